@@ -1,0 +1,345 @@
+"""Frozen twins of the contracts in avro/: one class a record, one field a field.
+
+Meanings, units and bounds are the `doc` of each field in avro/<contract>.avsc; a test compares
+the two, so that neither can drift. Times are Unix milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class Event:
+    """Base of every twin; `contract` names its file in avro/."""
+
+    __slots__ = ()
+    contract: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentReceived(Event):
+    """A letter or short message from a customer"""
+
+    contract: ClassVar[str] = "document.received.v1"
+
+    text: str
+    event_id: str = ""
+    idempotency_key: str = ""
+    tenant: str = ""
+    channel: str = ""
+    subject: str = ""
+    customer_id: str = ""
+    received_at: int = 0
+    lane: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseAdmitted(Event):
+    """An event accepted as a case, keyed by case id; written by admit, once for each accepted event (plan is the judge of repeats)."""
+
+    contract: ClassVar[str] = "case.admitted.v1"
+
+    case_id: str
+    tenant: str
+    workflow: str
+    event_id: str
+    idempotency_key: str
+    body_hash: str
+    lane: str
+    input_contract: str
+    input: str
+    received_at: int
+    admitted_at: int
+    source_topic: str
+    source_partition: int
+    source_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRefused(Event):
+    """An event that will never become a case, and why; settled."""
+
+    contract: ClassVar[str] = "event.refused.v1"
+
+    event_id: str
+    tenant: str
+    workflow: str
+    case_id: str = ""
+    idempotency_key: str = ""
+    reason: str
+    detail: str
+    duplicate_of: str = ""
+    refused_by: str
+    refused_at: int
+    source_topic: str
+    source_partition: int
+    source_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceRequested(Event):
+    """One command to a model pool, keyed by case id."""
+
+    contract: ClassVar[str] = "inference.requested.v1"
+
+    request_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    step: str
+    attempt: int
+    task: str
+    model: str
+    prompt: str = ""
+    input: str
+    options: str = "{}"
+    lane: str
+    priority: int = 0
+    deadline_at: int
+    requested_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceCompleted(Event):
+    """The answer of a model pool, failures included, keyed by case id."""
+
+    contract: ClassVar[str] = "inference.completed.v1"
+
+    request_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    step: str
+    attempt: int
+    task: str
+    status: str
+    reason: str = ""
+    output: str = "{}"
+    output_contract: str = ""
+    model: str
+    prompt: str = ""
+    engine: str
+    seed: int = 0
+    input_hash: str
+    prompt_tokens: int
+    output_tokens: int
+    lane: str
+    queue_ms: int
+    compute_ms: int
+    completed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewRequested(Event):
+    """A question to a person, keyed by case id."""
+
+    contract: ClassVar[str] = "review.requested.v1"
+
+    task_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    workflow_version: int
+    step: str
+    reasons: tuple[str, ...]
+    suggestion: str = ""
+    confidence: float = 0.0
+    out_of_scope: float = 0.0
+    choices: tuple[str, ...]
+    input_contract: str
+    input: str
+    requested_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewDecided(Event):
+    """A person's decision, keyed by case id; the first valid one wins."""
+
+    contract: ClassVar[str] = "review.decided.v1"
+
+    event_id: str
+    task_id: str
+    case_id: str
+    tenant: str
+    label: str
+    reviewer: str
+    comment: str = ""
+    decided_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseDecided(Event):
+    """The one final outcome of a case, complete in itself, keyed by case id."""
+
+    contract: ClassVar[str] = "case.decided.v1"
+
+    decision_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    workflow_version: int
+    event_id: str
+    idempotency_key: str
+    outcome: str
+    label: str = ""
+    confidence: float = 0.0
+    channel: str = ""
+    reasons: tuple[str, ...]
+    summary: str = ""
+    models: tuple[str, ...]
+    prompts: tuple[str, ...]
+    decided_by: str
+    received_at: int
+    admitted_at: int
+    decided_at: int
+    case_seq: int
+    lane: str
+    source_topic: str
+    source_partition: int
+    source_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecorded(Event):
+    """One transition of a case (or one act of an operator), keyed by case id; written in the transaction that makes the transition."""
+
+    contract: ClassVar[str] = "audit.recorded.v1"
+
+    audit_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    case_seq: int
+    transition: str
+    status: str = ""
+    step: str = ""
+    actor: str
+    detail: str = "{}"
+    input_topic: str
+    input_partition: int
+    input_offset: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired(Event):
+    """A durable timer of a case came due, keyed by case id; an input of plan like any other."""
+
+    contract: ClassVar[str] = "timer.fired.v1"
+
+    timer_id: str
+    case_id: str
+    due_at: int
+    fired_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRequested(Event):
+    """An operator asks that one dead letter returns to the group it failed in; keyed by dead letter id."""
+
+    contract: ClassVar[str] = "replay.requested.v1"
+
+    replay_id: str
+    dead_letter_id: str
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None = None
+    requested_by: str
+    reason: str
+    requested_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRegistered(Event):
+    """A tenant as it is now, keyed by its name; compacted."""
+
+    contract: ClassVar[str] = "tenant.registered.v1"
+
+    tenant: str
+    key_hashes: tuple[str, ...]
+    active: bool
+    registered_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionRemembered(Event):
+    """The input position of one partition of a stateful stage; the reserved record of its changelog."""
+
+    contract: ClassVar[str] = "position.remembered.v1"
+
+    inputs: Mapping[str, int]
+    topic_ids: Mapping[str, str]
+    partitions: int
+    written_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerRemembered(Event):
+    """A durable timer that has not fired; a record of a stage's changelog."""
+
+    contract: ClassVar[str] = "timer.remembered.v1"
+
+    timer_id: str
+    key: str
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseRemembered(Event):
+    """What plan remembers of a case; a record of its changelog. A decided case keeps only what makes a repeat recognisable."""
+
+    contract: ClassVar[str] = "case.remembered.v1"
+
+    case_id: str
+    tenant: str
+    workflow: str
+    workflow_version: int
+    status: str
+    case_seq: int
+    event_id: str
+    idempotency_key: str
+    body_hash: str
+    lane: str = ""
+    input_contract: str = ""
+    input: str = ""
+    step: str = ""
+    attempt: int = 0
+    waiting_for: str = ""
+    answers: str = "{}"
+    reasons: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    received_at: int = 0
+    admitted_at: int = 0
+    decided_at: int = 0
+    traceparent: str = ""
+    source_topic: str = ""
+    source_partition: int = 0
+    source_offset: int = 0
+
+
+EVENTS: Mapping[str, type[Event]] = {
+    event.contract: event
+    for event in (
+        DocumentReceived,
+        CaseAdmitted,
+        EventRefused,
+        InferenceRequested,
+        InferenceCompleted,
+        ReviewRequested,
+        ReviewDecided,
+        CaseDecided,
+        AuditRecorded,
+        TimerFired,
+        ReplayRequested,
+        TenantRegistered,
+        PositionRemembered,
+        TimerRemembered,
+        CaseRemembered,
+    )
+}
+"""Every contract by name."""

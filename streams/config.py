@@ -1,0 +1,164 @@
+"""Settings: one file, the environment on top, unknown keys refused; the environment is read here and nowhere else.
+
+File: `aios.yaml` in the current folder, or the path in AIOS_CONFIG. Environment: AIOS_<SECTION>__<NAME>,
+e.g. AIOS_KAFKA__BOOTSTRAP_SERVERS. Where kafka.bootstrap_servers, registry.url or redis.url is set, that
+part is used and not started; `aios up` sets them for the processes it starts. Secrets are given by
+reference only: `file:/run/secrets/x` or `env:NAME`.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from aios.streams.errors import ConfigError
+
+SECRET_PROPERTIES = frozenset({"sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret"})
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(Section):
+    """bootstrap_servers: host:port, comma separated; empty: a local broker is started.
+
+    properties: client settings in librdkafka's names (security.protocol, sasl.mechanism, sasl.username,
+    sasl.password, ssl.ca.location, …); they reach confluent-kafka and Faust alike. Secrets by reference.
+    """
+
+    bootstrap_servers: str = ""
+    properties: dict[str, str] = {}
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 6  # of every family; fixed when topics are created
+    replication_factor: Annotated[int, Field(ge=1, le=7)] = 1
+
+    @model_validator(mode="after")
+    def _secrets_by_reference(self) -> KafkaSettings:
+        for name in SECRET_PROPERTIES & self.properties.keys():
+            if not self.properties[name].startswith(("file:", "env:")):
+                raise ValueError(f"properties[{name}] must be a reference: file:/path or env:NAME")
+        return self
+
+
+class RegistrySettings(Section):
+    """url: of a Confluent-compatible registry; empty: the local one is started."""
+
+    url: str = ""
+
+
+class RedisSettings(Section):
+    """url: redis:// or rediss://; empty: a local Valkey is started."""
+
+    url: str = ""
+
+
+class GatewaySettings(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: a free one, remembered in AIOS_HOME
+    body_bytes_max: Annotated[int, Field(ge=1024, le=1 << 20)] = 512 << 10
+    requests_in_flight_max: Annotated[int, Field(ge=1, le=100_000)] = 1024
+    rate_per_s_max: Annotated[int, Field(ge=1, le=1_000_000)] = 5_000  # per tenant and gateway process
+    wait_s_max: Annotated[int, Field(ge=1, le=30)] = 30
+    deliver_s_max: Annotated[int, Field(ge=1, le=60)] = 10  # then 503: the broker did not acknowledge
+
+
+class TracingSettings(Section):
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    file_bytes_max: Annotated[int, Field(ge=1 << 16)] = 32 << 20  # per process; the older half is dropped
+
+
+class InferenceSettings(Section):
+    """engine: 'vllm' in this process, or 'openai' for a server that speaks OpenAI's API at url."""
+
+    engine: str = "vllm"
+    url: str = ""
+    api_key: str = ""  # by reference
+    in_flight_max: Annotated[int, Field(ge=1, le=4096)] = 64  # records per pool handed to the engine
+    kv_cache_mib: Annotated[int, Field(ge=16)] = 256
+    step_s_max: Annotated[int, Field(ge=1)] = 60  # a step that takes longer is a hang: the process ends
+
+
+class LakeSettings(Section):
+    flush_s_max: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    records_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    personal_fields: bool = False  # True: fields tagged PII reach the lake
+
+
+class Settings(BaseSettings):
+    """The whole configuration. home: data, logs and run files of one system; two homes are two systems."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AIOS_", env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True
+    )
+
+    home: Path = Path(".aios")
+    default_tenant: str = "demo"  # of Kafka records that name none
+    failpoints: str = ""  # streams/failpoints.py; for tests and drills only
+    kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
+    redis: RedisSettings = RedisSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    tracing: TracingSettings = TracingSettings()
+    inference: InferenceSettings = InferenceSettings()
+    lake: LakeSettings = LakeSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get("AIOS_CONFIG", "aios.yaml")
+        if "AIOS_CONFIG" in os.environ and not Path(path).is_file():
+            raise ConfigError(f"AIOS_CONFIG names {path}, which does not exist")
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path)
+
+
+@lru_cache(maxsize=1)
+def load() -> Settings:
+    """The settings of this process. Raises ConfigError naming each wrong key and what is allowed."""
+    known = {f"AIOS_{name.upper()}" for name in Settings.model_fields} | {"AIOS_CONFIG"}
+    for name in os.environ:
+        if name.startswith("AIOS_") and name.split("__")[0] not in known:
+            raise ConfigError(f"unknown setting {name}; sections are {', '.join(sorted(known))}")
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("wrong settings: " + "; ".join(lines)) from error
+
+
+def secret(reference: str) -> str:
+    """Resolve `file:/path` or `env:NAME`; empty stays empty. Raises ConfigError, never showing the value."""
+    if not reference:
+        return ""
+    scheme, _, rest = reference.partition(":")
+    if scheme == "file":
+        try:
+            return Path(rest).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"secret file {rest} cannot be read: {error.strerror}") from error
+    if scheme == "env":
+        if rest not in os.environ:
+            raise ConfigError(f"secret variable {rest} is not set")
+        return os.environ[rest]
+    raise ConfigError("a secret must be given by reference: file:/path or env:NAME")
+
+
+def client(settings: KafkaSettings, **own: Any) -> dict[str, Any]:
+    """A confluent-kafka configuration: address, properties with secrets resolved, then what the caller needs."""
+    properties = {k: secret(v) if k in SECRET_PROPERTIES else v for k, v in settings.properties.items()}
+    return {"bootstrap.servers": settings.bootstrap_servers, **properties, **own}

@@ -1,0 +1,147 @@
+"""Every topic: name, contracts, key, family, retention. The only source of these.
+
+A family is a set of topics with the same key and therefore the same number of partitions, fixed at
+creation: records that belong together meet in partitions of the same number. Topics are created
+from this list by `aios up` and `aios topics create`, never automatically.
+
+Names are `noun.past_participle.v1` for events; a consumer group's own topics carry its name:
+`<group>.dlq` (what it could not process), `<group>.retry` (what returns to it, and to it alone),
+`<group>.state` (changelog of a stateful group).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+RECORD_BYTES_MAX = 1 << 20  # value, key and headers of one record; larger inputs travel by reference
+DEAD_LETTER_BYTES_MAX = RECORD_BYTES_MAX + (64 << 10)  # the original plus our headers
+RETENTION_HOURS = 30 * 24  # the idempotency window; source, retry and dead letters keep no longer
+
+
+class Family(StrEnum):
+    """Topics that share a key and a partition count."""
+
+    SOURCE = "source"  # any key: the producer's own
+    CASE = "case"  # keyed by case id
+    REFERENCE = "reference"  # small compacted tables, one partition, read whole by whoever needs them
+
+
+class Cleanup(StrEnum):
+    DELETE = "delete"
+    COMPACT = "compact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """name: as on the broker. contracts: names of schemas/avro files; empty: bytes of others, kept as they are."""
+
+    name: str
+    contracts: tuple[str, ...]
+    key: str  # same key → same partition → in order
+    family: Family
+    cleanup: Cleanup = Cleanup.DELETE
+    retention_hours: int = RETENTION_HOURS
+    bytes_max: int = RECORD_BYTES_MAX
+
+    def partitions(self, per_family: int) -> int:
+        """per_family: the deployment's count (6 on one machine, 48 in production)."""
+        return 1 if self.family is Family.REFERENCE else per_family
+
+    def subject(self, contract: str) -> str:
+        """Registry subject: TopicNameStrategy; a topic of several contracts adds the contract's name."""
+        if contract not in self.contracts:
+            raise ValueError(f"{self.name} does not carry {contract}")
+        return f"{self.name}-value" if len(self.contracts) == 1 else f"{self.name}-{contract}"
+
+    def config(self) -> dict[str, str]:
+        """Broker settings of the topic, all explicit. Changelogs compact early (measured: notes on state)."""
+        base = {"max.message.bytes": str(self.bytes_max), "cleanup.policy": str(self.cleanup)}
+        if self.cleanup is Cleanup.DELETE:
+            return base | {"retention.ms": str(self.retention_hours * 3_600_000)}
+        return base | {
+            "segment.ms": str(10 * 60_000),
+            "segment.bytes": str(32 << 20),
+            "min.cleanable.dirty.ratio": "0.1",
+            "delete.retention.ms": str(24 * 3_600_000),
+        }
+
+
+def _event(name: str, family: Family, key: str, contract: str = "") -> Topic:
+    return Topic(name=name, contracts=(contract or name,), key=key, family=family)
+
+
+DOCUMENT_RECEIVED = _event("document.received.v1", Family.SOURCE, "the producer's own")
+CASE_ADMITTED = _event("case.admitted.v1", Family.CASE, "case id")
+EVENT_REFUSED = _event("event.refused.v1", Family.CASE, "case id, else event id")
+INFERENCE_COMPLETED = _event("inference.completed.v1", Family.CASE, "case id")
+REVIEW_REQUESTED = _event("review.requested.v1", Family.CASE, "case id")
+REVIEW_DECIDED = _event("review.decided.v1", Family.CASE, "case id")
+TIMER_FIRED = _event("timer.fired.v1", Family.CASE, "case id")
+CASE_DECIDED = _event("case.decided.v1", Family.CASE, "case id")
+AUDIT_RECORDED = _event("audit.recorded.v1", Family.CASE, "case id, else the object's id")
+REPLAY_REQUESTED = _event("replay.requested.v1", Family.CASE, "dead letter id")
+TENANT_REGISTERED = Topic(
+    name="tenant.registered.v1",
+    contracts=("tenant.registered.v1",),
+    key="tenant",
+    family=Family.REFERENCE,
+    cleanup=Cleanup.COMPACT,
+)
+RETRY_WAITING = Topic(
+    name="aios.retry.waiting", contracts=(), key="as it failed", family=Family.CASE, bytes_max=DEAD_LETTER_BYTES_MAX
+)
+
+EVENTS = (
+    DOCUMENT_RECEIVED,
+    CASE_ADMITTED,
+    EVENT_REFUSED,
+    INFERENCE_COMPLETED,
+    REVIEW_REQUESTED,
+    REVIEW_DECIDED,
+    TIMER_FIRED,
+    CASE_DECIDED,
+    AUDIT_RECORDED,
+    REPLAY_REQUESTED,
+    TENANT_REGISTERED,
+)
+
+
+def inference_requested(pool: str) -> Topic:
+    """Commands to one pool, e.g. `classify.bulk`."""
+    return _event(f"inference.{pool}.requested.v1", Family.CASE, "case id", "inference.requested.v1")
+
+
+def dead_letters(group: str, family: Family) -> Topic:
+    """What the group could not process: original key, bytes and headers."""
+    return Topic(
+        name=f"{group}.dlq", contracts=(), key="as it failed", family=family, bytes_max=DEAD_LETTER_BYTES_MAX
+    )
+
+
+def retries(group: str, family: Family) -> Topic:
+    """What returns to the group, and to no other; same partition number as where it failed."""
+    return Topic(
+        name=f"{group}.retry", contracts=(), key="as it failed", family=family, bytes_max=DEAD_LETTER_BYTES_MAX
+    )
+
+
+def changelog(group: str, family: Family, state_contract: str) -> Topic:
+    """State of a stateful group: positions, timers and its own records, compacted."""
+    return Topic(
+        name=f"{group}.state",
+        contracts=tuple(c for c in ("position.remembered.v1", "timer.remembered.v1", state_contract) if c),
+        key="state key",
+        family=family,
+        cleanup=Cleanup.COMPACT,
+    )
+
+
+def distinct(topics: Iterator[Topic]) -> dict[str, Topic]:
+    """By name; two different declarations of one name are a programming error."""
+    found: dict[str, Topic] = {}
+    for topic in topics:
+        if found.setdefault(topic.name, topic) != topic:
+            raise ValueError(f"{topic.name} is declared twice, differently")
+    return found

@@ -1,0 +1,217 @@
+"""Every stage: what it reads, what it writes, its consumer group and its objective. The only source of these.
+
+The README's graph is `mermaid()`; `aios topology` prints it; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aios.streams import topics
+from aios.streams.topics import Family, Topic
+
+
+class Kind(StrEnum):
+    """How a stage runs; infra/ starts each kind its own way."""
+
+    GATEWAY = "gateway"
+    FAUST = "faust"
+    POOL = "pool"
+    SINK = "sink"
+    DLQ = "dlq"
+
+
+class Lane(StrEnum):
+    INTERACTIVE = "interactive"  # somebody waits
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """p95_ms: from the broker timestamp of a record to the acknowledged output. success: share settled without dead letter."""
+
+    p95_ms: int
+    success: float = 0.999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One role, one consumer group. process: stages with the same name run in one process (lanes share an engine)."""
+
+    name: str
+    kind: Kind
+    does: str  # one line for people
+    reads: tuple[Topic, ...] = ()
+    writes: tuple[Topic, ...] = ()
+    process: str
+    objective: Objective
+    state_contract: str | None = None  # stateful: its own record in the changelog; "" = position only
+
+    @property
+    def group(self) -> str:
+        return f"aios.{self.name}"
+
+    @property
+    def family(self) -> Family:
+        """All inputs of a stateful stage share it; sinks read many and keep case order."""
+        return self.reads[0].family if self.reads else Family.CASE
+
+    @property
+    def dead_letters(self) -> Topic:
+        return topics.dead_letters(self.group, self.family)
+
+    @property
+    def retries(self) -> Topic:
+        return topics.retries(self.group, self.family)
+
+    @property
+    def changelog(self) -> Topic | None:
+        if self.state_contract is None:
+            return None
+        return topics.changelog(self.group, self.family, self.state_contract)
+
+    @property
+    def inputs(self) -> tuple[Topic, ...]:
+        """Everything its group subscribes to: what it reads and what returns to it."""
+        return (*self.reads, self.retries) if self.reads else ()
+
+
+def _pool(model: str, lane: Lane, does: str, p95_ms: int) -> Stage:
+    pool = f"{model}.{lane}"
+    return Stage(
+        name=pool,
+        kind=Kind.POOL,
+        does=does,
+        reads=(topics.inference_requested(pool),),
+        writes=(topics.INFERENCE_COMPLETED,),
+        process=model,
+        objective=Objective(p95_ms=p95_ms),
+    )
+
+
+POOLS = (
+    _pool("classify", Lane.INTERACTIVE, "label a text, somebody waits", 1_000),
+    _pool("classify", Lane.BULK, "label a text", 60_000),
+    _pool("generate", Lane.INTERACTIVE, "write a summary, somebody waits", 10_000),
+    _pool("generate", Lane.BULK, "write a summary", 300_000),
+)
+
+GATEWAY = Stage(
+    name="gateway",
+    kind=Kind.GATEWAY,
+    does="HTTP in: cases, human decisions, outcomes",
+    writes=(topics.DOCUMENT_RECEIVED, topics.REVIEW_DECIDED),
+    process="gateway",
+    objective=Objective(p95_ms=100),
+)
+ADMIT = Stage(
+    name="admit",
+    kind=Kind.FAUST,
+    does="contract, derived ids, tenant; re-keys by case",
+    reads=(topics.DOCUMENT_RECEIVED,),
+    writes=(topics.CASE_ADMITTED, topics.EVENT_REFUSED, topics.AUDIT_RECORDED),
+    process="admit",
+    objective=Objective(p95_ms=200),
+    state_contract="",
+)
+PLAN = Stage(
+    name="plan",
+    kind=Kind.FAUST,
+    does="the workflow state machine: one event in, next commands out; judge of repeats",
+    reads=(topics.CASE_ADMITTED, topics.INFERENCE_COMPLETED, topics.REVIEW_DECIDED, topics.TIMER_FIRED),
+    writes=(
+        *(pool.reads[0] for pool in POOLS),
+        topics.REVIEW_REQUESTED,
+        topics.TIMER_FIRED,
+        topics.CASE_DECIDED,
+        topics.EVENT_REFUSED,
+        topics.AUDIT_RECORDED,
+    ),
+    process="plan",
+    objective=Objective(p95_ms=200),
+    state_contract="case.remembered.v1",
+)
+AUDIT = Stage(
+    name="audit",
+    kind=Kind.SINK,
+    does="the one writer of the hash chain",
+    reads=(topics.AUDIT_RECORDED,),
+    process="audit",
+    objective=Objective(p95_ms=2_000),
+)
+RETRY = Stage(
+    name="retry",
+    kind=Kind.DLQ,
+    does="holds what failed for an unknown reason until it is due, then returns it to its group",
+    reads=(topics.RETRY_WAITING,),
+    process="retry",
+    objective=Objective(p95_ms=1_000),
+)
+REPLAY = Stage(
+    name="replay",
+    kind=Kind.DLQ,
+    does="returns dead letters to the group they failed in, when an operator asks",
+    reads=(topics.REPLAY_REQUESTED,),
+    writes=(topics.AUDIT_RECORDED,),
+    process="replay",
+    objective=Objective(p95_ms=2_000),
+)
+_CONSUMING = (ADMIT, PLAN, *POOLS, AUDIT, RETRY, REPLAY)
+OUTCOMES = Stage(
+    name="outcomes",
+    kind=Kind.SINK,
+    does="status, timeline, review tasks and waiting callers, in Valkey",
+    reads=(
+        topics.AUDIT_RECORDED,
+        topics.CASE_DECIDED,
+        topics.EVENT_REFUSED,
+        topics.REVIEW_REQUESTED,
+        *(stage.dead_letters for stage in _CONSUMING),
+    ),
+    process="outcomes",
+    objective=Objective(p95_ms=500),
+)
+LAKE = Stage(
+    name="lake",
+    kind=Kind.SINK,
+    does="Parquet for analysts",
+    reads=(
+        topics.CASE_DECIDED,
+        topics.EVENT_REFUSED,
+        topics.REVIEW_REQUESTED,
+        topics.INFERENCE_COMPLETED,
+        *(stage.dead_letters for stage in _CONSUMING),
+    ),
+    process="lake",
+    objective=Objective(p95_ms=60_000),
+)
+
+STAGES = (GATEWAY, ADMIT, PLAN, *POOLS, OUTCOMES, AUDIT, LAKE, RETRY, REPLAY)
+BY_NAME = {stage.name: stage for stage in STAGES}
+BY_GROUP = {stage.group: stage for stage in STAGES}
+PROCESSES = tuple(dict.fromkeys(stage.process for stage in STAGES))
+
+
+def all_topics() -> dict[str, Topic]:
+    """Every topic that must exist, by name."""
+
+    def declared() -> Iterator[Topic]:
+        yield from topics.EVENTS
+        yield topics.RETRY_WAITING
+        for stage in STAGES:
+            yield from stage.reads
+            yield from stage.writes
+            if stage.reads:
+                yield stage.dead_letters
+                yield stage.retries
+            if stage.changelog is not None:
+                yield stage.changelog
+
+    return topics.distinct(declared())
+
+
+def pool_of(model: str, lane: str) -> Stage:
+    """The pool that serves a model in a lane. Raises KeyError when there is none."""
+    return BY_NAME[f"{model}.{lane}"]
