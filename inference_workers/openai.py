@@ -1,0 +1,89 @@
+"""The engine elsewhere: any server that speaks OpenAI's HTTP API (vLLM on a GPU, or a vendor).
+
+In and out: as in engine.py. The server's name for a model is ours, `name@version` (vLLM: --served-model-name).
+Guaranteed: a refusal of one request (4xx) fails it alone; a server that is away, busy or slow is Unavailable,
+which heals; a wrong key or a model it does not know stops the process with the reason, since no request
+would ever succeed. Cancelling closes the connection, by which such servers abort.
+Not done: priorities (the API has none; bulk and interactive lanes keep their own bounds in the worker).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NoReturn
+
+import aiohttp
+
+from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
+from aios.streams.config import InferenceSettings, secret
+from aios.streams.errors import ConfigError, Unavailable
+
+MISCONFIGURED = frozenset({401, 403, 404})
+BUSY = frozenset({408, 409, 425, 429})
+CONNECT_S_MAX = 5.0
+DETAIL_CHARACTERS_MAX = 300
+
+
+class OpenAIEngine:
+    """One model of one server."""
+
+    def __init__(self, model: str, settings: InferenceSettings) -> None:
+        if not settings.url:
+            raise ConfigError("inference.engine is 'openai' but inference.url is empty: set the server's address")
+        self._model = model
+        self._url = settings.url.rstrip("/")
+        self._key = secret(settings.api_key)
+        self._timeout = aiohttp.ClientTimeout(total=settings.step_s_max, connect=CONNECT_S_MAX)
+        self._closed = asyncio.Event()
+        self._session: aiohttp.ClientSession
+
+    @property
+    def version(self) -> str:
+        return "openai"
+
+    async def start(self) -> None:
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._session = aiohttp.ClientSession(headers=headers, timeout=self._timeout)
+
+    async def embed(self, request: Embed) -> Embedding:
+        answer = await self._post("embeddings", {"input": request.text, "encoding_format": "float"})
+        return Embedding(vector=answer["data"][0]["embedding"], prompt_tokens=answer["usage"]["prompt_tokens"])
+
+    async def generate(self, request: Generate) -> Generation:
+        body: dict[str, Any] = {
+            "messages": [{"role": role, "content": content} for role, content in request.messages],
+            "max_tokens": request.tokens_max,
+            "temperature": request.temperature,
+        }
+        answer = await self._post("chat/completions", body | ({"seed": request.seed} if request.seed else {}))
+        best = answer["choices"][0]
+        return Generation(
+            text=best["message"]["content"] or "",
+            finish_reason=best["finish_reason"],
+            prompt_tokens=answer["usage"]["prompt_tokens"],
+            output_tokens=answer["usage"]["completion_tokens"],
+        )
+
+    async def watch(self) -> NoReturn:
+        """A server's death is its own; each request learns of it as Unavailable."""
+        await self._closed.wait()
+        raise asyncio.CancelledError
+
+    async def close(self) -> None:
+        self._closed.set()
+        await self._session.close()
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            async with self._session.post(f"{self._url}/{path}", json={"model": self._model, **body}) as response:
+                if response.status < 400:
+                    answer: dict[str, Any] = await response.json()
+                    return answer
+                detail = (await response.text())[:DETAIL_CHARACTERS_MAX]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"{self._url}: {type(error).__name__}: {error}") from error
+        if response.status in MISCONFIGURED:
+            raise ConfigError(f"{self._url} answers {response.status} for model {self._model}: {detail}")
+        if response.status in BUSY or response.status >= 500:
+            raise Unavailable(f"{self._url} answers {response.status}")
+        raise RequestRefused(f"{self._url} answers {response.status}: {detail}")

@@ -1,0 +1,279 @@
+"""admit: every event that arrives becomes an admitted case, a refusal with its reason, or a dead letter.
+
+Enters: document.received.v1, with any key and any partitioner. Leaves: case.admitted.v1 keyed by case id, or
+event.refused.v1 with its audit entry. Guaranteed: everything a producer left out is filled from the record
+alone, so that the same record always gives the same case; the same idempotency key gives the same case id
+whatever the record's place. Nothing is remembered here: repeats and conflicts are plan's to judge, and admit
+scales over partitions.
+
+Order of defaults: event id, else derived from topic, partition and offset; idempotency key, else the record's
+key, else the event id; tenant, else the header aios-tenant, else the deployment's; arrival, else the broker's
+timestamp. A record that returns after a failure is taken as what it was: at its first place and time.
+
+Rejected: random ids (a redelivered record would be another case); refusing by rate (over the rate is deferred,
+and that is the gateway's part).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aios.processors import app, workflow_files
+from aios.processors.state import Effects, StateView
+from aios.processors.workflow import HOUR_MS
+from aios.processors.workflow_files import Workflows
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import AuditRecorded, CaseAdmitted, DocumentReceived, Event, EventRefused, TenantRegistered
+from aios.streams import failpoints, topics, tracing
+from aios.streams.config import Settings
+from aios.streams.errors import Reason, RecordError, StateBroken
+from aios.streams.record import Outgoing, Record
+from aios.streams.topics import Topic
+from aios.streams.topology import ADMIT, Lane
+
+TEXT_CHARS_MAX = 200_000
+NAME_CHARS_MAX = 256  # ids, keys, tenant and customer id
+SUBJECT_CHARS_MAX = 2_000
+INPUT_BYTES_MAX = 900 << 10  # of the canonical input: it travels inside later records, which must fit their topics
+TIME_MS_MAX = 253_402_300_799_999  # end of the year 9999
+STALE_AFTER_MS = topics.RETENTION_HOURS * HOUR_MS  # the idempotency window: beyond it a repeat is not recognisable
+MESSAGE_CHARS_MAX = 300  # a text up to this length is a message, a longer one a letter, if the producer does not say
+LETTER, MESSAGE = "letter", "message"
+STAGE = "admit"
+ORIGIN_HEADER = "aios.dlq.orig."  # as dlq/envelope.py writes them
+
+
+class Tenants(Protocol):
+    """Who may have cases here."""
+
+    def get(self, name: str) -> TenantRegistered | None: ...
+
+
+class Refusal(Exception):
+    """The event will never become a case. detail: one sentence for the producer, without the field's content."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where and when the producer's record first stood."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """An event with everything filled in that identifies it; its other fields are not checked yet."""
+
+    event_id: str
+    idempotency_key: str
+    tenant: str
+    workflow: str
+    case_id: str
+    origin: Origin
+    traceparent: str
+    now_ms: int
+
+
+class Admit:
+    """The core; see the module. default_tenant: of records that name none."""
+
+    def __init__(self, codec: Codec, tenants: Tenants, workflows: Workflows, default_tenant: str) -> None:
+        self._codec = codec
+        self._tenants = tenants
+        self._workflows = workflows
+        self._default_tenant = default_tenant
+
+    def step(self, record: Record, state: StateView, now_ms: int) -> Effects:  # noqa: ARG002 - admit remembers nothing
+        """Raises SchemaMismatch for what is no document, RecordError when no workflow takes documents here."""
+        failpoints.hit("admit.decode", record.value or b"")
+        event = self._codec.decode(record.value, DocumentReceived)
+        arrived = self._identify(event, record, now_ms)
+        try:
+            admitted = self._admit(event, arrived)
+        except Refusal as refusal:
+            return Effects(outputs=self._refuse(refusal, arrived, record))
+        return Effects(outputs=(self._out(topics.CASE_ADMITTED, admitted, admitted.event_id, arrived),))
+
+    def fire(self, key: str, timer_id: str, due_ms: int, now_ms: int) -> Outgoing:  # noqa: ARG002 - see below
+        """Never called by a state that fits. Raises StateBroken."""
+        raise StateBroken(f"admit sets no timers, but its state holds {timer_id}; run `aios up --fresh`")
+
+    def _identify(self, event: DocumentReceived, record: Record, now_ms: int) -> Arrived:
+        origin = origin_of(record)
+        workflow = self._workflows.of_input(event.contract)
+        if workflow is None:
+            raise RecordError(f"no workflow takes {event.contract} here", Reason.UNATTRIBUTABLE)
+        place = (origin.topic, str(origin.partition), str(origin.offset))
+        event_id = event.event_id or str(ids.derive("event", *place))
+        key = event.idempotency_key or _text_of(record.key) or event_id
+        tenant = event.tenant or record.header("aios-tenant") or self._default_tenant
+        return Arrived(
+            event_id=event_id,
+            idempotency_key=key,
+            tenant=tenant,
+            workflow=workflow.workflow,
+            case_id=ids.case_id(tenant, workflow.workflow, key),
+            origin=origin,
+            traceparent=record.header("traceparent") or "",
+            now_ms=now_ms,
+        )
+
+    def _admit(self, event: DocumentReceived, arrived: Arrived) -> CaseAdmitted:
+        """Raises Refusal."""
+        _check_names(event, arrived)
+        tenant = self._tenants.get(arrived.tenant)
+        if tenant is None or not tenant.active:
+            raise Refusal("unknown_tenant", "tenant is not registered here, or not active")
+        stamped = arrived.origin.timestamp_ms
+        if stamped and stamped < arrived.now_ms - STALE_AFTER_MS:
+            raise Refusal("stale", f"the record is older than the idempotency window of {topics.RETENTION_HOURS} hours")
+        body = _business_fields(event)
+        content = ids.canonical(body)
+        if len(content.encode()) > INPUT_BYTES_MAX:
+            raise Refusal("invalid_field", f"text and subject take more than {INPUT_BYTES_MAX} bytes as JSON")
+        return CaseAdmitted(
+            case_id=arrived.case_id,
+            tenant=arrived.tenant,
+            workflow=arrived.workflow,
+            event_id=arrived.event_id,
+            idempotency_key=arrived.idempotency_key,
+            body_hash=ids.body_hash(body),
+            lane=_one_of("lane", event.lane or Lane.BULK, tuple(Lane)),
+            input_contract=event.contract,
+            input=content,
+            received_at=_time(event.received_at) or stamped or arrived.now_ms,
+            admitted_at=arrived.now_ms,
+            source_topic=arrived.origin.topic,
+            source_partition=arrived.origin.partition,
+            source_offset=arrived.origin.offset,
+        )
+
+    def _refuse(self, refusal: Refusal, arrived: Arrived, record: Record) -> tuple[Outgoing, ...]:
+        place = arrived.origin
+        refused = EventRefused(
+            event_id=arrived.event_id[:NAME_CHARS_MAX],
+            tenant=arrived.tenant[:NAME_CHARS_MAX],
+            workflow=arrived.workflow,
+            case_id=arrived.case_id,
+            idempotency_key=arrived.idempotency_key[:NAME_CHARS_MAX],
+            reason=refusal.reason,
+            detail=refusal.detail,
+            refused_by=STAGE,
+            refused_at=arrived.now_ms,
+            source_topic=place.topic,
+            source_partition=place.partition,
+            source_offset=place.offset,
+        )
+        audit = AuditRecorded(
+            audit_id=str(ids.derive("refused", place.topic, str(place.partition), str(place.offset))),
+            case_id=arrived.case_id,
+            tenant=refused.tenant,
+            workflow=arrived.workflow,
+            case_seq=0,
+            transition="refused",
+            status="refused",
+            actor=STAGE,
+            detail=ids.canonical({"event_id": refused.event_id, "reason": refusal.reason, "detail": refusal.detail}),
+            input_topic=record.topic,
+            input_partition=record.partition,
+            input_offset=record.offset,
+            at=arrived.now_ms,
+        )
+        return (
+            self._out(topics.EVENT_REFUSED, refused, refused.event_id, arrived),
+            self._out(topics.AUDIT_RECORDED, audit, audit.audit_id, arrived),
+        )
+
+    def _out(self, topic: Topic, event: Event, event_id: str, arrived: Arrived) -> Outgoing:
+        headers = tracing.envelope(
+            event,
+            event_id=event_id,
+            source=f"/aios/{STAGE}",
+            subject=arrived.case_id,
+            tenant=arrived.tenant[:NAME_CHARS_MAX],
+            traceparent=arrived.traceparent,
+            time_ms=arrived.now_ms,
+        )
+        return Outgoing(topic.name, arrived.case_id.encode(), self._codec.encode(topic, event), headers)
+
+
+def origin_of(record: Record) -> Origin:
+    """The first place and time of a record: its own, or what its headers say if it returns from a failure.
+
+    Only the group's own retry topic is believed. Raises RecordError when those headers are no numbers.
+    """
+    said = {name: record.header(f"{ORIGIN_HEADER}{name}") for name in ("topic", "partition", "offset", "timestamp")}
+    if record.topic != ADMIT.retries.name or not said["topic"]:
+        return Origin(record.topic, record.partition, record.offset, record.timestamp_ms)
+    try:
+        return Origin(
+            said["topic"], int(said["partition"] or ""), int(said["offset"] or ""), int(said["timestamp"] or 0)
+        )
+    except ValueError as error:
+        raise RecordError(
+            "the headers that say where this record first stood are broken", Reason.UNATTRIBUTABLE
+        ) from error
+
+
+def _text_of(key: bytes | None) -> str:
+    """A record's key as text; bytes that are no UTF-8 as hex; empty if there is none."""
+    try:
+        return (key or b"").decode()
+    except UnicodeDecodeError:
+        return (key or b"").hex()
+
+
+def _check_names(event: DocumentReceived, arrived: Arrived) -> None:
+    bounds = {
+        "event_id": (arrived.event_id, NAME_CHARS_MAX),
+        "idempotency_key": (arrived.idempotency_key, NAME_CHARS_MAX),
+        "tenant": (arrived.tenant, NAME_CHARS_MAX),
+        "customer_id": (event.customer_id, NAME_CHARS_MAX),
+        "subject": (event.subject, SUBJECT_CHARS_MAX),
+        "text": (event.text, TEXT_CHARS_MAX),
+    }
+    for name, (value, chars_max) in bounds.items():
+        if len(value) > chars_max:
+            raise Refusal("invalid_field", f"{name} has more than {chars_max} characters")
+    if not event.text.strip():
+        raise Refusal("invalid_field", "text is empty")
+
+
+def _business_fields(event: DocumentReceived) -> dict[str, str]:
+    """What makes two events the same: who publishes it, when and how urgently is not part of it."""
+    default = MESSAGE if len(event.text) <= MESSAGE_CHARS_MAX else LETTER
+    return {
+        "text": event.text,
+        "channel": _one_of("channel", event.channel or default, (LETTER, MESSAGE)),
+        "subject": event.subject,
+        "customer_id": event.customer_id,
+    }
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise Refusal("invalid_field", f"{name} must be {' or '.join(allowed)}")
+    return value
+
+
+def _time(received_at: int) -> int:
+    if not 0 <= received_at <= TIME_MS_MAX:
+        raise Refusal("invalid_field", "received_at must be Unix milliseconds, 0 for the broker's timestamp")
+    return received_at
+
+
+async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """The shell; see processors/app.py."""
+    ...

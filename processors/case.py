@@ -1,0 +1,183 @@
+"""One case, one event at a time: the state machine of every workflow. Pure.
+
+In: what is remembered of the case (nothing, if it is new), one event, and the record and time that brought it.
+Out: what to remember now, the events to write, the timers to set. Guaranteed:
+
+- one decision: after `case.decided` nothing but refusals of conflicts and 'ignored' entries leaves a case;
+- every path ends: each wait has a timer, each step is left for good, asking again is bounded by attempts_max;
+- each transition is one audit.recorded with the next case_seq, and no transition is without one;
+- ids are derived, times come in: the same inputs give the same outputs, byte for byte.
+
+Only the command in `waiting_for` is listened to. An answer to an earlier attempt, a zombie's repeat or a
+decision of a second reviewer changes nothing.
+
+Rejected: keeping the history of a case in its state (it is on audit.recorded, and state must stay small).
+"""
+
+from __future__ import annotations
+
+from aios.processors.turn import ACTOR, FORGET, Cause, Moved, Turn, timer_of
+from aios.processors.workflow import Infer, Review
+from aios.processors.workflow_files import Workflows
+from aios.schemas import ids
+from aios.schemas.models import (
+    AuditRecorded,
+    CaseAdmitted,
+    CaseRemembered,
+    Event,
+    EventRefused,
+    InferenceCompleted,
+    ReviewDecided,
+    TimerFired,
+)
+from aios.streams import topics
+from aios.streams.errors import Reason, RecordError
+
+
+def plan(
+    state: CaseRemembered | None, event: Event, cause: Cause, workflows: Workflows, traceparent: str = ""
+) -> Moved:
+    """Apply one event to a case.
+
+    traceparent: of the record; a new case keeps it. Raises RecordError (nothing here can ever own the event),
+    ConfigError (the case's workflow version is gone) and ExpressionError (the workflow does not fit the case).
+    """
+    match event:
+        case CaseAdmitted():
+            return _admitted(state, event, cause, workflows, traceparent)
+        case InferenceCompleted():
+            return _answered(state, event, cause, workflows)
+        case ReviewDecided():
+            return _reviewed(state, event, cause, workflows)
+        case TimerFired():
+            return _fired(state, event, cause, workflows)
+    raise RecordError(f"plan has no use for {event.contract}", Reason.CONTRACT_BROKEN)
+
+
+def _admitted(
+    state: CaseRemembered | None, event: CaseAdmitted, cause: Cause, workflows: Workflows, traceparent: str
+) -> Moved:
+    if state is not None:
+        return (
+            Moved(state, skipped="repeated") if state.body_hash == event.body_hash else _conflict(state, event, cause)
+        )
+    workflow = workflows.latest(event.workflow)
+    if workflow is None or workflow.input != event.input_contract:
+        raise RecordError(f"no workflow {event.workflow} takes {event.input_contract} here", Reason.UNATTRIBUTABLE)
+    turn = Turn(_opened(event, workflow.version, traceparent), workflows, cause)
+    turn.record(
+        "admitted",
+        status="admitted",
+        event_id=event.event_id,
+        lane=event.lane,
+        workflow_version=workflow.version,
+    )
+    turn.enter(workflow.start)
+    return turn.moved()
+
+
+def _opened(event: CaseAdmitted, version: int, traceparent: str) -> CaseRemembered:
+    return CaseRemembered(
+        case_id=event.case_id,
+        tenant=event.tenant,
+        workflow=event.workflow,
+        workflow_version=version,
+        status="admitted",
+        case_seq=0,
+        event_id=event.event_id,
+        idempotency_key=event.idempotency_key,
+        body_hash=event.body_hash,
+        lane=event.lane,
+        input_contract=event.input_contract,
+        input=event.input,
+        received_at=event.received_at,
+        admitted_at=event.admitted_at,
+        traceparent=traceparent,
+        source_topic=event.source_topic,
+        source_partition=event.source_partition,
+        source_offset=event.source_offset,
+    )
+
+
+def _conflict(state: CaseRemembered, event: CaseAdmitted, cause: Cause) -> Moved:
+    """The key is taken by another body: the event is refused under its own id, the case goes on untouched."""
+    reason = "conflicting_duplicate"
+    refused = EventRefused(
+        event_id=event.event_id,
+        tenant=event.tenant,
+        workflow=event.workflow,
+        case_id=event.case_id,
+        idempotency_key=event.idempotency_key,
+        reason=reason,
+        detail="another event holds this idempotency key with a different body",
+        duplicate_of=state.event_id,
+        refused_by=ACTOR,
+        refused_at=cause.now_ms,
+        source_topic=event.source_topic,
+        source_partition=event.source_partition,
+        source_offset=event.source_offset,
+    )
+    audit = AuditRecorded(
+        audit_id=str(ids.derive("refused", event.source_topic, str(event.source_partition), str(event.source_offset))),
+        case_id=event.case_id,
+        tenant=event.tenant,
+        workflow=event.workflow,
+        case_seq=0,
+        transition="refused",
+        status="refused",
+        actor=ACTOR,
+        detail=ids.canonical({"event_id": event.event_id, "reason": reason, "duplicate_of": state.event_id}),
+        input_topic=cause.topic,
+        input_partition=cause.partition,
+        input_offset=cause.offset,
+        at=cause.now_ms,
+    )
+    return Moved(state, ((topics.EVENT_REFUSED, refused), (topics.AUDIT_RECORDED, audit)))
+
+
+def _answered(state: CaseRemembered | None, event: InferenceCompleted, cause: Cause, workflows: Workflows) -> Moved:
+    if state is None or not state.waiting_for or state.waiting_for != event.request_id:
+        return Moved(state, skipped="wasted")  # paid for, but not needed: a zombie, a repeat, an earlier attempt
+    turn = Turn(state, workflows, cause)
+    step = turn.waiting_step()
+    if not isinstance(step, Infer):
+        return Moved(state, skipped="wasted")
+    turn.stop_waiting()
+    turn.take_answer(step, event)
+    return turn.moved()
+
+
+def _reviewed(state: CaseRemembered | None, event: ReviewDecided, cause: Cause, workflows: Workflows) -> Moved:
+    if state is None or state.tenant != event.tenant:
+        raise RecordError("a review decision for a case that this tenant does not have", Reason.UNATTRIBUTABLE)
+    turn = Turn(state, workflows, cause)
+    step = turn.waiting_step()
+    actor = f"reviewer:{event.reviewer}"
+    if not isinstance(step, Review) or state.waiting_for != event.task_id:
+        turn.record("ignored", actor=actor, event_id=event.event_id, reason="not_waiting_for_this")
+    elif not event.reviewer:
+        turn.record("ignored", actor=actor, event_id=event.event_id, reason="reviewer_missing")
+    elif event.label not in step.choices.evaluate(turn.view()):
+        turn.record("ignored", actor=actor, event_id=event.event_id, reason="label_not_offered")
+    else:
+        turn.stop_waiting()
+        turn.remember_answer({"label": event.label, "reviewer": event.reviewer})
+        turn.record("review_decided", actor=actor, event_id=event.event_id, label=event.label, task_id=event.task_id)
+        turn.enter(step.then)
+    return turn.moved()
+
+
+def _fired(state: CaseRemembered | None, event: TimerFired, cause: Cause, workflows: Workflows) -> Moved:
+    if state is not None and state.decided_at and event.timer_id == FORGET:
+        return Moved(None)
+    if state is None or not state.waiting_for or event.timer_id != timer_of(state):
+        return Moved(state, skipped="late_timer")
+    turn = Turn(state, workflows, cause)
+    match turn.waiting_step():
+        case Infer() as step if state.attempt < step.attempts_max:
+            turn.ask_model(state.step, step, state.attempt + 1)
+        case Infer() as step:
+            turn.jump(step.on_error)
+        case Review() as step:
+            turn.jump(step.on_expiry)
+    return turn.moved()

@@ -1,0 +1,57 @@
+"""A CEL expression of a workflow: compiled once, evaluated over a case.
+
+In: the expression's source and a case's view (input, answers, policy, labels; plain JSON values). Out: a plain
+value. Guaranteed: no side effects, no loops without a bound (CEL has none), the same value for the same view.
+Syntax is checked when it is built; names and types when workflow.py runs the samples through it.
+
+Rejected: Python's `eval` (escapes), Jinja (text, not values), a comparison language of our own (CEL is known
+from Kubernetes and from schema registries' data contracts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cel
+
+from aios.schemas.errors import AiosError
+
+SOURCE_CHARS_MAX = 2_000
+
+
+class ExpressionError(AiosError):
+    """The expression does not evaluate over this case; names the expression, never the case's values.
+
+    The samples of the workflow did not foresee this case, so the cause is unknown: retried, then dead-lettered.
+    """
+
+
+class Expression:
+    """One compiled expression. Raises ValueError when built from something that is not CEL."""
+
+    __slots__ = ("_program", "source")
+
+    def __init__(self, source: object) -> None:
+        if not isinstance(source, str):
+            raise ValueError(f'a CEL expression is written as text: "{source}"')  # noqa: TRY004 - pydantic reads ValueError
+        if not source or len(source) > SOURCE_CHARS_MAX:
+            raise ValueError(f"a CEL expression has 1 to {SOURCE_CHARS_MAX} characters")
+        self.source = source
+        self._program = cel.compile(source)
+
+    def __repr__(self) -> str:
+        return f"Expression({self.source!r})"
+
+    def evaluate(self, view: Mapping[str, Any]) -> Any:
+        """The value over a case's view. Raises ExpressionError: unknown name or field, types that do not meet."""
+        try:
+            return self._program.execute({name: view[name] for name in self._program.variables() if name in view})
+        except KeyError as error:
+            raise ExpressionError(f"`{self.source}`: there is no field {error}") from error
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ExpressionError(f"`{self.source}`: {_first_sentence(error)}") from error
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).partition(". ")[0].rstrip(".")

@@ -1,0 +1,155 @@
+"""plan: the workflow state machine as a stage; judge of repeats.
+
+Enters, all keyed by case: admitted cases, answers of models, decisions of people, fired timers. Leaves:
+commands to model pools, review tasks, the one decision, refusals of conflicts, and an audit entry for each
+transition. Guaranteed: what case.py promises; a record whose key is not its case, or which sits in a partition
+that murmur2 would not choose, changes nothing (its case's state lives elsewhere). Remembered: one
+case.remembered.v1 a case, until the idempotency window has passed since its decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+from prometheus_client import Counter
+
+from aios.processors import app, case, workflow_files
+from aios.processors.state import Effects, StateView
+from aios.processors.turn import Cause, Moved
+from aios.processors.workflow_files import Workflows
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import (
+    EVENTS,
+    AuditRecorded,
+    CaseAdmitted,
+    CaseDecided,
+    CaseRemembered,
+    Event,
+    EventRefused,
+    InferenceCompleted,
+    InferenceRequested,
+    ReviewDecided,
+    ReviewRequested,
+    TimerFired,
+)
+from aios.streams import failpoints, topics, tracing
+from aios.streams.config import Settings
+from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
+from aios.streams.partitioner import partition_of
+from aios.streams.record import Outgoing, Record
+from aios.streams.topics import Topic
+from aios.streams.topology import PLAN
+
+SOURCE = "/aios/plan"
+_CONTRACTS = {topic.name: EVENTS[topic.contracts[0]] for topic in PLAN.reads}
+_ANY = replace(PLAN.retries, contracts=tuple(contract for topic in PLAN.reads for contract in topic.contracts))
+_SKIPPED = Counter("aios_plan_events_skipped", "Events that changed nothing: repeated, wasted, late_timer.", ["why"])
+
+Input = CaseAdmitted | InferenceCompleted | ReviewDecided | TimerFired
+
+
+class Plan:
+    """The core; see the module. partitions: of the case family."""
+
+    def __init__(self, codec: Codec, workflows: Workflows, partitions: int) -> None:
+        self._codec = codec
+        self._workflows = workflows
+        self._partitions = partitions
+        self._changelog = cast(Topic, PLAN.changelog)
+
+    def step(self, record: Record, state: StateView, now_ms: int) -> Effects:
+        """Raises SchemaMismatch, RecordError, ExpressionError: this record; StateBroken, ConfigError: this deploy."""
+        failpoints.hit("plan.decode", record.value or b"")
+        event = self._decode(record)
+        key = self._key(event, record)
+        remembered = self._recall(state.get(key))
+        cause = Cause(record.topic, record.partition, record.offset, now_ms)
+        moved = case.plan(remembered, event, cause, self._workflows, record.header("traceparent") or "")
+        if moved.skipped:
+            _SKIPPED.labels(moved.skipped).inc()
+        trace = remembered or moved.state
+        return Effects(
+            outputs=[
+                self._out(topic, told, trace.traceparent if trace else "", now_ms) for topic, told in moved.events
+            ],
+            changes=self._changes(key, remembered, moved),
+            timers={(event.case_id, timer_id): due for timer_id, due in moved.timers.items()},
+        )
+
+    def fire(self, key: str, timer_id: str, due_ms: int, now_ms: int) -> Outgoing:
+        """A timer that came due, as an input of this stage."""
+        event = TimerFired(timer_id=timer_id, case_id=key, due_at=due_ms, fired_at=now_ms)
+        return self._out(topics.TIMER_FIRED, event, "", now_ms)
+
+    def _decode(self, record: Record) -> Input:
+        """By topic; what returns through the group's retry topic says by its schema what it is."""
+        contract = _CONTRACTS.get(record.topic)
+        if contract is not None:
+            return cast(Input, self._codec.decode(record.value, contract))
+        return cast(Input, self._codec.decode_any(record.value, _ANY))
+
+    def _key(self, event: Input, record: Record) -> bytes:
+        key = event.case_id.encode()
+        if record.key != key:
+            raise RecordError("the record's key is not its case id", Reason.UNATTRIBUTABLE)
+        expected = partition_of(key, self._partitions)
+        if record.partition != expected:
+            raise RecordError(
+                f"this case lives in partition {expected}, not {record.partition}: the producer needs "
+                "partitioner=murmur2_random",
+                Reason.WRONG_PARTITION,
+            )
+        return key
+
+    def _recall(self, value: bytes | None) -> CaseRemembered | None:
+        if value is None:
+            return None
+        try:
+            return self._codec.decode(value, CaseRemembered)
+        except SchemaMismatch as error:
+            raise StateBroken(f"a remembered case is not readable by this deploy: {error}") from error
+
+    def _changes(self, key: bytes, before: CaseRemembered | None, moved: Moved) -> dict[bytes, bytes | None]:
+        if moved.state == before:
+            return {}
+        return {key: None if moved.state is None else self._codec.encode(self._changelog, moved.state)}
+
+    def _out(self, topic: Topic, event: Event, traceparent: str, now_ms: int) -> Outgoing:
+        event_id, case_id, tenant = _identity(event)
+        headers = tracing.envelope(
+            event,
+            event_id=event_id,
+            source=SOURCE,
+            subject=case_id,
+            tenant=tenant,
+            traceparent=traceparent,
+            time_ms=now_ms,
+        )
+        return Outgoing(topic.name, case_id.encode(), self._codec.encode(topic, event), headers)
+
+
+def _identity(event: Event) -> tuple[str, str, str]:
+    """Event id, case id and tenant of what plan writes."""
+    match event:
+        case InferenceRequested():
+            return event.request_id, event.case_id, event.tenant
+        case ReviewRequested():
+            return event.task_id, event.case_id, event.tenant
+        case CaseDecided():
+            return event.decision_id, event.case_id, event.tenant
+        case AuditRecorded():
+            return event.audit_id, event.case_id, event.tenant
+        case EventRefused():
+            return event.event_id, event.case_id, event.tenant
+        case TimerFired():
+            return str(ids.derive("timer", event.case_id, event.timer_id, str(event.due_at))), event.case_id, ""
+    raise ValueError(f"plan does not write {event.contract}")
+
+
+async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """The shell; see processors/app.py."""
+    ...

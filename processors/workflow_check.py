@@ -1,0 +1,200 @@
+"""Runs a workflow's samples through every path, so that a wrong name or type is found before any event is.
+
+In: a Workflow that is well formed. Out: problems, each with its place in the file. Guaranteed when there are
+none: every jump leads to a step, there is no cycle, every step was reached by a sample, and every expression
+on the way gave a value of the type its place needs. A model's answers are taken from the corners of what its
+contract allows, its failure and a person's silence included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, get_type_hints
+
+from aios.processors import answers
+from aios.processors.expression import Expression, ExpressionError
+from aios.processors.workflow import Emit, Infer, Review, Rule, Workflow, close_to
+from aios.schemas.models import EVENTS
+
+Place = tuple[str | int, ...]
+RUNS_MAX = 20_000  # steps walked in one check; more means a graph nobody can read
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """place: keys from the file's root."""
+
+    place: Place
+    says: str
+
+
+def check(workflow: Workflow) -> list[Problem]:
+    """Everything that is wrong; empty: the workflow may run."""
+    problems = [*_jumps(workflow), *_samples(workflow)]
+    if problems or (problems := _cycle(workflow)):
+        return problems
+    walk = _Walk(workflow)
+    for number, sample in enumerate(workflow.samples):
+        walk.run(workflow.start, sample, {}, f"sample {number + 1}")
+    unreached = [
+        Problem(("steps", name), f"no sample reaches step {name}: add one to `samples`, or remove the step")
+        for name in workflow.steps
+        if name not in walk.reached
+    ]
+    return list(walk.problems.values()) or unreached
+
+
+def _jumps(workflow: Workflow) -> Iterator[Problem]:
+    known = list(workflow.steps)
+    if workflow.start not in workflow.steps:
+        yield Problem(("start",), f"there is no step {workflow.start}{close_to(workflow.start, known)}")
+    for name, step in workflow.steps.items():
+        for place, target in step.jumps():
+            if target not in workflow.steps:
+                yield Problem(("steps", name, *place), f"there is no step {target}{close_to(target, known)}")
+
+
+def _samples(workflow: Workflow) -> Iterator[Problem]:
+    known = sorted(get_type_hints(EVENTS[workflow.input]).keys() - {"contract"})
+    for number, sample in enumerate(workflow.samples):
+        for key in sample:
+            if key not in known:
+                yield Problem(("samples", number, key), f"{workflow.input} has no field {key}{close_to(key, known)}")
+
+
+def _cycle(workflow: Workflow) -> list[Problem]:
+    """Steps are left for good: a case must end in a bounded number of turns."""
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> Problem | None:
+        if name in path:
+            return Problem(("steps", name), f"steps lead in a circle: {' → '.join((*path[path.index(name) :], name))}")
+        if name in done:
+            return None
+        for _, target in workflow.steps[name].jumps():
+            if (found := visit(target, (*path, name))) is not None:
+                return found
+        done.add(name)
+        return None
+
+    found = visit(workflow.start, ())
+    return [found] if found is not None else []
+
+
+class Need(NamedTuple):
+    """What a value must be at its place."""
+
+    what: str
+    fits: Callable[[Any], bool]
+
+
+TEXT = Need("a text", lambda v: isinstance(v, str))
+TRUTH = Need("true or false", lambda v: isinstance(v, bool))
+SHARE = Need("a number from 0 to 1", lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1)
+PLAIN = Need("a text, number or truth value", lambda v: isinstance(v, str | int | float | bool))
+LABELS = Need(
+    "a list of labels",
+    lambda v: isinstance(v, list) and bool(v) and all(isinstance(label, str) and label for label in v),
+)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Depth first over all that can happen to the samples."""
+
+    workflow: Workflow
+    reached: set[str] = field(default_factory=set)
+    problems: dict[Place, Problem] = field(default_factory=dict)  # the first one of each place
+    runs: int = 0
+
+    def run(self, name: str, sample: Mapping[str, Any], said: Mapping[str, Any], who: str) -> None:
+        """said: the answers so far. who: the sample's name."""
+        self.reached.add(name)
+        self.runs += 1
+        if self.runs > RUNS_MAX:
+            self.problems["steps",] = Problem(("steps",), f"more than {RUNS_MAX} ways through: split the workflow")
+            return
+        visit = _Visit(name, self.workflow.view(sample, said), who, self.problems)
+        for target, answer in visit.ways(self.workflow.steps[name].kind):
+            self.run(target, sample, said if answer is None else {**said, name: answer}, who)
+
+
+Way = tuple[str, Mapping[str, Any] | None]
+"""The next step, and what the step answered (None: nothing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One sample at one step."""
+
+    name: str
+    view: Mapping[str, Any]
+    who: str
+    problems: dict[Place, Problem]
+
+    def ways(self, kind: Infer | Rule | Review | Emit) -> Iterator[Way]:
+        """Evaluate what the step evaluates, and yield every way on."""
+        match kind:
+            case Infer():
+                return self._infer(kind)
+            case Rule():
+                return self._rule(kind)
+            case Review():
+                return self._review(kind)
+            case Emit():
+                return self._emit(kind)
+
+    def _infer(self, step: Infer) -> Iterator[Way]:
+        self._value(step.input, TEXT, "infer", "input")
+        for key, option in step.options.items():
+            self._value(option, PLAIN, "infer", "options", key)
+        labels = None if step.labels is None else self._value(step.labels, LABELS, "infer", "labels")
+        for answer in answers.samples(step.task, labels[0] if labels else "label"):
+            yield step.then, answer
+        yield step.on_error.then, None
+
+    def _rule(self, step: Rule) -> Iterator[Way]:
+        for number, row in enumerate(step.first_of):
+            held = self._value(row.when, TRUTH, "rule", "first_of", number, "when")
+            if held is None:
+                return
+            if held:
+                yield row.then, None
+                return
+        yield step.otherwise.then, None
+
+    def _review(self, step: Review) -> Iterator[Way]:
+        self._value(step.suggestion, TEXT, "review", "suggestion")
+        self._value(step.confidence, SHARE, "review", "confidence")
+        self._value(step.out_of_scope, SHARE, "review", "out_of_scope")
+        choices = self._value(step.choices, LABELS, "review", "choices")
+        if choices:
+            yield step.then, {"label": choices[0], "reviewer": "somebody"}
+        yield step.on_expiry.then, None
+
+    def _emit(self, step: Emit) -> Iterator[Way]:
+        self._value(step.decided_by, TEXT, "emit", "decided_by")
+        for key, expression, need in (
+            ("channel", step.channel, TEXT),
+            ("label", step.label, TEXT),
+            ("confidence", step.confidence, SHARE),
+            ("summary", step.summary, TEXT),
+        ):
+            if expression is not None:
+                self._value(expression, need, "emit", key)
+        return iter(())
+
+    def _value(self, expression: Expression, need: Need, *inside: str | int) -> Any:
+        """The value, or None after noting what is wrong."""
+        place = ("steps", self.name, *inside)
+        try:
+            found = expression.evaluate(self.view)
+        except ExpressionError as error:
+            self.problems.setdefault(place, Problem(place, f"{error} ({self.who})"))
+            return None
+        if need.fits(found):
+            return found
+        says = f"`{expression.source}` gives {type(found).__name__} where {need.what} is needed ({self.who})"
+        self.problems.setdefault(place, Problem(place, says))
+        return None

@@ -1,0 +1,232 @@
+"""Confluent framing: bytes ⇄ event.
+
+Enters: an event and its topic, or bytes from anywhere. Leaves: magic 0, schema id (4 bytes), Avro; or the event.
+Guaranteed: what cannot be read becomes a SchemaMismatch with its reason, whatever the bytes are, in time and
+memory proportional to their number (schemas/safety.py); no byte is left over; an event read is of the asked
+contract, and means what its writer meant (schemas/compat.py). A registry that is away raises Unavailable.
+Cost: a few µs a record; schemas, ids and field lists are looked up once and kept (READINGS_MAX).
+Rejected: framing V1 (magic 1 and a GUID; nobody here writes it), reading past a wrong record name, logical
+types as Python objects (times stay Unix ms).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from operator import attrgetter
+from typing import Any, Protocol, TypeVar, cast
+
+from fastavro import schemaless_reader, schemaless_writer
+
+from aios.schemas import compat, contracts, safety
+from aios.schemas.errors import Reason, SchemaMismatch, SchemaRefused
+from aios.schemas.models import EVENTS, Event
+from aios.schemas.safety import Json, Schema
+
+MAGIC = 0
+PREFIX_BYTES = 5  # magic and schema id
+VALUE_BYTES_MAX = (1 << 20) + (64 << 10)  # of a record we read; the broker's own bound is lower for our topics
+ENVELOPE_BYTES_MAX = 8 << 10  # of a topic's bytes_max, left for key, headers and framing of the batch
+READINGS_MAX = 4096  # writer schemas remembered, per contract or not; beyond it the oldest is forgotten
+INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
+
+E = TypeVar("E", bound=Event)
+
+
+class SchemaSource(Protocol):
+    """Where schema ids come from and lead to; RegistrySource in service, a fake in unit tests."""
+
+    def by_id(self, schema_id: int) -> str:
+        """The schema's JSON text. Raises SchemaMismatch(UNKNOWN_SCHEMA) or Unavailable."""
+        ...
+
+    def id_of(self, subject: str, schema: str) -> int:
+        """Id under which the subject has this schema. Raises SchemaRefused if it does not, or Unavailable."""
+        ...
+
+
+class Carrier(Protocol):
+    """What the codec must know of a topic; streams/topics.py has them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def contracts(self) -> tuple[str, ...]: ...
+    @property
+    def bytes_max(self) -> int: ...
+    def subject(self, contract: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How one contract's twin becomes a dict and back, worked out once."""
+
+    twin: type[Event]
+    schema: Schema
+    names: tuple[str, ...]
+    values: Callable[[Event], tuple[Any, ...]]
+    ints: tuple[str, ...]  # 32 bits on the wire, which fastavro does not check
+    arrays: tuple[str, ...]  # list on the wire, tuple in the twin
+
+    @classmethod
+    def of(cls, contract: str) -> _Shape:
+        twin = EVENTS[contract]
+        schema = contracts.working(contract)
+        names = tuple(one.name for one in dataclasses.fields(cast(Any, twin)))
+        return cls(
+            twin=twin,
+            schema=schema,
+            names=names,
+            values=attrgetter(*names),
+            ints=_fields(schema, lambda kind: kind == "int"),
+            arrays=_fields(schema, lambda kind: isinstance(kind, dict) and kind["type"] == "array"),
+        )
+
+    def fields(self, event: Event) -> dict[str, Any]:
+        fields = dict(zip(self.names, self.values(event), strict=True))
+        self.check(fields)
+        return fields
+
+    def event(self, fields: dict[str, Any]) -> Event:
+        self.check(fields)
+        for name in self.arrays:
+            fields[name] = tuple(fields[name])
+        return self.twin(**fields)
+
+    def check(self, fields: Mapping[str, Any]) -> None:
+        for name in self.ints:
+            if not INT_MIN <= fields[name] <= INT_MAX:
+                raise ValueError(f"{name} is no 32-bit number")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One writer schema, read as one contract. reader: None when both write the same bytes."""
+
+    writer: Json
+    reader: Json | None
+    shape: _Shape
+
+
+class Codec:
+    """Encodes and decodes the events of our topics; one per process is enough, usable from several threads."""
+
+    def __init__(self, registry: SchemaSource) -> None:
+        self._registry = registry
+        self._shapes: dict[type[Event], _Shape] = {}
+        self._prefixes: dict[tuple[str, type[Event]], bytes] = {}
+        self._writers: dict[int, Schema] = {}
+        self._readings: dict[tuple[int, type[Event]], _Reading] = {}
+
+    def warm(self, topics: Iterable[Carrier]) -> None:
+        """Look up the schema ids of these topics now, so that no record waits for the registry."""
+        for topic in topics:
+            for contract in topic.contracts:
+                self._prefix(topic, EVENTS[contract])
+
+    def encode(self, topic: Carrier, event: Event) -> bytes:
+        """Bytes of one event for its topic.
+
+        Raises SchemaMismatch: CONTRACT_BROKEN if a value does not fit its field, OVERSIZE if the whole does not
+        fit the topic. Raises SchemaRefused if the topic's subject does not have the contract, Unavailable, and
+        ValueError if the topic does not carry it.
+        """
+        kind = type(event)
+        prefix = self._prefixes.get((topic.name, kind)) or self._prefix(topic, kind)
+        shape = self._shapes[kind]
+        out = BytesIO()
+        out.write(prefix)
+        try:
+            schemaless_writer(out, shape.schema.parsed, shape.fields(event))
+        except Exception as error:  # whatever fastavro meets, a value does not fit its field
+            why = f"{kind.contract} does not hold these values: {type(error).__name__}"
+            raise SchemaMismatch(why, Reason.CONTRACT_BROKEN) from error
+        if out.tell() > topic.bytes_max - ENVELOPE_BYTES_MAX:
+            raise SchemaMismatch(f"{out.tell()} bytes are too many for {topic.name}", Reason.OVERSIZE)
+        return out.getvalue()
+
+    def decode(self, value: bytes | None, expected: type[E]) -> E:
+        """The event in these bytes. Raises SchemaMismatch with the reason, or Unavailable."""
+        schema_id = _schema_id(value)
+        reading = self._readings.get((schema_id, expected)) or self._reading(schema_id, expected)
+        return cast(E, _read(cast(bytes, value), reading))
+
+    def decode_any(self, value: bytes | None, topic: Carrier) -> Event:
+        """The event in these bytes, whichever of the topic's contracts it is. Raises as decode."""
+        schema_id = _schema_id(value)
+        name = self._writer(schema_id).full_name
+        for contract in topic.contracts:
+            if self._shape(EVENTS[contract]).schema.full_name == name:
+                return self.decode(value, EVENTS[contract])
+        raise SchemaMismatch(f"{topic.name} does not carry {name or 'this type'}", Reason.CONTRACT_BROKEN)
+
+    def _prefix(self, topic: Carrier, kind: type[Event]) -> bytes:
+        shape = self._shape(kind)
+        schema_id = self._registry.id_of(topic.subject(kind.contract), shape.schema.text)
+        prefix = bytes([MAGIC]) + schema_id.to_bytes(4, "big")
+        self._prefixes[topic.name, kind] = prefix
+        return prefix
+
+    def _shape(self, kind: type[Event]) -> _Shape:
+        if kind not in self._shapes:
+            self._shapes[kind] = _Shape.of(kind.contract)
+        return self._shapes[kind]
+
+    def _writer(self, schema_id: int) -> Schema:
+        writer = self._writers.get(schema_id)
+        if writer is None:
+            try:
+                writer = safety.read(self._registry.by_id(schema_id))
+            except SchemaRefused as error:
+                raise SchemaMismatch(f"schema {schema_id} is unsafe to read with: {error}") from error
+            _remember(self._writers, schema_id, writer)
+        return writer
+
+    def _reading(self, schema_id: int, expected: type[Event]) -> _Reading:
+        writer, shape = self._writer(schema_id), self._shape(expected)
+        unreadable = compat.unreadable(reader=shape.schema, writer=writer)
+        if unreadable:
+            why = f"schema {schema_id} is not {expected.contract}: {unreadable[0]}"
+            raise SchemaMismatch(why, Reason.CONTRACT_BROKEN)
+        same = writer.canonical == shape.schema.canonical
+        reading = _Reading(writer.parsed, None if same else shape.schema.parsed, shape)
+        _remember(self._readings, (schema_id, expected), reading)
+        return reading
+
+
+def _schema_id(value: bytes | None) -> int:
+    if not value:
+        raise SchemaMismatch("no value", Reason.EMPTY)
+    if len(value) > VALUE_BYTES_MAX:
+        raise SchemaMismatch(f"{len(value)} bytes, at most {VALUE_BYTES_MAX}", Reason.OVERSIZE)
+    if value[0] != MAGIC or len(value) < PREFIX_BYTES:
+        raise SchemaMismatch("not in Confluent's framing: magic byte 0, then a schema id of four bytes")
+    return int.from_bytes(value[1:PREFIX_BYTES], "big")
+
+
+def _read(value: bytes, reading: _Reading) -> Event:
+    stream = BytesIO(value)
+    stream.seek(PREFIX_BYTES)
+    try:
+        event = reading.shape.event(cast(Any, schemaless_reader(stream, reading.writer, reading.reader)))
+    except Exception as error:  # end of data, Unicode, index, overflow …: the bytes are not Avro of this schema
+        raise SchemaMismatch(f"does not decode: {type(error).__name__}") from error
+    if stream.tell() != len(value):
+        raise SchemaMismatch(f"{len(value) - stream.tell()} bytes left over")
+    return event
+
+
+def _fields(schema: Schema, wanted: Callable[[Json], bool]) -> tuple[str, ...]:
+    return tuple(one["name"] for one in schema.resolved["fields"] if wanted(one["type"]))
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _remember(kept: dict[K, V], key: K, value: V) -> None:
+    if len(kept) >= READINGS_MAX:
+        kept.pop(next(iter(kept)), None)
+    kept[key] = value

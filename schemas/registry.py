@@ -1,0 +1,118 @@
+"""Schema ids: the client side of any Confluent-compatible registry.
+
+Enters: a registry's URL. Leaves: ids and schema texts for the codec.
+Guaranteed: every call ends within TIMEOUT_S × (RETRIES_MAX + 1) and the waits between; a registry that does
+not answer, or answers with its own trouble (5xx, 429), is Unavailable; an id it does not know is a property
+of the record. An unknown id is asked for again only after UNKNOWN_S, so that garbage does not become load.
+Rejected: auto-registration by producers (`aios up` registers all contracts, and the gate is at registration).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from confluent_kafka.schema_registry import Schema as RegistrySchema
+from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
+from httpx2 import HTTPError
+
+from aios.schemas import contracts
+from aios.schemas.errors import Reason, SchemaMismatch, SchemaRefused, Unavailable
+
+TIMEOUT_S = 3.0  # of one request
+RETRIES_MAX = 1
+RETRY_WAIT_MS = 100
+UNKNOWN_S = 5.0
+UNKNOWN_MAX = 1024
+
+T = TypeVar("T")
+
+
+class Carrier(Protocol):
+    """What registration must know of a topic."""
+
+    @property
+    def contracts(self) -> tuple[str, ...]: ...
+    def subject(self, contract: str) -> str: ...
+
+
+class RegistrySource:
+    """SchemaSource over HTTP; usable from several threads."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client = SchemaRegistryClient(
+            {
+                "url": url,
+                "timeout": TIMEOUT_S,
+                "max.retries": RETRIES_MAX,
+                "retries.wait.ms": RETRY_WAIT_MS,
+                "retries.max.wait.ms": RETRY_WAIT_MS,
+            }
+        )
+        self._unknown: dict[int, float] = {}  # schema id → when it may be asked for again
+
+    def by_id(self, schema_id: int) -> str:
+        """The schema's JSON text. Raises SchemaMismatch(UNKNOWN_SCHEMA) or Unavailable."""
+        mismatch = SchemaMismatch(f"the registry does not know schema {schema_id}", Reason.UNKNOWN_SCHEMA)
+        if time.monotonic() < self._unknown.get(schema_id, 0.0):
+            raise mismatch
+        try:
+            schema = self._ask(lambda: self._client.get_schema(schema_id))
+        except SchemaRegistryError as error:
+            self._remember_unknown(schema_id)
+            raise mismatch from error
+        if schema.schema_type not in (None, "AVRO") or schema.references:
+            raise SchemaMismatch(f"schema {schema_id} is no self-contained Avro schema", Reason.CONTRACT_BROKEN)
+        return str(schema.schema_str)
+
+    def id_of(self, subject: str, schema: str) -> int:
+        """Id under which the subject has this schema. Raises SchemaRefused if it does not, or Unavailable."""
+        try:
+            found = self._ask(lambda: self._client.lookup_schema(subject, RegistrySchema(schema, "AVRO")))
+        except SchemaRegistryError as error:
+            raise SchemaRefused(f"{subject} does not have this contract at {self._url}: {error}") from error
+        return int(found.schema_id)
+
+    def register(self, subject: str, schema: str) -> int:
+        """Id of the schema, new or not. Raises SchemaRefused when the registry refuses it, or Unavailable."""
+        try:
+            return int(self._ask(lambda: self._client.register_schema(subject, RegistrySchema(schema, "AVRO"))))
+        except SchemaRegistryError as error:
+            raise SchemaRefused(f"{subject} refused by {self._url}: {error}") from error
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except SchemaRegistryError as error:
+            if error.http_status_code >= 500 or error.http_status_code in (401, 403, 429):
+                raise Unavailable(f"registry at {self._url}: {error}") from error
+            raise
+        except HTTPError as error:
+            raise Unavailable(f"no registry answers at {self._url}: {type(error).__name__}") from error
+
+    def _remember_unknown(self, schema_id: int) -> None:
+        if len(self._unknown) >= UNKNOWN_MAX:
+            self._unknown.pop(next(iter(self._unknown)), None)
+        self._unknown[schema_id] = time.monotonic() + UNKNOWN_S
+
+
+def register_all(url: str, topics: Iterable[Carrier]) -> dict[str, int]:
+    """Register every contract of these topics under its subject; what is there already keeps its id.
+
+    Returns the id by subject. Raises SchemaRefused, naming the subject, or Unavailable.
+    """
+    source = RegistrySource(url)
+    try:
+        return {
+            subject: source.register(subject, contracts.working(contract).text)
+            for topic in topics
+            for contract in topic.contracts
+            for subject in (topic.subject(contract),)
+        }
+    finally:
+        source.close()

@@ -1,0 +1,205 @@
+"""plan's core: keys, partitions, state and headers around the state machine of test_case.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from aios.processors import workflow_files
+from aios.processors.plan import Plan
+from aios.processors.state import Effects
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import (
+    EVENTS,
+    CaseAdmitted,
+    CaseRemembered,
+    Event,
+    InferenceCompleted,
+    InferenceRequested,
+    TimerFired,
+)
+from aios.streams import topics
+from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
+from aios.streams.partitioner import partition_of
+from aios.streams.record import Outgoing, Record
+from aios.streams.topics import Topic
+from aios.streams.topology import PLAN
+from tests.fakes.registry import FakeRegistry
+
+PARTITIONS = 6
+NOW_MS = 1_700_000_000_000
+REGISTRY = FakeRegistry()
+CODEC = Codec(REGISTRY)
+CORE = Plan(CODEC, workflow_files.shipped(), PARTITIONS)
+BODY = {"text": "Where is my card?", "channel": "message", "subject": "", "customer_id": ""}
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Store(dict[bytes, bytes]):
+    """The state of one partition."""
+
+    def apply(self, effects: Effects) -> None:
+        for key, value in effects.changes.items():
+            self.pop(key, None)
+            if value is not None:
+                self[key] = value
+
+
+def admitted(key: str = "k1", lane: str = "bulk") -> CaseAdmitted:
+    return CaseAdmitted(
+        case_id=ids.case_id("demo", "document.triage", key),
+        tenant="demo",
+        workflow="document.triage",
+        event_id="e1",
+        idempotency_key=key,
+        body_hash=ids.body_hash(BODY),
+        lane=lane,
+        input_contract="document.received.v1",
+        input=ids.canonical(BODY),
+        received_at=NOW_MS,
+        admitted_at=NOW_MS,
+        source_topic="document.received.v1",
+        source_partition=0,
+        source_offset=0,
+    )
+
+
+def record(source: Topic, event: Any, **changed: Any) -> Record:
+    key = event.case_id.encode()
+    value = CODEC.encode(source, event)
+    headers = (("traceparent", TRACE.encode()),)
+    return replace(Record(source.name, partition_of(key, PARTITIONS), 5, NOW_MS, key, value, headers), **changed)
+
+
+def told(out: Outgoing) -> Event:
+    topic = next(one for one in PLAN.writes if one.name == out.topic)
+    return CODEC.decode(out.value, EVENTS[topic.contracts[0]])
+
+
+def request_of(effects: Effects) -> InferenceRequested:
+    return next(one for one in map(told, effects.outputs) if isinstance(one, InferenceRequested))
+
+
+def answer(request: InferenceRequested) -> InferenceCompleted:
+    return InferenceCompleted(
+        request_id=request.request_id,
+        case_id=request.case_id,
+        tenant=request.tenant,
+        workflow=request.workflow,
+        step=request.step,
+        attempt=request.attempt,
+        task=request.task,
+        status="ok",
+        output='{"label":"card_arrival","confidence":0.9,"out_of_scope":0.1}',
+        output_contract="classification.v1",
+        model=request.model,
+        engine="fake 1",
+        input_hash="",
+        prompt_tokens=0,
+        output_tokens=0,
+        lane=request.lane,
+        queue_ms=0,
+        compute_ms=0,
+        completed_at=NOW_MS,
+    )
+
+
+@pytest.mark.parametrize("lane", ["bulk", "interactive"])
+def test_a_case_runs_from_record_to_record(lane: str) -> None:
+    """Everything it writes is keyed by case, in its lane and trace; its state is one record, its wait one timer."""
+    store, event = Store(), admitted(lane=lane)
+    first = CORE.step(record(topics.CASE_ADMITTED, event), store, NOW_MS)
+    store.apply(first)
+    assert [out.topic for out in first.outputs] == [
+        "audit.recorded.v1",
+        f"inference.classify.{lane}.requested.v1",
+        "audit.recorded.v1",
+    ]
+    assert list(store) == [event.case_id.encode()]
+    assert list(first.timers) == [(event.case_id, "classify/1")]
+    second = CORE.step(record(topics.INFERENCE_COMPLETED, answer(request_of(first)), headers=()), store, NOW_MS + 9)
+    store.apply(second)
+    assert [out.topic for out in second.outputs] == ["audit.recorded.v1", "case.decided.v1", "audit.recorded.v1"]
+    assert second.timers[event.case_id, "classify/1"] is None
+    for out in (*first.outputs, *second.outputs):
+        headers = dict(out.headers)
+        assert (out.key, out.partition) == (event.case_id.encode(), None)
+        assert (headers["ce_source"], headers["ce_subject"]) == (b"/aios/plan", event.case_id.encode())
+        assert headers["aios-tenant"] == b"demo"
+        assert TRACE.split("-")[1].encode() in (headers["traceparent"] or b"")
+
+
+def test_a_decided_case_is_forgotten_when_its_timer_fires() -> None:
+    """The firing is an input like any other, and leaves a tombstone."""
+    store, event = Store(), admitted()
+    store.apply(CORE.step(record(topics.CASE_ADMITTED, event), store, NOW_MS))
+    request = answer(request_of(CORE.step(record(topics.CASE_ADMITTED, event), Store(), NOW_MS)))
+    decided = CORE.step(record(topics.INFERENCE_COMPLETED, request), store, NOW_MS)
+    store.apply(decided)
+    ((key, timer_id), due) = next(pair for pair in decided.timers.items() if pair[1] is not None)
+    fired = CORE.fire(key, timer_id, due, due + 1)
+    assert told(fired) == TimerFired(timer_id=timer_id, case_id=event.case_id, due_at=due, fired_at=due + 1)
+    headers = [(name, value) for name, value in fired.headers if value is not None]
+    back = Record(fired.topic, partition_of(fired.key or b"", PARTITIONS), 1, due + 1, fired.key, fired.value, headers)
+    store.apply(CORE.step(back, store, due + 1))
+    assert store == {}
+
+
+def test_a_repeat_writes_nothing_and_changes_nothing() -> None:
+    """No output, no state, no timer: a redelivered record costs one look-up."""
+    store, one = Store(), record(topics.CASE_ADMITTED, admitted())
+    store.apply(CORE.step(one, store, NOW_MS))
+    assert CORE.step(one, store, NOW_MS + 1) == Effects(outputs=[], changes={}, timers={})
+
+
+def test_the_same_records_give_the_same_bytes() -> None:
+    """A replay by another process writes what the first one wrote."""
+    outputs = []
+    for _ in range(2):
+        store, core = Store(), Plan(Codec(REGISTRY), workflow_files.shipped(), PARTITIONS)
+        first = core.step(record(topics.CASE_ADMITTED, admitted()), store, NOW_MS)
+        outputs.append((first.outputs, first.changes, first.timers))
+    assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"key": None}, Reason.UNATTRIBUTABLE),
+        ({"key": b"another case"}, Reason.UNATTRIBUTABLE),
+        ({"partition": PARTITIONS}, Reason.WRONG_PARTITION),
+    ],
+)
+def test_a_record_in_the_wrong_place_changes_nothing(changed: dict[str, Any], reason: Reason) -> None:
+    """Its case's state lives elsewhere: judging it here could make a second decision."""
+    with pytest.raises(RecordError) as caught:
+        CORE.step(record(topics.CASE_ADMITTED, admitted(), **changed), Store(), NOW_MS)
+    assert caught.value.reason is reason
+
+
+def test_what_returns_from_a_failure_is_read_by_its_schema() -> None:
+    """The retry topic carries every contract of the stage, and no other."""
+    effects = CORE.step(record(topics.CASE_ADMITTED, admitted(), topic=PLAN.retries.name), Store(), NOW_MS)
+    assert request_of(effects).step == "classify"
+    foreign = record(topics.INFERENCE_COMPLETED, answer(request_of(effects)), topic="case.admitted.v1")
+    with pytest.raises(SchemaMismatch) as caught:
+        CORE.step(foreign, Store(), NOW_MS)
+    assert caught.value.reason is Reason.CONTRACT_BROKEN
+
+
+def test_state_that_cannot_be_read_stops_the_stage() -> None:
+    """A newer deploy wrote it, or it is damaged: going on would open the case a second time."""
+    event = admitted()
+    with pytest.raises(StateBroken):
+        CORE.step(record(topics.CASE_ADMITTED, event), Store({event.case_id.encode(): b"\x00garbage"}), NOW_MS)
+
+
+def test_a_remembered_case_round_trips() -> None:
+    """What is read back is what was written."""
+    store, event = Store(), admitted()
+    store.apply(CORE.step(record(topics.CASE_ADMITTED, event), store, NOW_MS))
+    remembered = CODEC.decode(store[event.case_id.encode()], CaseRemembered)
+    assert (remembered.traceparent, remembered.waiting_for) == (TRACE, ids.command_id(event.case_id, "classify", 1))

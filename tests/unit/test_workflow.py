@@ -1,0 +1,136 @@
+"""Workflow files: what is refused, and whether the message leads to the line."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from aios.processors import workflow_files
+from aios.processors.expression import Expression, ExpressionError
+from aios.processors.workflow_files import Workflows
+from aios.streams.errors import ConfigError
+
+SHIPPED = workflow_files.FOLDER / "document.triage.yaml"
+TRAINING = Path(workflow_files.__file__).parents[1] / "inference_workers" / "models" / "triage-encoder" / "1" / "data"
+
+
+def edited(folder: Path, old: str, new: str, name: str = SHIPPED.name) -> Path:
+    """The shipped workflow with one change."""
+    text = SHIPPED.read_text(encoding="utf-8")
+    assert old in text
+    path = folder / name
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line_of", "says"),
+    [
+        ("owner: customer", "ownr: customer", "ownr:", "unknown key ownr; did you mean owner?"),
+        (
+            "attempts_max: 2\n      then: gate",
+            "attempt_max: 2\n      then: gate",
+            "attempt_max",
+            "did you mean attempts_max?",
+        ),
+        ("owner: customer-operations", "owner: a\nowner: b", "owner: b", "the key owner stands here a second time"),
+        ("then: gate", "then: gat", "then: gat", "there is no step gat; did you mean gate?"),
+        ("start: classify", "start: clasify", "start:", "did you mean classify?"),
+        (
+            "answers.classify.out_of_scope >",
+            "answers.classify.out_of_scop >",
+            "out_of_scop >",
+            "no field 'out_of_scop'",
+        ),
+        ("when: answers.classify.conf", "when: answer.classify.conf", "answer.classify", "Undefined variable"),
+        (
+            "when: policy[input.channel].summarise",
+            "when: policy[input.channel].head",
+            "when: policy[input.channel].head",
+            "gives str where true or false is needed",
+        ),
+        ("label: answers.ask.label", "label: answers.ask.confidence", "answers.ask.conf", "no field 'confidence'"),
+        ('confidence: "1.0"', "confidence: 1.0", "confidence: 1.0", 'is written as text: "1.0"'),
+        ('confidence: "1.0"', 'confidence: "2.0"', 'confidence: "2.0"', "a number from 0 to 1 is needed"),
+        ("when: answers.classify.conf", "when: '1 +' #", "when: '1 +'", "Failed to parse expression"),
+        ("pool: classify", "pool: clasify", "infer:", "there is no pool clasify"),
+        ("model: summariser@1", "model: summariser", "model: summariser", "should match pattern"),
+        ("input: document.received.v1", "input: document.receved.v1", "input: document", "Input should be"),
+        ("channel: letter, subject", "chanel: letter, subject", "chanel", "has no field chanel"),
+        ("  - {channel: letter, subj", "  #", "  summarise:", "no sample reaches step summarise"),
+        ("otherwise: {then: route}", "otherwise: {then: classify}", "  classify:\n", "steps lead in a circle"),
+        ('summary: "has(answers.summarise) ?', 'summary: "true ?', 'summary: "true', "no field 'summarise'"),
+        ("      on_error: {reason: no_summary, then: route}\n", "", "    infer:\n      status: summ", "Field required"),
+        (
+            "  ask:\n",
+            "  ask:\n    emit: {status: decided, outcome: x, decided_by: \"'x'\"}\n",
+            "  ask:\n",
+            "exactly one kind",
+        ),
+        ("start: classify", "start: [", "start: [", "expected"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_line(tmp_path: Path, old: str, new: str, line_of: str, says: str) -> None:
+    """`file:line: what is wrong`, and where there is one, a hint."""
+    path = edited(tmp_path, old, new)
+    workflow, problems = workflow_files.read(path)
+    assert workflow is None
+    text = path.read_text(encoding="utf-8")
+    line = text[: text.index(line_of)].count("\n") + 1
+    assert any(says in problem for problem in problems), problems
+    if line_of != "start: [":  # YAML itself names the place where it gave up
+        assert any(problem.startswith(f"{path}:{line}: ") for problem in problems), (line, problems)
+    with pytest.raises(ConfigError, match="document"):
+        workflow_files.load(tmp_path)
+
+
+def test_versions_stand_side_by_side(tmp_path: Path) -> None:
+    """New cases take the newest; open ones find theirs; a version that is gone is named with what to do."""
+    edited(tmp_path, "version: 1\n", "version: 1\n", "document.triage@1.yaml")
+    edited(tmp_path, "version: 1\n", "version: 2\n")
+    workflows = workflow_files.load(tmp_path)
+    latest = workflows.latest("document.triage")
+    assert latest is not None
+    assert (latest.version, workflows.at("document.triage", 1).version) == (2, 1)
+    assert workflows.of_input("document.received.v1") is latest
+    with pytest.raises(ConfigError, match=r"put document\.triage@3\.yaml back"):
+        workflows.at("document.triage", 3)
+
+
+def test_a_file_is_named_like_its_workflow(tmp_path: Path) -> None:
+    """Else nobody finds the version a case ran on."""
+    _, problems = workflow_files.read(edited(tmp_path, "version: 1\n", "version: 1\n", "other.yaml"))
+    assert "must be named document.triage.yaml or document.triage@1.yaml" in problems[0]
+
+
+def test_the_same_version_twice_is_refused(tmp_path: Path) -> None:
+    """Which of the two would a case have run on?"""
+    for name in ("document.triage.yaml", "document.triage@1.yaml"):
+        edited(tmp_path, "version: 1\n", "version: 1\n", name)
+    with pytest.raises(ConfigError, match=r"two files hold document\.triage@1"):
+        workflow_files.load(tmp_path)
+
+
+def test_two_workflows_of_one_input_are_refused() -> None:
+    """admit could not tell which of them an event is for."""
+    (triage,) = workflow_files.shipped()
+    with pytest.raises(ConfigError, match="same input contract"):
+        Workflows([triage, triage.model_copy(update={"workflow": "document.other"})])
+
+
+@pytest.mark.parametrize("head", ["letters", "messages"])
+def test_the_labels_are_those_the_heads_were_trained_on(head: str) -> None:
+    """A label only one side knows would send every such case to a person."""
+    with (TRAINING / f"{head}.csv").open(encoding="utf-8", newline="") as file:
+        trained = {row["label"] for row in csv.DictReader(file)}
+    (triage,) = workflow_files.shipped()
+    assert set(triage.labels[head]) == trained
+
+
+def test_an_expression_never_shows_the_case() -> None:
+    """What a customer wrote must not reach a log through an error."""
+    with pytest.raises(ExpressionError) as caught:
+        Expression("input.text > 3").evaluate({"input": {"text": "my secret"}})
+    assert "secret" not in str(caught.value)
