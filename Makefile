@@ -1,0 +1,37 @@
+# The targets of the house; `make setup` is part of each and does nothing when it is done.
+export PYTHONSAFEPATH := 1
+PYTHON := $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+KEEP ?=
+
+.PHONY: setup check test demo up bench lock clean
+
+setup: ## install everything, once
+	@$(PYTHON) infra/setup.py
+
+check: setup ## format, lint, types, import order, contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/aios schema check
+	$(BIN)/aios workflow check
+
+test: setup ## unit, contract, broker, fault and end-to-end tests
+	$(BIN)/pytest
+
+demo: setup ## 200 real texts through the whole system; KEEP=1 leaves it running
+	@$(BIN)/aios demo $(if $(KEEP),--keep)
+
+up: setup ## the whole system, until Ctrl-C
+	@$(BIN)/aios up
+
+bench: setup ## every figure of infra/bench
+	$(BIN)/aios bench all
+
+lock: setup ## pin again after a change of pyproject.toml; edit pins of inference.lock by hand first
+	.tools/uv/bin/uv pip compile pyproject.toml infra/pipeline.in --extra dev --generate-hashes --no-header --python-version 3.11 -q -o infra/pipeline.lock
+	.tools/uv/bin/uv pip compile infra/inference.lock --no-deps --generate-hashes --no-annotate --no-header --python-version 3.11 -q -o infra/inference.lock
+
+clean: ## what setup and runs have made; the data of systems (.aios) too
+	rm -rf .venv .venv-inference .tools .cache .aios build *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

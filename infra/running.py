@@ -1,0 +1,58 @@
+"""Finds the system that runs in AIOS_HOME, so that every command speaks to the right addresses.
+
+Enters: settings, and home/run/system.json, which `aios up` writes when it is ready. Leaves: settings whose
+addresses are all filled in. Configured addresses win over the file's.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aios.infra.output import NOT_RUNNING, fail
+from aios.streams import config
+from aios.streams.config import Settings
+from aios.streams.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """settings: with kafka, registry and redis addresses. gateway: its URL, empty if it does not run here."""
+
+    settings: Settings
+    gateway: str
+
+
+def system_file(settings: Settings) -> Path:
+    return settings.home / "run" / "system.json"
+
+
+def load_settings() -> Settings:
+    """The settings, or a clear exit for a user's mistake."""
+    try:
+        return config.load()
+    except ConfigError as error:
+        fail(str(error))
+
+
+def running() -> Running:
+    """The running system, or exit NOT_RUNNING with the command that starts one."""
+    settings = load_settings()
+    try:
+        said: dict[str, Any] = json.loads(system_file(settings).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        said = {}
+    filled = settings.model_copy(
+        update={
+            "kafka": settings.kafka.model_copy(
+                update={"bootstrap_servers": settings.kafka.bootstrap_servers or said.get("kafka", "")}
+            ),
+            "registry": settings.registry.model_copy(update={"url": settings.registry.url or said.get("registry", "")}),
+            "redis": settings.redis.model_copy(update={"url": settings.redis.url or said.get("valkey", "")}),
+        }
+    )
+    if not (filled.kafka.bootstrap_servers and filled.registry.url and filled.redis.url):
+        fail(f"no system runs in {settings.home.absolute()}: start one with `aios up`", NOT_RUNNING)
+    return Running(filled, str(said.get("gateway", "")))
