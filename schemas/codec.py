@@ -27,8 +27,8 @@ from aios.schemas.safety import Json, Schema
 
 MAGIC = 0
 PREFIX_BYTES = 5  # magic and schema id
-VALUE_BYTES_MAX = (1 << 20) + (64 << 10)  # of a record we read; the broker's own bound is lower for our topics
 ENVELOPE_BYTES_MAX = 8 << 10  # of a topic's bytes_max, left for key, headers and framing of the batch
+VALUE_BYTES_MAX = (1 << 20) - ENVELOPE_BYTES_MAX  # of a record we read: what encode lets out
 READINGS_MAX = 4096  # writer schemas remembered, per contract or not; beyond it the oldest is forgotten
 INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
 

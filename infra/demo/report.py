@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import quantiles
 
@@ -14,6 +14,7 @@ from aios.infra.demo.watch import Seen
 from aios.schemas.models import CaseDecided
 
 WRONG_SHOWN = 3
+STRAYS = "strays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,56 +40,70 @@ def score(texts: Mapping[str, Text], seen: Seen) -> list[Scored]:
 
 def show(console: Console, texts: Mapping[str, Text], seen: Seen, published_ms: Mapping[str, int]) -> None:
     """texts and published_ms: by case id; published_ms: broker time of the producer's record."""
-    scored = score(texts, seen)
-    labelled = [t for t in texts.values() if t.kind != "strays"]
-    strays = [case for case, t in texts.items() if t.kind == "strays"]
-    by_policy = [s for s in scored if s.text.kind != "strays"]
-    right = sum(s.right for s in by_policy)
     console.rule("what came out")
-    console.print(
-        f"decided without a person  {len(by_policy)} of {len(labelled)} ({_share(len(by_policy), len(labelled))})"
-        f", of these right {right} ({_share(right, len(by_policy))}) against the data's own label"
-    )
+    for label, value in (
+        *_decided(texts, seen),
+        *_not_decided(texts, seen),
+        *_speed(seen, published_ms),
+        *_summary(texts, seen),
+    ):
+        console.print(f"{label:<26}{value}", markup=False, highlight=False, soft_wrap=True)
+
+
+Line = tuple[str, str]
+
+
+def _decided(texts: Mapping[str, Text], seen: Seen) -> Iterator[Line]:
+    by_policy = [one for one in score(texts, seen) if one.text.kind != STRAYS]
+    labelled = [text for text in texts.values() if text.kind != STRAYS]
+    yield "decided without a person", _of(by_policy, len(labelled))
     for kind in ("letters", "messages"):
-        of_kind = [s for s in by_policy if s.text.kind == kind]
-        total = sum(t.kind == kind for t in labelled)
-        good = sum(s.right for s in of_kind)
-        console.print(
-            f"  {kind:<9} {len(of_kind)} of {total} ({_share(len(of_kind), total)}), right {good} ({_share(good, len(of_kind))})"
-        )
+        yield f"  {kind}", _of([s for s in by_policy if s.text.kind == kind], sum(t.kind == kind for t in labelled))
     for wrong in [s for s in by_policy if not s.right][:WRONG_SHOWN]:
-        console.print(
-            f"  wrong: said {wrong.decision.label!r} ({wrong.decision.confidence:.2f}), the data says"
-            f" {wrong.text.label!r}: {_short(wrong.text.text)}",
-            markup=False,
+        said, really = wrong.decision, wrong.text
+        yield (
+            "  wrong",
+            f"said {said.label} ({said.confidence:.2f}), the data says {really.label}: {_short(really.text)}",
         )
-    caught = sum(case in seen.waiting for case in strays)
-    console.print(f"strays caught             {caught} of {len(strays)}")
+
+
+def _of(decided: list[Scored], total: int) -> str:
+    right = sum(one.right for one in decided)
+    return (
+        f"{len(decided)} of {total} ({_share(len(decided), total)}),"
+        f" of these right against the data's own label {right} ({_share(right, len(decided))})"
+    )
+
+
+def _not_decided(texts: Mapping[str, Text], seen: Seen) -> Iterator[Line]:
+    strays = [case for case, text in texts.items() if text.kind == STRAYS]
     waiting = [task for case, task in seen.waiting.items() if case in texts and case not in seen.decided]
-    console.print(f"waiting for a person      {len(waiting)}: {_tally(reason for t in waiting for reason in t.reasons)}")
-    console.print(
-        f"dead letters              {len(seen.dead)}: {_tally(h.get('aios.dlq.reason', '?') for h in seen.dead.values())}"
-    )
-    _speed(console, seen, published_ms)
-    summary = next((s.decision for s in scored if s.decision.summary), None)
-    if summary is not None:
-        console.print(f"a summary by the small CPU model ({', '.join(summary.models)}): {_short(summary.summary)}", markup=False)
+    reasons = _tally(reason for task in waiting for reason in task.reasons)
+    dead = _tally(headers.get("aios.dlq.reason", "?") for headers in seen.dead.values())
+    yield "strays caught", f"{sum(case in seen.waiting for case in strays)} of {len(strays)}"
+    yield "waiting for a person", f"{len(waiting)}: {reasons}"
+    yield "dead letters", f"{len(seen.dead)}: {dead}"
 
 
-def _speed(console: Console, seen: Seen, published_ms: Mapping[str, int]) -> None:
-    took = sorted(seen.settled_ms[case] - at for case, at in published_ms.items() if case in seen.settled_ms)
-    if len(took) < 2:
+def _speed(seen: Seen, published_ms: Mapping[str, int]) -> Iterator[Line]:
+    settled = {case: seen.settled_ms[case] for case in published_ms if case in seen.settled_ms}
+    if len(settled) < 2:
         return
-    last = max(seen.settled_ms[case] for case in published_ms if case in seen.settled_ms)
-    span_s = max(0.001, (last - min(published_ms.values())) / 1000)
-    cuts = quantiles(took, n=100, method="inclusive")
-    console.print(
-        f"throughput                {len(took) / span_s:.1f} cases/s ({len(took)} in {span_s:.1f} s, all published at once)"
+    took = [at - published_ms[case] for case, at in settled.items()]
+    span_s = max(0.001, (max(settled.values()) - min(published_ms.values())) / 1000)
+    cuts = [cut / 1000 for cut in quantiles(took, n=100, method="inclusive")]
+    yield "throughput", f"{len(took) / span_s:.1f} cases/s: {len(took)} in {span_s:.1f} s, all published at once"
+    yield (
+        "latency",
+        f"P50 {cuts[49]:.1f} s, P95 {cuts[94]:.1f} s, P99 {cuts[98]:.1f} s from the producer's record to the outcome,"
+        " the wait behind the others included",
     )
-    console.print(
-        f"latency                   P50 {cuts[49] / 1000:.1f} s, P95 {cuts[94] / 1000:.1f} s, P99 {cuts[98] / 1000:.1f} s"
-        " from the producer's record to the outcome's, the wait behind the others included"
-    )
+
+
+def _summary(texts: Mapping[str, Text], seen: Seen) -> Iterator[Line]:
+    summarised = (one.decision for one in score(texts, seen) if one.decision.summary)
+    for decision in list(summarised)[:1]:
+        yield "a summary", f"{_short(decision.summary)} (by the small CPU model: {', '.join(decision.models)})"
 
 
 def _share(part: int, whole: int) -> str:

@@ -11,17 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aios.schemas.codec import Codec
+from aios.schemas.codec import VALUE_BYTES_MAX, Codec
 from aios.schemas.models import DocumentReceived
 from aios.streams.record import Outgoing
-from aios.streams.topics import DOCUMENT_RECEIVED, RECORD_BYTES_MAX
+from aios.streams.topics import DOCUMENT_RECEIVED
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("letters", "messages", "strays")
 KILLER = "AIOS-DRILL-SEGV"
 """admit ends its process by SIGSEGV on a record with these bytes, because the demo arms that failpoint."""
 FAILPOINTS = f"admit.decode=segv:{KILLER}"
-REPAIRED_KEY = "bad-contract"
+REPAIRED_TEXT = "I still have not received my new card, can you tell me when it will arrive?"
+REPAIRED = "bad-contract"  # the record that an operator repairs and replays
+OVERSIZE = b"\x00" + bytes(VALUE_BYTES_MAX)  # the broker takes it, a stage does not
 FOREIGN_SCHEMA = '{"type":"record","name":"Invoice","namespace":"demo","fields":[{"name":"cents","type":"long"}]}'
 
 
@@ -39,33 +41,33 @@ class Text:
         return Outgoing(DOCUMENT_RECEIVED.name, self.key.encode(), value)
 
 
-def load() -> list[Text]:
-    """The 200 texts, kinds interleaved as a post room would see them."""
-    rows = [list(_kind(kind)) for kind in KINDS]
+def load(run: str) -> list[Text]:
+    """The 200 texts, kinds interleaved as a post room would see them. run: begins every key, so each run has own cases."""
+    rows = [list(_kind(kind, run)) for kind in KINDS]
     total = sum(map(len, rows))
     spread = [((i + 0.5) * total / len(kind), text) for kind in rows for i, text in enumerate(kind)]
     return [text for _, text in sorted(spread, key=lambda pair: (pair[0], pair[1].key))]
 
 
-def _kind(kind: str) -> Iterator[Text]:
+def _kind(kind: str, run: str) -> Iterator[Text]:
     with (DATA / f"{kind}.csv").open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file)):
-            yield Text(f"{kind}-{number:03}", kind, row["text"], row.get("label") or "")
+            yield Text(f"{run}-{kind}-{number:03}", kind, row["text"], row.get("label") or "")
 
 
-def bad_records(codec: Codec, foreign_schema_id: int) -> list[Outgoing]:
+def bad_records(codec: Codec, foreign_schema_id: int, run: str) -> list[Outgoing]:
     """One of each kind of bad record; foreign_schema_id: of FOREIGN_SCHEMA, registered for another topic."""
-    good = codec.encode(DOCUMENT_RECEIVED, DocumentReceived(text=KILLER))
-    oversize = b"\x00" + bytes(RECORD_BYTES_MAX - 4096)
+    values = {
+        "bad-garbage": b"\xffnot avro at all",
+        "bad-schema-id": b"\x00" + (987_654).to_bytes(4, "big") + b"\x02a",
+        REPAIRED: b"\x00" + foreign_schema_id.to_bytes(4, "big") + b"\x02",
+        "bad-oversize": OVERSIZE,
+        "bad-empty": None,
+        "bad-killer": codec.encode(DOCUMENT_RECEIVED, DocumentReceived(text=KILLER)),
+    }
+    return [Outgoing(DOCUMENT_RECEIVED.name, key(run, name).encode(), value) for name, value in values.items()]
 
-    def bad(key: str, value: bytes | None) -> Outgoing:
-        return Outgoing(DOCUMENT_RECEIVED.name, key.encode(), value)
 
-    return [
-        bad("bad-garbage", b"\xffnot avro at all"),
-        bad("bad-schema-id", b"\x00" + (987_654).to_bytes(4, "big") + b"\x02a"),
-        bad(REPAIRED_KEY, b"\x00" + foreign_schema_id.to_bytes(4, "big") + b"\x02"),
-        bad("bad-oversize", oversize),
-        bad("bad-empty", None),
-        bad("bad-killer", good),
-    ]
+def key(run: str, name: str) -> str:
+    """Record key of a bad record."""
+    return f"{run}-{name}"

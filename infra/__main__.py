@@ -1,0 +1,5 @@
+"""`python -m aios.infra` is `aios`."""
+
+from aios.infra.cli import main
+
+main()
