@@ -39,7 +39,7 @@ def score(texts: Mapping[str, Text], seen: Seen) -> list[Scored]:
 
 
 def show(console: Console, texts: Mapping[str, Text], seen: Seen, published_ms: Mapping[str, int]) -> None:
-    """texts and published_ms: by case id; published_ms: broker time of the producer's record."""
+    """Print. texts and published_ms: by case id; published_ms: broker time of the producer's record."""
     console.rule("what came out")
     for label, value in (
         *_decided(texts, seen),

@@ -44,7 +44,7 @@ REPLAY_S_MAX = 60.0
 POLL_S = 0.3
 LINE_S = 5.0  # between lines of progress where no terminal is
 AIOS = (sys.executable, "-m", "aios.infra")
-STAGES = ("published", "admitted", "classified", "generated", "waiting for a person", "decided", "dead letters")
+STAGES = ("published", "admitted", "classified", "summarised", "waiting for a person", "decided", "dead letters")
 
 
 @dataclass(frozen=True, slots=True)

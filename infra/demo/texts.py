@@ -42,7 +42,10 @@ class Text:
 
 
 def load(run: str) -> list[Text]:
-    """The 200 texts, kinds interleaved as a post room would see them. run: begins every key, so each run has own cases."""
+    """The 200 texts, kinds interleaved as a post room would see them.
+
+    run: begins every key, so that each run has cases of its own.
+    """
     rows = [list(_kind(kind, run)) for kind in KINDS]
     total = sum(map(len, rows))
     spread = [((i + 0.5) * total / len(kind), text) for kind in rows for i, text in enumerate(kind)]

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
-
+from aios.infra.tail import Tail
 from aios.schemas.codec import Codec
-from aios.schemas.models import CaseAdmitted, CaseDecided, InferenceCompleted, ReviewRequested
+from aios.schemas.models import CaseDecided, InferenceCompleted, ReviewRequested
 from aios.streams import topology
-from aios.streams.config import KafkaSettings, client
-from aios.streams.errors import Unavailable
+from aios.streams.config import KafkaSettings
+from aios.streams.record import Record
 from aios.streams.topics import CASE_ADMITTED, CASE_DECIDED, INFERENCE_COMPLETED, REVIEW_REQUESTED
 
-READ_MAX = 500  # records of one poll
-ASK_S_MAX = 10.0
+TOLD = (CASE_ADMITTED.name, INFERENCE_COMPLETED.name, REVIEW_REQUESTED.name, CASE_DECIDED.name)
+TASKS = {"classify": "classified", "generate": "summarised"}
 
 
 @dataclass(slots=True)
@@ -36,55 +34,39 @@ class Seen:
 
 
 class Watch:
-    """Reads the topics that tell an outcome from where they end now, read committed."""
+    """Reads the topics that tell an outcome, from where they end now."""
 
     def __init__(self, kafka: KafkaSettings, codec: Codec) -> None:
         self.seen = Seen()
         self._codec = codec
         self._dead = {stage.dead_letters.name for stage in topology.STAGES if stage.reads}
-        self._consumer = Consumer(
-            client(
-                kafka,
-                **{"group.id": "aios.demo", "enable.auto.commit": False, "isolation.level": "read_committed"},
-            )
-        )
-        told = (CASE_ADMITTED.name, INFERENCE_COMPLETED.name, REVIEW_REQUESTED.name, CASE_DECIDED.name)
-        known = self._consumer.list_topics(timeout=ASK_S_MAX).topics
-        places = [
-            TopicPartition(name, number) for name in (*told, *sorted(self._dead)) for number in known[name].partitions
-        ]
-        for place in places:
-            _, place.offset = self._consumer.get_watermark_offsets(place, timeout=ASK_S_MAX)
-        self._consumer.assign(places)
+        self._tail = Tail(kafka, (*TOLD, *sorted(self._dead)))
 
     def poll(self, wait_s: float) -> None:
         """Read what is there, waiting up to wait_s for the first of it. Raises Unavailable."""
-        for message in self._consumer.consume(READ_MAX, wait_s):
-            if message.error():
-                raise Unavailable(f"reading what came out: {message.error()}")
-            self._apply(message)
+        for record in self._tail.poll(wait_s):
+            self._apply(record)
 
     def close(self) -> None:
-        self._consumer.close()
+        self._tail.close()
 
-    def _apply(self, message: Any) -> None:
-        topic, value, at = message.topic(), message.value(), message.timestamp()[1]
-        if topic in self._dead:
-            key = (message.key() or b"").decode("utf-8", "replace")
-            self.seen.dead[key] = {k: v.decode() for k, v in message.headers() or () if k.startswith("aios.dlq.")}
-            self.seen.counts["dead letters"] += 1
-        elif topic == CASE_ADMITTED.name:
-            self._codec.decode(value, CaseAdmitted)
-            self.seen.counts["admitted"] += 1
-        elif topic == INFERENCE_COMPLETED.name:
-            self.seen.counts[f"{self._codec.decode(value, InferenceCompleted).task}d"] += 1
-        elif topic == REVIEW_REQUESTED.name:
-            task = self._codec.decode(value, ReviewRequested)
-            self.seen.waiting[task.case_id] = task
-            self.seen.settled_ms.setdefault(task.case_id, at)
-            self.seen.counts["waiting for a person"] += 1
+    def _apply(self, record: Record) -> None:
+        seen = self.seen
+        if record.topic in self._dead:
+            key = (record.key or b"").decode("utf-8", "replace")
+            seen.dead[key] = {name: record.header(name) or "" for name, _ in record.headers}
+            seen.counts["dead letters"] += 1
+        elif record.topic == CASE_ADMITTED.name:
+            seen.counts["admitted"] += 1
+        elif record.topic == INFERENCE_COMPLETED.name:
+            seen.counts[TASKS[self._codec.decode(record.value, InferenceCompleted).task]] += 1
+        elif record.topic == REVIEW_REQUESTED.name:
+            task = self._codec.decode(record.value, ReviewRequested)
+            seen.waiting[task.case_id] = task
+            seen.settled_ms.setdefault(task.case_id, record.timestamp_ms)
+            seen.counts["waiting for a person"] += 1
         else:
-            decision = self._codec.decode(value, CaseDecided)
-            self.seen.decided[decision.case_id] = decision
-            self.seen.settled_ms.setdefault(decision.case_id, at)
-            self.seen.counts["decided"] += 1
+            decision = self._codec.decode(record.value, CaseDecided)
+            seen.decided[decision.case_id] = decision
+            seen.settled_ms.setdefault(decision.case_id, record.timestamp_ms)
+            seen.counts["decided"] += 1

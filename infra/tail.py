@@ -1,0 +1,56 @@
+"""Follows topics of a running system from where they end now, for commands that watch: demo and bench.
+
+Enters: topic names. Leaves: records, read committed, every partition, no group. Guaranteed: what is produced after
+the constructor returned is seen; nothing is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import Unavailable
+from aios.streams.record import Record
+
+READ_MAX = 1000  # records of one poll
+ASK_S_MAX = 10.0
+
+
+class Tail:
+    def __init__(self, kafka: KafkaSettings, names: Iterable[str]) -> None:
+        """Raises Unavailable when the broker does not answer within ASK_S_MAX."""
+        own = {"group.id": "aios.tail", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        self._consumer = Consumer(client(kafka, **own))
+        try:
+            known = self._consumer.list_topics(timeout=ASK_S_MAX).topics
+            places = [TopicPartition(name, number) for name in names for number in known[name].partitions]
+            for place in places:
+                _, place.offset = self._consumer.get_watermark_offsets(place, timeout=ASK_S_MAX)
+        except KafkaException as error:
+            self._consumer.close()
+            raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {error}") from error
+        self._consumer.assign(places)
+
+    def poll(self, wait_s: float) -> list[Record]:
+        """What is there, waiting up to wait_s for the first of it. Raises Unavailable."""
+        found = []
+        for message in self._consumer.consume(READ_MAX, wait_s):
+            if message.error():
+                raise Unavailable(f"reading what came out: {message.error()}")
+            found.append(
+                Record(
+                    topic=message.topic(),
+                    partition=message.partition(),
+                    offset=message.offset(),
+                    timestamp_ms=max(0, message.timestamp()[1]),
+                    key=message.key(),
+                    value=message.value(),
+                    headers=message.headers() or (),
+                )
+            )
+        return found
+
+    def close(self) -> None:
+        self._consumer.close()
