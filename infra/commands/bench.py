@@ -1,0 +1,28 @@
+"""`aios bench`: every figure that is published comes from one of these."""
+
+from __future__ import annotations
+
+import importlib
+from typing import ClassVar
+
+import click
+
+
+class Benches(click.Group):
+    """Imports a benchmark only when it is asked for."""
+
+    MODULES: ClassVar[tuple[str, ...]] = ("pipeline", "stage", "gateway", "engine", "idle", "scale")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in self.MODULES:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"aios.infra.bench.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.command(cls=Benches)
+def group() -> None:
+    """Measure; results with the machine's description under infra/bench/results."""
