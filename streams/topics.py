@@ -11,7 +11,7 @@ Names are `noun.past_participle.v1` for events; a consumer group's own topics ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -107,6 +107,9 @@ EVENTS = (
     TENANT_REGISTERED,
 )
 
+SOURCES: Mapping[str, Topic] = {"document.triage": DOCUMENT_RECEIVED}
+"""Where the input of each workflow enters; a test compares this with the shipped workflow files."""
+
 
 def inference_requested(pool: str) -> Topic:
     """Commands to one pool, e.g. `classify.bulk`."""
@@ -115,9 +118,7 @@ def inference_requested(pool: str) -> Topic:
 
 def dead_letters(group: str, family: Family) -> Topic:
     """What the group could not process: original key, bytes and headers."""
-    return Topic(
-        name=f"{group}.dlq", contracts=(), key="as it failed", family=family, bytes_max=DEAD_LETTER_BYTES_MAX
-    )
+    return Topic(name=f"{group}.dlq", contracts=(), key="as it failed", family=family, bytes_max=DEAD_LETTER_BYTES_MAX)
 
 
 def retries(group: str, family: Family) -> Topic:

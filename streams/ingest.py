@@ -1,0 +1,249 @@
+"""What a caller sent becomes an event, or a list of what is wrong with it. Pure.
+
+Enters: bytes, the workflow's source topic, the tenant that the key belongs to, an idempotency key or none. Leaves:
+the event with its derived ids, or a Problem that names every wrong field. Guaranteed: the fields are those of the
+Avro contract, in its types and within streams/documents.py, so that what is acknowledged is not refused later for
+its content; what the server owns (tenant, lane, ids) cannot be set by a body; the same body under the same key is
+the same event. Time and memory are proportional to the bytes, which the server bounds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from aios.schemas import contracts, ids
+from aios.schemas.models import EVENTS, DocumentReceived
+from aios.streams import documents
+from aios.streams.errors import ConfigError
+from aios.streams.http_problem import Problem
+from aios.streams.topics import DOCUMENT_RECEIVED, Topic
+from aios.streams.topology import Lane
+
+DEPTH_MAX = 16
+NODES_MAX = 1_000  # values and keys of one body
+ERRORS_MAX = 20  # told at once
+NAME_SHOWN_MAX = 64  # characters of an unknown field's name that are repeated
+KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,254}[\x21-\x7e])?")
+HASH_CHARS = 32  # of the body's hash, in the event id
+
+SERVER_FIELDS: Mapping[str, str] = {
+    "event_id": "is derived by the server",
+    "idempotency_key": "goes into the Idempotency-Key header",
+    "tenant": "is the one the API key belongs to",
+    "lane": "is interactive when the request waits (Prefer: wait=N), else bulk",
+}
+"""Fields of a source contract that no body may set, and where they come from instead."""
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+_TYPES: Mapping[str, Any] = {"string": str, "long": int, "int": int, "double": float, "boolean": bool}
+_BOUNDED: Mapping[str, Mapping[str, Any]] = {
+    DOCUMENT_RECEIVED.name: {
+        "text": Annotated[
+            str,
+            AfterValidator(_not_blank),
+            Field(min_length=1, max_length=documents.TEXT_CHARS_MAX, json_schema_extra={"pattern": r"\S"}),
+        ],
+        "channel": Literal["", "letter", "message"],
+        "subject": Annotated[str, Field(max_length=documents.SUBJECT_CHARS_MAX)],
+        "customer_id": Annotated[str, Field(max_length=documents.NAME_CHARS_MAX)],
+        "received_at": Annotated[int, Field(ge=0, le=documents.TIME_MS_MAX)],
+    }
+}
+"""Bounds that Avro cannot say, by topic and field."""
+
+
+class Body(BaseModel):
+    """Base of every request body: strict types, nothing unknown. owned: fields the server fills, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    owned: ClassVar[Mapping[str, str]] = {}
+
+
+class SourceBody(Body):
+    """Base of the bodies made from source contracts."""
+
+    owned: ClassVar[Mapping[str, str]] = SERVER_FIELDS
+
+
+@cache
+def body_of(topic: Topic) -> type[SourceBody]:
+    """The request body of a source topic: its contract's fields without those that the server owns.
+
+    Raises ConfigError for a contract with a type that no JSON body can give.
+    """
+    contract = topic.contracts[0]
+    fields: dict[str, Any] = {}
+    for one in contracts.working(contract).resolved["fields"]:
+        if one["name"] in SERVER_FIELDS:
+            continue
+        kind = one["type"]["type"] if isinstance(one["type"], dict) else one["type"]
+        if kind not in _TYPES:
+            raise ConfigError(f"{contract}.{one['name']}: the gateway cannot take {kind} from a JSON body")
+        bounded = _BOUNDED.get(topic.name, {}).get(one["name"], _TYPES[kind])
+        fields[one["name"]] = (bounded, Field(one.get("default", ...), description=one.get("doc")))
+    name = EVENTS[contract].__name__
+    about = contracts.working(contract).resolved["doc"]
+    made: type[SourceBody] = create_model(name, __base__=SourceBody, __doc__=about, **fields)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """One event on its way in. body_hash: of the business fields, as plan compares repeats."""
+
+    event: DocumentReceived
+    case_id: str
+    body_hash: str
+
+
+def submit(body: SourceBody, *, tenant: str, workflow: str, idempotency_key: str | None, lane: Lane) -> Submitted:
+    """Fill in what the server owns. idempotency_key None: derived, so that the same body is the same case."""
+    fields = body.model_dump()
+    key = idempotency_key or derived_key(tenant, workflow, fields)
+    case_id = ids.case_id(tenant, workflow, key)
+    draft = DocumentReceived(**fields)
+    body_hash = ids.body_hash(documents.business_fields(draft))
+    event = DocumentReceived(
+        **fields,
+        event_id=event_id(case_id, body_hash),
+        idempotency_key=key,
+        tenant=tenant,
+        lane=lane,
+    )
+    return Submitted(event, case_id, body_hash)
+
+
+def derived_key(tenant: str, workflow: str, fields: Mapping[str, Any]) -> str:
+    """The idempotency key of a body that came without one."""
+    return str(ids.derive("idempotency", tenant, workflow, ids.canonical(fields)))
+
+
+def event_id(case_id: str, body_hash: str) -> str:
+    """Says of which case and which body it is, so that another body under the same key is recognised by it."""
+    return f"{case_id}.{body_hash[:HASH_CHARS]}"
+
+
+def same_body(submitted: Submitted, other_event_id: str) -> bool | None:
+    """Whether the event of that id had this body; None: it did not come in here, so nobody can tell from its id."""
+    case_id, _, hashed = other_event_id.partition(".")
+    if case_id != submitted.case_id:
+        return None
+    return hashed == submitted.body_hash[:HASH_CHARS]
+
+
+def idempotency_key(header: str | None) -> str | None:
+    """The key a caller gave, None if none. Raises Problem."""
+    if header is None:
+        return None
+    if not KEY.fullmatch(header):
+        raise Problem("invalid_header", "Idempotency-Key: 1 to 256 printable ASCII characters")
+    return header
+
+
+def wait_s(prefer: str | None, *, at_most: int) -> int:
+    """Seconds of `Prefer: wait=N` (RFC 7240), 0 if absent or not understood, which that RFC asks to ignore."""
+    match = re.search(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:[,;]|$)', prefer or "", re.IGNORECASE)
+    return min(int(match[1]), at_most) if match else 0
+
+
+def read_body(raw: bytes, model: type[Body]) -> Any:
+    """The body as that model. Raises Problem: invalid_json, or invalid_body with every wrong field."""
+    return validate(parse(raw), model)
+
+
+def validate(fields: Any, model: type[Body]) -> Any:
+    """Fields as that model. Raises Problem invalid_body."""
+    if not isinstance(fields, dict):
+        raise Problem("invalid_body", "the body must be a JSON object")
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        wrong = [_wrong(each, model) for each in error.errors(include_url=False, include_input=False)]
+        detail = "; ".join(f"{each['field']}: {each['says']}" for each in wrong[:3])
+        raise Problem("invalid_body", detail, errors=wrong[:ERRORS_MAX]) from None  # pydantic's own text has values
+
+
+def parse(raw: bytes) -> Any:
+    """JSON within our bounds. Raises Problem."""
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem("invalid_json", f"the body is no JSON: {error.msg} at {where}") from None
+    except UnicodeDecodeError as error:
+        raise Problem("invalid_json", f"the body is no UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise Problem("invalid_json", f"the body is nested deeper than {DEPTH_MAX}") from None
+    except ValueError as error:  # our own hooks, and numbers of thousands of digits
+        raise Problem("invalid_json", f"the body is refused: {error}") from None
+    _bounded(value)
+    return value
+
+
+def _bounded(value: Any) -> None:
+    """Raises Problem over DEPTH_MAX or NODES_MAX, and for text that no UTF-8 can carry."""
+    level: Sequence[Any] = [value]
+    nodes = 0
+    for _ in range(DEPTH_MAX):
+        nodes += len(level)
+        if nodes > NODES_MAX:
+            raise Problem("invalid_json", f"the body has more than {NODES_MAX} keys and values")
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, str):
+                _encodable(each)
+            elif isinstance(each, dict):
+                below += each.keys()
+                below += each.values()
+            elif isinstance(each, list):
+                below += each
+        if not below:
+            return
+        level = below
+    raise Problem("invalid_json", f"the body is nested deeper than {DEPTH_MAX}")
+
+
+def _encodable(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Problem("invalid_json", "the body holds half of a surrogate pair") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError("NaN and infinities are no JSON")
+
+
+def _wrong(error: Any, model: type[Body]) -> dict[str, str]:
+    name = str(error["loc"][0]) if error["loc"] else "body"
+    if error["type"] != "extra_forbidden":
+        return {"field": name, "says": error["msg"].removeprefix("Value error, ")}
+    if name in model.owned:
+        return {"field": name, "says": f"cannot be set: it {model.owned[name]}"}
+    near = difflib.get_close_matches(name[:NAME_SHOWN_MAX], list(model.model_fields), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return {
+        "field": name[:NAME_SHOWN_MAX],
+        "says": f"unknown field; {hint}(allowed here: {', '.join(sorted(model.model_fields))})",
+    }
