@@ -1,0 +1,531 @@
+"""Where a case stands, for those who ask: the layout of Valkey (or Redis), and its reading side.
+
+Enters: a case id, event id, task id, key or tenant. Leaves: the status, timeline, decision, open review tasks,
+refusals and dead letters that sinks/outcomes.py put there; and a wake-up for callers that wait. Guaranteed: a tenant
+is never shown what is another's; what is shown has been committed in Kafka; a waiting caller wakes when the outcome
+is written, and reads again every REREAD_S in case nobody woke it. Everything here can be rebuilt from the topics and
+is forgotten after topics.RETENTION_HOURS. Valkey away, or emptied and not yet rebuilt: Unavailable, never "not found".
+
+Two statuses are not transitions of a case: `accepted` (the gateway has it in Kafka, plan has not seen it; the one
+thing here that no topic tells) and `refused` (it never became a case).
+
+Rejected: a subscription per waiting caller (one connection each; one channel for all wakes only those concerned),
+Redis Cluster (a case and the lists it stands in are written by one script).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, replace
+from time import monotonic
+from typing import Any, Final, TypeVar, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError
+
+from aios.streams.errors import Unavailable
+from aios.streams.topics import RETENTION_HOURS
+
+RETENTION_MS = RETENTION_HOURS * 3_600_000
+CONNECTIONS_MAX = 64
+ANSWER_S_MAX = 5.0
+REREAD_S = 1.0  # of a waiting caller, in case a notification was lost
+LISTS_MAX = 10_000  # of cases: tenants x workflows x statuses that one question looks at
+LISTED_MAX = 1_000  # things one question returns
+KEY_CHARS_MAX = 200  # of a producer's key inside a key of ours; longer ones by their digest
+
+EPOCH = "aios:epoch"  # random, set once everything is there; missing: emptied, or not rebuilt yet
+MOVED = "aios:moved"  # channel: ids of cases and events that came to rest
+LISTS = "aios:lists"  # members: list_name() of every list of cases
+REVIEW_TENANTS = "aios:review_tenants"
+
+ACCEPTED, REFUSED, DECIDED, EXPIRED = "accepted", "refused", "decided", "expired"
+T = TypeVar("T")
+
+
+def case_key(case_id: str) -> str:
+    """Hash: tenant, workflow, seq, status, step, at, task, opened (JSON), decision (JSON)."""
+    return f"aios:case:{case_id}"
+
+
+def timeline_key(case_id: str) -> str:
+    """Hash: case_seq → JSON of the transition."""
+    return f"aios:timeline:{case_id}"
+
+
+def acts_key(object_id: str) -> str:
+    """Sorted set, by time: JSON of what happened outside the case's order (case_seq 0)."""
+    return f"aios:acts:{object_id}"
+
+
+def accepted_key(case_id: str) -> str:
+    """String: the tenant; only until the case is seen."""
+    return f"aios:accepted:{case_id}"
+
+
+def list_name(tenant: str, workflow: str, status: str) -> str:
+    return json.dumps([tenant, workflow, status], ensure_ascii=False)
+
+
+def list_key(name: str) -> str:
+    """Sorted set, by time of the last transition: case ids. name: of list_name()."""
+    return f"aios:list:{name}"
+
+
+def review_key(task_id: str) -> str:
+    """String: JSON of review.requested."""
+    return f"aios:review:{task_id}"
+
+
+def reviews_key(tenant: str) -> str:
+    """Sorted set, by time asked: ids of open tasks."""
+    return f"aios:reviews:{tenant}"
+
+
+def refusals_key(case_id: str) -> str:
+    """Sorted set, by time: JSON of event.refused, of the case the events would have been."""
+    return f"aios:refusals:{case_id}"
+
+
+def refusal_key(tenant: str, event_id: str) -> str:
+    """Sorted set, by time: JSON of event.refused, of one event."""
+    return f"aios:refusal:{json.dumps([tenant, event_id], ensure_ascii=False)}"
+
+
+def dead_key(dead_letter_id: str) -> str:
+    """String: JSON of a dead letter's headers and place."""
+    return f"aios:dead:{dead_letter_id}"
+
+
+def dead_by_key_key(record_key: str) -> str:
+    """Sorted set, by time: ids of dead letters whose record has this key."""
+    short = record_key if len(record_key) <= KEY_CHARS_MAX else hashlib.sha256(record_key.encode()).hexdigest()
+    return f"aios:dead_by_key:{short}"
+
+
+def key_text(key: bytes | None) -> str:
+    """A record's key as text, as admit takes it; bytes that are no UTF-8 as hex; empty if there is none."""
+    try:
+        return (key or b"").decode()
+    except UnicodeDecodeError:
+        return (key or b"").hex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseView:
+    """A case as it stands. Times: Unix ms, 0 = not yet. status: accepted, refused, or of the last transition.
+
+    confidence, label, outcome: of the decision; while a person is asked, reasons says why. task_id: the open review
+    task. dead_letters: ids of records of this case that wait for an operator. refusal: the refused event, if refused.
+    """
+
+    case_id: str
+    tenant: str
+    workflow: str = ""
+    workflow_version: int = 0
+    status: str
+    step: str = ""
+    lane: str = ""
+    event_id: str = ""
+    outcome: str = ""
+    label: str = ""
+    confidence: float | None = None
+    channel: str = ""
+    reasons: tuple[str, ...] = ()
+    summary: str = ""
+    models: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    decided_by: str = ""
+    received_at: int = 0
+    admitted_at: int = 0
+    changed_at: int = 0
+    decided_at: int = 0
+    case_seq: int = 0
+    task_id: str = ""
+    dead_letters: tuple[str, ...] = ()
+    refusal: Mapping[str, Any] | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Decided, expired or refused: nothing will change."""
+        return bool(self.decided_at) or self.status == REFUSED
+
+    @property
+    def at_rest(self) -> bool:
+        """Settled, or a person is asked."""
+        return self.settled or bool(self.task_id)
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewTask:
+    """A question to a person. open: False once the case has moved on. input: the case's, as an object."""
+
+    task_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    workflow_version: int
+    step: str
+    reasons: tuple[str, ...]
+    suggestion: str
+    confidence: float
+    out_of_scope: float
+    choices: tuple[str, ...]
+    input: Mapping[str, Any]
+    requested_at: int
+    expires_at: int
+    open: bool
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class OutcomeStore:
+    """The reading side; one per process and event loop. tenant: whose question it is; None: the operator's.
+
+    Every method raises Unavailable when Valkey does not answer.
+    """
+
+    def __init__(self, url: str, *, connections_max: int = CONNECTIONS_MAX) -> None:
+        self._redis = connect(url, connections_max=connections_max)
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._listener: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    async def check(self) -> None:
+        """Raises Unavailable unless Valkey answers and holds everything."""
+        (epoch,) = await self._ask(("get", EPOCH))
+        _there(epoch)
+
+    async def note_accepted(self, case_id: str, *, tenant: str) -> None:
+        """The gateway has the event in Kafka: from now on the case is `accepted`, until plan or admit is seen."""
+        with _unavailable():
+            seen = await self._redis.exists(case_key(case_id), refusals_key(case_id))
+            if not seen:
+                await self._redis.set(accepted_key(case_id), tenant, px=RETENTION_MS, nx=True)
+
+    async def status(self, case_id: str, *, tenant: str | None) -> CaseView | None:
+        """The case; None if nobody has seen it here (or it is another tenant's)."""
+        case, accepted, refusals, dead, epoch = await self._ask(
+            ("hgetall", case_key(case_id)),
+            ("get", accepted_key(case_id)),
+            ("zrevrange", refusals_key(case_id), 0, LISTED_MAX),
+            ("zrange", dead_by_key_key(case_id), 0, LISTED_MAX),
+            ("get", EPOCH),
+        )
+        view: CaseView | None = None
+        if case:
+            view = await self._with_task(_case_view(case_id, case))
+        elif refusals:
+            view = refused_view([one for one in map(json.loads, refusals) if _is(one["tenant"], tenant)], case_id)
+        elif accepted is not None:
+            view = CaseView(case_id=case_id, tenant=accepted, status=ACCEPTED)
+        if view is None:
+            _there(epoch)
+            return None
+        if not _is(view.tenant, tenant):
+            return None
+        return view if view.settled else replace(view, dead_letters=tuple(dead))
+
+    async def timeline(self, case_id: str, *, tenant: str | None) -> list[dict[str, Any]]:
+        """Transitions in the case's order, then acts outside it by time. For acts on a dead letter: its id."""
+        transitions, acts = await self._ask(
+            ("hgetall", timeline_key(case_id)), ("zrange", acts_key(case_id), 0, LISTED_MAX)
+        )
+        ordered = [json.loads(transitions[seq]) for seq in sorted(transitions, key=int)]
+        return [one for one in (*ordered, *map(json.loads, acts)) if _is(one["tenant"], tenant)]
+
+    async def wait(self, case_id: str, *, tenant: str | None, timeout_s: float, event_id: str = "") -> CaseView | None:
+        """The case once it is at rest; after timeout_s as it stands then, None if nobody has seen it.
+
+        event_id: the caller's own event; if that is refused, the refusal is the answer whatever the case does.
+        """
+        self._listen()
+        deadline = monotonic() + timeout_s
+        with self._woken(case_id, event_id) as moved:
+            while True:
+                moved.clear()
+                view = await self._refused(case_id, event_id, tenant) or await self.status(case_id, tenant=tenant)
+                left = deadline - monotonic()
+                if left <= 0 or (view is not None and view.at_rest):
+                    return view
+                try:
+                    await asyncio.wait_for(moved.wait(), min(left, REREAD_S))
+                except TimeoutError:
+                    continue
+
+    async def list_cases(
+        self, *, tenant: str | None, status: str = "", workflow: str = "", limit: int = 50
+    ) -> list[CaseView]:
+        """The cases that changed last, newest first. limit: at most LISTED_MAX."""
+        limit = min(limit, LISTED_MAX)
+        (names,) = await self._ask(("zrevrange", LISTS, 0, LISTS_MAX))
+        wanted = [name for name in names if _matches(name, tenant, workflow, status)]
+        if not wanted or limit < 1:
+            return []
+        found = await self._ask(*(("zrevrange", list_key(name), 0, limit - 1, "withscores") for name in wanted))
+        newest = sorted((pair for one in found for pair in _pairs(one)), key=lambda pair: (-pair[1], pair[0]))[:limit]
+        if not newest:
+            return []
+        cases = await self._ask(*(("hgetall", case_key(case_id)) for case_id, _ in newest))
+        views = [_case_view(case_id, case) for (case_id, _), case in zip(newest, cases, strict=True) if case]
+        return [view for view in views if _is(view.tenant, tenant)]
+
+    async def reviews(self, *, tenant: str | None, limit: int = 50) -> list[ReviewTask]:
+        """Open tasks, the longest waiting first. limit: at most LISTED_MAX."""
+        limit = min(limit, LISTED_MAX)
+        tenants = [tenant]
+        if tenant is None:
+            (tenants,) = await self._ask(("zrange", REVIEW_TENANTS, 0, LISTS_MAX))
+        if not tenants or limit < 1:
+            return []
+        found = await self._ask(*(("zrange", reviews_key(str(one)), 0, limit - 1, "withscores") for one in tenants))
+        oldest = sorted((pair for one in found for pair in _pairs(one)), key=lambda pair: (pair[1], pair[0]))[:limit]
+        if not oldest:
+            return []
+        (bodies,) = await self._ask(("mget", *(review_key(task_id) for task_id, _ in oldest)))
+        return [_task(json.loads(body), is_open=True) for body in bodies if body is not None]
+
+    async def review(self, task_id: str, *, tenant: str | None) -> ReviewTask | None:
+        """One task, open or not."""
+        body, epoch = await self._ask(("get", review_key(task_id)), ("get", EPOCH))
+        if body is None:
+            _there(epoch)
+            return None
+        said = json.loads(body)
+        if not _is(said["tenant"], tenant):
+            return None
+        (waits_for,) = await self._ask(("hget", case_key(said["case_id"]), "task"))
+        return _task(said, is_open=waits_for == task_id)
+
+    async def refusals(self, case_id: str, *, tenant: str | None) -> list[dict[str, Any]]:
+        """Events refused under this case's id (before there was a case, or for another body), newest first."""
+        (found,) = await self._ask(("zrevrange", refusals_key(case_id), 0, LISTED_MAX))
+        return [one for one in map(json.loads, found) if _is(one["tenant"], tenant)]
+
+    async def refusal(self, event_id: str, *, tenant: str) -> dict[str, Any] | None:
+        """Why this event was refused; the newest, if a producer used the id again."""
+        (found,) = await self._ask(("zrevrange", refusal_key(tenant, event_id), 0, 0))
+        return cast(dict[str, Any], json.loads(found[0])) if found else None
+
+    async def dead_letters(self, key: str, *, tenant: str | None) -> list[dict[str, Any]]:
+        """Headers and places of dead letters whose record has this key, newest first. Case ids are keys too."""
+        (found,) = await self._ask(("zrevrange", dead_by_key_key(key), 0, LISTED_MAX))
+        if not found:
+            return []
+        (bodies,) = await self._ask(("mget", *map(dead_key, found)))
+        return [one for one in (json.loads(body) for body in bodies if body) if _is(one["tenant"], tenant)]
+
+    async def dead_letter(self, dead_letter_id: str, *, tenant: str | None) -> dict[str, Any] | None:
+        """Headers and place of one dead letter."""
+        body, epoch = await self._ask(("get", dead_key(dead_letter_id)), ("get", EPOCH))
+        if body is None:
+            _there(epoch)
+            return None
+        said = json.loads(body)
+        return said if _is(said["tenant"], tenant) else None
+
+    async def _refused(self, case_id: str, event_id: str, tenant: str | None) -> CaseView | None:
+        if not event_id or tenant is None:
+            return None
+        found = await self.refusal(event_id, tenant=tenant)
+        return refused_view([found], case_id) if found else None
+
+    async def _with_task(self, view: CaseView) -> CaseView:
+        if not view.task_id:
+            return view
+        (body,) = await self._ask(("get", review_key(view.task_id)))
+        return view if body is None else replace(view, reasons=tuple(json.loads(body)["reasons"]))
+
+    async def _ask(self, *commands: Sequence[Any]) -> list[Any]:
+        """Several commands in one round trip, not a transaction."""
+        with _unavailable():
+            pipe = self._redis.pipeline(transaction=False)
+            for command in commands:
+                pipe.execute_command(*command)
+            return cast(list[Any], await pipe.execute())
+
+    @contextmanager
+    def _woken(self, *names: str) -> Iterator[asyncio.Event]:
+        event = asyncio.Event()
+        for name in names:
+            self._waiting.setdefault(name, set()).add(event)
+        try:
+            yield event
+        finally:
+            for name in names:
+                self._waiting[name].discard(event)
+                if not self._waiting[name]:
+                    del self._waiting[name]
+
+    def _listen(self) -> None:
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._follow(), name="outcomes moved")
+
+    async def _follow(self) -> None:
+        """Wake whom a message concerns; after a broken connection everybody, who then reads again."""
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(MOVED)
+                    async for message in channel.listen():
+                        names = [message["data"]] if message["type"] == "message" else list(self._waiting)
+                        for event in [event for name in names for event in self._waiting.get(name, ())]:
+                            event.set()
+            except RedisError:
+                await asyncio.sleep(REREAD_S)
+
+
+def connect(url: str, *, connections_max: int) -> Redis:
+    """A client whose callers wait for a free connection, and never longer than ANSWER_S_MAX for an answer."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections_max,
+        timeout=ANSWER_S_MAX,
+        socket_timeout=ANSWER_S_MAX,
+        socket_connect_timeout=ANSWER_S_MAX,
+        decode_responses=True,
+        protocol=2,
+    )
+    return Redis(connection_pool=pool)
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[OutcomeStore]:
+    """A store that is closed again."""
+    store = OutcomeStore(url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def ask(url: str, question: Callable[[OutcomeStore], Awaitable[T]]) -> T:
+    """For commands: one question without an event loop of one's own. Raises Unavailable."""
+
+    async def once() -> T:
+        async with opened(url) as store:
+            return await question(store)
+
+    return asyncio.run(once())
+
+
+def refused_view(refusals: Sequence[Mapping[str, Any]], case_id: str) -> CaseView | None:
+    """The case that never was, by the newest of its refusals; None without one."""
+    if not refusals:
+        return None
+    newest = refusals[0]
+    return CaseView(
+        case_id=case_id,
+        tenant=newest["tenant"],
+        workflow=newest["workflow"],
+        status=REFUSED,
+        event_id=newest["event_id"],
+        reasons=(newest["reason"],),
+        changed_at=newest["refused_at"],
+        refusal=newest,
+    )
+
+
+def _case_view(case_id: str, case: Mapping[str, str]) -> CaseView:
+    opened_by: dict[str, Any] = json.loads(case.get("opened", "{}"))
+    view = CaseView(
+        case_id=case_id,
+        tenant=case["tenant"],
+        workflow=case["workflow"],
+        workflow_version=opened_by.get("workflow_version", 0),
+        status=case.get("status", ""),
+        step=case.get("step", ""),
+        lane=opened_by.get("lane", ""),
+        event_id=opened_by.get("event_id", ""),
+        admitted_at=opened_by.get("at", 0),
+        changed_at=int(case.get("at", 0)),
+        case_seq=int(case.get("seq", 0)),
+        task_id=case.get("task", ""),
+    )
+    return view if "decision" not in case else _decided(view, json.loads(case["decision"]))
+
+
+def _decided(view: CaseView, decision: Mapping[str, Any]) -> CaseView:
+    """case.decided and the audit of the same transition come by different topics: whichever is first, it is decided."""
+    behind = view.case_seq < decision["case_seq"]
+    shown = {name: decision[name] for name in ("workflow_version", "event_id", "outcome", "label", "channel", "lane")}
+    said = {name: tuple(decision[name]) for name in ("reasons", "models", "prompts")}
+    times = {name: decision[name] for name in ("received_at", "admitted_at", "decided_at")}
+    return replace(
+        view,
+        **shown,
+        **said,
+        **times,
+        confidence=decision["confidence"],
+        summary=decision["summary"],
+        decided_by=decision["decided_by"],
+        status=(EXPIRED if decision["outcome"] == EXPIRED else DECIDED) if behind else view.status,
+        case_seq=max(view.case_seq, decision["case_seq"]),
+        changed_at=max(view.changed_at, decision["decided_at"]),
+        task_id="",
+    )
+
+
+def _task(said: Mapping[str, Any], *, is_open: bool) -> ReviewTask:
+    return ReviewTask(
+        task_id=said["task_id"],
+        case_id=said["case_id"],
+        tenant=said["tenant"],
+        workflow=said["workflow"],
+        workflow_version=said["workflow_version"],
+        step=said["step"],
+        reasons=tuple(said["reasons"]),
+        suggestion=said["suggestion"],
+        confidence=said["confidence"],
+        out_of_scope=said["out_of_scope"],
+        choices=tuple(said["choices"]),
+        input=json.loads(said["input"]),
+        requested_at=said["requested_at"],
+        expires_at=said["expires_at"],
+        open=is_open,
+    )
+
+
+def _matches(name: str, tenant: str | None, workflow: str, status: str) -> bool:
+    its_tenant, its_workflow, its_status = json.loads(name)
+    return _is(its_tenant, tenant) and workflow in ("", its_workflow) and status in ("", its_status)
+
+
+def _is(its_tenant: str, tenant: str | None) -> bool:
+    return tenant is None or its_tenant == tenant
+
+
+def _pairs(with_scores: Sequence[Any]) -> list[tuple[str, float]]:
+    """A sorted set's answer as pairs, flat or paired as the protocol gives it."""
+    if with_scores and isinstance(with_scores[0], list | tuple):
+        return [(str(member), float(score)) for member, score in with_scores]
+    return [(str(m), float(s)) for m, s in zip(with_scores[::2], with_scores[1::2], strict=True)]
+
+
+def _there(epoch: str | None) -> None:
+    if epoch is None:
+        raise Unavailable("outcomes are being read from the topics again; ask later")
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise Unavailable(f"the outcome store does not answer: {type(error).__name__}") from error
