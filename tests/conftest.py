@@ -1,0 +1,59 @@
+"""One local Kafka a test run, started when the first test asks for it; a topic and a group of its own for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from aios.infra.local.broker import Broker
+from aios.infra.local.registry import Registry
+from aios.schemas.codec import Codec
+from aios.schemas.registry import RegistrySource, register_all
+from aios.streams import topology
+from aios.streams.config import KafkaSettings
+
+for name in [name for name in os.environ if name.startswith("AIOS_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Apache Kafka on loopback."""
+    node = Broker(Path(tmp_path_factory.mktemp("kafka")))
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(broker: Broker) -> KafkaSettings:
+    """How to reach it."""
+    return KafkaSettings(bootstrap_servers=broker.address)
+
+
+@pytest.fixture(scope="session")
+def registry_url(kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The local registry on that broker, with every contract of the topology registered."""
+    registry = Registry(kafka, tmp_path_factory.mktemp("registry") / "registry.log")
+    registry.start()
+    register_all(registry.url, topology.all_topics().values())
+    yield registry.url
+    registry.stop()
+
+
+@pytest.fixture(scope="session")
+def codec(registry_url: str) -> Iterator[Codec]:
+    """Reads and writes the events of our topics, with the ids of that registry."""
+    source = RegistrySource(registry_url)
+    yield Codec(source)
+    source.close()
+
+
+@pytest.fixture
+def unique() -> str:
+    """Part of a name that no other test uses."""
+    return uuid4().hex[:8]
