@@ -1,0 +1,236 @@
+"""The headers of a dead letter: what failed, where it first stood, why, how often, and whether it came back before.
+
+Enters: a record that failed and the error. Leaves: a record for <group>.dlq, or for the waiting topic, with the
+original key, value and headers. Guaranteed: our headers are replaced and never grow (at most OURS_BYTES_MAX); a
+record that returns and fails again keeps its first place, its id and its counts; what a producer writes into
+`aios.dlq.*` or `__rule.*` is dropped, because only a group's own retry topic is believed; no header holds payload,
+so the words of errors that are not ours are left out (a ValueError likes to quote what it could not read). A value
+that would not fit travels by reference to where it stands.
+
+    id                 derived from cluster, first place and group: the same for every failure of this record there
+    tenant             as the producer's header says; a claim
+    payload_sha256     of the value; payload_ref: where it stands, if it did not fit
+    orig.*             topic, partition, offset, timestamp, group, schema_id: of the first time, written once
+    reason, class      closed lists (dlq/decide.py)
+    error.*            type, message (ours only, bounded), where (module:function); fingerprint: groups one kind
+    stage, code_version
+    attempts           all of them; first_failed_at, last_failed_at: Unix ms
+    replay.*           count, job, by, at, edited (sha256 before), attempts (made before the latest replay)
+
+Rejected: the whole stack trace (headers would grow without bound, and traces quote payload); copying headers of an
+earlier failure (they would grow with each one).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from types import TracebackType
+
+from aios.dlq.decide import HINTS, reason_of
+from aios.schemas import ids
+from aios.streams import topics, topology
+from aios.streams.errors import AiosError
+from aios.streams.record import Headers, Outgoing, Record, headers_of
+from aios.streams.topology import Stage
+
+PREFIX = "aios.dlq."
+RETRY_AFTER, RETRY_TARGET = "aios.retry.after", "aios.retry.target"  # of the waiting topic: ms, topic
+OURS_BYTES_MAX = 16 << 10  # of all headers this file writes
+MESSAGE_BYTES_MAX = 1 << 10
+FIELD_BYTES_MAX = 256  # of every other header
+BATCH_BYTES = 1 << 10  # Kafka's framing around a record of its own batch
+FINGERPRINT_CHARS = 16
+
+_FOREIGN = (PREFIX, "aios.retry.", "__rule.")
+_TRUSTED = frozenset(stage.retries.name for stage in topology.STAGES if stage.reads)
+_PERSONAL = re.compile(r"aios_[\w-]{8,}|[^\s@]{1,64}@[^\s@]{1,64}\.\w{2,}|\d[\d -]{10,}\d")  # keys, addresses, cards
+_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{8,}\b|\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where and when a record first stood."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One failure of a record. attempts: made so far, this one included. cluster: the Kafka cluster's id."""
+
+    stage: Stage
+    error: Exception
+    attempts: int
+    now_ms: int
+    cluster: str
+
+
+def said(record: Record) -> Mapping[str, str]:
+    """Our headers without their prefix, of a record that failed here before; empty for any other record."""
+    return headers_said(record.headers) if record.topic in _TRUSTED else {}
+
+
+def headers_said(headers: Headers) -> dict[str, str]:
+    """`aios.dlq.*` without the prefix. Only for topics that nobody else writes."""
+    return {
+        name.removeprefix(PREFIX): value.decode("utf-8", "replace")
+        for name, value in headers
+        if name.startswith(PREFIX) and value is not None
+    }
+
+
+def foreign(headers: Headers) -> tuple[tuple[str, bytes | None], ...]:
+    """The original headers: all that are not ours to write."""
+    return tuple((name, value) for name, value in headers if not name.startswith(_FOREIGN))
+
+
+def origin(record: Record) -> Origin:
+    """The first place and time of a record: its own, unless it returns and its headers say another."""
+    told = said(record)
+    try:
+        return Origin(
+            told["orig.topic"], int(told["orig.partition"]), int(told["orig.offset"]), int(told["orig.timestamp"])
+        )
+    except (KeyError, ValueError):
+        return Origin(record.topic, record.partition, record.offset, record.timestamp_ms)
+
+
+def attempts_of(record: Record) -> int:
+    """How often this record failed before, whatever came of it."""
+    return _number(said(record), "attempts")
+
+
+def attempt_of(record: Record) -> int:
+    """Which attempt this is, 1-based, counted anew after a replay."""
+    told = said(record)
+    return max(0, _number(told, "attempts") - _number(told, "replay.attempts")) + 1
+
+
+def wrap(record: Record, failure: Failure) -> Outgoing:
+    """For the stage's dead letters, into the partition of the same number."""
+    return _fitting(failure.stage.dead_letters.name, record, _ours(record, failure))
+
+
+def waiting(record: Record, failure: Failure, *, after_ms: int) -> Outgoing:
+    """For the waiting topic, from which it returns to the stage's group after_ms after it was written there."""
+    to = headers_of({RETRY_AFTER: str(after_ms), RETRY_TARGET: failure.stage.retries.name})
+    return _fitting(topics.RETRY_WAITING.name, record, (*_ours(record, failure), *to))
+
+
+def fingerprint(error: Exception, stage: Stage) -> str:
+    """The same for one kind of failure over many records: numbers, ids and quoted words do not count."""
+    words = _VARYING.sub("#", _message(error))
+    whole = "\n".join((stage.group, reason_of(error), _type(error), _where(error.__traceback__), words))
+    return hashlib.sha256(whole.encode()).hexdigest()[:FINGERPRINT_CHARS]
+
+
+def _ours(record: Record, failure: Failure) -> Headers:
+    stage, error = failure.stage, failure.error
+    before = said(record)
+    first = origin(record)
+    reason = reason_of(error)
+    place = (first.topic, str(first.partition), str(first.offset))
+    values = {
+        "id": str(ids.derive("dead-letter", failure.cluster, *place, stage.group)),
+        "tenant": record.header("aios-tenant") or "",
+        "payload_sha256": sha256(record.value),
+        "orig.topic": first.topic,
+        "orig.partition": str(first.partition),
+        "orig.offset": str(first.offset),
+        "orig.timestamp": str(first.timestamp_ms),
+        "orig.group": stage.group,
+        "orig.schema_id": before.get("orig.schema_id") or _schema_id(record.value),
+        "reason": reason,
+        "class": HINTS[reason].kind,
+        "error.type": _type(error),
+        "error.where": _where(error.__traceback__),
+        "fingerprint": fingerprint(error, stage),
+        "stage": stage.name,
+        "code_version": _version(),
+        "attempts": str(failure.attempts),
+        "first_failed_at": before.get("first_failed_at") or str(failure.now_ms),
+        "last_failed_at": str(failure.now_ms),
+    }
+    values |= {name: before[name] for name in _REPLAY if name in before}
+    clipped = {PREFIX + name: _clip(value, FIELD_BYTES_MAX) for name, value in values.items()}
+    return headers_of(clipped | {f"{PREFIX}error.message": _message(error)})
+
+
+_REPLAY = ("replay.count", "replay.job", "replay.by", "replay.at", "replay.edited", "replay.attempts")
+
+
+def _fitting(topic: str, record: Record, ours: Headers) -> Outgoing:
+    """The whole record, or, where it would not fit, our headers and a reference to the value."""
+    out = Outgoing(topic, record.key, record.value, (*foreign(record.headers), *ours), record.partition)
+    as_written = Record(topic, record.partition, 0, 0, out.key, out.value, out.headers)
+    if as_written.size <= topics.DEAD_LETTER_BYTES_MAX - BATCH_BYTES:
+        return out
+    place = f"{record.topic}/{record.partition}/{record.offset}"
+    key = record.key if len(record.key or b"") <= topics.RECORD_BYTES_MAX else None
+    return Outgoing(topic, key, None, (*ours, *headers_of({f"{PREFIX}payload_ref": place})), record.partition)
+
+
+def sha256(value: bytes | None) -> str:
+    """Hex; empty for no value."""
+    return "" if value is None else hashlib.sha256(value).hexdigest()
+
+
+def _schema_id(value: bytes | None) -> str:
+    framed = value is not None and len(value) >= 5 and value[0] == 0
+    return str(int.from_bytes(value[1:5], "big")) if value is not None and framed else ""
+
+
+def _number(told: Mapping[str, str], name: str) -> int:
+    try:
+        return max(0, int(told.get(name, "0")))
+    except ValueError:
+        return 0
+
+
+def _type(error: Exception) -> str:
+    """ValueError, RecordError, redis.exceptions.ConnectionError; with what caused it, one step back."""
+    names = [_name(type(each)) for each in (error, error.__cause__) if each is not None]
+    return " from ".join(names)
+
+
+def _name(kind: type[BaseException]) -> str:
+    short = kind.__module__ == "builtins" or kind.__module__.startswith("aios.")
+    return kind.__qualname__ if short else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _message(error: Exception) -> str:
+    """Words of an error of ours, which never hold payload by its contract; made safe once more, and bounded."""
+    if not isinstance(error, AiosError):
+        return ""
+    words = _clip(" ".join(str(error).split()), MESSAGE_BYTES_MAX)
+    return _PERSONAL.sub("[redacted]", words)
+
+
+def _where(trace: TracebackType | None) -> str:
+    """module:function of the innermost frame of our own code; without a line, which moves with every edit."""
+    ours = [name for name in _frames(trace) if name.startswith("aios.")]
+    return ours[-1].removeprefix("aios.") if ours else ""
+
+
+def _frames(trace: TracebackType | None) -> Iterator[str]:
+    while trace is not None:
+        frame = trace.tb_frame
+        yield f"{frame.f_globals.get('__name__', '')}:{frame.f_code.co_qualname}"
+        trace = trace.tb_next
+
+
+def _clip(text: str, bytes_max: int) -> str:
+    return text.encode("utf-8", "replace")[:bytes_max].decode("utf-8", "ignore")
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    return metadata.version("aios-on-kafka")
