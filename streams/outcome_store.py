@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from time import monotonic
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
@@ -44,6 +44,7 @@ LISTS = "aios:lists"  # members: list_name() of every list of cases
 REVIEW_TENANTS = "aios:review_tenants"
 
 ACCEPTED, REFUSED, DECIDED, EXPIRED = "accepted", "refused", "decided", "expired"
+OPEN, CLOSED = "open", "closed"  # of a review task
 T = TypeVar("T")
 
 
@@ -165,8 +166,8 @@ class CaseView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewTask:
-    """A question to a person. open: False once the case has moved on. input: the case's, as an object."""
+class ReviewView:
+    """A question to a person. status: open, or closed once the case has moved on. input: the case's, as an object."""
 
     task_id: str
     case_id: str
@@ -182,7 +183,7 @@ class ReviewTask:
     input: Mapping[str, Any]
     requested_at: int
     expires_at: int
-    open: bool
+    status: str
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -212,14 +213,14 @@ class OutcomeStore:
         (epoch,) = await self._ask(("get", EPOCH))
         _there(epoch)
 
-    async def note_accepted(self, case_id: str, *, tenant: str) -> None:
+    async def note_accepted(self, case_id: str, tenant: str) -> None:
         """The gateway has the event in Kafka: from now on the case is `accepted`, until plan or admit is seen."""
         with _unavailable():
             seen = await self._redis.exists(case_key(case_id), refusals_key(case_id))
             if not seen:
                 await self._redis.set(accepted_key(case_id), tenant, px=RETENTION_MS, nx=True)
 
-    async def status(self, case_id: str, *, tenant: str | None) -> CaseView | None:
+    async def status(self, case_id: str, tenant: str | None) -> CaseView | None:
         """The case; None if nobody has seen it here (or it is another tenant's)."""
         case, accepted, refusals, dead, epoch = await self._ask(
             ("hgetall", case_key(case_id)),
@@ -242,7 +243,7 @@ class OutcomeStore:
             return None
         return view if view.settled else replace(view, dead_letters=tuple(dead))
 
-    async def timeline(self, case_id: str, *, tenant: str | None) -> list[dict[str, Any]]:
+    async def timeline(self, case_id: str, tenant: str | None) -> list[dict[str, Any]]:
         """Transitions in the case's order, then acts outside it by time. For acts on a dead letter: its id."""
         transitions, acts = await self._ask(
             ("hgetall", timeline_key(case_id)), ("zrange", acts_key(case_id), 0, LISTED_MAX)
@@ -250,7 +251,7 @@ class OutcomeStore:
         ordered = [json.loads(transitions[seq]) for seq in sorted(transitions, key=int)]
         return [one for one in (*ordered, *map(json.loads, acts)) if _is(one["tenant"], tenant)]
 
-    async def wait(self, case_id: str, *, tenant: str | None, timeout_s: float, event_id: str = "") -> CaseView | None:
+    async def wait(self, case_id: str, tenant: str | None, timeout_s: float, event_id: str = "") -> CaseView | None:
         """The case once it is at rest; after timeout_s as it stands then, None if nobody has seen it.
 
         event_id: the caller's own event; if that is refused, the refusal is the answer whatever the case does.
@@ -260,7 +261,7 @@ class OutcomeStore:
         with self._woken(case_id, event_id) as moved:
             while True:
                 moved.clear()
-                view = await self._refused(case_id, event_id, tenant) or await self.status(case_id, tenant=tenant)
+                view = await self._refused(case_id, event_id, tenant) or await self.status(case_id, tenant)
                 left = deadline - monotonic()
                 if left <= 0 or (view is not None and view.at_rest):
                     return view
@@ -286,7 +287,7 @@ class OutcomeStore:
         views = [_case_view(case_id, case) for (case_id, _), case in zip(newest, cases, strict=True) if case]
         return [view for view in views if _is(view.tenant, tenant)]
 
-    async def reviews(self, *, tenant: str | None, limit: int = 50) -> list[ReviewTask]:
+    async def reviews(self, tenant: str | None, limit: int = 50) -> list[ReviewView]:
         """Open tasks, the longest waiting first. limit: at most LISTED_MAX."""
         limit = min(limit, LISTED_MAX)
         tenants = [tenant]
@@ -301,7 +302,7 @@ class OutcomeStore:
         (bodies,) = await self._ask(("mget", *(review_key(task_id) for task_id, _ in oldest)))
         return [_task(json.loads(body), is_open=True) for body in bodies if body is not None]
 
-    async def review(self, task_id: str, *, tenant: str | None) -> ReviewTask | None:
+    async def review(self, task_id: str, tenant: str | None) -> ReviewView | None:
         """One task, open or not."""
         body, epoch = await self._ask(("get", review_key(task_id)), ("get", EPOCH))
         if body is None:
@@ -313,17 +314,17 @@ class OutcomeStore:
         (waits_for,) = await self._ask(("hget", case_key(said["case_id"]), "task"))
         return _task(said, is_open=waits_for == task_id)
 
-    async def refusals(self, case_id: str, *, tenant: str | None) -> list[dict[str, Any]]:
+    async def refusals(self, case_id: str, tenant: str | None) -> list[dict[str, Any]]:
         """Events refused under this case's id (before there was a case, or for another body), newest first."""
         (found,) = await self._ask(("zrevrange", refusals_key(case_id), 0, LISTED_MAX))
         return [one for one in map(json.loads, found) if _is(one["tenant"], tenant)]
 
-    async def refusal(self, event_id: str, *, tenant: str) -> dict[str, Any] | None:
+    async def refusal(self, event_id: str, tenant: str) -> dict[str, Any] | None:
         """Why this event was refused; the newest, if a producer used the id again."""
         (found,) = await self._ask(("zrevrange", refusal_key(tenant, event_id), 0, 0))
         return cast(dict[str, Any], json.loads(found[0])) if found else None
 
-    async def dead_letters(self, key: str, *, tenant: str | None) -> list[dict[str, Any]]:
+    async def dead_letters(self, key: str, tenant: str | None) -> list[dict[str, Any]]:
         """Headers and places of dead letters whose record has this key, newest first. Case ids are keys too."""
         (found,) = await self._ask(("zrevrange", dead_by_key_key(key), 0, LISTED_MAX))
         if not found:
@@ -331,7 +332,7 @@ class OutcomeStore:
         (bodies,) = await self._ask(("mget", *map(dead_key, found)))
         return [one for one in (json.loads(body) for body in bodies if body) if _is(one["tenant"], tenant)]
 
-    async def dead_letter(self, dead_letter_id: str, *, tenant: str | None) -> dict[str, Any] | None:
+    async def dead_letter(self, dead_letter_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Headers and place of one dead letter."""
         body, epoch = await self._ask(("get", dead_key(dead_letter_id)), ("get", EPOCH))
         if body is None:
@@ -343,7 +344,7 @@ class OutcomeStore:
     async def _refused(self, case_id: str, event_id: str, tenant: str | None) -> CaseView | None:
         if not event_id or tenant is None:
             return None
-        found = await self.refusal(event_id, tenant=tenant)
+        found = await self.refusal(event_id, tenant)
         return refused_view([found], case_id) if found else None
 
     async def _with_task(self, view: CaseView) -> CaseView:
@@ -358,7 +359,7 @@ class OutcomeStore:
             pipe = self._redis.pipeline(transaction=False)
             for command in commands:
                 pipe.execute_command(*command)
-            return cast(list[Any], await pipe.execute())
+            return await pipe.execute()
 
     @contextmanager
     def _woken(self, *names: str) -> Iterator[asyncio.Event]:
@@ -461,20 +462,31 @@ def _case_view(case_id: str, case: Mapping[str, str]) -> CaseView:
     return view if "decision" not in case else _decided(view, json.loads(case["decision"]))
 
 
+_SHOWN = (
+    "workflow_version",
+    "lane",
+    "event_id",
+    "outcome",
+    "label",
+    "confidence",
+    "channel",
+    "summary",
+    "decided_by",
+    "received_at",
+    "admitted_at",
+    "decided_at",
+)
+
+
 def _decided(view: CaseView, decision: Mapping[str, Any]) -> CaseView:
     """case.decided and the audit of the same transition come by different topics: whichever is first, it is decided."""
     behind = view.case_seq < decision["case_seq"]
-    shown = {name: decision[name] for name in ("workflow_version", "event_id", "outcome", "label", "channel", "lane")}
-    said = {name: tuple(decision[name]) for name in ("reasons", "models", "prompts")}
-    times = {name: decision[name] for name in ("received_at", "admitted_at", "decided_at")}
+    shown: dict[str, Any] = {name: decision[name] for name in _SHOWN}
+    said: dict[str, Any] = {name: tuple(decision[name]) for name in ("reasons", "models", "prompts")}
     return replace(
         view,
         **shown,
         **said,
-        **times,
-        confidence=decision["confidence"],
-        summary=decision["summary"],
-        decided_by=decision["decided_by"],
         status=(EXPIRED if decision["outcome"] == EXPIRED else DECIDED) if behind else view.status,
         case_seq=max(view.case_seq, decision["case_seq"]),
         changed_at=max(view.changed_at, decision["decided_at"]),
@@ -482,8 +494,8 @@ def _decided(view: CaseView, decision: Mapping[str, Any]) -> CaseView:
     )
 
 
-def _task(said: Mapping[str, Any], *, is_open: bool) -> ReviewTask:
-    return ReviewTask(
+def _task(said: Mapping[str, Any], *, is_open: bool) -> ReviewView:
+    return ReviewView(
         task_id=said["task_id"],
         case_id=said["case_id"],
         tenant=said["tenant"],
@@ -498,7 +510,7 @@ def _task(said: Mapping[str, Any], *, is_open: bool) -> ReviewTask:
         input=json.loads(said["input"]),
         requested_at=said["requested_at"],
         expires_at=said["expires_at"],
-        open=is_open,
+        status=OPEN if is_open else CLOSED,
     )
 
 
