@@ -11,6 +11,7 @@ import pytest
 
 from aios.infra.local.broker import Broker
 from aios.infra.local.registry import Registry
+from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource, register_all
 from aios.streams import topology
@@ -51,6 +52,15 @@ def codec(registry_url: str) -> Iterator[Codec]:
     source = RegistrySource(registry_url)
     yield Codec(source)
     source.close()
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Valkey server; each test uses keys of its own, or a server of its own where it empties one."""
+    server = Valkey(Path(tmp_path_factory.mktemp("valkey")))
+    server.start()
+    yield server.url
+    server.stop()
 
 
 @pytest.fixture

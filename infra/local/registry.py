@@ -26,8 +26,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from aios.infra.local.broker import free_ports
-from aios.infra.local.child import die_with_parent
+from aios.infra.local import child
+from aios.infra.local.ports import free_ports
 from aios.infra.local.registry_api import Api
 from aios.infra.local.registry_catalogue import Catalogue
 from aios.infra.local.registry_log import TOPIC, SchemaLog
@@ -125,15 +125,7 @@ class Registry:
 
     def start(self) -> None:
         """Run it and wait until it answers. Raises Unavailable with the end of its log."""
-        with self._log_file.open("ab") as out:
-            self._process = subprocess.Popen(
-                self.command(),
-                env=self.environment(),
-                stdout=out,
-                stderr=out,
-                stdin=subprocess.DEVNULL,
-                preexec_fn=die_with_parent,  # noqa: PLW1509
-            )
+        self._process = child.start(self.command(), self._log_file, self.environment())
         self.wait_ready()
 
     def wait_ready(self) -> None:
@@ -158,16 +150,10 @@ class Registry:
         return self._process.wait(s_max)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it, by force after STOP_S_MAX."""
-        if self._process is None:
-            return
-        self._process.send_signal(how)
-        try:
-            self._process.wait(STOP_S_MAX)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        """End it, by force after child.STOP_S_MAX."""
+        if self._process is not None:
+            child.stop(self._process, how)
+            self._process = None
 
 
 if __name__ == "__main__":
