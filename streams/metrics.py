@@ -1,0 +1,33 @@
+"""What every process counts, and the port where Prometheus reads it.
+
+Enters: what stages settle, take and hold. Leaves: text on a loopback port of this process, its own for each.
+Guaranteed: labels are stages, topics, partitions and verdicts only, so their number is bounded by the topology;
+no tenant, key or payload is a label. The prometheus client adds memory, CPU and open files of the process.
+Rejected: a push gateway (a dead process would look alive), labels by case or tenant (unbounded).
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+HOST = "127.0.0.1"
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+SETTLED = Counter("aios_records_settled", "Records that came to their end in a stage.", ["stage", "topic", "verdict"])
+TOOK = Histogram(
+    "aios_record_seconds",
+    "From the broker's timestamp of a record to the acknowledged output.",
+    ["stage"],
+    buckets=SECONDS,
+)
+LAG = Gauge("aios_lag_records", "Records a stage has not finished yet.", ["stage", "topic", "partition"])
+PAUSED = Gauge("aios_partition_paused", "1 while a stage takes nothing here.", ["stage", "topic", "partition"])
+IN_FLIGHT = Gauge("aios_in_flight", "Records taken and not finished.", ["stage"])
+DELIVERED = Counter("aios_records_delivered", "Records the broker acknowledged.", ["client"])
+UNDELIVERED = Counter("aios_records_undelivered", "Records the broker did not acknowledge in time, or refused.", ["client"])
+
+
+def serve(port: int = 0) -> int:
+    """Answer GET /metrics on loopback; returns the port, a free one unless named. The thread ends with the process."""
+    server, _ = start_http_server(port, addr=HOST)
+    return int(server.server_port)

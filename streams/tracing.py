@@ -1,0 +1,285 @@
+"""One trace a case, over all stages: its id travels in every record's `traceparent` header.
+
+Enters: events about to be written, records being worked on. Leaves: the headers of every record (CloudEvents in
+binary mode, W3C traceparent), and spans as JSON lines in home/traces, through the OpenTelemetry SDK.
+Guaranteed: ids are derived, never random: a record computed again has the same headers, and a case whose producer
+sent no trace has the same one in every stage. Whether a trace is kept is decided from its id alone, so that all
+stages agree. Attributes hold names and numbers, no payload. A file has a bound, the older half is dropped.
+Rejected: random ids (a replay would write other bytes), the sampled flag of the producer (a stranger could fill the
+disk), an exporter over the network as the only way out (one machine has no collector; the SDK takes one beside).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from aios.schemas.models import Event
+from aios.streams.config import Settings
+from aios.streams.record import Headers
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import Tracer
+
+SPEC_VERSION = b"1.0"
+CONTENT_TYPE = b"application/avro"
+ATTRIBUTE_CHARS_MAX = 256
+TIME_MS_MAX = 253_402_300_799_999  # end of the year 9999
+KEPT_BELOW_ALL = 1 << 64
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
+
+Attribute = str | int | float | bool
+
+
+@dataclass(slots=True)
+class _Tracing:
+    """What start() sets for this process. kept_below: of the lower 64 bits of a trace id."""
+
+    process: str = ""
+    slot: int = 0
+    kept_below: int = KEPT_BELOW_ALL
+    tracer: Tracer | None = None
+    lines: _Lines | None = None
+
+
+_process = _Tracing()
+_current: ContextVar[span | None] = ContextVar("aios_span", default=None)
+
+
+def envelope(
+    event: Event, *, event_id: str, source: str, subject: str, tenant: str, traceparent: str, time_ms: int
+) -> Headers:
+    """Headers of a record that carries this event.
+
+    subject: the case id, where there is one; without a valid traceparent the trace is derived from it.
+    time_ms: log time, Unix ms. Inside a span of the same trace, the record becomes its child.
+    """
+    headers = [
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_id", event_id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", event.contract.encode()),
+        ("ce_time", _rfc3339(time_ms)),
+        ("content-type", CONTENT_TYPE),
+        ("traceparent", _onward(traceparent, subject or event_id).encode()),
+    ]
+    if subject:
+        headers.append(("ce_subject", subject.encode()))
+    if tenant:
+        headers.append(("aios-tenant", tenant.encode()))
+    return headers
+
+
+def new_traceparent(seed: str) -> str:
+    """The traceparent of a record that came without one. seed: its case id; the same seed, the same trace."""
+    digest = hashlib.blake2b(seed.encode(), digest_size=24, person=b"aios.trace").hexdigest()
+    trace_id = digest[:32]
+    return f"00-{trace_id}-{digest[32:]}-{_flags(trace_id)}"
+
+
+def is_kept(trace_id: str) -> bool:
+    """Whether the spans of this trace are written; every process with the same sample_ratio answers the same."""
+    return int(trace_id[16:], 16) < _process.kept_below
+
+
+def current_trace() -> str:
+    """The trace id of the span this code runs in, empty outside of one."""
+    now = _current.get()
+    return now.trace_id if now is not None else ""
+
+
+class span:  # noqa: N801 - reads as a statement: `with span("plan", traceparent, …)`
+    """Time one piece of work, as a part of the trace that the record belongs to.
+
+    traceparent: the record's header, empty if it has none: the trace is then the one of the first record written
+    inside. attributes: names and numbers that tell this work from any other (topic, partition, offset); never
+    payload. Costs two microseconds where the trace is not kept.
+    """
+
+    __slots__ = ("_attributes", "_name", "_started_ns", "_token", "parent_id", "span_id", "trace_id")
+
+    def __init__(self, name: str, traceparent: str = "", **attributes: Attribute) -> None:
+        found = _TRACEPARENT.fullmatch(traceparent)
+        self._name = name
+        self._attributes = attributes
+        self.trace_id, self.parent_id = (found[1], found[2]) if found else ("", "")
+        self.span_id = ""
+
+    def __enter__(self) -> span:
+        seed = f"{self.trace_id}{self.parent_id}{self._name}{self._attributes}"
+        self.span_id = hashlib.blake2b(seed.encode(), digest_size=8, person=b"aios.span").hexdigest()
+        self._started_ns = time.time_ns()
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._token)
+        if _process.tracer is not None and self.trace_id and is_kept(self.trace_id):
+            self._write(_process.tracer, kind)
+
+    def note(self, **attributes: Attribute) -> None:
+        """Add what became known during the work."""
+        self._attributes |= attributes
+
+    def _write(self, tracer: Tracer, kind: type[BaseException] | None) -> None:
+        from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, TraceFlags, set_span_in_context
+
+        parent = SpanContext(
+            int(self.trace_id, 16), int(self.parent_id or "1", 16), is_remote=True, trace_flags=TraceFlags(1)
+        )
+        done = tracer.start_span(
+            self._name,
+            context=set_span_in_context(NonRecordingSpan(parent)),
+            attributes={name: _bounded(value) for name, value in self._attributes.items()}
+            | {"aios.span_id": self.span_id, "aios.parent_id": self.parent_id},
+            start_time=self._started_ns,
+        )
+        if kind is not None:
+            done.set_status(StatusCode.ERROR, kind.__name__)
+        done.end(time.time_ns())
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One span as written. start_ms: Unix ms. error: the class of what was raised, empty if nothing was."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    process: str
+    slot: int
+    name: str
+    start_ms: float
+    duration_ms: float
+    error: str = ""
+    attributes: dict[str, Attribute] = field(default_factory=dict)
+
+
+def start(settings: Settings, process: str, slot: int = 0) -> None:
+    """Keep this process's spans in home/traces/<process>.<slot>.jsonl, as the settings say."""
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+    class Writer(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            lines.write(_as_line(span))
+
+    lines = _Lines(settings.home / "traces" / f"{process}.{slot}.jsonl", settings.tracing.file_bytes_max)
+    provider = TracerProvider(
+        sampler=ALWAYS_ON,  # is_kept() has decided before a span reaches the SDK
+        resource=Resource({"service.name": f"aios.{process}", "service.instance.id": str(slot)}),
+        shutdown_on_exit=False,
+    )
+    provider.add_span_processor(Writer())
+    _process.process, _process.slot = process, slot
+    _process.kept_below = round(settings.tracing.sample_ratio * KEPT_BELOW_ALL)
+    _process.tracer = provider.get_tracer("aios")
+
+
+def read(home: Path, trace_id: str) -> list[Span]:
+    """The spans of one trace that the processes of this home wrote, by time. A repeated piece of work stands once."""
+    found: dict[str, Span] = {}
+    for path in sorted((home / "traces").glob("*.jsonl*")):
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for one in _parse(line for line in lines if trace_id in line):
+                if one.trace_id == trace_id:
+                    found[one.span_id] = one
+    return sorted(found.values(), key=lambda one: (one.start_ms, one.name))
+
+
+def _parse(lines: Iterator[str]) -> Iterator[Span]:
+    for line in lines:
+        try:
+            yield Span(**json.loads(line))
+        except (ValueError, TypeError):
+            continue  # the last line of a process that was killed
+
+
+class _Lines:
+    """A file of lines, each written whole at once. Over half of the bound, it becomes `<file>.1` and a new one begins."""
+
+    def __init__(self, path: Path, bytes_max: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._half = bytes_max // 2
+        self._lock = Lock()
+        self._open()
+
+    def write(self, line: bytes) -> None:
+        with self._lock:
+            if self._size + len(line) > self._half:
+                os.close(self._fd)
+                self._path.replace(f"{self._path}.1")
+                self._open()
+            self._size += os.write(self._fd, line)
+
+    def _open(self) -> None:
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._size = os.fstat(self._fd).st_size
+
+
+def _as_line(done: ReadableSpan) -> bytes:
+    attributes: dict[str, Any] = dict(done.attributes or {})
+    started, ended = done.start_time or 0, done.end_time or 0
+    one = Span(
+        trace_id=f"{done.context.trace_id:032x}",
+        span_id=attributes.pop("aios.span_id"),
+        parent_id=attributes.pop("aios.parent_id"),
+        process=_process.process,
+        slot=_process.slot,
+        name=done.name,
+        start_ms=started / 1_000_000,
+        duration_ms=(ended - started) / 1_000_000,
+        error=done.status.description or "",
+        attributes=attributes,
+    )
+    return json.dumps(asdict(one), ensure_ascii=False).encode() + b"\n"
+
+
+def _onward(traceparent: str, seed: str) -> str:
+    """The traceparent for a record written now."""
+    now = _current.get()
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None:
+        if now is not None and now.trace_id:
+            return f"00-{now.trace_id}-{now.span_id}-{_flags(now.trace_id)}"
+        traceparent = new_traceparent(seed)
+        if now is None:
+            return traceparent
+        now.trace_id = traceparent[3:35]
+        return f"00-{now.trace_id}-{now.span_id}-{traceparent[-2:]}"
+    parent_id = now.span_id if now is not None and now.trace_id == found[1] else found[2]
+    return f"00-{found[1]}-{parent_id}-{_flags(found[1])}"
+
+
+def _flags(trace_id: str) -> str:
+    return "01" if is_kept(trace_id) else "00"
+
+
+def _bounded(value: Attribute) -> Attribute:
+    return value[:ATTRIBUTE_CHARS_MAX] if isinstance(value, str) else value
+
+
+def _rfc3339(time_ms: int) -> bytes:
+    time_ms = min(max(time_ms, 0), TIME_MS_MAX)  # a producer's clock may say anything
+    return _second(time_ms // 1000) + b".%03dZ" % (time_ms % 1000)
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode()
