@@ -88,7 +88,7 @@ class Broker:
         shutil.rmtree(self._folder / "data", ignore_errors=True)
         cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
         done = subprocess.run(
-            [*self._java(()), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)],
+            [*self._java(()), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)],
             capture_output=True,
             text=True,
             check=False,
