@@ -20,6 +20,8 @@ CONTENT_TYPE = "application/problem+json"
 REASONS: Mapping[str, int] = {
     "invalid_json": 400,
     "invalid_header": 400,
+    "invalid_query": 400,
+    "bad_request": 400,
     "unauthorized": 401,
     "not_found": 404,
     "unknown_workflow": 404,
@@ -36,7 +38,7 @@ REASONS: Mapping[str, int] = {
     "internal": 500,
     "not_acknowledged": 503,
     "busy": 503,
-    "outcomes_unavailable": 503,
+    "unavailable": 503,
     "stopping": 503,
 }
 """Closed list: reason → HTTP status."""
@@ -80,7 +82,7 @@ class Problem(Exception):
 
 def of_http(error: web.HTTPException) -> Problem:
     """What aiohttp itself refuses: no such route, wrong method, body over its bound."""
-    reason = _OF_STATUS.get(error.status, "internal" if error.status >= 500 else "invalid_header")
+    reason = _OF_STATUS.get(error.status, "internal" if error.status >= 500 else "bad_request")
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     return Problem(reason, f"{error.reason}; GET /openapi.json lists what there is", headers=headers)
 

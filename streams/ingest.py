@@ -145,19 +145,22 @@ def same_body(submitted: Submitted, other_event_id: str) -> bool | None:
     return hashed == submitted.body_hash[:HASH_CHARS]
 
 
-def idempotency_key(header: str | None) -> str | None:
+def idempotency_key(headers: Sequence[str]) -> str | None:
     """The key a caller gave, None if none. Raises Problem."""
-    if header is None:
+    if not headers:
         return None
-    if not KEY.fullmatch(header):
-        raise Problem("invalid_header", "Idempotency-Key: 1 to 256 printable ASCII characters")
-    return header
+    if len(headers) > 1 or not KEY.fullmatch(headers[0]):
+        raise Problem("invalid_header", "Idempotency-Key: one, of 1 to 256 printable ASCII characters")
+    return headers[0]
 
 
-def wait_s(prefer: str | None, *, at_most: int) -> int:
+def wait_s(prefer: Sequence[str], *, at_most: int) -> int:
     """Seconds of `Prefer: wait=N` (RFC 7240), 0 if absent or not understood, which that RFC asks to ignore."""
-    match = re.search(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:[,;]|$)', prefer or "", re.IGNORECASE)
-    return min(int(match[1]), at_most) if match else 0
+    for preference in re.split("[,;]", ",".join(prefer)):
+        name, _, value = preference.partition("=")
+        if name.strip().lower() == "wait" and re.fullmatch("[0-9]{1,9}", value.strip(' \t"')):
+            return min(int(value.strip(' \t"')), at_most)
+    return 0
 
 
 def read_body(raw: bytes, model: type[Body]) -> Any:

@@ -27,6 +27,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
 from aios.schemas.models import TenantRegistered
+from aios.streams import tracing
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.topics import TENANT_REGISTERED
@@ -141,8 +142,7 @@ class TenantTable:
         """Read the topic to its end, once. Raises Unavailable, also when the topic does not exist."""
         self._consumer = consumer = self._open()
         try:
-            self._assign(consumer)
-            for message in self._until_end(consumer):
+            for message in self._until_end(consumer, self._assign(consumer)):
                 self._apply(message)
         except KafkaException as error:
             raise Unavailable(f"{TENANT_REGISTERED.name} cannot be read: {error.args[0]}") from error
@@ -185,17 +185,24 @@ class TenantTable:
             )
         )
 
-    def _assign(self, consumer: Consumer) -> None:
+    def _assign(self, consumer: Consumer) -> dict[int, int]:
+        """Assign every partition from its beginning; returns, by partition with records, the end to read to."""
         name = TENANT_REGISTERED.name
         found = consumer.list_topics(name, timeout=START_S_MAX).topics[name]
         if found.error is not None:
             raise Unavailable(f"{name} does not exist in this Kafka; `aios up` creates every topic")
+        ends: dict[int, int] = {}
+        for partition in found.partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=START_S_MAX)
+            if low < high:
+                ends[partition] = high
         consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in found.partitions])
+        return ends
 
-    def _until_end(self, consumer: Consumer) -> Iterator[Message]:
-        left = len(consumer.assignment())
+    def _until_end(self, consumer: Consumer, ends: dict[int, int]) -> Iterator[Message]:
+        """Up to the ends as they were, or where librdkafka says that a partition ends (the last was compacted)."""
         deadline = time.monotonic() + START_S_MAX
-        while left:
+        while ends:
             if time.monotonic() > deadline:
                 raise Unavailable(f"{TENANT_REGISTERED.name} could not be read within {START_S_MAX:.0f} s")
             message = consumer.poll(POLL_S)
@@ -203,8 +210,10 @@ class TenantTable:
                 continue
             if message.error() is None:
                 yield message
+                if message.offset() + 1 >= ends.get(message.partition(), 0):
+                    ends.pop(message.partition(), None)
             elif message.error().code() == KafkaError._PARTITION_EOF:
-                left -= 1
+                ends.pop(message.partition(), None)
 
     def _follow(self, consumer: Consumer) -> None:
         waiting: Message | None = None
@@ -250,8 +259,6 @@ class TenantTable:
 
 
 def _write(kafka: KafkaSettings, codec: Codec, tenant: TenantRegistered) -> None:
-    from aios.streams import tracing
-
     now_ms = time.time_ns() // 1_000_000
     event_id = str(ids.derive("tenant", tenant.tenant, str(now_ms), *tenant.key_hashes))
     failed: list[KafkaError] = []

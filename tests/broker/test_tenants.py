@@ -92,8 +92,11 @@ def test_an_old_key_stays_invalid_when_a_tenant_comes_back(kafka: KafkaSettings,
     assert old != new
 
 
-def test_at_most_five_keys_are_valid(kafka: KafkaSettings, codec: Codec, unique: str) -> None:
-    """The sixth key ends the first."""
+def test_the_number_of_valid_keys_is_bounded(
+    kafka: KafkaSettings, codec: Codec, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One key more than KEYS_MAX ends the oldest."""
+    monkeypatch.setattr(tenants, "KEYS_MAX", 2)
     keys = [tenants.register(kafka, codec, f"t-{unique}") for _ in range(tenants.KEYS_MAX + 1)]
     assert tenants.read(kafka, codec)[f"t-{unique}"].key_hashes == tuple(map(tenants.digest, keys[1:]))
 

@@ -1,0 +1,355 @@
+"""The gateway's handlers: one method a route.
+
+Enters: a request that passed the guard, and its tenant. Leaves: a record on its way, acknowledged, and the answer.
+Holds no client of its own: roads, outcomes and the clock of reachability are given (real ones in gateway.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import DocumentReceived, ReviewDecided
+from aios.streams import failpoints, ingest, openapi, topics, tracing
+from aios.streams.config import GatewaySettings
+from aios.streams.errors import Unavailable
+from aios.streams.http_guard import BUSY_RETRY_S, Guard
+from aios.streams.http_problem import Problem
+from aios.streams.http_routes import (
+    REVIEWS_MAX,
+    ROUTES,
+    CaseAccepted,
+    Health,
+    Links,
+    ReviewAccepted,
+    ReviewDecision,
+)
+from aios.streams.ingest import Submitted
+from aios.streams.openapi import Route
+from aios.streams.outcome_store import ACCEPTED, OPEN, CaseView, ReviewView
+from aios.streams.record import Outgoing
+from aios.streams.topics import SOURCES, Topic
+from aios.streams.topology import Lane
+
+SOURCE = "/aios/gateway"
+VERSION = "1"
+RECENT_MAX = 50_000  # cases whose body this process remembers
+ASK_S_MAX = 0.5  # of the outcome store, where a case is accepted without it too
+ASK_AGAIN_S = 2.0  # after it did not answer
+LOOPBACK = frozenset({"127.0.0.1", "::1", None})
+
+T = TypeVar("T")
+Submission = DocumentReceived | ReviewDecided
+
+
+class Roads(Protocol):
+    """Delivery in service."""
+
+    async def deliver(self, out: Outgoing) -> Any: ...
+
+
+class Outcomes(Protocol):
+    """OutcomeStore in service. Every call raises Unavailable when it does not answer."""
+
+    async def status(self, case_id: str, tenant: str) -> CaseView | None: ...
+    async def timeline(self, case_id: str, tenant: str) -> Sequence[Mapping[str, Any]]: ...
+    async def wait(self, case_id: str, tenant: str, timeout_s: float, event_id: str) -> CaseView | None: ...
+    async def note_accepted(self, case_id: str, tenant: str) -> None: ...
+    async def reviews(self, tenant: str, limit: int) -> Sequence[ReviewView]: ...
+    async def review(self, task_id: str, tenant: str) -> ReviewView | None: ...
+    async def check(self) -> None: ...
+
+
+class Recent:
+    """What this process accepted lately: for a case the hash of its body, for a question the answer's id."""
+
+    def __init__(self, at_most: int = RECENT_MAX) -> None:
+        self._known: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._at_most = at_most
+
+    def note(self, name: str, tenant: str, value: str) -> None:
+        """The first value of a name stays; the oldest name is forgotten."""
+        self._known.setdefault(name, (tenant, value))
+        if len(self._known) > self._at_most:
+            self._known.popitem(last=False)
+
+    def value(self, name: str) -> str | None:
+        known = self._known.get(name)
+        return known[1] if known else None
+
+    def known(self, name: str, tenant: str) -> bool:
+        known = self._known.get(name)
+        return known is not None and known[0] == tenant
+
+
+class Api:
+    """The handlers. reachable: whether Kafka answers at this moment."""
+
+    def __init__(
+        self,
+        limits: GatewaySettings,
+        guard: Guard,
+        *,
+        codec: Codec,
+        roads: Roads,
+        outcomes: Outcomes,
+        reachable: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._limits = limits
+        self._guard = guard
+        self._codec = codec
+        self._roads = roads
+        self._outcomes = outcomes
+        self._reachable = reachable
+        self._recent = Recent()
+        self._answers = Recent()
+        self._ask_from = 0.0
+        self._left = asyncio.Event()
+        self._document = json.dumps(
+            openapi.document(ROUTES, title="AIOS on Kafka", version=VERSION, path_values={"workflow": sorted(SOURCES)})
+        )
+
+    def app(self) -> web.Application:
+        """Everything in ROUTES, behind the guard."""
+        app = web.Application(client_max_size=self._limits.body_bytes_max, middlewares=[self._guard.answered])
+        for route in ROUTES:
+            app.router.add_route(route.method, route.path, self._handler(route))
+        return app
+
+    def leave(self) -> None:
+        """Serve nothing new, and answer those who wait now."""
+        self._guard.stopping = True
+        self._left.set()
+
+    def _handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        act = getattr(self, route.name)
+        if route.public:
+            public: Callable[[web.Request], Awaitable[web.StreamResponse]] = act
+            return public
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            with self._guard.slot():
+                answer: web.StreamResponse = await act(request, self._guard.tenant(request))
+                return answer
+
+        return guarded
+
+    async def submit_case(self, request: web.Request, tenant: str) -> web.Response:
+        began = time.monotonic()
+        workflow = request.match_info["workflow"]
+        topic = SOURCES.get(workflow)
+        if topic is None:
+            raise Problem("unknown_workflow", f"workflows here: {', '.join(sorted(SOURCES))}")
+        key = ingest.idempotency_key(request.headers.getall("Idempotency-Key", ()))
+        wait_s = ingest.wait_s(request.headers.getall("Prefer", ()), at_most=self._limits.wait_s_max)
+        if wait_s and not (self._guard.may_wait() and self._asks()):
+            wait_s = 0  # a preference; the case is accepted all the same
+        body = ingest.read_body(await self._guard.body(request), ingest.body_of(topic))
+        lane = Lane.INTERACTIVE if wait_s else Lane.BULK
+        submitted = ingest.submit(body, tenant=tenant, workflow=workflow, idempotency_key=key, lane=lane)
+        if key is not None:
+            await self._refuse_conflict(submitted, tenant)
+        event_id = submitted.event.event_id
+        await self._deliver(
+            topic, submitted.event, event_id=event_id, case_id=submitted.case_id, tenant=tenant, request=request
+        )
+        self._recent.note(submitted.case_id, tenant, submitted.body_hash)
+        await self._if_it_answers(lambda: self._outcomes.note_accepted(submitted.case_id, tenant))
+        left_s = wait_s - (time.monotonic() - began)
+        view = await self._wait(submitted, tenant, left_s) if left_s > 0 else None
+        return _submitted(submitted, workflow, view, wait_s)
+
+    async def show_case(self, request: web.Request, tenant: str) -> web.Response:
+        case_id = request.match_info["case_id"]
+        view = await self._outcomes.status(case_id, tenant)
+        if view is not None:
+            return _json({**view.plain(), "timeline": list(await self._outcomes.timeline(case_id, tenant))})
+        if self._recent.known(case_id, tenant):
+            return _json({**CaseView(case_id=case_id, tenant=tenant, status=ACCEPTED).plain(), "timeline": []})
+        raise Problem("not_found", "this tenant has no such case")
+
+    async def list_reviews(self, request: web.Request, tenant: str) -> web.Response:
+        asked = request.query.get("limit", "50")
+        if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= REVIEWS_MAX):
+            raise Problem("invalid_query", f"limit: 1 to {REVIEWS_MAX}")
+        return _json([each.plain() for each in await self._outcomes.reviews(tenant, int(asked))])
+
+    async def show_review(self, request: web.Request, tenant: str) -> web.Response:
+        return _json((await self._review(request, tenant)).plain())
+
+    async def decide_review(self, request: web.Request, tenant: str) -> web.Response:
+        decision: ReviewDecision = ingest.read_body(await self._guard.body(request), ReviewDecision)
+        task = await self._review(request, tenant)
+        event_id = str(ids.derive("review", task.task_id, decision.label, decision.reviewer, decision.comment))
+        if task.status != OPEN or self._answers.value(task.task_id) not in (None, event_id):
+            raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
+        if decision.label not in task.choices:
+            raise Problem("label_not_offered", f"choose one of: {', '.join(task.choices)}")
+        event = ReviewDecided(
+            event_id=event_id,
+            task_id=task.task_id,
+            case_id=task.case_id,
+            tenant=tenant,
+            label=decision.label,
+            reviewer=decision.reviewer,
+            comment=decision.comment,
+            decided_at=_now_ms(),
+        )
+        await self._deliver(
+            topics.REVIEW_DECIDED, event, event_id=event_id, case_id=task.case_id, tenant=tenant, request=request
+        )
+        self._answers.note(task.task_id, tenant, event_id)
+        links = Links(case=_case_url(task.case_id))
+        answer = ReviewAccepted(task_id=task.task_id, case_id=task.case_id, event_id=event_id, links=links)
+        return _json(answer.model_dump(), status=202, headers={"Location": links.case})
+
+    async def alive(self, _: web.Request) -> web.Response:
+        return _json({"alive": True})
+
+    async def readiness(self, _: web.Request) -> web.Response:
+        kafka = await self._reachable()
+        health = Health(
+            ready=kafka and not self._guard.stopping,
+            kafka=kafka,
+            outcomes=await self._outcomes_answer(),
+        )
+        return _json(health.model_dump(), status=200 if health.ready else 503)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        if request.remote not in LOOPBACK:
+            raise Problem("not_found", "metrics are served to this machine alone")
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def describe(self, _: web.Request) -> web.Response:
+        return web.Response(text=self._document, content_type="application/json")
+
+    async def _deliver(
+        self, topic: Topic, event: Submission, *, event_id: str, case_id: str, tenant: str, request: web.Request
+    ) -> None:
+        """Returns when the broker has it. Raises Problem not_acknowledged: it may have it, or not."""
+        traceparent = request.headers.get("traceparent", "")
+        value = self._codec.encode(topic, event)
+        failpoints.hit("gateway.received", value)
+        try:
+            with tracing.span("gateway", traceparent, topic=topic.name, case_id=case_id, event_id=event_id):
+                headers = tracing.envelope(
+                    event,
+                    event_id=event_id,
+                    source=SOURCE,
+                    subject=case_id,
+                    tenant=tenant,
+                    traceparent=traceparent,
+                    time_ms=_now_ms(),
+                )
+                await self._roads.deliver(Outgoing(topic.name, case_id.encode(), value, headers))
+        except Unavailable:
+            raise Problem(
+                "not_acknowledged",
+                "Kafka did not acknowledge in time and may or may not have it; the same request again is the same case",
+                headers={"Retry-After": str(BUSY_RETRY_S)},
+                case_id=case_id,
+            ) from None
+        failpoints.hit("gateway.produced")
+
+    async def _refuse_conflict(self, submitted: Submitted, tenant: str) -> None:
+        """Best knowledge; plan refuses for certain."""
+        known = self._recent.value(submitted.case_id)
+        if known is not None and known != submitted.body_hash:
+            raise _conflict(submitted)
+        if known is None:
+            view = await self._if_it_answers(lambda: self._outcomes.status(submitted.case_id, tenant))
+            if view is not None and ingest.same_body(submitted, view.event_id) is False:
+                raise _conflict(submitted)
+
+    async def _review(self, request: web.Request, tenant: str) -> ReviewView:
+        task = await self._outcomes.review(request.match_info["task_id"], tenant)
+        if task is None:
+            raise Problem("not_found", "this tenant has no such question")
+        return task
+
+    async def _wait(self, submitted: Submitted, tenant: str, wait_s: float) -> CaseView | None:
+        """What the case came to within wait_s; earlier, with what is known, when this process leaves."""
+        with self._guard.waiting():
+            asked = asyncio.ensure_future(
+                self._outcomes.wait(submitted.case_id, tenant, wait_s, submitted.event.event_id)
+            )
+            left = asyncio.ensure_future(self._left.wait())
+            try:
+                await asyncio.wait((asked, left), timeout=wait_s + ASK_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+                return asked.result() if asked.done() else None
+            except Unavailable:
+                return None
+            finally:
+                asked.cancel()
+                left.cancel()
+
+    async def _outcomes_answer(self) -> bool:
+        try:
+            async with asyncio.timeout(ASK_S_MAX):
+                await self._outcomes.check()
+            return True
+        except (Unavailable, TimeoutError):
+            return False
+
+    def _asks(self) -> bool:
+        return time.monotonic() >= self._ask_from
+
+    async def _if_it_answers(self, asked: Callable[[], Awaitable[T]]) -> T | None:
+        """What the outcome store says; None when it does not answer soon, and then for ASK_AGAIN_S without asking."""
+        if not self._asks():
+            return None
+        try:
+            async with asyncio.timeout(ASK_S_MAX):
+                return await asked()
+        except (Unavailable, TimeoutError):
+            self._ask_from = time.monotonic() + ASK_AGAIN_S
+            return None
+
+
+def _submitted(submitted: Submitted, workflow: str, view: CaseView | None, wait_s: int) -> web.Response:
+    if view is not None and view.refusal is not None:
+        if view.refusal["reason"] == "conflicting_duplicate":
+            raise _conflict(submitted)
+        raise Problem("refused", f"{view.refusal['reason']}: {view.refusal['detail']}", case_id=submitted.case_id)
+    key = submitted.event.idempotency_key
+    headers = {"Location": _case_url(submitted.case_id), "Idempotency-Key": key}
+    if wait_s:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    if view is not None and view.decided_at:
+        return _json(view.plain(), headers=headers)
+    answer = CaseAccepted(
+        case_id=submitted.case_id,
+        workflow=workflow,
+        status=view.status if view is not None else ACCEPTED,
+        idempotency_key=key,
+        links=Links(case=_case_url(submitted.case_id)),
+    )
+    return _json(answer.model_dump(), status=202, headers=headers)
+
+
+def _conflict(submitted: Submitted) -> Problem:
+    why = "this idempotency key is taken by another body; that case goes on untouched"
+    return Problem("conflicting_duplicate", why, case_id=submitted.case_id)
+
+
+def _case_url(case_id: str) -> str:
+    return f"/v1/cases/{case_id}"
+
+
+def _json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    text = json.dumps(value, ensure_ascii=False)
+    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

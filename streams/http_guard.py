@@ -1,0 +1,182 @@
+"""What every request passes before it is served: bounds, the API key, the tenant's rate.
+
+Enters: a request. Leaves: its tenant and its body, or a Problem. Guaranteed: requests in flight, body bytes, the time
+to send them and each tenant's rate are bounded; every answer is problem+json when it is not the one asked for, is
+measured, and tells nothing of what failed inside. The tenant comes from the key alone; no other header is believed.
+Rejected: compressed bodies (a bomb is decided by the sender), rates by address (a tenant is who pays).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from aiohttp import web
+from prometheus_client import Counter, Gauge, Histogram
+
+from aios.schemas.models import TenantRegistered
+from aios.streams.config import GatewaySettings
+from aios.streams.errors import SchemaMismatch, Unavailable
+from aios.streams.http_problem import Problem, of_http, of_mismatch
+
+BODY_S_MAX = 10.0  # to send a body
+BURST_S = 1.0  # a tenant that was quiet may send this many seconds of its rate at once
+BUSY_RETRY_S = 1
+WAITING_SHARE = 0.5  # of the requests in flight: the rest stays free for those that do not wait
+JSON = "application/json"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+TOOK = Histogram("aios_gateway_request_seconds", "From the first byte to the answer.", ["route", "status"])
+REJECTED = Counter("aios_gateway_rejected", "Requests not served, by reason.", ["reason"])
+IN_FLIGHT = Gauge("aios_gateway_requests_in_flight", "Requests being served.")
+
+log = logging.getLogger(__name__)
+
+
+class KeyHolders(Protocol):
+    """Whose key is it; TenantTable in service."""
+
+    def by_key(self, api_key: str) -> TenantRegistered | None: ...
+
+
+class Bucket:
+    """A token bucket: rate_per_s tokens a second, BURST_S of them at once."""
+
+    def __init__(self, rate_per_s: int, now_s: float) -> None:
+        self._rate = rate_per_s
+        self._tokens = rate_per_s * BURST_S
+        self._at = now_s
+
+    def take(self, now_s: float) -> float:
+        """Take a token: 0.0, or the seconds until there is one."""
+        self._tokens = min(self._rate * BURST_S, self._tokens + (now_s - self._at) * self._rate)
+        self._at = now_s
+        if self._tokens < 1:
+            return (1 - self._tokens) / self._rate
+        self._tokens -= 1
+        return 0.0
+
+
+class Guard:
+    """One per process. clock: monotonic seconds."""
+
+    def __init__(
+        self, limits: GatewaySettings, tenants: KeyHolders, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limits = limits
+        self._tenants = tenants
+        self._clock = clock
+        self._buckets: dict[str, Bucket] = {}  # of registered tenants only
+        self._in_flight = 0
+        self._waiting = 0
+        self.stopping = False
+
+    @web.middleware
+    async def answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The middleware: whatever happens, one measured answer in one form."""
+        started = self._clock()
+        response = await self._answer(request, handler)
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "none"
+        TOOK.labels(route, str(response.status)).observe(self._clock() - started)
+        return response
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Count a request as in flight. Raises Problem when there are too many, or the process is leaving."""
+        if self.stopping:
+            raise Problem("stopping", "this gateway is leaving; send again", headers=_retry_after(BUSY_RETRY_S))
+        if self._in_flight >= self._limits.requests_in_flight_max:
+            raise Problem("busy", "too many requests in flight; send again", headers=_retry_after(BUSY_RETRY_S))
+        self._in_flight += 1
+        IN_FLIGHT.set(self._in_flight)
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            IN_FLIGHT.set(self._in_flight)
+
+    def may_wait(self) -> bool:
+        """Whether one more request may stay in flight to wait for its decision."""
+        return self._waiting < max(1, int(self._limits.requests_in_flight_max * WAITING_SHARE))
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def tenant(self, request: web.Request) -> str:
+        """The tenant whose key the request carries, within its rate. Raises Problem."""
+        scheme, _, api_key = request.headers.get("Authorization", "").partition(" ")
+        found = self._tenants.by_key(api_key.strip()) if scheme.lower() == "bearer" else None
+        if found is None:
+            raise Problem(
+                "unauthorized",
+                "send Authorization: Bearer <API key of a tenant>; `aios tenant add NAME` makes one",
+                headers={"WWW-Authenticate": 'Bearer realm="aios"'},
+            )
+        bucket = self._buckets.get(found.tenant)
+        if bucket is None:
+            bucket = self._buckets[found.tenant] = Bucket(self._limits.rate_per_s_max, self._clock())
+        if wait := bucket.take(self._clock()):
+            raise Problem(
+                "too_many_requests",
+                f"over {self._limits.rate_per_s_max} requests a second of this tenant",
+                headers=_retry_after(math.ceil(wait)),
+            )
+        return found.tenant
+
+    async def body(self, request: web.Request) -> bytes:
+        """The bytes of a JSON body. Raises Problem, and aiohttp's own 413 over the bound."""
+        if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            raise Problem(
+                "unsupported_media_type", "send the body without Content-Encoding", headers={"Accept-Encoding": ""}
+            )
+        if request.content_type != JSON or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+            raise Problem("unsupported_media_type", f"send Content-Type: {JSON}", headers={"Accept": JSON})
+        if (request.content_length or 0) > self._limits.body_bytes_max:
+            raise Problem("too_large", f"the body is over {self._limits.body_bytes_max} bytes")
+        try:
+            async with asyncio.timeout(BODY_S_MAX):
+                return await request.read()
+        except TimeoutError:
+            raise Problem("too_slow", f"the body did not arrive within {BODY_S_MAX:.0f} s") from None
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Problem as problem:
+            return _refuse(problem)
+        except web.HTTPException as error:
+            return _refuse(of_http(error))
+        except SchemaMismatch as error:
+            return _refuse(of_mismatch(error))
+        except Unavailable as error:
+            log.warning("a request was not served: %s", error)
+            why = "what this needs does not answer at this moment; nothing is lost, send again"
+            return _refuse(Problem("unavailable", why, headers=_retry_after(BUSY_RETRY_S)))
+        except Exception as error:  # noqa: BLE001 - a caller gets an answer whatever breaks; the text may hold payload
+            place = error.__traceback__
+            while place is not None and place.tb_next is not None:
+                place = place.tb_next
+            where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else "nowhere"
+            log.error("a request failed: %s at %s", type(error).__name__, where)  # noqa: TRY400 - see above
+            return _refuse(Problem("internal", "this is a fault of the gateway; its log has the place"))
+
+
+def _refuse(problem: Problem) -> web.Response:
+    REJECTED.labels(problem.reason).inc()
+    return problem.response()
+
+
+def _retry_after(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(max(1, seconds))}

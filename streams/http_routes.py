@@ -1,0 +1,147 @@
+"""The HTTP surface: every route with its models and refusals; the router and /openapi.json are made from this list."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from aios.streams import documents, ingest
+from aios.streams.ingest import Body
+from aios.streams.openapi import Route
+from aios.streams.outcome_store import CaseView, ReviewView
+from aios.streams.topics import SOURCES
+
+REVIEWS_MAX = 200
+
+
+class Links(BaseModel):
+    case: str
+
+
+class CaseAccepted(BaseModel):
+    """The broker has it. status: `accepted` until a stage has seen it."""
+
+    case_id: str
+    workflow: str
+    status: str
+    idempotency_key: str
+    links: Links
+
+
+class ReviewDecision(Body):
+    """What a person decides. label: one of the task's choices."""
+
+    label: Annotated[str, Field(min_length=1, max_length=documents.NAME_CHARS_MAX)]
+    reviewer: Annotated[str, Field(min_length=1, max_length=documents.NAME_CHARS_MAX, pattern=r"^[^\s](.*[^\s])?$")]
+    comment: Annotated[str, Field(max_length=documents.SUBJECT_CHARS_MAX)] = ""
+
+
+class ReviewAccepted(BaseModel):
+    """The broker has the decision; the first valid one of a task wins."""
+
+    task_id: str
+    case_id: str
+    event_id: str
+    links: Links
+
+
+class Health(BaseModel):
+    """What this process can reach. outcomes false: cases are accepted, but nobody can wait or read."""
+
+    ready: bool
+    kafka: bool
+    outcomes: bool
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/v1/workflows/{workflow}/cases",
+        name="submit_case",
+        does="Submit a case: 202 once the broker has it, or 200 with the decision if it comes while you wait.",
+        takes=tuple(ingest.body_of(topic) for topic in SOURCES.values()),
+        answers={200: CaseView, 202: CaseAccepted},
+        refuses=(
+            "invalid_json",
+            "invalid_header",
+            "unknown_workflow",
+            "too_slow",
+            "conflicting_duplicate",
+            "too_large",
+            "unsupported_media_type",
+            "invalid_body",
+            "refused",
+            "not_acknowledged",
+        ),
+        headers={
+            "Idempotency-Key": "The same key is the same case; absent: derived from tenant, workflow and body.",
+            "Prefer": "wait=N: seconds to wait for the decision; such a case takes the interactive lane.",
+            "traceparent": "W3C trace context, continued.",
+        },
+    ),
+    Route(
+        method="GET",
+        path="/v1/cases/{case_id}",
+        name="show_case",
+        does="A case as it is now, with its timeline.",
+        answers={200: CaseView},
+        refuses=("not_found",),
+    ),
+    Route(
+        method="GET",
+        path="/v1/reviews",
+        name="list_reviews",
+        does="Open questions to people.",
+        answers={200: list[ReviewView]},
+        query={"limit": {"type": "integer", "minimum": 1, "maximum": REVIEWS_MAX, "default": 50}},
+        refuses=("invalid_query",),
+    ),
+    Route(
+        method="GET",
+        path="/v1/reviews/{task_id}",
+        name="show_review",
+        does="One question, with what it is about.",
+        answers={200: ReviewView},
+        refuses=("not_found",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/reviews/{task_id}/decision",
+        name="decide_review",
+        does="Answer a question; 202 once the broker has it.",
+        takes=(ReviewDecision,),
+        answers={202: ReviewAccepted},
+        refuses=(
+            "invalid_json",
+            "not_found",
+            "too_slow",
+            "already_decided",
+            "too_large",
+            "unsupported_media_type",
+            "invalid_body",
+            "label_not_offered",
+            "not_acknowledged",
+        ),
+        headers={"traceparent": "W3C trace context, continued."},
+    ),
+    Route(method="GET", path="/healthz", name="alive", does="This process answers.", answers={200: None}, public=True),
+    Route(
+        method="GET",
+        path="/readyz",
+        name="readiness",
+        does="This process can accept cases.",
+        answers={200: Health, 503: Health},
+        public=True,
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        name="metrics",
+        does="Prometheus metrics; to this machine alone.",
+        answers={200: None},
+        refuses=("not_found",),
+        public=True,
+    ),
+    Route(method="GET", path="/openapi.json", name="describe", does="This document.", answers={200: None}, public=True),
+)
