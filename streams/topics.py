@@ -65,6 +65,7 @@ class Topic:
             "segment.bytes": str(32 << 20),
             "min.cleanable.dirty.ratio": "0.1",
             "delete.retention.ms": str(24 * 3_600_000),
+            "message.timestamp.type": "LogAppendTime",  # a store learns the broker's time from what it writes
         }
 
 

@@ -1,0 +1,115 @@
+"""The changelog of one partition: what its records are called, and reading them back.
+
+Enters: the records of one partition of `<group>.state`, committed ones only. Leaves: state by key, timers, the
+position. Names: state is kept under the core's own key; position and timers under names that begin with a zero
+byte, which no core may use. Guaranteed: reading ends at the end seen when it began, or raises; never in between.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from aios.processors.timers import Timer, Timers
+from aios.schemas.codec import Codec
+from aios.schemas.models import PositionRemembered, TimerRemembered
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import SchemaMismatch, StateBroken, Unavailable
+from aios.streams.topics import Topic
+
+RESERVED = b"\0"
+POSITION = RESERVED + b"position"
+TIMER = RESERVED + b"timer:"
+READ_RECORDS_MAX = 1_000  # per call of the client
+READ_WAIT_S_MAX = 0.005  # of a call that finds fewer
+READ_QUIET_S_MAX = 15.0  # without any answer while reading
+
+
+def timer_name(key: str, timer_id: str) -> bytes:
+    """Under which a timer stands; the length keeps ("a", "bc") and ("ab", "c") apart."""
+    return TIMER + f"{len(key)}:{key}{timer_id}".encode()
+
+
+@dataclass(slots=True)
+class Remembered:
+    """All that one partition of a stage remembers. next_offset: of the changelog, where reading goes on."""
+
+    states: dict[bytes, bytes] = field(default_factory=dict)
+    timers: Timers = field(default_factory=Timers)
+    position: PositionRemembered | None = None
+    next_offset: int = OFFSET_BEGINNING
+
+
+def read(kafka: KafkaSettings, codec: Codec, topic: Topic, partition: int, into: Remembered) -> int:
+    """Take in everything from into.next_offset to the end; the number of records read.
+
+    Raises Unavailable when the broker does not answer, StateBroken for a record this deploy cannot read.
+    """
+    place = TopicPartition(topic.name, partition, into.next_offset)
+    # assigned by hand and never committed: the group's name is only asked for by the client
+    consumer = Consumer(
+        client(
+            kafka,
+            **{
+                "group.id": f"{topic.name}.reader",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 10,
+                "log_level": 0,
+            },
+        )
+    )
+    try:
+        consumer.assign([place])
+        return _to_the_end(consumer, codec, topic, partition, into)
+    except KafkaException as error:
+        raise Unavailable(f"{topic.name}/{partition} cannot be read: {error}") from error
+    finally:
+        consumer.close()
+
+
+def _to_the_end(consumer: Consumer, codec: Codec, topic: Topic, partition: int, into: Remembered) -> int:
+    count = 0
+    quiet_until = time.monotonic() + READ_QUIET_S_MAX
+    while time.monotonic() < quiet_until:
+        for message in consumer.consume(READ_RECORDS_MAX, READ_WAIT_S_MAX):
+            error = message.error()
+            if error is None:
+                take(codec, topic, message.key(), message.value(), into)
+                into.next_offset = message.offset() + 1
+                count += 1
+                quiet_until = time.monotonic() + READ_QUIET_S_MAX
+            elif error.code() == KafkaError._PARTITION_EOF:
+                into.next_offset = message.offset()
+                return count
+            elif not error.retriable():
+                raise KafkaException(error)
+    raise Unavailable(f"{topic.name}/{partition}: no answer in {READ_QUIET_S_MAX:.0f} s")
+
+
+def take(codec: Codec, topic: Topic, key: bytes | None, value: bytes | None, into: Remembered) -> None:
+    """One record of the changelog. State values stay bytes: the core reads the few it needs."""
+    if key is None:
+        raise StateBroken(f"{topic.name} holds a record without key: another program wrote it")
+    try:
+        if not key.startswith(RESERVED):
+            if value is None:
+                into.states.pop(key, None)
+            else:
+                into.states[key] = value
+        elif key == POSITION:
+            into.position = codec.decode(value, PositionRemembered)
+        elif value is None:
+            into.timers.set(key, None)
+        else:
+            timer = codec.decode(value, TimerRemembered)
+            into.timers.set(key, Timer(timer.key, timer.timer_id, timer.due_at))
+    except SchemaMismatch as error:
+        raise StateBroken(
+            f"{topic.name} holds a record that this version cannot read ({error}): "
+            "start the version that wrote it, or a newer one"
+        ) from error

@@ -1,0 +1,212 @@
+"""Whether a partition's state and the topics it was made from still belong together.
+
+Enters: the remembered position of one partition, and what the broker says of its inputs. Leaves: the position to
+go on from and the ends as they are now. Guaranteed: whatever would lose or repeat records silently (a topic that
+was created again, a log cut above the position, offsets committed beyond it, another partition count, a
+changelog that is gone) is refused with StateBroken, which names the topic and what to do; `earliest` applies only
+where there is no position yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from aios.processors.changelog import Remembered
+from aios.schemas.models import PositionRemembered
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import StateBroken, Unavailable
+from aios.streams.topology import Stage
+
+ANSWER_S_MAX = 15.0
+AGAIN = "`aios up --fresh` starts over with empty topics"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input partition as the broker has it. committed: of the stage's group, None if it has none."""
+
+    topic_id: str
+    partitions: int
+    start: int
+    end: int  # of what is committed; beyond it transactions are still open
+    high: int  # of everything
+    committed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a partition stands on. position: next offset to process, by topic; ends: as seen when it opened."""
+
+    position: dict[str, int]
+    topic_ids: dict[str, str]
+    partitions: int
+    ends: dict[str, int]
+
+
+def check(stage: Stage, partition: int, remembered: Remembered, inputs: Mapping[str, Input], partitions: int) -> Ground:
+    """Pure. partitions: of the changelog. Raises StateBroken with the first thing that does not fit."""
+    position = remembered.position
+    where = f"partition {partition} of {stage.group}"
+    if position is None and (remembered.states or len(remembered.timers)):
+        raise StateBroken(f"{where}: its changelog holds state but no position; {AGAIN}")
+    if position is not None and position.partitions != partitions:
+        raise StateBroken(
+            f"{where}: its state was made for {position.partitions} partitions, its changelog has {partitions}; {AGAIN}"
+        )
+    starts = {topic: _start(where, topic, one, position, partitions) for topic, one in inputs.items()}
+    before = dict(position.inputs) if position else {}
+    ids = dict(position.topic_ids) if position else {}
+    return Ground(
+        position=before | starts,
+        topic_ids=ids | {topic: one.topic_id for topic, one in inputs.items()},
+        partitions=partitions,
+        ends={topic: one.end for topic, one in inputs.items()},
+    )
+
+
+def _start(where: str, topic: str, found: Input, position: PositionRemembered | None, partitions: int) -> int:
+    if found.partitions != partitions:
+        raise StateBroken(
+            f"{where}: {topic} has {found.partitions} partitions, the changelog {partitions}; "
+            "all topics of a family need the same number"
+        )
+    offset = position.inputs.get(topic) if position else None
+    if position is None or offset is None:
+        if found.committed is not None:
+            raise StateBroken(
+                f"{where}: its group committed offset {found.committed} of {topic}, but its changelog knows no "
+                f"position there: the changelog was lost; restore it from a backup, or {AGAIN}"
+            )
+        return found.start
+    if position.topic_ids.get(topic) != found.topic_id:
+        raise StateBroken(f"{where}: {topic} was deleted and created again; {AGAIN}")
+    if offset > found.high:
+        raise StateBroken(
+            f"{where}: {topic} ends at {found.high}, below its position {offset}: records were lost; {AGAIN}"
+        )
+    if found.start > offset:
+        raise StateBroken(
+            f"{where}: {topic} starts at {found.start}, above its position {offset}: records were deleted before they "
+            f"were processed; {AGAIN}"
+        )
+    if found.committed is not None and found.committed > offset:
+        raise StateBroken(
+            f"{where}: its group committed offset {found.committed} of {topic}, above its position {offset}; run "
+            f"`kafka-consumer-groups --group {where.rsplit(' ', 1)[1]} --topic {topic} --reset-offsets "
+            f"--to-offset {offset} --execute` for that partition while the stage is down"
+        )
+    return offset
+
+
+class Surveyor:
+    """Asks the broker; one per process."""
+
+    def __init__(self, kafka: KafkaSettings, stage: Stage) -> None:
+        self._stage = stage
+        quiet = {"log_level": 0, "client.id": f"{stage.group}.survey"}
+        self._admin = AdminClient(client(kafka, **quiet))
+        self._group = client(kafka, **quiet, **{"group.id": stage.group, "enable.auto.commit": False})
+
+    def cluster(self) -> str:
+        """The cluster's id. Raises Unavailable."""
+        try:
+            return str(self._admin.describe_cluster(request_timeout=ANSWER_S_MAX).result(ANSWER_S_MAX).cluster_id)
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"Kafka does not answer: {error}") from error
+
+    def inputs(self, partition: int) -> tuple[dict[str, Input], int]:
+        """Every input at this partition number, and the partition count of the changelog.
+
+        Raises Unavailable, also for a topic that does not exist (yet).
+        """
+        names = [topic.name for topic in self._stage.inputs]
+        changelog = self._stage.changelog
+        if changelog is None:
+            raise StateBroken(f"{self._stage.name} is declared without state")
+        places = [TopicPartition(name, partition) for name in names]
+        try:
+            about = self._admin.describe_topics(TopicCollection([*names, changelog.name]), request_timeout=ANSWER_S_MAX)
+            topics = {name: future.result(ANSWER_S_MAX) for name, future in about.items()}
+            starts = self._offsets(places, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
+            ends = self._offsets(places, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+            highs = self._offsets(places, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
+            committed = self._committed(places)
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"the inputs of {self._stage.group} cannot be looked up: {error}") from error
+        found = {
+            name: Input(
+                topic_id=str(topics[name].topic_id),
+                partitions=len(topics[name].partitions),
+                start=starts[name],
+                end=ends[name],
+                high=highs[name],
+                committed=committed[name],
+            )
+            for name in names
+        }
+        return found, len(topics[changelog.name].partitions)
+
+    def _offsets(self, places: list[TopicPartition], which: OffsetSpec, isolation: IsolationLevel) -> dict[str, int]:
+        asked = self._admin.list_offsets(
+            dict.fromkeys(places, which), isolation_level=isolation, request_timeout=ANSWER_S_MAX
+        )
+        return {place.topic: future.result(ANSWER_S_MAX).offset for place, future in asked.items()}
+
+    def _committed(self, places: list[TopicPartition]) -> dict[str, int | None]:
+        consumer = Consumer(self._group)
+        try:
+            answer = consumer.committed(places, timeout=ANSWER_S_MAX)
+        finally:
+            consumer.close()
+        return {place.topic: place.offset if place.offset >= 0 else None for place in answer}
+
+
+def last_record(kafka: KafkaSettings, topic: str, partition: int, start: int, end: int) -> int:
+    """Offset after the last committed record in [start, end), start if there is none.
+
+    A log ends in markers of transactions, which no reader is ever given: its end alone says not how far to read.
+    Raises Unavailable.
+    """
+    consumer = Consumer(
+        client(
+            kafka,
+            **{
+                "group.id": "aios.ends.reader",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,
+                "log_level": 0,
+            },
+        )
+    )
+    try:
+        back = 2
+        while True:
+            begin = max(start, end - back)
+            last = _last_from(consumer, TopicPartition(topic, partition, begin), end)
+            if last is not None or begin == start:
+                return start if last is None else last + 1
+            back *= 8
+    except KafkaException as error:
+        raise Unavailable(f"{topic}/{partition} cannot be read: {error}") from error
+    finally:
+        consumer.close()
+
+
+def _last_from(consumer: Consumer, place: TopicPartition, end: int) -> int | None:
+    consumer.assign([place])
+    last: int | None = None
+    while (message := consumer.poll(ANSWER_S_MAX)) is not None:
+        error = message.error()
+        if error is None and message.offset() < end:
+            last = message.offset()
+        elif error is None or error.code() == KafkaError._PARTITION_EOF:
+            return last
+        elif not error.retriable():
+            raise KafkaException(error)
+    raise Unavailable(f"{place.topic}/{place.partition}: no answer in {ANSWER_S_MAX:.0f} s")

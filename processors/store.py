@@ -1,0 +1,459 @@
+"""One fenced store per partition: outputs, state, timers and position of a micro-batch become visible together.
+
+Enters: batches of records of one partition number, of all inputs of the stage. Leaves: the core's outputs, the dead
+letters and retries of what failed, and the changelog, all in one transaction of `<group>.<partition>`.
+
+How a micro-batch goes, in this order:
+ 1. records below the position are skipped: their effects are known to be out;
+ 2. the core runs on each record, its changes in an overlay; what fails is dropped with all its changes and its dead
+    letter (or retry) takes its place; sizes are checked here, because an oversized record would end the transaction;
+ 3. begin; outputs; changed states and timers, one record a key; the position, last; commit;
+ 4. only now the overlay becomes the state, and the offsets may move (processors/app.py).
+
+Guaranteed: a record's effects are committed once, whatever dies when; a process that lost the partition is fenced by
+the broker before it can write; nothing is processed before the state is complete, nor on topics that do not fit it
+(processors/ground.py); records that were passed over on the way here stop the process. Any error of a transaction
+ends the process: nothing is acknowledged, and the next owner begins at the position.
+
+A record that kills its process is found by marks outside it (dlq/deaths.py): after a death the range in hand is
+marked record by record, and the one that keeps killing is dead-lettered unread.
+
+Rejected: state in faust.Table (repeats and loses on restart), retrying a transaction on the same producer after a
+timeout (the late commit may hit a later transaction), one transaction a record after a death (the marks alone name
+the culprit, and a kill -9 in a full batch would cost seconds).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message, Producer
+
+from aios.dlq.deaths import Deaths, given_up
+from aios.dlq.settle import Settlement, Settler
+from aios.processors import changelog, ground
+from aios.processors.changelog import Remembered, timer_name
+from aios.processors.ground import Ground, Surveyor
+from aios.processors.state import Core, Effects
+from aios.processors.timers import LogClock, Timer
+from aios.schemas.codec import Codec
+from aios.schemas.models import PositionRemembered, TimerRemembered
+from aios.streams import failpoints, metrics, topology, tracing
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import Fenced, Reason, RecordError, SchemaMismatch, StateBroken, Unavailable, Verdict
+from aios.streams.record import Outgoing, Record
+from aios.streams.topics import DEAD_LETTER_BYTES_MAX, RECORD_BYTES_MAX, Topic
+from aios.streams.topology import Stage
+
+RECORDS_MAX = 4_000  # of one transaction
+MESSAGES_MAX = 16_000  # written by one transaction; one record more may exceed it
+BYTES_MAX = 16 << 20  # written by one transaction; same
+OUTPUTS_MAX = 10_000  # of one record
+FIRED_MAX = 500  # timers of one tick
+TRANSACTION_MS_MAX = 5_000  # then the broker ends it: a hung one stalls the readers of every partition it touched
+INIT_S_MAX = 20.0
+COMMIT_S_MAX = 10.0
+FRAMING_BYTES = 256  # of a record on the wire, beside key, value and headers
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one input partition as the consumer gave them, in order.
+
+    start: everything from this offset on is here or was handed over before; None: from where the log began.
+    records: aiokafka's, untouched.
+    """
+
+    topic: str
+    partition: int
+    start: int | None
+    records: Sequence[Any]
+    generation: int = 0
+
+
+class Paused(Exception):
+    """Something everyone needs is away; what came before the record in hand is committed, the record is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the stores of one process share."""
+
+    stage: Stage
+    core: Core
+    codec: Codec
+    kafka: KafkaSettings
+    surveyor: Surveyor
+    deaths: Deaths
+    settler: Settler
+
+
+@dataclass(slots=True)
+class Draft:
+    """A micro-batch that is being computed; also the view of state that the core is given."""
+
+    states: Mapping[bytes, bytes]
+    position: dict[str, int]
+    outputs: list[Outgoing] = field(default_factory=list)
+    changes: dict[bytes, bytes | None] = field(default_factory=dict)
+    timers: dict[bytes, Timer | None] = field(default_factory=dict)
+    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    stamps: list[int] = field(default_factory=list)
+    records: int = 0
+    size: int = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        if key in self.changes:
+            return self.changes[key]
+        return self.states.get(key)
+
+    def add(self, effects: Effects, size: int) -> None:
+        self.outputs.extend(effects.outputs)
+        self.changes.update(effects.changes)
+        for (key, timer_id), due in effects.timers.items():
+            self.timers[timer_name(key, timer_id)] = None if due is None else Timer(key, timer_id, due)
+        self.size += size
+
+    def done(self, record: Record, verdict: str) -> None:
+        self.position[record.topic] = record.offset + 1
+        self.verdicts[record.topic, verdict] += 1
+        self.stamps.append(record.timestamp_ms)
+        self.records += 1
+
+    @property
+    def full(self) -> bool:
+        written = len(self.outputs) + len(self.changes) + len(self.timers)
+        return self.records >= RECORDS_MAX or written >= MESSAGES_MAX or self.size >= BYTES_MAX
+
+
+class PartitionStore:
+    """See the module. Called from one thread at a time; opened before anything else, closed when revoked."""
+
+    def __init__(self, services: Services, partition: int) -> None:
+        self._services = services
+        self._stage = services.stage
+        self._partition = partition
+        self._topic: Topic = _changelog_of(services.stage)
+        self._remembered = Remembered()
+        self._ground: Ground | None = None
+        self._producer: Producer | None = None
+        self._clock = LogClock()
+        self._suspected: set[str] = set()  # inputs where an earlier process died; asked again until they are clean
+        self._awaited: dict[str, int] = {}  # ends seen at open that are not reached yet, by topic
+        self._written_to = 0  # of the changelog, by this owner
+        self.restored = 0
+
+    @property
+    def position(self) -> Mapping[str, int]:
+        """Next offset to process, by topic; all before it is committed."""
+        return self._ground.position if self._ground else {}
+
+    def open(self) -> None:
+        """Fence the earlier owner, read the state to its end, check the ground, take the broker's time.
+
+        Called again on a closed store it reads only what was written since. Raises Unavailable, StateBroken,
+        Fenced.
+        """
+        services = self._services
+        self._producer = _fencing_producer(services, self._partition)
+        self.restored = changelog.read(services.kafka, services.codec, self._topic, self._partition, self._remembered)
+        inputs, partitions = services.surveyor.inputs(self._partition)
+        self._ground = ground.check(self._stage, self._partition, self._remembered, inputs, partitions)
+        self._awaited = {
+            topic: end for topic, end in self._ground.ends.items() if end > self._ground.position.get(topic, 0)
+        }
+        if self._remembered.position is not None:
+            self._clock.see(self._remembered.position.written_at)
+        self._suspected = set(self._ground.position)
+        self._commit(self._draft())
+
+    def close(self) -> None:
+        """Forget the producer; state and position stay for a reopening."""
+        self._producer = None
+        if self._written_to:
+            self._remembered.next_offset = max(self._remembered.next_offset, self._written_to)
+
+    def apply(self, batches: Iterable[Batch]) -> None:
+        """Commit the effects of everything in these batches, in one or more transactions.
+
+        Raises Paused after committing what came before the record that cannot be processed now; StateBroken,
+        Fenced and whatever a transaction raises mean: leave the process.
+        """
+        draft = self._draft()
+        for batch in batches:
+            self._check_gapless(batch)
+            rest = [one for one in batch.records if one.offset >= draft.position[batch.topic]]
+            while rest:
+                if draft.full:
+                    self._commit(draft)
+                    draft = self._draft()
+                failpoints.hit(f"{self._stage.name}.taken")
+                try:
+                    rest = rest[self._compute(rest[: RECORDS_MAX - draft.records], draft) :]
+                except Paused:
+                    self._commit_if_any(draft)
+                    raise
+        self._commit_if_any(draft)
+
+    def tick(self) -> int:
+        """Fire the timers that are due, at most FIRED_MAX; their number. due_in_ms says when to call."""
+        now_ms = self._clock.now_ms()
+        due = self._remembered.timers.next_due_ms()
+        if due is None or due > now_ms or not self._reached_ends():
+            return 0
+        draft = self._draft()
+        for name, timer in self._remembered.timers.due(now_ms, FIRED_MAX):
+            fired = self._services.core.fire(timer.key, timer.timer_id, timer.due_ms, now_ms)
+            draft.outputs.append(replace(fired, partition=self._partition))
+            draft.timers[name] = None
+        fired_count = len(draft.outputs)
+        self._commit(draft)
+        return fired_count
+
+    def due_in_ms(self) -> int | None:
+        """Until the next timer is due, ≥ 0; None without timers."""
+        due = self._remembered.timers.next_due_ms()
+        return None if due is None else max(0, due - self._clock.now_ms())
+
+    def _draft(self) -> Draft:
+        return Draft(self._remembered.states, dict(self.position))
+
+    def _check_gapless(self, batch: Batch) -> None:
+        """Between the consumer and here nothing may be passed over: the position would then step over it."""
+        position = self.position.get(batch.topic)
+        if position is None:
+            raise StateBroken(f"{batch.topic} is no input of {self._stage.name}")
+        if batch.start is not None and batch.start > position:
+            raise StateBroken(
+                f"{batch.topic}/{batch.partition} goes on at {batch.start}, but {position} was not processed yet: "
+                "starting again from the position"
+            )
+
+    def _compute(self, taken: Sequence[Any], draft: Draft) -> int:
+        """How many were put into the draft. Between begin and end nothing but the core and the codec runs."""
+        topic, first, last = taken[0].topic, taken[0].offset, taken[-1].offset
+        deaths, before = self._services.deaths, draft.records
+        deaths.begin(topic, self._partition, first, last)
+        try:
+            suspects = self._suspects_of(topic)
+            for raw in taken:
+                if suspects is not None:
+                    if raw.offset > suspects[1]:
+                        break
+                    deaths.begin(topic, self._partition, raw.offset, raw.offset)
+                self._step(_record(raw), draft, suspects)
+                if draft.full:
+                    break
+        finally:
+            deaths.end(topic, self._partition)
+        return draft.records - before
+
+    def _suspects_of(self, topic: str) -> tuple[int, int, int] | None:
+        """What was in hand when an earlier process died, and must be stepped: first, last, deaths of this range."""
+        if topic not in self._suspected:
+            return None
+        found = self._services.deaths.suspects(topic, self._partition)
+        if found is None:
+            self._suspected.discard(topic)
+        return found
+
+    def _step(self, record: Record, draft: Draft, suspects: tuple[int, int, int] | None) -> None:
+        now_ms = self._clock.see(record.timestamp_ms)
+        trace = record.header("traceparent") or ""
+        try:
+            if suspects is not None and (killer := _killer(record, suspects)) is not None:
+                raise killer
+            with tracing.span(
+                self._stage.name, trace, topic=record.topic, partition=record.partition, offset=record.offset
+            ):
+                effects = self._services.core.step(record, draft, now_ms)
+            size = _size(effects)
+        except Exception as error:  # noqa: BLE001 - a core may raise anything; what becomes of it is decided in dlq/
+            self._fail(record, error, draft, now_ms)
+        else:
+            draft.add(effects, size)
+            draft.done(record, "done")
+            self._services.settler.done(record)
+
+    def _fail(self, record: Record, error: Exception, draft: Draft, now_ms: int) -> None:
+        """Raises Paused, or the error itself where the whole deploy has to stop."""
+        settlement: Settlement = self._services.settler.settle(record, error, now_ms)
+        if settlement.verdict is Verdict.PAUSE:
+            raise Paused(str(error)) from error
+        if settlement.outgoing is None:
+            raise error
+        draft.outputs.append(settlement.outgoing)
+        draft.size += _bytes_of(settlement.outgoing)
+        draft.done(record, str(settlement.verdict))
+
+    def _commit_if_any(self, draft: Draft) -> None:
+        if draft.records:
+            self._commit(draft)
+
+    def _commit(self, draft: Draft) -> None:
+        """One transaction, then the draft is the state. Any error here: leave the process."""
+        stage, producer, ground_ = self._stage.name, self._producer, self._ground
+        if producer is None or ground_ is None:
+            raise StateBroken(f"{stage}/{self._partition} is not open")
+        if draft.records:
+            failpoints.hit(f"{stage}.computed")
+        try:
+            producer.begin_transaction()
+            self._produce(producer, draft, ground_)
+            if draft.records:
+                failpoints.hit(f"{stage}.produced")
+            producer.commit_transaction(COMMIT_S_MAX)
+        except KafkaException as error:
+            raise _transaction_error(stage, self._partition, error) from error
+        if draft.records:
+            failpoints.hit(f"{stage}.committed")
+        self._keep(draft, ground_)
+        self._count(draft)
+
+    def _produce(self, producer: Producer, draft: Draft, ground_: Ground) -> None:
+        for out in draft.outputs:
+            _put(producer, out)
+        name, partition = self._topic.name, self._partition
+        for key, value in draft.changes.items():
+            _put(producer, Outgoing(name, key, value, (), partition))
+        for key, timer in draft.timers.items():
+            _put(producer, Outgoing(name, key, self._timer_bytes(timer), (), partition))
+        position = PositionRemembered(
+            inputs=draft.position,
+            topic_ids=ground_.topic_ids,
+            partitions=ground_.partitions,
+            written_at=self._clock.now_ms(),
+        )
+        value = self._services.codec.encode(self._topic, position)
+        producer.produce(name, value, changelog.POSITION, partition, on_delivery=self._position_written)
+
+    def _timer_bytes(self, timer: Timer | None) -> bytes | None:
+        if timer is None:
+            return None
+        event = TimerRemembered(timer_id=timer.timer_id, key=timer.key, due_at=timer.due_ms)
+        return self._services.codec.encode(self._topic, event)
+
+    def _position_written(self, error: object, message: Message) -> None:
+        """The broker's answer to the last record of a transaction: where the changelog ends, and what time it is."""
+        if error is None:
+            self._written_to = message.offset() + 1
+            kind, stamp = message.timestamp()
+            if kind == TIMESTAMP_LOG_APPEND_TIME:
+                self._clock.see(stamp)
+
+    def _keep(self, draft: Draft, ground_: Ground) -> None:
+        states = self._remembered.states
+        for key, value in draft.changes.items():
+            if value is None:
+                states.pop(key, None)
+            else:
+                states[key] = value
+        for name, timer in draft.timers.items():
+            self._remembered.timers.set(name, timer)
+        self._ground = replace(ground_, position=draft.position)
+
+    def _count(self, draft: Draft) -> None:
+        stage = self._stage.name
+        for (topic, verdict), count in draft.verdicts.items():
+            metrics.SETTLED.labels(stage, topic, verdict).inc(count)
+        took, now = metrics.TOOK.labels(stage), time.time()
+        for stamp in draft.stamps:
+            took.observe(max(0.0, now - stamp / 1000))
+
+    def _reached_ends(self) -> bool:
+        """Whether what waited when the partition opened is processed: answers that are there come before deadlines."""
+        position = self.position
+        for topic, end in list(self._awaited.items()):
+            if position[topic] < end:
+                exact = ground.last_record(self._services.kafka, topic, self._partition, position[topic], end)
+                self._awaited[topic] = exact
+                if position[topic] < exact:
+                    return False
+            del self._awaited[topic]
+        return True
+
+
+def _changelog_of(stage: Stage) -> Topic:
+    topic = stage.changelog
+    if topic is None:
+        raise StateBroken(f"{stage.name} is declared without state")
+    return topic
+
+
+def _fencing_producer(services: Services, partition: int) -> Producer:
+    """A producer that has ended what the earlier owner left open, and fenced it. Raises Unavailable, Fenced."""
+    producer = Producer(
+        client(
+            services.kafka,
+            **{
+                "transactional.id": f"{services.stage.group}.{partition}",
+                "transaction.timeout.ms": TRANSACTION_MS_MAX,
+                "client.id": f"{services.stage.group}.{partition}",
+                "partitioner": "murmur2_random",
+                "message.max.bytes": DEAD_LETTER_BYTES_MAX + FRAMING_BYTES,
+                "queue.buffering.max.messages": 2 * (MESSAGES_MAX + OUTPUTS_MAX),
+                "linger.ms": 5,  # commit flushes at once; until then larger requests are cheaper
+                "log_level": 0,
+            },
+        )
+    )
+    try:
+        producer.init_transactions(INIT_S_MAX)
+    except KafkaException as error:
+        if error.args[0].fatal():
+            raise Fenced(f"{services.stage.group}.{partition}: {error}") from error
+        raise Unavailable(f"{services.stage.group}.{partition}: no transaction coordinator: {error}") from error
+    return producer
+
+
+def _transaction_error(stage: str, partition: int, error: KafkaException) -> Exception:
+    text = f"{stage}/{partition}: transaction failed: {error.args[0]}"
+    return Fenced(text) if error.args[0].fatal() else StateBroken(f"{text}; starting again from the position")
+
+
+def _put(producer: Producer, out: Outgoing) -> None:
+    partition = {} if out.partition is None else {"partition": out.partition}
+    producer.produce(out.topic, out.value, out.key, headers=list(out.headers), **partition)
+
+
+_LIMITS = {name: topic.bytes_max for name, topic in topology.all_topics().items()}
+
+
+def _size(effects: Effects) -> int:
+    """Bytes of what a record leads to. Raises SchemaMismatch(OVERSIZE) for what its topic would refuse."""
+    if len(effects.outputs) > OUTPUTS_MAX:
+        raise SchemaMismatch(f"{len(effects.outputs)} outputs of one record, at most {OUTPUTS_MAX}", Reason.OVERSIZE)
+    total = 0
+    for out in effects.outputs:
+        size = _bytes_of(out)
+        if size > _LIMITS.get(out.topic, RECORD_BYTES_MAX):
+            raise SchemaMismatch(f"{size} bytes are too many for {out.topic}", Reason.OVERSIZE)
+        total += size
+    for key, value in effects.changes.items():
+        if key.startswith(changelog.RESERVED):
+            raise ValueError("a state key begins with a zero byte, which is reserved")
+        size = len(key) + len(value or b"") + FRAMING_BYTES
+        if size > RECORD_BYTES_MAX:
+            raise SchemaMismatch(f"{size} bytes of state are too many", Reason.OVERSIZE)
+        total += size
+    return total
+
+
+def _bytes_of(out: Outgoing) -> int:
+    """On the wire."""
+    headers = sum(len(name) + len(value or b"") for name, value in out.headers)
+    return len(out.key or b"") + len(out.value or b"") + headers + FRAMING_BYTES
+
+
+def _killer(record: Record, suspects: tuple[int, int, int]) -> RecordError | None:
+    """What to settle a record with that ended too many processes with nothing else in hand."""
+    first, last, deaths = suspects
+    return given_up(deaths) if first == last == record.offset else None
+
+
+def _record(raw: Any) -> Record:
+    return Record(raw.topic, raw.partition, raw.offset, raw.timestamp or 0, raw.key, raw.value, raw.headers)

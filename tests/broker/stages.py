@@ -1,0 +1,153 @@
+"""A small stateful stage for tests: it counts records by key, and does what a record's value says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from aios.processors.state import Effects, StateView
+from aios.schemas.codec import Codec
+from aios.streams import topics
+from aios.streams.config import KafkaSettings
+from aios.streams.errors import Reason, RecordError, Unavailable
+from aios.streams.record import Outgoing, Record
+from aios.streams.topics import Family, Topic
+from aios.streams.topology import Kind, Objective, Stage
+from tests.fakes.registry import FakeRegistry
+
+
+def counting_stage(unique: str, inputs: int = 1) -> Stage:
+    """`inputs` topics in, one out; the last input is also where its timers fire."""
+
+    def topic(name: str) -> Topic:
+        return Topic(name=f"{name}.{unique}", contracts=(), key="key", family=Family.CASE)
+
+    return Stage(
+        name=f"count{unique}",
+        kind=Kind.FAUST,
+        does="counts records by key",
+        reads=tuple(topic(f"in{number}") for number in range(inputs)),
+        writes=(topic("out"),),
+        process="count",
+        objective=Objective(p95_ms=1000),
+        state_contract="",
+    )
+
+
+def create(kafka: KafkaSettings, stage: Stage, partitions: int) -> None:
+    """All topics of the stage, as streams/topics.py would have them."""
+    assert stage.changelog is not None
+    wanted = {t.name: t for t in (*stage.inputs, *stage.writes, stage.changelog, stage.dead_letters, topics.RETRY_WAITING)}
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    missing = wanted.keys() - admin.list_topics(timeout=10).topics.keys()
+    made = admin.create_topics([NewTopic(name, partitions, 1, config=wanted[name].config()) for name in missing])
+    for future in made.values():
+        future.result(10)
+
+
+def codec_of(stage: Stage) -> Codec:
+    """The same schema ids in every process: no registry is asked."""
+    codec = Codec(FakeRegistry())
+    assert stage.changelog is not None
+    codec.warm([stage.changelog])
+    return codec
+
+
+@dataclass
+class Count:
+    """The core. Values: a number or word is counted and told; `{"do": …}` does it."""
+
+    out: str
+    timer_topic: str = ""
+    away: bool = False
+
+    def step(self, record: Record, state: StateView, now_ms: int) -> Effects:
+        assert record.key is not None
+        assert record.value is not None
+        if self.away:
+            raise Unavailable("the test said so")
+        asked: dict[str, Any] = json.loads(record.value) if record.value.startswith(b"{") else {}
+        match asked.get("do"):
+            case "fail":
+                raise RecordError("as asked", Reason.UNDECODABLE)
+            case "die":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "oversize":
+                return Effects(outputs=(Outgoing(self.out, record.key, b"x" * (2 << 20)),), changes={record.key: b"9"})
+            case "forget":
+                return Effects(changes={record.key: None})
+            case "timer":
+                return Effects(timers={(record.key.decode(), "t"): now_ms + int(asked["in_ms"])})
+            case "cancel":
+                return Effects(timers={(record.key.decode(), "t"): None})
+        count = int(state.get(record.key) or b"0") + 1
+        told = json.dumps({"id": record.value.decode(), "n": count})
+        return Effects(
+            outputs=(Outgoing(self.out, record.key, told.encode(), (), record.partition),),
+            changes={record.key: b"%d" % count},
+        )
+
+    def fire(self, key: str, timer_id: str, due_ms: int, now_ms: int) -> Outgoing:
+        return Outgoing(self.timer_topic, key.encode(), f"fired {timer_id}".encode())
+
+
+def put(kafka: KafkaSettings, topic: str, values: list[tuple[str, str]], partition: int = 0, stamp: int = 0) -> None:
+    """Plain records, acknowledged."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    for key, value in values:
+        producer.produce(topic, value.encode(), key.encode(), partition=partition, timestamp=stamp)
+    assert producer.flush(10) == 0
+
+
+def committed(kafka: KafkaSettings, topic: str, partition: int = 0) -> list[Any]:
+    """Everything committed in a partition, as a stranger reads it: aiokafka's fields by confluent-kafka."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "group.id": "tests.stranger",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+            "log_level": 0,
+        }
+    )
+    consumer.assign([TopicPartition(topic, partition, 0)])
+    found = []
+    while True:
+        message = consumer.poll(10)
+        assert message is not None
+        if message.error():
+            consumer.close()
+            return found
+        found.append(message)
+
+
+@dataclass
+class Raw:
+    """What the store uses of aiokafka's ConsumerRecord."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def serialized_value_size(self) -> int:
+        return len(self.value or b"")
+
+
+def raw(kafka: KafkaSettings, topic: str, partition: int = 0) -> list[Raw]:
+    """What stands in a partition, as the store is given it."""
+    return [
+        Raw(topic, partition, m.offset(), m.timestamp()[1], m.key(), m.value(), tuple(m.headers() or ()))
+        for m in committed(kafka, topic, partition)
+    ]

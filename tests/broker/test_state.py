@@ -1,0 +1,260 @@
+"""The store of one partition on a real broker: what it commits, what it skips, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, DeletedRecords  # noqa: F401
+
+from aios.dlq.deaths import Deaths
+from aios.dlq.settle import Settler
+from aios.processors.ground import Surveyor
+from aios.processors.store import Batch, PartitionStore, Paused, Services
+from aios.schemas.models import PositionRemembered
+from aios.streams.config import KafkaSettings
+from aios.streams.errors import Fenced, StateBroken
+from aios.streams.topology import Stage
+from tests.broker.stages import Count, codec_of, committed, counting_stage, create, put, raw
+
+Made = Callable[..., PartitionStore]
+
+
+class Bench:
+    """A stage of its own with one partition, and stores on it."""
+
+    def __init__(self, kafka: KafkaSettings, stage: Stage, home: Path) -> None:
+        self.kafka = kafka
+        self.stage = stage
+        self.core = Count(stage.writes[0].name, stage.reads[-1].name)
+        self.inputs = [topic.name for topic in stage.reads]
+        self._services = Services(
+            stage=stage,
+            core=self.core,
+            codec=codec_of(stage),
+            kafka=kafka,
+            surveyor=Surveyor(kafka, stage),
+            deaths=Deaths(home, stage.name),
+            settler=Settler(stage, "test"),
+        )
+
+    def store(self) -> PartitionStore:
+        """As another process would make it."""
+        store = PartitionStore(self._services, 0)
+        store.open()
+        return store
+
+    def batch(self, topic: str, start: int = 0) -> Batch:
+        """Everything that stands in the input from there on."""
+        return Batch(topic, 0, start, [one for one in raw(self.kafka, topic) if one.offset >= start])
+
+    def told(self) -> list[tuple[str, int]]:
+        found = [json.loads(one.value()) for one in committed(self.kafka, self.core.out)]
+        return [(one["id"], one["n"]) for one in found]
+
+    def changelog(self) -> dict[bytes, bytes | None]:
+        assert self.stage.changelog is not None
+        return {one.key(): one.value() for one in committed(self.kafka, self.stage.changelog.name)}
+
+
+@pytest.fixture
+def bench(kafka: KafkaSettings, unique: str, tmp_path: Path) -> Bench:
+    stage = counting_stage(unique, inputs=2)
+    create(kafka, stage, partitions=1)
+    return Bench(kafka, stage, tmp_path)
+
+
+def test_outputs_state_and_position_come_back_after_a_restart(bench: Bench) -> None:
+    """A batch is told once and remembered; the next process goes on counting and skips what it is given again."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", "1"), ("b", "2"), ("a", "3")])
+    bench.store().apply([bench.batch(first)])
+    put(bench.kafka, first, [("a", "4")])
+    again = bench.store()
+    assert again.restored == 4  # two keys, and the position of the opening and of the batch
+    assert again.position[first] == 3
+    again.apply([bench.batch(first)])
+    assert bench.told() == [("1", 1), ("2", 1), ("3", 2), ("4", 3)]
+
+
+def test_a_forgotten_key_starts_again_and_its_position_is_kept(bench: Bench) -> None:
+    """A batch that only forgets still moves the position: tombstones carry none."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", "1"), ("a", '{"do": "forget"}')])
+    bench.store().apply([bench.batch(first)])
+    again = bench.store()
+    put(bench.kafka, first, [("a", "2")])
+    again.apply([bench.batch(first)])
+    assert bench.told() == [("1", 1), ("2", 1)]
+
+
+def test_two_inputs_share_one_state(bench: Bench) -> None:
+    """Records of both topics count for the same key, and both positions stand in one record."""
+    first, second = bench.inputs
+    put(bench.kafka, first, [("a", "1")])
+    put(bench.kafka, second, [("a", "2")])
+    store = bench.store()
+    store.apply([bench.batch(first), bench.batch(second)])
+    assert bench.told() == [("1", 1), ("2", 2)]
+    value = bench.changelog()[b"\0position"]
+    position = codec_of(bench.stage).decode(value, PositionRemembered)
+    assert {first: 1, second: 1}.items() <= dict(position.inputs).items()
+    assert position.partitions == 1
+
+
+def test_an_earlier_owner_is_fenced(bench: Bench) -> None:
+    """A process that lost its partition without noticing cannot write, and nothing of its batch is seen."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", "1")])
+    zombie = bench.store()
+    owner = bench.store()
+    with pytest.raises(Fenced):
+        zombie.apply([bench.batch(first)])
+    owner.apply([bench.batch(first)])
+    assert bench.told() == [("1", 1)]
+
+
+def test_a_reopened_store_reads_only_the_tail(bench: Bench) -> None:
+    """After a revocation that came back, what others wrote meanwhile is taken in, and nothing else is read."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", "1"), ("b", "2"), ("c", "3")])
+    store = bench.store()
+    store.apply([bench.batch(first)])
+    store.close()
+    put(bench.kafka, first, [("a", "4")])
+    bench.store().apply([bench.batch(first)])
+    store.open()
+    assert store.restored == 3  # the position twice, and key a
+    put(bench.kafka, first, [("a", "5")])
+    store.apply([bench.batch(first)])
+    assert bench.told()[-2:] == [("4", 2), ("5", 3)]
+
+
+def test_a_failing_record_leaves_only_its_dead_letter(bench: Bench) -> None:
+    """Its changes are dropped, the records around it go on, and its original bytes are in the dead letters."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", "1"), ("a", '{"do": "fail"}'), ("a", '{"do": "oversize"}'), ("a", "2")])
+    bench.store().apply([bench.batch(first)])
+    assert bench.told() == [("1", 1), ("2", 2)]
+    dead = committed(bench.kafka, bench.stage.dead_letters.name)
+    assert [one.value() for one in dead] == [b'{"do": "fail"}', b'{"do": "oversize"}']
+
+
+def test_while_something_is_away_nothing_is_settled(bench: Bench) -> None:
+    """A pause commits what came before, dead-letters nothing, and the same batch goes through later."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", "1")])
+    store = bench.store()
+    bench.core.away = True
+    with pytest.raises(Paused):
+        store.apply([bench.batch(first)])
+    assert store.position[first] == 0
+    bench.core.away = False
+    store.apply([bench.batch(first)])
+    assert bench.told() == [("1", 1)]
+    assert committed(bench.kafka, bench.stage.dead_letters.name) == []
+
+
+def test_a_gap_between_consumer_and_store_is_refused(bench: Bench) -> None:
+    """A batch that begins above the position means that records were passed over."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", "1"), ("a", "2")])
+    with pytest.raises(StateBroken, match="goes on at 1, but 0"):
+        bench.store().apply([bench.batch(first, start=1)])
+    assert bench.told() == []
+
+
+def test_timers_survive_a_restart_and_fire_once_as_inputs(bench: Bench) -> None:
+    """Set, cancelled and due: only the due one fires, into the stage's own input, and is gone afterwards."""
+    first, second = bench.inputs
+    asked = [("a", '{"do": "timer", "in_ms": 1}'), ("b", '{"do": "timer", "in_ms": 1}'), ("b", '{"do": "cancel"}')]
+    put(bench.kafka, first, [*asked, ("c", '{"do": "timer", "in_ms": 3600000}')])
+    bench.store().apply([bench.batch(first)])
+    store = bench.store()
+    assert _fired(store) == 1
+    assert [one.value for one in raw(bench.kafka, second)] == [b"fired t"]
+    assert bench.store().tick() == 0
+    later = store.due_in_ms()
+    assert later is not None
+    assert 3_500_000 < later <= 3_600_000
+
+
+def test_timers_wait_for_the_answers_that_are_already_there(bench: Bench) -> None:
+    """A due timer does not fire before what stood in the inputs when the partition opened is processed."""
+    first, second = bench.inputs
+    put(bench.kafka, first, [("a", '{"do": "timer", "in_ms": 0}')])
+    bench.store().apply([bench.batch(first)])
+    put(bench.kafka, second, [("a", "the answer")])
+    store = bench.store()
+    assert store.due_in_ms() == 0
+    assert store.tick() == 0
+    store.apply([bench.batch(second)])
+    assert _fired(store) == 1
+
+
+def _fired(store: PartitionStore) -> int:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if fired := store.tick():
+            return fired
+    raise AssertionError("no timer fired")
+
+
+def test_topics_that_do_not_fit_the_state_are_refused(bench: Bench) -> None:
+    """A log cut above the position, offsets committed beyond it, a topic created again: each stops the process."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", "1"), ("a", "2"), ("a", "3")])
+    bench.store().apply([replace(bench.batch(first), records=raw(bench.kafka, first)[:1])])
+    admin = AdminClient({"bootstrap.servers": bench.kafka.bootstrap_servers, "log_level": 0})
+
+    _commit(bench, TopicPartition(first, 0, 2))
+    with pytest.raises(StateBroken, match="committed offset 2 .* above its position 1"):
+        bench.store()
+    _commit(bench, TopicPartition(first, 0, 1))
+    bench.store()
+
+    _done(admin.delete_records([TopicPartition(first, 0, 2)]))
+    with pytest.raises(StateBroken, match="starts at 2, above its position 1"):
+        bench.store()
+
+    _done(admin.delete_topics([first]))
+    _until_created(bench)
+    with pytest.raises(StateBroken, match="deleted and created again"):
+        bench.store()
+
+
+def test_a_lost_changelog_is_refused(bench: Bench) -> None:
+    """Offsets of the group without a position: starting at the beginning would repeat everything."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", "1")])
+    _commit(bench, TopicPartition(first, 0, 1))
+    with pytest.raises(StateBroken, match="the changelog was lost"):
+        bench.store()
+
+
+def _commit(bench: Bench, place: TopicPartition) -> None:
+    group = {"bootstrap.servers": bench.kafka.bootstrap_servers, "group.id": bench.stage.group, "log_level": 0}
+    consumer = Consumer(group)
+    consumer.commit(offsets=[place], asynchronous=False)
+    consumer.close()
+
+
+def _done(futures: dict[Any, Any]) -> None:
+    for future in futures.values():
+        future.result(10)
+
+
+def _until_created(bench: Bench) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return create(bench.kafka, bench.stage, 1)
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
