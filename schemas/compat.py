@@ -19,9 +19,10 @@ from enum import StrEnum
 from typing import Any
 
 import avro.compatibility
+import avro.errors
 import avro.schema
 
-from aios.schemas.safety import ITEMS, NAMED, Json, Schema
+from aios.schemas.safety import ITEMS, NAMED, Json, Schema, plain
 
 PROMOTIONS: Mapping[str, tuple[str, ...]] = {
     "int": ("long", "float", "double"),
@@ -59,7 +60,12 @@ def unreadable(*, reader: Schema, writer: Schema) -> list[str]:
     """Why `reader` does not read what `writer` wrote, or would mean something else by it; empty: it does."""
     if reader.resolved == writer.resolved:
         return []
-    verdict = avro.compatibility.ReaderWriterCompatibilityChecker().get_compatibility(_parse(reader), _parse(writer))
+    try:
+        verdict = avro.compatibility.ReaderWriterCompatibilityChecker().get_compatibility(
+            _parse(reader), _parse(writer)
+        )
+    except avro.errors.AvroException as error:  # the package is stricter than fastavro, e.g. about a field's `order`
+        return [f"cannot be compared: {error}"]
     if verdict.compatibility is not avro.compatibility.SchemaCompatibilityType.compatible:
         places = zip(sorted(verdict.messages), sorted(verdict.locations), strict=False)
         return [f"{why} (at {at})" for why, at in places] or ["incompatible"]
@@ -73,7 +79,8 @@ def _against(numbers: Sequence[int], level: Level) -> Sequence[int]:
 
 
 def _parse(schema: Schema) -> Any:
-    return avro.schema.make_avsc_object(schema.resolved, validate_enum_symbols=False)
+    """Without logical types, which _Meanings compares; the package warns of those it does not know."""
+    return avro.schema.make_avsc_object(plain(schema.resolved), validate_enum_symbols=False)
 
 
 class _Meanings:

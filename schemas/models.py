@@ -1,7 +1,7 @@
 """Frozen twins of the contracts in avro/: one class a record, one field a field.
 
-Meanings, units and bounds are the `doc` of each field in avro/<contract>.avsc; a test compares
-the two, so that neither can drift. Times are Unix milliseconds.
+Meanings, units and bounds are the `doc` of each field in avro/<contract>.avsc; `aios schema check`
+compares the two, so that neither can drift. Times are Unix milliseconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentReceived(Event):
-    """A letter or short message from a customer"""
+    """A letter or short message from a customer: the input of document.triage. `text` is the only field a producer must
+    fill; admit fills the others deterministically."""
 
     contract: ClassVar[str] = "document.received.v1"
 
@@ -37,7 +38,8 @@ class DocumentReceived(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseAdmitted(Event):
-    """An event accepted as a case, keyed by case id; written by admit, once for each accepted event (plan is the judge of repeats)."""
+    """An event accepted as a case, keyed by case id; written by admit, once for each accepted event (plan is the judge
+    of repeats)."""
 
     contract: ClassVar[str] = "case.admitted.v1"
 
@@ -204,7 +206,8 @@ class CaseDecided(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecorded(Event):
-    """One transition of a case (or one act of an operator), keyed by case id; written in the transaction that makes the transition."""
+    """One transition of a case (or one act of an operator), keyed by case id; written in the transaction that makes the
+    transition."""
 
     contract: ClassVar[str] = "audit.recorded.v1"
 
@@ -290,7 +293,8 @@ class TimerRemembered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseRemembered(Event):
-    """What plan remembers of a case; a record of its changelog. A decided case keeps only what makes a repeat recognisable."""
+    """What plan remembers of a case; a record of its changelog. A decided case keeps only what makes a repeat
+    recognisable."""
 
     contract: ClassVar[str] = "case.remembered.v1"
 

@@ -2,8 +2,9 @@
 
 Enters: a registry's URL. Leaves: ids and schema texts for the codec.
 Guaranteed: every call ends within TIMEOUT_S × (RETRIES_MAX + 1) and the waits between; a registry that does
-not answer, or answers with its own trouble (5xx, 429), is Unavailable; an id it does not know is a property
-of the record. An unknown id is asked for again only after UNKNOWN_S, so that garbage does not become load.
+not answer, answers with its own trouble (5xx, 429) or with what is not its protocol is Unavailable; only where
+it says that it does not know an id is that a property of the record. An unknown id is asked for again only after
+UNKNOWN_S, so that garbage does not become load.
 Rejected: auto-registration by producers (`aios up` registers all contracts, and the gate is at registration).
 """
 
@@ -15,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from confluent_kafka.schema_registry import Schema as RegistrySchema
 from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
-from httpx2 import HTTPError
+from httpx2 import HTTPError, InvalidURL
 
 from aios.schemas import contracts
 from aios.schemas.errors import Reason, SchemaMismatch, SchemaRefused, Unavailable
@@ -25,6 +26,8 @@ RETRIES_MAX = 1
 RETRY_WAIT_MS = 100
 UNKNOWN_S = 5.0
 UNKNOWN_MAX = 1024
+NOT_FOUND = frozenset({40401, 40402, 40403})  # the protocol's codes; a bare 404 may come from anything in between
+ID_MAX = (1 << 31) - 1  # larger ones are no ids; registries answer each in its own way
 
 T = TypeVar("T")
 
@@ -58,9 +61,13 @@ class RegistrySource:
         mismatch = SchemaMismatch(f"the registry does not know schema {schema_id}", Reason.UNKNOWN_SCHEMA)
         if time.monotonic() < self._unknown.get(schema_id, 0.0):
             raise mismatch
+        if schema_id > ID_MAX:
+            raise mismatch
         try:
             schema = self._ask(lambda: self._client.get_schema(schema_id))
         except SchemaRegistryError as error:
+            if error.error_code not in NOT_FOUND:
+                raise Unavailable(f"registry at {self._url}, asked for schema {schema_id}: {error}") from error
             self._remember_unknown(schema_id)
             raise mismatch from error
         if schema.schema_type not in (None, "AVRO") or schema.references:
@@ -92,8 +99,10 @@ class RegistrySource:
             if error.http_status_code >= 500 or error.http_status_code in (401, 403, 429):
                 raise Unavailable(f"registry at {self._url}: {error}") from error
             raise
-        except HTTPError as error:
+        except (HTTPError, InvalidURL) as error:
             raise Unavailable(f"no registry answers at {self._url}: {type(error).__name__}") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise Unavailable(f"what answers at {self._url} is no registry: {type(error).__name__}") from error
 
     def _remember_unknown(self, schema_id: int) -> None:
         if len(self._unknown) >= UNKNOWN_MAX:

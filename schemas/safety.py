@@ -6,7 +6,7 @@ Guaranteed: decoding n bytes with it takes time and memory proportional to n, an
   - no array or map item has zero width (6 bytes would announce a billion of them),
   - records within records are free of charge on the wire, so their number is bounded, per schema and per item
     (ten records of ten fields of ten … are a billion nulls in no bytes at all),
-  - depth and length of the schema's own text are bounded,
+  - depth and length of the schema's own text are bounded, and its names are names in every language,
   - it does not carry fastavro's own marks, which would skip fastavro's checks.
 Rejected: bounding the decode itself (a watchdog or a subprocess per record costs more than the record).
 """
@@ -14,7 +14,8 @@ Rejected: bounding the decode itself (a watchdog or a subprocess per record cost
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -24,7 +25,8 @@ from fastavro.schema import to_parsing_canonical_form
 from aios.schemas.errors import SchemaRefused
 
 TEXT_BYTES_MAX = 256 << 10
-DEPTH_MAX = 64
+DEPTH_MAX = 64  # of types within types
+NESTING_MAX = 4 * DEPTH_MAX  # of the JSON text: also of defaults and properties
 FREE_NODES_MAX = 10_000  # records and nulls of one value, outside arrays and maps
 FREE_NODES_PER_BYTE_MAX = 8  # the same for an item, per byte it is at least long
 
@@ -66,14 +68,27 @@ def read(text: str) -> Schema:
         raw = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise SchemaRefused(f"the schema is no JSON: {error}") from error
+    if _nests_deeper(raw, NESTING_MAX):
+        raise SchemaRefused(f"the schema's text is nested deeper than {NESTING_MAX}")
     name = _Scales().check(raw)
     resolved = _resolve(raw, "")
     try:
-        parsed = fastavro.parse_schema(_plain(resolved))
+        parsed = fastavro.parse_schema(plain(resolved))
         canonical = to_parsing_canonical_form(parsed)
     except Exception as error:  # fastavro raises whatever its code meets; all mean the same here
         raise SchemaRefused(f"invalid schema: {type(error).__name__}: {error}") from error
     return Schema(text=text, resolved=resolved, parsed=parsed, canonical=canonical, full_name=name)
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _is_name(name: Json) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def _is_full_name(name: Json) -> bool:
+    return isinstance(name, str) and all(_is_name(part) for part in name.split("."))
 
 
 class _Name:
@@ -148,10 +163,8 @@ class _Scales:
     def _record(self, schema: Mapping[str, Json], namespace: str, place: str, depth: int) -> _Weight:
         name = self._define(schema, namespace, place)
         fields = schema.get("fields")
-        if not isinstance(fields, list) or not all(
-            isinstance(f, dict) and isinstance(f.get("name"), str) for f in fields
-        ):
-            _refuse(place, "a record needs `fields`, each an object with a name")
+        if not isinstance(fields, list) or not all(isinstance(f, dict) and _is_name(f.get("name")) for f in fields):
+            _refuse(place, "a record needs `fields`, each an object with a name (letters, digits and _)")
         self._open.add(name)
         width, free = 0, 1
         for one in fields:
@@ -182,10 +195,12 @@ class _Scales:
         return _Weight(1, 0)
 
     def _define(self, schema: Mapping[str, Json], namespace: str, place: str) -> str:
-        if not isinstance(schema.get("name"), str) or not isinstance(schema.get("namespace", ""), str):
-            _refuse(place, f"a type {schema['type']} needs a `name`")
+        if not _is_full_name(schema.get("name")) or not (
+            schema.get("namespace", "") == "" or _is_full_name(schema["namespace"])
+        ):
+            _refuse(place, f"a type {schema['type']} needs a `name` (letters, digits and _; a dot after a namespace)")
         aliases = schema.get("aliases", [])
-        if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        if not isinstance(aliases, list) or not all(_is_full_name(alias) for alias in aliases):
             _refuse(place, "`aliases` must be a list of names")
         name = _Name.of(schema, namespace)
         if name in self._open or name in self._known or name in WIDTHS:
@@ -215,19 +230,34 @@ def _resolve(schema: Json, space: str) -> Json:
     return resolved
 
 
-def _plain(schema: Json) -> Json:
+def plain(schema: Json) -> Json:
     """The same schema without logical types."""
     if isinstance(schema, list):
-        return [_plain(branch) for branch in schema]
+        return [plain(branch) for branch in schema]
     if isinstance(schema, str):
         return schema
-    plain = {name: value for name, value in schema.items() if name != "logicalType"}
+    bare = {name: value for name, value in schema.items() if name != "logicalType"}
     if schema["type"] == "record":
-        plain["fields"] = [{**one, "type": _plain(one["type"])} for one in schema["fields"]]
+        bare["fields"] = [{**one, "type": plain(one["type"])} for one in schema["fields"]]
     elif schema["type"] in ITEMS:
         child = ITEMS[schema["type"]]
-        plain[child] = _plain(schema[child])
-    return plain
+        bare[child] = plain(schema[child])
+    return bare
+
+
+def _nests_deeper(raw: Json, levels: int) -> bool:
+    row = [raw]
+    for _ in range(levels):
+        row = [child for each in row for child in _children(each)]
+        if not row:
+            return False
+    return True
+
+
+def _children(raw: Json) -> Iterable[Json]:
+    if isinstance(raw, dict):
+        return raw.values()
+    return raw if isinstance(raw, list) else ()
 
 
 def _refuse(place: str, why: str) -> NoReturn:
