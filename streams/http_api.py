@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import time
 from collections import OrderedDict
@@ -22,7 +23,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import DocumentReceived, ReviewDecided
 from aios.streams import failpoints, ingest, openapi, topics, tracing
 from aios.streams.config import GatewaySettings
-from aios.streams.errors import Unavailable
+from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
 from aios.streams.http_guard import BUSY_RETRY_S, Guard
 from aios.streams.http_problem import Problem
 from aios.streams.http_routes import (
@@ -48,6 +49,7 @@ ASK_S_MAX = 0.5  # of the outcome store, where a case is accepted without it too
 ASK_AGAIN_S = 2.0  # after it did not answer
 LOOPBACK = frozenset({"127.0.0.1", "::1", None})
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Submission = DocumentReceived | ReviewDecided
 
@@ -252,7 +254,10 @@ class Api:
                     time_ms=_now_ms(),
                 )
                 await self._roads.deliver(Outgoing(topic.name, case_id.encode(), value, headers))
-        except Unavailable:
+        except SchemaMismatch:
+            raise
+        except AiosError as error:  # away, or a topic that is missing or forbidden: for the caller it is the same
+            log.warning("Kafka did not acknowledge: %s", error, extra={"case_id": case_id})
             raise Problem(
                 "not_acknowledged",
                 "Kafka did not acknowledge in time and may or may not have it; the same request again is the same case",

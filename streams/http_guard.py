@@ -73,7 +73,7 @@ class Guard:
         self._tenants = tenants
         self._clock = clock
         self._buckets: dict[str, Bucket] = {}  # of registered tenants only
-        self._in_flight = 0
+        self.in_flight = 0
         self._waiting = 0
         self.stopping = False
 
@@ -92,15 +92,15 @@ class Guard:
         """Count a request as in flight. Raises Problem when there are too many, or the process is leaving."""
         if self.stopping:
             raise Problem("stopping", "this gateway is leaving; send again", headers=_retry_after(BUSY_RETRY_S))
-        if self._in_flight >= self._limits.requests_in_flight_max:
+        if self.in_flight >= self._limits.requests_in_flight_max:
             raise Problem("busy", "too many requests in flight; send again", headers=_retry_after(BUSY_RETRY_S))
-        self._in_flight += 1
-        IN_FLIGHT.set(self._in_flight)
+        self.in_flight += 1
+        IN_FLIGHT.set(self.in_flight)
         try:
             yield
         finally:
-            self._in_flight -= 1
-            IN_FLIGHT.set(self._in_flight)
+            self.in_flight -= 1
+            IN_FLIGHT.set(self.in_flight)
 
     def may_wait(self) -> bool:
         """Whether one more request may stay in flight to wait for its decision."""

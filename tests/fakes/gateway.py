@@ -1,0 +1,148 @@
+"""The gateway's neighbours in memory, for tests of what it answers; tests/broker/test_gateway.py has the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import ClientSession
+from aiohttp.test_utils import TestServer
+
+from aios.schemas.codec import Codec
+from aios.schemas.models import TenantRegistered
+from aios.streams.config import GatewaySettings
+from aios.streams.errors import Unavailable
+from aios.streams.http_api import Api
+from aios.streams.http_guard import Guard
+from aios.streams.outcome_store import CaseView, ReviewView
+from aios.streams.record import Outgoing
+from aios.streams.tenants import digest
+from tests.fakes.registry import FakeRegistry
+
+KEYS = {"acme": "aios_acme-key", "globex": "aios_globex-key"}
+
+
+class Holders:
+    """acme and globex, each with its key in KEYS."""
+
+    def by_key(self, api_key: str) -> TenantRegistered | None:
+        for name, key in KEYS.items():
+            if digest(key) == digest(api_key):
+                return TenantRegistered(tenant=name, key_hashes=(digest(key),), active=True, registered_at=0)
+        return None
+
+
+@dataclass
+class Roads:
+    """Keeps what is delivered. away: acknowledges nothing. hold: acknowledges once it is set."""
+
+    delivered: list[Outgoing] = field(default_factory=list)
+    away: bool = False
+    hold: asyncio.Event | None = None
+
+    async def deliver(self, out: Outgoing) -> None:
+        if self.away:
+            raise Unavailable("Kafka is away")
+        if self.hold is not None:
+            await self.hold.wait()
+        self.delivered.append(out)
+
+
+@dataclass
+class Outcomes:
+    """Says what the test puts here; a tenant sees its own. waits: wait() lasts until the timeout unless decided."""
+
+    cases: dict[str, CaseView] = field(default_factory=dict)
+    tasks: dict[str, ReviewView] = field(default_factory=dict)
+    away: bool = False
+
+    async def check(self) -> None:
+        if self.away:
+            raise Unavailable("Valkey is away")
+
+    async def status(self, case_id: str, tenant: str) -> CaseView | None:
+        await self.check()
+        found = self.cases.get(case_id)
+        return found if found is not None and found.tenant == tenant else None
+
+    async def timeline(self, case_id: str, tenant: str) -> Sequence[Mapping[str, Any]]:
+        await self.check()
+        return [{"case_seq": 1, "transition": "admitted"}] if await self.status(case_id, tenant) else []
+
+    async def wait(self, case_id: str, tenant: str, timeout_s: float, event_id: str = "") -> CaseView | None:
+        await self.check()
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            view = await self.status(case_id, tenant)
+            if (view is not None and view.at_rest) or asyncio.get_running_loop().time() > deadline:
+                return view
+            await asyncio.sleep(0.01)
+
+    async def note_accepted(self, case_id: str, tenant: str) -> None:
+        await self.check()
+        self.cases.setdefault(case_id, CaseView(case_id=case_id, tenant=tenant, status="accepted"))
+
+    async def reviews(self, tenant: str, limit: int) -> Sequence[ReviewView]:
+        await self.check()
+        return [task for task in self.tasks.values() if task.tenant == tenant and task.status == "open"][:limit]
+
+    async def review(self, task_id: str, tenant: str) -> ReviewView | None:
+        await self.check()
+        found = self.tasks.get(task_id)
+        return found if found is not None and found.tenant == tenant else None
+
+
+class Clock:
+    """Monotonic seconds that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@dataclass
+class Served:
+    """A gateway on a free port, and a client for it."""
+
+    api: Api
+    guard: Guard
+    codec: Codec
+    roads: Roads
+    outcomes: Outcomes
+    clock: Clock
+    client: ClientSession
+    url: str
+    kafka: bool = True
+
+    def request(self, method: str, path: str, *, tenant: str = "acme", **more: Any) -> Any:
+        headers = {"Authorization": f"Bearer {KEYS[tenant]}"} if tenant else {}
+        headers |= more.pop("headers", {})
+        return self.client.request(method, self.url + path, headers=headers, **more)
+
+    def post(self, body: Any, *, workflow: str = "document.triage", **more: Any) -> Any:
+        return self.request("POST", f"/v1/workflows/{workflow}/cases", json=body, **more)
+
+
+@asynccontextmanager
+async def served(limits: GatewaySettings | None = None) -> AsyncIterator[Served]:
+    """limits: of this gateway, default ones otherwise."""
+    limits = limits or GatewaySettings()
+    codec, roads, outcomes, clock = Codec(FakeRegistry()), Roads(), Outcomes(), Clock()
+    guard = Guard(limits, Holders(), clock)
+
+    async def reachable() -> bool:
+        return not roads.away
+
+    api = Api(limits, guard, codec=codec, roads=roads, outcomes=outcomes, reachable=reachable)
+    server = TestServer(api.app())
+    await server.start_server(auto_decompress=False)
+    try:
+        async with ClientSession() as client:
+            yield Served(api, guard, codec, roads, outcomes, clock, client, str(server.make_url("")).rstrip("/"))
+    finally:
+        await server.close()
