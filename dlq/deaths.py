@@ -3,15 +3,15 @@
 Enters: which offsets a process takes in hand, and that it came back alive. Leaves: what the next owner must know.
 One small file a topic and partition, under home/run/deaths/<stage>/.
 
-    before a batch     begin(topic, partition, first, last)
-    afterwards         end(topic, partition)      settled, or given back alive; not after a verdict STOP
-    before that        suspects(topic, partition) → None, or the offsets that must go one at a time
+    reach(topic, partition, first, last)    how far of these offsets may go together, and the deaths of the first alone
+    begin(topic, partition, first, last)    before they are touched
+    end(topic, partition)                   settled, or given back alive; not when the process leaves with them
 
-A process that dies between begin and end leaves its mark. The next one to ask finds the range, and steps it one
-record at a time, begin(o, o) … end. One that dies with a single record in hand leaves a death of that record alone:
-suspects answers (o, o, deaths). With ALONE_MAX deaths of its own it is given up undecoded. Ask again after each end.
+A process that dies between begin and end leaves its mark. The next one steps that range one record at a time. One
+that dies with a single record in hand leaves a death of that record alone; with ALONE_MAX of them given_up() has the
+error to settle it with, undecoded (begun and ended like any other).
 
-Guaranteed: nobody is given up who did not end a process alone ALONE_MAX times; a record that ends every process is
+Guaranteed: nobody is given up with whom alone fewer than ALONE_MAX processes ended; a record that ends every process is
 given up at the third death it causes (once in company, twice alone). A process that is only stopped or has lost
 its partition has not died. Within one machine: the files are not shared.
 Cost: one pread and one pwrite of FILE_BYTES a call, no fsync (a machine that loses power has lost no count that
@@ -33,6 +33,7 @@ from aios.streams.errors import Reason, RecordError
 
 ALONE_MAX = 2  # deaths with nothing else in hand, after which a record is given up
 OWN_MAX = 8  # records of one partition with deaths of their own, remembered at once
+RETURNS_MAX = 10_000  # offsets that may be read again after a restart, because their commit had not come yet
 FILE_BYTES = 512
 
 
@@ -44,6 +45,7 @@ class _Known:
     owner: str = ""
     hull: tuple[int, int] | None = None
     deaths: int = 0  # of the hull
+    low: int = 0  # everything below was settled, or survived; it may come again if that was not committed
     alone: dict[int, int] = field(default_factory=dict)
 
     def died(self) -> None:
@@ -53,19 +55,32 @@ class _Known:
         first, last = self.mark
         if first == last:
             self.alone[first] = self.alone.get(first, 0) + 1
-            self.alone = dict(sorted(self.alone.items())[:OWN_MAX])
+            self.alone = dict(sorted(self.alone.items())[-OWN_MAX:])
         else:
             self.hull = (min(first, self.hull[0]), max(last, self.hull[1])) if self.hull else (first, last)
             self.deaths += 1
         self.mark, self.owner = None, ""
 
-    def forget_below(self, offset: int) -> None:
-        """Everything below is settled, or survived."""
-        self.alone = {one: deaths for one, deaths in self.alone.items() if one >= offset}
+    def survived(self, below: int) -> None:
+        """Everything below is settled, or survived. Who was given up is remembered for as long as it may return."""
+        self.low = below
+        self.alone = {one: deaths for one, deaths in self.alone.items() if one >= below or self._returns(one)}
         if self.hull is not None:
-            self.hull = (max(self.hull[0], offset), self.hull[1]) if self.hull[1] >= offset else None
+            self.hull = (max(self.hull[0], below), self.hull[1]) if self.hull[1] >= below else None
         if self.hull is None:
             self.deaths = 0
+
+    def _returns(self, offset: int) -> bool:
+        return self.alone[offset] >= ALONE_MAX and self.low - offset <= RETURNS_MAX
+
+    def suspects(self) -> tuple[int, int, int] | None:
+        alone = min((one for one in self.alone if one >= self.low), default=None)
+        if alone is not None:
+            return alone, alone, self.alone[alone]
+        if self.hull is None:
+            return None
+        first, last = self.hull
+        return first, last, self.deaths if first < last else 0
 
 
 class Deaths:
@@ -78,7 +93,7 @@ class Deaths:
     def begin(self, topic: str, partition: int, first: int, last: int) -> None:
         """These offsets are in hand from now on; all below `first` are settled."""
         known = self._read(topic, partition)
-        known.forget_below(first)
+        known.survived(first)
         known.mark, known.owner = (first, last), _me(os.getpid())
         self._write(topic, partition, known)
 
@@ -87,17 +102,28 @@ class Deaths:
         known = self._read(topic, partition)
         if known.mark is None or known.owner != _me(os.getpid()):
             return
-        known.forget_below(known.mark[1] + 1)
+        known.survived(known.mark[1] + 1)
         known.mark, known.owner = None, ""
         self._write(topic, partition, known)
 
     def suspects(self, topic: str, partition: int) -> tuple[int, int, int] | None:
-        """(first, last, deaths) of what must go one record at a time; first == last: deaths of that record alone."""
+        """(first, last, deaths) of what must go one record at a time; first == last: deaths of that record alone.
+
+        None: nothing is suspect. Ask again after each end: what comes first changes.
+        """
+        return self._read(topic, partition).suspects()
+
+    def reach(self, topic: str, partition: int, first: int, last: int) -> tuple[int, int]:
+        """(upto, deaths): first..upto may be in hand together; deaths: how often `first` alone ended its process."""
         known = self._read(topic, partition)
-        if known.alone:
-            offset = min(known.alone)
-            return offset, offset, known.alone[offset]
-        return (*known.hull, known.deaths) if known.hull else None
+        known.low = first
+        suspects = known.suspects()
+        if suspects is None or suspects[0] > last or suspects[1] < first:
+            return last, 0
+        low, high, deaths = suspects
+        if low > first:
+            return low - 1, 0
+        return first, deaths if low == high == first else 0
 
     def close(self) -> None:
         """Let go of the files; what they say stays."""
@@ -114,7 +140,7 @@ class Deaths:
         return known
 
     def _write(self, topic: str, partition: int, known: _Known) -> None:
-        text = json.dumps([known.mark, known.owner, known.hull, known.deaths, list(known.alone.items())])
+        text = json.dumps([known.mark, known.owner, known.hull, known.deaths, known.low, list(known.alone.items())])
         os.pwrite(self._file(topic, partition), text.encode().ljust(FILE_BYTES), 0)
 
     def _file(self, topic: str, partition: int) -> int:
@@ -134,14 +160,17 @@ def given_up(deaths: int) -> RecordError | None:
 
 
 def _parse(raw: bytes) -> _Known:
-    if not raw.strip():
+    """Empty, or torn by a loss of power: nothing is known."""
+    try:
+        mark, owner, hull, deaths, low, alone = json.loads(raw)
+    except ValueError:
         return _Known()
-    mark, owner, hull, deaths, alone = json.loads(raw)
     return _Known(
         mark=tuple(mark) if mark else None,
         owner=owner,
         hull=tuple(hull) if hull else None,
         deaths=deaths,
+        low=low,
         alone=dict(alone),
     )
 

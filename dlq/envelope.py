@@ -43,6 +43,7 @@ RETRY_AFTER, RETRY_TARGET = "aios.retry.after", "aios.retry.target"  # of the wa
 OURS_BYTES_MAX = 16 << 10  # of all headers this file writes
 MESSAGE_BYTES_MAX = 1 << 10
 FIELD_BYTES_MAX = 256  # of every other header
+FOREIGN_BYTES_MAX = 32 << 10  # of the original headers beside a reference
 BATCH_BYTES = 1 << 10  # Kafka's framing around a record of its own batch
 FINGERPRINT_CHARS = 16
 
@@ -114,15 +115,27 @@ def attempt_of(record: Record) -> int:
     return max(0, _number(told, "attempts") - _number(told, "replay.attempts")) + 1
 
 
+def fits(record: Record) -> bool:
+    """Whether the whole record can travel with our headers; every record within the bounds of our topics can."""
+    return record.size + OURS_BYTES_MAX + BATCH_BYTES <= topics.DEAD_LETTER_BYTES_MAX
+
+
 def wrap(record: Record, failure: Failure) -> Outgoing:
-    """For the stage's dead letters, into the partition of the same number."""
-    return _fitting(failure.stage.dead_letters.name, record, _ours(record, failure))
+    """For the stage's dead letters, into the partition of the same number. What does not fit is left where it is."""
+    topic, ours, theirs = failure.stage.dead_letters.name, _ours(record, failure), foreign(record.headers)
+    if fits(record):
+        return Outgoing(topic, record.key, record.value, (*theirs, *ours), record.partition)
+    key = record.key if len(record.key or b"") <= topics.RECORD_BYTES_MAX else None
+    kept = theirs if sum(len(name) + len(value or b"") for name, value in theirs) <= FOREIGN_BYTES_MAX else ()
+    place = headers_of({f"{PREFIX}payload_ref": f"{record.topic}/{record.partition}/{record.offset}"})
+    return Outgoing(topic, key, None, (*kept, *ours, *place), record.partition)
 
 
 def waiting(record: Record, failure: Failure, *, after_ms: int) -> Outgoing:
     """For the waiting topic, from which it returns to the stage's group after_ms after it was written there."""
     to = headers_of({RETRY_AFTER: str(after_ms), RETRY_TARGET: failure.stage.retries.name})
-    return _fitting(topics.RETRY_WAITING.name, record, (*_ours(record, failure), *to))
+    headers = (*foreign(record.headers), *_ours(record, failure), *to)
+    return Outgoing(topics.RETRY_WAITING.name, record.key, record.value, headers, record.partition)
 
 
 def fingerprint(error: Exception, stage: Stage) -> str:
@@ -165,17 +178,6 @@ def _ours(record: Record, failure: Failure) -> Headers:
 
 
 _REPLAY = ("replay.count", "replay.job", "replay.by", "replay.at", "replay.edited", "replay.attempts")
-
-
-def _fitting(topic: str, record: Record, ours: Headers) -> Outgoing:
-    """The whole record, or, where it would not fit, our headers and a reference to the value."""
-    out = Outgoing(topic, record.key, record.value, (*foreign(record.headers), *ours), record.partition)
-    as_written = Record(topic, record.partition, 0, 0, out.key, out.value, out.headers)
-    if as_written.size <= topics.DEAD_LETTER_BYTES_MAX - BATCH_BYTES:
-        return out
-    place = f"{record.topic}/{record.partition}/{record.offset}"
-    key = record.key if len(record.key or b"") <= topics.RECORD_BYTES_MAX else None
-    return Outgoing(topic, key, None, (*ours, *headers_of({f"{PREFIX}payload_ref": place})), record.partition)
 
 
 def sha256(value: bytes | None) -> str:

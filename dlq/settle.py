@@ -66,6 +66,8 @@ class Settler:
             unknown_share=tally.share(self._limits),
             limits=self._limits,
         )
+        if verdict is Verdict.RETRY and not envelope.fits(record):
+            verdict = Verdict.DEAD_LETTER
         if verdict in (Verdict.PAUSE, Verdict.STOP):
             self._say(record, error, verdict)
             return Settlement(verdict, None, reason, self._limits.pause_ms if verdict is Verdict.PAUSE else 0)
