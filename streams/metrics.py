@@ -24,7 +24,7 @@ LAG = Gauge("aios_lag_records", "Records a stage has not finished yet.", ["stage
 PAUSED = Gauge("aios_partition_paused", "1 while a stage takes nothing here.", ["stage", "topic", "partition"])
 IN_FLIGHT = Gauge("aios_in_flight", "Records taken and not finished.", ["stage"])
 DELIVERED = Counter("aios_records_delivered", "Records the broker acknowledged.", ["client"])
-UNDELIVERED = Counter("aios_records_undelivered", "Records the broker did not acknowledge in time, or refused.", ["client"])
+UNDELIVERED = Counter("aios_records_undelivered", "Records not acknowledged in time, or refused.", ["client"])
 
 
 def serve(port: int = 0) -> int:

@@ -211,7 +211,7 @@ def _parse(lines: Iterator[str]) -> Iterator[Span]:
 
 
 class _Lines:
-    """A file of lines, each written whole at once. Over half of the bound, it becomes `<file>.1` and a new one begins."""
+    """A file of lines, each written whole. Over half of the bound, it becomes `<file>.1` and a new one begins."""
 
     def __init__(self, path: Path, bytes_max: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

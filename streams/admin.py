@@ -1,0 +1,215 @@
+"""Topics and single records, for those who are in no consumer group: creating, counting, reading whole.
+
+Enters: the declared topics, the name of a topic, a place. Leaves: topics that exist as declared, records. Guaranteed:
+a topic is created with all of its settings or not at all, never automatically; one whose partitions differ from the
+declaration is refused, because keys would move; a read ends at the ends seen at its start, reads committed records
+only, and has a bound in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
+
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import ConfigError, StateBroken, Unavailable
+from aios.streams.record import Record
+from aios.streams.topics import Topic
+
+ANSWER_S_MAX = 30.0
+PAUSE_S = 0.1
+POLL_S = 0.2
+BATCH_MAX = 500
+_NOTHING_THERE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+READERS = "aios.readers"  # librdkafka wants a group's name; nothing is joined or committed
+
+
+async def ensure_topics(kafka: KafkaSettings, topics: Iterable[Topic]) -> list[str]:
+    """Create the topics that are missing, and return their names.
+
+    Raises StateBroken naming every topic whose partition count is another one, before anything is created;
+    ConfigError when Kafka refuses the settings; Unavailable when it does not answer.
+    """
+    return await asyncio.to_thread(_ensure, kafka, list(topics))
+
+
+def _ensure(kafka: KafkaSettings, topics: Sequence[Topic]) -> list[str]:
+    admin = AdminClient(client(kafka, **{"log_level": 0}))
+    found = _metadata(admin)
+    _refuse_other_counts(kafka, topics, found)
+    missing = [topic for topic in topics if topic.name not in found.topics]
+    if missing:
+        _create(admin, kafka, missing)
+        _wait_for(admin, kafka, missing)
+    return [topic.name for topic in missing]
+
+
+def _metadata(admin: AdminClient) -> ClusterMetadata:
+    """Raises Unavailable."""
+    deadline = time.monotonic() + ANSWER_S_MAX
+    while True:
+        try:
+            return admin.list_topics(timeout=5)
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
+            time.sleep(PAUSE_S)
+
+
+def _refuse_other_counts(kafka: KafkaSettings, topics: Iterable[Topic], found: ClusterMetadata) -> None:
+    counts = {name: len(metadata.partitions) for name, metadata in found.topics.items()}
+    differing = [
+        f"{topic.name} has {counts[topic.name]} partitions, not {topic.partitions(kafka.partitions)}"
+        for topic in topics
+        if counts.get(topic.name) not in (None, topic.partitions(kafka.partitions))
+    ]
+    if differing:
+        raise StateBroken(
+            "partitions are fixed when topics are created: set kafka.partitions to what they have, or start anew "
+            "with `aios up --fresh`: " + "; ".join(differing)
+        )
+
+
+def _create(admin: AdminClient, kafka: KafkaSettings, topics: Sequence[Topic]) -> None:
+    replicas = kafka.replication_factor
+    in_sync = {"min.insync.replicas": str(replicas - 1)} if replicas > 2 else {}
+    new = [
+        NewTopic(topic.name, topic.partitions(kafka.partitions), replicas, config=topic.config() | in_sync)
+        for topic in topics
+    ]
+    for name, done in admin.create_topics(new, request_timeout=ANSWER_S_MAX).items():
+        try:
+            done.result(ANSWER_S_MAX)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue  # somebody else was faster; counted below
+            if error.args[0].code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT):
+                raise Unavailable(f"Kafka did not create {name}: {error.args[0].str()}") from error
+            raise ConfigError(f"Kafka refuses to create {name}: {error.args[0].str()}") from error
+
+
+def _wait_for(admin: AdminClient, kafka: KafkaSettings, topics: Sequence[Topic]) -> None:
+    """Until every partition has a leader, so that the first record finds it."""
+    deadline = time.monotonic() + ANSWER_S_MAX
+    while time.monotonic() < deadline:
+        found = _metadata(admin)
+        if all(_is_led(found, topic.name) for topic in topics):
+            _refuse_other_counts(kafka, topics, found)
+            return
+        time.sleep(PAUSE_S)
+    raise Unavailable("Kafka created the topics, but some partitions have no leader")
+
+
+def _is_led(found: ClusterMetadata, name: str) -> bool:
+    return name in found.topics and all(p.leader >= 0 for p in found.topics[name].partitions.values())
+
+
+def read_all(
+    kafka: KafkaSettings, topic: str, *, partitions: Sequence[int] | None = None, wait_s_max: float = ANSWER_S_MAX
+) -> Iterator[Record]:
+    """Every committed record from the beginning to the ends seen at the start, in order within a partition.
+
+    partitions: None for all. wait_s_max: without any progress.
+    Raises Unavailable then, and StateBroken when there is no such topic.
+    """
+    consumer = _reader(kafka)
+    try:
+        ends = _ends(consumer, topic, partitions, wait_s_max)
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
+        yield from _until(consumer, ends, topic, wait_s_max)
+    except KafkaException as error:
+        raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+
+
+def _until(consumer: Consumer, ends: dict[int, int], topic: str, wait_s_max: float) -> Iterator[Record]:
+    """ends: by partition, exclusive; emptied."""
+    deadline = time.monotonic() + wait_s_max
+    while ends:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{topic} was not read to its end within {wait_s_max:.0f} s without progress")
+        first = consumer.poll(POLL_S)
+        if first is None:
+            continue
+        deadline = time.monotonic() + wait_s_max
+        for message in (first, *consumer.consume(BATCH_MAX, 0)):
+            partition, error = message.partition(), message.error()
+            if error is None and message.offset() < ends.get(partition, 0):
+                yield record_of(message)
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                raise Unavailable(f"{topic} cannot be read: {error.str()}")
+            if error is not None or message.offset() + 1 >= ends.get(partition, 0):
+                ends.pop(partition, None)  # a marker or a compacted record may be the last
+
+
+def _ends(consumer: Consumer, topic: str, partitions: Sequence[int] | None, wait_s_max: float) -> dict[int, int]:
+    """The ends of the partitions that hold anything. Raises StateBroken."""
+    found = consumer.list_topics(topic, timeout=wait_s_max).topics[topic]
+    if found.error is not None:
+        raise StateBroken(f"there is no topic {topic}; `aios up` creates every topic")
+    ends = {}
+    for partition in found.partitions if partitions is None else partitions:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=wait_s_max)
+        if high > low:
+            ends[partition] = high
+    return ends
+
+
+def read_one(
+    kafka: KafkaSettings, topic: str, partition: int, offset: int, *, wait_s_max: float = ANSWER_S_MAX
+) -> Record | None:
+    """The record at this place; None if there is none (any more, or yet). Raises Unavailable."""
+    consumer = _reader(kafka)
+    try:
+        if partition not in consumer.list_topics(topic, timeout=wait_s_max).topics[topic].partitions:
+            return None
+        consumer.assign([TopicPartition(topic, partition, offset)])
+        message = consumer.poll(wait_s_max)
+    except KafkaException as error:
+        raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+    if message is None:
+        raise Unavailable(f"{topic} was not read within {wait_s_max:.0f} s")
+    error = message.error()
+    if error is None:
+        return record_of(message) if message.offset() == offset else None
+    if error.code() in _NOTHING_THERE:
+        return None
+    raise Unavailable(f"{topic} cannot be read: {error.str()}")
+
+
+def record_of(message: Message) -> Record:
+    """As read by librdkafka, without an error."""
+    kind, timestamp_ms = message.timestamp()
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        timestamp_ms if kind else 0,
+        message.key(),
+        message.value(),
+        tuple(message.headers() or ()),
+    )
+
+
+def _reader(kafka: KafkaSettings) -> Consumer:
+    return Consumer(
+        client(
+            kafka,
+            **{
+                "group.id": READERS,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "error",
+                "log_level": 0,
+            },
+        )
+    )

@@ -1,0 +1,557 @@
+"""Intake: records into this process, as one member of a consumer group, committed when they have ended.
+
+Enters: what the topics hold, read committed, earliest first. Leaves: records, at most in_flight_max of them unfinished
+at a time; committed positions. Guaranteed: no commit passes an unfinished record, whatever the order in which they
+finish; what was in hand when a partition left is neither committed nor counted (its next owner reads it again); a
+process killed at any point loses nothing. Kafka being away is: no records.
+
+One thread owns the consumer and polls it always, so that a slow stage keeps its membership: when there is no room it
+waits a moment, then pauses the partitions and polls on. The asyncio side takes from a bounded buffer and says what
+became of each record, under one lock that is never held while anybody waits.
+
+On revoke: nothing more is handed out from those partitions, what is in hand may finish for drain_s_max, then their
+positions are committed, synchronously. On lost: nothing is committed. librdkafka can confuse the two (its issue 3258
+and change 5604), so a refused commit is taken for what it says: another generation owns the partition, drop it.
+A second process with the same instance_id fences this one: take() raises Fenced and the process must leave.
+
+Rejected: automatic commits (they pass what is in hand), share groups (a preview), aiokafka (no static membership with
+cooperative rebalancing), one queue a partition (fairness is what Kafka's fetches give).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from aios.streams import metrics
+from aios.streams.admin import record_of
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import ConfigError, Fenced
+from aios.streams.offsets import OffsetTracker
+from aios.streams.record import Record
+
+COMMIT_S = 0.2  # between two commits; what a killed process did within it is done again
+POLL_S = 0.05  # while something is under way
+IDLE_S = 0.25  # while nothing is
+FULL_S = 0.2  # without room for that long, partitions are paused
+BATCH_MAX = 500  # records handed over at once
+LAG_S = 1.0
+JOIN_S_MAX = 15.0  # start() returns then, whether or not partitions have come
+COMMIT_S_MAX = 10.0  # until a commit without an answer is asked again
+SAY_S = 30.0  # between two log lines about the same trouble
+BYTES_MAX = 32 << 20  # of waiting records, and of those in flight
+SPAN_MIN = 4_000  # finished records that may wait behind an unfinished one, per partition
+CLOSE_S_MAX = 15.0
+POLL_INTERVAL_MS = 300_000
+_STALE = frozenset({KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID})
+_FENCED = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED, KafkaError._FATAL})
+_FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    """One partition for as long as it is assigned once; a partition that comes back gets a new one."""
+
+    topic: str
+    partition: int
+    tracker: OffsetTracker = field(default_factory=OffsetTracker)
+    in_flight: int = 0
+    resume_at: float = 0.0  # monotonic; not read before
+    seek: bool = False  # read again what was given back
+    paused: bool | None = None  # as librdkafka was told; None: nothing yet
+
+    @property
+    def place(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A record in hand. Keeps the record alive, so that its identity is its own."""
+
+    record: Record
+    lane: _Lane
+    size: int
+
+
+class Intake:
+    """See the module. Of one event loop: the one that called start(); finish, release and owns from any thread."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        group: str,
+        topics: Sequence[str],
+        instance_id: str = "",
+        in_flight_max: int,
+        session_timeout_ms: int = 10_000,
+        drain_s_max: float = 5.0,
+    ) -> None:
+        self._kafka = kafka
+        self._group = group
+        self._stage = group.removeprefix("aios.")
+        self._topics = list(topics)
+        self._instance_id = instance_id
+        self._session_timeout_ms = session_timeout_ms
+        self._in_flight_max = in_flight_max
+        self._waiting_max = max(in_flight_max, BATCH_MAX)
+        self._span_max = max(SPAN_MIN, 8 * in_flight_max)
+        self._drain_s_max = drain_s_max
+        self._changed = threading.Condition()  # over everything below, up to _leaving
+        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._waiting: deque[_Flight] = deque()
+        self._waiting_bytes = 0
+        self._flights: dict[int, _Flight] = {}  # by the record's identity
+        self._flight_bytes = 0
+        self._lags: dict[tuple[str, int], int] = {}
+        self._stopping = False
+        self._error: Exception | None = None
+        self._joined = False
+        self._leaving = False
+        self._in_flight = metrics.IN_FLIGHT.labels(self._stage)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        self._sleepers = 0  # coroutines of the loop that wait for _wake
+        self._roused = False
+        self._holding = False  # of the serving thread alone, like everything below
+        self._full_since = 0.0
+        self._commit_at = 0.0
+        self._lag_at = 0.0
+        self._said: dict[int, float] = {}
+        self._thread: threading.Thread | None = None
+
+    async def start(self) -> None:
+        """Join the group. Returns with the first assignment, or after JOIN_S_MAX without one."""
+        self._loop = asyncio.get_running_loop()
+        consumer = Consumer(self._config(), logger=log)
+        consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        self._thread = threading.Thread(target=self._serve, args=(consumer,), name=self._group, daemon=True)
+        self._thread.start()
+        await self._until(lambda: self._joined or self._error is not None, JOIN_S_MAX)
+        self._raise()
+
+    async def take(self, records_max: int, *, wait_ms_max: int) -> list[Record]:
+        """1..records_max records as soon as there are some and room for them; [] after wait_ms_max.
+
+        Give these very objects back to finish() or release(); until then they are in flight.
+        Raises Fenced when another process has this one's place, ConfigError when Kafka forbids to read.
+        """
+        taken: list[Record] = []
+        await self._until(lambda: self._error is not None or self._hand_out(taken, records_max), wait_ms_max / 1000)
+        self._raise()
+        return taken
+
+    def finish(self, record: Record) -> None:
+        """It has ended here: its effects are acknowledged. Ignored if its partition has left since it was taken."""
+        with self._changed:
+            flight = self._land(record)
+            if flight is not None:
+                flight.lane.tracker.finish(record.offset)
+                self._changed.notify_all()
+        self._rouse()
+
+    def release(self, record: Record) -> None:
+        """It will not be finished now: it is read again, soon. Others in hand stay so."""
+        with self._changed:
+            flight = self._land(record)
+            if flight is not None and flight.lane.tracker.give_back(record.offset):
+                flight.lane.seek = True
+                self._changed.notify_all()
+        self._rouse()
+
+    def owns(self, record: Record) -> bool:
+        """False once its partition has left, or it was released or paused away: discard the result."""
+        return id(record) in self._flights
+
+    def pause(self, topic: str, partition: int, for_ms: int) -> None:
+        """Take nothing from this partition for a while, then again from its lowest unfinished record.
+
+        Everything unfinished of it is given back, also what is in hand elsewhere: owns() is False for it from now on.
+        """
+        with self._changed:
+            lane = self._lanes.get((topic, partition))
+            if lane is None:
+                return
+            self._forget([lane])
+            self._let_go([lane])
+            lane.tracker.give_back_all()
+            lane.seek = True
+            lane.resume_at = max(lane.resume_at, time.monotonic() + for_ms / 1000)
+            self._changed.notify_all()
+        self._rouse()
+
+    async def close(self, drain_s_max: float) -> None:
+        """Take nothing more, let what is in hand finish up to the bound, commit, leave the group."""
+        if self._thread is None:
+            return
+        with self._changed:
+            self._stopping = True
+            self._forget(self._lanes.values())
+        await self._until(lambda: not self._flights or self._error is not None, drain_s_max)
+        with self._changed:
+            self._leaving = True
+            self._changed.notify_all()
+        await asyncio.to_thread(self._thread.join, CLOSE_S_MAX)
+        if self._thread.is_alive():
+            log.warning("%s did not leave its group within %.0f s", self._group, CLOSE_S_MAX)
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        """Records not finished, by assigned partition, as of LAG_S ago at most; unknown ones are left out."""
+        with self._changed:
+            return dict(self._lags)
+
+    # The asyncio side
+
+    async def _until(self, true: Callable[[], bool], seconds: float) -> None:
+        """Return as soon as it is true, asked under the lock after every change, or after that long."""
+        deadline = time.monotonic() + seconds
+        self._sleepers += 1
+        try:
+            while True:
+                with self._changed:
+                    if true():
+                        return
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._wake.wait()
+        finally:
+            self._sleepers -= 1
+
+    def _rouse(self) -> None:
+        """Wake the loop's coroutines if any wait; from any thread, after a change."""
+        if self._sleepers and not self._roused and self._loop is not None:
+            self._roused = True
+            try:
+                self._loop.call_soon_threadsafe(self._woken)
+            except RuntimeError:
+                log.debug("the loop of %s has ended", self._group)
+
+    def _woken(self) -> None:
+        self._roused = False
+        self._wake.set()
+        self._wake.clear()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _hand_out(self, taken: list[Record], records_max: int) -> bool:
+        """Fill `taken` with what waits, as far as there is room. False: nothing was handed out."""
+        room = min(records_max, self._in_flight_max - len(self._flights), len(self._waiting))
+        while len(taken) < room and (self._flight_bytes < BYTES_MAX or not self._flights):
+            flight = self._waiting.popleft()
+            self._waiting_bytes -= flight.size
+            self._flight_bytes += flight.size
+            self._flights[id(flight.record)] = flight
+            flight.lane.in_flight += 1
+            taken.append(flight.record)
+        if taken:
+            self._in_flight.set(len(self._flights))
+            self._changed.notify_all()
+        return bool(taken)
+
+    def _land(self, record: Record) -> _Flight | None:
+        """Take a record out of the flights; None if it is not among them."""
+        flight = self._flights.pop(id(record), None)
+        if flight is not None:
+            self._flight_bytes -= flight.size
+            flight.lane.in_flight -= 1
+            self._in_flight.set(len(self._flights))
+        return flight
+
+    def _forget(self, lanes: Iterable[_Lane]) -> None:
+        """Drop what waits of these lanes; it will be read again if they are."""
+        gone = set(lanes)
+        kept = [flight for flight in self._waiting if flight.lane not in gone]
+        self._waiting = deque(kept)
+        self._waiting_bytes = sum(flight.size for flight in kept)
+
+    def _let_go(self, lanes: Iterable[_Lane]) -> None:
+        """Whoever has records of these lanes in hand does not own them any more."""
+        gone = set(lanes)
+        for flight in [flight for flight in self._flights.values() if flight.lane in gone]:
+            self._land(flight.record)
+
+    # The serving thread
+
+    def _serve(self, consumer: Consumer) -> None:
+        try:
+            while not self._leaving:
+                self._obey(consumer)
+                self._read(consumer)
+                now = time.monotonic()
+                if now >= self._commit_at:
+                    self._commit(consumer, now)
+                if now >= self._lag_at:
+                    self._measure(consumer, now)
+        except Exception as error:  # noqa: BLE001 - take() raises it in the stage, which leaves
+            self._fail(error)
+        finally:
+            self._leave(consumer)
+
+    def _obey(self, consumer: Consumer) -> None:
+        """Tell librdkafka which partitions to hold, to go on with, and to read again."""
+        now = time.monotonic()
+        hold: list[_Lane] = []
+        go_on: list[_Lane] = []
+        again: list[tuple[_Lane, int]] = []
+        with self._changed:
+            self._holding = self._stopping or self._has_no_room(now)
+            for lane in self._lanes.values():
+                if self._is_held(lane, now):
+                    if not lane.paused:
+                        hold.append(lane)
+                    continue
+                if lane.paused is not False:
+                    go_on.append(lane)
+                if lane.seek:
+                    again.append((lane, lane.tracker.again_from))
+        if hold:
+            consumer.pause([lane.place for lane in hold])
+            self._mark(hold, paused=True)
+        for lane, offset in again:
+            self._seek(consumer, lane, offset)
+        if go_on:
+            consumer.resume([lane.place for lane in go_on])
+            self._mark(go_on, paused=False)
+
+    def _has_no_room(self, now: float) -> bool:
+        """True after FULL_S without room, then until half of it is free: pausing throws away what was prefetched."""
+        share = 2 if self._holding else 1
+        full = len(self._waiting) * share >= self._waiting_max or self._waiting_bytes * share >= BYTES_MAX
+        if not full:
+            self._full_since = 0.0
+            return False
+        self._full_since = self._full_since or now
+        return now - self._full_since >= FULL_S
+
+    def _is_held(self, lane: _Lane, now: float) -> bool:
+        span_max = self._span_max // 2 if lane.paused else self._span_max
+        return self._holding or lane.resume_at > now or lane.tracker.span >= span_max
+
+    def _mark(self, lanes: Iterable[_Lane], *, paused: bool) -> None:
+        for lane in lanes:
+            lane.paused = paused
+            metrics.PAUSED.labels(self._stage, lane.topic, lane.partition).set(paused)
+
+    def _seek(self, consumer: Consumer, lane: _Lane, offset: int | None) -> None:
+        """Right after an assignment a partition cannot be sought yet: the next round tries again."""
+        if offset is not None:
+            try:
+                consumer.seek(TopicPartition(lane.topic, lane.partition, offset))
+            except KafkaException as error:
+                log.debug("%s[%d] is not sought yet: %s", lane.topic, lane.partition, error.args[0].str())
+                return
+        with self._changed:
+            lane.seek = lane.tracker.again_from != offset  # more was given back meanwhile, further down
+
+    def _read(self, consumer: Consumer) -> None:
+        """Poll once, whatever is held, and let what came wait for take()."""
+        if not self._holding and self._full_since:
+            with self._changed:
+                self._changed.wait(POLL_S)
+            return
+        first = consumer.poll(POLL_S if self._flights or self._waiting or self._is_dirty() else IDLE_S)
+        if first is None:
+            return
+        room = min(BATCH_MAX, self._waiting_max - len(self._waiting)) - 1
+        messages = [first, *(consumer.consume(room, 0) if room > 0 else ())]
+        arrived = [(message, None if message.error() else record_of(message)) for message in messages]
+        with self._changed:
+            for message, record in arrived:
+                lane = self._lanes.get((message.topic(), message.partition()))
+                if record is None:
+                    self._arrived_nothing(message, lane)
+                elif lane is not None:
+                    self._arrived(record, lane)
+        self._rouse()
+
+    def _is_dirty(self) -> bool:
+        return any(lane.seek or lane.paused or lane.tracker.to_commit is not None for lane in self._lanes.values())
+
+    def _arrived_nothing(self, message: Message, lane: _Lane | None) -> None:
+        if message.error().code() != KafkaError._PARTITION_EOF:
+            self._heard(message.error())
+        elif lane is not None:
+            lane.tracker.reached(message.offset())
+
+    def _arrived(self, record: Record, lane: _Lane) -> None:
+        if (lane.tracker.position or 0) > record.offset:
+            log.warning("%s[%d] begins anew at offset %d", lane.topic, lane.partition, record.offset)
+            self._forget([lane])
+            self._let_go([lane])
+            lane.tracker = OffsetTracker()
+        if not lane.tracker.read(record.offset):
+            return
+        if lane.seek or self._stopping:  # read between pause() and the pause
+            lane.tracker.give_back(record.offset)
+            return
+        flight = _Flight(record, lane, record.size)
+        self._waiting.append(flight)
+        self._waiting_bytes += flight.size
+
+    def _commit(self, consumer: Consumer, now: float) -> None:
+        """Ask for the positions that have risen; _committed hears the answer."""
+        with self._changed:
+            offsets = [place for lane in self._lanes.values() if (place := _place_to_commit(lane)) is not None]
+        self._commit_at = now + (COMMIT_S_MAX if offsets else COMMIT_S)
+        if not offsets:
+            return
+        try:
+            consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            self._refused(error.args[0])
+
+    def _committed(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+        """Called by poll."""
+        self._commit_at = time.monotonic() + COMMIT_S
+        if error is not None:
+            self._refused(error)
+            return
+        with self._changed:
+            for place in places:
+                lane = self._lanes.get((place.topic, place.partition))
+                if place.error is not None:
+                    self._refused(place.error)
+                elif lane is not None and place.offset >= 0:
+                    lane.tracker.committed(place.offset)
+
+    def _commit_now(self, consumer: Consumer, lanes: Iterable[_Lane]) -> None:
+        with self._changed:
+            offsets = [place for lane in lanes if (place := _place_to_commit(lane)) is not None]
+        if not offsets:
+            return
+        try:
+            self._committed(None, consumer.commit(offsets=offsets, asynchronous=False))
+        except KafkaException as error:
+            self._refused(error.args[0])
+
+    def _refused(self, error: KafkaError) -> None:
+        """A commit that was not taken. Another generation owns the partition: dropped. Kafka is away: tried again."""
+        if error.code() not in _STALE:
+            self._heard(error)
+
+    def _assigned(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:  # noqa: ARG002 - librdkafka's
+        with self._changed:
+            for place in places:
+                self._lanes[place.topic, place.partition] = _Lane(place.topic, place.partition)
+            self._joined = True
+        self._rouse()
+
+    def _revoked(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
+        """Called by poll before the partitions go to somebody else."""
+        with self._changed:
+            lanes = [lane for place in places if (lane := self._lanes.get((place.topic, place.partition))) is not None]
+            self._forget(lanes)
+            self._changed.wait_for(
+                lambda: self._leaving or not any(lane.in_flight for lane in lanes), timeout=self._drain_s_max
+            )
+            self._let_go(lanes)
+        self._commit_now(consumer, lanes)
+        self._part(lanes)
+
+    def _lost(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:  # noqa: ARG002 - librdkafka's
+        """Called by poll when they are somebody else's already."""
+        log.warning("%s lost %d partitions: it was away for too long", self._group, len(places))
+        self._part([lane for p in places if (lane := self._lanes.get((p.topic, p.partition))) is not None])
+
+    def _part(self, lanes: Sequence[_Lane]) -> None:
+        with self._changed:
+            self._forget(lanes)
+            self._let_go(lanes)
+            for lane in lanes:
+                place = (lane.topic, lane.partition)
+                del self._lanes[place]
+                self._lags.pop(place, None)
+        for lane in lanes:
+            for gauge in (metrics.LAG, metrics.PAUSED):
+                with contextlib.suppress(KeyError):  # never set
+                    gauge.remove(self._stage, lane.topic, lane.partition)
+        self._rouse()
+
+    def _measure(self, consumer: Consumer, now: float) -> None:
+        self._lag_at = now + LAG_S
+        lags: dict[tuple[str, int], int] = {}
+        for lane in self._lanes.values():
+            position, (_, high) = lane.tracker.position, consumer.get_watermark_offsets(lane.place, cached=True)
+            if position is not None and high >= 0:
+                lags[lane.topic, lane.partition] = lag = max(0, high - position)
+                metrics.LAG.labels(self._stage, lane.topic, lane.partition).set(lag)
+        with self._changed:
+            self._lags = lags
+
+    def _heard(self, error: KafkaError) -> None:
+        """What librdkafka says beside records. It heals most of it by itself, so it is only said, once in a while."""
+        code = error.code()
+        if error.fatal() or code in _FENCED:
+            self._fail(Fenced(f"another process has the place of {self._instance_id or self._group}: {error.str()}"))
+        elif code in _FORBIDDEN:
+            self._fail(ConfigError(f"Kafka does not let {self._group} read: {error.str()}"))
+        elif time.monotonic() >= self._said.get(code, 0.0):
+            self._said[code] = time.monotonic() + SAY_S
+            log.warning("%s: %s", self._group, error.str())
+
+    def _fail(self, error: Exception) -> None:
+        """Nothing more is handed out; take() raises it."""
+        with self._changed:
+            self._error = self._error or error
+            self._stopping = self._leaving = True
+            self._forget(list(self._lanes.values()))
+            self._let_go(list(self._lanes.values()))
+        self._rouse()
+
+    def _leave(self, consumer: Consumer) -> None:
+        """Commit what has finished, and go. A fenced member has nothing to commit any more."""
+        try:
+            if self._error is None:
+                self._commit_now(consumer, list(self._lanes.values()))
+            consumer.close()
+        except (KafkaException, RuntimeError) as error:
+            log.warning("%s left its group badly: %s", self._group, error)
+        self._part(list(self._lanes.values()))
+
+    def _config(self) -> dict[str, object]:
+        return client(
+            self._kafka,
+            **{
+                "group.id": self._group,
+                **({"group.instance.id": self._instance_id} if self._instance_id else {}),
+                "client.id": self._instance_id or self._group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": True,  # tells positions behind transaction markers
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": self._session_timeout_ms,
+                "heartbeat.interval.ms": self._session_timeout_ms // 4,
+                "max.poll.interval.ms": POLL_INTERVAL_MS,
+                "socket.timeout.ms": 10_000,
+                "reconnect.backoff.max.ms": 1_000,
+                "queued.min.messages": 5_000,
+                "queued.max.messages.kbytes": 16 << 10,
+                "fetch.queue.backoff.ms": 20,
+                "on_commit": self._committed,
+                "error_cb": self._heard,
+                "log_level": 3,
+            },
+        )
+
+
+def _place_to_commit(lane: _Lane) -> TopicPartition | None:
+    offset = lane.tracker.to_commit
+    return None if offset is None else TopicPartition(lane.topic, lane.partition, offset)
