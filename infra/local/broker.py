@@ -26,6 +26,7 @@ VERSION = "4.2.0"
 REPOSITORY = Path(__file__).parents[2]
 JARS = REPOSITORY / ".tools" / "kafka" / VERSION
 READY_S_MAX = 60.0
+ASK_S_MAX = 1.0
 POLL_S = 0.1
 MESSAGE_BYTES_MAX = (1 << 20) + (128 << 10)  # a dead letter and the batch around it
 HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -34,10 +35,9 @@ HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 class Broker:
     """One node. Not running until start()."""
 
-    def __init__(self, folder: Path, *, quiet_s_max: float = READY_S_MAX) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder.absolute()
-        self._ready_s_max = quiet_s_max
         self._process: subprocess.Popen[bytes] | None = None
         self.ports = ports.remembered(folder / "ports.json", ("client", "controller"))
 
@@ -66,17 +66,22 @@ class Broker:
 
     def wait_ready(self) -> None:
         """Poll until the node answers. Raises Unavailable."""
-        deadline = time.monotonic() + self._ready_s_max
-        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0, "socket.timeout.ms": 2000})
+        deadline = time.monotonic() + READY_S_MAX
         while time.monotonic() < deadline:
             if self._process is not None and self._process.poll() is not None:
                 break
-            try:
-                if admin.list_topics(timeout=1).brokers:
-                    return
-            except KafkaException:
-                time.sleep(POLL_S)
+            if self.answers():
+                return
+            time.sleep(POLL_S)
         raise Unavailable(f"Kafka did not start; the end of {self._folder}/kafka.log:\n{self._tail()}")
+
+    def answers(self) -> bool:
+        """Whether it serves; waits up to ASK_S_MAX for that."""
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0, "socket.timeout.ms": 2000})
+        try:
+            return bool(admin.list_topics(timeout=ASK_S_MAX).brokers)
+        except KafkaException:
+            return False
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it, by force after child.STOP_S_MAX."""

@@ -1,0 +1,296 @@
+"""Keeps processes running: starts them, knows when each is ready, restarts what dies, stops all in order.
+
+Enters: specifications of parts. Leaves: running processes, and a line for people at each change. Guaranteed: a
+process that ends unasked is started again in the same slot, at once the first time (a member of a consumer group
+keeps its partitions that way) and after doubling waits when it keeps dying; asked to stop, it has stop_s_max before
+SIGKILL; none outlives this process (child.py); a log file is bounded.
+A part is ready when its probe says so, or, without one, when it writes a line to the pipe it got as --ready-fd.
+Everything runs in the event loop of the main thread.
+Rejected: supervisord, circus, honcho: none knows when a process is ready, or ends its children when it is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from aios.infra.local import child, logfiles
+from aios.schemas.errors import AiosError, Verdict
+
+STOP_S_MAX = 35.0  # a stage has promised 30
+BACKOFF_S = 0.5  # before the second restart in a row
+BACKOFF_S_MAX = 30.0
+STEADY_S = 10.0  # ready for that long, a process has not died "again"
+DEATHS_MAX = 3  # before it was ready for the first time: then the start as a whole has failed
+PROCESSES_MAX = 16  # of one part
+PROBE_S = 0.1
+LOGS_S = 10.0  # between looks at the sizes of log files
+TAIL_LINES = 12  # shown of the log of a process that does not start
+
+
+class State(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    BACKOFF = "backoff"
+    STOPPING = "stopping"
+
+
+class NotReady(AiosError):
+    """A part did not become ready; the message has the end of its log."""
+
+    verdict = Verdict.STOP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What runs in one or more slots. log: its file, by slot. probe: None when the process itself tells."""
+
+    stage: str
+    command: Sequence[str]
+    log: Callable[[int], Path]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    probe: Callable[[], Awaitable[bool]] | None = None
+
+    def arguments(self, slot: int, ready_fd: int) -> list[str]:
+        if self.probe is not None:
+            return list(self.command)
+        return [*self.command, "--slot", str(slot), "--ready-fd", str(ready_fd)]
+
+
+def delay_s(deaths: int) -> float:
+    """Wait before the restart after so many deaths in a row, ≥ 1: none, then doubling up to BACKOFF_S_MAX."""
+    return 0.0 if deaths <= 1 else min(BACKOFF_S_MAX, BACKOFF_S * 2.0 ** min(deaths - 2, 16))
+
+
+class Process:
+    """One slot of a part, through all its restarts. pid, state, restarts and last_exit are for reading."""
+
+    def __init__(self, part: Part, slot: int, changed: Callable[[Process, str], None]) -> None:
+        self.part = part
+        self.slot = slot
+        self.pid: int | None = None
+        self.state = State.STARTING
+        self.restarts = 0
+        self.last_exit: str | None = None
+        self.deaths = 0  # in a row
+        self.was_ready = False
+        self._changed = changed
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._keep(), name=self.name)
+
+    @property
+    def name(self) -> str:
+        return f"{self.part.stage}.{self.slot}"
+
+    async def stop(self, s_max: float = STOP_S_MAX) -> None:
+        """SIGTERM, then SIGKILL after s_max; returns when it has ended. May be called twice at a time."""
+        self._stop.set()
+        self.state = State.STOPPING
+        self._signal(signal.SIGTERM)
+        _, running = await asyncio.wait((self._task,), timeout=s_max)
+        if running:
+            self._changed(self, f"did not stop within {s_max:.0f} s: killed")
+            self.kill()
+        await self._task
+
+    def kill(self) -> None:
+        """End it and whatever it has started, at once."""
+        self._stop.set()
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)  # its own session, so its own group
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def _keep(self) -> None:
+        while True:
+            ready_s = await self._once()
+            self.pid = None
+            if self._stop.is_set():
+                return
+            self.restarts += 1
+            self.deaths = 1 if ready_s >= STEADY_S else self.deaths + 1
+            wait_s = delay_s(self.deaths)
+            self.state = State.BACKOFF
+            again = f"starts again after {wait_s:.1f} s" if wait_s else "starts again at once"
+            self._changed(self, f"ended: {self.last_exit}; {again}")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), wait_s)
+            if self._stop.is_set():
+                return
+
+    async def _once(self) -> float:
+        """One life. Returns the seconds it was ready."""
+        self.state = State.STARTING
+        read_end, write_end = os.pipe()
+        watch = None
+        ready_at: list[float] = []
+        try:
+            process = await self._spawn(write_end)
+            os.close(write_end)
+            write_end = -1
+            self.pid = process.pid
+            if self._stop.is_set():  # asked while it was being started
+                self._signal(signal.SIGTERM)
+            watch = asyncio.create_task(self._watch(read_end, ready_at))
+            self.last_exit = _how(await process.wait())
+        except OSError as error:
+            self.last_exit = f"cannot be started: {error.strerror}"
+        finally:
+            if watch is not None:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
+            os.close(read_end)
+            if write_end >= 0:
+                os.close(write_end)
+        return time.monotonic() - ready_at[0] if ready_at else 0.0
+
+    async def _spawn(self, ready_fd: int) -> asyncio.subprocess.Process:
+        with self.part.log(self.slot).open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *child.bound(self.part.arguments(self.slot, ready_fd)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **self.part.environment},
+                pass_fds=() if self.part.probe is not None else (ready_fd,),
+            )
+
+    async def _watch(self, read_end: int, ready_at: list[float]) -> None:
+        """Until it is ready; a process that never is ends, or is given up by whoever waits for it."""
+        started = time.monotonic()
+        if self.part.probe is None:
+            if not await _told(read_end):
+                return
+        else:
+            while not await self.part.probe():  # noqa: ASYNC110 - another process's state: nothing to wait on
+                await asyncio.sleep(PROBE_S)
+        if self._stop.is_set():
+            return
+        ready_at.append(time.monotonic())
+        self.state = State.READY
+        self.was_ready = True
+        self._changed(self, f"ready after {ready_at[0] - started:.1f} s")
+
+
+class Supervisor:
+    """All processes, by part and slot. say: one line for people. Used from one event loop."""
+
+    def __init__(self, say: Callable[[str, str], None]) -> None:
+        self._say = say
+        self._parts: dict[str, Part] = {}
+        self._slots: dict[str, list[Process]] = {}
+        self._change = asyncio.Event()
+        self._scaling = asyncio.Lock()
+        self._bounding = asyncio.create_task(self._bound_logs(), name="logs")
+
+    def add(self, part: Part, count: int = 1) -> None:
+        """Start a part; until_ready() waits for it."""
+        self._parts[part.stage] = part
+        self._slots[part.stage] = [self._start(part, slot) for slot in range(count)]
+
+    def processes(self) -> list[Process]:
+        return [process for slots in self._slots.values() for process in slots]
+
+    @property
+    def ready(self) -> bool:
+        return all(process.state is State.READY for process in self.processes())
+
+    async def until_ready(self, stages: Sequence[str], s_max: float) -> None:
+        """Wait for these parts. Raises NotReady after s_max, or when one of them keeps dying before it ever was."""
+        try:
+            async with asyncio.timeout(s_max):
+                while waiting := self._unready(stages):
+                    for process in waiting:
+                        if not process.was_ready and process.deaths >= DEATHS_MAX:
+                            raise NotReady(self._why(process, f"ended {DEATHS_MAX} times ({process.last_exit})"))
+                    self._change.clear()
+                    await self._change.wait()
+        except TimeoutError as error:
+            late = [self._why(process, f"is not ready after {s_max:.0f} s") for process in self._unready(stages)]
+            raise NotReady("\n".join(late)) from error
+
+    async def scale(self, stage: str, count: int, s_max: float) -> None:
+        """Have `count` processes of a part: returns when the new ones are ready and those too many have ended.
+
+        The highest slots go first. Raises NotReady.
+        """
+        async with self._scaling:
+            slots = self._slots[stage]
+            leaving = slots[count:]
+            for slot in range(len(slots), count):
+                slots.append(self._start(self._parts[stage], slot))
+            await asyncio.gather(*(process.stop() for process in leaving))
+            del slots[count:]
+            await self.until_ready([stage], s_max)
+
+    async def stop(self, stages: Sequence[str]) -> None:
+        """Stop these parts together; those not started count as stopped."""
+        await asyncio.gather(*(process.stop() for stage in stages for process in self._slots.get(stage, ())))
+        for stage in stages:
+            self._slots.pop(stage, None)
+
+    def kill(self) -> None:
+        """End everything at once."""
+        for process in self.processes():
+            process.kill()
+
+    def close(self) -> None:
+        """No more is started or watched; whatever still runs is killed."""
+        self._bounding.cancel()
+        self.kill()
+
+    def _start(self, part: Part, slot: int) -> Process:
+        logfiles.keep_bounded(part.log(slot))
+        return Process(part, slot, self._changed)
+
+    def _changed(self, process: Process, what: str) -> None:
+        self._change.set()
+        self._say(process.name, what)
+
+    def _unready(self, stages: Sequence[str]) -> list[Process]:
+        return [each for stage in stages for each in self._slots[stage] if each.state is not State.READY]
+
+    def _why(self, process: Process, what: str) -> str:
+        file = process.part.log(process.slot)
+        lines = "\n".join(f"  {logfiles.readable(line)}" for line in logfiles.last_lines(file, TAIL_LINES))
+        return f"{process.name} {what}; the end of {file}:\n{lines}"
+
+    async def _bound_logs(self) -> None:
+        while True:
+            await asyncio.sleep(LOGS_S)
+            for process in self.processes():
+                logfiles.keep_bounded(process.part.log(process.slot))
+
+
+async def _told(read_end: int) -> bool:
+    """Whether the process said it is ready; False when it closed the pipe without a word."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(read_end, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(read_end)
+    return bool(os.read(read_end, 1))
+
+
+def _how(status: int) -> str:
+    """An exit status as people say it."""
+    if status >= 0:
+        return f"exit {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"

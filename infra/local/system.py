@@ -1,0 +1,278 @@
+"""The whole system on this machine, in the order in which its parts need each other.
+
+Enters: settings and a home that nobody else holds. Leaves: Kafka → its topics → the registry → every contract →
+Valkey → the home's tenant → all stages, each announced as it becomes ready; then home/run/system.json.
+Guaranteed: a part with an address in the settings is used and not started; the end, whatever brings it, stops the
+stages first (they hand back what they have in hand), then what they stand on, and leaves no process behind; a second
+request to stop kills at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aios.inference_workers.engine import ENVIRONMENT
+from aios.infra.local import control, ports
+from aios.infra.local.broker import REPOSITORY, Broker
+from aios.infra.local.home import Home
+from aios.infra.local.registry import Registry
+from aios.infra.local.supervisor import PROCESSES_MAX, NotReady, Part, State, Supervisor
+from aios.infra.local.valkey import Valkey
+from aios.schemas.codec import Codec
+from aios.schemas.registry import RegistrySource, register_all
+from aios.streams import tenants, topology
+from aios.streams.admin import ensure_topics
+from aios.streams.config import Settings
+from aios.streams.errors import ConfigError
+from aios.streams.topology import Kind
+
+START_S_MAX = 110.0  # the whole start: `aios up --detach` answers within two minutes
+SCALE_S_MAX = 150.0  # old processes hand back, new ones load a model
+PROBE_S_MAX = 1.0
+WORKERS = REPOSITORY / ".venv-inference" / "bin" / "python"
+POOLS = frozenset(stage.process for stage in topology.STAGES if stage.kind is Kind.POOL)
+BASE = ("kafka", "registry", "valkey")  # what the stages stand on, as started; stopped the other way round
+ANY_HOST = ("0.0.0.0", "::")  # noqa: S104
+
+
+class System:
+    """One run of it. say(name, what): a line for people."""
+
+    def __init__(self, settings: Settings, home: Home, say: Callable[[str, str], None]) -> None:
+        self._settings = settings
+        self._home = home
+        self._say = say
+        self._supervisor = Supervisor(say)
+        self._addresses = {"kafka": "", "registry": "", "valkey": "", "gateway": ""}
+        self._ports = ports.remembered(home.folder / "ports.json", ("registry", "gateway"))
+        self._gateway_port = settings.gateway.port
+        self._up = False  # every part has been ready
+
+    async def run(self, stop: asyncio.Event, kill: asyncio.Event, on_ready: Callable[[], None]) -> None:
+        """Until stop is set; kill, set later, does not wait for anybody. Raises AiosError when it cannot start."""
+        self._home.clear()
+        stopping = asyncio.create_task(stop.wait())
+        starting = asyncio.create_task(self._start())
+        try:
+            async with control.serve(self._home, self._answer):
+                try:
+                    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+                    if starting.done():
+                        starting.result()
+                        on_ready()
+                        await stopping
+                finally:
+                    await self._finish(starting, kill)
+        finally:
+            stopping.cancel()
+            self._supervisor.close()
+            self._home.clear()
+
+    def status(self) -> dict[str, Any]:
+        """As `aios status --json` prints it."""
+        processes = [
+            {
+                "stage": each.part.stage,
+                "slot": each.slot,
+                "pid": each.pid,
+                "state": str(each.state),
+                "restarts": each.restarts,
+                "last_exit": each.last_exit,
+            }
+            for each in self._supervisor.processes()
+        ]
+        ready = self._up and all(each["state"] == State.READY for each in processes)
+        return {"ready": ready, **self._addresses, "processes": processes}
+
+    # ── start ──
+
+    async def _start(self) -> None:
+        started = time.monotonic()
+        self._check()
+        try:
+            async with asyncio.timeout(START_S_MAX):
+                settings = await self._base(started)
+                await self._stages(settings, _left(started))
+        except TimeoutError as error:
+            raise NotReady(f"the system was not ready within {START_S_MAX:.0f} s") from error
+        self._home.publish(self._addresses)
+        self._up = True
+        self._say("system", f"ready after {time.monotonic() - started:.1f} s")
+
+    def _check(self) -> None:
+        """What would only be found out at the end. Raises ConfigError."""
+        if not WORKERS.is_file():
+            raise ConfigError(f"the workers' environment is missing ({WORKERS}): run `make setup`")
+        if self._gateway_port and not ports.is_free(self._gateway_port):
+            raise ConfigError(f"gateway.port {self._gateway_port} is taken; set another, or 0 for a free one")
+
+    async def _base(self, started: float) -> Settings:
+        """What the stages stand on; returns the settings with every address filled in."""
+        settings = self._settings
+        kafka = settings.kafka.bootstrap_servers or await self._kafka(_left(started))
+        settings = settings.model_copy(
+            update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": kafka})},
+        )
+        self._found("kafka", kafka)
+        created = await ensure_topics(settings.kafka, topology.all_topics().values())
+        self._say("topics", f"{len(created)} created, {len(topology.all_topics()) - len(created)} were there")
+
+        url = settings.registry.url or await self._registry(settings, _left(started))
+        self._found("registry", url)
+        ids = await asyncio.to_thread(register_all, url, topology.all_topics().values())
+        self._say("contracts", f"{len(ids)} subjects, {len(set(ids.values()))} schemas")
+
+        valkey = settings.redis.url or await self._valkey(_left(started))
+        self._found("valkey", valkey)
+        settings = settings.model_copy(
+            update={
+                "registry": settings.registry.model_copy(update={"url": url}),
+                "redis": settings.redis.model_copy(update={"url": valkey}),
+            }
+        )
+        await asyncio.to_thread(self._tenant, settings)
+        self._say("tenant", f"{settings.default_tenant}; its key: aios tenant key {settings.default_tenant}")
+        return settings
+
+    def _found(self, part: str, address: str) -> None:
+        self._addresses[part] = address
+        self._say(part, f"at {address}")
+
+    async def _kafka(self, s_max: float) -> str:
+        broker = Broker(self._home.folder / "kafka")
+        command = await asyncio.to_thread(broker.command)
+        await self._serve("kafka", command, {}, broker.answers, s_max)
+        return broker.address
+
+    async def _registry(self, settings: Settings, s_max: float) -> str:
+        registry = Registry(settings.kafka, self._home.log("registry", 0), port=self._ports["registry"])
+        await self._serve("registry", registry.command(), registry.environment(), lambda: _answers(registry.url), s_max)
+        return registry.url
+
+    async def _valkey(self, s_max: float) -> str:
+        valkey = Valkey(self._home.folder / "valkey")
+        await self._serve("valkey", valkey.command(), {}, valkey.answers, s_max)
+        return valkey.url
+
+    async def _serve(
+        self,
+        name: str,
+        command: list[str],
+        environment: Mapping[str, str],
+        answers: Callable[[], bool],
+        s_max: float,
+    ) -> None:
+        async def probe() -> bool:
+            return await asyncio.to_thread(answers)
+
+        part = Part(
+            stage=name,
+            command=command,
+            log=lambda slot: self._home.log(name, slot),
+            environment=environment,
+            probe=probe,
+        )
+        self._supervisor.add(part)
+        await self._supervisor.until_ready([name], s_max)
+
+    def _tenant(self, settings: Settings) -> None:
+        registry = RegistrySource(settings.registry.url)
+        try:
+            tenants.own_key(self._home.folder, settings.kafka, Codec(registry), settings.default_tenant)
+        finally:
+            registry.close()
+
+    async def _stages(self, settings: Settings, s_max: float) -> None:
+        port = self._gateway_port or self._ports["gateway"]
+        host = ports.LOOPBACK if settings.gateway.host in ANY_HOST else settings.gateway.host
+        self._addresses["gateway"] = f"http://{host}:{port}"
+        environment = {
+            "AIOS_HOME": str(self._home.folder),
+            "AIOS_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+            "AIOS_REGISTRY__URL": settings.registry.url,
+            "AIOS_REDIS__URL": settings.redis.url,
+            "AIOS_GATEWAY__PORT": str(port),
+            "PYTHONSAFEPATH": "1",
+        }
+        for name in topology.PROCESSES:
+            self._supervisor.add(self._part(name, environment))
+        await self._supervisor.until_ready(topology.PROCESSES, s_max)
+
+    def _part(self, name: str, environment: Mapping[str, str]) -> Part:
+        python, own = sys.executable, {}
+        if name in POOLS:
+            python = str(WORKERS)
+            own = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+        return Part(
+            stage=name,
+            command=[python, "-m", "aios.infra.stage", name],
+            log=lambda slot: self._home.log(name, slot),
+            environment={**environment, **own},
+        )
+
+    # ── while it runs ──
+
+    async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        match asked["do"]:
+            case "status":
+                return self.status()
+            case "scale":
+                await self._scale(str(asked["stage"]), int(asked["count"]))
+                return {}
+            case other:
+                raise ConfigError(f"{other!r} is nothing that a system does")
+
+    async def _scale(self, stage: str, count: int) -> None:
+        if stage not in topology.PROCESSES:
+            raise ConfigError(f"{stage} has no processes to scale; these have: {', '.join(topology.PROCESSES)}")
+        if stage == topology.GATEWAY.process and count != 1:
+            raise ConfigError("the gateway listens on one port: on one machine there is one of it")
+        if not 0 <= count <= PROCESSES_MAX:
+            raise ConfigError(f"{stage}={count}: 0 to {PROCESSES_MAX} processes of a stage")
+        if not self._up:
+            raise ConfigError("the system is not ready yet, or stops already")
+        await self._supervisor.scale(stage, count, SCALE_S_MAX)
+
+    # ── end ──
+
+    async def _finish(self, starting: asyncio.Task[None], kill: asyncio.Event) -> None:
+        self._up = False
+        self._home.clear()
+        self._say("system", "stops")
+        starting.cancel()
+        await asyncio.wait((starting,))
+        ending = asyncio.create_task(self._stop_all())
+        killing = asyncio.create_task(kill.wait())
+        await asyncio.wait((ending, killing), return_when=asyncio.FIRST_COMPLETED)
+        if killing.done():
+            self._supervisor.kill()
+        killing.cancel()
+        await ending
+        self._say("system", "has stopped")
+
+    async def _stop_all(self) -> None:
+        await self._supervisor.stop(topology.PROCESSES)
+        for name in reversed(BASE):
+            await self._supervisor.stop([name])
+
+
+def _left(started: float) -> float:
+    return max(0.1, START_S_MAX - (time.monotonic() - started))
+
+
+def _answers(url: str) -> bool:
+    """Whether an HTTP server is there; any answer counts."""
+    try:
+        with urllib.request.urlopen(url, timeout=PROBE_S_MAX):  # noqa: S310
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False

@@ -1,0 +1,117 @@
+"""One process of a stage: `python -m aios.infra.stage PROCESS --slot N`, as the supervisor or a container starts it.
+
+Enters: the name of a process (aios topology), a slot, and settings from file and environment. Leaves: an exit status.
+0: it was asked to stop and has handed back what it had in hand. 1: it failed; the last line of its log says why.
+70: another process has its place, or its state does not fit (do not just start it again).
+Guaranteed: SIGTERM and SIGINT ask it to stop; --ready-fd gets a line when it serves, and not before; its metrics port
+stands in home/run/metrics/<process>.<slot>.json, in the form that Prometheus's file_sd reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import importlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from aios.infra.local.home import Home
+from aios.streams import config, failpoints, logs, metrics, topology, tracing
+from aios.streams.config import Settings
+from aios.streams.errors import AiosError, Fenced, StateBroken
+from aios.streams.topology import Kind
+
+log = logging.getLogger(__name__)
+
+FAILED, LEFT = 1, 70
+MODULES = {Kind.FAUST: "processors", Kind.SINK: "sinks", Kind.DLQ: "dlq", Kind.GATEWAY: "streams"}
+
+
+class Run(Protocol):
+    """What a stage's module has: serves until stop is set, calls ready once when it does serve."""
+
+    def __call__(
+        self, settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]
+    ) -> Awaitable[None]: ...
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="aios.infra.stage", description="One process of a stage.")
+    parser.add_argument("process", choices=topology.PROCESSES)
+    parser.add_argument("--slot", type=int, default=0, help="its number among its like")
+    parser.add_argument("--ready-fd", type=int, help="an open file that gets a line when it serves")
+    asked = parser.parse_args()
+    logs.start(asked.process, asked.slot)
+    sys.exit(_status(asked.process, asked.slot, asked.ready_fd))
+
+
+def _status(process: str, slot: int, ready_fd: int | None) -> int:
+    """Run it; the exit status. What one of ours raises says what is wrong: a traceback would say no more."""
+    targets: Path | None = None
+    try:
+        settings = config.load()
+        failpoints.arm(settings.failpoints)
+        targets = _announce(Home(settings.home), process, slot, metrics.serve())
+        tracing.start(settings, process, slot)
+        asyncio.run(_serve(process, settings, slot, ready_fd))
+    except (Fenced, StateBroken) as error:
+        log.error("%s", error)  # noqa: TRY400
+        return LEFT
+    except AiosError as error:
+        log.error("%s", error)  # noqa: TRY400
+        return FAILED
+    except Exception:
+        log.exception("the process failed")
+        return FAILED
+    finally:
+        if targets is not None:
+            targets.unlink(missing_ok=True)
+    return 0
+
+
+async def _serve(process: str, settings: Settings, slot: int, ready_fd: int | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    run = _run_of(process)
+    log.info("starts")
+    await run(settings, slot=slot, stop=stop, ready=functools.partial(_ready, ready_fd))
+    if not stop.is_set():
+        raise RuntimeError(f"{process} ended without being asked to")
+    log.info("stopped")
+
+
+def _run_of(process: str) -> Run:
+    """Imported when it is known which: a sink does not load Faust."""
+    kind = next(stage.kind for stage in topology.STAGES if stage.process == process)
+    if kind is Kind.POOL:
+        worker: Callable[..., Awaitable[None]] = importlib.import_module("aios.inference_workers.worker").run
+        return functools.partial(worker, process=process)
+    run: Run = importlib.import_module(f"aios.{MODULES[kind]}.{process}").run
+    return run
+
+
+def _ready(ready_fd: int | None) -> None:
+    log.info("ready")
+    if ready_fd is not None:
+        os.write(ready_fd, b"ready\n")
+        os.close(ready_fd)
+
+
+def _announce(home: Home, process: str, slot: int, port: int) -> Path:
+    home.metrics.mkdir(parents=True, exist_ok=True)
+    file = home.metrics / f"{process}.{slot}.json"
+    labels = {"process": process, "slot": str(slot)}
+    file.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": labels}]) + "\n", encoding="utf-8")
+    return file
+
+
+if __name__ == "__main__":
+    main()
