@@ -49,7 +49,9 @@ T = TypeVar("T")
 
 
 def case_key(case_id: str) -> str:
-    """Hash: tenant, workflow, seq, status, step, at, task, opened (JSON), decision (JSON)."""
+    """Hash: tenant, workflow, trace; of the last transition seq, status, step, at, list; task, task_seq; JSON: opened,
+    decision.
+    """
     return f"aios:case:{case_id}"
 
 
@@ -148,6 +150,7 @@ class CaseView:
     case_seq: int = 0
     task_id: str = ""
     dead_letters: tuple[str, ...] = ()
+    trace_id: str = ""
     refusal: Mapping[str, Any] | None = None
 
     @property
@@ -261,7 +264,7 @@ class OutcomeStore:
         with self._woken(case_id, event_id) as moved:
             while True:
                 moved.clear()
-                view = await self._refused(case_id, event_id, tenant) or await self.status(case_id, tenant)
+                view = await self._of_event(case_id, event_id, tenant)
                 left = deadline - monotonic()
                 if left <= 0 or (view is not None and view.at_rest):
                     return view
@@ -341,11 +344,17 @@ class OutcomeStore:
         said = json.loads(body)
         return said if _is(said["tenant"], tenant) else None
 
-    async def _refused(self, case_id: str, event_id: str, tenant: str | None) -> CaseView | None:
-        if not event_id or tenant is None:
-            return None
-        found = await self.refusal(event_id, tenant)
-        return refused_view([found], case_id) if found else None
+    async def _of_event(self, case_id: str, event_id: str, tenant: str | None) -> CaseView | None:
+        """As status(), but of the refusals only the event's own counts, and before anything else."""
+        view = await self.status(case_id, tenant)
+        if not event_id:
+            return view
+        found = await self.refusal(event_id, tenant) if tenant is not None else None
+        if found is not None:
+            return refused_view([found], case_id)
+        if view is not None and view.status == REFUSED:  # an earlier event of this case was; this one is on its way
+            return CaseView(case_id=case_id, tenant=view.tenant, status=ACCEPTED)
+        return view
 
     async def _with_task(self, view: CaseView) -> CaseView:
         if not view.task_id:
@@ -458,6 +467,7 @@ def _case_view(case_id: str, case: Mapping[str, str]) -> CaseView:
         changed_at=int(case.get("at", 0)),
         case_seq=int(case.get("seq", 0)),
         task_id=case.get("task", ""),
+        trace_id=case.get("trace", ""),
     )
     return view if "decision" not in case else _decided(view, json.loads(case["decision"]))
 

@@ -1,0 +1,268 @@
+"""What one record means for Valkey: pure on this side, one atomic script a record on the other.
+
+Enters: a record of audit.recorded, case.decided, event.refused, review.requested or a dead-letter topic. Leaves:
+one Write. Guaranteed: whatever order the records come in, and however often, the same set of them leaves the same
+keys: a transition moves the case only past the highest case_seq seen, lists are bounded by rank of time and not of
+arrival, and a key's lifetime only grows. Each script first compares a guard key with the value its caller knows, and
+changes nothing when it differs: a Valkey that was emptied takes no more writes until it is rebuilt.
+Cost: 10-20 us of Valkey a record; a batch is one round trip.
+Rejected: WATCH (a round trip and a repeat for every record), positions of Kafka in Valkey instead of the guard (the
+group's own offsets would have to be ignored, and lag would mean nothing).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
+
+from aios.dlq import envelope
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import AuditRecorded, CaseDecided, Event, EventRefused, ReviewRequested
+from aios.streams import outcome_store as layout
+from aios.streams import topology
+from aios.streams.record import Record
+from aios.streams.topology import OUTCOMES
+
+TIMELINE_MAX = 500  # transitions of a case that are shown; a decided case can be asked about without end
+KEPT_MAX = 100  # refusals, acts and dead letters under one id; the newest stay
+
+STAYS = frozenset({"ignored", "repeated"})  # transitions after which a review task is as open as before
+
+_DEAD = frozenset(stage.dead_letters.name for stage in topology.STAGES if stage.reads)
+# What returns through the group's retry topic says by its schema what it is.
+_ANY = replace(OUTCOMES.retries, contracts=tuple(contract for topic in OUTCOMES.reads for contract in topic.contracts))
+_TOPICS = {topic.name: topic for topic in OUTCOMES.reads}
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One call of a script: its name in SCRIPTS, the keys after the guard's, the arguments after the guard's value."""
+
+    script: str
+    keys: tuple[str, ...]
+    args: tuple[str | int, ...]
+
+
+def write_of(record: Record, codec: Codec) -> Write:
+    """What this record changes. Raises SchemaMismatch or Unavailable."""
+    if record.topic in _DEAD:
+        return _dead(record)
+    event = codec.decode_any(record.value, _TOPICS.get(record.topic, _ANY))
+    match event:
+        case AuditRecorded() if event.case_seq == 0:
+            return _act(event)
+        case AuditRecorded():
+            return _transition(event, record.header("traceparent") or "")
+        case CaseDecided():
+            return _decision(event)
+        case EventRefused():
+            return _refusal(event)
+    return _review(cast(ReviewRequested, event))
+
+
+def transition_json(event: AuditRecorded) -> str:
+    """A transition as timelines show it."""
+    return ids.canonical(
+        {
+            "audit_id": event.audit_id,
+            "tenant": event.tenant,
+            "case_seq": event.case_seq,
+            "transition": event.transition,
+            "status": event.status,
+            "step": event.step,
+            "actor": event.actor,
+            "at": event.at,
+            "detail": _object(event.detail),
+            "input": f"{event.input_topic}/{event.input_partition}/{event.input_offset}",
+        }
+    )
+
+
+def _transition(event: AuditRecorded, traceparent: str) -> Write:
+    detail = _object(event.detail)
+    name = layout.list_name(event.tenant, event.workflow, event.status)
+    task = str(detail.get("task_id", "")) if event.transition == "review_requested" else ""
+    opened = ids.canonical({**detail, "at": event.at}) if event.transition == "admitted" else ""
+    return Write(
+        "transition",
+        (
+            layout.case_key(event.case_id),
+            layout.timeline_key(event.case_id),
+            layout.accepted_key(event.case_id),
+            layout.list_key(name),
+            layout.reviews_key(event.tenant),
+        ),
+        (
+            _till(event.at),
+            event.case_id,
+            event.tenant,
+            event.workflow,
+            event.case_seq,
+            event.at,
+            event.status,
+            event.step,
+            name,
+            transition_json(event),
+            opened,
+            0 if event.transition in STAYS else 1,
+            task,
+            traceparent[3:35],
+        ),
+    )
+
+
+def _decision(event: CaseDecided) -> Write:
+    said = {name: value for name, value in _fields(event).items() if name not in ("case_id", "tenant", "workflow")}
+    return Write(
+        "decision",
+        (layout.case_key(event.case_id), layout.accepted_key(event.case_id)),
+        (_till(event.decided_at), event.case_id, event.tenant, event.workflow, ids.canonical(said)),
+    )
+
+
+def _refusal(event: EventRefused) -> Write:
+    return Write(
+        "refusal",
+        (
+            layout.refusals_key(event.case_id),
+            layout.refusal_key(event.tenant, event.event_id),
+            layout.accepted_key(event.case_id),
+        ),
+        (_till(event.refused_at), event.case_id, event.event_id, event.refused_at, ids.canonical(_fields(event))),
+    )
+
+
+def _review(event: ReviewRequested) -> Write:
+    return Write("put", (layout.review_key(event.task_id),), (_till(event.requested_at), ids.canonical(_fields(event))))
+
+
+def _act(event: AuditRecorded) -> Write:
+    return Write("act", (layout.acts_key(event.case_id),), (_till(event.at), event.at, transition_json(event)))
+
+
+def _dead(record: Record) -> Write:
+    said = envelope.headers_said(record.headers)
+    key = layout.key_text(record.key)
+    place = (record.topic, str(record.partition), str(record.offset))
+    dead_letter_id = said.get("id") or str(ids.derive("dead-letter", *place))
+    body = {
+        "tenant": said.get("tenant", ""),
+        "key": key,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "at": record.timestamp_ms,
+        "value_bytes": len(record.value or b""),
+        "headers": said,
+        "id": dead_letter_id,
+    }
+    return Write(
+        "dead",
+        (layout.dead_key(dead_letter_id), layout.dead_by_key_key(key)),
+        (_till(record.timestamp_ms), dead_letter_id, record.timestamp_ms, record.offset, ids.canonical(body)),
+    )
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    return asdict(cast(Any, event))
+
+
+def _object(detail: str) -> dict[str, Any]:
+    """Evidence as an object; what is none is shown as it is."""
+    try:
+        said = json.loads(detail)
+    except ValueError:
+        return {"text": detail}
+    return said if isinstance(said, dict) else {"text": detail}
+
+
+def _till(at_ms: int) -> int:
+    return at_ms + layout.RETENTION_MS
+
+
+_GUARDED = f"""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local till = tonumber(ARGV[2])
+local function keep(key)
+  if redis.call('PEXPIRETIME', key) < till then redis.call('PEXPIREAT', key, till) end
+end
+local function ranked(key, score, member)
+  redis.call('ZADD', key, 'GT', score, member)
+  redis.call('ZREMRANGEBYRANK', key, 0, -{KEPT_MAX + 1})
+  keep(key)
+end
+local function listed(key, score, member)
+  redis.call('ZADD', key, score, member)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', tonumber(score) - {layout.RETENTION_MS})
+  keep(key)
+end
+local function known(key, score, member)
+  redis.call('ZADD', key, 'GT', score, member)
+  listed(key, redis.call('ZSCORE', key, member), member)
+end
+"""
+
+SCRIPTS: Mapping[str, str] = {
+    name: _GUARDED + body + "\nreturn 1"
+    for name, body in {
+        "transition": f"""
+local case, timeline, accepted, list, reviews = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local case_id, tenant, workflow = ARGV[3], ARGV[4], ARGV[5]
+local seq, at, status, step, name = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local shown, opened, moves, task, trace = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15]
+if seq <= {TIMELINE_MAX} then redis.call('HSET', timeline, seq, shown); keep(timeline) end
+redis.call('DEL', accepted)
+redis.call('HSET', case, 'tenant', tenant, 'workflow', workflow)
+if opened ~= '' then redis.call('HSET', case, 'opened', opened) end
+if trace ~= '' then redis.call('HSET', case, 'trace', trace) end
+known('{layout.LISTS}', at, name)
+if seq > tonumber(redis.call('HGET', case, 'seq') or 0) then
+  local before = redis.call('HGET', case, 'list')
+  if before and before ~= name then redis.call('ZREM', 'aios:list:' .. before, case_id) end
+  listed(list, at, case_id)
+  redis.call('HSET', case, 'seq', seq, 'status', status, 'step', step, 'at', at, 'list', name)
+end
+if task ~= '' then known('{layout.REVIEW_TENANTS}', at, tenant) end
+if moves == '1' and seq > tonumber(redis.call('HGET', case, 'task_seq') or 0) then
+  local before = redis.call('HGET', case, 'task') or ''
+  if before ~= '' and before ~= task then redis.call('ZREM', reviews, before) end
+  if task ~= '' then listed(reviews, at, task) end
+  redis.call('HSET', case, 'task', task, 'task_seq', seq)
+end
+keep(case)
+if task ~= '' then redis.call('PUBLISH', '{layout.MOVED}', case_id) end
+""",
+        "decision": f"""
+redis.call('HSET', KEYS[2], 'tenant', ARGV[4], 'workflow', ARGV[5], 'decision', ARGV[6])
+redis.call('DEL', KEYS[3])
+keep(KEYS[2])
+redis.call('PUBLISH', '{layout.MOVED}', ARGV[3])
+""",
+        "refusal": f"""
+local case_id, event_id, at, body = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+if case_id ~= '' then ranked(KEYS[2], at, body); redis.call('DEL', KEYS[4]) end
+ranked(KEYS[3], at, body)
+redis.call('PUBLISH', '{layout.MOVED}', case_id)
+redis.call('PUBLISH', '{layout.MOVED}', event_id)
+""",
+        "put": """
+redis.call('SET', KEYS[2], ARGV[3], 'KEEPTTL')
+keep(KEYS[2])
+""",
+        "act": """
+ranked(KEYS[2], ARGV[3], ARGV[4])
+""",
+        "dead": """
+local id, at, offset, body = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local before = redis.call('GET', KEYS[2])
+if not before or cjson.decode(before)['offset'] < offset then
+  redis.call('SET', KEYS[2], body, 'KEEPTTL')
+end
+keep(KEYS[2])
+ranked(KEYS[3], at, id)
+""",
+    }.items()
+}
