@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 FILE_BYTES_MAX = 16 << 20  # and as much again in <file>.1
 TAIL_BYTES_MAX = 256 << 10  # looked at for the last lines
@@ -75,6 +76,14 @@ def readable(line: str) -> str:
         said = json.loads(line)
         at = datetime.fromisoformat(said["ts"]).astimezone()
         ids = "".join(f"  {name} {said[name]}" for name in ("case_id", "trace_id") if said.get(name))
-        return f"{at:%H:%M:%S} {said['level']:<7} {said['msg']}{ids}"
+        return f"{at:%H:%M:%S} {said['level']:<7} {said['msg']}{ids}{_error(said.get('error'))}"
     except (ValueError, KeyError, TypeError):
         return line
+
+
+def _error(said: Any) -> str:
+    """Class and text of an exception, and the innermost place it came from."""
+    if not said:
+        return ""
+    text = f": {said['text']}" if said.get("text") else ""
+    return f"  ({said['type']}{text}{' at ' + said['at'][-1] if said.get('at') else ''})"
