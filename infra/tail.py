@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from aios.streams.admin import record_of
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
@@ -39,17 +40,7 @@ class Tail:
         for message in self._consumer.consume(READ_MAX, wait_s):
             if message.error():
                 raise Unavailable(f"reading what came out: {message.error()}")
-            found.append(
-                Record(
-                    topic=message.topic(),
-                    partition=message.partition(),
-                    offset=message.offset(),
-                    timestamp_ms=max(0, message.timestamp()[1]),
-                    key=message.key(),
-                    value=message.value(),
-                    headers=message.headers() or (),
-                )
-            )
+            found.append(record_of(message))
         return found
 
     def close(self) -> None:
