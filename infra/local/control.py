@@ -38,7 +38,10 @@ Answer = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 async def serve(home: Home, answer: Answer) -> AsyncIterator[None]:
     """Answer until the block is left. What `answer` raises as AiosError is said to the asker."""
 
+    asking: set[asyncio.Task[Any] | None] = set()
+
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asking.add(asyncio.current_task())
         try:
             line = await asyncio.wait_for(reader.readline(), READ_S_MAX)
             said = await _answered(answer, line)
@@ -48,6 +51,9 @@ async def serve(home: Home, answer: Answer) -> AsyncIterator[None]:
             log.debug("a command went away: %s", error)
         finally:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            asking.discard(asyncio.current_task())
 
     with _reached(home.run) as path:
         Path(path).unlink(missing_ok=True)  # of a system that was killed: we hold the lock
@@ -59,6 +65,10 @@ async def serve(home: Home, answer: Answer) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
+        waiting = [task for task in asking if task is not None]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
         (home.run / NAME).unlink(missing_ok=True)
 
 
