@@ -69,6 +69,7 @@ class _Shape:
     names: tuple[str, ...]
     values: Callable[[Event], tuple[Any, ...]]
     ints: tuple[str, ...]  # 32 bits on the wire, which fastavro does not check
+    whole: tuple[str, ...]  # int or long; fastavro would cut a float without a word
     arrays: tuple[str, ...]  # list on the wire, tuple in the twin
 
     @classmethod
@@ -82,11 +83,15 @@ class _Shape:
             names=names,
             values=attrgetter(*names),
             ints=_fields(schema, lambda kind: kind == "int"),
+            whole=_fields(schema, lambda kind: (kind["type"] if isinstance(kind, dict) else kind) in ("int", "long")),
             arrays=_fields(schema, lambda kind: isinstance(kind, dict) and kind["type"] == "array"),
         )
 
     def fields(self, event: Event) -> dict[str, Any]:
         fields = dict(zip(self.names, self.values(event), strict=True))
+        for name in self.whole:
+            if not isinstance(fields[name], int):
+                raise TypeError(f"{name} is no whole number")
         self.check(fields)
         return fields
 

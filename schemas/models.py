@@ -21,7 +21,8 @@ class Event:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentReceived(Event):
     """A letter or short message from a customer: the input of document.triage. `text` is the only field a producer must
-    fill; admit fills the others deterministically."""
+    fill; admit fills the others deterministically.
+    """
 
     contract: ClassVar[str] = "document.received.v1"
 
@@ -39,7 +40,8 @@ class DocumentReceived(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseAdmitted(Event):
     """An event accepted as a case, keyed by case id; written by admit, once for each accepted event (plan is the judge
-    of repeats)."""
+    of repeats).
+    """
 
     contract: ClassVar[str] = "case.admitted.v1"
 
@@ -207,7 +209,8 @@ class CaseDecided(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecorded(Event):
     """One transition of a case (or one act of an operator), keyed by case id; written in the transaction that makes the
-    transition."""
+    transition.
+    """
 
     contract: ClassVar[str] = "audit.recorded.v1"
 
@@ -294,7 +297,8 @@ class TimerRemembered(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseRemembered(Event):
     """What plan remembers of a case; a record of its changelog. A decided case keeps only what makes a repeat
-    recognisable."""
+    recognisable.
+    """
 
     contract: ClassVar[str] = "case.remembered.v1"
 

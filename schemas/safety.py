@@ -118,7 +118,7 @@ class _Scales:
         weight = self._weigh(raw, "", "schema", DEPTH_MAX)
         if weight.free > FREE_NODES_MAX:
             raise SchemaRefused(f"schema: one value has {weight.free} records and nulls, at most {FREE_NODES_MAX}")
-        return _Name.of(raw, "") if isinstance(raw, dict) and "name" in raw else ""
+        return _Name.of(raw, "") if isinstance(raw, dict) and raw["type"] in NAMED else ""
 
     def _weigh(self, schema: Json, namespace: str, place: str, depth: int) -> _Weight:
         if depth == 0:
