@@ -37,39 +37,61 @@ Answer = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 @contextlib.asynccontextmanager
 async def serve(home: Home, answer: Answer) -> AsyncIterator[None]:
     """Answer until the block is left. What `answer` raises as AiosError is said to the asker."""
-
-    asking: set[asyncio.Task[Any] | None] = set()
-
-    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asking.add(asyncio.current_task())
-        try:
-            line = await asyncio.wait_for(reader.readline(), READ_S_MAX)
-            said = await _answered(answer, line)
-            writer.write(json.dumps(said).encode() + b"\n")
-            await writer.drain()
-        except (TimeoutError, OSError, ValueError) as error:  # ValueError: a line over the bound
-            log.debug("a command went away: %s", error)
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-            asking.discard(asyncio.current_task())
-
-    with _reached(home.run) as path:
+    with _reached(home.run) as path, socket.socket(socket.AF_UNIX) as listener:
         Path(path).unlink(missing_ok=True)  # of a system that was killed: we hold the lock
-        listener = socket.socket(socket.AF_UNIX)
         listener.bind(path)
         Path(path).chmod(0o600)
-    server = await asyncio.start_unix_server(one, sock=listener, limit=LINE_BYTES_MAX)
+        listener.listen()
+        listener.setblocking(False)
+        accepting = asyncio.create_task(_accept(listener, answer))
+        try:
+            yield
+        finally:
+            (home.run / NAME).unlink(missing_ok=True)
+            accepting.cancel()
+            await asyncio.gather(accepting, return_exceptions=True)
+
+
+async def _accept(listener: socket.socket, answer: Answer) -> None:
+    """Until cancelled; then those who still wait for an answer get none."""
+    loop = asyncio.get_running_loop()
+    asking: set[asyncio.Task[None]] = set()
     try:
-        yield
+        while True:
+            connection, _ = await loop.sock_accept(listener)
+            task = loop.create_task(_one(connection, answer))
+            asking.add(task)
+            task.add_done_callback(asking.discard)
     finally:
-        server.close()
-        waiting = [task for task in asking if task is not None]
+        waiting = list(asking)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        (home.run / NAME).unlink(missing_ok=True)
+
+
+async def _one(connection: socket.socket, answer: Answer) -> None:
+    """One question, one answer."""
+    loop = asyncio.get_running_loop()
+    with connection:
+        connection.setblocking(False)
+        try:
+            async with asyncio.timeout(READ_S_MAX):
+                line = await _line(connection)
+            said = await _answered(answer, line)
+            await loop.sock_sendall(connection, json.dumps(said).encode() + b"\n")
+        except (TimeoutError, OSError) as error:
+            log.debug("a command went away: %s", error)
+
+
+async def _line(connection: socket.socket) -> bytes:
+    loop = asyncio.get_running_loop()
+    line = b""
+    while not line.endswith(b"\n") and len(line) < LINE_BYTES_MAX:
+        more = await loop.sock_recv(connection, LINE_BYTES_MAX)
+        if not more:
+            break
+        line += more
+    return line
 
 
 async def _answered(answer: Answer, line: bytes) -> Mapping[str, Any]:
