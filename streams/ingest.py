@@ -168,12 +168,12 @@ def read_body(raw: bytes, model: type[Body]) -> Any:
     return validate(parse(raw), model)
 
 
-def validate(fields: Any, model: type[Body]) -> Any:
-    """Fields as that model. Raises Problem invalid_body."""
+def validate(fields: Any, model: type[Body], *, from_text: bool = False) -> Any:
+    """Fields as that model. from_text: numbers may be written as text, as in a CSV file. Raises Problem."""
     if not isinstance(fields, dict):
         raise Problem("invalid_body", "the body must be a JSON object")
     try:
-        return model.model_validate(fields)
+        return model.model_validate(fields, strict=not from_text)
     except ValidationError as error:
         wrong = [_wrong(each, model) for each in error.errors(include_url=False, include_input=False)]
         detail = "; ".join(f"{each['field']}: {each['says']}" for each in wrong[:3])

@@ -105,18 +105,29 @@ def key_file(home: Path, name: str) -> Path:
     return home / "run" / f"{name}.key"
 
 
-def own_key(home: Path, kafka: KafkaSettings, codec: Codec, name: str) -> str:
-    """The home's key of this tenant, as kept; made and kept (mode 600) when there is none that is valid."""
+def kept_key(home: Path, name: str) -> str:
+    """The key kept there, empty if none."""
     file = key_file(home, name)
-    kept = file.read_text(encoding="ascii").strip() if file.is_file() else ""
-    found = read(kafka, codec).get(name)
-    if kept and found is not None and found.active and digest(kept) in found.key_hashes:
-        return kept
-    api_key = register(kafka, codec, name)
+    return file.read_text(encoding="ascii").strip() if file.is_file() else ""
+
+
+def keep_key(home: Path, name: str, api_key: str) -> None:
+    """Keep it for its owner alone (mode 600), instead of the one before."""
+    file = key_file(home, name)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
         out.write(api_key + "\n")
+
+
+def own_key(home: Path, kafka: KafkaSettings, codec: Codec, name: str) -> str:
+    """The home's key of this tenant, as kept; made and kept when there is none that is valid."""
+    kept = kept_key(home, name)
+    found = read(kafka, codec).get(name)
+    if kept and found is not None and found.active and digest(kept) in found.key_hashes:
+        return kept
+    api_key = register(kafka, codec, name)
+    keep_key(home, name, api_key)
     return api_key
 
 

@@ -1,0 +1,308 @@
+"""`aios publish FILE`: the rows of a CSV or JSON-lines file as events, straight to Kafka.
+
+Enters: a file, the workflow that its rows are for, and which column is which field. Leaves: events on the workflow's
+source topic, in the bulk lane; rows that cannot be one go to FILE.rejected.jsonl, each with its line and its reason.
+Guaranteed: a row is the same case however often it is published (its key is a column, else of the file's content and
+the row's number); interrupted, the same command goes on behind the last batch that the broker has; memory is bounded
+by a batch. Exit 1 when any row was rejected.
+Rejected: the gateway as a detour (a file has no one who waits), remembering rows one by one (repeats are harmless).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+from confluent_kafka.admin import AdminClient
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from aios.infra import output, rows
+from aios.infra.commands.tenant import connected
+from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE, fail
+from aios.infra.rows import Row
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.errors import SchemaMismatch, Unavailable
+from aios.streams import documents, ingest, tenants, tracing
+from aios.streams.config import Settings, client
+from aios.streams.http_problem import Problem
+from aios.streams.ingest import SourceBody
+from aios.streams.kafka import Delivery
+from aios.streams.record import Outgoing
+from aios.streams.topics import SOURCES, Topic
+from aios.streams.topology import Lane
+
+BATCH_MAX = 500  # rows on their way at once
+TOLD_MAX = 20  # rejected rows on the terminal; all of them are in the file
+ASK_S_MAX = 10
+SOURCE = "/aios/publish"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is published, and how. columns: field → column; empty: every field that has a column of its name."""
+
+    file: Path
+    digest: str
+    rows: int
+    workflow: str
+    topic: Topic
+    tenant: str
+    columns: Mapping[str, str]
+    key: str
+    rate: int
+
+    @property
+    def body(self) -> type[SourceBody]:
+        return ingest.body_of(self.topic)
+
+    @property
+    def rejected_file(self) -> Path:
+        return self.file.with_name(f"{self.file.name}.rejected.jsonl")
+
+    def name(self, cluster: str) -> str:
+        """The same for the same file, options and Kafka."""
+        return str(ids.derive("publish", cluster, self.digest, self.workflow, self.tenant, self.key, str(self.columns)))
+
+
+@dataclass(slots=True)
+class Done:
+    """How far a publication is. rows: read, the rejected among them. rejected_bytes: of the file of rejected rows."""
+
+    rows: int = 0
+    rejected: int = 0
+    rejected_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Batch:
+    outs: list[Outgoing] = field(default_factory=list)
+    wrong: list[tuple[Row, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.outs) + len(self.wrong)
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--workflow", type=click.Choice(sorted(SOURCES)), required=True, help="What the rows are for.")
+@click.option("--tenant", help="Whose cases they are; default: this home's own tenant.")
+@click.option("--set", "sets", multiple=True, metavar="FIELD=COLUMN", help="Default: columns named like fields.")
+@click.option("--key", default="", metavar="COLUMN", help="Idempotency key; default: the file's content and row.")
+@click.option("--rate", type=click.IntRange(1, 1_000_000), help="Rows a second; default: as fast as Kafka takes them.")
+@click.option("--from-start", is_flag=True, help="Publish rows again that went out before; they are the same cases.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def publish(
+    *,
+    file: Path,
+    workflow: str,
+    tenant: str | None,
+    sets: tuple[str, ...],
+    key: str,
+    rate: int | None,
+    from_start: bool,
+    as_json: bool,
+) -> None:
+    """Publish the rows of FILE (.csv, or .jsonl with an object a line) as events."""
+    columns = _columns(sets, ingest.body_of(SOURCES[workflow]))
+    _check_file(file, columns, key)
+    with connected() as (settings, codec):
+        tenant = tenant or settings.default_tenant
+        try:
+            found = tenants.read(settings.kafka, codec).get(tenant)
+            if found is None or not found.active:
+                fail(f"there is no active tenant {tenant}: `aios tenant add {tenant}` makes it", NOT_FOUND)
+            plan = Plan(
+                file=file,
+                digest=rows.digest(file),
+                rows=sum(1 for _ in rows.read(file)),
+                workflow=workflow,
+                topic=SOURCES[workflow],
+                tenant=tenant,
+                columns=columns,
+                key=key,
+                rate=rate or 0,
+            )
+            before, done = asyncio.run(_Publication(settings, codec, plan, from_start=from_start).run())
+        except Unavailable as error:
+            fail(f"{error}; the same command goes on where this one stopped", NOT_RUNNING)
+    _tell(plan, before, done, as_json=as_json)
+
+
+class _Publication:
+    """One run of a plan."""
+
+    def __init__(self, settings: Settings, codec: Codec, plan: Plan, *, from_start: bool) -> None:
+        self._plan = plan
+        self._codec = codec
+        self._delivery = Delivery(settings.kafka, client_id="aios.publish")
+        cluster = str(AdminClient(client(settings.kafka)).list_topics(timeout=ASK_S_MAX).cluster_id)
+        self._memory = settings.home / "run" / "publish" / f"{plan.name(cluster)}.json"
+        self._done = Done() if from_start else _recall(self._memory)
+
+    async def run(self) -> tuple[int, Done]:
+        """Rows that were done before, and all that are done now. Raises Unavailable."""
+        before = self._done.rows
+        try:
+            with _rejected(self._plan, self._done) as rejected, _bar(self._plan.rows) as advance:
+                advance(before)
+                started = time.monotonic()
+                for batch in self._batches():
+                    await self._delivery.deliver_all(batch.outs)
+                    self._note(batch, rejected)
+                    advance(self._done.rows)
+                    await self._pace(started, self._done.rows - before)
+        finally:
+            await asyncio.to_thread(self._delivery.close)
+        return before, self._done
+
+    def _batches(self) -> Iterator[Batch]:
+        size = min(BATCH_MAX, max(1, self._plan.rate // 4)) if self._plan.rate else BATCH_MAX
+        batch = Batch()
+        for row in rows.read(self._plan.file):
+            if row.number <= self._done.rows + len(batch):
+                continue
+            try:
+                batch.outs.append(outgoing(row, self._plan, self._codec))
+            except (Problem, SchemaMismatch) as error:
+                batch.wrong.append((row, str(error)))
+            if len(batch) >= size:
+                yield batch
+                batch = Batch()
+        if len(batch):
+            yield batch
+
+    def _note(self, batch: Batch, rejected: BinaryIO) -> None:
+        """The broker has the batch: remember it, rejected rows first."""
+        for row, why in batch.wrong:
+            if self._done.rejected < TOLD_MAX:
+                click.echo(f"{self._plan.file}:{row.line}: {why}", err=True)
+            self._done.rejected += 1
+            told = {"line": row.line, "reason": why, "row": row.fields}
+            rejected.write(json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        rejected.flush()
+        self._done.rejected_bytes = rejected.tell()
+        self._done.rows += len(batch)
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        part = self._memory.with_suffix(".part")
+        part.write_text(json.dumps(asdict(self._done)), encoding="utf-8")
+        part.replace(self._memory)
+
+    async def _pace(self, started: float, count: int) -> None:
+        if self._plan.rate:
+            await asyncio.sleep(max(0.0, count / self._plan.rate - (time.monotonic() - started)))
+
+
+def outgoing(row: Row, plan: Plan, codec: Codec) -> Outgoing:
+    """The row's event, keyed by its idempotency key. Raises Problem or SchemaMismatch, saying what is wrong."""
+    if row.wrong:
+        raise Problem("invalid_body", row.wrong)
+    key = _key(row, plan)
+    body = ingest.validate(_fields(row, plan), plan.body, from_text=rows.is_csv(plan.file))
+    submitted = ingest.submit(body, tenant=plan.tenant, workflow=plan.workflow, idempotency_key=key, lane=Lane.BULK)
+    event = submitted.event
+    headers = tracing.envelope(
+        event,
+        event_id=event.event_id,
+        source=SOURCE,
+        subject=submitted.case_id,
+        tenant=plan.tenant,
+        traceparent="",
+        time_ms=time.time_ns() // 1_000_000,
+    )
+    return Outgoing(plan.topic.name, key.encode(), codec.encode(plan.topic, event), headers)
+
+
+def _fields(row: Row, plan: Plan) -> dict[str, Any]:
+    columns = plan.columns or {name: name for name in plan.body.model_fields}
+    return {name: row.fields[column] for name, column in columns.items() if column in row.fields}
+
+
+def _key(row: Row, plan: Plan) -> str:
+    if not plan.key:
+        return str(ids.derive("row", plan.digest, str(row.number)))
+    key = str(row.fields.get(plan.key, ""))
+    if not 1 <= len(key) <= documents.NAME_CHARS_MAX:
+        raise Problem("invalid_body", f"{plan.key}: a key has 1 to {documents.NAME_CHARS_MAX} characters")
+    return key
+
+
+def _columns(sets: Sequence[str], body: type[SourceBody]) -> dict[str, str]:
+    """Field → column of --set. Exits with USAGE."""
+    columns: dict[str, str] = {}
+    for each in sets:
+        name, _, column = each.partition("=")
+        if name in body.owned:
+            fail(f"--set {name}: cannot be set, it {body.owned[name]}", USAGE)
+        if name not in body.model_fields or not column:
+            fail(f"--set {each}: expected FIELD=COLUMN; fields are {', '.join(body.model_fields)}", USAGE)
+        columns[name] = column
+    return columns
+
+
+def _check_file(file: Path, columns: Mapping[str, str], key: str) -> None:
+    """A column that a CSV file does not have is a mistake of the command, not of every row. Exits with USAGE."""
+    if file.suffix.lower() not in rows.KINDS:
+        fail(f"{file}: expected {' or '.join(rows.KINDS)}", USAGE)
+    if not rows.is_csv(file):
+        return
+    there = rows.header(file)
+    if missing := [name for name in (*columns.values(), *filter(None, [key])) if name not in there]:
+        fail(f"{file} has no column {', '.join(missing)}; it has {', '.join(there)}", USAGE)
+
+
+def _recall(memory: Path) -> Done:
+    try:
+        return Done(**json.loads(memory.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return Done()
+
+
+@contextmanager
+def _rejected(plan: Plan, done: Done) -> Iterator[BinaryIO]:
+    """The file of rejected rows, behind those that are remembered; removed if it stays empty."""
+    with os.fdopen(os.open(plan.rejected_file, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as opened:
+        opened.truncate(done.rejected_bytes)
+        opened.seek(done.rejected_bytes)
+        yield opened
+    if not done.rejected:
+        plan.rejected_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar where a terminal is; nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn("published"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("published", total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _tell(plan: Plan, before: int, done: Done, *, as_json: bool) -> None:
+    said: dict[str, Any] = {
+        "rows": done.rows,
+        "published": done.rows - done.rejected,
+        "before": before,
+        "rejected": done.rejected,
+        "rejected_file": str(plan.rejected_file) if done.rejected else None,
+        "tenant": plan.tenant,
+        "workflow": plan.workflow,
+    }
+    if as_json:
+        output.one(said, as_json=True)
+    else:
+        click.echo(f"{said['published']} of {done.rows} rows are in Kafka as cases of {plan.tenant}")
+        if before:
+            click.echo(f"{before} of the rows went out before; --from-start publishes them again, as the same cases")
+    if done.rejected:
+        fail(f"{done.rejected} rows were rejected: {plan.rejected_file}", FAILED)

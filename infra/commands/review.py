@@ -1,0 +1,107 @@
+"""`aios review list|show|decide`: questions to people, through the gateway, as any reviewer's program would.
+
+Enters: an API key (KEY, else the one this home keeps for its own tenant). Leaves: what the gateway answers; a decision
+is a record on review.decided.v1 once it is said to be accepted, and the first valid one of a question wins.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import click
+
+from aios.infra import output
+from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
+from aios.infra.running import running
+from aios.streams import tenants
+
+ANSWER_S_MAX = 15.0
+TEXT_SHOWN = 80  # characters of a question's text in a list
+
+_key = click.option("--key", envvar="KEY", help="API key of the tenant; default: KEY, else this home's own tenant's.")
+_json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
+
+
+@click.group("review")
+def group() -> None:
+    """Questions to people: list, show, decide."""
+
+
+@group.command("list")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@_key
+@_json
+def list_(limit: int, key: str | None, as_json: bool) -> None:
+    """Open questions, the longest waiting first."""
+    found = _ask("GET", f"/v1/reviews?limit={limit}", key)
+    output.rows(
+        found if as_json else [_row(each) for each in found],
+        ("task", "waits", "reasons", "suggestion", "confidence", "text"),
+        as_json=as_json,
+        none="nobody is asked anything at this moment",
+    )
+
+
+@group.command()
+@click.argument("task")
+@_key
+@_json
+def show(task: str, key: str | None, as_json: bool) -> None:
+    """One question: what it is about, why it is asked, and what may be chosen."""
+    output.one(_ask("GET", f"/v1/reviews/{quote(task, safe='')}", key), as_json=as_json)
+
+
+@group.command()
+@click.argument("task")
+@click.option("--label", required=True, help="One of the question's choices.")
+@click.option("--reviewer", required=True, help="Who decides.")
+@click.option("--comment", default="", help="Why.")
+@_key
+@_json
+def decide(*, task: str, label: str, reviewer: str, comment: str, key: str | None, as_json: bool) -> None:
+    """Answer a question."""
+    decision = {"label": label, "reviewer": reviewer, "comment": comment}
+    said = _ask("POST", f"/v1/reviews/{quote(task, safe='')}/decision", key, decision)
+    if as_json:
+        output.one(said, as_json=True)
+        return
+    click.echo(f"accepted; `aios case show {said['case_id']}` shows what becomes of it")
+
+
+def _row(task: dict[str, Any]) -> dict[str, Any]:
+    waits_min = max(0, int(time.time() * 1000 - task["requested_at"])) // 60_000
+    text = " ".join(str(task["input"].get("text", "")).split())
+    return {
+        "task": task["task_id"],
+        "waits": f"{waits_min // 60} h {waits_min % 60} min",
+        "reasons": task["reasons"],
+        "suggestion": task["suggestion"],
+        "confidence": f"{task['confidence']:.2f}",
+        "text": text if len(text) <= TEXT_SHOWN else text[: TEXT_SHOWN - 1] + "…",
+    }
+
+
+def _ask(method: str, path: str, key: str | None, body: Any = None) -> Any:
+    """The gateway's answer, or an exit that says what it said."""
+    found = running()
+    if not found.gateway:
+        fail("the gateway does not run here: start a system with `aios up`", NOT_RUNNING)
+    key = key or tenants.kept_key(found.settings.home, found.settings.default_tenant)
+    host = urlsplit(found.gateway)
+    connection = http.client.HTTPConnection(host.hostname or "", host.port, timeout=ANSWER_S_MAX)
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        said = json.load(answer)
+    except (OSError, ValueError) as error:
+        fail(f"the gateway at {found.gateway} does not answer: {error}", NOT_RUNNING)
+    finally:
+        connection.close()
+    if answer.status >= 400:
+        fail(said["detail"], {404: NOT_FOUND, 503: NOT_RUNNING}.get(answer.status, FAILED))
+    return said
