@@ -43,30 +43,30 @@ async def serve(home: Home, answer: Answer) -> AsyncIterator[None]:
         Path(path).chmod(0o600)
         listener.listen()
         listener.setblocking(False)
-        accepting = asyncio.create_task(_accept(listener, answer))
+        asking: dict[asyncio.Task[None], socket.socket] = {}
+        loop = asyncio.get_running_loop()
+        loop.add_reader(listener, _accept, listener, answer, asking)
         try:
             yield
         finally:
             (home.run / NAME).unlink(missing_ok=True)
-            accepting.cancel()
-            await asyncio.gather(accepting, return_exceptions=True)
+            loop.remove_reader(listener)
+            waiting = dict(asking)
+            for task, connection in waiting.items():
+                task.cancel()
+                connection.close()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def _accept(listener: socket.socket, answer: Answer) -> None:
-    """Until cancelled; then those who still wait for an answer get none."""
-    loop = asyncio.get_running_loop()
-    asking: set[asyncio.Task[None]] = set()
+def _accept(listener: socket.socket, answer: Answer, asking: dict[asyncio.Task[None], socket.socket]) -> None:
     try:
-        while True:
-            connection, _ = await loop.sock_accept(listener)
-            task = loop.create_task(_one(connection, answer))
-            asking.add(task)
-            task.add_done_callback(asking.discard)
-    finally:
-        waiting = list(asking)
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        connection, _ = listener.accept()
+    except OSError as error:  # it went away again, or there are too many open files
+        log.debug("a command could not be heard: %s", error)
+        return
+    task = asyncio.get_running_loop().create_task(_one(connection, answer))
+    asking[task] = connection
+    task.add_done_callback(asking.pop)
 
 
 async def _one(connection: socket.socket, answer: Answer) -> None:
