@@ -1,7 +1,7 @@
 """Finds the system that runs in AIOS_HOME, so that every command speaks to the right addresses.
 
-Enters: settings, and home/run/system.json, which `aios up` writes when it is ready. Leaves: settings whose
-addresses are all filled in. Configured addresses win over the file's.
+Enters: settings, and home/run/system.json, which `aios up` writes when it is ready (one that a killed system left
+behind is not believed). Leaves: settings whose addresses are all filled in. Configured addresses win over the file's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aios.infra.local.home import Home
 from aios.infra.output import NOT_RUNNING, fail
 from aios.streams import config
 from aios.streams.config import Settings
@@ -42,6 +43,8 @@ def running() -> Running:
     settings = load_settings()
     try:
         said: dict[str, Any] = json.loads(system_file(settings).read_text(encoding="utf-8"))
+        if not Home(settings.home).is_held():
+            said = {}
     except (OSError, ValueError):
         said = {}
     filled = settings.model_copy(

@@ -69,6 +69,7 @@ def down() -> None:
     """Stop the system of this home: its stages hand back what they have in hand first."""
     home = Home(load_settings().home)
     if not home.is_held():
+        home.clear()  # what a killed system may have left
         click.echo(f"nothing runs in {home.folder}")
         return
     try:

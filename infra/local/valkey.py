@@ -22,6 +22,12 @@ POLL_S = 0.05
 ASK_S_MAX = 1.0
 
 
+def binary() -> Path:
+    """The server program."""
+    path: Path = get_binary_path()
+    return path
+
+
 class Valkey:
     """One server. Not running until start()."""
 
@@ -51,7 +57,7 @@ class Valkey:
             "daemonize": "no",
             "hz": "5",  # its idle ticks a second
         }
-        return [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+        return [str(binary()), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
     def answers(self) -> bool:
         """Whether it serves now; False too while it still reads its file."""
