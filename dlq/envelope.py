@@ -3,9 +3,9 @@
 Enters: a record that failed and the error. Leaves: a record for <group>.dlq, or for the waiting topic, with the
 original key, value and headers. Guaranteed: our headers are replaced and never grow (at most OURS_BYTES_MAX); a
 record that returns and fails again keeps its first place, its id and its counts; what a producer writes into
-`aios.dlq.*` or `__rule.*` is dropped, because only a group's own retry topic is believed; no header holds payload,
-so the words of errors that are not ours are left out (a ValueError likes to quote what it could not read). A value
-that would not fit travels by reference to where it stands.
+`aios.dlq.*` or `__rule.*` is dropped, because only the topics of returning records are believed; no header holds
+payload, so the words of errors that are not ours are left out (a ValueError likes to quote what it could not read).
+A value that would not fit travels by reference to where it stands.
 
     id                 derived from cluster, first place and group: the same for every failure of this record there
     tenant             as the producer's header says; a claim
@@ -48,7 +48,7 @@ BATCH_BYTES = 1 << 10  # Kafka's framing around a record of its own batch
 FINGERPRINT_CHARS = 16
 
 _FOREIGN = (PREFIX, "aios.retry.", "__rule.")
-_TRUSTED = frozenset(stage.retries.name for stage in topology.STAGES if stage.reads)
+_TRUSTED = frozenset({topics.RETRY_WAITING.name} | {s.retries.name for s in topology.STAGES if s.reads})
 _PERSONAL = re.compile(r"aios_[\w-]{8,}|[^\s@]{1,64}@[^\s@]{1,64}\.\w{2,}|\d[\d -]{10,}\d")  # keys, addresses, cards
 _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{8,}\b|\d+")
 
@@ -106,13 +106,13 @@ def origin(record: Record) -> Origin:
 
 def attempts_of(record: Record) -> int:
     """How often this record failed before, whatever came of it."""
-    return _number(said(record), "attempts")
+    return number(said(record), "attempts")
 
 
 def attempt_of(record: Record) -> int:
     """Which attempt this is, 1-based, counted anew after a replay."""
     told = said(record)
-    return max(0, _number(told, "attempts") - _number(told, "replay.attempts")) + 1
+    return max(0, number(told, "attempts") - number(told, "replay.attempts")) + 1
 
 
 def fits(record: Record) -> bool:
@@ -136,6 +136,12 @@ def waiting(record: Record, failure: Failure, *, after_ms: int) -> Outgoing:
     to = headers_of({RETRY_AFTER: str(after_ms), RETRY_TARGET: failure.stage.retries.name})
     headers = (*foreign(record.headers), *_ours(record, failure), *to)
     return Outgoing(topics.RETRY_WAITING.name, record.key, record.value, headers, record.partition)
+
+
+def reference(letter: Record) -> tuple[str, int, int] | None:
+    """Where the bytes of a dead letter stand that did not fit into it: topic, partition, offset."""
+    parts = (letter.header(f"{PREFIX}payload_ref") or "").split("/")
+    return (parts[0], int(parts[1]), int(parts[2])) if len(parts) == 3 else None
 
 
 def fingerprint(error: Exception, stage: Stage) -> str:
@@ -173,8 +179,8 @@ def _ours(record: Record, failure: Failure) -> Headers:
         "last_failed_at": str(failure.now_ms),
     }
     values |= {name: before[name] for name in _REPLAY if name in before}
-    clipped = {PREFIX + name: _clip(value, FIELD_BYTES_MAX) for name, value in values.items()}
-    return headers_of(clipped | {f"{PREFIX}error.message": _message(error)})
+    bounded = {PREFIX + name: clipped(value) for name, value in values.items()}
+    return headers_of(bounded | {f"{PREFIX}error.message": _message(error)})
 
 
 _REPLAY = ("replay.count", "replay.job", "replay.by", "replay.at", "replay.edited", "replay.attempts")
@@ -190,7 +196,8 @@ def _schema_id(value: bytes | None) -> str:
     return str(int.from_bytes(value[1:5], "big")) if value is not None and framed else ""
 
 
-def _number(told: Mapping[str, str], name: str) -> int:
+def number(told: Mapping[str, str], name: str) -> int:
+    """A count in our headers; 0 if it is none."""
     try:
         return max(0, int(told.get(name, "0")))
     except ValueError:
@@ -212,7 +219,7 @@ def _message(error: Exception) -> str:
     """Words of an error of ours, which never hold payload by its contract; made safe once more, and bounded."""
     if not isinstance(error, AiosError):
         return ""
-    words = _clip(" ".join(str(error).split()), MESSAGE_BYTES_MAX)
+    words = clipped(" ".join(str(error).split()), MESSAGE_BYTES_MAX)
     return _PERSONAL.sub("[redacted]", words)
 
 
@@ -229,7 +236,8 @@ def _frames(trace: TracebackType | None) -> Iterator[str]:
         trace = trace.tb_next
 
 
-def _clip(text: str, bytes_max: int) -> str:
+def clipped(text: str, bytes_max: int = FIELD_BYTES_MAX) -> str:
+    """At most so many bytes of UTF-8."""
     return text.encode("utf-8", "replace")[:bytes_max].decode("utf-8", "ignore")
 
 

@@ -1,0 +1,132 @@
+"""Records by their place, for those who were told where one stands.
+
+Enters: topic, partition and offsets, or a time. Leaves: the records that are still there. Guaranteed: read committed;
+every call ends within ANSWER_S_MAX without progress, by Unavailable. One consumer in no group, kept, because a new one
+for each record costs a connection; not for several threads at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from aios.streams.admin import READERS, record_of
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import Unavailable
+from aios.streams.record import Record
+
+ANSWER_S_MAX = 10.0
+POLL_S = 0.2
+BATCH_MAX = 500
+SKIP_MAX = 200  # records read in vain rather than sought anew
+
+Where = tuple[str, int, int]  # topic, partition, offset
+
+
+class Places:
+    """See the module. Needs close()."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._consumer = Consumer(
+            client(
+                kafka,
+                **{
+                    "group.id": READERS,
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "enable.partition.eof": True,
+                    "isolation.level": "read_committed",
+                    "auto.offset.reset": "error",
+                    "log_level": 0,
+                },
+            )
+        )
+
+    def cluster_id(self) -> str:
+        """Of the Kafka cluster. Raises Unavailable."""
+        try:
+            return str(self._consumer.list_topics(timeout=ANSWER_S_MAX).cluster_id)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
+
+    def fetch(self, wanted: Iterable[Where]) -> dict[Where, Record]:
+        """Those that are there, by place. Raises Unavailable."""
+        by_partition: dict[tuple[str, int], set[int]] = defaultdict(set)
+        for topic, partition, offset in wanted:
+            by_partition[topic, partition].add(offset)
+        found: dict[Where, Record] = {}
+        for (topic, partition), offsets in by_partition.items():
+            low, high = self._ends(topic, partition)
+            for run in _runs(sorted(offset for offset in offsets if low <= offset < high)):
+                for record in self.scan(topic, partition, run[0], run[-1] + 1):
+                    if record.offset in offsets:
+                        found[topic, partition, record.offset] = record
+        return found
+
+    def scan(self, topic: str, partition: int, first: int, stop: int) -> Iterator[Record]:
+        """Records first..stop-1, in order; ends early where the log ends. Raises Unavailable."""
+        try:
+            self._consumer.assign([TopicPartition(topic, partition, first)])
+            yield from self._until(topic, stop)
+        except KafkaException as error:
+            raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
+        finally:
+            self._consumer.unassign()
+
+    def since(self, topic: str, partition: int, timestamp_ms: int) -> tuple[int, int]:
+        """(first, end): the first offset written at that time or later, and the end. Raises Unavailable."""
+        _, end = self._ends(topic, partition)
+        try:
+            asked = TopicPartition(topic, partition, max(timestamp_ms, 0))
+            (first,) = self._consumer.offsets_for_times([asked], timeout=ANSWER_S_MAX)
+        except KafkaException as error:
+            raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
+        return (first.offset if first.offset >= 0 else end), end
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _ends(self, topic: str, partition: int) -> tuple[int, int]:
+        """Nothing, (0, 0), where there is no such partition."""
+        try:
+            if partition not in self._consumer.list_topics(topic, timeout=ANSWER_S_MAX).topics[topic].partitions:
+                return 0, 0
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S_MAX)
+        except KafkaException as error:
+            raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
+        return low, high
+
+    def _until(self, topic: str, stop: int) -> Iterator[Record]:
+        deadline = time.monotonic() + ANSWER_S_MAX
+        while True:
+            first = self._consumer.poll(POLL_S)
+            if first is None:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"{topic} was not read within {ANSWER_S_MAX:.0f} s")
+                continue
+            deadline = time.monotonic() + ANSWER_S_MAX
+            for message in (first, *self._consumer.consume(BATCH_MAX, 0)):
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    return
+                if error is not None:
+                    raise KafkaException(error)
+                if message.offset() < stop:
+                    yield record_of(message)
+                if message.offset() + 1 >= stop:
+                    return
+
+
+def _runs(offsets: list[int]) -> Iterator[list[int]]:
+    """Rising offsets, parted where the gap is worth a seek."""
+    run: list[int] = []
+    for offset in offsets:
+        if run and offset - run[-1] > SKIP_MAX:
+            yield run
+            run = []
+        run.append(offset)
+    if run:
+        yield run

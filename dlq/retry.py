@@ -1,0 +1,185 @@
+"""retry: holds what failed for an unknown reason until it is due, then returns it to the group it failed in.
+
+Enters: aios.retry.waiting, written by every stage (dlq/settle.py), with target and delay in its headers. Leaves: the
+same record on <group>.retry, same partition number, which that group alone reads. Guaranteed: never early; late by
+less than a second while there is room (HELD_MAX records, and Intake's bound in bytes); nothing is lost or forgotten
+by a restart, because a waiting record is committed only after it was delivered, and its delay counts from its own
+timestamp. A record that nobody can return is a dead letter of this stage.
+
+Records of one delay come due in the order of the log, so what is held is what is due first: when there is no room,
+what waits in the log is due later than all that is held. Another delay is another topic.
+
+Time: the broker's timestamp of the waiting record, and the wall clock read once when it arrives, bounded by the delay
+itself; from there on monotonic time. A clock that is wrong or steps makes nothing wait longer than its delay.
+Rejected: a due time in the header (the clock of the stage that failed may be log time, hours old, or an hour ahead);
+sleeping in the failing stage (blocks its partition); pausing a partition until its head is due (each pause throws
+away what was fetched).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from aios.dlq import envelope
+from aios.dlq.places import Places
+from aios.dlq.settle import Settler
+from aios.streams import failpoints, metrics, topology, tracing
+from aios.streams.config import Settings
+from aios.streams.errors import Reason, RecordError, Unavailable, Verdict
+from aios.streams.kafka import Delivery, Intake
+from aios.streams.record import Outgoing, Record
+from aios.streams.topology import RETRY
+
+HELD_MAX = 10_000
+TAKE_MAX = 500
+WAIT_MS_MAX = 200  # for records, and so for noticing that we shall stop
+AFTER_MS_MAX = 24 * 3_600_000
+DRAIN_S_MAX = 0.5  # a partition that leaves does not wait for what is not due
+
+_RETRY_TOPICS = frozenset(stage.retries.name for stage in topology.STAGES if stage.reads)
+
+log = logging.getLogger(__name__)
+
+
+class Held:
+    """Waiting records by the moment they are due. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Record]] = []
+        self._order = count()
+
+    def add(self, record: Record, *, now_ms: int, now_s: float) -> None:
+        """now_ms: the wall clock, Unix ms, rounded down. A record without a delay is due at once."""
+        after_ms = _after_ms(record)
+        written_ms = record.timestamp_ms or now_ms
+        wait_ms = min(max(written_ms + after_ms - now_ms, 0), after_ms)
+        self.put(record, now_s + wait_ms / 1000)
+
+    def put(self, record: Record, due_s: float) -> None:
+        heapq.heappush(self._heap, (due_s, next(self._order), record))
+
+    def due(self, now_s: float) -> list[Record]:
+        """Take out what is due, in order."""
+        found = []
+        while self._heap and self._heap[0][0] <= now_s:
+            found.append(heapq.heappop(self._heap)[2])
+        return found
+
+    def next_in_s(self, now_s: float) -> float:
+        """Until something is due; infinite when nothing is held."""
+        return max(self._heap[0][0] - now_s, 0.0) if self._heap else float("inf")
+
+    def all(self) -> list[Record]:
+        """Take out everything."""
+        found = [record for *_, record in self._heap]
+        self._heap.clear()
+        return found
+
+
+def returning(record: Record) -> Outgoing:
+    """The waiting record as it goes back. Raises RecordError when it names no group that is here."""
+    target = record.header(envelope.RETRY_TARGET) or ""
+    if target not in _RETRY_TOPICS:
+        raise RecordError("it waits for no retry topic that exists here", Reason.UNATTRIBUTABLE)
+    headers = tuple((name, value) for name, value in record.headers if not name.startswith("aios.retry."))
+    return Outgoing(target, record.key, record.value, headers, record.partition)
+
+
+def _after_ms(record: Record) -> int:
+    try:
+        return min(max(int(record.header(envelope.RETRY_AFTER) or 0), 0), AFTER_MS_MAX)
+    except ValueError:
+        return 0
+
+
+class _Retry:
+    def __init__(self, intake: Intake, delivery: Delivery, settler: Settler) -> None:
+        self._intake = intake
+        self._delivery = delivery
+        self._settler = settler
+        self._held = Held()
+
+    async def round(self) -> None:
+        """Take what came, return what is due."""
+        wait_ms = int(min(self._held.next_in_s(time.monotonic()) * 1000 + 1, WAIT_MS_MAX))
+        taken = await self._intake.take(TAKE_MAX, wait_ms_max=wait_ms)
+        now_ms, now_s = _wall_ms(), time.monotonic()
+        for record in taken:
+            self._held.add(record, now_ms=now_ms, now_s=now_s)
+        await self._return([record for record in self._held.due(time.monotonic()) if self._intake.owns(record)])
+
+    def release(self) -> None:
+        """They come to whoever is next."""
+        for record in self._held.all():
+            self._intake.release(record)
+
+    async def _return(self, records: Sequence[Record]) -> None:
+        if records:
+            failpoints.hit("retry.taken")
+            await asyncio.gather(*(self._return_one(record) for record in records))
+
+    async def _return_one(self, record: Record) -> None:
+        """Raises what stops this deploy."""
+        verdict = "done"
+        try:
+            with tracing.span(RETRY.name, record.header("traceparent") or "", topic=record.topic, offset=record.offset):
+                await self._delivery.deliver(returning(record))
+        except Exception as error:
+            settled = self._settler.settle(record, error, _wall_ms())
+            if settled.verdict is Verdict.STOP:
+                raise
+            if settled.outgoing is None or not await self._delivered(settled.outgoing):
+                self._held.put(record, time.monotonic() + (settled.pause_ms or WAIT_MS_MAX) / 1000)
+                return
+            verdict = settled.verdict
+        failpoints.hit("retry.delivered")
+        self._intake.finish(record)
+        failpoints.hit("retry.finished")
+        metrics.SETTLED.labels(RETRY.name, record.topic, verdict).inc()
+        late_ms = _wall_ms() - record.timestamp_ms - _after_ms(record)
+        metrics.TOOK.labels(RETRY.name).observe(max(0, late_ms) / 1000)  # of this stage: how late
+
+    async def _delivered(self, out: Outgoing) -> bool:
+        try:
+            await self._delivery.deliver(out)
+        except Unavailable as error:
+            log.warning("a dead letter waits: %s", error)
+            return False
+        return True
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """The stage, until stop is set."""
+    places = Places(settings.kafka)
+    try:
+        settler = Settler(RETRY, await asyncio.to_thread(places.cluster_id))
+    finally:
+        places.close()
+    intake = Intake(
+        settings.kafka,
+        group=RETRY.group,
+        topics=[topic.name for topic in RETRY.inputs],
+        instance_id=f"{RETRY.group}.{slot}",
+        in_flight_max=HELD_MAX,
+        drain_s_max=DRAIN_S_MAX,
+    )
+    delivery = Delivery(settings.kafka, client_id=f"{RETRY.group}.{slot}")
+    retry = _Retry(intake, delivery, settler)
+    try:
+        await intake.start()
+        ready()
+        while not stop.is_set():
+            await retry.round()
+    finally:
+        retry.release()
+        await intake.close(0.0)
+        await asyncio.to_thread(delivery.close)
