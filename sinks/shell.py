@@ -105,7 +105,7 @@ class Shell:
     async def persevere(self, work: Callable[[], Awaitable[object]]) -> bool:
         """Do it until nothing is away any more. False if the process is told to stop before that."""
         wait_s = AGAIN_S_MIN
-        while not self._stop.is_set():
+        while True:
             try:
                 await work()
             except Unavailable as error:
@@ -114,8 +114,9 @@ class Shell:
                 return True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), wait_s)
+            if self._stop.is_set():
+                return False
             wait_s = min(wait_s * 2, AGAIN_S_MAX)
-        return False
 
     async def close(self) -> None:
         """Leave the group; what is not finished comes to whoever is next."""

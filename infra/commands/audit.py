@@ -1,0 +1,99 @@
+"""`aios audit verify|show`: the chain of everything that happened, checked and read from its files alone.
+
+Enters: home/audit and the head kept in home/run; needs no running system. Leaves: `verify` exits 0 for a sound chain
+and prints its head: note it elsewhere, and give it back with --expect. It exits 1 and names the place of every record
+that was altered, deleted, reordered, inserted or cut off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aios.infra import output
+from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
+from aios.infra.running import load_settings
+from aios.sinks import audit_chain, audit_verify
+from aios.sinks.audit import chain_folder, head_file
+from aios.sinks.audit_chain import Head, Line
+from aios.sinks.audit_verify import Report
+from aios.streams.errors import StateBroken
+
+
+@click.group("audit")
+def group() -> None:
+    """The audit chain: verify, show."""
+
+
+@group.command()
+@click.option("--expect", multiple=True, metavar="N:HASH", help="A head that an earlier run printed; repeatable.")
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A copy of a chain.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def verify(expect: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
+    """Check every record of the chain against the one before it, and the end against the head kept outside."""
+    home = load_settings().home
+    noted = [_head(text) for text in expect]
+    try:
+        anchor = (
+            audit_chain.read_head(head_file(home)) if folder is None else max(noted, key=lambda h: h.n, default=None)
+        )
+    except StateBroken as error:
+        fail(str(error))
+    report = audit_verify.verify(folder or chain_folder(home), anchor, noted)
+    if as_json:
+        output.one(_plain(report), as_json=True)
+    else:
+        _say(report)
+    if not report.sound:
+        raise click.exceptions.Exit(FAILED)
+
+
+@group.command()
+@click.argument("case")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def show(case: str, as_json: bool) -> None:
+    """Every chained record of CASE (or of the dead letter of that id), in the chain's order."""
+    found = [_row(line) for line in audit_chain.of_case(chain_folder(load_settings().home), case)]
+    if not found:
+        fail(f"the chain holds nothing of {case}", NOT_FOUND)
+    columns = ("n", "at", "case_seq", "transition", "status", "step", "actor", "input")
+    output.rows(found, columns, as_json=as_json, none="")
+
+
+def _say(report: Report) -> None:
+    for problem in report.problems:
+        click.echo(f"{problem.kind}: {problem.message} ({problem.where})")
+    if report.more:
+        click.echo(f"and {report.more} more")
+    what = "sound" if report.sound else "NOT SOUND"
+    click.echo(f"{what}: {report.records} records in {report.files} files")
+    if report.head.n:
+        click.echo(f"head {report.head.n}:{report.head.hash}")
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    return {"sound": report.sound, **asdict(report)}
+
+
+def _row(line: Line) -> dict[str, Any]:
+    event, place = line.record["event"], line.record["place"]
+    return {
+        "n": line.n,
+        "at": datetime.fromtimestamp(event["at"] / 1000, UTC).isoformat(timespec="milliseconds"),
+        **{name: event[name] for name in ("case_seq", "transition", "status", "step", "actor", "detail")},
+        "input": f"{event['input_topic']}/{event['input_partition']}/{event['input_offset']}",
+        "place": f"{place['topic']}/{place['partition']}/{place['offset']}",
+        "hash": line.hash,
+        "where": f"{line.path.name}:{line.number}",
+    }
+
+
+def _head(text: str) -> Head:
+    number, _, digest = text.partition(":")
+    if not number.isdigit() or len(digest) != 64:
+        fail("--expect takes N:HASH, as verify prints it", USAGE)
+    return Head(int(number), digest.lower())
