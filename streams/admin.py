@@ -154,10 +154,23 @@ def _ends(consumer: Consumer, topic: str, partitions: Sequence[int] | None, wait
         raise StateBroken(f"there is no topic {topic}; `aios up` creates every topic")
     ends = {}
     for partition in found.partitions if partitions is None else partitions:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=wait_s_max)
+        low, high = _watermarks(consumer, TopicPartition(topic, partition), wait_s_max)
         if high > low:
             ends[partition] = high
     return ends
+
+
+def _watermarks(consumer: Consumer, place: TopicPartition, wait_s_max: float) -> tuple[int, int]:
+    """The first offset and the end. A partition that is just created or moved has no leader for a moment."""
+    deadline = time.monotonic() + wait_s_max
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=wait_s_max)
+            return low, high
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_S)
 
 
 def read_one(
@@ -176,12 +189,12 @@ def read_one(
         consumer.close()
     if message is None:
         raise Unavailable(f"{topic} was not read within {wait_s_max:.0f} s")
-    error = message.error()
-    if error is None:
+    said = message.error()
+    if said is None:
         return record_of(message) if message.offset() == offset else None
-    if error.code() in _NOTHING_THERE:
+    if said.code() in _NOTHING_THERE:
         return None
-    raise Unavailable(f"{topic} cannot be read: {error.str()}")
+    raise Unavailable(f"{topic} cannot be read: {said.str()}")
 
 
 def record_of(message: Message) -> Record:

@@ -230,6 +230,7 @@ class Delivery:
                 self._done.append(ticket)
 
     def _new(self) -> Producer:
+        deliver_ms = int(self._deliver_s_max * 1000)
         return Producer(
             client(
                 self._kafka,
@@ -239,9 +240,10 @@ class Delivery:
                     "acks": "all",
                     "enable.idempotence": True,
                     "linger.ms": LINGER_MS,
-                    "delivery.timeout.ms": int(self._deliver_s_max * 1000),
-                    "request.timeout.ms": int(self._deliver_s_max * 1000),
-                    "socket.timeout.ms": max(1000, int(self._deliver_s_max * 1000)),
+                    "delivery.timeout.ms": deliver_ms,
+                    "request.timeout.ms": deliver_ms,
+                    "socket.timeout.ms": max(1_000, deliver_ms),
+                    "topic.metadata.propagation.max.ms": deliver_ms // 2,  # unknown for longer: it does not exist
                     "reconnect.backoff.max.ms": 1000,
                     "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
                     "queue.buffering.max.kbytes": QUEUE_KIB_MAX,

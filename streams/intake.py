@@ -50,6 +50,7 @@ SAY_S = 30.0  # between two log lines about the same trouble
 BYTES_MAX = 32 << 20  # of waiting records, and of those in flight
 SPAN_MIN = 4_000  # finished records that may wait behind an unfinished one, per partition
 CLOSE_S_MAX = 15.0
+HEARTBEAT_MS = 1_000  # how soon a member hears of a rebalance
 POLL_INTERVAL_MS = 300_000
 _STALE = frozenset({KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID})
 _FENCED = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED, KafkaError._FATAL})
@@ -308,7 +309,7 @@ class Intake:
         now = time.monotonic()
         hold: list[_Lane] = []
         go_on: list[_Lane] = []
-        again: list[tuple[_Lane, int]] = []
+        again: list[tuple[_Lane, int | None]] = []
         with self._changed:
             self._holding = self._stopping or self._has_no_room(now)
             for lane in self._lanes.values():
@@ -538,7 +539,7 @@ class Intake:
                 "isolation.level": "read_committed",
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": self._session_timeout_ms,
-                "heartbeat.interval.ms": self._session_timeout_ms // 4,
+                "heartbeat.interval.ms": HEARTBEAT_MS,
                 "max.poll.interval.ms": POLL_INTERVAL_MS,
                 "socket.timeout.ms": 10_000,
                 "reconnect.backoff.max.ms": 1_000,

@@ -1,0 +1,99 @@
+"""Delivery around a producer that does not keep its word; the rest is shown on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from aios.streams import delivery as module
+from aios.streams.config import KafkaSettings
+from aios.streams.delivery import Delivery
+from aios.streams.errors import Unavailable
+from aios.streams.record import Outgoing
+
+KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+OUT = Outgoing("t", b"k", b"v")
+
+
+class Silent:
+    """Takes everything, reports nothing."""
+
+    made: list[Silent]
+
+    def __init__(self, config: dict[str, Any], **_: Any) -> None:
+        self.error_cb: Callable[[KafkaError], None] = config["error_cb"]
+        self.taken = 0
+        self.purged = False
+        Silent.made.append(self)
+
+    def produce(self, topic: str, **_: Any) -> None:
+        self.taken += 1
+
+    def poll(self, timeout: float) -> int:
+        time.sleep(0.01)
+        return 0
+
+    def flush(self, timeout: float) -> int:
+        return self.taken
+
+    def purge(self) -> None:
+        self.purged = True
+
+
+@pytest.fixture(autouse=True)
+def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    Silent.made = []
+    monkeypatch.setattr(module, "Producer", Silent)
+    monkeypatch.setattr(module, "GRACE_S", 0.1)
+
+
+def test_a_producer_that_owes_an_answer_is_purged_and_replaced() -> None:
+    """Its deliveries end as Unavailable; the next ones go to a new one."""
+
+    async def run() -> None:
+        delivery = Delivery(KAFKA, client_id="t", deliver_s_max=0.1)
+        async with asyncio.timeout(5):
+            done = await asyncio.gather(*(delivery.deliver(OUT) for _ in range(3)), return_exceptions=True)
+        assert {type(error) for error in done} == {Unavailable}
+        task = asyncio.create_task(delivery.deliver(OUT))
+        await asyncio.sleep(0)
+        assert [(one.taken, one.purged) for one in Silent.made] == [(3, True), (1, False)]
+        delivery.close()
+        with pytest.raises(Unavailable):
+            await task
+        with pytest.raises(Unavailable):
+            await delivery.deliver(OUT)
+
+    asyncio.run(run())
+
+
+def test_a_fatal_error_replaces_the_producer_at_once() -> None:
+    """What it had in hand is undelivered, long before its deadline."""
+
+    async def run() -> None:
+        delivery = Delivery(KAFKA, client_id="t", deliver_s_max=60.0)
+        task = asyncio.create_task(delivery.deliver(OUT))
+        await asyncio.sleep(0)
+        Silent.made[0].error_cb(KafkaError(KafkaError._FATAL, "fatal", fatal=True))
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(task, 5)
+        assert [one.purged for one in Silent.made] == [True, False]
+        delivery.close()
+
+    asyncio.run(run())
+
+
+def test_nothing_to_deliver_is_nothing_to_wait_for() -> None:
+    """No ticket without records."""
+
+    async def run() -> None:
+        delivery = Delivery(KAFKA, client_id="t")
+        assert await delivery.deliver_all([]) == []
+        delivery.close()
+
+    asyncio.run(run())
