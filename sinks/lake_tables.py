@@ -24,7 +24,7 @@ from aios.streams.record import Record
 from aios.streams.topics import INFERENCE_COMPLETED, Topic
 from aios.streams.topology import ADMIT, LAKE
 
-TIME = pa.timestamp("ms", tz="UTC")
+TIME = pa.timestamp("ms")  # UTC; with a zone, DuckDB would need an extension from the network for every date
 TEXT, COUNT = pa.string(), pa.int64()
 _PLACE = {"kafka_topic": TEXT, "kafka_partition": pa.int32(), "kafka_offset": COUNT, "kafka_timestamp": TIME}
 _NEVER = {INFERENCE_COMPLETED.name: frozenset({"output"})}

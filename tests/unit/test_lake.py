@@ -1,0 +1,330 @@
+"""The lake: rows by contract, files that replace and never double, queries that run from the first day."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from aios.dlq import envelope
+from aios.schemas.codec import Codec
+from aios.schemas.models import CaseDecided, EventRefused, InferenceCompleted, ReviewRequested
+from aios.sinks import lake_files, lake_query
+from aios.sinks.lake import claim
+from aios.sinks.lake_query import QueryRefused
+from aios.sinks.lake_tables import Rows, tables
+from aios.streams import topics
+from aios.streams.errors import Reason, RecordError, StateBroken, Unavailable
+from aios.streams.record import Record
+from aios.streams.topology import ADMIT, LAKE, PLAN
+from tests.fakes.registry import FakeRegistry
+
+DAY_MS = 24 * 3_600_000
+NOW = 1_790_000_000_000
+SCHEMAS = {name: table.schema for name, table in tables(personal=False).items()}
+CODEC = Codec(FakeRegistry())
+ROWS = Rows(CODEC, personal=False)
+
+
+def decided(case: str, *, by: str = "policy", label: str = "mortgage", outcome: str = "routed") -> CaseDecided:
+    return CaseDecided(
+        decision_id=f"d-{case}",
+        case_id=case,
+        tenant="demo",
+        workflow="document.triage",
+        workflow_version=1,
+        event_id=f"e-{case}",
+        idempotency_key="a customer's number",
+        outcome=outcome,
+        label=label,
+        confidence=0.83,
+        channel="letter",
+        reasons=("confident",),
+        summary="He is angry.",
+        models=("triage-encoder@1",),
+        prompts=(),
+        decided_by=by,
+        received_at=NOW,
+        admitted_at=NOW,
+        decided_at=NOW + 60_000,
+        case_seq=4,
+        lane="bulk",
+        source_topic="document.received.v1",
+        source_partition=0,
+        source_offset=1,
+    )
+
+
+def asked(case: str, suggestion: str = "mortgage") -> ReviewRequested:
+    return ReviewRequested(
+        task_id=f"t-{case}",
+        case_id=case,
+        tenant="demo",
+        workflow="document.triage",
+        workflow_version=1,
+        step="ask",
+        reasons=("low_confidence", "out_of_scope"),
+        suggestion=suggestion,
+        confidence=0.41,
+        choices=("mortgage", "card"),
+        input_contract="document.received.v1",
+        input='{"text":"My house"}',
+        requested_at=NOW,
+        expires_at=NOW + DAY_MS,
+    )
+
+
+def answered(case: str) -> InferenceCompleted:
+    return InferenceCompleted(
+        request_id=f"r-{case}",
+        case_id=case,
+        tenant="demo",
+        workflow="document.triage",
+        step="classify",
+        attempt=1,
+        task="classify",
+        status="ok",
+        output='{"label":"secret"}',
+        model="triage-encoder@1",
+        engine="vllm",
+        input_hash="ab",
+        prompt_tokens=10,
+        output_tokens=0,
+        lane="bulk",
+        queue_ms=120,
+        compute_ms=30,
+        completed_at=NOW,
+    )
+
+
+def record(topic: topics.Topic, event: Any, offset: int, partition: int = 0, at: int = NOW) -> Record:
+    return Record(topic.name, partition, offset, at, event.case_id.encode(), CODEC.encode(topic, event))
+
+
+def decisions(offsets: Sequence[int], at: int = NOW) -> list[Record]:
+    return [record(topics.CASE_DECIDED, decided(f"case-{offset}"), offset, at=at) for offset in offsets]
+
+
+def dead_letter(offset: int, stage: Any = ADMIT) -> Record:
+    failed = Record("document.received.v1", 2, 7, NOW, b"jane@example.org", b"garbage", (("ce_subject", b"Jane"),))
+    failure = envelope.Failure(
+        stage=stage, error=RecordError("no", Reason.UNDECODABLE), attempts=1, now_ms=NOW, cluster="c"
+    )
+    out = envelope.wrap(failed, failure)
+    return Record(out.topic, 2, offset, NOW, out.key, out.value, out.headers)
+
+
+def put(lake: Path, records: Sequence[Record], rows: Rows = ROWS) -> list[Path]:
+    schemas = {name: table.schema for name, table in rows.tables.items()}
+    return lake_files.write(lake, [rows.of(one) for one in records], schemas)
+
+
+def offsets(lake: Path) -> list[int]:
+    found = lake_query.ask(lake, "select kafka_offset from case_decided order by all")
+    return [row[0] for row in found.rows]
+
+
+def names(lake: Path) -> list[str]:
+    return sorted(path.name for path in lake.rglob("*.parquet"))
+
+
+def test_a_file_is_named_by_topic_date_partition_and_offsets(tmp_path: Path) -> None:
+    """One a date, by the broker's time; a value is what the contract says, with its type."""
+    paths = put(tmp_path, [*decisions([3, 4]), *decisions([5], at=NOW + DAY_MS)])
+    assert [str(path.relative_to(tmp_path)) for path in paths] == [
+        "case.decided.v1/date=2026-09-21/case.decided.v1-0-3-4.parquet",
+        "case.decided.v1/date=2026-09-22/case.decided.v1-0-5-5.parquet",
+    ]
+    row = pq.read_table(paths[0]).to_pylist()[0]
+    assert row["label"] == "mortgage"
+    assert row["reasons"] == ["confident"]
+    assert row["decided_at"].replace(tzinfo=UTC).timestamp() * 1000 == NOW + 60_000
+
+
+def test_personal_fields_stay_out_unless_the_deployment_says_so(tmp_path: Path) -> None:
+    """Nothing of a person in any file; with the setting the tagged fields, but never what models said."""
+    events = [
+        record(topics.CASE_DECIDED, decided("a", by="reviewer:Jane"), 0),
+        record(topics.REVIEW_REQUESTED, asked("a"), 0),
+        record(topics.INFERENCE_COMPLETED, answered("a"), 0),
+        dead_letter(0),
+    ]
+    put(tmp_path / "without", events)
+    rows = [row for path in (tmp_path / "without").rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    told = json.dumps(rows, default=str)
+    assert len(rows) == 4
+    for secret in ("Jane", "jane@", "angry", "customer's", "My house", "secret"):
+        assert secret not in told
+    assert '"decided_by_kind": "reviewer"' in told
+    put(tmp_path / "with", events, Rows(CODEC, personal=True))
+    rows = [row for path in (tmp_path / "with").rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    told = json.dumps(rows, default=str)
+    for known in ("reviewer:Jane", "jane@example.org", "angry", "My house"):
+        assert known in told
+    assert "secret" not in told
+
+
+def test_a_partition_read_again_replaces_its_files(tmp_path: Path) -> None:
+    """From the committed position on, whatever the new cuts are: every offset once."""
+    put(tmp_path, decisions([0, 1, 2]))
+    put(tmp_path, decisions([3, 4]))  # written, and the process died before the commit
+    assert lake_files.resume(tmp_path, ["case.decided.v1"], "case.decided.v1", 0, 3) == 3
+    put(tmp_path, decisions([3, 4, 5, 6]))
+    assert offsets(tmp_path) == list(range(7))
+    assert names(tmp_path) == ["case.decided.v1-0-0-2.parquet", "case.decided.v1-0-3-6.parquet"]
+
+
+def test_a_position_inside_a_file_passes_over_what_the_file_holds(tmp_path: Path) -> None:
+    """A commit of half a flush, or a group set back: nothing is lost with the file, nothing doubled."""
+    put(tmp_path, [*decisions([0, 1, 4]), *decisions([2, 3], at=NOW + DAY_MS)])
+    put(tmp_path, decisions([5, 6]))
+    held = lake_files.resume(tmp_path, ["case.decided.v1"], "case.decided.v1", 0, 1)
+    assert held == 5
+    put(tmp_path, decisions(range(held, 8)))
+    assert offsets(tmp_path) == list(range(8))
+
+
+def test_resuming_touches_no_other_partition_topic_or_unfinished_file_of_others(tmp_path: Path) -> None:
+    """Only the partition's own files go, half-written ones included."""
+    put(tmp_path, [record(topics.CASE_DECIDED, decided("x"), 9, partition=11)])
+    put(tmp_path, [record(topics.CASE_DECIDED, decided("x"), 9, partition=1)])
+    put(tmp_path, [record(topics.EVENT_REFUSED, refused(), 9, partition=1)])
+    half = tmp_path / "case.decided.v1" / "date=2026-09-21" / "case.decided.v1-1-9-9.parquet.tmp"
+    half.write_bytes(b"PAR1")
+    lake_files.resume(tmp_path, ["case.decided.v1"], "case.decided.v1", 1, 0)
+    assert names(tmp_path) == ["case.decided.v1-11-9-9.parquet", "event.refused.v1-1-9-9.parquet"]
+    assert not half.exists()
+
+
+def refused() -> EventRefused:
+    return EventRefused(
+        event_id="e",
+        tenant="demo",
+        workflow="document.triage",
+        case_id="c",
+        reason="invalid_field",
+        detail="text is empty",
+        refused_by="admit",
+        refused_at=NOW,
+        source_topic="document.received.v1",
+        source_partition=0,
+        source_offset=0,
+    )
+
+
+def test_files_that_two_processes_wrote_show_each_record_once(tmp_path: Path) -> None:
+    """A process that lost its partition while it wrote: its file overlaps, the views do not."""
+    put(tmp_path, decisions([0, 1, 2]))
+    put(tmp_path, decisions([0, 1, 2, 3]))
+    assert offsets(tmp_path) == [0, 1, 2, 3]
+
+
+def test_a_record_that_returns_by_the_retry_topic_stands_in_its_table(tmp_path: Path) -> None:
+    """Named by where it was read, so that its offsets meet no others."""
+    returned = replace(decisions([5])[0], topic=LAKE.retries.name)
+    (path,) = put(tmp_path, [returned])
+    assert str(path.relative_to(tmp_path)).startswith("case.decided.v1/date=2026-09-21/aios.lake.retry-0-5-5")
+    assert offsets(tmp_path) == [5]
+    tables_of = tuple(ROWS.written_to(LAKE.retries.name))
+    assert lake_files.resume(tmp_path, tables_of, LAKE.retries.name, 0, 5) == 5
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paused, not dead-lettered; nothing unfinished counts as a file."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(Unavailable, match="No space left"):
+        put(tmp_path, decisions([0]))
+    assert names(tmp_path) == []
+
+
+def test_a_lake_of_another_kafka_is_refused(tmp_path: Path) -> None:
+    """Its offsets would replace this one's files."""
+    claim(tmp_path, "one")
+    claim(tmp_path, "one")
+    with pytest.raises(StateBroken, match="another Kafka"):
+        claim(tmp_path, "two")
+
+
+@pytest.mark.parametrize("name", sorted(lake_query.shipped()))
+def test_a_shipped_query_runs_on_an_empty_lake(tmp_path: Path, name: str) -> None:
+    """Typed views stand before the first file."""
+    answers, sql = lake_query.shipped()[name]
+    assert answers
+    assert lake_query.ask(tmp_path / "none", sql).rows == []
+
+
+def test_the_shipped_queries_count_what_is_there(tmp_path: Path) -> None:
+    """One row of each, worked out by hand."""
+    put(tmp_path, [record(topics.REVIEW_REQUESTED, asked(case), offset) for offset, case in enumerate("bcd")])
+    ended = [
+        decided("a"),
+        decided("b", by="reviewer:Jane", label="card"),
+        decided("c", by="timer", label="", outcome="expired"),
+    ]
+    put(tmp_path, [record(topics.CASE_DECIDED, event, offset) for offset, event in enumerate(ended)])
+    put(tmp_path, [record(topics.INFERENCE_COMPLETED, answered("a"), 0)])
+    put(tmp_path, [dead_letter(0)])
+    put(tmp_path, [dead_letter(1, PLAN)])
+
+    def ask(name: str) -> list[tuple[Any, ...]]:
+        return lake_query.ask(tmp_path, lake_query.shipped()[name][1]).rows
+
+    assert ("2026-09-21", "document.triage", "routed", "card", 1) in ask("outcomes_by_day")
+    assert ask("automation_rate") == [("document.triage", "letter", 3, 1, 1, 1, 0.333)]
+    assert ask("confidence_against_outcome") == [
+        ("document.triage", 0.8, 1, 1, 0, 0, 0),
+        ("document.triage", 0.4, 2, 0, 0, 1, 1),
+    ]
+    assert ask("time_per_step") == [
+        ("document.triage", "ask", "a person", 1, 0, None, None, 60_000.0, 60_000.0),
+        ("document.triage", "classify", "triage-encoder@1", 1, 0, 120.0, 120.0, 30.0, 30.0),
+    ]
+    assert [row[:3] for row in ask("waiting_by_reason")] == [
+        ("document.triage", "low_confidence", 1),
+        ("document.triage", "out_of_scope", 1),
+    ]
+    assert sorted(row[:3] for row in ask("dead_letters_by_reason")) == [
+        ("admit", "undecodable", "permanent"),
+        ("plan", "undecodable", "permanent"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "drop view case_decided",
+        "copy (select 1) to '{lake}/x.csv'",
+        "select 1; select 2",
+        "select * from read_csv('/etc/passwd')",
+        "select * from '/etc/passwd'",
+        "attach '{lake}/x.db'",
+        "set enable_external_access = true",
+        "select nothing_like_this from case_decided",
+        "selec",
+        "",
+    ],
+)
+def test_a_query_only_reads_the_lake(tmp_path: Path, sql: str) -> None:
+    """Anything else is refused in one line, and leaves nothing."""
+    with pytest.raises(QueryRefused) as refusal:
+        lake_query.ask(tmp_path, sql.replace("{lake}", str(tmp_path)))
+    assert "\n" not in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_rows_than_asked_for_are_cut_and_said(tmp_path: Path) -> None:
+    """A bound on what a question brings back."""
+    answer = lake_query.ask(tmp_path, "select * from range(10)", rows_max=3)
+    assert (len(answer.rows), answer.cut) == (3, True)
+    assert not lake_query.ask(tmp_path, "select * from range(3)", rows_max=3).cut
