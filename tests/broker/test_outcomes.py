@@ -1,0 +1,328 @@
+"""What rests in a real Valkey: order and repeats do not matter, tenants see their own, nobody waits in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from aios.infra.local.valkey import Valkey
+from aios.schemas.codec import Codec
+from aios.sinks.outcome_writes import TIMELINE_MAX, write_of
+from aios.sinks.outcomes import REBUILDING, Emptied, Store
+from aios.streams import outcome_store
+from aios.streams.errors import Unavailable
+from aios.streams.outcome_store import EPOCH, OutcomeStore
+from aios.streams.record import Record
+from aios.streams.topology import OUTCOMES, PLAN
+from tests.broker import outcome_records as records
+from tests.fakes.registry import FakeRegistry
+
+pytestmark = pytest.mark.broker
+NOW = time.time_ns() // 1_000_000
+CODEC = Codec(FakeRegistry())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One of our own: these tests empty it."""
+    valkey = Valkey(tmp_path_factory.mktemp("outcomes"))
+    valkey.start()
+    yield valkey
+    valkey.stop()
+
+
+@pytest.fixture
+def redis(server: Valkey) -> Iterator[Redis]:
+    with Redis.from_url(server.url, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+def dump(redis: Redis) -> dict[str, Any]:
+    """Every key's content but the marker."""
+    found: dict[str, Any] = {}
+    for key in sorted(redis.scan_iter(count=1000)):
+        match redis.type(key):
+            case "hash":
+                found[key] = redis.hgetall(key)
+            case "zset":
+                found[key] = redis.zrange(key, 0, -1, withscores=True)
+            case "string" if key not in (EPOCH, REBUILDING):
+                found[key] = redis.get(key)
+    return found
+
+
+def everything() -> list[Record]:
+    """Cases of every kind, of two tenants."""
+    events = [
+        *records.straight("a", NOW),
+        *records.waiting("b", NOW + 10),
+        *records.by_person("c", NOW + 20, "other"),
+        *records.straight("d", NOW + 30),
+        records.refused("d", "e2-d", NOW + 40, reason="conflicting_duplicate"),
+        records.audit("d", 0, "refused", "refused", NOW + 40, event_id="e2-d"),
+        records.refused("never", "e-never", NOW + 50),
+        records.refused("never", "e-never", NOW + 51, reason="stale"),
+    ]
+    out = [records.outgoing(CODEC, event) for event in events]
+    out += [records.dead("jane", NOW + 60, 5), records.dead("jane", NOW + 61, 6), records.dead("b", NOW, 7, stage=PLAN)]
+    return [records.taken(one, offset, NOW + offset) for offset, one in enumerate(out)]
+
+
+async def apply(server: Valkey, folder: Path, taken: Sequence[Record]) -> None:
+    store = Store(server.url, folder / "epoch")
+    try:
+        await store.ensure(lambda: (write for write in ()))
+        await store.apply([write_of(record, CODEC) for record in taken])
+    finally:
+        await store.close()
+
+
+def test_order_and_repeats_change_nothing(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Forty shuffles with every record once to three times leave exactly what reading in order leaves."""
+    asyncio.run(apply(server, tmp_path, everything()))
+    expected = dump(redis)
+    assert len(expected) > 20
+    for seed in range(40):
+        chance = random.Random(seed)
+        shuffled = [record for record in everything() for _ in range(chance.randint(1, 3))]
+        chance.shuffle(shuffled)
+        redis.flushall()
+        asyncio.run(apply(server, tmp_path, shuffled))
+        assert dump(redis) == expected, f"seed {seed}"
+
+
+def test_everything_is_forgotten_after_the_retention_window(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Each key but the marker has an end, at most the window after now; what is older than it leaves nothing."""
+    asyncio.run(apply(server, tmp_path, everything()))
+    for key in redis.scan_iter():
+        if key != EPOCH:
+            assert 0 < redis.pttl(key) <= outcome_store.RETENTION_MS + 10_000, key
+    redis.flushall()
+    old = [records.outgoing(CODEC, event) for event in records.by_person("x", NOW - outcome_store.RETENTION_MS - 1000)]
+    asyncio.run(apply(server, tmp_path, [records.taken(one, offset, 0) for offset, one in enumerate(old)]))
+    assert dump(redis) == {}
+
+
+def test_what_is_asked_is_answered(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Status, timeline, lists, tasks, refusals and dead letters, for the tenant whose they are."""
+
+    async def ask() -> None:
+        await apply(server, tmp_path, everything())
+        async with outcome_store.opened(server.url) as store:
+            await questions(store)
+
+    async def questions(store: OutcomeStore) -> None:
+        a = await store.status("a", "demo")
+        assert a is not None
+        assert (a.status, a.outcome, a.label, a.confidence, a.case_seq) == ("decided", "routed", "mortgage", 0.9, 4)
+        assert (a.settled, a.workflow_version, a.lane, a.admitted_at) == (True, 1, "bulk", NOW + 3)
+        assert len(a.trace_id) == 32
+        b = await store.status("b", "demo")
+        assert b is not None
+        assert (b.status, b.task_id, b.reasons) == ("waiting_for_person", "t-b", ("low_confidence",))
+        assert (b.at_rest, b.settled, len(b.dead_letters)) == (True, False, 1)
+        never = await store.status("never", "demo")
+        assert never is not None
+        assert (never.status, never.reasons) == ("refused", ("stale",))
+        steps = await store.timeline("d", "demo")
+        assert [(one["case_seq"], one["transition"]) for one in steps] == [
+            (1, "admitted"),
+            (2, "requested"),
+            (3, "answered"),
+            (4, "decided"),
+            (0, "refused"),
+        ]
+        assert [view.case_id for view in await store.list_cases(tenant="demo")] == ["d", "b", "a"]
+        assert [view.case_id for view in await store.list_cases(tenant=None)] == ["c", "d", "b", "a"]
+        assert [view.case_id for view in await store.list_cases(tenant="demo", limit=1)] == ["d"]
+        assert [view.case_id for view in await store.list_cases(tenant=None, status="waiting_for_person")] == ["b"]
+        assert await store.list_cases(tenant=None, workflow="kyc") == []
+        (task,) = await store.reviews(None)
+        assert (task.task_id, task.status, task.input) == ("t-b", "open", {"text": "My house"})
+        done = await store.review("t-c", "other")
+        assert done is not None
+        assert done.status == "closed"
+        assert [one["reason"] for one in await store.refusals("d", "demo")] == ["conflicting_duplicate"]
+        first, second = await store.dead_letters("jane", "demo")
+        assert first["headers"]["reason"] == "undecodable"
+        assert (await store.dead_letter(first["id"], "demo")) == first
+        assert first["id"] != second["id"]
+        assert "garbage" not in str(first)
+
+    asyncio.run(ask())
+
+
+def test_a_tenant_sees_nothing_of_another(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Knowing every id of it does not help."""
+
+    async def ask() -> None:
+        await apply(server, tmp_path, everything())
+        async with outcome_store.opened(server.url) as store:
+            assert await store.status("a", "other") is None
+            assert await store.status("never", "other") is None
+            assert await store.timeline("a", "other") == []
+            assert await store.review("t-b", "other") is None
+            assert await store.reviews("other") == []
+            assert await store.refusals("d", "other") == []
+            assert await store.refusal("e-never", "other") is None
+            assert await store.dead_letters("jane", "other") == []
+            assert {view.tenant for view in await store.list_cases(tenant="other")} == {"other"}
+            await store.note_accepted("fresh", "demo")
+            assert await store.status("fresh", "other") is None
+
+    asyncio.run(ask())
+
+
+def test_a_case_is_accepted_until_it_is_seen(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """A note that comes after the case itself is none."""
+
+    async def ask() -> None:
+        await apply(server, tmp_path, [])
+        async with outcome_store.opened(server.url) as store:
+            assert await store.status("a", "demo") is None
+            await store.note_accepted("a", "demo")
+            view = await store.status("a", "demo")
+            assert view is not None
+            assert (view.status, view.at_rest) == ("accepted", False)
+            await apply(server, tmp_path, everything())
+            await store.note_accepted("a", "demo")
+            after = await store.status("a", "demo")
+            assert after is not None
+            assert after.status == "decided"
+            assert not redis.exists(outcome_store.accepted_key("a"))
+
+    asyncio.run(ask())
+
+
+def test_whoever_waits_wakes_with_the_outcome(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Two hundred callers of a decision, a question to a person and a refusal; long before the next re-read."""
+    outcome_store_reread = outcome_store.REREAD_S
+
+    async def ask() -> None:
+        await apply(server, tmp_path, [])
+        async with outcome_store.opened(server.url) as store:
+            cases = [("a", ""), ("b", ""), ("d", "e2-d"), ("never", "e-never")]
+            waits = [asyncio.create_task(store.wait(case, "demo", 20, event_id=event)) for case, event in cases * 50]
+            subscribed = time.monotonic() + 5
+            while not redis.pubsub_numsub(outcome_store.MOVED)[0][1]:
+                assert time.monotonic() < subscribed
+                await asyncio.sleep(0.005)
+            await apply(server, tmp_path, everything())
+            started = time.monotonic()
+            views = await asyncio.gather(*waits)
+            assert time.monotonic() - started < 5
+            assert {(view.case_id, view.status) for view in views if view is not None} == {
+                ("a", "decided"),
+                ("b", "waiting_for_person"),
+                ("d", "refused"),
+                ("never", "refused"),
+            }
+            assert all(view is not None and view.at_rest for view in views)
+            none = await store.wait("nobody", "demo", 0.05)
+            assert none is None
+
+    outcome_store.REREAD_S = 30
+    try:
+        asyncio.run(ask())
+    finally:
+        outcome_store.REREAD_S = outcome_store_reread
+
+
+def test_an_earlier_refusal_is_not_the_answer_for_a_new_event(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """The same key published again after a refusal waits for its own outcome."""
+
+    async def ask() -> None:
+        await apply(server, tmp_path, everything())
+        async with outcome_store.opened(server.url) as store:
+            view = await store.wait("never", "demo", 0.05, event_id="e-again")
+            assert view is not None
+            assert (view.status, view.at_rest) == ("accepted", False)
+
+    asyncio.run(ask())
+
+
+def test_an_emptied_store_takes_no_writes_and_says_so(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Until it is rebuilt: no write, and no reader hears "not found"."""
+
+    async def ask() -> None:
+        store = Store(server.url, tmp_path / "epoch")
+        writes = [write_of(record, CODEC) for record in everything()]
+        try:
+            await store.ensure(lambda: (write for write in writes))
+            before = dump(redis)
+            redis.flushall()
+            with pytest.raises(Emptied):
+                await store.apply(writes[:3])
+            assert dump(redis) == {}
+            async with outcome_store.opened(server.url) as reader:
+                for question in (reader.status("a", "demo"), reader.review("t-b", "demo"), reader.check()):
+                    with pytest.raises(Unavailable):
+                        await question
+            await store.ensure(lambda: (write for write in writes))
+            assert dump(redis) == before
+            await store.apply(writes[:3])
+            assert dump(redis) == before
+        finally:
+            await store.close()
+
+    asyncio.run(ask())
+
+
+def test_a_store_that_was_replaced_is_filled_again(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Another epoch than the home last saw, at the start as well as while running; several processes settle on one."""
+
+    async def ask() -> None:
+        writes = [write_of(record, CODEC) for record in everything()]
+        await apply(server, tmp_path, everything())
+        before = dump(redis)
+        redis.flushall()
+        redis.set(EPOCH, "of a backup")
+        one, two = Store(server.url, tmp_path / "epoch"), Store(server.url, tmp_path / "other-machine")
+        try:
+            await one.ensure(lambda: (write for write in writes))
+            assert dump(redis) == before
+            assert (one.epoch, redis.get(EPOCH)) == ("of a backup", "of a backup")
+            await two.ensure(lambda: (write for write in writes))
+            redis.flushall()
+            await asyncio.gather(*(ensured(store, writes) for store in (one, two)))
+            assert one.epoch == two.epoch == redis.get(EPOCH)
+            assert dump(redis) == before
+        finally:
+            await one.close()
+            await two.close()
+
+    async def ensured(store: Store, writes: Sequence[Any]) -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                return await store.ensure(lambda: (write for write in writes))
+            except Unavailable:
+                await asyncio.sleep(0.02)
+        raise TimeoutError
+
+    asyncio.run(ask())
+
+
+def test_a_case_that_is_asked_about_without_end_stays_bounded(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Transitions beyond the bound move the case, and are not kept one by one."""
+    events = [records.audit("a", seq, "ignored", "decided", NOW + seq) for seq in range(1, TIMELINE_MAX + 50)]
+    taken = [records.taken(records.outgoing(CODEC, event), seq, NOW) for seq, event in enumerate(events)]
+    asyncio.run(apply(server, tmp_path, taken))
+    assert redis.hlen(outcome_store.timeline_key("a")) == TIMELINE_MAX
+    assert redis.hget(outcome_store.case_key("a"), "seq") == str(TIMELINE_MAX + 49)
+
+
+def test_a_record_that_returns_by_the_retry_topic_means_the_same(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """It says by its schema what it is."""
+    out = records.outgoing(CODEC, records.straight("a", NOW)[4])
+    record = records.taken(out, 1, NOW)
+    returned = Record(OUTCOMES.retries.name, 0, 9, NOW, record.key, record.value, record.headers)
+    assert write_of(returned, CODEC) == write_of(record, CODEC)
