@@ -51,7 +51,6 @@ class _Tracing:
     slot: int = 0
     kept_below: int = KEPT_BELOW_ALL
     tracer: Tracer | None = None
-    lines: _Lines | None = None
 
 
 _process = _Tracing()
