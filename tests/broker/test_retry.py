@@ -1,0 +1,140 @@
+"""retry on a real broker: never early, late by less than a second, through restarts, and to the failing group alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from aios.dlq import envelope, retry
+from aios.dlq.decide import Limits
+from aios.dlq.settle import Settler
+from aios.streams.config import KafkaSettings, Settings
+from aios.streams.errors import Verdict
+from aios.streams.kafka import Delivery, ensure_topics, read_all
+from aios.streams.record import Outgoing, Record
+from aios.streams.topology import LAKE, OUTCOMES, RETRY, Stage
+
+pytestmark = pytest.mark.broker
+
+AFTER_MS = 1_500
+LATE_MS_MAX = 1_000
+LIMITS = Limits(retry_after_ms=AFTER_MS)
+WAIT_S_MAX = 20.0
+TOPICS = (*RETRY.inputs, RETRY.dead_letters, LAKE.retries, OUTCOMES.retries)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[None]:
+    """The stage, from ready to its orderly end."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(retry.run(settings, slot=0, stop=stop, ready=ready.set))
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_S_MAX)
+    try:
+        yield
+    finally:
+        stop.set()
+        waiting.cancel()
+        await asyncio.wait_for(task, WAIT_S_MAX)
+
+
+async def until(found: Callable[[], list[Record]], count: int) -> list[Record]:
+    """Ask until there are so many. They must not become more than asked for: the caller compares."""
+    deadline = time.monotonic() + WAIT_S_MAX
+    while len(records := await asyncio.to_thread(found)) < count:
+        assert time.monotonic() < deadline, f"{len(records)} of {count}"
+    return records
+
+
+def of(kafka: KafkaSettings, topic: str, unique: str) -> Callable[[], list[Record]]:
+    return lambda: [one for one in read_all(kafka, topic) if (one.key or b"").startswith(unique.encode())]
+
+
+def failed(stage: Stage, key: str, partition: int = 0) -> Outgoing:
+    """A record of a topic that outcomes and lake both read, on which one of them failed for an unknown reason."""
+    record = Record("case.decided.v1", partition, 3, 1_000, key.encode(), b"decision", (("ce_id", b"e"),))
+    settled = Settler(stage, "c", LIMITS).settle(record, ValueError("?"), time.time_ns() // 1_000_000)
+    assert settled.verdict is Verdict.RETRY
+    assert settled.outgoing is not None
+    return settled.outgoing
+
+
+def test_what_waits_returns_in_time_through_a_restart_and_to_the_failing_group_alone(
+    kafka: KafkaSettings, tmp_path: Path, unique: str
+) -> None:
+    """Two groups read one topic, and one of them failed: it alone gets the record back, 0 to 1 s after due."""
+    settings = Settings(kafka=kafka, home=tmp_path)
+
+    async def scenario() -> None:
+        await ensure_topics(kafka, TOPICS)
+        out = Delivery(kafka, client_id="test")
+        first = await out.deliver_all([failed(LAKE, f"{unique}.{n}", n) for n in range(3)])
+        async with running(settings):  # ends while they wait
+            await asyncio.to_thread(of(kafka, LAKE.retries.name, unique))
+        assert of(kafka, LAKE.retries.name, unique)() == []
+        async with running(settings):
+            up_ms = time.time_ns() // 1_000_000
+            late = await out.deliver_all([failed(LAKE, f"{unique}.{n}", n) for n in range(3, 6)])
+            found = await until(of(kafka, LAKE.retries.name, unique), 6)
+            due = {f"{unique}.{n}": place.timestamp_ms + AFTER_MS for n, place in enumerate([*first, *late])}
+            for one in found:
+                due_ms = due[(one.key or b"").decode()]
+                assert due_ms <= one.timestamp_ms < max(due_ms, up_ms) + LATE_MS_MAX
+                assert (one.value, one.header("ce_id")) == (b"decision", "e")
+                assert one.partition == int((one.key or b"").decode().rpartition(".")[2])
+                assert envelope.origin(one) == envelope.Origin("case.decided.v1", one.partition, 3, 1_000)
+                assert envelope.attempt_of(one) == 2
+        assert of(kafka, OUTCOMES.retries.name, unique)() == []
+        out.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_waited_while_nobody_held_it_returns_at_once_and_once(
+    kafka: KafkaSettings, tmp_path: Path, unique: str
+) -> None:
+    """Overdue after an outage; and a restart afterwards returns nothing again."""
+    settings = Settings(kafka=kafka, home=tmp_path)
+
+    async def scenario() -> None:
+        await ensure_topics(kafka, TOPICS)
+        out = Delivery(kafka, client_id="test")
+        short = [(n, v) if n != envelope.RETRY_AFTER else (n, b"1") for n, v in failed(OUTCOMES, unique).headers]
+        waiting = failed(OUTCOMES, unique)
+        await out.deliver(Outgoing(waiting.topic, waiting.key, waiting.value, short, 5))
+        for _ in range(2):
+            async with running(settings):
+                started = time.time_ns() // 1_000_000
+                (one,) = await until(of(kafka, OUTCOMES.retries.name, unique), 1)
+                assert one.timestamp_ms < started + LATE_MS_MAX
+        out.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_nobody_can_return_is_a_dead_letter_with_its_reason(
+    kafka: KafkaSettings, tmp_path: Path, unique: str
+) -> None:
+    """It names a topic that others read; it goes nowhere, and nothing behind it waits for it."""
+    settings = Settings(kafka=kafka, home=tmp_path)
+
+    async def scenario() -> None:
+        await ensure_topics(kafka, TOPICS)
+        out = Delivery(kafka, client_id="test")
+        forged = ((envelope.RETRY_TARGET, b"case.decided.v1"), (envelope.RETRY_AFTER, b"1"))
+        await out.deliver(Outgoing("aios.retry.waiting", f"{unique}.forged".encode(), b"x", forged, 1))
+        good = failed(LAKE, f"{unique}.good", 1)
+        await out.deliver(good)
+        async with running(settings):
+            (dead,) = await until(of(kafka, RETRY.dead_letters.name, unique), 1)
+            assert envelope.headers_said(dead.headers)["reason"] == "unattributable"
+            assert (dead.key, dead.value, dead.partition) == (f"{unique}.forged".encode(), b"x", 1)
+            await until(of(kafka, LAKE.retries.name, unique), 1)
+        out.close()
+
+    asyncio.run(scenario())
