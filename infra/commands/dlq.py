@@ -73,7 +73,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--key", help="The record's own key."),
         click.option("--fingerprint", help="One kind of failure; see `aios dlq groups`."),
-        click.option("--reason", type=click.Choice([str(reason) for reason in Reason])),
+        click.option("--reason", type=click.Choice([reason.value for reason in Reason])),
         click.option("--group", "group_name", type=click.Choice(GROUPS), help="The consumer group that failed."),
     ):
         selecting = option(selecting)
@@ -107,7 +107,12 @@ def groups_(as_json: bool) -> None:
 
 @group.command("list")
 @_filters
-@click.option("--state", type=click.Choice([*State, "all"]), default=State.OPEN.value, show_default=True)
+@click.option(
+    "--state",
+    type=click.Choice([*(state.value for state in State), "all"]),
+    default=State.OPEN.value,
+    show_default=True,
+)
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
 @JSON
 def list_(selection: Selection, state: str, limit: int, as_json: bool) -> None:
