@@ -207,6 +207,11 @@ class Intake:
         if self._thread.is_alive():
             log.warning("%s did not leave its group within %.0f s", self._group, CLOSE_S_MAX)
 
+    def assigned(self) -> frozenset[tuple[str, int]]:
+        """The partitions that are this member's now."""
+        with self._changed:
+            return frozenset(self._lanes)
+
     def lag(self) -> dict[tuple[str, int], int]:
         """Records not finished, by assigned partition, as of LAG_S ago at most; unknown ones are left out."""
         with self._changed:

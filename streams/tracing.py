@@ -23,13 +23,14 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from aios.schemas.models import Event
 from aios.streams.config import Settings
 from aios.streams.record import Headers
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import Tracer
 
@@ -55,6 +56,7 @@ class _Tracing:
 
 _process = _Tracing()
 _current: ContextVar[span | None] = ContextVar("aios_span", default=None)
+_writing: ContextVar[span] = ContextVar("aios_span_writing")  # the one whose ids the SDK asks for
 
 
 def envelope(
@@ -104,22 +106,29 @@ class span:  # noqa: N801 - reads as a statement: `with span("plan", traceparent
 
     traceparent: the record's header, empty if it has none: the trace is then the one of the first record written
     inside. attributes: names and numbers that tell this work from any other (topic, partition, offset); never
-    payload. Costs two microseconds where the trace is not kept.
+    payload. Costs little where the trace is not kept: nothing is derived or written.
     """
 
-    __slots__ = ("_attributes", "_name", "_started_ns", "_token", "parent_id", "span_id", "trace_id")
+    __slots__ = ("_attributes", "_began_ns", "_id", "_name", "_noted", "_started_ns", "_token", "parent_id", "trace_id")
 
     def __init__(self, name: str, traceparent: str = "", **attributes: Attribute) -> None:
         found = _TRACEPARENT.fullmatch(traceparent)
         self._name = name
         self._attributes = attributes
+        self._noted: dict[str, Attribute] = {}
         self.trace_id, self.parent_id = (found[1], found[2]) if found else ("", "")
-        self.span_id = ""
+        self._id = ""
+
+    @property
+    def span_id(self) -> str:
+        """Derived from the trace, the name and the attributes."""
+        if not self._id:
+            seed = f"{self.trace_id}{self.parent_id}{self._name}{self._attributes}"
+            self._id = hashlib.blake2b(seed.encode(), digest_size=8, person=b"aios.span").hexdigest()
+        return self._id
 
     def __enter__(self) -> span:
-        seed = f"{self.trace_id}{self.parent_id}{self._name}{self._attributes}"
-        self.span_id = hashlib.blake2b(seed.encode(), digest_size=8, person=b"aios.span").hexdigest()
-        self._started_ns = time.time_ns()
+        self._started_ns, self._began_ns = time.time_ns(), time.perf_counter_ns()
         self._token = _current.set(self)
         return self
 
@@ -131,25 +140,34 @@ class span:  # noqa: N801 - reads as a statement: `with span("plan", traceparent
             self._write(_process.tracer, kind)
 
     def note(self, **attributes: Attribute) -> None:
-        """Add what became known during the work."""
-        self._attributes |= attributes
+        """Add what became known during the work; it is no part of the span's identity."""
+        self._noted |= attributes
 
     def _write(self, tracer: Tracer, kind: type[BaseException] | None) -> None:
-        from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, TraceFlags, set_span_in_context
+        from opentelemetry.trace import StatusCode
 
-        parent = SpanContext(
-            int(self.trace_id, 16), int(self.parent_id or "1", 16), is_remote=True, trace_flags=TraceFlags(1)
-        )
+        token = _writing.set(self)
         done = tracer.start_span(
             self._name,
-            context=set_span_in_context(NonRecordingSpan(parent)),
-            attributes={name: _bounded(value) for name, value in self._attributes.items()}
-            | {"aios.span_id": self.span_id, "aios.parent_id": self.parent_id},
+            context=_parent(self.trace_id, self.parent_id),
+            attributes={name: _bounded(value) for name, value in (self._attributes | self._noted).items()},
             start_time=self._started_ns,
         )
+        _writing.reset(token)
         if kind is not None:
             done.set_status(StatusCode.ERROR, kind.__name__)
-        done.end(time.time_ns())
+        done.end(self._started_ns + time.perf_counter_ns() - self._began_ns)
+
+
+def _parent(trace_id: str, span_id: str) -> Context:
+    """The span of another process, as the SDK wants it; empty for the first of a trace."""
+    from opentelemetry.context import Context
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+    if not span_id:
+        return Context()
+    far = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(1))
+    return set_span_in_context(NonRecordingSpan(far), Context())
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +190,15 @@ def start(settings: Settings, process: str, slot: int = 0) -> None:
     """Keep this process's spans in home/traces/<process>.<slot>.jsonl, as the settings say."""
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+    class Derived(IdGenerator):
+        def generate_span_id(self) -> int:
+            return int(_writing.get().span_id, 16)
+
+        def generate_trace_id(self) -> int:
+            return int(_writing.get().trace_id, 16)
 
     class Writer(SpanProcessor):
         def on_end(self, span: ReadableSpan) -> None:
@@ -180,6 +206,7 @@ def start(settings: Settings, process: str, slot: int = 0) -> None:
 
     lines = _Lines(settings.home / "traces" / f"{process}.{slot}.jsonl", settings.tracing.file_bytes_max)
     provider = TracerProvider(
+        id_generator=Derived(),
         sampler=ALWAYS_ON,  # is_kept() has decided before a span reaches the SDK
         resource=Resource({"service.name": f"aios.{process}", "service.instance.id": str(slot)}),
         shutdown_on_exit=False,
@@ -233,37 +260,39 @@ class _Lines:
 
 
 def _as_line(done: ReadableSpan) -> bytes:
-    attributes: dict[str, Any] = dict(done.attributes or {})
     started, ended = done.start_time or 0, done.end_time or 0
     one = Span(
         trace_id=f"{done.context.trace_id:032x}",
-        span_id=attributes.pop("aios.span_id"),
-        parent_id=attributes.pop("aios.parent_id"),
+        span_id=f"{done.context.span_id:016x}",
+        parent_id=f"{done.parent.span_id:016x}" if done.parent is not None else "",
         process=_process.process,
         slot=_process.slot,
         name=done.name,
         start_ms=started / 1_000_000,
         duration_ms=(ended - started) / 1_000_000,
         error=done.status.description or "",
-        attributes=attributes,
+        attributes=cast(dict[str, Attribute], dict(done.attributes or {})),
     )
     return json.dumps(asdict(one), ensure_ascii=False).encode() + b"\n"
 
 
 def _onward(traceparent: str, seed: str) -> str:
-    """The traceparent for a record written now."""
+    """The traceparent for a record written now: as it came, or a child of the span that writes it, if that is kept."""
     now = _current.get()
     found = _TRACEPARENT.fullmatch(traceparent)
-    if found is None:
-        if now is not None and now.trace_id:
-            return f"00-{now.trace_id}-{now.span_id}-{_flags(now.trace_id)}"
+    if found is not None:
+        trace_id, parent_id = found[1], found[2]
+    elif now is not None and now.trace_id:
+        trace_id, parent_id = now.trace_id, now.parent_id or now.span_id
+    else:
         traceparent = new_traceparent(seed)
-        if now is None:
-            return traceparent
-        now.trace_id = traceparent[3:35]
-        return f"00-{now.trace_id}-{now.span_id}-{traceparent[-2:]}"
-    parent_id = now.span_id if now is not None and now.trace_id == found[1] else found[2]
-    return f"00-{found[1]}-{parent_id}-{_flags(found[1])}"
+        trace_id, parent_id = traceparent[3:35], traceparent[36:52]
+        if now is not None:
+            now.trace_id = trace_id
+    kept = is_kept(trace_id)
+    if kept and now is not None and now.trace_id == trace_id:
+        parent_id = now.span_id
+    return f"00-{trace_id}-{parent_id}-{'01' if kept else '00'}"
 
 
 def _flags(trace_id: str) -> str:
