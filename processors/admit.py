@@ -21,7 +21,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from aios.processors import app, workflow_files
 from aios.processors.state import Effects, StateView
 from aios.processors.workflow import HOUR_MS
 from aios.processors.workflow_files import Workflows
@@ -30,19 +29,22 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, DocumentReceived, Event, EventRefused, TenantRegistered
 from aios.streams import failpoints, topics, tracing
 from aios.streams.config import Settings
+from aios.streams.documents import (
+    LETTER,
+    MESSAGE,
+    NAME_CHARS_MAX,
+    SUBJECT_CHARS_MAX,
+    TEXT_CHARS_MAX,
+    TIME_MS_MAX,
+    business_fields,
+)
 from aios.streams.errors import Reason, RecordError, StateBroken
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import Topic
 from aios.streams.topology import ADMIT, Lane
 
-TEXT_CHARS_MAX = 200_000
-NAME_CHARS_MAX = 256  # ids, keys, tenant and customer id
-SUBJECT_CHARS_MAX = 2_000
 INPUT_BYTES_MAX = 900 << 10  # of the canonical input: it travels inside later records, which must fit their topics
-TIME_MS_MAX = 253_402_300_799_999  # end of the year 9999
 STALE_AFTER_MS = topics.RETENTION_HOURS * HOUR_MS  # the idempotency window: beyond it a repeat is not recognisable
-MESSAGE_CHARS_MAX = 300  # a text up to this length is a message, a longer one a letter, if the producer does not say
-LETTER, MESSAGE = "letter", "message"
 STAGE = "admit"
 ORIGIN_HEADER = "aios.dlq.orig."  # as dlq/envelope.py writes them
 
@@ -252,14 +254,9 @@ def _check_names(event: DocumentReceived, arrived: Arrived) -> None:
 
 
 def _business_fields(event: DocumentReceived) -> dict[str, str]:
-    """What makes two events the same: who publishes it, when and how urgently is not part of it."""
-    default = MESSAGE if len(event.text) <= MESSAGE_CHARS_MAX else LETTER
-    return {
-        "text": event.text,
-        "channel": _one_of("channel", event.channel or default, (LETTER, MESSAGE)),
-        "subject": event.subject,
-        "customer_id": event.customer_id,
-    }
+    fields = business_fields(event)
+    _one_of("channel", fields["channel"], (LETTER, MESSAGE))
+    return fields
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:

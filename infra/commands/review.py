@@ -1,6 +1,7 @@
 """`aios review list|show|decide`: questions to people, through the gateway, as any reviewer's program would.
 
-Enters: an API key (KEY, else the one this home keeps for its own tenant). Leaves: what the gateway answers; a decision
+Enters: a gateway (GATEWAY, else the one that runs in this home) and an API key (KEY, else the one this home keeps for
+its own tenant). Leaves: what the gateway answers; a decision
 is a record on review.decided.v1 once it is said to be accepted, and the first valid one of a question wins.
 """
 
@@ -16,13 +17,14 @@ import click
 
 from aios.infra import output
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
-from aios.infra.running import running
+from aios.infra.running import load_settings, running
 from aios.streams import tenants
 
 ANSWER_S_MAX = 15.0
 TEXT_SHOWN = 80  # characters of a question's text in a list
 
 _key = click.option("--key", envvar="KEY", help="API key of the tenant; default: KEY, else this home's own tenant's.")
+_gateway = click.option("--gateway", envvar="GATEWAY", help="URL; default: GATEWAY, else the one that runs here.")
 _json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 
@@ -33,11 +35,12 @@ def group() -> None:
 
 @group.command("list")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@_gateway
 @_key
 @_json
-def list_(limit: int, key: str | None, as_json: bool) -> None:
+def list_(limit: int, gateway: str | None, key: str | None, as_json: bool) -> None:
     """Open questions, the longest waiting first."""
-    found = _ask("GET", f"/v1/reviews?limit={limit}", key)
+    found = _ask(gateway, key, "GET", f"/v1/reviews?limit={limit}")
     output.rows(
         found if as_json else [_row(each) for each in found],
         ("task", "waits", "reasons", "suggestion", "confidence", "text"),
@@ -48,11 +51,12 @@ def list_(limit: int, key: str | None, as_json: bool) -> None:
 
 @group.command()
 @click.argument("task")
+@_gateway
 @_key
 @_json
-def show(task: str, key: str | None, as_json: bool) -> None:
+def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None:
     """One question: what it is about, why it is asked, and what may be chosen."""
-    output.one(_ask("GET", f"/v1/reviews/{quote(task, safe='')}", key), as_json=as_json)
+    output.one(_ask(gateway, key, "GET", f"/v1/reviews/{quote(task, safe='')}"), as_json=as_json)
 
 
 @group.command()
@@ -60,12 +64,15 @@ def show(task: str, key: str | None, as_json: bool) -> None:
 @click.option("--label", required=True, help="One of the question's choices.")
 @click.option("--reviewer", required=True, help="Who decides.")
 @click.option("--comment", default="", help="Why.")
+@_gateway
 @_key
 @_json
-def decide(*, task: str, label: str, reviewer: str, comment: str, key: str | None, as_json: bool) -> None:
+def decide(
+    *, task: str, label: str, reviewer: str, comment: str, gateway: str | None, key: str | None, as_json: bool
+) -> None:
     """Answer a question."""
     decision = {"label": label, "reviewer": reviewer, "comment": comment}
-    said = _ask("POST", f"/v1/reviews/{quote(task, safe='')}/decision", key, decision)
+    said = _ask(gateway, key, "POST", f"/v1/reviews/{quote(task, safe='')}/decision", decision)
     if as_json:
         output.one(said, as_json=True)
         return
@@ -85,13 +92,14 @@ def _row(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ask(method: str, path: str, key: str | None, body: Any = None) -> Any:
+def _ask(gateway: str | None, key: str | None, method: str, path: str, body: Any = None) -> Any:
     """The gateway's answer, or an exit that says what it said."""
-    found = running()
-    if not found.gateway:
-        fail("the gateway does not run here: start a system with `aios up`", NOT_RUNNING)
-    key = key or tenants.kept_key(found.settings.home, found.settings.default_tenant)
-    host = urlsplit(found.gateway)
+    gateway = gateway or running().gateway
+    if not gateway:
+        fail("no gateway runs here: start a system with `aios up`, or set GATEWAY to the URL of one", NOT_RUNNING)
+    settings = load_settings()
+    key = key or tenants.kept_key(settings.home, settings.default_tenant)
+    host = urlsplit(gateway)
     connection = http.client.HTTPConnection(host.hostname or "", host.port, timeout=ANSWER_S_MAX)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     try:
@@ -99,7 +107,7 @@ def _ask(method: str, path: str, key: str | None, body: Any = None) -> Any:
         answer = connection.getresponse()
         said = json.load(answer)
     except (OSError, ValueError) as error:
-        fail(f"the gateway at {found.gateway} does not answer: {error}", NOT_RUNNING)
+        fail(f"the gateway at {gateway} does not answer: {error}", NOT_RUNNING)
     finally:
         connection.close()
     if answer.status >= 400:

@@ -17,7 +17,7 @@ from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, DocumentReceived, Event, EventRefused, TenantRegistered
-from aios.streams import topics
+from aios.streams import documents, topics
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import ADMIT
@@ -122,8 +122,8 @@ def test_the_tenant_has_an_order_of_sources(tenant: str, header: bytes | None, e
 @pytest.mark.parametrize(
     ("chars", "said", "expected"),
     [
-        (admit.MESSAGE_CHARS_MAX, "", "message"),
-        (admit.MESSAGE_CHARS_MAX + 1, "", "letter"),
+        (documents.MESSAGE_CHARS_MAX, "", "message"),
+        (documents.MESSAGE_CHARS_MAX + 1, "", "letter"),
         (3, "letter", "letter"),
         (5_000, "message", "message"),
     ],
@@ -138,8 +138,8 @@ def test_the_channel_follows_the_length_unless_it_is_said(chars: int, said: str,
     [
         (DocumentReceived(text=""), "invalid_field", "text"),
         (DocumentReceived(text=" \n\t"), "invalid_field", "text"),
-        (DocumentReceived(text="x" * (admit.TEXT_CHARS_MAX + 1)), "invalid_field", "text"),
-        (DocumentReceived(text="\x01" * admit.TEXT_CHARS_MAX), "invalid_field", "bytes"),
+        (DocumentReceived(text="x" * (documents.TEXT_CHARS_MAX + 1)), "invalid_field", "text"),
+        (DocumentReceived(text="\x01" * documents.TEXT_CHARS_MAX), "invalid_field", "bytes"),
         (DocumentReceived(text="t", channel="fax"), "invalid_field", "channel"),
         (DocumentReceived(text="t", lane="express"), "invalid_field", "lane"),
         (DocumentReceived(text="t", received_at=-1), "invalid_field", "received_at"),
