@@ -72,20 +72,21 @@ class RegistrySource:
             raise mismatch from error
         if schema.schema_type not in (None, "AVRO") or schema.references:
             raise SchemaMismatch(f"schema {schema_id} is no self-contained Avro schema", Reason.CONTRACT_BROKEN)
-        return str(schema.schema_str)
+        if not isinstance(schema.schema_str, str):
+            raise Unavailable(f"what answers at {self._url} is no registry: it has no text for schema {schema_id}")
+        return schema.schema_str
 
     def id_of(self, subject: str, schema: str) -> int:
         """Id under which the subject has this schema. Raises SchemaRefused if it does not, or Unavailable."""
         try:
-            found = self._ask(lambda: self._client.lookup_schema(subject, RegistrySchema(schema, "AVRO")))
+            return self._ask(lambda: int(self._client.lookup_schema(subject, RegistrySchema(schema, "AVRO")).schema_id))
         except SchemaRegistryError as error:
             raise SchemaRefused(f"{subject} does not have this contract at {self._url}: {error}") from error
-        return int(found.schema_id)
 
     def register(self, subject: str, schema: str) -> int:
         """Id of the schema, new or not. Raises SchemaRefused when the registry refuses it, or Unavailable."""
         try:
-            return int(self._ask(lambda: self._client.register_schema(subject, RegistrySchema(schema, "AVRO"))))
+            return self._ask(lambda: int(self._client.register_schema(subject, RegistrySchema(schema, "AVRO"))))
         except SchemaRegistryError as error:
             raise SchemaRefused(f"{subject} refused by {self._url}: {error}") from error
 

@@ -31,7 +31,7 @@ from aios.infra.local.ports import free_ports
 from aios.infra.local.registry_api import Api
 from aios.infra.local.registry_catalogue import Catalogue
 from aios.infra.local.registry_log import TOPIC, SchemaLog
-from aios.streams import config
+from aios.streams import config, logs
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import AiosError, ConfigError, Fenced, StateBroken, Unavailable
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--topic", default=TOPIC)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.start("registry", 0)
     try:
         settings = config.load()
         if not settings.kafka.bootstrap_servers:
@@ -106,6 +106,10 @@ class Registry:
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
 
     def command(self) -> list[str]:
         """What to run; its Kafka is in the environment (environment())."""

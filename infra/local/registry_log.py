@@ -39,8 +39,10 @@ PARTITION = 0
 WRITE_S_MAX = 10.0  # one transaction; also how long the broker keeps one open that was left
 READ_S_MAX = 10.0  # from committed to applied
 OPEN_S_MAX = 30.0  # until the broker answers and the topic is read
-POLL_S = 1.0
-FETCH_WAIT_MS = 1_000  # an idle registry asks the broker once a second; a new record is answered at once
+POLL_S = 0.5
+FETCH_WAIT_MS = (
+    250  # an idle registry asks this often; a new record is answered at once, but the end of the topic is not
+)
 BATCH_MAX = 500
 
 FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})

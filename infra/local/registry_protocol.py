@@ -100,7 +100,7 @@ def level_of(body: Mapping[str, Json]) -> Level:
     if unknown:
         raise Refusal(422, 422, f"this registry configures `compatibility` only, not {', '.join(unknown)}")
     try:
-        return Level(str(body.get("compatibility")).upper())
+        return Level(_upper(body.get("compatibility")))
     except ValueError as error:
         raise Refusal(422, 42203, f"Invalid compatibility level. Valid values are {', '.join(Level)}") from error
 
@@ -108,9 +108,13 @@ def level_of(body: Mapping[str, Json]) -> Level:
 def mode_of(body: Mapping[str, Json]) -> Mode:
     """The mode of a request's body. Refused with 42204."""
     try:
-        return Mode(str(body.get("mode")).upper())
+        return Mode(_upper(body.get("mode")))
     except ValueError as error:
         raise Refusal(422, 42204, f"Invalid mode. Valid values here are {', '.join(Mode)}") from error
+
+
+def _upper(value: Json) -> str:
+    return value.upper() if isinstance(value, str) else ""
 
 
 def identity(text: str, extra: Mapping[str, Json]) -> str:

@@ -1,6 +1,6 @@
 """A registry in memory: the SchemaSource of unit tests.
 
-tests/broker/test_registry_source.py runs the same tests on it and on the real one.
+tests/contract/test_registry_source.py runs the same tests on it and on the real one.
 """
 
 from __future__ import annotations

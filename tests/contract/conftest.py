@@ -1,0 +1,68 @@
+"""A registry of a test's own, beside the session's; and requests in plain HTTP, so that every byte is seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import requests
+
+from aios.infra.local.registry import Registry
+from aios.infra.local.registry_api import CONTENT_TYPE
+from aios.streams.config import KafkaSettings
+
+Answer = tuple[int, Any]
+
+
+class Http:
+    """Asks one registry. Every answer must be JSON of the protocol's content type."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._session = requests.Session()
+
+    def __call__(self, method: str, path: str, body: Any = None) -> Answer:
+        data = body if isinstance(body, str | bytes | None) else json.dumps(body)
+        headers = {"Content-Type": CONTENT_TYPE}
+        answer = self._session.request(method, self.url + path, data=data, headers=headers, timeout=20)
+        assert answer.headers["Content-Type"].split(";")[0] == CONTENT_TYPE
+        return answer.status_code, answer.json()
+
+    def code(self, method: str, path: str, body: Any = None) -> tuple[int, int]:
+        """HTTP status and error code of a refusal, whose body is the protocol's."""
+        status, said = self(method, path, body)
+        assert set(said) == {"error_code", "message"}, said
+        assert said["message"]
+        return status, said["error_code"]
+
+    def close(self) -> None:
+        self._session.close()
+
+
+@pytest.fixture(scope="session")
+def ask(registry_url: str) -> Iterator[Http]:
+    """The session's registry; subjects must be of the test's own."""
+    http = Http(registry_url)
+    yield http
+    http.close()
+
+
+@pytest.fixture
+def start(kafka: KafkaSettings, tmp_path: Path) -> Iterator[Callable[..., Registry]]:
+    """Starts registries that end with the test."""
+    started: list[Registry] = []
+
+    def one(topic: str = "", **more: Any) -> Registry:
+        topic = topic or f"_schemas.{uuid4().hex[:8]}"
+        registry = Registry(kafka, tmp_path / f"registry-{len(started)}.log", topic=topic, **more)
+        started.append(registry)
+        registry.start()
+        return registry
+
+    yield one
+    for registry in started:
+        registry.stop()
