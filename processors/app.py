@@ -51,6 +51,9 @@ STOP_S_MAX = 12.0
 LAG_EVERY_S = 5.0
 
 log = logging.getLogger(__name__)
+_faust_log = logging.getLogger("faust")  # of our subclasses too; its progress reports are not ours
+for _name in ("faust", "mode", "aiokafka"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 def leave(error: BaseException) -> None:
@@ -63,6 +66,8 @@ def leave(error: BaseException) -> None:
 class CommittedThread(driver.AIOKafkaConsumerThread):
     """Reads committed records only: Faust does so in its exactly-once mode alone, which we do not use."""
 
+    logger = _faust_log
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         if consumer._isolation_level != "read_uncommitted":
@@ -74,9 +79,11 @@ class CommittedThread(driver.AIOKafkaConsumerThread):
 class BatchConsumer(driver.Consumer):
     """Faust's consumer with its loop per record replaced by one per partition batch, and its offsets by ours."""
 
+    logger = _faust_log
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._next: dict[TP, int] = {}  # where the client reads on, by partition; absent: from the log's beginning
+        self._next: dict[TP, int] = {}  # where the client reads on; empty between a revocation and the seek after it
 
     def _new_consumer_thread(self) -> CommittedThread:
         return CommittedThread(self, loop=self.loop, beacon=self.beacon)
@@ -85,15 +92,29 @@ class BatchConsumer(driver.Consumer):
     def _lanes(self) -> Lanes:
         return self.app.lanes
 
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Faust's rebalances are eager: all that was ours is gone until the next assignment."""
+        self._next.clear()
+        await super().on_partitions_revoked(revoked)
+
     async def perform_seek(self) -> None:
-        """After each assignment Faust seeks to the committed offsets."""
+        """After each assignment: to the committed offsets, and where there are none to the log's beginning.
+
+        aiokafka leaves a partition without committed offset where it is, and something may be read from it already.
+        """
         await super().perform_seek()
-        self._next = {tp: offset for tp, offset in self._read_offset.items() if offset is not None}
+        places = {tp: offset for tp, offset in self._read_offset.items() if offset}
+        unread = [tp for tp in self.assignment() if tp not in places]
+        if unread:
+            places |= await self.earliest_offsets(*unread)
+            await self.seek_wait({tp: places[tp] for tp in unread})
+        self._next = places
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Faust's fetch loop.
 
-        A round that is dropped (a rebalance) leaves a gap; the rebalance's seek closes it, else the store refuses.
+        A fetch can begin before a rebalance and end after it; what it brings then is given back. Should anything be
+        passed over all the same, the store sees the gap and refuses.
         """
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
@@ -120,9 +141,13 @@ class BatchConsumer(driver.Consumer):
         fetched = await self._getmany(active_partitions=wanted, timeout=wait_s)
         for tp, records in (fetched or {}).items():
             start = self._next.get(tp)
-            self._next[tp] = records[-1].offset + 1
+            if start is None:
+                continue  # revoked; a seek comes before anything is read again
             if self.app.consumer_generation_id == generation and self.flow_active:
-                await self._hand_over(tp, start, records, generation)
+                self._next[tp] = records[-1].offset + 1
+                await self._hand_over(tp, min(start, records[0].offset), records, generation)
+            else:
+                await self.seek_wait({tp: min(start, records[0].offset)})
 
     async def _wait_for_room(self) -> None:
         self._lanes.room.clear()
@@ -130,9 +155,8 @@ class BatchConsumer(driver.Consumer):
             async with asyncio.timeout(FETCH_WAIT_S_MAX):
                 await self._lanes.room.wait()
 
-    async def _hand_over(self, tp: TP, start: int | None, records: list[Any], generation: int) -> None:
+    async def _hand_over(self, tp: TP, start: int, records: list[Any], generation: int) -> None:
         last = records[-1]
-        begin = None if start is None else min(start, records[0].offset)
         message = ConsumerMessage(
             topic=tp.topic,
             partition=tp.partition,
@@ -141,7 +165,7 @@ class BatchConsumer(driver.Consumer):
             timestamp_type=last.timestamp_type,
             headers=(),
             key=None,
-            value=Batch(tp.topic, tp.partition, begin, records, generation),
+            value=Batch(tp.topic, tp.partition, start, records),
             checksum=None,
             serialized_key_size=0,
             serialized_value_size=0,
@@ -150,6 +174,10 @@ class BatchConsumer(driver.Consumer):
         )
         # a rebalance must not wait for a full channel: Faust's own loop gives up the same way
         await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> list[TP]:
+        """What may have something to commit: everything that is ours, also what an earlier owner processed."""
+        return [tp for tp in self.assignment() if topics is None or tp in topics or tp.topic in topics]
 
     def _new_offset(self, tp: TP) -> int | None:
         """What to commit: what the store has committed. Faust's own answer can be past an unfinished message."""
@@ -182,6 +210,8 @@ class BatchTransport(driver.Transport):
 class StageApp(faust.App):
     """A Faust app whose consumer is ours."""
 
+    logger = _faust_log
+
     lanes: Lanes
     stage_name: str
 
@@ -208,6 +238,7 @@ def build(stage: Stage, settings: Settings, slot: int, lanes: Lanes) -> StageApp
         broker_heartbeat_interval=HEARTBEAT_S,
         broker_commit_interval=COMMIT_S,
         stream_buffer_maxsize=64,
+        stream_wait_empty=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
         web_enabled=False,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from aios.processors.timers import Timer, Timers
 from aios.schemas.codec import Codec
@@ -39,7 +39,7 @@ class Remembered:
     states: dict[bytes, bytes] = field(default_factory=dict)
     timers: Timers = field(default_factory=Timers)
     position: PositionRemembered | None = None
-    next_offset: int = OFFSET_BEGINNING
+    next_offset: int = 0
 
 
 def read(kafka: KafkaSettings, codec: Codec, topic: Topic, partition: int, into: Remembered) -> int:

@@ -64,7 +64,7 @@ class Lane:
         try:
             if not await self._patiently(self.store.open):
                 return
-            log.info("partition open", extra={"partition": self._partition, "restored": self.store.restored})
+            log.info("partition %d is open, read %d records of state", self._partition, self.store.restored)
             self.opened.set()
             while not self._closing.is_set():
                 await self._turn()
@@ -111,7 +111,7 @@ class Lane:
             try:
                 await asyncio.get_running_loop().run_in_executor(self._pool, work)
             except (Paused, Unavailable) as error:
-                log.warning("partition paused: %s", error, extra={"partition": self._partition})
+                log.warning("partition %d pauses: %s", self._partition, error)
                 paused.set(1)
                 try:
                     async with asyncio.timeout(wait_s):

@@ -64,15 +64,14 @@ FRAMING_BYTES = 256  # of a record on the wire, beside key, value and headers
 class Batch:
     """Records of one input partition as the consumer gave them, in order.
 
-    start: everything from this offset on is here or was handed over before; None: from where the log began.
+    start: everything from this offset on is here or was handed over before.
     records: aiokafka's, untouched.
     """
 
     topic: str
     partition: int
-    start: int | None
+    start: int
     records: Sequence[Any]
-    generation: int = 0
 
 
 class Paused(Exception):
@@ -185,7 +184,7 @@ class PartitionStore:
         """
         draft = self._draft()
         for batch in batches:
-            self._check_gapless(batch)
+            self._check_gapless(batch, draft.position)
             rest = [one for one in batch.records if one.offset >= draft.position[batch.topic]]
             while rest:
                 if draft.full:
@@ -222,12 +221,12 @@ class PartitionStore:
     def _draft(self) -> Draft:
         return Draft(self._remembered.states, dict(self.position))
 
-    def _check_gapless(self, batch: Batch) -> None:
+    def _check_gapless(self, batch: Batch, positions: Mapping[str, int]) -> None:
         """Between the consumer and here nothing may be passed over: the position would then step over it."""
-        position = self.position.get(batch.topic)
+        position = positions.get(batch.topic)
         if position is None:
             raise StateBroken(f"{batch.topic} is no input of {self._stage.name}")
-        if batch.start is not None and batch.start > position:
+        if batch.start > position:
             raise StateBroken(
                 f"{batch.topic}/{batch.partition} goes on at {batch.start}, but {position} was not processed yet: "
                 "starting again from the position"
@@ -303,7 +302,7 @@ class PartitionStore:
             failpoints.hit(f"{stage}.computed")
         try:
             producer.begin_transaction()
-            self._produce(producer, draft, ground_)
+            position = self._produce(producer, draft, ground_)
             if draft.records:
                 failpoints.hit(f"{stage}.produced")
             producer.commit_transaction(COMMIT_S_MAX)
@@ -311,10 +310,10 @@ class PartitionStore:
             raise _transaction_error(stage, self._partition, error) from error
         if draft.records:
             failpoints.hit(f"{stage}.committed")
-        self._keep(draft, ground_)
+        self._keep(draft, ground_, position)
         self._count(draft)
 
-    def _produce(self, producer: Producer, draft: Draft, ground_: Ground) -> None:
+    def _produce(self, producer: Producer, draft: Draft, ground_: Ground) -> PositionRemembered:
         for out in draft.outputs:
             _put(producer, out)
         name, partition = self._topic.name, self._partition
@@ -330,6 +329,7 @@ class PartitionStore:
         )
         value = self._services.codec.encode(self._topic, position)
         producer.produce(name, value, changelog.POSITION, partition, on_delivery=self._position_written)
+        return position
 
     def _timer_bytes(self, timer: Timer | None) -> bytes | None:
         if timer is None:
@@ -345,7 +345,7 @@ class PartitionStore:
             if kind == TIMESTAMP_LOG_APPEND_TIME:
                 self._clock.see(stamp)
 
-    def _keep(self, draft: Draft, ground_: Ground) -> None:
+    def _keep(self, draft: Draft, ground_: Ground, position: PositionRemembered) -> None:
         states = self._remembered.states
         for key, value in draft.changes.items():
             if value is None:
@@ -354,6 +354,7 @@ class PartitionStore:
                 states[key] = value
         for name, timer in draft.timers.items():
             self._remembered.timers.set(name, timer)
+        self._remembered.position = position
         self._ground = replace(ground_, position=draft.position)
 
     def _count(self, draft: Draft) -> None:
@@ -402,6 +403,9 @@ def _fencing_producer(services: Services, partition: int) -> Producer:
         )
     )
     try:
+        producer.list_topics(
+            timeout=INIT_S_MAX
+        )  # connected first: else the client looks for its coordinator every 500 ms
         producer.init_transactions(INIT_S_MAX)
     except KafkaException as error:
         if error.args[0].fatal():

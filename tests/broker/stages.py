@@ -43,7 +43,9 @@ def counting_stage(unique: str, inputs: int = 1) -> Stage:
 def create(kafka: KafkaSettings, stage: Stage, partitions: int) -> None:
     """All topics of the stage, as streams/topics.py would have them."""
     assert stage.changelog is not None
-    wanted = {t.name: t for t in (*stage.inputs, *stage.writes, stage.changelog, stage.dead_letters, topics.RETRY_WAITING)}
+    wanted = {
+        t.name: t for t in (*stage.inputs, *stage.writes, stage.changelog, stage.dead_letters, topics.RETRY_WAITING)
+    }
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
     missing = wanted.keys() - admin.list_topics(timeout=10).topics.keys()
     made = admin.create_topics([NewTopic(name, partitions, 1, config=wanted[name].config()) for name in missing])
@@ -113,6 +115,7 @@ def committed(kafka: KafkaSettings, topic: str, partition: int = 0) -> list[Any]
             "group.id": "tests.stranger",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,
             "enable.auto.commit": False,
             "log_level": 0,
         }
