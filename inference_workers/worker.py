@@ -250,14 +250,27 @@ def task_of(process: str, engine: Engine) -> Task:
 async def run(settings: Settings, *, process: str, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Serve until stop is set. Raises EngineDead, ConfigError, Fenced: the process leaves, everything unsettled."""
     engine = engine_of(process, settings.inference)
-    await engine.start()
     try:
+        if not await _loaded(engine, stop):
+            return
         desk = Desk(task_of(process, engine), engine)
         async with _lanes(settings, process, desk, slot=slot, stop=stop) as lanes:
             ready()
             await _serve(lanes, engine, stop)
     finally:
         await engine.close()
+
+
+async def _loaded(engine: Engine, stop: asyncio.Event) -> bool:
+    """False when the process was asked to stop before its model was there."""
+    loading, stopping = asyncio.ensure_future(engine.start()), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if loading.done():
+        loading.result()
+        return True
+    loading.cancel()
+    return False
 
 
 @contextlib.asynccontextmanager
