@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 FAILED, USAGE, NOT_FOUND, NOT_RUNNING = 1, 2, 3, 4
 
@@ -27,7 +28,7 @@ def rows(found: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json:
         return
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in found:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))  # Text: brackets are no markup
     console = Console()
     if not console.is_terminal:
         console = Console(width=240)
@@ -51,8 +52,8 @@ def fail(message: str, status: int = FAILED) -> NoReturn:
 
 
 def _cell(value: Any) -> str:
+    """As text that a terminal only shows: what customers wrote must not move its cursor."""
     if value is None:
         return ""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)

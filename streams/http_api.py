@@ -168,7 +168,7 @@ class Api:
         self._recent.note(submitted.case_id, tenant, submitted.body_hash)
         await self._if_it_answers(lambda: self._outcomes.note_accepted(submitted.case_id, tenant))
         left_s = wait_s - (time.monotonic() - began)
-        view = await self._wait(submitted, tenant, left_s) if left_s > 0 else None
+        view = await self._wait(submitted, tenant, left_s) if left_s > 0 and self._asks() else None
         return _submitted(submitted, workflow, view, wait_s)
 
     async def show_case(self, request: web.Request, tenant: str) -> web.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from aios.streams import documents, ingest
 from aios.streams.ingest import Body
@@ -29,11 +29,17 @@ class CaseAccepted(BaseModel):
     links: Links
 
 
+def _name(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("must be printable, without spaces around it")
+    return text
+
+
 class ReviewDecision(Body):
     """What a person decides. label: one of the task's choices."""
 
     label: Annotated[str, Field(min_length=1, max_length=documents.NAME_CHARS_MAX)]
-    reviewer: Annotated[str, Field(min_length=1, max_length=documents.NAME_CHARS_MAX, pattern=r"^[^\s](.*[^\s])?$")]
+    reviewer: Annotated[str, Field(min_length=1, max_length=documents.NAME_CHARS_MAX), AfterValidator(_name)]
     comment: Annotated[str, Field(max_length=documents.SUBJECT_CHARS_MAX)] = ""
 
 

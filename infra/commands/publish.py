@@ -133,6 +133,8 @@ def publish(
                 rate=rate or 0,
             )
             before, done = asyncio.run(_Publication(settings, codec, plan, from_start=from_start).run())
+        except KeyboardInterrupt:
+            fail("interrupted; the same command goes on where this one stopped", FAILED)
         except Unavailable as error:
             fail(f"{error}; the same command goes on where this one stopped", NOT_RUNNING)
     _tell(plan, before, done, as_json=as_json)

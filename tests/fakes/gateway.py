@@ -53,13 +53,16 @@ class Roads:
 
 @dataclass
 class Outcomes:
-    """Says what the test puts here; a tenant sees its own. waits: wait() lasts until the timeout unless decided."""
+    """Says what the test puts here; a tenant sees its own. away: refuses at once. hangs: never answers."""
 
     cases: dict[str, CaseView] = field(default_factory=dict)
     tasks: dict[str, ReviewView] = field(default_factory=dict)
     away: bool = False
+    hangs: bool = False
 
     async def check(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.away:
             raise Unavailable("Valkey is away")
 

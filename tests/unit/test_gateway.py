@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from aios.schemas.models import DocumentReceived, ReviewDecided
 from aios.streams.config import GatewaySettings
+from aios.streams.http_api import ASK_S_MAX
 from aios.streams.http_problem import REASONS
 from aios.streams.http_routes import ROUTES
 from aios.streams.outcome_store import CaseView, ReviewView
@@ -205,6 +206,23 @@ def test_without_the_outcome_store_cases_are_accepted_and_nothing_is_read() -> N
     run(test)
 
 
+def test_an_outcome_store_that_hangs_holds_up_nobody_who_submits() -> None:
+    """The first request pays a moment, the ones after it do not ask; nobody waits for a decision."""
+
+    async def test(gateway: Served) -> None:
+        gateway.outcomes.hangs = True
+        began = asyncio.get_running_loop().time()
+        for number in range(5):
+            headers = {"Prefer": "wait=30", "Idempotency-Key": str(number)}
+            async with gateway.post(TEXT, headers=headers) as response:
+                assert response.status == 202
+        assert asyncio.get_running_loop().time() - began < 2 * ASK_S_MAX
+        async with gateway.request("GET", "/readyz", tenant="") as response:
+            assert (await response.json())["outcomes"] is False
+
+    run(test)
+
+
 def test_a_case_is_shown_with_its_timeline_and_only_to_its_tenant() -> None:
     """accepted, not 404, before any stage has seen it; another tenant's is a 404, like one that does not exist."""
 
@@ -283,6 +301,7 @@ def test_a_decision_that_cannot_count_is_refused() -> None:
             ("/v1/reviews/t2/decision", "acme", DECISION, "already_decided"),
             ("/v1/reviews/t1/decision", "acme", {"label": "card"}, "invalid_body"),
             ("/v1/reviews/t1/decision", "acme", DECISION | {"reviewer": " "}, "invalid_body"),
+            ("/v1/reviews/t1/decision", "acme", DECISION | {"reviewer": "ada\x1b[2J"}, "invalid_body"),
             ("/v1/reviews/t1/decision", "acme", DECISION | {"tenant": "acme"}, "invalid_body"),
         ):
             async with gateway.request("POST", path, tenant=tenant, json=body) as response:
