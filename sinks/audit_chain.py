@@ -37,7 +37,7 @@ from aios.streams.errors import StateBroken, Unavailable
 
 START = bytes(32)
 PREFIX = b"\x00"  # of a leaf, so that no node of a later tree can be taken for one
-FILE_BYTES_MAX = 64 << 20
+FILE_BYTES_MAX = 16 << 20  # a writer reads the last file when it starts: a second
 
 
 @dataclass(frozen=True, slots=True)

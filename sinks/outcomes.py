@@ -31,7 +31,7 @@ from aios.schemas.codec import Codec
 from aios.sinks import shell
 from aios.sinks.outcome_writes import SCRIPTS, Write, write_of
 from aios.sinks.shell import Shell
-from aios.streams import failpoints, outcome_store
+from aios.streams import failpoints, outcome_store, tracing
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.errors import AiosError, Unavailable, Verdict
 from aios.streams.kafka import read_all
@@ -232,7 +232,9 @@ class Sink:
 
     def _mean(self, record: Record) -> Write:
         failpoints.hit("outcomes.decode", record.value or b"")
-        return write_of(record, self._codec)
+        traceparent = record.header("traceparent") or ""
+        with tracing.span(OUTCOMES.name, traceparent, topic=record.topic, offset=record.offset):
+            return write_of(record, self._codec)
 
 
 async def _batches(everything: Everything) -> AsyncIterator[list[Write]]:
