@@ -28,7 +28,7 @@ from aios.streams.config import Settings
 from aios.streams.errors import AiosError, Fenced, StateBroken
 from aios.streams.topology import Kind
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("aios.infra.stage")  # as a program its __name__ is another
 
 FAILED, LEFT = 1, 70
 MODULES = {Kind.FAUST: "processors", Kind.SINK: "sinks", Kind.DLQ: "dlq", Kind.GATEWAY: "streams"}

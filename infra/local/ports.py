@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from aios.streams.errors import ConfigError
 LOOPBACK = "127.0.0.1"
 LOWEST = 20_000
 TRIES_MAX = 1_000
+LEAVING_S_MAX = 2.0
+POLL_S = 0.05
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -46,17 +49,27 @@ def is_free(port: int) -> bool:
 
 
 def remembered(file: Path, names: Sequence[str]) -> dict[str, int]:
-    """The ports of these names as the file has them; chosen anew, and kept, where one is missing or taken."""
+    """The ports of these names as the file has them; chosen anew, and kept, where one is missing or stays taken."""
     kept: dict[str, int] = {}
     if file.is_file():
         kept = json.loads(file.read_text(encoding="utf-8"))
-    ports = {name: kept[name] for name in names if name in kept and is_free(kept[name])}
+    ports = {name: kept[name] for name in names if name in kept and _becomes_free(kept[name])}
     missing = [name for name in names if name not in ports]
     ports.update(zip(missing, free_ports(len(missing)), strict=True))
     if ports != kept:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(ports), encoding="utf-8")
     return ports
+
+
+def _becomes_free(port: int) -> bool:
+    """Its server may have been killed a moment ago, and the kernel still be busy with what it held."""
+    deadline = time.monotonic() + LEAVING_S_MAX
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 def _highest() -> int:

