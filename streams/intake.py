@@ -25,9 +25,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -35,7 +33,7 @@ from aios.streams import metrics
 from aios.streams.admin import record_of
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError, Fenced
-from aios.streams.offsets import OffsetTracker
+from aios.streams.hands import Hands, Lane
 from aios.streams.record import Record
 
 COMMIT_S = 0.2  # between two commits; what a killed process did within it is done again
@@ -47,8 +45,6 @@ LAG_S = 1.0
 JOIN_S_MAX = 15.0  # start() returns then, whether or not partitions have come
 COMMIT_S_MAX = 10.0  # until a commit without an answer is asked again
 SAY_S = 30.0  # between two log lines about the same trouble
-BYTES_MAX = 32 << 20  # of waiting records, and of those in flight
-SPAN_MIN = 4_000  # finished records that may wait behind an unfinished one, per partition
 CLOSE_S_MAX = 15.0
 HEARTBEAT_MS = 1_000  # how soon a member hears of a rebalance
 POLL_INTERVAL_MS = 300_000
@@ -57,32 +53,6 @@ _FENCED = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED, KafkaErr
 _FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class _Lane:
-    """One partition for as long as it is assigned once; a partition that comes back gets a new one."""
-
-    topic: str
-    partition: int
-    tracker: OffsetTracker = field(default_factory=OffsetTracker)
-    in_flight: int = 0
-    resume_at: float = 0.0  # monotonic; not read before
-    seek: bool = False  # read again what was given back
-    paused: bool | None = None  # as librdkafka was told; None: nothing yet
-
-    @property
-    def place(self) -> TopicPartition:
-        return TopicPartition(self.topic, self.partition)
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """A record in hand. Keeps the record alive, so that its identity is its own."""
-
-    record: Record
-    lane: _Lane
-    size: int
 
 
 class Intake:
@@ -105,16 +75,9 @@ class Intake:
         self._topics = list(topics)
         self._instance_id = instance_id
         self._session_timeout_ms = session_timeout_ms
-        self._in_flight_max = in_flight_max
-        self._waiting_max = max(in_flight_max, BATCH_MAX)
-        self._span_max = max(SPAN_MIN, 8 * in_flight_max)
         self._drain_s_max = drain_s_max
         self._changed = threading.Condition()  # over everything below, up to _leaving
-        self._lanes: dict[tuple[str, int], _Lane] = {}
-        self._waiting: deque[_Flight] = deque()
-        self._waiting_bytes = 0
-        self._flights: dict[int, _Flight] = {}  # by the record's identity
-        self._flight_bytes = 0
+        self._hands = Hands(in_flight_max=in_flight_max, waiting_max=max(in_flight_max, BATCH_MAX))
         self._lags: dict[tuple[str, int], int] = {}
         self._stopping = False
         self._error: Exception | None = None
@@ -149,31 +112,32 @@ class Intake:
         Raises Fenced when another process has this one's place, ConfigError when Kafka forbids to read.
         """
         taken: list[Record] = []
-        await self._until(lambda: self._error is not None or self._hand_out(taken, records_max), wait_ms_max / 1000)
+
+        def some() -> bool:
+            taken.extend(self._hands.take(records_max))
+            return bool(taken) or self._error is not None
+
+        await self._until(some, wait_ms_max / 1000)
         self._raise()
+        if taken:
+            self._tell()
         return taken
 
     def finish(self, record: Record) -> None:
         """It has ended here: its effects are acknowledged. Ignored if its partition has left since it was taken."""
         with self._changed:
-            flight = self._land(record)
-            if flight is not None:
-                flight.lane.tracker.finish(record.offset)
-                self._changed.notify_all()
-        self._rouse()
+            self._hands.finish(record)
+        self._tell()
 
     def release(self, record: Record) -> None:
         """It will not be finished now: it is read again, soon. Others in hand stay so."""
         with self._changed:
-            flight = self._land(record)
-            if flight is not None and flight.lane.tracker.give_back(record.offset):
-                flight.lane.seek = True
-                self._changed.notify_all()
-        self._rouse()
+            self._hands.release(record)
+        self._tell()
 
     def owns(self, record: Record) -> bool:
         """False once its partition has left, or it was released or paused away: discard the result."""
-        return id(record) in self._flights
+        return self._hands.owns(record)
 
     def pause(self, topic: str, partition: int, for_ms: int) -> None:
         """Take nothing from this partition for a while, then again from its lowest unfinished record.
@@ -181,16 +145,10 @@ class Intake:
         Everything unfinished of it is given back, also what is in hand elsewhere: owns() is False for it from now on.
         """
         with self._changed:
-            lane = self._lanes.get((topic, partition))
-            if lane is None:
-                return
-            self._forget([lane])
-            self._let_go([lane])
-            lane.tracker.give_back_all()
-            lane.seek = True
-            lane.resume_at = max(lane.resume_at, time.monotonic() + for_ms / 1000)
-            self._changed.notify_all()
-        self._rouse()
+            for lane in self._hands.of([(topic, partition)]):
+                self._hands.give_back(lane)
+                lane.resume_at = max(lane.resume_at, time.monotonic() + for_ms / 1000)
+        self._tell()
 
     async def close(self, drain_s_max: float) -> None:
         """Take nothing more, let what is in hand finish up to the bound, commit, leave the group."""
@@ -198,8 +156,8 @@ class Intake:
             return
         with self._changed:
             self._stopping = True
-            self._forget(self._lanes.values())
-        await self._until(lambda: not self._flights or self._error is not None, drain_s_max)
+            self._hands.forget(self._hands.lanes.values())
+        await self._until(lambda: not self._hands.in_flight or self._error is not None, drain_s_max)
         with self._changed:
             self._leaving = True
             self._changed.notify_all()
@@ -210,7 +168,7 @@ class Intake:
     def assigned(self) -> frozenset[tuple[str, int]]:
         """The partitions that are this member's now."""
         with self._changed:
-            return frozenset(self._lanes)
+            return frozenset(self._hands.lanes)
 
     def lag(self) -> dict[tuple[str, int], int]:
         """Records not finished, by assigned partition, as of LAG_S ago at most; unknown ones are left out."""
@@ -255,42 +213,12 @@ class Intake:
         if self._error is not None:
             raise self._error
 
-    def _hand_out(self, taken: list[Record], records_max: int) -> bool:
-        """Fill `taken` with what waits, as far as there is room. False: nothing was handed out."""
-        room = min(records_max, self._in_flight_max - len(self._flights), len(self._waiting))
-        while len(taken) < room and (self._flight_bytes < BYTES_MAX or not self._flights):
-            flight = self._waiting.popleft()
-            self._waiting_bytes -= flight.size
-            self._flight_bytes += flight.size
-            self._flights[id(flight.record)] = flight
-            flight.lane.in_flight += 1
-            taken.append(flight.record)
-        if taken:
-            self._in_flight.set(len(self._flights))
+    def _tell(self) -> None:
+        """Something changed in hand: for the serving thread if it waits, and for whoever waits in the loop."""
+        with self._changed:
+            self._in_flight.set(self._hands.in_flight)
             self._changed.notify_all()
-        return bool(taken)
-
-    def _land(self, record: Record) -> _Flight | None:
-        """Take a record out of the flights; None if it is not among them."""
-        flight = self._flights.pop(id(record), None)
-        if flight is not None:
-            self._flight_bytes -= flight.size
-            flight.lane.in_flight -= 1
-            self._in_flight.set(len(self._flights))
-        return flight
-
-    def _forget(self, lanes: Iterable[_Lane]) -> None:
-        """Drop what waits of these lanes; it will be read again if they are."""
-        gone = set(lanes)
-        kept = [flight for flight in self._waiting if flight.lane not in gone]
-        self._waiting = deque(kept)
-        self._waiting_bytes = sum(flight.size for flight in kept)
-
-    def _let_go(self, lanes: Iterable[_Lane]) -> None:
-        """Whoever has records of these lanes in hand does not own them any more."""
-        gone = set(lanes)
-        for flight in [flight for flight in self._flights.values() if flight.lane in gone]:
-            self._land(flight.record)
+        self._rouse()
 
     # The serving thread
 
@@ -312,13 +240,13 @@ class Intake:
     def _obey(self, consumer: Consumer) -> None:
         """Tell librdkafka which partitions to hold, to go on with, and to read again."""
         now = time.monotonic()
-        hold: list[_Lane] = []
-        go_on: list[_Lane] = []
-        again: list[tuple[_Lane, int | None]] = []
+        hold: list[Lane] = []
+        go_on: list[Lane] = []
+        again: list[tuple[Lane, int | None]] = []
         with self._changed:
-            self._holding = self._stopping or self._has_no_room(now)
-            for lane in self._lanes.values():
-                if self._is_held(lane, now):
+            self._holding = self._stopping or self._is_full(now)
+            for lane in self._hands.lanes.values():
+                if self._holding or lane.resume_at > now or self._hands.is_stretched(lane):
                     if not lane.paused:
                         hold.append(lane)
                     continue
@@ -327,34 +255,28 @@ class Intake:
                 if lane.seek:
                     again.append((lane, lane.tracker.again_from))
         if hold:
-            consumer.pause([lane.place for lane in hold])
+            consumer.pause([_place(lane) for lane in hold])
             self._mark(hold, paused=True)
         for lane, offset in again:
             self._seek(consumer, lane, offset)
         if go_on:
-            consumer.resume([lane.place for lane in go_on])
+            consumer.resume([_place(lane) for lane in go_on])
             self._mark(go_on, paused=False)
 
-    def _has_no_room(self, now: float) -> bool:
+    def _is_full(self, now: float) -> bool:
         """True after FULL_S without room, then until half of it is free: pausing throws away what was prefetched."""
-        share = 2 if self._holding else 1
-        full = len(self._waiting) * share >= self._waiting_max or self._waiting_bytes * share >= BYTES_MAX
-        if not full:
+        if self._hands.is_half_empty if self._holding else self._hands.room:
             self._full_since = 0.0
             return False
         self._full_since = self._full_since or now
         return now - self._full_since >= FULL_S
 
-    def _is_held(self, lane: _Lane, now: float) -> bool:
-        span_max = self._span_max // 2 if lane.paused else self._span_max
-        return self._holding or lane.resume_at > now or lane.tracker.span >= span_max
-
-    def _mark(self, lanes: Iterable[_Lane], *, paused: bool) -> None:
+    def _mark(self, lanes: Iterable[Lane], *, paused: bool) -> None:
         for lane in lanes:
             lane.paused = paused
             metrics.PAUSED.labels(self._stage, lane.topic, lane.partition).set(paused)
 
-    def _seek(self, consumer: Consumer, lane: _Lane, offset: int | None) -> None:
+    def _seek(self, consumer: Consumer, lane: Lane, offset: int | None) -> None:
         """Right after an assignment a partition cannot be sought yet: the next round tries again."""
         if offset is not None:
             try:
@@ -371,49 +293,38 @@ class Intake:
             with self._changed:
                 self._changed.wait(POLL_S)
             return
-        first = consumer.poll(POLL_S if self._flights or self._waiting or self._is_dirty() else IDLE_S)
+        first = consumer.poll(POLL_S if self._is_busy() else IDLE_S)
         if first is None:
             return
-        room = min(BATCH_MAX, self._waiting_max - len(self._waiting)) - 1
-        messages = [first, *(consumer.consume(room, 0) if room > 0 else ())]
+        more = min(BATCH_MAX, self._hands.room) - 1
+        messages = [first, *(consumer.consume(more, 0) if more > 0 else ())]
         arrived = [(message, None if message.error() else record_of(message)) for message in messages]
         with self._changed:
             for message, record in arrived:
-                lane = self._lanes.get((message.topic(), message.partition()))
+                lane = self._hands.lanes.get((message.topic(), message.partition()))
                 if record is None:
                     self._arrived_nothing(message, lane)
-                elif lane is not None:
-                    self._arrived(record, lane)
+                elif lane is not None and not self._hands.arrive(record, lane, later=self._stopping):
+                    log.warning("%s[%d] begins anew at offset %d", lane.topic, lane.partition, record.offset)
         self._rouse()
 
-    def _is_dirty(self) -> bool:
-        return any(lane.seek or lane.paused or lane.tracker.to_commit is not None for lane in self._lanes.values())
+    def _is_busy(self) -> bool:
+        """Whether somebody may soon need this thread."""
+        lanes = self._hands.lanes.values()
+        return bool(self._hands.in_flight or self._hands.waiting) or any(
+            lane.seek or lane.paused or lane.tracker.to_commit is not None for lane in lanes
+        )
 
-    def _arrived_nothing(self, message: Message, lane: _Lane | None) -> None:
+    def _arrived_nothing(self, message: Message, lane: Lane | None) -> None:
         if message.error().code() != KafkaError._PARTITION_EOF:
             self._heard(message.error())
         elif lane is not None:
             lane.tracker.reached(message.offset())
 
-    def _arrived(self, record: Record, lane: _Lane) -> None:
-        if (lane.tracker.position or 0) > record.offset:
-            log.warning("%s[%d] begins anew at offset %d", lane.topic, lane.partition, record.offset)
-            self._forget([lane])
-            self._let_go([lane])
-            lane.tracker = OffsetTracker()
-        if not lane.tracker.read(record.offset):
-            return
-        if lane.seek or self._stopping:  # read between pause() and the pause
-            lane.tracker.give_back(record.offset)
-            return
-        flight = _Flight(record, lane, record.size)
-        self._waiting.append(flight)
-        self._waiting_bytes += flight.size
-
     def _commit(self, consumer: Consumer, now: float) -> None:
         """Ask for the positions that have risen; _committed hears the answer."""
         with self._changed:
-            offsets = [place for lane in self._lanes.values() if (place := _place_to_commit(lane)) is not None]
+            offsets = _to_commit(self._hands.lanes.values())
         self._commit_at = now + (COMMIT_S_MAX if offsets else COMMIT_S)
         if not offsets:
             return
@@ -430,15 +341,15 @@ class Intake:
             return
         with self._changed:
             for place in places:
-                lane = self._lanes.get((place.topic, place.partition))
                 if place.error is not None:
                     self._refused(place.error)
-                elif lane is not None and place.offset >= 0:
-                    lane.tracker.committed(place.offset)
+                elif place.offset >= 0:
+                    for lane in self._hands.of([(place.topic, place.partition)]):
+                        lane.tracker.committed(place.offset)
 
-    def _commit_now(self, consumer: Consumer, lanes: Iterable[_Lane]) -> None:
+    def _commit_now(self, consumer: Consumer, lanes: Iterable[Lane]) -> None:
         with self._changed:
-            offsets = [place for lane in lanes if (place := _place_to_commit(lane)) is not None]
+            offsets = _to_commit(lanes)
         if not offsets:
             return
         try:
@@ -453,47 +364,43 @@ class Intake:
 
     def _assigned(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:  # noqa: ARG002 - librdkafka's
         with self._changed:
-            for place in places:
-                self._lanes[place.topic, place.partition] = _Lane(place.topic, place.partition)
+            self._hands.assign(_names(places))
             self._joined = True
         self._rouse()
 
     def _revoked(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         """Called by poll before the partitions go to somebody else."""
         with self._changed:
-            lanes = [lane for place in places if (lane := self._lanes.get((place.topic, place.partition))) is not None]
-            self._forget(lanes)
+            lanes = self._hands.of(_names(places))
+            self._hands.forget(lanes)
             self._changed.wait_for(
                 lambda: self._leaving or not any(lane.in_flight for lane in lanes), timeout=self._drain_s_max
             )
-            self._let_go(lanes)
+            self._hands.let_go(lanes)
         self._commit_now(consumer, lanes)
         self._part(lanes)
 
     def _lost(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:  # noqa: ARG002 - librdkafka's
         """Called by poll when they are somebody else's already."""
         log.warning("%s lost %d partitions: it was away for too long", self._group, len(places))
-        self._part([lane for p in places if (lane := self._lanes.get((p.topic, p.partition))) is not None])
+        self._part(self._hands.of(_names(places)))
 
-    def _part(self, lanes: Sequence[_Lane]) -> None:
+    def _part(self, lanes: Sequence[Lane]) -> None:
         with self._changed:
-            self._forget(lanes)
-            self._let_go(lanes)
+            self._hands.part(lanes)
             for lane in lanes:
-                place = (lane.topic, lane.partition)
-                del self._lanes[place]
-                self._lags.pop(place, None)
+                self._lags.pop((lane.topic, lane.partition), None)
         for lane in lanes:
             for gauge in (metrics.LAG, metrics.PAUSED):
                 with contextlib.suppress(KeyError):  # never set
                     gauge.remove(self._stage, lane.topic, lane.partition)
-        self._rouse()
+        self._tell()
 
     def _measure(self, consumer: Consumer, now: float) -> None:
         self._lag_at = now + LAG_S
         lags: dict[tuple[str, int], int] = {}
-        for lane in self._lanes.values():
-            position, (_, high) = lane.tracker.position, consumer.get_watermark_offsets(lane.place, cached=True)
+        for lane in self._hands.lanes.values():
+            position, (_, high) = lane.tracker.position, consumer.get_watermark_offsets(_place(lane), cached=True)
             if position is not None and high >= 0:
                 lags[lane.topic, lane.partition] = lag = max(0, high - position)
                 metrics.LAG.labels(self._stage, lane.topic, lane.partition).set(lag)
@@ -516,19 +423,19 @@ class Intake:
         with self._changed:
             self._error = self._error or error
             self._stopping = self._leaving = True
-            self._forget(list(self._lanes.values()))
-            self._let_go(list(self._lanes.values()))
+            self._hands.forget(self._hands.lanes.values())
+            self._hands.let_go(self._hands.lanes.values())
         self._rouse()
 
     def _leave(self, consumer: Consumer) -> None:
         """Commit what has finished, and go. A fenced member has nothing to commit any more."""
         try:
             if self._error is None:
-                self._commit_now(consumer, list(self._lanes.values()))
+                self._commit_now(consumer, list(self._hands.lanes.values()))
             consumer.close()
         except (KafkaException, RuntimeError) as error:
             log.warning("%s left its group badly: %s", self._group, error)
-        self._part(list(self._lanes.values()))
+        self._part(list(self._hands.lanes.values()))
 
     def _config(self) -> dict[str, object]:
         return client(
@@ -558,6 +465,17 @@ class Intake:
         )
 
 
-def _place_to_commit(lane: _Lane) -> TopicPartition | None:
-    offset = lane.tracker.to_commit
-    return None if offset is None else TopicPartition(lane.topic, lane.partition, offset)
+def _place(lane: Lane) -> TopicPartition:
+    return TopicPartition(lane.topic, lane.partition)
+
+
+def _names(places: Iterable[TopicPartition]) -> list[tuple[str, int]]:
+    return [(place.topic, place.partition) for place in places]
+
+
+def _to_commit(lanes: Iterable[Lane]) -> list[TopicPartition]:
+    return [
+        TopicPartition(lane.topic, lane.partition, offset)
+        for lane in lanes
+        if (offset := lane.tracker.to_commit) is not None
+    ]

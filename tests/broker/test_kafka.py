@@ -261,14 +261,14 @@ def test_in_flight_is_bounded_and_a_slow_stage_keeps_its_membership(
         await put(kafka, one, *numbers(3_000), key="k")
         async with taking(kafka, group, one, in_flight_max=5) as intake:
             taken = await take_all(intake, 5)
-            lane = intake._lanes[one, 0]
+            lane = intake._hands.lanes[one, 0]
 
             async def is_paused() -> bool:
                 return lane.paused is True
 
             assert await until(is_paused)
             assert await intake.take(1, wait_ms_max=50) == []
-            assert len(intake._waiting) <= intake._waiting_max
+            assert intake._hands.waiting <= 500
             seen = values(taken)
             while taken:
                 for record in taken:

@@ -1,0 +1,181 @@
+"""What a group member has in hand: partitions, records that wait, records in flight. Pure: no Kafka, clock or lock.
+
+Enters: partitions that come and go, records as they are read, and what became of each. Leaves: records to work on, at
+most in_flight_max at a time, and the positions to commit. Guaranteed: a record counts for the assignment it was taken
+under and for no later one; a position never passes a record that is waiting, in flight or given back; what waits and
+what is in flight is bounded in number and bytes.
+Its owner (intake.py) holds one lock around every call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from aios.streams.offsets import OffsetTracker
+from aios.streams.record import Record
+
+BYTES_MAX = 32 << 20  # of records that wait, and again of those in flight
+SPAN_MIN = 4_000  # finished records that may stand behind an unfinished one, per partition
+
+
+@dataclass(eq=False, slots=True)
+class Lane:
+    """One partition for as long as it is assigned once; a partition that comes back gets a new one."""
+
+    topic: str
+    partition: int
+    tracker: OffsetTracker = field(default_factory=OffsetTracker)
+    in_flight: int = 0
+    resume_at: float = 0.0  # not read before; in the owner's clock
+    seek: bool = False  # read again what was given back
+    paused: bool | None = None  # as Kafka's client was told; None: nothing yet
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Keeps the record alive, so that its identity is its own."""
+
+    record: Record
+    lane: Lane
+    size: int
+
+
+class Hands:
+    """See the module. waiting_max: records that wait to be taken."""
+
+    def __init__(self, *, in_flight_max: int, waiting_max: int) -> None:
+        self._in_flight_max = in_flight_max
+        self._waiting_max = waiting_max
+        self._span_max = max(SPAN_MIN, 8 * in_flight_max)
+        self.lanes: dict[tuple[str, int], Lane] = {}
+        self._waiting: deque[_Held] = deque()
+        self._waiting_bytes = 0
+        self._flights: dict[int, _Held] = {}  # by the record's identity
+        self._flight_bytes = 0
+
+    # Partitions
+
+    def assign(self, places: Iterable[tuple[str, int]]) -> None:
+        """They are ours from now on."""
+        for topic, partition in places:
+            self.lanes[topic, partition] = Lane(topic, partition)
+
+    def of(self, places: Iterable[tuple[str, int]]) -> list[Lane]:
+        """Those of them that are ours."""
+        return [lane for place in places if (lane := self.lanes.get(place)) is not None]
+
+    def part(self, lanes: Iterable[Lane]) -> None:
+        """They are not ours any more, nor what is in hand of them."""
+        gone = set(lanes)
+        self.forget(gone)
+        self.let_go(gone)
+        self.lanes = {place: lane for place, lane in self.lanes.items() if lane not in gone}
+
+    def forget(self, lanes: Iterable[Lane]) -> None:
+        """Drop what waits of them."""
+        gone = set(lanes)
+        kept = [held for held in self._waiting if held.lane not in gone]
+        self._waiting = deque(kept)
+        self._waiting_bytes = sum(held.size for held in kept)
+
+    def let_go(self, lanes: Iterable[Lane]) -> None:
+        """Whoever has records of them in hand does not own them any more."""
+        gone = set(lanes)
+        for held in [held for held in self._flights.values() if held.lane in gone]:
+            self._land(held.record)
+
+    def give_back(self, lane: Lane) -> None:
+        """Everything of it that is not finished will be read again, from the lowest one on."""
+        self.forget([lane])
+        self.let_go([lane])
+        lane.tracker.give_back_all()
+        lane.seek = True
+
+    # Records
+
+    def arrive(self, record: Record, lane: Lane, *, later: bool = False) -> bool:
+        """A record was read; it waits now, unless it is in hand or finished already.
+
+        later: it came too late to be wanted (the lane is to be sought anyway), and is given back at once.
+        Returns False when the partition began anew below what was read: recreated, or its log was cut.
+        """
+        fell = (lane.tracker.position or 0) > record.offset
+        if fell:
+            self.forget([lane])
+            self.let_go([lane])
+            lane.tracker = OffsetTracker()
+        if not lane.tracker.read(record.offset):
+            return True
+        if later or lane.seek:
+            lane.tracker.give_back(record.offset)
+            lane.seek = True
+            return not fell
+        size = record.size
+        self._waiting.append(_Held(record, lane, size))
+        self._waiting_bytes += size
+        return not fell
+
+    def take(self, records_max: int) -> list[Record]:
+        """Put in flight what waits, as far as there is room."""
+        taken: list[Record] = []
+        room = min(records_max, self._in_flight_max - len(self._flights), len(self._waiting))
+        while len(taken) < room and (self._flight_bytes < BYTES_MAX or not self._flights):
+            held = self._waiting.popleft()
+            self._waiting_bytes -= held.size
+            self._flight_bytes += held.size
+            self._flights[id(held.record)] = held
+            held.lane.in_flight += 1
+            taken.append(held.record)
+        return taken
+
+    def finish(self, record: Record) -> bool:
+        """It has ended. False: it is not ours (any more)."""
+        held = self._land(record)
+        return held is not None and held.lane.tracker.finish(record.offset)
+
+    def release(self, record: Record) -> bool:
+        """It will be read again; others in flight stay so. False: it is not ours (any more)."""
+        held = self._land(record)
+        if held is None or not held.lane.tracker.give_back(record.offset):
+            return False
+        held.lane.seek = True
+        return True
+
+    def owns(self, record: Record) -> bool:
+        """In flight, under the assignment it was taken in."""
+        return id(record) in self._flights
+
+    def _land(self, record: Record) -> _Held | None:
+        held = self._flights.pop(id(record), None)
+        if held is not None:
+            self._flight_bytes -= held.size
+            held.lane.in_flight -= 1
+        return held
+
+    # Counts
+
+    @property
+    def in_flight(self) -> int:
+        """Records taken and not ended."""
+        return len(self._flights)
+
+    @property
+    def waiting(self) -> int:
+        """Records read and not taken."""
+        return len(self._waiting)
+
+    @property
+    def room(self) -> int:
+        """Records that may still come to wait; 0 when their bytes are over the bound."""
+        return max(0, self._waiting_max - len(self._waiting)) if self._waiting_bytes < BYTES_MAX else 0
+
+    @property
+    def is_half_empty(self) -> bool:
+        """Of what may wait."""
+        return len(self._waiting) * 2 < self._waiting_max and self._waiting_bytes * 2 < BYTES_MAX
+
+    def is_stretched(self, lane: Lane) -> bool:
+        """Too much is finished behind one unfinished record; once paused for it, until half of that is gone."""
+        return lane.tracker.span >= (self._span_max // 2 if lane.paused else self._span_max)

@@ -1,0 +1,185 @@
+"""What a member has in hand, through rebalances, seeks and any order of ends, against a model of the log."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from aios.streams import hands as module
+from aios.streams.hands import Hands, Lane
+from aios.streams.record import Record
+
+PLACES = [("a", 0), ("a", 1), ("b", 0)]
+IN_FLIGHT_MAX = 4
+WAITING_MAX = 6
+
+
+def record(place: tuple[str, int], offset: int, size: int = 1) -> Record:
+    return Record(*place, offset, 0, None, b"x" * size)
+
+
+class Member(RuleBasedStateMachine):
+    """A member that reads three endless partitions, loses and gets them, and ends records in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hands = Hands(in_flight_max=IN_FLIGHT_MAX, waiting_max=WAITING_MAX)
+        self.read_to: dict[tuple[str, int], int] = {}  # the client's position, by assigned partition
+        self.committed = dict.fromkeys(PLACES, 0)  # the broker's
+        self.ended: set[tuple[str, int, int]] = set()  # finished while owned
+        self.taken: list[Record] = []  # ever, and not ended
+        self.given_up: list[Record] = []  # taken once, not ours any more
+
+    def disown(self, lanes: list[Lane]) -> None:
+        gone = {(lane.topic, lane.partition) for lane in lanes}
+        self.given_up += [one for one in self.taken if (one.topic, one.partition) in gone]
+        self.taken = [one for one in self.taken if (one.topic, one.partition) not in gone]
+
+    @rule(place=st.sampled_from(PLACES))
+    def assign(self, place: tuple[str, int]) -> None:
+        if place not in self.read_to:
+            self.hands.assign([place])
+            self.read_to[place] = self.committed[place]
+
+    @precondition(lambda self: self.read_to)
+    @rule(data=st.data(), lost=st.booleans())
+    def part(self, data: st.DataObject, lost: bool) -> None:
+        """Revoked: what is finished is committed. Lost: it is not."""
+        place = data.draw(st.sampled_from(sorted(self.read_to)))
+        lanes = self.hands.of([place])
+        if not lost:
+            self.commit()
+        self.hands.part(lanes)
+        del self.read_to[place]
+        self.disown(lanes)
+
+    @precondition(lambda self: self.read_to)
+    @rule(data=st.data(), count=st.integers(1, 4), later=st.booleans())
+    def read(self, data: st.DataObject, count: int, later: bool) -> None:
+        """The client gives what comes next, or, after a seek, what was given back."""
+        place = data.draw(st.sampled_from(sorted(self.read_to)))
+        (lane,) = self.hands.of([place])
+        for _ in range(min(count, self.hands.room)):
+            assert self.hands.arrive(record(place, self.read_to[place]), lane, later=later)
+            self.read_to[place] += 1
+
+    @rule()
+    def seek(self) -> None:
+        for lane in self.hands.lanes.values():
+            if lane.seek:
+                again = lane.tracker.again_from
+                if again is not None:
+                    self.read_to[lane.topic, lane.partition] = again
+                lane.seek = False
+
+    @rule(count=st.integers(1, 6))
+    def take(self, count: int) -> None:
+        taken = self.hands.take(count)
+        assert len(taken) <= count
+        in_hand = {(one.topic, one.partition, one.offset) for one in self.taken}
+        for one in taken:
+            place = (one.topic, one.partition, one.offset)
+            assert place not in in_hand
+            in_hand.add(place)
+        self.taken += taken
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data(), back=st.booleans())
+    def end(self, data: st.DataObject, back: bool) -> None:
+        one = self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1)))
+        assert self.hands.owns(one)
+        assert self.hands.release(one) if back else self.hands.finish(one)
+        assert not self.hands.owns(one)
+        if back:
+            self.given_up.append(one)
+        else:
+            self.ended.add((one.topic, one.partition, one.offset))
+
+    @precondition(lambda self: self.given_up)
+    @rule(data=st.data())
+    def end_too_late(self, data: st.DataObject) -> None:
+        """The result of an assignment that is gone counts for nothing, even if the same record is in hand again."""
+        one = data.draw(st.sampled_from(self.given_up))
+        assert not self.hands.owns(one)
+        assert not self.hands.finish(one)
+        assert not self.hands.release(one)
+
+    @precondition(lambda self: self.read_to)
+    @rule(data=st.data())
+    def pause(self, data: st.DataObject) -> None:
+        lanes = self.hands.of([data.draw(st.sampled_from(sorted(self.read_to)))])
+        self.hands.give_back(lanes[0])
+        self.disown(lanes)
+
+    @rule()
+    def commit(self) -> None:
+        for place, lane in self.hands.lanes.items():
+            offset = lane.tracker.to_commit
+            if offset is not None:
+                self.committed[place] = max(self.committed[place], offset)
+                lane.tracker.committed(offset)
+
+    @invariant()
+    def no_commit_passes_an_unfinished_record(self) -> None:
+        for place, committed in self.committed.items():
+            assert all((*place, offset) in self.ended for offset in range(committed))
+
+    @invariant()
+    def everything_is_bounded(self) -> None:
+        assert self.hands.in_flight == len(self.taken) <= IN_FLIGHT_MAX
+        assert self.hands.waiting <= WAITING_MAX
+        assert self.hands.in_flight == sum(lane.in_flight for lane in self.hands.lanes.values())
+
+    def teardown(self) -> None:
+        """From any state, everything read so far can be worked off: nothing is forgotten."""
+        for place in PLACES:
+            self.assign(place)
+        for _ in range(100):
+            while self.taken:
+                one = self.taken.pop()
+                assert self.hands.finish(one)
+                self.ended.add((one.topic, one.partition, one.offset))
+            self.seek()
+            for place in PLACES:
+                (lane,) = self.hands.of([place])
+                if self.hands.room:
+                    self.hands.arrive(record(place, self.read_to[place]), lane)
+                    self.read_to[place] += 1
+            self.take(IN_FLIGHT_MAX)
+        self.commit()
+        assert min(self.committed.values()) > 20
+
+
+Member.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+test_any_history_of_a_member = Member.TestCase
+
+
+def test_bytes_are_bounded_beside_numbers() -> None:
+    """Large records fill the room early; one alone always fits."""
+    hands = Hands(in_flight_max=100, waiting_max=100)
+    hands.assign([("a", 0)])
+    (lane,) = hands.of([("a", 0)])
+    for offset in range(3):
+        hands.arrive(record(("a", 0), offset, module.BYTES_MAX // 2 + 1), lane)
+    assert hands.room == 0
+    assert len(hands.take(100)) == 2
+    assert hands.room == 99
+    (first, second) = [held.record for held in hands._flights.values()]
+    hands.finish(first)
+    assert [one.offset for one in hands.take(100)] == [2]
+    assert second.offset == 1
+
+
+def test_a_partition_that_begins_anew_is_read_anew() -> None:
+    """A recreated topic has lower offsets: what was in hand of the old one counts for nothing."""
+    hands = Hands(in_flight_max=10, waiting_max=10)
+    hands.assign([("a", 0)])
+    (lane,) = hands.of([("a", 0)])
+    assert hands.arrive(record(("a", 0), 1_000), lane)
+    (old,) = hands.take(10)
+    assert not hands.arrive(record(("a", 0), 0), lane)
+    assert not hands.owns(old)
+    (new,) = hands.take(10)
+    assert hands.finish(new)
+    assert lane.tracker.to_commit == 1
