@@ -9,6 +9,7 @@ open. Reads whole topics: some seconds for 100,000.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -27,6 +28,7 @@ from aios.streams.topics import REPLAY_REQUESTED
 from aios.streams.topology import REPLAY, Stage
 
 ANSWER_S_MAX = 10.0
+TOPICS_AT_ONCE = 8
 
 Where = tuple[str, int, int]
 
@@ -146,12 +148,8 @@ def fold(
 def read(kafka: KafkaSettings, codec: Codec, group: str = "") -> list[DeadLetter]:
     """All dead letters, or one group's, as they are now. Raises Unavailable, and StateBroken without topics."""
     stages = [stage for stage in topology.STAGES if stage.reads and group in ("", stage.group)]
-    letters = [
-        letter
-        for stage in stages
-        for record in read_all(kafka, stage.dead_letters.name)
-        if (letter := letter_of(record, stage)) is not None
-    ]
+    with ThreadPoolExecutor(TOPICS_AT_ONCE) as pool:
+        letters = [letter for found in pool.map(lambda stage: _of(kafka, stage), stages) for letter in found]
     if not letters:
         return []
     asked = list(_asked(kafka, codec))

@@ -21,9 +21,25 @@ from aios.streams.record import Record
 ANSWER_S_MAX = 10.0
 POLL_S = 0.2
 BATCH_MAX = 500
+FETCH_MS_MAX = 10  # a broker answers one request of a connection after the other: at an end, the next question waits
 SKIP_MAX = 200  # records read in vain rather than sought anew
 
 Where = tuple[str, int, int]  # topic, partition, offset
+
+
+_BEYOND = frozenset(
+    {
+        KafkaError._AUTO_OFFSET_RESET,
+        KafkaError.OFFSET_OUT_OF_RANGE,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+
+
+class _Beyond(Unavailable):
+    """The place is outside of the log."""
 
 
 class Places:
@@ -40,6 +56,7 @@ class Places:
                     "enable.partition.eof": True,
                     "isolation.level": "read_committed",
                     "auto.offset.reset": "error",
+                    "fetch.wait.max.ms": FETCH_MS_MAX,
                     "log_level": 0,
                 },
             )
@@ -59,15 +76,28 @@ class Places:
             by_partition[topic, partition].add(offset)
         found: dict[Where, Record] = {}
         for (topic, partition), offsets in by_partition.items():
-            low, high = self._ends(topic, partition)
-            for run in _runs(sorted(offset for offset in offsets if low <= offset < high)):
-                for record in self.scan(topic, partition, run[0], run[-1] + 1):
+            for run in _runs(sorted(offsets)):
+                for record in self._there(topic, partition, run[0], run[-1] + 1):
                     if record.offset in offsets:
                         found[topic, partition, record.offset] = record
         return found
 
+    def _there(self, topic: str, partition: int, first: int, stop: int) -> list[Record]:
+        """What is left of these offsets. The log is asked for its ends only where it does not hold them all."""
+        try:
+            return list(self.scan(topic, partition, first, stop))
+        except _Beyond:
+            if partition not in self._partitions(topic):
+                return []
+            low, high = self._ends(topic, partition)
+            first, stop = max(first, low), min(stop, high)
+            return list(self.scan(topic, partition, first, stop)) if first < stop else []
+
     def scan(self, topic: str, partition: int, first: int, stop: int) -> Iterator[Record]:
-        """Records first..stop-1, in order; ends early where the log ends. Raises Unavailable."""
+        """Records first..stop-1, in order; ends early where the log ends. Raises Unavailable.
+
+        And another Unavailable where the log holds no `first` (any more, or yet).
+        """
         try:
             self._consumer.assign([TopicPartition(topic, partition, first)])
             yield from self._until(topic, stop)
@@ -76,24 +106,30 @@ class Places:
         finally:
             self._consumer.unassign()
 
-    def since(self, topic: str, partition: int, timestamp_ms: int) -> tuple[int, int]:
-        """(first, end): the first offset written at that time or later, and the end. Raises Unavailable."""
-        _, end = self._ends(topic, partition)
+    def end(self, topic: str, partition: int) -> int:
+        """After the last record. Raises Unavailable."""
+        return self._ends(topic, partition)[1]
+
+    def since(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        """The first offset written at that time or later, else the end. Raises Unavailable."""
         try:
             asked = TopicPartition(topic, partition, max(timestamp_ms, 0))
             (first,) = self._consumer.offsets_for_times([asked], timeout=ANSWER_S_MAX)
         except KafkaException as error:
             raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
-        return (first.offset if first.offset >= 0 else end), end
+        return first.offset if first.offset >= 0 else self.end(topic, partition)
 
     def close(self) -> None:
         self._consumer.close()
 
-    def _ends(self, topic: str, partition: int) -> tuple[int, int]:
-        """Nothing, (0, 0), where there is no such partition."""
+    def _partitions(self, topic: str) -> Iterable[int]:
         try:
-            if partition not in self._consumer.list_topics(topic, timeout=ANSWER_S_MAX).topics[topic].partitions:
-                return 0, 0
+            return list(self._consumer.list_topics(topic, timeout=ANSWER_S_MAX).topics[topic].partitions)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
+
+    def _ends(self, topic: str, partition: int) -> tuple[int, int]:
+        try:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S_MAX)
         except KafkaException as error:
             raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
@@ -112,6 +148,8 @@ class Places:
                 error = message.error()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:
                     return
+                if error is not None and error.code() in _BEYOND:
+                    raise _Beyond(f"{topic} does not hold what is asked for: {error.str()}")
                 if error is not None:
                     raise KafkaException(error)
                 if message.offset() < stop:

@@ -145,8 +145,9 @@ def _audit(
 
 @dataclass(slots=True)
 class _Seen:
-    """Replay ids on one partition of a retry topic, from the offset `first` to `next`."""
+    """Replay ids on one partition of a retry topic, written since a time: from the offset `first` to `next`."""
 
+    since_ms: int
     first: int
     next: int
     jobs: set[str] = field(default_factory=set)
@@ -165,13 +166,17 @@ class Delivered:
 
     def look(self, target: tuple[str, int], since_ms: int) -> None:
         """Read what was written there since that time, and not read yet. Raises Unavailable."""
-        first, end = self._places.since(*target, since_ms)
         seen = self._seen.get(target)
         if seen is None or len(seen.jobs) > JOBS_MAX:
-            seen = self._seen[target] = _Seen(first, first)
-        self._read(target, seen, first, seen.first)
+            first = self._places.since(*target, since_ms)
+            seen = self._seen[target] = _Seen(since_ms, first, first)
+        elif since_ms < seen.since_ms:
+            first = self._places.since(*target, since_ms)
+            self._read(target, seen, first, seen.first)
+            seen.since_ms, seen.first = since_ms, min(first, seen.first)
+        end = self._places.end(*target)
         self._read(target, seen, seen.next, end)
-        seen.first, seen.next = min(first, seen.first), max(end, seen.next)
+        seen.next = max(end, seen.next)
 
     def _read(self, target: tuple[str, int], seen: _Seen, first: int, stop: int) -> None:
         if first >= stop:

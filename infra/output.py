@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from rich.text import Text
 
 FAILED, USAGE, NOT_FOUND, NOT_RUNNING = 1, 2, 3, 4
 
@@ -52,8 +53,8 @@ def fail(message: str, status: int = FAILED) -> NoReturn:
 
 
 def _cell(value: Any) -> str:
-    """As text that a terminal only shows: what customers wrote must not move its cursor."""
+    """For a terminal: what a stranger wrote into a record moves no cursor."""
     if value is None:
         return ""
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)
+    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)

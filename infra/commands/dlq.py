@@ -40,7 +40,10 @@ PREFIX_CHARS_MIN = 6  # of an id that is not given whole
 SOURCE = "/aios/dlq"
 GROUPS = sorted(stage.group for stage in topology.STAGES if stage.reads)
 JSON = click.option("--json", "as_json", is_flag=True, help="For scripts.")
-LIST = ("id", "group", "reason", "key", "state", "attempts", "replays", "failed_at", "fingerprint")
+SHORT_CHARS = 12  # of an id in a table; enough to name it
+KEY_CHARS = 24
+LIST = ("id", "group", "reason", "key", "state", "attempts", "replays", "failed_at")
+GROUPED = ("group", "reason", "open", "oldest", "fingerprint", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,11 @@ def groups_(as_json: bool) -> None:
     for letter in _read()[0]:
         if letter.state is State.OPEN:
             found.setdefault((letter.group, letter.reason, letter.fingerprint), []).append(letter)
-    rows(
-        [_kind(kind) for kind in sorted(found.values(), key=len, reverse=True)],
-        ("group", "reason", "open", "oldest", "fingerprint", "error", "hint"),
-        as_json=as_json,
-        none="No open dead letters.",
-    )
+    kinds = [_kind(kind) for kind in sorted(found.values(), key=len, reverse=True)]
+    rows(kinds, GROUPED, as_json=as_json, none="No open dead letters.")
+    if not as_json:
+        for reason, hint in {kind["reason"]: kind["hint"] for kind in kinds}.items():
+            click.echo(f"\n{reason}: {hint}")
 
 
 @group.command("list")
@@ -122,7 +124,8 @@ def list_(selection: Selection, state: str, limit: int, as_json: bool) -> None:
         for letter in _read(selection.group)[0]
         if selection.holds(letter) and state in ("all", letter.state.value)
     ]
-    rows([_row(letter) for letter in found[:limit]], LIST, as_json=as_json, none="No such dead letters.")
+    shown = [_row(letter) for letter in found[:limit]]
+    rows(shown if as_json else [_short(row) for row in shown], LIST, as_json=as_json, none="No such dead letters.")
     if len(found) > limit and not as_json:
         click.echo(f"… and {len(found) - limit} more: --limit {len(found)}")
 
@@ -230,6 +233,12 @@ def _row(letter: DeadLetter) -> dict[str, Any]:
     for name in ("kind", "written_at", "orig_topic", "orig_partition", "orig_offset"):
         del row[name]
     return row
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """For a table."""
+    key = row["key"] if len(row["key"]) <= KEY_CHARS else row["key"][: KEY_CHARS - 1] + "…"
+    return row | {"id": row["id"][:SHORT_CHARS], "key": key}
 
 
 def _kind(alike: Sequence[DeadLetter]) -> dict[str, Any]:
@@ -352,7 +361,8 @@ def _report(chosen: Sequence[DeadLetter], requests: dict[str, ReplayRequested], 
         }
         for letter in chosen
     ]
-    rows(shown, ("id", "group", "reason", "key", "replay"), as_json=as_json, none="No such dead letters.")
+    table = shown if as_json else [_short(row) for row in shown]
+    rows(table, ("id", "group", "reason", "key", "replay"), as_json=as_json, none="No such dead letters.")
     if requests and not dry_run and not as_json:
         click.echo(f"{len(requests)} requested. `aios dlq list --state all` shows what became of them.")
     if not chosen:
