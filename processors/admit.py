@@ -21,12 +21,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from aios.processors import app, workflow_files
 from aios.processors.state import Effects, StateView
 from aios.processors.workflow import HOUR_MS
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, DocumentReceived, Event, EventRefused, TenantRegistered
+from aios.schemas.registry import RegistrySource
 from aios.streams import failpoints, topics, tracing
 from aios.streams.config import Settings
 from aios.streams.documents import (
@@ -40,6 +42,7 @@ from aios.streams.documents import (
 )
 from aios.streams.errors import Reason, RecordError, StateBroken
 from aios.streams.record import Outgoing, Record
+from aios.streams.tenants import TenantTable
 from aios.streams.topics import Topic
 from aios.streams.topology import ADMIT, Lane
 
@@ -272,5 +275,15 @@ def _time(received_at: int) -> int:
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell; see processors/app.py."""
-    ...
+    """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    registry = RegistrySource(settings.registry.url)
+    codec = Codec(registry)
+    tenants = TenantTable(settings.kafka, codec)
+    try:
+        await asyncio.to_thread(codec.warm, ADMIT.writes)
+        await asyncio.to_thread(tenants.start)
+        core = Admit(codec, tenants, workflow_files.shipped(), settings.default_tenant)
+        await app.run_stage(ADMIT, core, codec, settings, slot=slot, stop=stop, ready=ready)
+    finally:
+        tenants.close()
+        registry.close()
