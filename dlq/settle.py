@@ -4,8 +4,9 @@ Enters: the record, the error, the time. Leaves: a verdict and, for a dead lette
 before the input's offset may move. Guaranteed: dlq/decide.py's rules; nothing here raises.
 
 How a partition fares is counted by its number, over all topics of the stage: what returns on the retry topic is
-only what failed before, and would look like nothing but failures by itself. Only first attempts are counted, so that
-one record that keeps failing is one failure. Counts live as long as the process.
+only what failed before, and would look like nothing but failures by itself. Only what fails at first sight is counted,
+so that one record that keeps failing is one failure, and a hasty replay pauses nobody. Counts live as long as the
+process.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Settler:
         if verdict in (Verdict.PAUSE, Verdict.STOP):
             self._say(record, error, verdict)
             return Settlement(verdict, None, reason, self._limits.pause_ms if verdict is Verdict.PAUSE else 0)
-        self._count(record, unknown=attempt == 1 and HINTS[reason].kind is Class.UNKNOWN)
+        at_first_sight = not envelope.attempts_of(record)
+        self._count(record, unknown=at_first_sight and HINTS[reason].kind is Class.UNKNOWN)
         self._say(record, error, verdict)
         return Settlement(verdict, self._write(record, error, verdict, now_ms), reason)
 

@@ -147,6 +147,44 @@ def test_dead_letters_return_to_their_group_once_and_are_accounted_for(
     asyncio.run(scenario())
 
 
+class Died(Exception):
+    """In place of a kill: the process leaves at this point, with nothing finished."""
+
+
+def test_a_process_that_dies_between_its_steps_returns_a_dead_letter_once(
+    settings: Settings, codec: Codec, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each step in turn; the retry topic itself says what was delivered."""
+    kafka = settings.kafka
+    visited: list[str] = []
+
+    def hit(name: str, payload: bytes = b"") -> None:
+        visited.append(name)
+        if name == dies_at:
+            raise Died(name)
+
+    async def scenario() -> None:
+        nonlocal dies_at
+        await ensure_topics(kafka, TOPICS.values())
+        out = Delivery(kafka, client_id="test")
+        letter = dead(unique, partition=3)
+        await out.deliver(asking(codec, request(letter, await out.deliver(letter))))
+        out.close()
+        for dies_at in ("replay.taken", "replay.audited", "replay.delivered"):  # noqa: B007 - read by hit()
+            with pytest.raises(Died):
+                await asyncio.wait_for(replay.run(settings, slot=0, stop=asyncio.Event(), ready=int), WAIT_S_MAX)
+        dies_at = ""
+        visited.clear()
+        async with running(settings):
+            while "replay.finished" not in visited:  # noqa: ASYNC110 - the stage runs beside
+                await asyncio.sleep(0.01)
+
+    dies_at = ""
+    monkeypatch.setattr(replay.failpoints, "hit", hit)
+    asyncio.run(asyncio.wait_for(scenario(), 2 * WAIT_S_MAX))
+    assert len([one for one in read_all(kafka, ADMIT.retries.name) if one.key == unique.encode()]) == 1
+
+
 def test_bytes_that_did_not_fit_are_fetched_from_where_they_stand(
     settings: Settings, codec: Codec, unique: str
 ) -> None:

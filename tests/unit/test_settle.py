@@ -94,6 +94,19 @@ def test_a_few_records_that_always_fail_are_no_broken_deploy() -> None:
         assert (two.verdict, three.verdict) == (Verdict.RETRY, Verdict.DEAD_LETTER)
 
 
+def test_a_hasty_replay_pauses_nobody() -> None:
+    """Dead letters that return before the code is fixed fail again, and that is all."""
+    settler = Settler(PLAN, "c1", FEW)
+    dead = replace(record(), topic=PLAN.retries.name, headers=replayed_headers())
+    verdicts = {settler.settle(replace(dead, offset=offset), ValueError("?"), NOW_MS).verdict for offset in range(20)}
+    assert verdicts == {Verdict.RETRY}
+
+
+def replayed_headers() -> tuple[tuple[str, bytes], ...]:
+    said = {"attempts": "3", "replay.attempts": "3", "replay.count": "1"}
+    return tuple((envelope.PREFIX + name, value.encode()) for name, value in said.items())
+
+
 def test_a_share_of_unknown_failures_pauses_too() -> None:
     """Every third record succeeds: never three in a row, and it is the code all the same."""
     settler = Settler(PLAN, "c1", FEW)
