@@ -41,7 +41,7 @@ from aios.streams.topology import Stage
 LEFT = 70  # exit status: this process cannot go on, its records are untouched, start it again
 FETCH_RECORDS_MAX = 24_000  # of one round over all partitions
 FETCH_BYTES_MAX = 4 << 20  # of one partition and request
-FETCH_WAIT_S_MAX = 1.0
+FETCH_WAIT_S_MAX = 0.25  # when there is nothing; a rebalance waits as long
 FETCH_WAIT_PART_S_MAX = 0.05  # while some partitions have no room: they may have it soon
 SESSION_S = 6.0
 HEARTBEAT_S = 1.0
@@ -84,6 +84,7 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._next: dict[TP, int] = {}  # where the client reads on; empty between a revocation and the seek after it
+        self._fetching = asyncio.Lock()  # a fetch ends before a seek begins: else it could pass over what it brings
 
     def _new_consumer_thread(self) -> CommittedThread:
         return CommittedThread(self, loop=self.loop, beacon=self.beacon)
@@ -102,13 +103,14 @@ class BatchConsumer(driver.Consumer):
 
         aiokafka leaves a partition without committed offset where it is, and something may be read from it already.
         """
-        await super().perform_seek()
-        places = {tp: offset for tp, offset in self._read_offset.items() if offset}
-        unread = [tp for tp in self.assignment() if tp not in places]
-        if unread:
-            places |= await self.earliest_offsets(*unread)
-            await self.seek_wait({tp: places[tp] for tp in unread})
-        self._next = places
+        async with self._fetching:
+            await super().perform_seek()
+            places = {tp: offset for tp, offset in self._read_offset.items() if offset}
+            unread = [tp for tp in self.assignment() if tp not in places]
+            if unread:
+                places |= await self.earliest_offsets(*unread)
+                await self.seek_wait({tp: places[tp] for tp in unread})
+            self._next = places
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Faust's fetch loop.
@@ -138,7 +140,8 @@ class BatchConsumer(driver.Consumer):
             await self._wait_for_room()
             return
         wait_s = FETCH_WAIT_S_MAX if len(wanted) == len(ours) else FETCH_WAIT_PART_S_MAX
-        fetched = await self._getmany(active_partitions=wanted, timeout=wait_s)
+        async with self._fetching:
+            fetched = await self._getmany(active_partitions=wanted, timeout=wait_s)
         for tp, records in (fetched or {}).items():
             start = self._next.get(tp)
             if start is None:

@@ -98,7 +98,8 @@ def test_nothing_is_lost_repeated_or_out_of_order(kafka: KafkaSettings, unique: 
     told = _told(kafka, stage)
     counted = Counter(one["id"] for ones in told.values() for one in ones)
     wanted = {one for ids in sent.values() for one in ids}
-    assert wanted - counted.keys() == set(), f"lost\n{logs}"
+    lost = wanted - counted.keys()
+    assert not lost, f"lost {len(lost)}: {_places_of(kafka, stage, lost)}\n{logs}"
     assert [one for one, times in counted.items() if times > 1] == [], f"repeated\n{logs}"
     for key, ones in told.items():
         assert [one["n"] for one in ones] == list(range(1, len(ones) + 1)), f"counts of {key!r}\n{logs}"
@@ -154,6 +155,17 @@ def _until_drained(kafka: KafkaSettings, stage: Stage, workers: Workers) -> None
         workers.look_after()
         select.select([], [], [], 0.2)
     group.close()
+
+
+def _places_of(kafka: KafkaSettings, stage: Stage, lost: set[str]) -> list[tuple[str, int, list[int]]]:
+    """Where the lost ones stand: topic, partition, first and last offset."""
+    found = []
+    for topic in stage.reads:
+        for partition in range(PARTITIONS):
+            offsets = [m.offset() for m in committed(kafka, topic.name, partition) if m.value().decode() in lost]
+            if offsets:
+                found.append((topic.name, partition, [offsets[0], offsets[-1]]))
+    return found
 
 
 def _told(kafka: KafkaSettings, stage: Stage) -> dict[bytes, list[Any]]:

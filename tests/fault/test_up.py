@@ -171,7 +171,12 @@ def nothing_is_left(machine: Machine, status: Mapping[str, Any]) -> None:
 
 def test_everything_starts_in_order_and_is_there_again_after_a_kill(bare: Machine) -> None:
     """From nothing to ready; kill -9 of it all leaves nothing that runs; the same data at the next start; down."""
-    with bare.up() as process:
+    bare.home.make()
+    bare.home.prepare()
+    old = bare.home.folder / "lake" / "case.decided.v1" / "old.parquet"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    with bare.up("--fresh") as process:
         said = read_until(process, "system       ready")
         started = [line.split()[0].removesuffix(".0") for line in said]
         order = ["home", "kafka", "topics", "registry", "contracts", "valkey", "tenant", "system"]
@@ -179,6 +184,9 @@ def test_everything_starts_in_order_and_is_there_again_after_a_kill(bare: Machin
         first = json.loads(bare.aios("status", "--json").stdout)
         assert list(first) == ["ready", *ADDRESSES, "processes"]
         assert first["ready"] is True
+        assert not old.exists()
+        refused = bare.aios("up", "--fresh")
+        assert (refused.returncode, bare.home.system.is_file()) == (FAILED, True)
         assert [each["stage"] for each in first["processes"]] == ["kafka", "registry", "valkey", "gateway", "admit"]
         assert {tuple(each) for each in first["processes"]} == {
             ("stage", "slot", "pid", "state", "restarts", "last_exit")
@@ -219,7 +227,7 @@ def test_while_it_runs(machine: Machine, tmp_path: Path) -> None:
         killed = machine.status()["processes"][1]
         assert (killed["slot"], killed["state"], killed["restarts"], killed["last_exit"]) == (0, "ready", 1, "SIGKILL")
 
-        refused = machine.aios("up", "--fresh")
+        refused = machine.aios("up")
         assert refused.returncode == FAILED
         assert "aios down" in refused.stderr
         assert machine.home.system.is_file()
@@ -256,19 +264,16 @@ def test_while_it_runs(machine: Machine, tmp_path: Path) -> None:
     assert not machine.home.metrics.exists()
 
 
-def test_a_fresh_start_that_fails_says_why_and_leaves_nothing(machine: Machine) -> None:
-    """Old data is gone as asked; detached, the reason is printed, the code is 1, the home is free."""
-    machine.home.make()
-    machine.home.prepare()
-    old = machine.home.folder / "lake" / "case.decided.v1" / "old.parquet"
-    old.parent.mkdir(parents=True)
-    old.touch()
-    failed = machine.aios("up", "--detach", "--fresh", TEST_BROKEN="admit")
-    assert not old.exists()
+def test_a_start_that_fails_says_why_and_leaves_nothing(machine: Machine) -> None:
+    """Detached too: the reason is printed, the code is 1, the home is free."""
+    failed = machine.aios("up", "--detach", TEST_BROKEN="admit")
     assert failed.returncode == FAILED
     assert "admit.0 ended 3 times (exit 1)" in failed.stdout
     assert "the reason why it cannot start" in failed.stdout
     assert not machine.home.is_held()
+    refused = machine.aios("up", "--fresh")
+    assert refused.returncode == FAILED
+    assert "would not fit" in refused.stderr
 
 
 def test_a_start_that_is_interrupted_leaves_nothing(machine: Machine) -> None:
