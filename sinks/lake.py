@@ -3,8 +3,7 @@
 Enters: decisions, refusals, review requests, what models took and cost, and the headers of dead letters. Leaves: files
 under home/lake (lake_files.py, lake_tables.py). Guaranteed: an offset moves only after its row is on disk; a repeat
 after kill -9 replaces what it wrote before, and never doubles; a full disk pauses.
-A partition is flushed when its oldest row is flush_s_max old or records_max rows wait; smaller is fresher, and makes
-more files.
+A partition is flushed when its oldest row is flush_s_max old or records_max rows wait; small files are merged.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from aios.sinks.lake_tables import Rows
 from aios.sinks.shell import TAKE_MAX, Place, Read, Shell
 from aios.streams import failpoints
 from aios.streams.config import LakeSettings, Settings
-from aios.streams.errors import StateBroken
+from aios.streams.errors import StateBroken, Unavailable
 from aios.streams.record import Record
 from aios.streams.topology import LAKE
 
@@ -55,6 +54,7 @@ class Lake:
         self._buffers: dict[Place, _Buffer] = {}
         self._held: dict[Place, int] = {}  # first offset no file holds, as resumed or written
         self._last: dict[Place, int] = {}  # offset last taken
+        self._small: dict[Place, dict[Path, list[Path]]] = {}  # files to be merged, by folder
 
     async def round(self) -> None:
         """Take what comes, flush what is due."""
@@ -101,7 +101,7 @@ class Lake:
             self._last[place] = record.offset
 
     def _forget(self, place: Place) -> None:
-        for known in (self._buffers, self._held, self._last):
+        for known in (self._buffers, self._held, self._last, self._small):
             known.pop(place, None)
 
     def _keep(self, read: Read[Row]) -> None:
@@ -111,6 +111,7 @@ class Lake:
             if place not in self._held:
                 tables = tuple(self._rows.written_to(record.topic))
                 self._held[place] = lake_files.resume(self._folder, tables, *place, record.offset)
+                self._small[place] = lake_files.small(self._folder, tables, *place)
             if record.offset < self._held[place]:
                 self._desk.finish([record])
             else:
@@ -122,13 +123,32 @@ class Lake:
             self._forget(place)  # its next owner reads them again
             return
 
+        written: list[Path] = []
+
         async def rest() -> None:
-            await asyncio.to_thread(lake_files.write, self._folder, [row for _, row in rows], self._schemas)
+            written[:] = await asyncio.to_thread(
+                lake_files.write, self._folder, [row for _, row in rows], self._schemas
+            )
             failpoints.hit("lake.written")
 
         if await self._desk.persevere(rest):
             self._desk.finish(record for record, _ in rows)
             del self._buffers[place]
+            await asyncio.to_thread(self._merge, place, written)
+
+    def _merge(self, place: Place, written: list[Path]) -> None:
+        """Note new files, and make one of many. A disk that is full is the next flush's trouble."""
+        for path in written:
+            small = self._small[place].setdefault(path.parent, [])
+            small.append(path)
+            if len(small) < lake_files.MERGE_FILES:
+                continue
+            try:
+                merged = lake_files.merge(small)
+            except Unavailable as error:
+                log.warning("small files stay: %s", error)
+                return
+            small[:] = [merged] if merged.stat().st_size < lake_files.SMALL_BYTES else []
 
 
 def claim(folder: Path, cluster: str) -> None:

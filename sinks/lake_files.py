@@ -9,6 +9,9 @@ the broker's. Guaranteed:
   what files already hold. Every flush ends where a commit does, so a file lies before that position or after it:
   resume() removes those after it, and they are written again, perhaps cut elsewhere. Where somebody set the group back
   into the middle of a file, its records are passed over instead.
+- MERGE_FILES small files of a partition and date become one, after their offsets were finished: written beside,
+  renamed, and then the small ones are removed. What a crash between the two leaves is covered by the large file, and
+  goes at the next resume().
 - a process that lost its partition while it wrote can leave a file whose records another writes too: the views of
   `aios query` show each topic, partition and offset once.
 Rejected: names by time (a repeat would double), one table format with a log (Iceberg, Delta: a catalogue to run),
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -34,6 +37,8 @@ from aios.streams.errors import Unavailable
 
 _NAME = re.compile(r"(?P<topic>.+)-(?P<partition>\d+)-(?P<first>\d+)-(?P<last>\d+)\.parquet")
 UNFINISHED = ".tmp"
+MERGE_FILES = 32  # of one partition and date, each smaller than SMALL_BYTES
+SMALL_BYTES = 8 << 20
 TIME_MS_MAX = 253_402_300_799_999  # end of the year 9999
 
 
@@ -97,7 +102,46 @@ def resume(lake: Path, tables: Sequence[str], topic: str, partition: int, positi
     for table in tables:
         for path in (lake / table).glob(f"date=*/{topic}-{partition}-*{UNFINISHED}"):
             path.unlink(missing_ok=True)
+    for one in _covered(existing(lake, tables, topic, partition)):
+        one.path.unlink(missing_ok=True)
     return held
+
+
+def _covered(found: Iterable[LakeFile]) -> Iterator[LakeFile]:
+    """Those whose range lies in another's of the same table and date: merged already."""
+    ends: dict[Path, int] = {}
+    for one in sorted(found, key=lambda one: (one.first, -one.last)):
+        if one.last <= ends.get(one.path.parent, -1):
+            yield one
+        ends[one.path.parent] = max(one.last, ends.get(one.path.parent, -1))
+
+
+def small(lake: Path, tables: Sequence[str], topic: str, partition: int) -> dict[Path, list[Path]]:
+    """Files that may be merged, by folder, by first offset."""
+    found: dict[Path, list[Path]] = {}
+    for one in existing(lake, tables, topic, partition):
+        if one.path.stat().st_size < SMALL_BYTES:
+            found.setdefault(one.path.parent, []).append(one.path)
+    return found
+
+
+def merge(paths: Sequence[Path]) -> Path:
+    """One file instead of these, all of one folder and partition. Raises Unavailable (disk full); all is as before."""
+    known = [one for one in map(parse, paths) if one is not None]
+    topic, partition = known[0].topic, known[0].partition
+    first, last = min(one.first for one in known), max(one.last for one in known)
+    path = paths[0].with_name(f"{topic}-{partition}-{first}-{last}.parquet")
+    try:
+        rows = pa.concat_tables([pq.read_table(one, partitioning=None) for one in paths], promote_options="default")
+        places = {offset: place for place, offset in enumerate(rows["kafka_offset"].to_pylist())}
+        _finish(rows.take([places[offset] for offset in sorted(places)]), path, "lake.merging")
+    except OSError as error:
+        raise Unavailable(f"the lake cannot be written: {error.strerror or type(error).__name__}") from error
+    failpoints.hit("lake.merged")
+    for one in paths:
+        if one != path:
+            one.unlink(missing_ok=True)
+    return path
 
 
 def write(lake: Path, rows: Iterable[Row], schemas: Mapping[str, pa.Schema]) -> list[Path]:
@@ -118,14 +162,18 @@ def _write_one(folder: Path, rows: Sequence[Row], schemas: Mapping[str, pa.Schem
     first, last = rows[0], rows[-1]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{first.topic}-{first.partition}-{first.offset}-{last.offset}.parquet"
+    _finish(pa.Table.from_pylist([row.plain() for row in rows], schema=schemas[first.table]), path, "lake.unfinished")
+    return path
+
+
+def _finish(table: pa.Table, path: Path, failpoint: str) -> None:
+    """The file whole and on disk, or not at all."""
     beside = path.with_name(path.name + UNFINISHED)
-    table = pa.Table.from_pylist([row.plain() for row in rows], schema=schemas[first.table])
     pq.write_table(table, beside, compression="zstd")
     _sync(beside)
-    failpoints.hit("lake.unfinished")
+    failpoints.hit(failpoint)
     beside.replace(path)
-    _sync(folder)
-    return path
+    _sync(path.parent)
 
 
 def parse(path: Path) -> LakeFile | None:

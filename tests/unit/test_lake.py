@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 import pytest
 
 from aios.dlq import envelope
+from aios.dlq.deaths import Deaths
+from aios.dlq.settle import Settler
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseDecided, EventRefused, InferenceCompleted, ReviewRequested
 from aios.sinks import lake_files, lake_query
-from aios.sinks.lake import claim
+from aios.sinks.lake import Lake, claim
 from aios.sinks.lake_query import QueryRefused
 from aios.sinks.lake_tables import Rows, tables
+from aios.sinks.shell import Shell
 from aios.streams import topics
+from aios.streams.config import LakeSettings
 from aios.streams.errors import Reason, RecordError, StateBroken, Unavailable
 from aios.streams.record import Record
 from aios.streams.topology import ADMIT, LAKE, PLAN
@@ -234,6 +239,107 @@ def test_a_record_that_returns_by_the_retry_topic_stands_in_its_table(tmp_path: 
     tables_of = tuple(ROWS.written_to(LAKE.retries.name))
     assert lake_files.resume(tmp_path, tables_of, LAKE.retries.name, 0, 5) == 5
     assert names(tmp_path) == []
+
+
+def test_small_files_become_one_and_a_crash_in_between_doubles_nothing(tmp_path: Path) -> None:
+    """Every offset once before, between and after; what a crash left is cleared when the partition is resumed."""
+    for offset in range(5):
+        put(tmp_path, decisions([offset]))
+    ((_, paths),) = lake_files.small(tmp_path, ["case.decided.v1"], "case.decided.v1", 0).items()
+    kept = {path: path.read_bytes() for path in paths}
+    merged = lake_files.merge(paths)
+    assert names(tmp_path) == ["case.decided.v1-0-0-4.parquet"]
+    assert offsets(tmp_path) == list(range(5))
+    for path, data in kept.items():  # as if it had died before removing them
+        path.write_bytes(data)
+    assert offsets(tmp_path) == list(range(5))
+    assert lake_files.merge([merged, *paths]) == merged
+    assert pq.read_table(merged)["kafka_offset"].to_pylist() == list(range(5))
+    for path, data in kept.items():
+        path.write_bytes(data)
+    assert lake_files.resume(tmp_path, ["case.decided.v1"], "case.decided.v1", 0, 5) == 5
+    assert names(tmp_path) == [merged.name]
+
+
+class Roads:
+    """An intake that hands out batches, and remembers what was finished."""
+
+    def __init__(self, batches: Sequence[list[Record]]) -> None:
+        self._batches = list(batches)
+        self.finished: list[int] = []
+        self.lost = False
+
+    async def take(self, records_max: int, *, wait_ms_max: int) -> list[Record]:
+        return self._batches.pop(0) if self._batches else []
+
+    def finish(self, record: Record) -> None:
+        self.finished.append(record.offset)
+
+    def owns(self, record: Record) -> bool:
+        return not self.lost
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        return {("case.decided.v1", 0): 0}
+
+    async def deliver_all(self, outs: Sequence[Any]) -> None: ...
+
+
+def sink(folder: Path, roads: Roads, limits: LakeSettings) -> Lake:
+    desk = Shell(
+        LAKE,
+        asyncio.Event(),
+        intake=cast(Any, roads),
+        delivery=cast(Any, roads),
+        settler=Settler(LAKE, "c"),
+        deaths=Deaths(folder, "lake"),
+        cluster="c",
+    )
+    return Lake(desk, folder / "lake", ROWS, limits)
+
+
+def test_rows_are_finished_when_they_are_on_disk_and_not_before(tmp_path: Path) -> None:
+    """Below both limits nothing is; a repeat of what is buffered is taken once; small files are merged as they come."""
+
+    async def check(lake: Lake, roads: Roads) -> None:
+        await lake.round()
+        assert (roads.finished, names(tmp_path)) == ([], [])
+        await lake.round()  # records_max is reached
+        assert roads.finished == [0, 1, 2, 3]
+        await lake.round()
+        await lake.round()  # the same again, as after a pause
+        await lake.flush(everything=True)
+        assert roads.finished == [0, 1, 2, 3, 4, 5]
+        assert offsets(tmp_path / "lake") == list(range(6))
+
+    roads = Roads([decisions([0, 1]), decisions([2, 3]), decisions([4, 5]), decisions([4, 5])])
+    asyncio.run(check(sink(tmp_path, roads, LakeSettings(flush_s_max=60, records_max=4)), roads))
+
+
+def test_small_files_are_merged_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three flushes, one file; the next three, with it, one again."""
+    monkeypatch.setattr(lake_files, "MERGE_FILES", 3)
+
+    async def check(lake: Lake) -> None:
+        for _ in range(6):
+            await lake.round()
+
+    roads = Roads([decisions([offset]) for offset in range(6)])
+    asyncio.run(check(sink(tmp_path, roads, LakeSettings(flush_s_max=60, records_max=1))))
+    assert names(tmp_path) == ["case.decided.v1-0-0-4.parquet", "case.decided.v1-0-5-5.parquet"]
+    assert offsets(tmp_path / "lake") == roads.finished == list(range(6))
+
+
+def test_rows_of_a_partition_that_left_are_not_written(tmp_path: Path) -> None:
+    """Its next owner writes them."""
+
+    async def check(lake: Lake, roads: Roads) -> None:
+        await lake.round()
+        roads.lost = True
+        await lake.flush(everything=True)
+        assert (roads.finished, names(tmp_path)) == ([], [])
+
+    roads = Roads([decisions([0, 1])])
+    asyncio.run(check(sink(tmp_path, roads, LakeSettings(flush_s_max=60, records_max=9)), roads))
 
 
 def test_a_full_disk_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
