@@ -34,8 +34,10 @@ from aios.processors.state import Core
 from aios.processors.store import Batch, PartitionStore, Services
 from aios.schemas.codec import Codec
 from aios.streams import failpoints, metrics
-from aios.streams.config import KafkaSettings, Settings
+from aios.streams.config import Settings
 from aios.streams.errors import StateBroken
+from aios.streams.security import faust_credentials
+from aios.streams.topics import Topic
 from aios.streams.topology import Stage
 
 LEFT = 70  # exit status: this process cannot go on, its records are untouched, start it again
@@ -222,6 +224,11 @@ class StageApp(faust.App):
         return BatchTransport(self.conf.broker_consumer, self)
 
 
+def carriers(stage: Stage) -> Iterable[Topic]:
+    """Topics whose schema ids a stage asks the registry for, best before the first record."""
+    return (*stage.writes, *((stage.changelog,) if stage.changelog else ()))
+
+
 def build(stage: Stage, settings: Settings, slot: int, lanes: Lanes) -> StageApp:
     """The app, not started. Every setting that differs from Faust's default has its reason in the decision page."""
     folder = settings.home / "run" / "faust"
@@ -230,7 +237,7 @@ def build(stage: Stage, settings: Settings, slot: int, lanes: Lanes) -> StageApp
         stage.group,
         loop=asyncio.get_running_loop(),
         broker=[f"kafka://{address.strip()}" for address in settings.kafka.bootstrap_servers.split(",")],
-        broker_credentials=_credentials(settings.kafka),
+        broker_credentials=faust_credentials(settings.kafka),
         broker_client_id=f"{stage.group}.{slot}",
         consumer_group_instance_id=f"{stage.group}.{slot}",
         consumer_auto_offset_reset="earliest",
@@ -252,14 +259,6 @@ def build(stage: Stage, settings: Settings, slot: int, lanes: Lanes) -> StageApp
     )
     app.lanes, app.stage_name = lanes, stage.name
     return app
-
-
-def _credentials(kafka: KafkaSettings) -> Any:
-    if not kafka.properties:
-        return None
-    from aios.streams.security import faust_credentials
-
-    return faust_credentials(kafka)
 
 
 async def run_stage(
