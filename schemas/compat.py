@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import avro.compatibility
@@ -24,6 +25,7 @@ import avro.schema
 
 from aios.schemas.safety import ITEMS, NAMED, Json, Schema, plain
 
+PARSED_MAX = 256  # schemas kept as the package parsed them: a new version is compared with all before it
 PROMOTIONS: Mapping[str, tuple[str, ...]] = {
     "int": ("long", "float", "double"),
     "long": ("float", "double"),
@@ -78,6 +80,7 @@ def _against(numbers: Sequence[int], level: Level) -> Sequence[int]:
     return numbers if level.endswith("TRANSITIVE") else numbers[-1:]
 
 
+@lru_cache(maxsize=PARSED_MAX)
 def _parse(schema: Schema) -> Any:
     """Without logical types, which _Meanings compares; the package warns of those it does not know."""
     return avro.schema.make_avsc_object(plain(schema.resolved), validate_enum_symbols=False)

@@ -41,9 +41,9 @@ FASTAVRO_MARKS = frozenset({"__fastavro_parsed", "__named_schemas"})
 Json = Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Schema:
-    """A schema that is safe to decode with."""
+    """A schema that is safe to decode with. Equal only to itself, so that what is worked out of it can be kept."""
 
     text: str  # as it was given
     resolved: Json = field(repr=False)  # every name and alias in full, everything else as it was given

@@ -99,7 +99,7 @@ class SchemaLog:
         producer, self._producer = self._producer, None
         last = await self._call(self._write, producer, changes)
         self._producer = producer
-        self._wanted = last + 1
+        self._want(last + 1)
         await self._applied()
 
     async def close(self) -> None:
@@ -113,13 +113,20 @@ class SchemaLog:
     async def _take(self) -> None:
         """Fence whoever wrote before (ourselves included), read what is there, and say that it is ours."""
         producer = await self._call(self._fence)
-        self._wanted = await self._call(self._end)
+        self._want(await self._call(self._end))
         await self._applied()
         if self.left.done():
             raise self.left.result()
         self._producer = producer
         await self.append(self._catalogue.opening(self._writer))
         self._owns = True
+
+    def _want(self, following: int) -> None:
+        """The offset up to which the topic must be applied. Raises StateBroken when it was longer before."""
+        if following < self._next:
+            self._leave(StateBroken(f"{self._topic} was deleted and made anew: what it held is lost"))
+            raise self.left.result()
+        self._wanted = following
 
     async def _applied(self) -> None:
         deadline = time.monotonic() + READ_S_MAX

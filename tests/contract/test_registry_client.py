@@ -53,8 +53,13 @@ def _context(topic: str) -> SerializationContext:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"auto.register.schemas": False}, {"auto.register.schemas": False, "use.latest.version": True}],
-    ids=["defaults", "registered before", "the latest version"],
+    [
+        {},
+        {"subject.name.strategy.type": "TOPIC"},
+        {"auto.register.schemas": False},
+        {"auto.register.schemas": False, "use.latest.version": True},
+    ],
+    ids=["defaults", "strategy named", "registered before", "the latest version"],
 )
 def test_serializer_and_deserializer_meet(client: SchemaRegistryClient, unique: str, settings: dict[str, Any]) -> None:
     """What one writes, the other reads; whoever registered the schema."""

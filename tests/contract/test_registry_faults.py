@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -191,6 +192,26 @@ def test_a_topic_that_would_lose_schemas_is_refused(
         asyncio.run(attempt())
 
 
+def test_a_topic_that_was_made_anew_is_not_served(kafka: KafkaSettings, unique: str) -> None:
+    """What it held is lost, and ids would be given again: the registry leaves at its next write, if not before."""
+
+    async def run() -> None:
+        topic = f"_schemas.{unique}"
+        async with Instance(kafka, topic) as one:
+            for number in range(5):
+                await one.add(number)
+            admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+            admin.delete_topics([topic], operation_timeout=10)[topic].result(10)
+            create(kafka, topic)
+            deadline = time.monotonic() + LEAVES_S_MAX
+            while time.monotonic() < deadline and not one.log.left.done():
+                with contextlib.suppress(Unavailable, StateBroken):
+                    await one.add(9)
+            assert isinstance(one.log.left.result(), StateBroken)
+
+    asyncio.run(run())
+
+
 def test_a_write_without_an_answer_is_settled_before_the_next(
     broker: Broker, kafka: KafkaSettings, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +246,7 @@ def test_a_write_without_an_answer_is_settled_before_the_next(
 
 
 def create(kafka: KafkaSettings, topic: str, *, partitions: int = 1, policy: str = "compact") -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
     fresh = NewTopic(topic, partitions, 1, config={"cleanup.policy": policy})
     admin.create_topics([fresh], operation_timeout=10)[topic].result(10)
 
@@ -238,6 +259,7 @@ def read(kafka: KafkaSettings, topic: str) -> list[tuple[bytes, bytes | None]]:
             "group.id": "none",
             "enable.partition.eof": True,
             "enable.auto.commit": False,
+            "log_level": 0,
         }
     )
     consumer.assign([TopicPartition(topic, 0, 0)])
@@ -257,7 +279,7 @@ def read(kafka: KafkaSettings, topic: str) -> list[tuple[bytes, bytes | None]]:
 
 def write(kafka: KafkaSettings, topic: str, records: Sequence[tuple[bytes, bytes | None]]) -> None:
     create(kafka, topic)
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
     for key, value in records:
         producer.produce(topic, value, key)
     assert producer.flush(10) == 0
