@@ -22,14 +22,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aios.processors import app, workflow_files
-from aios.processors import app, workflow_files
 from aios.processors.state import Effects, StateView
 from aios.processors.workflow import HOUR_MS
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, DocumentReceived, Event, EventRefused, TenantRegistered
-from aios.schemas.registry import RegistrySource
 from aios.schemas.registry import RegistrySource
 from aios.streams import failpoints, topics, tracing
 from aios.streams.config import Settings
@@ -44,7 +42,6 @@ from aios.streams.documents import (
 )
 from aios.streams.errors import Reason, RecordError, StateBroken
 from aios.streams.record import Outgoing, Record
-from aios.streams.tenants import TenantTable
 from aios.streams.tenants import TenantTable
 from aios.streams.topics import Topic
 from aios.streams.topology import ADMIT, Lane
@@ -278,13 +275,15 @@ def _time(received_at: int) -> int:
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell: registry, tenants and workflows at hand, then processors/app.py until stop is set."""
-    codec = Codec(RegistrySource(settings.registry.url))
-    await asyncio.to_thread(codec.warm, app.carriers(ADMIT))
+    """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    registry = RegistrySource(settings.registry.url)
+    codec = Codec(registry)
     tenants = TenantTable(settings.kafka, codec)
-    await asyncio.to_thread(tenants.start)
-    core = Admit(codec, tenants, workflow_files.shipped(), settings.default_tenant)
     try:
+        await asyncio.to_thread(codec.warm, app.carriers(ADMIT))
+        await asyncio.to_thread(tenants.start)
+        core = Admit(codec, tenants, workflow_files.shipped(), settings.default_tenant)
         await app.run_stage(ADMIT, core, codec, settings, slot=slot, stop=stop, ready=ready)
     finally:
-        await asyncio.to_thread(tenants.close)
+        tenants.close()
+        registry.close()

@@ -37,7 +37,6 @@ from aios.schemas.models import (
     TimerFired,
 )
 from aios.schemas.registry import RegistrySource
-from aios.schemas.registry import RegistrySource
 from aios.streams import failpoints, topics, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
@@ -153,8 +152,12 @@ def _identity(event: Event) -> tuple[str, str, str]:
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell: registry and workflows at hand, then processors/app.py until stop is set."""
-    codec = Codec(RegistrySource(settings.registry.url))
-    await asyncio.to_thread(codec.warm, app.carriers(PLAN))
-    core = Plan(codec, workflow_files.shipped(), settings.kafka.partitions)
-    await app.run_stage(PLAN, core, codec, settings, slot=slot, stop=stop, ready=ready)
+    """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    registry = RegistrySource(settings.registry.url)
+    codec = Codec(registry)
+    try:
+        await asyncio.to_thread(codec.warm, app.carriers(PLAN))
+        core = Plan(codec, workflow_files.shipped(), topics.CASE_ADMITTED.partitions(settings.kafka.partitions))
+        await app.run_stage(PLAN, core, codec, settings, slot=slot, stop=stop, ready=ready)
+    finally:
+        registry.close()
