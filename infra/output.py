@@ -14,7 +14,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from rich.text import Text
 
 FAILED, USAGE, NOT_FOUND, NOT_RUNNING = 1, 2, 3, 4
 
