@@ -1,0 +1,146 @@
+"""What processors/app.py relies on inside Faust and aiokafka: an upgrade that moves it fails here."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from faust.transport import consumer as faust_consumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from intervaltree import IntervalTree
+
+from aios.processors import app
+from aios.streams.config import KafkaSettings, Settings
+from aios.streams.topology import ADMIT, PLAN
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The app of plan and its consumer, never started."""
+    settings = Settings(
+        home=tmp_path_factory.mktemp("home"), kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1,127.0.0.2:2")
+    )
+
+    async def build() -> Any:
+        found = app.build(PLAN, settings, 3, lanes=None)  # type: ignore[arg-type]
+        found.finalize()
+        assert found.consumer
+        return found
+
+    loop = asyncio.new_event_loop()
+    made = loop.run_until_complete(build())
+    yield made
+    made.consumer._thread.thread_loop.close()
+    loop.close()
+
+
+def test_the_versions_are_the_ones_that_were_read() -> None:
+    """Every override in processors/app.py was written beside the source of exactly these."""
+    assert version("faust-streaming") == "0.15.3"
+    assert version("aiokafka") == "0.14.0"
+
+
+def test_faust_still_commits_past_an_unfinished_message() -> None:
+    """faust-streaming/faust#606: 2585 is committed, 2585 is unfinished, 2586… are acked → it would commit 2590.
+
+    When this fails upstream has healed, and BatchConsumer._new_offset may be looked at again.
+    """
+    tp = TP("t", 0)
+    consumer = SimpleNamespace(
+        _acked=defaultdict(list, {tp: [2586, 2587, 2588, 2589]}),
+        _acked_index=defaultdict(set, {tp: {2586, 2587, 2588, 2589}}),
+        _gap=defaultdict(IntervalTree),
+        _committed_offset={tp: 2585},
+    )
+    assert faust_consumer.Consumer._new_offset(consumer, tp) == 2590
+
+
+def test_what_is_committed_is_what_the_stores_committed() -> None:
+    """Whatever Faust has seen acked, the offset of a partition is its store's position, and none without a store."""
+    tp = TP("t", 0)
+    consumer: Any = SimpleNamespace(
+        _acked=defaultdict(list, {tp: [40, 41]}),
+        _acked_index=defaultdict(set, {tp: {40, 41}}),
+        _lanes=SimpleNamespace(position=lambda topic, partition: {("t", 0): 17}.get((topic, partition))),
+    )
+    assert app.BatchConsumer._new_offset(consumer, tp) == 17
+    assert app.BatchConsumer._new_offset(consumer, TP("t", 1)) is None
+    assert consumer._acked[tp] == []
+
+
+def test_the_overridden_methods_are_where_faust_calls_them() -> None:
+    """Names and arguments that Faust's own code uses to reach our overrides."""
+    assert list(inspect.signature(driver.Consumer._drain_messages).parameters) == ["self", "fetcher"]
+    assert "await consumer._drain_messages(self)" in inspect.getsource(faust_consumer.Fetcher._fetcher.fun)
+    assert "consumer.perform_seek()" in inspect.getsource(_recovery()._resume_streams)
+    assert "self._new_offset(tp)" in inspect.getsource(driver.Consumer._filter_committable_offsets)
+    assert "self._filter_tps_with_pending_acks(" in inspect.getsource(driver.Consumer.force_commit)
+    assert "self._commit(" in inspect.getsource(driver.Consumer._commit_offsets)
+    assert "self.verify_event_path(" in inspect.getsource(driver.Consumer.verify_all_partitions_active)
+
+
+def test_the_state_that_the_overrides_touch_is_there(built: Any) -> None:
+    """Attributes of Faust's consumer that our loop reads or writes."""
+    consumer = built.consumer
+    assert isinstance(consumer, app.BatchConsumer)
+    for name in ("_read_offset", "_committed_offset", "_acked", "_acked_index"):
+        assert isinstance(getattr(consumer, name), dict), name
+    for name in ("can_resume_flow", "suspend_flow", "_stopped"):
+        assert hasattr(getattr(consumer, name), "wait"), name
+    for name in ("_getmany", "seek_wait", "earliest_offsets", "wait_first", "_get_active_partitions"):
+        assert inspect.iscoroutinefunction(getattr(consumer, name)) or callable(getattr(consumer, name)), name
+    assert hasattr(built._crashed, "wait")
+
+
+def test_aiokafka_is_told_to_read_committed(built: Any) -> None:
+    """Faust asks for uncommitted records; the one attribute that changes it is still the one aiokafka reads."""
+    asked: list[str] = []
+
+    class Stub:
+        _isolation_level = "read_uncommitted"
+
+    thread = built.consumer._thread
+    original = driver.AIOKafkaConsumerThread._create_worker_consumer
+    driver.AIOKafkaConsumerThread._create_worker_consumer = lambda _self, _transport: Stub()
+    try:
+        asked.append(thread._create_worker_consumer(built.transport)._isolation_level)
+    finally:
+        driver.AIOKafkaConsumerThread._create_worker_consumer = original
+    assert asked == ["read_committed"]
+    assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
+
+
+def test_settings_that_the_laws_need(built: Any) -> None:
+    """Membership, assignment and bounds of every Faust stage."""
+    conf = built.conf
+    assert conf.id == PLAN.group
+    assert conf.consumer_group_instance_id == f"{PLAN.group}.3"
+    assert [str(url) for url in conf.broker] == ["kafka://127.0.0.1:1", "kafka://127.0.0.2:2"]
+    assert conf.web_enabled is False
+    assert conf.processing_guarantee.value == "at_least_once"
+    assert conf.consumer_auto_offset_reset == "earliest"
+    assert conf.topic_allow_declare is False
+    # Faust's own assignor keeps partitions of the same number together; it is used only while this stays above 0
+    assert conf.table_standby_replicas >= 1
+    source = inspect.getsource(driver.AIOKafkaConsumerThread._create_worker_consumer)
+    assert "self.app.conf.table_standby_replicas > 0" in source
+
+
+def test_every_faust_stage_reads_topics_of_one_family() -> None:
+    """Inputs with the same number of partitions are assigned together; others could not share a store."""
+    for stage in (ADMIT, PLAN):
+        assert {topic.family for topic in stage.inputs} == {stage.family}
+
+
+def _recovery() -> Any:
+    from faust.tables.recovery import Recovery
+
+    return Recovery
