@@ -25,7 +25,7 @@ from typing import Protocol
 from aios.infra.local.home import Home
 from aios.streams import config, failpoints, logs, metrics, topology, tracing
 from aios.streams.config import Settings
-from aios.streams.errors import AiosError, Fenced, StateBroken
+from aios.streams.errors import AiosError, Fenced, StateBroken, Verdict
 from aios.streams.topology import Kind
 
 log = logging.getLogger("aios.infra.stage")  # as a program its __name__ is another
@@ -40,6 +40,12 @@ class Run(Protocol):
     def __call__(
         self, settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]
     ) -> Awaitable[None]: ...
+
+
+class Ended(AiosError):
+    """A stage returned although nobody asked it to: a mistake of ours, and nothing serves any more."""
+
+    verdict = Verdict.STOP
 
 
 def main() -> None:
@@ -84,7 +90,7 @@ async def _serve(process: str, settings: Settings, slot: int, ready_fd: int | No
     log.info("starts")
     await run(settings, slot=slot, stop=stop, ready=functools.partial(_ready, ready_fd))
     if not stop.is_set():
-        raise RuntimeError(f"{process} ended without being asked to")
+        raise Ended(f"{process} ended without being asked to")
     log.info("stopped")
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -40,7 +40,7 @@ LOGGED = (*ADDRESSES[:3], *topology.PROCESSES, OWN_LOG)
 
 @click.command()
 @click.option("--detach", is_flag=True, help="Return when it is ready, or say why it is not; `aios down` stops it.")
-@click.option("--fresh", is_flag=True, help="Forget all data of this home first. Topics of a configured Kafka stay.")
+@click.option("--fresh", is_flag=True, help="Forget all data of this home first.")
 @click.option("--detached", is_flag=True, hidden=True, help="What --detach starts.")
 def up(detach: bool, fresh: bool, detached: bool) -> None:
     """Start Kafka, registry, Valkey and all stages on this machine, and keep them running until Ctrl-C.
@@ -49,7 +49,10 @@ def up(detach: bool, fresh: bool, detached: bool) -> None:
     system. What has an address in the settings (kafka.bootstrap_servers, registry.url, redis.url) is not started
     but used.
     """
-    home = Home(load_settings().home)
+    settings = load_settings()
+    home = Home(settings.home)
+    if fresh and settings.kafka.bootstrap_servers:
+        fail("--fresh forgets a home with its own Kafka; the topics of a configured one would not fit an empty home")
     if detach:
         _detach(home, fresh=fresh)
         return
@@ -156,8 +159,8 @@ def scale(wanted: tuple[str, ...]) -> None:
 # ── the foreground ──
 
 
-async def _run(home: Home, *, detached: bool) -> None:
-    """The system, until a signal. The second one kills."""
+async def _run(home: Home, *, detached: bool) -> NoReturn:
+    """The system, until a signal; the second one kills. Ends the process."""
     from aios.infra.local.system import System
 
     stop, kill = asyncio.Event(), asyncio.Event()
@@ -169,7 +172,14 @@ async def _run(home: Home, *, detached: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, end)
     _say("home", str(home.folder))
     system = System(load_settings(), home, _say)
-    await system.run(stop, kill, functools.partial(_is_ready, home, detached=detached))
+    status = 0
+    try:
+        await system.run(stop, kill, functools.partial(_is_ready, home, detached=detached))
+    except AiosError as error:
+        click.echo(f"Error: {error}", err=True)
+        status = FAILED
+    sys.stdout.flush()
+    os._exit(status)  # nothing is left to be done; threads may still ask a Kafka that is gone, for half a minute
 
 
 def _say(name: str, what: str) -> None:

@@ -218,8 +218,11 @@ class Supervisor:
                     self._change.clear()
                     await self._change.wait()
         except TimeoutError as error:
-            late = [self._why(process, f"is not ready after {s_max:.0f} s") for process in self._unready(stages)]
-            raise NotReady("\n".join(late)) from error
+            raise NotReady(self.late()) from error
+
+    def late(self) -> str:
+        """Who is not ready now, each with the end of its log."""
+        return "\n".join(self._why(each, "is not ready in time") for each in self._unready(list(self._slots)))
 
     async def scale(self, stage: str, count: int, s_max: float) -> None:
         """Have `count` processes of a part: returns when the new ones are ready and those too many have ended.

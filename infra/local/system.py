@@ -33,6 +33,7 @@ from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.topology import Kind
 
 START_S_MAX = 110.0  # the whole start: `aios up --detach` answers within two minutes
+GIVEN_UP_S_MAX = 5.0
 SCALE_S_MAX = 150.0  # old processes hand back, new ones load a model
 PROBE_S_MAX = 1.0
 PATIENCE_S = 20.0  # with a topic whose leader is only just elected, a registry that only just starts
@@ -40,6 +41,10 @@ AGAIN_S = 0.5
 WORKERS = REPOSITORY / ".venv-inference" / "bin" / "python"
 POOLS = frozenset(stage.process for stage in topology.STAGES if stage.kind is Kind.POOL)
 BASE = ("kafka", "registry", "valkey")  # what the stages stand on, as started; stopped the other way round
+ALONE = {
+    topology.GATEWAY.process: "listens on one port of this machine",
+    topology.AUDIT.process: "is the one writer of its chain",
+}
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # a folder `streams` in somebody's working directory is not ours
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104
 
@@ -106,7 +111,8 @@ class System:
                 settings = await self._base(started)
                 await self._stages(settings, _left(started))
         except TimeoutError as error:
-            raise NotReady(f"the system was not ready within {START_S_MAX:.0f} s") from error
+            late = self._supervisor.late()
+            raise NotReady(f"the system was not ready within {START_S_MAX:.0f} s\n{late}".strip()) from error
         self._home.publish(self._addresses)
         self._up = True
         self._say("system", f"ready after {time.monotonic() - started:.1f} s")
@@ -126,12 +132,13 @@ class System:
             update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": kafka})},
         )
         self._found("kafka", kafka)
-        created = await ensure_topics(settings.kafka, topology.all_topics().values())
-        self._say("topics", f"{len(created)} created, {len(topology.all_topics()) - len(created)} were there")
+        declared = topology.all_topics().values()
+        created = await ensure_topics(settings.kafka, declared)
+        self._say("topics", f"{len(created)} created, {len(declared) - len(created)} were there")
 
         url = settings.registry.url or await self._registry(settings, _left(started))
         self._found("registry", url)
-        ids = await _patiently(lambda: register_all(url, topology.all_topics().values()))
+        ids = await _patiently(lambda: register_all(url, declared))
         self._say("contracts", f"{len(ids)} subjects, {len(set(ids.values()))} schemas")
 
         valkey = settings.redis.url or await self._valkey(_left(started))
@@ -240,8 +247,8 @@ class System:
     async def _scale(self, stage: str, count: int) -> None:
         if stage not in topology.PROCESSES:
             raise ConfigError(f"{stage} has no processes to scale; these have: {', '.join(topology.PROCESSES)}")
-        if stage == topology.GATEWAY.process and count != 1:
-            raise ConfigError("the gateway listens on one port: on one machine there is one of it")
+        if stage in ALONE and count > 1:
+            raise ConfigError(f"{stage} {ALONE[stage]}: there is one of it")
         if not 0 <= count <= PROCESSES_MAX:
             raise ConfigError(f"{stage}={count}: 0 to {PROCESSES_MAX} processes of a stage")
         if not self._up:
@@ -251,6 +258,8 @@ class System:
     # ── end ──
 
     async def _finish(self, starting: asyncio.Task[None], kill: asyncio.Event) -> None:
+        """A system that never was ready has nothing in hand: it gets GIVEN_UP_S_MAX."""
+        s_max = None if self._up else GIVEN_UP_S_MAX
         self._up = False
         self._home.clear()
         self._say("system", "stops")
@@ -258,8 +267,8 @@ class System:
         await asyncio.wait((starting,))
         ending = asyncio.create_task(self._stop_all())
         killing = asyncio.create_task(kill.wait())
-        await asyncio.wait((ending, killing), return_when=asyncio.FIRST_COMPLETED)
-        if killing.done():
+        await asyncio.wait((ending, killing), timeout=s_max, return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
             self._supervisor.kill()
         killing.cancel()
         await ending
