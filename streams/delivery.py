@@ -37,6 +37,7 @@ QUEUE_RECORDS_MAX = 100_000
 QUEUE_KIB_MAX = 64 << 10
 ROOM_S = 0.01  # between two tries when the queue is full
 POLL_S = 0.2
+SAY_S = 30.0  # between two log lines about the same trouble
 GRACE_S = 2.0  # beyond deliver_s_max, until a producer that owes an answer is replaced
 BATCH_BYTES = 61 + 32  # around one record, at most, plus 8 a header
 BROKER_BYTES_MAX = DEAD_LETTER_BYTES_MAX + (32 << 10)
@@ -78,6 +79,7 @@ class Delivery:
         self._client_id = client_id
         self._deliver_s_max = deliver_s_max
         self._bytes_max = {name: topic.bytes_max for name, topic in topology.all_topics().items()}
+        self._said: dict[int, float] = {}  # by error code, when to say it again
         self._lock = threading.Lock()  # over _producer: nothing is produced to one that was given up
         self._producer = self._new()
         self._broken = ""  # why the producer must be replaced
@@ -248,17 +250,20 @@ class Delivery:
                     "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
                     "queue.buffering.max.kbytes": QUEUE_KIB_MAX,
                     "message.max.bytes": BROKER_BYTES_MAX,
-                    "error_cb": self._said,
-                    "log_level": 3,
+                    "error_cb": self._heard,
+                    "log_level": 2,  # the rest is said by _heard, once in a while
                 },
             ),
             logger=log,
         )
 
-    def _said(self, error: KafkaError) -> None:
-        """Only what is fatal to this producer needs us: librdkafka reconnects by itself."""
+    def _heard(self, error: KafkaError) -> None:
+        """What librdkafka says beside deliveries. It reconnects by itself; what is fatal to a producer replaces it."""
         if error.fatal() or error.code() == KafkaError._FATAL:
             self._broken = error.str()
+        elif time.monotonic() >= self._said.get(error.code(), 0.0):
+            self._said[error.code()] = time.monotonic() + SAY_S
+            log.warning("%s: %s", self._client_id, error.str())
 
 
 def _resolve(tickets: Sequence[_Ticket]) -> None:

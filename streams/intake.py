@@ -460,7 +460,7 @@ class Intake:
                 "fetch.queue.backoff.ms": 20,
                 "on_commit": self._committed,
                 "error_cb": self._heard,
-                "log_level": 3,
+                "log_level": 2,  # the rest is said by _heard, once in a while
             },
         )
 

@@ -429,16 +429,18 @@ async def run(address, topic, group, instance_id):
     intake = Intake(KafkaSettings(bootstrap_servers=address), group=group, topics=[topic], instance_id=instance_id,
                     in_flight_max=10, session_timeout_ms=6_000)
     await intake.start()
-    (record,) = await intake.take(1, wait_ms_max=20_000)
-    print(record.offset, flush=True)
+    taken = []
+    while len(taken) < 2:
+        taken += await intake.take(2, wait_ms_max=20_000)
+    print(*[record.offset for record in taken], flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    intake.finish(record)
-    (held,) = await intake.take(1, wait_ms_max=100) or [None]
+    intake.finish(taken[0])
     for _ in range(200):
-        if held is None or not intake.owns(held):
+        if not intake.owns(taken[1]):
             break
         await asyncio.sleep(0.05)
-    print(held is not None and intake.owns(held), flush=True)
+    print(intake.owns(taken[1]), flush=True)
+    intake.finish(taken[1])
     await intake.close(0)
 
 asyncio.run(run(*sys.argv[1:]))
@@ -446,7 +448,7 @@ asyncio.run(run(*sys.argv[1:]))
 
 
 class Member:
-    """A process that takes one record, says its offset, and finishes it when told to."""
+    """A process that takes two records, finishes one when told to, and says whether it still owns the other."""
 
     def __init__(self, kafka: KafkaSettings, topic: str, group: str, instance_id: str = "") -> None:
         self.process = subprocess.Popen(
@@ -487,7 +489,7 @@ def test_a_member_killed_before_its_commit_gets_the_record_again(
     async def run() -> None:
         await put(kafka, one, *numbers(2))
         members.append(Member(kafka, one, group, f"{group}.0"))
-        assert await members[0].says() == "0"
+        assert await members[0].says() == "0 1"
         members[0].process.send_signal(signal.SIGKILL)
         began = time.monotonic()
         async with taking(kafka, group, one, instance_id=f"{group}.0") as restarted:
@@ -505,7 +507,7 @@ def test_a_member_that_slept_through_its_session_changes_nothing(
     async def run() -> None:
         await put(kafka, one, *numbers(2))
         members.append(Member(kafka, one, group))
-        assert await members[0].says() == "0"
+        assert await members[0].says() == "0 1"
         members[0].process.send_signal(signal.SIGSTOP)
         async with taking(kafka, group, one) as heir:
             taken = await take_all(heir, 2)
