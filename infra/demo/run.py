@@ -180,7 +180,8 @@ def _replay(console: Console, settings: Settings, codec: Codec, watch: Watch, na
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "repaired.avro"
         file.write_bytes(repaired)
-        command = [*AIOS, "dlq", "replay", letter, "--bytes", str(file), "--yes", "--reason-text", "written with its own contract"]
+        why = "written again with the topic's own contract"
+        command = [*AIOS, "dlq", "replay", letter, "--bytes", str(file), "--yes", "--reason-text", why]
         console.print(f"$ aios dlq replay {letter} --bytes repaired.avro", markup=False)
         if subprocess.run(command, check=False).returncode:
             raise click.exceptions.Exit(FAILED)
