@@ -47,6 +47,11 @@ LAYER_TENSORS = {
 }
 
 
+def made_from(name: str) -> dict[str, Any]:
+    """What a model's folder is made from: other files, other embeddings."""
+    return _made_from(_committed()[name])
+
+
 def folder(name: str) -> Path:
     """Where a converted model lies. Raises ConfigError, with the command to run, when it is not there yet."""
     path = CACHE / name

@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -145,6 +146,7 @@ class VllmEngine:
         self._in_engine: dict[str, _Ask] = {}
         self._ids = itertools.count()
         self._closing = False
+        self._error: EngineDead | None = None
         self._step_since: float | None = None
         self._version = "vllm"
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -188,8 +190,6 @@ class VllmEngine:
         await asyncio.to_thread(self._thread.join, CLOSE_S_MAX)
 
     async def _ask(self, request: Embed | Generate) -> Any:
-        if self._death.done():
-            raise self._death.result()
         ask = _Ask(request, self._loop.create_future())
         self._post(ask)
         try:
@@ -201,8 +201,11 @@ class VllmEngine:
 
     def _post(self, ask: _Ask) -> None:
         with self._wake:
-            self._inbox.append(ask)
-            self._wake.notify()
+            if self._error is None:
+                self._inbox.append(ask)
+                self._wake.notify()
+                return
+        _resolve(ask.answer, self._error, as_value=False)
 
     # ── the engine's thread ──────────────────────────────────────────────────────────────────────────
 
@@ -212,7 +215,8 @@ class VllmEngine:
             self._warm_up()
             self._tell(self._ready, None)
             while self._take():
-                self._step()
+                if self._in_engine:
+                    self._step()
         except Exception as error:  # whatever it is, vLLM's state is not known any more
             log.exception("the engine died")
             self._die(EngineDead(f"{self._model.name}: {type(error).__name__}: {error}"))
@@ -222,7 +226,7 @@ class VllmEngine:
     def _load(self) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        logging.getLogger("vllm").setLevel(logging.WARNING)
+        logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of what is meant: no compiling, no Triton
         import vllm
         from vllm.v1.engine.llm_engine import LLMEngine
 
@@ -265,7 +269,8 @@ class VllmEngine:
         for ask in asked:
             if not ask.cancelled:
                 self._add(ask)
-            elif ask.inner and self._in_engine.pop(ask.inner, None):
+            elif ask.inner in self._in_engine:
+                del self._in_engine[ask.inner]
                 self._engine.abort_request([ask.inner])
         return True
 
@@ -311,6 +316,7 @@ class VllmEngine:
 
     def _die(self, error: EngineDead) -> None:
         with self._wake:
+            self._error = error  # nothing is posted from here on
             waiting = [*self._in_engine.values(), *self._inbox]
             self._inbox.clear()
         self._in_engine.clear()
@@ -322,7 +328,7 @@ class VllmEngine:
     def _tell(self, future: asyncio.Future[Any], result: Any) -> None:
         """From the engine's thread to the event loop; a loop that is gone has nobody waiting."""
         try:
-            self._loop.call_soon_threadsafe(_resolve, future, result, future is self._death)
+            self._loop.call_soon_threadsafe(partial(_resolve, future, result, as_value=future is self._death))
         except RuntimeError:
             log.debug("the event loop was closed before the engine's answer")
 
@@ -337,7 +343,7 @@ def _dtype() -> str:
     return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
-def _resolve(future: asyncio.Future[Any], result: Any, as_value: bool) -> None:
+def _resolve(future: asyncio.Future[Any], result: Any, *, as_value: bool) -> None:
     if future.done():
         return
     if isinstance(result, Exception) and not as_value:
@@ -347,7 +353,7 @@ def _resolve(future: asyncio.Future[Any], result: Any, as_value: bool) -> None:
 
 
 def _answer(output: Any) -> Embedding | Generation:
-    """vLLM's finished output → ours."""
+    """VLLM's finished output → ours."""
     prompt_tokens = len(output.prompt_token_ids or ())
     if hasattr(output.outputs, "data"):
         return Embedding(vector=output.outputs.data.float().tolist(), prompt_tokens=prompt_tokens)

@@ -1,6 +1,7 @@
 """The engine elsewhere: any server that speaks OpenAI's HTTP API (vLLM on a GPU, or a vendor).
 
-In and out: as in engine.py. The server's name for a model is ours, `name@version` (vLLM: --served-model-name).
+In and out: as in engine.py. inference.url is the API's base, e.g. http://gpu-1:8000/v1; the server's name for a
+model is ours, `name@version` (vLLM: --served-model-name).
 Guaranteed: a refusal of one request (4xx) fails it alone; a server that is away, busy or slow is Unavailable,
 which heals; a wrong key or a model it does not know stops the process with the reason, since no request
 would ever succeed. Cancelling closes the connection, by which such servers abort.
@@ -35,7 +36,7 @@ class OpenAIEngine:
         self._key = secret(settings.api_key)
         self._timeout = aiohttp.ClientTimeout(total=settings.step_s_max, connect=CONNECT_S_MAX)
         self._closed = asyncio.Event()
-        self._session: aiohttp.ClientSession
+        self._session: aiohttp.ClientSession | None = None
 
     @property
     def version(self) -> str:
@@ -71,9 +72,12 @@ class OpenAIEngine:
 
     async def close(self) -> None:
         self._closed.set()
-        await self._session.close()
+        if self._session is not None:
+            await self._session.close()
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if self._session is None:
+            raise Unavailable(f"{self._url} is not asked before start()")
         try:
             async with self._session.post(f"{self._url}/{path}", json={"model": self._model, **body}) as response:
                 if response.status < 400:

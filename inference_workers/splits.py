@@ -46,11 +46,40 @@ LETTER_LABELS = {
 """The database's products, as the labels a workflow names."""
 
 BANKING_INTENTS = frozenset(
-    "account_blocked application_status apr balance bill_balance bill_due card_declined credit_limit "
-    "credit_limit_change credit_score damaged_card direct_deposit exchange_rate expiration_date freeze_account "
-    "improve_credit_score interest_rate international_fees min_payment new_card order_checks pay_bill pin_change "
-    "redeem_rewards replacement_card_duration report_fraud report_lost_card rewards_balance routing "
-    "spending_history transactions transfer".split()
+    [
+        "account_blocked",
+        "application_status",
+        "apr",
+        "balance",
+        "bill_balance",
+        "bill_due",
+        "card_declined",
+        "credit_limit",
+        "credit_limit_change",
+        "credit_score",
+        "damaged_card",
+        "direct_deposit",
+        "exchange_rate",
+        "expiration_date",
+        "freeze_account",
+        "improve_credit_score",
+        "interest_rate",
+        "international_fees",
+        "min_payment",
+        "new_card",
+        "order_checks",
+        "pay_bill",
+        "pin_change",
+        "redeem_rewards",
+        "replacement_card_duration",
+        "report_fraud",
+        "report_lost_card",
+        "rewards_balance",
+        "routing",
+        "spending_history",
+        "transactions",
+        "transfer",
+    ]
 )
 """CLINC150's intents that a bank would answer: no examples of what belongs nowhere."""
 
@@ -66,13 +95,18 @@ def shingles(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(words[i : i + SHINGLE_WORDS]) for i in range(max(1, len(words) - SHINGLE_WORDS + 1)))
 
 
+def alike(left: frozenset[tuple[str, ...]], right: frozenset[tuple[str, ...]]) -> bool:
+    """Whether two texts, as their shingles, are near twins."""
+    return len(left & right) >= NEAR_TWIN * min(len(left), len(right))
+
+
 def near_twins(texts: Sequence[str]) -> set[int]:
     """Indices of texts that share half of the shorter one's shingles with another."""
     cut = [shingles(text) for text in texts]
     found: set[int] = set()
     for i, left in enumerate(cut):
         for j in range(i):
-            if len(left & cut[j]) >= NEAR_TWIN * min(len(left), len(cut[j])):
+            if alike(left, cut[j]):
                 found |= {i, j}
     return found
 
@@ -139,14 +173,14 @@ def _distinct(rows: Iterable[Row]) -> list[Row]:
 
 
 def _unlike(rows: Sequence[Row], demo: Sequence[Row]) -> list[Row]:
-    """rows without near twins of the demo's texts."""
+    """Rows without near twins of the demo's texts."""
     cut = [shingles(row["text"]) for row in demo]
 
-    def alike(row: Row) -> bool:
+    def is_alike(row: Row) -> bool:
         own = shingles(row["text"])
-        return any(len(own & other) >= NEAR_TWIN * min(len(own), len(other)) for other in cut)
+        return any(alike(own, other) for other in cut)
 
-    return [row for row in rows if not alike(row)]
+    return [row for row in rows if not is_alike(row)]
 
 
 def _message(row: Row, split: str) -> dict[str, str]:

@@ -1,20 +1,20 @@
-"""One worker process: one model, one engine, two lanes (interactive and bulk), each a consumer group of its own.
+"""A process of the inference workers: one model, its engine, and a consumer for each of its pools.
 
-Enters: inference.requested.v1 of its lanes. Leaves: one inference.completed.v1 for each request, keyed by case.
-How a request goes, in this order:
- 1. taken, decoded; what cannot be decoded is a dead letter (dlq/shell.py);
- 2. answered: `expired` without a token spent when its deadline has passed, `failed` when this worker can never
-    answer it, else what the model said; requests of both lanes share the engine's batch, interactive ones first;
- 3. the answer is delivered and acknowledged;
- 4. only then the request is finished, in any order; the group's offset is the contiguous prefix.
-Guaranteed: a request is answered at least once, whatever dies when; its id is the command's, so plan takes one answer
-and books the others as wasted; one bad request fails alone; a result whose partition has left meanwhile is not
-written; an engine that dies or hangs ends the process with everything unsettled. A remote engine that is away pauses
-the request's partition and dead-letters nothing. Bounds: settings.inference.in_flight_max requests a lane.
+Enters: inference.requested.v1 of the interactive and the bulk lane. Leaves: inference.completed.v1 for each request,
+failures included. Guaranteed: requests are taken continuously, in_flight_max of a lane at once, and finish in any
+order; a request is finished only after its answer is acknowledged; one that is late is answered `expired` without a
+token spent, one that can never be answered is answered `failed`, and neither disturbs another; whoever waits goes
+before bulk work in the engine. An engine that dies or hangs ends the process with everything in hand unsettled.
 
-The groups are joined only after the engine is loaded and warm, so that a request never waits for a load.
-Rejected: one group for both lanes (a backlog of bulk would hold interactive requests in the same partitions), one
-process a lane (two copies of the model on one machine).
+Engine, registry or Kafka being away: the request keeps its place, is tried again with a growing wait until its
+deadline, and nothing is dead-lettered. Answers of partitions that have left are discarded; their next owner asks
+the model again, and plan takes the first answer.
+Stopping: nothing more is taken, what is in hand may finish for DRAIN_S_MAX, the rest is left uncommitted.
+
+Time: a deadline is compared with this machine's clock, since a model is asked in real time; plan's own timer is the
+judge of deadlines, so that a wrong clock here costs an answer and never a case.
+Rejected: batches of our own (the engine's continuous batch is better, and one slow request would hold up a batch),
+one process a lane (the model would be in memory twice).
 """
 
 from __future__ import annotations
@@ -24,93 +24,252 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from prometheus_client import Counter, Histogram
 
-from aios.dlq import shell
-from aios.dlq.shell import Shell
+from aios.dlq.deaths import Deaths
+from aios.dlq.settle import Settler
+from aios.dlq.shell import cluster_id
 from aios.inference_workers import convert
 from aios.inference_workers.engine import Engine, RequestRefused, Runner, VllmEngine
+from aios.inference_workers.in_hand import InHand, Start
 from aios.inference_workers.openai import OpenAIEngine
 from aios.inference_workers.tasks import CLASSIFIER, WRITER, Answer, Classify, Task, Write
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted, InferenceRequested
-from aios.streams import failpoints, metrics, topology, tracing
-from aios.streams.clock import LogClock
+from aios.schemas.registry import RegistrySource
+from aios.streams import failpoints, metrics, tracing
 from aios.streams.config import InferenceSettings, Settings
-from aios.streams.errors import ConfigError, Unavailable
-from aios.streams.kafka import Delivery
+from aios.streams.errors import ConfigError, EngineDead, SchemaMismatch, Unavailable, Verdict
+from aios.streams.kafka import Delivery, Intake, Place
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import INFERENCE_COMPLETED
-from aios.streams.topology import Lane, Stage
+from aios.streams.topology import STAGES, Lane, Stage
 
-BULK_AFTER = 1_000_000  # added to a bulk request's priority: lower goes first
-AWAY_MS = 2_000  # a partition waits that long when the engine's server is away
-DRAIN_S_MAX = 20.0  # on SIGTERM: what is in the engine may end; the rest is read again by the next owner
+TAKE_MAX = 64
+WAIT_MS_MAX = 200  # for records, and so for noticing that we shall stop
+DRAIN_S_MAX = 15.0
+AGAIN_S_MIN, AGAIN_S_MAX = 0.2, 5.0  # between tries while something is away
+BULK_PRIORITY = 1_000_000  # added to a bulk request's own: after everybody who waits
+PRIORITY_MAX = 1_000  # of a request, either side of 0
 REASON_CHARS_MAX = 300
-MODELS = {"classify": ("all-minilm-l6-v2", Runner.EMBED), "generate": ("smollm2-135m-instruct", Runner.GENERATE)}
-"""By process: the folder of the model's files, and how the engine runs it."""
 
 QUEUED = Histogram(
     "aios_inference_queue_seconds",
     "From the request's broker timestamp to the engine.",
-    ["model", "lane"],
+    ["stage"],
     buckets=metrics.SECONDS,
 )
-COMPUTED = Histogram("aios_inference_compute_seconds", "In the engine.", ["model", "lane"], buckets=metrics.SECONDS)
-TOKENS = Counter("aios_inference_tokens", "Tokens of answered requests.", ["model", "lane", "direction"])
-ANSWERED = Counter("aios_inference_answers", "Answers by status: ok, failed, expired.", ["model", "lane", "status"])
+COMPUTED = Histogram("aios_inference_compute_seconds", "In the engine.", ["stage"], buckets=metrics.SECONDS)
+TOKENS = Counter("aios_inference_tokens", "Tokens read and written.", ["stage", "kind"])
+ANSWERED = Counter("aios_inference_answers", "Answers acknowledged, by status.", ["stage", "status"])
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one request. reason: why it failed or expired. answer: None unless ok."""
+class Source(Protocol):
+    """What a lane needs of an Intake."""
 
-    status: str
-    reason: str = ""
-    answer: Answer | None = None
+    async def start(self) -> None: ...
+    async def take(self, records_max: int, *, wait_ms_max: int) -> list[Record]: ...
+    def finish(self, record: Record) -> None: ...
+    def release(self, record: Record) -> None: ...
+    def owns(self, record: Record) -> bool: ...
+    def pause(self, topic: str, partition: int, for_ms: int) -> None: ...
+    async def close(self, drain_s_max: float) -> None: ...
 
 
-class Desk:
-    """Turns a request into its answer; pure but for the task, the clock and the counters. Its clock is the log's."""
+class Out(Protocol):
+    """What a lane needs of a Delivery."""
 
-    def __init__(self, task: Task, engine: Engine) -> None:
-        self.clock = LogClock()
+    async def deliver_all(self, outs: Sequence[Outgoing]) -> Sequence[Place]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What a process serves. files: its model's folder for vLLM. model: its name for a server elsewhere."""
+
+    model: str
+    files: str
+    runner: Runner
+    task: Callable[[Engine], Task]
+
+    def engine(self, settings: InferenceSettings) -> Engine:
+        if settings.engine == "vllm":
+            return VllmEngine(convert.folder(self.files), self.runner, settings)
+        if settings.engine == "openai":
+            return OpenAIEngine(self.model, settings)
+        raise ConfigError(f"inference.engine is {settings.engine!r}: it must be 'vllm' or 'openai'")
+
+
+SERVED: Mapping[str, Served] = {
+    "classify": Served(model=CLASSIFIER, files="all-minilm-l6-v2", runner=Runner.EMBED, task=Classify),
+    "generate": Served(model=WRITER, files="smollm2-135m-instruct", runner=Runner.GENERATE, task=Write),
+}
+"""By process."""
+
+
+class Pool:
+    """One lane of one model: its records, from taken to finished."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        task: Task,
+        engine: Engine,
+        codec: Codec,
+        *,
+        intake: Source,
+        delivery: Out,
+        settler: Settler,
+        deaths: Deaths,
+    ) -> None:
+        self._stage = stage
         self._task = task
         self._engine = engine
+        self._codec = codec
+        self._intake = intake
+        self._delivery = delivery
+        self._settler = settler
+        self._in_hand = InHand(deaths)
+        self._lane = stage.name.rpartition(".")[2]
+        self._running: set[asyncio.Task[None]] = set()
+        self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def answer(self, request: InferenceRequested, queued_since_ms: int) -> InferenceCompleted:
-        """Raises EngineDead, Unavailable, ConfigError; everything else becomes an answer."""
-        queue_ms = max(0, self.clock.now_ms() - queued_since_ms)
-        started = time.monotonic()
-        outcome = await self._outcome(request)
-        compute_ms = int((time.monotonic() - started) * 1000)
-        self._count(request, outcome, queue_ms, compute_ms)
-        return self._completed(request, outcome, queue_ms, compute_ms)
+    async def start(self) -> None:
+        """Join the group."""
+        await self._intake.start()
 
-    async def _outcome(self, request: InferenceRequested) -> Outcome:
-        if request.deadline_at <= self.clock.now_ms():
-            return Outcome("expired", "deadline_passed")
-        if request.model != self._task.model:
-            return Outcome("failed", f"this pool serves {self._task.model}, not {request.model}")
-        priority = request.priority + (BULK_AFTER if request.lane == Lane.BULK else 0)
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Take and answer until stop is set. Raises what stops this deploy, with everything in hand unsettled."""
+        taking = asyncio.create_task(self._take(stop))
         try:
-            return Outcome("ok", answer=await self._task.answer(request, priority))
+            await asyncio.wait((taking, self._fatal), return_when=asyncio.FIRST_COMPLETED)
+            for done in (self._fatal, taking):
+                if done.done():
+                    done.result()
+        finally:
+            taking.cancel()
+
+    async def close(self, drain_s_max: float, *, healthy: bool) -> None:
+        """Let what is in hand finish up to the bound; the rest stays uncommitted. healthy: it ends no process."""
+        await self._intake.close(drain_s_max)
+        for running in self._running:
+            running.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self._fatal.cancel()
+        if healthy:
+            self._in_hand.leave()
+
+    async def _take(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            records = await self._intake.take(TAKE_MAX, wait_ms_max=WAIT_MS_MAX)
+            if records:
+                self._start(self._in_hand.take(records))
+
+    def _start(self, starts: Sequence[Start]) -> None:
+        for record, given_up in starts:
+            work = self._give_up(record, given_up) if given_up else self._work(record)
+            running = asyncio.create_task(self._guarded(record, work))
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+
+    async def _guarded(self, record: Record, work: Coroutine[Any, Any, None]) -> None:
+        """What stops this deploy ends the lane; nothing else gets out."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - serve() raises it
+            if not self._fatal.done():
+                self._fatal.set_exception(error)
+            return
+        self._start(self._in_hand.end(record))
+
+    # ── one request ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _work(self, record: Record) -> None:
+        """Answer one request, or settle it. Raises only what stops this deploy."""
+        request: InferenceRequested | None = None
+        try:
+            failpoints.hit(f"{self._stage.process}.taken", record.value or b"")
+            with tracing.span(
+                self._stage.name,
+                record.header("traceparent") or "",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+            ):
+                request = await self._while_away(record, lambda: self._decode(record))
+                answer = await self._while_away(record, lambda: self._answer(record, request))
+                failpoints.hit(f"{self._stage.process}.answered")
+                await self._tell(record, answer)
+        except _Lost:
+            return
+        except Exception as error:  # noqa: BLE001 - the settler decides, and raises what stops this deploy
+            await self._settle(record, request, error)
+            return
+        self._settler.done(record)
+        self._finish(record, "done")
+
+    async def _decode(self, record: Record) -> InferenceRequested:
+        return self._codec.decode(record.value, InferenceRequested)
+
+    async def _answer(self, record: Record, request: InferenceRequested) -> InferenceCompleted:
+        """The answer, failures included. Raises Unavailable, and what nobody foresaw."""
+        started_ms, started = _wall_ms(), time.monotonic()
+        left_s = (request.deadline_at - started_ms) / 1000
+        reason = self._refusal(request)
+        if reason:
+            return self._completed(record, request, status="failed", reason=reason, started_ms=started_ms)
+        if left_s <= 0:
+            return self._completed(record, request, status="expired", reason="late", started_ms=started_ms)
+        answer: Answer | None = None
+        try:
+            async with asyncio.timeout(left_s):
+                answer = await self._task.answer(request, self._priority(request))
+            status = "ok"
+        except TimeoutError:
+            status, reason = "expired", "late"
         except RequestRefused as error:
-            return Outcome("failed", str(error)[:REASON_CHARS_MAX])
+            status, reason = "failed", str(error)
+        compute_ms = round((time.monotonic() - started) * 1000)
+        return self._completed(
+            record,
+            request,
+            status=status,
+            reason=reason,
+            started_ms=started_ms,
+            compute_ms=compute_ms,
+            answer=answer,
+        )
+
+    def _refusal(self, request: InferenceRequested) -> str:
+        """Why this worker can never answer it, empty if it can: plan has stamped what must answer."""
+        if request.task != self._stage.process:
+            return f"this pool serves {self._stage.process}, not {request.task}"
+        if request.model != self._task.model:
+            return f"this worker serves {self._task.model}, not {request.model}"
+        return ""
+
+    def _priority(self, request: InferenceRequested) -> int:
+        own = max(-PRIORITY_MAX, min(request.priority, PRIORITY_MAX))
+        return own + (BULK_PRIORITY if self._lane == Lane.BULK else 0)
 
     def _completed(
-        self, request: InferenceRequested, outcome: Outcome, queue_ms: int, compute_ms: int
+        self,
+        record: Record,
+        request: InferenceRequested,
+        *,
+        status: str,
+        reason: str,
+        started_ms: int,
+        compute_ms: int = 0,
+        answer: Answer | None = None,
     ) -> InferenceCompleted:
-        answer = outcome.answer
         rendered = answer.rendered if answer else request.input
         return InferenceCompleted(
             request_id=request.request_id,
@@ -120,8 +279,8 @@ class Desk:
             step=request.step,
             attempt=request.attempt,
             task=request.task,
-            status=outcome.status,
-            reason=outcome.reason,
+            status=status,
+            reason=reason[:REASON_CHARS_MAX],
             output=ids.canonical(answer.output) if answer else "{}",
             output_contract=answer.contract if answer else "",
             model=self._task.model,
@@ -131,177 +290,192 @@ class Desk:
             input_hash=hashlib.sha256(rendered.encode()).hexdigest(),
             prompt_tokens=answer.prompt_tokens if answer else 0,
             output_tokens=answer.output_tokens if answer else 0,
-            lane=request.lane,
-            queue_ms=queue_ms,
+            lane=self._lane,
+            queue_ms=max(0, started_ms - record.timestamp_ms) if record.timestamp_ms else 0,
             compute_ms=compute_ms,
-            completed_at=self.clock.now_ms(),
+            completed_at=_wall_ms(),
         )
 
-    def _count(self, request: InferenceRequested, outcome: Outcome, queue_ms: int, compute_ms: int) -> None:
-        lane = Lane.INTERACTIVE if request.lane == Lane.INTERACTIVE else Lane.BULK
-        ANSWERED.labels(self._task.model, lane, outcome.status).inc()
-        QUEUED.labels(self._task.model, lane).observe(queue_ms / 1000)
-        if outcome.answer is None:
-            return
-        COMPUTED.labels(self._task.model, lane).observe(compute_ms / 1000)
-        TOKENS.labels(self._task.model, lane, "in").inc(outcome.answer.prompt_tokens)
-        TOKENS.labels(self._task.model, lane, "out").inc(outcome.answer.output_tokens)
+    async def _tell(self, record: Record, answer: InferenceCompleted) -> None:
+        """Deliver the answer. Raises SchemaMismatch when it does not fit its topic or contract."""
+        out = self._outgoing(record, answer)
+        await self._while_away(record, lambda: self._delivery.deliver_all((out,)))
+        failpoints.hit(f"{self._stage.process}.produced")
+        self._measure(answer)
 
-
-class LaneWorker:
-    """One lane's intake: keeps up to in_flight_max requests with the desk, and finishes them as they end."""
-
-    def __init__(self, stage: Stage, roads: Shell, *, codec: Codec, desk: Desk, delivery: Delivery) -> None:
-        self._stage = stage
-        self._shell = roads
-        self._codec = codec
-        self._desk = desk
-        self._delivery = delivery
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def serve(self, stop: asyncio.Event) -> None:
-        """Until stop is set. Raises what ends the process: EngineDead, ConfigError, Fenced."""
-        process = self._stage.process
-        while not stop.is_set():
-            records = await self._shell.take()
-            if self._failure.done():
-                self._failure.result()
-            for record in records:
-                self._desk.clock.see(record.timestamp_ms)
-                failpoints.hit(f"{process}.taken", record.value or b"")
-            read = await self._shell.understand(records, self._decode)
-            if not await self._shell.persevere(partial(self._shell.give_up, read)):
-                return
-            for record, request in read.good:
-                self._begin(record, request)
-
-    async def drain(self) -> None:
-        """Let what is with the desk end, DRAIN_S_MAX at most."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=DRAIN_S_MAX)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _decode(self, record: Record) -> InferenceRequested:
-        return self._codec.decode(record.value, InferenceRequested)
-
-    def _begin(self, record: Record, request: InferenceRequested) -> None:
-        task = asyncio.create_task(self._handle(record, request))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) and not self._failure.done():
-            self._failure.set_exception(error)
-
-    async def failed(self) -> None:
-        """Returns never; raises the first error of a request that ends the process."""
-        await asyncio.shield(self._failure)
-
-    async def _handle(self, record: Record, request: InferenceRequested) -> None:
-        process, trace = self._stage.process, record.header("traceparent") or ""
-        try:
-            with tracing.span(self._stage.name, trace, step=request.step, attempt=request.attempt):
-                answer = await self._desk.answer(request, record.timestamp_ms)
-                failpoints.hit(f"{process}.answered")
-                if not self._shell.intake.owns(record):
-                    return
-                place = await self._delivery.deliver(self._outgoing(answer, trace))
-        except Unavailable as error:
-            log.warning("%s/%d waits: %s", record.topic, record.partition, error)
-            self._shell.intake.pause(record.topic, record.partition, AWAY_MS)
-            return
-        self._desk.clock.see(place.timestamp_ms)
-        failpoints.hit(f"{process}.produced")
-        self._shell.finish((record,))
-        failpoints.hit(f"{process}.finished")
-
-    def _outgoing(self, answer: InferenceCompleted, trace: str) -> Outgoing:
+    def _outgoing(self, record: Record, answer: InferenceCompleted) -> Outgoing:
         headers = tracing.envelope(
             answer,
-            event_id=str(ids.derive("answer", answer.request_id)),
+            event_id=str(ids.derive("completed", answer.request_id)),
             source=f"/aios/{self._stage.name}",
             subject=answer.case_id,
             tenant=answer.tenant,
-            traceparent=trace,
+            traceparent=record.header("traceparent") or "",
             time_ms=answer.completed_at,
         )
         value = self._codec.encode(INFERENCE_COMPLETED, answer)
         return Outgoing(INFERENCE_COMPLETED.name, answer.case_id.encode(), value, headers)
 
+    # ── what fails ───────────────────────────────────────────────────────────────────────────────────
 
-def engine_of(process: str, settings: InferenceSettings) -> Engine:
-    """The engine that the settings name. Raises ConfigError for a name that is none, or model files that are absent."""
-    folder, runner = MODELS[process]
-    if settings.engine == "vllm":
-        return VllmEngine(convert.folder(folder), runner, settings)
-    if settings.engine == "openai":
-        return OpenAIEngine(CLASSIFIER if process == "classify" else WRITER, settings)
-    raise ConfigError(f"inference.engine is {settings.engine!r}; it must be 'vllm' or 'openai'")
+    async def _settle(self, record: Record, request: InferenceRequested | None, error: Exception) -> None:
+        """A failure nobody answered. Where the request is known and given up, plan learns that it failed."""
+        settled = self._settler.settle(record, error, _wall_ms())
+        if settled.verdict is Verdict.STOP:
+            raise error
+        if settled.outgoing is None:
+            self._intake.pause(record.topic, record.partition, settled.pause_ms)
+            return
+        outs = [settled.outgoing]
+        if request is not None and settled.verdict is Verdict.DEAD_LETTER:
+            reason = f"{settled.reason}: {type(error).__name__}"
+            failed = self._completed(record, request, status="failed", reason=reason, started_ms=_wall_ms())
+            with contextlib.suppress(SchemaMismatch):  # its ids alone do not fit: the dead letter is all there can be
+                outs.append(self._outgoing(record, failed))
+        with contextlib.suppress(_Lost):
+            await self._while_away(record, lambda: self._delivery.deliver_all(outs))
+            self._finish(record, settled.verdict)
+
+    async def _give_up(self, record: Record, error: Exception) -> None:
+        await self._settle(record, None, error)
+
+    async def _while_away(self, record: Record, call: Callable[[], Awaitable[T]]) -> T:
+        """The call's result, however long something is away. Raises _Lost once the record's partition has left."""
+        wait_s = AGAIN_S_MIN
+        while True:
+            try:
+                result = await call()
+            except Unavailable as error:
+                log.warning("%s waits: %s", self._stage.name, error)
+            else:
+                if not self._intake.owns(record):
+                    raise _Lost
+                return result
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, AGAIN_S_MAX)
+            if not self._intake.owns(record):
+                raise _Lost
+
+    def _finish(self, record: Record, verdict: str) -> None:
+        self._intake.finish(record)
+        failpoints.hit(f"{self._stage.process}.finished")
+        metrics.SETTLED.labels(self._stage.name, record.topic, verdict).inc()
+        if record.timestamp_ms:
+            metrics.TOOK.labels(self._stage.name).observe(max(0, _wall_ms() - record.timestamp_ms) / 1000)
+
+    def _measure(self, answer: InferenceCompleted) -> None:
+        name = self._stage.name
+        ANSWERED.labels(name, answer.status).inc()
+        QUEUED.labels(name).observe(answer.queue_ms / 1000)
+        COMPUTED.labels(name).observe(answer.compute_ms / 1000)
+        TOKENS.labels(name, "read").inc(answer.prompt_tokens)
+        TOKENS.labels(name, "written").inc(answer.output_tokens)
 
 
-def task_of(process: str, engine: Engine) -> Task:
-    return Classify(engine) if process == "classify" else Write(engine)
+class _Lost(Exception):
+    """The record's partition has left while it was in hand: its result is discarded."""
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+# ── the process ──────────────────────────────────────────────────────────────────────────────────────
 
 
 async def run(settings: Settings, *, process: str, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """Serve until stop is set. Raises EngineDead, ConfigError, Fenced: the process leaves, everything unsettled."""
-    engine = engine_of(process, settings.inference)
+    """The worker, until stop is set. Joins its groups only when the model is loaded and warm."""
+    served = SERVED[process]
+    engine = served.engine(settings.inference)
+    begun = time.monotonic()
     try:
-        if not await _loaded(engine, stop):
+        if not await _unless(stop, engine.start()):
             return
-        desk = Desk(task_of(process, engine), engine)
-        async with _lanes(settings, process, desk, slot=slot, stop=stop) as lanes:
-            ready()
-            await _serve(lanes, engine, stop)
+        log.info("%s answers through %s, after %.1f s", served.model, engine.version, time.monotonic() - begun)
+        await _serve(settings, engine, process=process, slot=slot, stop=stop, ready=ready)
     finally:
         await engine.close()
 
 
-async def _loaded(engine: Engine, stop: asyncio.Event) -> bool:
-    """False when the process was asked to stop before its model was there."""
-    loading, stopping = asyncio.ensure_future(engine.start()), asyncio.ensure_future(stop.wait())
-    await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if loading.done():
-        loading.result()
-        return True
-    loading.cancel()
-    return False
-
-
-@contextlib.asynccontextmanager
-async def _lanes(
-    settings: Settings, process: str, desk: Desk, *, slot: int, stop: asyncio.Event
-) -> AsyncIterator[list[LaneWorker]]:
-    """The lanes of the process, each in its group."""
+async def _serve(
+    settings: Settings, engine: Engine, *, process: str, slot: int, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    registry = RegistrySource(settings.registry.url)
+    codec = Codec(registry)
+    cluster = await asyncio.to_thread(cluster_id, settings.kafka)
+    await asyncio.to_thread(codec.warm, [INFERENCE_COMPLETED])
     delivery = Delivery(settings.kafka, client_id=f"aios.{process}.{slot}")
-    async with AsyncExitStack() as stack:
-        stack.callback(delivery.close)
-        lanes = []
-        for stage in (stage for stage in topology.POOLS if stage.process == process):
-            roads, codec = await stack.enter_async_context(
-                shell.opened(stage, settings, slot=slot, stop=stop, in_flight_max=settings.inference.in_flight_max)
-            )
-            lanes.append(LaneWorker(stage, roads, codec=codec, desk=desk, delivery=delivery))
-            await roads.intake.start()
-        yield lanes
-        await asyncio.gather(*(lane.drain() for lane in lanes))
-
-
-async def _serve(lanes: list[LaneWorker], engine: Engine, stop: asyncio.Event) -> None:
-    """Until the first of: every lane has stopped, a request's error that ends the process, the engine's death."""
-    serving = asyncio.gather(*(lane.serve(stop) for lane in lanes))
-    ends: set[asyncio.Future[Any]] = {serving, asyncio.ensure_future(engine.watch())}
-    ends |= {asyncio.ensure_future(lane.failed()) for lane in lanes}
+    task = SERVED[process].task(engine)
+    pools = [
+        Pool(
+            stage,
+            task,
+            engine,
+            codec,
+            intake=_intake(settings, stage, slot),
+            delivery=delivery,
+            settler=Settler(stage, cluster),
+            deaths=Deaths(settings.home, stage.name),
+        )
+        for stage in STAGES
+        if stage.process == process
+    ]
     try:
-        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for one in done:
-            one.result()
+        await serve(pools, engine, stop, ready)
     finally:
-        for one in ends:
-            one.cancel()
-        await asyncio.gather(*ends, return_exceptions=True)
+        await asyncio.to_thread(delivery.close)
+        registry.close()
+
+
+async def serve(pools: Sequence[Pool], engine: Engine, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """All lanes until stop is set; then what is in hand finishes, within DRAIN_S_MAX.
+
+    Raises the first thing that stops the process: nothing in hand is settled then. A dead engine leaves the marks
+    of what was in hand, so that a request which kills engines is found; anything else takes them away.
+    """
+    drain_s_max, healthy = 0.0, True
+    running: list[asyncio.Task[Any]] = []
+    try:
+        await asyncio.gather(*(pool.start() for pool in pools))
+        ready()
+        works = (engine.watch(), *(pool.serve(stop) for pool in pools), stop.wait())
+        running += [asyncio.create_task(work) for work in works]
+        await _first(running)
+        drain_s_max = DRAIN_S_MAX
+    except EngineDead:
+        healthy = False
+        raise
+    finally:
+        await asyncio.gather(*(pool.close(drain_s_max, healthy=healthy) for pool in pools))
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def _intake(settings: Settings, stage: Stage, slot: int) -> Intake:
+    return Intake(
+        settings.kafka,
+        group=stage.group,
+        topics=[topic.name for topic in stage.inputs],
+        instance_id=f"{stage.group}.{slot}",
+        in_flight_max=settings.inference.in_flight_max,
+    )
+
+
+async def _first(works: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait until the first of these ends. Raises what it raised."""
+    done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+    for each in works:
+        if each in done:
+            each.result()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work; False if stop was set before it was done."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await _first([working, stopping])
+        return working.done()
+    finally:
+        working.cancel()
+        stopping.cancel()
