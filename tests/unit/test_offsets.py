@@ -104,7 +104,7 @@ class Partition(RuleBasedStateMachine):
             assert self.tracker.span == 0
 
 
-Partition.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Partition.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 test_any_order_of_ends = Partition.TestCase
 
 
