@@ -182,7 +182,8 @@ def test_an_emptied_valkey_is_filled_as_it_was(
         deliver(kafka, [garbage("case.decided.v1", f"{unique}-bad")])
         until(lambda: f"{unique}-bad" in dead_keys(kafka, OUTCOMES))
         deliver(kafka, [records.outgoing(codec, event) for event in records.straight(f"{unique}-late", now_ms())])
-        until(lambda: is_decided(valkey.url, f"{unique}-late"))
+        late = outcome_store.case_key(f"{unique}-late")
+        until(lambda: redis.hget(late, "seq") == "4" and redis.hexists(late, "decision"))
         before = dump(redis)
         assert f"aios:case:{cases[-1]}" in before
         assert "aios:reviews:demo" in before
