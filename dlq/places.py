@@ -62,13 +62,6 @@ class Places:
             )
         )
 
-    def cluster_id(self) -> str:
-        """Of the Kafka cluster. Raises Unavailable."""
-        try:
-            return str(self._consumer.list_topics(timeout=ANSWER_S_MAX).cluster_id)
-        except KafkaException as error:
-            raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
-
     def fetch(self, wanted: Iterable[Where]) -> dict[Where, Record]:
         """Those that are there, by place. Raises Unavailable."""
         by_partition: dict[tuple[str, int], set[int]] = defaultdict(set)

@@ -35,7 +35,7 @@ from aios.schemas.registry import RegistrySource
 from aios.streams import failpoints, metrics, topology, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import Reason, RecordError, Unavailable, Verdict
-from aios.streams.kafka import Delivery, Intake
+from aios.streams.kafka import Delivery, Intake, cluster_id
 from aios.streams.record import Outgoing, Record, headers_of
 from aios.streams.topics import AUDIT_RECORDED, Family
 from aios.streams.topology import REPLAY, Stage
@@ -351,7 +351,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     """The stage, until stop is set."""
     places, registry = Places(settings.kafka), RegistrySource(settings.registry.url)
     try:
-        cluster = await asyncio.to_thread(places.cluster_id)
+        cluster = await asyncio.to_thread(cluster_id, settings.kafka)
         stage = _Replay(settings, Codec(registry), places, cluster, slot=slot)
         try:
             await stage.start()

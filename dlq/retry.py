@@ -26,12 +26,11 @@ from collections.abc import Callable, Sequence
 from itertools import count
 
 from aios.dlq import envelope
-from aios.dlq.places import Places
 from aios.dlq.settle import Settler
 from aios.streams import failpoints, metrics, topology, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import Reason, RecordError, Unavailable, Verdict
-from aios.streams.kafka import Delivery, Intake
+from aios.streams.kafka import Delivery, Intake, cluster_id
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import RETRY
 
@@ -159,11 +158,7 @@ def _wall_ms() -> int:
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """The stage, until stop is set."""
-    places = Places(settings.kafka)
-    try:
-        settler = Settler(RETRY, await asyncio.to_thread(places.cluster_id))
-    finally:
-        places.close()
+    settler = Settler(RETRY, await asyncio.to_thread(cluster_id, settings.kafka))
     intake = Intake(
         settings.kafka,
         group=RETRY.group,

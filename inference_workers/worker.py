@@ -32,7 +32,6 @@ from prometheus_client import Counter, Histogram
 
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
-from aios.dlq.shell import cluster_id
 from aios.inference_workers import convert
 from aios.inference_workers.engine import Engine, RequestRefused, Runner, VllmEngine
 from aios.inference_workers.in_hand import InHand, Start
@@ -45,7 +44,7 @@ from aios.schemas.registry import RegistrySource
 from aios.streams import failpoints, metrics, tracing
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError, EngineDead, SchemaMismatch, Unavailable, Verdict
-from aios.streams.kafka import Delivery, Intake, Place
+from aios.streams.kafka import Delivery, Intake, Place, cluster_id
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import INFERENCE_COMPLETED
 from aios.streams.topology import STAGES, Lane, Stage

@@ -17,17 +17,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
 from aios.dlq.deaths import Deaths, given_up
 from aios.dlq.settle import Settlement, Settler
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
 from aios.streams import metrics
-from aios.streams.config import KafkaSettings, Settings, client
+from aios.streams.config import Settings
 from aios.streams.errors import Unavailable, Verdict
-from aios.streams.kafka import Delivery, Intake
+from aios.streams.kafka import Delivery, Intake, cluster_id
 from aios.streams.record import Record
 from aios.streams.topology import Stage
 
@@ -201,11 +198,3 @@ async def opened(
     finally:
         await shell.close()
         source.close()
-
-
-def cluster_id(kafka: KafkaSettings) -> str:
-    """Of the Kafka cluster. Raises Unavailable."""
-    try:
-        return str(AdminClient(client(kafka, log_level=0)).list_topics(timeout=ASK_S_MAX).cluster_id)
-    except KafkaException as error:
-        raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error

@@ -211,6 +211,14 @@ def record_of(message: Message) -> Record:
     )
 
 
+def cluster_id(kafka: KafkaSettings) -> str:
+    """Of the Kafka cluster: part of a dead letter's id. Raises Unavailable."""
+    try:
+        return str(AdminClient(client(kafka, log_level=0)).list_topics(timeout=ANSWER_S_MAX).cluster_id)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
+
+
 def _reader(kafka: KafkaSettings) -> Consumer:
     return Consumer(
         client(

@@ -23,7 +23,9 @@ from pydantic_settings import (
 
 from aios.streams.errors import ConfigError
 
-SECRET_PROPERTIES = frozenset({"sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret"})
+SECRET_PROPERTIES = frozenset(
+    {"sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret"}
+)
 
 
 class Section(BaseModel):
@@ -98,7 +100,11 @@ class Settings(BaseSettings):
     """The whole configuration. home: data, logs and run files of one system; two homes are two systems."""
 
     model_config = SettingsConfigDict(
-        env_prefix="AIOS_", env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True
+        env_prefix="AIOS_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
     )
 
     home: Path = Path(".aios")
@@ -118,8 +124,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic names them
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = os.environ.get("AIOS_CONFIG", "aios.yaml")
         if "AIOS_CONFIG" in os.environ and not Path(path).is_file():

@@ -8,9 +8,9 @@ admin.py      topics, and reading without a group
 
 from __future__ import annotations
 
-from aios.streams.admin import ensure_topics, read_all, read_one
+from aios.streams.admin import cluster_id, ensure_topics, read_all, read_one
 from aios.streams.delivery import Delivery, Place
 from aios.streams.intake import Intake
 from aios.streams.offsets import OffsetTracker
 
-__all__ = ["Delivery", "Intake", "OffsetTracker", "Place", "ensure_topics", "read_all", "read_one"]
+__all__ = ["Delivery", "Intake", "OffsetTracker", "Place", "cluster_id", "ensure_topics", "read_all", "read_one"]

@@ -85,8 +85,8 @@ def _parameters(route: Route, path_values: Mapping[str, Sequence[str]]) -> list[
         found.append({"name": name, "in": "path", "required": True, "schema": schema})
     for name, does in (route.headers or {}).items():
         found.append({"name": name, "in": "header", "description": does, "schema": {"type": "string"}})
-    for name, schema in (route.query or {}).items():
-        found.append({"name": name, "in": "query", "schema": dict(schema)})
+    for name, its_schema in (route.query or {}).items():
+        found.append({"name": name, "in": "query", "schema": dict(its_schema)})
     return found
 
 

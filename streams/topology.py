@@ -30,7 +30,7 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """p95_ms: from the broker timestamp of a record to the acknowledged output. success: share settled without dead letter."""
+    """p95_ms: from a record's broker timestamp to the acknowledged output. success: share without dead letter."""
 
     p95_ms: int
     success: float = 0.999
