@@ -1,0 +1,317 @@
+"""What becomes of a request: answered once and then finished, or left for the next process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios.dlq.deaths import Deaths
+from aios.dlq.settle import Settler
+from aios.inference_workers import worker
+from aios.inference_workers.classify import Head
+from aios.inference_workers.tasks import CLASSIFIER, Classify
+from aios.schemas.codec import Codec
+from aios.schemas.models import InferenceCompleted, InferenceRequested
+from aios.streams.errors import EngineDead, Reason
+from aios.streams.record import Record
+from aios.streams.topics import INFERENCE_COMPLETED
+from aios.streams.topology import BY_NAME
+from tests.fakes.engine import FakeEngine
+from tests.fakes.registry import FakeRegistry
+from tests.fakes.roads import FakeRoads
+
+STAGE = BY_NAME["classify.bulk"]
+CODEC = Codec(FakeRegistry())
+HEAD = Head(("a", "b"), np.ones((2, 4), np.float32), np.zeros(2, np.float32), 1.0, np.zeros(4, np.float32), 0.0)
+PARENT = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
+ENDED_S_MAX = 20.0
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "AGAIN_S_MIN", 0.001)
+    monkeypatch.setattr(worker, "DRAIN_S_MAX", 2.0)
+
+
+def request(offset: int, text: str = "hello", **changed: object) -> InferenceRequested:
+    asked = InferenceRequested(
+        request_id=f"r{offset}",
+        case_id=f"c{offset}",
+        tenant="demo",
+        workflow="document.triage",
+        step="classify",
+        attempt=1,
+        task="classify",
+        model=CLASSIFIER,
+        input=text,
+        options=json.dumps({"head": "letters"}),
+        lane="bulk",
+        deadline_at=now_ms() + 60_000,
+        requested_at=now_ms(),
+    )
+    return replace(asked, **changed)
+
+
+def record(offset: int, asked: InferenceRequested | bytes, partition: int = 0) -> Record:
+    value = asked if isinstance(asked, bytes) else CODEC.encode(STAGE.reads[0], asked)
+    headers = [("traceparent", PARENT.encode())]
+    return Record(STAGE.reads[0].name, partition, offset, now_ms() - 500, f"c{offset}".encode(), value, headers)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def pool(roads: FakeRoads, engine: FakeEngine, home: Path) -> worker.Pool:
+    return worker.Pool(
+        STAGE,
+        Classify(engine, {"letters": HEAD}),
+        engine,
+        CODEC,
+        intake=roads,
+        delivery=roads,
+        settler=Settler(STAGE, "cluster"),
+        deaths=Deaths(home, STAGE.name),
+    )
+
+
+async def serve(roads: FakeRoads, engine: FakeEngine, home: Path) -> None:
+    """Until every record has ended, then stop; raises what the process would end with."""
+    await engine.start()
+    stop = asyncio.Event()
+    serving = asyncio.create_task(worker.serve([pool(roads, engine, home)], engine, stop, lambda: None))
+    ended = asyncio.create_task(roads.all_ended.wait())
+    await asyncio.wait((serving, ended), timeout=ENDED_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    ended.cancel()
+    await asyncio.wait_for(serving, ENDED_S_MAX)
+
+
+def answers(roads: FakeRoads) -> list[InferenceCompleted]:
+    return [
+        CODEC.decode(out.value, InferenceCompleted) for out in roads.delivered if out.topic == INFERENCE_COMPLETED.name
+    ]
+
+
+def test_an_answer_carries_what_it_answers_and_its_trace(tmp_path: Path) -> None:
+    """Ids, lane, model, engine, times and the trace of the request; keyed by case."""
+    roads = FakeRoads([record(7, request(7))])
+    asyncio.run(serve(roads, FakeEngine(), tmp_path))
+    (answer,) = answers(roads)
+    (out,) = roads.delivered
+    assert (answer.request_id, answer.case_id, answer.status, answer.lane) == ("r7", "c7", "ok", "bulk")
+    assert (answer.model, answer.engine, answer.output_contract) == (CLASSIFIER, "fake 1", "classification.v1")
+    assert json.loads(answer.output)["label"] in ("a", "b")
+    assert answer.queue_ms >= 500
+    assert out.key == b"c7"
+    headers = dict(out.headers)
+    assert headers["ce_type"] == b"inference.completed.v1"
+    assert (headers["traceparent"] or b"").decode().split("-")[1] == PARENT.split("-")[1]
+
+
+def test_one_bad_request_fails_alone(tmp_path: Path) -> None:
+    """It is answered `failed` with the reason; the others are answered."""
+    roads = FakeRoads([record(0, request(0)), record(1, request(1, "refuse me")), record(2, request(2))])
+    asyncio.run(serve(roads, FakeEngine(), tmp_path))
+    assert {answer.request_id: answer.status for answer in answers(roads)} == {"r0": "ok", "r1": "failed", "r2": "ok"}
+    assert next(answer.reason for answer in answers(roads) if answer.status == "failed") == "it is too long"
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"model": "triage-encoder@2"}, "serves triage-encoder@1, not triage-encoder@2"),
+        ({"task": "generate"}, "serves classify, not generate"),
+        ({"options": '{"head": "faces"}'}, "unknown head 'faces'"),
+        ({"options": "[]"}, "JSON object"),
+        ({"options": '{"colour": 1}'}, "no other keys"),
+    ],
+)
+def test_what_this_worker_does_not_serve_is_answered_with_the_reason(
+    changed: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    """No token is spent on a model, task or option that plan has stamped and this worker does not have."""
+    engine = FakeEngine()
+    roads = FakeRoads([record(0, request(0, **changed))])
+    asyncio.run(serve(roads, engine, tmp_path))
+    (answer,) = answers(roads)
+    assert answer.status == "failed"
+    assert says in answer.reason
+    assert not engine.asked
+
+
+def test_a_late_request_costs_no_token(tmp_path: Path) -> None:
+    """Its deadline has passed when it is taken: expired, and the engine was not asked."""
+    engine = FakeEngine()
+    roads = FakeRoads([record(0, request(0, deadline_at=now_ms() - 1))])
+    asyncio.run(serve(roads, engine, tmp_path))
+    assert [answer.status for answer in answers(roads)] == ["expired"]
+    assert not engine.asked
+
+
+def test_a_deadline_that_passes_in_the_engine_takes_the_request_back(tmp_path: Path) -> None:
+    """It is cancelled there, and answered expired."""
+    engine = FakeEngine()
+    roads = FakeRoads([record(0, request(0, "hang", deadline_at=now_ms() + 50))])
+    asyncio.run(serve(roads, engine, tmp_path))
+    assert [answer.status for answer in answers(roads)] == ["expired"]
+    assert engine.cancelled == 1
+
+
+def test_what_cannot_be_decoded_is_a_dead_letter_and_nobody_else_suffers(tmp_path: Path) -> None:
+    """Original bytes, same partition number, finished only after the broker has it."""
+    roads = FakeRoads([record(0, b"\xffgarbage", partition=3), record(1, request(1))])
+    asyncio.run(serve(roads, FakeEngine(), tmp_path))
+    (letter,) = [out for out in roads.delivered if out.topic == STAGE.dead_letters.name]
+    assert (letter.value, letter.partition) == (b"\xffgarbage", 3)
+    assert [answer.request_id for answer in answers(roads)] == ["r1"]
+    assert sorted(one.offset for one in roads.finished) == [0, 1]
+
+
+def test_what_nobody_foresaw_is_tried_again_and_then_answered_as_failed(tmp_path: Path) -> None:
+    """First a retry; at the last attempt a dead letter, and plan learns that the request failed."""
+    first = FakeRoads([record(0, request(0, "bug"))])
+    asyncio.run(serve(first, FakeEngine(), tmp_path))
+    (waiting,) = first.delivered
+    assert waiting.topic == "aios.retry.waiting"
+    last = FakeRoads([record(0, request(0, "bug"))])
+    for _ in range(2):  # it comes back on the group's own topic, with the headers of the attempt before
+        returned = replace(record(0, request(0, "bug")), topic=STAGE.retries.name, headers=waiting.headers)
+        last = FakeRoads([returned])
+        asyncio.run(serve(last, FakeEngine(), tmp_path))
+        waiting = last.delivered[0]
+    assert [out.topic for out in last.delivered] == [STAGE.dead_letters.name, INFERENCE_COMPLETED.name]
+    (answer,) = answers(last)
+    assert (answer.status, answer.reason) == ("failed", f"{Reason.UNKNOWN}: ZeroDivisionError")
+
+
+def test_while_something_is_away_nothing_is_lost_or_dead_lettered(tmp_path: Path) -> None:
+    """Engine and broker come back: the request is answered, once."""
+    roads = FakeRoads([record(0, request(0, "away")), record(1, request(1))], away=3)
+    asyncio.run(serve(roads, FakeEngine(), tmp_path))
+    assert sorted(answer.request_id for answer in answers(roads)) == ["r0", "r1"]
+    assert len(roads.delivered) == 2
+
+
+def test_an_answer_of_a_partition_that_has_left_is_discarded(tmp_path: Path) -> None:
+    """Its next owner answers; this process neither delivers nor finishes."""
+    roads = FakeRoads([record(0, request(0)), record(1, request(1))], lost={0})
+
+    async def until_answered() -> None:
+        engine = FakeEngine()
+        await engine.start()
+        stop = asyncio.Event()
+        serving = asyncio.create_task(worker.serve([pool(roads, engine, tmp_path)], engine, stop, lambda: None))
+        await asyncio.wait_for(roads.any_finished.wait(), ENDED_S_MAX)
+        roads.in_flight.clear()  # the rebalance takes it away
+        stop.set()
+        await serving
+
+    asyncio.run(until_answered())
+    assert [answer.request_id for answer in answers(roads)] == ["r1"]
+    assert [one.offset for one in roads.finished] == [1]
+
+
+def test_a_dead_engine_ends_the_process_with_everything_in_hand_unsettled(tmp_path: Path) -> None:
+    """EngineDead is raised; what was in the engine is neither answered nor finished."""
+    roads = FakeRoads([record(0, request(0, "hang")), record(1, request(1, "die")), record(2, request(2, "hang"))])
+    with pytest.raises(EngineDead):
+        asyncio.run(serve(roads, FakeEngine(), tmp_path))
+    assert not roads.finished
+    assert not roads.delivered
+
+
+def test_a_request_that_kills_engines_is_given_up_undecoded(tmp_path: Path) -> None:
+    """In company once, alone twice; then it is a dead letter, and its neighbours have been answered."""
+    left = [record(offset, request(offset, "die" if offset == 1 else "hello")) for offset in range(3)]
+    answered: list[str] = []
+    deaths = 0
+    while True:
+        _forget_owner(tmp_path)
+        roads = FakeRoads(left)
+        try:
+            asyncio.run(serve(roads, FakeEngine(), tmp_path))
+        except EngineDead:
+            answered += [answer.request_id for answer in answers(roads)]
+            done = {one.offset for one in roads.finished}
+            left = [one for one in left if one.offset not in done]
+            deaths += 1
+        else:
+            break
+    assert deaths == 3
+    (letter,) = [out for out in roads.delivered if out.topic == STAGE.dead_letters.name]
+    assert dict(letter.headers)["aios.dlq.reason"] == Reason.KILLS_ITS_PROCESS.encode()
+    assert sorted({*answered, *(answer.request_id for answer in answers(roads))}) == ["r0", "r2"]
+
+
+def _forget_owner(home: Path) -> None:
+    """Make the marks those of a process that is not there any more, as after a real death."""
+    for file in (home / "run" / "deaths" / STAGE.name).glob("*"):
+        known = json.loads(file.read_text())
+        if known[0]:
+            known[1] = "999999999.1"
+            file.write_text(json.dumps(known).ljust(512))
+
+
+def test_whoever_waits_goes_first_in_the_engine() -> None:
+    """Any interactive request is before any bulk one, whatever their own priorities say."""
+
+    def priority(stage: str, own: int) -> int:
+        made = worker.Pool.__new__(worker.Pool)
+        made._lane = stage
+        return made._priority(request(0, priority=own))
+
+    assert priority("interactive", 10**9) < priority("bulk", -(10**9))
+    assert priority("bulk", 1) < priority("bulk", 2)
+
+
+VERBS = st.sampled_from(["hello", "hello", "refuse", "away", "bug", "die", "late", "garbage"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(verbs=st.lists(VERBS, max_size=12), in_flight_max=st.integers(1, 5), away=st.integers(0, 2))
+def test_every_record_is_finished_once_or_left_to_the_next_process(
+    verbs: list[str], in_flight_max: int, away: int
+) -> None:
+    """Whatever they do to the engine: nothing is finished before it was written somewhere, nothing twice."""
+    records = []
+    for offset, verb in enumerate(verbs):
+        late = {"deadline_at": now_ms() - 1} if verb == "late" else {}
+        asked: InferenceRequested | bytes = (
+            b"\xff" if verb == "garbage" else request(offset, f"{verb} {offset}", **late)
+        )
+        records.append(record(offset, asked, partition=offset % 2))
+    roads = FakeRoads(records, in_flight_max=in_flight_max, away=away)
+    if not records:
+        roads.all_ended.set()
+    died = False
+    with TemporaryDirectory() as home:
+        try:
+            asyncio.run(serve(roads, FakeEngine(), Path(home)))
+        except EngineDead:
+            died = True
+    finished = Counter(one.offset for one in roads.finished)
+    assert all(count == 1 for count in finished.values())
+    assert died == ("die" in verbs)
+    assert roads.in_flight_seen <= in_flight_max
+    if not died:
+        assert len(finished) == len(records)
+    ended = Counter(answer.request_id for answer in answers(roads))
+    assert all(count == 1 for count in ended.values())
+    for offset in finished:
+        assert verbs[offset] != "die"
+        assert (f"r{offset}" in ended) == (verbs[offset] not in ("garbage", "bug"))
+    delivered_before = 0
+    for what, _ in roads.happened:
+        delivered_before += 1 if what == "delivered" else -1
+        assert delivered_before >= 0
