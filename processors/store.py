@@ -449,8 +449,10 @@ def _size(effects: Effects) -> int:
 
 def _bytes_of(out: Outgoing) -> int:
     """On the wire."""
-    headers = sum(len(name) + len(value or b"") for name, value in out.headers)
-    return len(out.key or b"") + len(out.value or b"") + headers + FRAMING_BYTES
+    size = len(out.key or b"") + len(out.value or b"") + FRAMING_BYTES
+    for name, value in out.headers:
+        size += len(name) + len(value or b"")
+    return size
 
 
 def _killer(record: Record, suspects: tuple[int, int, int]) -> RecordError | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,9 @@ from aios.streams.topology import Kind, Objective, Stage
 from tests.fakes.registry import FakeRegistry
 
 
+LETTERS = str.maketrans("0123456789", "ghijklmnop")  # stages are named in letters; failpoints rely on it
+
+
 def counting_stage(unique: str, inputs: int = 1) -> Stage:
     """`inputs` topics in, one out; the last input is also where its timers fire."""
 
@@ -29,7 +31,7 @@ def counting_stage(unique: str, inputs: int = 1) -> Stage:
         return Topic(name=f"{name}.{unique}", contracts=(), key="key", family=Family.CASE)
 
     return Stage(
-        name=f"count{unique}",
+        name="count" + unique.translate(LETTERS),
         kind=Kind.FAUST,
         does="counts records by key",
         reads=tuple(topic(f"in{number}") for number in range(inputs)),
@@ -79,7 +81,7 @@ class Count:
             case "fail":
                 raise RecordError("as asked", Reason.UNDECODABLE)
             case "die":
-                os.kill(os.getpid(), signal.SIGSEGV)
+                signal.raise_signal(signal.SIGSEGV)
             case "oversize":
                 return Effects(outputs=(Outgoing(self.out, record.key, b"x" * (2 << 20)),), changes={record.key: b"9"})
             case "forget":
