@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from aios.dlq.envelope import sha256
 from aios.dlq.settle import Settlement
@@ -70,7 +70,7 @@ def check_witness(kafka: KafkaSettings, positions: dict[str, int]) -> None:
     """Compare the chain's positions with Kafka's. Raises StateBroken if either has lost what the other has."""
     for place, (committed, end) in _offsets(kafka).items():
         chained = positions.get(place, 0)
-        if committed > chained:
+        if committed > chained and _held_records(kafka, place, chained, committed):
             raise StateBroken(
                 f"the audit chain holds {place} up to offset {chained}, but {committed} was reached before: its end is "
                 f"lost. Restore home/audit; or reset group {AUDIT.group} to the earliest offset, to chain again what "
@@ -105,6 +105,30 @@ def _offsets(kafka: KafkaSettings) -> dict[str, tuple[int, int]]:
         raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
     finally:
         consumer.close()
+
+
+def _held_records(kafka: KafkaSettings, place: str, first: int, end: int) -> bool:
+    """Whether a record stood, or may have stood, there: the ends of transactions have offsets too, and are passed."""
+    topic, _, partition = place.rpartition("/")
+    own = {"group.id": AUDIT.group, "enable.auto.commit": False, "enable.partition.eof": True}
+    consumer = Consumer(client(kafka, **own), logger=log)
+    try:
+        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, int(partition)), timeout=ASK_S_MAX)
+        if low > first:  # retention has taken it
+            return True
+        consumer.assign([TopicPartition(topic, int(partition), first)])
+        message = consumer.poll(ASK_S_MAX)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
+    finally:
+        consumer.close()
+    if message is None:
+        raise Unavailable(f"{topic} was not read within {ASK_S_MAX:.0f} s")
+    if message.error() is None:
+        return bool(message.offset() < end)
+    if message.error().code() == KafkaError._PARTITION_EOF:
+        return False
+    raise Unavailable(f"{topic} cannot be read: {message.error().str()}")
 
 
 async def _round(desk: Shell, chain: Chain, codec: Codec) -> None:

@@ -1,0 +1,55 @@
+"""Kafka as the second witness of the audit chain, where audit.recorded is written in transactions, as stages do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from aios.sinks.audit import check_witness
+from aios.streams import topology
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import StateBroken
+from aios.streams.kafka import ensure_topics
+from aios.streams.topics import AUDIT_RECORDED
+from aios.streams.topology import AUDIT
+
+pytestmark = pytest.mark.broker
+PARTITION = 3
+
+
+@pytest.fixture
+def reached(kafka: KafkaSettings, unique: str) -> Iterator[tuple[int, int]]:
+    """One record written and committed in a transaction: its offset, and the end that the stage's group has reached."""
+    asyncio.run(ensure_topics(kafka, topology.all_topics().values()))
+    producer = Producer(client(kafka, **{"transactional.id": unique, "log_level": 0}))
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    offsets: list[int] = []
+    producer.produce(
+        AUDIT_RECORDED.name,
+        value=b"one",
+        partition=PARTITION,
+        on_delivery=lambda _, message: offsets.append(message.offset()),
+    )
+    producer.commit_transaction(20)
+    consumer = Consumer(client(kafka, **{"group.id": AUDIT.group, "enable.auto.commit": False}))
+    _, end = consumer.get_watermark_offsets(TopicPartition(AUDIT_RECORDED.name, PARTITION), timeout=20)
+    consumer.commit(offsets=[TopicPartition(AUDIT_RECORDED.name, PARTITION, end)], asynchronous=False)
+    consumer.close()
+    yield offsets[0], end
+    admin = AdminClient(client(kafka, log_level=0))
+    admin.delete_consumer_groups([AUDIT.group])[AUDIT.group].result(20)
+
+
+def test_the_end_of_a_transaction_is_no_lost_record(kafka: KafkaSettings, reached: tuple[int, int]) -> None:
+    """Offsets are committed behind a transaction's marker; a chain that ends with its last record is whole."""
+    offset, end = reached
+    assert end == offset + 2  # the record, and the marker
+    place = f"{AUDIT_RECORDED.name}/{PARTITION}"
+    check_witness(kafka, {place: offset + 1})
+    with pytest.raises(StateBroken, match="its end is lost"):
+        check_witness(kafka, {place: offset})
