@@ -20,7 +20,6 @@ from aios.streams.topics import Family, Topic
 from aios.streams.topology import Kind, Objective, Stage
 from tests.fakes.registry import FakeRegistry
 
-
 LETTERS = str.maketrans("0123456789", "ghijklmnop")  # stages are named in letters; failpoints rely on it
 
 
