@@ -7,7 +7,8 @@ calibrating or choosing thresholds; the demo's texts are read by `evaluate` alon
 letters   logistic regression on 140 letters and on short descriptions of each label; no letter is to spare for
           validation, so temperature and threshold come from cross-validation in which mass letters that differ in
           a name stay in one fold, and count together as one letter
-messages  77 linear support vector machines, one against all others, on BANKING77's training split
+messages  77 linear support vector machines, one against all others, on BANKING77; temperature and threshold come from
+          cross-validation too, so that the final head learns from all of it but the test split
 both      temperature by least log loss; the out-of-scope score by logistic regression against CLINC150's questions
           that no bank would answer, for letters also strung together to the length of a letter
 
@@ -43,7 +44,8 @@ IN_FLIGHT_MAX = 256
 SEED = 1
 LETTER_C, MESSAGE_C, SCOPE_C = 3.0, 1.0, 1.0  # inverse regularisation, by cross-validation
 DESCRIPTION_WEIGHT = 0.4  # of a description, a letter being 1
-FOLDS, REPEATS = 10, 5
+FOLDS, REPEATS = 10, 5  # of the letters
+MESSAGE_FOLDS = 5
 LONG_STRAYS = 600
 LONG_STRAY_PARTS = (5, 25)  # short ones strung together, at least and at most
 TEMPERATURES = np.geomspace(0.05, 5, 200)
@@ -177,7 +179,7 @@ def fit_scope(inside: Vector, outside: Vector) -> tuple[Vector, float]:
 
 def fit_temperature(logits: Vector, labels: Any, known: Any, shares: Vector) -> float:
     """The divisor of logits with the least log loss on texts that took no part in fitting them."""
-    truth = np.searchsorted(known, labels)
+    truth: Any = np.searchsorted(known, labels)
 
     def loss(temperature: float) -> float:
         chances = softmax(logits / temperature)[np.arange(len(truth)), truth]
@@ -211,8 +213,8 @@ def folds(letters: Texts, groups: Any) -> Iterator[tuple[Any, Any]]:
         yield from cut.split(letters.vectors, letters.labels, groups)
 
 
-def train() -> Judged:
-    """Fit both heads and write them. Returns how the letters did by cross-validation."""
+def train() -> dict[str, Judged]:
+    """Fit both heads and write them. Returns how they did by cross-validation."""
     embeddings = Embeddings()
     strays = [row["text"] for row in rows("strays", "train")]
     strung = long_strays(strays, LONG_STRAYS, SEED)
@@ -220,10 +222,10 @@ def train() -> Judged:
     embeddings.fetch([*everything, *strung])
     short = embeddings.of(strays, [""] * len(strays))
     long = embeddings.of(strung, [""] * LONG_STRAYS)
-    letters, judged = _train_letters(embeddings, np.vstack([long.vectors, short.vectors[:LONG_STRAYS]]))
-    messages = _train_messages(embeddings, short.vectors)
+    letters, letters_judged = _train_letters(embeddings, np.vstack([long.vectors, short.vectors[:LONG_STRAYS]]))
+    messages, messages_judged = _train_messages(embeddings, short.vectors)
     save(heads_of(CLASSIFIER), {"letters": letters, "messages": messages})
-    return judged
+    return {"letters": letters_judged, "messages": messages_judged}
 
 
 def _train_letters(embeddings: Embeddings, outside: Vector) -> tuple[Head, Judged]:
@@ -241,20 +243,30 @@ def _train_letters(embeddings: Embeddings, outside: Vector) -> tuple[Head, Judge
         scopes.append(1 / (1 + np.exp(-(letters.vectors[held] @ weights + bias))))
     indices, stacked = np.concatenate(order), np.vstack(logits)
     temperature = fit_temperature(stacked, letters.labels[indices], known, shares[indices])
-    chances = softmax(stacked / temperature)
-    right = known[chances.argmax(axis=1)] == letters.labels[indices]
-    judged = Judged(right, chances.max(axis=1), np.concatenate(scopes), shares[indices] / REPEATS)
+    judged = Judged.of(
+        stacked / temperature, known, letters.labels[indices], np.concatenate(scopes), shares[indices] / REPEATS
+    )
     scope = fit_scope(letters.vectors, outside)
     return _head(fit_letters(letters, shares, descriptions), temperature, scope), judged
 
 
-def _train_messages(embeddings: Embeddings, outside: Vector) -> Head:
-    fitted, validation = embeddings.split("messages", "train"), embeddings.split("messages", "validation")
-    model = fit_messages(fitted)
-    temperature = fit_temperature(
-        model.logits(validation.vectors), validation.labels, model.labels, np.ones(len(validation))
-    )
-    return _head(model, temperature, fit_scope(fitted.vectors, outside))
+def _train_messages(embeddings: Embeddings, outside: Vector) -> tuple[Head, Judged]:
+    from sklearn.model_selection import StratifiedKFold
+
+    parts = [embeddings.split("messages", split) for split in ("train", "validation")]
+    messages = Texts(np.vstack([part.vectors for part in parts]), np.concatenate([part.labels for part in parts]))
+    known = np.unique(messages.labels)
+    logits, scopes = np.zeros((len(messages), len(known))), np.zeros(len(messages))
+    cut = StratifiedKFold(MESSAGE_FOLDS, shuffle=True, random_state=SEED)
+    for fitted, held in cut.split(messages.vectors, messages.labels):
+        kept = Texts(messages.vectors[fitted], messages.labels[fitted])
+        logits[held] = fit_messages(kept).logits(messages.vectors[held])
+        weights, bias = fit_scope(kept.vectors, outside)
+        scopes[held] = 1 / (1 + np.exp(-(messages.vectors[held] @ weights + bias)))
+    ones = np.ones(len(messages))
+    temperature = fit_temperature(logits, messages.labels, known, ones)
+    judged = Judged.of(logits / temperature, known, messages.labels, scopes, ones)
+    return _head(fit_messages(messages), temperature, fit_scope(messages.vectors, outside)), judged
 
 
 def _head(model: Linear, temperature: float, scope: tuple[Vector, float]) -> Head:
@@ -272,6 +284,11 @@ class Judged:
     confidence: Any
     out_of_scope: Any
     shares: Any
+
+    @classmethod
+    def of(cls, logits: Vector, known: Any, labels: Any, scopes: Vector, shares: Vector) -> Judged:
+        chances = softmax(logits)
+        return cls(known[chances.argmax(axis=1)] == labels, chances.max(axis=1), scopes, shares)
 
     @classmethod
     def by(cls, head: Head, texts: Texts) -> Judged:
@@ -337,8 +354,8 @@ def main(verb: str, policy: Mapping[str, Mapping[str, float]]) -> None:
     metrics_file = heads_of(CLASSIFIER).with_name("metrics.json")
     metrics: dict[str, Any] = json.loads(metrics_file.read_text()) if metrics_file.is_file() else {}
     if verb == "train":
-        letters = train().report(**policy["letters"])
-        metrics = {"policy": policy, "letters_cross_validated": letters, "validation": evaluate(policy, "validation")}
+        judged = {name: one.report(**policy[name]) for name, one in train().items()}
+        metrics = {"policy": policy, "cross_validation": judged}
     else:
         metrics |= {"policy": policy, "test": evaluate(policy, "test"), "demo": evaluate(policy, "demo")}
     metrics_file.write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8")
