@@ -73,6 +73,7 @@ def down() -> None:
     home = Home(load_settings().home)
     if not home.is_held():
         home.clear()  # what a killed system may have left
+        (home.run / control.NAME).unlink(missing_ok=True)
         click.echo(f"nothing runs in {home.folder}")
         return
     try:

@@ -1,0 +1,53 @@
+"""`aios doctor` names what is missing and how to get it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from aios.infra.commands import doctor
+from aios.streams.config import KafkaSettings, RedisSettings, RegistrySettings, Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Of a home that is not there yet."""
+    made = Settings(home=tmp_path / "not" / "yet")
+    monkeypatch.setattr(doctor, "load_settings", lambda: made)
+    return made
+
+
+def test_without_java_it_fails_and_names_the_package(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 1; the row says what is needed and what to install; the machine and the rest are looked at all the same."""
+    monkeypatch.setenv("PATH", "")
+    done = CliRunner().invoke(doctor.doctor, ["--json"])
+    assert done.exit_code == 1
+    rows = {row["what"]: row for row in json.loads(done.output)}
+    assert rows["Java"]["ok"] is False
+    assert rows["Java"]["how"] == "apt-get install openjdk-17-jre-headless"
+    assert rows["Python"]["ok"] is True
+    assert {"mvn", "make", "uv", "memory", "disk", "pipeline environment", "workers' environment", "Valkey"} <= set(
+        rows
+    )
+    assert rows["system"]["ok"] is True
+    assert "openjdk-17-jre-headless" in CliRunner().invoke(doctor.doctor).output
+
+
+def test_a_service_that_does_not_answer_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its address and what is wrong with it."""
+    away = settings.model_copy(
+        update={
+            "kafka": KafkaSettings(bootstrap_servers="127.0.0.1:1"),
+            "registry": RegistrySettings(url="http://127.0.0.1:1"),
+            "redis": RedisSettings(url="redis://user:secret@127.0.0.1:1/0"),
+        }
+    )
+    monkeypatch.setattr(doctor, "ANSWER_S_MAX", 0.2)
+    monkeypatch.setattr("aios.infra.running.load_settings", lambda: away)
+    looks = {look.what: look for look in doctor._services(away)}
+    assert [looks[name].ok for name in ("Kafka", "registry", "Valkey")] == [False] * 3
+    assert all("127.0.0.1:1" in looks[name].found for name in ("Kafka", "registry", "Valkey"))
+    assert "secret" not in looks["Valkey"].found

@@ -1,0 +1,79 @@
+"""How a stage's process ends, and what it says while it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from aios.infra import stage
+from aios.streams import config, metrics, topology, tracing
+from aios.streams.errors import ConfigError, Fenced, StateBroken, Unavailable
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings with this home, and no server or tracer of this test run's own."""
+    monkeypatch.setattr(config, "load", lambda: config.Settings(home=tmp_path))
+    monkeypatch.setattr(metrics, "serve", lambda: 4711)
+    monkeypatch.setattr(tracing, "start", lambda *_: None)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        (None, 0),
+        (ConfigError("a setting"), 1),
+        (Unavailable("Kafka is away"), 1),
+        (ValueError("a mistake of ours"), 1),
+        (Fenced("another has it"), 70),
+        (StateBroken("another partition count"), 70),
+    ],
+)
+def test_the_exit_status_says_whether_to_start_it_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception | None, status: int
+) -> None:
+    """0 asked to stop, 1 failed, 70 leave it; its metrics are announced while it runs and not afterwards."""
+    targets = home / "run" / "metrics" / "admit.1.json"
+    seen = []
+
+    async def serve(*_: object) -> None:
+        seen.extend(json.loads(targets.read_text()))
+        if raised is not None:
+            raise raised
+
+    monkeypatch.setattr(stage, "_serve", serve)
+    assert stage._status("admit", 1, None) == status
+    assert seen == [{"targets": ["127.0.0.1:4711"], "labels": {"process": "admit", "slot": "1"}}]
+    assert not targets.exists()
+
+
+def test_wrong_settings_are_a_failure_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They name themselves."""
+
+    def load() -> config.Settings:
+        raise ConfigError("kafka.partition: not known")
+
+    monkeypatch.setattr(config, "load", load)
+    assert stage._status("admit", 0, None) == 1
+    assert caplog.messages == ["kafka.partition: not known"]
+    assert caplog.records[0].exc_info is None
+
+
+@pytest.mark.parametrize("process", [name for name in topology.PROCESSES if name not in ("classify", "generate")])
+def test_every_process_has_something_to_run(process: str) -> None:
+    """Each name of the topology leads to a module with `run`; pools have theirs in the workers' environment."""
+    assert callable(stage._run_of(process))
+
+
+def test_ready_is_one_line_on_the_pipe() -> None:
+    """And the end of it: whoever waits there learns of both."""
+    read_end, write_end = os.pipe()
+    stage._ready(write_end)
+    with os.fdopen(read_end, "rb") as said:
+        assert said.read() == b"ready\n"
