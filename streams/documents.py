@@ -12,8 +12,13 @@ TEXT_CHARS_MAX = 200_000
 NAME_CHARS_MAX = 256  # ids, keys, tenant and customer id
 SUBJECT_CHARS_MAX = 2_000
 TIME_MS_MAX = 253_402_300_799_999  # end of the year 9999
-MESSAGE_CHARS_MAX = 300  # a text up to this length is a message, a longer one a letter, if the producer does not say
 LETTER, MESSAGE = "letter", "message"
+MESSAGE_CHARS_MAX = 200
+"""Up to this length a text is a message, a longer one a letter, if the producer does not say.
+
+Of the training copies 7 % of the letters are shorter and 2 % of the messages longer, the least of both together;
+a text on the wrong head is one that the head has not seen, and most such go to a person.
+"""
 
 
 def business_fields(event: DocumentReceived) -> dict[str, str]:

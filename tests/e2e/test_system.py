@@ -1,0 +1,262 @@
+"""A whole system as a stranger starts it: real Kafka, registry, Valkey, stages and two real vLLM engines.
+
+One system for all tests of this file; they go in order and each leaves it running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from aios.infra.demo import texts
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import DocumentReceived
+from aios.schemas.registry import RegistrySource
+from aios.streams.config import KafkaSettings
+from aios.streams.kafka import Delivery
+from aios.streams.record import Outgoing
+from aios.streams.topics import DOCUMENT_RECEIVED
+
+pytestmark = [pytest.mark.broker, pytest.mark.engine]
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = "document.triage"
+READY_S_MAX = 180
+SETTLE_S_MAX = 90.0
+POLL_S = 0.5
+CLEAR = "I still have not received my new card, can you tell me when it will arrive?"
+STRAY = "which planet has the most moons in the solar system"
+QUERIES = sorted(path.stem for path in (ROOT / "sinks" / "queries").glob("*.sql"))
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A running system in a home of its own."""
+
+    home: Path
+    kafka: str
+    registry: str
+    gateway: str
+    key: str
+
+    def aios(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return run(self.home, *command)
+
+    def said(self, *command: str) -> Any:
+        """What a command prints with --json; it must succeed."""
+        ran = self.aios(*command, "--json")
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    def post(self, text: str, **headers: str) -> tuple[int, dict[str, Any]]:
+        request = urllib.request.Request(
+            f"{self.gateway}/v1/workflows/{WORKFLOW}/cases",
+            data=json.dumps({"text": text}).encode(),
+            headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", **headers},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+
+    def publish(self, *records: Outgoing) -> None:
+        async def deliver() -> None:
+            compressed = KafkaSettings(bootstrap_servers=self.kafka, properties={"compression.type": "zstd"})
+            delivery = Delivery(compressed, client_id="e2e")
+            try:
+                await delivery.deliver_all(records)
+            finally:
+                delivery.close()
+
+        asyncio.run(deliver())
+
+
+def run(home: Path, *command: str, timeout_s: float = READY_S_MAX) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "AIOS_HOME": str(home), "PYTHONSAFEPATH": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "aios.infra", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=timeout_s,
+        cwd=ROOT,
+    )
+
+
+def until(ask: Callable[[], Any], what: str) -> Any:
+    """The first true answer before the deadline."""
+    deadline = time.monotonic() + SETTLE_S_MAX
+    while time.monotonic() < deadline:
+        if answer := ask():
+            return answer
+        time.sleep(POLL_S)
+    pytest.fail(f"{what} did not come within {SETTLE_S_MAX:.0f} s")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    home = tmp_path_factory.mktemp("system") / "home"
+    up = run(home, "up", "--detach")
+    assert up.returncode == 0, up.stdout + up.stderr
+    said = json.loads(run(home, "status", "--json").stdout)
+    key = run(home, "tenant", "key", "demo").stdout.strip()
+    pids = [each["pid"] for each in said["processes"]]
+    yield System(home, said["kafka"], said["registry"], said["gateway"], key)
+    down = run(home, "down")
+    assert down.returncode == 0, down.stderr
+    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+    assert [p for p in psutil.process_iter(["cmdline"]) if str(home) in " ".join(p.info["cmdline"] or ())] == []
+
+
+@pytest.fixture(scope="module")
+def codec(system: System) -> Iterator[Codec]:
+    source = RegistrySource(system.registry)
+    yield Codec(source)
+    source.close()
+
+
+def test_status_names_every_process_and_address(system: System) -> None:
+    said = system.said("status")
+    assert said["ready"] is True
+    assert set(said) == {"ready", "kafka", "registry", "valkey", "gateway", "processes"}
+    assert {each["state"] for each in said["processes"]} == {"ready"}
+
+
+def test_a_caller_who_waits_gets_the_decision(system: System) -> None:
+    """Interactive: posted, classified by a real engine, decided and answered in one request."""
+    status, body = system.post(CLEAR, Prefer="wait=30")
+    assert status == 200
+    assert (body["status"], body["outcome"], body["decided_by"]) == ("decided", "routed", "policy")
+    assert body["label"] in {"card_arrival", "card_delivery_estimate"}
+
+
+def test_a_letter_gets_a_summary_by_the_second_model(system: System) -> None:
+    letter = next(
+        text.text for text in texts.load("e2e") if text.kind == "letters" and text.label == "credit_reporting"
+    )
+    _, body = system.post(letter, Prefer="wait=30")
+    case = until(lambda: decided(system, body["case_id"]), "the letter's decision")
+    if case["decided_by"] == "policy":
+        assert any(model.startswith("summariser@") for model in case["models"])
+
+
+def test_what_the_model_is_not_sure_of_waits_for_a_person_whose_first_decision_wins(system: System) -> None:
+    _, body = system.post(STRAY)
+    task = until(
+        lambda: next((t for t in system.said("review", "list") if t["case_id"] == body["case_id"]), None), "a question"
+    )["task_id"]
+    decide = ("review", "decide", task, "--reviewer", "ann", "--label", "belongs_elsewhere")
+    assert system.aios(*decide).returncode == 0
+    case = until(lambda: decided(system, body["case_id"]), "the decision")
+    assert (case["decided_by"], case["label"]) == ("reviewer:ann", "belongs_elsewhere")
+    assert system.aios("review", "decide", task, "--reviewer", "bob", "--label", "belongs_elsewhere").returncode != 0
+    assert decided(system, body["case_id"])["decided_by"] == "reviewer:ann"
+
+
+def test_stages_killed_under_load_lose_nothing_and_decide_nothing_twice(system: System, codec: Codec) -> None:
+    """kill -9 of plan, the classifier and a sink while forty cases are on their way."""
+    name = uuid4().hex[:8]
+    keys = [f"{name}-{number}" for number in range(40)]
+    messages = [text.text for text in texts.load(name) if text.kind == "messages"]
+    system.publish(
+        *(
+            Outgoing(DOCUMENT_RECEIVED.name, key.encode(), codec.encode(DOCUMENT_RECEIVED, DocumentReceived(text=text)))
+            for key, text in zip(keys, messages, strict=False)
+        )
+    )
+    for stage in ("plan", "classify", "outcomes"):
+        (pid,) = (each["pid"] for each in system.said("status")["processes"] if each["stage"] == stage)
+        os.kill(pid, signal.SIGKILL)
+    cases = {ids.case_id("demo", WORKFLOW, key) for key in keys}
+
+    def at_rest() -> bool:
+        listed = system.said("case", "list", "--limit", "200")
+        return cases <= {c["case_id"] for c in listed if c["status"] in ("decided", "waiting_for_person")}
+
+    until(at_rest, "forty cases at rest")
+    until(lambda: system.said("status")["ready"], "a system that is whole again")
+
+
+def test_a_dead_letter_is_listed_with_its_reason_and_returns_when_it_is_repaired(
+    system: System, codec: Codec, tmp_path: Path
+) -> None:
+    key = uuid4().hex
+    system.publish(Outgoing(DOCUMENT_RECEIVED.name, key.encode(), b"\xffnot avro at all"))
+    letter = until(lambda: system.said("dlq", "list", "--key", key), "the dead letter")[0]
+    assert letter["reason"] == "undecodable"
+    assert system.aios("case", "find", "--key", key).stdout.find(letter["id"][:8]) >= 0
+    file = tmp_path / "repaired.avro"
+    file.write_bytes(codec.encode(DOCUMENT_RECEIVED, DocumentReceived(text=CLEAR)))
+    replay = ("dlq", "replay", letter["id"], "--bytes", str(file), "--yes")
+    assert "would" in system.aios(*replay, "--dry-run").stdout
+    assert system.aios(*replay).returncode == 0
+    case = until(lambda: decided(system, ids.case_id("demo", WORKFLOW, key)), "the decision of the replayed record")
+    assert case["outcome"] == "routed"
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_shipped_query_runs_on_real_outcomes(system: System, query: str) -> None:
+    until(lambda: system.said("query", "automation_rate"), "decisions in the lake")
+    ran = system.aios("query", query)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_audit_chain_verifies_and_a_case_tells_its_story(system: System) -> None:
+    assert system.aios("audit", "verify").returncode == 0
+    case = next(c for c in system.said("case", "list", "--status", "decided", "--limit", "50"))
+    shown = system.said("case", "show", case["case_id"])
+    transitions = [each["transition"] for each in shown["timeline"]]
+    assert transitions[0] == "admitted"
+    assert transitions[-1] == "decided"
+    trace = system.aios("case", "show", case["case_id"], "--trace").stdout
+    assert "admit" in trace
+    assert "plan" in trace
+
+
+def test_the_commands_of_the_readme_run_as_they_are_written(system: System) -> None:
+    """Every shell block after the system was started, in one shell, stopping at the first that fails."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").split("## A case of your own")[1].split("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", readme, flags=re.DOTALL)
+    assert len(blocks) >= 5
+    script = "set -euo pipefail\nshopt -s expand_aliases\n" + "\n".join(blocks)
+    ran = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "AIOS_HOME": str(system.home)},
+        timeout=SETTLE_S_MAX,
+    )
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+
+
+@pytest.mark.parametrize("example", ["producer_example.py", "consumer_example.py"])
+def test_the_readme_shows_the_examples_as_they_are(example: str) -> None:
+    """The files themselves are run by tests/broker/test_publish.py."""
+    shown = (ROOT / "infra" / "demo" / example).read_text(encoding="utf-8").strip()
+    assert shown in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def decided(system: System, case_id: str) -> Any:
+    """The case once it is decided, else None."""
+    ran = system.aios("case", "show", case_id, "--json")
+    if ran.returncode:
+        return None
+    shown = json.loads(ran.stdout)
+    return shown if shown["status"] == "decided" else None
