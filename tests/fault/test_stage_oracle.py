@@ -109,6 +109,13 @@ def test_nothing_is_lost_repeated_or_out_of_order(kafka: KafkaSettings, unique: 
             ], f"order of {key!r}\n{logs}"
     assert set(workers.exits) <= {0, -signal.SIGKILL, -signal.SIGTERM, LEFT}, logs  # SIGTERM: still starting
     assert set(statuses) <= {0, -signal.SIGTERM}, logs
+    assert _refusals(tmp_path) == []
+
+
+def _refusals(home: Path) -> list[str]:
+    """Processes that left because something did not fit. A zombie's failed transaction is what faults may cause."""
+    lines = [line for path in home.glob("*.log") for line in path.read_text(errors="replace").splitlines()]
+    return [line for line in lines if "leaving: StateBroken" in line and "transaction failed" not in line]
 
 
 def _publish_under_faults(kafka: KafkaSettings, stage: Stage, workers: Workers) -> dict[bytes, list[str]]:
