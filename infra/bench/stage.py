@@ -184,4 +184,5 @@ def _latency(bootstrap: str, producer: Producer, sent: int, rate: int, seconds: 
             sent_ns = int(_CODEC.decode(message.value(), DocumentReceived).event_id)
             took.append((time.time_ns() - sent_ns) / 1e6)
     consumer.close()
+    producer.flush(WAIT_S_MAX)
     return took
