@@ -2,7 +2,8 @@
 
 Enters: the name of a process (aios topology), a slot, and settings from file and environment. Leaves: an exit status.
 0: it was asked to stop and has handed back what it had in hand. 1: it failed; the last line of its log says why.
-70: another process has its place, or its state does not fit (do not just start it again).
+70: another process has its place, its state does not fit, or a transaction failed: it starts again from its position;
+what does not fit says so in the log each time, with the command to run.
 Guaranteed: SIGTERM and SIGINT ask it to stop; --ready-fd gets a line when it serves, and not before; its metrics port
 stands in home/run/metrics/<process>.<slot>.json, in the form that Prometheus's file_sd reads.
 """

@@ -2,7 +2,7 @@
 
 A family is a set of topics with the same key and therefore the same number of partitions, fixed at
 creation: records that belong together meet in partitions of the same number. Topics are created
-from this list by `aios up` and `aios topics create`, never automatically.
+from this list by `aios up`, never automatically.
 
 Names are `noun.past_participle.v1` for events; a consumer group's own topics carry its name:
 `<group>.dlq` (what it could not process), `<group>.retry` (what returns to it, and to it alone),
@@ -56,8 +56,12 @@ class Topic:
         return f"{self.name}-value" if len(self.contracts) == 1 else f"{self.name}-{contract}"
 
     def config(self) -> dict[str, str]:
-        """Broker settings of the topic, all explicit. Changelogs compact early (measured: notes on state)."""
-        base = {"max.message.bytes": str(self.bytes_max), "cleanup.policy": str(self.cleanup)}
+        """Broker settings of the topic, all explicit. Time is the broker's; changelogs compact early."""
+        base = {
+            "max.message.bytes": str(self.bytes_max),
+            "cleanup.policy": str(self.cleanup),
+            "message.timestamp.type": "LogAppendTime",  # a producer's wrong clock fires no timer and ages no record
+        }
         if self.cleanup is Cleanup.DELETE:
             return base | {"retention.ms": str(self.retention_hours * 3_600_000)}
         return base | {
@@ -65,7 +69,6 @@ class Topic:
             "segment.bytes": str(32 << 20),
             "min.cleanable.dirty.ratio": "0.1",
             "delete.retention.ms": str(24 * 3_600_000),
-            "message.timestamp.type": "LogAppendTime",  # a store learns the broker's time from what it writes
         }
 
 

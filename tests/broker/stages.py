@@ -49,7 +49,10 @@ def create(kafka: KafkaSettings, stage: Stage, partitions: int) -> None:
     }
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
     missing = wanted.keys() - admin.list_topics(timeout=10).topics.keys()
-    made = admin.create_topics([NewTopic(name, partitions, 1, config=wanted[name].config()) for name in missing])
+    shared = {topics.RETRY_WAITING.name: kafka.partitions}  # with the tests of other stages, as it is declared
+    made = admin.create_topics(
+        [NewTopic(name, shared.get(name, partitions), 1, config=wanted[name].config()) for name in missing]
+    )
     for future in made.values():
         future.result(10)
 
