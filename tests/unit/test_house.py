@@ -48,6 +48,17 @@ def test_the_readme_shows_the_topology_as_it_is(drawn: object) -> None:
     assert drawn() in README  # type: ignore[operator]
 
 
+def test_every_test_that_the_readme_names_exists() -> None:
+    files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    rows = re.findall(r"^\| .* \| (\[test_.*) \|$", README, flags=re.MULTILINE)
+    assert rows
+    for row in rows:
+        linked = re.findall(r"\]\((tests/[^)]+)\)", row)
+        assert [path for path in linked if not (ROOT / path).is_file()] == []
+        named = re.findall(r"`(test_[a-z0-9_]+)`", row)
+        assert [name for name in named if not any(f"def {name}(" in files[Path(path).name] for path in linked)] == []
+
+
 def test_every_target_that_the_readme_names_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert set(re.findall(r"make ([a-z]+)", README)) <= targets
