@@ -88,7 +88,7 @@ class Write:
         if chosen.model != self.model:
             raise RequestRefused(f"prompt {request.prompt} is made for {chosen.model}, not {self.model}")
         wanted = options(request, {"tokens_max"}).get("tokens_max", chosen.sampling.tokens_max)
-        if not isinstance(wanted, int) or not 1 <= wanted <= chosen.sampling.tokens_max:
+        if type(wanted) is not int or not 1 <= wanted <= chosen.sampling.tokens_max:
             raise RequestRefused(f"tokens_max must be 1..{chosen.sampling.tokens_max}")
         messages = chosen.render(request.input)
         sampling = chosen.sampling

@@ -1,0 +1,228 @@
+"""Requests to prompts and options, and what a prompt's file must hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios.inference_workers import prompt
+from aios.inference_workers.engine import Embed, Generate, RequestRefused
+from aios.inference_workers.openai import OpenAIEngine
+from aios.inference_workers.tasks import WRITER, Write
+from aios.schemas.models import InferenceRequested
+from aios.streams.config import InferenceSettings
+from aios.streams.errors import ConfigError, Unavailable
+from tests.fakes.engine import FakeEngine
+
+GOOD = """\
+name: summary
+version: 1
+model: summariser@1
+task: generate
+contract: generation.v1
+sampling: {tokens_max: 8}
+input: {words_max: 3}
+messages: [{role: user, content: "Text: {input}"}]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of prompts with summary@1 in it."""
+    monkeypatch.setattr(prompt, "FOLDER", tmp_path)
+    (tmp_path / "summary").mkdir()
+    (tmp_path / "summary" / "1.yaml").write_text(GOOD)
+    prompt.load.cache_clear()
+    yield tmp_path
+    prompt.load.cache_clear()
+
+
+def request(text: str = "a letter", **changed: Any) -> InferenceRequested:
+    fields: dict[str, Any] = {
+        "request_id": "r",
+        "case_id": "c",
+        "tenant": "demo",
+        "workflow": "document.triage",
+        "step": "summarise",
+        "attempt": 1,
+        "task": "generate",
+        "model": WRITER,
+        "prompt": "summary@1",
+        "input": text,
+        "options": "{}",
+        "lane": "bulk",
+        "deadline_at": 1,
+        "requested_at": 1,
+    }
+    return InferenceRequested(**fields | changed)
+
+
+def test_every_shipped_prompt_can_be_loaded() -> None:
+    """Its file says its own name and version, and where the text goes."""
+    assert prompt.known()
+    for reference in prompt.known():
+        assert prompt.load(reference).render("hello")
+
+
+@given(st.text(max_size=300))
+def test_a_customer_s_text_stays_one_message(text: str) -> None:
+    """Whatever it says: roles and number of messages are the prompt's own."""
+    shipped = prompt.load("summary@1")
+    rendered = shipped.render(text)
+    assert [role for role, _ in rendered] == [message.role for message in shipped.messages]
+
+
+def test_a_text_is_cut_where_the_prompt_says(folder: Path) -> None:
+    """words_max words, as written."""
+    assert prompt.load("summary@1").render("one  two\nthree four") == (("user", "Text: one  two\nthree"),)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("name: summary", "name: other"), "says it is other@1"),
+        (("{input}", "nothing"), "no message contains"),
+        (("task: generate", "task: generate\ncolour: red"), "colour"),
+        (("tokens_max: 8", "tokens_max: 0"), "tokens_max"),
+        (("name: summary", "name: [summary"), "1.yaml"),
+    ],
+)
+def test_a_wrong_prompt_file_is_refused_with_its_name(folder: Path, change: tuple[str, str], says: str) -> None:
+    """Strictly: no unknown key, no missing placeholder, no other name."""
+    (folder / "summary" / "1.yaml").write_text(GOOD.replace(*change))
+    with pytest.raises(ConfigError, match=says):
+        prompt.load("summary@1")
+
+
+@pytest.mark.parametrize("reference", ["", "summary", "summary@2", "../summary@1", "summary@1/../../x", "Summary@1"])
+def test_a_prompt_that_is_not_there_is_refused(folder: Path, reference: str) -> None:
+    """And never looked for outside of its folder."""
+    with pytest.raises(ConfigError, match="there is no prompt"):
+        prompt.load(reference)
+
+
+@pytest.mark.parametrize(
+    ("text", "tidy"),
+    [
+        ('  "The customer wants a refund."  ', "The customer wants a refund."),
+        ("He pays. He wants his mon", "He pays."),
+        ("He wants his mon", "He wants his mon"),
+        ("Refund of $1.50 wanted.\nNow", "Refund of $1.50 wanted."),
+    ],
+)
+def test_a_small_model_s_answer_is_made_tidy(text: str, tidy: str) -> None:
+    """No quotes around it, no sentence cut in half, one line."""
+    assert prompt.tidy(text) == tidy
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"prompt": "nothing@1"}, "there is no prompt"),
+        ({"options": '{"tokens_max": 0}'}, "1..48"),
+        ({"options": '{"tokens_max": 49}'}, "1..48"),
+        ({"options": '{"tokens_max": true}'}, "1..48"),
+        ({"options": '{"temperature": 2}'}, "no other keys"),
+        ({"options": "{"}, "not JSON"),
+    ],
+)
+def test_what_a_request_may_not_ask_is_refused_before_a_token(changed: dict[str, str], says: str) -> None:
+    """RequestRefused says what is allowed."""
+    engine = FakeEngine()
+    with pytest.raises(RequestRefused, match=says):
+        asyncio.run(Write(engine).answer(request(**changed), 0))
+    assert not engine.asked
+
+
+def test_an_answer_says_what_the_model_read() -> None:
+    """The rendered conversation, for the hash of the input, and what it cost."""
+    answer = asyncio.run(Write(FakeEngine()).answer(request("Where is my card?"), 3))
+    assert "Where is my card?" in answer.rendered
+    assert (answer.contract, answer.prompt_tokens, answer.output_tokens) == ("generation.v1", 5, 3)
+
+
+# ── the engine elsewhere ─────────────────────────────────────────────────────────────────────────────
+
+
+async def _ask(status: int, body: object, call: Embed | Generate) -> tuple[object, dict[str, Any]]:
+    """What an OpenAI-compatible server that answers this makes of a call, and what it was asked."""
+    heard: dict[str, Any] = {}
+
+    async def answer(said: web.Request) -> web.Response:
+        heard.update(path=said.path, key=said.headers.get("Authorization"), **await said.json())
+        return web.json_response(body, status=status)
+
+    app = web.Application()
+    app.router.add_post("/v1/{rest:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    engine = OpenAIEngine("m@1", InferenceSettings(engine="openai", url=f"http://127.0.0.1:{port}/v1/"))
+    await engine.start()
+    try:
+        return await (engine.embed(call) if isinstance(call, Embed) else engine.generate(call)), heard
+    finally:
+        await engine.close()
+        await runner.cleanup()
+
+
+def test_a_server_elsewhere_answers_in_openai_s_words() -> None:
+    """Embeddings and chat completions, under our model's name."""
+    vector = {"data": [{"embedding": [0.5, 0.5]}], "usage": {"prompt_tokens": 4}}
+    embedding, heard = asyncio.run(_ask(200, vector, Embed(text="hi")))
+    assert embedding.vector == [0.5, 0.5]  # type: ignore[attr-defined]
+    assert (heard["path"], heard["model"], heard["input"]) == ("/v1/embeddings", "m@1", "hi")
+    said = {
+        "choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    }
+    written, heard = asyncio.run(_ask(200, said, Generate(messages=[("user", "Well?")], tokens_max=5)))
+    assert (written.text, written.output_tokens) == ("Yes.", 2)  # type: ignore[attr-defined]
+    assert heard["messages"] == [{"role": "user", "content": "Well?"}]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, RequestRefused),
+        (422, RequestRefused),
+        (401, ConfigError),
+        (404, ConfigError),
+        (429, Unavailable),
+        (503, Unavailable),
+    ],
+)
+def test_a_server_s_refusals_mean_what_they_say(status: int, error: type[Exception]) -> None:
+    """The request's fault, our settings' fault, or nobody's: only the last heals."""
+    with pytest.raises(error):
+        asyncio.run(_ask(status, {"error": "no"}, Embed(text="hi")))
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    """Nothing listens on port 1."""
+
+    async def ask() -> None:
+        engine = OpenAIEngine("m@1", InferenceSettings(engine="openai", url="http://127.0.0.1:1/v1"))
+        await engine.start()
+        try:
+            await engine.embed(Embed(text="hi"))
+        finally:
+            await engine.close()
+
+    with pytest.raises(Unavailable):
+        asyncio.run(ask())
+
+
+def test_openai_without_an_address_is_a_mistake_in_the_settings() -> None:
+    """It is said which one."""
+    with pytest.raises(ConfigError, match=r"inference\.url"):
+        OpenAIEngine("m@1", InferenceSettings(engine="openai"))
