@@ -188,7 +188,13 @@ def _models() -> None:
 
 
 def _do(*command: str, quiet: bool = False) -> None:
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = {
+        "UV_SYSTEM_CERTS": "1",  # as pip, Maven and git do: a company's own authority is known to the system
+        **os.environ,
+        "PYTHONSAFEPATH": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL if quiet else None)
 
 
