@@ -11,15 +11,16 @@ import click
 class Benches(click.Group):
     """Imports a benchmark only when it is asked for."""
 
-    MODULES: ClassVar[tuple[str, ...]] = ("pipeline", "stage", "gateway", "engine", "idle", "scale")
+    NAMES: ClassVar[tuple[str, ...]] = ("pipeline", "stage", "gateway", "engine", "idle", "scale", "all")
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(self.MODULES)
+        return list(self.NAMES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in self.MODULES:
+        if cmd_name not in self.NAMES:
             return None
-        command: click.Command = getattr(importlib.import_module(f"aios.infra.bench.{cmd_name}"), cmd_name)
+        module = "everything" if cmd_name == "all" else cmd_name
+        command: click.Command = getattr(importlib.import_module(f"aios.infra.bench.{module}"), module)
         return command
 
 

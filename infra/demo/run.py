@@ -27,8 +27,9 @@ from rich.table import Table
 from aios.infra.demo import report, texts
 from aios.infra.demo.texts import Text
 from aios.infra.demo.watch import Seen, Watch
+from aios.infra.local.home import Home
 from aios.infra.output import FAILED, fail
-from aios.infra.running import load_settings, running, system_file
+from aios.infra.running import load_settings, running
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseDecided, DocumentReceived
@@ -60,7 +61,7 @@ def run(*, keep: bool) -> None:
     """Raises click's Exit when something did not come to rest, or something runs here already."""
     console = Console()
     settings = load_settings()
-    if system_file(settings).exists():
+    if Home(settings.home).is_held():
         fail(f"a system runs in {settings.home} already: stop it with `aios down`, or set AIOS_HOME to another folder")
     with _system(console, keep=keep):
         found = running()
@@ -141,7 +142,8 @@ def _follow(console: Console, watch: Watch, published: Published) -> bool:
                 live.update(_progress(watch.seen, total))
             elif time.monotonic() >= next_line:
                 next_line = time.monotonic() + LINE_S
-                console.print(", ".join(f"{stage} {count}" for stage, count in _counts(watch.seen, total)))
+                counts = ", ".join(f"{stage} {count}" for stage, count in _counts(watch.seen, total))
+                console.print(counts, soft_wrap=True, highlight=False)
             if watch.seen.at_rest(published.by_case) == len(published.by_case) and all(
                 key in watch.seen.dead for key in published.bad
             ):
@@ -191,7 +193,7 @@ def _replay(console: Console, settings: Settings, codec: Codec, watch: Watch, na
     if decision is None:
         waiting = watch.seen.waiting.get(case)
         fail(f"the replayed record was not decided: {f'it waits for a person: {waiting.reasons}' if waiting else case}")
-    console.print(_decision(decision), markup=False)
+    console.print(_decision(decision), markup=False, highlight=False, soft_wrap=True)
 
 
 def _until(watch: Watch, seen: Callable[[], bool]) -> None:
@@ -213,8 +215,11 @@ def _next(console: Console, gateway: str) -> None:
     console.rule("it runs; what next")
     for who, what in (
         ("a producer", f"{aios} publish infra/demo/data/messages.csv --workflow {WORKFLOW} --set text=text"),
-        ("", f'eval "$({aios} env)" && curl -s -H "Authorization: Bearer $KEY" -H "Prefer: wait=20"'),
-        ("", f"""    --json '{{"text": "My card has not arrived yet"}}' {gateway}/v1/workflows/{WORKFLOW}/cases"""),
+        (
+            "",
+            f'eval "$({aios} env)"; curl -s -H "Authorization: Bearer $KEY" -H "Prefer: wait=20" --json'
+            f""" '{{"text": "My card has not arrived yet"}}' {gateway}/v1/workflows/{WORKFLOW}/cases""",
+        ),
         ("a reviewer", f"{aios} review list"),
         ("an operator", f"{aios} dlq groups"),
         ("an analyst", f"{aios} query automation_rate"),
