@@ -97,6 +97,7 @@ def _work(console: Console, settings: Settings) -> None:
     try:
         foreign = registry.register("demo.invoice-value", texts.FOREIGN_SCHEMA)
         console.rule("publishing 200 customer texts and 6 bad records")
+        console.print("one of these ends each process that decodes it: a failpoint armed for this run raises SIGSEGV")
         published = asyncio.run(_publish(settings, codec, foreign, name))
         done = _follow(console, watch, published)
         report.show(console, published.by_case, watch.seen, published.at_ms)

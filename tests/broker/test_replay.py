@@ -137,7 +137,8 @@ def test_dead_letters_return_to_their_group_once_and_are_accounted_for(
         assert envelope.origin(second) == envelope.Origin("document.received.v1", 1, 7, 1_000)
         assert {envelope.headers_said(one.headers)["reason"] for one in dead_requests} == {"unattributable"}
         assert len(refused()) == 3
-        audits = [codec.decode(one.value, AuditRecorded) for one in read_all(kafka, topics.AUDIT_RECORDED.name)]
+        written = [one for one in read_all(kafka, topics.AUDIT_RECORDED.name) if one.header("ce_type")]
+        audits = [codec.decode(one.value, AuditRecorded) for one in written]  # others write there without an envelope
         told = [json.loads(one.detail)["replay_id"] for one in audits if one.transition == "replayed"]
         asked = {original.replay_id, edited.replay_id, f"r.{impossible[0].dead_letter_id}"}
         assert sorted(one for one in told if one in asked) == sorted(asked)

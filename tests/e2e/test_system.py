@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ import pytest
 from aios.infra.demo import texts
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import DocumentReceived
+from aios.schemas.models import DocumentReceived, TenantRegistered, TimerFired
 from aios.schemas.registry import RegistrySource
 from aios.streams.config import KafkaSettings
 from aios.streams.kafka import Delivery
+from aios.streams.partitioner import partition_of
 from aios.streams.record import Outgoing
-from aios.streams.topics import DOCUMENT_RECEIVED
+from aios.streams.topics import DOCUMENT_RECEIVED, TENANT_REGISTERED, TIMER_FIRED
 
 pytestmark = [pytest.mark.broker, pytest.mark.engine]
 
@@ -190,6 +192,68 @@ def test_stages_killed_under_load_lose_nothing_and_decide_nothing_twice(system: 
 
     until(at_rest, "forty cases at rest")
     until(lambda: system.said("status")["ready"], "a system that is whole again")
+
+
+BAD = {
+    "garbage": (b"\xffnot avro at all", "undecodable"),
+    "unknown-schema": (b"\x00" + (987_654).to_bytes(4, "big") + b"\x02a", "unknown_schema"),
+    "oversize": (texts.OVERSIZE, "oversize"),
+    "empty": (None, "empty"),
+}
+
+
+def test_bad_input_on_the_kafka_road_is_a_dead_letter_with_its_reason(system: System, codec: Codec) -> None:
+    """Nothing is lost, nothing stops; also what sits where the partitioner of another client put it."""
+    name = uuid4().hex[:8]
+    wrong_contract = codec.encode(
+        TENANT_REGISTERED, TenantRegistered(tenant="x", key_hashes=(), active=True, registered_at=0)
+    )
+    bad = BAD | {"wrong-contract": (wrong_contract, "contract_broken")}
+    case = ids.case_id("demo", WORKFLOW, name)
+    elsewhere = (partition_of(case.encode(), 6) + 1) % 6
+    timer = codec.encode(TIMER_FIRED, TimerFired(timer_id="t", case_id=case, due_at=0, fired_at=0))
+    system.publish(
+        *(Outgoing(DOCUMENT_RECEIVED.name, f"{name}-{what}".encode(), value) for what, (value, _) in bad.items()),
+        Outgoing(TIMER_FIRED.name, case.encode(), timer, (), elsewhere),
+    )
+    expected = {f"{name}-{what}": reason for what, (_, reason) in bad.items()} | {case: "wrong_partition"}
+
+    def found() -> dict[str, str]:
+        return {each["key"]: each["reason"] for each in system.said("dlq", "list", "--limit", "200")}
+
+    until(lambda: expected.items() <= found().items(), "dead letters of every kind")
+
+
+def test_an_event_without_a_key_is_a_case_and_one_of_an_unknown_tenant_is_refused(system: System, codec: Codec) -> None:
+    name = uuid4().hex
+    keyless = DocumentReceived(text=CLEAR, customer_id=name)
+    foreign = DocumentReceived(text=CLEAR, tenant="nobody")
+    system.publish(
+        Outgoing(DOCUMENT_RECEIVED.name, None, codec.encode(DOCUMENT_RECEIVED, keyless), (), 0),
+        Outgoing(DOCUMENT_RECEIVED.name, name.encode(), codec.encode(DOCUMENT_RECEIVED, foreign)),
+    )
+    find = ("case", "find", "--key", name, "--tenant", "nobody")
+    until(lambda: "unknown_tenant" in system.aios(*find).stdout, "the refusal")
+    until(lambda: system.said("case", "list", "--limit", "5")[0]["status"] == "decided", "the case without a key")
+
+
+def test_bad_input_on_the_http_road_is_refused_with_what_to_do(system: System) -> None:
+    """Unknown workflow, wrong key, wrong field: problem+json, and nothing was written."""
+    for path, key, body, expected in (
+        (f"/v1/workflows/{WORKFLOW}x/cases", system.key, {"text": CLEAR}, 404),
+        (f"/v1/workflows/{WORKFLOW}/cases", "nobodys", {"text": CLEAR}, 401),
+        (f"/v1/workflows/{WORKFLOW}/cases", system.key, {"txt": CLEAR}, 422),
+    ):
+        request = urllib.request.Request(
+            system.gateway + path,
+            data=json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=30)
+        with refused.value as answer:
+            assert (answer.status, answer.headers.get_content_type()) == (expected, "application/problem+json")
+            assert json.load(answer)["detail"]
 
 
 def test_a_dead_letter_is_listed_with_its_reason_and_returns_when_it_is_repaired(

@@ -16,7 +16,7 @@ def test_a_table_shows_brackets_and_no_escape_sequences(capsys: pytest.CaptureFi
     output.rows([{"text": TEXT}], ("text",), as_json=False, none="")
     output.one({"text": TEXT, "many": [TEXT]}, as_json=False)
     shown = capsys.readouterr().out
-    assert shown.count("[/red] \ufffd[2J\ufffd [bold]a[/bold] ä") == 3
+    assert shown.count("[/red] \\x1b[2J\\x07 [bold]a[/bold] ä") == 3
     assert "\x1b" not in shown
 
 
