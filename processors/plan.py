@@ -4,7 +4,8 @@ Enters, all keyed by case: admitted cases, answers of models, decisions of peopl
 commands to model pools, review tasks, the one decision, refusals of conflicts, and an audit entry for each
 transition. Guaranteed: what case.py promises; a record whose key is not its case, or which sits in a partition
 that murmur2 would not choose, changes nothing (its case's state lives elsewhere). Remembered: one
-case.remembered.v1 a case, until the idempotency window has passed since its decision.
+case.remembered.v1 a case, until the idempotency window has passed since its decision; kept small, because a
+million decided cases lie in memory (its key is the case id, so the value does not repeat it).
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Plan:
         failpoints.hit("plan.decode", record.value or b"")
         event = self._decode(record)
         key = self._key(event, record)
-        remembered = self._recall(state.get(key))
+        remembered = self._recall(event.case_id, state.get(key))
         cause = Cause(record.topic, record.partition, record.offset, now_ms)
         moved = case.plan(remembered, event, cause, self._workflows, record.header("traceparent") or "")
         if moved.skipped:
@@ -106,18 +107,20 @@ class Plan:
             )
         return key
 
-    def _recall(self, value: bytes | None) -> CaseRemembered | None:
+    def _recall(self, case_id: str, value: bytes | None) -> CaseRemembered | None:
         if value is None:
             return None
         try:
-            return self._codec.decode(value, CaseRemembered)
+            return replace(self._codec.decode(value, CaseRemembered), case_id=case_id)
         except SchemaMismatch as error:
             raise StateBroken(f"a remembered case is not readable by this deploy: {error}") from error
 
     def _changes(self, key: bytes, before: CaseRemembered | None, moved: Moved) -> dict[bytes, bytes | None]:
         if moved.state == before:
             return {}
-        return {key: None if moved.state is None else self._codec.encode(self._changelog, moved.state)}
+        if moved.state is None:
+            return {key: None}
+        return {key: self._codec.encode(self._changelog, replace(moved.state, case_id=""))}
 
     def _out(self, topic: Topic, event: Event, traceparent: str, now_ms: int) -> Outgoing:
         event_id, case_id, tenant = _identity(event)

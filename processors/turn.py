@@ -310,7 +310,7 @@ def _decided(state: CaseRemembered, now_ms: int) -> CaseRemembered:
         status=state.status,
         case_seq=state.case_seq,
         event_id=state.event_id,
-        idempotency_key=state.idempotency_key,
+        idempotency_key="",
         body_hash=state.body_hash,
         decided_at=now_ms,
     )
