@@ -1,0 +1,56 @@
+"""Cards and figures of the models that ship, as `aios model` shows them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from aios.inference_workers.tasks import CLASSIFIER, WRITER
+from aios.infra.commands.model import group, policy
+from aios.infra.output import NOT_FOUND
+
+
+@pytest.mark.parametrize("model", [CLASSIFIER, WRITER])
+def test_every_model_that_answers_has_a_card(model: str) -> None:
+    """It says what the model is for and not for, its licence, its limits, and how it was judged."""
+    shown = CliRunner().invoke(group, ["card", model, "--json"])
+    assert shown.exit_code == 0
+    card = json.loads(shown.stdout)
+    assert card["model"] == model
+    assert {"licence", "intended_use", "not_for", "data", "how_it_was_judged", "limits"} <= card.keys()
+
+
+def test_the_figures_on_the_card_are_those_of_the_shipped_thresholds() -> None:
+    """Whoever changes a threshold judges again: `aios model train` and `aios model evaluate`."""
+    metrics = json.loads(CliRunner().invoke(group, ["card", CLASSIFIER, "--json"]).stdout)["metrics"]
+    assert metrics["policy"] == policy()
+    assert {"cross_validation", "test", "demo"} <= metrics.keys()
+
+
+def test_the_shipped_thresholds_keep_what_is_promised() -> None:
+    """Letters and messages by cross-validation, strays by the test: shares decided and right, shares caught."""
+    metrics = json.loads(CliRunner().invoke(group, ["card", CLASSIFIER, "--json"]).stdout)["metrics"]
+    letters, messages = (metrics["cross_validation"][kind] for kind in ("letters", "messages"))
+    assert letters["decided"] >= 0.60
+    assert letters["decided_right"] >= 0.90
+    for judged in (messages, metrics["test"]["messages"]):
+        assert judged["decided"] >= 0.85
+        assert judged["decided_right"] >= 0.97
+    assert metrics["test"]["strays"]["to_a_person"] >= 0.90
+
+
+def test_a_card_is_shown_with_its_figures() -> None:
+    """As people read it."""
+    shown = CliRunner().invoke(group, ["card", CLASSIFIER])
+    assert "calibration error" in shown.stdout
+    assert "demo" in shown.stdout
+
+
+def test_an_unknown_model_is_no_such_thing() -> None:
+    """And it is said which there are."""
+    for name in ("nothing@1", "triage-encoder", "triage-encoder@9", "../triage-encoder@1"):
+        shown = CliRunner().invoke(group, ["card", name])
+        assert shown.exit_code == NOT_FOUND
+        assert CLASSIFIER in shown.stderr
