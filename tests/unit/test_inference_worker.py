@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
+from aios.inference_workers import pool as pool_module
 from aios.inference_workers import worker
 from aios.inference_workers.classify import Head
+from aios.inference_workers.pool import Pool
 from aios.inference_workers.tasks import CLASSIFIER, Classify
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted, InferenceRequested
@@ -39,7 +41,7 @@ ENDED_S_MAX = 20.0
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "AGAIN_S_MIN", 0.001)
+    monkeypatch.setattr(pool_module, "AGAIN_S_MIN", 0.001)
     monkeypatch.setattr(worker, "DRAIN_S_MAX", 2.0)
 
 
@@ -72,8 +74,8 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def pool(roads: FakeRoads, engine: FakeEngine, home: Path) -> worker.Pool:
-    return worker.Pool(
+def pool(roads: FakeRoads, engine: FakeEngine, home: Path) -> Pool:
+    return Pool(
         STAGE,
         Classify(engine, {"letters": HEAD}),
         engine,
@@ -267,7 +269,7 @@ def test_whoever_waits_goes_first_in_the_engine() -> None:
     """Any interactive request is before any bulk one, whatever their own priorities say."""
 
     def priority(stage: str, own: int) -> int:
-        made = worker.Pool.__new__(worker.Pool)
+        made = Pool.__new__(Pool)
         made._lane = stage
         return made._priority(request(0, priority=own))
 
