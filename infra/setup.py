@@ -96,7 +96,7 @@ def _steps() -> list[Step]:
             (workers,),
             WORKERS / "stamp",
             WORKERS / "bin" / "python",
-            lambda: _environment(WORKERS, workers, "--no-deps"),
+            lambda: _environment(WORKERS, workers, "--no-deps", "--compile-bytecode"),  # halves an engine's start
         ),
         Step("aios in both", (pyproject, pipeline, workers), PIPELINE / "aios.stamp", PIPELINE / "bin" / "aios", _aios),
         Step("model files", (models,), ROOT / ".cache" / "models" / "stamp", ROOT / ".cache" / "models", _models),
