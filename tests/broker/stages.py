@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from aios.processors.state import Effects, StateView
 from aios.schemas.codec import Codec
 from aios.streams import topics
-from aios.streams.config import KafkaSettings
+from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Reason, RecordError, Unavailable
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import Family, Topic
@@ -47,7 +47,7 @@ def create(kafka: KafkaSettings, stage: Stage, partitions: int) -> None:
     wanted = {
         t.name: t for t in (*stage.inputs, *stage.writes, stage.changelog, stage.dead_letters, topics.RETRY_WAITING)
     }
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    admin = AdminClient(client(kafka, log_level=0))
     missing = wanted.keys() - admin.list_topics(timeout=10).topics.keys()
     shared = {topics.RETRY_WAITING.name: kafka.partitions}  # with the tests of other stages, as it is declared
     made = admin.create_topics(
@@ -105,7 +105,7 @@ class Count:
 
 def put(kafka: KafkaSettings, topic: str, values: list[tuple[str, str]], partition: int = 0, stamp: int = 0) -> None:
     """Plain records, acknowledged."""
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    producer = Producer(client(kafka, log_level=0))
     for key, value in values:
         producer.produce(topic, value.encode(), key.encode(), partition=partition, timestamp=stamp)
     assert producer.flush(10) == 0
@@ -113,19 +113,17 @@ def put(kafka: KafkaSettings, topic: str, values: list[tuple[str, str]], partiti
 
 def committed(kafka: KafkaSettings, topic: str, partition: int = 0) -> list[Any]:
     """Everything committed in a partition, as a stranger reads it: aiokafka's fields by confluent-kafka."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": kafka.bootstrap_servers,
-            "group.id": "tests.stranger",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,
-            "enable.auto.commit": False,
-            "log_level": 0,
-        }
-    )
+    own = {
+        "group.id": "tests.stranger",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 10,
+        "enable.auto.commit": False,
+        "log_level": 0,
+    }
+    consumer = Consumer(client(kafka, **own))
     consumer.assign([TopicPartition(topic, partition, 0)])
-    found = []
+    found: list[Any] = []
     while True:
         message = consumer.poll(10)
         assert message is not None

@@ -1,12 +1,15 @@
-"""A Kafka that wants TLS and a password, reached by both clients through one description; and one that freezes."""
+"""A Kafka that wants TLS and a password: both clients and a whole stage on one description; and one that freezes."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import ipaddress
+import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +30,16 @@ from aios.streams.kafka import Delivery, Intake, ensure_topics, read_one
 from aios.streams.record import Outgoing
 from aios.streams.security import faust_credentials
 from aios.streams.topics import Family, Topic
+from tests.broker import stages
+from tests.fault import stage_worker
 
 pytestmark = pytest.mark.broker
 PASSWORD = "correct horse"
 TOPIC = "secured"
+TOLD_S_MAX = 30.0
+# aiokafka's stop() does not wait until its sockets are closed; each test that uses it collects them before it ends,
+# so that no other test is told of them
+aiokafka_leaves_sockets = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
 class SecuredBroker(Broker):
@@ -132,6 +141,7 @@ async def put(kafka: KafkaSettings, value: bytes, *, deliver_s_max: float = 10.0
         delivery.close()
 
 
+@aiokafka_leaves_sockets
 def test_both_clients_reach_it_by_the_same_settings(secured: SecuredBroker, unique: str) -> None:
     """confluent-kafka writes, Faust's transport reads and answers, an intake takes both."""
 
@@ -162,8 +172,31 @@ def test_both_clients_reach_it_by_the_same_settings(secured: SecuredBroker, uniq
         assert [record.value for record in taken[first:]] == [record.value for record in read[first:]]
 
     asyncio.run(run())
+    gc.collect()
 
 
+def test_a_stateful_stage_lives_on_it(secured: SecuredBroker, unique: str, tmp_path: Path) -> None:
+    """Faust's membership, the stage's transactions, state and dead letters: all of a real process, by the settings."""
+    kafka = secured.settings()
+    stage = stages.counting_stage(unique, inputs=2)
+    stages.create(kafka, stage, partitions=1)
+    stages.put(kafka, stage.reads[0].name, [("a", "1"), ("a", '{"do": "fail"}'), ("a", "2")])
+    process = stage_worker.start(kafka, unique, tmp_path)
+    try:
+        deadline = time.monotonic() + TOLD_S_MAX
+        while len(told := stages.committed(kafka, stage.writes[0].name)) < 2:
+            assert process.poll() is None, (tmp_path / "0.log").read_text(errors="replace")
+            assert time.monotonic() < deadline, (tmp_path / "0.log").read_text(errors="replace")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TOLD_S_MAX) == 0
+    finally:
+        process.kill()
+    assert [json.loads(one.value()) for one in told] == [{"id": "1", "n": 1}, {"id": "2", "n": 2}]
+    assert [one.value() for one in stages.committed(kafka, stage.dead_letters.name)] == [b'{"do": "fail"}']
+    assert PASSWORD not in (tmp_path / "0.log").read_text(errors="replace")
+
+
+@aiokafka_leaves_sockets
 @pytest.mark.parametrize("changed", [{"sasl_password": "wrong"}, {"ssl_ca_location": "other.pem"}])
 def test_without_the_password_or_the_certificate_nobody_gets_in(
     secured: SecuredBroker, changed: dict[str, str], tmp_path: Path
@@ -186,6 +219,7 @@ def test_without_the_password_or_the_certificate_nobody_gets_in(
         await producer.stop()
 
     asyncio.run(run())
+    gc.collect()
 
 
 def test_a_kafka_that_freezes_is_unavailable_and_then_goes_on(secured: SecuredBroker, unique: str) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -17,10 +15,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from aios.infra.local import child
 from aios.streams.config import KafkaSettings
 from aios.streams.topology import Stage
 from tests.broker.stages import committed, counting_stage, create
+from tests.fault import stage_worker
 
 PARTITIONS = 6
 WORKERS = 3
@@ -36,7 +34,8 @@ class Workers:
     """Processes of the stage, each with its slot; whatever ends is started again, as the supervisor does."""
 
     def __init__(self, kafka: KafkaSettings, unique: str, home: Path) -> None:
-        self._asked = {"kafka": kafka.bootstrap_servers, "unique": unique, "home": str(home)}
+        self._kafka = kafka
+        self._unique = unique
         self._home = home
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._stopped: dict[int, float] = {}
@@ -45,12 +44,7 @@ class Workers:
             self._start(slot)
 
     def _start(self, slot: int) -> None:
-        worker = Path(__file__).with_name("stage_worker.py")
-        self._running[slot] = child.start(
-            [sys.executable, str(worker), json.dumps({**self._asked, "slot": slot})],
-            self._home / f"{slot}.log",
-            {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
+        self._running[slot] = stage_worker.start(self._kafka, self._unique, self._home, slot=slot)
 
     def look_after(self) -> None:
         for slot, until in list(self._stopped.items()):

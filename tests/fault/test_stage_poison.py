@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from aios.infra.local import child
 from aios.streams.config import KafkaSettings
 from aios.streams.topology import Stage
 from tests.broker.stages import committed, counting_stage, create, put
+from tests.fault import stage_worker
 
 DONE_S_MAX = 60.0
 
@@ -22,23 +20,16 @@ class Slot:
     """One process of the counting stage at a time; started again whenever it ends, with other failpoints each time."""
 
     def __init__(self, kafka: KafkaSettings, unique: str, home: Path, failpoints: list[str]) -> None:
-        self._asked = {"kafka": kafka.bootstrap_servers, "unique": unique, "home": str(home), "slot": "0"}
-        self._log = home / "worker.log"
+        self._kafka = kafka
+        self._unique = unique
+        self._home = home
         self._failpoints = failpoints
         self.exits: list[int] = []
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         armed = self._failpoints.pop(0) if self._failpoints else ""
-        return child.start(
-            [
-                sys.executable,
-                str(Path(__file__).with_name("stage_worker.py")),
-                json.dumps({**self._asked, "failpoints": armed}),
-            ],
-            self._log,
-            {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
+        return stage_worker.start(self._kafka, self._unique, self._home, failpoints=armed)
 
     def until_told(self, kafka: KafkaSettings, stage: Stage, count: int) -> list[tuple[str, int]]:
         """What is told in partition 0, when it is so much. Fails with the process's words."""
@@ -47,7 +38,7 @@ class Slot:
             told = [json.loads(one.value()) for one in committed(kafka, stage.writes[0].name)]
             if len(told) >= count:
                 return [(one["id"], one["n"]) for one in told]
-            assert time.monotonic() < deadline, self._log.read_text(errors="replace")[-3000:]
+            assert time.monotonic() < deadline, (self._home / "0.log").read_text(errors="replace")[-3000:]
             try:
                 self.exits.append(self._process.wait(0.2))
                 self._process = self._start()
