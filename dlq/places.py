@@ -11,10 +11,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from aios.streams.admin import READERS, record_of
-from aios.streams.config import KafkaSettings, client
+from aios.streams.admin import reader, record_of
+from aios.streams.config import KafkaSettings
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
 
@@ -46,21 +46,7 @@ class Places:
     """See the module. Needs close()."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._consumer = Consumer(
-            client(
-                kafka,
-                **{
-                    "group.id": READERS,
-                    "enable.auto.commit": False,
-                    "enable.auto.offset.store": False,
-                    "enable.partition.eof": True,
-                    "isolation.level": "read_committed",
-                    "auto.offset.reset": "error",
-                    "fetch.wait.max.ms": FETCH_MS_MAX,
-                    "log_level": 0,
-                },
-            )
-        )
+        self._consumer = reader(kafka, **{"fetch.wait.max.ms": FETCH_MS_MAX})
 
     def fetch(self, wanted: Iterable[Where]) -> dict[Where, Record]:
         """Those that are there, by place. Raises Unavailable."""

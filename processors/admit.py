@@ -21,6 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from aios.dlq import envelope
+from aios.dlq.envelope import Origin
 from aios.processors import app, workflow_files
 from aios.processors.state import Effects, StateView
 from aios.processors.workflow import HOUR_MS
@@ -49,7 +51,7 @@ from aios.streams.topology import ADMIT, Lane
 INPUT_BYTES_MAX = 900 << 10  # of the canonical input: it travels inside later records, which must fit their topics
 STALE_AFTER_MS = topics.RETENTION_HOURS * HOUR_MS  # the idempotency window: beyond it a repeat is not recognisable
 STAGE = "admit"
-ORIGIN_HEADER = "aios.dlq.orig."  # as dlq/envelope.py writes them
+ORIGIN_HEADER = f"{envelope.PREFIX}orig."
 
 
 class Tenants(Protocol):
@@ -65,16 +67,6 @@ class Refusal(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where and when the producer's record first stood."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

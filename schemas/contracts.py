@@ -14,7 +14,6 @@ from aios.schemas.models import EVENTS
 from aios.schemas.safety import Schema
 
 FOLDER = Path(__file__).parent / "avro"
-RELEASED = FOLDER / "released"
 PERSONAL = "PII"  # tag in `confluent:tags`
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
@@ -116,7 +117,7 @@ def read_all(
     partitions: None for all. wait_s_max: without any progress.
     Raises Unavailable then, and StateBroken when there is no such topic.
     """
-    consumer = _reader(kafka)
+    consumer = reader(kafka)
     try:
         ends = _ends(consumer, topic, partitions, wait_s_max)
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
@@ -177,7 +178,7 @@ def read_one(
     kafka: KafkaSettings, topic: str, partition: int, offset: int, *, wait_s_max: float = ANSWER_S_MAX
 ) -> Record | None:
     """The record at this place; None if there is none (any more, or yet). Raises Unavailable."""
-    consumer = _reader(kafka)
+    consumer = reader(kafka)
     try:
         if partition not in consumer.list_topics(topic, timeout=wait_s_max).topics[topic].partitions:
             return None
@@ -219,7 +220,8 @@ def cluster_id(kafka: KafkaSettings) -> str:
         raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
 
 
-def _reader(kafka: KafkaSettings) -> Consumer:
+def reader(kafka: KafkaSettings, **own: Any) -> Consumer:
+    """A consumer in no group, for places named to it. own: what it needs beside that."""
     return Consumer(
         client(
             kafka,
@@ -231,6 +233,7 @@ def _reader(kafka: KafkaSettings) -> Consumer:
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "error",
                 "log_level": 0,
+                **own,
             },
         )
     )

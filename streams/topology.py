@@ -190,7 +190,6 @@ LAKE = Stage(
 
 STAGES = (GATEWAY, ADMIT, PLAN, *POOLS, OUTCOMES, AUDIT, LAKE, RETRY, REPLAY)
 BY_NAME = {stage.name: stage for stage in STAGES}
-BY_GROUP = {stage.group: stage for stage in STAGES}
 PROCESSES = tuple(dict.fromkeys(stage.process for stage in STAGES))
 
 

@@ -14,6 +14,7 @@ from aios.infra.demo.watch import Seen
 from aios.schemas.models import CaseDecided
 
 WRONG_SHOWN = 3
+TEXT_CHARS = 110  # shown of a text
 STRAYS = "strays"
 
 
@@ -115,6 +116,6 @@ def _tally(reasons: Iterable[str]) -> str:
     return ", ".join(f"{reason} {n}" for reason, n in counts.most_common()) or "none"
 
 
-def _short(text: str, limit: int = 110) -> str:
+def _short(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return line if len(line) <= TEXT_CHARS else line[: TEXT_CHARS - 1] + "…"
