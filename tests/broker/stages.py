@@ -150,9 +150,9 @@ class Raw:
         return len(self.value or b"")
 
 
-def raw(kafka: KafkaSettings, topic: str, partition: int = 0) -> list[Raw]:
-    """What stands in a partition, as the store is given it."""
+def raw(kafka: KafkaSettings, topic: str) -> list[Raw]:
+    """What stands in its partition 0, as the store is given it."""
     return [
-        Raw(topic, partition, m.offset(), m.timestamp()[1], m.key(), m.value(), tuple(m.headers() or ()))
-        for m in committed(kafka, topic, partition)
+        Raw(topic, 0, m.offset(), m.timestamp()[1], m.key(), m.value(), tuple(m.headers() or ()))
+        for m in committed(kafka, topic)
     ]

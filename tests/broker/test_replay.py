@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +24,10 @@ from aios.streams.errors import SchemaMismatch
 from aios.streams.kafka import Delivery, Place, ensure_topics, read_all
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import ADMIT, REPLAY, STAGES
+from tests.broker.running import WAIT_S_MAX, running, until
 
 pytestmark = pytest.mark.broker
 
-WAIT_S_MAX = 30.0
 TOPICS = {
     topic.name: topic
     for topic in (
@@ -47,31 +45,8 @@ def settings(kafka: KafkaSettings, registry_url: str, tmp_path: Path) -> Setting
     return Settings(kafka=kafka, registry=RegistrySettings(url=registry_url), home=tmp_path)
 
 
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
-    """The stage, from ready to its orderly end."""
-    stop, ready = asyncio.Event(), asyncio.Event()
-    task = asyncio.create_task(replay.run(settings, slot=0, stop=stop, ready=ready.set))
-    waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_S_MAX)
-    try:
-        yield
-    finally:
-        stop.set()
-        waiting.cancel()
-        await asyncio.wait_for(task, WAIT_S_MAX)
-
-
-async def until(found: Callable[[], list[Record]], count: int) -> list[Record]:
-    """Ask until there are so many."""
-    deadline = time.monotonic() + WAIT_S_MAX
-    while len(records := await asyncio.to_thread(found)) < count:
-        assert time.monotonic() < deadline, f"{len(records)} of {count}"
-    return records
-
-
-def dead(key: str, *, partition: int = 1, value: bytes = b"garbage", offset: int = 7) -> Outgoing:
-    record = Record("document.received.v1", partition, offset, 1_000, key.encode(), value, (("ce_id", b"e"),))
+def dead(key: str, *, partition: int = 1, offset: int = 7) -> Outgoing:
+    record = Record("document.received.v1", partition, offset, 1_000, key.encode(), b"garbage", (("ce_id", b"e"),))
     error = SchemaMismatch("not in Confluent's framing")
     return envelope.wrap(record, Failure(stage=ADMIT, error=error, attempts=1, now_ms=2_000, cluster=key))
 
@@ -123,11 +98,11 @@ def test_dead_letters_return_to_their_group_once_and_are_accounted_for(
             ]
         )
         await out.deliver_all([asking(codec, one) for one in (original, original, *impossible, edited)])
-        async with running(settings):
+        async with running(replay.run, settings):
             await until(returned, 2)
             dead_requests = await until(refused, 3)
         await out.deliver_all([asking(codec, one) for one in (original, edited, request(letters[2], places[2]))])
-        async with running(settings):
+        async with running(replay.run, settings):
             first, second, third = sorted(await until(returned, 3), key=lambda one: one.partition)
         assert [one.value for one in (first, second, third)] == [b"garbage", b"repaired", b"garbage"]
         assert [one.partition for one in (first, second, third)] == [0, 1, 2]
@@ -176,7 +151,7 @@ def test_a_process_that_dies_between_its_steps_returns_a_dead_letter_once(
                 await asyncio.wait_for(replay.run(settings, slot=0, stop=asyncio.Event(), ready=int), WAIT_S_MAX)
         dies_at = ""
         visited.clear()
-        async with running(settings):
+        async with running(replay.run, settings):
             while "replay.finished" not in visited:  # noqa: ASYNC110 - the stage runs beside
                 await asyncio.sleep(0.01)
 
@@ -204,7 +179,7 @@ def test_bytes_that_did_not_fit_are_fetched_from_where_they_stand(
         letter = replace(whole, value=None, headers=(*whole.headers, ("aios.dlq.payload_ref", ref)))
         place = await out.deliver(letter)
         await out.deliver(asking(codec, request(letter, place)))
-        async with running(settings):
+        async with running(replay.run, settings):
             (one,) = await until(returned, 1)
         assert (one.value, one.header("aios.dlq.payload_ref")) == (b"where it stood", None)
         out.close()
@@ -244,7 +219,7 @@ def test_an_operator_finds_a_dead_letter_repairs_it_and_sees_it_replayed(
         out.close()
 
     async def serve() -> None:
-        async with running(settings):
+        async with running(replay.run, settings):
             await until(
                 lambda: [one for one in read_all(kafka, ADMIT.retries.name) if one.key == f"{unique}.2".encode()], 1
             )

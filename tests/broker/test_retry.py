@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,37 +17,14 @@ from aios.streams.errors import Verdict
 from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import LAKE, OUTCOMES, RETRY, Stage
+from tests.broker.running import running, until
 
 pytestmark = pytest.mark.broker
 
 AFTER_MS = 1_500
 LATE_MS_MAX = 1_000
 LIMITS = Limits(retry_after_ms=AFTER_MS)
-WAIT_S_MAX = 20.0
 TOPICS = (*RETRY.inputs, RETRY.dead_letters, LAKE.retries, OUTCOMES.retries)
-
-
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
-    """The stage, from ready to its orderly end."""
-    stop, ready = asyncio.Event(), asyncio.Event()
-    task = asyncio.create_task(retry.run(settings, slot=0, stop=stop, ready=ready.set))
-    waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_S_MAX)
-    try:
-        yield
-    finally:
-        stop.set()
-        waiting.cancel()
-        await asyncio.wait_for(task, WAIT_S_MAX)
-
-
-async def until(found: Callable[[], list[Record]], count: int) -> list[Record]:
-    """Ask until there are so many. They must not become more than asked for: the caller compares."""
-    deadline = time.monotonic() + WAIT_S_MAX
-    while len(records := await asyncio.to_thread(found)) < count:
-        assert time.monotonic() < deadline, f"{len(records)} of {count}"
-    return records
 
 
 def of(kafka: KafkaSettings, topic: str, unique: str) -> Callable[[], list[Record]]:
@@ -74,10 +50,10 @@ def test_what_waits_returns_in_time_through_a_restart_and_to_the_failing_group_a
         await ensure_topics(kafka, TOPICS)
         out = Delivery(kafka, client_id="test")
         first = await out.deliver_all([failed(LAKE, f"{unique}.{n}", n) for n in range(3)])
-        async with running(settings):  # ends while they wait
+        async with running(retry.run, settings):  # ends while they wait
             await asyncio.to_thread(of(kafka, LAKE.retries.name, unique))
         assert of(kafka, LAKE.retries.name, unique)() == []
-        async with running(settings):
+        async with running(retry.run, settings):
             up_ms = time.time_ns() // 1_000_000
             late = await out.deliver_all([failed(LAKE, f"{unique}.{n}", n) for n in range(3, 6)])
             found = await until(of(kafka, LAKE.retries.name, unique), 6)
@@ -108,7 +84,7 @@ def test_what_waited_while_nobody_held_it_returns_at_once_and_once(
         waiting = failed(OUTCOMES, unique)
         await out.deliver(Outgoing(waiting.topic, waiting.key, waiting.value, short, 5))
         for _ in range(2):
-            async with running(settings):
+            async with running(retry.run, settings):
                 started = time.time_ns() // 1_000_000
                 (one,) = await until(of(kafka, OUTCOMES.retries.name, unique), 1)
                 assert one.timestamp_ms < started + LATE_MS_MAX
@@ -130,7 +106,7 @@ def test_what_nobody_can_return_is_a_dead_letter_with_its_reason(
         await out.deliver(Outgoing("aios.retry.waiting", f"{unique}.forged".encode(), b"x", forged, 1))
         good = failed(LAKE, f"{unique}.good", 1)
         await out.deliver(good)
-        async with running(settings):
+        async with running(retry.run, settings):
             (dead,) = await until(of(kafka, RETRY.dead_letters.name, unique), 1)
             assert envelope.headers_said(dead.headers)["reason"] == "unattributable"
             assert (dead.key, dead.value, dead.partition) == (f"{unique}.forged".encode(), b"x", 1)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, DeletedRecords  # noqa: F401
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
@@ -22,8 +21,6 @@ from aios.streams.config import KafkaSettings
 from aios.streams.errors import Fenced, StateBroken, Unavailable
 from aios.streams.topology import Stage
 from tests.broker.stages import Count, codec_of, committed, counting_stage, create, put, raw
-
-Made = Callable[..., PartitionStore]
 
 
 class Bench:
@@ -274,6 +271,6 @@ def _until_created(bench: Bench) -> None:
     while True:
         try:
             return create(bench.kafka, bench.stage, 1)
-        except Exception:
+        except KafkaException:  # its deletion is not done yet
             if time.monotonic() > deadline:
                 raise

@@ -46,7 +46,7 @@ def back(out: Outgoing, stage: Stage = ADMIT, offset: int = 5, **more: str) -> R
     return Record(stage.retries.name, out.partition or 0, offset, NOW_MS + 5_000, out.key, out.value, headers)
 
 
-def raised(error: Exception, via: str = "") -> Exception:
+def raised(error: Exception) -> Exception:
     with contextlib.suppress(type(error)):
         raise error
     return error

@@ -21,7 +21,7 @@ from aios.schemas.models import CaseDecided, EventRefused, InferenceCompleted, R
 from aios.sinks import lake_files, lake_query
 from aios.sinks.lake import Lake, claim
 from aios.sinks.lake_query import QueryRefused
-from aios.sinks.lake_tables import Rows, tables
+from aios.sinks.lake_tables import Rows
 from aios.sinks.shell import Shell
 from aios.streams import topics
 from aios.streams.config import LakeSettings
@@ -32,7 +32,6 @@ from tests.fakes.registry import FakeRegistry
 
 DAY_MS = 24 * 3_600_000
 NOW = 1_790_000_000_000
-SCHEMAS = {name: table.schema for name, table in tables(personal=False).items()}
 CODEC = Codec(FakeRegistry())
 ROWS = Rows(CODEC, personal=False)
 
