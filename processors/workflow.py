@@ -195,7 +195,7 @@ class Step(Part):
 
 
 class Objectives(Part):
-    """What the workflow owes its owner; measured, reported, alarmed on."""
+    """What the workflow owes its owner; `aios workflow show` says it."""
 
     interactive_p95_s: Annotated[float, Field(gt=0)]  # from the event to the decision, cases without a person
     bulk_p95_s: Annotated[float, Field(gt=0)]
@@ -209,7 +209,7 @@ class Workflow(Part):
     version: Annotated[int, Field(ge=1, le=999_999)]
     owner: Annotated[str, Field(min_length=1)]
     about: Annotated[str, Field(min_length=1)]
-    input: Literal[tuple(EVENTS)]  # type: ignore[valid-type]  # name of a contract
+    input: Literal[tuple(EVENTS)]  # type: ignore[valid-type]  # name of a contract; the list is made when this runs
     objectives: Objectives
     policy: Mapping[str, Any]
     labels: Mapping[Word, Annotated[tuple[str, ...], Field(min_length=1, max_length=1_000)]]

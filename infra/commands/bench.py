@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import ClassVar
-
 import click
 
+from aios.infra.lazy import Lazy, Place
 
-class Benches(click.Group):
-    """Imports a benchmark only when it is asked for."""
-
-    NAMES: ClassVar[tuple[str, ...]] = ("pipeline", "stage", "gateway", "engine", "idle", "scale", "all")
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(self.NAMES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in self.NAMES:
-            return None
-        module = "everything" if cmd_name == "all" else cmd_name
-        command: click.Command = getattr(importlib.import_module(f"aios.infra.bench.{module}"), module)
-        return command
+BENCHES = {
+    "pipeline": Place("bench.pipeline", "pipeline", "Cases through the running system: throughput, each stage's time."),
+    "stage": Place("bench.stage", "stage", "One process of a stateful stage, with a trivial core."),
+    "gateway": Place("bench.gateway", "gateway", "Posts that the running gateway acknowledges."),
+    "engine": Place("bench.engine", "engine", "The workers, as a share of what their engine does by itself."),
+    "idle": Place("bench.idle", "idle", "CPU of a running system that has nothing to do."),
+    "scale": Place("bench.scale", "scale", "Each stage of the running system with one and two processes."),
+    "all": Place("bench.everything", "everything", "All of them, on a system of its own; the figures are kept."),
+}
 
 
-@click.command(cls=Benches)
+@click.group(cls=Lazy, places=BENCHES)
 def group() -> None:
     """Measure; results with the machine's description under infra/bench/results."""

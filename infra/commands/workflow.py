@@ -12,10 +12,9 @@ from pathlib import Path
 
 import click
 
+from aios.infra.output import NOT_FOUND
 from aios.processors import workflow_files
 from aios.processors.workflow import Emit, Infer, Review, Rule, Workflow
-
-NOT_FOUND = 3
 
 
 @click.group("workflow")
@@ -70,6 +69,11 @@ def _expand(path: Path) -> list[Path]:
 
 def _draw(workflow: Workflow) -> None:
     click.echo(f"{workflow.reference}, owner {workflow.owner}, takes {workflow.input}\n{workflow.about}")
+    owed = workflow.objectives
+    click.echo(
+        f"P95 at most {owed.interactive_p95_s:g} s interactive, {owed.bulk_p95_s:g} s bulk; "
+        f"at least {owed.without_person_min:.0%} without a person"
+    )
     for name, step in workflow.steps.items():
         click.echo(f"\n{name} ({type(step.kind).__name__.lower()})")
         ways = list(_ways(step.kind))
@@ -103,6 +107,7 @@ def _plain(workflow: Workflow) -> dict[str, object]:
         "owner": workflow.owner,
         "about": workflow.about,
         "input": workflow.input,
+        "objectives": workflow.objectives.model_dump(),
         "policy": workflow.policy,
         "steps": {
             name: {
