@@ -128,7 +128,7 @@ class _Retry:
         try:
             with tracing.span(RETRY.name, record.header("traceparent") or "", topic=record.topic, offset=record.offset):
                 await self._delivery.deliver(returning(record))
-        except Exception as error:
+        except Exception as error:  # what becomes of it is decided in dlq/decide.py
             settled = self._settler.settle(record, error, _wall_ms())
             if settled.verdict is Verdict.STOP:
                 raise

@@ -69,10 +69,10 @@ def _status(process: str, slot: int, ready_fd: int | None) -> int:
         tracing.start(settings, process, slot)
         asyncio.run(_serve(process, settings, slot, ready_fd))
     except (Fenced, StateBroken) as error:
-        log.error("%s", error)  # noqa: TRY400
+        log.error("%s", error)  # noqa: TRY400 - it says what is wrong by itself
         return LEFT
     except AiosError as error:
-        log.error("%s", error)  # noqa: TRY400
+        log.error("%s", error)  # noqa: TRY400 - it says what is wrong by itself
         return FAILED
     except Exception:
         log.exception("the process failed")

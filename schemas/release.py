@@ -154,7 +154,7 @@ def differences(twin: type[Event], schema: Schema) -> list[str]:
     """Where a twin and its contract do not say the same."""
     record: Json = schema.resolved
     written = {one["name"]: one for one in record["fields"]}
-    mirrored = {one.name: one for one in dataclasses.fields(twin)}  # type: ignore[arg-type]
+    mirrored = {one.name: one for one in dataclasses.fields(twin)}  # type: ignore[arg-type]  # a twin is a dataclass
     found = []
     if record.get("doc") != " ".join((twin.__doc__ or "").split()):
         found.append(f"its doc is not that of {twin.__name__}")

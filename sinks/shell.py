@@ -152,7 +152,7 @@ class Shell:
                 if len(part) == 1:
                     self._refuse_killer(record)
                 read.good.append((record, meaning(record)))
-            except Exception as error:
+            except Exception as error:  # what becomes of it is decided in dlq/decide.py
                 settled = self._settler.settle(record, error, time.time_ns() // 1_000_000)
                 if settled.verdict is Verdict.STOP:
                     raise

@@ -1,6 +1,6 @@
 """Every stage: what it reads, what it writes, its consumer group and its objective. The only source of these.
 
-The README's graph is `mermaid()`; `aios topology` prints it; a test compares the two.
+draw.py makes the README's graph of them; `aios topology` prints it; a test compares the two.
 """
 
 from __future__ import annotations

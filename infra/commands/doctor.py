@@ -168,7 +168,7 @@ def _kafka(settings: Settings) -> str:
 
 def _http(url: str) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=ANSWER_S_MAX):  # noqa: S310
+        with urllib.request.urlopen(url, timeout=ANSWER_S_MAX):  # noqa: S310 - an address of the settings
             return ""
     except (OSError, ValueError) as error:  # HTTPError and URLError are OSErrors
         return str(error)

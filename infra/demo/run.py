@@ -80,7 +80,7 @@ def _system(console: Console, *, keep: bool) -> Iterator[None]:
     console.print(f"ready after {time.monotonic() - started:.0f} s")
     try:
         yield
-    except BaseException:
+    except BaseException:  # Ctrl-C too: no system is left behind
         subprocess.run([*AIOS, "down"], check=False)
         raise
     if not keep:

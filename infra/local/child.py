@@ -56,7 +56,7 @@ def _exec(parent: int, command: list[str]) -> None:
     if os.getppid() != parent:  # it died before the call
         sys.exit(1)
     try:
-        os.execvp(command[0], command)  # noqa: S606
+        os.execvp(command[0], command)  # noqa: S606 - that is what this script is for
     except OSError as error:
         sys.exit(f"{command[0]} cannot be run: {error.strerror}")
 

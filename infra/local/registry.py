@@ -137,7 +137,7 @@ class Registry:
         deadline = time.monotonic() + READY_S_MAX
         while time.monotonic() < deadline and self.poll() is None:
             try:
-                with urllib.request.urlopen(self.url, timeout=1):  # noqa: S310
+                with urllib.request.urlopen(self.url, timeout=1):  # noqa: S310 - our own server
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(POLL_S)

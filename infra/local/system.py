@@ -46,7 +46,7 @@ ALONE = {
     topology.AUDIT.process: "is the one writer of its chain",
 }
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # a folder `streams` in somebody's working directory is not ours
-ANY_HOST = ("0.0.0.0", "::")  # noqa: S104
+ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
 T = TypeVar("T")
@@ -299,7 +299,7 @@ def _left(started: float) -> float:
 def _answers(url: str) -> bool:
     """Whether an HTTP server is there; any answer counts."""
     try:
-        with urllib.request.urlopen(url, timeout=PROBE_S_MAX):  # noqa: S310
+        with urllib.request.urlopen(url, timeout=PROBE_S_MAX):  # noqa: S310 - an address of ours
             return True
     except urllib.error.HTTPError:
         return True
