@@ -1,4 +1,4 @@
-"""A stage of ours run inside a test, and the wait for what it is to bring about."""
+"""A stage of ours run inside a test, the wait for what it is to bring about, and groups that are to begin anew."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from aios.streams.config import Settings
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from aios.streams.config import KafkaSettings, Settings, client
 from aios.streams.record import Record
 
 WAIT_S_MAX = 30.0
@@ -34,3 +37,32 @@ async def until(found: Callable[[], list[Record]], count: int) -> list[Record]:
     while len(records := await asyncio.to_thread(found)) < count:
         assert time.monotonic() < deadline, f"{len(records)} of {count}"
     return records
+
+
+def forget(kafka: KafkaSettings, group: str) -> None:
+    """What a group has committed in other tests, once its last member has left."""
+    admin = AdminClient(client(kafka, log_level=0))
+    deadline = time.monotonic() + WAIT_S_MAX
+    while True:
+        try:
+            admin.delete_consumer_groups([group])[group].result(10)
+        except KafkaException as error:
+            if error.args[0].name() == "GROUP_ID_NOT_FOUND":
+                return
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def begin_at_the_end(kafka: KafkaSettings, group: str, topic: str) -> None:
+    """A group that is to see nothing of what other tests wrote."""
+    consumer = Consumer(client(kafka, **{"group.id": group, "enable.auto.commit": False, "log_level": 0}))
+    try:
+        places = [
+            TopicPartition(topic, number) for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ]
+        for place in places:
+            _, place.offset = consumer.get_watermark_offsets(place, timeout=10)
+        consumer.commit(offsets=places, asynchronous=False)
+    finally:
+        consumer.close()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from aios.sinks.audit import check_witness
 from aios.streams import topology
@@ -16,6 +15,7 @@ from aios.streams.errors import StateBroken
 from aios.streams.kafka import ensure_topics
 from aios.streams.topics import AUDIT_RECORDED
 from aios.streams.topology import AUDIT
+from tests.broker.running import forget
 
 pytestmark = pytest.mark.broker
 PARTITION = 3
@@ -25,6 +25,7 @@ PARTITION = 3
 def reached(kafka: KafkaSettings, unique: str) -> Iterator[tuple[int, int]]:
     """One record written and committed in a transaction: its offset, and the end that the stage's group has reached."""
     asyncio.run(ensure_topics(kafka, topology.all_topics().values()))
+    forget(kafka, AUDIT.group)
     producer = Producer(client(kafka, **{"transactional.id": unique, "log_level": 0}))
     producer.init_transactions(20)
     producer.begin_transaction()
@@ -41,8 +42,7 @@ def reached(kafka: KafkaSettings, unique: str) -> Iterator[tuple[int, int]]:
     consumer.commit(offsets=[TopicPartition(AUDIT_RECORDED.name, PARTITION, end)], asynchronous=False)
     consumer.close()
     yield offsets[0], end
-    admin = AdminClient(client(kafka, log_level=0))
-    admin.delete_consumer_groups([AUDIT.group])[AUDIT.group].result(20)
+    forget(kafka, AUDIT.group)
 
 
 def test_the_end_of_a_transaction_is_no_lost_record(kafka: KafkaSettings, reached: tuple[int, int]) -> None:

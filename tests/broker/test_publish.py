@@ -27,6 +27,7 @@ from aios.streams import config, tenants
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import KafkaSettings
 from aios.streams.topics import CASE_DECIDED, DOCUMENT_RECEIVED, TENANT_REGISTERED
+from tests.broker.running import begin_at_the_end
 
 pytestmark = pytest.mark.broker
 ROOT = Path(__file__).parents[2]
@@ -285,6 +286,7 @@ def test_the_readmes_consumer_reads_committed_decisions(here: Here, unique: str)
             ),
         )
 
+    begin_at_the_end(here.kafka, "analyst", CASE_DECIDED.name)
     aborted = Producer({"bootstrap.servers": here.kafka.bootstrap_servers, "transactional.id": f"t-{unique}"})
     aborted.init_transactions(10)
     aborted.begin_transaction()

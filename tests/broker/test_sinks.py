@@ -16,8 +16,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from redis import Redis
 
 from aios.infra.local.valkey import Valkey
@@ -36,6 +34,7 @@ from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.record import Outgoing
 from aios.streams.topology import AUDIT, LAKE, OUTCOMES, Stage
 from tests.broker import outcome_records as records
+from tests.broker.running import forget
 from tests.broker.test_outcomes import dump
 
 pytestmark = pytest.mark.broker
@@ -109,20 +108,6 @@ def sink(tmp_path: Path, kafka: KafkaSettings, registry_url: str) -> Callable[..
         return Sink(stage, home, addresses | settings)
 
     return make
-
-
-def forget(kafka: KafkaSettings, group: str) -> None:
-    """Its committed offsets, once its last member has left."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
-
-    def gone() -> bool:
-        try:
-            admin.delete_consumer_groups([group])[group].result(10)
-        except KafkaException as error:
-            return error.args[0].name() == "GROUP_ID_NOT_FOUND"
-        return True
-
-    until(gone, every_s=0.2)
 
 
 def until(true: Callable[[], Any], *, every_s: float = 0.05) -> Any:

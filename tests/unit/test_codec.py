@@ -193,8 +193,8 @@ def test_a_number_beyond_32_bits_is_neither_written_nor_read_as_int() -> None:
     """fastavro checks neither."""
     registry = FakeRegistry()
     codec, audits = Codec(registry), road(AuditRecorded)
-    names = {one.name: "" for one in dataclasses.fields(AuditRecorded)}
-    event = AuditRecorded(**{**names, "case_seq": 1, "input_partition": 1 << 31, "input_offset": 0, "at": 0})  # type: ignore[arg-type]
+    names: dict[str, Any] = {one.name: "" for one in dataclasses.fields(AuditRecorded)}
+    event = AuditRecorded(**{**names, "case_seq": 1, "input_partition": 1 << 31, "input_offset": 0, "at": 0})
     assert reason(lambda: codec.encode(audits, event)) is Reason.CONTRACT_BROKEN
     wide = json.loads(contracts.working("audit.recorded.v1").text.replace('"int"', '"long"'))
     value = bytes_of(registry, wide, dataclasses.asdict(event))

@@ -30,7 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     )
 
     async def build() -> Any:
-        found = app.build(PLAN, settings, 3, lanes=None)  # type: ignore[arg-type]
+        found = app.build(PLAN, settings, 3, lanes=None)  # type: ignore[arg-type]  # it is never started
         found.finalize()
         assert found.consumer
         return found

@@ -512,7 +512,7 @@ def test_what_breaks_inside_is_not_told_outside(caplog: pytest.LogCaptureFixture
         async def broken(*_: object) -> None:
             raise ValueError("secret payload")
 
-        gateway.outcomes.note_accepted = broken  # type: ignore[method-assign]
+        gateway.outcomes.note_accepted = broken  # type: ignore[method-assign]  # of a fake
         async with gateway.post(TEXT) as response:
             body = await problem(response, "internal")
         assert "secret" not in json.dumps(body)

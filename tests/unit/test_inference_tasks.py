@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.inference_workers import prompt
-from aios.inference_workers.engine import Embed, Generate, RequestRefused
+from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
 from aios.inference_workers.openai import OpenAIEngine
 from aios.inference_workers.tasks import WRITER, Write
 from aios.schemas.models import InferenceRequested
@@ -179,14 +179,16 @@ def test_a_server_elsewhere_answers_in_openai_s_words() -> None:
     """Embeddings and chat completions, under our model's name."""
     vector = {"data": [{"embedding": [0.5, 0.5]}], "usage": {"prompt_tokens": 4}}
     embedding, heard = asyncio.run(_ask(200, vector, Embed(text="hi")))
-    assert embedding.vector == [0.5, 0.5]  # type: ignore[attr-defined]
+    assert isinstance(embedding, Embedding)
+    assert embedding.vector == [0.5, 0.5]
     assert (heard["path"], heard["model"], heard["input"]) == ("/v1/embeddings", "m@1", "hi")
     said = {
         "choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 2},
     }
     written, heard = asyncio.run(_ask(200, said, Generate(messages=[("user", "Well?")], tokens_max=5)))
-    assert (written.text, written.output_tokens) == ("Yes.", 2)  # type: ignore[attr-defined]
+    assert isinstance(written, Generation)
+    assert (written.text, written.output_tokens) == ("Yes.", 2)
     assert heard["messages"] == [{"role": "user", "content": "Well?"}]
 
 

@@ -21,7 +21,7 @@ from aios.sinks.audit_chain import Chain, Entry
 from aios.sinks.outcome_writes import write_of
 from aios.sinks.shell import Shell
 from aios.streams import outcome_store
-from aios.streams.config import Settings
+from aios.streams.config import RedisSettings, Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken, Unavailable, Verdict
 from aios.streams.outcome_store import CaseView
 from aios.streams.record import Outgoing, Record
@@ -341,7 +341,7 @@ def test_list_and_show_are_tables_for_people_and_json_for_scripts(answers: Answe
 
 def test_a_store_that_is_away_is_said_in_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 4, no traceback."""
-    settings = Settings(home=home, redis={"url": "redis://127.0.0.1:1/0"})  # type: ignore[arg-type]
+    settings = Settings(home=home, redis=RedisSettings(url="redis://127.0.0.1:1/0"))
     monkeypatch.setattr(case, "running", lambda: Running(settings, ""))
     result = CliRunner().invoke(case.group, ["list"])
     assert result.exit_code == 4
