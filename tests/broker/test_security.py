@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from cryptography import x509
@@ -214,7 +215,7 @@ def test_without_the_password_or_the_certificate_nobody_gets_in(
         producer = AIOKafkaProducer(
             bootstrap_servers=secured.address, **credentials_to_aiokafka_auth(faust_credentials(kafka))
         )
-        with pytest.raises(Exception, match=r"bootstrap|uthentication"):
+        with pytest.raises(KafkaError, match=r"bootstrap|uthentication"):
             await producer.start()
         await producer.stop()
 

@@ -101,6 +101,7 @@ def test_nothing_is_lost_repeated_or_out_of_order(kafka: KafkaSettings, unique: 
             assert [one["id"] for one in ones if one["id"].startswith(topic)] == [
                 one for one in sent[key] if one.startswith(topic)
             ], f"order of {key!r}\n{logs}"
+    assert workers.exits[-signal.SIGKILL], "no fault was there to survive"
     assert set(workers.exits) <= {0, -signal.SIGKILL, -signal.SIGTERM, LEFT}, logs  # SIGTERM: still starting
     assert set(statuses) <= {0, -signal.SIGTERM}, logs
     assert _refusals(tmp_path) == []
