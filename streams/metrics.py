@@ -1,8 +1,9 @@
 """What every process counts, and the port where Prometheus reads it.
 
 Enters: what stages settle, take and hold. Leaves: text on a loopback port of this process, its own for each.
-Guaranteed: labels are stages, topics, partitions and verdicts only, so their number is bounded by the topology;
-no tenant, key or payload is a label. The prometheus client adds memory, CPU and open files of the process.
+Guaranteed: labels are stages, topics, partitions, verdicts and clients only, so their number is bounded by the
+topology; no tenant, key or payload is a label. What one part alone counts stands there (streams/http_guard.py,
+processors/plan.py, inference_workers/pool.py). The prometheus client adds memory, CPU and open files of the process.
 Rejected: a push gateway (a dead process would look alive), labels by case or tenant (unbounded).
 """
 

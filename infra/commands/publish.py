@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
-from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -33,17 +32,16 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch, Unavailable
 from aios.streams import documents, ingest, tenants, tracing
-from aios.streams.config import Settings, client
+from aios.streams.config import Settings
 from aios.streams.http_problem import Problem
 from aios.streams.ingest import SourceBody
-from aios.streams.kafka import Delivery
+from aios.streams.kafka import Delivery, cluster_id
 from aios.streams.record import Outgoing
 from aios.streams.topics import SOURCES, Topic
 from aios.streams.topology import Lane
 
 BATCH_MAX = 500  # rows on their way at once
 TOLD_MAX = 20  # rejected rows on the terminal; all of them are in the file
-ASK_S_MAX = 10
 SOURCE = "/aios/publish"
 
 
@@ -146,9 +144,8 @@ class _Publication:
     def __init__(self, settings: Settings, codec: Codec, plan: Plan, *, from_start: bool) -> None:
         self._plan = plan
         self._codec = codec
+        self._memory = settings.home / "run" / "publish" / f"{plan.name(cluster_id(settings.kafka))}.json"
         self._delivery = Delivery(settings.kafka, client_id="aios.publish")
-        cluster = str(AdminClient(client(settings.kafka)).list_topics(timeout=ASK_S_MAX).cluster_id)
-        self._memory = settings.home / "run" / "publish" / f"{plan.name(cluster)}.json"
         self._done = Done() if from_start else _recall(self._memory)
 
     async def run(self) -> tuple[int, Done]:

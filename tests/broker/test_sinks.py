@@ -26,11 +26,10 @@ from aios.sinks.audit_chain import Chain
 from aios.sinks.audit_verify import verify
 from aios.sinks.lake import lake_folder
 from aios.sinks.outcomes import EPOCH
-from aios.sinks.shell import cluster_id
 from aios.streams import outcome_store, topology
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import StateBroken, Unavailable
-from aios.streams.kafka import Delivery, ensure_topics, read_all
+from aios.streams.kafka import Delivery, cluster_id, ensure_topics, read_all
 from aios.streams.record import Outgoing
 from aios.streams.topology import AUDIT, LAKE, OUTCOMES, Stage
 from tests.broker import outcome_records as records
