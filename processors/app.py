@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import faust
@@ -143,16 +143,28 @@ class BatchConsumer(driver.Consumer):
             return
         wait_s = FETCH_WAIT_S_MAX if len(wanted) == len(ours) else FETCH_WAIT_PART_S_MAX
         async with self._fetching:
-            fetched = await self._getmany(active_partitions=wanted, timeout=wait_s)
-        for tp, records in (fetched or {}).items():
-            start = self._next.get(tp)
-            if start is None:
-                continue  # revoked; a seek comes before anything is read again
+            fetched = await self._getmany(active_partitions=wanted, timeout=wait_s) or {}
+            ends = {tp: self._end(tp, fetched.get(tp, ())) for tp in wanted}
+        for tp, end in ends.items():
+            records, start = fetched.get(tp, ()), self._next.get(tp)
+            if start is None or (not records and end <= start):
+                continue  # revoked (a seek comes before anything is read again), or nothing came
+            first = min(start, records[0].offset) if records else start
             if self.app.consumer_generation_id == generation and self.flow_active:
-                self._next[tp] = records[-1].offset + 1
-                await self._hand_over(tp, min(start, records[0].offset), records, generation)
+                self._next[tp] = end
+                await self._hand_over(Batch(tp.topic, tp.partition, first, records, end), generation)
             else:
-                await self.seek_wait({tp: min(start, records[0].offset)})
+                await self.seek_wait({tp: first})
+
+    def _end(self, tp: TP, records: Sequence[Any]) -> int:
+        """Up to where a fetch has read: behind its records, and what else the client passed over.
+
+        That are markers and what was aborted. A position that stays before them would seem to have lost something,
+        once retention has taken them.
+        """
+        state = self._state(tp)
+        position = state.position if state is not None and state.has_valid_position else 0
+        return max(position, records[-1].offset + 1 if records else 0)
 
     async def _wait_for_room(self) -> None:
         self._lanes.room.clear()
@@ -160,21 +172,20 @@ class BatchConsumer(driver.Consumer):
             async with asyncio.timeout(FETCH_WAIT_S_MAX):
                 await self._lanes.room.wait()
 
-    async def _hand_over(self, tp: TP, start: int, records: list[Any], generation: int) -> None:
-        last = records[-1]
+    async def _hand_over(self, batch: Batch, generation: int) -> None:
         message = ConsumerMessage(
-            topic=tp.topic,
-            partition=tp.partition,
-            offset=last.offset,
-            timestamp=(last.timestamp or 0) / 1000,
-            timestamp_type=last.timestamp_type,
+            topic=batch.topic,
+            partition=batch.partition,
+            offset=batch.end - 1,
+            timestamp=0.0,  # of the batch; its records have their own
+            timestamp_type=0,
             headers=(),
             key=None,
-            value=Batch(tp.topic, tp.partition, start, records),
+            value=batch,
             checksum=None,
             serialized_key_size=0,
             serialized_value_size=0,
-            tp=tp,
+            tp=TP(batch.topic, batch.partition),
             generation_id=generation,
         )
         # a rebalance must not wait for a full channel: Faust's own loop gives up the same way
@@ -201,11 +212,15 @@ class BatchConsumer(driver.Consumer):
 
     def lag(self, tp: TP) -> int:
         """Records the broker has that are not processed; markers of transactions are not counted once passed."""
-        assignment = self._thread._ensure_consumer()._fetcher._subscriptions.subscription.assignment
-        state = assignment.state_value(tp) if assignment else None
+        state = self._state(tp)
         if state is None or state.highwater is None or not state.has_valid_position:
             return 0
         return max(0, state.highwater - state.position) + self._lanes.held(tp.partition)
+
+    def _state(self, tp: TP) -> Any:
+        """What aiokafka knows of a partition; None if it is not assigned."""
+        assignment = self._thread._ensure_consumer()._fetcher._subscriptions.subscription.assignment
+        return assignment.state_value(tp) if assignment else None
 
 
 class BatchTransport(driver.Transport):

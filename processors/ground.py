@@ -1,7 +1,7 @@
 """Whether a partition's state and the topics it was made from still belong together.
 
 Enters: the remembered position of one partition, and what the broker says of its inputs. Leaves: the position to
-go on from and the ends as they are now. Guaranteed: whatever would lose or repeat records silently (a topic that
+go on from. Guaranteed: whatever would lose or repeat records silently (a topic that
 was created again, a log cut above the position, offsets committed beyond it, another partition count, a
 changelog that is gone) is refused with StateBroken, which names the topic and what to do; `earliest` applies only
 where there is no position yet.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from aios.processors.changelog import Remembered
@@ -32,19 +32,17 @@ class Input:
     topic_id: str
     partitions: int
     start: int
-    end: int  # of what is committed; beyond it transactions are still open
-    high: int  # of everything
+    high: int  # its end, with transactions that are still open
     committed: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a partition stands on. position: next offset to process, by topic; ends: as seen when it opened."""
+    """What a partition stands on. position: next offset to process, by topic."""
 
     position: dict[str, int]
     topic_ids: dict[str, str]
     partitions: int
-    ends: dict[str, int]
 
 
 def check(stage: Stage, partition: int, remembered: Remembered, inputs: Mapping[str, Input], partitions: int) -> Ground:
@@ -64,7 +62,6 @@ def check(stage: Stage, partition: int, remembered: Remembered, inputs: Mapping[
         position=before | starts,
         topic_ids=ids | {topic: one.topic_id for topic, one in inputs.items()},
         partitions=partitions,
-        ends={topic: one.end for topic, one in inputs.items()},
     )
 
 
@@ -132,7 +129,6 @@ class Surveyor:
             about = self._admin.describe_topics(TopicCollection([*names, changelog.name]), request_timeout=ANSWER_S_MAX)
             topics = {name: future.result(ANSWER_S_MAX) for name, future in about.items()}
             starts = self._offsets(places, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
-            ends = self._offsets(places, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
             highs = self._offsets(places, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
             committed = self._committed(places)
         except (KafkaException, TimeoutError) as error:
@@ -142,13 +138,20 @@ class Surveyor:
                 topic_id=str(topics[name].topic_id),
                 partitions=len(topics[name].partitions),
                 start=starts[name],
-                end=ends[name],
                 high=highs[name],
                 committed=committed[name],
             )
             for name in names
         }
         return found, len(topics[changelog.name].partitions)
+
+    def ends(self, partition: int) -> dict[str, int]:
+        """Where the inputs end for who reads committed records: behind markers too. Raises Unavailable."""
+        places = [TopicPartition(topic.name, partition) for topic in self._stage.inputs]
+        try:
+            return self._offsets(places, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"the ends of the inputs of {self._stage.group} cannot be looked up: {error}") from error
 
     def _offsets(self, places: list[TopicPartition], which: OffsetSpec, isolation: IsolationLevel) -> dict[str, int]:
         asked = self._admin.list_offsets(
@@ -163,50 +166,3 @@ class Surveyor:
         finally:
             consumer.close()
         return {place.topic: place.offset if place.offset >= 0 else None for place in answer}
-
-
-def last_record(kafka: KafkaSettings, topic: str, partition: int, start: int, end: int) -> int:
-    """Offset after the last committed record in [start, end), start if there is none.
-
-    A log ends in markers of transactions, which no reader is ever given: its end alone says not how far to read.
-    Raises Unavailable.
-    """
-    consumer = Consumer(
-        client(
-            kafka,
-            **{
-                "group.id": "aios.ends.reader",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 10,
-                "log_level": 0,
-            },
-        )
-    )
-    try:
-        back = 2
-        while True:
-            begin = max(start, end - back)
-            last = _last_from(consumer, TopicPartition(topic, partition, begin), end)
-            if last is not None or begin == start:
-                return start if last is None else last + 1
-            back *= 8
-    except KafkaException as error:
-        raise Unavailable(f"{topic}/{partition} cannot be read: {error}") from error
-    finally:
-        consumer.close()
-
-
-def _last_from(consumer: Consumer, place: TopicPartition, end: int) -> int | None:
-    consumer.assign([place])
-    last: int | None = None
-    while (message := consumer.poll(ANSWER_S_MAX)) is not None:
-        error = message.error()
-        if error is None and message.offset() < end:
-            last = message.offset()
-        elif error is None or error.code() == KafkaError._PARTITION_EOF:
-            return last
-        elif not error.retriable():
-            raise KafkaException(error)
-    raise Unavailable(f"{place.topic}/{place.partition}: no answer in {ANSWER_S_MAX:.0f} s")

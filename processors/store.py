@@ -54,6 +54,7 @@ MESSAGES_MAX = 16_000  # written by one transaction; one record more may exceed 
 BYTES_MAX = 16 << 20  # written by one transaction; same
 OUTPUTS_MAX = 10_000  # of one record
 FIRED_MAX = 500  # timers of one tick
+SURVEY_MS_MIN = 200  # between two questions where the inputs end
 TRANSACTION_MS_MAX = 5_000  # then the broker ends it: a hung one stalls the readers of every partition it touched
 INIT_S_MAX = 20.0
 COMMIT_S_MAX = 10.0
@@ -64,14 +65,15 @@ FRAMING_BYTES = 256  # of a record on the wire, beside key, value and headers
 class Batch:
     """Records of one input partition as the consumer gave them, in order.
 
-    start: everything from this offset on is here or was handed over before.
-    records: aiokafka's, untouched.
+    start, end: what is not here of these offsets was handed over before, or nobody is ever given it (markers of
+    transactions, aborted records). records: aiokafka's, untouched; perhaps none.
     """
 
     topic: str
     partition: int
     start: int
     records: Sequence[Any]
+    end: int
 
 
 class Paused(Exception):
@@ -142,7 +144,8 @@ class PartitionStore:
         self._producer: Producer | None = None
         self._clock = LogClock()
         self._suspected: set[str] = set()  # inputs where an earlier process died; asked again until they are clean
-        self._awaited: dict[str, int] = {}  # ends seen at open that are not reached yet, by topic
+        self._awaited: dict[str, int] = {}  # ends of the inputs at _surveyed_ms, by topic
+        self._surveyed_ms = 0  # timers due by then may fire, once all that stood there is processed
         self._written_to = 0  # of the changelog, by this owner
         self.restored = 0
 
@@ -162,9 +165,7 @@ class PartitionStore:
         self.restored = changelog.read(services.kafka, services.codec, self._topic, self._partition, self._remembered)
         inputs, partitions = services.surveyor.inputs(self._partition)
         self._ground = ground.check(self._stage, self._partition, self._remembered, inputs, partitions)
-        self._awaited = {
-            topic: end for topic, end in self._ground.ends.items() if end > self._ground.position.get(topic, 0)
-        }
+        self._surveyed_ms = 0
         if self._remembered.position is not None:
             self._clock.see(self._remembered.position.written_at)
         self._suspected = set(self._ground.position)
@@ -194,18 +195,28 @@ class PartitionStore:
                 try:
                     rest = rest[self._compute(rest[: RECORDS_MAX - draft.records], draft) :]
                 except Paused:
-                    self._commit_if_any(draft)
+                    self._commit_if_moved(draft)
                     raise
-        self._commit_if_any(draft)
+            draft.position[batch.topic] = max(draft.position[batch.topic], batch.end)
+        self._commit_if_moved(draft)
 
     def tick(self) -> int:
-        """Fire the timers that are due, at most FIRED_MAX; their number. due_in_ms says when to call."""
+        """Fire timers that are due, at most FIRED_MAX; their number. due_in_ms says when to call.
+
+        What stood in the inputs when one came due is processed first: answers that are there come before deadlines.
+        Raises Unavailable.
+        """
         now_ms = self._clock.now_ms()
         due = self._remembered.timers.next_due_ms()
-        if due is None or due > now_ms or not self._reached_ends():
+        if due is None or due > now_ms:
+            return 0
+        if due > self._surveyed_ms and now_ms - self._surveyed_ms >= SURVEY_MS_MIN:
+            self._awaited = self._services.surveyor.ends(self._partition)
+            self._surveyed_ms = now_ms
+        if due > self._surveyed_ms or any(self.position[topic] < end for topic, end in self._awaited.items()):
             return 0
         draft = self._draft()
-        for name, timer in self._remembered.timers.due(now_ms, FIRED_MAX):
+        for name, timer in self._remembered.timers.due(self._surveyed_ms, FIRED_MAX):
             fired = self._services.core.fire(timer.key, timer.timer_id, timer.due_ms, now_ms)
             draft.outputs.append(replace(fired, partition=self._partition))
             draft.timers[name] = None
@@ -289,8 +300,8 @@ class PartitionStore:
         draft.size += _bytes_of(settlement.outgoing)
         draft.done(record, str(settlement.verdict))
 
-    def _commit_if_any(self, draft: Draft) -> None:
-        if draft.records:
+    def _commit_if_moved(self, draft: Draft) -> None:
+        if draft.position != self.position:
             self._commit(draft)
 
     def _commit(self, draft: Draft) -> None:
@@ -364,18 +375,6 @@ class PartitionStore:
         took, now = metrics.TOOK.labels(stage), time.time()
         for stamp in draft.stamps:
             took.observe(max(0.0, now - stamp / 1000))
-
-    def _reached_ends(self) -> bool:
-        """Whether what waited when the partition opened is processed: answers that are there come before deadlines."""
-        position = self.position
-        for topic, end in list(self._awaited.items()):
-            if position[topic] < end:
-                exact = ground.last_record(self._services.kafka, topic, self._partition, position[topic], end)
-                self._awaited[topic] = exact
-                if position[topic] < exact:
-                    return False
-            del self._awaited[topic]
-        return True
 
 
 def _changelog_of(stage: Stage) -> Topic:

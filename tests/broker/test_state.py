@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
 from aios.processors.ground import Surveyor
-from aios.processors.store import Batch, PartitionStore, Paused, Services
+from aios.processors.store import SURVEY_MS_MIN, Batch, PartitionStore, Paused, Services
 from aios.schemas.models import PositionRemembered
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import Fenced, StateBroken, Unavailable
@@ -55,7 +55,8 @@ class Bench:
 
     def batch(self, topic: str, start: int = 0) -> Batch:
         """Everything that stands in the input from there on."""
-        return Batch(topic, 0, start, [one for one in raw(self.kafka, topic) if one.offset >= start])
+        records = [one for one in raw(self.kafka, topic) if one.offset >= start]
+        return Batch(topic, 0, start, records, records[-1].offset + 1)
 
     def told(self) -> list[tuple[str, int]]:
         found = [json.loads(one.value()) for one in committed(self.kafka, self.core.out)]
@@ -214,6 +215,21 @@ def test_timers_wait_for_the_answers_that_are_already_there(bench: Bench) -> Non
     assert _fired(store) == 1
 
 
+def test_timers_wait_for_the_answers_that_came_before_they_were_due(bench: Bench) -> None:
+    """Also where the partition has been open for long: whoever was slow, or waited, reads first what is there."""
+    first, second = bench.inputs
+    put(bench.kafka, first, [("a", '{"do": "timer", "in_ms": 300}')])
+    store = bench.store()
+    store.apply([bench.batch(first)])
+    put(bench.kafka, second, [("a", "the answer")])
+    while store.due_in_ms():
+        assert store.tick() == 0
+    time.sleep(SURVEY_MS_MIN / 1000)
+    assert store.tick() == 0
+    store.apply([bench.batch(second)])
+    assert _fired(store) == 1
+
+
 def _fired(store: PartitionStore) -> int:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
@@ -226,7 +242,7 @@ def test_topics_that_do_not_fit_the_state_are_refused(bench: Bench) -> None:
     """A log cut above the position, offsets committed beyond it, a topic created again: each stops the process."""
     first, _ = bench.inputs
     put(bench.kafka, first, [("a", "1"), ("a", "2"), ("a", "3")])
-    bench.store().apply([replace(bench.batch(first), records=raw(bench.kafka, first)[:1])])
+    bench.store().apply([replace(bench.batch(first), records=raw(bench.kafka, first)[:1], end=1)])
     admin = AdminClient({"bootstrap.servers": bench.kafka.bootstrap_servers, "log_level": 0})
 
     _commit(bench, TopicPartition(first, 0, 2))

@@ -1,0 +1,73 @@
+"""A log whose processed records are gone: it ends behind markers of transactions, which no reader is ever given."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from aios.streams.config import KafkaSettings, client
+from tests.broker.stages import committed, counting_stage, create, put
+from tests.fault import stage_worker
+
+WAIT_S_MAX = 40.0
+
+
+def test_a_partition_that_was_quiet_for_longer_than_its_retention_opens_again(
+    kafka: KafkaSettings, unique: str, tmp_path: Path
+) -> None:
+    """Nothing that a reader could have had was deleted: the stage starts, counts on, and fires its timers."""
+    stage = counting_stage(unique, inputs=2)
+    create(kafka, stage, 1)
+    first = stage.reads[0].name
+    _in_transactions(kafka, first, unique)
+    with _running(kafka, unique, tmp_path):
+        _until_told(kafka, stage.writes[0].name, 1)
+    _take_everything(kafka, first)
+    put(kafka, first, [("a", "2"), ("a", '{"do": "timer", "in_ms": 300}')])
+    with _running(kafka, unique, tmp_path):
+        told = _until_told(kafka, stage.writes[0].name, 3)
+    assert told[1:] == [b'{"id": "2", "n": 2}', b'{"id": "fired t", "n": 3}']
+
+
+def _in_transactions(kafka: KafkaSettings, topic: str, unique: str) -> None:
+    """One record that counts, and a transaction behind it that was given up."""
+    producer = Producer(client(kafka, **{"transactional.id": unique, "log_level": 0}))
+    producer.init_transactions(20)
+    for value, end in ((b"1", producer.commit_transaction), (b"never", producer.abort_transaction)):
+        producer.begin_transaction()
+        producer.produce(topic, value, b"a", partition=0)
+        producer.flush(10)
+        end(20)
+
+
+def _take_everything(kafka: KafkaSettings, topic: str) -> None:
+    """As retention does."""
+    admin = AdminClient(client(kafka, log_level=0))
+    place = TopicPartition(topic, 0)
+    end = admin.list_offsets({place: OffsetSpec.latest()})[place].result(10).offset
+    admin.delete_records([TopicPartition(topic, 0, end)])[place].result(10)
+
+
+@contextmanager
+def _running(kafka: KafkaSettings, unique: str, home: Path) -> Iterator[None]:
+    process = stage_worker.start(kafka, unique, home)
+    try:
+        yield
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S_MAX) == 0, (home / "0.log").read_text(errors="replace")[-3000:]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _until_told(kafka: KafkaSettings, topic: str, count: int) -> list[bytes]:
+    deadline = time.monotonic() + WAIT_S_MAX
+    while len(told := committed(kafka, topic)) < count:
+        assert time.monotonic() < deadline, f"{len(told)} of {count}"
+    return [one.value() for one in told]
