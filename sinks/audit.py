@@ -108,15 +108,19 @@ def _offsets(kafka: KafkaSettings) -> dict[str, tuple[int, int]]:
 
 
 def _held_records(kafka: KafkaSettings, place: str, first: int, end: int) -> bool:
-    """Whether a record stood, or may have stood, there: the ends of transactions have offsets too, and are passed."""
+    """Whether the topic holds a record there: the ends of transactions have offsets too, and are passed.
+
+    Of what retention has taken nothing can be told: a partition that was quiet for so long ends in such an offset.
+    """
     topic, _, partition = place.rpartition("/")
     own = {"group.id": AUDIT.group, "enable.auto.commit": False, "enable.partition.eof": True}
     consumer = Consumer(client(kafka, **own), logger=log)
     try:
         low, _ = consumer.get_watermark_offsets(TopicPartition(topic, int(partition)), timeout=ASK_S_MAX)
-        if low > first:  # retention has taken it
-            return True
-        consumer.assign([TopicPartition(topic, int(partition), first)])
+        if low >= end:
+            log.warning("%s does not hold offsets %d to %d any more: it is no witness of them", place, first, end - 1)
+            return False
+        consumer.assign([TopicPartition(topic, int(partition), max(first, low))])
         message = consumer.poll(ASK_S_MAX)
     except KafkaException as error:
         raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error

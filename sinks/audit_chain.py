@@ -153,7 +153,7 @@ class Chain:
     def append(self, entries: Iterable[Entry]) -> int:
         """Chain what is not chained yet, in this order; returns how many. On disk when it returns.
 
-        Raises Unavailable when the disk takes no more; the chain is then as it was.
+        Raises Unavailable when the disk takes no more; the chain is then as it was, or whole and its head not told yet.
         """
         head, positions, lines = self.head, dict(self.positions), list[bytes]()
         if self._file is None or self._size > self._file_bytes_max:
@@ -184,7 +184,11 @@ class Chain:
             "positions": self.positions,
         }
         head, line = _line(previous, record)
-        file = (self._folder / f"chain-{head.n:012}.jsonl").open("ab", buffering=0)
+        path = self._folder / f"chain-{head.n:012}.jsonl"
+        try:
+            file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise _refused(error) from error
         try:
             self._write(file, 0, line)
         except Unavailable:
@@ -205,13 +209,19 @@ class Chain:
             os.fsync(file.fileno())
         except OSError as error:
             file.truncate(size)
-            raise Unavailable(f"the audit chain cannot be written: {error.strerror}") from error
+            raise _refused(error) from error
 
     def _anchor(self) -> None:
-        """Remember the head outside. Older than the chain after a crash, never newer."""
+        """Remember the head outside, whole at any moment. Older than the chain after a crash, never newer."""
         fresh = self._head_path.with_suffix(".tmp")
-        fresh.write_text(json.dumps({"n": self.head.n, "hash": self.head.hash}), encoding="utf-8")
-        fresh.replace(self._head_path)
+        try:
+            with fresh.open("w", encoding="utf-8") as file:
+                json.dump({"n": self.head.n, "hash": self.head.hash}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._head_path)
+        except OSError as error:
+            raise _refused(error) from error
 
     def _recover(self, anchor: Head | None) -> None:
         existing = files(self._folder)
@@ -236,9 +246,8 @@ class Chain:
         head = Head(lines[-1].n, lines[-1].hash)
         if left and head.n < known:
             raise StateBroken(f"{path} was changed after record {head.n}; run `aios audit verify`")
-        self._file = path.open("r+b", buffering=0)
+        self._file = path.open("ab", buffering=0)  # at the end always, also after a refused write was taken back
         self._file.truncate(good)
-        self._file.seek(good)
         self._size, self.head = good, head
         self._take_positions(lines)
         return True
@@ -258,6 +267,10 @@ def _line(head: Head, record: Mapping[str, Any]) -> tuple[Head, bytes]:
     after = Head(head.n + 1, following(head.hash, record))
     text = ids.canonical({"hash": after.hash, "n": after.n, "record": record})
     return after, text.encode() + b"\n"
+
+
+def _refused(error: OSError) -> Unavailable:
+    return Unavailable(f"the audit chain cannot be written: {error.strerror}")
 
 
 def _write_all(file: IO[bytes], data: bytes) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from aios.sinks.audit import check_witness
 from aios.streams import topology
@@ -53,3 +54,23 @@ def test_the_end_of_a_transaction_is_no_lost_record(kafka: KafkaSettings, reache
     check_witness(kafka, {place: offset + 1})
     with pytest.raises(StateBroken, match="its end is lost"):
         check_witness(kafka, {place: offset})
+
+
+def test_what_retention_has_taken_is_no_witness(kafka: KafkaSettings, reached: tuple[int, int]) -> None:
+    """A partition that was quiet for so long that its log is empty ends behind a marker: the stage starts all the same.
+
+    Where a record that the chain lacks is still there, its end is lost, whatever was deleted before it.
+    """
+    offset, end = reached
+    place = f"{AUDIT_RECORDED.name}/{PARTITION}"
+    admin = AdminClient(client(kafka, log_level=0))
+    _delete_up_to(admin, offset)
+    with pytest.raises(StateBroken, match="its end is lost"):
+        check_witness(kafka, {place: offset - 1})
+    _delete_up_to(admin, end)
+    check_witness(kafka, {place: offset + 1})
+
+
+def _delete_up_to(admin: AdminClient, offset: int) -> None:
+    (done,) = admin.delete_records([TopicPartition(AUDIT_RECORDED.name, PARTITION, offset)]).values()
+    done.result(10)

@@ -238,10 +238,16 @@ def test_there_is_one_writer(tmp_path: Path) -> None:
     opened(tmp_path).close()
 
 
-def test_a_full_disk_leaves_the_chain_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused, not corrupted; the same records are taken when there is room."""
+@pytest.mark.parametrize("continued", [False, True])
+def test_a_full_disk_leaves_the_chain_as_it_was(
+    continued: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused, not corrupted; the same records are taken when there is room. continued: by a later writer."""
     chain = opened(tmp_path)
     chain.append([entry(0)])
+    if continued:
+        chain.close()
+        chain = opened(tmp_path)
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -251,6 +257,24 @@ def test_a_full_disk_leaves_the_chain_as_it_was(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(Unavailable, match="No space left"):
             chain.append([entry(1), entry(2)])
     assert chain.append([entry(1), entry(2)]) == 2
+    chain.close()
+    assert found(tmp_path) == []
+
+
+def test_a_disk_that_takes_no_new_file_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the next file of the chain nor the head outside: it is tried again, and each record stands once."""
+    chain = opened(tmp_path, file_bytes_max=1)
+    chain.append([entry(0)])
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for refused in ("open", "replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, refused, full)
+            with pytest.raises(Unavailable, match="No space left"):
+                chain.append([entry(1), entry(2)])
+    assert chain.append([entry(1), entry(2), entry(3)]) == 1
     chain.close()
     assert found(tmp_path) == []
 
