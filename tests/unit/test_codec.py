@@ -1,3 +1,5 @@
+"""Bytes and events: what is written is read again; what is malformed is refused with its reason, in bounded time."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""Contracts and their releases: what was promised stays readable, and `aios schema` says where it would not."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Derived identities: the same parts give the same id, other parts another one."""
+
 from __future__ import annotations
 
 import uuid

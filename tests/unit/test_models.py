@@ -1,3 +1,5 @@
+"""The frozen twins of the contracts: equal to them, immutable, small."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""Schemas that could be used as a bomb are refused, and all others are read."""
+
 from __future__ import annotations
 
 import contextlib
