@@ -4,13 +4,17 @@ In and out: as in engine.py. inference.url is the API's base, e.g. http://gpu-1:
 model is ours, `name@version` (vLLM: --served-model-name).
 Guaranteed: a refusal of one request (4xx) fails it alone; a server that is away, busy or slow is Unavailable,
 which heals; a wrong key or a model it does not know stops the process with the reason, since no request
-would ever succeed. Cancelling closes the connection, by which such servers abort.
+would ever succeed (a harmless one is asked before that is believed: firewalls answer 403 to what a text says).
+Nothing that a server says about a request is repeated but a short code. Cancelling closes the connection, by which such servers abort.
 Not done: priorities (the API has none; bulk and interactive lanes keep their own bounds in the worker).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import aiohttp
@@ -22,7 +26,12 @@ from aios.streams.errors import ConfigError, Unavailable
 MISCONFIGURED = frozenset({401, 403, 404})
 BUSY = frozenset({408, 409, 425, 429})
 CONNECT_S_MAX = 5.0
-DETAIL_CHARACTERS_MAX = 300
+CODE = re.compile(r"[a-z0-9_.-]{1,64}")
+HARMLESS: Mapping[str, dict[str, Any]] = {
+    "embeddings": {"input": "hello"},
+    "chat/completions": {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1},
+}
+"""By path: what no server has a reason to refuse."""
 
 
 class OpenAIEngine:
@@ -76,18 +85,40 @@ class OpenAIEngine:
             await self._session.close()
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        status, said = await self._send(path, body)
+        if status < 400:
+            return said
+        if status in MISCONFIGURED:
+            await self._check_settings(path)
+        raise RequestRefused(f"{self._url} answers {status} {_code(said)}".rstrip())
+
+    async def _check_settings(self, path: str) -> None:
+        """Raises ConfigError if the server refuses whatever it is asked; else it refused what one text says."""
+        status, said = await self._send(path, HARMLESS[path])
+        if status in MISCONFIGURED:
+            raise ConfigError(f"{self._url} answers {status} {_code(said)} for model {self._model}")
+        if status >= 400:
+            raise Unavailable(f"{self._url} answers {status}")
+
+    async def _send(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Status and JSON. Raises Unavailable."""
         if self._session is None:
             raise Unavailable(f"{self._url} is not asked before start()")
         try:
             async with self._session.post(f"{self._url}/{path}", json={"model": self._model, **body}) as response:
+                if response.status in BUSY or response.status >= 500:
+                    raise Unavailable(f"{self._url} answers {response.status}")
                 if response.status < 400:
-                    answer: dict[str, Any] = await response.json()
-                    return answer
-                detail = (await response.text())[:DETAIL_CHARACTERS_MAX]
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unavailable(f"{self._url}: {type(error).__name__}: {error}") from error
-        if response.status in MISCONFIGURED:
-            raise ConfigError(f"{self._url} answers {response.status} for model {self._model}: {detail}")
-        if response.status in BUSY or response.status >= 500:
-            raise Unavailable(f"{self._url} answers {response.status}")
-        raise RequestRefused(f"{self._url} answers {response.status}: {detail}")
+                    return response.status, await response.json()
+                return response.status, await response.text()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise Unavailable(f"{self._url}: {type(error).__name__}") from error
+
+
+def _code(said: str) -> str:
+    """The short word for an error, if the server has one: its sentences may quote the text, or the key."""
+    try:
+        code = json.loads(said)["error"]["code"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return code if isinstance(code, str) and CODE.fullmatch(code) else ""

@@ -18,7 +18,7 @@ from aios.inference_workers.openai import OpenAIEngine
 from aios.inference_workers.tasks import WRITER, Write
 from aios.schemas.models import InferenceRequested
 from aios.streams.config import InferenceSettings
-from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.errors import AiosError, ConfigError, Unavailable
 from tests.fakes.engine import FakeEngine
 
 GOOD = """\
@@ -156,8 +156,11 @@ async def _ask(status: int, body: object, call: Embed | Generate) -> tuple[objec
     heard: dict[str, Any] = {}
 
     async def answer(said: web.Request) -> web.Response:
-        heard.update(path=said.path, key=said.headers.get("Authorization"), **await said.json())
-        return web.json_response(body, status=status)
+        asked = await said.json()
+        heard.update(path=said.path, key=said.headers.get("Authorization"), **asked)
+        if isinstance(body, bytes):
+            return web.Response(body=body, content_type="application/json")
+        return web.json_response(body, status=200 if status == 403 and asked.get("input") == "hello" else status)
 
     app = web.Application()
     app.router.add_post("/v1/{rest:.*}", answer)
@@ -197,6 +200,7 @@ def test_a_server_elsewhere_answers_in_openai_s_words() -> None:
     [
         (400, RequestRefused),
         (422, RequestRefused),
+        (403, RequestRefused),  # of this text; another one is answered
         (401, ConfigError),
         (404, ConfigError),
         (429, Unavailable),
@@ -207,6 +211,21 @@ def test_a_server_s_refusals_mean_what_they_say(status: int, error: type[Excepti
     """The request's fault, our settings' fault, or nobody's: only the last heals."""
     with pytest.raises(error):
         asyncio.run(_ask(status, {"error": "no"}, Embed(text="hi")))
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_server_s_words_are_not_repeated(status: int) -> None:
+    """They may quote the text, or the key; what is kept travels to the audit. A code says enough."""
+    said = {"error": {"message": "cannot read 'my secret'", "code": "content_filter"}}
+    with pytest.raises(AiosError, match=f"answers {status} content_filter") as caught:
+        asyncio.run(_ask(status, said, Embed(text="my secret")))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_page_instead_of_an_answer_is_unavailable() -> None:
+    """A proxy's word for a server that is away."""
+    with pytest.raises(Unavailable):
+        asyncio.run(_ask(200, b"<html>", Embed(text="hi")))
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
