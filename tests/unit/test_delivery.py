@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
+from aios.dlq.envelope import Failure, waiting, wrap
 from aios.streams import delivery as module
 from aios.streams.config import KafkaSettings
 from aios.streams.delivery import Delivery
 from aios.streams.errors import Unavailable
-from aios.streams.record import Outgoing
+from aios.streams.record import Outgoing, Record
+from aios.streams.topics import RECORD_BYTES_MAX
+from aios.streams.topology import ADMIT
 
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 OUT = Outgoing("t", b"k", b"v")
@@ -94,6 +97,22 @@ def test_nothing_to_deliver_is_nothing_to_wait_for() -> None:
     async def run() -> None:
         delivery = Delivery(KAFKA, client_id="t")
         assert await delivery.deliver_all([]) == []
+        delivery.close()
+
+    asyncio.run(run())
+
+
+def test_a_dead_letter_of_any_record_that_kafka_took_can_be_delivered() -> None:
+    """Also of one that is nothing but headers of three bytes: a stage that cannot write it would end at it for ever."""
+    headers = tuple(("h", b"") for _ in range(RECORD_BYTES_MAX // 3))
+    record = Record("document.received.v1", 0, 7, 1, b"k", None, headers)
+    failure = Failure(stage=ADMIT, error=ValueError("no"), attempts=1, now_ms=1, cluster="c")
+
+    async def run() -> None:
+        delivery = Delivery(KAFKA, client_id="t", deliver_s_max=0.1)
+        for letter in (wrap(record, failure), waiting(record, failure, after_ms=1)):
+            with pytest.raises(Unavailable):  # nobody answers here; it is taken
+                await delivery.deliver(letter)
         delivery.close()
 
     asyncio.run(run())
