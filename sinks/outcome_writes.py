@@ -150,7 +150,7 @@ def _dead(record: Record) -> Write:
     dead_letter_id = said.get("id") or str(ids.derive("dead-letter", *place))
     body = {
         "tenant": said.get("tenant", ""),
-        "key": key,
+        "key": envelope.clipped(key),
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,

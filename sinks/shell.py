@@ -129,8 +129,10 @@ class Shell:
         for place, batch in by_place.items():
             for part in self._parts(place, batch):
                 self._deaths.begin(*place, part[0].offset, part[-1].offset)
-                going = self._read(part, meaning, read)
-                self._deaths.end(*place)
+                try:
+                    going = self._read(part, meaning, read)
+                finally:
+                    self._deaths.end(*place)
                 if not going:
                     break
         return read

@@ -46,8 +46,8 @@ def forget(kafka: KafkaSettings, group: str) -> None:
     while True:
         try:
             admin.delete_consumer_groups([group])[group].result(10)
-        except KafkaException as error:
-            if error.args[0].name() == "GROUP_ID_NOT_FOUND":
+        except (KafkaException, TimeoutError) as error:  # a broker that just started has no coordinator yet
+            if isinstance(error, KafkaException) and error.args[0].name() == "GROUP_ID_NOT_FOUND":
                 return
             if time.monotonic() > deadline:
                 raise

@@ -60,6 +60,7 @@ def test_of_a_dead_letter_only_headers_are_kept() -> None:
     assert "secret" not in str(write.args)
     long = write_of(Record(out.topic, 0, 9, NOW, b"x" * 5000, None, out.headers), CODEC)
     assert len(long.keys[1]) < 100
+    assert len(str(long.args)) < 4000
 
 
 def test_every_write_has_a_lifetime() -> None:
@@ -152,9 +153,12 @@ def test_a_registry_that_is_away_pauses_its_partition_and_no_other(tmp_path: Pat
 
 
 def test_a_broken_deploy_leaves_the_process(tmp_path: Path) -> None:
-    """STOP is raised, nothing is finished."""
+    """STOP is raised, nothing is finished, and the record is no suspect: however often that happens, it did not kill."""
     with pytest.raises(StateBroken):
         asyncio.run(desk(Roads(), tmp_path).understand(numbered(1), fails(1, StateBroken("this deploy"))))
+    (file,) = (tmp_path / "run" / "deaths" / "audit").iterdir()
+    in_hand, *_ = json.loads(file.read_text())
+    assert in_hand is None
 
 
 def test_the_third_process_gives_up_a_record_that_killed_two_alone(tmp_path: Path) -> None:
