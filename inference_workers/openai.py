@@ -5,7 +5,8 @@ model is ours, `name@version` (vLLM: --served-model-name).
 Guaranteed: a refusal of one request (4xx) fails it alone; a server that is away, busy or slow is Unavailable,
 which heals; a wrong key or a model it does not know stops the process with the reason, since no request
 would ever succeed (a harmless one is asked before that is believed: firewalls answer 403 to what a text says).
-Nothing that a server says about a request is repeated but a short code. Cancelling closes the connection, by which such servers abort.
+Nothing that a server says about a request is repeated but a short code. Cancelling closes the connection, by which
+such servers abort.
 Not done: priorities (the API has none; bulk and interactive lanes keep their own bounds in the worker).
 """
 

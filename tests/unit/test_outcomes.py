@@ -153,7 +153,7 @@ def test_a_registry_that_is_away_pauses_its_partition_and_no_other(tmp_path: Pat
 
 
 def test_a_broken_deploy_leaves_the_process(tmp_path: Path) -> None:
-    """STOP is raised, nothing is finished, and the record is no suspect: however often that happens, it did not kill."""
+    """STOP is raised, nothing is finished, and the record is no suspect, however often that happens."""
     with pytest.raises(StateBroken):
         asyncio.run(desk(Roads(), tmp_path).understand(numbered(1), fails(1, StateBroken("this deploy"))))
     (file,) = (tmp_path / "run" / "deaths" / "audit").iterdir()
