@@ -90,7 +90,10 @@ class Lake:
         return old or waiting >= self._limits.records_max
 
     def _forget_lost(self, records: list[Record]) -> None:
-        """A partition that left, or begins again below where it was, is begun anew."""
+        """A partition that left, also if it came back since, or begins again below where it was, is begun anew."""
+        owns = self._desk.intake.owns
+        for place in [place for place, buffer in self._buffers.items() if not owns(buffer.rows[0][0])]:
+            self._forget(place)
         assigned = self._desk.intake.lag().keys()
         for place in [place for place in self._held if place not in assigned and place not in self._buffers]:
             self._forget(place)

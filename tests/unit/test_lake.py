@@ -267,6 +267,7 @@ class Roads:
         self._batches = list(batches)
         self.finished: list[int] = []
         self.lost = False
+        self.left: set[int] = set()  # offsets whose partition left while they were in hand
 
     async def take(self, records_max: int, *, wait_ms_max: int) -> list[Record]:
         return self._batches.pop(0) if self._batches else []
@@ -275,7 +276,7 @@ class Roads:
         self.finished.append(record.offset)
 
     def owns(self, record: Record) -> bool:
-        return not self.lost
+        return not self.lost and record.offset not in self.left
 
     def lag(self) -> dict[tuple[str, int], int]:
         return {("case.decided.v1", 0): 0}
@@ -338,6 +339,20 @@ def test_rows_of_a_partition_that_left_are_not_written(tmp_path: Path) -> None:
         assert (roads.finished, names(tmp_path)) == ([], [])
 
     roads = Roads([decisions([0, 1])])
+    asyncio.run(check(sink(tmp_path, roads, LakeSettings(flush_s_max=60, records_max=9)), roads))
+
+
+def test_a_partition_that_left_and_came_back_is_begun_anew(tmp_path: Path) -> None:
+    """Further on, because another owner was faster: what it brings now is written, and not dropped with the rest."""
+
+    async def check(lake: Lake, roads: Roads) -> None:
+        await lake.round()
+        roads.left = {0, 1}
+        await lake.round()
+        await lake.flush(everything=True)
+        assert roads.finished == offsets(tmp_path / "lake") == [5, 6]
+
+    roads = Roads([decisions([0, 1]), decisions([5, 6])])
     asyncio.run(check(sink(tmp_path, roads, LakeSettings(flush_s_max=60, records_max=9)), roads))
 
 
