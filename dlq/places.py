@@ -68,7 +68,7 @@ class Places:
         except _Beyond:
             if partition not in self._partitions(topic):
                 return []
-            low, high = self._ends(topic, partition)
+            low, high = self.ends(topic, partition)
             first, stop = max(first, low), min(stop, high)
             return list(self.scan(topic, partition, first, stop)) if first < stop else []
 
@@ -85,9 +85,13 @@ class Places:
         finally:
             self._consumer.unassign()
 
-    def end(self, topic: str, partition: int) -> int:
-        """After the last record. Raises Unavailable."""
-        return self._ends(topic, partition)[1]
+    def ends(self, topic: str, partition: int) -> tuple[int, int]:
+        """The first record that is left, and after the last. Raises Unavailable."""
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S_MAX)
+        except KafkaException as error:
+            raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
+        return low, high
 
     def since(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """The first offset written at that time or later, else the end. Raises Unavailable."""
@@ -96,7 +100,7 @@ class Places:
             (first,) = self._consumer.offsets_for_times([asked], timeout=ANSWER_S_MAX)
         except KafkaException as error:
             raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
-        return first.offset if first.offset >= 0 else self.end(topic, partition)
+        return first.offset if first.offset >= 0 else self.ends(topic, partition)[1]
 
     def close(self) -> None:
         self._consumer.close()
@@ -106,13 +110,6 @@ class Places:
             return list(self._consumer.list_topics(topic, timeout=ANSWER_S_MAX).topics[topic].partitions)
         except KafkaException as error:
             raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
-
-    def _ends(self, topic: str, partition: int) -> tuple[int, int]:
-        try:
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S_MAX)
-        except KafkaException as error:
-            raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
-        return low, high
 
     def _until(self, topic: str, stop: int) -> Iterator[Record]:
         deadline = time.monotonic() + ANSWER_S_MAX

@@ -122,7 +122,7 @@ def _audit(
         "group": told.get("orig.group", ""),
         "failed_for": told.get("reason", ""),
         "fingerprint": told.get("fingerprint", ""),
-        "why": request.reason,
+        "why": envelope.clipped(request.reason, envelope.MESSAGE_BYTES_MAX),
         "replays": int(told["replay.count"]),
         "sha256": told["sha256"],
         "sha256_before": told.get("replay.edited", ""),
@@ -134,7 +134,7 @@ def _audit(
         workflow="",
         case_seq=0,
         transition="replayed",
-        actor=request.requested_by,
+        actor=envelope.clipped(request.requested_by),
         detail=ids.canonical(detail),
         input_topic=asked.topic,
         input_partition=asked.partition,
@@ -174,8 +174,8 @@ class Delivered:
             first = self._places.since(*target, since_ms)
             self._read(target, seen, first, seen.first)
             seen.since_ms, seen.first = since_ms, min(first, seen.first)
-        end = self._places.end(*target)
-        self._read(target, seen, seen.next, end)
+        low, end = self._places.ends(*target)  # what retention took since the last look delivers nothing any more
+        self._read(target, seen, max(low, seen.next), end)
         seen.next = max(end, seen.next)
 
     def _read(self, target: tuple[str, int], seen: _Seen, first: int, stop: int) -> None:

@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from aios.dlq import envelope, replay
 from aios.dlq.envelope import Failure
+from aios.dlq.places import Places
 from aios.infra.cli import aios
 from aios.infra.output import FAILED, NOT_FOUND, USAGE
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, DocumentReceived, ReplayRequested
 from aios.streams import config, topics
-from aios.streams.config import KafkaSettings, RegistrySettings, Settings
+from aios.streams.config import KafkaSettings, RegistrySettings, Settings, client
 from aios.streams.errors import SchemaMismatch
 from aios.streams.kafka import Delivery, Place, ensure_topics, read_all
 from aios.streams.record import Outgoing, Record
@@ -271,3 +274,28 @@ def test_an_operator_finds_a_dead_letter_repairs_it_and_sees_it_replayed(
     assert command("replay", one["id"]).exit_code == USAGE  # nobody can be asked
     assert command("replay", "--key", f"{unique}.none", "--yes").exit_code == NOT_FOUND
     assert "undecodable" in command("list", "--key", one["key"]).output
+
+
+def test_what_was_delivered_is_known_also_when_retention_was_faster(kafka: KafkaSettings, unique: str) -> None:
+    """Records came and were deleted between two looks: the next one goes on with what is left."""
+    admin = AdminClient(client(kafka, log_level=0))
+    admin.create_topics([NewTopic(unique, 1)])[unique].result(10)
+    places = Places(kafka)
+    delivered = replay.Delivered(places)
+    target = (unique, 0)
+
+    def put(*jobs: str) -> None:
+        producer = Producer(client(kafka, log_level=0))
+        for job in jobs:
+            producer.produce(unique, b"v", headers=[("aios.dlq.replay.job", job.encode())], partition=0)
+        assert producer.flush(10) == 0
+
+    try:
+        put("r1")
+        delivered.look(target, 0)
+        put("r2", "r3")
+        admin.delete_records([TopicPartition(unique, 0, 2)])[TopicPartition(unique, 0)].result(10)
+        delivered.look(target, 0)
+        assert [delivered.has(target, job) for job in ("r1", "r2", "r3")] == [True, False, True]
+    finally:
+        places.close()
