@@ -163,6 +163,19 @@ def test_a_failing_record_leaves_only_its_dead_letter(bench: Bench) -> None:
     assert [one.value() for one in dead] == [b'{"do": "fail"}', b'{"do": "oversize"}']
 
 
+def test_a_dead_letter_is_part_of_its_transaction(bench: Bench) -> None:
+    """One whose batch was not committed was never written: only the owner's is seen."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", '{"do": "fail"}')])
+    zombie = bench.store()
+    owner = bench.store()
+    with pytest.raises(Fenced):
+        zombie.apply([bench.batch(first)])
+    assert committed(bench.kafka, bench.stage.dead_letters.name) == []
+    owner.apply([bench.batch(first)])
+    assert len(committed(bench.kafka, bench.stage.dead_letters.name)) == 1
+
+
 def test_while_something_is_away_nothing_is_settled(bench: Bench) -> None:
     """A pause commits what came before, dead-letters nothing, and the same batch goes through later."""
     first, _ = bench.inputs
