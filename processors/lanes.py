@@ -126,7 +126,7 @@ class Lane:
 
     def _account(self, batch: Batch, sign: int) -> None:
         self.held += sign * len(batch.records)
-        self._bytes += sign * sum(max(0, one.serialized_value_size) for one in batch.records)
+        self._bytes += sign * batch.size
 
 
 class Lanes:

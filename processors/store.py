@@ -58,6 +58,7 @@ SURVEY_MS_MIN = 200  # between two questions where the inputs end
 TRANSACTION_MS_MAX = 5_000  # then the broker ends it: a hung one stalls the readers of every partition it touched
 INIT_S_MAX = 20.0
 COMMIT_S_MAX = 10.0
+HEADER_BYTES = 150  # of a header in memory, beside its name and value
 FRAMING_BYTES = 256  # of a record on the wire, beside key, value and headers
 
 
@@ -66,7 +67,7 @@ class Batch:
     """Records of one input partition as the consumer gave them, in order.
 
     start, end: what is not here of these offsets was handed over before, or nobody is ever given it (markers of
-    transactions, aborted records). records: aiokafka's, untouched; perhaps none.
+    transactions, aborted records). records: aiokafka's, untouched; perhaps none. size: what they hold of memory.
     """
 
     topic: str
@@ -74,6 +75,10 @@ class Batch:
     start: int
     records: Sequence[Any]
     end: int
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", sum(map(_held_bytes, self.records)))
 
 
 class Paused(Exception):
@@ -444,6 +449,14 @@ def _size(effects: Effects) -> int:
             raise SchemaMismatch(f"{size} bytes of state are too many", Reason.OVERSIZE)
         total += size
     return total
+
+
+def _held_bytes(raw: Any) -> int:
+    """Key and headers too: whoever fills those must not fill the memory."""
+    size = len(raw.key or b"") + len(raw.value or b"")
+    for name, value in raw.headers:
+        size += len(name) + len(value or b"") + HEADER_BYTES
+    return size
 
 
 def _bytes_of(out: Outgoing) -> int:

@@ -145,10 +145,6 @@ class Raw:
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
 
-    @property
-    def serialized_value_size(self) -> int:
-        return len(self.value or b"")
-
 
 def raw(kafka: KafkaSettings, topic: str) -> list[Raw]:
     """What stands in its partition 0, as the store is given it."""
