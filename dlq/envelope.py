@@ -44,6 +44,7 @@ OURS_BYTES_MAX = 16 << 10  # of all headers this file writes
 MESSAGE_BYTES_MAX = 1 << 10
 FIELD_BYTES_MAX = 256  # of every other header
 FOREIGN_BYTES_MAX = 32 << 10  # of the original headers beside a reference
+HEADERS_MAX = 1_000  # of the original; with more it travels by reference, since each takes much memory in each reader
 BATCH_BYTES = 1 << 10  # Kafka's framing around a record of its own batch
 FINGERPRINT_CHARS = 16
 
@@ -117,7 +118,8 @@ def attempt_of(record: Record) -> int:
 
 def fits(record: Record) -> bool:
     """Whether the whole record can travel with our headers; every record within the bounds of our topics can."""
-    return record.size + OURS_BYTES_MAX + BATCH_BYTES <= topics.DEAD_LETTER_BYTES_MAX
+    few = len(record.headers) <= HEADERS_MAX or len(foreign(record.headers)) <= HEADERS_MAX
+    return few and record.size + OURS_BYTES_MAX + BATCH_BYTES <= topics.DEAD_LETTER_BYTES_MAX
 
 
 def wrap(record: Record, failure: Failure) -> Outgoing:
@@ -126,7 +128,8 @@ def wrap(record: Record, failure: Failure) -> Outgoing:
     if fits(record):
         return Outgoing(topic, record.key, record.value, (*theirs, *ours), record.partition)
     key = record.key if len(record.key or b"") <= topics.RECORD_BYTES_MAX else None
-    kept = theirs if sum(len(name) + len(value or b"") for name, value in theirs) <= FOREIGN_BYTES_MAX else ()
+    small = sum(len(name) + len(value or b"") for name, value in theirs) <= FOREIGN_BYTES_MAX
+    kept = theirs if small and len(theirs) <= HEADERS_MAX else ()
     place = headers_of({f"{PREFIX}payload_ref": f"{record.topic}/{record.partition}/{record.offset}"})
     return Outgoing(topic, key, None, (*kept, *ours, *place), record.partition)
 

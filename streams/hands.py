@@ -17,6 +17,7 @@ from aios.streams.offsets import OffsetTracker
 from aios.streams.record import Record
 
 BYTES_MAX = 32 << 20  # of records that wait, and again of those in flight
+HEADER_BYTES = 150  # of a header in memory, beside its name and value
 SPAN_MIN = 4_000  # finished records that may stand behind an unfinished one, per partition
 
 
@@ -112,7 +113,7 @@ class Hands:
             lane.tracker.give_back(record.offset)
             lane.seek = True
             return not fell
-        size = record.size
+        size = record.size + len(record.headers) * HEADER_BYTES
         self._waiting.append(_Held(record, lane, size))
         self._waiting_bytes += size
         return not fell

@@ -243,6 +243,16 @@ def test_what_would_not_fit_travels_by_reference(part: str) -> None:
     assert ours(out)["payload_sha256"] == hashlib.sha256(record.value or b"").hexdigest()
 
 
+def test_thousands_of_headers_travel_by_reference() -> None:
+    """They are few bytes on the road, and fifty megabytes in every process that reads them."""
+    bare = replace(RECORD, headers=(("h", b""),) * envelope.HEADERS_MAX)
+    assert envelope.fits(back(envelope.waiting(bare, failure(), after_ms=1)))
+    assert "payload_ref" not in ours(envelope.wrap(bare, failure()))
+    out = envelope.wrap(replace(bare, headers=(*bare.headers, ("h", b""))), failure())
+    assert (out.key, out.value, len(out.headers) < 50) == (RECORD.key, None, True)
+    assert ours(out)["payload_ref"] == "document.received.v1/3/42"
+
+
 def test_a_record_waits_with_its_target_and_delay() -> None:
     """Same partition number, original bytes."""
     stage = BY_NAME["classify.bulk"]

@@ -171,6 +171,16 @@ def test_bytes_are_bounded_beside_numbers() -> None:
     assert second.offset == 1
 
 
+def test_small_headers_are_counted_as_the_memory_they_take() -> None:
+    """A record that is nothing but headers fills the room alone."""
+    hands = Hands(in_flight_max=100, waiting_max=100)
+    hands.assign([("a", 0)])
+    (lane,) = hands.of([("a", 0)])
+    headers = (("h", b""),) * (module.BYTES_MAX // module.HEADER_BYTES)
+    hands.arrive(Record("a", 0, 0, 0, None, None, headers), lane)
+    assert hands.room == 0
+
+
 def test_a_partition_that_begins_anew_is_read_anew() -> None:
     """A recreated topic has lower offsets: what was in hand of the old one counts for nothing."""
     hands = Hands(in_flight_max=10, waiting_max=10)
