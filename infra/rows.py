@@ -37,9 +37,12 @@ def is_csv(file: Path) -> bool:
 
 
 def header(file: Path) -> Sequence[str]:
-    """Names of a CSV file's columns."""
+    """Names of a CSV file's columns. Raises ConfigError for a first line that is none."""
     with file.open("rb") as opened:
-        return csv.DictReader(_text(opened)).fieldnames or ()
+        try:
+            return csv.DictReader(_text(opened), strict=True).fieldnames or ()
+        except csv.Error as error:
+            raise ConfigError(f"{file}: its first line names no columns: {error}") from None
 
 
 def digest(file: Path) -> str:
@@ -61,7 +64,7 @@ def read(file: Path) -> Iterator[Row]:
 
 def _csv_rows(opened: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any], str]]:
     csv.field_size_limit(LINE_BYTES_MAX)
-    reader = csv.DictReader(_text(opened))
+    reader = csv.DictReader(_text(opened), strict=True)  # else a quote that nobody closed swallows the rows behind it
     while True:
         try:
             row = next(reader, None)
@@ -83,9 +86,9 @@ def _json_rows(opened: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any], str]]
         if len(line) > LINE_BYTES_MAX:
             raise ConfigError(f"{opened.name}:{number}: a line has more than {LINE_BYTES_MAX} bytes")
         try:
-            found = ingest.parse(line)
+            found = ingest.parse(line.rstrip())
         except Problem as problem:
-            yield number, {}, str(problem)
+            yield number, {}, str(problem).replace("the body", "the line").replace(" at line 1, column", " at column")
             continue
         if isinstance(found, dict):
             yield number, found, ""

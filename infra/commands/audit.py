@@ -34,7 +34,7 @@ def group() -> None:
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A copy of a chain.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def verify(expect: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
-    """Check every record of the chain against the one before it, and the end against the head kept outside."""
+    """Check the whole chain. Each record against the one before it, the end against the head kept outside."""
     home = load_settings().home
     noted = [_head(text) for text in expect]
     try:
@@ -43,11 +43,15 @@ def verify(expect: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
         )
     except StateBroken as error:
         fail(str(error))
+    if folder is not None and not audit_chain.files(folder):
+        fail(f"there is no chain in {folder}", NOT_FOUND)
     report = audit_verify.verify(folder or chain_folder(home), anchor, noted)
     if as_json:
         output.one(_plain(report), as_json=True)
     else:
         _say(report)
+        if folder is not None and not noted:
+            click.echo("a copy has no head of its own: give the one you noted, --expect N:HASH", err=True)
     if not report.sound:
         raise click.exceptions.Exit(FAILED)
 
@@ -56,7 +60,7 @@ def verify(expect: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
 @click.argument("case")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def show(case: str, as_json: bool) -> None:
-    """Every chained record of CASE (or of the dead letter of that id), in the chain's order."""
+    """Every chained record of CASE, in the chain's order. Also of a dead letter, by its id."""
     found = [_row(line) for line in audit_chain.of_case(chain_folder(load_settings().home), case)]
     if not found:
         fail(f"the chain holds nothing of {case}", NOT_FOUND)

@@ -21,6 +21,7 @@ from aios.schemas import ids
 from aios.streams import outcome_store, tracing
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import REFUSED, CaseView, OutcomeStore
+from aios.streams.topics import SOURCES
 from aios.streams.tracing import Span
 
 BAR_CHARS = 40
@@ -35,7 +36,7 @@ def group() -> None:
 
 
 @group.command("list")
-@click.option("--status", default="", help="accepted cases are not listed: nobody has seen them yet.")
+@click.option("--status", default="", help="As a list says it; accepted cases are in none: nobody has seen them.")
 @click.option("--workflow", default="")
 @click.option("--tenant", default=None)
 @click.option("--limit", type=click.IntRange(1, outcome_store.LISTED_MAX), default=50, show_default=True)
@@ -82,10 +83,10 @@ def show(case: str, trace: bool, as_json: bool) -> None:
 @group.command()
 @click.option("--key", required=True, help="The idempotency key: the record's key, unless the event names one.")
 @click.option("--tenant", default=None, help="Default: this system's own.")
-@click.option("--workflow", default="document.triage", show_default=True)
+@click.option("--workflow", type=click.Choice(sorted(SOURCES)), default="document.triage", show_default=True)
 @_json
 def find(*, key: str, tenant: str | None, workflow: str, as_json: bool) -> None:
-    """What became of the event with this key: admitted, refused, dead-lettered, or not seen (exit 3)."""
+    """What became of the event with this key. Admitted, refused, dead-lettered, or not seen (exit 3)."""
     tenant = tenant or running().settings.default_tenant
     case_id = ids.case_id(tenant, workflow, key)
 

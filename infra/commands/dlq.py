@@ -95,7 +95,7 @@ def group() -> None:
 @group.command("groups")
 @JSON
 def groups_(as_json: bool) -> None:
-    """Open dead letters by group, reason and kind of failure, with what to do."""
+    """Open dead letters by kind of failure, with what to do."""
     found: dict[tuple[str, str, str], list[DeadLetter]] = {}
     for letter in _read()[0]:
         if letter.state is State.OPEN:
@@ -135,7 +135,7 @@ def list_(selection: Selection, state: str, limit: int, as_json: bool) -> None:
 @click.option("--payload", is_flag=True, help="Its bytes too; they may hold personal data.")
 @JSON
 def show(letter_id: str, payload: bool, as_json: bool) -> None:
-    """One dead letter with all its headers (the id, or the beginning of it)."""
+    """One dead letter with all its headers. The id, or the beginning of it."""
     found, kafka, _ = _read()
     letter = _by_id(found, letter_id)
     record = _record(kafka, letter)
@@ -173,7 +173,7 @@ def replay(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Return dead letters to the group they failed in: by ID, or by a selection."""
+    """Return dead letters to the group they failed in. By ID, or by a selection."""
     if bool(letter_ids) == bool(selection):
         fail("give ids, or a selection by --group, --reason, --fingerprint or --key", USAGE)
     if repaired is not None and len(letter_ids) != 1:
@@ -319,7 +319,8 @@ async def _publish(
     delivery = Delivery(kafka, client_id="aios.dlq")
     outs = [_out(codec, request, letter) for request, letter in zip(requests, going, strict=True)]
     try:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("Requesting replays", total=len(outs))
             for chunk in _chunks(outs):
                 await delivery.deliver_all(chunk)

@@ -135,7 +135,8 @@ def _installed() -> Iterator[Look]:
 
 
 def _file(what: str, path: Path) -> Look:
-    return Look(what, str(path) if path.exists() else "none", "installed", path.exists(), "make setup")
+    shown = path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
+    return Look(what, str(shown) if path.exists() else "none", "installed", path.exists(), "make setup")
 
 
 def _services(settings: Settings) -> Iterator[Look]:

@@ -45,7 +45,7 @@ def train() -> None:
 
 @group.command()
 def evaluate() -> None:
-    """Judge the shipped heads, at the shipped thresholds, on what training did not see."""
+    """Judge the shipped heads on what training did not see. At the shipped thresholds."""
     _show(_run("evaluate"))
 
 

@@ -33,6 +33,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch, Unavailable
 from aios.streams import documents, ingest, tenants, tracing
 from aios.streams.config import Settings
+from aios.streams.errors import ConfigError
 from aios.streams.http_problem import Problem
 from aios.streams.ingest import SourceBody
 from aios.streams.kafka import Delivery, cluster_id
@@ -112,7 +113,7 @@ def publish(
 ) -> None:
     """Publish the rows of FILE (.csv, or .jsonl with an object a line) as events."""
     columns = _columns(sets, ingest.body_of(SOURCES[workflow]))
-    _check_file(file, columns, key)
+    _check_file(file, columns, key, ingest.body_of(SOURCES[workflow]))
     with connected() as (settings, codec):
         tenant = tenant or settings.default_tenant
         try:
@@ -231,7 +232,8 @@ def _key(row: Row, plan: Plan) -> str:
         return str(ids.derive("row", plan.digest, str(row.number)))
     key = str(row.fields.get(plan.key, ""))
     if not 1 <= len(key) <= documents.NAME_CHARS_MAX:
-        raise Problem("invalid_body", f"{plan.key}: a key has 1 to {documents.NAME_CHARS_MAX} characters")
+        is_ = f"one of {len(key)}" if key else "none"
+        raise Problem("invalid_body", f"{plan.key}: {is_}; a key has 1 to {documents.NAME_CHARS_MAX} characters")
     return key
 
 
@@ -244,19 +246,32 @@ def _columns(sets: Sequence[str], body: type[SourceBody]) -> dict[str, str]:
             fail(f"--set {name}: cannot be set, it {body.owned[name]}", USAGE)
         if name not in body.model_fields or not column:
             fail(f"--set {each}: expected FIELD=COLUMN; fields are {', '.join(body.model_fields)}", USAGE)
+        if name in columns:
+            fail(f"--set {name} stands twice: {columns[name]}, {column}", USAGE)
         columns[name] = column
     return columns
 
 
-def _check_file(file: Path, columns: Mapping[str, str], key: str) -> None:
+def _check_file(file: Path, columns: Mapping[str, str], key: str, body: type[SourceBody]) -> None:
     """A column that a CSV file does not have is a mistake of the command, not of every row. Exits with USAGE."""
     if file.suffix.lower() not in rows.KINDS:
         fail(f"{file}: expected {' or '.join(rows.KINDS)}", USAGE)
     if not rows.is_csv(file):
         return
-    there = rows.header(file)
+    try:
+        there = rows.header(file)
+    except ConfigError as error:
+        fail(str(error), USAGE)
+    if not there:
+        fail(f"{file} is empty: its first line names its columns", USAGE)
+    if twice := sorted({name for name in there if there.count(name) > 1}):
+        fail(f"{file} has more than one column {', '.join(map(repr, twice))}", USAGE)
     if missing := [name for name in (*columns.values(), *filter(None, [key])) if name not in there]:
         fail(f"{file} has no column {', '.join(missing)}; it has {', '.join(there)}", USAGE)
+    for name, one in body.model_fields.items():
+        if one.is_required() and name not in (columns or there):
+            has = ", ".join(there)
+            fail(f"no column is named {name}, which every event has: --set {name}=COLUMN; {file} has {has}", USAGE)
 
 
 def _recall(memory: Path) -> Done:
@@ -304,4 +319,5 @@ def _tell(plan: Plan, before: int, done: Done, *, as_json: bool) -> None:
         if before:
             click.echo(f"{before} of the rows went out before; --from-start publishes them again, as the same cases")
     if done.rejected:
-        fail(f"{done.rejected} rows were rejected: {plan.rejected_file}", FAILED)
+        rows_were = "row was" if done.rejected == 1 else "rows were"
+        fail(f"{done.rejected} {rows_were} rejected: {plan.rejected_file}", FAILED)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import click
 
 from aios.infra import output
-from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
+from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE, fail
 from aios.infra.running import load_settings, running
 from aios.streams import tenants
 
@@ -55,8 +56,21 @@ def list_(limit: int, gateway: str | None, key: str | None, as_json: bool) -> No
 @_key
 @_json
 def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None:
-    """One question: what it is about, why it is asked, and what may be chosen."""
-    output.one(_ask(gateway, key, "GET", f"/v1/reviews/{quote(task, safe='')}"), as_json=as_json)
+    """One question: its text, why it is asked, what may be chosen."""
+    found = _ask(gateway, key, "GET", f"/v1/reviews/{quote(task, safe='')}")
+    if as_json:
+        output.one(found, as_json=True)
+        return
+    choices, given = found.pop("choices"), found.pop("input")
+    for name in ("requested_at", "expires_at"):
+        found[name] = f"{datetime.fromtimestamp(found[name] / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    output.one(found, as_json=False)
+    for name, value in given.items():
+        if value:
+            click.echo(f"\n{name}")
+            output.text(str(value))
+    click.echo("\nchoices")
+    output.text(", ".join(choices))
 
 
 @group.command()
@@ -99,11 +113,12 @@ def _ask(gateway: str | None, key: str | None, method: str, path: str, body: Any
         fail("no gateway runs here: start a system with `aios up`, or set GATEWAY to the URL of one", NOT_RUNNING)
     settings = load_settings()
     key = key or tenants.kept_key(settings.home, settings.default_tenant)
-    host = urlsplit(gateway)
-    connection = http.client.HTTPConnection(host.hostname or "", host.port, timeout=ANSWER_S_MAX)
+    if not (key.isascii() and key.isprintable()):
+        fail("the API key (--key or KEY) holds characters that no key has", USAGE)
+    connection, base = _connection(gateway)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     try:
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        connection.request(method, base + path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()
         said = json.load(answer)
     except (OSError, ValueError) as error:
@@ -111,5 +126,23 @@ def _ask(gateway: str | None, key: str | None, method: str, path: str, body: Any
     finally:
         connection.close()
     if answer.status >= 400:
-        fail(said["detail"], {404: NOT_FOUND, 503: NOT_RUNNING}.get(answer.status, FAILED))
+        fail(_why(said), {404: NOT_FOUND, 503: NOT_RUNNING}.get(answer.status, FAILED))
     return said
+
+
+def _connection(gateway: str) -> tuple[http.client.HTTPConnection, str]:
+    """To the URL's host, by TLS where it says https: the key is not for everybody's eyes. And its path."""
+    url = urlsplit(gateway)
+    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    try:
+        return kinds[url.scheme](url.hostname or "", url.port, timeout=ANSWER_S_MAX), url.path.rstrip("/")
+    except (KeyError, ValueError, http.client.InvalidURL):
+        fail(f"{gateway} is no URL of a gateway: http://HOST:PORT or https://HOST", USAGE)
+
+
+def _why(said: Any) -> str:
+    """The problem's own words, and which case it is about."""
+    if not isinstance(said, dict) or "detail" not in said:
+        return "the answer is none of a gateway's"
+    about = f"; `aios case show {said['case_id']}` shows what became of it" if "case_id" in said else ""
+    return f"{said['detail']}{about}"

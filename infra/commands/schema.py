@@ -24,7 +24,7 @@ def group() -> None:
 
 @group.command()
 def check() -> None:
-    """Check every contract against all its releases (FULL_TRANSITIVE), for safety, and against its twin."""
+    """Check every contract. Against all its releases (FULL_TRANSITIVE), for safety, and against its twin."""
     releases = Releases()
     found = releases.problems()
     for problem in found:
@@ -50,7 +50,7 @@ def release(name: str) -> None:
 @group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def list_(as_json: bool) -> None:
-    """Every contract, its releases, and whether it has changed since the last."""
+    """Every contract, its releases, and whether it has changed."""
     releases = Releases()
     found = [
         {

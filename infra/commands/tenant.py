@@ -31,7 +31,7 @@ def group() -> None:
 @click.option("--only", is_flag=True, help="Its other keys stop being valid.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def add(name: str, only: bool, as_json: bool) -> None:
-    """Make the tenant NAME, or one more key for it; the key is shown this once."""
+    """Make the tenant NAME, or one more key for it. The key is shown this once."""
     with connected() as (settings, codec):
         api_key = tenants.register(settings.kafka, codec, name, retire_others=only)
         if name == settings.default_tenant:
@@ -46,7 +46,7 @@ def add(name: str, only: bool, as_json: bool) -> None:
 @group.command()
 @click.argument("name")
 def key(name: str) -> None:
-    """Print the kept key of NAME, this home's own tenant, and nothing else."""
+    """Print the kept key of NAME, and nothing else. Only this home's own tenant has one."""
     settings = load_settings()
     kept = tenants.kept_key(settings.home, name) if tenants.NAME.fullmatch(name) else ""
     if not kept:
@@ -61,7 +61,7 @@ def key(name: str) -> None:
 @group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def list_(as_json: bool) -> None:
-    """Every tenant, how many keys it has, and since when it is there."""
+    """Every tenant, how many keys it has, and since when."""
     with connected() as (settings, codec):
         found = tenants.read(settings.kafka, codec)
     output.rows(
@@ -83,7 +83,7 @@ def list_(as_json: bool) -> None:
 @group.command()
 @click.argument("name")
 def deactivate(name: str) -> None:
-    """Refuse NAME everywhere from now on and forget its keys; `aios tenant add` brings it back."""
+    """Refuse NAME everywhere and forget its keys. `aios tenant add` brings it back."""
     with connected() as (settings, codec):
         if not tenants.deactivate(settings.kafka, codec, name):
             fail(f"there is no tenant {name}; `aios tenant list` shows all", NOT_FOUND)

@@ -208,13 +208,21 @@ def _detach(home: Home, *, fresh: bool) -> None:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
     assert started.stdout is not None
-    with _passing_on(started):
-        for line in started.stdout:
+    with _passing_on(started), started.stdout as said:
+        for line in said:
             click.echo(line, nl=False)
     # Its words end when it is ready, and when it ends.
-    if not home.system.is_file():
+    if not _is_its_own(started.pid, home):
         raise click.exceptions.Exit(started.wait() or FAILED)
     started.returncode = 0  # it is its own master now: no warning that it still runs
+
+
+def _is_its_own(pid: int, home: Home) -> bool:
+    """Whether it is this process that runs here, ready; not an earlier one, which sent it away."""
+    try:
+        return home.system.is_file() and control.owner(home) == pid
+    except Unavailable:
+        return False
 
 
 @contextlib.contextmanager

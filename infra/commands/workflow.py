@@ -25,7 +25,7 @@ def group() -> None:
 @group.command()
 @click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
 def check(files: tuple[Path, ...]) -> None:
-    """Check FILES (or folders; default: the shipped workflows) as a stage would when it starts."""
+    """Check workflows as a stage would when it starts. FILES or folders; default: the shipped ones."""
     paths = [path for each in files or (workflow_files.FOLDER,) for path in _expand(each)]
     if not paths:
         raise click.ClickException("there is no .yaml file")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from aios.infra import rows
 from aios.infra.cli import COMMANDS, aios
 from aios.infra.commands.bench import BENCHES
 from aios.infra.lazy import Lazy
-from aios.infra.output import NOT_FOUND, USAGE
+from aios.infra.local.home import Home
+from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE
+from aios.streams import config
 
 
 @pytest.mark.parametrize("words", [*([name] for name in COMMANDS), *(["bench", name] for name in BENCHES)])
@@ -25,6 +29,76 @@ def test_every_command_says_what_it_does(words: list[str]) -> None:
         group = found
     assert group.help
     assert CliRunner().invoke(aios, [*words, "--help"]).exit_code == 0
+
+
+def test_a_group_says_of_each_command_a_whole_sentence() -> None:
+    """At 80 columns, as most terminals are."""
+    for name in COMMANDS:
+        group = aios.get_command(click.Context(aios), name)
+        if isinstance(group, click.Group):
+            said = CliRunner().invoke(aios, [name, "--help"], terminal_width=80).stdout
+            assert "..." not in said.partition("Commands:")[2], name
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("empty.csv", b"", "its first line names its columns"),
+        ("other.csv", b"body,id\na,1\n", "no column is named text, which every event has: --set text=COLUMN"),
+        ("twice.csv", b"text,id,text\na,1,b\n", "more than one column 'text'"),
+        ("macintosh.csv", b"text,id\ra,1\r", "its first line names no columns"),
+        ("letters.txt", b"text\na\n", "expected .csv or .jsonl"),
+    ],
+)
+def test_a_file_that_is_no_table_of_events_is_wrong_usage(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    """Said once and before anything is asked of Kafka, not once a row."""
+    file = tmp_path / name
+    file.write_bytes(content)
+    result = CliRunner().invoke(aios, ["publish", str(file), "--workflow", "document.triage"])
+    assert (result.exit_code, says in result.stderr) == (USAGE, True)
+
+
+def test_a_quote_that_nobody_closed_swallows_no_rows(tmp_path: Path) -> None:
+    """What stands behind it may be thousands of letters: they are one row that says so, and no case."""
+    file = tmp_path / "in.csv"
+    file.write_text('text\nfirst\n"second\nthird\n', encoding="utf-8")
+    first, broken = rows.read(file)
+    assert (first.fields, first.wrong) == ({"text": "first"}, "")
+    assert broken.wrong.startswith("no CSV")
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "says"),
+    [
+        (("--gateway", "ftp://127.0.0.1"), USAGE, "is no URL of a gateway"),
+        (("--gateway", "127.0.0.1:8080"), USAGE, "is no URL of a gateway"),
+        (("--gateway", "http://127.0.0.1:99999"), USAGE, "is no URL of a gateway"),
+        (("--gateway", "http://127.0.0.1:1", "--key", "a\nb"), USAGE, "characters that no key has"),
+        (("--gateway", "https://127.0.0.1:1/aios"), NOT_RUNNING, "does not answer"),
+    ],
+)
+def test_a_reviewer_is_told_which_gateway_is_none(options: tuple[str, ...], status: int, says: str) -> None:
+    """And a key never goes to an https address without TLS."""
+    result = CliRunner().invoke(aios, ["review", "list", "--key", "k", *options])
+    assert (result.exit_code, says in result.stderr) == (status, True)
+
+
+def test_up_beside_a_running_system_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detached too, though that system is ready."""
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path))
+    config.load.cache_clear()
+    home = Home(tmp_path)
+    home.prepare()
+    home.publish({})
+    with home.lock():
+        result = CliRunner().invoke(aios, ["up", "--detach"])
+    config.load.cache_clear()
+    assert (result.exit_code, "`aios down` stops it" in result.output) == (FAILED, True)
+
+
+def test_a_folder_without_a_chain_is_not_sound(tmp_path: Path) -> None:
+    """Somebody who named the wrong folder, or whose chain is gone, is not calmed."""
+    assert CliRunner().invoke(aios, ["audit", "verify", "--folder", str(tmp_path)]).exit_code == NOT_FOUND
 
 
 def test_a_command_that_is_none_is_wrong_usage() -> None:
