@@ -218,8 +218,9 @@ def _next(console: Console, gateway: str) -> None:
         ("a producer", f"{aios} publish infra/demo/data/messages.csv --workflow {WORKFLOW} --set text=text"),
         (
             "",
-            f'eval "$({aios} env)"; curl -s -H "Authorization: Bearer $KEY" -H "Prefer: wait=20" --json'
-            f""" '{{"text": "My card has not arrived yet"}}' {gateway}/v1/workflows/{WORKFLOW}/cases""",
+            f'eval "$({aios} env)"; curl -s -H "Authorization: Bearer $KEY" -H "Content-Type: application/json"'
+            """ -H "Prefer: wait=20" -d '{"text": "My card has not arrived yet"}'"""
+            f" {gateway}/v1/workflows/{WORKFLOW}/cases",
         ),
         ("a reviewer", f"{aios} review list"),
         ("an operator", f"{aios} dlq groups"),
