@@ -214,8 +214,13 @@ class Delivery:
 
     def _replace(self, why: str) -> None:
         log.warning("the producer of %s is replaced: %s", self._client_id, why)
+        try:
+            new = self._new()
+        except (AiosError, KafkaException) as error:  # a secret that is just being changed: this thread must live
+            log.warning("%s keeps the producer it has: %s", self._client_id, error)
+            new = self._producer
         with self._lock:
-            old, self._producer = self._producer, self._new()
+            old, self._producer = self._producer, new
             waiting, self._waiting = self._waiting, deque()
             self._broken = ""
         self._give_up(old, waiting)

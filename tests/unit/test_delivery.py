@@ -14,7 +14,7 @@ from aios.dlq.envelope import Failure, waiting, wrap
 from aios.streams import delivery as module
 from aios.streams.config import KafkaSettings
 from aios.streams.delivery import Delivery
-from aios.streams.errors import Unavailable
+from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import RECORD_BYTES_MAX
 from aios.streams.topology import ADMIT
@@ -85,6 +85,26 @@ def test_a_fatal_error_replaces_the_producer_at_once() -> None:
         Silent.made[0].error_cb(KafkaError(KafkaError._FATAL, "fatal", fatal=True))
         with pytest.raises(Unavailable):
             await asyncio.wait_for(task, 5)
+        assert [one.purged for one in Silent.made] == [True, False]
+        delivery.close()
+
+    asyncio.run(run())
+
+
+def test_a_producer_that_cannot_be_replaced_now_is_replaced_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while a secret is changed: everybody who waits is told, and the next one waits for the next producer."""
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise ConfigError("the secret's file cannot be read")
+
+    async def run() -> None:
+        delivery = Delivery(KAFKA, client_id="t", deliver_s_max=0.2)
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "client", refused)
+            with pytest.raises(Unavailable):
+                await asyncio.wait_for(delivery.deliver(OUT), 5)
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(delivery.deliver(OUT), 5)
         assert [one.purged for one in Silent.made] == [True, False]
         delivery.close()
 
