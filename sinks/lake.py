@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+import pyarrow as pa
+
 from aios.sinks import lake_files, shell
 from aios.sinks.lake_files import Row
 from aios.sinks.lake_tables import Rows
@@ -151,6 +153,10 @@ class Lake:
             except Unavailable as error:
                 log.warning("small files stay: %s", error)
                 return
+            except pa.ArrowException as error:
+                log.warning("%s/%d: files that cannot be merged stay as they are: %s", *place, type(error).__name__)
+                small.clear()
+                continue
             small[:] = [merged] if merged.stat().st_size < lake_files.SMALL_BYTES else []
 
 

@@ -329,6 +329,24 @@ def test_small_files_are_merged_as_they_come(tmp_path: Path, monkeypatch: pytest
     assert offsets(tmp_path / "lake") == roads.finished == list(range(6))
 
 
+def test_a_file_that_cannot_be_read_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody cut it: what comes after is written all the same, and merged without it."""
+    monkeypatch.setattr(lake_files, "MERGE_FILES", 2)
+
+    async def check(lake: Lake) -> None:
+        await lake.round()
+        (first,) = (tmp_path / "lake").rglob("*.parquet")
+        first.write_bytes(b"PAR1 no more")
+        for _ in range(3):
+            await lake.round()
+        first.unlink()
+
+    roads = Roads([decisions([offset]) for offset in range(4)])
+    asyncio.run(check(sink(tmp_path, roads, LakeSettings(flush_s_max=60, records_max=1))))
+    assert roads.finished == [0, 1, 2, 3]
+    assert names(tmp_path) == ["case.decided.v1-0-1-1.parquet", "case.decided.v1-0-2-3.parquet"]
+
+
 def test_rows_of_a_partition_that_left_are_not_written(tmp_path: Path) -> None:
     """Its next owner writes them."""
 
