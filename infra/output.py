@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -42,8 +42,8 @@ def rows(found: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json:
     if not widths:
         for first, *rest in cells:
             console.print(Text(first, style="bold"), soft_wrap=True)
-            named = [_named(*each) for each in zip(columns[1:], rest, strict=True) if each[1]]
-            console.print(Padding(Text("  ").join(named), (0, 0, 0, GAP)))
+            for line in _packed(columns[1:], rest, console.width - GAP):
+                console.print(Padding(line, (0, 0, 0, GAP)))
         return
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     for column, width in zip(columns, widths, strict=True):
@@ -102,8 +102,19 @@ def _finite(value: Any) -> Any:
     return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _named(name: str, value: str) -> Text:
-    return Text.assemble((name, "dim"), " ", value)
+def _packed(names: Sequence[str], cells: Sequence[str], room: int) -> Iterator[Text]:
+    """Lines of `name value`, as many on each as it holds."""
+    line = Text()
+    for name, cell in zip(names, cells, strict=True):
+        if not cell:
+            continue
+        one_more = Text.assemble((name, "dim"), " ", cell)
+        if line and line.cell_len + GAP + one_more.cell_len > room:
+            yield line
+            line = Text()
+        line = line + " " * GAP + one_more if line else one_more
+    if line:
+        yield line
 
 
 def _cell(value: Any) -> str:

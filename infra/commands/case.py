@@ -82,7 +82,7 @@ def show(case: str, trace: bool, as_json: bool) -> None:
 
 @group.command()
 @click.option("--key", required=True, help="The idempotency key: the record's key, unless the event names one.")
-@click.option("--tenant", default=None, help="Default: this system's own.")
+@click.option("--tenant", default=None, help="As the event names it; default: this system's own.")
 @click.option("--workflow", type=click.Choice(sorted(SOURCES)), default="document.triage", show_default=True)
 @_json
 def find(*, key: str, tenant: str | None, workflow: str, as_json: bool) -> None:
@@ -96,7 +96,7 @@ def find(*, key: str, tenant: str | None, workflow: str, as_json: bool) -> None:
         dead = [*await store.dead_letters(key, None), *await store.dead_letters(case_id, None)]
         return _found(view, refused, dead)
 
-    found = {"case_id": case_id, **_ask(question)}
+    found = {"case_id": case_id, "tenant": tenant, "workflow": workflow, **_ask(question)}
     output.one(found, as_json=as_json)
     if found["found"] == NOT_SEEN:
         raise click.exceptions.Exit(NOT_FOUND)

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import psutil
@@ -61,10 +62,19 @@ def doctor(as_json: bool) -> None:
     looks = [*_programs(), *_machine(settings), *_installed(), *_services(settings)]
     rows = [asdict(look) for look in looks]
     if not as_json:
-        rows = [{**row, "ok": "yes" if row["ok"] else "NO", "how": "" if row["ok"] else row["how"]} for row in rows]
+        rows = [_told(row) for row in rows]
     output.rows(rows, COLUMNS, as_json=as_json, none="nothing to look at")
     if any(look.required and not look.ok for look in looks):
         raise click.exceptions.Exit(FAILED)
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """For people: no advice where none is needed, and of a path in here its two ends."""
+    found = row["found"]
+    if found.startswith(f"{REPOSITORY}/"):
+        first, *between, last = Path(found).relative_to(REPOSITORY).parts
+        found = f"{first}/{'…/' if between else ''}{last}"
+    return {**row, "found": found, "ok": "yes" if row["ok"] else "NO", "how": "" if row["ok"] else row["how"]}
 
 
 def _programs() -> Iterator[Look]:
@@ -135,8 +145,7 @@ def _installed() -> Iterator[Look]:
 
 
 def _file(what: str, path: Path) -> Look:
-    shown = path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
-    return Look(what, str(shown) if path.exists() else "none", "installed", path.exists(), "make setup")
+    return Look(what, str(path) if path.exists() else "none", "installed", path.exists(), "make setup")
 
 
 def _services(settings: Settings) -> Iterator[Look]:
