@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer import fetcher
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -116,6 +117,16 @@ def test_aiokafka_is_told_to_read_committed(built: Any) -> None:
         driver.AIOKafkaConsumerThread._create_worker_consumer = original
     assert asked == ["read_committed"]
     assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
+
+
+def test_aiokafka_s_position_passes_what_it_hands_to_nobody() -> None:
+    """Markers and aborted records, when a fetch is taken: our stores' positions follow it, and timers wait for it."""
+    assert "self._update_position()" in inspect.getsource(fetcher.FetchResult.getall)
+    assert "state.consumed_to(self._partition_records.next_fetch_offset)" in inspect.getsource(
+        fetcher.FetchResult._update_position
+    )
+    unpacked = inspect.getsource(fetcher.PartitionRecords._unpack_records)
+    assert unpacked.count("self.next_fetch_offset = next_batch.next_offset") == 3
 
 
 def test_settings_that_the_laws_need(built: Any) -> None:
