@@ -7,6 +7,7 @@ case_decided, event_refused, review_requested, inference_completed, aios_plan_dl
 from __future__ import annotations
 
 import re
+import signal
 
 import click
 
@@ -45,10 +46,13 @@ def _run(sql: str, limit: int, as_json: bool) -> None:
         if name not in shipped:
             fail(f"there is no query {sql}: {', '.join(shipped)}", NOT_FOUND)
         sql = shipped[name][1]
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would hear Ctrl-C when DuckDB is done, if ever
     try:
         answer = lake_query.ask(lake_folder(load_settings().home), sql, rows_max=limit)
     except QueryRefused as error:
         fail(str(error), FAILED)
+    finally:
+        signal.signal(signal.SIGINT, before)
     output.rows(answer.plain(), answer.columns, as_json=as_json, none="no rows")
     if answer.cut:
         click.echo(f"only the first {limit} rows; --limit shows more", err=True)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import click
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -94,6 +100,21 @@ def test_up_beside_a_running_system_fails(tmp_path: Path, monkeypatch: pytest.Mo
         result = CliRunner().invoke(aios, ["up", "--detach"])
     config.load.cache_clear()
     assert (result.exit_code, "`aios down` stops it" in result.output) == (FAILED, True)
+
+
+def test_a_query_that_never_ends_ends_at_ctrl_c(tmp_path: Path) -> None:
+    """DuckDB hears no Python signal while it counts."""
+    sql = "select count(*) from range(1000000) a, range(1000000) b, range(1000000) c"
+    command = [sys.executable, "-m", "aios.infra", "query", sql]
+    with subprocess.Popen(command, env={**os.environ, "AIOS_HOME": str(tmp_path)}, stderr=subprocess.PIPE) as asked:
+        deadline = time.monotonic() + 30
+        while psutil.Process(asked.pid).cpu_times().user < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        asked.send_signal(signal.SIGINT)
+        try:
+            assert asked.wait(10) == -signal.SIGINT
+        finally:
+            asked.kill()
 
 
 def test_a_folder_without_a_chain_is_not_sound(tmp_path: Path) -> None:
