@@ -136,6 +136,8 @@ def publish(
             fail("interrupted; the same command goes on where this one stopped", FAILED)
         except Unavailable as error:
             fail(f"{error}; the same command goes on where this one stopped", NOT_RUNNING)
+        except OSError as error:  # where the file is, nobody may write what was rejected, or the disk is full
+            fail(f"{error.filename or file}: {error.strerror}")
     _tell(plan, before, done, as_json=as_json)
 
 

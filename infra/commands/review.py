@@ -125,6 +125,8 @@ def _ask(gateway: str | None, key: str | None, method: str, path: str, body: Any
         fail(f"the gateway at {gateway} does not answer: {error}", NOT_RUNNING)
     finally:
         connection.close()
+    if answer.status == 401:
+        fail(f"the gateway at {gateway} knows no such API key; --key or KEY gives another, `aios tenant add` makes one")
     if answer.status >= 400:
         fail(_why(said), {404: NOT_FOUND, 503: NOT_RUNNING}.get(answer.status, FAILED))
     return said

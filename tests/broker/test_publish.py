@@ -117,6 +117,15 @@ def test_rows_become_cases_and_bad_rows_are_named(here: Here, tmp_path: Path) ->
     assert f"{file}:3: text" in result.stderr
 
 
+def test_a_folder_that_takes_no_rejected_rows_is_said(here: Here, tmp_path: Path) -> None:
+    """Before anything is published: a row that is rejected later must have its place."""
+    file = tmp_path / "in.csv"
+    file.write_text("text\na\n", encoding="utf-8")
+    (tmp_path / "in.csv.rejected.jsonl").mkdir()
+    result = here.publish(file)
+    assert (result.exit_code, "Is a directory" in result.stderr, here.events()) == (1, True, [])
+
+
 def test_json_lines_with_columns_of_other_names(here: Here, tmp_path: Path) -> None:
     """--set says which field is which; without a key, the file's content and the row are the key."""
     file = tmp_path / "in.jsonl"
