@@ -24,7 +24,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """line: where it ends in the file. fields: by column, or `wrong` says why it cannot be read."""
+    """fields: by column, or `wrong` says why it cannot be read. line: where it ends; where it begins, if it is broken."""
 
     number: int
     line: int
@@ -65,11 +65,14 @@ def read(file: Path) -> Iterator[Row]:
 def _csv_rows(opened: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any], str]]:
     csv.field_size_limit(LINE_BYTES_MAX)
     reader = csv.DictReader(_text(opened), strict=True)  # else a quote that nobody closed swallows the rows behind it
+    if not reader.fieldnames:
+        return
     while True:
+        begins = reader.reader.line_num + 1
         try:
             row = next(reader, None)
         except csv.Error as error:
-            yield reader.line_num, {}, f"no CSV: {error}"
+            yield begins, {}, f"no CSV: {error}"
             continue
         if row is None:
             return
