@@ -24,7 +24,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """fields: by column, or `wrong` says why it cannot be read. line: where it ends; where it begins, if it is broken."""
+    """fields: by column, or `wrong` says why there are none. line: where it ends; where a broken one begins."""
 
     number: int
     line: int
