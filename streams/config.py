@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -145,6 +146,9 @@ def load() -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError("wrong settings: " + "; ".join(lines)) from error
+    except (yaml.YAMLError, OSError, ValueError, TypeError) as error:  # a list, say, fails deep inside
+        where = os.environ.get("AIOS_CONFIG", "aios.yaml")
+        raise ConfigError(f"{where} cannot be read as settings: {' '.join(str(error).split())}") from error
 
 
 def secret(reference: str) -> str:

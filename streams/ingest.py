@@ -54,8 +54,8 @@ _BOUNDED: Mapping[str, Mapping[str, Any]] = {
     DOCUMENT_RECEIVED.name: {
         "text": Annotated[
             str,
-            AfterValidator(_not_blank),
             Field(min_length=1, max_length=documents.TEXT_CHARS_MAX, json_schema_extra={"pattern": r"\S"}),
+            AfterValidator(_not_blank),
         ],
         "channel": Literal["", "letter", "message"],
         "subject": Annotated[str, Field(max_length=documents.SUBJECT_CHARS_MAX)],

@@ -103,3 +103,14 @@ def test_a_secret_that_is_not_there_is_named_and_not_shown(reference: str) -> No
     with pytest.raises(ConfigError) as caught:
         config.secret(reference)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"kafka: [1", b"\xff\xfe\x00", b"- a\n- b"])
+def test_a_file_that_is_no_settings_is_named(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's mistake is said in a sentence, not in a traceback."""
+    file = tmp_path / "aios.yaml"
+    file.write_bytes(content)
+    monkeypatch.setenv("AIOS_CONFIG", str(file))
+    config.load.cache_clear()
+    with pytest.raises(ConfigError):
+        config.load()
