@@ -44,10 +44,10 @@ def chunks(text: str) -> list[str]:
 
 def pooled(vectors: Sequence[Sequence[float]] | Vector) -> Vector:
     """The text's vector: the weighted mean of its chunks', of length 1."""
-    weights = CHUNK_WEIGHT ** np.arange(len(vectors), dtype=np.float32)
-    total = weights @ np.asarray(vectors, dtype=np.float32)
+    weights = CHUNK_WEIGHT ** np.arange(len(vectors), dtype=np.float64)
+    total = weights @ np.asarray(vectors, dtype=np.float64)
     length = float(np.linalg.norm(total))
-    return total / length if length else total
+    return np.asarray(total / length if length else total, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

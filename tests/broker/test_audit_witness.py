@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,7 @@ from tests.broker.running import forget
 
 pytestmark = pytest.mark.broker
 PARTITION = 3
+MARKER_S_MAX = 10.0
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def reached(kafka: KafkaSettings, unique: str) -> Iterator[tuple[int, int]]:
     )
     producer.commit_transaction(20)
     consumer = Consumer(client(kafka, **{"group.id": AUDIT.group, "enable.auto.commit": False}))
-    _, end = consumer.get_watermark_offsets(TopicPartition(AUDIT_RECORDED.name, PARTITION), timeout=20)
+    end = _end_behind(consumer, offsets[0] + 1)
     consumer.commit(offsets=[TopicPartition(AUDIT_RECORDED.name, PARTITION, end)], asynchronous=False)
     consumer.close()
     yield offsets[0], end
@@ -69,6 +71,16 @@ def test_what_retention_has_taken_is_no_witness(kafka: KafkaSettings, reached: t
         check_witness(kafka, {place: offset - 1})
     _delete_up_to(admin, end)
     check_witness(kafka, {place: offset + 1})
+
+
+def _end_behind(consumer: Consumer, offset: int) -> int:
+    """The end of what is committed, once the transaction's marker is written: that follows the commit's answer."""
+    deadline = time.monotonic() + MARKER_S_MAX
+    while True:
+        _, end = consumer.get_watermark_offsets(TopicPartition(AUDIT_RECORDED.name, PARTITION), timeout=20)
+        if end > offset:
+            return int(end)
+        assert time.monotonic() < deadline, f"it ends at {end}"
 
 
 def _delete_up_to(admin: AdminClient, offset: int) -> None:
