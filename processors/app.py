@@ -36,6 +36,7 @@ from aios.schemas.codec import Codec
 from aios.streams import failpoints, metrics
 from aios.streams.config import Settings
 from aios.streams.errors import StateBroken
+from aios.streams.kafka import cluster_id
 from aios.streams.security import faust_credentials
 from aios.streams.topics import Topic
 from aios.streams.topology import Stage
@@ -291,7 +292,7 @@ async def run_stage(
     Raises StateBroken or Unavailable before it is a member; afterwards what cannot go on leaves the process.
     """
     surveyor = Surveyor(settings.kafka, stage)
-    cluster = await asyncio.to_thread(surveyor.cluster)
+    cluster = await asyncio.to_thread(cluster_id, settings.kafka)
     services = Services(
         stage=stage,
         core=core,

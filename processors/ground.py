@@ -108,13 +108,6 @@ class Surveyor:
         self._admin = AdminClient(client(kafka, **quiet))
         self._group = client(kafka, **quiet, **{"group.id": stage.group, "enable.auto.commit": False})
 
-    def cluster(self) -> str:
-        """The cluster's id. Raises Unavailable."""
-        try:
-            return str(self._admin.describe_cluster(request_timeout=ANSWER_S_MAX).result(ANSWER_S_MAX).cluster_id)
-        except (KafkaException, TimeoutError) as error:
-            raise Unavailable(f"Kafka does not answer: {error}") from error
-
     def inputs(self, partition: int) -> tuple[dict[str, Input], int]:
         """Every input at this partition number, and the partition count of the changelog.
 
