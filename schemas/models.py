@@ -330,6 +330,163 @@ class CaseRemembered(Event):
     source_offset: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrincipalRegistered(Event):
+    """A person or program that may operate the system, as it is now, keyed by its name; compacted."""
+
+    contract: ClassVar[str] = "principal.registered.v1"
+
+    name: str
+    roles: tuple[str, ...]
+    tenants: tuple[str, ...]
+    token_hashes: tuple[str, ...]
+    active: bool
+    registered_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRequested(Event):
+    """What a principal asks of dead letters, replay jobs or breakers; keyed by the object's id. The one way by
+    which operators change anything.
+    """
+
+    contract: ClassVar[str] = "operation.requested.v1"
+
+    command_id: str
+    kind: str
+    object_id: str
+    arguments: str
+    value: bytes | None = None
+    principal: str
+    reason: str
+    requested_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationAnswered(Event):
+    """What became of one operation.requested; keyed by command id."""
+
+    contract: ClassVar[str] = "operation.answered.v1"
+
+    command_id: str
+    kind: str
+    object_id: str
+    status: str
+    problem: str
+    detail: str
+    result: str
+    answered_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterChanged(Event):
+    """A dead letter changed its state by somebody's act or by a replay job; keyed by dead letter id."""
+
+    contract: ClassVar[str] = "letter.changed.v1"
+
+    change_id: str
+    letter_id: str
+    generation: int
+    state: str
+    group: str
+    tenant: str
+    topic: str
+    partition: int
+    offset: int
+    job_id: str
+    reason: str
+    to: str
+    edit_hash_before: str
+    edit_hash_after: str
+    by: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterRemembered(Event):
+    """What replay remembers of a dead letter that somebody acted on."""
+
+    contract: ClassVar[str] = "letter.remembered.v1"
+
+    letter_id: str
+    state: str
+    generation: int
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    job_id: str
+    freed: bool
+    edit: bytes | None = None
+    edit_hash_before: str
+    edited_by: str
+    approved_by: str
+    changed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRemembered(Event):
+    """A replay job as it is now, keyed by its id; compacted."""
+
+    contract: ClassVar[str] = "replay.remembered.v1"
+
+    job_id: str
+    kind: str
+    action: str
+    state: str
+    filter: str
+    edit: str
+    rate_per_s: int
+    cap: int
+    order: str
+    marks: Mapping[str, int]
+    next: Mapping[str, int]
+    replayed: int
+    skipped: Mapping[str, int]
+    selected: int
+    report: str
+    planned_by: str
+    approved_by: str
+    run_by: str
+    reason: str
+    planned_at: int
+    changed_at: int
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedRemembered(Event):
+    """A key of an ordered topic that waits behind a record that failed; a record of a stage's changelog."""
+
+    contract: ClassVar[str] = "parked.remembered.v1"
+
+    lowest: int
+    next: int
+    discarded: tuple[int, ...]
+    place: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChanged(Event):
+    """A breaker as it is now, keyed by its key; compacted."""
+
+    contract: ClassVar[str] = "breaker.changed.v1"
+
+    key: str
+    group: str
+    partition: int
+    tenant: str
+    state: str
+    reason: str
+    fingerprint: str
+    failed: int
+    settled: int
+    action: str
+    by: str
+    changed_at: int
+
+
 EVENTS: Mapping[str, type[Event]] = {
     event.contract: event
     for event in (
@@ -348,6 +505,14 @@ EVENTS: Mapping[str, type[Event]] = {
         PositionRemembered,
         TimerRemembered,
         CaseRemembered,
+        PrincipalRegistered,
+        OperationRequested,
+        OperationAnswered,
+        LetterChanged,
+        LetterRemembered,
+        ReplayRemembered,
+        ParkedRemembered,
+        BreakerChanged,
     )
 }
 """Every contract by name."""

@@ -31,6 +31,7 @@ TYPES: Mapping[str, str] = {
     "float": '"double"',
     "bytes | None": '["null","bytes"]',
     "tuple[str, ...]": '{"type":"array","items":"string"}',
+    "tuple[int, ...]": '{"type":"array","items":"long"}',
     "Mapping[str, int]": '{"type":"map","values":"long"}',
     "Mapping[str, str]": '{"type":"map","values":"string"}',
 }

@@ -44,6 +44,7 @@ class Topic:
     cleanup: Cleanup = Cleanup.DELETE
     retention_hours: int = RETENTION_HOURS
     bytes_max: int = RECORD_BYTES_MAX
+    ordered: bool = False  # behind a record of a key that failed, its later ones wait (dlq/parking.py)
 
     def partitions(self, per_family: int) -> int:
         """per_family: the deployment's count (6 on one machine, 48 in production)."""
@@ -72,27 +73,31 @@ class Topic:
         }
 
 
-def _event(name: str, family: Family, key: str, contract: str = "") -> Topic:
-    return Topic(name=name, contracts=(contract or name,), key=key, family=family)
+def _event(name: str, family: Family, key: str, contract: str = "", *, ordered: bool = False) -> Topic:
+    return Topic(name=name, contracts=(contract or name,), key=key, family=family, ordered=ordered)
+
+
+def _table(name: str, key: str) -> Topic:
+    """A small compacted table that whoever needs it reads whole."""
+    return Topic(name=name, contracts=(name,), key=key, family=Family.REFERENCE, cleanup=Cleanup.COMPACT)
 
 
 DOCUMENT_RECEIVED = _event("document.received.v1", Family.SOURCE, "the producer's own")
-CASE_ADMITTED = _event("case.admitted.v1", Family.CASE, "case id")
+CASE_ADMITTED = _event("case.admitted.v1", Family.CASE, "case id", ordered=True)
 EVENT_REFUSED = _event("event.refused.v1", Family.CASE, "case id, else event id")
-INFERENCE_COMPLETED = _event("inference.completed.v1", Family.CASE, "case id")
+INFERENCE_COMPLETED = _event("inference.completed.v1", Family.CASE, "case id", ordered=True)
 REVIEW_REQUESTED = _event("review.requested.v1", Family.CASE, "case id")
-REVIEW_DECIDED = _event("review.decided.v1", Family.CASE, "case id")
+REVIEW_DECIDED = _event("review.decided.v1", Family.CASE, "case id", ordered=True)
 TIMER_FIRED = _event("timer.fired.v1", Family.CASE, "case id")
 CASE_DECIDED = _event("case.decided.v1", Family.CASE, "case id")
 AUDIT_RECORDED = _event("audit.recorded.v1", Family.CASE, "case id, else the object's id")
 REPLAY_REQUESTED = _event("replay.requested.v1", Family.CASE, "dead letter id")
-TENANT_REGISTERED = Topic(
-    name="tenant.registered.v1",
-    contracts=("tenant.registered.v1",),
-    key="tenant",
-    family=Family.REFERENCE,
-    cleanup=Cleanup.COMPACT,
-)
+OPERATION_REQUESTED = _event("operation.requested.v1", Family.REFERENCE, "object id")
+OPERATION_ANSWERED = _event("operation.answered.v1", Family.REFERENCE, "command id")
+LETTER_CHANGED = _event("letter.changed.v1", Family.CASE, "dead letter id")
+BREAKER_CHANGED = _table("breaker.changed.v1", "breaker")
+PRINCIPAL_REGISTERED = _table("principal.registered.v1", "principal")
+TENANT_REGISTERED = _table("tenant.registered.v1", "tenant")
 RETRY_WAITING = Topic(
     name="aios.retry.waiting", contracts=(), key="as it failed", family=Family.CASE, bytes_max=DEAD_LETTER_BYTES_MAX
 )
@@ -108,6 +113,11 @@ EVENTS = (
     CASE_DECIDED,
     AUDIT_RECORDED,
     REPLAY_REQUESTED,
+    OPERATION_REQUESTED,
+    OPERATION_ANSWERED,
+    LETTER_CHANGED,
+    BREAKER_CHANGED,
+    PRINCIPAL_REGISTERED,
     TENANT_REGISTERED,
 )
 
@@ -132,11 +142,11 @@ def retries(group: str, family: Family) -> Topic:
     )
 
 
-def changelog(group: str, family: Family, state_contract: str) -> Topic:
+def changelog(group: str, family: Family, state_contracts: tuple[str, ...]) -> Topic:
     """State of a stateful group: positions, timers and its own records, compacted."""
     return Topic(
         name=f"{group}.state",
-        contracts=tuple(c for c in ("position.remembered.v1", "timer.remembered.v1", state_contract) if c),
+        contracts=("position.remembered.v1", "timer.remembered.v1", *state_contracts),
         key="state key",
         family=family,
         cleanup=Cleanup.COMPACT,

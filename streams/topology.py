@@ -47,7 +47,7 @@ class Stage:
     writes: tuple[Topic, ...] = ()
     process: str
     objective: Objective
-    state_contract: str | None = None  # stateful: its own record in the changelog; "" = position only
+    state_contracts: tuple[str, ...] | None = None  # stateful: its own records in the changelog; () = position only
 
     @property
     def group(self) -> str:
@@ -68,9 +68,9 @@ class Stage:
 
     @property
     def changelog(self) -> Topic | None:
-        if self.state_contract is None:
+        if self.state_contracts is None:
             return None
-        return topics.changelog(self.group, self.family, self.state_contract)
+        return topics.changelog(self.group, self.family, self.state_contracts)
 
     @property
     def inputs(self) -> tuple[Topic, ...]:
@@ -114,7 +114,7 @@ ADMIT = Stage(
     writes=(topics.CASE_ADMITTED, topics.EVENT_REFUSED, topics.AUDIT_RECORDED),
     process="admit",
     objective=Objective(p95_ms=200),
-    state_contract="",
+    state_contracts=(),
 )
 PLAN = Stage(
     name="plan",
@@ -131,7 +131,7 @@ PLAN = Stage(
     ),
     process="plan",
     objective=Objective(p95_ms=200),
-    state_contract="case.remembered.v1",
+    state_contracts=("case.remembered.v1", "parked.remembered.v1"),
 )
 AUDIT = Stage(
     name="audit",

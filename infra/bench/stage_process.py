@@ -39,7 +39,7 @@ STAGE = Stage(
     writes=(OUT,),
     process="bench",
     objective=Objective(p95_ms=200),
-    state_contract="",
+    state_contracts=(),
 )
 
 

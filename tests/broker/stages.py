@@ -37,7 +37,7 @@ def counting_stage(unique: str, inputs: int = 1) -> Stage:
         writes=(topic("out"),),
         process="count",
         objective=Objective(p95_ms=1000),
-        state_contract="",
+        state_contracts=(),
     )
 
 
