@@ -28,8 +28,8 @@ from faust.types import TP, ConsumerMessage
 
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
-from aios.processors.ground import Surveyor
 from aios.processors.lanes import Lane, Lanes
+from aios.processors.log import KafkaLog
 from aios.processors.state import Core
 from aios.processors.store import Batch, PartitionStore, Services
 from aios.schemas.codec import Codec
@@ -291,14 +291,12 @@ async def run_stage(
 
     Raises StateBroken or Unavailable before it is a member; afterwards what cannot go on leaves the process.
     """
-    surveyor = Surveyor(settings.kafka, stage)
     cluster = await asyncio.to_thread(cluster_id, settings.kafka)
     services = Services(
         stage=stage,
         core=core,
         codec=codec,
-        kafka=settings.kafka,
-        surveyor=surveyor,
+        log=KafkaLog(settings.kafka, stage, codec),
         deaths=Deaths(settings.home, stage.name),
         settler=Settler(stage, cluster),
     )

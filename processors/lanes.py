@@ -72,7 +72,7 @@ class Lane:
             self.store.close()
 
     async def _turn(self) -> None:
-        """What is in the inbox, else sleep; then the timers that are due."""
+        """What is in the inbox, else sleep; then the timers that are due, then what the core does by itself."""
         if not self._inbox:
             await self._sleep()
         batches = self._front()
@@ -83,9 +83,13 @@ class Lane:
             self._room.set()
         if self.store.due_in_ms() == 0 and not self._closing.is_set():
             await self._patiently(self.store.tick)
+        if self.store.work_in_ms() == 0 and not self._closing.is_set():
+            await self._patiently(self.store.work)
 
     async def _sleep(self) -> None:
-        due = self.store.due_in_ms()
+        if self.store.work_in_ms() == 0:
+            return
+        due = min((ms for ms in (self.store.due_in_ms(), self.store.work_in_ms()) if ms is not None), default=None)
         self._wake.clear()
         try:
             async with asyncio.timeout(None if due is None else max(TICK_S_MIN, due / 1000)):

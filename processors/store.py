@@ -25,41 +25,37 @@ the culprit, and a kill -9 in a full batch would cost seconds).
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message
 
 from aios.dlq.deaths import Deaths, given_up
 from aios.dlq.settle import Settlement, Settler
 from aios.processors import changelog, ground
 from aios.processors.changelog import Remembered, timer_name
-from aios.processors.ground import Ground, Surveyor
-from aios.processors.state import Core, Effects
+from aios.processors.ground import Ground
+from aios.processors.log import BY_KEY, FRAMING_BYTES, MESSAGES_MAX, Log, Transactions
+from aios.processors.state import OUTPUTS_MAX, Core, Effects, Working
 from aios.processors.timers import LogClock, Timer
 from aios.schemas.codec import Codec
 from aios.schemas.models import PositionRemembered, TimerRemembered
 from aios.streams import failpoints, metrics, topology, tracing
-from aios.streams.config import KafkaSettings, client
-from aios.streams.errors import Fenced, Reason, RecordError, SchemaMismatch, StateBroken, Unavailable, Verdict
+from aios.streams.errors import Fenced, Reason, RecordError, SchemaMismatch, StateBroken, Verdict
 from aios.streams.record import Outgoing, Record
-from aios.streams.topics import DEAD_LETTER_BYTES_MAX, RECORD_BYTES_MAX, Topic
+from aios.streams.topics import RECORD_BYTES_MAX, Topic
 from aios.streams.topology import Stage
 
 RECORDS_MAX = 4_000  # of one transaction
-MESSAGES_MAX = 16_000  # written by one transaction; one record more may exceed it
-BYTES_MAX = 16 << 20  # written by one transaction; same
-OUTPUTS_MAX = 10_000  # of one record
+BYTES_MAX = 16 << 20  # written by one transaction; one record more may exceed it
 FIRED_MAX = 500  # timers of one tick
 SURVEY_MS_MIN = 200  # between two questions where the inputs end
-TRANSACTION_MS_MAX = 5_000  # then the broker ends it: a hung one stalls the readers of every partition it touched
-INIT_S_MAX = 20.0
 COMMIT_S_MAX = 10.0
 HEADER_BYTES = 150  # of a header in memory, beside its name and value
-FRAMING_BYTES = 256  # of a record on the wire, beside key, value and headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +83,15 @@ class Paused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the stores of one process share."""
+    """What the stores of one process share. monotonic: seconds that pass, from any beginning."""
 
     stage: Stage
     core: Core
     codec: Codec
-    kafka: KafkaSettings
-    surveyor: Surveyor
+    log: Log
     deaths: Deaths
     settler: Settler
+    monotonic: Callable[[], float] = time.monotonic
 
 
 @dataclass(slots=True)
@@ -116,6 +112,14 @@ class Draft:
         if key in self.changes:
             return self.changes[key]
         return self.states.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in self.states.items():
+            if key.startswith(prefix) and key not in self.changes:
+                yield key, value
+        for key, changed in self.changes.items():
+            if key.startswith(prefix) and changed is not None:
+                yield key, changed
 
     def add(self, effects: Effects, size: int) -> None:
         self.outputs.extend(effects.outputs)
@@ -146,12 +150,14 @@ class PartitionStore:
         self._topic: Topic = _changelog_of(services.stage)
         self._remembered = Remembered()
         self._ground: Ground | None = None
-        self._producer: Producer | None = None
-        self._clock = LogClock()
+        self._producer: Transactions | None = None
+        self._clock = LogClock(services.monotonic)
         self._suspected: set[str] = set()  # inputs where an earlier process died; asked again until they are clean
         self._awaited: dict[str, int] = {}  # ends of the inputs at _surveyed_ms, by topic
         self._surveyed_ms = 0  # timers due by then may fire, once all that stood there is processed
         self._written_to = 0  # of the changelog, by this owner
+        self._working: Working | None = services.core if isinstance(services.core, Working) else None
+        self._work_at: float | None = None  # monotonic seconds; None: not before another record was processed
         self.restored = 0
 
     @property
@@ -166,15 +172,18 @@ class PartitionStore:
         Fenced.
         """
         services = self._services
-        self._producer = _fencing_producer(services, self._partition)
-        self.restored = changelog.read(services.kafka, services.codec, self._topic, self._partition, self._remembered)
-        inputs, partitions = services.surveyor.inputs(self._partition)
+        self._producer = services.log.producer(f"{self._stage.group}.{self._partition}")
+        self.restored = services.log.remember(self._topic, self._partition, self._remembered)
+        inputs, partitions = services.log.inputs(self._partition)
         self._ground = ground.check(self._stage, self._partition, self._remembered, inputs, partitions)
         self._surveyed_ms = 0
         if self._remembered.position is not None:
             self._clock.see(self._remembered.position.written_at)
         self._suspected = set(self._ground.position)
         self._commit(self._draft())
+        if self._working is not None:
+            self._working.opened(self._draft())
+            self._work_at = services.monotonic()
 
     def close(self) -> None:
         """Forget the producer; state and position stay for a reopening."""
@@ -216,7 +225,7 @@ class PartitionStore:
         if due is None or due > now_ms:
             return 0
         if due > self._surveyed_ms and now_ms - self._surveyed_ms >= SURVEY_MS_MIN:
-            self._awaited = self._services.surveyor.ends(self._partition)
+            self._awaited = self._services.log.ends(self._partition)
             self._surveyed_ms = now_ms
         if due > self._surveyed_ms or any(self.position[topic] < end for topic, end in self._awaited.items()):
             return 0
@@ -233,6 +242,24 @@ class PartitionStore:
         """Until the next timer is due, ≥ 0; None without timers."""
         due = self._remembered.timers.next_due_ms()
         return None if due is None else max(0, due - self._clock.now_ms())
+
+    def work(self) -> None:
+        """What the core wants to do by itself, in one transaction. work_in_ms says when to call. Raises as apply."""
+        if self._working is None:
+            return
+        draft = self._draft()
+        done = self._working.work(draft, self._clock.now_ms())
+        if done.effects is not None:
+            draft.add(done.effects, _size(done.effects))
+            self._commit(draft)
+        again = done.again_in_ms
+        self._work_at = None if again is None else self._services.monotonic() + again / 1000
+
+    def work_in_ms(self) -> int | None:
+        """Until the core wants to work, ≥ 0; None while it does not."""
+        if self._work_at is None:
+            return None
+        return max(0, math.ceil((self._work_at - self._services.monotonic()) * 1000))
 
     def _draft(self) -> Draft:
         return Draft(self._remembered.states, dict(self.position))
@@ -308,6 +335,8 @@ class PartitionStore:
     def _commit_if_moved(self, draft: Draft) -> None:
         if draft.position != self.position:
             self._commit(draft)
+            if self._working is not None:
+                self._work_at = self._services.monotonic()
 
     def _commit(self, draft: Draft) -> None:
         """One transaction, then the draft is the state. Any error here: leave the process."""
@@ -321,6 +350,9 @@ class PartitionStore:
             position = self._produce(producer, draft, ground_)
             if draft.records:
                 failpoints.hit(f"{stage}.produced")
+                if failpoints.is_armed(f"{stage}.delivered"):  # to commit is to flush, too
+                    producer.flush(COMMIT_S_MAX)
+                    failpoints.hit(f"{stage}.delivered")
             producer.commit_transaction(COMMIT_S_MAX)
         except KafkaException as error:
             raise _transaction_error(stage, self._partition, error) from error
@@ -329,7 +361,7 @@ class PartitionStore:
         self._keep(draft, ground_, position)
         self._count(draft)
 
-    def _produce(self, producer: Producer, draft: Draft, ground_: Ground) -> PositionRemembered:
+    def _produce(self, producer: Transactions, draft: Draft, ground_: Ground) -> PositionRemembered:
         for out in draft.outputs:
             _put(producer, out)
         name, partition = self._topic.name, self._partition
@@ -389,43 +421,14 @@ def _changelog_of(stage: Stage) -> Topic:
     return topic
 
 
-def _fencing_producer(services: Services, partition: int) -> Producer:
-    """A producer that has ended what the earlier owner left open, and fenced it. Raises Unavailable, Fenced."""
-    producer = Producer(
-        client(
-            services.kafka,
-            **{
-                "transactional.id": f"{services.stage.group}.{partition}",
-                "transaction.timeout.ms": TRANSACTION_MS_MAX,
-                "client.id": f"{services.stage.group}.{partition}",
-                "partitioner": "murmur2_random",
-                "message.max.bytes": DEAD_LETTER_BYTES_MAX + FRAMING_BYTES,
-                "queue.buffering.max.messages": 2 * (MESSAGES_MAX + OUTPUTS_MAX),
-                "linger.ms": 5,  # commit flushes at once; until then larger requests are cheaper
-                "log_level": 0,
-            },
-        )
-    )
-    try:
-        producer.list_topics(
-            timeout=INIT_S_MAX
-        )  # connected first: else the client looks for its coordinator every 500 ms
-        producer.init_transactions(INIT_S_MAX)
-    except KafkaException as error:
-        if error.args[0].fatal():
-            raise Fenced(f"{services.stage.group}.{partition}: {error}") from error
-        raise Unavailable(f"{services.stage.group}.{partition}: no transaction coordinator: {error}") from error
-    return producer
-
-
 def _transaction_error(stage: str, partition: int, error: KafkaException) -> Exception:
     text = f"{stage}/{partition}: transaction failed: {error.args[0]}"
     return Fenced(text) if error.args[0].fatal() else StateBroken(f"{text}; starting again from the position")
 
 
-def _put(producer: Producer, out: Outgoing) -> None:
-    partition = {} if out.partition is None else {"partition": out.partition}
-    producer.produce(out.topic, out.value, out.key, headers=list(out.headers), **partition)
+def _put(producer: Transactions, out: Outgoing) -> None:
+    partition = BY_KEY if out.partition is None else out.partition
+    producer.produce(out.topic, out.value, out.key, partition, headers=list(out.headers))
 
 
 _LIMITS = {name: topic.bytes_max for name, topic in topology.all_topics().items()}

@@ -8,8 +8,7 @@ whose clock is wrong fires nothing early or late.
 from __future__ import annotations
 
 import heapq
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 REMOVED_MAX = 10_000  # entries of the heap that no timer stands behind; beyond it the heap is built again
@@ -27,15 +26,16 @@ class Timer:
 class LogClock:
     """Time of one partition's log: the latest broker timestamp seen, plus what has passed here since."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._seen_ms = 0
-        self._seen_at = time.monotonic()
+        self._seen_at = monotonic()
 
     def see(self, broker_ms: int) -> int:
         """Take in a broker timestamp; the time after it. One that lies behind changes nothing."""
         now = self.now_ms()
         if broker_ms > now:
-            self._seen_ms, self._seen_at = broker_ms, time.monotonic()
+            self._seen_ms, self._seen_at = broker_ms, self._monotonic()
             return broker_ms
         return now
 
@@ -43,7 +43,7 @@ class LogClock:
         """0 until something was seen."""
         if not self._seen_ms:
             return 0
-        return self._seen_ms + int((time.monotonic() - self._seen_at) * 1000)
+        return self._seen_ms + int((self._monotonic() - self._seen_at) * 1000)
 
 
 class Timers:

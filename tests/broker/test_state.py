@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
-from aios.processors.ground import Surveyor
+from aios.processors.log import KafkaLog
 from aios.processors.store import SURVEY_MS_MIN, Batch, PartitionStore, Paused, Services
 from aios.schemas.models import PositionRemembered
 from aios.streams.config import KafkaSettings
@@ -35,8 +35,7 @@ class Bench:
             stage=stage,
             core=self.core,
             codec=codec_of(stage),
-            kafka=kafka,
-            surveyor=Surveyor(kafka, stage),
+            log=KafkaLog(kafka, stage, codec_of(stage)),
             deaths=Deaths(home, stage.name),
             settler=Settler(stage, "test"),
         )
