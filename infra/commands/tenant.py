@@ -17,7 +17,7 @@ from aios.infra.output import NOT_FOUND, fail
 from aios.infra.running import load_settings, running
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import tenants
+from aios.streams import credentials, tenants
 from aios.streams.config import Settings
 
 
@@ -48,7 +48,7 @@ def add(name: str, only: bool, as_json: bool) -> None:
 def key(name: str) -> None:
     """Print the kept key of NAME, and nothing else. Only this home's own tenant has one."""
     settings = load_settings()
-    kept = tenants.kept_key(settings.home, name) if tenants.NAME.fullmatch(name) else ""
+    kept = tenants.kept_key(settings.home, name) if credentials.NAME.fullmatch(name) else ""
     if not kept:
         fail(
             f"no key of {name} is kept in {settings.home.absolute()}: keys are shown once, when they are made; "

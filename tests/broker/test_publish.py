@@ -23,7 +23,7 @@ from aios.infra.commands import publish as publishing
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseDecided, DocumentReceived
-from aios.streams import config, tenants
+from aios.streams import config, credentials, tenants
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import KafkaSettings
 from aios.streams.topics import CASE_DECIDED, DOCUMENT_RECEIVED, TENANT_REGISTERED
@@ -222,8 +222,8 @@ def test_a_tenant_is_made_listed_and_deactivated(here: Here, unique: str) -> Non
     name = f"made-{unique}"
     added = here.aios("tenant", "add", name)
     key = added.stdout.strip()
-    assert key.startswith(tenants.KEY_PREFIX)
-    assert tenants.digest(key) in tenants.read(here.kafka, here.codec)[name].key_hashes
+    assert key.startswith(credentials.PREFIX)
+    assert credentials.digest(key) in tenants.read(here.kafka, here.codec)[name].key_hashes
     assert here.aios("tenant", "key", name).exit_code == 3
     assert here.aios("tenant", "key", "../../etc/passwd").exit_code == 3
     own = here.aios("tenant", "key", here.tenant).stdout.strip()
@@ -239,7 +239,7 @@ def test_a_new_key_of_the_homes_tenant_is_kept(here: Here) -> None:
     """After `tenant add --only` the commands of this home still have a key that is valid."""
     key = here.aios("tenant", "add", here.tenant, "--only").stdout.strip()
     assert here.aios("tenant", "key", here.tenant).stdout.strip() == key
-    assert tenants.read(here.kafka, here.codec)[here.tenant].key_hashes == (tenants.digest(key),)
+    assert tenants.read(here.kafka, here.codec)[here.tenant].key_hashes == (credentials.digest(key),)
 
 
 def example(here: Here, name: str) -> subprocess.Popen[str]:

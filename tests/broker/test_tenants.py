@@ -11,8 +11,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from aios.schemas.codec import Codec
-from aios.streams import tenants
+from aios.streams import reference, tenants
 from aios.streams.config import KafkaSettings
+from aios.streams.credentials import digest
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.tenants import TenantTable
 from aios.streams.topics import TENANT_REGISTERED
@@ -88,7 +89,7 @@ def test_an_old_key_stays_invalid_when_a_tenant_comes_back(kafka: KafkaSettings,
     old = tenants.register(kafka, codec, f"t-{unique}")
     tenants.deactivate(kafka, codec, f"t-{unique}")
     new = tenants.register(kafka, codec, f"t-{unique}")
-    assert tenants.read(kafka, codec)[f"t-{unique}"].key_hashes == (tenants.digest(new),)
+    assert tenants.read(kafka, codec)[f"t-{unique}"].key_hashes == (digest(new),)
     assert old != new
 
 
@@ -98,7 +99,7 @@ def test_the_number_of_valid_keys_is_bounded(
     """One key more than KEYS_MAX ends the oldest."""
     monkeypatch.setattr(tenants, "KEYS_MAX", 2)
     keys = [tenants.register(kafka, codec, f"t-{unique}") for _ in range(tenants.KEYS_MAX + 1)]
-    assert tenants.read(kafka, codec)[f"t-{unique}"].key_hashes == tuple(map(tenants.digest, keys[1:]))
+    assert tenants.read(kafka, codec)[f"t-{unique}"].key_hashes == tuple(map(digest, keys[1:]))
 
 
 def test_the_home_keeps_one_key_and_makes_another_when_it_is_not_valid(
@@ -121,7 +122,7 @@ def test_what_nobody_can_read_is_skipped(kafka: KafkaSettings, codec: Codec, uni
     producer.produce(TENANT_REGISTERED.name, key=f"other-{unique}".encode(), value=mine)
     assert producer.flush(10) == 0
     found = tenants.read(kafka, codec)
-    assert found[f"t-{unique}"].key_hashes == (tenants.digest(key),)
+    assert found[f"t-{unique}"].key_hashes == (digest(key),)
     assert f"other-{unique}" not in found
     producer.produce(TENANT_REGISTERED.name, key=f"t-{unique}".encode(), value=None)
     assert producer.flush(10) == 0
@@ -137,6 +138,6 @@ def test_a_name_is_refused_with_what_is_allowed(kafka: KafkaSettings, codec: Cod
 
 def test_a_broker_that_is_away_is_unavailable(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     """No key is handed out when it cannot be stored."""
-    monkeypatch.setattr(tenants, "START_S_MAX", 0.5)
+    monkeypatch.setattr(reference, "START_S_MAX", 0.5)
     with pytest.raises(Unavailable):
         tenants.register(KafkaSettings(bootstrap_servers="127.0.0.1:1"), codec, "acme")

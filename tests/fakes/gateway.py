@@ -14,12 +14,12 @@ from aiohttp.test_utils import TestServer
 from aios.schemas.codec import Codec
 from aios.schemas.models import TenantRegistered
 from aios.streams.config import GatewaySettings
+from aios.streams.credentials import digest
 from aios.streams.errors import Unavailable
 from aios.streams.http_api import Api
 from aios.streams.http_guard import Guard
 from aios.streams.outcome_store import CaseView, ReviewView
 from aios.streams.record import Outgoing
-from aios.streams.tenants import digest
 from tests.fakes.registry import FakeRegistry
 
 KEYS = {"acme": "aios_acme-key", "globex": "aios_globex-key"}

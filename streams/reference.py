@@ -1,0 +1,211 @@
+"""Reference tables: a small compacted topic, read whole and followed, so that everybody asks it in memory.
+
+Enters: a topic of one contract keyed by a name (tenants, principals, breakers). Leaves: the latest record of each name.
+Guaranteed: start() returns when everything that was there is known; later changes are seen within POLL_S; a change is
+seen whole, before or after. Nothing ends the reader: a record that nobody can read, one whose key is not its name and
+one that a listener fails at are skipped and said so in the log, never believed; a registry that is away is asked again
+until it answers, and the table stays as it was.
+Rejected: a consumer group (each process needs all of it, and nothing is to be committed), Faust tables (no lookup by
+anything but the key, and a rebalance would empty them).
+
+Use: own a table, give it `changed` where another index is kept, and ask get() and all() from any thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.errors import ContractError
+from aios.schemas.models import Event
+from aios.streams import tracing
+from aios.streams.admin import reader
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import Unavailable
+from aios.streams.topics import Topic
+
+START_S_MAX = 30.0
+DELIVER_S_MAX = 10.0
+POLL_S = 0.2
+AGAIN_S = 1.0  # before a registry that was away is asked again
+
+log = logging.getLogger(__name__)
+E = TypeVar("E", bound=Event)
+
+
+class ReferenceTable(Generic[E]):
+    """See the module. Not filled until start() or load(); one reader thread, any number of askers.
+
+    name_of: the name in a record; it must be the record's key. changed(name, before, after): called by the reader for
+    each record, once get() knows it; None is nothing there, or nothing any more.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        codec: Codec,
+        topic: Topic,
+        event: type[E],
+        *,
+        name_of: Callable[[E], str],
+        changed: Callable[[str, E | None, E | None], None] = lambda _name, _before, _after: None,
+    ) -> None:
+        self._kafka = kafka
+        self._codec = codec
+        self._topic = topic.name
+        self._event = event
+        self._name_of = name_of
+        self._changed = changed
+        self._by_name: dict[str, E] = {}
+        self._consumer: Consumer | None = None
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Read the topic to its end, then follow it in a thread. Raises Unavailable."""
+        self.load()
+        self._thread = threading.Thread(target=self._follow, args=(self._consumer,), name=self._topic, daemon=True)
+        self._thread.start()
+
+    def load(self) -> None:
+        """Read the topic to its end, once. Raises Unavailable, also when the topic does not exist."""
+        self._consumer = consumer = reader(self._kafka, **{"auto.offset.reset": "earliest"})
+        try:
+            for message in self._until_end(consumer, self._assign(consumer)):
+                self._apply(message)
+        except KafkaException as error:
+            raise Unavailable(f"{self._topic} cannot be read: {error.args[0]}") from error
+
+    def get(self, name: str) -> E | None:
+        """The latest of this name."""
+        return self._by_name.get(name)
+
+    def all(self) -> dict[str, E]:
+        """Everything by name, as it is at this moment."""
+        return self._by_name.copy()
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def _assign(self, consumer: Consumer) -> dict[int, int]:
+        """Assign every partition from its beginning; returns, by partition with records, the end to read to."""
+        found = consumer.list_topics(self._topic, timeout=START_S_MAX).topics[self._topic]
+        if found.error is not None:
+            raise Unavailable(f"{self._topic} does not exist in this Kafka; `aios up` creates every topic")
+        ends: dict[int, int] = {}
+        for partition in found.partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=START_S_MAX)
+            if low < high:
+                ends[partition] = high
+        consumer.assign([TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in found.partitions])
+        return ends
+
+    def _until_end(self, consumer: Consumer, ends: dict[int, int]) -> Iterator[Message]:
+        """Up to the ends as they were, or where librdkafka says that a partition ends (the last was compacted)."""
+        deadline = time.monotonic() + START_S_MAX
+        while ends:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{self._topic} could not be read within {START_S_MAX:.0f} s")
+            message = consumer.poll(POLL_S)
+            if message is None:
+                continue
+            if message.error() is None:
+                yield message
+                if message.offset() + 1 >= ends.get(message.partition(), 0):
+                    ends.pop(message.partition(), None)
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                ends.pop(message.partition(), None)
+
+    def _follow(self, consumer: Consumer) -> None:
+        waiting: Message | None = None
+        while not self._stop.is_set():
+            try:
+                message = waiting or consumer.poll(POLL_S)
+                waiting = None
+                if message is None or message.error() is not None:  # librdkafka reconnects by itself
+                    continue
+                waiting = message
+                self._apply(message)
+                waiting = None
+            except Unavailable as error:
+                log.warning("%s is not up to date: %s", self._topic, error)
+                self._stop.wait(AGAIN_S)
+            except KafkaException as error:
+                log.warning("%s cannot be followed at this moment: %s", self._topic, error.args[0])
+                self._stop.wait(AGAIN_S)
+
+    def _apply(self, message: Message) -> None:
+        """Raises Unavailable; everything else that is wrong with a record is skipped."""
+        try:
+            name = (message.key() or b"").decode()
+            found = None if message.value() is None else self._codec.decode(message.value(), self._event)
+            if found is not None and self._name_of(found) != name:
+                log.warning("skipped %s at offset %d: its key is not its name", self._topic, message.offset())
+                return
+            self._put(name, found)
+        except Unavailable:
+            raise
+        except (ContractError, UnicodeDecodeError) as error:
+            log.warning("skipped %s at offset %d: %s", self._topic, message.offset(), error)
+        except Exception as error:  # noqa: BLE001 - a table that stops following would let in whom it no longer may
+            log.error("skipped %s at offset %d: %s", self._topic, message.offset(), type(error).__name__)  # noqa: TRY400 - the text may hold payload
+
+    def _put(self, name: str, after: E | None) -> None:
+        before = self._by_name.get(name)
+        if after is None:
+            self._by_name.pop(name, None)
+        else:
+            self._by_name[name] = after
+        self._changed(name, before, after)
+
+
+def write(kafka: KafkaSettings, codec: Codec, topic: Topic, event: Event, *, name: str, tenant: str, seed: str) -> None:
+    """One record of a reference table, acknowledged. seed: what makes its event id, beside name and time.
+
+    Raises Unavailable.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    failed: list[KafkaError] = []
+    producer = Producer(
+        client(
+            kafka,
+            **{
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "delivery.timeout.ms": int(DELIVER_S_MAX * 1000),
+                "log_level": 0,
+            },
+        )
+    )
+    producer.produce(
+        topic.name,
+        key=name.encode(),
+        value=codec.encode(topic, event),
+        headers=list(
+            tracing.envelope(
+                event,
+                event_id=str(ids.derive(topic.name, name, str(now_ms), seed)),
+                source=f"/aios/{topic.key}s",
+                subject=name,
+                tenant=tenant,
+                traceparent="",
+                time_ms=now_ms,
+            )
+        ),
+        on_delivery=lambda error, _: failed.append(error) if error is not None else None,
+    )
+    if producer.flush(DELIVER_S_MAX) or failed:
+        raise Unavailable(f"Kafka did not take the {topic.key}: {failed[0].str() if failed else 'no answer'}")
