@@ -229,7 +229,6 @@ class _Replay:
 
     async def _serve(self, taken: Sequence[Record]) -> None:
         """Raises Unavailable, with everything that is not finished still in hand."""
-        failpoints.hit("replay.taken")
         found = await asyncio.to_thread(self._prepare, taken)
         for record, error in found:
             if isinstance(error, Exception):
@@ -300,9 +299,8 @@ class _Replay:
     async def _deliver(self, replays: Sequence[Replay]) -> None:
         """The audit first: the returned record is what tells that all is done."""
         await self._delivery.deliver_all(await asyncio.to_thread(self._audits, replays))
-        failpoints.hit("replay.audited")
+        failpoints.hit("replay.computed")
         await self._delivery.deliver_all([one.returned for one in replays])
-        failpoints.hit("replay.delivered")
 
     def _audits(self, replays: Iterable[Replay]) -> list[Outgoing]:
         return [self._audit_record(one) for one in replays]

@@ -119,7 +119,7 @@ class _Retry:
 
     async def _return(self, records: Sequence[Record]) -> None:
         if records:
-            failpoints.hit("retry.taken")
+            failpoints.hit("retry.computed")
             await asyncio.gather(*(self._return_one(record) for record in records))
 
     async def _return_one(self, record: Record) -> None:
@@ -136,9 +136,7 @@ class _Retry:
                 self._held.put(record, time.monotonic() + (settled.pause_ms or WAIT_MS_MAX) / 1000)
                 return
             verdict = settled.verdict
-        failpoints.hit("retry.delivered")
         self._intake.finish(record)
-        failpoints.hit("retry.finished")
         metrics.SETTLED.labels(RETRY.name, record.topic, verdict).inc()
         late_ms = _wall_ms() - record.timestamp_ms - _after_ms(record)
         metrics.TOOK.labels(RETRY.name).observe(max(0, late_ms) / 1000)  # of this stage: how late

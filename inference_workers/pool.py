@@ -161,7 +161,7 @@ class Pool:
         """Answer one request, or settle it. Raises only what stops this deploy."""
         request: InferenceRequested | None = None
         try:
-            failpoints.hit(f"{self._stage.process}.taken", record.value or b"")
+            failpoints.hit(f"{self._stage.process}.decode", record.value or b"")
             with tracing.span(
                 self._stage.name,
                 record.header("traceparent") or "",
@@ -171,7 +171,7 @@ class Pool:
             ):
                 request = await self._while_away(record, lambda: self._decode(record))
                 answer = await self._while_away(record, lambda: self._answer(record, request))
-                failpoints.hit(f"{self._stage.process}.answered")
+                failpoints.hit(f"{self._stage.process}.computed")
                 await self._tell(record, answer)
         except _Lost:
             return
@@ -266,7 +266,6 @@ class Pool:
         """Deliver the answer. Raises SchemaMismatch when it does not fit its topic or contract."""
         out = self._outgoing(record, answer)
         await self._while_away(record, lambda: self._delivery.deliver_all((out,)))
-        failpoints.hit(f"{self._stage.process}.produced")
         self._measure(answer)
 
     def _outgoing(self, record: Record, answer: InferenceCompleted) -> Outgoing:
@@ -324,7 +323,6 @@ class Pool:
 
     def _finish(self, record: Record, verdict: str) -> None:
         self._intake.finish(record)
-        failpoints.hit(f"{self._stage.process}.finished")
         metrics.SETTLED.labels(self._stage.name, record.topic, verdict).inc()
         if record.timestamp_ms:
             metrics.TOOK.labels(self._stage.name).observe(max(0, _wall_ms() - record.timestamp_ms) / 1000)

@@ -4,8 +4,9 @@ Enters: the name of a process (aios topology), a slot, and settings from file an
 0: it was asked to stop and has handed back what it had in hand. 1: it failed; the last line of its log says why.
 70: another process has its place, its state does not fit, or a transaction failed: it starts again from its position;
 what does not fit says so in the log each time, with the command to run.
-Guaranteed: SIGTERM and SIGINT ask it to stop; --ready-fd gets a line when it serves, and not before; its metrics port
-stands in home/run/metrics/<process>.<slot>.json, in the form that Prometheus's file_sd reads.
+Guaranteed: SIGTERM and SIGINT ask it to stop; SIGUSR1 has it read its next line of home/run/failpoints (for drills,
+streams/failpoints.py); --ready-fd gets a line when it serves, and not before; its metrics port stands in
+home/run/metrics/<process>.<slot>.json, in the form that Prometheus's file_sd reads.
 """
 
 from __future__ import annotations
@@ -64,10 +65,11 @@ def _status(process: str, slot: int, ready_fd: int | None) -> int:
     targets: Path | None = None
     try:
         settings = config.load()
-        failpoints.arm(settings.failpoints)
+        arm = functools.partial(failpoints.arm_for_one_life, settings.failpoints, _lives(settings.home, process, slot))
+        arm()
         targets = _announce(Home(settings.home), process, slot, metrics.serve())
         tracing.start(settings, process, slot)
-        asyncio.run(_serve(process, settings, slot, ready_fd))
+        asyncio.run(_serve(process, settings, slot, ready_fd, arm))
     except (Fenced, StateBroken) as error:
         log.error("%s", error)  # noqa: TRY400 - it says what is wrong by itself
         return LEFT
@@ -83,10 +85,11 @@ def _status(process: str, slot: int, ready_fd: int | None) -> int:
     return 0
 
 
-async def _serve(process: str, settings: Settings, slot: int, ready_fd: int | None) -> None:
+async def _serve(process: str, settings: Settings, slot: int, ready_fd: int | None, arm: Callable[[], None]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, arm)
     run = _run_of(process)
     log.info("starts")
     await run(settings, slot=slot, stop=stop, ready=functools.partial(_ready, ready_fd))
@@ -110,6 +113,10 @@ def _ready(ready_fd: int | None) -> None:
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")
         os.close(ready_fd)
+
+
+def _lives(home: Path, process: str, slot: int) -> Path:
+    return Home(home).run / "failpoints" / f"{process}.{slot}"
 
 
 def _announce(home: Home, process: str, slot: int, port: int) -> Path:

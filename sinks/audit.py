@@ -150,7 +150,7 @@ async def _round(desk: Shell, chain: Chain, codec: Codec) -> None:
 
     async def rest() -> None:
         await asyncio.to_thread(chain.append, in_order(read))
-        failpoints.hit("audit.written")
+        failpoints.hit("audit.computed")
 
     if await desk.persevere(rest):
         desk.finish(record for record, _ in read.good)

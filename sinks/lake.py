@@ -134,7 +134,7 @@ class Lake:
             written[:] = await asyncio.to_thread(
                 lake_files.write, self._folder, [row for _, row in rows], self._schemas
             )
-            failpoints.hit("lake.written")
+            failpoints.hit("lake.computed")
 
         if await self._desk.persevere(rest):
             self._desk.finish(record for record, _ in rows)

@@ -224,7 +224,7 @@ class Sink:
             except Emptied:
                 await self.ensure()
                 raise
-            failpoints.hit("outcomes.written")
+            failpoints.hit("outcomes.computed")
 
         if await self._desk.persevere(rest):
             self._desk.finish(record for record, _ in read.good)

@@ -26,7 +26,7 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from aios.streams import metrics, topology
+from aios.streams import failpoints, metrics, topology
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import AiosError, ConfigError, Reason, SchemaMismatch, StateBroken, Unavailable
 from aios.streams.record import Outgoing
@@ -77,6 +77,7 @@ class Delivery:
     def __init__(self, kafka: KafkaSettings, *, client_id: str, deliver_s_max: float = 10.0) -> None:
         self._kafka = kafka
         self._client_id = client_id
+        self._process = failpoints.process_of(client_id)
         self._deliver_s_max = deliver_s_max
         self._bytes_max = {name: topic.bytes_max for name, topic in topology.all_topics().items()}
         self._said: dict[int, float] = {}  # by error code, when to say it again
@@ -109,8 +110,10 @@ class Delivery:
         loop = asyncio.get_running_loop()
         ticket = _Ticket(len(records), loop, time.monotonic() + self._deliver_s_max)
         await self._produce_all(records, ticket)
+        failpoints.hit(f"{self._process}.produced")
         self._waiting.append(ticket)
         await ticket.future
+        failpoints.hit(f"{self._process}.delivered")
         return [place for place in ticket.places if place is not None]
 
     def close(self) -> None:

@@ -239,9 +239,10 @@ class Api:
         self, topic: Topic, event: Submission, *, event_id: str, case_id: str, tenant: str, request: web.Request
     ) -> None:
         """Returns when the broker has it. Raises Problem not_acknowledged: it may have it, or not."""
+        failpoints.hit("gateway.taken")
         traceparent = request.headers.get("traceparent", "")
         value = self._codec.encode(topic, event)
-        failpoints.hit("gateway.received", value)
+        failpoints.hit("gateway.computed", value)
         try:
             with tracing.span("gateway", traceparent, topic=topic.name, case_id=case_id, event_id=event_id):
                 headers = tracing.envelope(
@@ -264,7 +265,6 @@ class Api:
                 headers={"Retry-After": str(BUSY_RETRY_S)},
                 case_id=case_id,
             ) from None
-        failpoints.hit("gateway.produced")
 
     async def _refuse_conflict(self, submitted: Submitted, tenant: str) -> None:
         """Best knowledge; plan refuses for certain."""

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from aios.streams import metrics
+from aios.streams import failpoints, metrics
 from aios.streams.admin import record_of
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError, Fenced
@@ -72,6 +72,7 @@ class Intake:
         self._kafka = kafka
         self._group = group
         self._stage = group.removeprefix("aios.")
+        self._process = failpoints.process_of(group)
         self._topics = list(topics)
         self._instance_id = instance_id
         self._session_timeout_ms = session_timeout_ms
@@ -121,6 +122,7 @@ class Intake:
         self._raise()
         if taken:
             self._tell()
+            failpoints.hit(f"{self._process}.taken")
         return taken
 
     def finish(self, record: Record) -> None:
@@ -339,6 +341,7 @@ class Intake:
         if error is not None:
             self._refused(error)
             return
+        failpoints.hit(f"{self._process}.committed")
         with self._changed:
             for place in places:
                 if place.error is not None:
@@ -373,6 +376,7 @@ class Intake:
         with self._changed:
             lanes = self._hands.of(_names(places))
             self._hands.forget(lanes)
+            failpoints.hit(f"{self._process}.revoking")
             self._changed.wait_for(
                 lambda: self._leaving or not any(lane.in_flight for lane in lanes), timeout=self._drain_s_max
             )

@@ -370,8 +370,8 @@ def process(world: World, failpoints: str = "") -> Iterator[str]:
         started.wait()
 
 
-@pytest.mark.parametrize(("point", "written"), [("gateway.received", 0), ("gateway.produced", 1)])
-def test_a_gateway_killed_before_it_answers_has_acknowledged_nothing(world: World, point: str, written: int) -> None:
+@pytest.mark.parametrize(("step", "written"), [("taken", 0), ("computed", 0), ("delivered", 1)])
+def test_a_gateway_killed_before_it_answers_has_acknowledged_nothing(world: World, step: str, written: int) -> None:
     """Before the broker has it or after: the caller gets no answer, repeats, and it is one case."""
 
     async def post(url: str) -> None:
@@ -382,7 +382,7 @@ def test_a_gateway_killed_before_it_answers_has_acknowledged_nothing(world: Worl
         async with serving(world) as caller, caller.post({"text": "a"}) as response:
             assert response.status == 202
 
-    with process(world, f"{point}=kill") as url, pytest.raises(ClientConnectionError):
+    with process(world, f"gateway.{step}=kill") as url, pytest.raises(ClientConnectionError):
         asyncio.run(post(url))
     assert len(records(world, DOCUMENT_RECEIVED, DocumentReceived)) == written
     asyncio.run(again())

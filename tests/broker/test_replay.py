@@ -149,7 +149,7 @@ def test_a_process_that_dies_between_its_steps_returns_a_dead_letter_once(
         letter = dead(unique, partition=3)
         await out.deliver(asking(codec, request(letter, await out.deliver(letter))))
         out.close()
-        for dies_at in ("replay.taken", "replay.audited", "replay.delivered"):  # noqa: B007 - read by hit()
+        for dies_at in ("replay.taken", "replay.computed", "replay.delivered"):  # noqa: B007 - read by hit()
             with pytest.raises(Died):
                 await asyncio.wait_for(replay.run(settings, slot=0, stop=asyncio.Event(), ready=int), WAIT_S_MAX)
         dies_at = ""

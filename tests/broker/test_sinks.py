@@ -213,7 +213,7 @@ def test_a_killed_audit_writer_chains_every_record_once(
     round_of(cases[:10])
     audit.dies("audit.half_written=kill@2")
     round_of(cases[10:20])
-    audit.dies("audit.written=kill@1")
+    audit.dies("audit.computed=kill@1")
     deliver(kafka, [garbage("audit.recorded.v1", f"{unique}-bad")])
     round_of(cases[20:])
     with audit.process():
@@ -257,7 +257,7 @@ def test_a_killed_lake_holds_every_record_once(
 
     round_of(cases[:20])
     lake.dies("lake.unfinished=kill@3")
-    lake.dies("lake.written=kill@2")
+    lake.dies("lake.computed=kill@2")
     round_of(cases[20:])
     deliver(kafka, [garbage("case.decided.v1", f"{unique}-bad"), records.dead(unique, now_ms(), 9)])
     with lake.process():

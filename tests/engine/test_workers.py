@@ -117,7 +117,7 @@ def workers(
     asyncio.run(ensure_topics(kafka, topology.all_topics().values()))
     made = Workers(kafka, registry_url, codec, tmp_path_factory.mktemp("workers"))
     try:
-        waiting = {"classify": made.start("classify"), "generate": made.start("generate", "generate.produced=kill@3")}
+        waiting = {"classify": made.start("classify"), "generate": made.start("generate", "generate.delivered=kill@3")}
         for process, ready in waiting.items():
             made.wait_ready(process, ready)
         yield made

@@ -73,7 +73,7 @@ def test_a_death_at_any_step_changes_nothing(kafka: KafkaSettings, unique: str, 
     stage = counting_stage(unique, inputs=2)
     create(kafka, stage, 1)
     put(kafka, stage.reads[0].name, [("a", "1")])
-    steps = ("taken", "computed", "produced", "committed", "acked")
+    steps = ("taken", "computed", "produced", "delivered", "committed", "acked")
     slot = Slot(kafka, unique, tmp_path, [f"{stage.name}.{step}=kill" for step in steps])
     try:
         slot.until_told(kafka, stage, 1)
