@@ -15,10 +15,12 @@ from confluent_kafka.admin import AdminClient
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
 from aios.processors.log import KafkaLog
+from aios.processors.state import Effects, StateView, Work
 from aios.processors.store import SURVEY_MS_MIN, Batch, PartitionStore, Paused, Services
 from aios.schemas.models import PositionRemembered
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import Fenced, StateBroken, Unavailable
+from aios.streams.record import Outgoing
 from aios.streams.topology import Stage
 from tests.broker.stages import Count, codec_of, committed, counting_stage, create, put, raw
 
@@ -29,7 +31,7 @@ class Bench:
     def __init__(self, kafka: KafkaSettings, stage: Stage, home: Path) -> None:
         self.kafka = kafka
         self.stage = stage
-        self.core = Count(stage.writes[0].name, stage.reads[-1].name)
+        self.core: Any = Count(stage.writes[0].name, stage.reads[-1].name)
         self.inputs = [topic.name for topic in stage.reads]
         self._services = Services(
             stage=stage,
@@ -39,6 +41,11 @@ class Bench:
             deaths=Deaths(home, stage.name),
             settler=Settler(stage, "test"),
         )
+
+    def use(self, core: Count) -> Any:
+        """Stores made from now on have this core."""
+        self._services = replace(self._services, core=core)
+        return core
 
     def store(self) -> PartitionStore:
         """As another process would make it. A broker that just started has no coordinator yet."""
@@ -240,6 +247,42 @@ def test_timers_wait_for_the_answers_that_came_before_they_were_due(bench: Bench
     assert store.tick() == 0
     store.apply([bench.batch(second)])
     assert _fired(store) == 1
+
+
+class Job(Count):
+    """Tells three things in turns of its own after a record named its key; what is told stands in state."""
+
+    def opened(self, state: StateView) -> None:
+        self.found = dict(state.scan(b"job:"))
+
+    def work(self, state: StateView, now_ms: int) -> Work:
+        told = int(state.get(b"job:a") or b"0")
+        if state.get(b"a") is None or told == 3:
+            return Work(None, None)
+        out = Outgoing(self.out, b"a", json.dumps({"id": "job", "n": told}).encode())
+        return Work(Effects((out,), {b"job:a": b"%d" % (told + 1)}), 0 if told == 1 else 60_000)
+
+
+def test_a_core_works_by_itself_in_transactions_of_its_own(bench: Bench) -> None:
+    """After a record, then when it asked for it; what it remembers and what it told are one thing, also restarted."""
+    first, _ = bench.inputs
+    bench.core = bench.use(Job(bench.core.out))
+    store = bench.store()
+    assert store.work_in_ms() == 0
+    store.work()
+    assert store.work_in_ms() is None
+    put(bench.kafka, first, [("a", "1")])
+    store.apply([bench.batch(first)])
+    assert store.work_in_ms() == 0
+    store.work()
+    assert 50_000 < (store.work_in_ms() or 0) <= 60_000
+    zombie, store = store, bench.store()
+    assert bench.core.found == {b"job:a": b"1"}
+    with pytest.raises(Fenced):
+        zombie.work()
+    while store.work_in_ms() == 0:
+        store.work()
+    assert bench.told() == [("1", 1), ("job", 0), ("job", 1), ("job", 2)]
 
 
 def _fired(store: PartitionStore) -> int:

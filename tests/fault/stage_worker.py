@@ -20,10 +20,17 @@ from tests.broker.stages import Count, codec_of, counting_stage
 
 
 def start(
-    kafka: KafkaSettings, unique: str, home: Path, *, slot: int = 0, failpoints: str = ""
+    kafka: KafkaSettings, unique: str, home: Path, *, slot: int = 0, inputs: int = 2, failpoints: str = ""
 ) -> subprocess.Popen[bytes]:
     """Another process of it; its words are appended to home/<slot>.log, READY among them once it is open."""
-    asked = {"kafka": kafka.model_dump(), "unique": unique, "home": str(home), "slot": slot, "failpoints": failpoints}
+    asked = {
+        "kafka": kafka.model_dump(),
+        "unique": unique,
+        "home": str(home),
+        "slot": slot,
+        "inputs": inputs,
+        "failpoints": failpoints,
+    }
     return child.start(
         [sys.executable, __file__, json.dumps(asked)],
         home / f"{slot}.log",
@@ -34,7 +41,7 @@ def start(
 async def main(asked: dict[str, Any]) -> None:
     settings = Settings(home=Path(asked["home"]), kafka=KafkaSettings(**asked["kafka"]))
     failpoints.arm(asked["failpoints"])
-    stage = counting_stage(asked["unique"], inputs=2)
+    stage = counting_stage(asked["unique"], inputs=asked["inputs"])
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await run_stage(
