@@ -50,7 +50,11 @@ class Served:
             return VllmEngine(convert.folder(self.files), self.runner, settings)
         if settings.engine == "openai":
             return OpenAIEngine(self.model, settings)
-        raise ConfigError(f"inference.engine is {settings.engine!r}: it must be 'vllm' or 'openai'")
+        if settings.engine == "echo":
+            from aios.inference_workers import echo  # for drills only: nobody else loads it
+
+            return echo.EchoEngine(echo.heads())
+        raise ConfigError(f"inference.engine is {settings.engine!r}: it must be 'vllm', 'openai' or 'echo'")
 
 
 SERVED: Mapping[str, Served] = {

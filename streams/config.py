@@ -81,7 +81,9 @@ class TracingSettings(Section):
 
 
 class InferenceSettings(Section):
-    """engine: 'vllm' in this process, or 'openai' for a server that speaks OpenAI's API at url."""
+    """engine: 'vllm' in this process, 'openai' for a server that speaks OpenAI's API at url, or 'echo' for drills:
+    no model at all, and every answer says so.
+    """
 
     engine: str = "vllm"
     url: str = ""

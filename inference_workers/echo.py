@@ -1,0 +1,105 @@
+"""An engine without a model: answers at once, the same for the same text, and says in its version that it is none.
+
+In: what any engine is asked. Out: for an embedding, a vector that the shipped heads are sure of, its labels chosen by
+a hash of the text; for a conversation, the first words of its last message. Guaranteed: no model is loaded and
+nothing is computed, so that everything around the engine can be measured and broken at the rate of the machine;
+`version` is stamped on every answer, so that none of them can be taken for a model's. A text that holds
+`AIOS-DRILL-SLOW=<seconds>` is answered that much later, at most SLOW_S_MAX.
+For drills, soaks and fault tests (`inference.engine: echo`); it decides nothing about anybody.
+Rejected: answers at a task's level (what stands between a task and its engine would not be part of the drill).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import Sequence
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from aios.inference_workers import classify
+from aios.inference_workers.classify import Head
+from aios.inference_workers.engine import Embed, Embedding, Generate, Generation
+from aios.streams.errors import EngineDead
+
+VERSION = "echo (no model)"
+SLOW = re.compile(r"AIOS-DRILL-SLOW=(\d{1,4}(?:\.\d{1,3})?)")
+SLOW_S_MAX = 900.0
+WORDS_SHOWN = 12
+MARGIN = 9.0  # of the chosen label over the others, in logits, before the vector is made as long as a real one
+MARGIN_OF_FEW = 6.0  # the same for a head of few labels, which needs less
+FEW = 20
+SCOPE_LOGIT = -1.5  # of belonging nowhere
+
+
+class EchoEngine:
+    """See the module. heads: what its vectors are made for."""
+
+    def __init__(self, heads: Sequence[Head]) -> None:
+        self._aims = [_Aim(head) for head in heads]
+        rows = [row for aim in self._aims for row in aim.rows]
+        self._inverse = np.linalg.pinv(np.asarray(rows, dtype=np.float64))
+        self._closed = asyncio.Event()
+
+    @property
+    def version(self) -> str:
+        return VERSION
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def embed(self, request: Embed) -> Embedding:
+        await _as_slow_as(request.text)
+        wanted = np.concatenate([aim.wanted(request.text) for aim in self._aims])
+        vector = self._inverse @ wanted
+        vector /= np.linalg.norm(vector)
+        return Embedding(vector=vector.tolist(), prompt_tokens=len(request.text.split()))
+
+    async def generate(self, request: Generate) -> Generation:
+        said = request.messages[-1][1]
+        await _as_slow_as(said)
+        words = said.split()
+        shown = words[: min(WORDS_SHOWN, request.tokens_max)]
+        return Generation(
+            text=f"Echo: {' '.join(shown)}.", finish_reason="stop", prompt_tokens=len(words), output_tokens=len(shown)
+        )
+
+    async def watch(self) -> NoReturn:
+        await self._closed.wait()
+        raise EngineDead("the echo was closed")
+
+    async def close(self) -> None:
+        self._closed.set()
+
+
+class _Aim:
+    """What a vector must do to one head: rows it is multiplied with, and the products that are wanted."""
+
+    def __init__(self, head: Head) -> None:
+        self._labels = len(head.labels)
+        self._level = -(head.bias - head.bias.mean()).astype(np.float64)
+        self._margin = head.temperature * (MARGIN_OF_FEW if self._labels < FEW else MARGIN)
+        self._scope = SCOPE_LOGIT - head.scope_bias
+        self.rows = [*(head.weights - head.weights.mean(axis=0)), head.scope_weights]
+
+    def wanted(self, text: str) -> npt.NDArray[np.float64]:
+        """All labels level but one, which is the text's."""
+        logits = self._level.copy()
+        logits[zlib.crc32(text.encode()) % self._labels] += self._margin
+        return np.append(logits - logits.mean(), self._scope)
+
+
+def heads() -> list[Head]:
+    """The shipped ones."""
+    from aios.inference_workers.tasks import CLASSIFIER, heads_of
+
+    return list(classify.load(heads_of(CLASSIFIER)).values())
+
+
+async def _as_slow_as(text: str) -> None:
+    asked = SLOW.search(text)
+    if asked:
+        await asyncio.sleep(min(SLOW_S_MAX, float(asked[1])))

@@ -1,0 +1,65 @@
+"""The engine without a model: sure of what it says, the same every time, and never taken for a model."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aios.inference_workers import classify, echo
+from aios.inference_workers.echo import EchoEngine
+from aios.inference_workers.engine import Embed, Generate
+from aios.inference_workers.tasks import CLASSIFIER, heads_of
+
+DATA = Path(__file__).parents[2] / "infra" / "demo" / "data"
+SURE = {"letters": (0.66, 0.50), "messages": (0.76, 0.60)}  # confidence_min, out_of_scope_max of document.triage
+
+
+@pytest.fixture(scope="module")
+def engine() -> EchoEngine:
+    return EchoEngine(echo.heads())
+
+
+def texts() -> Iterator[str]:
+    for kind in SURE:
+        with (DATA / f"{kind}.csv").open(encoding="utf-8", newline="") as file:
+            yield from (row["text"] for row in csv.DictReader(file))
+    yield from (f"text number {number}" for number in range(800))
+
+
+def test_every_text_is_decided_by_either_head(engine: EchoEngine) -> None:
+    """Letters in several chunks too: confidence and scope on the deciding side of the workflow's thresholds."""
+    heads = classify.load(heads_of(CLASSIFIER))
+    labels: dict[str, set[str]] = {name: set() for name in heads}
+    for text in texts():
+        pieces = classify.chunks(text)
+        vector = classify.pooled([asyncio.run(engine.embed(Embed(text=piece))).vector for piece in pieces])
+        for name, head in heads.items():
+            if name == "messages" and len(pieces) > 1:
+                continue  # a message has no second chunk
+            said = head.classify(vector)
+            labels[name].add(said["label"])
+            confidence_min, scope_max = SURE[name]
+            assert said["confidence"] > confidence_min, (name, text)
+            assert said["out_of_scope"] < scope_max, (name, text)
+    assert {name: len(found) for name, found in labels.items()} == {n: len(h.labels) for n, h in heads.items()}
+
+
+def test_the_same_text_gives_the_same_answer_and_the_version_says_that_no_model_gave_it(engine: EchoEngine) -> None:
+    """An answer that is stamped with it cannot be mistaken."""
+    first, second = (asyncio.run(engine.embed(Embed(text="my card"))) for _ in range(2))
+    assert first == second
+    written = asyncio.run(engine.generate(Generate(messages=(("user", "one two three"),), tokens_max=2)))
+    assert written.text == "Echo: one two."
+    assert "no model" in engine.version
+
+
+def test_a_text_may_ask_to_be_answered_late(engine: EchoEngine) -> None:
+    """As late as it says."""
+    began = time.monotonic()
+    asyncio.run(engine.embed(Embed(text="AIOS-DRILL-SLOW=0.2 where is my card")))
+    assert time.monotonic() - began >= 0.2
