@@ -79,6 +79,16 @@ HINTS: Mapping[Reason, Hint] = {
         Class.UNKNOWN,
         "The model failed in a way nobody foresaw. Look at the worker's log at that time; replay once it is fixed.",
     ),
+    Reason.PARKED: Hint(
+        Class.POLICY,
+        "An earlier record of its key became a dead letter, and it must not overtake it. Settle that one (replay or "
+        "discard it): this one follows by itself.",
+    ),
+    Reason.THROTTLED: Hint(
+        Class.POLICY,
+        "It was only slowed: its tenant sends too much that is bad. See `aios status` for the breaker; close it when "
+        "the tenant has mended its data.",
+    ),
     Reason.UNAVAILABLE: Hint(
         Class.TRANSIENT,
         "Infrastructure was away. Records wait for it and never become dead letters; look at `aios doctor`.",

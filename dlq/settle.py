@@ -55,6 +55,18 @@ class Settler:
         self._cluster = cluster
         self._limits = limits
         self._tallies: dict[int, _Tally] = {}
+        self._paused: frozenset[int] = frozenset()
+
+    def gate(self, record: Record, now_ms: int) -> Settlement | None:  # noqa: ARG002 - for a tenant's trickle
+        """Ask before any work on a record; None: go on. now_ms: Unix ms, as for settle.
+
+        PAUSE, while the breaker of its partition is open: nothing is tried until somebody closes it. RETRY with
+        reason `throttled`: its tenant is throttled and over its trickle; write `outgoing` and finish the record as
+        for any RETRY (no attempt is counted; a key that is parked behind a RETRY is parked behind this one too).
+        """
+        if record.partition in self._paused:
+            return Settlement(Verdict.PAUSE, None, Reason.UNKNOWN, self._limits.pause_ms)
+        return None
 
     def settle(self, record: Record, error: Exception, now_ms: int) -> Settlement:
         """What becomes of the record. now_ms: Unix ms; stamps the headers, decides nothing."""

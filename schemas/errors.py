@@ -36,6 +36,8 @@ class Reason(StrEnum):
     WRONG_PARTITION = "wrong_partition"  # key does not sit where murmur2 puts it
     UNATTRIBUTABLE = "unattributable"  # names no case, request or pool that exists
     ENGINE_FAILED = "engine_failed"  # the model failed in a way nobody foresaw
+    PARKED = "parked"  # nothing is wrong with it: an earlier record of its key is not settled yet
+    THROTTLED = "throttled"  # its tenant sends too much that is bad; it waits, and no attempt is counted
     UNAVAILABLE = "unavailable"  # infrastructure; pauses, never dead-letters
     STATE_BROKEN = "state_broken"  # state and topics do not fit; stops
     UNKNOWN = "unknown"  # an exception nobody named
