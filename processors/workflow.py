@@ -26,9 +26,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from aios.processors.expression import Expression
 from aios.schemas.models import EVENTS
 from aios.streams import topology
+from aios.streams.expression import Expression
 from aios.streams.topology import Lane
 
 STEPS_MAX = 100

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, get_type_hints
 
 from aios.processors import answers
-from aios.processors.expression import Expression, ExpressionError
 from aios.processors.workflow import Emit, Infer, Review, Rule, Workflow, close_to
 from aios.schemas.models import EVENTS
+from aios.streams.expression import Expression, ExpressionError
 
 Place = tuple[str | int, ...]
 RUNS_MAX = 20_000  # steps walked in one check; more means a graph nobody can read

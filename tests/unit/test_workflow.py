@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from aios.processors import workflow_files
-from aios.processors.expression import Expression, ExpressionError
 from aios.processors.workflow_files import Workflows
 from aios.streams.errors import ConfigError
+from aios.streams.expression import Expression, ExpressionError
 
 SHIPPED = workflow_files.FOLDER / "document.triage.yaml"
 TRAINING = Path(workflow_files.__file__).parents[1] / "inference_workers" / "models" / "triage-encoder" / "1" / "data"

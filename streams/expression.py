@@ -1,8 +1,9 @@
-"""A CEL expression of a workflow: compiled once, evaluated over a case.
+"""A CEL expression, of a workflow or of an operator's filter: compiled once, evaluated over one thing after the other.
 
-In: the expression's source and a case's view (input, answers, policy, labels; plain JSON values). Out: a plain
-value. Guaranteed: no side effects, no loops without a bound (CEL has none), the same value for the same view.
-Syntax is checked when it is built; names and types when workflow.py runs the samples through it.
+In: the expression's source and a view (plain JSON values by name: of a case its input, answers, policy and labels, of
+a dead letter what dlq/filters.py says). Out: a plain value. Guaranteed: no side effects, no loops without a bound (CEL
+has none), the same value for the same view. Syntax is checked when it is built; names and types by whoever has
+samples: workflow.py runs a workflow's through it.
 
 Rejected: Python's `eval` (escapes), Jinja (text, not values), a comparison language of our own (CEL is known
 from Kubernetes and from schema registries' data contracts).
@@ -21,16 +22,16 @@ SOURCE_CHARS_MAX = 2_000
 
 
 class ExpressionError(AiosError):
-    """The expression does not evaluate over this case; names the expression, never the case's values.
+    """The expression does not evaluate over this view; names the expression, never the view's values.
 
-    The samples of the workflow did not foresee this case, so the cause is unknown: retried, then dead-lettered.
+    In a workflow the samples did not foresee this case, so the cause is unknown: retried, then dead-lettered.
     """
 
 
 class Expression:
     """One compiled expression. Raises ValueError when built from something that is not CEL."""
 
-    __slots__ = ("_program", "source")
+    __slots__ = ("_program", "names", "source")
 
     def __init__(self, source: object) -> None:
         if not isinstance(source, str):
@@ -39,14 +40,15 @@ class Expression:
             raise ValueError(f"a CEL expression has 1 to {SOURCE_CHARS_MAX} characters")
         self.source = source
         self._program = cel.compile(source)
+        self.names = frozenset(self._program.variables())  # also those that its macros bind
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
 
     def evaluate(self, view: Mapping[str, Any]) -> Any:
-        """The value over a case's view. Raises ExpressionError: unknown name or field, types that do not meet."""
+        """The value over a view. Raises ExpressionError: unknown name or field, types that do not meet."""
         try:
-            return self._program.execute({name: view[name] for name in self._program.variables() if name in view})
+            return self._program.execute({name: view[name] for name in self.names if name in view})
         except KeyError as error:
             raise ExpressionError(f"`{self.source}`: there is no field {error}") from error
         except (RuntimeError, TypeError, ValueError) as error:
