@@ -1,0 +1,221 @@
+"""The proof's own eyes: where topics end, what stands in them, and what their bytes say.
+
+Enters: addresses. Leaves: positions, records, decoded values. Guaranteed: committed records only, in the order of
+their partition, up to an end that was fixed before; nothing is committed and no group is joined. None of the
+stages' own readers is used, so that a mistake of theirs is not repeated here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from fastavro import parse_schema, schemaless_reader
+
+from aios.infra.running import running
+from aios.streams import tenants
+from aios.streams.errors import Unavailable
+
+ASK_S_MAX = 20.0
+QUIET_S_MAX = 30.0  # without any answer of a broker while reading
+READ_MAX = 10_000  # records of one call
+REGISTRY_S_MAX = 30.0  # for a registry that is being restarted
+
+Place = tuple[str, int]  # topic, partition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Of one running system. key: an API key of the tenant. properties: of Kafka's clients, for TLS and SASL."""
+
+    kafka: str
+    registry: str
+    valkey: str
+    gateway: str = ""
+    key: str = ""
+    tenant: str = "demo"
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    def client(self, **own: Any) -> dict[str, Any]:
+        return {"bootstrap.servers": self.kafka, **self.properties, **own}
+
+
+def of_running() -> Addresses:
+    """The system in AIOS_HOME, or a clear exit."""
+    found = running()
+    settings = found.settings
+    return Addresses(
+        kafka=settings.kafka.bootstrap_servers,
+        registry=settings.registry.url,
+        valkey=settings.redis.url,
+        gateway=found.gateway,
+        key=tenants.kept_key(settings.home, settings.default_tenant),
+        tenant=settings.default_tenant,
+        properties=settings.kafka.properties,
+    )
+
+
+class Seen(NamedTuple):
+    """One record. key: empty if it has none. value: bytes, None for a tombstone. at: the broker's Unix ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    at: int
+    key: bytes
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+class Registry:
+    """Schemas by id and ids by subject, asked for once each."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._schemas: dict[int, Any] = {}
+
+    def id_of(self, subject: str) -> int:
+        return int(self.latest(subject)["id"])
+
+    def latest(self, subject: str) -> dict[str, Any]:
+        """Id and schema of the newest version."""
+        return self._ask(f"/subjects/{urllib.parse.quote(subject, safe='')}/versions/latest")
+
+    def decode(self, value: bytes) -> dict[str, Any]:
+        """The fields of a framed value. Raises ValueError for what is none."""
+        if len(value) < 5 or value[0]:
+            raise ValueError("not framed")
+        number = int.from_bytes(value[1:5], "big")
+        schema = self._schemas.get(number)
+        if schema is None:
+            schema = parse_schema(json.loads(self._ask(f"/schemas/ids/{number}")["schema"]))
+            self._schemas[number] = schema
+        stream = BytesIO(value)
+        stream.seek(5)
+        fields: dict[str, Any] = schemaless_reader(stream, schema, None)
+        return fields
+
+    def _ask(self, path: str) -> dict[str, Any]:
+        deadline = time.monotonic() + REGISTRY_S_MAX
+        while True:
+            try:
+                with urllib.request.urlopen(self._url + path, timeout=ASK_S_MAX) as answer:  # noqa: S310 - configured
+                    said: dict[str, Any] = json.load(answer)
+                    return said
+            except urllib.error.HTTPError as error:
+                raise ValueError(f"the registry answers {error.code} to {path}") from error
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"the registry does not answer: {error}") from error
+                time.sleep(0.5)
+
+
+class Reader:
+    """Reads partitions, one after the other."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        own: dict[str, Any] = {
+            "group.id": "aios.prove",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 20,
+            "queued.max.messages.kbytes": 65_536,
+            "fetch.error.backoff.ms": 50,
+            "log_level": 0,
+        }
+        self._consumer = Consumer(addresses.client(**own))
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Seen]:
+        """Committed records of start <= offset < end. Raises Unavailable."""
+        if start >= end:
+            return
+        self._consumer.assign([TopicPartition(topic, partition, start)])
+        quiet_until = time.monotonic() + QUIET_S_MAX
+        while time.monotonic() < quiet_until:
+            for message in self._consumer.consume(READ_MAX, 0.2):
+                quiet_until = time.monotonic() + QUIET_S_MAX
+                if (error := message.error()) is None:
+                    if message.offset() >= end:
+                        return
+                    yield _seen(topic, partition, message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    if message.offset() >= end:
+                        return
+                elif not error.retriable():
+                    raise Unavailable(f"reading {topic}/{partition}: {error}")
+        raise Unavailable(f"{topic}/{partition}: nothing came for {QUIET_S_MAX:.0f} s")
+
+
+def _seen(topic: str, partition: int, message: Message) -> Seen:
+    return Seen(
+        topic,
+        partition,
+        message.offset(),
+        message.timestamp()[1],
+        message.key() or b"",
+        message.value(),
+        message.headers() or [],
+    )
+
+
+class Eyes:
+    """Positions of topics and groups."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self._admin = AdminClient(addresses.client(log_level=0))
+
+    def places(self, wanted: Iterable[str]) -> list[Place]:
+        """Every partition of the topics that exist."""
+        try:
+            there = self._admin.list_topics(timeout=ASK_S_MAX).topics
+        except KafkaException as error:
+            raise Unavailable(f"Kafka does not answer: {error}") from error
+        return [(name, number) for name in wanted if name in there for number in sorted(there[name].partitions)]
+
+    def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Where the committed records end now."""
+        return self._offsets(places, OffsetSpec.latest())
+
+    def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The first offsets that are still there."""
+        return self._offsets(places, OffsetSpec.earliest())
+
+    def committed(self, group: str, places: Iterable[Place]) -> dict[Place, int]:
+        """What the group committed; places without are left out."""
+        consumer_places = [TopicPartition(topic, partition) for topic, partition in places]
+        if not consumer_places:
+            return {}
+        from confluent_kafka import ConsumerGroupTopicPartitions
+
+        asked = self._admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, consumer_places)], request_timeout=ASK_S_MAX
+        )
+        try:
+            found = asked[group].result().topic_partitions
+        except KafkaException as error:
+            raise Unavailable(f"the offsets of {group}: {error}") from error
+        return {(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+
+    def _offsets(self, places: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
+        asked = self._admin.list_offsets(
+            {TopicPartition(*place): spec for place in places},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=ASK_S_MAX,
+        )
+        try:
+            return {(place.topic, place.partition): one.result().offset for place, one in asked.items()}
+        except KafkaException as error:
+            raise Unavailable(f"where topics end: {error}") from error
