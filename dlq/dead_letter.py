@@ -1,0 +1,118 @@
+"""One dead letter as its record says it.
+
+Enters: a record of a <group>.dlq topic. Leaves: DeadLetter, facts that never change, or None for a record that is none.
+Guaranteed: nothing here raises, whatever the record is: the stage that reads dead letters makes none of them. What has
+become of one since (replayed, discarded …) is no fact of the record; dlq/index.py knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from aios.dlq import envelope
+from aios.streams import topology
+from aios.streams.outcome_store import key_text
+from aios.streams.record import Record
+
+KEY_BYTES_MAX = 1 << 10  # of a producer's key, as it is shown and filtered by
+
+GROUPS: Mapping[str, str] = {stage.dead_letters.name: stage.group for stage in topology.STAGES if stage.reads}
+"""The consumer group by the name of its dead-letter topic."""
+
+Where = tuple[str, int, int]  # topic, partition, offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """Times: Unix ms. generation: how often it came back before. place: where it stands; orig_*: where it first stood.
+
+    written_at is the broker's, the others the failing stage's. job: the replay job it came back from and failed again.
+    ordinal: its number behind the record for which its key is parked, -1 without. reference: where its bytes stand if
+    they did not fit, as topic/partition/offset.
+    """
+
+    id: str
+    generation: int
+    group: str
+    stage: str
+    reason: str
+    kind: str
+    key: str
+    tenant: str
+    fingerprint: str
+    error: str  # type
+    where: str
+    message: str
+    code_version: str
+    attempts: int
+    first_failed_at: int
+    failed_at: int
+    written_at: int
+    size: int
+    sha256: str
+    schema_id: str
+    reference: str
+    job: str
+    edited: str  # SHA-256 of the value before an edit
+    ordinal: int
+    place: Where
+    orig_topic: str
+    orig_partition: int
+    orig_offset: int
+    orig_timestamp: int
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON and for expressions; place as topic/partition/offset."""
+        said = {name: getattr(self, name) for name in _FIELDS}
+        said["place"] = "/".join(map(str, self.place))
+        return said
+
+
+_FIELDS = tuple(one.name for one in fields(DeadLetter))
+
+
+def letter_of(record: Record) -> DeadLetter | None:
+    """None for a record that is no dead letter of ours."""
+    group = GROUPS.get(record.topic)
+    said = envelope.headers_said(record.headers)
+    if group is None or not said.get("id"):
+        return None
+    return DeadLetter(
+        id=said["id"],
+        generation=envelope.number(said, "replay.count"),
+        group=group,
+        stage=said.get("stage", ""),
+        reason=said.get("reason", ""),
+        kind=said.get("class", ""),
+        key=envelope.clipped(key_text(record.key), KEY_BYTES_MAX),
+        tenant=said.get("tenant", ""),
+        fingerprint=said.get("fingerprint", ""),
+        error=said.get("error.type", ""),
+        where=said.get("error.where", ""),
+        message=said.get("error.message", ""),
+        code_version=said.get("code_version", ""),
+        attempts=envelope.number(said, "attempts"),
+        first_failed_at=envelope.number(said, "first_failed_at"),
+        failed_at=envelope.number(said, "last_failed_at"),
+        written_at=record.timestamp_ms,
+        size=len(record.value or b""),
+        sha256=said.get("payload_sha256", ""),
+        schema_id=said.get("orig.schema_id", ""),
+        reference=said.get("payload_ref", ""),
+        job=said.get("replay.job", ""),
+        edited=said.get("replay.edited", ""),
+        ordinal=envelope.number(said, "park.ordinal") if "park.ordinal" in said else -1,
+        place=(record.topic, record.partition, record.offset),
+        orig_topic=said.get("orig.topic", ""),
+        orig_partition=envelope.number(said, "orig.partition"),
+        orig_offset=envelope.number(said, "orig.offset"),
+        orig_timestamp=envelope.number(said, "orig.timestamp"),
+    )
+
+
+def of_plain(values: Mapping[str, Any]) -> DeadLetter:
+    """What plain() made."""
+    topic, partition, offset = values["place"].rsplit("/", 2)
+    return DeadLetter(**{**values, "place": (topic, int(partition), int(offset))})
