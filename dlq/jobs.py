@@ -1,0 +1,365 @@
+"""Replay jobs and the states of dead letters: who may do what when, and what becomes of each letter. Pure.
+
+Enters: a job as remembered, a letter, what is remembered of it, the time. Leaves: the job or letter as it is then, a
+reason to pass the letter over, or the record that returns it. Guaranteed: a letter returns at most once for each
+time it failed, whatever jobs and commands there are; a job ends, because its marks are fixed when it is planned and
+what fails again lies behind them; nobody approves what he planned or edited; from the third replay on a person has
+to free the letter first.
+
+    DRAFT ──approve──▶ APPROVED ──run──▶ RUNNING ⇄ PAUSED ──▶ DONE        any of the first four ──abort──▶ ABORTED
+
+A job is DRAFT while its dry run goes on (its report is not complete) and until somebody else approves it.
+
+A letter is known by its id and its generation, the number of replays it has behind it: what is remembered of an
+earlier generation holds no more once it failed again. Records that were only parked behind another one were never
+tried, so their replays do not count against them.
+
+Rejected: states in the index (it can be rebuilt, they cannot), counting replays by job (a letter does not care who
+brings it back).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from aios.dlq import envelope
+from aios.dlq.commands import Action, PlanCommand, Problem, Refused, other_eyes
+from aios.dlq.dead_letter import DeadLetter
+from aios.dlq.envelope import PREFIX
+from aios.schemas import ids
+from aios.schemas.models import LetterRemembered, ReplayRemembered
+from aios.streams import topology
+from aios.streams.errors import Reason
+from aios.streams.record import Outgoing, Record, headers_of
+from aios.streams.topics import RETENTION_HOURS
+from aios.streams.topology import Stage
+
+RETENTION_MS = RETENTION_HOURS * 3_600_000
+REPLAYS_FREE_MAX = 2  # of one letter; the next one needs a person
+BURST_S = 0.2  # of a job's rate, that it may catch up after a pause
+SAMPLES_MAX = 5  # ids of letters that would fail again, in a report, by group
+JOBS_MAX = 20  # drafts in their dry run, and running jobs
+
+STAGES: Mapping[str, Stage] = {stage.dead_letters.name: stage for stage in topology.STAGES if stage.reads}
+"""The allow-list: dead-letter topic → the stage whose group gets it back."""
+
+
+class JobState(StrEnum):
+    DRAFT = "draft"
+    APPROVED = "approved"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    ABORTED = "aborted"
+
+
+class LetterState(StrEnum):
+    OPEN = "open"
+    EDITED = "edited"  # approved_by says whether it may return so
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+    QUARANTINED = "quarantined"
+    EXPIRED = "expired"
+
+
+class Skip(StrEnum):
+    """Why a job passed a letter over, closed."""
+
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+    QUARANTINED = "quarantined"
+    STALE = "stale"  # older than the idempotency window, or expired
+    EDIT_UNAPPROVED = "edit_unapproved"
+    GONE = "gone"  # its bytes are not there any more
+    OVERSIZE = "oversize"
+    CAP = "cap"
+    CHANGED = "changed"  # edited after the job was planned
+    BEHIND = "behind"  # an earlier record of its key has not returned
+    UNFIT = "unfit"  # the job's edit does not fit it
+
+
+def job_key(job_id: str) -> bytes:
+    return b"job:" + job_id.encode()
+
+
+def letter_key(letter_id: str) -> bytes:
+    return b"letter:" + letter_id.encode()
+
+
+# letters
+
+
+def state_of(letter: DeadLetter, known: LetterRemembered | None) -> LetterState:
+    """Of this generation of the letter."""
+    if known is None or known.generation < letter.generation:
+        return LetterState.OPEN
+    if known.generation > letter.generation:
+        return LetterState.REPLAYED
+    return LetterState(known.state)
+
+
+def remembered(letter: DeadLetter, known: LetterRemembered | None, **changes: Any) -> LetterRemembered:
+    """What to remember of this generation, with changes."""
+    if known is None or known.generation != letter.generation:
+        topic, partition, offset = letter.place
+        known = LetterRemembered(
+            letter_id=letter.id,
+            state=LetterState.OPEN,
+            generation=letter.generation,
+            group=letter.group,
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            job_id="",
+            freed=False,
+            edit_hash_before="",
+            edited_by="",
+            approved_by="",
+            changed_at=0,
+        )
+    return replace(known, **changes)
+
+
+def settled(letter: DeadLetter, known: LetterRemembered | None) -> bool:
+    """Whether nothing of this generation waits: those behind it may go."""
+    return state_of(letter, known) in (LetterState.REPLAYED, LetterState.DISCARDED, LetterState.EXPIRED)
+
+
+def judge(
+    letter: DeadLetter, known: LetterRemembered | None, *, action: str, planned_at: int, now_ms: int
+) -> Skip | None:
+    """Why a job passes this letter over; None: it does not. planned_at: of the job, broker time."""
+    state = state_of(letter, known)
+    match state:
+        case LetterState.REPLAYED:
+            return Skip.REPLAYED
+        case LetterState.DISCARDED:
+            return Skip.DISCARDED
+        case LetterState.EXPIRED:
+            return Skip.STALE
+    if action == Action.DISCARD:
+        return None
+    if state is LetterState.QUARANTINED:
+        return Skip.QUARANTINED
+    if letter.orig_timestamp and letter.orig_timestamp < now_ms - RETENTION_MS:
+        return Skip.STALE
+    if state is LetterState.EDITED and known is not None:
+        if not known.approved_by:
+            return Skip.EDIT_UNAPPROVED
+        if known.changed_at > planned_at:
+            return Skip.CHANGED
+    freed = known is not None and known.generation == letter.generation and known.freed
+    if letter.generation >= REPLAYS_FREE_MAX and letter.reason != Reason.PARKED and not freed:
+        return Skip.QUARANTINED
+    return None
+
+
+def returned(
+    letter: DeadLetter, record: Record, value: bytes | None, *, job_id: str, by: str, at_ms: int, hash_before: str
+) -> Outgoing | None:
+    """The record that goes back to its group. record: as it stands in the dead letters; value: what returns.
+
+    hash_before: of the value before an edit, empty if there is none. None: it is too large to travel.
+    """
+    stage = STAGES_BY_GROUP[letter.group]
+    said = envelope.headers_said(record.headers)
+    told = said | {
+        "replay.count": str(letter.generation + 1),
+        "replay.attempts": said.get("attempts", "0"),
+        "replay.job": job_id,
+        "replay.by": by,
+        "replay.at": str(at_ms),
+    }
+    told |= {"replay.edited": hash_before} if hash_before else {}
+    told.pop("payload_ref", None)
+    ours = headers_of({PREFIX + name: envelope.clipped(text) for name, text in told.items()})
+    headers = (*envelope.foreign(record.headers), *ours)
+    if not envelope.fits(replace(record, value=value)):
+        return None
+    return Outgoing(stage.retries.name, record.key, value, headers, record.partition)
+
+
+STAGES_BY_GROUP: Mapping[str, Stage] = {stage.group: stage for stage in STAGES.values()}
+
+
+# jobs
+
+
+def planned(
+    job_id: str, command: PlanCommand, marks: Mapping[str, int], *, by: str, reason: str, now_ms: int
+) -> ReplayRemembered:
+    """A new job, before its dry run."""
+    return ReplayRemembered(
+        job_id=job_id,
+        kind=command.target,
+        action=command.action,
+        state=JobState.DRAFT,
+        filter=command.filter,
+        edit=command.edit,
+        rate_per_s=command.rate_per_s,
+        cap=command.cap,
+        order=command.order,
+        marks=marks,
+        next={},
+        replayed=0,
+        skipped={},
+        selected=0,
+        report=ids.canonical(Report().plain()),
+        planned_by=by,
+        approved_by="",
+        run_by="",
+        reason=reason,
+        planned_at=now_ms,
+        changed_at=now_ms,
+        took_ms=0,
+    )
+
+
+def is_tried(job: ReplayRemembered) -> bool:
+    """Whether its dry run has ended."""
+    return Report.of(job.report).complete
+
+
+def is_active(job: ReplayRemembered) -> bool:
+    """Whether there is something to do for it."""
+    return job.state == JobState.RUNNING or (job.state == JobState.DRAFT and not is_tried(job))
+
+
+def is_over(job: ReplayRemembered) -> bool:
+    return job.state in (JobState.DONE, JobState.ABORTED)
+
+
+def approve(job: ReplayRemembered, by: str, now_ms: int) -> ReplayRemembered:
+    """Raises Refused."""
+    other_eyes(by, job.planned_by)
+    if job.state == JobState.DRAFT and not is_tried(job):
+        raise Refused(Problem.WRONG_STATE, "its dry run has not ended; approve what it reports, not what you hope")
+    _expect(job, JobState.DRAFT)
+    return replace(job, state=JobState.APPROVED, approved_by=by, changed_at=now_ms)
+
+
+def run(job: ReplayRemembered, by: str, now_ms: int) -> ReplayRemembered:
+    """Raises Refused."""
+    if job.state == JobState.DRAFT:
+        raise Refused(Problem.WRONG_STATE, "nobody has approved it; somebody other than its planner has to")
+    _expect(job, JobState.APPROVED)
+    return replace(job, state=JobState.RUNNING, run_by=by, changed_at=now_ms)
+
+
+def pause(job: ReplayRemembered, now_ms: int) -> ReplayRemembered:
+    """Raises Refused."""
+    _expect(job, JobState.RUNNING)
+    return replace(job, state=JobState.PAUSED, changed_at=now_ms)
+
+
+def resume(job: ReplayRemembered, by: str, now_ms: int) -> ReplayRemembered:
+    """Raises Refused."""
+    _expect(job, JobState.PAUSED)
+    return replace(job, state=JobState.RUNNING, run_by=by, changed_at=now_ms)
+
+
+def abort(job: ReplayRemembered, now_ms: int) -> ReplayRemembered:
+    """Raises Refused."""
+    if is_over(job):
+        raise Refused(Problem.WRONG_STATE, f"the job is {job.state}")
+    return replace(job, state=JobState.ABORTED, changed_at=now_ms)
+
+
+def done(job: ReplayRemembered, now_ms: int) -> ReplayRemembered:
+    """At its end. What the cap has left is counted as passed over."""
+    left = job.selected - job.replayed - sum(job.skipped.values())
+    capped = {Skip.CAP.value: left} if job.cap and job.replayed >= job.cap and left > 0 else {}
+    return replace(job, state=JobState.DONE, skipped={**job.skipped, **capped}, changed_at=now_ms)
+
+
+def _expect(job: ReplayRemembered, state: JobState) -> None:
+    if job.state != state:
+        raise Refused(Problem.WRONG_STATE, f"the job is {job.state}, not {state}")
+
+
+@dataclass(slots=True)
+class Report:
+    """What a dry run found. groups: by consumer group, what would happen to the letters selected there.
+
+    returns: would be returned (or discarded); fails: of these, by the reason for which they would fail again;
+    skips: would be passed over, by reason; failing: ids of some that would fail again.
+    """
+
+    complete: bool = False
+    looked: int = 0
+    selected: int = 0
+    undecided: int = 0  # the filter's expression said neither yes nor no
+    groups: dict[str, dict[str, Any]] | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Report:
+        return cls(**json.loads(text)) if text else cls()
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "complete": self.complete,
+            "looked": self.looked,
+            "selected": self.selected,
+            "undecided": self.undecided,
+            "groups": self.groups or {},
+        }
+
+    def skips(self, group: str, skip: Skip) -> None:
+        self.selected += 1
+        _add(self._group(group)["skips"], skip)
+
+    def returns(self, letter: DeadLetter, fails: str) -> None:
+        """fails: the reason for which it would fail again; empty: it would not, as far as can be told."""
+        self.selected += 1
+        group = self._group(letter.group)
+        group["returns"] += 1
+        if fails:
+            _add(group["fails"], fails)
+            if len(group["failing"]) < SAMPLES_MAX:
+                group["failing"].append(letter.id)
+
+    def _group(self, name: str) -> dict[str, Any]:
+        if self.groups is None:
+            self.groups = {}
+        return self.groups.setdefault(name, {"returns": 0, "fails": {}, "skips": {}, "failing": []})
+
+
+def _add(counts: dict[str, int], name: str) -> None:
+    counts[str(name)] = counts.get(str(name), 0) + 1
+
+
+def with_skips(job: ReplayRemembered, skips: Iterable[Skip]) -> dict[str, int]:
+    """The job's counts with these."""
+    counts = dict(job.skipped)
+    for skip in skips:
+        _add(counts, skip)
+    return counts
+
+
+class Bucket:
+    """A job's rate, in records a second, on a clock that never steps. Begins empty; holds BURST_S at most."""
+
+    def __init__(self, rate_per_s: int, monotonic: Callable[[], float]) -> None:
+        self._rate = rate_per_s
+        self._monotonic = monotonic
+        self._tokens = 0.0
+        self._at = monotonic()
+
+    def available(self) -> int:
+        """Whole records that may go now."""
+        now = self._monotonic()
+        most = max(1.0, self._rate * BURST_S)
+        self._tokens = min(most, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        return int(self._tokens)
+
+    def take(self, count: int) -> None:
+        self._tokens -= count
+
+    def again_in_ms(self) -> int:
+        """Until the next record may go."""
+        return max(0, int((1 - self._tokens) / self._rate * 1000) + 1) if self._tokens < 1 else 0
