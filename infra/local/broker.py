@@ -1,4 +1,4 @@
-"""Apache Kafka itself as a child process: one KRaft node on loopback, data in a folder.
+"""Apache Kafka itself as a child process: a KRaft node on loopback, data in a folder; alone, or one of a cluster.
 
 Enters: a folder and the jars (infra/setup.py put them under .tools/kafka). Leaves: a bootstrap address.
 Guaranteed: ports are free ones, remembered in the folder, so that a restart has the same address; data
@@ -14,6 +14,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -28,18 +30,39 @@ JARS = REPOSITORY / ".tools" / "kafka" / VERSION
 READY_S_MAX = 60.0
 ASK_S_MAX = 1.0
 POLL_S = 0.1
+COPIES_MAX = 3  # of Kafka's own topics
 MESSAGE_BYTES_MAX = (1 << 20) + (128 << 10)  # a dead letter and the batch around it
 HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
-class Broker:
-    """One node. Not running until start()."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quorum:
+    """Several nodes that are one cluster: its id, each node's controller port, and each node's port behind a proxy.
 
-    def __init__(self, folder: Path) -> None:
+    Kafka's clients follow the addresses that nodes advertise. So each has a second listener, which advertises a
+    proxy's port: whoever asks there for the cluster stays behind the proxy.
+    """
+
+    cluster: str
+    controllers: Mapping[int, int]
+    proxies: Mapping[int, int]
+
+
+def cluster_id() -> str:
+    """A new one, as Kafka writes them."""
+    return base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+
+
+class Broker:
+    """One node. Not running until start(). quorum: None for a node alone."""
+
+    def __init__(self, folder: Path, *, number: int = 1, quorum: Quorum | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder.absolute()
+        self._number = number
+        self._quorum = quorum
         self._process: subprocess.Popen[bytes] | None = None
-        self.ports = ports.remembered(folder / "ports.json", ("client", "controller"))
+        self.ports = node_ports(folder, proxied=quorum is not None)
 
     @property
     def address(self) -> str:
@@ -61,8 +84,12 @@ class Broker:
     def start(self) -> None:
         """Run it and wait until it answers. Raises Unavailable with the end of its log."""
         command = self.command()
-        self._process = child.start(command, self._folder / "kafka.log")
+        self.launch(command)
         self.wait_ready()
+
+    def launch(self, command: list[str] | None = None) -> None:
+        """Run it and do not wait: a node of a cluster answers when most of them are there."""
+        self._process = child.start(command or self.command(), self._folder / "kafka.log")
 
     def wait_ready(self) -> None:
         """Poll until the node answers. Raises Unavailable."""
@@ -91,7 +118,7 @@ class Broker:
 
     def _format(self, properties: Path) -> None:
         shutil.rmtree(self._folder / "data", ignore_errors=True)
-        cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        cluster = self._quorum.cluster if self._quorum else cluster_id()
         done = subprocess.run(
             [*self._java(()), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)],
             capture_output=True,
@@ -111,25 +138,28 @@ class Broker:
         return [java, *options, logging, "-cp", f"{JARS}/*"]
 
     def _properties(self) -> str:
-        client, controller = self.ports["client"], self.ports["controller"]
+        voters = self._quorum.controllers if self._quorum else {self._number: self.ports["controller"]}
+        copies = min(COPIES_MAX, len(voters))
+        listens, advertises = self._listeners()
         return "\n".join(
             [
                 "process.roles=broker,controller",
-                "node.id=1",
-                f"controller.quorum.voters=1@{ports.LOOPBACK}:{controller}",
-                f"listeners=PLAINTEXT://{ports.LOOPBACK}:{client},CONTROLLER://{ports.LOOPBACK}:{controller}",
-                f"advertised.listeners=PLAINTEXT://{ports.LOOPBACK}:{client}",
+                f"node.id={self._number}",
+                f"controller.quorum.voters={','.join(f'{n}@{ports.LOOPBACK}:{port}' for n, port in voters.items())}",
+                f"listeners={_listed(listens)}",
+                f"advertised.listeners={_listed(advertises)}",
                 "controller.listener.names=CONTROLLER",
-                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                f"listener.security.protocol.map={','.join(f'{name}:PLAINTEXT' for name in listens)}",
                 f"log.dirs={self._folder / 'data'}",
-                "offsets.topic.replication.factor=1",
+                f"offsets.topic.replication.factor={copies}",
                 "offsets.topic.num.partitions=8",
-                "transaction.state.log.replication.factor=1",
-                "transaction.state.log.min.isr=1",
+                f"transaction.state.log.replication.factor={copies}",
+                f"transaction.state.log.min.isr={max(1, copies - 1)}",
                 "transaction.state.log.num.partitions=8",
                 "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000",
-                "share.coordinator.state.topic.replication.factor=1",
-                "share.coordinator.state.topic.min.isr=1",
+                f"share.coordinator.state.topic.replication.factor={copies}",
+                f"share.coordinator.state.topic.min.isr={max(1, copies - 1)}",
+                f"min.insync.replicas={max(1, copies - 1)}",
                 "share.coordinator.state.topic.num.partitions=8",
                 "group.initial.rebalance.delay.ms=0",
                 "auto.create.topics.enable=false",
@@ -139,11 +169,29 @@ class Broker:
             ]
         )
 
+    def _listeners(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Ports it listens on, and those it tells clients, by listener."""
+        listens = {"PLAINTEXT": self.ports["client"], "CONTROLLER": self.ports["controller"]}
+        advertises = {"PLAINTEXT": self.ports["client"]}
+        if self._quorum is not None:
+            listens["PROXIED"] = self.ports["proxied"]
+            advertises["PROXIED"] = self._quorum.proxies[self._number]
+        return listens, advertises
+
     def _tail(self) -> str:
         try:
             return (self._folder / "kafka.log").read_text(encoding="utf-8", errors="replace")[-1500:]
         except OSError:
             return "(no log)"
+
+
+def node_ports(folder: Path, *, proxied: bool) -> dict[str, int]:
+    """A node's ports, by use; chosen once and remembered in its folder."""
+    return ports.remembered(folder / "ports.json", ("client", "controller", *(("proxied",) if proxied else ())))
+
+
+def _listed(listeners: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://{ports.LOOPBACK}:{port}" for name, port in listeners.items())
 
 
 LOGGING = """\
