@@ -463,6 +463,7 @@ class ParkedRemembered(Event):
     lowest: int
     next: int
     discarded: tuple[int, ...]
+    dead: tuple[int, ...]
     place: str
     since: int
 
