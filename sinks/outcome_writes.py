@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 from aios.dlq import envelope
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, Event, EventRefused, ReviewRequested
+from aios.sinks.epoch_store import Write
 from aios.streams import outcome_store as layout
 from aios.streams import topology
 from aios.streams.record import Record
@@ -35,15 +36,6 @@ _DEAD = frozenset(stage.dead_letters.name for stage in topology.STAGES if stage.
 # What returns through the group's retry topic says by its schema what it is.
 _ANY = replace(OUTCOMES.retries, contracts=tuple(contract for topic in OUTCOMES.reads for contract in topic.contracts))
 _TOPICS = {topic.name: topic for topic in OUTCOMES.reads}
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One call of a script: its name in SCRIPTS, the keys after the guard's, the arguments after the guard's value."""
-
-    script: str
-    keys: tuple[str, ...]
-    args: tuple[str | int, ...]
 
 
 def write_of(record: Record, codec: Codec) -> Write:
