@@ -116,6 +116,7 @@ def remembered(letter: DeadLetter, known: LetterRemembered | None, **changes: An
             offset=offset,
             job_id="",
             freed=False,
+            restored=False,
             edit_hash_before="",
             edited_by="",
             approved_by="",

@@ -80,6 +80,7 @@ class Arrived:
     case_id: str
     origin: Origin
     traceparent: str
+    replaces_body: str  # of a record that returns after an approved edit: the hash of its bytes before
     now_ms: int
 
 
@@ -124,6 +125,7 @@ class Admit:
             case_id=ids.case_id(tenant, workflow.workflow, key),
             origin=origin,
             traceparent=record.header("traceparent") or "",
+            replaces_body=envelope.said(record).get("replay.edited", ""),
             now_ms=now_ms,
         )
 
@@ -155,6 +157,7 @@ class Admit:
             source_topic=arrived.origin.topic,
             source_partition=arrived.origin.partition,
             source_offset=arrived.origin.offset,
+            replaces_body=arrived.replaces_body,
         )
 
     def _refuse(self, refusal: Refusal, arrived: Arrived, record: Record) -> tuple[Outgoing, ...]:

@@ -6,6 +6,7 @@ Out: what to remember now, the events to write, the timers to set. Guaranteed:
 - one decision: after `case.decided` nothing but refusals of conflicts and 'ignored' entries leaves a case;
 - every path ends: each wait has a timer, each step is left for good, asking again is bounded by attempts_max;
 - each transition is one audit.recorded with the next case_seq, and no transition is without one;
+- an approved edit of an event replaces the body that repeats of its key are held against, and nothing else;
 - ids are derived, times come in: the same inputs give the same outputs, byte for byte.
 
 Only the command in `waiting_for` is listened to. An answer to an earlier attempt, a zombie's repeat or a
@@ -15,6 +16,8 @@ Rejected: keeping the history of a case in its state (it is on audit.recorded, a
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from aios.processors.turn import ACTOR, FORGET, Cause, Moved, Turn, timer_of
 from aios.processors.workflow import Infer, Review
@@ -58,9 +61,11 @@ def _admitted(
     state: CaseRemembered | None, event: CaseAdmitted, cause: Cause, workflows: Workflows, traceparent: str
 ) -> Moved:
     if state is not None:
-        return (
-            Moved(state, skipped="repeated") if state.body_hash == event.body_hash else _conflict(state, event, cause)
-        )
+        if state.body_hash == event.body_hash:
+            return Moved(state, skipped="repeated")
+        if event.replaces_body:
+            return _replaced(state, event, cause, workflows)
+        return _conflict(state, event, cause)
     workflow = workflows.latest(event.workflow)
     if workflow is None or workflow.input != event.input_contract:
         raise RecordError(f"no workflow {event.workflow} takes {event.input_contract} here", Reason.UNATTRIBUTABLE)
@@ -97,6 +102,22 @@ def _opened(event: CaseAdmitted, version: int, traceparent: str) -> CaseRemember
         source_partition=event.source_partition,
         source_offset=event.source_offset,
     )
+
+
+def _replaced(state: CaseRemembered, event: CaseAdmitted, cause: Cause, workflows: Workflows) -> Moved:
+    """An edit that a second person approved: its body is the one that repeats are held against from now on.
+
+    The case goes on with what it was opened with, decided or not: an edit makes no second decision.
+    """
+    turn = Turn(replace(state, body_hash=event.body_hash), workflows, cause)
+    turn.record(
+        "body_replaced",
+        event_id=event.event_id,
+        body_hash=event.body_hash,
+        body_hash_before=state.body_hash,
+        bytes_before=event.replaces_body,
+    )
+    return turn.moved()
 
 
 def _conflict(state: CaseRemembered, event: CaseAdmitted, cause: Cause) -> Moved:

@@ -59,6 +59,7 @@ class CaseAdmitted(Event):
     source_topic: str
     source_partition: int
     source_offset: int
+    replaces_body: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -417,6 +418,7 @@ class LetterRemembered(Event):
     offset: int
     job_id: str
     freed: bool
+    restored: bool
     edit: bytes | None = None
     edit_hash_before: str
     edited_by: str

@@ -330,6 +330,26 @@ def test_a_repeat_changes_nothing_and_a_conflict_is_refused_under_its_own_id() -
     assert (audit.case_seq, audit.transition) == (0, "refused")
 
 
+@pytest.mark.parametrize("decided", [False, True])
+def test_an_approved_edit_replaces_the_remembered_body_and_decides_nothing_again(decided: bool) -> None:
+    """No conflict, no second decision, one audited transition; from then on the edited body is the known one."""
+    world = World()
+    (request,) = [one for one in world.feed(admitted()) if isinstance(one, InferenceRequested)]
+    if decided:
+        world.feed(answer(request))
+    decisions, waiting = len(world.of(CaseDecided)), world.state and world.state.waiting_for
+    edited = admitted(event_id="e4", body_hash="d" * 64, replaces_body="a" * 64)
+    (audit,) = world.feed(edited)
+    assert isinstance(audit, AuditRecorded)
+    assert (audit.transition, json.loads(audit.detail)["body_hash"]) == ("body_replaced", "d" * 64)
+    assert len(world.of(CaseDecided)) == decisions
+    assert world.state is not None
+    assert world.state.waiting_for == waiting
+    assert world.feed(edited) == []
+    assert world.feed(admitted(event_id="e5", body_hash="d" * 64)) == []
+    assert isinstance(world.feed(admitted(event_id="e6"))[0], EventRefused)
+
+
 def test_a_decided_case_keeps_no_content() -> None:
     """Nothing of the customer's text, answers or trace stays; a repeat and a conflict are still told apart."""
     world = World()
@@ -371,6 +391,7 @@ def test_an_open_case_of_a_version_that_is_gone_stops_the_stage() -> None:
 ACTIONS = st.one_of(
     st.just(("admit",)),
     st.just(("conflict",)),
+    st.just(("edit",)),
     st.tuples(
         st.just("answer"),
         st.integers(0, 5),
@@ -389,6 +410,8 @@ def act(world: World, action: tuple[Any, ...], first: CaseAdmitted) -> None:
             world.feed(first)
         case ("conflict",) if world.state is not None:
             world.feed(replace(first, event_id="e9", body_hash="f" * 64))
+        case ("edit",) if world.state is not None:
+            world.feed(replace(first, event_id="e8", body_hash="d" * 64, replaces_body="a" * 64))
         case ("answer", number, kind) if requests := world.of(InferenceRequested):
             request = requests[number % len(requests)]
             match kind:
