@@ -13,6 +13,8 @@ BENCHES = {
     "engine": Place("bench.engine", "engine", "The workers, as a share of what their engine does by itself."),
     "idle": Place("bench.idle", "idle", "CPU of a running system that has nothing to do."),
     "scale": Place("bench.scale", "scale", "Each stage of the running system with one and two processes."),
+    "peers": Place("bench.peers", "peers", "Our stateful stage beside a hand-written loop, Quix and Kafka Streams."),
+    "laws": Place("bench.laws", "laws", "What the laws of delivery cost, and bad records."),
     "all": Place("bench.everything", "everything", "All of them, on a system of its own; the figures are kept."),
 }
 
