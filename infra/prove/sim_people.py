@@ -1,0 +1,186 @@
+"""Who stands around the system in the simulated world: producers, reviewers, and the broken things they send.
+
+Enters: draws of the seed. Leaves: records as the gateway or a foreign producer writes them: good ones, the same key
+again (at once, or while the first is under way), another body under a key, bytes that nobody can read, records of a
+foreign contract, texts that end whoever decodes them; and what people decide: once, twice, too late, never, for a
+label that was not offered, for another tenant's case, into a partition where the case does not live.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from aios.infra.prove.sim_log import Entry
+from aios.infra.prove.sim_world import World
+from aios.schemas.codec import Codec
+from aios.schemas.models import AuditRecorded, DocumentReceived, ReviewDecided, ReviewRequested
+from aios.streams import topics, tracing
+from aios.streams.record import Outgoing
+
+TENANT = "demo"
+KILLERS = {"admit": "SEGV-ADMIT", "plan": "SEGV-PLAN", "classify": "SEGV-CLASSIFY"}
+"""Words in a text that end the process of that name when it decodes them."""
+
+KINDS = {
+    "good": 62,
+    "repeat": 12,
+    "conflict": 6,
+    "empty_text": 2,
+    "no_tenant": 2,
+    "undecodable": 3,
+    "foreign": 2,
+    "nothing": 1,
+    "segv_admit": 1,
+    "segv_plan": 1,
+    "segv_classify": 1,
+}
+REVIEW_SHARE_NEVER = 0.15
+
+
+@dataclass(slots=True)
+class Published:
+    """What producers know: the place of every record that was acknowledged to them, and its kind."""
+
+    acknowledged: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    keys: list[tuple[str, str, str]] = field(default_factory=list)  # key, text, channel
+
+
+class Producers:
+    """Publish count records within for_ms."""
+
+    def __init__(self, world: World, codec: Codec, count: int, for_ms: float) -> None:
+        self._world = world
+        self._codec = codec
+        self.published = Published()
+        draw = world.random
+        kinds = draw.choices(list(KINDS), weights=list(KINDS.values()), k=count)
+        for number, kind in enumerate(kinds):
+            self._later(draw.uniform(0, for_ms), number, kind)
+
+    def _later(self, ms: float, number: int, kind: str) -> None:
+        self._world.after(ms, lambda: self._publish(number, kind))
+
+    def _publish(self, number: int, kind: str) -> None:
+        self._send(self._record(number, kind), kind)
+        if kind == "good" and self._world.random.random() < 0.05:
+            self._send(self._record(number, "repeat"), "repeat")  # at the same time
+
+    def _send(self, out: Outgoing, kind: str) -> None:
+        """Until it is acknowledged, as producers do; some acknowledgements are lost."""
+        world = self._world
+        if world.cluster.away:
+            world.after(world.random.uniform(200, 900), lambda: self._send(out, kind))
+            return
+        entry = world.cluster.append(out)
+        if world.random.random() < 0.03:
+            world.after(world.random.uniform(50, 3_000), lambda: self._send(out, kind))
+            return
+        self.published.acknowledged[entry.topic, entry.partition, entry.offset] = kind
+
+    def _record(self, number: int, kind: str) -> Outgoing:
+        draw, known = self._world.random, self.published.keys
+        name = topics.DOCUMENT_RECEIVED.name
+        partition = draw.randrange(len(self._world.cluster.partitions[name]))
+        if kind == "undecodable":
+            return Outgoing(name, b"k", draw.randbytes(12), (), partition)
+        if kind == "nothing":
+            return Outgoing(name, b"k", None, (), partition)
+        if kind == "foreign":
+            return Outgoing(name, b"k", self._codec.encode(topics.AUDIT_RECORDED, _foreign(number)), (), partition)
+        key, text, channel = f"k{number}", f"text {number}", draw.choice(("letter", "message"))
+        if kind in ("repeat", "conflict") and known:
+            key, text, channel = draw.choice(known)
+            text += " again" if kind == "conflict" else ""
+        elif kind.startswith("segv_"):
+            text = KILLERS[kind.removeprefix("segv_")]
+        elif kind == "empty_text":
+            text = " "
+        if kind in ("good", "repeat"):
+            known.append((key, text, channel))
+        event = DocumentReceived(
+            text=text,
+            event_id=f"e{number}-{draw.randrange(1 << 30)}",
+            idempotency_key=key,
+            tenant="nobody" if kind == "no_tenant" else TENANT,
+            channel=channel,
+            lane=draw.choice(("interactive", "interactive", "bulk")),
+        )
+        value = self._codec.encode(topics.DOCUMENT_RECEIVED, event)
+        return Outgoing(name, key.encode(), value, (), partition)
+
+
+def _foreign(number: int) -> AuditRecorded:
+    return AuditRecorded(
+        audit_id=f"a{number}",
+        case_id="c",
+        tenant=TENANT,
+        workflow="w",
+        case_seq=1,
+        transition="t",
+        actor="somebody",
+        input_topic="t",
+        input_partition=0,
+        input_offset=0,
+        at=0,
+    )
+
+
+class Reviewers:
+    """Answer what they are asked, each as the seed has it."""
+
+    def __init__(self, world: World, codec: Codec) -> None:
+        self._world = world
+        self._codec = codec
+        self._next: dict[int, int] = {}
+        self._count = 0
+        world.readers[topics.REVIEW_REQUESTED.name].append(self._read)
+
+    def _read(self, partition: int) -> None:
+        log = self._world.cluster.partitions[topics.REVIEW_REQUESTED.name][partition]
+        entries, self._next[partition] = log.read(self._next.get(partition, 0), 1_000)
+        for entry in entries:
+            self._think(entry)
+
+    def _think(self, entry: Entry) -> None:
+        world, draw = self._world, self._world.random
+        task = self._codec.decode(entry.value, ReviewRequested)
+        if draw.random() < REVIEW_SHARE_NEVER:
+            return
+        for _ in range(2 if draw.random() < 0.25 else 1):
+            slow = draw.random() < 0.2
+            ms = draw.uniform(3.6e6, 80 * 3.6e6) if slow else draw.uniform(300, 40_000)
+            world.after(ms, partial(self._send, self._decision(task)))
+
+    def _send(self, out: Outgoing) -> None:
+        if self._world.cluster.away:
+            self._world.after(700, lambda: self._send(out))
+            return
+        self._world.cluster.append(out)
+
+    def _decision(self, task: ReviewRequested) -> Outgoing:
+        draw = self._world.random
+        self._count += 1
+        odd = draw.choices(("", "label", "tenant", "partition", "reviewer"), (80, 6, 5, 5, 4))[0]
+        event = ReviewDecided(
+            event_id=f"r{self._count}",
+            task_id=task.task_id,
+            case_id=task.case_id,
+            tenant="other" if odd == "tenant" else task.tenant,
+            label="no such label" if odd == "label" else draw.choice(task.choices),
+            reviewer="" if odd == "reviewer" else f"person{draw.randrange(3)}",
+            decided_at=self._world.broker_ms(),
+        )
+        headers = tracing.envelope(
+            event,
+            event_id=event.event_id,
+            source="/aios/gateway",
+            subject=event.case_id,
+            tenant=event.tenant,
+            traceparent="",
+            time_ms=event.decided_at,
+        )
+        key = task.case_id.encode()
+        wrong = draw.randrange(len(self._world.cluster.partitions[topics.REVIEW_DECIDED.name]))
+        value = self._codec.encode(topics.REVIEW_DECIDED, event)
+        return Outgoing(topics.REVIEW_DECIDED.name, key, value, headers, wrong if odd == "partition" else None)
