@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -75,6 +75,17 @@ class GatewaySettings(Section):
     deliver_s_max: Annotated[int, Field(ge=1, le=60)] = 10  # then 503: the broker did not acknowledge
 
 
+class OperationsSettings(Section):
+    """Of the process that operators ask: dead letters, replay jobs, breakers."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: a free one, remembered in AIOS_HOME
+    body_bytes_max: Annotated[int, Field(ge=1024, le=4 << 20)] = 2 << 20  # an edit's bytes, in base64
+    requests_in_flight_max: Annotated[int, Field(ge=1, le=10_000)] = 64
+    rate_per_s_max: Annotated[int, Field(ge=1, le=10_000)] = 200  # per principal
+    answer_s_max: Annotated[int, Field(ge=1, le=60)] = 10  # then 202: the command is in Kafka, its answer is not
+
+
 class TracingSettings(Section):
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     file_bytes_max: Annotated[int, Field(ge=1 << 16)] = 32 << 20  # per process; the older half is dropped
@@ -112,11 +123,13 @@ class Settings(BaseSettings):
 
     home: Path = Path(".aios")
     default_tenant: str = "demo"  # of Kafka records that name none
+    token: SecretStr = SecretStr("")  # of a principal, for this shell's commands; empty: the home's own
     failpoints: str = ""  # streams/failpoints.py; for tests and drills only
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     redis: RedisSettings = RedisSettings()
     gateway: GatewaySettings = GatewaySettings()
+    operations: OperationsSettings = OperationsSettings()
     tracing: TracingSettings = TracingSettings()
     inference: InferenceSettings = InferenceSettings()
     lake: LakeSettings = LakeSettings()

@@ -1,14 +1,14 @@
 """gateway: HTTP in. Cases and people's decisions enter the topics here, outcomes are read back.
 
-Enters: requests with a tenant's API key. Leaves: document.received.v1 and review.decided.v1; JSON. Guaranteed: a 2xx
-means that the broker has the record; a repeat of a request is the same case; a tenant sees its own cases and nobody
-else's; whoever waits is answered in time, with what is known by then. What is read comes from the outcome store alone;
-without it cases are still accepted, only nobody can wait or read. No transport security: put a proxy that speaks TLS
-in front of it wherever it listens on more than loopback.
+Enters: requests with a tenant's API key or a reviewer's token. Leaves: document.received.v1 and review.decided.v1;
+JSON. Guaranteed: a 2xx means that the broker has the record; a repeat of a request is the same case; a tenant sees its
+own cases and nobody else's; who decided is whose token it was; whoever waits is answered in time, with what is known by
+then. What is read comes from the outcome store alone; without it cases are still accepted, only nobody can wait or
+read. No transport security: put a proxy that speaks TLS in front of it wherever it listens on more than loopback.
 Rejected: asking the stages (they are scaled and restarted alone), keeping cases here (there may be many gateways),
 refusing a repeat for certain (plan is the judge; the 409 of this process is its best knowledge).
 
-    http_routes.py  every route and its models        http_guard.py    bounds, API keys, rates
+    http_routes.py  every route and its models        http_guard.py    bounds, API keys, tokens, rates
     http_api.py     what each route does              ingest.py        bytes → event, or what is wrong
     http_problem.py every refusal                     openapi.py       /openapi.json
 """
@@ -30,9 +30,10 @@ from aios.schemas.registry import RegistrySource
 from aios.streams.config import KafkaSettings, Settings, client
 from aios.streams.errors import ConfigError
 from aios.streams.http_api import Api
-from aios.streams.http_guard import Guard
+from aios.streams.http_guard import TenantGuard
 from aios.streams.kafka import Delivery
 from aios.streams.outcome_store import OutcomeStore
+from aios.streams.principals import PrincipalTable
 from aios.streams.tenants import TenantTable
 from aios.streams.topology import GATEWAY
 
@@ -71,7 +72,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     """Serve until stop; then refuse what is new and answer what is in hand. Raises Unavailable when it cannot start."""
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
-    tenants = TenantTable(settings.kafka, codec)
+    tenants, principals = TenantTable(settings.kafka, codec), PrincipalTable(settings.kafka, codec)
     outcomes = OutcomeStore(settings.redis.url)
     delivery = Delivery(
         settings.kafka, client_id=f"{GATEWAY.group}.{slot}", deliver_s_max=float(settings.gateway.deliver_s_max)
@@ -79,7 +80,8 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     try:
         await asyncio.to_thread(codec.warm, GATEWAY.writes)
         await asyncio.to_thread(tenants.start)
-        guard = Guard(settings.gateway, tenants)
+        await asyncio.to_thread(principals.start)
+        guard = TenantGuard(settings.gateway, tenants, principals)
         reach = Reach(settings.kafka)
         api = Api(settings.gateway, guard, codec=codec, roads=delivery, outcomes=outcomes, reachable=reach)
         runner = web.AppRunner(
@@ -100,6 +102,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     finally:
         await asyncio.to_thread(delivery.close)
         await asyncio.to_thread(tenants.close)
+        await asyncio.to_thread(principals.close)
         await outcomes.close()
         registry.close()
 

@@ -1,6 +1,6 @@
 """The gateway's handlers: one method a route.
 
-Enters: a request that passed the guard, and its tenant. Leaves: a record on its way, acknowledged, and the answer.
+Enters: a request that passed the guard, and whose it is. Leaves: a record on its way, acknowledged, and the answer.
 Holds no client of its own: roads, outcomes and the clock of reachability are given (real ones in gateway.py).
 """
 
@@ -20,11 +20,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import DocumentReceived, ReviewDecided
+from aios.schemas.models import DocumentReceived, PrincipalRegistered, ReviewDecided
 from aios.streams import failpoints, ingest, openapi, topics, tracing
 from aios.streams.config import GatewaySettings
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
-from aios.streams.http_guard import BUSY_RETRY_S, Guard
+from aios.streams.http_guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http_problem import Problem
 from aios.streams.http_routes import (
     REVIEWS_MAX,
@@ -36,7 +36,7 @@ from aios.streams.http_routes import (
     ReviewDecision,
 )
 from aios.streams.ingest import Submitted
-from aios.streams.openapi import Route
+from aios.streams.openapi import Caller, Route
 from aios.streams.outcome_store import ACCEPTED, OPEN, CaseView, ReviewView
 from aios.streams.record import Outgoing
 from aios.streams.topics import SOURCES, Topic
@@ -67,8 +67,8 @@ class Outcomes(Protocol):
     async def timeline(self, case_id: str, tenant: str) -> Sequence[Mapping[str, Any]]: ...
     async def wait(self, case_id: str, tenant: str, timeout_s: float, event_id: str) -> CaseView | None: ...
     async def note_accepted(self, case_id: str, tenant: str) -> None: ...
-    async def reviews(self, tenant: str, limit: int) -> Sequence[ReviewView]: ...
-    async def review(self, task_id: str, tenant: str) -> ReviewView | None: ...
+    async def reviews(self, tenant: str | None, limit: int) -> Sequence[ReviewView]: ...
+    async def review(self, task_id: str, tenant: str | None) -> ReviewView | None: ...
     async def check(self) -> None: ...
 
 
@@ -100,7 +100,7 @@ class Api:
     def __init__(
         self,
         limits: GatewaySettings,
-        guard: Guard,
+        guard: TenantGuard,
         *,
         codec: Codec,
         roads: Roads,
@@ -135,13 +135,19 @@ class Api:
 
     def _handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         act = getattr(self, route.name)
-        if route.public:
+        if route.caller is Caller.NOBODY:
             public: Callable[[web.Request], Awaitable[web.StreamResponse]] = act
             return public
 
+        whose = {
+            Caller.TENANT: self._guard.tenant,
+            Caller.REVIEWER: self._guard.reviewer,
+            Caller.READER: self._guard.reader,
+        }[route.caller]
+
         async def guarded(request: web.Request) -> web.StreamResponse:
             with self._guard.slot():
-                answer: web.StreamResponse = await act(request, self._guard.tenant(request))
+                answer: web.StreamResponse = await act(request, whose(request))
                 return answer
 
         return guarded
@@ -180,19 +186,21 @@ class Api:
             return _json({**CaseView(case_id=case_id, tenant=tenant, status=ACCEPTED).plain(), "timeline": []})
         raise Problem("not_found", "this tenant has no such case")
 
-    async def list_reviews(self, request: web.Request, tenant: str) -> web.Response:
+    async def list_reviews(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
         asked = request.query.get("limit", "50")
         if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= REVIEWS_MAX):
             raise Problem("invalid_query", f"limit: 1 to {REVIEWS_MAX}")
-        return _json([each.plain() for each in await self._outcomes.reviews(tenant, int(asked))])
+        found = [each for tenant in tenants or (None,) for each in await self._outcomes.reviews(tenant, int(asked))]
+        found.sort(key=lambda each: each.requested_at)
+        return _json([each.plain() for each in found[: int(asked)]])
 
-    async def show_review(self, request: web.Request, tenant: str) -> web.Response:
-        return _json((await self._review(request, tenant)).plain())
+    async def show_review(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
+        return _json((await self._review(request, tenants)).plain())
 
-    async def decide_review(self, request: web.Request, tenant: str) -> web.Response:
+    async def decide_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
         decision: ReviewDecision = ingest.read_body(await self._guard.body(request), ReviewDecision)
-        task = await self._review(request, tenant)
-        event_id = str(ids.derive("review", task.task_id, decision.label, decision.reviewer, decision.comment))
+        task = await self._review(request, reviewer.tenants)
+        event_id = str(ids.derive("review", task.task_id, decision.label, reviewer.name, decision.comment))
         if task.status != OPEN or self._answers.value(task.task_id) not in (None, event_id):
             raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
         if decision.label not in task.choices:
@@ -201,16 +209,16 @@ class Api:
             event_id=event_id,
             task_id=task.task_id,
             case_id=task.case_id,
-            tenant=tenant,
+            tenant=task.tenant,
             label=decision.label,
-            reviewer=decision.reviewer,
+            reviewer=reviewer.name,
             comment=decision.comment,
             decided_at=_now_ms(),
         )
         await self._deliver(
-            topics.REVIEW_DECIDED, event, event_id=event_id, case_id=task.case_id, tenant=tenant, request=request
+            topics.REVIEW_DECIDED, event, event_id=event_id, case_id=task.case_id, tenant=task.tenant, request=request
         )
-        self._answers.note(task.task_id, tenant, event_id)
+        self._answers.note(task.task_id, task.tenant, event_id)
         links = Links(case=_case_url(task.case_id))
         answer = ReviewAccepted(task_id=task.task_id, case_id=task.case_id, event_id=event_id, links=links)
         return _json(answer.model_dump(), status=202, headers={"Location": links.case})
@@ -276,10 +284,11 @@ class Api:
             if view is not None and ingest.same_body(submitted, view.event_id) is False:
                 raise _conflict(submitted)
 
-    async def _review(self, request: web.Request, tenant: str) -> ReviewView:
-        task = await self._outcomes.review(request.match_info["task_id"], tenant)
-        if task is None:
-            raise Problem("not_found", "this tenant has no such question")
+    async def _review(self, request: web.Request, tenants: tuple[str, ...]) -> ReviewView:
+        """tenants: whose it may be; () is anybody's."""
+        task = await self._outcomes.review(request.match_info["task_id"], None)
+        if task is None or (tenants and task.tenant not in tenants):
+            raise Problem("not_found", "there is no such question for this API key or token")
         return task
 
     async def _wait(self, submitted: Submitted, tenant: str, wait_s: float) -> CaseView | None:

@@ -1,9 +1,10 @@
-"""What every request passes before it is served: bounds, the API key, the tenant's rate.
+"""What every request passes before it is served: bounds, the API key or token, the caller's rate.
 
-Enters: a request. Leaves: its tenant and its body, or a Problem. Guaranteed: requests in flight, body bytes, the time
-to send them and each tenant's rate are bounded; every answer is problem+json when it is not the one asked for, is
-measured, and tells nothing of what failed inside. The tenant comes from the key alone; no other header is believed.
-Rejected: compressed bodies (a bomb is decided by the sender), rates by address (a tenant is who pays).
+Enters: a request. Leaves: whose it is and its body, or a Problem. Guaranteed: requests in flight, body bytes, the time
+to send them and each caller's rate are bounded; every answer is problem+json when it is not the one asked for, is
+measured, and tells nothing of what failed inside. The tenant comes from its key alone, the principal from its token;
+no other header is believed. Rejected: compressed bodies (a bomb is decided by the sender), rates by address (a tenant
+is who pays).
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ from typing import Protocol
 from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
-from aios.schemas.models import TenantRegistered
-from aios.streams.config import GatewaySettings
+from aios.schemas.models import PrincipalRegistered, TenantRegistered
 from aios.streams.errors import SchemaMismatch, Unavailable
 from aios.streams.http_problem import Problem, of_http, of_mismatch
+from aios.streams.principals import Role
 
 BODY_S_MAX = 10.0  # to send a body
-BURST_S = 1.0  # a tenant that was quiet may send this many seconds of its rate at once
+BURST_S = 1.0  # a caller that was quiet may send this many seconds of its rate at once
 BUSY_RETRY_S = 1
 WAITING_SHARE = 0.5  # of the requests in flight: the rest stays free for those that do not wait
 JSON = "application/json"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-TOOK = Histogram("aios_gateway_request_seconds", "From the first byte to the answer.", ["route", "status"])
-REJECTED = Counter("aios_gateway_rejected", "Requests not served, by reason.", ["reason"])
-IN_FLIGHT = Gauge("aios_gateway_requests_in_flight", "Requests being served.")
+TOOK = Histogram("aios_http_request_seconds", "From the first byte to the answer.", ["route", "status"])
+REJECTED = Counter("aios_http_rejected", "Requests not served, by reason.", ["reason"])
+IN_FLIGHT = Gauge("aios_http_requests_in_flight", "Requests being served.")
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,23 @@ class KeyHolders(Protocol):
     """Whose key is it; TenantTable in service."""
 
     def by_key(self, api_key: str) -> TenantRegistered | None: ...
+
+
+class TokenHolders(Protocol):
+    """Whose token is it; PrincipalTable in service."""
+
+    def by_token(self, token: str) -> PrincipalRegistered | None: ...
+
+
+class Limits(Protocol):
+    """The section of the settings that a server has."""
+
+    @property
+    def body_bytes_max(self) -> int: ...
+    @property
+    def requests_in_flight_max(self) -> int: ...
+    @property
+    def rate_per_s_max(self) -> int: ...
 
 
 class Bucket:
@@ -64,15 +82,13 @@ class Bucket:
 
 
 class Guard:
-    """One per process. clock: monotonic seconds."""
+    """One per process, for servers whose callers are principals. clock: monotonic seconds."""
 
-    def __init__(
-        self, limits: GatewaySettings, tenants: KeyHolders, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, limits: Limits, principals: TokenHolders, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
-        self._tenants = tenants
+        self._principals = principals
         self._clock = clock
-        self._buckets: dict[str, Bucket] = {}  # of registered tenants only
+        self._buckets: dict[tuple[str, str], Bucket] = {}  # of registered callers only
         self.in_flight = 0
         self._waiting = 0
         self.stopping = False
@@ -91,7 +107,7 @@ class Guard:
     def slot(self) -> Iterator[None]:
         """Count a request as in flight. Raises Problem when there are too many, or the process is leaving."""
         if self.stopping:
-            raise Problem("stopping", "this gateway is leaving; send again", headers=_retry_after(BUSY_RETRY_S))
+            raise Problem("stopping", "this process is leaving; send again", headers=_retry_after(BUSY_RETRY_S))
         if self.in_flight >= self._limits.requests_in_flight_max:
             raise Problem("busy", "too many requests in flight; send again", headers=_retry_after(BUSY_RETRY_S))
         self.in_flight += 1
@@ -114,26 +130,29 @@ class Guard:
         finally:
             self._waiting -= 1
 
-    def tenant(self, request: web.Request) -> str:
-        """The tenant whose key the request carries, within its rate. Raises Problem."""
-        scheme, _, api_key = request.headers.get("Authorization", "").partition(" ")
-        found = self._tenants.by_key(api_key.strip()) if scheme.lower() == "bearer" else None
+    def principal(self, request: web.Request, *roles: Role) -> PrincipalRegistered:
+        """The principal whose token the request carries, within its rate. roles: it must have one of them.
+
+        Raises Problem.
+        """
+        found = self._principals.by_token(bearer(request))
         if found is None:
-            raise Problem(
-                "unauthorized",
-                "send Authorization: Bearer <API key of a tenant>; `aios tenant add NAME` makes one",
-                headers={"WWW-Authenticate": 'Bearer realm="aios"'},
-            )
-        bucket = self._buckets.get(found.tenant)
+            raise _unknown("token of a principal", "aios principal add NAME --role ROLE")
+        self._within_rate("principal", found.name)
+        if not set(roles) & set(found.roles):
+            raise Problem("forbidden", f"this needs the role {' or '.join(roles)}; `aios principal add` gives roles")
+        return found
+
+    def _within_rate(self, kind: str, name: str) -> None:
+        bucket = self._buckets.get((kind, name))
         if bucket is None:
-            bucket = self._buckets[found.tenant] = Bucket(self._limits.rate_per_s_max, self._clock())
+            bucket = self._buckets[kind, name] = Bucket(self._limits.rate_per_s_max, self._clock())
         if wait := bucket.take(self._clock()):
             raise Problem(
                 "too_many_requests",
-                f"over {self._limits.rate_per_s_max} requests a second of this tenant",
+                f"over {self._limits.rate_per_s_max} requests a second of this {kind}",
                 headers=_retry_after(math.ceil(wait)),
             )
-        return found.tenant
 
     async def body(self, request: web.Request) -> bytes:
         """The bytes of a JSON body. Raises Problem, and aiohttp's own 413 over the bound."""
@@ -170,7 +189,53 @@ class Guard:
                 place = place.tb_next
             where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else "nowhere"
             log.error("a request failed: %s at %s", type(error).__name__, where)  # noqa: TRY400 - see above
-            return _refuse(Problem("internal", "this is a fault of the gateway; its log has the place"))
+            return _refuse(Problem("internal", "this is a fault of this process; its log has the place"))
+
+
+class TenantGuard(Guard):
+    """Of a server that tenants call too."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        tenants: KeyHolders,
+        principals: TokenHolders,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(limits, principals, clock)
+        self._tenants = tenants
+
+    def tenant(self, request: web.Request) -> str:
+        """The tenant whose key the request carries, within its rate. Raises Problem."""
+        found = self._tenants.by_key(bearer(request))
+        if found is None:
+            raise _unknown("API key of a tenant", "aios tenant add NAME")
+        self._within_rate("tenant", found.tenant)
+        return found.tenant
+
+    def reviewer(self, request: web.Request) -> PrincipalRegistered:
+        """The principal who decides. Raises Problem."""
+        return self.principal(request, Role.REVIEWER)
+
+    def reader(self, request: web.Request) -> tuple[str, ...]:
+        """Of which tenants questions may be read: of the key's own, or the reviewer's; () is all. Raises Problem."""
+        if self._tenants.by_key(bearer(request)) is not None:
+            return (self.tenant(request),)
+        return self.reviewer(request).tenants
+
+
+def bearer(request: web.Request) -> str:
+    """What a request says who it is, empty if nothing."""
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def _unknown(what: str, command: str) -> Problem:
+    return Problem(
+        "unauthorized",
+        f"send Authorization: Bearer <{what}>; `{command}` makes one",
+        headers={"WWW-Authenticate": 'Bearer realm="aios"'},
+    )
 
 
 def _refuse(problem: Problem) -> web.Response:

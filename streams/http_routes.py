@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from aios.streams import documents, ingest
 from aios.streams.ingest import Body
-from aios.streams.openapi import Route
+from aios.streams.openapi import Caller, Route
 from aios.streams.outcome_store import CaseView, ReviewView
 from aios.streams.topics import SOURCES
 
@@ -29,17 +29,10 @@ class CaseAccepted(BaseModel):
     links: Links
 
 
-def _name(text: str) -> str:
-    if not text.isprintable() or text != text.strip():
-        raise ValueError("must be printable, without spaces around it")
-    return text
-
-
 class ReviewDecision(Body):
-    """What a person decides. label: one of the task's choices."""
+    """What a reviewer decides; who that is says the token. label: one of the task's choices."""
 
     label: Annotated[str, Field(min_length=1, max_length=documents.NAME_CHARS_MAX)]
-    reviewer: Annotated[str, Field(min_length=1, max_length=documents.NAME_CHARS_MAX), AfterValidator(_name)]
     comment: Annotated[str, Field(max_length=documents.SUBJECT_CHARS_MAX)] = ""
 
 
@@ -98,6 +91,7 @@ ROUTES = (
         method="GET",
         path="/v1/reviews",
         name="list_reviews",
+        caller=Caller.READER,
         does="Open questions to people.",
         answers={200: list[ReviewView]},
         query={"limit": {"type": "integer", "minimum": 1, "maximum": REVIEWS_MAX, "default": 50}},
@@ -107,6 +101,7 @@ ROUTES = (
         method="GET",
         path="/v1/reviews/{task_id}",
         name="show_review",
+        caller=Caller.READER,
         does="One question, with what it is about.",
         answers={200: ReviewView},
         refuses=("not_found",),
@@ -115,6 +110,7 @@ ROUTES = (
         method="POST",
         path="/v1/reviews/{task_id}/decision",
         name="decide_review",
+        caller=Caller.REVIEWER,
         does="Answer a question; 202 once the broker has it.",
         takes=(ReviewDecision,),
         answers={202: ReviewAccepted},
@@ -131,14 +127,21 @@ ROUTES = (
         ),
         headers={"traceparent": "W3C trace context, continued."},
     ),
-    Route(method="GET", path="/healthz", name="alive", does="This process answers.", answers={200: None}, public=True),
+    Route(
+        method="GET",
+        path="/healthz",
+        name="alive",
+        does="This process answers.",
+        answers={200: None},
+        caller=Caller.NOBODY,
+    ),
     Route(
         method="GET",
         path="/readyz",
         name="readiness",
         does="This process can accept cases.",
         answers={200: Health, 503: Health},
-        public=True,
+        caller=Caller.NOBODY,
     ),
     Route(
         method="GET",
@@ -147,7 +150,14 @@ ROUTES = (
         does="Prometheus metrics; to this machine alone.",
         answers={200: None},
         refuses=("not_found",),
-        public=True,
+        caller=Caller.NOBODY,
     ),
-    Route(method="GET", path="/openapi.json", name="describe", does="This document.", answers={200: None}, public=True),
+    Route(
+        method="GET",
+        path="/openapi.json",
+        name="describe",
+        does="This document.",
+        answers={200: None},
+        caller=Caller.NOBODY,
+    ),
 )

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the gateway, made from what serves it: its routes, their models, the source contracts.
+"""The OpenAPI document of a server, made from what serves it: its routes, their models, the source contracts.
 
 Enters: routes. Leaves: an OpenAPI 3.1 document. Guaranteed: it has every route and no other (a test compares it with
 the router), and its request bodies are the models that validate.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -17,14 +18,36 @@ from aios.streams.http_problem import CONTENT_TYPE, REASONS
 
 REF = "#/components/schemas/{model}"
 EVERY_ROUTE = ("internal",)
-EVERY_TENANT_ROUTE = ("unauthorized", "too_many_requests", "busy", "stopping", "unavailable")
+EVERY_GUARDED_ROUTE = ("unauthorized", "too_many_requests", "busy", "stopping", "unavailable")
+
+
+class Caller(StrEnum):
+    """Who may call a route, by the bearer of which the guard knows it."""
+
+    NOBODY = "nobody"  # no bearer is needed
+    TENANT = "tenant"  # a tenant's API key
+    REVIEWER = "reviewer"  # a principal's token, with this role
+    READER = "reader"  # a tenant's API key, or a reviewer's token
+    PRINCIPAL = "principal"  # a principal's token, with one of the route's roles
+
+
+BEARERS = {
+    Caller.TENANT: ("apiKey",),
+    Caller.REVIEWER: ("token",),
+    Caller.READER: ("apiKey", "token"),
+    Caller.PRINCIPAL: ("token",),
+}
+SCHEMES = {
+    "apiKey": {"type": "http", "scheme": "bearer", "description": "A tenant's API key."},
+    "token": {"type": "http", "scheme": "bearer", "description": "A principal's token."},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One operation. takes: models of which the body must be one. answers: model (or None) by status.
 
-    headers: of the request, name → what it does. public: needs no API key.
+    headers: of the request, name → what it does. roles: of a principal, one of which it needs.
     """
 
     method: str
@@ -36,7 +59,8 @@ class Route:
     refuses: tuple[str, ...] = ()
     headers: Mapping[str, str] | None = None
     query: Mapping[str, Mapping[str, Any]] | None = None
-    public: bool = False
+    caller: Caller = Caller.TENANT
+    roles: tuple[str, ...] = ()
 
 
 def document(routes: Sequence[Route], *, title: str, version: str, path_values: Mapping[str, Sequence[str]]) -> Any:
@@ -51,13 +75,17 @@ def document(routes: Sequence[Route], *, title: str, version: str, path_values: 
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "A tenant's API key."}},
+            "securitySchemes": {
+                name: SCHEMES[name] for name in dict.fromkeys(n for r in routes for n in BEARERS.get(r.caller, ()))
+            },
         },
     }
 
 
 def _operation(route: Route, schemas: dict[str, Any], path_values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    reasons = (*route.refuses, *EVERY_ROUTE, *(() if route.public else EVERY_TENANT_ROUTE))
+    bearers = BEARERS.get(route.caller, ())
+    forbidden = ("forbidden",) if "token" in bearers else ()
+    reasons = (*route.refuses, *EVERY_ROUTE, *(EVERY_GUARDED_ROUTE if bearers else ()), *forbidden)
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.does,
@@ -71,8 +99,10 @@ def _operation(route: Route, schemas: dict[str, Any], path_values: Mapping[str, 
         bodies = [_reference(model, schemas) for model in route.takes]
         schema = bodies[0] if len(bodies) == 1 else {"oneOf": bodies}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    if not route.public:
-        operation["security"] = [{"apiKey": []}]
+    if bearers:
+        operation["security"] = [{name: []} for name in bearers]
+    if route.roles:
+        operation["x-roles"] = list(route.roles)
     return operation
 
 

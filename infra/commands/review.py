@@ -1,27 +1,27 @@
 """`aios review list|show|decide`: questions to people, through the gateway, as any reviewer's program would.
 
-Enters: a gateway (GATEWAY, else the one that runs in this home) and an API key (KEY, else the one this home keeps for
-its own tenant). Leaves: what the gateway answers; a decision
-is a record on review.decided.v1 once it is said to be accepted, and the first valid one of a question wins.
+Enters: a gateway (GATEWAY, else the one that runs in this home), an API key to read with (KEY, else the one this home
+keeps for its own tenant), and a reviewer's token to decide with (infra/client.py): the name in the decision is the
+token's. Leaves: what the gateway answers; a decision is a record on review.decided.v1 once it is said to be accepted,
+and the first valid one of a question wins.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import click
 
-from aios.infra import output
-from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE, fail
+from aios.infra import client, output
+from aios.infra.client import Server
+from aios.infra.output import NOT_RUNNING, fail
 from aios.infra.running import load_settings, running
-from aios.streams import tenants
+from aios.streams import principals, tenants
 
-ANSWER_S_MAX = 15.0
 TEXT_SHOWN = 80  # characters of a question's text in a list
 
 _key = click.option("--key", envvar="KEY", help="API key of the tenant; default: KEY, else this home's own tenant's.")
@@ -41,7 +41,7 @@ def group() -> None:
 @_json
 def list_(limit: int, gateway: str | None, key: str | None, as_json: bool) -> None:
     """Open questions, the longest waiting first."""
-    found = _ask(gateway, key, "GET", f"/v1/reviews?limit={limit}")
+    found = client.ask(_tenant(gateway, key), "GET", f"/v1/reviews?limit={limit}")
     output.rows(
         found if as_json else [_row(each) for each in found],
         ("task", "waits", "reasons", "suggestion", "confidence", "text"),
@@ -57,7 +57,7 @@ def list_(limit: int, gateway: str | None, key: str | None, as_json: bool) -> No
 @_json
 def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None:
     """One question: its text, why it is asked, what may be chosen."""
-    found = _ask(gateway, key, "GET", f"/v1/reviews/{quote(task, safe='')}")
+    found = client.ask(_tenant(gateway, key), "GET", f"/v1/reviews/{quote(task, safe='')}")
     if as_json:
         output.one(found, as_json=True)
         return
@@ -76,17 +76,16 @@ def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None
 @group.command()
 @click.argument("task")
 @click.option("--label", required=True, help="One of the question's choices.")
-@click.option("--reviewer", required=True, help="Who decides.")
 @click.option("--comment", default="", help="Why.")
 @_gateway
-@_key
+@client.token_file
 @_json
-def decide(
-    *, task: str, label: str, reviewer: str, comment: str, gateway: str | None, key: str | None, as_json: bool
-) -> None:
-    """Answer a question."""
-    decision = {"label": label, "reviewer": reviewer, "comment": comment}
-    said = _ask(gateway, key, "POST", f"/v1/reviews/{quote(task, safe='')}/decision", decision)
+def decide(*, task: str, label: str, comment: str, gateway: str | None, token_file: Path | None, as_json: bool) -> None:
+    """Answer a question, under the name that the token belongs to."""
+    token = client.token(load_settings(), token_file, principals.OPERATOR)
+    server = Server("the gateway", _url(gateway), token, "aios principal add NAME --role reviewer")
+    decision = {"label": label, "comment": comment}
+    said = client.ask(server, "POST", f"/v1/reviews/{quote(task, safe='')}/decision", decision)
     if as_json:
         output.one(said, as_json=True)
         return
@@ -106,45 +105,15 @@ def _row(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ask(gateway: str | None, key: str | None, method: str, path: str, body: Any = None) -> Any:
-    """The gateway's answer, or an exit that says what it said."""
-    gateway = gateway or running().gateway
-    if not gateway:
-        fail("no gateway runs here: start a system with `aios up`, or set GATEWAY to the URL of one", NOT_RUNNING)
+def _tenant(gateway: str | None, key: str | None) -> Server:
+    """The gateway, for those who read as a tenant."""
     settings = load_settings()
     key = key or tenants.kept_key(settings.home, settings.default_tenant)
-    if not (key.isascii() and key.isprintable()):
-        fail("the API key (--key or KEY) holds characters that no key has", USAGE)
-    connection, base = _connection(gateway)
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    try:
-        connection.request(method, base + path, None if body is None else json.dumps(body), headers)
-        answer = connection.getresponse()
-        said = json.load(answer)
-    except (OSError, ValueError) as error:
-        fail(f"the gateway at {gateway} does not answer: {error}", NOT_RUNNING)
-    finally:
-        connection.close()
-    if answer.status == 401:
-        fail(f"the gateway at {gateway} knows no such API key; --key or KEY gives another, `aios tenant add` makes one")
-    if answer.status >= 400:
-        fail(_why(said), {404: NOT_FOUND, 503: NOT_RUNNING}.get(answer.status, FAILED))
-    return said
+    return Server("the gateway", _url(gateway), key, "aios tenant add")
 
 
-def _connection(gateway: str) -> tuple[http.client.HTTPConnection, str]:
-    """To the URL's host, by TLS where it says https: the key is not for everybody's eyes. And its path."""
-    url = urlsplit(gateway)
-    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-    try:
-        return kinds[url.scheme](url.hostname or "", url.port, timeout=ANSWER_S_MAX), url.path.rstrip("/")
-    except (KeyError, ValueError, http.client.InvalidURL):
-        fail(f"{gateway} is no URL of a gateway: http://HOST:PORT or https://HOST", USAGE)
-
-
-def _why(said: Any) -> str:
-    """The problem's own words, and which case it is about."""
-    if not isinstance(said, dict) or "detail" not in said:
-        return "the answer is none of a gateway's"
-    about = f"; `aios case show {said['case_id']}` shows what became of it" if "case_id" in said else ""
-    return f"{said['detail']}{about}"
+def _url(gateway: str | None) -> str:
+    url = gateway or running().gateway
+    if not url:
+        fail("no gateway runs here: start a system with `aios up`, or set GATEWAY to the URL of one", NOT_RUNNING)
+    return url

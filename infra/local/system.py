@@ -1,7 +1,7 @@
 """The whole system on this machine, in the order in which its parts need each other.
 
 Enters: settings and a home that nobody else holds. Leaves: Kafka → its topics → the registry → every contract →
-Valkey → the home's tenant → all stages, each announced as it becomes ready; then home/run/system.json.
+Valkey → the home's tenant and principals → all stages, each announced as it becomes ready; then home/run/system.json.
 Guaranteed: a part with an address in the settings is used and not started; the end, whatever brings it, stops the
 stages first (they hand back what they have in hand), then what they stand on, and leaves no process behind; a second
 request to stop kills at once.
@@ -26,7 +26,7 @@ from aios.infra.local.supervisor import PROCESSES_MAX, NotReady, Part, State, Su
 from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource, register_all
-from aios.streams import tenants, topology
+from aios.streams import principals, tenants, topology
 from aios.streams.admin import ensure_topics
 from aios.streams.config import Settings
 from aios.streams.errors import ConfigError, Unavailable
@@ -149,8 +149,9 @@ class System:
                 "redis": settings.redis.model_copy(update={"url": valkey}),
             }
         )
-        await _patiently(lambda: self._tenant(settings))
+        await _patiently(lambda: self._callers(settings))
         self._say("tenant", f"{settings.default_tenant}; its key: aios tenant key {settings.default_tenant}")
+        self._say("principals", f"{' and '.join(principals.OWN)}; their tokens: {self._home.run}")
         return settings
 
     def _found(self, part: str, address: str) -> None:
@@ -197,10 +198,12 @@ class System:
         self._supervisor.add(part)
         await self._supervisor.until_ready([name], s_max)
 
-    def _tenant(self, settings: Settings) -> None:
+    def _callers(self, settings: Settings) -> None:
         registry = RegistrySource(settings.registry.url)
+        codec = Codec(registry)
         try:
-            tenants.own_key(self._home.folder, settings.kafka, Codec(registry), settings.default_tenant)
+            tenants.own_key(self._home.folder, settings.kafka, codec, settings.default_tenant)
+            principals.own_tokens(self._home.folder, settings.kafka, codec)
         finally:
             registry.close()
 

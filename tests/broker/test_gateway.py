@@ -27,7 +27,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, DocumentReceived, Event, ReviewDecided, ReviewRequested
 from aios.sinks.outcome_writes import write_of
 from aios.sinks.outcomes import Store
-from aios.streams import config, gateway, tenants
+from aios.streams import config, credentials, gateway, principals, tenants
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import GatewaySettings, KafkaSettings, RedisSettings, RegistrySettings, Settings
 from aios.streams.partitioner import partition_of
@@ -36,6 +36,7 @@ from aios.streams.topics import (
     AUDIT_RECORDED,
     CASE_DECIDED,
     DOCUMENT_RECEIVED,
+    PRINCIPAL_REGISTERED,
     REVIEW_DECIDED,
     REVIEW_REQUESTED,
     TENANT_REGISTERED,
@@ -65,7 +66,7 @@ class World:
 def world(  # noqa: PLR0917 - pytest passes them by name
     kafka: KafkaSettings, registry_url: str, valkey_url: str, codec: Codec, unique: str, tmp_path: Path
 ) -> World:
-    asyncio.run(ensure_topics(kafka, (DOCUMENT_RECEIVED, REVIEW_DECIDED, TENANT_REGISTERED)))
+    asyncio.run(ensure_topics(kafka, (DOCUMENT_RECEIVED, REVIEW_DECIDED, TENANT_REGISTERED, PRINCIPAL_REGISTERED)))
     settings = Settings(
         home=tmp_path, kafka=kafka, registry=RegistrySettings(url=registry_url), redis=RedisSettings(url=valkey_url)
     )
@@ -272,25 +273,29 @@ def test_a_person_decides_through_the_gateway(world: World, monkeypatch: pytest.
                 shown = await command("show", task, "--json")
                 assert json.loads(shown.stdout)["choices"] == ["card", "mortgage"]
                 assert (await command("show", "no-task")).exit_code == 3
-                wrong = await command("decide", task, "--label", "fish", "--reviewer", "ada")
+                wrong = await command("decide", task, "--label", "fish")
                 assert (wrong.exit_code, "choose one of: card, mortgage" in wrong.stderr) == (1, True)
-                done = await command("decide", task, "--label", "card", "--reviewer", "ada", "--comment", "clear")
+                done = await command("decide", task, "--label", "card", "--comment", "clear")
                 assert (done.exit_code, case in done.stdout) == (0, True)
 
                 await put(AUDIT_RECORDED, moved(world, case, 2, "decided"))
-                late = await command("decide", task, "--label", "mortgage", "--reviewer", "bob")
+                late = await command("decide", task, "--label", "mortgage")
                 assert (late.exit_code, "answered" in late.stderr) == (1, True)
                 assert "nobody is asked" in (await command("list")).stdout
         assert (await command("list")).exit_code == 4
 
     asyncio.run(test())
     ((record, event),) = records(world, REVIEW_DECIDED, ReviewDecided)
-    assert (event.task_id, event.label, event.reviewer, event.comment) == (task, "card", "ada", "clear")
+    assert (event.task_id, event.label, event.reviewer, event.comment) == (task, "card", f"ada-{world.tenant}", "clear")
     assert record.key == case.encode()
 
 
 def _commands(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[Result]]:
-    """`aios review …` in this world's home, which keeps the tenant's key."""
+    """`aios review …` in this world's home, which keeps the tenant's key and a reviewer's token."""
+    token = principals.register(
+        world.settings.kafka, world.codec, f"ada-{world.tenant}", roles=["reviewer"], tenants=[world.tenant]
+    )
+    credentials.keep(principals.token_file(world.settings.home, principals.OPERATOR), token)
     tenants.keep_key(world.settings.home, world.tenant, world.key)
     monkeypatch.setattr(config, "load", lambda: world.settings.model_copy(update={"default_tenant": world.tenant}))
     return lambda *arguments: asyncio.to_thread(CliRunner().invoke, review.group, arguments)

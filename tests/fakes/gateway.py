@@ -12,21 +12,36 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
 from aios.schemas.codec import Codec
-from aios.schemas.models import TenantRegistered
+from aios.schemas.models import PrincipalRegistered, TenantRegistered
 from aios.streams.config import GatewaySettings
 from aios.streams.credentials import digest
 from aios.streams.errors import Unavailable
 from aios.streams.http_api import Api
-from aios.streams.http_guard import Guard
+from aios.streams.http_guard import TenantGuard
 from aios.streams.outcome_store import CaseView, ReviewView
 from aios.streams.record import Outgoing
 from tests.fakes.registry import FakeRegistry
 
 KEYS = {"acme": "aios_acme-key", "globex": "aios_globex-key"}
 
+TOKENS = {"ada": "aios_ada-token", "gus": "aios_gus-token", "bob": "aios_bob-token"}
+
 
 class Holders:
-    """acme and globex, each with its key in KEYS."""
+    """acme and globex, each with its key in KEYS. ada reviews for all, gus for globex alone; bob is no reviewer."""
+
+    def by_token(self, token: str) -> PrincipalRegistered | None:
+        for name, known in TOKENS.items():
+            if token == known:
+                return PrincipalRegistered(
+                    name=name,
+                    roles=("analyst",) if name == "bob" else ("reviewer",),
+                    tenants=("globex",) if name == "gus" else (),
+                    token_hashes=(digest(token),),
+                    active=True,
+                    registered_at=0,
+                )
+        return None
 
     def by_key(self, api_key: str) -> TenantRegistered | None:
         for name, key in KEYS.items():
@@ -88,14 +103,15 @@ class Outcomes:
         await self.check()
         self.cases.setdefault(case_id, CaseView(case_id=case_id, tenant=tenant, status="accepted"))
 
-    async def reviews(self, tenant: str, limit: int) -> Sequence[ReviewView]:
+    async def reviews(self, tenant: str | None, limit: int) -> Sequence[ReviewView]:
         await self.check()
-        return [task for task in self.tasks.values() if task.tenant == tenant and task.status == "open"][:limit]
+        mine = [task for task in self.tasks.values() if tenant in (None, task.tenant)]
+        return [task for task in mine if task.status == "open"][:limit]
 
-    async def review(self, task_id: str, tenant: str) -> ReviewView | None:
+    async def review(self, task_id: str, tenant: str | None) -> ReviewView | None:
         await self.check()
         found = self.tasks.get(task_id)
-        return found if found is not None and found.tenant == tenant else None
+        return found if found is not None and tenant in (None, found.tenant) else None
 
 
 class Clock:
@@ -113,7 +129,7 @@ class Served:
     """A gateway on a free port, and a client for it."""
 
     api: Api
-    guard: Guard
+    guard: TenantGuard
     codec: Codec
     roads: Roads
     outcomes: Outcomes
@@ -122,8 +138,9 @@ class Served:
     url: str
     kafka: bool = True
 
-    def request(self, method: str, path: str, *, tenant: str = "acme", **more: Any) -> Any:
-        headers = {"Authorization": f"Bearer {KEYS[tenant]}"} if tenant else {}
+    def request(self, method: str, path: str, *, tenant: str = "acme", principal: str = "", **more: Any) -> Any:
+        secret = TOKENS.get(principal) or KEYS.get(tenant)
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         headers |= more.pop("headers", {})
         return self.client.request(method, self.url + path, headers=headers, **more)
 
@@ -136,7 +153,7 @@ async def served(limits: GatewaySettings | None = None) -> AsyncIterator[Served]
     """limits: of this gateway, default ones otherwise."""
     limits = limits or GatewaySettings()
     codec, roads, outcomes, clock = Codec(FakeRegistry()), Roads(), Outcomes(), Clock()
-    guard = Guard(limits, Holders(), clock)
+    guard = TenantGuard(limits, Holders(), Holders(), clock)
 
     async def reachable() -> bool:
         return not roads.away

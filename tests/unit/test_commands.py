@@ -79,7 +79,7 @@ def test_a_quote_that_nobody_closed_swallows_no_rows(tmp_path: Path) -> None:
         (("--gateway", "ftp://127.0.0.1"), USAGE, "is no URL of a gateway"),
         (("--gateway", "127.0.0.1:8080"), USAGE, "is no URL of a gateway"),
         (("--gateway", "http://127.0.0.1:99999"), USAGE, "is no URL of a gateway"),
-        (("--gateway", "http://127.0.0.1:1", "--key", "a\nb"), USAGE, "characters that no key has"),
+        (("--gateway", "http://127.0.0.1:1", "--key", "a\nb"), USAGE, "characters that none has"),
         (("--gateway", "https://127.0.0.1:1/aios"), NOT_RUNNING, "does not answer"),
     ],
 )

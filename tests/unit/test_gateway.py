@@ -19,6 +19,7 @@ from aios.streams.config import GatewaySettings
 from aios.streams.http_api import ASK_S_MAX
 from aios.streams.http_problem import REASONS
 from aios.streams.http_routes import ROUTES
+from aios.streams.openapi import Caller
 from aios.streams.outcome_store import CaseView, ReviewView
 from aios.streams.topics import DOCUMENT_RECEIVED, REVIEW_DECIDED
 from tests.fakes.gateway import Served, served
@@ -264,7 +265,7 @@ TASK = ReviewView(
     expires_at=2,
     status="open",
 )
-DECISION = {"label": "mortgage", "reviewer": "ada"}
+DECISION = {"label": "mortgage"}
 
 
 def test_a_person_decides_once() -> None:
@@ -272,10 +273,11 @@ def test_a_person_decides_once() -> None:
 
     async def test(gateway: Served) -> None:
         gateway.outcomes.tasks["t1"] = TASK
-        async with gateway.request("GET", "/v1/reviews") as response:
-            assert [each["task_id"] for each in await response.json()] == ["t1"]
+        for principal in ("", "ada"):
+            async with gateway.request("GET", "/v1/reviews", principal=principal) as response:
+                assert [each["task_id"] for each in await response.json()] == ["t1"]
         for _ in range(2):
-            async with gateway.request("POST", "/v1/reviews/t1/decision", json=DECISION) as response:
+            async with gateway.request("POST", "/v1/reviews/t1/decision", principal="ada", json=DECISION) as response:
                 assert response.status == 202
                 assert response.headers["Location"] == "/v1/cases/c1"
         assert len({out.key for out in gateway.roads.delivered}) == 1
@@ -283,33 +285,38 @@ def test_a_person_decides_once() -> None:
         assert gateway.roads.delivered[0].topic == REVIEW_DECIDED.name
         assert events[0] == replace(events[1], decided_at=events[0].decided_at)
         assert (events[0].tenant, events[0].label, events[0].reviewer) == ("acme", "mortgage", "ada")
-        async with gateway.request("POST", "/v1/reviews/t1/decision", json=DECISION | {"label": "card"}) as response:
+        other = DECISION | {"label": "card"}
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal="ada", json=other) as response:
             await problem(response, "already_decided")
 
     run(test)
 
 
 def test_a_decision_that_cannot_count_is_refused() -> None:
-    """Unknown task, another tenant's task, a label nobody offered, a closed task, no reviewer."""
+    """Unknown task, another tenant's task, a label nobody offered, a closed task, who is no reviewer, a name given."""
 
     async def test(gateway: Served) -> None:
         gateway.outcomes.tasks |= {"t1": TASK, "t2": replace(TASK, task_id="t2", status="closed")}
-        for path, tenant, body, reason in (
-            ("/v1/reviews/t9/decision", "acme", DECISION, "not_found"),
-            ("/v1/reviews/t1/decision", "globex", DECISION, "not_found"),
-            ("/v1/reviews/t1/decision", "acme", DECISION | {"label": "fish"}, "label_not_offered"),
-            ("/v1/reviews/t2/decision", "acme", DECISION, "already_decided"),
-            ("/v1/reviews/t1/decision", "acme", {"label": "card"}, "invalid_body"),
-            ("/v1/reviews/t1/decision", "acme", DECISION | {"reviewer": " "}, "invalid_body"),
-            ("/v1/reviews/t1/decision", "acme", DECISION | {"reviewer": "ada\x1b[2J"}, "invalid_body"),
-            ("/v1/reviews/t1/decision", "acme", DECISION | {"tenant": "acme"}, "invalid_body"),
+        for path, principal, body, reason in (
+            ("/v1/reviews/t9/decision", "ada", DECISION, "not_found"),
+            ("/v1/reviews/t1/decision", "gus", DECISION, "not_found"),
+            ("/v1/reviews/t1/decision", "bob", DECISION, "forbidden"),
+            ("/v1/reviews/t1/decision", "", DECISION, "unauthorized"),  # a tenant's key names nobody
+            ("/v1/reviews/t1/decision", "ada", DECISION | {"label": "fish"}, "label_not_offered"),
+            ("/v1/reviews/t2/decision", "ada", DECISION, "already_decided"),
+            ("/v1/reviews/t1/decision", "ada", {}, "invalid_body"),
+            ("/v1/reviews/t1/decision", "ada", DECISION | {"reviewer": "eve"}, "invalid_body"),
+            ("/v1/reviews/t1/decision", "ada", DECISION | {"tenant": "acme"}, "invalid_body"),
         ):
-            async with gateway.request("POST", path, tenant=tenant, json=body) as response:
+            async with gateway.request("POST", path, principal=principal, json=body) as response:
                 await problem(response, reason)
         async with gateway.request("GET", "/v1/reviews/t1", tenant="globex") as response:
             await problem(response, "not_found")
-        async with gateway.request("GET", "/v1/reviews", tenant="globex") as response:
-            assert await response.json() == []
+        for who in ({"tenant": "globex"}, {"principal": "gus"}):
+            async with gateway.request("GET", "/v1/reviews", **who) as response:
+                assert await response.json() == []
+        async with gateway.request("GET", "/v1/reviews", principal="bob") as response:
+            await problem(response, "forbidden")
         assert gateway.roads.delivered == []
 
     run(test)
@@ -327,13 +334,13 @@ def test_a_wrong_limit_is_named(limit: str) -> None:
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic YTpi", "aios_acme-key", "Bearer \udcff"]
 )
-def test_every_route_of_a_tenant_needs_its_key(authorization: str | None) -> None:
+def test_every_route_needs_a_key_or_token(authorization: str | None) -> None:
     """401 on all of them, before anything of the request is looked at."""
 
     async def test(gateway: Served) -> None:
         headers = {} if authorization is None else {"Authorization": authorization}
         for route in ROUTES:
-            if route.public:
+            if route.caller is Caller.NOBODY:
                 continue
             path = route.path.replace("{", "").replace("}", "")
             async with gateway.request(route.method, path, tenant="", headers=headers) as response:
@@ -533,7 +540,7 @@ def test_metrics_count_what_happened() -> None:
         async with gateway.request("GET", "/metrics", tenant="") as response:
             text = await response.text()
         assert 'route="/v1/workflows/{workflow}/cases",status="202"' in text
-        assert 'aios_gateway_rejected_total{reason="invalid_body"}' in text
+        assert 'aios_http_rejected_total{reason="invalid_body"}' in text
         assert case_id not in text
         assert "acme" not in text
 
@@ -602,7 +609,8 @@ def test_no_request_makes_the_gateway_fail(requests: list[tuple[str, bytes, str,
         gateway.outcomes.tasks["t1"] = TASK
         for path, body, key, prefer in requests:
             headers = {"Content-Type": "application/json", "Idempotency-Key": key, "Prefer": prefer}
-            async with gateway.request("POST", path, data=body, headers=headers) as response:
+            who = "ada" if path.endswith("decision") else ""
+            async with gateway.request("POST", path, principal=who, data=body, headers=headers) as response:
                 assert response.status in (202, 400, 409, 422)
 
     run(test)

@@ -1,0 +1,93 @@
+"""One request to a server of ours, for commands: its answer, or an exit that says what it said.
+
+Enters: where the server is, and a secret. Leaves: the JSON it answers with. A principal's token is the one in
+AIOS_TOKEN, in the file that --token-file names, or the one that this home keeps; never an argument, which every process
+of the machine may read.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE, fail
+from aios.streams import credentials, principals
+from aios.streams.config import Settings
+
+ANSWER_S_MAX = 15.0
+PERSON = "aios principal add"
+_STATUS = {404: NOT_FOUND, 503: NOT_RUNNING}
+
+token_file = click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Who asks: a file with a principal's token. Default: AIOS_TOKEN, else this home's own.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """what: for people, e.g. `the gateway`. secret: an API key or a token. maker: the command that makes such a one."""
+
+    what: str
+    url: str
+    secret: str
+    maker: str
+
+
+def token(settings: Settings, file: Path | None, own: str) -> str:
+    """A principal's token. own: the home's principal that is meant when nobody is named."""
+    if file is not None:
+        try:
+            return file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"{file} cannot be read as a token: {error}", USAGE)
+    return settings.token.get_secret_value() or credentials.kept(principals.token_file(settings.home, own))
+
+
+def ask(server: Server, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+    """The server's answer, or an exit."""
+    if not (server.secret.isascii() and server.secret.isprintable()):
+        fail("the API key or token holds characters that none has", USAGE)
+    connection, base = _connection(server)
+    told = {"Authorization": f"Bearer {server.secret}", "Content-Type": "application/json", **(headers or {})}
+    try:
+        connection.request(method, base + path, None if body is None else json.dumps(body), told)
+        answer = connection.getresponse()
+        said = json.load(answer)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        fail(f"{server.what} at {server.url} does not answer: {error}", NOT_RUNNING)
+    finally:
+        connection.close()
+    if answer.status == 401:
+        fail(f"{server.what} at {server.url} knows no such key or token; `{server.maker}` makes one")
+    if answer.status >= 400:
+        fail(_why(server, said), _STATUS.get(answer.status, FAILED))
+    return said
+
+
+def _connection(server: Server) -> tuple[http.client.HTTPConnection, str]:
+    """To the URL's host, by TLS where it says https: the secret is not for everybody's eyes. And its path."""
+    url = urlsplit(server.url)
+    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    try:
+        return kinds[url.scheme](url.hostname or "", url.port, timeout=ANSWER_S_MAX), url.path.rstrip("/")
+    except (KeyError, ValueError, http.client.InvalidURL):
+        what = server.what.replace("the ", "a ", 1)
+        fail(f"{server.url} is no URL of {what}: http://HOST:PORT or https://HOST", USAGE)
+
+
+def _why(server: Server, said: Any) -> str:
+    """The problem's own words, each wrong field, and which case it is about."""
+    if not isinstance(said, dict) or "detail" not in said:
+        return f"the answer is none of {server.what}"
+    wrong = "".join(f"\n  {each.get('field')}: {each.get('says')}" for each in said.get("errors", ()))
+    about = f"; `aios case show {said['case_id']}` shows what became of it" if "case_id" in said else ""
+    return f"{said['detail']}{about}{wrong}"

@@ -1,0 +1,181 @@
+"""Principals: persons and programs that may operate the system, what they may do, and which tokens are theirs.
+
+Enters: a name and its acts (register, remove). Leaves: principal.registered.v1, one compacted topic keyed by name, and
+a table of it that follows along. Guaranteed: a token is seen once, by whoever asked for it; what is stored is its
+SHA-256. The name in a record that says who did something is the one its token belongs to, never an argument. Several
+tokens of a principal are valid at once, so that one can be replaced without a gap. A removed one is refused everywhere
+within POLL_S of streams/reference.py, and its name stays taken, because audit records bear it.
+
+    operator   repairs, discards and restores dead letters, plans and runs replay jobs, closes breakers
+    approver   approves what somebody else repaired or planned, frees from quarantine
+    reviewer   answers the questions that cases ask people
+    analyst    reads dead letters, jobs and breakers, as every other role does
+
+Rejected: roles in the token (what a principal may do today is what counts, not what it was allowed once).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+from aios.schemas.codec import Codec
+from aios.schemas.models import PrincipalRegistered
+from aios.streams import credentials, reference
+from aios.streams.config import KafkaSettings
+from aios.streams.credentials import NAME, digest
+from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.reference import ReferenceTable
+from aios.streams.topics import PRINCIPAL_REGISTERED
+
+TOKENS_MAX = credentials.VALID_MAX
+TENANTS_MAX = 100  # of one principal; more are all
+WRITES_MAX = 3  # of one change, when others change the same principal at the same moment
+
+
+class Role(StrEnum):
+    """Every role, closed."""
+
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    REVIEWER = "reviewer"
+    ANALYST = "analyst"
+
+
+OPERATOR, APPROVER = "operator", "approver"
+OWN = {OPERATOR: (Role.OPERATOR, Role.REVIEWER, Role.ANALYST), APPROVER: (Role.APPROVER,)}
+"""The principals of a home, which `aios up` makes: two, so that what needs two of them can be done on one machine."""
+
+
+def register(
+    kafka: KafkaSettings,
+    codec: Codec,
+    name: str,
+    *,
+    roles: Iterable[str] = (),
+    tenants: Sequence[str] | None = None,
+    retire_others: bool = False,
+) -> str:
+    """Make a principal, or one more token for it, and return that token: the only time it can be seen.
+
+    roles: what it may do from now on; none: what it may already. tenants: it may act for; () is all, None is as it is.
+    retire_others: its other tokens stop being valid; those of a removed one always do.
+    Raises ConfigError for what is no name, role or tenant, Unavailable when Kafka or the registry does not answer.
+    """
+    wanted = _checked(name, roles, tenants)
+    token = credentials.make()
+    hashed = digest(token)
+    for _ in range(WRITES_MAX):
+        before = read(kafka, codec).get(name)
+        if before is not None and hashed in before.token_hashes:
+            return token
+        known = before if before is not None and before.active else None
+        if not wanted and known is None:
+            raise ConfigError(f"principal {name}: give at least one role of {', '.join(Role)}")
+        kept = known.token_hashes if known is not None and not retire_others else ()
+        _write(
+            kafka,
+            codec,
+            PrincipalRegistered(
+                name=name,
+                roles=wanted or (known.roles if known is not None else ()),
+                tenants=tuple(sorted(set(tenants))) if tenants is not None else (known.tenants if known else ()),
+                token_hashes=(*kept, hashed)[-TOKENS_MAX:],
+                active=True,
+                registered_at=before.registered_at if before is not None else time.time_ns() // 1_000_000,
+            ),
+        )
+    after = read(kafka, codec).get(name)
+    if after is None or hashed not in after.token_hashes:
+        raise Unavailable(f"principal {name} is changed by others at this moment; try again")
+    return token
+
+
+def _checked(name: str, roles: Iterable[str], tenants: Sequence[str] | None) -> tuple[str, ...]:
+    """The roles, once each and in one order. Raises ConfigError."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"principal {name[:64]!r}: a name is 1 to 63 of a-z, 0-9 and '-'")
+    given = set(roles)
+    if unknown := sorted(given - set(Role)):
+        raise ConfigError(f"{unknown[0][:64]!r} is no role; there are {', '.join(Role)}")
+    for tenant in tenants or ():
+        if not NAME.fullmatch(tenant):
+            raise ConfigError(f"tenant {tenant[:64]!r}: a name is 1 to 63 of a-z, 0-9 and '-'")
+    if len(tenants or ()) > TENANTS_MAX:
+        raise ConfigError(f"a principal acts for {TENANTS_MAX} tenants at most, or for all: give none")
+    return tuple(str(role) for role in Role if role in given)
+
+
+def remove(kafka: KafkaSettings, codec: Codec, name: str) -> bool:
+    """Refuse a principal everywhere from now on, and forget its tokens. False if there is none of that name."""
+    before = read(kafka, codec).get(name)
+    if before is None or not before.active:
+        return False
+    _write(kafka, codec, replace(before, active=False, token_hashes=()))
+    return True
+
+
+def read(kafka: KafkaSettings, codec: Codec) -> dict[str, PrincipalRegistered]:
+    """All principals as they are now. Raises Unavailable."""
+    table = PrincipalTable(kafka, codec)
+    try:
+        table.load()
+        return table.all()
+    finally:
+        table.close()
+
+
+def token_file(home: Path, name: str) -> Path:
+    """Where the token of a home's own principal is kept, for the commands of the person whose home it is."""
+    return home / "run" / f"{name}.token"
+
+
+def own_tokens(home: Path, kafka: KafkaSettings, codec: Codec) -> None:
+    """See that each of OWN is registered and its valid token kept in the home."""
+    registered = read(kafka, codec)
+    for name, roles in OWN.items():
+        kept, found = credentials.kept(token_file(home, name)), registered.get(name)
+        if not (kept and found is not None and found.active and digest(kept) in found.token_hashes):
+            known = found is not None and found.active
+            credentials.keep(token_file(home, name), register(kafka, codec, name, roles=() if known else roles))
+
+
+def may(principal: PrincipalRegistered, tenant: str) -> bool:
+    """Whether it may act for this tenant; for what belongs to nobody, only whoever acts for all."""
+    return not principal.tenants or tenant in principal.tenants
+
+
+class PrincipalTable(ReferenceTable[PrincipalRegistered]):
+    """Principals by name and by token."""
+
+    def __init__(self, kafka: KafkaSettings, codec: Codec) -> None:
+        super().__init__(
+            kafka,
+            codec,
+            PRINCIPAL_REGISTERED,
+            PrincipalRegistered,
+            name_of=lambda principal: principal.name,
+            changed=self._index,
+        )
+        self._by_hash: dict[str, str] = {}
+
+    def by_token(self, token: str) -> PrincipalRegistered | None:
+        """The active principal whose token this is."""
+        hashed = digest(token)
+        found = self.get(self._by_hash.get(hashed, ""))
+        return found if found is not None and found.active and hashed in found.token_hashes else None
+
+    def _index(self, name: str, before: PrincipalRegistered | None, after: PrincipalRegistered | None) -> None:
+        hashes = after.token_hashes if after is not None and after.active else ()
+        for hashed in before.token_hashes if before is not None else ():
+            if hashed not in hashes:
+                self._by_hash.pop(hashed, None)
+        self._by_hash.update(dict.fromkeys(hashes, name))
+
+
+def _write(kafka: KafkaSettings, codec: Codec, principal: PrincipalRegistered) -> None:
+    seed = "/".join((*principal.roles, *principal.token_hashes))
+    reference.write(kafka, codec, PRINCIPAL_REGISTERED, principal, name=principal.name, tenant="", seed=seed)
