@@ -17,55 +17,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from pathlib import Path
-
-from aiohttp import web
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams.config import KafkaSettings, Settings, client
-from aios.streams.errors import ConfigError
+from aios.streams import http_serve
+from aios.streams.config import Settings
 from aios.streams.http_api import Api
 from aios.streams.http_guard import TenantGuard
+from aios.streams.http_serve import Reach
 from aios.streams.kafka import Delivery
 from aios.streams.outcome_store import OutcomeStore
 from aios.streams.principals import PrincipalTable
 from aios.streams.tenants import TenantTable
 from aios.streams.topology import GATEWAY
 
-REACH_S_MAX = 2  # of Kafka, when readiness is asked
-REACH_KEPT_S = 2.0  # an answer is good for this long
-LEAVE_S_MAX = 25.0  # for requests in hand
-KEEPALIVE_S = 75.0
-
 log = logging.getLogger(__name__)
-
-
-class Reach:
-    """Whether Kafka answers: asked in a thread, at most once in REACH_KEPT_S."""
-
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._admin = AdminClient(client(kafka, log_level=0))
-        self._lock = asyncio.Lock()
-        self._until = 0.0
-        self._answer = False
-
-    async def __call__(self) -> bool:
-        async with self._lock:
-            if time.monotonic() >= self._until:
-                self._answer = await asyncio.to_thread(self._ask)
-                self._until = time.monotonic() + REACH_KEPT_S
-            return self._answer
-
-    def _ask(self) -> bool:
-        try:
-            return bool(self._admin.list_topics(GATEWAY.writes[0].name, timeout=REACH_S_MAX).brokers)
-        except KafkaException:
-            return False
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -82,18 +49,14 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         await asyncio.to_thread(tenants.start)
         await asyncio.to_thread(principals.start)
         guard = TenantGuard(settings.gateway, tenants, principals)
-        reach = Reach(settings.kafka)
+        reach = Reach(settings.kafka, GATEWAY.writes[0].name)
         api = Api(settings.gateway, guard, codec=codec, roads=delivery, outcomes=outcomes, reachable=reach)
-        runner = web.AppRunner(
-            api.app(),
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=KEEPALIVE_S,
-            shutdown_timeout=LEAVE_S_MAX,
-        )
+        runner = http_serve.runner(api.app())
         await runner.setup()
         try:
-            log.info("listening on %s", await listen(runner, settings, slot))
+            host, port = settings.gateway.host, settings.gateway.port
+            url = await http_serve.listen(runner, "gateway", host=host, port=port, home=settings.home, slot=slot)
+            log.info("listening on %s", url)
             ready()
             await stop.wait()
             api.leave()
@@ -105,32 +68,3 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         await asyncio.to_thread(principals.close)
         await outcomes.close()
         registry.close()
-
-
-async def listen(runner: web.AppRunner, settings: Settings, slot: int) -> str:
-    """Bind, and return the URL. A configured port is slot 0's; others take a free one, and keep it in AIOS_HOME.
-
-    Raises ConfigError when the configured port is taken.
-    """
-    host = settings.gateway.host
-    file = settings.home / "run" / f"gateway.{slot}.port"
-    configured = settings.gateway.port if slot == 0 else 0
-    port = configured or _remembered(file)
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        if configured:
-            raise ConfigError(f"gateway.port {configured} on {host}: {error.strerror}") from error
-        await web.TCPSite(runner, host, 0).start()
-    bound = int(runner.addresses[0][1])
-    if not configured:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(str(bound), encoding="ascii")
-    return f"http://{host}:{bound}"
-
-
-def _remembered(file: Path) -> int:
-    try:
-        return int(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 0

@@ -44,7 +44,8 @@ class ReferenceTable(Generic[E]):
     """See the module. Not filled until start() or load(); one reader thread, any number of askers.
 
     name_of: the name in a record; it must be the record's key. changed(name, before, after): called by the reader for
-    each record, once get() knows it; None is nothing there, or nothing any more.
+    each record, once get() knows it; None is nothing there, or nothing any more. mine: of a topic that holds other
+    records too, the keys of these. kept: which of them are held at all; any other is as good as gone.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class ReferenceTable(Generic[E]):
         *,
         name_of: Callable[[E], str],
         changed: Callable[[str, E | None, E | None], None] = lambda _name, _before, _after: None,
+        mine: Callable[[bytes], bool] = lambda _key: True,
+        kept: Callable[[E], bool] = lambda _event: True,
     ) -> None:
         self._kafka = kafka
         self._codec = codec
@@ -63,6 +66,8 @@ class ReferenceTable(Generic[E]):
         self._event = event
         self._name_of = name_of
         self._changed = changed
+        self._mine = mine
+        self._kept = kept
         self._by_name: dict[str, E] = {}
         self._consumer: Consumer | None = None
         self._thread: threading.Thread | None = None
@@ -149,13 +154,16 @@ class ReferenceTable(Generic[E]):
 
     def _apply(self, message: Message) -> None:
         """Raises Unavailable; everything else that is wrong with a record is skipped."""
+        key = message.key() or b""
+        if not self._mine(key):
+            return
         try:
-            name = (message.key() or b"").decode()
+            name = key.decode()
             found = None if message.value() is None else self._codec.decode(message.value(), self._event)
             if found is not None and self._name_of(found) != name:
                 log.warning("skipped %s at offset %d: its key is not its name", self._topic, message.offset())
                 return
-            self._put(name, found)
+            self._put(name, found if found is not None and self._kept(found) else None)
         except Unavailable:
             raise
         except (ContractError, UnicodeDecodeError) as error:
