@@ -1,10 +1,8 @@
 """What becomes of a record that could not be processed. Pure.
 
-Enters: the error, which attempt it was, and how its partition has fared lately. Leaves: a verdict. Guaranteed:
-infrastructure that is away dead-letters nothing; what is permanent for the record dead-letters it at once; what
-nobody foresaw is tried attempts_max times. Where the unforeseen becomes the rule the data is not that bad, the
-code is: the partition pauses, and goes on by itself as soon as one record succeeds. Bad data of a known kind never
-pauses anything, however much of it comes.
+Enters: the error, and which attempt it was. Leaves: a verdict. Guaranteed: infrastructure that is away dead-letters
+nothing; what is permanent for the record dead-letters it at once; what nobody foresaw is tried as often as its stage
+has retry tiers, and once before them. Where failing becomes the rule is for dlq/tally.py to say.
 
 Rejected: an error that says itself whether to retry (the bound must sit in one place); stopping the process when
 too much fails (the next process would begin to count from nothing, and lose as many records to the dead letters
@@ -106,23 +104,37 @@ HINTS: Mapping[Reason, Hint] = {
 """Every reason, closed."""
 
 
+BAD = frozenset(reason for reason, hint in HINTS.items() if hint.kind is Class.PERMANENT) | {Reason.WRONG_PARTITION}
+"""What counts against the tenant whose record it is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """attempts_max: of one record, first included, until it is a dead letter. retry_after_ms: between two of them.
+    """Of the breakers. How often and when a record is tried again stands in the topology (Stage.tiers).
 
-    unknown_in_a_row_max, unknown_share_max: of the records of one partition; beyond either it pauses for pause_ms.
-    share_records: over how many records the share is taken.
+    unknown_in_a_row_max, unknown_share_max: of the records of one partition, the share over share_records.
+    bad_share_max: of the last tenant_records of one tenant. tenants_max: remembered at once, by each process.
+    trickle_per_s: of a throttled tenant's records, by each process. pause_ms: until a paused partition is asked again.
     """
 
-    attempts_max: int = 3
-    retry_after_ms: int = 5_000
     unknown_in_a_row_max: int = 20
     unknown_share_max: float = 0.5
     share_records: int = 200
+    tenant_records: int = 100
+    bad_share_max: float = 0.5
+    tenants_max: int = 1_000
+    trickle_per_s: int = 10
     pause_ms: int = 2_000
 
 
 LIMITS = Limits()
+
+
+class Throttled(AiosError):
+    """The record was not tried: its tenant is throttled."""
+
+    verdict = Verdict.RETRY
+    reason = Reason.THROTTLED
 
 
 def reason_of(error: Exception) -> Reason:
@@ -130,18 +142,9 @@ def reason_of(error: Exception) -> Reason:
     return error.reason if isinstance(error, AiosError) else Reason.UNKNOWN
 
 
-def decide(error: Exception, *, attempt: int, unknown_in_a_row: int, unknown_share: float, limits: Limits) -> Verdict:
-    """The verdict on one failure.
-
-    attempt: 1-based. unknown_in_a_row: records of this partition before this one that failed for an unknown cause
-    at first sight, since the last success. unknown_share: the same as a share, 0 until there are enough to tell.
-    """
+def decide(error: Exception, *, attempt: int, attempts_max: int) -> Verdict:
+    """The verdict on one failure. attempt: 1-based."""
     verdict = error.verdict if isinstance(error, AiosError) else Verdict.RETRY
-    if verdict in (Verdict.PAUSE, Verdict.STOP):
-        return verdict
-    too_many = unknown_in_a_row >= limits.unknown_in_a_row_max or unknown_share > limits.unknown_share_max
-    if too_many and HINTS[reason_of(error)].kind is Class.UNKNOWN:
-        return Verdict.PAUSE
-    if verdict is Verdict.RETRY and attempt >= limits.attempts_max:
+    if verdict is Verdict.RETRY and attempt >= attempts_max:
         return Verdict.DEAD_LETTER
     return verdict

@@ -1,6 +1,6 @@
 """The headers of a dead letter: what failed, where it first stood, why, how often, and whether it came back before.
 
-Enters: a record that failed and the error. Leaves: a record for <group>.dlq, or for the waiting topic, with the
+Enters: a record that failed and the error. Leaves: a record for <group>.dlq, or for a retry tier, with the
 original key, value and headers. Guaranteed: our headers are replaced and never grow (at most OURS_BYTES_MAX); a
 record that returns and fails again keeps its first place, its id and its counts; what a producer writes into
 `aios.dlq.*` or `__rule.*` is dropped, because only the topics of returning records are believed; no header holds
@@ -8,13 +8,16 @@ payload, so the words of errors that are not ours are left out (a ValueError lik
 A value that would not fit travels by reference to where it stands.
 
     id                 derived from cluster, first place and group: the same for every failure of this record there
+    idempotency_key    on source topics the record's key, which admit takes where the value names none; else `ce_id`
     tenant             as the producer's header says; a claim
     payload_sha256     of the value; payload_ref: where it stands, if it did not fit
-    orig.*             topic, partition, offset, timestamp, group, schema_id: of the first time, written once
+    orig.*             topic, partition, offset, timestamp, timestamp_type (append: the broker's, create: the
+                       producer's), group, schema_id: of the first time, written once
     reason, class      closed lists (dlq/decide.py)
     error.*            type, message (ours only, bounded), where (module:function); fingerprint: groups one kind
     stage, code_version
     attempts           all of them; first_failed_at, last_failed_at: Unix ms
+    deferrals          how often it was only slowed, which is no attempt (dlq/settle.py)
     replay.*           count, job, by, at, edited (sha256 before), attempts (made before the latest replay)
 
 Rejected: the whole stack trace (headers would grow without bound, and traces quote payload); copying headers of an
@@ -34,12 +37,13 @@ from types import TracebackType
 from aios.dlq.decide import HINTS, reason_of
 from aios.schemas import ids
 from aios.streams import topics, topology
-from aios.streams.errors import AiosError
+from aios.streams.errors import AiosError, Reason
 from aios.streams.record import Headers, Outgoing, Record, headers_of
+from aios.streams.topics import Family, Tier
 from aios.streams.topology import Stage
 
 PREFIX = "aios.dlq."
-RETRY_AFTER, RETRY_TARGET = "aios.retry.after", "aios.retry.target"  # of the waiting topic: ms, topic
+RETRY_AFTER, RETRY_TARGET = "aios.retry.after", "aios.retry.target"  # of a retry tier: ms, topic
 OURS_BYTES_MAX = 16 << 10  # of all headers this file writes
 MESSAGE_BYTES_MAX = 1 << 10
 FIELD_BYTES_MAX = 256  # of every other header
@@ -49,7 +53,8 @@ BATCH_BYTES = 1 << 10  # Kafka's framing around a record of its own batch
 FINGERPRINT_CHARS = 16
 
 _FOREIGN = (PREFIX, "aios.retry.", "__rule.")
-_TRUSTED = frozenset({topics.RETRY_WAITING.name} | {s.retries.name for s in topology.STAGES if s.reads})
+_TIERS = frozenset(tier.topic.name for tier in topics.RETRY_TIERS)
+_SOURCES = frozenset(name for name, topic in topology.all_topics().items() if topic.family is Family.SOURCE)
 _PERSONAL = re.compile(r"aios_[\w-]{8,}|[^\s@]{1,64}@[^\s@]{1,64}\.\w{2,}|\d[\d -]{10,}\d")  # keys, addresses, cards
 _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{8,}\b|\d+")
 
@@ -66,7 +71,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One failure of a record. attempts: made so far, this one included. cluster: the Kafka cluster's id."""
+    """One failure of a record. attempts: made so far, this one included. cluster: the Kafka cluster's id.
+
+    With reason `throttled` it did not fail: attempts is what it was, and one deferral more is counted.
+    """
 
     stage: Stage
     error: Exception
@@ -77,7 +85,12 @@ class Failure:
 
 def said(record: Record) -> Mapping[str, str]:
     """Our headers without their prefix, of a record that failed here before; empty for any other record."""
-    return headers_said(record.headers) if record.topic in _TRUSTED else {}
+    return headers_said(record.headers) if _is_ours(record.topic) else {}
+
+
+def _is_ours(topic: str) -> bool:
+    """The retry tiers, and <group>.retry of any group: no producer may write there."""
+    return topic in _TIERS or (topic.startswith("aios.") and topic.endswith(".retry"))
 
 
 def headers_said(headers: Headers) -> dict[str, str]:
@@ -116,6 +129,11 @@ def attempt_of(record: Record) -> int:
     return max(0, number(told, "attempts") - number(told, "replay.attempts")) + 1
 
 
+def deferrals_of(record: Record) -> int:
+    """How often this record was slowed before, without an attempt."""
+    return number(said(record), "deferrals")
+
+
 def fits(record: Record) -> bool:
     """Whether the whole record can travel with our headers; every record within the bounds of our topics can."""
     few = len(record.headers) <= HEADERS_MAX or len(foreign(record.headers)) <= HEADERS_MAX
@@ -134,11 +152,11 @@ def wrap(record: Record, failure: Failure) -> Outgoing:
     return Outgoing(topic, key, None, (*kept, *ours, *place), record.partition)
 
 
-def waiting(record: Record, failure: Failure, *, after_ms: int) -> Outgoing:
-    """For the waiting topic, from which it returns to the stage's group after_ms after it was written there."""
-    to = headers_of({RETRY_AFTER: str(after_ms), RETRY_TARGET: failure.stage.retries.name})
+def waiting(record: Record, failure: Failure, tier: Tier) -> Outgoing:
+    """For a retry tier, from which it returns to the stage's group, its delay after it was written there."""
+    to = headers_of({RETRY_AFTER: str(tier.after_ms), RETRY_TARGET: failure.stage.retries.name})
     headers = (*foreign(record.headers), *_ours(record, failure), *to)
-    return Outgoing(topics.RETRY_WAITING.name, record.key, record.value, headers, record.partition)
+    return Outgoing(tier.topic.name, record.key, record.value, headers, record.partition)
 
 
 def reference(letter: Record) -> tuple[str, int, int] | None:
@@ -160,14 +178,18 @@ def _ours(record: Record, failure: Failure) -> Headers:
     first = origin(record)
     reason = reason_of(error)
     place = (first.topic, str(first.partition), str(first.offset))
+    slowed = reason is Reason.THROTTLED
+    now = before.get("last_failed_at", "") if slowed else str(failure.now_ms)
     values = {
         "id": str(ids.derive("dead-letter", failure.cluster, *place, stage.group)),
+        "idempotency_key": before.get("idempotency_key") or _idempotency_key(record),
         "tenant": record.header("aios-tenant") or "",
         "payload_sha256": sha256(record.value),
         "orig.topic": first.topic,
         "orig.partition": str(first.partition),
         "orig.offset": str(first.offset),
         "orig.timestamp": str(first.timestamp_ms),
+        "orig.timestamp_type": before.get("orig.timestamp_type") or record.timestamp_type,
         "orig.group": stage.group,
         "orig.schema_id": before.get("orig.schema_id") or _schema_id(record.value),
         "reason": reason,
@@ -178,8 +200,9 @@ def _ours(record: Record, failure: Failure) -> Headers:
         "stage": stage.name,
         "code_version": _version(),
         "attempts": str(failure.attempts),
-        "first_failed_at": before.get("first_failed_at") or str(failure.now_ms),
-        "last_failed_at": str(failure.now_ms),
+        "first_failed_at": before.get("first_failed_at") or now,
+        "last_failed_at": now,
+        "deferrals": str((number(before, "deferrals") + slowed) or ""),
     }
     values |= {name: before[name] for name in _REPLAY if name in before}
     bounded = {PREFIX + name: clipped(value) for name, value in values.items()}
@@ -187,6 +210,21 @@ def _ours(record: Record, failure: Failure) -> Headers:
 
 
 _REPLAY = ("replay.count", "replay.job", "replay.by", "replay.at", "replay.edited", "replay.attempts")
+
+
+def _idempotency_key(record: Record) -> str:
+    """What repeats of the record have in common, as far as it can be told without reading the value."""
+    if record.topic in _SOURCES and record.key:
+        return key_text(record.key)
+    return record.header("ce_id") or ""
+
+
+def key_text(key: bytes | None) -> str:
+    """As UTF-8, else as hex; empty if there is none."""
+    try:
+        return (key or b"").decode()
+    except UnicodeDecodeError:
+        return (key or b"").hex()
 
 
 def sha256(value: bytes | None) -> str:

@@ -1,19 +1,20 @@
 """retry: holds what failed for an unknown reason until it is due, then returns it to the group it failed in.
 
-Enters: aios.retry.waiting, written by every stage (dlq/settle.py), with target and delay in its headers. Leaves: the
-same record on <group>.retry, same partition number, which that group alone reads. Guaranteed: never early; late by
-less than a second while there is room (HELD_MAX records, and Intake's bound in bytes); nothing is lost or forgotten
-by a restart, because a waiting record is committed only after it was delivered, and its delay counts from its own
-timestamp. A record that nobody can return is a dead letter of this stage.
+Enters: the retry tiers (aios.retry.5s, .1m, .10m), written by every stage (dlq/settle.py), with target and delay in
+the headers. Leaves: the same record on <group>.retry, same partition number, which that group alone reads. Guaranteed:
+never early; late by less than a second while there is room (HELD_MAX records of a tier, and Intake's bound in bytes);
+nothing is lost or forgotten by a restart, because a waiting record is committed only after it was delivered, and its
+delay counts from its own timestamp. A record that nobody can return is a dead letter of this stage.
 
 Records of one delay come due in the order of the log, so what is held is what is due first: when there is no room,
-what waits in the log is due later than all that is held. Another delay is another topic.
+what waits in the log is due later than all that is held. So each tier has a member of the group for itself: what is
+held of a long delay takes no room from a short one.
 
 Time: the broker's timestamp of the waiting record, and the wall clock read once when it arrives, bounded by the delay
 itself; from there on monotonic time. A clock that is wrong or steps makes nothing wait longer than its delay.
 Rejected: a due time in the header (the clock of the stage that failed may be log time, hours old, or an hour ahead);
 sleeping in the failing stage (blocks its partition); pausing a partition until its head is due (each pause throws
-away what was fetched).
+away what was fetched); one consumer over all tiers (ten minutes' worth of records would fill its room).
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import count
+from typing import Any
 
 from aios.dlq import envelope
+from aios.dlq.breakers import GroupBreakers
 from aios.dlq.settle import Settler
+from aios.schemas.codec import Codec
+from aios.schemas.registry import RegistrySource
 from aios.streams import failpoints, metrics, topology, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import Reason, RecordError, Unavailable, Verdict
@@ -34,7 +39,7 @@ from aios.streams.kafka import Delivery, Intake, cluster_id
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import RETRY
 
-HELD_MAX = 10_000
+HELD_MAX = 10_000  # of one tier
 TAKE_MAX = 500
 WAIT_MS_MAX = 200  # for records, and so for noticing that we shall stop
 AFTER_MS_MAX = 24 * 3_600_000
@@ -96,14 +101,27 @@ def _after_ms(record: Record) -> int:
         return 0
 
 
-class _Retry:
+class _Tier:
+    """The records of one delay."""
+
     def __init__(self, intake: Intake, delivery: Delivery, settler: Settler) -> None:
         self._intake = intake
         self._delivery = delivery
         self._settler = settler
         self._held = Held()
 
-    async def round(self) -> None:
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Until stop is set. Raises what stops this deploy."""
+        while not stop.is_set():
+            await self._round()
+
+    async def close(self) -> None:
+        """What is held comes to whoever is next."""
+        for record in self._held.all():
+            self._intake.release(record)
+        await self._intake.close(0.0)
+
+    async def _round(self) -> None:
         """Take what came, return what is due."""
         wait_ms = int(min(self._held.next_in_s(time.monotonic()) * 1000 + 1, WAIT_MS_MAX))
         taken = await self._intake.take(TAKE_MAX, wait_ms_max=wait_ms)
@@ -111,11 +129,6 @@ class _Retry:
         for record in taken:
             self._held.add(record, now_ms=now_ms, now_s=now_s)
         await self._return([record for record in self._held.due(time.monotonic()) if self._intake.owns(record)])
-
-    def release(self) -> None:
-        """They come to whoever is next."""
-        for record in self._held.all():
-            self._intake.release(record)
 
     async def _return(self, records: Sequence[Record]) -> None:
         if records:
@@ -125,6 +138,9 @@ class _Retry:
     async def _return_one(self, record: Record) -> None:
         """Raises what stops this deploy."""
         verdict = "done"
+        if (held_up := self._settler.gate(record, _wall_ms())) is not None:
+            self._held.put(record, time.monotonic() + held_up.pause_ms / 1000)
+            return
         try:
             with tracing.span(RETRY.name, record.header("traceparent") or "", topic=record.topic, offset=record.offset):
                 await self._delivery.deliver(returning(record))
@@ -156,23 +172,42 @@ def _wall_ms() -> int:
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """The stage, until stop is set."""
-    settler = Settler(RETRY, await asyncio.to_thread(cluster_id, settings.kafka))
-    intake = Intake(
+    registry = RegistrySource(settings.registry.url)
+    breakers = GroupBreakers(settings.kafka, Codec(registry), RETRY)
+    delivery = Delivery(settings.kafka, client_id=f"{RETRY.group}.{slot}")
+    tiers: list[_Tier] = []
+    try:
+        await asyncio.to_thread(breakers.start)
+        settler = Settler(RETRY, await asyncio.to_thread(cluster_id, settings.kafka), breakers=breakers)
+        intakes = [_intake(settings, topic.name, slot) for topic in RETRY.inputs]
+        tiers = [_Tier(intake, delivery, settler) for intake in intakes]
+        await asyncio.gather(*(intake.start() for intake in intakes))
+        ready()
+        await _all(tier.serve(stop) for tier in tiers)
+    finally:
+        await asyncio.gather(*(tier.close() for tier in tiers))
+        await asyncio.to_thread(delivery.close)
+        await asyncio.to_thread(breakers.close)
+        registry.close()
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Until all have ended, or the first fails; raises what it raised, and the others have ended too."""
+    running = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*running)
+    finally:
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def _intake(settings: Settings, topic: str, slot: int) -> Intake:
+    return Intake(
         settings.kafka,
         group=RETRY.group,
-        topics=[topic.name for topic in RETRY.inputs],
-        instance_id=f"{RETRY.group}.{slot}",
+        topics=[topic],
+        instance_id=f"{topic}.{slot}",
         in_flight_max=HELD_MAX,
         drain_s_max=DRAIN_S_MAX,
     )
-    delivery = Delivery(settings.kafka, client_id=f"{RETRY.group}.{slot}")
-    retry = _Retry(intake, delivery, settler)
-    try:
-        await intake.start()
-        ready()
-        while not stop.is_set():
-            await retry.round()
-    finally:
-        retry.release()
-        await intake.close(0.0)
-        await asyncio.to_thread(delivery.close)

@@ -3,25 +3,49 @@
 Enters: the record, the error, the time. Leaves: a verdict and, for a dead letter or a retry, the record to write
 before the input's offset may move. Guaranteed: dlq/decide.py's rules; nothing here raises.
 
-How a partition fares is counted by its number, over all topics of the stage: what returns on the retry topic is
-only what failed before, and would look like nothing but failures by itself. Only what fails at first sight is counted,
-so that one record that keeps failing is one failure, and a hasty replay pauses nobody. Counts live as long as the
-process.
+    done          the stage says so (Settler.done), and it is counted as a success
+    retry         written to the stage's next retry tier, with one attempt more
+    dead letter   written to the stage's dead letters
+    pause         nothing is written: infrastructure is away, or the breaker of the partition is open
+    deferral      a retry with reason `throttled`: its tenant's breaker is open and it is over the tenant's trickle; it
+                  was not tried, no attempt is counted, and the wait grows with each
+
+What opens a breaker is counted here, by dlq/tally.py, and only at first sight: what returns on the group's retry topic
+failed before, and would look like nothing but failures; so one record that keeps failing is one failure, and a hasty
+replay opens nothing. An open breaker is a record that all processes of the group follow (dlq/breakers.py).
+
+Whose a record is. Between our stages the header `aios-tenant` is written by the stage before, and believed: all of a
+throttled tenant's records over its trickle are deferred, by gate(). On a source topic the header is only a claim of
+whoever may write there; Kafka does not tell a consumer which principal wrote a record. So that nobody can slow another
+by its name, a claim is held against bad records alone: those over the trickle are deferred by settle() instead of
+becoming dead letters, so that a flood reaches operators as a trickle; good records of that name pass untouched.
 """
 
 from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from aios.dlq import envelope
-from aios.dlq.decide import HINTS, LIMITS, Class, Limits, decide, reason_of
-from aios.streams.errors import Reason, Verdict
+from aios.dlq.decide import BAD, HINTS, LIMITS, Class, Limits, Throttled, decide, reason_of
+from aios.dlq.tally import Opening, Scope, Tallies, Trickle
+from aios.schemas.models import BreakerChanged
+from aios.streams import metrics, topology
+from aios.streams.credentials import NAME
+from aios.streams.errors import Reason, RecordError, Verdict
 from aios.streams.record import Outgoing, Record
+from aios.streams.topics import RETRY_TIERS, Family
 from aios.streams.topology import Stage
 
 log = logging.getLogger(__name__)
+
+TENANT = "aios-tenant"
+NAMELESS = "?"  # those that claim no tenant, or none that could be one
+OPEN, CLOSED = "open", "closed"
+FIRST_DEFERRAL = 1  # index of the tier; a stage with fewer takes its last
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,111 +58,221 @@ class Settlement:
     pause_ms: int = 0
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Of one partition since its first unknown failure. The window starts anew after share_records."""
+class Breakers(Protocol):
+    """The open ones of one group. dlq/breakers.py has the real ones."""
 
-    in_a_row: int = 0
-    unknown: int = 0
-    settled: int = 0
+    @property
+    def partitions(self) -> Collection[int]: ...
 
-    def share(self, limits: Limits) -> float:
-        """Against the whole window, so that a few failures at its start are no share of anything."""
-        return self.unknown / limits.share_records
+    @property
+    def tenants(self) -> Collection[str]: ...
+
+    def open(self, change: BreakerChanged) -> None:
+        """From this moment on, here; for the others and after a restart within moments."""
+
+
+class OwnBreakers:
+    """Of this process alone, and open until it ends: for a stage that runs without Kafka, in tests and simulation."""
+
+    def __init__(self) -> None:
+        self.partitions: set[int] = set()
+        self.tenants: set[str] = set()
+        self.changes: list[BreakerChanged] = []
+
+    def open(self, change: BreakerChanged) -> None:
+        self.changes.append(change)
+        if change.tenant:
+            self.tenants.add(change.tenant)
+        else:
+            self.partitions.add(change.partition)
+
+
+class Whose(NamedTuple):
+    """tenant: empty for nobody's. claimed: by a producer; else one of our stages wrote it."""
+
+    tenant: str
+    claimed: bool
 
 
 class Settler:
-    """One per stage and process. cluster: the Kafka cluster's id, part of a dead letter's id."""
+    """One per stage and process, from any thread. cluster: the Kafka cluster's id, part of a dead letter's id."""
 
-    def __init__(self, stage: Stage, cluster: str, limits: Limits = LIMITS) -> None:
+    def __init__(self, stage: Stage, cluster: str, limits: Limits = LIMITS, breakers: Breakers | None = None) -> None:
         self._stage = stage
         self._cluster = cluster
         self._limits = limits
-        self._tallies: dict[int, _Tally] = {}
-        self._paused: frozenset[int] = frozenset()
+        self._breakers: Breakers = breakers if breakers is not None else OwnBreakers()
+        self._tallies = Tallies(limits)
+        self._trickle = Trickle(limits.trickle_per_s, limits.tenants_max)
+        tiers = {tier.topic for tier in RETRY_TIERS}
+        declared = (*topology.all_topics().values(), *stage.inputs)
+        self._families = {topic.name: topic.family for topic in declared if topic not in tiers}
+        self._deferred = metrics.DEFERRED.labels(stage.name)
 
-    def gate(self, record: Record, now_ms: int) -> Settlement | None:  # noqa: ARG002 - for a tenant's trickle
+    def gate(self, record: Record, now_ms: int) -> Settlement | None:
         """Ask before any work on a record; None: go on. now_ms: Unix ms, as for settle.
 
         PAUSE, while the breaker of its partition is open: nothing is tried until somebody closes it. RETRY with
         reason `throttled`: its tenant is throttled and over its trickle; write `outgoing` and finish the record as
         for any RETRY (no attempt is counted; a key that is parked behind a RETRY is parked behind this one too).
         """
-        if record.partition in self._paused:
+        breakers = self._breakers
+        if record.partition in breakers.partitions:
             return Settlement(Verdict.PAUSE, None, Reason.UNKNOWN, self._limits.pause_ms)
-        return None
+        if not breakers.tenants or _is_control(record):
+            return None
+        whose = self._whose(record)
+        if whose.claimed or not self._is_over(whose.tenant, record, now_ms):
+            return None
+        return self._defer(record, now_ms)
 
     def settle(self, record: Record, error: Exception, now_ms: int) -> Settlement:
-        """What becomes of the record. now_ms: Unix ms; stamps the headers, decides nothing."""
+        """What becomes of the record. now_ms: Unix ms; stamps the headers and measures a tenant's trickle."""
         reason, attempt = reason_of(error), envelope.attempt_of(record)
-        tally = self._tallies.get(record.partition, _NONE)
-        verdict = decide(
-            error,
-            attempt=attempt,
-            unknown_in_a_row=tally.in_a_row,
-            unknown_share=tally.share(self._limits),
-            limits=self._limits,
-        )
+        verdict = decide(error, attempt=attempt, attempts_max=self._stage.attempts_max)
         if verdict is Verdict.RETRY and not envelope.fits(record):
             verdict = Verdict.DEAD_LETTER
         if verdict in (Verdict.PAUSE, Verdict.STOP):
             self._say(record, error, verdict)
             return Settlement(verdict, None, reason, self._limits.pause_ms if verdict is Verdict.PAUSE else 0)
-        at_first_sight = not envelope.attempts_of(record)
-        self._count(record, unknown=at_first_sight and HINTS[reason].kind is Class.UNKNOWN)
+        whose = self._whose(record)
+        opening = self._count(record, reason, whose.tenant)
+        if opening is not None:
+            self._open(record, error, opening, whose.tenant, now_ms)
+            if opening.scope is Scope.PARTITION:
+                return Settlement(Verdict.PAUSE, None, reason, self._limits.pause_ms)
+        new = not envelope.attempts_of(record) and (reason in BAD or HINTS[reason].kind is Class.UNKNOWN)
+        if whose.claimed and new and self._is_over(whose.tenant, record, now_ms):
+            return self._defer(record, now_ms)
         self._say(record, error, verdict)
-        return Settlement(verdict, self._write(record, error, verdict, now_ms), reason)
+        return Settlement(verdict, self._write(record, error, verdict, attempt, now_ms), reason)
+
+    def follow(self, record: Record, place: str, now_ms: int) -> Outgoing:
+        """A record that may not be tried, because an earlier one of its key is not settled (dlq/parking.py).
+
+        place: where that one waits: the topic of a tier, or the stage's dead letters. No attempt is counted.
+        """
+        error = RecordError("an earlier record of its key is not settled yet", Reason.PARKED)
+        failure = self._failure(error, envelope.attempts_of(record), now_ms)
+        tier = next((one for one in self._stage.tiers if one.topic.name == place), None)
+        if tier is None or not envelope.fits(record):
+            return envelope.wrap(record, failure)
+        return envelope.waiting(record, failure, tier)
 
     def done(self, record: Record) -> None:
-        """The record succeeded: what failed before it was not the code."""
-        tally = self._tallies.get(record.partition)
-        if tally is not None:
-            tally.in_a_row = 0
-            self._settled(record, tally)
+        """The record succeeded: what failed before it was not the code, nor its tenant's data."""
+        tallies = self._tallies
+        if not tallies.quiet and not tallies.knows(record.header(TENANT) or ""):
+            tallies.done(record.partition, self._whose(record).tenant)
 
-    def _count(self, record: Record, *, unknown: bool) -> None:
-        tally = self._tallies.get(record.partition)
-        if tally is None:
-            if not unknown:
-                return
-            tally = self._tallies[record.partition] = _Tally()
-        tally.in_a_row += unknown
-        tally.unknown += unknown
-        self._settled(record, tally)
+    def _count(self, record: Record, reason: Reason, tenant: str) -> Opening | None:
+        """What is throttled already is not held against its partition too."""
+        if envelope.said(record) or tenant in self._breakers.tenants:
+            return None
+        if HINTS[reason].kind is Class.UNKNOWN:
+            return self._tallies.unknown(record.partition, tenant)
+        return self._tallies.bad(record.partition, tenant) if reason in BAD else None
 
-    def _settled(self, record: Record, tally: _Tally) -> None:
-        tally.settled += 1
-        if tally.settled >= self._limits.share_records and not tally.in_a_row:
-            del self._tallies[record.partition]
+    def _whose(self, record: Record) -> Whose:
+        """By the topic where it first stood. What waits in a retry tier is held against nobody: it failed elsewhere."""
+        returned = record.topic == self._stage.retries.name
+        topic = envelope.said(record).get("orig.topic", record.topic) if returned else record.topic
+        if topic not in self._families:
+            return Whose("", claimed=False)
+        claimed = self._families[topic] is Family.SOURCE
+        said = record.header(TENANT) or ""
+        if NAME.fullmatch(said):
+            return Whose(said, claimed)
+        return Whose(NAMELESS if claimed else "", claimed)
 
-    def _write(self, record: Record, error: Exception, verdict: Verdict, now_ms: int) -> Outgoing:
-        failure = envelope.Failure(
-            stage=self._stage,
-            error=error,
-            attempts=envelope.attempts_of(record) + 1,
-            now_ms=now_ms,
-            cluster=self._cluster,
+    def _is_over(self, tenant: str, record: Record, now_ms: int) -> bool:
+        """Whether a throttled tenant's record is one too many in this second, and can travel."""
+        return (
+            tenant in self._breakers.tenants
+            and bool(self._stage.tiers)
+            and not self._trickle.passes(tenant, now_ms)
+            and envelope.fits(record)
         )
+
+    def _defer(self, record: Record, now_ms: int) -> Settlement:
+        self._deferred.inc()
+        tiers = self._stage.tiers
+        tier = tiers[min(FIRST_DEFERRAL + envelope.deferrals_of(record), len(tiers) - 1)]
+        error = Throttled("its tenant is throttled, and over its trickle")
+        failure = self._failure(error, envelope.attempts_of(record), now_ms)
+        return Settlement(Verdict.RETRY, envelope.waiting(record, failure, tier), Reason.THROTTLED)
+
+    def _write(self, record: Record, error: Exception, verdict: Verdict, attempt: int, now_ms: int) -> Outgoing:
+        failure = self._failure(error, envelope.attempts_of(record) + 1, now_ms)
         if verdict is Verdict.RETRY:
-            return envelope.waiting(record, failure, after_ms=self._limits.retry_after_ms)
+            return envelope.waiting(record, failure, self._stage.tiers[attempt - 1])
         return envelope.wrap(record, failure)
+
+    def _failure(self, error: Exception, attempts: int, now_ms: int) -> envelope.Failure:
+        return envelope.Failure(stage=self._stage, error=error, attempts=attempts, now_ms=now_ms, cluster=self._cluster)
+
+    def _open(self, record: Record, error: Exception, opening: Opening, tenant: str, now_ms: int) -> None:
+        """The breaker, said at once: an operator is to read why and what to do."""
+        stage, of_tenant = self._stage, opening.scope is Scope.TENANT
+        key = f"{stage.group}/tenant/{tenant}" if of_tenant else f"{stage.group}/{record.partition}"
+        change = BreakerChanged(
+            key=key,
+            group=stage.group,
+            partition=-1 if of_tenant else record.partition,
+            tenant=tenant if of_tenant else "",
+            state=OPEN,
+            reason=reason_of(error),
+            fingerprint=envelope.fingerprint(error, stage),
+            failed=opening.failed,
+            settled=opening.settled,
+            action=_action(stage, key, tenant if of_tenant else "", reason_of(error)),
+            by=stage.name,
+            changed_at=now_ms,
+        )
+        self._breakers.open(change)
+        log.error(
+            "breaker %s opens: %d of %d records failed, the last %s/%d/%d for reason %s (%s). %s",
+            key,
+            opening.failed,
+            opening.settled,
+            record.topic,
+            record.partition,
+            record.offset,
+            reason_of(error),
+            type(error).__name__,
+            change.action,
+        )
+        if HINTS[reason_of(error)].kind is Class.UNKNOWN:
+            log.error("it failed here:\n%s", "".join(traceback.format_tb(error.__traceback__)))
 
     def _say(self, record: Record, error: Exception, verdict: Verdict) -> None:
         """Where it failed, without its words if they are not ours."""
         where = f"{record.topic}/{record.partition}/{record.offset}"
-        kind = HINTS[reason_of(error)].kind
-        if verdict is Verdict.PAUSE and kind is Class.UNKNOWN:
-            log.error(
-                "partition %d pauses: too many of its records fail for an unknown reason, so it is the code and not "
-                "the data; the next is %s (%s). Fix it and deploy, it goes on by itself",
-                record.partition,
-                where,
-                type(error).__name__,
-            )
-            return
         log.warning("%s: %s, %s (%s)", where, verdict, reason_of(error), type(error).__name__)
-        if kind is Class.UNKNOWN:
+        if HINTS[reason_of(error)].kind is Class.UNKNOWN:
             log.warning("%s failed here:\n%s", where, "".join(traceback.format_tb(error.__traceback__)))
 
 
-_NONE = _Tally()
+def _is_control(record: Record) -> bool:
+    """A command to the group on its own retry topic, and no record that failed."""
+    return "control" in envelope.said(record)
+
+
+def _action(stage: Stage, key: str, tenant: str, reason: Reason) -> str:
+    """What to do, in the order in which to do it."""
+    close = f"then `aios breaker close {key}`."
+    if not tenant:
+        return (
+            "The code is broken, or what it stands on: nothing of this partition is tried. Read "
+            f"`aios logs {stage.name}`, fix and deploy, {close}"
+        )
+    who = "Records that name no tenant" if tenant == NAMELESS else f"Records of tenant {tenant}"
+    if HINTS[reason].kind is Class.UNKNOWN:
+        return (
+            f"{who} make our code fail, those of others do not: they pass as a trickle. Read `aios logs {stage.name}`, "
+            f"fix and deploy, {close}"
+        )
+    return (
+        f"{who} are broken ({reason}): they pass as a trickle. See `aios dlq list --group {stage.group} --reason "
+        f"{reason}`, have the producer mended, {close}"
+    )

@@ -27,7 +27,7 @@ from typing import Any, Protocol, TypeVar
 from prometheus_client import Counter, Histogram
 
 from aios.dlq.deaths import Deaths
-from aios.dlq.settle import Settler
+from aios.dlq.settle import Settlement, Settler
 from aios.inference_workers.engine import Engine, RequestRefused
 from aios.inference_workers.in_hand import InHand, Start
 from aios.inference_workers.tasks import Answer, Task
@@ -159,6 +159,10 @@ class Pool:
 
     async def _work(self, record: Record) -> None:
         """Answer one request, or settle it. Raises only what stops this deploy."""
+        held_up = self._settler.gate(record, _wall_ms())
+        if held_up is not None:
+            await self._settled(record, held_up, [])
+            return
         request: InferenceRequested | None = None
         try:
             failpoints.hit(f"{self._stage.process}.decode", record.value or b"")
@@ -288,15 +292,20 @@ class Pool:
         settled = self._settler.settle(record, error, _wall_ms())
         if settled.verdict is Verdict.STOP:
             raise error
+        failed: list[Outgoing] = []
+        if request is not None and settled.verdict is Verdict.DEAD_LETTER:
+            reason = f"{settled.reason}: {type(error).__name__}"
+            answer = self._completed(record, request, status="failed", reason=reason, started_ms=_wall_ms())
+            with contextlib.suppress(SchemaMismatch):  # its ids alone do not fit: the dead letter is all there can be
+                failed.append(self._outgoing(record, answer))
+        await self._settled(record, settled, failed)
+
+    async def _settled(self, record: Record, settled: Settlement, answers: Sequence[Outgoing]) -> None:
+        """Write what it has become, with the answer if there is one, and finish it; or let its partition rest."""
         if settled.outgoing is None:
             self._intake.pause(record.topic, record.partition, settled.pause_ms)
             return
-        outs = [settled.outgoing]
-        if request is not None and settled.verdict is Verdict.DEAD_LETTER:
-            reason = f"{settled.reason}: {type(error).__name__}"
-            failed = self._completed(record, request, status="failed", reason=reason, started_ms=_wall_ms())
-            with contextlib.suppress(SchemaMismatch):  # its ids alone do not fit: the dead letter is all there can be
-                outs.append(self._outgoing(record, failed))
+        outs = (settled.outgoing, *answers)
         with contextlib.suppress(_Lost):
             await self._while_away(record, lambda: self._delivery.deliver_all(outs))
             self._finish(record, settled.verdict)

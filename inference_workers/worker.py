@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aios.dlq.breakers import GroupBreakers
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
 from aios.inference_workers import convert
@@ -87,6 +88,9 @@ async def _serve(
     await asyncio.to_thread(codec.warm, [INFERENCE_COMPLETED])
     delivery = Delivery(settings.kafka, client_id=f"aios.{process}.{slot}")
     task = SERVED[process].task(engine)
+    stages = [stage for stage in STAGES if stage.process == process]
+    breakers = [GroupBreakers(settings.kafka, codec, stage) for stage in stages]
+    await asyncio.gather(*(asyncio.to_thread(each.start) for each in breakers))
     pools = [
         Pool(
             stage,
@@ -95,16 +99,16 @@ async def _serve(
             codec,
             intake=_intake(settings, stage, slot),
             delivery=delivery,
-            settler=Settler(stage, cluster),
+            settler=Settler(stage, cluster, breakers=group),
             deaths=Deaths(settings.home, stage.name),
         )
-        for stage in STAGES
-        if stage.process == process
+        for stage, group in zip(stages, breakers, strict=True)
     ]
     try:
         await serve(pools, engine, stop, ready)
     finally:
         await asyncio.to_thread(delivery.close)
+        await asyncio.gather(*(asyncio.to_thread(each.close) for each in breakers))
         registry.close()
 
 

@@ -26,6 +26,7 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from aios.dlq.breakers import GroupBreakers
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
 from aios.processors.lanes import Lane, Lanes
@@ -292,18 +293,22 @@ async def run_stage(
     Raises StateBroken or Unavailable before it is a member; afterwards what cannot go on leaves the process.
     """
     cluster = await asyncio.to_thread(cluster_id, settings.kafka)
+    breakers = GroupBreakers(settings.kafka, codec, stage)
+    await asyncio.to_thread(breakers.start)
     services = Services(
         stage=stage,
         core=core,
         codec=codec,
         log=KafkaLog(settings.kafka, stage, codec),
         deaths=Deaths(settings.home, stage.name),
-        settler=Settler(stage, cluster),
+        settler=Settler(stage, cluster, breakers=breakers),
     )
     lanes = Lanes(stage.name, lambda partition: PartitionStore(services, partition), leave)
     app = build(stage, settings, slot, lanes)
-    member = Member(stage, app, lanes, ready)
-    await member.run(stop)
+    try:
+        await Member(stage, app, lanes, ready).run(stop)
+    finally:
+        await asyncio.to_thread(breakers.close)
 
 
 class Member:

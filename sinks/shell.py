@@ -2,8 +2,9 @@
 
 Enters: the stage and its settings. Leaves: records with what they mean, and dead letters for the rest. Guaranteed:
 nothing is finished before the sink says it rests; Kafka, registry or store away pauses and backs off, and
-dead-letters nothing; a record that ends the process while it is decoded is given up at its third death; a bad
-record is delivered to the group's dead letters before its offset may move.
+dead-letters nothing; a partition whose breaker is open is not tried; a record that ends the process while it is
+decoded is given up at its third death; a bad record is delivered to the group's dead letters before its offset may
+move.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from aios.dlq.breakers import GroupBreakers
 from aios.dlq.deaths import Deaths, given_up
 from aios.dlq.settle import Settlement, Settler
 from aios.schemas.codec import Codec
@@ -91,7 +93,7 @@ class Shell:
 
     def finish(self, records: Iterable[Record]) -> None:
         """These rest where they belong."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = _wall_ms()
         for record in records:
             self.intake.finish(record)
             self._settler.done(record)
@@ -150,18 +152,21 @@ class Shell:
     def _read(self, part: Sequence[Record], meaning: Callable[[Record], T], read: Read[T]) -> bool:
         """False: the partition pauses here."""
         for record in part:
+            settled = self._settler.gate(record, _wall_ms())
             try:
-                if len(part) == 1:
-                    self._refuse_killer(record)
-                read.good.append((record, meaning(record)))
+                if settled is None:
+                    if len(part) == 1:
+                        self._refuse_killer(record)
+                    read.good.append((record, meaning(record)))
+                    continue
             except Exception as error:  # what becomes of it is decided in dlq/decide.py
-                settled = self._settler.settle(record, error, time.time_ns() // 1_000_000)
+                settled = self._settler.settle(record, error, _wall_ms())
                 if settled.verdict is Verdict.STOP:
                     raise
-                if settled.verdict is Verdict.PAUSE:
-                    read.paused[record.topic, record.partition] = settled.pause_ms
-                    return False
-                read.bad.append((record, settled))
+            if settled.verdict is Verdict.PAUSE:
+                read.paused[record.topic, record.partition] = settled.pause_ms
+                return False
+            read.bad.append((record, settled))
         return True
 
     def _refuse_killer(self, record: Record) -> None:
@@ -173,12 +178,19 @@ class Shell:
                 raise error
 
 
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 @contextlib.asynccontextmanager
 async def opened(
     stage: Stage, settings: Settings, *, slot: int, stop: asyncio.Event, in_flight_max: int
 ) -> AsyncIterator[tuple[Shell, Codec]]:
     """The shell of a sink that takes nothing yet (intake.start() is the sink's), and a codec; closed afterwards."""
     source = RegistrySource(settings.registry.url)
+    codec = Codec(source)
+    breakers = GroupBreakers(settings.kafka, codec, stage)
+    await asyncio.to_thread(breakers.start)
     cluster = await asyncio.to_thread(cluster_id, settings.kafka)
     shell = Shell(
         stage,
@@ -191,12 +203,13 @@ async def opened(
             in_flight_max=in_flight_max,
         ),
         delivery=Delivery(settings.kafka, client_id=f"{stage.group}.{slot}"),
-        settler=Settler(stage, cluster),
+        settler=Settler(stage, cluster, breakers=breakers),
         deaths=Deaths(settings.home, stage.name),
         cluster=cluster,
     )
     try:
-        yield shell, Codec(source)
+        yield shell, codec
     finally:
         await shell.close()
+        await asyncio.to_thread(breakers.close)
         source.close()

@@ -13,7 +13,16 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
 
 from aios.streams.config import KafkaSettings, client
@@ -26,6 +35,7 @@ PAUSE_S = 0.1
 POLL_S = 0.2
 BATCH_MAX = 500
 _NOTHING_THERE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+TIMESTAMP_TYPES = {TIMESTAMP_CREATE_TIME: "create", TIMESTAMP_LOG_APPEND_TIME: "append"}
 READERS = "aios.readers"  # librdkafka wants a group's name; nothing is joined or committed
 
 
@@ -209,6 +219,7 @@ def record_of(message: Message) -> Record:
         message.key(),
         message.value(),
         tuple(message.headers() or ()),
+        TIMESTAMP_TYPES.get(kind, ""),
     )
 
 

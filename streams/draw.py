@@ -49,7 +49,7 @@ def mermaid() -> str:
                     edges.setdefault((writer, _node(stage)), []).append(topic.name)
     lines += [f"    {source} -->|{_label(names)}| {target}" for (source, target), names in edges.items()]
     lines += [
-        "    every[any group] -.->|aios.retry.waiting| retry",
+        "    every[any group] -.->|aios.retry.5s<br/>aios.retry.1m<br/>aios.retry.10m| retry",
         "    retry -.->|its own .retry| every",
         "    every -.->|its own .dlq| dead[(dead letters)]",
         "    operator([operator]) -->|replay.requested.v1| replay",

@@ -23,6 +23,10 @@ TOOK = Histogram(
 )
 LAG = Gauge("aios_lag_records", "Records a stage has not finished yet.", ["stage", "topic", "partition"])
 PAUSED = Gauge("aios_partition_paused", "1 while a stage takes nothing here.", ["stage", "topic", "partition"])
+DEFERRED = Counter("aios_records_deferred", "Records put off because their tenant is throttled.", ["stage"])
+BREAKERS = Gauge(
+    "aios_breakers_open", "Open breakers of a stage's group, as this process knows them.", ["stage", "scope"]
+)
 IN_FLIGHT = Gauge("aios_in_flight", "Records taken and not finished.", ["stage"])
 DELIVERED = Counter("aios_records_delivered", "Records the broker acknowledged.", ["client"])
 UNDELIVERED = Counter("aios_records_undelivered", "Records not acknowledged in time, or refused.", ["client"])

@@ -10,7 +10,10 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record as the broker holds it. timestamp_ms: the broker's (or producer's) Unix ms, 0 if it has none."""
+    """One record as the broker holds it. timestamp_ms: the broker's (or producer's) Unix ms, 0 if it has none.
+
+    timestamp_type: whose it is, `append` (the broker's) or `create` (the producer's); empty if that is not known.
+    """
 
     topic: str
     partition: int
@@ -19,6 +22,7 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    timestamp_type: str = ""
 
     def header(self, name: str) -> str | None:
         """The last header of that name as text (undecodable bytes replaced), None if absent."""

@@ -73,6 +73,35 @@ class Topic:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """One delay before a record that failed returns to its group.
+
+    All groups share its topic, and the record says to whom it returns.
+    """
+
+    name: str
+    after_ms: int
+
+    @property
+    def topic(self) -> Topic:
+        return Topic(
+            name=f"aios.retry.{self.name}",
+            contracts=(),
+            key="as it failed",
+            family=Family.CASE,
+            bytes_max=DEAD_LETTER_BYTES_MAX,
+        )
+
+
+RETRY_TIERS = (
+    Tier(name="5s", after_ms=5_000),
+    Tier(name="1m", after_ms=60_000),
+    Tier(name="10m", after_ms=600_000),
+)
+"""Every delay, shortest first. A stage's own (streams/topology.py) are some of these, in this order."""
+
+
 def _event(name: str, family: Family, key: str, contract: str = "", *, ordered: bool = False) -> Topic:
     return Topic(name=name, contracts=(contract or name,), key=key, family=family, ordered=ordered)
 
@@ -98,9 +127,6 @@ LETTER_CHANGED = _event("letter.changed.v1", Family.CASE, "dead letter id")
 BREAKER_CHANGED = _table("breaker.changed.v1", "breaker")
 PRINCIPAL_REGISTERED = _table("principal.registered.v1", "principal")
 TENANT_REGISTERED = _table("tenant.registered.v1", "tenant")
-RETRY_WAITING = Topic(
-    name="aios.retry.waiting", contracts=(), key="as it failed", family=Family.CASE, bytes_max=DEAD_LETTER_BYTES_MAX
-)
 
 EVENTS = (
     DOCUMENT_RECEIVED,

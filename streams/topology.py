@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from aios.streams import topics
-from aios.streams.topics import Family, Topic
+from aios.streams.topics import RETRY_TIERS, Family, Tier, Topic
 
 
 class Kind(StrEnum):
@@ -38,7 +38,11 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One role, one consumer group. process: stages with the same name run in one process (lanes share an engine)."""
+    """One role, one consumer group. process: stages with the same name run in one process (lanes share an engine).
+
+    tiers: how long a record waits that failed for an unknown reason, each time longer; after the last it is a dead
+    letter.
+    """
 
     name: str
     kind: Kind
@@ -48,10 +52,16 @@ class Stage:
     process: str
     objective: Objective
     state_contracts: tuple[str, ...] | None = None  # stateful: its own records in the changelog; () = position only
+    tiers: tuple[Tier, ...] = RETRY_TIERS
 
     @property
     def group(self) -> str:
         return f"aios.{self.name}"
+
+    @property
+    def attempts_max(self) -> int:
+        """Of one record, the first included."""
+        return 1 + len(self.tiers)
 
     @property
     def family(self) -> Family:
@@ -78,7 +88,7 @@ class Stage:
         return (*self.reads, self.retries) if self.reads else ()
 
 
-def _pool(model: str, lane: Lane, does: str, p95_ms: int) -> Stage:
+def _pool(model: str, lane: Lane, does: str, p95_ms: int, tiers: tuple[Tier, ...] = RETRY_TIERS) -> Stage:
     pool = f"{model}.{lane}"
     return Stage(
         name=pool,
@@ -88,13 +98,16 @@ def _pool(model: str, lane: Lane, does: str, p95_ms: int) -> Stage:
         writes=(topics.INFERENCE_COMPLETED,),
         process=model,
         objective=Objective(p95_ms=p95_ms),
+        tiers=tiers,
     )
 
 
+_SOON = RETRY_TIERS[:1]  # where somebody waits, a failure that is known in time is worth more than a third try
+
 POOLS = (
-    _pool("classify", Lane.INTERACTIVE, "label a text, somebody waits", 1_000),
+    _pool("classify", Lane.INTERACTIVE, "label a text, somebody waits", 1_000, _SOON),
     _pool("classify", Lane.BULK, "label a text", 60_000),
-    _pool("generate", Lane.INTERACTIVE, "write a summary, somebody waits", 10_000),
+    _pool("generate", Lane.INTERACTIVE, "write a summary, somebody waits", 10_000, _SOON),
     _pool("generate", Lane.BULK, "write a summary", 300_000),
 )
 
@@ -145,7 +158,7 @@ RETRY = Stage(
     name="retry",
     kind=Kind.DLQ,
     does="holds what failed for an unknown reason until it is due, then returns it to its group",
-    reads=(topics.RETRY_WAITING,),
+    reads=tuple(tier.topic for tier in RETRY_TIERS),
     process="retry",
     objective=Objective(p95_ms=1_000),
 )
@@ -198,7 +211,6 @@ def all_topics() -> dict[str, Topic]:
 
     def declared() -> Iterator[Topic]:
         yield from topics.EVENTS
-        yield topics.RETRY_WAITING
         for stage in STAGES:
             yield from stage.reads
             yield from stage.writes

@@ -27,7 +27,8 @@ from aios.infra.local import child
 from aios.infra.local.broker import Broker
 from aios.infra.output import FAILED, fail
 from aios.schemas.models import DocumentReceived
-from aios.streams import topics, tracing
+from aios.streams import tracing
+from aios.streams.topics import BREAKER_CHANGED
 
 PARTITIONS = 6
 KEYS = 1_000
@@ -101,11 +102,14 @@ def _create(bootstrap: str) -> None:
         *STAGE.inputs,
         OUT,
         STAGE.dead_letters,
-        topics.RETRY_WAITING,
+        *(tier.topic for tier in STAGE.tiers),
+        BREAKER_CHANGED,
         *((STAGE.changelog,) if STAGE.changelog else ()),
     )
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    made = admin.create_topics([NewTopic(topic.name, PARTITIONS, 1, config=topic.config()) for topic in wanted])
+    made = admin.create_topics(
+        [NewTopic(topic.name, topic.partitions(PARTITIONS), 1, config=topic.config()) for topic in wanted]
+    )
     for future in made.values():
         future.result(WAIT_S_MAX)
 

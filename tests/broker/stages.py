@@ -12,11 +12,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from aios.processors.state import Effects, StateView
 from aios.schemas.codec import Codec
-from aios.streams import topics
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Reason, RecordError, Unavailable
 from aios.streams.record import Outgoing, Record
-from aios.streams.topics import Family, Topic
+from aios.streams.topics import BREAKER_CHANGED, Family, Topic
 from aios.streams.topology import Kind, Objective, Stage
 from tests.fakes.registry import FakeRegistry
 
@@ -44,12 +43,12 @@ def counting_stage(unique: str, inputs: int = 1) -> Stage:
 def create(kafka: KafkaSettings, stage: Stage, partitions: int) -> None:
     """All topics of the stage, as streams/topics.py would have them."""
     assert stage.changelog is not None
-    wanted = {
-        t.name: t for t in (*stage.inputs, *stage.writes, stage.changelog, stage.dead_letters, topics.RETRY_WAITING)
-    }
+    tiers = [tier.topic for tier in stage.tiers]
+    own = (*stage.inputs, *stage.writes, stage.changelog, stage.dead_letters)
+    wanted = {topic.name: topic for topic in (*own, *tiers, BREAKER_CHANGED)}
+    shared = {topic.name: topic.partitions(kafka.partitions) for topic in (*tiers, BREAKER_CHANGED)}
     admin = AdminClient(client(kafka, log_level=0))
     missing = wanted.keys() - admin.list_topics(timeout=10).topics.keys()
-    shared = {topics.RETRY_WAITING.name: kafka.partitions}  # with the tests of other stages, as it is declared
     made = admin.create_topics(
         [NewTopic(name, shared.get(name, partitions), 1, config=wanted[name].config()) for name in missing]
     )

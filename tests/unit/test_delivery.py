@@ -16,7 +16,7 @@ from aios.streams.config import KafkaSettings
 from aios.streams.delivery import Delivery
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.record import Outgoing, Record
-from aios.streams.topics import RECORD_BYTES_MAX
+from aios.streams.topics import RECORD_BYTES_MAX, RETRY_TIERS
 from aios.streams.topology import ADMIT
 
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:1")
@@ -130,7 +130,7 @@ def test_a_dead_letter_of_any_record_that_kafka_took_can_be_delivered() -> None:
 
     async def run() -> None:
         delivery = Delivery(KAFKA, client_id="t", deliver_s_max=0.1)
-        for letter in (wrap(record, failure), waiting(record, failure, after_ms=1)):
+        for letter in (wrap(record, failure), waiting(record, failure, RETRY_TIERS[0])):
             with pytest.raises(Unavailable):  # nobody answers here; it is taken
                 await delivery.deliver(letter)
         delivery.close()

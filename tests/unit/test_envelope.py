@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.dlq import envelope
+from aios.dlq.decide import Throttled
 from aios.dlq.envelope import Failure, Origin
 from aios.schemas import ids
 from aios.streams import topics
 from aios.streams.errors import AiosError, Reason, RecordError, SchemaMismatch
 from aios.streams.record import Headers, Outgoing, Record
+from aios.streams.topics import RETRY_TIERS
 from aios.streams.topology import ADMIT, BY_NAME, PLAN, Stage
 
 NOW_MS = 1_700_000_000_000
@@ -62,6 +64,7 @@ def test_a_dead_letter_is_the_original_and_says_everything_about_its_failure() -
     assert len(said.pop("fingerprint")) == envelope.FINGERPRINT_CHARS
     assert said == {
         "id": str(ids.derive("dead-letter", "c1", "document.received.v1", "3", "42", "aios.admit")),
+        "idempotency_key": "key",
         "tenant": "acme",
         "payload_sha256": hashlib.sha256(RECORD.value or b"").hexdigest(),
         "orig.topic": "document.received.v1",
@@ -222,7 +225,7 @@ def test_the_largest_record_of_our_topics_travels_whole() -> None:
     """Through failure, wait and return, with all our headers."""
     largest = replace(RECORD, value=b"\x00" * (topics.RECORD_BYTES_MAX - 200))
     assert topics.RECORD_BYTES_MAX - 200 < largest.size <= topics.RECORD_BYTES_MAX
-    for record in (largest, back(envelope.waiting(largest, failure(), after_ms=5_000))):
+    for record in (largest, back(envelope.waiting(largest, failure(), RETRY_TIERS[0]))):
         assert envelope.fits(record)
         assert envelope.wrap(record, failure()).value == largest.value
 
@@ -246,7 +249,7 @@ def test_what_would_not_fit_travels_by_reference(part: str) -> None:
 def test_thousands_of_headers_travel_by_reference() -> None:
     """They are few bytes on the road, and fifty megabytes in every process that reads them."""
     bare = replace(RECORD, headers=(("h", b""),) * envelope.HEADERS_MAX)
-    assert envelope.fits(back(envelope.waiting(bare, failure(), after_ms=1)))
+    assert envelope.fits(back(envelope.waiting(bare, failure(), RETRY_TIERS[0])))
     assert "payload_ref" not in ours(envelope.wrap(bare, failure()))
     out = envelope.wrap(replace(bare, headers=(*bare.headers, ("h", b""))), failure())
     assert (out.key, out.value, len(out.headers) < 50) == (RECORD.key, None, True)
@@ -256,7 +259,54 @@ def test_thousands_of_headers_travel_by_reference() -> None:
 def test_a_record_waits_with_its_target_and_delay() -> None:
     """Same partition number, original bytes."""
     stage = BY_NAME["classify.bulk"]
-    out = envelope.waiting(replace(RECORD, topic=stage.reads[0].name), failure(stage=stage), after_ms=5_000)
-    assert (out.topic, out.partition, out.key, out.value) == ("aios.retry.waiting", 3, RECORD.key, RECORD.value)
+    out = envelope.waiting(replace(RECORD, topic=stage.reads[0].name), failure(stage=stage), RETRY_TIERS[1])
+    assert (out.topic, out.partition, out.key, out.value) == ("aios.retry.1m", 3, RECORD.key, RECORD.value)
     headers = dict(out.headers)
-    assert (headers["aios.retry.target"], headers["aios.retry.after"]) == (b"aios.classify.bulk.retry", b"5000")
+    assert (headers["aios.retry.target"], headers["aios.retry.after"]) == (b"aios.classify.bulk.retry", b"60000")
+
+
+def test_every_header_of_the_list_is_there_and_written_once() -> None:
+    """Identity, origin, cause, counters and replay, as notes/dead-letters.md lists them."""
+    stage = BY_NAME["classify.bulk"]
+    stamped = (("ce_id", b"e1"), ("aios-tenant", b"acme"), ("traceparent", b"00-a-b-01"), ("tracestate", b"x=1"))
+    record = replace(RECORD, headers=stamped, value=b"\x00\x00\x00\x00\x07rest", timestamp_type="append")
+    first = ours(envelope.wrap(record, failure(raised(AiosError("no")), stage=stage)))
+    assert first.keys() == {
+        *("id", "idempotency_key", "tenant", "payload_sha256"),
+        *("orig.topic", "orig.partition", "orig.offset", "orig.timestamp", "orig.timestamp_type", "orig.group"),
+        *("orig.schema_id", "reason", "class", "error.type", "error.message", "fingerprint", "stage"),
+        *("code_version", "attempts", "first_failed_at", "last_failed_at"),
+    }
+    assert (first["orig.timestamp_type"], first["orig.schema_id"]) == ("append", "7")
+    out = envelope.wrap(record, failure(stage=stage))
+    moved = replace(
+        back(out, replay_count="1", replay_edited="abc"), value=b"edited", key=b"k", timestamp_type="create"
+    )
+    again = envelope.wrap(moved, failure(stage=stage))
+    kept = ("id", "idempotency_key", "orig.timestamp", "orig.timestamp_type", "orig.schema_id", "first_failed_at")
+    assert {name: ours(again)[name] for name in kept} == {name: ours(out)[name] for name in kept}
+    assert ours(again)["replay.edited"] == "abc"
+    assert envelope.foreign(again.headers) == stamped
+
+
+def test_the_idempotency_key_is_what_repeats_share() -> None:
+    """On source topics the producer's key, as admit takes it; between our stages the event's id, never the case's."""
+    event = (("ce_id", b"e1"),)
+    assert ours(envelope.wrap(replace(RECORD, key=b"order-7"), failure()))["idempotency_key"] == "order-7"
+    assert ours(envelope.wrap(replace(RECORD, key=b"\xff"), failure()))["idempotency_key"] == "ff"
+    assert ours(envelope.wrap(replace(RECORD, key=None, headers=event), failure()))["idempotency_key"] == "e1"
+    inner = replace(RECORD, topic="case.admitted.v1", key=b"case", headers=event)
+    assert ours(envelope.wrap(inner, failure(stage=PLAN)))["idempotency_key"] == "e1"
+
+
+def test_a_deferral_is_no_failure() -> None:
+    """No attempt, no time of failure; each is counted, and the first real failure is the first."""
+    slowed = back(envelope.waiting(RECORD, failure(Throttled("slow"), attempts=0), RETRY_TIERS[1]))
+    assert (envelope.attempts_of(slowed), envelope.attempt_of(slowed), envelope.deferrals_of(slowed)) == (0, 1, 1)
+    said = envelope.headers_said(slowed.headers)
+    assert (said["reason"], said["class"]) == ("throttled", "policy")
+    assert not {"first_failed_at", "last_failed_at"} & said.keys()
+    twice = back(envelope.waiting(slowed, failure(Throttled("slow"), attempts=0), RETRY_TIERS[2]))
+    dead = ours(envelope.wrap(twice, failure(attempts=1)))
+    assert (dead["deferrals"], dead["attempts"], dead["first_failed_at"]) == ("2", "1", dead["last_failed_at"])
+    assert (dead["orig.topic"], dead["orig.offset"]) == (RECORD.topic, "42")

@@ -185,9 +185,9 @@ def test_what_nobody_foresaw_is_tried_again_and_then_answered_as_failed(tmp_path
     first = FakeRoads([record(0, request(0, "bug"))])
     asyncio.run(serve(first, FakeEngine(), tmp_path))
     (waiting,) = first.delivered
-    assert waiting.topic == "aios.retry.waiting"
+    assert waiting.topic == "aios.retry.5s"
     last = FakeRoads([record(0, request(0, "bug"))])
-    for _ in range(2):  # it comes back on the group's own topic, with the headers of the attempt before
+    for _ in STAGE.tiers:  # it comes back on the group's own topic, with the headers of the attempt before
         returned = replace(record(0, request(0, "bug")), topic=STAGE.retries.name, headers=waiting.headers)
         last = FakeRoads([returned])
         asyncio.run(serve(last, FakeEngine(), tmp_path))

@@ -19,6 +19,7 @@ from aios.schemas.models import ReplayRequested
 from aios.streams import topics
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
+from aios.streams.topics import RETRY_TIERS
 from aios.streams.topology import ADMIT, PLAN, Stage
 
 NOW_MS = 1_700_000_000_000
@@ -40,7 +41,7 @@ def stored(out: Outgoing, offset: int = 11, at: int = NOW_MS) -> Record:
 
 def waiting(at: int, after: str | None = "5000", offset: int = 0) -> Record:
     headers = () if after is None else ((envelope.RETRY_AFTER, after.encode()),)
-    return Record(topics.RETRY_WAITING.name, 0, offset, at, b"k", b"v", headers)
+    return Record(RETRY_TIERS[0].topic.name, 0, offset, at, b"k", b"v", headers)
 
 
 @given(
@@ -87,7 +88,7 @@ def test_a_delay_has_a_bound() -> None:
 
 def test_a_waiting_record_returns_as_it_was_to_the_group_it_failed_in() -> None:
     """Original key, bytes and headers, ours with them; no header of the wait."""
-    record = stored(failed(PLAN, topic="case.admitted.v1", after_ms=5_000))
+    record = stored(failed(PLAN, topic="case.admitted.v1", tier=RETRY_TIERS[0]))
     out = returning(record)
     assert (out.topic, out.partition, out.key, out.value) == ("aios.plan.retry", 2, b"k", b"v")
     assert [name for name, _ in out.headers if name.startswith("aios.retry.")] == []
