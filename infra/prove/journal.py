@@ -118,11 +118,23 @@ def start_of(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def read(folder: Path) -> Iterator[Entry]:
-    """Entries, each once, when its second line came or at the end; memory: those without one."""
+def size(folder: Path) -> int:
+    """Bytes of the journal now; 0 without one."""
+    path = folder / FILE
+    return path.stat().st_size if path.is_file() else 0
+
+
+def read(folder: Path, bytes_max: int) -> Iterator[Entry]:
+    """Entries, each once, when its second line came or at the end; memory: those without one. Up to bytes_max."""
     waiting: dict[int, Entry] = {}
+    left = bytes_max
+    if not left:
+        return
     with (folder / FILE).open("rb") as file:
         for raw in file:
+            left -= len(raw)
+            if left < 0:
+                break
             try:
                 said = json.loads(raw)
             except ValueError:

@@ -27,6 +27,7 @@ from aios.streams.errors import Unavailable
 ASK_S_MAX = 20.0
 QUIET_S_MAX = 30.0  # without any answer of a broker while reading
 READ_MAX = 10_000  # records of one call
+READ_S = 0.01  # of a call that finds fewer
 REGISTRY_S_MAX = 30.0  # for a registry that is being restarted
 
 Place = tuple[str, int]  # topic, partition
@@ -145,7 +146,7 @@ class Reader:
         self._consumer.assign([TopicPartition(topic, partition, start)])
         quiet_until = time.monotonic() + QUIET_S_MAX
         while time.monotonic() < quiet_until:
-            for message in self._consumer.consume(READ_MAX, 0.2):
+            for message in self._consumer.consume(READ_MAX, READ_S):
                 quiet_until = time.monotonic() + QUIET_S_MAX
                 if (error := message.error()) is None:
                     if message.offset() >= end:
