@@ -1,0 +1,676 @@
+"""The handlers of operations: one method a route.
+
+Enters: a request that passed the guard, and its principal. Leaves: what the index and the replay stage say of dead
+letters, jobs and breakers; commands, with their answers. Guaranteed: whoever acts for some tenants sees nothing of
+others and touches nothing of theirs; the name in every command is the token's; personal fields are shown only once the
+audit has it that they were asked for, and by whom. Roles are looked at here, so that a refusal comes at once, and again
+where the command is carried out. Holds no client of its own: neighbours are given (real ones in operations.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from aios.dlq import commands, filters, jobs
+from aios.dlq.commands import BreakerCommand, Command, JobCommand, Kind, LetterCommand, PlanCommand
+from aios.dlq.decide import HINTS
+from aios.dlq.filters import Filter, FilterRefused
+from aios.dlq.index import Ambiguous, Entry, Group, JobCounts, LetterOutcome, Page, Progress, Source, gathered
+from aios.dlq.index_layout import UNRESOLVED, Outcome, State
+from aios.dlq.operations_routes import ALL, ID_CHARS_MAX, ID_CHARS_MIN, ROUTES, ApproveEdit, Close, Edit, Plan, Why
+from aios.dlq.operations_routes import UNRESOLVED as UNRESOLVED_NAME
+from aios.dlq.show import Shown
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.errors import Reason
+from aios.schemas.models import (
+    AuditRecorded,
+    BreakerChanged,
+    LetterRemembered,
+    OperationAnswered,
+    OperationRequested,
+    PrincipalRegistered,
+    ReplayRemembered,
+)
+from aios.streams import ingest, openapi, principals, tracing
+from aios.streams.config import OperationsSettings
+from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
+from aios.streams.http_api import LOOPBACK, VERSION
+from aios.streams.http_guard import BUSY_RETRY_S, Guard
+from aios.streams.http_problem import Problem
+from aios.streams.http_routes import Health
+from aios.streams.openapi import Caller, Route
+from aios.streams.principals import Role
+from aios.streams.record import Outgoing
+from aios.streams.topics import AUDIT_RECORDED
+
+SOURCE = "/aios/operations"
+SHOWN = "personal_fields_shown"  # the transition in the audit
+ASK_S_MAX = 0.5  # of the index, for readiness
+SCAN_LIMIT = 1_000
+PROBLEMS: Mapping[commands.Problem, str] = {
+    commands.Problem.UNKNOWN_COMMAND: "internal",
+    commands.Problem.BAD_ARGUMENTS: "refused",
+    commands.Problem.UNKNOWN_PRINCIPAL: "unauthorized",
+    commands.Problem.ROLE_MISSING: "forbidden",
+    commands.Problem.OTHER_TENANT: "forbidden",
+    commands.Problem.SAME_PRINCIPAL: "same_principal",
+    commands.Problem.NOT_FOUND: "not_found",
+    commands.Problem.WRONG_STATE: "wrong_state",
+    commands.Problem.CHANGED: "changed",
+    commands.Problem.DOES_NOT_FIT: "does_not_fit",
+    commands.Problem.TOO_MANY: "too_many_jobs",
+}
+"""Why the stage refused → the reason of the HTTP answer."""
+
+Tenants = Collection[str] | None  # whose things are shown; None: everybody's
+
+
+class Index(Protocol):
+    """LetterIndex in service. Raises Unavailable when it does not answer."""
+
+    async def check(self) -> None: ...
+    async def page(
+        self, wanted: Filter, *, states: Collection[State], tenants: Tenants, limit: int, cursor: str
+    ) -> Page: ...
+    async def count(self, wanted: Filter, *, states: Collection[State], tenants: Tenants) -> int: ...
+    async def groups(self, wanted: Filter, *, states: Collection[State], tenants: Tenants) -> Sequence[Group]: ...
+    async def get(self, letter_id: str, *, tenants: Tenants) -> Entry | None: ...
+    def scan(
+        self,
+        wanted: Filter,
+        source: Source,
+        *,
+        states: Collection[State],
+        tenants: Tenants,
+        progress: Callable[[Progress], None],
+    ) -> AsyncIterator[Entry]: ...
+    async def job(self, job_id: str) -> JobCounts: ...
+    async def job_letters(
+        self, job_id: str, outcome: Outcome, *, limit: int, cursor: str
+    ) -> tuple[Sequence[LetterOutcome], str]: ...
+
+
+class Jobs(Protocol):
+    """JobTable in service."""
+
+    def newest(self) -> Sequence[ReplayRemembered]: ...
+    def beginning(self, job_id: str) -> Sequence[ReplayRemembered]: ...
+
+
+class Edits(Protocol):
+    """EditTable in service."""
+
+    def edit(self, letter_id: str) -> LetterRemembered | None: ...
+
+
+class Breakers(Protocol):
+    """BreakerTable in service."""
+
+    def all(self) -> Mapping[str, BreakerChanged]: ...
+    def open_ones(self) -> Sequence[BreakerChanged]: ...
+
+
+class Answering(Protocol):
+    """Answers in service."""
+
+    async def ask(self, command: OperationRequested, tenant: str, s_max: float) -> OperationAnswered | None: ...
+
+
+class Roads(Protocol):
+    """Delivery in service."""
+
+    def deliver(self, out: Outgoing) -> Awaitable[Any]: ...
+
+
+class Records(Protocol):
+    """The records themselves. Both may block; show's `edited` is the value that waits to return."""
+
+    def source(self) -> Source: ...
+    def show(self, entry: Entry, edited: bytes | None, *, personal: bool) -> tuple[Shown, Shown | None] | None: ...
+
+
+class Api:
+    """The handlers. reachable: whether Kafka answers at this moment."""
+
+    def __init__(
+        self,
+        limits: OperationsSettings,
+        guard: Guard,
+        *,
+        codec: Codec,
+        index: Index,
+        records: Records,
+        jobs: Jobs,
+        edits: Edits,
+        breakers: Breakers,
+        answers: Answering,
+        roads: Roads,
+        reachable: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._limits = limits
+        self._guard = guard
+        self._codec = codec
+        self._index = index
+        self._records = records
+        self._jobs = jobs
+        self._edits = edits
+        self._breakers = breakers
+        self._answers = answers
+        self._roads = roads
+        self._reachable = reachable
+        self._scanning = asyncio.Lock()  # one consumer reads the records of scans
+        self._document = json.dumps(
+            openapi.document(ROUTES, title="AIOS on Kafka: operations", version=VERSION, path_values={})
+        )
+
+    def app(self) -> web.Application:
+        """Everything in ROUTES, behind the guard."""
+        app = web.Application(client_max_size=self._limits.body_bytes_max, middlewares=[self._guard.answered])
+        for route in ROUTES:
+            app.router.add_route(route.method, route.path, self._handler(route))
+        return app
+
+    def leave(self) -> None:
+        """Serve nothing new."""
+        self._guard.stopping = True
+
+    def _handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        act = getattr(self, route.name)
+        if route.caller is Caller.NOBODY:
+            public: Callable[[web.Request], Awaitable[web.StreamResponse]] = act
+            return public
+        roles = tuple(Role(role) for role in route.roles)
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            with self._guard.slot():
+                answer: web.StreamResponse = await act(request, self._guard.principal(request, *roles))
+                return answer
+
+        return guarded
+
+    # ── dead letters ──
+
+    async def groups(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        wanted, states = await self._filter(request, who)
+        if wanted.expression:
+            found: Sequence[Group] = gathered([one async for one in self._scan(wanted, states, who)])
+        else:
+            found = await self._index.groups(wanted, states=states, tenants=_tenants(who))
+        return _json([asdict(one) | _hint(one.reason) for one in found])
+
+    async def letters(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        wanted, states = await self._filter(request, who)
+        if wanted.expression:
+            raise Problem("invalid_query", "where: reads the records, which /v1/dead-letters/scan does")
+        page = await self._index.page(
+            wanted,
+            states=states,
+            tenants=_tenants(who),
+            limit=_limit(request),
+            cursor=_text(request, "cursor"),
+        )
+        total = await self._index.count(wanted, states=states, tenants=_tenants(who))
+        return _json({"letters": [one.plain() for one in page.entries], "cursor": page.cursor, "total": total})
+
+    async def scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
+        """Begins to answer before it knows the end: an error behind the first line ends the lines with `error`."""
+        wanted, states = await self._filter(request, who)
+        limit = _limit(request)
+        answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        seen: list[Progress] = []
+        await answer.prepare(request)
+        found = 0
+        try:
+            async for one in self._scan(wanted, states, who, seen.append):
+                await _line(answer, "letter", one.plain())
+                found += 1
+                for progress in seen:
+                    await _line(answer, "progress", asdict(progress))
+                seen.clear()
+                if found >= limit:
+                    break
+            for progress in seen:
+                await _line(answer, "progress", asdict(progress))
+            await _line(answer, "end", {"found": found, "more": found >= limit})
+        except Unavailable:
+            await _line(answer, "error", {"detail": "what this needs does not answer at this moment; ask again"})
+        await answer.write_eof()
+        return answer
+
+    async def show(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        entry = await self._letter(request, who)
+        personal = _flag(request, "personal")
+        if personal:
+            await self._audit_shown(entry, who)
+        edit = self._edits.edit(entry.letter.id)
+        edit = edit if edit is not None and edit.generation == entry.letter.generation else None
+        found = await asyncio.to_thread(
+            self._records.show, entry, edit.edit if edit is not None else None, personal=personal
+        )
+        if found is None:
+            raise Problem("not_found", "this dead letter has just aged out")
+        shown, edited = found
+        said = entry.plain() | _hint(entry.letter.reason) | {"shown": asdict(shown), "edit": None}
+        if edit is not None and edited is not None:
+            said["edit"] = {
+                "by": edit.edited_by,
+                "approved_by": edit.approved_by,
+                "hash_before": edit.edit_hash_before,
+                "hash_after": hashlib.sha256(edit.edit or b"").hexdigest(),
+                "shown": asdict(edited),
+            }
+        return _json(said)
+
+    async def edit(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        body: Edit = ingest.read_body(await self._guard.body(request), Edit)
+        if (body.patch is None) == (body.value_base64 is None):
+            raise Problem("invalid_body", "give either patch or value_base64")
+        entry = await self._letter(request, who)
+        patch = ids.canonical(body.patch) if body.patch is not None else ""
+        value = _bytes(body.value_base64) if body.value_base64 is not None else None
+        return await self._letter_command(request, who, entry, Kind.EDIT, body.reason, patch=patch, value=value)
+
+    async def approve_edit(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        body: ApproveEdit = ingest.read_body(await self._guard.body(request), ApproveEdit)
+        entry = await self._letter(request, who)
+        return await self._letter_command(
+            request, who, entry, Kind.APPROVE_EDIT, body.reason, hash_after=body.hash_after
+        )
+
+    async def discard(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._simple(request, who, Kind.DISCARD)
+
+    async def restore(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._simple(request, who, Kind.RESTORE)
+
+    async def free(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._simple(request, who, Kind.FREE)
+
+    async def _simple(self, request: web.Request, who: PrincipalRegistered, kind: Kind) -> web.Response:
+        body: Why = ingest.read_body(await self._guard.body(request), Why)
+        return await self._letter_command(request, who, await self._letter(request, who), kind, body.reason)
+
+    async def _letter_command(
+        self,
+        request: web.Request,
+        who: PrincipalRegistered,
+        entry: Entry,
+        kind: Kind,
+        reason: str,
+        *,
+        patch: str = "",
+        hash_after: str = "",
+        value: bytes | None = None,
+    ) -> web.Response:
+        letter = entry.letter
+        command = LetterCommand(
+            kind=kind, place=letter.place, generation=letter.generation, patch=patch, hash_after=hash_after
+        )
+        return await self._command(
+            request, who, command, object_id=letter.id, reason=reason, tenant=letter.tenant, value=value
+        )
+
+    # ── jobs ──
+
+    async def jobs(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        state = _text(request, "state")
+        if state and state not in set(jobs.JobState):
+            raise Problem("invalid_query", f"state: one of {', '.join(jobs.JobState)}")
+        found = [one for one in self._jobs.newest() if _sees(who, one) and state in ("", one.state)]
+        return _json([_job(one) for one in found])
+
+    async def job(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        job = self._job(request, who)
+        counts = await self._index.job(job.job_id)
+        results = {str(name): count for name, count in counts.counts.items() if count}
+        return _json(_job(job) | {"results": results, "skipped_for": dict(counts.by_reason)})
+
+    async def results(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        job = self._job(request, who)
+        outcome = _text(request, "outcome") or Outcome.SKIPPED
+        if outcome not in set(Outcome):
+            raise Problem("invalid_query", f"outcome: one of {', '.join(Outcome)}")
+        found, cursor = await self._index.job_letters(
+            job.job_id, Outcome(outcome), limit=_limit(request), cursor=_text(request, "cursor")
+        )
+        return _json({"letters": [asdict(one) for one in found], "cursor": cursor})
+
+    async def plan(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        body: Plan = ingest.read_body(await self._guard.body(request), Plan)
+        whole = [(await self._found(one, who)).letter.id for one in body.filter.ids]
+        wanted = _refusing(lambda: filters.of(body.filter.model_dump() | {"ids": whole}), "invalid_body")
+        if who.tenants and wanted.tenant not in who.tenants:
+            raise Problem("forbidden", f"name a tenant you act for in filter.tenant: {', '.join(who.tenants)}")
+        command = PlanCommand(
+            target=commands.Target(body.kind),
+            action=commands.Action(body.action),
+            filter=wanted.json(),
+            edit=ids.canonical(body.edit) if body.edit is not None else "",
+            rate_per_s=body.rate_per_s,
+            cap=body.cap,
+            order=commands.Order(body.order),
+        )
+        return await self._command(request, who, command, object_id="", reason=body.reason, tenant=wanted.tenant)
+
+    async def job_approve(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._job_command(request, who, Kind.APPROVE)
+
+    async def job_run(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._job_command(request, who, Kind.RUN)
+
+    async def job_pause(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._job_command(request, who, Kind.PAUSE)
+
+    async def job_resume(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._job_command(request, who, Kind.RESUME)
+
+    async def job_abort(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._job_command(request, who, Kind.ABORT)
+
+    async def _job_command(self, request: web.Request, who: PrincipalRegistered, kind: Kind) -> web.Response:
+        body: Why = ingest.read_body(await self._guard.body(request), Why)
+        job = self._job(request, who)
+        tenant = filters.parse(job.filter).tenant
+        return await self._command(
+            request, who, JobCommand(kind=kind), object_id=job.job_id, reason=body.reason, tenant=tenant
+        )
+
+    # ── breakers ──
+
+    async def breakers(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        found = sorted(self._breakers.all().values(), key=lambda one: (-one.changed_at, one.key))
+        shown = found if _flag(request, "all") else self._breakers.open_ones()
+        return _json([_plain(one) for one in shown if principals.may(who, one.tenant)])
+
+    async def close_breaker(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        body: Close = ingest.read_body(await self._guard.body(request), Close)
+        breaker = self._breakers.all().get(body.key)
+        if breaker is None or not principals.may(who, breaker.tenant):
+            raise Problem("not_found", "there is no such breaker; `aios breaker list --all` shows them")
+        return await self._command(
+            request, who, BreakerCommand(), object_id=body.key, reason=body.reason, tenant=breaker.tenant
+        )
+
+    # ── about the process ──
+
+    async def alive(self, _: web.Request) -> web.Response:
+        return _json({"alive": True})
+
+    async def readiness(self, _: web.Request) -> web.Response:
+        kafka = await self._reachable()
+        health = Health(ready=kafka and not self._guard.stopping, kafka=kafka, outcomes=await self._index_answers())
+        return _json(health.model_dump(), status=200 if health.ready else 503)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        if request.remote not in LOOPBACK:
+            raise Problem("not_found", "metrics are served to this machine alone")
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def describe(self, _: web.Request) -> web.Response:
+        return web.Response(text=self._document, content_type="application/json")
+
+    # ── parts ──
+
+    async def _command(
+        self,
+        request: web.Request,
+        who: PrincipalRegistered,
+        command: Command,
+        *,
+        object_id: str,
+        reason: str,
+        tenant: str,
+        value: bytes | None = None,
+    ) -> web.Response:
+        key = ingest.idempotency_key(request.headers.getall("Idempotency-Key", ())) or str(uuid.uuid4())
+        asked = commands.requested(
+            command,
+            object_id=object_id,
+            principal=who.name,
+            key=key,
+            reason=reason,
+            now_ms=_now_ms(),
+            value=value,
+        )
+        try:
+            commands.parse(asked)
+            answer = await self._answers.ask(asked, tenant, self._limits.answer_s_max)
+        except commands.Refused as refused:
+            raise Problem(PROBLEMS[refused.problem], refused.detail) from None
+        except SchemaMismatch:
+            raise
+        except AiosError:
+            why = "Kafka did not acknowledge in time and may or may not have it; send it again with its Idempotency-Key"
+            raise Problem(
+                "not_acknowledged", why, headers={"Retry-After": str(BUSY_RETRY_S)}, idempotency_key=key
+            ) from None
+        headers = {"Idempotency-Key": key}
+        if answer is None:
+            said = {"command_id": asked.command_id, "kind": asked.kind, "status": "asked"}
+            return _json(said, status=202, headers=headers)
+        if answer.status != "done":
+            raise Problem(PROBLEMS.get(commands.Problem(answer.problem), "refused"), answer.detail, headers=headers)
+        return _json(
+            {
+                "command_id": answer.command_id,
+                "kind": answer.kind,
+                "object_id": answer.object_id,
+                "status": answer.status,
+                "detail": answer.detail,
+                "result": json.loads(answer.result or "{}"),
+            },
+            headers=headers,
+        )
+
+    async def _audit_shown(self, entry: Entry, who: PrincipalRegistered) -> None:
+        """Returns when the broker has it. Raises Problem."""
+        letter, now_ms = entry.letter, _now_ms()
+        topic, partition, offset = letter.place
+        event = AuditRecorded(
+            audit_id=str(ids.derive("shown", letter.id, who.name, str(uuid.uuid4()))),
+            case_id=letter.id,
+            tenant=letter.tenant,
+            workflow="",
+            case_seq=0,
+            transition=SHOWN,
+            actor=who.name,
+            detail=ids.canonical({"dead_letter_id": letter.id, "generation": letter.generation, "group": letter.group}),
+            input_topic=topic,
+            input_partition=partition,
+            input_offset=offset,
+            at=now_ms,
+        )
+        headers = tracing.envelope(
+            event,
+            event_id=event.audit_id,
+            source=SOURCE,
+            subject=letter.id,
+            tenant=letter.tenant,
+            traceparent="",
+            time_ms=now_ms,
+        )
+        value = self._codec.encode(AUDIT_RECORDED, event)
+        try:
+            await self._roads.deliver(Outgoing(AUDIT_RECORDED.name, letter.id.encode(), value, headers))
+        except AiosError:
+            why = "the audit does not take it that personal fields are shown, so they are not; ask again"
+            raise Problem("not_acknowledged", why, headers={"Retry-After": str(BUSY_RETRY_S)}) from None
+
+    async def _filter(self, request: web.Request, who: PrincipalRegistered) -> tuple[Filter, Collection[State]]:
+        query = request.query
+        given = {name: query[name] for name in ("group", "reason", "fingerprint", "tenant", "key") if query.get(name)}
+        times = {name: _number(request, name) for name in ("since", "until") if query.get(name)}
+        whole = [(await self._found(one, who)).letter.id for one in query.getall("id", ())]
+        said = given | times | {"ids": whole, "expression": query.get("where", "")}
+        return _refusing(lambda: filters.of(said), "invalid_query"), _states(request)
+
+    def _scan(
+        self,
+        wanted: Filter,
+        states: Collection[State],
+        who: PrincipalRegistered,
+        progress: Callable[[Progress], None] = lambda _: None,
+    ) -> AsyncIterator[Entry]:
+        async def locked() -> AsyncIterator[Entry]:
+            async with self._scanning:
+                async for one in self._index.scan(
+                    wanted, self._records.source(), states=states, tenants=_tenants(who), progress=progress
+                ):
+                    yield one
+
+        return locked()
+
+    async def _letter(self, request: web.Request, who: PrincipalRegistered) -> Entry:
+        return await self._found(request.match_info["letter_id"], who)
+
+    async def _found(self, letter_id: str, who: PrincipalRegistered) -> Entry:
+        """By its id or the beginning of one. Raises Problem."""
+        _id(letter_id)
+        try:
+            entry = await self._index.get(letter_id, tenants=_tenants(who))
+        except Ambiguous as error:
+            raise Problem("ambiguous_id", str(error)) from None
+        if entry is None:
+            raise Problem("not_found", "there is no such dead letter; `aios dlq list --state all` shows them")
+        return entry
+
+    def _job(self, request: web.Request, who: PrincipalRegistered) -> ReplayRemembered:
+        _id(request.match_info["job_id"])
+        found = [one for one in self._jobs.beginning(request.match_info["job_id"]) if _sees(who, one)]
+        if not found:
+            raise Problem("not_found", "there is no such job; `aios replay list` shows them")
+        if len(found) > 1:
+            raise Problem("ambiguous_id", f"several begin so: {', '.join(one.job_id for one in found[:5])}")
+        return found[0]
+
+    async def _index_answers(self) -> bool:
+        try:
+            async with asyncio.timeout(ASK_S_MAX):
+                await self._index.check()
+            return True
+        except (Unavailable, TimeoutError):
+            return False
+
+
+def _tenants(who: PrincipalRegistered) -> Tenants:
+    return who.tenants or None
+
+
+def _sees(who: PrincipalRegistered, job: ReplayRemembered) -> bool:
+    """A job belongs to the tenant that its filter names, else to those who act for all."""
+    return principals.may(who, filters.parse(job.filter).tenant)
+
+
+def _states(request: web.Request) -> Collection[State]:
+    """Empty: all."""
+    asked = request.query.getall("state", ()) or (UNRESOLVED_NAME,)
+    if ALL in asked:
+        return ()
+    found: set[State] = set()
+    for one in asked:
+        if one != UNRESOLVED_NAME and one not in set(State):
+            raise Problem("invalid_query", f"state: one of {', '.join([*State, UNRESOLVED_NAME, ALL])}")
+        found |= UNRESOLVED if one == UNRESOLVED_NAME else {State(one)}
+    return found
+
+
+def _limit(request: web.Request) -> int:
+    asked = request.query.get("limit", "50")
+    if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= SCAN_LIMIT):
+        raise Problem("invalid_query", f"limit: 1 to {SCAN_LIMIT}")
+    return int(asked)
+
+
+def _number(request: web.Request, name: str) -> int:
+    if not re.fullmatch("[0-9]{1,15}", request.query[name]):
+        raise Problem("invalid_query", f"{name}: a time in Unix milliseconds")
+    return int(request.query[name])
+
+
+def _text(request: web.Request, name: str) -> str:
+    said = request.query.get(name, "")
+    if len(said) > filters.CHARS_MAX or not said.isprintable():
+        raise Problem("invalid_query", f"{name}: a short printable text")
+    return said
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    said = request.query.get(name, "false")
+    if said not in ("true", "false"):
+        raise Problem("invalid_query", f"{name}: true or false")
+    return said == "true"
+
+
+def _id(text: str) -> None:
+    if not (ID_CHARS_MIN <= len(text) <= ID_CHARS_MAX and re.fullmatch("[0-9a-f-]+", text)):
+        raise Problem("not_found", f"an id is a UUID, or its beginning of {ID_CHARS_MIN} characters or more")
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Problem("invalid_body", "value_base64 is no base64") from None
+
+
+def _refusing(make: Callable[[], Filter], reason: str) -> Filter:
+    try:
+        return make()
+    except FilterRefused as error:
+        raise Problem(reason, str(error)) from None
+
+
+def _hint(reason: str) -> dict[str, str]:
+    """What to do, for people, and of which class it is."""
+    if reason not in set(Reason):
+        return {"class": "", "hint": ""}
+    hint = HINTS[Reason(reason)]
+    return {"class": str(hint.kind), "hint": hint.hint}
+
+
+def _job(job: ReplayRemembered) -> dict[str, Any]:
+    """A job for people: filter and report as objects, and how far it is. left_s: None when nobody can say."""
+    done = job.replayed + sum(job.skipped.values())
+    of = max(min(job.selected, job.cap) if job.cap else job.selected, done)
+    rate = done / (job.took_ms / 1000) if job.took_ms else 0.0
+    left_s = (of - done) / rate if rate and job.state == jobs.JobState.RUNNING else None
+    said = _plain(job) | {"filter": json.loads(job.filter or "{}"), "report": json.loads(job.report or "{}")}
+    said["edit"] = json.loads(job.edit) if job.edit else None
+    said["progress"] = {
+        "done": done,
+        "of": of,
+        "rate_per_s": round(rate, 1),
+        "left_s": round(left_s, 1) if left_s is not None else None,
+    }
+    return said
+
+
+def _plain(event: Any) -> dict[str, Any]:
+    return asdict(event)
+
+
+async def _line(answer: web.StreamResponse, name: str, said: Any) -> None:
+    await answer.write(json.dumps({name: said}, ensure_ascii=False).encode() + b"\n")
+
+
+def _json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    text = json.dumps(value, ensure_ascii=False)
+    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
