@@ -1,8 +1,8 @@
 """The changelog of one partition: what its records are called, and reading them back.
 
-Enters: the records of one partition of `<group>.state`, committed ones only. Leaves: state by key, timers, the
-position. Names: state is kept under the core's own key; position and timers under names that begin with a zero
-byte, which no core may use. Guaranteed: reading ends at the end seen when it began, or raises; never in between.
+Enters: the records of one partition of `<group>.state`, committed ones only. Leaves: state by key, timers, keys
+that are held, the position. Names: state is kept under the core's own key; the others under names that begin with a
+zero byte, which no core may use. Guaranteed: reading ends at the end seen when it began, or raises; never in between.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from aios.processors.timers import Timer, Timers
 from aios.schemas.codec import Codec
-from aios.schemas.models import PositionRemembered, TimerRemembered
+from aios.schemas.models import ParkedRemembered, PositionRemembered, TimerRemembered
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import SchemaMismatch, StateBroken, Unavailable
 from aios.streams.topics import Topic
@@ -22,6 +22,7 @@ from aios.streams.topics import Topic
 RESERVED = b"\0"
 POSITION = RESERVED + b"position"
 TIMER = RESERVED + b"timer:"
+PARKED = RESERVED + b"parked:"  # before the key that is held
 READ_RECORDS_MAX = 1_000  # per call of the client
 READ_WAIT_S_MAX = 0.005  # of a call that finds fewer
 READ_QUIET_S_MAX = 15.0  # without any answer while reading
@@ -38,6 +39,7 @@ class Remembered:
 
     states: dict[bytes, bytes] = field(default_factory=dict)
     timers: Timers = field(default_factory=Timers)
+    parked: dict[bytes, ParkedRemembered] = field(default_factory=dict)
     position: PositionRemembered | None = None
     next_offset: int = 0
 
@@ -103,6 +105,11 @@ def take(codec: Codec, topic: Topic, key: bytes | None, value: bytes | None, int
                 into.states[key] = value
         elif key == POSITION:
             into.position = codec.decode(value, PositionRemembered)
+        elif key.startswith(PARKED):
+            if value is None:
+                into.parked.pop(key.removeprefix(PARKED), None)
+            else:
+                into.parked[key.removeprefix(PARKED)] = codec.decode(value, ParkedRemembered)
         elif value is None:
             into.timers.set(key, None)
         else:

@@ -6,8 +6,9 @@ letters and retries of what failed, and the changelog, all in one transaction of
 How a micro-batch goes, in this order:
  1. records below the position are skipped: their effects are known to be out;
  2. the core runs on each record, its changes in an overlay; what fails is dropped with all its changes and its dead
-    letter (or retry) takes its place; sizes are checked here, because an oversized record would end the transaction;
- 3. begin; outputs; changed states and timers, one record a key; the position, last; commit;
+    letter (or retry) takes its place, and from an ordered topic it holds its key: later ones follow it untried
+    (dlq/parking.py); sizes are checked here, because an oversized record would end the transaction;
+ 3. begin; outputs; changed states, timers and held keys, one record a key; the position, last; commit;
  4. only now the overlay becomes the state, and the offsets may move (processors/app.py).
 
 Guaranteed: a record's effects are committed once, whatever dies when; a process that lost the partition is fenced by
@@ -34,7 +35,9 @@ from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message
 
+from aios.dlq import envelope, parking
 from aios.dlq.deaths import Deaths, given_up
+from aios.dlq.parking import Way
 from aios.dlq.settle import Settlement, Settler
 from aios.processors import changelog, ground
 from aios.processors.changelog import Remembered, timer_name
@@ -43,6 +46,7 @@ from aios.processors.log import BY_KEY, FRAMING_BYTES, MESSAGES_MAX, Log, Transa
 from aios.processors.state import OUTPUTS_MAX, Core, Effects, Working
 from aios.processors.timers import LogClock, Timer
 from aios.schemas.codec import Codec
+from aios.schemas.models import ParkedRemembered as Parked
 from aios.schemas.models import PositionRemembered, TimerRemembered
 from aios.streams import failpoints, metrics, topology, tracing
 from aios.streams.errors import Fenced, Reason, RecordError, SchemaMismatch, StateBroken, Verdict
@@ -94,15 +98,30 @@ class Services:
     monotonic: Callable[[], float] = time.monotonic
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A record among those of its key, whose order is kept. ordinal: under which it was held; see dlq/parking.py."""
+
+    key: bytes
+    parked: Parked | None
+    ordinal: int | None
+    way: Way
+
+
+_PASSED = {Way.FOLLOW: "parked", Way.SKIP: "repeated", Way.DISCARD: "discarded"}
+
+
 @dataclass(slots=True)
 class Draft:
     """A micro-batch that is being computed; also the view of state that the core is given."""
 
     states: Mapping[bytes, bytes]
+    held: Mapping[bytes, Parked]
     position: dict[str, int]
     outputs: list[Outgoing] = field(default_factory=list)
     changes: dict[bytes, bytes | None] = field(default_factory=dict)
     timers: dict[bytes, Timer | None] = field(default_factory=dict)
+    parked: dict[bytes, Parked | None] = field(default_factory=dict)
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     stamps: list[int] = field(default_factory=list)
     records: int = 0
@@ -121,6 +140,17 @@ class Draft:
             if key.startswith(prefix) and changed is not None:
                 yield key, changed
 
+    def parked_of(self, key: bytes) -> Parked | None:
+        return self.parked[key] if key in self.parked else self.held.get(key)
+
+    def park(self, key: bytes, known: Parked | None) -> None:
+        if known != self.parked_of(key):
+            self.parked[key] = known
+
+    def write(self, out: Outgoing) -> None:
+        self.outputs.append(out)
+        self.size += _bytes_of(out)
+
     def add(self, effects: Effects, size: int) -> None:
         self.outputs.extend(effects.outputs)
         self.changes.update(effects.changes)
@@ -136,7 +166,7 @@ class Draft:
 
     @property
     def full(self) -> bool:
-        written = len(self.outputs) + len(self.changes) + len(self.timers)
+        written = len(self.outputs) + len(self.changes) + len(self.timers) + len(self.parked)
         return self.records >= RECORDS_MAX or written >= MESSAGES_MAX or self.size >= BYTES_MAX
 
 
@@ -148,6 +178,7 @@ class PartitionStore:
         self._stage = services.stage
         self._partition = partition
         self._topic: Topic = _changelog_of(services.stage)
+        self._ordered = frozenset(topic.name for topic in services.stage.reads if topic.ordered)
         self._remembered = Remembered()
         self._ground: Ground | None = None
         self._producer: Transactions | None = None
@@ -262,7 +293,7 @@ class PartitionStore:
         return max(0, math.ceil((self._work_at - self._services.monotonic()) * 1000))
 
     def _draft(self) -> Draft:
-        return Draft(self._remembered.states, dict(self.position))
+        return Draft(self._remembered.states, self._remembered.parked, dict(self.position))
 
     def _check_gapless(self, batch: Batch, positions: Mapping[str, int]) -> None:
         """Between the consumer and here nothing may be passed over: the position would then step over it."""
@@ -305,6 +336,14 @@ class PartitionStore:
 
     def _step(self, record: Record, draft: Draft, suspects: tuple[int, int, int] | None) -> None:
         now_ms = self._clock.see(record.timestamp_ms)
+        turn = self._turn(record, draft)
+        if turn is not None and turn.way is not Way.PROCESS:
+            self._pass_over(record, turn, draft, now_ms)
+            return
+        settler = self._services.settler
+        if (slowed := settler.gate(record, now_ms)) is not None:
+            self._settle(record, slowed, turn, draft, now_ms)
+            return
         trace = record.header("traceparent") or ""
         try:
             if suspects is not None and (killer := _killer(record, suspects)) is not None:
@@ -314,23 +353,72 @@ class PartitionStore:
             ):
                 effects = self._services.core.step(record, draft, now_ms)
             size = _size(effects)
-        except Exception as error:  # noqa: BLE001 - a core may raise anything; what becomes of it is decided in dlq/
-            self._fail(record, error, draft, now_ms)
+        except Exception as error:  # a core may raise anything; what becomes of it is decided in dlq/
+            settlement = settler.settle(record, error, now_ms)
+            if settlement.verdict is Verdict.PAUSE:
+                raise Paused(str(error)) from error
+            if settlement.outgoing is None:
+                raise  # the whole deploy has to stop
+            self._settle(record, settlement, turn, draft, now_ms)
         else:
             draft.add(effects, size)
+            if turn is not None:
+                draft.park(turn.key, parking.done(turn.parked, turn.ordinal))
             draft.done(record, "done")
-            self._services.settler.done(record)
+            settler.done(record)
 
-    def _fail(self, record: Record, error: Exception, draft: Draft, now_ms: int) -> None:
-        """Raises Paused, or the error itself where the whole deploy has to stop."""
-        settlement: Settlement = self._services.settler.settle(record, error, now_ms)
-        if settlement.verdict is Verdict.PAUSE:
-            raise Paused(str(error)) from error
-        if settlement.outgoing is None:
-            raise error
-        draft.outputs.append(settlement.outgoing)
-        draft.size += _bytes_of(settlement.outgoing)
+    def _turn(self, record: Record, draft: Draft) -> Turn | None:
+        """How the record stands to others of its key; None where no order is kept."""
+        key = record.key
+        if key is None:
+            return None
+        if record.topic in self._ordered:
+            parked = draft.parked_of(key)
+            return Turn(key, parked, None, parking.way(parked, None))
+        if record.topic != self._stage.retries.name:
+            return None
+        ordinal = parking.ordinal_of(record)
+        if ordinal is None and envelope.origin(record).topic not in self._ordered:
+            return None
+        parked = draft.parked_of(key)
+        way = Way.DISCARD if parking.is_discard(record) else parking.way(parked, ordinal)
+        return Turn(key, parked, ordinal, way)
+
+    def _pass_over(self, record: Record, turn: Turn, draft: Draft, now_ms: int) -> None:
+        """It must wait behind another of its key, or was settled before, or says that one will not return."""
+        parked, settler = turn.parked, self._services.settler
+        if turn.way is Way.FOLLOW and parked is not None:
+            place = parking.place(parked, turn.ordinal, self._stage.dead_letters.name)
+            self._hold(settler.follow(record, place, now_ms), turn, draft, now_ms)
+        elif turn.way is Way.DISCARD and turn.ordinal is not None:
+            draft.park(turn.key, parking.discard(parked, turn.ordinal))
+        draft.done(record, _PASSED[turn.way])
+
+    def _settle(self, record: Record, settlement: Settlement, turn: Turn | None, draft: Draft, now_ms: int) -> None:
+        """It failed, or was slowed. Raises Paused while its partition takes nothing."""
+        out = settlement.outgoing
+        if out is None:
+            raise Paused(f"nothing of {record.topic} is tried: {settlement.reason}")
+        if turn is None:
+            draft.write(out)
+        elif settlement.reason in parking.FOREIGN:
+            draft.write(parking.marked(out, None))
+            draft.park(turn.key, parking.done(turn.parked, turn.ordinal))
+        else:
+            self._hold(out, turn, draft, now_ms)
         draft.done(record, str(settlement.verdict))
+
+    def _hold(self, out: Outgoing, turn: Turn, draft: Draft, now_ms: int) -> None:
+        parked, ordinal = parking.hold(
+            turn.parked,
+            turn.ordinal,
+            start=sum(draft.position.values()),  # grows by at least one with each record of the partition
+            place=out.topic,
+            dead=out.topic == self._stage.dead_letters.name,
+            now_ms=now_ms,
+        )
+        draft.write(parking.marked(out, ordinal))
+        draft.park(turn.key, parked)
 
     def _commit_if_moved(self, draft: Draft) -> None:
         if draft.position != self.position:
@@ -369,6 +457,9 @@ class PartitionStore:
             _put(producer, Outgoing(name, key, value, (), partition))
         for key, timer in draft.timers.items():
             _put(producer, Outgoing(name, key, self._timer_bytes(timer), (), partition))
+        for key, parked in draft.parked.items():
+            known = None if parked is None else self._services.codec.encode(self._topic, parked)
+            _put(producer, Outgoing(name, changelog.PARKED + key, known, (), partition))
         position = PositionRemembered(
             inputs=draft.position,
             topic_ids=ground_.topic_ids,
@@ -402,6 +493,12 @@ class PartitionStore:
                 states[key] = value
         for name, timer in draft.timers.items():
             self._remembered.timers.set(name, timer)
+        held = self._remembered.parked
+        for key, parked in draft.parked.items():
+            if parked is None:
+                held.pop(key, None)
+            else:
+                held[key] = parked
         self._remembered.position = position
         self._ground = replace(ground_, position=draft.position)
 
