@@ -116,7 +116,10 @@ class Part:
     wasted: int = 0
 
     def pace(self, stage: str) -> Pace:
-        return self.paces.setdefault(stage, Pace())
+        pace = self.paces.get(stage)
+        if pace is None:
+            pace = self.paces[stage] = Pace()
+        return pace
 
     def merge(self, other: Part) -> None:
         self.violations.merge(other.violations)

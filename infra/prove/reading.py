@@ -131,6 +131,8 @@ class Reader:
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 20,
             "queued.max.messages.kbytes": 65_536,
+            "max.partition.fetch.bytes": 16 << 20,
+            "check.crcs": False,
             "fetch.error.backoff.ms": 50,
             "log_level": 0,
         }
@@ -139,8 +141,8 @@ class Reader:
     def close(self) -> None:
         self._consumer.close()
 
-    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Seen]:
-        """Committed records of start <= offset < end. Raises Unavailable."""
+    def read(self, topic: str, partition: int, start: int, end: int, *, headers: bool = False) -> Iterator[Seen]:
+        """Committed records of start <= offset < end; without headers, which cost, unless asked. Raises Unavailable."""
         if start >= end:
             return
         self._consumer.assign([TopicPartition(topic, partition, start)])
@@ -151,7 +153,7 @@ class Reader:
                 if (error := message.error()) is None:
                     if message.offset() >= end:
                         return
-                    yield _seen(topic, partition, message)
+                    yield _seen(topic, partition, message, headers=headers)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     if message.offset() >= end:
                         return
@@ -160,7 +162,7 @@ class Reader:
         raise Unavailable(f"{topic}/{partition}: nothing came for {QUIET_S_MAX:.0f} s")
 
 
-def _seen(topic: str, partition: int, message: Message) -> Seen:
+def _seen(topic: str, partition: int, message: Message, *, headers: bool) -> Seen:
     return Seen(
         topic,
         partition,
@@ -168,7 +170,7 @@ def _seen(topic: str, partition: int, message: Message) -> Seen:
         message.timestamp()[1],
         message.key() or b"",
         message.value(),
-        message.headers() or [],
+        (message.headers() or []) if headers else [],
     )
 
 

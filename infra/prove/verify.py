@@ -20,6 +20,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from aios.streams.topology import ADMIT, PLAN, POOLS
 
 PROCESSES = 2
 FAULTS = "faults.jsonl"  # lines {"fault", "stage", "at"}: what was done to the system, Unix ms
+HEADED = LETTERS | RETURNS | {ADMIT.dead_letters.name, ADMIT.retries.name}  # what is read by its headers
 POLL_S = 1.0
 STORE_S_MAX = 30.0  # for the outcome store to show what the topics hold
 STORE_BATCH = 1_000
@@ -106,7 +108,7 @@ def check(addresses: Addresses, folder: Path | None, *, drained: bool, bound_s: 
     part.merge(found.finish())
     findings = Findings(part, drained)
     if folder is not None and bound_s is not None:
-        _progress(findings, folder, bound_s)
+        judge_progress(findings, folder, bound_s)
     findings.took_s = time.monotonic() - began
     findings.memory_mib = _peak_mib()
     return findings
@@ -240,8 +242,9 @@ def _read_letters(eyes: Eyes, reader: Reader, registry: Registry, begins: Mappin
 
 def _all(eyes: Eyes, reader: Reader, begins: Mapping[Place, int], topic: str) -> Iterator[Seen]:
     places = [place for place in begins if place[0] == topic]
+    headers = topic in HEADED
     for place, end in eyes.ends(places).items():
-        yield from reader.read(*place, begins[place], end)
+        yield from reader.read(*place, begins[place], end, headers=headers)
 
 
 def _folds(addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[Scope], found: Arrivals) -> Part:
@@ -269,7 +272,7 @@ def _fold(addresses: Addresses, scope: Scope, begins: Mapping[Place, int]) -> _F
             everywhere = topic == LETTER_CHANGED.name  # keyed by letter: those of this partition lie in any
             places = [place for place in begins if place[0] == topic and (everywhere or place[1] == scope.partition)]
             for place, end in eyes.ends(places).items():
-                for seen in reader.read(*place, begins[place], end):
+                for seen in _latest(reader.read(*place, begins[place], end, headers=topic in HEADED)):
                     fold.take(seen, _event(registry, seen))
     finally:
         reader.close()
@@ -279,8 +282,22 @@ def _fold(addresses: Addresses, scope: Scope, begins: Mapping[Place, int]) -> _F
     return _Folded(part, fold.marks, fold.admitted_at, fold.position)
 
 
+def _latest(records: Iterator[Seen]) -> Iterator[Seen]:
+    """Of a changelog the last record of each key, as compaction would leave it; every record of other topics."""
+    first = next(records, None)
+    if first is None:
+        return iter(())
+    if first.topic != STATE:
+        return chain((first,), records)
+    kept = {first.key: first}
+    for seen in records:
+        if seen.key == POSITION or not seen.key.startswith(RESERVED):
+            kept[seen.key] = seen
+    return iter(kept.values())
+
+
 def _event(registry: Registry, seen: Seen) -> Mapping[str, Any] | None:
-    if seen.value is None or seen.topic in LETTERS or seen.topic in RETURNS:
+    if seen.value is None or seen.topic in HEADED:
         return None
     if seen.topic == STATE and seen.key.startswith(RESERVED) and seen.key != POSITION:
         return None  # timers and parked keys
@@ -321,7 +338,8 @@ def _different(store: Redis, fold: Fold, batch: Sequence[str]) -> list[str]:
     return found
 
 
-def _progress(findings: Findings, folder: Path, bound_s: float) -> None:
+def judge_progress(findings: Findings, folder: Path, bound_s: float) -> None:
+    """I12: after each fault noted, its stage tells something within the bound."""
     for fault in faults(folder):
         after = next_s(findings, fault)
         if after is None or after > bound_s:

@@ -1,0 +1,78 @@
+"""The verifier can fail: every planted violation is caught under its law, and a sound history is found sound."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aios.infra.prove import journal, verify
+from aios.infra.prove.findings import Findings, Law, Part
+from aios.infra.prove.journal import Entry, Kind, Writer
+from aios.infra.prove.planted import PLANTED, caught, sound
+
+
+@pytest.mark.parametrize("drained", [True, False])
+def test_a_sound_history_is_found_sound(*, drained: bool) -> None:
+    """Nothing lost, nothing twice; each event is counted once, by what became of it."""
+    findings = sound().judge(drained=drained)
+    assert findings.sound, findings.examples
+    assert (findings.lost, findings.second_decisions, findings.repeated_effects) == (0, 0, 0)
+    assert dict(findings.part.events) == {"decided": 3, "refused": 2, "open: dead letter": 1}
+    assert findings.unexpected_letters == 0
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_violation_is_caught_under_its_law(name: str) -> None:
+    """Also while the system runs, where it must never be so at any moment."""
+    plant = PLANTED[name]
+    findings = caught(plant)
+    assert findings.violations.get(plant.law, 0) >= 1, findings.examples
+
+
+def test_every_invariant_has_a_planted_violation() -> None:
+    """Progress is judged by instants, below."""
+    assert {plant.law for plant in PLANTED.values()} | {Law.PROGRESS} == set(Law)
+
+
+def test_what_is_lost_and_what_is_second_is_counted() -> None:
+    """The table's columns."""
+    assert caught(PLANTED["left on its way"]).lost >= 1
+    assert caught(PLANTED["never processed"]).lost == 1
+    assert caught(PLANTED["second decision"]).second_decisions == 1
+    again = caught(PLANTED["decided again"])
+    assert (again.second_decisions, again.repeated_effects) == (0, 1)
+
+
+def test_work_that_does_not_go_on_within_the_bound_is_a_violation(tmp_path: Path) -> None:
+    """Seconds from the fault to the next thing its stage told."""
+    fault = {"fault": "kill -9", "stage": "plan", "at": 10_000}
+    (tmp_path / verify.FAULTS).write_text(json.dumps(fault) + "\n")
+    part = Part()
+    for at in (9_000, 12_500):
+        part.pace("plan").tell(at)
+    findings = Findings(part, drained=True)
+    assert verify.rows(findings, tmp_path)[0]["next completion s"] == 2.5
+    verify.judge_progress(findings, tmp_path, 8.0)
+    assert findings.sound
+    verify.judge_progress(findings, tmp_path, 2.0)
+    assert findings.violations[Law.PROGRESS] == 1
+
+
+def test_an_event_is_announced_before_it_is_sent_and_a_cut_line_is_passed_over(tmp_path: Path) -> None:
+    """What the journal holds after a crash in the middle of a line."""
+    writer = Writer(tmp_path, {"run": "r"})
+    for n in range(3):
+        writer.sending(Entry(n=n, via="kafka", kind=Kind.GOOD, key=f"k{n}", body="b", at=1))
+    writer.flush()
+    writer.acknowledged(0, 2, topic="t", partition=1, offset=7)
+    writer.refused(1, 503)
+    writer.close()
+    with (tmp_path / journal.FILE).open("ab") as file:
+        file.write(b'{"n": 2, "ack')
+    entries = {entry.n: entry for entry in journal.read(tmp_path, journal.size(tmp_path))}
+    assert (entries[0].acked, entries[0].partition, entries[0].offset) == (2, 1, 7)
+    assert (entries[1].acked, entries[1].refused) == (0, 503)
+    assert (entries[2].acked, entries[2].refused) == (0, None)
+    assert journal.start_of(tmp_path)["run"] == "r"
