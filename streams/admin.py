@@ -165,13 +165,13 @@ def _ends(consumer: Consumer, topic: str, partitions: Sequence[int] | None, wait
         raise StateBroken(f"there is no topic {topic}; `aios up` creates every topic")
     ends = {}
     for partition in found.partitions if partitions is None else partitions:
-        low, high = _watermarks(consumer, TopicPartition(topic, partition), wait_s_max)
+        low, high = watermarks(consumer, TopicPartition(topic, partition), wait_s_max)
         if high > low:
             ends[partition] = high
     return ends
 
 
-def _watermarks(consumer: Consumer, place: TopicPartition, wait_s_max: float) -> tuple[int, int]:
+def watermarks(consumer: Consumer, place: TopicPartition, wait_s_max: float) -> tuple[int, int]:
     """The first offset and the end. A partition that is just created or moved has no leader for a moment."""
     deadline = time.monotonic() + wait_s_max
     while True:

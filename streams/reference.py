@@ -26,7 +26,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
 from aios.schemas.models import Event
 from aios.streams import tracing
-from aios.streams.admin import reader
+from aios.streams.admin import reader, watermarks
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Unavailable
 from aios.streams.topics import Topic
@@ -112,7 +112,7 @@ class ReferenceTable(Generic[E]):
             raise Unavailable(f"{self._topic} does not exist in this Kafka; `aios up` creates every topic")
         ends: dict[int, int] = {}
         for partition in found.partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=START_S_MAX)
+            low, high = watermarks(consumer, TopicPartition(self._topic, partition), START_S_MAX)
             if low < high:
                 ends[partition] = high
         consumer.assign([TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in found.partitions])
