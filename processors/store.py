@@ -431,12 +431,13 @@ class PartitionStore:
         stage, producer, ground_ = self._stage.name, self._producer, self._ground
         if producer is None or ground_ is None:
             raise StateBroken(f"{stage}/{self._partition} is not open")
-        if draft.records:
+        told = bool(draft.records or draft.outputs)  # else nothing of it can be lost or repeated
+        if told:
             failpoints.hit(f"{stage}.computed")
         try:
             producer.begin_transaction()
             position = self._produce(producer, draft, ground_)
-            if draft.records:
+            if told:
                 failpoints.hit(f"{stage}.produced")
                 if failpoints.is_armed(f"{stage}.delivered"):  # to commit is to flush, too
                     producer.flush(COMMIT_S_MAX)
@@ -444,7 +445,7 @@ class PartitionStore:
             producer.commit_transaction(COMMIT_S_MAX)
         except KafkaException as error:
             raise _transaction_error(stage, self._partition, error) from error
-        if draft.records:
+        if told:
             failpoints.hit(f"{stage}.committed")
         self._keep(draft, ground_, position)
         self._count(draft)
