@@ -37,8 +37,13 @@ def describe() -> dict[str, Any]:
 
 def keep(name: str, command: str, figures: Mapping[str, Any]) -> None:
     """Write the figures of one benchmark beside the machine's description; the last run replaces the one before."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    keep_in(RESULTS, name, command, figures)
+
+
+def keep_in(folder: Path, name: str, command: str, figures: Mapping[str, Any]) -> None:
+    """The same, for figures of another kind."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     measured = {"command": command, "at": f"{datetime.now(UTC):%Y-%m-%d}", "machine": describe(), **figures}
     path.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     click.echo(f"kept in {path}")

@@ -56,7 +56,7 @@ def load(
         mix=mix,
         http_share=http,
         seed=seed,
-        progress=Lines().sent,
+        hold=Lines().sent,
     )
     output.one(told(sent), as_json=False)
 
@@ -146,8 +146,10 @@ class Lines:
     def __init__(self) -> None:
         self._next = 0.0
 
-    def sent(self, sent: Sent) -> None:
+    def sent(self, sent: Sent) -> bool:
+        """For load.run(hold=…): holds nothing up."""
         self.say(f"sent {sent.total}, acknowledged {sent.acked}")
+        return False
 
     def say(self, what: str) -> None:
         now = time.monotonic()

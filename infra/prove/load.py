@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import math
 import random
 import threading
 import time
@@ -35,7 +36,7 @@ from aios.schemas.codec import VALUE_BYTES_MAX
 from aios.streams import topology
 from aios.streams.topics import DOCUMENT_RECEIVED, TENANT_REGISTERED
 
-__all__ = ["FAILPOINTS", "MIX", "Load", "Sent", "run"]
+__all__ = ["FAILPOINTS", "MIX", "Load", "Sent", "events_for", "run"]
 
 WORKFLOW = "document.triage"
 TOPIC = DOCUMENT_RECEIVED.name
@@ -44,6 +45,7 @@ POSTS_MAX = 64  # requests in flight to the gateway
 POST_S_MAX = 30.0
 DELIVERY_MS_MAX = 120_000  # a broker that is away for longer refuses what waits
 TICK_S = 0.02
+CATCH_UP_S = 0.5  # of its rate, that a load which was held up sends at once
 EARLIER_MAX = 5_000  # events that a repeat may repeat
 SLOW_S = 3.0
 CHANGED = " (and one thing more)"
@@ -96,15 +98,23 @@ def run(
     http_share: float = 0.2,
     seed: int = 1,
     stop: threading.Event | None = None,
-    progress: Callable[[Sent], None] | None = None,
+    hold: Callable[[Sent], bool] | None = None,
 ) -> Sent:
     """Send until count, seconds or stop, then wait for what is in flight. May be called from a thread.
 
-    count: events, repeats included. The system should be at rest: what it still holds from before is not judged.
-    Raises Unavailable when the registry or the broker does not answer at the start.
+    count: events, repeats included. hold: asked at each tick; while it says so, nothing more is sent. What was held
+    up is not made up for, but for CATCH_UP_S of it. The system should be at rest: what it still holds from before is
+    not judged. Raises Unavailable when the registry or the broker does not answer at the start.
     """
     load = Load(addresses, folder, mix=mix, http_share=http_share, seed=seed)
-    return asyncio.run(load.run(rate_per_s, count, seconds, stop or threading.Event(), progress))
+    return asyncio.run(load.run(rate_per_s, count, seconds, stop or threading.Event(), hold))
+
+
+def events_for(cases: int, mix: Mapping[Kind, float] = MIX) -> int:
+    """How many events of this mix make so many cases: two concurrent ones are one case, a repeat is none."""
+    concurrent = mix.get(Kind.CONCURRENT, 0.0)
+    founding = mix.get(Kind.GOOD, 0.0) + mix.get(Kind.SLOW, 0.0) + concurrent
+    return math.ceil(cases * (sum(mix.values()) + concurrent) / founding)
 
 
 class Load:
@@ -146,21 +156,26 @@ class Load:
         count: int | None,
         seconds: float | None,
         stop: threading.Event,
-        progress: Callable[[Sent], None] | None,
+        hold: Callable[[Sent], bool] | None,
     ) -> Sent:
         timeout = aiohttp.ClientTimeout(total=POST_S_MAX)
         connector = aiohttp.TCPConnector(limit=POSTS_MAX)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            began = time.monotonic()
+            began = ticked = time.monotonic()
             self.sent.began_ms = _now_ms()
+            due = 1.0
             while not stop.is_set():
-                passed = time.monotonic() - began
-                if (seconds is not None and passed >= seconds) or (count is not None and self.sent.total >= count):
+                now = time.monotonic()
+                if seconds is not None and now - began >= seconds:
                     break
-                due = int(passed * rate_per_s) + 1
-                self._send(due if count is None else min(due, count), session)
-                if progress is not None:
-                    progress(self.sent)
+                if count is not None and self.sent.total >= count:
+                    break
+                due = min(due + (now - ticked) * rate_per_s, self.sent.total + 1 + CATCH_UP_S * rate_per_s)
+                ticked = now
+                if hold is None or not hold(self.sent):
+                    self._send(int(due) if count is None else min(int(due), count), session)
+                self._producer.poll(0)
+                self._journal.flush()
                 await asyncio.sleep(TICK_S)
             self.sent.ended_ms = _now_ms()
             await self._settle()
@@ -183,8 +198,6 @@ class Load:
                 task.add_done_callback(self._posts.discard)
             else:
                 self._produce(entry, body)
-        self._producer.poll(0)
-        self._journal.flush()
 
     def _next(self) -> list[tuple[Entry, str | bytes]]:
         (kind,) = self._chance.choices(self._kinds, self._weights)
