@@ -122,10 +122,10 @@ class LetterOutcome:
 
 @dataclass(frozen=True, slots=True)
 class JobCounts:
-    """Of one job. by_reason: of those skipped, and of whatever else has reasons, by outcome."""
+    """Of one job. by_reason: of those skipped."""
 
     counts: Mapping[Outcome, int]
-    by_reason: Mapping[Outcome, Mapping[str, int]]
+    by_reason: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,12 +273,12 @@ class LetterIndex:
         said, epoch = await self._ask(("hgetall", job_counts_key(job_id)), ("get", EPOCH))
         _there(epoch)
         counts: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
-        reasons: dict[Outcome, dict[str, int]] = {}
+        reasons: dict[str, int] = {}
         for name, count in said.items():
             outcome, reason = json.loads(name)
             counts[Outcome(outcome)] += int(count)
             if reason:
-                reasons.setdefault(Outcome(outcome), {})[reason] = int(count)
+                reasons[reason] = int(count)
         return JobCounts(counts, reasons)
 
     async def job_letters(

@@ -13,7 +13,6 @@ Rejected: RediSearch (a module that not every Valkey has), scores as times (ties
 from __future__ import annotations
 
 import hashlib
-import json
 from enum import StrEnum
 
 from aios.streams.outcome_store import KEY_CHARS_MAX
@@ -45,7 +44,6 @@ class Outcome(StrEnum):
     FAILED_AGAIN = "failed_again"
     SKIPPED = "skipped"
     DISCARDED = "discarded"
-    QUARANTINED = "quarantined"
     EXPIRED = "expired"
 
 
@@ -57,12 +55,8 @@ def letter_key(letter_id: str) -> str:
     return f"aios:letters:letter:{letter_id}"
 
 
-def kind_name(state: str, group: str, reason: str, fingerprint: str) -> str:
-    return json.dumps([state, group, reason, fingerprint], ensure_ascii=False, separators=(",", ":"))
-
-
 def list_key(kind: str) -> str:
-    """Sorted set: member()s of one kind. kind: of kind_name()."""
+    """Sorted set: member()s of one kind, which is JSON: [state, group, reason, fingerprint]."""
     return f"aios:letters:list:{kind}"
 
 
@@ -87,7 +81,7 @@ def open_key(record_key: str) -> str:
 
 
 def job_key(job_id: str) -> str:
-    """Hash: letter id → JSON of its outcome."""
+    """Hash: letter id → JSON of its outcome: outcome, reason, to, generation, at; rank and order decide between two."""
     return f"aios:letters:job:{job_id}"
 
 

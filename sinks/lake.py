@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,8 +165,10 @@ def claim(folder: Path, cluster: str) -> None:
     """The lake belongs to one Kafka cluster, whose offsets name its files. Raises StateBroken for another's."""
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / "cluster"
-    if not mark.exists():
-        mark.write_text(cluster, encoding="utf-8")
+    if not mark.exists():  # two sinks write here: whichever comes later reads all of it
+        beside = folder / f"cluster.{os.getpid()}"
+        beside.write_text(cluster, encoding="utf-8")
+        beside.replace(mark)
     if mark.read_text(encoding="utf-8") != cluster:
         raise StateBroken(f"{folder} was filled from another Kafka cluster: move it away, or set another home")
 

@@ -201,7 +201,21 @@ LAKE = Stage(
     objective=Objective(p95_ms=60_000),
 )
 
-STAGES = (GATEWAY, ADMIT, PLAN, *POOLS, OUTCOMES, AUDIT, LAKE, RETRY, REPLAY)
+_LETTERS = "letters"
+LETTERS = Stage(
+    name=_LETTERS,
+    kind=Kind.SINK,
+    does="where every dead letter stands, in Valkey; those given up, archived",
+    reads=(
+        topics.LETTER_CHANGED,
+        *(stage.dead_letters for stage in (*_CONSUMING, OUTCOMES, LAKE)),
+        topics.dead_letters(f"aios.{_LETTERS}", Family.CASE),  # its own, of changes that nobody can read
+    ),
+    process=_LETTERS,
+    objective=Objective(p95_ms=500),
+)
+
+STAGES = (GATEWAY, ADMIT, PLAN, *POOLS, OUTCOMES, AUDIT, LAKE, LETTERS, RETRY, REPLAY)
 BY_NAME = {stage.name: stage for stage in STAGES}
 PROCESSES = tuple(dict.fromkeys(stage.process for stage in STAGES))
 
