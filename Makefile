@@ -3,8 +3,9 @@ export PYTHONSAFEPATH := 1
 PYTHON := $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 KEEP ?=
+ROUNDS ?=
 
-.PHONY: setup check test demo up bench lock clean
+.PHONY: setup check test prove demo up bench lock clean
 
 setup: ## install everything, once
 	@$(PYTHON) infra/setup.py
@@ -19,6 +20,9 @@ check: setup ## format, lint, types, import order, contracts
 
 test: setup ## unit, contract, broker, fault and end-to-end tests
 	$(BIN)/pytest
+
+prove: setup ## every fault to every stage of a system under load, judged; ROUNDS="taken network" for some of it
+	@$(BIN)/aios prove matrix $(ROUNDS)
 
 demo: setup ## 200 real texts through the whole system; KEEP=1 leaves it running
 	@$(BIN)/aios demo $(if $(KEEP),--keep)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,9 +72,8 @@ class Proxy:
 
     async def _listen(self) -> None:
         for port, target in self._routes.items():
-            self._servers.append(
-                await asyncio.start_server(lambda r, w, to=target: self._accept(r, w, to), LOOPBACK, port)
-            )
+            accept = functools.partial(self._accept, target)
+            self._servers.append(await asyncio.start_server(accept, LOOPBACK, port))
 
     async def _leave(self) -> None:
         for server in self._servers:
@@ -85,7 +85,7 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
-    async def _accept(self, asking: asyncio.StreamReader, answering: asyncio.StreamWriter, port: int) -> None:
+    async def _accept(self, port: int, asking: asyncio.StreamReader, answering: asyncio.StreamWriter) -> None:
         """One connection, both ways, until either side ends it."""
         this = asyncio.current_task()
         assert this is not None

@@ -1,0 +1,356 @@
+"""The fault matrix: each fault × each stage, done to one running system under load, then judged.
+
+Enters: a folder, and which rounds (all without). Leaves: a Result. A round is one load: it starts, its faults are done
+one after the other, each repaired before the next, the load ends, the system comes to rest, and the verifier judges
+everything that the load sent; its figures stand for each of the round's faults. Guaranteed: every fault that was to be
+done is in the result, done or not, with the reason; a round of kills goes through the stages, so that each has run for
+a while when it dies again; what must stop a stage comes last, since nothing but a person brings such a system back.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aios.infra.local.system import ALONE
+from aios.infra.prove import faults, journal, load, verify
+from aios.infra.prove.faults import Fault, Unreached
+from aios.infra.prove.findings import Findings
+from aios.infra.prove.journal import Kind
+from aios.infra.prove.stand import Stand, stages_of
+from aios.streams import failpoints, topology
+from aios.streams.errors import AiosError, Unavailable
+from aios.streams.topology import GATEWAY
+
+RATE_PER_S = 15.0
+WARM_S = 2.0  # of load before the first fault of a round
+AFTER_S = 2.0  # of load behind the last
+BETWEEN_S = 1.0
+DRAIN_S_MAX = 120.0
+POLL_S = 0.1
+KILL_S, OTHER_S = 7.0, 20.0  # expected of one fault, for the time that is left
+ROUND_S = 25.0  # expected of a round beside its faults
+MIX: Mapping[Kind, float] = {
+    **load.MIX,
+    Kind.SLOW: 0.5,
+    Kind.UNDECODABLE: 1.0,
+    Kind.UNKNOWN_SCHEMA: 0.5,
+    Kind.BROKEN_CONTRACT: 0.5,
+    Kind.OVERSIZE: 0.1,
+}
+"""More of what is bad than a soak has, since a round is short."""
+CLEAN: Mapping[Kind, float] = {Kind.GOOD: 90.0, Kind.REPEAT: 5.0, Kind.CONCURRENT: 5.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """name: what it is asked for by. is_clean: nothing bad is sent, so not one dead letter may be there."""
+
+    name: str
+    faults: Sequence[Fault]
+    is_clean: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """One fault and stage. at: Unix ms. goes_on_s: from the fault until the stage told or committed something again.
+
+    trouble: why it was not done, or what went wrong with it; empty when all is well.
+    """
+
+    round: str
+    fault: str
+    stage: str
+    at: int = 0
+    bound_s: float = 0.0
+    goes_on_s: float | None = None
+    is_done: bool = False
+    trouble: str = ""
+
+    @property
+    def is_late(self) -> bool:
+        return self.is_done and (self.goes_on_s is None or self.goes_on_s > self.bound_s)
+
+
+@dataclass(slots=True, kw_only=True)
+class Judged:
+    """One round's figures. violations: by invariant, with examples."""
+
+    round: str
+    accepted: int = 0
+    lost: int = 0
+    second_decisions: int = 0
+    repeated_effects: int = 0
+    is_drained: bool = True
+    unexpected_letters: int = 0
+    longest_wait_s: float = 0.0
+    violations: dict[str, int] = field(default_factory=dict)
+    examples: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Result:
+    rows: list[Row] = field(default_factory=list)
+    rounds: list[Judged] = field(default_factory=list)
+    took_s: float = 0.0
+    chain: str = ""  # what `aios audit verify` said; empty when the chain is whole
+
+    @property
+    def violated(self) -> bool:
+        """Whether anything that must hold did not. A fault that could not be done violates nothing, and proves it."""
+        return (
+            bool(self.chain)
+            or any(one.violations or not one.is_drained for one in self.rounds)
+            or any(row.is_late or (row.is_done and row.trouble) for row in self.rows)
+        )
+
+
+def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
+    """All of them, in order."""
+    consuming = [process for process in processes if process != GATEWAY.process]
+    return [
+        *(Round(step, faults.kills(step, processes)) for step in failpoints.STEPS),
+        Round("twice", [faults.KillAt(stage=process, steps=faults.TWICE) for process in processes]),
+        Round("restart", [faults.RollingRestart()], is_clean=True),
+        Round("stop", [faults.Stopped(stage=process) for process in processes]),
+        Round("clock", [faults.ClockMoved(stage=one, seconds=way) for one in processes for way in _ways(one)]),
+        Round("storm", [faults.RebalanceStorm(stage=one) for one in consuming if one not in ALONE]),
+        Round("disk", [faults.DiskFull(stage="audit"), faults.DiskFull(stage="lake"), faults.BrokerDiskFull()]),
+        Round("brokers", [faults.BrokerKilled(), faults.CoordinatorMoved(), faults.BrokersKilled()]),
+        Round("transaction", [faults.HangingTransaction()]),
+        Round("network", faults.NETWORKS),
+        Round("stores", [faults.ValkeyEmptied(), faults.RegistryDown()]),
+        Round("input", [faults.MustStop(recreate=False), faults.MustStop(recreate=True)]),
+    ]
+
+
+def _ways(process: str) -> tuple[int, ...]:
+    """Both ways where time decides something; ahead elsewhere."""
+    return (faults.CLOCK_S, -faults.CLOCK_S) if process in ("plan", "retry", "classify") else (faults.CLOCK_S,)
+
+
+def expected_s(wanted: Sequence[Round]) -> float:
+    """How long these rounds take, about."""
+    each = [KILL_S if isinstance(one, faults.KillAt) else OTHER_S for a_round in wanted for one in a_round.faults]
+    return sum(each) + ROUND_S * len(wanted)
+
+
+def run(folder: Path, wanted: Sequence[Round], say: Callable[[str], None], stand: Stand | None = None) -> Result:
+    """Start a system, do all of it, stop it. stand: one that runs already, and is left running."""
+    began = time.monotonic()
+    own = stand is None
+    stand = stand or Stand(folder / "stand", say)
+    result = Result()
+    try:
+        if own:
+            stand.start()
+        for number, one in enumerate(wanted):
+            left_s = expected_s(wanted[number:])
+            say(f"round {number + 1} of {len(wanted)}: {one.name}; about {left_s / 60:.0f} min left")
+            if one.name == "input":
+                result.chain = _chain(stand)
+                result.rows += [_do(stand, one.name, fault, say) for fault in one.faults]
+            else:
+                _round(stand, folder / one.name, one, result, say)
+    finally:
+        if own:
+            stand.stop()
+    result.took_s = time.monotonic() - began
+    return result
+
+
+def _chain(stand: Stand) -> str:
+    """What is wrong with the audit chain, empty if nothing is."""
+    said = stand.aios("audit", "verify", s_max=120.0)
+    return (said.stdout + said.stderr).strip() if said.returncode else ""
+
+
+def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Callable[[str], None]) -> None:
+    loading = _Loading(stand, folder, CLEAN if a_round.is_clean else MIX)
+    rows: list[Row] = []
+    try:
+        loading.start()
+        time.sleep(WARM_S)
+        for fault in a_round.faults:
+            rows.append(_do(stand, a_round.name, fault, say))
+            time.sleep(BETWEEN_S)
+        time.sleep(AFTER_S)
+    finally:
+        loading.end()
+    _note(folder, rows)
+    say(f"{loading.said()}; coming to rest")
+    judged = _judge(stand, folder, a_round, rows, say)
+    result.rows += rows
+    result.rounds.append(judged)
+    _tell(judged, say)
+
+
+class _Loading:
+    """The load of a round, in a thread of its own."""
+
+    def __init__(self, stand: Stand, folder: Path, mix: Mapping[Kind, float]) -> None:
+        self._stop = threading.Event()
+        self._sent: load.Sent | None = None
+        self._error: Exception | None = None
+        self._arguments = (stand.addresses, folder, mix)
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Raises what ended it, if it did not end well."""
+        self._stop.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def said(self) -> str:
+        sent = self._sent
+        return "nothing was sent" if sent is None else f"{sent.total} events sent, {sent.acked} acknowledged"
+
+    def _run(self) -> None:
+        addresses, folder, mix = self._arguments
+        try:
+            self._sent = load.run(addresses, folder, rate_per_s=RATE_PER_S, mix=mix, http_share=0.3, stop=self._stop)
+        except Exception as error:  # noqa: BLE001 - end() raises it
+            self._error = error
+
+
+def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Row:
+    """Inject, hold, heal, and see the stage go on."""
+    row = Row(round=name, fault=fault.name, stage=fault.stage, bound_s=fault.bound_s)
+    watched = _Watched(stand, fault.stage)
+    try:
+        fault.inject(stand)
+        row.is_done, row.at = True, _now_ms()
+        watched.begin()
+        time.sleep(fault.hold_s)
+    except Unreached as error:
+        row.trouble = str(error)
+    except AiosError as error:
+        row.is_done, row.trouble = True, str(error)
+    try:
+        if fault.hold_s:
+            fault.heal(stand)
+            watched.again(fault.bound_s)
+        else:
+            watched.again(fault.bound_s)
+            fault.heal(stand)
+        if row.is_done:
+            row.goes_on_s = watched.seconds
+    except AiosError as error:
+        row.trouble = row.trouble or str(error)
+    say(f"  {row.fault} × {row.stage}: {_words(row)}")
+    return row
+
+
+def _words(row: Row) -> str:
+    if not row.is_done:
+        return f"not done: {row.trouble}"
+    after = "" if row.goes_on_s is None else f"goes on after {row.goes_on_s:.1f} s"
+    return "; ".join(filter(None, (after, row.trouble))) or "done"
+
+
+class _Watched:
+    """Sees a stage go on: its groups commit further than where they stood. Of no group: nothing to see here."""
+
+    def __init__(self, stand: Stand, process: str) -> None:
+        self._stand = stand
+        stages = stages_of(process) or [topology.OUTCOMES]
+        self._groups = [stage.group for stage in stages if stage.reads]
+        self._before = -1
+        self._began = 0.0
+        self.seconds: float | None = None
+
+    def begin(self) -> None:
+        self._began = time.monotonic()
+        self._before = self._committed()
+
+    def again(self, s_max: float) -> None:
+        """Wait for it, twice the bound at most."""
+        if not self._groups or not self._began:
+            return
+        deadline = time.monotonic() + 2 * s_max
+        while time.monotonic() < deadline:
+            now = self._committed()
+            if self._before < 0:
+                self._before = now
+            elif now > self._before:
+                self.seconds = time.monotonic() - self._began
+                return
+            time.sleep(POLL_S)
+
+    def _committed(self) -> int:
+        """-1: Kafka does not say."""
+        try:
+            return sum(self._stand.cluster.committed(group) for group in self._groups)
+        except Unavailable:
+            return -1
+
+
+def _note(folder: Path, rows: Sequence[Row]) -> None:
+    """For the verifier, which looks when each stage told something again."""
+    lines = [json.dumps({"fault": row.fault, "stage": row.stage, "at": row.at}) for row in rows if row.is_done]
+    (folder / verify.FAULTS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _judge(stand: Stand, folder: Path, a_round: Round, rows: Sequence[Row], say: Callable[[str], None]) -> Judged:
+    judged = Judged(round=a_round.name)
+    try:
+        stand.until_ready()
+        judged.is_drained = verify.settle(stand.addresses, DRAIN_S_MAX)
+        found = verify.check(stand.addresses, folder, drained=judged.is_drained)
+    except (AiosError, OSError) as error:
+        say(f"  cannot be judged: {error}")
+        judged.is_drained = False
+        judged.examples.append(f"cannot be judged: {error}")
+        return judged
+    _fill(judged, found)
+    if a_round.is_clean and found.part.letters:
+        judged.violations["no dead letters"] = found.part.letters.total()
+        judged.examples += [f"{count} dead letters of {what}" for what, count in found.part.letters.items()]
+    for row in rows:
+        if row.is_done and row.stage == GATEWAY.process:
+            row.goes_on_s = _next_answer_s(folder, row.at)
+        elif row.is_done and row.stage == "all":
+            row.goes_on_s = found.next_completion_s(row.at)
+    return judged
+
+
+def _fill(judged: Judged, found: Findings) -> None:
+    judged.accepted = found.accepted
+    judged.lost = found.lost
+    judged.second_decisions = found.second_decisions
+    judged.repeated_effects = found.repeated_effects
+    judged.unexpected_letters = found.unexpected_letters
+    judged.longest_wait_s = max((pace.longest() for pace in found.part.paces.values()), default=0.0)
+    judged.violations = {str(law): count for law, count in found.violations.items()}
+    judged.examples = [f"{law}: {each}" for law, examples in found.examples.items() for each in examples[:3]]
+
+
+def _next_answer_s(folder: Path, at: int) -> float | None:
+    """Seconds until the gateway accepted something that was sent after this instant, counted from it."""
+    acked = [
+        one.acked
+        for one in journal.read(folder, journal.size(folder))
+        if one.via == "http" and one.acked and one.at >= at
+    ]
+    return (min(acked) - at) / 1000 if acked else None
+
+
+def _tell(judged: Judged, say: Callable[[str], None]) -> None:
+    what = f"lost {judged.lost}, second decisions {judged.second_decisions}, repeated effects {judged.repeated_effects}"
+    if judged.violations or not judged.is_drained:
+        what += f"; VIOLATED {judged.violations or ''}{'' if judged.is_drained else ' did not come to rest'}"
+    say(f"  {judged.accepted} accepted: {what}")
+    for each in judged.examples:
+        say(f"    {each}")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,68 @@
+"""`aios prove matrix`: a whole system of its own, broken in every way that applies, and judged.
+
+Enters: which rounds, none for all. Leaves: progress with the time that is left, the report, and 1 where something that
+must hold did not. Guaranteed: nothing of the home in AIOS_HOME is touched; its processes and folders are gone at the
+end (--keep leaves the folders, with every log).
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from aios.infra.bench import machine
+from aios.infra.output import FAILED, fail
+from aios.infra.prove import matrix as proof
+from aios.infra.prove import report
+from aios.schemas.errors import AiosError
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@click.command()
+@click.argument("rounds", nargs=-1)
+@click.option("--into", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the report.")
+@click.option("--keep", is_flag=True, help="Leave the system's folder, with its logs.")
+@click.option("--list", "listed", is_flag=True, help="Say which rounds there are, and how long they take.")
+def matrix(rounds: tuple[str, ...], into: Path, keep: bool, listed: bool) -> None:
+    """Do every fault to every stage of a system under load, and judge it: about forty minutes on two cores."""
+    known = {one.name: one for one in proof.rounds()}
+    if unknown := sorted(set(rounds) - known.keys()):
+        fail(f"no such round: {', '.join(unknown)}; there are: {', '.join(known)}")
+    wanted = [one for one in known.values() if not rounds or one.name in rounds]
+    if listed:
+        for one in wanted:
+            click.echo(f"{one.name:16} {len(one.faults):3} faults, about {proof.expected_s([one]) / 60:.1f} min")
+        return
+    folder = Path(tempfile.mkdtemp(prefix="aios-prove-"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))  # as Ctrl-C: what it started ends in order
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        click.echo(f"{(time.monotonic() - began) / 60:5.1f} min  {what}")
+
+    try:
+        result = proof.run(folder, wanted, say)
+    except AiosError as error:
+        keep = True
+        fail(f"{error}\nwhat it left is in {folder}")
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    report.write(result, into, _machine())
+    click.echo("\n".join(report.table(result)))
+    click.echo(f"the report: {into / 'matrix.md'}{f'; logs: {folder}' if keep else ''}")
+    if result.violated:
+        raise click.exceptions.Exit(FAILED)
+
+
+def _machine() -> str:
+    """In words."""
+    found = machine.describe()
+    return f"{found['cores']} cores ({found['cpu']}), {found['memory_gib']} GiB"
