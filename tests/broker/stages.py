@@ -22,11 +22,12 @@ from tests.fakes.registry import FakeRegistry
 LETTERS = str.maketrans("0123456789", "ghijklmnop")  # stages are named in letters; failpoints rely on it
 
 
-def counting_stage(unique: str, inputs: int = 1) -> Stage:
-    """`inputs` topics in, one out; the last input is also where its timers fire."""
+def counting_stage(unique: str, inputs: int = 1, *, ordered: bool = False) -> Stage:
+    """`inputs` topics in, one out; the last input is also where its timers fire. ordered: the first input is."""
 
     def topic(name: str) -> Topic:
-        return Topic(name=f"{name}.{unique}", contracts=(), key="key", family=Family.CASE)
+        kept = ordered and name == "in0"
+        return Topic(name=f"{name}.{unique}", contracts=(), key="key", family=Family.CASE, ordered=kept)
 
     return Stage(
         name="count" + unique.translate(LETTERS),
@@ -36,7 +37,7 @@ def counting_stage(unique: str, inputs: int = 1) -> Stage:
         writes=(topic("out"),),
         process="count",
         objective=Objective(p95_ms=1000),
-        state_contracts=(),
+        state_contracts=("parked.remembered.v1",) if ordered else (),
     )
 
 
@@ -107,6 +108,16 @@ def put(kafka: KafkaSettings, topic: str, values: list[tuple[str, str]], partiti
     producer = Producer(client(kafka, log_level=0))
     for key, value in values:
         producer.produce(topic, value.encode(), key.encode(), partition=partition, timestamp=stamp)
+    assert producer.flush(10) == 0
+
+
+def put_back(kafka: KafkaSettings, stage: Stage, letters: list[tuple[Any, bytes]]) -> None:
+    """Dead letters return to the stage, each with the value it is given, as replay would write them."""
+    producer = Producer(client(kafka, log_level=0))
+    for letter, value in letters:
+        producer.produce(
+            stage.retries.name, value, letter.key(), partition=letter.partition(), headers=letter.headers()
+        )
     assert producer.flush(10) == 0
 
 

@@ -22,7 +22,7 @@ from aios.streams.config import KafkaSettings
 from aios.streams.errors import Fenced, StateBroken, Unavailable
 from aios.streams.record import Outgoing
 from aios.streams.topology import Stage
-from tests.broker.stages import Count, codec_of, committed, counting_stage, create, put, raw
+from tests.broker.stages import Count, codec_of, committed, counting_stage, create, put, put_back, raw
 
 
 class Bench:
@@ -195,6 +195,28 @@ def test_while_something_is_away_nothing_is_settled(bench: Bench) -> None:
     store.apply([bench.batch(first)])
     assert bench.told() == [("1", 1)]
     assert committed(bench.kafka, bench.stage.dead_letters.name) == []
+
+
+def test_a_held_key_is_remembered_over_a_restart(kafka: KafkaSettings, unique: str, tmp_path: Path) -> None:
+    """What failed on an ordered input holds its key in the changelog, until all that followed has come back."""
+    stage = counting_stage(unique, inputs=2, ordered=True)
+    create(kafka, stage, partitions=1)
+    bench = Bench(kafka, stage, tmp_path)
+    first, second = bench.inputs
+    put(kafka, first, [("a", '{"do": "fail"}'), ("a", '{"do": "timer", "in_ms": 1}'), ("b", "1")])
+    bench.store().apply([bench.batch(first)])
+    put(kafka, first, [("a", "2")])
+    put(kafka, second, [("a", "a deadline")])
+    bench.store().apply([bench.batch(first), bench.batch(second)])
+    assert bench.told() == [("1", 1), ("a deadline", 1)]
+    head, timer, last = committed(kafka, stage.dead_letters.name)
+    assert bench.changelog()[b"\0parked:a"] is not None
+    put_back(kafka, stage, [(last, b"2"), (head, b"0"), (timer, timer.value()), (last, b"2")])
+    store = bench.store()
+    store.apply([bench.batch(stage.retries.name)])
+    assert bench.told() == [("1", 1), ("a deadline", 1), ("0", 2), ("2", 3)]
+    assert bench.changelog()[b"\0parked:a"] is None
+    assert store.due_in_ms() is not None
 
 
 def test_a_gap_between_consumer_and_store_is_refused(bench: Bench) -> None:

@@ -20,7 +20,14 @@ from tests.broker.stages import Count, codec_of, counting_stage
 
 
 def start(
-    kafka: KafkaSettings, unique: str, home: Path, *, slot: int = 0, inputs: int = 2, failpoints: str = ""
+    kafka: KafkaSettings,
+    unique: str,
+    home: Path,
+    *,
+    slot: int = 0,
+    inputs: int = 2,
+    ordered: bool = False,
+    failpoints: str = "",
 ) -> subprocess.Popen[bytes]:
     """Another process of it; its words are appended to home/<slot>.log, READY among them once it is open."""
     asked = {
@@ -29,6 +36,7 @@ def start(
         "home": str(home),
         "slot": slot,
         "inputs": inputs,
+        "ordered": ordered,
         "failpoints": failpoints,
     }
     return child.start(
@@ -41,7 +49,7 @@ def start(
 async def main(asked: dict[str, Any]) -> None:
     settings = Settings(home=Path(asked["home"]), kafka=KafkaSettings(**asked["kafka"]))
     failpoints.arm(asked["failpoints"])
-    stage = counting_stage(asked["unique"], inputs=asked["inputs"])
+    stage = counting_stage(asked["unique"], inputs=asked["inputs"], ordered=asked["ordered"])
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await run_stage(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from aios.streams.config import KafkaSettings
 from aios.streams.topology import Stage
@@ -19,25 +20,33 @@ DONE_S_MAX = 60.0
 class Slot:
     """One process of the counting stage at a time; started again whenever it ends, with other failpoints each time."""
 
-    def __init__(self, kafka: KafkaSettings, unique: str, home: Path, failpoints: list[str]) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, unique: str, home: Path, failpoints: list[str], *, ordered: bool = False
+    ) -> None:
         self._kafka = kafka
         self._unique = unique
         self._home = home
         self._failpoints = failpoints
+        self._ordered = ordered
         self.exits: list[int] = []
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         armed = self._failpoints.pop(0) if self._failpoints else ""
-        return stage_worker.start(self._kafka, self._unique, self._home, failpoints=armed)
+        return stage_worker.start(self._kafka, self._unique, self._home, ordered=self._ordered, failpoints=armed)
 
     def until_told(self, kafka: KafkaSettings, stage: Stage, count: int) -> list[tuple[str, int]]:
-        """What is told in partition 0, when it is so much. Fails with the process's words."""
+        """What is told in partition 0, when it is so much."""
+        told = [json.loads(one.value()) for one in self.until(kafka, stage.writes[0].name, count)]
+        return [(one["id"], one["n"]) for one in told]
+
+    def until(self, kafka: KafkaSettings, topic: str, count: int) -> list[Any]:
+        """What is committed in partition 0 of a topic, when it is so much. Fails with the process's words."""
         deadline = time.monotonic() + DONE_S_MAX
         while True:
-            told = [json.loads(one.value()) for one in committed(kafka, stage.writes[0].name)]
-            if len(told) >= count:
-                return [(one["id"], one["n"]) for one in told]
+            found = committed(kafka, topic)
+            if len(found) >= count:
+                return found
             assert time.monotonic() < deadline, (self._home / "0.log").read_text(errors="replace")[-3000:]
             try:
                 self.exits.append(self._process.wait(0.2))
