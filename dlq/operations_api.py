@@ -45,7 +45,7 @@ from aios.schemas.models import (
     PrincipalRegistered,
     ReplayRemembered,
 )
-from aios.streams import ingest, openapi, principals, tracing
+from aios.streams import failpoints, ingest, openapi, principals, tracing
 from aios.streams.config import OperationsSettings
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
 from aios.streams.http_api import LOOPBACK, VERSION
@@ -436,6 +436,7 @@ class Api:
         tenant: str,
         value: bytes | None = None,
     ) -> web.Response:
+        failpoints.hit("operations.taken")
         key = ingest.idempotency_key(request.headers.getall("Idempotency-Key", ())) or str(uuid.uuid4())
         asked = commands.requested(
             command,
@@ -448,6 +449,7 @@ class Api:
         )
         try:
             commands.parse(asked)
+            failpoints.hit("operations.computed")
             answer = await self._answers.ask(asked, tenant, self._limits.answer_s_max)
         except commands.Refused as refused:
             raise Problem(PROBLEMS[refused.problem], refused.detail) from None

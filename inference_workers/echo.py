@@ -4,7 +4,8 @@ In: what any engine is asked. Out: for an embedding, a vector that the shipped h
 a hash of the text; for a conversation, the first words of its last message. Guaranteed: no model is loaded and
 nothing is computed, so that everything around the engine can be measured and broken at the rate of the machine;
 `version` is stamped on every answer, so that none of them can be taken for a model's. A text that holds
-`AIOS-DRILL-SLOW=<seconds>` is answered that much later, at most SLOW_S_MAX.
+`AIOS-DRILL-SLOW=<seconds>` is answered that much later, at most SLOW_S_MAX; one that holds `AIOS-DRILL-FAIL` is not
+answered the first time this process is asked, for a reason that nobody foresaw: it goes through the retry tiers.
 For drills, soaks and fault tests (`inference.engine: echo`); it decides nothing about anybody.
 Rejected: answers at a task's level (what stands between a task and its engine would not be part of the drill).
 """
@@ -28,6 +29,8 @@ from aios.streams.errors import EngineDead
 VERSION = "echo (no model)"
 SLOW = re.compile(r"AIOS-DRILL-SLOW=(\d{1,4}(?:\.\d{1,3})?)")
 SLOW_S_MAX = 900.0
+FAIL = "AIOS-DRILL-FAIL"
+FAILED_MAX = 10_000  # texts remembered to have failed; all are forgotten then
 WORDS_SHOWN = 12
 MARGIN = 9.0  # of the chosen label over the others, in logits, before the vector is made as long as a real one
 MARGIN_OF_FEW = 6.0  # the same for a head of few labels, which needs less
@@ -43,6 +46,7 @@ class EchoEngine:
         rows = [row for aim in self._aims for row in aim.rows]
         self._inverse = np.linalg.pinv(np.asarray(rows, dtype=np.float64))
         self._closed = asyncio.Event()
+        self._failed: set[int] = set()
 
     @property
     def version(self) -> str:
@@ -52,7 +56,7 @@ class EchoEngine:
         """Nothing to load."""
 
     async def embed(self, request: Embed) -> Embedding:
-        await _as_slow_as(request.text)
+        await self._as_bad_as(request.text)
         wanted = np.concatenate([aim.wanted(request.text) for aim in self._aims])
         vector = self._inverse @ wanted
         vector /= np.linalg.norm(vector)
@@ -60,7 +64,7 @@ class EchoEngine:
 
     async def generate(self, request: Generate) -> Generation:
         said = request.messages[-1][1]
-        await _as_slow_as(said)
+        await self._as_bad_as(said)
         words = said.split()
         shown = words[: min(WORDS_SHOWN, request.tokens_max)]
         return Generation(
@@ -73,6 +77,16 @@ class EchoEngine:
 
     async def close(self) -> None:
         self._closed.set()
+
+    async def _as_bad_as(self, text: str) -> None:
+        asked = SLOW.search(text)
+        if asked:
+            await asyncio.sleep(min(SLOW_S_MAX, float(asked[1])))
+        if FAIL in text and (known := zlib.crc32(text.encode())) not in self._failed:
+            if len(self._failed) >= FAILED_MAX:
+                self._failed.clear()
+            self._failed.add(known)
+            raise RuntimeError("this text fails at first: it holds " + FAIL)
 
 
 class _Aim:
@@ -97,9 +111,3 @@ def heads() -> list[Head]:
     from aios.inference_workers.tasks import CLASSIFIER, heads_of
 
     return list(classify.load(heads_of(CLASSIFIER)).values())
-
-
-async def _as_slow_as(text: str) -> None:
-    asked = SLOW.search(text)
-    if asked:
-        await asyncio.sleep(min(SLOW_S_MAX, float(asked[1])))

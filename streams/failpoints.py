@@ -13,7 +13,7 @@ an unknown action is refused when armed.
 
 A name is `<process>.<step>`, and every process has these six, one at each boundary of its work:
 
-    taken       records have come from Kafka (gateway: a body has been read), nothing is done with them
+    taken       records have come from Kafka (over HTTP: a body), nothing is done with them
     computed    the work is done: a core has stepped, a model has answered, a sink's effect rests where it belongs
     produced    records are given to the client, the broker has reported none of them
     delivered   the broker has reported all of them, no offset is committed
@@ -40,7 +40,7 @@ from aios.streams.errors import ConfigError
 
 STEPS = ("taken", "computed", "produced", "delivered", "committed", "revoking")
 _NO_GROUP = "it is no member of a group: the answer to the caller is its commit, and the caller asks again"
-MISSING = {"gateway.committed": _NO_GROUP, "gateway.revoking": _NO_GROUP}
+MISSING = {f"{process}.{step}": _NO_GROUP for process in ("gateway", "operations") for step in STEPS[-2:]}
 _SPEC = re.compile(r"(?P<name>[a-z_.]+)=(?P<action>kill|stop|segv|exit)(:(?P<argument>[^@,]*))?(@(?P<visit>\d+))?")
 
 

@@ -210,6 +210,8 @@ class Load:
         text = self._chance.choice(self._letters if self._chance.random() < LETTERS_SHARE else self._messages)
         if kind is Kind.SLOW:
             text = f"AIOS-DRILL-SLOW={SLOW_S} {text}"
+        if kind is Kind.FLAKY:
+            text = f"AIOS-DRILL-FAIL {key} {text}"
         if kind is Kind.SEGFAULT:
             text = f"{KILLER} {text}"
         if kind is Kind.CONCURRENT:

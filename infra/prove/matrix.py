@@ -37,6 +37,7 @@ ROUND_S = 25.0  # expected of a round beside its faults
 MIX: Mapping[Kind, float] = {
     **load.MIX,
     Kind.SLOW: 0.5,
+    Kind.FLAKY: 4.0,
     Kind.UNDECODABLE: 1.0,
     Kind.UNKNOWN_SCHEMA: 0.5,
     Kind.BROKEN_CONTRACT: 0.5,
