@@ -95,6 +95,7 @@ def _opened(event: CaseAdmitted, version: int, traceparent: str) -> CaseRemember
         lane=event.lane,
         input_contract=event.input_contract,
         input=event.input,
+        answers="{}",
         received_at=event.received_at,
         admitted_at=event.admitted_at,
         traceparent=traceparent,

@@ -312,5 +312,6 @@ def _decided(state: CaseRemembered, now_ms: int) -> CaseRemembered:
         event_id=state.event_id,
         idempotency_key="",
         body_hash=state.body_hash,
+        answers="{}",
         decided_at=now_ms,
     )

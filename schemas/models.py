@@ -99,7 +99,7 @@ class InferenceRequested(Event):
     model: str
     prompt: str = ""
     input: str
-    options: str = "{}"
+    options: str
     lane: str
     priority: int = 0
     deadline_at: int
@@ -121,7 +121,7 @@ class InferenceCompleted(Event):
     task: str
     status: str
     reason: str = ""
-    output: str = "{}"
+    output: str
     output_contract: str = ""
     model: str
     prompt: str = ""
@@ -224,7 +224,7 @@ class AuditRecorded(Event):
     status: str = ""
     step: str = ""
     actor: str
-    detail: str = "{}"
+    detail: str
     input_topic: str
     input_partition: int
     input_offset: int
@@ -318,7 +318,7 @@ class CaseRemembered(Event):
     step: str = ""
     attempt: int = 0
     waiting_for: str = ""
-    answers: str = "{}"
+    answers: str
     reasons: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()

@@ -119,6 +119,7 @@ def _foreign(number: int) -> AuditRecorded:
         case_seq=1,
         transition="t",
         actor="somebody",
+        detail="{}",
         input_topic="t",
         input_partition=0,
         input_offset=0,

@@ -56,6 +56,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     '"double"': st.floats(allow_nan=False),
     '["null", "bytes"]': st.none() | st.binary(max_size=20),
     '{"type": "array", "items": "string"}': st.lists(st.text(max_size=5), max_size=4).map(tuple),
+    '{"type": "array", "items": "long"}': st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4).map(tuple),
     '{"type": "map", "values": "long"}': st.dictionaries(
         st.text(max_size=5), st.integers(-(2**63), 2**63 - 1), max_size=3
     ),
