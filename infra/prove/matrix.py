@@ -21,6 +21,7 @@ from aios.infra.prove import faults, journal, load, verify
 from aios.infra.prove.faults import Fault, Unreached
 from aios.infra.prove.findings import Findings
 from aios.infra.prove.journal import Kind
+from aios.infra.prove.operator import Operator
 from aios.infra.prove.stand import Stand, stages_of
 from aios.streams import failpoints, topology
 from aios.streams.errors import AiosError, Unavailable
@@ -31,6 +32,7 @@ WARM_S = 2.0  # of load before the first fault of a round
 AFTER_S = 2.0  # of load behind the last
 BETWEEN_S = 1.0
 DRAIN_S_MAX = 120.0
+AGAIN_S_MAX = 60.0
 POLL_S = 0.1
 KILL_S, OTHER_S = 7.0, 20.0  # expected of one fault, for the time that is left
 ROUND_S = 25.0  # expected of a round beside its faults
@@ -172,18 +174,21 @@ def _chain(stand: Stand) -> str:
 
 def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Callable[[str], None]) -> None:
     loading = _Loading(stand, folder, CLEAN if a_round.is_clean else MIX)
+    operator = Operator(stand.home.folder, stand.operations, stand.addresses)
     rows: list[Row] = []
     try:
         loading.start()
+        operator.start()
         time.sleep(WARM_S)
         for fault in a_round.faults:
             rows.append(_do(stand, a_round.name, fault, say))
             time.sleep(BETWEEN_S)
         time.sleep(AFTER_S)
     finally:
+        operator.close()
         loading.end()
     _note(folder, rows)
-    say(f"{loading.said()}; coming to rest")
+    say(f"  {loading.said()}, {operator.jobs} replay jobs; coming to rest")
     judged = _judge(stand, folder, a_round, rows, say)
     result.rows += rows
     result.rounds.append(judged)
@@ -238,9 +243,9 @@ def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Ro
     try:
         if fault.hold_s:
             fault.heal(stand)
-            watched.again(fault.bound_s)
+            watched.again()
         else:
-            watched.again(fault.bound_s)
+            watched.again()
             fault.heal(stand)
         if row.is_done:
             row.goes_on_s = watched.seconds
@@ -272,11 +277,11 @@ class _Watched:
         self._began = time.monotonic()
         self._before = self._committed()
 
-    def again(self, s_max: float) -> None:
-        """Wait for it, twice the bound at most."""
+    def again(self) -> None:
+        """Wait for it, AGAIN_S_MAX at most: what is late shall still be measured."""
         if not self._groups or not self._began:
             return
-        deadline = time.monotonic() + 2 * s_max
+        deadline = time.monotonic() + AGAIN_S_MAX
         while time.monotonic() < deadline:
             now = self._committed()
             if self._before < 0:

@@ -69,6 +69,7 @@ class Stand:
         self._clocks = self._folder / "clocks"
         self._clocks.mkdir(exist_ok=True)
         self.addresses = Addresses(kafka=self.cluster.direct, registry="", valkey="")
+        self.operations = ""  # where operators ask
         self._up: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -83,6 +84,7 @@ class Stand:
         if not self.home.system.is_file():
             raise Unavailable(f"the system did not start:\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")
         said = self.status()
+        self.operations = said["operations"]
         self.addresses = Addresses(
             kafka=self.cluster.direct,
             registry=said["registry"],

@@ -1,0 +1,65 @@
+"""What a matrix says of what it found: nothing that must hold may be passed over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aios.infra.prove import faults, matrix, report
+from aios.infra.prove.matrix import Judged, Result, Row
+from aios.streams import failpoints, topology
+
+ROW = Row(round="taken", fault="kill -9 taken", stage="admit", at=1, bound_s=8.0, goes_on_s=2.5, is_done=True)
+SOUND = Judged(round="taken", accepted=100)
+
+
+def test_every_stage_is_killed_at_every_step_it_has_and_twice() -> None:
+    """Nothing of the topology is left out."""
+    killed = {
+        (fault.stage, fault.steps)
+        for a_round in matrix.rounds()
+        for fault in a_round.faults
+        if isinstance(fault, faults.KillAt)
+    }
+    every = {(p, (name.rpartition(".")[2],)) for p in topology.PROCESSES for name in failpoints.names(p)}
+    assert killed == every | {(process, faults.TWICE) for process in topology.PROCESSES}
+
+
+def test_the_whole_takes_no_longer_than_promised() -> None:
+    assert matrix.expected_s(matrix.rounds()) <= 40 * 60
+
+
+def test_names_of_rounds_and_of_the_faults_of_a_stage_are_their_own() -> None:
+    rounds = matrix.rounds()
+    assert len({one.name for one in rounds}) == len(rounds)
+    done = [(fault.name, fault.stage) for one in rounds for fault in one.faults]
+    assert len(set(done)) == len(done)
+
+
+@pytest.mark.parametrize(
+    ("row", "judged", "chain"),
+    [
+        (replace(ROW, goes_on_s=8.1), SOUND, ""),
+        (replace(ROW, goes_on_s=None), SOUND, ""),
+        (replace(ROW, trouble="not ready"), SOUND, ""),
+        (ROW, replace(SOUND, violations={"I4": 1}), ""),
+        (ROW, replace(SOUND, is_drained=False), ""),
+        (ROW, SOUND, "seq 7 does not follow"),
+    ],
+)
+def test_whatever_did_not_hold_is_a_violation(row: Row, judged: Judged, chain: str) -> None:
+    assert not Result(rows=[ROW], rounds=[SOUND]).violated
+    assert Result(rows=[row], rounds=[judged], chain=chain).violated
+
+
+def test_a_fault_that_was_not_done_is_in_the_report_and_proves_nothing(tmp_path: Path) -> None:
+    """It is no line of the table, and a remark with its reason."""
+    missed = replace(ROW, stage="retry", is_done=False, trouble="retry never came to taken", goes_on_s=None)
+    result = Result(rows=[ROW, replace(ROW, stage="plan", goes_on_s=4.0), missed], rounds=[SOUND], took_s=60.0)
+    report.write(result, tmp_path, "2 cores")
+    written = (tmp_path / "matrix.md").read_text()
+    assert "| kill -9 taken | admit, plan | 0 | 0 | 0 | 2.5 – 4.0 |" in written
+    assert "- kill -9 taken × retry: retry never came to taken" in written
+    assert (tmp_path / "matrix.json").is_file()
