@@ -131,6 +131,15 @@ def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
     ]
 
 
+def cut(processes: Sequence[str] = topology.PROCESSES) -> Round:
+    """What a short test has time for: every process dies once, each at another step than the one before."""
+    kills: list[Fault] = []
+    for number, process in enumerate(processes):
+        names = failpoints.names(process)
+        kills.append(faults.KillAt(stage=process, steps=(names[number % len(names)].rpartition(".")[2],)))
+    return Round("cut", kills)
+
+
 def _ways(process: str) -> tuple[int, ...]:
     """Both ways where time decides something; ahead elsewhere."""
     return (faults.CLOCK_S, -faults.CLOCK_S) if process in ("plan", "retry", "classify") else (faults.CLOCK_S,)

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from aios.infra.demo.texts import FAILPOINTS
 from aios.infra.local import child, control
 from aios.infra.local.home import Home
-from aios.infra.prove.cluster import Cluster
+from aios.infra.prove.cluster import NODES, Cluster
 from aios.infra.prove.reading import Addresses
 from aios.streams import tenants, topology
 from aios.streams.errors import AiosError, ConfigError, Unavailable
@@ -59,12 +59,12 @@ class Life:
 class Stand:
     """Not running until start(). say: a line for people."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None], nodes: int = NODES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder.absolute()
         self._say = say
         self.home = Home(self._folder / "home")
-        self.cluster = Cluster(self._folder / "kafka")
+        self.cluster = Cluster(self._folder / "kafka", nodes)
         self.clock = _compiled(self._folder / "clock.so")
         self._clocks = self._folder / "clocks"
         self._clocks.mkdir(exist_ok=True)
@@ -74,7 +74,7 @@ class Stand:
 
     def start(self) -> None:
         """Brokers, then the system. Raises Unavailable with what `aios up` said."""
-        self._say("three brokers start")
+        self._say(f"{len(self.cluster.brokers)} brokers start")
         self.cluster.start()
         self._say("the system starts")
         log = self._folder / "up.log"
@@ -84,7 +84,7 @@ class Stand:
         if not self.home.system.is_file():
             raise Unavailable(f"the system did not start:\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")
         said = self.status()
-        self.operations = said["operations"]
+        self.operations = said.get("operations", "")
         self.addresses = Addresses(
             kafka=self.cluster.direct,
             registry=said["registry"],
