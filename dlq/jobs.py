@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from aios.dlq import envelope
+from aios.dlq import envelope, parking
 from aios.dlq.commands import Action, PlanCommand, Problem, Refused, other_eyes
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.envelope import PREFIX
@@ -160,11 +160,20 @@ def judge(
 
 
 def returned(
-    letter: DeadLetter, record: Record, value: bytes | None, *, job_id: str, by: str, at_ms: int, hash_before: str
+    letter: DeadLetter,
+    record: Record,
+    value: bytes | None,
+    *,
+    job_id: str,
+    by: str,
+    at_ms: int,
+    hash_before: str = "",
+    restored: bool = False,
 ) -> Outgoing | None:
     """The record that goes back to its group. record: as it stands in the dead letters; value: what returns.
 
-    hash_before: of the value before an edit, empty if there is none. None: it is too large to travel.
+    hash_before: of the value before an edit, empty if there is none. restored: those behind it did not wait for it,
+    so it has no place among them any more. None: it is too large to travel.
     """
     stage = STAGES_BY_GROUP[letter.group]
     said = envelope.headers_said(record.headers)
@@ -181,7 +190,8 @@ def returned(
     headers = (*envelope.foreign(record.headers), *ours)
     if not envelope.fits(replace(record, value=value)):
         return None
-    return Outgoing(stage.retries.name, record.key, value, headers, record.partition)
+    out = Outgoing(stage.retries.name, record.key, value, headers, record.partition)
+    return parking.marked(out, None) if restored else out
 
 
 STAGES_BY_GROUP: Mapping[str, Stage] = {stage.group: stage for stage in STAGES.values()}

@@ -89,6 +89,10 @@ class Plan:
         event = TimerFired(timer_id=timer_id, case_id=key, due_at=due_ms, fired_at=now_ms)
         return self._out(topics.TIMER_FIRED, event, "", now_ms)
 
+    def check(self, record: Record) -> None:
+        """Whether it would be read and sits where its case lives. Raises SchemaMismatch, RecordError."""
+        self._key(self._decode(record), record)
+
     def _decode(self, record: Record) -> Input:
         """By topic; what returns through the group's retry topic says by its schema what it is."""
         contract = _CONTRACTS.get(record.topic)

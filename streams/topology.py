@@ -164,12 +164,13 @@ RETRY = Stage(
 )
 REPLAY = Stage(
     name="replay",
-    kind=Kind.DLQ,
-    does="returns dead letters to the group they failed in, when an operator asks",
-    reads=(topics.REPLAY_REQUESTED,),
-    writes=(topics.AUDIT_RECORDED,),
+    kind=Kind.FAUST,
+    does="what operators ask: edits, replay jobs, breakers; returns dead letters to the group they failed in",
+    reads=(topics.OPERATION_REQUESTED,),
+    writes=(topics.OPERATION_ANSWERED, topics.LETTER_CHANGED, topics.BREAKER_CHANGED, topics.AUDIT_RECORDED),
     process="replay",
     objective=Objective(p95_ms=2_000),
+    state_contracts=("letter.remembered.v1", "replay.remembered.v1"),
 )
 _CONSUMING = (ADMIT, PLAN, *POOLS, AUDIT, RETRY, REPLAY)
 OUTCOMES = Stage(

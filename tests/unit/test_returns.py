@@ -1,8 +1,7 @@
-"""What returns to a group: when a waiting record is due, what a replay writes, and which dead letters are open."""
+"""What returns to a group: when a waiting record is due, and which dead letters are open."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +12,7 @@ from hypothesis import strategies as st
 from aios.dlq import envelope
 from aios.dlq.envelope import Failure
 from aios.dlq.letters import Asked, DeadLetter, State, fold, letter_of
-from aios.dlq.replay import Replay, replay
 from aios.dlq.retry import AFTER_MS_MAX, Held, returning
-from aios.schemas.models import ReplayRequested
-from aios.streams import topics
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import RETRY_TIERS
@@ -105,116 +101,8 @@ def test_nothing_returns_to_a_topic_that_others_read(target: bytes) -> None:
     assert refused.value.reason is Reason.UNATTRIBUTABLE
 
 
-# Replaying
-
 LETTER = stored(failed(ADMIT, topic="document.received.v1"))
 ID = envelope.headers_said(LETTER.headers)["id"]
-ASKED = Record(topics.REPLAY_REQUESTED.name, 4, 9, NOW_MS + 50, ID.encode(), b"", ())
-
-
-def request(letter: Record = LETTER, **changed: Any) -> ReplayRequested:
-    asked = ReplayRequested(
-        replay_id="r1",
-        dead_letter_id=envelope.headers_said(letter.headers)["id"],
-        topic=letter.topic,
-        partition=letter.partition,
-        offset=letter.offset,
-        requested_by="ada",
-        reason="fixed",
-        requested_at=NOW_MS + 40,
-    )
-    return replace(asked, **changed)
-
-
-def replayed(asked: ReplayRequested, letter: Record | None = LETTER, value: bytes | None = b"v") -> Replay:
-    return replay(ASKED, asked, letter, value, "fallback")
-
-
-def test_a_replay_is_the_original_for_the_group_that_failed() -> None:
-    """It says who, when and how often; an audit entry says so to everybody else."""
-    one = replayed(request())
-    out = one.returned
-    assert (out.topic, out.partition, out.key, out.value) == ("aios.admit.retry", 2, b"k", b"v")
-    said = envelope.headers_said(out.headers)
-    assert {name: value for name, value in said.items() if name.startswith("replay.")} == {
-        "replay.count": "1",
-        "replay.attempts": "3",
-        "replay.job": "r1",
-        "replay.by": "ada",
-        "replay.at": str(NOW_MS + 40),
-    }
-    back = stored(out)
-    assert envelope.origin(back) == envelope.Origin("document.received.v1", 2, 7, NOW_MS)
-    assert envelope.attempt_of(back) == 1
-    audit = one.audit
-    assert (audit.transition, audit.case_seq, audit.actor, audit.tenant) == ("replayed", 0, "ada", "acme")
-    assert (audit.input_topic, audit.input_partition, audit.input_offset) == (ASKED.topic, 4, 9)
-    assert audit.at == NOW_MS + 50
-    assert audit.case_id == ID
-    assert json.loads(audit.detail) == {
-        "dead_letter_id": ID,
-        "replay_id": "r1",
-        "group": "aios.admit",
-        "failed_for": "undecodable",
-        "fingerprint": said["fingerprint"],
-        "why": "fixed",
-        "replays": 1,
-        "sha256": envelope.sha256(b"v"),
-        "sha256_before": "",
-    }
-
-
-def test_a_repaired_record_carries_its_new_bytes_and_the_hash_of_the_old() -> None:
-    """In the headers and in the audit."""
-    one = replayed(request(value=b"better"))
-    assert one.returned.value == b"better"
-    assert envelope.headers_said(one.returned.headers)["replay.edited"] == envelope.sha256(b"v")
-    detail = json.loads(one.audit.detail)
-    assert (detail["sha256"], detail["sha256_before"]) == (envelope.sha256(b"better"), envelope.sha256(b"v"))
-
-
-def test_an_original_without_a_value_returns_without_one() -> None:
-    """A tombstone is no missing value."""
-    letter = stored(failed(ADMIT, topic="document.received.v1", value=None))
-    assert replayed(request(letter), letter, None).returned.value is None
-    assert replayed(request(letter, value=b""), letter, None).returned.value == b""
-
-
-def test_a_replay_of_a_record_keyed_by_a_case_is_part_of_that_case() -> None:
-    """Its timeline shows it."""
-    letter = stored(failed(PLAN, topic="case.admitted.v1", key=b"case-1"))
-    assert replayed(request(letter), letter).audit.case_id == "case-1"
-
-
-def test_the_second_replay_counts_on() -> None:
-    """replay.count grows, attempts go on, the first place stays."""
-    back = stored(replayed(request()).returned)
-    failure = Failure(stage=ADMIT, error=SchemaMismatch("no"), attempts=4, now_ms=NOW_MS, cluster="c")
-    again = stored(envelope.wrap(back, failure), offset=12)
-    said = envelope.headers_said(replayed(request(again, replay_id="r2"), again).returned.headers)
-    assert (said["replay.count"], said["replay.attempts"], said["replay.job"]) == ("2", "4", "r2")
-    assert (said["id"], said["orig.offset"]) == (ID, "7")
-
-
-@pytest.mark.parametrize(
-    ("asked", "letter", "value"),
-    [
-        pytest.param(request(), None, None, id="expired"),
-        pytest.param(request(dead_letter_id="other"), LETTER, b"v", id="another id"),
-        pytest.param(request(topic="document.received.v1"), LETTER, b"v", id="no dead-letter topic"),
-        pytest.param(request(topic="aios.gateway.dlq"), LETTER, b"v", id="a stage that reads nothing"),
-        pytest.param(
-            request(), replace(LETTER, value=None, headers=(*LETTER.headers, ("aios.dlq.payload_ref", b"t/0/1"))), None
-        , id="bytes gone"),
-        pytest.param(request(value=b"x" * topics.DEAD_LETTER_BYTES_MAX), LETTER, b"v", id="too many bytes"),
-    ],
-)  # fmt: skip
-def test_a_replay_that_cannot_be_done_is_refused(
-    asked: ReplayRequested, letter: Record | None, value: bytes | None
-) -> None:
-    """As a property of the request: it becomes a dead letter itself."""
-    with pytest.raises(RecordError):
-        replayed(asked, letter, value)
 
 
 # What is open

@@ -1,0 +1,203 @@
+"""Events that were passed over: below admit's position, with neither case nor refusal nor dead letter.
+
+Enters: the source topics, and every topic on which an event can have ended: case.admitted.v1, event.refused.v1 and
+admit's dead letters. Leaves: the events that none of them names, one after the other, in the form of dead letters of
+admit that never failed. Guaranteed: what was written before the marks only, and SETTLED_AFTER_MS before the job was
+planned, so that what still waits in a retry tier is not taken for lost; one bit of memory an offset. An event that is
+returned although it was only slow becomes no second case: its id, key and place are the same.
+
+After a restart the topics are read again: what was found so far is not remembered, how far the job has come is.
+
+Rejected: audit.recorded.v1 as the witness (it names the record that plan read, not the event's own place).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+
+from aios.dlq import envelope
+from aios.dlq.dead_letter import DeadLetter, letter_of
+from aios.dlq.filters import Filter
+from aios.processors.replay_walk import Found, Nothing, Passed, Source, place_of
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.errors import SchemaMismatch
+from aios.schemas.models import CaseAdmitted, EventRefused, ReplayRemembered
+from aios.streams import topics
+from aios.streams.outcome_store import key_text
+from aios.streams.record import Record, headers_of
+from aios.streams.topology import ADMIT
+
+SETTLED_AFTER_MS = 3_600_000  # longer than a record waits in all retry tiers together
+BLOCK_RECORDS = 2_000
+FETCH_MAX = 200
+REASON = "missed"
+
+SOURCES = tuple(topic.name for topic in topics.SOURCES.values())
+WITNESSES = (topics.CASE_ADMITTED.name, topics.EVENT_REFUSED.name, ADMIT.dead_letters.name)
+
+
+class MissedWalk:
+    """A job's way over events that were passed over; a Walk. source: for this walk alone. cluster: Kafka's id."""
+
+    def __init__(
+        self,
+        job: ReplayRemembered,
+        source: Source,
+        codec: Codec,
+        *,
+        cluster: str,
+        selected: Filter,
+        settled_after_ms: int = SETTLED_AFTER_MS,
+    ) -> None:
+        self._source = source
+        self._codec = codec
+        self._cluster = cluster
+        self._filter = selected
+        self._before_ms = job.planned_at - settled_after_ms
+        self._place = dict(job.next)
+        self._undone: dict[str, int | None] = {}
+        self._latest: tuple[Found, dict[str, int]] | None = None
+        self._block: deque[tuple[Found | None, dict[str, int]]] = deque()
+        self._ends = {one: end for one, end in sorted(job.marks.items()) if place_of(one)[0] in SOURCES}
+        self._lows = {one: min(source.ends(*place_of(one))[0], end) for one, end in self._ends.items()}
+        self._named = {one: bytearray((end - self._lows[one]) // 8 + 1) for one, end in self._ends.items()}
+        self._witnesses = self._read_witnesses({one: job.marks[one] for one in job.marks if one not in self._ends})
+
+    @property
+    def place(self) -> Mapping[str, int]:
+        return self._place
+
+    def read(self) -> Found | Passed | Nothing:
+        if any(islice(self._witnesses, 1)):
+            return Nothing(over=False)
+        if not self._block and not self._fill():
+            return Nothing(over=True)
+        while self._block:
+            found, place = self._block.popleft()
+            self._undone = {name: self._place.get(name) for name in place}
+            self._place.update(place)
+            if found is not None:
+                self._latest = (found, place)
+                return found
+        return Nothing(over=False)
+
+    def unread(self) -> None:
+        if self._latest is None:
+            return
+        for name, value in self._undone.items():
+            if value is None:
+                self._place.pop(name, None)
+            else:
+                self._place[name] = value
+        self._block.appendleft(self._latest)
+        self._latest = None
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _read_witnesses(self, marks: Mapping[str, int]) -> Iterator[bool]:
+        """Note every place that they name; True after each block."""
+        for one, end in marks.items():
+            topic, partition = place_of(one)
+            low, high = self._source.ends(topic, partition)
+            stop = min(end, high)
+            if low >= stop:
+                continue
+            for count, record in enumerate(self._source.scan(topic, partition, low, stop), 1):
+                self._note(record)
+                if count % BLOCK_RECORDS == 0:
+                    yield True
+
+    def _note(self, record: Record) -> None:
+        named = self._place_named(record)
+        if named is None:
+            return
+        one, offset = f"{named[0]}/{named[1]}", named[2]
+        if one in self._named and self._lows[one] <= offset < self._ends[one]:
+            bit = offset - self._lows[one]
+            self._named[one][bit // 8] |= 1 << bit % 8
+
+    def _place_named(self, record: Record) -> tuple[str, int, int] | None:
+        if record.topic == ADMIT.dead_letters.name:
+            letter = letter_of(record)
+            return (letter.orig_topic, letter.orig_partition, letter.orig_offset) if letter else None
+        kind: type[CaseAdmitted | EventRefused] = (
+            CaseAdmitted if record.topic == topics.CASE_ADMITTED.name else EventRefused
+        )
+        try:
+            event = self._codec.decode(record.value, kind)
+        except SchemaMismatch:
+            return None  # nobody of ours wrote it
+        return event.source_topic, event.source_partition, event.source_offset
+
+    def _fill(self) -> bool:
+        """The next events that nobody names, if there are any among some offsets. False: that was all."""
+        self._latest = None
+        one = next((one for one, end in self._ends.items() if self._place.get(one, 0) < end), None)
+        if one is None:
+            return False
+        topic, partition = place_of(one)
+        first = max(self._place.get(one, 0), self._lows[one])
+        wanted, upto = self._unnamed(one, first)
+        for (_, _, offset), record in sorted(self._source.fetch((topic, partition, each) for each in wanted).items()):
+            if record.timestamp_ms < self._before_ms:
+                returning = replace(record, headers=headers(record, self._cluster))
+                found = Found(as_letter(returning), returning, self._selects(record))
+                self._block.append((found, {one: offset + 1}))
+        self._block.append((None, {one: upto}))
+        return True
+
+    def _unnamed(self, one: str, first: int) -> tuple[list[int], int]:
+        """At most FETCH_MAX offsets that nobody names, and how far they reach."""
+        named, low, wanted = self._named[one], self._lows[one], list[int]()
+        for offset in range(first, self._ends[one]):
+            bit = offset - low
+            if not named[bit // 8] >> bit % 8 & 1:
+                wanted.append(offset)
+                if len(wanted) == FETCH_MAX:
+                    return wanted, offset + 1
+        return wanted, self._ends[one]
+
+    def _selects(self, record: Record) -> bool:
+        """By time and key only; an event that nobody read has no more to ask about."""
+        wanted = self._filter
+        key = key_text(record.key)
+        late = bool(wanted.until) and record.timestamp_ms >= wanted.until
+        return wanted.since <= record.timestamp_ms and not late and wanted.key in ("", key)
+
+
+def as_letter(record: Record) -> DeadLetter:
+    """As if it were a dead letter of admit, at its own place. record: with these headers."""
+    told = letter_of(replace(record, topic=ADMIT.dead_letters.name))
+    if told is None:
+        raise ValueError("headers without an id")
+    return replace(told, place=(record.topic, record.partition, record.offset))
+
+
+def headers(record: Record, cluster: str) -> tuple[tuple[str, bytes | None], ...]:
+    """What brings an event back to admit as what it was, at its first place and time; its id is a failure's there."""
+    place = (record.topic, str(record.partition), str(record.offset))
+    ours = {
+        "id": str(ids.derive("dead-letter", cluster, *place, ADMIT.group)),
+        "tenant": record.header("aios-tenant") or "",
+        "payload_sha256": envelope.sha256(record.value),
+        "orig.topic": record.topic,
+        "orig.partition": str(record.partition),
+        "orig.offset": str(record.offset),
+        "orig.timestamp": str(record.timestamp_ms),
+        "orig.group": ADMIT.group,
+        "reason": REASON,
+        "stage": ADMIT.name,
+    }
+    return (
+        *envelope.foreign(record.headers),
+        *headers_of({f"{envelope.PREFIX}{name}": envelope.clipped(text) for name, text in ours.items()}),
+    )
+
+
+Positions = Callable[[], Mapping[str, int]]
+"""How far admit has committed the sources: topic/partition → next offset."""

@@ -1,0 +1,551 @@
+"""replay: carries out what operators ask of dead letters, replay jobs and breakers.
+
+Enters: operation.requested.v1, in one partition, and by place the dead letters that it is about. Leaves: one
+operation.answered.v1 for each request, and in the same transaction what it changed: what is remembered of letters and
+jobs, letter.changed.v1, audit.recorded.v1, breaker.changed.v1, and what returns on <group>.retry. Between requests it
+works off jobs (replay_jobs.py) and lets old letters expire (replay_sweep.py).
+
+Guaranteed: exactly once, whatever dies when, for a request, a slice of a job and all their effects are one
+transaction; only groups of the topology get anything back, never a target of somebody's own choosing; only the very
+record that was meant, for its id and generation are compared; who asks is looked up anew, by the name in the request,
+which the operations process takes from the token. What has been done already is answered as done and changes nothing.
+
+Rejected: writing back to the topic a record came from (others read it too); a request a letter (100,000 of them are no
+job that anybody could approve, pause or look at).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from aios.dlq import breakers, commands, edits, envelope, filters, jobs
+from aios.dlq.breakers import BreakerTable
+from aios.dlq.commands import (
+    BreakerCommand,
+    Command,
+    JobCommand,
+    Kind,
+    LetterCommand,
+    PlanCommand,
+    Principals,
+    Problem,
+    Refused,
+    Target,
+    allowed,
+    other_eyes,
+)
+from aios.dlq.dead_letter import DeadLetter, letter_of
+from aios.dlq.filters import Filter, FilterRefused
+from aios.dlq.jobs import JobState, LetterState
+from aios.dlq.places import Places
+from aios.dlq.settle import CLOSED
+from aios.processors import app, missed, replay_jobs, workflow_files
+from aios.processors.admit import Admit
+from aios.processors.missed import MissedWalk
+from aios.processors.plan import Plan
+from aios.processors.replay_jobs import Jobs, Probe
+from aios.processors.replay_probe import Probes, decoded
+from aios.processors.replay_sweep import EVERY_S, Sweep
+from aios.processors.replay_turn import Turn
+from aios.processors.replay_walk import LetterWalk, Source, Walk
+from aios.processors.state import Effects, StateView, Work
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import BreakerChanged, OperationAnswered, OperationRequested, ReplayRemembered
+from aios.schemas.registry import RegistrySource
+from aios.streams import failpoints, topics
+from aios.streams.config import KafkaSettings, Settings, client
+from aios.streams.errors import StateBroken, Unavailable
+from aios.streams.kafka import cluster_id
+from aios.streams.principals import PrincipalTable
+from aios.streams.record import Outgoing, Record
+from aios.streams.tenants import TenantTable
+from aios.streams.topology import ADMIT, REPLAY
+
+ANSWER_S_MAX = 10.0
+DONE, REFUSED = "done", "refused"
+
+
+class Breakers(Protocol):
+    """Every breaker as it is now."""
+
+    def get(self, name: str) -> BreakerChanged | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What the core is given beside its records.
+
+    source: a new reader by place. positions: topic/partition → how far admit has committed the sources. cluster: the
+    Kafka cluster's id. partitions: of a family. retention_ms: of dead letters. settled_after_ms: when an event that
+    went nowhere counts as missed. monotonic: seconds that pass, from any beginning.
+    """
+
+    source: Callable[[], Source]
+    positions: Callable[[], Mapping[str, int]]
+    principals: Principals
+    breakers: Breakers
+    probe: Probe
+    cluster: str
+    default_tenant: str
+    partitions: int
+    retention_ms: int = jobs.RETENTION_MS
+    settled_after_ms: int = missed.SETTLED_AFTER_MS
+    sweep_every_s: float = EVERY_S
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Replay:
+    """The core; see the module."""
+
+    def __init__(self, codec: Codec, world: World) -> None:
+        self._codec = codec
+        self._world = world
+        self._jobs = Jobs(
+            codec,
+            walk=self._walk,
+            source=world.source,
+            principals=world.principals,
+            probe=world.probe,
+            monotonic=world.monotonic,
+        )
+        self._sweep = Sweep(
+            world.source, world.partitions, world.monotonic, world.retention_ms, every_s=world.sweep_every_s
+        )
+
+    def step(self, record: Record, state: StateView, now_ms: int) -> Effects:
+        """Raises SchemaMismatch for what is no request, Unavailable while what it needs is away."""
+        failpoints.hit("replay.decode", record.value or b"")
+        request = self._codec.decode(record.value, OperationRequested)
+        turn = self._turn(state, now_ms)
+        try:
+            result = self._act(commands.parse(request), request, turn)
+        except FilterRefused as error:
+            return self._refuse(request, Refused(Problem.BAD_ARGUMENTS, str(error)), state, now_ms)
+        except Refused as refused:
+            return self._refuse(request, refused, state, now_ms)
+        self._answer(request, turn, DONE, result=result)
+        return turn.effects or Effects()
+
+    def fire(self, key: str, timer_id: str, due_ms: int, now_ms: int) -> Outgoing:  # noqa: ARG002 - see below
+        """Never called by a state that fits. Raises StateBroken."""
+        raise StateBroken(f"replay sets no timers, but its state holds {timer_id}; run `aios up --fresh`")
+
+    def opened(self, state: StateView) -> None:
+        self._jobs.opened(self._turn(state, 0))
+        self._sweep.opened()
+
+    def work(self, state: StateView, now_ms: int) -> Work:
+        """A slice of a job; where none is due, a look at what is old. Raises Unavailable."""
+        turn = self._turn(state, now_ms)
+        if not self._jobs.step(turn) and self._sweep.in_ms() == 0:
+            self._sweep.step(turn)
+        waits = [ms for ms in (self._jobs.in_ms(), self._sweep.in_ms()) if ms is not None]
+        return Work(turn.effects, min(waits))
+
+    def close(self) -> None:
+        """Let go of what reads."""
+        self._jobs.close()
+        self._sweep.close()
+
+    def _turn(self, state: StateView, now_ms: int) -> Turn:
+        return Turn(self._codec, state, now_ms, self._world.default_tenant)
+
+    def _walk(self, job: ReplayRemembered) -> Walk:
+        wanted, source = filters.parse(job.filter), self._world.source()
+        if job.kind == Target.MISSED:
+            return MissedWalk(
+                job,
+                source,
+                self._codec,
+                cluster=self._world.cluster,
+                selected=wanted,
+                settled_after_ms=self._world.settled_after_ms,
+            )
+        return LetterWalk(job, source, lambda letter, record: self._selects(wanted, letter, record))
+
+    def _selects(self, wanted: Filter, letter: DeadLetter, record: Record) -> bool | None:
+        return wanted.answers(letter, record.headers, lambda: decoded(self._codec, letter, record.value))
+
+    def _refuse(self, request: OperationRequested, refused: Refused, state: StateView, now_ms: int) -> Effects:
+        """An answer, and nothing else."""
+        turn = self._turn(state, now_ms)
+        self._answer(request, turn, REFUSED, refused=refused)
+        return turn.effects or Effects()
+
+    def _answer(
+        self,
+        request: OperationRequested,
+        turn: Turn,
+        status: str,
+        *,
+        refused: Refused | None = None,
+        result: Mapping[str, Any] | None = None,
+    ) -> None:
+        answer = OperationAnswered(
+            command_id=request.command_id,
+            kind=request.kind,
+            object_id=request.object_id,
+            status=status,
+            problem=refused.problem if refused else "",
+            detail=refused.detail if refused else "",
+            result=ids.canonical(dict(result or {})),
+            answered_at=turn.now_ms,
+        )
+        event_id = str(ids.derive("operation-answered", request.command_id, str(turn.now_ms)))
+        turn.tell(topics.OPERATION_ANSWERED, answer, event_id=event_id, key=request.command_id, tenant="")
+
+    def _act(self, command: Command, request: OperationRequested, turn: Turn) -> Mapping[str, Any]:
+        """What the answer says. Raises Refused, FilterRefused, Unavailable."""
+        match command:
+            case LetterCommand():
+                return self._letter(command, request, turn)
+            case PlanCommand():
+                return self._plan(command, request, turn)
+            case JobCommand():
+                return self._job(command, request, turn)
+            case BreakerCommand():
+                return self._close_breaker(request, turn)
+
+    # letters
+
+    def _letter(self, command: LetterCommand, request: OperationRequested, turn: Turn) -> Mapping[str, Any]:
+        letter, record = self._stands(command, request.object_id)
+        allowed(self._world.principals, request.principal, command.kind, frozenset({letter.tenant}))
+        known = turn.letter(letter.id)
+        if known is not None and known.generation > letter.generation:
+            raise Refused(Problem.CHANGED, "it has come back and failed again since; look at it once more")
+        match command.kind:
+            case Kind.EDIT:
+                return self._edit(command, request, letter, record, turn)
+            case Kind.APPROVE_EDIT:
+                return self._approve_edit(command, request, letter, turn)
+            case Kind.DISCARD:
+                return self._discard(request, letter, record, turn)
+            case Kind.RESTORE:
+                return self._restore(request, letter, record, turn)
+            case _:
+                return self._free(request, letter, turn)
+
+    def _stands(self, command: LetterCommand, letter_id: str) -> tuple[DeadLetter, Record]:
+        """The letter that is meant, and its record. Raises Refused, Unavailable."""
+        topic, partition, _ = command.place
+        if topic not in jobs.STAGES:
+            raise Refused(Problem.NOT_FOUND, "that is no dead-letter topic of this system")
+        if partition >= jobs.STAGES[topic].dead_letters.partitions(self._world.partitions):
+            raise Refused(Problem.NOT_FOUND, "the topic has no such partition")
+        record = self._jobs.fetch(command.place)
+        letter = letter_of(record) if record is not None else None
+        if record is None or letter is None or letter.id != letter_id:
+            raise Refused(Problem.NOT_FOUND, "the dead letter is not there (any more): its time was up")
+        if letter.generation != command.generation:
+            raise Refused(Problem.CHANGED, "it has failed again since; look at it once more")
+        return letter, record
+
+    def _edit(
+        self, command: LetterCommand, request: OperationRequested, letter: DeadLetter, record: Record, turn: Turn
+    ) -> Mapping[str, Any]:
+        known = turn.letter(letter.id)
+        _expect(letter, turn, LetterState.OPEN, LetterState.EDITED, LetterState.QUARANTINED)
+        original, topic = self._jobs.original(letter, record), edits.topic_of(letter.orig_topic)
+        if original is None and letter.reference:
+            raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
+        if request.value is not None:
+            edited = edits.checked(self._codec, topic, request.value)
+        else:
+            edited = edits.patched(self._codec, topic, original, command.patch)
+        before, after = envelope.sha256(original), envelope.sha256(edited)
+        told = {"state": LetterState.EDITED, "hash_before": before, "hash_after": after}
+        same = known is not None and known.edit == edited and known.edited_by == request.principal
+        if same and jobs.state_of(letter, known) is LetterState.EDITED:
+            return told
+        turn.keep_letter(
+            jobs.remembered(
+                letter,
+                known,
+                state=LetterState.EDITED,
+                edit=edited,
+                edit_hash_before=before,
+                edited_by=request.principal,
+                approved_by="",
+                changed_at=turn.now_ms,
+            )
+        )
+        self._say(letter, "edited", request, turn, state=LetterState.EDITED, before=before, after=after)
+        return told
+
+    def _approve_edit(
+        self, command: LetterCommand, request: OperationRequested, letter: DeadLetter, turn: Turn
+    ) -> Mapping[str, Any]:
+        known = turn.letter(letter.id)
+        _expect(letter, turn, LetterState.EDITED)
+        if known is None:
+            raise Refused(Problem.WRONG_STATE, "there is no edit")
+        after = envelope.sha256(known.edit)
+        if command.hash_after != after:
+            raise Refused(Problem.CHANGED, "the edit is another one by now; look at it before you approve it")
+        other_eyes(request.principal, known.edited_by)
+        told = {"state": LetterState.EDITED, "hash_after": after, "approved_by": known.approved_by or request.principal}
+        if known.approved_by:
+            return told
+        turn.keep_letter(replace(known, approved_by=request.principal, changed_at=turn.now_ms))
+        before = known.edit_hash_before
+        self._say(letter, "edit_approved", request, turn, state=LetterState.EDITED, before=before, after=after)
+        return told
+
+    def _discard(
+        self, request: OperationRequested, letter: DeadLetter, record: Record, turn: Turn
+    ) -> Mapping[str, Any]:
+        known = turn.letter(letter.id)
+        if jobs.state_of(letter, known) is not LetterState.DISCARDED:
+            _expect(letter, turn, LetterState.OPEN, LetterState.EDITED, LetterState.QUARANTINED)
+            act = request.command_id
+            replay_jobs.discard(letter, record.key, known, turn, act=act, by=request.principal, reason=request.reason)
+        return {"state": LetterState.DISCARDED}
+
+    def _restore(
+        self, request: OperationRequested, letter: DeadLetter, record: Record, turn: Turn
+    ) -> Mapping[str, Any]:
+        known = turn.letter(letter.id)
+        if known is not None and known.restored and jobs.state_of(letter, known) is LetterState.OPEN:
+            return {"state": LetterState.OPEN}
+        _expect(letter, turn, LetterState.DISCARDED)
+        if self._jobs.original(letter, record) is None and letter.reference:
+            raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
+        turn.keep_letter(jobs.remembered(letter, known, state=LetterState.OPEN, restored=True, changed_at=turn.now_ms))
+        self._say(letter, "restored", request, turn, state=LetterState.OPEN)
+        return {"state": LetterState.OPEN}
+
+    def _free(self, request: OperationRequested, letter: DeadLetter, turn: Turn) -> Mapping[str, Any]:
+        known = turn.letter(letter.id)
+        state = jobs.state_of(letter, known)
+        if known is not None and known.generation == letter.generation and known.freed:
+            return {"state": state}
+        _expect(letter, turn, LetterState.QUARANTINED)
+        turn.keep_letter(jobs.remembered(letter, known, state=LetterState.OPEN, freed=True, changed_at=turn.now_ms))
+        self._say(letter, "freed", request, turn, state=LetterState.OPEN)
+        return {"state": LetterState.OPEN}
+
+    def _say(
+        self,
+        letter: DeadLetter,
+        transition: str,
+        request: OperationRequested,
+        turn: Turn,
+        *,
+        state: str,
+        before: str = "",
+        after: str = "",
+    ) -> None:
+        act, by = f"{transition}.{request.command_id}", request.principal
+        turn.changed(letter, state, act=act, reason=request.reason, before=before, after=after, by=by)
+        detail = {"why": request.reason, "sha256_before": before, "sha256": after}
+        turn.audited(letter, transition, act=act, by=by, detail={name: said for name, said in detail.items() if said})
+
+    # jobs
+
+    def _plan(self, command: PlanCommand, request: OperationRequested, turn: Turn) -> Mapping[str, Any]:
+        wanted = filters.parse(command.filter)
+        allowed(self._world.principals, request.principal, Kind.PLAN, frozenset({wanted.tenant}))
+        known = turn.job(request.object_id)
+        if known is not None:
+            return _told(known)
+        if sum(jobs.is_active(job) for job in turn.jobs()) >= jobs.JOBS_MAX:
+            raise Refused(Problem.TOO_MANY, f"{jobs.JOBS_MAX} jobs are at work; wait for one, or abort one")
+        marks = self._marks(command, wanted)
+        job = jobs.planned(
+            request.object_id,
+            command,
+            marks,
+            by=request.principal,
+            reason=request.reason,
+            now_ms=turn.now_ms,
+        )
+        turn.keep_job(job)
+        self._jobs.wake(job.job_id)
+        detail = {
+            "filter": command.filter,
+            "action": command.action,
+            "kind": command.target,
+            "edit": bool(command.edit),
+        }
+        self._say_job(job, "replay_planned", request, turn, detail)
+        return _told(job)
+
+    def _marks(self, command: PlanCommand, wanted: Filter) -> dict[str, int]:
+        """Where everything ends that the job may look at. Raises Refused, Unavailable."""
+        if command.target is Target.LETTERS:
+            names = [topic for topic, stage in jobs.STAGES.items() if wanted.group in ("", stage.group)]
+            return self._ends(*names)
+        if wanted != Filter(since=wanted.since, until=wanted.until, key=wanted.key):
+            raise Refused(Problem.BAD_ARGUMENTS, "missed events are chosen by since, until and key only")
+        positions = self._world.positions()  # before the ends: what admit has done by then stands below them
+        return {one: at for one, at in positions.items() if at > 0} | self._ends(*missed.WITNESSES)
+
+    def _ends(self, *names: str) -> dict[str, int]:
+        declared = {topic.name: topic for topic in (*ADMIT.writes, *(s.dead_letters for s in jobs.STAGES.values()))}
+        found: dict[str, int] = {}
+        for name in names:
+            for partition in range(declared[name].partitions(self._world.partitions)):
+                low, high = self._jobs.ends(name, partition)
+                if low < high:
+                    found[f"{name}/{partition}"] = high
+        return found
+
+    def _job(self, command: JobCommand, request: OperationRequested, turn: Turn) -> Mapping[str, Any]:
+        job, by = turn.job(request.object_id), request.principal
+        if job is None:
+            raise Refused(Problem.NOT_FOUND, "there is no such job; `aios replay list` shows them")
+        replay_jobs.may(self._world.principals, job, by, command.kind)
+        moved = self._moved(job, command.kind, by, turn.now_ms)
+        if moved is not job:
+            turn.keep_job(moved)
+            self._jobs.wake(job.job_id)
+            self._say_job(moved, f"replay_{_PAST[command.kind]}", request, turn, {})
+        return _told(moved)
+
+    def _moved(self, job: ReplayRemembered, kind: Kind, by: str, now_ms: int) -> ReplayRemembered:
+        """The job after the command; the same object where it has been done already. Raises Refused."""
+        match kind:
+            case Kind.APPROVE:
+                return job if (job.state, job.approved_by) == (JobState.APPROVED, by) else jobs.approve(job, by, now_ms)
+            case Kind.RUN | Kind.RESUME:
+                if job.state == JobState.RUNNING:
+                    return job
+                moved = (jobs.run if kind is Kind.RUN else jobs.resume)(job, by, now_ms)
+                self._still_approved(job)
+                return moved
+            case Kind.PAUSE:
+                return job if job.state == JobState.PAUSED else jobs.pause(job, now_ms)
+            case _:
+                return job if job.state == JobState.ABORTED else jobs.abort(job, now_ms)
+
+    def _still_approved(self, job: ReplayRemembered) -> None:
+        """By somebody who may approve it today. Raises Refused."""
+        try:
+            replay_jobs.may(self._world.principals, job, job.approved_by, Kind.APPROVE)
+        except Refused as refused:
+            raise Refused(
+                Problem.ROLE_MISSING, f"who approved it may not do so any more ({refused.detail}): plan it again"
+            ) from refused
+
+    def _say_job(
+        self, job: ReplayRemembered, transition: str, request: OperationRequested, turn: Turn, detail: Mapping[str, Any]
+    ) -> None:
+        told = {"state": job.state, "why": request.reason} | dict(detail)
+        turn.audited_object(
+            job.job_id,
+            transition,
+            act=request.command_id,
+            by=request.principal,
+            detail=told,
+            tenant=replay_jobs.tenant_of(job),
+        )
+
+    # breakers
+
+    def _close_breaker(self, request: OperationRequested, turn: Turn) -> Mapping[str, Any]:
+        breaker = self._world.breakers.get(request.object_id)
+        if breaker is None:
+            raise Refused(Problem.NOT_FOUND, "there is no such breaker; `aios breaker list` shows those that are open")
+        allowed(
+            self._world.principals,
+            request.principal,
+            Kind.CLOSE_BREAKER,
+            frozenset({breaker.tenant}),
+        )
+        if breaker.state == CLOSED:
+            return {"state": CLOSED}
+        closed = breakers.closed(breaker, by=request.principal, now_ms=turn.now_ms)
+        turn.send(breakers.outgoing(self._codec, closed))
+        turn.audited_object(
+            breaker.key,
+            "breaker_closed",
+            act=request.command_id,
+            by=request.principal,
+            detail={"why": request.reason, "reason": breaker.reason, "fingerprint": breaker.fingerprint},
+            tenant=breaker.tenant,
+        )
+        return {"state": CLOSED}
+
+
+_PAST = {
+    Kind.APPROVE: "approved",
+    Kind.RUN: "started",
+    Kind.PAUSE: "paused",
+    Kind.RESUME: "resumed",
+    Kind.ABORT: "aborted",
+}
+
+
+def _told(job: ReplayRemembered) -> Mapping[str, Any]:
+    return {"job_id": job.job_id, "state": job.state, "tried": jobs.is_tried(job)}
+
+
+def _expect(letter: DeadLetter, turn: Turn, *states: LetterState) -> None:
+    state = jobs.state_of(letter, turn.letter(letter.id))
+    if state not in states:
+        raise Refused(Problem.WRONG_STATE, f"the dead letter is {state}, not {' or '.join(states)}")
+
+
+def admit_positions(kafka: KafkaSettings) -> dict[str, int]:
+    """How far admit has committed the source topics, by topic/partition. Raises Unavailable."""
+    consumer = Consumer(client(kafka, **{"group.id": ADMIT.group, "enable.auto.commit": False, "log_level": 0}))
+    try:
+        places = [
+            TopicPartition(topic.name, partition)
+            for topic in ADMIT.reads
+            for partition in range(topic.partitions(kafka.partitions))
+        ]
+        answer = consumer.committed(places, timeout=ANSWER_S_MAX)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not say how far admit is: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+    return {f"{place.topic}/{place.partition}": max(place.offset, 0) for place in answer}
+
+
+async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    kafka, registry = settings.kafka, RegistrySource(settings.registry.url)
+    codec = Codec(registry)
+    tables = tenants, principals, known = (
+        TenantTable(kafka, codec),
+        PrincipalTable(kafka, codec),
+        BreakerTable(kafka, codec),
+    )
+    core: Replay | None = None
+    try:
+        await asyncio.to_thread(codec.warm, app.carriers(REPLAY))
+        for table in tables:
+            await asyncio.to_thread(table.start)
+        workflows = workflow_files.shipped()
+        probe = Probes(
+            codec,
+            Admit(codec, tenants, workflows, settings.default_tenant),
+            Plan(codec, workflows, topics.CASE_ADMITTED.partitions(kafka.partitions)),
+        )
+        world = World(
+            source=lambda: Places(kafka),
+            positions=lambda: admit_positions(kafka),
+            principals=principals,
+            breakers=known,
+            probe=probe,
+            cluster=await asyncio.to_thread(cluster_id, kafka),
+            default_tenant=settings.default_tenant,
+            partitions=kafka.partitions,
+        )
+        core = Replay(codec, world)
+        await app.run_stage(REPLAY, core, codec, settings, slot=slot, stop=stop, ready=ready)
+    finally:
+        if core is not None:
+            core.close()
+        for table in tables:
+            table.close()
+        registry.close()

@@ -1,0 +1,463 @@
+"""Replay jobs at work: dry runs, and letters that return, slice by slice.
+
+Enters: jobs that are active, the letters of their walks, what is remembered. Leaves: in one transaction a slice: the
+returned records on <group>.retry, what became of each letter, audit records, and how far the job is. Guaranteed: a
+slice is whole or not at all, so that a job that dies goes on behind its last one; never faster than the job's rate;
+what is remembered of a letter decides, whichever job comes to it; a job whose runner or approver may not do this any
+more is paused. Jobs take turns.
+
+A dry run does all that but writing: what it reports is what would happen now. It begins anew in every process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from aios.dlq import commands, edits, envelope, jobs
+from aios.dlq.commands import Action, Kind, Principals, Refused
+from aios.dlq.dead_letter import DeadLetter
+from aios.dlq.jobs import Bucket, JobState, LetterState, Report, Skip
+from aios.processors.replay_turn import Turn
+from aios.processors.replay_walk import Found, Nothing, Passed, Source, Walk
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import LetterRemembered, ReplayRemembered
+from aios.streams.record import Outgoing, Record
+
+SLICE_LETTERS = 1_000  # returned in one transaction
+SLICE_LOOKED = 5_000
+SLICE_BYTES = 8 << 20
+SLICE_S = 0.5
+PACE_S = 0.05  # between two slices of a job that has a rate
+
+
+class Probe(Protocol):
+    """Would a record that returns fail again?"""
+
+    def __call__(self, letter: DeadLetter, out: Outgoing, now_ms: int) -> str:
+        """The reason for which it would, as far as can be told without trying; empty: none. Raises Unavailable."""
+        ...
+
+
+@dataclass(slots=True)
+class _Run:
+    """One job in this process; all of it can be made again from what is remembered."""
+
+    walk: Walk
+    bucket: Bucket | None
+    due: float  # monotonic
+    since: float  # monotonic; of the time spent on it
+    report: Report = field(default_factory=Report)
+    held: set[tuple[str, int, bytes]] = field(default_factory=set)  # keys that an open letter holds
+
+
+@dataclass(slots=True)
+class _Slice:
+    """What one turn did so far. started: monotonic."""
+
+    started: float
+    looked: int = 0
+    size: int = 0
+    done: int = 0
+    skips: list[Skip] = field(default_factory=list)
+
+
+class Jobs:
+    """See the module. walk: a new walk of a job. source: for single records."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        walk: Callable[[ReplayRemembered], Walk],
+        source: Callable[[], Source],
+        principals: Principals,
+        probe: Probe,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._codec = codec
+        self._walk = walk
+        self._open = source
+        self._source: Source | None = None
+        self._principals = principals
+        self._probe = probe
+        self._monotonic = monotonic
+        self._runs: dict[str, _Run | None] = {}  # by job id; None: perhaps there is something to do
+
+    def opened(self, turn: Turn) -> None:
+        """Forget what was in memory; look up what is active."""
+        for job_id in list(self._runs):
+            self._drop(job_id)
+        self._runs = {job.job_id: None for job in turn.jobs() if jobs.is_active(job)}
+
+    def wake(self, job_id: str) -> None:
+        """A command has changed it."""
+        self._runs.setdefault(job_id, None)
+
+    def close(self) -> None:
+        for job_id in list(self._runs):
+            self._drop(job_id)
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def in_ms(self) -> int | None:
+        """Until one is due; None: there is none."""
+        if not self._runs:
+            return None
+        now = self._monotonic()
+        return min(0 if run is None else max(0, int((run.due - now) * 1000)) for run in self._runs.values())
+
+    def step(self, turn: Turn) -> bool:
+        """One slice of the job that is due the longest. False: none is. Raises Unavailable."""
+        due = [(-1.0 if run is None else run.due, job_id) for job_id, run in self._runs.items()]
+        if not due or min(due)[0] > self._monotonic():
+            return False
+        job_id = min(due)[1]
+        job = turn.job(job_id)
+        if job is None or not jobs.is_active(job):
+            self._drop(job_id)
+            return True
+        with self._dropped_on_error(job_id):
+            if job.state == JobState.RUNNING and (why := self._forbidden(job)):
+                self._stop(job, why, turn)
+            elif job.state == JobState.RUNNING:
+                self._advance(job, self._run(job), turn)
+            else:
+                self._try(job, self._run(job), turn)
+        return True
+
+    @contextmanager
+    def _dropped_on_error(self, job_id: str) -> Iterator[None]:
+        """What a slice that failed has read is read again."""
+        try:
+            yield
+        except BaseException:
+            self._drop(job_id)
+            self._runs[job_id] = None
+            raise
+
+    def _run(self, job: ReplayRemembered) -> _Run:
+        run = self._runs.get(job.job_id)
+        if run is None:
+            now = self._monotonic()
+            dry = job.state == JobState.DRAFT
+            bucket = Bucket(job.rate_per_s, self._monotonic) if job.rate_per_s and not dry else None
+            run = _Run(self._walk(replace(job, next={}) if dry else job), bucket, now, now)
+            self._runs[job.job_id] = run
+        return run
+
+    def _drop(self, job_id: str) -> None:
+        run = self._runs.pop(job_id, None)
+        if run is not None:
+            run.walk.close()
+
+    def _forbidden(self, job: ReplayRemembered) -> str:
+        """Why the job may not go on, with today's permissions; empty: it may."""
+        try:
+            may(self._principals, job, job.run_by, Kind.RUN)
+            may(self._principals, job, job.approved_by, Kind.APPROVE)
+        except Refused as refused:
+            return refused.detail
+        return ""
+
+    def _stop(self, job: ReplayRemembered, why: str, turn: Turn) -> None:
+        turn.keep_job(jobs.pause(job, turn.now_ms))
+        turn.audited_object(
+            job.job_id, "replay_paused", act=f"{turn.now_ms}", by="replay", detail={"why": why}, tenant=tenant_of(job)
+        )
+        self._drop(job.job_id)
+
+    def _advance(self, job: ReplayRemembered, run: _Run, turn: Turn) -> None:
+        """A slice of a running job."""
+        limit = self._limit(job, run)
+        slice_, over = _Slice(self._monotonic()), limit.capped
+        while not over and self._room(slice_):
+            read = run.walk.read()
+            if isinstance(read, Nothing):
+                over = read.over
+                slice_.looked += 1
+            elif isinstance(read, Passed):
+                self._passed(read, run, turn)
+            elif slice_.done >= limit.letters and read.selected:
+                run.walk.unread()
+                break
+            else:
+                self._handle(read, job, run, turn, slice_)
+        if run.bucket is not None:
+            run.bucket.take(slice_.done)
+        self._progress(job, run, turn, slice_, over=over or limit.reached(slice_.done))
+
+    def _limit(self, job: ReplayRemembered, run: _Run) -> _Limit:
+        left = job.cap - job.replayed if job.cap else SLICE_LETTERS
+        pace = run.bucket.available() if run.bucket is not None else SLICE_LETTERS
+        return _Limit(letters=max(0, min(left, pace, SLICE_LETTERS)), left=left if job.cap else None)
+
+    def _room(self, slice_: _Slice) -> bool:
+        in_time = self._monotonic() - slice_.started < SLICE_S
+        return in_time and slice_.looked < SLICE_LOOKED and slice_.size < SLICE_BYTES
+
+    def _progress(self, job: ReplayRemembered, run: _Run, turn: Turn, slice_: _Slice, *, over: bool) -> None:
+        now = self._monotonic()
+        moved = replace(
+            job,
+            next=dict(run.walk.place),
+            replayed=job.replayed + slice_.done,
+            skipped=jobs.with_skips(job, slice_.skips),
+            took_ms=job.took_ms + int((now - run.since) * 1000),
+            changed_at=turn.now_ms,
+        )
+        run.since = now
+        if over:
+            moved = jobs.done(moved, turn.now_ms)
+            detail = {"replayed": moved.replayed, "skipped": dict(moved.skipped), "took_ms": moved.took_ms}
+            turn.audited_object(
+                job.job_id, "replay_done", act="done", by=job.run_by, detail=detail, tenant=tenant_of(job)
+            )
+            self._drop(job.job_id)
+        elif run.bucket is not None:
+            run.due = now + max(PACE_S, run.bucket.again_in_ms() / 1000)
+        else:
+            run.due = now
+        if over or moved.next != job.next:
+            turn.keep_job(moved)
+
+    def _handle(self, found: Found, job: ReplayRemembered, run: _Run, turn: Turn, slice_: _Slice) -> None:
+        """One letter: returned, discarded or passed over."""
+        letter, record = found.letter, found.record
+        slice_.looked += 1
+        slice_.size += record.size
+        known = turn.letter(letter.id)
+        if found.selected and not _settled_before(letter, known, job):
+            skip = self._judge(found, known, job, run, turn)
+            done = skip or self._act(letter, record, known, job, turn)
+            if isinstance(done, Skip):
+                self._skip(letter, known, done, job, turn)
+                slice_.skips.append(done)
+            else:
+                slice_.done += 1
+        if found.parked and not jobs.settled(letter, turn.letter(letter.id)):
+            run.held.add(_key(letter, record))
+
+    def _judge(
+        self, found: Found, known: LetterRemembered | None, job: ReplayRemembered, run: _Run, turn: Turn
+    ) -> Skip | None:
+        skip = jobs.judge(found.letter, known, action=job.action, planned_at=job.planned_at, now_ms=turn.now_ms)
+        behind = found.parked and job.action == Action.REPLAY and _key(found.letter, found.record) in run.held
+        return Skip.BEHIND if skip is None and behind else skip
+
+    def _act(
+        self, letter: DeadLetter, record: Record, known: LetterRemembered | None, job: ReplayRemembered, turn: Turn
+    ) -> Skip | None:
+        """Return or discard it."""
+        if job.action == Action.DISCARD:
+            discard(
+                letter, record.key, known, turn, act=job.job_id, by=job.run_by, reason=job.reason, job_id=job.job_id
+            )
+            return None
+        prepared = self._prepare(letter, record, known, job, turn.now_ms)
+        if isinstance(prepared, Skip):
+            return prepared
+        out, before = prepared
+        to = f"{out.topic}/{out.partition}"
+        turn.send(out)
+        turn.keep_letter(
+            jobs.remembered(
+                letter,
+                known,
+                state=LetterState.REPLAYED,
+                job_id=job.job_id,
+                freed=False,
+                edit=None,
+                changed_at=turn.now_ms,
+            )
+        )
+        after = envelope.sha256(out.value)
+        hashes = {"before": before, "after": after if before else ""}
+        turn.changed(letter, LetterState.REPLAYED, act=job.job_id, job_id=job.job_id, to=to, by=job.run_by, **hashes)
+        detail = {
+            "replay_id": job.job_id,
+            "why": envelope.clipped(job.reason, envelope.MESSAGE_BYTES_MAX),
+            "replays": letter.generation + 1,
+            "sha256": after,
+            "sha256_before": before,
+            "approved_by": job.approved_by,
+            "to": to,
+        }
+        trace = record.header("traceparent") or ""
+        turn.audited(letter, "replayed", act=job.job_id, by=job.run_by, detail=detail, trace=trace)
+        return None
+
+    def _skip(
+        self, letter: DeadLetter, known: LetterRemembered | None, skip: Skip, job: ReplayRemembered, turn: Turn
+    ) -> None:
+        newly = skip is Skip.QUARANTINED and jobs.state_of(letter, known) is not LetterState.QUARANTINED
+        if newly:
+            turn.keep_letter(
+                jobs.remembered(letter, known, state=LetterState.QUARANTINED, job_id=job.job_id, changed_at=turn.now_ms)
+            )
+            turn.audited(letter, "quarantined", act=job.job_id, by="replay", detail={"replay_id": job.job_id})
+        state = LetterState.QUARANTINED.value if newly else "skipped"
+        turn.changed(letter, state, act=job.job_id, job_id=job.job_id, reason=skip, by=job.run_by)
+
+    def _prepare(
+        self, letter: DeadLetter, record: Record, known: LetterRemembered | None, job: ReplayRemembered, now_ms: int
+    ) -> tuple[Outgoing, str] | Skip:
+        """The record that returns, and the hash of its bytes before an edit."""
+        original = self.original(letter, record)
+        if original is None and letter.reference:
+            return Skip.GONE
+        value, restored = original, False
+        if known is not None and known.generation == letter.generation:
+            restored = known.restored
+            value = known.edit if known.edit is not None else value
+        if job.edit:
+            try:
+                value = edits.patched(self._codec, edits.topic_of(letter.orig_topic), value, job.edit)
+            except Refused:
+                return Skip.UNFIT
+        out = jobs.returned(
+            letter,
+            record,
+            value,
+            job_id=job.job_id,
+            by=job.run_by,
+            at_ms=now_ms,
+            hash_before=envelope.sha256(original) if value != original else "",
+            restored=restored,
+        )
+        if out is None:
+            return Skip.OVERSIZE
+        return out, envelope.sha256(original) if value != original else ""
+
+    def original(self, letter: DeadLetter, record: Record) -> bytes | None:
+        """The bytes of a letter, also of one that is kept by reference; None if they are gone. Raises Unavailable."""
+        if not letter.reference:
+            return record.value
+        topic, partition, offset = letter.reference.rsplit("/", 2)
+        place = (topic, int(partition), int(offset))
+        there = self.fetch(place)
+        return there.value if there is not None else None
+
+    def fetch(self, place: tuple[str, int, int]) -> Record | None:
+        """The record at a place. Raises Unavailable."""
+        if self._source is None:
+            self._source = self._open()
+        return self._source.fetch([place]).get(place)
+
+    def ends(self, topic: str, partition: int) -> tuple[int, int]:
+        """Where a partition begins and ends. Raises Unavailable."""
+        if self._source is None:
+            self._source = self._open()
+        return self._source.ends(topic, partition)
+
+    def _passed(self, passed: Passed, run: _Run, turn: Turn) -> None:
+        """A parked letter of an earlier process: does it hold its key?"""
+        known = turn.letter(passed.id)
+        settled = known is not None and (
+            known.generation > passed.generation or (known.generation == passed.generation and known.state in _SETTLED)
+        )
+        if not settled:
+            run.held.add((passed.topic, passed.partition, passed.key))
+
+    def _try(self, job: ReplayRemembered, run: _Run, turn: Turn) -> None:
+        """A slice of a dry run."""
+        slice_, over, report = _Slice(self._monotonic()), False, run.report
+        while not over and self._room(slice_):
+            read = run.walk.read()
+            if isinstance(read, Nothing):
+                over = read.over
+                slice_.looked += 1
+            elif isinstance(read, Found):
+                slice_.looked += 1
+                slice_.size += read.record.size
+                self._report(read, job, run, turn)
+        run.due = self._monotonic()
+        report.complete = over
+        next_ = {} if over else dict(run.walk.place)
+        turn.keep_job(replace(job, report=ids.canonical(report.plain()), selected=report.selected, next=next_))
+        if over:
+            self._drop(job.job_id)
+
+    def _report(self, found: Found, job: ReplayRemembered, run: _Run, turn: Turn) -> None:
+        letter, report = found.letter, run.report
+        known = turn.letter(letter.id)
+        report.looked += 1
+        report.undecided += found.selected is None
+        goes = False
+        if found.selected and not _settled_before(letter, known, job):
+            skip = self._judge(found, known, job, run, turn)
+            prepared = skip
+            if skip is None and job.action == Action.REPLAY:
+                tried = self._prepare(letter, found.record, known, job, turn.now_ms)
+                prepared = tried if isinstance(tried, Skip) else None
+                if not isinstance(tried, Skip):
+                    report.returns(letter, self._probe(letter, tried[0], turn.now_ms))
+            elif skip is None:
+                report.returns(letter, "")
+            if prepared is not None:
+                report.skips(letter.group, prepared)
+            goes = prepared is None
+        if found.parked and not goes and not jobs.settled(letter, known):
+            run.held.add(_key(letter, found.record))
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """letters: that may go in this slice. left: until the cap; None without."""
+
+    letters: int
+    left: int | None
+
+    @property
+    def capped(self) -> bool:
+        return self.reached(0)
+
+    def reached(self, done: int) -> bool:
+        return self.left is not None and self.left - done <= 0
+
+
+_SETTLED = (LetterState.REPLAYED, LetterState.DISCARDED, LetterState.EXPIRED)
+
+
+def _settled_before(letter: DeadLetter, known: LetterRemembered | None, job: ReplayRemembered) -> bool:
+    """Nobody who planned the job saw it open."""
+    return known is not None and jobs.settled(letter, known) and known.changed_at <= job.planned_at
+
+
+def _key(letter: DeadLetter, record: Record) -> tuple[str, int, bytes]:
+    return letter.place[0], letter.place[1], record.key or b""
+
+
+def discard(
+    letter: DeadLetter,
+    key: bytes | None,
+    known: LetterRemembered | None,
+    turn: Turn,
+    *,
+    act: str,
+    by: str,
+    reason: str,
+    job_id: str = "",
+) -> None:
+    """The letter will not return; those parked behind it go on."""
+    turn.keep_letter(
+        jobs.remembered(letter, known, state=LetterState.DISCARDED, job_id=job_id, edit=None, changed_at=turn.now_ms)
+    )
+    turn.changed(letter, LetterState.DISCARDED, act=act, job_id=job_id, reason=reason, by=by)
+    turn.audited(letter, "discarded", act=act, by=by, detail={"replay_id": job_id, "why": reason})
+    turn.release_followers(letter, key)
+
+
+def tenant_of(job: ReplayRemembered) -> str:
+    """The one tenant that the job is about; empty: any."""
+    return str(json.loads(job.filter).get("tenant", ""))
+
+
+def may(principals: Principals, job: ReplayRemembered, name: str, kind: Kind) -> None:
+    """Whether this principal may do this with the job today. Raises Refused."""
+    commands.allowed(principals, name, kind, frozenset({tenant_of(job)}))

@@ -1,0 +1,730 @@
+"""replay's core: what operators ask happens once, to whom they may, whatever dies in between."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios.dlq import commands, edits, envelope, jobs, parking
+from aios.dlq.commands import Action, BreakerCommand, JobCommand, Kind, LetterCommand, Order, PlanCommand, Target
+from aios.dlq.dead_letter import DeadLetter, letter_of
+from aios.dlq.jobs import Bucket, Skip
+from aios.processors import missed
+from aios.processors.admit import Admit
+from aios.processors.plan import Plan
+from aios.processors.replay import Replay, World
+from aios.processors.replay_probe import Probes
+from aios.processors.state import Effects
+from aios.processors.workflow_files import shipped
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import (
+    AuditRecorded,
+    BreakerChanged,
+    CaseAdmitted,
+    DocumentReceived,
+    Event,
+    LetterChanged,
+    LetterRemembered,
+    OperationAnswered,
+    PrincipalRegistered,
+    ReplayRemembered,
+    TenantRegistered,
+)
+from aios.streams import topics
+from aios.streams.errors import Reason, RecordError, SchemaMismatch
+from aios.streams.record import Outgoing, Record
+from aios.streams.topology import ADMIT, PLAN, Stage
+from tests.fakes.registry import FakeRegistry
+
+CODEC = Codec(FakeRegistry())
+E = TypeVar("E", bound=Event)
+NOW_MS = 1_800_000_000_000
+PARTITIONS = 2
+PEOPLE = {
+    "ada": ("operator",),
+    "eve": ("operator", "approver"),
+    "kim": ("approver",),
+    "lou": ("analyst",),
+}
+
+
+@dataclass
+class Shelf:
+    """The dead-letter topics and others, in memory; offsets of a partition from `low` on."""
+
+    logs: dict[tuple[str, int], list[Record]] = field(default_factory=dict)
+    low: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def put(self, topic: str, out: Outgoing, at_ms: int = NOW_MS) -> Record:
+        partition = out.partition or 0
+        log = self.logs.setdefault((topic, partition), [])
+        log.append(Record(topic, partition, len(log), at_ms, out.key, out.value, out.headers))
+        return log[-1]
+
+    def fetch(self, wanted: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int, int], Record]:
+        return {
+            (topic, partition, offset): self.logs[topic, partition][offset]
+            for topic, partition, offset in wanted
+            if self.low.get((topic, partition), 0) <= offset < len(self.logs.get((topic, partition), ()))
+        }
+
+    def scan(self, topic: str, partition: int, first: int, stop: int) -> Iterator[Record]:
+        yield from self.logs.get((topic, partition), [])[first:stop]
+
+    def ends(self, topic: str, partition: int) -> tuple[int, int]:
+        return self.low.get((topic, partition), 0), len(self.logs.get((topic, partition), ()))
+
+    def since(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        log = self.logs.get((topic, partition), [])
+        return next((one.offset for one in log if one.timestamp_ms >= timestamp_ms), len(log))
+
+    def close(self) -> None: ...
+
+
+class Memory(dict[bytes, bytes]):
+    """What the store would remember."""
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return ((key, value) for key, value in list(self.items()) if key.startswith(prefix))
+
+
+@dataclass
+class People:
+    roles: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(PEOPLE))
+    tenants: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def get(self, name: str) -> PrincipalRegistered | None:
+        if name not in self.roles:
+            return None
+        return PrincipalRegistered(
+            name=name,
+            roles=self.roles[name],
+            tenants=self.tenants.get(name, ()),
+            token_hashes=(),
+            active=True,
+            registered_at=0,
+        )
+
+
+class Tenants:
+    def get(self, name: str) -> TenantRegistered | None:
+        return TenantRegistered(tenant=name, key_hashes=(), active=True, registered_at=0) if name == "demo" else None
+
+
+class Desk:
+    """The stage on the shelf: every request and every turn of work is a transaction that is kept or lost whole."""
+
+    def __init__(self, **changed: Any) -> None:
+        self.shelf, self.people, self.breakers = Shelf(), People(), dict[str, BreakerChanged]()
+        self.memory, self.told = Memory(), list[Outgoing]()
+        self.now_ms, self.passed_s, self.asked = NOW_MS, 0.0, 0
+        self.positions: dict[str, int] = {}
+        self.changed = changed
+        self.start()
+
+    def start(self) -> None:
+        """A new process."""
+        world = World(
+            source=lambda: self.shelf,
+            positions=lambda: self.positions,
+            principals=self.people,
+            breakers=self.breakers,
+            probe=Probes(CODEC, Admit(CODEC, Tenants(), shipped(), "demo"), Plan(CODEC, shipped(), PARTITIONS)),
+            cluster="cluster",
+            default_tenant="demo",
+            partitions=PARTITIONS,
+            monotonic=lambda: self.passed_s,
+        )
+        self.core = Replay(CODEC, replace(world, **self.changed))
+        self.core.opened(self.memory)
+
+    def ask(self, by: str, command: commands.Command, object_id: str = "", **more: Any) -> OperationAnswered:
+        self.asked += 1
+        asked = commands.requested(
+            command,
+            object_id=object_id,
+            principal=by,
+            key=more.pop("key", f"k{self.asked}"),
+            reason="as the test says",
+            now_ms=self.now_ms,
+            **more,
+        )
+        value = CODEC.encode(topics.OPERATION_REQUESTED, asked)
+        record = Record(topics.OPERATION_REQUESTED.name, 0, self.asked, self.now_ms, b"k", value)
+        self.keep(self.core.step(record, self.memory, self.now_ms))
+        return self.events(OperationAnswered)[-1]
+
+    def keep(self, effects: Effects) -> None:
+        self.told.extend(effects.outputs)
+        for key, value in effects.changes.items():
+            if value is None:
+                self.memory.pop(key, None)
+            else:
+                self.memory[key] = value
+
+    def turn(self, *, dies: bool = False) -> int | None:
+        """One turn of work; dies: before its transaction."""
+        self.now_ms, self.passed_s = self.now_ms + 10, self.passed_s + 0.01
+        work = self.core.work(self.memory, self.now_ms)
+        if dies:
+            self.start()
+            return 0
+        if work.effects is not None:
+            self.keep(work.effects)
+        return work.again_in_ms
+
+    def work(self) -> None:
+        """Until nothing is due."""
+        for _ in range(10_000):
+            if self.turn() != 0:
+                return
+        raise AssertionError("it never ends")
+
+    def run(self, by: str = "ada", approver: str = "kim", **plan: Any) -> str:
+        """A job from its plan to its end; its id."""
+        planned = self.ask(by, PlanCommand(**plan))
+        assert planned.status == "done", planned.detail
+        self.work()
+        for who, kind in ((approver, Kind.APPROVE), (by, Kind.RUN)):
+            assert self.ask(who, JobCommand(kind=kind), planned.object_id).status == "done"
+        self.work()
+        return planned.object_id
+
+    def job(self, job_id: str) -> ReplayRemembered:
+        return CODEC.decode(self.memory[jobs.job_key(job_id)], ReplayRemembered)
+
+    def letter(self, letter_id: str) -> LetterRemembered:
+        return CODEC.decode(self.memory[jobs.letter_key(letter_id)], LetterRemembered)
+
+    def events(self, kind: type[E]) -> list[E]:
+        return [CODEC.decode(one.value, kind) for one in self.told if one.topic == kind.contract]
+
+    def returned(self) -> list[Outgoing]:
+        return [one for one in self.told if one.topic.endswith(".retry") and parking.CONTROL not in dict(one.headers)]
+
+    def controls(self) -> list[str]:
+        return [
+            dict(one.headers)[parking.ORDINAL].decode() for one in self.told if parking.CONTROL in dict(one.headers)
+        ]
+
+    # dead letters
+
+    def dead(
+        self,
+        key: str,
+        *,
+        stage: Stage = ADMIT,
+        value: bytes | None = b"garbage",
+        error: Exception | None = None,
+        ordinal: int | None = None,
+        partition: int = 0,
+        orig: str = "",
+        at_ms: int = NOW_MS - 1_000,
+        tenant: str = "demo",
+    ) -> DeadLetter:
+        topic = orig or stage.reads[0].name
+        offset = sum(map(len, self.shelf.logs.values()))
+        record = Record(topic, partition, offset, at_ms, key.encode(), value, (("aios-tenant", tenant.encode()),))
+        return self.fail(record, stage, error or SchemaMismatch("not in Confluent's framing"), ordinal, at_ms)
+
+    def fail(
+        self, record: Record, stage: Stage, error: Exception, ordinal: int | None = None, at_ms: int = NOW_MS
+    ) -> DeadLetter:
+        failure = envelope.Failure(stage=stage, error=error, attempts=1, now_ms=at_ms, cluster="cluster")
+        out = parking.marked(envelope.wrap(record, failure), ordinal)
+        letter = letter_of(self.shelf.put(stage.dead_letters.name, out, at_ms))
+        assert letter is not None
+        return letter
+
+    def fail_again(self, out: Outgoing, stage: Stage = ADMIT, error: Exception | None = None) -> DeadLetter:
+        record = Record(out.topic, out.partition or 0, 0, self.now_ms, out.key, out.value, out.headers)
+        ordinal = parking.ordinal_of(record)
+        return self.fail(record, stage, error or SchemaMismatch("again"), ordinal, self.now_ms)
+
+
+def about(letter: DeadLetter, kind: Kind, **more: Any) -> LetterCommand:
+    return LetterCommand(kind=kind, place=letter.place, generation=letter.generation, **more)
+
+
+def document(text: str = "My card is lost", **more: Any) -> bytes:
+    return CODEC.encode(topics.DOCUMENT_RECEIVED, DocumentReceived(text=text, channel="letter", **more))
+
+
+def test_a_job_goes_from_plan_to_done_and_everything_it_returns_is_accounted_for() -> None:
+    """Dry run, another principal's approval, run; each letter returns with its headers, its change and its audit."""
+    desk = Desk()
+    letters = [desk.dead(f"k{n}", partition=n % PARTITIONS) for n in range(7)]
+    job_id = desk.run(filter=json.dumps({"group": "aios.admit"}))
+    job = desk.job(job_id)
+    assert (job.state, job.selected, job.replayed, job.skipped) == ("done", 7, 7, {})
+    back = desk.returned()
+    assert {one.key for one in back} == {f"k{n}".encode() for n in range(7)}
+    assert {(one.topic, one.partition) for one in back} == {("aios.admit.retry", 0), ("aios.admit.retry", 1)}
+    said = envelope.headers_said(back[0].headers)
+    assert (said["replay.count"], said["replay.by"], said["replay.job"]) == ("1", "ada", job_id)
+    assert said["orig.topic"] == "document.received.v1"
+    changes = desk.events(LetterChanged)
+    assert {one.letter_id for one in changes} == {one.id for one in letters}
+    assert {one.state for one in changes} == {"replayed"}
+    audits = Counter(one.transition for one in desk.events(AuditRecorded))
+    assert audits == Counter(replayed=7, replay_planned=1, replay_approved=1, replay_started=1, replay_done=1)
+    assert desk.run(filter=json.dumps({"group": "aios.admit"})) != job_id  # the same again
+    assert len(desk.returned()) == 7
+
+
+def test_nobody_approves_what_he_planned_or_edited_and_roles_are_todays() -> None:
+    """Four eyes at jobs and edits; a role that is missing, a name nobody knows, a right that was taken away since."""
+    desk = Desk()
+    letter = desk.dead("k", value=document())
+    job_id = desk.ask("eve", PlanCommand()).object_id
+    assert desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id).problem == "wrong_state"  # its dry run goes on
+    desk.work()
+    for who, problem in (("eve", "same_principal"), ("ada", "role_missing"), ("zoe", "unknown_principal")):
+        assert desk.ask(who, JobCommand(kind=Kind.APPROVE), job_id).problem == problem
+    assert desk.ask("eve", JobCommand(kind=Kind.RUN), job_id).problem == "wrong_state"
+    assert desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id).status == "done"
+    edit = about(letter, Kind.EDIT, patch='[{"op": "replace", "path": "/text", "value": "My PIN"}]')
+    after = json.loads(desk.ask("eve", edit, letter.id).result)["hash_after"]
+    assert desk.ask("eve", about(letter, Kind.APPROVE_EDIT, hash_after=after), letter.id).problem == "same_principal"
+    assert desk.ask("kim", about(letter, Kind.APPROVE_EDIT, hash_after="0" * 64), letter.id).problem == "changed"
+    del desk.people.roles["kim"]
+    assert desk.ask("eve", JobCommand(kind=Kind.RUN), job_id).problem == "role_missing"
+    desk.people.roles["kim"] = ("approver",)
+    assert desk.ask("eve", JobCommand(kind=Kind.RUN), job_id).status == "done"
+    desk.people.roles["eve"] = ("analyst",)
+    desk.work()
+    assert (desk.job(job_id).state, desk.returned()) == ("paused", [])
+
+
+def test_who_acts_for_some_tenants_touches_no_others() -> None:
+    """Letters and jobs; a job without a tenant is about all."""
+    desk = Desk()
+    desk.people.tenants["ada"] = ("demo",)
+    mine, other = desk.dead("a"), desk.dead("b", tenant="other")
+    assert desk.ask("ada", about(other, Kind.DISCARD), other.id).problem == "other_tenant"
+    assert desk.ask("ada", PlanCommand()).problem == "other_tenant"
+    desk.run(filter=json.dumps({"tenant": "demo"}))
+    assert [dict(one.headers)["aios.dlq.id"].decode() for one in desk.returned()] == [mine.id]
+
+
+def test_an_edit_returns_only_once_it_is_approved_and_keeps_both_hashes() -> None:
+    """Patched under its contract; unapproved it is passed over; the original's hash travels with the edited bytes."""
+    desk = Desk()
+    letter = desk.dead("k", value=document("first"), error=RecordError("x", Reason.UNKNOWN))
+    edit = about(letter, Kind.EDIT, patch='[{"op": "replace", "path": "/text", "value": "second"}]')
+    answer = desk.ask("ada", edit, letter.id)
+    hashes = json.loads(answer.result)
+    assert hashes["hash_before"] == envelope.sha256(document("first"))
+    first = desk.job(desk.run())
+    assert (first.skipped, desk.returned()) == ({"edit_unapproved": 1}, [])
+    approve = about(letter, Kind.APPROVE_EDIT, hash_after=hashes["hash_after"])
+    assert desk.ask("kim", approve, letter.id).status == "done"
+    desk.run()
+    (back,) = desk.returned()
+    assert CODEC.decode(back.value, DocumentReceived).text == "second"
+    assert envelope.headers_said(back.headers)["replay.edited"] == hashes["hash_before"]
+    changed = desk.events(LetterChanged)[-1]
+    assert (changed.state, changed.edit_hash_before) == ("replayed", hashes["hash_before"])
+    assert changed.edit_hash_after == envelope.sha256(back.value) == hashes["hash_after"]
+    assert desk.letter(letter.id).edit is None
+
+
+@pytest.mark.parametrize(
+    ("value", "patch", "words"),
+    [
+        (b"garbage", '[{"op":"add","path":"/text","value":"x"}]', "does not decode"),
+        (document(), '[{"op":"add","path":"/nothing","value":"x"}]', "unexpected keyword argument 'nothing'"),
+        (document(), '[{"op":"replace","path":"/text","value":7}]', "does not hold"),
+        (document(), '[{"op":"test","path":"/text","value":"other"}]', "test of the patch"),
+        (document(), '[{"op":"remove","path":"/nowhere"}]', "does not apply"),
+        (document(), '[{"op":"replace","path":"","value":[]}]', "no object"),
+        (
+            document("x" * 400_000),
+            '[{"op":"copy","from":"","path":"/a"},{"op":"copy","from":"","path":"/b"}]',
+            "larger",
+        ),
+    ],
+)
+def test_an_edit_that_would_fail_again_is_refused_with_what_does_not_fit(value: bytes, patch: str, words: str) -> None:
+    """And nothing is remembered of it; no payload is in the words."""
+    desk = Desk()
+    letter = desk.dead("k", value=value)
+    answer = desk.ask("ada", about(letter, Kind.EDIT, patch=patch), letter.id)
+    assert (answer.status, answer.problem) == ("refused", "does_not_fit")
+    assert words in answer.detail
+    assert "card is lost" not in answer.detail
+    assert not list(desk.memory.scan(b"letter:"))
+    bytes_ = desk.ask("ada", about(letter, Kind.EDIT), letter.id, value=b"still garbage")
+    assert bytes_.problem == "does_not_fit"
+    assert desk.ask("ada", about(letter, Kind.EDIT), letter.id, value=document("good")).status == "done"
+
+
+def test_what_was_asked_already_is_answered_as_done_and_changes_nothing() -> None:
+    """Discard, restore, plan, run, pause: once in the audit, however often they are asked."""
+    desk = Desk()
+    letter = desk.dead("k")
+    for kind, state in ((Kind.DISCARD, "discarded"), (Kind.RESTORE, "open")):
+        assert [desk.ask("ada", about(letter, kind), letter.id).status for _ in range(2)] == ["done", "done"]
+        assert desk.letter(letter.id).state == state
+    job_id = desk.ask("ada", PlanCommand(rate_per_s=1), key="same").object_id
+    desk.work()
+    assert desk.ask("ada", PlanCommand(rate_per_s=1), key="same").object_id == job_id
+    for who, kind in (("kim", Kind.APPROVE), ("ada", Kind.RUN), ("ada", Kind.PAUSE), ("ada", Kind.RESUME)):
+        assert [desk.ask(who, JobCommand(kind=kind), job_id).status for _ in range(2)] == ["done", "done"]
+    assert [desk.ask("ada", JobCommand(kind=Kind.ABORT), job_id).status for _ in range(2)] == ["done", "done"]
+    transitions = Counter(one.transition for one in desk.events(AuditRecorded))
+    assert set(transitions.values()) == {1}
+    assert desk.ask("ada", JobCommand(kind=Kind.RUN), job_id).problem == "wrong_state"
+
+
+def test_requests_that_make_no_sense_are_refused_with_what_to_do() -> None:
+    """Unknown kinds, arguments nobody knows, places that hold no letter, letters that are not the one meant."""
+    desk = Desk()
+    letter = desk.dead("k")
+    good = commands.requested(
+        about(letter, Kind.DISCARD), object_id=letter.id, principal="ada", key="k", reason="", now_ms=0
+    )
+    for changed, problem in (
+        ({"kind": "letter.eat"}, "unknown_command"),
+        ({"object_id": ""}, "bad_arguments"),
+        ({"arguments": "[]"}, "bad_arguments"),
+        ({"arguments": good.arguments[:-1] + ',"more":1}'}, "bad_arguments"),
+        ({"value": b"x"}, "bad_arguments"),
+        ({"object_id": "another"}, "not_found"),
+        ({"arguments": '{"place":["document.received.v1",0,0],"generation":0}'}, "not_found"),
+        ({"arguments": '{"place":["aios.admit.dlq",99,0],"generation":0}'}, "not_found"),
+        ({"arguments": '{"place":["aios.admit.dlq",0,0],"generation":1}'}, "changed"),
+    ):
+        value = CODEC.encode(topics.OPERATION_REQUESTED, replace(good, **changed))
+        record = Record(topics.OPERATION_REQUESTED.name, 0, 0, NOW_MS, b"k", value)
+        desk.keep(desk.core.step(record, desk.memory, NOW_MS))
+        assert desk.events(OperationAnswered)[-1].problem == problem, changed
+    assert desk.ask("ada", PlanCommand(filter='{"colour":"red"}')).problem == "bad_arguments"
+    assert desk.ask("ada", PlanCommand(edit="{}")).problem == "bad_arguments"
+    assert desk.ask("ada", PlanCommand(action=Action.DISCARD, edit='[{"op":"test"}]')).problem == "bad_arguments"
+    assert desk.ask("ada", JobCommand(kind=Kind.RUN), "no such job").problem == "not_found"
+    assert not desk.memory
+
+
+def test_the_third_replay_needs_a_person() -> None:
+    """Two replays are free; the third is refused and the letter quarantined until an approver frees it, each time."""
+    desk = Desk()
+    desk.dead("k")
+    for _ in range(2):
+        desk.run()
+        letter = desk.fail_again(desk.returned()[-1])
+    assert (letter.generation, len(desk.returned())) == (2, 2)
+    assert desk.job(desk.run()).skipped == {"quarantined": 1}
+    assert desk.letter(letter.id).state == "quarantined"
+    assert [one.state for one in desk.events(LetterChanged)][-1] == "quarantined"
+    assert desk.ask("ada", about(letter, Kind.FREE), letter.id).problem == "role_missing"
+    assert desk.ask("kim", about(letter, Kind.FREE), letter.id).status == "done"
+    desk.run()
+    assert len(desk.returned()) == 3
+    desk.fail_again(desk.returned()[-1])
+    assert desk.job(desk.run()).skipped == {"quarantined": 1}
+
+
+def test_what_may_not_return_is_passed_over_with_its_reason() -> None:
+    """Older than the idempotency window, gone, edited after the plan; and none of it stops the others."""
+    desk = Desk()
+    desk.dead("stale", at_ms=NOW_MS - jobs.RETENTION_MS - 1)
+    gone = desk.dead("gone", value=b"x" * (2 << 20))
+    assert gone.reference
+    changed, good = desk.dead("changed", value=document()), desk.dead("good")
+    job_id = desk.ask("ada", PlanCommand()).object_id
+    desk.work()
+    patch = '[{"op": "replace", "path": "/text", "value": "other"}]'
+    after = json.loads(desk.ask("ada", about(changed, Kind.EDIT, patch=patch), changed.id).result)["hash_after"]
+    desk.ask("kim", about(changed, Kind.APPROVE_EDIT, hash_after=after), changed.id)
+    desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id)
+    desk.ask("ada", JobCommand(kind=Kind.RUN), job_id)
+    desk.work()
+    assert desk.job(job_id).skipped == {"stale": 1, "gone": 1, "changed": 1}
+    assert [one.key for one in desk.returned()] == [b"good"]
+    reasons = {one.letter_id: one.reason for one in desk.events(LetterChanged) if one.state == "skipped"}
+    assert reasons[gone.id] == Skip.GONE
+    assert good.id not in reasons
+
+
+def test_a_job_ends_at_its_marks_its_cap_and_in_its_order() -> None:
+    """What fails after the plan is not of the job; the oldest or newest of a partition first; the rest is the cap's."""
+    for order, keys in ((Order.OLDEST, ["k0", "k1", "k2"]), (Order.NEWEST, ["k4", "k3", "k2"])):
+        desk = Desk()
+        for n in range(5):
+            desk.dead(f"k{n}", at_ms=NOW_MS - 100 + n)
+        job_id = desk.ask("ada", PlanCommand(cap=3, order=order)).object_id
+        desk.dead("late")
+        desk.work()
+        desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id)
+        desk.ask("ada", JobCommand(kind=Kind.RUN), job_id)
+        desk.work()
+        assert [(one.key or b"").decode() for one in desk.returned()] == keys
+        assert (desk.job(job_id).selected, desk.job(job_id).skipped) == (5, {"cap": 2})
+
+
+def test_a_dry_run_finds_what_would_fail_again_and_changes_nothing() -> None:
+    """By group: decoded, held against contract and policy; letters that are settled are not selected."""
+    desk = Desk()
+    desk.dead("garbage")
+    desk.dead("good", value=document(), error=RecordError("no workflow", Reason.UNATTRIBUTABLE))
+    desk.dead("stranger", value=document(tenant="nobody"))
+    desk.dead("k", stage=PLAN, error=SchemaMismatch("x"))
+    settled = desk.dead("settled")
+    desk.ask("ada", about(settled, Kind.DISCARD), settled.id)
+    before = dict(desk.memory)
+    job_id = desk.ask("ada", PlanCommand()).object_id
+    desk.work()
+    report = json.loads(desk.job(job_id).report)
+    assert report["complete"]
+    assert (report["looked"], report["selected"]) == (5, 4)
+    admit = report["groups"]["aios.admit"]
+    assert (admit["returns"], admit["fails"]) == (3, {"undecodable": 1, "refused: unknown_tenant": 1})
+    assert report["groups"]["aios.plan"]["fails"] == {"undecodable": 1}
+    assert {key: value for key, value in desk.memory.items() if key != jobs.job_key(job_id)} == before
+    assert desk.returned() == []
+
+
+def test_a_bulk_edit_and_a_bulk_discard() -> None:
+    """A patch for all of a job, passed over where it does not fit; letters that are discarded return no more."""
+    desk = Desk()
+    fits, garbage = desk.dead("fits", value=document("a")), desk.dead("garbage")
+    edit = '[{"op": "replace", "path": "/text", "value": "b"}]'
+    job = desk.job(desk.run(edit=edit))
+    assert (job.replayed, job.skipped) == (1, {"unfit": 1})
+    (back,) = desk.returned()
+    assert CODEC.decode(back.value, DocumentReceived).text == "b"
+    assert envelope.headers_said(back.headers)["replay.edited"] == envelope.sha256(document("a"))
+    assert desk.job(desk.run(action=Action.DISCARD)).replayed == 1
+    assert desk.letter(garbage.id).state == "discarded"
+    assert desk.letter(fits.id).state == "replayed"
+    desk.run()
+    assert len(desk.returned()) == 1
+
+
+def test_parked_letters_return_by_their_ordinals_with_those_behind_a_selected_one() -> None:
+    """Whatever the log's order; nothing goes before one that is held back, also after a restart."""
+    desk = Desk()
+    follows = RecordError("behind", Reason.PARKED)
+    for key in ("a", "b"):
+        desk.dead(key, stage=PLAN, ordinal=6, error=follows, partition=1)
+        desk.dead(key, stage=PLAN, ordinal=5, error=follows, partition=1)
+    desk.dead("a", stage=PLAN, ordinal=4, partition=1)
+    stale = desk.dead("b", stage=PLAN, ordinal=4, partition=1, at_ms=NOW_MS - jobs.RETENTION_MS - 1)
+    job_id = desk.ask(
+        "ada", PlanCommand(filter='{"reason": "undecodable"}', order=Order.NEWEST, rate_per_s=5)
+    ).object_id
+    desk.work()
+    assert json.loads(desk.job(job_id).report)["groups"]["aios.plan"]["skips"] == {"stale": 1, "behind": 2}
+    desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id)
+    desk.ask("ada", JobCommand(kind=Kind.RUN), job_id)
+    for number in range(400):
+        desk.turn(dies=number % 7 == 3)
+        desk.passed_s += 0.05
+    assert desk.job(job_id).state == "done"
+    ordinals = [int(dict(one.headers)[parking.ORDINAL] or b"") for one in desk.returned()]
+    assert ordinals == [4, 5, 6]
+    assert {one.key for one in desk.returned()} == {b"a"}
+    assert desk.job(job_id).skipped == {"stale": 1, "behind": 2}
+    desk.ask("ada", about(stale, Kind.DISCARD), stale.id)
+    assert desk.controls() == ["4"]
+    desk.run(filter='{"key": "b"}')
+    assert [int(dict(one.headers)[parking.ORDINAL] or b"") for one in desk.returned()[3:]] == [5, 6]
+
+
+def test_a_letter_that_was_discarded_and_restored_has_no_place_among_the_others() -> None:
+    """Those behind it have gone on; it returns without its ordinal."""
+    desk = Desk()
+    letter = desk.dead("a", stage=PLAN, ordinal=4)
+    for kind in (Kind.DISCARD, Kind.RESTORE):
+        desk.ask("ada", about(letter, kind), letter.id)
+    desk.run()
+    (back,) = desk.returned()
+    assert parking.ORDINAL not in dict(back.headers)
+
+
+def test_old_letters_expire_by_themselves_and_old_states_are_forgotten() -> None:
+    """Open ones at nine tenths of their retention, once; those behind them go on; nothing is kept for ever."""
+    desk = Desk()
+    old = NOW_MS - int(jobs.RETENTION_MS * 0.91)
+    letter = desk.dead("a", stage=PLAN, ordinal=4, at_ms=old)
+    settled, young = desk.dead("b", at_ms=old), desk.dead("c")
+    desk.ask("ada", about(settled, Kind.DISCARD), settled.id)
+    desk.work()
+    desk.start()
+    desk.work()
+    changed = [one for one in desk.events(LetterChanged) if one.state == "expired"]
+    assert [one.letter_id for one in changed] == [letter.id]
+    assert desk.controls() == ["4"]
+    assert desk.ask("ada", about(letter, Kind.RESTORE), letter.id).problem == "wrong_state"
+    assert desk.job(desk.run(filter=json.dumps({"ids": [letter.id, young.id]}))).replayed == 1
+    desk.now_ms += jobs.RETENTION_MS + 1
+    desk.passed_s += 3_600
+    desk.shelf.low = {place: len(log) for place, log in desk.shelf.logs.items()}
+    desk.work()
+    assert not desk.memory
+
+
+def test_a_breaker_is_closed_once_and_audited() -> None:
+    """By who may; a closed one stays closed, an unknown one is not found."""
+    desk = Desk()
+    opened = BreakerChanged(
+        key="aios.plan/1",
+        group="aios.plan",
+        partition=1,
+        tenant="",
+        state="open",
+        reason="unknown",
+        fingerprint="f",
+        failed=20,
+        settled=20,
+        action="",
+        by="plan",
+        changed_at=NOW_MS,
+    )
+    desk.breakers[opened.key] = opened
+    assert desk.ask("lou", BreakerCommand(), opened.key).problem == "role_missing"
+    assert desk.ask("ada", BreakerCommand(), "aios.plan/9").problem == "not_found"
+    assert desk.ask("ada", BreakerCommand(), opened.key).status == "done"
+    (closed,) = desk.events(BreakerChanged)
+    assert (closed.state, closed.by, closed.reason) == ("closed", "ada", "unknown")
+    desk.breakers[opened.key] = closed
+    assert desk.ask("ada", BreakerCommand(), opened.key).status == "done"
+    assert [one.transition for one in desk.events(AuditRecorded)] == ["breaker_closed"]
+
+
+def test_events_that_were_passed_over_are_found_and_returned_as_what_they_were() -> None:
+    """Neither case nor refusal nor dead letter, below admit's position, and old enough; across a restart; once."""
+    desk = Desk(settled_after_ms=1_000)
+    source = topics.DOCUMENT_RECEIVED.name
+    for offset in range(300):
+        out = Outgoing(source, f"k{offset}".encode(), document(), (), 1)
+        desk.shelf.put(source, out, NOW_MS - (100 if offset == 299 else 5_000))
+    lost = {7, 8, 250}
+    for offset in set(range(299)) - lost - {9}:
+        case = CaseAdmitted(
+            case_id=f"c{offset}",
+            tenant="demo",
+            workflow="w",
+            event_id="e",
+            idempotency_key="k",
+            body_hash="",
+            lane="bulk",
+            input_contract="",
+            input="",
+            received_at=0,
+            admitted_at=0,
+            source_topic=source,
+            source_partition=1,
+            source_offset=offset,
+        )
+        value = CODEC.encode(topics.CASE_ADMITTED, case)
+        desk.shelf.put(topics.CASE_ADMITTED.name, Outgoing("", b"c", value, (), offset % PARTITIONS))
+    desk.fail(desk.shelf.logs[source, 1][9], ADMIT, SchemaMismatch("x"))
+    desk.positions = {f"{source}/0": 0, f"{source}/1": 300}
+    assert desk.ask("ada", PlanCommand(target=Target.MISSED, filter='{"tenant": "x"}')).problem == "bad_arguments"
+    job_id = desk.ask("ada", PlanCommand(target=Target.MISSED, cap=2)).object_id
+    desk.work()
+    assert desk.job(job_id).selected == 3
+    desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id)
+    desk.ask("ada", JobCommand(kind=Kind.RUN), job_id)
+    desk.turn(dies=True)
+    desk.work()
+    assert desk.job(job_id).skipped == {"cap": 1}
+    again = desk.job(desk.run(target=Target.MISSED))
+    assert (again.replayed, again.skipped) == (1, {})
+    back = {(one.key or b"").decode(): one for one in desk.returned()}
+    assert set(back) == {"k7", "k8", "k250"}
+    assert len(desk.returned()) == 3
+    record = Record(ADMIT.retries.name, 1, 0, 0, b"k7", back["k7"].value, back["k7"].headers)
+    assert envelope.origin(record) == envelope.Origin(source, 1, 7, NOW_MS - 5_000)
+    assert missed.as_letter(record).id == str(ids.derive("dead-letter", "cluster", source, "1", "7", ADMIT.group))
+
+
+@pytest.mark.parametrize("rate", [1, 40, 700, 5_000])
+def test_a_job_keeps_its_rate_within_five_percent_over_five_seconds(rate: int) -> None:
+    """Also when each turn takes its time, and now and then one is late."""
+    now = 0.0
+    bucket = Bucket(rate, lambda: now)
+    gone: list[tuple[float, int]] = []
+    for number in range(4_000):
+        count = min(bucket.available(), 1_000)
+        bucket.take(count)
+        gone.append((now, count))
+        now += max(0.05, bucket.again_in_ms() / 1000) + (0.1 if number % 50 == 7 else 0.012)
+    for start in range(0, int(now) - 60, 13):
+        count = sum(each for at, each in gone if start <= at < start + 50)
+        assert abs(count - 50 * rate) <= max(2, 0.05 * 50 * rate), (start, count)
+
+
+DEAL = st.lists(
+    st.one_of(
+        st.tuples(st.just("turn"), st.booleans()),
+        st.tuples(st.just("plan"), st.sampled_from([(0, 0), (50, 0), (0, 2)]), st.sampled_from(list(Order))),
+        st.tuples(st.just("job"), st.integers(0, 3), st.sampled_from(["approve", "run", "pause", "resume", "abort"])),
+        st.tuples(st.just("letter"), st.integers(0, 5), st.sampled_from(["discard", "restore", "free"])),
+        st.tuples(st.just("dead"), st.integers(0, 5)),
+        st.tuples(st.just("again"), st.integers(0, 5)),
+        st.tuples(st.just("wait"), st.sampled_from([0.01, 0.2, 3.0])),
+    ),
+    max_size=60,
+)
+
+
+@given(DEAL)
+@settings(max_examples=120, deadline=None)
+def test_whatever_is_asked_and_dies_a_letter_returns_once_for_each_time_it_failed(deal: list[tuple[Any, ...]]) -> None:
+    """Commands in any order, repeated; processes that die before a transaction; letters that fail again."""
+    desk, known, failed = Desk(), list[str](), 0
+    desk.dead("k0")
+    for what in deal:
+        before = {one: desk.job(one) for one in known}
+        match what:
+            case ("turn", dies):
+                desk.turn(dies=dies)
+            case ("plan", (rate, cap), order):
+                answer = desk.ask("ada", PlanCommand(rate_per_s=rate, cap=cap, order=order))
+                if answer.status == "done":
+                    known.append(answer.object_id)
+            case ("job", number, act) if known:
+                who = "kim" if act == "approve" else "ada"
+                desk.ask(who, JobCommand(kind=Kind(f"replay.{act}")), known[number % len(known)])
+            case ("letter", number, act):
+                stands = [one for log in desk.shelf.logs.values() for one in log]
+                letter = letter_of(stands[number % len(stands)])
+                assert letter is not None
+                who = "kim" if act == "free" else "ada"
+                desk.ask(who, about(letter, Kind(f"letter.{act}")), letter.id)
+            case ("dead", number):
+                desk.dead(f"k{number}", stage=ADMIT if number % 2 else PLAN, ordinal=None if number % 2 else number)
+            case ("again", number) if failed < len(back := desk.returned()):
+                out = back[failed]
+                failed += 1
+                desk.fail_again(out, ADMIT if out.topic == ADMIT.retries.name else PLAN)
+            case ("wait", seconds):
+                desk.passed_s += seconds
+        for one, job in before.items():
+            now = desk.job(one)
+            assert now.replayed >= job.replayed
+            assert sum(now.skipped.values()) >= sum(job.skipped.values())
+            assert all(now.next.get(name, 0) >= at for name, at in job.next.items() if job.state == "running") or (
+                now.order == Order.NEWEST
+            )
+    times = Counter(
+        (said["id"], said["replay.count"]) for one in desk.returned() if (said := envelope.headers_said(one.headers))
+    )
+    assert set(times.values()) <= {1}
+    for one in known:
+        job = desk.job(one)
+        assert not job.cap or job.replayed <= job.cap
+        if job.state == "done":
+            assert job.replayed + sum(job.skipped.values()) <= job.selected
+    assert edits.BYTES_MAX < topics.RECORD_BYTES_MAX
