@@ -574,5 +574,9 @@ def _killer(record: Record, suspects: tuple[int, int, int]) -> RecordError | Non
     return given_up(deaths) if first == last == record.offset else None
 
 
+_TIMESTAMP_TYPES = {0: "create", 1: "append"}  # as aiokafka has them
+
+
 def _record(raw: Any) -> Record:
-    return Record(raw.topic, raw.partition, raw.offset, raw.timestamp or 0, raw.key, raw.value, raw.headers)
+    whose = _TIMESTAMP_TYPES.get(raw.timestamp_type, "")
+    return Record(raw.topic, raw.partition, raw.offset, raw.timestamp or 0, raw.key, raw.value, raw.headers, whose)

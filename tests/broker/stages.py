@@ -154,6 +154,7 @@ class Raw:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_type: int = 1
 
 
 def raw(kafka: KafkaSettings, topic: str) -> list[Raw]:

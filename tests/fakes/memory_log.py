@@ -34,6 +34,7 @@ class Written:
     value: bytes | None
     headers: Headers = ()
     partition: int = 0
+    timestamp_type: int = 1
 
 
 @dataclass
