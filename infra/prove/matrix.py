@@ -62,6 +62,8 @@ class Round:
 class Row:
     """One fault and stage. at: Unix ms. goes_on_s: from the fault until the stage told or committed something again.
 
+    bound_s: of that; the time that the damage lasts is in it. waited_s: the longest that any record had waited for the
+    stage, of what it told until the next fault; None for a stage that tells nothing of its own.
     trouble: why it was not done, or what went wrong with it; empty when all is well.
     """
 
@@ -71,6 +73,7 @@ class Row:
     at: int = 0
     bound_s: float = 0.0
     goes_on_s: float | None = None
+    waited_s: float | None = None
     is_done: bool = False
     trouble: str = ""
 
@@ -238,7 +241,7 @@ class _Loading:
 
 def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Row:
     """Inject, hold, heal, and see the stage go on."""
-    row = Row(round=name, fault=fault.name, stage=fault.stage, bound_s=fault.bound_s)
+    row = Row(round=name, fault=fault.name, stage=fault.stage, bound_s=fault.hold_s + fault.bound_s)
     watched = _Watched(stand, fault.stage)
     try:
         fault.inject(stand)
@@ -329,12 +332,21 @@ def _judge(stand: Stand, folder: Path, a_round: Round, rows: Sequence[Row], say:
     if a_round.is_clean and found.part.letters:
         judged.violations["no dead letters"] = found.part.letters.total()
         judged.examples += [f"{count} dead letters of {what}" for what, count in found.part.letters.items()]
-    for row in rows:
-        if row.is_done and row.stage == GATEWAY.process:
-            row.goes_on_s = _next_answer_s(folder, row.at)
-        elif row.is_done and row.stage == "all":
-            row.goes_on_s = found.next_completion_s(row.at)
+    done = [row for row in rows if row.is_done]
+    for row, until in zip(done, [*(row.at for row in done[1:]), _now_ms()], strict=True):
+        _time(row, until, folder, found)
     return judged
+
+
+def _time(row: Row, until: int, folder: Path, found: Findings) -> None:
+    """What the journal and the broker's timestamps say of a fault. until: of the next one, Unix ms."""
+    stage = topology.PLAN.name if row.stage == "all" else row.stage
+    if row.stage == GATEWAY.process:
+        row.goes_on_s = _next_answer_s(folder, row.at)
+    elif row.stage == "all":
+        row.goes_on_s = found.next_completion_s(row.at)
+    if stage in found.part.paces:
+        row.waited_s = found.longest_wait_s(stage, row.at, until)
 
 
 def _fill(judged: Judged, found: Findings) -> None:

@@ -45,8 +45,8 @@ def table(result: Result) -> list[str]:
     """Fault × stage, in Markdown; the stages of one fault that went alike share a line."""
     by_round = {one.round: one for one in result.rounds}
     lines = [
-        "| Fault | Stage | lost | second decisions | repeated effects | goes on after, s |",
-        "|---|---|---:|---:|---:|---:|",
+        "| Fault | Stage | lost | second decisions | repeated effects | goes on after, s | longest wait, s |",
+        "|---|---|---:|---:|---:|---:|---:|",
     ]
     for fault in dict.fromkeys(row.fault for row in result.rows):
         rows = [row for row in result.rows if row.fault == fault and row.is_done]
@@ -65,7 +65,7 @@ def _line(fault: str, rows: Sequence[Row], judged: Sequence[Judged]) -> str:
             {one.round: one.repeated_effects for one in judged}.values(),
         )
     ]
-    return f"| {fault} | {stages} | {' | '.join(figures)} | {_seconds(rows)} |"
+    return f"| {fault} | {stages} | {' | '.join(figures)} | {_seconds(rows)} | {_waited(rows)} |"
 
 
 def _seconds(rows: Sequence[Row]) -> str:
@@ -73,6 +73,11 @@ def _seconds(rows: Sequence[Row]) -> str:
     if not known:
         return "it stops and says why" if all(row.round == "input" for row in rows) else "–"
     return f"{min(known):.1f} – {max(known):.1f}" if len(known) > 1 else f"{known[0]:.1f}"
+
+
+def _waited(rows: Sequence[Row]) -> str:
+    known = [row.waited_s for row in rows if row.waited_s is not None]
+    return f"{max(known):.1f}" if known else "–"
 
 
 def _lines(result: Result, machine: str) -> Iterator[str]:

@@ -57,9 +57,11 @@ def test_whatever_did_not_hold_is_a_violation(row: Row, judged: Judged, chain: s
 def test_a_fault_that_was_not_done_is_in_the_report_and_proves_nothing(tmp_path: Path) -> None:
     """It is no line of the table, and a remark with its reason."""
     missed = replace(ROW, stage="retry", is_done=False, trouble="retry never came to taken", goes_on_s=None)
-    result = Result(rows=[ROW, replace(ROW, stage="plan", goes_on_s=4.0), missed], rounds=[SOUND], took_s=60.0)
+    result = Result(
+        rows=[ROW, replace(ROW, stage="plan", goes_on_s=4.0, waited_s=3.1), missed], rounds=[SOUND], took_s=60.0
+    )
     report.write(result, tmp_path, "2 cores")
     written = (tmp_path / "matrix.md").read_text()
-    assert "| kill -9 taken | admit, plan | 0 | 0 | 0 | 2.5 – 4.0 |" in written
+    assert "| kill -9 taken | admit, plan | 0 | 0 | 0 | 2.5 – 4.0 | 3.1 |" in written
     assert "- kill -9 taken × retry: retry never came to taken" in written
     assert (tmp_path / "matrix.json").is_file()
