@@ -39,7 +39,7 @@ HINTS: Mapping[Reason, Hint] = {
     Reason.UNDECODABLE: Hint(
         Class.PERMANENT,
         "The bytes are not Avro in Confluent's framing. Ask the producer to use a registry serializer; "
-        "replay with --bytes if you can repair them.",
+        "if you can repair them, `aios dlq edit ID --bytes FILE`, then replay.",
     ),
     Reason.UNKNOWN_SCHEMA: Hint(
         Class.PERMANENT,
@@ -49,15 +49,16 @@ HINTS: Mapping[Reason, Hint] = {
     Reason.CONTRACT_BROKEN: Hint(
         Class.PERMANENT,
         "It decodes, but not as what this topic carries. Compare the producer's schema with `aios schema show`; "
-        "replay with --bytes.",
+        "`aios dlq edit ID --bytes FILE`, then replay.",
     ),
     Reason.OVERSIZE: Hint(
         Class.PERMANENT,
-        "It is over a bound on size. Ask the producer to shorten it; replay a shorter one with --bytes.",
+        "It is over a bound on size. Ask the producer to shorten it; `aios dlq edit ID --bytes FILE` takes another.",
     ),
     Reason.EMPTY: Hint(
         Class.PERMANENT,
-        "There is no value. Nothing to repair unless the producer knows what was meant; then replay with --bytes.",
+        "There is no value. Nothing to repair unless the producer knows what was meant; then "
+        "`aios dlq edit ID --bytes FILE`.",
     ),
     Reason.KILLS_ITS_PROCESS: Hint(
         Class.PERMANENT,

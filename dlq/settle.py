@@ -167,7 +167,7 @@ class Settler:
 
     def _count(self, record: Record, reason: Reason, tenant: str) -> Opening | None:
         """What is throttled already is not held against its partition too."""
-        if envelope.said(record) or tenant in self._breakers.tenants:
+        if not self._stage.breaks or envelope.said(record) or tenant in self._breakers.tenants:
             return None
         if HINTS[reason].kind is Class.UNKNOWN:
             return self._tallies.unknown(record.partition, tenant)

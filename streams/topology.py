@@ -41,7 +41,7 @@ class Stage:
     """One role, one consumer group. process: stages with the same name run in one process (lanes share an engine).
 
     tiers: how long a record waits that failed for an unknown reason, each time longer; after the last it is a dead
-    letter.
+    letter. breaks: whether breakers may open for it.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Stage:
     objective: Objective
     state_contracts: tuple[str, ...] | None = None  # stateful: its own records in the changelog; () = position only
     tiers: tuple[Tier, ...] = RETRY_TIERS
+    breaks: bool = True
 
     @property
     def group(self) -> str:
@@ -171,6 +172,7 @@ REPLAY = Stage(
     process="replay",
     objective=Objective(p95_ms=2_000),
     state_contracts=("letter.remembered.v1", "replay.remembered.v1"),
+    breaks=False,  # it closes them, so none may stop it
 )
 _CONSUMING = (ADMIT, PLAN, *POOLS, AUDIT, RETRY, REPLAY)
 OUTCOMES = Stage(

@@ -16,7 +16,7 @@ from aios.streams import topics
 from aios.streams.errors import EngineDead, Reason, RecordError, SchemaMismatch, Unavailable, Verdict
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import RETRY_TIERS
-from aios.streams.topology import ADMIT, BY_NAME, PLAN, RETRY, Stage
+from aios.streams.topology import ADMIT, BY_NAME, PLAN, REPLAY, RETRY, Stage
 
 NOW_MS = 1_700_000_000_000
 FEW = Limits(unknown_in_a_row_max=3, share_records=10, tenant_records=8, trickle_per_s=2)
@@ -144,6 +144,17 @@ def test_a_hasty_replay_opens_nothing() -> None:
     for offset in range(20):
         assert settler.settle(replace(dead, offset=offset), ValueError("?"), NOW_MS).verdict is Verdict.RETRY
         assert settler.settle(replace(dead, offset=offset), BAD, NOW_MS).verdict is Verdict.DEAD_LETTER
+    assert not breakers.changes
+
+
+def test_no_breaker_stops_the_stage_that_closes_breakers() -> None:
+    """Its commands come through the partition that would be held."""
+    breakers = OwnBreakers()
+    settler = Settler(REPLAY, "c1", FEW, breakers)
+    command = replace(record(), topic=REPLAY.reads[0].name)
+    for offset in range(20):
+        settler.settle(replace(command, offset=offset), ValueError("?"), NOW_MS)
+        settler.settle(replace(command, offset=offset), BAD, NOW_MS)
     assert not breakers.changes
 
 
