@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -65,6 +66,13 @@ def leave(error: BaseException) -> None:
     log.critical("leaving: %s: %s", type(error).__name__, error)
     logging.shutdown()
     os._exit(LEFT)
+
+
+def end_now(why: str) -> None:
+    """End the process as asked, with whatever waits in it."""
+    log.warning("%s: leaving", why)
+    logging.shutdown()
+    os._exit(0)
 
 
 class CommittedThread(driver.AIOKafkaConsumerThread):
@@ -328,11 +336,22 @@ class Member:
         app.on_partitions_revoked.connect(self._revoked)
 
     async def run(self, stop: asyncio.Event) -> None:
-        await self._app.start()
+        """Until stop; then at most STOP_S_MAX more, whatever Faust waits for."""
+        starting = asyncio.ensure_future(self._app.start())
+        asked = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            end_now("asked to stop while Faust still waits for Kafka; nothing is in hand")
+        await starting
         watch = asyncio.create_task(self._watch())
-        await stop.wait()
+        await asked
         watch.cancel()
+        late = "Faust did not stop in time; everything in hand is settled, or comes again"
+        bound = threading.Timer(STOP_S_MAX, end_now, (late,))  # a thread: what Faust catches, or blocks, cannot stop it
+        bound.daemon = True
+        bound.start()
         await self._end()
+        bound.cancel()
 
     async def _take(self, stream: Any) -> None:
         """The agent. Its acks mean `handed over`; what is committed is the store's position."""
@@ -389,14 +408,8 @@ class Member:
                 metrics.LAG.labels(self._stage.name, tp.topic, str(tp.partition)).set(consumer.lag(tp))
 
     async def _end(self) -> None:
-        """Finish the running transactions, commit the positions, leave Faust. In time, or at once: nothing is lost."""
-        try:
-            async with asyncio.timeout(STOP_S_MAX):
-                self._app.consumer.stop_flow()
-                await self._lanes.stop()
-                await self._app.consumer.commit()
-                await self._app.stop()
-        except TimeoutError:
-            log.warning("Faust did not stop in %.0f s; everything in hand is settled, leaving", STOP_S_MAX)
-            logging.shutdown()
-            os._exit(0)
+        """Finish the running transactions, commit the positions, leave Faust."""
+        self._app.consumer.stop_flow()
+        await self._lanes.stop()
+        await self._app.consumer.commit()
+        await self._app.stop()

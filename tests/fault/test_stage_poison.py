@@ -14,7 +14,7 @@ from aios.streams.topology import Stage
 from tests.broker.stages import committed, counting_stage, create, put
 from tests.fault import stage_worker
 
-DONE_S_MAX = 60.0
+DONE_S_MAX = 120.0
 
 
 class Slot:
