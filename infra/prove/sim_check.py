@@ -53,17 +53,8 @@ from aios.streams.topology import ADMIT, PLAN, POOLS, RETRY, Stage
 
 E = TypeVar("E", bound=Event)
 Where = tuple[str, int, int]  # topic, partition, offset
-ORIG = f"{envelope.PREFIX}orig."
 ATTEMPTS, COUNT = f"{envelope.PREFIX}attempts", f"{envelope.PREFIX}replay.count"
 WAITING = frozenset(topic.name for topic in RETRY.reads)
-
-
-def origin_of(entry: Entry) -> Where:
-    """Where it first stood."""
-    topic = entry.header(f"{ORIG}topic")
-    if not topic:
-        return entry.topic, entry.partition, entry.offset
-    return topic, int(entry.header(f"{ORIG}partition")), int(entry.header(f"{ORIG}offset"))
 
 
 def _count(entry: Entry, header: str) -> int:
@@ -94,11 +85,11 @@ class Judge:
             self._answered.add(entry.header("ce_id"))
         elif entry.topic in WAITING:
             group = entry.header(envelope.RETRY_TARGET).removesuffix(".retry")
-            self._settled.add((group, origin_of(entry)))
+            self._settled.add((group, entry.origin))
         elif entry.topic in self._dead_letters:
-            self._settled.add((self._dead_letters[entry.topic], origin_of(entry)))
+            self._settled.add((self._dead_letters[entry.topic], entry.origin))
         elif entry.topic in self._retries:
-            self._returned.add((entry.topic, origin_of(entry), _count(entry, ATTEMPTS)))
+            self._returned.add((entry.topic, entry.origin, _count(entry, ATTEMPTS)))
 
     def may_commit(self, group: Group, topic: str, partition: int, offset: int) -> None:
         """Raises Violated when something below is not finished."""
@@ -123,7 +114,7 @@ class Judge:
         return self._codec.decode(entry.value, PositionRemembered).inputs.get(topic, 0)
 
     def _is_finished(self, stage: Stage, entry: Entry) -> bool:
-        origin = origin_of(entry)
+        origin = entry.origin
         if (stage.group, origin) in self._settled:
             return True
         if stage is RETRY:
@@ -193,14 +184,14 @@ class History:
         self._letters: dict[tuple[str, Where], list[Entry]] = defaultdict(list)
         for stage in (ADMIT, PLAN, *POOLS, RETRY):
             for entry in self._all(stage.dead_letters):
-                self._settlements[stage.group, origin_of(entry)].append(entry)
-                self._letters[stage.group, origin_of(entry)].append(entry)
+                self._settlements[stage.group, entry.origin].append(entry)
+                self._letters[stage.group, entry.origin].append(entry)
             for entry in self._all(stage.retries):
-                self._returns[stage.group, origin_of(entry)].append(entry)
+                self._returns[stage.group, entry.origin].append(entry)
         for topic in RETRY.reads:
             for entry in self._all(topic):
                 group = entry.header(envelope.RETRY_TARGET).removesuffix(".retry")
-                self._settlements[group, origin_of(entry)].append(entry)
+                self._settlements[group, entry.origin].append(entry)
         self._open = {
             place: letters[-1]
             for place, letters in self._letters.items()
@@ -297,7 +288,7 @@ class History:
         ordered = {topic.name for topic in PLAN.reads if topic.ordered}
         for _, one in audits:
             log = self._world.cluster.partitions[one.input_topic][one.input_partition]
-            topic, _, offset = origin_of(log.history[one.input_offset])
+            topic, _, offset = log.history[one.input_offset].origin
             if topic not in ordered or one.actor == ADMIT.name:
                 continue
             if offset < last.get((one.case_id, topic), -1):
@@ -341,22 +332,20 @@ class History:
                 early = fired.due_at - entry.timestamp
                 raise Violated("timer", f"case {fired.case_id}: {fired.timer_id} fired {early} ms early")
             answer = answers.get((fired.case_id, fired.timer_id))
-            if answer is None or (PLAN.group, origin_of(answer)) in self._settlements:
+            if answer is None or (PLAN.group, answer.origin) in self._settlements:
                 continue
             if answer.timestamp <= fired.due_at:
                 raise Violated("timer", f"case {fired.case_id}: {fired.timer_id} fired, and its answer stood there")
 
     def _check_retries(self) -> None:
-        for (group, place), entries in self._settlements.items():
-            waits = {_count(one, ATTEMPTS): one for one in reversed(entries) if one.topic in WAITING}
-            for back in self._returns[group, place]:
-                waited = waits.get(_count(back, ATTEMPTS))
-                if waited is None or _count(back, COUNT) > _count(waited, COUNT):
-                    continue
-                due = waited.timestamp + int(waited.header(envelope.RETRY_AFTER))
-                if back.timestamp < due:
+        """What returns returns from a wait that is over; what a replay returned waited for no tier."""
+        for (group, place), backs in self._returns.items():
+            waits = [one for one in self._settlements[group, place] if one.topic in WAITING]
+            for back in backs:
+                dues = [_due_ms(one) for one in waits if _same_try(one, back)]
+                if dues and back.timestamp < min(dues):
                     where = "/".join(map(str, place))
-                    raise Violated("retry", f"{where} returned to {group} {due - back.timestamp} ms early")
+                    raise Violated("retry", f"{where} returned to {group} {min(dues) - back.timestamp} ms early")
 
     def _check_given_up(self) -> None:
         for (group, place), letters in self._letters.items():
@@ -364,6 +353,14 @@ class History:
                 continue
             if self._world.deaths[group, place] < 2:
                 raise Violated("given up", f"{'/'.join(map(str, place))} was given up, and had not ended two processes")
+
+
+def _due_ms(waiting: Entry) -> int:
+    return waiting.timestamp + int(waiting.header(envelope.RETRY_AFTER))
+
+
+def _same_try(waiting: Entry, back: Entry) -> bool:
+    return _count(waiting, ATTEMPTS) == _count(back, ATTEMPTS) and _count(waiting, COUNT) == _count(back, COUNT)
 
 
 def _event_of(one: AuditRecorded) -> str:

@@ -19,6 +19,7 @@ from enum import Enum, auto
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException
 
+from aios.dlq.envelope import PREFIX
 from aios.processors.log import TRANSACTION_MS_MAX
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Headers, Outgoing
@@ -65,6 +66,14 @@ class Entry:
     def header(self, name: str) -> str:
         """The last header of that name; empty without."""
         return next((value.decode() for key, value in reversed(self.headers) if key == name and value), "")
+
+    @property
+    def origin(self) -> tuple[str, int, int]:
+        """Where it first stood: topic, partition, offset."""
+        topic = self.header(f"{PREFIX}orig.topic")
+        if not topic:
+            return self.topic, self.partition, self.offset
+        return topic, int(self.header(f"{PREFIX}orig.partition")), int(self.header(f"{PREFIX}orig.offset"))
 
 
 @dataclass(slots=True)

@@ -1,25 +1,25 @@
 """The product's stages as processes of the simulated world: its own stores, cores, settling and retrying inside.
 
 Enters: assignments, records, time. Leaves: what the stages write. What is the product's is used as it is:
-PartitionStore with the cores of admit and plan, Settler, Hands and OffsetTracker, InHand and Deaths, Held and returning.
+PartitionStore with the cores of admit and plan, Settler, Hands and OffsetTracker, InHand and Deaths, Held, returning.
 What stands here instead of the product's is its outermost shell alone: Faust's fetch loop, aiokafka, librdkafka's
 consumer and the threads around them, each as processors/lanes.py, processors/app.py and streams/intake.py use them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from aios.dlq import envelope
 from aios.dlq.deaths import Deaths
 from aios.dlq.retry import Held, returning
 from aios.dlq.settle import Settler
+from aios.inference_workers.in_hand import InHand, Start
 from aios.infra.prove.sim_log import Delivered, Ending, Entry
 from aios.infra.prove.sim_world import Actor, Process, Slot, World
-from aios.inference_workers.in_hand import InHand, Start
 from aios.processors import changelog
 from aios.processors.changelog import Remembered
 from aios.processors.ground import Input
@@ -28,7 +28,7 @@ from aios.processors.state import Core, Effects, StateView
 from aios.processors.store import Batch, PartitionStore, Paused, Services
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import InferenceCompleted, InferenceRequested
+from aios.schemas.models import BreakerChanged, InferenceCompleted, InferenceRequested
 from aios.streams import failpoints, tracing
 from aios.streams.errors import Unavailable, Verdict
 from aios.streams.hands import Hands
@@ -41,6 +41,7 @@ CLUSTER = "simulated"
 COMMIT_MS = 700.0  # between two commits of a group's offsets
 BACKOFF_MS = 300.0  # while something is away
 TICK_MS = 50.0
+BREAKER_MS = 20_000.0  # until an operator closes one
 FETCH_MAX = 24  # records of a partition and fetch
 ANSWER_MS_MAX = 900.0
 SLOW_SHARE = 0.03
@@ -58,6 +59,31 @@ class SimulatedDeaths(Deaths):
 
     def _file(self, topic: str, partition: int) -> int:
         return self._world.file(self._stage, topic, partition)
+
+
+class SimulatedBreakers:
+    """dlq/breakers.py's, of one group: open for every process of it until an operator closes them."""
+
+    def __init__(self, world: World, stage: Stage) -> None:
+        self._world = world
+        self._group = stage.group
+
+    @property
+    def partitions(self) -> Collection[int]:
+        return {one.partition for one in self._own() if not one.tenant}
+
+    @property
+    def tenants(self) -> Collection[str]:
+        return {one.tenant for one in self._own() if one.tenant}
+
+    def open(self, change: BreakerChanged) -> None:
+        self._world.counts["breakers"] += 1
+        self._world.say(f"breaker {change.key} opens")
+        self._world.breakers[change.key] = change
+        self._world.after(BREAKER_MS, partial(self._world.breakers.pop, change.key, None))
+
+    def _own(self) -> list[BreakerChanged]:
+        return [one for one in self._world.breakers.values() if one.group == self._group]
 
 
 class SimulatedTransactions:
@@ -289,7 +315,7 @@ class StoreProcess(Process):
             codec=codec,
             log=SimulatedLog(world, self, stage, codec),
             deaths=SimulatedDeaths(world, stage.name),
-            settler=Settler(stage, CLUSTER),
+            settler=Settler(stage, CLUSTER, breakers=SimulatedBreakers(world, stage)),
             monotonic=self.monotonic,
         )
         self._name = stage.name
@@ -330,7 +356,7 @@ class StoreProcess(Process):
             for topic, offset in lane.store.position.items()
         }
 
-    def _committed(self, offsets: dict[tuple[str, int], int]) -> None:
+    def _committed(self, offsets: dict[tuple[str, int], int]) -> None:  # noqa: ARG002 - the stores know them
         failpoints.hit(f"{self._name}.acked")
 
 
@@ -367,7 +393,7 @@ class HandsProcess(Process):
         self.stage = stage
         self.point = name
         self.hands = Hands(in_flight_max=in_flight_max, waiting_max=4 * in_flight_max)
-        self.settler = Settler(stage, CLUSTER)
+        self.settler = Settler(stage, CLUSTER, breakers=SimulatedBreakers(world, stage))
         self._next: dict[tuple[str, int], int] = {}
         self.taker = _Taker(world, self)
         self._committer = _Committer(world, self, self._to_commit, self._committed)
@@ -393,7 +419,7 @@ class HandsProcess(Process):
         self.hands.part(lanes)
         self._next.clear()
 
-    def visible(self, partition: int) -> None:
+    def visible(self, partition: int) -> None:  # noqa: ARG002 - one taker for all
         self.taker.wake(self.world.random.uniform(1, 25))
 
     def read(self) -> None:
@@ -644,13 +670,16 @@ class _Returner(Actor):
 
     def _return(self, record: Record) -> None:
         retry = self._retry
+        if (held_up := retry.settler.gate(record, int(retry.wall_ms()))) is not None:
+            retry.held.put(record, retry.monotonic() + held_up.pause_ms / 1000)
+            return
         failpoints.hit("retry.computed")
         try:
             try:
                 retry.deliver([returning(record)])
             except Unavailable:
                 raise
-            except Exception as error:  # noqa: BLE001 - as in the stage, the settler decides
+            except Exception as error:
                 settled = retry.settler.settle(record, error, int(retry.wall_ms()))
                 if settled.outgoing is None:
                     raise

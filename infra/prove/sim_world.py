@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -22,14 +23,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from random import Random
+from typing import NoReturn
 
 from aios.infra.prove.sim_log import Cluster, Entry
+from aios.schemas.models import BreakerChanged
 from aios.streams.topics import Topic
 
 EPOCH_MS = 1_800_000_000_000
 SESSION_MS = 6_000  # without a sign of life, then a group gives its partitions to others
 NESTED_MAX = 3  # calls that wait at once, each inside the other
-TURNS_MAX = 400_000  # of one seed; beyond it something runs in circles
+TURNS_MAX = 100_000  # of one seed; beyond it something runs in circles
+LIVES_MAX = 120  # of one slot; the same
 
 
 class Crash(BaseException):
@@ -67,6 +71,7 @@ class World:
         self.files: list[bytes] = []  # of dlq/deaths.py
         self._file_numbers: dict[tuple[str, str, int], int] = {}
         self.groups: dict[str, list[Group]] = defaultdict(list)  # by topic
+        self.breakers: dict[str, BreakerChanged] = {}  # that are open, by their key
         self.counts: Counter[str] = Counter()
         self.deaths: Counter[tuple[str, tuple[str, int, int]]] = Counter()  # with one record alone in hand, by group
         self.passed: Counter[str] = Counter()  # boundaries
@@ -122,6 +127,16 @@ class World:
             self.files.append(b"")
         return number
 
+    def mourn(self, process: Process) -> None:
+        """Count what died alone with a record in hand, from the marks that outlive it."""
+        for (stage, topic, partition), number in self._file_numbers.items():
+            if f'"{process.number}"' not in self.files[number].decode():
+                continue
+            mark, owner, *_ = json.loads(self.files[number])
+            if mark and owner == str(process.number) and mark[0] == mark[1]:
+                entry = self.cluster.partitions[topic][partition].history[mark[0]]
+                self.deaths[f"aios.{stage}", entry.origin] += 1
+
     # What happened
 
     def say(self, what: str) -> None:
@@ -171,8 +186,13 @@ class World:
         self.counts[doom.kind] += 1
         self.say(f"{doom.kind} {process.name} at {name}")
         if doom.kind == "crash":
-            raise Crash(name)
+            self.end(process, name)
         self.hold(process, doom)
+
+    def end(self, process: Process, where: str) -> NoReturn:
+        """It dies here and now: what its code still does on the way out reaches nothing."""
+        process.die(f"crash at {where}")
+        raise Crash(where)
 
     def hold(self, process: Process, doom: Doom) -> None:
         """It freezes, or its call waits; raises Crash if it was killed meanwhile."""
@@ -261,8 +281,8 @@ class Process:
         before, self.world.current = self.world.current, self
         try:
             call()
-        except Crash as crash:
-            self.die(f"crash at {crash}")
+        except Crash:
+            pass
         except Violated:
             raise
         except Exception as error:  # noqa: BLE001 - in service the process leaves with it, and is started again
@@ -281,6 +301,7 @@ class Process:
             self.is_alive = False
             self.world.say(f"{self.name} ends: {why}")
             self.world.alive.discard(str(self.number))
+            self.world.mourn(self)
             self.slot.died(self)
 
     def freeze(self, ms: float) -> None:
@@ -325,6 +346,8 @@ class Slot:
     def start(self) -> None:
         if self.wanted and self.process is None:
             self.lives += 1
+            if self.lives > LIVES_MAX:
+                raise Violated("liveness", f"{self.name} was started {LIVES_MAX} times; {self.why}")
             self.process = self.make(self.world, self)
             self.world.say(f"{self.process.name} starts")
             self.world.after(self.world.random.uniform(50, 900), partial(self.group.join, self.process))
