@@ -98,7 +98,7 @@ def status(as_json: bool) -> None:
         said = _asked(home, {"do": "status"})
     except Unavailable as error:
         if as_json:
-            output.one({"ready": False, **dict.fromkeys(ADDRESSES, ""), "processes": []}, as_json=True)
+            output.one({"ready": False, **dict.fromkeys(ADDRESSES, ""), "breakers": [], "processes": []}, as_json=True)
         fail(str(error), NOT_RUNNING)
     if as_json:
         output.one(said, as_json=True)
@@ -106,6 +106,10 @@ def status(as_json: bool) -> None:
     output.one({"ready": "yes" if said["ready"] else "no", **{name: said[name] for name in ADDRESSES}}, as_json=False)
     click.echo()
     output.rows(said["processes"], COLUMNS, as_json=False, none="no processes yet")
+    for each in said["breakers"]:
+        click.echo()
+        click.echo(f"breaker {each['key']} is open: {each['failed']} of {each['settled']} records ({each['reason']})")
+        click.echo(each["action"])
 
 
 @click.command()

@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from aios.dlq.breakers import BreakerTable
 from aios.inference_workers.engine import ENVIRONMENT
 from aios.infra.local import control, ports
 from aios.infra.local.broker import REPOSITORY, Broker
@@ -28,7 +29,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource, register_all
 from aios.streams import principals, tenants, topology
 from aios.streams.admin import ensure_topics
-from aios.streams.config import Settings
+from aios.streams.config import KafkaSettings, Settings
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.topology import Kind
 
@@ -64,6 +65,7 @@ class System:
         self._ports = ports.remembered(home.folder / "ports.json", ("registry", "gateway"))
         self._gateway_port = settings.gateway.port
         self._up = False  # every part has been ready
+        self._breakers: BreakerTable | None = None  # from when there are contracts
 
     async def run(self, stop: asyncio.Event, kill: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """Until stop is set; kill, set later, does not wait for anybody. Raises AiosError when it cannot start."""
@@ -99,7 +101,13 @@ class System:
             for each in self._supervisor.processes()
         ]
         ready = self._up and all(each["state"] == State.READY for each in processes)
-        return {"ready": ready, **self._addresses, "processes": processes}
+        return {"ready": ready, **self._addresses, "breakers": self._open_breakers(), "processes": processes}
+
+    def _open_breakers(self) -> list[dict[str, Any]]:
+        """What pauses or is slowed by itself, with what to do."""
+        found = self._breakers.open_ones() if self._breakers is not None else []
+        told = ("key", "reason", "failed", "settled", "changed_at", "action")
+        return [{name: getattr(each, name) for name in told} for each in found]
 
     # ── start ──
 
@@ -140,6 +148,7 @@ class System:
         self._found("registry", url)
         ids = await _patiently(lambda: register_all(url, declared))
         self._say("contracts", f"{len(ids)} subjects, {len(set(ids.values()))} schemas")
+        self._breakers = await _patiently(lambda: _followed(settings.kafka, url))
 
         valkey = settings.redis.url or await self._valkey(_left(started))
         self._found("valkey", valkey)
@@ -268,6 +277,8 @@ class System:
         self._say("system", "stops")
         starting.cancel()
         await asyncio.wait((starting,))
+        if self._breakers is not None:
+            await asyncio.to_thread(self._breakers.close)
         ending = asyncio.create_task(self._stop_all())
         killing = asyncio.create_task(kill.wait())
         await asyncio.wait((ending, killing), timeout=s_max, return_when=asyncio.FIRST_COMPLETED)
@@ -281,6 +292,17 @@ class System:
         await self._supervisor.stop(topology.PROCESSES)
         for name in reversed(BASE):
             await self._supervisor.stop([name])
+
+
+def _followed(kafka: KafkaSettings, registry: str) -> BreakerTable:
+    """Every breaker, as it changes. Raises Unavailable."""
+    table = BreakerTable(kafka, Codec(RegistrySource(registry)))
+    try:
+        table.start()
+    except Unavailable:
+        table.close()
+        raise
+    return table
 
 
 async def _patiently(do: Callable[[], T]) -> T:

@@ -182,7 +182,7 @@ def test_everything_starts_in_order_and_is_there_again_after_a_kill(bare: Machin
         order = ["home", "kafka", "topics", "registry", "contracts", "valkey", "tenant", "system"]
         assert [name for name in dict.fromkeys(started) if name in order] == order
         first = json.loads(bare.aios("status", "--json").stdout)
-        assert list(first) == ["ready", *ADDRESSES, "processes"]
+        assert list(first) == ["ready", *ADDRESSES, "breakers", "processes"]
         assert first["ready"] is True
         assert not old.exists()
         refused = bare.aios("up", "--fresh")
