@@ -27,7 +27,7 @@ PROGRESS_S = 5.0
 SHOWN_MAX = 20  # failing seeds named in words
 
 
-class Seeds(click.ParamType[tuple[int, int]]):
+class Seeds(click.ParamType):
     """FROM..TO, both included."""
 
     name = "FROM..TO"
