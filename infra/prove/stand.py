@@ -65,7 +65,7 @@ class Stand:
         self._say = say
         self.home = Home(self._folder / "home")
         self.cluster = Cluster(self._folder / "kafka", nodes)
-        self.clock = _compiled(self._folder / "clock.so")
+        self.clock = compiled(self._folder / "clock.so")
         self._clocks = self._folder / "clocks"
         self._clocks.mkdir(exist_ok=True)
         self.addresses = Addresses(kafka=self.cluster.direct, registry="", valkey="")
@@ -218,7 +218,7 @@ def stages_of(process: str) -> list[Stage]:
     return [stage for stage in topology.STAGES if stage.process == process]
 
 
-def _compiled(shim: Path) -> Path | None:
+def compiled(shim: Path) -> Path | None:
     """The clock shim, built here; None without a compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
