@@ -11,12 +11,20 @@ import json
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from fastavro import parse_schema, schemaless_reader
 
@@ -25,6 +33,7 @@ from aios.streams import tenants
 from aios.streams.errors import Unavailable
 
 ASK_S_MAX = 20.0
+AGAIN_S = 0.2
 QUIET_S_MAX = 30.0  # without any answer of a broker while reading
 READ_MAX = 10_000  # records of one call
 READ_S = 0.01  # of a call that finds fewer
@@ -116,7 +125,7 @@ class Registry:
             except OSError as error:
                 if time.monotonic() > deadline:
                     raise Unavailable(f"the registry does not answer: {error}") from error
-                time.sleep(0.5)
+                time.sleep(AGAIN_S)
 
 
 class Reader:
@@ -182,10 +191,7 @@ class Eyes:
 
     def places(self, wanted: Iterable[str]) -> list[Place]:
         """Every partition of the topics that exist."""
-        try:
-            there = self._admin.list_topics(timeout=ASK_S_MAX).topics
-        except KafkaException as error:
-            raise Unavailable(f"Kafka does not answer: {error}") from error
+        there = _patiently("which topics there are", lambda: self._admin.list_topics(timeout=ASK_S_MAX).topics)
         return [(name, number) for name in wanted if name in there for number in sorted(there[name].partitions)]
 
     def ends(self, places: Iterable[Place]) -> dict[Place, int]:
@@ -201,24 +207,40 @@ class Eyes:
         consumer_places = [TopicPartition(topic, partition) for topic, partition in places]
         if not consumer_places:
             return {}
-        from confluent_kafka import ConsumerGroupTopicPartitions
 
-        asked = self._admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, consumer_places)], request_timeout=ASK_S_MAX
-        )
-        try:
-            found = asked[group].result().topic_partitions
-        except KafkaException as error:
-            raise Unavailable(f"the offsets of {group}: {error}") from error
+        def ask() -> list[TopicPartition]:
+            asked = [ConsumerGroupTopicPartitions(group, consumer_places)]
+            return list(
+                self._admin.list_consumer_group_offsets(asked, request_timeout=ASK_S_MAX)[group]
+                .result()
+                .topic_partitions
+            )
+
+        found = _patiently(f"the offsets of {group}", ask)
         return {(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
     def _offsets(self, places: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
-        asked = self._admin.list_offsets(
-            {TopicPartition(*place): spec for place in places},
-            isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=ASK_S_MAX,
-        )
-        try:
+        wanted = {TopicPartition(*place): spec for place in places}
+
+        def ask() -> dict[Place, int]:
+            asked = self._admin.list_offsets(
+                wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ASK_S_MAX
+            )
             return {(place.topic, place.partition): one.result().offset for place, one in asked.items()}
+
+        return _patiently("where topics end", ask) if wanted else {}
+
+
+T = TypeVar("T")
+
+
+def _patiently(what: str, ask: Callable[[], T]) -> T:
+    """Its answer; leaders and coordinators that are only just elected are asked again. Raises Unavailable."""
+    deadline = time.monotonic() + ASK_S_MAX
+    while True:
+        try:
+            return ask()
         except KafkaException as error:
-            raise Unavailable(f"where topics end: {error}") from error
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{what}: {error}") from error
+            time.sleep(AGAIN_S)
