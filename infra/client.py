@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,7 @@ from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE, fail
 from aios.streams import credentials, principals
 from aios.streams.config import Settings
 
-ANSWER_S_MAX = 15.0
-PERSON = "aios principal add"
+ANSWER_S_MAX = 30.0  # without a byte of it
 _STATUS = {404: NOT_FOUND, 503: NOT_RUNNING}
 
 token_file = click.option(
@@ -54,23 +54,37 @@ def token(settings: Settings, file: Path | None, own: str) -> str:
 
 def ask(server: Server, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
     """The server's answer, or an exit."""
+    with _answer(server, method, path, body, headers or {}) as answer:
+        return json.load(answer)
+
+
+def lines(server: Server, path: str) -> Iterator[dict[str, Any]]:
+    """An answer of a JSON object a line, as they come, or an exit."""
+    with _answer(server, "GET", path, None, {}) as answer:
+        for line in answer:
+            yield json.loads(line)
+
+
+@contextmanager
+def _answer(
+    server: Server, method: str, path: str, body: Any, headers: Mapping[str, str]
+) -> Iterator[http.client.HTTPResponse]:
     if not (server.secret.isascii() and server.secret.isprintable()):
         fail("the API key or token holds characters that none has", USAGE)
     connection, base = _connection(server)
-    told = {"Authorization": f"Bearer {server.secret}", "Content-Type": "application/json", **(headers or {})}
+    told = {"Authorization": f"Bearer {server.secret}", "Content-Type": "application/json", **headers}
     try:
         connection.request(method, base + path, None if body is None else json.dumps(body), told)
         answer = connection.getresponse()
-        said = json.load(answer)
+        if answer.status == 401:
+            fail(f"{server.what} at {server.url} knows no such key or token; `{server.maker}` makes one")
+        if answer.status >= 400:
+            fail(_why(server, json.load(answer)), _STATUS.get(answer.status, FAILED))
+        yield answer
     except (OSError, ValueError, http.client.HTTPException) as error:
         fail(f"{server.what} at {server.url} does not answer: {error}", NOT_RUNNING)
     finally:
         connection.close()
-    if answer.status == 401:
-        fail(f"{server.what} at {server.url} knows no such key or token; `{server.maker}` makes one")
-    if answer.status >= 400:
-        fail(_why(server, said), _STATUS.get(answer.status, FAILED))
-    return said
 
 
 def _connection(server: Server) -> tuple[http.client.HTTPConnection, str]:

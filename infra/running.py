@@ -20,10 +20,11 @@ from aios.streams.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """settings: with kafka, registry and redis addresses. gateway: its URL, empty if it does not run here."""
+    """settings: with kafka, registry and redis addresses. gateway, operations: URLs, empty if they do not run here."""
 
     settings: Settings
     gateway: str
+    operations: str
 
 
 def system_file(settings: Settings) -> Path:
@@ -58,4 +59,4 @@ def running() -> Running:
     )
     if not (filled.kafka.bootstrap_servers and filled.registry.url and filled.redis.url):
         fail(f"no system runs in {settings.home.absolute()}: start one with `aios up`", NOT_RUNNING)
-    return Running(filled, str(said.get("gateway", "")))
+    return Running(filled, str(said.get("gateway", "")), str(said.get("operations", "")))

@@ -174,6 +174,14 @@ REPLAY = Stage(
     state_contracts=("letter.remembered.v1", "replay.remembered.v1"),
     breaks=False,  # it closes them, so none may stop it
 )
+OPERATIONS = Stage(
+    name="operations",
+    kind=Kind.DLQ,
+    does="HTTP for operators: dead letters, replay jobs, breakers",
+    writes=(topics.OPERATION_REQUESTED, topics.AUDIT_RECORDED),
+    process="operations",
+    objective=Objective(p95_ms=500),
+)
 _CONSUMING = (ADMIT, PLAN, *POOLS, AUDIT, RETRY, REPLAY)
 OUTCOMES = Stage(
     name="outcomes",
@@ -218,7 +226,7 @@ LETTERS = Stage(
     objective=Objective(p95_ms=500),
 )
 
-STAGES = (GATEWAY, ADMIT, PLAN, *POOLS, OUTCOMES, AUDIT, LAKE, LETTERS, RETRY, REPLAY)
+STAGES = (GATEWAY, ADMIT, PLAN, *POOLS, OUTCOMES, AUDIT, LAKE, LETTERS, RETRY, REPLAY, OPERATIONS)
 BY_NAME = {stage.name: stage for stage in STAGES}
 PROCESSES = tuple(dict.fromkeys(stage.process for stage in STAGES))
 

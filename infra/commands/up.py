@@ -33,7 +33,7 @@ KILLED_S_MAX = 10.0
 SCALE_S_MAX = 200.0
 NAME_WIDTH = 12
 COLUMNS = ("stage", "slot", "pid", "state", "restarts", "last_exit")
-ADDRESSES = ("kafka", "registry", "valkey", "gateway")
+ADDRESSES = ("kafka", "registry", "valkey", "gateway", "operations")
 OWN_LOG = "up"  # what a detached system itself says
 LOGGED = (*ADDRESSES[:3], *topology.PROCESSES, OWN_LOG)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -175,19 +177,21 @@ def _missing(published: Published, seen: Seen) -> str:
 
 
 def _replay(console: Console, settings: Settings, codec: Codec, watch: Watch, name: str) -> None:
-    """Repair the record with the foreign contract, and ask that it returns."""
+    """Repair the record with the foreign contract and bring it back, as the two principals of this home would."""
     key = texts.key(name, texts.REPAIRED)
     letter = watch.seen.dead[key]["aios.dlq.id"]
     console.rule("replaying a repaired dead letter")
     repaired = codec.encode(DOCUMENT_RECEIVED, DocumentReceived(text=texts.REPAIRED_TEXT))
+    why = "written again with the topic's own contract"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "repaired.avro"
         file.write_bytes(repaired)
-        why = "written again with the topic's own contract"
-        command = [*AIOS, "dlq", "replay", letter, "--bytes", str(file), "--yes", "--reason-text", why]
-        console.print(f"$ aios dlq replay {letter} --bytes repaired.avro", markup=False)
-        if subprocess.run(command, check=False).returncode:
-            raise click.exceptions.Exit(FAILED)
+        _aios(console, "dlq", "edit", letter, "--bytes", str(file), "--why", why)
+    _aios(console, "dlq", "approve", letter)
+    _aios(console, "replay", "plan", "--id", letter, "--why", why)
+    job = _newest_job()
+    _aios(console, "replay", "approve", job)
+    _aios(console, "replay", "run", job)
     case = ids.case_id(settings.default_tenant, WORKFLOW, key)
     _until(watch, lambda: case in watch.seen.decided or case in watch.seen.waiting)
     decision = watch.seen.decided.get(case)
@@ -195,6 +199,19 @@ def _replay(console: Console, settings: Settings, codec: Codec, watch: Watch, na
         waiting = watch.seen.waiting.get(case)
         fail(f"the replayed record was not decided: {f'it waits for a person: {waiting.reasons}' if waiting else case}")
     console.print(_decision(decision), markup=False, highlight=False, soft_wrap=True)
+
+
+def _aios(console: Console, *words: str) -> None:
+    """Show a command, and run it. Raises click's Exit when it fails."""
+    shown = shlex.join([Path(word).name if word.startswith("/") else word for word in words])
+    console.print(f"$ aios {shown}", markup=False, highlight=False, soft_wrap=True)
+    if subprocess.run([*AIOS, *words], check=False).returncode:
+        raise click.exceptions.Exit(FAILED)
+
+
+def _newest_job() -> str:
+    listed = subprocess.run([*AIOS, "replay", "list", "--json"], check=True, capture_output=True)
+    return str(json.loads(listed.stdout)[0]["job_id"])
 
 
 def _until(watch: Watch, seen: Callable[[], bool]) -> None:

@@ -29,7 +29,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource, register_all
 from aios.streams import principals, tenants, topology
 from aios.streams.admin import ensure_topics
-from aios.streams.config import KafkaSettings, Settings
+from aios.streams.config import GatewaySettings, KafkaSettings, OperationsSettings, Settings
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.topology import Kind
 
@@ -42,8 +42,9 @@ AGAIN_S = 0.5
 WORKERS = REPOSITORY / ".venv-inference" / "bin" / "python"
 POOLS = frozenset(stage.process for stage in topology.STAGES if stage.kind is Kind.POOL)
 BASE = ("kafka", "registry", "valkey")  # what the stages stand on, as started; stopped the other way round
+SERVERS = (topology.GATEWAY.process, topology.OPERATIONS.process)
 ALONE = {
-    topology.GATEWAY.process: "listens on one port of this machine",
+    **dict.fromkeys(SERVERS, "listens on one port of this machine"),
     topology.AUDIT.process: "is the one writer of its chain",
 }
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # a folder `streams` in somebody's working directory is not ours
@@ -61,9 +62,8 @@ class System:
         self._home = home
         self._say = say
         self._supervisor = Supervisor(say)
-        self._addresses = {"kafka": "", "registry": "", "valkey": "", "gateway": ""}
-        self._ports = ports.remembered(home.folder / "ports.json", ("registry", "gateway"))
-        self._gateway_port = settings.gateway.port
+        self._addresses = dict.fromkeys(("kafka", "registry", "valkey", *SERVERS), "")
+        self._ports = ports.remembered(home.folder / "ports.json", ("registry", *SERVERS))
         self._up = False  # every part has been ready
         self._breakers: BreakerTable | None = None  # from when there are contracts
 
@@ -129,8 +129,13 @@ class System:
         """What would only be found out at the end. Raises ConfigError."""
         if not WORKERS.is_file():
             raise ConfigError(f"the workers' environment is missing ({WORKERS}): run `make setup`")
-        if self._gateway_port and not ports.is_free(self._gateway_port):
-            raise ConfigError(f"gateway.port {self._gateway_port} is taken; set another, or 0 for a free one")
+        for name, section in self._servers():
+            if section.port and not ports.is_free(section.port):
+                raise ConfigError(f"{name}.port {section.port} is taken; set another, or 0 for a free one")
+
+    def _servers(self) -> tuple[tuple[str, GatewaySettings | OperationsSettings], ...]:
+        """Stages that listen on a port, with where they do."""
+        return tuple(zip(SERVERS, (self._settings.gateway, self._settings.operations), strict=True))
 
     async def _base(self, started: float) -> Settings:
         """What the stages stand on; returns the settings with every address filled in."""
@@ -217,17 +222,18 @@ class System:
             registry.close()
 
     async def _stages(self, settings: Settings, s_max: float) -> None:
-        port = self._gateway_port or self._ports["gateway"]
-        host = ports.LOOPBACK if settings.gateway.host in ANY_HOST else settings.gateway.host
-        self._addresses["gateway"] = f"http://{host}:{port}"
         environment = {
             "AIOS_HOME": str(self._home.folder),
             "AIOS_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
             "AIOS_REGISTRY__URL": settings.registry.url,
             "AIOS_REDIS__URL": settings.redis.url,
-            "AIOS_GATEWAY__PORT": str(port),
             **SAFE_PATH,
         }
+        for name, section in self._servers():
+            port = section.port or self._ports[name]
+            host = ports.LOOPBACK if section.host in ANY_HOST else section.host
+            self._addresses[name] = f"http://{host}:{port}"
+            environment[f"AIOS_{name.upper()}__PORT"] = str(port)
         for name in topology.PROCESSES:
             self._supervisor.add(self._part(name, environment))
         await self._supervisor.until_ready(topology.PROCESSES, s_max)

@@ -29,7 +29,7 @@ from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING
 from aios.streams.config import KafkaSettings
 
 S_MAX = 60.0
-ADDRESSES = ("kafka", "registry", "valkey", "gateway")
+ADDRESSES = ("kafka", "registry", "valkey", "gateway", "operations")
 AIOS = (sys.executable, "-P", "-m", "aios.infra")
 STAGES = """
 import asyncio, os, socket, sys, types

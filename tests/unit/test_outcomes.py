@@ -256,7 +256,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings = Settings(home=tmp_path)
     for command in (audit, query):
         monkeypatch.setattr(command, "load_settings", lambda: settings)
-    monkeypatch.setattr(case, "running", lambda: Running(settings, ""))
+    monkeypatch.setattr(case, "running", lambda: Running(settings, "", ""))
     return tmp_path
 
 
@@ -346,7 +346,7 @@ def test_list_and_show_are_tables_for_people_and_json_for_scripts(answers: Answe
 def test_a_store_that_is_away_is_said_in_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 4, no traceback."""
     settings = Settings(home=home, redis=RedisSettings(url="redis://127.0.0.1:1/0"))
-    monkeypatch.setattr(case, "running", lambda: Running(settings, ""))
+    monkeypatch.setattr(case, "running", lambda: Running(settings, "", ""))
     result = CliRunner().invoke(case.group, ["list"])
     assert result.exit_code == 4
     assert result.output.count("\n") == 1

@@ -1,0 +1,175 @@
+"""What `aios dlq`, `aios replay` and `aios breaker` share: the operations server, filters, and commands with answers.
+
+Enters: options of a command line. Leaves: requests to operations as one of two principals of this home (or as whoever
+AIOS_TOKEN or --token-file says), and what it answers. The command line can do nothing that HTTP cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from aios.dlq.commands import REASON_CHARS_MAX
+from aios.infra import client
+from aios.infra.client import Server
+from aios.infra.output import FAILED, NOT_RUNNING, USAGE, fail
+from aios.infra.running import load_settings, running
+from aios.streams import topology
+from aios.streams.errors import Reason
+from aios.streams.principals import APPROVER, OPERATOR
+
+ASKS_MAX = 6  # for an answer that is late; each waits as long as the server does
+SHORT_CHARS = 12  # of an id in a table; enough to name it
+GROUPS = sorted(stage.group for stage in topology.STAGES if stage.reads)
+UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+JSON = click.option("--json", "as_json", is_flag=True, help="For scripts.")
+WHY = click.option("--why", default="", help=f"For the audit; {REASON_CHARS_MAX} characters at most.")
+TOKEN = client.token_file
+
+
+def operator(file: Path | None) -> Server:
+    """Operations, as the home's operator unless somebody else is named."""
+    return _server(file, OPERATOR)
+
+
+def approver(file: Path | None) -> Server:
+    """Operations, as the home's approver unless somebody else is named."""
+    return _server(file, APPROVER)
+
+
+def _server(file: Path | None, own: str) -> Server:
+    token = client.token(load_settings(), file, own)
+    url = running().operations
+    if not url:
+        fail("no operations server runs here: start a system with `aios up`", NOT_RUNNING)
+    return Server("the operations server", url, token, "aios principal add NAME --role ROLE")
+
+
+def act(server: Server, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """A command, and what became of it. One whose answer does not come is done all the same, once."""
+    key = str(uuid.uuid4())
+    for _ in range(ASKS_MAX):
+        said: dict[str, Any] = client.ask(server, "POST", path, body, {"Idempotency-Key": key})
+        if said["status"] != "asked":
+            return said
+    fail(f"command {said['command_id']} is in Kafka and not answered yet; `aios logs replay` may say why", FAILED)
+
+
+def filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that select dead letters, as `wanted`: what HTTP calls a filter."""
+
+    @wraps(command)
+    def selecting(
+        *,
+        group: str | None,
+        reason: str | None,
+        fingerprint: str,
+        tenant: str,
+        since: int,
+        until: int,
+        key: str,
+        ids: tuple[str, ...],
+        expression: str,
+        **rest: Any,
+    ) -> None:
+        told = {
+            "group": group,
+            "reason": reason,
+            "fingerprint": fingerprint,
+            "tenant": tenant,
+            "since": since,
+            "until": until,
+            "key": key,
+            "ids": [one.lower() for one in ids],
+            "expression": expression,
+        }
+        command(wanted={name: value for name, value in told.items() if value}, **rest)
+
+    for option in (
+        click.option(
+            "--where", "expression", default="", help="CEL over letter, headers and value; reads each record."
+        ),
+        click.option("--id", "ids", multiple=True, help="Its id or the beginning; several times."),
+        click.option("--key", default="", help="The record's own key."),
+        click.option("--until", type=TIME, default=0, help="Failed before: 2026-01-31, 2026-01-31T12:00Z, or 2h ago."),
+        click.option("--since", type=TIME, default=0, help="Failed then or later: as --until."),
+        click.option("--tenant", default="", help="As the record's header says."),
+        click.option("--fingerprint", default="", help="One kind of failure; see `aios dlq groups`."),
+        click.option("--reason", type=click.Choice(sorted(Reason))),
+        click.option("--group", type=click.Choice(GROUPS), help="The consumer group that failed."),
+    ):
+        selecting = option(selecting)
+    return selecting
+
+
+class _Time(click.ParamType):
+    """A time, or how long ago: Unix ms."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        ago = re.fullmatch(r"(\d{1,6})([smhd])( ago)?", value.strip())
+        if ago:
+            return time.time_ns() // 1_000_000 - int(ago[1]) * UNITS_S[ago[2]] * 1000
+        try:
+            at = datetime.fromisoformat(value.strip())
+        except ValueError:
+            self.fail(f"{value} is no time: 2026-01-31, 2026-01-31T12:00Z, 30m, 2h or 7d", param, ctx)
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+TIME = _Time()
+
+
+def query(wanted: Mapping[str, Any], **more: Any) -> str:
+    """The filter, and more, behind a path."""
+    names = {"ids": "id", "expression": "where"}
+    told = {names.get(name, name): value for name, value in wanted.items()}
+    return "?" + urlencode(told | {name: value for name, value in more.items() if value}, doseq=True)
+
+
+def scan(server: Server, path: str) -> Iterator[dict[str, Any]]:
+    """Dead letters that an expression holds for, with a bar for people while records are read."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Reading records", total=None)
+        for line in client.lines(server, path):
+            if "letter" in line:
+                yield line["letter"]
+            elif "progress" in line:
+                progress.update(task, completed=line["progress"]["scanned"], total=line["progress"]["of"])
+            elif "error" in line:
+                fail(line["error"]["detail"], NOT_RUNNING)
+
+
+def at(ms: int | None) -> str:
+    """A time for people."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if ms else ""
+
+
+def short(text: str, chars: int = SHORT_CHARS) -> str:
+    return text if len(text) <= chars else text[:chars]
+
+
+def patch_of(given: str) -> Any:
+    """A JSON Patch, or an exit. given: itself, or @ and the name of a file."""
+    try:
+        said = Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given
+        return json.loads(said)
+    except (OSError, ValueError) as error:
+        fail(f"--patch is no JSON: {error}", USAGE)

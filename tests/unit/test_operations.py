@@ -1,0 +1,459 @@
+"""What operations answers, on a real HTTP server with its neighbours in memory; and its command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from click.testing import CliRunner, Result
+from pydantic import SecretStr
+
+from aios.dlq.index import LetterOutcome
+from aios.dlq.index_layout import Outcome, State
+from aios.dlq.operations_routes import ROUTES
+from aios.infra import running as running_module
+from aios.infra.cli import aios
+from aios.infra.commands import operations as shared
+from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE
+from aios.infra.running import Running
+from aios.schemas.models import AuditRecorded, BreakerChanged
+from aios.streams import credentials, principals
+from aios.streams.config import OperationsSettings, Settings
+from aios.streams.http_problem import REASONS
+from aios.streams.openapi import Caller
+from aios.streams.topics import AUDIT_RECORDED
+from tests.fakes.operations import NOW, Served, entry, job, served, token
+
+ONE, TWO = entry(1).letter.id, entry(2).letter.id
+PATCH = [{"op": "replace", "path": "/text", "value": "x"}]
+
+
+def run(test: Callable[[Served], Awaitable[None]], limits: OperationsSettings | None = None) -> None:
+    async def within() -> None:
+        async with asyncio.timeout(30), served(limits) as operations:
+            await test(operations)
+
+    asyncio.run(within())
+
+
+async def said(response: ClientResponse, status: int = 200) -> Any:
+    body = await response.text()
+    assert response.status == status, body
+    return json.loads(body)
+
+
+async def problem(response: ClientResponse, reason: str) -> dict[str, Any]:
+    assert response.content_type == "application/problem+json", await response.text()
+    body: dict[str, Any] = json.loads(await response.text())
+    assert (body["type"], response.status) == (f"urn:aios:problem:{reason}", REASONS[reason])
+    assert body["detail"]
+    return body
+
+
+def test_every_route_needs_a_token_and_its_role() -> None:
+    """401 without a token or with another, before anything is looked at; 403 to whom the role is missing."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        for route in ROUTES:
+            path = route.path.replace("{letter_id}", ONE).replace("{job_id}", ONE)
+            if route.caller is Caller.NOBODY:
+                continue
+            for headers in ({}, {"Authorization": "Bearer aios_nobody"}, {"Authorization": token("ann")}):
+                async with operations.request(route.method, path, who="", headers=headers) as response:
+                    await problem(response, "unauthorized")
+            if route.method == "POST":
+                for who in ("eve", "rob"):
+                    async with operations.post(path, {}, who=who) as response:
+                        await problem(response, "forbidden")
+        assert operations.stage.asked == []
+
+    run(test)
+
+
+def test_openapi_describes_what_is_served() -> None:
+    """Every route and no other, each refusal of the closed list, every reference resolves."""
+
+    async def test(operations: Served) -> None:
+        async with operations.get("/openapi.json", who="") as response:
+            document = await said(response)
+        described = {(method.upper(), path) for path, of in document["paths"].items() for method in of}
+        assert described == {(route.method, route.path) for route in ROUTES}
+        names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+        assert {part for part in json.dumps(document).split('"') if part.startswith("#/components")} <= names
+        assert set(document["components"]["securitySchemes"]) == {"token"}
+
+    run(test)
+
+
+def test_a_token_of_one_tenant_shows_nothing_of_another() -> None:
+    """Lists, counts, groups, scans, single letters, jobs, breakers; and nothing of theirs is touched."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held += [entry(1), entry(2, tenant="globex"), entry(3, tenant="")]
+        mine, theirs, alls = job(1, tenant="acme"), job(2, tenant="globex"), job(3)
+        operations.stage.jobs |= {each.job_id: each for each in (mine, theirs, alls)}
+        for tenant in ("acme", "globex", ""):
+            key = f"aios.admit/tenant/{tenant}" if tenant else "aios.admit/0"
+            operations.breakers.held[key] = _breaker(key, tenant)
+        async with operations.get("/v1/dead-letters", who="oma") as response:
+            page = await said(response)
+            assert ([each["id"] for each in page["letters"]], page["total"]) == ([ONE], 1)
+        async with operations.get("/v1/dead-letters/groups", who="oma") as response:
+            assert [each["count"] for each in await said(response)] == [1]
+        async with operations.get("/v1/dead-letters?tenant=globex", who="oma") as response:
+            assert (await said(response))["letters"] == []
+        async with operations.get("/v1/dead-letters/scan?where=true", who="oma") as response:
+            assert (await response.text()).count('"letter"') == 1
+        for path in (f"/v1/dead-letters/{TWO}", f"/v1/replays/{theirs.job_id}", f"/v1/replays/{alls.job_id}/results"):
+            async with operations.get(path, who="oma") as response:
+                await problem(response, "not_found")
+        async with operations.get(f"/v1/dead-letters?id={TWO}", who="oma") as response:
+            await problem(response, "not_found")
+        async with operations.get("/v1/replays", who="oma") as response:
+            assert [each["job_id"] for each in await said(response)] == [mine.job_id]
+        async with operations.get("/v1/breakers", who="oma") as response:
+            assert [each["tenant"] for each in await said(response)] == ["acme"]
+        for path, body in (
+            (f"/v1/dead-letters/{TWO}/discard", {}),
+            (f"/v1/dead-letters/{TWO}/edit", {"patch": PATCH}),
+            (f"/v1/replays/{theirs.job_id}/abort", {}),
+            ("/v1/breakers/close", {"key": "aios.admit/tenant/globex"}),
+        ):
+            async with operations.post(path, body, who="oma") as response:
+                await problem(response, "not_found")
+        for body in ({}, {"filter": {"tenant": "globex"}}):
+            async with operations.post("/v1/replays", body, who="oma") as response:
+                await problem(response, "forbidden")
+        assert operations.stage.asked == []
+
+    run(test)
+
+
+def _breaker(key: str, tenant: str) -> BreakerChanged:
+    return BreakerChanged(
+        key=key,
+        group="aios.admit",
+        partition=-1 if tenant else 0,
+        tenant=tenant,
+        state="open",
+        reason="unknown",
+        fingerprint="f",
+        failed=9,
+        settled=10,
+        action="look at the log",
+        by="admit",
+        changed_at=NOW,
+    )
+
+
+@pytest.mark.parametrize("name", ["principal", "by", "actor", "name", "approved_by", "edited_by", "tenant"])
+def test_no_argument_sets_a_name(name: str) -> None:
+    """Refused in every body, ignored as a header; the command has the name of the token."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        for path in (f"/v1/dead-letters/{ONE}/discard", "/v1/replays", f"/v1/dead-letters/{ONE}/edit"):
+            async with operations.post(path, {name: "bea"}) as response:
+                await problem(response, "invalid_body")
+        async with operations.post(f"/v1/dead-letters/{ONE}/discard", {}, headers={f"X-{name}": "bea"}) as response:
+            await said(response)
+        assert [each.principal for each in operations.stage.asked] == ["ann"]
+
+    run(test)
+
+
+def test_an_edit_and_a_job_need_two_principals() -> None:
+    """Who edited or planned cannot approve, whatever his roles; another token can."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        async with operations.post(f"/v1/dead-letters/{ONE}/edit", {"patch": PATCH}, who="both") as response:
+            await said(response)
+        async with operations.get(f"/v1/dead-letters/{ONE}", who="bea") as response:
+            waiting = (await said(response))["edit"]
+        assert (waiting["by"], waiting["approved_by"]) == ("both", "")
+        approval = {"hash_after": waiting["hash_after"]}
+        for who, reason in (("both", "same_principal"), ("ann", "forbidden")):
+            async with operations.post(f"/v1/dead-letters/{ONE}/approve", approval, who=who) as response:
+                await problem(response, reason)
+        async with operations.post(f"/v1/dead-letters/{ONE}/approve", approval, who="bea") as response:
+            assert (await said(response))["status"] == "done"
+
+        async with operations.post("/v1/replays", {"reason": "fixed"}, who="both") as response:
+            job_id = (await said(response))["object_id"]
+        async with operations.post(f"/v1/replays/{job_id}/run", {}, who="both") as response:
+            await problem(response, "wrong_state")
+        async with operations.post(f"/v1/replays/{job_id}/approve", {}, who="both") as response:
+            await problem(response, "same_principal")
+        async with operations.post(f"/v1/replays/{job_id}/approve", {}, who="bea") as response:
+            await said(response)
+        async with operations.post(f"/v1/replays/{job_id}/run", {}, who="both") as response:
+            await said(response)
+        async with operations.get(f"/v1/replays/{job_id}") as response:
+            found = await said(response)
+        assert (found["state"], found["planned_by"], found["approved_by"]) == ("done", "both", "bea")
+        assert found["progress"] == {"done": 1, "of": 1, "rate_per_s": 1.0, "left_s": None}
+
+    run(test)
+
+
+def test_personal_fields_are_shown_once_the_audit_has_it() -> None:
+    """Left out unless asked for; asked for, the audit says who; without its acknowledgement nothing is shown."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        async with operations.get(f"/v1/dead-letters/{ONE}", who="eve") as response:
+            assert "Jane" not in await response.text()
+        assert operations.roads.delivered == []
+        async with operations.get(f"/v1/dead-letters/{ONE}?personal=true", who="eve") as response:
+            assert (await said(response))["shown"]["value"]["name"] == "Jane"
+        (out,) = operations.roads.delivered
+        event = operations.codec.decode(out.value, AuditRecorded)
+        assert (out.topic, event.actor, event.case_id) == (AUDIT_RECORDED.name, "eve", ONE)
+        assert (event.transition, event.tenant) == ("personal_fields_shown", "acme")
+        operations.roads.away = True
+        async with operations.get(f"/v1/dead-letters/{ONE}?personal=true", who="eve") as response:
+            assert "Jane" not in json.dumps(await problem(response, "not_acknowledged"))
+
+    run(test)
+
+
+def test_a_command_without_an_answer_can_be_asked_again() -> None:
+    """202, and the same Idempotency-Key is the same command; the same key of another principal is another one."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        operations.stage.late = True
+        seen = []
+        for who in ("ann", "ann", "both"):
+            path, headers = f"/v1/dead-letters/{ONE}/discard", {"Idempotency-Key": "k"}
+            async with operations.post(path, {}, who=who, headers=headers) as response:
+                seen.append((await said(response, 202))["command_id"])
+                assert response.headers["Idempotency-Key"] == "k"
+        assert seen[0] == seen[1] != seen[2]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/v1/dead-letters?limit=0", "invalid_query"),
+        ("/v1/dead-letters?limit=1001", "invalid_query"),
+        ("/v1/dead-letters?since=yesterday", "invalid_query"),
+        ("/v1/dead-letters?state=gone", "invalid_query"),
+        ("/v1/dead-letters?reason=bad", "invalid_query"),
+        ("/v1/dead-letters?group=aios.nobody", "invalid_query"),
+        ("/v1/dead-letters?where=true", "invalid_query"),
+        ("/v1/dead-letters/scan?where=this+is+no(", "invalid_query"),
+        ("/v1/dead-letters/scan?where=nobody.knows", "invalid_query"),
+        ("/v1/dead-letters/abc", "not_found"),
+        ("/v1/dead-letters/%2e%2e%2f%2e%2e", "not_found"),
+        (f"/v1/dead-letters/{ONE}?personal=yes", "invalid_query"),
+        ("/v1/replays?state=asleep", "invalid_query"),
+        ("/v1/replays/000000", "not_found"),
+        ("/v1/nothing", "not_found"),
+    ],
+)
+def test_a_wrong_question_is_named(path: str, reason: str) -> None:
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        async with operations.get(path) as response:
+            await problem(response, reason)
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "reason"),
+    [
+        (f"/v1/dead-letters/{ONE}/edit", {}, "invalid_body"),
+        (f"/v1/dead-letters/{ONE}/edit", {"patch": PATCH, "value_base64": "AA=="}, "invalid_body"),
+        (f"/v1/dead-letters/{ONE}/edit", {"value_base64": "no base64"}, "invalid_body"),
+        (f"/v1/dead-letters/{ONE}/edit", {"value_base64": "A" * 4_000}, "too_large"),
+        (f"/v1/dead-letters/{ONE}/free", {}, "forbidden"),
+        (f"/v1/dead-letters/{TWO}/discard", {}, "not_found"),
+        ("/v1/replays", {"filter": {"reason": "bad"}}, "invalid_body"),
+        ("/v1/replays", {"filter": {"regex": ".*"}}, "invalid_body"),
+        ("/v1/replays", {"action": "discard", "edit": PATCH}, "refused"),
+        ("/v1/replays", {"rate_per_s": -1}, "invalid_body"),
+        ("/v1/breakers/close", {"key": "aios.admit/0"}, "not_found"),
+    ],
+)
+def test_a_wrong_command_is_refused_before_it_is_asked(path: str, body: Any, reason: str) -> None:
+    """Bodies are bounded, strict, and never reach Kafka when they cannot count."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        async with operations.post(path, body) as response:
+            await problem(response, reason)
+        assert operations.stage.asked == []
+
+    run(test, OperationsSettings(body_bytes_max=2_048))
+
+
+def test_an_index_that_is_away_is_a_503_and_commands_on_jobs_go_on() -> None:
+    """Never "not found": nobody is told that his dead letters are gone. A job can be stopped all the same."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        running = job(1, state="running")
+        operations.stage.jobs[running.job_id] = running
+        operations.index.away = True
+        for path in ("/v1/dead-letters", f"/v1/dead-letters/{ONE}", "/v1/dead-letters/groups"):
+            async with operations.get(path) as response:
+                await problem(response, "unavailable")
+        async with operations.post(f"/v1/replays/{running.job_id}/pause", {}) as response:
+            await said(response)
+        async with operations.get("/readyz", who="") as response:
+            assert (await said(response))["outcomes"] is False
+
+    run(test)
+
+
+# ── the command line ──
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home whose own principals are ann and bea."""
+    settings = Settings(home=tmp_path)
+    for own, name in ((principals.OPERATOR, "ann"), (principals.APPROVER, "bea")):
+        credentials.keep(principals.token_file(tmp_path, own), token(name))
+    monkeypatch.setattr(shared, "load_settings", lambda: settings)
+    monkeypatch.setattr(running_module, "load_settings", lambda: settings)
+    return settings
+
+
+def commanding(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, test: Callable[[Served, Callable[..., Awaitable[Result]]], Any]
+) -> None:
+    async def within(operations: Served) -> None:
+        monkeypatch.setattr(shared, "running", lambda: Running(home, "", operations.url))
+        await test(operations, lambda *words: asyncio.to_thread(CliRunner().invoke, aios, words))
+
+    run(within)
+
+
+def test_a_letter_is_repaired_and_returned_on_the_command_line(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """groups, list, show, edit, approve, plan, approve, run, status: with the home's two principals by default."""
+    file = tmp_path / "repaired"
+    file.write_bytes(b"\0repaired")
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        operations.index.held.append(entry(1))
+        operations.index.outcomes[Outcome.REPLAYED] = [
+            LetterOutcome(
+                letter_id=ONE, outcome=Outcome.REPLAYED, reason="", to="aios.admit.retry/2", generation=1, at=NOW
+            )
+        ]
+
+        async def works(*words: str) -> str:
+            result = await command(*words)
+            assert result.exit_code == 0, (words, result.output)
+            return str(result.stdout)
+
+        assert ONE[:12] in await works("dlq", "groups")
+        assert ONE[:12] in await works("dlq", "list", "--where", "letter.attempts > 0")
+        assert json.loads(await works("dlq", "list", "--json"))["total"] == 1
+        assert "--personal shows it" in await works("dlq", "show", ONE[:8])
+        assert "aios dlq approve" in await works("dlq", "edit", ONE[:8], "--bytes", str(file), "--why", "by hand")
+        assert operations.stage.asked[-1].value == b"\0repaired"
+        assert "edited by ann, not approved" in await works("dlq", "approve", ONE[:8])
+        plan = await works("replay", "plan", "--id", ONE[:8], "--rate", "10", "--why", "repaired")
+        assert "dry run: looked at 1, selected 1" in plan
+        (made,) = operations.stage.jobs
+        assert json.loads(operations.stage.jobs[made].filter) == {"ids": [ONE]}
+        await works("replay", "approve", made[:8])
+        assert "1 of 1" in await works("replay", "run", made[:8])
+        assert "aios.admit.retry/2" in await works("replay", "status", made[:8], "--results")
+        assert json.loads(await works("replay", "list", "--json"))[0]["approved_by"] == "bea"
+        assert {each.principal for each in operations.stage.asked} == {"ann", "bea"}
+
+    commanding(home, monkeypatch, test)
+
+
+def test_a_dry_run_keeps_no_job(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported and aborted; --missed asks for events instead of dead letters."""
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        result = await command("replay", "plan", "--missed", "--dry-run", "--json")
+        assert json.loads(result.stdout)["kind"] == "missed"
+        assert [each.state for each in operations.stage.jobs.values()] == ["aborted"]
+
+    commanding(home, monkeypatch, test)
+
+
+def test_breakers_are_listed_and_closed(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do, by key."""
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        key = "aios.admit/tenant/acme"
+        operations.breakers.held[key] = _breaker(key, "acme")
+        assert "look at the log" in (await command("breaker", "list")).stdout
+        assert (await command("breaker", "close", key, "--why", "fixed")).exit_code == 0
+        asked = operations.stage.asked[-1]
+        assert (asked.kind, asked.object_id, asked.principal, asked.reason) == ("breaker.close", key, "ann", "fixed")
+
+    commanding(home, monkeypatch, test)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (("dlq", "show", TWO), NOT_FOUND, "no such dead letter"),
+        (("dlq", "edit", ONE), USAGE, "either --patch or --bytes"),
+        (("dlq", "edit", ONE, "--patch", "{"), USAGE, "no JSON"),
+        (("dlq", "list", "--since", "yesterday"), USAGE, "is no time"),
+        (("dlq", "approve", ONE), FAILED, "has no edit that waits"),
+        (("dlq", "free", ONE), FAILED, "not quarantined"),
+        (("replay", "plan"), USAGE, "say which"),
+        (("replay", "run", "00000000"), NOT_FOUND, "no such job"),
+        (("breaker", "close", "x"), NOT_FOUND, "no such breaker"),
+    ],
+)
+def test_mistakes_have_their_exit_codes(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], status: int, says: str
+) -> None:
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        operations.index.held.append(entry(1, state=State.OPEN))
+        result = await command(*words)
+        assert (result.exit_code, says in result.stderr) == (status, True), result.output
+
+    commanding(home, monkeypatch, test)
+
+
+def test_who_asks_is_said_by_file_or_environment(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """--token-file, else AIOS_TOKEN, else the home's own; a token that nobody has says how to get one."""
+    file = tmp_path / "token"
+    file.write_text(token("both"), encoding="ascii")
+    other = home.model_copy(update={"token": SecretStr(token("oma"))})
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        operations.index.held.append(entry(1))
+        assert (await command("dlq", "discard", ONE, "--token-file", str(file))).exit_code == 0
+        monkeypatch.setattr(shared, "load_settings", lambda: other)
+        assert (await command("dlq", "discard", ONE)).exit_code == 0
+        assert [each.principal for each in operations.stage.asked] == ["both", "oma"]
+        monkeypatch.setattr(shared, "load_settings", lambda: home.model_copy(update={"token": SecretStr("x")}))
+        assert "`aios principal add" in (await command("dlq", "list")).stderr
+
+    commanding(home, monkeypatch, test)
+
+
+def test_a_server_that_is_away_is_said(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 4, with what starts one."""
+    monkeypatch.setattr(shared, "running", lambda: Running(home, "", "http://127.0.0.1:1"))
+    assert CliRunner().invoke(aios, ["dlq", "list"]).exit_code == NOT_RUNNING
+    monkeypatch.setattr(shared, "running", lambda: Running(home, "", ""))
+    assert "`aios up`" in CliRunner().invoke(aios, ["dlq", "list"]).stderr
