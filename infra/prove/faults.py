@@ -14,7 +14,7 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -361,7 +361,7 @@ class MustStop(_Base):
             _overtaken(stand, admin, count)
         log = Path(stand.home.log(self.stage, 0))
         size = log.stat().st_size if log.exists() else 0
-        with contextlib.suppress(Exception), _patient(stand):
+        with contextlib.suppress(Missed):  # which is what it shall say: it does not become ready
             stand.scale(self.stage, 1)
         said = log.read_text(encoding="utf-8", errors="replace")[size:]
         if self.words not in said:
@@ -371,12 +371,6 @@ class MustStop(_Base):
 
     def heal(self, stand: Stand) -> None:
         """Nothing: a person decides what becomes of such a system."""
-
-
-@contextlib.contextmanager
-def _patient(stand: Stand) -> Iterator[None]:
-    yield
-    stand.until_ready("admit", s_max=10.0)
 
 
 def _overtaken(stand: Stand, admin: AdminClient, partitions: int) -> None:
