@@ -175,24 +175,28 @@ def returned(
     hash_before: of the value before an edit, empty if there is none. restored: those behind it did not wait for it,
     so it has no place among them any more. None: it is too large to travel.
     """
-    stage = STAGES_BY_GROUP[letter.group]
-    said = envelope.headers_said(record.headers)
-    told = said | {
+    if value is not record.value and not envelope.fits(replace(record, value=value)):
+        return None
+    told = {
         "replay.count": str(letter.generation + 1),
-        "replay.attempts": said.get("attempts", "0"),
+        "replay.attempts": str(letter.attempts),
         "replay.job": job_id,
-        "replay.by": by,
+        "replay.by": envelope.clipped(by),
         "replay.at": str(at_ms),
     }
     told |= {"replay.edited": hash_before} if hash_before else {}
-    told.pop("payload_ref", None)
-    ours = headers_of({PREFIX + name: envelope.clipped(text) for name, text in told.items()})
-    headers = (*envelope.foreign(record.headers), *ours)
-    if not envelope.fits(replace(record, value=value)):
-        return None
-    out = Outgoing(stage.retries.name, record.key, value, headers, record.partition)
+    new = headers_of({PREFIX + name: text for name, text in told.items()})
+    gone = _REPLACED if hash_before else _REPLACED_ALWAYS
+    kept = (header for header in record.headers if header[0] not in gone)
+    out = Outgoing(STAGES_BY_GROUP[letter.group].retries.name, record.key, value, (*kept, *new), record.partition)
     return parking.marked(out, None) if restored else out
 
+
+_REPLACED_ALWAYS = frozenset(
+    PREFIX + name
+    for name in ("replay.count", "replay.attempts", "replay.job", "replay.by", "replay.at", "payload_ref")
+)
+_REPLACED = _REPLACED_ALWAYS | {f"{PREFIX}replay.edited"}
 
 STAGES_BY_GROUP: Mapping[str, Stage] = {stage.group: stage for stage in STAGES.values()}
 
