@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.dlq.deaths import Deaths
-from aios.dlq.settle import Settler
+from aios.dlq.decide import LIMITS
+from aios.dlq.settle import OwnBreakers, Settler
 from aios.inference_workers import pool as pool_module
 from aios.inference_workers import worker
 from aios.inference_workers.classify import Head
@@ -74,7 +75,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def pool(roads: FakeRoads, engine: FakeEngine, home: Path) -> Pool:
+def pool(roads: FakeRoads, engine: FakeEngine, home: Path, breakers: OwnBreakers | None = None) -> Pool:
     return Pool(
         STAGE,
         Classify(engine, {"letters": HEAD}),
@@ -82,16 +83,16 @@ def pool(roads: FakeRoads, engine: FakeEngine, home: Path) -> Pool:
         CODEC,
         intake=roads,
         delivery=roads,
-        settler=Settler(STAGE, "cluster"),
+        settler=Settler(STAGE, "cluster", breakers=breakers),
         deaths=Deaths(home, STAGE.name),
     )
 
 
-async def serve(roads: FakeRoads, engine: FakeEngine, home: Path) -> None:
+async def serve(roads: FakeRoads, engine: FakeEngine, home: Path, breakers: OwnBreakers | None = None) -> None:
     """Until every record has ended, then stop; raises what the process would end with."""
     await engine.start()
     stop = asyncio.Event()
-    serving = asyncio.create_task(worker.serve([pool(roads, engine, home)], engine, stop, lambda: None))
+    serving = asyncio.create_task(worker.serve([pool(roads, engine, home, breakers)], engine, stop, lambda: None))
     ended = asyncio.create_task(roads.all_ended.wait())
     await asyncio.wait((serving, ended), timeout=ENDED_S_MAX, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
@@ -195,6 +196,27 @@ def test_what_nobody_foresaw_is_tried_again_and_then_answered_as_failed(tmp_path
     assert [out.topic for out in last.delivered] == [STAGE.dead_letters.name, INFERENCE_COMPLETED.name]
     (answer,) = answers(last)
     assert (answer.status, answer.reason) == ("failed", f"{Reason.UNKNOWN}: ZeroDivisionError")
+
+
+def test_what_a_breaker_holds_costs_the_model_nothing(tmp_path: Path) -> None:
+    """A paused partition rests, a throttled tenant's record waits in a tier; the others are answered."""
+    breakers = OwnBreakers()
+    breakers.partitions.add(1)
+    breakers.tenants.add("poor")
+    named = (("aios-tenant", b"poor"),)
+    slowed = [
+        replace(record(offset, request(offset)), headers=named) for offset in range(2, 2 + 3 * LIMITS.trickle_per_s)
+    ]
+    roads = FakeRoads([record(0, request(0)), record(1, request(1), partition=1), *slowed])
+    engine = FakeEngine()
+    asyncio.run(serve(roads, engine, tmp_path, breakers))
+    assert ("paused", (STAGE.reads[0].name, 1)) in roads.happened
+    waiting = [out for out in roads.delivered if out.topic == STAGE.tiers[1].topic.name]
+    asked = {answer.request_id for answer in answers(roads)}
+    assert len(waiting) + len(asked) == 1 + len(slowed)
+    assert "r0" in asked
+    assert "r1" not in asked
+    assert len(waiting) >= LIMITS.trickle_per_s  # the seconds may turn while it runs
 
 
 def test_while_something_is_away_nothing_is_lost_or_dead_lettered(tmp_path: Path) -> None:
