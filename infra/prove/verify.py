@@ -43,6 +43,7 @@ HEADED = LETTERS | RETURNS | {ADMIT.dead_letters.name, ADMIT.retries.name}  # wh
 POLL_S = 1.0
 STORE_S_MAX = 30.0  # for the outcome store to show what the topics hold
 STORE_BATCH = 1_000
+SIDE_BY_SIDE_MIN = 5_000  # events; fewer are folded in this process
 ELSEWHERE = "plan"  # whose completions count for a stage that tells nothing itself
 QUIET_LOOKS = 2  # in a row, before a system is at rest
 
@@ -250,17 +251,28 @@ def _all(eyes: Eyes, reader: Reader, begins: Mapping[Place, int], topic: str) ->
 def _folds(addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[Scope], found: Arrivals) -> Part:
     """Every case partition, in processes of their own."""
     part = Part()
+    for scope, folded in _folded(addresses, begins, scopes):
+        part.merge(folded.part)
+        found.became(folded.marks, folded.admitted_at)
+        for topic, position in folded.positions.items():
+            if scope.committed.get(topic, 0) > position:
+                why = f"plan's group committed {topic}/{scope.partition} past its position {position}"
+                part.violations.add(Law.COMMITTED, why)
+    return part
+
+
+def _folded(
+    addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[Scope]
+) -> Iterator[tuple[Scope, _Folded]]:
+    """In processes of their own where that pays for starting them."""
+    few = sum(end - start for start, end in scopes[0].sources.values()) < SIDE_BY_SIDE_MIN if scopes else True
+    if few:
+        yield from ((scope, _fold(addresses, scope, begins)) for scope in scopes)
+        return
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         folding = [pool.submit(_fold, addresses, scope, begins) for scope in scopes]
-        for scope, future in zip(scopes, folding, strict=True):
-            folded = future.result()
-            part.merge(folded.part)
-            found.became(folded.marks, folded.admitted_at)
-            for topic, position in folded.positions.items():
-                if scope.committed.get(topic, 0) > position:
-                    why = f"plan's group committed {topic}/{scope.partition} past its position {position}"
-                    part.violations.add(Law.COMMITTED, why)
-    return part
+        while folding:  # what is taken in is let go of: a fold's result is of the size of its source topic
+            yield scopes[len(scopes) - len(folding)], folding.pop(0).result()
 
 
 def _fold(addresses: Addresses, scope: Scope, begins: Mapping[Place, int]) -> _Folded:
