@@ -30,11 +30,9 @@ from aios.dlq.index_layout import (
     UNRESOLVED,
     Outcome,
     State,
-    by_key_key,
     job_counts_key,
     job_key,
     job_list_key,
-    letter_key,
     list_key,
     member,
     tenant_kinds_key,
@@ -43,7 +41,7 @@ from aios.dlq.index_layout import (
 from aios.schemas.errors import AiosError
 from aios.streams import outcome_store
 from aios.streams.errors import Unavailable
-from aios.streams.outcome_store import RETENTION_MS
+from aios.streams.outcome_store import RETENTION_MS, letter_key, letters_key
 from aios.streams.record import Record
 
 CONNECTIONS_MAX = 16
@@ -329,7 +327,7 @@ class LetterIndex:
         if wanted.ids:
             return await self._of_ids(wanted.ids, upper, limit)
         if wanted.key:
-            keys = [by_key_key(wanted.key)]
+            keys = [letters_key(wanted.key)]
         else:
             keys = [key for key, _ in await self._lists(wanted, states, tenants)]
         if not keys or limit < 1:

@@ -4,7 +4,12 @@ sinks/letters.py writes it, dlq/index.py reads it. A list is a sorted set whose 
 `<written_at, 13 digits>:<id>`: in order of time, with exact places between two letters of one millisecond. Every
 letter stands in two: of its kind (state, group, reason, fingerprint: their number is bounded by our code), and of its
 kind within its tenant (a claim of the producer, whose number nobody bounds, and which therefore is in no list of lists
-but its own).
+but its own). What a case shows of its dead letters is laid out in streams/outcome_store.py: the letter itself, and the
+letters of a key.
+
+A letter's hash. body: JSON of DeadLetter, of the last generation; generation, version; the lists it belongs to: group,
+reason, fingerprint, tenant, key, member. change: JSON of the latest change; change_generation, change_offset,
+change_state. now: the state it is in. kind, tenant_was, key_was, member_was: the lists it stands in.
 
 Rejected: RediSearch (a module that not every Valkey has), scores as times (ties cannot be paged), one list with a scan
 (100,000 entries are a second).
@@ -12,12 +17,11 @@ Rejected: RediSearch (a module that not every Valkey has), scores as times (ties
 
 from __future__ import annotations
 
-import hashlib
 from enum import StrEnum
 
-from aios.streams.outcome_store import KEY_CHARS_MAX
+from aios.streams.outcome_store import LETTERS_EPOCH, short
 
-EPOCH = "aios:letters:epoch"  # random, set once everything is there; missing: emptied, or not rebuilt yet
+EPOCH = LETTERS_EPOCH  # random, set once everything is there; missing: emptied, or not rebuilt yet
 KINDS = "aios:letters:kinds"  # set: names of the lists of all tenants
 IDS = "aios:letters:ids"  # sorted set, all scores 0: ids, for those who write only their beginning
 
@@ -47,14 +51,6 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
 
 
-def letter_key(letter_id: str) -> str:
-    """Hash. body: JSON of DeadLetter, of the last generation; generation, version; the lists it belongs to: group,
-    reason, fingerprint, tenant, key, member. change: JSON of the latest change; change_generation, change_offset,
-    change_state. now: the state it is in. kind, tenant_was, key_was, member_was: the lists it stands in.
-    """
-    return f"aios:letters:letter:{letter_id}"
-
-
 def list_key(kind: str) -> str:
     """Sorted set: member()s of one kind, which is JSON: [state, group, reason, fingerprint]."""
     return f"aios:letters:list:{kind}"
@@ -68,16 +64,6 @@ def tenant_kinds_key(tenant: str) -> str:
 def tenant_list_key(tenant: str, kind: str) -> str:
     """Sorted set: member()s of one kind and tenant."""
     return f"aios:letters:of:{short(tenant)}:{kind}"
-
-
-def by_key_key(record_key: str) -> str:
-    """Sorted set: member()s of letters whose record has this key, in any state."""
-    return f"aios:letters:key:{short(record_key)}"
-
-
-def open_key(record_key: str) -> str:
-    """Set: ids of letters with this key that wait for an operator."""
-    return f"aios:letters:open:{short(record_key)}"
 
 
 def job_key(job_id: str) -> str:
@@ -97,8 +83,3 @@ def job_list_key(job_id: str, outcome: str) -> str:
 
 def member(written_at: int, letter_id: str) -> str:
     return f"{max(written_at, 0):013d}:{letter_id}"
-
-
-def short(text: str) -> str:
-    """A producer's text inside a key of ours; a long one by its digest."""
-    return text if len(text) <= KEY_CHARS_MAX else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

@@ -26,7 +26,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import Reason, SchemaMismatch
 from aios.schemas.models import LetterChanged
 from aios.sinks.epoch_store import Write
-from aios.streams.outcome_store import RETENTION_MS
+from aios.streams.outcome_store import RETENTION_MS, letter_key, short
 from aios.streams.record import Record
 
 SKIPPED = "skipped"  # a job left the letter as it is
@@ -54,13 +54,13 @@ def meaning_of(record: Record, codec: Codec) -> Meaning:
     """What this record changes. Raises SchemaMismatch or Unavailable, but never for a dead letter."""
     if record.topic in GROUPS:
         letter = letter_of(record)
-        return Meaning(None if letter is None else _letter(letter))
+        return Meaning(None if letter is None else letter_write(letter))
     if envelope.origin(record).topic in GROUPS:  # a dead letter that an operator returned to us: it is here already
         return Meaning(None)
     change = codec.decode(record.value, LetterChanged)
     if change.state != SKIPPED and change.state not in set(State):
         raise SchemaMismatch(f"there is no state {change.state[:40]!r}", Reason.CONTRACT_BROKEN)
-    return Meaning(_changed(change, envelope.origin(record).offset), change)
+    return Meaning(change_write(change, envelope.origin(record).offset), change)
 
 
 def sweep(now_ms: int) -> Write:
@@ -68,13 +68,14 @@ def sweep(now_ms: int) -> Write:
     return Write("sweep", (), (f"({layout.member(now_ms - RETENTION_MS, '')}",))
 
 
-def _letter(letter: DeadLetter) -> Write:
+def letter_write(letter: DeadLetter) -> Write:
+    """A dead letter stands in its topic."""
     till = letter.written_at + RETENTION_MS
     place = "/".join(map(str, letter.place))
     again = _said(Outcome.FAILED_AGAIN, "", place, letter.generation, letter.written_at)
     return Write(
         "letter",
-        (layout.letter_key(letter.id), *_job_keys(letter.job)),
+        (letter_key(letter.id), *_job_keys(letter.job)),
         (
             till,
             letter.id,
@@ -84,8 +85,8 @@ def _letter(letter: DeadLetter) -> Write:
             letter.group,
             letter.reason,
             letter.fingerprint,
-            layout.short(letter.tenant),
-            layout.short(letter.key),
+            short(letter.tenant),
+            short(letter.key),
             layout.member(letter.written_at, letter.id),
             letter.job,
             ids.canonical(again | {"rank": _FAILED_AGAIN_RANK, "order": letter.place[2]}),
@@ -93,7 +94,8 @@ def _letter(letter: DeadLetter) -> Write:
     )
 
 
-def _changed(change: LetterChanged, offset: int) -> Write:
+def change_write(change: LetterChanged, offset: int) -> Write:
+    """Something became of one. offset: of the change in letter.changed."""
     outcome, rank = _OUTCOMES.get(change.state, (None, 0))
     job = change.job_id if outcome is not None else ""
     done: dict[str, Any] = {}
@@ -104,7 +106,7 @@ def _changed(change: LetterChanged, offset: int) -> Write:
     shown = {name: value for name, value in asdict(change).items() if name in names}
     return Write(
         "changed",
-        (layout.letter_key(change.letter_id), *_job_keys(job)),
+        (letter_key(change.letter_id), *_job_keys(job)),
         (
             change.at + RETENTION_MS,
             change.letter_id,

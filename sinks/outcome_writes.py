@@ -1,10 +1,10 @@
 """What one record means for Valkey: pure on this side, one atomic script a record on the other.
 
-Enters: a record of audit.recorded, case.decided, event.refused, review.requested or a dead-letter topic. Leaves:
-one Write. Guaranteed: whatever order the records come in, and however often, the same set of them leaves the same
-keys: a transition moves the case only past the highest case_seq seen, lists are bounded by rank of time and not of
-arrival, and a key's lifetime only grows. Each script first compares a guard key with the value its caller knows, and
-changes nothing when it differs: a Valkey that was emptied takes no more writes until it is rebuilt.
+Enters: a record of audit.recorded, case.decided, event.refused or review.requested. Leaves: one Write. Guaranteed:
+whatever order the records come in, and however often, the same set of them leaves the same keys: a transition moves
+the case only past the highest case_seq seen, lists are bounded by rank of time and not of arrival, and a key's
+lifetime only grows. Each script first compares a guard key with the value its caller knows, and changes nothing when
+it differs: a Valkey that was emptied takes no more writes until it is rebuilt.
 Cost: 10-20 us of Valkey a record; a batch is one round trip.
 Rejected: WATCH (a round trip and a repeat for every record), positions of Kafka in Valkey instead of the guard (the
 group's own offsets would have to be ignored, and lag would mean nothing).
@@ -17,22 +17,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, cast
 
-from aios.dlq import envelope
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, Event, EventRefused, ReviewRequested
 from aios.sinks.epoch_store import Write
 from aios.streams import outcome_store as layout
-from aios.streams import topology
 from aios.streams.record import Record
 from aios.streams.topology import OUTCOMES
 
 TIMELINE_MAX = 500  # transitions of a case that are shown; a decided case can be asked about without end
-KEPT_MAX = 100  # refusals, acts and dead letters under one id; the newest stay
+KEPT_MAX = 100  # refusals and acts under one id; the newest stay
 
 STAYS = frozenset({"ignored", "repeated"})  # transitions after which a review task is as open as before
 
-_DEAD = frozenset(stage.dead_letters.name for stage in topology.STAGES if stage.reads)
 # What returns through the group's retry topic says by its schema what it is.
 _ANY = replace(OUTCOMES.retries, contracts=tuple(contract for topic in OUTCOMES.reads for contract in topic.contracts))
 _TOPICS = {topic.name: topic for topic in OUTCOMES.reads}
@@ -40,8 +37,6 @@ _TOPICS = {topic.name: topic for topic in OUTCOMES.reads}
 
 def write_of(record: Record, codec: Codec) -> Write:
     """What this record changes. Raises SchemaMismatch or Unavailable."""
-    if record.topic in _DEAD:
-        return _dead(record)
     event = codec.decode_any(record.value, _TOPICS.get(record.topic, _ANY))
     match event:
         case AuditRecorded() if event.case_seq == 0:
@@ -135,29 +130,6 @@ def _act(event: AuditRecorded) -> Write:
     return Write("act", (layout.acts_key(event.case_id),), (_till(event.at), event.at, transition_json(event)))
 
 
-def _dead(record: Record) -> Write:
-    said = envelope.headers_said(record.headers)
-    key = layout.key_text(record.key)
-    place = (record.topic, str(record.partition), str(record.offset))
-    dead_letter_id = said.get("id") or str(ids.derive("dead-letter", *place))
-    body = {
-        "tenant": said.get("tenant", ""),
-        "key": envelope.clipped(key),
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "at": record.timestamp_ms,
-        "value_bytes": len(record.value or b""),
-        "headers": said,
-        "id": dead_letter_id,
-    }
-    return Write(
-        "dead",
-        (layout.dead_key(dead_letter_id), layout.dead_by_key_key(key)),
-        (_till(record.timestamp_ms), dead_letter_id, record.timestamp_ms, record.offset, ids.canonical(body)),
-    )
-
-
 def _fields(event: Event) -> dict[str, Any]:
     return asdict(cast(Any, event))
 
@@ -246,15 +218,6 @@ keep(KEYS[2])
 """,
         "act": """
 ranked(KEYS[2], ARGV[3], ARGV[4])
-""",
-        "dead": """
-local id, at, offset, body = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
-local before = redis.call('GET', KEYS[2])
-if not before or cjson.decode(before)['offset'] < offset then
-  redis.call('SET', KEYS[2], body, 'KEEPTTL')
-end
-keep(KEYS[2])
-ranked(KEYS[3], at, id)
 """,
     }.items()
 }

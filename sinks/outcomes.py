@@ -1,8 +1,9 @@
 """outcomes: where every case stands, in Valkey, for those who ask and those who wait.
 
-Enters: audit.recorded, case.decided, event.refused, review.requested and the headers of all dead letters. Leaves: the
-keys of streams/outcome_store.py. Guaranteed: repeats and reordering across topics change nothing (outcome_writes.py);
-an offset moves only after its write; Valkey away pauses, and dead-letters nothing.
+Enters: audit.recorded, case.decided, event.refused and review.requested. Leaves: the keys of
+streams/outcome_store.py, but those of dead letters, which are sinks/letters.py's. Guaranteed: repeats and reordering
+across topics change nothing (outcome_writes.py); an offset moves only after its write; Valkey away pauses, and
+dead-letters nothing.
 
 An emptied Valkey is noticed and filled again (epoch_store.py). What a rebuild covers: every record up to the ends it
 saw, so also those whose offsets had moved. What it cannot bring back is `accepted` of cases that no stage has seen yet.

@@ -1,10 +1,11 @@
 """Where a case stands, for those who ask: the layout of Valkey (or Redis), and its reading side.
 
 Enters: a case id, event id, task id, key or tenant. Leaves: the status, timeline, decision, open review tasks,
-refusals and dead letters that sinks/outcomes.py put there; and a wake-up for callers that wait. Guaranteed: a tenant
-is never shown what is another's; what is shown has been committed in Kafka; a waiting caller wakes when the outcome
-is written, and reads again every REREAD_S in case nobody woke it. Everything here can be rebuilt from the topics and
-is forgotten after topics.RETENTION_HOURS. Valkey away, or emptied and not yet rebuilt: Unavailable, never "not found".
+refusals that sinks/outcomes.py put there, with the dead letters of sinks/letters.py; and a wake-up for callers that
+wait. Guaranteed: a tenant is never shown what is another's; what is shown has been committed in Kafka; a waiting
+caller wakes when the outcome is written, and reads again every REREAD_S in case nobody woke it. Everything here can
+be rebuilt from the topics and is forgotten after topics.RETENTION_HOURS. Valkey away, or emptied and not yet rebuilt:
+Unavailable, never "not found".
 
 Two statuses are not transitions of a case: `accepted` (the gateway has it in Kafka, plan has not seen it; the one
 thing here that no topic tells) and `refused` (it never became a case).
@@ -38,6 +39,7 @@ LISTS_MAX = 10_000  # of cases: tenants x workflows x statuses that one question
 LISTED_MAX = 1_000  # things one question returns
 KEY_CHARS_MAX = 200  # of a producer's key inside a key of ours; longer ones by their digest
 
+LETTERS_EPOCH = "aios:letters:epoch"  # the same, of the index of dead letters
 EPOCH = "aios:epoch"  # random, set once everything is there; missing: emptied, or not rebuilt yet
 MOVED = "aios:moved"  # channel: ids of cases and events that came to rest
 LISTS = "aios:lists"  # members: list_name() of every list of cases
@@ -99,15 +101,24 @@ def refusal_key(tenant: str, event_id: str) -> str:
     return f"aios:refusal:{json.dumps([tenant, event_id], ensure_ascii=False)}"
 
 
-def dead_key(dead_letter_id: str) -> str:
-    """String: JSON of a dead letter's headers and place."""
-    return f"aios:dead:{dead_letter_id}"
+def letter_key(letter_id: str) -> str:
+    """Hash of the index of dead letters (dlq/index_layout.py): body is JSON of the dead letter, now its state."""
+    return f"aios:letters:letter:{letter_id}"
 
 
-def dead_by_key_key(record_key: str) -> str:
-    """Sorted set, by time: ids of dead letters whose record has this key."""
-    short = record_key if len(record_key) <= KEY_CHARS_MAX else hashlib.sha256(record_key.encode()).hexdigest()
-    return f"aios:dead_by_key:{short}"
+def letters_key(record_key: str) -> str:
+    """Sorted set, `<time>:<id>` of that index: dead letters whose record has this key, in any state."""
+    return f"aios:letters:key:{short(record_key)}"
+
+
+def open_letters_key(record_key: str) -> str:
+    """Set of that index: ids of dead letters with this key that wait for an operator."""
+    return f"aios:letters:open:{short(record_key)}"
+
+
+def short(text: str) -> str:
+    """A producer's text inside a key of ours; a long one by its digest."""
+    return text if len(text) <= KEY_CHARS_MAX else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def key_text(key: bytes | None) -> str:
@@ -229,7 +240,7 @@ class OutcomeStore:
             ("hgetall", case_key(case_id)),
             ("get", accepted_key(case_id)),
             ("zrevrange", refusals_key(case_id), 0, LISTED_MAX),
-            ("zrange", dead_by_key_key(case_id), 0, LISTED_MAX),
+            ("smembers", open_letters_key(case_id)),
             ("get", EPOCH),
         )
         view: CaseView | None = None
@@ -244,7 +255,7 @@ class OutcomeStore:
             return None
         if not _is(view.tenant, tenant):
             return None
-        return view if view.settled else replace(view, dead_letters=tuple(dead))
+        return view if view.settled else replace(view, dead_letters=tuple(sorted(dead)))
 
     async def timeline(self, case_id: str, tenant: str | None) -> list[dict[str, Any]]:
         """Transitions in the case's order, then acts outside it by time. For acts on a dead letter: its id."""
@@ -328,21 +339,15 @@ class OutcomeStore:
         return cast(dict[str, Any], json.loads(found[0])) if found else None
 
     async def dead_letters(self, key: str, tenant: str | None) -> list[dict[str, Any]]:
-        """Headers and places of dead letters whose record has this key, newest first. Case ids are keys too."""
-        (found,) = await self._ask(("zrevrange", dead_by_key_key(key), 0, LISTED_MAX))
+        """Dead letters whose record has this key, newest first, with their state. Case ids are keys too."""
+        found, epoch = await self._ask(("zrevrange", letters_key(key), 0, LISTED_MAX), ("get", LETTERS_EPOCH))
+        if epoch is None:
+            raise Unavailable("dead letters are being read from the topics again; ask later")
         if not found:
             return []
-        (bodies,) = await self._ask(("mget", *map(dead_key, found)))
-        return [one for one in (json.loads(body) for body in bodies if body) if _is(one["tenant"], tenant)]
-
-    async def dead_letter(self, dead_letter_id: str, tenant: str | None) -> dict[str, Any] | None:
-        """Headers and place of one dead letter."""
-        body, epoch = await self._ask(("get", dead_key(dead_letter_id)), ("get", EPOCH))
-        if body is None:
-            _there(epoch)
-            return None
-        said = json.loads(body)
-        return said if _is(said["tenant"], tenant) else None
+        said = await self._ask(*(("hmget", letter_key(one.split(":", 1)[1]), "body", "now") for one in found))
+        letters = [json.loads(body) | {"state": state} for body, state in said if body is not None]
+        return [one for one in letters if _is(one["tenant"], tenant)]
 
     async def _of_event(self, case_id: str, event_id: str, tenant: str | None) -> CaseView | None:
         """As status(), but of the refusals only the event's own counts, and before anything else."""

@@ -187,13 +187,7 @@ OUTCOMES = Stage(
     name="outcomes",
     kind=Kind.SINK,
     does="status, timeline, review tasks and waiting callers, in Valkey",
-    reads=(
-        topics.AUDIT_RECORDED,
-        topics.CASE_DECIDED,
-        topics.EVENT_REFUSED,
-        topics.REVIEW_REQUESTED,
-        *(stage.dead_letters for stage in _CONSUMING),
-    ),
+    reads=(topics.AUDIT_RECORDED, topics.CASE_DECIDED, topics.EVENT_REFUSED, topics.REVIEW_REQUESTED),
     process="outcomes",
     objective=Objective(p95_ms=500),
 )

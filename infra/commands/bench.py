@@ -15,6 +15,7 @@ BENCHES = {
     "scale": Place("bench.scale", "scale", "Each stage of the running system with one and two processes."),
     "peers": Place("bench.peers", "peers", "Our stateful stage beside a hand-written loop, Quix and Kafka Streams."),
     "laws": Place("bench.laws", "laws", "What the laws of delivery cost, and bad records."),
+    "letters": Place("bench.letters", "letters", "The index of dead letters: writes, and each question's time."),
     "all": Place("bench.everything", "everything", "All of them, on a system of its own; the figures are kept."),
 }
 

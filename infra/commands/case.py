@@ -108,7 +108,7 @@ def _found(view: CaseView | None, refused: Sequence[dict[str, Any]], dead: Seque
     if refused:
         told["refused"] = [f"{one['reason']}: {one['detail']} (event {one['event_id']})" for one in refused]
     if dead:
-        told["dead_letters"] = [f"{one['id']} ({one['headers'].get('reason', 'unknown')})" for one in dead]
+        told["dead_letters"] = [f"{one['id']} ({one['reason']})" for one in dead]
     if view is not None and view.status != REFUSED:
         kind = outcome_store.ACCEPTED if view.status == outcome_store.ACCEPTED else ADMITTED
         shown = {"status": view.status, "outcome": view.outcome, "label": view.label}

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import REGISTRY as METRICS
 from redis import Redis
 
-from aios.dlq import index_layout, show
+from aios.dlq import show
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.filters import Filter
 from aios.dlq.index import Ambiguous, Entry, LetterIndex, Progress, Source, gathered, opened
@@ -26,6 +26,7 @@ from aios.schemas.models import DocumentReceived
 from aios.sinks.epoch_store import Emptied, EpochStore, Write
 from aios.sinks.letter_writes import meaning_of, sweep
 from aios.sinks.letters import MARKS, OLD_SHARE, Ages
+from aios.streams import outcome_store
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import RETENTION_MS
 from aios.streams.record import Record
@@ -158,7 +159,7 @@ def test_a_letter_is_in_the_state_that_its_records_tell(server: Valkey, redis: R
         assert (edited.changed.edit_hash_after, edited.changed.by) == ("b", "op")
         for key in ("k1", "k4", "k6"):
             (of_key,) = (await index.page(Filter(key=key))).entries
-            is_open = redis.smembers(index_layout.open_key(key)) == {of_key.letter.id}
+            is_open = redis.smembers(outcome_store.open_letters_key(key)) == {of_key.letter.id}
             assert is_open is (of_key.state in UNRESOLVED)
 
     asked(server, questions)
@@ -394,3 +395,27 @@ def test_a_dead_letter_that_came_back_to_this_stage_is_no_new_one() -> None:
     own.append(("aios.dlq.orig.timestamp", b"1"))
     returned = Record(LETTERS.retries.name, 0, 1, NOW, out.key, out.value, own)
     assert meaning_of(returned, CODEC).write is None
+
+
+def test_a_case_shows_the_letters_that_wait(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """As long as they do; `aios case find` sees them in every state, and never takes an emptied index for an answer."""
+    stood = [standing(failed(number, key="case-1", at=NOW + number), number, NOW + number) for number in range(3)]
+    done = change(letter(stood[0]), "discarded", NOW + 9)
+    asyncio.run(apply(server, tmp_path, [*stood, brought(done, 1)]))
+    redis.hset(outcome_store.case_key("case-1"), mapping={"tenant": "demo", "workflow": "w", "status": "classifying"})
+    redis.set(outcome_store.EPOCH, "x")
+
+    async def ask() -> None:
+        async with outcome_store.opened(server.url) as store:
+            view = await store.status("case-1", "demo")
+            assert view is not None
+            assert set(view.dead_letters) == {letter(record).id for record in stood[1:]}
+            found = await store.dead_letters("case-1", "demo")
+            assert [one["orig_offset"] for one in found] == [2, 1, 0]
+            assert [one["state"] for one in found] == ["open", "open", "discarded"]
+            assert await store.dead_letters("case-1", "other") == []
+            redis.delete(EPOCH)
+            with pytest.raises(Unavailable):
+                await store.dead_letters("case-1", "demo")
+
+    asyncio.run(ask())

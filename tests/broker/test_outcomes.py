@@ -20,7 +20,7 @@ from aios.streams import outcome_store
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import EPOCH, OutcomeStore
 from aios.streams.record import Record
-from aios.streams.topology import OUTCOMES, PLAN
+from aios.streams.topology import OUTCOMES
 from tests.broker import outcome_records as records
 from tests.fakes.registry import FakeRegistry
 
@@ -72,7 +72,6 @@ def everything() -> list[Record]:
         records.refused("never", "e-never", NOW + 51, reason="stale"),
     ]
     out = [records.outgoing(CODEC, event) for event in events]
-    out += [records.dead("jane", NOW + 60, 5), records.dead("jane", NOW + 61, 6), records.dead("b", NOW, 7, stage=PLAN)]
     return [records.taken(one, offset, NOW + offset) for offset, one in enumerate(out)]
 
 
@@ -112,7 +111,7 @@ def test_everything_is_forgotten_after_the_retention_window(server: Valkey, redi
 
 
 def test_what_is_asked_is_answered(server: Valkey, redis: Redis, tmp_path: Path) -> None:
-    """Status, timeline, lists, tasks, refusals and dead letters, for the tenant whose they are."""
+    """Status, timeline, lists, tasks and refusals, for the tenant whose they are."""
 
     async def ask() -> None:
         await apply(server, tmp_path, everything())
@@ -128,7 +127,7 @@ def test_what_is_asked_is_answered(server: Valkey, redis: Redis, tmp_path: Path)
         b = await store.status("b", "demo")
         assert b is not None
         assert (b.status, b.task_id, b.reasons) == ("waiting_for_person", "t-b", ("low_confidence",))
-        assert (b.at_rest, b.settled, len(b.dead_letters)) == (True, False, 1)
+        assert (b.at_rest, b.settled) == (True, False)
         never = await store.status("never", "demo")
         assert never is not None
         assert (never.status, never.reasons) == ("refused", ("stale",))
@@ -151,11 +150,6 @@ def test_what_is_asked_is_answered(server: Valkey, redis: Redis, tmp_path: Path)
         assert done is not None
         assert done.status == "closed"
         assert [one["reason"] for one in await store.refusals("d", "demo")] == ["conflicting_duplicate"]
-        first, second = await store.dead_letters("jane", "demo")
-        assert first["headers"]["reason"] == "undecodable"
-        assert (await store.dead_letter(first["id"], "demo")) == first
-        assert first["id"] != second["id"]
-        assert "garbage" not in str(first)
 
     asyncio.run(ask())
 
@@ -173,7 +167,6 @@ def test_a_tenant_sees_nothing_of_another(server: Valkey, redis: Redis, tmp_path
             assert await store.reviews("other") == []
             assert await store.refusals("d", "other") == []
             assert await store.refusal("e-never", "other") is None
-            assert await store.dead_letters("jane", "other") == []
             assert {view.tenant for view in await store.list_cases(tenant="other")} == {"other"}
             await store.note_accepted("fresh", "demo")
             assert await store.status("fresh", "other") is None

@@ -25,7 +25,7 @@ from aios.streams.config import RedisSettings, Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken, Unavailable, Verdict
 from aios.streams.outcome_store import CaseView
 from aios.streams.record import Outgoing, Record
-from aios.streams.topology import AUDIT, OUTCOMES
+from aios.streams.topology import AUDIT
 from aios.streams.tracing import Span
 from tests.broker import outcome_records as records
 from tests.fakes.registry import FakeRegistry
@@ -48,19 +48,6 @@ def test_a_record_that_is_none_of_these_is_refused() -> None:
     with pytest.raises(SchemaMismatch) as refusal:
         write_of(Record("audit.recorded.v1", 0, 0, NOW, b"k", decision.value), CODEC)
     assert refusal.value.reason is Reason.CONTRACT_BROKEN
-
-
-def test_of_a_dead_letter_only_headers_are_kept() -> None:
-    """Whatever its bytes are; the key is text, or hex, or a digest when it is long."""
-    out = records.dead("jane", NOW, 3)
-    write = write_of(Record(out.topic, 0, 9, NOW, b"\xff\xfe", b"secret bytes", out.headers), CODEC)
-    assert write.keys[1] == "aios:dead_by_key:fffe"
-    body = json.loads(str(write.args[-1]))
-    assert (body["value_bytes"], body["headers"]["reason"], body["offset"]) == (12, "undecodable", 9)
-    assert "secret" not in str(write.args)
-    long = write_of(Record(out.topic, 0, 9, NOW, b"x" * 5000, None, out.headers), CODEC)
-    assert len(long.keys[1]) < 100
-    assert len(str(long.args)) < 4000
 
 
 def test_every_write_has_a_lifetime() -> None:
@@ -315,7 +302,7 @@ def test_find_says_what_became_of_a_key(answers: Answers) -> None:
 
     status, found = find()
     assert (status, found["found"]) == (3, "not_seen")
-    answers.dead["jane"] = [{"id": "d-1", "headers": {"reason": "undecodable"}}]
+    answers.dead["jane"] = [{"id": "d-1", "reason": "undecodable"}]
     status, found = find()
     assert (status, found["found"], found["dead_letters"]) == (0, "dead_lettered", ["d-1 (undecodable)"])
     answers.refused = [{"reason": "stale", "detail": "too old", "event_id": "e"}]
@@ -414,10 +401,3 @@ def test_query_speaks_plainly(home: Path) -> None:
     assert run()[0] == 2
     status, said = run("select * from cases")
     assert (status, said.count("\n")) == (1, 1)
-
-
-def test_outcomes_reads_every_dead_letter_topic_it_is_told_of() -> None:
-    """Each stage of the topology that it reads has its dead letters known by name."""
-    for topic in OUTCOMES.reads:
-        if topic.name.endswith(".dlq"):
-            assert write_of(Record(topic.name, 0, 1, NOW, None, None), CODEC).script == "dead"
