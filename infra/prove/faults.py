@@ -25,9 +25,10 @@ from confluent_kafka.cimpl import TopicPartition
 
 from aios.infra.local.system import ALONE
 from aios.infra.prove.proxy import FAIR, Weather
-from aios.infra.prove.stand import Missed, Stand
+from aios.infra.prove.stand import Missed, Stand, stages_of
 from aios.streams import failpoints, topology
 from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED
+from aios.streams.topology import Kind
 
 KILL_BOUND_S = 8.0  # after kill -9 no record waits longer, with a few thousand cases
 REACH_S_MAX = 15.0  # for an armed point to be visited; longer than the lake waits with what it holds
@@ -86,6 +87,8 @@ class KillAt(_Base):
         if self.steps == ("revoking",):
             with contextlib.suppress(Missed):
                 _revoke(stand, self.stage)
+        if self.steps[0] in ("produced", "delivered"):
+            _give_garbage(stand, self.stage)
         if not stand.until_died(before, len(self.steps), REACH_S_MAX * len(self.steps)):
             stand.disarm(self.stage)
             raise Unreached(f"{self.stage} never came to {self.steps[-1]}")
@@ -94,6 +97,15 @@ class KillAt(_Base):
         stand.until_ready(self.stage)
         if self.steps == ("revoking",) and self.stage not in ALONE:
             stand.scale(self.stage, 1)
+
+
+def _give_garbage(stand: Stand, process: str) -> None:
+    """A sink produces nothing but dead letters: have a record returned to it that it cannot read."""
+    producer = Producer({"bootstrap.servers": stand.cluster.direct, "log_level": 0})
+    for stage in stages_of(process):
+        if stage.kind is Kind.SINK:
+            producer.produce(stage.retries.name, b"\xffnothing of ours", b"garbage", partition=0)
+    producer.flush(PREPARED_S)
 
 
 def _revoke(stand: Stand, process: str) -> None:
