@@ -1,4 +1,4 @@
-"""What returns to a group: when a waiting record is due, and which dead letters are open."""
+"""What returns to a group: when a waiting record is due, and what is read of one that became a dead letter."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.dlq import envelope
+from aios.dlq.dead_letter import letter_of
 from aios.dlq.envelope import Failure
-from aios.dlq.letters import Asked, DeadLetter, State, fold, letter_of
 from aios.dlq.retry import AFTER_MS_MAX, Held, returning
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
@@ -105,64 +105,11 @@ LETTER = stored(failed(ADMIT, topic="document.received.v1"))
 ID = envelope.headers_said(LETTER.headers)["id"]
 
 
-# What is open
-
-
-def letter(offset: int = 0, replays: int = 0, id_: str = "d1", at: int = NOW_MS) -> DeadLetter:
-    known = letter_of(LETTER, ADMIT)
-    assert known is not None
-    place = ("aios.admit.dlq", 2, offset)
-    return replace(known, id=id_, replays=replays, place=place, failed_at=at + replays, written_at=at + offset)
-
-
-def asked_for(which: DeadLetter, offset: int = 0, partition: int = 0) -> Asked:
-    return Asked(which.place, partition, offset)
-
-
-def states(*args: Any) -> dict[str, tuple[State, int]]:
-    return {one.id: (one.state, one.replays) for one in fold(*args)}
-
-
 def test_a_dead_letter_is_read_back_as_it_was_written() -> None:
     """The few facts that people look for; nothing that is none of ours."""
-    found = letter_of(LETTER, ADMIT)
+    found = letter_of(LETTER)
     assert found is not None
     assert (found.id, found.group, found.reason, found.kind) == (ID, "aios.admit", "undecodable", "permanent")
     assert (found.key, found.tenant, found.attempts, found.size) == ("k", "acme", 3, 1)
     assert found.place == ("aios.admit.dlq", 2, 11)
-    assert letter_of(replace(LETTER, headers=()), ADMIT) is None
-
-
-def test_a_dead_letter_is_open_until_its_replay_was_served() -> None:
-    """Open, requested, replayed."""
-    one = letter()
-    assert states([one], [], {}, []) == {"d1": (State.OPEN, 0)}
-    assert states([one], [asked_for(one, 5)], {0: 5}, []) == {"d1": (State.REQUESTED, 0)}
-    assert states([one], [asked_for(one, 5)], {0: 6}, []) == {"d1": (State.REPLAYED, 0)}
-
-
-def test_a_replay_that_failed_leaves_it_open() -> None:
-    """And another request counts."""
-    one = letter()
-    assert states([one], [asked_for(one, 5)], {0: 9}, [(0, 5)]) == {"d1": (State.OPEN, 0)}
-    assert states([one], [asked_for(one, 5), asked_for(one, 6)], {0: 9}, [(0, 5)]) == {"d1": (State.REPLAYED, 0)}
-
-
-def test_what_was_replayed_and_failed_again_is_open_again() -> None:
-    """One line, with its count."""
-    first, second = letter(0), letter(8, replays=1)
-    assert states([first, second], [asked_for(first)], {0: 1}, []) == {"d1": (State.OPEN, 1)}
-    assert states([second, first], [asked_for(second)], {0: 1}, []) == {"d1": (State.REPLAYED, 1)}
-
-
-def test_a_dead_letter_written_twice_is_one() -> None:
-    """A stage died before it could commit; a replay of either copy is a replay of both."""
-    first, copy = letter(0), letter(1)
-    assert states([first, copy], [asked_for(first)], {0: 1}, []) == {"d1": (State.REPLAYED, 0)}
-    assert len(fold([first, copy], [], {}, [])) == 1
-
-
-def test_the_newest_failure_comes_first() -> None:
-    """As an operator reads."""
-    found = fold([letter(0, id_="a", at=NOW_MS), letter(1, id_="b", at=NOW_MS + 5)], [], {}, [])
-    assert [one.id for one in found] == ["b", "a"]
+    assert letter_of(replace(LETTER, headers=())) is None
