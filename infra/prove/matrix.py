@@ -33,6 +33,7 @@ AFTER_S = 2.0  # of load behind the last
 BETWEEN_S = 1.0
 DRAIN_S_MAX = 120.0
 AGAIN_S_MAX = 60.0
+LANDED_S = 0.3  # until a commit has landed that was on its way; no process starts within it
 POLL_S = 0.1
 KILL_S, OTHER_S = 7.0, 20.0  # expected of one fault, for the time that is left
 ROUND_S = 25.0  # expected of a round beside its faults
@@ -287,6 +288,7 @@ class _Watched:
 
     def begin(self) -> None:
         self._began = time.monotonic()
+        time.sleep(LANDED_S)
         self._before = self._committed()
 
     def again(self) -> None:
