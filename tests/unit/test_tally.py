@@ -58,11 +58,20 @@ def test_what_one_tenants_data_does_to_our_code_is_held_against_that_tenant() ->
     assert scope(found[6]) is Scope.TENANT
 
 
+def test_a_stray_failure_of_another_does_not_make_it_the_code() -> None:
+    """Nine of ten are one tenant's."""
+    tallies = Tallies(LIMITS)
+    tallies.done(0, "good")
+    tallies.unknown(2, "stray")
+    found = [scope(tallies.unknown(2, "poor")) for _ in range(LIMITS.unknown_in_a_row_max)]
+    assert found == [None] * (LIMITS.unknown_in_a_row_max - 1) + [Scope.TENANT]
+
+
 def test_where_several_fail_or_nobody_else_is_there_it_is_the_code() -> None:
     """No sign that others would fare better: the partition pauses."""
     several = Tallies(FEW)
     several.done(0, "good")
-    assert [scope(several.unknown(2, "ab"[number % 2])) for number in range(4)][-1] is Scope.PARTITION
+    assert [scope(several.unknown(2, name)) for name in "abaa"][-1] is Scope.PARTITION
     alone = Tallies(FEW)
     alone.done(0, "a")  # of itself: proves nothing
     assert [scope(alone.unknown(2, "a")) for _ in range(4)][-1] is Scope.PARTITION
