@@ -34,7 +34,7 @@ from aios.infra.output import USAGE, fail, one, rows, text
 KEY_CHARS = 24
 LIST = ("id", "group", "reason", "key", "state", "attempts", "replays", "failed_at")
 GROUPED = ("group", "reason", "count", "oldest", "fingerprint", "example")
-STATES = [*State, "unresolved", "all"]
+STATES = [*(each.value for each in State), "unresolved", "all"]
 SHOWN = (
     *("id", "state", "group", "reason", "class", "hint", "error", "message", "where", "fingerprint", "tenant", "key"),
     *("attempts", "generation", "first_failed_at", "failed_at", "size", "sha256", "place", "job"),

@@ -108,7 +108,7 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--since", type=TIME, default=0, help="Failed then or later: as --until."),
         click.option("--tenant", default="", help="As the record's header says."),
         click.option("--fingerprint", default="", help="One kind of failure; see `aios dlq groups`."),
-        click.option("--reason", type=click.Choice(sorted(Reason))),
+        click.option("--reason", type=click.Choice(sorted(each.value for each in Reason))),
         click.option("--group", type=click.Choice(GROUPS), help="The consumer group that failed."),
     ):
         selecting = option(selecting)

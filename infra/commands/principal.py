@@ -24,7 +24,13 @@ def group() -> None:
 
 @group.command()
 @click.argument("name")
-@click.option("--role", "roles", multiple=True, type=click.Choice(list(Role)), help="What it may do; several times.")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice([each.value for each in Role]),
+    help="What it may do; several times.",
+)
 @click.option("--tenant", "tenants", multiple=True, help="It acts for these alone; several times. Default: all.")
 @click.option("--all-tenants", is_flag=True, help="Of one that acts for some alone: from now on for all.")
 @click.option("--only", is_flag=True, help="Its other tokens stop being valid.")

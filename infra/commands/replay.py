@@ -175,7 +175,7 @@ def abort(job_id: str, why: str, token_file: Path | None, as_json: bool) -> None
 @group.command()
 @click.argument("job_id", metavar="JOB")
 @OUTCOMES
-@click.option("--outcome", type=click.Choice(list(Outcome)), help="With --results: these alone.")
+@click.option("--outcome", type=click.Choice([each.value for each in Outcome]), help="With --results: these alone.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="With --results: of each.")
 @TOKEN
 @JSON
@@ -205,7 +205,7 @@ def status(
 
 
 @group.command("list")
-@click.option("--state", type=click.Choice(list(JobState)))
+@click.option("--state", type=click.Choice([each.value for each in JobState]))
 @TOKEN
 @JSON
 def list_(state: str | None, token_file: Path | None, as_json: bool) -> None:

@@ -363,7 +363,8 @@ def test_a_letter_is_repaired_and_returned_on_the_command_line(
 
         assert ONE[:12] in await works("dlq", "groups")
         assert ONE[:12] in await works("dlq", "list", "--where", "letter.attempts > 0")
-        assert json.loads(await works("dlq", "list", "--json"))["total"] == 1
+        chosen = ("--reason", entry(1).letter.reason, "--state", "open", "--group", entry(1).letter.group)
+        assert json.loads(await works("dlq", "list", *chosen, "--json"))["total"] == 1
         assert "--personal shows it" in await works("dlq", "show", ONE[:8])
         assert "aios dlq approve" in await works("dlq", "edit", ONE[:8], "--bytes", str(file), "--why", "by hand")
         assert operations.stage.asked[-1].value == b"\0repaired"
@@ -375,7 +376,9 @@ def test_a_letter_is_repaired_and_returned_on_the_command_line(
         await works("replay", "approve", made[:8])
         assert "1 of 1" in await works("replay", "run", made[:8])
         assert "aios.admit.retry/2" in await works("replay", "status", made[:8], "--results")
-        assert json.loads(await works("replay", "list", "--json"))[0]["approved_by"] == "bea"
+        assert json.loads(await works("replay", "list", "--state", "done", "--json"))[0]["approved_by"] == "bea"
+        only = await works("replay", "status", made[:8], "--results", "--outcome", "replayed", "--json")
+        assert len(json.loads(only)["letters"]) == 1
         assert {each.principal for each in operations.stage.asked} == {"ann", "bea"}
 
     commanding(home, monkeypatch, test)
