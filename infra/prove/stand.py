@@ -84,7 +84,7 @@ class Stand:
         if not self.home.system.is_file():
             raise Unavailable(f"the system did not start:\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")
         said = self.status()
-        self.operations = said.get("operations", "")
+        self.operations = said["operations"]
         self.addresses = Addresses(
             kafka=self.cluster.direct,
             registry=said["registry"],
