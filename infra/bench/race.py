@@ -44,6 +44,7 @@ from aios.infra.bench.entrants.wire import SCHEMA_TEXT, decode, encode
 from aios.infra.local import child
 from aios.infra.local.broker import Broker
 from aios.infra.output import FAILED, fail
+from aios.streams.topics import BREAKER_CHANGED
 
 PARTITIONS = 6
 KEYS = 20_000
@@ -266,8 +267,11 @@ class Race:
                     raise Wrong(f"{topic} cannot be read: {error.str()}")
         consumer.close()
 
-    def _create(self, wanted: Sequence[NewTopic]) -> None:
-        for future in self._admin.create_topics(list(wanted)).values():
+    def _create(self, topics: Sequence[NewTopic]) -> None:
+        """Those that are not there: runs share the one of breakers."""
+        there = self._admin.list_topics(timeout=ANSWER_S_MAX).topics
+        wanted = [topic for topic in topics if topic.topic not in there]
+        for future in self._admin.create_topics(wanted).values() if wanted else ():
             future.result(ANSWER_S_MAX)
         deadline = time.monotonic() + ANSWER_S_MAX
         for topic in wanted:
@@ -305,7 +309,8 @@ def _our_topics(group: str, source: str) -> Sequence[NewTopic]:
 
     stage = stage_of(group.removeprefix("aios."), source)
     wanted = [stage.retries, stage.dead_letters, *((stage.changelog,) if stage.changelog else ())]
-    return [NewTopic(topic.name, PARTITIONS, 1, config=topic.config()) for topic in wanted]
+    own = [NewTopic(topic.name, PARTITIONS, 1, config=topic.config()) for topic in wanted]
+    return [*own, NewTopic(BREAKER_CHANGED.name, 1, 1, config=BREAKER_CHANGED.config())]
 
 
 def _scored(number: int, key: bytes, text: str, chance: random.Random) -> dict[str, Any]:
