@@ -11,6 +11,7 @@ Violated. The names are those of the verifier:
     audit          transitions are numbered without a gap
     judged         another body under a key is refused, the same body never is
     timer          no timer before its time, no deadline before an answer that stood there
+    replay         a generation of a dead letter returns once, and every job comes to its end
     retry          nothing returns before its delay is over
     given up       only who ended processes alone is given up
     fold           what a stage remembers is what its changelog says
@@ -25,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from aios.dlq import envelope
+from aios.dlq.jobs import JobState, LetterState, job_key
 from aios.infra.prove.sim_log import Entry
 from aios.infra.prove.sim_people import Published
 from aios.infra.prove.sim_stages import StoreProcess
@@ -43,13 +45,15 @@ from aios.schemas.models import (
     EventRefused,
     InferenceCompleted,
     InferenceRequested,
+    LetterChanged,
     PositionRemembered,
+    ReplayRemembered,
     ReviewRequested,
     TimerFired,
 )
 from aios.streams import topics
 from aios.streams.topics import Topic
-from aios.streams.topology import ADMIT, PLAN, POOLS, RETRY, Stage
+from aios.streams.topology import ADMIT, PLAN, POOLS, REPLAY, RETRY, Stage
 
 E = TypeVar("E", bound=Event)
 Where = tuple[str, int, int]  # topic, partition, offset
@@ -71,7 +75,7 @@ class Judge:
         self._settled: set[tuple[str, Where]] = set()  # (group, origin), given to retry or dead letters
         self._returned: set[tuple[str, Where, int]] = set()  # (retry topic, origin, attempts)
         self._positions: dict[tuple[str, int], list[Entry]] = defaultdict(list)
-        self._stages = {stage.group: stage for stage in (ADMIT, PLAN, *POOLS, RETRY)}
+        self._stages = {stage.group: stage for stage in (ADMIT, PLAN, *POOLS, RETRY, REPLAY)}
         self._dead_letters = {stage.dead_letters.name: stage.group for stage in self._stages.values()}
         self._retries = {stage.retries.name: stage.group for stage in self._stages.values()}
         world.watchers.append(self._written)
@@ -127,12 +131,24 @@ class Judge:
 
     # The end
 
-    def final(self, slots: Sequence[Slot], published: Published) -> None:
+    def final(self, slots: Sequence[Slot], published: Published, jobs: Sequence[str]) -> None:
         """Raises Violated with the first thing that does not hold."""
+        self._check_jobs(jobs)
         History(self._world, self._codec).check(published)
         for slot in slots:
             self._check_alive(slot)
             self._check_read(slot)
+
+    def _check_jobs(self, jobs: Sequence[str]) -> None:
+        assert REPLAY.changelog is not None
+        folded = Remembered()
+        for entry in self._world.cluster.partitions[REPLAY.changelog.name][0].committed():
+            changelog.take(self._codec, REPLAY.changelog, entry.key, entry.value, folded)
+        for job_id in jobs:
+            value = folded.states.get(job_key(job_id))
+            state = "unknown" if value is None else self._codec.decode(value, ReplayRemembered).state
+            if state != JobState.DONE:
+                raise Violated("liveness", f"job {job_id} is {state} and not done")
 
     def _check_alive(self, slot: Slot) -> None:
         process = slot.process
@@ -153,12 +169,13 @@ class Judge:
         held = process.lanes[partition].store._remembered
         for what, left, right in (
             ("states", held.states, folded.states),
-            ("timers", held.timers._timers, folded.timers._timers),
+            ("timers", dict(held.timers.items()), dict(folded.timers.items())),
+            ("held keys", held.parked, folded.parked),
             ("position", held.position, folded.position),
         ):
             if left != right:
                 raise Violated("fold", f"{process.name} partition {partition}: its {what} are not the changelog's")
-        waits = [one.key for one in folded.timers._timers.values() if one.timer_id != FORGET]
+        waits = [name for name, _ in folded.timers.items() if not name.endswith(FORGET.encode())]
         if waits:
             raise Violated("liveness", f"{process.name} partition {partition} still waits for {len(waits)} timers")
 
@@ -182,7 +199,8 @@ class History:
         self._settlements: dict[tuple[str, Where], list[Entry]] = defaultdict(list)
         self._returns: dict[tuple[str, Where], list[Entry]] = defaultdict(list)
         self._letters: dict[tuple[str, Where], list[Entry]] = defaultdict(list)
-        for stage in (ADMIT, PLAN, *POOLS, RETRY):
+        self.stages = (ADMIT, PLAN, *POOLS, RETRY, REPLAY)
+        for stage in self.stages:
             for entry in self._all(stage.dead_letters):
                 self._settlements[stage.group, entry.origin].append(entry)
                 self._letters[stage.group, entry.origin].append(entry)
@@ -213,6 +231,7 @@ class History:
         self._check_cases(admitted, refused, audits)
         self._check_timers()
         self._check_retries()
+        self._check_replays()
         self._check_given_up()
 
     def _all(self, topic: Topic) -> Iterator[Entry]:
@@ -285,11 +304,11 @@ class History:
     def _check_order(self, audits: Sequence[tuple[Entry, AuditRecorded]]) -> None:
         """Of each case: what moved it came in the order of its topic, also what failed before and returned."""
         last: dict[tuple[str, str], int] = {}
-        ordered = {topic.name for topic in PLAN.reads if topic.ordered}
+        ordered, inputs = {topic.name for topic in PLAN.reads if topic.ordered}, {topic.name for topic in PLAN.inputs}
         for _, one in audits:
             log = self._world.cluster.partitions[one.input_topic][one.input_partition]
             topic, _, offset = log.history[one.input_offset].origin
-            if topic not in ordered or one.actor == ADMIT.name:
+            if topic not in ordered or one.input_topic not in inputs:
                 continue
             if offset < last.get((one.case_id, topic), -1):
                 raise Violated("order", f"case {one.case_id}: {topic} at {offset} after {last[one.case_id, topic]}")
@@ -342,10 +361,25 @@ class History:
         for (group, place), backs in self._returns.items():
             waits = [one for one in self._settlements[group, place] if one.topic in WAITING]
             for back in backs:
+                if back.transaction is not None:
+                    continue
                 dues = [_due_ms(one) for one in waits if _same_try(one, back)]
                 if dues and back.timestamp < min(dues):
                     where = "/".join(map(str, place))
                     raise Violated("retry", f"{where} returned to {group} {min(dues) - back.timestamp} ms early")
+
+    def _check_replays(self) -> None:
+        """A generation of a letter returns once, whatever job asks and whoever dies."""
+        seen: Counter[tuple[str, str]] = Counter()
+        for stage in self.stages:
+            for entry in self._all(stage.retries):
+                if entry.transaction is not None:  # replay's own; what a tier returns is written without one
+                    seen[entry.header(f"{envelope.PREFIX}id"), entry.header(COUNT)] += 1
+        changes = self._events(topics.LETTER_CHANGED, LetterChanged)
+        seen.update((one.change_id, "change") for _, one in changes if one.state == LetterState.REPLAYED)
+        for (letter, count), times in seen.items():
+            if times > 1:
+                raise Violated("replay", f"letter {letter}, replay {count}: returned {times} times")
 
     def _check_given_up(self) -> None:
         for (group, place), letters in self._letters.items():

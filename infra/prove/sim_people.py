@@ -8,13 +8,22 @@ label that was not offered, for another tenant's case, into a partition where th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from aios.dlq.commands import Command, JobCommand, Kind, PlanCommand, requested
 from aios.infra.prove.sim_log import Entry
 from aios.infra.prove.sim_world import World
 from aios.schemas.codec import Codec
-from aios.schemas.models import AuditRecorded, DocumentReceived, ReviewDecided, ReviewRequested
+from aios.schemas.models import (
+    AuditRecorded,
+    DocumentReceived,
+    OperationRequested,
+    PrincipalRegistered,
+    ReviewDecided,
+    ReviewRequested,
+)
 from aios.streams import topics, tracing
 from aios.streams.record import Outgoing
 
@@ -185,3 +194,59 @@ class Reviewers:
         wrong = draw.randrange(len(self._world.cluster.partitions[topics.REVIEW_DECIDED.name]))
         value = self._codec.encode(topics.REVIEW_DECIDED, event)
         return Outgoing(topics.REVIEW_DECIDED.name, key, value, headers, wrong if odd == "partition" else None)
+
+
+class Operators:
+    """Plan replay jobs over all dead letters, approve and run them; ask twice, pause, and go on."""
+
+    def __init__(self, world: World, codec: Codec, plans_ms: Sequence[float]) -> None:
+        self._world = world
+        self._codec = codec
+        self.jobs: list[str] = []
+        for number, ms in enumerate(plans_ms):
+            world.at(ms, partial(self._plan, number))
+
+    def _plan(self, number: int) -> None:
+        draw = self._world.random
+        plan = self._asks("ada", PlanCommand(rate_per_s=draw.choice((0, 0, 5))), f"plan {number}")
+        job = plan.object_id
+        self.jobs.append(job)
+        self._send(plan, again=True)
+        steps = [("kim", Kind.APPROVE), ("ada", Kind.RUN)]
+        if draw.random() < 0.3:
+            steps += [("ada", Kind.PAUSE), ("ada", Kind.RESUME)]
+        ms = 0.0
+        for round_ in (0.0, 0.0, 600_000.0):  # what comes before the dry run is over is refused, and asked once more
+            ms += round_
+            ms = self._steps(number, job, steps, ms)
+
+    def _steps(self, number: int, job: str, steps: Sequence[tuple[str, Kind]], ms: float) -> float:
+        for who, kind in steps:
+            ms += self._world.random.uniform(300, 4_000)
+            asks = self._asks(who, JobCommand(kind=kind), f"{number} {kind} {ms}", job)
+            self._world.after(ms, partial(self._send, asks))
+        return ms
+
+    def _asks(self, who: str, command: Command, key: str, object_id: str = "") -> OperationRequested:
+        now_ms = self._world.broker_ms()
+        return requested(command, object_id=object_id, principal=who, key=key, reason="a drill", now_ms=now_ms)
+
+    def _send(self, asks: OperationRequested, *, again: bool = False) -> None:
+        """again: it is asked twice, as by somebody who had no answer."""
+        if self._world.cluster.away:
+            self._world.after(600, partial(self._send, asks, again=again))
+            return
+        value = self._codec.encode(topics.OPERATION_REQUESTED, asks)
+        self._world.cluster.append(Outgoing(topics.OPERATION_REQUESTED.name, asks.object_id.encode(), value))
+        if again:
+            self._world.after(self._world.random.uniform(50, 2_000), partial(self._send, asks))
+
+
+class Principals:
+    """Who may operate."""
+
+    def get(self, name: str) -> PrincipalRegistered | None:
+        roles = {"ada": ("operator",), "kim": ("approver",)}.get(name)
+        if roles is None:
+            return None
+        return PrincipalRegistered(name=name, roles=roles, tenants=(), token_hashes=(), active=True, registered_at=0)

@@ -8,7 +8,7 @@ consumer and the threads around them, each as processors/lanes.py, processors/ap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,8 @@ from aios.streams.hands import Lane as Hand
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import INFERENCE_COMPLETED, Topic
 from aios.streams.topology import RETRY, Stage
+
+Where = tuple[str, int, int]  # topic, partition, offset
 
 CLUSTER = "simulated"
 COMMIT_MS = 700.0  # between two commits of a group's offsets
@@ -80,10 +82,56 @@ class SimulatedBreakers:
         self._world.counts["breakers"] += 1
         self._world.say(f"breaker {change.key} opens")
         self._world.breakers[change.key] = change
-        self._world.after(BREAKER_MS, partial(self._world.breakers.pop, change.key, None))
+        self._world.after(BREAKER_MS, partial(self._close, change.key))
+
+    def _close(self, key: str) -> None:
+        self._world.breakers.pop(key, None)
+
+    def get(self, name: str) -> BreakerChanged | None:
+        return self._world.breakers.get(name)
 
     def _own(self) -> list[BreakerChanged]:
         return [one for one in self._world.breakers.values() if one.group == self._group]
+
+
+class SimulatedPlaces:
+    """dlq/places.py: records by place, for replay jobs."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def fetch(self, wanted: Iterable[Where]) -> dict[Where, Record]:
+        self._ask()
+        found: dict[Where, Record] = {}
+        for topic, partition, offset in wanted:
+            history = self._world.cluster.partitions[topic][partition].history
+            if offset < len(history) and history[offset].committed:
+                found[topic, partition, offset] = record_of(history[offset])
+        return found
+
+    def scan(self, topic: str, partition: int, first: int, stop: int) -> Iterator[Record]:
+        self._ask()
+        log = self._world.cluster.partitions[topic][partition]
+        for entry in log.history[first : min(stop, log.stable)]:
+            if entry.committed:
+                yield record_of(entry)
+
+    def ends(self, topic: str, partition: int) -> tuple[int, int]:
+        self._ask()
+        return 0, self._world.cluster.partitions[topic][partition].stable
+
+    def since(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        self._ask()
+        history = self._world.cluster.partitions[topic][partition].history
+        return next((one.offset for one in history if one.timestamp >= timestamp_ms), len(history))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _ask(self) -> None:
+        self._world.boundary("places.read")
+        if self._world.cluster.away:
+            raise Unavailable("the simulated broker is away")
 
 
 class SimulatedTransactions:
@@ -141,7 +189,7 @@ class SimulatedTransactions:
         self._world.counts[f"commit {ending}"] += 1
         if ending == "refused":
             self._world.cluster.end(self._id, self._epoch, Ending.ABORTED)
-            raise KafkaException(KafkaError(KafkaError._INVALID_TXN_STATE, "aborted", txn_requires_abort=True))
+            raise KafkaException(KafkaError(KafkaError.INVALID_TXN_STATE, "aborted", txn_requires_abort=True))
         if ending == "unanswered":
             self._world.cluster.end(self._id, self._epoch, Ending.COMMITTED)
         elif ending == "late":

@@ -3,8 +3,9 @@
 Enters: seeds. Leaves: for each a verdict, a hash of everything that happened, and what was reached. The same seed gives
 the same world, whatever the machine, so a seed that fails is a bug report.
 
-What runs is the product: the stores and cores of admit and plan, what settles, retries, holds and counts in dlq/, the
-offsets of at-least-once stages. What is simulated is what the product stands on: log, clocks, processes, network.
+What runs is the product: the stores and cores of admit, plan and replay with its jobs, what settles, parks, retries,
+holds and counts in dlq/, the offsets of at-least-once stages. What is simulated is what the product stands on: log,
+clocks, processes, network.
 
 Not reached: what the broker, librdkafka, aiokafka and Faust do wrong themselves (Faust's fetch loop is written anew
 here); threads that race inside one process; real networks, disks and signals; the outer shells of processors/lanes.py,
@@ -27,26 +28,38 @@ from types import ModuleType, SimpleNamespace
 
 from aios.dlq import deaths, envelope
 from aios.infra.prove.sim_check import Judge
-from aios.infra.prove.sim_people import KILLERS, TENANT, Producers, Reviewers
-from aios.infra.prove.sim_stages import HandsProcess, PoolProcess, RetryProcess, StoreProcess, Troubled
+from aios.infra.prove.sim_people import KILLERS, TENANT, Operators, Principals, Producers, Reviewers
+from aios.infra.prove.sim_stages import (
+    CLUSTER,
+    HandsProcess,
+    PoolProcess,
+    RetryProcess,
+    SimulatedBreakers,
+    SimulatedPlaces,
+    StoreProcess,
+    Troubled,
+)
 from aios.infra.prove.sim_world import Doom, Group, Process, Slot, Violated, World
-from aios.processors import admit, plan, workflow_files
+from aios.processors import admit, plan, replay, workflow_files
+from aios.processors.replay_probe import Probes
 from aios.processors.state import Core
 from aios.schemas.codec import Codec
 from aios.schemas.errors import Reason, SchemaMismatch
 from aios.schemas.models import TenantRegistered
 from aios.streams import failpoints, topics, topology
 from aios.streams.record import Record
-from aios.streams.topology import ADMIT, PLAN, POOLS, RETRY, Stage
+from aios.streams.topology import ADMIT, PLAN, POOLS, REPLAY, RETRY, Stage
 
 PARTITIONS = 2
 RECORDS = 30  # published; each becomes twenty more
 LOAD_MS = 22_000.0
 CHAOS_MS = 38_000.0
 CRASHES_MIN = 5
+FIXED_MS = 1_800_000.0  # after the troubles, until a fixed version runs and everything is replayed
+SWEEP_S = 86_400.0
 DRAIN_MS = 6 * 86_400_000.0  # every wait of a case is over by then, and nothing is forgotten yet
 FLAKY_SHARE = 0.05  # of records, at each stage: fail and succeed later
-LOST_SHARE = 0.012  # fail until they are given up
+LOST_SHARE = 0.012  # fail until they are given up and the code is fixed
 CRASHES = (6, 12)
 FREEZES = (1, 3)
 WAITS = (1, 4)
@@ -126,8 +139,11 @@ class Simulation:
         for pool in POOLS:
             self._add(pool, 2, partial(self._pool, pool))
         self._add(RETRY, 2, RetryProcess)
+        self._add(REPLAY, 2, self._replay)
         self._producers = Producers(self.world, codec, RECORDS, LOAD_MS)
         self._reviewers = Reviewers(self.world, codec)
+        early = self.world.random.uniform(0.4, 0.8) * CHAOS_MS
+        self._operators = Operators(self.world, codec, (early, CHAOS_MS + FIXED_MS, CHAOS_MS + 2 * FIXED_MS))
 
     def run(self) -> Result:
         """Everything, to the end or to the first thing that does not hold."""
@@ -140,7 +156,7 @@ class Simulation:
                 self.world.run_until(CHAOS_MS)
                 self._calm()
                 self.world.run_until(CHAOS_MS + DRAIN_MS)
-                self.judge.final(self.slots, self._producers.published)
+                self.judge.final(self.slots, self._producers.published, self._operators.jobs)
             except Violated as error:
                 violated = str(error)
         world = self.world
@@ -160,7 +176,9 @@ class Simulation:
 
     def _add(self, stage: Stage, count: int, make: Callable[[World, Slot], Process]) -> None:
         names = tuple(topic.name for topic in stage.inputs)
-        group = Group(self.world, stage.group, names, PARTITIONS, may_commit=self.judge.may_commit)
+        group = Group(
+            self.world, stage.group, names, stage.reads[0].partitions(PARTITIONS), may_commit=self.judge.may_commit
+        )
         for name in names:
             self.world.groups[name].append(group)
         self.slots += [Slot(self.world, group, f"{stage.name}.{number}", make) for number in range(count)]
@@ -172,12 +190,29 @@ class Simulation:
     def _pool(self, stage: Stage, world: World, slot: Slot) -> Process:
         return PoolProcess(world, slot, stage, self._codec, partial(self._trouble, stage))
 
+    def _replay(self, world: World, slot: Slot) -> Process:
+        admission = admit.Admit(self._codec, Tenants(), self._workflows, TENANT)
+        planning = plan.Plan(self._codec, self._workflows, PARTITIONS)
+        around = replay.World(
+            source=lambda: SimulatedPlaces(world),
+            positions=dict,
+            principals=Principals(),
+            breakers=SimulatedBreakers(world, REPLAY),
+            probe=Probes(self._codec, admission, planning),
+            cluster=CLUSTER,
+            default_tenant=TENANT,
+            partitions=PARTITIONS,
+            sweep_every_s=SWEEP_S,
+            monotonic=lambda: world.current.monotonic() if world.current else 0.0,
+        )
+        return StoreProcess(world, slot, REPLAY, replay.Replay(self._codec, around), self._codec)
+
     def _trouble(self, stage: Stage, record: Record) -> Exception | None:
         """What a stage's own code does wrong with a record: for a while, or for ever. The same in every life."""
         origin = envelope.origin(record)
         name = f"{self.world.seed} {stage.name} {origin.topic} {origin.partition} {origin.offset}"
         share = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big") / 2**32
-        if share < LOST_SHARE:
+        if share < LOST_SHARE and self.world.now < CHAOS_MS + FIXED_MS / 2:
             return ZeroDivisionError("always")
         if share < LOST_SHARE + FLAKY_SHARE and envelope.attempt_of(record) <= 1 + (share * 1e4 % 1 < 0.3):
             return KeyError("this time")
