@@ -4,7 +4,7 @@ Enters: the committed records of one partition of each topic of the case family,
 where groups had committed before the first of them was read. Leaves: a Part. Guaranteed: of a system that runs it
 claims only what must hold at that moment, because causes are read after their effects, and positions before both: a
 position, a remembered case or a decision that is there has everything it stands on read after it. Memory: about
-1.5 KiB a case of the partition.
+2.2 KiB a case of the partition (measured; a million cases in six partitions, two at a time: 0.8 GiB).
 Rejected: asking a stage, or using its code (the fold below knows seven transitions, and nothing of workflows).
 
     ORDER   changelog (positions, remembered cases) → decisions, refusals, questions → answers → letters, returns,
