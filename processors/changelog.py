@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from aios.processors.timers import Timer, Timers
+from aios.processors.timers import Timers
 from aios.schemas.codec import Codec
 from aios.schemas.models import ParkedRemembered, PositionRemembered, TimerRemembered
 from aios.streams.config import KafkaSettings, client
@@ -31,6 +31,12 @@ READ_QUIET_S_MAX = 15.0  # without any answer while reading
 def timer_name(key: str, timer_id: str) -> bytes:
     """Under which a timer stands; the length keeps ("a", "bc") and ("ab", "c") apart."""
     return TIMER + f"{len(key)}:{key}{timer_id}".encode()
+
+
+def timer_of(name: bytes) -> tuple[str, str]:
+    """Key and timer id of a timer's name."""
+    length, _, rest = name.removeprefix(TIMER).decode().partition(":")
+    return rest[: int(length)], rest[int(length) :]
 
 
 @dataclass(slots=True)
@@ -113,8 +119,7 @@ def take(codec: Codec, topic: Topic, key: bytes | None, value: bytes | None, int
         elif value is None:
             into.timers.set(key, None)
         else:
-            timer = codec.decode(value, TimerRemembered)
-            into.timers.set(key, Timer(timer.key, timer.timer_id, timer.due_at))
+            into.timers.set(key, codec.decode(value, TimerRemembered).due_at)
     except SchemaMismatch as error:
         raise StateBroken(
             f"{topic.name} holds a record that this version cannot read ({error}): "

@@ -40,11 +40,11 @@ from aios.dlq.deaths import Deaths, given_up
 from aios.dlq.parking import Way
 from aios.dlq.settle import Settlement, Settler
 from aios.processors import changelog, ground
-from aios.processors.changelog import Remembered, timer_name
+from aios.processors.changelog import Remembered, timer_name, timer_of
 from aios.processors.ground import Ground
 from aios.processors.log import BY_KEY, FRAMING_BYTES, MESSAGES_MAX, Log, Transactions
 from aios.processors.state import OUTPUTS_MAX, Core, Effects, Working
-from aios.processors.timers import LogClock, Timer
+from aios.processors.timers import LogClock
 from aios.schemas.codec import Codec
 from aios.schemas.models import ParkedRemembered as Parked
 from aios.schemas.models import PositionRemembered, TimerRemembered
@@ -120,7 +120,7 @@ class Draft:
     position: dict[str, int]
     outputs: list[Outgoing] = field(default_factory=list)
     changes: dict[bytes, bytes | None] = field(default_factory=dict)
-    timers: dict[bytes, Timer | None] = field(default_factory=dict)
+    timers: dict[bytes, int | None] = field(default_factory=dict)
     parked: dict[bytes, Parked | None] = field(default_factory=dict)
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     stamps: list[int] = field(default_factory=list)
@@ -155,7 +155,7 @@ class Draft:
         self.outputs.extend(effects.outputs)
         self.changes.update(effects.changes)
         for (key, timer_id), due in effects.timers.items():
-            self.timers[timer_name(key, timer_id)] = None if due is None else Timer(key, timer_id, due)
+            self.timers[timer_name(key, timer_id)] = due
         self.size += size
 
     def done(self, record: Record, verdict: str) -> None:
@@ -261,12 +261,13 @@ class PartitionStore:
         if due > self._surveyed_ms or any(self.position[topic] < end for topic, end in self._awaited.items()):
             return 0
         draft = self._draft()
-        for name, timer in self._remembered.timers.due(self._surveyed_ms, FIRED_MAX):
-            fired = self._services.core.fire(timer.key, timer.timer_id, timer.due_ms, now_ms)
+        for name, due_ms in self._remembered.timers.due(self._surveyed_ms, FIRED_MAX):
+            fired = self._services.core.fire(*timer_of(name), due_ms, now_ms)
             draft.outputs.append(replace(fired, partition=self._partition))
             draft.timers[name] = None
         fired_count = len(draft.outputs)
-        self._commit(draft)
+        if fired_count:
+            self._commit(draft)
         return fired_count
 
     def due_in_ms(self) -> int | None:
@@ -456,8 +457,8 @@ class PartitionStore:
         name, partition = self._topic.name, self._partition
         for key, value in draft.changes.items():
             _put(producer, Outgoing(name, key, value, (), partition))
-        for key, timer in draft.timers.items():
-            _put(producer, Outgoing(name, key, self._timer_bytes(timer), (), partition))
+        for key, due_ms in draft.timers.items():
+            _put(producer, Outgoing(name, key, self._timer_bytes(key, due_ms), (), partition))
         for key, parked in draft.parked.items():
             known = None if parked is None else self._services.codec.encode(self._topic, parked)
             _put(producer, Outgoing(name, changelog.PARKED + key, known, (), partition))
@@ -471,10 +472,11 @@ class PartitionStore:
         producer.produce(name, value, changelog.POSITION, partition, on_delivery=self._position_written)
         return position
 
-    def _timer_bytes(self, timer: Timer | None) -> bytes | None:
-        if timer is None:
+    def _timer_bytes(self, name: bytes, due_ms: int | None) -> bytes | None:
+        if due_ms is None:
             return None
-        event = TimerRemembered(timer_id=timer.timer_id, key=timer.key, due_at=timer.due_ms)
+        key, timer_id = timer_of(name)
+        event = TimerRemembered(timer_id=timer_id, key=key, due_at=due_ms)
         return self._services.codec.encode(self._topic, event)
 
     def _position_written(self, error: object, message: Message) -> None:
@@ -492,8 +494,8 @@ class PartitionStore:
                 states.pop(key, None)
             else:
                 states[key] = value
-        for name, timer in draft.timers.items():
-            self._remembered.timers.set(name, timer)
+        for name, due_ms in draft.timers.items():
+            self._remembered.timers.set(name, due_ms)
         held = self._remembered.parked
         for key, parked in draft.parked.items():
             if parked is None:
