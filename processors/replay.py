@@ -61,7 +61,7 @@ from aios.schemas.models import BreakerChanged, OperationAnswered, OperationRequ
 from aios.schemas.registry import RegistrySource
 from aios.streams import failpoints, topics
 from aios.streams.config import KafkaSettings, Settings, client
-from aios.streams.errors import StateBroken, Unavailable
+from aios.streams.errors import Reason, StateBroken, Unavailable
 from aios.streams.kafka import cluster_id
 from aios.streams.principals import PrincipalTable
 from aios.streams.record import Outgoing, Record
@@ -258,6 +258,8 @@ class Replay:
             raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
         if request.value is not None:
             edited = edits.checked(self._codec, topic, request.value)
+        elif letter.reason == Reason.KILLS_ITS_PROCESS:
+            raise Refused(Problem.DOES_NOT_FIT, "who decodes it ends by it: give replacement bytes")
         else:
             edited = edits.patched(self._codec, topic, original, command.patch)
         before, after = envelope.sha256(original), envelope.sha256(edited)

@@ -26,6 +26,7 @@ from aios.processors.replay_walk import Found, Nothing, Passed, Source, Walk
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import LetterRemembered, ReplayRemembered
+from aios.streams.errors import Reason
 from aios.streams.record import Outgoing, Record
 
 SLICE_LETTERS = 1_000  # returned in one transaction
@@ -316,6 +317,8 @@ class Jobs:
             restored = known.restored
             value = known.edit if known.edit is not None else value
         if job.edit:
+            if letter.reason == Reason.KILLS_ITS_PROCESS:
+                return Skip.UNFIT  # to patch it is to decode it, and this process would end by it at every start
             try:
                 value = edits.patched(self._codec, edits.topic_of(letter.orig_topic), value, job.edit)
             except Refused:

@@ -71,9 +71,11 @@ class Probes:
 
 
 def decoded(codec: Codec, letter: DeadLetter, value: bytes | None) -> Any:
-    """A letter's value as its topic's contract reads it, for filters; None if it does not. Raises Unavailable."""
+    """A letter's value as its topic's contract reads it, for filters; None if it does not, or ends who reads it. Raises
+    Unavailable.
+    """
     topic = edits.topic_of(letter.orig_topic)
-    if topic is None:
+    if topic is None or letter.reason == Reason.KILLS_ITS_PROCESS:
         return None
     try:
         return dataclasses.asdict(cast(Any, codec.decode_any(value, topic)))

@@ -244,23 +244,6 @@ class TimerFired(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayRequested(Event):
-    """An operator asks that one dead letter returns to the group it failed in; keyed by dead letter id."""
-
-    contract: ClassVar[str] = "replay.requested.v1"
-
-    replay_id: str
-    dead_letter_id: str
-    topic: str
-    partition: int
-    offset: int
-    value: bytes | None = None
-    requested_by: str
-    reason: str
-    requested_at: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRegistered(Event):
     """A tenant as it is now, keyed by its name; compacted."""
 
@@ -503,7 +486,6 @@ EVENTS: Mapping[str, type[Event]] = {
         CaseDecided,
         AuditRecorded,
         TimerFired,
-        ReplayRequested,
         TenantRegistered,
         PositionRemembered,
         TimerRemembered,

@@ -120,7 +120,6 @@ REVIEW_DECIDED = _event("review.decided.v1", Family.CASE, "case id", ordered=Tru
 TIMER_FIRED = _event("timer.fired.v1", Family.CASE, "case id")
 CASE_DECIDED = _event("case.decided.v1", Family.CASE, "case id")
 AUDIT_RECORDED = _event("audit.recorded.v1", Family.CASE, "case id, else the object's id")
-REPLAY_REQUESTED = _event("replay.requested.v1", Family.CASE, "dead letter id")
 OPERATION_REQUESTED = _event("operation.requested.v1", Family.REFERENCE, "object id")
 OPERATION_ANSWERED = _event("operation.answered.v1", Family.REFERENCE, "command id")
 LETTER_CHANGED = _event("letter.changed.v1", Family.CASE, "dead letter id")
@@ -138,7 +137,6 @@ EVENTS = (
     TIMER_FIRED,
     CASE_DECIDED,
     AUDIT_RECORDED,
-    REPLAY_REQUESTED,
     OPERATION_REQUESTED,
     OPERATION_ANSWERED,
     LETTER_CHANGED,
