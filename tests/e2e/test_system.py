@@ -230,7 +230,7 @@ def test_bad_input_on_the_kafka_road_is_a_dead_letter_with_its_reason(system: Sy
     expected = {f"{name}-{what}": reason for what, (_, reason) in bad.items()} | {case: "wrong_partition"}
 
     def found() -> dict[str, str]:
-        return {each["key"]: each["reason"] for each in system.said("dlq", "list", "--limit", "200")}
+        return {each["key"]: each["reason"] for each in system.said("dlq", "list", "--limit", "200")["letters"]}
 
     until(lambda: expected.items() <= found().items(), "dead letters of every kind")
 
@@ -270,21 +270,34 @@ def test_bad_input_on_the_http_road_is_refused_with_what_to_do(system: System) -
             assert json.load(answer)["detail"]
 
 
-def test_a_dead_letter_is_listed_with_its_reason_and_returns_when_it_is_repaired(
+def test_a_dead_letter_is_listed_with_its_reason_and_returns_when_two_principals_repair_it(
     system: System, codec: Codec, tmp_path: Path
 ) -> None:
+    """Who edits cannot approve; each act is in the audit under the name of its token."""
     key = uuid4().hex
     system.publish(Outgoing(DOCUMENT_RECEIVED.name, key.encode(), b"\xffnot avro at all"))
-    letter = until(lambda: system.said("dlq", "list", "--key", key), "the dead letter")[0]
+    letter = until(lambda: system.said("dlq", "list", "--key", key)["letters"], "the dead letter")[0]
     assert letter["reason"] == "undecodable"
     assert letter["id"][:8] in system.aios("case", "find", "--key", key).stdout
     file = tmp_path / "repaired.avro"
     file.write_bytes(codec.encode(DOCUMENT_RECEIVED, DocumentReceived(text=CLEAR)))
-    replay = ("dlq", "replay", letter["id"], "--bytes", str(file), "--yes")
-    assert "would" in system.aios(*replay, "--dry-run").stdout
-    assert system.aios(*replay).returncode == 0
+    system.said("dlq", "edit", letter["id"][:12], "--bytes", str(file), "--why", "by hand")
+    operator = ("--token-file", str(system.home / "run" / "operator.token"))
+    assert system.aios("dlq", "approve", letter["id"], *operator).returncode == 1
+    system.said("dlq", "approve", letter["id"])
+    job = system.said("replay", "plan", "--id", letter["id"])
+    assert job["report"]["groups"]["aios.admit"]["returns"] == 1
+    assert system.aios("replay", "run", job["job_id"]).returncode == 1
+    system.said("replay", "approve", job["job_id"])
+    assert system.said("replay", "run", job["job_id"])["replayed"] == 1
     case = until(lambda: decided(system, ids.case_id("demo", WORKFLOW, key)), "the decision of the replayed record")
     assert case["outcome"] == "routed"
+    wanted = [("edited", "operator"), ("edit_approved", "approver"), ("replayed", "operator")]
+
+    def acts() -> list[tuple[str, str]]:
+        return [(act["transition"], act["actor"]) for act in system.said("audit", "show", letter["id"])]
+
+    until(lambda: acts() == wanted, "every act in the audit")
 
 
 @pytest.mark.parametrize("query", QUERIES)
