@@ -226,6 +226,16 @@ def test_on_a_source_topic_a_claim_slows_bad_records_alone() -> None:
     assert away.verdict is Verdict.PAUSE
 
 
+def test_a_dead_letter_that_is_replayed_fails_again_at_once() -> None:
+    """Whoever replayed it is to see that it did; it was counted and slowed when it was new."""
+    settler = Settler(ADMIT, "c1", FEW)
+    throttling(settler, sourced())
+    dead = sent(settler.settle(sourced(50), BAD, NOW_MS + 9_000))
+    back = Record(ADMIT.retries.name, 2, 0, NOW_MS, dead.key, dead.value, dead.headers)
+    found = [settler.settle(back, BAD, NOW_MS + 9_000) for _ in range(9)]
+    assert {one.reason for one in found} == {Reason.UNDECODABLE}
+
+
 @pytest.mark.parametrize("claim", ["", "Not A Name", "x" * 64])
 def test_what_claims_no_tenant_is_counted_as_nameless(claim: str) -> None:
     """It slows nobody who has a name."""
