@@ -22,6 +22,7 @@ test: setup ## unit, contract, broker, fault and end-to-end tests
 	$(BIN)/pytest
 
 prove: setup ## every fault to every stage of a system under load, judged; ROUNDS="taken network" for some of it
+	@$(if $(ROUNDS),,$(BIN)/aios prove simulate --seeds 0..999 && $(BIN)/aios prove mutations)
 	@$(BIN)/aios prove matrix $(ROUNDS)
 
 demo: setup ## 200 real texts through the whole system; KEEP=1 leaves it running

@@ -170,11 +170,11 @@ MUTATIONS = (
         "what fails for ever returns for ever",
     ),
     Mutation(
-        "a failed record's changes stay",
-        "aios.processors.store:Draft.add",
-        "self.changes.update(effects.changes)",
-        "self.states.update({k: v for k, v in effects.changes.items() if v is not None})",
-        "the state changes before the transaction that says so",
+        "replay job that forgets its progress",
+        "aios.processors.replay_jobs:Jobs._act",
+        "        turn.keep_letter(\n",
+        "        str(\n",
+        "what one job returned is returned again by the next",
     ),
 )
 
