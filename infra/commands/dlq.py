@@ -101,7 +101,7 @@ def list_(
 @TOKEN
 @JSON
 def show(letter_id: str, personal: bool, token_file: Path | None, as_json: bool) -> None:
-    """One dead letter: why it failed, its value as its schema has it, and an edit that waits."""
+    """One dead letter: why it failed, what it holds, and its edit."""
     found = _show(operator(token_file), letter_id, personal=personal)
     if as_json:
         one(found, as_json=True)
