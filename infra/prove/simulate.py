@@ -251,8 +251,8 @@ class Chaos:
             self._at(partial(self._away, draw.uniform(300, 20_000)))
         if draw.random() < 0.4:
             self._at(partial(self._registry_away, draw.uniform(300, 20_000)))
-        for _ in range(draw.randint(0, 2)):
-            self._at(partial(self._broker_leaps, draw.choice((900.0, 30_000.0, 600_000.0))))
+        for _ in range(draw.randint(1, 4)):
+            self._at(partial(self._broker_leaps, draw.choice((900.0, 80_000.0, 80_000.0, 600_000.0))))
         # a retry's clock never runs ahead: it is what a delay that began before a restart is measured by
         for _ in range(draw.randint(0, 3)):
             self._at(partial(self._wall_moves, draw.choice((-3.6e6, -20_000.0, 20_000.0, 3.6e6))))
