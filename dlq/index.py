@@ -194,7 +194,8 @@ class LetterIndex:
         lists = await self._lists(wanted, states, tenants)
         if not lists:
             return 0
-        return sum(await self._ask(*(("zlexcount", key, _lower(wanted), _upper(wanted)) for key, _ in lists)))
+        keys = [key for key, _ in lists]
+        return int((await self._ask(("eval", _COUNT, len(keys), *keys, _lower(wanted), _upper(wanted))))[0])
 
     async def groups(
         self, wanted: Filter, *, states: Collection[State] = (), tenants: Collection[str] | None = None
@@ -484,6 +485,12 @@ def _there(epoch: str | None) -> None:
     if epoch is None:
         raise Unavailable("dead letters are being read from the topics again; ask later")
 
+
+_COUNT = """
+local found = 0
+for _, key in ipairs(KEYS) do found = found + redis.call('ZLEXCOUNT', key, ARGV[1], ARGV[2]) end
+return found
+"""
 
 # Of each list: how many members, the first and the last, within the bounds.
 _ENDS = """

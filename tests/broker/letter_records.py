@@ -28,8 +28,12 @@ def failed(
     job: str = "",
     at: int = 0,
     partition: int = 0,
+    cluster: str = "c",
 ) -> Outgoing:
-    """The dead letter of record `number` of a partition of the stage's first topic, at its so-many-th return."""
+    """The dead letter of record `number` of a partition of the stage's first topic, at its so-many-th return.
+
+    cluster: part of its id; tests that share a Kafka name one of their own.
+    """
     source = Record(
         stage.reads[0].name,
         partition,
@@ -40,16 +44,16 @@ def failed(
         [("aios-tenant", tenant.encode())],
     )
     if generation:
-        before = envelope.wrap(source, _failure(stage, reason, at))
+        before = envelope.wrap(source, _failure(stage, reason, at, cluster))
         again = {"replay.count": str(generation), "replay.job": job, "replay.by": "op", "replay.at": str(at)}
         headers = [*before.headers, *((envelope.PREFIX + name, said.encode()) for name, said in again.items())]
         source = Record(stage.retries.name, partition, 1000 + number, at, source.key, value, headers)
-    return envelope.wrap(source, _failure(stage, reason, at))
+    return envelope.wrap(source, _failure(stage, reason, at, cluster))
 
 
-def _failure(stage: Stage, reason: Reason, at: int) -> envelope.Failure:
+def _failure(stage: Stage, reason: Reason, at: int, cluster: str) -> envelope.Failure:
     error = RecordError(f"{reason} happened", reason)
-    return envelope.Failure(stage=stage, error=error, attempts=1, now_ms=at, cluster="c")
+    return envelope.Failure(stage=stage, error=error, attempts=1, now_ms=at, cluster=cluster)
 
 
 def standing(out: Outgoing, offset: int, at: int) -> Record:

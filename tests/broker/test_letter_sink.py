@@ -86,7 +86,10 @@ def states(valkey: Valkey, tenant: str) -> dict[str, State]:
 
 def written(kafka: KafkaSettings, tenant: str, count: int) -> dict[str, DeadLetter]:
     """So many dead letters of plan in Kafka, by key."""
-    outs = [failed(n, tenant=tenant, key=f"{tenant}-{n}", at=now_ms(), partition=n % 6) for n in range(count)]
+    outs = [
+        failed(n, tenant=tenant, cluster=tenant, key=f"{tenant}-{n}", at=now_ms(), partition=n % 6)
+        for n in range(count)
+    ]
     deliver(kafka, outs)
     found = (letter(record) for record in read_all(kafka, PLAN.dead_letters.name))
     return {one.key: one for one in found if one.tenant == tenant}
