@@ -1,9 +1,9 @@
 """Keeps processes running: starts them, knows when each is ready, restarts what dies, stops all in order.
 
 Enters: specifications of parts. Leaves: running processes, and a line for people at each change. Guaranteed: a
-process that ends unasked is started again in the same slot, at once the first time (a member of a consumer group
-keeps its partitions that way) and after doubling waits when it keeps dying; asked to stop, it has stop_s_max before
-SIGKILL; none outlives this process (child.py); a log file is bounded.
+process that ends unasked is started again in the same slot, at once the first AT_ONCE times (a member of a consumer
+group keeps its partitions that way) and after doubling waits when it keeps dying; asked to stop, it has stop_s_max
+before SIGKILL; none outlives this process (child.py); a log file is bounded.
 A part is ready when its probe says so, or, without one, when it writes a line to the pipe it got as --ready-fd.
 Everything runs in the event loop of the main thread.
 Rejected: supervisord, circus, honcho: none knows when a process is ready, or ends its children when it is killed.
@@ -25,7 +25,8 @@ from aios.infra.local import child, logfiles
 from aios.schemas.errors import AiosError, Verdict
 
 STOP_S_MAX = 35.0  # a stage has promised 30
-BACKOFF_S = 0.5  # before the second restart in a row
+AT_ONCE = 3  # deaths in a row that cost no wait: one record may kill so often before it is given up (dlq/deaths.py)
+BACKOFF_S = 0.5  # before the first restart that waits
 BACKOFF_S_MAX = 30.0
 STEADY_S = 10.0  # ready for that long, a process has not died "again"
 DEATHS_MAX = 3  # before it was ready for the first time: then the start as a whole has failed
@@ -66,7 +67,8 @@ class Part:
 
 def delay_s(deaths: int) -> float:
     """Wait before the restart after so many deaths in a row, ≥ 1: none, then doubling up to BACKOFF_S_MAX."""
-    return 0.0 if deaths <= 1 else min(BACKOFF_S_MAX, BACKOFF_S * 2.0 ** min(deaths - 2, 16))
+    again = deaths - AT_ONCE
+    return 0.0 if again <= 0 else min(BACKOFF_S_MAX, BACKOFF_S * 2.0 ** min(again - 1, 16))
 
 
 class Process:

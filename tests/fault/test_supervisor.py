@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from aios.infra.local import child, supervisor
-from aios.infra.local.supervisor import BACKOFF_S, BACKOFF_S_MAX, NotReady, Part, State, Supervisor, delay_s
+from aios.infra.local.supervisor import AT_ONCE, BACKOFF_S, BACKOFF_S_MAX, NotReady, Part, State, Supervisor, delay_s
 
 S_MAX = 15.0
 SERVES = """
@@ -121,19 +121,20 @@ def test_a_process_that_keeps_dying_waits_longer_each_time(
     async def use(kept: Supervisor, said: list[str]) -> None:
         kept.add(part("one", DIES_READY))
         (process,) = kept.processes()
-        await until(lambda: process.restarts == 4)
+        await until(lambda: process.restarts == AT_ONCE + 3)
         ends = [line.rpartition("; ")[2] for line in said if "ended" in line]
         again = "starts again"
-        assert ends == [f"{again} at once", f"{again} after 0.1 s", f"{again} after 0.2 s", f"{again} after 0.4 s"]
+        waits = [f"{again} after 0.1 s", f"{again} after 0.2 s", f"{again} after 0.4 s"]
+        assert ends == [f"{again} at once"] * AT_ONCE + waits
         assert process.last_exit == "exit 3"
 
     supervised(use)
 
 
 def test_waits_have_a_bound() -> None:
-    """None after the first death, then doubling, never over the bound however long it goes on."""
+    """None for the deaths that one record may cost, then doubling, never over the bound however long it goes on."""
     waits = [delay_s(deaths) for deaths in range(1, 2000)]
-    assert waits[:3] == [0.0, BACKOFF_S, 2 * BACKOFF_S]
+    assert waits[: AT_ONCE + 2] == [0.0] * AT_ONCE + [BACKOFF_S, 2 * BACKOFF_S]
     assert waits == sorted(waits)
     assert waits[-1] == BACKOFF_S_MAX
 
