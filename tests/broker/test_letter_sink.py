@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from io import BytesIO
@@ -135,15 +134,33 @@ def test_killed_at_every_step_the_archive_holds_each_once(
     assert found == {State.OPEN: 9, State.QUARANTINED: 1, State.DISCARDED: 20, State.EXPIRED: 10}
 
 
+def bad(valkey: Valkey, key: str) -> list[Entry]:
+    """Dead letters of this stage with that key that wait; none while the index is not there."""
+
+    async def own(index: LetterIndex) -> list[Entry]:
+        return (await index.page(Filter(group=LETTERS.group, key=key), states=UNRESOLVED)).entries
+
+    try:
+        return asked(valkey, own)
+    except Unavailable:
+        return []
+
+
 def test_an_emptied_valkey_is_filled_again(
     kafka: KafkaSettings, codec: Codec, valkey: Valkey, sink: Sink, unique: str
 ) -> None:
-    """Emptied while it runs and stopped while it writes: all of it is there again, with what came meanwhile."""
+    """Emptied while it runs and stopped while it writes: all of it is there again, with what came meanwhile.
+
+    A change that nobody can read is a dead letter of this stage, listed once like any other; the rest goes on.
+    """
     letters = written(kafka, unique, 30)
+    deliver(kafka, [garbage(LETTER_CHANGED.name, f"{unique}-bad")])
     with sink.process():
         until(lambda: len(states(valkey, unique)) == 30)
         give_up(kafka, codec, list(letters.values())[:10], "discarded")
         until(lambda: list(states(valkey, unique).values()).count(State.DISCARDED) == 10)
+        (one,) = until(lambda: bad(valkey, f"{unique}-bad"))
+        assert one.letter.reason == "undecodable"
         with Redis.from_url(valkey.url) as redis:
             redis.flushall()
         more = written(kafka, unique, 35)
@@ -153,29 +170,8 @@ def test_an_emptied_valkey_is_filled_again(
         give_up(kafka, codec, list(more.values())[10:12], "discarded")
         valkey.start()
         until(lambda: list(states(valkey, unique).values()).count(State.DISCARDED) == 12)
+        assert len(bad(valkey, f"{unique}-bad")) == 1
     assert len(archived(sink, unique)) == 12
+    keys = [record.key for record in read_all(kafka, LETTERS.dead_letters.name)]
+    assert keys.count(f"{unique}-bad".encode()) == 1
     assert "dead letters" in sink.log()
-
-
-def test_a_change_that_nobody_can_read_is_a_dead_letter_and_listed(
-    kafka: KafkaSettings, codec: Codec, valkey: Valkey, sink: Sink, unique: str
-) -> None:
-    """The sink's own dead letters stand in its index like any other, once, and the rest goes on."""
-    with sink.process():
-        deliver(kafka, [garbage(LETTER_CHANGED.name, f"{unique}-bad")])
-        letters = written(kafka, unique, 3)
-        give_up(kafka, codec, list(letters.values())[:1], "discarded")
-
-        async def own(index: LetterIndex) -> list[Entry]:
-            try:
-                return (await index.page(Filter(key=f"{unique}-bad"), states=UNRESOLVED)).entries
-            except Unavailable:
-                return []
-
-        (bad,) = until(lambda: asked(valkey, own))
-        assert (bad.letter.group, bad.letter.reason) == (LETTERS.group, "undecodable")
-        until(lambda: list(states(valkey, unique).values()).count(State.DISCARDED) == 1)
-        deadline = time.monotonic() + 1.0
-        while time.monotonic() < deadline:
-            keys = [record.key for record in read_all(kafka, LETTERS.dead_letters.name)]
-            assert keys.count(f"{unique}-bad".encode()) == 1
