@@ -5,7 +5,7 @@ BIN := .venv/bin
 KEEP ?=
 ROUNDS ?=
 
-.PHONY: setup check test prove demo up bench lock clean
+.PHONY: setup check test test-registry prove demo up bench lock clean
 
 setup: ## install everything, once
 	@$(PYTHON) infra/setup.py
@@ -24,6 +24,10 @@ test: setup ## unit, contract, broker, fault and end-to-end tests
 prove: setup ## every fault to every stage of a system under load, judged; ROUNDS="taken network" for some of it
 	@$(if $(ROUNDS),,$(BIN)/aios prove simulate --seeds 0..999 && $(BIN)/aios prove mutations)
 	@$(BIN)/aios prove matrix $(ROUNDS)
+
+test-registry: setup ## the registry's tests against Apicurio 3.3.3, fetched by Maven; known deviations must fail
+	$(BIN)/python -m tests.fakes.apicurio .cache/apicurio
+	$(BIN)/pytest -rx tests/contract/test_registry_protocol.py tests/contract/test_registry_client.py tests/contract/test_registry_source.py --apicurio .cache/apicurio
 
 demo: setup ## 200 real texts through the whole system; KEEP=1 leaves it running
 	@$(BIN)/aios demo $(if $(KEEP),--keep)

@@ -16,6 +16,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource, register_all
 from aios.streams import topology
 from aios.streams.config import KafkaSettings
+from tests.fakes import apicurio
 
 for name in [name for name in os.environ if name.startswith("AIOS_")]:
     del os.environ[name]
@@ -36,9 +37,21 @@ def kafka(broker: Broker) -> KafkaSettings:
     return KafkaSettings(bootstrap_servers=broker.address)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--apicurio", metavar="FOLDER", help="the registry's tests against Apicurio, unpacked there")
+
+
 @pytest.fixture(scope="session")
-def registry_url(kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The local registry on that broker, with every contract of the topology registered."""
+def registry_url(
+    kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """The local registry on that broker, or Apicurio, with every contract of the topology registered."""
+    folder = request.config.getoption("--apicurio")
+    if folder:
+        with apicurio.running(Path(folder).resolve(), kafka, tmp_path_factory.mktemp("apicurio") / "log") as url:
+            register_all(url, topology.all_topics().values())
+            yield url
+        return
     registry = Registry(kafka, tmp_path_factory.mktemp("registry") / "registry.log")
     registry.start()
     register_all(registry.url, topology.all_topics().values())

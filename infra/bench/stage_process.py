@@ -19,6 +19,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import DocumentReceived
 from aios.streams import logs, tracing
 from aios.streams.config import KafkaSettings, Settings, TracingSettings
+from aios.streams.errors import StateBroken
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import Family, Topic
 from aios.streams.topology import Kind, Objective, Stage
@@ -89,8 +90,8 @@ class Count:
             outputs=(Outgoing(OUT.name, key, self._codec.encode(OUT, counted), headers),), changes={key: b"%d" % count}
         )
 
-    def fire(self, key: str, timer_id: str, due_ms: int, now_ms: int) -> Outgoing:
-        raise NotImplementedError("this stage sets no timers")
+    def fire(self, key: str, timer_id: str, due_ms: int, now_ms: int) -> Outgoing:  # noqa: ARG002
+        raise StateBroken("this stage sets no timers")
 
 
 async def main(bootstrap: str, home: Path) -> None:
