@@ -44,6 +44,7 @@ from aios.streams.topology import Stage
 
 PREFIX = "aios.dlq."
 RETRY_AFTER, RETRY_TARGET = "aios.retry.after", "aios.retry.target"  # of a retry tier: ms, topic
+_PREFIX_CHARS = len(PREFIX)
 OURS_BYTES_MAX = 16 << 10  # of all headers this file writes
 MESSAGE_BYTES_MAX = 1 << 10
 FIELD_BYTES_MAX = 256  # of every other header
@@ -96,9 +97,9 @@ def _is_ours(topic: str) -> bool:
 def headers_said(headers: Headers) -> dict[str, str]:
     """`aios.dlq.*` without the prefix. Only for topics that nobody else writes."""
     return {
-        name.removeprefix(PREFIX): value.decode("utf-8", "replace")
+        name[_PREFIX_CHARS:]: value.decode("utf-8", "replace")
         for name, value in headers
-        if name.startswith(PREFIX) and value is not None
+        if value is not None and name[:_PREFIX_CHARS] == PREFIX
     }
 
 
@@ -239,8 +240,11 @@ def _schema_id(value: bytes | None) -> str:
 
 def number(told: Mapping[str, str], name: str) -> int:
     """A count in our headers; 0 if it is none."""
+    said = told.get(name)
+    if said is None:
+        return 0
     try:
-        return max(0, int(told.get(name, "0")))
+        return max(0, int(said))
     except ValueError:
         return 0
 
@@ -279,6 +283,8 @@ def _frames(trace: TracebackType | None) -> Iterator[str]:
 
 def clipped(text: str, bytes_max: int = FIELD_BYTES_MAX) -> str:
     """At most so many bytes of UTF-8."""
+    if len(text) <= bytes_max and text.isascii():
+        return text
     return text.encode("utf-8", "replace")[:bytes_max].decode("utf-8", "ignore")
 
 

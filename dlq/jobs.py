@@ -187,14 +187,13 @@ def returned(
     told |= {"replay.edited": hash_before} if hash_before else {}
     new = headers_of({PREFIX + name: text for name, text in told.items()})
     gone = _REPLACED if hash_before else _REPLACED_ALWAYS
-    kept = (header for header in record.headers if header[0] not in gone)
+    kept = [header for header in record.headers if header[0] not in gone]
     out = Outgoing(STAGES_BY_GROUP[letter.group].retries.name, record.key, value, (*kept, *new), record.partition)
     return parking.marked(out, None) if restored else out
 
 
 _REPLACED_ALWAYS = frozenset(
-    PREFIX + name
-    for name in ("replay.count", "replay.attempts", "replay.job", "replay.by", "replay.at", "payload_ref")
+    PREFIX + name for name in ("replay.count", "replay.attempts", "replay.job", "replay.by", "replay.at", "payload_ref")
 )
 _REPLACED = _REPLACED_ALWAYS | {f"{PREFIX}replay.edited"}
 

@@ -114,6 +114,7 @@ class Replay:
             principals=world.principals,
             probe=world.probe,
             monotonic=world.monotonic,
+            default_tenant=world.default_tenant,
         )
         self._sweep = Sweep(
             world.source, world.partitions, world.monotonic, world.retention_ms, every_s=world.sweep_every_s

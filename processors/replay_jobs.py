@@ -21,6 +21,7 @@ from aios.dlq import commands, edits, envelope, jobs
 from aios.dlq.commands import Action, Kind, Principals, Refused
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.jobs import Bucket, JobState, LetterState, Report, Skip
+from aios.processors.replay_print import Prints
 from aios.processors.replay_turn import Turn
 from aios.processors.replay_walk import Found, Nothing, Passed, Source, Walk
 from aios.schemas import ids
@@ -79,8 +80,10 @@ class Jobs:
         principals: Principals,
         probe: Probe,
         monotonic: Callable[[], float],
+        default_tenant: str,
     ) -> None:
         self._codec = codec
+        self._prints = Prints(codec, default_tenant)
         self._walk = walk
         self._open = source
         self._source: Source | None = None
@@ -264,33 +267,8 @@ class Jobs:
         if isinstance(prepared, Skip):
             return prepared
         out, before = prepared
-        to = f"{out.topic}/{out.partition}"
-        turn.send(out)
-        turn.keep_letter(
-            jobs.remembered(
-                letter,
-                known,
-                state=LetterState.REPLAYED,
-                job_id=job.job_id,
-                freed=False,
-                edit=None,
-                changed_at=turn.now_ms,
-            )
-        )
-        after = envelope.sha256(out.value)
-        hashes = {"before": before, "after": after if before else ""}
-        turn.changed(letter, LetterState.REPLAYED, act=job.job_id, job_id=job.job_id, to=to, by=job.run_by, **hashes)
-        detail = {
-            "replay_id": job.job_id,
-            "why": envelope.clipped(job.reason, envelope.MESSAGE_BYTES_MAX),
-            "replays": letter.generation + 1,
-            "sha256": after,
-            "sha256_before": before,
-            "approved_by": job.approved_by,
-            "to": to,
-        }
         trace = record.header("traceparent") or ""
-        turn.audited(letter, "replayed", act=job.job_id, by=job.run_by, detail=detail, trace=trace)
+        self._prints.returned(letter, out, known, job, turn, before=before, trace=trace)
         return None
 
     def _skip(

@@ -50,7 +50,11 @@ class Turn:
         return self._read(letter_key(letter_id), LetterRemembered)
 
     def keep_letter(self, letter: LetterRemembered) -> None:
-        self._changes[letter_key(letter.letter_id)] = self._codec.encode(self._changelog, letter)
+        self.keep(letter_key(letter.letter_id), self._codec.encode(self._changelog, letter))
+
+    def keep(self, key: bytes, value: bytes) -> None:
+        """What is remembered under a key, encoded already."""
+        self._changes[key] = value
 
     def job(self, job_id: str) -> ReplayRemembered | None:
         return self._read(job_key(job_id), ReplayRemembered)
@@ -107,22 +111,15 @@ class Turn:
         by: str = "",
     ) -> None:
         """The letter is in another state, or was passed over. act: what did it, a command or a job."""
-        topic, partition, offset = letter.place
-        event = LetterChanged(
-            change_id=str(ids.derive("letter-changed", letter.id, str(letter.generation), state, act)),
-            letter_id=letter.id,
-            generation=letter.generation,
-            state=state,
-            group=letter.group,
-            tenant=letter.tenant,
-            topic=topic,
-            partition=partition,
-            offset=offset,
+        event = change_of(
+            letter,
+            state,
+            act=act,
             job_id=job_id,
             reason=reason,
             to=to,
-            edit_hash_before=before,
-            edit_hash_after=after,
+            before=before,
+            after=after,
             by=by,
             at=self.now_ms,
         )
@@ -132,28 +129,7 @@ class Turn:
         self, letter: DeadLetter, transition: str, *, act: str, by: str, detail: Mapping[str, Any], trace: str = ""
     ) -> None:
         """An act on a letter."""
-        topic, partition, offset = letter.place
-        about = {
-            "dead_letter_id": letter.id,
-            "generation": letter.generation,
-            "group": letter.group,
-            "failed_for": letter.reason,
-            "fingerprint": letter.fingerprint,
-        }
-        audit = AuditRecorded(
-            audit_id=str(ids.derive(transition, letter.id, str(letter.generation), act)),
-            case_id=letter.key if letter.orig_topic in CASE_TOPICS and letter.key else letter.id,
-            tenant=letter.tenant or self._default_tenant,
-            workflow="",
-            case_seq=0,
-            transition=transition,
-            actor=by,
-            detail=ids.canonical(about | dict(detail)),
-            input_topic=topic,
-            input_partition=partition,
-            input_offset=offset,
-            at=self.now_ms,
-        )
+        audit = audit_of(letter, transition, self._default_tenant, act=act, by=by, detail=detail, at=self.now_ms)
         self._audit(audit, trace)
 
     def audited_object(
@@ -161,7 +137,7 @@ class Turn:
     ) -> None:
         """An act on a job or breaker."""
         audit = AuditRecorded(
-            audit_id=str(ids.derive(transition, object_id, act)),
+            audit_id=ids.derived(transition, object_id, act),
             case_id=object_id,
             tenant=tenant or self._default_tenant,
             workflow="",
@@ -196,3 +172,85 @@ class Turn:
             return self._codec.decode(value, kind)
         except SchemaMismatch as error:
             raise StateBroken(f"what replay remembers is not readable by this deploy: {error}") from error
+
+
+def change_id_of(letter: DeadLetter, state: str, act: str) -> str:
+    """The same letter may stand twice, and one job may come to both: each place has a change of its own."""
+    place = "/".join(map(str, letter.place))
+    return ids.derived("letter-changed", letter.id, str(letter.generation), state, act, place)
+
+
+def change_of(
+    letter: DeadLetter,
+    state: str,
+    *,
+    act: str,
+    job_id: str,
+    reason: str = "",
+    to: str = "",
+    before: str = "",
+    after: str = "",
+    by: str,
+    at: int,
+) -> LetterChanged:
+    """letter.changed.v1 of an act on a letter."""
+    topic, partition, offset = letter.place
+    return LetterChanged(
+        change_id=change_id_of(letter, state, act),
+        letter_id=letter.id,
+        generation=letter.generation,
+        state=state,
+        group=letter.group,
+        tenant=letter.tenant,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        job_id=job_id,
+        reason=reason,
+        to=to,
+        edit_hash_before=before,
+        edit_hash_after=after,
+        by=by,
+        at=at,
+    )
+
+
+def audit_id_of(letter: DeadLetter, transition: str, act: str) -> str:
+    return ids.derived(transition, letter.id, str(letter.generation), act)
+
+
+def case_of(letter: DeadLetter) -> str:
+    """Under which its audit records stand."""
+    return letter.key if letter.orig_topic in CASE_TOPICS and letter.key else letter.id
+
+
+def about(letter: DeadLetter) -> dict[str, Any]:
+    """What every audit record of an act on a letter tells of it."""
+    return {
+        "dead_letter_id": letter.id,
+        "generation": letter.generation,
+        "group": letter.group,
+        "failed_for": letter.reason,
+        "fingerprint": letter.fingerprint,
+    }
+
+
+def audit_of(
+    letter: DeadLetter, transition: str, default_tenant: str, *, act: str, by: str, detail: Mapping[str, Any], at: int
+) -> AuditRecorded:
+    """audit.recorded.v1 of an act on a letter."""
+    topic, partition, offset = letter.place
+    return AuditRecorded(
+        audit_id=audit_id_of(letter, transition, act),
+        case_id=case_of(letter),
+        tenant=letter.tenant or default_tenant,
+        workflow="",
+        case_seq=0,
+        transition=transition,
+        actor=by,
+        detail=ids.canonical(about(letter) | dict(detail)),
+        input_topic=topic,
+        input_partition=partition,
+        input_offset=offset,
+        at=at,
+    )

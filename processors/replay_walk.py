@@ -32,7 +32,7 @@ from aios.streams.record import Record
 
 Where = tuple[str, int, int]  # topic, partition, offset
 
-BLOCK_RECORDS, BLOCK_BYTES = 500, 4 << 20
+BLOCK_RECORDS, BLOCK_BYTES = 2_000, 4 << 20  # each begins with a question to the broker and a new fetch
 NEWEST_BLOCK = 100  # read in log order and turned round, so all of it is in memory
 PARKED_MAX = 200_000  # of one partition in one job; the rest waits for another one
 FETCH_MAX = 50

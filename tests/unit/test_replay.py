@@ -20,7 +20,9 @@ from aios.processors import missed
 from aios.processors.admit import Admit
 from aios.processors.plan import Plan
 from aios.processors.replay import Replay, World
+from aios.processors.replay_print import Prints
 from aios.processors.replay_probe import Probes
+from aios.processors.replay_turn import Turn
 from aios.processors.state import Effects
 from aios.processors.workflow_files import shipped
 from aios.schemas import ids
@@ -728,3 +730,44 @@ def test_whatever_is_asked_and_dies_a_letter_returns_once_for_each_time_it_faile
         if job.state == "done":
             assert job.replayed + sum(job.skipped.values()) <= job.selected
     assert edits.BYTES_MAX < topics.RECORD_BYTES_MAX
+
+
+@given(
+    st.sampled_from(["k", 'a "quoted" \\ key', "grün", "\x00"]),
+    st.sampled_from([ADMIT, PLAN]),
+    st.sampled_from(["", "x", "\x00", '"\x00']),
+    st.booleans(),
+)
+def test_what_a_job_writes_of_a_letter_is_what_a_command_would(key: str, stage: Stage, why: str, edited: bool) -> None:
+    """Encoded in common or one by one: the same records, headers and states, for a second letter of a kind as well."""
+    desk = Desk()
+    letters = [desk.dead(key, stage=stage, tenant=""), desk.dead(f"{key}2", stage=stage, tenant="")]
+    job = replace(desk.job(desk.ask("ada", PlanCommand()).object_id), reason=why, run_by="ada", approved_by="kim")
+    prints, before = Prints(CODEC, "demo"), "f" * 64 if edited else ""
+    for letter, record in zip(letters, desk.shelf.logs[stage.dead_letters.name, 0], strict=True):
+        out = jobs.returned(letter, record, record.value, job_id=job.job_id, by="ada", at_ms=NOW_MS)
+        assert out is not None
+        quick, plain = (Turn(CODEC, desk.memory, NOW_MS, "demo") for _ in range(2))
+        prints.returned(letter, out, None, job, quick, before=before, trace="")
+        plain.send(out)
+        changes = {"state": "replayed", "job_id": job.job_id, "freed": False, "edit": None, "changed_at": NOW_MS}
+        plain.keep_letter(jobs.remembered(letter, None, **changes))
+        after, to = envelope.sha256(record.value), f"{stage.retries.name}/0"
+        hashes = {"before": before, "after": after if edited else ""}
+        plain.changed(letter, "replayed", act=job.job_id, job_id=job.job_id, to=to, by="ada", **hashes)
+        detail = {"replay_id": job.job_id, "why": why, "replays": 1, "sha256": after, "sha256_before": before}
+        detail |= {"approved_by": "kim", "to": to}
+        plain.audited(letter, "replayed", act=job.job_id, by="ada", detail=detail)
+        assert quick.effects == plain.effects
+
+
+def test_two_copies_of_a_letter_that_a_job_passes_over_are_two_changes() -> None:
+    """At-least-once stages can write a dead letter twice: each place has a change of its own."""
+    desk = Desk()
+    record = Record(topics.DOCUMENT_RECEIVED.name, 0, 7, NOW_MS - jobs.RETENTION_MS * 2, b"k", b"garbage")
+    first, second = (desk.fail(record, ADMIT, SchemaMismatch("no")) for _ in range(2))
+    assert (first.id, first.generation) == (second.id, second.generation)
+    desk.run()
+    changes = desk.events(LetterChanged)
+    assert [(one.state, one.reason) for one in changes] == [("skipped", "stale")] * 2
+    assert len({one.change_id for one in changes}) == 2
