@@ -2,7 +2,8 @@
 
 Enters: the original value, the topic where the record first stood, the edit. Leaves: the bytes that may return.
 Guaranteed: they decode as one of the topic's contracts, or the edit is refused with what does not fit; a patch is
-applied to the value as its own schema decodes it and written under the contract as it is now; it cannot make a value
+applied to the value as its own schema decodes it (a stranger's too, where the topic has one contract: so a field that a
+producer renamed is mended for all of its letters) and written under the contract as it is now; it cannot make a value
 grow without bound (RFC 6902's copy can double it at every operation). Topics of foreign bytes take any.
 Rejected: patches on bytes (nobody can review them), merge patches (RFC 7396 cannot say what must have been there).
 """
@@ -19,8 +20,8 @@ from jsonpointer import JsonPointerException
 from aios.dlq.commands import Problem, Refused
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.errors import SchemaMismatch
-from aios.schemas.models import Event
+from aios.schemas.errors import Reason, SchemaMismatch
+from aios.schemas.models import EVENTS, Event
 from aios.streams import topology
 from aios.streams.topics import Topic
 
@@ -40,16 +41,15 @@ def patched(codec: Codec, topic: Topic | None, value: bytes | None, patch: str) 
     if topic is None:
         raise Refused(Problem.DOES_NOT_FIT, "no contract says what these bytes are: give replacement bytes")
     try:
-        event = codec.decode_any(value, topic)
+        kind, fields = _as_written(codec, topic, value)
     except SchemaMismatch as error:
         raise Refused(
             Problem.DOES_NOT_FIT, f"the original does not decode ({error}): give replacement bytes"
         ) from error
-    fields = _applied(dataclasses.asdict(cast(Any, event)), patch)
     try:
-        edited = codec.encode(topic, _event(type(event), fields))
+        edited = codec.encode(topic, _event(kind, _applied(fields, patch)))
     except (SchemaMismatch, TypeError) as error:
-        raise Refused(Problem.DOES_NOT_FIT, f"the patched value is no {event.contract}: {_words(error)}") from error
+        raise Refused(Problem.DOES_NOT_FIT, f"the patched value is no {kind.contract}: {_words(error)}") from error
     return checked(codec, topic, edited)
 
 
@@ -65,7 +65,18 @@ def checked(codec: Codec, topic: Topic | None, value: bytes) -> bytes:
     return value
 
 
-def _applied(fields: dict[str, Any], patch: str) -> dict[str, Any]:
+def _as_written(codec: Codec, topic: Topic, value: bytes | None) -> tuple[type[Event], Any]:
+    """The contract under which it may return, and what it says now. Raises SchemaMismatch, Unavailable."""
+    try:
+        event = codec.decode_any(value, topic)
+    except SchemaMismatch as error:
+        if error.reason is not Reason.CONTRACT_BROKEN or len(topic.contracts) != 1:
+            raise
+        return EVENTS[topic.contracts[0]], codec.decode_as_written(value)
+    return type(event), dataclasses.asdict(cast(Any, event))
+
+
+def _applied(fields: Any, patch: str) -> dict[str, Any]:
     operations = json.loads(patch)
     if len(operations) > OPERATIONS_MAX:
         raise Refused(Problem.BAD_ARGUMENTS, f"{len(operations)} operations are too many, at most {OPERATIONS_MAX}")

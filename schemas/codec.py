@@ -168,6 +168,10 @@ class Codec:
                 return self.decode(value, EVENTS[contract])
         raise SchemaMismatch(f"{topic.name} does not carry {name or 'this type'}", Reason.CONTRACT_BROKEN)
 
+    def decode_as_written(self, value: bytes | None) -> Any:
+        """What the bytes say by their own schema, whoever wrote it; plain values. Raises as decode."""
+        return _fields_of(cast(bytes, value), self._writer(_schema_id(value)).parsed, named=False)
+
     def _prefix(self, topic: Carrier, kind: type[Event]) -> bytes:
         shape = self._shape(kind)
         schema_id = self._registry.id_of(topic.subject(kind.contract), shape.schema.text)
@@ -213,19 +217,26 @@ def _schema_id(value: bytes | None) -> int:
 
 
 def _read(value: bytes, reading: _Reading) -> Event:
+    fields = _fields_of(value, reading.writer, named=reading.reader is not None)
+    try:
+        if reading.reader is not None:
+            fields = _resolve(fields, reading.writer, reading.reader)
+        return reading.shape.event(fields)
+    except Exception as error:  # end of data, Unicode, index, overflow …: the bytes are not Avro of this schema
+        raise SchemaMismatch(f"does not decode: {type(error).__name__}") from error
+
+
+def _fields_of(value: bytes, writer: Json, *, named: bool) -> Any:
+    """All of these bytes, by the schema they were written with. named: say of a union's records which they are."""
     stream = BytesIO(value)
     stream.seek(PREFIX_BYTES)
     try:
-        fields = schemaless_reader(stream, reading.writer, None, return_named_type=reading.reader is not None)
-        if stream.tell() != len(value):
-            raise SchemaMismatch(f"{len(value) - stream.tell()} bytes left over")
-        if reading.reader is not None:
-            fields = _resolve(fields, reading.writer, reading.reader)
-        return reading.shape.event(cast(Any, fields))
-    except SchemaMismatch:
-        raise
-    except Exception as error:  # end of data, Unicode, index, overflow …: the bytes are not Avro of this schema
+        fields = schemaless_reader(stream, writer, None, return_named_type=named)
+    except Exception as error:  # as above
         raise SchemaMismatch(f"does not decode: {type(error).__name__}") from error
+    if stream.tell() != len(value):
+        raise SchemaMismatch(f"{len(value) - stream.tell()} bytes left over")
+    return fields
 
 
 def _resolve(fields: Any, writer: Json, reader: Json) -> Any:

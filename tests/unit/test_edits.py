@@ -1,0 +1,68 @@
+"""Edits of dead letters: what a patch may start from, and what it has to end in."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+from fastavro import parse_schema, schemaless_writer
+
+from aios.dlq import edits
+from aios.dlq.commands import Refused
+from aios.schemas.codec import Codec
+from aios.schemas.models import DocumentReceived
+from aios.streams.topics import DOCUMENT_RECEIVED
+from tests.fakes.registry import FakeRegistry
+
+MOVED = '[{"op": "move", "from": "/body", "path": "/text"}]'
+FIELDS = [{"name": "body", "type": "string"}, {"name": "channel", "type": "string"}]
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    return FakeRegistry()
+
+
+def strangers(registry: FakeRegistry, name: str, **fields: Any) -> bytes:
+    """A value under a schema that no topic of ours carries."""
+    schema = {"type": "record", "name": name, "namespace": "acme", "fields": FIELDS}
+    out = BytesIO()
+    out.write(b"\0" + registry.add(schema).to_bytes(4, "big"))
+    schemaless_writer(out, parse_schema(schema), fields)
+    return out.getvalue()
+
+
+def test_a_field_that_a_producer_renamed_is_mended_by_a_patch(registry: FakeRegistry) -> None:
+    """The value is patched as its own schema has it, and written as the topic's contract."""
+    codec = Codec(registry)
+    value = strangers(registry, "Letter", body="my card", channel="message")
+    mended = codec.decode(edits.patched(codec, DOCUMENT_RECEIVED, value, MOVED), DocumentReceived)
+    assert (mended.text, mended.channel) == ("my card", "message")
+
+
+@pytest.mark.parametrize(
+    ("patch", "words"),
+    [
+        ('[{"op": "copy", "from": "/body", "path": "/text"}]', "unexpected keyword argument 'body'"),
+        ('[{"op": "remove", "path": "/body"}]', "missing 1 required keyword-only argument: 'text'"),
+        ('[{"op": "move", "from": "/body", "path": "/channel"}, {"op": "add", "path": "/text", "value": 7}]', "hold"),
+    ],
+)
+def test_what_a_patch_leaves_of_a_strangers_value_must_be_the_contract(
+    registry: FakeRegistry, patch: str, words: str
+) -> None:
+    """Nothing is left out or made up; the words say which field, and no value."""
+    value = strangers(registry, "Letter", body="my card", channel="message")
+    with pytest.raises(Refused) as refused:
+        edits.patched(Codec(registry), DOCUMENT_RECEIVED, value, patch)
+    assert words in refused.value.detail
+    assert "my card" not in refused.value.detail
+
+
+def test_bytes_that_are_not_what_their_schema_says_are_not_patched(registry: FakeRegistry) -> None:
+    """Too few, or some left over."""
+    value = strangers(registry, "Letter", body="my card", channel="message")
+    for broken in (value[:-1], value + b"x"):
+        with pytest.raises(Refused, match=r"does not decode|left over"):
+            edits.patched(Codec(registry), DOCUMENT_RECEIVED, broken, MOVED)
