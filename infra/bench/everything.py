@@ -17,7 +17,7 @@ from aios.infra.output import fail
 
 AIOS = (sys.executable, "-m", "aios.infra")
 OF_A_SYSTEM = ("idle", "gateway", "pipeline", "scale")
-BY_THEMSELVES = ("stage", "engine")
+BY_THEMSELVES = ("stage", "replay", "engine")
 
 
 @click.command("all")

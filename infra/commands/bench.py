@@ -16,6 +16,7 @@ BENCHES = {
     "peers": Place("bench.peers", "peers", "Our stateful stage beside a hand-written loop, Quix and Kafka Streams."),
     "laws": Place("bench.laws", "laws", "What the laws of delivery cost, and bad records."),
     "letters": Place("bench.letters", "letters", "The index of dead letters: writes, and each question's time."),
+    "replay": Place("bench.replay", "replay", "Dead letters a second that one process brings back, and its dry run."),
     "all": Place("bench.everything", "everything", "All of them, on a system of its own; the figures are kept."),
 }
 
