@@ -138,7 +138,8 @@ def codec(system: System) -> Iterator[Codec]:
 def test_status_names_every_process_and_address(system: System) -> None:
     said = system.said("status")
     assert said["ready"] is True
-    assert set(said) == {"ready", "kafka", "registry", "valkey", "gateway", "operations", "processes"}
+    assert set(said) == {"ready", "kafka", "registry", "valkey", "gateway", "operations", "breakers", "processes"}
+    assert said["breakers"] == []
     assert {each["state"] for each in said["processes"]} == {"ready"}
 
 
