@@ -4,7 +4,8 @@ Enters: a Stand under load. Leaves: the damage (inject), and the damage repaired
 afterwards is for the verifier to say. Guaranteed: heal is called whatever inject did, and leaves the system whole; a
 fault that could not be done says so (Unreached) and counts as not proven.
 
-hold_s: how long the damage lasts between the two. bound_s: from its end until the stage goes on.
+hold_s: how long the damage lasts between the two. bound_s: from its end until the stage goes on. goes_on: whether it
+shall at all.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Fault(Protocol):
     def hold_s(self) -> float: ...
     @property
     def bound_s(self) -> float: ...
+    @property
+    def goes_on(self) -> bool: ...
     def inject(self, stand: Stand) -> None: ...
     def heal(self, stand: Stand) -> None: ...
 
@@ -62,6 +65,7 @@ class _Base:
     stage: str = "all"
     hold_s: float = 0.0
     bound_s: float = 30.0
+    goes_on: bool = True
 
     def heal(self, stand: Stand) -> None:
         stand.until_ready()
@@ -352,6 +356,7 @@ class MustStop(_Base):
 
     recreate: bool
     stage: str = "admit"
+    goes_on: bool = False
 
     @property
     def name(self) -> str:

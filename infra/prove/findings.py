@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 
 EXAMPLES_MAX = 20
 
@@ -88,6 +89,11 @@ class Pace:
         """Seconds from `at` to the next time it told something; None: it never did again. After merging only."""
         following = bisect_right(self.told, at)
         return (self.told[following] - at) / 1000 if following < len(self.told) else None
+
+    def silence(self, since: int, until: int) -> float:
+        """Seconds between two things told, at most, of this time. After merging only."""
+        told = [since, *(at for at in self.told if since < at < until), until]
+        return max(later - earlier for earlier, later in pairwise(told)) / 1000
 
     def longest(self, since: int = 0, until: int = 1 << 62) -> float:
         """Seconds that something waited at most, of what was told in this time."""
@@ -182,6 +188,10 @@ class Findings:
     def next_completion_s(self, at_ms: int, stage: str = "plan") -> float | None:
         """Seconds from this instant until the stage told something again; None: it never did."""
         return self.part.pace(stage).next_after(at_ms)
+
+    def silence_s(self, since_ms: int, until_ms: int, stage: str = "plan") -> float:
+        """Seconds without anything from the stage, at most, between the two instants."""
+        return self.part.pace(stage).silence(since_ms, until_ms)
 
     def longest_wait_s(self, stage: str, since_ms: int = 0, until_ms: int = 1 << 62) -> float:
         """Seconds that a record waited for this stage at most, of what it told between the two instants."""

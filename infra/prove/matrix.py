@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,8 @@ MIX: Mapping[Kind, float] = {
     Kind.OVERSIZE: 0.1,
 }
 """More of what is bad than a soak has, since a round is short."""
+INPUT = "input"  # the round behind which nothing can be judged: what it does must stop a stage
+LETTERS = "unexpected dead letters"  # beside the laws: of an event that was good, or for a reason that it has not
 CLEAN: Mapping[Kind, float] = {Kind.GOOD: 90.0, Kind.REPEAT: 5.0, Kind.CONCURRENT: 5.0}
 
 
@@ -61,10 +64,11 @@ class Round:
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One fault and stage. at: Unix ms. goes_on_s: from the fault until the stage told or committed something again.
+    """One fault and stage. at: Unix ms. goes_on_s: from the fault until the stage committed something again.
 
-    bound_s: of that; the time that the damage lasts is in it. waited_s: the longest that any record had waited for the
-    stage, of what it told until the next fault; None for a stage that tells nothing of its own.
+    Of all stages: the longest that no case went on. bound_s: of that; the time that the damage lasts is in it.
+    waited_s: the longest that any record had waited for the stage, of what it told until the next fault; None for a
+    stage that tells nothing of its own.
     trouble: why it was not done, or what went wrong with it; empty when all is well.
     """
 
@@ -80,6 +84,8 @@ class Row:
 
     @property
     def is_late(self) -> bool:
+        if self.round == INPUT:
+            return False  # nothing goes on
         return self.is_done and (self.goes_on_s is None or self.goes_on_s > self.bound_s)
 
 
@@ -95,6 +101,7 @@ class Judged:
     is_drained: bool = True
     unexpected_letters: int = 0
     longest_wait_s: float = 0.0
+    judging_s: float = 0.0
     violations: dict[str, int] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
 
@@ -131,7 +138,7 @@ def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
         Round("transaction", [faults.HangingTransaction()]),
         Round("network", faults.NETWORKS),
         Round("stores", [faults.ValkeyEmptied(), faults.RegistryDown()]),
-        Round("input", [faults.MustStop(recreate=False), faults.MustStop(recreate=True)]),
+        Round(INPUT, [faults.MustStop(recreate=False), faults.MustStop(recreate=True)]),
     ]
 
 
@@ -167,7 +174,7 @@ def run(folder: Path, wanted: Sequence[Round], say: Callable[[str], None], stand
         for number, one in enumerate(wanted):
             left_s = expected_s(wanted[number:])
             say(f"round {number + 1} of {len(wanted)}: {one.name}; about {left_s / 60:.0f} min left")
-            if one.name == "input":
+            if one.name == INPUT:
                 result.chain = _chain(stand)
                 result.rows += [_do(stand, one.name, fault, say) for fault in one.faults]
             else:
@@ -256,9 +263,9 @@ def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Ro
     try:
         if fault.hold_s:
             fault.heal(stand)
+        if fault.goes_on:
             watched.again()
-        else:
-            watched.again()
+        if not fault.hold_s:
             fault.heal(stand)
         if row.is_done:
             row.goes_on_s = watched.seconds
@@ -320,10 +327,10 @@ def _note(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def _judge(stand: Stand, folder: Path, a_round: Round, rows: Sequence[Row], say: Callable[[str], None]) -> Judged:
-    judged = Judged(round=a_round.name)
+    judged, ended = Judged(round=a_round.name), _now_ms()
     try:
         stand.until_ready()
-        judged.is_drained = verify.settle(stand.addresses, DRAIN_S_MAX)
+        judged.is_drained = _rest(stand, say)
         found = verify.check(stand.addresses, folder, drained=judged.is_drained)
     except (AiosError, OSError) as error:
         say(f"  cannot be judged: {error}")
@@ -331,22 +338,38 @@ def _judge(stand: Stand, folder: Path, a_round: Round, rows: Sequence[Row], say:
         judged.examples.append(f"cannot be judged: {error}")
         return judged
     _fill(judged, found)
-    if a_round.is_clean and found.part.letters:
-        judged.violations["no dead letters"] = found.part.letters.total()
+    if a_round.is_clean and found.part.letters and LETTERS not in judged.violations:
+        judged.violations[LETTERS] = found.part.letters.total()
         judged.examples += [f"{count} dead letters of {what}" for what, count in found.part.letters.items()]
     done = [row for row in rows if row.is_done]
-    for row, until in zip(done, [*(row.at for row in done[1:]), _now_ms()], strict=True):
+    for row, until in zip(done, [*(row.at for row in done[1:]), ended], strict=True):
         _time(row, until, folder, found)
     return judged
 
 
+def _rest(stand: Stand, say: Callable[[str], None]) -> bool:
+    """Whether the system came to rest; says how long that took and who was the last."""
+    began = time.monotonic()
+    last: Counter[str] = Counter()
+
+    def see(left: Counter[str]) -> None:
+        if left.total():
+            last.clear()
+            last.update(left)
+
+    is_drained = verify.settle(stand.addresses, DRAIN_S_MAX, see)
+    who = ", ".join(f"{count} of {group}" for group, count in last.items() if count) or "none"
+    say(f"  {'at' if is_drained else 'NOT at'} rest after {time.monotonic() - began:.0f} s; the last: {who}")
+    return is_drained
+
+
 def _time(row: Row, until: int, folder: Path, found: Findings) -> None:
-    """What the journal and the broker's timestamps say of a fault. until: of the next one, Unix ms."""
+    """What the journal and the broker's timestamps say of a fault. until: of the next one, or of the load's end."""
     stage = topology.PLAN.name if row.stage == "all" else row.stage
     if row.stage == GATEWAY.process:
         row.goes_on_s = _next_answer_s(folder, row.at)
     elif row.stage == "all":
-        row.goes_on_s = found.next_completion_s(row.at)
+        row.goes_on_s = found.silence_s(row.at, until)
     if stage in found.part.paces:
         row.waited_s = found.longest_wait_s(stage, row.at, until)
 
@@ -357,9 +380,13 @@ def _fill(judged: Judged, found: Findings) -> None:
     judged.second_decisions = found.second_decisions
     judged.repeated_effects = found.repeated_effects
     judged.unexpected_letters = found.unexpected_letters
+    judged.judging_s = round(found.took_s, 1)
     judged.longest_wait_s = max((pace.longest() for pace in found.part.paces.values()), default=0.0)
     judged.violations = {str(law): count for law, count in found.violations.items()}
     judged.examples = [f"{law}: {each}" for law, examples in found.examples.items() for each in examples[:3]]
+    if found.unexpected_letters:
+        judged.violations[LETTERS] = found.unexpected_letters
+        judged.examples += [f"{count} dead letters of {what}" for what, count in found.part.letters.items()]
 
 
 def _next_answer_s(folder: Path, at: int) -> float | None:
@@ -376,7 +403,7 @@ def _tell(judged: Judged, say: Callable[[str], None]) -> None:
     what = f"lost {judged.lost}, second decisions {judged.second_decisions}, repeated effects {judged.repeated_effects}"
     if judged.violations or not judged.is_drained:
         what += f"; VIOLATED {judged.violations or ''}{'' if judged.is_drained else ' did not come to rest'}"
-    say(f"  {judged.accepted} accepted: {what}")
+    say(f"  {judged.accepted} accepted: {what}; judged in {judged.judging_s:.0f} s")
     for each in judged.examples:
         say(f"    {each}")
 

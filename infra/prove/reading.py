@@ -42,6 +42,9 @@ REGISTRY_S_MAX = 30.0  # for a registry that is being restarted
 Place = tuple[str, int]  # topic, partition
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
     """Of one running system. key: an API key of the tenant. properties: of Kafka's clients, for TLS and SASL."""
@@ -187,11 +190,12 @@ class Eyes:
     """Positions of topics and groups."""
 
     def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
         self._admin = AdminClient(addresses.client(log_level=0))
 
     def places(self, wanted: Iterable[str]) -> list[Place]:
         """Every partition of the topics that exist."""
-        there = _patiently("which topics there are", lambda: self._admin.list_topics(timeout=ASK_S_MAX).topics)
+        there = self._patiently("which topics there are", lambda: self._admin.list_topics(timeout=ASK_S_MAX).topics)
         return [(name, number) for name in wanted if name in there for number in sorted(there[name].partitions)]
 
     def ends(self, places: Iterable[Place]) -> dict[Place, int]:
@@ -216,7 +220,7 @@ class Eyes:
                 .topic_partitions
             )
 
-        found = _patiently(f"the offsets of {group}", ask)
+        found = self._patiently(f"the offsets of {group}", ask)
         return {(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
     def _offsets(self, places: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
@@ -228,19 +232,19 @@ class Eyes:
             )
             return {(place.topic, place.partition): one.result().offset for place, one in asked.items()}
 
-        return _patiently("where topics end", ask) if wanted else {}
+        return self._patiently("where topics end", ask) if wanted else {}
 
+    def _patiently(self, what: str, ask: Callable[[], T]) -> T:
+        """Its answer; asked again, by a client that knows nothing yet, while leaders and coordinators change.
 
-T = TypeVar("T")
-
-
-def _patiently(what: str, ask: Callable[[], T]) -> T:
-    """Its answer; leaders and coordinators that are only just elected are asked again. Raises Unavailable."""
-    deadline = time.monotonic() + ASK_S_MAX
-    while True:
-        try:
-            return ask()
-        except KafkaException as error:
-            if time.monotonic() > deadline:
-                raise Unavailable(f"{what}: {error}") from error
-            time.sleep(AGAIN_S)
+        librdkafka keeps a leader's epoch and is refused for ever once another was elected. Raises Unavailable.
+        """
+        deadline = time.monotonic() + ASK_S_MAX
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"{what}: {error}") from error
+                time.sleep(AGAIN_S)
+                self._admin = AdminClient(self._addresses.client(log_level=0))

@@ -191,7 +191,7 @@ def _soak(cases: int, folder: Path) -> tuple[dict[str, Any], Findings]:
     sent = load.run(
         addresses, folder, rate_per_s=RATE_PER_S, count=count, mix=mix, http_share=HTTP_SHARE, hold=watch.hold
     )
-    if not verify.settle(addresses, SETTLE_S_MAX, lambda left: watch.look(f"{left} records left")):
+    if not verify.settle(addresses, SETTLE_S_MAX, lambda left: watch.look(f"{left.total()} records left")):
         output.fail(f"the system did not come to rest within {SETTLE_S_MAX:.0f} s")
     watch.sample()
     findings = verify.check(addresses, folder, drained=True)

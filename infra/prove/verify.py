@@ -17,6 +17,7 @@ import json
 import resource
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -145,8 +146,8 @@ def next_s(findings: Findings, fault: Fault) -> float | None:
     return findings.next_completion_s(fault.at, stage)
 
 
-def settle(addresses: Addresses, s_max: float, progress: Callable[[int], None] | None = None) -> bool:
-    """Wait until no group has anything left to read; False after s_max. progress: of how many records are left.
+def settle(addresses: Addresses, s_max: float, progress: Callable[[Counter[str]], None] | None = None) -> bool:
+    """Wait until no group has anything left to read; False after s_max. progress: how many records, by group.
 
     Counts offsets first, which is quick, and looks into what little is left: markers of transactions are no records.
     """
@@ -158,7 +159,7 @@ def settle(addresses: Addresses, s_max: float, progress: Callable[[int], None] |
             left = _left(eyes, reader)
             if progress is not None:
                 progress(left)
-            quiet = 0 if left else quiet + 1
+            quiet = 0 if left.total() else quiet + 1
             if quiet >= QUIET_LOOKS:
                 return True
             time.sleep(POLL_S)
@@ -167,19 +168,19 @@ def settle(addresses: Addresses, s_max: float, progress: Callable[[int], None] |
         reader.close()
 
 
-def _left(eyes: Eyes, reader: Reader) -> int:
-    """Records that some group has not committed yet; an upper bound while they are many."""
+def _left(eyes: Eyes, reader: Reader) -> Counter[str]:
+    """Records that each group has not committed yet; an upper bound while they are many."""
     wanted = {stage: eyes.places(topic.name for topic in stage.inputs) for stage in topology.STAGES if stage.reads}
     every = sorted({place for places in wanted.values() for place in places})
     ends, begins = eyes.ends(every), eyes.beginnings(every)
-    left = 0
+    left: Counter[str] = Counter()
     for stage, places in wanted.items():
         committed = eyes.committed(stage.group, places)
         for place in places:
             start, end = max(committed.get(place, 0), begins[place]), ends[place]
             if start < end:
                 many = end - start > STORE_BATCH
-                left += end - start if many else sum(1 for _ in reader.read(*place, start, end))
+                left[stage.group] += end - start if many else sum(1 for _ in reader.read(*place, start, end))
     return left
 
 
