@@ -13,8 +13,10 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from aios.infra.local.system import ALONE
@@ -55,11 +57,15 @@ CLEAN: Mapping[Kind, float] = {Kind.GOOD: 90.0, Kind.REPEAT: 5.0, Kind.CONCURREN
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """name: what it is asked for by. is_clean: nothing bad is sent, so not one dead letter may be there."""
+    """name: what it is asked for by. is_clean: nothing bad is sent, so not one dead letter may be there.
+
+    nodes: of Kafka; three where some of them are broken, since they cost three times the CPU.
+    """
 
     name: str
     faults: Sequence[Fault]
     is_clean: bool = False
+    nodes: int = 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,12 +139,14 @@ def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
         Round("stop", [faults.Stopped(stage=process) for process in processes]),
         Round("clock", [faults.ClockMoved(stage=one, seconds=way) for one in processes for way in _ways(one)]),
         Round("storm", [faults.RebalanceStorm(stage=one) for one in consuming if one not in ALONE]),
-        Round("disk", [faults.DiskFull(stage="audit"), faults.DiskFull(stage="lake"), faults.BrokerDiskFull()]),
-        Round("brokers", [faults.BrokerKilled(), faults.CoordinatorMoved(), faults.BrokersKilled()]),
-        Round("transaction", [faults.HangingTransaction()]),
-        Round("network", faults.NETWORKS),
         Round("stores", [faults.ValkeyEmptied(), faults.RegistryDown()]),
-        Round(INPUT, [faults.MustStop(recreate=False), faults.MustStop(recreate=True)]),
+        Round(
+            "disk", [faults.DiskFull(stage="audit"), faults.DiskFull(stage="lake"), faults.BrokerDiskFull()], nodes=3
+        ),
+        Round("brokers", [faults.BrokerKilled(), faults.CoordinatorMoved(), faults.BrokersKilled()], nodes=3),
+        Round("transaction", [faults.HangingTransaction()], nodes=3),
+        Round("network", faults.NETWORKS, nodes=3),
+        Round(INPUT, [faults.MustStop(recreate=False), faults.MustStop(recreate=True)], nodes=3),
     ]
 
 
@@ -163,27 +171,33 @@ def expected_s(wanted: Sequence[Round]) -> float:
 
 
 def run(folder: Path, wanted: Sequence[Round], say: Callable[[str], None], stand: Stand | None = None) -> Result:
-    """Start a system, do all of it, stop it. stand: one that runs already, and is left running."""
+    """Start a system for each number of Kafka nodes, do all of it, stop it. stand: one that runs already, for all."""
     began = time.monotonic()
-    own = stand is None
-    stand = stand or Stand(folder / "stand", say)
     result = Result()
-    try:
-        if own:
-            stand.start()
-        for number, one in enumerate(wanted):
-            left_s = expected_s(wanted[number:])
-            say(f"round {number + 1} of {len(wanted)}: {one.name}; about {left_s / 60:.0f} min left")
-            if one.name == INPUT:
-                result.chain = _chain(stand)
-                result.rows += [_do(stand, one.name, fault, say) for fault in one.faults]
-            else:
-                _round(stand, folder / one.name, one, result, say)
-    finally:
-        if own:
-            stand.stop()
+    for nodes, together in groupby(enumerate(wanted), lambda each: 0 if stand else each[1].nodes):
+        with nullcontext(stand) if stand else _stand(folder / f"stand{nodes}", nodes, say) as used:
+            for number, one in together:
+                left_s = expected_s(wanted[number:])
+                say(f"round {number + 1} of {len(wanted)}: {one.name}; about {left_s / 60:.0f} min left")
+                if one.name == INPUT:
+                    result.chain = result.chain or _chain(used)
+                    result.rows += [_do(used, one.name, fault, say) for fault in one.faults]
+                else:
+                    _round(used, folder / one.name, one, result, say)
+            if one.name != INPUT:
+                result.chain = result.chain or _chain(used)
     result.took_s = time.monotonic() - began
     return result
+
+
+@contextmanager
+def _stand(folder: Path, nodes: int, say: Callable[[str], None]) -> Iterator[Stand]:
+    stand = Stand(folder, say, nodes)
+    try:
+        stand.start()
+        yield stand
+    finally:
+        stand.stop()
 
 
 def _chain(stand: Stand) -> str:
