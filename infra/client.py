@@ -40,6 +40,15 @@ class Server:
     url: str
     secret: str
     maker: str
+    answer_s_max: float = ANSWER_S_MAX
+
+
+class NoAnswer(Exception):
+    """Why, for people, and the exit code that means it."""
+
+    def __init__(self, why: str, status: int = FAILED) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 def token(settings: Settings, file: Path | None, own: str) -> str:
@@ -54,15 +63,30 @@ def token(settings: Settings, file: Path | None, own: str) -> str:
 
 def ask(server: Server, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
     """The server's answer, or an exit."""
-    with _answer(server, method, path, body, headers or {}) as answer:
+    with _said(), _answer(server, method, path, body, headers or {}) as answer:
+        return json.load(answer)
+
+
+def asked(server: Server, path: str) -> Any:
+    """The server's answer, for what does without one too. Raises NoAnswer."""
+    with _answer(server, "GET", path, None, {}) as answer:
         return json.load(answer)
 
 
 def lines(server: Server, path: str) -> Iterator[dict[str, Any]]:
     """An answer of a JSON object a line, as they come, or an exit."""
-    with _answer(server, "GET", path, None, {}) as answer:
+    with _said(), _answer(server, "GET", path, None, {}) as answer:
         for line in answer:
             yield json.loads(line)
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """An exit with its words, where there is no answer."""
+    try:
+        yield
+    except NoAnswer as error:
+        fail(str(error), error.status)
 
 
 @contextmanager
@@ -70,19 +94,19 @@ def _answer(
     server: Server, method: str, path: str, body: Any, headers: Mapping[str, str]
 ) -> Iterator[http.client.HTTPResponse]:
     if not (server.secret.isascii() and server.secret.isprintable()):
-        fail("the API key or token holds characters that none has", USAGE)
+        raise NoAnswer("the API key or token holds characters that none has", USAGE)
     connection, base = _connection(server)
     told = {"Authorization": f"Bearer {server.secret}", "Content-Type": "application/json", **headers}
     try:
         connection.request(method, base + path, None if body is None else json.dumps(body), told)
         answer = connection.getresponse()
         if answer.status == 401:
-            fail(f"{server.what} at {server.url} knows no such key or token; `{server.maker}` makes one")
+            raise NoAnswer(f"{server.what} at {server.url} knows no such key or token; `{server.maker}` makes one")
         if answer.status >= 400:
-            fail(_why(server, json.load(answer)), _STATUS.get(answer.status, FAILED))
+            raise NoAnswer(_why(server, json.load(answer)), _STATUS.get(answer.status, FAILED))
         yield answer
     except (OSError, ValueError, http.client.HTTPException) as error:
-        fail(f"{server.what} at {server.url} does not answer: {error}", NOT_RUNNING)
+        raise NoAnswer(f"{server.what} at {server.url} does not answer: {error}", NOT_RUNNING) from error
     finally:
         connection.close()
 
@@ -92,10 +116,11 @@ def _connection(server: Server) -> tuple[http.client.HTTPConnection, str]:
     url = urlsplit(server.url)
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
     try:
-        return kinds[url.scheme](url.hostname or "", url.port, timeout=ANSWER_S_MAX), url.path.rstrip("/")
+        return kinds[url.scheme](url.hostname or "", url.port, timeout=server.answer_s_max), url.path.rstrip("/")
     except (KeyError, ValueError, http.client.InvalidURL):
         what = server.what.replace("the ", "a ", 1)
-        fail(f"{server.url} is no URL of {what}: http://HOST:PORT or https://HOST", USAGE)
+        why = f"{server.url} is no URL of {what}: http://HOST:PORT or https://HOST"
+        raise NoAnswer(why, USAGE) from None
 
 
 def _why(server: Server, said: Any) -> str:

@@ -198,7 +198,12 @@ class Codec:
         writer, shape = self._writer(schema_id), self._shape(expected)
         unreadable = compat.unreadable(reader=shape.schema, writer=writer)
         if unreadable:
-            why = f"schema {schema_id} is not {expected.contract}: {unreadable[0]}"
+            why = f"schema {schema_id} is not {expected.contract}: "
+            why += (
+                unreadable[0]
+                if writer.full_name == shape.schema.full_name
+                else f"it is {writer.full_name or 'no record'}"
+            )
             raise SchemaMismatch(why, Reason.CONTRACT_BROKEN)
         same = writer.canonical == shape.schema.canonical
         reading = _Reading(writer.parsed, None if same else shape.schema.parsed, shape)

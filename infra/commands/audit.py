@@ -7,6 +7,7 @@ that was altered, deleted, reordered, inserted or cut off.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,11 +61,14 @@ def verify(expect: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
 @click.argument("case")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def show(case: str, as_json: bool) -> None:
-    """Every chained record of CASE, in the chain's order. Also of a dead letter, by its id."""
+    """Every chained record of CASE, in the chain's order.
+
+    Also of a dead letter, a replay job or a breaker, by its id or the beginning of it.
+    """
     found = [_row(line) for line in audit_chain.of_case(chain_folder(load_settings().home), case)]
     if not found:
         fail(f"the chain holds nothing of {case}", NOT_FOUND)
-    columns = ("n", "at", "case_seq", "transition", "status", "step", "actor", "input")
+    columns = ("n", "at", "case_seq", "transition", "status", "step", "actor", "why", "input")
     output.rows(found, columns, as_json=as_json, none="")
 
 
@@ -89,6 +93,7 @@ def _row(line: Line) -> dict[str, Any]:
         "n": line.n,
         "at": datetime.fromtimestamp(event["at"] / 1000, UTC).isoformat(timespec="milliseconds"),
         **{name: event[name] for name in ("case_seq", "transition", "status", "step", "actor", "detail")},
+        "why": json.loads(event["detail"] or "{}").get("why", ""),
         "input": f"{event['input_topic']}/{event['input_partition']}/{event['input_offset']}",
         "place": f"{place['topic']}/{place['partition']}/{place['offset']}",
         "hash": line.hash,

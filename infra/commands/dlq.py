@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import click
 
+from aios.dlq import envelope
 from aios.dlq.index_layout import State
 from aios.infra import client
 from aios.infra.commands.operations import (
@@ -32,12 +33,13 @@ from aios.infra.commands.operations import (
 from aios.infra.output import USAGE, fail, one, rows, text
 
 KEY_CHARS = 24
+TIMES = ("first_failed_at", "failed_at")
 LIST = ("id", "group", "reason", "key", "state", "attempts", "replays", "failed_at")
 GROUPED = ("group", "reason", "count", "oldest", "fingerprint", "example")
 STATES = [*(each.value for each in State), "unresolved", "all"]
 SHOWN = (
     *("id", "state", "group", "reason", "class", "hint", "error", "message", "where", "fingerprint", "tenant", "key"),
-    *("attempts", "generation", "first_failed_at", "failed_at", "size", "sha256", "place", "job"),
+    *("attempts", "replays", "first_failed_at", "failed_at", "size", "sha256", "came_from", "lies_at", "job"),
 )
 
 
@@ -106,11 +108,18 @@ def show(letter_id: str, personal: bool, token_file: Path | None, as_json: bool)
     if as_json:
         one(found, as_json=True)
         return
-    told = {name: at(found[name]) if name.endswith("_at") else found[name] for name in SHOWN}
-    one({name: value for name, value in told.items() if value not in ("", None)}, as_json=False)
+    told = found | {
+        "replays": found["generation"],
+        "came_from": f"{found['orig_topic']}/{found['orig_partition']}/{found['orig_offset']}",
+        "lies_at": found["place"],
+        **{name: at(found[name]) for name in TIMES},
+    }
+    one({name: told[name] for name in SHOWN if told[name] not in ("", None)}, as_json=False)
     _value("value", found["shown"])
-    click.echo("\nheaders")
-    one({f"  {name}": value for name, value in found["shown"]["headers"].items()}, as_json=False)
+    headers = {name: value for name, value in found["shown"]["headers"].items() if not name.startswith(envelope.PREFIX)}
+    if headers:
+        click.echo("\nheaders, beside those of dead letters (--json has all)")
+        one({f"  {name}": value for name, value in headers.items()}, as_json=False)
     if found["edit"] is not None:
         _edit(found["edit"])
     hidden = found["shown"]["redacted"]
@@ -209,7 +218,9 @@ def _done(said: dict[str, Any], words: str, as_json: bool) -> None:
 
 def _row(letter: dict[str, Any]) -> dict[str, Any]:
     """For a table."""
-    key = letter["key"] if len(letter["key"]) <= KEY_CHARS else letter["key"][: KEY_CHARS - 1] + "…"
+    key = letter["key"]
+    if len(key) > KEY_CHARS:  # what tells keys apart stands at their ends more often than not
+        key = f"{key[: KEY_CHARS // 3]}…{key[-(KEY_CHARS - KEY_CHARS // 3 - 1) :]}"
     times = {"failed_at": at(letter["failed_at"]), "replays": letter["generation"]}
     return letter | times | {"id": short(letter["id"]), "key": key}
 

@@ -209,8 +209,13 @@ def status(
 @TOKEN
 @JSON
 def list_(state: str | None, token_file: Path | None, as_json: bool) -> None:
-    """Jobs, newest first."""
+    """Jobs, newest first.
+
+    Dry runs, and other drafts that were given up, are listed with --state aborted alone.
+    """
     found = client.ask(operator(token_file), "GET", f"/v1/replays{query({}, state=state)}")
+    if state is None:
+        found = [each for each in found if each["approved_by"] or each["state"] != JobState.ABORTED]
     rows(found if as_json else [_row(each) for each in found], LIST, as_json=as_json, none="No such jobs.")
 
 

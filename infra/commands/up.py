@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import click
 
-from aios.infra import output
+from aios.infra import client, output
 from aios.infra.local import control, logfiles
 from aios.infra.local.home import Home
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
@@ -27,10 +27,12 @@ from aios.infra.running import load_settings
 from aios.schemas.errors import AiosError
 from aios.streams import topology
 from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.principals import OPERATOR
 
 DOWN_S_MAX = 120.0  # stages hand back (35), then Valkey, registry and Kafka stop; then force
 KILLED_S_MAX = 10.0
 SCALE_S_MAX = 200.0
+LETTERS_S_MAX = 3.0  # for operations to say how many dead letters wait
 NAME_WIDTH = 12
 COLUMNS = ("stage", "slot", "pid", "state", "restarts", "last_exit")
 ADDRESSES = ("kafka", "registry", "valkey", "gateway", "operations")
@@ -103,13 +105,24 @@ def status(as_json: bool) -> None:
     if as_json:
         output.one(said, as_json=True)
         return
-    output.one({"ready": "yes" if said["ready"] else "no", **{name: said[name] for name in ADDRESSES}}, as_json=False)
+    about = {"ready": "yes" if said["ready"] else "no", **{name: said[name] for name in ADDRESSES}}
+    output.one(about | {"dead letters": _letters(said["operations"])}, as_json=False)
     click.echo()
     output.rows(said["processes"], COLUMNS, as_json=False, none="no processes yet")
     for each in said["breakers"]:
         click.echo()
         click.echo(f"breaker {each['key']} is open: {each['failed']} of {each['settled']} records ({each['reason']})")
         click.echo(each["action"])
+
+
+def _letters(operations: str) -> str:
+    """How many wait. Whatever is away, the rest of a status is said."""
+    server = client.Server("operations", operations, client.token(load_settings(), None, OPERATOR), "", LETTERS_S_MAX)
+    try:
+        count = sum(each["count"] for each in client.asked(server, "/v1/dead-letters/groups"))
+    except client.NoAnswer:
+        return "not known at this moment"
+    return f"{count} wait: `aios dlq groups`" if count else "none wait"
 
 
 @click.command()
