@@ -48,8 +48,9 @@ HINTS: Mapping[Reason, Hint] = {
     ),
     Reason.CONTRACT_BROKEN: Hint(
         Class.PERMANENT,
-        "It decodes, but not as what this topic carries. Compare the producer's schema with `aios schema show`; "
-        "`aios dlq edit ID --bytes FILE`, then replay.",
+        "It decodes, but not as what this topic carries. Compare `aios dlq show ID` with `aios schema show TOPIC`. "
+        "Where fields are only called otherwise, one patch mends all: `aios replay plan --fingerprint F --patch …`; "
+        "else `aios dlq edit ID`, then replay.",
     ),
     Reason.OVERSIZE: Hint(
         Class.PERMANENT,
@@ -149,3 +150,10 @@ def decide(error: Exception, *, attempt: int, attempts_max: int) -> Verdict:
     if verdict is Verdict.RETRY and attempt >= attempts_max:
         return Verdict.DEAD_LETTER
     return verdict
+
+
+def reasons_table() -> str:
+    """Markdown: every reason with its class and what to do; dlq/README.md shows it."""
+    rows = ["| reason | class | what it means, and what to do |", "|---|---|---|"]
+    rows += [f"| `{reason}` | {hint.kind} | {hint.hint} |" for reason, hint in HINTS.items()]
+    return "\n".join(rows)
