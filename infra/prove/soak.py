@@ -1,9 +1,10 @@
 """`aios prove soak`: many cases through a system of its own, and what they leave in memory and on disk.
 
 Enters: how many cases. Leaves: the verifier's table, and of every process its memory before, at most and after, its CPU
-for each case; of every part of the home its bytes for each case. Guaranteed: the system is stopped and its home removed
-(--keep leaves it), whatever happens; exit code 1 on any violation. The engine is `echo`, which is no model: what is
-measured is everything around it, and the report says so.
+for each case; of every part of the home its bytes for each case; what `aios audit verify` says. Guaranteed: the system
+is stopped and its home removed (--keep leaves it), whatever happens; exit code 1 on any violation, and for an audit
+chain that is not whole. The engine is `echo`, which is no model: what is measured is everything around it, and the
+report says so.
 At most OPEN_MAX cases are open at once: a backlog is Kafka's to hold, and would say nothing about the stages' memory.
 """
 
@@ -144,12 +145,17 @@ def soak(cases: int, within: Path | None, keep: bool, report: bool) -> None:
     try:
         with _system(folder / "home"):
             figures, findings = _soak(cases, folder)
+            chain = subprocess.run([*AIOS, "audit", "verify"], check=False, capture_output=True, text=True)
+            figures["audit chain"] = (chain.stdout + chain.stderr).strip()
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
     if report:
         machine.keep_in(RESULTS, "soak", f"aios prove soak --cases {cases}", figures)
+    click.echo(figures["audit chain"])
     show(findings, None, as_json=False)
+    if chain.returncode:
+        output.fail("the audit chain is broken")
 
 
 def _announce(cases: int, within: Path) -> None:
