@@ -31,5 +31,7 @@ def test_every_stage_dies_once_and_nothing_is_lost_or_done_twice(tmp_path: Path)
     assert judged.accepted > 0
     assert (judged.lost, judged.second_decisions, judged.repeated_effects) == (0, 0, 0), words
     assert judged.violations == {}, words
+    assert judged.unexpected_letters == 0, words
+    assert result.chain == "", words
     assert judged.is_drained, words
     assert [row for row in result.rows if (row.goes_on_s or 0.0) > GOES_ON_S_MAX] == [], words
