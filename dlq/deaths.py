@@ -35,6 +35,10 @@ ALONE_MAX = 2  # deaths with nothing else in hand, after which a record is given
 OWN_MAX = 8  # records of one partition with deaths of their own, remembered at once
 RETURNS_MAX = 10_000  # offsets that may be read again after a restart, because their commit had not come yet
 FILE_BYTES = 512
+NAME_CHARS_MAX = 300  # of ASCII
+KILLERS_MAX = 100
+KILLERS_BYTES_MAX = KILLERS_MAX * (NAME_CHARS_MAX + 20)
+_NOTHING = b" " * FILE_BYTES
 
 
 @dataclass(slots=True)
@@ -150,6 +154,44 @@ class Deaths:
             file = os.open(self._folder / f"{topic}.{partition}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._files[topic, partition] = file
         return file
+
+
+class Alone:
+    """The same for single records that are decoded in any order, at places of anybody's: a mark for each.
+
+    begin(name), end()      around what may end the process; one pwrite each
+    is_given_up(name)       ALONE_MAX processes ended with it in hand
+    opened()                this process has the work from now on: a mark of a dead owner is counted
+
+    names: of at most NAME_CHARS_MAX characters. Of one process at a time; remembers the latest KILLERS_MAX names.
+    """
+
+    def __init__(self, deaths: Deaths) -> None:
+        self._hand, self._killers = deaths._file("hand", 0), deaths._file("killers", 0)
+        self._counts: dict[str, int] = {}
+
+    def opened(self) -> None:
+        raw = os.pread(self._killers, KILLERS_BYTES_MAX, 0)
+        try:
+            self._counts = dict(json.loads(raw))
+        except ValueError:
+            self._counts = {}  # empty, or torn by a loss of power
+        owner, _, name = os.pread(self._hand, FILE_BYTES, 0).decode(errors="replace").strip().partition(" ")
+        if not name or owner == _me(os.getpid()) or _alive(owner):
+            return
+        self._counts[name] = self._counts.pop(name, 0) + 1
+        self._counts = dict(list(self._counts.items())[-KILLERS_MAX:])
+        os.pwrite(self._killers, json.dumps(self._counts).encode().ljust(KILLERS_BYTES_MAX), 0)
+        self.end()
+
+    def begin(self, name: str) -> None:
+        os.pwrite(self._hand, f"{_me(os.getpid())} {name[:NAME_CHARS_MAX]}".encode().ljust(FILE_BYTES), 0)
+
+    def end(self) -> None:
+        os.pwrite(self._hand, _NOTHING, 0)
+
+    def is_given_up(self, name: str) -> bool:
+        return bool(self._counts) and self._counts.get(name[:NAME_CHARS_MAX], 0) >= ALONE_MAX
 
 
 def given_up(deaths: int) -> RecordError | None:

@@ -226,6 +226,7 @@ def planned(
         planned_by=by,
         approved_by="",
         run_by="",
+        stopped_because="",
         reason=reason,
         planned_at=now_ms,
         changed_at=now_ms,
@@ -270,10 +271,15 @@ def pause(job: ReplayRemembered, now_ms: int) -> ReplayRemembered:
     return replace(job, state=JobState.PAUSED, changed_at=now_ms)
 
 
+def stop(job: ReplayRemembered, why: str, now_ms: int) -> ReplayRemembered:
+    """Paused by itself. Raises Refused."""
+    return replace(pause(job, now_ms), stopped_because=why)
+
+
 def resume(job: ReplayRemembered, by: str, now_ms: int) -> ReplayRemembered:
     """Raises Refused."""
     _expect(job, JobState.PAUSED)
-    return replace(job, state=JobState.RUNNING, run_by=by, changed_at=now_ms)
+    return replace(job, state=JobState.RUNNING, run_by=by, stopped_because="", changed_at=now_ms)
 
 
 def abort(job: ReplayRemembered, now_ms: int) -> ReplayRemembered:

@@ -42,6 +42,7 @@ from aios.dlq.commands import (
     other_eyes,
 )
 from aios.dlq.dead_letter import DeadLetter, letter_of
+from aios.dlq.deaths import Alone, Deaths
 from aios.dlq.filters import Filter, FilterRefused
 from aios.dlq.jobs import JobState, LetterState
 from aios.dlq.places import Places
@@ -50,6 +51,7 @@ from aios.processors import app, missed, replay_jobs, workflow_files
 from aios.processors.admit import Admit
 from aios.processors.missed import MissedWalk
 from aios.processors.plan import Plan
+from aios.processors.replay_guard import Guard, Hands
 from aios.processors.replay_jobs import Jobs, Probe
 from aios.processors.replay_probe import Probes, decoded
 from aios.processors.replay_sweep import EVERY_S, Sweep
@@ -62,7 +64,7 @@ from aios.schemas.models import BreakerChanged, OperationAnswered, OperationRequ
 from aios.schemas.registry import RegistrySource
 from aios.streams import failpoints, topics
 from aios.streams.config import KafkaSettings, Settings, client
-from aios.streams.errors import Reason, StateBroken, Unavailable
+from aios.streams.errors import StateBroken, Unavailable
 from aios.streams.kafka import cluster_id
 from aios.streams.principals import PrincipalTable
 from aios.streams.record import Outgoing, Record
@@ -93,6 +95,7 @@ class World:
     principals: Principals
     breakers: Breakers
     probe: Probe
+    hands: Hands
     cluster: str
     default_tenant: str
     partitions: int
@@ -108,6 +111,7 @@ class Replay:
     def __init__(self, codec: Codec, world: World) -> None:
         self._codec = codec
         self._world = world
+        self._guard = Guard(world.hands)
         self._jobs = Jobs(
             codec,
             walk=self._walk,
@@ -116,6 +120,7 @@ class Replay:
             probe=world.probe,
             monotonic=world.monotonic,
             default_tenant=world.default_tenant,
+            guard=self._guard,
         )
         self._sweep = Sweep(
             world.source, world.partitions, world.monotonic, world.retention_ms, every_s=world.sweep_every_s
@@ -140,6 +145,7 @@ class Replay:
         raise StateBroken(f"replay sets no timers, but its state holds {timer_id}; run `aios up --fresh`")
 
     def opened(self, state: StateView) -> None:
+        self._guard.opened()
         self._jobs.opened(self._turn(state, 0))
         self._sweep.opened()
 
@@ -173,7 +179,13 @@ class Replay:
         return LetterWalk(job, source, lambda letter, record: self._selects(wanted, letter, record))
 
     def _selects(self, wanted: Filter, letter: DeadLetter, record: Record) -> bool | None:
-        return wanted.answers(letter, record.headers, lambda: decoded(self._codec, letter, record.value))
+        return wanted.answers(letter, record.headers, lambda: self._value(letter, record))
+
+    def _value(self, letter: DeadLetter, record: Record) -> Any:
+        """For a filter; None where it does not decode, or must not be decoded."""
+        if self._guard.is_deadly(letter):
+            return None
+        return self._guard.decoding(letter, lambda: decoded(self._codec, letter, record.value))
 
     def _refuse(self, request: OperationRequested, refused: Refused, state: StateView, now_ms: int) -> Effects:
         """An answer, and nothing else."""
@@ -260,10 +272,11 @@ class Replay:
             raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
         if request.value is not None:
             edited = edits.checked(self._codec, topic, request.value)
-        elif letter.reason == Reason.KILLS_ITS_PROCESS:
+        elif self._guard.is_deadly(letter):
             raise Refused(Problem.DOES_NOT_FIT, "who decodes it ends by it: give replacement bytes")
         else:
-            edited = edits.patched(self._codec, topic, original, command.patch)
+            patch = command.patch
+            edited = self._guard.decoding(letter, lambda: edits.patched(self._codec, topic, original, patch))
         before, after = envelope.sha256(original), envelope.sha256(edited)
         told = {"state": LetterState.EDITED, "hash_before": before, "hash_after": after}
         same = known is not None and known.edit == edited and known.edited_by == request.principal
@@ -525,6 +538,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         BreakerTable(kafka, codec),
     )
     core: Replay | None = None
+    deaths = Deaths(settings.home, REPLAY.name)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(REPLAY))
         for table in tables:
@@ -541,6 +555,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
             principals=principals,
             breakers=known,
             probe=probe,
+            hands=Alone(deaths),
             cluster=await asyncio.to_thread(cluster_id, kafka),
             default_tenant=settings.default_tenant,
             partitions=kafka.partitions,
@@ -551,6 +566,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     finally:
         if core is not None:
             core.close()
+        deaths.close()
         for table in tables:
             table.close()
         registry.close()

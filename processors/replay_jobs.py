@@ -15,12 +15,14 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from aios.dlq import commands, edits, envelope, jobs
 from aios.dlq.commands import Action, Kind, Principals, Refused
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.jobs import Bucket, JobState, LetterState, Report, Skip
+from aios.processors.replay_guard import Guard
 from aios.processors.replay_print import Prints
 from aios.processors.replay_turn import Turn
 from aios.processors.replay_walk import Found, Nothing, Passed, Source, Walk
@@ -81,7 +83,9 @@ class Jobs:
         probe: Probe,
         monotonic: Callable[[], float],
         default_tenant: str,
+        guard: Guard,
     ) -> None:
+        self._guard = guard
         self._codec = codec
         self._prints = Prints(codec, default_tenant)
         self._walk = walk
@@ -162,15 +166,15 @@ class Jobs:
 
     def _forbidden(self, job: ReplayRemembered) -> str:
         """Why the job may not go on, with today's permissions; empty: it may."""
-        try:
-            may(self._principals, job, job.run_by, Kind.RUN)
-            may(self._principals, job, job.approved_by, Kind.APPROVE)
-        except Refused as refused:
-            return refused.detail
+        for what, who, kind in (("runs", job.run_by, Kind.RUN), ("approved", job.approved_by, Kind.APPROVE)):
+            try:
+                may(self._principals, job, who, kind)
+            except Refused as refused:
+                return f"who {what} it, {who}, may not do so any more: {refused.detail}"
         return ""
 
     def _stop(self, job: ReplayRemembered, why: str, turn: Turn) -> None:
-        turn.keep_job(jobs.pause(job, turn.now_ms))
+        turn.keep_job(jobs.stop(job, why, turn.now_ms))
         turn.audited_object(
             job.job_id, "replay_paused", act=f"{turn.now_ms}", by="replay", detail={"why": why}, tenant=tenant_of(job)
         )
@@ -295,10 +299,11 @@ class Jobs:
             restored = known.restored
             value = known.edit if known.edit is not None else value
         if job.edit:
-            if letter.reason == Reason.KILLS_ITS_PROCESS:
-                return Skip.UNFIT  # to patch it is to decode it, and this process would end by it at every start
+            if self._guard.is_deadly(letter):
+                return Skip.UNFIT  # to patch it is to decode it
+            topic = edits.topic_of(letter.orig_topic)
             try:
-                value = edits.patched(self._codec, edits.topic_of(letter.orig_topic), value, job.edit)
+                value = self._guard.decoding(letter, partial(edits.patched, self._codec, topic, value, job.edit))
             except Refused:
                 return Skip.UNFIT
         out = jobs.returned(
@@ -377,7 +382,7 @@ class Jobs:
                 tried = self._prepare(letter, found.record, known, job, turn.now_ms)
                 prepared = tried if isinstance(tried, Skip) else None
                 if not isinstance(tried, Skip):
-                    report.returns(letter, self._probe(letter, tried[0], turn.now_ms))
+                    report.returns(letter, self._tried(letter, tried[0], turn.now_ms))
             elif skip is None:
                 report.returns(letter, "")
             if prepared is not None:
@@ -385,6 +390,12 @@ class Jobs:
             goes = prepared is None
         if found.parked and not goes and not jobs.settled(letter, known):
             run.held.add(_key(letter, found.record))
+
+    def _tried(self, letter: DeadLetter, out: Outgoing, now_ms: int) -> str:
+        """For which reason it would fail again; empty: none."""
+        if self._guard.is_deadly(letter):
+            return Reason.KILLS_ITS_PROCESS
+        return self._guard.decoding(letter, partial(self._probe, letter, out, now_ms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from aios.dlq.decide import reason_of
 from aios.processors.admit import Admit
 from aios.processors.plan import Plan
 from aios.schemas.codec import Codec
-from aios.schemas.errors import Reason, SchemaMismatch
+from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import EventRefused
 from aios.streams.errors import AiosError, Unavailable
 from aios.streams.record import Outgoing, Record
@@ -45,8 +45,6 @@ class Probes:
         self._plan = plan
 
     def __call__(self, letter: DeadLetter, out: Outgoing, now_ms: int) -> str:
-        if letter.reason == Reason.KILLS_ITS_PROCESS:
-            return letter.reason  # whoever decodes it may die of it, and this process with it, at every start anew
         offset, partition = letter.place[2], out.partition or 0
         record = Record(out.topic, partition, offset, letter.written_at, out.key, out.value, out.headers)
         try:
@@ -71,11 +69,9 @@ class Probes:
 
 
 def decoded(codec: Codec, letter: DeadLetter, value: bytes | None) -> Any:
-    """A letter's value as its topic's contract reads it, for filters; None if it does not, or ends who reads it. Raises
-    Unavailable.
-    """
+    """A letter's value as its topic's contract reads it, for filters; None if it does not. Raises Unavailable."""
     topic = edits.topic_of(letter.orig_topic)
-    if topic is None or letter.reason == Reason.KILLS_ITS_PROCESS:
+    if topic is None:
         return None
     try:
         return dataclasses.asdict(cast(Any, codec.decode_any(value, topic)))

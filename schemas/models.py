@@ -433,6 +433,7 @@ class ReplayRemembered(Event):
     planned_by: str
     approved_by: str
     run_by: str
+    stopped_because: str
     reason: str
     planned_at: int
     changed_at: int

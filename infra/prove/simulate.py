@@ -35,6 +35,7 @@ from aios.infra.prove.sim_stages import (
     PoolProcess,
     RetryProcess,
     SimulatedBreakers,
+    SimulatedDeaths,
     SimulatedPlaces,
     StoreProcess,
     Troubled,
@@ -199,6 +200,7 @@ class Simulation:
             principals=Principals(),
             breakers=SimulatedBreakers(world, REPLAY),
             probe=Probes(self._codec, admission, planning),
+            hands=deaths.Alone(SimulatedDeaths(world, REPLAY.name)),
             cluster=CLUSTER,
             default_tenant=TENANT,
             partitions=PARTITIONS,
@@ -208,13 +210,7 @@ class Simulation:
         return StoreProcess(world, slot, REPLAY, replay.Replay(self._codec, around), self._codec)
 
     def _trouble(self, stage: Stage, record: Record) -> Exception | None:
-        """What a stage's own code does wrong with a record: for a while, or for ever. The same in every life.
-
-        Never with one that ends its process: nobody would have learnt that, and a replay's dry run, which decodes what
-        it selects, would end with it at every start.
-        """
-        if any(killer.encode() in (record.value or b"") for killer in KILLERS.values()):
-            return None
+        """What a stage's own code does wrong with a record: for a while, or for ever. The same in every life."""
         origin = envelope.origin(record)
         name = f"{self.world.seed} {stage.name} {origin.topic} {origin.partition} {origin.offset}"
         share = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big") / 2**32

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.dlq import deaths
-from aios.dlq.deaths import ALONE_MAX, Deaths, given_up
+from aios.dlq.deaths import ALONE_MAX, Alone, Deaths, given_up
 from aios.streams.errors import Reason
 
 TOPIC = "document.received.v1"
@@ -261,3 +261,32 @@ def test_a_real_process_that_is_killed_leaves_its_mark(tmp_path: Path) -> None:
         assert counted.suspects(TOPIC, 3) == (7, 7, 1)  # we are alive
     finally:
         counted.close()
+
+
+def test_single_records_in_any_order_are_given_up_at_the_second_death(tmp_path: Path, processes: Processes) -> None:
+    """Only those in hand when a process died; one that is stopped between two has killed nobody."""
+    for name, survives in (("b", True), ("a", False), ("b", True), ("a", False)):
+        alone = Alone(Deaths(tmp_path, "replay"))
+        alone.opened()
+        assert not alone.is_given_up("a")
+        alone.begin(name)
+        if survives:
+            alone.end()
+        processes.die()
+    alone = Alone(Deaths(tmp_path, "replay"))
+    alone.opened()
+    alone.opened()
+    assert (alone.is_given_up("a"), alone.is_given_up("b")) == (True, False)
+
+
+def test_what_another_living_process_has_in_hand_has_killed_nobody(tmp_path: Path, processes: Processes) -> None:
+    """A zombie that is only slow leaves no death."""
+    for _ in range(3):
+        alone = Alone(Deaths(tmp_path, "replay"))
+        alone.opened()
+        alone.begin("a")
+        processes.alive.add(str(processes.current))
+        processes.current += 1
+    last = Alone(Deaths(tmp_path, "replay"))
+    last.opened()
+    assert not last.is_given_up("a")

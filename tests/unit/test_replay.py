@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from aios.dlq import commands, edits, envelope, jobs, parking
 from aios.dlq.commands import Action, BreakerCommand, JobCommand, Kind, LetterCommand, Order, PlanCommand, Target
 from aios.dlq.dead_letter import DeadLetter, letter_of
+from aios.dlq.deaths import ALONE_MAX
 from aios.dlq.jobs import Bucket, Skip
-from aios.processors import missed
+from aios.processors import missed, replay
 from aios.processors.admit import Admit
 from aios.processors.plan import Plan
 from aios.processors.replay import Replay, World
@@ -121,6 +123,33 @@ class Tenants:
         return TenantRegistered(tenant=name, key_hashes=(), active=True, registered_at=0) if name == "demo" else None
 
 
+@dataclass
+class Marks:
+    """Hands that outlive the process: what was in one when it ended."""
+
+    hand: str = ""
+    deaths: Counter[str] = field(default_factory=Counter)
+
+    def opened(self) -> None:
+        if self.hand:
+            self.deaths[self.hand] += 1
+        self.hand = ""
+
+    def begin(self, name: str) -> None:
+        self.hand = name
+
+    def end(self) -> None:
+        if not isinstance(sys.exception(), Segfault):
+            self.hand = ""
+
+    def is_given_up(self, name: str) -> bool:
+        return self.deaths[name] >= ALONE_MAX
+
+
+class Segfault(BaseException):
+    """The process is gone."""
+
+
 class Desk:
     """The stage on the shelf: every request and every turn of work is a transaction that is kept or lost whole."""
 
@@ -129,6 +158,7 @@ class Desk:
         self.memory, self.told = Memory(), list[Outgoing]()
         self.now_ms, self.passed_s, self.asked = NOW_MS, 0.0, 0
         self.positions: dict[str, int] = {}
+        self.marks = Marks()
         self.changed = changed
         self.start()
 
@@ -140,6 +170,7 @@ class Desk:
             principals=self.people,
             breakers=self.breakers,
             probe=Probes(CODEC, Admit(CODEC, Tenants(), shipped(), "demo"), Plan(CODEC, shipped(), PARTITIONS)),
+            hands=self.marks,
             cluster="cluster",
             default_tenant="demo",
             partitions=PARTITIONS,
@@ -771,3 +802,74 @@ def test_two_copies_of_a_letter_that_a_job_passes_over_are_two_changes() -> None
     changes = desk.events(LetterChanged)
     assert [(one.state, one.reason) for one in changes] == [("skipped", "stale")] * 2
     assert len({one.change_id for one in changes}) == 2
+
+
+def test_what_ends_whoever_decodes_it_ends_replay_twice_and_never_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead for another reason: a dry run, a filter over values, an edit of one or of all; the others go on."""
+    killer = document("KILLER")
+
+    def deadly(does: Callable[..., Any], at: int) -> Callable[..., Any]:
+        def checked(*given: Any) -> Any:
+            value = given[at].value if isinstance(given[at], Outgoing) else given[at]
+            if value == killer:
+                raise Segfault
+            return does(*given)
+
+        return checked
+
+    def lives(desk: Desk, work: Callable[[], Any]) -> tuple[int, Any]:
+        """How many processes it takes until one does not end by it, and what that one returns."""
+        for deaths in range(10):
+            try:
+                return deaths, work()
+            except Segfault:
+                desk.start()
+        raise AssertionError("it ends replay at every start")
+
+    monkeypatch.setattr(edits, "patched", deadly(edits.patched, 2))
+    monkeypatch.setattr(replay, "decoded", deadly(replay.decoded, 2))
+    patch = '[{"op": "replace", "path": "/text", "value": "b"}]'
+    for plan in ({}, {"edit": patch}, {"filter": json.dumps({"expression": 'value.text != "x"'})}):
+        desk = Desk()
+        desk.changed["probe"] = deadly(desk.core._jobs._probe, 1)
+        desk.start()
+        for key, value in (("a", document()), ("k", killer), ("z", document())):
+            desk.dead(key, value=value, error=RecordError("no workflow", Reason.UNATTRIBUTABLE))
+        job_id = desk.ask("ada", PlanCommand(**plan)).object_id
+        assert lives(desk, desk.work)[0] == ALONE_MAX
+        report = json.loads(desk.job(job_id).report)
+        group, expected = report["groups"]["aios.admit"], {"returns": 3, "fails": {"kills_its_process": 1}, "skips": {}}
+        if "edit" in plan:
+            expected = {"returns": 2, "fails": {}, "skips": {"unfit": 1}}
+        if "filter" in plan:
+            expected = {"returns": 2, "fails": {}, "skips": {}}
+        assert report["complete"]
+        assert {name: group[name] for name in expected} == expected
+        assert desk.marks.hand == ""
+    desk = Desk()
+    letter = desk.dead("k", value=killer, error=RecordError("no workflow", Reason.UNATTRIBUTABLE))
+    died, answer = lives(desk, lambda: desk.ask("ada", about(letter, Kind.EDIT, patch=patch), letter.id))
+    assert (died, answer.problem) == (ALONE_MAX, "does_not_fit")
+
+
+def test_a_job_whose_people_lost_their_right_says_so_until_it_goes_on() -> None:
+    """Paused by itself, with the reason in what is remembered of it; resumed, it says nothing of it any more."""
+    desk = Desk()
+    for number in range(30):
+        desk.dead(f"k{number}")
+    job_id = desk.ask("ada", PlanCommand(rate_per_s=10)).object_id
+    desk.work()
+    desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id)
+    desk.ask("ada", JobCommand(kind=Kind.RUN), job_id)
+    for _ in range(50):
+        desk.turn()
+    del desk.people.roles["kim"]
+    desk.passed_s += 5
+    desk.turn()
+    stopped = desk.job(job_id)
+    assert (stopped.state, 0 < stopped.replayed < 30) == ("paused", True)
+    assert stopped.stopped_because.startswith("who approved it, kim, may not")
+    assert "not active any more" in stopped.stopped_because
+    desk.people.roles["kim"] = ("approver",)
+    desk.ask("ada", JobCommand(kind=Kind.RESUME), job_id)
+    assert desk.job(job_id).stopped_because == ""
