@@ -88,7 +88,7 @@ def _steps() -> list[Step]:
             (pipeline,),
             PIPELINE / "stamp",
             PIPELINE / "bin" / "python",
-            lambda: _environment(PIPELINE, pipeline),
+            lambda: _environment(PIPELINE, pipeline, "--compile-bytecode"),  # halves what a stage's start costs
         ),
         Step("Apache Kafka", (pom, sums), JARS / "stamp", JARS, _kafka),
         Step(
