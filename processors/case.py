@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aios.processors.turn import ACTOR, FORGET, Cause, Moved, Turn, timer_of
+from aios.processors.state import FORGET
+from aios.processors.turn import ACTOR, Cause, Moved, Turn, timer_of
 from aios.processors.workflow import Infer, Review
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
@@ -61,7 +62,7 @@ def _admitted(
     state: CaseRemembered | None, event: CaseAdmitted, cause: Cause, workflows: Workflows, traceparent: str
 ) -> Moved:
     if state is not None:
-        if state.body_hash == event.body_hash:
+        if state.body_hash == ids.short(event.body_hash):
             return Moved(state, skipped="repeated")
         if event.replaces_body:
             return _replaced(state, event, cause, workflows)
@@ -91,7 +92,7 @@ def _opened(event: CaseAdmitted, version: int, traceparent: str) -> CaseRemember
         case_seq=0,
         event_id=event.event_id,
         idempotency_key=event.idempotency_key,
-        body_hash=event.body_hash,
+        body_hash=ids.short(event.body_hash),
         lane=event.lane,
         input_contract=event.input_contract,
         input=event.input,
@@ -110,7 +111,7 @@ def _replaced(state: CaseRemembered, event: CaseAdmitted, cause: Cause, workflow
 
     The case goes on with what it was opened with, decided or not: an edit makes no second decision.
     """
-    turn = Turn(replace(state, body_hash=event.body_hash), workflows, cause)
+    turn = Turn(replace(state, body_hash=ids.short(event.body_hash)), workflows, cause)
     turn.record(
         "body_replaced",
         event_id=event.event_id,

@@ -1,8 +1,9 @@
 """The changelog of one partition: what its records are called, and reading them back.
 
 Enters: the records of one partition of `<group>.state`, committed ones only. Leaves: state by key, timers, keys
-that are held, the position. Names: state is kept under the core's own key; the others under names that begin with a
-zero byte, which no core may use. Guaranteed: reading ends at the end seen when it began, or raises; never in between.
+that are held, the position. Names: state is kept under the core's own key, its end, if it has one, in a header; the
+others under names that begin with a zero byte, which no core may use. Guaranteed: reading ends at the end seen when it
+began, or raises; never in between.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from aios.processors.states import States
 from aios.processors.timers import Timers
 from aios.schemas.codec import Codec
 from aios.schemas.models import ParkedRemembered, PositionRemembered, TimerRemembered
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import SchemaMismatch, StateBroken, Unavailable
+from aios.streams.record import Headers
 from aios.streams.topics import Topic
 
 RESERVED = b"\0"
 POSITION = RESERVED + b"position"
 TIMER = RESERVED + b"timer:"
 PARKED = RESERVED + b"parked:"  # before the key that is held
+END = "aios.end"  # header: when the state is forgotten, log time in Unix ms
 READ_RECORDS_MAX = 1_000  # per call of the client
 READ_WAIT_S_MAX = 0.005  # of a call that finds fewer
 READ_QUIET_S_MAX = 15.0  # without any answer while reading
@@ -43,7 +47,7 @@ def timer_of(name: bytes) -> tuple[str, str]:
 class Remembered:
     """All that one partition of a stage remembers. next_offset: of the changelog, where reading goes on."""
 
-    states: dict[bytes, bytes] = field(default_factory=dict)
+    states: States = field(default_factory=States)
     timers: Timers = field(default_factory=Timers)
     parked: dict[bytes, ParkedRemembered] = field(default_factory=dict)
     position: PositionRemembered | None = None
@@ -87,7 +91,7 @@ def _to_the_end(consumer: Consumer, codec: Codec, topic: Topic, partition: int, 
         for message in consumer.consume(READ_RECORDS_MAX, READ_WAIT_S_MAX):
             error = message.error()
             if error is None:
-                take(codec, topic, message.key(), message.value(), into)
+                take(codec, topic, message.key(), message.value(), into, headers=message.headers() or ())
                 into.next_offset = message.offset() + 1
                 count += 1
                 quiet_until = time.monotonic() + READ_QUIET_S_MAX
@@ -99,16 +103,20 @@ def _to_the_end(consumer: Consumer, codec: Codec, topic: Topic, partition: int, 
     raise Unavailable(f"{topic.name}/{partition}: no answer in {READ_QUIET_S_MAX:.0f} s")
 
 
-def take(codec: Codec, topic: Topic, key: bytes | None, value: bytes | None, into: Remembered) -> None:
+def end_headers(end_ms: int | None) -> Headers:
+    """Of a state's record."""
+    return () if end_ms is None else ((END, b"%d" % end_ms),)
+
+
+def take(
+    codec: Codec, topic: Topic, key: bytes | None, value: bytes | None, into: Remembered, *, headers: Headers
+) -> None:
     """One record of the changelog. State values stay bytes: the core reads the few it needs."""
     if key is None:
         raise StateBroken(f"{topic.name} holds a record without key: another program wrote it")
     try:
         if not key.startswith(RESERVED):
-            if value is None:
-                into.states.pop(key, None)
-            else:
-                into.states[key] = value
+            into.states.set(key, value, next((int(end) for name, end in headers if name == END and end), None))
         elif key == POSITION:
             into.position = codec.decode(value, PositionRemembered)
         elif key.startswith(PARKED):

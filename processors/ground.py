@@ -49,7 +49,7 @@ def check(stage: Stage, partition: int, remembered: Remembered, inputs: Mapping[
     """Pure. partitions: of the changelog. Raises StateBroken with the first thing that does not fit."""
     position = remembered.position
     where = f"partition {partition} of {stage.group}"
-    if position is None and (remembered.states or len(remembered.timers) or remembered.parked):
+    if position is None and (len(remembered.states) or len(remembered.timers) or remembered.parked):
         raise StateBroken(f"{where}: its changelog holds state but no position; {AGAIN}")
     if position is not None and position.partitions != partitions:
         raise StateBroken(

@@ -5,7 +5,8 @@ commands to model pools, review tasks, the one decision, refusals of conflicts, 
 transition. Guaranteed: what case.py promises; a record whose key is not its case, or which sits in a partition
 that murmur2 would not choose, changes nothing (its case's state lives elsewhere). Remembered: one
 case.remembered.v1 a case, until the idempotency window has passed since its decision; kept small, because a
-million decided cases lie in memory (its key is the case id, so the value does not repeat it).
+million decided cases lie in memory (its key is the case id, so the value does not repeat it; when it is forgotten
+is the state's end, not one more timer).
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from prometheus_client import Counter
 
 from aios.dlq import envelope
 from aios.processors import app, case, workflow_files
-from aios.processors.state import Effects, StateView
-from aios.processors.turn import Cause, Moved
+from aios.processors.state import FORGET, Effects, StateView
+from aios.processors.turn import Cause, Moved, forget_at
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -76,12 +77,14 @@ class Plan:
         if moved.skipped:
             _SKIPPED.labels(moved.skipped).inc()
         trace = remembered or moved.state
+        changes = self._changes(key, remembered, moved)
         return Effects(
             outputs=[
                 self._out(topic, told, trace.traceparent if trace else "", now_ms) for topic, told in moved.events
             ],
-            changes=self._changes(key, remembered, moved),
-            timers={(event.case_id, timer_id): due for timer_id, due in moved.timers.items()},
+            changes=changes,
+            timers={(event.case_id, timer_id): due for timer_id, due in moved.timers.items() if timer_id != FORGET},
+            ends=_ends(key, moved) if changes else {},
         )
 
     def fire(self, key: str, timer_id: str, due_ms: int, now_ms: int) -> Outgoing:
@@ -142,6 +145,10 @@ class Plan:
             time_ms=now_ms,
         )
         return Outgoing(topic.name, case_id.encode(), self._codec.encode(topic, event), headers)
+
+
+def _ends(key: bytes, moved: Moved) -> dict[bytes, int]:
+    return {key: forget_at(moved.state)} if moved.state is not None and moved.state.decided_at else {}
 
 
 def _edited(event: CaseAdmitted, before: str) -> CaseAdmitted:

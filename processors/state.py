@@ -17,18 +17,22 @@ from typing import Protocol, runtime_checkable
 from aios.streams.record import Outgoing, Record
 
 OUTPUTS_MAX = 10_000  # of one record, or of one turn of work
+FORGET = "forget"  # id of the timer that ends a state
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
     """What one record leads to. changes: state by key, None forgets it. timers: (key, timer id) → due, None cancels.
 
-    Due is log time in Unix ms: the broker's, as in `now_ms`.
+    ends: of changed states that only wait to be forgotten, when the timer FORGET fires for their key; said again with
+    each change, and minutes late rather than exact (processors/states.py). For states that lie there by the million: an
+    end costs a fraction of a timer. Due is log time in Unix ms: the broker's, as in `now_ms`.
     """
 
     outputs: Sequence[Outgoing] = ()
     changes: Mapping[bytes, bytes | None] = field(default_factory=dict)
     timers: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
+    ends: Mapping[bytes, int] = field(default_factory=dict)
 
 
 class StateView(Protocol):

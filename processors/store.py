@@ -40,10 +40,11 @@ from aios.dlq.deaths import Deaths, given_up
 from aios.dlq.parking import Way
 from aios.dlq.settle import Settlement, Settler
 from aios.processors import changelog, ground
-from aios.processors.changelog import Remembered, timer_name, timer_of
+from aios.processors.changelog import Remembered, end_headers, timer_name, timer_of
 from aios.processors.ground import Ground
 from aios.processors.log import BY_KEY, FRAMING_BYTES, MESSAGES_MAX, Log, Transactions
-from aios.processors.state import OUTPUTS_MAX, Core, Effects, Working
+from aios.processors.state import FORGET, OUTPUTS_MAX, Core, Effects, Working
+from aios.processors.states import States
 from aios.processors.timers import LogClock
 from aios.schemas.codec import Codec
 from aios.schemas.models import ParkedRemembered as Parked
@@ -115,11 +116,12 @@ _PASSED = {Way.FOLLOW: "parked", Way.SKIP: "repeated", Way.DISCARD: "discarded"}
 class Draft:
     """A micro-batch that is being computed; also the view of state that the core is given."""
 
-    states: Mapping[bytes, bytes]
+    states: States
     held: Mapping[bytes, Parked]
     position: dict[str, int]
     outputs: list[Outgoing] = field(default_factory=list)
     changes: dict[bytes, bytes | None] = field(default_factory=dict)
+    ends: dict[bytes, int] = field(default_factory=dict)  # of changed states
     timers: dict[bytes, int | None] = field(default_factory=dict)
     parked: dict[bytes, Parked | None] = field(default_factory=dict)
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -153,9 +155,12 @@ class Draft:
 
     def add(self, effects: Effects, size: int) -> None:
         self.outputs.extend(effects.outputs)
-        self.changes.update(effects.changes)
-        for (key, timer_id), due in effects.timers.items():
-            self.timers[timer_name(key, timer_id)] = due
+        for key, value in effects.changes.items():
+            self.changes[key] = value
+            self.ends.pop(key, None)
+        self.ends.update(effects.ends)
+        for (whose, timer_id), due in effects.timers.items():
+            self.timers[timer_name(whose, timer_id)] = due
         self.size += size
 
     def done(self, record: Record, verdict: str) -> None:
@@ -219,6 +224,7 @@ class PartitionStore:
     def close(self) -> None:
         """Forget the producer; state and position stay for a reopening."""
         self._producer = None
+        self._tell_parked(0)
         if self._written_to:
             self._remembered.next_offset = max(self._remembered.next_offset, self._written_to)
 
@@ -252,7 +258,7 @@ class PartitionStore:
         Raises Unavailable.
         """
         now_ms = self._clock.now_ms()
-        due = self._remembered.timers.next_due_ms()
+        due = self._next_due_ms()
         if due is None or due > now_ms:
             return 0
         if due > self._surveyed_ms and now_ms - self._surveyed_ms >= SURVEY_MS_MIN:
@@ -265,6 +271,10 @@ class PartitionStore:
             fired = self._services.core.fire(*timer_of(name), due_ms, now_ms)
             draft.outputs.append(replace(fired, partition=self._partition))
             draft.timers[name] = None
+        for key, value, due_ms in self._remembered.states.due(self._surveyed_ms, FIRED_MAX - len(draft.outputs)):
+            fired = self._services.core.fire(key.decode(), FORGET, due_ms, now_ms)
+            draft.outputs.append(replace(fired, partition=self._partition))
+            draft.changes[key] = value  # without an end: it came, and is told once
         fired_count = len(draft.outputs)
         if fired_count:
             self._commit(draft)
@@ -272,8 +282,12 @@ class PartitionStore:
 
     def due_in_ms(self) -> int | None:
         """Until the next timer is due, ≥ 0; None without timers."""
-        due = self._remembered.timers.next_due_ms()
+        due = self._next_due_ms()
         return None if due is None else max(0, due - self._clock.now_ms())
+
+    def _next_due_ms(self) -> int | None:
+        timer, end = self._remembered.timers.next_due_ms(), self._remembered.states.next_due_ms()
+        return end if timer is None else timer if end is None else min(timer, end)
 
     def work(self) -> None:
         """What the core wants to do by itself, in one transaction. work_in_ms says when to call. Raises as apply."""
@@ -456,7 +470,7 @@ class PartitionStore:
             _put(producer, out)
         name, partition = self._topic.name, self._partition
         for key, value in draft.changes.items():
-            _put(producer, Outgoing(name, key, value, (), partition))
+            _put(producer, Outgoing(name, key, value, end_headers(draft.ends.get(key)), partition))
         for key, due_ms in draft.timers.items():
             _put(producer, Outgoing(name, key, self._timer_bytes(key, due_ms), (), partition))
         for key, parked in draft.parked.items():
@@ -490,10 +504,7 @@ class PartitionStore:
     def _keep(self, draft: Draft, ground_: Ground, position: PositionRemembered) -> None:
         states = self._remembered.states
         for key, value in draft.changes.items():
-            if value is None:
-                states.pop(key, None)
-            else:
-                states[key] = value
+            states.set(key, value, draft.ends.get(key))
         for name, due_ms in draft.timers.items():
             self._remembered.timers.set(name, due_ms)
         held = self._remembered.parked
@@ -502,8 +513,12 @@ class PartitionStore:
                 held.pop(key, None)
             else:
                 held[key] = parked
+        self._tell_parked(len(held))
         self._remembered.position = position
         self._ground = replace(ground_, position=draft.position)
+
+    def _tell_parked(self, count: int) -> None:
+        metrics.PARKED.labels(self._stage.name, str(self._partition)).set(count)
 
     def _count(self, draft: Draft) -> None:
         stage = self._stage.name

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aios.processors import answers
+from aios.processors.state import FORGET
 from aios.processors.workflow import HOUR_MS, Emit, Infer, Jump, Review, Rule, Workflow
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
@@ -28,7 +29,6 @@ from aios.schemas.models import (
 from aios.streams import topics, topology
 from aios.streams.topics import Topic
 
-FORGET = "forget"
 FORGET_AFTER_MS = topics.RETENTION_HOURS * HOUR_MS  # the idempotency window
 ANSWER_GRACE_MS = 15_000  # after a deadline, for the worker's own `expired` to arrive before the timer
 
@@ -63,6 +63,11 @@ class Moved:
 def timer_of(state: CaseRemembered) -> str:
     """The timer of the wait the case is in; another attempt has another one."""
     return f"{state.step}/{state.attempt}"
+
+
+def forget_at(state: CaseRemembered) -> int:
+    """When a decided case is forgotten, Unix ms."""
+    return state.decided_at + FORGET_AFTER_MS
 
 
 class Turn:
@@ -278,8 +283,8 @@ class Turn:
             models=list(decision.models),
             prompts=list(decision.prompts),
         )
-        self._timers[FORGET] = now + FORGET_AFTER_MS
         self._state = _decided(self._state, now)
+        self._timers[FORGET] = forget_at(self._state)
 
     def _wait(self, name: str, attempt: int, command: str, due_ms: int) -> None:
         state = self._change(step=name, attempt=attempt, waiting_for=command)

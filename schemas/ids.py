@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+HASH_CHARS = 32  # of a hash that is remembered
 NAMESPACE = uuid.UUID("6f0a3c1e-5d0b-5c53-9a57-6a1f5c2d7e10")
 
 
@@ -50,3 +51,8 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 def body_hash(fields: Mapping[str, Any]) -> str:
     """SHA-256, hex, of the canonical business fields."""
     return hashlib.sha256(canonical(fields).encode()).hexdigest()
+
+
+def short(hashed: str) -> str:
+    """128 bits of a hex hash: enough to tell repeats of one key apart, and half the memory of a million of them."""
+    return hashed[:HASH_CHARS]

@@ -23,6 +23,9 @@ TOOK = Histogram(
 )
 LAG = Gauge("aios_lag_records", "Records a stage has not finished yet.", ["stage", "topic", "partition"])
 PAUSED = Gauge("aios_partition_paused", "1 while a stage takes nothing here.", ["stage", "topic", "partition"])
+PARKED = Gauge(
+    "aios_keys_parked", "Keys whose records wait behind one that failed (dlq/parking.py).", ["stage", "partition"]
+)
 DEFERRED = Counter("aios_records_deferred", "Records put off because their tenant is throttled.", ["stage"])
 BREAKERS = Gauge(
     "aios_breakers_open", "Open breakers of a stage's group, as this process knows them.", ["stage", "scope"]

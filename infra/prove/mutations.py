@@ -95,7 +95,7 @@ MUTATIONS = (
     Mutation(
         "repeat judged by another hash",
         "aios.processors.case:_admitted",
-        "state.body_hash == event.body_hash",
+        "state.body_hash == ids.short(event.body_hash)",
         "state.event_id == event.event_id",
         "the same body under another event id is refused as a conflict",
     ),

@@ -33,7 +33,6 @@ from aios.infra.prove.sim_stages import StoreProcess
 from aios.infra.prove.sim_world import Group, Slot, Violated, World
 from aios.processors import changelog
 from aios.processors.changelog import Remembered
-from aios.processors.turn import FORGET
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
@@ -143,7 +142,7 @@ class Judge:
         assert REPLAY.changelog is not None
         folded = Remembered()
         for entry in self._world.cluster.partitions[REPLAY.changelog.name][0].committed():
-            changelog.take(self._codec, REPLAY.changelog, entry.key, entry.value, folded)
+            changelog.take(self._codec, REPLAY.changelog, entry.key, entry.value, folded, headers=entry.headers)
         for job_id in jobs:
             value = folded.states.get(job_key(job_id))
             state = "unknown" if value is None else self._codec.decode(value, ReplayRemembered).state
@@ -165,17 +164,18 @@ class Judge:
         assert stage.changelog is not None
         folded = Remembered()
         for entry in self._world.cluster.partitions[stage.changelog.name][partition].committed():
-            changelog.take(self._codec, stage.changelog, entry.key, entry.value, folded)
+            changelog.take(self._codec, stage.changelog, entry.key, entry.value, folded, headers=entry.headers)
         held = process.lanes[partition].store._remembered
         for what, left, right in (
-            ("states", held.states, folded.states),
+            ("states", dict(held.states.items()), dict(folded.states.items())),
+            ("ends", held.states.ends(), folded.states.ends()),
             ("timers", dict(held.timers.items()), dict(folded.timers.items())),
             ("held keys", held.parked, folded.parked),
             ("position", held.position, folded.position),
         ):
             if left != right:
                 raise Violated("fold", f"{process.name} partition {partition}: its {what} are not the changelog's")
-        waits = [name for name, _ in folded.timers.items() if not name.endswith(FORGET.encode())]
+        waits = dict(folded.timers.items())
         if waits:
             raise Violated("liveness", f"{process.name} partition {partition} still waits for {len(waits)} timers")
 

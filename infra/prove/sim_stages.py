@@ -229,7 +229,7 @@ class SimulatedLog:
         log = self._world.cluster.partitions[topic.name][partition]
         entries, into.next_offset = log.read(into.next_offset, log.end + 1)
         for entry in entries:
-            changelog.take(self._codec, topic, entry.key, entry.value, into)
+            changelog.take(self._codec, topic, entry.key, entry.value, into, headers=entry.headers)
         self._world.boundary("log.remembered")
         return len(entries)
 

@@ -61,7 +61,7 @@ class MemoryLog:
     def remember(self, topic: Topic, partition: int, into: Remembered) -> int:
         found = self.topics[topic.name][into.next_offset :]
         for one in found:
-            changelog.take(self.codec, topic, one.key, one.value, into)
+            changelog.take(self.codec, topic, one.key, one.value, into, headers=one.headers)
         into.next_offset += len(found)
         return len(found)
 

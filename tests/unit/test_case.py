@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.processors import case, turn, workflow_files
+from aios.processors.state import FORGET
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
@@ -136,7 +137,7 @@ class World:
                 "a command after the decision"
             )
         if self.state is not None:
-            expected = {turn.FORGET} if self.state.decided_at else {turn.timer_of(self.state)}
+            expected = {FORGET} if self.state.decided_at else {turn.timer_of(self.state)}
             assert self.timers.keys() == expected, "a case waits with exactly one timer"
         return told
 
@@ -427,7 +428,7 @@ def act(world: World, action: tuple[Any, ...], first: CaseAdmitted) -> None:
                     world.feed(answer(request))
         case ("review", label, right) if tasks := world.of(ReviewRequested):
             world.feed(decision(tasks[0], label=label, task_id=tasks[0].task_id if right else "other"))
-        case ("fire", number) if waits := [t for t in world.timers_ever if t != turn.FORGET]:
+        case ("fire", number) if waits := [t for t in world.timers_ever if t != FORGET]:
             world.fire(waits[number % len(waits)])  # a pending one, or one that was cancelled in flight
         case ("wait", ms):
             world.now_ms += ms

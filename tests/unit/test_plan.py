@@ -9,7 +9,8 @@ import pytest
 
 from aios.processors import workflow_files
 from aios.processors.plan import Plan
-from aios.processors.state import Effects
+from aios.processors.state import FORGET, Effects
+from aios.processors.turn import FORGET_AFTER_MS
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
@@ -139,9 +140,11 @@ def test_a_decided_case_is_forgotten_when_its_timer_fires() -> None:
     request = answer(request_of(CORE.step(record(topics.CASE_ADMITTED, event), Store(), NOW_MS)))
     decided = CORE.step(record(topics.INFERENCE_COMPLETED, request), store, NOW_MS)
     store.apply(decided)
-    ((key, timer_id), due) = next(pair for pair in decided.timers.items() if pair[1] is not None)
-    fired = CORE.fire(key, timer_id, due, due + 1)
-    assert told(fired) == TimerFired(timer_id=timer_id, case_id=event.case_id, due_at=due, fired_at=due + 1)
+    assert decided.ends == {event.case_id.encode(): NOW_MS + FORGET_AFTER_MS}
+    assert [due for due in decided.timers.values() if due is not None] == []
+    (due,) = decided.ends.values()
+    fired = CORE.fire(event.case_id, FORGET, due, due + 1)
+    assert told(fired) == TimerFired(timer_id=FORGET, case_id=event.case_id, due_at=due, fired_at=due + 1)
     headers = [(name, value) for name, value in fired.headers if value is not None]
     back = Record(fired.topic, partition_of(fired.key or b"", PARTITIONS), 1, due + 1, fired.key, fired.value, headers)
     store.apply(CORE.step(back, store, due + 1))
