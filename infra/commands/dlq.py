@@ -39,7 +39,7 @@ GROUPED = ("group", "reason", "count", "oldest", "fingerprint", "example")
 STATES = [*(each.value for each in State), "unresolved", "all"]
 SHOWN = (
     *("id", "state", "group", "reason", "class", "hint", "error", "message", "where", "fingerprint", "tenant", "key"),
-    *("attempts", "replays", "first_failed_at", "failed_at", "size", "sha256", "came_from", "lies_at", "job"),
+    *("attempts", "replays", "first_failed_at", "failed_at", "size", "sha256", "came_from", "lies_at", "last_change"),
 )
 
 
@@ -109,7 +109,8 @@ def show(letter_id: str, personal: bool, token_file: Path | None, as_json: bool)
         one(found, as_json=True)
         return
     told = found | {
-        "replays": found["generation"],
+        "replays": _replays(found),
+        "last_change": _change(found["changed"]) if found["changed"] else "",
         "came_from": f"{found['orig_topic']}/{found['orig_partition']}/{found['orig_offset']}",
         "lies_at": found["place"],
         **{name: at(found[name]) for name in TIMES},
@@ -221,8 +222,21 @@ def _row(letter: dict[str, Any]) -> dict[str, Any]:
     key = letter["key"]
     if len(key) > KEY_CHARS:  # what tells keys apart stands at their ends more often than not
         key = f"{key[: KEY_CHARS // 3]}…{key[-(KEY_CHARS - KEY_CHARS // 3 - 1) :]}"
-    times = {"failed_at": at(letter["failed_at"]), "replays": letter["generation"]}
+    times = {"failed_at": at(letter["failed_at"]), "replays": _replays(letter)}
     return letter | times | {"id": short(letter["id"]), "key": key}
+
+
+def _replays(letter: dict[str, Any]) -> int:
+    """So far."""
+    return int(letter["generation"]) + (letter["state"] == State.REPLAYED)
+
+
+def _change(changed: dict[str, Any]) -> str:
+    """Who did what when, and why; perhaps before it failed again."""
+    what = [f"{changed['state']} {at(changed['at'])} by {changed['by']}"]
+    what += [f"job {short(changed['job_id'])}"] if changed["job_id"] else []
+    what += [f"to {changed['to']}"] if changed["to"] else []
+    return ", ".join(what) + (f": {changed['reason']}" if changed["reason"] else "")
 
 
 def _value(name: str, shown: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """A drill for operators: a producer whose new release calls the field `body` that the contract calls `text`.
 
-Enters: KAFKA and REGISTRY, as `eval "$(aios env)"` sets them. Leaves: 120 customer messages that nobody can process as
+Enters: KAFKA and REGISTRY, as `eval "$(aios env)"` sets them. Leaves: 60 customer messages that nobody can process as
 they are. dlq/README.md goes from there to all of them decided.
 """
 
@@ -15,7 +15,7 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 TOPIC = "document.received.v1"
-LETTERS = 120
+LETTERS = 60
 RELEASE = {
     "type": "record",
     "name": "Letter",
