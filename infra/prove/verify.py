@@ -32,7 +32,7 @@ from aios.infra.prove import arrivals, journal
 from aios.infra.prove.arrivals import Arrivals
 from aios.infra.prove.findings import Findings, Law, Part
 from aios.infra.prove.fold import LETTERS, ORDER, POSITION, RESERVED, RETURNS, STATE, Fold, Scope
-from aios.infra.prove.reading import Addresses, Eyes, Place, Reader, Registry, Seen
+from aios.infra.prove.reading import Addresses, Eyes, Kept, Place, Reader, Registry, Seen
 from aios.streams import topology
 from aios.streams.outcome_store import case_key
 from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED, LETTER_CHANGED
@@ -44,7 +44,7 @@ HEADED = LETTERS | RETURNS | {ADMIT.dead_letters.name, ADMIT.retries.name}  # wh
 POLL_S = 1.0
 STORE_S_MAX = 30.0  # for the outcome store to show what the topics hold
 STORE_BATCH = 1_000
-SIDE_BY_SIDE_MIN = 5_000  # events; fewer are folded in this process
+FEW = 5_000  # events; fewer are folded in this process, and read at once of a system at rest
 ELSEWHERE = "plan"  # whose completions count for a stage that tells nothing itself
 QUIET_LOOKS = 2  # in a row, before a system is at rest
 
@@ -83,7 +83,9 @@ def check(addresses: Addresses, folder: Path | None, *, drained: bool, bound_s: 
     found = Arrivals(sources, drained=drained)
     if folder is not None:
         found.expect(journal.read(folder, written))
-    reader, registry = Reader(addresses), Registry(addresses.registry)
+    few = sum(end - start for start, end in sources.values()) < FEW
+    reader: Reader | Kept = _kept(addresses, eyes, begins) if few and drained else Reader(addresses)
+    registry = Registry(addresses.registry)
     try:
         positions = _admit_positions(eyes, reader, registry, begins)
         for partition, position in positions.items():
@@ -100,7 +102,7 @@ def check(addresses: Addresses, folder: Path | None, *, drained: bool, bound_s: 
             )
             for partition in sorted(place[1] for place in begins if place[0] == CASE_ADMITTED.name)
         ]
-        part = _folds(addresses, begins, scopes, found)
+        part = _folds(addresses, begins, scopes, found, reader if few else None)
         _read_letters(eyes, reader, registry, begins, found)
     finally:
         reader.close()
@@ -209,7 +211,9 @@ def _committed(eyes: Eyes, begins: Mapping[Place, int]) -> dict[Place, int]:
     return found
 
 
-def _admit_positions(eyes: Eyes, reader: Reader, registry: Registry, begins: Mapping[Place, int]) -> dict[int, int]:
+def _admit_positions(
+    eyes: Eyes, reader: Reader | Kept, registry: Registry, begins: Mapping[Place, int]
+) -> dict[int, int]:
     found: dict[int, int] = {}
     for seen in _all(eyes, reader, begins, arrivals.STATE):
         if seen.key == POSITION and seen.value is not None:
@@ -217,7 +221,9 @@ def _admit_positions(eyes: Eyes, reader: Reader, registry: Registry, begins: Map
     return found
 
 
-def _read_arrivals(reader: Reader, registry: Registry, sources: Mapping[int, tuple[int, int]], found: Arrivals) -> None:
+def _read_arrivals(
+    reader: Reader | Kept, registry: Registry, sources: Mapping[int, tuple[int, int]], found: Arrivals
+) -> None:
     for partition, (start, end) in sources.items():
         for seen in reader.read(DOCUMENT_RECEIVED.name, partition, start, end):
             found.arrived(seen, _document(registry, seen))
@@ -232,7 +238,9 @@ def _document(registry: Registry, seen: Seen) -> Mapping[str, Any] | None:
         return None
 
 
-def _read_letters(eyes: Eyes, reader: Reader, registry: Registry, begins: Mapping[Place, int], found: Arrivals) -> None:
+def _read_letters(
+    eyes: Eyes, reader: Reader | Kept, registry: Registry, begins: Mapping[Place, int], found: Arrivals
+) -> None:
     for seen in _all(eyes, reader, begins, ADMIT.dead_letters.name):
         found.letter(seen)
     for topic in sorted({ADMIT.retries.name, *RETURNS}):
@@ -242,17 +250,33 @@ def _read_letters(eyes: Eyes, reader: Reader, registry: Registry, begins: Mappin
         found.changed(registry.decode(seen.value or b""))
 
 
-def _all(eyes: Eyes, reader: Reader, begins: Mapping[Place, int], topic: str) -> Iterator[Seen]:
+def _all(eyes: Eyes, reader: Reader | Kept, begins: Mapping[Place, int], topic: str) -> Iterator[Seen]:
     places = [place for place in begins if place[0] == topic]
     headers = topic in HEADED
     for place, end in eyes.ends(places).items():
         yield from reader.read(*place, begins[place], end, headers=headers)
 
 
-def _folds(addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[Scope], found: Arrivals) -> Part:
-    """Every case partition, in processes of their own."""
+def _kept(addresses: Addresses, eyes: Eyes, begins: Mapping[Place, int]) -> Kept:
+    """Everything that is to be judged, in memory."""
+    ends = eyes.ends(begins)
+    reader = Reader(addresses)
+    try:
+        return Kept(reader.all({place: (first, ends[place]) for place, first in begins.items()}))
+    finally:
+        reader.close()
+
+
+def _folds(
+    addresses: Addresses,
+    begins: Mapping[Place, int],
+    scopes: Sequence[Scope],
+    found: Arrivals,
+    reader: Reader | Kept | None,
+) -> Part:
+    """Every case partition. reader: where they are few; without, in processes of their own."""
     part = Part()
-    for scope, folded in _folded(addresses, begins, scopes):
+    for scope, folded in _folded(addresses, begins, scopes, reader):
         part.merge(folded.part)
         found.became(folded.marks, folded.admitted_at)
         for topic, position in folded.positions.items():
@@ -263,32 +287,36 @@ def _folds(addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[S
 
 
 def _folded(
-    addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[Scope]
+    addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[Scope], reader: Reader | Kept | None
 ) -> Iterator[tuple[Scope, _Folded]]:
     """In processes of their own where that pays for starting them."""
-    few = sum(end - start for start, end in scopes[0].sources.values()) < SIDE_BY_SIDE_MIN if scopes else True
-    if few:
-        yield from ((scope, _fold(addresses, scope, begins)) for scope in scopes)
+    if reader is not None:
+        yield from ((scope, _fold(addresses, scope, begins, reader)) for scope in scopes)
         return
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
-        folding = [pool.submit(_fold, addresses, scope, begins) for scope in scopes]
+        folding = [pool.submit(_fold_apart, addresses, scope, begins) for scope in scopes]
         while folding:  # what is taken in is let go of: a fold's result is of the size of its source topic
             yield scopes[len(scopes) - len(folding)], folding.pop(0).result()
 
 
-def _fold(addresses: Addresses, scope: Scope, begins: Mapping[Place, int]) -> _Folded:
+def _fold_apart(addresses: Addresses, scope: Scope, begins: Mapping[Place, int]) -> _Folded:
     """One partition, in a process of its own."""
-    eyes, reader, registry = Eyes(addresses), Reader(addresses), Registry(addresses.registry)
-    fold = Fold(scope)
+    reader = Reader(addresses)
     try:
-        for topic in ORDER:
-            everywhere = topic == LETTER_CHANGED.name  # keyed by letter: those of this partition lie in any
-            places = [place for place in begins if place[0] == topic and (everywhere or place[1] == scope.partition)]
-            for place, end in eyes.ends(places).items():
-                for seen in _latest(reader.read(*place, begins[place], end, headers=topic in HEADED)):
-                    fold.take(seen, _event(registry, seen))
+        return _fold(addresses, scope, begins, reader)
     finally:
         reader.close()
+
+
+def _fold(addresses: Addresses, scope: Scope, begins: Mapping[Place, int], reader: Reader | Kept) -> _Folded:
+    eyes, registry = Eyes(addresses), Registry(addresses.registry)
+    fold = Fold(scope)
+    for topic in ORDER:
+        everywhere = topic == LETTER_CHANGED.name  # keyed by letter: those of this partition lie in any
+        places = [place for place in begins if place[0] == topic and (everywhere or place[1] == scope.partition)]
+        for place, end in eyes.ends(places).items():
+            for seen in _latest(reader.read(*place, begins[place], end, headers=topic in HEADED)):
+                fold.take(seen, _event(registry, seen))
     part = fold.finish()
     if scope.drained:
         _compare_store(addresses, fold, part)
