@@ -243,6 +243,25 @@ def test_timers_survive_a_restart_and_fire_once_as_inputs(bench: Bench) -> None:
     assert 3_500_000 < later <= 3_600_000
 
 
+def test_a_state_that_ended_is_told_once_over_restarts(bench: Bench) -> None:
+    """Its end stands in its own record: read back, due, one input; the state stays until that input is processed."""
+    first, second = bench.inputs
+    put(bench.kafka, first, [("a", "1"), ("a", '{"do": "end", "at_ms": 1}'), ("b", '{"do": "end", "at_ms": 1}')])
+    put(bench.kafka, first, [("b", "2"), ("c", '{"do": "end", "at_ms": 9000000000000}')])
+    bench.store().apply([bench.batch(first)])
+    assert _fired(bench.store()) == 1
+    assert [(one.key, one.value) for one in raw(bench.kafka, second)] == [(b"a", b"fired forget")]
+    store = bench.store()
+    store.apply([replace(bench.batch(second), end=2)])  # behind the marker of the transaction that fired
+    deadline = time.monotonic() + 10
+    while not store.due_in_ms():
+        assert store.tick() == 0
+        assert time.monotonic() < deadline
+    put(bench.kafka, first, [("c", "3")])
+    store.apply([bench.batch(first)])
+    assert bench.told()[-2:] == [("fired forget", 2), ("3", 2)]
+
+
 def test_timers_wait_for_the_answers_that_are_already_there(bench: Bench) -> None:
     """A due timer does not fire before what stood in the inputs when the partition opened is processed."""
     first, second = bench.inputs

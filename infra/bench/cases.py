@@ -1,0 +1,312 @@
+"""`aios bench cases`: what remembered cases cost: memory and restart of plan, and the CPU of the cases that come next.
+
+Enters: nothing; it starts a broker and a registry in a temporary folder, and the real process of plan. Leaves:
+a table, one row a number of decided cases, and ratios to the first. The cases of a row are written to plan's changelog
+directly, with the product's own codec, as plan itself would have left them (to decide a million takes an hour); the
+cases driven through afterwards are real ones: admitted, answered, decided by the running process.
+
+Memory: of the process once all partitions are open, beside the same process without a case. Restart: from its start
+to the last partition that is open. CPU: of the process, for each record it was given; two records a case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import click
+import psutil
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from aios.infra import output
+from aios.infra.bench import machine
+from aios.infra.local import child
+from aios.infra.local.broker import Broker
+from aios.infra.local.registry import Registry
+from aios.infra.output import FAILED, fail
+from aios.processors.changelog import end_headers
+from aios.processors.turn import FORGET_AFTER_MS
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import CaseAdmitted, CaseRemembered, Event, InferenceCompleted
+from aios.schemas.registry import RegistrySource, register_all
+from aios.streams import topology, tracing
+from aios.streams.admin import ensure_topics
+from aios.streams.config import KafkaSettings, client
+from aios.streams.partitioner import partition_of
+from aios.streams.topics import CASE_ADMITTED, CASE_DECIDED, INFERENCE_COMPLETED, Topic
+from aios.streams.topology import PLAN
+
+TENANT, WORKFLOW, STEP = "demo", "document.triage", "classify"
+REQUESTED = "inference.classify.bulk.requested.v1"
+BODY = {"text": "My card was charged twice. " * 20, "channel": "message", "subject": "", "customer_id": ""}
+WARM = 1_000  # cases before those that are measured
+WAIT_S_MAX = 300.0
+LOOK_S = 0.05
+ROWS = ("cases", "memory_mb", "bytes_per_case", "open_s", "open_cpu_s", "cpu_us_per_event")
+
+
+@click.command()
+@click.option("--cases", "sizes", default="10000,100000,1000000", show_default=True, help="Decided cases, ascending.")
+@click.option("--driven", type=click.IntRange(500, 100_000), default=4_000, show_default=True, help="Cases driven.")
+@click.option("--keep", is_flag=True, help="Keep the figures in infra/bench/results.")
+def cases(sizes: str, driven: int, keep: bool) -> None:
+    """Memory, restart and CPU of plan with many decided cases behind it."""
+    try:
+        wanted = sorted({int(size) for size in sizes.split(",")})
+    except ValueError as error:
+        raise click.BadParameter(sizes, param_hint="--cases") from error
+    with tempfile.TemporaryDirectory(prefix="aios-bench-") as folder:
+        rows = _measure(Path(folder), wanted, driven)
+    output.rows(rows, ROWS, as_json=False, none="")
+    ratios = {f"CPU at {row['cases']:,} ÷ {rows[0]['cases']:,}": _ratio(row, rows[0]) for row in rows[1:]}
+    output.one(ratios, as_json=False)
+    if keep:
+        machine.keep("cases", f"aios bench cases --cases {sizes} --driven {driven}", {"rows": rows, "ratios": ratios})
+
+
+def _ratio(row: dict[str, Any], first: dict[str, Any]) -> float:
+    return round(row["cpu_us_per_event"] / first["cpu_us_per_event"], 2)
+
+
+def _measure(home: Path, sizes: list[int], driven: int) -> list[dict[str, Any]]:
+    broker = Broker(home / "kafka")
+    broker.start()
+    kafka = KafkaSettings(bootstrap_servers=broker.address)
+    registry = Registry(kafka, home / "registry.log")
+    try:
+        declared = topology.all_topics().values()
+        asyncio.run(ensure_topics(kafka, declared))
+        registry.start()
+        register_all(registry.url, declared)
+        bench = Bench(home, kafka, registry.url)
+        with bench.plan():
+            empty = bench.rss()
+        rows = []
+        for size in sizes:
+            bench.fill(size)
+            with bench.plan():
+                memory = bench.rss() - empty
+                row = {"open_s": round(bench.open_s, 1), "open_cpu_s": round(bench.cpu_s(), 1)}
+                row |= {"cases": bench.remembered, "memory_mb": round(memory / 1e6)}
+                row["bytes_per_case"] = round(memory / bench.remembered)
+                bench.drive(WARM)
+                row["cpu_us_per_event"] = round(1e6 * bench.drive(driven) / (2 * driven))
+            rows.append(row)
+        return rows
+    finally:
+        registry.stop()
+        broker.stop()
+
+
+class Bench:
+    """Plan as a process, and what stands around it."""
+
+    def __init__(self, home: Path, kafka: KafkaSettings, registry: str) -> None:
+        self._home = home
+        self._kafka = kafka
+        self._registry = registry
+        self._codec = Codec(RegistrySource(registry))
+        self._producer = Producer(
+            client(kafka, **{"linger.ms": 20, "queue.buffering.max.messages": 200_000, "log_level": 0})
+        )
+        self._partitions = CASE_ADMITTED.partitions(kafka.partitions)
+        self._starts = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = home / "plan.log"
+        self.remembered = 0
+        self.open_s = 0.0
+
+    @contextmanager
+    def plan(self) -> Iterator[None]:
+        """Its process, from open to stopped."""
+        self._starts += 1
+        self._log = self._home / f"plan.{self._starts}.log"
+        began = time.monotonic()
+        self._process = child.start(
+            [sys.executable, "-P", "-m", "aios.infra.stage", "plan"],
+            self._log,
+            os.environ
+            | {
+                "AIOS_HOME": str(self._home),
+                "AIOS_KAFKA__BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers,
+                "AIOS_REGISTRY__URL": self._registry,
+            },
+        )
+        try:
+            deadline = began + WAIT_S_MAX
+            while self._opened() < self._partitions:
+                self._alive(deadline, "plan did not open")
+                time.sleep(LOOK_S)
+            self.open_s = time.monotonic() - began
+            yield
+        finally:
+            child.stop(self._process)
+
+    def rss(self) -> int:
+        return int(self._seen().memory_info().rss)
+
+    def cpu_s(self) -> float:
+        return float(sum(self._seen().cpu_times()[:2]))
+
+    def fill(self, count: int) -> None:
+        """Decided cases up to so many, in plan's changelog."""
+        changelog = cast(Topic, PLAN.changelog)
+        now_ms = time.time_ns() // 1_000_000
+        for number in range(self.remembered, count):
+            case_id, value = self._decided(changelog, number, now_ms)
+            key = case_id.encode()
+            end = [*end_headers(now_ms + FORGET_AFTER_MS)]
+            self._put(changelog.name, value, key, partition_of(key, self._partitions), end)
+        self._flush()
+        self.remembered = max(self.remembered, count)
+
+    def drive(self, count: int) -> float:
+        """CPU seconds of plan for so many new cases, admitted and answered."""
+        keys = [f"driven {self.remembered + number}" for number in range(count)]
+        before = self.cpu_s()
+        self._feed(CASE_ADMITTED, [_admitted(key) for key in keys], REQUESTED)
+        self._feed(INFERENCE_COMPLETED, [_answer(key) for key in keys], CASE_DECIDED.name)
+        self.remembered += count
+        return self.cpu_s() - before
+
+    def _decided(self, changelog: Topic, number: int, now_ms: int) -> tuple[str, bytes]:
+        """As processors/turn.py leaves it; the event's id as the gateway derives it."""
+        event = _admitted(f"filled {number}")
+        state = CaseRemembered(
+            case_id="",
+            tenant=TENANT,
+            workflow=WORKFLOW,
+            workflow_version=1,
+            status="decided",
+            case_seq=4,
+            event_id=f"{event.case_id}.{event.body_hash[:16]}",
+            idempotency_key="",
+            body_hash=ids.short(event.body_hash),
+            answers="{}",
+            decided_at=now_ms,
+        )
+        return event.case_id, self._codec.encode(changelog, state)
+
+    def _feed(self, topic: Topic, events: list[Any], answers: str) -> None:
+        """Write them, and wait until each has led to a record there."""
+        reader = self._at_the_end(answers)
+        try:
+            for event in events:
+                headers = list(_headers(event))
+                key = event.case_id.encode()
+                self._put(
+                    topic.name, self._codec.encode(topic, event), key, partition_of(key, self._partitions), headers
+                )
+            self._flush()
+            deadline, found = time.monotonic() + WAIT_S_MAX, 0
+            while found < len(events):
+                self._alive(deadline, f"{found} of {len(events)} records in {answers}")
+                found += sum(1 for one in reader.consume(1_000, LOOK_S) if one.error() is None)
+        finally:
+            reader.close()
+
+    def _at_the_end(self, topic: str) -> Consumer:
+        places = [TopicPartition(topic, partition) for partition in range(self._partitions)]
+        admin = AdminClient(client(self._kafka, log_level=0))
+        ends = admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest()))
+        own = {"group.id": "bench.reader", "isolation.level": "read_committed", "enable.auto.commit": False}
+        consumer = Consumer(client(self._kafka, **own, log_level=0))
+        consumer.assign(
+            [TopicPartition(topic, place.partition, end.result(WAIT_S_MAX).offset) for place, end in ends.items()]
+        )
+        return consumer
+
+    def _put(self, topic: str, value: bytes, key: bytes, partition: int, headers: list[Any]) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, key, partition, headers=headers)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                break
+        self._producer.poll(0)
+
+    def _flush(self) -> None:
+        if self._producer.flush(WAIT_S_MAX):
+            fail("the broker did not take the records", FAILED)
+
+    def _opened(self) -> int:
+        return self._log.read_text(encoding="utf-8", errors="replace").count(" is open, read ")
+
+    def _seen(self) -> psutil.Process:
+        if self._process is None:
+            raise ValueError("plan was not started")
+        return psutil.Process(self._process.pid)
+
+    def _alive(self, deadline: float, what: str) -> None:
+        if time.monotonic() > deadline or (self._process is not None and self._process.poll() is not None):
+            tail = self._log.read_text(encoding="utf-8", errors="replace")[-1500:]
+            fail(f"{what}; the end of plan's log:\n{tail}", FAILED)
+
+
+def _admitted(key: str) -> CaseAdmitted:
+    now_ms = time.time_ns() // 1_000_000
+    return CaseAdmitted(
+        case_id=ids.case_id(TENANT, WORKFLOW, key),
+        tenant=TENANT,
+        workflow=WORKFLOW,
+        event_id=key,
+        idempotency_key=key,
+        body_hash=ids.body_hash(BODY),
+        lane="bulk",
+        input_contract="document.received.v1",
+        input=ids.canonical(BODY),
+        received_at=now_ms,
+        admitted_at=now_ms,
+        source_topic="document.received.v1",
+        source_partition=0,
+        source_offset=0,
+    )
+
+
+def _answer(key: str) -> InferenceCompleted:
+    case_id = ids.case_id(TENANT, WORKFLOW, key)
+    return InferenceCompleted(
+        request_id=ids.command_id(case_id, STEP, 1),
+        case_id=case_id,
+        tenant=TENANT,
+        workflow=WORKFLOW,
+        step=STEP,
+        attempt=1,
+        task=STEP,
+        status="ok",
+        output='{"label":"card_arrival","confidence":0.9,"out_of_scope":0.1}',
+        output_contract="classification.v1",
+        model="bench@1",
+        engine="bench 1",
+        input_hash="",
+        prompt_tokens=0,
+        output_tokens=0,
+        lane="bulk",
+        queue_ms=0,
+        compute_ms=0,
+        completed_at=time.time_ns() // 1_000_000,
+    )
+
+
+def _headers(event: Event) -> Any:
+    case_id = cast(Any, event).case_id
+    return tracing.envelope(
+        event,
+        event_id=case_id,
+        source="/bench",
+        subject=case_id,
+        tenant=TENANT,
+        traceparent="",
+        time_ms=time.time_ns() // 1_000_000,
+    )
