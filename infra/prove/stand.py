@@ -113,6 +113,7 @@ class Stand:
             "AIOS_KAFKA__BOOTSTRAP_SERVERS": self.cluster.proxied,
             "AIOS_KAFKA__REPLICATION_FACTOR": str(len(self.cluster.brokers)),
             "AIOS_INFERENCE__ENGINE": "echo",
+            "AIOS_LAKE__FLUSH_S_MAX": "2",  # every wait for rest waits for the lake
             "AIOS_TRACING__SAMPLE_RATIO": "0",
             "AIOS_FAILPOINTS": FAILPOINTS,
             "PYTHONSAFEPATH": "1",
