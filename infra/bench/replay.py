@@ -2,7 +2,8 @@
 
 Enters: nothing; it starts a broker, a registry and one replay process of its own in a temporary folder. Leaves: letters
 a second of a job without a rate, by the broker's timestamps of what returned; of its dry run, by those of what the job
-remembers; CPU a letter of the replay process in each. Guaranteed: dead letters of a real group as its stage writes
+remembers; CPU a letter of the replay process in each; and which rate a job kept that asked for RATE (PACED letters).
+Guaranteed: dead letters of a real group as its stage writes
 them, of about a kilobyte and from many keys, which decode, so that the dry run tries what admit would do with each; a
 plan, an approval by another principal, and a run, by records alone; every letter came back exactly once, or it fails.
 Broker and process share the machine's cores, so the figures are a lower bound.
@@ -15,11 +16,11 @@ import os
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import click
 import psutil
@@ -27,6 +28,7 @@ from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 
 from aios.dlq import commands, envelope, jobs
 from aios.dlq.commands import JobCommand, Kind, PlanCommand
+from aios.dlq.jobs import JobState
 from aios.infra import output
 from aios.infra.bench import machine
 from aios.infra.local import child
@@ -49,6 +51,7 @@ TEXT = "My card was charged twice for one purchase, and the bank does not answer
 TENANT, CLUSTER = "bench", "bench"
 OPERATOR, APPROVER = "ada", "kim"
 FAILURES = ("the policy is being changed", "a step that nobody knows", "the limit was wrong")
+RATE, PACED = 500, 2_500  # letters a second of the job with a rate, and its cap
 LOOK_S = 0.05
 WAIT_S_MAX = 300.0
 PRODUCED_AT_ONCE = 1_000
@@ -90,7 +93,7 @@ def _ground(folder: Path) -> Iterator[tuple[KafkaSettings, str]]:
 
 
 def _measure(kafka: KafkaSettings, registry: str, codec: Codec, home: Path, letters: int) -> dict[str, Any]:
-    bytes_each = _fill(kafka, codec, letters)
+    bytes_each = _fill(kafka, codec, letters + PACED)
     tenants.register(kafka, codec, TENANT)
     principals.register(kafka, codec, OPERATOR, roles=["operator"])
     principals.register(kafka, codec, APPROVER, roles=["approver"])
@@ -98,39 +101,36 @@ def _measure(kafka: KafkaSettings, registry: str, codec: Codec, home: Path, lett
     process = child.start(
         [sys.executable, "-P", "-m", "aios.infra.stage", "replay", "--slot", "0"], home / "replay.log", os.environ | own
     )
-    desk = _Desk(kafka, codec)
-    cpu = psutil.Process(process.pid)
+    desk = _Desk(kafka, codec, psutil.Process(process.pid))
     try:
-        job_id = desk.plan()
-        desk.until(job_id, lambda job: job.job_id == job_id)
-        began_s = _cpu_s(cpu)
-        tried = desk.until(job_id, jobs.is_tried)
-        dry_cpu_s = _cpu_s(cpu) - began_s
-        dry = list(desk.stamps)
-        desk.tell(APPROVER, Kind.APPROVE, job_id)
-        desk.until(job_id, lambda job: job.state == jobs.JobState.APPROVED)
-        began_s = _cpu_s(cpu)
-        desk.tell(OPERATOR, Kind.RUN, job_id)
-        done = desk.until(job_id, lambda job: job.state == jobs.JobState.DONE)
-        cpu_s, memory = _cpu_s(cpu) - began_s, cpu.memory_info().rss
+        paced = desk.job(PlanCommand(rate_per_s=RATE, cap=PACED))
+        whole = desk.job(PlanCommand())
+        memory = psutil.Process(process.pid).memory_info().rss
     except TimeoutError as error:
         log = (home / "replay.log").read_text(encoding="utf-8", errors="replace")[-1500:]
         fail(f"{error}; the end of the process's log:\n{log}", FAILED)
     finally:
         child.stop(process)
         desk.close()
-    if (tried.selected, done.replayed) != (letters, letters):
-        fail(f"{tried.selected} of {letters} selected, {done.replayed} replayed, {dict(done.skipped)}", FAILED)
-    stamps = _came_back(kafka, letters)
+    stamps = _came_back(kafka, letters + PACED)
+    if (len(stamps[paced.job_id]), len(stamps[whole.job_id])) != (PACED, letters):
+        fail(f"the jobs returned {[len(each) for each in stamps.values()]} letters", FAILED)
     return {
         "letters": letters,
         "bytes_per_letter": bytes_each,
-        "replayed_per_s": round(letters / ((max(stamps) - min(stamps)) / 1000)),
-        "cpu_us_per_letter": round(1e6 * cpu_s / letters),
-        "dry_run_per_s": round(letters / ((max(dry) - min(dry)) / 1000)),
-        "dry_run_cpu_us_per_letter": round(1e6 * dry_cpu_s / letters),
+        "replayed_per_s": _per_s(letters, stamps[whole.job_id]),
+        "cpu_us_per_letter": round(1e6 * whole.cpu_s / letters),
+        "dry_run_per_s": _per_s(letters, whole.dry_stamps),
+        "dry_run_cpu_us_per_letter": round(1e6 * whole.dry_cpu_s / letters),
         "memory_mib": round(memory / (1 << 20)),
+        "rate_asked_per_s": RATE,
+        "rate_kept_per_s": _per_s(PACED, stamps[paced.job_id]),
     }
+
+
+def _per_s(count: int, stamps: Sequence[int]) -> int:
+    """stamps: the broker's, ms."""
+    return round(count / ((max(stamps) - min(stamps)) / 1000))
 
 
 def _fill(kafka: KafkaSettings, codec: Codec, letters: int) -> int:
@@ -168,45 +168,74 @@ def _letter(codec: Codec, number: int, partitions: int) -> Outgoing:
     return envelope.wrap(record, envelope.Failure(stage=ADMIT, error=error, attempts=1, now_ms=now_ms, cluster=CLUSTER))
 
 
-class _Desk:
-    """An operator and an approver, by records alone. Needs close()."""
+class _Job(NamedTuple):
+    """A job that is done. dry_stamps: when the broker took what its dry run remembered, ms."""
 
-    def __init__(self, kafka: KafkaSettings, codec: Codec) -> None:
+    job_id: str
+    dry_stamps: list[int]
+    dry_cpu_s: float
+    cpu_s: float
+
+
+class _Desk:
+    """An operator and an approver, by records alone. Needs close(). process: the stage's."""
+
+    def __init__(self, kafka: KafkaSettings, codec: Codec, process: psutil.Process) -> None:
         self._codec = codec
+        self._process = process
         self._producer = Producer(client(kafka))
         self._states = reader(kafka)
         self._changelog = cast(Topic, REPLAY.changelog)
         self._states.assign([TopicPartition(self._changelog.name, 0, OFFSET_BEGINNING)])
-        self._job: ReplayRemembered | None = None
-        self.stamps: list[int] = []  # the broker's, of whenever the job was remembered
+        self._jobs: dict[str, ReplayRemembered] = {}
+        self._stamps: dict[str, list[int]] = {}  # the broker's, of whenever a job was remembered
 
-    def plan(self) -> str:
-        """The id of a job over all that is there."""
+    def job(self, plan: PlanCommand) -> _Job:
+        """From its plan to its end. Raises TimeoutError."""
         request = commands.requested(
-            PlanCommand(), principal=OPERATOR, key="plan", reason="bench", now_ms=time.time_ns() // 1_000_000
+            plan, principal=OPERATOR, key=f"{plan.cap}", reason="bench", now_ms=time.time_ns() // 1_000_000
         )
         self._send(request)
-        return request.object_id
+        job_id = request.object_id
+        self.until(job_id, lambda job: job.job_id == job_id)
+        began_s = _cpu_s(self._process)
+        self.until(job_id, jobs.is_tried)
+        dry_cpu_s, dry = _cpu_s(self._process) - began_s, list(self._stamps[job_id])
+        self.tell(APPROVER, Kind.APPROVE, job_id)
+        self.until(job_id, lambda job: job.state == JobState.APPROVED)
+        began_s = _cpu_s(self._process)
+        self.tell(OPERATOR, Kind.RUN, job_id)
+        self.until(job_id, lambda job: job.state == JobState.DONE)
+        return _Job(job_id, dry, dry_cpu_s, _cpu_s(self._process) - began_s)
 
     def tell(self, by: str, kind: Kind, job_id: str) -> None:
         now_ms = time.time_ns() // 1_000_000
         self._send(
             commands.requested(
-                JobCommand(kind=kind), object_id=job_id, principal=by, key=kind, reason="bench", now_ms=now_ms
+                JobCommand(kind=kind),
+                object_id=job_id,
+                principal=by,
+                key=f"{job_id} {kind}",
+                reason="bench",
+                now_ms=now_ms,
             )
         )
 
     def until(self, job_id: str, is_so: Callable[[ReplayRemembered], bool]) -> ReplayRemembered:
         """The job when it is so. Raises TimeoutError."""
-        deadline, key = time.monotonic() + WAIT_S_MAX, jobs.job_key(job_id)
+        deadline = time.monotonic() + WAIT_S_MAX
         while time.monotonic() < deadline:
             for one in self._states.consume(1_000, LOOK_S):
-                if one.error() is None and one.key() == key and one.value() is not None:
-                    self._job = self._codec.decode(one.value(), ReplayRemembered)
-                    self.stamps.append(record_of(one).timestamp_ms)
-            if self._job is not None and is_so(self._job):
-                return self._job
-        raise TimeoutError(f"the job is {self._job or 'not there'}")
+                if one.error() is None and (one.key() or b"").startswith(jobs.job_key("")):
+                    self._see(record_of(one))
+            if job_id in self._jobs and is_so(self._jobs[job_id]):
+                return self._jobs[job_id]
+        raise TimeoutError(f"the job is {self._jobs.get(job_id, 'not there')}")
+
+    def _see(self, record: Record) -> None:
+        job = self._codec.decode(record.value, ReplayRemembered)
+        self._jobs[job.job_id] = job
+        self._stamps.setdefault(job.job_id, []).append(record.timestamp_ms)
 
     def close(self) -> None:
         self._producer.flush(WAIT_S_MAX)
@@ -218,13 +247,14 @@ class _Desk:
         self._producer.flush(WAIT_S_MAX)
 
 
-def _came_back(kafka: KafkaSettings, letters: int) -> list[int]:
-    """The broker's times of what returned; each letter once."""
+def _came_back(kafka: KafkaSettings, letters: int) -> dict[str, list[int]]:
+    """The broker's times of what returned, by job; each letter once."""
     wanted = {str(ids.derive("dead-letter", CLUSTER, *_place(kafka, number), ADMIT.group)) for number in range(letters)}
-    found, stamps = Counter[str](), list[int]()
+    found, stamps = Counter[str](), defaultdict[str, list[int]](list)
     for record in read_all(kafka, ADMIT.retries.name):
-        found[record.header(f"{envelope.PREFIX}id") or ""] += 1
-        stamps.append(record.timestamp_ms)
+        said = envelope.said(record)
+        found[said["id"]] += 1
+        stamps[said["replay.job"]].append(record.timestamp_ms)
     if set(found) != wanted or found.total() != letters:
         fail(f"{found.total()} records of {len(found)} letters came back, not each of {letters} once", FAILED)
     return stamps

@@ -11,16 +11,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from aios.dlq import commands, envelope
-from aios.dlq.commands import JobCommand, Kind, LetterCommand, PlanCommand
+from aios.dlq import commands, envelope, filters, jobs, parking
+from aios.dlq.commands import JobCommand, Kind, LetterCommand, PlanCommand, Target
 from aios.dlq.envelope import Failure
 from aios.dlq.jobs import job_key
+from aios.dlq.places import Places
+from aios.processors import missed
+from aios.processors.missed import MissedWalk
+from aios.processors.replay import admit_positions
+from aios.processors.replay_walk import Found, Nothing
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
     AuditRecorded,
@@ -33,11 +39,11 @@ from aios.schemas.models import (
 )
 from aios.streams import principals, reference, topics, topology
 from aios.streams.admin import reader, record_of
-from aios.streams.config import KafkaSettings
-from aios.streams.errors import SchemaMismatch
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.record import Outgoing, Record
-from aios.streams.topology import ADMIT, REPLAY
+from aios.streams.topology import ADMIT, PLAN, REPLAY
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 60.0
@@ -193,6 +199,15 @@ class Desk:
         error = SchemaMismatch("not in Confluent's framing")
         return envelope.wrap(record, Failure(stage=ADMIT, error=error, attempts=1, now_ms=now_ms, cluster=self.unique))
 
+    @property
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def failed(self, record: Record, stage: topology.Stage, error: Exception) -> Outgoing:
+        """The dead letter of a record."""
+        failure = Failure(stage=stage, error=error, attempts=1, now_ms=self.now_ms, cluster=self.unique)
+        return envelope.wrap(record, failure)
+
     def returned(self) -> list[Record]:
         mine = self.unique.encode()
         return [one for one in read_all(self.kafka, ADMIT.retries.name) if (one.key or b"").startswith(mine)]
@@ -281,3 +296,68 @@ def test_an_operator_repairs_a_letter_and_another_one_lets_it_go(desk: Desk) -> 
     reference.write(desk.kafka, desk.codec, topics.BREAKER_CHANGED, opened, name=key, tenant=desk.unique, seed="f")
     desk.stage.until(lambda: desk.ask(desk.ada, commands.BreakerCommand(), key).status == "done")
     assert [one.state for one in desk.events(BreakerChanged) if one.key == key][-1] == "closed"
+
+
+def test_a_letter_by_reference_and_parked_ones_come_back_whole_and_in_order(desk: Desk) -> None:
+    """The bytes from where they were left; the letters of a key by their ordinals, with those behind the chosen one."""
+    many = tuple((f"x{number}", b"") for number in range(envelope.HEADERS_MAX + 1))
+    (at,) = desk.deliver(Outgoing(topics.DOCUMENT_RECEIVED.name, f"{desk.unique}.large".encode(), b"as it was", many))
+    large = Record(at.topic, at.partition, at.offset, desk.now_ms, f"{desk.unique}.large".encode(), b"as it was", many)
+    left = desk.failed(large, ADMIT, SchemaMismatch("no"))
+    assert (left.value, "aios.dlq.payload_ref" in dict(left.headers)) == (None, True)
+    head = Record(topics.CASE_ADMITTED.name, 1, 5, desk.now_ms, f"{desk.unique}.case".encode(), b"garbage")
+    waits = RecordError("behind another", Reason.PARKED)
+    behind = [desk.failed(replace(head, offset=each), PLAN, waits) for each in (6, 7)]
+    desk.deliver(
+        left,
+        parking.marked(behind[1], 43),
+        parking.marked(desk.failed(head, PLAN, SchemaMismatch("no")), 41),
+        parking.marked(behind[0], 42),
+    )
+    assert desk.ran(desk.planned(filter=json.dumps({"key": f"{desk.unique}.large"}))).replayed == 1
+    (back,) = desk.returned()
+    assert (back.value, back.key, back.header("aios.dlq.payload_ref")) == (large.value, large.key, None)
+    chosen = {"group": PLAN.group, "key": f"{desk.unique}.case", "reason": "undecodable"}
+    assert desk.ran(desk.planned(filter=json.dumps(chosen))).replayed == 3
+    back_again = [one for one in read_all(desk.kafka, PLAN.retries.name) if one.key == head.key]
+    assert [one.header(parking.ORDINAL) for one in back_again] == ["41", "42", "43"]
+
+
+def test_an_event_that_admit_passed_over_is_found_by_its_place(
+    kafka: KafkaSettings, codec: Codec, desk: Desk, unique: str
+) -> None:
+    """Below admit's position, with neither case nor refusal nor dead letter; not the one whose dead letter is there."""
+    source, key = topics.DOCUMENT_RECEIVED.name, unique.encode()
+    over, died, later = desk.deliver(*(Outgoing(source, key, b"x", (), 0) for _ in range(3)))
+    record = Record(source, 0, died.offset, desk.now_ms, key, b"x")
+    desk.deliver(desk.failed(record, ADMIT, SchemaMismatch("no")))
+    before, places = admit_positions(kafka), Places(kafka)
+    committed = Consumer(client(kafka, **{"group.id": ADMIT.group, "enable.auto.commit": False}))
+    try:
+        committed.commit(offsets=[TopicPartition(source, 0, later.offset)], asynchronous=False)
+        positions = admit_positions(kafka)
+        assert positions[f"{source}/0"] == later.offset
+        marks = {f"{source}/0": later.offset} | {
+            f"{name}/{partition}": places.ends(name, partition)[1]
+            for name in missed.WITNESSES
+            for partition in range(kafka.partitions)
+        }
+        plan = PlanCommand(target=Target.MISSED, filter=json.dumps({"key": unique}))
+        job = jobs.planned("job", plan, marks, by="ada", reason="", now_ms=desk.now_ms + 60_000)
+        walk = MissedWalk(job, places, codec, cluster=unique, selected=filters.parse(plan.filter), settled_after_ms=0)
+        found = [read for read in iter(walk.read, Nothing(over=True)) if isinstance(read, Found) and read.selected]
+    finally:
+        committed.commit(offsets=[TopicPartition(source, 0, before[f"{source}/0"])], asynchronous=False)
+        committed.close()
+        places.close()
+    assert [one.letter.place for one in found] == [(source, 0, over.offset)]
+
+
+def test_a_letter_that_ends_who_decodes_it_is_found_by_the_third_process(desk: Desk) -> None:
+    """Dead for another reason, it ends the dry run's process by SIGSEGV twice, and is reported; nobody waits for it."""
+    killer = desk.codec.encode(topics.DOCUMENT_RECEIVED, DocumentReceived(text=f"SEGV {desk.unique}"))
+    desk.letters(1, killer)
+    desk.stage.failpoints = [f"admit.decode=segv:{desk.unique}"] * 3
+    report = json.loads(desk.job(desk.planned(filter=desk.mine)).report)
+    assert desk.stage.exits == [-signal.SIGSEGV] * 2
+    assert report["groups"][ADMIT.group]["fails"] == {"kills_its_process": 1}
