@@ -13,7 +13,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -28,7 +28,7 @@ from aios.infra.prove.operator import Operator
 from aios.infra.prove.stand import Stand, stages_of
 from aios.streams import failpoints, topology
 from aios.streams.errors import AiosError, Unavailable
-from aios.streams.topology import GATEWAY
+from aios.streams.topology import GATEWAY, OPERATIONS
 
 RATE_PER_S = 15.0
 WARM_S = 2.0  # of load before the first fault of a round
@@ -223,6 +223,9 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
         loading.end()
     _note(folder, rows)
     say(f"  {loading.said()}, {operator.jobs} replay jobs; coming to rest")
+    for row in rows:
+        if row.is_done and row.stage in (GATEWAY.process, OPERATIONS.process):
+            row.goes_on_s = _next_answer_s(folder, operator, row)
     judged = _judge(stand, folder, a_round, rows, say)
     result.rows += rows
     result.rounds.append(judged)
@@ -357,7 +360,7 @@ def _judge(stand: Stand, folder: Path, a_round: Round, rows: Sequence[Row], say:
         judged.examples += [f"{count} dead letters of {what}" for what, count in found.part.letters.items()]
     done = [row for row in rows if row.is_done]
     for row, until in zip(done, [*(row.at for row in done[1:]), ended], strict=True):
-        _time(row, until, folder, found)
+        _time(row, until, found)
     return judged
 
 
@@ -377,12 +380,10 @@ def _rest(stand: Stand, say: Callable[[str], None]) -> bool:
     return is_drained
 
 
-def _time(row: Row, until: int, folder: Path, found: Findings) -> None:
-    """What the journal and the broker's timestamps say of a fault. until: of the next one, or of the load's end."""
+def _time(row: Row, until: int, found: Findings) -> None:
+    """What the broker's timestamps say of a fault. until: of the next one, or of the load's end."""
     stage = topology.PLAN.name if row.stage == "all" else row.stage
-    if row.stage == GATEWAY.process:
-        row.goes_on_s = _next_answer_s(folder, row.at)
-    elif row.stage == "all":
+    if row.stage == "all":
         row.goes_on_s = found.silence_s(row.at, until)
     if stage in found.part.paces:
         row.waited_s = found.longest_wait_s(stage, row.at, until)
@@ -403,14 +404,14 @@ def _fill(judged: Judged, found: Findings) -> None:
         judged.examples += [f"{count} dead letters of {what}" for what, count in found.part.letters.items()]
 
 
-def _next_answer_s(folder: Path, at: int) -> float | None:
-    """Seconds until the gateway accepted something that was sent after this instant, counted from it."""
-    acked = [
-        one.acked
-        for one in journal.read(folder, journal.size(folder))
-        if one.via == "http" and one.acked and one.at >= at
-    ]
-    return (min(acked) - at) / 1000 if acked else None
+def _next_answer_s(folder: Path, operator: Operator, row: Row) -> float | None:
+    """Seconds until a caller was answered who asked after the fault; an operator: whose answer came after it."""
+    answered: Iterable[int] = operator.answered
+    if row.stage == GATEWAY.process:
+        everything = journal.read(folder, journal.size(folder))
+        answered = (one.acked for one in everything if one.via == "http" and one.at >= row.at)
+    later = [at for at in answered if at >= row.at]
+    return (min(later) - row.at) / 1000 if later else None
 
 
 def _tell(judged: Judged, say: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ class Operator:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="operator", daemon=True)
         self.jobs = 0
+        self.answered: list[int] = []  # Unix ms, one an answer
 
     def start(self) -> None:
         self._thread.start()
@@ -65,4 +67,5 @@ class Operator:
         )
         with urllib.request.urlopen(request, timeout=ASK_S_MAX) as answer:  # noqa: S310 - same
             said: dict[str, Any] = json.load(answer)
-            return said
+        self.answered.append(time.time_ns() // 1_000_000)
+        return said
