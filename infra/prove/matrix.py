@@ -10,6 +10,7 @@ a while when it dies again; what must stop a stage comes last, since nothing but
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -75,7 +76,8 @@ class Row:
     Of all stages: the longest that no case went on. bound_s: of that; the time that the damage lasts is in it.
     waited_s: the longest that any record had waited for the stage, of what it told until the next fault; None for a
     stage that tells nothing of its own.
-    trouble: why it was not done, or what went wrong with it; empty when all is well.
+    trouble: why it was not done, or what went wrong with it; empty when all is well. load: of the machine, over the
+    last minute; more than it has cores, and every figure is longer than the product's own.
     """
 
     round: str
@@ -87,6 +89,7 @@ class Row:
     waited_s: float | None = None
     is_done: bool = False
     trouble: str = ""
+    load: float = 0.0
 
     @property
     def is_late(self) -> bool:
@@ -268,6 +271,7 @@ def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Ro
     """Inject, hold, heal, and see the stage go on."""
     row = Row(round=name, fault=fault.name, stage=fault.stage, bound_s=fault.hold_s + fault.bound_s)
     watched = _Watched(stand, fault.stage)
+    row.load = round(os.getloadavg()[0], 1)
     try:
         fault.inject(stand)
         row.is_done, row.at = True, _now_ms()

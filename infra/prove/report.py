@@ -83,11 +83,13 @@ def _waited(rows: Sequence[Row]) -> str:
 def _lines(result: Result, machine: str) -> Iterator[str]:
     accepted = sum(one.accepted for one in result.rounds)
     done = sum(row.is_done for row in result.rows)
+    loads = [row.load for row in result.rows] or [0.0]
     yield "# Faults and what became of them"
     yield ""
     yield f"`aios prove matrix` on {machine}: {done} faults in {result.took_s / 60:.0f} minutes under load, {accepted} "
     yield "accepted events. The engine is the echo engine, which answers without a model; all else is the product. A "
-    yield "stage in bold went on later than its bound, or there is a remark on it below."
+    yield "stage in bold went on later than its bound, or there is a remark on it below. The machine's load average "
+    yield f"was {min(loads):.0f} to {max(loads):.0f}, this proof's own included: every second is one of such a machine."
     yield ""
     yield from table(result)
     yield ""
