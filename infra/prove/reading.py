@@ -109,7 +109,7 @@ class Registry:
         number = int.from_bytes(value[1:5], "big")
         schema = self._schemas.get(number)
         if schema is None:
-            schema = parse_schema(json.loads(self._ask(f"/schemas/ids/{number}")["schema"]))
+            schema = parse_schema(_bare(json.loads(self._ask(f"/schemas/ids/{number}")["schema"])))
             self._schemas[number] = schema
         stream = BytesIO(value)
         stream.seek(5)
@@ -129,6 +129,13 @@ class Registry:
                 if time.monotonic() > deadline:
                     raise Unavailable(f"the registry does not answer: {error}") from error
                 time.sleep(AGAIN_S)
+
+
+def _bare(schema: Any) -> Any:
+    """Without logical types: a time is the number that was written, and 0 is 0."""
+    if isinstance(schema, dict):
+        return {name: _bare(value) for name, value in schema.items() if name != "logicalType"}
+    return [_bare(each) for each in schema] if isinstance(schema, list) else schema
 
 
 class Reader:
