@@ -150,10 +150,17 @@ MUTATIONS = (
     ),
     Mutation(
         "replay job that forgets its progress",
-        "aios.processors.replay_jobs:Jobs._act",
-        "        turn.keep_letter(\n",
-        "        str(\n",
+        "aios.processors.replay_print:Prints.returned",
+        "            turn.keep(jobs.letter_key",
+        "            (jobs.letter_key",
         "what one job returned is returned again by the next",
+    ),
+    Mutation(
+        "dry run that decodes what ended it",
+        "aios.processors.replay_guard:Guard.is_deadly",
+        " or self._hands.is_given_up(_name(letter))",
+        "",
+        "a dead letter that ends who decodes it ends the replay stage at every start",
     ),
 )
 
