@@ -60,13 +60,15 @@ CLEAN: Mapping[Kind, float] = {Kind.GOOD: 90.0, Kind.REPEAT: 5.0, Kind.CONCURREN
 class Round:
     """name: what it is asked for by. is_clean: nothing bad is sent, so not one dead letter may be there.
 
-    nodes: of Kafka; three where some of them are broken, since they cost three times the CPU.
+    nodes: of Kafka; three where some of them are broken, since they cost three times the CPU. is_watched: the verifier
+    judges once more, in the middle of it, what must hold at every moment.
     """
 
     name: str
     faults: Sequence[Fault]
     is_clean: bool = False
     nodes: int = 1
+    is_watched: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,7 +102,7 @@ class Row:
 
 @dataclass(slots=True, kw_only=True)
 class Judged:
-    """One round's figures. violations: by invariant, with examples."""
+    """One round's figures. violations: by invariant, with examples. seen_running: events judged in its middle too."""
 
     round: str
     accepted: int = 0
@@ -111,6 +113,7 @@ class Judged:
     unexpected_letters: int = 0
     longest_wait_s: float = 0.0
     judging_s: float = 0.0
+    seen_running: int = 0
     violations: dict[str, int] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
 
@@ -137,9 +140,9 @@ def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
     consuming = [process for process in processes if process != GATEWAY.process]
     return [
         *(Round(step, faults.kills(step, processes)) for step in failpoints.STEPS),
-        Round("twice", [faults.KillAt(stage=process, steps=faults.TWICE) for process in processes]),
+        Round("twice", [faults.KillAt(stage=process, steps=faults.TWICE) for process in processes], is_watched=True),
         Round("restart", [faults.RollingRestart()], is_clean=True),
-        Round("stop", [faults.Stopped(stage=process) for process in processes]),
+        Round("stop", [faults.Stopped(stage=process) for process in processes], is_watched=True),
         Round("clock", [faults.ClockMoved(stage=one, seconds=way) for one in processes for way in _ways(one)]),
         Round("storm", [faults.RebalanceStorm(stage=one) for one in consuming if one not in ALONE]),
         Round("stores", [faults.ValkeyEmptied(), faults.RegistryDown()]),
@@ -148,7 +151,7 @@ def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
         ),
         Round("brokers", [faults.BrokerKilled(), faults.CoordinatorMoved(), faults.BrokersKilled()], nodes=3),
         Round("transaction", [faults.HangingTransaction()], nodes=3),
-        Round("network", faults.NETWORKS, nodes=3),
+        Round("network", faults.NETWORKS, nodes=3, is_watched=True),
         Round(INPUT, [faults.MustStop(recreate=False), faults.MustStop(recreate=True)], nodes=3),
     ]
 
@@ -212,12 +215,15 @@ def _chain(stand: Stand) -> str:
 def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Callable[[str], None]) -> None:
     loading = _Loading(stand, folder, CLEAN if a_round.is_clean else MIX)
     operator = Operator(stand.home.folder, stand.operations, stand.addresses)
+    looking = _Looking(stand, folder, say)
     rows: list[Row] = []
     try:
         loading.start()
         operator.start()
         time.sleep(WARM_S)
-        for fault in a_round.faults:
+        for number, fault in enumerate(a_round.faults):
+            if a_round.is_watched and number == len(a_round.faults) // 2:
+                looking.start()
             rows.append(_do(stand, a_round.name, fault, say))
             time.sleep(BETWEEN_S)
         time.sleep(AFTER_S)
@@ -230,6 +236,7 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
         if row.is_done and row.stage in (GATEWAY.process, OPERATIONS.process):
             row.goes_on_s = _next_answer_s(folder, operator, row)
     judged = _judge(stand, folder, a_round, rows, say)
+    looking.into(judged)
     result.rows += rows
     result.rounds.append(judged)
     _tell(judged, say)
@@ -265,6 +272,38 @@ class _Loading:
             self._sent = load.run(addresses, folder, rate_per_s=RATE_PER_S, mix=mix, http_share=0.3, stop=self._stop)
         except Exception as error:  # noqa: BLE001 - end() raises it
             self._error = error
+
+
+class _Looking:
+    """The verifier at work while things break, in a thread of its own. Kafka may be away: then nothing was seen."""
+
+    def __init__(self, stand: Stand, folder: Path, say: Callable[[str], None]) -> None:
+        self._arguments = (stand.addresses, folder)
+        self._say = say
+        self._found: Findings | None = None
+        self._thread = threading.Thread(target=self._run, name="looking", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def into(self, judged: Judged) -> None:
+        """Wait for it, and add what it found."""
+        if self._thread.ident is None:
+            return
+        self._thread.join()
+        if self._found is None:
+            return
+        judged.seen_running = self._found.accepted
+        for law, count in self._found.violations.items():
+            judged.violations[f"{law} while it ran"] = count
+            judged.examples += [f"{law} while it ran: {each}" for each in self._found.examples[law][:3]]
+
+    def _run(self) -> None:
+        addresses, folder = self._arguments
+        try:
+            self._found = verify.check(addresses, folder, drained=False)
+        except (AiosError, OSError) as error:
+            self._say(f"  not judged while it ran: {error}")
 
 
 def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Row:
@@ -422,7 +461,8 @@ def _tell(judged: Judged, say: Callable[[str], None]) -> None:
     what = f"lost {judged.lost}, second decisions {judged.second_decisions}, repeated effects {judged.repeated_effects}"
     if judged.violations or not judged.is_drained:
         what += f"; VIOLATED {judged.violations or ''}{'' if judged.is_drained else ' did not come to rest'}"
-    say(f"  {judged.accepted} accepted: {what}; judged in {judged.judging_s:.0f} s")
+    seen = f", {judged.seen_running} while it ran" if judged.seen_running else ""
+    say(f"  {judged.accepted} accepted: {what}; judged in {judged.judging_s:.0f} s{seen}")
     for each in judged.examples:
         say(f"    {each}")
 
