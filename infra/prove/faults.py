@@ -24,8 +24,11 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.cimpl import TopicPartition
 
+from aios.infra.demo.texts import KILLER
 from aios.infra.local.system import ALONE
+from aios.infra.prove.load import Bodies
 from aios.infra.prove.proxy import FAIR, Weather
+from aios.infra.prove.reading import Registry
 from aios.infra.prove.stand import Missed, Stand, stages_of
 from aios.streams import failpoints, topology
 from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED
@@ -36,6 +39,7 @@ REACH_S_MAX = 15.0  # for an armed point to be visited; longer than the lake wai
 STOPPED_S = 14.0  # past a session timeout of 10 s
 CLOCK_S = 3_600
 PREPARED_S = 20.0
+DEATHS = 3  # that a record may cause
 TWICE = ("computed", "taken")  # in the middle of its work, and once more as it begins again
 
 
@@ -118,6 +122,24 @@ def _revoke(stand: Stand, process: str) -> None:
         stand.signal(process, signal.SIGTERM)
     else:
         stand.scale(process, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poison(_Base):
+    """An event that ends whoever decodes it by SIGSEGV, until it is given up: at the third death."""
+
+    name: str = "a record that ends its process, SIGSEGV"
+    stage: str = "admit"
+    bound_s: float = KILL_BOUND_S
+
+    def inject(self, stand: Stand) -> None:
+        before = stand.life(self.stage)
+        producer = Producer({"bootstrap.servers": stand.cluster.direct, "log_level": 0})
+        value = Bodies(Registry(stand.addresses.registry)).encode(f"{KILLER} and nothing else")
+        producer.produce(DOCUMENT_RECEIVED.name, key=f"poison-{time.time_ns()}".encode(), value=value)
+        producer.flush(PREPARED_S)
+        if not stand.until_died(before, DEATHS, REACH_S_MAX * DEATHS):
+            raise Unreached(f"{self.stage} did not die {DEATHS} times")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,7 +128,7 @@ class Load:
         self._http_share = http_share if addresses.gateway else 0.0
         self._chance = random.Random(seed)  # noqa: S311 - a drill, not a secret
         self._letters, self._messages = _texts()
-        self._bodies = _Bodies(Registry(addresses.registry))
+        self._bodies = Bodies(Registry(addresses.registry))
         self._earlier: deque[tuple[str, str]] = deque(maxlen=EARLIER_MAX)
         self.sent = Sent(f"prove-{uuid4().hex[:8]}")
         self._journal = Writer(folder, {"run": self.sent.run, "seed": seed, "ends": _ends(addresses)})
@@ -281,7 +281,7 @@ class Load:
         self._producer.flush(1)
 
 
-class _Bodies:
+class Bodies:
     """Bytes for Kafka: good ones, and one of each bad kind."""
 
     def __init__(self, registry: Registry) -> None:

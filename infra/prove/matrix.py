@@ -140,7 +140,11 @@ def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
     consuming = [process for process in processes if process != GATEWAY.process]
     return [
         *(Round(step, faults.kills(step, processes)) for step in failpoints.STEPS),
-        Round("twice", [faults.KillAt(stage=process, steps=faults.TWICE) for process in processes], is_watched=True),
+        Round(
+            "twice",
+            [*(faults.KillAt(stage=one, steps=faults.TWICE) for one in processes), faults.Poison()],
+            is_watched=True,
+        ),
         Round("restart", [faults.RollingRestart()], is_clean=True),
         Round("stop", [faults.Stopped(stage=process) for process in processes], is_watched=True),
         Round("clock", [faults.ClockMoved(stage=one, seconds=way) for one in processes for way in _ways(one)]),
@@ -172,7 +176,11 @@ def _ways(process: str) -> tuple[int, ...]:
 
 def expected_s(wanted: Sequence[Round]) -> float:
     """How long these rounds take, about."""
-    each = [KILL_S if isinstance(one, faults.KillAt) else OTHER_S for a_round in wanted for one in a_round.faults]
+    each = [
+        KILL_S if isinstance(one, faults.KillAt | faults.Poison) else OTHER_S
+        for a_round in wanted
+        for one in a_round.faults
+    ]
     return sum(each) + ROUND_S * len(wanted)
 
 
