@@ -28,6 +28,7 @@ TIMER = RESERVED + b"timer:"
 PARKED = RESERVED + b"parked:"  # before the key that is held
 END = "aios.end"  # header: when the state is forgotten, log time in Unix ms
 READ_RECORDS_MAX = 1_000  # per call of the client
+READ_AHEAD_KIB_MAX = 4 << 10  # fetched and not taken in yet; the client's own 64 MiB a partition would stay in memory
 READ_WAIT_S_MAX = 0.005  # of a call that finds fewer
 READ_QUIET_S_MAX = 15.0  # without any answer while reading
 
@@ -71,6 +72,7 @@ def read(kafka: KafkaSettings, codec: Codec, topic: Topic, partition: int, into:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 10,
+                "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
                 "log_level": 0,
             },
         )

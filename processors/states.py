@@ -39,20 +39,32 @@ class States:
         value = self._open.get(key)
         if value is not None:
             return value
-        cell = self._cells.get(_cell_of(key), b"")
+        cell = self._cells.get(hash(key) % CELLS, b"")
         found = _find(cell, key)
         return None if found is None else cell[found[1] : found[2]]
 
     def set(self, key: bytes, value: bytes | None, end_ms: int | None = None) -> None:
         """None forgets it. end_ms: when it is to be forgotten; without, it has no end, whatever it had before."""
-        before = self._take_out(key)
-        if value is None:
+        number = hash(key) % CELLS
+        cell = self._cells.get(number, b"")
+        found = _find(cell, key)
+        if found is not None:
+            cell = cell[: found[0]] + cell[found[2] :]
+            self._ending -= 1
+        if value is not None and end_ms is not None:
+            slot = -(-end_ms // SLOT_MS)
+            self._cells[number] = b"".join((cell, _HEAD.pack(len(key), len(value), slot), key, value))
+            self._ending += 1
+            if found is None or found[3] != slot:
+                self._will_end(slot, number)
+        elif cell:
+            self._cells[number] = cell
+        elif found is not None:
+            del self._cells[number]
+        if value is None or end_ms is not None:
             self._open.pop(key, None)
-        elif end_ms is None:
-            self._open[key] = value
         else:
-            self._open.pop(key, None)
-            self._pack(key, value, -(-end_ms // SLOT_MS), before)
+            self._open[key] = value
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         yield from self._open.items()
@@ -92,35 +104,11 @@ class States:
                 cells.pop()
         return found[:count_max]
 
-    def _pack(self, key: bytes, value: bytes, slot: int, before: int | None) -> None:
-        cell = _cell_of(key)
-        self._cells[cell] = b"".join((self._cells.get(cell, b""), _HEAD.pack(len(key), len(value), slot), key, value))
-        self._ending += 1
-        if slot == before:
-            return
+    def _will_end(self, slot: int, cell: int) -> None:
         if slot not in self._slots:
             self._slots[slot] = array("H")
             heapq.heappush(self._order, slot)
         self._slots[slot].append(cell)
-
-    def _take_out(self, key: bytes) -> int | None:
-        """Out of its cell; the slot it had."""
-        number = _cell_of(key)
-        cell = self._cells.get(number, b"")
-        found = _find(cell, key)
-        if found is None:
-            return None
-        start, _, end, slot = found
-        if len(cell) == end - start:
-            del self._cells[number]
-        else:
-            self._cells[number] = cell[:start] + cell[end:]
-        self._ending -= 1
-        return slot
-
-
-def _cell_of(key: bytes) -> int:
-    return hash(key) % CELLS
 
 
 def _find(cell: bytes, key: bytes) -> tuple[int, int, int, int] | None:
