@@ -41,7 +41,7 @@ def patched(codec: Codec, topic: Topic | None, value: bytes | None, patch: str) 
     if topic is None:
         raise Refused(Problem.DOES_NOT_FIT, "no contract says what these bytes are: give replacement bytes")
     try:
-        kind, fields = _as_written(codec, topic, value)
+        kind, fields = as_written(codec, topic, value)
     except SchemaMismatch as error:
         raise Refused(
             Problem.DOES_NOT_FIT, f"the original does not decode ({error}): give replacement bytes"
@@ -65,7 +65,7 @@ def checked(codec: Codec, topic: Topic | None, value: bytes) -> bytes:
     return value
 
 
-def _as_written(codec: Codec, topic: Topic, value: bytes | None) -> tuple[type[Event], Any]:
+def as_written(codec: Codec, topic: Topic, value: bytes | None) -> tuple[type[Event], Any]:
     """The contract under which it may return, and what it says now. Raises SchemaMismatch, Unavailable."""
     try:
         event = codec.decode_any(value, topic)

@@ -127,6 +127,7 @@ def _why(server: Server, said: Any) -> str:
     """The problem's own words, each wrong field, and which case it is about."""
     if not isinstance(said, dict) or "detail" not in said:
         return f"the answer is none of {server.what}"
-    wrong = "".join(f"\n  {each.get('field')}: {each.get('says')}" for each in said.get("errors", ()))
+    lines = [f"{each.get('field')}: {each.get('says')}" for each in said.get("errors", ())]
+    wrong = "".join(f"\n  {line}" for line in lines if line != said["detail"])
     about = f"; `aios case show {said['case_id']}` shows what became of it" if "case_id" in said else ""
     return f"{said['detail']}{about}{wrong}"

@@ -8,9 +8,8 @@ bug, what a case waits for) is not found.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 from aios.dlq import edits
 from aios.dlq.dead_letter import DeadLetter
@@ -69,11 +68,11 @@ class Probes:
 
 
 def decoded(codec: Codec, letter: DeadLetter, value: bytes | None) -> Any:
-    """A letter's value as its topic's contract reads it, for filters; None if it does not. Raises Unavailable."""
+    """A letter's value as an edit would find it, for filters; None if it does not decode. Raises Unavailable."""
     topic = edits.topic_of(letter.orig_topic)
     if topic is None:
         return None
     try:
-        return dataclasses.asdict(cast(Any, codec.decode_any(value, topic)))
+        return edits.as_written(codec, topic, value)[1]
     except SchemaMismatch:
         return None

@@ -166,6 +166,10 @@ def approve(letter_id: str, hash_after: str | None, why: str, token_file: Path |
         hash_after = waiting["hash_after"]
         if not as_json:
             _edit(waiting)
+            if waiting["shown"]["redacted"]:
+                click.echo(
+                    f"\nleft out here; `aios dlq show {short(letter_id)} --personal` shows all, and is audited\n"
+                )
     body = {"reason": why, "hash_after": hash_after}
     said = act(server, f"/v1/dead-letters/{quote(letter_id, safe='')}/approve", body)
     _done(said, f"approved; it returns with a job: aios replay plan --id {short(said['object_id'])}", as_json)

@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from aios.dlq.commands import Action
 from aios.dlq.index_layout import Outcome
 from aios.dlq.jobs import JobState
 from aios.infra import client
@@ -39,7 +40,7 @@ POLL_S = 0.3
 DRY_RUN_S_MAX = 600.0  # a dry run reads every record that it is about
 ALIVE_S_MAX = 120.0  # a running job without any progress
 LIST = ("job", "state", "what", "done", "of", "planned_by", "approved_by", "planned_at")
-REPORTED = ("group", "returns", "fails again", "skips", "for example")
+REPORTED = ("fails again", "skips", "for example")
 RESULTS = ("id", "outcome", "reason", "to", "at")
 OVER = (JobState.DONE, JobState.ABORTED)
 OUTCOMES = click.option("--results", is_flag=True, help="Each letter, with what became of it and where it went.")
@@ -316,7 +317,7 @@ def _said(name: str, value: Any) -> str:
 
 
 def _report(job: Mapping[str, Any]) -> None:
-    report = job["report"]
+    report, what = job["report"], "returns" if job["action"] == Action.REPLAY else "discards"
     click.echo(
         f"\ndry run: looked at {report.get('looked', 0)}, selected {report.get('selected', 0)}"
         + (f", {report['undecided']} that the expression says nothing of" if report.get("undecided") else "")
@@ -325,7 +326,7 @@ def _report(job: Mapping[str, Any]) -> None:
     shown = [
         {
             "group": name,
-            "returns": each["returns"],
+            what: each["returns"],
             "fails again": _counts(each["fails"]),
             "skips": _counts(each["skips"]),
             "for example": ", ".join(short(one) for one in each["failing"]),
@@ -333,7 +334,7 @@ def _report(job: Mapping[str, Any]) -> None:
         for name, each in sorted(report.get("groups", {}).items())
     ]
     if shown:
-        rows(shown, REPORTED, as_json=False, none="")
+        rows(shown, ("group", what, *REPORTED), as_json=False, none="")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -240,7 +240,7 @@ def _next(console: Console, gateway: str) -> None:
             f" {gateway}/v1/workflows/{WORKFLOW}/cases",
         ),
         ("a reviewer", f"{aios} review list"),
-        ("an operator", f"{aios} dlq groups"),
+        ("an operator", f"{aios} dlq groups; dlq/README.md goes on from there, to all of them replayed"),
         ("an analyst", f"{aios} query automation_rate"),
         ("to stop", f"{aios} down"),
     ):

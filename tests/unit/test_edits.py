@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from fastavro import parse_schema, schemaless_writer
 
 from aios.dlq import edits
 from aios.dlq.commands import Refused
+from aios.dlq.dead_letter import DeadLetter
+from aios.processors.replay_probe import decoded
 from aios.schemas.codec import Codec
 from aios.schemas.models import DocumentReceived
 from aios.streams.topics import DOCUMENT_RECEIVED
@@ -66,3 +69,12 @@ def test_bytes_that_are_not_what_their_schema_says_are_not_patched(registry: Fak
     for broken in (value[:-1], value + b"x"):
         with pytest.raises(Refused, match=r"does not decode|left over"):
             edits.patched(Codec(registry), DOCUMENT_RECEIVED, broken, MOVED)
+
+
+def test_a_jobs_expression_sees_what_a_list_shows(registry: FakeRegistry) -> None:
+    """Of a stranger's value too; nothing of bytes that do not decode."""
+    codec = Codec(registry)
+    letter = cast(DeadLetter, SimpleNamespace(orig_topic=DOCUMENT_RECEIVED.name))
+    value = strangers(registry, "Letter", body="my card", channel="message")
+    assert decoded(codec, letter, value) == {"body": "my card", "channel": "message"}
+    assert decoded(codec, letter, value[:-1]) is None
