@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from aios.infra.lazy import Lazy
 from aios.infra.local.home import Home
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE
 from aios.streams import config
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("words", [*([name] for name in COMMANDS), *(["bench", name] for name in BENCHES)])
@@ -44,6 +47,32 @@ def test_a_group_says_of_each_command_a_whole_sentence() -> None:
         if isinstance(group, click.Group):
             said = CliRunner().invoke(aios, [name, "--help"], terminal_width=80).stdout
             assert "..." not in said.partition("Commands:")[2], name
+
+
+@pytest.mark.parametrize("page", ["README.md", "dlq/README.md", "infra/prove/README.md"])
+def test_every_command_that_a_page_shows_exists(page: str) -> None:
+    """With its options. In a block of commands, or quoted."""
+    said = (ROOT / page).read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"```(?:sh|text)\n(.*?)```", said, flags=re.DOTALL))
+    shown = [
+        *re.findall(r"^(?:\.venv/bin/)?aios (.+)$", blocks, flags=re.MULTILINE),
+        *re.findall(r"`aios ([^`]+)`", said),
+    ]
+    assert shown
+    for line in shown:
+        unquoted = re.sub(r"""\"\$\(.*\)\"|'[^']*'|\"[^\"]*\"""", "…", line)
+        words = re.split(r" (?:\||&&|#|>) ?", unquoted)[0].split()
+        command: click.Command = aios
+        while isinstance(command, click.Group) and words and words[0] != "…":
+            command = _command_of(command, words.pop(0), line)
+        known = {name for each in command.params for name in each.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def _command_of(group: click.Group, name: str, line: str) -> click.Command:
+    found = group.get_command(click.Context(group), name)
+    assert found is not None, line
+    return found
 
 
 @pytest.mark.parametrize(

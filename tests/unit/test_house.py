@@ -10,14 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from aios.dlq import decide
 from aios.infra.local import broker
+from aios.infra.prove import matrix, mutations
 from aios.schemas.models import EVENTS
 from aios.streams import draw, topology
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("schemas", "streams", "processors", "inference_workers", "sinks", "dlq", "infra")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    page: (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "dlq/README.md", "infra/prove/README.md")
+}
+README = PAGES["README.md"]
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -49,20 +54,42 @@ def test_the_readme_shows_the_topology_as_it_is(drawn: Callable[[], str]) -> Non
     assert drawn() in README
 
 
-def test_every_test_that_the_readme_names_exists() -> None:
-    files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
-    rows = re.findall(r"^\| .* \| (\[test_.*) \|$", README, flags=re.MULTILINE)
-    assert rows
-    for row in rows:
-        linked = re.findall(r"\]\((tests/[^)]+)\)", row)
-        assert [path for path in linked if not (ROOT / path).is_file()] == []
-        named = re.findall(r"`(test_[a-z0-9_]+)`", row)
-        assert [name for name in named if not any(f"def {name}(" in files[Path(path).name] for path in linked)] == []
+def test_the_operators_page_says_what_each_reason_means() -> None:
+    """As the commands do."""
+    assert decide.reasons_table() in PAGES["dlq/README.md"]
 
 
-def test_every_target_that_the_readme_names_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert set(re.findall(r"make ([a-z]+)", README)) <= targets
+def test_the_reviewers_page_promises_no_more_than_there_is() -> None:
+    """Faults of the matrix, and mistakes that the simulation finds."""
+    found = {"faults": sum(len(each.faults) for each in matrix.rounds()), "mistakes": len(mutations.MUTATIONS)}
+    told = re.findall(r"more than (\d+) (faults|mistakes)", PAGES["infra/prove/README.md"])
+    assert {what for count, what in told if found[what] > int(count)} == set(found)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_links_exists(page: str) -> None:
+    linked = re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGES[page])
+    assert linked
+    assert [path for path in linked if not ((ROOT / page).parent / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    """In one of the files that its line links: a promise without its test is none."""
+    named = 0
+    for line in PAGES[page].splitlines():
+        paths = [(ROOT / page).parent / path for path in re.findall(r"\]\(([^)]*tests/[^)]+\.py)\)", line)]
+        told = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+        tests = re.findall(r"`(test_[a-z0-9_]+)`", line)
+        assert [name for name in tests if f"def {name}(" not in told] == []
+        named += len(tests)
+    assert named
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_target_that_a_page_names_exists(page: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", PAGES[page], flags=re.MULTILINE)) <= targets
 
 
 def test_no_registry_has_its_address_in_the_tree() -> None:
