@@ -39,8 +39,8 @@ DRAIN_S_MAX = 120.0
 AGAIN_S_MAX = 60.0
 LANDED_S = 0.3  # until a commit has landed that was on its way; no process starts within it
 POLL_S = 0.1
-KILL_S, OTHER_S = 7.0, 20.0  # expected of one fault, for the time that is left
-ROUND_S = 25.0  # expected of a round beside its faults
+KILL_S, OTHER_S = 6.0, 10.0  # expected of one fault beside what it lasts, for the time that is left
+ROUND_S = 20.0  # expected of a round beside its faults
 MIX: Mapping[Kind, float] = {
     **load.MIX,
     Kind.SLOW: 0.5,
@@ -177,7 +177,7 @@ def _ways(process: str) -> tuple[int, ...]:
 def expected_s(wanted: Sequence[Round]) -> float:
     """How long these rounds take, about."""
     each = [
-        KILL_S if isinstance(one, faults.KillAt | faults.Poison) else OTHER_S
+        one.hold_s + (KILL_S if isinstance(one, faults.KillAt | faults.Poison) else OTHER_S)
         for a_round in wanted
         for one in a_round.faults
     ]
