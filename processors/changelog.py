@@ -8,6 +8,7 @@ began, or raises; never in between.
 
 from __future__ import annotations
 
+import ctypes
 import time
 from dataclasses import dataclass, field
 
@@ -79,11 +80,21 @@ def read(kafka: KafkaSettings, codec: Codec, topic: Topic, partition: int, into:
     )
     try:
         consumer.assign([place])
-        return _to_the_end(consumer, codec, topic, partition, into)
+        count = _to_the_end(consumer, codec, topic, partition, into)
     except KafkaException as error:
         raise Unavailable(f"{topic.name}/{partition} cannot be read: {error}") from error
     finally:
         consumer.close()
+    if count > READ_RECORDS_MAX:
+        _hand_back()
+    return count
+
+
+def _hand_back() -> None:
+    """What reading took beside what it kept: glibc holds tens of MiB until it is told; others have no such call."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _to_the_end(consumer: Consumer, codec: Codec, topic: Topic, partition: int, into: Remembered) -> int:
