@@ -82,8 +82,8 @@ class Cluster:
         described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ASK_S_MAX)[topic]
         try:
             leader: int = described.result(ASK_S_MAX).partitions[partition].leader.id
-        except KafkaException as error:
-            raise Unavailable(f"no leader of {topic}/{partition}: {error.args[0]}") from error
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"no leader of {topic}/{partition}: {error}") from error
         return leader
 
     def coordinator_of(self, group: str) -> int:
@@ -91,8 +91,8 @@ class Cluster:
         asked = self._admin.describe_consumer_groups([group], request_timeout=ASK_S_MAX)[group]
         try:
             node: int = asked.result(ASK_S_MAX).coordinator.id
-        except KafkaException as error:
-            raise Unavailable(f"{group} has no coordinator: {error.args[0]}") from error
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"{group} has no coordinator: {error}") from error
         return node
 
     def committed(self, group: str) -> int:
@@ -102,8 +102,8 @@ class Cluster:
         )[group]
         try:
             return sum(max(0, place.offset) for place in asked.result(ASK_S_MAX).topic_partitions)
-        except KafkaException as error:
-            raise Unavailable(f"the offsets of {group} are not told: {error.args[0]}") from error
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"the offsets of {group} are not told: {error}") from error
 
     def _is_whole(self) -> bool:
         try:

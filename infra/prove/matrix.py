@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+
 from aios.infra.local.system import ALONE
 from aios.infra.prove import faults, journal, load, verify
 from aios.infra.prove.faults import Fault, Unreached
@@ -326,7 +328,7 @@ def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Ro
         time.sleep(fault.hold_s)
     except Unreached as error:
         row.trouble = str(error)
-    except AiosError as error:
+    except (AiosError, OSError, KafkaException) as error:
         row.is_done, row.trouble = True, str(error)
     try:
         if fault.hold_s:
@@ -337,7 +339,7 @@ def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Ro
             fault.heal(stand)
         if row.is_done:
             row.goes_on_s = watched.seconds
-    except AiosError as error:
+    except (AiosError, OSError, KafkaException) as error:
         row.trouble = row.trouble or str(error)
     say(f"  {row.fault} × {row.stage}: {_words(row)}")
     return row
