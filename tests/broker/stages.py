@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from aios.processors.state import Effects, StateView
@@ -140,16 +140,29 @@ def committed(kafka: KafkaSettings, topic: str, partition: int = 0) -> list[Any]
     }
     consumer = Consumer(client(kafka, **own))
     consumer.assign([TopicPartition(topic, partition, 0)])
-    _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
     found: list[Any] = []
     deadline = time.monotonic() + 10
+    end = _end(consumer, TopicPartition(topic, partition), deadline)
     while True:
         message = consumer.poll(1)
-        if message is not None and not message.error():
+        error = None if message is None else message.error()
+        if message is not None and error is None:
             found.append(message)
-        elif (message is not None and message.offset() >= end) or time.monotonic() > deadline:
+        ended = message is not None and error is not None and error.code() == KafkaError._PARTITION_EOF
+        if (ended and message.offset() >= end) or time.monotonic() > deadline:
             consumer.close()
             return found
+
+
+def _end(consumer: Consumer, place: TopicPartition, deadline: float) -> int:
+    """Of what was written, committed or not. A topic that was just created has no leader for a moment."""
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(place, 10)[1])
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from prometheus_client import REGISTRY
 
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
@@ -211,12 +212,18 @@ def test_a_held_key_is_remembered_over_a_restart(kafka: KafkaSettings, unique: s
     assert bench.told() == [("1", 1), ("a deadline", 1)]
     head, timer, last = committed(kafka, stage.dead_letters.name)
     assert bench.changelog()[b"\0parked:a"] is not None
+    assert _keys_parked(stage) == 1
     put_back(kafka, stage, [(last, b"2"), (head, b"0"), (timer, timer.value()), (last, b"2")])
     store = bench.store()
     store.apply([bench.batch(stage.retries.name)])
     assert bench.told() == [("1", 1), ("a deadline", 1), ("0", 2), ("2", 3)]
     assert bench.changelog()[b"\0parked:a"] is None
+    assert _keys_parked(stage) == 0
     assert store.due_in_ms() is not None
+
+
+def _keys_parked(stage: Stage) -> float | None:
+    return REGISTRY.get_sample_value("aios_keys_parked", {"stage": stage.name, "partition": "0"})
 
 
 def test_a_gap_between_consumer_and_store_is_refused(bench: Bench) -> None:

@@ -77,6 +77,21 @@ def test_a_record_that_kills_its_process_is_given_up_at_the_third_death(
     assert dict(dead.headers())["aios.dlq.reason"] == b"kills_its_process"
 
 
+def test_a_record_that_kills_its_process_holds_its_key(kafka: KafkaSettings, unique: str, tmp_path: Path) -> None:
+    """On an ordered topic what follows of its key lies behind it, untried; other keys go on."""
+    stage = counting_stage(unique, inputs=2, ordered=True)
+    create(kafka, stage, 1)
+    put(kafka, stage.reads[0].name, [("a", '{"do": "die"}'), ("a", "1"), ("b", "2")])
+    slot = Slot(kafka, unique, tmp_path, [], ordered=True)
+    try:
+        assert slot.until_told(kafka, stage, 1) == [("2", 1)]
+    finally:
+        slot.kill()
+    head, behind = committed(kafka, stage.dead_letters.name)
+    assert [dict(one.headers())["aios.dlq.reason"] for one in (head, behind)] == [b"kills_its_process", b"parked"]
+    assert [one.value() for one in (head, behind)] == [b'{"do": "die"}', b"1"]
+
+
 def test_a_death_at_any_step_changes_nothing(kafka: KafkaSettings, unique: str, tmp_path: Path) -> None:
     """kill -9 after taking, computing, producing and committing: the record counts once, and nobody is suspected."""
     stage = counting_stage(unique, inputs=2)
