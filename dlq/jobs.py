@@ -40,7 +40,7 @@ from aios.streams.topology import Stage
 
 RETENTION_MS = RETENTION_HOURS * 3_600_000
 REPLAYS_FREE_MAX = 2  # of one letter; the next one needs a person
-BURST_S = 0.2  # of a job's rate, that it may catch up after a pause
+BURST_S = 1.0  # of a job's rate, that it may catch up after a slice that took long
 SAMPLES_MAX = 5  # ids of letters that would fail again, in a report, by group
 JOBS_MAX = 20  # drafts in their dry run, and running jobs
 

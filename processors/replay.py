@@ -45,7 +45,7 @@ from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.deaths import Alone, Deaths
 from aios.dlq.filters import Filter, FilterRefused
 from aios.dlq.jobs import JobState, LetterState
-from aios.dlq.places import Places
+from aios.dlq.places import Places, Where
 from aios.dlq.settle import CLOSED
 from aios.processors import app, missed, replay_jobs, workflow_files
 from aios.processors.admit import Admit
@@ -55,7 +55,7 @@ from aios.processors.replay_guard import Guard, Hands
 from aios.processors.replay_jobs import Jobs, Probe
 from aios.processors.replay_probe import Probes, decoded
 from aios.processors.replay_sweep import EVERY_S, Sweep
-from aios.processors.replay_turn import Turn
+from aios.processors.replay_turn import NOBODY, Turn
 from aios.processors.replay_walk import LetterWalk, Source, Walk
 from aios.processors.state import Effects, StateView, Work
 from aios.schemas import ids
@@ -130,13 +130,14 @@ class Replay:
         """Raises SchemaMismatch for what is no request, Unavailable while what it needs is away."""
         failpoints.hit("replay.decode", record.value or b"")
         request = self._codec.decode(record.value, OperationRequested)
-        turn = self._turn(state, now_ms)
+        asked = (record.topic, record.partition, record.offset)
+        turn = self._turn(state, now_ms, asked)
         try:
             result = self._act(commands.parse(request), request, turn)
         except FilterRefused as error:
-            return self._refuse(request, Refused(Problem.BAD_ARGUMENTS, str(error)), state, now_ms)
+            return self._refuse(request, Refused(Problem.BAD_ARGUMENTS, str(error)), self._turn(state, now_ms, asked))
         except Refused as refused:
-            return self._refuse(request, refused, state, now_ms)
+            return self._refuse(request, refused, self._turn(state, now_ms, asked))
         self._answer(request, turn, DONE, result=result)
         return turn.effects or Effects()
 
@@ -162,8 +163,8 @@ class Replay:
         self._jobs.close()
         self._sweep.close()
 
-    def _turn(self, state: StateView, now_ms: int) -> Turn:
-        return Turn(self._codec, state, now_ms, self._world.default_tenant)
+    def _turn(self, state: StateView, now_ms: int, asked: Where = NOBODY) -> Turn:
+        return Turn(self._codec, state, now_ms, self._world.default_tenant, asked)
 
     def _walk(self, job: ReplayRemembered) -> Walk:
         wanted, source = filters.parse(job.filter), self._world.source()
@@ -187,9 +188,8 @@ class Replay:
             return None
         return self._guard.decoding(letter, lambda: decoded(self._codec, letter, record.value))
 
-    def _refuse(self, request: OperationRequested, refused: Refused, state: StateView, now_ms: int) -> Effects:
-        """An answer, and nothing else."""
-        turn = self._turn(state, now_ms)
+    def _refuse(self, request: OperationRequested, refused: Refused, turn: Turn) -> Effects:
+        """An answer, and nothing else. turn: a new one."""
         self._answer(request, turn, REFUSED, refused=refused)
         return turn.effects or Effects()
 

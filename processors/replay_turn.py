@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from aios.dlq.dead_letter import DeadLetter
+from aios.dlq.dead_letter import DeadLetter, Where
 from aios.dlq.jobs import STAGES_BY_GROUP, is_active, job_key, letter_key
 from aios.dlq.parking import CONTROL, DISCARDED, ORDINAL
 from aios.processors.state import Effects, StateView
@@ -26,13 +26,15 @@ from aios.streams.topology import REPLAY
 
 SOURCE = "/aios/replay"
 CASE_TOPICS = frozenset(name for name, topic in topology.all_topics().items() if topic.family is Family.CASE)
+NOBODY: Where = ("", -1, -1)
 
 
 class Turn:
-    """See the module. now_ms: log time."""
+    """See the module. now_ms: log time. asked: where the request stands; NOBODY for a turn of the stage's own."""
 
-    def __init__(self, codec: Codec, state: StateView, now_ms: int, default_tenant: str) -> None:
+    def __init__(self, codec: Codec, state: StateView, now_ms: int, default_tenant: str, asked: Where = NOBODY) -> None:
         self.now_ms = now_ms
+        self._asked = asked
         self._codec = codec
         self._state = state
         self._changelog = cast(Topic, REPLAY.changelog)
@@ -145,9 +147,9 @@ class Turn:
             transition=transition,
             actor=by,
             detail=ids.canonical(dict(detail)),
-            input_topic=REPLAY.reads[0].name,
-            input_partition=0,
-            input_offset=0,
+            input_topic=self._asked[0],
+            input_partition=self._asked[1],
+            input_offset=self._asked[2],
             at=self.now_ms,
         )
         self._audit(audit, "")

@@ -682,6 +682,23 @@ def test_events_that_were_passed_over_are_found_and_returned_as_what_they_were()
     assert missed.as_letter(record).id == str(ids.derive("dead-letter", "cluster", source, "1", "7", ADMIT.group))
 
 
+def test_an_audit_of_a_job_names_the_request_that_caused_it() -> None:
+    """What the stage does by itself names none."""
+    desk = Desk()
+    desk.dead("k")
+    job_id = desk.run()
+    places = {
+        one.transition: (one.input_topic, one.input_offset)
+        for one in desk.events(AuditRecorded)
+        if one.case_id == job_id
+    }
+    requests = topics.OPERATION_REQUESTED.name
+    assert places["replay_planned"] == (requests, 1)
+    assert places["replay_approved"][0] == places["replay_started"][0] == requests
+    assert places["replay_approved"][1] < places["replay_started"][1]
+    assert places["replay_done"] == ("", -1)
+
+
 @pytest.mark.parametrize("rate", [1, 40, 700, 5_000])
 def test_a_job_keeps_its_rate_within_five_percent_over_five_seconds(rate: int) -> None:
     """Also when each turn takes its time, and now and then one is late."""
