@@ -10,8 +10,9 @@ Records of one delay come due in the order of the log, so what is held is what i
 what waits in the log is due later than all that is held. So each tier has a member of the group for itself: what is
 held of a long delay takes no room from a short one.
 
-Time: the broker's timestamp of the waiting record, and the wall clock read once when it arrives, bounded by the delay
-itself; from there on monotonic time. A clock that is wrong or steps makes nothing wait longer than its delay.
+Time: the log's (streams/log_clock.py). What it is when the stage starts is told by the broker itself, with a record
+that nobody waits for; so a delay that began before a restart ends when it must, whatever this machine's clock says.
+Nothing waits here longer than its delay.
 Rejected: a due time in the header (the clock of the stage that failed may be log time, hours old, or an hour ahead);
 sleeping in the failing stage (blocks its partition); pausing a partition until its head is due (each pause throws
 away what was fetched); one consumer over all tiers (ten minutes' worth of records would fill its room).
@@ -36,7 +37,8 @@ from aios.streams import failpoints, metrics, topology, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import Reason, RecordError, Unavailable, Verdict
 from aios.streams.kafka import Delivery, Intake, cluster_id
-from aios.streams.record import Outgoing, Record
+from aios.streams.log_clock import LogClock
+from aios.streams.record import Outgoing, Record, headers_of
 from aios.streams.topology import RETRY
 
 HELD_MAX = 10_000  # of one tier
@@ -44,6 +46,7 @@ TAKE_MAX = 500
 WAIT_MS_MAX = 200  # for records, and so for noticing that we shall stop
 AFTER_MS_MAX = 24 * 3_600_000
 DRAIN_S_MAX = 0.5  # a partition that leaves does not wait for what is not due
+CLOCK = "aios.retry.clock"  # header of a record that only asks for the broker's time
 
 _RETRY_TOPICS = frozenset(stage.retries.name for stage in topology.STAGES if stage.reads)
 
@@ -58,7 +61,7 @@ class Held:
         self._order = count()
 
     def add(self, record: Record, *, now_ms: int, now_s: float) -> None:
-        """now_ms: the wall clock, Unix ms, rounded down. A record without a delay is due at once."""
+        """now_ms: the log's time, Unix ms. A record without a delay is due at once."""
         after_ms = _after_ms(record)
         written_ms = record.timestamp_ms or now_ms
         wait_ms = min(max(written_ms + after_ms - now_ms, 0), after_ms)
@@ -104,7 +107,8 @@ def _after_ms(record: Record) -> int:
 class _Tier:
     """The records of one delay."""
 
-    def __init__(self, intake: Intake, delivery: Delivery, settler: Settler) -> None:
+    def __init__(self, intake: Intake, delivery: Delivery, settler: Settler, clock: LogClock) -> None:
+        self._clock = clock
         self._intake = intake
         self._delivery = delivery
         self._settler = settler
@@ -125,9 +129,12 @@ class _Tier:
         """Take what came, return what is due."""
         wait_ms = int(min(self._held.next_in_s(time.monotonic()) * 1000 + 1, WAIT_MS_MAX))
         taken = await self._intake.take(TAKE_MAX, wait_ms_max=wait_ms)
-        now_ms, now_s = _wall_ms(), time.monotonic()
+        now_ms = max((self._clock.see(record.timestamp_ms) for record in taken), default=0)
         for record in taken:
-            self._held.add(record, now_ms=now_ms, now_s=now_s)
+            if record.header(CLOCK) is not None:
+                self._intake.finish(record)
+            else:
+                self._held.add(record, now_ms=now_ms, now_s=time.monotonic())
         await self._return([record for record in self._held.due(time.monotonic()) if self._intake.owns(record)])
 
     async def _return(self, records: Sequence[Record]) -> None:
@@ -143,7 +150,7 @@ class _Tier:
             return
         try:
             with tracing.span(RETRY.name, record.header("traceparent") or "", topic=record.topic, offset=record.offset):
-                await self._delivery.deliver(returning(record))
+                self._clock.see((await self._delivery.deliver(returning(record))).timestamp_ms)
         except Exception as error:  # what becomes of it is decided in dlq/decide.py
             settled = self._settler.settle(record, error, _wall_ms())
             if settled.verdict is Verdict.STOP:
@@ -166,6 +173,11 @@ class _Tier:
         return True
 
 
+def _asks_for_the_time() -> Outgoing:
+    """A record whose timestamp, the broker's, is all that is wanted of it."""
+    return Outgoing(RETRY.reads[0].name, None, None, headers_of({CLOCK: "now"}), 0)
+
+
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -180,7 +192,9 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         await asyncio.to_thread(breakers.start)
         settler = Settler(RETRY, await asyncio.to_thread(cluster_id, settings.kafka), breakers=breakers)
         intakes = [_intake(settings, topic.name, slot) for topic in RETRY.inputs]
-        tiers = [_Tier(intake, delivery, settler) for intake in intakes]
+        clock = LogClock(time.monotonic)
+        clock.see((await delivery.deliver(_asks_for_the_time())).timestamp_ms)
+        tiers = [_Tier(intake, delivery, settler, clock) for intake in intakes]
         await asyncio.gather(*(intake.start() for intake in intakes))
         ready()
         await _all(tier.serve(stop) for tier in tiers)

@@ -45,12 +45,12 @@ from aios.processors.ground import Ground
 from aios.processors.log import BY_KEY, FRAMING_BYTES, MESSAGES_MAX, Log, Transactions
 from aios.processors.state import FORGET, OUTPUTS_MAX, Core, Effects, Working
 from aios.processors.states import States
-from aios.processors.timers import LogClock
 from aios.schemas.codec import Codec
 from aios.schemas.models import ParkedRemembered as Parked
 from aios.schemas.models import PositionRemembered, TimerRemembered
 from aios.streams import failpoints, metrics, topology, tracing
 from aios.streams.errors import Fenced, Reason, RecordError, SchemaMismatch, StateBroken, Verdict
+from aios.streams.log_clock import LogClock
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import RECORD_BYTES_MAX, Topic
 from aios.streams.topology import Stage

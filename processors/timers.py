@@ -1,40 +1,16 @@
-"""Durable timers of one partition, and the time they run by.
+"""Durable timers of one partition.
 
-Enters: timers as they are set, cancelled and read back from the changelog; broker timestamps. Leaves: what is due,
-earliest first. Guaranteed: time never falls, and is the broker's own plus monotonic elapsed, so that a machine
-whose clock is wrong fires nothing early or late.
+Enters: timers as they are set, cancelled and read back from the changelog. Leaves: what is due by the log's time
+(streams/log_clock.py), earliest first.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 REMOVED_MAX = 10_000  # entries of the heap that no timer stands behind; beyond it the heap is built again
 NEAR_MS = 3_600_000  # what is due later waits outside the heap: a million cases wait for weeks to be forgotten
-
-
-class LogClock:
-    """Time of one partition's log: the latest broker timestamp seen, plus what has passed here since."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._seen_ms = 0
-        self._seen_at = monotonic()
-
-    def see(self, broker_ms: int) -> int:
-        """Take in a broker timestamp; the time after it. One that lies behind changes nothing."""
-        now = self.now_ms()
-        if broker_ms > now:
-            self._seen_ms, self._seen_at = broker_ms, self._monotonic()
-            return broker_ms
-        return now
-
-    def now_ms(self) -> int:
-        """0 until something was seen."""
-        if not self._seen_ms:
-            return 0
-        return self._seen_ms + int((self._monotonic() - self._seen_at) * 1000)
 
 
 class Timers:

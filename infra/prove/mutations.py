@@ -122,7 +122,7 @@ MUTATIONS = (
     ),
     Mutation(
         "timers by a clock that is ahead",
-        "aios.processors.timers:LogClock.now_ms",
+        "aios.streams.log_clock:LogClock.now_ms",
         "self._seen_ms + int((self._monotonic() - self._seen_at) * 1000)",
         "self._seen_ms + 5_000 + int((self._monotonic() - self._seen_at) * 1000)",
         "deadlines fire before the broker's clock has reached them",

@@ -33,6 +33,7 @@ from aios.streams import failpoints, tracing
 from aios.streams.errors import Unavailable, Verdict
 from aios.streams.hands import Hands
 from aios.streams.hands import Lane as Hand
+from aios.streams.log_clock import LogClock
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import INFERENCE_COMPLETED, Topic
 from aios.streams.topology import RETRY, Stage
@@ -692,12 +693,15 @@ class RetryProcess(HandsProcess):
     def __init__(self, world: World, slot: Slot) -> None:
         super().__init__(world, slot, RETRY, RETRY.name, in_flight_max=10_000)
         self.held = Held()
+        self._clock = LogClock(self.monotonic)
+        self._clock.see(int(world.broker_ms()))
         self._returner = _Returner(world, self)
         self.actors.append(self._returner)
 
     def take(self, records: Sequence[Record]) -> None:
         for record in records:
-            self.held.add(record, now_ms=int(self.wall_ms()), now_s=self.monotonic())
+            now_ms = self._clock.see(record.timestamp_ms)
+            self.held.add(record, now_ms=now_ms, now_s=self.monotonic())
         if records:
             self._returner.wake()
 

@@ -251,7 +251,6 @@ class Chaos:
             self._at(partial(self._registry_away, draw.uniform(300, 20_000)))
         for _ in range(draw.randint(1, 4)):
             self._at(partial(self._broker_leaps, draw.choice((900.0, 80_000.0, 80_000.0, 600_000.0))))
-        # a retry's clock never runs ahead: it is what a delay that began before a restart is measured by
         for _ in range(draw.randint(0, 3)):
             self._at(partial(self._wall_moves, draw.choice((-3.6e6, -20_000.0, 20_000.0, 3.6e6))))
         for _ in range(draw.randint(2, 8)):
@@ -338,7 +337,7 @@ class Chaos:
 
     def _wall_moves(self, ms: float) -> None:
         process = self._someone()
-        if process is not None and not (isinstance(process, RetryProcess) and ms > 0):
+        if process is not None:
             self._world.say(f"{process.name}: its clock moves by {ms:.0f} ms")
             process.wall_ahead_ms += ms
 
