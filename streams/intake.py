@@ -34,6 +34,7 @@ from aios.streams.admin import record_of
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError, Fenced
 from aios.streams.hands import Hands, Lane
+from aios.streams.orphans import Orphans
 from aios.streams.record import Record
 
 COMMIT_S = 0.2  # between two commits; what a killed process did within it is done again
@@ -94,13 +95,14 @@ class Intake:
         self._commit_at = 0.0
         self._lag_at = 0.0
         self._said: dict[int, float] = {}
+        self._orphans = Orphans(kafka, group, topics) if instance_id else None  # others are given all at each join
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
         """Join the group. Returns with the first assignment, or after JOIN_S_MAX without one."""
         self._loop = asyncio.get_running_loop()
         consumer = Consumer(self._config(), logger=log)
-        consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        self._join(consumer)
         self._thread = threading.Thread(target=self._serve, args=(consumer,), name=self._group, daemon=True)
         self._thread.start()
         await self._until(lambda: self._joined or self._error is not None, JOIN_S_MAX)
@@ -234,10 +236,21 @@ class Intake:
                     self._commit(consumer, now)
                 if now >= self._lag_at:
                     self._measure(consumer, now)
+                if self._orphans is not None and self._joined and self._orphans.found(now):
+                    self._join_anew(consumer)
         except Exception as error:  # noqa: BLE001 - take() raises it in the stage, which leaves
             self._fail(error)
         finally:
             self._leave(consumer)
+
+    def _join(self, consumer: Consumer) -> None:
+        consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    def _join_anew(self, consumer: Consumer) -> None:
+        """What is asked for a second time in the same words changes nothing: give all up, and come again."""
+        log.warning("%s has partitions that nobody reads: %s joins it anew", self._group, self._instance_id)
+        consumer.unsubscribe()
+        self._join(consumer)
 
     def _obey(self, consumer: Consumer) -> None:
         """Tell librdkafka which partitions to hold, to go on with, and to read again."""

@@ -11,7 +11,7 @@ import signal
 import time
 from pathlib import Path
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from aios.infra.local import ports
@@ -94,16 +94,6 @@ class Cluster:
         except (KafkaException, TimeoutError) as error:
             raise Unavailable(f"{group} has no coordinator: {error}") from error
         return node
-
-    def committed(self, group: str) -> int:
-        """Sum of a group's committed offsets, 0 if it has none. Raises Unavailable."""
-        asked = self._admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=ASK_S_MAX
-        )[group]
-        try:
-            return sum(max(0, place.offset) for place in asked.result(ASK_S_MAX).topic_partitions)
-        except (KafkaException, TimeoutError) as error:
-            raise Unavailable(f"the offsets of {group} are not told: {error}") from error
 
     def _is_whole(self) -> bool:
         try:

@@ -28,6 +28,7 @@ from aios.infra.prove.faults import Fault, Unreached
 from aios.infra.prove.findings import Findings
 from aios.infra.prove.journal import Kind
 from aios.infra.prove.operator import Operator
+from aios.infra.prove.reading import Eyes
 from aios.infra.prove.stand import Stand, stages_of
 from aios.streams import failpoints, topology
 from aios.streams.errors import AiosError, Unavailable
@@ -353,24 +354,32 @@ def _words(row: Row) -> str:
 
 
 class _Watched:
-    """Sees a stage go on: its groups commit further than where they stood. Of no group: nothing to see here."""
+    """Sees a stage go on: its groups commit further than where they stood.
+
+    Of a stage without a group, and of all together, what callers and cases saw is told afterwards: nothing to see here.
+    """
 
     def __init__(self, stand: Stand, process: str) -> None:
-        self._stand = stand
-        stages = stages_of(process) or [topology.OUTCOMES]
-        self._groups = [stage.group for stage in stages if stage.reads]
+        self._eyes = Eyes(stand.addresses)
+        self._places = {
+            stage.group: self._eyes.places(topic.name for topic in stage.inputs)
+            for stage in stages_of(process)
+            if stage.reads
+        }
         self._before = -1
         self._began = 0.0
         self.seconds: float | None = None
 
     def begin(self) -> None:
         self._began = time.monotonic()
+        if not self._places:
+            return
         time.sleep(LANDED_S)
         self._before = self._committed()
 
     def again(self) -> None:
         """Wait for it, AGAIN_S_MAX at most: what is late shall still be measured."""
-        if not self._groups or not self._began:
+        if not self._places or not self._began:
             return
         deadline = time.monotonic() + AGAIN_S_MAX
         while time.monotonic() < deadline:
@@ -385,7 +394,8 @@ class _Watched:
     def _committed(self) -> int:
         """-1: Kafka does not say."""
         try:
-            return sum(self._stand.cluster.committed(group) for group in self._groups)
+            asked = (self._eyes.committed(group, places) for group, places in self._places.items())
+            return sum(sum(found.values()) for found in asked)
         except Unavailable:
             return -1
 
