@@ -38,7 +38,6 @@ from aios.streams.errors import StateBroken, Unavailable
 START = bytes(32)
 PREFIX = b"\x00"  # of a leaf, so that no node of a later tree can be taken for one
 FILE_BYTES_MAX = 16 << 20  # a writer reads the last file when it starts: a second
-BEGINNING_MIN = 8  # characters of an id
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,19 +304,19 @@ def _whole_lines(path: Path) -> Iterator[tuple[Line | None, bytes]]:
 
 
 def of_case(folder: Path, case_id: str) -> Iterator[Line]:
-    """Every chained record of a case (or other object of an act), in the chain's order.
+    """Every chained record of a case (or other object of an act), in the chain's order."""
+    return (line for line in of_beginning(folder, case_id) if line.record["event"]["case_id"] == case_id)
 
-    case_id: or the beginning of one, where it is long enough to be nobody else's (BEGINNING_MIN).
-    """
-    wanted = case_id.encode()
+
+def of_beginning(folder: Path, beginning: str) -> Iterator[Line]:
+    """The same for every case whose id begins so."""
+    wanted = beginning.encode()
     for path in files(folder):
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 line = parse(raw, path, number) if wanted in raw else None
                 named = "" if line is None else line.record.get("event", {}).get("case_id", "")
-                if line is not None and (
-                    named == case_id or (len(case_id) >= BEGINNING_MIN and named.startswith(case_id))
-                ):
+                if line is not None and named.startswith(beginning):
                     yield line
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def _refusals(home: Path) -> list[str]:
 
 
 def _publish_under_faults(kafka: KafkaSettings, stage: Stage, workers: Workers) -> dict[bytes, list[str]]:
-    """By key, what was sent, in order. The first faults come when the workers had time to start."""
+    """By key, what the broker has acknowledged, in order. The first faults come when the workers had time to start."""
     chance = random.Random(7)
     faults = ["stop", "kill", "term", "kill", "stop", "term", "kill"]
     producer = Producer(
@@ -126,6 +127,7 @@ def _publish_under_faults(kafka: KafkaSettings, stage: Stage, workers: Workers) 
         }
     )
     sent: dict[bytes, list[str]] = defaultdict(list)
+    failed: set[str] = set()
     began = time.monotonic()
     next_fault = began + 5.0
     number = 0
@@ -133,7 +135,7 @@ def _publish_under_faults(kafka: KafkaSettings, stage: Stage, workers: Workers) 
         while number < (now - began) * RATE_PER_S:
             topic, key = stage.reads[number // KEYS % 2].name, b"k%d" % (number % KEYS)
             event_id = f"{topic.split('.')[0]}-{number}"
-            producer.produce(topic, event_id.encode(), key)
+            producer.produce(topic, event_id.encode(), key, on_delivery=_noting(failed, event_id))
             sent[key].append(event_id)
             number += 1
         producer.poll(0.02)
@@ -143,7 +145,16 @@ def _publish_under_faults(kafka: KafkaSettings, stage: Stage, workers: Workers) 
             faults.append(faults.pop(0))
             next_fault = now + chance.uniform(2.0, 4.0)
     assert producer.flush(30) == 0
-    return sent
+    assert len(failed) < number / 100, "the broker took too little"
+    return {key: [one for one in ids if one not in failed] for key, ids in sent.items()}
+
+
+def _noting(failed: set[str], event_id: str) -> Callable[[object, object], None]:
+    def delivered(error: object, _: object) -> None:
+        if error is not None:
+            failed.add(event_id)
+
+    return delivered
 
 
 def _until_drained(kafka: KafkaSettings, stage: Stage, workers: Workers) -> None:

@@ -299,3 +299,14 @@ def test_a_case_is_shown_whole_and_in_order(tmp_path: Path) -> None:
     chain.close()
     lines = list(audit_chain.of_case(tmp_path / "audit", "a"))
     assert [line.record["place"]["offset"] for line in lines] == [1, 3, 5]
+
+
+def test_a_whole_id_is_never_taken_for_the_beginning_of_another(tmp_path: Path) -> None:
+    """Whoever asks for a beginning is given all that begin so."""
+    chain = opened(tmp_path)
+    chain.append([entry(offset, case=case) for offset, case in enumerate(("abc-1", "abc-10", "xyz", "abc-1"))])
+    chain.close()
+    folder = tmp_path / "audit"
+    assert [line.record["place"]["offset"] for line in audit_chain.of_case(folder, "abc-1")] == [0, 3]
+    assert [line.record["place"]["offset"] for line in audit_chain.of_beginning(folder, "abc-1")] == [0, 1, 3]
+    assert list(audit_chain.of_case(folder, "ab")) == []
