@@ -24,6 +24,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.cimpl import TopicPartition
 
+from aios.dlq.deaths import ALONE_MAX
 from aios.infra.demo.texts import KILLER
 from aios.infra.local.system import ALONE
 from aios.infra.prove.load import Bodies
@@ -39,7 +40,6 @@ REACH_S_MAX = 15.0  # for an armed point to be visited; longer than the lake wai
 STOPPED_S = 14.0  # past a session timeout of 10 s
 CLOCK_S = 3_600
 PREPARED_S = 20.0
-DEATHS = 3  # that a record may cause
 TWICE = ("computed", "taken")  # in the middle of its work, and once more as it begins again
 
 
@@ -126,7 +126,7 @@ def _revoke(stand: Stand, process: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poison(_Base):
-    """An event that ends whoever decodes it by SIGSEGV, until it is given up: at the third death."""
+    """An event that ends whoever decodes it by SIGSEGV, until it is given up: after two deaths alone (dlq/deaths.py)."""
 
     name: str = "a record that ends its process, SIGSEGV"
     stage: str = "admit"
@@ -138,8 +138,8 @@ class Poison(_Base):
         value = Bodies(Registry(stand.addresses.registry)).encode(f"{KILLER} and nothing else")
         producer.produce(DOCUMENT_RECEIVED.name, key=f"poison-{time.time_ns()}".encode(), value=value)
         producer.flush(PREPARED_S)
-        if not stand.until_died(before, DEATHS, REACH_S_MAX * DEATHS):
-            raise Unreached(f"{self.stage} did not die {DEATHS} times")
+        if not stand.until_died(before, ALONE_MAX, REACH_S_MAX * ALONE_MAX):
+            raise Unreached(f"{self.stage} did not die {ALONE_MAX} times")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
