@@ -126,7 +126,7 @@ def _revoke(stand: Stand, process: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poison(_Base):
-    """An event that ends whoever decodes it by SIGSEGV, until it is given up: after two deaths alone (dlq/deaths.py)."""
+    """An event that ends whoever decodes it by SIGSEGV, until it is given up: at the second death alone in hand."""
 
     name: str = "a record that ends its process, SIGSEGV"
     stage: str = "admit"
