@@ -14,7 +14,6 @@ than loopback. Rejected: changing anything from here (a process that dies betwee
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -27,16 +26,13 @@ from aios.dlq.places import Places
 from aios.dlq.show import Reader, Shown
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import http_serve
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.http_guard import Guard
-from aios.streams.http_serve import Reach
+from aios.streams.http_serve import Reach, serve
 from aios.streams.kafka import Delivery, read_one
 from aios.streams.principals import PrincipalTable
 from aios.streams.record import Record
 from aios.streams.topology import OPERATIONS
-
-log = logging.getLogger(__name__)
 
 
 class Records:
@@ -100,18 +96,8 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
             roads=delivery,
             reachable=Reach(kafka, OPERATIONS.writes[0].name),
         )
-        runner = http_serve.runner(api.app())
-        await runner.setup()
-        try:
-            url = await http_serve.listen(
-                runner, "operations", host=limits.host, port=limits.port, home=settings.home, slot=slot
-            )
-            log.info("listening on %s", url)
-            ready()
-            await stop.wait()
-            api.leave()
-        finally:
-            await runner.cleanup()
+        host, port = limits.host, limits.port
+        await serve(api, "operations", host=host, port=port, home=settings.home, slot=slot, stop=stop, ready=ready)
     finally:
         await asyncio.to_thread(answers.close)
         await asyncio.to_thread(delivery.close)

@@ -22,7 +22,6 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from aios.dlq import commands, filters, jobs
 from aios.dlq.commands import BreakerCommand, Command, JobCommand, Kind, LetterCommand, PlanCommand
@@ -45,21 +44,19 @@ from aios.schemas.models import (
     PrincipalRegistered,
     ReplayRemembered,
 )
-from aios.streams import failpoints, ingest, openapi, principals, tracing
+from aios.streams import failpoints, ingest, principals, tracing
 from aios.streams.config import OperationsSettings
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
-from aios.streams.http_api import LOOPBACK, VERSION
+from aios.streams.http_about import About, Handler, json_answer
 from aios.streams.http_guard import BUSY_RETRY_S, Guard
 from aios.streams.http_problem import Problem
-from aios.streams.http_routes import Health
-from aios.streams.openapi import Caller, Route
+from aios.streams.openapi import Route
 from aios.streams.principals import Role
 from aios.streams.record import Outgoing
 from aios.streams.topics import AUDIT_RECORDED
 
 SOURCE = "/aios/operations"
 SHOWN = "personal_fields_shown"  # the transition in the audit
-ASK_S_MAX = 0.5  # of the index, for readiness
 SCAN_LIMIT = 1_000
 PROBLEMS: Mapping[commands.Problem, str] = {
     commands.Problem.UNKNOWN_COMMAND: "internal",
@@ -143,7 +140,7 @@ class Records(Protocol):
     def show(self, entry: Entry, edited: bytes | None, *, personal: bool) -> tuple[Shown, Shown | None] | None: ...
 
 
-class Api:
+class Api(About):
     """The handlers. reachable: whether Kafka answers at this moment."""
 
     def __init__(
@@ -161,8 +158,15 @@ class Api:
         roads: Roads,
         reachable: Callable[[], Awaitable[bool]],
     ) -> None:
+        super().__init__(
+            guard,
+            ROUTES,
+            title="AIOS on Kafka: operations",
+            body_bytes_max=limits.body_bytes_max,
+            reachable=reachable,
+            check=index.check,
+        )
         self._limits = limits
-        self._guard = guard
         self._codec = codec
         self._index = index
         self._records = records
@@ -171,34 +175,14 @@ class Api:
         self._breakers = breakers
         self._answers = answers
         self._roads = roads
-        self._reachable = reachable
         self._scanning = asyncio.Lock()  # one consumer reads the records of scans
-        self._document = json.dumps(
-            openapi.document(ROUTES, title="AIOS on Kafka: operations", version=VERSION, path_values={})
-        )
 
-    def app(self) -> web.Application:
-        """Everything in ROUTES, behind the guard."""
-        app = web.Application(client_max_size=self._limits.body_bytes_max, middlewares=[self._guard.answered])
-        for route in ROUTES:
-            app.router.add_route(route.method, route.path, self._handler(route))
-        return app
-
-    def leave(self) -> None:
-        """Serve nothing new."""
-        self._guard.stopping = True
-
-    def _handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        act = getattr(self, route.name)
-        if route.caller is Caller.NOBODY:
-            public: Callable[[web.Request], Awaitable[web.StreamResponse]] = act
-            return public
+    def _guarded(self, route: Route, act: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
         roles = tuple(Role(role) for role in route.roles)
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             with self._guard.slot():
-                answer: web.StreamResponse = await act(request, self._guard.principal(request, *roles))
-                return answer
+                return await act(request, self._guard.principal(request, *roles))
 
         return guarded
 
@@ -210,7 +194,7 @@ class Api:
             found: Sequence[Group] = gathered([one async for one in self._scan(wanted, states, who)])
         else:
             found = await self._index.groups(wanted, states=states, tenants=_tenants(who))
-        return _json([asdict(one) | _hint(one.reason) for one in found])
+        return json_answer([asdict(one) | _hint(one.reason) for one in found])
 
     async def letters(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         wanted, states = await self._filter(request, who)
@@ -224,7 +208,7 @@ class Api:
             cursor=_text(request, "cursor"),
         )
         total = await self._index.count(wanted, states=states, tenants=_tenants(who))
-        return _json({"letters": [one.plain() for one in page.entries], "cursor": page.cursor, "total": total})
+        return json_answer({"letters": [one.plain() for one in page.entries], "cursor": page.cursor, "total": total})
 
     async def scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
         """Begins to answer before it knows the end: an error behind the first line ends the lines with `error`."""
@@ -273,7 +257,7 @@ class Api:
                 "hash_after": hashlib.sha256(edit.edit or b"").hexdigest(),
                 "shown": asdict(edited),
             }
-        return _json(said)
+        return json_answer(said)
 
     async def edit(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         body: Edit = ingest.read_body(await self._guard.body(request), Edit)
@@ -331,13 +315,13 @@ class Api:
         if state and state not in set(jobs.JobState):
             raise Problem("invalid_query", f"state: one of {', '.join(jobs.JobState)}")
         found = [one for one in self._jobs.newest() if _sees(who, one) and state in ("", one.state)]
-        return _json([_job(one) for one in found])
+        return json_answer([_job(one) for one in found])
 
     async def job(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         job = self._job(request, who)
         counts = await self._index.job(job.job_id)
         results = {str(name): count for name, count in counts.counts.items() if count}
-        return _json(_job(job) | {"results": results, "skipped_for": dict(counts.by_reason)})
+        return json_answer(_job(job) | {"results": results, "skipped_for": dict(counts.by_reason)})
 
     async def results(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         job = self._job(request, who)
@@ -347,7 +331,7 @@ class Api:
         found, cursor = await self._index.job_letters(
             job.job_id, Outcome(outcome), limit=_limit(request), cursor=_text(request, "cursor")
         )
-        return _json({"letters": [asdict(one) for one in found], "cursor": cursor})
+        return json_answer({"letters": [asdict(one) for one in found], "cursor": cursor})
 
     async def plan(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         body: Plan = ingest.read_body(await self._guard.body(request), Plan)
@@ -394,7 +378,7 @@ class Api:
     async def breakers(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         found = sorted(self._breakers.all().values(), key=lambda one: (-one.changed_at, one.key))
         shown = found if _flag(request, "all") else self._breakers.open_ones()
-        return _json([_plain(one) for one in shown if principals.may(who, one.tenant)])
+        return json_answer([_plain(one) for one in shown if principals.may(who, one.tenant)])
 
     async def close_breaker(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         body: Close = ingest.read_body(await self._guard.body(request), Close)
@@ -404,24 +388,6 @@ class Api:
         return await self._command(
             request, who, BreakerCommand(), object_id=body.key, reason=body.reason, tenant=breaker.tenant
         )
-
-    # ── about the process ──
-
-    async def alive(self, _: web.Request) -> web.Response:
-        return _json({"alive": True})
-
-    async def readiness(self, _: web.Request) -> web.Response:
-        kafka = await self._reachable()
-        health = Health(ready=kafka and not self._guard.stopping, kafka=kafka, outcomes=await self._index_answers())
-        return _json(health.model_dump(), status=200 if health.ready else 503)
-
-    async def metrics(self, request: web.Request) -> web.Response:
-        if request.remote not in LOOPBACK:
-            raise Problem("not_found", "metrics are served to this machine alone")
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def describe(self, _: web.Request) -> web.Response:
-        return web.Response(text=self._document, content_type="application/json")
 
     # ── parts ──
 
@@ -463,10 +429,10 @@ class Api:
         headers = {"Idempotency-Key": key}
         if answer is None:
             said = {"command_id": asked.command_id, "kind": asked.kind, "status": "asked"}
-            return _json(said, status=202, headers=headers)
+            return json_answer(said, status=202, headers=headers)
         if answer.status != "done":
             raise Problem(PROBLEMS.get(commands.Problem(answer.problem), "refused"), answer.detail, headers=headers)
-        return _json(
+        return json_answer(
             {
                 "command_id": answer.command_id,
                 "kind": answer.kind,
@@ -558,14 +524,6 @@ class Api:
         if len(found) > 1:
             raise Problem("ambiguous_id", f"several begin so: {', '.join(one.job_id for one in found[:5])}")
         return found[0]
-
-    async def _index_answers(self) -> bool:
-        try:
-            async with asyncio.timeout(ASK_S_MAX):
-                await self._index.check()
-            return True
-        except (Unavailable, TimeoutError):
-            return False
 
 
 def _tenants(who: PrincipalRegistered) -> Tenants:
@@ -667,11 +625,6 @@ def _plain(event: Any) -> dict[str, Any]:
 
 async def _line(answer: web.StreamResponse, name: str, said: Any) -> None:
     await answer.write(json.dumps({name: said}, ensure_ascii=False).encode() + b"\n")
-
-
-def _json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    text = json.dumps(value, ensure_ascii=False)
-    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
 
 
 def _now_ms() -> int:

@@ -13,7 +13,7 @@ from aios.dlq.filters import IDS_MAX
 from aios.dlq.index import LISTED_MAX
 from aios.dlq.index_layout import Outcome, State
 from aios.schemas.errors import Reason
-from aios.streams.http_routes import Health
+from aios.streams.http_about import about_routes
 from aios.streams.ingest import Body
 from aios.streams.openapi import Caller, Route
 from aios.streams.principals import Role
@@ -147,10 +147,6 @@ def _command(path: str, name: str, does: str, kind: Kind, *, body: Any = Why, re
     )
 
 
-def _public(path: str, name: str, does: str, answers: Mapping[int, Any], refuses: tuple[str, ...] = ()) -> Route:
-    return Route(method="GET", path=path, name=name, does=does, answers=answers, refuses=refuses, caller=Caller.NOBODY)
-
-
 _LETTERS, _REPLAYS = "/v1/dead-letters", "/v1/replays"
 _ONE, _JOB = f"{_LETTERS}/{{letter_id}}", f"{_REPLAYS}/{{job_id}}"
 _DOES = {Kind.APPROVE: "Let a job run that somebody else planned.", Kind.RUN: "Start an approved job."}
@@ -220,8 +216,5 @@ ROUTES = (
     ),
     _read("/v1/breakers", "breakers", "Open breakers, with what to do.", list[Any], {"all": {"type": "boolean"}}),
     _command("/v1/breakers/close", "close_breaker", "Close a breaker.", Kind.CLOSE_BREAKER, body=Close),
-    _public("/healthz", "alive", "This process answers.", {200: None}),
-    _public("/readyz", "readiness", "This process can serve.", {200: Health, 503: Health}),
-    _public("/metrics", "metrics", "Prometheus metrics; to this machine alone.", {200: None}, ("not_found",)),
-    _public("/openapi.json", "describe", "This document.", {200: None}),
+    *about_routes("This process can serve."),
 )

@@ -16,23 +16,19 @@ refusing a repeat for certain (plan is the judge; the 409 of this process is its
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import http_serve
 from aios.streams.config import Settings
 from aios.streams.http_api import Api
 from aios.streams.http_guard import TenantGuard
-from aios.streams.http_serve import Reach
+from aios.streams.http_serve import Reach, serve
 from aios.streams.kafka import Delivery
 from aios.streams.outcome_store import OutcomeStore
 from aios.streams.principals import PrincipalTable
 from aios.streams.tenants import TenantTable
 from aios.streams.topology import GATEWAY
-
-log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -51,17 +47,8 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         guard = TenantGuard(settings.gateway, tenants, principals)
         reach = Reach(settings.kafka, GATEWAY.writes[0].name)
         api = Api(settings.gateway, guard, codec=codec, roads=delivery, outcomes=outcomes, reachable=reach)
-        runner = http_serve.runner(api.app())
-        await runner.setup()
-        try:
-            host, port = settings.gateway.host, settings.gateway.port
-            url = await http_serve.listen(runner, "gateway", host=host, port=port, home=settings.home, slot=slot)
-            log.info("listening on %s", url)
-            ready()
-            await stop.wait()
-            api.leave()
-        finally:
-            await runner.cleanup()
+        host, port = settings.gateway.host, settings.gateway.port
+        await serve(api, "gateway", host=host, port=port, home=settings.home, slot=slot, stop=stop, ready=ready)
     finally:
         await asyncio.to_thread(delivery.close)
         await asyncio.to_thread(tenants.close)

@@ -7,7 +7,6 @@ Holds no client of its own: roads, outcomes and the clock of reachability are gi
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
@@ -16,21 +15,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import DocumentReceived, PrincipalRegistered, ReviewDecided
-from aios.streams import failpoints, ingest, openapi, topics, tracing
+from aios.streams import failpoints, ingest, topics, tracing
 from aios.streams.config import GatewaySettings
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
+from aios.streams.http_about import ASK_S_MAX, About, Handler, json_answer
 from aios.streams.http_guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http_problem import Problem
 from aios.streams.http_routes import (
     REVIEWS_MAX,
     ROUTES,
     CaseAccepted,
-    Health,
     Links,
     ReviewAccepted,
     ReviewDecision,
@@ -43,11 +41,8 @@ from aios.streams.topics import SOURCES, Topic
 from aios.streams.topology import Lane
 
 SOURCE = "/aios/gateway"
-VERSION = "1"
 RECENT_MAX = 50_000  # cases whose body this process remembers
-ASK_S_MAX = 0.5  # of the outcome store, where a case is accepted without it too
 ASK_AGAIN_S = 2.0  # after it did not answer
-LOOPBACK = frozenset({"127.0.0.1", "::1", None})
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -94,8 +89,10 @@ class Recent:
         return known is not None and known[0] == tenant
 
 
-class Api:
+class Api(About):
     """The handlers. reachable: whether Kafka answers at this moment."""
+
+    _guard: TenantGuard
 
     def __init__(
         self,
@@ -107,38 +104,30 @@ class Api:
         outcomes: Outcomes,
         reachable: Callable[[], Awaitable[bool]],
     ) -> None:
+        super().__init__(
+            guard,
+            ROUTES,
+            title="AIOS on Kafka",
+            body_bytes_max=limits.body_bytes_max,
+            reachable=reachable,
+            check=outcomes.check,
+            path_values={"workflow": sorted(SOURCES)},
+        )
         self._limits = limits
-        self._guard = guard
         self._codec = codec
         self._roads = roads
         self._outcomes = outcomes
-        self._reachable = reachable
         self._recent = Recent()
         self._answers = Recent()
         self._ask_from = 0.0
         self._left = asyncio.Event()
-        self._document = json.dumps(
-            openapi.document(ROUTES, title="AIOS on Kafka", version=VERSION, path_values={"workflow": sorted(SOURCES)})
-        )
-
-    def app(self) -> web.Application:
-        """Everything in ROUTES, behind the guard."""
-        app = web.Application(client_max_size=self._limits.body_bytes_max, middlewares=[self._guard.answered])
-        for route in ROUTES:
-            app.router.add_route(route.method, route.path, self._handler(route))
-        return app
 
     def leave(self) -> None:
         """Serve nothing new, and answer those who wait now."""
-        self._guard.stopping = True
+        super().leave()
         self._left.set()
 
-    def _handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        act = getattr(self, route.name)
-        if route.caller is Caller.NOBODY:
-            public: Callable[[web.Request], Awaitable[web.StreamResponse]] = act
-            return public
-
+    def _guarded(self, route: Route, act: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
         whose = {
             Caller.TENANT: self._guard.tenant,
             Caller.REVIEWER: self._guard.reviewer,
@@ -147,8 +136,7 @@ class Api:
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             with self._guard.slot():
-                answer: web.StreamResponse = await act(request, whose(request))
-                return answer
+                return await act(request, whose(request))
 
         return guarded
 
@@ -181,9 +169,9 @@ class Api:
         case_id = request.match_info["case_id"]
         view = await self._outcomes.status(case_id, tenant)
         if view is not None:
-            return _json({**view.plain(), "timeline": list(await self._outcomes.timeline(case_id, tenant))})
+            return json_answer({**view.plain(), "timeline": list(await self._outcomes.timeline(case_id, tenant))})
         if self._recent.known(case_id, tenant):
-            return _json({**CaseView(case_id=case_id, tenant=tenant, status=ACCEPTED).plain(), "timeline": []})
+            return json_answer({**CaseView(case_id=case_id, tenant=tenant, status=ACCEPTED).plain(), "timeline": []})
         raise Problem("not_found", "this tenant has no such case")
 
     async def list_reviews(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
@@ -192,10 +180,10 @@ class Api:
             raise Problem("invalid_query", f"limit: 1 to {REVIEWS_MAX}")
         found = [each for tenant in tenants or (None,) for each in await self._outcomes.reviews(tenant, int(asked))]
         found.sort(key=lambda each: each.requested_at)
-        return _json([each.plain() for each in found[: int(asked)]])
+        return json_answer([each.plain() for each in found[: int(asked)]])
 
     async def show_review(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
-        return _json((await self._review(request, tenants)).plain())
+        return json_answer((await self._review(request, tenants)).plain())
 
     async def decide_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
         decision: ReviewDecision = ingest.read_body(await self._guard.body(request), ReviewDecision)
@@ -221,27 +209,7 @@ class Api:
         self._answers.note(task.task_id, task.tenant, event_id)
         links = Links(case=_case_url(task.case_id))
         answer = ReviewAccepted(task_id=task.task_id, case_id=task.case_id, event_id=event_id, links=links)
-        return _json(answer.model_dump(), status=202, headers={"Location": links.case})
-
-    async def alive(self, _: web.Request) -> web.Response:
-        return _json({"alive": True})
-
-    async def readiness(self, _: web.Request) -> web.Response:
-        kafka = await self._reachable()
-        health = Health(
-            ready=kafka and not self._guard.stopping,
-            kafka=kafka,
-            outcomes=await self._outcomes_answer(),
-        )
-        return _json(health.model_dump(), status=200 if health.ready else 503)
-
-    async def metrics(self, request: web.Request) -> web.Response:
-        if request.remote not in LOOPBACK:
-            raise Problem("not_found", "metrics are served to this machine alone")
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def describe(self, _: web.Request) -> web.Response:
-        return web.Response(text=self._document, content_type="application/json")
+        return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
     async def _deliver(
         self, topic: Topic, event: Submission, *, event_id: str, case_id: str, tenant: str, request: web.Request
@@ -307,14 +275,6 @@ class Api:
                 asked.cancel()
                 left.cancel()
 
-    async def _outcomes_answer(self) -> bool:
-        try:
-            async with asyncio.timeout(ASK_S_MAX):
-                await self._outcomes.check()
-            return True
-        except (Unavailable, TimeoutError):
-            return False
-
     def _asks(self) -> bool:
         return time.monotonic() >= self._ask_from
 
@@ -340,7 +300,7 @@ def _submitted(submitted: Submitted, workflow: str, view: CaseView | None, wait_
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
     if view is not None and view.decided_at:
-        return _json(view.plain(), headers=headers)
+        return json_answer(view.plain(), headers=headers)
     answer = CaseAccepted(
         case_id=submitted.case_id,
         workflow=workflow,
@@ -348,7 +308,7 @@ def _submitted(submitted: Submitted, workflow: str, view: CaseView | None, wait_
         idempotency_key=key,
         links=Links(case=_case_url(submitted.case_id)),
     )
-    return _json(answer.model_dump(), status=202, headers=headers)
+    return json_answer(answer.model_dump(), status=202, headers=headers)
 
 
 def _conflict(submitted: Submitted) -> Problem:
@@ -358,11 +318,6 @@ def _conflict(submitted: Submitted) -> Problem:
 
 def _case_url(case_id: str) -> str:
     return f"/v1/cases/{case_id}"
-
-
-def _json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    text = json.dumps(value, ensure_ascii=False)
-    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
 
 
 def _now_ms() -> int:

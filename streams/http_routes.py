@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from aios.streams import documents, ingest
+from aios.streams.http_about import about_routes
 from aios.streams.ingest import Body
 from aios.streams.openapi import Caller, Route
 from aios.streams.outcome_store import CaseView, ReviewView
@@ -43,14 +44,6 @@ class ReviewAccepted(BaseModel):
     case_id: str
     event_id: str
     links: Links
-
-
-class Health(BaseModel):
-    """What this process can reach. outcomes false: cases are accepted, but nobody can wait or read."""
-
-    ready: bool
-    kafka: bool
-    outcomes: bool
 
 
 ROUTES = (
@@ -127,37 +120,5 @@ ROUTES = (
         ),
         headers={"traceparent": "W3C trace context, continued."},
     ),
-    Route(
-        method="GET",
-        path="/healthz",
-        name="alive",
-        does="This process answers.",
-        answers={200: None},
-        caller=Caller.NOBODY,
-    ),
-    Route(
-        method="GET",
-        path="/readyz",
-        name="readiness",
-        does="This process can accept cases.",
-        answers={200: Health, 503: Health},
-        caller=Caller.NOBODY,
-    ),
-    Route(
-        method="GET",
-        path="/metrics",
-        name="metrics",
-        does="Prometheus metrics; to this machine alone.",
-        answers={200: None},
-        refuses=("not_found",),
-        caller=Caller.NOBODY,
-    ),
-    Route(
-        method="GET",
-        path="/openapi.json",
-        name="describe",
-        does="This document.",
-        answers={200: None},
-        caller=Caller.NOBODY,
-    ),
+    *about_routes("This process can accept cases."),
 )

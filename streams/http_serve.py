@@ -7,7 +7,9 @@ others take a free one, which is kept in AIOS_HOME and taken again at the next s
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -16,11 +18,14 @@ from confluent_kafka.admin import AdminClient
 
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError
+from aios.streams.http_about import About
 
 REACH_S_MAX = 2  # of Kafka, when readiness is asked
 REACH_KEPT_S = 2.0  # an answer is good for this long
 LEAVE_S_MAX = 25.0  # for requests in hand
 KEEPALIVE_S = 75.0
+
+log = logging.getLogger(__name__)
 
 
 class Reach:
@@ -47,18 +52,37 @@ class Reach:
             return False
 
 
-def runner(app: web.Application) -> web.AppRunner:
-    """Of one server."""
-    return web.AppRunner(
-        app, access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=LEAVE_S_MAX
-    )
+async def serve(
+    about: About,
+    name: str,
+    *,
+    host: str,
+    port: int,
+    home: Path,
+    slot: int,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+) -> None:
+    """Until stop; then refuse what is new and answer what is in hand. name: of the section that has host and port.
 
-
-async def listen(runner: web.AppRunner, name: str, *, host: str, port: int, home: Path, slot: int) -> str:
-    """Bind, and return the URL. name: of the section that has host and port; 0: a free one.
-
-    Raises ConfigError when the configured port is taken.
+    port 0: a free one. Raises ConfigError when the configured port is taken.
     """
+    runner = web.AppRunner(
+        about.app(), access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=LEAVE_S_MAX
+    )
+    await runner.setup()
+    try:
+        url = await _listen(runner, name, host=host, port=port, home=home, slot=slot)
+        log.info("listening on %s", url)
+        ready()
+        await stop.wait()
+        about.leave()
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, name: str, *, host: str, port: int, home: Path, slot: int) -> str:
+    """Bind, and return the URL. Raises ConfigError when the configured port is taken."""
     file = home / "run" / f"{name}.{slot}.port"
     configured = port if slot == 0 else 0
     try:

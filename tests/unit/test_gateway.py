@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aios.schemas.models import DocumentReceived, ReviewDecided
 from aios.streams.config import GatewaySettings
-from aios.streams.http_api import ASK_S_MAX
+from aios.streams.http_about import ASK_S_MAX
 from aios.streams.http_problem import REASONS
 from aios.streams.http_routes import ROUTES
 from aios.streams.openapi import Caller
