@@ -25,14 +25,13 @@ from typing import Any, Protocol
 
 from aios.schemas import ids
 from aios.schemas.models import OperationRequested
+from aios.streams.record import Where
 
 EDIT_CHARS_MAX = 64 << 10  # of a JSON Patch
 FILTER_CHARS_MAX = 8 << 10
 REASON_CHARS_MAX = 1_000
 RATE_MAX = 1_000_000  # records per second
 CAP_MAX = 1_000_000_000
-
-Where = tuple[str, int, int]  # topic, partition, offset
 
 
 class Kind(StrEnum):

@@ -13,15 +13,12 @@ from typing import Any
 
 from aios.dlq import envelope
 from aios.streams import topology
-from aios.streams.outcome_store import key_text
-from aios.streams.record import Record
+from aios.streams.record import Record, Where, key_text
 
 KEY_BYTES_MAX = 1 << 10  # of a producer's key, as it is shown and filtered by
 
 GROUPS: Mapping[str, str] = {stage.dead_letters.name: stage.group for stage in topology.STAGES if stage.reads}
 """The consumer group by the name of its dead-letter topic."""
-
-Where = tuple[str, int, int]  # topic, partition, offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ from aios.dlq.decide import HINTS, reason_of
 from aios.schemas import ids
 from aios.streams import topics, topology
 from aios.streams.errors import AiosError, Reason
-from aios.streams.record import Headers, Outgoing, Record, headers_of
+from aios.streams.record import Headers, Outgoing, Record, headers_of, key_text
 from aios.streams.topics import Family, Tier
 from aios.streams.topology import Stage
 
@@ -218,14 +218,6 @@ def _idempotency_key(record: Record) -> str:
     if record.topic in _SOURCES and record.key:
         return key_text(record.key)
     return record.header("ce_id") or ""
-
-
-def key_text(key: bytes | None) -> str:
-    """As UTF-8, else as hex; empty if there is none."""
-    try:
-        return (key or b"").decode()
-    except UnicodeDecodeError:
-        return (key or b"").hex()
 
 
 def sha256(value: bytes | None) -> str:

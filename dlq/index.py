@@ -21,7 +21,7 @@ from typing import Any, cast
 from redis.exceptions import RedisError
 
 from aios.dlq import dead_letter
-from aios.dlq.dead_letter import DeadLetter, Where
+from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.filters import Filter
 from aios.dlq.index_layout import (
     EPOCH,
@@ -42,7 +42,7 @@ from aios.schemas.errors import AiosError
 from aios.streams import outcome_store
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import RETENTION_MS, letter_key, letters_key
-from aios.streams.record import Record
+from aios.streams.record import Record, Where
 
 CONNECTIONS_MAX = 16
 LISTED_MAX = 1_000  # entries of one page

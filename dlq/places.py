@@ -16,15 +16,13 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from aios.streams.admin import reader, record_of
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import Unavailable
-from aios.streams.record import Record
+from aios.streams.record import Record, Where
 
 ANSWER_S_MAX = 10.0
 POLL_S = 0.2
 BATCH_MAX = 500
 FETCH_MS_MAX = 10  # a broker answers one request of a connection after the other: at an end, the next question waits
 SKIP_MAX = 200  # records read in vain rather than sought anew
-
-Where = tuple[str, int, int]  # topic, partition, offset
 
 
 _BEYOND = frozenset(

@@ -45,7 +45,7 @@ from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.deaths import Alone, Deaths
 from aios.dlq.filters import Filter, FilterRefused
 from aios.dlq.jobs import JobState, LetterState
-from aios.dlq.places import Places, Where
+from aios.dlq.places import Places
 from aios.dlq.settle import CLOSED
 from aios.processors import app, missed, replay_jobs, workflow_files
 from aios.processors.admit import Admit
@@ -67,7 +67,7 @@ from aios.streams.config import KafkaSettings, Settings, client
 from aios.streams.errors import StateBroken, Unavailable
 from aios.streams.kafka import cluster_id
 from aios.streams.principals import PrincipalTable
-from aios.streams.record import Outgoing, Record
+from aios.streams.record import Outgoing, Record, Where
 from aios.streams.tenants import TenantTable
 from aios.streams.topology import ADMIT, REPLAY
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from aios.dlq.dead_letter import DeadLetter, Where
+from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.jobs import STAGES_BY_GROUP, is_active, job_key, letter_key
 from aios.dlq.parking import CONTROL, DISCARDED, ORDINAL
 from aios.processors.state import Effects, StateView
@@ -20,7 +20,7 @@ from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import AuditRecorded, Event, LetterChanged, LetterRemembered, ReplayRemembered
 from aios.streams import topology, tracing
 from aios.streams.errors import StateBroken
-from aios.streams.record import Outgoing, headers_of
+from aios.streams.record import Outgoing, Where, headers_of
 from aios.streams.topics import AUDIT_RECORDED, LETTER_CHANGED, Family, Topic
 from aios.streams.topology import REPLAY
 

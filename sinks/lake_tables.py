@@ -19,8 +19,8 @@ from aios.schemas import contracts
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseDecided
 from aios.sinks.lake_files import Row
-from aios.streams import outcome_store, topology
-from aios.streams.record import Record
+from aios.streams import topology
+from aios.streams.record import Record, key_text
 from aios.streams.topics import INFERENCE_COMPLETED, Topic
 from aios.streams.topology import ADMIT, LAKE
 
@@ -128,7 +128,7 @@ def _dead(record: Record) -> dict[str, Any]:
         if kind is not TEXT:
             values[name] = _number(values[name])
     values["value_bytes"] = len(record.value or b"")
-    values["key"] = outcome_store.key_text(record.key)
+    values["key"] = key_text(record.key)
     if said.get("orig_group") != ADMIT.group:  # there the key and the headers are still the producer's own
         values["case_id"] = record.header("ce_subject")
     return values

@@ -121,14 +121,6 @@ def short(text: str) -> str:
     return text if len(text) <= KEY_CHARS_MAX else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def key_text(key: bytes | None) -> str:
-    """A record's key as text, as admit takes it; bytes that are no UTF-8 as hex; empty if there is none."""
-    try:
-        return (key or b"").decode()
-    except UnicodeDecodeError:
-        return (key or b"").hex()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseView:
     """A case as it stands. Times: Unix ms, 0 = not yet. status: accepted, refused, or of the last transition.

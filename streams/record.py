@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 Headers = Sequence[tuple[str, bytes | None]]
+Where = tuple[str, int, int]  # topic, partition, offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,11 @@ class Outgoing:
 def headers_of(values: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
     """UTF-8 headers, empty values left out."""
     return tuple((name, value.encode()) for name, value in values.items() if value)
+
+
+def key_text(key: bytes | None) -> str:
+    """A record's key as text, as admit takes it; bytes that are no UTF-8 as hex; empty if there is none."""
+    try:
+        return (key or b"").decode()
+    except UnicodeDecodeError:
+        return (key or b"").hex()
