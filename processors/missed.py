@@ -13,7 +13,6 @@ Rejected: audit.recorded.v1 as the witness (it names the record that plan read, 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -21,14 +20,13 @@ from itertools import islice
 from aios.dlq import envelope
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.filters import Filter
-from aios.processors.replay_walk import Found, Nothing, Passed, Source, place_of
+from aios.processors.replay_walk import BlockWalk, Found, Nothing, Passed, Source, place_of
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import CaseAdmitted, EventRefused, ReplayRemembered
 from aios.streams import topics
-from aios.streams.outcome_store import key_text
-from aios.streams.record import Record, headers_of
+from aios.streams.record import Record, headers_of, key_text
 from aios.streams.topology import ADMIT
 
 SETTLED_AFTER_MS = 3_600_000  # longer than a record waits in all retry tiers together
@@ -40,8 +38,8 @@ SOURCES = tuple(topic.name for topic in topics.SOURCES.values())
 WITNESSES = (topics.CASE_ADMITTED.name, topics.EVENT_REFUSED.name, ADMIT.dead_letters.name)
 
 
-class MissedWalk:
-    """A job's way over events that were passed over; a Walk. source: for this walk alone. cluster: Kafka's id."""
+class MissedWalk(BlockWalk):
+    """A job's way over events that were passed over. cluster: Kafka's id."""
 
     def __init__(
         self,
@@ -53,51 +51,20 @@ class MissedWalk:
         selected: Filter,
         settled_after_ms: int = SETTLED_AFTER_MS,
     ) -> None:
-        self._source = source
+        super().__init__(job, source)
         self._codec = codec
         self._cluster = cluster
         self._filter = selected
         self._before_ms = job.planned_at - settled_after_ms
-        self._place = dict(job.next)
-        self._undone: dict[str, int | None] = {}
-        self._latest: tuple[Found, dict[str, int]] | None = None
-        self._block: deque[tuple[Found | None, dict[str, int]]] = deque()
         self._ends = {one: end for one, end in sorted(job.marks.items()) if place_of(one)[0] in SOURCES}
         self._lows = {one: min(source.ends(*place_of(one))[0], end) for one, end in self._ends.items()}
         self._named = {one: bytearray((end - self._lows[one]) // 8 + 1) for one, end in self._ends.items()}
         self._witnesses = self._read_witnesses({one: job.marks[one] for one in job.marks if one not in self._ends})
 
-    @property
-    def place(self) -> Mapping[str, int]:
-        return self._place
-
     def read(self) -> Found | Passed | Nothing:
         if any(islice(self._witnesses, 1)):
             return Nothing(over=False)
-        if not self._block and not self._fill():
-            return Nothing(over=True)
-        while self._block:
-            found, place = self._block.popleft()
-            self._undone = {name: self._place.get(name) for name in place}
-            self._place.update(place)
-            if found is not None:
-                self._latest = (found, place)
-                return found
-        return Nothing(over=False)
-
-    def unread(self) -> None:
-        if self._latest is None:
-            return
-        for name, value in self._undone.items():
-            if value is None:
-                self._place.pop(name, None)
-            else:
-                self._place[name] = value
-        self._block.appendleft(self._latest)
-        self._latest = None
-
-    def close(self) -> None:
-        self._source.close()
+        return super().read()
 
     def _read_witnesses(self, marks: Mapping[str, int]) -> Iterator[bool]:
         """Note every place that they name; True after each block."""
@@ -136,7 +103,6 @@ class MissedWalk:
 
     def _fill(self) -> bool:
         """The next events that nobody names, if there are any among some offsets. False: that was all."""
-        self._latest = None
         one = next((one for one, end in self._ends.items() if self._place.get(one, 0) < end), None)
         if one is None:
             return False

@@ -19,6 +19,7 @@ Rejected: a merge over all partitions by time (it needs all of them in memory at
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
@@ -28,9 +29,7 @@ from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.jobs import STAGES
 from aios.schemas.models import ReplayRemembered
 from aios.streams.errors import Reason
-from aios.streams.record import Record
-
-Where = tuple[str, int, int]  # topic, partition, offset
+from aios.streams.record import Record, Where
 
 BLOCK_RECORDS, BLOCK_BYTES = 2_000, 4 << 20  # each begins with a question to the broker and a new fetch
 NEWEST_BLOCK = 100  # read in log order and turned round, so all of it is in memory
@@ -105,32 +104,25 @@ class _Parked(NamedTuple):
     selected: bool | None
 
 
-class LetterWalk:
-    """Of a job over dead letters; see the module. source: for this walk alone."""
+class BlockWalk(ABC):
+    """A Walk that reads a block at a time. source: for this walk alone."""
 
-    def __init__(self, job: ReplayRemembered, source: Source, selects: Selects) -> None:
-        self._marks = dict(job.marks)
-        self._newest = job.order == Order.NEWEST
+    def __init__(self, job: ReplayRemembered, source: Source) -> None:
         self._source = source
-        self._selects = selects
         self._place = dict(job.next)
         self._before: dict[str, int | None] = {}  # what the latest read changed of the place
         self._latest: tuple[Found | Passed, dict[str, int]] | None = None
         self._block: deque[tuple[Found | Passed | None, dict[str, int]]] = deque()
-        self._heads: dict[str, int] = {}  # timestamp of the latest record, by topic/partition
-        self._lows: dict[str, int] = {}
-        self._scanned = ""  # topic/partition of the open scan
-        self._scan: Iterator[Record] = iter(())
-        self._collected: list[_Parked] = []
-        self._sorted: tuple[str, deque[_Parked]] | None = None
 
     @property
     def place(self) -> Mapping[str, int]:
         return self._place
 
     def read(self) -> Found | Passed | Nothing:
-        if not self._block and not self._fill():
-            return Nothing(over=True)
+        if not self._block:
+            self._latest = None
+            if not self._fill():
+                return Nothing(over=True)
         while self._block:
             found, place = self._block.popleft()
             self._before = {name: self._place.get(name) for name in place}
@@ -154,9 +146,27 @@ class LetterWalk:
     def close(self) -> None:
         self._source.close()
 
+    @abstractmethod
     def _fill(self) -> bool:
         """Read a block, perhaps an empty one. False: everything was looked at."""
-        self._latest = None
+
+
+class LetterWalk(BlockWalk):
+    """Of a job over dead letters; see the module."""
+
+    def __init__(self, job: ReplayRemembered, source: Source, selects: Selects) -> None:
+        super().__init__(job, source)
+        self._marks = dict(job.marks)
+        self._newest = job.order == Order.NEWEST
+        self._selects = selects
+        self._heads: dict[str, int] = {}  # timestamp of the latest record, by topic/partition
+        self._lows: dict[str, int] = {}
+        self._scanned = ""  # topic/partition of the open scan
+        self._scan: Iterator[Record] = iter(())
+        self._collected: list[_Parked] = []
+        self._sorted: tuple[str, deque[_Parked]] | None = None
+
+    def _fill(self) -> bool:
         open_ = [one for one in self._marks if not self._looked_at(one)]
         if open_:
             choose = max if self._newest else min
