@@ -28,7 +28,7 @@ from aios.streams import credentials, reference
 from aios.streams.config import KafkaSettings
 from aios.streams.credentials import NAME, digest
 from aios.streams.errors import ConfigError, Unavailable
-from aios.streams.reference import ReferenceTable
+from aios.streams.holders import HolderTable
 from aios.streams.topics import PRINCIPAL_REGISTERED
 
 TOKENS_MAX = credentials.VALID_MAX
@@ -148,7 +148,7 @@ def may(principal: PrincipalRegistered, tenant: str) -> bool:
     return not principal.tenants or tenant in principal.tenants
 
 
-class PrincipalTable(ReferenceTable[PrincipalRegistered]):
+class PrincipalTable(HolderTable[PrincipalRegistered]):
     """Principals by name and by token."""
 
     def __init__(self, kafka: KafkaSettings, codec: Codec) -> None:
@@ -158,22 +158,12 @@ class PrincipalTable(ReferenceTable[PrincipalRegistered]):
             PRINCIPAL_REGISTERED,
             PrincipalRegistered,
             name_of=lambda principal: principal.name,
-            changed=self._index,
+            hashes_of=lambda principal: principal.token_hashes if principal.active else (),
         )
-        self._by_hash: dict[str, str] = {}
 
     def by_token(self, token: str) -> PrincipalRegistered | None:
         """The active principal whose token this is."""
-        hashed = digest(token)
-        found = self.get(self._by_hash.get(hashed, ""))
-        return found if found is not None and found.active and hashed in found.token_hashes else None
-
-    def _index(self, name: str, before: PrincipalRegistered | None, after: PrincipalRegistered | None) -> None:
-        hashes = after.token_hashes if after is not None and after.active else ()
-        for hashed in before.token_hashes if before is not None else ():
-            if hashed not in hashes:
-                self._by_hash.pop(hashed, None)
-        self._by_hash.update(dict.fromkeys(hashes, name))
+        return self.by_secret(token)
 
 
 def _write(kafka: KafkaSettings, codec: Codec, principal: PrincipalRegistered) -> None:

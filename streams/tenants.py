@@ -18,7 +18,7 @@ from aios.streams import credentials, reference
 from aios.streams.config import KafkaSettings
 from aios.streams.credentials import NAME, digest
 from aios.streams.errors import ConfigError, Unavailable
-from aios.streams.reference import ReferenceTable
+from aios.streams.holders import HolderTable
 from aios.streams.topics import TENANT_REGISTERED
 
 KEYS_MAX = credentials.VALID_MAX
@@ -101,7 +101,7 @@ def own_key(home: Path, kafka: KafkaSettings, codec: Codec, name: str) -> str:
     return api_key
 
 
-class TenantTable(ReferenceTable[TenantRegistered]):
+class TenantTable(HolderTable[TenantRegistered]):
     """Tenants by name and by key."""
 
     def __init__(self, kafka: KafkaSettings, codec: Codec) -> None:
@@ -111,22 +111,12 @@ class TenantTable(ReferenceTable[TenantRegistered]):
             TENANT_REGISTERED,
             TenantRegistered,
             name_of=lambda tenant: tenant.tenant,
-            changed=self._index,
+            hashes_of=lambda tenant: tenant.key_hashes if tenant.active else (),
         )
-        self._by_hash: dict[str, str] = {}
 
     def by_key(self, api_key: str) -> TenantRegistered | None:
         """The active tenant whose key this is."""
-        hashed = digest(api_key)
-        found = self.get(self._by_hash.get(hashed, ""))
-        return found if found is not None and found.active and hashed in found.key_hashes else None
-
-    def _index(self, name: str, before: TenantRegistered | None, after: TenantRegistered | None) -> None:
-        hashes = after.key_hashes if after is not None and after.active else ()
-        for hashed in before.key_hashes if before is not None else ():
-            if hashed not in hashes:
-                self._by_hash.pop(hashed, None)
-        self._by_hash.update(dict.fromkeys(hashes, name))
+        return self.by_secret(api_key)
 
 
 def _write(kafka: KafkaSettings, codec: Codec, tenant: TenantRegistered) -> None:
