@@ -95,7 +95,8 @@ class Intake:
         self._commit_at = 0.0
         self._lag_at = 0.0
         self._said: dict[int, float] = {}
-        self._orphans = Orphans(kafka, group, topics) if instance_id else None  # others are given all at each join
+        # Others than static members are given all at each join.
+        self._orphans: Orphans | None = Orphans(kafka, group, topics) if instance_id else None
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
@@ -236,8 +237,11 @@ class Intake:
                     self._commit(consumer, now)
                 if now >= self._lag_at:
                     self._measure(consumer, now)
-                if self._orphans is not None and self._joined and self._orphans.found(now):
-                    self._join_anew(consumer)
+                if self._orphans is not None and self._joined:
+                    if self._orphans.found(now):
+                        self._join_anew(consumer)
+                    elif self._orphans.over(now):
+                        self._orphans = None
         except Exception as error:  # noqa: BLE001 - take() raises it in the stage, which leaves
             self._fail(error)
         finally:

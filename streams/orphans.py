@@ -60,6 +60,10 @@ class Orphans:
         self._seen = 0
         return True
 
+    def over(self, now: float) -> bool:
+        """Whether nothing will be asked any more, and this can be let go with its client."""
+        return bool(self._until) and now >= self._until and not self._asked
+
     def _count(self) -> int:
         """Partitions without an owner; 0 while the group finds its order, and while Kafka does not say."""
         try:
