@@ -29,7 +29,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from aios.dlq import envelope
+from aios.dlq import envelope, parking
 from aios.dlq.decide import BAD, HINTS, LIMITS, Class, Limits, Throttled, decide, reason_of
 from aios.dlq.tally import Opening, Scope, Tallies, Trickle
 from aios.schemas.models import BreakerChanged
@@ -119,7 +119,7 @@ class Settler:
         breakers = self._breakers
         if record.partition in breakers.partitions:
             return Settlement(Verdict.PAUSE, None, Reason.UNKNOWN, self._limits.pause_ms)
-        if not breakers.tenants or _is_control(record):
+        if not breakers.tenants or (record.topic == self._stage.retries.name and parking.is_discard(record)):
             return None
         whose = self._whose(record)
         if whose.claimed or not self._is_over(whose.tenant, record, now_ms):
@@ -251,11 +251,6 @@ class Settler:
         log.warning("%s: %s, %s (%s)", where, verdict, reason_of(error), type(error).__name__)
         if HINTS[reason_of(error)].kind is Class.UNKNOWN:
             log.warning("%s failed here:\n%s", where, "".join(traceback.format_tb(error.__traceback__)))
-
-
-def _is_control(record: Record) -> bool:
-    """A command to the group on its own retry topic, and no record that failed."""
-    return "control" in envelope.said(record)
 
 
 def _action(stage: Stage, key: str, tenant: str, reason: Reason) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -68,10 +68,10 @@ class History:
     def arrive(self, key: str, text: str, kind: Kind = Kind.GOOD, *, via: str = "kafka") -> int:
         """An event is published and acknowledged; its offset."""
         offset = self.put(DOCUMENT_RECEIVED.name, key, {"idempotency_key": "", "text": text})
-        where = {"topic": DOCUMENT_RECEIVED.name, "partition": 0, "offset": offset} if via == "kafka" else {}
-        self.journal.append(
-            Entry(n=offset, via=via, kind=kind, key=key, body=digest(text.encode()), at=1, acked=1, **where)  # type: ignore[arg-type]
-        )
+        entry = Entry(n=offset, via=via, kind=kind, key=key, body=digest(text.encode()), at=1, acked=1)
+        if via == "kafka":
+            entry = replace(entry, topic=DOCUMENT_RECEIVED.name, partition=0, offset=offset)
+        self.journal.append(entry)
         return offset
 
     def admit(self, case: str, source: int, body: str) -> int:
@@ -209,8 +209,8 @@ def _never_there(history: History) -> None:
 
 
 def _acknowledged_nowhere(history: History) -> None:
-    told = {"n": 99, "via": "kafka", "kind": Kind.GOOD, "key": "k", "body": "b", "at": 1, "acked": 1}
-    history.journal.append(Entry(**told, topic=DOCUMENT_RECEIVED.name, partition=0, offset=99))  # type: ignore[arg-type]
+    entry = Entry(n=99, via="kafka", kind=Kind.GOOD, key="k", body="b", at=1, acked=1)
+    history.journal.append(replace(entry, topic=DOCUMENT_RECEIVED.name, partition=0, offset=99))
 
 
 def _other_bytes(history: History) -> None:

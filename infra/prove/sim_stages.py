@@ -8,6 +8,7 @@ consumer and the threads around them, each as processors/lanes.py, processors/ap
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -448,8 +449,9 @@ class HandsProcess(Process):
         self._committer = _Committer(world, self, self._to_commit, self._committed)
         self.actors += [self.taker, self._committer]
 
+    @abstractmethod
     def take(self, records: Sequence[Record]) -> None:
-        raise NotImplementedError
+        """What was read for it."""
 
     def assigned(self, partitions: list[int]) -> None:
         committed = self.slot.group.committed

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -136,12 +137,12 @@ def test_a_breaker_that_kafka_does_not_take_yet_is_open_here_and_written_later(
     )
     refused = 2
 
-    def write(*arguments: object, **more: object) -> None:
+    def write(*arguments: Any, **more: Any) -> None:
         nonlocal refused
         refused -= 1
         if refused >= 0:
             raise breakers.Unavailable("the test said so")
-        really(*arguments, **more)  # type: ignore[arg-type]
+        really(*arguments, **more)
 
     really = reference.write
     monkeypatch.setattr(breakers, "AGAIN_S", 0.01)
