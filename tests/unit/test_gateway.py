@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aios.schemas.models import DocumentReceived, ReviewDecided
 from aios.streams.config import GatewaySettings
 from aios.streams.http_about import ASK_S_MAX
-from aios.streams.http_problem import REASONS
+from aios.streams.http_problem import REASONS, Problem
 from aios.streams.http_routes import ROUTES
 from aios.streams.openapi import Caller
 from aios.streams.outcome_store import CaseView, ReviewView
@@ -525,6 +526,20 @@ def test_what_breaks_inside_is_not_told_outside(caplog: pytest.LogCaptureFixture
         assert "secret" not in json.dumps(body)
         assert "secret" not in caplog.text
         assert "ValueError at" in caplog.text
+
+    run(test)
+
+
+def test_metrics_are_told_to_this_machine_alone() -> None:
+    """Whoever asks from another one is told nothing, not even that they are there."""
+
+    async def test(gateway: Served) -> None:
+        asked = make_mocked_request("GET", "/metrics")
+        assert (await gateway.api.metrics(asked.clone(remote="127.0.0.1"))).status == 200
+        for remote in ("10.0.0.9", "203.0.113.7", "::2"):
+            with pytest.raises(Problem) as refused:
+                await gateway.api.metrics(asked.clone(remote=remote))
+            assert refused.value.reason == "not_found"
 
     run(test)
 
