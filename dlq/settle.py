@@ -71,22 +71,6 @@ class Breakers(Protocol):
         """From this moment on, here; for the others and after a restart within moments."""
 
 
-class OwnBreakers:
-    """Of this process alone, and open until it ends: for a stage that runs without Kafka, in tests and simulation."""
-
-    def __init__(self) -> None:
-        self.partitions: set[int] = set()
-        self.tenants: set[str] = set()
-        self.changes: list[BreakerChanged] = []
-
-    def open(self, change: BreakerChanged) -> None:
-        self.changes.append(change)
-        if change.tenant:
-            self.tenants.add(change.tenant)
-        else:
-            self.partitions.add(change.partition)
-
-
 class Whose(NamedTuple):
     """tenant: empty for nobody's. claimed: by a producer; else one of our stages wrote it."""
 
@@ -97,11 +81,11 @@ class Whose(NamedTuple):
 class Settler:
     """One per stage and process, from any thread. cluster: the Kafka cluster's id, part of a dead letter's id."""
 
-    def __init__(self, stage: Stage, cluster: str, limits: Limits = LIMITS, breakers: Breakers | None = None) -> None:
+    def __init__(self, stage: Stage, cluster: str, limits: Limits = LIMITS, *, breakers: Breakers) -> None:
         self._stage = stage
         self._cluster = cluster
         self._limits = limits
-        self._breakers: Breakers = breakers if breakers is not None else OwnBreakers()
+        self._breakers = breakers
         self._tallies = Tallies(limits)
         self._trickle = Trickle(limits.trickle_per_s, limits.tenants_max)
         tiers = {tier.topic for tier in RETRY_TIERS}

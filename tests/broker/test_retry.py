@@ -21,6 +21,7 @@ from aios.streams.record import Outgoing, Record
 from aios.streams.topics import BREAKER_CHANGED, RETRY_TIERS
 from aios.streams.topology import LAKE, OUTCOMES, RETRY, Stage
 from tests.broker.running import running, until
+from tests.fakes.breakers import OwnBreakers
 
 pytestmark = pytest.mark.broker
 
@@ -47,7 +48,9 @@ def failed(stage: Stage, key: str, partition: int = 0) -> Outgoing:
 
 def again(stage: Stage, record: Record) -> Outgoing:
     """What becomes of a record that fails there."""
-    settled = Settler(replace(stage, tiers=SHORT), "c").settle(record, ValueError("?"), time.time_ns() // 1_000_000)
+    settled = Settler(replace(stage, tiers=SHORT), "c", breakers=OwnBreakers()).settle(
+        record, ValueError("?"), time.time_ns() // 1_000_000
+    )
     assert settled.outgoing is not None
     return settled.outgoing
 
@@ -88,7 +91,7 @@ def test_a_record_goes_through_every_tier_and_no_further(kafka: KafkaSettings, s
     async def scenario() -> None:
         await ensure_topics(kafka, TOPICS)
         out = Delivery(kafka, client_id="test")
-        one = Settler(replace(LAKE, tiers=(seconds,)), "c").settle(
+        one = Settler(replace(LAKE, tiers=(seconds,)), "c", breakers=OwnBreakers()).settle(
             Record("case.decided.v1", 2, 9, 1_000, f"{unique}.held".encode(), b""), ValueError("?"), 0
         )
         assert one.outgoing is not None

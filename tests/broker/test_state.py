@@ -24,6 +24,7 @@ from aios.streams.errors import Fenced, StateBroken, Unavailable
 from aios.streams.record import Outgoing
 from aios.streams.topology import Stage
 from tests.broker.stages import Count, codec_of, committed, counting_stage, create, put, put_back, raw
+from tests.fakes.breakers import OwnBreakers
 
 
 class Bench:
@@ -40,7 +41,7 @@ class Bench:
             codec=codec_of(stage),
             log=KafkaLog(kafka, stage, codec_of(stage)),
             deaths=Deaths(home, stage.name),
-            settler=Settler(stage, "test"),
+            settler=Settler(stage, "test", breakers=OwnBreakers()),
         )
 
     def use(self, core: Count) -> Any:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from aios.dlq.deaths import Deaths
 from aios.dlq.decide import LIMITS
-from aios.dlq.settle import OwnBreakers, Settler
+from aios.dlq.settle import Settler
 from aios.inference_workers import pool as pool_module
 from aios.inference_workers import worker
 from aios.inference_workers.classify import Head
@@ -29,6 +29,7 @@ from aios.streams.errors import EngineDead, Reason
 from aios.streams.record import Record
 from aios.streams.topics import INFERENCE_COMPLETED
 from aios.streams.topology import BY_NAME
+from tests.fakes.breakers import OwnBreakers
 from tests.fakes.engine import FakeEngine
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.roads import FakeRoads
@@ -83,7 +84,7 @@ def pool(roads: FakeRoads, engine: FakeEngine, home: Path, breakers: OwnBreakers
         CODEC,
         intake=roads,
         delivery=roads,
-        settler=Settler(STAGE, "cluster", breakers=breakers),
+        settler=Settler(STAGE, "cluster", breakers=breakers or OwnBreakers()),
         deaths=Deaths(home, STAGE.name),
     )
 

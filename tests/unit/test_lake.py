@@ -28,6 +28,7 @@ from aios.streams.config import LakeSettings
 from aios.streams.errors import Reason, RecordError, StateBroken, Unavailable
 from aios.streams.record import Record
 from aios.streams.topology import ADMIT, LAKE, PLAN
+from tests.fakes.breakers import OwnBreakers
 from tests.fakes.registry import FakeRegistry
 
 DAY_MS = 24 * 3_600_000
@@ -290,7 +291,7 @@ def sink(folder: Path, roads: Roads, limits: LakeSettings) -> Lake:
         asyncio.Event(),
         intake=cast(Any, roads),
         delivery=cast(Any, roads),
-        settler=Settler(LAKE, "c"),
+        settler=Settler(LAKE, "c", breakers=OwnBreakers()),
         deaths=Deaths(folder, "lake"),
         cluster="c",
     )

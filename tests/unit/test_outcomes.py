@@ -28,6 +28,7 @@ from aios.streams.record import Outgoing, Record
 from aios.streams.topology import AUDIT
 from aios.streams.tracing import Span
 from tests.broker import outcome_records as records
+from tests.fakes.breakers import OwnBreakers
 from tests.fakes.registry import FakeRegistry
 
 NOW = 1_790_000_000_000
@@ -86,7 +87,7 @@ def desk(roads: Roads, home: Path, stop: asyncio.Event | None = None) -> Shell:
         stop or asyncio.Event(),
         intake=cast(Any, roads),
         delivery=cast(Any, roads),
-        settler=Settler(AUDIT, "cluster"),
+        settler=Settler(AUDIT, "cluster", breakers=OwnBreakers()),
         deaths=Deaths(home, "audit"),
         cluster="cluster",
     )
@@ -210,7 +211,7 @@ def test_the_chain_takes_bad_records_in_their_place() -> None:
     def entry(partition: int, offset: int) -> Entry:
         return Entry("audit.recorded.v1", partition, offset, NOW, {})
 
-    settled = Settler(AUDIT, "c").settle(numbered(5)[0], RecordError("no", Reason.EMPTY), NOW)
+    settled = Settler(AUDIT, "c", breakers=OwnBreakers()).settle(numbered(5)[0], RecordError("no", Reason.EMPTY), NOW)
     assert settled.verdict is Verdict.DEAD_LETTER
     good = [(record, entry(record.partition, record.offset)) for record in (*numbered(4, 6), *numbered(1, partition=1))]
     ordered = in_order(Read(good=good, bad=[(numbered(5)[0], settled)]))

@@ -21,6 +21,7 @@ from aios.streams import topics
 from aios.streams.errors import Reason, RecordError
 from aios.streams.record import Outgoing, Record, headers_of
 from aios.streams.topology import PLAN
+from tests.fakes.breakers import OwnBreakers
 from tests.fakes.memory_log import Crash, MemoryLog, Written
 from tests.fakes.registry import FakeRegistry
 
@@ -82,7 +83,7 @@ class World:
             codec=codec,
             log=self.log,
             deaths=cast(Any, Alive()),
-            settler=Settler(PLAN, "test", NEVER),
+            settler=Settler(PLAN, "test", NEVER, breakers=OwnBreakers()),
         )
         self.open()
 

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from aios.dlq import envelope
 from aios.dlq.decide import LIMITS, Limits
-from aios.dlq.settle import NAMELESS, OwnBreakers, Settlement, Settler
+from aios.dlq.settle import NAMELESS, Settlement, Settler
 from aios.streams import topics
 from aios.streams.errors import EngineDead, Reason, RecordError, SchemaMismatch, Unavailable, Verdict
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import RETRY_TIERS
 from aios.streams.topology import ADMIT, BY_NAME, PLAN, REPLAY, RETRY, Stage
+from tests.fakes.breakers import OwnBreakers
 
 NOW_MS = 1_700_000_000_000
 FEW = Limits(unknown_in_a_row_max=3, share_records=10, tenant_records=8, trickle_per_s=2)
@@ -59,7 +60,7 @@ def throttling(settler: Settler, of: Record) -> None:
 def test_an_unknown_error_is_tried_once_more_after_each_tier_and_then_a_dead_letter(name: str) -> None:
     """The count travels in the record itself; each wait is the stage's next, and their number is the bound."""
     stage = BY_NAME[name]
-    settler = Settler(stage, "c1", LIMITS)
+    settler = Settler(stage, "c1", LIMITS, breakers=OwnBreakers())
     failing = replace(record(), topic=stage.reads[0].name)
     for tier in stage.tiers:
         settled = settler.settle(failing, ValueError("?"), NOW_MS)
@@ -73,7 +74,7 @@ def test_an_unknown_error_is_tried_once_more_after_each_tier_and_then_a_dead_let
 
 def test_permanent_data_dies_at_once_and_infrastructure_and_deploys_send_nothing() -> None:
     """One of each."""
-    settler = Settler(PLAN, "c1")
+    settler = Settler(PLAN, "c1", breakers=OwnBreakers())
     dead = settler.settle(record(), SchemaMismatch("no value", Reason.EMPTY), NOW_MS)
     assert (dead.verdict, dead.reason, sent(dead).topic) == (Verdict.DEAD_LETTER, Reason.EMPTY, "aios.plan.dlq")
     away = settler.settle(record(), Unavailable("registry is away"), NOW_MS)
@@ -85,7 +86,7 @@ def test_permanent_data_dies_at_once_and_infrastructure_and_deploys_send_nothing
 def test_however_long_infrastructure_is_away_no_breaker_opens() -> None:
     """Nothing is wrong with the records, nor with the code."""
     breakers = OwnBreakers()
-    settler = Settler(PLAN, "c1", FEW, breakers)
+    settler = Settler(PLAN, "c1", FEW, breakers=breakers)
     for offset in range(1_000):
         assert settler.settle(record(offset % 3), Unavailable("away"), NOW_MS).verdict is Verdict.PAUSE
     assert not breakers.changes
@@ -95,7 +96,9 @@ def test_however_long_infrastructure_is_away_no_breaker_opens() -> None:
 def test_a_record_too_large_to_travel_with_our_headers_is_not_sent_round() -> None:
     """By reference it could not come back."""
     huge = replace(record(), value=b"x" * topics.DEAD_LETTER_BYTES_MAX)
-    assert Settler(PLAN, "c1").settle(huge, ValueError("?"), NOW_MS).verdict is Verdict.DEAD_LETTER
+    assert (
+        Settler(PLAN, "c1", breakers=OwnBreakers()).settle(huge, ValueError("?"), NOW_MS).verdict is Verdict.DEAD_LETTER
+    )
 
 
 # The breaker of a partition
@@ -104,7 +107,7 @@ def test_a_record_too_large_to_travel_with_our_headers_is_not_sent_round() -> No
 def test_unknown_failures_in_a_row_pause_their_partition_until_somebody_closes_it() -> None:
     """Untried, whatever comes there; other partitions go on; and after the closing it counts anew."""
     breakers = OwnBreakers()
-    settler = Settler(PLAN, "c1", FEW, breakers)
+    settler = Settler(PLAN, "c1", FEW, breakers=breakers)
     waits = [settler.settle(record(offset), ValueError("?"), NOW_MS) for offset in range(3)]
     assert settler.settle(record(3), ValueError("?"), NOW_MS).verdict is Verdict.PAUSE
     for each in (record(3), record(9, tenant="other"), returned(waits[0]), replace(record(), topic="timer.fired.v1")):
@@ -124,7 +127,7 @@ def test_unknown_failures_in_a_row_pause_their_partition_until_somebody_closes_i
 def test_a_few_records_that_always_fail_are_no_broken_deploy() -> None:
     """The retry topic holds only what failed before: its failures alone must not pause it, over however long."""
     breakers = OwnBreakers()
-    settler = Settler(PLAN, "c1", FEW, breakers)
+    settler = Settler(PLAN, "c1", FEW, breakers=breakers)
     for round_ in range(20):
         settler.done(record(2 * round_))
         settled = settler.settle(record(2 * round_ + 1), ValueError("?"), NOW_MS)
@@ -137,7 +140,7 @@ def test_a_few_records_that_always_fail_are_no_broken_deploy() -> None:
 def test_a_hasty_replay_opens_nothing() -> None:
     """Dead letters that return before the code or the data is mended fail again, and that is all."""
     breakers = OwnBreakers()
-    settler = Settler(PLAN, "c1", FEW, breakers)
+    settler = Settler(PLAN, "c1", FEW, breakers=breakers)
     said = {"attempts": "3", "replay.attempts": "3", "replay.count": "1", "orig.topic": "case.admitted.v1"}
     headers = tuple((envelope.PREFIX + name, value.encode()) for name, value in said.items())
     dead = replace(record(), topic=PLAN.retries.name, headers=(*record().headers, *headers))
@@ -150,7 +153,7 @@ def test_a_hasty_replay_opens_nothing() -> None:
 def test_no_breaker_stops_the_stage_that_closes_breakers() -> None:
     """Its commands come through the partition that would be held."""
     breakers = OwnBreakers()
-    settler = Settler(REPLAY, "c1", FEW, breakers)
+    settler = Settler(REPLAY, "c1", FEW, breakers=breakers)
     command = replace(record(), topic=REPLAY.reads[0].name)
     for offset in range(20):
         settler.settle(replace(command, offset=offset), ValueError("?"), NOW_MS)
@@ -161,7 +164,7 @@ def test_no_breaker_stops_the_stage_that_closes_breakers() -> None:
 def test_one_tenants_data_that_our_code_fails_at_holds_no_partition() -> None:
     """Others are done by the same code: that tenant is slowed, and they go on."""
     breakers = OwnBreakers()
-    settler = Settler(PLAN, "c1", FEW, breakers)
+    settler = Settler(PLAN, "c1", FEW, breakers=breakers)
     settler.done(record(0, partition=1, tenant="good"))
     verdicts = [settler.settle(record(offset, tenant="poor"), ValueError("?"), NOW_MS).verdict for offset in range(9)]
     assert verdicts == [Verdict.RETRY] * 9
@@ -175,7 +178,7 @@ def test_one_tenants_data_that_our_code_fails_at_holds_no_partition() -> None:
 def test_bad_data_of_a_tenant_slows_that_tenant_to_a_trickle() -> None:
     """Between our stages its header is believed: all of its records, untried; nobody else's."""
     breakers = OwnBreakers()
-    settler = Settler(PLAN, "c1", FEW, breakers)
+    settler = Settler(PLAN, "c1", FEW, breakers=breakers)
     throttling(settler, record(tenant="poor"))
     (opened,) = breakers.changes
     assert (opened.key, opened.partition, opened.tenant) == ("aios.plan/tenant/poor", -1, "poor")
@@ -189,7 +192,7 @@ def test_bad_data_of_a_tenant_slows_that_tenant_to_a_trickle() -> None:
 
 def test_a_deferral_costs_no_attempt_and_waits_longer_each_time() -> None:
     """From the minute on; and once it may be tried, it has all of its attempts."""
-    settler = Settler(PLAN, "c1", FEW)
+    settler = Settler(PLAN, "c1", FEW, breakers=OwnBreakers())
     throttling(settler, record(tenant="poor"))
     slowed = record(7, tenant="poor")
     for tier in (RETRY_TIERS[1], RETRY_TIERS[2], RETRY_TIERS[2]):
@@ -202,7 +205,7 @@ def test_a_deferral_costs_no_attempt_and_waits_longer_each_time() -> None:
     tried = settler.settle(slowed, ValueError("?"), NOW_MS)
     assert (tried.verdict, sent(tried).topic) == (Verdict.RETRY, RETRY_TIERS[0].topic.name)
     interactive = BY_NAME["classify.interactive"]
-    alone = Settler(interactive, "c1", FEW)
+    alone = Settler(interactive, "c1", FEW, breakers=OwnBreakers())
     its = replace(slowed, topic=interactive.reads[0].name, headers=record(tenant="poor").headers)
     throttling(alone, its)
     while (settled := alone.gate(its, NOW_MS)) is None:
@@ -213,7 +216,7 @@ def test_a_deferral_costs_no_attempt_and_waits_longer_each_time() -> None:
 def test_on_a_source_topic_a_claim_slows_bad_records_alone() -> None:
     """Whoever may write there can write any name: good records that bear it must not wait for that."""
     breakers = OwnBreakers()
-    settler = Settler(ADMIT, "c1", FEW, breakers)
+    settler = Settler(ADMIT, "c1", FEW, breakers=breakers)
     found = [settler.settle(sourced(offset, "victim"), BAD, NOW_MS) for offset in range(20)]
     assert breakers.tenants == {"victim"}
     reasons = [one.reason for one in found]
@@ -228,7 +231,7 @@ def test_on_a_source_topic_a_claim_slows_bad_records_alone() -> None:
 
 def test_a_dead_letter_that_is_replayed_fails_again_at_once() -> None:
     """Whoever replayed it is to see that it did; it was counted and slowed when it was new."""
-    settler = Settler(ADMIT, "c1", FEW)
+    settler = Settler(ADMIT, "c1", FEW, breakers=OwnBreakers())
     throttling(settler, sourced())
     dead = sent(settler.settle(sourced(50), BAD, NOW_MS + 9_000))
     back = Record(ADMIT.retries.name, 2, 0, NOW_MS, dead.key, dead.value, dead.headers)
@@ -240,7 +243,7 @@ def test_a_dead_letter_that_is_replayed_fails_again_at_once() -> None:
 def test_what_claims_no_tenant_is_counted_as_nameless(claim: str) -> None:
     """It slows nobody who has a name."""
     breakers = OwnBreakers()
-    settler = Settler(ADMIT, "c1", FEW, breakers)
+    settler = Settler(ADMIT, "c1", FEW, breakers=breakers)
     throttling(settler, sourced(tenant=claim))
     assert breakers.tenants == {NAMELESS}
     assert breakers.changes[0].key == "aios.admit/tenant/?"
@@ -249,7 +252,7 @@ def test_what_claims_no_tenant_is_counted_as_nameless(claim: str) -> None:
 def test_closing_lets_the_backlog_through_without_opening_again() -> None:
     """What was deferred is bad still, and was counted when it was first seen."""
     breakers = OwnBreakers()
-    settler = Settler(ADMIT, "c1", FEW, breakers)
+    settler = Settler(ADMIT, "c1", FEW, breakers=breakers)
     found = [settler.settle(sourced(offset), BAD, NOW_MS) for offset in range(30)]
     backlog = [returned(one, ADMIT) for one in found if one.reason is Reason.THROTTLED]
     breakers.tenants.clear()
@@ -261,12 +264,12 @@ def test_closing_lets_the_backlog_through_without_opening_again() -> None:
 def test_what_waits_in_a_tier_is_held_against_nobody() -> None:
     """It failed in another group; and a command to a group passes every breaker but its partition's."""
     breakers = OwnBreakers()
-    settler = Settler(RETRY, "c1", FEW, breakers)
+    settler = Settler(RETRY, "c1", FEW, breakers=breakers)
     stray = replace(record(), topic=RETRY_TIERS[0].topic.name)
     for _ in range(20):
         assert settler.settle(stray, RecordError("no target", Reason.UNATTRIBUTABLE), NOW_MS).outgoing is not None
     assert not breakers.changes
-    plan = Settler(PLAN, "c1", FEW)
+    plan = Settler(PLAN, "c1", FEW, breakers=OwnBreakers())
     throttling(plan, record())
     control = (("aios-tenant", b"acme"), (f"{envelope.PREFIX}control", b"discarded"))
     command = Record(PLAN.retries.name, 2, 0, NOW_MS, b"k", b"", control)
@@ -278,7 +281,7 @@ def test_what_waits_in_a_tier_is_held_against_nobody() -> None:
 def test_every_record_is_settled_whatever_the_breakers_do(rounds: list[tuple[str, str]]) -> None:
     """Done, or one record out with the original bytes; bad data alone pauses nothing; the count of records is kept."""
     breakers = OwnBreakers()
-    settler = Settler(PLAN, "c1", FEW, breakers)
+    settler = Settler(PLAN, "c1", FEW, breakers=breakers)
     for offset, (tenant, what) in enumerate(rounds):
         one = record(offset, tenant=tenant)
         settled = settler.gate(one, NOW_MS + offset)
@@ -299,7 +302,7 @@ def test_every_record_is_settled_whatever_the_breakers_do(rounds: list[tuple[str
 
 def test_the_log_says_what_happened_without_the_words_of_others(caplog: pytest.LogCaptureFixture) -> None:
     """Place, verdict, reason, type, stack and what to do; never what the error quotes."""
-    settler = Settler(PLAN, "c1", FEW)
+    settler = Settler(PLAN, "c1", FEW, breakers=OwnBreakers())
     with caplog.at_level(logging.DEBUG):
         try:
             int("Jane Doe")
