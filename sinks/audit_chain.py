@@ -303,13 +303,16 @@ def _whole_lines(path: Path) -> Iterator[tuple[Line | None, bytes]]:
             yield (parse(raw, path, number) if raw.endswith(b"\n") else None), raw
 
 
-def of_case(folder: Path, case_id: str) -> Iterator[Line]:
-    """Every chained record of a case (or other object of an act), in the chain's order."""
-    return (line for line in of_beginning(folder, case_id) if line.record["event"]["case_id"] == case_id)
+def of_case(folder: Path, case_id: str) -> list[Line]:
+    """Every chained record of a case (or other object of an act), in the chain's order.
+
+    Where nothing has exactly that id, of all whose id begins so; they may be several.
+    """
+    lines = list(_of_beginning(folder, case_id))
+    return [line for line in lines if line.record["event"]["case_id"] == case_id] or lines
 
 
-def of_beginning(folder: Path, beginning: str) -> Iterator[Line]:
-    """The same for every case whose id begins so."""
+def _of_beginning(folder: Path, beginning: str) -> Iterator[Line]:
     wanted = beginning.encode()
     for path in files(folder):
         with path.open("rb") as file:

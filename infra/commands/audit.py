@@ -65,14 +65,13 @@ def show(case: str, as_json: bool) -> None:
 
     Also of a dead letter, a replay job or a breaker, by its id or the beginning of it.
     """
-    lines = list(audit_chain.of_beginning(chain_folder(load_settings().home), case))
+    lines = audit_chain.of_case(chain_folder(load_settings().home), case)
     named = {line.record["event"]["case_id"] for line in lines}
     if not named:
         fail(f"the chain holds nothing of {case}", NOT_FOUND)
-    if case not in named and len(named) > 1:
+    if len(named) > 1:
         fail(f"{len(named)} ids begin with {case}: give more of it", USAGE)
-    wanted = case if case in named else named.pop()
-    found = [_row(line) for line in lines if line.record["event"]["case_id"] == wanted]
+    found = [_row(line) for line in lines]
     columns = ("n", "at", "case_seq", "transition", "status", "step", "actor", "why", "input")
     output.rows(found, columns, as_json=as_json, none="")
 
