@@ -28,18 +28,10 @@ from types import ModuleType, SimpleNamespace
 
 from aios.dlq import deaths, envelope
 from aios.infra.prove.sim_check import Judge
+from aios.infra.prove.sim_kafka import CLUSTER, SimulatedBreakers, SimulatedDeaths, SimulatedPlaces
 from aios.infra.prove.sim_people import KILLERS, TENANT, Operators, Principals, Producers, Reviewers
-from aios.infra.prove.sim_stages import (
-    CLUSTER,
-    HandsProcess,
-    PoolProcess,
-    RetryProcess,
-    SimulatedBreakers,
-    SimulatedDeaths,
-    SimulatedPlaces,
-    StoreProcess,
-    Troubled,
-)
+from aios.infra.prove.sim_stages import HandsProcess, StoreProcess, Troubled
+from aios.infra.prove.sim_workers import PoolProcess, RetryProcess
 from aios.infra.prove.sim_world import Doom, Group, Process, Slot, Violated, World
 from aios.processors import admit, plan, replay, workflow_files
 from aios.processors.replay_probe import Probes
