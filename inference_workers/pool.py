@@ -37,9 +37,10 @@ from aios.schemas.models import InferenceCompleted, InferenceRequested
 from aios.streams import failpoints, metrics, tracing
 from aios.streams.errors import SchemaMismatch, Unavailable, Verdict
 from aios.streams.kafka import Place
+from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import INFERENCE_COMPLETED
-from aios.streams.topology import Lane, Stage
+from aios.streams.topology import Stage
 
 TAKE_MAX = 64
 WAIT_MS_MAX = 200  # for records, and so for noticing that we shall stop

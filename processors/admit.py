@@ -43,10 +43,11 @@ from aios.streams.documents import (
     business_fields,
 )
 from aios.streams.errors import Reason, RecordError, StateBroken
+from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing, Record
 from aios.streams.tenants import TenantTable
 from aios.streams.topics import Topic
-from aios.streams.topology import ADMIT, Lane
+from aios.streams.topology import ADMIT
 
 INPUT_BYTES_MAX = 900 << 10  # of the canonical input: it travels inside later records, which must fit their topics
 STALE_AFTER_MS = topics.RETENTION_HOURS * HOUR_MS  # the idempotency window: beyond it a repeat is not recognisable

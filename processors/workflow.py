@@ -29,7 +29,7 @@ from pydantic_core import PydanticCustomError
 from aios.schemas.models import EVENTS
 from aios.streams import topology
 from aios.streams.expression import Expression
-from aios.streams.topology import Lane
+from aios.streams.pool_files import Lane
 
 STEPS_MAX = 100
 HOUR_MS = 3_600_000

@@ -104,6 +104,8 @@ class InferenceRequested(Event):
     priority: int = 0
     deadline_at: int
     requested_at: int
+    pool: str = ""
+    fallback_of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,12 @@ class InferenceCompleted(Event):
     queue_ms: int
     compute_ms: int
     completed_at: int
+    pool: str = ""
+    fallback_of: str = ""
+    cached: bool = False
+    first_token_ms: int = 0
+    engine_us: int = 0
+    cost_micro: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -474,6 +482,174 @@ class BreakerChanged(Event):
     changed_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceCancelled(Event):
+    """A request that nobody waits for any more, keyed by request id; every worker of its pool reads all of them."""
+
+    contract: ClassVar[str] = "inference.cancelled.v1"
+
+    request_id: str
+    case_id: str
+    tenant: str
+    pool: str
+    reason: str
+    cancelled_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseCancelled(Event):
+    """The wish that a case ends without a decision on its merits, keyed by case id; a decided case stays decided."""
+
+    contract: ClassVar[str] = "case.cancelled.v1"
+
+    event_id: str
+    case_id: str
+    tenant: str
+    reason: str
+    by: str
+    cancelled_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelActivated(Event):
+    """Which version of a model serves from now on, keyed by the model's name; compacted."""
+
+    contract: ClassVar[str] = "model.activated.v1"
+
+    model: str
+    version: int
+    canary_version: int = 0
+    canary_permille: int = 0
+    limits: str = ""
+    reason: str
+    by: str
+    activated_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptActivated(Event):
+    """Which version of a prompt serves from now on, keyed by the prompt's name; compacted."""
+
+    contract: ClassVar[str] = "prompt.activated.v1"
+
+    prompt: str
+    version: int
+    evaluation: str
+    reason: str
+    by: str
+    activated_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDrifted(Event):
+    """What a model or workflow sees or says has moved away from its reference window, keyed by subject."""
+
+    contract: ClassVar[str] = "model.drifted.v1"
+
+    event_id: str
+    subject: str
+    measure: str
+    value: float
+    limit: float
+    test: str
+    reference_count: int
+    window_count: int
+    window_from: int
+    window_to: int
+    detected_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetDeclared(Event):
+    """What a tenant may spend in a workflow in a window, keyed by tenant/workflow; compacted."""
+
+    contract: ClassVar[str] = "budget.declared.v1"
+
+    budget: str
+    tenant: str
+    workflow: str
+    window: str
+    hard_micro: int
+    soft_micro: int
+    policy: str
+    by: str
+    declared_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRequested(Event):
+    """A reservation that a case asks for before its first call, keyed by tenant."""
+
+    contract: ClassVar[str] = "budget.requested.v1"
+
+    reservation_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    amount_micro: int
+    requested_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetAnswered(Event):
+    """The answer to a reservation, keyed by case id."""
+
+    contract: ClassVar[str] = "budget.answered.v1"
+
+    reservation_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    status: str
+    reason: str = ""
+    amount_micro: int
+    resume_at: int = 0
+    answered_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageSettled(Event):
+    """What one answer or person has cost a case, or the end of its reservation; written by plan, keyed by tenant."""
+
+    contract: ClassVar[str] = "usage.settled.v1"
+
+    settlement_id: str
+    reservation_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    kind: str
+    pool: str = ""
+    model: str = ""
+    prompt: str = ""
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    engine_us: int = 0
+    person_ms: int = 0
+    cost_micro: int
+    settled_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetChanged(Event):
+    """Where a budget stands in its window, keyed by tenant/workflow; compacted."""
+
+    contract: ClassVar[str] = "budget.changed.v1"
+
+    budget: str
+    tenant: str
+    workflow: str
+    window_from: int
+    window_to: int
+    reserved_micro: int
+    spent_micro: int
+    wasted_micro: int
+    denied: int
+    soft_reached: bool
+    changed_at: int
+
+
 EVENTS: Mapping[str, type[Event]] = {
     event.contract: event
     for event in (
@@ -499,6 +675,16 @@ EVENTS: Mapping[str, type[Event]] = {
         ReplayRemembered,
         ParkedRemembered,
         BreakerChanged,
+        InferenceCancelled,
+        CaseCancelled,
+        ModelActivated,
+        PromptActivated,
+        ModelDrifted,
+        BudgetDeclared,
+        BudgetRequested,
+        BudgetAnswered,
+        UsageSettled,
+        BudgetChanged,
     )
 }
 """Every contract by name."""

@@ -36,9 +36,9 @@ from aios.streams.http_routes import (
 from aios.streams.ingest import Submitted
 from aios.streams.openapi import Caller, Route
 from aios.streams.outcome_store import ACCEPTED, OPEN, CaseView, ReviewView
+from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
 from aios.streams.topics import SOURCES, Topic
-from aios.streams.topology import Lane
 
 SOURCE = "/aios/gateway"
 RECENT_MAX = 50_000  # cases whose body this process remembers

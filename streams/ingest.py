@@ -24,8 +24,8 @@ from aios.schemas.models import EVENTS, DocumentReceived
 from aios.streams import documents
 from aios.streams.errors import ConfigError
 from aios.streams.http_problem import Problem
+from aios.streams.pool_files import Lane
 from aios.streams.topics import DOCUMENT_RECEIVED, Topic
-from aios.streams.topology import Lane
 
 DEPTH_MAX = 16
 NODES_MAX = 1_000  # values and keys of one body

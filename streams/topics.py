@@ -25,6 +25,7 @@ class Family(StrEnum):
 
     SOURCE = "source"  # any key: the producer's own
     CASE = "case"  # keyed by case id
+    TENANT = "tenant"  # keyed by tenant: money
     REFERENCE = "reference"  # small compacted tables, one partition, read whole by whoever needs them
 
 
@@ -126,6 +127,15 @@ LETTER_CHANGED = _event("letter.changed.v1", Family.CASE, "dead letter id")
 BREAKER_CHANGED = _table("breaker.changed.v1", "breaker")
 PRINCIPAL_REGISTERED = _table("principal.registered.v1", "principal")
 TENANT_REGISTERED = _table("tenant.registered.v1", "tenant")
+CASE_CANCELLED = _event("case.cancelled.v1", Family.CASE, "case id", ordered=True)
+BUDGET_REQUESTED = _event("budget.requested.v1", Family.TENANT, "tenant")
+BUDGET_ANSWERED = _event("budget.answered.v1", Family.CASE, "case id", ordered=True)
+USAGE_SETTLED = _event("usage.settled.v1", Family.TENANT, "tenant")
+MODEL_DRIFTED = _event("model.drifted.v1", Family.REFERENCE, "subject")
+MODEL_ACTIVATED = _table("model.activated.v1", "model")
+PROMPT_ACTIVATED = _table("prompt.activated.v1", "prompt")
+BUDGET_DECLARED = _table("budget.declared.v1", "budget")
+BUDGET_CHANGED = _table("budget.changed.v1", "budget")
 
 EVENTS = (
     DOCUMENT_RECEIVED,
@@ -143,6 +153,15 @@ EVENTS = (
     BREAKER_CHANGED,
     PRINCIPAL_REGISTERED,
     TENANT_REGISTERED,
+    CASE_CANCELLED,
+    BUDGET_REQUESTED,
+    BUDGET_ANSWERED,
+    USAGE_SETTLED,
+    MODEL_DRIFTED,
+    MODEL_ACTIVATED,
+    PROMPT_ACTIVATED,
+    BUDGET_DECLARED,
+    BUDGET_CHANGED,
 )
 
 SOURCES: Mapping[str, Topic] = {"document.triage": DOCUMENT_RECEIVED}

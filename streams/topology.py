@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from aios.streams import topics
+from aios.streams import pool_files, topics
+from aios.streams.pool_files import Pool
 from aios.streams.topics import RETRY_TIERS, Family, Tier, Topic
 
 
@@ -21,11 +22,6 @@ class Kind(StrEnum):
     POOL = "pool"
     SINK = "sink"
     DLQ = "dlq"
-
-
-class Lane(StrEnum):
-    INTERACTIVE = "interactive"  # somebody waits
-    BULK = "bulk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,28 +85,20 @@ class Stage:
         return (*self.reads, self.retries) if self.reads else ()
 
 
-def _pool(model: str, lane: Lane, does: str, p95_ms: int, tiers: tuple[Tier, ...] = RETRY_TIERS) -> Stage:
-    pool = f"{model}.{lane}"
+def _pool(pool: Pool) -> Stage:
     return Stage(
-        name=pool,
+        name=pool.pool,
         kind=Kind.POOL,
-        does=does,
-        reads=(topics.inference_requested(pool),),
+        does=pool.does,
+        reads=(topics.inference_requested(pool.pool),),
         writes=(topics.INFERENCE_COMPLETED,),
-        process=model,
-        objective=Objective(p95_ms=p95_ms),
-        tiers=tiers,
+        process=pool.process,
+        objective=Objective(p95_ms=pool.objective.p95_ms, success=pool.objective.success),
+        tiers=tuple(tier for tier in RETRY_TIERS if tier.name in pool.retries),
     )
 
 
-_SOON = RETRY_TIERS[:1]  # where somebody waits, a failure that is known in time is worth more than a third try
-
-POOLS = (
-    _pool("classify", Lane.INTERACTIVE, "label a text, somebody waits", 1_000, _SOON),
-    _pool("classify", Lane.BULK, "label a text", 60_000),
-    _pool("generate", Lane.INTERACTIVE, "write a summary, somebody waits", 10_000, _SOON),
-    _pool("generate", Lane.BULK, "write a summary", 300_000),
-)
+POOLS = tuple(_pool(pool) for pool in pool_files.shipped().values())
 
 GATEWAY = Stage(
     name="gateway",

@@ -37,9 +37,9 @@ from aios.streams.errors import ConfigError
 from aios.streams.http_problem import Problem
 from aios.streams.ingest import SourceBody
 from aios.streams.kafka import Delivery, cluster_id
+from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
 from aios.streams.topics import SOURCES, Topic
-from aios.streams.topology import Lane
 
 BATCH_MAX = 500  # rows on their way at once
 TOLD_MAX = 20  # rejected rows on the terminal; all of them are in the file

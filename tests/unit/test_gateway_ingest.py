@@ -17,9 +17,9 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import CaseAdmitted, DocumentReceived, TenantRegistered
 from aios.streams import documents, ingest
 from aios.streams.http_problem import Problem
+from aios.streams.pool_files import Lane
 from aios.streams.record import Record
 from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED, SOURCES
-from aios.streams.topology import Lane
 from tests.fakes.registry import FakeRegistry
 
 BODY = ingest.body_of(DOCUMENT_RECEIVED)
