@@ -168,4 +168,13 @@ class PrincipalTable(HolderTable[PrincipalRegistered]):
 
 def _write(kafka: KafkaSettings, codec: Codec, principal: PrincipalRegistered) -> None:
     seed = "/".join((*principal.roles, *principal.token_hashes))
-    reference.write(kafka, codec, PRINCIPAL_REGISTERED, principal, name=principal.name, tenant="", seed=seed)
+    why = reference.Why(
+        by=reference.ADMINISTRATOR,
+        transition="principal_registered" if principal.active else "principal_removed",
+        detail={
+            "roles": list(principal.roles),
+            "tenants": list(principal.tenants),
+            "tokens": len(principal.token_hashes),
+        },
+    )
+    reference.write(kafka, codec, PRINCIPAL_REGISTERED, principal, name=principal.name, tenant="", seed=seed, why=why)

@@ -16,25 +16,28 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
-from aios.schemas.models import Event
+from aios.schemas.models import AuditRecorded, Event
 from aios.streams import tracing
 from aios.streams.admin import reader, watermarks
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Unavailable
-from aios.streams.topics import Topic
+from aios.streams.record import Outgoing
+from aios.streams.topics import AUDIT_RECORDED, Topic
 
 START_S_MAX = 30.0
 DELIVER_S_MAX = 10.0
 POLL_S = 0.2
 AGAIN_S = 1.0  # before a registry that was away is asked again
+ADMINISTRATOR = "administrator"  # in the audit: whoever reaches Kafka as one; there is no principal for it
 
 log = logging.getLogger(__name__)
 E = TypeVar("E", bound=Event)
@@ -180,12 +183,67 @@ class ReferenceTable(Generic[E]):
         self._changed(name, before, after)
 
 
-def write(kafka: KafkaSettings, codec: Codec, topic: Topic, event: Event, *, name: str, tenant: str, seed: str) -> None:
-    """One record of a reference table, acknowledged. seed: what makes its event id, beside name and time.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Who changed a reference table, for the audit. by: a principal, a stage, or ADMINISTRATOR."""
 
-    Raises Unavailable.
+    by: str
+    transition: str  # e.g. 'model_activated'
+    detail: Mapping[str, Any]  # evidence, never secrets
+
+
+def write(
+    kafka: KafkaSettings,
+    codec: Codec,
+    topic: Topic,
+    event: Event,
+    *,
+    name: str,
+    tenant: str,
+    seed: str,
+    why: Why | None = None,
+) -> None:
+    """One record of a reference table, acknowledged; with `why`, one of the audit before it.
+
+    seed: what makes the event ids, beside name and time. The audit knows the object as `<topic's key>:<name>`.
+    Raises Unavailable; what was asked for may have happened then, and asking again is safe.
     """
     now_ms = time.time_ns() // 1_000_000
+    event_id = str(ids.derive(topic.name, name, str(now_ms), seed))
+
+    def told(road: Topic, what: Event, what_id: str, key: str) -> Outgoing:
+        headers = tracing.envelope(
+            what,
+            event_id=what_id,
+            source=f"/aios/{topic.key}s",
+            subject=name,
+            tenant=tenant,
+            traceparent="",
+            time_ms=now_ms,
+        )
+        return Outgoing(road.name, key.encode(), codec.encode(road, what), headers)
+
+    if why is not None:
+        audit = AuditRecorded(
+            audit_id=str(ids.derive("audit", event_id)),
+            case_id=f"{topic.key}:{name}",
+            tenant=tenant,
+            workflow="",
+            case_seq=0,
+            transition=why.transition,
+            actor=why.by,
+            detail=ids.canonical(why.detail),
+            input_topic="",
+            input_partition=-1,
+            input_offset=-1,
+            at=now_ms,
+        )
+        _deliver(kafka, told(AUDIT_RECORDED, audit, audit.audit_id, audit.case_id), topic.key)
+    _deliver(kafka, told(topic, event, event_id, name), topic.key)
+
+
+def _deliver(kafka: KafkaSettings, out: Outgoing, what: str) -> None:
+    """Raises Unavailable."""
     failed: list[KafkaError] = []
     producer = Producer(
         client(
@@ -199,21 +257,11 @@ def write(kafka: KafkaSettings, codec: Codec, topic: Topic, event: Event, *, nam
         )
     )
     producer.produce(
-        topic.name,
-        key=name.encode(),
-        value=codec.encode(topic, event),
-        headers=list(
-            tracing.envelope(
-                event,
-                event_id=str(ids.derive(topic.name, name, str(now_ms), seed)),
-                source=f"/aios/{topic.key}s",
-                subject=name,
-                tenant=tenant,
-                traceparent="",
-                time_ms=now_ms,
-            )
-        ),
+        out.topic,
+        key=out.key,
+        value=out.value,
+        headers=list(out.headers),
         on_delivery=lambda error, _: failed.append(error) if error is not None else None,
     )
     if producer.flush(DELIVER_S_MAX) or failed:
-        raise Unavailable(f"Kafka did not take the {topic.key}: {failed[0].str() if failed else 'no answer'}")
+        raise Unavailable(f"Kafka did not take the {what}: {failed[0].str() if failed else 'no answer'}")

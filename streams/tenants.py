@@ -121,4 +121,10 @@ class TenantTable(HolderTable[TenantRegistered]):
 
 def _write(kafka: KafkaSettings, codec: Codec, tenant: TenantRegistered) -> None:
     seed = "/".join(tenant.key_hashes)
-    reference.write(kafka, codec, TENANT_REGISTERED, tenant, name=tenant.tenant, tenant=tenant.tenant, seed=seed)
+    why = reference.Why(
+        by=reference.ADMINISTRATOR,
+        transition="tenant_registered" if tenant.active else "tenant_deactivated",
+        detail={"keys": len(tenant.key_hashes)},
+    )
+    name = tenant.tenant
+    reference.write(kafka, codec, TENANT_REGISTERED, tenant, name=name, tenant=name, seed=seed, why=why)

@@ -46,6 +46,8 @@ def verify(expect: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
         fail(str(error))
     if folder is not None and not audit_chain.files(folder):
         fail(f"there is no chain in {folder}", NOT_FOUND)
+    if folder is None and anchor is None and not noted and not audit_chain.files(chain_folder(home)):
+        fail(f"there is no chain in {chain_folder(home)}: nothing has been audited in this home yet", NOT_FOUND)
     report = audit_verify.verify(folder or chain_folder(home), anchor, noted)
     if as_json:
         output.one(_plain(report), as_json=True)

@@ -27,7 +27,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, DocumentReceived, Event, ReviewDecided, ReviewRequested
 from aios.sinks.outcome_writes import write_of
 from aios.sinks.outcomes import Store
-from aios.streams import config, credentials, gateway, principals, tenants
+from aios.streams import config, credentials, gateway, principals, tenants, topology
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import GatewaySettings, KafkaSettings, RedisSettings, RegistrySettings, Settings
 from aios.streams.partitioner import partition_of
@@ -36,10 +36,8 @@ from aios.streams.topics import (
     AUDIT_RECORDED,
     CASE_DECIDED,
     DOCUMENT_RECEIVED,
-    PRINCIPAL_REGISTERED,
     REVIEW_DECIDED,
     REVIEW_REQUESTED,
-    TENANT_REGISTERED,
     Topic,
 )
 
@@ -66,7 +64,7 @@ class World:
 def world(  # noqa: PLR0917 - pytest passes them by name
     kafka: KafkaSettings, registry_url: str, valkey_url: str, codec: Codec, unique: str, tmp_path: Path
 ) -> World:
-    asyncio.run(ensure_topics(kafka, (DOCUMENT_RECEIVED, REVIEW_DECIDED, TENANT_REGISTERED, PRINCIPAL_REGISTERED)))
+    asyncio.run(ensure_topics(kafka, topology.all_topics().values()))
     settings = Settings(
         home=tmp_path, kafka=kafka, registry=RegistrySettings(url=registry_url), redis=RedisSettings(url=valkey_url)
     )

@@ -16,7 +16,7 @@ from aios.infra.commands import principal, tenant
 from aios.infra.output import NOT_FOUND
 from aios.infra.running import Running
 from aios.schemas.codec import Codec
-from aios.schemas.models import OperationAnswered, OperationRequested
+from aios.schemas.models import AuditRecorded, OperationAnswered, OperationRequested
 from aios.streams import credentials, principals
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import KafkaSettings, RegistrySettings, Settings
@@ -25,7 +25,7 @@ from aios.streams.delivery import Delivery
 from aios.streams.errors import ConfigError
 from aios.streams.principals import PrincipalTable
 from aios.streams.record import Outgoing
-from aios.streams.topics import OPERATION_ANSWERED, OPERATION_REQUESTED, PRINCIPAL_REGISTERED
+from aios.streams.topics import AUDIT_RECORDED, OPERATION_ANSWERED, OPERATION_REQUESTED, PRINCIPAL_REGISTERED
 from tests.broker.test_reference import until
 
 pytestmark = pytest.mark.broker
@@ -33,7 +33,25 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture(autouse=True)
 def _topics(kafka: KafkaSettings) -> None:
-    asyncio.run(ensure_topics(kafka, (PRINCIPAL_REGISTERED, OPERATION_REQUESTED, OPERATION_ANSWERED)))
+    asyncio.run(ensure_topics(kafka, (PRINCIPAL_REGISTERED, AUDIT_RECORDED, OPERATION_REQUESTED, OPERATION_ANSWERED)))
+
+
+def test_who_may_do_what_is_on_the_audit_before_it_holds(kafka: KafkaSettings, codec: Codec, unique: str) -> None:
+    """Making and removing a principal each leave an audit record with its roles, and none with a token or its hash."""
+    name = f"p-{unique}"
+    token = principals.register(kafka, codec, name, roles=["operator"])
+    principals.remove(kafka, codec, name)
+    told = [
+        (event.transition, event.actor, json.loads(event.detail)["roles"])
+        for record in read_all(kafka, AUDIT_RECORDED.name)
+        if record.key == f"principal:{name}".encode()
+        for event in [codec.decode(record.value, AuditRecorded)]
+        if token not in event.detail and digest(token) not in event.detail
+    ]
+    assert told == [
+        ("principal_registered", "administrator", ["operator"]),
+        ("principal_removed", "administrator", ["operator"]),
+    ]
 
 
 def test_a_token_opens_its_principal_until_it_is_removed(kafka: KafkaSettings, codec: Codec, unique: str) -> None:

@@ -26,7 +26,7 @@ from aios.schemas.models import CaseDecided, DocumentReceived
 from aios.streams import config, credentials, tenants
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import KafkaSettings
-from aios.streams.topics import CASE_DECIDED, DOCUMENT_RECEIVED, TENANT_REGISTERED
+from aios.streams.topics import AUDIT_RECORDED, CASE_DECIDED, DOCUMENT_RECEIVED, TENANT_REGISTERED
 from tests.broker.running import begin_at_the_end
 
 pytestmark = pytest.mark.broker
@@ -63,7 +63,7 @@ class Here:
 
 @pytest.fixture
 def here(kafka: KafkaSettings, registry_url: str, codec: Codec, unique: str, tmp_path: Path) -> Iterator[Here]:
-    asyncio.run(ensure_topics(kafka, (DOCUMENT_RECEIVED, CASE_DECIDED, TENANT_REGISTERED)))
+    asyncio.run(ensure_topics(kafka, (DOCUMENT_RECEIVED, CASE_DECIDED, TENANT_REGISTERED, AUDIT_RECORDED)))
     tenant = f"t-{unique}"
     tenants.own_key(tmp_path, kafka, codec, tenant)
     yield Here(

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from aios.schemas.codec import Codec
 from aios.streams import reference, tenants
+from aios.streams.admin import ensure_topics
 from aios.streams.config import KafkaSettings
 from aios.streams.credentials import digest
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.tenants import TenantTable
-from aios.streams.topics import TENANT_REGISTERED
-from tests.fakes.registry import FakeRegistry
+from aios.streams.topics import AUDIT_RECORDED, TENANT_REGISTERED
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 10.0
 
 
-@pytest.fixture(scope="module")
-def codec() -> Codec:
-    return Codec(FakeRegistry())
-
-
 @pytest.fixture(scope="module", autouse=True)
-def _topic(kafka: KafkaSettings) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    if TENANT_REGISTERED.name in admin.list_topics(timeout=10).topics:
-        return
-    new = NewTopic(TENANT_REGISTERED.name, 1, 1, config=TENANT_REGISTERED.config())
-    for done in admin.create_topics([new]).values():
-        done.result()
+def _topics(kafka: KafkaSettings) -> None:
+    asyncio.run(ensure_topics(kafka, (TENANT_REGISTERED, AUDIT_RECORDED)))
 
 
 def until(true: Callable[[], bool]) -> bool:

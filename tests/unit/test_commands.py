@@ -151,6 +151,14 @@ def test_a_folder_without_a_chain_is_not_sound(tmp_path: Path) -> None:
     assert CliRunner().invoke(aios, ["audit", "verify", "--folder", str(tmp_path)]).exit_code == NOT_FOUND
 
 
+def test_a_home_that_never_ran_is_not_called_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was audited there, which is not the same as a sound chain; a head noted earlier makes it a broken one."""
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path))
+    assert CliRunner().invoke(aios, ["audit", "verify"]).exit_code == NOT_FOUND
+    noted = ["audit", "verify", "--expect", f"3:{'0' * 64}"]
+    assert CliRunner().invoke(aios, noted).exit_code == FAILED
+
+
 def test_a_command_that_is_none_is_wrong_usage() -> None:
     """Of either group."""
     assert CliRunner().invoke(aios, ["upp"]).exit_code == USAGE
