@@ -1,0 +1,258 @@
+"""What a pool of model workers measures: of each answer, of each step of its engine, and of the work that waits.
+
+Enters: what pool.py and worker.py see. Leaves: metrics on the process's port (streams/metrics.py), by pool. Names are
+those of OpenTelemetry's GenAI conventions where it has one (gen_ai_server_request_duration, _time_to_first_token,
+_time_per_output_token, gen_ai_client_token_usage, with its buckets), else vLLM's noun behind `aios_`. vLLM's own
+(`vllm:…`, by model and engine) stand beside them on the same port, unchanged.
+Guaranteed: labels are pools, models, processes, devices, statuses and kinds, so their number is bounded by the files
+of streams/pools; every value is there from the start, at 0, and none is NaN.
+
+The autoscaling signal is `aios_work_queued_seconds`: what waits in this worker's partitions ÷ the rate at which this
+worker answers while it has work. Summed over the workers of a pool it is the time that one worker would need, so that
+sum ÷ the seconds one accepts is the number of workers (infra/k8s/).
+Rejected: records waiting (a thousand are a second of labels or an hour of summaries); the rate of the last minute (an
+idle pool has none, and would look overloaded by its first request).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from aios.inference_workers import device
+from aios.schemas.models import InferenceCompleted
+from aios.streams import metrics
+from aios.streams.pool_files import Pool
+
+RATE_S = 60.0  # of work, within which a new rate has replaced most of the old one
+SHARE_S = 15.0  # the same for the share of time that an engine is busy
+ANSWER_S_MIN = 0.0001  # an answer from the cache takes no engine time; a rate stays finite
+MICRO = 1_000_000
+
+OPERATIONS: Mapping[str, str] = {"classify": "classify", "generate": "chat", "embed": "embeddings"}
+"""A pool's task → gen_ai_operation_name; classify is ours, the convention has none."""
+
+_GEN_AI = ("pool", "gen_ai_operation_name", "gen_ai_request_model")
+E2E = Histogram(
+    "gen_ai_server_request_duration_seconds",
+    "From the request's broker timestamp to its acknowledged answer.",
+    _GEN_AI,
+    buckets=(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 300, 1800),
+)
+FIRST = Histogram(
+    "gen_ai_server_time_to_first_token_seconds",
+    "From taking the request to its first token.",
+    _GEN_AI,
+    buckets=(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+)
+PER_TOKEN = Histogram(
+    "gen_ai_server_time_per_output_token_seconds",
+    "Between two tokens of an answer, after the first.",
+    _GEN_AI,
+    buckets=(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
+)
+USAGE = Histogram(
+    "gen_ai_client_token_usage",
+    "Tokens of an answer.",
+    (*_GEN_AI, "gen_ai_token_type"),
+    buckets=(1, 4, 16, 64, 256, 1024, 4096, 16384, 65536),
+)
+QUEUED = Histogram(
+    "aios_request_queue_time_seconds",
+    "From the request's broker timestamp to the engine.",
+    ["pool"],
+    buckets=metrics.SECONDS,
+)
+COMPUTED = Histogram("aios_request_inference_time_seconds", "In the engine.", ["pool"], buckets=metrics.SECONDS)
+ANSWERS = Counter("aios_inference_answers", "Answers acknowledged: ok, expired, failed.", ["pool", "status"])
+REFUSED = Counter("aios_inference_refused", "Of those that failed: refused before a token was spent.", ["pool"])
+CACHED = Counter("aios_answer_cache_hits", "Answers that cost nothing: they were known.", ["pool"])
+ENGINE_S = Counter("aios_engine_seconds", "Engine time of a pool's answers.", ["pool"])
+COST = Counter("aios_inference_cost_micro", "Price of a pool's answers, in millionths of money.currency.", ["pool"])
+COST_1000 = Gauge("aios_cost_per_1000_inferences", "Since the start, in money.currency.", ["pool"])
+BACKLOG = Gauge("aios_backlog_records", "Requests that wait or are in hand, in this worker's partitions.", ["pool"])
+RATE = Gauge("aios_answers_per_second", "This worker's rate while it has work of the pool.", ["pool"])
+WORK = Gauge("aios_work_queued_seconds", "Backlog ÷ rate: the autoscaling signal.", ["pool"])
+
+RUNNING = Gauge("aios_num_requests_running", "In the engine's batch.", ["process"])
+WAITING = Gauge("aios_num_requests_waiting", "In the engine, not in its batch.", ["process"])
+KV_USED = Gauge("aios_kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", ["process"])
+FILL = Gauge("aios_batch_fill", "Requests in the batch ÷ its seats, 0 to 1.", ["process"])
+STEP = Histogram(
+    "aios_engine_step_seconds",
+    "One step of the engine; its sum grows by the busy share of time.",
+    ["process"],
+    buckets=metrics.SECONDS,
+)
+PREFIX = Counter(
+    "aios_prefix_cache_tokens", "Prompt tokens looked up (queries) and found (hits).", ["process", "outcome"]
+)
+UTILISATION = Gauge(
+    "aios_device_utilisation", "0 to 1: of a GPU by NVML; without one, the engine's busy share.", ["process", "device"]
+)
+
+
+class Rate:
+    """Events per second of work: old work counts less, and time without work not at all. Pure."""
+
+    def __init__(self, per_s: float, memory_s: float = RATE_S) -> None:
+        """per_s: believed until there is better knowledge, as if it had been seen for a second."""
+        self._memory_s = memory_s
+        self._events, self._seconds = per_s, 1.0
+
+    def add(self, events: int, seconds: float) -> None:
+        kept = math.exp(-seconds / self._memory_s)
+        self._events = self._events * kept + events
+        self._seconds = self._seconds * kept + seconds
+
+    @property
+    def per_s(self) -> float:
+        return self._events / self._seconds
+
+
+class Share:
+    """The share of the last seconds that was spent busy. Pure; times in seconds of any one clock, never falling."""
+
+    def __init__(self, now: float, memory_s: float = SHARE_S) -> None:
+        self._memory_s = memory_s
+        self._at, self._share = now, 0.0
+
+    def add(self, now: float, seconds: float) -> None:
+        """A piece of work of that many seconds ends now."""
+        self._share = min(1.0, self.at(now) + 1 - math.exp(-seconds / self._memory_s))
+        self._at = now
+
+    def at(self, now: float) -> float:
+        return self._share * math.exp(-max(0.0, now - self._at) / self._memory_s)
+
+
+class Measures:
+    """Of one pool in one worker. Called from one thread each: the event loop (taken, answered, backlog), the
+    engine's (engine); prometheus_client's values are safe to read from its own.
+
+    seats: requests in one batch of the engine at most. clock: monotonic seconds.
+    """
+
+    def __init__(self, pool: Pool, *, seats: int = 32, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seats = max(1, seats)
+        self._rate = Rate(pool.limits.in_flight_max / (pool.objective.p95_ms / 1000))
+        self._answered_at = clock()
+        self._backlog = 0
+        self._cost_micro, self._answers = 0, 0
+        labels = (pool.pool, OPERATIONS[pool.task], pool.model)
+        self._e2e, self._first, self._per_token = (each.labels(*labels) for each in (E2E, FIRST, PER_TOKEN))
+        self._read, self._written = (USAGE.labels(*labels, kind) for kind in ("input", "output"))
+        self._queued, self._computed = QUEUED.labels(pool.pool), COMPUTED.labels(pool.pool)
+        self._statuses = {status: ANSWERS.labels(pool.pool, status) for status in ("ok", "expired", "failed")}
+        self._refused, self._cached = REFUSED.labels(pool.pool), CACHED.labels(pool.pool)
+        self._engine_s, self._cost = ENGINE_S.labels(pool.pool), COST.labels(pool.pool)
+        self._cost_1000 = COST_1000.labels(pool.pool)
+        self._backlog_now, self._rate_now, self._work = (each.labels(pool.pool) for each in (BACKLOG, RATE, WORK))
+        self._rate_now.set(self._rate.per_s)
+        self._of_engine = _OfEngine(pool.process, clock)
+
+    def taken(self, queue_s: float) -> None:
+        """A request goes to the engine. queue_s: since its broker timestamp."""
+        self._queued.observe(max(0.0, queue_s))
+
+    def answered(self, completed: InferenceCompleted, seconds: float) -> None:
+        """An answer was acknowledged. seconds: since the request's broker timestamp."""
+        self._e2e.observe(max(0.0, seconds))
+        self._statuses.get(completed.status, self._statuses["failed"]).inc()
+        self._spent(completed)
+        if completed.cached:
+            self._cached.inc()
+        elif completed.status == "ok":
+            self._timed(completed)
+        elif completed.status == "failed" and not completed.prompt_tokens and not completed.engine_us:
+            self._refused.inc()
+        self._progress(completed.compute_ms / 1000)
+
+    def engine(
+        self,
+        *,
+        running: int,
+        waiting: int,
+        kv_used: float,
+        step_seconds: float,
+        prefix_queries: int = 0,
+        prefix_hits: int = 0,
+    ) -> None:
+        """A step of the engine has ended. kv_used: 0 to 1. prefix_*: prompt tokens since the last call.
+
+        An engine that several pools share is measured by one of them: values are by process.
+        """
+        self._of_engine.step(running, waiting, kv_used, step_seconds, running / self._seats)
+        self._of_engine.prefix(prefix_queries, prefix_hits)
+
+    def backlog(self, records: int) -> None:
+        """How many requests wait or are in hand, of the partitions this worker has. Call it every few seconds."""
+        self._backlog = records
+        self._backlog_now.set(records)
+        self._work.set(records / self._rate.per_s)
+
+    def _spent(self, completed: InferenceCompleted) -> None:
+        self._engine_s.inc(completed.engine_us / 1_000_000)
+        self._cost.inc(completed.cost_micro)
+        self._cost_micro += completed.cost_micro
+        self._answers += 1
+        self._cost_1000.set(self._cost_micro / MICRO * 1000 / self._answers)
+
+    def _timed(self, completed: InferenceCompleted) -> None:
+        self._computed.observe(completed.compute_ms / 1000)
+        self._read.observe(completed.prompt_tokens)
+        self._written.observe(completed.output_tokens)
+        if not completed.first_token_ms:
+            return
+        self._first.observe(completed.first_token_ms / 1000)
+        if completed.output_tokens > 1:
+            rest_ms = max(0, completed.compute_ms - completed.first_token_ms)
+            self._per_token.observe(rest_ms / 1000 / (completed.output_tokens - 1))
+
+    def _progress(self, seconds: float) -> None:
+        """One more answer, worked on for the last `seconds`: that part of it which no earlier answer has counted."""
+        now = self._clock()
+        self._rate.add(1, max(ANSWER_S_MIN, min(seconds, now - self._answered_at)))
+        self._answered_at = now
+        self._rate_now.set(self._rate.per_s)
+        self._work.set(self._backlog / self._rate.per_s)
+
+
+class _OfEngine:
+    """What all pools of a process share."""
+
+    def __init__(self, process: str, clock: Callable[[], float]) -> None:
+        self._process = process
+        self._clock = clock
+        self._share = Share(clock())
+        self._running, self._waiting = RUNNING.labels(process), WAITING.labels(process)
+        self._kv_used, self._fill = KV_USED.labels(process), FILL.labels(process)
+        self._step = STEP.labels(process)
+        self._prefix = {outcome: PREFIX.labels(process, outcome) for outcome in ("queries", "hits")}
+
+        self._shown = False
+
+    def step(self, running: int, waiting: int, kv_used: float, seconds: float, fill: float) -> None:
+        self._show()
+        self._running.set(running)
+        self._waiting.set(waiting)
+        self._kv_used.set(kv_used)
+        self._fill.set(fill)
+        self._step.observe(seconds)
+        self._share.add(self._clock(), seconds)
+
+    def prefix(self, queries: int, hits: int) -> None:
+        self._prefix["queries"].inc(queries)
+        self._prefix["hits"].inc(hits)
+
+    def _show(self) -> None:
+        """From the first step on: an engine elsewhere has its own devices."""
+        if self._shown:
+            return
+        self._shown = True
+        for name, read in device.gpus() or [("cpu", lambda: self._share.at(self._clock()))]:
+            UTILISATION.labels(self._process, name).set_function(read)

@@ -1,0 +1,160 @@
+"""What pools measure: rates of work, busy shares, and what stands on the metrics port."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
+
+from aios.inference_workers import device
+from aios.inference_workers.measures import Measures, Rate, Share
+from aios.schemas.models import InferenceCompleted
+from aios.streams.pool_files import Goal, Limits, Pool, Price, shipped
+
+POOL = Pool(
+    pool="probe.bulk",
+    does="measured here",
+    task="generate",
+    model="probe",
+    engine="echo",
+    weights="none",
+    limits=Limits(in_flight_max=10, tokens_in_flight_max=1000, tenant_outstanding_max=10),
+    price=Price(per_1000_prompt_tokens=1, per_1000_output_tokens=1, per_engine_second=1),
+    objective=Goal(p95_ms=1000),
+    retries=(),
+)
+ANSWER = InferenceCompleted(
+    request_id="r",
+    case_id="c",
+    tenant="demo",
+    workflow="w",
+    step="s",
+    attempt=1,
+    task="generate",
+    status="ok",
+    output="{}",
+    model="probe@1",
+    engine="echo",
+    input_hash="",
+    prompt_tokens=100,
+    output_tokens=11,
+    lane="bulk",
+    queue_ms=5,
+    compute_ms=500,
+    completed_at=0,
+    pool=POOL.pool,
+    first_token_ms=100,
+    engine_us=250_000,
+    cost_micro=2_000,
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def value(name: str, **labels: str) -> float:
+    found = REGISTRY.get_sample_value(name, labels)
+    assert found is not None, name
+    return found
+
+
+@given(st.floats(0.5, 5000), st.lists(st.floats(0.001, 30), min_size=200, max_size=200))
+def test_a_rate_forgets_what_it_was_told_at_first(believed: float, gaps: list[float]) -> None:
+    """After ten memories of work at one rate that rate is told, whatever was believed; idle time adds nothing."""
+    rate = Rate(believed, memory_s=1.0)
+    for gap in gaps:
+        rate.add(1, 0.1)
+        assert 0 < rate.per_s < math.inf, gap
+    assert rate.per_s == pytest.approx(10, rel=0.01)
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 5), st.floats(0, 1)), max_size=60))
+def test_a_busy_share_is_a_share(steps: list[tuple[float, float]]) -> None:
+    """Between 0 and 1 whatever the steps were, 1 in the end if there was no pause, 0 long after the last."""
+    now, share = 0.0, Share(0.0)
+    for gap, busy in steps:
+        now += gap
+        share.add(now, gap * busy)
+        assert 0 <= share.at(now) <= 1
+    for _ in range(1000):
+        now += 0.1
+        share.add(now, 0.1)
+    assert share.at(now) == pytest.approx(1, abs=0.01)
+    assert share.at(now + 1000) == pytest.approx(0, abs=0.01)
+
+
+def test_work_queued_is_what_waits_divided_by_the_rate_of_work() -> None:
+    """Sixteen at once, each a second in the engine, are 16/s; an hour without requests does not change that."""
+    clock = Clock()
+    measures = Measures(POOL, clock=clock)
+    assert value("aios_answers_per_second", pool=POOL.pool) == pytest.approx(10)  # what its objective asks of it
+    for _ in range(400):
+        clock.now += 1.0
+        for _ in range(16):
+            measures.answered(replace(ANSWER, compute_ms=1000), seconds=1.0)
+    assert value("aios_answers_per_second", pool=POOL.pool) == pytest.approx(16, rel=0.05)
+    clock.now += 3600
+    measures.answered(replace(ANSWER, compute_ms=1000), seconds=1.0)
+    measures.backlog(1600)
+    assert value("aios_work_queued_seconds", pool=POOL.pool) == pytest.approx(100, rel=0.1)
+
+
+def test_an_answer_is_counted_once_under_each_name() -> None:
+    """Names of the conventions, the price of a thousand, and what was refused, expired or known."""
+    pool = POOL.model_copy(update={"pool": "counted.bulk"})
+    measures = Measures(pool)
+    measures.taken(0.2)
+    measures.answered(ANSWER, seconds=0.8)
+    measures.answered(replace(ANSWER, cached=True, engine_us=0, cost_micro=0, compute_ms=0), seconds=0.1)
+    measures.answered(replace(ANSWER, status="expired", cost_micro=0), seconds=2.0)
+    refused = replace(ANSWER, status="failed", prompt_tokens=0, output_tokens=0, engine_us=0, cost_micro=0)
+    measures.answered(refused, seconds=0.1)
+    labels = {"pool": pool.pool, "gen_ai_operation_name": "chat", "gen_ai_request_model": "probe"}
+    assert value("gen_ai_server_request_duration_seconds_count", **labels) == 4
+    assert value("gen_ai_server_time_to_first_token_seconds_sum", **labels) == pytest.approx(0.1)
+    assert value("gen_ai_server_time_per_output_token_seconds_sum", **labels) == pytest.approx(0.04)
+    assert value("gen_ai_client_token_usage_sum", **labels, gen_ai_token_type="output") == 11
+    assert [
+        value("aios_inference_answers_total", pool=pool.pool, status=status) for status in ("ok", "expired", "failed")
+    ] == [2, 1, 1]
+    assert value("aios_answer_cache_hits_total", pool=pool.pool) == 1
+    assert value("aios_inference_refused_total", pool=pool.pool) == 1
+    assert value("aios_cost_per_1000_inferences", pool=pool.pool) == pytest.approx(0.5)
+    assert value("aios_engine_seconds_total", pool=pool.pool) == pytest.approx(0.5)
+
+
+def test_an_engine_that_never_rests_uses_its_device_whole() -> None:
+    """On a machine without a GPU the share of time in the engine is the device's utilisation."""
+    clock = Clock()
+    pool = POOL.model_copy(update={"pool": "steady.bulk"})
+    measures = Measures(pool, seats=8, clock=clock)
+    for _ in range(1000):
+        clock.now += 0.1
+        measures.engine(running=4, waiting=2, kv_used=0.25, step_seconds=0.1, prefix_queries=10, prefix_hits=5)
+    assert value("aios_batch_fill", process="steady") == 0.5
+    assert value("aios_kv_cache_usage_perc", process="steady") == 0.25
+    assert value("aios_prefix_cache_tokens_total", process="steady", outcome="hits") == 5000
+    if not device.gpus():
+        assert value("aios_device_utilisation", process="steady", device="cpu") == pytest.approx(1, abs=0.01)
+
+
+def test_every_shipped_pool_is_measured_without_a_clash_of_names() -> None:
+    for pool in shipped().values():
+        Measures(pool).backlog(0)
+        assert value("aios_work_queued_seconds", pool=pool.pool) == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "meant"), [(None, None), ("", frozenset()), ("0, 2", frozenset({0, 2})), ("GPU-1a2b", None)]
+)
+def test_only_the_gpus_that_a_process_may_use_are_its_own(setting: str | None, meant: frozenset[int] | None) -> None:
+    assert device.visible(setting) == meant
