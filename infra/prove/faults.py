@@ -369,6 +369,28 @@ class RegistryDown(_Base):
         stand.until_ready()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAway(_Base):
+    """What stages need beside Kafka does not answer, for two minutes of load: they wait, and nothing is a dead letter.
+
+    process: valkey or registry, as the supervisor calls it.
+    """
+
+    process: str
+    hold_s: float = 120.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.process} does not answer for two minutes"
+
+    def inject(self, stand: Stand) -> None:
+        stand.signal(self.process, signal.SIGSTOP)
+
+    def heal(self, stand: Stand) -> None:
+        stand.signal(self.process, signal.SIGCONT)
+        stand.until_ready()
+
+
 # ── what must stop a stage ──
 
 

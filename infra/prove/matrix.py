@@ -153,6 +153,7 @@ def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
         Round("clock", [faults.ClockMoved(stage=one, seconds=way) for one in processes for way in _ways(one)]),
         Round("storm", [faults.RebalanceStorm(stage=one) for one in consuming if one not in ALONE]),
         Round("stores", [faults.ValkeyEmptied(), faults.RegistryDown()]),
+        Round("away", [faults.StoreAway(process="valkey"), faults.StoreAway(process="registry")], is_clean=True),
         Round(
             "disk", [faults.DiskFull(stage="audit"), faults.DiskFull(stage="lake"), faults.BrokerDiskFull()], nodes=3
         ),
