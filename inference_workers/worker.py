@@ -88,7 +88,8 @@ async def _serve(
     await asyncio.to_thread(codec.warm, [INFERENCE_COMPLETED])
     delivery = Delivery(settings.kafka, client_id=f"aios.{process}.{slot}")
     task = SERVED[process].task(engine)
-    stages = [stage for stage in STAGES if stage.process == process]
+    lanes = settings.inference.lanes
+    stages = [stage for stage in STAGES if stage.process == process and stage.name.rpartition(".")[2] in lanes]
     breakers = [GroupBreakers(settings.kafka, codec, stage) for stage in stages]
     await asyncio.gather(*(asyncio.to_thread(each.start) for each in breakers))
     pools = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from aios.streams.errors import ConfigError
+from aios.streams.pool_files import Lane
 
 SECRET_PROPERTIES = frozenset(
     {"sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret"}
@@ -100,7 +101,14 @@ class InferenceSettings(Section):
     url: str = ""
     api_key: str = ""  # by reference
     in_flight_max: Annotated[int, Field(ge=1, le=4096)] = 64  # records per pool handed to the engine
-    kv_cache_mib: Annotated[int, Field(ge=16)] = 256
+    kv_cache_mib: Annotated[int, Field(ge=16)] = 256  # on a CPU
+    gpu_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.9  # of each GPU, weights and KV cache together
+    tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1  # devices that share one model
+    engine_mode: Literal["in_process", "subprocess"] = "in_process"  # inference_workers/engine_arguments.py
+    eager: bool | None = None  # None: no compiling on a CPU (a minute of start-up), CUDA graphs on a GPU
+    sequences_max: Annotated[int, Field(ge=1, le=4096)] = 32  # of one batch: the knee on two cores lies at 16-32
+    load_s_max: Annotated[int, Field(ge=1, le=3600)] = 120  # import, weights and warm-up; also of start-up probes
+    lanes: Annotated[tuple[Lane, ...], Field(min_length=1)] = (Lane.INTERACTIVE, Lane.BULK)  # that a worker serves
     step_s_max: Annotated[int, Field(ge=1)] = 60  # a step that takes longer is a hang: the process ends
 
 

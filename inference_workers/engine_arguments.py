@@ -1,0 +1,70 @@
+"""What vLLM is told: from the settings and the machine to its EngineArgs and its environment.
+
+In: a model's folder, what it is for, `inference:` of the settings, whether there is a GPU. Out: the arguments of
+vllm.EngineArgs, and variables that vLLM reads when it is imported. Guaranteed: whoever asks the same gets the same, so
+that what `aios bench inference` measures an engine with is what the workers run; every setting that concerns the engine
+is in one of the two. Pure but for here().
+
+engine_mode: `in_process` steps the engine in a thread of the worker; `subprocess` gives vLLM's core a process of its
+own, so that reading texts and writing answers overlap with the device's steps. On a CPU the first is better (two
+processes would share the cores, and a copy of every answer travels); on a GPU measure both: infra/bench/gpu.sh does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aios.streams.config import InferenceSettings
+
+EMBED_TOKENS_MAX = 256  # what MiniLM was trained to read; longer texts are cut there
+GENERATE_TOKENS_MAX = 1024  # prompt and answer; a longer prompt is refused
+BLOCK_TOKENS = 32  # of the KV cache; longer ones never find the shared beginning of short prompts
+SUBPROCESS = "subprocess"
+PROCESSOR = Path("/proc/cpuinfo")
+
+
+def arguments(model: Path, *, embeds: bool, settings: InferenceSettings, gpu: bool, dtype: str) -> dict[str, Any]:
+    """For vllm.EngineArgs. embeds: a pooling model; else it generates. dtype: what this device computes in."""
+    chosen: dict[str, Any] = {
+        "model": str(model),
+        "runner": "pooling" if embeds else "generate",
+        "dtype": dtype,
+        "enforce_eager": settings.eager if settings.eager is not None else not gpu,
+        "max_model_len": EMBED_TOKENS_MAX if embeds else GENERATE_TOKENS_MAX,
+        "max_num_seqs": settings.sequences_max,
+        "scheduling_policy": "priority",
+        "tensor_parallel_size": settings.tensor_parallel,
+    }
+    if gpu:
+        chosen["gpu_memory_utilization"] = settings.gpu_memory_share
+    else:
+        chosen["kv_cache_memory_bytes"] = settings.kv_cache_mib << 20  # else half of the memory
+    if not embeds:
+        chosen |= (
+            {"enable_prefix_caching": True} if gpu else {"enable_prefix_caching": True, "block_size": BLOCK_TOKENS}
+        )
+    return chosen
+
+
+def here(model: Path, *, embeds: bool, settings: InferenceSettings) -> dict[str, Any]:
+    """The same for this machine: what torch and the processor say of it. Imports torch."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    dtype = "bfloat16" if gpu else cpu_dtype(PROCESSOR.read_text(encoding="ascii", errors="replace"))
+    return arguments(model, embeds=embeds, settings=settings, gpu=gpu, dtype=dtype)
+
+
+def cpu_dtype(flags: str) -> str:
+    """bfloat16 where the processor computes in it; elsewhere it is emulated, 20 times slower than float32."""
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+def environment(settings: InferenceSettings) -> dict[str, str]:
+    """Variables that follow from settings; they win over what is there, since a setting that does nothing is a trap."""
+    apart = settings.engine_mode == SUBPROCESS
+    return {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "1" if apart else "0",
+        **({"VLLM_WORKER_MULTIPROC_METHOD": "spawn"} if apart or settings.tensor_parallel > 1 else {}),
+    }
