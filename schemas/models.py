@@ -587,6 +587,7 @@ class BudgetRequested(Event):
     tenant: str
     workflow: str
     amount_micro: int
+    cheaper_micro: int = 0
     requested_at: int
     expires_at: int
 
@@ -610,7 +611,7 @@ class BudgetAnswered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageSettled(Event):
-    """What one answer or person has cost a case, or the end of its reservation; written by plan, keyed by tenant."""
+    """What one answer or person has cost a case, or the end of its reservation; keyed by tenant. The ledger."""
 
     contract: ClassVar[str] = "usage.settled.v1"
 
@@ -645,9 +646,41 @@ class BudgetChanged(Event):
     reserved_micro: int
     spent_micro: int
     wasted_micro: int
+    over_micro: int = 0
     denied: int
     soft_reached: bool
     changed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRemembered(Event):
+    """What budget remembers of a limit's window; a record of its changelog."""
+
+    contract: ClassVar[str] = "account.remembered.v1"
+
+    window: str
+    window_from: int
+    window_to: int
+    reserved_micro: int
+    spent_micro: int
+    wasted_micro: int
+    over_micro: int
+    denied: int
+    soft_reached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservationRemembered(Event):
+    """What budget remembers of an open reservation; a record of its changelog."""
+
+    contract: ClassVar[str] = "reservation.remembered.v1"
+
+    status: str
+    amount_micro: int
+    left_micro: int
+    budgets: tuple[str, ...]
+    settled: tuple[str, ...]
+    expires_at: int
 
 
 EVENTS: Mapping[str, type[Event]] = {
@@ -685,6 +718,8 @@ EVENTS: Mapping[str, type[Event]] = {
         BudgetAnswered,
         UsageSettled,
         BudgetChanged,
+        AccountRemembered,
+        ReservationRemembered,
     )
 }
 """Every contract by name."""
