@@ -3,15 +3,17 @@
 Enters: partitions that come and go, records as they are read, and what became of each. Leaves: records to work on, at
 most in_flight_max at a time, and the positions to commit. Guaranteed: a record counts for the assignment it was taken
 under and for no later one; a position never passes a record that is waiting, in flight or given back; what waits and
-what is in flight is bounded in number and bytes.
+what is in flight is bounded in number and bytes, and what waits of one partition too, so that a backlog of one never
+takes the room of the others. Records are taken in the order in which they came, unless an Order says otherwise.
 Its owner (intake.py) holds one lock around every call.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aios.streams.offsets import OffsetTracker
 from aios.streams.record import Record
@@ -19,6 +21,22 @@ from aios.streams.record import Record
 BYTES_MAX = 32 << 20  # of records that wait, and again of those in flight
 HEADER_BYTES = 150  # of a header in memory, beside its name and value
 SPAN_MIN = 4_000  # finished records that may stand behind an unfinished one, per partition
+
+
+class Order(Protocol):
+    """Whose turn it is among the records that wait. Called under the owner's lock, in constant or logarithmic time."""
+
+    def put(self, record: Record) -> None:
+        """It waits from now on."""
+
+    def next(self) -> Record | None:
+        """Whose turn it is, in flight from now on. None: nothing waits, or nothing may go now."""
+
+    def drop(self, records: Iterable[Record]) -> None:
+        """They wait no more."""
+
+    def ended(self, record: Record, cost: int | None) -> None:
+        """It is in flight no more. cost: what it truly took; None: it was given back, or left."""
 
 
 @dataclass(eq=False, slots=True)
@@ -29,6 +47,8 @@ class Lane:
     partition: int
     tracker: OffsetTracker = field(default_factory=OffsetTracker)
     in_flight: int = 0
+    waiting: int = 0
+    waiting_bytes: int = 0
     resume_at: float = 0.0  # not read before; in the owner's clock
     seek: bool = False  # read again what was given back
     paused: bool | None = None  # as Kafka's client was told; None: nothing yet
@@ -44,14 +64,20 @@ class _Held:
 
 
 class Hands:
-    """See the module. waiting_max: records that wait to be taken."""
+    """See the module. waiting_max: records that wait to be taken; lane_waiting_max: those of one partition, beyond
+    which it should be paused.
+    """
 
-    def __init__(self, *, in_flight_max: int, waiting_max: int) -> None:
+    def __init__(
+        self, *, in_flight_max: int, waiting_max: int, lane_waiting_max: int | None = None, order: Order | None = None
+    ) -> None:
         self._in_flight_max = in_flight_max
         self._waiting_max = waiting_max
+        self._lane_waiting_max = lane_waiting_max
+        self._order = order
         self._span_max = max(SPAN_MIN, 8 * in_flight_max)
         self.lanes: dict[tuple[str, int], Lane] = {}
-        self._waiting: deque[_Held] = deque()
+        self._waiting: OrderedDict[int, _Held] = OrderedDict()  # by the record's identity, as they came
         self._waiting_bytes = 0
         self._flights: dict[int, _Held] = {}  # by the record's identity
         self._flight_bytes = 0
@@ -77,9 +103,11 @@ class Hands:
     def forget(self, lanes: Iterable[Lane]) -> None:
         """Drop what waits of them."""
         gone = set(lanes)
-        kept = [held for held in self._waiting if held.lane not in gone]
-        self._waiting = deque(kept)
-        self._waiting_bytes = sum(held.size for held in kept)
+        dropped = [held for held in self._waiting.values() if held.lane in gone]
+        for held in dropped:
+            self._wait_no_more(held.record)
+        if self._order is not None:
+            self._order.drop([held.record for held in dropped])
 
     def let_go(self, lanes: Iterable[Lane]) -> None:
         """Whoever has records of them in hand does not own them any more."""
@@ -114,8 +142,12 @@ class Hands:
             lane.seek = True
             return not fell
         size = record.size + len(record.headers) * HEADER_BYTES
-        self._waiting.append(_Held(record, lane, size))
+        self._waiting[id(record)] = _Held(record, lane, size)
         self._waiting_bytes += size
+        lane.waiting += 1
+        lane.waiting_bytes += size
+        if self._order is not None:
+            self._order.put(record)
         return not fell
 
     def take(self, records_max: int) -> list[Record]:
@@ -123,17 +155,19 @@ class Hands:
         taken: list[Record] = []
         room = min(records_max, self._in_flight_max - len(self._flights), len(self._waiting))
         while len(taken) < room and (self._flight_bytes < BYTES_MAX or not self._flights):
-            held = self._waiting.popleft()
-            self._waiting_bytes -= held.size
+            record = self._next()
+            if record is None:
+                break
+            held = self._wait_no_more(record)
             self._flight_bytes += held.size
             self._flights[id(held.record)] = held
             held.lane.in_flight += 1
             taken.append(held.record)
         return taken
 
-    def finish(self, record: Record) -> bool:
-        """It has ended. False: it is not ours (any more)."""
-        held = self._land(record)
+    def finish(self, record: Record, cost: int | None = None) -> bool:
+        """It has ended. cost: for the order. False: it is not ours (any more)."""
+        held = self._land(record, cost)
         return held is not None and held.lane.tracker.finish(record.offset)
 
     def release(self, record: Record) -> bool:
@@ -148,11 +182,25 @@ class Hands:
         """In flight, under the assignment it was taken in."""
         return id(record) in self._flights
 
-    def _land(self, record: Record) -> _Held | None:
+    def _next(self) -> Record | None:
+        if self._order is not None:
+            return self._order.next()
+        return next(iter(self._waiting.values())).record
+
+    def _wait_no_more(self, record: Record) -> _Held:
+        held = self._waiting.pop(id(record))
+        self._waiting_bytes -= held.size
+        held.lane.waiting -= 1
+        held.lane.waiting_bytes -= held.size
+        return held
+
+    def _land(self, record: Record, cost: int | None = None) -> _Held | None:
         held = self._flights.pop(id(record), None)
         if held is not None:
             self._flight_bytes -= held.size
             held.lane.in_flight -= 1
+            if self._order is not None:
+                self._order.ended(record, cost)
         return held
 
     # Counts
@@ -177,6 +225,18 @@ class Hands:
         """Of what may wait."""
         return len(self._waiting) * 2 < self._waiting_max and self._waiting_bytes * 2 < BYTES_MAX
 
-    def is_stretched(self, lane: Lane) -> bool:
+    def is_to_wait(self, lane: Lane) -> bool:
+        """Nothing more should be read of it for now."""
+        return self._is_over_share(lane) or self._is_stretched(lane)
+
+    def _is_over_share(self, lane: Lane) -> bool:
+        """Enough of it waits, in number or in bytes; once paused for it, until half of that is gone."""
+        if self._lane_waiting_max is None:
+            return False
+        half = 2 if lane.paused else 1
+        share = BYTES_MAX / max(1, len(self.lanes))
+        return half * lane.waiting >= self._lane_waiting_max or half * lane.waiting_bytes >= share
+
+    def _is_stretched(self, lane: Lane) -> bool:
         """Too much is finished behind one unfinished record; once paused for it, until half of that is gone."""
         return lane.tracker.span >= (self._span_max // 2 if lane.paused else self._span_max)

@@ -15,7 +15,8 @@ and change 5604), so a refused commit is taken for what it says: another generat
 A second process with the same instance_id fences this one: take() raises Fenced and the process must leave.
 
 Rejected: automatic commits (they pass what is in hand), share groups (a preview), aiokafka (no static membership with
-cooperative rebalancing), one queue a partition (fairness is what Kafka's fetches give).
+cooperative rebalancing). Who has an order of its own (the pools: fair by tenant) gives it, and how much of one
+partition may wait; others take records as Kafka's fetches bring them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from aios.streams import failpoints, metrics
 from aios.streams.admin import record_of
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError, Fenced
-from aios.streams.hands import Hands, Lane
+from aios.streams.hands import Hands, Lane, Order
 from aios.streams.orphans import Orphans
 from aios.streams.record import Record
 
@@ -69,7 +70,11 @@ class Intake:
         in_flight_max: int,
         session_timeout_ms: int = 10_000,
         drain_s_max: float = 5.0,
+        waiting_max: int = BATCH_MAX,
+        lane_waiting_max: int | None = None,
+        order: Order | None = None,
     ) -> None:
+        """lane_waiting_max: of one partition; those over it are paused, and little of each is fetched ahead."""
         self._kafka = kafka
         self._group = group
         self._stage = group.removeprefix("aios.")
@@ -79,7 +84,13 @@ class Intake:
         self._session_timeout_ms = session_timeout_ms
         self._drain_s_max = drain_s_max
         self._changed = threading.Condition()  # over everything below, up to _leaving
-        self._hands = Hands(in_flight_max=in_flight_max, waiting_max=max(in_flight_max, BATCH_MAX))
+        self._hands = Hands(
+            in_flight_max=in_flight_max,
+            waiting_max=max(in_flight_max, waiting_max),
+            lane_waiting_max=lane_waiting_max,
+            order=order,
+        )
+        self._ahead_max = 5_000 if lane_waiting_max is None else 2 * lane_waiting_max
         self._lags: dict[tuple[str, int], int] = {}
         self._stopping = False
         self._error: Exception | None = None
@@ -128,10 +139,13 @@ class Intake:
             failpoints.hit(f"{self._process}.taken")
         return taken
 
-    def finish(self, record: Record) -> None:
-        """It has ended here: its effects are acknowledged. Ignored if its partition has left since it was taken."""
+    def finish(self, record: Record, cost: int | None = None) -> None:
+        """It has ended here: its effects are acknowledged. Ignored if its partition has left since it was taken.
+
+        cost: what it took, for the order.
+        """
         with self._changed:
-            self._hands.finish(record)
+            self._hands.finish(record, cost)
         self._tell()
 
     def release(self, record: Record) -> None:
@@ -265,7 +279,7 @@ class Intake:
         with self._changed:
             self._holding = self._stopping or self._is_full(now)
             for lane in self._hands.lanes.values():
-                if self._holding or lane.resume_at > now or self._hands.is_stretched(lane):
+                if self._holding or lane.resume_at > now or self._hands.is_to_wait(lane):
                     if not lane.paused:
                         hold.append(lane)
                     continue
@@ -476,7 +490,7 @@ class Intake:
                 "max.poll.interval.ms": POLL_INTERVAL_MS,
                 "socket.timeout.ms": 10_000,
                 "reconnect.backoff.max.ms": 1_000,
-                "queued.min.messages": 5_000,
+                "queued.min.messages": self._ahead_max,  # a pause throws away what was fetched
                 "queued.max.messages.kbytes": 16 << 10,
                 "fetch.queue.backoff.ms": 20,
                 "on_commit": self._committed,

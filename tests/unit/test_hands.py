@@ -6,8 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from aios.inference_workers.fair import Costs, Fair
 from aios.streams import hands as module
-from aios.streams.hands import Hands, Lane
+from aios.streams.hands import Hands, Lane, Order
 from aios.streams.record import Record
 
 PLACES = [("a", 0), ("a", 1), ("b", 0)]
@@ -22,9 +23,12 @@ def record(place: tuple[str, int], offset: int, size: int = 1) -> Record:
 class Member(RuleBasedStateMachine):
     """A member that reads three endless partitions, loses and gets them, and ends records in any order."""
 
+    order: type[Order] | None = None
+
     def __init__(self) -> None:
         super().__init__()
-        self.hands = Hands(in_flight_max=IN_FLIGHT_MAX, waiting_max=WAITING_MAX)
+        order = self.order() if self.order is not None else None
+        self.hands = Hands(in_flight_max=IN_FLIGHT_MAX, waiting_max=WAITING_MAX, lane_waiting_max=2, order=order)
         self.read_to: dict[tuple[str, int], int] = {}  # the client's position, by assigned partition
         self.committed = dict.fromkeys(PLACES, 0)  # the broker's
         self.ended: set[tuple[str, int, int]] = set()  # finished while owned
@@ -130,6 +134,8 @@ class Member(RuleBasedStateMachine):
         assert self.hands.in_flight == len(self.taken) <= IN_FLIGHT_MAX
         assert self.hands.waiting <= WAITING_MAX
         assert self.hands.in_flight == sum(lane.in_flight for lane in self.hands.lanes.values())
+        assert self.hands.waiting == sum(lane.waiting for lane in self.hands.lanes.values())
+        assert self.hands._waiting_bytes == sum(lane.waiting_bytes for lane in self.hands.lanes.values())
 
     def teardown(self) -> None:
         """From any state, everything read so far can be worked off: nothing is forgotten."""
@@ -153,6 +159,48 @@ class Member(RuleBasedStateMachine):
 
 Member.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 test_any_history_of_a_member = Member.TestCase
+
+
+class Narrow(Fair):
+    """The order of the pools, where there is less room than the member has."""
+
+    def __init__(self) -> None:
+        super().__init__(Costs(10), requests_max=IN_FLIGHT_MAX - 1, tokens_max=1_000)
+
+
+class OrderedMember(Member):
+    """The same with an order: what the order holds is what waits."""
+
+    order = Narrow
+
+    @invariant()
+    def the_order_knows_what_waits(self) -> None:
+        assert isinstance(self.hands._order, Fair)
+        assert self.hands._order._waiting.keys() == self.hands._waiting.keys()
+        assert self.hands._order._flying.keys() == self.hands._flights.keys()
+
+
+OrderedMember.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+test_any_history_of_a_member_with_an_order = OrderedMember.TestCase
+
+
+def test_a_backlog_in_one_partition_leaves_room_for_the_others() -> None:
+    """It is to be paused when its share waits, and read again when half of that is gone; the others are read on."""
+    hands = Hands(in_flight_max=10, waiting_max=100, lane_waiting_max=4)
+    hands.assign([("a", 0), ("a", 1)])
+    full, other = hands.of([("a", 0), ("a", 1)])
+    for offset in range(4):
+        assert not hands.is_to_wait(full)
+        hands.arrive(record(("a", 0), offset), full)
+    assert hands.is_to_wait(full)
+    assert not hands.is_to_wait(other)
+    full.paused = True
+    hands.take(2)
+    assert hands.is_to_wait(full)
+    hands.take(1)
+    assert not hands.is_to_wait(full)
+    hands.arrive(record(("a", 1), 0, module.BYTES_MAX // 2), other)
+    assert hands.is_to_wait(other)
 
 
 def test_bytes_are_bounded_beside_numbers() -> None:
