@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from aios.dlq import envelope
-from aios.streams import topology
+from aios.streams import slots, topology
 from aios.streams.record import Record, Where, key_text
 
 KEY_BYTES_MAX = 1 << 10  # of a producer's key, as it is shown and filtered by
@@ -20,11 +20,14 @@ KEY_BYTES_MAX = 1 << 10  # of a producer's key, as it is shown and filtered by
 GROUPS: Mapping[str, str] = {stage.dead_letters.name: stage.group for stage in topology.STAGES if stage.reads}
 """The consumer group by the name of its dead-letter topic."""
 
+_COMMANDS = frozenset(pool.reads[0].name for pool in topology.POOLS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """Times: Unix ms. generation: how often it came back before. place: where it stands; orig_*: where it first stood.
 
+    key: the record's; of a command to a model its case, because its record's key is but a slot of its tenant.
     written_at is the broker's, the others the failing stage's. job: the replay job it came back from and failed again.
     ordinal: its number behind the record for which its key is parked, -1 without. reference: where its bytes stand if
     they did not fit, as topic/partition/offset.
@@ -83,7 +86,7 @@ def letter_of(record: Record) -> DeadLetter | None:
         stage=said.get("stage", ""),
         reason=said.get("reason", ""),
         kind=said.get("class", ""),
-        key=envelope.clipped(key_text(record.key), KEY_BYTES_MAX),
+        key=envelope.clipped(_key(record, said), KEY_BYTES_MAX),
         tenant=said.get("tenant", ""),
         fingerprint=said.get("fingerprint", ""),
         error=said.get("error.type", ""),
@@ -107,6 +110,11 @@ def letter_of(record: Record) -> DeadLetter | None:
         orig_offset=envelope.number(said, "orig.offset"),
         orig_timestamp=envelope.number(said, "orig.timestamp"),
     )
+
+
+def _key(record: Record, said: Mapping[str, str]) -> str:
+    case_id = slots.case_of(record.headers) if said.get("orig.topic") in _COMMANDS else ""
+    return case_id or key_text(record.key)
 
 
 def of_plain(values: Mapping[str, Any]) -> DeadLetter:

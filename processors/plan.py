@@ -1,9 +1,10 @@
 """plan: the workflow state machine as a stage; judge of repeats.
 
 Enters, all keyed by case: admitted cases, answers of models, decisions of people, fired timers. Leaves:
-commands to model pools, review tasks, the one decision, refusals of conflicts, and an audit entry for each
-transition. Guaranteed: what case.py promises; a record whose key is not its case, or which sits in a partition
-that murmur2 would not choose, changes nothing (its case's state lives elsewhere). Remembered: one
+commands to model pools (keyed by slots of their tenant, streams/slots.py), review tasks, the one decision, refusals of
+conflicts, and an audit entry for each transition. Guaranteed: what case.py promises; a record whose key is not its
+case, or which sits in a partition that murmur2 would not choose, changes nothing (its case's state lives elsewhere).
+Remembered: one
 case.remembered.v1 a case, until the idempotency window has passed since its decision; kept small, because a
 million decided cases lie in memory (its key is the case id, so the value does not repeat it; when it is forgotten
 is the state's end, not one more timer).
@@ -21,6 +22,7 @@ from prometheus_client import Counter
 
 from aios.dlq import envelope
 from aios.processors import app, case, workflow_files
+from aios.processors.active import Active, Newest, Versions
 from aios.processors.state import FORGET, Effects, StateView
 from aios.processors.turn import Cause, Moved, forget_at
 from aios.processors.workflow_files import Workflows
@@ -34,6 +36,7 @@ from aios.schemas.models import (
     CaseRemembered,
     Event,
     EventRefused,
+    InferenceCancelled,
     InferenceCompleted,
     InferenceRequested,
     ReviewDecided,
@@ -41,7 +44,7 @@ from aios.schemas.models import (
     TimerFired,
 )
 from aios.schemas.registry import RegistrySource
-from aios.streams import failpoints, topics, tracing
+from aios.streams import failpoints, slots, topics, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.partitioner import partition_of
@@ -58,12 +61,15 @@ Input = CaseAdmitted | InferenceCompleted | ReviewDecided | TimerFired
 
 
 class Plan:
-    """The core; see the module. partitions: of the case family."""
+    """The core; see the module. partitions: of the case family. versions: of models and prompts, that are active."""
 
-    def __init__(self, codec: Codec, workflows: Workflows, partitions: int) -> None:
+    def __init__(
+        self, codec: Codec, workflows: Workflows, partitions: int, versions: Versions | None = None
+    ) -> None:
         self._codec = codec
         self._workflows = workflows
         self._partitions = partitions
+        self._versions = versions or Newest()
         self._changelog = cast(Topic, PLAN.changelog)
 
     def step(self, record: Record, state: StateView, now_ms: int) -> Effects:
@@ -72,7 +78,7 @@ class Plan:
         event = self._decode(record)
         key = self._key(event, record)
         remembered = self._recall(event.case_id, state.get(key))
-        cause = Cause(record.topic, record.partition, record.offset, now_ms)
+        cause = Cause(record.topic, record.partition, record.offset, now_ms, self._versions)
         moved = case.plan(remembered, event, cause, self._workflows, record.header("traceparent") or "")
         if moved.skipped:
             _SKIPPED.labels(moved.skipped).inc()
@@ -144,7 +150,17 @@ class Plan:
             traceparent=traceparent,
             time_ms=now_ms,
         )
-        return Outgoing(topic.name, case_id.encode(), self._codec.encode(topic, event), headers)
+        return Outgoing(topic.name, _key_of(event, case_id), self._codec.encode(topic, event), headers)
+
+
+def _key_of(event: Event, case_id: str) -> bytes:
+    """What plan writes is keyed by case, but for what it tells a pool."""
+    match event:
+        case InferenceRequested():
+            return slots.key_of(event.tenant, event.case_id)
+        case InferenceCancelled():
+            return event.request_id.encode()
+    return case_id.encode()
 
 
 def _ends(key: bytes, moved: Moved) -> dict[bytes, int]:
@@ -164,6 +180,8 @@ def _identity(event: Event) -> tuple[str, str, str]:
     match event:
         case InferenceRequested():
             return event.request_id, event.case_id, event.tenant
+        case InferenceCancelled():
+            return str(ids.derive("cancelled", event.request_id)), event.case_id, event.tenant
         case ReviewRequested():
             return event.task_id, event.case_id, event.tenant
         case CaseDecided():
@@ -181,9 +199,13 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
+    versions = Active(settings.kafka, codec)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(PLAN))
-        core = Plan(codec, workflow_files.shipped(), topics.CASE_ADMITTED.partitions(settings.kafka.partitions))
+        await asyncio.to_thread(versions.start)
+        partitions = topics.CASE_ADMITTED.partitions(settings.kafka.partitions)
+        core = Plan(codec, workflow_files.shipped(), partitions, versions)
         await app.run_stage(PLAN, core, codec, settings, slot=slot, stop=stop, ready=ready)
     finally:
+        await asyncio.to_thread(versions.close)
         registry.close()

@@ -25,7 +25,11 @@ from aios.streams.topics import AUDIT_RECORDED, LETTER_CHANGED, Family, Topic
 from aios.streams.topology import REPLAY
 
 SOURCE = "/aios/replay"
-CASE_TOPICS = frozenset(name for name, topic in topology.all_topics().items() if topic.family is Family.CASE)
+CASE_TOPICS = frozenset(
+    name
+    for name, topic in topology.all_topics().items()
+    if topic.family is Family.CASE or topic in (pool.reads[0] for pool in topology.POOLS)
+)
 NOBODY: Where = ("", -1, -1)
 
 

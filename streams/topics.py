@@ -18,6 +18,8 @@ from enum import StrEnum
 RECORD_BYTES_MAX = 1 << 20  # value, key and headers of one record; larger inputs travel by reference
 DEAD_LETTER_BYTES_MAX = RECORD_BYTES_MAX + (64 << 10)  # the original plus our headers
 RETENTION_HOURS = 30 * 24  # the idempotency window; source, retry and dead letters keep no longer
+CANCELLED_HOURS = 24  # a worker that was away for longer computes what nobody waits for
+POOL_PARTITIONS_MIN = 32  # workers share a pool among tenants by these: with fewer, tenants meet in one too often
 
 
 class Family(StrEnum):
@@ -26,6 +28,7 @@ class Family(StrEnum):
     SOURCE = "source"  # any key: the producer's own
     CASE = "case"  # keyed by case id
     TENANT = "tenant"  # keyed by tenant: money
+    POOL = "pool"  # commands to models, keyed by tenant and slot (streams/slots.py), over more partitions
     REFERENCE = "reference"  # small compacted tables, one partition, read whole by whoever needs them
 
 
@@ -49,7 +52,12 @@ class Topic:
 
     def partitions(self, per_family: int) -> int:
         """per_family: the deployment's count (6 on one machine, 48 in production)."""
-        return 1 if self.family is Family.REFERENCE else per_family
+        match self.family:
+            case Family.REFERENCE:
+                return 1
+            case Family.POOL:
+                return max(POOL_PARTITIONS_MIN, per_family)
+        return per_family
 
     def subject(self, contract: str) -> str:
         """Registry subject: TopicNameStrategy; a topic of several contracts adds the contract's name."""
@@ -78,7 +86,8 @@ class Topic:
 class Tier:
     """One delay before a record that failed returns to its group.
 
-    All groups share its topic, and the record says to whom it returns.
+    All groups share its topic, and the record says to whom it returns. It waits in the partition of the number to which
+    it returns, so the topic has as many as the widest input.
     """
 
     name: str
@@ -90,7 +99,7 @@ class Tier:
             name=f"aios.retry.{self.name}",
             contracts=(),
             key="as it failed",
-            family=Family.CASE,
+            family=Family.POOL,
             bytes_max=DEAD_LETTER_BYTES_MAX,
         )
 
@@ -170,7 +179,18 @@ SOURCES: Mapping[str, Topic] = {"document.triage": DOCUMENT_RECEIVED}
 
 def inference_requested(pool: str) -> Topic:
     """Commands to one pool, e.g. `classify.bulk`."""
-    return _event(f"inference.{pool}.requested.v1", Family.CASE, "case id", "inference.requested.v1")
+    return _event(f"inference.{pool}.requested.v1", Family.POOL, "tenant and slot", "inference.requested.v1")
+
+
+def inference_cancelled(pool: str) -> Topic:
+    """Commands to one pool that nobody waits for any more; every worker of the pool reads its tail."""
+    return Topic(
+        name=f"inference.{pool}.cancelled.v1",
+        contracts=("inference.cancelled.v1",),
+        key="request id",
+        family=Family.REFERENCE,
+        retention_hours=CANCELLED_HOURS,
+    )
 
 
 def dead_letters(group: str, family: Family) -> Topic:

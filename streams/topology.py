@@ -62,7 +62,9 @@ class Stage:
 
     @property
     def family(self) -> Family:
-        """All inputs of a stateful stage share it; sinks read many and keep case order."""
+        """Of what failed, which keeps its partition number: the widest of the inputs, which stateful stages share."""
+        if any(topic.family is Family.POOL for topic in self.reads):
+            return Family.POOL
         return self.reads[0].family if self.reads else Family.CASE
 
     @property
@@ -125,6 +127,7 @@ PLAN = Stage(
     reads=(topics.CASE_ADMITTED, topics.INFERENCE_COMPLETED, topics.REVIEW_DECIDED, topics.TIMER_FIRED),
     writes=(
         *(pool.reads[0] for pool in POOLS),
+        *(topics.inference_cancelled(pool.name) for pool in POOLS),
         topics.REVIEW_REQUESTED,
         topics.TIMER_FIRED,
         topics.CASE_DECIDED,
@@ -134,6 +137,16 @@ PLAN = Stage(
     process="plan",
     objective=Objective(p95_ms=200),
     state_contracts=("case.remembered.v1", "parked.remembered.v1"),
+)
+BUDGET = Stage(
+    name="budget",
+    kind=Kind.FAUST,
+    does="reserves a case's most before its first call, and settles what it used; by tenant",
+    reads=(topics.BUDGET_REQUESTED, topics.USAGE_SETTLED),
+    writes=(topics.BUDGET_ANSWERED, topics.USAGE_SETTLED, topics.BUDGET_CHANGED),
+    process="budget",
+    objective=Objective(p95_ms=200),
+    state_contracts=("account.remembered.v1", "reservation.remembered.v1"),
 )
 AUDIT = Stage(
     name="audit",
@@ -170,7 +183,7 @@ OPERATIONS = Stage(
     process="operations",
     objective=Objective(p95_ms=500),
 )
-_CONSUMING = (ADMIT, PLAN, *POOLS, AUDIT, RETRY, REPLAY)
+_CONSUMING = (ADMIT, PLAN, BUDGET, *POOLS, AUDIT, RETRY, REPLAY)
 OUTCOMES = Stage(
     name="outcomes",
     kind=Kind.SINK,
@@ -188,6 +201,7 @@ LAKE = Stage(
         topics.EVENT_REFUSED,
         topics.REVIEW_REQUESTED,
         topics.INFERENCE_COMPLETED,
+        topics.USAGE_SETTLED,
         *(stage.dead_letters for stage in _CONSUMING),
     ),
     process="lake",
@@ -202,13 +216,13 @@ LETTERS = Stage(
     reads=(
         topics.LETTER_CHANGED,
         *(stage.dead_letters for stage in (*_CONSUMING, OUTCOMES, LAKE)),
-        topics.dead_letters(f"aios.{_LETTERS}", Family.CASE),  # its own, of changes that nobody can read
+        topics.dead_letters(f"aios.{_LETTERS}", Family.POOL),  # its own, of changes that nobody can read
     ),
     process=_LETTERS,
     objective=Objective(p95_ms=500),
 )
 
-STAGES = (GATEWAY, ADMIT, PLAN, *POOLS, OUTCOMES, AUDIT, LAKE, LETTERS, RETRY, REPLAY, OPERATIONS)
+STAGES = (GATEWAY, ADMIT, PLAN, BUDGET, *POOLS, OUTCOMES, AUDIT, LAKE, LETTERS, RETRY, REPLAY, OPERATIONS)
 BY_NAME = {stage.name: stage for stage in STAGES}
 PROCESSES = tuple(dict.fromkeys(stage.process for stage in STAGES))
 

@@ -216,7 +216,8 @@ class Bench:
             reader.close()
 
     def _at_the_end(self, topic: str) -> Consumer:
-        places = [TopicPartition(topic, partition) for partition in range(self._partitions)]
+        count = topology.all_topics()[topic].partitions(self._kafka.partitions)
+        places = [TopicPartition(topic, partition) for partition in range(count)]
         admin = AdminClient(client(self._kafka, log_level=0))
         ends = admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest()))
         own = {"group.id": "bench.reader", "isolation.level": "read_committed", "enable.auto.commit": False}

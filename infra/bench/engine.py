@@ -36,6 +36,7 @@ from aios.streams import topics, topology
 from aios.streams.config import KafkaSettings
 from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.record import Outgoing
+from aios.streams.slots import key_of
 from aios.streams.topics import INFERENCE_COMPLETED
 
 WAIT_S_MAX = 300.0
@@ -122,7 +123,7 @@ async def _ask(process: str, asked: Sequence[InferenceRequested], kafka: KafkaSe
     delivery = Delivery(kafka, client_id="bench", deliver_s_max=WAIT_S_MAX)
     try:
         await delivery.deliver_all(
-            Outgoing(topic.name, one.case_id.encode(), codec.encode(topic, one)) for one in asked
+            Outgoing(topic.name, key_of(one.tenant, one.case_id), codec.encode(topic, one)) for one in asked
         )
     finally:
         delivery.close()

@@ -50,7 +50,7 @@ class Run:
     last: dict[str, tuple[str, int]] = field(default_factory=dict)  # case → its last record's stage and time
 
     def take(self, record: Record) -> None:
-        case = (record.key or b"").decode("utf-8", "replace")
+        case = record.header("ce_subject") or ""  # the key of a command is its tenant's
         if case not in self.published_ms or case in self.settled_ms:
             return
         at = record.timestamp_ms

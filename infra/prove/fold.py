@@ -1,7 +1,8 @@
 """The cases of one partition, folded anew from what every stage told; then compared with itself. Pure.
 
-Enters: the committed records of one partition of each topic of the case family, decoded, in the order of ORDER; and
-where groups had committed before the first of them was read. Leaves: a Part. Guaranteed: of a system that runs it
+Enters: the committed records of one partition of each topic of the case family, decoded, in the order of ORDER, with
+those of pools' topics that belong to its cases (they are keyed by tenant, and lie in any partition: home_of); and where
+groups had committed before the first of them was read. Leaves: a Part. Guaranteed: of a system that runs it
 claims only what must hold at that moment, because causes are read after their effects, and positions before both: a
 position, a remembered case or a decision that is there has everything it stands on read after it. Memory: about
 2.2 KiB a case of the partition (measured; a million cases in six partitions, two at a time: 0.8 GiB).
@@ -21,6 +22,7 @@ from typing import Any
 
 from aios.infra.prove.findings import Law, Part
 from aios.streams import topics, topology
+from aios.streams.partitioner import partition_of
 from aios.streams.topics import (
     AUDIT_RECORDED,
     CASE_ADMITTED,
@@ -35,11 +37,14 @@ from aios.streams.topology import PLAN, POOLS
 ADMITTED, REFUSED = 1, 2  # outcomes of a source record, as bits
 STATE = f"{PLAN.group}.state"
 COMMANDS: Mapping[str, str] = {pool.reads[0].name: pool.name for pool in POOLS}
-LETTERS = frozenset(stage.dead_letters.name for stage in (PLAN, *POOLS))  # their keys are cases; a sink's hold up none
+LETTERS = frozenset(stage.dead_letters.name for stage in (PLAN, *POOLS))  # they hold up a case; a sink's hold up none
 RETURNS = frozenset(
     {stage.retries.name for stage in (PLAN, *POOLS)}
     | {name for name in topology.all_topics() if name.startswith("aios.retry.")}
 )
+SPREAD = frozenset(
+    {*COMMANDS, *(stage.dead_letters.name for stage in POOLS)} | RETURNS - {PLAN.retries.name}
+)  # whose records of one case partition lie in any
 ORDER = (
     STATE,
     CASE_DECIDED.name,
@@ -56,6 +61,7 @@ ORDER = (
 """In which the topics of a partition are read; see the module."""
 SETTLING = ("replayed", "discarded", "expired")  # states of a letter that is open no longer
 RESERVED = b"\0"
+TURNSTILE = b"pool:"  # before plan's own keys: who waits for a pool
 POSITION = RESERVED + b"position"
 MS_UNKNOWN = -1
 
@@ -66,14 +72,14 @@ Origin = tuple[str, int, int]  # topic, partition, offset where a record first s
 class Scope:
     """What is judged. starts: first offsets, by topic; whole: they are the beginnings, so every cause must be there.
 
-    committed: of the pools' groups, by topic, as they were before anything was read. sources: offsets of
-    document.received to judge, by partition: (from, to). drained: nothing is on its way any more.
+    committed: of the groups of plan and the pools, by topic and partition, as they were before anything was read.
+    sources: offsets of document.received to judge, by partition: (from, to). drained: nothing is on its way any more.
     """
 
     partition: int
     starts: Mapping[str, int] = field(default_factory=dict)
     whole: bool = True
-    committed: Mapping[str, int] = field(default_factory=dict)
+    committed: Mapping[tuple[str, int], int] = field(default_factory=dict)
     sources: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     drained: bool = True
 
@@ -108,6 +114,12 @@ class Command:
     audited: bool = False
     finished: bool = False  # the pool's group committed past it
     answered_at: int = MS_UNKNOWN
+
+
+def home_of(seen: Any, partitions: int) -> int:
+    """The case partition in which a record of SPREAD is judged; of what names no case, always the same one."""
+    subject = next((value for name, value in seen.headers if name == "ce_subject" and value), b"")
+    return partition_of(subject, partitions) if subject else int(seen.partition % partitions)
 
 
 class Fold:
@@ -157,7 +169,7 @@ class Fold:
     def _state(self, seen: Any, event: Mapping[str, Any] | None) -> None:
         if seen.key == POSITION and event is not None:
             self.position = event["inputs"]
-        if seen.key.startswith(RESERVED):
+        if seen.key.startswith((RESERVED, TURNSTILE)):
             return
         case = self._case(seen.key.decode())
         case.remembered = None
@@ -218,7 +230,7 @@ class Fold:
         if command.answered_at != MS_UNKNOWN:
             self.part.pace(pool).tell(command.answered_at)
             self.part.pace(pool).wait(seen.at, command.answered_at)
-        if seen.offset < self._scope.committed.get(seen.topic, 0):
+        if seen.offset < self._scope.committed.get((seen.topic, seen.partition), 0):
             command.finished = True
             if not command.answered and (seen.topic, seen.partition, seen.offset) not in self._aside:
                 why = f"{pool} committed past {_place(seen)}, and nobody answered it"
@@ -245,7 +257,7 @@ class Fold:
         self._aside.add(origin)
         if seen.topic in LETTERS:
             generation = int(said.get("aios.dlq.replay.count", "0") or 0)
-            key = seen.key.decode("utf-8", "replace")
+            key = said.get("ce_subject", "") if seen.topic in SPREAD else seen.key.decode("utf-8", "replace")
             self._letters[said["aios.dlq.id"]] = (generation, key, origin)
             self.part.letters[f"{seen.topic.removesuffix('.dlq')} {said.get('aios.dlq.reason', '')}"] += 1
 

@@ -55,7 +55,7 @@ class History:
     def __init__(self) -> None:
         self.topics: dict[str, list[Line]] = {}
         self.journal: list[Entry] = []
-        self.committed: dict[str, int] = {}
+        self.committed: dict[tuple[str, int], int] = {}
         self.admit_position = 0
         self._seqs: dict[str, int] = {}
 
@@ -160,7 +160,7 @@ def sound() -> History:
     ends = {topic: len(history.topics[topic]) for topic in (CASE_ADMITTED.name, INFERENCE_COMPLETED.name)}
     history.put(STATE, POSITION.decode(), {"inputs": ends})
     history.admit_position = len(history.topics[DOCUMENT_RECEIVED.name])
-    history.committed = {COMMANDS: len(history.topics[COMMANDS])}
+    history.committed = {(COMMANDS, 0): len(history.topics[COMMANDS])}
     return history
 
 
@@ -229,7 +229,7 @@ def _charge_twice(history: History) -> None:
 
 def _unanswered(history: History) -> None:
     history.put(COMMANDS, "b", {"request_id": "r-new", "case_id": "b"})
-    history.committed = {COMMANDS: len(history.topics[COMMANDS])}
+    history.committed = {(COMMANDS, 0): len(history.topics[COMMANDS])}
 
 
 def _forget(history: History) -> None:

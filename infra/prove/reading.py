@@ -161,23 +161,28 @@ class Reader:
 
     def read(self, topic: str, partition: int, start: int, end: int, *, headers: bool = False) -> Iterator[Seen]:
         """Committed records of start <= offset < end; without headers, which cost, unless asked. Raises Unavailable."""
-        if start >= end:
+        yield from self.several({(topic, partition): (start, end)}, headers=headers)
+
+    def several(self, ranges: Mapping[Place, tuple[int, int]], *, headers: bool = False) -> Iterator[Seen]:
+        """As read(), of several partitions at once: each in its order, one between the other. Raises Unavailable."""
+        ends = {place: end for place, (start, end) in ranges.items() if start < end}
+        if not ends:
             return
-        self._consumer.assign([TopicPartition(topic, partition, start)])
+        self._consumer.assign([TopicPartition(*place, ranges[place][0]) for place in sorted(ends)])
         quiet_until = time.monotonic() + QUIET_S_MAX
-        while time.monotonic() < quiet_until:
+        while ends:
+            if time.monotonic() > quiet_until:
+                raise Unavailable(f"{', '.join(f'{t}/{p}' for t, p in ends)}: nothing came for {QUIET_S_MAX:.0f} s")
             for message in self._consumer.consume(READ_MAX, READ_S):
                 quiet_until = time.monotonic() + QUIET_S_MAX
-                if (error := message.error()) is None:
-                    if message.offset() >= end:
-                        return
-                    yield _seen(topic, partition, message, headers=headers)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    if message.offset() >= end:
-                        return
-                elif not error.retriable():
-                    raise Unavailable(f"reading {topic}/{partition}: {error}")
-        raise Unavailable(f"{topic}/{partition}: nothing came for {QUIET_S_MAX:.0f} s")
+                place, error = (message.topic(), message.partition()), message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    if not error.retriable():
+                        raise Unavailable(f"reading {place[0]}/{place[1]}: {error}")
+                elif message.offset() >= ends.get(place, 0):
+                    ends.pop(place, None)
+                elif error is None:
+                    yield _seen(*place, message, headers=headers)
 
     def all(self, ranges: Mapping[Place, tuple[int, int]]) -> dict[Place, list[Seen]]:
         """Committed records of all these ranges at once, with headers: a partition alone costs 0.1 s to begin with.
@@ -185,22 +190,8 @@ class Reader:
         Raises Unavailable.
         """
         found: dict[Place, list[Seen]] = {place: [] for place in ranges}
-        left = {place for place, (start, end) in ranges.items() if start < end}
-        self._consumer.assign([TopicPartition(*place, ranges[place][0]) for place in sorted(left)])
-        quiet_until = time.monotonic() + QUIET_S_MAX
-        while left:
-            if time.monotonic() > quiet_until:
-                raise Unavailable(f"{len(left)} partitions: nothing came for {QUIET_S_MAX:.0f} s")
-            for message in self._consumer.consume(READ_MAX, READ_S):
-                quiet_until = time.monotonic() + QUIET_S_MAX
-                place, error = (message.topic(), message.partition()), message.error()
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    if not error.retriable():
-                        raise Unavailable(f"reading {place[0]}/{place[1]}: {error}")
-                elif message.offset() >= ranges[place][1]:
-                    left.discard(place)
-                elif error is None:
-                    found[place].append(_seen(*place, message, headers=True))
+        for seen in self.several(ranges, headers=True):
+            found[seen.topic, seen.partition].append(seen)
         return found
 
 
@@ -224,6 +215,16 @@ class Kept:
     ) -> Iterator[Seen]:
         """As Reader.read."""
         yield from (seen for seen in self._found[topic, partition] if start <= seen.offset < end)
+
+    def several(
+        self,
+        ranges: Mapping[Place, tuple[int, int]],
+        *,
+        headers: bool = False,  # noqa: ARG002 - as a Reader's; they are always there
+    ) -> Iterator[Seen]:
+        """As Reader.several."""
+        for place, (start, end) in ranges.items():
+            yield from self.read(*place, start, end)
 
 
 def _seen(topic: str, partition: int, message: Message, *, headers: bool) -> Seen:

@@ -58,6 +58,7 @@ E = TypeVar("E", bound=Event)
 Where = tuple[str, int, int]  # topic, partition, offset
 ATTEMPTS, COUNT = f"{envelope.PREFIX}attempts", f"{envelope.PREFIX}replay.count"
 WAITING = frozenset(topic.name for topic in RETRY.reads)
+COMMANDS = frozenset(pool.reads[0].name for pool in POOLS)
 
 
 def _count(entry: Entry, header: str) -> int:
@@ -329,7 +330,7 @@ class History:
             for _, one in refused
             if one.refused_by == PLAN.name
         }
-        opened = {(letter.key or b"").decode("utf-8", "replace") for letter in self._open.values()}
+        opened = {_case_of(letter) for letter in self._open.values()}
         bodies = {(one.case_id, one.event_id): one.body_hash for _, one in admitted}
         for entry, one in admitted:
             case, place = one.case_id, (one.source_topic, one.source_partition, one.source_offset)
@@ -389,6 +390,13 @@ class History:
                 continue
             if self._world.deaths[group, place] < 2:
                 raise Violated("given up", f"{'/'.join(map(str, place))} was given up, and had not ended two processes")
+
+
+def _case_of(letter: Entry) -> str:
+    """Of a command its header says it: its key is a slot of the tenant."""
+    if letter.origin[0] in COMMANDS:
+        return letter.header("ce_subject")
+    return (letter.key or b"").decode("utf-8", "replace")
 
 
 def _due_ms(waiting: Entry) -> int:

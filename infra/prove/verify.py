@@ -31,7 +31,19 @@ from redis import Redis
 from aios.infra.prove import arrivals, journal
 from aios.infra.prove.arrivals import Arrivals
 from aios.infra.prove.findings import Findings, Law, Part
-from aios.infra.prove.fold import LETTERS, ORDER, POSITION, RESERVED, RETURNS, STATE, Fold, Scope
+from aios.infra.prove.fold import (
+    COMMANDS,
+    LETTERS,
+    ORDER,
+    POSITION,
+    RESERVED,
+    RETURNS,
+    SPREAD,
+    STATE,
+    Fold,
+    Scope,
+    home_of,
+)
 from aios.infra.prove.reading import Addresses, Eyes, Kept, Place, Reader, Registry, Seen
 from aios.streams import topology
 from aios.streams.outcome_store import case_key
@@ -96,7 +108,7 @@ def check(addresses: Addresses, folder: Path | None, *, drained: bool, bound_s: 
             Scope(
                 partition=partition,
                 whole=whole,
-                committed={topic: offset for (topic, number), offset in committed.items() if number == partition},
+                committed=committed,
                 sources=sources,
                 drained=drained,
             )
@@ -178,11 +190,11 @@ def _left(eyes: Eyes, reader: Reader) -> Counter[str]:
     left: Counter[str] = Counter()
     for stage, places in wanted.items():
         committed = eyes.committed(stage.group, places)
-        for place in places:
-            start, end = max(committed.get(place, 0), begins[place]), ends[place]
-            if start < end:
-                many = end - start > STORE_BATCH
-                left[stage.group] += end - start if many else sum(1 for _ in reader.read(*place, start, end))
+        ranges = {place: (max(committed.get(place, 0), begins[place]), ends[place]) for place in places}
+        many = {place: end - start for place, (start, end) in ranges.items() if end - start > STORE_BATCH}
+        few = {place: span for place, span in ranges.items() if place not in many}
+        if found := sum(many.values()) + sum(1 for _ in reader.several(few)):
+            left[stage.group] = found
     return left
 
 
@@ -280,7 +292,7 @@ def _folds(
         part.merge(folded.part)
         found.became(folded.marks, folded.admitted_at)
         for topic, position in folded.positions.items():
-            if scope.committed.get(topic, 0) > position:
+            if scope.committed.get((topic, scope.partition), 0) > position:
                 why = f"plan's group committed {topic}/{scope.partition} past its position {position}"
                 part.violations.add(Law.COMMITTED, why)
     return part
@@ -310,12 +322,13 @@ def _fold_apart(addresses: Addresses, scope: Scope, begins: Mapping[Place, int])
 
 def _fold(addresses: Addresses, scope: Scope, begins: Mapping[Place, int], reader: Reader | Kept) -> _Folded:
     eyes, registry = Eyes(addresses), Registry(addresses.registry)
-    fold = Fold(scope)
+    fold, partitions = Fold(scope), sum(place[0] == CASE_ADMITTED.name for place in begins)
     for topic in ORDER:
-        everywhere = topic == LETTER_CHANGED.name  # keyed by letter: those of this partition lie in any
+        everywhere = topic in SPREAD or topic == LETTER_CHANGED.name  # which is keyed by letter
         places = [place for place in begins if place[0] == topic and (everywhere or place[1] == scope.partition)]
-        for place, end in eyes.ends(places).items():
-            for seen in _latest(reader.read(*place, begins[place], end, headers=topic in HEADED)):
+        ranges = {place: (begins[place], end) for place, end in eyes.ends(places).items()}
+        for seen in _latest(reader.several(ranges, headers=topic in HEADED or topic in COMMANDS)):
+            if topic not in SPREAD or home_of(seen, partitions) == scope.partition:
                 fold.take(seen, _event(registry, seen))
     part = fold.finish()
     if scope.drained:

@@ -26,6 +26,7 @@ from aios.streams import topics
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Outgoing, Record
+from aios.streams.slots import key_of
 from aios.streams.topics import Topic
 from aios.streams.topology import PLAN
 from tests.fakes.registry import FakeRegistry
@@ -110,7 +111,7 @@ def answer(request: InferenceRequested) -> InferenceCompleted:
 
 @pytest.mark.parametrize("lane", ["bulk", "interactive"])
 def test_a_case_runs_from_record_to_record(lane: str) -> None:
-    """Everything it writes is keyed by case, in its lane and trace; its state is one record, its wait one timer."""
+    """What it writes is keyed by case, commands by slot, in its lane and trace; its wait is one timer."""
     store, event = Store(), admitted(lane=lane)
     first = CORE.step(record(topics.CASE_ADMITTED, event), store, NOW_MS)
     store.apply(first)
@@ -127,7 +128,8 @@ def test_a_case_runs_from_record_to_record(lane: str) -> None:
     assert second.timers[event.case_id, "classify/1"] is None
     for out in (*first.outputs, *second.outputs):
         headers = dict(out.headers)
-        assert (out.key, out.partition) == (event.case_id.encode(), None)
+        asks = ".requested." in out.topic
+        assert (out.key, out.partition) == (key_of("demo", event.case_id) if asks else event.case_id.encode(), None)
         assert (headers["ce_source"], headers["ce_subject"]) == (b"/aios/plan", event.case_id.encode())
         assert headers["aios-tenant"] == b"demo"
         assert TRACE.split("-")[1].encode() in (headers["traceparent"] or b"")
