@@ -1,9 +1,10 @@
 """Draws the splits of the triage encoder's data, once, and writes the repository's own copies.
 
 In: a folder with cfpb_complaints.csv, banking77.csv and clinc150.csv as their authors publish them.
-Out: infra/demo/data/ (200 texts that no training sees) and models/triage-encoder/1/data/ (everything else
-that training uses, each row with its split). Guaranteed: the same rows on every run; no text of the demo
-has a twin or a near twin (half of the shorter one's word 4-grams in common) in any other split.
+Out: infra/demo/data/ (200 texts that no training sees), models/triage-encoder/1/data/ (everything else
+that training uses, each row with its split) and, of version 2, the 150 intents of CLINC150. Guaranteed: the same rows
+on every run; no text of the demo has a twin or a near twin (half of the shorter one's word 4-grams in common) in any
+other split.
 
 Rejected: a random split of the letters. A quarter of them are mass letters that differ in a name; on both
 sides of a split they would be remembered, not understood. So the demo gets letters that resemble no other.
@@ -24,7 +25,9 @@ from pathlib import Path
 Row = Mapping[str, str]
 
 DEMO = Path(__file__).parents[1] / "infra" / "demo" / "data"
-TRAINING = Path(__file__).parent / "models" / "triage-encoder" / "1" / "data"
+ENCODER = Path(__file__).parent / "models" / "triage-encoder"
+TRAINING = ENCODER / "1" / "data"
+TUNING = ENCODER / "2" / "data"  # what version 2 learns from besides
 DEMO_ROWS = {"letters": 80, "messages": 100, "strays": 20}
 MESSAGES_VALIDATION = 1000  # calibration and thresholds
 MESSAGES_TEST = 1000  # the card's numbers
@@ -168,6 +171,19 @@ def split_strays(rows: Sequence[Row]) -> list[dict[str, str]]:
     ]
 
 
+def split_intents(rows: Sequence[Row], demo: Sequence[Row]) -> list[dict[str, str]]:
+    """CLINC150's own training split trains; its `dev` is halved into validation and test. demo: texts of every kind."""
+    ordered = sorted(_distinct(rows), key=lambda row: rank(row["text"]))
+    inside = _unlike([row for row in ordered if row["intent"] != "oos"], demo)
+    unseen = [row for row in inside if row["split"] == "dev"]
+    half = len(unseen) // 2
+    return [
+        *(_message(row, "validation") for row in unseen[:half]),
+        *(_message(row, "test") for row in unseen[half:]),
+        *(_message(row, "train") for row in inside if row["split"] == "train"),
+    ]
+
+
 def _distinct(rows: Iterable[Row]) -> list[Row]:
     return list({row["text"].strip().lower(): row for row in rows}.values())
 
@@ -215,6 +231,10 @@ def main(source: Path) -> None:
         write(DEMO / f"{kind}.csv", [r for r in rows if r["split"] == "demo"], [*own, "label", "text"])
         write(TRAINING / f"{kind}.csv", [r for r in rows if r["split"] != "demo"], [*own, "label", "split", "text"])
         print(kind, dict(Counter(row["split"] for row in rows)))
+    demo = [row for rows in drawn.values() for row in rows if row["split"] == "demo"]
+    intents = split_intents(read(source / "clinc150.csv"), demo)
+    write(TUNING / "intents.csv", intents, ["label", "split", "text"])
+    print("intents", dict(Counter(row["split"] for row in intents)))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def edited(folder: Path, old: str, new: str, name: str = SHIPPED.name) -> Path:
         ('confidence: "1.0"', 'confidence: "2.0"', 'confidence: "2.0"', "a number from 0 to 1 is needed"),
         ("when: answers.classify.conf", "when: '1 +' #", "when: '1 +'", "Failed to parse expression"),
         ("pool: classify", "pool: clasify", "infer:", "there is no pool clasify"),
-        ("model: summariser@1", "model: summariser", "model: summariser", "should match pattern"),
+        ("model: summariser@1", "model: summariser@0", "model: summariser", "should match pattern"),
         ("input: document.received.v1", "input: document.receved.v1", "input: document", "Input should be"),
         ("channel: letter, subject", "chanel: letter, subject", "chanel", "has no field chanel"),
         ("  - {channel: letter, subj", "  #", "  summarise:", "no sample reaches step summarise"),

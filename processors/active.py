@@ -1,0 +1,91 @@
+"""Which version of a model or prompt serves a case.
+
+Enters: a name that a workflow gives without a version, and the case. Leaves: name@version, or nothing where it is
+retired. Guaranteed: a case is served by one version, since plan remembers what it was given (case.remembered.v1,
+`stamps`); the share of a canary is chosen by a hash of case and canary, so that the same case is in it whoever asks,
+and another canary has other cases. Pure, but for Active, which follows two reference tables.
+Rejected: a random draw (a repeat of the same input would take another version); a version by tenant (the canary would
+be judged on one customer's texts).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import Protocol
+
+from aios.schemas.codec import Codec
+from aios.schemas.models import ModelActivated, PromptActivated
+from aios.streams import activations, model_files, prompt_files
+from aios.streams.activations import PERMILLE, RETIRED
+from aios.streams.config import KafkaSettings
+
+
+class Versions(Protocol):
+    """What plan asks. Empty: retired. Raises ConfigError for a name that nobody knows."""
+
+    def model(self, name: str, case_id: str) -> str: ...
+    def prompt(self, name: str) -> str: ...
+
+
+class Newest:
+    """The newest versions of this deploy: where no activation is known."""
+
+    def model(self, name: str, case_id: str) -> str:
+        return model_of(name, case_id, None)
+
+    def prompt(self, name: str) -> str:
+        return prompt_of(name, None)
+
+
+class Active:
+    """What was activated last; the newest of this deploy where nothing was. Follows the tables from start() on."""
+
+    def __init__(self, kafka: KafkaSettings, codec: Codec) -> None:
+        self._models = activations.models(kafka, codec)
+        self._prompts = activations.prompts(kafka, codec)
+
+    def start(self) -> None:
+        """Raises Unavailable."""
+        self._models.start()
+        self._prompts.start()
+
+    def close(self) -> None:
+        self._models.close()
+        self._prompts.close()
+
+    def model(self, name: str, case_id: str) -> str:
+        return model_of(name, case_id, self._models.get(name))
+
+    def prompt(self, name: str) -> str:
+        return prompt_of(name, self._prompts.get(name))
+
+
+def model_of(name: str, case_id: str, told: ModelActivated | None) -> str:
+    """The version that serves this case; empty: the model is retired. Raises ConfigError."""
+    if told is None:
+        return f"{name}@{model_files.newest(name)}"
+    if told.version == RETIRED:
+        return ""
+    if told.canary_version and draw(name, told.canary_version, case_id) < told.canary_permille:
+        return f"{name}@{told.canary_version}"
+    return f"{name}@{told.version}"
+
+
+def prompt_of(name: str, told: PromptActivated | None) -> str:
+    """The version that serves; empty: the prompt is retired. Raises ConfigError."""
+    if told is None:
+        return f"{name}@{_newest_prompt(name)}"
+    return f"{name}@{told.version}" if told.version != RETIRED else ""
+
+
+@lru_cache(maxsize=256)
+def _newest_prompt(name: str) -> int:
+    """The prompts of a deploy do not change under it."""
+    return prompt_files.newest(name)
+
+
+def draw(name: str, canary_version: int, case_id: str) -> int:
+    """Where a case stands among PERMILLE, the same for everybody who asks."""
+    digest = hashlib.sha256(f"{name}@{canary_version}/{case_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % PERMILLE

@@ -1,0 +1,164 @@
+"""Which version of a model or prompt serves a case."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios.processors import active, case, turn
+from aios.processors.workflow import Workflow
+from aios.processors.workflow_files import FOLDER, Workflows
+from aios.schemas.models import (
+    AuditRecorded,
+    InferenceRequested,
+    ModelActivated,
+    PromptActivated,
+    ReviewRequested,
+    TimerFired,
+)
+from aios.streams import activations, model_files, prompt_files
+from aios.streams.errors import ConfigError
+from tests.unit.test_case import START_MS, admitted
+
+NAME = "triage-encoder"
+STABLE = ModelActivated(model=NAME, version=1, reason="", by="", activated_at=0)
+CANARY = replace(STABLE, canary_version=2, canary_permille=100)
+CASES = [f"case-{number}" for number in range(4_000)]
+
+
+def test_without_an_activation_the_newest_version_of_the_deploy_serves() -> None:
+    """Of models and of prompts."""
+    assert active.model_of(NAME, "c", None) == f"{NAME}@{model_files.newest(NAME)}"
+    assert active.prompt_of("summary", None) == f"summary@{prompt_files.newest('summary')}"
+
+
+def test_a_name_that_nobody_knows_is_a_broken_deploy() -> None:
+    """It is said, and no case is answered by something else."""
+    with pytest.raises(ConfigError, match="nothing"):
+        active.model_of("nothing", "c", None)
+
+
+def test_what_is_retired_serves_nobody() -> None:
+    """Neither a model nor a prompt."""
+    assert active.model_of(NAME, "c", replace(STABLE, version=0)) == ""
+    retired = PromptActivated(prompt="summary", version=0, evaluation="", reason="", by="", activated_at=0)
+    assert active.prompt_of("summary", retired) == ""
+
+
+@given(st.uuids().map(str), st.integers(0, 1000))
+def test_a_case_stays_in_a_canary_that_grows(case_id: str, permille: int) -> None:
+    """The share of a case is a hash: asked again it is the same, and a larger share keeps whom it had."""
+    some, more = (replace(CANARY, canary_permille=each) for each in (permille, min(1000, permille + 100)))
+    first = active.model_of(NAME, case_id, some)
+    assert active.model_of(NAME, case_id, some) == first
+    if first.endswith("@2"):
+        assert active.model_of(NAME, case_id, more) == first
+
+
+def test_the_share_of_a_canary_is_what_was_asked() -> None:
+    """A tenth within a percent, and of another canary another tenth."""
+    chosen = {case for case in CASES if active.model_of(NAME, case, CANARY).endswith("@2")}
+    assert abs(len(chosen) / len(CASES) - 0.1) < 0.02
+    other = {c for c in CASES if active.model_of(NAME, c, replace(CANARY, canary_version=3)).endswith("@3")}
+    assert len(chosen & other) < len(chosen) / 3
+
+
+def test_all_or_none_is_exact() -> None:
+    """No case at 0, every case at 1000."""
+    for permille, version in ((0, 1), (1000, 2)):
+        told = replace(CANARY, canary_permille=permille)
+        assert {active.model_of(NAME, case, told) for case in CASES[:200]} == {f"{NAME}@{version}"}
+
+
+def test_a_canary_is_another_version_than_the_one_that_serves() -> None:
+    """And there is none of a retired model."""
+    ask = {"stable": 1, "canary_permille": 50, "limits": {}}
+    told = activations.activated(None, NAME, 2, **ask)
+    assert (told.version, told.canary_version, told.canary_permille) == (1, 2, 50)
+    with pytest.raises(ConfigError, match="every case already"):
+        activations.activated(STABLE, NAME, 1, **ask)
+    with pytest.raises(ConfigError, match="retired"):
+        activations.activated(replace(STABLE, version=0), NAME, 2, **ask)
+
+
+def test_a_full_activation_ends_the_canary_and_so_does_its_return() -> None:
+    """Everybody on the version that was asked for; or on the one that served before."""
+    told = activations.activated(CANARY, NAME, 2, stable=1, canary_permille=0, limits={})
+    assert (told.version, told.canary_version) == (2, 0)
+    back = activations.returned(replace(CANARY, limits='{"error_share":0.5}'))
+    assert (back.version, back.canary_version, back.canary_permille, back.limits) == (1, 0, 0, "")
+
+
+def test_the_limits_of_a_canary_are_read_or_refused() -> None:
+    """Empty: the defaults. Unknown names are a mistake, never ignored."""
+    assert activations.Limits.of(CANARY) == activations.Limits()
+    assert activations.Limits.of(replace(CANARY, limits='{"error_share":0.5}')).error_share == 0.5
+    for wrong in ('{"errors":1}', "[]", "{", '{"error_share":"much"}'):
+        with pytest.raises(ConfigError):
+            activations.Limits.of(replace(CANARY, limits=wrong))
+
+
+# ── a case ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Told:
+    """Versions as a test says them, and who asked."""
+
+    def __init__(self, **versions: str) -> None:
+        self.versions = versions
+
+    def model(self, name: str, _case_id: str) -> str:
+        return self.versions[name.replace("-", "_")]
+
+    def prompt(self, name: str) -> str:
+        return self.versions[name]
+
+
+def unversioned() -> Workflows:
+    """The shipped workflow, asking for whatever is active."""
+    text = (FOLDER / "document.triage.yaml").read_text(encoding="utf-8")
+    for name in ("triage-encoder", "summariser", "summary"):
+        text = re.sub(rf"{name}@\d+", name, text)
+    return Workflows([Workflow.model_validate(yaml.safe_load(text))])
+
+
+def cause(versions: Told, offset: int = 0) -> turn.Cause:
+    return turn.Cause("topic", 0, offset, START_MS, versions)
+
+
+def asked(moved: turn.Moved) -> InferenceRequested:
+    return next(event for _, event in moved.events if isinstance(event, InferenceRequested))
+
+
+def test_a_case_is_served_by_the_version_it_began_with() -> None:
+    """Another activation while it waits does not move it: the second attempt asks the same version."""
+    workflows = unversioned()
+    opened = case.plan(None, admitted(), cause(Told(triage_encoder="triage-encoder@1")), workflows)
+    assert asked(opened).model == "triage-encoder@1"
+    assert opened.state is not None
+    assert opened.state.stamps == ("model/triage-encoder@1",)
+    timer = TimerFired(
+        timer_id=turn.timer_of(opened.state), case_id=opened.state.case_id, due_at=START_MS, fired_at=START_MS
+    )
+    again = case.plan(opened.state, timer, cause(Told(triage_encoder="triage-encoder@2"), 1), workflows)
+    assert asked(again).model == "triage-encoder@1"
+
+
+def test_another_case_takes_what_is_active_now() -> None:
+    """The version is asked for when a case first needs it."""
+    later = case.plan(None, admitted(), cause(Told(triage_encoder="triage-encoder@2")), unversioned())
+    assert asked(later).model == "triage-encoder@2"
+
+
+def test_a_retired_model_is_not_asked_and_a_person_decides() -> None:
+    """The step's on_error runs at once; the audit says why."""
+    moved = case.plan(None, admitted(), cause(Told(triage_encoder="")), unversioned())
+    told = [event for _, event in moved.events]
+    assert not [event for event in told if isinstance(event, InferenceRequested)]
+    assert [event for event in told if isinstance(event, ReviewRequested)]
+    assert "not_asked" in [event.transition for event in told if isinstance(event, AuditRecorded)]
