@@ -13,6 +13,7 @@ Rejected: answers at a task's level (what stands between a task and its engine w
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import zlib
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ import numpy.typing as npt
 
 from aios.inference_workers import classify
 from aios.inference_workers.classify import Head
-from aios.inference_workers.engine import Embed, Embedding, Generate, Generation
+from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, Structured
+from aios.streams import shapes
 from aios.streams.errors import EngineDead
 
 VERSION = "echo (no model)"
@@ -52,6 +54,10 @@ class EchoEngine:
     def version(self) -> str:
         return VERSION
 
+    @property
+    def tokens_max(self) -> int:
+        return 0
+
     async def start(self) -> None:
         """Nothing to load."""
 
@@ -67,9 +73,10 @@ class EchoEngine:
         await self._as_bad_as(said)
         words = said.split()
         shown = words[: min(WORDS_SHOWN, request.tokens_max)]
-        return Generation(
-            text=f"Echo: {' '.join(shown)}.", finish_reason="stop", prompt_tokens=len(words), output_tokens=len(shown)
-        )
+        text = f"Echo: {' '.join(shown)}."
+        if request.structured is not None:
+            text = _held_to(request.structured, said)
+        return Generation(text=text, finish_reason="stop", prompt_tokens=len(words), output_tokens=len(shown))
 
     async def watch(self) -> NoReturn:
         await self._closed.wait()
@@ -87,6 +94,13 @@ class EchoEngine:
                 self._failed.clear()
             self._failed.add(known)
             raise RuntimeError("this text fails at first: it holds " + FAIL)
+
+
+def _held_to(wanted: Structured, said: str) -> str:
+    """A choice by a hash of the text, or the example of a schema."""
+    if wanted.choices:
+        return wanted.choices[zlib.crc32(said.encode()) % len(wanted.choices)]
+    return json.dumps(shapes.example(json.loads(wanted.schema)))
 
 
 class _Aim:

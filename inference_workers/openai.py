@@ -20,13 +20,14 @@ from typing import Any, NoReturn
 
 import aiohttp
 
-from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
+from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
 from aios.streams.config import InferenceSettings, secret
 from aios.streams.errors import ConfigError, Unavailable
 
 MISCONFIGURED = frozenset({401, 403, 404})
 BUSY = frozenset({408, 409, 425, 429})
 CONNECT_S_MAX = 5.0
+CHOICE = "choice"  # the property that a choice is put into
 CODE = re.compile(r"[a-z0-9_.-]{1,64}")
 HARMLESS: Mapping[str, dict[str, Any]] = {
     "embeddings": {"input": "hello"},
@@ -52,6 +53,10 @@ class OpenAIEngine:
     def version(self) -> str:
         return "openai"
 
+    @property
+    def tokens_max(self) -> int:
+        return 0  # the server knows
+
     async def start(self) -> None:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._session = aiohttp.ClientSession(headers=headers, timeout=self._timeout)
@@ -66,10 +71,15 @@ class OpenAIEngine:
             "max_tokens": request.tokens_max,
             "temperature": request.temperature,
         }
-        answer = await self._post("chat/completions", body | ({"seed": request.seed} if request.seed else {}))
+        if request.seed:
+            body["seed"] = request.seed
+        if request.structured is not None:
+            body["response_format"] = _response_format(request.structured)
+        answer = await self._post("chat/completions", body)
         best = answer["choices"][0]
+        said = best["message"]["content"] or ""
         return Generation(
-            text=best["message"]["content"] or "",
+            text=_chosen(said) if request.structured is not None and request.structured.choices else said,
             finish_reason=best["finish_reason"],
             prompt_tokens=answer["usage"]["prompt_tokens"],
             output_tokens=answer["usage"]["completion_tokens"],
@@ -114,6 +124,25 @@ class OpenAIEngine:
                 return response.status, await response.text()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Unavailable(f"{self._url}: {type(error).__name__}") from error
+
+
+def _response_format(wanted: Structured) -> dict[str, Any]:
+    """As every such server takes it: a choice is an object of one property, since the API knows no bare choice."""
+    schema = json.loads(wanted.schema) if wanted.schema else _choice_of(wanted.choices)
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+
+
+def _choice_of(choices: tuple[str, ...]) -> dict[str, Any]:
+    inner = {CHOICE: {"type": "string", "enum": list(choices)}}
+    return {"type": "object", "properties": inner, "required": [CHOICE], "additionalProperties": False}
+
+
+def _chosen(said: str) -> str:
+    """The choice in such an object; anything else as it is, for whoever reads answers strictly."""
+    try:
+        return str(json.loads(said)[CHOICE])
+    except (ValueError, KeyError, TypeError):
+        return said
 
 
 def _code(said: str) -> str:

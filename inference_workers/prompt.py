@@ -1,84 +1,108 @@
-"""Versioned prompts: prompts/<name>/<version>.yaml, read strictly, rendered to a conversation.
+"""From a prompt and a text to the conversation that a model is sent, and from its words to an answer. Pure.
 
-In: a prompt's file and a text. Out: the messages that are sent to the model, the same for the same input.
-Guaranteed: unknown keys and missing placeholders are refused with the file's name; a text is cut to the
-prompt's words_max; text of customers never becomes a message of its own or a role.
+In: a Prompt (streams/prompt_files.py), a piece of a text, what the model said. Out: messages; the answer's value, or
+what is wrong with it; the pieces' values merged by the prompt's rule. Guaranteed: a text of a customer never becomes a
+message of its own or a role; the same input gives the same conversation; a value that is returned follows the prompt's
+contract, shape and guard.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from functools import lru_cache
-from pathlib import Path
-from typing import Annotated, Literal
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from aios.inference_workers import guard
+from aios.inference_workers.engine import Structured
+from aios.schemas import ids
+from aios.streams import shapes
+from aios.streams.prompt_files import CHOICE, OBJECT, PLACEHOLDER, TEXT, Prompt
 
-from aios.streams.errors import ConfigError
-
-FOLDER = Path(__file__).parent / "prompts"
-PLACEHOLDER = "{input}"
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+Conversation = tuple[tuple[str, str], ...]
+WRONG_CHARS_MAX = 1_000  # of an answer that is shown to the model again
 
 
-class Sampling(Part):
-    tokens_max: Annotated[int, Field(ge=1, le=1024)]
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    seed: int = 0
+class Unusable(ValueError):
+    """The model's words are no answer; the message says which rule they break, and never the words."""
 
 
-class Input(Part):
-    words_max: Annotated[int, Field(ge=1)]
+def render(prompt: Prompt, piece: str) -> Conversation:
+    """The conversation about a piece of a text, as (role, content)."""
+    return tuple((one.role, one.content.replace(PLACEHOLDER, piece)) for one in prompt.messages)
 
 
-class Message(Part):
-    role: Literal["system", "user", "assistant"]
-    content: str
+def repair(conversation: Conversation, wrong: str, why: str) -> Conversation:
+    """The same once more, with what was wrong."""
+    again = f"This answer cannot be used: {why}. Answer once more, and nothing but the answer."
+    return (*conversation, ("assistant", wrong[:WRONG_CHARS_MAX] or "…"), ("user", again))
 
 
-class Prompt(Part):
-    """One version of one prompt; never changed once a case was decided with it."""
-
-    name: str
-    version: Annotated[int, Field(ge=1)]
-    model: str
-    task: Literal["generate"]
-    contract: str
-    sampling: Sampling
-    input: Input
-    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
-
-    def render(self, text: str) -> tuple[tuple[str, str], ...]:
-        """The conversation about a text, as (role, content)."""
-        cut = _first_words(text, self.input.words_max)
-        return tuple((message.role, message.content.replace(PLACEHOLDER, cut)) for message in self.messages)
+def structured(prompt: Prompt) -> Structured | None:
+    """What the engine holds the model to; None: free words."""
+    if prompt.contract == OBJECT:
+        return Structured(schema=ids.canonical(prompt.shape))
+    return Structured(choices=prompt.output.choices) if prompt.contract == CHOICE else None
 
 
-@lru_cache(maxsize=64)
-def load(reference: str) -> Prompt:
-    """`name@version` → the prompt. Raises ConfigError naming what is wrong and where."""
-    name, _, version = reference.partition("@")
-    path = FOLDER / name / f"{version}.yaml"
-    if not re.fullmatch(r"[a-z][a-z0-9-]*@[0-9]+", reference) or not path.is_file():
-        raise ConfigError(f"there is no prompt {reference}; there are {', '.join(known())}")
+def value(prompt: Prompt, read: str, said: str, finish_reason: str) -> Any:
+    """A text, an object or a choice. read: what the model had before it. Raises Unusable."""
+    found = _value(prompt, said, finish_reason)
+    if broken := guard.breaks(prompt.guard, read, found):
+        raise Unusable(broken)
+    return guard.masked(prompt.guard, found)
+
+
+def _value(prompt: Prompt, said: str, finish_reason: str) -> Any:
+    if prompt.contract == TEXT:
+        if text := tidy(said):
+            return text
+        raise Unusable("the answer is empty")
+    if prompt.contract == CHOICE:
+        if said.strip() in prompt.output.choices:
+            return said.strip()
+        raise Unusable("the answer is none of the choices")
+    if finish_reason != "stop":
+        raise Unusable("the answer was cut off before its end; be shorter")
     try:
-        prompt = Prompt.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    if f"{prompt.name}@{prompt.version}" != reference:
-        raise ConfigError(f"{path} says it is {prompt.name}@{prompt.version}")
-    if not any(PLACEHOLDER in message.content for message in prompt.messages):
-        raise ConfigError(f"{path}: no message contains {PLACEHOLDER}")
-    return prompt
+        found = json.loads(said)
+    except ValueError:
+        raise Unusable("the answer is no JSON") from None
+    if wrong := shapes.problems(prompt.shape, found):
+        raise Unusable("; ".join(wrong))
+    return found
 
 
-def known() -> list[str]:
-    """Every prompt there is, as `name@version`."""
-    return sorted(f"{path.parent.name}@{path.stem}" for path in FOLDER.glob("*/*.yaml"))
+def merged(prompt: Prompt, values: Sequence[Any]) -> Any:
+    """One value of the pieces', which are in order. `again` gives the text that is to be read once more."""
+    if prompt.input.merge in ("join", "again"):
+        return " ".join(values)
+    if prompt.input.merge == "vote":
+        most = Counter(values)
+        return max(values, key=lambda one: (most[one], -values.index(one)))
+    if prompt.input.merge == "fill":
+        return _filled(prompt.shape, values)
+    return values[0]
+
+
+def _filled(shape: dict[str, Any], values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, inner in shape["properties"].items():
+        given = [one[name] for one in values if name in one]
+        if not given:
+            continue
+        if inner["type"] == "array":
+            united = {ids.canonical(item): item for one in given for item in one}
+            made[name] = list(united.values())[: inner["maxItems"]]
+        else:
+            made[name] = next((one for one in given if one not in ("", {}, None)), given[0])
+    return made
+
+
+def output(prompt: Prompt, found: Any) -> dict[str, Any]:
+    """The value as its contract's field."""
+    return {{TEXT: "text", OBJECT: "object", CHOICE: "choice"}[prompt.contract]: found}
 
 
 def tidy(text: str) -> str:
@@ -89,13 +113,3 @@ def tidy(text: str) -> str:
     line = " ".join(text.split()).strip("\"'“” ")
     finished = re.match(r".*[.!?](?=\s|$)", line)
     return finished[0] if finished else line
-
-
-def _first_words(text: str, words_max: int) -> str:
-    """The text as written, up to its words_max-th word."""
-    end = 0
-    for count, word in enumerate(re.finditer(r"\S+", text)):
-        if count == words_max:
-            break
-        end = word.end()
-    return text[:end].strip()

@@ -1,8 +1,14 @@
-"""What the two pools do with a request: `classify` labels a text, `generate` writes about it.
+"""What pools do with a request: `classify` labels a text, `embed` makes a vector of it, `generate` (writing.py) writes.
 
 In: one InferenceRequested. Out: an Answer, whose output has the fields of its contract. Guaranteed: a request
 that can never be answered (unknown model, head or prompt, wrong options) raises RequestRefused and costs no
 token. Pure but for the engine.
+
+    task       answers with                        of a long text
+    classify   classification.v1                   classify.py: at most CHUNKS_MAX pieces, their weighted mean
+    embed      embedding.v1                        the same
+    generate   generation.v1, object.v1,           as its prompt says (streams/prompt_files.py)
+               choice.v1, by its prompt
 """
 
 from __future__ import annotations
@@ -14,39 +20,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from aios.inference_workers import classify, prompt
-from aios.inference_workers.engine import Embed, Engine, Generate, RequestRefused
+from aios.inference_workers import classify
+from aios.inference_workers.engine import Embed, Engine, RequestRefused
 from aios.schemas.models import InferenceRequested
 from aios.streams.errors import ConfigError
 
 CARDS = Path(__file__).parent / "models"
 CLASSIFIER = "triage-encoder@1"
 WRITER = "summariser@1"
+VECTOR_DIGITS = 6  # of each number in an embedding.v1: what an encoder in bfloat16 knows is less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """output: fields of contract. rendered: what the model read, for the hash of the input."""
+    """output: fields of contract. rendered: what the model read, for the hash of the input.
+
+    failure: why there is no output, although the model was asked and cost tokens; empty: there is one.
+    """
 
     output: Mapping[str, Any]
     contract: str
     rendered: str
+    failure: str = ""
     prompt_tokens: int
     output_tokens: int = 0
     seed: int = 0
 
 
 class Task(Protocol):
-    """One model's work."""
+    """One model's work. serves: the tasks it answers, as requests name them."""
 
     model: str
+    serves: tuple[str, ...]
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
         """Raises RequestRefused, EngineDead, ConfigError, Unavailable."""
 
 
 class Classify:
-    """Texts to labels: one embedding a chunk, then a linear head (options.head)."""
+    """Texts to labels: one embedding a piece, then a linear head (options.head)."""
+
+    serves: tuple[str, ...] = ("classify",)
 
     def __init__(self, engine: Engine, heads: Mapping[str, classify.Head] | None = None) -> None:
         self.model = CLASSIFIER
@@ -58,57 +72,64 @@ class Classify:
         head = self._heads.get(name) if isinstance(name, str) else None
         if head is None:
             raise RequestRefused(f"unknown head {name!r}; {self.model} has {', '.join(self._heads)}")
-        pieces = classify.chunks(request.input)
-        embeddings = await asyncio.gather(
-            *(self._engine.embed(Embed(text=piece, priority=priority)) for piece in pieces)
-        )
-        vector = classify.pooled([embedding.vector for embedding in embeddings])
+        pieces, vector, tokens = await _embedded(self._engine, request.input, priority)
         if len(vector) != head.weights.shape[1]:
             raise ConfigError(f"the engine's vectors have {len(vector)} dimensions, {self.model}'s heads need another")
         return Answer(
             output=head.classify(vector),
             contract="classification.v1",
             rendered="\n".join(pieces),
-            prompt_tokens=sum(embedding.prompt_tokens for embedding in embeddings),
+            prompt_tokens=tokens,
         )
 
 
-class Write:
-    """Texts to short texts, by a versioned prompt (options.tokens_max may ask for less than it allows)."""
+class EmbedText:
+    """Texts to vectors: one embedding a piece, and their weighted mean, of length 1 (embedding.v1)."""
+
+    serves: tuple[str, ...] = ("embed",)
 
     def __init__(self, engine: Engine) -> None:
-        self.model = WRITER
+        self.model = CLASSIFIER
         self._engine = engine
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
-        try:
-            chosen = prompt.load(request.prompt)
-        except ConfigError as error:
-            raise RequestRefused(str(error)) from error
-        if chosen.model != self.model:
-            raise RequestRefused(f"prompt {request.prompt} is made for {chosen.model}, not {self.model}")
-        wanted = options(request, {"tokens_max"}).get("tokens_max", chosen.sampling.tokens_max)
-        if type(wanted) is not int or not 1 <= wanted <= chosen.sampling.tokens_max:
-            raise RequestRefused(f"tokens_max must be 1..{chosen.sampling.tokens_max}")
-        messages = chosen.render(request.input)
-        sampling = chosen.sampling
-        written = await self._engine.generate(
-            Generate(
-                messages=messages,
-                tokens_max=wanted,
-                temperature=sampling.temperature,
-                seed=sampling.seed,
-                priority=priority,
-            )
-        )
+        options(request, set())
+        if not request.input.strip():
+            raise RequestRefused("there is no text to embed")
+        pieces, vector, tokens = await _embedded(self._engine, request.input, priority)
         return Answer(
-            output={"text": prompt.tidy(written.text), "finish_reason": written.finish_reason},
-            contract=chosen.contract,
-            rendered="\n".join(f"{role}: {content}" for role, content in messages),
-            prompt_tokens=written.prompt_tokens,
-            output_tokens=written.output_tokens,
-            seed=sampling.seed,
+            output={"vector": [round(float(each), VECTOR_DIGITS) for each in vector], "pieces": len(pieces)},
+            contract="embedding.v1",
+            rendered="\n".join(pieces),
+            prompt_tokens=tokens,
         )
+
+
+class Several:
+    """Tasks that share a model; a request is answered by the one it names."""
+
+    def __init__(self, *tasks: Task) -> None:
+        self.model = tasks[0].model
+        self.serves = tuple(name for task in tasks for name in task.serves)
+        self._by_name = {name: task for task in tasks for name in task.serves}
+
+    async def answer(self, request: InferenceRequested, priority: int) -> Answer:
+        task = self._by_name.get(request.task)
+        if task is None:
+            raise RequestRefused(f"this pool serves {', '.join(self.serves)}, not {request.task}")
+        return await task.answer(request, priority)
+
+
+def encoder(engine: Engine) -> Task:
+    """What a pool of a sentence encoder does."""
+    return Several(Classify(engine), EmbedText(engine))
+
+
+async def _embedded(engine: Engine, text: str, priority: int) -> tuple[list[str], classify.Vector, int]:
+    """The pieces of a text, its vector, and the tokens that were read."""
+    pieces = classify.chunks(text)
+    found = await asyncio.gather(*(engine.embed(Embed(text=piece, priority=priority)) for piece in pieces))
+    return pieces, classify.pooled([one.vector for one in found]), sum(one.prompt_tokens for one in found)
 
 
 def options(request: InferenceRequested, allowed: set[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, get_type_hints
 from aios.processors import answers
 from aios.processors.workflow import Emit, Infer, Review, Rule, Workflow, close_to
 from aios.schemas.models import EVENTS
+from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 
 Place = tuple[str | int, ...]
@@ -37,6 +38,8 @@ def check(workflow: Workflow) -> list[Problem]:
     walk = _Walk(workflow)
     for number, sample in enumerate(workflow.samples):
         walk.run(workflow.start, sample, {}, f"sample {number + 1}")
+        if workflow.budget is not None:
+            walk.run(workflow.budget.on_denied.then, sample, {}, f"sample {number + 1}")
     unreached = [
         Problem(("steps", name), f"no sample reaches step {name}: add one to `samples`, or remove the step")
         for name in workflow.steps
@@ -49,6 +52,9 @@ def _jumps(workflow: Workflow) -> Iterator[Problem]:
     known = list(workflow.steps)
     if workflow.start not in workflow.steps:
         yield Problem(("start",), f"there is no step {workflow.start}{close_to(workflow.start, known)}")
+    if workflow.budget is not None and workflow.budget.on_denied.then not in workflow.steps:
+        target = workflow.budget.on_denied.then
+        yield Problem(("budget", "on_denied", "then"), f"there is no step {target}{close_to(target, known)}")
     for name, step in workflow.steps.items():
         for place, target in step.jumps():
             if target not in workflow.steps:
@@ -78,8 +84,8 @@ def _cycle(workflow: Workflow) -> list[Problem]:
         done.add(name)
         return None
 
-    found = visit(workflow.start, ())
-    return [found] if found is not None else []
+    starts = (workflow.start, *((workflow.budget.on_denied.then,) if workflow.budget is not None else ()))
+    return [found for start in starts if (found := visit(start, ())) is not None][:1]
 
 
 class Need(NamedTuple):
@@ -150,9 +156,18 @@ class _Visit:
         for key, option in step.options.items():
             self._value(option, PLAIN, "infer", "options", key)
         labels = None if step.labels is None else self._value(step.labels, LABELS, "infer", "labels")
-        for answer in answers.samples(step.task, labels[0] if labels else "label"):
+        for answer in self._answers(step, labels[0] if labels else "label"):
             yield step.then, answer
         yield step.on_error.then, None
+
+    def _answers(self, step: Infer, label: str) -> list[dict[str, Any]]:
+        """What the model may say; none after noting that its prompt is not there."""
+        try:
+            return answers.samples(step.task, label, step.prompt or "")
+        except ConfigError as error:
+            place = ("steps", self.name, "infer", "prompt")
+            self.problems.setdefault(place, Problem(place, str(error)))
+            return []
 
     def _rule(self, step: Rule) -> Iterator[Way]:
         for number, row in enumerate(step.first_of):
@@ -170,7 +185,7 @@ class _Visit:
         self._value(step.out_of_scope, SHARE, "review", "out_of_scope")
         choices = self._value(step.choices, LABELS, "review", "choices")
         if choices:
-            yield step.then, {"label": choices[0], "reviewer": "somebody"}
+            yield step.then, {"label": choices[0], "reviewer": "somebody", "suggestion": choices[0]}
         yield step.on_expiry.then, None
 
     def _emit(self, step: Emit) -> Iterator[Way]:

@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 from aios.inference_workers import prompt
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
 from aios.inference_workers.openai import OpenAIEngine
-from aios.inference_workers.tasks import WRITER, Write
+from aios.inference_workers.tasks import WRITER
+from aios.inference_workers.writing import Write
 from aios.schemas.models import InferenceRequested
+from aios.streams import prompt_files
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import AiosError, ConfigError, Unavailable
 from tests.fakes.engine import FakeEngine
 
 GOOD = """\
+---
 name: summary
 version: 1
 model: summariser@1
@@ -29,19 +32,24 @@ task: generate
 contract: generation.v1
 sampling: {tokens_max: 8}
 input: {words_max: 3}
-messages: [{role: user, content: "Text: {input}"}]
+---
+# system
+You read.
+
+# user
+Text: {input}
 """
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of prompts with summary@1 in it."""
-    monkeypatch.setattr(prompt, "FOLDER", tmp_path)
+    monkeypatch.setattr(prompt_files, "FOLDER", tmp_path)
     (tmp_path / "summary").mkdir()
-    (tmp_path / "summary" / "1.yaml").write_text(GOOD)
-    prompt.load.cache_clear()
+    (tmp_path / "summary" / "1.md").write_text(GOOD)
+    prompt_files.load.cache_clear()
     yield tmp_path
-    prompt.load.cache_clear()
+    prompt_files.load.cache_clear()
 
 
 def request(text: str = "a letter", **changed: Any) -> InferenceRequested:
@@ -66,22 +74,24 @@ def request(text: str = "a letter", **changed: Any) -> InferenceRequested:
 
 def test_every_shipped_prompt_can_be_loaded() -> None:
     """Its file says its own name and version, and where the text goes."""
-    assert prompt.known()
-    for reference in prompt.known():
-        assert prompt.load(reference).render("hello")
+    assert prompt_files.known()
+    for reference in prompt_files.known():
+        assert prompt.render(prompt_files.load(reference), "hello")
 
 
 @given(st.text(max_size=300))
 def test_a_customer_s_text_stays_one_message(text: str) -> None:
     """Whatever it says: roles and number of messages are the prompt's own."""
-    shipped = prompt.load("summary@1")
-    rendered = shipped.render(text)
+    shipped = prompt_files.load("summary@1")
+    rendered = prompt.render(shipped, text)
     assert [role for role, _ in rendered] == [message.role for message in shipped.messages]
 
 
 def test_a_text_is_cut_where_the_prompt_says(folder: Path) -> None:
-    """words_max words, as written."""
-    assert prompt.load("summary@1").render("one  two\nthree four") == (("user", "Text: one  two\nthree"),)
+    """words_max words, as written; what was not read is said."""
+    answer = asyncio.run(Write(FakeEngine()).answer(request("one  two\nthree four"), 0))
+    assert answer.rendered == "system: You read.\nuser: Text: one  two\nthree"
+    assert answer.output["unread_words"] == 1
 
 
 @pytest.mark.parametrize(
@@ -91,21 +101,27 @@ def test_a_text_is_cut_where_the_prompt_says(folder: Path) -> None:
         (("{input}", "nothing"), "no message contains"),
         (("task: generate", "task: generate\ncolour: red"), "colour"),
         (("tokens_max: 8", "tokens_max: 0"), "tokens_max"),
-        (("name: summary", "name: [summary"), "1.yaml"),
+        (("name: summary", "name: [summary"), "1.md"),
+        (("# system", "Hello.\n# system"), "above the first message"),
+        (("---\n", "--\n"), "front matter"),
+        (("contract: generation.v1", "contract: object.v1"), "output.schema"),
+        (("words_max: 3", "words_max: 3, chunks_max: 2, merge: vote"), "merges by"),
+        (("words_max: 3", "words_max: 3, chunks_max: 2"), "chunks_max 1"),
+        (("words_max: 3", "words_max: 3, overlap_words: 2"), "half of words_max"),
     ],
 )
 def test_a_wrong_prompt_file_is_refused_with_its_name(folder: Path, change: tuple[str, str], says: str) -> None:
     """Strictly: no unknown key, no missing placeholder, no other name."""
-    (folder / "summary" / "1.yaml").write_text(GOOD.replace(*change))
+    (folder / "summary" / "1.md").write_text(GOOD.replace(*change))
     with pytest.raises(ConfigError, match=says):
-        prompt.load("summary@1")
+        prompt_files.load("summary@1")
 
 
 @pytest.mark.parametrize("reference", ["", "summary", "summary@2", "../summary@1", "summary@1/../../x", "Summary@1"])
 def test_a_prompt_that_is_not_there_is_refused(folder: Path, reference: str) -> None:
     """And never looked for outside of its folder."""
     with pytest.raises(ConfigError, match="there is no prompt"):
-        prompt.load(reference)
+        prompt_files.load(reference)
 
 
 @pytest.mark.parametrize(

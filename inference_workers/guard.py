@@ -1,0 +1,81 @@
+"""What an answer must hold before anybody sees it: the guard of a prompt (streams/prompt_files.py). Pure.
+
+In: the guard, the text that was read, the answer. Out: the answer, masked where that is asked, or why it is not used.
+Guaranteed: the reason names the rule and never the answer's words. A guard is a net of plain rules: it holds back
+invented figures, personal data and answers about something else; it does not know whether a sentence is true.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aios.streams.prompt_files import Guard
+
+MASK = "[removed]"
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+WORD = re.compile(r"[^\W\d_]{5,}")  # short words stand in every text
+PERSONAL = re.compile(
+    r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"  # mail
+    r"|(?<![\d$€£.,])\+?\(?\d(?:[ ()./-]{0,2}\d){7,}(?![.,]?\d)"  # accounts, cards, telephones: eight digits and more
+    r"|\b\d{3}-\d{2}-\d{4}\b"  # social security
+    r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"  # IBAN
+)
+
+
+def breaks(guard: Guard, read: str, answer: Any) -> str:
+    """The rule that the answer breaks, in words; empty: it may be used. answer: a text, or an object of such."""
+    said = "\n".join(texts(answer))
+    if guard.numbers_from_input and not set(_numbers(said)) <= set(_numbers(read)):
+        return "the answer holds a number that the text does not hold"
+    if guard.words_max is not None and len(said.split()) > guard.words_max:
+        return f"the answer has more than {guard.words_max} words"
+    if _share_from(read, said) < guard.words_from_input_min:
+        return "the answer is hardly about the text"
+    if guard.personal_data == "refuse" and PERSONAL.search(said):
+        return "the answer holds personal data"
+    if any(re.search(each, said) for each in guard.never):
+        return "the answer holds what it must never hold"
+    return ""
+
+
+def masked(guard: Guard, answer: Any) -> Any:
+    """The answer as it may be shown."""
+    return _each(answer, lambda text: PERSONAL.sub(MASK, text)) if guard.personal_data == "mask" else answer
+
+
+def texts(answer: Any) -> Iterator[str]:
+    """Every text in an answer, names of properties left out."""
+    if isinstance(answer, str):
+        yield answer
+    elif isinstance(answer, dict):
+        for value in answer.values():
+            yield from texts(value)
+    elif isinstance(answer, list):
+        for value in answer:
+            yield from texts(value)
+    elif isinstance(answer, int | float) and not isinstance(answer, bool):
+        yield str(answer)
+
+
+def _each(answer: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(answer, str):
+        return change(answer)
+    if isinstance(answer, dict):
+        return {name: _each(value, change) for name, value in answer.items()}
+    return [_each(value, change) for value in answer] if isinstance(answer, list) else answer
+
+
+def _numbers(text: str) -> Iterator[str]:
+    """As they are meant: 1,250.00 and 1250 are the same."""
+    for found in NUMBER.finditer(text):
+        whole = found[0].replace(",", "")
+        yield whole.rstrip("0").rstrip(".") if "." in whole else whole
+
+
+def _share_from(read: str, said: str) -> float:
+    """Of the answer's longer words, by their first five letters, so that an ending does not matter."""
+    known = {word[0][:5].lower() for word in WORD.finditer(read)}
+    words = [word[0][:5].lower() for word in WORD.finditer(said)]
+    return sum(word in known for word in words) / len(words) if words else 1.0

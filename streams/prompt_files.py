@@ -1,0 +1,240 @@
+"""Prompts: inference_workers/prompts/<name>/<version>.md, one file a version, read strictly.
+
+In: a file of front matter (YAML between two lines `---`) and messages, each under a line `# system`, `# user` or
+`# assistant`. Out: frozen Prompt values, for the workers that render them and for plan, which checks what models answer
+with them. Guaranteed: unknown keys, a missing {input}, a shape without bounds and a merging rule that does not belong
+to the contract are refused with the file's name; a version says its own name. A version that has served is never
+changed: `aios prompt new` makes the next one.
+
+The contract says what comes back:
+
+    generation.v1   text                           merge: beginning, join, again
+    object.v1       an object of output.schema     merge: beginning, fill
+    choice.v1       one of output.choices          merge: beginning, vote
+
+A text over input.words_max words is read in pieces of that many, each with the last overlap_words of the one before,
+chunks_max of them at most; what is left over is not read, and the answer says how many words that were. Merging:
+
+    beginning   only the first piece is read
+    join        the pieces' texts, one behind the other
+    again       the pieces' texts, joined, are the text of one more request with the same prompt
+    fill        each property from the first piece that has more than an empty value; lists united, in order
+    vote        what most pieces chose; of as many, what was chosen first
+
+Rejected: prompts in YAML alone (long texts in it are read badly and diffed worse); templates with logic (what was said
+to a model must be seen in the file).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aios.streams import shapes
+from aios.streams.errors import ConfigError
+
+FOLDER = Path(__file__).parents[1] / "inference_workers" / "prompts"
+PLACEHOLDER = "{input}"
+REFERENCE = re.compile(r"([a-z][a-z0-9-]{0,63})@([1-9][0-9]{0,5})")
+HEADING = re.compile(r"^# (system|user|assistant)[ \t]*$", re.MULTILINE)
+FILE_CHARS_MAX = 64 << 10
+
+TEXT, OBJECT, CHOICE = "generation.v1", "object.v1", "choice.v1"
+MERGES = {TEXT: ("beginning", "join", "again"), OBJECT: ("beginning", "fill"), CHOICE: ("beginning", "vote")}
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sampling(Part):
+    """tokens_max: of one answer. temperature 0: the most probable word each time, so the same text has one answer."""
+
+    tokens_max: Annotated[int, Field(ge=1, le=4096)]
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Input(Part):
+    """See the module. words_min: a text of fewer is refused before a token is spent."""
+
+    words_max: Annotated[int, Field(ge=1, le=20_000)]
+    words_min: Annotated[int, Field(ge=0, le=1_000)] = 0
+    overlap_words: Annotated[int, Field(ge=0)] = 0
+    chunks_max: Annotated[int, Field(ge=1, le=64)] = 1
+    merge: Literal["beginning", "join", "again", "fill", "vote"] = "beginning"
+
+    @model_validator(mode="after")
+    def _moves_on(self) -> Input:
+        if self.overlap_words * 2 > self.words_max:
+            raise ValueError("overlap_words is at most half of words_max")
+        if (self.merge == "beginning") != (self.chunks_max == 1):
+            raise ValueError("merge `beginning` belongs to chunks_max 1, every other rule to more")
+        return self
+
+
+class Output(Part):
+    """shape: of an object.v1 (streams/shapes.py), `schema` in the file. choices: of a choice.v1."""
+
+    shape: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    choices: Annotated[tuple[str, ...], Field(max_length=shapes.CHOICES_MAX)] = ()
+
+
+class Guard(Part):
+    """What an answer must hold; one that does not is not used, and the request fails, so that on_error runs.
+
+    numbers_from_input: every number in it stands in the text. words_from_input_min: share of its longer words that
+    stand in the text. words_max: of the answer. personal_data: account, card and telephone numbers and addresses of
+    mail are kept, masked, or make the answer unusable. never: regular expressions that do not match.
+    """
+
+    numbers_from_input: bool = False
+    words_from_input_min: Annotated[float, Field(ge=0, le=1)] = 0.0
+    words_max: Annotated[int, Field(ge=1)] | None = None
+    personal_data: Literal["keep", "mask", "refuse"] = "keep"
+    never: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=32)] = ()
+
+    @model_validator(mode="after")
+    def _expressions(self) -> Guard:
+        for each in self.never:
+            try:
+                re.compile(each)
+            except re.error as error:
+                raise ValueError(f"never: {each!r} is no regular expression: {error}") from error
+        return self
+
+
+class Message(Part):
+    role: Literal["system", "user", "assistant"]
+    content: Annotated[str, Field(min_length=1)]
+
+
+class Prompt(Part):
+    """One version of one prompt. model: a name, for all of its versions, or name@version. digest: of its file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+    version: Annotated[int, Field(ge=1, le=999_999)]
+    about: Annotated[str, Field(max_length=200)] = ""
+    model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}(@[1-9][0-9]{0,5})?$")]
+    task: Literal["generate"]
+    contract: Literal["generation.v1", "object.v1", "choice.v1"]
+    sampling: Sampling
+    input: Input
+    output: Output = Output()
+    guard: Guard = Guard()
+    messages: Annotated[tuple[Message, ...], Field(min_length=1, max_length=32)]
+    digest: str = ""
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """Of an object.v1, complete."""
+        return shapes.complete(self.output.shape)
+
+    def made_for(self, model: str) -> bool:
+        """Whether it is meant for this name@version."""
+        return self.model in (model, model.partition("@")[0])
+
+    @model_validator(mode="after")
+    def _fits_contract(self) -> Prompt:
+        if self.input.merge not in MERGES[self.contract]:
+            raise ValueError(f"{self.contract} merges by {', '.join(MERGES[self.contract])}, not {self.input.merge}")
+        if (self.output.shape is not None) != (self.contract == OBJECT):
+            raise ValueError(f"output.schema belongs to {OBJECT}, which needs it")
+        if bool(self.output.choices) != (self.contract == CHOICE):
+            raise ValueError(f"output.choices belongs to {CHOICE}, which needs it")
+        if self.contract == OBJECT:
+            shapes.complete(self.output.shape)
+        if len(set(self.output.choices)) != len(self.output.choices) or "" in self.output.choices:
+            raise ValueError("output.choices are texts, each of them once")
+        if not any(PLACEHOLDER in message.content for message in self.messages):
+            raise ValueError(f"no message contains {PLACEHOLDER}")
+        return self
+
+
+@lru_cache(maxsize=256)
+def load(reference: str) -> Prompt:
+    """`name@version` → the prompt. Raises ConfigError naming what is wrong and where."""
+    matched = REFERENCE.fullmatch(reference)
+    path = FOLDER / matched[1] / f"{matched[2]}.md" if matched else None
+    if path is None or not path.is_file():
+        raise ConfigError(f"there is no prompt {reference[:80]}; there are {', '.join(known())}")
+    return read(path)
+
+
+def read(path: Path) -> Prompt:
+    """One file. Raises ConfigError naming what is wrong and where."""
+    try:
+        raw = path.read_bytes()
+        text = raw.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if len(text) > FILE_CHARS_MAX:
+        raise ConfigError(f"{path}: over {FILE_CHARS_MAX} characters")
+    head, body = _parts(path, text)
+    try:
+        fields = yaml.safe_load(head)
+        if not isinstance(fields, dict) or fields.keys() & {"messages", "digest"}:
+            raise ConfigError(f"{path}: the front matter is a mapping without messages, which stand below it")
+        messages = [{"role": role, "content": content} for role, content in _messages(path, body)]
+        digest = hashlib.sha256(raw).hexdigest()
+        prompt = Prompt.model_validate({**fields, "messages": messages, "digest": digest})
+    except (ValidationError, yaml.YAMLError, shapes.ShapeRefused) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if (prompt.name, str(prompt.version)) != (path.parent.name, path.stem):
+        raise ConfigError(f"{path} says it is {prompt.reference}")
+    return prompt
+
+
+def _parts(path: Path, text: str) -> tuple[str, str]:
+    """Front matter and body."""
+    lines = text.splitlines(keepends=True)
+    ends = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
+    if len(ends) < 2 or ends[0] != 0:
+        raise ConfigError(f"{path}:1: a prompt begins with front matter between two lines ---")
+    return "".join(lines[1 : ends[1]]), "".join(lines[ends[1] + 1 :])
+
+
+def _messages(path: Path, body: str) -> Iterator[tuple[str, str]]:
+    before, *rest = HEADING.split(body)
+    if before.strip():
+        raise ConfigError(f"{path}: text above the first message, which begins with `# system` or `# user`")
+    yield from ((role, content.strip()) for role, content in zip(rest[::2], rest[1::2], strict=True))
+
+
+def known() -> list[str]:
+    """Every prompt there is, as `name@version`, oldest version first."""
+    return [f"{name}@{version}" for name in names() for version in versions(name)]
+
+
+def names() -> list[str]:
+    return sorted({path.parent.name for path in FOLDER.glob("*/*.md") if _version(path)})
+
+
+def versions(name: str) -> list[int]:
+    """Of one prompt, rising; empty: there is none of that name."""
+    if not REFERENCE.fullmatch(f"{name}@1"):
+        return []
+    return sorted(filter(None, map(_version, (FOLDER / name).glob("*.md"))))
+
+
+def newest(name: str) -> int:
+    """The newest version there is; what serves is another question (prompt.activated.v1). Raises ConfigError."""
+    found = versions(name)
+    if not found:
+        raise ConfigError(f"there is no prompt {name[:80]}; there are {', '.join(names())}")
+    return found[-1]
+
+
+def _version(path: Path) -> int:
+    return int(path.stem) if REFERENCE.fullmatch(f"a@{path.stem}") else 0

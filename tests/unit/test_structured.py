@@ -1,0 +1,369 @@
+"""Shapes, pieces of long texts, guards, and what becomes of words that are no answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios.inference_workers import chunks, guard, prompt
+from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
+from aios.inference_workers.tasks import Answer, encoder
+from aios.inference_workers.writing import Write
+from aios.processors import answers
+from aios.schemas import ids
+from aios.schemas.models import InferenceRequested
+from aios.streams import prompt_files, shapes
+from aios.streams.prompt_files import Guard
+from aios.streams.shapes import ShapeRefused
+from tests.fakes.engine import FakeEngine
+
+FACTS = """\
+---
+name: facts
+version: 1
+model: summariser
+task: generate
+contract: object.v1
+sampling: {tokens_max: 64}
+input: {words_max: 4, words_min: 1, overlap_words: 1, chunks_max: 3, merge: fill}
+output:
+  schema:
+    type: object
+    properties:
+      wants: {type: string, maxLength: 20}
+      urgent: {type: boolean}
+      names: {type: array, maxItems: 3, items: {type: string, maxLength: 10}}
+---
+# user
+{input}
+"""
+TOPIC = (
+    FACTS.split("contract:", maxsplit=1)[0].replace("facts", "topic")
+    + """\
+contract: choice.v1
+sampling: {tokens_max: 8}
+input: {words_max: 4, chunks_max: 3, merge: vote}
+output: {choices: [card, loan]}
+---
+# user
+{input}
+"""
+)
+GUARDED = (
+    FACTS.split("contract:", maxsplit=1)[0].replace("facts", "guarded")
+    + """\
+contract: generation.v1
+sampling: {tokens_max: 8}
+input: {words_max: 50}
+guard: {numbers_from_input: true, personal_data: mask}
+---
+# user
+{input}
+"""
+)
+
+
+class Scripted(FakeEngine):
+    """Says one thing after the other, and keeps what it was asked."""
+
+    def __init__(self, *said: str, finish_reason: str = "stop") -> None:
+        super().__init__()
+        self._said = list(said)
+        self._finish_reason = finish_reason
+        self.requests: list[Generate] = []
+
+    async def generate(self, request: Generate) -> Generation:
+        self.requests.append(request)
+        said = self._said.pop(0)
+        return Generation(text=said, finish_reason=self._finish_reason, prompt_tokens=5, output_tokens=3)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(prompt_files, "FOLDER", tmp_path)
+    for name, text in {"facts": FACTS, "topic": TOPIC, "guarded": GUARDED}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.md").write_text(text)
+    prompt_files.load.cache_clear()
+    yield
+    prompt_files.load.cache_clear()
+
+
+def asked(engine: FakeEngine, name: str, text: str) -> Answer:
+    request = InferenceRequested(
+        request_id="r",
+        case_id="c",
+        tenant="demo",
+        workflow="document.triage",
+        step="s",
+        attempt=1,
+        task="generate",
+        model="summariser@7",
+        prompt=f"{name}@1",
+        input=text,
+        options="{}",
+        lane="bulk",
+        deadline_at=1,
+        requested_at=1,
+    )
+    return asyncio.run(Write(engine, "summariser@7").answer(request, 0))
+
+
+# ── shapes ──
+
+LEAVES = st.one_of(
+    st.builds(lambda n: {"type": "string", "maxLength": n}, st.integers(1, 50)),
+    st.builds(lambda v: {"type": "string", "enum": v}, st.lists(st.text(max_size=5), min_size=1, max_size=3)),
+    st.builds(
+        lambda a, b: {"type": "integer", "minimum": min(a, b), "maximum": max(a, b)}, st.integers(), st.integers()
+    ),
+    st.just({"type": "boolean"}),
+    st.just({"type": "number"}),
+)
+INNER = st.recursive(
+    LEAVES,
+    lambda inner: st.builds(lambda i, n: {"type": "array", "items": i, "maxItems": n}, inner, st.integers(1, 4)),
+    max_leaves=3,
+)
+SCHEMAS = st.dictionaries(st.text(min_size=1, max_size=5), INNER, min_size=1, max_size=4).map(
+    lambda properties: {"type": "object", "properties": properties}
+)
+
+
+@given(SCHEMAS)
+def test_every_shape_has_an_example_that_fits(schema: dict[str, Any]) -> None:
+    """Also after a trip through JSON, which is what an engine answers with."""
+    whole = shapes.complete(schema)
+    assert shapes.problems(whole, json.loads(json.dumps(shapes.example(whole)))) == []
+
+
+@given(SCHEMAS, st.recursive(st.none() | st.booleans() | st.text(), lambda each: st.lists(each, max_size=2)))
+def test_what_is_no_object_or_lacks_a_property_never_fits(schema: dict[str, Any], other: Any) -> None:
+    """Whatever else it is."""
+    whole = shapes.complete(schema)
+    assert shapes.problems(whole, other)
+    fits = shapes.example(whole)
+    assert shapes.problems(whole, fits | {"never asked for": 1})
+    fits.pop(next(iter(fits)))
+    assert shapes.problems(whole, fits)
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ({"type": "string", "maxLength": 4}, "outermost"),
+        ({"type": "object", "properties": {"a": {"type": "string"}}}, "maxLength"),
+        ({"type": "object", "properties": {"a": {"type": "string", "maxLength": 4, "pattern": "x"}}}, "not enforced"),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "boolean"}}}}, "maxItems"),
+        ({"type": "object", "properties": {}}, "properties"),
+        ({"type": "object", "properties": {"a": {"type": "integer", "enum": ["x"]}}}, "no integer"),
+        ({"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["b"]}, "required"),
+    ],
+)
+def test_a_shape_without_bounds_is_refused(schema: dict[str, Any], says: str) -> None:
+    """And so is a keyword that nobody would enforce."""
+    with pytest.raises(ShapeRefused, match=says):
+        shapes.complete(schema)
+
+
+def test_a_value_that_does_not_fit_is_told_by_its_place_alone() -> None:
+    """The words go to the model and the audit: what somebody wrote is not in them."""
+    whole = shapes.complete({"type": "object", "properties": {"a": {"type": "string", "maxLength": 2}}})
+    assert shapes.problems(whole, {"a": "secret"}) == ["answer.a has 6 characters, not 0 to 2"]
+
+
+# ── pieces ──
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=3), max_size=60), st.integers(1, 9), st.data())
+def test_no_word_is_left_out_and_cuts_overlap(words: list[str], words_max: int, data: st.DataObject) -> None:
+    """Up to the last piece; every piece but the first begins with the end of the one before."""
+    overlap = data.draw(st.integers(0, words_max // 2))
+    chunks_max = data.draw(st.integers(1, 9))
+    found = chunks.cut("  ".join(words), words_max=words_max, overlap_words=overlap, chunks_max=chunks_max)
+    pieces = [piece.split() for piece in found.texts]
+    assert 1 <= len(pieces) <= chunks_max
+    assert all(len(piece) <= words_max for piece in pieces)
+    read = list(pieces[0])
+    for before, piece in pairwise(pieces):
+        assert piece[:overlap] == before[len(before) - overlap :]
+        assert len(piece) > overlap
+        read += piece[overlap:]
+    assert read == words[: found.read]
+    assert (found.words, found.unread) == (len(words), len(words) - len(read))
+    assert found.unread == 0 or len(pieces) == chunks_max
+
+
+# ── answers ──
+
+
+def test_an_object_of_a_long_text_is_filled_from_its_pieces() -> None:
+    """Each property from the first piece that has it, lists united, within the schema's bounds."""
+    first = {"wants": "", "urgent": False, "names": ["Ann"]}
+    second = {"wants": "a refund", "urgent": True, "names": ["Bea", "Ann"]}
+    engine = Scripted(json.dumps(first), json.dumps(second))
+    answer = asked(engine, "facts", "one two three four five six")
+    assert answer.output["object"] == {"wants": "a refund", "urgent": False, "names": ["Ann", "Bea"]}
+    assert [request.messages[-1][1] for request in engine.requests] == ["one two three four", "four five six"]
+    assert (answer.output["pieces"], answer.prompt_tokens) == (2, 10)
+    assert engine.requests[0].structured is not None
+    assert json.loads(engine.requests[0].structured.schema)["additionalProperties"] is False
+    said = answers.read("generate", answer.contract, ids.canonical(answer.output), "facts@1")
+    assert said == {"object": answer.output["object"]}
+    assert answers.shown(said) == {}
+
+
+def test_a_choice_of_a_long_text_is_what_most_pieces_say() -> None:
+    """And of as many, what was said first."""
+    assert asked(Scripted("loan", "card", "card"), "topic", "a b c d e f g h i").output["choice"] == "card"
+    assert asked(Scripted("loan", "card"), "topic", "a b c d e f").output["choice"] == "loan"
+
+
+def test_words_that_are_no_answer_are_asked_for_once_more() -> None:
+    """With what was wrong; both requests are paid for, and the answer says so."""
+    good = {"wants": "help", "urgent": True, "names": []}
+    engine = Scripted('{"wants": 1}', json.dumps(good))
+    answer = asked(engine, "facts", "one two")
+    assert answer.output["object"] == good
+    assert (answer.output["repaired"], answer.prompt_tokens, answer.output_tokens) == (1, 10, 6)
+    roles = [role for role, _ in engine.requests[1].messages]
+    assert roles == ["user", "assistant", "user"]
+    assert "answer.wants is no string" in engine.requests[1].messages[-1][1]
+
+
+def test_after_one_repair_it_is_a_failure_that_says_why() -> None:
+    """No third request; the tokens are told, so that they are paid for; a person gets the case by on_error."""
+    engine = Scripted("{", "{")
+    answer = asked(engine, "facts", "one two")
+    assert answer.failure == "the answer is no JSON"
+    assert (answer.output, len(engine.requests), answer.prompt_tokens) == ({}, 2, 10)
+
+
+def test_an_object_that_was_cut_off_is_no_answer() -> None:
+    """Even if its beginning happens to be one."""
+    engine = Scripted("{}", "{}", finish_reason="length")
+    assert "cut off" in asked(engine, "facts", "one").failure
+
+
+def test_a_text_of_too_few_words_costs_no_token() -> None:
+    """An empty document is refused before the model is asked."""
+    engine = Scripted()
+    with pytest.raises(RequestRefused, match="0 words"):
+        asked(engine, "facts", "  \n ")
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ('{"choice": "fish"}', "choices"),
+        ('{"text": "card"}', "Field required"),
+        ('{"choice": ""}', "at least 1"),
+    ],
+)
+def test_plan_believes_no_answer_that_its_prompt_does_not_allow(said: str, says: str) -> None:
+    """A worker of another deploy is read as strictly as our own."""
+    with pytest.raises(ValueError, match=says):
+        answers.read("generate", "choice.v1", said, "topic@1")
+
+
+def test_plan_does_not_take_one_contract_for_another() -> None:
+    with pytest.raises(ValueError, match="topic@1 answers with"):
+        answers.read("generate", "generation.v1", '{"text": "card"}', "topic@1")
+    with pytest.raises(ValueError, match="classify answers with"):
+        answers.read("classify", "generation.v1", '{"text": "card"}')
+
+
+def test_a_workflow_is_checked_with_what_its_prompts_allow() -> None:
+    """Every choice is a corner; an object is an example of its shape."""
+    assert answers.samples("generate", "", "topic") == [{"choice": "card"}, {"choice": "loan"}]
+    assert answers.samples("generate", "", "facts@1") == [
+        {"object": {"wants": "example", "urgent": False, "names": ["example"]}}
+    ]
+
+
+def test_the_encoder_s_pool_embeds_too() -> None:
+    """embedding.v1: one vector of length 1 for the whole text, read strictly; nothing is no text."""
+
+    class Engine(FakeEngine):
+        async def embed(self, request: Embed) -> Embedding:
+            return Embedding(vector=[3.0, 4.0], prompt_tokens=2)
+
+    request = InferenceRequested(
+        request_id="r",
+        case_id="c",
+        tenant="demo",
+        workflow="w.w",
+        step="s",
+        attempt=1,
+        task="embed",
+        model="triage-encoder@1",
+        input="word " * 150,
+        options="{}",
+        lane="bulk",
+        deadline_at=1,
+        requested_at=1,
+    )
+    answer = asyncio.run(encoder(Engine()).answer(request, 0))
+    assert answers.read("embed", answer.contract, ids.canonical(answer.output)) == {"vector": [0.6, 0.8]}
+    assert (answer.output["pieces"], answer.prompt_tokens) == (2, 4)
+
+
+# ── guards ──
+
+
+def test_an_invented_number_fails_an_answer() -> None:
+    """Written otherwise it is the same number; another one is not."""
+    letter = "You charged $1,250.50 twice in 2019."
+    assert not guard.breaks(Guard(numbers_from_input=True), letter, "Wants 1250.5 back.")
+    assert "number" in guard.breaks(Guard(numbers_from_input=True), letter, "Wants $12 back.")
+    assert asked(Scripted("Owes 7.", "Owes 7."), "guarded", "nothing").failure == (
+        "the answer holds a number that the text does not hold"
+    )
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["ann.b@example.org", "4111 1111 1111 1111", "123-45-6789", "+1 (202) 555-0143", "DE89 3704 0044 0532 0130 00"],
+)
+def test_personal_data_is_masked(secret: str) -> None:
+    """Or makes the answer unusable, as the prompt says; amounts and years are none."""
+    assert guard.masked(Guard(personal_data="mask"), {"a": [f"It is {secret}."]}) == {"a": ["It is [removed]."]}
+    assert guard.breaks(Guard(personal_data="refuse"), "", f"It is {secret}.")
+    assert not guard.breaks(Guard(personal_data="refuse"), "", "Paid $1,234,567.89 in 2019 for 12 months.")
+
+
+def test_an_answer_about_something_else_fails() -> None:
+    """By the share of its longer words that the text has."""
+    letter = "The mortgage company raised my escrow payment without telling me."
+    about = Guard(words_from_input_min=0.5)
+    assert not guard.breaks(about, letter, "Wants the escrow payments of the mortgage explained.")
+    assert guard.breaks(about, letter, "Assistants cannot provide financial advice regarding investments.")
+
+
+@given(st.text(max_size=200), st.text(max_size=100))
+def test_a_guard_s_reason_holds_nothing_of_the_answer(read: str, said: str) -> None:
+    """It is shown in the audit."""
+    strict = Guard(numbers_from_input=True, words_from_input_min=1.0, words_max=1, personal_data="refuse", never=("a",))
+    assert guard.breaks(strict, read, said) in (
+        "",
+        "the answer holds a number that the text does not hold",
+        "the answer has more than 1 words",
+        "the answer is hardly about the text",
+        "the answer holds personal data",
+        "the answer holds what it must never hold",
+    )
+
+
+def test_a_repair_is_bounded() -> None:
+    """Of a long wrong answer only the beginning is shown again."""
+    told = prompt.repair((("user", "x"),), "y" * 5_000, "it is wrong")
+    assert len(told[1][1]) == prompt.WRONG_CHARS_MAX
