@@ -12,16 +12,26 @@ processes would share the cores, and a copy of every answer travels); on a GPU m
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from aios.streams.config import InferenceSettings
+from aios.streams.errors import ConfigError
 
 EMBED_TOKENS_MAX = 256  # what MiniLM was trained to read; longer texts are cut there
 GENERATE_TOKENS_MAX = 1024  # prompt and answer; a longer prompt is refused
 BLOCK_TOKENS = 32  # of the KV cache; longer ones never find the shared beginning of short prompts
 SUBPROCESS = "subprocess"
 PROCESSOR = Path("/proc/cpuinfo")
+KV_TOO_SMALL = re.compile(
+    r"KV cache is needed|No available memory for the cache blocks|larger than the .*KV cache", re.I
+)
+NO_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|cannot allocate memory|Free memory on device|bad_alloc", re.I
+)
 
 
 def arguments(model: Path, *, embeds: bool, settings: InferenceSettings, gpu: bool, dtype: str) -> dict[str, Any]:
@@ -44,6 +54,8 @@ def arguments(model: Path, *, embeds: bool, settings: InferenceSettings, gpu: bo
         chosen |= (
             {"enable_prefix_caching": True} if gpu else {"enable_prefix_caching": True, "block_size": BLOCK_TOKENS}
         )
+        # JSON without blanks: a small model would else write them until its tokens end.
+        chosen["structured_outputs_config"] = {"backend": "xgrammar", "disable_any_whitespace": True}
     return chosen
 
 
@@ -68,3 +80,36 @@ def environment(settings: InferenceSettings) -> dict[str, str]:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "1" if apart else "0",
         **({"VLLM_WORKER_MULTIPROC_METHOD": "spawn"} if apart or settings.tensor_parallel > 1 else {}),
     }
+
+
+def check_memory(model: Path, settings: InferenceSettings) -> None:
+    """Refuse to begin what the kernel would end without a word. Raises ConfigError; on a GPU, vLLM looks itself."""
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    weights = sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    free = psutil.virtual_memory().available
+    if weights + (settings.kv_cache_mib << 20) > free:
+        raise ConfigError(
+            f"{model.name} needs {weights >> 20} MiB for its weights and inference.kv_cache_mib={settings.kv_cache_mib}"
+            f" for its cache, and {free >> 20} MiB are free: set inference.kv_cache_mib lower, or free memory"
+        )
+
+
+def out_of_memory(error: Exception, model: Path, settings: InferenceSettings) -> ConfigError | None:
+    """What vLLM or torch mean with an error at start, with the setting to change; None: something else."""
+    said = str(error)
+    if KV_TOO_SMALL.search(said):
+        return ConfigError(
+            f"{model.name}: the KV cache has no room for one request of its length: set inference.kv_cache_mib (now "
+            f"{settings.kv_cache_mib}) or, on a GPU, inference.gpu_memory_share (now {settings.gpu_memory_share}) "
+            f"higher. {said}"
+        )
+    if isinstance(error, MemoryError) or NO_MEMORY.search(said):
+        return ConfigError(
+            f"{model.name}: there is not enough memory: set inference.kv_cache_mib (now {settings.kv_cache_mib}) or, "
+            f"on a GPU, inference.gpu_memory_share (now {settings.gpu_memory_share}) or inference.sequences_max (now "
+            f"{settings.sequences_max}) lower. {said}"
+        )
+    return None

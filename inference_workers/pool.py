@@ -202,7 +202,7 @@ class Pool:
         try:
             async with asyncio.timeout(left_s):
                 answer = await self._task.answer(request, self._priority(request))
-            status = "ok"
+            status, reason = ("failed", answer.failure) if answer.failure else ("ok", "")
         except TimeoutError:
             status, reason = "expired", "late"
         except RequestRefused as error:
@@ -220,8 +220,8 @@ class Pool:
 
     def _refusal(self, request: InferenceRequested) -> str:
         """Why this worker can never answer it, empty if it can: plan has stamped what must answer."""
-        if request.task != self._stage.process:
-            return f"this pool serves {self._stage.process}, not {request.task}"
+        if request.task not in self._task.serves:
+            return f"this pool serves {', '.join(self._task.serves)}, not {request.task}"
         if request.model != self._task.model:
             return f"this worker serves {self._task.model}, not {request.model}"
         return ""

@@ -33,8 +33,9 @@ import numpy as np
 
 from aios.inference_workers import convert, splits
 from aios.inference_workers.classify import Head, Vector, chunks, load, pooled, save
-from aios.inference_workers.engine import Embed, Runner, VllmEngine
+from aios.inference_workers.engine import Embed, Runner
 from aios.inference_workers.tasks import CLASSIFIER, heads_of
+from aios.inference_workers.vllm_engine import VllmEngine
 from aios.streams.config import InferenceSettings
 
 KINDS = ("letters", "letter_terms", "messages", "strays")

@@ -20,10 +20,12 @@ from aios.dlq.breakers import GroupBreakers
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
 from aios.inference_workers import convert
-from aios.inference_workers.engine import Engine, Runner, VllmEngine
+from aios.inference_workers.engine import Engine, Runner
 from aios.inference_workers.openai import OpenAIEngine
 from aios.inference_workers.pool import Pool
-from aios.inference_workers.tasks import CLASSIFIER, WRITER, Classify, Task, Write
+from aios.inference_workers.tasks import CLASSIFIER, WRITER, Task, encoder
+from aios.inference_workers.vllm_engine import VllmEngine
+from aios.inference_workers.writing import Write
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
 from aios.streams.config import InferenceSettings, Settings
@@ -59,7 +61,7 @@ class Served:
 
 
 SERVED: Mapping[str, Served] = {
-    "classify": Served(model=CLASSIFIER, files="all-minilm-l6-v2", runner=Runner.EMBED, task=Classify),
+    "classify": Served(model=CLASSIFIER, files="all-minilm-l6-v2", runner=Runner.EMBED, task=encoder),
     "generate": Served(model=WRITER, files="smollm2-135m-instruct", runner=Runner.GENERATE, task=Write),
 }
 """By process."""

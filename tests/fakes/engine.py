@@ -30,6 +30,10 @@ class FakeEngine:
     def version(self) -> str:
         return "fake 1"
 
+    @property
+    def tokens_max(self) -> int:
+        return 0
+
     async def start(self) -> None:
         self._death = asyncio.get_running_loop().create_future()
 

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from aios.inference_workers import engine as module
-from aios.inference_workers.engine import Embed, Embedding, RequestRefused, Runner, VllmEngine
+from aios.inference_workers import vllm_engine as module
+from aios.inference_workers.engine import Embed, Embedding, RequestRefused, Runner
+from aios.inference_workers.vllm_engine import VllmEngine
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import EngineDead
 

@@ -1,0 +1,372 @@
+"""The engine of this process: vLLM. The one file that imports vllm.
+
+Beyond what every engine promises (engine.py): requests share the engine's continuous batch; a lower priority number
+goes first, and whoever waits finds a seat though the batch is full of bulk work (batch.py); an engine that makes no
+step for step_s_max is as good as dead; one for which there is not the memory says at start which setting to change.
+What a request takes of the engine is counted for whoever asks, also when it is cancelled.
+
+vLLM lives in one thread of its own, which loads it, steps it and sleeps on a condition while nothing is
+asked: off the event loop and off Kafka's threads, and nothing of it survives kill -9.
+Rejected: AsyncLLM (three more processes, orphans of 2.6 GiB after kill -9), and its HTTP server for the
+default (another process to supervise; aios.inference_workers.openai speaks to one where it is wanted).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from aios.inference_workers import batch, engine_arguments
+from aios.inference_workers.batch import Line, Usage
+from aios.inference_workers.engine import (
+    ENVIRONMENT,
+    Embed,
+    Embedding,
+    Generate,
+    Generation,
+    RequestRefused,
+    Runner,
+    Structured,
+    Told,
+)
+from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX, GENERATE_TOKENS_MAX
+from aios.streams.config import InferenceSettings
+from aios.streams.errors import ConfigError, EngineDead
+
+log = logging.getLogger(__name__)
+
+CLOSE_S_MAX = 5.0
+WATCH_S = 1.0  # how often a step's age is looked at
+
+
+@dataclass(slots=True, eq=False)
+class _Ask:
+    """A request on its way: what to put to vLLM, and who waits. inner: vLLM's id once it is in the engine."""
+
+    request: Embed | Generate
+    answer: asyncio.Future[Any]
+    usage: Usage
+    asked_at: float = field(default_factory=time.monotonic)
+    inner: str = ""
+    cancelled: bool = False
+
+    @property
+    def beginning(self) -> object:
+        """What other requests of its kind may begin with as well: the conversation but for what is last said."""
+        return self.request.messages[:-1] or None if isinstance(self.request, Generate) else None
+
+
+class VllmEngine:
+    """vLLM in a thread of this process."""
+
+    def __init__(
+        self, model: Path, runner: Runner, settings: InferenceSettings, told: Told | None = None, **overrides: Any
+    ) -> None:
+        """model: folder of safetensors and tokenizer. overrides: of vLLM's EngineArgs, for tests and bench."""
+        self._model = model
+        self._runner = runner
+        self._settings = settings
+        self._overrides = overrides
+        self._wake = threading.Condition()
+        self._inbox: deque[_Ask] = deque()  # bounded by the worker's in-flight limit
+        self._told = told
+        self._stats: Any = None  # vLLM's SchedulerStats of the last step
+        # With both lanes here, some seats more than a full batch of bulk work, for those who wait.
+        seats = overrides.get("max_num_seqs", settings.sequences_max)
+        self._kept_free = -(-seats // batch.FREE_SHARE) if len(settings.lanes) > 1 else 0
+        self._line: Line[_Ask] = Line(seats + self._kept_free, self._kept_free)
+        self._in_engine: dict[str, _Ask] = {}
+        self._ids = itertools.count()
+        self._closing = False
+        self._error: EngineDead | None = None
+        self._step_since: float | None = None
+        self._version = "vllm"
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._engine: Any = None
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    @property
+    def tokens_max(self) -> int:
+        cache = self._engine.vllm_config.cache_config
+        return int((cache.num_gpu_blocks or 0) * cache.block_size)
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._death: asyncio.Future[EngineDead] = self._loop.create_future()
+        self._thread.start()
+        try:
+            await asyncio.wait_for(self._ready, self._settings.load_s_max)
+        except TimeoutError as error:
+            why = f"{self._model.name} did not load within inference.load_s_max: {self._settings.load_s_max} s"
+            raise EngineDead(why) from error
+
+    async def embed(self, request: Embed) -> Embedding:
+        answer: Embedding = await self._ask(request)
+        return answer
+
+    async def generate(self, request: Generate) -> Generation:
+        answer: Generation = await self._ask(request)
+        return answer
+
+    async def watch(self) -> NoReturn:
+        while True:
+            await asyncio.wait((self._death,), timeout=WATCH_S)
+            if self._death.done():
+                raise self._death.result()
+            since = self._step_since
+            if since is not None and time.monotonic() - since > self._settings.step_s_max:
+                raise EngineDead(f"one step of {self._model.name} has run for {self._settings.step_s_max} s: it hangs")
+
+    async def close(self) -> None:
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join, CLOSE_S_MAX)
+
+    async def _ask(self, request: Embed | Generate) -> Any:
+        ask = _Ask(request, self._loop.create_future(), batch.METER.get() or Usage())
+        self._post(ask)
+        try:
+            return await ask.answer
+        except asyncio.CancelledError:
+            ask.cancelled = True
+            self._post(ask)
+            raise
+
+    def _post(self, ask: _Ask) -> None:
+        with self._wake:
+            if self._error is None:
+                self._inbox.append(ask)
+                self._wake.notify()
+                return
+        _resolve(ask.answer, self._error, as_value=False)
+
+    # ── the engine's thread ──────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        try:
+            self._load()
+            self._warm_up()
+            self._tell(self._ready, None)
+            while self._take():
+                if self._in_engine:
+                    self._step()
+        except ConfigError as error:
+            self._tell(self._ready, error)
+            self._die(EngineDead(str(error)))
+            return
+        except Exception as error:  # whatever it is, vLLM's state is not known any more
+            log.exception("the engine died")
+            self._die(EngineDead(f"{self._model.name}: {type(error).__name__}: {error}"))
+            return
+        self._die(EngineDead(f"{self._model.name} was closed"))
+
+    def _load(self) -> None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        os.environ.update(engine_arguments.environment(self._settings))
+        logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of what is meant: no compiling, no Triton
+        import vllm
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        engine_arguments.check_memory(self._model, self._settings)
+        chosen = engine_arguments.here(self._model, embeds=self._runner is Runner.EMBED, settings=self._settings)
+        chosen |= self._overrides
+        chosen["max_num_seqs"] += self._kept_free
+        try:
+            config = vllm.EngineArgs(**chosen).create_engine_config()
+            self._engine = LLMEngine.from_vllm_config(config, stat_loggers=[_stats(self)])
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise engine_arguments.out_of_memory(error, self._model, self._settings) or error from error
+        self._tokenizer = self._engine.get_tokenizer()
+        self._version = f"vllm {vllm.__version__}"
+
+    def _warm_up(self) -> None:
+        """The first request pays for lazy imports and kernels, the first structured one for its grammars' too."""
+        loop = self._loop
+        first: list[Embed | Generate] = [Embed(text="warm-up")]
+        if self._runner is Runner.GENERATE:
+            free = Generate(messages=(("user", "Say yes."),), tokens_max=2)
+            first = [free, replace(free, structured=Structured(choices=("yes", "no")))]
+        for each in first:
+            self._add(_Ask(each, loop.create_future(), Usage()))
+        while self._in_engine:
+            self._step()
+
+    def _take(self) -> bool:
+        """Hand vLLM what was asked; sleep while there is nothing to do. False: close."""
+        with self._wake:
+            while not (self._inbox or self._in_engine or self._closing):
+                self._wake.wait()
+            if self._closing:
+                return False
+            asked = list(self._inbox)
+            self._inbox.clear()
+        for ask in asked:
+            if not ask.cancelled:
+                self._line.add(ask, ask.request.priority, ask.beginning)
+            elif not self._line.remove(ask) and self._in_engine.pop(ask.inner, None) is not None:
+                self._engine.abort_request([ask.inner])
+        while (ask := self._line.next(len(self._in_engine))) is not None:
+            self._add(ask)
+        return True
+
+    def _add(self, ask: _Ask) -> None:
+        from vllm.exceptions import VLLMClientError
+
+        request_id = str(next(self._ids))
+        try:
+            tokens, parameters = self._translate(ask.request)
+            self._engine.add_request(
+                request_id, {"prompt_token_ids": tokens}, parameters, priority=ask.request.priority
+            )
+        except (VLLMClientError, ValueError, TypeError) as error:
+            self._tell(ask.answer, RequestRefused(f"{type(error).__name__}: {error}"))
+            return
+        ask.inner = request_id
+        self._in_engine[request_id] = ask
+
+    def _translate(self, request: Embed | Generate) -> tuple[list[int], Any]:
+        from vllm import PoolingParams, SamplingParams
+
+        if isinstance(request, Embed):
+            tokens = self._tokenizer.encode(request.text, truncation=True, max_length=EMBED_TOKENS_MAX)
+            return tokens, PoolingParams(task="embed")
+        from vllm.sampling_params import RequestOutputKind
+
+        tokens = self._tokenizer.apply_chat_template(
+            [{"role": role, "content": content} for role, content in request.messages],
+            add_generation_prompt=True,
+            return_dict=False,
+        )
+        if len(tokens) + request.tokens_max > GENERATE_TOKENS_MAX:
+            raise ValueError(f"{len(tokens)} prompt tokens and {request.tokens_max} more exceed {GENERATE_TOKENS_MAX}")
+        return tokens, SamplingParams(
+            max_tokens=request.tokens_max,
+            temperature=request.temperature,
+            seed=request.seed or None,
+            structured_outputs=_structured(request.structured),
+            output_kind=RequestOutputKind.FINAL_ONLY,  # nobody reads an answer word by word
+        )
+
+    def _step(self) -> None:
+        began = self._step_since = time.monotonic()
+        outputs = self._engine.step()
+        self._step_since = None
+        seconds = time.monotonic() - began
+        batch.share(seconds, [ask.usage for ask in self._in_engine.values()])
+        self._measure(seconds)
+        for output in outputs:
+            if output.finished and (ask := self._in_engine.pop(output.request_id, None)):
+                answer = _answer(output)
+                _count(ask, answer, output)
+                self._tell(ask.answer, answer)
+
+    def _measure(self, seconds: float) -> None:
+        stats, self._stats = self._stats, None
+        if self._told is None or stats is None:
+            return
+        prefix = stats.prefix_cache_stats
+        self._told(
+            running=stats.num_running_reqs,
+            waiting=stats.num_waiting_reqs + len(self._line),
+            kv_used=stats.kv_cache_usage,
+            step_seconds=seconds,
+            prefix_queries=prefix.queries if prefix is not None else 0,
+            prefix_hits=prefix.hits if prefix is not None else 0,
+        )
+
+    def _die(self, error: EngineDead) -> None:
+        with self._wake:
+            self._error = error  # nothing is posted from here on
+            waiting = [*self._in_engine.values(), *self._inbox]
+            while (ask := self._line.next(0)) is not None:
+                waiting.append(ask)
+            self._inbox.clear()
+        self._in_engine.clear()
+        self._tell(self._death, error)
+        for ask in waiting:
+            self._tell(ask.answer, error)
+        self._tell(self._ready, error)
+
+    def _tell(self, future: asyncio.Future[Any], result: Any) -> None:
+        """From the engine's thread to the event loop; a loop that is gone has nobody waiting."""
+        try:
+            self._loop.call_soon_threadsafe(partial(_resolve, future, result, as_value=future is self._death))
+        except RuntimeError:
+            log.debug("the event loop was closed before the engine's answer")
+
+
+def _structured(wanted: Structured | None) -> Any:
+    """What vLLM holds the model to."""
+    if wanted is None:
+        return None
+    from vllm.sampling_params import StructuredOutputsParams
+
+    if wanted.choices:
+        return StructuredOutputsParams(choice=list(wanted.choices))
+    return StructuredOutputsParams(json=wanted.schema)
+
+
+def _stats(engine: VllmEngine) -> Any:
+    """What vLLM calls for each step with what its scheduler knows."""
+    from vllm.v1.metrics.loggers import StatLoggerBase
+
+    class Stats(StatLoggerBase):  # type: ignore[misc]
+        def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+            """Nothing of ours."""
+
+        def record(self, scheduler_stats: Any, *_: Any, **__: Any) -> None:
+            if scheduler_stats is not None:
+                engine._stats = scheduler_stats
+
+        def log_engine_initialized(self) -> None:
+            """Nothing to say."""
+
+    return Stats
+
+
+def _count(ask: _Ask, answer: Embedding | Generation, output: Any) -> None:
+    """What it took, for whoever asked."""
+    ask.usage.prompt_tokens += answer.prompt_tokens
+    if isinstance(answer, Generation):
+        ask.usage.output_tokens += answer.output_tokens
+        stats = getattr(output, "metrics", None)
+        if stats is not None and stats.first_token_ts and not ask.usage.first_token_ms:
+            ask.usage.first_token_ms = max(0.0, (stats.first_token_ts - ask.asked_at) * 1000)
+
+
+def _resolve(future: asyncio.Future[Any], result: Any, *, as_value: bool) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception) and not as_value:
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _answer(output: Any) -> Embedding | Generation:
+    """VLLM's finished output → ours."""
+    prompt_tokens = len(output.prompt_token_ids or ())
+    if hasattr(output.outputs, "data"):
+        return Embedding(vector=output.outputs.data.float().tolist(), prompt_tokens=prompt_tokens)
+    best = output.outputs[0]
+    return Generation(
+        text=best.text,
+        finish_reason=best.finish_reason or "",
+        prompt_tokens=prompt_tokens,
+        output_tokens=len(best.token_ids),
+    )
