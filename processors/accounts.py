@@ -32,9 +32,6 @@ from aios.schemas.models import (
     UsageSettled,
 )
 
-ALL = "*"  # as a workflow: all of the tenant's together
-WINDOWS = ("hour", "day", "month", "total")
-POLICIES = ("refuse", "wait", "cheaper")
 GRANTED, CHEAPER, DEFERRED, DENIED = "granted", "cheaper", "deferred", "denied"
 CLOSED, EXPIRED, WASTED = "closed", "expired", "wasted"  # kinds of settlements beside inference and person
 
@@ -45,11 +42,6 @@ RETURN_MS = 30_000  # a case that waits asks again after this while its room is 
 
 Accounts = Mapping[str, AccountRemembered]
 Limits = Mapping[str, BudgetDeclared]
-
-
-def budgets_of(tenant: str, workflow: str) -> tuple[str, str]:
-    """The names of the limits that may hold for a case."""
-    return f"{tenant}/{workflow}", f"{tenant}/{ALL}"
 
 
 def bounds(window: str, now_ms: int) -> tuple[int, int]:
@@ -113,7 +105,7 @@ def reserve(
 ) -> Booked:
     """Answer a request. held: the reservation of this id, if it is open already: it is answered as before.
 
-    accounts, limits: by name, of budgets_of(tenant, workflow), those that exist.
+    accounts, limits: by name, those of the tenant that touch the case (streams/limits.py), if they exist.
     """
     if held is not None:
         return Booked(held, {}, _answer(asked, held.status, held.amount_micro, now_ms))

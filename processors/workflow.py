@@ -9,11 +9,13 @@ A step has exactly one kind: `infer` asks a model, `rule` chooses where to go, `
 ends the case. Values marked CEL are expressions over
 
     input    the event's business fields
-    answers  by step: what the model (label, confidence, out_of_scope; or text) or the person (label, reviewer) said
+    answers  by step: what the model (label, confidence, out_of_scope; or text, object, choice or vector: answers.py)
+             or the person (label, reviewer, suggestion) said
     policy   the workflow's own constants, such as thresholds; changing one is a new version
     labels   the workflow's lists of labels
 
-Models and prompts are named with their version, never by address. Rejected: steps as a list with implied
+Models and prompts are named, never by address: with a version, or without one, which asks for the version that is active
+when the case first comes there (active.py). Rejected: steps as a list with implied
 order (a jump would hide in it); Python as configuration (cannot be validated before it runs).
 """
 
@@ -38,7 +40,7 @@ Cel = Annotated[
     Expression, BeforeValidator(lambda value: value if isinstance(value, Expression) else Expression(value))
 ]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Versioned = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}@[1-9][0-9]{0,5}$")]  # name@version
+Named = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}(@[1-9][0-9]{0,5})?$")]  # name, or name@version
 
 
 def close_to(word: str, allowed: list[str]) -> str:
@@ -84,17 +86,20 @@ class Deadline(Part):
 
 
 class Infer(Part):
-    """Ask a model. An answer that failed, expired or is not what the task promises goes to on_error."""
+    """Ask a model. Where an answer failed, expired or is not what the task promises, the pool's fallback is asked, if its
+    file names one; after the last one it is on_error.
+    """
 
     status: Word  # of the case while it waits
-    task: Literal["classify", "generate"]
+    task: Literal["classify", "embed", "generate"]
     pool: Word
-    model: Versioned
-    prompt: Versioned | None = None
+    model: Named
+    prompt: Named | None = None
     input: Cel  # the text
     input_chars_max: Annotated[int, Field(ge=1, le=200_000)]  # the text is cut to this
     options: Mapping[Word, Cel] = {}
     labels: Cel | None = None  # a label outside this list is a failed answer
+    lane: Lane | None = None  # of the pool; without, interactive where somebody waits for the case, else bulk
     deadline_s: Deadline
     attempts_max: Annotated[int, Field(ge=1, le=5)]  # an unanswered request is asked again, this often in all
     then: Word
@@ -140,6 +145,7 @@ class Review(Part):
     out_of_scope: Cel
     choices: Cel  # the labels that may be chosen
     expires_h: Annotated[int, Field(ge=1, le=30 * 24)]
+    minutes: Annotated[float, Field(ge=0, le=480)] = 0.0  # a person is assumed to take; priced, not measured
     then: Word
     on_expiry: Jump
 
@@ -202,6 +208,16 @@ class Objectives(Part):
     without_person_min: Annotated[float, Field(ge=0, le=1)]  # share of cases
 
 
+class Allowance(Part):
+    """The most that one case may cost, in millionths of money.currency; reserved before its first call where its tenant
+    has a limit. cheaper_max_micro: when the pools' fallbacks are asked first; 0: that is no way for this workflow.
+    """
+
+    per_case_max_micro: Annotated[int, Field(ge=1, le=10**12)]
+    cheaper_max_micro: Annotated[int, Field(ge=0, le=10**12)] = 0
+    on_denied: Jump
+
+
 class Workflow(Part):
     """One version of one workflow; a case keeps the version it started with."""
 
@@ -211,6 +227,7 @@ class Workflow(Part):
     about: Annotated[str, Field(min_length=1)]
     input: Literal[tuple(EVENTS)]  # type: ignore[valid-type]  # name of a contract; the list is made when this runs
     objectives: Objectives
+    budget: Allowance | None = None
     policy: Mapping[str, Any]
     labels: Mapping[Word, Annotated[tuple[str, ...], Field(min_length=1, max_length=1_000)]]
     samples: Annotated[tuple[Mapping[str, Any], ...], Field(min_length=1, max_length=50)]  # inputs it is checked with

@@ -112,10 +112,31 @@ class InferenceSettings(Section):
     step_s_max: Annotated[int, Field(ge=1)] = 60  # a step that takes longer is a hang: the process ends
 
 
+class MoneySettings(Section):
+    """currency: of every price, limit and report. person_minute: a person's minute, in millionths of it."""
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    person_minute: Annotated[int, Field(ge=0, le=10**9)] = 600_000
+
+
 class LakeSettings(Section):
     flush_s_max: Annotated[float, Field(gt=0, le=3600)] = 5.0
     records_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     personal_fields: bool = False  # True: fields tagged PII reach the lake
+
+
+class WatchSettings(Section):
+    """When what a model says has drifted (sinks/drift.py). distance_max, share_max: the share of answers that lie
+    elsewhere than in the reference, of labels and numbers, and of what is yes or no.
+    """
+
+    reference_count: Annotated[int, Field(ge=20, le=10_000)] = 500  # the first answers of a model in a workflow
+    window_count: Annotated[int, Field(ge=20, le=10_000)] = 200  # answers that are compared with them at once
+    window_min: Annotated[int, Field(ge=20, le=10_000)] = 50  # enough of them after window_s_max
+    window_s_max: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600.0
+    distance_max: Annotated[float, Field(gt=0, le=1)] = 0.20
+    share_max: Annotated[float, Field(gt=0, le=1)] = 0.10
+    chance_max: Annotated[float, Field(gt=0, lt=1)] = 0.001  # how often chance alone may look like drift
 
 
 class Settings(BaseSettings):
@@ -141,6 +162,8 @@ class Settings(BaseSettings):
     tracing: TracingSettings = TracingSettings()
     inference: InferenceSettings = InferenceSettings()
     lake: LakeSettings = LakeSettings()
+    money: MoneySettings = MoneySettings()
+    watch: WatchSettings = WatchSettings()
 
     @classmethod
     def settings_customise_sources(

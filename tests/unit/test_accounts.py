@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.processors import accounts
-from aios.processors.accounts import ALL, CHEAPER, CLOSED, DEFERRED, DENIED, EXPIRED, GRANTED, HOUR_MS, Booked
+from aios.processors.accounts import CHEAPER, CLOSED, DEFERRED, DENIED, EXPIRED, GRANTED, HOUR_MS, Booked
 from aios.schemas import ids
 from aios.schemas.models import (
     AccountRemembered,
@@ -20,6 +20,8 @@ from aios.schemas.models import (
     ReservationRemembered,
     UsageSettled,
 )
+from aios.streams import limits
+from aios.streams.limits import ALL
 
 NOW_MS = 1_700_000_000_000 - 1_700_000_000_000 % HOUR_MS
 EXPIRES_MS = NOW_MS + 100 * HOUR_MS
@@ -80,18 +82,18 @@ class Tenant:
     held: dict[str, ReservationRemembered] = field(default_factory=dict)
     now_ms: int = NOW_MS
 
-    def declare(self, *limits: BudgetDeclared) -> Tenant:
-        self.limits |= {one.budget: one for one in limits}
+    def declare(self, *declared: BudgetDeclared) -> Tenant:
+        self.limits |= {one.budget: one for one in declared}
         return self
 
     def feed(self, event: BudgetRequested | UsageSettled) -> BudgetAnswered | None:
         """As a new process would: nothing but what is remembered goes in."""
-        names = accounts.budgets_of(event.tenant, event.workflow)
+        names = limits.names_of(event.tenant, event.workflow)
         held = self.held.get(event.reservation_id)
         known = {name: one for name, one in self.accounts.items() if name in (*names, *(held.budgets if held else ()))}
-        limits = {name: self.limits[name] for name in names if name in self.limits}
+        declared = {name: self.limits[name] for name in names if name in self.limits}
         act = accounts.reserve if isinstance(event, BudgetRequested) else accounts.settle
-        booked: Booked = act(event, held, known, limits, self.now_ms)  # type: ignore[operator]
+        booked: Booked = act(event, held, known, declared, self.now_ms)  # type: ignore[operator]
         self.accounts |= booked.accounts
         self.held.pop(event.reservation_id, None)
         if booked.held is not None:
@@ -120,8 +122,8 @@ ACTS = st.one_of(
     st.lists(ACTS, max_size=60),
     st.integers(0, 120),
     st.integers(0, 120),
-    st.sampled_from(accounts.WINDOWS),
-    st.sampled_from(accounts.POLICIES),
+    st.sampled_from(limits.WINDOWS),
+    st.sampled_from(limits.POLICIES),
 )
 def test_no_order_of_requests_settlements_and_ends_takes_more_than_a_hard_limit(
     acts: list[tuple[str, str, int, int]], hard: int, hard_all: int, window: str, policy: str

@@ -1,0 +1,176 @@
+"""What a case may spend and has spent: plan's side of the budget. Pure.
+
+In: a case, its workflow, what was used. Out: requests for a reservation, lines of the ledger (usage.settled.v1), and
+the case's purse, which it remembers while it is open. Guaranteed:
+
+- a case asks for a reservation before its first call if its workflow names a maximum and a limit is declared for its
+  tenant; else it asks for none, and waits for nothing;
+- inside a reservation no call begins that is expected to pass what is left of it, or to end after it;
+- every answer that plan is told is one line, under an id derived from what was used: an accepted one under its
+  request, any other as wasted under its own place in the log; so neither a replay nor a second answer is charged twice;
+- a reservation that a case holds, or is granted and does not wait for, is closed when the case ends, or at once.
+
+A person's time is what the workflow assumes (`review.minutes`): it is not measured.
+Rejected: the purse as fields of the case of their own (a million decided cases would carry them).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+from aios.processors.accounts import CHEAPER, CLOSED, GRANTED, WASTED
+from aios.processors.workflow import Infer, Review, Workflow
+from aios.schemas import ids
+from aios.schemas.models import BudgetAnswered, BudgetRequested, CaseRemembered, InferenceCompleted, UsageSettled
+from aios.streams import money
+from aios.streams.pool_files import Pool
+
+STEP = "$budget"  # where a case waits for its reservation; no step of a workflow can have this name
+ANSWER_MS_MAX = 3_600_000  # budget is away for longer: the case goes on as denied
+ATTEMPTS_MAX = 2_000  # a case that waits for room asks this often, every half minute or window; then it is denied
+SPARE_MS = 3_600_000  # a reservation outlives the longest way through its workflow by this
+CHARS_PER_TOKEN = 3  # of a prompt that is not counted yet; models here see 4 to 5
+
+
+def _never(_tenant: str, _workflow: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """What plan knows of money beside the case. limited(tenant, workflow): whether a limit is declared for it."""
+
+    limited: Callable[[str, str], bool] = _never
+    person_minute_micro: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """reserved_micro: what is granted; 0 while the case waits for it. resume_at: it is deferred until then, Unix ms."""
+
+    reservation: str
+    attempt: int
+    expires_at: int
+    reserved_micro: int = 0
+    spent_micro: int = 0
+    cheaper: bool = False
+    resume_at: int = field(default=0)
+
+
+def purse_of(state: CaseRemembered) -> Purse | None:
+    """What the case remembers; None: it asked for nothing."""
+    return Purse(**json.loads(state.purse)) if state.purse else None
+
+
+def remembered(purse: Purse) -> str:
+    return ids.canonical(asdict(purse))
+
+
+def request(state: CaseRemembered, workflow: Workflow, attempt: int, now_ms: int) -> BudgetRequested:
+    """Ask for the most that the case may cost. attempt: 1-based; another one is another reservation."""
+    allowance = workflow.budget
+    return BudgetRequested(
+        reservation_id=ids.command_id(state.case_id, STEP, attempt),
+        case_id=state.case_id,
+        tenant=state.tenant,
+        workflow=state.workflow,
+        amount_micro=allowance.per_case_max_micro if allowance else 0,
+        cheaper_micro=allowance.cheaper_max_micro if allowance else 0,
+        requested_at=now_ms,
+        expires_at=now_ms + longest_ms(workflow, state.lane),
+    )
+
+
+def longest_ms(workflow: Workflow, lane: str) -> int:
+    """No case lasts longer once its reservation is asked for: every wait of every step, one after the other."""
+    waits = SPARE_MS
+    for step in workflow.steps.values():
+        match step.kind:
+            case Infer() as infer:
+                waits += infer.deadline_s.ms(lane) * infer.attempts_max
+            case Review() as review:
+                waits += review.expires_h * 3_600_000
+    return waits
+
+
+def affords(purse: Purse | None, pool: Pool, text: str, tokens_max: int, ends_at: int) -> bool:
+    """Whether a call may begin: what it is expected to cost is left, and it ends before the reservation does."""
+    if purse is None:
+        return True
+    expected = money.answer_micro(
+        pool.price,
+        prompt_tokens=-(-len(text) // CHARS_PER_TOKEN),
+        output_tokens=tokens_max,
+        engine_us=0,
+    )
+    return purse.spent_micro + expected <= purse.reserved_micro and ends_at <= purse.expires_at
+
+
+def is_granted(answer: BudgetAnswered) -> bool:
+    return answer.status in (GRANTED, CHEAPER)
+
+
+def used(state: CaseRemembered, event: InferenceCompleted, now_ms: int) -> UsageSettled:
+    """An answer that the case took, whatever it says: a failed one has cost as well."""
+    purse = purse_of(state)
+    return _line(
+        event, ids.derived("settled", event.request_id), purse.reservation if purse else "", "inference", now_ms
+    )
+
+
+def wasted(event: InferenceCompleted, place: tuple[str, int, int], now_ms: int) -> UsageSettled:
+    """An answer that no case waits for: it came twice, or too late. place: of its record."""
+    topic, partition, offset = place
+    settlement_id = ids.derived("wasted", event.request_id, topic, str(partition), str(offset))
+    return _line(event, settlement_id, "", WASTED, now_ms)
+
+
+def person(state: CaseRemembered, task_id: str, step: Review, minute_micro: int, now_ms: int) -> UsageSettled:
+    """A person's decision that the case took, at the time the workflow assumes for it."""
+    purse, person_ms = purse_of(state), round(step.minutes * 60_000)
+    return UsageSettled(
+        settlement_id=ids.derived("settled", task_id),
+        reservation_id=purse.reservation if purse else "",
+        case_id=state.case_id,
+        tenant=state.tenant,
+        workflow=state.workflow,
+        kind="person",
+        person_ms=person_ms,
+        cost_micro=money.person_micro(minute_micro, person_ms),
+        settled_at=now_ms,
+    )
+
+
+def closed(case: CaseRemembered | BudgetAnswered, reservation: str, now_ms: int) -> UsageSettled:
+    """Nothing more will come of a reservation: what is left of it returns."""
+    return UsageSettled(
+        settlement_id=ids.derived("settled", reservation, CLOSED),
+        reservation_id=reservation,
+        case_id=case.case_id,
+        tenant=case.tenant,
+        workflow=case.workflow,
+        kind=CLOSED,
+        cost_micro=0,
+        settled_at=now_ms,
+    )
+
+
+def _line(event: InferenceCompleted, settlement_id: str, reservation: str, kind: str, now_ms: int) -> UsageSettled:
+    return UsageSettled(
+        settlement_id=settlement_id,
+        reservation_id=reservation,
+        case_id=event.case_id,
+        tenant=event.tenant,
+        workflow=event.workflow,
+        kind=kind,
+        pool=event.pool,
+        model=event.model,
+        prompt=event.prompt,
+        prompt_tokens=event.prompt_tokens,
+        output_tokens=event.output_tokens,
+        engine_us=event.engine_us,
+        cost_micro=event.cost_micro,
+        settled_at=now_ms,
+    )
