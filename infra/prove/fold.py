@@ -61,7 +61,7 @@ ORDER = (
 """In which the topics of a partition are read; see the module."""
 SETTLING = ("replayed", "discarded", "expired")  # states of a letter that is open no longer
 RESERVED = b"\0"
-TURNSTILE = b"pool:"  # before plan's own keys: who waits for a pool
+TURNSTILE = (b"pool:", b"turn:")  # plan's keys that are no cases: who stands with a pool, and who waits for it
 POSITION = RESERVED + b"position"
 MS_UNKNOWN = -1
 
@@ -169,7 +169,7 @@ class Fold:
     def _state(self, seen: Any, event: Mapping[str, Any] | None) -> None:
         if seen.key == POSITION and event is not None:
             self.position = event["inputs"]
-        if seen.key.startswith((RESERVED, TURNSTILE)):
+        if seen.key.startswith((RESERVED, *TURNSTILE)):
             return
         case = self._case(seen.key.decode())
         case.remembered = None
@@ -308,6 +308,9 @@ class Fold:
                 case.waiting = detail.get("request_id") or detail.get("task_id", "")
                 case.step, case.attempt = event["step"], detail.get("attempt", 1)
                 self._commands.setdefault(case.waiting, Command(event["case_id"])).audited = True
+            case "queued":
+                case.step, case.attempt = event["step"], detail["attempt"]
+                case.waiting = f"turn/{case.step}/{case.attempt}"
             case "answered":
                 self._accept(case, event)
                 case.waiting = ""
@@ -316,6 +319,10 @@ class Fold:
             case "decided":
                 case.waiting, case.step, case.attempt = "", "", 0
                 case.decided_seq = case.seq
+
+    def _is_unseen(self, case: Case) -> bool:
+        """It comes from before what is judged, and what it waits for was asked then."""
+        return not (self._scope.whole or case.founder or case.attempt)
 
     def _accept(self, case: Case, event: Mapping[str, Any]) -> None:
         """Which command an accepted answer belongs to: by its place, or, of one that returned, by who waits."""
@@ -330,7 +337,7 @@ class Fold:
         command.accepted += 1
         if command.accepted > 1:
             self._wrong(Law.NO_DOUBLE_CHARGE, f"{request} of case {event['case_id']} was charged {command.accepted}x")
-        elif request != case.waiting:
+        elif request != case.waiting and not self._is_unseen(case):
             self._wrong(Law.ONE_DECISION, f"case {event['case_id']} took {request}, and waited for {case.waiting}")
 
     def _compare(self, case_id: str, case: Case) -> None:
