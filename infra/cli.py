@@ -29,12 +29,13 @@ COMMANDS = {
     "principal": Place("commands.principal", "group", "Who may operate the system, with which roles."),
     "tenant": Place("commands.tenant", "group", "Tenants and their API keys."),
     "workflow": Place("commands.workflow", "group", "Validate and draw workflows."),
-    "model": Place("commands.model", "group", "Model versions: train, evaluate, card."),
+    "pools": Place("commands.pools", "pools", "Pools of model workers: work queued, rate, latency, cost."),
+    "model": Place("commands.model", "group", "Model versions: list, card, train, evaluate, activate, retire."),
     "schema": Place("commands.schema", "group", "Contracts: check, release, list, show."),
     "topology": Place("commands.topology", "topology", "The graph of stages and topics."),
     "demo": Place("commands.demo", "demo", "Two hundred real texts through the whole system."),
     "prove": Place("commands.prove", "group", "Nothing lost, nothing twice: load, verify, soak, matrix, simulate."),
-    "bench": Place("commands.bench", "group", "Measure: pipeline, stage, gateway, engine, idle, scale, all."),
+    "bench": Place("commands.bench", "group", "Measure: pipeline, stage, gateway, inference, idle, scale, all."),
 }
 
 
