@@ -213,6 +213,7 @@ class CaseDecided(Event):
     source_topic: str
     source_partition: int
     source_offset: int
+    suggestion: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -552,6 +553,7 @@ class ModelDrifted(Event):
     value: float
     limit: float
     test: str
+    chance: float
     reference_count: int
     window_count: int
     window_from: int

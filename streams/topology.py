@@ -208,6 +208,15 @@ LAKE = Stage(
     objective=Objective(p95_ms=60_000),
 )
 
+WATCH = Stage(
+    name="watch",
+    kind=Kind.SINK,
+    does="drift of models and workflows; returns a canary that misbehaves",
+    reads=(topics.INFERENCE_COMPLETED, topics.CASE_DECIDED),
+    writes=(topics.MODEL_DRIFTED, topics.MODEL_ACTIVATED, topics.AUDIT_RECORDED),
+    process="watch",
+    objective=Objective(p95_ms=5_000),
+)
 _LETTERS = "letters"
 LETTERS = Stage(
     name=_LETTERS,
@@ -215,14 +224,14 @@ LETTERS = Stage(
     does="where every dead letter stands, in Valkey; those given up, archived",
     reads=(
         topics.LETTER_CHANGED,
-        *(stage.dead_letters for stage in (*_CONSUMING, OUTCOMES, LAKE)),
+        *(stage.dead_letters for stage in (*_CONSUMING, OUTCOMES, LAKE, WATCH)),
         topics.dead_letters(f"aios.{_LETTERS}", Family.POOL),  # its own, of changes that nobody can read
     ),
     process=_LETTERS,
     objective=Objective(p95_ms=500),
 )
 
-STAGES = (GATEWAY, ADMIT, PLAN, BUDGET, *POOLS, OUTCOMES, AUDIT, LAKE, LETTERS, RETRY, REPLAY, OPERATIONS)
+STAGES = (GATEWAY, ADMIT, PLAN, BUDGET, *POOLS, OUTCOMES, AUDIT, LAKE, WATCH, LETTERS, RETRY, REPLAY, OPERATIONS)
 BY_NAME = {stage.name: stage for stage in STAGES}
 PROCESSES = tuple(dict.fromkeys(stage.process for stage in STAGES))
 

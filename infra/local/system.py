@@ -46,6 +46,7 @@ SERVERS = (topology.GATEWAY.process, topology.OPERATIONS.process)
 ALONE = {
     **dict.fromkeys(SERVERS, "listens on one port of this machine"),
     topology.AUDIT.process: "is the one writer of its chain",
+    topology.WATCH.process: "compares all that models say",
 }
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # a folder `streams` in somebody's working directory is not ours
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on

@@ -1,0 +1,159 @@
+"""Whether a canary, the version of a model that serves a share of the cases, must go back. Pure.
+
+Enters: answers and people's decisions of both versions since the canary was activated. Leaves: how both stand, and a
+Verdict when the canary crosses a limit. Guaranteed: a trial remembers TIMES_MAX times of each side and counts beside
+them; the order between the two sides does not matter; a canary that is as good as its stable version is returned less
+often than CHANCE_MAX at each look, since it is tested against stable plus the limit and not against stable.
+
+    error_share      share of answers that failed, expired or break their contract: over stable's by more than the limit
+    latency_ratio    median time of an answer in the engine: more than so many times stable's
+    override_share   of cases that a person decided, the share in which not as suggested: over stable's by more than it
+
+Errors and overrides by the exact binomial test, times by the Mann-Whitney test, both scipy's. Where stable has none to
+compare with (a canary that serves everything), shares are held against the limit alone and times are not judged.
+Rejected: limits without a test (two of five answers failing ends nothing), a fixed time of trial (a canary that fails
+every answer serves until it ends).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+from aios.streams.activations import Limits
+
+ANSWERS_MIN = 20  # of the canary, before its errors or times are judged; for times, of stable too
+REVIEWED_MIN = 10  # cases decided by people, before overrides are
+TIME_MS_MIN = 5.0  # shorter ones count as this: what a scheduler does to them is no model's fault
+TIMES_MAX = 500  # newest times remembered of each side
+CHANCE_MAX = 0.001  # of an innocent canary, at one look
+
+
+@dataclass(slots=True)
+class Side:
+    """One version since the trial began. times: ms in the engine, the newest last."""
+
+    answers: int = 0
+    errors: int = 0
+    reviewed: int = 0
+    overridden: int = 0
+    times: list[float] = field(default_factory=list)
+
+    def answered(self, *, failed: bool, took_ms: float | None) -> None:
+        """took_ms: None where it says nothing of the model: a failure, an answer from the cache."""
+        self.answers += 1
+        self.errors += failed
+        if took_ms is not None:
+            self.times.append(round(took_ms, 3))
+            del self.times[:-TIMES_MAX]
+
+    def decided(self, *, overridden: bool) -> None:
+        """A person has decided a case in which this version had a part, and was shown a suggestion."""
+        self.reviewed += 1
+        self.overridden += overridden
+
+    @property
+    def error_share(self) -> float:
+        return self.errors / self.answers if self.answers else 0.0
+
+    @property
+    def override_share(self) -> float:
+        return self.overridden / self.reviewed if self.reviewed else 0.0
+
+    @property
+    def median_ms(self) -> float:
+        return median(self.times) if self.times else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The canary goes back. canary, stable: the shares or medians (ms); chance: that an innocent one looks so."""
+
+    measure: str
+    canary: float
+    stable: float
+    limit: float
+    chance: float
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        if self.measure == "latency_ratio":
+            return f"median {self.canary:.1f} ms, stable {self.stable:.1f} ms: more than {self.limit:g} times as long"
+        what = "answers fail" if self.measure == "error_share" else "decisions of people differ from its suggestion"
+        return f"{self.canary:.1%} of its {what}, {self.stable:.1%} of stable's: more than {self.limit:.1%} over it"
+
+
+@dataclass(slots=True)
+class Trial:
+    """A canary since its activation. since_ms: when that was; it and the versions tell one trial from the next."""
+
+    model: str
+    version: int
+    canary_version: int
+    since_ms: int
+    permille: int
+    limits: Limits
+    stable: Side = field(default_factory=Side)
+    canary: Side = field(default_factory=Side)
+
+    def side(self, version: int) -> Side | None:
+        """None for a version that is neither."""
+        return {self.version: self.stable, self.canary_version: self.canary}.get(version)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON keeps it; of_plain() reads it back."""
+        return asdict(self)
+
+
+def of_plain(said: Mapping[str, Any]) -> Trial:
+    """Raises TypeError for what plain() never gave."""
+    own = {"limits": Limits(**said["limits"]), "stable": Side(**said["stable"]), "canary": Side(**said["canary"])}
+    return Trial(**{**said, **own})
+
+
+def judge(trial: Trial) -> Verdict | None:
+    """The first limit that the canary has crossed, beyond what chance explains."""
+    stable, canary, limits = trial.stable, trial.canary, trial.limits
+    if canary.answers >= ANSWERS_MIN:
+        found = _share("error_share", (canary.errors, canary.answers), stable.error_share, limits.error_share)
+        if found is not None:
+            return found
+    if min(len(canary.times), len(stable.times)) >= ANSWERS_MIN:
+        slow = _slower(canary.times, stable.times, limits.latency_ratio)
+        if slow is not None:
+            return slow
+    if canary.reviewed >= REVIEWED_MIN:
+        counted = (canary.overridden, canary.reviewed)
+        return _share("override_share", counted, stable.override_share, limits.override_share)
+    return None
+
+
+def _share(measure: str, counted: tuple[int, int], stable: float, limit: float) -> Verdict | None:
+    """counted: so many of so many, of the canary."""
+    found, of = counted
+    allowed = stable + limit
+    if found / of <= allowed:
+        return None
+    from scipy import stats  # 100 MB and seconds of a start: loaded by whoever has something to test
+
+    chance = float(stats.binomtest(found, of, min(1.0, allowed), alternative="greater").pvalue)
+    if chance >= CHANCE_MAX:
+        return None
+    return Verdict(measure=measure, canary=found / of, stable=stable, limit=limit, chance=chance)
+
+
+def _slower(canary: Sequence[float], stable: Sequence[float], ratio: float) -> Verdict | None:
+    canary, stable = ([max(one, TIME_MS_MIN) for one in side] for side in (canary, stable))
+    ours, theirs = median(canary), median(stable)
+    if ours <= theirs * ratio:
+        return None
+    from scipy import stats  # as above
+
+    allowed = [one * ratio for one in stable]
+    chance = float(stats.mannwhitneyu(canary, allowed, alternative="greater", method="asymptotic").pvalue)
+    if chance >= CHANCE_MAX:
+        return None
+    return Verdict(measure="latency_ratio", canary=ours, stable=theirs, limit=ratio, chance=chance)

@@ -1,0 +1,273 @@
+"""What the watch remembers: a series for each measure of a model in a workflow and of a workflow, and a trial for each
+canary. Pure.
+
+Enters: answers of models (inference.completed) and decisions (case.decided), and which canaries there are. Leaves:
+findings of drift, verdicts on canaries, and what has changed as fields for Valkey. Guaranteed: a record below the
+position of its partition changes nothing, so that what comes again after a restart counts once; SUBJECTS_MAX subjects
+are remembered, the one that has been silent longest makes room.
+
+    model:<name>@<version>/<workflow>   labels, confidence, out_of_scope, input_length of its answers
+    workflow:<name>                     labels, confidence and by_person of its decisions, out_of_scope and
+                                        input_length of its models' answers
+
+A worker that dies between an answer and its commit answers again; such a repeat counts twice. What plan refuses of an
+answer that keeps its contract (a label outside the workflow's list) is seen as a person's other decision.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aios.schemas.models import CaseDecided, InferenceCompleted, ModelActivated
+from aios.sinks import canary, drift
+from aios.sinks.canary import Trial, Verdict
+from aios.sinks.drift import Finding, Kind, Series
+from aios.streams.activations import Limits
+from aios.streams.config import WatchSettings
+from aios.streams.errors import ConfigError
+from aios.streams.record import Record
+
+SUBJECTS_MAX = 200  # with five measures each, of at most 20 kB
+OUT_OF_SCOPE_AT = 0.5  # of the probability that no label fits: from here on an answer counts as out of scope
+KINDS: Mapping[str, Kind] = {
+    "labels": Kind.LABELS,
+    "confidence": Kind.NUMBERS,
+    "out_of_scope": Kind.SHARE,
+    "input_length": Kind.NUMBERS,
+    "by_person": Kind.SHARE,
+}
+"""Every measure."""
+
+log = logging.getLogger(__name__)
+Key = tuple[str, str]  # subject, measure
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """A finding, and whose. began_ms: of the reference, so that one taken anew has findings of its own."""
+
+    subject: str
+    measure: str
+    began_ms: int
+    found: Finding
+
+
+@dataclass(slots=True)
+class State:
+    """See the module. changed: fields that Valkey does not have yet; None: it is to be removed."""
+
+    limits: WatchSettings
+    series: dict[Key, Series] = field(default_factory=dict)
+    trials: dict[str, Trial] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+
+    def take(self, record: Record, event: InferenceCompleted | CaseDecided) -> list[Drifted]:
+        """What one record adds. [] also for one that was taken before."""
+        place = f"{record.topic}/{record.partition}"
+        if record.offset < self.positions.get(place, 0):
+            return []
+        self.positions[place] = record.offset + 1
+        self.changed.add(f"position:{place}")
+        values = _of_answer(event) if isinstance(event, InferenceCompleted) else _of_decision(event)
+        found = [self._add(subject, measure, value, record.timestamp_ms) for subject, measure, value in values]
+        if isinstance(event, InferenceCompleted):
+            self._tell_answer(event, record.timestamp_ms)
+        else:
+            self._tell_decision(event, record.timestamp_ms)
+        return [one for one in found if one is not None]
+
+    def follow(self, activated: Iterable[ModelActivated]) -> None:
+        """Begin the trials of canaries that are new, forget those that have ended."""
+        canaries = {one.model: one for one in activated if one.canary_version and one.canary_permille}
+        for model in self.trials.keys() - canaries.keys():
+            del self.trials[model]
+            self.changed.add(f"trial:{model}")
+        for model, one in canaries.items():
+            if model not in self.trials or not is_of(self.trials[model], one):
+                self.trials[model] = _begun(one)
+                self.changed.add(f"trial:{model}")
+
+    def verdicts(self) -> list[tuple[Trial, Verdict]]:
+        """Of canaries that must go back."""
+        judged = ((trial, canary.judge(trial)) for trial in self.trials.values())
+        return [(trial, found) for trial, found in judged if found is not None]
+
+    def end(self, model: str) -> None:
+        """Its canary has gone back."""
+        self.trials.pop(model, None)
+        self.changed.add(f"trial:{model}")
+
+    def written(self) -> dict[str, str]:
+        """What changed since saved(), by field of Valkey's hash; empty: remove it."""
+        return {name: self._field(name) for name in sorted(self.changed)}
+
+    def changed_series(self) -> Iterator[Key]:
+        for name in self.changed:
+            kind, _, rest = name.partition(":")
+            if kind == "series":
+                measure, _, subject = rest.partition(":")
+                yield subject, measure
+
+    def saved(self) -> None:
+        self.changed.clear()
+
+    def _field(self, name: str) -> str:
+        kind, _, rest = name.partition(":")
+        match kind:
+            case "position":
+                return str(self.positions[rest])
+            case "trial":
+                trial = self.trials.get(rest)
+                return json.dumps(trial.plain()) if trial is not None else ""
+        measure, _, subject = rest.partition(":")
+        series = self.series.get((subject, measure))
+        return json.dumps(series.plain()) if series is not None else ""
+
+    def _add(self, subject: str, measure: str, value: str | float, at_ms: int) -> Drifted | None:
+        series = self.series.get((subject, measure))
+        if series is None:
+            self._make_room(subject)
+            series = self.series[subject, measure] = Series(KINDS[measure])
+        found = series.add(value, at_ms, self.limits)
+        self.changed.add(f"series:{measure}:{subject}")
+        return None if found is None else Drifted(subject, measure, series.reference.first_ms, found)
+
+    def _make_room(self, subject: str) -> None:
+        newest: dict[str, int] = {}
+        for (known, _), series in self.series.items():
+            newest[known] = max(newest.get(known, 0), series.last_ms)
+        if subject in newest or len(newest) < SUBJECTS_MAX:
+            return
+        silent = min(newest, key=lambda one: newest[one])
+        for key in [key for key in self.series if key[0] == silent]:
+            del self.series[key]
+            self.changed.add(f"series:{key[1]}:{key[0]}")
+
+    def _tell_answer(self, event: InferenceCompleted, at_ms: int) -> None:
+        model, version = _parts(event.model)
+        trial = self.trials.get(model)
+        side = trial.side(version) if trial is not None and at_ms >= trial.since_ms else None
+        if side is None:
+            return
+        failed = event.status != "ok" or _said(event) is None
+        took = event.engine_us / 1000 if event.engine_us else float(event.compute_ms)
+        side.answered(failed=failed, took_ms=None if failed or event.cached else took)
+        self.changed.add(f"trial:{model}")
+
+    def _tell_decision(self, event: CaseDecided, at_ms: int) -> None:
+        if not event.suggestion or not _is_by_person(event):
+            return
+        for model, version in map(_parts, event.models):
+            trial = self.trials.get(model)
+            side = trial.side(version) if trial is not None and at_ms >= trial.since_ms else None
+            if side is not None:
+                side.decided(overridden=event.label != event.suggestion)
+                self.changed.add(f"trial:{model}")
+
+
+def is_of(trial: Trial, activated: ModelActivated) -> bool:
+    """Whether the trial began with this activation."""
+    told = (activated.model, activated.version, activated.canary_version, activated.activated_at)
+    return told == (trial.model, trial.version, trial.canary_version, trial.since_ms)
+
+
+def read_back(fields: Mapping[str, str], limits: WatchSettings) -> State:
+    """Of what written() gave. Raises ValueError, KeyError or TypeError for anything else."""
+    state = State(limits)
+    for name, said in fields.items():
+        kind, _, rest = name.partition(":")
+        match kind:
+            case "position":
+                state.positions[rest] = int(said)
+            case "trial":
+                state.trials[rest] = canary.of_plain(json.loads(said))
+            case "series":
+                measure, _, subject = rest.partition(":")
+                state.series[subject, measure] = drift.of_plain(json.loads(said))
+            case _:
+                raise ValueError(f"{name} is nothing that the watch remembers")
+    return state
+
+
+def _begun(one: ModelActivated) -> Trial:
+    try:
+        limits = Limits.of(one)
+    except ConfigError as error:
+        log.warning("%s; the defaults hold", error)
+        limits = Limits()
+    return Trial(one.model, one.version, one.canary_version, one.activated_at, one.canary_permille, limits)
+
+
+def _of_answer(event: InferenceCompleted) -> Iterator[tuple[str, str, str | float]]:
+    """Of one that can be used: subject, measure, value."""
+    said = _said(event)
+    if event.status != "ok" or said is None:
+        return
+    model, workflow = f"model:{event.model}/{event.workflow}", f"workflow:{event.workflow}"
+    if event.prompt_tokens > 0:
+        yield model, "input_length", float(event.prompt_tokens)
+        yield workflow, "input_length", float(event.prompt_tokens)
+    if said.label:
+        yield model, "labels", said.label
+    if said.confidence is not None:
+        yield model, "confidence", said.confidence
+    if said.out_of_scope is not None:
+        outside = _word(said.out_of_scope >= OUT_OF_SCOPE_AT)
+        yield model, "out_of_scope", outside
+        yield workflow, "out_of_scope", outside
+
+
+def _of_decision(event: CaseDecided) -> Iterator[tuple[str, str, str | float]]:
+    workflow, by_person = f"workflow:{event.workflow}", _is_by_person(event)
+    yield workflow, "labels", event.label or event.outcome
+    yield workflow, "by_person", _word(by_person)
+    if event.decided_by == "policy":
+        yield workflow, "confidence", event.confidence
+
+
+class _Said(NamedTuple):
+    """What is watched of an answer; of a text, nothing."""
+
+    label: str = ""
+    confidence: float | None = None
+    out_of_scope: float | None = None
+
+
+def _said(event: InferenceCompleted) -> _Said | None:
+    """None if the answer breaks its contract."""
+    try:
+        said = json.loads(event.output)
+    except ValueError:
+        return None
+    match event.output_contract, said:
+        case "classification.v1", {"label": str(label), "confidence": confidence, "out_of_scope": outside}:
+            whole = label and _is_share(confidence) and _is_share(outside)
+            return _Said(label, float(confidence), float(outside)) if whole else None
+        case "choice.v1", {"choice": str(label)}:
+            return _Said(label) if label else None
+        case "classification.v1" | "choice.v1", _:
+            return None
+    return _Said() if isinstance(said, dict) else None
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_by_person(event: CaseDecided) -> bool:
+    return event.decided_by.startswith("reviewer:")
+
+
+def _word(yes: bool) -> str:
+    return "yes" if yes else "no"
+
+
+def _parts(reference: str) -> tuple[str, int]:
+    """name@version."""
+    name, _, version = reference.partition("@")
+    return name, int(version) if version.isdigit() else 0

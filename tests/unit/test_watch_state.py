@@ -1,0 +1,191 @@
+"""What the watch remembers: once a record, bounded, the same after it was written down; a canary by its activation."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios.schemas.models import CaseDecided, InferenceCompleted, ModelActivated
+from aios.sinks import watch_state
+from aios.sinks.watch_state import SUBJECTS_MAX, State, read_back
+from aios.streams.config import WatchSettings
+from aios.streams.record import Record
+from tests.broker import watch_records as records
+
+LIMITS = WatchSettings(reference_count=40, window_count=20, window_min=20)
+NOW = 1_800_000_000_000
+
+
+def record(topic: str, offset: int, partition: int = 0, at: int = NOW) -> Record:
+    return Record(topic, partition, offset, at + offset, b"k", b"v")
+
+
+def take(state: State, offset: int, event: InferenceCompleted | CaseDecided, partition: int = 0) -> list[Any]:
+    topic = "inference.completed.v1" if isinstance(event, InferenceCompleted) else "case.decided.v1"
+    return list(state.take(record(topic, offset, partition), event))
+
+
+def activated(canary: int = 2, at: int = NOW, permille: int = 100, limits: str = "") -> ModelActivated:
+    return ModelActivated(
+        model="triage-encoder",
+        version=1,
+        canary_version=canary,
+        canary_permille=permille if canary else 0,
+        limits=limits,
+        reason="a test",
+        by="somebody",
+        activated_at=at,
+    )
+
+
+def stream(seed: int, count: int) -> list[tuple[int, int, InferenceCompleted | CaseDecided]]:
+    """(partition, offset, event): two topics over three partitions."""
+    chance = random.Random(seed)
+    ends: dict[tuple[str, int], int] = {}
+    found: list[tuple[int, int, InferenceCompleted | CaseDecided]] = []
+    for number in range(count):
+        event: InferenceCompleted | CaseDecided
+        if chance.random() < 0.5:
+            event = records.answer(f"c{number}", chance.choice("abc"), version=chance.choice([1, 1, 1, 2]))
+        else:
+            event = records.decision(f"c{number}", chance.choice("abc"), by_person=chance.random() < 0.3)
+        place = (event.contract, chance.randrange(3))
+        ends[place] = ends.get(place, -1) + 1
+        found.append((place[1], ends[place], event))
+    return found
+
+
+@given(st.integers(0, 10_000), st.integers(0, 120), st.integers(0, 30))
+@settings(max_examples=25, deadline=None)
+def test_a_restart_and_repeats_change_nothing(seed: int, cut: int, again: int) -> None:
+    """Written down after any record, read back, and given the last ones again: the same state, the same findings."""
+    whole = stream(seed, 120)
+    straight, broken = State(LIMITS), State(LIMITS)
+    for state in (straight, broken):
+        state.follow([activated()])
+    found = [one for part, offset, event in whole for one in take(straight, offset, event, part)]
+    told = [one for part, offset, event in whole[:cut] for one in take(broken, offset, event, part)]
+    fields = {name: said for name, said in broken.written().items() if said}
+    broken = read_back(fields, LIMITS)
+    broken.follow([activated()])
+    for part, offset, event in whole[max(0, cut - again) :]:
+        told += take(broken, offset, event, part)
+    assert told == found
+    assert (broken.series, broken.trials, broken.positions) == (straight.series, straight.trials, straight.positions)
+
+
+def test_each_measure_has_its_subject() -> None:
+    """A classification tells of its model in its workflow, and of the workflow; a decision of the workflow alone."""
+    state = State(LIMITS)
+    take(state, 0, records.answer("c", "card", confidence=0.9, out_of_scope=0.7, tokens=12))
+    take(state, 0, records.decision("c", "card", by_person=False))
+    model, workflow = "model:triage-encoder@1/document.triage", "workflow:document.triage"
+    assert {key: (one.reference.numbers, one.reference.labels) for key, one in state.series.items()} == {
+        (model, "labels"): ([], {"card": 1}),
+        (model, "confidence"): ([0.9], {}),
+        (model, "out_of_scope"): ([], {"yes": 1}),
+        (model, "input_length"): ([12.0], {}),
+        (workflow, "out_of_scope"): ([], {"yes": 1}),
+        (workflow, "input_length"): ([12.0], {}),
+        (workflow, "labels"): ([], {"card": 1}),
+        (workflow, "by_person"): ([], {"no": 1}),
+        (workflow, "confidence"): ([0.8], {}),
+    }
+
+
+def test_a_trial_belongs_to_its_activation() -> None:
+    """It begins with it, counts what came after it, and ends with another one."""
+    state = State(LIMITS)
+    state.follow([activated(at=NOW + 5)])
+    for offset in range(10):
+        take(state, offset, records.answer("c", "card", version=1 + offset % 2))
+    trial = state.trials["triage-encoder"]
+    assert (trial.stable.answers, trial.canary.answers) == (2, 3)  # offsets 5 to 9
+    state.follow([activated(at=NOW + 5)])
+    assert state.trials["triage-encoder"] is trial
+    state.follow([activated(at=NOW + 6)])
+    assert state.trials["triage-encoder"].canary.answers == 0
+    state.follow([activated(canary=0, at=NOW + 7)])
+    assert state.trials == {}
+    assert state.written()["trial:triage-encoder"] == ""
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (records.answer("c", "card", version=2), (1, 0, [7.0])),
+        (records.answer("c", "card", version=2, cached=True), (1, 0, [])),
+        (records.answer("c", "card", version=2, engine_us=1500), (1, 0, [1.5])),
+        (records.answer("c", "card", version=2, status="failed"), (1, 1, [])),
+        (records.answer("c", "card", version=2, status="expired"), (1, 1, [])),
+        (records.answer("c", "", version=2), (1, 1, [])),
+        (records.answer("c", "card", version=2, confidence=7.0), (1, 1, [])),
+        (records.answer("c", "card", version=2, output="[]"), (1, 1, [])),
+        (records.answer("c", "card", version=2, output="{"), (1, 1, [])),
+        (records.answer("c", "card", version=3), (0, 0, [])),
+    ],
+)
+def test_an_answer_counts_as_what_it_is(event: InferenceCompleted, expected: tuple[int, int, list[float]]) -> None:
+    """answers, errors, times: what breaks its contract is an error, what the cache gave says nothing of time."""
+    state = State(LIMITS)
+    state.follow([activated()])
+    take(state, 0, event)
+    side = state.trials["triage-encoder"].canary
+    assert (side.answers, side.errors, side.times) == expected
+
+
+@pytest.mark.parametrize(
+    ("decided", "expected"),
+    [
+        (records.decision("c", "card", by_person=True, suggestion="card", version=2), (1, 0)),
+        (records.decision("c", "card", by_person=True, suggestion="loan", version=2), (1, 1)),
+        (records.decision("c", "card", by_person=True, suggestion="", version=2), (0, 0)),
+        (records.decision("c", "card", by_person=False, version=2), (0, 0)),
+        (records.decision("c", "card", by_person=True, suggestion="loan", version=3), (0, 0)),
+    ],
+)
+def test_a_persons_decision_counts_where_a_suggestion_was_shown(
+    decided: CaseDecided, expected: tuple[int, int]
+) -> None:
+    state = State(LIMITS)
+    state.follow([activated()])
+    take(state, 0, decided)
+    side = state.trials["triage-encoder"].canary
+    assert (side.reviewed, side.overridden) == expected
+
+
+def test_limits_that_nobody_can_read_are_the_defaults(caplog: pytest.LogCaptureFixture) -> None:
+    """And said: a canary without limits would never return."""
+    state = State(LIMITS)
+    state.follow([activated(limits="{")])
+    assert state.trials["triage-encoder"].limits == watch_state.Limits()
+    assert "limits" in caplog.text
+
+
+def test_so_many_subjects_are_remembered() -> None:
+    """The one that was silent longest makes room, here and in what is written down."""
+    state = State(LIMITS)
+    for number in range(SUBJECTS_MAX + 3):
+        take(state, number, records.answer("c", "card", workflow=f"w{number}"))
+    subjects = {subject for subject, _ in state.series}
+    assert len(subjects) <= SUBJECTS_MAX + 1  # an answer brings two
+    assert f"workflow:w{SUBJECTS_MAX + 2}" in subjects
+    assert "workflow:w0" not in subjects
+    assert state.written()["series:input_length:workflow:w0"] == ""
+
+
+def test_what_is_written_is_small() -> None:
+    """A full series of numbers takes less than 20 kB."""
+    state = State(WatchSettings())
+    for number in range(699):
+        take(state, number, records.answer("c", "card", confidence=random.Random(number).random()))
+    assert max(map(len, state.written().values())) < 20_000
+    assert (
+        json.loads(state.written()["series:confidence:model:triage-encoder@1/document.triage"])["window"]["count"]
+        == 199
+    )
