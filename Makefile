@@ -41,6 +41,7 @@ bench: setup ## every figure of infra/bench
 lock: setup ## pin again after a change of pyproject.toml; edit pins of inference.lock by hand first
 	.tools/uv/bin/uv pip compile pyproject.toml infra/pipeline.in --extra dev --generate-hashes --no-header --python-version 3.11 -q -o infra/pipeline.lock
 	.tools/uv/bin/uv pip compile infra/inference.lock --no-deps --generate-hashes --no-annotate --no-header --python-version 3.11 -q -o infra/inference.lock
+	.tools/uv/bin/uv pip compile infra/inference-gpu.in --generate-hashes --no-annotate --no-header --python-version 3.11 -q -o infra/inference-gpu.lock
 
 clean: ## what setup and runs have made; the data of systems (.aios) too
 	rm -rf .venv .venv-inference .tools .cache .aios build *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

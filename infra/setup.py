@@ -28,6 +28,7 @@ MAVEN_DEPENDENCY_PLUGIN = "3.8.1"
 JAVA_MIN = 17
 TOOLS, JARS = ROOT / ".tools", ROOT / ".tools" / "kafka" / KAFKA
 UV = TOOLS / "uv" / "bin" / "uv"
+NVIDIA = Path("/proc/driver/nvidia/version")  # there with the driver: the workers' environment is vLLM's for GPUs then
 PIPELINE, WORKERS = ROOT / ".venv", ROOT / ".venv-inference"
 DISK_MB = 8_000
 
@@ -77,7 +78,7 @@ def main() -> int:
 
 def _steps() -> list[Step]:
     pyproject = ROOT / "pyproject.toml"
-    pipeline, workers = INFRA / "pipeline.lock", INFRA / "inference.lock"
+    pipeline, workers = INFRA / "pipeline.lock", INFRA / ("inference-gpu.lock" if NVIDIA.exists() else "inference.lock")
     pom, sums = INFRA / "local" / "kafka" / "pom.xml", INFRA / "local" / "kafka" / "jars.sha256"
     models = ROOT / "inference_workers" / "models" / "files.json"
     uv = INFRA / "uv.lock"

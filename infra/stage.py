@@ -6,7 +6,8 @@ Enters: the name of a process (aios topology), a slot, and settings from file an
 what does not fit says so in the log each time, with the command to run.
 Guaranteed: SIGTERM and SIGINT ask it to stop; SIGUSR1 has it read its next line of home/run/failpoints (for drills,
 streams/failpoints.py); --ready-fd gets a line when it serves, and not before; its metrics port stands in
-home/run/metrics/<process>.<slot>.json, in the form that Prometheus's file_sd reads.
+home/run/metrics/<process>.<slot>.json, in the form that Prometheus's file_sd reads; home/run/serving/<process>.<slot>
+is there while it serves, for start-up probes of containers.
 """
 
 from __future__ import annotations
@@ -63,13 +64,18 @@ def main() -> None:
 def _status(process: str, slot: int, ready_fd: int | None) -> int:
     """Run it; the exit status. What one of ours raises says what is wrong: a traceback would say no more."""
     targets: Path | None = None
+    serving: Path | None = None
     try:
         settings = config.load()
+        serving = Home(settings.home).run / "serving" / f"{process}.{slot}"
+        serving.unlink(missing_ok=True)  # of one that was killed
         arm = functools.partial(failpoints.arm_for_one_life, settings.failpoints, _lives(settings.home, process, slot))
         arm()
-        targets = _announce(Home(settings.home), process, slot, metrics.serve())
+        port = metrics.serve(settings.metrics.host, settings.metrics.port)
+        targets = _announce(Home(settings.home), process, slot, port)
         tracing.start(settings, process, slot)
-        asyncio.run(_serve(process, settings, slot, ready_fd, arm))
+        ready = functools.partial(_ready, ready_fd, serving)
+        asyncio.run(_serve(process, settings, slot, ready, arm))
     except (Fenced, StateBroken) as error:
         log.error("%s", error)  # noqa: TRY400 - it says what is wrong by itself
         return LEFT
@@ -80,19 +86,22 @@ def _status(process: str, slot: int, ready_fd: int | None) -> int:
         log.exception("the process failed")
         return FAILED
     finally:
-        if targets is not None:
-            targets.unlink(missing_ok=True)
+        for told in (targets, serving):
+            if told is not None:
+                told.unlink(missing_ok=True)
     return 0
 
 
-async def _serve(process: str, settings: Settings, slot: int, ready_fd: int | None, arm: Callable[[], None]) -> None:
+async def _serve(
+    process: str, settings: Settings, slot: int, ready: Callable[[], None], arm: Callable[[], None]
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, arm)
     run = _run_of(process)
     log.info("starts")
-    await run(settings, slot=slot, stop=stop, ready=functools.partial(_ready, ready_fd))
+    await run(settings, slot=slot, stop=stop, ready=ready)
     if not stop.is_set():
         raise Ended(f"{process} ended without being asked to")
     log.info("stopped")
@@ -108,8 +117,10 @@ def _run_of(process: str) -> Run:
     return run
 
 
-def _ready(ready_fd: int | None) -> None:
+def _ready(ready_fd: int | None, serving: Path) -> None:
     log.info("ready")
+    serving.parent.mkdir(parents=True, exist_ok=True)
+    serving.touch()
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")
         os.close(ready_fd)

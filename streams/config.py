@@ -119,6 +119,13 @@ class MoneySettings(Section):
     person_minute: Annotated[int, Field(ge=0, le=10**9)] = 600_000
 
 
+class MetricsSettings(Section):
+    """Where a process tells Prometheus. On many machines: 0.0.0.0 and one port for all, in pods of their own."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: a free one for each process, told in home/run/metrics
+
+
 class LakeSettings(Section):
     flush_s_max: Annotated[float, Field(gt=0, le=3600)] = 5.0
     records_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
@@ -161,6 +168,7 @@ class Settings(BaseSettings):
     operations: OperationsSettings = OperationsSettings()
     tracing: TracingSettings = TracingSettings()
     inference: InferenceSettings = InferenceSettings()
+    metrics: MetricsSettings = MetricsSettings()
     lake: LakeSettings = LakeSettings()
     money: MoneySettings = MoneySettings()
     watch: WatchSettings = WatchSettings()

@@ -1,6 +1,7 @@
 """What every process counts, and the port where Prometheus reads it.
 
-Enters: what stages settle, take and hold. Leaves: text on a loopback port of this process, its own for each.
+Enters: what stages settle, take and hold. Leaves: text on a port of this process, its own for each; on loopback, unless
+the settings say otherwise.
 Guaranteed: labels are stages, topics, partitions, verdicts and clients only, so their number is bounded by the
 topology; no tenant, key or payload is a label. What one part alone counts stands there (streams/http_guard.py,
 processors/plan.py, inference_workers/pool.py). The prometheus client adds memory, CPU and open files of the process.
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
-HOST = "127.0.0.1"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 SETTLED = Counter("aios_records_settled", "Records that came to their end in a stage.", ["stage", "topic", "verdict"])
@@ -35,7 +35,7 @@ DELIVERED = Counter("aios_records_delivered", "Records the broker acknowledged."
 UNDELIVERED = Counter("aios_records_undelivered", "Records not acknowledged in time, or refused.", ["client"])
 
 
-def serve(port: int = 0) -> int:
-    """Answer GET /metrics on loopback; returns the port, a free one unless named. The thread ends with the process."""
-    server, _ = start_http_server(port, addr=HOST)
+def serve(host: str = "127.0.0.1", port: int = 0) -> int:
+    """Answer GET /metrics; returns the port, a free one unless named. The thread ends with the process."""
+    server, _ = start_http_server(port, addr=host)
     return int(server.server_port)

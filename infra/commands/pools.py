@@ -17,7 +17,7 @@ from typing import Any
 import click
 from prometheus_client.parser import text_string_to_metric_families
 
-from aios.infra import output
+from aios.infra import output, pool_manifests
 from aios.infra.local.home import Home
 from aios.infra.output import NOT_FOUND, fail
 from aios.infra.running import load_settings
@@ -46,13 +46,17 @@ Sample = tuple[str, Mapping[str, str], float]
 @click.command()
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def pools(name: str | None, as_json: bool) -> None:
+@click.option("--kubernetes", is_flag=True, help="Print manifests: workers, and what scales them.")
+def pools(*, name: str | None, as_json: bool, kubernetes: bool) -> None:
     """The pools of model workers: what each serves, its work queued, rate, latency and cost; NAME: all of one.
 
     work_s: seconds of work that wait for one worker. per_s: answers a second of one worker while it has work.
     per_1000: price of a thousand answers, in money.currency.
     """
     declared = pool_files.shipped()
+    if kubernetes:
+        click.echo(pool_manifests.manifests(declared.values()), nl=False)
+        return
     if name is not None and name not in declared:
         fail(f"there is no pool {name}; there are {', '.join(declared)}", NOT_FOUND)
     read = _read(Home(load_settings().home))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from aios.streams.errors import ConfigError, Fenced, StateBroken, Unavailable
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Settings with this home, and no server or tracer of this test run's own."""
     monkeypatch.setattr(config, "load", lambda: config.Settings(home=tmp_path))
-    monkeypatch.setattr(metrics, "serve", lambda: 4711)
+    monkeypatch.setattr(metrics, "serve", lambda *_: 4711)
     monkeypatch.setattr(tracing, "start", lambda *_: None)
     return tmp_path
 
@@ -36,12 +37,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_exit_status_says_whether_to_start_it_again(
     home: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception | None, status: int
 ) -> None:
-    """0 asked to stop, 1 failed, 70 leave it; its metrics are announced while it runs and not afterwards."""
-    targets = home / "run" / "metrics" / "admit.1.json"
+    """0 asked to stop, 1 failed, 70 leave it; it is announced while it runs and serves, and not afterwards."""
+    targets, serving = home / "run" / "metrics" / "admit.1.json", home / "run" / "serving" / "admit.1"
     seen = []
 
-    async def serve(*_: object) -> None:
+    async def serve(_process: str, _settings: object, _slot: int, ready: Callable[[], None], _arm: object) -> None:
         seen.extend(json.loads(targets.read_text()))
+        assert not serving.exists()
+        ready()
+        assert serving.exists()
         if raised is not None:
             raise raised
 
@@ -49,6 +53,7 @@ def test_the_exit_status_says_whether_to_start_it_again(
     assert stage._status("admit", 1, None) == status
     assert seen == [{"targets": ["127.0.0.1:4711"], "labels": {"process": "admit", "slot": "1"}}]
     assert not targets.exists()
+    assert not serving.exists()
 
 
 def test_wrong_settings_are_a_failure_without_a_traceback(
@@ -71,9 +76,9 @@ def test_every_process_has_something_to_run(process: str) -> None:
     assert callable(stage._run_of(process))
 
 
-def test_ready_is_one_line_on_the_pipe() -> None:
+def test_ready_is_one_line_on_the_pipe(tmp_path: Path) -> None:
     """And the end of it: whoever waits there learns of both."""
     read_end, write_end = os.pipe()
-    stage._ready(write_end)
+    stage._ready(write_end, tmp_path / "run" / "serving")
     with os.fdopen(read_end, "rb") as said:
         assert said.read() == b"ready\n"

@@ -1,0 +1,73 @@
+"""What scales the pools: made from their files, on seconds of work queued."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+from aios.inference_workers import measures
+from aios.infra import pool_manifests
+from aios.streams import config, topics
+from aios.streams.config import Settings
+from aios.streams.pool_files import Pool, shipped
+
+FILE = Path(__file__).parents[2] / "infra" / "k8s" / "pools.yaml"
+ALL = [document for document in yaml.safe_load_all(FILE.read_text(encoding="utf-8")) if document]
+
+
+def of(kind: str, pool: Pool) -> dict[str, Any]:
+    (found,) = [
+        each
+        for each in ALL
+        if each["kind"] == kind
+        and each["metadata"]["labels"] == {"app": "aios", "aios/process": pool.process, "aios/lane": pool.lane}
+    ]
+    return found
+
+
+def test_the_shipped_manifests_are_those_of_the_shipped_pools() -> None:
+    """`aios pools --kubernetes > infra/k8s/pools.yaml` after a change of either."""
+    assert FILE.read_text(encoding="utf-8") == pool_manifests.manifests(shipped().values())
+
+
+@pytest.mark.parametrize("pool", shipped().values(), ids=str)
+def test_a_pool_is_scaled_on_a_metric_that_its_workers_tell(pool: Pool) -> None:
+    """The query names a metric that exists; more workers than partitions are never asked for."""
+    measures.Measures(pool)
+    scaled = of("ScaledObject", pool)["spec"]
+    (trigger,) = scaled["triggers"]
+    name, labels = trigger["metadata"]["query"].removeprefix("sum(").removesuffix(")").split("{")
+    assert labels == f'pool="{pool.pool}"}}'
+    assert REGISTRY.get_sample_value(name, {"pool": pool.pool}) is not None
+    assert float(trigger["metadata"]["threshold"]) * 1000 <= pool.objective.p95_ms
+    assert scaled["maxReplicaCount"] <= topics.inference_requested(pool.pool).partitions(6)
+    assert scaled["scaleTargetRef"]["name"] == of("StatefulSet", pool)["metadata"]["name"]
+
+
+@pytest.mark.parametrize("pool", shipped().values(), ids=str)
+def test_a_worker_is_started_with_settings_that_exist(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the manifest sets is read: its lane alone, and the port that Prometheus is told."""
+    (container,) = of("StatefulSet", pool)["spec"]["template"]["spec"]["containers"]
+    for each in container["env"]:
+        if "value" in each:
+            monkeypatch.setenv(each["name"], each["value"])
+    config.load.cache_clear()
+    try:
+        settings: Settings = config.load()
+    finally:
+        config.load.cache_clear()
+    assert settings.inference.lanes == (pool.lane,)
+    assert settings.metrics.port == container["ports"][0]["containerPort"]
+    assert container["args"][0] == pool.process
+
+
+def test_a_start_up_probe_waits_as_long_as_a_model_may_load() -> None:
+    for pool in shipped().values():
+        (container,) = of("StatefulSet", pool)["spec"]["template"]["spec"]["containers"]
+        probe = container["startupProbe"]
+        environment = {each["name"]: each.get("value", "") for each in container["env"]}
+        assert probe["periodSeconds"] * probe["failureThreshold"] >= int(environment["AIOS_INFERENCE__LOAD_S_MAX"])
