@@ -9,23 +9,27 @@ Out: what to remember now, the events to write, the timers to set. Guaranteed:
 - an approved edit of an event replaces the body that repeats of its key are held against, and nothing else;
 - ids are derived, times come in: the same inputs give the same outputs, byte for byte.
 
-Only the command in `waiting_for` is listened to. An answer to an earlier attempt, a zombie's repeat or a
-decision of a second reviewer changes nothing.
+Only the command in `waiting_for` is listened to, or, where the case waits for its turn to ask, the timer that tells it.
+An answer to an earlier attempt, a zombie's repeat or a decision of a second reviewer changes nothing.
 
 Rejected: keeping the history of a case in its state (it is on audit.recorded, and state must stay small).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+from aios.processors import spending
 from aios.processors.state import FORGET
-from aios.processors.turn import ACTOR, Cause, Moved, Turn, timer_of
+from aios.processors.turn import ACTOR, Around, Cause, Moved, Turn, timer_of
+from aios.processors.turnstile import Open, Turnstile
 from aios.processors.workflow import Infer, Review
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
+    BudgetAnswered,
     CaseAdmitted,
     CaseRemembered,
     Event,
@@ -34,43 +38,53 @@ from aios.schemas.models import (
     ReviewDecided,
     TimerFired,
 )
-from aios.streams import topics
+from aios.streams import pool_files, topics
 from aios.streams.errors import Reason, RecordError
+from aios.streams.pool_files import Pool
 
 
 def plan(
-    state: CaseRemembered | None, event: Event, cause: Cause, workflows: Workflows, traceparent: str = ""
+    state: CaseRemembered | None,
+    event: Event,
+    cause: Cause,
+    workflows: Workflows,
+    traceparent: str = "",
+    *,
+    turnstile: Turnstile | None = None,
+    pools: Mapping[str, Pool] | None = None,
 ) -> Moved:
     """Apply one event to a case.
 
-    traceparent: of the record; a new case keeps it. Raises RecordError (nothing here can ever own the event),
+    traceparent: of the record; a new case keeps it. turnstile: of its partition; it takes what changes there. pools: by
+    name, where they are not those of this deploy. Raises RecordError (nothing here can ever own the event),
     ConfigError (the case's workflow version is gone) and ExpressionError (the workflow does not fit the case).
     """
+    around = Around(workflows, cause, turnstile or Open(), pools or pool_files.shipped())
     match event:
         case CaseAdmitted():
-            return _admitted(state, event, cause, workflows, traceparent)
+            return _admitted(state, event, around, traceparent)
         case InferenceCompleted():
-            return _answered(state, event, cause, workflows)
+            return _answered(state, event, around)
         case ReviewDecided():
-            return _reviewed(state, event, cause, workflows)
+            return _reviewed(state, event, around)
+        case BudgetAnswered():
+            return _funded(state, event, around)
         case TimerFired():
-            return _fired(state, event, cause, workflows)
+            return _fired(state, event, around)
     raise RecordError(f"plan has no use for {event.contract}", Reason.CONTRACT_BROKEN)
 
 
-def _admitted(
-    state: CaseRemembered | None, event: CaseAdmitted, cause: Cause, workflows: Workflows, traceparent: str
-) -> Moved:
+def _admitted(state: CaseRemembered | None, event: CaseAdmitted, around: Around, traceparent: str) -> Moved:
     if state is not None:
         if state.body_hash == ids.short(event.body_hash):
             return Moved(state, skipped="repeated")
         if event.replaces_body:
-            return _replaced(state, event, cause, workflows)
-        return _conflict(state, event, cause)
-    workflow = workflows.latest(event.workflow)
+            return _replaced(state, event, around)
+        return _conflict(state, event, around.cause)
+    workflow = around.workflows.latest(event.workflow)
     if workflow is None or workflow.input != event.input_contract:
         raise RecordError(f"no workflow {event.workflow} takes {event.input_contract} here", Reason.UNATTRIBUTABLE)
-    turn = Turn(_opened(event, workflow.version, traceparent), workflows, cause)
+    turn = Turn(_opened(event, workflow.version, traceparent), around)
     turn.record(
         "admitted",
         status="admitted",
@@ -78,7 +92,7 @@ def _admitted(
         lane=event.lane,
         workflow_version=workflow.version,
     )
-    turn.enter(workflow.start)
+    turn.begin()
     return turn.moved()
 
 
@@ -106,12 +120,12 @@ def _opened(event: CaseAdmitted, version: int, traceparent: str) -> CaseRemember
     )
 
 
-def _replaced(state: CaseRemembered, event: CaseAdmitted, cause: Cause, workflows: Workflows) -> Moved:
+def _replaced(state: CaseRemembered, event: CaseAdmitted, around: Around) -> Moved:
     """An edit that a second person approved: its body is the one that repeats are held against from now on.
 
     The case goes on with what it was opened with, decided or not: an edit makes no second decision.
     """
-    turn = Turn(replace(state, body_hash=ids.short(event.body_hash)), workflows, cause)
+    turn = Turn(replace(state, body_hash=ids.short(event.body_hash)), around)
     turn.record(
         "body_replaced",
         event_id=event.event_id,
@@ -158,22 +172,41 @@ def _conflict(state: CaseRemembered, event: CaseAdmitted, cause: Cause) -> Moved
     return Moved(state, ((topics.EVENT_REFUSED, refused), (topics.AUDIT_RECORDED, audit)))
 
 
-def _answered(state: CaseRemembered | None, event: InferenceCompleted, cause: Cause, workflows: Workflows) -> Moved:
+def _answered(state: CaseRemembered | None, event: InferenceCompleted, around: Around) -> Moved:
     if state is None or not state.waiting_for or state.waiting_for != event.request_id:
-        return Moved(state, skipped="wasted")  # paid for, but not needed: a zombie, a repeat, an earlier attempt
-    turn = Turn(state, workflows, cause)
+        return _wasted(state, event, around.cause)  # a zombie, a repeat, an earlier attempt
+    turn = Turn(state, around)
     step = turn.waiting_step()
     if not isinstance(step, Infer):
-        return Moved(state, skipped="wasted")
+        return _wasted(state, event, around.cause)
     turn.stop_waiting()
     turn.take_answer(step, event)
     return turn.moved()
 
 
-def _reviewed(state: CaseRemembered | None, event: ReviewDecided, cause: Cause, workflows: Workflows) -> Moved:
+def _wasted(state: CaseRemembered | None, event: InferenceCompleted, cause: Cause) -> Moved:
+    """Paid for, but not needed: the ledger says so, and no case is charged."""
+    line = spending.wasted(event, (cause.topic, cause.partition, cause.offset), cause.now_ms)
+    return Moved(state, ((topics.USAGE_SETTLED, line),) if event.cost_micro else (), skipped="wasted")
+
+
+def _funded(state: CaseRemembered | None, event: BudgetAnswered, around: Around) -> Moved:
+    """What budget says. A grant that no case waits for, or has, is given back at once."""
+    purse = spending.purse_of(state) if state is not None else None
+    if state is None or purse is None or purse.reservation != event.reservation_id:
+        line = spending.closed(event, event.reservation_id, around.cause.now_ms)
+        return Moved(state, ((topics.USAGE_SETTLED, line),) if spending.is_granted(event) else (), skipped="wasted")
+    if state.waiting_for != event.reservation_id or (purse.resume_at and not spending.is_granted(event)):
+        return Moved(state, skipped="repeated")
+    turn = Turn(state, around)
+    turn.take_budget(purse, event)
+    return turn.moved()
+
+
+def _reviewed(state: CaseRemembered | None, event: ReviewDecided, around: Around) -> Moved:
     if state is None or state.tenant != event.tenant:
         raise RecordError("a review decision for a case that this tenant does not have", Reason.UNATTRIBUTABLE)
-    turn = Turn(state, workflows, cause)
+    turn = Turn(state, around)
     step = turn.waiting_step()
     actor = f"reviewer:{event.reviewer}"
     if not isinstance(step, Review) or state.waiting_for != event.task_id:
@@ -184,23 +217,38 @@ def _reviewed(state: CaseRemembered | None, event: ReviewDecided, cause: Cause, 
         turn.record("ignored", actor=actor, event_id=event.event_id, reason="label_not_offered")
     else:
         turn.stop_waiting()
-        turn.remember_answer({"label": event.label, "reviewer": event.reviewer})
-        turn.record("review_decided", actor=actor, event_id=event.event_id, label=event.label, task_id=event.task_id)
+        turn.settle_person(step, event)
+        suggestion = step.suggestion.evaluate(turn.view())
+        turn.remember_answer({"label": event.label, "reviewer": event.reviewer, "suggestion": suggestion})
+        turn.record(
+            "review_decided",
+            actor=actor,
+            event_id=event.event_id,
+            label=event.label,
+            suggestion=suggestion,
+            task_id=event.task_id,
+        )
         turn.enter(step.then)
     return turn.moved()
 
 
-def _fired(state: CaseRemembered | None, event: TimerFired, cause: Cause, workflows: Workflows) -> Moved:
+def _fired(state: CaseRemembered | None, event: TimerFired, around: Around) -> Moved:
     if state is not None and state.decided_at and event.timer_id == FORGET:
         return Moved(None)
-    if state is None or not state.waiting_for or event.timer_id != timer_of(state):
+    if state is None or not state.waiting_for or event.timer_id not in (timer_of(state), state.waiting_for):
         return Moved(state, skipped="late_timer")
-    turn = Turn(state, workflows, cause)
+    turn = Turn(state, around)
+    if (purse := spending.purse_of(state)) is not None and state.step == spending.STEP:
+        if purse.resume_at:
+            turn.ask_budget(purse.attempt + 1)
+        else:
+            turn.deny("budget_unanswered")
+        return turn.moved()
     match turn.waiting_step():
-        case Infer() as step if state.attempt < step.attempts_max:
-            turn.ask_model(state.step, step, state.attempt + 1)
+        case Infer() as step if event.timer_id == state.waiting_for:
+            turn.take_turn(step)
         case Infer() as step:
-            turn.jump(step.on_error)
+            turn.ask_again(step)
         case Review() as step:
             turn.jump(step.on_expiry)
     return turn.moved()

@@ -4,33 +4,37 @@ Enters, all keyed by case: admitted cases, answers of models, decisions of peopl
 commands to model pools (keyed by slots of their tenant, streams/slots.py), review tasks, the one decision, refusals of
 conflicts, and an audit entry for each transition. Guaranteed: what case.py promises; a record whose key is not its
 case, or which sits in a partition that murmur2 would not choose, changes nothing (its case's state lives elsewhere).
-Remembered: one
-case.remembered.v1 a case, until the idempotency window has passed since its decision; kept small, because a
-million decided cases lie in memory (its key is the case id, so the value does not repeat it; when it is forgotten
-is the state's end, not one more timer).
+Remembered: one case.remembered.v1 a case, until the idempotency window has passed since its decision, and who stands
+and waits before the pools (turnstile.py). A case is kept small, because a million decided ones lie in memory (its key
+is the case id, so the value does not repeat it; when it is forgotten is the state's end, not one more timer).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 from prometheus_client import Counter
 
 from aios.dlq import envelope
-from aios.processors import app, case, workflow_files
+from aios.processors import app, case, turnstile, workflow_files
 from aios.processors.active import Active, Newest, Versions
+from aios.processors.spending import Funds
 from aios.processors.state import FORGET, Effects, StateView
 from aios.processors.turn import Cause, Moved, forget_at
+from aios.processors.turnstile import Turnstile
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
     EVENTS,
     AuditRecorded,
+    BudgetAnswered,
+    BudgetRequested,
     CaseAdmitted,
     CaseDecided,
     CaseRemembered,
@@ -42,12 +46,15 @@ from aios.schemas.models import (
     ReviewDecided,
     ReviewRequested,
     TimerFired,
+    UsageSettled,
 )
 from aios.schemas.registry import RegistrySource
-from aios.streams import failpoints, slots, topics, tracing
+from aios.streams import failpoints, pool_files, slots, topics, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
+from aios.streams.limits import LimitTable
 from aios.streams.partitioner import partition_of
+from aios.streams.pool_files import Pool
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import Topic
 from aios.streams.topology import PLAN
@@ -57,19 +64,33 @@ _CONTRACTS = {topic.name: EVENTS[topic.contracts[0]] for topic in PLAN.reads}
 _ANY = replace(PLAN.retries, contracts=tuple(contract for topic in PLAN.reads for contract in topic.contracts))
 _SKIPPED = Counter("aios_plan_events_skipped", "Events that changed nothing: repeated, wasted, late_timer.", ["why"])
 
-Input = CaseAdmitted | InferenceCompleted | ReviewDecided | TimerFired
+Input = CaseAdmitted | BudgetAnswered | InferenceCompleted | ReviewDecided | TimerFired
 
 
 class Plan:
-    """The core; see the module. partitions: of the case family. versions: of models and prompts, that are active."""
+    """The core; see the module. partitions: of the case family. versions: of models and prompts, that are active.
+
+    funds: what limits and prices hold. pools: by name, where they are not those of this deploy.
+    """
 
     def __init__(
-        self, codec: Codec, workflows: Workflows, partitions: int, versions: Versions | None = None
+        self,
+        codec: Codec,
+        workflows: Workflows,
+        partitions: int,
+        versions: Versions | None = None,
+        funds: Funds | None = None,
+        *,
+        pools: Mapping[str, Pool] | None = None,
     ) -> None:
         self._codec = codec
         self._workflows = workflows
         self._partitions = partitions
+        self._funds = funds or Funds()
         self._versions = versions or Newest()
+        self._pools = pool_files.shipped() if pools is None else pools
+        outstanding_max = {name: pool.limits.tenant_outstanding_max for name, pool in self._pools.items()}
+        self._share = turnstile.shares(outstanding_max, partitions)
         self._changelog = cast(Topic, PLAN.changelog)
 
     def step(self, record: Record, state: StateView, now_ms: int) -> Effects:
@@ -78,17 +99,20 @@ class Plan:
         event = self._decode(record)
         key = self._key(event, record)
         remembered = self._recall(event.case_id, state.get(key))
-        cause = Cause(record.topic, record.partition, record.offset, now_ms, self._versions)
-        moved = case.plan(remembered, event, cause, self._workflows, record.header("traceparent") or "")
+        cause = Cause(record.topic, record.partition, record.offset, now_ms, self._versions, self._funds)
+        gate = Turnstile(partial(self._look, state), self._share)
+        traceparent = record.header("traceparent") or ""
+        moved = case.plan(remembered, event, cause, self._workflows, traceparent, turnstile=gate, pools=self._pools)
         if moved.skipped:
             _SKIPPED.labels(moved.skipped).inc()
         trace = remembered or moved.state
         changes = self._changes(key, remembered, moved)
         return Effects(
             outputs=[
-                self._out(topic, told, trace.traceparent if trace else "", now_ms) for topic, told in moved.events
+                *(self._out(topic, told, trace.traceparent if trace else "", now_ms) for topic, told in moved.events),
+                *(self.fire(case_id, turn_id, now_ms, now_ms) for case_id, turn_id in gate.called),
             ],
-            changes=changes,
+            changes=changes | {key: self._kept(known) for key, known in gate.changes.items()},
             timers={(event.case_id, timer_id): due for timer_id, due in moved.timers.items() if timer_id != FORGET},
             ends=_ends(key, moved) if changes else {},
         )
@@ -132,6 +156,17 @@ class Plan:
         except SchemaMismatch as error:
             raise StateBroken(f"a remembered case is not readable by this deploy: {error}") from error
 
+    def _look(self, state: StateView, key: bytes, kind: type[Event]) -> Event | None:
+        """What the turnstile remembers."""
+        value = state.get(key)
+        try:
+            return None if value is None else self._codec.decode(value, kind)
+        except SchemaMismatch as error:
+            raise StateBroken(f"what the turnstile remembers is not readable by this deploy: {error}") from error
+
+    def _kept(self, known: Event | None) -> bytes | None:
+        return None if known is None else self._codec.encode(self._changelog, known)
+
     def _changes(self, key: bytes, before: CaseRemembered | None, moved: Moved) -> dict[bytes, bytes | None]:
         if moved.state == before:
             return {}
@@ -160,6 +195,8 @@ def _key_of(event: Event, case_id: str) -> bytes:
             return slots.key_of(event.tenant, event.case_id)
         case InferenceCancelled():
             return event.request_id.encode()
+        case BudgetRequested() | UsageSettled():
+            return event.tenant.encode()
     return case_id.encode()
 
 
@@ -182,6 +219,10 @@ def _identity(event: Event) -> tuple[str, str, str]:
             return event.request_id, event.case_id, event.tenant
         case InferenceCancelled():
             return str(ids.derive("cancelled", event.request_id)), event.case_id, event.tenant
+        case BudgetRequested():
+            return event.reservation_id, event.case_id, event.tenant
+        case UsageSettled():
+            return event.settlement_id, event.case_id, event.tenant
         case ReviewRequested():
             return event.task_id, event.case_id, event.tenant
         case CaseDecided():
@@ -199,13 +240,16 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
-    versions = Active(settings.kafka, codec)
+    versions, limits = Active(settings.kafka, codec), LimitTable(settings.kafka, codec)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(PLAN))
         await asyncio.to_thread(versions.start)
+        await asyncio.to_thread(limits.start)
         partitions = topics.CASE_ADMITTED.partitions(settings.kafka.partitions)
-        core = Plan(codec, workflow_files.shipped(), partitions, versions)
+        funds = Funds(lambda tenant, workflow: bool(limits.of(tenant, workflow)), settings.money.person_minute)
+        core = Plan(codec, workflow_files.shipped(), partitions, versions, funds)
         await app.run_stage(PLAN, core, codec, settings, slot=slot, stop=stop, ready=ready)
     finally:
         await asyncio.to_thread(versions.close)
+        await asyncio.to_thread(limits.close)
         registry.close()

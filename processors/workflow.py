@@ -14,9 +14,9 @@ ends the case. Values marked CEL are expressions over
     policy   the workflow's own constants, such as thresholds; changing one is a new version
     labels   the workflow's lists of labels
 
-Models and prompts are named, never by address: with a version, or without one, which asks for the version that is active
-when the case first comes there (active.py). Rejected: steps as a list with implied
-order (a jump would hide in it); Python as configuration (cannot be validated before it runs).
+Models and prompts are named, never by address: with a version, or without one, which asks for the version that is
+active when the case first comes there (active.py). Rejected: steps as a list with implied order (a jump would hide in
+it); Python as configuration (cannot be validated before it runs).
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Deadline(Part):
 
 
 class Infer(Part):
-    """Ask a model. Where an answer failed, expired or is not what the task promises, the pool's fallback is asked, if its
-    file names one; after the last one it is on_error.
+    """Ask a model. Where the answer failed, expired or is not what the task promises, the fallback is asked that the
+    pool's file names; after the last one it is on_error.
     """
 
     status: Word  # of the case while it waits

@@ -314,6 +314,7 @@ class CaseRemembered(Event):
     reasons: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
+    stamps: tuple[str, ...] = ()
     received_at: int = 0
     admitted_at: int = 0
     decided_at: int = 0
@@ -321,6 +322,11 @@ class CaseRemembered(Event):
     source_topic: str = ""
     source_partition: int = 0
     source_offset: int = 0
+    pool: str = ""
+    turn: int = 0
+    asked: int = 0
+    fallback_of: str = ""
+    purse: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -461,6 +467,27 @@ class ParkedRemembered(Event):
     dead: tuple[int, ...]
     place: str
     since: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRemembered(Event):
+    """How many commands of a tenant stand with a pool, and who of its cases waits to ask; a record of plan's changelog."""
+
+    contract: ClassVar[str] = "pool.remembered.v1"
+
+    outstanding: int
+    first: int
+    next: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRemembered(Event):
+    """A case that waits for its turn to ask a pool; a record of plan's changelog."""
+
+    contract: ClassVar[str] = "turn.remembered.v1"
+
+    case_id: str
+    timer_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -709,6 +736,8 @@ EVENTS: Mapping[str, type[Event]] = {
         LetterRemembered,
         ReplayRemembered,
         ParkedRemembered,
+        PoolRemembered,
+        TurnRemembered,
         BreakerChanged,
         InferenceCancelled,
         CaseCancelled,

@@ -124,10 +124,18 @@ PLAN = Stage(
     name="plan",
     kind=Kind.FAUST,
     does="the workflow state machine: one event in, next commands out; judge of repeats",
-    reads=(topics.CASE_ADMITTED, topics.INFERENCE_COMPLETED, topics.REVIEW_DECIDED, topics.TIMER_FIRED),
+    reads=(
+        topics.CASE_ADMITTED,
+        topics.BUDGET_ANSWERED,
+        topics.INFERENCE_COMPLETED,
+        topics.REVIEW_DECIDED,
+        topics.TIMER_FIRED,
+    ),
     writes=(
         *(pool.reads[0] for pool in POOLS),
         *(topics.inference_cancelled(pool.name) for pool in POOLS),
+        topics.BUDGET_REQUESTED,
+        topics.USAGE_SETTLED,
         topics.REVIEW_REQUESTED,
         topics.TIMER_FIRED,
         topics.CASE_DECIDED,
@@ -136,7 +144,7 @@ PLAN = Stage(
     ),
     process="plan",
     objective=Objective(p95_ms=200),
-    state_contracts=("case.remembered.v1", "parked.remembered.v1"),
+    state_contracts=("case.remembered.v1", "pool.remembered.v1", "turn.remembered.v1", "parked.remembered.v1"),
 )
 BUDGET = Stage(
     name="budget",

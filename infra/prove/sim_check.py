@@ -14,6 +14,8 @@ Violated. The names are those of the verifier:
     replay         a generation of a dead letter returns once, and every job comes to its end
     retry          nothing returns before its delay is over
     given up       only who ended processes alone is given up
+    places         no more commands of the tenant are out than it has places, in each partition of plan; who waits is
+                   called in the order of coming; at the end no place is taken
     fold           what a stage remembers is what its changelog says
     liveness       every stage starts, and comes to the end of its inputs
 """
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from aios.dlq import envelope
@@ -33,6 +35,7 @@ from aios.infra.prove.sim_stages import StoreProcess
 from aios.infra.prove.sim_world import Group, Slot, Violated, World
 from aios.processors import changelog
 from aios.processors.changelog import Remembered
+from aios.processors.turnstile import POOL, TURN
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
@@ -66,10 +69,11 @@ def _count(entry: Entry, header: str) -> int:
 
 
 class Judge:
-    """Looks on while the world runs."""
+    """Looks on while the world runs. places: of the tenant at a pool, in a partition."""
 
-    def __init__(self, world: World, codec: Codec) -> None:
+    def __init__(self, world: World, codec: Codec, places: int) -> None:
         self._world = world
+        self._places = places
         self._codec = codec
         self._answered: set[str] = set()  # ids of answers
         self._settled: set[tuple[str, Where]] = set()  # (group, origin), given to retry or dead letters
@@ -134,7 +138,7 @@ class Judge:
     def final(self, slots: Sequence[Slot], published: Published, jobs: Sequence[str]) -> None:
         """Raises Violated with the first thing that does not hold."""
         self._check_jobs(jobs)
-        History(self._world, self._codec).check(published)
+        History(self._world, self._codec, self._places).check(published)
         for slot in slots:
             self._check_alive(slot)
             self._check_read(slot)
@@ -166,6 +170,8 @@ class Judge:
         folded = Remembered()
         for entry in self._world.cluster.partitions[stage.changelog.name][partition].committed():
             changelog.take(self._codec, stage.changelog, entry.key, entry.value, folded, headers=entry.headers)
+        if stage is PLAN and (stale := [key for key, _ in folded.states.items() if key.startswith((POOL, TURN))]):
+            raise Violated("places", f"partition {partition}: nobody asks or waits, and {stale[0]!r} is remembered")
         held = process.lanes[partition].store._remembered
         for what, left, right in (
             ("states", dict(held.states.items()), dict(folded.states.items())),
@@ -194,9 +200,10 @@ class Judge:
 class History:
     """Everything that became visible, read once more at the end."""
 
-    def __init__(self, world: World, codec: Codec) -> None:
+    def __init__(self, world: World, codec: Codec, places: int) -> None:
         self._world = world
         self._codec = codec
+        self._places = places
         self._settlements: dict[tuple[str, Where], list[Entry]] = defaultdict(list)
         self._returns: dict[tuple[str, Where], list[Entry]] = defaultdict(list)
         self._letters: dict[tuple[str, Where], list[Entry]] = defaultdict(list)
@@ -229,6 +236,7 @@ class History:
         self._check_repeats(audits)
         self._check_audit(audits)
         self._check_order(audits)
+        self._check_places(audits)
         self._check_cases(admitted, refused, audits)
         self._check_timers()
         self._check_retries()
@@ -316,6 +324,41 @@ class History:
             if offset < last.get((one.case_id, topic), -1):
                 raise Violated("order", f"case {one.case_id}: {topic} at {offset} after {last[one.case_id, topic]}")
             last[one.case_id, topic] = offset
+
+    def _check_places(self, audits: Sequence[tuple[Entry, AuditRecorded]]) -> None:
+        """By the transitions and turns alone, which stand in the order in which plan made them."""
+        holds: dict[tuple[int, str], set[str]] = defaultdict(set)
+        at: dict[str, tuple[int, str]] = {}
+        queued: dict[
+            tuple[str, str], tuple[tuple[int, str], int]
+        ] = {}  # case and turn → where it waits, and since when
+        for number, (entry, one) in enumerate(audits):
+            if not one.case_seq or one.transition in ("ignored", "body_replaced"):
+                continue
+            said = json.loads(one.detail)
+            place = (entry.partition, said["pool"]) if one.transition in ("requested", "queued") else None
+            if one.case_id in at and at[one.case_id] != place:
+                holds[at.pop(one.case_id)].discard(one.case_id)
+            if one.transition == "queued" and place is not None:
+                queued[one.case_id, f"turn/{one.step}/{said['attempt']}"] = place, number
+            elif place is not None:
+                at[one.case_id] = place
+                holds[place].add(one.case_id)
+                if len(holds[place]) > self._places:
+                    raise Violated(
+                        "places", f"{len(holds[place])} commands are out in partition {place[0]}, {place[1]}"
+                    )
+        self._check_turns(queued)
+
+    def _check_turns(self, queued: Mapping[tuple[str, str], tuple[tuple[int, str], int]]) -> None:
+        called: dict[tuple[int, str], int] = {}
+        for _, fired in self._events(topics.TIMER_FIRED, TimerFired):
+            if not fired.timer_id.startswith("turn/"):
+                continue
+            place, since = queued.get((fired.case_id, fired.timer_id), ((-1, ""), -1))
+            if since < called.get(place, 0):
+                raise Violated("places", f"case {fired.case_id}: {fired.timer_id} was called out of its order")
+            called[place] = since
 
     def _check_cases(
         self,

@@ -39,7 +39,7 @@ from aios.processors.state import Core
 from aios.schemas.codec import Codec
 from aios.schemas.errors import Reason, SchemaMismatch
 from aios.schemas.models import TenantRegistered
-from aios.streams import failpoints, topics, topology
+from aios.streams import failpoints, pool_files, topics, topology
 from aios.streams.record import Record
 from aios.streams.topology import ADMIT, PLAN, POOLS, REPLAY, RETRY, Stage
 
@@ -50,6 +50,17 @@ CHAOS_MS = 38_000.0
 CRASHES_MIN = 5
 FIXED_MS = 1_800_000.0  # after the troubles, until a fixed version runs and everything is replayed
 SWEEP_S = 86_400.0
+PLACES = 1  # of the tenant at a pool, in a partition: so few that cases wait for their turn
+TIGHT = {
+    name: pool.model_copy(
+        update={
+            "limits": pool.limits.model_copy(update={"tenant_outstanding_max": PLACES * PARTITIONS}),
+            "fallback": {"generate": "classify"}.get(pool.process, pool.fallback),
+        }
+    )
+    for name, pool in pool_files.shipped().items()
+}
+"""The shipped pools with few places, one of them with another to stand in for it."""
 DRAIN_MS = 6 * 86_400_000.0  # every wait of a case is over by then, and nothing is forgotten yet
 FLAKY_SHARE = 0.05  # of records, at each stage: fail and succeed later
 LOST_SHARE = 0.012  # fail until they are given up and the code is fixed
@@ -126,10 +137,10 @@ class Simulation:
         self.world.lines = [] if told else None
         codec, self._workflows = shared()
         self._codec = codec
-        self.judge = Judge(self.world, codec)
+        self.judge = Judge(self.world, codec, PLACES)
         self.slots: list[Slot] = []
         self._add(ADMIT, 2, self._store(ADMIT, admit.Admit(codec, Tenants(), self._workflows, TENANT)))
-        self._add(PLAN, 2, self._store(PLAN, plan.Plan(codec, self._workflows, PARTITIONS)))
+        self._add(PLAN, 2, self._store(PLAN, plan.Plan(codec, self._workflows, PARTITIONS, pools=TIGHT)))
         for pool in POOLS:
             self._add(pool, 2, partial(self._pool, pool))
         self._add(RETRY, 2, RetryProcess)

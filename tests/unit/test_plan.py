@@ -11,6 +11,7 @@ from aios.processors import workflow_files
 from aios.processors.plan import Plan
 from aios.processors.state import FORGET, Effects
 from aios.processors.turn import FORGET_AFTER_MS
+from aios.processors.turnstile import pool_key
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
@@ -120,13 +121,15 @@ def test_a_case_runs_from_record_to_record(lane: str) -> None:
         f"inference.classify.{lane}.requested.v1",
         "audit.recorded.v1",
     ]
-    assert list(store) == [event.case_id.encode()]
+    assert list(store) == [event.case_id.encode(), pool_key("demo", f"classify.{lane}")]
     assert list(first.timers) == [(event.case_id, "classify/1")]
     second = CORE.step(record(topics.INFERENCE_COMPLETED, answer(request_of(first)), headers=()), store, NOW_MS + 9)
     store.apply(second)
-    assert [out.topic for out in second.outputs] == ["audit.recorded.v1", "case.decided.v1", "audit.recorded.v1"]
+    about = [out for out in second.outputs if out.topic != "usage.settled.v1"]
+    assert [out.topic for out in about] == ["audit.recorded.v1", "case.decided.v1", "audit.recorded.v1"]
     assert second.timers[event.case_id, "classify/1"] is None
-    for out in (*first.outputs, *second.outputs):
+    assert list(store) == [event.case_id.encode()]
+    for out in (*first.outputs, *about):
         headers = dict(out.headers)
         asks = ".requested." in out.topic
         assert (out.key, out.partition) == (key_of("demo", event.case_id) if asks else event.case_id.encode(), None)
