@@ -1,0 +1,339 @@
+"""Reserve, spend, settle, close: cases and their budget together, whatever comes first, twice or too late."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios.processors import case, spending, workflow_files
+from aios.processors.spending import Funds
+from aios.processors.turn import Cause, timer_of
+from aios.schemas import ids
+from aios.schemas.models import (
+    BudgetAnswered,
+    BudgetRequested,
+    CaseDecided,
+    CaseRemembered,
+    Event,
+    InferenceRequested,
+    ReviewRequested,
+    TimerFired,
+    UsageSettled,
+)
+from tests.unit.test_accounts import Tenant
+from tests.unit.test_accounts import limit as limit_of
+from tests.unit.test_case import START_MS, admitted, answer, classified, decision
+
+WORKFLOWS = workflow_files.shipped()
+TRIAGE = WORKFLOWS.of_input("document.received.v1")
+assert TRIAGE is not None
+assert TRIAGE.budget is not None
+MOST = TRIAGE.budget.per_case_max_micro
+LIMITED = Funds(lambda _tenant, _workflow: True, person_minute_micro=100)
+
+
+def limit(hard: int, **changed: Any) -> Any:
+    return replace(limit_of(hard, **changed), budget="demo/document.triage", tenant="demo", workflow="document.triage")
+
+
+@dataclass
+class Desk:
+    """One case before its budget: what budget would say is fed by hand."""
+
+    funds: Funds = LIMITED
+    state: CaseRemembered | None = None
+    now_ms: int = START_MS
+    offset: int = 0
+    ledger: list[UsageSettled] = field(default_factory=list)
+
+    def feed(self, event: Event) -> list[Event]:
+        self.offset += 1
+        cause = Cause("topic", 0, self.offset, self.now_ms, funds=self.funds)
+        moved = case.plan(self.state, event, cause, WORKFLOWS, "")
+        assert moved == case.plan(self.state, event, cause, WORKFLOWS, ""), "the same inputs give the same outputs"
+        self.state = moved.state
+        told = [one for _, one in moved.events]
+        self.ledger += [one for one in told if isinstance(one, UsageSettled)]
+        return told
+
+    def one(self, event: Event, kind: type[Any]) -> Any:
+        (found,) = [one for one in self.feed(event) if isinstance(one, kind)]
+        return found
+
+    def fire(self) -> list[Event]:
+        assert self.state is not None
+        return self.feed(TimerFired(timer_id=timer_of(self.state), case_id=self.state.case_id, due_at=0, fired_at=0))
+
+
+def answered(asked: BudgetRequested, status: str = "granted", **changed: Any) -> BudgetAnswered:
+    said = BudgetAnswered(
+        reservation_id=asked.reservation_id,
+        case_id=asked.case_id,
+        tenant=asked.tenant,
+        workflow=asked.workflow,
+        status=status,
+        amount_micro=asked.amount_micro if status == "granted" else 0,
+        answered_at=START_MS,
+    )
+    return replace(said, **changed)
+
+
+def test_a_case_asks_for_its_most_before_its_first_call_and_gives_the_rest_back() -> None:
+    """Request, grant, call, settlement, end: the lines name the reservation, and the decided case forgets it."""
+    desk = Desk()
+    asked = desk.one(admitted(), BudgetRequested)
+    assert (asked.tenant, asked.workflow, asked.amount_micro) == ("demo", "document.triage", MOST)
+    called = desk.one(answered(asked), InferenceRequested)
+    told = desk.feed(answer(called, cost_micro=70, prompt_tokens=9, engine_us=12, pool="classify.bulk"))
+    assert [one for one in told if isinstance(one, CaseDecided)]
+    used, closed = desk.ledger
+    assert (used.kind, used.cost_micro, used.engine_us, used.pool) == ("inference", 70, 12, "classify.bulk")
+    assert (closed.kind, closed.cost_micro) == ("closed", 0)
+    assert used.reservation_id == closed.reservation_id == asked.reservation_id
+    assert desk.state is not None
+    assert desk.state.purse == ""
+
+
+def test_a_tenant_without_a_limit_waits_for_nothing() -> None:
+    """No round trip: the first command leaves with the admission. What it costs is in the ledger all the same."""
+    desk = Desk(Funds())
+    called = desk.one(admitted(), InferenceRequested)
+    desk.feed(answer(called, cost_micro=70))
+    assert [(line.kind, line.reservation_id, line.cost_micro) for line in desk.ledger] == [("inference", "", 70)]
+
+
+def test_a_second_answer_and_one_that_came_too_late_are_wasted_not_charged() -> None:
+    """Each is one line under its own id; the same record computed again is the same line."""
+    desk = Desk()
+    called = desk.one(answered(desk.one(admitted(), BudgetRequested)), InferenceRequested)
+    desk.feed(answer(called, cost_micro=70))
+    desk.feed(answer(called, cost_micro=70))
+    desk.state = None  # forgotten meanwhile
+    desk.feed(answer(called, cost_micro=70))
+    assert [line.kind for line in desk.ledger] == ["inference", "closed", "wasted", "wasted"]
+    assert len({line.settlement_id for line in desk.ledger}) == 4
+    assert [line.reservation_id for line in desk.ledger[2:]] == ["", ""]
+
+
+def test_a_denied_case_goes_where_its_workflow_says_and_calls_nothing() -> None:
+    """Decided as refused, with the reason; no command has left."""
+    desk = Desk()
+    told = desk.feed(answered(desk.one(admitted(), BudgetRequested), "denied", reason="budget_exhausted"))
+    (decided,) = [one for one in told if isinstance(one, CaseDecided)]
+    assert (decided.outcome, decided.reasons) == ("refused", ("over_budget",))
+    assert not [one for one in told if isinstance(one, InferenceRequested)]
+    assert desk.ledger == []
+
+
+def test_a_deferred_case_asks_again_when_it_was_told_to() -> None:
+    """Under another reservation; until then nothing of it is asked, and a repeat of the answer changes nothing."""
+    desk = Desk()
+    asked = desk.one(admitted(), BudgetRequested)
+    later = answered(asked, "deferred", resume_at=START_MS + 9)
+    desk.feed(later)
+    assert desk.feed(later) == []
+    again = [one for one in desk.fire() if isinstance(one, BudgetRequested)]
+    assert len(again) == 1
+    assert again[0].reservation_id != asked.reservation_id
+    assert desk.one(answered(again[0]), InferenceRequested)
+
+
+def test_a_case_that_waits_too_often_is_denied() -> None:
+    """Every path ends."""
+    desk = Desk()
+    asked = desk.one(admitted(), BudgetRequested)
+    desk.feed(answered(asked, "deferred", resume_at=START_MS + 9))
+    assert desk.state is not None
+    purse = replace(json_purse(desk.state), attempt=spending.ATTEMPTS_MAX)
+    desk.state = replace(desk.state, purse=spending.remembered(purse))
+    assert [one.outcome for one in desk.fire() if isinstance(one, CaseDecided)] == ["refused"]
+
+
+def json_purse(state: CaseRemembered) -> spending.Purse:
+    return spending.Purse(**json.loads(state.purse))
+
+
+def test_a_grant_that_comes_when_nobody_waits_any_more_is_given_back() -> None:
+    """Budget was away for longer than a case waits: the case was refused, and its reservation must not stay."""
+    desk = Desk()
+    asked = desk.one(admitted(), BudgetRequested)
+    assert [one.outcome for one in desk.fire() if isinstance(one, CaseDecided)] == ["refused"]
+    for _ in range(2):
+        closed = desk.one(answered(asked), UsageSettled)
+        assert (closed.kind, closed.reservation_id) == ("closed", asked.reservation_id)
+    assert len({line.settlement_id for line in desk.ledger}) == 1
+
+
+def test_a_grant_that_is_told_twice_changes_nothing() -> None:
+    """Above all it does not give back what the case is using."""
+    desk = Desk()
+    granted = answered(desk.one(admitted(), BudgetRequested))
+    assert desk.one(granted, InferenceRequested)
+    assert desk.feed(granted) == []
+
+
+def test_no_call_begins_that_is_expected_to_pass_the_reservation() -> None:
+    """The summary would cost more than is left: the letter is routed without one."""
+    desk = Desk()
+    asked = desk.one(admitted(channel="letter", text="My mortgage. " * 400), BudgetRequested)
+    called = desk.one(answered(asked), InferenceRequested)
+    told = desk.feed(answer(called, cost_micro=MOST - 10))
+    (decided,) = [one for one in told if isinstance(one, CaseDecided)]
+    assert (decided.summary, "no_summary" in decided.reasons) == ("", True)
+    assert not [one for one in told if isinstance(one, InferenceRequested)]
+
+
+def test_a_persons_decision_costs_the_minutes_that_the_workflow_assumes() -> None:
+    """Three minutes at 100 are 300; a decision that was not taken costs nothing."""
+    desk = Desk(replace(LIMITED, limited=lambda _tenant, _workflow: False))
+    called = desk.one(admitted(), InferenceRequested)
+    task = desk.one(classified(called, confidence=0.1), ReviewRequested)
+    desk.feed(decision(task, label="no such label"))
+    desk.feed(decision(task))
+    desk.feed(decision(task))
+    people = [line for line in desk.ledger if line.kind == "person"]
+    assert [(line.cost_micro, line.person_ms) for line in people] == [(300, 180_000)]
+
+
+def test_a_reservation_outlives_the_longest_way_through_its_workflow() -> None:
+    """Two models that are asked twice, and a person for three days."""
+    assert TRIAGE is not None
+    days = 3 * 24 * 3_600_000
+    assert spending.longest_ms(TRIAGE, "bulk") == days + 4 * 21_600_000 + spending.SPARE_MS
+
+
+@dataclass
+class World:
+    """Cases, their budget, models and people; every message may wait, and many come twice."""
+
+    chance: random.Random
+    tenant: Tenant
+    costs: list[int]
+    repeats: bool = True  # of what budget is told
+    cases: dict[str, CaseRemembered | None] = field(default_factory=dict)
+    to_cases: list[Event] = field(default_factory=list)
+    to_budget: dict[type[Event], list[Any]] = field(
+        default_factory=lambda: {BudgetRequested: [], UsageSettled: []}
+    )  # two topics: each in order, none before the other
+    ledger: dict[str, UsageSettled] = field(default_factory=dict)
+    decided: dict[str, str] = field(default_factory=dict)
+    offset: int = 0
+
+    def admit(self, count: int) -> None:
+        for number in range(count):
+            key = f"k{number}"
+            self.to_cases.append(
+                admitted(case_id=ids.case_id("demo", "document.triage", key), event_id=key, idempotency_key=key)
+            )
+
+    def run(self) -> None:
+        for _ in range(3_000):
+            queues = [queue for queue in (self.to_cases, *self.to_budget.values()) if queue]
+            if queues:
+                self._deliver(self.chance.choice(queues))
+            elif not self._fire():
+                return
+        raise AssertionError("it does not end")
+
+    def _deliver(self, queue: list[Any]) -> None:
+        if queue is self.to_cases:
+            event = queue.pop(self.chance.randrange(len(queue)))
+            self._to_case(event)
+            if self.chance.random() < 0.2:
+                queue.append(event)
+            return
+        event = queue.pop(0)
+        for _ in range(1 + (self.repeats and self.chance.random() < 0.2)):
+            said = self.tenant.feed(event)
+            self.to_cases += [said] if said is not None else []
+            for account in self.tenant.accounts.values():
+                assert (
+                    account.reserved_micro + account.spent_micro
+                    <= self.tenant.limits["demo/document.triage"].hard_micro
+                )
+
+    def _to_case(self, event: Any) -> None:
+        self.offset += 1
+        cause = Cause("topic", 0, self.offset, self.tenant.now_ms, funds=LIMITED)
+        moved = case.plan(self.cases.get(event.case_id), event, cause, WORKFLOWS, "")
+        self.cases[event.case_id] = moved.state
+        for _, told in moved.events:
+            match told:
+                case BudgetRequested():
+                    self.to_budget[BudgetRequested].append(told)
+                case UsageSettled():
+                    known = self.ledger.setdefault(told.settlement_id, told)
+                    assert known.cost_micro == told.cost_micro
+                    self.to_budget[UsageSettled].append(told)
+                case InferenceRequested():
+                    confidence = self.chance.choice((0.1, 0.99))
+                    self.to_cases.append(
+                        replace(classified(told, confidence), cost_micro=self.chance.choice(self.costs))
+                    )
+                case ReviewRequested():
+                    self.to_cases.append(decision(told))
+                case CaseDecided():
+                    assert told.case_id not in self.decided
+                    self.decided[told.case_id] = told.outcome
+
+    def _fire(self) -> bool:
+        """Nothing is on its way: time passes until a case that waits is called."""
+        waiting = [state for state in self.cases.values() if state is not None and state.waiting_for]
+        if not waiting:
+            return False
+        self.tenant.now_ms += 3_600_000
+        self.to_cases += [
+            TimerFired(timer_id=timer_of(state), case_id=state.case_id, due_at=0, fired_at=0) for state in waiting
+        ]
+        return True
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.integers(0, 6 * MOST),
+    st.sampled_from(("refuse", "wait", "cheaper")),
+    st.lists(st.integers(0, 2 * MOST), min_size=1, max_size=4),
+)
+def test_however_cases_race_the_hard_limit_holds_and_nothing_stays_reserved(
+    seed: int, hard: int, policy: str, costs: list[int]
+) -> None:
+    """I8, with messages in any order and twice: every case ends, the books are the ledger, the rest has returned."""
+    world = World(random.Random(seed), Tenant().declare(limit(hard, window="hour", policy=policy)), costs)
+    world.admit(6)
+    world.run()
+    assert len(world.decided) == 6
+    assert world.tenant.held == {}
+    for account in world.tenant.accounts.values():
+        assert account.reserved_micro == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.lists(st.integers(0, 2 * MOST), min_size=1, max_size=4))
+def test_what_was_used_is_spent_or_over_to_the_last_unit(seed: int, costs: list[int]) -> None:
+    """In a window that does not end: spent + over is what the ledger says of answers and people, each id once."""
+    world = World(random.Random(seed), Tenant().declare(limit(4 * MOST, policy="wait")), costs, repeats=False)
+    world.admit(5)
+    world.run()
+    booked = sum(one.spent_micro + one.over_micro for one in world.tenant.accounts.values())
+    wasted = sum(one.wasted_micro for one in world.tenant.accounts.values())
+    lines = world.ledger.values()
+    assert booked == sum(line.cost_micro for line in lines if line.kind in ("inference", "person"))
+    assert wasted == sum(line.cost_micro for line in lines if line.kind == "wasted")
+
+
+def test_a_decided_case_is_no_larger_for_money() -> None:
+    """A million decided cases lie in memory: the purse leaves one byte in each."""
+    desk = Desk()
+    called = desk.one(answered(desk.one(admitted(), BudgetRequested)), InferenceRequested)
+    desk.feed(answer(called, cost_micro=70))
+    free = Desk(Funds())
+    free.feed(answer(free.one(admitted(), InferenceRequested), cost_micro=70))
+    assert desk.state is not None
+    assert free.state is not None
+    assert replace(desk.state, case_seq=0) == replace(free.state, case_seq=0)
