@@ -6,6 +6,8 @@ One small file a topic and partition, under home/run/deaths/<stage>/.
     reach(topic, partition, first, last)    how far of these offsets may go together, and the deaths of the first alone
     begin(topic, partition, first, last)    before they are touched
     end(topic, partition)                   settled, or given back alive; not when the process leaves with them
+    suspicious(topic, partition, offsets)   which of them must go alone, for who does not go in order of offsets;
+                                            such a one says with begin and end below what all is settled
 
 A process that dies between begin and end leaves its mark. The next one steps that range one record at a time. One
 that dies with a single record in hand leaves a death of that record alone; with ALONE_MAX of them given_up() has the
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -77,6 +80,12 @@ class _Known:
     def _returns(self, offset: int) -> bool:
         return self.alone[offset] >= ALONE_MAX and self.low - offset <= RETURNS_MAX
 
+    def suspicion(self, offset: int) -> int | None:
+        """Deaths of this record alone, 0 if it was only in company; None: nothing speaks against it."""
+        if offset in self.alone:
+            return self.alone[offset]
+        return 0 if self.hull is not None and self.hull[0] <= offset <= self.hull[1] else None
+
     def suspects(self) -> tuple[int, int, int] | None:
         alone = min((one for one in self.alone if one >= self.low), default=None)
         if alone is not None:
@@ -94,19 +103,25 @@ class Deaths:
         self._folder = home / "run" / "deaths" / stage
         self._files: dict[tuple[str, int], int] = {}
 
-    def begin(self, topic: str, partition: int, first: int, last: int) -> None:
-        """These offsets are in hand from now on; all below `first` are settled."""
+    def begin(self, topic: str, partition: int, first: int, last: int, below: int | None = None) -> None:
+        """These offsets are in hand from now on; all below `first`, or `below` if that is given, are settled."""
         known = self._read(topic, partition)
-        known.survived(first)
+        known.survived(first if below is None else below)
         known.mark, known.owner = (first, last), _me(os.getpid())
         self._write(topic, partition, known)
 
-    def end(self, topic: str, partition: int) -> None:
-        """What begin named is settled, or given back alive."""
+    def end(self, topic: str, partition: int, below: int | None = None) -> None:
+        """What begin named is settled, or given back alive: a single one is cleared.
+
+        below: everything below is settled; not given: everything up to the last named.
+        """
         known = self._read(topic, partition)
         if known.mark is None or known.owner != _me(os.getpid()):
             return
-        known.survived(known.mark[1] + 1)
+        first, last = known.mark
+        known.survived(last + 1 if below is None else below)
+        if first == last and known.alone.get(first, ALONE_MAX) < ALONE_MAX:
+            del known.alone[first]
         known.mark, known.owner = None, ""
         self._write(topic, partition, known)
 
@@ -116,6 +131,12 @@ class Deaths:
         None: nothing is suspect. Ask again after each end: what comes first changes.
         """
         return self._read(topic, partition).suspects()
+
+    def suspicious(self, topic: str, partition: int, offsets: Iterable[int]) -> dict[int, int]:
+        """Those of these offsets that must go with nothing else in hand, with their deaths alone."""
+        known = self._read(topic, partition)
+        found = ((offset, known.suspicion(offset)) for offset in offsets)
+        return {offset: deaths for offset, deaths in found if deaths is not None}
 
     def reach(self, topic: str, partition: int, first: int, last: int) -> tuple[int, int]:
         """(upto, deaths): first..upto may be in hand together; deaths: how often `first` alone ended its process."""

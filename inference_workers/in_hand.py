@@ -1,15 +1,17 @@
 """Which records of a lane may be worked on now, so that one which ends its process is found and given up.
 
-Enters: records as they are taken, and the end of each. Leaves: those that may start, each with the error it must be
-settled with, undecoded, if it is given up. Guaranteed: where a process died with a range of a partition in hand, the
-next owner works on that range one record at a time, and gives a record up when it has ended processes alone
-(dlq/deaths.py counts). Everything else starts at once: order is nobody's promise in a pool.
+Enters: records as they are taken, in any order, and the end of each. Leaves: those that may start, each with the error
+it must be settled with, undecoded, if it is given up. Guaranteed: where a process died with a range of a partition in
+hand, the next owner works on that range one record at a time; whoever was alone in hand of their partition when a
+process died is tried with nothing else in the whole process, so that nobody is given up for what another did, and
+given up when it has ended processes so (dlq/deaths.py counts). Everything else starts at once: order is nobody's
+promise in a pool. While one has the process for itself, or waits for that, nothing else starts.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from aios.dlq.deaths import Deaths, given_up
@@ -18,6 +20,52 @@ from aios.streams.record import Record
 
 Place = tuple[str, int]  # topic, partition
 Start = tuple[Record, RecordError | None]
+
+
+class Quiet:
+    """Of one process, over all its lanes: who is to have it for itself."""
+
+    def __init__(self) -> None:
+        self._started = 0
+        self._has = False
+        self._wanted: dict[tuple[int, Place], None] = {}  # first come, first served
+        self._lanes: list[Callable[[], None]] = []
+
+    def join(self, resume: Callable[[], None]) -> None:
+        """resume: called when what could not start may start now."""
+        self._lanes.append(resume)
+
+    @property
+    def is_open(self) -> bool:
+        return not self._has and not self._wanted
+
+    def enter(self) -> None:
+        """One more has started."""
+        self._started += 1
+
+    def alone(self, who: tuple[int, Place]) -> bool:
+        """Ask for the process; True: has it, and has started."""
+        self._wanted[who] = None
+        if self._started or next(iter(self._wanted)) != who:
+            return False
+        del self._wanted[who]
+        self._has = True
+        self._started = 1
+        return True
+
+    def forget(self, who: tuple[int, Place]) -> None:
+        """It needs the process for itself no more."""
+        self._wanted.pop(who, None)
+
+    def leave(self) -> None:
+        """One has ended."""
+        was_open = self.is_open
+        self._started -= 1
+        if not self._started:
+            self._has = False
+        if not was_open and not self._started:
+            for resume in self._lanes:
+                resume()
 
 
 @dataclass(slots=True)
@@ -29,10 +77,14 @@ class _Partition:
 
 
 class InHand:
-    """One lane's records."""
+    """One lane's records. position: below which a partition is settled; None: its lowest offset in hand."""
 
-    def __init__(self, deaths: Deaths) -> None:
+    def __init__(
+        self, deaths: Deaths, quiet: Quiet | None = None, position: Callable[[str, int], int | None] | None = None
+    ) -> None:
         self._deaths = deaths
+        self._quiet = quiet if quiet is not None else Quiet()
+        self._position = position
         self._partitions: dict[Place, _Partition] = defaultdict(_Partition)
 
     def take(self, records: Iterable[Record]) -> list[Start]:
@@ -50,35 +102,61 @@ class InHand:
         partition = self._partitions[place]
         partition.started.pop(id(record), None)
         if not partition.started:
-            self._deaths.end(*place)
-        return list(self._startable(place))
+            self._deaths.end(*place, below=self._below(place, record.offset + 1))
+        closed = not self._quiet.is_open
+        self._quiet.leave()
+        return self.resume() if closed else list(self._startable(place))
+
+    def resume(self) -> list[Start]:
+        """What may start now, of everything taken."""
+        return [start for place in list(self._partitions) for start in self._startable(place)]
 
     def leave(self) -> None:
         """The process leaves in good health: whatever is still in hand did not end it."""
-        for place in self._partitions:
-            self._deaths.end(*place)
+        for place, partition in self._partitions.items():
+            below = self._below(place, min(partition.started.values(), default=0))
+            self._deaths.end(*place, below=below)
 
     def _startable(self, place: Place) -> Iterator[Start]:
         partition = self._partitions[place]
         if not partition.waiting:
             return
-        first, last = partition.waiting[0].offset, partition.waiting[-1].offset
-        suspects = self._deaths.suspects(*place)
-        if suspects is None or suspects[0] > last or suspects[1] < first:
-            yield from self._begin(place, partition, len(partition.waiting))
-            return
-        low, high, deaths = suspects
-        free = sum(record.offset < low for record in partition.waiting)
-        if free:
-            yield from self._begin(place, partition, free)
+        suspects = self._deaths.suspicious(*place, [record.offset for record in partition.waiting])
+        if not suspects:
+            self._quiet.forget((id(self), place))
+            if self._quiet.is_open:
+                yield from self._begin(place, partition, list(partition.waiting))
         elif not partition.started:
-            alone = low == high == first
-            for record, _ in self._begin(place, partition, 1):
-                yield record, given_up(deaths) if alone else None
+            yield from self._alone(place, partition, suspects)
 
-    def _begin(self, place: Place, partition: _Partition, count: int) -> Sequence[Start]:
-        chosen = [partition.waiting.popleft() for _ in range(count)]
+    def _alone(self, place: Place, partition: _Partition, suspects: dict[int, int]) -> Iterator[Start]:
+        """The first of the suspects, with nothing else of its partition; or, after a death of its own, of anything."""
+        first = min(suspects)
+        deaths = suspects[first]
+        if deaths:
+            if not self._quiet.alone((id(self), place)):
+                return
+        elif not self._quiet.is_open:
+            return
+        record = next(record for record in partition.waiting if record.offset == first)
+        for start, _ in self._begin(place, partition, [record], entered=deaths > 0):
+            yield start, given_up(deaths)
+
+    def _begin(
+        self, place: Place, partition: _Partition, chosen: list[Record], *, entered: bool = False
+    ) -> Sequence[Start]:
+        going = {id(record) for record in chosen}
+        partition.waiting = deque(record for record in partition.waiting if id(record) not in going)
         partition.started |= {id(record): record.offset for record in chosen}
         offsets = partition.started.values()
-        self._deaths.begin(*place, min(offsets), max(offsets))
+        first, last = min(offsets), max(offsets)
+        self._deaths.begin(*place, first, last, below=self._below(place, first))
+        if not entered:
+            for _ in chosen:
+                self._quiet.enter()
         return [(record, None) for record in chosen]
+
+    def _below(self, place: Place, lowest: int) -> int:
+        """Below what all of a partition is settled."""
+        position = self._position(*place) if self._position is not None else None
+        return lowest if position is None else min(position, lowest)

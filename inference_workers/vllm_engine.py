@@ -220,8 +220,8 @@ class VllmEngine:
                 self._line.add(ask, ask.request.priority, ask.beginning)
             elif not self._line.remove(ask) and self._in_engine.pop(ask.inner, None) is not None:
                 self._engine.abort_request([ask.inner])
-        while (ask := self._line.next(len(self._in_engine))) is not None:
-            self._add(ask)
+        while (seated := self._line.next(len(self._in_engine))) is not None:
+            self._add(seated)
         return True
 
     def _add(self, ask: _Ask) -> None:
@@ -325,7 +325,7 @@ def _stats(engine: VllmEngine) -> Any:
     """What vLLM calls for each step with what its scheduler knows."""
     from vllm.v1.metrics.loggers import StatLoggerBase
 
-    class Stats(StatLoggerBase):  # type: ignore[misc]
+    class Stats(StatLoggerBase):
         def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
             """Nothing of ours."""
 

@@ -1,10 +1,10 @@
 """A process of the inference workers: one model, its engine, and a consumer for each of its pools (pool.py).
 
-Enters: settings, and which model. Leaves: an exit. Guaranteed: it joins its groups only when the model is loaded and
-warm; whoever waits goes before bulk work in the engine; an engine that dies or hangs ends the process with everything
-in hand unsettled. Stopping: nothing more is taken, what is in hand may finish for DRAIN_S_MAX, the rest is left
-uncommitted.
-Rejected: one process a lane (the model would be in memory twice).
+Enters: settings, and which process of the pool files. Leaves: an exit. Guaranteed: it joins its groups only when the
+model is loaded and warm; whoever waits goes before bulk work in the engine; an engine that dies or hangs ends the
+process with everything in hand unsettled. Stopping: nothing more is taken, what is in hand may finish for DRAIN_S_MAX,
+the rest is left uncommitted.
+Rejected: one process a lane as the only way (the model would be in memory twice); inference.lanes allows it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from aios.dlq.breakers import GroupBreakers
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
 from aios.inference_workers import convert
-from aios.inference_workers.engine import Engine, Runner
+from aios.inference_workers.answering import Answering
+from aios.inference_workers.cache import AnswerCache
+from aios.inference_workers.cancels import Cancels, Tail
+from aios.inference_workers.classify import CHUNKS_MAX
+from aios.inference_workers.engine import Engine, Runner, Told
+from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX, GENERATE_TOKENS_MAX
+from aios.inference_workers.fair import Costs, Fair
+from aios.inference_workers.in_hand import Quiet
+from aios.inference_workers.measures import Measures
+from aios.inference_workers.one_request import Requests
 from aios.inference_workers.openai import OpenAIEngine
 from aios.inference_workers.pool import Pool
 from aios.inference_workers.tasks import CLASSIFIER, WRITER, Task, encoder
@@ -28,90 +37,147 @@ from aios.inference_workers.vllm_engine import VllmEngine
 from aios.inference_workers.writing import Write
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
+from aios.streams import pool_files
 from aios.streams.config import InferenceSettings, Settings
-from aios.streams.errors import ConfigError, EngineDead
+from aios.streams.errors import EngineDead
 from aios.streams.kafka import Delivery, Intake, cluster_id
-from aios.streams.topics import INFERENCE_COMPLETED
+from aios.streams.topics import INFERENCE_COMPLETED, inference_cancelled
 from aios.streams.topology import STAGES, Stage
 
 DRAIN_S_MAX = 8.0  # the supervisor waits a little longer before it kills
+WAITING_MAX = 8_192  # records of a pool read ahead, so that there is a choice among tenants
+LANE_WAITING_MAX = 128  # of one partition: more than a tenant may have outstanding there (plan sees to that)
+PIECES_MAX = 4  # of a long text, about
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """What a process serves. files: its model's folder for vLLM. model: its name for a server elsewhere."""
+class Kind:
+    """How a task is served. model: of the shipped version. one_max: tokens that one request takes at most, about."""
 
-    model: str
-    files: str
     runner: Runner
     task: Callable[[Engine], Task]
-
-    def engine(self, settings: InferenceSettings) -> Engine:
-        if settings.engine == "vllm":
-            return VllmEngine(convert.folder(self.files), self.runner, settings)
-        if settings.engine == "openai":
-            return OpenAIEngine(self.model, settings)
-        if settings.engine == "echo":
-            from aios.inference_workers import echo  # for drills only: nobody else loads it
-
-            return echo.EchoEngine(echo.heads())
-        raise ConfigError(f"inference.engine is {settings.engine!r}: it must be 'vllm', 'openai' or 'echo'")
+    model: str
+    one_max: int
 
 
-SERVED: Mapping[str, Served] = {
-    "classify": Served(model=CLASSIFIER, files="all-minilm-l6-v2", runner=Runner.EMBED, task=encoder),
-    "generate": Served(model=WRITER, files="smollm2-135m-instruct", runner=Runner.GENERATE, task=Write),
-}
+ENCODES = Kind(runner=Runner.EMBED, task=encoder, model=CLASSIFIER, one_max=CHUNKS_MAX * EMBED_TOKENS_MAX)
+WRITES = Kind(runner=Runner.GENERATE, task=Write, model=WRITER, one_max=PIECES_MAX * GENERATE_TOKENS_MAX)
+KINDS: Mapping[str, Kind] = {"classify": ENCODES, "embed": ENCODES, "generate": WRITES}
+"""By the task of a pool's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a process serves: the pools of its name, by lane, which share a model and an engine."""
+
+    pools: Mapping[str, pool_files.Pool]
+
+    @property
+    def pool(self) -> pool_files.Pool:
+        """One of them, for what they share."""
+        return next(iter(self.pools.values()))
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.pool.task]
+
+    @property
+    def model(self) -> str:
+        return self.kind.model
+
+    def task(self, engine: Engine) -> Task:
+        return self.kind.task(engine)
+
+    def engine_of(self, settings: InferenceSettings) -> str:
+        return settings.engine or self.pool.engine
+
+    def engine(self, settings: InferenceSettings, told: Told | None = None) -> Engine:
+        match self.engine_of(settings):
+            case "openai":  # the pool's own name for the model, or ours where a setting sends it there
+                return OpenAIEngine(self.pool.weights if self.pool.engine == "openai" else self.model, settings)
+            case "echo":
+                from aios.inference_workers import echo  # for drills only: nobody else loads it
+
+                return echo.EchoEngine(echo.heads())
+            case _:
+                return VllmEngine(convert.folder(self.pool.weights), self.kind.runner, settings, told)
+
+
+def _served() -> Mapping[str, Served]:
+    found: dict[str, dict[str, pool_files.Pool]] = {}
+    for pool in pool_files.shipped().values():
+        found.setdefault(pool.process, {})[pool.lane] = pool
+    return {process: Served(pools) for process, pools in found.items()}
+
+
+SERVED: Mapping[str, Served] = _served()
 """By process."""
 
 
 async def run(settings: Settings, *, process: str, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """The worker, until stop is set. Joins its groups only when the model is loaded and warm."""
     served = SERVED[process]
-    engine = served.engine(settings.inference)
+    seats = settings.inference.sequences_max
+    measures = {pool.pool: Measures(pool, seats=seats) for pool in served.pools.values()}
+    engine = served.engine(settings.inference, next(iter(measures.values())).engine)
     begun = time.monotonic()
     try:
         if not await _unless(stop, engine.start()):
             return
         log.info("%s answers through %s, after %.1f s", served.model, engine.version, time.monotonic() - begun)
-        await _serve(settings, engine, process=process, slot=slot, stop=stop, ready=ready)
+        await _serve(settings, engine, measures, process=process, slot=slot, stop=stop, ready=ready)
     finally:
         await engine.close()
 
 
 async def _serve(
-    settings: Settings, engine: Engine, *, process: str, slot: int, stop: asyncio.Event, ready: Callable[[], None]
+    settings: Settings,
+    engine: Engine,
+    measures: Mapping[str, Measures],
+    *,
+    process: str,
+    slot: int,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
 ) -> None:
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
     cluster = await asyncio.to_thread(cluster_id, settings.kafka)
     await asyncio.to_thread(codec.warm, [INFERENCE_COMPLETED])
     delivery = Delivery(settings.kafka, client_id=f"aios.{process}.{slot}")
-    task = SERVED[process].task(engine)
+    served = SERVED[process]
+    task = served.task(engine)
+    answers = _answers(settings, served)
     lanes = settings.inference.lanes
     stages = [stage for stage in STAGES if stage.process == process and stage.name.rpartition(".")[2] in lanes]
     breakers = [GroupBreakers(settings.kafka, codec, stage) for stage in stages]
-    await asyncio.gather(*(asyncio.to_thread(each.start) for each in breakers))
-    pools = [
-        Pool(
+    cancels = Cancels()
+    tails = [Tail(settings.kafka, codec, inference_cancelled(stage.name), cancels) for stage in stages]
+    followers: list[GroupBreakers | Tail] = [*breakers, *tails]
+    await asyncio.gather(*(asyncio.to_thread(each.start) for each in followers))
+    quiet, pools = Quiet(), []
+    for stage, group in zip(stages, breakers, strict=True):
+        pool, measured = pool_files.shipped()[stage.name], measures[stage.name]
+        intake = _intake(settings, stage, pool, slot, room=engine.tokens_max, one_max=served.kind.one_max)
+        requests = Requests(
             stage,
-            task,
-            engine,
+            Answering(pool, task, engine, answers=answers, cancels=cancels),
             codec,
-            intake=_intake(settings, stage, slot),
+            measured,
+            intake=intake,
             delivery=delivery,
             settler=Settler(stage, cluster, breakers=group),
-            deaths=Deaths(settings.home, stage.name),
         )
-        for stage, group in zip(stages, breakers, strict=True)
-    ]
+        pools.append(Pool(requests, measured, intake=intake, deaths=Deaths(settings.home, stage.name), quiet=quiet))
     try:
         await serve(pools, engine, stop, ready)
     finally:
         await asyncio.to_thread(delivery.close)
-        await asyncio.gather(*(asyncio.to_thread(each.close) for each in breakers))
+        await asyncio.gather(*(asyncio.to_thread(each.close) for each in followers))
+        if answers is not None:
+            await answers.close()
         registry.close()
 
 
@@ -140,14 +206,34 @@ async def serve(pools: Sequence[Pool], engine: Engine, stop: asyncio.Event, read
         await asyncio.gather(*running, return_exceptions=True)
 
 
-def _intake(settings: Settings, stage: Stage, slot: int) -> Intake:
+def _intake(settings: Settings, stage: Stage, pool: pool_files.Pool, slot: int, *, room: int, one_max: int) -> Intake:
+    """room: the engine's, in tokens; 0: it has no other than the pool's own bound."""
+    requests_max = settings.inference.in_flight_max or pool.limits.in_flight_max
+    tokens_max = min(pool.limits.tokens_in_flight_max, room or pool.limits.tokens_in_flight_max)
+    order = Fair(
+        Costs(one_max),
+        requests_max=requests_max,
+        tokens_max=tokens_max,
+        weights=settings.inference.tenant_weights,
+    )
     return Intake(
         settings.kafka,
         group=stage.group,
         topics=[topic.name for topic in stage.inputs],
         instance_id=f"{stage.group}.{slot}",
-        in_flight_max=settings.inference.in_flight_max,
+        in_flight_max=requests_max,
+        waiting_max=WAITING_MAX,
+        lane_waiting_max=LANE_WAITING_MAX,
+        order=order,
     )
+
+
+def _answers(settings: Settings, served: Served) -> AnswerCache | None:
+    """None: they are not to be kept, or there is no model whose answers they would be."""
+    chosen = settings.inference
+    if not chosen.answers_kept_s or not settings.redis.url or served.engine_of(chosen) == "echo":
+        return None
+    return AnswerCache(settings.redis.url, seconds=chosen.answers_kept_s, answers_max=chosen.answers_kept_max)
 
 
 async def _first(works: Sequence[asyncio.Task[Any]]) -> None:

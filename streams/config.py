@@ -94,13 +94,16 @@ class TracingSettings(Section):
 
 class InferenceSettings(Section):
     """engine: 'vllm' in this process, 'openai' for a server that speaks OpenAI's API at url, or 'echo' for drills:
-    no model at all, and every answer says so.
+    no model at all, and every answer says so; empty: as each pool's file says.
     """
 
-    engine: str = "vllm"
+    engine: Literal["", "vllm", "openai", "echo"] = ""
     url: str = ""
     api_key: str = ""  # by reference
-    in_flight_max: Annotated[int, Field(ge=1, le=4096)] = 64  # records per pool handed to the engine
+    in_flight_max: Annotated[int, Field(ge=0, le=4096)] = 0  # requests of a pool at once; 0: as its file says
+    tenant_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] = {}  # of the tokens; who is not named has 1
+    answers_kept_s: Annotated[int, Field(ge=0, le=30 * 86_400)] = 7 * 86_400  # known answers cost nothing; 0: none
+    answers_kept_max: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000  # in Valkey, of all pools together
     kv_cache_mib: Annotated[int, Field(ge=16)] = 256  # on a CPU
     gpu_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.9  # of each GPU, weights and KV cache together
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1  # devices that share one model

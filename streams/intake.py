@@ -189,6 +189,12 @@ class Intake:
         with self._changed:
             return frozenset(self._hands.lanes)
 
+    def position(self, topic: str, partition: int) -> int | None:
+        """Everything below is finished; None while that is not known, or not ours."""
+        with self._changed:
+            lane = self._hands.lanes.get((topic, partition))
+            return lane.tracker.position if lane is not None else None
+
     def lag(self) -> dict[tuple[str, int], int]:
         """Records not finished, by assigned partition, as of LAG_S ago at most; unknown ones are left out."""
         with self._changed:

@@ -51,6 +51,11 @@ class Price(Part):
     per_1000_output_tokens: Annotated[int, Field(ge=0)]
     per_engine_second: Annotated[int, Field(ge=0)]
 
+    def of(self, *, prompt_tokens: int, output_tokens: int, engine_us: int) -> int:
+        """Of one answer, rounded once, half up."""
+        thousandths = prompt_tokens * self.per_1000_prompt_tokens + output_tokens * self.per_1000_output_tokens
+        return (1_000 * thousandths + engine_us * self.per_engine_second + 500_000) // 1_000_000
+
 
 class Goal(Part):
     """p95_ms: from a request's broker timestamp to the acknowledged answer. success: share without dead letter."""

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import NoReturn
 
+from aios.inference_workers.batch import METER
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
 from aios.streams.errors import EngineDead, Unavailable
+
+ENGINE_US = 20_000  # charged for each ask
 
 
 class FakeEngine:
@@ -54,6 +57,9 @@ class FakeEngine:
         pass
 
     async def _do(self, text: str, priority: int) -> None:
+        usage = METER.get()
+        if usage is not None:
+            usage.engine_us += ENGINE_US
         self.asked.append(priority)
         self.texts.append(text)
         self._together += 1

@@ -45,7 +45,7 @@ class FakeRoads:
             await asyncio.sleep(wait_ms_max / 100_000)
         return batch
 
-    def finish(self, record: Record) -> None:
+    def finish(self, record: Record, cost: int | None = None) -> None:
         self.happened.append(("finished", record.offset))
         self.finished.append(record)
         self.any_finished.set()
@@ -53,6 +53,16 @@ class FakeRoads:
 
     def release(self, record: Record) -> None:
         self._land(record)
+
+    def position(self, topic: str, partition: int) -> int | None:
+        """The lowest record of it that is not finished."""
+        done = {(one.partition, one.offset) for one in self.finished}
+        of = [one for one in self.records if (one.topic, one.partition) == (topic, partition)]
+        left = [one.offset for one in of if (one.partition, one.offset) not in done]
+        return min(left, default=max((one.offset + 1 for one in of), default=None))
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        return {("t", 0): len(self.records) - len(self.finished)}
 
     def owns(self, record: Record) -> bool:
         return id(record) in self.in_flight and record.offset not in self.lost

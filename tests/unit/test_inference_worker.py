@@ -18,13 +18,19 @@ from hypothesis import strategies as st
 from aios.dlq.deaths import Deaths
 from aios.dlq.decide import LIMITS
 from aios.dlq.settle import Settler
-from aios.inference_workers import pool as pool_module
-from aios.inference_workers import worker
+from aios.inference_workers import one_request, worker
+from aios.inference_workers.answering import Answering
+from aios.inference_workers.cache import Answers, Kept
+from aios.inference_workers.cancels import Cancelled, Cancels
 from aios.inference_workers.classify import Head
+from aios.inference_workers.in_hand import Quiet
+from aios.inference_workers.measures import Measures
+from aios.inference_workers.one_request import Requests
 from aios.inference_workers.pool import Pool
 from aios.inference_workers.tasks import CLASSIFIER, Classify
 from aios.schemas.codec import Codec
-from aios.schemas.models import InferenceCompleted, InferenceRequested
+from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
+from aios.streams import pool_files
 from aios.streams.errors import EngineDead, Reason
 from aios.streams.record import Record
 from aios.streams.topics import INFERENCE_COMPLETED
@@ -43,7 +49,7 @@ ENDED_S_MAX = 20.0
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "AGAIN_S_MIN", 0.001)
+    monkeypatch.setattr(one_request, "AGAIN_S_MIN", 0.001)
     monkeypatch.setattr(worker, "DRAIN_S_MAX", 2.0)
 
 
@@ -76,24 +82,43 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def pool(roads: FakeRoads, engine: FakeEngine, home: Path, breakers: OwnBreakers | None = None) -> Pool:
-    return Pool(
+def pool(
+    roads: FakeRoads,
+    engine: FakeEngine,
+    home: Path,
+    breakers: OwnBreakers | None = None,
+    *,
+    answers: Answers | None = None,
+    cancels: Cancelled | None = None,
+) -> Pool:
+    declared = pool_files.shipped()[STAGE.name]
+    measures = Measures(declared)
+    requests = Requests(
         STAGE,
-        Classify(engine, {"letters": HEAD}),
-        engine,
+        Answering(declared, Classify(engine, {"letters": HEAD}), engine, answers=answers, cancels=cancels),
         CODEC,
+        measures,
         intake=roads,
         delivery=roads,
         settler=Settler(STAGE, "cluster", breakers=breakers or OwnBreakers()),
-        deaths=Deaths(home, STAGE.name),
     )
+    return Pool(requests, measures, intake=roads, deaths=Deaths(home, STAGE.name))
 
 
-async def serve(roads: FakeRoads, engine: FakeEngine, home: Path, breakers: OwnBreakers | None = None) -> None:
+async def serve(
+    roads: FakeRoads,
+    engine: FakeEngine,
+    home: Path,
+    breakers: OwnBreakers | None = None,
+    *,
+    answers: Answers | None = None,
+    cancels: Cancelled | None = None,
+) -> None:
     """Until every record has ended, then stop; raises what the process would end with."""
     await engine.start()
     stop = asyncio.Event()
-    serving = asyncio.create_task(worker.serve([pool(roads, engine, home, breakers)], engine, stop, lambda: None))
+    one = pool(roads, engine, home, breakers, answers=answers, cancels=cancels)
+    serving = asyncio.create_task(worker.serve([one], engine, stop, lambda: None))
     ended = asyncio.create_task(roads.all_ended.wait())
     await asyncio.wait((serving, ended), timeout=ENDED_S_MAX, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
@@ -288,13 +313,147 @@ def _forget_owner(home: Path) -> None:
             file.write_text(json.dumps(known).ljust(512))
 
 
+def test_nobody_is_given_up_for_what_another_did(tmp_path: Path) -> None:
+    """Each alone in hand of its partition when the killer ends the process, twice: only the killer is given up."""
+    left = [record(0, request(n, "die" if n == 1 else f"hello {n}"), partition=n) for n in range(5)]
+    answered: list[str] = []
+    deaths = 0
+    while True:
+        _forget_owner(tmp_path)
+        roads = FakeRoads(left)
+        try:
+            asyncio.run(serve(roads, FakeEngine(), tmp_path))
+        except EngineDead:
+            deaths += 1
+            assert deaths < 10
+        finally:
+            answered += [answer.request_id for answer in answers(roads)]
+        done = {one.partition for one in roads.finished}
+        left = [one for one in left if one.partition not in done]
+        if not left:
+            break
+    assert sorted(set(answered)) == ["r0", "r2", "r3", "r4"]
+    assert [out.topic for out in roads.delivered if out.topic == STAGE.dead_letters.name] == [STAGE.dead_letters.name]
+    assert deaths <= 3
+
+
+def test_a_suspect_has_the_process_for_itself() -> None:
+    """Over all lanes: it waits until nothing else is started, nothing starts beside it, and then all go on."""
+    quiet, resumed = Quiet(), []
+    quiet.join(lambda: resumed.append(quiet.is_open))
+    quiet.enter()
+    assert not quiet.alone((1, ("a", 0)))
+    assert not quiet.alone((2, ("b", 0)))
+    assert not quiet.is_open
+    quiet.leave()
+    assert quiet.alone((1, ("a", 0)))
+    assert not quiet.alone((2, ("b", 0)))
+    quiet.leave()
+    assert quiet.alone((2, ("b", 0)))
+    quiet.leave()
+    assert quiet.is_open
+    assert resumed == [False, False, True]
+
+
+def test_what_nobody_waits_for_is_taken_out_of_the_engine(tmp_path: Path) -> None:
+    """Cancelled before its turn it costs nothing; cancelled while it runs it ends at once. Both are answered."""
+    engine = FakeEngine()
+    roads = FakeRoads([record(0, request(0, "hang")), record(1, request(1)), record(2, request(2))])
+
+    async def until_cancelled() -> None:
+        cancels = Cancels()
+        cancels.heard(_cancelled("r1", "case_decided"))
+        await asyncio.sleep(0)
+        serving = asyncio.create_task(serve(roads, engine, tmp_path, cancels=cancels))
+        await asyncio.wait_for(roads.any_finished.wait(), ENDED_S_MAX)
+        cancels.heard(_cancelled("r0", "timed_out"))
+        await serving
+
+    asyncio.run(until_cancelled())
+    found = {answer.request_id: (answer.status, answer.reason) for answer in answers(roads)}
+    assert found == {
+        "r0": ("expired", "cancelled: timed_out"),
+        "r1": ("expired", "cancelled: case_decided"),
+        "r2": ("ok", ""),
+    }
+    assert engine.cancelled == 1
+    assert len(engine.asked) == 2
+
+
+def _cancelled(request_id: str, reason: str) -> InferenceCancelled:
+    return InferenceCancelled(
+        request_id=request_id, case_id="c", tenant="demo", pool=STAGE.name, reason=reason, cancelled_at=1
+    )
+
+
+class KeptInMemory:
+    """Answers as cache.py keeps them."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Kept] = {}
+
+    async def get(self, key: str) -> Kept | None:
+        return self.kept.get(key)
+
+    async def put(self, key: str, kept: Kept) -> None:
+        self.kept[key] = kept
+
+
+def test_the_same_question_costs_nothing_the_second_time(tmp_path: Path) -> None:
+    """The same answer, marked as known; another tenant, text or option is another question; failures are not kept."""
+    engine, kept = FakeEngine(), KeptInMemory()
+    first = FakeRoads([record(0, request(0)), record(1, request(1, "refuse me"))])
+    asyncio.run(serve(first, engine, tmp_path, answers=kept))
+    again = FakeRoads(
+        [
+            record(0, request(2, options=' {"head" : "letters"}')),
+            record(1, request(3, tenant="other")),
+            record(2, request(4, "hello there")),
+            record(3, request(5, "refuse me")),
+        ]
+    )
+    asyncio.run(serve(again, engine, tmp_path, answers=kept))
+    told = {answer.request_id: answer for answer in (*answers(first), *answers(again))}
+    assert [told[f"r{n}"].cached for n in range(6)] == [False, False, True, False, False, False]
+    assert (told["r2"].output, told["r2"].input_hash) == (told["r0"].output, told["r0"].input_hash)
+    assert (told["r2"].prompt_tokens, told["r2"].cost_micro, told["r2"].engine_us) == (0, 0, 0)
+    assert told["r2"].model == CLASSIFIER
+    assert len(engine.asked) == 5
+    assert len(kept.kept) == 3
+
+
+def test_an_answer_says_what_it_took_and_what_that_costs(tmp_path: Path) -> None:
+    """By the price of its pool's file: prompt tokens, output tokens and engine time."""
+    engine = FakeEngine()
+    asked = request(0, "word " * 500, fallback_of="other.bulk")
+    roads = FakeRoads([record(0, asked)])
+    asyncio.run(serve(roads, engine, tmp_path))
+    (answer,) = answers(roads)
+    price = pool_files.shipped()[STAGE.name].price
+    assert answer.engine_us > 0
+    assert answer.cost_micro == price.of(
+        prompt_tokens=answer.prompt_tokens, output_tokens=0, engine_us=answer.engine_us
+    )
+    assert answer.cost_micro > 0
+    assert (answer.pool, answer.fallback_of) == (STAGE.name, "other.bulk")
+
+
+def test_a_price_is_rounded_once() -> None:
+    price = pool_files.Price(per_1000_prompt_tokens=20, per_1000_output_tokens=600, per_engine_second=30)
+    assert price.of(prompt_tokens=0, output_tokens=0, engine_us=0) == 0
+    assert price.of(prompt_tokens=25, output_tokens=0, engine_us=0) == 1
+    assert price.of(prompt_tokens=24, output_tokens=0, engine_us=0) == 0
+    assert price.of(prompt_tokens=1_000, output_tokens=1_000, engine_us=1_000_000) == 650
+
+
 def test_whoever_waits_goes_first_in_the_engine() -> None:
     """Any interactive request is before any bulk one, whatever their own priorities say."""
 
-    def priority(stage: str, own: int) -> int:
-        made = Pool.__new__(Pool)
-        made._lane = stage
-        return made._priority(request(0, priority=own))
+    engine = FakeEngine()
+
+    def priority(lane: str, own: int) -> int:
+        declared = pool_files.shipped()[f"classify.{lane}"]
+        return Answering(declared, Classify(engine, {}), engine)._priority(request(0, priority=own))
 
     assert priority("interactive", 10**9) < priority("bulk", -(10**9))
     assert priority("bulk", 1) < priority("bulk", 2)

@@ -1,0 +1,201 @@
+"""From one request to its answer: refused, late, cancelled, known from before, or asked of the model.
+
+Enters: an inference.requested.v1, decoded. Leaves: the inference.completed.v1 that answers it, failures included, with
+what it took and what that costs. Guaranteed: a request that is late, cancelled or never to be answered costs no token;
+one whose deadline passes or that is cancelled while the model works on it is taken out of the engine, and what it took
+until then is counted; an answer known from before costs nothing and says so.
+
+Time: a deadline is compared with this machine's clock, since a model is asked in real time; plan's own timer is the
+judge of deadlines, so that a wrong clock here costs an answer and never a case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, field
+
+from aios.inference_workers import batch
+from aios.inference_workers.batch import BULK_PRIORITY, PRIORITY_MAX, Usage
+from aios.inference_workers.cache import Answers, Kept, Nothing, key_of
+from aios.inference_workers.cancels import Cancelled, Nobody
+from aios.inference_workers.engine import Engine, RequestRefused
+from aios.inference_workers.tasks import Answer, Task
+from aios.schemas import ids
+from aios.schemas.models import InferenceCompleted, InferenceRequested
+from aios.streams import prompt_files
+from aios.streams.errors import ConfigError
+from aios.streams.pool_files import Lane, Pool
+from aios.streams.record import Record
+
+REASON_CHARS_MAX = 300
+OK, FAILED, EXPIRED = "ok", "failed", "expired"
+LATE, CANCELLED = "late", "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What became of a question. usage: what it took of the engine."""
+
+    status: str
+    reason: str = ""
+    answer: Answer | None = None
+    kept: Kept | None = None
+    usage: Usage = field(default_factory=Usage)
+    compute_ms: int = 0
+
+
+class Answering:
+    """Of one pool."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        task: Task,
+        engine: Engine,
+        *,
+        answers: Answers | None = None,
+        cancels: Cancelled | None = None,
+    ) -> None:
+        self._pool = pool
+        self._task = task
+        self._engine = engine
+        self._answers: Answers = answers if answers is not None else Nothing()
+        self._cancels: Cancelled = cancels if cancels is not None else Nobody()
+
+    async def answer(self, record: Record, request: InferenceRequested) -> InferenceCompleted:
+        """Raises Unavailable, EngineDead, ConfigError, and what nobody foresaw."""
+        started_ms = wall_ms()
+        return self._completed(record, request, await self._outcome(request, started_ms), started_ms)
+
+    def failed(self, record: Record, request: InferenceRequested, reason: str) -> InferenceCompleted:
+        """The answer to a request that is given up."""
+        return self._completed(record, request, _Outcome(status=FAILED, reason=reason), wall_ms())
+
+    async def _outcome(self, request: InferenceRequested, now_ms: int) -> _Outcome:
+        reason = self._refusal(request)
+        if reason:
+            return _Outcome(status=FAILED, reason=reason)
+        if request.deadline_at <= now_ms:
+            return _Outcome(status=EXPIRED, reason=LATE)
+        reason = self._cancels.reason(request.request_id)
+        if reason:
+            return _Outcome(status=EXPIRED, reason=f"{CANCELLED}: {reason}")
+        key = key_of(request, engine=self._engine.version) if is_repeatable(request) else ""
+        kept = await self._answers.get(key) if key else None
+        if kept is not None:
+            return _Outcome(status=OK, kept=kept)
+        outcome = await self._ask(request, (request.deadline_at - wall_ms()) / 1000)
+        if key and outcome.status == OK and outcome.answer is not None:
+            await self._answers.put(key, _kept(outcome.answer))
+        return outcome
+
+    async def _ask(self, request: InferenceRequested, left_s: float) -> _Outcome:
+        """Ask the model, until the deadline or until nobody waits any more."""
+        usage, begun = Usage(), time.monotonic()
+        batch.METER.set(usage)
+        answer: Answer | None = None
+        asking = asyncio.ensure_future(self._task.answer(request, self._priority(request)))
+        try:
+            with self._cancels.working(request.request_id, asking.cancel):
+                async with asyncio.timeout(left_s):
+                    answer = await asking
+            status, reason = (FAILED, answer.failure) if answer.failure else (OK, "")
+        except TimeoutError:
+            status, reason = EXPIRED, LATE
+        except RequestRefused as error:
+            status, reason = FAILED, str(error)
+        except asyncio.CancelledError:
+            why = self._cancels.reason(request.request_id)
+            if not why or _is_cancelled():
+                raise
+            status, reason = EXPIRED, f"{CANCELLED}: {why}"
+        compute_ms = round((time.monotonic() - begun) * 1000)
+        return _Outcome(status=status, reason=reason, answer=answer, usage=usage, compute_ms=compute_ms)
+
+    def _refusal(self, request: InferenceRequested) -> str:
+        """Why this worker can never answer it, empty if it can: plan has stamped what must answer."""
+        if request.task not in self._task.serves:
+            return f"this pool serves {', '.join(self._task.serves)}, not {request.task}"
+        if request.model != self._task.model:
+            return f"this worker serves {self._task.model}, not {request.model}"
+        return ""
+
+    def _priority(self, request: InferenceRequested) -> int:
+        own = max(-PRIORITY_MAX, min(request.priority, PRIORITY_MAX))
+        return own + (BULK_PRIORITY if self._pool.lane is Lane.BULK else 0)
+
+    def _completed(
+        self, record: Record, request: InferenceRequested, outcome: _Outcome, started_ms: int
+    ) -> InferenceCompleted:
+        answer, kept, usage = outcome.answer, outcome.kept, outcome.usage
+        prompt_tokens = answer.prompt_tokens if answer else usage.prompt_tokens
+        output_tokens = answer.output_tokens if answer else usage.output_tokens
+        engine_us = round(usage.engine_us)
+        return InferenceCompleted(
+            request_id=request.request_id,
+            case_id=request.case_id,
+            tenant=request.tenant,
+            workflow=request.workflow,
+            step=request.step,
+            attempt=request.attempt,
+            task=request.task,
+            status=outcome.status,
+            reason=outcome.reason[:REASON_CHARS_MAX],
+            output=ids.canonical(answer.output) if answer else kept.output if kept else "{}",
+            output_contract=answer.contract if answer else kept.contract if kept else "",
+            model=self._task.model,
+            prompt=request.prompt,
+            engine=self._engine.version,
+            seed=answer.seed if answer else kept.seed if kept else 0,
+            input_hash=kept.input_hash if kept else _hash(answer.rendered if answer else request.input),
+            prompt_tokens=prompt_tokens,
+            output_tokens=output_tokens,
+            lane=self._pool.lane,
+            queue_ms=max(0, started_ms - record.timestamp_ms) if record.timestamp_ms else 0,
+            compute_ms=outcome.compute_ms,
+            completed_at=wall_ms(),
+            pool=self._pool.pool,
+            fallback_of=request.fallback_of,
+            cached=kept is not None,
+            first_token_ms=round(usage.first_token_ms),
+            engine_us=engine_us,
+            cost_micro=self._pool.price.of(
+                prompt_tokens=prompt_tokens, output_tokens=output_tokens, engine_us=engine_us
+            ),
+        )
+
+
+def is_repeatable(request: InferenceRequested) -> bool:
+    """Whether the model answers it the same each time: no prompt and so no sampling, or sampling at temperature 0."""
+    if not request.prompt:
+        return True
+    try:
+        return prompt_files.load(request.prompt).sampling.temperature == 0
+    except ConfigError:
+        return False
+
+
+def wall_ms() -> int:
+    """This machine's clock, Unix ms."""
+    return time.time_ns() // 1_000_000
+
+
+def _kept(answer: Answer) -> Kept:
+    return Kept(
+        output=ids.canonical(answer.output),
+        contract=answer.contract,
+        input_hash=_hash(answer.rendered),
+        seed=answer.seed,
+    )
+
+
+def _hash(rendered: str) -> str:
+    return hashlib.sha256(rendered.encode()).hexdigest()
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody wants this very task to end, and not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

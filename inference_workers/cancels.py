@@ -1,0 +1,145 @@
+"""Requests that nobody waits for any more: the tail of a pool's cancelled topic, and what it ends here.
+
+Enters: inference.cancelled.v1 of one pool, which every worker of it reads whole. Leaves: for a request whether it was
+cancelled, and a word to whoever works on it at this moment. Guaranteed: what was cancelled before start() returned is
+known; later ones are seen within POLL_S; at most REMEMBERED_MAX are remembered, the latest. A cancellation that is lost
+or comes too late costs an answer that nobody reads, so nothing waits for it, and what nobody can decode is skipped.
+Rejected: a consumer group (each worker needs all of it: the request may be in any worker's hands), asking plan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from aios.schemas.codec import Codec
+from aios.schemas.errors import ContractError
+from aios.schemas.models import InferenceCancelled
+from aios.streams.admin import reader
+from aios.streams.config import KafkaSettings
+from aios.streams.errors import Unavailable
+from aios.streams.topics import Topic
+
+REMEMBERED_MAX = 100_000
+START_S_MAX = 10.0
+POLL_S = 0.2
+AGAIN_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Cancelled(Protocol):
+    """What a pool asks."""
+
+    def reason(self, request_id: str) -> str: ...
+
+    def working(self, request_id: str, abort: Callable[[], object]) -> contextlib.AbstractContextManager[None]: ...
+
+
+class Cancels:
+    """What was cancelled, and who works on what. Of one event loop; heard() from any thread."""
+
+    def __init__(self) -> None:
+        self._reasons: OrderedDict[str, str] = OrderedDict()
+        self._working: dict[str, Callable[[], object]] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def reason(self, request_id: str) -> str:
+        """Why nobody waits for it; empty: somebody does."""
+        return self._reasons.get(request_id, "")
+
+    @contextlib.contextmanager
+    def working(self, request_id: str, abort: Callable[[], object]) -> Iterator[None]:
+        """abort: called in the loop, at most once, if it is cancelled meanwhile."""
+        self._working[request_id] = abort
+        try:
+            yield
+        finally:
+            self._working.pop(request_id, None)
+
+    def heard(self, event: InferenceCancelled) -> None:
+        """It was cancelled."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._cancel, event.request_id, event.reason)
+
+    def _cancel(self, request_id: str, reason: str) -> None:
+        self._reasons[request_id] = reason
+        if len(self._reasons) > REMEMBERED_MAX:
+            self._reasons.popitem(last=False)
+        abort = self._working.pop(request_id, None)
+        if abort is not None:
+            abort()
+
+
+class Tail:
+    """The topic's reader, in a thread of its own."""
+
+    def __init__(self, kafka: KafkaSettings, codec: Codec, topic: Topic, cancels: Cancels) -> None:
+        self._kafka = kafka
+        self._codec = codec
+        self._topic = topic.name
+        self._cancels = cancels
+        self._stop = threading.Event()
+        self._known = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=self._topic, daemon=True)
+
+    def start(self) -> None:
+        """Returns when what was there is known. Raises Unavailable."""
+        self._thread.start()
+        if not self._known.wait(START_S_MAX):
+            raise Unavailable(f"{self._topic} could not be read within {START_S_MAX:.0f} s")
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _follow(self) -> None:
+        consumer = reader(self._kafka, **{"auto.offset.reset": "earliest"})  # what is old is deleted
+        try:
+            consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
+            while not self._stop.is_set():
+                self._read(consumer)
+        finally:
+            consumer.close()
+
+    def _read(self, consumer: Consumer) -> None:
+        try:
+            message = consumer.poll(POLL_S)
+        except KafkaException as error:
+            log.warning("%s cannot be followed at this moment: %s", self._topic, error.args[0])
+            self._stop.wait(AGAIN_S)
+            return
+        if message is None:
+            return
+        if message.error() is not None:  # librdkafka reconnects by itself
+            if message.error().code() == KafkaError._PARTITION_EOF:
+                self._known.set()
+            return
+        while not self._stop.is_set():
+            try:
+                self._cancels.heard(self._codec.decode(message.value(), InferenceCancelled))
+            except Unavailable as error:
+                log.warning("%s is not up to date: %s", self._topic, error)
+                self._stop.wait(AGAIN_S)
+                continue
+            except ContractError as error:
+                log.warning("skipped %s at offset %d: %s", self._topic, message.offset(), error)
+            return
+
+
+class Nobody:
+    """Where nothing is ever cancelled."""
+
+    def reason(self, request_id: str) -> str:  # noqa: ARG002 - Cancelled's
+        return ""
+
+    def working(self, request_id: str, abort: Callable[[], object]) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002 - Cancelled's
+        return contextlib.nullcontext()
