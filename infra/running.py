@@ -41,6 +41,15 @@ def load_settings() -> Settings:
 
 def running() -> Running:
     """The running system, or exit NOT_RUNNING with the command that starts one."""
+    found = found_running()
+    if found is None:
+        home = load_settings().home.absolute()
+        fail(f"no system runs in {home}: start one with `aios up`", NOT_RUNNING)
+    return found
+
+
+def found_running() -> Running | None:
+    """The running system, for commands that say something without one too."""
     settings = load_settings()
     try:
         said: dict[str, Any] = json.loads(system_file(settings).read_text(encoding="utf-8"))
@@ -58,5 +67,5 @@ def running() -> Running:
         }
     )
     if not (filled.kafka.bootstrap_servers and filled.registry.url and filled.redis.url):
-        fail(f"no system runs in {settings.home.absolute()}: start one with `aios up`", NOT_RUNNING)
+        return None
     return Running(filled, str(said.get("gateway", "")), str(said.get("operations", "")))

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -20,6 +19,7 @@ from aios.schemas.models import ModelActivated, PromptActivated
 from aios.streams import reference
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import ConfigError
+from aios.streams.prompt_files import Recorded
 from aios.streams.reference import ReferenceTable, Why
 from aios.streams.topics import MODEL_ACTIVATED, PROMPT_ACTIVATED
 
@@ -37,12 +37,22 @@ class Limits:
 
     @classmethod
     def of(cls, told: ModelActivated) -> Limits:
-        """Raises ConfigError."""
+        """Of an activation. Raises ConfigError."""
+        return cls.read(told.limits)
+
+    @classmethod
+    def read(cls, text: str) -> Limits:
+        """Of a JSON object; empty: the defaults. Raises ConfigError naming what is wrong."""
+        known = ", ".join(each.name for each in fields(cls))
         try:
-            given = json.loads(told.limits) if told.limits else {}
-            return cls(**{name: float(value) for name, value in given.items()})
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ConfigError(f"the limits of {told.model}'s canary cannot be read: {error}") from error
+            given = json.loads(text) if text else {}
+            found = cls(**given)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"limits of a canary: a JSON object of {known}") from error
+        for name, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise ConfigError(f"limits of a canary: {name} is a number from 0 on")
+        return found
 
 
 def models(kafka: KafkaSettings, codec: Codec) -> ReferenceTable[ModelActivated]:
@@ -72,12 +82,12 @@ def activated(
     *,
     stable: int,
     canary_permille: int,
-    limits: Mapping[str, float],
+    limits: str = "",
 ) -> ModelActivated:
     """What serves after an act; by, reason and time are not in it yet. Pure.
 
     stable: the version that serves the rest of a canary's cases where nobody has activated one. canary_permille: 0 for
-    all cases. Raises ConfigError.
+    all cases. limits: of the canary, JSON. Raises ConfigError.
     """
     if not canary_permille:
         return ModelActivated(model=name, version=version, reason="", by="", activated_at=0)
@@ -86,13 +96,12 @@ def activated(
         raise ConfigError(f"{name} is retired: activate a version for all cases first")
     if serving == version:
         raise ConfigError(f"{name}@{version} serves every case already; a canary is another version")
-    told = ids.canonical(dict(limits)) if limits else ""
     return ModelActivated(
         model=name,
         version=serving,
         canary_version=version,
         canary_permille=canary_permille,
-        limits=told,
+        limits=limits,
         reason="",
         by="",
         activated_at=0,
@@ -122,5 +131,46 @@ def write(kafka: KafkaSettings, codec: Codec, told: ModelActivated, *, by: str, 
         tenant="",
         seed=f"{said.version}/{said.canary_version}/{said.canary_permille}",
         why=Why(by=by, transition="model_retired" if said.version == RETIRED else "model_activated", detail=detail),
+    )
+    return said
+
+
+def read_prompts(kafka: KafkaSettings, codec: Codec) -> dict[str, PromptActivated]:
+    """Of every prompt that somebody has activated a version of. Raises Unavailable."""
+    table = prompts(kafka, codec)
+    try:
+        table.load()
+        return table.all()
+    finally:
+        table.close()
+
+
+def write_prompt(
+    kafka: KafkaSettings, codec: Codec, name: str, version: int, *, evaluation: Recorded, by: str, reason: str
+) -> PromptActivated:
+    """Let a version of a prompt serve, and the audit know. Returns what was written.
+
+    Raises ConfigError for an evaluation that was not passed, or is of another version; Unavailable.
+    """
+    if not evaluation.passed or evaluation.prompt != f"{name}@{version}":
+        raise ConfigError(f"{name}@{version} has not passed its evaluation set, so it is not activated")
+    said = PromptActivated(
+        prompt=name,
+        version=version,
+        evaluation=ids.canonical(evaluation.model_dump()),
+        reason=reason,
+        by=by,
+        activated_at=time.time_ns() // 1_000_000,
+    )
+    detail = {"version": version, "reason": reason, "evaluation": evaluation.model_dump()}
+    reference.write(
+        kafka,
+        codec,
+        PROMPT_ACTIVATED,
+        said,
+        name=name,
+        tenant="",
+        seed=f"{version}/{evaluation.set_digest}",
+        why=Why(by=by, transition="prompt_activated", detail=detail),
     )
     return said

@@ -1,8 +1,10 @@
-"""`aios model train|evaluate|card`: model versions, how good they are, and how they came about.
+"""`aios model …`: model versions, how good they are, how they came about, and which of them serves.
 
-In: the repository's data, and the workers' environment for what computes. Out: heads and metrics beside the model's
-card; a card as people read it. Needs no running system. `train` sees no text of the demo; `evaluate` judges what is
-shipped, at the thresholds of the shipped workflow, on splits that training did not see.
+In: the repository's cards and data, the workers' environment for what computes, a running system for what serves. Out:
+heads and figures beside the model's card; a card as people read it; model.activated.v1 under the name of the principal
+whose token was given. `train` sees no text of the demo; `evaluate` judges what is shipped, at the thresholds of the
+shipped workflow, on splits that training did not see. A version that has served is never changed: `train` refuses one
+that has figures, unless told that it is not out yet.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,60 +21,136 @@ import click
 import yaml
 
 from aios.infra import output
-from aios.infra.output import NOT_FOUND, fail
+from aios.infra.commands.acting import acting
+from aios.infra.commands.operations import JSON, TOKEN, WHY
+from aios.infra.commands.tenant import connected
+from aios.infra.commands.watching import watch
+from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
+from aios.infra.running import found_running
 from aios.processors import workflow_files
+from aios.schemas.models import ModelActivated
+from aios.streams import activations, model_files
+from aios.streams.activations import PERMILLE, RETIRED, Limits
+from aios.streams.errors import ConfigError
+from aios.streams.principals import Role
 
 ROOT = Path(__file__).parents[2]
 WORKERS_PYTHON = ROOT / ".venv-inference" / "bin" / "python"
-MODELS = ROOT / "inference_workers" / "models"
+ENCODER = "triage-encoder"
 WORKFLOW = workflow_files.FOLDER / "document.triage.yaml"
 THRESHOLDS = ("confidence_min", "out_of_scope_max")
+FIGURES = ("split", "texts of", "n", "right", "decided", "of these right", "to a person", "calibration error", "auroc")
+LIST = ("model", "task", "serves", "about")
 
 
 @click.group("model")
 def group() -> None:
-    """Model versions: train, evaluate, card."""
+    """Model versions: list, card, train, evaluate, activate, retire, watch."""
 
 
-@group.command()
-def train() -> None:
-    """Train the triage encoder's heads on the repository's data.
-
-    The first time takes some minutes: every text is embedded by the engine that serves. The same embeddings give
-    the same heads; a changed head is a new model version for everybody who has decided with the old one.
-    """
-    _show(_run("train"))
+group.add_command(watch)
 
 
-@group.command()
-def evaluate() -> None:
-    """Judge the shipped heads on what training did not see. At the shipped thresholds."""
-    _show(_run("evaluate"))
+# ── what there is ────────────────────────────────────────────────────────────────────────────────────
+
+
+@group.command("list")
+@JSON
+def list_(as_json: bool) -> None:
+    """Every version, and which of them serves: all cases, a canary's share, or none."""
+    told: Mapping[str, ModelActivated] = {}
+    if found_running() is not None:
+        with connected() as (settings, codec):
+            told = activations.read(settings.kafka, codec)
+    found = [
+        {
+            "model": reference,
+            "task": model_files.card(reference).task,
+            "serves": serves(reference, told.get(reference.partition("@")[0])),
+            "about": model_files.card(reference).about,
+        }
+        for reference in model_files.known()
+    ]
+    output.rows(found, LIST, as_json=as_json, none="no models")
+
+
+def serves(reference: str, told: ModelActivated | None) -> str:
+    """Which share of cases a version serves, in words; told: the model's last activation."""
+    name, _, version = reference.partition("@")
+    if told is None:
+        return "all, as the newest" if int(version) == model_files.newest(name) else ""
+    if told.version == RETIRED:
+        return "retired"
+    if int(version) == told.canary_version:
+        return f"{told.canary_permille / 10:g} %, canary"
+    if int(version) != told.version:
+        return ""
+    return f"{(PERMILLE - told.canary_permille) / 10:g} %" if told.canary_version else "all"
 
 
 @group.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@JSON
 def card(name: str | None, as_json: bool) -> None:
     """The card of NAME@VERSION: data, quality, limits, licence. Without NAME: which models there are."""
     if name is None:
-        output.rows(list(_known()), ("model", "task", "about"), as_json=as_json, none="no models")
+        found = [model_files.card(reference) for reference in model_files.known()]
+        output.rows([one.model_dump() for one in found], ("model", "task", "about"), as_json=as_json, none="no models")
         return
-    stem, _, version = name.partition("@")
-    path = MODELS / stem / version / "card.yaml"
-    if not version.isdigit() or not path.is_file():
-        fail(f"there is no model {name}; there are {', '.join(one['model'] for one in _known())}", NOT_FOUND)
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    metrics = path.with_name("metrics.json")
-    if metrics.is_file():
-        found["metrics"] = json.loads(metrics.read_text(encoding="utf-8"))
+    shown = _known(name).model_dump(exclude_defaults=True, mode="json")
+    metrics = model_files.metrics(name)
     if as_json:
-        output.one(found, as_json=True)
+        output.one(shown | ({"metrics": metrics} if metrics else {}), as_json=True)
         return
-    click.echo(yaml.safe_dump({k: v for k, v in found.items() if k != "metrics"}, sort_keys=False, width=100).rstrip())
-    if "metrics" in found:
+    click.echo(yaml.safe_dump(shown, sort_keys=False, width=100).rstrip())
+    if metrics:
         click.echo()
-        _show(found["metrics"])
+        _show(metrics)
+
+
+def _known(name: str) -> model_files.Card:
+    """The card of NAME@VERSION, or an exit."""
+    try:
+        return model_files.card(name)
+    except ConfigError as error:
+        fail(str(error), NOT_FOUND)
+
+
+# ── how it came about ────────────────────────────────────────────────────────────────────────────────
+
+
+@group.command()
+@click.argument("name", default=lambda: f"{ENCODER}@{model_files.newest(ENCODER)}")
+@click.option("--again", is_flag=True, help="A version that has figures, and has served nobody yet.")
+def train(name: str, again: bool) -> None:
+    """Train the heads of NAME, a version of the triage encoder, on the repository's data.
+
+    The first time takes some minutes: every text is embedded by the engine that serves. The same embeddings give the
+    same heads. The encoder itself is tuned by `python -m aios.inference_workers.tune`.
+    """
+    _known(name)
+    if model_files.metrics(name) and not again:
+        fail(f"{name} has figures, so somebody may have decided with it: make the next version, or say --again")
+    _show(_run("train", name))
+
+
+@group.command()
+@click.argument("name", default=lambda: f"{ENCODER}@{model_files.newest(ENCODER)}")
+@click.option("--through-pipeline", is_flag=True, help="Ask the running system's workers, through Kafka.")
+@JSON
+def evaluate(name: str, through_pipeline: bool, as_json: bool) -> None:
+    """Judge NAME on what training did not see, at the shipped thresholds."""
+    _known(name)
+    if not through_pipeline:
+        metrics = _run("evaluate", name)
+        output.one(metrics, as_json=True) if as_json else _show(metrics)
+        return
+    from aios.infra.judging import judge  # a system must run for it
+
+    with connected() as (settings, codec):
+        figures = judge(settings, codec, name)
+    columns = ("head", "texts", "accuracy", "calibration_error", "out_of_scope_auroc", "failed", "seconds")
+    output.rows(figures, columns, as_json=as_json, none="this version has no unseen texts")
 
 
 def policy() -> dict[str, dict[str, float]]:
@@ -80,18 +159,12 @@ def policy() -> dict[str, dict[str, float]]:
     return {one["head"]: {name: one[name] for name in THRESHOLDS} for one in channels.values()}
 
 
-def _known() -> Iterator[dict[str, Any]]:
-    for path in sorted(MODELS.glob("*/*/card.yaml")):
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        yield {"model": found["model"], "task": found["task"], "about": found["about"]}
-
-
-def _run(verb: str) -> dict[str, Any]:
+def _run(verb: str, name: str) -> dict[str, Any]:
     """Spawn the trainer where its libraries are; what it says of its progress goes to the terminal."""
     if not WORKERS_PYTHON.exists():
         fail("the workers' environment .venv-inference is not there: run `make setup`")
     done = subprocess.run(
-        [WORKERS_PYTHON, "-m", "aios.inference_workers.train", verb, json.dumps(policy())],
+        [WORKERS_PYTHON, "-m", "aios.inference_workers.train", verb, name, json.dumps(policy())],
         cwd=ROOT,
         env=os.environ | {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore"},
         stdout=subprocess.PIPE,
@@ -103,6 +176,103 @@ def _run(verb: str) -> dict[str, Any]:
     return metrics
 
 
+# ── which of them serves ─────────────────────────────────────────────────────────────────────────────
+
+
+@group.command()
+@click.argument("name")
+@click.option("--canary", "percent", type=click.FloatRange(0.1, 100), help="For this share of cases alone, in percent.")
+@click.option("--limits", default="", help="JSON of what ends the canary: error_share, latency_ratio, override_share.")
+@WHY
+@TOKEN
+@JSON
+def activate(
+    *, name: str, percent: float | None, limits: str, why: str, token_file: Path | None, as_json: bool
+) -> None:
+    """Let NAME@VERSION serve every case that begins from now on, or a canary's share of them. Audited.
+
+    A case keeps the version it began with. An earlier version is activated in the same way.
+    """
+    _known(name)
+    if not model_files.metrics(name) and model_files.card(name).task == "classify":
+        fail(f"nobody has judged {name}: `aios model evaluate {name}` does")
+    try:
+        Limits.read(limits)
+    except ConfigError as error:
+        fail(str(error), USAGE)
+    if limits and percent is None:
+        fail("--limits belong to a canary: --canary PERCENT", USAGE)
+    stem, _, version = name.partition("@")
+    with connected() as (settings, codec):
+        by = acting(settings, codec, token_file, Role.OPERATOR)
+        before = activations.read(settings.kafka, codec).get(stem)
+        try:
+            told = activations.activated(
+                before,
+                stem,
+                int(version),
+                stable=_stable(stem, int(version)),
+                canary_permille=round((percent or 0) * 10),
+                limits=limits,
+            )
+        except ConfigError as error:
+            fail(str(error), FAILED)
+        told = activations.write(settings.kafka, codec, told, by=by, reason=why)
+    _said(told, as_json)
+
+
+def _stable(stem: str, version: int) -> int:
+    """What serves before anybody activated anything: the newest. So a canary of the newest stands beside the one
+    before it.
+    """
+    others = [other for other in model_files.versions(stem) if other != version]
+    return max(others) if version == model_files.newest(stem) and others else model_files.newest(stem)
+
+
+@group.command()
+@click.argument("name")
+@WHY
+@TOKEN
+@JSON
+def retire(name: str, why: str, token_file: Path | None, as_json: bool) -> None:
+    """Ask the model NAME (all of its versions) no more. Steps that need it go to a person at once. Audited.
+
+    `aios model activate` brings it back. Cases that wait for its answer still get it.
+    """
+    if name not in model_files.names():
+        fail(f"there is no model {name}; there are {', '.join(model_files.names())}", NOT_FOUND)
+    with connected() as (settings, codec):
+        by = acting(settings, codec, token_file, Role.OPERATOR)
+        told = ModelActivated(model=name, version=RETIRED, reason="", by="", activated_at=0)
+        told = activations.write(settings.kafka, codec, told, by=by, reason=why)
+    _said(told, as_json)
+
+
+def _said(told: ModelActivated, as_json: bool) -> None:
+    if as_json:
+        output.one(
+            {
+                "model": told.model,
+                "version": told.version,
+                "canary_version": told.canary_version,
+                "canary_permille": told.canary_permille,
+                "by": told.by,
+                "activated_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(told.activated_at / 1000)),
+            },
+            as_json=True,
+        )
+    elif told.version == RETIRED:
+        click.echo(f"{told.model} is retired; what needs it is decided by people")
+    elif told.canary_version:
+        share, other = f"{told.canary_permille / 10:g} %", f"{told.model}@{told.version}"
+        click.echo(f"{told.model}@{told.canary_version} serves {share} of new cases, {other} the others")
+    else:
+        click.echo(f"{told.model}@{told.version} serves every new case")
+
+
+# ── figures for people ───────────────────────────────────────────────────────────────────────────────
+
+
 def _show(metrics: Mapping[str, Any]) -> None:
     """A line a head and split."""
     lines = [
@@ -111,8 +281,7 @@ def _show(metrics: Mapping[str, Any]) -> None:
         if split != "policy"
         for kind, figures in kinds.items()
     ]
-    columns = ("split", "texts of", "n", "right", "decided", "of these right", "to a person", "calibration error")
-    output.rows(lines, columns, as_json=False, none="not evaluated yet: aios model evaluate")
+    output.rows(lines, FIGURES, as_json=False, none="not evaluated yet: aios model evaluate")
     thresholds = "; ".join(
         f"{head}: confidence ≥ {one['confidence_min']}, out of scope ≤ {one['out_of_scope_max']}"
         for head, one in metrics["policy"].items()
@@ -130,4 +299,6 @@ def _percent(figures: Mapping[str, float]) -> dict[str, Any]:
     shown: dict[str, Any] = {name: f"{figures[key]:.1%}" for key, name in names.items() if key in figures}
     if "calibration_error" in figures:
         shown["calibration error"] = f"{figures['calibration_error']:.3f}"
+    if "out_of_scope_auroc" in figures:
+        shown["auroc"] = f"{figures['out_of_scope_auroc']:.3f}"
     return {"n": figures["texts"], **shown}

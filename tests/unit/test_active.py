@@ -77,7 +77,7 @@ def test_all_or_none_is_exact() -> None:
 
 def test_a_canary_is_another_version_than_the_one_that_serves() -> None:
     """And there is none of a retired model."""
-    ask = {"stable": 1, "canary_permille": 50, "limits": {}}
+    ask = {"stable": 1, "canary_permille": 50, "limits": ""}
     told = activations.activated(None, NAME, 2, **ask)
     assert (told.version, told.canary_version, told.canary_permille) == (1, 2, 50)
     with pytest.raises(ConfigError, match="every case already"):
@@ -88,7 +88,7 @@ def test_a_canary_is_another_version_than_the_one_that_serves() -> None:
 
 def test_a_full_activation_ends_the_canary_and_so_does_its_return() -> None:
     """Everybody on the version that was asked for; or on the one that served before."""
-    told = activations.activated(CANARY, NAME, 2, stable=1, canary_permille=0, limits={})
+    told = activations.activated(CANARY, NAME, 2, stable=1, canary_permille=0)
     assert (told.version, told.canary_version) == (2, 0)
     back = activations.returned(replace(CANARY, limits='{"error_share":0.5}'))
     assert (back.version, back.canary_version, back.canary_permille, back.limits) == (1, 0, 0, "")
@@ -98,7 +98,15 @@ def test_the_limits_of_a_canary_are_read_or_refused() -> None:
     """Empty: the defaults. Unknown names are a mistake, never ignored."""
     assert activations.Limits.of(CANARY) == activations.Limits()
     assert activations.Limits.of(replace(CANARY, limits='{"error_share":0.5}')).error_share == 0.5
-    for wrong in ('{"errors":1}', "[]", "{", '{"error_share":"much"}'):
+    for wrong in (
+        '{"errors":1}',
+        "[]",
+        "[1]",
+        "{",
+        '{"error_share":"much"}',
+        '{"error_share":-1}',
+        '{"error_share":true}',
+    ):
         with pytest.raises(ConfigError):
             activations.Limits.of(replace(CANARY, limits=wrong))
 

@@ -1,0 +1,178 @@
+"""A model version judged through the running system: unseen texts as commands to its pool, answers from Kafka.
+
+In: a running system, a version, and the test splits of its heads. Out: figures a head, of the answers as any workflow
+would get them: engine, heads, rounding and topics included. Guaranteed: the texts took no part in training; nothing is
+stored and no case is opened (plan skips answers that no case waits for); it ends within WAIT_S_MAX, and what was not
+answered by then is counted as failed.
+Rejected: cases of the workflow (each would need a person for what falls below a threshold, and leave a decision).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from confluent_kafka import TopicPartition
+
+from aios.inference_workers import splits
+from aios.inference_workers.judged import Judged, auroc
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.models import InferenceCompleted, InferenceRequested
+from aios.streams import slots, topology, tracing
+from aios.streams.admin import reader, watermarks
+from aios.streams.config import KafkaSettings, Settings
+from aios.streams.delivery import Delivery
+from aios.streams.pool_files import Lane
+from aios.streams.record import Outgoing
+from aios.streams.topics import INFERENCE_COMPLETED, Topic
+
+WAIT_S_MAX = 900.0
+POLL_S, ANSWER_S_MAX = 0.5, 10.0
+BATCH = 500  # commands delivered at once
+WORKFLOW, STEP = "model.evaluation", "judge"
+HEADS = {
+    "intents": (splits.TUNING / "intents.csv", splits.TRAINING / "strays.csv"),
+    "messages": (splits.TRAINING / "messages.csv", splits.TRAINING / "strays.csv"),
+}
+"""By head: the file of texts with a label, and of texts that belong to none; of both, the test split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One text. label: empty if none fits."""
+
+    head: str
+    label: str
+    request: InferenceRequested
+
+
+def judge(settings: Settings, codec: Codec, model: str) -> list[dict[str, Any]]:
+    """A line of figures a head. Raises Unavailable."""
+    run = uuid.uuid4().hex
+    asked = [
+        Question(head, row["label"], _request(settings, model, head, row["text"], f"{run}/{head}/{number}"))
+        for head, paths in HEADS.items()
+        for number, row in enumerate(_unseen(*paths))
+    ]
+    begun = time.monotonic()
+    answers = _answers(settings.kafka, codec, asked)
+    seconds = time.monotonic() - begun
+    return [_figures(head, [one for one in asked if one.head == head], answers, seconds) for head in HEADS]
+
+
+def _unseen(*paths: Any) -> Iterator[splits.Row]:
+    for path in paths:
+        yield from (row for row in splits.read(path) if row["split"] == "test")
+
+
+def _request(settings: Settings, model: str, head: str, text: str, name: str) -> InferenceRequested:
+    now_ms = time.time_ns() // 1_000_000
+    case_id = str(ids.derive("judging", name))
+    return InferenceRequested(
+        request_id=ids.command_id(case_id, STEP, 1),
+        case_id=case_id,
+        tenant=settings.default_tenant,
+        workflow=WORKFLOW,
+        step=STEP,
+        attempt=1,
+        task="classify",
+        model=model,
+        input=text,
+        options=ids.canonical({"head": head}),
+        lane=Lane.BULK,
+        deadline_at=now_ms + int(WAIT_S_MAX * 1000),
+        requested_at=now_ms,
+    )
+
+
+def _answers(kafka: KafkaSettings, codec: Codec, asked: Sequence[Question]) -> dict[str, InferenceCompleted]:
+    """By request id; those that came in time."""
+    consumer = reader(kafka)
+    try:
+        name = INFERENCE_COMPLETED.name
+        partitions = consumer.list_topics(name, timeout=ANSWER_S_MAX).topics[name].partitions
+        places = [TopicPartition(name, each) for each in partitions]
+        for place in places:
+            place.offset = watermarks(consumer, place, ANSWER_S_MAX)[1]
+        consumer.assign(places)
+        asyncio.run(_ask(kafka, codec, [one.request for one in asked]))
+        missing = {one.request.request_id for one in asked}
+        found: dict[str, InferenceCompleted] = {}
+        deadline = time.monotonic() + WAIT_S_MAX
+        while missing and time.monotonic() < deadline:
+            for message in consumer.consume(BATCH, timeout=POLL_S):
+                if message.error() is not None:
+                    continue
+                said = codec.decode(message.value(), InferenceCompleted)
+                if said.request_id in missing:
+                    missing.discard(said.request_id)
+                    found[said.request_id] = said
+        return found
+    finally:
+        consumer.close()
+
+
+async def _ask(kafka: KafkaSettings, codec: Codec, requests: Sequence[InferenceRequested]) -> None:
+    topic = topology.pool_of("classify", Lane.BULK).reads[0]
+    delivery = Delivery(kafka, client_id="aios.judging")
+    try:
+        for start in range(0, len(requests), BATCH):
+            await delivery.deliver_all([_out(topic, codec, one) for one in requests[start : start + BATCH]])
+    finally:
+        await asyncio.to_thread(delivery.close)
+
+
+def _out(topic: Topic, codec: Codec, request: InferenceRequested) -> Outgoing:
+    headers = tracing.envelope(
+        request,
+        event_id=request.request_id,
+        source="/aios/judging",
+        subject=request.case_id,
+        tenant=request.tenant,
+        traceparent="",
+        time_ms=request.requested_at,
+    )
+    key = slots.key_of(request.tenant, request.case_id)
+    return Outgoing(topic.name, key, codec.encode(topic, request), headers)
+
+
+# ── figures ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _figures(
+    head: str, asked: Sequence[Question], answers: dict[str, InferenceCompleted], seconds: float
+) -> dict[str, Any]:
+    right: list[bool] = []
+    confidence: list[float] = []
+    inside: list[float] = []
+    outside: list[float] = []
+    failed = 0
+    for one in asked:
+        said = answers.get(one.request.request_id)
+        if said is None or said.status != "ok":
+            failed += 1
+            right += [False] if one.label else []
+            confidence += [0.0] if one.label else []
+            continue
+        output = json.loads(said.output)
+        (inside if one.label else outside).append(float(output["out_of_scope"]))
+        if one.label:
+            right.append(output["label"] == one.label)
+            confidence.append(float(output["confidence"]))
+    judged = Judged(np.array(right), np.array(confidence), np.array(inside), np.ones(len(right)))
+    return {
+        "head": head,
+        "texts": len(asked),
+        "accuracy": round(float(judged.right.mean()), 4),
+        "calibration_error": judged.calibration_error(),
+        "out_of_scope_auroc": auroc(np.array(inside), np.array(outside)) if inside and outside else None,
+        "failed": failed,
+        "seconds": round(seconds, 1),
+    }
