@@ -19,17 +19,17 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from aios.inference_workers.batch import PRIORITY_MAX
 from aios.streams.record import Record
+from aios.streams.slots import DEADLINE, PRIORITY
 
 BYTES_PER_TOKEN = 4
 SURPLUS_SHARE = 0.05  # of each true cost in what is learned
 PATIENCE_MS = 60_000  # the deadline of a record that names none: so long after it was written
 PRIORITY_MS = 1_000  # one step of priority is as good as a deadline that much earlier
-PRIORITY_MAX = 1_000  # of a request, either side of 0
 FLOWS_KEPT = 64  # tenants with nothing waiting may be remembered beyond those that have
 
-TENANT, DEADLINE, PRIORITY = "aios-tenant", "aios-deadline", "aios-priority"
-"""Headers of a command: what must be known of it before it is read."""
+TENANT = "aios-tenant"
 
 
 class Costs:

@@ -3,7 +3,8 @@
 Enters: the tenant and the case of a command. Leaves: its key. Guaranteed: the commands of one tenant lie in at most
 SLOTS partitions of a pool's topic, whatever its cases are, and those of one case in one; so a worker that is fair to
 partitions is fair to tenants, and a backlog of one tenant stands in none of the partitions that are others' alone.
-Which case a command is of says its value, and the header `ce_subject` to who does not read the value.
+Which case a command is of says its value, and the header `ce_subject` to who does not read the value; how urgent it is
+say headers too, so that workers choose among commands that they have not read yet.
 
 Rejected: the tenant alone as key (one tenant could keep one worker busy at most), the case id (each tenant's backlog
 lies before everybody's next command in every partition).
@@ -16,11 +17,17 @@ from aios.streams.record import Headers
 
 SLOTS = 8  # of a tenant
 _SUBJECT = "ce_subject"
+DEADLINE, PRIORITY = "aios-deadline", "aios-priority"  # headers: Unix ms; lower is earlier
 
 
 def key_of(tenant: str, case_id: str) -> bytes:
     """Under which a command of this case stands."""
     return f"{tenant}/{murmur2(case_id.encode()) % SLOTS}".encode()
+
+
+def urgency(deadline_at: int, priority: int) -> Headers:
+    """Headers that say how urgent a command is."""
+    return (DEADLINE, str(deadline_at).encode()), (PRIORITY, str(priority).encode())
 
 
 def case_of(headers: Headers) -> str:
