@@ -14,6 +14,7 @@ Rejected: balances in Valkey (two writers, and a lost write is money), a reserva
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Protocol, TypeVar, cast
@@ -37,7 +38,7 @@ from aios.schemas.models import (
     UsageSettled,
 )
 from aios.schemas.registry import RegistrySource
-from aios.streams import failpoints, topics, tracing
+from aios.streams import failpoints, money, topics, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.limits import LimitTable
@@ -50,8 +51,10 @@ SOURCE = "/aios/budget"
 _CONTRACTS = {topic.name: EVENTS[topic.contracts[0]] for topic in BUDGET.reads}
 _ANY = replace(BUDGET.retries, contracts=tuple(contract for topic in BUDGET.reads for contract in topic.contracts))
 _ANSWERED = Counter("aios_budget_answers", "Requests for a reservation, by answer.", ["status", "reason"])
+_SOFT = Counter("aios_budget_soft_passed", "Soft limits that were passed, once a window.")
 _SETTLED = Counter("aios_budget_settled_micro", "What was settled, in millionths of money.currency.", ["kind"])
 
+log = logging.getLogger(__name__)
 Input = BudgetRequested | UsageSettled
 E = TypeVar("E", bound=Event)
 
@@ -148,6 +151,7 @@ class Budget:
             if account != before.accounts.get(name):
                 changes[_account_key(name)] = self._codec.encode(self._changelog, account)
                 outputs.append(self._changed(name, account, now_ms))
+                _warn(name, before.accounts.get(name), account)
         ends: dict[bytes, int] = {}
         if after.held != before.held:
             key = _held_key(event)
@@ -198,6 +202,13 @@ class Budget:
         return Outgoing(
             topics.BUDGET_CHANGED.name, name.encode(), self._codec.encode(topics.BUDGET_CHANGED, event), headers
         )
+
+
+def _warn(name: str, before: AccountRemembered | None, after: AccountRemembered) -> None:
+    """People are told once a window; perhaps again when a batch is computed again."""
+    if after.soft_reached and (before is None or not before.soft_reached):
+        _SOFT.inc()
+        log.warning("%s: the soft limit is passed, %s are spent", name, money.text(after.spent_micro))
 
 
 def _account_key(name: str) -> bytes:

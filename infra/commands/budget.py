@@ -1,0 +1,144 @@
+"""`aios budget set|lift|show`: what tenants may spend, and where they stand.
+
+Enters: a limit, by an operator. Leaves: budget.declared.v1, audited; what the budget stage has told last.
+Guaranteed: who declares is the token's name; amounts are written in money.currency and never rounded.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aios.infra import output
+from aios.infra.commands.acting import acting
+from aios.infra.commands.operations import JSON, TOKEN
+from aios.infra.commands.tenant import connected
+from aios.infra.output import NOT_FOUND, USAGE, fail
+from aios.processors import workflow_files
+from aios.schemas.models import BudgetChanged, BudgetDeclared
+from aios.streams import limits, money
+from aios.streams.errors import ConfigError
+from aios.streams.limits import ALL, LIFTED, POLICIES, WINDOWS
+from aios.streams.principals import Role
+
+COLUMNS = ("budget", "window", "hard", "left", "spent", "reserved", "soft", "policy", "denied", "wasted", "over", "by")
+
+
+@click.group("budget")
+def group() -> None:
+    """What tenants may spend."""
+
+
+@group.command("set")
+@click.argument("tenant")
+@click.argument("workflow", default=ALL)
+@click.option("--hard", required=True, help="Never exceeded; an amount in money.currency, such as 12.50.")
+@click.option("--per", type=click.Choice(WINDOWS), default="month", show_default=True, help="total: it ends for good.")
+@click.option("--soft", default="0", help="Above it `show`, the log and the metrics say so; 0: none.")
+@click.option(
+    "--over",
+    type=click.Choice(POLICIES),
+    default="refuse",
+    show_default=True,
+    help="A case over the hard limit: refuse it, let it wait for room or the next window, or ask the cheaper pools.",
+)
+@TOKEN
+@JSON
+def set_(
+    *, tenant: str, workflow: str, hard: str, per: str, soft: str, over: str, token_file: Path | None, as_json: bool
+) -> None:
+    """Let TENANT spend at most --hard in WORKFLOW, or without one in all of its workflows together. Audited.
+
+    What is declared holds for cases that begin from now on.
+    """
+    known = sorted({each.workflow for each in workflow_files.shipped()})
+    if workflow not in (ALL, *known):
+        fail(f"there is no workflow {workflow}: {', '.join(known)}", NOT_FOUND)
+    try:
+        declared = limits.limit(
+            tenant, workflow, window=per, hard_micro=money.parse(hard), soft_micro=money.parse(soft), policy=over
+        )
+    except ConfigError as error:
+        fail(str(error), USAGE)
+    with connected() as (settings, codec):
+        declared = replace(declared, by=acting(settings, codec, token_file, Role.OPERATOR))
+        limits.declare(settings.kafka, codec, declared)
+    _said(declared, as_json)
+
+
+@group.command()
+@click.argument("tenant")
+@click.argument("workflow", default=ALL)
+@TOKEN
+@JSON
+def lift(tenant: str, workflow: str, token_file: Path | None, as_json: bool) -> None:
+    """Take a limit away. Audited."""
+    name = f"{tenant}/{workflow}"
+    with connected() as (settings, codec):
+        by = acting(settings, codec, token_file, Role.OPERATOR)
+        known = limits.read(settings.kafka, codec).get(name)
+        if known is None:
+            fail(f"there is no limit {name}; `aios budget show` shows all", NOT_FOUND)
+        lifted = replace(known, hard_micro=LIFTED, soft_micro=0, by=by, declared_at=time.time_ns() // 1_000_000)
+        limits.declare(settings.kafka, codec, lifted)
+    _said(lifted, as_json)
+
+
+@group.command()
+@click.argument("tenant", default="")
+@JSON
+def show(tenant: str, as_json: bool) -> None:
+    """Every limit, or those of TENANT: what is left, spent, reserved, denied, wasted, and used beyond it."""
+    with connected() as (settings, codec):
+        declared = limits.read(settings.kafka, codec)
+        standing = limits.standing(settings.kafka, codec)
+    found = [
+        _row(limit, standing.get(name), as_json=as_json)
+        for name, limit in sorted(declared.items())
+        if tenant in ("", limit.tenant)
+    ]
+    output.rows(found, COLUMNS, as_json=as_json, none="no limit is declared: `aios budget set` does")
+
+
+def _row(limit: BudgetDeclared, stands: BudgetChanged | None, *, as_json: bool) -> dict[str, Any]:
+    """A window that is over stands as it was told last; the next event of its tenant begins a new one."""
+    now_ms = time.time_ns() // 1_000_000
+    begun = stands is not None and (not stands.window_to or now_ms < stands.window_to)
+    reserved = stands.reserved_micro if stands else 0
+    spent = stands.spent_micro if stands and begun else 0
+    amounts = {
+        "hard": limit.hard_micro,
+        "soft": limit.soft_micro,
+        "left": max(0, limit.hard_micro - reserved - spent),
+        "spent": spent,
+        "reserved": reserved,
+        "wasted": stands.wasted_micro if stands and begun else 0,
+        "over": stands.over_micro if stands and begun else 0,
+    }
+    shown: dict[str, Any] = amounts if as_json else {name: money.text(micro) for name, micro in amounts.items()}
+    return {
+        "budget": limit.budget,
+        "window": limit.window,
+        "policy": limit.policy,
+        "denied": stands.denied if stands and begun else 0,
+        "soft_reached": bool(stands and begun and stands.soft_reached),
+        "by": limit.by,
+        **shown,
+        **({} if as_json or not (stands and begun and stands.soft_reached) else {"soft": f"{shown['soft']} passed"}),
+    }
+
+
+def _said(declared: BudgetDeclared, as_json: bool) -> None:
+    if as_json:
+        said = {"budget": declared.budget, "window": declared.window, "hard": declared.hard_micro, "by": declared.by}
+        output.one(said, as_json=True)
+    elif declared.hard_micro < 0:
+        click.echo(f"{declared.budget}: there is no limit any more")
+    else:
+        click.echo(
+            f"{declared.budget}: at most {money.text(declared.hard_micro)} a {declared.window}; {declared.policy}"
+        )

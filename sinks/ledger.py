@@ -1,0 +1,129 @@
+"""The ledger as a report: what was used, by tenant, workflow, model, day, to the last unit.
+
+Enters: usage.settled.v1, from the lake (all that ever was) or from Kafka (what is still kept). Leaves: sums by the
+columns asked for, and whether both say the same. Guaranteed: a settlement counts once, by its id; sums are whole
+numbers; `total` is what models and people have cost, `wasted` (answers that came twice or too late) stands beside it
+and in no total; the rows of any grouping add up to those of any other.
+Rejected: a table of sums that is kept up to date (a second truth; DuckDB adds up as many lines as there are).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aios.schemas.models import UsageSettled
+from aios.sinks import lake_query
+from aios.sinks.lake_query import QueryRefused
+from aios.streams.topics import USAGE_SETTLED
+
+KEYS = {
+    "tenant": "tenant",
+    "workflow": "workflow",
+    "model": "model",
+    "prompt": "prompt",
+    "pool": "pool",
+    "kind": "kind",
+    "case": "case_id",
+    "day": "strftime(settled_at, '%Y-%m-%d')",
+}
+"""What a report can be by, as SQL."""
+
+SUMS = ("answers", "prompt_tokens", "output_tokens", "engine_us", "models", "people", "total", "wasted")
+_SUMMED = """count(*) filter (kind = 'inference')::bigint as answers,
+    sum(prompt_tokens)::bigint as prompt_tokens,
+    sum(output_tokens)::bigint as output_tokens,
+    sum(engine_us)::bigint as engine_us,
+    coalesce(sum(cost_micro) filter (kind = 'inference'), 0)::bigint as models,
+    coalesce(sum(cost_micro) filter (kind = 'person'), 0)::bigint as people,
+    coalesce(sum(cost_micro) filter (kind in ('inference', 'person')), 0)::bigint as total,
+    coalesce(sum(cost_micro) filter (kind = 'wasted'), 0)::bigint as wasted"""
+_ONCE = """select * from usage_settled
+    where kind in ('inference', 'person', 'wasted')
+    qualify row_number() over (partition by settlement_id order by kafka_partition, kafka_offset) = 1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the ledger and where it stands."""
+
+    partition: int
+    offset: int
+    event: UsageSettled
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """kafka, lake: the sum of what both have, in micro. behind: lines that are not in the lake yet."""
+
+    kafka: int
+    lake: int
+    lines: int
+    behind: int
+
+    @property
+    def same(self) -> bool:
+        return self.kafka == self.lake
+
+
+def report(lake: Path, by: Sequence[str], *, tenant: str = "", since: str = "") -> list[dict[str, Any]]:
+    """Sums by these of KEYS, in their order. since: a day, YYYY-MM-DD, UTC. Raises QueryRefused, KeyError."""
+    keys = ", ".join(f'{KEYS[name]} as "{name}"' for name in by)
+    numbers = ", ".join(str(number) for number, _ in enumerate(by, start=1))
+    where = [
+        *([f"tenant = {_text(tenant)}"] if tenant else []),
+        *([f"settled_at >= {_text(since)}::timestamp"] if since else []),
+    ]
+    filtered = f"where {' and '.join(where)}" if where else ""
+    asked = f"select {keys}{', ' if by else ''}{_SUMMED} from ({_ONCE}) {filtered}"  # noqa: S608 - KEYS and quoted texts
+    answer = lake_query.ask(lake, f"{asked} group by {numbers} order by {numbers}" if by else asked)
+    if answer.cut:
+        raise QueryRefused(f"more than {lake_query.ROWS_MAX} rows: ask by fewer of {', '.join(by)}")
+    return answer.plain()
+
+
+def compare(lake: Path, lines: Iterable[Line]) -> Compared:
+    """What Kafka still has of the ledger against the same offsets in the lake. Raises QueryRefused."""
+    ends = {row[0]: row[1] for row in _held(lake, "max(kafka_offset)", "true")}
+    begins: dict[int, int] = {}
+    kafka = count = behind = 0
+    for line in lines:
+        begins.setdefault(line.partition, line.offset)
+        if line.offset > ends.get(line.partition, -1):
+            behind += 1
+            continue
+        count += 1
+        kafka += line.event.cost_micro
+    in_lake = 0
+    for partition, begin in begins.items():
+        inside = f"kafka_partition = {partition} and kafka_offset >= {begin}"
+        in_lake += sum(row[1] for row in _held(lake, "sum(cost_micro)::bigint", inside))
+    return Compared(kafka, in_lake, count, behind)
+
+
+def _held(lake: Path, what: str, where: str) -> Sequence[tuple[int, int]]:
+    """By partition, of the ledger's own topic."""
+    own = f"kafka_topic = '{USAGE_SETTLED.name}'"
+    asked = f"select kafka_partition, {what} from usage_settled where {own} and {where} group by 1"  # noqa: S608 - ours
+    return [(row[0], row[1]) for row in lake_query.ask(lake, asked).rows]
+
+
+def summed(lines: Iterable[UsageSettled]) -> Mapping[str, int]:
+    """As a report without keys says it, of lines themselves: each id once."""
+    found = dict.fromkeys(SUMS, 0)
+    for line in {line.settlement_id: line for line in lines}.values():
+        if line.kind not in ("inference", "person", "wasted"):
+            continue
+        found["answers"] += line.kind == "inference"
+        found["prompt_tokens"] += line.prompt_tokens
+        found["output_tokens"] += line.output_tokens
+        found["engine_us"] += line.engine_us
+        found[{"inference": "models", "person": "people", "wasted": "wasted"}[line.kind]] += line.cost_micro
+    found["total"] = found["models"] + found["people"]
+    return found
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

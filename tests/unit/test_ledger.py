@@ -1,0 +1,117 @@
+"""The report adds up to the ledger, whatever it is by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aios.schemas.codec import Codec
+from aios.schemas.models import UsageSettled
+from aios.sinks import lake_files, ledger
+from aios.sinks.lake_tables import Rows
+from aios.sinks.ledger import Line
+from aios.streams.record import Record
+from aios.streams.topics import USAGE_SETTLED
+from tests.fakes.registry import FakeRegistry
+
+CODEC = Codec(FakeRegistry())
+ROWS = Rows(CODEC, personal=False)
+DAY_MS = 86_400_000
+NOW_MS = 1_700_000_000_000
+
+LINES = st.builds(
+    UsageSettled,
+    settlement_id=st.sampled_from([f"s{number}" for number in range(12)]),
+    reservation_id=st.just(""),
+    case_id=st.sampled_from(["c1", "c2"]),
+    tenant=st.sampled_from(["t", "u's"]),
+    workflow=st.sampled_from(["a", "b"]),
+    kind=st.sampled_from(["inference", "person", "wasted", "closed"]),
+    model=st.sampled_from(["", "m@1", "m@2"]),
+    prompt_tokens=st.integers(0, 9),
+    engine_us=st.integers(0, 2**40),
+    cost_micro=st.integers(0, 2**50),
+    settled_at=st.integers(0, 3).map(lambda day: NOW_MS + day * DAY_MS),
+)
+
+
+def distinct(lines: list[UsageSettled]) -> list[UsageSettled]:
+    """As plan writes them: the same id is the same line."""
+    first = {line.settlement_id: line for line in reversed(lines)}
+    return [first[line.settlement_id] for line in lines]
+
+
+def kept(folder: Path, lines: list[UsageSettled]) -> None:
+    """In the lake, as its sink would have them: one record a line, repeats as well."""
+    rows = [
+        ROWS.of(Record(USAGE_SETTLED.name, 0, offset, NOW_MS, b"t", CODEC.encode(USAGE_SETTLED, line)))
+        for offset, line in enumerate(lines)
+    ]
+    if rows:
+        lake_files.write(folder, rows, {name: table.schema for name, table in ROWS.tables.items()})
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(LINES, max_size=12).map(distinct),
+    st.lists(st.sampled_from(sorted(ledger.KEYS)), unique=True, max_size=4),
+)
+def test_any_grouping_adds_up_to_the_ledger_to_the_last_unit(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[UsageSettled], by: list[str]
+) -> None:
+    """A settlement counts once, however often its record stands there; nothing is a float on the way."""
+    lake = tmp_path_factory.mktemp("lake")
+    kept(lake, lines)
+    wanted = ledger.summed(lines)
+    found = ledger.report(lake, by)
+    for name in ledger.SUMS:
+        assert sum(row[name] or 0 for row in found) == wanted[name]
+
+
+def test_a_report_of_one_tenant_since_a_day_is_of_these_alone(tmp_path: Path) -> None:
+    """A quote in a name is no SQL."""
+    lines = [
+        UsageSettled(
+            settlement_id=f"{tenant}{day}",
+            reservation_id="",
+            case_id="c",
+            tenant=tenant,
+            workflow="a",
+            kind="inference",
+            cost_micro=1 + day,
+            settled_at=NOW_MS + day * DAY_MS,
+        )
+        for tenant in ("t", "u's")
+        for day in range(3)
+    ]
+    kept(tmp_path, lines)
+    (row,) = ledger.report(tmp_path, ["tenant"], tenant="u's", since="2023-11-15")
+    assert (row["tenant"], row["answers"], row["total"]) == ("u's", 2, 2 + 3)
+    days = ledger.report(tmp_path, ["day"], tenant="t")
+    assert [row["day"] for row in days] == ["2023-11-14", "2023-11-15", "2023-11-16"]
+
+
+def test_kafka_and_the_lake_are_compared_line_by_line(tmp_path: Path) -> None:
+    """What the lake does not have yet is behind, not different; what it has otherwise is different."""
+    lines = [
+        UsageSettled(
+            settlement_id=f"s{number}",
+            reservation_id="",
+            case_id="c",
+            tenant="t",
+            workflow="a",
+            kind="inference",
+            cost_micro=number,
+            settled_at=NOW_MS,
+        )
+        for number in range(5)
+    ]
+    kept(tmp_path, lines[:4])
+    at = [Line(0, offset, line) for offset, line in enumerate(lines)]
+    compared = ledger.compare(tmp_path, at)
+    assert (compared.same, compared.lines, compared.behind, compared.kafka) == (True, 4, 1, 0 + 1 + 2 + 3)
+    assert ledger.compare(tmp_path, at[2:]).same, "Kafka keeps them for a while only"
+    assert not ledger.compare(tmp_path, [*at[:3], Line(0, 3, lines[4])]).same
