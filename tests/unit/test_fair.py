@@ -192,7 +192,7 @@ class Turns(RuleBasedStateMachine):
             one = record(tenant, self.number, tokens)
             self.number += 1
             self.turns.put(one)
-            self.seen.waiting[id(one)] = one
+            self.seen.waiting[one.offset] = one
 
     @rule()
     def next(self) -> None:
@@ -200,7 +200,7 @@ class Turns(RuleBasedStateMachine):
         if one is None:
             assert self.seen.flying or not self.seen.waiting
             return
-        self.seen.flying[id(one)] = self.seen.waiting.pop(id(one))
+        self.seen.flying[one.offset] = self.seen.waiting.pop(one.offset)
         tenants = [tenant_of(each) for each in self.seen.waiting.values()]
         if tenant_of(one) in tenants:
             mine = [each for each in self.seen.waiting.values() if tenant_of(each) == tenant_of(one)]
@@ -236,7 +236,7 @@ class Turns(RuleBasedStateMachine):
         for _ in range(len(self.seen.waiting)):
             one = self.turns.next()
             assert one is not None
-            self.turns.ended(self.seen.waiting.pop(id(one)), 1)
+            self.turns.ended(self.seen.waiting.pop(one.offset), 1)
         assert self.turns.next() is None
         assert self.turns.tokens == 0
 
