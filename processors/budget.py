@@ -84,9 +84,10 @@ class Budget:
         limits = self._limits.of(event.tenant, event.workflow)
         names = {*limits, *(held.budgets if held is not None else ())}
         known = {name: one for name in names if (one := self._recall(state, _account_key(name), AccountRemembered))}
-        act = accounts.reserve if isinstance(event, BudgetRequested) else accounts.settle
-        booked: Booked = act(event, held, known, limits, now_ms)  # type: ignore[operator] - of this event's kind
-        if isinstance(event, UsageSettled):
+        if isinstance(event, BudgetRequested):
+            booked = accounts.reserve(event, held, known, limits, now_ms)
+        else:
+            booked = accounts.settle(event, held, known, limits, now_ms)
             _SETTLED.labels(event.kind).inc(event.cost_micro)
         return self._effects(event, Booked(held, known), booked, record.header("traceparent") or "", now_ms)
 
