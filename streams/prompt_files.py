@@ -162,6 +162,22 @@ class Prompt(Part):
         return self
 
 
+class Recorded(Part):
+    """How a version did on its evaluation set (inference_workers/evaluation.py).
+
+    prompt_digest, set_digest: SHA-256 of the two files it is about. model, engine: what answered. kinds: by kind,
+    passed, all, and the share that is needed.
+    """
+
+    prompt: str
+    prompt_digest: str
+    set_digest: str
+    model: str
+    engine: str
+    passed: bool
+    kinds: dict[str, dict[str, float]]
+
+
 @lru_cache(maxsize=256)
 def load(reference: str) -> Prompt:
     """`name@version` → the prompt. Raises ConfigError naming what is wrong and where."""
@@ -229,11 +245,36 @@ def versions(name: str) -> list[int]:
 
 
 def newest(name: str) -> int:
-    """The newest version there is; what serves is another question (prompt.activated.v1). Raises ConfigError."""
-    found = versions(name)
-    if not found:
+    """The newest version whose evaluation is recorded beside it and was passed: what serves where nobody has activated
+    another one (prompt.activated.v1). A version that nobody has tested serves nobody. Raises ConfigError.
+    """
+    there = versions(name)
+    if not there:
         raise ConfigError(f"there is no prompt {name[:80]}; there are {', '.join(names())}")
-    return found[-1]
+    for version in reversed(there):
+        found = evaluated(f"{name}@{version}")
+        if found is not None and found.passed:
+            return version
+    raise ConfigError(f"no version of prompt {name} has passed its evaluation: `aios prompt test {name}@{there[-1]}`")
+
+
+def evaluated(reference: str) -> Recorded | None:
+    """The recorded evaluation of this very file; None if there is none, or it is of another. Raises ConfigError."""
+    prompt = load(reference)
+    path = record_of(reference)
+    try:
+        found = Recorded.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return found if (found.prompt, found.prompt_digest) == (reference, prompt.digest) else None
+
+
+def record_of(reference: str) -> Path:
+    """Where `aios prompt test --record` keeps what a version made of its evaluation set."""
+    name, _, version = reference.partition("@")
+    return FOLDER / name / f"{version}.evaluated.json"
 
 
 def _version(path: Path) -> int:

@@ -1,0 +1,239 @@
+"""`aios prompt test NAME@VERSION --against history`: recorded cases decided again with another prompt or model.
+
+Enters: the newest decided cases of the running system. Leaves: each decision that would change, whose it is, what the
+answers cost then and would cost; exit code 1 where the gate is not passed. Guaranteed: nothing is written anywhere; a
+case that cannot be repeated from its records is counted as that, and not as unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from aios.infra import output, recorded_cases, rehearsing
+from aios.infra.commands.tenant import connected
+from aios.infra.output import FAILED, NOT_FOUND, fail
+from aios.infra.rehearsing import Request
+from aios.processors import again, workflow_files
+from aios.processors.again import Decision, Need, Recorded, Tried, Unrepeatable
+from aios.schemas import ids
+from aios.schemas.models import InferenceCompleted, InferenceRequested
+from aios.streams import model_files, money, pool_files, prompt_files
+from aios.streams.errors import ConfigError
+
+ROUNDS_MAX = 10  # of asking models; each leads a case at least one step on
+SHOWN_CHARS_MAX = 140  # of a text in a table
+
+Answers = dict[tuple[str, str], InferenceCompleted]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Shares of the cases that were repeated. changed_max: whose decision changes. failed_more_max: answers that fail
+    beyond those that failed then.
+    """
+
+    changed_max: float
+    failed_more_max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One case, then and with what is tried. cost_*: of the answers that are other ones, by tokens, in micro."""
+
+    case: Recorded
+    before: Decision
+    after: Decision
+    cost_before: int
+    cost_after: int
+    failed_before: int
+    failed_after: int
+
+    @property
+    def changes(self) -> bool:
+        return self.before.text_apart != self.after.text_apart
+
+    @property
+    def text_changes(self) -> bool:
+        return self.before.summary != self.after.summary
+
+
+def tried(reference: str, model: str) -> Tried:
+    """A prompt, or a model, by its name@version; a prompt on another model. Or an exit."""
+    try:
+        if model:
+            model = model_files.card(model).model
+        if reference in prompt_files.known():
+            return Tried(prompt=prompt_files.load(reference).reference, model=model)
+        return Tried(model=model_files.card(reference).model)
+    except ConfigError as error:
+        fail(f"{reference} is neither a prompt nor a model: {error}", NOT_FOUND)
+
+
+def run(tried: Tried, cases_max: int, gate: Gate, *, engine: str, as_json: bool) -> int:
+    """The exit code."""
+    with connected() as (settings, codec):
+        cases, gone = recorded_cases.read(settings.kafka, codec, "", cases_max)
+    concerned = [one for one in cases if _concerns(one, tried)]
+    if not concerned:
+        fail(f"none of the {len(cases)} newest decided cases has an answer of {tried.prompt or tried.model}", NOT_FOUND)
+    compared, left_out = compare(concerned, tried, engine)
+    if not compared:
+        fail(f"none of these cases can be repeated from its records: {_counted(left_out)}", NOT_FOUND)
+    said = report(compared, left_out, gone, gate)
+    if as_json:
+        output.one(said, as_json=True)
+    else:
+        _show(said)
+    return 0 if said["passed"] else FAILED
+
+
+def compare(cases: Sequence[Recorded], tried: Tried, engine: str) -> tuple[list[Compared], dict[str, int]]:
+    """Those that can be repeated, and the others by why not. Models are asked in rounds. Or an exit."""
+    workflows = workflow_files.shipped()
+    left_out: dict[str, int] = {}
+    before: dict[str, Decision] = {}
+    for one in cases:
+        found = again.baseline(one, workflows)
+        if isinstance(found, Decision):
+            before[one.admitted.case_id] = found
+        else:
+            left_out[found.why] = left_out.get(found.why, 0) + 1
+    repeated = [one for one in cases if one.admitted.case_id in before]
+    given: Answers = {}
+    for _ in range(ROUNDS_MAX):
+        results = [again.decide(one, workflows, tried, given) for one in repeated]
+        needs = [result.request for result in results if isinstance(result, Need)]
+        if not needs:
+            break
+        given |= _asked(needs, engine)
+    compared = []
+    for one, after in zip(repeated, results, strict=True):
+        if isinstance(after, Decision):
+            compared.append(_compared(one, before[one.admitted.case_id], after, given))
+        else:
+            why = after.why if isinstance(after, Unrepeatable) else "it asks models without end"
+            left_out[why] = left_out.get(why, 0) + 1
+    return compared, left_out
+
+
+def _asked(needs: Sequence[InferenceRequested], engine: str) -> Answers:
+    """By case and step, from the processes whose pools are meant."""
+    found: Answers = {}
+    for process in sorted({need.pool.partition(".")[0] for need in needs}):
+        asked = {str(number): need for number, need in enumerate(needs) if need.pool.partition(".")[0] == process}
+        _, answers = rehearsing.ask(process, [_request(name, need) for name, need in asked.items()], engine)
+        at = time.time_ns() // 1_000_000
+        for name, need in asked.items():
+            said = answers[name]
+            found[need.case_id, need.step] = again.completed(need, said, ids.canonical(said["output"]), at)
+    return found
+
+
+def _request(name: str, need: InferenceRequested) -> Request:
+    return Request(
+        id=name, task=need.task, model=need.model, prompt=need.prompt, input=need.input, options=need.options
+    )
+
+
+def _concerns(case: Recorded, tried: Tried) -> bool:
+    """Whether what is tried answered in it."""
+    names = {one.prompt if tried.prompt else one.model for one in case.answers.values()}
+    return any(name.partition("@")[0] == (tried.prompt or tried.model).partition("@")[0] for name in names)
+
+
+def _compared(case: Recorded, before: Decision, after: Decision, given: Answers) -> Compared:
+    new = [one for (case_id, _), one in given.items() if case_id == case.admitted.case_id]
+    replaced = {one.step for one in new}
+    old = [one for one in case.answers.values() if one.step in replaced]
+    return Compared(
+        case=case,
+        before=before,
+        after=after,
+        cost_before=sum(map(_cost, old)),
+        cost_after=sum(map(_cost, new)),
+        failed_before=sum(one.status != "ok" for one in old),
+        failed_after=sum(one.status != "ok" for one in new),
+    )
+
+
+def _cost(answer: InferenceCompleted) -> int:
+    """By its tokens alone: the engine's time is not the same outside of a pool."""
+    pool = pool_files.shipped().get(answer.pool or f"{answer.task}.{answer.lane}")
+    if pool is None:
+        return 0
+    tokens = {"prompt_tokens": answer.prompt_tokens, "output_tokens": answer.output_tokens}
+    return money.answer_micro(pool.price, engine_us=0, **tokens)
+
+
+def report(compared: Sequence[Compared], left_out: Mapping[str, int], gone: int, gate: Gate) -> dict[str, Any]:
+    """All of it, for scripts; `passed` is the gate's."""
+    changed = [one for one in compared if one.changes]
+    failed_more = sum(one.failed_after for one in compared) - sum(one.failed_before for one in compared)
+    shares = {"changed": len(changed) / len(compared), "failed_more": failed_more / len(compared)}
+    to_person = sum(one.after.decided_by == again.PERSON for one in changed)
+    return {
+        "passed": shares["changed"] <= gate.changed_max and shares["failed_more"] <= gate.failed_more_max,
+        "cases": len(compared),
+        "changed": len(changed),
+        "changed_share": shares["changed"],
+        "changed_max": gate.changed_max,
+        "to_a_person": to_person,
+        "texts_changed": sum(one.text_changes for one in compared),
+        "failed_more_share": shares["failed_more"],
+        "failed_more_max": gate.failed_more_max,
+        "cost_before_micro": sum(one.cost_before for one in compared),
+        "cost_after_micro": sum(one.cost_after for one in compared),
+        "left_out": dict(left_out) | ({"not in the log any more": gone} if gone else {}),
+        "decisions": [_plain(one) for one in changed],
+        "texts": [
+            {"case_id": one.case.admitted.case_id, "before": one.before.summary, "after": one.after.summary}
+            for one in compared
+            if one.text_changes
+        ],
+    }
+
+
+def _plain(one: Compared) -> dict[str, Any]:
+    admitted = one.case.admitted
+    return {
+        "case_id": admitted.case_id,
+        "tenant": admitted.tenant,
+        "customer": str(json.loads(admitted.input).get("customer_id", "")),
+        "before": f"{one.before.outcome} {one.before.label} by {one.before.decided_by}".strip(),
+        "after": f"{one.after.outcome} {one.after.label} by {one.after.decided_by}".strip(),
+        "reasons_before": list(one.before.reasons),
+        "reasons_after": list(one.after.reasons),
+        "cost_before_micro": one.cost_before,
+        "cost_after_micro": one.cost_after,
+    }
+
+
+def _show(said: Mapping[str, Any]) -> None:
+    columns = ("case_id", "tenant", "customer", "before", "after", "reasons_after")
+    output.rows(said["decisions"], columns, as_json=False, none="No decision would change.")
+    for each in said["texts"][:5]:
+        output.text(f"\n{each['case_id']}\n  then: {_short(each['before'])}\n  now:  {_short(each['after'])}")
+    click.echo(
+        f"\n{said['changed']} of {said['cases']} decisions would change ({said['changed_share']:.1%}, the gate allows "
+        f"{said['changed_max']:.1%}), {said['to_a_person']} of them to a person; {said['texts_changed']} texts differ; "
+        f"{said['failed_more_share']:+.1%} answers fail (the gate allows {said['failed_more_max']:+.1%})"
+    )
+    before, after = money.text(said["cost_before_micro"]), money.text(said["cost_after_micro"])
+    click.echo(f"these answers cost {before} then and {after} now, by tokens")
+    if said["left_out"]:
+        click.echo(f"left out: {_counted(said['left_out'])}")
+    click.echo("the gate is passed" if said["passed"] else "the gate is NOT passed")
+
+
+def _counted(left_out: Mapping[str, int]) -> str:
+    return "; ".join(f"{count} because {why}" for why, count in left_out.items()) or "none"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARS_MAX else f"{text[:SHOWN_CHARS_MAX]}…"

@@ -1,0 +1,255 @@
+"""Recorded cases decided again: the recorded answers change nothing, other ones exactly what they lead to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios.infra import rehearsing
+from aios.infra.cli import aios
+from aios.infra.commands import prompt_history
+from aios.infra.commands.prompt_history import Gate
+from aios.infra.output import NOT_FOUND
+from aios.infra.rehearsing import Request
+from aios.processors import again, case, workflow_files
+from aios.processors.again import Decision, Need, Recorded, Tried, Unrepeatable
+from aios.processors.turn import Cause
+from aios.schemas import ids
+from aios.schemas.models import (
+    AuditRecorded,
+    CaseAdmitted,
+    CaseDecided,
+    CaseRemembered,
+    Event,
+    InferenceCompleted,
+    InferenceRequested,
+    ReviewDecided,
+    ReviewRequested,
+)
+
+WORKFLOWS = workflow_files.shipped()
+AT = 1_790_000_000_000
+LETTER = "The fee of $14.00 was taken twice from my account."
+
+
+@dataclass
+class Ran:
+    """A case as it ran: confidence decides whether a person was asked; failed: the summary was."""
+
+    channel: str = "letter"
+    confidence: float = 0.9
+    failed: bool = False
+    key: str = "k"
+    moves: list[AuditRecorded] = field(default_factory=list)
+    answers: dict[tuple[str, int], InferenceCompleted] = field(default_factory=dict)
+    reviews: dict[str, ReviewDecided] = field(default_factory=dict)
+    decided: list[CaseDecided] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        body = {"text": LETTER, "channel": self.channel, "subject": "", "customer_id": f"C-{self.key}"}
+        self.admitted = CaseAdmitted(
+            case_id=ids.case_id("demo", "document.triage", self.key),
+            tenant="demo",
+            workflow="document.triage",
+            event_id="e",
+            idempotency_key=self.key,
+            body_hash=ids.body_hash(body),
+            lane="bulk",
+            input_contract="document.received.v1",
+            input=ids.canonical(body),
+            received_at=AT,
+            admitted_at=AT,
+            source_topic="document.received.v1",
+            source_partition=0,
+            source_offset=0,
+        )
+        state: CaseRemembered | None = None
+        event: Event | None = self.admitted
+        while event is not None:
+            moved = case.plan(state, event, Cause("t", 0, len(self.moves), AT), WORKFLOWS)
+            state, event = moved.state, None
+            for _, told in moved.events:
+                event = self.take(told) or event
+
+    def take(self, told: Event) -> Event | None:
+        match told:
+            case AuditRecorded():
+                self.moves.append(told)
+            case CaseDecided():
+                self.decided.append(told)
+            case InferenceRequested():
+                self.answers[told.step, told.attempt] = answered(told, self)
+                return self.answers[told.step, told.attempt]
+            case ReviewRequested():
+                self.reviews[told.step] = ReviewDecided(
+                    event_id="r",
+                    task_id=told.task_id,
+                    case_id=told.case_id,
+                    tenant=told.tenant,
+                    label=told.choices[1],
+                    reviewer="ana",
+                    decided_at=AT,
+                )
+                return self.reviews[told.step]
+        return None
+
+    @property
+    def recorded(self) -> Recorded:
+        detail = next(json.loads(move.detail) for move in self.moves if move.transition == "decided")
+        version = next(json.loads(m.detail)["workflow_version"] for m in self.moves if m.transition == "admitted")
+        return Recorded(
+            admitted=self.admitted, version=version, answers=self.answers, reviews=self.reviews, decided=detail
+        )
+
+
+def answered(request: InferenceRequested, ran: Ran, **changed: Any) -> InferenceCompleted:
+    label = "bank_account" if ran.channel == "letter" else "card_arrival"
+    said: dict[str, Any] = {"label": label, "confidence": ran.confidence, "out_of_scope": 0.1}
+    if request.task == "generate":
+        said = {"text": "The fee is wrong."}
+    failed = ran.failed and request.task == "generate"
+    told = {
+        "status": "failed" if failed else "ok",
+        "reason": "no" if failed else "",
+        "output": said,
+        "contract": "classification.v1" if request.task == "classify" else "generation.v1",
+        "prompt_tokens": 100,
+        "output_tokens": 10,
+        "compute_ms": 1,
+    } | changed
+    return again.completed(request, told, ids.canonical(told["output"]), AT)
+
+
+def new_summary(ran: Ran, text: str, **changed: Any) -> dict[tuple[str, str], InferenceCompleted]:
+    """The answer of another prompt to the one request that concerns it."""
+    need = again.decide(ran.recorded, WORKFLOWS, Tried(prompt="summary@2"), {})
+    assert isinstance(need, Need)
+    assert need.request.prompt == "summary@2"
+    return {(need.request.case_id, need.request.step): answered(need.request, ran, output={"text": text}, **changed)}
+
+
+@given(st.sampled_from(["letter", "message"]), st.floats(0, 1), st.booleans())
+def test_with_the_recorded_answers_the_decision_is_the_recorded_one(
+    channel: str, confidence: float, failed: bool
+) -> None:
+    """Whoever decided it, whatever failed on the way; the summary too."""
+    ran = Ran(channel, confidence, failed)
+    found = again.baseline(ran.recorded, WORKFLOWS)
+    assert isinstance(found, Decision)
+    (decided,) = ran.decided
+    assert found == Decision(
+        outcome=decided.outcome,
+        label=decided.label,
+        decided_by=decided.decided_by,
+        reasons=decided.reasons,
+        summary=decided.summary,
+    )
+
+
+def test_another_prompt_changes_what_it_says_and_no_more() -> None:
+    """The label and who decided stay; the text is the new one; a failure is one more reason."""
+    ran = Ran()
+    tried = Tried(prompt="summary@2")
+    before = again.baseline(ran.recorded, WORKFLOWS)
+    after = again.decide(ran.recorded, WORKFLOWS, tried, new_summary(ran, "Wants the fee back."))
+    assert isinstance(before, Decision)
+    assert after == replace(before, summary="Wants the fee back.")
+    failed = again.decide(ran.recorded, WORKFLOWS, tried, new_summary(ran, "", status="failed"))
+    assert isinstance(failed, Decision)
+    assert failed.text_apart == replace(before.text_apart, reasons=(*before.reasons, "no_summary"))
+
+
+def test_another_model_that_is_sure_where_the_old_one_was_not() -> None:
+    """A person was asked then and is not now; the other way round, what they would say is not known."""
+    person, sure = Ran(confidence=0.1), Ran(confidence=0.9)
+    tried = Tried(model="triage-encoder@2")
+    for ran, confidence, by in ((person, 0.99, "policy"), (sure, 0.01, again.PERSON)):
+        need = again.decide(ran.recorded, WORKFLOWS, tried, {})
+        assert isinstance(need, Need)
+        assert need.request.model == "triage-encoder@2"
+        said = answered(
+            need.request, ran, output={"label": "bank_account", "confidence": confidence, "out_of_scope": 0.1}
+        )
+        given_ = {(said.case_id, said.step): said}
+        after = again.decide(ran.recorded, WORKFLOWS, tried, given_)
+        if isinstance(after, Need):  # what was never asked then: the summary of a letter that a person had decided
+            given_[after.request.case_id, after.request.step] = answered(after.request, ran)
+            after = again.decide(ran.recorded, WORKFLOWS, tried, given_)
+        assert isinstance(after, Decision)
+        assert after.decided_by == by
+
+
+def test_a_case_that_came_about_in_another_way_is_not_called_unchanged() -> None:
+    """An answer that the log has lost, another decision than recorded, a version that is gone: told apart."""
+    ran = Ran()
+    lost = replace(ran.recorded, answers={})
+    other = replace(ran.recorded, decided={**ran.recorded.decided, "label": "mortgage"})
+    gone = replace(ran.recorded, version=99)
+    whys = []
+    for one in (lost, other, gone):
+        found = again.baseline(one, WORKFLOWS)
+        assert isinstance(found, Unrepeatable)
+        whys.append(found.why)
+    assert "not in the log" in whys[0]
+    assert "label came about in another way" in whys[1]
+    assert "document.triage@99" in whys[2]
+
+
+# ── the report and its gate ──
+
+
+def asking(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> list[Request]:
+    """Models are asked through here; they say `changed`."""
+    asked: list[Request] = []
+
+    def ask(process: str, requests: list[Request], engine: str = "") -> tuple[str, dict[str, dict[str, Any]]]:
+        asked.extend(requests)
+        told = {
+            "status": "ok",
+            "reason": "",
+            "output": {"text": "Wants it back."},
+            "contract": "generation.v1",
+            "prompt_tokens": 200,
+            "output_tokens": 20,
+            "compute_ms": 1,
+        }
+        return "fake 1", {one.id: told | changed for one in requests}
+
+    monkeypatch.setattr(rehearsing, "ask", ask)
+    return asked
+
+
+def test_the_gate_counts_decisions_failures_and_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only letters with a summary are asked for; a failed summary is another reason, so another decision."""
+    letters = [Ran(key=f"l{n}").recorded for n in range(4)]
+    asked = asking(monkeypatch)
+    compared, left_out = prompt_history.compare(letters, Tried(prompt="summary@2"), "")
+    assert (len(compared), left_out, len(asked)) == (4, {}, 4)
+    report = prompt_history.report(compared, left_out, 0, Gate(changed_max=0.0, failed_more_max=0.0))
+    assert report["passed"]
+    assert (report["changed"], report["texts_changed"]) == (0, 4)
+    assert report["cost_after_micro"] == 2 * report["cost_before_micro"] > 0
+    asking(monkeypatch, status="failed", output={})
+    worse, _ = prompt_history.compare(letters, Tried(prompt="summary@2"), "")
+    report = prompt_history.report(worse, {}, 2, Gate(changed_max=0.5, failed_more_max=1.0))
+    assert not report["passed"]
+    assert (report["changed"], report["failed_more_share"]) == (4, 1.0)
+    assert report["decisions"][0]["tenant"] == "demo"
+    assert report["decisions"][0]["customer"] == "C-l0"
+    assert report["decisions"][0]["reasons_after"] == ["confident", "no_summary"]
+    assert report["left_out"] == {"not in the log any more": 2}
+
+
+def test_what_is_neither_a_prompt_nor_a_model_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is read."""
+    said = CliRunner().invoke(aios, ["prompt", "test", "nothing@1", "--against", "history"])
+    assert said.exit_code == NOT_FOUND
+    assert "neither a prompt nor a model" in said.output
+    assert prompt_history.tried("summary@2", "") == Tried(prompt="summary@2")
+    assert prompt_history.tried("triage-encoder@1", "") == Tried(model="triage-encoder@1")

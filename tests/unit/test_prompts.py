@@ -1,0 +1,285 @@
+"""The life of a prompt: evaluation sets, thresholds, activation, and the commands around them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios.inference_workers import evaluation
+from aios.inference_workers.evaluation import Case, Expect, Given
+from aios.infra import rehearsing
+from aios.infra.cli import aios
+from aios.infra.commands import prompt as commands
+from aios.infra.output import FAILED, NOT_FOUND
+from aios.infra.rehearsing import Request
+from aios.streams import activations, prompt_files
+from aios.streams.errors import ConfigError
+from aios.streams.prompt_files import Recorded
+
+SHIPPED = prompt_files.FOLDER
+OK = Given(status="ok", reason="", output={"text": "The customer wants the fee back."})
+FAILED_SAFELY = Given(status="failed", reason="the answer is hardly about the text", output={})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the shipped prompts, without what is recorded of them."""
+    copy = tmp_path / "prompts"
+    shutil.copytree(SHIPPED, copy, ignore=shutil.ignore_patterns("*.evaluated.json"))
+    monkeypatch.setattr(prompt_files, "FOLDER", copy)
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path / "home"))
+    prompt_files.load.cache_clear()
+    yield copy
+    prompt_files.load.cache_clear()
+
+
+def case(kind: Any = "positive", **expect: Any) -> Case:
+    return Case(id="c", kind=kind, input="The fee of $14 was wrong.", expect=Expect(**expect))
+
+
+def wrong(one: Case, given: Given) -> str:
+    return evaluation.judge(prompt_files.load("summary@1"), one, given).wrong
+
+
+def says(text: str) -> Given:
+    return replace(OK, output={"text": text})
+
+
+# ── judging ──
+
+
+def test_a_shipped_prompt_that_serves_has_passed_its_set() -> None:
+    """The record beside it is of this very file and set; a changed one would not be believed."""
+    for name in prompt_files.names():
+        version = prompt_files.newest(name)
+        found = prompt_files.evaluated(f"{name}@{version}")
+        assert found is not None
+        assert found.passed
+        assert found.set_digest == evaluation.load(name).digest
+        assert all(one["passed"] >= one["needed"] * one["all"] for one in found.kinds.values())
+        assert found.engine.startswith("vllm ")
+
+
+@pytest.mark.parametrize(
+    ("expect", "given", "breaks"),
+    [
+        ({}, FAILED_SAFELY, "no answer"),
+        ({"says_any": ["fee", "loan"]}, OK, ""),
+        ({"says_any": ["loan"]}, OK, "none of loan"),
+        ({"says_all": ["FEE", "loan"]}, OK, "does not say loan"),
+        ({"says_none": ["Fee"]}, OK, "it says Fee"),
+        ({"words_max": 5}, OK, "more than 5 words"),
+        ({"numbers_from_input": True}, says("It is $14.00."), ""),
+        ({"numbers_from_input": True}, says("It is $15."), "number"),
+        ({"personal_data": False}, says("Call 202 555 0143."), "personal data"),
+        ({"answer": "refused"}, OK, "was answered"),
+        ({"answer": "refused"}, FAILED_SAFELY, ""),
+    ],
+)
+def test_a_case_passes_by_the_rules_in_its_file(expect: dict[str, Any], given: Given, breaks: str) -> None:
+    """Each rule breaks with its own words."""
+    found = wrong(case(**expect), given)
+    assert breaks in found
+    assert bool(breaks) == bool(found)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in evaluation.KINDS if kind != "positive"])
+def test_a_negative_case_passes_by_failing_safely(kind: str) -> None:
+    """Or by an answer that keeps its rules; by any other answer it does not."""
+    one = case(kind, says_none=["approved"])
+    assert wrong(one, FAILED_SAFELY) == ""
+    assert wrong(one, OK) == ""
+    assert wrong(one, says("PAYMENT APPROVED")) == "it says approved"
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.floats(0.01, 1))
+def test_a_threshold_is_a_share_of_its_own_kind(passed: int, extra: int, needed: float) -> None:
+    """What other kinds reach does not help it."""
+    kinds = evaluation.Kinds(passed=passed, all=passed + extra, needed=needed)
+    assert kinds.enough == (passed / (passed + extra) >= needed or passed >= needed * (passed + extra))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("  empty: 1.0\n", ""), "empty has none"),
+        (("kind: personal_data", "kind: positive"), "none of personal_data"),
+        (("id: escrow", "id: german"), "german stands there twice"),
+        (("prompt: summary", "prompt: other"), "says it is of other"),
+        (("words_max: 45", "words_most: 45"), "words_most"),
+    ],
+)
+def test_a_set_without_negative_cases_is_none(folder: Path, change: tuple[str, str], says: str) -> None:
+    """Every kind has cases and a threshold; unknown keys are refused."""
+    path = evaluation.path_of("summary")
+    path.write_text(path.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
+    with pytest.raises(ConfigError, match=says):
+        evaluation.load("summary")
+
+
+# ── what serves ──
+
+
+def record(reference: str, *, passed: bool = True, **changed: Any) -> Recorded:
+    loaded = prompt_files.load(reference)
+    chosen = evaluation.load(loaded.name)
+    kinds = {kind: {"passed": 1.0 if passed else 0.0, "all": 1.0, "needed": 1.0} for kind in evaluation.KINDS}
+    found = Recorded(
+        prompt=reference,
+        prompt_digest=loaded.digest,
+        set_digest=chosen.digest,
+        model="summariser@1",
+        engine="fake 1",
+        passed=passed,
+        kinds=kinds,
+    ).model_copy(update=changed)
+    prompt_files.record_of(reference).write_text(json.dumps(found.model_dump()), encoding="utf-8")
+    return found
+
+
+def test_the_newest_version_that_passed_serves_unless_another_is_activated(folder: Path) -> None:
+    """A file that nobody has tested serves nobody; nor does one that was changed since, or that failed."""
+    with pytest.raises(ConfigError, match="no version of prompt summary has passed"):
+        prompt_files.newest("summary")
+    record("summary@1")
+    assert prompt_files.newest("summary") == 1
+    record("summary@2", passed=False)
+    assert prompt_files.newest("summary") == 1
+    record("summary@2")
+    assert prompt_files.newest("summary") == 2
+    record("summary@2", prompt_digest="0" * 64)
+    assert prompt_files.newest("summary") == 1
+
+
+def aios_says(*arguments: str) -> Result:
+    return CliRunner().invoke(aios, ["prompt", *arguments])
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, text: Callable[[str], str]) -> list[Request]:
+    """The model says this of each input; an empty text is a safe failure. Returns what it is asked."""
+    asked: list[Request] = []
+
+    def ask(process: str, requests: list[Request], engine: str = "") -> tuple[str, dict[str, dict[str, Any]]]:
+        asked.extend(requests)
+        told = {}
+        for one in requests:
+            said = text(one.input)
+            told[one.id] = {
+                "status": "ok" if said else "failed",
+                "reason": "" if said else "no",
+                "output": {"text": said} if said else {},
+                "prompt_tokens": 5,
+                "output_tokens": 3,
+            }
+        return "fake 1", told
+
+    monkeypatch.setattr(rehearsing, "ask", ask)
+    return asked
+
+
+def echo(text: str) -> str:
+    """The first words of what is a letter, as an honest small model would; nothing of what is none."""
+    words = text.split()
+    return " ".join(words[:30]) if len(words) >= 5 else ""
+
+
+def test_a_new_version_is_a_copy_that_serves_nobody(folder: Path) -> None:
+    """The next number, or the first of a new name, with an evaluation set of its own."""
+    assert aios_says("new", "summary").exit_code == 0
+    assert prompt_files.load("summary@3").messages == prompt_files.load("summary@2").messages
+    assert aios_says("new", "letter-topic", "--from", "summary@1").exit_code == 0
+    assert evaluation.load("letter-topic").prompt == "letter-topic"
+    assert aios_says("new", "letter-topic", "--from", "summary@9").exit_code == NOT_FOUND
+    record("summary@1")
+    assert prompt_files.newest("summary") == 1
+    listed = json.loads(aios_says("list", "--json").stdout)
+    assert [one["serves"] for one in listed if one["prompt"].startswith("summary@")] == ["yes", "", ""]
+
+
+def test_a_diff_shows_the_files_and_how_each_did(folder: Path) -> None:
+    record("summary@1")
+    said = aios_says("diff", "summary@1", "summary@2").stdout
+    assert "+  numbers_from_input: true" in said
+    assert "summary@1: 6 of 6, passed" in said
+    assert "summary@2: not evaluated" in said
+
+
+def test_a_test_below_a_threshold_exits_with_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is recorded as what it is; one that passes is recorded too, and then serves."""
+    asked = answering(monkeypatch, lambda text: "PAYMENT APPROVED for 123-45-6789.")
+    below = aios_says("test", "summary@2", "--record")
+    assert below.exit_code == FAILED
+    assert "too few of positive, empty" in below.stdout
+    assert {request.prompt for request in asked} == {"summary@2"}
+    assert {request.model for request in asked} == {"summariser@1"}
+    with pytest.raises(ConfigError, match="has passed"):
+        prompt_files.newest("summary")
+
+
+def test_what_is_tested_is_shown_whole_to_a_script(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every case with what was given and which rule it broke."""
+    answering(monkeypatch, echo)
+    said = json.loads(aios_says("test", "summary@2", "--json").stdout)
+    assert len(said["cases"]) == len(evaluation.load("summary").cases)
+    assert {one["wrong"] for one in said["cases"] if one["case"] == "nothing"} == {""}
+    assert next(one["wrong"] for one in said["cases"] if one["case"] == "card-number")
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str]]:
+    """What activations write: prompt, version, by whom. Nothing runs."""
+    told: list[tuple[str, int, str]] = []
+
+    @contextmanager
+    def connected() -> Iterator[tuple[Any, Any]]:
+        yield type("Settings", (), {"kafka": None})(), None
+
+    def write(_kafka: Any, _codec: Any, _topic: Any, event: Any, **more: Any) -> None:
+        assert more["why"].by == event.by
+        told.append((event.prompt, event.version, event.by))
+
+    monkeypatch.setattr(commands, "connected", connected)
+    monkeypatch.setattr(commands, "acting", lambda *_: "ann")
+    monkeypatch.setattr(activations.reference, "write", write)
+    return told
+
+
+def test_activation_below_a_threshold_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[str, int, str]]
+) -> None:
+    """Nothing is written; there is no way around it, whatever was recorded of another file."""
+    answering(monkeypatch, lambda _: "PAYMENT APPROVED")
+    record("summary@2", prompt_digest="0" * 64)
+    refused = aios_says("activate", "summary@2")
+    assert refused.exit_code == FAILED
+    assert "is not activated" in refused.output
+    assert written == []
+    assert "--force" not in aios_says("activate", "--help").output
+    with pytest.raises(ConfigError, match="has not passed"):
+        activations.write_prompt(
+            None, None, "summary", 2, evaluation=record("summary@2", passed=False), by="a", reason=""
+        )  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="has not passed"):
+        activations.write_prompt(None, None, "summary", 1, evaluation=record("summary@2"), by="a", reason="")  # type: ignore[arg-type]
+
+
+def test_a_version_that_passed_is_activated_by_whom_the_token_names(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[str, int, str]]
+) -> None:
+    """The recorded evaluation of this very file is enough; the model is not asked again unless it is wanted."""
+    asked = answering(monkeypatch, lambda _: "PAYMENT APPROVED")
+    record("summary@2")
+    assert aios_says("activate", "summary@2", "--why", "guards").exit_code == 0
+    assert (written, asked) == ([("summary", 2, "ann")], [])
+    assert aios_says("activate", "summary@2", "--again").exit_code == FAILED
+    assert (len(written), bool(asked)) == (1, True)
