@@ -3,7 +3,8 @@
 In: what is remembered of the case (nothing, if it is new), one event, and the record and time that brought it.
 Out: what to remember now, the events to write, the timers to set. Guaranteed:
 
-- one decision: after `case.decided` nothing but refusals of conflicts and 'ignored' entries leaves a case;
+- one decision: after `case.decided` nothing but refusals of conflicts and 'ignored' entries leaves a case, and who
+  cancels a decided one changes nothing;
 - every path ends: each wait has a timer, each step is left for good, asking again is bounded by attempts_max;
 - each transition is one audit.recorded with the next case_seq, and no transition is without one;
 - an approved edit of an event replaces the body that repeats of its key are held against, and nothing else;
@@ -31,6 +32,7 @@ from aios.schemas.models import (
     AuditRecorded,
     BudgetAnswered,
     CaseAdmitted,
+    CaseCancelled,
     CaseRemembered,
     Event,
     EventRefused,
@@ -67,6 +69,8 @@ def plan(
             return _answered(state, event, around)
         case ReviewDecided():
             return _reviewed(state, event, around)
+        case CaseCancelled():
+            return _cancelled(state, event, around)
         case BudgetAnswered():
             return _funded(state, event, around)
         case TimerFired():
@@ -229,6 +233,17 @@ def _reviewed(state: CaseRemembered | None, event: ReviewDecided, around: Around
             task_id=event.task_id,
         )
         turn.enter(step.then)
+    return turn.moved()
+
+
+def _cancelled(state: CaseRemembered | None, event: CaseCancelled, around: Around) -> Moved:
+    if state is None or state.tenant != event.tenant:
+        raise RecordError("the cancellation of a case that this tenant does not have", Reason.UNATTRIBUTABLE)
+    turn = Turn(state, around)
+    if state.decided_at:
+        turn.record("ignored", actor=event.by, event_id=event.event_id, reason="decided_before")
+    else:
+        turn.cancel(event)
     return turn.moved()
 
 

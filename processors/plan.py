@@ -1,6 +1,6 @@
 """plan: the workflow state machine as a stage; judge of repeats.
 
-Enters, all keyed by case: admitted cases, answers of models, decisions of people, fired timers. Leaves:
+Enters, all keyed by case: admitted and cancelled cases, answers of models, decisions of people, fired timers. Leaves:
 commands to model pools (keyed by slots of their tenant, streams/slots.py), review tasks, the one decision, refusals of
 conflicts, and an audit entry for each transition. Guaranteed: what case.py promises; a record whose key is not its
 case, or which sits in a partition that murmur2 would not choose, changes nothing (its case's state lives elsewhere).
@@ -36,6 +36,7 @@ from aios.schemas.models import (
     BudgetAnswered,
     BudgetRequested,
     CaseAdmitted,
+    CaseCancelled,
     CaseDecided,
     CaseRemembered,
     Event,
@@ -64,7 +65,7 @@ _CONTRACTS = {topic.name: EVENTS[topic.contracts[0]] for topic in PLAN.reads}
 _ANY = replace(PLAN.retries, contracts=tuple(contract for topic in PLAN.reads for contract in topic.contracts))
 _SKIPPED = Counter("aios_plan_events_skipped", "Events that changed nothing: repeated, wasted, late_timer.", ["why"])
 
-Input = CaseAdmitted | BudgetAnswered | InferenceCompleted | ReviewDecided | TimerFired
+Input = CaseAdmitted | CaseCancelled | BudgetAnswered | InferenceCompleted | ReviewDecided | TimerFired
 
 
 class Plan:
@@ -185,6 +186,8 @@ class Plan:
             traceparent=traceparent,
             time_ms=now_ms,
         )
+        if isinstance(event, InferenceRequested):
+            headers = (*headers, *slots.urgency(event.deadline_at, event.priority))
         return Outgoing(topic.name, _key_of(event, case_id), self._codec.encode(topic, event), headers)
 
 

@@ -24,7 +24,7 @@ from aios.processors.accounts import CHEAPER, CLOSED, GRANTED, WASTED
 from aios.processors.workflow import Infer, Review, Workflow
 from aios.schemas import ids
 from aios.schemas.models import BudgetAnswered, BudgetRequested, CaseRemembered, InferenceCompleted, UsageSettled
-from aios.streams import money
+from aios.streams import money, pool_files
 from aios.streams.pool_files import Pool
 
 STEP = "$budget"  # where a case waits for its reservation; no step of a workflow can have this name
@@ -89,7 +89,9 @@ def longest_ms(workflow: Workflow, lane: str) -> int:
     for step in workflow.steps.values():
         match step.kind:
             case Infer() as infer:
-                waits += infer.deadline_s.ms(lane) * infer.attempts_max
+                pool = f"{infer.pool}.{infer.lane or lane}"
+                tries = len(pool_files.chain(pool_files.shipped(), pool)) * infer.attempts_max
+                waits += 2 * tries * infer.deadline_s.ms(infer.lane or lane)  # for the turn to ask, and for the answer
             case Review() as review:
                 waits += review.expires_h * 3_600_000
     return waits

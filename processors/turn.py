@@ -24,6 +24,7 @@ from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
     BudgetAnswered,
+    CaseCancelled,
     CaseDecided,
     CaseRemembered,
     Event,
@@ -44,6 +45,7 @@ ANSWER_GRACE_MS = 15_000  # after a deadline, for the worker's own `expired` to 
 REASON_CHARS_MAX = 200  # of a worker's words on the audit
 
 ACTOR = "plan"
+CANCELLED = "cancelled"  # status, outcome and reason of a case that somebody called off
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,10 +464,43 @@ class Turn:
             expires_at=task.expires_at,
         )
 
+    def cancel(self, event: CaseCancelled) -> None:
+        """The case ends here, whatever it waits for; a model that works for it is told to stop."""
+        self.call_off("case_cancelled")
+        self.stop_waiting()
+        self.leave_pool()
+        why = event.reason[:REASON_CHARS_MAX]
+        self.record("cancelled", actor=event.by, event_id=event.event_id, reason=why)
+        self._because(CANCELLED)
+        self._end(self._state.step, CANCELLED, outcome=CANCELLED, decided_by=event.by)
+
     def _decide(self, name: str, step: Emit) -> None:
+        view = self.view()
+        self._end(
+            name,
+            step.status,
+            outcome=step.outcome,
+            label="" if step.label is None else step.label.evaluate(view),
+            confidence=0.0 if step.confidence is None else float(step.confidence.evaluate(view)),
+            channel="" if step.channel is None else step.channel.evaluate(view),
+            summary="" if step.summary is None else step.summary.evaluate(view),
+            decided_by=step.decided_by.evaluate(view),
+        )
+
+    def _end(
+        self,
+        name: str,
+        status: str,
+        *,
+        outcome: str,
+        decided_by: str,
+        label: str = "",
+        confidence: float = 0.0,
+        channel: str = "",
+        summary: str = "",
+    ) -> None:
         """The one final outcome. Afterwards only what makes a repeat recognisable is kept, and that for a while."""
-        now, state, view = self._cause.now_ms, self._state, self.view()
-        decided_by = step.decided_by.evaluate(view)
+        now, state = self._cause.now_ms, self._state
         decision = CaseDecided(
             decision_id=str(ids.derive("decision", state.case_id)),
             case_id=state.case_id,
@@ -474,12 +509,12 @@ class Turn:
             workflow_version=state.workflow_version,
             event_id=state.event_id,
             idempotency_key=state.idempotency_key,
-            outcome=step.outcome,
-            label="" if step.label is None else step.label.evaluate(view),
-            confidence=0.0 if step.confidence is None else float(step.confidence.evaluate(view)),
-            channel="" if step.channel is None else step.channel.evaluate(view),
+            outcome=outcome,
+            label=label,
+            confidence=confidence,
+            channel=channel,
             reasons=state.reasons,
-            summary="" if step.summary is None else step.summary.evaluate(view),
+            summary=summary,
             models=state.models,
             prompts=state.prompts,
             decided_by=decided_by,
@@ -496,12 +531,12 @@ class Turn:
         self._tell(topics.CASE_DECIDED, decision)
         self.record(
             "decided",
-            status=step.status,
+            status=status,
             step=name,
-            outcome=decision.outcome,
-            label=decision.label,
-            confidence=decision.confidence,
-            decided_by=decision.decided_by,
+            outcome=outcome,
+            label=label,
+            confidence=confidence,
+            decided_by=decided_by,
             reasons=list(decision.reasons),
             models=list(decision.models),
             prompts=list(decision.prompts),

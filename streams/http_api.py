@@ -18,7 +18,7 @@ from aiohttp import web
 
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import DocumentReceived, PrincipalRegistered, ReviewDecided
+from aios.schemas.models import CaseCancelled, DocumentReceived, PrincipalRegistered, ReviewDecided
 from aios.streams import failpoints, ingest, topics, tracing
 from aios.streams.config import GatewaySettings
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
@@ -28,6 +28,8 @@ from aios.streams.http_problem import Problem
 from aios.streams.http_routes import (
     REVIEWS_MAX,
     ROUTES,
+    Cancellation,
+    CancellationAccepted,
     CaseAccepted,
     Links,
     ReviewAccepted,
@@ -35,7 +37,7 @@ from aios.streams.http_routes import (
 )
 from aios.streams.ingest import Submitted
 from aios.streams.openapi import Caller, Route
-from aios.streams.outcome_store import ACCEPTED, OPEN, CaseView, ReviewView
+from aios.streams.outcome_store import ACCEPTED, OPEN, REFUSED, CaseView, ReviewView
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
 from aios.streams.topics import SOURCES, Topic
@@ -46,7 +48,7 @@ ASK_AGAIN_S = 2.0  # after it did not answer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Submission = DocumentReceived | ReviewDecided
+Submission = DocumentReceived | ReviewDecided | CaseCancelled
 
 
 class Roads(Protocol):
@@ -58,7 +60,7 @@ class Roads(Protocol):
 class Outcomes(Protocol):
     """OutcomeStore in service. Every call raises Unavailable when it does not answer."""
 
-    async def status(self, case_id: str, tenant: str) -> CaseView | None: ...
+    async def status(self, case_id: str, tenant: str | None) -> CaseView | None: ...
     async def timeline(self, case_id: str, tenant: str) -> Sequence[Mapping[str, Any]]: ...
     async def wait(self, case_id: str, tenant: str, timeout_s: float, event_id: str) -> CaseView | None: ...
     async def note_accepted(self, case_id: str, tenant: str) -> None: ...
@@ -132,6 +134,7 @@ class Api(About):
             Caller.TENANT: self._guard.tenant,
             Caller.REVIEWER: self._guard.reviewer,
             Caller.READER: self._guard.reader,
+            Caller.OWNER: self._guard.owner,
         }[route.caller]
 
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -173,6 +176,37 @@ class Api(About):
         if self._recent.known(case_id, tenant):
             return json_answer({**CaseView(case_id=case_id, tenant=tenant, status=ACCEPTED).plain(), "timeline": []})
         raise Problem("not_found", "this tenant has no such case")
+
+    async def cancel_case(self, request: web.Request, owner: tuple[tuple[str, ...], str]) -> web.Response:
+        wish: Cancellation = ingest.read_body(await self._guard.body(request), Cancellation)
+        tenants, by = owner
+        view = await self._outcomes.status(request.match_info["case_id"], None)
+        if view is None or (tenants and view.tenant not in tenants):
+            raise Problem("not_found", "there is no such case for this API key or token")
+        if view.decided_at:
+            raise Problem("already_decided", "this case is decided", case_id=view.case_id)
+        if view.status in (ACCEPTED, REFUSED):
+            why = "it is refused" if view.status == REFUSED else "no stage has seen it yet; ask again in a moment"
+            raise Problem("wrong_state", why, case_id=view.case_id)
+        event = CaseCancelled(
+            event_id=str(ids.derive("cancel", view.case_id, by, wish.reason)),
+            case_id=view.case_id,
+            tenant=view.tenant,
+            reason=wish.reason,
+            by=by,
+            cancelled_at=_now_ms(),
+        )
+        await self._deliver(
+            topics.CASE_CANCELLED,
+            event,
+            event_id=event.event_id,
+            case_id=view.case_id,
+            tenant=view.tenant,
+            request=request,
+        )
+        links = Links(case=_case_url(view.case_id))
+        answer = CancellationAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
+        return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
     async def list_reviews(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
         asked = request.query.get("limit", "50")

@@ -223,6 +223,13 @@ class TenantGuard(Guard):
             return (self.tenant(request),)
         return self.reviewer(request).tenants
 
+    def owner(self, request: web.Request) -> tuple[tuple[str, ...], str]:
+        """Whose cases may be cancelled (() is all), and who cancels as the decision names it. Raises Problem."""
+        if self._tenants.by_key(bearer(request)) is not None:
+            return (self.tenant(request),), "producer"
+        operator = self.principal(request, Role.OPERATOR)
+        return operator.tenants, f"operator:{operator.name}"
+
 
 def bearer(request: web.Request) -> str:
     """What a request says who it is, empty if nothing."""

@@ -30,6 +30,20 @@ class CaseAccepted(BaseModel):
     links: Links
 
 
+class Cancellation(Body):
+    """Why a case is to end without a decision on its merits; who wishes it says the key or token."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=documents.SUBJECT_CHARS_MAX)]
+
+
+class CancellationAccepted(BaseModel):
+    """The broker has the wish. A case that is decided before it comes there stays decided."""
+
+    case_id: str
+    event_id: str
+    links: Links
+
+
 class ReviewDecision(Body):
     """What a reviewer decides; who that is says the token. label: one of the task's choices."""
 
@@ -79,6 +93,27 @@ ROUTES = (
         does="A case as it is now, with its timeline.",
         answers={200: CaseView},
         refuses=("not_found",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/cases/{case_id}/cancel",
+        name="cancel_case",
+        caller=Caller.OWNER,
+        does="Call a case off; 202 once the broker has it. Models that work for it are told to stop.",
+        takes=(Cancellation,),
+        answers={202: CancellationAccepted},
+        refuses=(
+            "invalid_json",
+            "not_found",
+            "too_slow",
+            "already_decided",
+            "wrong_state",
+            "too_large",
+            "unsupported_media_type",
+            "invalid_body",
+            "not_acknowledged",
+        ),
+        headers={"traceparent": "W3C trace context, continued."},
     ),
     Route(
         method="GET",

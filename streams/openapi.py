@@ -28,6 +28,7 @@ class Caller(StrEnum):
     TENANT = "tenant"  # a tenant's API key
     REVIEWER = "reviewer"  # a principal's token, with this role
     READER = "reader"  # a tenant's API key, or a reviewer's token
+    OWNER = "owner"  # a tenant's API key, or an operator's token
     PRINCIPAL = "principal"  # a principal's token, with one of the route's roles
 
 
@@ -35,6 +36,7 @@ BEARERS = {
     Caller.TENANT: ("apiKey",),
     Caller.REVIEWER: ("token",),
     Caller.READER: ("apiKey", "token"),
+    Caller.OWNER: ("apiKey", "token"),
     Caller.PRINCIPAL: ("token",),
 }
 SCHEMES = {

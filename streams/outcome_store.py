@@ -45,7 +45,7 @@ MOVED = "aios:moved"  # channel: ids of cases and events that came to rest
 LISTS = "aios:lists"  # members: list_name() of every list of cases
 REVIEW_TENANTS = "aios:review_tenants"
 
-ACCEPTED, REFUSED, DECIDED, EXPIRED = "accepted", "refused", "decided", "expired"
+ACCEPTED, REFUSED, DECIDED, EXPIRED, CANCELLED = "accepted", "refused", "decided", "expired", "cancelled"
 OPEN, CLOSED = "open", "closed"  # of a review task
 T = TypeVar("T")
 
@@ -487,14 +487,14 @@ _SHOWN = (
 
 def _decided(view: CaseView, decision: Mapping[str, Any]) -> CaseView:
     """case.decided and the audit of the same transition come by different topics: whichever is first, it is decided."""
-    behind = view.case_seq < decision["case_seq"]
+    behind, outcome = view.case_seq < decision["case_seq"], decision["outcome"]
     shown: dict[str, Any] = {name: decision[name] for name in _SHOWN}
     said: dict[str, Any] = {name: tuple(decision[name]) for name in ("reasons", "models", "prompts")}
     return replace(
         view,
         **shown,
         **said,
-        status=(EXPIRED if decision["outcome"] == EXPIRED else DECIDED) if behind else view.status,
+        status=(outcome if outcome in (EXPIRED, CANCELLED) else DECIDED) if behind else view.status,
         case_seq=max(view.case_seq, decision["case_seq"]),
         changed_at=max(view.changed_at, decision["decided_at"]),
         task_id="",

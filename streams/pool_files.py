@@ -95,6 +95,14 @@ def shipped() -> Mapping[str, Pool]:
     return read(FOLDER)
 
 
+def chain(pools: Mapping[str, Pool], name: str) -> tuple[Pool, ...]:
+    """The pool, and those that are asked one after the other when it cannot answer. Raises KeyError."""
+    found = [pools[name]]
+    while found[-1].fallback != PERSON:
+        found.append(pools[f"{found[-1].fallback}.{found[-1].lane}"])
+    return tuple(found)
+
+
 def read(folder: Path) -> Mapping[str, Pool]:
     """The pools of a folder. Raises ConfigError naming the file and what is wrong with it."""
     pools = [_read(path) for path in sorted(folder.glob("*.yaml"))]

@@ -106,7 +106,7 @@ GATEWAY = Stage(
     name="gateway",
     kind=Kind.GATEWAY,
     does="HTTP in: cases, human decisions, outcomes",
-    writes=(topics.DOCUMENT_RECEIVED, topics.REVIEW_DECIDED),
+    writes=(topics.DOCUMENT_RECEIVED, topics.REVIEW_DECIDED, topics.CASE_CANCELLED),
     process="gateway",
     objective=Objective(p95_ms=100),
 )
@@ -129,6 +129,7 @@ PLAN = Stage(
         topics.BUDGET_ANSWERED,
         topics.INFERENCE_COMPLETED,
         topics.REVIEW_DECIDED,
+        topics.CASE_CANCELLED,
         topics.TIMER_FIRED,
     ),
     writes=(
@@ -220,7 +221,7 @@ WATCH = Stage(
     name="watch",
     kind=Kind.SINK,
     does="drift of models and workflows; returns a canary that misbehaves",
-    reads=(topics.INFERENCE_COMPLETED, topics.CASE_DECIDED),
+    reads=(topics.INFERENCE_COMPLETED, topics.CASE_DECIDED, topics.AUDIT_RECORDED),
     writes=(topics.MODEL_DRIFTED, topics.MODEL_ACTIVATED, topics.AUDIT_RECORDED),
     process="watch",
     objective=Objective(p95_ms=5_000),

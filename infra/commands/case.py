@@ -1,8 +1,9 @@
-"""`aios case list|show|find`: where cases stand, for the operator of this system (all tenants).
+"""`aios case list|show|find|cancel`: where cases stand, for the operator of this system (all tenants).
 
 Enters: a case id, or a producer's key. Leaves: a table or JSON from the outcome store; `show` also the timeline and,
 with --trace, how the work was spread over the stages. `find` says what became of a key: admitted, refused,
-dead-lettered, or not seen (exit 3).
+dead-lettered, or not seen (exit 3). `cancel` asks the gateway, with an operator's token (AIOS_TOKEN, --token-file, this
+home's own) or, with --key, as the case's producer.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 
-from aios.infra import output
+from aios.infra import client, output
+from aios.infra.client import Server
 from aios.infra.output import NOT_FOUND, NOT_RUNNING, fail
-from aios.infra.running import running
+from aios.infra.running import load_settings, running
 from aios.schemas import ids
-from aios.streams import outcome_store, tracing
+from aios.streams import outcome_store, principals, tracing
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import REFUSED, CaseView, OutcomeStore
 from aios.streams.topics import SOURCES
@@ -32,7 +36,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 @click.group("case")
 def group() -> None:
-    """Cases: list, show, find."""
+    """Cases: list, show, find, cancel."""
 
 
 @group.command("list")
@@ -100,6 +104,31 @@ def find(*, key: str, tenant: str | None, workflow: str, as_json: bool) -> None:
     output.one(found, as_json=as_json)
     if found["found"] == NOT_SEEN:
         raise click.exceptions.Exit(NOT_FOUND)
+
+
+@group.command()
+@click.argument("case")
+@click.option("--why", required=True, help="Stands in the audit; for people.")
+@click.option("--gateway", envvar="GATEWAY", help="URL; default: GATEWAY, else the one that runs here.")
+@click.option(
+    "--key", envvar="KEY", help="A tenant's API key, to cancel as its producer; default: an operator's token."
+)
+@client.token_file
+@_json
+def cancel(
+    *, case: str, why: str, gateway: str | None, key: str | None, token_file: Path | None, as_json: bool
+) -> None:
+    """Call a case off: it ends as cancelled, and models that work for it are told to stop. A decided one stays so."""
+    url = gateway or running().gateway
+    if not url:
+        fail("no gateway runs here: start a system with `aios up`, or set GATEWAY to the URL of one", NOT_RUNNING)
+    bearer = key or client.token(load_settings(), token_file, principals.OPERATOR)
+    server = Server("the gateway", url, bearer, "aios principal add NAME --role operator")
+    said = client.ask(server, "POST", f"/v1/cases/{quote(case, safe='')}/cancel", {"reason": why})
+    if as_json:
+        output.one(said, as_json=True)
+        return
+    click.echo(f"accepted; `aios case show {case}` shows what becomes of it")
 
 
 def _found(view: CaseView | None, refused: Sequence[dict[str, Any]], dead: Sequence[dict[str, Any]]) -> dict[str, Any]:

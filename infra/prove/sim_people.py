@@ -3,7 +3,8 @@
 Enters: draws of the seed. Leaves: records as the gateway or a foreign producer writes them: good ones, the same key
 again (at once, or while the first is under way), another body under a key, bytes that nobody can read, records of a
 foreign contract, texts that end whoever decodes them; and what people decide: once, twice, too late, never, for a
-label that was not offered, for another tenant's case, into a partition where the case does not live.
+label that was not offered, for another tenant's case, into a partition where the case does not live; and who calls a
+case off.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from aios.infra.prove.sim_world import World
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
     AuditRecorded,
+    CaseCancelled,
     DocumentReceived,
     OperationRequested,
     PrincipalRegistered,
@@ -45,6 +47,7 @@ KINDS = {
     "segv_classify": 1,
 }
 REVIEW_SHARE_NEVER = 0.15
+CANCEL_SHARE = 0.12
 
 
 @dataclass(slots=True)
@@ -194,6 +197,60 @@ class Reviewers:
         wrong = draw.randrange(len(self._world.cluster.partitions[topics.REVIEW_DECIDED.name]))
         value = self._codec.encode(topics.REVIEW_DECIDED, event)
         return Outgoing(topics.REVIEW_DECIDED.name, key, value, headers, wrong if odd == "partition" else None)
+
+
+class Cancellers:
+    """Call some cases off: at once, while they wait for a turn, a model or a person, once they are decided; some twice.
+
+    As at the gateway, not before plan has seen the case.
+    """
+
+    def __init__(self, world: World, codec: Codec) -> None:
+        self._world = world
+        self._codec = codec
+        self._next: dict[int, int] = {}
+        world.readers[topics.AUDIT_RECORDED.name].append(self._read)
+
+    def _read(self, partition: int) -> None:
+        log = self._world.cluster.partitions[topics.AUDIT_RECORDED.name][partition]
+        entries, self._next[partition] = log.read(self._next.get(partition, 0), 1_000)
+        for entry in entries:
+            self._think(entry)
+
+    def _think(self, entry: Entry) -> None:
+        world, draw = self._world, self._world.random
+        case = self._codec.decode(entry.value, AuditRecorded)
+        if case.transition != "admitted" or draw.random() >= CANCEL_SHARE:
+            return
+        event = CaseCancelled(
+            event_id=f"x{case.audit_id}",
+            case_id=case.case_id,
+            tenant=case.tenant,
+            reason="withdrawn",
+            by=draw.choice(("producer", "operator:ada")),
+            cancelled_at=world.broker_ms(),
+        )
+        headers = tracing.envelope(
+            event,
+            event_id=event.event_id,
+            source="/aios/gateway",
+            subject=event.case_id,
+            tenant=event.tenant,
+            traceparent="",
+            time_ms=event.cancelled_at,
+        )
+        value = self._codec.encode(topics.CASE_CANCELLED, event)
+        out = Outgoing(topics.CASE_CANCELLED.name, case.case_id.encode(), value, headers)
+        for _ in range(2 if draw.random() < 0.2 else 1):
+            world.after(
+                draw.choice((1.0, draw.uniform(20, 3_000), draw.uniform(3_000, 90_000))), partial(self._send, out)
+            )
+
+    def _send(self, out: Outgoing) -> None:
+        if self._world.cluster.away:
+            self._world.after(500, partial(self._send, out))
+            return
+        self._world.cluster.append(out)
 
 
 class Operators:

@@ -29,7 +29,7 @@ from types import ModuleType, SimpleNamespace
 from aios.dlq import deaths, envelope
 from aios.infra.prove.sim_check import Judge
 from aios.infra.prove.sim_kafka import CLUSTER, SimulatedBreakers, SimulatedDeaths, SimulatedPlaces
-from aios.infra.prove.sim_people import KILLERS, TENANT, Operators, Principals, Producers, Reviewers
+from aios.infra.prove.sim_people import KILLERS, TENANT, Cancellers, Operators, Principals, Producers, Reviewers
 from aios.infra.prove.sim_stages import HandsProcess, StoreProcess, Troubled
 from aios.infra.prove.sim_workers import PoolProcess, RetryProcess
 from aios.infra.prove.sim_world import Doom, Group, Process, Slot, Violated, World
@@ -147,6 +147,7 @@ class Simulation:
         self._add(REPLAY, 2, self._replay)
         self._producers = Producers(self.world, codec, RECORDS, LOAD_MS)
         self._reviewers = Reviewers(self.world, codec)
+        self._cancellers = Cancellers(self.world, codec)
         early = self.world.random.uniform(0.4, 0.8) * CHAOS_MS
         self._operators = Operators(self.world, codec, (early, CHAOS_MS + FIXED_MS, CHAOS_MS + 2 * FIXED_MS))
 

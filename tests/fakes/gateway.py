@@ -24,18 +24,19 @@ from tests.fakes.registry import FakeRegistry
 
 KEYS = {"acme": "aios_acme-key", "globex": "aios_globex-key"}
 
-TOKENS = {"ada": "aios_ada-token", "gus": "aios_gus-token", "bob": "aios_bob-token"}
+TOKENS = {name: f"aios_{name}-token" for name in ("ada", "gus", "bob", "opa")}
+ROLES = {"bob": "analyst", "opa": "operator"}
 
 
 class Holders:
-    """acme and globex, each with its key in KEYS. ada reviews for all, gus for globex alone; bob is no reviewer."""
+    """acme and globex, with their KEYS. ada reviews for all, gus for globex; bob does not; opa operates."""
 
     def by_token(self, token: str) -> PrincipalRegistered | None:
         for name, known in TOKENS.items():
             if token == known:
                 return PrincipalRegistered(
                     name=name,
-                    roles=("analyst",) if name == "bob" else ("reviewer",),
+                    roles=(ROLES.get(name, "reviewer"),),
                     tenants=("globex",) if name == "gus" else (),
                     token_hashes=(digest(token),),
                     active=True,
@@ -81,10 +82,10 @@ class Outcomes:
         if self.away:
             raise Unavailable("Valkey is away")
 
-    async def status(self, case_id: str, tenant: str) -> CaseView | None:
+    async def status(self, case_id: str, tenant: str | None) -> CaseView | None:
         await self.check()
         found = self.cases.get(case_id)
-        return found if found is not None and found.tenant == tenant else None
+        return found if found is not None and tenant in (None, found.tenant) else None
 
     async def timeline(self, case_id: str, tenant: str) -> Sequence[Mapping[str, Any]]:
         await self.check()

@@ -8,16 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.processors import case, turn, workflow_files
 from aios.processors.state import FORGET
 from aios.processors.turnstile import POOL, TURN, Turnstile, pool_key
+from aios.processors.workflow import Step
+from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
     CaseAdmitted,
+    CaseCancelled,
     CaseDecided,
     CaseRemembered,
     Event,
@@ -29,7 +33,8 @@ from aios.schemas.models import (
     TimerFired,
 )
 from aios.streams import pool_files
-from aios.streams.pool_files import Pool
+from aios.streams.errors import Reason, RecordError
+from aios.streams.pool_files import Lane, Pool
 
 NOW_MS = 1_700_000_000_000
 BODY = {"text": "Where is my card?", "channel": "message", "subject": "", "customer_id": ""}
@@ -89,12 +94,17 @@ def answer(request: InferenceRequested, status: str = "ok") -> InferenceComplete
     )
 
 
+def cancelled(case_id: str, tenant: str = "acme", by: str = "operator:opa") -> CaseCancelled:
+    return CaseCancelled(event_id="x1", case_id=case_id, tenant=tenant, reason="withdrawn", by=by, cancelled_at=NOW_MS)
+
+
 @dataclass
 class Partition:
     """Many cases, one turnstile; what was written, and the timers of each case."""
 
     share: int = 1
     pools: Mapping[str, Pool] = field(default_factory=lambda: SHIPPED)
+    workflows: Workflows = field(default_factory=workflow_files.shipped)
     cases: dict[str, CaseRemembered] = field(default_factory=dict)
     gate: dict[bytes, Event] = field(default_factory=dict)
     timers: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -112,7 +122,7 @@ class Partition:
             self.cases.get(case_id),
             event,
             turn.Cause("topic", 0, len(self.written), self.now_ms),
-            workflow_files.shipped(),
+            self.workflows,
             turnstile=gate,
             pools=self.pools,
         )
@@ -284,9 +294,73 @@ def test_silence_is_asked_again_before_the_fallback_is() -> None:
     assert len(world.of(ReviewRequested)) == 1
 
 
+def test_a_case_that_is_called_off_ends_and_its_command_is_too() -> None:
+    """One decision, by who cancelled; the pool is told, the next has its place; an answer that still comes is waste."""
+    world = Partition(share=1)
+    first, second = admitted(0), admitted(1)
+    world.feed(first)
+    world.feed(second)
+    (request,) = world.out()
+    world.feed(cancelled(first.case_id))
+    (decision,) = world.of(CaseDecided)
+    assert (decision.outcome, decision.decided_by, decision.reasons) == ("cancelled", "operator:opa", ("cancelled",))
+    assert world.transitions(first.case_id) == ["admitted", "requested", "cancelled", "decided"]
+    (told,) = world.of(InferenceCancelled)
+    assert (told.request_id, told.pool, told.reason) == (request.request_id, "classify.bulk", "case_cancelled")
+    assert world.feed(answer(request)) == []
+    world.read()
+    assert [one.case_id for one in world.out()] == [second.case_id]
+
+
+def test_who_is_called_off_while_waiting_is_never_called() -> None:
+    """Its entry goes; a turn that was told already hands its place on; nobody is told of a command that never was."""
+    world = Partition(share=1)
+    cases = [admitted(number) for number in range(4)]
+    for one in cases:
+        world.feed(one)
+    world.feed(cancelled(cases[1].case_id))
+    world.feed(answer(world.out()[0]))
+    assert [one.case_id for one in world.inputs] == [cases[2].case_id]  # type: ignore[attr-defined]
+    world.feed(cancelled(cases[2].case_id))
+    assert world.read() == []
+    world.read()
+    assert [one.case_id for one in world.out()] == [cases[3].case_id]
+    assert world.of(InferenceCancelled) == []
+
+
+def test_a_decided_case_stays_decided() -> None:
+    """The wish is noted, and changes nothing; one of a stranger is attributed to nobody."""
+    world = Partition()
+    world.feed(admitted(0))
+    world.feed(answer(world.out()[0]))
+    world.feed(cancelled(admitted(0).case_id))
+    assert world.transitions(admitted(0).case_id)[-2:] == ["decided", "ignored"]
+    assert len(world.of(CaseDecided)) == 1
+    for stranger in (cancelled(admitted(0).case_id, tenant="other"), cancelled("nobody's")):
+        with pytest.raises(RecordError) as caught:
+            world.feed(stranger)
+        assert caught.value.reason is Reason.UNATTRIBUTABLE
+
+
+@pytest.mark.parametrize(("fixed", "pool"), [(Lane.BULK, "classify.bulk"), (None, "classify.interactive")])
+def test_a_step_may_fix_its_lane(fixed: Lane | None, pool: str) -> None:
+    """Else somebody who waits is served by the interactive pool; pool, deadline and request agree."""
+    triage = workflow_files.shipped().latest("document.triage")
+    assert triage is not None
+    step = triage.steps["classify"].infer
+    assert step is not None
+    steps = {**triage.steps, "classify": Step(infer=step.model_copy(update={"lane": fixed}))}
+    world = Partition(workflows=workflow_files.Workflows([triage.model_copy(update={"steps": steps})]))
+    world.feed(admitted(0, lane="interactive"))
+    (request,) = world.out()
+    lane = pool.partition(".")[2]
+    assert (request.pool, request.lane) == (pool, lane)
+    assert request.deadline_at - request.requested_at == step.deadline_s.ms(lane)
+
+
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["admit", "admit", "answer", "answer", "fail", "read", "read", "fire", "again"]),
+        st.sampled_from(["admit", "admit", "answer", "answer", "fail", "read", "read", "fire", "again", "cancel"]),
         st.integers(0, 30),
     ),
     max_size=60,
@@ -309,6 +383,9 @@ def test_whatever_happens_places_are_counted_and_every_case_ends(
                 world.feed(admitted(number, tenant=("acme", "other")[draw % 2]))
             case "answer" | "fail" if out := world.out():
                 world.feed(answer(out[draw % len(out)], "ok" if what == "answer" else "failed"))
+            case "cancel" if world.cases:
+                state = sorted(world.cases.values(), key=lambda one: one.case_id)[draw % len(world.cases)]
+                world.feed(cancelled(state.case_id, state.tenant))
             case "again" if requests:
                 world.feed(answer(requests[draw % len(requests)]))
             case "read" if world.inputs:

@@ -15,14 +15,14 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aios.schemas.models import DocumentReceived, ReviewDecided
+from aios.schemas.models import CaseCancelled, DocumentReceived, ReviewDecided
 from aios.streams.config import GatewaySettings
 from aios.streams.http_about import ASK_S_MAX
 from aios.streams.http_problem import REASONS, Problem
 from aios.streams.http_routes import ROUTES
 from aios.streams.openapi import Caller
 from aios.streams.outcome_store import CaseView, ReviewView
-from aios.streams.topics import DOCUMENT_RECEIVED, REVIEW_DECIDED
+from aios.streams.topics import CASE_CANCELLED, DOCUMENT_RECEIVED, REVIEW_DECIDED
 from tests.fakes.gateway import Served, served
 
 TEXT = {"text": "My card has not arrived yet."}
@@ -245,6 +245,51 @@ def test_a_case_is_shown_with_its_timeline_and_only_to_its_tenant() -> None:
             body = await response.json()
             assert body["status"] == "classifying"
             assert body["timeline"] == [{"case_seq": 1, "transition": "admitted"}]
+
+    run(test)
+
+
+def test_a_case_is_called_off_by_its_producer_or_an_operator() -> None:
+    """202 and one record keyed by case, which says who wishes it; the same wish again is the same event."""
+
+    async def test(gateway: Served) -> None:
+        gateway.outcomes.cases["c1"] = CaseView(case_id="c1", tenant="acme", status="classifying", case_seq=2)
+        why = {"reason": "the customer withdrew"}
+        for principal in ("", "", "opa"):
+            async with gateway.request("POST", "/v1/cases/c1/cancel", principal=principal, json=why) as response:
+                assert (response.status, response.headers["Location"]) == (202, "/v1/cases/c1")
+        assert {(out.topic, out.key) for out in gateway.roads.delivered} == {(CASE_CANCELLED.name, b"c1")}
+        first, again, operator = (gateway.codec.decode(out.value, CaseCancelled) for out in gateway.roads.delivered)
+        assert first == replace(again, cancelled_at=first.cancelled_at)
+        assert (first.tenant, first.by, first.reason) == ("acme", "producer", why["reason"])
+        assert (operator.tenant, operator.by) == ("acme", "operator:opa")
+
+    run(test)
+
+
+def test_a_cancellation_that_cannot_count_is_refused() -> None:
+    """Unknown, another tenant's, decided, not begun, without a reason, by who may not."""
+
+    async def test(gateway: Served) -> None:
+        case = CaseView(case_id="c1", tenant="acme", status="classifying", case_seq=2)
+        gateway.outcomes.cases |= {
+            "c1": case,
+            "c2": replace(case, case_id="c2", status="decided", decided_at=1),
+            "c3": replace(case, case_id="c3", status="accepted"),
+        }
+        why = {"reason": "withdrawn"}
+        for path, caller, body, reason in (
+            ("/v1/cases/c9/cancel", {}, why, "not_found"),
+            ("/v1/cases/c1/cancel", {"tenant": "globex"}, why, "not_found"),
+            ("/v1/cases/c1/cancel", {"principal": "ada"}, why, "forbidden"),
+            ("/v1/cases/c2/cancel", {}, why, "already_decided"),
+            ("/v1/cases/c3/cancel", {}, why, "wrong_state"),
+            ("/v1/cases/c1/cancel", {}, {}, "invalid_body"),
+            ("/v1/cases/c1/cancel", {}, {"reason": ""}, "invalid_body"),
+        ):
+            async with gateway.request("POST", path, json=body, **caller) as response:
+                await problem(response, reason)
+        assert gateway.roads.delivered == []
 
     run(test)
 
