@@ -5,7 +5,7 @@ Verdict when the canary crosses a limit. Guaranteed: a trial remembers TIMES_MAX
 them; the order between the two sides does not matter; a canary that is as good as its stable version is returned less
 often than CHANCE_MAX at each look, since it is tested against stable plus the limit and not against stable.
 
-    error_share      share of answers that failed, expired or break their contract: over stable's by more than the limit
+    error_share      share of answers that failed, expired or cannot be used: over stable's by more than the limit
     latency_ratio    median time of an answer in the engine: more than so many times stable's
     override_share   of cases that a person decided, the share in which not as suggested: over stable's by more than it
 
@@ -56,7 +56,8 @@ class Side:
 
     @property
     def error_share(self) -> float:
-        return self.errors / self.answers if self.answers else 0.0
+        """1 at most: of an answer and what plan says of it, the latter may be read first."""
+        return min(1.0, self.errors / self.answers) if self.answers else 0.0
 
     @property
     def override_share(self) -> float:
@@ -118,7 +119,8 @@ def judge(trial: Trial) -> Verdict | None:
     """The first limit that the canary has crossed, beyond what chance explains."""
     stable, canary, limits = trial.stable, trial.canary, trial.limits
     if canary.answers >= ANSWERS_MIN:
-        found = _share("error_share", (canary.errors, canary.answers), stable.error_share, limits.error_share)
+        counted = (min(canary.errors, canary.answers), canary.answers)
+        found = _share("error_share", counted, stable.error_share, limits.error_share)
         if found is not None:
             return found
     if min(len(canary.times), len(stable.times)) >= ANSWERS_MIN:

@@ -1,10 +1,11 @@
 """watch: what models say and workflows decide, held against how they began; canaries, held against who serves beside.
 
-Enters: inference.completed and case.decided, and which canaries there are (model.activated, as a table). Leaves:
-model.drifted when a window has moved; model.activated without the canary, and its audit, when the canary misbehaves;
-metrics; the state, in Valkey, where `aios model watch` reads it. Guaranteed: state and positions are written at once,
-before an offset moves, so that a record counts once whatever restarts; a finding and a return are written once
-(watch_tell.py); memory is bounded (watch_state.py); Valkey or Kafka away pauses, and dead-letters nothing.
+Enters: inference.completed, case.decided, of audit.recorded what plan could not use of an answer, and which canaries
+there are (model.activated, as a table). Leaves: model.drifted when a window has moved; model.activated without the
+canary, and its audit, when the canary misbehaves; metrics; the state, in Valkey, where `aios model watch` reads it.
+Guaranteed: state and positions are written at once, before an offset moves, so that a record counts once whatever
+restarts; a finding and a return are written once (watch_tell.py); memory is bounded (watch_state.py); Valkey or Kafka
+away pauses, and dead-letters nothing.
 
 After a restart the state comes from Valkey; where Valkey was emptied, from the topics, as far as they reach back
 (epoch_store.py): what such a reading finds is history, and is not told again. The stage has one process, since a
@@ -24,11 +25,11 @@ from prometheus_client import Counter, Gauge
 
 from aios.schemas.codec import Codec
 from aios.schemas.errors import AiosError, Verdict
-from aios.schemas.models import CaseDecided, InferenceCompleted, ModelActivated
+from aios.schemas.models import ModelActivated
 from aios.sinks import shell
 from aios.sinks.epoch_store import Emptied, EpochStore, Everything, Marks, Write
 from aios.sinks.shell import Shell
-from aios.sinks.watch_state import Drifted, State, read_back
+from aios.sinks.watch_state import Drifted, Seen, State, may_refuse, read_back
 from aios.sinks.watch_tell import Return, Teller
 from aios.streams import activations, failpoints, tracing
 from aios.streams.config import KafkaSettings, Settings, WatchSettings
@@ -36,6 +37,7 @@ from aios.streams.errors import StateBroken
 from aios.streams.kafka import read_all
 from aios.streams.record import Record
 from aios.streams.reference import ReferenceTable
+from aios.streams.topics import AUDIT_RECORDED
 from aios.streams.topology import WATCH
 
 IN_FLIGHT_MAX = 5_000
@@ -70,7 +72,6 @@ RETURNED = Counter("aios_canary_returned", "Canaries that went back.", ["model"]
 _ANY = replace(WATCH.retries, contracts=tuple(contract for topic in WATCH.reads for contract in topic.contracts))
 _TOPICS = {topic.name: topic for topic in WATCH.reads}
 
-Seen = InferenceCompleted | CaseDecided
 log = logging.getLogger(__name__)
 
 
@@ -81,6 +82,8 @@ def state_key(cluster: str) -> str:
 
 def event_of(record: Record, codec: Codec) -> Seen:
     """Raises SchemaMismatch or Unavailable."""
+    if record.topic == AUDIT_RECORDED.name and not may_refuse(record.value or b""):
+        return None
     return cast(Seen, codec.decode_any(record.value, _TOPICS.get(record.topic, _ANY)))
 
 

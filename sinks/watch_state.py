@@ -1,8 +1,9 @@
 """What the watch remembers: a series for each measure of a model in a workflow and of a workflow, and a trial for each
 canary. Pure.
 
-Enters: answers of models (inference.completed) and decisions (case.decided), and which canaries there are. Leaves:
-findings of drift, verdicts on canaries, and what has changed as fields for Valkey. Guaranteed: a record below the
+Enters: answers of models (inference.completed), what plan could not use of them (audit.recorded), decisions
+(case.decided), and which canaries there are. Leaves: findings of drift, verdicts on canaries, and what has changed as
+fields for Valkey. Guaranteed: a record below the
 position of its partition changes nothing, so that what comes again after a restart counts once; SUBJECTS_MAX subjects
 are remembered, the one that has been silent longest makes room.
 
@@ -10,8 +11,8 @@ are remembered, the one that has been silent longest makes room.
     workflow:<name>                     labels, confidence and by_person of its decisions, out_of_scope and
                                         input_length of its models' answers
 
-A worker that dies between an answer and its commit answers again; such a repeat counts twice. What plan refuses of an
-answer that keeps its contract (a label outside the workflow's list) is seen as a person's other decision.
+An answer that plan cannot use (it breaks its contract, or its label is not of the workflow's list) is an error of its
+model, as plan's audit says. A worker that dies between answer and commit answers again; such a repeat counts twice.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from aios.schemas.models import CaseDecided, InferenceCompleted, ModelActivated
+from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted, ModelActivated
 from aios.sinks import canary, drift
-from aios.sinks.canary import Trial, Verdict
+from aios.sinks.canary import Side, Trial, Verdict
 from aios.sinks.drift import Finding, Kind, Series
 from aios.streams.activations import Limits
 from aios.streams.config import WatchSettings
@@ -33,6 +34,8 @@ from aios.streams.record import Record
 
 SUBJECTS_MAX = 200  # with five measures each, of at most 20 kB
 OUT_OF_SCOPE_AT = 0.5  # of the probability that no label fits: from here on an answer counts as out of scope
+REFUSALS = frozenset({"answer_breaks_contract", "label_unknown"})  # plan's reasons for what it cannot use
+_REFUSALS = tuple(reason.encode() for reason in REFUSALS)
 KINDS: Mapping[str, Kind] = {
     "labels": Kind.LABELS,
     "confidence": Kind.NUMBERS,
@@ -44,6 +47,7 @@ KINDS: Mapping[str, Kind] = {
 
 log = logging.getLogger(__name__)
 Key = tuple[str, str]  # subject, measure
+Seen = InferenceCompleted | CaseDecided | AuditRecorded | None  # None: a record that says nothing here
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +70,26 @@ class State:
     positions: dict[str, int] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
 
-    def take(self, record: Record, event: InferenceCompleted | CaseDecided) -> list[Drifted]:
+    def take(self, record: Record, event: Seen) -> list[Drifted]:
         """What one record adds. [] also for one that was taken before."""
         place = f"{record.topic}/{record.partition}"
         if record.offset < self.positions.get(place, 0):
             return []
         self.positions[place] = record.offset + 1
         self.changed.add(f"position:{place}")
-        values = _of_answer(event) if isinstance(event, InferenceCompleted) else _of_decision(event)
+        match event:
+            case InferenceCompleted():
+                self._tell_answer(event, record.timestamp_ms)
+                values = _of_answer(event)
+            case CaseDecided():
+                self._tell_decision(event, record.timestamp_ms)
+                values = _of_decision(event)
+            case AuditRecorded():
+                self._tell_refusal(event, record.timestamp_ms)
+                return []
+            case None:
+                return []
         found = [self._add(subject, measure, value, record.timestamp_ms) for subject, measure, value in values]
-        if isinstance(event, InferenceCompleted):
-            self._tell_answer(event, record.timestamp_ms)
-        else:
-            self._tell_decision(event, record.timestamp_ms)
         return [one for one in found if one is not None]
 
     def follow(self, activated: Iterable[ModelActivated]) -> None:
@@ -148,26 +159,45 @@ class State:
             del self.series[key]
             self.changed.add(f"series:{key[1]}:{key[0]}")
 
+    def _side(self, reference: str, at_ms: int) -> Side | None:
+        """Of name@version in its model's trial, if there is one that had begun."""
+        name, _, version = reference.partition("@")
+        trial = self.trials.get(name)
+        if trial is None or at_ms < trial.since_ms or not version.isdigit():
+            return None
+        side = trial.side(int(version))
+        if side is not None:
+            self.changed.add(f"trial:{name}")
+        return side
+
     def _tell_answer(self, event: InferenceCompleted, at_ms: int) -> None:
-        model, version = _parts(event.model)
-        trial = self.trials.get(model)
-        side = trial.side(version) if trial is not None and at_ms >= trial.since_ms else None
+        side = self._side(event.model, at_ms)
         if side is None:
             return
-        failed = event.status != "ok" or _said(event) is None
+        failed = event.status != "ok"
         took = event.engine_us / 1000 if event.engine_us else float(event.compute_ms)
         side.answered(failed=failed, took_ms=None if failed or event.cached else took)
-        self.changed.add(f"trial:{model}")
 
     def _tell_decision(self, event: CaseDecided, at_ms: int) -> None:
         if not event.suggestion or not _is_by_person(event):
             return
-        for model, version in map(_parts, event.models):
-            trial = self.trials.get(model)
-            side = trial.side(version) if trial is not None and at_ms >= trial.since_ms else None
+        for model in event.models:
+            side = self._side(model, at_ms)
             if side is not None:
                 side.decided(overridden=event.label != event.suggestion)
-                self.changed.add(f"trial:{model}")
+
+    def _tell_refusal(self, event: AuditRecorded, at_ms: int) -> None:
+        """Of an answer that counted as good when it came."""
+        said = json.loads(event.detail) if event.transition == "answered" else {}
+        if said.get("outcome") == "ok" and said.get("reason") in REFUSALS:
+            side = self._side(str(said.get("model", "")), at_ms)
+            if side is not None:
+                side.errors += 1
+
+
+def may_refuse(value: bytes) -> bool:
+    """Whether a record of the audit, as it travels, can be what the watch wants of it: few are, and all are read."""
+    return any(reason in value for reason in _REFUSALS)
 
 
 def is_of(trial: Trial, activated: ModelActivated) -> bool:
@@ -265,9 +295,3 @@ def _is_by_person(event: CaseDecided) -> bool:
 
 def _word(yes: bool) -> str:
     return "yes" if yes else "no"
-
-
-def _parts(reference: str) -> tuple[str, int]:
-    """name@version."""
-    name, _, version = reference.partition("@")
-    return name, int(version) if version.isdigit() else 0

@@ -228,6 +228,7 @@ def test_a_failed_summary_does_not_hold_the_decision_up(status: str) -> None:
     world.feed(answer(summarise, status=status, reason="late", output="{}"))
     (decided,) = world.decisions()
     assert (decided.outcome, decided.summary, decided.reasons) == ("routed", "", ("confident", "no_summary"))
+    assert decided.suggestion == ""
     assert decided.models == ("triage-encoder@1",)
 
 
@@ -236,7 +237,7 @@ def test_a_failed_summary_does_not_hold_the_decision_up(status: str) -> None:
     [(0.1, 0.0, "low_confidence"), (0.99, 0.9, "out_of_scope"), (0.1, 0.9, "out_of_scope")],
 )
 def test_an_unsure_or_foreign_text_goes_to_a_person(confidence: float, out_of_scope: float, reason: str) -> None:
-    """The task carries why, the suggestion and the choices; the person's label becomes the decision."""
+    """The task carries why, the suggestion and the choices; the person's label becomes the decision, which keeps both."""
     world = World()
     (request,) = [one for one in world.feed(admitted()) if isinstance(one, InferenceRequested)]
     (task,) = [
@@ -248,6 +249,7 @@ def test_an_unsure_or_foreign_text_goes_to_a_person(confidence: float, out_of_sc
     (decided,) = world.decisions()
     assert (decided.label, decided.confidence, decided.decided_by) == ("belongs_elsewhere", 1.0, "reviewer:ana")
     assert decided.reasons == (reason,)
+    assert decided.suggestion == "card_arrival"
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.schemas.models import CaseDecided, InferenceCompleted, ModelActivated
+from aios.schemas.codec import Codec
+from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted, ModelActivated
 from aios.sinks import watch_state
-from aios.sinks.watch_state import SUBJECTS_MAX, State, read_back
+from aios.sinks.watch_state import SUBJECTS_MAX, State, may_refuse, read_back
 from aios.streams.config import WatchSettings
 from aios.streams.record import Record
+from tests.broker import outcome_records
 from tests.broker import watch_records as records
+from tests.fakes.registry import FakeRegistry
 
 LIMITS = WatchSettings(reference_count=40, window_count=20, window_min=20)
 NOW = 1_800_000_000_000
@@ -98,6 +101,24 @@ def test_each_measure_has_its_subject() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        records.answer("c", "card", status="failed"),
+        records.answer("c", ""),
+        records.answer("c", "card", confidence=7.0),
+        records.answer("c", "card", output="[]"),
+        records.answer("c", "card", output="{"),
+        records.answer("c", "card", output='{"label":"card","confidence":true,"out_of_scope":0.1}'),
+    ],
+)
+def test_an_answer_that_is_none_is_in_no_series(event: InferenceCompleted) -> None:
+    """And raises nothing: plan says what becomes of it."""
+    state = State(LIMITS)
+    take(state, 0, event)
+    assert state.series == {}
+
+
 def test_a_trial_belongs_to_its_activation() -> None:
     """It begins with it, counts what came after it, and ends with another one."""
     state = State(LIMITS)
@@ -123,15 +144,11 @@ def test_a_trial_belongs_to_its_activation() -> None:
         (records.answer("c", "card", version=2, engine_us=1500), (1, 0, [1.5])),
         (records.answer("c", "card", version=2, status="failed"), (1, 1, [])),
         (records.answer("c", "card", version=2, status="expired"), (1, 1, [])),
-        (records.answer("c", "", version=2), (1, 1, [])),
-        (records.answer("c", "card", version=2, confidence=7.0), (1, 1, [])),
-        (records.answer("c", "card", version=2, output="[]"), (1, 1, [])),
-        (records.answer("c", "card", version=2, output="{"), (1, 1, [])),
         (records.answer("c", "card", version=3), (0, 0, [])),
     ],
 )
 def test_an_answer_counts_as_what_it_is(event: InferenceCompleted, expected: tuple[int, int, list[float]]) -> None:
-    """answers, errors, times: what breaks its contract is an error, what the cache gave says nothing of time."""
+    """answers, errors, times: what failed is an error, and like what the cache gave says nothing of time."""
     state = State(LIMITS)
     state.follow([activated()])
     take(state, 0, event)
@@ -157,6 +174,31 @@ def test_a_persons_decision_counts_where_a_suggestion_was_shown(
     take(state, 0, decided)
     side = state.trials["triage-encoder"].canary
     assert (side.reviewed, side.overridden) == expected
+
+
+def test_what_plan_cannot_use_is_its_models_error() -> None:
+    """It breaks its contract, or its label is not known; whichever is read first: answer, or what plan says of it."""
+
+    def refusal(**said: str) -> AuditRecorded:
+        event = outcome_records.audit("c", 3, "answered", "classifying", 1, model="triage-encoder@2", **said)
+        assert isinstance(event, AuditRecorded)
+        return event
+
+    for order in (1, -1):
+        state = State(LIMITS)
+        state.follow([activated()])
+        events = [refusal(outcome="ok", reason="label_unknown"), records.answer("c", "card", version=2)]
+        events += [refusal(outcome="failed", reason="engine"), refusal(outcome="ok")]
+        for offset, event in enumerate(events[::order]):
+            state.take(record(event.contract, offset), event)
+        side = state.trials["triage-encoder"].canary
+        assert (side.answers, side.errors, side.error_share) == (1, 1, 1.0)
+    state.take(record("audit.recorded.v1", 9), refusal(outcome="ok", reason="answer_breaks_contract"))
+    assert state.trials["triage-encoder"].canary.errors == 2
+    codec = Codec(FakeRegistry())
+    out = outcome_records.outgoing(codec, refusal(outcome="ok", reason="label_unknown"))
+    assert may_refuse(out.value or b"")
+    assert not may_refuse(outcome_records.outgoing(codec, refusal(outcome="ok")).value or b"")
 
 
 def test_limits_that_nobody_can_read_are_the_defaults(caplog: pytest.LogCaptureFixture) -> None:
