@@ -237,7 +237,7 @@ def test_a_failed_summary_does_not_hold_the_decision_up(status: str) -> None:
     [(0.1, 0.0, "low_confidence"), (0.99, 0.9, "out_of_scope"), (0.1, 0.9, "out_of_scope")],
 )
 def test_an_unsure_or_foreign_text_goes_to_a_person(confidence: float, out_of_scope: float, reason: str) -> None:
-    """The task carries why, the suggestion and the choices; the person's label becomes the decision, which keeps both."""
+    """The task carries why, the suggestion and the choices; the person's label becomes the decision, beside it."""
     world = World()
     (request,) = [one for one in world.feed(admitted()) if isinstance(one, InferenceRequested)]
     (task,) = [
