@@ -118,8 +118,8 @@ class Answering:
         """Why this worker can never answer it, empty if it can: plan has stamped what must answer."""
         if request.task not in self._task.serves:
             return f"this pool serves {', '.join(self._task.serves)}, not {request.task}"
-        if request.model != self._task.model:
-            return f"this worker serves {self._task.model}, not {request.model}"
+        if request.model not in self._task.models:
+            return f"this worker serves {', '.join(self._task.models)}, not {request.model}"
         return ""
 
     def _priority(self, request: InferenceRequested) -> int:
@@ -145,7 +145,7 @@ class Answering:
             reason=outcome.reason[:REASON_CHARS_MAX],
             output=ids.canonical(answer.output) if answer else kept.output if kept else "{}",
             output_contract=answer.contract if answer else kept.contract if kept else "",
-            model=self._task.model,
+            model=request.model if request.model in self._task.models else self._task.model,
             prompt=request.prompt,
             engine=self._engine.version,
             seed=answer.seed if answer else kept.seed if kept else 0,

@@ -120,8 +120,9 @@ class _Aim:
         return np.append(logits - logits.mean(), self._scope)
 
 
-def heads() -> list[Head]:
-    """The shipped ones."""
+def heads(model: str = "") -> list[Head]:
+    """The shipped ones of a version of the classifier; empty: of the newest. A model that writes has none."""
     from aios.inference_workers.tasks import CLASSIFIER, heads_of
 
-    return list(classify.load(heads_of(CLASSIFIER)).values())
+    path = heads_of(model or CLASSIFIER)
+    return list(classify.load(path if path.is_file() else heads_of(CLASSIFIER)).values())

@@ -22,12 +22,14 @@ from typing import Any, Protocol
 
 from aios.inference_workers import classify
 from aios.inference_workers.engine import Embed, Engine, RequestRefused
+from aios.inference_workers.shelf import Shelf
 from aios.schemas.models import InferenceRequested
+from aios.streams import model_files
 from aios.streams.errors import ConfigError
 
-CARDS = Path(__file__).parent / "models"
-CLASSIFIER = "triage-encoder@1"
-WRITER = "summariser@1"
+CLASSIFIER = f"triage-encoder@{model_files.newest('triage-encoder')}"
+WRITER = f"summariser@{model_files.newest('summariser')}"
+"""The newest versions of what ships."""
 VECTOR_DIGITS = 6  # of each number in an embedding.v1: what an encoder in bfloat16 knows is less
 
 
@@ -48,9 +50,12 @@ class Answer:
 
 
 class Task(Protocol):
-    """One model's work. serves: the tasks it answers, as requests name them."""
+    """One model's work. model: its newest version. models: all that it answers for. serves: the tasks it answers, as
+    requests name them.
+    """
 
     model: str
+    models: tuple[str, ...]
     serves: tuple[str, ...]
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
@@ -62,10 +67,13 @@ class Classify:
 
     serves: tuple[str, ...] = ("classify",)
 
-    def __init__(self, engine: Engine, heads: Mapping[str, classify.Head] | None = None) -> None:
-        self.model = CLASSIFIER
+    def __init__(
+        self, engine: Engine, heads: Mapping[str, classify.Head] | None = None, model: str = CLASSIFIER
+    ) -> None:
+        self.model = model
+        self.models = (model,)
         self._engine = engine
-        self._heads = heads if heads is not None else classify.load(heads_of(CLASSIFIER))
+        self._heads = heads if heads is not None else classify.load(heads_of(model))
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
         name = options(request, {"head"}).get("head")
@@ -88,8 +96,9 @@ class EmbedText:
 
     serves: tuple[str, ...] = ("embed",)
 
-    def __init__(self, engine: Engine) -> None:
-        self.model = CLASSIFIER
+    def __init__(self, engine: Engine, model: str = CLASSIFIER) -> None:
+        self.model = model
+        self.models = (model,)
         self._engine = engine
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
@@ -110,6 +119,7 @@ class Several:
 
     def __init__(self, *tasks: Task) -> None:
         self.model = tasks[0].model
+        self.models = tasks[0].models
         self.serves = tuple(name for task in tasks for name in task.serves)
         self._by_name = {name: task for task in tasks for name in task.serves}
 
@@ -120,9 +130,34 @@ class Several:
         return await task.answer(request, priority)
 
 
+class Versions:
+    """Versions of one model, newest first; a request is answered by the one it names."""
+
+    def __init__(self, *tasks: Task) -> None:
+        self.model = tasks[0].model
+        self.models = tuple(task.model for task in tasks)
+        self.serves = tasks[0].serves
+        self._by_model = {task.model: task for task in tasks}
+
+    async def answer(self, request: InferenceRequested, priority: int) -> Answer:
+        task = self._by_model.get(request.model)
+        if task is None:
+            raise RequestRefused(f"this worker serves {', '.join(self.models)}, not {request.model}")
+        return await task.answer(request, priority)
+
+
 def encoder(engine: Engine) -> Task:
-    """What a pool of a sentence encoder does."""
-    return Several(Classify(engine), EmbedText(engine))
+    """What a pool of a sentence encoder does, with every version that ships."""
+    name = CLASSIFIER.partition("@")[0]
+    served = [f"{name}@{version}" for version in reversed(model_files.versions(name))]
+    return Versions(
+        *(Several(Classify(of(engine, each), model=each), EmbedText(of(engine, each), each)) for each in served)
+    )
+
+
+def of(engine: Engine, model: str) -> Engine:
+    """What answers for a version: of a shelf, the engine with its weights; else the one there is."""
+    return engine.of(model) if isinstance(engine, Shelf) else engine
 
 
 async def _embedded(engine: Engine, text: str, priority: int) -> tuple[list[str], classify.Vector, int]:
@@ -145,5 +180,4 @@ def options(request: InferenceRequested, allowed: set[str]) -> dict[str, Any]:
 
 def heads_of(model: str) -> Path:
     """The file of a classifier's trained heads."""
-    name, _, version = model.partition("@")
-    return CARDS / name / version / "heads.npz"
+    return model_files.folder(model) / "heads.npz"

@@ -71,8 +71,8 @@ class Data:
 
     def fetch_training(self) -> None:
         """Everything at once, so that the engine starts once."""
-        kinds = dict.fromkeys(("letters", "letter_terms", "letter_parts"), ["train"])
-        kinds |= dict.fromkeys(("messages", "intents", "strays"), ["train", "validation", "test"])
+        kinds = {key: ["train"] for key in ("letters", "letter_terms", "letter_parts")}
+        kinds |= {key: ["train", "validation", "test"] for key in ("messages", "intents", "strays")}
         texts = [row["text"] for kind, parts in kinds.items() for split in parts for row in rows(kind, split)]
         self._embeddings.fetch([*texts, *self.strung()])
 

@@ -32,12 +32,13 @@ from aios.inference_workers.measures import Measures
 from aios.inference_workers.one_request import Requests
 from aios.inference_workers.openai import OpenAIEngine
 from aios.inference_workers.pool import Pool
+from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import CLASSIFIER, WRITER, Task, encoder
 from aios.inference_workers.vllm_engine import VllmEngine
 from aios.inference_workers.writing import Write
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import pool_files
+from aios.streams import model_files, pool_files
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import EngineDead
 from aios.streams.kafka import Delivery, Intake, cluster_id
@@ -100,9 +101,13 @@ class Served:
             case "echo":
                 from aios.inference_workers import echo  # for drills only: nobody else loads it
 
-                return echo.EchoEngine(echo.heads())
+                return Shelf(lambda model: echo.EchoEngine(echo.heads(model)), key_of=str, first=self.model)
             case _:
-                return VllmEngine(convert.folder(self.pool.weights), self.kind.runner, settings, told)
+                return Shelf(
+                    lambda weights: VllmEngine(convert.folder(weights), self.kind.runner, settings, told),
+                    key_of=lambda model: model_files.card(model).weights,
+                    first=self.pool.weights,
+                )
 
 
 def _served() -> Mapping[str, Served]:

@@ -1,0 +1,117 @@
+"""The engines of one process, one for each set of weights that versions of its model are served with.
+
+Enters: what is asked of a version. Leaves: the answer of its engine. Guaranteed: the engine of the newest version is
+loaded and warm before the process serves anybody; another one is loaded when its first request comes, which waits for
+it, and stays; one that dies or hangs ends the process like the only one would. As an Engine, a shelf is its first one.
+Rejected: every engine from the start (twice the memory and the start-up for a version that may serve nobody), a process
+a version (who starts it when a canary begins?).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NoReturn
+
+from aios.inference_workers.engine import Embed, Embedding, Engine, Generate, Generation
+
+
+class Shelf:
+    """See the module. make: the engine of a key. key_of: the key of a version. first: what start() loads, a key."""
+
+    def __init__(self, make: Callable[[str], Engine], key_of: Callable[[str], str], first: str) -> None:
+        self._make = make
+        self._key_of = key_of
+        self._first = make(first)
+        self._engines: dict[str, Engine] = {first: self._first}
+        self._loads: dict[str, asyncio.Task[None]] = {}
+        self._watches: set[asyncio.Task[NoReturn]] = set()
+        self._death: asyncio.Future[Exception] | None = None
+
+    @property
+    def version(self) -> str:
+        return self._first.version
+
+    @property
+    def tokens_max(self) -> int:
+        return self._first.tokens_max
+
+    async def start(self) -> None:
+        self._death = asyncio.get_running_loop().create_future()
+        await self._first.start()
+        self._watch(self._first)
+
+    async def embed(self, request: Embed) -> Embedding:
+        return await self._first.embed(request)
+
+    async def generate(self, request: Generate) -> Generation:
+        return await self._first.generate(request)
+
+    async def watch(self) -> NoReturn:
+        assert self._death is not None  # start() made it
+        raise await asyncio.shield(self._death)
+
+    async def close(self) -> None:
+        for each in (*self._watches, *self._loads.values()):
+            each.cancel()
+        await asyncio.gather(*self._watches, *self._loads.values(), return_exceptions=True)
+        await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+
+    def of(self, model: str) -> Engine:
+        """What answers for name@version; loaded when it is first asked."""
+        key = self._key_of(model)
+        return self._first if self._engines.get(key) is self._first else OnDemand(self, key)
+
+    async def loaded(self, key: str) -> Engine:
+        """Raises EngineDead, ConfigError. Whoever is cancelled leaves the loading to the others."""
+        if key not in self._engines:
+            self._engines[key] = self._make(key)
+            self._loads[key] = asyncio.ensure_future(self._load(self._engines[key]))
+        if key in self._loads:
+            await asyncio.shield(self._loads[key])
+        return self._engines[key]
+
+    async def _load(self, engine: Engine) -> None:
+        await engine.start()
+        self._watch(engine)
+
+    def _watch(self, engine: Engine) -> None:
+        watching: asyncio.Task[NoReturn] = asyncio.ensure_future(engine.watch())
+        self._watches.add(watching)
+        watching.add_done_callback(self._ended)
+
+    def _ended(self, watching: asyncio.Task[NoReturn]) -> None:
+        error = None if watching.cancelled() else watching.exception()
+        if isinstance(error, Exception) and self._death is not None and not self._death.done():
+            self._death.set_result(error)
+
+
+class OnDemand:
+    """An engine of a shelf, for who asks it. What it is, and its life, are the shelf's."""
+
+    def __init__(self, shelf: Shelf, key: str) -> None:
+        self._shelf = shelf
+        self._key = key
+
+    @property
+    def version(self) -> str:
+        return self._shelf.version
+
+    @property
+    def tokens_max(self) -> int:
+        return self._shelf.tokens_max
+
+    async def start(self) -> None:
+        await self._shelf.loaded(self._key)
+
+    async def embed(self, request: Embed) -> Embedding:
+        return await (await self._shelf.loaded(self._key)).embed(request)
+
+    async def generate(self, request: Generate) -> Generation:
+        return await (await self._shelf.loaded(self._key)).generate(request)
+
+    async def watch(self) -> NoReturn:
+        await self._shelf.watch()
+
+    async def close(self) -> None:
+        pass

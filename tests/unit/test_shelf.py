@@ -1,0 +1,119 @@
+"""Engines of one process: the first is loaded at the start, another one when it is first asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from aios.inference_workers.engine import Embed
+from aios.inference_workers.shelf import Shelf
+from aios.streams.errors import EngineDead
+from tests.fakes.engine import FakeEngine
+
+KEYS = {"m@2": "new", "m@3": "new", "m@1": "old"}
+
+
+class Slow(FakeEngine):
+    """Loads when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts = 0
+        self.may = asyncio.Event()
+
+    async def start(self) -> None:
+        self.starts += 1
+        await self.may.wait()
+        await super().start()
+
+
+class Made:
+    """Every engine that a shelf made, by key."""
+
+    def __init__(self) -> None:
+        self.engines: dict[str, Slow] = {}
+        self.shelf = Shelf(self.make, KEYS.__getitem__, "new")
+
+    def make(self, key: str) -> Slow:
+        self.engines[key] = Slow()
+        return self.engines[key]
+
+
+def served(test: Callable[[Made], Coroutine[Any, Any, None]]) -> None:
+    """Run a test with a shelf whose first engine is warm."""
+
+    async def run() -> None:
+        made = Made()
+        made.engines["new"].may.set()
+        await made.shelf.start()
+        try:
+            await asyncio.wait_for(test(made), 5)
+        finally:
+            await made.shelf.close()
+
+    asyncio.run(run())
+
+
+def test_versions_of_the_same_weights_share_an_engine() -> None:
+    """And what nobody asks for is never made."""
+
+    async def test(made: Made) -> None:
+        assert made.shelf.of("m@2") is made.shelf.of("m@3")
+        await made.shelf.of("m@2").embed(Embed(text="hello"))
+        assert list(made.engines) == ["new"]
+
+    served(test)
+
+
+def test_an_older_version_is_loaded_once_by_whoever_asks_first() -> None:
+    """Everybody who asks meanwhile waits for the same engine; one of them who gives up does not stop it."""
+
+    async def test(made: Made) -> None:
+        old = made.shelf.of("m@1")
+        asking = [asyncio.ensure_future(old.embed(Embed(text=f"hello {n}"))) for n in range(5)]
+        await asyncio.sleep(0)
+        asking[0].cancel()
+        made.engines["old"].may.set()
+        await asyncio.gather(*asking[1:])
+        assert asking[0].cancelled()
+        assert made.engines["old"].starts == 1
+        assert len(made.engines["old"].texts) == 4
+        assert not made.engines["new"].texts
+
+    served(test)
+
+
+def test_an_engine_that_dies_ends_the_process_whichever_it_is() -> None:
+    """The one that was loaded later too."""
+
+    async def test(made: Made) -> None:
+        made_watch = asyncio.ensure_future(made.shelf.watch())
+        old = made.shelf.of("m@1")
+        asking = asyncio.ensure_future(old.embed(Embed(text="die")))
+        await asyncio.sleep(0)
+        made.engines["old"].may.set()
+        with pytest.raises(EngineDead):
+            await asking
+        with pytest.raises(EngineDead):
+            await made_watch
+
+    served(test)
+
+
+def test_an_engine_that_does_not_load_fails_whoever_asked() -> None:
+    """The first one serves on."""
+
+    class Broken(Slow):
+        async def start(self) -> None:
+            raise EngineDead("no such weights")
+
+    async def test(made: Made) -> None:
+        made.shelf._make = lambda _key: Broken()
+        with pytest.raises(EngineDead, match="no such weights"):
+            await made.shelf.of("m@1").embed(Embed(text="hello"))
+        await made.shelf.of("m@2").embed(Embed(text="hello"))
+
+    served(test)
