@@ -6,7 +6,7 @@ groups had committed before the first of them was read. Leaves: a Part. Guarante
 claims only what must hold at that moment, because causes are read after their effects, and positions before both: a
 position, a remembered case or a decision that is there has everything it stands on read after it. Memory: about
 2.2 KiB a case of the partition (measured; a million cases in six partitions, two at a time: 0.8 GiB).
-Rejected: asking a stage, or using its code (the fold below knows seven transitions, and nothing of workflows).
+Rejected: asking a stage, or using its code (the fold below knows eight transitions, and nothing of workflows).
 
     ORDER   changelog (positions, remembered cases) → decisions, refusals, questions → answers → letters, returns,
             changes of letters → commands → audit → admitted cases
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,6 +134,8 @@ class Fold:
         self._answers: dict[int, tuple[str, int]] = {}  # offset of an answer → its command, its time
         self._audit_at: dict[str, dict[int, int]] = {CASE_ADMITTED.name: {}, INFERENCE_COMPLETED.name: {}}
         self._ends: dict[str, int] = {}  # offset after the last one read, by topic
+        self._turnstile: dict[str, int] = {}  # plan's keys of who stands with a pool and who waits → how many; 0: gone
+        self._asking: dict[str, tuple[str, int, str]] = {}  # case → its pool, ordinal and tenant
         self._aside: set[Origin] = set()  # first places of what lies in dead letters or waits to return
         self._letters: dict[str, tuple[int, str, Origin]] = {}  # id → generation, key, origin
         self._closed: dict[str, int] = {}  # letter → generation up to which it is closed
@@ -169,10 +172,17 @@ class Fold:
     def _state(self, seen: Any, event: Mapping[str, Any] | None) -> None:
         if seen.key == POSITION and event is not None:
             self.position = event["inputs"]
-        if seen.key.startswith((RESERVED, *TURNSTILE)):
+        if seen.key.startswith(RESERVED):
+            return
+        if seen.key.startswith(TURNSTILE):
+            self._turnstile[seen.key.decode()] = 0 if event is None else event.get("outstanding", 1)
             return
         case = self._case(seen.key.decode())
         case.remembered = None
+        if event is None or not event.get("pool"):
+            self._asking.pop(seen.key.decode(), None)
+        else:
+            self._asking[seen.key.decode()] = (event["pool"], event["turn"], event["tenant"])
         if event is not None and "case_seq" in event:
             case.remembered = (
                 event["case_seq"],
@@ -377,6 +387,8 @@ class Fold:
         for letter, (generation, key, _) in self._letters.items():
             if generation > self._closed.get(letter, -1) and key in self.cases:
                 self.cases[key].letters += 1
+        if self._scope.whole:
+            self._judge_places()
         for request, command in self._commands.items():
             self._judge_command(request, command)
         for case_id, case in self.cases.items():
@@ -390,6 +402,17 @@ class Fold:
         aside = (INFERENCE_COMPLETED.name, self._scope.partition, offset) in self._aside
         if case is not None and case.waiting == request and not command.accepted and not aside:
             self._wrong(Law.COMMITTED, f"plan's position passes answer {offset}, for which {command.case_id} waits")
+
+    def _judge_places(self) -> None:
+        """Whoever asks a pool or waits for it is counted there, and nobody else is."""
+        expected: Counter[str] = Counter()
+        for pool, ordinal, tenant in self._asking.values():
+            waits = f"turn:{pool}/{ordinal}/{tenant}"
+            expected[waits if self._turnstile.get(waits) else f"pool:{pool}/{tenant}"] += 1
+        for key in expected.keys() | self._turnstile.keys():
+            if self._turnstile.get(key, 0) != expected[key]:
+                why = f"{key} counts {self._turnstile.get(key, 0)}, and {expected[key]} cases ask or wait there"
+                self._wrong(Law.FOLD, why)
 
     def _judge_command(self, request: str, command: Command) -> None:
         self.part.wasted += max(0, command.answered - command.accepted) if command.accepted else 0

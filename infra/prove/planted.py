@@ -236,6 +236,10 @@ def _forget(history: History) -> None:
     history.drop(STATE, lambda event: event.get("event_id") != "e0")
 
 
+def _count_nobody(history: History) -> None:
+    history.put(STATE, "pool:classify.bulk/demo", {"outstanding": 1, "first": 1, "next": 1})
+
+
 def _unread(history: History) -> None:
     history.arrive("kz", "unread")
 
@@ -281,6 +285,16 @@ PLANTED: Mapping[str, Plant] = {
     "commit passes a command": Plant(Law.COMMITTED, "a pool committed past a command nobody answered", _unanswered),
     "remembered otherwise": Plant(
         Law.FOLD, "a remembered case is not its fold", lambda h: _change(h, STATE, status="x")
+    ),
+    "a place of nobody": Plant(
+        Law.FOLD,
+        "a place at a pool is counted that no case holds",
+        _count_nobody,
+    ),
+    "an uncounted command": Plant(
+        Law.FOLD,
+        "a case asks a pool and is not counted there",
+        lambda h: _change(h, STATE, pool="classify.bulk", turn=0, tenant="demo"),
     ),
     "forgotten": Plant(Law.FOLD, "a case is not remembered", _forget, drained=True),
 }
