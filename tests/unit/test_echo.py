@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 
 from aios.inference_workers import classify, echo
 from aios.inference_workers.echo import EchoEngine
-from aios.inference_workers.engine import Embed, Generate
+from aios.inference_workers.engine import Embed, Generate, Structured
 from aios.inference_workers.tasks import CLASSIFIER, heads_of
+from aios.streams import shapes
 
 DATA = Path(__file__).parents[2] / "infra" / "demo" / "data"
 SURE = {"letters": (0.66, 0.50), "messages": (0.76, 0.60)}  # confidence_min, out_of_scope_max of document.triage
@@ -63,3 +65,15 @@ def test_a_text_may_ask_to_be_answered_late(engine: EchoEngine) -> None:
     began = time.monotonic()
     asyncio.run(engine.embed(Embed(text="AIOS-DRILL-SLOW=0.2 where is my card")))
     assert time.monotonic() - began >= 0.2
+
+
+def test_a_shape_and_a_choice_are_kept_to(engine: EchoEngine) -> None:
+    """So that drills run with structured prompts; the same for the same text."""
+    shape = shapes.complete({"type": "object", "properties": {"a": {"type": "string", "maxLength": 4}}})
+    held = Structured(schema=json.dumps(shape))
+    chosen = Structured(choices=("card", "loan"))
+    for text in ("one", "two", "one"):
+        asked = Generate(messages=[("user", text)], tokens_max=9, structured=held)
+        assert shapes.problems(shape, json.loads(asyncio.run(engine.generate(asked)).text)) == []
+        asked = Generate(messages=[("user", text)], tokens_max=9, structured=chosen)
+        assert asyncio.run(engine.generate(asked)).text in chosen.choices

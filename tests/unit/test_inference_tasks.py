@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.inference_workers import prompt
-from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
+from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
 from aios.inference_workers.openai import OpenAIEngine
 from aios.inference_workers.tasks import WRITER
 from aios.inference_workers.writing import Write
@@ -209,6 +210,32 @@ def test_a_server_elsewhere_answers_in_openai_s_words() -> None:
     assert isinstance(written, Generation)
     assert (written.text, written.output_tokens) == ("Yes.", 2)
     assert heard["messages"] == [{"role": "user", "content": "Well?"}]
+
+
+def test_a_server_elsewhere_is_held_to_a_shape_or_a_choice() -> None:
+    """By response_format, which every such server knows; a choice comes back without its wrapping."""
+
+    def said(content: str) -> dict[str, Any]:
+        return {
+            "choices": [{"message": {"content": content}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+        }
+
+    hello = [("user", "Well?")]
+    choice = Generate(messages=hello, tokens_max=5, structured=Structured(choices=("card", "loan")))
+    written, heard = asyncio.run(_ask(200, said('{"choice": "loan"}'), choice))
+    assert isinstance(written, Generation)
+    assert written.text == "loan"
+    assert heard["response_format"]["json_schema"]["schema"]["properties"]["choice"]["enum"] == ["card", "loan"]
+    shape = {"type": "object", "properties": {"a": {"type": "boolean"}}}
+    held = Generate(messages=hello, tokens_max=5, structured=Structured(schema=json.dumps(shape)))
+    written, heard = asyncio.run(_ask(200, said('{"a": true}'), held))
+    assert isinstance(written, Generation)
+    assert written.text == '{"a": true}'
+    assert heard["response_format"]["json_schema"]["schema"] == shape
+    unheld, _ = asyncio.run(_ask(200, said("I choose the loan."), choice))
+    assert isinstance(unheld, Generation)
+    assert unheld.text == "I choose the loan."  # read strictly by whoever asked
 
 
 @pytest.mark.parametrize(

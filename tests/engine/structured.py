@@ -1,0 +1,132 @@
+"""What tests/engine/test_structured.py asks of the real engine, with a model of no sense, in the workers' environment.
+
+python tests/engine/structured.py FOLDER → one JSON object on standard output. A model of random weights says anything
+that it may: what it is held to is the engine's work alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from aios.inference_workers.engine import Generate, RequestRefused, Runner, Structured
+from aios.inference_workers.vllm_engine import VllmEngine
+from aios.inference_workers.writing import Write
+from aios.schemas.models import InferenceRequested
+from aios.streams import prompt_files
+from aios.streams.config import InferenceSettings
+
+ASKED = 12
+FACTS = """\
+---
+name: facts
+version: 1
+model: tiny
+task: generate
+contract: object.v1
+sampling: {tokens_max: 400, temperature: 1.0, seed: 7}
+input: {words_max: 12, overlap_words: 2, chunks_max: 3, merge: fill}
+output:
+  schema:
+    type: object
+    properties:
+      wants: {type: string, maxLength: 12}
+      urgent: {type: boolean}
+      times: {type: integer, minimum: 0, maximum: 9}
+      kind: {type: string, enum: [card, loan, account]}
+      names: {type: array, maxItems: 2, items: {type: string, maxLength: 6}}
+---
+# user
+{input}
+"""
+TOPIC = """\
+---
+name: topic
+version: 1
+model: tiny
+task: generate
+contract: choice.v1
+sampling: {tokens_max: 30, temperature: 1.0, seed: 7}
+input: {words_max: 12}
+output: {choices: [a late card, a lost card, "something else: \\"?\\""]}
+---
+# user
+{input}
+"""
+
+
+def request(prompt: str, number: int) -> InferenceRequested:
+    return InferenceRequested(
+        request_id="r",
+        case_id="c",
+        tenant="t",
+        workflow="w",
+        step="s",
+        attempt=1,
+        task="generate",
+        model="tiny@1",
+        prompt=prompt,
+        input=f"my card was late {number} times please help " * 3,
+        options="{}",
+        lane="bulk",
+        deadline_at=0,
+        requested_at=0,
+    )
+
+
+async def refused(engine: VllmEngine) -> str:
+    """A schema that no grammar can be made of: the request alone."""
+    try:
+        await engine.generate(Generate(messages=(("user", "hi"),), tokens_max=4, structured=Structured(schema="{")))
+    except RequestRefused as error:
+        return str(error)
+    return ""
+
+
+async def all_of_it(folder: Path) -> dict[str, Any]:
+    engine = VllmEngine(
+        folder, Runner.GENERATE, InferenceSettings(kv_cache_mib=64, load_s_max=300), load_format="dummy"
+    )
+    await engine.start()
+    try:
+        task = Write(engine, "tiny@1")
+        asked = [request(name, number) for name in ("facts@1", "topic@1") for number in range(ASKED)]
+        answers = await asyncio.gather(*(task.answer(one, 0) for one in asked))
+        return {
+            "refused": await refused(engine),
+            "answers": [
+                {"prompt": one.prompt, "output": dict(said.output), "failure": said.failure, "contract": said.contract}
+                for one, said in zip(asked, answers, strict=True)
+            ],
+        }
+    finally:
+        await engine.close()
+
+
+def model(folder: Path) -> Path:
+    """The tiny one, with the decoder that its kind of tokenizer has: answers are texts again."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import tiny  # beside this file
+
+    made = tiny.make(folder / "model") / "tokenizer.json"
+    said = json.loads(made.read_text(encoding="utf-8"))
+    said["decoder"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    made.write_text(json.dumps(said), encoding="utf-8")
+    return made.parent
+
+
+def prompts(folder: Path) -> Path:
+    for name, text in {"facts": FACTS, "topic": TOPIC}.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "1.md").write_text(text, encoding="utf-8")
+    return folder
+
+
+if __name__ == "__main__":
+    out, sys.stdout = sys.stdout, sys.stderr  # libraries print
+    place = Path(sys.argv[1])
+    prompt_files.FOLDER = prompts(place / "prompts")
+    print(json.dumps(asyncio.run(all_of_it(model(place)))), file=out, flush=True)

@@ -1,0 +1,66 @@
+"""Structured answers of the real engine, from a model of random weights: what it is held to, it keeps to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aios.processors import answers
+from aios.schemas import ids
+from aios.streams import prompt_files
+from tests.engine import structured
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-inference" / "bin" / "python"
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
+]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the engine said."""
+    ran = subprocess.run(
+        [PYTHON, ROOT / "tests" / "engine" / "structured.py", tmp_path_factory.mktemp("tiny")],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    said: dict[str, Any] = json.loads(ran.stdout)
+    return said
+
+
+def test_every_answer_follows_the_shape_or_the_choices_of_its_prompt(
+    found: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As plan reads it, which knows the prompt and believes no worker."""
+    monkeypatch.setattr(prompt_files, "FOLDER", structured.prompts(tmp_path / "prompts"))
+    prompt_files.load.cache_clear()
+    try:
+        assert [one["failure"] for one in found["answers"]] == [""] * 2 * structured.ASKED
+        for one in found["answers"]:
+            said = answers.read("generate", one["contract"], ids.canonical(one["output"]), one["prompt"])
+            assert said.keys() <= {"object", "choice"}
+        assert {one["output"]["pieces"] for one in found["answers"] if one["prompt"] == "facts@1"} == {3}
+    finally:
+        prompt_files.load.cache_clear()
+
+
+def test_answers_differ_with_their_texts(found: dict[str, Any]) -> None:
+    """The model chooses within its bounds: the engine does not fill in an example."""
+    for prompt in ("facts@1", "topic@1"):
+        said = {ids.canonical(one["output"]) for one in found["answers"] if one["prompt"] == prompt}
+        assert len(said) > 1
+
+
+def test_a_schema_that_cannot_be_enforced_fails_its_request_alone(found: dict[str, Any]) -> None:
+    assert found["refused"]
