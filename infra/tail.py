@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from aios.streams.admin import record_of
+from aios.streams.admin import record_of, watermarks
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
@@ -28,7 +28,7 @@ class Tail:
             known = self._consumer.list_topics(timeout=ASK_S_MAX).topics
             places = [TopicPartition(name, number) for name in names for number in known[name].partitions]
             for place in places:
-                _, place.offset = self._consumer.get_watermark_offsets(place, timeout=ASK_S_MAX)
+                _, place.offset = watermarks(self._consumer, place, ASK_S_MAX)
         except KafkaException as error:
             self._consumer.close()
             raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {error}") from error
