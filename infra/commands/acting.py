@@ -12,12 +12,15 @@ from pathlib import Path
 from aios.infra import client
 from aios.infra.output import FAILED, fail
 from aios.schemas.codec import Codec
+from aios.streams import principals
 from aios.streams.config import Settings
 from aios.streams.principals import PrincipalTable, Role
 
 
-def acting(settings: Settings, codec: Codec, file: Path | None, role: Role) -> str:
-    """The name of who acts; it has the role. Raises Unavailable. Ends the command for anybody else."""
+def acting(settings: Settings, codec: Codec, file: Path | None, role: Role, tenant: str = "") -> str:
+    """The name of who acts; it has the role, and may act for the tenant (empty: for all, as what concerns everybody
+    needs). Raises Unavailable. Ends the command for anybody else.
+    """
     token = client.token(settings, file, role)
     table = PrincipalTable(settings.kafka, codec)
     try:
@@ -29,4 +32,6 @@ def acting(settings: Settings, codec: Codec, file: Path | None, role: Role) -> s
         fail(f"no valid token: `aios principal add NAME --role {role}` makes one; AIOS_TOKEN or --token-file gives it")
     if role not in found.roles:
         fail(f"{found.name} may not do this: it takes the role {role}", FAILED)
+    if not principals.may(found, tenant):
+        fail(f"{found.name} acts for some tenants only, and this concerns {tenant or 'all of them'}", FAILED)
     return found.name

@@ -65,7 +65,7 @@ def set_(
     except ConfigError as error:
         fail(str(error), USAGE)
     with connected() as (settings, codec):
-        declared = replace(declared, by=acting(settings, codec, token_file, Role.OPERATOR))
+        declared = replace(declared, by=acting(settings, codec, token_file, Role.OPERATOR, tenant))
         limits.declare(settings.kafka, codec, declared)
     _said(declared, as_json)
 
@@ -79,7 +79,7 @@ def lift(tenant: str, workflow: str, token_file: Path | None, as_json: bool) -> 
     """Take a limit away. Audited."""
     name = f"{tenant}/{workflow}"
     with connected() as (settings, codec):
-        by = acting(settings, codec, token_file, Role.OPERATOR)
+        by = acting(settings, codec, token_file, Role.OPERATOR, tenant)
         known = limits.read(settings.kafka, codec).get(name)
         if known is None:
             fail(f"there is no limit {name}; `aios budget show` shows all", NOT_FOUND)
