@@ -101,12 +101,8 @@ def affords(purse: Purse | None, pool: Pool, text: str, tokens_max: int, ends_at
     """Whether a call may begin: what it is expected to cost is left, and it ends before the reservation does."""
     if purse is None:
         return True
-    expected = money.answer_micro(
-        pool.price,
-        prompt_tokens=-(-len(text) // CHARS_PER_TOKEN),
-        output_tokens=tokens_max,
-        engine_us=0,
-    )
+    prompt_tokens = -(-len(text) // CHARS_PER_TOKEN)
+    expected = pool.price.of(prompt_tokens=prompt_tokens, output_tokens=tokens_max, engine_us=0)
     return purse.spent_micro + expected <= purse.reserved_micro and ends_at <= purse.expires_at
 
 

@@ -1,8 +1,8 @@
 """Money: whole millionths ("micro") of one currency, the one in `money.currency`. Pure.
 
-Enters: a pool's price and what an answer took; a person's time; what people write. Leaves: whole micro. Guaranteed:
-sums never lose a unit, since nothing is ever a float; every part is rounded once, up, so that a price above 0 never
-gives something for nothing. Rejected: Decimal on the way (slower, and Avro's decimal is bytes that DuckDB cannot sum).
+Enters: a person's time; what people write. Leaves: whole micro. Guaranteed: sums never lose a unit, since nothing is
+ever a float. What an answer costs says its pool's price (pool_files.py). Rejected: Decimal on the way (slower, and
+Avro's decimal is bytes that DuckDB cannot sum).
 """
 
 from __future__ import annotations
@@ -10,17 +10,10 @@ from __future__ import annotations
 import re
 
 from aios.streams.errors import ConfigError
-from aios.streams.pool_files import Price
 
 UNIT = 1_000_000  # micro in one unit of the currency
 MICRO_MAX = 10**15  # a thousand million units; beyond it somebody has mistyped
 _AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{1,6}))?")
-
-
-def answer_micro(price: Price, *, prompt_tokens: int, output_tokens: int, engine_us: int) -> int:
-    """What an answer costs at a pool's price; each ≥ 0. A cached one costs nothing: do not ask."""
-    tokens = price.per_1000_prompt_tokens * prompt_tokens + price.per_1000_output_tokens * output_tokens
-    return -(-(1_000 * tokens + price.per_engine_second * engine_us) // 1_000_000)
 
 
 def person_micro(minute_micro: int, person_ms: int) -> int:

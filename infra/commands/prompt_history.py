@@ -168,7 +168,7 @@ def _cost(answer: InferenceCompleted) -> int:
     if pool is None:
         return 0
     tokens = {"prompt_tokens": answer.prompt_tokens, "output_tokens": answer.output_tokens}
-    return money.answer_micro(pool.price, engine_us=0, **tokens)
+    return pool.price.of(engine_us=0, **tokens)
 
 
 def report(compared: Sequence[Compared], left_out: Mapping[str, int], gone: int, gate: Gate) -> dict[str, Any]:

@@ -8,8 +8,8 @@ position, a remembered case or a decision that is there has everything it stands
 2.2 KiB a case of the partition (measured; a million cases in six partitions, two at a time: 0.8 GiB).
 Rejected: asking a stage, or using its code (the fold below knows eight transitions, and nothing of workflows).
 
-    ORDER   changelog (positions, remembered cases) → decisions, refusals, questions → answers → letters, returns,
-            changes of letters → commands → audit → admitted cases
+    ORDER   changelog (positions, remembered cases) → decisions, refusals, questions → the ledger → answers → letters,
+            returns, changes of letters → commands → audit → admitted cases
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from aios.streams.topics import (
     INFERENCE_COMPLETED,
     LETTER_CHANGED,
     REVIEW_REQUESTED,
+    USAGE_SETTLED,
 )
 from aios.streams.topology import PLAN, POOLS
 
@@ -44,13 +45,14 @@ RETURNS = frozenset(
     | {name for name in topology.all_topics() if name.startswith("aios.retry.")}
 )
 SPREAD = frozenset(
-    {*COMMANDS, *(stage.dead_letters.name for stage in POOLS)} | RETURNS - {PLAN.retries.name}
+    {USAGE_SETTLED.name, *COMMANDS, *(stage.dead_letters.name for stage in POOLS)} | RETURNS - {PLAN.retries.name}
 )  # whose records of one case partition lie in any
 ORDER = (
     STATE,
     CASE_DECIDED.name,
     EVENT_REFUSED.name,
     REVIEW_REQUESTED.name,
+    USAGE_SETTLED.name,
     INFERENCE_COMPLETED.name,
     *sorted(LETTERS),
     *sorted(RETURNS),
@@ -102,6 +104,7 @@ class Case:
     refused: dict[str, int] = field(default_factory=dict)  # event id → refusals less their audit
     refused_ids: set[str] = field(default_factory=set)
     letters: int = 0  # open ones under this key
+    unbooked: int = 0  # answers and people's decisions that it took, less their lines in the ledger
 
 
 @dataclass(slots=True)
@@ -133,6 +136,7 @@ class Fold:
         self._commands: dict[str, Command] = {}
         self._answers: dict[int, tuple[str, int]] = {}  # offset of an answer → its command, its time
         self._audit_at: dict[str, dict[int, int]] = {CASE_ADMITTED.name: {}, INFERENCE_COMPLETED.name: {}}
+        self._settled: set[int] = set()  # hashes of the ids of the ledger's lines
         self._ends: dict[str, int] = {}  # offset after the last one read, by topic
         self._turnstile: dict[str, int] = {}  # plan's keys of who stands with a pool and who waits → how many; 0: gone
         self._asking: dict[str, tuple[str, int, str]] = {}  # case → its pool, ordinal and tenant
@@ -151,6 +155,7 @@ class Fold:
             CASE_DECIDED.name: self._decided,
             EVENT_REFUSED.name: self._refused,
             REVIEW_REQUESTED.name: self._asked,
+            USAGE_SETTLED.name: self._booked,
             INFERENCE_COMPLETED.name: self._answered,
             AUDIT_RECORDED.name: self._audited,
             CASE_ADMITTED.name: self._admitted,
@@ -223,6 +228,18 @@ class Fold:
     def _asked(self, seen: Any, event: Mapping[str, Any]) -> None:
         self.part.pace("plan").tell(seen.at)
         self._command(event["task_id"], event["case_id"], seen)
+
+    def _booked(self, seen: Any, event: Mapping[str, Any]) -> None:
+        if event["kind"] not in ("inference", "person", "wasted"):
+            return
+        known = hash(event["settlement_id"])
+        if known in self._settled:
+            self.part.repeated[seen.topic] += 1
+            self._wrong(Law.NO_DOUBLE_CHARGE, f"{event['settlement_id']} stands again in the ledger at {_place(seen)}")
+            return
+        self._settled.add(known)
+        if event["kind"] != "wasted":
+            self._case(event["case_id"]).unbooked -= 1
 
     def _answered(self, seen: Any, event: Mapping[str, Any]) -> None:
         request = event["request_id"]
@@ -324,8 +341,10 @@ class Fold:
             case "answered":
                 self._accept(case, event)
                 case.waiting = ""
+                case.unbooked += 1
             case "review_decided":
                 case.waiting = ""
+                case.unbooked += 1
             case "decided":
                 case.waiting, case.step, case.attempt = "", "", 0
                 case.decided_seq = case.seq
@@ -437,6 +456,8 @@ class Fold:
             self._wrong(Law.AUDIT, f"case {case_id} is decided at {case.decision[4]}, audited at {case.decided_seq}")
         if case.remembered is not None and case.remembered[0] > case.seq:
             self._wrong(Law.AUDIT, f"case {case_id} is remembered at {case.remembered[0]}, audited up to {case.seq}")
+        if case.unbooked < 0 and case.founder:
+            self._wrong(Law.NO_DOUBLE_CHARGE, f"case {case_id} is charged for {-case.unbooked} more than it took")
         if self._scope.drained:
             self._judge_at_rest(case_id, case)
         self._refusals_audited(case_id, case)
@@ -445,6 +466,8 @@ class Fold:
     def _judge_at_rest(self, case_id: str, case: Case) -> None:
         if case.decided_seq and not case.decision:
             self._wrong(Law.AUDIT, f"case {case_id} is audited as decided, but its decision is not there")
+        if case.unbooked > 0 and case.founder:
+            self._wrong(Law.NO_DOUBLE_CHARGE, f"case {case_id} took {case.unbooked} more than the ledger says")
         if case.seq and case.remembered is None:
             self._wrong(Law.FOLD, f"case {case_id} has {case.seq} transitions, and is not remembered")
         elif case.remembered is not None and case.remembered[0] < case.seq:

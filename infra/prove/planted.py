@@ -25,6 +25,7 @@ from aios.streams.topics import (
     DOCUMENT_RECEIVED,
     EVENT_REFUSED,
     INFERENCE_COMPLETED,
+    USAGE_SETTLED,
 )
 from aios.streams.topology import ADMIT, POOLS
 
@@ -98,6 +99,8 @@ class History:
         offset = self.put(INFERENCE_COMPLETED.name, case, {"request_id": f"r-{case}", "case_id": case})
         cause = (INFERENCE_COMPLETED.name, offset)
         self.audit(case, "answered", "classifying", cause, step="classify")
+        line = {"settlement_id": f"s-{case}-{offset}", "case_id": case, "kind": "inference"}
+        self.put(USAGE_SETTLED.name, "demo", line)
 
     def decide(self, case: str, label: str = "card") -> None:
         cause = (INFERENCE_COMPLETED.name, len(self.topics[INFERENCE_COMPLETED.name]) - 1)
@@ -280,6 +283,20 @@ PLANTED: Mapping[str, Plant] = {
         Law.AUDIT, "a transition stands twice", lambda h: h.topics[AUDIT_RECORDED.name].append(_again(h, 3))
     ),
     "charged twice": Plant(Law.NO_DOUBLE_CHARGE, "an answer to one command is accepted twice", _charge_twice),
+    "in the ledger twice": Plant(
+        Law.NO_DOUBLE_CHARGE, "a line of the ledger stands twice", lambda h: _last(h, USAGE_SETTLED.name)
+    ),
+    "charged for nothing": Plant(
+        Law.NO_DOUBLE_CHARGE,
+        "a case is charged for an answer it did not take",
+        lambda h: _last(h, USAGE_SETTLED.name, settlement_id="s-other"),
+    ),
+    "not in the ledger": Plant(
+        Law.NO_DOUBLE_CHARGE,
+        "an answer was taken, and the ledger does not say so",
+        lambda h: h.drop(USAGE_SETTLED.name, lambda event: event["case_id"] != "b"),
+        drained=True,
+    ),
     "position passes an event": Plant(Law.COMMITTED, "admit moved past an event it did not process", _pass_unseen),
     "position passes an answer": Plant(Law.COMMITTED, "plan moved past an answer it did not use", _lose_answer),
     "commit passes a command": Plant(Law.COMMITTED, "a pool committed past a command nobody answered", _unanswered),

@@ -32,7 +32,6 @@ from aios.infra.prove import arrivals, journal
 from aios.infra.prove.arrivals import Arrivals
 from aios.infra.prove.findings import Findings, Law, Part
 from aios.infra.prove.fold import (
-    COMMANDS,
     LETTERS,
     ORDER,
     POSITION,
@@ -327,7 +326,7 @@ def _fold(addresses: Addresses, scope: Scope, begins: Mapping[Place, int], reade
         everywhere = topic in SPREAD or topic == LETTER_CHANGED.name  # which is keyed by letter
         places = [place for place in begins if place[0] == topic and (everywhere or place[1] == scope.partition)]
         ranges = {place: (begins[place], end) for place, end in eyes.ends(places).items()}
-        for seen in _latest(reader.several(ranges, headers=topic in HEADED or topic in COMMANDS)):
+        for seen in _latest(reader.several(ranges, headers=topic in HEADED | SPREAD)):
             if topic not in SPREAD or home_of(seen, partitions) == scope.partition:
                 fold.take(seen, _event(registry, seen))
     part = fold.finish()
