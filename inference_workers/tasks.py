@@ -71,7 +71,7 @@ class Classify:
         self, engine: Engine, heads: Mapping[str, classify.Head] | None = None, model: str = CLASSIFIER
     ) -> None:
         self.model = model
-        self.models = (model,)
+        self.models: tuple[str, ...] = (model,)
         self._engine = engine
         self._heads = heads if heads is not None else classify.load(heads_of(model))
 
@@ -98,7 +98,7 @@ class EmbedText:
 
     def __init__(self, engine: Engine, model: str = CLASSIFIER) -> None:
         self.model = model
-        self.models = (model,)
+        self.models: tuple[str, ...] = (model,)
         self._engine = engine
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:

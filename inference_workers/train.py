@@ -8,9 +8,9 @@ tune.py: it has read the training splits, and of messages the validation split t
 letters   logistic regression on 140 letters and on short descriptions of each label; no letter is to spare for
           validation, so temperature and threshold come from cross-validation in which mass letters that differ in
           a name stay in one fold, and count together as one letter
-messages  77 intents of BANKING77, by logistic regression; temperature and out-of-scope score come from the test split,
-          which is judged by halves, each with what was fitted on the other
-intents   150 intents of CLINC150, by logistic regression; temperature and out-of-scope score from its validation split
+messages  77 intents of BANKING77, by the prototypes that the encoder was tuned towards; temperature and out-of-scope
+          score come from the test split, which is judged by halves, each with what was fitted on the other
+intents   150 intents of CLINC150, by prototypes too; temperature and out-of-scope score from its validation split
 all       temperature by least log loss; the out-of-scope score by logistic regression (fitting.py) against CLINC150's
           questions that nobody asks a bank (for intents: that belong to no intent), for letters strung together too
 
@@ -31,18 +31,17 @@ from aios.inference_workers import fitting, splits
 from aios.inference_workers.classify import Head, Vector, load, save
 from aios.inference_workers.judged import Judged, auroc, caught
 from aios.inference_workers.tasks import heads_of
+from aios.inference_workers.tune import SCALE
 from aios.inference_workers.vectors import Embeddings, Texts
 from aios.streams import model_files
 
 SEED = fitting.SEED
-LETTER_C, MESSAGE_C, INTENT_C = (
-    3.0,
-    30.0,
-    30.0,
-)  # inverse regularisation; letters by cross-validation, others validation
+LETTER_C = 3.0  # inverse regularisation, by cross-validation
+LEARNED_MAX = 1_500  # texts that the encoder has learned from, for the direction of the out-of-scope score
+STRAYS_MAX = 1_000  # of those that train
 DESCRIPTION_WEIGHT = 0.4  # of a description, a letter being 1
 FOLDS, REPEATS = 10, 5  # of the letters
-LONG_STRAYS = 600
+LONG_STRAYS = 200
 LONG_STRAY_PARTS = (5, 25)  # short ones strung together, at least and at most
 NO_POLICY = {"confidence_min": 0.5, "out_of_scope_max": 0.5}  # of a head that no workflow asks
 
@@ -71,13 +70,16 @@ class Data:
 
     def fetch_training(self) -> None:
         """Everything at once, so that the engine starts once."""
-        kinds = {key: ["train"] for key in ("letters", "letter_terms", "letter_parts")}
-        kinds |= {key: ["train", "validation", "test"] for key in ("messages", "intents", "strays")}
-        texts = [row["text"] for kind, parts in kinds.items() for split in parts for row in rows(kind, split)]
+        parts = [("letters", "train"), ("letter_terms", "train"), ("letter_parts", "train"), ("strays", "test")]
+        parts += [("messages", "test"), ("intents", "validation"), ("intents", "test"), ("strays", "validation")]
+        some = [("messages", "train", LEARNED_MAX), ("intents", "train", LEARNED_MAX), ("strays", "train", STRAYS_MAX)]
+        texts = [row["text"] for kind, split in parts for row in rows(kind, split)]
+        texts += [row["text"] for kind, split, most in some for row in rows(kind, split)[:most]]
         self._embeddings.fetch([*texts, *self.strung()])
 
-    def of(self, kind: str, *parts: str) -> Texts:
-        found = [row for split in parts for row in rows(kind, split)]
+    def of(self, kind: str, split: str, most: int | None = None) -> Texts:
+        """All of a split, or its first: rows stand in the order of a hash."""
+        found = rows(kind, split)[:most]
         return self._embeddings.of([row["text"] for row in found], [row.get("label", "") for row in found])
 
     def strung(self) -> list[str]:
@@ -91,7 +93,8 @@ class Data:
     def nowhere(self, *parts: str) -> Texts:
         """Strays that belong to no intent of CLINC150 either."""
         intents = {row["text"] for row in rows("intents", "train")}
-        texts = [row["text"] for split in parts for row in rows("strays", split) if row["text"] not in intents]
+        found = [row["text"] for split in parts for row in rows("strays", split)]
+        texts = [text for text in found if text not in intents]
         return self._embeddings.of(texts, [""] * len(texts))
 
 
@@ -103,7 +106,7 @@ def letters(data: Data) -> tuple[Head, Judged]:
     texts, described = data.of("letters", "train"), data.of("letter_terms", "train")
     parts = data.of("letter_parts", "train")
     described = described + parts.part(parts.labels != "")
-    outside = np.vstack([data.long_strays("train").vectors, data.of("strays", "train").vectors[:LONG_STRAYS]])
+    outside = np.vstack([data.long_strays("train").vectors, data.of("strays", "train", LONG_STRAYS).vectors])
     groups = mass_letters([row["text"] for row in rows("letters", "train")])
     sizes = Counter(groups.tolist())
     shares = np.array([1 / sizes[group] for group in groups.tolist()])
@@ -127,11 +130,11 @@ def _letters(texts: Texts, shares: Vector, described: Texts) -> fitting.Linear:
     return fitting.linear(texts + described, LETTER_C, weights)
 
 
-def messages(data: Data) -> tuple[Head, Judged]:
+def messages(data: Data, name: str) -> tuple[Head, Judged]:
     """The head, and how it does on each half of the test split with what was fitted on the other."""
-    learned, unseen = data.of("messages", "train", "validation"), data.of("messages", "test")
-    outside = data.of("strays", "train").vectors
-    model = fitting.linear(learned, MESSAGE_C)
+    learned, unseen = data.of("messages", "train", LEARNED_MAX), data.of("messages", "test")
+    outside = data.of("strays", "train", STRAYS_MAX).vectors
+    model = prototypes(name, "messages")
     halves = (np.arange(len(unseen)) % 2 == 0, np.arange(len(unseen)) % 2 == 1)
     judged = [
         Judged.by(_calibrated(model, learned, unseen.part(one), outside), unseen.part(other))
@@ -140,10 +143,19 @@ def messages(data: Data) -> tuple[Head, Judged]:
     return _calibrated(model, learned, unseen, outside), judged[0] + judged[1]
 
 
-def intents(data: Data) -> Head:
-    learned, unseen = data.of("intents", "train"), data.of("intents", "validation")
-    model = fitting.linear(learned, INTENT_C)
-    return _calibrated(model, learned, unseen, data.nowhere("train", "validation").vectors)
+def intents(data: Data, name: str) -> Head:
+    learned, unseen = data.of("intents", "train", LEARNED_MAX), data.of("intents", "validation")
+    outside = data.nowhere("train", "validation").vectors
+    return _calibrated(prototypes(name, "intents"), learned, unseen, outside)
+
+
+def prototypes(name: str, task: str) -> fitting.Linear:
+    """What the encoder was tuned towards, as a linear model."""
+    with np.load(heads_of(name).with_name("prototypes.npz"), allow_pickle=False) as arrays:
+        names, vectors = arrays["classes"].tolist(), arrays["vectors"].astype(np.float32)
+    own = [number for number, each in enumerate(names) if each.startswith(f"{task}/")]
+    labels = np.array([names[number].removeprefix(f"{task}/") for number in own])
+    return fitting.Linear(labels, SCALE * vectors[own], np.zeros(len(own), np.float32))
 
 
 def _calibrated(model: fitting.Linear, learned: Texts, unseen: Texts, outside: Vector) -> Head:
@@ -180,8 +192,8 @@ def train(name: str, policy: Mapping[str, Mapping[str, float]]) -> dict[str, Any
     data = Data(model_files.card(name).weights)
     data.fetch_training()
     letter_head, letters_judged = letters(data)
-    message_head, messages_judged = messages(data)
-    save(heads_of(name), {"letters": letter_head, "messages": message_head, "intents": intents(data)})
+    message_head, messages_judged = messages(data, name)
+    save(heads_of(name), {"letters": letter_head, "messages": message_head, "intents": intents(data, name)})
     return {
         "letters": letters_judged.report(**policy["letters"]),
         "messages": messages_judged.report(**policy["messages"]),

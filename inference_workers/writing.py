@@ -43,7 +43,7 @@ class Write:
 
     def __init__(self, engine: Engine, model: str = WRITER) -> None:
         self.model = model
-        self.models = (model,)
+        self.models: tuple[str, ...] = (model,)
         self._engine = engine
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
