@@ -55,6 +55,7 @@ FINGERPRINT_CHARS = 16
 
 _FOREIGN = (PREFIX, "aios.retry.", "__rule.")
 _TIERS = frozenset(tier.topic.name for tier in topics.RETRY_TIERS)
+_WIDE = frozenset(name for name, topic in topology.all_topics().items() if topic.family is Family.POOL)
 _SOURCES = frozenset(name for name, topic in topology.all_topics().items() if topic.family is Family.SOURCE)
 _PERSONAL = re.compile(r"aios_[\w-]{8,}|[^\s@]{1,64}@[^\s@]{1,64}\.\w{2,}|\d[\d -]{10,}\d")  # keys, addresses, cards
 _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{8,}\b|\d+")
@@ -142,22 +143,33 @@ def fits(record: Record) -> bool:
 
 
 def wrap(record: Record, failure: Failure) -> Outgoing:
-    """For the stage's dead letters, into the partition of the same number. What does not fit is left where it is."""
+    """For the stage's dead letters, into the partition of the same number; what a pool could not answer, by its key.
+
+    What does not fit is left where it is.
+    """
     topic, ours, theirs = failure.stage.dead_letters.name, _ours(record, failure), foreign(record.headers)
     if fits(record):
-        return Outgoing(topic, record.key, record.value, (*theirs, *ours), record.partition)
+        return Outgoing(topic, record.key, record.value, (*theirs, *ours), _number(record))
     key = record.key if len(record.key or b"") <= topics.RECORD_BYTES_MAX else None
     small = sum(len(name) + len(value or b"") for name, value in theirs) <= FOREIGN_BYTES_MAX
     kept = theirs if small and len(theirs) <= HEADERS_MAX else ()
     place = headers_of({f"{PREFIX}payload_ref": f"{record.topic}/{record.partition}/{record.offset}"})
-    return Outgoing(topic, key, None, (*kept, *ours, *place), record.partition)
+    return Outgoing(topic, key, None, (*kept, *ours, *place), _number(record))
 
 
 def waiting(record: Record, failure: Failure, tier: Tier) -> Outgoing:
     """For a retry tier, from which it returns to the stage's group, its delay after it was written there."""
     to = headers_of({RETRY_AFTER: str(tier.after_ms), RETRY_TARGET: failure.stage.retries.name})
     headers = (*foreign(record.headers), *_ours(record, failure), *to)
-    return Outgoing(tier.topic.name, record.key, record.value, headers, record.partition)
+    return Outgoing(tier.topic.name, record.key, record.value, headers, _number(record))
+
+
+def _number(record: Record) -> int | None:
+    """Of the partition where it waits or lies, and to which it returns; None: its key chooses.
+
+    Commands to pools stand in more partitions than what failed, in no order that anybody keeps.
+    """
+    return None if record.topic in _WIDE else record.partition
 
 
 def reference(letter: Record) -> tuple[str, int, int] | None:

@@ -86,8 +86,7 @@ class Topic:
 class Tier:
     """One delay before a record that failed returns to its group.
 
-    All groups share its topic, and the record says to whom it returns. It waits in the partition of the number to which
-    it returns, so the topic has as many as the widest input.
+    All groups share its topic, and the record says to whom it returns.
     """
 
     name: str
@@ -99,7 +98,7 @@ class Tier:
             name=f"aios.retry.{self.name}",
             contracts=(),
             key="as it failed",
-            family=Family.POOL,
+            family=Family.CASE,
             bytes_max=DEAD_LETTER_BYTES_MAX,
         )
 

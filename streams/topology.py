@@ -62,10 +62,13 @@ class Stage:
 
     @property
     def family(self) -> Family:
-        """Of what failed, which keeps its partition number: the widest of the inputs, which stateful stages share."""
-        if any(topic.family is Family.POOL for topic in self.reads):
-            return Family.POOL
-        return self.reads[0].family if self.reads else Family.CASE
+        """All inputs of a stateful stage share it; sinks read many and keep case order.
+
+        Of a pool that of what failed, which is little, in no order: each partition costs its broker something.
+        """
+        if not self.reads or self.reads[0].family is Family.POOL:
+            return Family.CASE
+        return self.reads[0].family
 
     @property
     def dead_letters(self) -> Topic:
@@ -234,7 +237,7 @@ LETTERS = Stage(
     reads=(
         topics.LETTER_CHANGED,
         *(stage.dead_letters for stage in (*_CONSUMING, OUTCOMES, LAKE, WATCH)),
-        topics.dead_letters(f"aios.{_LETTERS}", Family.POOL),  # its own, of changes that nobody can read
+        topics.dead_letters(f"aios.{_LETTERS}", Family.CASE),  # its own, of changes that nobody can read
     ),
     process=_LETTERS,
     objective=Objective(p95_ms=500),

@@ -221,7 +221,9 @@ class HandsProcess(Process):
 
     def assigned(self, partitions: list[int]) -> None:
         committed = self.slot.group.committed
-        places = [(topic, partition) for topic in self.slot.group.topics for partition in partitions]
+        logs = self.world.cluster.partitions  # what returns to a pool lies in fewer than its commands
+        topics = self.slot.group.topics
+        places = [(topic, partition) for topic in topics for partition in partitions if partition < len(logs[topic])]
         self.hands.assign(places)
         self._next |= {place: committed.get(place, 0) for place in places}
         self.taker.wake(self.world.random.uniform(0, 40))

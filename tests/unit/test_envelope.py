@@ -258,11 +258,11 @@ def test_thousands_of_headers_travel_by_reference() -> None:
 
 def test_a_record_waits_with_its_target_and_delay() -> None:
     """Same partition number, original bytes."""
-    stage = BY_NAME["classify.bulk"]
+    stage = BY_NAME["plan"]
     out = envelope.waiting(replace(RECORD, topic=stage.reads[0].name), failure(stage=stage), RETRY_TIERS[1])
     assert (out.topic, out.partition, out.key, out.value) == ("aios.retry.1m", 3, RECORD.key, RECORD.value)
     headers = dict(out.headers)
-    assert (headers["aios.retry.target"], headers["aios.retry.after"]) == (b"aios.classify.bulk.retry", b"60000")
+    assert (headers["aios.retry.target"], headers["aios.retry.after"]) == (b"aios.plan.retry", b"60000")
 
 
 def test_every_header_of_the_list_is_there_and_written_once() -> None:

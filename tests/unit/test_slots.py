@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from uuid import uuid5
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aios.dlq import envelope
 from aios.schemas.ids import NAMESPACE
 from aios.streams import topics, topology
 from aios.streams.partitioner import partition_of
+from aios.streams.record import Record
 from aios.streams.slots import SLOTS, case_of, key_of
 from aios.streams.topics import Family
+from aios.streams.topology import Stage
 
 CASES = [str(uuid5(NAMESPACE, str(number))) for number in range(500)]
 
@@ -32,16 +36,24 @@ def test_slots_fill_alike() -> None:
     assert max(counts) < 2 * min(counts)
 
 
-def test_what_returns_fits_where_it_failed() -> None:
-    """Tiers, dead letters and returns have the partitions of the widest input whose numbers they keep."""
-    for per_family in (6, 48):
-        for stage in topology.STAGES:
-            widest = max((topic.partitions(per_family) for topic in stage.reads), default=0)
-            for back in (stage.dead_letters, stage.retries, *(tier.topic for tier in stage.tiers)):
-                assert back.partitions(per_family) >= widest, (stage.name, back.name)
+@pytest.mark.parametrize("stage", [stage for stage in topology.STAGES if stage.reads], ids=lambda one: one.name)
+def test_what_fails_has_a_partition_to_lie_in(stage: Stage) -> None:
+    """Of the number where it failed, unless it was a command to a pool: those lie in more, and their key chooses."""
+    for topic in stage.inputs:
+        last = topic.partitions(6) - 1
+        record = Record(topic.name, last, 0, 1, b"acme/3", b"", (), "append")
+        failure = envelope.Failure(stage=stage, error=ValueError(), attempts=1, now_ms=1, cluster="c")
+        tiers = [envelope.waiting(record, failure, tier) for tier in stage.tiers]
+        for out in (envelope.wrap(record, failure), *tiers):
+            assert out.partition == (None if topic.family is Family.POOL else last)
+            assert (out.partition or 0) < topology.all_topics()[out.topic].partitions(6)
+
+
+def test_pools_have_partitions_enough_to_share() -> None:
+    """And one alone for what is called off, which every worker reads."""
     assert topics.inference_requested("classify.bulk").partitions(6) == 32
     assert topics.inference_cancelled("classify.bulk").partitions(6) == 1
-    assert {pool.family for pool in topology.POOLS} == {Family.POOL}
+    assert {pool.reads[0].family for pool in topology.POOLS} == {Family.POOL}
 
 
 def test_the_case_is_told_by_a_header() -> None:
