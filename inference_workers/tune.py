@@ -38,11 +38,11 @@ CHECKPOINTS = convert.CACHE.parent / "tuning"
 RANK, DROPOUT = 32, 0.05
 ADAPTED = ("query", "key", "value", "dense")  # every linear layer of the transformer
 SCALE = 24.0  # of a cosine, to make it a logit
-BATCH, POOL_BATCHES = 64, 40  # texts a step; batches sorted by length at once
-TOKENS_MAX = {"intents": 40, "messages": 64, "letters": 112}
-LETTERS_EPOCH = 448  # put together anew each epoch
+BATCH, POOL_BATCHES = 32, 50  # texts a step; batches sorted by length at once
+TOKENS_MAX = {"intents": 40, "messages": 64, "letters": 64}
+LETTERS_EPOCH = 128  # put together anew each epoch
 RATE, PROTOTYPE_RATE, DECAY, WARM_UP = 1e-3, 2e-3, 0.01, 0.06
-INTENTS_EPOCH = 7_500  # another part of them each epoch; messages all, since they are harder
+SHORT_EPOCH = {"intents": 3_200, "messages": 3_400}  # another part of them each epoch
 SAVE_STEPS, SAY_STEPS = 50, 5
 SEED = 2
 MEAN_OF = 4  # examples of a class, for its first prototype
@@ -101,9 +101,10 @@ class Corpus:
     def epoch(self, number: int) -> Iterator[list[Example]]:
         """The batches of one epoch: shuffled, texts of like length together."""
         chance = np.random.default_rng((SEED, number))
-        start = number * INTENTS_EPOCH % len(self._intents)
-        some = [*self._intents[start:], *self._intents[:start]][:INTENTS_EPOCH]
-        mixed = [*some, *self._messages, *written_letters(LETTERS_EPOCH, SEED + number)]
+        mixed = written_letters(LETTERS_EPOCH, SEED + number)
+        for task, found in (("intents", self._intents), ("messages", self._messages)):
+            start = number * SHORT_EPOCH[task] % len(found)
+            mixed += [*found[start:], *found[:start]][: SHORT_EPOCH[task]]
         order = chance.permutation(len(mixed))
         batches = []
         for start in range(0, len(order), BATCH * POOL_BATCHES):

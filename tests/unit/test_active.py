@@ -21,7 +21,7 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
-from aios.streams import activations, model_files, prompt_files
+from aios.streams import activations, model_files
 from aios.streams.errors import ConfigError
 from tests.unit.test_case import START_MS, admitted
 
@@ -31,10 +31,11 @@ CANARY = replace(STABLE, canary_version=2, canary_permille=100)
 CASES = [f"case-{number}" for number in range(4_000)]
 
 
-def test_without_an_activation_the_newest_version_of_the_deploy_serves() -> None:
-    """Of models and of prompts."""
+def test_without_an_activation_the_newest_version_of_the_deploy_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of models and of prompts (of these, the newest that passed its evaluation)."""
+    monkeypatch.setattr(active, "_newest_prompt", lambda _name: 7)
     assert active.model_of(NAME, "c", None) == f"{NAME}@{model_files.newest(NAME)}"
-    assert active.prompt_of("summary", None) == f"summary@{prompt_files.newest('summary')}"
+    assert active.prompt_of("summary", None) == "summary@7"
 
 
 def test_a_name_that_nobody_knows_is_a_broken_deploy() -> None:
