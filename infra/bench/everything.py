@@ -17,12 +17,12 @@ from aios.infra.output import fail
 
 AIOS = (sys.executable, "-m", "aios.infra")
 OF_A_SYSTEM = ("idle", "gateway", "pipeline", "scale")
-BY_THEMSELVES = ("stage", "replay", "engine")
+BY_THEMSELVES = ("stage", "replay", "inference")
 
 
 @click.command("all")
 def everything() -> None:
-    """Run every benchmark and keep the figures; about fifteen minutes on two cores."""
+    """Run every benchmark and keep the figures; about half an hour on two cores."""
     with tempfile.TemporaryDirectory(prefix="aios-bench-") as home:
         os.environ["AIOS_HOME"] = home
         os.environ["AIOS_TRACING__SAMPLE_RATIO"] = "0.01"

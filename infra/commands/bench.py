@@ -10,7 +10,7 @@ BENCHES = {
     "pipeline": Place("bench.pipeline", "pipeline", "Cases through the running system: throughput, each stage's time."),
     "stage": Place("bench.stage", "stage", "One process of a stateful stage, with a trivial core."),
     "gateway": Place("bench.gateway", "gateway", "Posts that the running gateway acknowledges."),
-    "engine": Place("bench.engine", "engine", "The workers, as a share of what their engine does by itself."),
+    "inference": Place("bench.inference", "inference", "Pools beside their engine by itself; lanes; the whole path."),
     "idle": Place("bench.idle", "idle", "CPU of a running system that has nothing to do."),
     "scale": Place("bench.scale", "scale", "Each stage of the running system with one and two processes."),
     "peers": Place("bench.peers", "peers", "Our stateful stage beside a hand-written loop, Quix and Kafka Streams."),

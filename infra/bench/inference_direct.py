@@ -1,0 +1,169 @@
+"""One model by itself, as its users call it without Kafka: python -m aios.infra.bench.inference_direct PROCESS.
+
+Enters: orders on standard input, a JSON object a line (below). Leaves: one answer to each on standard output; the first
+line says that the model is loaded. Runs in the workers' environment. Guaranteed: vLLM is told what the workers tell it
+(inference_workers/engine_arguments.py), and asked what they ask it: the task itself makes the prompts.
+
+    {"do": "offline", "first": 0, "count": 64}                LLM.generate or LLM.embed with all of them, once
+    {"do": "steady", "first": 0, "count": 64, "at_once": 16}  so many in the engine, the next when one is done
+    {"do": "paced", "first": 0, "count": 64, "per_s": 20}     one at a time as they are due
+    {"do": "loop", "first": 0, "count": 64, "at_once": 16, …} what people write around a model (inference_loop.py)
+Each is answered {"seconds": …, "took_ms": [of each]}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from aios.inference_workers import convert, engine_arguments
+from aios.inference_workers.engine import ENVIRONMENT, Embed, Embedding, Generate, Generation
+from aios.inference_workers.worker import SERVED
+from aios.infra.bench.inference_requests import requests
+from aios.schemas.models import InferenceRequested
+from aios.streams import config, pool_files
+
+Prompt = tuple[dict[str, Any], Any]  # what LLM takes, and its parameters
+
+
+class _Asked(Exception):
+    """What the task would have asked the engine."""
+
+    def __init__(self, request: Embed | Generate) -> None:
+        self.request = request
+
+
+class _Listens:
+    """In an engine's place: tells what it was asked."""
+
+    version = "none"
+
+    async def embed(self, request: Embed) -> Embedding:
+        raise _Asked(request)
+
+    async def generate(self, request: Generate) -> Generation:
+        raise _Asked(request)
+
+
+class Direct:
+    """vLLM's LLM for the model of a process."""
+
+    def __init__(self, process: str) -> None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        settings = config.load().inference
+        os.environ.update(engine_arguments.environment(settings))
+        import vllm
+
+        weights = next(pool.weights for pool in pool_files.shipped().values() if pool.process == process)
+        self._process = process
+        self._embeds = process != "generate"
+        chosen = engine_arguments.here(convert.folder(weights), embeds=self._embeds, settings=settings)
+        chosen["max_num_seqs"] = settings.sequences_max
+        self._llm = vllm.LLM(**chosen)
+        self._engine = self._llm.llm_engine
+        self._tokenizer = self._llm.get_tokenizer()
+        self._task = SERVED[process].task(_Listens())  # type: ignore[arg-type]
+        self._loop = asyncio.Runner()
+        self.offline(list(islice(requests(process, 10**9), 2)))  # kernels and lazy imports
+
+    def prompt(self, request: InferenceRequested) -> Prompt:
+        """What the task asks the engine for this request, for LLM. A text of more than one piece: the first."""
+        from vllm import PoolingParams, SamplingParams
+
+        asked = self._loop.run(self._asked(request))
+        if isinstance(asked, Embed):
+            tokens = self._tokenizer.encode(asked.text, truncation=True, max_length=engine_arguments.EMBED_TOKENS_MAX)
+            return {"prompt_token_ids": tokens}, PoolingParams(task="embed")
+        tokens = self._tokenizer.apply_chat_template(
+            [{"role": role, "content": content} for role, content in asked.messages],
+            add_generation_prompt=True,
+            return_dict=False,
+        )
+        return {"prompt_token_ids": tokens}, SamplingParams(
+            max_tokens=asked.tokens_max, temperature=asked.temperature, seed=asked.seed or None
+        )
+
+    async def _asked(self, request: InferenceRequested) -> Embed | Generate:
+        try:
+            await self._task.answer(request, 0)
+        except _Asked as asked:
+            return asked.request
+        raise ValueError("the task asked nothing")
+
+    def offline(self, asked: Sequence[InferenceRequested]) -> None:
+        """All at once, as a batch job does."""
+        prompts = list(map(self.prompt, asked))
+        texts = [text for text, _ in prompts]
+        if self._embeds:
+            self._llm.embed(texts, use_tqdm=False)
+        else:
+            self._llm.generate(texts, [parameters for _, parameters in prompts], use_tqdm=False)
+
+    def steady(self, asked: Sequence[InferenceRequested], at_once: int) -> list[float]:
+        """Milliseconds of each."""
+        waiting, began, took_ms = deque(asked), dict[str, float](), list[float]()
+        while waiting or began:
+            while waiting and len(began) < at_once:
+                self._begin(waiting.popleft(), began)
+            self._step(began, took_ms)
+        return took_ms
+
+    def paced(self, asked: Sequence[InferenceRequested], per_s: float) -> list[float]:
+        """Milliseconds of each since it was due."""
+        began, took_ms, start = dict[str, float](), list[float](), time.monotonic()
+        due = deque((start + number / per_s, request) for number, request in enumerate(asked))
+        while due or began:
+            while due and due[0][0] <= time.monotonic():
+                at, request = due.popleft()
+                self._begin(request, began, at)
+            if began:
+                self._step(began, took_ms)
+            elif due:
+                time.sleep(max(0.0, due[0][0] - time.monotonic()))
+        return took_ms
+
+    def _begin(self, request: InferenceRequested, began: dict[str, float], at: float | None = None) -> None:
+        began[request.request_id] = time.monotonic() if at is None else at
+        self._engine.add_request(request.request_id, *self.prompt(request))
+
+    def _step(self, began: dict[str, float], took_ms: list[float]) -> None:
+        done = [output.request_id for output in self._engine.step() if output.finished]
+        took_ms.extend((time.monotonic() - began.pop(name)) * 1000 for name in done)
+
+    def do(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        if order["do"] == "loop":
+            from aios.infra.bench import inference_loop
+
+            return inference_loop.run(self, order)
+        asked = list(islice(requests(self._process, order["first"]), order["count"]))
+        began, took_ms = time.monotonic(), list[float]()
+        if order["do"] == "offline":
+            self.offline(asked)
+        elif order["do"] == "steady":
+            took_ms = self.steady(asked, order["at_once"])
+        else:
+            took_ms = self.paced(asked, order["per_s"])
+        return {"seconds": time.monotonic() - began, "took_ms": took_ms}
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else speaks on standard output
+    with contextlib.closing(answers):
+        direct = Direct(sys.argv[1])
+        print(json.dumps({"ready": True}), file=answers, flush=True)
+        for line in sys.stdin:
+            print(json.dumps(direct.do(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
