@@ -1,0 +1,99 @@
+"""How a model version is judged: figures of answers, and the out-of-scope score of several signs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios.inference_workers.classify import Head, Scope, load, save, signs
+from aios.inference_workers.judged import Judged, auroc
+from aios.infra import judging
+from aios.schemas.models import InferenceCompleted
+from aios.streams.config import Settings
+
+scores = st.lists(st.integers(0, 5).map(lambda n: n / 5), min_size=1, max_size=20)
+
+
+@given(scores, scores)
+def test_the_auroc_is_the_chance_of_the_right_order(inside: list[float], outside: list[float]) -> None:
+    """Counted pair by pair, a tie as half."""
+    pairs = [(o > i) + (o == i) / 2 for i in inside for o in outside]
+    assert auroc(np.array(inside), np.array(outside)) == pytest.approx(sum(pairs) / len(pairs), abs=1e-4)
+
+
+def test_what_says_how_sure_it_is_has_no_calibration_error() -> None:
+    """Ten texts answered with 0.8: the error is 0 where eight are right, 0.2 where all are."""
+    sure = np.full(10, 0.8)
+    right = np.array([True] * 8 + [False] * 2)
+    assert Judged(right, sure, sure, np.ones(10)).calibration_error() == pytest.approx(0, abs=1e-6)
+    assert Judged(np.ones(10), sure, sure, np.ones(10)).calibration_error() == pytest.approx(0.2, abs=1e-4)
+
+
+def head(scope: Scope | None) -> Head:
+    weights = np.eye(3, dtype=np.float32)
+    return Head(("x", "y", "z"), weights, np.zeros(3, np.float32), 0.1, np.zeros(3, np.float32), 0.0, scope)
+
+
+def test_a_text_between_the_labels_is_further_out_than_one_at_a_label() -> None:
+    """The signs are the direction, both maxima and the distance to the second best; the score follows them."""
+    at, between = np.array([[1.0, 0, 0]], np.float32), np.array([[1.0, 1, 1]], np.float32) / 3**0.5
+    np.testing.assert_allclose(signs(at, np.array([7.0]))[0], [7, np.log(np.e + 2), 1, 1], rtol=1e-6)
+    judge = head(Scope(np.array([0, 0, 0, -5], np.float32), 2.0))
+    assert judge.out_of_scope(at)[0] < 0.1
+    assert judge.out_of_scope(between)[0] > 0.8
+
+
+def test_the_signs_survive_their_file_and_old_files_have_none(tmp_path: Path) -> None:
+    """A head without them scores by the direction alone."""
+    scope = Scope(np.array([1, -2, 0.5, -5], np.float32), 2.0)
+    save(tmp_path / "heads.npz", {"new": head(scope), "old": head(None)})
+    found = load(tmp_path / "heads.npz")
+    vector = np.array([0.6, 0.8, 0], np.float32)
+    assert found["new"].classify(vector) == head(scope).classify(vector)
+    assert found["old"].scope is None
+
+
+def test_what_was_not_answered_counts_as_wrong() -> None:
+    """Failed answers and missing ones; a stray has no right label."""
+    asked = [
+        judging.Question("intents", label, judging._request(Settings(), "m@1", "intents", "text", str(number)))
+        for number, label in enumerate(["a", "b", "c", ""])
+    ]
+    answers = {
+        one.request.request_id: _answer(one, label, out_of_scope)
+        for one, label, out_of_scope in zip(asked, ["a", "x", None, "a"], [0.1, 0.2, 0.3, 0.9], strict=True)
+        if label is not None
+    }
+    figures = judging._figures("intents", asked, answers, 1.0)
+    assert (figures["texts"], figures["failed"], figures["out_of_scope_auroc"]) == (4, 1, 1.0)
+    assert figures["accuracy"] == pytest.approx(1 / 3, abs=1e-3)
+
+
+def _answer(one: judging.Question, label: str, out_of_scope: float) -> InferenceCompleted:
+    request = one.request
+    return InferenceCompleted(
+        request_id=request.request_id,
+        case_id=request.case_id,
+        tenant=request.tenant,
+        workflow=request.workflow,
+        step=request.step,
+        attempt=1,
+        task="classify",
+        status="ok",
+        output=json.dumps({"label": label, "confidence": 0.9, "out_of_scope": out_of_scope, "scores": {}}),
+        output_contract="classification.v1",
+        model=request.model,
+        engine="fake",
+        input_hash="",
+        prompt_tokens=1,
+        output_tokens=0,
+        lane="bulk",
+        queue_ms=0,
+        compute_ms=0,
+        completed_at=0,
+    )
