@@ -17,9 +17,11 @@ import asyncio
 import itertools
 import logging
 import os
+import re
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -191,7 +193,9 @@ class VllmEngine:
             self._engine = LLMEngine.from_vllm_config(config, stat_loggers=[_stats(self)])
         except (RuntimeError, ValueError, MemoryError) as error:
             raise engine_arguments.out_of_memory(error, self._model, self._settings) or error from error
+        self._on_cpu = "gpu_memory_utilization" not in chosen
         self._tokenizer = self._engine.get_tokenizer()
+        self._control = control_words({*self._tokenizer.all_special_tokens, *self._tokenizer.get_added_vocab()})
         self._version = f"vllm {vllm.__version__}"
 
     def _warm_up(self) -> None:
@@ -209,7 +213,7 @@ class VllmEngine:
     def _take(self) -> bool:
         """Hand vLLM what was asked; sleep while there is nothing to do. False: close."""
         with self._wake:
-            while not (self._inbox or self._in_engine or self._closing):
+            while not (self._inbox or len(self._line) or self._in_engine or self._closing):
                 self._wake.wait()
             if self._closing:
                 return False
@@ -248,7 +252,7 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
 
         tokens = self._tokenizer.apply_chat_template(
-            [{"role": role, "content": content} for role, content in request.messages],
+            [{"role": role, "content": plain(self._control, content)} for role, content in request.messages],
             add_generation_prompt=True,
             return_dict=False,
         )
@@ -257,10 +261,20 @@ class VllmEngine:
         return tokens, SamplingParams(
             max_tokens=request.tokens_max,
             temperature=request.temperature,
-            seed=request.seed or None,
+            seed=self._seed(request),
             structured_outputs=_structured(request.structured),
             output_kind=RequestOutputKind.FINAL_ONLY,  # nobody reads an answer word by word
         )
+
+    def _seed(self, request: Generate) -> int | None:
+        """Of its sampling; a greedy request needs none. On a CPU the engine dies of one: where a prompt is read in
+        pieces, vLLM 0.32 rewinds its generator, which a CPU's cannot (tests/engine/test_structured.py tells when).
+        """
+        if not request.temperature or not request.seed:
+            return None
+        if self._on_cpu:
+            raise ValueError("vLLM on a CPU takes no seed of a request: set temperature 0, or seed 0 for any words")
+        return request.seed
 
     def _step(self) -> None:
         began = self._step_since = time.monotonic()
@@ -308,6 +322,16 @@ class VllmEngine:
             self._loop.call_soon_threadsafe(partial(_resolve, future, result, as_value=future is self._death))
         except RuntimeError:
             log.debug("the event loop was closed before the engine's answer")
+
+
+def control_words(words: Collection[str]) -> re.Pattern[str]:
+    """A pattern of a tokenizer's own words, which end a message or begin a role. words: at least one."""
+    return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True) if word) or r"(?!)")
+
+
+def plain(control: re.Pattern[str], content: str) -> str:
+    """A text in which no word is one of the tokenizer's own: a blank stands behind the first letter of such."""
+    return control.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", content)
 
 
 def _structured(wanted: Structured | None) -> Any:

@@ -112,6 +112,16 @@ def test_one_refused_request_leaves_the_others_alone(vllm: FakeVllm) -> None:
     assert last.prompt_tokens == 2
 
 
+def test_who_is_in_line_sits_down_when_all_others_have_left_at_once(vllm: FakeVllm) -> None:
+    """More than there are seats for, and every step empties them all: nobody is forgotten in line."""
+
+    async def work(engine: VllmEngine) -> int:
+        asked = (engine.embed(Embed(text="1")) for _ in range(3 * InferenceSettings().sequences_max))
+        return len(await asyncio.gather(*asked))
+
+    assert run(work) == 3 * InferenceSettings().sequences_max
+
+
 def test_a_cancelled_request_is_taken_out_of_the_engine(vllm: FakeVllm) -> None:
     """Nothing goes on computing for nobody."""
 
