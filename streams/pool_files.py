@@ -52,9 +52,9 @@ class Price(Part):
     per_engine_second: Annotated[int, Field(ge=0)]
 
     def of(self, *, prompt_tokens: int, output_tokens: int, engine_us: int) -> int:
-        """Of one answer, rounded once, half up."""
+        """Of one answer, rounded once, up: a label of a short message takes less than a millionth, and is not free."""
         thousandths = prompt_tokens * self.per_1000_prompt_tokens + output_tokens * self.per_1000_output_tokens
-        return (1_000 * thousandths + engine_us * self.per_engine_second + 500_000) // 1_000_000
+        return (1_000 * thousandths + engine_us * self.per_engine_second + 999_999) // 1_000_000
 
 
 class Goal(Part):

@@ -438,11 +438,13 @@ def test_an_answer_says_what_it_took_and_what_that_costs(tmp_path: Path) -> None
     assert (answer.pool, answer.fallback_of) == (STAGE.name, "other.bulk")
 
 
-def test_a_price_is_rounded_once() -> None:
+def test_a_price_is_rounded_once_and_up() -> None:
+    """Nothing that has a price is free, and nothing is rounded part by part."""
     price = pool_files.Price(per_1000_prompt_tokens=20, per_1000_output_tokens=600, per_engine_second=30)
     assert price.of(prompt_tokens=0, output_tokens=0, engine_us=0) == 0
     assert price.of(prompt_tokens=25, output_tokens=0, engine_us=0) == 1
-    assert price.of(prompt_tokens=24, output_tokens=0, engine_us=0) == 0
+    assert price.of(prompt_tokens=50, output_tokens=0, engine_us=0) == 1
+    assert price.of(prompt_tokens=51, output_tokens=0, engine_us=0) == 2
     assert price.of(prompt_tokens=1_000, output_tokens=1_000, engine_us=1_000_000) == 650
 
 
