@@ -56,7 +56,7 @@ def edited(folder: Path, old: str, new: str, name: str = SHIPPED.name) -> Path:
         ('confidence: "1.0"', 'confidence: "2.0"', 'confidence: "2.0"', "a number from 0 to 1 is needed"),
         ("when: answers.classify.conf", "when: '1 +' #", "when: '1 +'", "Failed to parse expression"),
         ("pool: classify", "pool: clasify", "infer:", "there is no pool clasify"),
-        ("model: summariser@1", "model: summariser@0", "model: summariser", "should match pattern"),
+        ("model: summariser\n", "model: summariser@0\n", "model: summariser", "should match pattern"),
         ("input: document.received.v1", "input: document.receved.v1", "input: document", "Input should be"),
         ("channel: letter, subject", "chanel: letter, subject", "chanel", "has no field chanel"),
         ("  - {channel: letter, subj", "  #", "  summarise:", "no sample reaches step summarise"),
@@ -88,8 +88,8 @@ def test_a_mistake_is_refused_with_its_line(tmp_path: Path, old: str, new: str, 
 
 def test_versions_stand_side_by_side(tmp_path: Path) -> None:
     """New cases take the newest; open ones find theirs; a version that is gone is named with what to do."""
-    edited(tmp_path, "version: 1\n", "version: 1\n", "document.triage@1.yaml")
-    edited(tmp_path, "version: 1\n", "version: 2\n")
+    edited(tmp_path, "version: 2\n", "version: 1\n", "document.triage@1.yaml")
+    edited(tmp_path, "version: 2\n", "version: 2\n")
     workflows = workflow_files.load(tmp_path)
     latest = workflows.latest("document.triage")
     assert latest is not None
@@ -101,21 +101,22 @@ def test_versions_stand_side_by_side(tmp_path: Path) -> None:
 
 def test_a_file_is_named_like_its_workflow(tmp_path: Path) -> None:
     """Else nobody finds the version a case ran on."""
-    _, problems = workflow_files.read(edited(tmp_path, "version: 1\n", "version: 1\n", "other.yaml"))
+    _, problems = workflow_files.read(edited(tmp_path, "version: 2\n", "version: 1\n", "other.yaml"))
     assert "must be named document.triage.yaml or document.triage@1.yaml" in problems[0]
 
 
 def test_the_same_version_twice_is_refused(tmp_path: Path) -> None:
     """Which of the two would a case have run on?"""
     for name in ("document.triage.yaml", "document.triage@1.yaml"):
-        edited(tmp_path, "version: 1\n", "version: 1\n", name)
+        edited(tmp_path, "version: 2\n", "version: 1\n", name)
     with pytest.raises(ConfigError, match=r"two files hold document\.triage@1"):
         workflow_files.load(tmp_path)
 
 
 def test_two_workflows_of_one_input_are_refused() -> None:
     """admit could not tell which of them an event is for."""
-    (triage,) = workflow_files.shipped()
+    triage = workflow_files.shipped().latest("document.triage")
+    assert triage is not None
     with pytest.raises(ConfigError, match="same input contract"):
         Workflows([triage, triage.model_copy(update={"workflow": "document.other"})])
 
@@ -125,7 +126,8 @@ def test_the_labels_are_those_the_heads_were_trained_on(head: str) -> None:
     """A label only one side knows would send every such case to a person."""
     with (TRAINING / f"{head}.csv").open(encoding="utf-8", newline="") as file:
         trained = {row["label"] for row in csv.DictReader(file)}
-    (triage,) = workflow_files.shipped()
+    triage = workflow_files.shipped().latest("document.triage")
+    assert triage is not None
     assert set(triage.labels[head]) == trained
 
 
