@@ -308,6 +308,28 @@ def test_every_shipped_query_runs_on_real_outcomes(system: System, query: str) -
     assert ran.returncode == 0, ran.stderr
 
 
+def test_a_tenant_over_its_budget_is_refused_and_the_cost_report_is_the_ledger(system: System) -> None:
+    """No call is made that nobody pays; without a limit again, cases go on; the report adds up to the last unit."""
+    assert system.aios("budget", "set", "demo", WORKFLOW, "--hard", "0.000001", "--per", "total").returncode == 0
+    refused = until(lambda: _refused(system), "a case over the budget")
+    assert refused["reasons"] == ["over_budget"]
+    assert [row["denied"] for row in system.said("budget", "show", "demo")] != [0]
+    assert system.aios("budget", "lift", "demo", WORKFLOW).returncode == 0
+    until(lambda: system.post(CLEAR, **{"Idempotency-Key": uuid4().hex})[1]["outcome"] == "routed", "a case for free")
+    checked = system.aios("cost", "report", "--check")
+    assert checked.returncode == 0, checked.stderr
+    report = system.said("cost", "report", "--by", "tenant,workflow,model,day")
+    for name in ("answers", "models", "people", "total", "wasted"):
+        assert sum(row[name] for row in report["rows"]) == report["sum"][name]
+    assert report["sum"]["models"] > 0
+
+
+def _refused(system: System) -> dict[str, Any] | None:
+    """A case that was refused; limits are followed, so the first ones may still be free."""
+    _, body = system.post(CLEAR, **{"Idempotency-Key": uuid4().hex})
+    return body if body["outcome"] == "refused" else None
+
+
 def test_the_audit_chain_verifies_and_a_case_tells_its_story(system: System) -> None:
     assert system.aios("audit", "verify").returncode == 0
     case = next(c for c in system.said("case", "list", "--status", "decided", "--limit", "50"))
