@@ -7,9 +7,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from aios.streams.admin import watermarks
 from aios.streams.config import KafkaSettings, Settings, client
 from aios.streams.record import Record
 
@@ -62,7 +63,21 @@ def begin_at_the_end(kafka: KafkaSettings, group: str, topic: str) -> None:
             TopicPartition(topic, number) for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions
         ]
         for place in places:
-            _, place.offset = consumer.get_watermark_offsets(place, timeout=10)
-        consumer.commit(offsets=places, asynchronous=False)
+            _, place.offset = watermarks(consumer, place, WAIT_S_MAX)
+        _commit(consumer, places)
     finally:
         consumer.close()
+
+
+def _commit(consumer: Consumer, places: list[TopicPartition]) -> None:
+    """As soon as the group has no members: a static one is expected back for its session's timeout."""
+    deadline = time.monotonic() + WAIT_S_MAX
+    while True:
+        try:
+            consumer.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_MEMBER_ID or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return

@@ -1,0 +1,174 @@
+"""A pool's worker on a real broker, with the engine that has no model: whose turn it is, and what is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from aios.inference_workers import worker
+from aios.inference_workers.tasks import CLASSIFIER
+from aios.schemas.codec import Codec
+from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
+from aios.streams import slots, topics, topology
+from aios.streams.config import InferenceSettings, KafkaSettings, RegistrySettings, Settings
+from aios.streams.kafka import Delivery, ensure_topics, read_all
+from aios.streams.partitioner import partition_of
+from aios.streams.record import Outgoing, Record
+from aios.streams.topics import INFERENCE_COMPLETED
+from tests.broker.running import begin_at_the_end, running, until
+
+pytestmark = pytest.mark.broker
+STAGE = topology.BY_NAME["classify.bulk"]
+ASKED = STAGE.reads[0]
+BACKLOG = 5_000
+MODEST = 20  # requests of each modest tenant
+SLOW_S = 0.02
+AT_ONCE = 8
+RUN = functools.partial(worker.run, process="classify")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_records(kafka: KafkaSettings) -> Iterator[None]:
+    """These tests see nothing of what others left, and what they leave is nobody else's work."""
+    asyncio.run(ensure_topics(kafka, topology.all_topics().values()))
+    begin_at_the_end(kafka, STAGE.group, ASKED.name)
+    yield
+    begin_at_the_end(kafka, STAGE.group, ASKED.name)
+
+
+@pytest.fixture
+def settings(kafka: KafkaSettings, registry_url: str, tmp_path: Path) -> Settings:
+    """Of one worker without a model."""
+    return Settings(
+        home=tmp_path,
+        kafka=kafka,
+        registry=RegistrySettings(url=registry_url),
+        inference=InferenceSettings(engine="echo", in_flight_max=AT_ONCE),
+    )
+
+
+def request(name: str, tenant: str, slow_s: float = SLOW_S) -> InferenceRequested:
+    now_ms = time.time_ns() // 1_000_000
+    return InferenceRequested(
+        request_id=name,
+        case_id=f"case-{name}",
+        tenant=tenant,
+        workflow="document.triage",
+        step="classify",
+        attempt=1,
+        task="classify",
+        model=CLASSIFIER,
+        input=f"AIOS-DRILL-SLOW={slow_s:.3f} {name}",
+        options=json.dumps({"head": "letters"}),
+        lane="bulk",
+        deadline_at=now_ms + 600_000,
+        requested_at=now_ms,
+    )
+
+
+async def put(kafka: KafkaSettings, codec: Codec, asked: Sequence[InferenceRequested]) -> None:
+    """As plan does."""
+    delivery = Delivery(kafka, client_id="test", deliver_s_max=30)
+    try:
+        await delivery.deliver_all(
+            Outgoing(
+                ASKED.name,
+                slots.key_of(one.tenant, one.case_id),
+                codec.encode(ASKED, one),
+                (("aios-tenant", one.tenant.encode()), *slots.urgency(one.deadline_at, one.priority)),
+            )
+            for one in asked
+        )
+    finally:
+        await asyncio.to_thread(delivery.close)
+
+
+def answered(kafka: KafkaSettings, codec: Codec, prefix: str) -> list[InferenceCompleted]:
+    """Of requests whose names begin so, in the order of the broker's time."""
+    read: list[Record] = sorted(read_all(kafka, INFERENCE_COMPLETED.name), key=lambda one: one.timestamp_ms)
+    answers = (codec.decode(record.value, InferenceCompleted) for record in read)
+    return [answer for answer in answers if answer.request_id.startswith(prefix)]
+
+
+def partitions_of(tenant: str, count: int) -> set[int]:
+    """Where all of a tenant's slots lie."""
+    return {partition_of(f"{tenant}/{slot}".encode(), count) for slot in range(slots.SLOTS)}
+
+
+def test_what_is_cancelled_ends_while_it_runs_and_costs_nothing_before(
+    settings: Settings, kafka: KafkaSettings, codec: Codec, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker that was stopped had in hand is left to the next one; there it is cancelled, in hand or not yet."""
+    monkeypatch.setattr(worker, "DRAIN_S_MAX", 0.5)
+    endless = request(f"{unique}-endless", "demo", slow_s=300)
+    other = request(f"{unique}-other", "demo", slow_s=300)
+    quick = request(f"{unique}-quick", "demo")
+
+    async def work() -> list[InferenceCompleted]:
+        await put(kafka, codec, [endless, quick])
+        async with running(RUN, settings):
+            await until(lambda: answered(kafka, codec, unique), 1)
+        assert [answer.request_id for answer in answered(kafka, codec, unique)] == [quick.request_id]
+        await cancel(kafka, codec, endless, "case_decided")
+        async with running(RUN, settings):
+            await until(lambda: answered(kafka, codec, unique), 2)
+            await put(kafka, codec, [other, last := request(f"{unique}-last", "demo")])
+            await until(lambda: answered(kafka, codec, last.request_id), 1)
+            await cancel(kafka, codec, other, "timed_out")
+            await until(lambda: answered(kafka, codec, unique), 4)
+        return answered(kafka, codec, unique)
+
+    found = {answer.request_id: answer for answer in asyncio.run(work())}
+    first, second = found[endless.request_id], found[other.request_id]
+    assert (first.status, first.reason, first.cost_micro) == ("expired", "cancelled: case_decided", 0)
+    assert (second.status, second.reason) == ("expired", "cancelled: timed_out")
+    assert found[quick.request_id].status == "ok"
+
+
+async def cancel(kafka: KafkaSettings, codec: Codec, request: InferenceRequested, reason: str) -> None:
+    topic = topics.inference_cancelled(STAGE.name)
+    event = InferenceCancelled(
+        request_id=request.request_id,
+        case_id=request.case_id,
+        tenant=request.tenant,
+        pool=STAGE.name,
+        reason=reason,
+        cancelled_at=time.time_ns() // 1_000_000,
+    )
+    delivery = Delivery(kafka, client_id="test")
+    try:
+        await delivery.deliver(Outgoing(topic.name, request.request_id.encode(), codec.encode(topic, event)))
+    finally:
+        await asyncio.to_thread(delivery.close)
+
+
+def test_a_backlog_of_one_tenant_keeps_nobody_waiting(
+    settings: Settings, kafka: KafkaSettings, codec: Codec, unique: str
+) -> None:
+    """Thousands of one tenant lie there first: when the few of four others are answered, it has had about its share."""
+    count = ASKED.partitions(kafka.partitions)
+    taken = partitions_of("greedy", count)
+    others = [name for n in range(500) if not partitions_of(name := f"modest-{n}", count) & taken][:4]
+    backlog = [request(f"{unique}-g{n}", "greedy") for n in range(BACKLOG)]
+    few = [request(f"{unique}-m{n}", others[n % len(others)]) for n in range(MODEST * len(others))]
+
+    async def work() -> list[InferenceCompleted]:
+        await put(kafka, codec, backlog)
+        await put(kafka, codec, few)
+        async with running(RUN, settings):
+            await until(lambda: answered(kafka, codec, f"{unique}-m"), len(few))
+        return answered(kafka, codec, unique)
+
+    answers = asyncio.run(work())
+    last = max(at for at, answer in enumerate(answers) if answer.tenant != "greedy")
+    of_greedy = sum(answer.tenant == "greedy" for answer in answers[:last])
+    assert {answer.status for answer in answers} == {"ok"}
+    # Its share while others wait is MODEST; it has the engine alone until theirs are read, and beside the last of them.
+    assert of_greedy <= 10 * MODEST
+    assert {(answer.pool, answer.cached) for answer in answers} == {(STAGE.name, False)}
