@@ -15,8 +15,10 @@ comparison needs all answers: a second one fences the first as soon as it has so
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -34,7 +36,7 @@ from aios.sinks.watch_tell import Return, Teller
 from aios.streams import activations, failpoints, tracing
 from aios.streams.config import KafkaSettings, Settings, WatchSettings
 from aios.streams.errors import StateBroken
-from aios.streams.kafka import read_all
+from aios.streams.kafka import partitions_of, read_all
 from aios.streams.record import Record
 from aios.streams.reference import ReferenceTable
 from aios.streams.topics import AUDIT_RECORDED
@@ -45,6 +47,7 @@ IDLE_MS = 1_000  # between two looks at the marker and at the canaries while not
 EPOCH = "aios:watch:epoch"
 REBUILDING = "aios:watch:rebuilding"
 FIELDS_MAX = 50  # of one write of a rebuild
+AHEAD_KIB_MAX = "1024"  # of each partition, while all are read side by side
 PUT, CLEAR = "put", "clear"
 SCRIPTS = {
     PUT: """
@@ -114,7 +117,7 @@ def from_the_topics(
     state = State(limits)
     state.follow(canaries)
     for topic in WATCH.inputs:
-        for record in read_all(kafka, topic.name):
+        for record in in_time(kafka, topic.name):
             try:
                 state.take(record, event_of(record, codec))
             except AiosError as error:
@@ -125,6 +128,20 @@ def from_the_topics(
     fields = list(state.written().items())
     for at in range(0, len(fields), FIELDS_MAX):
         yield put(key, dict(fields[at : at + FIELDS_MAX]))
+
+
+def in_time(kafka: KafkaSettings, topic: str) -> Iterator[Record]:
+    """Every record of a topic by its time, over all partitions: what came first is what later ones are held against.
+
+    Raises Unavailable, StateBroken.
+    """
+    lean = kafka.model_copy(update={"properties": {**kafka.properties, "queued.max.messages.kbytes": AHEAD_KIB_MAX}})
+    with ExitStack() as opened:
+        partitions = [
+            opened.enter_context(closing(read_all(lean, topic, partitions=[one])))
+            for one in partitions_of(kafka, topic)
+        ]
+        yield from heapq.merge(*partitions, key=lambda record: record.timestamp_ms)
 
 
 class Sink:
@@ -207,16 +224,15 @@ class Sink:
         returns = [Return(trial, verdict) for trial, verdict in await asyncio.to_thread(self._state.verdicts)]
         if not self._untold and not returns:
             return
-        written = await asyncio.to_thread(self._teller.tell, self._untold, returns)
-        for one in self._untold:
-            found = one.found
+        found, activated = await asyncio.to_thread(self._teller.tell, self._untold, returns)
+        for one in found:
             FOUND.labels(one.measure).inc()
             log.warning(
-                "%s: %s of %s moved: %.2f of %d answers lie elsewhere than in the first %d (limit %.2f)",
-                *(WATCH.name, one.measure, one.subject, found.distance, found.window_count, found.reference_count),
-                found.limit,
+                "%s of %s moved: %.0f %% of %d answers lie elsewhere than the first %d (limit %.0f %%). See "
+                "`aios model watch`",
+                *(one.measure, one.subject, 100 * one.value, one.window_count, one.reference_count, 100 * one.limit),
             )
-        for after in written:
+        for after in activated:
             RETURNED.labels(after.model).inc()
             log.warning("%s", after.reason)
         self._untold.clear()

@@ -58,8 +58,10 @@ class Teller:
         self._producer: Producer | None = None
         self._known: set[str] = set()
 
-    def tell(self, drifted: Sequence[Drifted], returns: Sequence[Return]) -> list[ModelActivated]:
-        """Write what is not written yet; the activations that were. Raises Unavailable (then again) and Fenced."""
+    def tell(
+        self, drifted: Sequence[Drifted], returns: Sequence[Return]
+    ) -> tuple[list[ModelDrifted], list[ModelActivated]]:
+        """Write what is not written yet, and return that. Raises Unavailable (then again) and Fenced."""
         producer = self._producer or self._open()
         now_ms = time.time_ns() // 1_000_000
         found = [one for one in map(_drifted, drifted) if one.event_id not in self._known]
@@ -76,7 +78,7 @@ class Teller:
         if outs:
             self._write(producer, outs)
         self._known |= {one.event_id for one in found}
-        return written
+        return found, written
 
     def close(self) -> None:
         self._producer = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import (
@@ -121,7 +121,7 @@ def _is_led(found: ClusterMetadata, name: str) -> bool:
 
 def read_all(
     kafka: KafkaSettings, topic: str, *, partitions: Sequence[int] | None = None, wait_s_max: float = ANSWER_S_MAX
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Every committed record from the beginning to the ends seen at the start, in order within a partition.
 
     partitions: None for all. wait_s_max: without any progress.
@@ -147,7 +147,6 @@ def _until(consumer: Consumer, ends: dict[int, int], topic: str, wait_s_max: flo
         first = consumer.poll(POLL_S)
         if first is None:
             continue
-        deadline = time.monotonic() + wait_s_max
         for message in (first, *consumer.consume(BATCH_MAX, 0)):
             partition, error = message.partition(), message.error()
             if error is None and message.offset() < ends.get(partition, 0):
@@ -156,6 +155,18 @@ def _until(consumer: Consumer, ends: dict[int, int], topic: str, wait_s_max: flo
                 raise Unavailable(f"{topic} cannot be read: {error.str()}")
             if error is not None or message.offset() + 1 >= ends.get(partition, 0):
                 ends.pop(partition, None)  # a marker or a compacted record may be the last
+        deadline = time.monotonic() + wait_s_max  # not before: how long the caller works is no lack of progress
+
+
+def partitions_of(kafka: KafkaSettings, topic: str) -> list[int]:
+    """Its partitions as they are. Raises Unavailable, and StateBroken when there is no such topic."""
+    try:
+        found = AdminClient(client(kafka, log_level=0)).list_topics(topic, timeout=ANSWER_S_MAX).topics[topic]
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
+    if found.error is not None:
+        raise StateBroken(f"there is no topic {topic}; `aios up` creates every topic")
+    return sorted(found.partitions)
 
 
 def _ends(consumer: Consumer, topic: str, partitions: Sequence[int] | None, wait_s_max: float) -> dict[int, int]:

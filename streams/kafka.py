@@ -8,9 +8,19 @@ admin.py      topics, and reading without a group
 
 from __future__ import annotations
 
-from aios.streams.admin import cluster_id, ensure_topics, read_all, read_one
+from aios.streams.admin import cluster_id, ensure_topics, partitions_of, read_all, read_one
 from aios.streams.delivery import Delivery, Place
 from aios.streams.intake import Intake
 from aios.streams.offsets import OffsetTracker
 
-__all__ = ["Delivery", "Intake", "OffsetTracker", "Place", "cluster_id", "ensure_topics", "read_all", "read_one"]
+__all__ = [
+    "Delivery",
+    "Intake",
+    "OffsetTracker",
+    "Place",
+    "cluster_id",
+    "ensure_topics",
+    "partitions_of",
+    "read_all",
+    "read_one",
+]

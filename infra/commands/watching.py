@@ -40,10 +40,11 @@ RETURNED = ("returned", "model", "serves", "why")
 @click.command("watch")
 @JSON
 def watch(as_json: bool) -> None:
-    """How far models and workflows have drifted; how canaries stand, and which went back by themselves.
+    """Drift of models and workflows; how canaries stand.
 
-    A series is first collected: its first answers are what later ones are compared with. `moved` says that the last
-    window lies further off than its limit, and that chance does not explain it.
+    Also the newest findings, and the canaries that went back by themselves. A series is first collected: its first
+    answers are what later ones are compared with. `moved` says that the last window lies further off than its limit,
+    and that chance does not explain it.
     """
     try:
         with connected() as (settings, codec):

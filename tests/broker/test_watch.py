@@ -106,14 +106,15 @@ class Watched:
         return [one for one in acts if one.case_id == f"model:{self.model}" and one.transition == "canary_returned"]
 
     def has_taken(self) -> bool:
-        """Whether Valkey holds the state after every answer there is."""
+        """Whether Valkey holds the state after every answer of the model."""
         ends = {
-            f"position:{one.topic}/{one.partition}": str(one.offset + 1)
+            f"position:{one.topic}/{one.partition}": one.offset + 1
             for one in read_all(self.kafka, INFERENCE_COMPLETED.name)
+            if (one.key or b"").startswith(self.model.encode())
         }
         with Redis.from_url(self.addresses["AIOS_REDIS__URL"], decode_responses=True) as redis:
             kept = redis.hgetall(state_key(cluster_id(self.kafka)))
-        return ends.items() <= kept.items()
+        return all(int(kept.get(place, 0)) >= end for place, end in ends.items())
 
     def shown(self) -> dict[str, Any]:
         """What `aios model watch --json` prints."""
