@@ -101,6 +101,8 @@ class VllmEngine:
 
     @property
     def tokens_max(self) -> int:
+        if self._runner is Runner.EMBED:
+            return 0  # an encoder keeps nothing from one step to the next
         cache = self._engine.vllm_config.cache_config
         return int((cache.num_gpu_blocks or 0) * cache.block_size)
 
