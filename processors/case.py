@@ -22,8 +22,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from aios.processors import spending
+from aios.processors.course import Course
 from aios.processors.state import FORGET
-from aios.processors.turn import ACTOR, Around, Cause, Moved, Turn, timer_of
+from aios.processors.turn import ACTOR, Around, Cause, Moved, timer_of
 from aios.processors.turnstile import Open, Turnstile
 from aios.processors.workflow import Infer, Review
 from aios.processors.workflow_files import Workflows
@@ -88,7 +89,7 @@ def _admitted(state: CaseRemembered | None, event: CaseAdmitted, around: Around,
     workflow = around.workflows.latest(event.workflow)
     if workflow is None or workflow.input != event.input_contract:
         raise RecordError(f"no workflow {event.workflow} takes {event.input_contract} here", Reason.UNATTRIBUTABLE)
-    turn = Turn(_opened(event, workflow.version, traceparent), around)
+    turn = Course(_opened(event, workflow.version, traceparent), around)
     turn.record(
         "admitted",
         status="admitted",
@@ -129,7 +130,7 @@ def _replaced(state: CaseRemembered, event: CaseAdmitted, around: Around) -> Mov
 
     The case goes on with what it was opened with, decided or not: an edit makes no second decision.
     """
-    turn = Turn(replace(state, body_hash=ids.short(event.body_hash)), around)
+    turn = Course(replace(state, body_hash=ids.short(event.body_hash)), around)
     turn.record(
         "body_replaced",
         event_id=event.event_id,
@@ -179,7 +180,7 @@ def _conflict(state: CaseRemembered, event: CaseAdmitted, cause: Cause) -> Moved
 def _answered(state: CaseRemembered | None, event: InferenceCompleted, around: Around) -> Moved:
     if state is None or not state.waiting_for or state.waiting_for != event.request_id:
         return _wasted(state, event, around.cause)  # a zombie, a repeat, an earlier attempt
-    turn = Turn(state, around)
+    turn = Course(state, around)
     step = turn.waiting_step()
     if not isinstance(step, Infer):
         return _wasted(state, event, around.cause)
@@ -202,7 +203,7 @@ def _funded(state: CaseRemembered | None, event: BudgetAnswered, around: Around)
         return Moved(state, ((topics.USAGE_SETTLED, line),) if spending.is_granted(event) else (), skipped="wasted")
     if state.waiting_for != event.reservation_id or (purse.resume_at and not spending.is_granted(event)):
         return Moved(state, skipped="repeated")
-    turn = Turn(state, around)
+    turn = Course(state, around)
     turn.take_budget(purse, event)
     return turn.moved()
 
@@ -210,7 +211,7 @@ def _funded(state: CaseRemembered | None, event: BudgetAnswered, around: Around)
 def _reviewed(state: CaseRemembered | None, event: ReviewDecided, around: Around) -> Moved:
     if state is None or state.tenant != event.tenant:
         raise RecordError("a review decision for a case that this tenant does not have", Reason.UNATTRIBUTABLE)
-    turn = Turn(state, around)
+    turn = Course(state, around)
     step = turn.waiting_step()
     actor = f"reviewer:{event.reviewer}"
     if not isinstance(step, Review) or state.waiting_for != event.task_id:
@@ -239,7 +240,7 @@ def _reviewed(state: CaseRemembered | None, event: ReviewDecided, around: Around
 def _cancelled(state: CaseRemembered | None, event: CaseCancelled, around: Around) -> Moved:
     if state is None or state.tenant != event.tenant:
         raise RecordError("the cancellation of a case that this tenant does not have", Reason.UNATTRIBUTABLE)
-    turn = Turn(state, around)
+    turn = Course(state, around)
     if state.decided_at:
         turn.record("ignored", actor=event.by, event_id=event.event_id, reason="decided_before")
     else:
@@ -252,7 +253,7 @@ def _fired(state: CaseRemembered | None, event: TimerFired, around: Around) -> M
         return Moved(None)
     if state is None or not state.waiting_for or event.timer_id not in (timer_of(state), state.waiting_for):
         return Moved(state, skipped="late_timer")
-    turn = Turn(state, around)
+    turn = Course(state, around)
     if (purse := spending.purse_of(state)) is not None and state.step == spending.STEP:
         if purse.resume_at:
             turn.ask_budget(purse.attempt + 1)

@@ -157,7 +157,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a place that is kept",
-        "aios.processors.turn:Turn.leave_pool",
+        "aios.processors.asking:Asking.leave_pool",
         "            self._turnstile.leave(state.tenant, state.pool, state.turn)\n",
         "",
         "who has its answer still counts, and those who wait are never called",

@@ -1,0 +1,234 @@
+"""How a turn asks a model: which pool, when, again, another one, and what it makes of the answer. Pure.
+
+In: a step that asks, a case that was called, an answer, silence. Out: commands, a timer with each; a wait for a turn.
+Guaranteed: a case stands with one pool at a time, and whichever way it goes on gives its place there back
+(turnstile.py); of each pool it asks at most attempts_max times; a pool that cannot answer (failed, late, silent,
+retired, too dear, or no turn came) is followed by the one that its file names, and the last by the step's on_error; a
+command that is given up is called off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aios.processors import answers, spending
+from aios.processors.paying import Paying
+from aios.processors.turn import REASON_CHARS_MAX
+from aios.processors.turnstile import Full
+from aios.processors.workflow import Infer
+from aios.schemas import ids
+from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
+from aios.streams import topics, topology
+from aios.streams.errors import ConfigError
+from aios.streams.pool_files import PERSON, Pool
+
+ANSWER_GRACE_MS = 15_000  # after a deadline, for the worker's own `expired` to arrive before the timer
+
+
+class Asking(Paying):
+    """A turn that may ask a model."""
+
+    def leave_pool(self) -> None:
+        """Whichever way the case goes on: its place at the pool, or its wait for one, is given up."""
+        state = self._state
+        if state.pool:
+            self._turnstile.leave(state.tenant, state.pool, state.turn)
+            self._change(pool="", turn=0, asked=0, fallback_of="")
+
+    def call_off(self, reason: str) -> None:
+        """Tell the pool that nobody waits for the case's command any more, if one is out."""
+        state = self._state
+        if not state.pool or state.turn or not state.waiting_for:
+            return
+        cancelled = InferenceCancelled(
+            request_id=state.waiting_for,
+            case_id=state.case_id,
+            tenant=state.tenant,
+            pool=state.pool,
+            reason=reason,
+            cancelled_at=self._cause.now_ms,
+        )
+        self._tell(topics.inference_cancelled(state.pool), cancelled)
+
+    def take_answer(self, step: Infer, event: InferenceCompleted) -> None:
+        """Go on with a model's answer; with what is none, to another pool or to on_error."""
+        evidence: dict[str, Any] = {
+            "pool": self._state.pool,
+            "fallback_of": self._state.fallback_of,
+            "model": event.model,
+            "prompt": event.prompt,
+            "attempt": event.attempt,
+            "queue_ms": event.queue_ms,
+            "compute_ms": event.compute_ms,
+        }
+        self.settle(spending.used(self._state, event, self._cause.now_ms))
+        said, failure = self._read(step, event)
+        if said is None:
+            self.record("answered", **evidence, outcome=event.status, reason=failure)
+            self._ask_another(step)
+            return
+        self.remember_answer(said)
+        self._change(models=_with(self._state.models, event.model), prompts=_with(self._state.prompts, event.prompt))
+        self.record("answered", **evidence, **answers.shown(said), outcome=event.status)
+        self.enter(step.then)
+
+    def _read(self, step: Infer, event: InferenceCompleted) -> tuple[dict[str, Any] | None, str]:
+        """The answer's fields, or None and why they cannot be used."""
+        if event.status != "ok":
+            return None, event.reason[:REASON_CHARS_MAX] or event.status
+        try:
+            said = answers.read(step.task, event.output_contract, event.output, event.prompt)
+        except ValueError:
+            return None, "answer_breaks_contract"
+        if step.labels is not None and said["label"] not in step.labels.evaluate(self.view()):
+            return None, "label_unknown"
+        return said, ""
+
+    def ask_model(self, name: str, step: Infer) -> None:
+        """Ask the step's pool: now, or when it is the case's turn."""
+        pool, purse = self._pool(f"{step.pool}.{step.lane or self._state.lane}"), spending.purse_of(self._state)
+        if purse is not None and purse.cheaper and pool.fallback != PERSON:
+            cheaper = self._pool(f"{pool.fallback}.{pool.lane}")
+            self._ask(name, step, cheaper, attempt=1, fallback_of=pool.pool)
+        else:
+            self._ask(name, step, pool, attempt=1)
+
+    def take_turn(self, step: Infer) -> None:
+        """The case was called, and holds a place at the pool: its command goes out."""
+        self.stop_waiting()
+        self._change(turn=0)
+        self._send(self._state.step, step, self._state.attempt)
+
+    def ask_again(self, step: Infer) -> None:
+        """Nobody answered in time: the same pool is asked again, as often as the step says, then another one.
+
+        Where no turn came in time another is asked at once.
+        """
+        state = self._state
+        self.call_off("timed_out")
+        if state.pool and not state.turn and state.asked < step.attempts_max:
+            self._send(state.step, step, state.attempt + 1)
+        elif not state.pool and state.attempt < step.attempts_max:  # it asked when cases did not remember the pool
+            pool = self._pool(f"{step.pool}.{step.lane or state.lane}")
+            self._ask(state.step, step, pool, attempt=state.attempt + 1)
+        else:
+            self._ask_another(step)
+
+    def _ask_another(self, step: Infer) -> None:
+        """The pool cannot answer."""
+        before = self._pools.get(self._state.pool)
+        self.leave_pool()
+        self._go_on_from(before, step)
+
+    def _go_on_from(self, pool: Pool | None, step: Infer) -> None:
+        """Ask the pool that this one's file names instead; after the last it is the step's on_error."""
+        if pool is None or pool.fallback == PERSON:
+            self.jump(step.on_error)
+            return
+        state, following = self._state, self._pool(f"{pool.fallback}.{pool.lane}")
+        self._ask(state.step, step, following, attempt=state.attempt + 1, fallback_of=pool.pool)
+
+    def _ask(self, name: str, step: Infer, pool: Pool, *, attempt: int, fallback_of: str = "") -> None:
+        """Take a place at the pool and send the command, or wait for a place, for at most as long as for answers."""
+        self._change(step=name, attempt=attempt)
+        turn_id, why_not, ordinal = f"turn/{name}/{attempt}", "", 0
+        if not all(self._served(step, pool)):
+            why_not = "retired"
+        elif not self._affords(step, pool):
+            why_not = "budget_spent"
+        else:
+            try:
+                ordinal = self._turnstile.enter(self._state.tenant, pool.pool, self._state.case_id, turn_id)
+            except Full:
+                why_not = "too_many_wait"
+        if why_not:
+            self.record("not_asked", pool=pool.pool, model=step.model, prompt=step.prompt or "", reason=why_not)
+            self._go_on_from(pool, step)
+            return
+        self._change(pool=pool.pool, turn=ordinal, asked=0, fallback_of=fallback_of)
+        if not ordinal:
+            self._send(name, step, attempt)
+            return
+        until = self._cause.now_ms + step.attempts_max * step.deadline_s.ms(pool.lane)
+        self._wait(name, attempt, turn_id, until)
+        self.record("queued", status=step.status, pool=pool.pool, attempt=attempt, until=until, fallback_of=fallback_of)
+
+    def _pool(self, name: str) -> Pool:
+        """Raises ConfigError: an open case asks a pool that this deploy no longer has."""
+        try:
+            return self._pools[name]
+        except KeyError as error:
+            raise ConfigError(f"open cases ask {name}, which this deploy lacks; put {name}.yaml back") from error
+
+    def _affords(self, step: Infer, pool: Pool) -> bool:
+        """Whether the purse holds what the call is expected to cost."""
+        purse = spending.purse_of(self._state)
+        if purse is None:
+            return True
+        view = self.view()
+        text = step.input.evaluate(view)[: step.input_chars_max]
+        tokens = int(step.options["tokens_max"].evaluate(view)) if "tokens_max" in step.options else 0
+        return spending.affords(purse, pool, text, tokens, self._cause.now_ms + step.deadline_s.ms(pool.lane))
+
+    def _served(self, step: Infer, pool: Pool) -> tuple[str, ...]:
+        """Model and prompt with the versions that serve this case; an empty one is retired.
+
+        Another pool than the step's own is asked for its own model.
+        """
+        model = self._stamped("model", step.model if pool.process == step.pool else pool.model)
+        return (model, self._stamped("prompt", step.prompt)) if step.prompt else (model,)
+
+    def _send(self, name: str, step: Infer, attempt: int) -> None:
+        """The command to the pool where the case holds a place; a timer tells when nobody answers."""
+        now, view, pool = self._cause.now_ms, self.view(), self._pool(self._state.pool)
+        model, *prompt = self._served(step, pool)
+        state = self._change(asked=self._state.asked + 1)
+        request = InferenceRequested(
+            request_id=ids.command_id(state.case_id, name, attempt),
+            case_id=state.case_id,
+            tenant=state.tenant,
+            workflow=state.workflow,
+            step=name,
+            attempt=attempt,
+            task=step.task,
+            model=model,
+            prompt="".join(prompt),
+            input=step.input.evaluate(view)[: step.input_chars_max],
+            options=ids.canonical({key: option.evaluate(view) for key, option in step.options.items()}),
+            lane=pool.lane,
+            deadline_at=now + step.deadline_s.ms(pool.lane),
+            requested_at=now,
+            pool=pool.pool,
+            fallback_of=state.fallback_of,
+        )
+        self._tell(topology.BY_NAME[pool.pool].reads[0], request)
+        self._wait(name, attempt, request.request_id, request.deadline_at + ANSWER_GRACE_MS)
+        self.record(
+            "requested",
+            status=step.status,
+            request_id=request.request_id,
+            attempt=attempt,
+            pool=request.pool,
+            fallback_of=request.fallback_of,
+            model=request.model,
+            prompt=request.prompt,
+            deadline_at=request.deadline_at,
+        )
+
+    def _stamped(self, kind: str, name: str) -> str:
+        """A name with the version that serves this case, remembered from its first use on; empty: it is retired."""
+        if not name or "@" in name:
+            return name
+        prefix = f"{kind}/{name}@"
+        known = next((stamp for stamp in self._state.stamps if stamp.startswith(prefix)), "")
+        if known:
+            return known.removeprefix(f"{kind}/")
+        versions, case_id = self._cause.versions, self._state.case_id
+        found = versions.model(name, case_id) if kind == "model" else versions.prompt(name)
+        if found:
+            self._change(stamps=(*self._state.stamps, f"{kind}/{found}"))
+        return found
+
+
+def _with(seen: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return seen if not name or name in seen else (*seen, name)
