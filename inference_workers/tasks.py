@@ -147,17 +147,16 @@ class Versions:
 
 
 def encoder(engine: Engine) -> Task:
-    """What a pool of a sentence encoder does, with every version that ships."""
+    """What a pool of a sentence encoder does, with every version that ships; by an engine elsewhere (openai), which has
+    the weights of one, with the newest.
+    """
+    if not isinstance(engine, Shelf):
+        return Several(Classify(engine), EmbedText(engine))
     name = CLASSIFIER.partition("@")[0]
     served = [f"{name}@{version}" for version in reversed(model_files.versions(name))]
     return Versions(
-        *(Several(Classify(of(engine, each), model=each), EmbedText(of(engine, each), each)) for each in served)
+        *(Several(Classify(engine.of(each), model=each), EmbedText(engine.of(each), each)) for each in served)
     )
-
-
-def of(engine: Engine, model: str) -> Engine:
-    """What answers for a version: of a shelf, the engine with its weights; else the one there is."""
-    return engine.of(model) if isinstance(engine, Shelf) else engine
 
 
 async def _embedded(engine: Engine, text: str, priority: int) -> tuple[list[str], classify.Vector, int]:

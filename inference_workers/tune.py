@@ -236,6 +236,7 @@ class Tuning:
                 if time.process_time() - started > minutes_max * 60:
                     self.keep()
                     return
+            self.keep()
             print(json.dumps({"epoch": epoch + 1, **self.judge()}), flush=True)
 
     def judge(self) -> dict[str, float]:

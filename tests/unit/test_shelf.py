@@ -6,10 +6,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import numpy as np
 import pytest
 
-from aios.inference_workers.engine import Embed
+from aios.inference_workers.classify import Head
+from aios.inference_workers.engine import Embed, RequestRefused
 from aios.inference_workers.shelf import Shelf
+from aios.inference_workers.tasks import Classify, Versions
+from aios.schemas.models import InferenceRequested
 from aios.streams.errors import EngineDead
 from tests.fakes.engine import FakeEngine
 
@@ -117,3 +121,41 @@ def test_an_engine_that_does_not_load_fails_whoever_asked() -> None:
         await made.shelf.of("m@2").embed(Embed(text="hello"))
 
     served(test)
+
+
+def test_a_request_is_answered_by_the_version_it_names() -> None:
+    """With that version's own head, on that version's own weights; one that does not ship is refused."""
+
+    async def test(made: Made) -> None:
+        heads = {"h": Head(("a", "b"), np.ones((2, 4), np.float32), np.zeros(2, np.float32), 1.0, np.zeros(4), 0.0)}
+        task = Versions(*(Classify(made.shelf.of(each), heads, each) for each in ("m@2", "m@1")))
+        asking = asyncio.ensure_future(task.answer(request("m@1"), 0))
+        while "old" not in made.engines:
+            await asyncio.sleep(0)
+        made.engines["old"].may.set()
+        assert (await asking).output["label"] == "a"
+        assert made.engines["old"].texts == ["hello"]
+        assert not made.engines["new"].texts
+        assert task.models == ("m@2", "m@1")
+        with pytest.raises(RequestRefused, match="m@2, m@1"):
+            await task.answer(request("m@9"), 0)
+
+    served(test)
+
+
+def request(model: str) -> InferenceRequested:
+    return InferenceRequested(
+        request_id="r",
+        case_id="c",
+        tenant="t",
+        workflow="w",
+        step="s",
+        attempt=1,
+        task="classify",
+        model=model,
+        input="hello",
+        options='{"head":"h"}',
+        lane="bulk",
+        deadline_at=0,
+        requested_at=0,
+    )
