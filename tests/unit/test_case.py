@@ -26,9 +26,11 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
+from aios.streams import model_files
 from aios.streams.errors import ConfigError, Reason, RecordError
 
 WORKFLOWS = workflow_files.shipped()
+ENCODER = f"triage-encoder@{model_files.newest('triage-encoder')}"  # nobody has activated another
 TRIAGE = WORKFLOWS.of_input("document.received.v1")
 CASE = ids.case_id("demo", "document.triage", "k1")
 START_MS = 1_700_000_000_000
@@ -172,7 +174,7 @@ def test_a_confident_message_is_routed_without_a_person_and_without_a_summary() 
     """classify → decide; the decision is complete in itself and the audit tells each transition once."""
     world = World()
     request = next(one for one in world.feed(admitted()) if isinstance(one, InferenceRequested))
-    assert (request.task, request.model, request.options) == ("classify", "triage-encoder@1", '{"head":"messages"}')
+    assert (request.task, request.model, request.options) == ("classify", ENCODER, '{"head":"messages"}')
     world.now_ms += 30
     world.feed(answer(request))
     (decided,) = world.decisions()
@@ -189,7 +191,7 @@ def test_a_confident_message_is_routed_without_a_person_and_without_a_summary() 
         confidence=0.97,
         channel="message",
         reasons=("confident",),
-        models=("triage-encoder@1",),
+        models=(ENCODER,),
         prompts=(),
         decided_by="policy",
         received_at=START_MS - 50,
@@ -216,7 +218,7 @@ def test_a_letter_gets_a_summary_after_routing() -> None:
     world.feed(answer(summarise))
     (decided,) = world.decisions()
     assert (decided.label, decided.summary) == ("card", "A card is late.")
-    assert (decided.models, decided.prompts) == (("triage-encoder@1", "summariser@1"), ("summary@1",))
+    assert (decided.models, decided.prompts) == ((ENCODER, "summariser@1"), ("summary@1",))
 
 
 @pytest.mark.parametrize("status", ["failed", "expired"])
@@ -229,7 +231,7 @@ def test_a_failed_summary_does_not_hold_the_decision_up(status: str) -> None:
     (decided,) = world.decisions()
     assert (decided.outcome, decided.summary, decided.reasons) == ("routed", "", ("confident", "no_summary"))
     assert decided.suggestion == ""
-    assert decided.models == ("triage-encoder@1",)
+    assert decided.models == (ENCODER,)
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_one_bad_request_fails_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"model": "triage-encoder@2"}, "serves triage-encoder@1, not triage-encoder@2"),
+        ({"model": "triage-encoder@99"}, f"serves {CLASSIFIER}, not triage-encoder@99"),
         ({"task": "generate"}, "serves classify, not generate"),
         ({"options": '{"head": "faces"}'}, "unknown head 'faces'"),
         ({"options": "[]"}, "JSON object"),
