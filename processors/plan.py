@@ -64,6 +64,9 @@ SOURCE = "/aios/plan"
 _CONTRACTS = {topic.name: EVENTS[topic.contracts[0]] for topic in PLAN.reads}
 _ANY = replace(PLAN.retries, contracts=tuple(contract for topic in PLAN.reads for contract in topic.contracts))
 _SKIPPED = Counter("aios_plan_events_skipped", "Events that changed nothing: repeated, wasted, late_timer.", ["why"])
+_TURNS = Counter(
+    "aios_plan_turns", "Cases that began to wait for their turn to ask a pool, and that were called.", ["what"]
+)
 
 Input = CaseAdmitted | CaseCancelled | BudgetAnswered | InferenceCompleted | ReviewDecided | TimerFired
 
@@ -106,6 +109,9 @@ class Plan:
         moved = case.plan(remembered, event, cause, self._workflows, traceparent, turnstile=gate, pools=self._pools)
         if moved.skipped:
             _SKIPPED.labels(moved.skipped).inc()
+        if moved.state is not None and moved.state.turn and (remembered is None or not remembered.turn):
+            _TURNS.labels("waited").inc()
+        _TURNS.labels("called").inc(len(gate.called))
         trace = remembered or moved.state
         changes = self._changes(key, remembered, moved)
         return Effects(
