@@ -29,6 +29,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from aios.inference_workers import guard
+from aios.inference_workers import prompt as rendering
 from aios.schemas import ids
 from aios.streams import prompt_files
 from aios.streams.errors import ConfigError
@@ -151,7 +152,7 @@ def _wrong(prompt: Prompt, case: Case, given: Given) -> Iterator[str]:
         words_max=expect.words_max,
         personal_data="keep" if expect.personal_data else "refuse",
     )
-    if broken := guard.breaks(rules, case.input, found):
+    if broken := guard.breaks(rules, case.input, found, rendering.frame(prompt)):
         yield broken
     if prompt.contract == prompt_files.CHOICE and expect.choice_in and found not in expect.choice_in:
         yield f"it chose {found}"

@@ -15,7 +15,8 @@ from aios.streams.prompt_files import Guard
 
 MASK = "[removed]"
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-WORD = re.compile(r"[^\W\d_]{5,}")  # short words stand in every text
+WORD = re.compile(r"[^\W\d_]{5,}")  # shorter ones stand in every text
+STEM = 5  # letters of a word that are compared
 PERSONAL = re.compile(
     r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"  # mail
     r"|(?<![\d$€£.,])\+?\(?\d(?:[ ()./-]{0,2}\d){7,}(?![.,]?\d)"  # accounts, cards, telephones: eight digits and more
@@ -24,14 +25,22 @@ PERSONAL = re.compile(
 )
 
 
-def breaks(guard: Guard, read: str, answer: Any) -> str:
-    """The rule that the answer breaks, in words; empty: it may be used. answer: a text, or an object of such."""
+def refuses(guard: Guard, text: str) -> bool:
+    """Whether the text is not to be read at all."""
+    return any(re.search(each, text) for each in guard.never_read)
+
+
+def breaks(guard: Guard, read: str, answer: Any, frame: str = "") -> str:
+    """The rule that the answer breaks, in words; empty: it may be used. answer: a text, or an object of such.
+
+    frame: the prompt's own words, which an answer may use and which say nothing about the text.
+    """
     said = "\n".join(texts(answer))
     if guard.numbers_from_input and not set(_numbers(said)) <= set(_numbers(read)):
         return "the answer holds a number that the text does not hold"
     if guard.words_max is not None and len(said.split()) > guard.words_max:
         return f"the answer has more than {guard.words_max} words"
-    if _share_from(read, said) < guard.words_from_input_min:
+    if _share_from(read, said, frame) < guard.words_from_input_min:
         return "the answer is hardly about the text"
     if guard.personal_data == "refuse" and PERSONAL.search(said):
         return "the answer holds personal data"
@@ -74,8 +83,13 @@ def _numbers(text: str) -> Iterator[str]:
         yield whole.rstrip("0").rstrip(".") if "." in whole else whole
 
 
-def _share_from(read: str, said: str) -> float:
-    """Of the answer's longer words, by their first five letters, so that an ending does not matter."""
-    known = {word[0][:5].lower() for word in WORD.finditer(read)}
-    words = [word[0][:5].lower() for word in WORD.finditer(said)]
-    return sum(word in known for word in words) / len(words) if words else 1.0
+def _share_from(read: str, said: str, frame: str) -> float:
+    """Of the answer's longer words; those of the frame do not count. An answer that has no others says nothing."""
+    known, own = set(_stems(read)), set(_stems(frame))
+    words = [word for word in _stems(said) if word in known or word not in own]
+    return sum(word in known for word in words) / len(words) if words else 0.0
+
+
+def _stems(text: str) -> Iterator[str]:
+    """Longer words, by their beginning, so that an ending does not matter."""
+    return (word[0][:STEM].lower() for word in WORD.finditer(text))

@@ -33,6 +33,11 @@ def render(prompt: Prompt, piece: str) -> Conversation:
     return tuple((one.role, one.content.replace(PLACEHOLDER, piece)) for one in prompt.messages)
 
 
+def frame(prompt: Prompt) -> str:
+    """What the prompt says itself."""
+    return " ".join(one.content.replace(PLACEHOLDER, " ") for one in prompt.messages)
+
+
 def repair(conversation: Conversation, wrong: str, why: str) -> Conversation:
     """The same once more, with what was wrong."""
     again = f"This answer cannot be used: {why}. Answer once more, and nothing but the answer."
@@ -49,7 +54,7 @@ def structured(prompt: Prompt) -> Structured | None:
 def value(prompt: Prompt, read: str, said: str, finish_reason: str) -> Any:
     """A text, an object or a choice. read: what the model had before it. Raises Unusable."""
     found = _value(prompt, said, finish_reason)
-    if broken := guard.breaks(prompt.guard, read, found):
+    if broken := guard.breaks(prompt.guard, read, found, frame(prompt)):
         raise Unusable(broken)
     return guard.masked(prompt.guard, found)
 
@@ -66,7 +71,7 @@ def _value(prompt: Prompt, said: str, finish_reason: str) -> Any:
     if finish_reason != "stop":
         raise Unusable("the answer was cut off before its end; be shorter")
     try:
-        found = json.loads(said)
+        found = json.loads(said, strict=False)  # the engine's grammar lets tabs and the like stand in a bounded text
     except ValueError:
         raise Unusable("the answer is no JSON") from None
     if wrong := shapes.problems(prompt.shape, found):

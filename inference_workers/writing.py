@@ -14,7 +14,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from aios.inference_workers import chunks, prompt
+from aios.inference_workers import chunks, guard, prompt
 from aios.inference_workers.engine import Engine, Generate, RequestRefused
 from aios.inference_workers.tasks import WRITER, Answer, options
 from aios.schemas.models import InferenceRequested
@@ -59,6 +59,8 @@ class Write:
             raise RequestRefused(
                 f"the text has {pieces.words} words; {chosen.reference} reads {bounds.words_min} at least"
             )
+        if guard.refuses(chosen.guard, request.input):
+            raise RequestRefused(f"the text holds what {chosen.reference} must not read (guard.never_read)")
         said = list(await asyncio.gather(*(self._ask(chosen, each, tokens_max, priority) for each in pieces.texts)))
         failure = next((one.failure for one in said if one.failure), "")
         found = None if failure else prompt.merged(chosen, [one.value for one in said])

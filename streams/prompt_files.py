@@ -87,27 +87,33 @@ class Output(Part):
     choices: Annotated[tuple[str, ...], Field(max_length=shapes.CHOICES_MAX)] = ()
 
 
+Patterns = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=32)]
+
+
 class Guard(Part):
     """What an answer must hold; one that does not is not used, and the request fails, so that on_error runs.
 
     numbers_from_input: every number in it stands in the text. words_from_input_min: share of its longer words that
     stand in the text. words_max: of the answer. personal_data: account, card and telephone numbers and addresses of
-    mail are kept, masked, or make the answer unusable. never: regular expressions that do not match.
+    mail are kept, masked, or make the answer unusable. never: regular expressions that match no answer.
+    never_read: expressions that match no text; one with a match is refused before a token (a text that gives the model
+    orders in a known way, say).
     """
 
     numbers_from_input: bool = False
     words_from_input_min: Annotated[float, Field(ge=0, le=1)] = 0.0
     words_max: Annotated[int, Field(ge=1)] | None = None
     personal_data: Literal["keep", "mask", "refuse"] = "keep"
-    never: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=32)] = ()
+    never: Patterns = ()
+    never_read: Patterns = ()
 
     @model_validator(mode="after")
     def _expressions(self) -> Guard:
-        for each in self.never:
+        for each in (*self.never, *self.never_read):
             try:
                 re.compile(each)
             except re.error as error:
-                raise ValueError(f"never: {each!r} is no regular expression: {error}") from error
+                raise ValueError(f"{each!r} is no regular expression: {error}") from error
         return self
 
 

@@ -64,3 +64,13 @@ def test_answers_differ_with_their_texts(found: dict[str, Any]) -> None:
 
 def test_a_schema_that_cannot_be_enforced_fails_its_request_alone(found: dict[str, Any]) -> None:
     assert found["refused"]
+
+
+def test_a_seed_does_not_end_the_engine(found: dict[str, Any]) -> None:
+    """On a CPU the request is refused: vLLM would die of it, and everybody's requests with it."""
+    assert "takes no seed" in found["seeded"]
+
+
+def test_a_letter_cannot_end_its_message(found: dict[str, Any]) -> None:
+    """Whatever it writes: the tokenizer's own words begin roles, and only a prompt may."""
+    assert found["ends"] == 0

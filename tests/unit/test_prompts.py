@@ -22,6 +22,8 @@ from aios.infra.cli import aios
 from aios.infra.commands import prompt as commands
 from aios.infra.output import FAILED, NOT_FOUND
 from aios.infra.rehearsing import Request
+from aios.schemas.models import PromptActivated
+from aios.sinks.audit_chain import Line
 from aios.streams import activations, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Recorded
@@ -283,3 +285,70 @@ def test_a_version_that_passed_is_activated_by_whom_the_token_names(
     assert (written, asked) == ([("summary", 2, "ann")], [])
     assert aios_says("activate", "summary@2", "--again").exit_code == FAILED
     assert (len(written), bool(asked)) == (1, True)
+
+
+def chained(monkeypatch: pytest.MonkeyPatch, *activated: tuple[Recorded, str]) -> None:
+    """What the audit chain holds: evaluations and by whom, in the order of acting."""
+
+    def of_case(_folder: Path, case_id: str) -> list[Line]:
+        assert case_id == "prompt:summary"
+        return [
+            Line(
+                n=number,
+                hash="",
+                record={
+                    "event": {
+                        "case_id": case_id,
+                        "transition": "prompt_activated",
+                        "actor": by,
+                        "at": number * 1_000,
+                        "detail": json.dumps(
+                            {
+                                "version": int(found.prompt.rpartition("@")[2]),
+                                "reason": "because",
+                                "evaluation": found.model_dump(),
+                            }
+                        ),
+                    }
+                },
+                path=Path("chain"),
+                number=number,
+            )
+            for number, (found, by) in enumerate(activated, start=1)
+        ]
+
+    monkeypatch.setattr(commands.audit_chain, "of_case", of_case)
+
+
+def test_history_says_who_let_what_serve_and_rollback_goes_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[str, int, str]]
+) -> None:
+    """To what served before, with the evaluation it had then, also if its file was changed since."""
+    chained(monkeypatch, (record("summary@1"), "ann"), (record("summary@2"), "bob"))
+    told = json.loads(aios_says("history", "summary", "--json").stdout)
+    assert [(one["prompt"], one["by"], one["evaluation"]["passed"]) for one in told] == [
+        ("summary@1", "ann", True),
+        ("summary@2", "bob", True),
+    ]
+    serves = PromptActivated(prompt="summary", version=2, evaluation="{}", reason="", by="bob", activated_at=2)
+    monkeypatch.setattr(activations, "read_prompts", lambda *_: {"summary": serves})
+    prompt_files.record_of("summary@1").unlink()
+    assert aios_says("rollback", "summary").exit_code == 0
+    assert written == [("summary", 1, "ann")]
+
+
+def test_where_nothing_was_activated_there_is_no_way_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[str, int, str]]
+) -> None:
+    """The first activation goes back to the version that served unsaid, if it has passed; else nowhere."""
+    chained(monkeypatch)
+    monkeypatch.setattr(activations, "read_prompts", lambda *_: {})
+    assert aios_says("rollback", "summary").exit_code == NOT_FOUND
+    assert "newest that passed" in aios_says("history", "summary").stdout
+    serves = PromptActivated(prompt="summary", version=2, evaluation="{}", reason="", by="bob", activated_at=2)
+    monkeypatch.setattr(activations, "read_prompts", lambda *_: {"summary": serves})
+    assert aios_says("rollback", "summary").exit_code == NOT_FOUND
+    record("summary@1")
+    assert aios_says("rollback", "summary").exit_code == 0
+    assert written == [("summary", 1, "ann")]
+    assert aios_says("history", "nothing").exit_code == NOT_FOUND

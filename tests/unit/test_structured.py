@@ -284,7 +284,7 @@ def test_plan_does_not_take_one_contract_for_another() -> None:
 
 def test_a_workflow_is_checked_with_what_its_prompts_allow() -> None:
     """Every choice is a corner; an object is an example of its shape."""
-    assert answers.samples("generate", "", "topic") == [{"choice": "card"}, {"choice": "loan"}]
+    assert answers.samples("generate", "", "topic@1") == [{"choice": "card"}, {"choice": "loan"}]
     assert answers.samples("generate", "", "facts@1") == [
         {"object": {"wants": "example", "urgent": False, "names": ["example"]}}
     ]
