@@ -214,8 +214,9 @@ def test_a_good_canary_stays_and_is_shown(watched: Callable[[], Watched]) -> Non
     deliver(w.kafka, [garbage(WATCH.reads[0].name, f"bad-{w.model}")])
     with w.sink.process():
         until(w.has_taken)
-        rows = [one for one in w.shown()["canaries"] if one["counted"] == "42 and 199"]
+        rows = [one for one in w.shown()["canaries"] if one["canary"] == f"{w.model}@2"]
         until(lambda: f"bad-{w.model}" in dead_keys(w.kafka, WATCH))
-    (errors,) = rows
-    assert (errors["measure"], errors["of canary"], errors["of stable"]) == ("error_share", "4.8%", "4.5%")
+    errors = rows[0]
+    assert [one["measure"] for one in rows] == ["error_share", "latency_ratio", "override_share"]
+    assert (errors["of canary"], errors["of stable"], errors["counted"]) == ("4.8%", "4.5%", "42 and 199")
     assert len(w.activated()) == 1
