@@ -26,11 +26,12 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
-from aios.streams import model_files
+from aios.streams import model_files, prompt_files
 from aios.streams.errors import ConfigError, Reason, RecordError
 
 WORKFLOWS = workflow_files.shipped()
 ENCODER = f"triage-encoder@{model_files.newest('triage-encoder')}"  # nobody has activated another
+PROMPT = f"summary@{prompt_files.newest('summary')}"
 TRIAGE = WORKFLOWS.of_input("document.received.v1")
 CASE = ids.case_id("demo", "document.triage", "k1")
 START_MS = 1_700_000_000_000
@@ -213,12 +214,12 @@ def test_a_letter_gets_a_summary_after_routing() -> None:
     (classify,) = [one for one in world.feed(admitted("x " * 50_000, "letter")) if isinstance(one, InferenceRequested)]
     (summarise,) = [one for one in world.feed(answer(classify)) if isinstance(one, InferenceRequested)]
     step = TRIAGE.steps["summarise"].infer
-    assert (summarise.task, summarise.prompt, len(summarise.input)) == ("generate", "summary@1", step.input_chars_max)
+    assert (summarise.task, summarise.prompt, len(summarise.input)) == ("generate", PROMPT, step.input_chars_max)
     assert summarise.options == '{"tokens_max":48}'
     world.feed(answer(summarise))
     (decided,) = world.decisions()
     assert (decided.label, decided.summary) == ("card", "A card is late.")
-    assert (decided.models, decided.prompts) == ((ENCODER, "summariser@1"), ("summary@1",))
+    assert (decided.models, decided.prompts) == ((ENCODER, "summariser@1"), (PROMPT,))
 
 
 @pytest.mark.parametrize("status", ["failed", "expired"])
