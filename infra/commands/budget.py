@@ -51,9 +51,9 @@ def group() -> None:
 def set_(
     *, tenant: str, workflow: str, hard: str, per: str, soft: str, over: str, token_file: Path | None, as_json: bool
 ) -> None:
-    """Let TENANT spend at most --hard in WORKFLOW, or without one in all of its workflows together. Audited.
+    """Let TENANT spend at most --hard in WORKFLOW.
 
-    What is declared holds for cases that begin from now on.
+    Without one: in all of its workflows together. It holds for cases that begin from now on. Audited.
     """
     known = sorted({each.workflow for each in workflow_files.shipped()})
     if workflow not in (ALL, *known):
@@ -92,7 +92,11 @@ def lift(tenant: str, workflow: str, token_file: Path | None, as_json: bool) -> 
 @click.argument("tenant", default="")
 @JSON
 def show(tenant: str, as_json: bool) -> None:
-    """Every limit, or those of TENANT: what is left, spent, reserved, denied, wasted, and used beyond it."""
+    """Every limit, or those of TENANT, and where they stand.
+
+    left, spent, reserved: of the window that holds now. denied: refused or put off. wasted: answers that came twice or
+    too late. over: used, and beyond what the limit had room for; neither is charged.
+    """
     with connected() as (settings, codec):
         declared = limits.read(settings.kafka, codec)
         standing = limits.standing(settings.kafka, codec)
