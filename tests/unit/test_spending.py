@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +26,8 @@ from aios.schemas.models import (
     TimerFired,
     UsageSettled,
 )
+from aios.streams import pool_files
+from aios.streams.pool_files import Pool
 from tests.unit.test_accounts import Tenant
 from tests.unit.test_accounts import limit as limit_of
 from tests.unit.test_case import START_MS, admitted, answer, classified, decision
@@ -50,12 +53,14 @@ class Desk:
     now_ms: int = START_MS
     offset: int = 0
     ledger: list[UsageSettled] = field(default_factory=list)
+    pools: Mapping[str, Pool] = field(default_factory=pool_files.shipped)
 
     def feed(self, event: Event) -> list[Event]:
         self.offset += 1
         cause = Cause("topic", 0, self.offset, self.now_ms, funds=self.funds)
-        moved = case.plan(self.state, event, cause, WORKFLOWS, "")
-        assert moved == case.plan(self.state, event, cause, WORKFLOWS, ""), "the same inputs give the same outputs"
+        moved = case.plan(self.state, event, cause, WORKFLOWS, "", pools=self.pools)
+        again = case.plan(self.state, event, cause, WORKFLOWS, "", pools=self.pools)
+        assert moved == again, "the same inputs give the same outputs"
         self.state = moved.state
         told = [one for _, one in moved.events]
         self.ledger += [one for one in told if isinstance(one, UsageSettled)]
@@ -186,6 +191,17 @@ def test_no_call_begins_that_is_expected_to_pass_the_reservation() -> None:
     (decided,) = [one for one in told if isinstance(one, CaseDecided)]
     assert (decided.summary, "no_summary" in decided.reasons) == ("", True)
     assert not [one for one in told if isinstance(one, InferenceRequested)]
+
+
+def test_a_case_that_was_granted_for_the_cheaper_pools_asks_these_first() -> None:
+    """The command says of which pool it is the cheaper one."""
+    shipped = pool_files.shipped()
+    desk = Desk(
+        pools={**shipped, "classify.bulk": shipped["classify.bulk"].model_copy(update={"fallback": "generate"})}
+    )
+    asked = desk.one(admitted(), BudgetRequested)
+    called = desk.one(answered(asked, "cheaper", amount_micro=500), InferenceRequested)
+    assert (called.pool, called.fallback_of) == ("generate.bulk", "classify.bulk")
 
 
 def test_a_persons_decision_costs_the_minutes_that_the_workflow_assumes() -> None:
