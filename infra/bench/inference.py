@@ -113,21 +113,25 @@ class Run:
         self, stand: Stand, alone: Alone, process: str, counts: Mapping[int, int], loops: Sequence[int]
     ) -> dict[str, float]:
         """Requests a second by what answers them."""
-        found = {}
+        found: dict[str, float] = {}
+
+        def note(what: str, per_s: float) -> None:
+            found[what] = per_s
+            _say(f"  {what}: {per_s:.1f}/s")
+
         for at_once in AT_ONCE:
             count = self._count(counts[at_once])
             said = alone.do("steady", first=stand.numbers(count), count=count, at_once=at_once)
-            found[f"engine/{at_once}"] = count / said["seconds"]
-            found[f"kafka/{at_once}"] = self._through(stand, process, count, at_once).per_s
+            note(f"engine/{at_once}", count / said["seconds"])
+            note(f"kafka/{at_once}", self._through(stand, process, count, at_once).per_s)
         count = self._count(counts[AT_ONCE[-1]])
-        found["offline"] = count / alone.do("offline", first=stand.numbers(count), count=count)["seconds"]
-        found["pool"] = self._through(stand, process, count, None).per_s
+        note("offline", count / alone.do("offline", first=stand.numbers(count), count=count)["seconds"])
+        note("pool", self._through(stand, process, count, None).per_s)
         for at_once in loops:
             count = self._count(counts[at_once]) // at_once * at_once or at_once
             taken, written = stand.topic_of_requests(process, stand.numbers(count), count)
             said = alone.do("loop", count=count, at_once=at_once, topic=taken, out=written, **stand.addresses)
-            found[f"loop/{at_once}"] = count / said["seconds"]
-        _say("  " + ", ".join(f"{name} {per_s:.1f}/s" for name, per_s in found.items()))
+            note(f"loop/{at_once}", count / said["seconds"])
         return found
 
     def _through(self, stand: Stand, process: str, count: int, at_once: int | None) -> Flowed:

@@ -23,6 +23,7 @@ from typing import Any
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from aios.inference_workers.engine import ENVIRONMENT
 from aios.infra.bench.inference_requests import requests
 from aios.infra.commands.model import WORKERS_PYTHON
 from aios.infra.local import child
@@ -133,7 +134,7 @@ class Stand:
         self._ends.callback(source.close)
         self._codec = Codec(source)
         self._producer = Producer(
-            {"bootstrap.servers": self.broker.address, "partitioner": "murmur2_random", "linger.ms": 1}
+            {"bootstrap.servers": self.broker.address, "partitioner": "murmur2_random", "linger.ms": 1, "log_level": 0}
         )
 
     def _registry(self) -> Registry:
@@ -153,7 +154,7 @@ class Stand:
     @property
     def environment(self) -> dict[str, str]:
         """Of workers, and of models by themselves."""
-        return os.environ | {
+        return {**ENVIRONMENT, **os.environ} | {
             "AIOS_HOME": str(self._home),
             "AIOS_KAFKA__BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "AIOS_REGISTRY__URL": self.registry.url,

@@ -59,12 +59,13 @@ def pools(*, name: str | None, as_json: bool, kubernetes: bool) -> None:
         return
     if name is not None and name not in declared:
         fail(f"there is no pool {name}; there are {', '.join(declared)}", NOT_FOUND)
-    read = _read(Home(load_settings().home))
+    settings = load_settings()
+    read, by = _read(Home(settings.home)), settings.inference.engine  # of all pools, where the settings name one
+    found = [state(pool, read[pool.process]) | ({"engine": by} if by else {}) for pool in declared.values()]
     if name is not None:
-        pool = declared[name]
-        output.one(state(pool, read[pool.process]) | _declared(pool), as_json=as_json)
+        (one,) = [each for each in found if each["pool"] == name]
+        output.one(one | _declared(declared[name]), as_json=as_json)
         return
-    found = [state(pool, read[pool.process]) for pool in declared.values()]
     output.rows(found, COLUMNS, as_json=as_json, none="there are no pools")
 
 

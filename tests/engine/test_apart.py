@@ -1,0 +1,51 @@
+"""inference.engine_mode 'subprocess': vLLM's core in a process of its own, as a GPU may want it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from aios.inference_workers.engine import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-inference" / "bin" / "python"
+GONE_S_MAX = 10.0
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
+]
+
+
+def test_an_engine_apart_answers_and_dies_with_its_killed_owner(tmp_path: Path) -> None:
+    """The setting reaches vLLM: there is a second process, and it answers; kill -9 of the first leaves none behind."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIOS_")}
+    with (tmp_path / "log").open("wb") as log:
+        owner = subprocess.Popen(
+            [PYTHON, Path(__file__).parent / "apart.py", tmp_path],
+            env=ENVIRONMENT | environment | {"PYTHONSAFEPATH": "1"},
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    assert owner.stdout is not None
+    try:
+        lines = [owner.stdout.readline() for _ in range(2)]
+        assert all(lines), (tmp_path / "log").read_text(errors="replace")[-3000:]
+        (loaded, answered) = map(json.loads, lines)
+        apart = [psutil.Process(pid) for pid in loaded["processes"]]
+        assert apart
+        assert answered["tokens"] > 0
+    finally:
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+        owner.stdout.close()
+    deadline = time.monotonic() + GONE_S_MAX
+    while any(each.is_running() for each in apart) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [each.pid for each in apart if each.is_running()] == []
