@@ -118,7 +118,10 @@ def find(*, key: str, tenant: str | None, workflow: str, as_json: bool) -> None:
 def cancel(
     *, case: str, why: str, gateway: str | None, key: str | None, token_file: Path | None, as_json: bool
 ) -> None:
-    """Call a case off: it ends as cancelled, and models that work for it are told to stop. A decided one stays so."""
+    """Call a case off: it ends as cancelled.
+
+    Models that work for it are told to stop. A decided one stays decided, and its audit says so.
+    """
     url = gateway or running().gateway
     if not url:
         fail("no gateway runs here: start a system with `aios up`, or set GATEWAY to the URL of one", NOT_RUNNING)
