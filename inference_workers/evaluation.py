@@ -35,6 +35,7 @@ from aios.streams import prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Guard, Part, Prompt, Recorded
 
+ECHO = "echo"  # begins the version of the engine without a model
 FILE_NAME = "evaluation.yaml"
 CASES_MAX = 1_000
 
@@ -197,7 +198,10 @@ def by_kind(chosen: EvaluationSet, judged: Sequence[Judged]) -> dict[str, Kinds]
 
 
 def recorded(prompt: Prompt, chosen: EvaluationSet, judged: Sequence[Judged], *, model: str, engine: str) -> Recorded:
-    """What is kept of an evaluation: beside the prompt, and in the event of its activation."""
+    """What is kept of an evaluation: beside the prompt, and in the event of its activation.
+
+    What the echo says passes nothing: it repeats the text, and is no model.
+    """
     kinds = by_kind(chosen, judged)
     return Recorded(
         prompt=prompt.reference,
@@ -205,7 +209,7 @@ def recorded(prompt: Prompt, chosen: EvaluationSet, judged: Sequence[Judged], *,
         set_digest=chosen.digest,
         model=model,
         engine=engine,
-        passed=all(one.enough for one in kinds.values()),
+        passed=all(one.enough for one in kinds.values()) and not engine.startswith(ECHO),
         kinds={kind: {"passed": one.passed, "all": one.all, "needed": one.needed} for kind, one in kinds.items()},
     )
 

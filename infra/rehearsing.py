@@ -49,7 +49,7 @@ def ask(process: str, requests: Iterable[Request], engine: str = "") -> tuple[st
     with tempfile.TemporaryFile("w+", encoding="utf-8") as lines, tempfile.TemporaryFile("w+") as words:
         lines.writelines(f"{request.line()}\n" for request in asked)
         lines.seek(0)
-        running = subprocess.Popen(
+        with subprocess.Popen(
             [PYTHON, "-m", "aios.inference_workers.rehearse", process],
             cwd=ROOT,
             env=_environment(engine),
@@ -58,9 +58,9 @@ def ask(process: str, requests: Iterable[Request], engine: str = "") -> tuple[st
             stderr=words,
             text=True,
             encoding="utf-8",
-        )
-        version, answers = _read(running, len(asked))
-        if running.wait() or len(answers) != len(asked):
+        ) as running:
+            version, answers = _read(running, len(asked))
+        if running.returncode or len(answers) != len(asked):
             words.seek(0)
             fail(f"the model did not answer: {words.read()[-LAST_WORDS_CHARS:].strip()}")
     return version, answers

@@ -152,13 +152,15 @@ def test_a_caller_who_waits_gets_the_decision(system: System) -> None:
 
 
 def test_a_letter_gets_a_summary_by_the_second_model(system: System) -> None:
+    """Or, where it breaks the prompt's guard, none, and the decision says so."""
     letter = next(
         text.text for text in texts.load("e2e") if text.kind == "letters" and text.label == "credit_reporting"
     )
     _, body = system.post(letter, Prefer="wait=30")
     case = until(lambda: decided(system, body["case_id"]), "the letter's decision")
     assert case["decided_by"] == "policy"
-    assert any(model.startswith("summariser@") for model in case["models"])
+    reasons = next(one["detail"]["reasons"] for one in case["timeline"] if one["transition"] == "decided")
+    assert ("no_summary" in reasons) != any(model.startswith("summariser@") for model in case["models"])
 
 
 def test_what_the_model_is_not_sure_of_waits_for_a_person_whose_first_decision_wins(system: System) -> None:

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aios.inference_workers import echo as echo_engine
 from aios.inference_workers import evaluation
 from aios.inference_workers.evaluation import Case, Expect, Given
 from aios.infra import rehearsing
@@ -127,6 +128,16 @@ def test_a_set_without_negative_cases_is_none(folder: Path, change: tuple[str, s
     path.write_text(path.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
     with pytest.raises(ConfigError, match=says):
         evaluation.load("summary")
+
+
+def test_what_is_no_model_passes_nothing() -> None:
+    """The echo repeats a text, which keeps many rules."""
+    chosen = evaluation.load("summary")
+    judged = [evaluation.judge(prompt_files.load("summary@2"), case, FAILED_SAFELY) for case in chosen.cases]
+    fine = [replace(one, wrong="") for one in judged]
+    for engine, passed in (("vllm 1", True), (echo_engine.VERSION, False)):
+        found = evaluation.recorded(prompt_files.load("summary@2"), chosen, fine, model="m@1", engine=engine)
+        assert found.passed is passed
 
 
 # ── what serves ──
