@@ -44,6 +44,8 @@ LOOP_N = 16
 PATH_PER_S = 20.0
 INTERACTIVE_PER_S = 10.0
 BULK_AT_ONCE = 128
+LANES_S = 7  # of one measurement
+PATH_COUNT = 200
 
 
 @click.command()
@@ -90,8 +92,8 @@ class Run:
         stand = Stand(self._folder / "rates")
         try:
             return {
-                "generate": self._rates(stand, "generate", {1: 6, 4: 16, 16: 48, 64: 96}, loops=(1, LOOP_N)),
-                "classify": self._rates(stand, "classify", {1: 150, 4: 300, 16: 600, 64: 1200}, loops=(1, LOOP_N)),
+                "generate": self._rates(stand, "generate", {1: 5, 4: 12, 16: 32, 64: 64}, loops=(1, LOOP_N)),
+                "classify": self._rates(stand, "classify", {1: 100, 4: 200, 16: 400, 64: 600}, loops=(1, LOOP_N)),
             }
         finally:
             stand.close()
@@ -161,7 +163,7 @@ class Run:
             stand.close()
 
     def _lanes(self, stand: Stand) -> dict[str, Any]:
-        seconds = max(2.0, 10 * self._size)
+        seconds = max(2.0, LANES_S * self._size)
         waits: dict[str, list[float]] = {"alone": [], "with bulk": []}
         bulk: dict[str, list[float]] = {"alone": [], "with who waits": []}
         for number in range(self._rounds):
@@ -201,7 +203,7 @@ class Run:
 
     def path(self) -> dict[str, Any]:
         """The direct call first, on a machine that does nothing else."""
-        count = max(20, self._count(300))
+        count = max(20, self._count(PATH_COUNT))
         took_ms = self._direct(count)
         home = self._folder / "path"
         os.environ["AIOS_HOME"] = str(home)
