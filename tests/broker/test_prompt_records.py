@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from click.testing import CliRunner
 
 from aios.inference_workers import evaluation
 from aios.infra import recorded_cases
+from aios.infra.cli import aios
+from aios.infra.commands import prompt_history
 from aios.processors import again, case, workflow_files
 from aios.processors.again import Decision
 from aios.processors.turn import Cause
@@ -16,7 +21,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, CaseRemembered, Event
 from aios.streams import activations
-from aios.streams.config import KafkaSettings
+from aios.streams.config import KafkaSettings, Settings
 from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.prompt_files import Recorded
 from aios.streams.record import Outgoing
@@ -28,7 +33,7 @@ from aios.streams.topics import (
     REVIEW_DECIDED,
     Topic,
 )
-from tests.unit.test_again import AT, Ran
+from tests.unit.test_again import AT, Ran, asking
 
 pytestmark = pytest.mark.broker
 INPUTS = {topic.contracts[0]: topic for topic in (CASE_ADMITTED, INFERENCE_COMPLETED, REVIEW_DECIDED)}
@@ -114,3 +119,26 @@ def test_recorded_cases_are_found_and_lead_to_their_decision_again(
     assert len(recorded_cases.read(kafka, codec, "document.triage", 2)[0]) == 2
     assert recorded_cases.read(kafka, codec, "other.workflow", 10) == ([], 0)
     assert ids.case_id("demo", "document.triage", "nobody") not in found
+
+
+def test_a_prompt_is_tried_on_recorded_cases_by_one_command(
+    kafka: KafkaSettings, codec: Codec, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read from Kafka, decided again, told, and judged by the gate: exit 0, or 1 where answers fail that did not."""
+
+    @contextmanager
+    def connected() -> Iterator[tuple[Settings, Codec]]:
+        yield Settings(kafka=kafka), codec
+
+    monkeypatch.setattr(prompt_history, "connected", connected)
+    ran_on(kafka, codec, Ran(key=f"{unique}-h"))
+    command = ["prompt", "test", "summary@2", "--against", "history", "--json"]
+    for changed, code in (({}, 0), ({"status": "failed", "output": {}}, 1)):
+        asked = asking(monkeypatch, **changed)
+        said = CliRunner().invoke(aios, command)
+        assert said.exit_code == code, said.output
+        told = json.loads(said.stdout)
+        assert told["cases"] == len(asked) >= 1
+        assert {request.prompt for request in asked} == {"summary@2"}
+        assert told["passed"] is (code == 0)
+        assert told["changed"] == (0 if code == 0 else told["cases"])
