@@ -129,6 +129,8 @@ def train(name: str, again: bool) -> None:
     same heads. The encoder itself is tuned by `python -m aios.inference_workers.tune`.
     """
     _known(name)
+    if not (model_files.folder(name) / "prototypes.npz").is_file():
+        fail(f"{name} was not tuned by `python -m aios.inference_workers.tune`: it stays as it is")
     if model_files.metrics(name) and not again:
         fail(f"{name} has figures, so somebody may have decided with it: make the next version, or say --again")
     _show(_run("train", name))
