@@ -5,7 +5,8 @@ a hash of the text; for a conversation, the first words of its last message. Gua
 nothing is computed, so that everything around the engine can be measured and broken at the rate of the machine;
 `version` is stamped on every answer, so that none of them can be taken for a model's. A text that holds
 `AIOS-DRILL-SLOW=<seconds>` is answered that much later, at most SLOW_S_MAX; one that holds `AIOS-DRILL-FAIL` is not
-answered the first time this process is asked, for a reason that nobody foresaw: it goes through the retry tiers.
+answered the first time that any echo of the home is asked, for a reason that nobody foresaw: it goes through a retry
+tier. An empty file in the home's `run/echo` says that it was; a restarted process would fail it again otherwise.
 For drills, soaks and fault tests (`inference.engine: echo`); it decides nothing about anybody.
 Rejected: answers at a task's level (what stands between a task and its engine would not be part of the drill).
 """
@@ -17,6 +18,7 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -32,7 +34,6 @@ VERSION = "echo (no model)"
 SLOW = re.compile(r"AIOS-DRILL-SLOW=(\d{1,4}(?:\.\d{1,3})?)")
 SLOW_S_MAX = 900.0
 FAIL = "AIOS-DRILL-FAIL"
-FAILED_MAX = 10_000  # texts remembered to have failed; all are forgotten then
 WORDS_SHOWN = 12
 MARGIN = 9.0  # of the chosen label over the others, in logits, before the vector is made as long as a real one
 MARGIN_OF_FEW = 6.0  # the same for a head of few labels, which needs less
@@ -41,14 +42,14 @@ SCOPE_LOGIT = -1.5  # of belonging nowhere
 
 
 class EchoEngine:
-    """See the module. heads: what its vectors are made for."""
+    """See the module. heads: what its vectors are made for. failed: the folder that remembers texts that failed."""
 
-    def __init__(self, heads: Sequence[Head]) -> None:
+    def __init__(self, heads: Sequence[Head], failed: Path) -> None:
         self._aims = [_Aim(head) for head in heads]
         rows = [row for aim in self._aims for row in aim.rows]
         self._inverse = np.linalg.pinv(np.asarray(rows, dtype=np.float64))
         self._closed = asyncio.Event()
-        self._failed: set[int] = set()
+        self._failed = failed
 
     @property
     def version(self) -> str:
@@ -89,11 +90,16 @@ class EchoEngine:
         asked = SLOW.search(text)
         if asked:
             await asyncio.sleep(min(SLOW_S_MAX, float(asked[1])))
-        if FAIL in text and (known := zlib.crc32(text.encode())) not in self._failed:
-            if len(self._failed) >= FAILED_MAX:
-                self._failed.clear()
-            self._failed.add(known)
+        if FAIL in text and self._is_first(text):
             raise RuntimeError("this text fails at first: it holds " + FAIL)
+
+    def _is_first(self, text: str) -> bool:
+        self._failed.mkdir(parents=True, exist_ok=True)
+        try:
+            (self._failed / f"{zlib.crc32(text.encode()):08x}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
 
 def _held_to(wanted: Structured, said: str) -> str:

@@ -91,7 +91,7 @@ async def rehearse(task: Task, lines: TextIO, tell: Callable[[Mapping[str, Any]]
 async def run(process: str, lines: TextIO, out: TextIO) -> None:
     """With the engine of a process, as it is set. Raises as rehearse()."""
     served = worker.SERVED[process]
-    engine = served.engine(config.load().inference)
+    engine = served.engine(config.load())
 
     def tell(said: Mapping[str, Any]) -> None:
         print(json.dumps(said, ensure_ascii=False), file=out, flush=True)

@@ -94,14 +94,16 @@ class Served:
     def engine_of(self, settings: InferenceSettings) -> str:
         return settings.engine or self.pool.engine
 
-    def engine(self, settings: InferenceSettings, told: Told | None = None) -> Engine:
+    def engine(self, whole: Settings, told: Told | None = None) -> Engine:
+        settings = whole.inference
         match self.engine_of(settings):
             case "openai":  # the pool's own name for the model, or ours where a setting sends it there
                 return OpenAIEngine(self.pool.weights if self.pool.engine == "openai" else self.model, settings)
             case "echo":
                 from aios.inference_workers import echo  # for drills only: nobody else loads it
 
-                return Shelf(lambda model: echo.EchoEngine(echo.heads(model)), key_of=str, first=self.model)
+                failed = whole.home / "run" / "echo"
+                return Shelf(lambda model: echo.EchoEngine(echo.heads(model), failed), key_of=str, first=self.model)
             case _:
                 return Shelf(
                     lambda weights: VllmEngine(convert.folder(weights), self.kind.runner, settings, told),
@@ -126,7 +128,7 @@ async def run(settings: Settings, *, process: str, slot: int, stop: asyncio.Even
     served = SERVED[process]
     seats = settings.inference.sequences_max
     measures = {pool.pool: Measures(pool, seats=seats) for pool in served.pools.values()}
-    engine = served.engine(settings.inference, next(iter(measures.values())).engine)
+    engine = served.engine(settings, next(iter(measures.values())).engine)
     begun = time.monotonic()
     try:
         if not await _unless(stop, engine.start()):

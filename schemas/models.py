@@ -471,7 +471,7 @@ class ParkedRemembered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRemembered(Event):
-    """How many commands of a tenant stand with a pool, and who of its cases waits to ask; a record of plan's changelog."""
+    """How many commands of a tenant stand with a pool, and who of its cases waits to ask; of plan's changelog."""
 
     contract: ClassVar[str] = "pool.remembered.v1"
 

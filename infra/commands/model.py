@@ -57,7 +57,7 @@ group.add_command(watch)
 @group.command("list")
 @JSON
 def list_(as_json: bool) -> None:
-    """Every version, and which of them serves: all cases, a canary's share, or none."""
+    """Every version, and which of them serve. All cases, a canary's share, or none."""
     told: Mapping[str, ModelActivated] = {}
     if found_running() is not None:
         with connected() as (settings, codec):
@@ -123,7 +123,7 @@ def _known(name: str) -> model_files.Card:
 @click.argument("name", default=lambda: f"{ENCODER}@{model_files.newest(ENCODER)}")
 @click.option("--again", is_flag=True, help="A version that has figures, and has served nobody yet.")
 def train(name: str, again: bool) -> None:
-    """Train the heads of NAME, a version of the triage encoder, on the repository's data.
+    """Train the heads of NAME, a version of the encoder. On the repository's data.
 
     The first time takes some minutes: every text is embedded by the engine that serves. The same embeddings give the
     same heads. The encoder itself is tuned by `python -m aios.inference_workers.tune`.
@@ -141,7 +141,7 @@ def train(name: str, again: bool) -> None:
 @click.option("--through-pipeline", is_flag=True, help="Ask the running system's workers, through Kafka.")
 @JSON
 def evaluate(name: str, through_pipeline: bool, as_json: bool) -> None:
-    """Judge NAME on what training did not see, at the shipped thresholds."""
+    """Judge NAME on what training did not see. At the shipped thresholds."""
     _known(name)
     if not through_pipeline:
         metrics = _run("evaluate", name)
@@ -191,7 +191,7 @@ def _run(verb: str, name: str) -> dict[str, Any]:
 def activate(
     *, name: str, percent: float | None, limits: str, why: str, token_file: Path | None, as_json: bool
 ) -> None:
-    """Let NAME@VERSION serve every case that begins from now on, or a canary's share of them. Audited.
+    """Let NAME@VERSION serve new cases, or a share of them. A canary's share is chosen by the case. Audited.
 
     A case keeps the version it began with. An earlier version is activated in the same way.
     """
@@ -237,7 +237,7 @@ def _stable(stem: str, version: int) -> int:
 @TOKEN
 @JSON
 def retire(name: str, why: str, token_file: Path | None, as_json: bool) -> None:
-    """Ask the model NAME (all of its versions) no more. Steps that need it go to a person at once. Audited.
+    """Ask the model NAME no more, in any version. Steps that need it go to a person at once. Audited.
 
     `aios model activate` brings it back. Cases that wait for its answer still get it.
     """

@@ -55,7 +55,7 @@ def group() -> None:
 @group.command("list")
 @_json
 def list_(as_json: bool) -> None:
-    """Every version of every prompt: whether it passed its evaluation set, and which one serves."""
+    """Every version, whether it passed, and which serves."""
     serving = _serving()
     found = [
         {
@@ -76,7 +76,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--from", "source", default="", metavar="NAME@VERSION", help="Default: its own newest version.")
 def new(name: str, source: str) -> None:
-    """Make the next version of prompt NAME, or a new prompt: a file to edit. It serves nobody until it is activated."""
+    """Make the next version of prompt NAME, or a new prompt. A file to edit; it serves nobody until activated."""
     there = prompt_files.versions(name)
     template = _known(source or (f"{name}@{there[-1]}" if there else ""))
     version = (there[-1] if there else 0) + 1
@@ -99,7 +99,7 @@ def new(name: str, source: str) -> None:
 @click.argument("before")
 @click.argument("after")
 def diff(before: str, after: str) -> None:
-    """What differs between two versions, NAME@VERSION each: the files line by line, and their evaluations."""
+    """What differs between two versions, NAME@VERSION each. The files line by line, and their evaluations."""
     first, second = _known(before), _known(after)
     lines = difflib.unified_diff(
         _file(first).read_text(encoding="utf-8").splitlines(),
@@ -141,7 +141,7 @@ def test(
     engine: str,
     as_json: bool,
 ) -> None:
-    """Try a version on its evaluation set, or --against history: on recorded cases of the running system.
+    """Try a version on its evaluation set, or on recorded cases. Those (--against history) of the running system.
 
     Against history NAME@VERSION may be a model's too. Exit code 1 where a threshold is not reached, or more decisions
     would change than the gate allows.
@@ -192,7 +192,7 @@ def activate(*, reference: str, again: bool, engine: str, why: str, token_file: 
 @click.argument("name")
 @_json
 def history(name: str, as_json: bool) -> None:
-    """Which version of prompt NAME served from when on, who said so, and why; as the audit chain has it."""
+    """Which version of prompt NAME served when, and who said so. As the audit chain has it, with the reason."""
     found = _history(name)
     shown = [each if as_json else each | {"evaluation": _line(each["evaluation"])} for each in found]
     for each in shown:
@@ -209,7 +209,7 @@ def history(name: str, as_json: bool) -> None:
 @client.token_file
 @_json
 def rollback(name: str, why: str, token_file: Path | None, as_json: bool) -> None:
-    """Let the version of prompt NAME serve again that served before the one that serves now."""
+    """Let that version of NAME serve again that served before."""
     with connected() as (settings, codec):
         now = activations.read_prompts(settings.kafka, codec).get(name)
     if now is None:

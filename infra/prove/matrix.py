@@ -4,7 +4,8 @@ Enters: a folder, and which rounds (all without). Leaves: a Result. A round is o
 one after the other, each repaired before the next, the load ends, the system comes to rest, and the verifier judges
 everything that the load sent; its figures stand for each of the round's faults. Guaranteed: every fault that was to be
 done is in the result, done or not, with the reason; a round of kills goes through the stages, so that each has run for
-a while when it dies again; what must stop a stage comes last, since nothing but a person brings such a system back.
+a while when it dies again; an emptied Valkey comes first, since it is filled again from all that was told before; what
+must stop a stage comes last, since nothing but a person brings such a system back.
 """
 
 from __future__ import annotations
@@ -142,6 +143,8 @@ def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
     """All of them, in order."""
     consuming = [process for process in processes if process != GATEWAY.process]
     return [
+        Round("stores", [faults.ValkeyEmptied(), faults.RegistryDown()]),
+        Round("away", [faults.StoreAway(process="valkey"), faults.StoreAway(process="registry")], is_clean=True),
         *(Round(step, faults.kills(step, processes)) for step in failpoints.STEPS),
         Round(
             "twice",
@@ -152,8 +155,6 @@ def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
         Round("stop", [faults.Stopped(stage=process) for process in processes], is_watched=True),
         Round("clock", [faults.ClockMoved(stage=one, seconds=way) for one in processes for way in _ways(one)]),
         Round("storm", [faults.RebalanceStorm(stage=one) for one in consuming if one not in ALONE]),
-        Round("stores", [faults.ValkeyEmptied(), faults.RegistryDown()]),
-        Round("away", [faults.StoreAway(process="valkey"), faults.StoreAway(process="registry")], is_clean=True),
         Round(
             "disk", [faults.DiskFull(stage="audit"), faults.DiskFull(stage="lake"), faults.BrokerDiskFull()], nodes=3
         ),

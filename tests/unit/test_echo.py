@@ -22,8 +22,8 @@ SURE = {"letters": (0.66, 0.50), "messages": (0.76, 0.60)}  # confidence_min, ou
 
 
 @pytest.fixture(scope="module")
-def engine() -> EchoEngine:
-    return EchoEngine(echo.heads())
+def engine(tmp_path_factory: pytest.TempPathFactory) -> EchoEngine:
+    return EchoEngine(echo.heads(), tmp_path_factory.mktemp("echo"))
 
 
 def texts() -> Iterator[str]:
@@ -77,3 +77,12 @@ def test_a_shape_and_a_choice_are_kept_to(engine: EchoEngine) -> None:
         assert shapes.problems(shape, json.loads(asyncio.run(engine.generate(asked)).text)) == []
         asked = Generate(messages=[("user", text)], tokens_max=9, structured=chosen)
         assert asyncio.run(engine.generate(asked)).text in chosen.choices
+
+
+def test_a_text_that_fails_does_so_once_whoever_is_asked(tmp_path: Path) -> None:
+    """A process that starts anew knows that it has failed: a drill of kills does not make a dead letter of it."""
+    asked = Embed(text=f"a letter that holds {echo.FAIL}")
+    with pytest.raises(RuntimeError, match="fails at first"):
+        asyncio.run(EchoEngine(echo.heads(), tmp_path / "run").embed(asked))
+    answer = asyncio.run(EchoEngine(echo.heads(), tmp_path / "run").embed(asked))
+    assert len(answer.vector)

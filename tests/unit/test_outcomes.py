@@ -393,7 +393,7 @@ def test_query_speaks_plainly(home: Path) -> None:
         result = CliRunner().invoke(query.query, words)
         return result.exit_code, result.output
 
-    assert len(json.loads(run("--list", "--json")[1])) == 6
+    assert len(json.loads(run("--list", "--json")[1])) == 7
     assert run("automation-rate") == (0, "no rows\n")
     assert "case_decided" in run("--views")[1]
     assert json.loads(run("select 1 as one", "--json")[1]) == [{"one": 1}]
