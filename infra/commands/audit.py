@@ -100,7 +100,9 @@ def _row(line: Line) -> dict[str, Any]:
         "at": datetime.fromtimestamp(event["at"] / 1000, UTC).isoformat(timespec="milliseconds"),
         **{name: event[name] for name in ("case_seq", "transition", "status", "step", "actor", "detail")},
         "why": json.loads(event["detail"] or "{}").get("why", ""),
-        "input": f"{event['input_topic']}/{event['input_partition']}/{event['input_offset']}",
+        "input": f"{event['input_topic']}/{event['input_partition']}/{event['input_offset']}"
+        if event["input_topic"]
+        else "",
         "place": f"{place['topic']}/{place['partition']}/{place['offset']}",
         "hash": line.hash,
         "where": f"{line.path.name}:{line.number}",
