@@ -1,13 +1,13 @@
 """Fine-tunes the triage encoder with low-rank adapters. Runs in the workers' environment, on CPU, in minutes.
 
 In: the training splits of 150 intents (CLINC150) and 77 (BANKING77), and letters put together from sentences of ours.
-Out: models/triage-encoder/2/adapter.safetensors (adapter.py), prototypes.npz beside it, and checkpoints under
-.cache/tuning/ from which an interrupted run goes on. Guaranteed: no text of the demo, of a validation or test split
+Out: models/triage-encoder/2/adapter.safetensors (adapter.py), and checkpoints under .cache/tuning/ from which an
+interrupted run goes on. Guaranteed: no text of the demo, of a validation or test split
 (but BANKING77's validation, which trains) and no letter of a customer is seen; so letters can still be judged by
 cross-validation of their head. The same steps are taken in the same order on every run.
 
 Loss: cross-entropy over cosines to one prototype a class, each text against the classes of its own data set alone.
-Prototypes start at the mean of the untuned vectors; they are the heads of both sets of intents afterwards (train.py).
+Prototypes start at the mean of the untuned vectors; the heads are fitted afterwards (train.py).
 Rejected: all weights (three times what the repository should carry, no better in the same minutes); pairs of texts
 (several times the steps for the same accuracy); strays as one more class (what belongs nowhere has no common meaning,
 and the out-of-scope score must be fitted on strays that the encoder has not seen).
@@ -295,14 +295,6 @@ class Tuning:
                 sums.index_add_(0, labels, vectors(self.model, ids, mask))
         return torch.nn.functional.normalize(sums, dim=-1).clone()
 
-    def save_prototypes(self, path: Path) -> None:
-        """One direction a class, of length 1, by task and label: what the encoder was tuned towards."""
-        import torch
-
-        found = torch.nn.functional.normalize(self.prototypes.detach(), dim=-1).numpy().astype(np.float16)
-        names = np.array([f"{task}/{label}" for task, label in self.corpus.classes])
-        np.savez_compressed(path, classes=names, vectors=found)
-
     # ── checkpoints ──────────────────────────────────────────────────────────────────────────────────
 
     def keep(self) -> None:
@@ -350,7 +342,6 @@ def main(arguments: Sequence[str]) -> None:
     tuning.resume()
     tuning.run(chosen.minutes)
     save(tuning.adapters, ADAPTER)
-    tuning.save_prototypes(ADAPTER.with_name("prototypes.npz"))
     print(f"{ADAPTER}: {ADAPTER.stat().st_size} bytes after step {tuning.step} of {tuning.steps}")
 
 

@@ -129,7 +129,7 @@ def train(name: str, again: bool) -> None:
     same heads. The encoder itself is tuned by `python -m aios.inference_workers.tune`.
     """
     _known(name)
-    if not (model_files.folder(name) / "prototypes.npz").is_file():
+    if not (model_files.folder(name) / "adapter.safetensors").is_file():
         fail(f"{name} was not tuned by `python -m aios.inference_workers.tune`: it stays as it is")
     if model_files.metrics(name) and not again:
         fail(f"{name} has figures, so somebody may have decided with it: make the next version, or say --again")

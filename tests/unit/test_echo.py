@@ -18,7 +18,7 @@ from aios.inference_workers.tasks import CLASSIFIER, heads_of
 from aios.streams import shapes
 
 DATA = Path(__file__).parents[2] / "infra" / "demo" / "data"
-SURE = {"letters": (0.66, 0.50), "messages": (0.76, 0.60)}  # confidence_min, out_of_scope_max of document.triage
+SURE = {"letters": (0.66, 0.50), "messages": (0.83, 0.60)}  # confidence_min, out_of_scope_max of document.triage
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +35,21 @@ def texts() -> Iterator[str]:
 
 def test_every_text_is_decided_by_either_head(engine: EchoEngine) -> None:
     """Letters in several chunks too: confidence and scope on the deciding side of the workflow's thresholds."""
-    heads = classify.load(heads_of(CLASSIFIER))
+    heads = {name: head for name, head in classify.load(heads_of(CLASSIFIER)).items() if name in SURE}
     labels: dict[str, set[str]] = {name: set() for name in heads}
     for text in texts():
         pieces = classify.chunks(text)
         vector = classify.pooled([asyncio.run(engine.embed(Embed(text=piece))).vector for piece in pieces])
         for name, head in heads.items():
-            if name == "messages" and len(pieces) > 1:
-                continue  # a message has no second chunk
+            if name != "letters" and len(pieces) > 1:
+                continue  # nothing else has a second chunk
             said = head.classify(vector)
             labels[name].add(said["label"])
             confidence_min, scope_max = SURE[name]
             assert said["confidence"] > confidence_min, (name, text)
             assert said["out_of_scope"] < scope_max, (name, text)
-    assert {name: len(found) for name, found in labels.items()} == {n: len(h.labels) for n, h in heads.items()}
+    for name, head in heads.items():
+        assert len(labels[name]) > 0.9 * len(head.labels)
 
 
 def test_the_same_text_gives_the_same_answer_and_the_version_says_that_no_model_gave_it(engine: EchoEngine) -> None:
