@@ -27,8 +27,8 @@ from aios.schemas.models import InferenceRequested
 from aios.streams import model_files
 from aios.streams.errors import ConfigError
 
-CLASSIFIER = f"triage-encoder@{model_files.newest('triage-encoder')}"
-WRITER = f"summariser@{model_files.newest('summariser')}"
+CLASSIFIER = model_files.reference("triage-encoder")
+WRITER = model_files.reference("summariser")
 """The newest versions of what ships."""
 VECTOR_DIGITS = 6  # of each number in an embedding.v1: what an encoder in bfloat16 knows is less
 
@@ -146,13 +146,13 @@ class Versions:
         return await task.answer(request, priority)
 
 
-def encoder(engine: Engine) -> Task:
-    """What a pool of a sentence encoder does, with every version that ships; by an engine elsewhere (openai), which has
-    the weights of one, with the newest.
+def encoder(engine: Engine, name: str) -> Task:
+    """What a pool of the sentence encoder of this name does, with every version that ships; by an engine elsewhere
+    (openai), which has the weights of one, with the newest.
     """
     if not isinstance(engine, Shelf):
-        return Several(Classify(engine), EmbedText(engine))
-    name = CLASSIFIER.partition("@")[0]
+        newest = model_files.reference(name)
+        return Several(Classify(engine, model=newest), EmbedText(engine, newest))
     served = [f"{name}@{version}" for version in reversed(model_files.versions(name))]
     return Versions(
         *(Several(Classify(engine.of(each), model=each), EmbedText(engine.of(each), each)) for each in served)

@@ -33,9 +33,9 @@ from aios.inference_workers.one_request import Requests
 from aios.inference_workers.openai import OpenAIEngine
 from aios.inference_workers.pool import Pool
 from aios.inference_workers.shelf import Shelf
-from aios.inference_workers.tasks import CLASSIFIER, WRITER, Task, encoder
+from aios.inference_workers.tasks import Task, encoder
 from aios.inference_workers.vllm_engine import VllmEngine
-from aios.inference_workers.writing import Write
+from aios.inference_workers.writing import writer
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
 from aios.streams import model_files, pool_files
@@ -55,16 +55,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """How a task is served. model: of the shipped version. one_max: tokens that one request takes at most, about."""
+    """How a task is served. task: of an engine and a model's name. one_max: tokens of one request at most, about."""
 
     runner: Runner
-    task: Callable[[Engine], Task]
-    model: str
+    task: Callable[[Engine, str], Task]
     one_max: int
 
 
-ENCODES = Kind(runner=Runner.EMBED, task=encoder, model=CLASSIFIER, one_max=CHUNKS_MAX * EMBED_TOKENS_MAX)
-WRITES = Kind(runner=Runner.GENERATE, task=Write, model=WRITER, one_max=PIECES_MAX * GENERATE_TOKENS_MAX)
+ENCODES = Kind(runner=Runner.EMBED, task=encoder, one_max=CHUNKS_MAX * EMBED_TOKENS_MAX)
+WRITES = Kind(runner=Runner.GENERATE, task=writer, one_max=PIECES_MAX * GENERATE_TOKENS_MAX)
 KINDS: Mapping[str, Kind] = {"classify": ENCODES, "embed": ENCODES, "generate": WRITES}
 """By the task of a pool's file."""
 
@@ -86,10 +85,11 @@ class Served:
 
     @property
     def model(self) -> str:
-        return self.kind.model
+        """The newest version that ships."""
+        return model_files.reference(self.pool.model)
 
     def task(self, engine: Engine) -> Task:
-        return self.kind.task(engine)
+        return self.kind.task(engine, self.pool.model)
 
     def engine_of(self, settings: InferenceSettings) -> str:
         return settings.engine or self.pool.engine

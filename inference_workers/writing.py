@@ -18,7 +18,7 @@ from aios.inference_workers import chunks, guard, prompt
 from aios.inference_workers.engine import Engine, Generate, RequestRefused
 from aios.inference_workers.tasks import WRITER, Answer, options
 from aios.schemas.models import InferenceRequested
-from aios.streams import prompt_files
+from aios.streams import model_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Prompt
 
@@ -150,3 +150,8 @@ def _about(said: list[_Said], pieces: int, unread_words: int) -> dict[str, Any]:
         "repaired": sum(o.repaired for o in said),
     }
     return {"finish_reason": said[-1].finish_reason, **{name: count for name, count in told.items() if count}}
+
+
+def writer(engine: Engine, name: str) -> Write:
+    """What a pool of the model of this name does, with its newest version."""
+    return Write(engine, model_files.reference(name))

@@ -103,5 +103,10 @@ def newest(name: str) -> int:
     return found[-1]
 
 
+def reference(name: str) -> str:
+    """`name@version` of the newest. Raises ConfigError."""
+    return f"{name}@{newest(name)}"
+
+
 def _version(path: Path) -> int:
     return int(path.parent.name) if REFERENCE.fullmatch(f"a@{path.parent.name}") else 0

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from aios.inference_workers import worker
 from aios.inference_workers.measures import Measures
 from aios.infra.cli import aios
 from aios.infra.commands import pools
 from aios.infra.commands.pools import Sample, quantile, state
 from aios.infra.output import NOT_FOUND
-from aios.streams import config
+from aios.streams import config, model_files
 from aios.streams.pool_files import shipped
 from tests.unit.test_inference_measures import ANSWER, POOL
 
@@ -95,3 +96,11 @@ def test_a_histogram_without_observations_has_no_percentile() -> None:
     assert quantile(0.5, [], "x_bucket") is None
     assert quantile(0.5, [("x_bucket", {"le": "+Inf"}, 0.0)], "x_bucket") is None
     assert pools.COLUMNS[0] == "pool"
+
+
+def test_a_pool_is_served_by_the_model_that_its_file_names() -> None:
+    """A second pool of a task, with a model of its own, is a file and nothing else."""
+    classify = shipped()["classify.bulk"]
+    other = classify.model_copy(update={"pool": "second.bulk", "model": "summariser"})
+    assert worker.Served({"bulk": classify}).model == model_files.reference("triage-encoder")
+    assert worker.Served({"bulk": other}).model == model_files.reference("summariser")

@@ -312,7 +312,7 @@ def test_the_encoder_s_pool_embeds_too() -> None:
         deadline_at=1,
         requested_at=1,
     )
-    answer = asyncio.run(encoder(Engine()).answer(request, 0))
+    answer = asyncio.run(encoder(Engine(), "triage-encoder").answer(request, 0))
     assert answers.read("embed", answer.contract, ids.canonical(answer.output)) == {"vector": [0.6, 0.8]}
     assert (answer.output["pieces"], answer.prompt_tokens) == (2, 4)
 
