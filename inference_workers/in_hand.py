@@ -29,6 +29,7 @@ class Quiet:
         self._started = 0
         self._has = False
         self._wanted: dict[tuple[int, Place], None] = {}  # first come, first served
+        self._opened = False
         self._lanes: list[Callable[[], None]] = []
 
     def join(self, resume: Callable[[], None]) -> None:
@@ -55,7 +56,18 @@ class Quiet:
 
     def forget(self, who: tuple[int, Place]) -> None:
         """It needs the process for itself no more."""
-        self._wanted.pop(who, None)
+        if who not in self._wanted:
+            return
+        del self._wanted[who]
+        self._opened = self._opened or self.is_open
+
+    def opened(self) -> bool:
+        """Whether somebody's giving up his wish lets others start, who were told to wait; said once, to every lane."""
+        opened, self._opened = self._opened, False
+        if opened:
+            for resume in self._lanes:
+                resume()
+        return opened
 
     def leave(self) -> None:
         """One has ended."""
@@ -94,7 +106,7 @@ class InHand:
             place = (record.topic, record.partition)
             self._partitions[place].waiting.append(record)
             places[place] = None
-        return [start for place in places for start in self._startable(place)]
+        return self._and_freed([start for place in places for start in self._startable(place)])
 
     def end(self, record: Record) -> list[Start]:
         """This one is settled, or given back; what may start now that could not before."""
@@ -105,7 +117,10 @@ class InHand:
             self._deaths.end(*place, below=self._below(place, record.offset + 1))
         closed = not self._quiet.is_open
         self._quiet.leave()
-        return self.resume() if closed else list(self._startable(place))
+        return self._and_freed(self.resume() if closed else list(self._startable(place)))
+
+    def _and_freed(self, starts: list[Start]) -> list[Start]:
+        return starts + self.resume() if self._quiet.opened() else starts
 
     def resume(self) -> list[Start]:
         """What may start now, of everything taken."""

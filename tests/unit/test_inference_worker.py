@@ -355,6 +355,21 @@ def test_a_suspect_has_the_process_for_itself() -> None:
     assert resumed == [False, False, True]
 
 
+def test_who_gives_up_his_wish_for_quiet_lets_the_others_start() -> None:
+    """What was told to wait for him starts then, in every lane, though nothing ends that closed the process."""
+    quiet, resumed = Quiet(), []
+    quiet.join(lambda: resumed.append(True))
+    quiet.enter()
+    assert not quiet.alone((1, ("a", 0)))
+    assert not quiet.opened()
+    quiet.forget((2, ("b", 0)))
+    assert not quiet.opened()
+    quiet.forget((1, ("a", 0)))
+    assert quiet.opened()
+    assert not quiet.opened()
+    assert resumed == [True]
+
+
 def test_what_nobody_waits_for_is_taken_out_of_the_engine(tmp_path: Path) -> None:
     """Cancelled before its turn it costs nothing; cancelled while it runs it ends at once. Both are answered."""
     engine = FakeEngine()
