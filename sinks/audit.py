@@ -30,6 +30,7 @@ from aios.sinks import shell
 from aios.sinks.audit_chain import Chain, Entry
 from aios.sinks.shell import ASK_S_MAX, Read, Shell
 from aios.streams import failpoints
+from aios.streams.admin import watermarks
 from aios.streams.config import KafkaSettings, Settings, client
 from aios.streams.errors import StateBroken, Unavailable
 from aios.streams.record import Record
@@ -97,7 +98,7 @@ def _offsets(kafka: KafkaSettings) -> dict[str, tuple[int, int]]:
         return {
             f"{one.topic}/{one.partition}": (
                 max(one.offset, 0),
-                consumer.get_watermark_offsets(one, timeout=ASK_S_MAX)[1],
+                watermarks(consumer, one, ASK_S_MAX)[1],
             )
             for one in consumer.committed(places, timeout=ASK_S_MAX)
         }
@@ -116,7 +117,7 @@ def _held_records(kafka: KafkaSettings, place: str, first: int, end: int) -> boo
     own = {"group.id": AUDIT.group, "enable.auto.commit": False, "enable.partition.eof": True}
     consumer = Consumer(client(kafka, **own), logger=log)
     try:
-        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, int(partition)), timeout=ASK_S_MAX)
+        low, _ = watermarks(consumer, TopicPartition(topic, int(partition)), ASK_S_MAX)
         if low >= end:
             log.warning("%s does not hold offsets %d to %d any more: it is no witness of them", place, first, end - 1)
             return False

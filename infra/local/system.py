@@ -33,7 +33,7 @@ from aios.streams.config import GatewaySettings, KafkaSettings, OperationsSettin
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.topology import Kind
 
-START_S_MAX = 110.0  # the whole start: `aios up --detach` answers within two minutes
+START_S_MAX = 170.0  # the whole start: `aios up --detach` answers within three minutes
 GIVEN_UP_S_MAX = 5.0
 SCALE_S_MAX = 150.0  # old processes hand back, new ones load a model
 PROBE_S_MAX = 1.0

@@ -7,6 +7,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from redis import Redis
 from aios.infra.cli import aios
 from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec
+from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import AuditRecorded, Event, ModelActivated, ModelDrifted
 from aios.sinks.watch import state_key
 from aios.streams import activations, config, topology
@@ -130,7 +132,10 @@ class Watched:
         return found
 
     def _all(self, topic: str, event: type[Any]) -> list[Any]:
-        found: list[Event] = [self.codec.decode(record.value, event) for record in read_all(self.kafka, topic)]
+        found: list[Event] = []
+        for record in read_all(self.kafka, topic):
+            with suppress(SchemaMismatch):  # other tests of this broker put there what nobody can read
+                found.append(self.codec.decode(record.value, event))
         return found
 
 

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 
 from aios.inference_workers.tasks import CLASSIFIER, WRITER
 from aios.schemas.codec import Codec
+from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import InferenceCompleted, InferenceRequested
 from aios.streams import topics, topology
 from aios.streams.config import KafkaSettings
@@ -102,9 +104,10 @@ class Workers:
         while found.keys() != wanted and time.monotonic() < deadline:
             found = defaultdict(list)
             for record in read_all(self.kafka, INFERENCE_COMPLETED.name):
-                answer = self.codec.decode(record.value, InferenceCompleted)
-                if answer.request_id in wanted:
-                    found[answer.request_id].append(answer)
+                with suppress(SchemaMismatch):  # other tests of this broker put there what nobody can read
+                    answer = self.codec.decode(record.value, InferenceCompleted)
+                    if answer.request_id in wanted:
+                        found[answer.request_id].append(answer)
         assert found.keys() == wanted, f"{len(wanted - found.keys())} requests have no answer"
         return found
 

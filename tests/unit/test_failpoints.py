@@ -58,7 +58,7 @@ def modules(process: str, kind: Kind) -> tuple[str, ...]:
     return {
         Kind.GATEWAY: ("streams/http_api.py", *ROADS),
         Kind.FAUST: ("processors/store.py", "processors/lanes.py"),
-        Kind.POOL: ("inference_workers/pool.py", *ROADS),
+        Kind.POOL: ("inference_workers/one_request.py", *ROADS),
         Kind.SINK: (f"sinks/{process}.py", *ROADS),
         Kind.DLQ: (f"dlq/{process}.py", f"dlq/{process}_api.py", *ROADS),
     }[kind]
