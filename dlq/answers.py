@@ -22,7 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
 from aios.schemas.models import OperationAnswered, OperationRequested
-from aios.streams import tracing
+from aios.streams import carrying
 from aios.streams.admin import reader
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import Unavailable
@@ -93,17 +93,17 @@ class Answers:
                 self._waiting.pop(command.command_id, None)
 
     def _outgoing(self, command: OperationRequested, tenant: str) -> Outgoing:
-        headers = tracing.envelope(
+        return carrying.outgoing(
+            self._codec,
+            OPERATION_REQUESTED,
             command,
+            key=command.object_id,
             event_id=command.command_id,
             source=SOURCE,
             subject=command.object_id,
             tenant=tenant,
-            traceparent="",
             time_ms=time.time_ns() // 1_000_000,
         )
-        value = self._codec.encode(OPERATION_REQUESTED, command)
-        return Outgoing(OPERATION_REQUESTED.name, command.object_id.encode(), value, headers)
 
     def _settle(self, answer: OperationAnswered) -> None:
         self._known[answer.command_id] = answer

@@ -23,7 +23,7 @@ from aios.dlq.tally import Scope
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged
-from aios.streams import metrics, reference, tracing
+from aios.streams import carrying, metrics, reference
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import Unavailable
 from aios.streams.record import Outgoing
@@ -160,8 +160,11 @@ def closed(before: BreakerChanged, *, by: str, now_ms: int) -> BreakerChanged:
 
 def outgoing(codec: Codec, change: BreakerChanged, *, traceparent: str = "") -> Outgoing:
     """The record of a change, as a stage writes it in its own transaction."""
-    headers = tracing.envelope(
+    return carrying.outgoing(
+        codec,
+        BREAKER_CHANGED,
         change,
+        key=change.key,
         event_id=str(ids.derive("breaker", change.key, change.state, str(change.changed_at))),
         source="/aios/breakers",
         subject=change.key,
@@ -169,7 +172,6 @@ def outgoing(codec: Codec, change: BreakerChanged, *, traceparent: str = "") -> 
         traceparent=traceparent,
         time_ms=change.changed_at,
     )
-    return Outgoing(BREAKER_CHANGED.name, change.key.encode(), codec.encode(BREAKER_CHANGED, change), headers)
 
 
 def _key(change: BreakerChanged) -> str:

@@ -44,7 +44,7 @@ from aios.schemas.models import (
     PrincipalRegistered,
     ReplayRemembered,
 )
-from aios.streams import failpoints, ingest, principals, tracing
+from aios.streams import carrying, failpoints, ingest, principals
 from aios.streams.config import OperationsSettings
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
 from aios.streams.http_about import About, Handler, json_answer
@@ -462,18 +462,19 @@ class Api(About):
             input_offset=offset,
             at=now_ms,
         )
-        headers = tracing.envelope(
+        out = carrying.outgoing(
+            self._codec,
+            AUDIT_RECORDED,
             event,
+            key=letter.id,
             event_id=event.audit_id,
             source=SOURCE,
             subject=letter.id,
             tenant=letter.tenant,
-            traceparent="",
             time_ms=now_ms,
         )
-        value = self._codec.encode(AUDIT_RECORDED, event)
         try:
-            await self._roads.deliver(Outgoing(AUDIT_RECORDED.name, letter.id.encode(), value, headers))
+            await self._roads.deliver(out)
         except AiosError:
             why = "the audit does not take it that personal fields are shown, so they are not; ask again"
             raise Problem("not_acknowledged", why, headers={"Retry-After": str(BUSY_RETRY_S)}) from None

@@ -23,7 +23,7 @@ from aios.inference_workers.measures import Measures
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted, InferenceRequested
-from aios.streams import failpoints, metrics, tracing
+from aios.streams import carrying, failpoints, metrics, tracing
 from aios.streams.errors import SchemaMismatch, Unavailable, Verdict
 from aios.streams.kafka import Place
 from aios.streams.record import Outgoing, Record
@@ -115,8 +115,11 @@ class Requests:
         self._measures.answered(answer, _age_s(record))
 
     def _outgoing(self, record: Record, answer: InferenceCompleted) -> Outgoing:
-        headers = tracing.envelope(
+        return carrying.outgoing(
+            self._codec,
+            INFERENCE_COMPLETED,
             answer,
+            key=answer.case_id,
             event_id=str(ids.derive("completed", answer.request_id)),
             source=f"/aios/{self._stage.name}",
             subject=answer.case_id,
@@ -124,8 +127,6 @@ class Requests:
             traceparent=record.header("traceparent") or "",
             time_ms=answer.completed_at,
         )
-        value = self._codec.encode(INFERENCE_COMPLETED, answer)
-        return Outgoing(INFERENCE_COMPLETED.name, answer.case_id.encode(), value, headers)
 
     async def _settle(self, record: Record, request: InferenceRequested | None, error: Exception) -> None:
         """A failure nobody answered. Where the request is known and given up, plan learns that it failed."""

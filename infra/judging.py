@@ -25,7 +25,7 @@ from aios.inference_workers.judged import Judged, auroc
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted, InferenceRequested
-from aios.streams import slots, topology, tracing
+from aios.streams import carrying, slots, topology
 from aios.streams.admin import reader, watermarks
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.delivery import Delivery
@@ -130,17 +130,17 @@ async def _ask(kafka: KafkaSettings, codec: Codec, requests: Sequence[InferenceR
 
 
 def _out(topic: Topic, codec: Codec, request: InferenceRequested) -> Outgoing:
-    headers = tracing.envelope(
+    return carrying.outgoing(
+        codec,
+        topic,
         request,
+        key=slots.key_of(request.tenant, request.case_id),
         event_id=request.request_id,
         source="/aios/judging",
         subject=request.case_id,
         tenant=request.tenant,
-        traceparent="",
         time_ms=request.requested_at,
     )
-    key = slots.key_of(request.tenant, request.case_id)
-    return Outgoing(topic.name, key, codec.encode(topic, request), headers)
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────────

@@ -31,7 +31,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, DocumentReceived, Event, EventRefused, TenantRegistered
 from aios.schemas.registry import RegistrySource
-from aios.streams import failpoints, topics, tracing
+from aios.streams import carrying, failpoints, topics
 from aios.streams.config import Settings
 from aios.streams.documents import (
     LETTER,
@@ -198,8 +198,11 @@ class Admit:
         )
 
     def _out(self, topic: Topic, event: Event, event_id: str, arrived: Arrived) -> Outgoing:
-        headers = tracing.envelope(
+        return carrying.outgoing(
+            self._codec,
+            topic,
             event,
+            key=arrived.case_id,
             event_id=event_id,
             source=f"/aios/{STAGE}",
             subject=arrived.case_id,
@@ -207,7 +210,6 @@ class Admit:
             traceparent=arrived.traceparent,
             time_ms=arrived.now_ms,
         )
-        return Outgoing(topic.name, arrived.case_id.encode(), self._codec.encode(topic, event), headers)
 
 
 def origin_of(record: Record) -> Origin:

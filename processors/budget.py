@@ -38,7 +38,7 @@ from aios.schemas.models import (
     UsageSettled,
 )
 from aios.schemas.registry import RegistrySource
-from aios.streams import failpoints, money, topics, tracing
+from aios.streams import carrying, failpoints, money, topics
 from aios.streams.config import Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.limits import LimitTable
@@ -104,17 +104,17 @@ class Budget:
             cost_micro=0,
             settled_at=now_ms,
         )
-        headers = tracing.envelope(
+        return carrying.outgoing(
+            self._codec,
+            topics.USAGE_SETTLED,
             event,
+            key=tenant,
             event_id=event.settlement_id,
             source=SOURCE,
             subject=case_id,
             tenant=tenant,
-            traceparent="",
             time_ms=now_ms,
         )
-        value = self._codec.encode(topics.USAGE_SETTLED, event)
-        return Outgoing(topics.USAGE_SETTLED.name, tenant.encode(), value, headers)
 
     def _decode(self, record: Record) -> Input:
         contract = _CONTRACTS.get(record.topic)
@@ -163,8 +163,11 @@ class Budget:
 
     def _answer(self, answer: BudgetAnswered, trace: str, now_ms: int) -> Outgoing:
         _ANSWERED.labels(answer.status, answer.reason).inc()
-        headers = tracing.envelope(
+        return carrying.outgoing(
+            self._codec,
+            topics.BUDGET_ANSWERED,
             answer,
+            key=answer.case_id,
             event_id=str(ids.derive("answered", answer.reservation_id)),
             source=SOURCE,
             subject=answer.case_id,
@@ -172,8 +175,6 @@ class Budget:
             traceparent=trace,
             time_ms=now_ms,
         )
-        value = self._codec.encode(topics.BUDGET_ANSWERED, answer)
-        return Outgoing(topics.BUDGET_ANSWERED.name, answer.case_id.encode(), value, headers)
 
     def _changed(self, name: str, account: AccountRemembered, now_ms: int) -> Outgoing:
         tenant, _, workflow = name.partition("/")
@@ -191,17 +192,16 @@ class Budget:
             soft_reached=account.soft_reached,
             changed_at=now_ms,
         )
-        headers = tracing.envelope(
+        return carrying.outgoing(
+            self._codec,
+            topics.BUDGET_CHANGED,
             event,
+            key=name,
             event_id=str(ids.derive("budget", name, str(now_ms), ids.canonical(asdict(account)))),
             source=SOURCE,
             subject=name,
             tenant=tenant,
-            traceparent="",
             time_ms=now_ms,
-        )
-        return Outgoing(
-            topics.BUDGET_CHANGED.name, name.encode(), self._codec.encode(topics.BUDGET_CHANGED, event), headers
         )
 
 

@@ -50,7 +50,7 @@ from aios.schemas.models import (
     UsageSettled,
 )
 from aios.schemas.registry import RegistrySource
-from aios.streams import failpoints, pool_files, slots, topics, tracing
+from aios.streams import carrying, failpoints, pool_files, slots, topics
 from aios.streams.config import Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.limits import LimitTable
@@ -183,8 +183,11 @@ class Plan:
 
     def _out(self, topic: Topic, event: Event, traceparent: str, now_ms: int) -> Outgoing:
         event_id, case_id, tenant = _identity(event)
-        headers = tracing.envelope(
+        out = carrying.outgoing(
+            self._codec,
+            topic,
             event,
+            key=_key_of(event, case_id),
             event_id=event_id,
             source=SOURCE,
             subject=case_id,
@@ -193,8 +196,8 @@ class Plan:
             time_ms=now_ms,
         )
         if isinstance(event, InferenceRequested):
-            headers = (*headers, *slots.urgency(event.deadline_at, event.priority))
-        return Outgoing(topic.name, _key_of(event, case_id), self._codec.encode(topic, event), headers)
+            return replace(out, headers=(*out.headers, *slots.urgency(event.deadline_at, event.priority)))
+        return out
 
 
 def _key_of(event: Event, case_id: str) -> bytes:

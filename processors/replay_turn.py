@@ -18,7 +18,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import AuditRecorded, Event, LetterChanged, LetterRemembered, ReplayRemembered
-from aios.streams import topology, tracing
+from aios.streams import carrying, topology
 from aios.streams.errors import StateBroken
 from aios.streams.record import Outgoing, Where, headers_of
 from aios.streams.topics import AUDIT_RECORDED, LETTER_CHANGED, Family, Topic
@@ -92,8 +92,11 @@ class Turn:
         self._outputs.append(out)
 
     def tell(self, topic: Topic, event: Event, *, event_id: str, key: str, tenant: str, trace: str = "") -> None:
-        headers = tracing.envelope(
+        out = carrying.outgoing(
+            self._codec,
+            topic,
             event,
+            key=key,
             event_id=event_id,
             source=SOURCE,
             subject=key,
@@ -101,7 +104,7 @@ class Turn:
             traceparent=trace,
             time_ms=self.now_ms,
         )
-        self._outputs.append(Outgoing(topic.name, key.encode(), self._codec.encode(topic, event), headers))
+        self._outputs.append(out)
 
     def changed(
         self,

@@ -24,7 +24,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, Event, ModelActivated, ModelDrifted
 from aios.sinks.canary import Trial, Verdict
 from aios.sinks.watch_state import Drifted, is_of
-from aios.streams import activations, failpoints, tracing
+from aios.streams import activations, carrying, failpoints
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Fenced, SchemaMismatch, Unavailable
 from aios.streams.kafka import read_all
@@ -168,16 +168,17 @@ class Teller:
         ]
 
     def _out(self, topic: Topic, event: Event, event_id: str, key: str, now_ms: int) -> Outgoing:
-        headers = tracing.envelope(
+        return carrying.outgoing(
+            self._codec,
+            topic,
             event,
+            key=key,
             event_id=event_id,
             source=f"/aios/{WATCH.name}",
             subject=key,
             tenant="",
-            traceparent="",
             time_ms=now_ms,
         )
-        return Outgoing(topic.name, key.encode(), self._codec.encode(topic, event), headers)
 
 
 def _returned(one: Return, before: ModelActivated, now_ms: int) -> ModelActivated:

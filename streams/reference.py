@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -26,7 +26,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
 from aios.schemas.models import AuditRecorded, Event
-from aios.streams import tracing
+from aios.streams import carrying
 from aios.streams.admin import reader, watermarks
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Unavailable
@@ -212,17 +212,19 @@ def write(
     event_id = str(ids.derive(topic.name, name, str(now_ms), seed))
 
     def told(road: Topic, what: Event, what_id: str, key: str) -> Outgoing:
-        headers = tracing.envelope(
+        return carrying.outgoing(
+            codec,
+            road,
             what,
+            key=key,
             event_id=what_id,
             source=f"/aios/{topic.key}s",
             subject=name,
             tenant=tenant,
-            traceparent="",
             time_ms=now_ms,
         )
-        return Outgoing(road.name, key.encode(), codec.encode(road, what), headers)
 
+    outs = [told(topic, event, event_id, name)]
     if why is not None:
         audit = AuditRecorded(
             audit_id=str(ids.derive("audit", event_id)),
@@ -238,12 +240,12 @@ def write(
             input_offset=-1,
             at=now_ms,
         )
-        _deliver(kafka, told(AUDIT_RECORDED, audit, audit.audit_id, audit.case_id), topic.key)
-    _deliver(kafka, told(topic, event, event_id, name), topic.key)
+        outs.insert(0, told(AUDIT_RECORDED, audit, audit.audit_id, audit.case_id))
+    _deliver(kafka, outs, topic.key)
 
 
-def _deliver(kafka: KafkaSettings, out: Outgoing, what: str) -> None:
-    """Raises Unavailable."""
+def _deliver(kafka: KafkaSettings, outs: Sequence[Outgoing], what: str) -> None:
+    """One after the other, each acknowledged before the next is sent. Raises Unavailable."""
     failed: list[KafkaError] = []
     producer = Producer(
         client(
@@ -256,12 +258,13 @@ def _deliver(kafka: KafkaSettings, out: Outgoing, what: str) -> None:
             },
         )
     )
-    producer.produce(
-        out.topic,
-        key=out.key,
-        value=out.value,
-        headers=list(out.headers),
-        on_delivery=lambda error, _: failed.append(error) if error is not None else None,
-    )
-    if producer.flush(DELIVER_S_MAX) or failed:
-        raise Unavailable(f"Kafka did not take the {what}: {failed[0].str() if failed else 'no answer'}")
+    for out in outs:
+        producer.produce(
+            out.topic,
+            key=out.key,
+            value=out.value,
+            headers=list(out.headers),
+            on_delivery=lambda error, _: failed.append(error) if error is not None else None,
+        )
+        if producer.flush(DELIVER_S_MAX) or failed:
+            raise Unavailable(f"Kafka did not take the {what}: {failed[0].str() if failed else 'no answer'}")

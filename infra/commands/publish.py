@@ -31,7 +31,7 @@ from aios.infra.rows import Row
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch, Unavailable
-from aios.streams import documents, ingest, tenants, tracing
+from aios.streams import carrying, documents, ingest, tenants
 from aios.streams.config import Settings
 from aios.streams.errors import ConfigError
 from aios.streams.http_problem import Problem
@@ -212,16 +212,17 @@ def outgoing(row: Row, plan: Plan, codec: Codec) -> Outgoing:
     body = ingest.validate(_fields(row, plan), plan.body, from_text=rows.is_csv(plan.file))
     submitted = ingest.submit(body, tenant=plan.tenant, workflow=plan.workflow, idempotency_key=key, lane=Lane.BULK)
     event = submitted.event
-    headers = tracing.envelope(
+    return carrying.outgoing(
+        codec,
+        plan.topic,
         event,
+        key=key,
         event_id=event.event_id,
         source=SOURCE,
         subject=submitted.case_id,
         tenant=plan.tenant,
-        traceparent="",
         time_ms=time.time_ns() // 1_000_000,
     )
-    return Outgoing(plan.topic.name, key.encode(), codec.encode(plan.topic, event), headers)
 
 
 def _fields(row: Row, plan: Plan) -> dict[str, Any]:

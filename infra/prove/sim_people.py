@@ -26,7 +26,7 @@ from aios.schemas.models import (
     ReviewDecided,
     ReviewRequested,
 )
-from aios.streams import topics, tracing
+from aios.streams import carrying, topics
 from aios.streams.record import Outgoing
 
 TENANT = "demo"
@@ -184,19 +184,19 @@ class Reviewers:
             reviewer="" if odd == "reviewer" else f"person{draw.randrange(3)}",
             decided_at=self._world.broker_ms(),
         )
-        headers = tracing.envelope(
+        wrong = draw.randrange(len(self._world.cluster.partitions[topics.REVIEW_DECIDED.name]))
+        return carrying.outgoing(
+            self._codec,
+            topics.REVIEW_DECIDED,
             event,
+            key=task.case_id,
             event_id=event.event_id,
             source="/aios/gateway",
             subject=event.case_id,
             tenant=event.tenant,
-            traceparent="",
             time_ms=event.decided_at,
+            partition=wrong if odd == "partition" else None,
         )
-        key = task.case_id.encode()
-        wrong = draw.randrange(len(self._world.cluster.partitions[topics.REVIEW_DECIDED.name]))
-        value = self._codec.encode(topics.REVIEW_DECIDED, event)
-        return Outgoing(topics.REVIEW_DECIDED.name, key, value, headers, wrong if odd == "partition" else None)
 
 
 class Cancellers:
@@ -230,17 +230,17 @@ class Cancellers:
             by=draw.choice(("producer", "operator:ada")),
             cancelled_at=world.broker_ms(),
         )
-        headers = tracing.envelope(
+        out = carrying.outgoing(
+            self._codec,
+            topics.CASE_CANCELLED,
             event,
+            key=case.case_id,
             event_id=event.event_id,
             source="/aios/gateway",
             subject=event.case_id,
             tenant=event.tenant,
-            traceparent="",
             time_ms=event.cancelled_at,
         )
-        value = self._codec.encode(topics.CASE_CANCELLED, event)
-        out = Outgoing(topics.CASE_CANCELLED.name, case.case_id.encode(), value, headers)
         for _ in range(2 if draw.random() < 0.2 else 1):
             world.after(
                 draw.choice((1.0, draw.uniform(20, 3_000), draw.uniform(3_000, 90_000))), partial(self._send, out)

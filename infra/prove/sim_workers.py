@@ -17,7 +17,7 @@ from aios.infra.prove.sim_world import Actor, Slot, World
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted, InferenceRequested
-from aios.streams import failpoints, tracing
+from aios.streams import carrying, failpoints
 from aios.streams.errors import Unavailable, Verdict
 from aios.streams.log_clock import LogClock
 from aios.streams.record import Outgoing, Record
@@ -166,8 +166,11 @@ class _Request(Actor):
             compute_ms=0,
             completed_at=int(self.process.wall_ms()),
         )
-        headers = tracing.envelope(
+        return carrying.outgoing(
+            self._pool.codec,
+            INFERENCE_COMPLETED,
             answer,
+            key=request.case_id,
             event_id=str(ids.derive("completed", request.request_id)),
             source=f"/aios/{self._pool.stage.name}",
             subject=request.case_id,
@@ -175,8 +178,6 @@ class _Request(Actor):
             traceparent=record.header("traceparent") or "",
             time_ms=answer.completed_at,
         )
-        value = self._pool.codec.encode(INFERENCE_COMPLETED, answer)
-        return Outgoing(INFERENCE_COMPLETED.name, request.case_id.encode(), value, headers)
 
 
 class RetryProcess(HandsProcess):
