@@ -12,6 +12,7 @@ second worker may have the other half of the questions).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -112,7 +113,8 @@ class AnswerCache:
     async def get(self, key: str) -> Kept | None:
         """None: it is not known, or Valkey does not answer."""
         try:
-            found = await self._redis.get(PREFIX + key)
+            async with asyncio.timeout(ASK_S_MAX):
+                found = await self._redis.get(PREFIX + key)
         except (RedisError, OSError, TimeoutError) as error:
             self._say(error)
             ASKED.labels("away").inc()
@@ -128,7 +130,8 @@ class AnswerCache:
             return
         now_ms = time.time_ns() // 1_000_000
         try:
-            await self._put(keys=[PREFIX + key, INDEX], args=[value, self._ms, now_ms, self._answers_max, TRIM_MAX])
+            async with asyncio.timeout(ASK_S_MAX):
+                await self._put(keys=[PREFIX + key, INDEX], args=[value, self._ms, now_ms, self._answers_max, TRIM_MAX])
         except (RedisError, OSError, TimeoutError) as error:
             self._say(error)
 

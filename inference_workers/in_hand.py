@@ -56,18 +56,21 @@ class Quiet:
 
     def forget(self, who: tuple[int, Place]) -> None:
         """It needs the process for itself no more."""
-        if who not in self._wanted:
-            return
-        del self._wanted[who]
-        self._opened = self._opened or self.is_open
+        if who in self._wanted:
+            del self._wanted[who]
+            self._opened = True
 
     def opened(self) -> bool:
-        """Whether somebody's giving up his wish lets others start, who were told to wait; said once, to every lane."""
-        opened, self._opened = self._opened, False
-        if opened:
+        """Whether somebody gave up his wish, so that others may start who were told to wait; every lane is told.
+
+        Until nobody gives one up any more while they are told, which ends: each time is one wish less.
+        """
+        told = False
+        while self._opened:
+            self._opened, told = False, True
             for resume in self._lanes:
                 resume()
-        return opened
+        return told
 
     def leave(self) -> None:
         """One has ended."""
@@ -137,8 +140,9 @@ class InHand:
         if not partition.waiting:
             return
         suspects = self._deaths.suspicious(*place, [record.offset for record in partition.waiting])
-        if not suspects:
+        if not suspects or not suspects[min(suspects)]:  # a record taken later may come first, and need no quiet
             self._quiet.forget((id(self), place))
+        if not suspects:
             if self._quiet.is_open:
                 yield from self._begin(place, partition, list(partition.waiting))
         elif not partition.started:

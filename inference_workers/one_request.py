@@ -74,6 +74,8 @@ class Requests:
 
     async def work(self, record: Record) -> None:
         """Answer one request, or settle it. Raises only what stops this deploy."""
+        if not self._intake.owns(record):  # its partition left while it waited to be started: it is read again
+            return
         held_up = self._settler.gate(record, wall_ms())
         if held_up is not None:
             await self._settled(record, held_up, [])
@@ -103,6 +105,8 @@ class Requests:
 
     async def give_up(self, record: Record, error: Exception) -> None:
         """Settle it with this error, undecoded. Raises only what stops this deploy."""
+        if not self._intake.owns(record):
+            return
         await self._settle(record, None, error)
 
     async def _decode(self, record: Record) -> InferenceRequested:

@@ -96,8 +96,7 @@ class Pool:
         """What stops this deploy ends the lane; nothing else gets out."""
         try:
             await work
+            self._start(self._in_hand.end(record))
         except Exception as error:  # noqa: BLE001 - serve() raises it
             if not self._fatal.done():
                 self._fatal.set_exception(error)
-            return
-        self._start(self._in_hand.end(record))

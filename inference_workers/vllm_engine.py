@@ -243,6 +243,7 @@ class VllmEngine:
             self._tell(ask.answer, RequestRefused(f"{type(error).__name__}: {error}"))
             return
         ask.inner = request_id
+        ask.usage.prompt_tokens += len(tokens)  # read, whether or not anybody waits for the end
         self._in_engine[request_id] = ask
 
     def _translate(self, request: Embed | Generate) -> tuple[list[int], Any]:
@@ -366,8 +367,7 @@ def _stats(engine: VllmEngine) -> Any:
 
 
 def _count(ask: _Ask, answer: Embedding | Generation, output: Any) -> None:
-    """What it took, for whoever asked."""
-    ask.usage.prompt_tokens += answer.prompt_tokens
+    """What it wrote, and when it began to, for whoever asked."""
     if isinstance(answer, Generation):
         ask.usage.output_tokens += answer.output_tokens
         stats = getattr(output, "metrics", None)

@@ -61,6 +61,8 @@ def inference(*, rounds: int, size: float, only: tuple[str, ...], keep: bool, na
     began = time.monotonic()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="aios-bench-") as folder:
+        # Before anything reads the settings, which are read once: the system of `path` is the one that is asked there.
+        os.environ |= {"AIOS_HOME": str(Path(folder) / "path"), "AIOS_TRACING__SAMPLE_RATIO": "0.01"}
         run = Run(Path(folder), rounds, size)
         for part in only or PARTS:
             found[part] = getattr(run, part)()
@@ -205,9 +207,6 @@ class Run:
         """The direct call first, on a machine that does nothing else."""
         count = max(20, self._count(PATH_COUNT))
         took_ms = self._direct(count)
-        home = self._folder / "path"
-        os.environ["AIOS_HOME"] = str(home)
-        os.environ["AIOS_TRACING__SAMPLE_RATIO"] = "0.01"
         _say("path: starting the whole system")
         _aios("up", "--detach")
         try:

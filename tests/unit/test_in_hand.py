@@ -1,0 +1,98 @@
+"""What a worker has in hand: over two lanes of a process, whatever is suspect, nobody waits for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from aios.dlq.deaths import Deaths
+from aios.inference_workers.in_hand import InHand, Quiet, Start
+from aios.streams.record import Record
+
+PARTITIONS, OFFSETS = 2, 3
+
+
+class Suspicions:
+    """Deaths of a lane, as a neighbour on the same file may change them: deaths alone, by place and offset."""
+
+    def __init__(self, known: dict[tuple[int, int], int]) -> None:
+        self.known = known
+
+    def suspicious(self, _topic: str, partition: int, offsets: Iterable[int]) -> dict[int, int]:
+        return {each: self.known[partition, each] for each in offsets if (partition, each) in self.known}
+
+    def begin(self, topic: str, partition: int, first: int, last: int, *, below: int) -> None:
+        """Marks of a file."""
+
+    def end(self, _topic: str, partition: int, *, below: int) -> None:
+        for place in [place for place in self.known if place[0] == partition and place[1] < below]:
+            del self.known[place]
+
+
+class Lane:
+    """As pool.py drives it; started: what runs."""
+
+    def __init__(self, name: str, suspicions: Suspicions, quiet: Quiet) -> None:
+        self.name, self.suspicions = name, suspicions
+        self.started: list[Record] = []
+        self.in_hand = InHand(cast(Deaths, suspicions), quiet)
+        quiet.join(lambda: self.start(self.in_hand.resume()))
+
+    def start(self, starts: Sequence[Start]) -> None:
+        self.started += [record for record, _ in starts]
+
+    def take(self, partition: int, offset: int) -> None:
+        self.start(self.in_hand.take([Record(self.name, partition, offset, 0, None, None)]))
+
+    def end(self, number: int) -> None:
+        if self.started:
+            self.start(self.in_hand.end(self.started.pop(number % len(self.started))))
+
+
+PLACES = st.tuples(st.integers(0, PARTITIONS - 1), st.integers(0, OFFSETS - 1))
+STEPS = st.lists(
+    st.tuples(st.sampled_from(("take", "take", "take", "end", "clear")), st.integers(0, 1), PLACES, st.integers(0, 9)),
+    min_size=4,
+    max_size=24,
+)
+
+
+SUSPECTS = st.dictionaries(PLACES, st.integers(0, 1), min_size=2)
+
+
+# One whose own later record comes first; and one who is behind another that needs no quiet any more.
+LATER_FIRST = ({(0, 2): 1, (0, 0): 0}, {}), [("take", 0, place, 0) for place in ((1, 0), (0, 2), (0, 0))]
+BEHIND = (
+    ({(0, 1): 1}, {(0, 1): 1}),
+    [("take", 0, (1, 0), 0), ("take", 1, (0, 1), 0), ("take", 0, (0, 1), 0), ("clear", 1, (0, 1), 0)],
+)
+
+
+@settings(max_examples=300, deadline=None)
+@example(*LATER_FIRST)
+@example(*BEHIND)
+@given(st.tuples(SUSPECTS, SUSPECTS), STEPS)
+def test_when_nothing_runs_nothing_waits(
+    suspects: tuple[dict[tuple[int, int], int], ...], steps: Sequence[tuple[str, int, tuple[int, int], int]]
+) -> None:
+    """Records in any order, ends in any order, suspicions that others clear: all that was taken starts, once."""
+    quiet = Quiet()
+    lanes = [Lane(name, Suspicions(dict(known)), quiet) for name, known in zip("ab", suspects, strict=True)]
+    taken: set[tuple[str, int, int]] = set()
+    for kind, whose, (partition, offset), number in steps:
+        lane = lanes[whose]
+        if kind == "take" and (lane.name, partition, offset) not in taken:
+            taken.add((lane.name, partition, offset))
+            lane.take(partition, offset)
+        elif kind == "end":
+            lane.end(number)
+        elif kind == "clear":
+            lane.suspicions.known.pop((partition, offset), None)
+    while any(lane.started for lane in lanes):
+        for lane in lanes:
+            lane.end(0)
+    waiting = [record for lane in lanes for one in lane.in_hand._partitions.values() for record in one.waiting]
+    assert not waiting
