@@ -64,7 +64,7 @@ class Active:
 def model_of(name: str, case_id: str, told: ModelActivated | None) -> str:
     """The version that serves this case; empty: the model is retired. Raises ConfigError."""
     if told is None:
-        return f"{name}@{model_files.newest(name)}"
+        return model_files.reference(name)
     if told.version == RETIRED:
         return ""
     if told.canary_version and draw(name, told.canary_version, case_id) < told.canary_permille:

@@ -59,11 +59,9 @@ class Tried:
 
     def of(self, request: InferenceRequested) -> InferenceRequested:
         """The request as it would be."""
-        return replace(
-            request,
-            prompt=self.prompt if _same(request.prompt, self.prompt) else request.prompt,
-            model=self.model if _same(request.model, self.model) else request.model,
-        )
+        if not self.concerns(request):
+            return request
+        return replace(request, prompt=self.prompt or request.prompt, model=self.model or request.model)
 
 
 def _same(name: str, tried: str) -> bool:
@@ -110,7 +108,7 @@ class _Versions:
     prompts: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, name: str, case_id: str) -> str:  # noqa: ARG002 - as plan asks
-        return self.models.get(name) or f"{name}@{model_files.newest(name)}"
+        return self.models.get(name) or model_files.reference(name)
 
     def prompt(self, name: str) -> str:
         return self.prompts.get(name) or f"{name}@{prompt_files.newest(name)}"

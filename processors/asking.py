@@ -97,7 +97,7 @@ class Asking(Paying):
         """The case was called, and holds a place at the pool: its command goes out."""
         self.stop_waiting()
         self._change(turn=0)
-        self._send(self._state.step, step, self._state.attempt)
+        self._send_if_paid(step, self._state.attempt)
 
     def ask_again(self, step: Infer) -> None:
         """Nobody answered in time: the same pool is asked again, as often as the step says, then another one.
@@ -107,12 +107,25 @@ class Asking(Paying):
         state = self._state
         self.call_off("timed_out")
         if state.pool and not state.turn and state.asked < step.attempts_max:
-            self._send(state.step, step, state.attempt + 1)
+            self._send_if_paid(step, state.attempt + 1)
         elif not state.pool and state.attempt < step.attempts_max:  # it asked when cases did not remember the pool
             pool = self._pool(f"{step.pool}.{step.lane or state.lane}")
             self._ask(state.step, step, pool, attempt=state.attempt + 1)
         else:
             self._ask_another(step)
+
+    def _send_if_paid(self, step: Infer, attempt: int) -> None:
+        """The next command to the pool where the case stands, unless its reservation has run out while it waited."""
+        state = self._state
+        if self._affords(step, self._pool(state.pool)):
+            self._send(state.step, step, attempt)
+            return
+        self._not_asked(step, self._pool(state.pool), "budget_spent")
+        self._ask_another(step)
+
+    def _not_asked(self, step: Infer, pool: Pool, reason: str) -> None:
+        model, prompt = self._model_of(step, pool), step.prompt or ""
+        self.record("not_asked", pool=pool.pool, model=model, prompt=prompt, reason=reason)
 
     def _ask_another(self, step: Infer) -> None:
         """The pool cannot answer."""
@@ -142,7 +155,7 @@ class Asking(Paying):
             except Full:
                 why_not = "too_many_wait"
         if why_not:
-            self.record("not_asked", pool=pool.pool, model=step.model, prompt=step.prompt or "", reason=why_not)
+            self._not_asked(step, pool, why_not)
             self._go_on_from(pool, step)
             return
         self._change(pool=pool.pool, turn=ordinal, asked=0, fallback_of=fallback_of)
@@ -171,12 +184,13 @@ class Asking(Paying):
         return spending.affords(purse, pool, text, tokens, self._cause.now_ms + step.deadline_s.ms(pool.lane))
 
     def _served(self, step: Infer, pool: Pool) -> tuple[str, ...]:
-        """Model and prompt with the versions that serve this case; an empty one is retired.
-
-        Another pool than the step's own is asked for its own model.
-        """
-        model = self._stamped("model", step.model if pool.process == step.pool else pool.model)
+        """Model and prompt with the versions that serve this case; an empty one is retired."""
+        model = self._stamped("model", self._model_of(step, pool))
         return (model, self._stamped("prompt", step.prompt)) if step.prompt else (model,)
+
+    def _model_of(self, step: Infer, pool: Pool) -> str:
+        """As the step names it; another pool than the step's own is asked for its own."""
+        return step.model if pool.process == step.pool else pool.model
 
     def _send(self, name: str, step: Infer, attempt: int) -> None:
         """The command to the pool where the case holds a place; a timer tells when nobody answers."""

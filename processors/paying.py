@@ -30,7 +30,7 @@ class Paying(Turn):
     def ask_budget(self, attempt: int) -> None:
         """Ask for the most that the case may cost. After ATTEMPTS_MAX it goes on as denied."""
         now = self._cause.now_ms
-        request = spending.request(self._state, self._workflow, attempt, now)
+        request = spending.request(self._state, self._workflow, attempt, now, self._pools)
         if attempt > spending.ATTEMPTS_MAX:
             self.deny("waited_too_long")
             return

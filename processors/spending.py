@@ -17,11 +17,11 @@ Rejected: the purse as fields of the case of their own (a million decided cases 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
 from aios.processors.accounts import CHEAPER, CLOSED, GRANTED, WASTED
-from aios.processors.workflow import Infer, Review, Workflow
+from aios.processors.workflow import HOUR_MS, Infer, Review, Workflow
 from aios.schemas import ids
 from aios.schemas.models import BudgetAnswered, BudgetRequested, CaseRemembered, InferenceCompleted, UsageSettled
 from aios.streams import money, pool_files
@@ -56,7 +56,7 @@ class Purse:
     reserved_micro: int = 0
     spent_micro: int = 0
     cheaper: bool = False
-    resume_at: int = field(default=0)
+    resume_at: int = 0
 
 
 def purse_of(state: CaseRemembered) -> Purse | None:
@@ -68,7 +68,9 @@ def remembered(purse: Purse) -> str:
     return ids.canonical(asdict(purse))
 
 
-def request(state: CaseRemembered, workflow: Workflow, attempt: int, now_ms: int) -> BudgetRequested:
+def request(
+    state: CaseRemembered, workflow: Workflow, attempt: int, now_ms: int, pools: Mapping[str, Pool]
+) -> BudgetRequested:
     """Ask for the most that the case may cost. attempt: 1-based; another one is another reservation."""
     allowance = workflow.budget
     return BudgetRequested(
@@ -79,28 +81,26 @@ def request(state: CaseRemembered, workflow: Workflow, attempt: int, now_ms: int
         amount_micro=allowance.per_case_max_micro if allowance else 0,
         cheaper_micro=allowance.cheaper_max_micro if allowance else 0,
         requested_at=now_ms,
-        expires_at=now_ms + longest_ms(workflow, state.lane),
+        expires_at=now_ms + longest_ms(workflow, state.lane, pools),
     )
 
 
-def longest_ms(workflow: Workflow, lane: str) -> int:
+def longest_ms(workflow: Workflow, lane: str, pools: Mapping[str, Pool]) -> int:
     """No case lasts longer once its reservation is asked for: every wait of every step, one after the other."""
     waits = SPARE_MS
     for step in workflow.steps.values():
         match step.kind:
             case Infer() as infer:
                 pool = f"{infer.pool}.{infer.lane or lane}"
-                tries = len(pool_files.chain(pool_files.shipped(), pool)) * infer.attempts_max
+                tries = len(pool_files.chain(pools, pool)) * infer.attempts_max
                 waits += 2 * tries * infer.deadline_s.ms(infer.lane or lane)  # for the turn to ask, and for the answer
             case Review() as review:
-                waits += review.expires_h * 3_600_000
+                waits += review.expires_h * HOUR_MS
     return waits
 
 
-def affords(purse: Purse | None, pool: Pool, text: str, tokens_max: int, ends_at: int) -> bool:
+def affords(purse: Purse, pool: Pool, text: str, tokens_max: int, ends_at: int) -> bool:
     """Whether a call may begin: what it is expected to cost is left, and it ends before the reservation does."""
-    if purse is None:
-        return True
     prompt_tokens = -(-len(text) // CHARS_PER_TOKEN)
     expected = pool.price.of(prompt_tokens=prompt_tokens, output_tokens=tokens_max, engine_us=0)
     return purse.spent_micro + expected <= purse.reserved_micro and ends_at <= purse.expires_at

@@ -27,6 +27,7 @@ from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted, 
 from aios.sinks import canary, drift
 from aios.sinks.canary import Side, Trial, Verdict
 from aios.sinks.drift import Finding, Kind, Series
+from aios.streams import topics
 from aios.streams.activations import Limits
 from aios.streams.config import WatchSettings
 from aios.streams.errors import ConfigError
@@ -78,6 +79,8 @@ class State:
         self.positions[place] = record.offset + 1
         self.changed.add(f"position:{place}")
         match event:
+            case InferenceCompleted(workflow=topics.EVALUATION):
+                return []  # a version is judged: nobody's case
             case InferenceCompleted():
                 self._tell_answer(event, record.timestamp_ms)
                 values = _of_answer(event)

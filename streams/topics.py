@@ -17,6 +17,7 @@ from enum import StrEnum
 
 RECORD_BYTES_MAX = 1 << 20  # value, key and headers of one record; larger inputs travel by reference
 DEAD_LETTER_BYTES_MAX = RECORD_BYTES_MAX + (64 << 10)  # the original plus our headers
+EVALUATION = "model.evaluation"  # as workflow of a command that no case asks: a version is judged
 RETENTION_HOURS = 30 * 24  # the idempotency window; source, retry and dead letters keep no longer
 CANCELLED_HOURS = 24  # a worker that was away for longer computes what nobody waits for
 POOL_PARTITIONS_MIN = 32  # workers share a pool among tenants by these: with fewer, tenants meet in one too often

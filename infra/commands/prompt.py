@@ -77,6 +77,8 @@ def list_(as_json: bool) -> None:
 @click.option("--from", "source", default="", metavar="NAME@VERSION", help="Default: its own newest version.")
 def new(name: str, source: str) -> None:
     """Make the next version of prompt NAME, or a new prompt. A file to edit; it serves nobody until activated."""
+    if not prompt_files.REFERENCE.fullmatch(f"{name}@1"):
+        fail(f"{name[:64]!r}: a name is a-z, 0-9 and '-', and begins with a letter", USAGE)
     there = prompt_files.versions(name)
     template = _known(source or (f"{name}@{there[-1]}" if there else ""))
     version = (there[-1] if there else 0) + 1
@@ -153,6 +155,8 @@ def test(
         tried = prompt_history.tried(reference, model)
         raise click.exceptions.Exit(prompt_history.run(tried, cases, gate, engine=engine, as_json=as_json))
     chosen = _known(reference)
+    if record and model and not chosen.made_for(model):
+        fail(f"--record keeps what {chosen.model} made of it, which serves it; {model} does not", USAGE)
     found, judged = evaluate(chosen, model=model, engine=engine)
     if record:
         path = prompt_files.record_of(chosen.reference)
@@ -215,9 +219,12 @@ def rollback(name: str, why: str, token_file: Path | None, as_json: bool) -> Non
     if now is None:
         fail(f"nobody has activated a version of {name}, so there is none to go back from", NOT_FOUND)
     before = _before(name, now)
+    chosen = _known(before.prompt)
+    if chosen.digest != before.prompt_digest:
+        fail(f"{before.prompt} was changed since it served; `aios prompt activate` evaluates it as it is now")
     _activate(
         name,
-        int(before.prompt.rpartition("@")[2]),
+        chosen.version,
         before,
         why=why or f"back from {name}@{now.version}",
         token_file=token_file,

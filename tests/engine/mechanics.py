@@ -95,7 +95,11 @@ async def cancelled(engine: VllmEngine, _: Told) -> dict[str, Any]:
         late = True
     await ask(engine, say("how"), Usage())
     left = engine._engine.get_num_unfinished_requests()
-    return {"late": late, "left": left, "counted": min(min(usage.engine_us, usage.prompt_tokens) for usage in usages) > 0}
+    return {
+        "late": late,
+        "left": left,
+        "counted": min(min(usage.engine_us, usage.prompt_tokens) for usage in usages) > 0,
+    }
 
 
 async def _begun(usage: Usage) -> None:

@@ -21,7 +21,7 @@ from aios.inference_workers.evaluation import Case, Expect, Given
 from aios.infra import rehearsing
 from aios.infra.cli import aios
 from aios.infra.commands import prompt as commands
-from aios.infra.output import FAILED, NOT_FOUND
+from aios.infra.output import FAILED, NOT_FOUND, USAGE
 from aios.infra.rehearsing import Request
 from aios.schemas.models import PromptActivated
 from aios.sinks.audit_chain import Line
@@ -334,7 +334,7 @@ def chained(monkeypatch: pytest.MonkeyPatch, *activated: tuple[Recorded, str]) -
 def test_history_says_who_let_what_serve_and_rollback_goes_back(
     folder: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[str, int, str]]
 ) -> None:
-    """To what served before, with the evaluation it had then, also if its file was changed since."""
+    """To what served before, with the evaluation it had then; not to a file that was changed since."""
     chained(monkeypatch, (record("summary@1"), "ann"), (record("summary@2"), "bob"))
     told = json.loads(aios_says("history", "summary", "--json").stdout)
     assert [(one["prompt"], one["by"], one["evaluation"]["passed"]) for one in told] == [
@@ -346,6 +346,18 @@ def test_history_says_who_let_what_serve_and_rollback_goes_back(
     prompt_files.record_of("summary@1").unlink()
     assert aios_says("rollback", "summary").exit_code == 0
     assert written == [("summary", 1, "ann")]
+    changed = folder / "summary" / "1.md"
+    changed.write_text(changed.read_text(encoding="utf-8") + "\nMore.\n", encoding="utf-8")
+    prompt_files.load.cache_clear()
+    assert "was changed since" in aios_says("rollback", "summary").stderr
+    assert written == [("summary", 1, "ann")]
+
+
+def test_only_the_prompts_own_model_leaves_a_record_and_a_name_stays_in_its_folder(folder: Path) -> None:
+    """Else a version would serve that its own model never passed with; or a file would lie outside of the prompts."""
+    said = aios_says("test", "summary@2", "--record", "--model", "another@1")
+    assert (said.exit_code, "which serves it" in said.stderr) == (USAGE, True)
+    assert aios_says("new", "../x", "--from", "summary@2").exit_code == USAGE
 
 
 def test_where_nothing_was_activated_there_is_no_way_back(
