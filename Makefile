@@ -35,7 +35,7 @@ demo: setup ## 200 real texts through the whole system; KEEP=1 leaves it running
 up: setup ## the whole system, until Ctrl-C
 	@$(BIN)/aios up
 
-bench: setup ## every figure of infra/bench
+bench: setup ## the figures that need no peers and no hours
 	$(BIN)/aios bench all
 
 lock: setup ## pin again after a change of pyproject.toml; edit pins of inference.lock by hand first

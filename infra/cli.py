@@ -32,7 +32,7 @@ COMMANDS = {
     "tenant": Place("commands.tenant", "group", "Tenants and their API keys."),
     "workflow": Place("commands.workflow", "group", "Validate and draw workflows."),
     "pools": Place("commands.pools", "pools", "Pools of model workers: work queued, rate, latency, cost."),
-    "model": Place("commands.model", "group", "Model versions: list, card, train, evaluate, activate, retire."),
+    "model": Place("commands.model", "group", "Model versions: list, card, train, evaluate, activate, retire, watch."),
     "prompt": Place("commands.prompt", "group", "Prompts: list, new, diff, test, activate, history, rollback."),
     "schema": Place("commands.schema", "group", "Contracts: check, release, list, show."),
     "topology": Place("commands.topology", "topology", "The graph of stages and topics."),

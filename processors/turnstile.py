@@ -112,7 +112,7 @@ class Open(Turnstile):
     """Lets everybody in and remembers nobody: for whoever runs a case by itself."""
 
     def __init__(self) -> None:
-        super().__init__(lambda key, kind: None, lambda pool: 1)  # noqa: ARG005
+        super().__init__(lambda key, kind: None, lambda pool: 1)  # noqa: ARG005 - as a turnstile's
 
     def enter(self, tenant: str, pool: str, case_id: str, timer_id: str) -> int:  # noqa: ARG002 - as a turnstile's
         return 0

@@ -100,7 +100,7 @@ def _setup(lake: Path) -> Iterator[str]:
     yield from (_view(lake, table) for table in known.values())
     dead = [table.view for table in known.values() if is_dead_letter(table.name)]
     yield f"create view {ALL_DEAD} as {' union all by name '.join(f'from {view}' for view in dead)}"
-    yield f"set allowed_directories = [{_quoted(f'{lake}/')}]"
+    yield f"set allowed_directories = [{quoted(f'{lake}/')}]"
     yield "set enable_external_access = false"
     yield "set lock_configuration = true"
 
@@ -111,7 +111,7 @@ def _view(lake: Path, table: Table) -> str:
     parts = [f"(select {empty} limit 0)"]
     found = sorted((lake / table.name).glob("date=*/*.parquet"))
     if found:
-        paths = ", ".join(_quoted(str(path)) for path in found)
+        paths = ", ".join(quoted(str(path)) for path in found)
         files = f"from read_parquet([{paths}], union_by_name = true, hive_partitioning = false)"
         if _may_repeat(filter(None, map(lake_files.parse, found))):
             files += " qualify row_number() over (partition by kafka_topic, kafka_partition, kafka_offset) = 1"
@@ -144,7 +144,8 @@ _SQL = {
 }
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text in SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -9,7 +9,7 @@ Rejected: a table of sums that is kept up to date (a second truth; DuckDB adds u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,10 @@ KEYS = {
 }
 """What a report can be by, as SQL."""
 
-SUMS = ("answers", "prompt_tokens", "output_tokens", "engine_us", "models", "people", "total", "wasted")
 _SUMMED = """count(*) filter (kind = 'inference')::bigint as answers,
-    sum(prompt_tokens)::bigint as prompt_tokens,
-    sum(output_tokens)::bigint as output_tokens,
-    sum(engine_us)::bigint as engine_us,
+    coalesce(sum(prompt_tokens), 0)::bigint as prompt_tokens,
+    coalesce(sum(output_tokens), 0)::bigint as output_tokens,
+    coalesce(sum(engine_us), 0)::bigint as engine_us,
     coalesce(sum(cost_micro) filter (kind = 'inference'), 0)::bigint as models,
     coalesce(sum(cost_micro) filter (kind = 'person'), 0)::bigint as people,
     coalesce(sum(cost_micro) filter (kind in ('inference', 'person')), 0)::bigint as total,
@@ -56,16 +55,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """kafka, lake: the sum of what both have, in micro. behind: lines that are not in the lake yet."""
+    """kafka, lake: the sum at the offsets that both have, in micro; lines, lake_lines: how many. behind: lines that are
+    not in the lake yet.
+    """
 
     kafka: int
     lake: int
     lines: int
+    lake_lines: int
     behind: int
 
     @property
     def same(self) -> bool:
-        return self.kafka == self.lake
+        return (self.kafka, self.lines) == (self.lake, self.lake_lines)
 
 
 def report(lake: Path, by: Sequence[str], *, tenant: str = "", since: str = "") -> list[dict[str, Any]]:
@@ -73,8 +75,8 @@ def report(lake: Path, by: Sequence[str], *, tenant: str = "", since: str = "") 
     keys = ", ".join(f'{KEYS[name]} as "{name}"' for name in by)
     numbers = ", ".join(str(number) for number, _ in enumerate(by, start=1))
     where = [
-        *([f"tenant = {_text(tenant)}"] if tenant else []),
-        *([f"settled_at >= {_text(since)}::timestamp"] if since else []),
+        *([f"tenant = {lake_query.quoted(tenant)}"] if tenant else []),
+        *([f"settled_at >= {lake_query.quoted(since)}::timestamp"] if since else []),
     ]
     filtered = f"where {' and '.join(where)}" if where else ""
     asked = f"select {keys}{', ' if by else ''}{_SUMMED} from ({_ONCE}) {filtered}"  # noqa: S608 - KEYS and quoted texts
@@ -85,8 +87,11 @@ def report(lake: Path, by: Sequence[str], *, tenant: str = "", since: str = "") 
 
 
 def compare(lake: Path, lines: Iterable[Line]) -> Compared:
-    """What Kafka still has of the ledger against the same offsets in the lake. Raises QueryRefused."""
-    ends = {row[0]: row[1] for row in _held(lake, "max(kafka_offset)", "true")}
+    """What Kafka still has of the ledger against the same offsets in the lake. Raises QueryRefused.
+
+    Up to where the lake ended before Kafka was read: what it takes meanwhile is of neither side.
+    """
+    ends = dict(_asked(lake, "kafka_partition, max(kafka_offset)", "true group by 1"))
     begins: dict[int, int] = {}
     kafka = count = behind = 0
     for line in lines:
@@ -96,34 +101,19 @@ def compare(lake: Path, lines: Iterable[Line]) -> Compared:
             continue
         count += 1
         kafka += line.event.cost_micro
-    in_lake = 0
-    for partition, begin in begins.items():
-        inside = f"kafka_partition = {partition} and kafka_offset >= {begin}"
-        in_lake += sum(row[1] for row in _held(lake, "sum(cost_micro)::bigint", inside))
-    return Compared(kafka, in_lake, count, behind)
+    places = [
+        f"(kafka_partition = {partition} and kafka_offset between {begin} and {ends[partition]})"
+        for partition, begin in begins.items()
+        if partition in ends
+    ]
+    ((lake_lines, in_lake),) = _asked(
+        lake, "count(*)::bigint, coalesce(sum(cost_micro), 0)::bigint", f"({' or '.join(places) or 'false'})"
+    )
+    return Compared(kafka, in_lake, count, lake_lines, behind)
 
 
-def _held(lake: Path, what: str, where: str) -> Sequence[tuple[int, int]]:
-    """By partition, of the ledger's own topic."""
+def _asked(lake: Path, what: str, where: str) -> Sequence[tuple[int, int]]:
+    """Of the ledger's own topic."""
     own = f"kafka_topic = '{USAGE_SETTLED.name}'"
-    asked = f"select kafka_partition, {what} from usage_settled where {own} and {where} group by 1"  # noqa: S608 - ours
+    asked = f"select {what} from usage_settled where {own} and {where}"  # noqa: S608 - ours
     return [(row[0], row[1]) for row in lake_query.ask(lake, asked).rows]
-
-
-def summed(lines: Iterable[UsageSettled]) -> Mapping[str, int]:
-    """As a report without keys says it, of lines themselves: each id once."""
-    found = dict.fromkeys(SUMS, 0)
-    for line in {line.settlement_id: line for line in lines}.values():
-        if line.kind not in ("inference", "person", "wasted"):
-            continue
-        found["answers"] += line.kind == "inference"
-        found["prompt_tokens"] += line.prompt_tokens
-        found["output_tokens"] += line.output_tokens
-        found["engine_us"] += line.engine_us
-        found[{"inference": "models", "person": "people", "wasted": "wasted"}[line.kind]] += line.cost_micro
-    found["total"] = found["models"] + found["people"]
-    return found
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -25,11 +25,11 @@ from itertools import islice
 from typing import Any
 
 from aios.inference_workers import convert, engine_arguments
-from aios.inference_workers.engine import ENVIRONMENT, Embed, Embedding, Generate, Generation
+from aios.inference_workers.engine import ENVIRONMENT, Embed, Embedding, Generate, Generation, Runner
 from aios.inference_workers.worker import SERVED
 from aios.infra.bench.inference_requests import requests
 from aios.schemas.models import InferenceRequested
-from aios.streams import config, pool_files
+from aios.streams import config
 
 Prompt = tuple[dict[str, Any], Any]  # what LLM takes, and its parameters
 
@@ -43,8 +43,6 @@ class _Asked(Exception):
 
 class _Listens:
     """In an engine's place: tells what it was asked."""
-
-    version = "none"
 
     async def embed(self, request: Embed) -> Embedding:
         raise _Asked(request)
@@ -63,15 +61,15 @@ class Direct:
         os.environ.update(engine_arguments.environment(settings))
         import vllm
 
-        weights = next(pool.weights for pool in pool_files.shipped().values() if pool.process == process)
+        served = SERVED[process]
         self._process = process
-        self._embeds = process != "generate"
-        chosen = engine_arguments.here(convert.folder(weights), embeds=self._embeds, settings=settings)
-        chosen["max_num_seqs"] = settings.sequences_max
+        self._embeds = served.kind.runner is Runner.EMBED
+        chosen = engine_arguments.here(convert.folder(served.pool.weights), embeds=self._embeds, settings=settings)
         self._llm = vllm.LLM(**chosen)
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
-        self._task = SERVED[process].task(_Listens())  # type: ignore[arg-type]
+        listens: Any = _Listens()  # a task asks it to embed and to generate, nothing else
+        self._task = served.task(listens)
         self._loop = asyncio.Runner()
         self.offline(list(islice(requests(process, 10**9), 2)))  # kernels and lazy imports
 

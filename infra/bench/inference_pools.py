@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +46,7 @@ from aios.streams.topics import INFERENCE_COMPLETED
 ANSWER_S_MAX = 300.0  # of one flow
 START_TRIES_MAX = 4  # of the registry
 READY_S_MORE = 60.0  # of a worker beyond inference.load_s_max: its imports, its groups
+ALONE_S_MAX = 900.0  # of one order to a model by itself
 LOOK_S = 0.005
 LOG_SHOWN = 1500
 LANES = ("interactive", "bulk")
@@ -174,6 +176,7 @@ class Stand:
     def worker(self, process: str, lanes: Sequence[str] = LANES, core: int | None = None) -> Iterator[None]:
         """One worker of a process, ready; core: that it is pinned to."""
         log = self._home / f"{process}.{len(self._workers)}.log"
+        log.unlink(missing_ok=True)  # of one before, which was ready
         pinned = () if core is None else ("taskset", "-c", str(core))
         listed = ",".join(f'"{lane}"' for lane in lanes)
         command = [*pinned, str(WORKERS_PYTHON), "-m", "aios.infra.stage", process, "--slot", str(len(self._workers))]
@@ -337,7 +340,11 @@ class Alone:
                     pipe.close()
 
     def _answer(self) -> dict[str, Any]:
-        line = self._process.stdout.readline() if self._process.stdout is not None else ""
+        stdout, line = self._process.stdout, ""
+        if stdout is not None:
+            if not select.select([stdout], [], [], ALONE_S_MAX)[0]:
+                fail(f"no answer within {ALONE_S_MAX:.0f} s; the end of {self._log}:\n{_end(self._log)}", FAILED)
+            line = stdout.readline()
         if not line:
             fail(f"the model by itself ended; the end of {self._log}:\n{_end(self._log)}", FAILED)
         said: dict[str, Any] = json.loads(line)

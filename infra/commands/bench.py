@@ -18,7 +18,7 @@ BENCHES = {
     "letters": Place("bench.letters", "letters", "The index of dead letters: writes, and each question's time."),
     "replay": Place("bench.replay", "replay", "Dead letters a second that one process brings back, and its dry run."),
     "cases": Place("bench.cases", "cases", "plan with 10 k, 100 k and 1 M decided cases: memory, restart, CPU."),
-    "all": Place("bench.everything", "everything", "All of them, on a system of its own; the figures are kept."),
+    "all": Place("bench.everything", "everything", "Those of one machine, one after the other; the figures are kept."),
 }
 
 

@@ -39,7 +39,7 @@ def group() -> None:
 @click.option("--by", default="tenant,workflow,model,day", show_default=True, help=f"Of {', '.join(ledger.KEYS)}.")
 @click.option("--tenant", default="", help="Of this one alone.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="From this day on, UTC.")
-@click.option("--check", is_flag=True, help="Compare the lake with Kafka, line by line; 1 if they differ.")
+@click.option("--check", is_flag=True, help="Compare count and sum in Kafka and the lake; 1 if they differ.")
 @JSON
 def report(by: str, tenant: str, since: Any, check: bool, as_json: bool) -> None:
     """Sums of the ledger. Amounts are whole millionths with --json, else in money.currency.
@@ -67,9 +67,7 @@ def report(by: str, tenant: str, since: Any, check: bool, as_json: bool) -> None
 def _table(settings: Settings, keys: list[str], found: list[dict[str, Any]], whole: dict[str, Any]) -> None:
     last = dict.fromkeys(keys, "") | ({keys[0]: "sum"} if keys else {}) | whole
     rows = [
-        row
-        | {name: money.text(row[name] or 0) for name in AMOUNTS}
-        | {"engine_s": f"{(row['engine_us'] or 0) / 1e6:.3f}"}
+        row | {name: money.text(row[name]) for name in AMOUNTS} | {"engine_s": f"{row['engine_us'] / 1e6:.3f}"}
         for row in [*found, *([last] if keys else [])]
     ]
     columns = (*keys, "answers", "prompt_tokens", "output_tokens", "engine_s", *AMOUNTS)

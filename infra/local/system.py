@@ -33,7 +33,7 @@ from aios.streams.config import GatewaySettings, KafkaSettings, OperationsSettin
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.topology import Kind
 
-START_S_MAX = 170.0  # the whole start: `aios up --detach` answers within three minutes
+START_S_MORE = 50.0  # of the whole start, beside an engine's (inference.load_s_max)
 GIVEN_UP_S_MAX = 5.0
 SCALE_S_MAX = 150.0  # old processes hand back, new ones load a model
 PROBE_S_MAX = 1.0
@@ -116,15 +116,23 @@ class System:
         started = time.monotonic()
         self._check()
         try:
-            async with asyncio.timeout(START_S_MAX):
+            async with asyncio.timeout(self._start_s_max):
                 settings = await self._base(started)
-                await self._stages(settings, _left(started))
+                await self._stages(settings, self._left(started))
         except TimeoutError as error:
             late = self._supervisor.late()
-            raise NotReady(f"the system was not ready within {START_S_MAX:.0f} s\n{late}".strip()) from error
+            raise NotReady(f"the system was not ready within {self._start_s_max:.0f} s\n{late}".strip()) from error
         self._home.publish(self._addresses)
         self._up = True
         self._say("system", f"ready after {time.monotonic() - started:.1f} s")
+
+    @property
+    def _start_s_max(self) -> float:
+        """Of the whole start."""
+        return self._settings.inference.load_s_max + START_S_MORE
+
+    def _left(self, started: float) -> float:
+        return max(0.1, self._start_s_max - (time.monotonic() - started))
 
     def _check(self) -> None:
         """What would only be found out at the end. Raises ConfigError."""
@@ -141,7 +149,7 @@ class System:
     async def _base(self, started: float) -> Settings:
         """What the stages stand on; returns the settings with every address filled in."""
         settings = self._settings
-        kafka = settings.kafka.bootstrap_servers or await self._kafka(_left(started))
+        kafka = settings.kafka.bootstrap_servers or await self._kafka(self._left(started))
         settings = settings.model_copy(
             update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": kafka})},
         )
@@ -150,13 +158,13 @@ class System:
         created = await ensure_topics(settings.kafka, declared)
         self._say("topics", f"{len(created)} created, {len(declared) - len(created)} were there")
 
-        url = settings.registry.url or await self._registry(settings, _left(started))
+        url = settings.registry.url or await self._registry(settings, self._left(started))
         self._found("registry", url)
         ids = await _patiently(lambda: register_all(url, declared))
         self._say("contracts", f"{len(ids)} subjects, {len(set(ids.values()))} schemas")
         self._breakers = await _patiently(lambda: _followed(settings.kafka, url))
 
-        valkey = settings.redis.url or await self._valkey(_left(started))
+        valkey = settings.redis.url or await self._valkey(self._left(started))
         self._found("valkey", valkey)
         settings = settings.model_copy(
             update={
@@ -322,10 +330,6 @@ async def _patiently(do: Callable[[], T]) -> T:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(AGAIN_S)
-
-
-def _left(started: float) -> float:
-    return max(0.1, START_S_MAX - (time.monotonic() - started))
 
 
 def _answers(url: str) -> bool:

@@ -9,6 +9,7 @@ case off.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,7 @@ from aios.schemas.models import (
 )
 from aios.streams import carrying, topics
 from aios.streams.record import Outgoing
+from aios.streams.topics import Topic
 
 TENANT = "demo"
 KILLERS = {"admit": "SEGV-ADMIT", "plan": "SEGV-PLAN", "classify": "SEGV-CLASSIFY"}
@@ -139,21 +141,40 @@ def _foreign(number: int) -> AuditRecorded:
     )
 
 
-class Reviewers:
-    """Answer what they are asked, each as the seed has it."""
+class _Reads(ABC):
+    """Reads a topic as it grows, and sends what it makes of it; while the cluster is away, later."""
 
-    def __init__(self, world: World, codec: Codec) -> None:
+    def __init__(self, world: World, codec: Codec, topic: Topic, away_ms: float) -> None:
         self._world = world
         self._codec = codec
+        self._topic = topic.name
+        self._away_ms = away_ms
         self._next: dict[int, int] = {}
-        self._count = 0
-        world.readers[topics.REVIEW_REQUESTED.name].append(self._read)
+        world.readers[self._topic].append(self._read)
+
+    @abstractmethod
+    def _think(self, entry: Entry) -> None:
+        """One entry."""
 
     def _read(self, partition: int) -> None:
-        log = self._world.cluster.partitions[topics.REVIEW_REQUESTED.name][partition]
+        log = self._world.cluster.partitions[self._topic][partition]
         entries, self._next[partition] = log.read(self._next.get(partition, 0), 1_000)
         for entry in entries:
             self._think(entry)
+
+    def _send(self, out: Outgoing) -> None:
+        if self._world.cluster.away:
+            self._world.after(self._away_ms, partial(self._send, out))
+            return
+        self._world.cluster.append(out)
+
+
+class Reviewers(_Reads):
+    """Answer what they are asked, each as the seed has it."""
+
+    def __init__(self, world: World, codec: Codec) -> None:
+        super().__init__(world, codec, topics.REVIEW_REQUESTED, away_ms=700)
+        self._count = 0
 
     def _think(self, entry: Entry) -> None:
         world, draw = self._world, self._world.random
@@ -164,12 +185,6 @@ class Reviewers:
             slow = draw.random() < 0.2
             ms = draw.uniform(3.6e6, 80 * 3.6e6) if slow else draw.uniform(300, 40_000)
             world.after(ms, partial(self._send, self._decision(task)))
-
-    def _send(self, out: Outgoing) -> None:
-        if self._world.cluster.away:
-            self._world.after(700, lambda: self._send(out))
-            return
-        self._world.cluster.append(out)
 
     def _decision(self, task: ReviewRequested) -> Outgoing:
         draw = self._world.random
@@ -199,23 +214,14 @@ class Reviewers:
         )
 
 
-class Cancellers:
+class Cancellers(_Reads):
     """Call some cases off: at once, while they wait for a turn, a model or a person, once they are decided; some twice.
 
     As at the gateway, not before plan has seen the case.
     """
 
     def __init__(self, world: World, codec: Codec) -> None:
-        self._world = world
-        self._codec = codec
-        self._next: dict[int, int] = {}
-        world.readers[topics.AUDIT_RECORDED.name].append(self._read)
-
-    def _read(self, partition: int) -> None:
-        log = self._world.cluster.partitions[topics.AUDIT_RECORDED.name][partition]
-        entries, self._next[partition] = log.read(self._next.get(partition, 0), 1_000)
-        for entry in entries:
-            self._think(entry)
+        super().__init__(world, codec, topics.AUDIT_RECORDED, away_ms=500)
 
     def _think(self, entry: Entry) -> None:
         world, draw = self._world, self._world.random
@@ -245,12 +251,6 @@ class Cancellers:
             world.after(
                 draw.choice((1.0, draw.uniform(20, 3_000), draw.uniform(3_000, 90_000))), partial(self._send, out)
             )
-
-    def _send(self, out: Outgoing) -> None:
-        if self._world.cluster.away:
-            self._world.after(500, partial(self._send, out))
-            return
-        self._world.cluster.append(out)
 
 
 class Operators:

@@ -146,8 +146,8 @@ class Simulation:
         self._add(RETRY, 2, RetryProcess)
         self._add(REPLAY, 2, self._replay)
         self._producers = Producers(self.world, codec, RECORDS, LOAD_MS)
-        self._reviewers = Reviewers(self.world, codec)
-        self._cancellers = Cancellers(self.world, codec)
+        Reviewers(self.world, codec)
+        Cancellers(self.world, codec)
         early = self.world.random.uniform(0.4, 0.8) * CHAOS_MS
         self._operators = Operators(self.world, codec, (early, CHAOS_MS + FIXED_MS, CHAOS_MS + 2 * FIXED_MS))
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.processors import accounts
-from aios.processors.accounts import CHEAPER, CLOSED, DEFERRED, DENIED, EXPIRED, GRANTED, HOUR_MS, Booked
+from aios.processors.accounts import CHEAPER, CLOSED, DEFERRED, DENIED, EXPIRED, GRANTED, HOUR_MS
 from aios.schemas import ids
 from aios.schemas.models import (
     AccountRemembered,
@@ -92,8 +92,10 @@ class Tenant:
         held = self.held.get(event.reservation_id)
         known = {name: one for name, one in self.accounts.items() if name in (*names, *(held.budgets if held else ()))}
         declared = {name: self.limits[name] for name in names if name in self.limits}
-        act = accounts.reserve if isinstance(event, BudgetRequested) else accounts.settle
-        booked: Booked = act(event, held, known, declared, self.now_ms)  # type: ignore[operator]
+        if isinstance(event, BudgetRequested):
+            booked = accounts.reserve(event, held, known, declared, self.now_ms)
+        else:
+            booked = accounts.settle(event, held, known, declared, self.now_ms)
         self.accounts |= booked.accounts
         self.held.pop(event.reservation_id, None)
         if booked.held is not None:

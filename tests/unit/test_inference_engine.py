@@ -65,10 +65,11 @@ class FakeVllm:
 def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVllm]:
     """In the place of the library, and loaded at once."""
     fake = FakeVllm()
-    library, exceptions = ModuleType("vllm"), ModuleType("vllm.exceptions")
-    library.PoolingParams = lambda **_: None  # type: ignore[attr-defined]
-    library.SamplingParams = lambda **_: None  # type: ignore[attr-defined]
-    exceptions.VLLMClientError = type("VLLMClientError", (Exception,), {})  # type: ignore[attr-defined]
+    library: Any = ModuleType("vllm")  # a module takes any name
+    exceptions: Any = ModuleType("vllm.exceptions")
+    library.PoolingParams = lambda **_: None
+    library.SamplingParams = lambda **_: None
+    exceptions.VLLMClientError = type("VLLMClientError", (Exception,), {})
     monkeypatch.setitem(sys.modules, "vllm", library)
     monkeypatch.setitem(sys.modules, "vllm.exceptions", exceptions)
     monkeypatch.setattr(module, "WATCH_S", 0.01)

@@ -16,7 +16,6 @@ from prometheus_client import REGISTRY
 from aios.inference_workers import worker
 from aios.inference_workers.measures import Measures
 from aios.infra.cli import aios
-from aios.infra.commands import pools
 from aios.infra.commands.pools import Sample, quantile, state
 from aios.infra.output import NOT_FOUND
 from aios.streams import config, model_files
@@ -95,7 +94,6 @@ def test_a_percentile_lies_in_the_bucket_of_its_value(values: list[float], share
 def test_a_histogram_without_observations_has_no_percentile() -> None:
     assert quantile(0.5, [], "x_bucket") is None
     assert quantile(0.5, [("x_bucket", {"le": "+Inf"}, 0.0)], "x_bucket") is None
-    assert pools.COLUMNS[0] == "pool"
 
 
 def test_a_pool_is_served_by_the_model_that_its_file_names() -> None:

@@ -278,12 +278,13 @@ def test_activation_below_a_threshold_is_refused(
     assert "is not activated" in refused.output
     assert written == []
     assert "--force" not in aios_says("activate", "--help").output
+    nowhere: Any = None  # it is refused before anything is written
     with pytest.raises(ConfigError, match="has not passed"):
         activations.write_prompt(
-            None, None, "summary", 2, evaluation=record("summary@2", passed=False), by="a", reason=""
-        )  # type: ignore[arg-type]
+            nowhere, nowhere, "summary", 2, evaluation=record("summary@2", passed=False), by="a", reason=""
+        )
     with pytest.raises(ConfigError, match="has not passed"):
-        activations.write_prompt(None, None, "summary", 1, evaluation=record("summary@2"), by="a", reason="")  # type: ignore[arg-type]
+        activations.write_prompt(nowhere, nowhere, "summary", 1, evaluation=record("summary@2"), by="a", reason="")
 
 
 def test_a_version_that_passed_is_activated_by_whom_the_token_names(
