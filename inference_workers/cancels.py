@@ -132,6 +132,8 @@ class Tail:
                 continue
             except ContractError as error:
                 log.warning("skipped %s at offset %d: %s", self._topic, message.offset(), error)
+            except Exception as error:  # noqa: BLE001 - a tail that stops following aborts nothing any more
+                log.error("skipped %s at offset %d: %s", self._topic, message.offset(), type(error).__name__)  # noqa: TRY400 - the text may hold payload
             return
 
 

@@ -30,7 +30,6 @@ from pydantic import Field, ValidationError, model_validator
 
 from aios.inference_workers import guard
 from aios.inference_workers import prompt as rendering
-from aios.schemas import ids
 from aios.streams import prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Guard, Part, Prompt, Recorded
@@ -212,7 +211,3 @@ def recorded(prompt: Prompt, chosen: EvaluationSet, judged: Sequence[Judged], *,
         passed=all(one.enough for one in kinds.values()) and not engine.startswith(ECHO),
         kinds={kind: {"passed": one.passed, "all": one.all, "needed": one.needed} for kind, one in kinds.items()},
     )
-
-
-def canonical(found: Recorded) -> str:
-    return ids.canonical(found.model_dump())

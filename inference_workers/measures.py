@@ -186,7 +186,7 @@ class Measures:
 
         An engine that several pools share is measured by one of them: values are by process.
         """
-        self._of_engine.step(running, waiting, kv_used, step_seconds, running / self._seats)
+        self._of_engine.step(running, waiting, kv_used, step_seconds, min(1.0, running / self._seats))
         self._of_engine.prefix(prefix_queries, prefix_hits)
 
     def backlog(self, records: int) -> None:

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from aios.inference_workers import classify
 from aios.inference_workers.engine import Embed, Engine, RequestRefused
@@ -26,6 +26,8 @@ from aios.inference_workers.shelf import Shelf
 from aios.schemas.models import InferenceRequested
 from aios.streams import model_files
 from aios.streams.errors import ConfigError
+
+T = TypeVar("T")
 
 CLASSIFIER = model_files.reference("triage-encoder")
 WRITER = model_files.reference("summariser")
@@ -159,10 +161,20 @@ def encoder(engine: Engine, name: str) -> Task:
     )
 
 
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results, in order. Raises what the first to fail raises; the others are taken out of the engine then."""
+    asked = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*asked)
+    finally:
+        for each in asked:
+            each.cancel()
+
+
 async def _embedded(engine: Engine, text: str, priority: int) -> tuple[list[str], classify.Vector, int]:
     """The pieces of a text, its vector, and the tokens that were read."""
     pieces = classify.chunks(text)
-    found = await asyncio.gather(*(engine.embed(Embed(text=piece, priority=priority)) for piece in pieces))
+    found = await together(engine.embed(Embed(text=piece, priority=priority)) for piece in pieces)
     return pieces, classify.pooled([one.vector for one in found]), sum(one.prompt_tokens for one in found)
 
 

@@ -127,7 +127,8 @@ async def run(settings: Settings, *, process: str, slot: int, stop: asyncio.Even
     """The worker, until stop is set. Joins its groups only when the model is loaded and warm."""
     served = SERVED[process]
     seats = settings.inference.sequences_max
-    measures = {pool.pool: Measures(pool, seats=seats) for pool in served.pools.values()}
+    lanes = settings.inference.lanes
+    measures = {pool.pool: Measures(pool, seats=seats) for pool in served.pools.values() if pool.lane in lanes}
     engine = served.engine(settings, next(iter(measures.values())).engine)
     begun = time.monotonic()
     try:

@@ -10,13 +10,12 @@ rule (streams/prompt_files.py); what was not read is said.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 from aios.inference_workers import chunks, guard, prompt
 from aios.inference_workers.engine import Engine, Generate, RequestRefused
-from aios.inference_workers.tasks import WRITER, Answer, options
+from aios.inference_workers.tasks import WRITER, Answer, options, together
 from aios.schemas.models import InferenceRequested
 from aios.streams import model_files, prompt_files
 from aios.streams.errors import ConfigError
@@ -61,7 +60,7 @@ class Write:
             )
         if guard.refuses(chosen.guard, request.input):
             raise RequestRefused(f"the text holds what {chosen.reference} must not read (guard.never_read)")
-        said = list(await asyncio.gather(*(self._ask(chosen, each, tokens_max, priority) for each in pieces.texts)))
+        said = await together(self._ask(chosen, each, tokens_max, priority) for each in pieces.texts)
         failure = next((one.failure for one in said if one.failure), "")
         found = None if failure else prompt.merged(chosen, [one.value for one in said])
         if bounds.merge == "again" and len(said) > 1 and not failure:

@@ -48,6 +48,14 @@ def running() -> Running:
     return found
 
 
+def gateway_url(given: str | None) -> str:
+    """Where the gateway is: as given, else the one that runs here, else an exit."""
+    url = given or running().gateway
+    if not url:
+        fail("no gateway runs here: start a system with `aios up`, or set GATEWAY to the URL of one", NOT_RUNNING)
+    return url
+
+
 def found_running() -> Running | None:
     """The running system, for commands that say something without one too."""
     settings = load_settings()

@@ -232,5 +232,5 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         core = Budget(codec, limits, topics.BUDGET_REQUESTED.partitions(settings.kafka.partitions))
         await app.run_stage(BUDGET, core, codec, settings, slot=slot, stop=stop, ready=ready)
     finally:
-        limits.close()
+        await asyncio.to_thread(limits.close)
         registry.close()

@@ -26,9 +26,7 @@ from aios.streams.topology import REPLAY
 
 SOURCE = "/aios/replay"
 CASE_TOPICS = frozenset(
-    name
-    for name, topic in topology.all_topics().items()
-    if topic.family is Family.CASE or topic in (pool.reads[0] for pool in topology.POOLS)
+    name for name, topic in topology.all_topics().items() if topic.family in (Family.CASE, Family.POOL)
 )
 NOBODY: Where = ("", -1, -1)
 

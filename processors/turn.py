@@ -19,12 +19,12 @@ from typing import Any
 from aios.processors import spending
 from aios.processors.active import Newest, Versions
 from aios.processors.spending import Funds
-from aios.processors.turnstile import Open, Turnstile
+from aios.processors.turnstile import Turnstile
 from aios.processors.workflow import HOUR_MS, Emit, Infer, Jump, Review, Rule, Workflow
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseRemembered, Event
-from aios.streams import pool_files, topics
+from aios.streams import topics
 from aios.streams.pool_files import Pool
 from aios.streams.topics import Topic
 
@@ -77,8 +77,8 @@ class Around:
 
     workflows: Workflows
     cause: Cause
-    turnstile: Turnstile = field(default_factory=Open)
-    pools: Mapping[str, Pool] = field(default_factory=pool_files.shipped)
+    turnstile: Turnstile
+    pools: Mapping[str, Pool]
 
 
 class Turn(ABC):

@@ -20,7 +20,7 @@ import click
 from aios.infra import client, output
 from aios.infra.client import Server
 from aios.infra.output import NOT_FOUND, NOT_RUNNING, fail
-from aios.infra.running import load_settings, running
+from aios.infra.running import gateway_url, load_settings, running
 from aios.schemas import ids
 from aios.streams import outcome_store, principals, tracing
 from aios.streams.errors import Unavailable
@@ -122,11 +122,8 @@ def cancel(
 
     Models that work for it are told to stop. A decided one stays decided, and its audit says so.
     """
-    url = gateway or running().gateway
-    if not url:
-        fail("no gateway runs here: start a system with `aios up`, or set GATEWAY to the URL of one", NOT_RUNNING)
     bearer = key or client.token(load_settings(), token_file, principals.OPERATOR)
-    server = Server("the gateway", url, bearer, "aios principal add NAME --role operator")
+    server = Server("the gateway", gateway_url(gateway), bearer, "aios principal add NAME --role operator")
     said = client.ask(server, "POST", f"/v1/cases/{quote(case, safe='')}/cancel", {"reason": why})
     if as_json:
         output.one(said, as_json=True)

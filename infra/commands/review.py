@@ -18,8 +18,7 @@ import click
 
 from aios.infra import client, output
 from aios.infra.client import Server
-from aios.infra.output import NOT_RUNNING, fail
-from aios.infra.running import load_settings, running
+from aios.infra.running import gateway_url, load_settings
 from aios.streams import principals, tenants
 
 TEXT_SHOWN = 80  # characters of a question's text in a list
@@ -83,7 +82,7 @@ def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None
 def decide(*, task: str, label: str, comment: str, gateway: str | None, token_file: Path | None, as_json: bool) -> None:
     """Answer a question, under the name that the token belongs to."""
     token = client.token(load_settings(), token_file, principals.OPERATOR)
-    server = Server("the gateway", _url(gateway), token, "aios principal add NAME --role reviewer")
+    server = Server("the gateway", gateway_url(gateway), token, "aios principal add NAME --role reviewer")
     decision = {"label": label, "comment": comment}
     said = client.ask(server, "POST", f"/v1/reviews/{quote(task, safe='')}/decision", decision)
     if as_json:
@@ -109,11 +108,4 @@ def _tenant(gateway: str | None, key: str | None) -> Server:
     """The gateway, for those who read as a tenant."""
     settings = load_settings()
     key = key or tenants.kept_key(settings.home, settings.default_tenant)
-    return Server("the gateway", _url(gateway), key, "aios tenant add")
-
-
-def _url(gateway: str | None) -> str:
-    url = gateway or running().gateway
-    if not url:
-        fail("no gateway runs here: start a system with `aios up`, or set GATEWAY to the URL of one", NOT_RUNNING)
-    return url
+    return Server("the gateway", gateway_url(gateway), key, "aios tenant add")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from aios.inference_workers import prompt
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
 from aios.inference_workers.openai import OpenAIEngine
-from aios.inference_workers.tasks import WRITER
+from aios.inference_workers.tasks import WRITER, together
 from aios.inference_workers.writing import Write
 from aios.schemas.models import InferenceRequested
 from aios.streams import prompt_files
@@ -290,3 +290,27 @@ def test_openai_without_an_address_is_a_mistake_in_the_settings() -> None:
     """It is said which one."""
     with pytest.raises(ConfigError, match=r"inference\.url"):
         OpenAIEngine("m@1", InferenceSettings(engine="openai"))
+
+
+def test_when_one_piece_fails_nobody_works_on_the_others() -> None:
+    """They leave the engine in that moment, not when they are done."""
+    left: list[bool] = []
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            left.append(True)
+            raise
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise RequestRefused("too long")
+
+    async def test() -> None:
+        with pytest.raises(RequestRefused, match="too long"):
+            await together([waits(), fails(), waits()])
+        await asyncio.sleep(0)
+        assert left == [True, True]
+
+    asyncio.run(test())
