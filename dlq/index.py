@@ -41,7 +41,7 @@ from aios.dlq.index_layout import (
 from aios.schemas.errors import AiosError
 from aios.streams import outcome_store
 from aios.streams.errors import Unavailable
-from aios.streams.outcome_store import RETENTION_MS, letter_key, letters_key
+from aios.streams.outcome_layout import RETENTION_MS, letter_key, letters_key
 from aios.streams.record import Record, Where
 
 CONNECTIONS_MAX = 16

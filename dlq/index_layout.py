@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from aios.streams.outcome_store import LETTERS_EPOCH, short
+from aios.streams.outcome_layout import LETTERS_EPOCH, short
 
 EPOCH = LETTERS_EPOCH  # random, set once everything is there; missing: emptied, or not rebuilt yet
 KINDS = "aios:letters:kinds"  # set: names of the lists of all tenants

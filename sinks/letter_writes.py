@@ -26,7 +26,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import Reason, SchemaMismatch
 from aios.schemas.models import LetterChanged
 from aios.sinks.epoch_store import Write
-from aios.streams.outcome_store import RETENTION_MS, letter_key, short
+from aios.streams.outcome_layout import RETENTION_MS, letter_key, short
 from aios.streams.record import Record
 
 SKIPPED = "skipped"  # a job left the letter as it is

@@ -33,7 +33,7 @@ from aios.sinks.shell import Shell
 from aios.streams import failpoints, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import Unavailable
-from aios.streams.outcome_store import RETENTION_MS
+from aios.streams.outcome_layout import RETENTION_MS
 from aios.streams.record import Record
 from aios.streams.topology import LETTERS
 

@@ -21,7 +21,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, Event, EventRefused, ReviewRequested
 from aios.sinks.epoch_store import Write
-from aios.streams import outcome_store as layout
+from aios.streams import outcome_layout as layout
 from aios.streams.record import Record
 from aios.streams.topology import OUTCOMES
 

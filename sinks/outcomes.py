@@ -22,7 +22,7 @@ from aios.sinks.outcome_writes import SCRIPTS, write_of
 from aios.sinks.shell import Shell
 from aios.streams import failpoints, tracing
 from aios.streams.config import Settings
-from aios.streams.outcome_store import EPOCH
+from aios.streams.outcome_layout import EPOCH
 from aios.streams.record import Record
 from aios.streams.topology import OUTCOMES
 

@@ -1,4 +1,4 @@
-"""Where a case stands, for those who ask: the layout of Valkey (or Redis), and its reading side.
+"""Where a case stands, for those who ask: the reading side of Valkey (or Redis); outcome_layout.py names its keys.
 
 Enters: a case id, event id, task id, key or tenant. Leaves: the status, timeline, decision, open review tasks,
 refusals that sinks/outcomes.py put there, with the dead letters of sinks/letters.py; and a wake-up for callers that
@@ -17,7 +17,6 @@ Redis Cluster (a case and the lists it stands in are written by one script).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -29,96 +28,37 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from aios.streams.errors import Unavailable
-from aios.streams.topics import RETENTION_HOURS
+from aios.streams.outcome_layout import (
+    EPOCH,
+    LETTERS_EPOCH,
+    LISTS,
+    MOVED,
+    RETENTION_MS,
+    REVIEW_TENANTS,
+    accepted_key,
+    acts_key,
+    case_key,
+    letter_key,
+    letters_key,
+    list_key,
+    open_letters_key,
+    refusal_key,
+    refusals_key,
+    review_key,
+    reviews_key,
+    timeline_key,
+)
 
-RETENTION_MS = RETENTION_HOURS * 3_600_000
 CONNECTIONS_MAX = 64
 ANSWER_S_MAX = 5.0
 REREAD_S = 1.0  # of a waiting caller, in case a notification was lost
 LISTS_MAX = 10_000  # of cases: tenants x workflows x statuses that one question looks at
 LISTED_MAX = 1_000  # things one question returns
-KEY_CHARS_MAX = 200  # of a producer's key inside a key of ours; longer ones by their digest
 
-LETTERS_EPOCH = "aios:letters:epoch"  # the same, of the index of dead letters
-EPOCH = "aios:epoch"  # random, set once everything is there; missing: emptied, or not rebuilt yet
-MOVED = "aios:moved"  # channel: ids of cases and events that came to rest
-LISTS = "aios:lists"  # members: list_name() of every list of cases
-REVIEW_TENANTS = "aios:review_tenants"
 
 ACCEPTED, REFUSED, DECIDED, EXPIRED, CANCELLED = "accepted", "refused", "decided", "expired", "cancelled"
 OPEN, CLOSED = "open", "closed"  # of a review task
 T = TypeVar("T")
-
-
-def case_key(case_id: str) -> str:
-    """Hash: tenant, workflow, trace; of the last transition seq, status, step, at, list; task, task_seq; JSON: opened,
-    decision.
-    """
-    return f"aios:case:{case_id}"
-
-
-def timeline_key(case_id: str) -> str:
-    """Hash: case_seq → JSON of the transition."""
-    return f"aios:timeline:{case_id}"
-
-
-def acts_key(object_id: str) -> str:
-    """Sorted set, by time: JSON of what happened outside the case's order (case_seq 0)."""
-    return f"aios:acts:{object_id}"
-
-
-def accepted_key(case_id: str) -> str:
-    """String: the tenant; only until the case is seen."""
-    return f"aios:accepted:{case_id}"
-
-
-def list_name(tenant: str, workflow: str, status: str) -> str:
-    return json.dumps([tenant, workflow, status], ensure_ascii=False)
-
-
-def list_key(name: str) -> str:
-    """Sorted set, by time of the last transition: case ids. name: of list_name()."""
-    return f"aios:list:{name}"
-
-
-def review_key(task_id: str) -> str:
-    """String: JSON of review.requested."""
-    return f"aios:review:{task_id}"
-
-
-def reviews_key(tenant: str) -> str:
-    """Sorted set, by time asked: ids of open tasks."""
-    return f"aios:reviews:{tenant}"
-
-
-def refusals_key(case_id: str) -> str:
-    """Sorted set, by time: JSON of event.refused, of the case the events would have been."""
-    return f"aios:refusals:{case_id}"
-
-
-def refusal_key(tenant: str, event_id: str) -> str:
-    """Sorted set, by time: JSON of event.refused, of one event."""
-    return f"aios:refusal:{json.dumps([tenant, event_id], ensure_ascii=False)}"
-
-
-def letter_key(letter_id: str) -> str:
-    """Hash of the index of dead letters (dlq/index_layout.py): body is JSON of the dead letter, now its state."""
-    return f"aios:letters:letter:{letter_id}"
-
-
-def letters_key(record_key: str) -> str:
-    """Sorted set, `<time>:<id>` of that index: dead letters whose record has this key, in any state."""
-    return f"aios:letters:key:{short(record_key)}"
-
-
-def open_letters_key(record_key: str) -> str:
-    """Set of that index: ids of dead letters with this key that wait for an operator."""
-    return f"aios:letters:open:{short(record_key)}"
-
-
-def short(text: str) -> str:
-    """A producer's text inside a key of ours; a long one by its digest."""
-    return text if len(text) <= KEY_CHARS_MAX else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

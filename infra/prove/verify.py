@@ -45,7 +45,7 @@ from aios.infra.prove.fold import (
 )
 from aios.infra.prove.reading import Addresses, Eyes, Kept, Place, Reader, Registry, Seen
 from aios.streams import topology
-from aios.streams.outcome_store import case_key
+from aios.streams.outcome_layout import case_key
 from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED, LETTER_CHANGED
 from aios.streams.topology import ADMIT, PLAN, POOLS
 

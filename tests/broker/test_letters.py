@@ -26,9 +26,9 @@ from aios.schemas.models import DocumentReceived
 from aios.sinks.epoch_store import Emptied, EpochStore, Write
 from aios.sinks.letter_writes import meaning_of, sweep
 from aios.sinks.letters import MARKS, OLD_SHARE, Ages
-from aios.streams import outcome_store
+from aios.streams import outcome_layout, outcome_store
 from aios.streams.errors import Unavailable
-from aios.streams.outcome_store import RETENTION_MS
+from aios.streams.outcome_layout import RETENTION_MS
 from aios.streams.record import Record
 from aios.streams.topics import DOCUMENT_RECEIVED, LETTER_CHANGED
 from aios.streams.topology import ADMIT, LETTERS, PLAN
@@ -159,7 +159,7 @@ def test_a_letter_is_in_the_state_that_its_records_tell(server: Valkey, redis: R
         assert (edited.changed.edit_hash_after, edited.changed.by) == ("b", "op")
         for key in ("k1", "k4", "k6"):
             (of_key,) = (await index.page(Filter(key=key))).entries
-            is_open = redis.smembers(outcome_store.open_letters_key(key)) == {of_key.letter.id}
+            is_open = redis.smembers(outcome_layout.open_letters_key(key)) == {of_key.letter.id}
             assert is_open is (of_key.state in UNRESOLVED)
 
     asked(server, questions)
@@ -402,8 +402,8 @@ def test_a_case_shows_the_letters_that_wait(server: Valkey, redis: Redis, tmp_pa
     stood = [standing(failed(number, key="case-1", at=NOW + number), number, NOW + number) for number in range(3)]
     done = change(letter(stood[0]), "discarded", NOW + 9)
     asyncio.run(apply(server, tmp_path, [*stood, brought(done, 1)]))
-    redis.hset(outcome_store.case_key("case-1"), mapping={"tenant": "demo", "workflow": "w", "status": "classifying"})
-    redis.set(outcome_store.EPOCH, "x")
+    redis.hset(outcome_layout.case_key("case-1"), mapping={"tenant": "demo", "workflow": "w", "status": "classifying"})
+    redis.set(outcome_layout.EPOCH, "x")
 
     async def ask() -> None:
         async with outcome_store.opened(server.url) as store:

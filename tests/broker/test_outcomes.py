@@ -16,9 +16,10 @@ from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec
 from aios.sinks.outcome_writes import TIMELINE_MAX, write_of
 from aios.sinks.outcomes import REBUILDING, Emptied, Store
-from aios.streams import outcome_store
+from aios.streams import outcome_layout, outcome_store
 from aios.streams.errors import Unavailable
-from aios.streams.outcome_store import EPOCH, OutcomeStore
+from aios.streams.outcome_layout import EPOCH
+from aios.streams.outcome_store import OutcomeStore
 from aios.streams.record import Record
 from aios.streams.topology import OUTCOMES
 from tests.broker import outcome_records as records
@@ -103,9 +104,9 @@ def test_everything_is_forgotten_after_the_retention_window(server: Valkey, redi
     asyncio.run(apply(server, tmp_path, everything()))
     for key in redis.scan_iter():
         if key != EPOCH:
-            assert 0 < redis.pttl(key) <= outcome_store.RETENTION_MS + 10_000, key
+            assert 0 < redis.pttl(key) <= outcome_layout.RETENTION_MS + 10_000, key
     redis.flushall()
-    old = [records.outgoing(CODEC, event) for event in records.by_person("x", NOW - outcome_store.RETENTION_MS - 1000)]
+    old = [records.outgoing(CODEC, event) for event in records.by_person("x", NOW - outcome_layout.RETENTION_MS - 1000)]
     asyncio.run(apply(server, tmp_path, [records.taken(one, offset, 0) for offset, one in enumerate(old)]))
     assert dump(redis) == {}
 
@@ -190,7 +191,7 @@ def test_a_case_is_accepted_until_it_is_seen(server: Valkey, redis: Redis, tmp_p
             after = await store.status("a", "demo")
             assert after is not None
             assert after.status == "decided"
-            assert not redis.exists(outcome_store.accepted_key("a"))
+            assert not redis.exists(outcome_layout.accepted_key("a"))
 
     asyncio.run(ask())
 
@@ -205,7 +206,7 @@ def test_whoever_waits_wakes_with_the_outcome(server: Valkey, redis: Redis, tmp_
             cases = [("a", ""), ("b", ""), ("d", "e2-d"), ("never", "e-never")]
             waits = [asyncio.create_task(store.wait(case, "demo", 20, event_id=event)) for case, event in cases * 50]
             subscribed = time.monotonic() + 5
-            while not redis.pubsub_numsub(outcome_store.MOVED)[0][1]:
+            while not redis.pubsub_numsub(outcome_layout.MOVED)[0][1]:
                 assert time.monotonic() < subscribed
                 await asyncio.sleep(0.005)
             await apply(server, tmp_path, everything())
@@ -309,8 +310,8 @@ def test_a_case_that_is_asked_about_without_end_stays_bounded(server: Valkey, re
     events = [records.audit("a", seq, "ignored", "decided", NOW + seq) for seq in range(1, TIMELINE_MAX + 50)]
     taken = [records.taken(records.outgoing(CODEC, event), seq, NOW) for seq, event in enumerate(events)]
     asyncio.run(apply(server, tmp_path, taken))
-    assert redis.hlen(outcome_store.timeline_key("a")) == TIMELINE_MAX
-    assert redis.hget(outcome_store.case_key("a"), "seq") == str(TIMELINE_MAX + 49)
+    assert redis.hlen(outcome_layout.timeline_key("a")) == TIMELINE_MAX
+    assert redis.hget(outcome_layout.case_key("a"), "seq") == str(TIMELINE_MAX + 49)
 
 
 def test_a_record_that_returns_by_the_retry_topic_means_the_same(server: Valkey, redis: Redis, tmp_path: Path) -> None:

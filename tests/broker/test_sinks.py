@@ -26,7 +26,7 @@ from aios.sinks.audit_chain import Chain
 from aios.sinks.audit_verify import verify
 from aios.sinks.lake import lake_folder
 from aios.sinks.outcomes import EPOCH
-from aios.streams import outcome_store, topology
+from aios.streams import outcome_layout, outcome_store, topology
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import StateBroken, Unavailable
 from aios.streams.kafka import Delivery, cluster_id, ensure_topics, read_all
@@ -176,7 +176,7 @@ def test_an_emptied_valkey_is_filled_as_it_was(
         deliver(kafka, [garbage("case.decided.v1", f"{unique}-bad")])
         until(lambda: f"{unique}-bad" in dead_keys(kafka, OUTCOMES))
         deliver(kafka, [records.outgoing(codec, event) for event in records.straight(f"{unique}-late", now_ms())])
-        late = outcome_store.case_key(f"{unique}-late")
+        late = outcome_layout.case_key(f"{unique}-late")
         until(lambda: redis.hget(late, "seq") == "4" and redis.hexists(late, "decision"))
         before = own(dump(redis), unique)
         assert f"aios:case:{cases[-1]}" in before

@@ -20,7 +20,7 @@ from aios.sinks.audit import chain_folder, head_file, in_order
 from aios.sinks.audit_chain import Chain, Entry
 from aios.sinks.outcome_writes import write_of
 from aios.sinks.shell import Shell
-from aios.streams import outcome_store
+from aios.streams import outcome_layout, outcome_store
 from aios.streams.config import RedisSettings, Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken, Unavailable, Verdict
 from aios.streams.outcome_store import CaseView
@@ -55,7 +55,7 @@ def test_every_write_has_a_lifetime() -> None:
     """The retention window after the record's own time."""
     for event in (*records.by_person("a", NOW), records.refused("a", "e", NOW), records.audit("a", 0, "x", "", NOW)):
         till = int(write_of(records.taken(records.outgoing(CODEC, event), 0, NOW), CODEC).args[0])
-        assert 0 <= till - NOW - outcome_store.RETENTION_MS <= 100
+        assert 0 <= till - NOW - outcome_layout.RETENTION_MS <= 100
 
 
 class Roads:
