@@ -27,7 +27,7 @@ from aios.streams import topics
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Outgoing, Record
-from aios.streams.slots import key_of
+from aios.streams.slots import key_of, urgency
 from aios.streams.topics import Topic
 from aios.streams.topology import PLAN
 from tests.fakes.registry import FakeRegistry
@@ -108,6 +108,15 @@ def answer(request: InferenceRequested) -> InferenceCompleted:
         compute_ms=0,
         completed_at=NOW_MS,
     )
+
+
+def test_a_command_says_in_its_headers_how_urgent_it_is() -> None:
+    """A worker orders commands by them, undecoded; nothing else that plan writes has them."""
+    first = CORE.step(record(topics.CASE_ADMITTED, admitted()), Store(), NOW_MS)
+    request = request_of(first)
+    for out in first.outputs:
+        said = {name: value for name, value in out.headers if name in dict(urgency(0, 0))}
+        assert said == (dict(urgency(request.deadline_at, request.priority)) if ".requested." in out.topic else {})
 
 
 @pytest.mark.parametrize("lane", ["bulk", "interactive"])

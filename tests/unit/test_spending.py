@@ -16,6 +16,7 @@ from aios.processors.spending import Funds
 from aios.processors.turn import Cause, timer_of
 from aios.schemas import ids
 from aios.schemas.models import (
+    AuditRecorded,
     BudgetAnswered,
     BudgetRequested,
     CaseDecided,
@@ -202,6 +203,21 @@ def test_a_case_that_was_granted_for_the_cheaper_pools_asks_these_first() -> Non
     asked = desk.one(admitted(), BudgetRequested)
     called = desk.one(answered(asked, "cheaper", amount_micro=500), InferenceRequested)
     assert (called.pool, called.fallback_of) == ("generate.bulk", "classify.bulk")
+
+
+def test_nobody_is_asked_again_outside_the_reservation() -> None:
+    """After a silence longer than it lasts the second command is not sent: the case goes on without the model."""
+    desk = Desk()
+    called = desk.one(answered(desk.one(admitted(), BudgetRequested)), InferenceRequested)
+    assert desk.state is not None
+    purse = spending.purse_of(desk.state)
+    assert purse is not None
+    desk.now_ms = purse.expires_at
+    told = desk.fire()
+    assert not [one for one in told if isinstance(one, InferenceRequested)]
+    (task,) = [one for one in told if isinstance(one, ReviewRequested)]
+    assert (called.attempt, task.reasons) == (1, ("model_failed",))
+    assert [one.transition for one in told if isinstance(one, AuditRecorded)][:1] == ["not_asked"]
 
 
 def test_a_persons_decision_costs_the_minutes_that_the_workflow_assumes() -> None:
