@@ -165,6 +165,10 @@ class ReviewRequested(Event):
     input: str
     requested_at: int
     expires_at: int
+    evidence: str = ""
+    people: int = 1
+    round: int = 1
+    skills: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +218,9 @@ class CaseDecided(Event):
     source_partition: int
     source_offset: int
     suggestion: str = ""
+    output: str = ""
+    autonomy: str = ""
+    cost_centre: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,6 +334,9 @@ class CaseRemembered(Event):
     asked: int = 0
     fallback_of: str = ""
     purse: str = ""
+    branches: str = ""
+    autonomy: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -712,6 +722,137 @@ class ReservationRemembered(Event):
     expires_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorRequested(Event):
+    """One command to an outside system, keyed by case id."""
+
+    contract: ClassVar[str] = "connector.requested.v1"
+
+    request_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    step: str
+    attempt: int
+    system: str
+    operation: str
+    request: str
+    effect: str
+    idempotency_key: str
+    lane: str
+    deadline_at: int
+    requested_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorIntended(Event):
+    """That an effect on an outside system is about to be tried; acknowledged before the effect, keyed by case
+    id.
+    """
+
+    contract: ClassVar[str] = "connector.intended.v1"
+
+    request_id: str
+    case_id: str
+    tenant: str
+    system: str
+    operation: str
+    tried: int
+    intended_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorCompleted(Event):
+    """The answer of an outside system, failures included, keyed by case id."""
+
+    contract: ClassVar[str] = "connector.completed.v1"
+
+    request_id: str
+    case_id: str
+    tenant: str
+    workflow: str
+    step: str
+    attempt: int
+    system: str
+    operation: str
+    status: str
+    reason: str
+    output: str
+    output_contract: str
+    tries: int
+    reconciled: bool
+    waited_ms: int
+    call_ms: int
+    completed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseTold(Event):
+    """Something that happened to an open case and that its workflow waits for, keyed by case id."""
+
+    contract: ClassVar[str] = "case.told.v1"
+
+    event_id: str
+    case_id: str
+    tenant: str
+    kind: str
+    body: str
+    by: str
+    told_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowDeployed(Event):
+    """One version of a workflow as its file says, keyed by workflow@version; compacted, kept as long as cases
+    may run on it.
+    """
+
+    contract: ClassVar[str] = "workflow.deployed.v1"
+
+    workflow: str
+    version: int
+    definition: str
+    input_schema: str = ""
+    definition_hash: str
+    tests: str
+    reason: str
+    by: str
+    deployed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowActivated(Event):
+    """Which version of a workflow new cases take and how far they decide alone, keyed by the workflow's name;
+    compacted.
+    """
+
+    contract: ClassVar[str] = "workflow.activated.v1"
+
+    workflow: str
+    version: int
+    autonomy: str
+    auto_permille: int
+    reason: str
+    by: str
+    activated_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPublished(Event):
+    """A new version of a list that cases are screened against, keyed by the list's name; compacted."""
+
+    contract: ClassVar[str] = "list.published.v1"
+
+    list: str
+    version: str
+    reference: str
+    sha256: str
+    entries: int
+    reason: str
+    by: str
+    published_at: int
+
+
 EVENTS: Mapping[str, type[Event]] = {
     event.contract: event
     for event in (
@@ -751,6 +892,13 @@ EVENTS: Mapping[str, type[Event]] = {
         BudgetChanged,
         AccountRemembered,
         ReservationRemembered,
+        ConnectorRequested,
+        ConnectorIntended,
+        ConnectorCompleted,
+        CaseTold,
+        WorkflowDeployed,
+        WorkflowActivated,
+        ListPublished,
     )
 }
 """Every contract by name."""

@@ -145,6 +145,12 @@ MODEL_ACTIVATED = _table("model.activated.v1", "model")
 PROMPT_ACTIVATED = _table("prompt.activated.v1", "prompt")
 BUDGET_DECLARED = _table("budget.declared.v1", "budget")
 BUDGET_CHANGED = _table("budget.changed.v1", "budget")
+CASE_TOLD = _event("case.told.v1", Family.CASE, "case id", ordered=True)
+CONNECTOR_INTENDED = _event("connector.intended.v1", Family.CASE, "case id")
+CONNECTOR_COMPLETED = _event("connector.completed.v1", Family.CASE, "case id", ordered=True)
+WORKFLOW_DEPLOYED = _table("workflow.deployed.v1", "workflow and version")
+WORKFLOW_ACTIVATED = _table("workflow.activated.v1", "workflow")
+LIST_PUBLISHED = _table("list.published.v1", "list")
 
 EVENTS = (
     DOCUMENT_RECEIVED,
@@ -171,6 +177,12 @@ EVENTS = (
     PROMPT_ACTIVATED,
     BUDGET_DECLARED,
     BUDGET_CHANGED,
+    CASE_TOLD,
+    CONNECTOR_INTENDED,
+    CONNECTOR_COMPLETED,
+    WORKFLOW_DEPLOYED,
+    WORKFLOW_ACTIVATED,
+    LIST_PUBLISHED,
 )
 
 SOURCES: Mapping[str, Topic] = {"document.triage": DOCUMENT_RECEIVED}
@@ -191,6 +203,11 @@ def inference_cancelled(pool: str) -> Topic:
         family=Family.REFERENCE,
         retention_hours=CANCELLED_HOURS,
     )
+
+
+def connector_requested(system: str) -> Topic:
+    """Commands to one outside system, e.g. `sanctions`."""
+    return _event(f"connector.{system}.requested.v1", Family.CASE, "case id", "connector.requested.v1")
 
 
 def dead_letters(group: str, family: Family) -> Topic:
