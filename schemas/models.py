@@ -853,10 +853,52 @@ class ListPublished(Event):
     published_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationSubmitted(Event):
+    """Somebody applies to become a customer: the input of kyc.review. `applicant_name` is the only field a producer must
+    fill.
+    """
+
+    contract: ClassVar[str] = "kyc.application.submitted.v1"
+
+    applicant_name: str
+    birth_date: str = ""
+    country: str = ""
+    address: str = ""
+    documents: tuple[Mapping[str, str], ...] = ()
+    event_id: str = ""
+    idempotency_key: str = ""
+    tenant: str = ""
+    customer_id: str = ""
+    received_at: int = 0
+    lane: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeetingRequested(Event):
+    """Somebody asks for a meeting in plain words: the input of meeting.schedule. `organiser` and `text` are the only
+    fields a producer must fill.
+    """
+
+    contract: ClassVar[str] = "meeting.requested.v1"
+
+    organiser: str
+    text: str
+    time_zone: str = ""
+    sent_at: int = 0
+    event_id: str = ""
+    idempotency_key: str = ""
+    tenant: str = ""
+    received_at: int = 0
+    lane: str = ""
+
+
 EVENTS: Mapping[str, type[Event]] = {
     event.contract: event
     for event in (
         DocumentReceived,
+        ApplicationSubmitted,
+        MeetingRequested,
         CaseAdmitted,
         EventRefused,
         InferenceRequested,

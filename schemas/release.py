@@ -34,6 +34,7 @@ TYPES: Mapping[str, str] = {
     "tuple[int, ...]": '{"type":"array","items":"long"}',
     "Mapping[str, int]": '{"type":"map","values":"long"}',
     "Mapping[str, str]": '{"type":"map","values":"string"}',
+    "tuple[Mapping[str, str], ...]": '{"type":"array","items":"a record of texts"}',
 }
 """What a twin's annotation stands for; `int` is int or long, as the file says."""
 
@@ -167,7 +168,7 @@ def differences(twin: type[Event], schema: Schema) -> list[str]:
 
 
 def _field_differences(written: Json, mirrored: dataclasses.Field[Any]) -> Iterator[str]:
-    kind = json.dumps(written["type"], separators=(",", ":"))
+    kind = json.dumps(_shape(written["type"]), separators=(",", ":"))
     expected = INTS if mirrored.type == "int" else (TYPES.get(str(mirrored.type)),)
     if kind not in expected:
         yield f"its type is {kind}; its twin's is {mirrored.type}"
@@ -177,6 +178,15 @@ def _field_differences(written: Json, mirrored: dataclasses.Field[Any]) -> Itera
     default = list(mirrored.default) if isinstance(mirrored.default, tuple) else mirrored.default
     if has_default != ("default" in written) or (has_default and default != written["default"]):
         yield f"its default is {written.get('default', 'none')!r}; its twin's is {default if has_default else 'none'!r}"
+
+
+def _shape(kind: Json) -> Json:
+    """A list of records whose fields are all texts is a list of mappings in the twin, whatever these are called."""
+    items = kind.get("items") if isinstance(kind, dict) else None
+    if isinstance(items, dict) and items["type"] == "record":
+        if all(one["type"] == "string" and one.get("doc") for one in items["fields"]):
+            return {"type": "array", "items": "a record of texts"}
+    return kind
 
 
 def _sha256(path: Path) -> str:

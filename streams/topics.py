@@ -122,6 +122,8 @@ def _table(name: str, key: str) -> Topic:
 
 
 DOCUMENT_RECEIVED = _event("document.received.v1", Family.SOURCE, "the producer's own")
+APPLICATION_SUBMITTED = _event("kyc.application.submitted.v1", Family.SOURCE, "the producer's own")
+MEETING_REQUESTED = _event("meeting.requested.v1", Family.SOURCE, "the producer's own")
 CASE_ADMITTED = _event("case.admitted.v1", Family.CASE, "case id", ordered=True)
 EVENT_REFUSED = _event("event.refused.v1", Family.CASE, "case id, else event id")
 INFERENCE_COMPLETED = _event("inference.completed.v1", Family.CASE, "case id", ordered=True)
@@ -154,6 +156,8 @@ LIST_PUBLISHED = _table("list.published.v1", "list")
 
 EVENTS = (
     DOCUMENT_RECEIVED,
+    APPLICATION_SUBMITTED,
+    MEETING_REQUESTED,
     CASE_ADMITTED,
     EVENT_REFUSED,
     INFERENCE_COMPLETED,

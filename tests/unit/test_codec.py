@@ -64,9 +64,18 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    """Of a field's type; in a list of records each is a mapping of texts."""
+    items = kind.get("items") if isinstance(kind, dict) else None
+    if isinstance(items, dict):
+        texts = st.fixed_dictionaries({one["name"]: VALUES[json.dumps(one["type"])] for one in items["fields"]})
+        return st.lists(texts, max_size=3).map(tuple)
+    return VALUES[json.dumps(kind)]
+
+
 def events(contract: str) -> st.SearchStrategy[Any]:
     fields = contracts.working(contract).resolved["fields"]
-    return st.builds(EVENTS[contract], **{one["name"]: VALUES[json.dumps(one["type"])] for one in fields})
+    return st.builds(EVENTS[contract], **{one["name"]: values(one["type"]) for one in fields})
 
 
 EXAMPLES = {contract: events(contract) for contract in EVENTS}
