@@ -855,8 +855,8 @@ class ListPublished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationSubmitted(Event):
-    """Somebody applies to become a customer: the input of kyc.review. `applicant_name` is the only field a producer must
-    fill.
+    """Somebody applies to become a customer: the input of kyc.review. `applicant_name` is the only field a producer
+    must fill.
     """
 
     contract: ClassVar[str] = "kyc.application.submitted.v1"

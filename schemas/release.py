@@ -183,10 +183,10 @@ def _field_differences(written: Json, mirrored: dataclasses.Field[Any]) -> Itera
 def _shape(kind: Json) -> Json:
     """A list of records whose fields are all texts is a list of mappings in the twin, whatever these are called."""
     items = kind.get("items") if isinstance(kind, dict) else None
-    if isinstance(items, dict) and items["type"] == "record":
-        if all(one["type"] == "string" and one.get("doc") for one in items["fields"]):
-            return {"type": "array", "items": "a record of texts"}
-    return kind
+    if not isinstance(items, dict) or items["type"] != "record":
+        return kind
+    texts = all(one["type"] == "string" and one.get("doc") for one in items["fields"])
+    return {"type": "array", "items": "a record of texts"} if texts else kind
 
 
 def _sha256(path: Path) -> str:
