@@ -113,6 +113,9 @@ def _run_of(process: str) -> Run:
     if kind is Kind.POOL:
         worker: Callable[..., Awaitable[None]] = importlib.import_module("aios.inference_workers.worker").run
         return functools.partial(worker, process=process)
+    if kind is Kind.CONNECTOR:
+        serve: Run = importlib.import_module("aios.processors.connectors.serving").run
+        return serve
     run: Run = importlib.import_module(f"aios.{MODULES[kind]}.{process}").run
     return run
 

@@ -115,6 +115,29 @@ class InferenceSettings(Section):
     step_s_max: Annotated[int, Field(ge=1)] = 60  # a step that takes longer is a hang: the process ends
 
 
+class EndpointSettings(Section):
+    """Who is told by webhook, or who tells us by one. tenant: whose cases; secret: by reference, of 24 bytes or more.
+
+    url: where our messages go; empty: it only tells us.
+    """
+
+    tenant: Annotated[str, Field(min_length=1)]
+    secret: Annotated[str, Field(pattern=r"^(env:|file:).+")]
+    url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+
+
+class ConnectorsSettings(Section):
+    """What a deployment says of its outside systems, on top of their files (streams/systems).
+
+    options: by system and name, e.g. options.calendars.url. secrets: the same, by reference. endpoints: by name, for
+    webhooks out (the system `webhook`) and in (POST /v1/hooks/<name>).
+    """
+
+    options: dict[str, dict[str, Any]] = {}
+    secrets: dict[str, dict[str, Annotated[str, Field(pattern=r"^(env:|file:).+")]]] = {}
+    endpoints: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")], EndpointSettings] = {}
+
+
 class MoneySettings(Section):
     """currency: of every price, limit and report. person_minute: a person's minute, in millionths of it."""
 
@@ -171,6 +194,7 @@ class Settings(BaseSettings):
     operations: OperationsSettings = OperationsSettings()
     tracing: TracingSettings = TracingSettings()
     inference: InferenceSettings = InferenceSettings()
+    connectors: ConnectorsSettings = ConnectorsSettings()
     metrics: MetricsSettings = MetricsSettings()
     lake: LakeSettings = LakeSettings()
     money: MoneySettings = MoneySettings()

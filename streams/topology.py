@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from aios.streams import pool_files, topics
+from aios.streams import pool_files, system_files, topics
 from aios.streams.pool_files import Pool
+from aios.streams.system_files import System
 from aios.streams.topics import RETRY_TIERS, Family, Tier, Topic
 
 
@@ -20,6 +21,7 @@ class Kind(StrEnum):
     GATEWAY = "gateway"
     FAUST = "faust"
     POOL = "pool"
+    CONNECTOR = "connector"
     SINK = "sink"
     DLQ = "dlq"
 
@@ -105,6 +107,22 @@ def _pool(pool: Pool) -> Stage:
 
 POOLS = tuple(_pool(pool) for pool in pool_files.shipped().values())
 
+
+def connecting(system: System) -> Stage:
+    """The stage of a system; those of all systems run in one process."""
+    return Stage(
+        name=f"connectors.{system.system}",
+        kind=Kind.CONNECTOR,
+        does=system.does,
+        reads=(topics.connector_requested(system.system),),
+        writes=(topics.CONNECTOR_COMPLETED, topics.CONNECTOR_INTENDED, topics.BREAKER_CHANGED),
+        process="connectors",
+        objective=Objective(p95_ms=system.objective.p95_ms, success=system.objective.success),
+    )
+
+
+CONNECTORS = tuple(connecting(system) for system in system_files.shipped().values())
+
 GATEWAY = Stage(
     name="gateway",
     kind=Kind.GATEWAY,
@@ -131,6 +149,7 @@ PLAN = Stage(
         topics.CASE_ADMITTED,
         topics.BUDGET_ANSWERED,
         topics.INFERENCE_COMPLETED,
+        topics.CONNECTOR_COMPLETED,
         topics.REVIEW_DECIDED,
         topics.CASE_CANCELLED,
         topics.TIMER_FIRED,
@@ -138,6 +157,7 @@ PLAN = Stage(
     writes=(
         *(pool.reads[0] for pool in POOLS),
         *(topics.inference_cancelled(pool.name) for pool in POOLS),
+        *(system.reads[0] for system in CONNECTORS),
         topics.BUDGET_REQUESTED,
         topics.USAGE_SETTLED,
         topics.REVIEW_REQUESTED,
@@ -195,7 +215,7 @@ OPERATIONS = Stage(
     process="operations",
     objective=Objective(p95_ms=500),
 )
-_CONSUMING = (ADMIT, PLAN, BUDGET, *POOLS, AUDIT, RETRY, REPLAY)
+_CONSUMING = (ADMIT, PLAN, BUDGET, *POOLS, *CONNECTORS, AUDIT, RETRY, REPLAY)
 OUTCOMES = Stage(
     name="outcomes",
     kind=Kind.SINK,
@@ -243,7 +263,22 @@ LETTERS = Stage(
     objective=Objective(p95_ms=500),
 )
 
-STAGES = (GATEWAY, ADMIT, PLAN, BUDGET, *POOLS, OUTCOMES, AUDIT, LAKE, WATCH, LETTERS, RETRY, REPLAY, OPERATIONS)
+STAGES = (
+    GATEWAY,
+    ADMIT,
+    PLAN,
+    BUDGET,
+    *POOLS,
+    *CONNECTORS,
+    OUTCOMES,
+    AUDIT,
+    LAKE,
+    WATCH,
+    LETTERS,
+    RETRY,
+    REPLAY,
+    OPERATIONS,
+)
 BY_NAME = {stage.name: stage for stage in STAGES}
 PROCESSES = tuple(dict.fromkeys(stage.process for stage in STAGES))
 

@@ -1,0 +1,146 @@
+"""Outside systems: systems/<system>.yaml, one file a system. Adding a system is adding a file.
+
+In: the files beside this module. Out: frozen System values; the system's topic, consumer group, circuit, metrics and
+objective follow from them (topology.py), and which class speaks to it (processors/connectors/registry.py). Guaranteed:
+unknown keys are refused with the file's name; a secret is a reference, never a value. Addresses belong to a
+deployment: `connectors.options` of aios.yaml wins over `options` here.
+Rejected: systems in aios.yaml (what is asked of a system belongs to the workflows' versions, not to a machine).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aios.streams.errors import ConfigError
+
+FOLDER = Path(__file__).parent / "systems"
+NAME = r"^[a-z]{1,32}$"  # stages and failpoints are named in letters
+
+
+class Effect(StrEnum):
+    """What a workflow says of an operation: what may have happened when nobody knows whether it has."""
+
+    NONE = "none"  # it only reads
+    RECONCILED = "reconciled"  # the system is asked whether it was done: once
+    AT_LEAST_ONCE = "at_least_once"  # tried again: perhaps twice
+    AT_MOST_ONCE = "at_most_once"  # not tried again: perhaps not at all, and the case is told `unknown`
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(Part):
+    """Over all processes of the system together; each takes its share by the partitions that it has.
+
+    calls_max: calls at once. rate_per_s: calls begun in a second. call_s_max: of one try. waiting_max: commands that a
+    process has in hand, waiting ones included; the others stay in the topic. answer_bytes_max: of a response.
+    """
+
+    calls_max: Annotated[int, Field(ge=1, le=1024)] = 8
+    rate_per_s: Annotated[float, Field(gt=0, le=10_000)] = 50.0
+    call_s_max: Annotated[float, Field(gt=0, le=600)] = 10.0
+    waiting_max: Annotated[int, Field(ge=1, le=4096)] = 256
+    answer_bytes_max: Annotated[int, Field(ge=1024, le=768 << 10)] = 256 << 10
+
+
+class Again(Part):
+    """Between two tries of a command: a random part of a bound that doubles from first_s to longest_s (full jitter)."""
+
+    first_s: Annotated[float, Field(gt=0, le=60)] = 0.2
+    longest_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    unforeseen_max: Annotated[int, Field(ge=1, le=10)] = 3  # tries that fail for a reason nobody named
+
+
+class Circuit(Part):
+    """Opens after failures_max failures in a row, or when more than share_max of the last `window` calls failed.
+
+    Open for open_s, twice as long after each probe that fails, up to open_s_max; then one call is let through.
+    """
+
+    failures_max: Annotated[int, Field(ge=1, le=1000)] = 5
+    window: Annotated[int, Field(ge=2, le=1000)] = 20
+    share_max: Annotated[float, Field(gt=0, le=1)] = 0.5
+    open_s: Annotated[float, Field(gt=0, le=600)] = 2.0
+    open_s_max: Annotated[float, Field(gt=0, le=3600)] = 30.0
+
+
+class Goal(Part):
+    """p95_ms: from a command's broker timestamp to the acknowledged answer. success: share without dead letter."""
+
+    p95_ms: Annotated[int, Field(ge=1)]
+    success: Annotated[float, Field(gt=0, le=1)] = 0.999
+
+
+class Http(Part):
+    """One operation of a system that speaks JSON over HTTP (connectors/http.py); a file is all that it needs.
+
+    path, and done.path: `{field}` stands for a field of the request, `{idempotency_key}` for the key. request,
+    response: field → type; a `?` behind the type: it may be missing. refused: statuses that decline the request; other
+    4xx are mistakes of ours.
+    """
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    path: Annotated[str, Field(pattern=r"^/\S*$")]
+    request: dict[str, str] = {}
+    response: dict[str, str] = {}
+    effects: Annotated[tuple[Effect, ...], Field(min_length=1)] = (Effect.NONE,)
+    done: Annotated[str, Field(pattern=r"^(/\S*)?$")] = ""  # GET: 200 with the response: done; 404: not done
+    refused: tuple[Annotated[int, Field(ge=400, le=499)], ...] = (409, 422)
+
+    @model_validator(mode="after")
+    def _can_tell(self) -> Http:
+        if Effect.RECONCILED in self.effects and not self.done:
+            raise ValueError("effects: reconciled needs `done`, a path that tells whether it was done")
+        if Effect.NONE in self.effects and len(self.effects) > 1:
+            raise ValueError("effects: what only reads gives none, and nothing else")
+        return self
+
+
+class System(Part):
+    """One system; see the module. connector: of processors/connectors/registry.py; several systems may share one."""
+
+    system: Annotated[str, Field(pattern=NAME)]
+    does: Annotated[str, Field(min_length=1, max_length=80)]  # one line for people
+    connector: Annotated[str, Field(pattern=NAME)]
+    options: dict[str, Any] = {}
+    secrets: dict[str, Annotated[str, Field(pattern=r"^(env:|file:).+")]] = {}
+    operations: dict[str, Http] = {}  # of the connector `http` alone; the others have theirs in code
+    limits: Limits = Limits()
+    again: Again = Again()
+    circuit: Circuit = Circuit()
+    objective: Goal
+
+    @model_validator(mode="after")
+    def _operations(self) -> System:
+        if (self.connector == "http") != bool(self.operations):
+            raise ValueError("operations: the connector http has them in its file, the others in code")
+        return self
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Mapping[str, System]:
+    """Every system by name. Raises ConfigError."""
+    return read(FOLDER)
+
+
+def read(folder: Path) -> Mapping[str, System]:
+    """The systems of a folder. Raises ConfigError naming the file and what is wrong with it."""
+    return {system.system: system for system in map(_read, sorted(folder.glob("*.yaml")))}
+
+
+def _read(path: Path) -> System:
+    try:
+        system = System.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if system.system != path.stem:
+        raise ConfigError(f"{path} declares {system.system}; the file is named after its system")
+    return system
