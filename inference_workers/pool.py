@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from aios.dlq.deaths import Deaths
-from aios.inference_workers.in_hand import InHand, Quiet, Start
+from aios.dlq.in_hand import InHand, Quiet, Start
 from aios.inference_workers.measures import Measures
 from aios.inference_workers.one_request import Hand, Requests
 from aios.streams.record import Record

@@ -18,6 +18,7 @@ from typing import Any
 
 from aios.dlq.breakers import GroupBreakers
 from aios.dlq.deaths import Deaths
+from aios.dlq.in_hand import Quiet
 from aios.dlq.settle import Settler
 from aios.inference_workers import convert
 from aios.inference_workers.answering import Answering
@@ -27,7 +28,6 @@ from aios.inference_workers.classify import CHUNKS_MAX
 from aios.inference_workers.engine import Engine, Runner, Told
 from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX, GENERATE_TOKENS_MAX
 from aios.inference_workers.fair import Costs, Fair
-from aios.inference_workers.in_hand import Quiet
 from aios.inference_workers.measures import Measures
 from aios.inference_workers.one_request import Requests
 from aios.inference_workers.openai import OpenAIEngine

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from aios.dlq.in_hand import InHand, Start
 from aios.dlq.retry import Held, returning
-from aios.inference_workers.in_hand import InHand, Start
 from aios.infra.prove.sim_kafka import SimulatedDeaths
 from aios.infra.prove.sim_stages import BACKOFF_MS, HandsProcess
 from aios.infra.prove.sim_world import Actor, Slot, World

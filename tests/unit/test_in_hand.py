@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aios.dlq.deaths import Deaths
-from aios.inference_workers.in_hand import InHand, Quiet, Start
+from aios.dlq.in_hand import InHand, Quiet, Start
 from aios.streams.record import Record
 
 PARTITIONS, OFFSETS = 2, 3

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from aios.dlq.deaths import Deaths
 from aios.dlq.decide import LIMITS
+from aios.dlq.in_hand import Quiet
 from aios.dlq.settle import Settler
 from aios.inference_workers import one_request, worker
 from aios.inference_workers.answering import Answering
 from aios.inference_workers.cache import Answers, Kept
 from aios.inference_workers.cancels import Cancelled, Cancels
 from aios.inference_workers.classify import Head
-from aios.inference_workers.in_hand import Quiet
 from aios.inference_workers.measures import Measures
 from aios.inference_workers.one_request import Requests
 from aios.inference_workers.pool import Pool
