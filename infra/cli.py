@@ -31,6 +31,7 @@ COMMANDS = {
     "cost": Place("commands.cost", "group", "What was used, and what it cost: report."),
     "tenant": Place("commands.tenant", "group", "Tenants and their API keys."),
     "workflow": Place("commands.workflow", "group", "Validate and draw workflows."),
+    "policy": Place("commands.policy", "group", "Guardrails: list, show, test."),
     "pools": Place("commands.pools", "pools", "Pools of model workers: work queued, rate, latency, cost."),
     "model": Place("commands.model", "group", "Model versions: list, card, train, evaluate, activate, retire, watch."),
     "prompt": Place("commands.prompt", "group", "Prompts: list, new, diff, test, activate, history, rollback."),

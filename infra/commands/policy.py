@@ -1,0 +1,190 @@
+"""`aios policy list|show|test`: guardrails, and whether they do what their cases say.
+
+Enters: the files of processors/policies, or one elsewhere; needs no running system. Leaves: tables; of `test` an exit
+code that a build can stop at: 1 where a text that must pass is held back, or one that must be stopped goes on.
+`show` also judges a text that is given to it, and says where in it something was found.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aios.infra import output
+from aios.infra.output import FAILED, NOT_FOUND, fail
+from aios.processors import guarding, policy_files, workflow_files
+from aios.processors.guarding import Verdict
+from aios.processors.policy_files import Cases, Policy
+from aios.processors.workflow import Map, Parallel, Question, Step
+from aios.streams.errors import ConfigError
+
+MUST = {"passes": guarding.PASSED, "notes": guarding.NOTED, "masks": guarding.MASKED, "stops": guarding.REFUSED}
+TEXT_SHOWN = 60  # characters around what was found
+
+_json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
+
+
+@click.group("policy")
+def group() -> None:
+    """Guardrails: list, show, test."""
+
+
+@group.command("list")
+@_json
+def list_(as_json: bool) -> None:
+    """Every version, where it stands, and which workflows use it."""
+    used = _used()
+    found = [
+        {
+            "policy": one.reference,
+            "at": one.at,
+            "rules": list(one.rules),
+            "used by": used.get(one.reference, []),
+            "owner": one.owner,
+            "about": one.about,
+        }
+        for one in map(policy_files.load, policy_files.known())
+    ]
+    columns = ("policy", "at", "used by", "rules", "owner", "about")
+    output.rows(found, columns, as_json=as_json, none="there are no policies")
+
+
+@group.command()
+@click.argument("reference")
+@click.option("--text", default=None, help="Judge this text; `-`: what stands on standard input.")
+@click.option("--source", default="", help="What the model had read, for a policy that stands after one.")
+@_json
+def show(reference: str, text: str | None, source: str, as_json: bool) -> None:
+    """A policy rule by rule, NAME@VERSION; with --text, what it says of a text."""
+    policy = _known(reference)
+    if text is not None:
+        text = sys.stdin.read() if text == "-" else text
+        said: Any = text if policy.at == "before" else {"text": text}
+        _say(guarding.judge(policy, said, source), text, as_json=as_json)
+        return
+    if as_json:
+        output.one(policy.model_dump(mode="json", exclude_none=True), as_json=True)
+        return
+    click.echo(f"{policy.reference}, {policy.at} a model, owner {policy.owner}\n{policy.about}\n")
+    found = [
+        {"rule": name, "then": rule.then, "finds": rule.says, "by": f"{rule.kind} {_short(getattr(rule, rule.kind))}"}
+        for name, rule in policy.rules.items()
+    ]
+    output.rows(found, ("rule", "then", "finds", "by"), as_json=False, none="")
+
+
+@group.command()
+@click.argument("references", nargs=-1)
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A policy that is not part of this deploy yet; its cases stand beside it.",
+)
+@_json
+def test(references: tuple[str, ...], path: Path | None, as_json: bool) -> None:
+    """Judge every case of the policies, NAME@VERSION (default: all). Exit code 1 when one does not do what it must."""
+    pairs = [_beside(path)] if path is not None else [(_known(one), None) for one in references or policy_files.known()]
+    found: list[dict[str, Any]] = []
+    for policy, cases in pairs:
+        try:
+            found += _tried(policy, cases or policy_files.cases(policy.reference))
+        except ConfigError as error:
+            fail(str(error))
+    wrong = [one for one in found if one["problem"]]
+    if as_json:
+        output.rows(found, (), as_json=True, none="")
+    else:
+        if wrong:
+            output.rows(wrong, ("policy", "case", "must", "was", "problem"), as_json=False, none="")
+        for policy, _ in pairs:
+            of_it = [one for one in found if one["policy"] == policy.reference]
+            stopped = sum(one["must"] != guarding.PASSED for one in of_it)
+            failed = sum(bool(one["problem"]) for one in of_it)
+            says = "as its cases say" if not failed else f"{failed} CASES ARE NOT AS THEY MUST BE"
+            click.echo(f"{policy.reference}: {len(of_it) - stopped} must pass, {stopped} must not: {says}")
+    if wrong:
+        raise click.exceptions.Exit(FAILED)
+
+
+def _tried(policy: Policy, cases: Cases) -> Iterator[dict[str, Any]]:
+    for group_name, must in MUST.items():
+        for case in getattr(cases, group_name):
+            verdict = guarding.judge(policy, guarding.said_in(policy, case), case.source)
+            rules = [breach.rule for breach in verdict.breaches]
+            problem = ""
+            if verdict.result != must:
+                problem = f"it is {verdict.result}" + (f" by {', '.join(rules)}" if rules else "")
+            elif missed := [rule for rule in case.rules if rule not in rules]:
+                problem = f"{', '.join(missed)} found nothing"
+            elif case.leaves not in (None, verdict.said):
+                problem = "what goes on is another text than `leaves`"
+            yield {
+                "policy": policy.reference,
+                "case": case.name,
+                "must": must,
+                "was": verdict.result,
+                "rules": rules,
+                "problem": problem,
+            }
+
+
+def _beside(path: Path) -> tuple[Policy, Cases]:
+    try:
+        policy = policy_files.read(path)
+        return policy, policy_files.read_cases(path.with_suffix(".cases.yaml"), policy.reference)
+    except ConfigError as error:
+        fail(str(error))
+
+
+def _known(reference: str) -> Policy:
+    try:
+        return policy_files.load(reference)
+    except ConfigError as error:
+        fail(str(error), NOT_FOUND if "there is no policy" in str(error) else FAILED)
+
+
+def _used() -> dict[str, list[str]]:
+    """By policy: the workflows of this deploy whose steps it guards."""
+    used: dict[str, list[str]] = {}
+    for workflow in workflow_files.shipped():
+        guards = [question.guards for step in workflow.steps.values() for question in _questions(step)]
+        for reference in sorted({name for one in guards for name in (*one.before, *one.after)}):
+            used.setdefault(reference, []).append(workflow.reference)
+    return used
+
+
+def _questions(step: Step) -> Iterator[Question]:
+    """What the step asks models."""
+    match step.kind:
+        case Question() as asked:
+            yield asked
+        case Parallel() as several:
+            yield from (one.infer for one in several.of.values() if one.infer is not None)
+        case Map() as each if each.each.infer is not None:
+            yield each.each.infer
+
+
+def _say(verdict: Verdict, text: str, *, as_json: bool) -> None:
+    if as_json:
+        output.one({**verdict.evidence(), "said": verdict.said}, as_json=True)
+        return
+    click.echo(f"{verdict.policy}: {verdict.result}")
+    for breach in verdict.breaches:
+        click.echo(f"  {breach.rule} ({breach.then}): {breach.says}, {breach.found} found")
+        for start, end in breach.places:
+            output.text(f"    {start}-{end}: {text[start:end][:TEXT_SHOWN]}")
+    if verdict.result == guarding.MASKED:
+        output.text(f"goes on as: {verdict.said if isinstance(verdict.said, str) else verdict.said['text']}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple) and len(value) > 3:
+        return f"{len(value)} patterns"
+    shown = value.model_dump() if hasattr(value, "model_dump") else value
+    text = ", ".join(map(str, shown)) if isinstance(shown, tuple) else str(shown)
+    return text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 1]}…"
