@@ -3,7 +3,7 @@
 In: a step that asks, a case that was called, an answer, silence. Out: commands, a timer with each; a wait for a turn.
 Guaranteed: a case stands with one pool at a time, and whichever way it goes on gives its place there back
 (turnstile.py); of each pool it asks at most attempts_max times; a pool that cannot answer (failed, late, silent,
-retired, too dear, or no turn came) is followed by the one that its file names, and the last by the step's on_error; a
+retired, too dear, or no turn came) is followed by the one that its file names, and after the last it has failed; a
 command that is given up is called off.
 """
 
@@ -15,7 +15,7 @@ from aios.processors import answers, spending
 from aios.processors.paying import Paying
 from aios.processors.turn import REASON_CHARS_MAX
 from aios.processors.turnstile import Full
-from aios.processors.workflow import Infer
+from aios.processors.workflow import Question
 from aios.schemas import ids
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
 from aios.streams import topics, topology
@@ -50,8 +50,8 @@ class Asking(Paying):
         )
         self._tell(topics.inference_cancelled(state.pool), cancelled)
 
-    def take_answer(self, step: Infer, event: InferenceCompleted) -> None:
-        """Go on with a model's answer; with what is none, to another pool or to on_error."""
+    def take_answer(self, step: Question, event: InferenceCompleted) -> None:
+        """Go on with a model's answer; with what is none, to another pool."""
         evidence: dict[str, Any] = {
             "pool": self._state.pool,
             "fallback_of": self._state.fallback_of,
@@ -67,12 +67,11 @@ class Asking(Paying):
             self.record("answered", **evidence, outcome=event.status, reason=failure)
             self._ask_another(step)
             return
-        self.remember_answer(said)
         self._change(models=_with(self._state.models, event.model), prompts=_with(self._state.prompts, event.prompt))
         self.record("answered", **evidence, **answers.shown(said), outcome=event.status)
-        self.enter(step.then)
+        self.came(step, said)
 
-    def _read(self, step: Infer, event: InferenceCompleted) -> tuple[dict[str, Any] | None, str]:
+    def _read(self, step: Question, event: InferenceCompleted) -> tuple[dict[str, Any] | None, str]:
         """The answer's fields, or None and why they cannot be used."""
         if event.status != "ok":
             return None, event.reason[:REASON_CHARS_MAX] or event.status
@@ -84,7 +83,7 @@ class Asking(Paying):
             return None, "label_unknown"
         return said, ""
 
-    def ask_model(self, name: str, step: Infer) -> None:
+    def ask_model(self, name: str, step: Question) -> None:
         """Ask the step's pool: now, or when it is the case's turn."""
         pool, purse = self._pool(f"{step.pool}.{step.lane or self._state.lane}"), spending.purse_of(self._state)
         if purse is not None and purse.cheaper and pool.fallback != PERSON:
@@ -93,13 +92,13 @@ class Asking(Paying):
         else:
             self._ask(name, step, pool, attempt=1)
 
-    def take_turn(self, step: Infer) -> None:
+    def take_turn(self, step: Question) -> None:
         """The case was called, and holds a place at the pool: its command goes out."""
         self.stop_waiting()
         self._change(turn=0)
         self._send_if_paid(step, self._state.attempt)
 
-    def ask_again(self, step: Infer) -> None:
+    def ask_again(self, step: Question) -> None:
         """Nobody answered in time: the same pool is asked again, as often as the step says, then another one.
 
         Where no turn came in time another is asked at once.
@@ -114,7 +113,7 @@ class Asking(Paying):
         else:
             self._ask_another(step)
 
-    def _send_if_paid(self, step: Infer, attempt: int) -> None:
+    def _send_if_paid(self, step: Question, attempt: int) -> None:
         """The next command to the pool where the case stands, unless its reservation has run out while it waited."""
         state = self._state
         if self._affords(step, self._pool(state.pool)):
@@ -123,25 +122,25 @@ class Asking(Paying):
         self._not_asked(step, self._pool(state.pool), "budget_spent")
         self._ask_another(step)
 
-    def _not_asked(self, step: Infer, pool: Pool, reason: str) -> None:
+    def _not_asked(self, step: Question, pool: Pool, reason: str) -> None:
         model, prompt = self._model_of(step, pool), step.prompt or ""
         self.record("not_asked", pool=pool.pool, model=model, prompt=prompt, reason=reason)
 
-    def _ask_another(self, step: Infer) -> None:
+    def _ask_another(self, step: Question) -> None:
         """The pool cannot answer."""
         before = self._pools.get(self._state.pool)
         self.leave_pool()
         self._go_on_from(before, step)
 
-    def _go_on_from(self, pool: Pool | None, step: Infer) -> None:
-        """Ask the pool that this one's file names instead; after the last it is the step's on_error."""
+    def _go_on_from(self, pool: Pool | None, step: Question) -> None:
+        """Ask the pool that this one's file names instead; after the last it has failed."""
         if pool is None or pool.fallback == PERSON:
-            self.jump(step.on_error)
+            self.failed(step)
             return
         state, following = self._state, self._pool(f"{pool.fallback}.{pool.lane}")
         self._ask(state.step, step, following, attempt=state.attempt + 1, fallback_of=pool.pool)
 
-    def _ask(self, name: str, step: Infer, pool: Pool, *, attempt: int, fallback_of: str = "") -> None:
+    def _ask(self, name: str, step: Question, pool: Pool, *, attempt: int, fallback_of: str = "") -> None:
         """Take a place at the pool and send the command, or wait for a place, for at most as long as for answers."""
         self._change(step=name, attempt=attempt)
         turn_id, why_not, ordinal = f"turn/{name}/{attempt}", "", 0
@@ -164,7 +163,9 @@ class Asking(Paying):
             return
         until = self._cause.now_ms + step.attempts_max * step.deadline_s.ms(pool.lane)
         self._wait(name, attempt, turn_id, until)
-        self.record("queued", status=step.status, pool=pool.pool, attempt=attempt, until=until, fallback_of=fallback_of)
+        self.record(
+            "queued", status=step.status or "", pool=pool.pool, attempt=attempt, until=until, fallback_of=fallback_of
+        )
 
     def _pool(self, name: str) -> Pool:
         """Raises ConfigError: an open case asks a pool that this deploy no longer has."""
@@ -173,7 +174,7 @@ class Asking(Paying):
         except KeyError as error:
             raise ConfigError(f"open cases ask {name}, which this deploy lacks; put {name}.yaml back") from error
 
-    def _affords(self, step: Infer, pool: Pool) -> bool:
+    def _affords(self, step: Question, pool: Pool) -> bool:
         """Whether the purse holds what the call is expected to cost."""
         purse = spending.purse_of(self._state)
         if purse is None:
@@ -183,16 +184,16 @@ class Asking(Paying):
         tokens = int(step.options["tokens_max"].evaluate(view)) if "tokens_max" in step.options else 0
         return spending.affords(purse, pool, text, tokens, self._cause.now_ms + step.deadline_s.ms(pool.lane))
 
-    def _served(self, step: Infer, pool: Pool) -> tuple[str, ...]:
+    def _served(self, step: Question, pool: Pool) -> tuple[str, ...]:
         """Model and prompt with the versions that serve this case; an empty one is retired."""
         model = self._stamped("model", self._model_of(step, pool))
         return (model, self._stamped("prompt", step.prompt)) if step.prompt else (model,)
 
-    def _model_of(self, step: Infer, pool: Pool) -> str:
+    def _model_of(self, step: Question, pool: Pool) -> str:
         """As the step names it; another pool than the step's own is asked for its own."""
         return step.model if pool.process == step.pool else pool.model
 
-    def _send(self, name: str, step: Infer, attempt: int) -> None:
+    def _send(self, name: str, step: Question, attempt: int) -> None:
         """The command to the pool where the case holds a place; a timer tells when nobody answers."""
         now, view, pool = self._cause.now_ms, self.view(), self._pool(self._state.pool)
         model, *prompt = self._served(step, pool)
@@ -219,7 +220,7 @@ class Asking(Paying):
         self._wait(name, attempt, request.request_id, request.deadline_at + ANSWER_GRACE_MS)
         self.record(
             "requested",
-            status=step.status,
+            status=step.status or "",
             request_id=request.request_id,
             attempt=attempt,
             pool=request.pool,

@@ -5,7 +5,8 @@ Out: what to remember now, the events to write, the timers to set. Guaranteed:
 
 - one decision: after `case.decided` nothing but refusals of conflicts and 'ignored' entries leaves a case, and who
   cancels a decided one changes nothing;
-- every path ends: each wait has a timer, each step is left for good, asking again is bounded by attempts_max;
+- every path ends: each wait has a timer, steps lead in a circle through a wait for an event alone, and that takes
+  rounds_max of them; asking again is bounded by attempts_max, branches and items by the step;
 - each transition is one audit.recorded with the next case_seq, and no transition is without one;
 - an approved edit of an event replaces the body that repeats of its key are held against, and nothing else;
 - ids are derived, times come in: the same inputs give the same outputs, byte for byte.
@@ -21,12 +22,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from aios.processors import spending
+from aios.processors import autonomy, spending
 from aios.processors.course import Course
 from aios.processors.state import FORGET
-from aios.processors.turn import ACTOR, Around, Cause, Moved, timer_of
+from aios.processors.turn import ACTOR, Around, Cause, Moved
 from aios.processors.turnstile import Open, Turnstile
-from aios.processors.workflow import Infer, Review
+from aios.processors.workflow import Call, Question, Review, Wait
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import (
@@ -35,6 +36,8 @@ from aios.schemas.models import (
     CaseAdmitted,
     CaseCancelled,
     CaseRemembered,
+    CaseTold,
+    ConnectorCompleted,
     Event,
     EventRefused,
     InferenceCompleted,
@@ -68,6 +71,10 @@ def plan(
             return _admitted(state, event, around, traceparent)
         case InferenceCompleted():
             return _answered(state, event, around)
+        case ConnectorCompleted():
+            return _returned(state, event, around)
+        case CaseTold():
+            return _told(state, event, around)
         case ReviewDecided():
             return _reviewed(state, event, around)
         case CaseCancelled():
@@ -89,13 +96,16 @@ def _admitted(state: CaseRemembered | None, event: CaseAdmitted, around: Around,
     workflow = around.workflows.latest(event.workflow)
     if workflow is None or workflow.input != event.input_contract:
         raise RecordError(f"no workflow {event.workflow} takes {event.input_contract} here", Reason.UNATTRIBUTABLE)
-    turn = Course(_opened(event, workflow.version, traceparent), around)
+    mode = autonomy.drawn(workflow, *around.workflows.autonomy(workflow), event.case_id)
+    remembered = "" if mode == autonomy.AUTO else mode
+    turn = Course(replace(_opened(event, workflow.version, traceparent), autonomy=remembered), around)
     turn.record(
         "admitted",
         status="admitted",
         event_id=event.event_id,
         lane=event.lane,
         workflow_version=workflow.version,
+        **({"autonomy": remembered} if remembered else {}),
     )
     turn.begin()
     return turn.moved()
@@ -178,14 +188,42 @@ def _conflict(state: CaseRemembered, event: CaseAdmitted, cause: Cause) -> Moved
 
 
 def _answered(state: CaseRemembered | None, event: InferenceCompleted, around: Around) -> Moved:
-    if state is None or not state.waiting_for or state.waiting_for != event.request_id:
+    turn = Course(state, around) if state is not None else None
+    if turn is None or not turn.awaits(event.request_id):
         return _wasted(state, event, around.cause)  # a zombie, a repeat, an earlier attempt
-    turn = Course(state, around)
     step = turn.waiting_step()
-    if not isinstance(step, Infer):
+    if not isinstance(step, Question):
         return _wasted(state, event, around.cause)
     turn.stop_waiting()
     turn.take_answer(step, event)
+    turn.rejoin()
+    return turn.moved()
+
+
+def _returned(state: CaseRemembered | None, event: ConnectorCompleted, around: Around) -> Moved:
+    """A system's answer; one that nobody waits for has no price, and changes nothing."""
+    turn = Course(state, around) if state is not None else None
+    if turn is None or not turn.awaits(event.request_id):
+        return Moved(state, skipped="wasted")
+    step = turn.waiting_step()
+    if not isinstance(step, Call):
+        return Moved(state, skipped="wasted")
+    turn.stop_waiting()
+    turn.take_return(step, event)
+    turn.rejoin()
+    return turn.moved()
+
+
+def _told(state: CaseRemembered | None, event: CaseTold, around: Around) -> Moved:
+    if state is None or state.tenant != event.tenant:
+        raise RecordError("an event for a case that this tenant does not have", Reason.UNATTRIBUTABLE)
+    turn = Course(state, around)
+    if state.decided_at:
+        turn.record("ignored", actor=event.by, event_id=event.event_id, kind=event.kind, reason="decided_before")
+    elif turn.has_heard(event):
+        return Moved(state, skipped="repeated")
+    else:
+        turn.hear(event)
     return turn.moved()
 
 
@@ -213,27 +251,11 @@ def _reviewed(state: CaseRemembered | None, event: ReviewDecided, around: Around
         raise RecordError("a review decision for a case that this tenant does not have", Reason.UNATTRIBUTABLE)
     turn = Course(state, around)
     step = turn.waiting_step()
-    actor = f"reviewer:{event.reviewer}"
     if not isinstance(step, Review) or state.waiting_for != event.task_id:
+        actor = f"reviewer:{event.reviewer}"
         turn.record("ignored", actor=actor, event_id=event.event_id, reason="not_waiting_for_this")
-    elif not event.reviewer:
-        turn.record("ignored", actor=actor, event_id=event.event_id, reason="reviewer_missing")
-    elif event.label not in step.choices.evaluate(turn.view()):
-        turn.record("ignored", actor=actor, event_id=event.event_id, reason="label_not_offered")
     else:
-        turn.stop_waiting()
-        turn.settle_person(step, event)
-        suggestion = step.suggestion.evaluate(turn.view())
-        turn.remember_answer({"label": event.label, "reviewer": event.reviewer, "suggestion": suggestion})
-        turn.record(
-            "review_decided",
-            actor=actor,
-            event_id=event.event_id,
-            label=event.label,
-            suggestion=suggestion,
-            task_id=event.task_id,
-        )
-        turn.enter(step.then)
+        turn.hear_person(step, event)
     return turn.moved()
 
 
@@ -251,20 +273,30 @@ def _cancelled(state: CaseRemembered | None, event: CaseCancelled, around: Aroun
 def _fired(state: CaseRemembered | None, event: TimerFired, around: Around) -> Moved:
     if state is not None and state.decided_at and event.timer_id == FORGET:
         return Moved(None)
-    if state is None or not state.waiting_for or event.timer_id not in (timer_of(state), state.waiting_for):
+    turn = Course(state, around) if state is not None else None
+    if state is None or turn is None or not turn.awaits_timer(event.timer_id):
         return Moved(state, skipped="late_timer")
-    turn = Course(state, around)
     if (purse := spending.purse_of(state)) is not None and state.step == spending.STEP:
         if purse.resume_at:
             turn.ask_budget(purse.attempt + 1)
         else:
             turn.deny("budget_unanswered")
         return turn.moved()
-    match turn.waiting_step():
-        case Infer() as step if event.timer_id == state.waiting_for:
-            turn.take_turn(step)
-        case Infer() as step:
-            turn.ask_again(step)
-        case Review() as step:
-            turn.jump(step.on_expiry)
+    _pass_time(turn, event.timer_id)
+    turn.rejoin()
     return turn.moved()
+
+
+def _pass_time(turn: Course, timer_id: str) -> None:
+    """What the case, or its branch, does when its timer fires."""
+    match turn.waiting_step():
+        case Question() as step if turn.is_called(timer_id):
+            turn.take_turn(step)
+        case Question() as step:
+            turn.ask_again(step)
+        case Call() as step:
+            turn.call_again(step)
+        case Review() as step:
+            turn.expire_review(step)
+        case Wait() as step:
+            turn.jump(step.on_expiry)

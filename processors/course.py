@@ -1,7 +1,8 @@
-"""Where a case goes: from step to step until it waits for a model or a person, or is decided. Pure.
+"""Where a case goes: from step to step until it waits for somebody outside, or is decided. Pure.
 
-In: a step, a jump, a cancellation. Out: questions to people, and the one decision. Guaranteed: workflows have no cycle,
-so each turn ends.
+In: a step, a jump, a person's verdict, a cancellation. Out: questions to people, and the one decision. Guaranteed: each
+turn ends, since steps lead in a circle through a wait alone; a case that must not decide alone (autonomy.py) has no
+effect outside and is not decided by policy before a person has decided in it: where none does in time, it expires.
 """
 
 from __future__ import annotations
@@ -10,18 +11,37 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aios.processors.asking import Asking
+from aios.processors import autonomy
 from aios.processors.state import FORGET
-from aios.processors.turn import REASON_CHARS_MAX, forget_at
-from aios.processors.workflow import HOUR_MS, Emit, Infer, Jump, Review, Rule
+from aios.processors.turn import REASON_CHARS_MAX, forget_at, step_of
+from aios.processors.waits import Waiting
+from aios.processors.workflow import (
+    HOUR_MS,
+    Call,
+    Connect,
+    Emit,
+    Infer,
+    Jump,
+    Kind,
+    Map,
+    Parallel,
+    Review,
+    Rule,
+    Wait,
+)
 from aios.schemas import ids
-from aios.schemas.models import CaseCancelled, CaseDecided, CaseRemembered, ReviewRequested
+from aios.schemas.models import CaseCancelled, CaseDecided, CaseRemembered, ReviewDecided, ReviewRequested
 from aios.streams import topics
 
 CANCELLED = "cancelled"  # status, outcome and reason of a case that somebody called off
+EXPIRED = "expired"  # status and outcome of a case that had to be decided by a person, and was not
+POLICY = "policy"
+ALONE = "not_decided_alone"  # reason of a question that is asked because of the case's autonomy
+PEOPLE_MAX = 2
+EVIDENCE_CHARS_MAX = 200_000  # of a task; what is longest is left out beyond
 
 
-class Course(Asking):
+class Course(Waiting):
     """A turn as case.py takes it."""
 
     def jump(self, where: Jump) -> None:
@@ -29,61 +49,179 @@ class Course(Asking):
         self.enter(where.then)
 
     def enter(self, name: str) -> None:
-        """Go on from a step until the case waits or is decided; workflows have no cycle, so this ends."""
+        """Go on from a step until the case waits or is decided."""
         self.leave_pool()
         while isinstance(rule := self._workflow.steps[name].kind, Rule):
             chosen = rule.choose(self.view())
             self._because(chosen.reason)
             name = chosen.then
-        match self._workflow.steps[name].kind:
+        kind = self._workflow.steps[name].kind
+        if self._is_alone(kind):
+            self._ask_instead(name)
+            return
+        path = self.visit(name)
+        match kind:
             case Infer() as step:
-                self.ask_model(name, step)
+                self.ask_model(path, step)
+            case Connect() as step:
+                self.call_system(path, step)
             case Review() as step:
-                self._ask_person(name, step)
+                self._ask_person(path, step)
+            case Parallel() | Map() as step:
+                self.open_branches(path, step)
+            case Wait() as step:
+                self.wait_for(path, step)
             case Emit() as step:
                 self._decide(name, step)
 
-    def _ask_person(self, name: str, step: Review) -> None:
-        now, state, view = self._cause.now_ms, self._state, self.view()
+    # Autonomy
+
+    def _is_alone(self, kind: Kind) -> bool:
+        """Whether the case would act or be decided here without a person, and must not."""
+        if self._state.autonomy in ("", autonomy.AUTO) or not self._acts(kind):
+            return False
+        return not any(
+            isinstance(self._workflow.steps[name].kind, Review) and said.get("label")
+            for name, said in json.loads(self._state.answers).items()
+            if name in self._workflow.steps
+        )
+
+    def _acts(self, kind: Kind) -> bool:
+        match kind:
+            case Call():
+                return kind.effect != "none"
+            case Parallel():
+                return any(isinstance(one.asks, Call) and one.asks.effect != "none" for one in kind.of.values())
+            case Map():
+                return isinstance(kind.each.asks, Call) and kind.each.asks.effect != "none"
+            case Emit():
+                return kind.status == "decided" and kind.decided_by.evaluate(self.view()) == POLICY
+        return False
+
+    def _ask_instead(self, name: str) -> None:
+        ask = self._workflow.autonomy
+        if ask is None or ALONE in self._state.reasons:  # nobody decided who was asked
+            self._end(name, EXPIRED, outcome=EXPIRED, decided_by="timer")
+            return
+        self._because(ALONE)
+        self.enter(ask.ask)
+
+    # People
+
+    def _ask_person(self, path: str, step: Review, number: int = 1) -> None:
+        """number: of the person, 1-based; the second is told nothing of the first."""
+        now, state = self._cause.now_ms, self._change(step=path)
+        view = self.view()
+        is_shown = state.autonomy != autonomy.SHADOW
+        suggestion = step.suggestion.evaluate(view)
         task = ReviewRequested(
-            task_id=ids.command_id(state.case_id, name, 1),
+            task_id=ids.command_id(state.case_id, path, number),
             case_id=state.case_id,
             tenant=state.tenant,
             workflow=state.workflow,
             workflow_version=state.workflow_version,
-            step=name,
+            step=path,
             reasons=state.reasons,
-            suggestion=step.suggestion.evaluate(view),
-            confidence=float(step.confidence.evaluate(view)),
-            out_of_scope=float(step.out_of_scope.evaluate(view)),
+            suggestion=suggestion if is_shown else "",
+            confidence=float(step.confidence.evaluate(view)) if is_shown else 0.0,
+            out_of_scope=float(step.out_of_scope.evaluate(view)) if is_shown else 0.0,
             choices=tuple(step.choices.evaluate(view)),
             input_contract=state.input_contract,
             input=state.input,
             requested_at=now,
             expires_at=now + step.expires_h * HOUR_MS,
+            evidence=_evidence({name: value.evaluate(view) for name, value in step.evidence.items()}),
+            people=PEOPLE_MAX if step.people is not None and step.people.evaluate(view) > 1 else 1,
+            round=number,
+            skills=step.skills or "",
         )
         self._tell(topics.REVIEW_REQUESTED, task)
-        self._wait(name, 1, task.task_id, task.expires_at)
+        self._wait(path, number, task.task_id, task.expires_at)
+        more: dict[str, Any] = {} if task.people == 1 else {"people": task.people, "round": number}
         self.record(
             "review_requested",
             status=step.status,
             task_id=task.task_id,
             reasons=list(task.reasons),
-            suggestion=task.suggestion,
+            suggestion=suggestion,
             confidence=task.confidence,
             out_of_scope=task.out_of_scope,
             expires_at=task.expires_at,
+            **more,
         )
+
+    def hear_person(self, step: Review, event: ReviewDecided) -> None:
+        """A person decides: the case goes on, asks another one, or notes why it does not count."""
+        actor, view, first = f"reviewer:{event.reviewer}", self.view(), self._verdicts()
+        wrong = ""
+        if not event.reviewer:
+            wrong = "reviewer_missing"
+        elif event.reviewer in [one["reviewer"] for one in first]:
+            wrong = "same_person_twice"
+        elif event.label not in step.choices.evaluate(view):
+            wrong = "label_not_offered"
+        if wrong:
+            self.record("ignored", actor=actor, event_id=event.event_id, reason=wrong)
+            return
+        self.stop_waiting()
+        self.settle_person(step, event)
+        suggestion = step.suggestion.evaluate(view) if self._state.autonomy != autonomy.SHADOW else ""
+        verdicts = [*first, {"label": event.label, "reviewer": event.reviewer}]
+        people = PEOPLE_MAX if step.people is not None and step.people.evaluate(view) > 1 else 1
+        more: dict[str, Any] = {} if people == 1 else {"people": people, "round": len(verdicts)}
+        self.record(
+            "review_decided",
+            actor=actor,
+            event_id=event.event_id,
+            label=event.label,
+            suggestion=suggestion,
+            task_id=event.task_id,
+            **more,
+        )
+        if len(verdicts) < people:
+            self._change(verdicts=ids.canonical(verdicts))
+            self._ask_person(self._state.step, step, len(verdicts) + 1)
+        else:
+            self._take_verdicts(step, verdicts, suggestion)
+
+    def _take_verdicts(self, step: Review, verdicts: list[dict[str, str]], suggestion: str) -> None:
+        """One label, or none where they disagree."""
+        labels = {one["label"] for one in verdicts}
+        names = [one["reviewer"] for one in verdicts]
+        said: dict[str, Any] = {
+            "label": labels.pop() if len(labels) == 1 else "",
+            "reviewer": "+".join(names),
+            "suggestion": suggestion,
+        }
+        if step.people is not None:
+            said |= {"reviewers": names, "labels": [one["label"] for one in verdicts]}
+        self.remember_answer(said)
+        self._change(verdicts="")
+        if said["label"] or step.on_disagreement is None:
+            self.enter(step.then)
+        else:
+            self.jump(step.on_disagreement)
+
+    def expire_review(self, step: Review) -> None:
+        """Nobody decided in time, or only one of two."""
+        self._change(verdicts="")
+        self.jump(step.on_expiry)
+
+    def _verdicts(self) -> list[dict[str, str]]:
+        return json.loads(self._state.verdicts) if self._state.verdicts else []
+
+    # The end
 
     def cancel(self, event: CaseCancelled) -> None:
         """The case ends here, whatever it waits for; a model that works for it is told to stop."""
+        self.give_up_branches("case_cancelled")
         self.call_off("case_cancelled")
         self.stop_waiting()
         self.leave_pool()
         why = event.reason[:REASON_CHARS_MAX]
         self.record("cancelled", actor=event.by, event_id=event.event_id, reason=why)
         self._because(CANCELLED)
-        self._end(self._state.step, CANCELLED, outcome=CANCELLED, decided_by=event.by)
+        self._end(step_of(self._state.step), CANCELLED, outcome=CANCELLED, decided_by=event.by)
 
     def _decide(self, name: str, step: Emit) -> None:
         view = self.view()
@@ -96,6 +234,7 @@ class Course(Asking):
             channel="" if step.channel is None else step.channel.evaluate(view),
             summary="" if step.summary is None else step.summary.evaluate(view),
             decided_by=step.decided_by.evaluate(view),
+            output=_object({key: value.evaluate(view) for key, value in step.output.items()}),
         )
 
     def _end(
@@ -109,6 +248,7 @@ class Course(Asking):
         confidence: float = 0.0,
         channel: str = "",
         summary: str = "",
+        output: str = "",
     ) -> None:
         """The one final outcome. Afterwards only what makes a repeat recognisable is kept, and that for a while."""
         now, state = self._cause.now_ms, self._state
@@ -138,6 +278,9 @@ class Course(Asking):
             source_partition=state.source_partition,
             source_offset=state.source_offset,
             suggestion=_suggestion(json.loads(state.answers), decided_by),
+            output=output,
+            autonomy=state.autonomy,
+            cost_centre=self._workflow.cost_centre,
         )
         self._tell(topics.CASE_DECIDED, decision)
         self.record(
@@ -157,9 +300,13 @@ class Course(Asking):
         self._timers[FORGET] = forget_at(self._state)
 
 
-def _suggestion(answers: Mapping[str, Mapping[str, Any]], decided_by: str) -> str:
+def _suggestion(answers: Mapping[str, Any], decided_by: str) -> str:
     """What the person who decided was shown as the models' own label; empty if it was no person."""
-    shown = (said for said in answers.values() if f"reviewer:{said.get('reviewer', '')}" == decided_by)
+    shown = (
+        said
+        for said in answers.values()
+        if isinstance(said, dict) and f"reviewer:{said.get('reviewer', '')}" == decided_by
+    )
     return next((str(said.get("suggestion", "")) for said in shown), "")
 
 
@@ -177,3 +324,16 @@ def _decided(state: CaseRemembered, now_ms: int) -> CaseRemembered:
         answers="{}",
         decided_at=now_ms,
     )
+
+
+def _object(values: Mapping[str, Any]) -> str:
+    return ids.canonical(values) if values else ""
+
+
+def _evidence(values: Mapping[str, Any]) -> str:
+    """Canonical JSON within EVIDENCE_CHARS_MAX: beyond, the longest values give way to a word that says so."""
+    kept = dict(values)
+    while len(text := _object(kept)) > EVIDENCE_CHARS_MAX:
+        longest = max(kept, key=lambda name: len(ids.canonical(kept[name])))
+        kept[longest] = f"left out: {len(ids.canonical(kept[longest]))} characters"
+    return text

@@ -1,12 +1,13 @@
 """plan: the workflow state machine as a stage; judge of repeats.
 
-Enters, all keyed by case: admitted and cancelled cases, answers of models, decisions of people, fired timers. Leaves:
-commands to model pools (keyed by slots of their tenant, streams/slots.py), review tasks, the one decision, refusals of
-conflicts, and an audit entry for each transition. Guaranteed: what case.py promises; a record whose key is not its
-case, or which sits in a partition that murmur2 would not choose, changes nothing (its case's state lives elsewhere).
-Remembered: one case.remembered.v1 a case, until the idempotency window has passed since its decision, and who stands
-and waits before the pools (turnstile.py). A case is kept small, because a million decided ones lie in memory (its key
-is the case id, so the value does not repeat it; when it is forgotten is the state's end, not one more timer).
+Enters, all keyed by case: admitted and cancelled cases, answers of models and outside systems, decisions of people,
+what cases are told, fired timers. Leaves: commands to model pools (keyed by slots of their tenant, streams/slots.py)
+and to outside systems, review tasks, the one decision, refusals of conflicts, and an audit entry for each transition.
+Guaranteed: what case.py promises; a record whose key is not its case, or which sits in a partition that murmur2 would
+not choose, changes nothing (its case's state lives elsewhere). Remembered: one case.remembered.v1 a case, until the
+idempotency window has passed since its decision, and who stands and waits before the pools (turnstile.py). A case is
+kept small, because a million decided ones lie in memory (its key is the case id, so the value does not repeat it; when
+it is forgotten is the state's end, not one more timer).
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ from aios.schemas.models import (
     CaseCancelled,
     CaseDecided,
     CaseRemembered,
+    CaseTold,
+    ConnectorCompleted,
+    ConnectorRequested,
     Event,
     EventRefused,
     InferenceCancelled,
@@ -68,7 +72,16 @@ _TURNS = Counter(
     "aios_plan_turns", "Cases that began to wait for their turn to ask a pool, and that were called.", ["what"]
 )
 
-Input = CaseAdmitted | CaseCancelled | BudgetAnswered | InferenceCompleted | ReviewDecided | TimerFired
+Input = (
+    CaseAdmitted
+    | CaseCancelled
+    | CaseTold
+    | BudgetAnswered
+    | InferenceCompleted
+    | ConnectorCompleted
+    | ReviewDecided
+    | TimerFired
+)
 
 
 class Plan:
@@ -228,6 +241,8 @@ def _identity(event: Event) -> tuple[str, str, str]:
     """Event id, case id and tenant of what plan writes."""
     match event:
         case InferenceRequested():
+            return event.request_id, event.case_id, event.tenant
+        case ConnectorRequested():
             return event.request_id, event.case_id, event.tenant
         case InferenceCancelled():
             return str(ids.derive("cancelled", event.request_id)), event.case_id, event.tenant

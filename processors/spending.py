@@ -21,7 +21,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from aios.processors.accounts import CHEAPER, CLOSED, GRANTED, WASTED
-from aios.processors.workflow import HOUR_MS, Infer, Review, Workflow
+from aios.processors.workflow import (
+    HOUR_MS,
+    WAIT_S_MAX,
+    Call,
+    Kind,
+    Map,
+    Parallel,
+    Question,
+    Review,
+    Wait,
+    Workflow,
+)
 from aios.schemas import ids
 from aios.schemas.models import BudgetAnswered, BudgetRequested, CaseRemembered, InferenceCompleted, UsageSettled
 from aios.streams import money, pool_files
@@ -88,15 +99,34 @@ def request(
 def longest_ms(workflow: Workflow, lane: str, pools: Mapping[str, Pool]) -> int:
     """No case lasts longer once its reservation is asked for: every wait of every step, one after the other."""
     waits = SPARE_MS
-    for step in workflow.steps.values():
-        match step.kind:
-            case Infer() as infer:
-                pool = f"{infer.pool}.{infer.lane or lane}"
-                tries = len(pool_files.chain(pools, pool)) * infer.attempts_max
-                waits += 2 * tries * infer.deadline_s.ms(infer.lane or lane)  # for the turn to ask, and for the answer
-            case Review() as review:
-                waits += review.expires_h * HOUR_MS
+    for name, step in workflow.steps.items():
+        waits += _longest_ms(step.kind, lane, pools) * (_visits_max(workflow) if name in workflow.circles else 1)
     return waits
+
+
+def _longest_ms(kind: Kind | Question | Call, lane: str, pools: Mapping[str, Pool]) -> int:
+    match kind:
+        case Question():
+            pool = f"{kind.pool}.{kind.lane or lane}"
+            tries = len(pool_files.chain(pools, pool)) * kind.attempts_max
+            return 2 * tries * kind.deadline_s.ms(kind.lane or lane)  # for the turn to ask, and for the answer
+        case Call():
+            return kind.attempts_max * kind.deadline_s.ms(kind.lane or lane)
+        case Parallel():
+            return max(_longest_ms(branch.asks, lane, pools) for branch in kind.of.values())
+        case Map():
+            return _longest_ms(kind.each.asks, lane, pools)
+        case Review():
+            return kind.expires_h * HOUR_MS * (1 if kind.people is None else 2)
+        case Wait():
+            return 1_000 * (kind.for_s or WAIT_S_MAX)
+    return 0
+
+
+def _visits_max(workflow: Workflow) -> int:
+    """Of a step in a circle: each of its waits leads on rounds_max times."""
+    waits = (step.kind for step in workflow.steps.values())
+    return 1 + sum(wait.rounds_max for wait in waits if isinstance(wait, Wait) and wait.event is not None)
 
 
 def affords(purse: Purse, pool: Pool, text: str, tokens_max: int, ends_at: int) -> bool:

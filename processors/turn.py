@@ -4,8 +4,9 @@ In: what is remembered of the case, its workflow, the record and time that move 
 a turn ends waiting (with a timer) or decided; each transition takes the next case_seq and writes one
 audit.recorded; ids are derived from the case, the step and the attempt.
 
-    paying.py   the case's reservation, what is used of it    asking.py   models, through the turnstile
-    course.py   from step to step, to people and to the end
+    paying.py   the case's reservation, what is used of it    asking.py     models, through the turnstile
+    calling.py  outside systems                               branches.py   several of both at the same time
+    waits.py    for events and for time                       course.py     from step to step, to people and to the end
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from aios.processors import spending
 from aios.processors.active import Newest, Versions
 from aios.processors.spending import Funds
 from aios.processors.turnstile import Turnstile
-from aios.processors.workflow import HOUR_MS, Emit, Infer, Jump, Review, Rule, Workflow
+from aios.processors.workflow import HOUR_MS, Call, Jump, Kind, Map, Parallel, Question, Workflow
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseRemembered, Event
@@ -66,6 +67,21 @@ def timer_of(state: CaseRemembered) -> str:
     return f"queue/{state.step}/{state.attempt}" if state.turn else f"{state.step}/{state.attempt}"
 
 
+def step_of(path: str) -> str:
+    """The step as the workflow names it: `book` of its third visit `book#3`, and of its branch `book/2`."""
+    return path.partition("/")[0].partition("#")[0]
+
+
+def kind_at(workflow: Workflow, path: str) -> Kind | Question | Call:
+    """What stands at a path: a step, or what one of its branches asks."""
+    kind, branch = workflow.steps[step_of(path)].kind, path.partition("/")[2]
+    if branch and isinstance(kind, Parallel):
+        return kind.of[branch].asks
+    if branch and isinstance(kind, Map):
+        return kind.each.asks
+    return kind
+
+
 def forget_at(state: CaseRemembered) -> int:
     """When a decided case is forgotten, Unix ms."""
     return state.decided_at + FORGET_AFTER_MS
@@ -92,6 +108,7 @@ class Turn(ABC):
         self._pools = around.pools
         self._events: list[tuple[Topic, Event]] = []
         self._timers: dict[str, int | None] = {}
+        self._seen: tuple[str, str, str, Mapping[str, Any]] | None = None
 
     @property
     def _workflow(self) -> Workflow:
@@ -101,15 +118,29 @@ class Turn(ABC):
     def moved(self) -> Moved:
         return Moved(self._state, tuple(self._events), dict(self._timers))
 
-    def waiting_step(self) -> Infer | Rule | Review | Emit | None:
+    def waiting_step(self) -> Kind | Question | Call | None:
         """The kind of the step the case waits in; None when it waits for nothing."""
         if not self._state.waiting_for or self._state.step == spending.STEP:
             return None
-        return self._workflow.steps[self._state.step].kind
+        return kind_at(self._workflow, self._state.step)
 
     def view(self) -> Mapping[str, Any]:
         """The case as expressions see it."""
-        return self._workflow.view(json.loads(self._state.input), json.loads(self._state.answers))
+        state = self._state
+        key = (state.input, state.answers, state.step if "/" in state.step else "")
+        if self._seen is None or self._seen[:3] != key:
+            seen = self._workflow.view(json.loads(state.input), json.loads(state.answers))
+            self._seen = (*key, self._within(state.step, seen))
+        return self._seen[3]
+
+    def _within(self, path: str, seen: dict[str, Any]) -> dict[str, Any]:
+        """What an item of a map sees beside the case."""
+        name, _, branch = path.partition("/")
+        kind = self._workflow.steps[step_of(name)].kind if branch else None
+        if isinstance(kind, Map):
+            index = int(branch)
+            seen |= {"item": kind.over.evaluate(seen)[index], "index": index}
+        return seen
 
     def record(self, transition: str, *, status: str = "", step: str = "", actor: str = ACTOR, **detail: Any) -> None:
         """The next transition of the case. status: empty = unchanged. detail: evidence, never payload."""
@@ -139,9 +170,10 @@ class Turn(ABC):
         self._timers[timer_of(self._state)] = None
         self._change(waiting_for="")
 
-    def remember_answer(self, said: Mapping[str, Any]) -> None:
+    def remember_answer(self, said: Any) -> None:
         """Keep what the step in hand was told, for later expressions."""
-        self._change(answers=ids.canonical({**json.loads(self._state.answers), self._state.step: said}))
+        name = step_of(self._state.step)
+        self._change(answers=ids.canonical({**json.loads(self._state.answers), name: said}))
 
     def _wait(self, name: str, attempt: int, command: str, due_ms: int) -> None:
         state = self._change(step=name, attempt=attempt, waiting_for=command)
@@ -165,3 +197,11 @@ class Turn(ABC):
     @abstractmethod
     def enter(self, name: str) -> None:
         """Go on from a step until the case waits or is decided."""
+
+    @abstractmethod
+    def came(self, step: Question | Call, said: Mapping[str, Any]) -> None:
+        """What was asked has been answered."""
+
+    @abstractmethod
+    def failed(self, step: Question | Call) -> None:
+        """What was asked is not answered, and nobody else is asked."""

@@ -2,95 +2,67 @@
 
 In: YAML files, `<name>.yaml` for the newest version of a workflow and `<name>@<version>.yaml` for older ones
 that cases may still run on. Out: frozen Workflow values. Guaranteed: a workflow that loads has no unknown or
-doubled key, no step that nothing leads to, no cycle, and every expression was evaluated over its own samples
-(workflow_check.py); so a case takes at most one turn a step.
+doubled key, no step that nothing leads to, no circle but through a wait for an event (and that bounded), and every
+expression was checked against the contracts and evaluated over samples (workflow_check.py).
 
-A step has exactly one kind: `infer` asks a model, `rule` chooses where to go, `review` asks a person, `emit`
-ends the case. Values marked CEL are expressions over
+A step has exactly one kind:
+
+    infer      asks a model                     parallel   asks several models and systems at the same time
+    connect    asks an outside system           map        asks the same of each item of a list
+    rule       chooses where to go              wait       for an event that the case is told, or for a time
+    review     asks a person, or two            emit       ends the case
+
+Values marked CEL are expressions over
 
     input    the event's business fields
-    answers  by step: what the model (label, confidence, out_of_scope; or text, object, choice or vector: answers.py)
-             or the person (label, reviewer, suggestion) said
+    answers  by step: what the model (label, confidence, out_of_scope; or text, object, choice or vector: answers.py),
+             the system (its operation's response) or the person (label, reviewer, suggestion) said, or the event
     policy   the workflow's own constants, such as thresholds; changing one is a new version
     labels   the workflow's lists of labels
+    item, index   inside `each` of a map
 
 Models and prompts are named, never by address: with a version, or without one, which asks for the version that is
 active when the case first comes there (active.py). Rejected: steps as a list with implied order (a jump would hide in
-it); Python as configuration (cannot be validated before it runs).
+it); Python as configuration (cannot be validated before it runs); a retry written as steps (each kind bounds its own).
 """
 
 from __future__ import annotations
 
-import difflib
+import datetime
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-from aios.schemas.models import EVENTS
+from aios.processors.part import HOUR_MS, Cel, Deadline, Jump, Named, Part, Policy, Word, close_to
 from aios.streams import topology
-from aios.streams.expression import Expression
 from aios.streams.pool_files import Lane
 
+__all__ = ["HOUR_MS", "Deadline", "Jump", "Part", "close_to"]  # of part.py, for whoever reads workflows
+
 STEPS_MAX = 100
-HOUR_MS = 3_600_000
+BRANCHES_MAX = 10  # of one parallel step
+ITEMS_MAX = 50  # of one map step
+ROUNDS_MAX = 100  # of one wait step
+WAIT_S_MAX = 400 * 86_400
 
-Cel = Annotated[
-    Expression, BeforeValidator(lambda value: value if isinstance(value, Expression) else Expression(value))
-]
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Named = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}(@[1-9][0-9]{0,5})?$")]  # name, or name@version
-
-
-def close_to(word: str, allowed: list[str]) -> str:
-    """A hint for a word that is not allowed: the nearest one, and all of them."""
-    nearest = difflib.get_close_matches(word, allowed, n=1)
-    meant = f"; did you mean {nearest[0]}?" if nearest else ""
-    return f"{meant} (allowed here: {', '.join(sorted(allowed))})"
+Effect = Literal["none", "reconciled", "at_least_once", "at_most_once"]
 
 
-class Part(BaseModel):
-    """Base of every part of a workflow: frozen, and an unknown key is refused with a hint."""
+class Guards(Part):
+    """Policies that judge what a model is asked, and what it answers (processors/policies)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        for key in data if isinstance(data, Mapping) else ():
-            if key not in cls.model_fields:
-                raise PydanticCustomError(
-                    "unknown_key",
-                    "unknown key {key}{hint}",
-                    {"key": key, "hint": close_to(str(key), list(cls.model_fields))},
-                )
-        return data
+    before: tuple[Policy, ...] = ()
+    after: tuple[Policy, ...] = ()
 
 
-class Jump(Part):
-    """Where to go, and the reason that is written into the decision (none: nothing is written)."""
-
-    then: Word
-    reason: Word | None = None
-
-
-class Deadline(Part):
-    """Seconds a model has to answer, by lane; later answers are worth nothing."""
-
-    interactive: Annotated[int, Field(ge=1, le=3_600)]
-    bulk: Annotated[int, Field(ge=1, le=7 * 86_400)]
-
-    def ms(self, lane: str) -> int:
-        return 1_000 * (self.interactive if lane == Lane.INTERACTIVE else self.bulk)
-
-
-class Infer(Part):
-    """Ask a model. Where the answer failed, expired or is not what the task promises, the fallback is asked that the
-    pool's file names; after the last one it is on_error.
+class Question(Part):
+    """What a model is asked. Where the answer failed, expired or is not what the task promises, the fallback is asked
+    that the pool's file names; after the last one it has failed.
     """
 
-    status: Word  # of the case while it waits
+    status: Word | None = None  # of the case while it waits
     task: Literal["classify", "embed", "generate"]
     pool: Word
     model: Named
@@ -102,11 +74,10 @@ class Infer(Part):
     lane: Lane | None = None  # of the pool; without, interactive where somebody waits for the case, else bulk
     deadline_s: Deadline
     attempts_max: Annotated[int, Field(ge=1, le=5)]  # an unanswered request is asked again, this often in all
-    then: Word
-    on_error: Jump
+    guards: Guards = Guards()
 
     @model_validator(mode="after")
-    def _served(self) -> Infer:
+    def _served(self) -> Self:
         for lane in Lane:
             try:
                 topology.pool_of(self.pool, lane)
@@ -117,6 +88,89 @@ class Infer(Part):
         if (self.task == "generate") != (self.prompt is not None):
             raise ValueError("`prompt` belongs to task generate, which needs it")
         return self
+
+
+class Infer(Question):
+    """Ask a model, and go on with its answer."""
+
+    status: Word
+    then: Word
+    on_error: Jump
+
+
+class Call(Part):
+    """What an outside system is asked to do. How often a command is tried is the system's own matter (streams/systems);
+    a command that nobody answers in time is repeated under the same idempotency key, attempts_max in all.
+    """
+
+    status: Word | None = None  # of the case while it waits
+    system: Word
+    operation: Word
+    request: Mapping[Word, Cel] = {}
+    effect: Effect = "none"
+    lane: Lane | None = None
+    deadline_s: Deadline
+    attempts_max: Annotated[int, Field(ge=1, le=5)] = 1
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if self.effect == "at_most_once" and self.attempts_max > 1:
+            raise ValueError("`attempts_max` is 1 where the effect is at_most_once")
+        return self
+
+
+class Connect(Call):
+    """Ask an outside system, and go on with its answer."""
+
+    status: Word
+    then: Word
+    on_error: Jump
+
+
+class Branch(Part):
+    """One of several that are asked at the same time. Exactly one kind."""
+
+    infer: Question | None = None
+    connect: Call | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.infer is None) == (self.connect is None):
+            raise ValueError("a branch has exactly one kind: infer, connect")
+        return self
+
+    @property
+    def asks(self) -> Question | Call:
+        return self.infer or cast(Call, self.connect)
+
+    @property
+    def kind(self) -> str:
+        return "connect" if self.infer is None else "infer"
+
+
+class Parallel(Part):
+    """Ask several at the same time, and go on when all have come: to on_error if one of them failed. What each said is
+    the answer of its name.
+    """
+
+    status: Word
+    of: Annotated[Mapping[Word, Branch], Field(min_length=2, max_length=BRANCHES_MAX)]
+    then: Word
+    on_error: Jump
+
+
+class Map(Part):
+    """Ask the same of each item of a list at the same time, and go on when all have come: to on_error if one of them
+    failed, or there are too many items to ask any. The answer is the list of answers, in the order of the items; in the
+    place of one that failed stands null. `each` sees `item` and `index`, which counts from 0.
+    """
+
+    status: Word
+    over: Cel
+    items_max: Annotated[int, Field(ge=1, le=ITEMS_MAX)]
+    each: Branch
+    then: Word
+    on_error: Jump
 
 
 class Row(Jump):
@@ -137,17 +191,57 @@ class Rule(Part):
 
 
 class Review(Part):
-    """Ask a person; the first valid decision wins; without one in time the case goes to on_expiry."""
+    """Ask a person; the first valid decision wins; without one in time the case goes to on_expiry.
+
+    Where two are asked (`people`), they are two principals, the second does not see what the first said, and unless
+    they agree the case goes to on_disagreement.
+    """
 
     status: Word
     suggestion: Cel
     confidence: Cel
     out_of_scope: Cel
     choices: Cel  # the labels that may be chosen
-    expires_h: Annotated[int, Field(ge=1, le=30 * 24)]
+    expires_h: Annotated[int, Field(ge=1, le=30 * 24)]  # for each person
     minutes: Annotated[float, Field(ge=0, le=480)] = 0.0  # a person is assumed to take; priced, not measured
+    people: Cel | None = None  # 1 or 2; without: 1
+    on_disagreement: Jump | None = None
+    skills: Word | None = None  # what the person must be able to do
+    evidence: Mapping[Word, Cel] = {}  # what the person sees beside the input
     then: Word
     on_expiry: Jump
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.people is None) != (self.on_disagreement is None):
+            raise ValueError("`people` and `on_disagreement` belong together: two may disagree")
+        return self
+
+
+class Wait(Part):
+    """Wait for an event that the case is told (case.told.v1, of this kind), for a time at most. Its body is the answer.
+
+    A circle of steps leads through the `then` of a wait, at most rounds_max times; in the round after these the case
+    listens to the clock alone.
+    """
+
+    status: Word
+    event: Word | None = None  # without: only for the time
+    until: Cel | None = None  # Unix ms; or
+    for_s: Annotated[int, Field(ge=1, le=WAIT_S_MAX)] | None = None
+    rounds_max: Annotated[int, Field(ge=1, le=ROUNDS_MAX)] = 1
+    says: Mapping[Word, Cel] = {}  # shown with the status while it waits
+    answers_caller: bool = False  # who waits for the case is given this
+    then: Word | None = None
+    on_expiry: Jump
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if (self.until is None) == (self.for_s is None):
+            raise ValueError("a wait has `until` (CEL, Unix ms) or `for_s`")
+        if (self.event is None) != (self.then is None):
+            raise ValueError("`event` and `then` belong together: without an event a wait ends by on_expiry")
+        return self
 
 
 class Emit(Part):
@@ -160,42 +254,58 @@ class Emit(Part):
     label: Cel | None = None
     confidence: Cel | None = None
     summary: Cel | None = None
+    output: Mapping[Word, Cel] = {}  # what else the decision says
+
+
+Kind = Infer | Connect | Rule | Review | Parallel | Map | Wait | Emit
 
 
 class Step(Part):
     """Exactly one kind."""
 
     infer: Infer | None = None
+    connect: Connect | None = None
     rule: Rule | None = None
     review: Review | None = None
+    parallel: Parallel | None = None
+    map: Map | None = None
+    wait: Wait | None = None
     emit: Emit | None = None
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Step:
+    def _one_kind(self) -> Self:
         if len(self._kinds()) != 1:
             raise ValueError(f"a step has exactly one kind: {', '.join(type(self).model_fields)}")
         return self
 
-    def _kinds(self) -> list[Infer | Rule | Review | Emit]:
-        return [kind for kind in (self.infer, self.rule, self.review, self.emit) if kind is not None]
+    def _kinds(self) -> list[Kind]:
+        every = (self.infer, self.connect, self.rule, self.review, self.parallel, self.map, self.wait, self.emit)
+        return [kind for kind in every if kind is not None]
 
-    @property
-    def kind(self) -> Infer | Rule | Review | Emit:
+    @cached_property
+    def kind(self) -> Kind:
         return self._kinds()[0]
 
     def jumps(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Every step it may lead to, with the place in the file that says so."""
-        match self.kind:
-            case Infer() as infer:
-                yield ("infer", "then"), infer.then
-                yield ("infer", "on_error", "then"), infer.on_error.then
-            case Rule() as rule:
-                for number, row in enumerate(rule.first_of):
-                    yield ("rule", "first_of", number, "then"), row.then
-                yield ("rule", "otherwise", "then"), rule.otherwise.then
-            case Review() as review:
-                yield ("review", "then"), review.then
-                yield ("review", "on_expiry", "then"), review.on_expiry.then
+        name, kind = type(self.kind).__name__.lower(), self.kind
+        match kind:
+            case Rule():
+                for number, row in enumerate(kind.first_of):
+                    yield (name, "first_of", number, "then"), row.then
+                yield (name, "otherwise", "then"), kind.otherwise.then
+            case Infer() | Connect() | Parallel() | Map():
+                yield (name, "then"), kind.then
+                yield (name, "on_error", "then"), kind.on_error.then
+            case Review():
+                yield (name, "then"), kind.then
+                if kind.on_disagreement is not None:
+                    yield (name, "on_disagreement", "then"), kind.on_disagreement.then
+                yield (name, "on_expiry", "then"), kind.on_expiry.then
+            case Wait():
+                if kind.then is not None:
+                    yield (name, "then"), kind.then
+                yield (name, "on_expiry", "then"), kind.on_expiry.then
             case Emit():
                 pass
 
@@ -218,6 +328,31 @@ class Allowance(Part):
     on_denied: Jump
 
 
+class SignedOff(Part):
+    """Who answers for the workflow's policies."""
+
+    by: Annotated[str, Field(min_length=1, max_length=200)]
+    on: datetime.date
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_a_word(cls, data: Any) -> Any:
+        """YAML 1.1 reads the key `on` as a truth value."""
+        return {"on" if key is True else key: value for key, value in data.items()} if isinstance(data, dict) else data
+
+
+class Autonomy(Part):
+    """How far cases decide alone, until an activation says otherwise (processors/autonomy.py).
+
+    share: of cases, by hash; the others have the next lower mode. ask: the review step of those that must not be
+    decided alone.
+    """
+
+    mode: Literal["shadow", "suggest", "auto"] = "auto"
+    share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    ask: Word
+
+
 class Workflow(Part):
     """One version of one workflow; a case keeps the version it started with."""
 
@@ -225,18 +360,38 @@ class Workflow(Part):
     version: Annotated[int, Field(ge=1, le=999_999)]
     owner: Annotated[str, Field(min_length=1)]
     about: Annotated[str, Field(min_length=1)]
-    input: Literal[tuple(EVENTS)]  # type: ignore[valid-type]  # name of a contract; the list is made when this runs
+    cost_centre: Annotated[str, Field(max_length=100)] = ""
+    signed_off: SignedOff | None = None  # without, it may not be deployed
+    input: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*$")]  # name of a contract
     objectives: Objectives
+    autonomy: Autonomy | None = None
+    retention_days: Annotated[int, Field(ge=1, le=30)] = 30  # the outcome of a decided case is kept
     budget: Allowance | None = None
     policy: Mapping[str, Any]
     labels: Mapping[Word, Annotated[tuple[str, ...], Field(min_length=1, max_length=1_000)]]
     samples: Annotated[tuple[Mapping[str, Any], ...], Field(min_length=1, max_length=50)]  # inputs it is checked with
+    examples: Mapping[Word, Annotated[tuple[Any, ...], Field(min_length=1, max_length=12)]] = {}  # answers, by step
     start: Word
     steps: Annotated[Mapping[Word, Step], Field(min_length=1, max_length=STEPS_MAX)]
 
     @property
     def reference(self) -> str:
         return f"{self.workflow}@{self.version}"
+
+    @cached_property
+    def circles(self) -> frozenset[str]:
+        """Steps that a case may visit again."""
+        return frozenset(name for name in self.steps if name in self._reached(name))
+
+    def _reached(self, name: str) -> set[str]:
+        """Every step that a step leads to, at once or later."""
+        found: set[str] = set()
+        ahead = [name]
+        while ahead:
+            targets = {target for _, target in self.steps[ahead.pop()].jumps()} - found
+            found |= targets
+            ahead += targets
+        return found
 
     def view(self, case_input: Mapping[str, Any], answers: Mapping[str, Any]) -> dict[str, Any]:
         """What an expression sees."""

@@ -12,13 +12,29 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, get_type_hints
 
-from aios.processors import answers
-from aios.processors.workflow import Emit, Infer, Review, Rule, Workflow, close_to
+from aios.processors import workflow_samples
+from aios.processors.part import close_to
+from aios.processors.workflow import (
+    Call,
+    Connect,
+    Emit,
+    Infer,
+    Kind,
+    Map,
+    Parallel,
+    Question,
+    Review,
+    Rule,
+    Wait,
+    Workflow,
+)
+from aios.schemas import ids
 from aios.schemas.models import EVENTS
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 
 Place = tuple[str | int, ...]
+LABELS_WALKED = 4  # of what a person may choose
 RUNS_MAX = 20_000  # steps walked in one check; more means a graph nobody can read
 
 
@@ -62,6 +78,9 @@ def _jumps(workflow: Workflow) -> Iterator[Problem]:
 
 
 def _samples(workflow: Workflow) -> Iterator[Problem]:
+    if workflow.input not in EVENTS:
+        yield Problem(("input",), f"there is no contract {workflow.input}{close_to(workflow.input, list(EVENTS))}")
+        return
     known = sorted(get_type_hints(EVENTS[workflow.input]).keys() - {"contract"})
     for number, sample in enumerate(workflow.samples):
         for key in sample:
@@ -70,7 +89,7 @@ def _samples(workflow: Workflow) -> Iterator[Problem]:
 
 
 def _cycle(workflow: Workflow) -> list[Problem]:
-    """Steps are left for good: a case must end in a bounded number of turns."""
+    """Steps are left for good, but through a wait for an event: a case must end in a bounded number of turns."""
     done: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> Problem | None:
@@ -78,7 +97,9 @@ def _cycle(workflow: Workflow) -> list[Problem]:
             return Problem(("steps", name), f"steps lead in a circle: {' → '.join((*path[path.index(name) :], name))}")
         if name in done:
             return None
-        for _, target in workflow.steps[name].jumps():
+        for place, target in workflow.steps[name].jumps():
+            if place == ("wait", "then"):
+                continue
             if (found := visit(target, (*path, name))) is not None:
                 return found
         done.add(name)
@@ -99,10 +120,24 @@ TEXT = Need("a text", lambda v: isinstance(v, str))
 TRUTH = Need("true or false", lambda v: isinstance(v, bool))
 SHARE = Need("a number from 0 to 1", lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1)
 PLAIN = Need("a text, number or truth value", lambda v: isinstance(v, str | int | float | bool))
+WHOLE = Need("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
+PEOPLE = Need("1 or 2", lambda v: isinstance(v, int) and not isinstance(v, bool) and v in (1, 2))
+LIST = Need("a list", lambda v: isinstance(v, list))
 LABELS = Need(
     "a list of labels",
     lambda v: isinstance(v, list) and bool(v) and all(isinstance(label, str) and label for label in v),
 )
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        ids.canonical(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+ANY = Need("a JSON value", _is_json)
 
 
 @dataclass(slots=True)
@@ -112,6 +147,7 @@ class _Walk:
     workflow: Workflow
     reached: set[str] = field(default_factory=set)
     problems: dict[Place, Problem] = field(default_factory=dict)  # the first one of each place
+    seen: set[tuple[str, str, str]] = field(default_factory=set)
     runs: int = 0
 
     def run(self, name: str, sample: Mapping[str, Any], said: Mapping[str, Any], who: str) -> None:
@@ -121,9 +157,13 @@ class _Walk:
         if self.runs > RUNS_MAX:
             self.problems["steps",] = Problem(("steps",), f"more than {RUNS_MAX} ways through: split the workflow")
             return
-        visit = _Visit(name, self.workflow.view(sample, said), who, self.problems)
+        key = (name, ids.canonical(said), who)
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        visit = _Visit(name, self.workflow.view(sample, said), who, self.problems, self.workflow.examples)
         for target, answer in visit.ways(self.workflow.steps[name].kind):
-            self.run(target, sample, said if answer is None else {**said, name: answer}, who)
+            self.run(target, sample, said if answer is None else {**said, **answer}, who)
 
 
 Way = tuple[str, Mapping[str, Any] | None]
@@ -138,12 +178,19 @@ class _Visit:
     view: Mapping[str, Any]
     who: str
     problems: dict[Place, Problem]
+    examples: Mapping[str, tuple[Any, ...]]
 
-    def ways(self, kind: Infer | Rule | Review | Emit) -> Iterator[Way]:
+    def ways(self, kind: Kind) -> Iterator[Way]:
         """Evaluate what the step evaluates, and yield every way on."""
         match kind:
-            case Infer():
-                return self._infer(kind)
+            case Question() | Call():
+                return self._ask(kind)
+            case Parallel():
+                return self._parallel(kind)
+            case Map():
+                return self._map(kind)
+            case Wait():
+                return self._wait(kind)
             case Rule():
                 return self._rule(kind)
             case Review():
@@ -151,23 +198,60 @@ class _Visit:
             case Emit():
                 return self._emit(kind)
 
-    def _infer(self, step: Infer) -> Iterator[Way]:
-        self._value(step.input, TEXT, "infer", "input")
-        for key, option in step.options.items():
-            self._value(option, PLAIN, "infer", "options", key)
-        labels = None if step.labels is None else self._value(step.labels, LABELS, "infer", "labels")
-        for answer in self._answers(step, labels[0] if labels else "label"):
-            yield step.then, answer
+    def _ask(self, step: Infer | Connect) -> Iterator[Way]:
+        for answer in self._answers(self.name, step, self.view, type(step).__name__.lower()):
+            yield step.then, {self.name: answer}
         yield step.on_error.then, None
 
-    def _answers(self, step: Infer, label: str) -> list[dict[str, Any]]:
-        """What the model may say; none after noting that its prompt is not there."""
+    def _answers(self, name: str, ask: Question | Call, view: Mapping[str, Any], *place: str | int) -> list[Any]:
+        """What may be said; none after noting that whoever is asked is not there. name: of the answer."""
         try:
-            return answers.samples(step.task, label, step.prompt or "")
+            if isinstance(ask, Question):
+                self._value(ask.input, TEXT, *place, "input", view=view)
+                for key, option in ask.options.items():
+                    self._value(option, PLAIN, *place, "options", key, view=view)
+                labels = None if ask.labels is None else self._value(ask.labels, LABELS, *place, "labels", view=view)
+                found: list[Any] = workflow_samples.of_question(ask, labels[0] if labels else "label")
+            else:
+                for key, value in ask.request.items():
+                    self._value(value, ANY, *place, "request", key, view=view)
+                found = workflow_samples.of_call(ask)
         except ConfigError as error:
-            place = ("steps", self.name, "infer", "prompt")
-            self.problems.setdefault(place, Problem(place, str(error)))
+            where = ("steps", self.name, *place, "prompt" if isinstance(ask, Question) else "operation")
+            self.problems.setdefault(where, Problem(where, str(error)))
             return []
+        return [*self.examples.get(name, ()), *found]
+
+    def _parallel(self, step: Parallel) -> Iterator[Way]:
+        every = {
+            name: self._answers(name, one.asks, self.view, "parallel", "of", name, one.kind)
+            for name, one in step.of.items()
+        }
+        for number in range(max(map(len, every.values()))):
+            yield step.then, {name: found[number % len(found)] for name, found in every.items() if found}
+        yield step.on_error.then, {name: found[0] for name, found in list(every.items())[1:] if found}
+
+    def _map(self, step: Map) -> Iterator[Way]:
+        items = self._value(step.over, LIST, "map", "over")
+        said: list[Any] = []
+        for index, item in enumerate((items or [])[: step.items_max]):
+            view = {**self.view, "item": item, "index": index}
+            found = self._answers(self.name, step.each.asks, view, "map", "each", step.each.kind)
+            said.append(found)
+        for number in range(max(map(len, said), default=1)):
+            yield step.then, {self.name: [found[number % len(found)] for found in said if found]}
+        yield step.on_error.then, {self.name: [None, *(found[0] for found in said[1:] if found)]}
+        yield step.on_error.then, None
+
+    def _wait(self, step: Wait) -> Iterator[Way]:
+        if step.until is not None:
+            self._value(step.until, WHOLE, "wait", "until")
+        for key, value in step.says.items():
+            self._value(value, ANY, "wait", "says", key)
+        if step.then is not None:
+            for body in self.examples.get(self.name, ({},)):
+                yield step.then, {self.name: body}
+        yield step.on_expiry.then, None
 
     def _rule(self, step: Rule) -> Iterator[Way]:
         for number, row in enumerate(step.first_of):
@@ -184,8 +268,18 @@ class _Visit:
         self._value(step.confidence, SHARE, "review", "confidence")
         self._value(step.out_of_scope, SHARE, "review", "out_of_scope")
         choices = self._value(step.choices, LABELS, "review", "choices")
-        if choices:
-            yield step.then, {"label": choices[0], "reviewer": "somebody", "suggestion": choices[0]}
+        for key, value in step.evidence.items():
+            self._value(value, ANY, "review", "evidence", key)
+        if step.people is not None:
+            self._value(step.people, PEOPLE, "review", "people")
+        said = {"reviewer": "somebody", "suggestion": choices[0] if choices else ""}
+        if step.people is not None:
+            said |= {"reviewer": "somebody+another", "reviewers": ["somebody", "another"]}
+        for label in (choices or [])[:LABELS_WALKED]:
+            both = {} if step.people is None else {"labels": [label, label]}
+            yield step.then, {self.name: {**said, **both, "label": label}}
+        if step.on_disagreement is not None and choices:
+            yield step.on_disagreement.then, {self.name: {**said, "label": "", "labels": [choices[0], choices[-1]]}}
         yield step.on_expiry.then, None
 
     def _emit(self, step: Emit) -> Iterator[Way]:
@@ -198,13 +292,17 @@ class _Visit:
         ):
             if expression is not None:
                 self._value(expression, need, "emit", key)
+        for key, value in step.output.items():
+            self._value(value, ANY, "emit", "output", key)
         return iter(())
 
-    def _value(self, expression: Expression, need: Need, *inside: str | int) -> Any:
+    def _value(
+        self, expression: Expression, need: Need, *inside: str | int, view: Mapping[str, Any] | None = None
+    ) -> Any:
         """The value, or None after noting what is wrong."""
         place = ("steps", self.name, *inside)
         try:
-            found = expression.evaluate(self.view)
+            found = expression.evaluate(self.view if view is None else view)
         except ExpressionError as error:
             self.problems.setdefault(place, Problem(place, f"{error} ({self.who})"))
             return None

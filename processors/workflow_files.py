@@ -1,50 +1,78 @@
 """Reads workflow files, and says in which line of which file something is wrong.
 
-In: a folder of YAML files. Out: Workflows, by name, version and input contract. Guaranteed: a folder with any
-problem in any file is refused whole, with one line `file:line: what is wrong` a problem.
+In: a folder of YAML files, or the texts of deployed ones. Out: Workflows, by name, version and input contract.
+Guaranteed: a folder with any problem in any file is refused whole, with one line `file:line:column: what is wrong` a
+problem; of what is deployed while the system runs (Live), what another stage has seen is known here before it is
+denied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
+from aios.processors import autonomy
 from aios.processors.workflow import Workflow
 from aios.processors.workflow_check import Place, check
+from aios.schemas.models import WorkflowDeployed
+from aios.streams import inputs
+from aios.streams.activations import RETIRED
+from aios.streams.deployments import Catalogue, Deployments, Entry, input_of
 from aios.streams.errors import ConfigError
+from aios.streams.inputs import Input
+from aios.streams.topics import Topic
 
 FOLDER = Path(__file__).parent / "workflows"
 FILE_BYTES_MAX = 1 << 20
+CASES = ".cases.yaml"  # how the file beside a workflow ends that holds recorded cases of it
 
 
 class Workflows:
-    """The workflows of this deploy; every version that a case may still run on."""
+    """A set of workflows that stays as it is; every version that a case may still run on.
 
-    def __init__(self, workflows: Iterable[Workflow]) -> None:
+    taken: input contracts that this release does not ship, by name.
+    """
+
+    def __init__(self, workflows: Iterable[Workflow], taken: Mapping[str, Input] | None = None) -> None:
         self._versions: dict[tuple[str, int], Workflow] = {}
         self._latest: dict[str, Workflow] = {}
+        self._taken = taken or {}
         for each in sorted(workflows, key=lambda w: w.version):
             if (each.workflow, each.version) in self._versions:
                 raise ConfigError(f"two files hold {each.reference}")
             self._versions[each.workflow, each.version] = each
             self._latest[each.workflow] = each
-        inputs = [each.input for each in self._latest.values()]
-        if len(set(inputs)) != len(inputs):
+        inputs_of = [each.input for each in self._latest.values()]
+        if len(set(inputs_of)) != len(inputs_of):
             raise ConfigError("two workflows take the same input contract; each needs its own")
 
     def __iter__(self) -> Iterator[Workflow]:
         return iter(self._versions.values())
 
     def latest(self, name: str) -> Workflow | None:
+        """The version that new cases take; None: there is no such workflow, or it takes none."""
         return self._latest.get(name)
+
+    def autonomy(self, workflow: Workflow) -> tuple[str, int]:
+        """How far new cases decide alone, and which permille of them: as its file says."""
+        return autonomy.of_file(workflow)
 
     def of_input(self, contract: str) -> Workflow | None:
         """The newest version of the workflow that takes these events."""
         return next((each for each in self._latest.values() if each.input == contract), None)
+
+    def entry(self, contract: str) -> Entry | None:
+        """Who takes the events of this contract; None: nobody."""
+        found = self.of_input(contract)
+        if found is None:
+            return None
+        taken = self._taken.get(contract)
+        return Entry(found.workflow, inputs.shipped(contract) if taken is None else taken, open=True)
 
     def at(self, name: str, version: int) -> Workflow:
         """Raises ConfigError: an open case runs on a version that this deploy no longer has."""
@@ -56,6 +84,77 @@ class Workflows:
             ) from error
 
 
+class Live(Workflows):
+    """The shipped workflows and those that are deployed while the system runs, as they are at this moment.
+
+    Guaranteed: what another stage can have seen of the tables is known here before it is denied. deployments: started
+    by whoever owns it. A version's file never changes, so each is read once.
+    """
+
+    def __init__(self, shipped_ones: Workflows, deployments: Deployments) -> None:
+        super().__init__(shipped_ones)
+        self._deployments = deployments
+        self._catalogue = Catalogue(deployments)
+        self._shipped = dict(self._versions)
+        self._deployed: dict[str, Workflow] = {}
+
+    def __iter__(self) -> Iterator[Workflow]:
+        names = [(told.workflow, told.version) for told in self._deployments.deployed.all().values()]
+        return iter([self.at(*each) for each in sorted({*names, *self._shipped})])
+
+    def latest(self, name: str) -> Workflow | None:
+        """As it is now. Raises Unavailable, ConfigError for a version that this release cannot read."""
+        told = self._deployments.activated.get(name)
+        if told is None and name not in self._latest:
+            self._deployments.catch_up()
+            told = self._deployments.activated.get(name)
+        if told is None:
+            return self._latest.get(name)
+        return None if told.version == RETIRED else self.at(name, told.version)
+
+    def autonomy(self, workflow: Workflow) -> tuple[str, int]:
+        """As activated last, else as its file says."""
+        told = self._deployments.activated.get(workflow.workflow)
+        return autonomy.of_file(workflow) if told is None else (told.autonomy, told.auto_permille)
+
+    def of_input(self, contract: str) -> Workflow | None:
+        found = self._catalogue.entry(contract)
+        return self.latest(found.workflow) if found is not None else None
+
+    def entry(self, contract: str) -> Entry | None:
+        return self._catalogue.entry(contract)
+
+    def topics(self) -> tuple[Topic, ...]:
+        """Where events of any of them may come."""
+        return self._catalogue.topics()
+
+    def at(self, name: str, version: int) -> Workflow:
+        """Raises ConfigError: nobody deployed it, or this release cannot read it; Unavailable."""
+        reference = f"{name}@{version}"
+        found = self._deployed.get(reference)
+        if found is not None:
+            return found
+        told = self._deployments.deployed.get(reference)
+        if told is None and (name, version) in self._shipped:
+            return self._shipped[name, version]
+        if told is None:
+            self._deployments.catch_up()
+            told = self._deployments.deployed.get(reference)
+        if told is None:
+            raise ConfigError(f"cases run on {reference}, which nobody deployed here; deploy that version again")
+        self._deployed[reference] = found = of_deployed(told).workflow
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """A workflow without a mistake, the text it was read from, and what it takes."""
+
+    workflow: Workflow
+    text: str
+    input: Input
+
+
 @lru_cache(maxsize=1)
 def shipped() -> Workflows:
     """The workflows beside this code. Raises ConfigError."""
@@ -64,59 +163,109 @@ def shipped() -> Workflows:
 
 def load(folder: Path) -> Workflows:
     """Every workflow of a folder. Raises ConfigError naming file, line and a hint for each problem."""
-    found: list[Workflow] = []
+    found: list[Sound] = []
     problems: list[str] = []
-    for path in sorted(folder.glob("*.yaml")):
-        workflow, wrong = read(path)
+    for path in files_of(folder):
+        sound, wrong = read_file(path)
         problems += wrong
-        found += [workflow] if workflow is not None else []
+        found += [sound] if sound is not None else []
     if problems:
         raise ConfigError("\n".join(problems))
     if not found:
         raise ConfigError(f"there is no workflow in {folder}")
-    return Workflows(found)
+    return Workflows([one.workflow for one in found], {one.input.contract: one.input for one in found})
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The workflow files of a folder: not the recorded cases beside them."""
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.endswith(CASES))
 
 
 def read(path: Path) -> tuple[Workflow | None, list[str]]:
-    """One file: the workflow, or one line `file:line: problem` for everything wrong with it."""
+    """One file: the workflow, or one line `file:line:column: problem` for everything wrong with it."""
+    found, wrong = read_file(path)
+    return (found.workflow if found is not None else None), wrong
+
+
+def read_file(path: Path) -> tuple[Sound | None, list[str]]:
+    """As read, with text and input contract: one of this release, else `<contract>.avsc` beside the file."""
     try:
         text = path.read_text(encoding="utf-8")
-        if len(text) > FILE_BYTES_MAX:
-            return None, [f"{path}:1: over {FILE_BYTES_MAX} characters"]
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         return None, [f"{path}: {error.strerror}"]
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except UnicodeDecodeError:
+        return None, [f"{path}:1:1: not UTF-8 text"]
+    found, problems = read_text(text, str(path), lambda contract: _contract_beside(path.parent, contract))
+    if found is not None and path.stem not in (found.workflow.workflow, found.workflow.reference):
+        named = found.workflow
+        return None, [f"{path}:1:1: this file must be named {named.workflow}.yaml or {named.reference}.yaml"]
+    return found, problems
+
+
+def of_deployed(told: WorkflowDeployed) -> Sound:
+    """A deployed version. Raises ConfigError when this release cannot read it."""
+    name = f"{told.workflow}@{told.version}"
+    found, problems = read_text(told.definition, name, lambda _contract: input_of(told))
+    if found is None:
+        raise ConfigError("this release of AIOS cannot read a deployed workflow: " + "; ".join(problems))
+    return found
+
+
+def read_text(text: str, where: str, contract_of: Callable[[str], Input]) -> tuple[Sound | None, list[str]]:
+    """where: how the problems name it. contract_of: the input contract of that name, or ConfigError."""
+    if len(text) > FILE_BYTES_MAX:
+        return None, [f"{where}:1:1: over {FILE_BYTES_MAX} characters"]
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        return None, [f"{path}:{mark.line + 1 if mark else 1}: {getattr(error, 'problem', None) or 'not UTF-8 text'}"]
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        return None, [f"{where}:{line}:{column}: {getattr(error, 'problem', None) or 'not YAML'}"]
     if not isinstance(root, yaml.MappingNode):
-        return None, [f"{path}:1: a workflow is a mapping"]
+        return None, [f"{where}:1:1: a workflow is a mapping"]
     if doubled := list(_doubled_keys(root)):
-        return None, [f"{path}:{line}: the key {key} stands here a second time" for key, line in doubled]
-    return _validate(path, text, root)
+        return None, [f"{where}:{at}: the key {key} stands here a second time" for key, at in doubled]
+    return _validate(where, text, root, contract_of)
 
 
-def _validate(path: Path, text: str, root: yaml.Node) -> tuple[Workflow | None, list[str]]:
+def _contract_beside(folder: Path, contract: str) -> Input:
+    """Raises ConfigError."""
+    if contract in inputs.SHIPPED:
+        return inputs.shipped(contract)
+    file = folder / f"{contract}.avsc"
+    if not file.is_file():
+        raise ConfigError(
+            f"there is no contract {contract}: put {file.name} beside this file; those of AIOS are "
+            f"{', '.join(sorted(inputs.SHIPPED))}"
+        )
+    return inputs.of_text(contract, file.read_text(encoding="utf-8"))
+
+
+def _validate(
+    where: str, text: str, root: yaml.Node, contract_of: Callable[[str], Input]
+) -> tuple[Sound | None, list[str]]:
     try:
         workflow = Workflow.model_validate(yaml.safe_load(text))
     except ValidationError as error:
         return None, [
-            f"{path}:{_line(root, [*each['loc'], *_key(each.get('ctx'))])}: {_where(each['loc'])}{_plain(each['msg'])}"
+            f"{where}:{_at(root, [*each['loc'], *_key(each.get('ctx'))])}: {_where(each['loc'])}{_plain(each['msg'])}"
             for each in error.errors(include_url=False)
         ]
-    problems = [f"{path}:{_line(root, each.place)}: {_where(each.place)}{each.says}" for each in check(workflow)]
-    if path.stem not in (workflow.workflow, workflow.reference):
-        problems.append(f"{path}:1: this file must be named {workflow.workflow}.yaml or {workflow.reference}.yaml")
-    return (None, problems) if problems else (workflow, [])
+    try:
+        taken = contract_of(workflow.input)
+    except ConfigError as error:
+        return None, [f"{where}:{_at(root, ('input',))}: input: {line}" for line in str(error).splitlines()]
+    problems = [f"{where}:{_at(root, each.place)}: {_where(each.place)}{each.says}" for each in check(workflow, taken)]
+    return (None, problems) if problems else (Sound(workflow=workflow, text=text, input=taken), [])
 
 
-def _doubled_keys(node: yaml.Node) -> Iterator[tuple[str, int]]:
+def _doubled_keys(node: yaml.Node) -> Iterator[tuple[str, str]]:
     """YAML itself would silently keep the last one."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
-                yield key.value, key.start_mark.line + 1
+                yield key.value, f"{key.start_mark.line + 1}:{key.start_mark.column + 1}"
             seen.add(key.value)
             yield from _doubled_keys(value)
     elif isinstance(node, yaml.SequenceNode):
@@ -124,19 +273,19 @@ def _doubled_keys(node: yaml.Node) -> Iterator[tuple[str, int]]:
             yield from _doubled_keys(item)
 
 
-def _line(root: yaml.Node, place: Sequence[str | int]) -> int:
-    """1-based line of the deepest key of the place that the file has."""
-    node, line = root, root.start_mark.line
+def _at(root: yaml.Node, place: Sequence[str | int]) -> str:
+    """Line and column, 1-based, of the deepest key of the place that the file has."""
+    node, mark = root, root.start_mark
     for key in place:
         if isinstance(node, yaml.MappingNode):
             pair = next((pair for pair in node.value if pair[0].value == str(key)), None)
             if pair is None:
                 break
-            line, node = pair[0].start_mark.line, pair[1]
+            mark, node = pair[0].start_mark, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
             node = node.value[key]
-            line = node.start_mark.line
-    return line + 1
+            mark = node.start_mark
+    return f"{mark.line + 1}:{mark.column + 1}"
 
 
 def _key(context: dict[str, object] | None) -> list[str]:

@@ -337,6 +337,8 @@ class CaseRemembered(Event):
     branches: str = ""
     autonomy: str = ""
     told: str = ""
+    visits: str = ""
+    verdicts: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -518,6 +520,7 @@ class BreakerChanged(Event):
     action: str
     by: str
     changed_at: int
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,6 +151,7 @@ PLAN = Stage(
         topics.INFERENCE_COMPLETED,
         topics.CONNECTOR_COMPLETED,
         topics.REVIEW_DECIDED,
+        topics.CASE_TOLD,
         topics.CASE_CANCELLED,
         topics.TIMER_FIRED,
     ),

@@ -57,7 +57,7 @@ def edited(folder: Path, old: str, new: str, name: str = SHIPPED.name) -> Path:
         ("when: answers.classify.conf", "when: '1 +' #", "when: '1 +'", "Failed to parse expression"),
         ("pool: classify", "pool: clasify", "infer:", "there is no pool clasify"),
         ("model: summariser\n", "model: summariser@0\n", "model: summariser", "should match pattern"),
-        ("input: document.received.v1", "input: document.receved.v1", "input: document", "Input should be"),
+        ("input: document.received.v1", "input: document.receved.v1", "input: document", "there is no contract document.receved.v1; did you mean document.received.v1?"),
         ("channel: letter, subject", "chanel: letter, subject", "chanel", "has no field chanel"),
         ("  - {channel: letter, subj", "  #", "  summarise:", "no sample reaches step summarise"),
         ("otherwise: {then: route}", "otherwise: {then: classify}", "  classify:\n", "steps lead in a circle"),

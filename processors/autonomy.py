@@ -1,0 +1,44 @@
+"""How far a case decides alone: shadow, suggest or auto. Pure.
+
+Enters: the mode and share that a workflow's file or its last activation says, and the case. Leaves: the mode of this
+case, drawn by hash when it is admitted, so that it is the same whoever asks, and remembered with the case.
+
+    auto      the case runs as its steps say
+    suggest   before its first effect, and before the policy decides, a person is asked (`autonomy.ask`) who sees what
+              the case would say
+    shadow    the same, but the person is not shown it: their verdicts can be held against the case's own
+
+A person who decided in the case before is enough: then it is not decided alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from aios.processors.workflow import Workflow
+from aios.streams.activations import PERMILLE
+
+SHADOW: Final = "shadow"
+SUGGEST: Final = "suggest"
+AUTO: Final = "auto"
+LOWER: Final = {AUTO: SUGGEST, SUGGEST: SHADOW, SHADOW: SHADOW}
+
+
+def of_file(workflow: Workflow) -> tuple[str, int]:
+    """Mode and permille as the file says."""
+    said = workflow.autonomy
+    return (AUTO, PERMILLE) if said is None else (said.mode, round(said.share * PERMILLE))
+
+
+def drawn(workflow: Workflow, mode: str, permille: int, case_id: str) -> str:
+    """The mode of a case. A workflow that names nobody to ask is always auto."""
+    if workflow.autonomy is None:
+        return AUTO
+    return mode if _draw(workflow.workflow, case_id) < permille else LOWER[mode]
+
+
+def _draw(name: str, case_id: str) -> int:
+    """Where a case stands among PERMILLE; a share that grows keeps the cases it had."""
+    digest = hashlib.sha256(f"autonomy/{name}/{case_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % PERMILLE

@@ -1,0 +1,109 @@
+"""How a turn asks an outside system, and what it makes of the answer. Pure.
+
+In: a step that calls, what the system's stage answered, silence. Out: commands (connector.requested.v1), a timer with
+each. Guaranteed: at most attempts_max commands of a step leave a case, all under one idempotency key, so that a system
+that was asked twice can tell; only silence is asked again, since whoever answers has tried as often as the system's
+file says; a system that cannot answer is never a dead letter: the step has failed.
+
+Rejected: the answer's contract read here once more (the connector that wrote it holds it; plan would have to import
+every connector); calling a command off (an effect that is under way is not undone by it).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aios.processors.asking import ANSWER_GRACE_MS, Asking
+from aios.processors.turn import REASON_CHARS_MAX
+from aios.processors.workflow import Call
+from aios.schemas import ids
+from aios.schemas.models import ConnectorCompleted, ConnectorRequested
+from aios.streams import topics
+
+REQUEST_CHARS_MAX = 256 << 10  # of a command; what is larger travels by reference
+OK = "ok"
+
+
+class Calling(Asking):
+    """A turn that may ask an outside system."""
+
+    def call_system(self, path: str, step: Call, attempt: int = 1) -> None:
+        """The command goes out; a timer tells when nobody answers."""
+        now, state = self._cause.now_ms, self._change(step=path, attempt=attempt)
+        view = self.view()
+        request = ids.canonical({name: value.evaluate(view) for name, value in step.request.items()})
+        if len(request) > REQUEST_CHARS_MAX:
+            self.record("not_called", system=step.system, operation=step.operation, reason="request_too_large")
+            self.failed(step)
+            return
+        lane = step.lane or state.lane
+        command = ConnectorRequested(
+            request_id=ids.command_id(state.case_id, path, attempt),
+            case_id=state.case_id,
+            tenant=state.tenant,
+            workflow=state.workflow,
+            step=path,
+            attempt=attempt,
+            system=step.system,
+            operation=step.operation,
+            request=request,
+            effect=step.effect,
+            idempotency_key=ids.derived("effect", state.case_id, path),
+            lane=lane,
+            deadline_at=now + step.deadline_s.ms(lane),
+            requested_at=now,
+        )
+        self._tell(topics.connector_requested(step.system), command)
+        self._wait(path, attempt, command.request_id, command.deadline_at + ANSWER_GRACE_MS)
+        self.record(
+            "call_requested",
+            status=step.status or "",
+            request_id=command.request_id,
+            attempt=attempt,
+            system=step.system,
+            operation=step.operation,
+            effect=step.effect,
+            deadline_at=command.deadline_at,
+        )
+
+    def take_return(self, step: Call, event: ConnectorCompleted) -> None:
+        """Go on with what the system said, or without."""
+        said, failure = _read(event)
+        self.record(
+            "call_completed",
+            request_id=event.request_id,
+            attempt=event.attempt,
+            system=event.system,
+            operation=event.operation,
+            outcome=event.status,
+            reason=failure,
+            tries=event.tries,
+            reconciled=event.reconciled,
+            waited_ms=event.waited_ms,
+            call_ms=event.call_ms,
+        )
+        if said is None:
+            self.failed(step)
+        else:
+            self.came(step, said)
+
+    def call_again(self, step: Call) -> None:
+        """Nobody answered in time: the command is repeated, as often as the step says."""
+        state = self._state
+        if state.attempt < step.attempts_max:
+            self.call_system(state.step, step, state.attempt + 1)
+            return
+        self.record("call_unanswered", system=step.system, operation=step.operation, attempt=state.attempt)
+        self.failed(step)
+
+
+def _read(event: ConnectorCompleted) -> tuple[dict[str, Any] | None, str]:
+    """The answer's fields, or None and why there are none."""
+    if event.status != OK:
+        return None, event.reason[:REASON_CHARS_MAX] or event.status
+    try:
+        said = json.loads(event.output)
+    except ValueError:
+        return None, "answer_breaks_contract"
+    return (said, "") if isinstance(said, dict) else (None, "answer_breaks_contract")

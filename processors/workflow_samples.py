@@ -1,0 +1,116 @@
+"""What steps may answer, at the corners of what their contracts allow: a workflow is walked with these. Pure.
+
+In: a step's question or call, a JSON Schema. Out: plain values. Guaranteed: each fits its schema as far as types, enums
+and simple bounds say (patterns and formats are not made up); few of them, the same every time. A place that no corner
+reaches is reached by the workflow's own `examples`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aios.processors import answers
+from aios.processors.connectors import registry
+from aios.processors.workflow import Call, Question
+
+SAMPLES_MAX = 12  # of one step
+DEPTH_MAX = 8
+LARGE = 1_000_000
+DAY = {"date": "2026-11-20", "date-time": "2026-11-20T09:00:00Z", "time": "09:00:00"}
+
+
+def of_question(ask: Question, label: str) -> list[dict[str, Any]]:
+    """label: one that the step's list allows. Raises ConfigError: there is no such prompt."""
+    return answers.samples(ask.task, label, ask.prompt or "")
+
+
+def of_call(ask: Call) -> list[Any]:
+    """Raises ConfigError: there is no such system or operation."""
+    return of_schema(registry.operation(ask.system, ask.operation).response.model_json_schema())
+
+
+def of_schema(schema: Mapping[str, Any]) -> list[Any]:
+    """The least and the most of everything, and the most with one switch or word turned at a time."""
+    defs = schema.get("$defs", {})
+    least, most = (_example(schema, defs, high, 0) for high in (False, True))
+    found = [most, least]
+    for name, inner in schema.get("properties", {}).items() if isinstance(most, dict) else ():
+        found += [{**most, name: value} for value in _words(inner, defs) if value != most[name]]
+    return found[:SAMPLES_MAX]
+
+
+def _words(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[Any]:
+    """Every value of a property that has few."""
+    schema = _resolved(schema, defs)
+    if schema.get("type") == "boolean":
+        yield False
+    yield from schema.get("enum", ())
+    for one in schema.get("anyOf", ()):
+        yield from (None,) if one.get("type") == "null" else _words(one, defs)
+
+
+def _resolved(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Mapping[str, Any]:
+    while "$ref" in schema:
+        schema = defs[schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def _example(schema: Mapping[str, Any], defs: Mapping[str, Any], high: bool, depth: int) -> Any:
+    schema = _resolved(schema, defs)
+    if depth > DEPTH_MAX:
+        return None
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0 if high else -1]
+    ways = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+    if ways:
+        empty = any(one.get("type") == "null" for one in ways)
+        if empty and not high:
+            return None
+        return _example(next(one for one in ways if one.get("type") != "null"), defs, high, depth + 1)
+    match schema.get("type"):
+        case "object":
+            return _object(schema, defs, high, depth)
+        case "array":
+            return _array(schema, defs, high, depth)
+        case "string":
+            return _text(schema, high)
+        case "integer" | "number" as kind:
+            return _number(schema, kind, high)
+        case "boolean":
+            return high
+    return None
+
+
+def _object(schema: Mapping[str, Any], defs: Mapping[str, Any], high: bool, depth: int) -> dict[str, Any]:
+    if "properties" not in schema:
+        inner = schema.get("additionalProperties")
+        return {"key": _example(inner, defs, high, depth + 1)} if high and isinstance(inner, Mapping) else {}
+    return {name: _example(one, defs, high, depth + 1) for name, one in schema["properties"].items()}
+
+
+def _array(schema: Mapping[str, Any], defs: Mapping[str, Any], high: bool, depth: int) -> list[Any]:
+    if "prefixItems" in schema:
+        return [_example(one, defs, high, depth + 1) for one in schema["prefixItems"]]
+    count = max(schema.get("minItems", 0), 1 if high else 0)
+    return [_example(schema.get("items", {}), defs, high, depth + 1)] * count
+
+
+def _text(schema: Mapping[str, Any], high: bool) -> str:
+    if schema.get("format") in DAY:
+        return DAY[schema["format"]]
+    text = "example" if high else ""
+    return text[: schema.get("maxLength", len(text))].ljust(schema.get("minLength", 0), "x")
+
+
+def _number(schema: Mapping[str, Any], kind: str, high: bool) -> int | float:
+    bounds = ("maximum", "exclusiveMaximum") if high else ("minimum", "exclusiveMinimum")
+    step = 1.0 if kind == "integer" else 0.5
+    value: float = LARGE if high else 0
+    if bounds[0] in schema:
+        value = schema[bounds[0]]
+    elif bounds[1] in schema:
+        value = schema[bounds[1]] + (-step if high else step)
+    return int(value) if kind == "integer" else float(value)
