@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aios.processors import autonomy
+from aios.processors import autonomy, weighing
 from aios.processors.state import FORGET
 from aios.processors.turn import REASON_CHARS_MAX, forget_at, step_of
 from aios.processors.waits import Waiting
@@ -52,7 +52,8 @@ class Course(Waiting):
         """Go on from a step until the case waits or is decided."""
         self.leave_pool()
         while isinstance(rule := self._workflow.steps[name].kind, Rule):
-            chosen = rule.choose(self.view())
+            chosen = rule.choose(view := self.view())
+            self._ruled.append(weighing.weighed(name, rule, chosen, view))
             self._because(chosen.reason)
             name = chosen.then
         kind = self._workflow.steps[name].kind

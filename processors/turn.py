@@ -108,6 +108,7 @@ class Turn(ABC):
         self._pools = around.pools
         self._events: list[tuple[Topic, Event]] = []
         self._timers: dict[str, int | None] = {}
+        self._ruled: list[dict[str, Any]] = []  # what rules chose since the last transition
         self._seen: tuple[str, str, str, Mapping[str, Any]] | None = None
 
     @property
@@ -144,6 +145,8 @@ class Turn(ABC):
 
     def record(self, transition: str, *, status: str = "", step: str = "", actor: str = ACTOR, **detail: Any) -> None:
         """The next transition of the case. status: empty = unchanged. detail: evidence, never payload."""
+        if self._ruled:
+            detail["ruled"], self._ruled = self._ruled, []
         state = self._change(case_seq=self._state.case_seq + 1, status=status or self._state.status)
         self._tell(
             topics.AUDIT_RECORDED,
