@@ -1,0 +1,264 @@
+"""Facts of a person in the text of a document: what, in whose words, and where. Pure.
+
+In: pages. Out: facts and the kind of document. Guaranteed: every fact's quote stands at its place; the number of facts
+is bounded; nothing is concluded that the text does not say. A zone for machines is believed where its check digits
+hold; then labels with their values (beside them, in the next column, or beneath), then sentences, then the block of
+name and address on an envelope. Rejected: asking a model for the facts (it would have to be checked against the text
+all the same, and what stands in forms needs none).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from aios.processors.reading import countries, dates, kinds, labels, mrz, names
+from aios.processors.reading.fact import FACTS_MAX, QUOTE_CHARS_MAX, SURE, SURE_OF_PICTURE, By, Fact, Kind, Place
+from aios.processors.reading.kinds import Document
+from aios.processors.reading.labels import Label, Labelled
+from aios.processors.reading.sentences import sentences
+from aios.processors.reading.source import Cell, Page, cells, fold, lines
+
+ADDRESS_LINES_MAX = 6
+BELOW_MAX = 2  # lines beneath a label where its value may stand
+ZONE_NAME_SURE = 0.93  # no check digit covers the names
+
+_NUMBER = re.compile(r"^[A-Z0-9][A-Z0-9 ./-]{3,23}$")
+_BARE_NUMBER = re.compile(r"[A-Z0-9][A-Z0-9./-]{4,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    kind: Document
+    facts: tuple[Fact, ...]
+
+
+def extract(pages: Sequence[Page]) -> Read:
+    """Everything that the pages say, the surest first within a kind."""
+    found: list[Fact] = []
+    zone_kind = ""
+    for page in pages:
+        reading = _Reading(page)
+        zone = reading.zone()
+        zone_kind = zone_kind or (zone.kind if zone is not None else "")
+        found += reading.facts
+    kind = kinds.kind("\n".join(page.text for page in pages), zone_kind)
+    found.sort(key=lambda fact: (list(Kind).index(fact.kind), -fact.sure, fact.places[0].page, fact.places[0].start))
+    return Read(kind, tuple(_distinct(found))[:FACTS_MAX])
+
+
+def _distinct(found: Sequence[Fact]) -> Iterator[Fact]:
+    """One fact of a kind and value, the surest, with its places."""
+    seen: set[tuple[Kind, str]] = set()
+    for fact in found:
+        key = (fact.kind, " ".join(sorted(re.findall(r"\w+", fold(fact.value)))))
+        if key not in seen:
+            seen.add(key)
+            yield fact
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One page being read."""
+
+    page: Page
+    facts: list[Fact] = field(default_factory=list)
+    rows: list[list[tuple[Cell, Labelled | None]]] = field(default_factory=list)
+
+    def zone(self) -> mrz.Zone | None:
+        """Read everything; the zone, for the kind of document."""
+        whole = lines(self.page)
+        zone = mrz.find([line for line in whole if line.text.strip()])
+        taken: set[int] = set()
+        if zone is not None:
+            self._of_zone(zone)
+            taken = {zone.names_at.number, zone.rest_at.number, zone.number_at.number}
+        for line in whole:
+            row = [] if line.number in taken else [(cell, labels.read(cell)) for cell in cells(line)]
+            self.rows.append([(cell, self._held(said)) for cell, said in row])
+        self._of_labels()
+        for kind, cell, value, other in sentences(self.page):
+            self._add(kind, value, By.SENTENCE, cell, other=other)
+        self._of_blocks()
+        return zone
+
+    def _add(self, kind: Kind, value: str, by: By, *at: Cell, sure: float = 0.0, other: str = "") -> None:
+        places = tuple(Place(page=cell.page, line=cell.number, start=cell.start, end=cell.end) for cell in at)
+        quote = " … ".join(cell.text for cell in at)[:QUOTE_CHARS_MAX]
+        sure = (sure or SURE[by]) * (SURE_OF_PICTURE if self.page.by_ocr else 1.0)
+        self.facts.append(
+            Fact(kind=kind, value=value, quote=quote, places=places, by=by, sure=round(sure, 3), other=other)
+        )
+
+    def _of_zone(self, zone: mrz.Zone) -> None:
+        name = names.clean(f"{zone.given} {zone.surname}")
+        if name:
+            self._add(Kind.NAME, name, By.ZONE, zone.names_at, sure=ZONE_NAME_SURE)
+        for kind, value, at in (
+            (Kind.BIRTH_DATE, zone.born, zone.rest_at),
+            (Kind.NATIONALITY, countries.code(zone.nationality), zone.rest_at),
+            (Kind.DOCUMENT_NUMBER, zone.number, zone.number_at),
+            (Kind.EXPIRES, zone.expires, zone.rest_at),
+            (Kind.ISSUED_BY, countries.code(zone.issuer), zone.names_at),
+        ):
+            if value:
+                self._add(kind, value, By.ZONE, at)
+
+    # Labels
+
+    @staticmethod
+    def _held(said: Labelled | None) -> Labelled | None:
+        """A label without a separator is one only where its value can be nothing else."""
+        if said is None or said.certain:
+            return said
+        value = said.value.text
+        match said.label:
+            case Label.BIRTH_DATE | Label.EXPIRES | Label.ISSUED_ON:
+                found = dates.first_in(value)
+                held = found is not None and found.start <= 3
+            case Label.NATIONALITY | Label.COUNTRY | Label.ISSUED_BY:
+                held = bool(countries.code(value))
+            case Label.NUMBER:
+                held = bool(_BARE_NUMBER.match(value)) and sum(map(str.isdigit, value)) >= 4
+            case Label.FULL_NAME | Label.SURNAME | Label.GIVEN:
+                held = value.isupper() and bool(names.clean(value))
+            case Label.ADDRESS:
+                held = bool(re.match(r"^\d+\w?[ ,]", value))
+            case _:
+                held = False
+        return said if held else None
+
+    def _of_labels(self) -> None:
+        parts: dict[Label, tuple[Cell, str]] = {}
+        for row_number, row in enumerate(self.rows):
+            for index, (cell, said) in enumerate(row):
+                if said is None or said.label is Label.OTHER:
+                    continue
+                value = self._value(row_number, index, cell, said)
+                if value is not None:
+                    self._of_label(said.label, value, parts)
+        self._of_parts(parts)
+
+    def _value(self, row_number: int, index: int, cell: Cell, said: Labelled) -> Cell | None:
+        """Beside the label, in the next cell, or beneath it."""
+        if said.value.text:
+            return said.value
+        row = self.rows[row_number]
+        if index + 1 < len(row) and row[index + 1][1] is None:
+            return row[index + 1][0]
+        for below in self.rows[row_number + 1 : row_number + 1 + BELOW_MAX]:
+            if not below:
+                continue
+            if all(other is not None and other.certain for _, other in below):
+                return None
+            if len(below) == len(row) and below[index][1] is None:
+                return below[index][0]
+            free = [candidate for candidate, other in below if other is None]
+            near = min(free, key=lambda candidate: abs(candidate.column - cell.column), default=None)
+            return near if near is not None and abs(near.column - cell.column) <= max(8, len(cell.text)) else None
+        return None
+
+    def _of_label(self, label: Label, value: Cell, parts: dict[Label, tuple[Cell, str]]) -> None:
+        match label:
+            case Label.FULL_NAME | Label.SURNAME | Label.GIVEN:
+                name = names.clean(value.text)
+                if name:
+                    parts.setdefault(label, (value, name))
+            case Label.BIRTH_DATE | Label.EXPIRES | Label.ISSUED_ON:
+                self._of_date(Kind(label.value), value)
+            case Label.NATIONALITY | Label.COUNTRY | Label.ISSUED_BY:
+                code = countries.code(re.split(r"\s*[/(]\s*", value.text)[0]) or countries.code(value.text)
+                if code:
+                    self._add(Kind(label.value), code, By.LABEL, value)
+            case Label.NUMBER:
+                self._of_number(value)
+            case Label.ADDRESS:
+                self._of_address(value, By.LABEL)
+            case _:
+                pass
+
+    def _of_date(self, kind: Kind, value: Cell) -> None:
+        every = dates.all_in(value.text, past=kind is Kind.BIRTH_DATE)
+        if every:
+            found = every[-1] if kind is Kind.ISSUED_ON else every[0]  # of a period, its end
+            self._add(kind, found.iso, By.LABEL, value.part(found.start, found.end), other=found.other)
+
+    def _of_number(self, value: Cell) -> None:
+        text = value.text.upper()
+        match = _BARE_NUMBER.search(text)
+        if _NUMBER.match(text) and sum(map(str.isdigit, text)) >= 3:
+            self._add(Kind.DOCUMENT_NUMBER, re.sub(r"[ ./-]", "", text), By.LABEL, value)
+        elif match and sum(map(str.isdigit, match[0])) >= 3:
+            number = re.sub(r"[./-]", "", match[0])
+            self._add(Kind.DOCUMENT_NUMBER, number, By.LABEL, value.part(*match.span()))
+
+    def _of_parts(self, parts: dict[Label, tuple[Cell, str]]) -> None:
+        """The page's name. `Name` beside given names is the surname, as on German forms; `Nombre` beside surnames the
+        given names.
+        """
+        full, surname, given = (parts.get(label) for label in (Label.FULL_NAME, Label.SURNAME, Label.GIVEN))
+        if given is None and surname is not None and full is not None and len(full[1].split()) < 3:
+            given, full = (full, None) if fold(surname[1]) not in fold(full[1]) else (None, full)
+        if surname is None and given is not None and full is not None:
+            surname, full = (full, None) if fold(given[1]) not in fold(full[1]) else (None, full)
+        if surname is not None and given is not None:
+            self._add(Kind.NAME, f"{given[1]} {surname[1]}", By.LABEL, given[0], surname[0])
+        for alone in (full, None if given else surname, None if surname else given):
+            if alone is not None and len(alone[1].split()) > 1:
+                self._add(Kind.NAME, alone[1], By.LABEL, alone[0])
+
+    # Addresses
+
+    def _of_address(self, first: Cell, by: By) -> None:
+        at = [first] if first.text.strip(" ,") else []
+        start = first.number  # rows are lines, from 1: the row after the value's
+        for row in self.rows[start : start + ADDRESS_LINES_MAX - 1]:
+            cell = self._below(row, first)
+            if cell is None:
+                break
+            at.append(cell)
+        text = ", ".join(part.text.strip(" ,;") for part in at)
+        if not (re.search(r"\d", text) or len(at) > 1) or len(text) < 6:
+            return
+        self._add(Kind.ADDRESS, text, by, *at)
+        if code := countries.at_end(text.strip(" .,")):
+            self._add(Kind.COUNTRY, code, by, at[-1])
+
+    @staticmethod
+    def _below(row: Sequence[tuple[Cell, Labelled | None]], first: Cell) -> Cell | None:
+        """The next line of an address, in its column or at the line's beginning."""
+        free = [cell for cell, said in row if said is None]
+        if not free or (row[0][1] is not None and abs(free[0].column - first.column) > 3):
+            return None
+        near = min(free, key=lambda cell: abs(cell.column - first.column))
+        aligned = abs(near.column - first.column) <= 3
+        if not aligned and not (len(row) == 1 and near.column <= first.column):
+            return None
+        words = near.text.split()
+        sentence = near.text.rstrip().endswith((".", "!", "?", ":")) and len(words) > 4
+        return None if sentence or len(words) > 9 or len(near.text) > 80 else near
+
+    def _of_blocks(self) -> None:
+        """Name and address as on an envelope; where labels have told both, nothing is looked for."""
+        if {Kind.NAME, Kind.ADDRESS} <= {fact.kind for fact in self.facts}:
+            return
+        for row in self.rows:
+            for cell, said in row:
+                if said is None and names.on_envelope(cell.text):
+                    beneath = self._beneath(cell)
+                    if beneath:
+                        self._add(Kind.NAME, names.clean(cell.text), By.BLOCK, cell)
+                        self._of_address(beneath[0], By.BLOCK)
+                        return
+
+    def _beneath(self, name: Cell) -> list[Cell]:
+        """The lines under a name if they are an address: two or more in its column, one with a number in it."""
+        found: list[Cell] = []
+        for row in self.rows[name.number : name.number + ADDRESS_LINES_MAX]:
+            near = [cell for cell, said in row if said is None and abs(cell.column - name.column) <= 3]
+            if not near:
+                break
+            found.append(near[0])
+        numbered = any(re.search(r"\d", cell.text) and re.search(r"[^\W\d_]{3}", cell.text) for cell in found[:3])
+        return found if len(found) >= 2 and numbered else []

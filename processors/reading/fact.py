@@ -1,0 +1,62 @@
+"""What a document says of a person, with the place where it says so."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+QUOTE_CHARS_MAX = 300
+FACTS_MAX = 60  # of one document
+
+
+class Kind(StrEnum):
+    NAME = "name"  # given names first
+    BIRTH_DATE = "birth_date"  # YYYY-MM-DD
+    NATIONALITY = "nationality"  # ISO 3166 alpha-2
+    ADDRESS = "address"
+    COUNTRY = "country"  # of the address, ISO 3166 alpha-2
+    DOCUMENT_NUMBER = "document_number"
+    ISSUED_BY = "issued_by"  # ISO 3166 alpha-2
+    EXPIRES = "expires"  # YYYY-MM-DD
+    ISSUED_ON = "issued_on"  # YYYY-MM-DD, of a bill or statement its date
+
+
+class By(StrEnum):
+    """How it was read, the surest first."""
+
+    ZONE = "zone"  # machine-readable, check digits hold
+    LABEL = "label"
+    SENTENCE = "sentence"
+    BLOCK = "block"  # name and address as on an envelope
+
+
+SURE = {By.ZONE: 0.99, By.LABEL: 0.95, By.SENTENCE: 0.85, By.BLOCK: 0.75}
+SURE_OF_PICTURE = 0.9  # times, where it was read from a picture
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Place(Part):
+    """page, line: from 1. start, end: characters of the page's text."""
+
+    page: int
+    line: int
+    start: int
+    end: int
+
+
+class Fact(Part):
+    """quote: the source's own words there. other: the other reading of a date whose day and month could be exchanged.
+    sure: 0 to 1, by how it was read; no measured probability.
+    """
+
+    kind: Kind
+    value: str
+    quote: str = Field(max_length=QUOTE_CHARS_MAX)
+    places: tuple[Place, ...]
+    by: By
+    sure: float
+    other: str = ""

@@ -1,0 +1,183 @@
+"""Documents to pages: text here, everything else in a child process that may die of it.
+
+In: bytes, and the time they may take. Out: what they are and their pages, or the problem with them. Guaranteed: bytes
+are bounded before anything looks at them; what they are is told by themselves, not by their name or declared type; a
+child that hangs or dies is ended, and the document that did it has a problem, not the caller. Of one event loop; one
+document at a time in each child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aios.processors.reading.problem import Problem
+from aios.processors.reading.source import Page
+
+BYTES_MAX = 16 << 20  # of a document
+TEXT_BYTES_MAX = 1 << 20
+ANSWER_BYTES_MAX = 4 << 20  # a line of the child
+START_S_MAX = 60.0
+CHILDREN_MAX = 1  # at once: each may use a core and, once it has read a picture, 500 MB
+PDF_WITHIN = 1024  # bytes before its mark, as readers allow
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*")
+_MEDIA = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"II*\x00": "image/tiff",
+    b"MM\x00*": "image/tiff",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """media_type: as the bytes say. problem: then there are no pages."""
+
+    media_type: str
+    pages: tuple[Page, ...]
+    problem: Problem = Problem.NONE
+
+
+class Reader:
+    """See the module."""
+
+    def __init__(self, children_max: int = CHILDREN_MAX) -> None:
+        self._free: list[_Child] = []
+        self._room = asyncio.Semaphore(children_max)
+
+    async def read(self, content: bytes, *, s_max: float) -> Document:
+        """Returns within s_max, and the time that a child needs to start."""
+        if len(content) > BYTES_MAX:
+            return Document("", (), Problem.TOO_LARGE)
+        head = content[:PDF_WITHIN]
+        if b"%PDF-" in head:
+            return await self._by_child("pdf", "application/pdf", content, s_max)
+        for mark in _PICTURES:
+            if content.startswith(mark):
+                return await self._by_child("picture", _MEDIA[mark], content, s_max)
+        return of_text(content)
+
+    async def close(self) -> None:
+        """End the children."""
+        for child in self._free:
+            await child.end()
+        self._free.clear()
+
+    async def _by_child(self, what: str, media_type: str, content: bytes, s_max: float) -> Document:
+        async with self._child() as child:
+            answer = await child.ask(what, content, s_max)
+        problem = Problem(answer.get("problem", ""))
+        pages = tuple(Page(number, text, by_ocr) for number, text, by_ocr in answer.get("pages", ()))
+        if not problem and not any(page.text.strip() for page in pages):
+            problem = Problem.EMPTY
+        return Document(media_type, () if problem else pages, problem)
+
+    @contextlib.asynccontextmanager
+    async def _child(self) -> AsyncIterator[_Child]:
+        """One that nobody else asks meanwhile; it is kept if it lives."""
+        async with self._room:
+            child = self._free.pop() if self._free else await _Child.start()
+            try:
+                yield child
+            except BaseException:  # cancelled in the middle of an answer: the next one would get it
+                await child.end()
+                raise
+            if child.lives:
+                self._free.append(child)
+
+
+class _Child:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls) -> _Child:
+        """Raises OSError and TimeoutError: then it is the machine's fault, and the call's error."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "aios.processors.reading.child",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=ANSWER_BYTES_MAX,
+            env={**_environment(), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"},
+        )
+        child = cls(process)
+        try:
+            async with asyncio.timeout(START_S_MAX):
+                ready = await process.stdout.readline()  # type: ignore[union-attr]
+            if not ready:
+                raise OSError("the process that reads documents does not start")
+        except BaseException:
+            await child.end()
+            raise
+        return child
+
+    @property
+    def lives(self) -> bool:
+        return self._process.returncode is None
+
+    async def ask(self, what: str, content: bytes, s_max: float) -> dict[str, Any]:
+        """Its answer; a child that gives none in time, or dies, is ended, and that is the document's problem."""
+        line = json.dumps({"what": what, "bytes": len(content)}).encode() + b"\n"
+        try:
+            async with asyncio.timeout(s_max):
+                self._process.stdin.write(line + content)  # type: ignore[union-attr]
+                await self._process.stdin.drain()  # type: ignore[union-attr]
+                answer = await self._process.stdout.readline()  # type: ignore[union-attr]
+            if answer:
+                return dict(json.loads(answer))
+        except (TimeoutError, ConnectionError, ValueError):
+            pass  # it is told as what it means for the document, below
+        await self.end()
+        return {"problem": Problem.TOO_SLOW.value}
+
+    async def end(self) -> None:
+        if self.lives:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await self._process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Nothing but what a Python needs: the child gets no setting, and so no secret."""
+    kept: Sequence[str] = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+    return {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def of_text(content: bytes) -> Document:
+    """Plain text in UTF-8, UTF-16 with its mark, or else Windows' western code page."""
+    if len(content) > TEXT_BYTES_MAX:
+        return Document("text/plain", (), Problem.TOO_LARGE)
+    text = _decoded(content)
+    if text is None:
+        return Document("", (), Problem.UNSUPPORTED)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    pages = tuple(Page(number, page) for number, page in enumerate(text.split("\f"), start=1))
+    if not text.strip():
+        return Document("text/plain", (), Problem.EMPTY)
+    return Document("text/plain", pages)
+
+
+def _decoded(content: bytes) -> str | None:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encodings = ["utf-16"]
+    elif b"\x00" in content:
+        return None
+    else:
+        encodings = ["utf-8-sig", "cp1252"]
+    for encoding in encodings:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        controls = sum(not character.isprintable() and character not in "\n\r\t\f\ufeff\u00a0" for character in text)
+        return text if controls <= len(text) // 100 else None
+    return None

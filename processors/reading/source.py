@@ -1,0 +1,79 @@
+"""The text of a document as people see it: pages of lines, and places in them.
+
+In: pages' texts. Out: cells (what stands together in a line) with their places. Guaranteed: a place is the page and
+line, both counted from 1, and the characters from `start` up to `end` of that page's text, so that whoever has the page
+finds the very words again. Folding keeps every character's place. Rejected: places as boxes on the paper (a text has
+none, and people quote words).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+COLUMN = re.compile(r"\s{2,}|\t+")  # what separates two cells of a line
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """number: from 1. text: its lines, joined by line feeds. by_ocr: read from a picture."""
+
+    number: int
+    text: str
+    by_ocr: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Some text of one line. number: of that line. start: of the text in the page's. column: in the line."""
+
+    page: int
+    number: int
+    column: int
+    start: int
+    text: str
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+    def part(self, start: int, end: int) -> Cell:
+        """What stands from start to end in it, without spaces around."""
+        inner = self.text[start:end]
+        lead = len(inner) - len(inner.lstrip())
+        return Cell(self.page, self.number, self.column + start + lead, self.start + start + lead, inner.strip())
+
+
+def lines(page: Page) -> list[Cell]:
+    """Every line as one cell, empty ones too."""
+    found, start = [], 0
+    for number, text in enumerate(page.text.split("\n"), start=1):
+        found.append(Cell(page.number, number, 0, start, text.rstrip()))
+        start += len(text) + 1
+    return found
+
+
+def cells(line: Cell) -> Iterator[Cell]:
+    """What stands in the line, a column each."""
+    start = 0
+    for gap in COLUMN.finditer(line.text):
+        if line.text[start : gap.start()].strip():
+            yield line.part(start, gap.start())
+        start = gap.end()
+    if line.text[start:].strip():
+        yield line.part(start, len(line.text))
+
+
+@lru_cache(maxsize=4096)
+def _folded(character: str) -> str:
+    if character in "\u2018\u2019\u02bc\u0060\u00b4":
+        return "'"
+    return unicodedata.normalize("NFKD", character)[0].lower()[0]
+
+
+def fold(text: str) -> str:
+    """Without case and accents; as many characters as before."""
+    return text.lower() if text.isascii() else "".join(map(_folded, text))
