@@ -1,8 +1,10 @@
 """Breakers: which partitions of a group pause, and which tenants are slowed; records that outlive their process.
 
 Enters: breaker.changed.v1, compacted and keyed by the breaker (`<group>/<partition>` or `<group>/tenant/<name>`), and
-what a Settler finds of its own stage. Leaves: the open ones of a group, for its Settler; a record for each that opens;
-the record that closes one, for the stage that carries out operators' commands (it is audited there).
+what a Settler finds of its own stage. The circuits towards outside systems (`system/<name>`, kept by
+processors/connectors) stand in the same table, for whoever looks; they try by themselves, and pause nothing here.
+Leaves: the open ones of a group, for its Settler; a record for each that opens; the record that closes one, for the
+stage that carries out operators' commands (it is audited there).
 Guaranteed: an open breaker holds from the moment it is found, in this process at once, in all processes of the group
 and after a restart as soon as the record is read; it holds until a closing record, however often anything restarts.
 It is written within moments, again and again until Kafka takes it. A process that dies before that has opened nothing:
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from aios.dlq.settle import CLOSED, OPEN
@@ -32,6 +34,7 @@ from aios.streams.topics import BREAKER_CHANGED
 from aios.streams.topology import Stage
 
 AGAIN_S = 1.0  # before a Kafka that was away is told again
+CIRCUITS = "system/"  # of the key of a circuit towards an outside system
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class BreakerTable(ReferenceTable[BreakerChanged]):
 
     def open_ones(self) -> list[BreakerChanged]:
         """Those that are open, the latest first."""
-        found = [one for one in self.all().values() if one.state == OPEN]
+        found = [one for one in self.all().values() if one.state != CLOSED]
         return sorted(found, key=lambda one: (-one.changed_at, one.key))
 
     def _seen(self, name: str, before: BreakerChanged | None, after: BreakerChanged | None) -> None:
@@ -98,14 +101,14 @@ class GroupBreakers(BreakerTable):
             if mine is not None and after is not None and (after == mine or after.changed_at > mine.changed_at):
                 del self._found[name]
             self._gather()
-        if after is not None and after.group == self._stage.group and after.state == CLOSED:
+        if after is not None and after.group == self._stage.group and after.state == CLOSED and not is_circuit(after):
             log.warning("breaker %s was closed by %s", name, after.by)
 
     def _own(self) -> list[BreakerChanged]:
         return [one for one in {**self.all(), **self._found}.values() if self._is_own(one)]
 
     def _is_own(self, one: BreakerChanged) -> bool:
-        return one.group == self._stage.group and one.state == OPEN
+        return one.group == self._stage.group and one.state == OPEN and not is_circuit(one)
 
     def _gather(self) -> None:
         """Each set is replaced whole: a Settler sees it before or after."""
@@ -171,6 +174,24 @@ def outgoing(codec: Codec, change: BreakerChanged, *, traceparent: str = "") -> 
         tenant=change.tenant,
         traceparent=traceparent,
         time_ms=change.changed_at,
+    )
+
+
+def is_circuit(change: BreakerChanged) -> bool:
+    """Whether it is a circuit towards an outside system, and not a breaker of a group."""
+    return change.key.startswith(CIRCUITS)
+
+
+def waiting_for(circuits: Iterable[BreakerChanged], system: str) -> int:
+    """Since when a system is away, Unix ms, as any of its processes sees it; 0: it is not."""
+    name = f"{CIRCUITS}{system}"
+    return min(
+        (
+            one.since or one.changed_at
+            for one in circuits
+            if one.state != CLOSED and (one.key == name or one.key.startswith(f"{name}/"))
+        ),
+        default=0,
     )
 
 

@@ -56,7 +56,6 @@ class Again(Part):
 
     first_s: Annotated[float, Field(gt=0, le=60)] = 0.2
     longest_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
-    unforeseen_max: Annotated[int, Field(ge=1, le=10)] = 3  # tries that fail for a reason nobody named
 
 
 class Circuit(Part):

@@ -74,13 +74,19 @@ class Ask:
 class CallFailed(Exception):
     """A call that failed in a way the connector knows. word: snake_case, for rules and tables; sentence: for people."""
 
-    def __init__(self, failure: Failure, word: str, sentence: str, *, again_after_s: float = 0.0) -> None:
-        """again_after_s: how long the system asked to be left alone, as in Retry-After; 0: it did not say."""
+    def __init__(
+        self, failure: Failure, word: str, sentence: str, *, again_after_s: float = 0.0, is_systems: bool = True
+    ) -> None:
+        """again_after_s: how long the system asked to be left alone, as in Retry-After; 0: it did not say.
+
+        is_systems: whether it says something of the system as a whole; else it is tried again, and opens no circuit.
+        """
         super().__init__(f"{word}: {sentence}")
         self.failure = failure
         self.word = word
         self.sentence = sentence
         self.again_after_s = again_after_s
+        self.is_systems = is_systems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

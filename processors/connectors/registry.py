@@ -46,9 +46,9 @@ def operation(system: str, name: str) -> Operation:
 def operations_of(system: System) -> Mapping[str, Operation]:
     """Of any system. Raises ConfigError when its connector cannot be loaded."""
     if system.operations:
-        from aios.processors.connectors import http
+        from aios.processors.connectors.http import operations_of as told
 
-        return http.operations_of(system)
+        return told(system)
     found: Mapping[str, Operation] = _class(system.connector).operations
     return found
 

@@ -1,0 +1,465 @@
+"""From one command to its answer: refused, waiting, tried, tried again, reconciled, or too late.
+
+Enters: a connector.requested.v1, decoded. Leaves: the connector.completed.v1 that answers it, failures included.
+Guaranteed, whatever dies in between:
+
+    none            tried until it answers or its deadline passes
+    at_least_once   the same; an intent is acknowledged before each try
+    reconciled      after any try of which nobody knows whether it was done, by this process or a former one, the system
+                    is asked first; it is asked only when that try can be under way no more
+    at_most_once    tried by whose intent stands first in the log, and again only after an answer that surely did
+                    nothing; else the answer is `unknown`
+
+What waits (closed bulkhead, rate, open circuit) costs no try. A failure that may heal is tried again, after a random
+part of a growing bound, until the deadline. Nothing here raises but Lost, Unavailable and what nobody foresaw.
+Time: a deadline is compared with this machine's clock, as in inference_workers/answering.py; plan's own timer is the
+judge of deadlines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from aios.processors.connectors import measures, pace
+from aios.processors.connectors.connector import Ask, CallFailed, Connector, Effect, Failure, Operation, failure_of
+from aios.processors.connectors.gate import Gate, Permit
+from aios.processors.connectors.guard import Guard
+from aios.processors.connectors.intents import Intent, Mark
+from aios.processors.connectors.opened import Opened, Unopened
+from aios.schemas import ids
+from aios.schemas.models import ConnectorCompleted, ConnectorRequested
+from aios.streams import failpoints
+from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.record import Record
+from aios.streams.system_files import System
+
+OK, FAILED, EXPIRED, UNKNOWN = "ok", "failed", "expired", "unknown"
+REASON_CHARS_MAX = 300
+LEASE_S = 2.0  # from an intent to its try: later, the intent is written anew
+LOOK_S = 1.0  # between two looks whether a command that waits is still ours
+PROCESS = "connectors"
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Lost(Exception):
+    """The command is not ours to answer any more: its partition has left, or the process stops."""
+
+
+class Known(Protocol):
+    """What a command needs of Intents."""
+
+    async def known(self, partition: int, asked_ms: int) -> None: ...
+    async def reached(self, partition: int, offset: int) -> None: ...
+    def of(self, partition: int, request_id: str) -> Sequence[Intent]: ...
+    def age_ms(self, intent: Intent) -> int: ...
+
+
+Intend = Callable[[Record, ConnectorRequested, Mark], Awaitable[int]]
+"""Write the intent of a try, acknowledged; its offset. Raises Unavailable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of a command. word, sentence: why it is not ok."""
+
+    status: str
+    word: str = ""
+    sentence: str = ""
+    output: str = ""
+    contract: str = ""
+    reconciled: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Course:
+    """What has become of a command so far, in this process.
+
+    maybe_done: a try may have had its effect. before: as it was before the try that is under way.
+    marks: of our own intents. refuted: offsets of intents of which the system says that they had no effect.
+    """
+
+    record: Record
+    command: ConnectorRequested
+    operation: Operation
+    request: BaseModel
+    effect: Effect
+    deadline: float
+    wanted: Callable[[], bool]
+    tries: int = 0
+    failures: int = 0
+    call_s: float = 0.0
+    first_try_ms: int = 0
+    maybe_done: bool = False
+    before: bool = False
+    again_after_s: float = 0.0
+    word: str = ""
+    sentence: str = ""
+    marks: set[Mark] = field(default_factory=set)
+    refuted: set[int] = field(default_factory=set)
+
+    def ask(self, seconds: float) -> Ask:
+        command = self.command
+        return Ask(
+            request_id=command.request_id,
+            idempotency_key=command.idempotency_key,
+            tenant=command.tenant,
+            case_id=command.case_id,
+            deadline_s=seconds,
+        )
+
+
+class Calling:
+    """Of one system, in one process and event loop."""
+
+    def __init__(
+        self,
+        system: System,
+        operations: Callable[[], Any],
+        opened: Opened,
+        gate: Gate,
+        *,
+        intents: Known,
+        intend: Intend,
+        guard: Guard,
+        away_since: Callable[[], int] = lambda: 0,
+        random: Random | None = None,
+    ) -> None:
+        """operations: what the system can be asked; raises ConfigError while its connector cannot be loaded.
+
+        away_since: from when the circuit has not been closed, Unix ms; 0: it is.
+        """
+        self._system = system
+        self._operations = operations
+        self._opened = opened
+        self._gate = gate
+        self._intents = intents
+        self._intend = intend
+        self._guard = guard
+        self._away_since = away_since
+        self._random = random or Random()  # noqa: S311 - spreads tries, guards nothing
+
+    async def answer(
+        self, record: Record, command: ConnectorRequested, wanted: Callable[[], bool]
+    ) -> ConnectorCompleted:
+        """wanted: whether the command is still ours. Raises Lost, Unavailable, RecordError, and what nobody foresaw."""
+        course = self._understood(record, command, wanted)
+        answer = course if isinstance(course, Answer) else await self._pursue(course)
+        return self.completed(record, command, answer, None if isinstance(course, Answer) else course)
+
+    def completed(
+        self, record: Record, command: ConnectorRequested, answer: Answer, course: _Course | None = None
+    ) -> ConnectorCompleted:
+        """The event of an answer."""
+        now_ms = wall_ms()
+        first_ms = course.first_try_ms if course is not None and course.first_try_ms else now_ms
+        measures.ANSWERS.labels(self._system.system, answer.status).inc()
+        return ConnectorCompleted(
+            request_id=command.request_id,
+            case_id=command.case_id,
+            tenant=command.tenant,
+            workflow=command.workflow,
+            step=command.step,
+            attempt=command.attempt,
+            system=command.system,
+            operation=command.operation,
+            status=answer.status,
+            reason=f"{answer.word}: {answer.sentence}"[:REASON_CHARS_MAX] if answer.word else "",
+            output=answer.output,
+            output_contract=answer.contract,
+            tries=course.tries if course is not None else 0,
+            reconciled=answer.reconciled,
+            waited_ms=max(0, first_ms - record.timestamp_ms) if record.timestamp_ms else 0,
+            call_ms=round(course.call_s * 1000) if course is not None else 0,
+            completed_at=now_ms,
+        )
+
+    def _understood(self, record: Record, command: ConnectorRequested, wanted: Callable[[], bool]) -> _Course | Answer:
+        """What is asked, or why it can never be."""
+        name = self._system.system
+        if command.system != name:
+            return _failed("wrong_system", f"this is {name}, not {command.system}")
+        try:
+            operations = self._operations()
+        except ConfigError as error:
+            return _failed("no_connector", f"{name} cannot be asked here: {error}")
+        operation = operations.get(command.operation)
+        if operation is None:
+            return _failed("unknown_operation", f"{name} can {', '.join(operations)}")
+        if command.effect not in operation.effects:
+            given = ", ".join(sorted(operation.effects))
+            return _failed("effect_not_given", f"{command.operation} of {name} gives {given}, not {command.effect}")
+        try:
+            request = operation.request.model_validate_json(command.request)
+        except ValidationError as error:
+            wrong = ", ".join(sorted({".".join(map(str, each["loc"])) or "all of it" for each in error.errors()}))
+            return _failed("request_broken", f"it does not fit {operation.request.__name__}: {wrong}")
+        left_s = (command.deadline_at - wall_ms()) / 1000
+        return _Course(
+            record=record,
+            command=command,
+            operation=operation,
+            request=request,
+            effect=Effect(command.effect),
+            deadline=time.monotonic() + left_s,
+            wanted=wanted,
+        )
+
+    async def _pursue(self, course: _Course) -> Answer:
+        """Try until there is an answer."""
+        if course.effect in (Effect.RECONCILED, Effect.AT_MOST_ONCE):
+            command = course.command
+            asked_ms = min(command.requested_at, course.record.timestamp_ms or command.requested_at)
+            if not await self._within(course, lambda: self._intents.known(course.record.partition, asked_ms)):
+                return _unknown("not_known", "whether it was tried before could not be read in time")
+            course.maybe_done = bool(self._others(course))
+        if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
+            return _unknown("tried_before", "it was tried once, and the process ended before it told what became of it")
+        while True:
+            answer = await self._turn(course)
+            if answer is not None:
+                return answer
+            await self._rest(course)
+
+    async def _turn(self, course: _Course) -> Answer | None:
+        """Wait at the gate, then try once. None: again."""
+        await self._let_others_end(course)
+        permit = await self._gate.enter(course.deadline, course.wanted)
+        if permit is None:
+            if not course.wanted():
+                raise Lost
+            return self._too_late(course)
+        try:
+            async with self._guard.of(course.record):
+                return await self._try(course, permit)
+        finally:
+            self._gate.abandon(permit)
+
+    async def _try(self, course: _Course, permit: Permit) -> Answer | None:
+        seconds = min(self._system.limits.call_s_max, course.deadline - time.monotonic())
+        if seconds <= 0:
+            return self._too_late(course)
+        connector: Connector | None = None
+        course.before = course.maybe_done
+        try:
+            async with asyncio.timeout(self._system.limits.call_s_max):
+                connector = await self._opened.get()
+            if course.maybe_done and course.effect is Effect.RECONCILED:
+                answer = await self._reconciled(course, permit, connector, seconds)
+                if answer is not None:
+                    return answer
+            if course.effect is not Effect.NONE and not await self._claim(course):
+                return None
+            response = await self._called(course, connector, seconds)
+        except Lost:
+            raise
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw is raised again
+            is_late = isinstance(error, TimeoutError) and seconds < self._system.limits.call_s_max
+            return self._failed(course, permit, connector, error, is_late=is_late)
+        self._gate.succeed(permit)
+        return self._ok(course, response)
+
+    async def _reconciled(self, course: _Course, permit: Permit, connector: Connector, seconds: float) -> Answer | None:
+        """The answer, if a former try has had its effect. None: none has."""
+        asked = self._others(course)
+        try:
+            found = await self._timed(
+                course, connector.done(course.command.operation, course.request, course.ask(seconds)), seconds
+            )
+        except CallFailed as error:
+            if error.failure not in (Failure.PERMANENT, Failure.REFUSED):
+                raise
+            self._gate.succeed(permit)
+            return _unknown(error.word, f"it does not say whether it was done: {error.sentence}")
+        if found is None:
+            course.refuted |= {intent.offset for intent in asked}
+            course.maybe_done = course.before = False
+            return None
+        self._gate.succeed(permit)
+        measures.RECONCILED.labels(self._system.system).inc()
+        return self._ok(course, found, reconciled=True)
+
+    async def _called(self, course: _Course, connector: Connector, seconds: float) -> BaseModel:
+        """One call. maybe_done is true from here on, until an answer says otherwise."""
+        course.tries += 1
+        course.first_try_ms = course.first_try_ms or wall_ms()
+        course.maybe_done = course.effect is not Effect.NONE
+        call = connector.call(course.command.operation, course.request, course.ask(seconds))
+        response: BaseModel = await self._timed(course, call, seconds)
+        failpoints.hit(f"{PROCESS}.computed")
+        return response
+
+    async def _timed(self, course: _Course, call: Awaitable[T], seconds: float) -> T:
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(seconds):
+                return await call
+        finally:
+            took = time.monotonic() - begun
+            course.call_s += took
+            measures.CALL.labels(self._system.system).observe(took)
+
+    async def _claim(self, course: _Course) -> bool:
+        """Write that it is about to be tried. False: somebody else says the same, or it took too long: look again."""
+        begun = time.monotonic()
+        mark = (course.tries + 1, wall_ms())
+        course.marks.add(mark)
+        try:
+            offset = await self._intend(course.record, course.command, mark)
+        except Unavailable as error:
+            log.warning("%s waits: %s", self._system.system, error)
+            await self._pause(course, LOOK_S)
+            return False
+        failpoints.hit(f"{PROCESS}.intended")
+        if course.effect is Effect.AT_LEAST_ONCE:
+            return True
+        if not await self._within(course, lambda: self._intents.reached(course.record.partition, offset)):
+            return False
+        if not course.wanted():
+            raise Lost
+        if self._others(course):
+            course.maybe_done = True
+            return False
+        return time.monotonic() - begun < LEASE_S
+
+    def _others(self, course: _Course) -> list[Intent]:
+        """Intents of other processes, and former ones of this, that may have had an effect."""
+        known = self._intents.of(course.record.partition, course.command.request_id)
+        return [one for one in known if one.mark not in course.marks and one.offset not in course.refuted]
+
+    async def _let_others_end(self, course: _Course) -> None:
+        """Until no try of another process can be under way: what it does must not land behind the question."""
+        while course.maybe_done and course.effect is Effect.RECONCILED:
+            ages = [self._intents.age_ms(one) / 1000 for one in self._others(course)]
+            wait_s = min(self._system.limits.call_s_max + LEASE_S - min(ages, default=float("inf")), self._left(course))
+            if wait_s <= 0:
+                return
+            await self._pause(course, wait_s)
+
+    def _failed(
+        self, course: _Course, permit: Permit, connector: Connector | None, error: Exception, *, is_late: bool
+    ) -> Answer | None:
+        """What follows of a failed try; None: again. is_late: it was given less time than the system may take.
+
+        Raises what nobody foresaw.
+        """
+        failure, cause = _judged(connector, error)
+        if failure is Failure.UNFORESEEN and not (course.effect is Effect.AT_MOST_ONCE and course.maybe_done):
+            raise error
+        course.word, course.sentence = _said(cause)
+        course.failures += 1
+        course.again_after_s = cause.again_after_s if isinstance(cause, CallFailed) else 0.0
+        measures.CALLS.labels(self._system.system, failure).inc()
+        if failure in (Failure.PERMANENT, Failure.REFUSED):
+            self._gate.succeed(permit)
+            return Answer(status=UNKNOWN if course.before else FAILED, word=course.word, sentence=course.sentence)
+        if is_late or failure is Failure.UNFORESEEN or not getattr(cause, "is_systems", True):
+            self._gate.abandon(permit)
+        else:
+            self._gate.fail(permit, course.word, course.again_after_s)
+        if failure is Failure.TRANSIENT:
+            course.maybe_done = course.before
+        if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
+            return _unknown(course.word, course.sentence)
+        return None
+
+    async def _rest(self, course: _Course) -> None:
+        """Before the next try."""
+        if course.failures:
+            wait_s = pace.again_s(self._system.again, course.failures, course.again_after_s, self._random)
+            await self._pause(course, min(wait_s, max(0.0, self._left(course))))
+
+    async def _pause(self, course: _Course, seconds: float) -> None:
+        """Raises Lost when the command leaves meanwhile."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, LOOK_S))
+            if not course.wanted():
+                raise Lost
+        if not course.wanted():
+            raise Lost
+
+    async def _within(self, course: _Course, wait: Callable[[], Awaitable[None]]) -> bool:
+        """Whether it came before the deadline. Raises Lost."""
+        while course.wanted():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, min(LOOK_S, self._left(course)))):
+                    await wait()
+                    return True
+            if self._left(course) <= 0:
+                return False
+        raise Lost
+
+    def _left(self, course: _Course) -> float:
+        return course.deadline - time.monotonic()
+
+    def _too_late(self, course: _Course) -> Answer:
+        status = UNKNOWN if course.maybe_done else EXPIRED
+        since = self._away_since()
+        if since:
+            at = datetime.fromtimestamp(since / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            why = f"; last: {course.word}" if course.word else ""
+            return Answer(status=status, word="away", sentence=f"{self._system.system} has been away since {at}{why}")
+        if course.word:
+            sentence = f"{course.sentence} (tried {course.tries} times until the deadline)"
+            return Answer(status=status, word=course.word, sentence=sentence)
+        return Answer(status=status, word="late", sentence="its deadline passed before it could be tried")
+
+    def _ok(self, course: _Course, response: BaseModel, *, reconciled: bool = False) -> Answer:
+        operation = course.operation
+        if not isinstance(response, operation.response):
+            raise TypeError(f"{self._system.system} answered with a {type(response).__name__}")
+        measures.CALLS.labels(self._system.system, OK).inc()
+        output = ids.canonical(response.model_dump(mode="json"))
+        size = len(output.encode())
+        if size > self._system.limits.answer_bytes_max:
+            return _failed("answer_too_large", f"{size} bytes are over the {self._system.limits.answer_bytes_max}")
+        return Answer(status=OK, output=output, contract=operation.response_contract, reconciled=reconciled)
+
+
+def wall_ms() -> int:
+    """This machine's clock, Unix ms."""
+    return time.time_ns() // 1_000_000
+
+
+def _failed(word: str, sentence: str) -> Answer:
+    return Answer(status=FAILED, word=word, sentence=sentence)
+
+
+def _unknown(word: str, sentence: str) -> Answer:
+    return Answer(status=UNKNOWN, word=word, sentence=sentence)
+
+
+def _judged(connector: Connector | None, error: Exception) -> tuple[Failure, Exception]:
+    """What an error says, and the one that says it. A connector that cannot be opened is a system that is away."""
+    if isinstance(error, Unopened):
+        failure = error.connector.classify(error.error)
+        if failure is Failure.UNFORESEEN:
+            log.error("a connector cannot be opened:\n%s", "".join(traceback.format_tb(error.error.__traceback__)))
+        return Failure.TRANSIENT, error.error
+    return (failure_of(error) if connector is None else connector.classify(error)), error
+
+
+def _said(error: Exception) -> tuple[str, str]:
+    """A word and a sentence; of errors that are not ours the kind alone, since their words may hold payload."""
+    if isinstance(error, CallFailed):
+        return error.word, error.sentence
+    if isinstance(error, ConfigError):
+        return "not_configured", str(error)
+    if isinstance(error, TimeoutError):
+        return "no_answer", "it did not answer in time"
+    if isinstance(error, OSError):
+        return "no_connection", type(error).__name__
+    return "failed", type(error).__name__

@@ -1,0 +1,155 @@
+"""What becomes of a system's circuit, told to everybody: breaker.changed.v1, kept by `system/<name>`.
+
+Enters: changes of a circuit of this process, and what people say of it (`aios breaker close`). Leaves: one record for
+each change, in order, again and again until Kafka takes it. Guaranteed: a process that starts knows how its former life
+left the circuit, and since when; what a person closes is closed here within moments. Every process of the system has
+its own circuit and its own key: `system/<name>` is that of slot 0, `system/<name>/<slot>` that of another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from aios.dlq import breakers
+from aios.dlq.breakers import CIRCUITS, GroupBreakers
+from aios.processors.connectors.circuit import Change, State
+from aios.schemas.codec import Codec
+from aios.schemas.models import BreakerChanged
+from aios.streams.config import KafkaSettings
+from aios.streams.errors import Unavailable
+from aios.streams.kafka import Place
+from aios.streams.record import Outgoing
+from aios.streams.topology import Stage
+
+AGAIN_S = 1.0  # before a Kafka that was away is told again
+WAITING_MAX = 1_000  # changes not told yet; the oldest are left out: the last one is what counts
+
+log = logging.getLogger(__name__)
+
+
+class Out(Protocol):
+    """What telling needs of a Delivery."""
+
+    async def deliver_all(self, outs: Sequence[Outgoing]) -> Sequence[Place]: ...
+
+
+class Breakers(GroupBreakers):
+    """The breakers of a system's group, which also hears when a person closes its circuit."""
+
+    def __init__(self, kafka: KafkaSettings, codec: Codec, stage: Stage, key: str) -> None:
+        self._circuit = key
+        self._closed: Callable[[BreakerChanged], None] = _nobody
+        super().__init__(kafka, codec, stage)
+
+    def hear(self, closed: Callable[[BreakerChanged], None]) -> None:
+        """closed: called by the reader's thread for each closing of the circuit, our own included."""
+        self._closed = closed
+
+    def _seen(self, name: str, before: BreakerChanged | None, after: BreakerChanged | None) -> None:
+        super()._seen(name, before, after)
+        if name == self._circuit and after is not None and after.state == State.CLOSED:
+            self._closed(after)
+
+
+class Telling:
+    """Of one system and process. Needs close()."""
+
+    def __init__(self, codec: Codec, out: Out, stage: Stage, system: str, slot: int) -> None:
+        self.key = key_of(system, slot)
+        self.by = f"{stage.name}.{slot}"
+        self._codec = codec
+        self._out = out
+        self._stage = stage
+        self._system = system
+        self._last: BreakerChanged | None = None
+        self._untold: deque[BreakerChanged] = deque(maxlen=WAITING_MAX)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def since(self) -> int:
+        """From when the circuit has not been closed, Unix ms; 0: it is."""
+        return 0 if self._last is None or self._last.state == State.CLOSED else self._last.since
+
+    @property
+    def word(self) -> str:
+        """What opened it."""
+        return self._last.reason if self._last is not None else ""
+
+    def resume(self, left: BreakerChanged | None) -> bool:
+        """How a former life of this process left it. True: it was open."""
+        self._last = left
+        return left is not None and left.state != State.CLOSED
+
+    def changed(self, change: Change, word: str) -> None:
+        """Tell it, in order. word: what the call said that opened it."""
+        last, now_ms = self._last, time.time_ns() // 1_000_000
+        is_closed, was_closed = change.state is State.CLOSED, last is None or last.state == State.CLOSED
+        reason = word or ("" if last is None else last.reason)
+        told = BreakerChanged(
+            key=self.key,
+            group=self._stage.group,
+            partition=-1,
+            tenant="",
+            state=change.state,
+            reason=reason,
+            fingerprint="",
+            failed=change.failed,
+            settled=change.counted,
+            action="" if is_closed else self._action(reason),
+            by=self.by,
+            changed_at=max(now_ms, last.changed_at + 1 if last is not None else 0),
+            since=0 if is_closed else now_ms if was_closed or last is None else last.since,
+        )
+        log.warning("circuit %s is %s (%s)", self.key, change.state, reason)
+        self._last = told
+        self._untold.append(told)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._tell_all())
+
+    def closed_by(self, closed: BreakerChanged) -> bool:
+        """Somebody closed it: whether that was not this process."""
+        if closed.by == self.by or self._last is None or closed.changed_at < self._last.changed_at:
+            return False
+        self._last = closed
+        return True
+
+    async def close(self, s_max: float, *, leaves: bool) -> None:
+        """leaves: this slot may never come back, so its circuit is not left standing open."""
+        if leaves and self._last is not None and self._last.state != State.CLOSED:
+            self.changed(Change(State.CLOSED, self._last.failed, self._last.settled), "")
+        if self._task is not None:
+            await asyncio.wait((self._task,), timeout=s_max)
+            self._task.cancel()
+
+    async def _tell_all(self) -> None:
+        while self._untold:
+            told = self._untold[0]
+            try:
+                await self._out.deliver_all((breakers.outgoing(self._codec, told),))
+            except Unavailable as error:
+                log.warning("circuit %s is %s, but not told yet: %s", self.key, told.state, error)
+                await asyncio.sleep(AGAIN_S)
+            else:
+                if self._untold and self._untold[0] is told:
+                    self._untold.popleft()
+
+    def _action(self, word: str) -> str:
+        return (
+            f"{self._system} is away ({word}): its commands wait, until their deadlines, and go on by themselves; one "
+            f"call tries from time to time. If it stays away, look there; `aios breaker close {self.key}` has them try "
+            "at once."
+        )
+
+
+def key_of(system: str, slot: int) -> str:
+    """Of the circuit towards a system, in the process of this slot."""
+    return f"{CIRCUITS}{system}" + (f"/{slot}" if slot else "")
+
+
+def _nobody(_closed: BreakerChanged) -> None:
+    """Until somebody wants to hear it."""

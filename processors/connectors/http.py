@@ -1,0 +1,191 @@
+"""JSON over HTTP: a system that a file describes, without code of its own (streams/system_files.py, Http).
+
+Enters: an operation of the file and its request. Leaves: the response's fields, or an error with its kind. Guaranteed:
+the idempotency key travels as `Idempotency-Key`, the same for every try; a body larger than the bound is not read on;
+redirects are not followed; of what a server says, its status alone gets into reasons and logs.
+
+    connected?          not even connected: transient; lost or silent behind the request: ambiguous
+    2xx                 the response, if it fits its fields; a broken one is ambiguous (a gateway's page, a half body)
+    408, 425, 429, 503  transient, after Retry-After; 401 too: a token that is being changed, while commands wait
+    other 5xx           ambiguous: it may have got far
+    `refused`           the system declines
+    other 3xx, 4xx      permanent: the request or this deployment is wrong
+
+options: url (required), timeout_connect_s. secrets: token, sent as a bearer token; without one nothing is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from pydantic import BaseModel, ValidationError, create_model
+
+from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
+from aios.schemas import ids
+from aios.streams import system_files
+from aios.streams.errors import ConfigError
+
+CONNECT_S_MAX = 3.0
+LATER = frozenset({401, 408, 425, 429, 503})
+RETRY_AFTER_S_MAX = 300.0
+KINDS: Mapping[str, Any] = {
+    "text": str,
+    "number": float,
+    "whole": int,
+    "flag": bool,
+    "texts": list[str],
+    "object": dict[str, Any],
+    "objects": list[dict[str, Any]],
+}
+
+
+class Answered(BaseModel):
+    """Base of responses: what a server says beside the declared fields is left out."""
+
+    model_config = {"frozen": True, "extra": "ignore"}
+
+
+def operations_of(system: system_files.System) -> Mapping[str, Operation]:
+    """What the file says that the system can be asked. Raises ConfigError."""
+    return {name: _operation(system.system, name, each) for name, each in system.operations.items()}
+
+
+class Http:
+    """See the module."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._system = setup.system
+        self.operations = operations_of(setup.system)
+        self._url = setup.option("url").rstrip("/")
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        connect_s = float(self._setup.options.get("timeout_connect_s", CONNECT_S_MAX))
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
+            connector=aiohttp.TCPConnector(limit=self._system.limits.calls_max),
+            auto_decompress=True,
+        )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, operation: str, request: BaseModel, ask: Ask) -> BaseModel:
+        told = self._system.operations[operation]
+        status, body, again_s = await self._send(told.method, told.path, request, ask)
+        if 200 <= status < 300:
+            return self._fitting(operation, body)
+        raise self._refusal(operation, status, again_s)
+
+    async def done(self, operation: str, request: BaseModel, ask: Ask) -> BaseModel | None:
+        status, body, again_s = await self._send("GET", self._system.operations[operation].done, request, ask)
+        if status == 404:
+            return None
+        if 200 <= status < 300:
+            return self._fitting(operation, body)
+        raise self._refusal(operation, status, again_s)
+
+    def classify(self, error: Exception) -> Failure:
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return Failure.TRANSIENT
+        if isinstance(error, aiohttp.ClientError):
+            return Failure.AMBIGUOUS
+        return failure_of(error)
+
+    async def _send(self, method: str, path: str, request: BaseModel, ask: Ask) -> tuple[int, Any, float]:
+        """Status, JSON (None if it is none), and what Retry-After says."""
+        assert self._session is not None
+        fields = request.model_dump(mode="json", exclude_none=True)
+        named = {name for _, name, _, _ in string.Formatter().parse(path) if name}
+        values = {**fields, "idempotency_key": ask.idempotency_key}
+        where = path.format(**{name: quote(str(values[name]), safe="") for name in named})
+        body = {name: value for name, value in fields.items() if name not in named}
+        reads = method in ("GET", "DELETE")
+        async with self._session.request(
+            method,
+            f"{self._url}{where}",
+            data=None if reads else ids.canonical(body).encode(),
+            params={name: str(value) for name, value in body.items()} if reads else None,
+            headers={"Idempotency-Key": ask.idempotency_key, **self._headers(reads)},
+            allow_redirects=False,
+        ) as response:
+            bound = self._system.limits.answer_bytes_max
+            raw = await response.content.read(bound + 1)
+            while len(raw) <= bound and (more := await response.content.read(bound + 1 - len(raw))):
+                raw += more
+            if len(raw) > bound:
+                raise CallFailed(Failure.PERMANENT, "answer_too_large", f"the answer is over {bound} bytes")
+            return response.status, _json(raw), _again_s(response.headers.get("Retry-After", ""))
+
+    def _headers(self, reads: bool) -> dict[str, str]:
+        told = {} if reads else {"Content-Type": "application/json"}
+        given = self._setup.settings.connectors.secrets.get(self._system.system, {})
+        if "token" in {**self._system.secrets, **given}:
+            told["Authorization"] = f"Bearer {self._setup.secret('token')}"
+        return told
+
+    def _fitting(self, operation: str, body: Any) -> BaseModel:
+        try:
+            return self.operations[operation].response.model_validate(body)
+        except ValidationError as error:
+            raise CallFailed(Failure.AMBIGUOUS, "answer_broken", "the answer does not fit its contract") from error
+
+    def _refusal(self, operation: str, status: int, again_s: float) -> CallFailed:
+        if status in LATER:
+            return CallFailed(Failure.TRANSIENT, f"http_{status}", "it asks to come again", again_after_s=again_s)
+        if status >= 500:
+            return CallFailed(Failure.AMBIGUOUS, f"http_{status}", "it failed inside", again_after_s=again_s)
+        if status in self._system.operations[operation].refused:
+            return CallFailed(Failure.REFUSED, f"http_{status}", f"it declines to {operation}")
+        return CallFailed(Failure.PERMANENT, f"http_{status}", "it does not take the request as it is")
+
+
+@lru_cache(maxsize=256)
+def _model(name: str, fields: tuple[tuple[str, str], ...], base: type[BaseModel]) -> type[BaseModel]:
+    made: dict[str, Any] = {}
+    for field, kind in fields:
+        is_optional = kind.endswith("?")
+        found = KINDS.get(kind.rstrip("?"))
+        if found is None:
+            raise ConfigError(f"{name}.{field}: there is no type {kind}; there are {', '.join(KINDS)}")
+        made[field] = (found | None, None) if is_optional else (found, ...)
+    return create_model(name, __base__=base, **made)
+
+
+def _operation(system: str, name: str, told: system_files.Http) -> Operation:
+    title = f"{system}.{name}"
+    request = _model(f"{title}.request", tuple(told.request.items()), Part)
+    for path in filter(None, (told.path, told.done)):
+        named = {field for _, field, _, _ in string.Formatter().parse(path) if field is not None}
+        unknown = named - set(told.request) - {"idempotency_key"}
+        if unknown:
+            raise ConfigError(f"{title}: {path} names {', '.join(sorted(unknown))}, which its request does not have")
+    return Operation(
+        request=request,
+        response=_model(f"{title}.response", tuple(told.response.items()), Answered),
+        response_contract=f"{title}.v1",
+        effects=frozenset(told.effects),
+    )
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+def _again_s(header: str) -> float:
+    """Seconds; dates are not followed (another machine's clock)."""
+    try:
+        return min(max(0.0, float(header)), RETRY_AFTER_S_MAX)
+    except ValueError:
+        return 0.0
