@@ -19,7 +19,7 @@ COMMANDS = {
     "doctor": Place("commands.doctor", "doctor", "Check versions, memory, disk and every reachable service."),
     "env": Place("commands.env", "env", "Addresses and the demo tenant's key, for a shell."),
     "publish": Place("commands.publish", "publish", "Publish the rows of a file as events."),
-    "case": Place("commands.case", "group", "Cases: list, show, find, cancel."),
+    "case": Place("commands.case", "group", "Cases: list, show, explain, find, cancel."),
     "review": Place("commands.review", "group", "Questions to people: list, show, decide."),
     "dlq": Place("commands.dlq", "group", "Dead letters: groups, list, show, edit, approve, discard, restore, free."),
     "replay": Place("commands.replay", "group", "Jobs that bring dead letters back: plan, approve, run, status."),

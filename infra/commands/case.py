@@ -1,4 +1,4 @@
-"""`aios case list|show|find|cancel`: where cases stand, for the operator of this system (all tenants).
+"""`aios case list|show|explain|find|cancel`: where cases stand, for the operator of this system (all tenants).
 
 Enters: a case id, or a producer's key. Leaves: a table or JSON from the outcome store; `show` also the timeline and,
 with --trace, how the work was spread over the stages. `find` says what became of a key: admitted, refused,
@@ -19,6 +19,7 @@ import click
 
 from aios.infra import client, output
 from aios.infra.client import Server
+from aios.infra.commands.explain import explain
 from aios.infra.output import NOT_FOUND, NOT_RUNNING, fail
 from aios.infra.running import gateway_url, load_settings, running
 from aios.schemas import ids
@@ -36,7 +37,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 @click.group("case")
 def group() -> None:
-    """Cases: list, show, find, cancel."""
+    """Cases: list, show, explain, find, cancel."""
+
+
+group.add_command(explain)
 
 
 @group.command("list")

@@ -1,0 +1,167 @@
+"""Why a case was decided as it was: only what the audit says, all of it, in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios.schemas.models import AuditRecorded, InferenceRequested, ReviewRequested
+from aios.sinks.outcome_writes import transition_json
+from aios.streams import explanation, transitions
+from aios.streams.explanation import Explanation
+from aios.streams.outcome_store import CaseView
+from tests.unit.test_case import CASE, ENCODER, World, admitted, answer, classified, decision
+
+PROCESSORS = Path(__file__).parents[2] / "processors"
+
+
+def timeline(world: World) -> list[dict[str, Any]]:
+    return [json.loads(transition_json(one)) for one in world.audit()]
+
+
+def explained(world: World) -> Explanation:
+    return explanation.explain(CASE, "document.triage", timeline(world))
+
+
+def asked(world: World, kind: type[Any]) -> Any:
+    return world.of(kind)[-1]
+
+
+def alone() -> World:
+    world = World()
+    world.feed(admitted())
+    world.feed(answer(asked(world, InferenceRequested)))
+    return world
+
+
+def by_a_person(label: str = "") -> World:
+    world = World()
+    world.feed(admitted())
+    world.feed(classified(asked(world, InferenceRequested), confidence=0.31))
+    task = asked(world, ReviewRequested)
+    world.feed(decision(task, label=label or task.choices[1]))
+    return world
+
+
+def test_a_case_that_nobody_saw_is_explained_by_its_model_and_its_thresholds() -> None:
+    """The label, who decided, the model with version and confidence, and the numbers of the rule that let it pass."""
+    found = explained(alone())
+    assert found.says == "Routed as card_arrival, decided by the workflow's own rules, without a person."
+    assert found.complete
+    assert (found.outcome, found.label, found.decided_by) == ("routed", "card_arrival", "policy")
+    assert ENCODER in found.models
+    whole = " ".join(found.because)
+    assert f"model {ENCODER} answered card_arrival with confidence 0.97, out of scope 0.02" in whole
+    assert "classify.confidence was 0.97" in whole
+    assert "confidence_min was 0.83" in whole
+
+
+def test_a_case_that_a_person_decided_says_why_they_were_asked_and_what_they_chose() -> None:
+    """The threshold that was missed stands beside the answer, and the person instead of the suggestion."""
+    found = explained(by_a_person())
+    assert found.people == ("reviewer:ana",)
+    assert "ana (reviewer) decided activate_my_card instead of card_arrival" in found.because[0]
+    rule = next(one for one in found.because if one.startswith("rule gate, row"))
+    assert "classify.confidence [0.31] < policy[input.channel].confidence_min [0.83]" in rule
+    assert "low confidence" in rule
+    assert next(one.says for one in found.story if one.about == "person") == (
+        "A person was asked at step ask, because of low confidence; the models suggest card_arrival."
+    )
+
+
+def test_an_open_case_says_what_it_waits_for() -> None:
+    world = World()
+    world.feed(admitted())
+    found = explained(world)
+    assert found.says.startswith("Open since 2023-11-14")
+    assert f"asked model {ENCODER}" in found.says
+    assert found.because == ()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.randoms(use_true_random=False))
+def test_the_order_in_which_records_came_changes_nothing(shuffled: Any) -> None:
+    moves = timeline(by_a_person())
+    mixed = list(moves)
+    shuffled.shuffle(mixed)
+    assert explanation.explain(CASE, "document.triage", mixed) == explanation.explain(CASE, "document.triage", moves)
+
+
+@pytest.mark.parametrize("left_out", range(3))
+def test_a_missing_transition_is_told(left_out: int) -> None:
+    """Nobody may take a story with a hole for the whole."""
+    moves = timeline(by_a_person())
+    del moves[left_out]
+    found = explanation.explain(CASE, "document.triage", moves)
+    assert not found.complete
+    assert any("not every transition" in line for line in explanation.lines(found))
+
+
+def test_every_sentence_stands_on_a_record_and_none_holds_the_customers_words() -> None:
+    """The audit has no payload, so the explanation has none."""
+    world = World()
+    world.feed(admitted(text="Zanzibar is where my card is."))
+    world.feed(classified(asked(world, InferenceRequested), confidence=0.31))
+    found = explained(world)
+    assert "Zanzibar" not in str(found)
+    assert {sentence.record for sentence in found.story} == {"topic/0/0", "topic/0/1"}
+    assert [one.seq for one in found.story] == sorted(one.seq for one in found.story)
+
+
+def test_everything_that_plan_records_has_words() -> None:
+    """A transition that is added is explained too."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PROCESSORS.glob("*.py"))
+    recorded = set(re.findall(r"\.record\(\s*\"([a-z_]+)\"", source))
+    assert {"admitted", "guarded", "call_completed", "waiting", "decided"} <= recorded
+    assert recorded - transitions.WORDS.keys() == set()
+
+
+def test_a_transition_of_tomorrow_is_told_by_its_name() -> None:
+    moves = timeline(alone())
+    moves[1] |= {"transition": "weighed_twice", "actor": "operator:eva", "detail": {"why": "drill"}}
+    found = explanation.explain(CASE, "document.triage", moves)
+    assert "Weighed twice by eva (operator): drill." in [one.says for one in found.story]
+
+
+def test_fields_that_an_older_record_lacks_are_not_asked_for() -> None:
+    """Every transition can be told of an empty detail."""
+    for transition in transitions.WORDS:
+        move = {"transition": transition, "step": "x", "actor": "plan", "detail": {}, "at": 0, "case_seq": 1}
+        assert transitions.words_of(move).say(move)
+
+
+def test_a_refused_event_and_one_that_nobody_has_seen_are_explained() -> None:
+    refusal = {"reason": "stale", "detail": "older than 30 days"}
+    refused = CaseView(case_id="c", tenant="demo", status="refused", refusal=refusal)
+    found = explanation.of_case(refused, [])
+    assert (found.says, found.because) == ("Refused; it never became a case.", ("stale: older than 30 days",))
+    accepted = explanation.of_case(CaseView(case_id="c", tenant="demo", status="accepted"), [])
+    assert accepted.says == "Nothing has happened to it yet."
+    assert not accepted.complete
+
+
+def test_what_happened_outside_the_case_comes_last() -> None:
+    """Acts of operators have no number in the case's order."""
+    act = AuditRecorded(
+        audit_id="a",
+        case_id=CASE,
+        tenant="demo",
+        workflow="",
+        case_seq=0,
+        transition="letter_discarded",
+        actor="operator:eva",
+        detail='{"why":"a test"}',
+        input_topic="",
+        input_partition=0,
+        input_offset=0,
+        at=1,
+    )
+    found = explanation.explain(CASE, "document.triage", [json.loads(transition_json(act)), *timeline(alone())])
+    assert found.story[-1].says == "Letter discarded by eva (operator): a test."
+    assert found.complete
