@@ -138,6 +138,14 @@ class ConnectorsSettings(Section):
     endpoints: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")], EndpointSettings] = {}
 
 
+class DocumentsSettings(Section):
+    """Where documents too large for a record are kept (streams/document_store.py). folder: on many machines one that
+    gateways and connectors share; None: `documents` in the home.
+    """
+
+    folder: Path | None = None
+
+
 class MoneySettings(Section):
     """currency: of every price, limit and report. person_minute: a person's minute, in millionths of it."""
 
@@ -195,6 +203,7 @@ class Settings(BaseSettings):
     tracing: TracingSettings = TracingSettings()
     inference: InferenceSettings = InferenceSettings()
     connectors: ConnectorsSettings = ConnectorsSettings()
+    documents: DocumentsSettings = DocumentsSettings()
     metrics: MetricsSettings = MetricsSettings()
     lake: LakeSettings = LakeSettings()
     money: MoneySettings = MoneySettings()

@@ -1,0 +1,154 @@
+"""The system `documents`: reads documents, compares what they say with the application, weighs what both come to.
+
+Enters: a document as text, as bytes in base64, or by reference; or what was read and screened before. Leaves: facts
+with their places; a comparison; a score with reasons. Nothing outside changes, so every operation has no effect.
+Guaranteed: a document that cannot be read is an answer that says why, never an error: the case goes on with it. Errors
+are of the store that keeps documents. It computes in this process, in threads and children (processors/reading).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
+from aios.processors.reading import compare, risk
+from aios.processors.reading.compare import Applicant, Comparison, DocumentRead
+from aios.processors.reading.extract import Read, extract
+from aios.processors.reading.fact import Kind
+from aios.processors.reading.kinds import Document
+from aios.processors.reading.problem import SENTENCES, Problem
+from aios.processors.reading.reader import Document as Opened
+from aios.processors.reading.reader import Reader
+from aios.schemas.errors import Unavailable
+from aios.streams.document_store import Differs, FolderStore, NotKept, Store, documents_folder
+
+SHARE_OF_TIME = 0.8  # of the try's: what is over is for extracting
+DOCUMENTS_MAX = 10
+FILE_CHARS_MAX = 256
+
+
+class ReadRequest(Part):
+    """One of text, content and reference; where there are several, the first of reference, content, text."""
+
+    name: Annotated[str, Field(max_length=FILE_CHARS_MAX)] = ""
+    media_type: str = ""
+    text: str = ""
+    content: str = ""  # base64
+    reference: str = ""
+
+
+class CompareRequest(Part):
+    applicant: Applicant
+    documents: Annotated[tuple[DocumentRead, ...], Field(max_length=DOCUMENTS_MAX)]
+
+
+class WeighRequest(Part):
+    """screenings: answers of sanctions.screen, one for each of the comparison's subjects, in their order."""
+
+    comparison: Comparison
+    screenings: Annotated[tuple[risk.Screened, ...], Field(max_length=compare.SUBJECTS_MAX)]
+    points: Mapping[str, int]
+    countries_watched: tuple[str, ...] = ()
+
+
+class Documents:
+    """See the module."""
+
+    operations: Mapping[str, Operation] = {
+        "read": Operation(request=ReadRequest, response=DocumentRead, response_contract="document_read.v1"),
+        "compare": Operation(request=CompareRequest, response=Comparison, response_contract="comparison.v1"),
+        "weigh": Operation(request=WeighRequest, response=risk.Risk, response_contract="risk.v1"),
+    }
+
+    def __init__(self, setup: Setup) -> None:
+        self._store: Store = FolderStore(documents_folder(setup.settings))
+        self._reader = Reader()
+
+    async def open(self) -> None:
+        """Children are started when the first document needs one."""
+
+    async def call(self, operation: str, request: Any, ask: Ask) -> BaseModel:
+        if isinstance(request, ReadRequest):
+            return await self._read(request, ask)
+        if isinstance(request, CompareRequest):
+            today = datetime.now(UTC).date().isoformat()
+            return await asyncio.to_thread(compare.compare, request.applicant, request.documents, today)
+        if isinstance(request, WeighRequest):
+            return risk.weigh(request.comparison, request.screenings, request.points, request.countries_watched)
+        raise CallFailed(Failure.PERMANENT, "unknown_operation", f"documents cannot be asked to {operation}")
+
+    async def done(self, operation: str, request: Any, ask: Ask) -> BaseModel | None:
+        """Nothing has effects here."""
+        del operation, request, ask
+
+    def classify(self, error: Exception) -> Failure:
+        return Failure.TRANSIENT if isinstance(error, Unavailable) else failure_of(error)
+
+    async def close(self) -> None:
+        await self._reader.close()
+
+    async def _read(self, request: ReadRequest, ask: Ask) -> DocumentRead:
+        try:
+            content = await self._content(request, ask.tenant)
+        except _NotThere as why:
+            return answer(request.name, b"", Opened("", (), why.problem), Read(Document.OTHER, ()))
+        opened = await self._reader.read(content, s_max=ask.deadline_s * SHARE_OF_TIME)
+        found = await asyncio.to_thread(extract, opened.pages)
+        return answer(request.name, content, opened, found)
+
+    async def _content(self, request: ReadRequest, tenant: str) -> bytes:
+        """Raises _NotThere, and Unavailable."""
+        if request.reference:
+            try:
+                return await asyncio.to_thread(self._store.get, tenant, request.reference)
+            except NotKept as error:
+                raise _NotThere(Problem.NOT_FOUND) from error
+            except Differs as error:
+                raise _NotThere(Problem.DIFFERS) from error
+        if request.content:
+            try:
+                return base64.b64decode(request.content, validate=True)
+            except binascii.Error as error:
+                raise _NotThere(Problem.BROKEN) from error
+        return request.text.encode()
+
+
+class _NotThere(Exception):
+    """There are no bytes to read, and why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.value)
+        self.problem = problem
+
+
+def answer(file: str, content: bytes, opened: Opened, found: Read) -> DocumentRead:
+    """What travels on: facts, the surest of each kind beside them."""
+    surest: dict[Kind, str] = {}
+    for fact in found.facts:
+        surest.setdefault(fact.kind, fact.value)
+    return DocumentRead(
+        file=file or "document",
+        kind=found.kind,
+        media_type=opened.media_type,
+        sha256=hashlib.sha256(content).hexdigest() if content else "",
+        pages=len(opened.pages),
+        scanned=sum(page.by_ocr for page in opened.pages),
+        facts=found.facts,
+        problem=opened.problem,
+        says=SENTENCES[opened.problem],
+        name=surest.get(Kind.NAME, ""),
+        birth_date=surest.get(Kind.BIRTH_DATE, ""),
+        nationality=surest.get(Kind.NATIONALITY, ""),
+        country=surest.get(Kind.COUNTRY, ""),
+        address=surest.get(Kind.ADDRESS, ""),
+        document_number=surest.get(Kind.DOCUMENT_NUMBER, ""),
+        expires=surest.get(Kind.EXPIRES, ""),
+    )
