@@ -1,0 +1,273 @@
+"""What a calendar says about a person's time: iCalendar text in, engagements out.
+
+Enters: the objects of a calendar (RFC 5545), its owner's clock and address, and the span that matters. Leaves: every
+occurrence that takes time of the owner in it. Guaranteed:
+
+    all-day         from the day's first moment on the owner's clock to the last one's end
+    no zone given   the owner's clock
+    series          with RDATE, EXDATE, single exceptions and "this and all that follow"; an occurrence has the exact
+                    length of its series, also where a clock is changed (days that DURATION says are the owner's days)
+    takes no time   what is cancelled, marked as free, or what the owner declined
+
+What cannot be understood is refused with what it is, never taken as free: a zone without a meaning, a broken date, a
+rule that repeats within the hour.
+Rejected: a parser or an expansion of our own (icalendar and recurring-ical-events are kept, and used by many); trusting
+their ends (an hour at 02:30 in the night that has no 02:30 came out with no length: see the test of that name).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from math import prod
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import recurring_ical_events
+from icalendar import Calendar
+
+from aios.processors.meetings import zones
+from aios.processors.meetings.intervals import Stretch
+from aios.schemas.errors import AiosError, Verdict
+
+Component = Any  # of icalendar, whose types say for every property all that any may be
+
+OBJECT_BYTES_MAX = 1 << 20
+EVENTS_MAX = 5_000  # of one calendar, that touch the span
+OCCURRENCES_MAX = 20_000
+A_DAY_MAX = 48  # occurrences of one rule on one day
+MARGIN = timedelta(days=2)  # a local date is somewhere else on the time line, by less than this
+COARSE = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
+FOCUS = "focus"  # a category, in any case of letters
+
+
+class Unreadable(AiosError):
+    """A calendar says something that nobody can be sure about; names what it is, not what the event is about."""
+
+    verdict = Verdict.DEAD_LETTER
+
+
+class Kind(StrEnum):
+    """How firmly time is taken."""
+
+    BUSY = "busy"
+    TENTATIVE = "tentative"  # not confirmed, or not answered yet
+    FOCUS = "focus"  # kept for work without meetings
+    AWAY = "away"  # out of office
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engagement:
+    """One occurrence. start, end: Unix seconds. title: for its owner alone."""
+
+    start: int
+    end: int
+    uid: str
+    title: str
+    kind: Kind = Kind.BUSY
+    is_all_day: bool = False
+
+    @property
+    def stretch(self) -> Stretch:
+        return self.start, self.end
+
+
+def engagements(objects: Iterable[str], span: Stretch, clock: ZoneInfo, address: str = "") -> tuple[Engagement, ...]:
+    """All that takes time in a span, in its order. address: the owner's, as in ATTENDEE. Raises Unreadable."""
+    found: list[Engagement] = []
+    for number, text in enumerate(objects):
+        if number >= EVENTS_MAX:
+            raise Unreadable(f"more than {EVENTS_MAX} objects in one calendar")
+        calendar = parsed(text)
+        for occurrence in _occurrences(calendar, span):
+            engagement = _engagement(occurrence, _defined_by(calendar, occurrence, clock), clock, address)
+            if engagement is not None and engagement.start < span[1] and engagement.end > span[0]:
+                found.append(engagement)
+        if len(found) > OCCURRENCES_MAX:
+            raise Unreadable(f"more than {OCCURRENCES_MAX} occurrences in the time looked at")
+    return tuple(sorted(found, key=lambda one: (one.start, one.end, one.uid)))
+
+
+def parsed(text: str) -> Calendar:
+    """One calendar object. Raises Unreadable."""
+    if len(text.encode()) > OBJECT_BYTES_MAX:
+        raise Unreadable(f"an object of more than {OBJECT_BYTES_MAX} bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a zone named in a vendor's way, and understood
+        try:
+            calendar = Calendar.from_ical(text)
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise Unreadable(f"no iCalendar text: {type(error).__name__}") from error
+    if not isinstance(calendar, Calendar):
+        raise Unreadable("no VCALENDAR")
+    for event in _events(calendar):
+        _check(event)
+    return calendar
+
+
+def _events(calendar: Calendar) -> list[Component]:
+    return list(calendar.walk("VEVENT"))
+
+
+def _check(event: Component) -> None:
+    for name, _ in event.errors:
+        raise Unreadable(f"a broken {name}")
+    if "DTSTART" not in event:
+        raise Unreadable("an event without DTSTART")
+    for name in ("DTSTART", "DTEND", "RECURRENCE-ID", "RDATE", "EXDATE"):
+        for given in _each(event.get(name)):
+            zone = given.params.get("TZID") if hasattr(given, "params") else None
+            if zone and any(isinstance(at, datetime) and at.tzinfo is None for at in _dates(given)):
+                raise Unreadable(f"the zone {zone} in {name} is neither known nor described")
+    for rule in _each(event.get("RRULE")):
+        frequency = str(next(iter(rule.get("FREQ", [])), ""))
+        a_day = prod(max(1, len(rule.get(name, []))) for name in ("BYHOUR", "BYMINUTE", "BYSECOND"))
+        if frequency not in COARSE or a_day > A_DAY_MAX:
+            raise Unreadable(f"a series that repeats {frequency.lower() or 'without a frequency'}, too often to follow")
+
+
+def _each(given: Any) -> list[Any]:
+    return [] if given is None else given if isinstance(given, list) else [given]
+
+
+def _dates(given: Any) -> Iterator[Any]:
+    """The dates of a property with one, or with a list of them."""
+    for one in getattr(given, "dts", (given,)):
+        if isinstance(one.dt, tuple):
+            raise Unreadable("a series with periods of different lengths")
+        yield one.dt
+
+
+def _occurrences(calendar: Calendar, span: Stretch) -> list[Component]:
+    start = datetime.fromtimestamp(span[0], UTC) - MARGIN
+    end = datetime.fromtimestamp(span[1], UTC) + MARGIN
+    for event in _events(calendar):
+        for rule in _each(event.get("RRULE")):
+            _bound(rule, event["DTSTART"].dt, end)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return list(recurring_ical_events.of(calendar).between(start, end))
+        except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
+            raise Unreadable(f"a series that cannot be followed: {type(error).__name__}") from error
+
+
+def _bound(rule: Any, begins: date | datetime, end: datetime) -> None:
+    """A rule that no day fits would be followed for eight thousand years."""
+    if rule.get("COUNT"):
+        return
+    last: date | datetime = end
+    if not isinstance(begins, datetime):
+        last = end.date()
+    elif begins.tzinfo is None:
+        last = end.replace(tzinfo=None)
+    given = next(iter(rule.get("UNTIL", [])), None)
+    if given is None or _utc(given) > _utc(last):
+        rule["UNTIL"] = [last]
+
+
+def _utc(at: date | datetime) -> datetime:
+    """For comparing ends of rules, a margin apart."""
+    if not isinstance(at, datetime):
+        return datetime.combine(at, time(), UTC)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _defined_by(calendar: Calendar, occurrence: Component, clock: ZoneInfo) -> Component:
+    """The component that an occurrence has its length from: an exception, those that follow one, or the series."""
+    same = [event for event in _events(calendar) if event.get("UID") == occurrence.get("UID")]
+    at = _moment(occurrence["RECURRENCE-ID"].dt, clock)
+    follows: tuple[int, Component] | None = None
+    for event in same:
+        if "RECURRENCE-ID" not in event:
+            continue
+        begins = _moment(event["RECURRENCE-ID"].dt, clock)
+        if begins == at:
+            return event
+        is_range = str(event["RECURRENCE-ID"].params.get("RANGE", "")).upper() == "THISANDFUTURE"
+        if is_range and begins < at and (follows is None or begins > follows[0]):
+            follows = begins, event
+    if follows is not None:
+        return follows[1]
+    return next((event for event in same if "RECURRENCE-ID" not in event), occurrence)
+
+
+def _engagement(event: Component, source: Component, clock: ZoneInfo, address: str) -> Engagement | None:
+    """None: it takes no time."""
+    kind = _kind(event, address)
+    begins = event["DTSTART"].dt
+    start, end = _moment(begins, clock), _end(begins, source, clock)
+    if end < start:
+        raise Unreadable("an event that ends before it begins")
+    if kind is None or end == start:
+        return None
+    return Engagement(
+        start=start,
+        end=end,
+        uid=str(event.get("UID", "")),
+        title=str(event.get("SUMMARY", "")),
+        kind=kind,
+        is_all_day=not isinstance(begins, datetime),
+    )
+
+
+def _end(begins: date | datetime, source: Component, clock: ZoneInfo) -> int:
+    """Where an occurrence ends that begins here, RFC 5545, 3.8.5.3."""
+    start = _moment(begins, clock)
+    first = source["DTSTART"].dt
+    if "DTEND" in source:
+        last = source["DTEND"].dt
+        if isinstance(first, datetime) != isinstance(last, datetime):
+            raise Unreadable("an event that begins with a date and ends with a time, or the other way round")
+        if not isinstance(first, datetime):
+            return _moment(begins + (last - first), clock)
+        return start + _moment(last, clock) - _moment(first, clock)
+    if "DURATION" in source:
+        lasts: timedelta = source["DURATION"].dt
+        nominal = timedelta(days=lasts.days)
+        return _moment(begins + nominal, clock) + lasts.seconds
+    return start if isinstance(begins, datetime) else _moment(begins + timedelta(days=1), clock)
+
+
+def _moment(at: date | datetime, clock: ZoneInfo) -> int:
+    if not isinstance(at, datetime):
+        return zones.moment(at, time(), clock)
+    return int((at if at.tzinfo is not None else at.replace(tzinfo=clock)).timestamp())
+
+
+def _kind(event: Component, address: str) -> Kind | None:
+    """How an event takes its owner's time; None: not at all."""
+    status = str(event.get("STATUS", "")).upper()
+    shown = str(event.get("X-MICROSOFT-CDO-BUSYSTATUS", "")).upper()
+    answer = _answer(event, address)
+    if status == "CANCELLED" or answer == "DECLINED" or shown == "FREE":
+        return None
+    if str(event.get("TRANSP", "")).upper() == "TRANSPARENT":
+        return None
+    if shown == "OOF":
+        return Kind.AWAY
+    if FOCUS in _categories(event):
+        return Kind.FOCUS
+    if status == "TENTATIVE" or shown == "TENTATIVE" or answer in ("TENTATIVE", "NEEDS-ACTION"):
+        return Kind.TENTATIVE
+    return Kind.BUSY
+
+
+def _categories(event: Component) -> frozenset[str]:
+    return frozenset(
+        str(name).lower() for given in _each(event.get("CATEGORIES")) for name in getattr(given, "cats", ())
+    )
+
+
+def _answer(event: Component, address: str) -> str:
+    """What the owner answered to the invitation; empty where he is not invited."""
+    if not address:
+        return ""
+    for attendee in _each(event.get("ATTENDEE")):
+        if str(attendee).lower().removeprefix("mailto:") == address.lower():
+            parameters: Mapping[str, Any] = attendee.params
+            return str(parameters.get("PARTSTAT", "NEEDS-ACTION")).upper()
+    return ""
