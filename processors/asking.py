@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aios.processors import answers, spending
+from aios.processors import answers, guarding, policy_files, spending
 from aios.processors.paying import Paying
 from aios.processors.turn import REASON_CHARS_MAX
 from aios.processors.turnstile import Full
@@ -67,6 +67,12 @@ class Asking(Paying):
             self.record("answered", **evidence, outcome=event.status, reason=failure)
             self._ask_another(step)
             return
+        trusted = self._trusted(step, said)
+        if trusted is None:
+            self.record("answered", **evidence, outcome=event.status, reason="refused_by_policy")
+            self._ask_another(step)
+            return
+        said = trusted
         self._change(models=_with(self._state.models, event.model), prompts=_with(self._state.prompts, event.prompt))
         self.record("answered", **evidence, **answers.shown(said), outcome=event.status)
         self.came(step, said)
@@ -84,13 +90,49 @@ class Asking(Paying):
         return said, ""
 
     def ask_model(self, name: str, step: Question) -> None:
-        """Ask the step's pool: now, or when it is the case's turn."""
+        """Ask the step's pool: now, or when it is the case's turn. What a policy refuses is not asked at all."""
+        if step.guards.before and self._guarded(name, step) is None:
+            self.failed(step)
+            return
         pool, purse = self._pool(f"{step.pool}.{step.lane or self._state.lane}"), spending.purse_of(self._state)
         if purse is not None and purse.cheaper and pool.fallback != PERSON:
             cheaper = self._pool(f"{pool.fallback}.{pool.lane}")
             self._ask(name, step, cheaper, attempt=1, fallback_of=pool.pool)
         else:
             self._ask(name, step, pool, attempt=1)
+
+    def _guarded(self, name: str, step: Question) -> str | None:
+        """The text as its policies let it go on; None: one of them refuses it. Each verdict is on the audit."""
+        said: Any = self._text(step)
+        for reference in step.guards.before:
+            verdict = guarding.judge(policy_files.load(reference), said)
+            self.record("guarded", step=name, **verdict.evidence())
+            if verdict.refused:
+                return None
+            said = verdict.said
+        return str(said)
+
+    def _text(self, step: Question) -> str:
+        text: str = step.input.evaluate(self.view())[: step.input_chars_max]
+        return text
+
+    def _masked(self, step: Question) -> str:
+        """What the model is given: the text without what its policies mask."""
+        said: Any = self._text(step)
+        for reference in step.guards.before:
+            said = guarding.judge(policy_files.load(reference), said).said
+        return str(said)
+
+    def _trusted(self, step: Question, said: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer as its policies let it go on; None: one of them refuses it. Each verdict is on the audit."""
+        source = self._masked(step) if step.guards.after else ""
+        for reference in step.guards.after:
+            verdict = guarding.judge(policy_files.load(reference), said, source)
+            self.record("guarded", **verdict.evidence())
+            if verdict.refused:
+                return None
+            said = verdict.said
+        return said
 
     def take_turn(self, step: Question) -> None:
         """The case was called, and holds a place at the pool: its command goes out."""
@@ -180,7 +222,7 @@ class Asking(Paying):
         if purse is None:
             return True
         view = self.view()
-        text = step.input.evaluate(view)[: step.input_chars_max]
+        text = self._text(step)
         tokens = int(step.options["tokens_max"].evaluate(view)) if "tokens_max" in step.options else 0
         return spending.affords(purse, pool, text, tokens, self._cause.now_ms + step.deadline_s.ms(pool.lane))
 
@@ -208,7 +250,7 @@ class Asking(Paying):
             task=step.task,
             model=model,
             prompt="".join(prompt),
-            input=step.input.evaluate(view)[: step.input_chars_max],
+            input=self._masked(step),
             options=ids.canonical({key: option.evaluate(view) for key, option in step.options.items()}),
             lane=pool.lane,
             deadline_at=now + step.deadline_s.ms(pool.lane),

@@ -1,0 +1,149 @@
+"""People in a case: four eyes, and cases that must not be decided alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from aios.processors import autonomy
+from aios.schemas.models import AuditRecorded, ConnectorRequested, ReviewRequested
+from tests.fakes.flow import INPUT, Flow, workflow
+
+RISKY = {**INPUT, "risk": 90}
+
+
+def asked(risk: int = 10, **changed: Any) -> Flow:
+    """The case waits for a person, because a name is near a list's."""
+    flow = Flow(input={**INPUT, "risk": risk}, **changed)
+    flow.admit()
+    flow.answer("gather/screen", score=80)
+    flow.answer("gather/about")
+    flow.answer("read/0")
+    flow.answer("read/1")
+    return flow
+
+
+def test_the_task_says_what_a_person_needs() -> None:
+    """Skills, how many are asked, and the evidence; the policy's own answers are in it."""
+    task = asked().out("ask")
+    assert (task.skills, task.people, task.round, task.reasons) == ("sanctions", 1, 1, ("near_match",))
+    assert json.loads(task.evidence)["answers"]["screen"] == {"score": 80}
+
+
+def test_two_who_agree_decide() -> None:
+    """The second is asked when the first has decided, as another task, and is shown nothing of the first."""
+    flow = asked(risk=90)
+    first = flow.out("ask")
+    assert (first.people, first.round) == (2, 1)
+    flow.judge("ask", "reject", "ana")
+    second = flow.out("ask")
+    assert (second.people, second.round, second.suggestion) == (2, 2, first.suggestion)
+    assert second.task_id != first.task_id
+    assert "ana" not in json.dumps([second.evidence, list(second.reasons), second.suggestion])
+    assert flow.timers.keys() == {"ask/2"}
+    flow.judge("ask", "reject", "ben", "r2")
+    assert (flow.decided.outcome, flow.decided.decided_by) == ("refused", "reviewer:ana+ben")
+    assert flow.decided.suggestion == "accept"
+
+
+def test_the_same_person_is_not_two() -> None:
+    """The second verdict of one person is noted and does not count; another one's does."""
+    flow = asked(risk=90)
+    flow.judge("ask", "reject", "ana")
+    flow.judge("ask", "reject", "ana", "r2")
+    assert (flow.transitions()[-1], flow.of(ReviewRequested)[-1].round) == ("ignored", 2)
+    flow.judge("ask", "reject", "ben", "r3")
+    assert flow.decided.decided_by == "reviewer:ana+ben"
+
+
+def test_two_who_disagree_lead_elsewhere() -> None:
+    """No label, both verdicts on the audit, and the reason in the decision."""
+    flow = asked(risk=90)
+    flow.judge("ask", "accept", "ana")
+    flow.judge("ask", "reject", "ben", "r2")
+    assert flow.decided.reasons == ("near_match", "reviewers_disagree")
+    verdicts = [json.loads(one.detail) for one in flow.of(AuditRecorded) if one.transition == "review_decided"]
+    assert [(one["label"], one["round"]) for one in verdicts] == [("accept", 1), ("reject", 2)]
+
+
+def test_one_of_two_is_not_enough() -> None:
+    """Without a second person in time the case ends as without any."""
+    flow = asked(risk=90)
+    flow.judge("ask", "accept", "ana")
+    flow.fire("ask/2")
+    assert (flow.decided.outcome, flow.decided.decided_by) == ("expired", "timer")
+
+
+def test_a_late_verdict_to_the_first_task_changes_nothing() -> None:
+    """It is not what is waited for any more."""
+    flow = asked(risk=90)
+    first = flow.out("ask")
+    flow.judge("ask", "accept", "ana")
+    second = flow.out("ask")
+    flow.written.remove(second)
+    assert flow.out("ask") is first
+    flow.judge("ask", "accept", "cem", "r9")
+    assert flow.transitions()[-1] == "ignored"
+
+
+# Autonomy
+
+
+def alone(mode: str, share: float = 1.0, **changed: Any) -> Flow:
+    return Flow(workflow=workflow(autonomy={"mode": mode, "share": share, "ask": "ask"}), **changed)
+
+
+def to_the_effect(flow: Flow) -> Flow:
+    flow.admit()
+    for step in ("gather/screen", "gather/about", "read/0", "read/1"):
+        flow.answer(step)
+    return flow
+
+
+@pytest.mark.parametrize(("mode", "suggestion"), [("suggest", "accept"), ("shadow", "")])
+def test_before_its_first_effect_a_case_that_must_not_decide_alone_asks_a_person(mode: str, suggestion: str) -> None:
+    """Reads run; the effect waits for a person; in shadow they are not shown what the case would say."""
+    flow = to_the_effect(alone(mode))
+    task = flow.out("ask")
+    assert (task.reasons, task.suggestion) == (("not_decided_alone",), suggestion)
+    assert not [one for one in flow.of(ConnectorRequested) if one.effect != "none"]
+    flow.judge("ask", "accept", "ana")
+    flow.answer("book")
+    flow.fire("booked/1")
+    assert (flow.decided.outcome, flow.decided.autonomy, flow.decided.suggestion) == ("booked", mode, "")
+
+
+def test_where_nobody_decides_in_time_nothing_is_done() -> None:
+    """The case expires: it neither books nor decides by policy."""
+    flow = to_the_effect(alone("suggest"))
+    flow.fire("ask/1")
+    assert (flow.decided.outcome, flow.decided.decided_by) == ("expired", "timer")
+    assert not [one for one in flow.of(ConnectorRequested) if one.effect != "none"]
+
+
+def test_a_person_who_rejects_decides() -> None:
+    """The way to a decision by policy behind them is theirs."""
+    flow = to_the_effect(alone("suggest"))
+    flow.judge("ask", "reject", "ana")
+    assert flow.decided.decided_by == "reviewer:ana"
+
+
+def test_the_share_is_drawn_once_and_a_growing_share_keeps_its_cases() -> None:
+    """By hash of the case; those outside it have the next lower mode."""
+    chosen = workflow(autonomy={"mode": "auto", "ask": "ask"})
+    drawn = [autonomy.drawn(chosen, "auto", 300, f"c{number}") for number in range(2_000)]
+    assert 0.25 < drawn.count("auto") / len(drawn) < 0.35
+    assert set(drawn) == {"auto", "suggest"}
+    more = [autonomy.drawn(chosen, "auto", 600, f"c{number}") for number in range(2_000)]
+    assert all(after == "auto" for before, after in zip(drawn, more, strict=True) if before == "auto")
+
+
+def test_a_case_keeps_its_mode() -> None:
+    """It is remembered from its admission on, and the audit says it."""
+    flow = alone("shadow")
+    flow.admit()
+    assert flow.state is not None
+    assert flow.state.autonomy == "shadow"
+    assert json.loads(flow.of(AuditRecorded)[0].detail)["autonomy"] == "shadow"

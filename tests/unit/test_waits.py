@@ -1,0 +1,132 @@
+"""Waits: for an event that the case is told, for a time, and circles through them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aios.schemas.models import AuditRecorded, ConnectorRequested
+from aios.streams.errors import Reason, RecordError
+from tests.fakes.flow import Flow, returned
+
+
+def booked(flow: Flow | None = None) -> Flow:
+    """Past everything up to the wait."""
+    flow = flow or Flow()
+    flow.admit()
+    for step in ("gather/screen", "gather/about", "read/0", "read/1", "book"):
+        flow.answer(step)
+    return flow
+
+
+def booked_times(flow: Flow) -> list[str]:
+    return [one.step for one in flow.of(ConnectorRequested) if one.operation == "book"]
+
+
+def told(flow: Flow) -> list[tuple[str, str]]:
+    entries = [one for one in flow.of(AuditRecorded) if one.transition in ("told", "ignored", "waiting")]
+    return [(one.transition, json.loads(one.detail).get("reason", "")) for one in entries]
+
+
+def test_a_wait_shows_what_the_case_has_come_to_and_ends_by_the_clock() -> None:
+    """Its timer is the only one; whoever looks is shown its status and what it says; then the policy decides."""
+    flow = booked()
+    (entry,) = [one for one in flow.of(AuditRecorded) if one.transition == "waiting"]
+    said = json.loads(entry.detail)
+    assert (entry.status, said["says"], said["answers_caller"]) == ("booked", {"slot": "nine"}, True)
+    assert said["until"] == flow.timers["booked/1"] == flow.now_ms + 3_600_000
+    flow.fire("booked/1")
+    assert (flow.decided.outcome, flow.decided.reasons) == ("booked", ("took_place",))
+    assert json.loads(flow.decided.output) == {"slot": "nine"}
+    assert flow.decided.cost_centre == "CC-1"
+
+
+def test_an_event_leads_on_and_is_the_waits_answer() -> None:
+    """The step that the circle comes back to has another path, and so another id and key."""
+    flow = booked()
+    first = flow.calls("book")
+    flow.tell("changed", body={"what": "moved", "to": "ten"})
+    second = flow.calls("book#2")
+    assert second.request_id != first.request_id
+    assert second.idempotency_key != first.idempotency_key
+    assert flow.feed(returned(first)) == []
+    flow.answer("book#2", slot="ten")
+    assert flow.timers.keys() == {"booked#2/1"}
+    flow.tell("changed", "t2", {"what": "cancelled"})
+    assert (flow.decided.outcome, flow.decided.reasons) == ("refused", ("withdrawn",))
+
+
+def test_a_circle_is_taken_as_often_as_the_wait_allows() -> None:
+    """In the last round the case listens to the clock alone, and says so to whoever tells it something."""
+    flow = booked()
+    for number in (2, 3):
+        flow.tell("changed", f"t{number}")
+        flow.answer(f"book#{number}")
+    flow.tell("changed", "t4")
+    assert booked_times(flow) == ["book", "book#2", "book#3"]
+    assert told(flow)[-1] == ("ignored", "rounds_spent")
+    flow.fire("booked#3/1")
+    assert flow.decided.outcome == "booked"
+
+
+def test_an_event_that_comes_twice_changes_nothing() -> None:
+    """By its id, in the wait and behind it."""
+    flow = booked()
+    flow.tell("changed", "t1")
+    assert flow.tell("changed", "t1") == []
+    flow.answer("book#2")
+    assert flow.tell("changed", "t1") == []
+    assert flow.skipped == ["repeated", "repeated"]
+    assert booked_times(flow) == ["book", "book#2"]
+
+
+def test_an_event_that_comes_before_the_wait_is_kept_for_it() -> None:
+    """A cancellation is not lost to the booking that is under way."""
+    flow = Flow()
+    flow.admit()
+    flow.tell("changed", "t1", {"what": "cancelled"})
+    for step in ("gather/screen", "gather/about", "read/0", "read/1", "book"):
+        flow.answer(step)
+    assert (flow.decided.outcome, flow.decided.reasons) == ("refused", ("withdrawn",))
+    assert told(flow) == [("told", ""), ("told", "")]
+
+
+def test_what_nobody_waits_for_is_noted() -> None:
+    """A kind that no wait of the workflow names; more than is kept; what comes behind the decision."""
+    flow = Flow()
+    flow.admit()
+    flow.tell("surprise", "s1")
+    for number in range(9):
+        flow.tell("changed", f"t{number}")
+    assert [reason for _, reason in told(flow) if reason] == ["nobody_waits_for_this", "too_many_kept"]
+    flow.cancel()
+    flow.tell("changed", "t99")
+    assert told(flow)[-1] == ("ignored", "decided_before")
+
+
+@pytest.mark.parametrize(("body", "reason"), [("[]", Reason.CONTRACT_BROKEN), ("no json", Reason.CONTRACT_BROKEN)])
+def test_what_is_no_object_is_a_dead_letter(body: str, reason: Reason) -> None:
+    """And the case stays as it was."""
+    flow = booked()
+    before, event = flow.state, flow.history[0][0]
+    assert event is not None
+    flow.tell("changed")
+    (last, _) = flow.history[-1]
+    with pytest.raises(RecordError) as caught:
+        flow.feed(
+            type(last)(**{name: getattr(last, name) for name in last.__slots__} | {"body": body, "event_id": "t9"})
+        )
+    assert caught.value.reason is reason
+    assert before is not None
+
+
+def test_a_stranger_tells_a_case_nothing() -> None:
+    """Another tenant's event is attributed to nobody."""
+    flow = booked()
+    flow.tell("changed")
+    (last, _) = flow.history[-1]
+    fields = {name: getattr(last, name) for name in last.__slots__}
+    with pytest.raises(RecordError) as caught:
+        flow.feed(type(last)(**fields | {"tenant": "other", "event_id": "t9"}))
+    assert caught.value.reason is Reason.UNATTRIBUTABLE
