@@ -32,6 +32,9 @@ COMMANDS = {
     "tenant": Place("commands.tenant", "group", "Tenants and their API keys."),
     "workflow": Place("commands.workflow", "group", "Validate and draw workflows."),
     "policy": Place("commands.policy", "group", "Guardrails: list, show, test."),
+    "slo": Place(
+        "commands.slo", "slo", "Each workflow's objectives against the last hour; per breach cause and next command."
+    ),
     "pools": Place("commands.pools", "pools", "Pools of model workers: work queued, rate, latency, cost."),
     "model": Place("commands.model", "group", "Model versions: list, card, train, evaluate, activate, retire, watch."),
     "prompt": Place("commands.prompt", "group", "Prompts: list, new, diff, test, activate, history, rollback."),

@@ -1,0 +1,92 @@
+"""`aios slo`: each workflow's objectives against the last hour, and of each breach the cause and the next command.
+
+Enters: the audit and the decisions of the running system's last hours; what its workflows owe. Leaves: a row an
+objective; exit code 1 where one is not kept, so that a script can watch it. What is kept by no case is told as such.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import click
+
+from aios.infra import objectives, output, recent
+from aios.infra.commands.tenant import connected
+from aios.infra.objectives import Kept
+from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
+from aios.processors import workflow_files
+from aios.processors.workflow import Workflow
+from aios.processors.workflow_files import Live
+from aios.schemas.codec import Codec
+from aios.streams.config import Settings
+from aios.streams.deployments import Deployments
+from aios.streams.errors import Unavailable
+
+HOUR_MS = 3_600_000
+SAYS = {True: "kept", False: "BREACHED", None: "no cases"}
+
+
+@click.command()
+@click.option("--hours", type=click.IntRange(1, 72), default=1, show_default=True, help="How far back.")
+@click.option("--workflow", default="", help="Of this one alone.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def slo(hours: int, workflow: str, as_json: bool) -> None:
+    """Objectives of each workflow against the last hour; per breach the cause and the next command.
+
+    P95: from the event to the decision, of cases that no person was asked about; those that are late and still open
+    count with the time they have waited. Exit code 1 when one is breached.
+    """
+    now_ms = int(time.time() * 1000)
+    try:
+        with connected() as (settings, codec):
+            owed = _in_service(settings, codec, workflow)
+            seen = recent.read(settings.kafka, codec, now_ms - hours * HOUR_MS)
+    except Unavailable as error:
+        fail(str(error), NOT_RUNNING)
+    found = objectives.judge(owed, seen.trails, now_ms)
+    if as_json:
+        output.rows([{**asdict(one), "kept": one.kept} for one in found], (), as_json=True, none="")
+    else:
+        output.rows([_row(one) for one in found], COLUMNS, as_json=False, none="there are no workflows")
+        for one in found:
+            if one.kept is False:
+                output.text(f"\n{one.workflow}, {one.objective}: {one.cause}\n  next: {one.command}")
+        if seen.cut:
+            click.echo("there was more than is read here; the newest of it counts", err=True)
+    if any(one.kept is False for one in found):
+        raise click.exceptions.Exit(FAILED)
+
+
+COLUMNS = ("workflow", "objective", "wanted", "measured", "cases", "state")
+
+
+def _row(one: Kept) -> dict[str, object]:
+    is_share = one.objective.endswith("_min")
+    sign = "≥" if is_share else "≤"
+    return {
+        "workflow": one.workflow,
+        "objective": one.objective,
+        "wanted": f"{sign} {_said(one.wanted, is_share)}",
+        "measured": "" if one.measured is None else _said(one.measured, is_share),
+        "cases": one.cases,
+        "state": SAYS[one.kept],
+    }
+
+
+def _said(value: float, is_share: bool) -> str:
+    return f"{value:.1%}" if is_share else f"{value:.2f} s"
+
+
+def _in_service(settings: Settings, codec: Codec, wanted: str) -> list[Workflow]:
+    """The version of each workflow that new cases take. Raises Unavailable."""
+    tables = Deployments(settings.kafka, codec)
+    try:
+        tables.load()
+        live = Live(workflow_files.shipped(), tables)
+        newest = {name: live.latest(name) for name in sorted({each.workflow for each in live})}
+    finally:
+        tables.close()
+    if wanted and wanted not in newest:
+        fail(f"there is no workflow {wanted}; there are {', '.join(newest)}", NOT_FOUND)
+    return [each for name, each in newest.items() if each is not None and wanted in ("", name)]

@@ -1,0 +1,259 @@
+"""Each workflow's objectives held against what its cases did, and of each breach the cause and the next command. Pure.
+
+In: the cases of a window (infra/recent.py), what each workflow owes, the time. Out: one Kept an objective. Guaranteed:
+a case that is still open and late counts with the time it has waited so far, so that a standstill cannot look fast; a
+workflow without cases has no verdict; a cause is the largest share of the slow cases' own time, or of the reasons of
+those that went to a person, and never a guess beyond them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aios.infra.recent import Move, Trail
+from aios.processors.workflow import Workflow
+from aios.streams.pool_files import Lane
+
+INTAKE, BUDGET, WAIT, PIPELINE = "intake", "budget", "wait", "pipeline"
+PEOPLE = ("review_requested", "review_decided")
+MODEL_REASONS = frozenset({"low_confidence", "out_of_scope"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One objective of one workflow. measured: seconds, or a share; None without cases. cause, command: of a breach."""
+
+    workflow: str
+    objective: str
+    wanted: float
+    measured: float | None
+    cases: int
+    cause: str = ""
+    command: str = ""
+
+    @property
+    def kept(self) -> bool | None:
+        if self.measured is None:
+            return None
+        return self.measured >= self.wanted if self.objective.endswith("_min") else self.measured <= self.wanted
+
+
+def judge(workflows: Iterable[Workflow], trails: Sequence[Trail], now_ms: int) -> list[Kept]:
+    """workflows: the newest of each name."""
+    found: list[Kept] = []
+    for workflow in workflows:
+        own = [trail for trail in trails if trail.workflow == workflow.workflow]
+        owed = workflow.objectives
+        found += [
+            _in_time(workflow.workflow, own, Lane.INTERACTIVE, owed.interactive_p95_s, now_ms),
+            _in_time(workflow.workflow, own, Lane.BULK, owed.bulk_p95_s, now_ms),
+            _alone(workflow.workflow, own, owed.without_person_min),
+        ]
+    return found
+
+
+def percentile(share: float, values: Sequence[float]) -> float | None:
+    """By nearest rank: a value that occurred. None without values."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+
+
+def _in_time(name: str, trails: Sequence[Trail], lane: Lane, wanted_s: float, now_ms: int) -> Kept:
+    """Of cases that no person was asked about."""
+    took = [(trail, _age_s(trail, now_ms)) for trail in trails if not _asked(trail) and _lane(trail) == lane]
+    counted = [(trail, age) for trail, age in took if trail.decided is not None or age > wanted_s]
+    measured = percentile(0.95, [age for _, age in counted])
+    cause, command = "", ""
+    if measured is not None and measured > wanted_s:
+        cause, command = _slow([(trail, age) for trail, age in counted if age > wanted_s], now_ms)
+    return Kept(
+        workflow=name,
+        objective=f"{lane}_p95_s",
+        wanted=wanted_s,
+        measured=measured,
+        cases=len(counted),
+        cause=cause,
+        command=command,
+    )
+
+
+def _alone(name: str, trails: Sequence[Trail], wanted: float) -> Kept:
+    """The share of decided cases that no person was asked about."""
+    decided = [trail for trail in trails if trail.decided is not None]
+    people = [trail for trail in decided if _asked(trail)]
+    measured = 1 - len(people) / len(decided) if decided else None
+    cause, command = _why_people(people) if measured is not None and measured < wanted else ("", "")
+    return Kept(
+        workflow=name,
+        objective="without_person_min",
+        wanted=wanted,
+        measured=measured,
+        cases=len(decided),
+        cause=cause,
+        command=command,
+    )
+
+
+def _asked(trail: Trail) -> bool:
+    """Whether a person was asked; also where the question lies before the window."""
+    by = trail.decided.decided_by if trail.decided is not None else ""
+    return by.startswith("reviewer:") or by == "timer" or any(move.transition in PEOPLE for move in trail.moves)
+
+
+def _lane(trail: Trail) -> str:
+    if trail.decided is not None:
+        return trail.decided.lane
+    admitted = trail.first("admitted")
+    return str(admitted.detail.get("lane", "")) if admitted is not None else ""
+
+
+def _age_s(trail: Trail, now_ms: int) -> float:
+    """From the event to the decision; of an open case to now, from its admission."""
+    if trail.decided is not None:
+        return (trail.decided.decided_at - trail.decided.received_at) / 1000
+    return (now_ms - trail.moves[0].at) / 1000 if trail.moves else 0.0
+
+
+# Where the time went
+
+
+def _slow(slow: Sequence[tuple[Trail, float]], now_ms: int) -> tuple[str, str]:
+    spent: Counter[str] = Counter()
+    for trail, _ in slow:
+        spent.update(spent_ms(trail, now_ms))
+    if not spent:
+        return f"{len(slow)} cases were late; the audit of this window does not say where", "aios status"
+    (what, ms), whole = spent.most_common(1)[0], sum(spent.values())
+    says, command = _of(what)
+    still = sum(trail.decided is None for trail, _ in slow)
+    more = f"; {still} of them still wait" if still else ""
+    return f"{ms / whole:.0%} of the time of {len(slow)} late cases {says}{more}", command
+
+
+def _of(what: str) -> tuple[str, str]:
+    """In words, and what to look at next."""
+    kind, _, name = what.partition(":")
+    process = name.partition(".")[0]
+    return {
+        "queue": (f"was spent queued before {name}: more workers", f"aios pools {name}; aios scale {process}=N"),
+        "compute": (f"was spent computing in {name}: smaller inputs or a faster model", f"aios pools {name}"),
+        "turn": (f"was spent waiting for the tenant's turn at {name}", f"aios pools {name}; aios scale {process}=N"),
+        "system": (f"was spent waiting for {name}", "aios breaker list"),
+        INTAKE: ("was spent before they were accepted", "aios logs admit"),
+        BUDGET: ("was spent waiting for a budget", "aios budget show"),
+        WAIT: ("was spent waiting for an event, as the workflow asks", "aios case list"),
+    }.get(kind, ("was spent between the stages", "aios status"))
+
+
+def spent_ms(trail: Trail, now_ms: int) -> Counter[str]:
+    """Where a case's time went. What runs at the same time counts each for itself."""
+    spent: Counter[str] = Counter()
+    open_since: dict[tuple[str, str], Move] = {}
+    if trail.decided is not None:
+        spent[INTAKE] = max(0, trail.decided.admitted_at - trail.decided.received_at)
+    for move in trail.moves:
+        if (began := _BEGINS.get(move.transition)) is not None:
+            open_since[began, move.step] = move
+        if (ended := _ENDS.get(move.transition)) is not None and (since := open_since.pop((ended, move.step), None)):
+            spent.update(_shares(ended, since, move))
+    if trail.decided is None:  # what it waits for now
+        for (kind, _), since in open_since.items():
+            spent[_named(kind, since)] += max(0, now_ms - since.at)
+    if trail.decided is not None and trail.moves:
+        whole = trail.decided.decided_at - trail.decided.received_at
+        spent[PIPELINE] += max(0, whole - sum(spent.values()))
+    return spent
+
+
+_BEGINS = {
+    "queued": "turn",
+    "requested": "model",
+    "call_requested": "system",
+    "budget_requested": BUDGET,
+    "waiting": WAIT,
+}
+_ENDS = {
+    "requested": "turn",
+    "answered": "model",
+    "call_completed": "system",
+    "call_unanswered": "system",
+    "budget_answered": BUDGET,
+    "told": WAIT,
+}
+
+
+def _shares(kind: str, since: Move, ended: Move) -> Mapping[str, int]:
+    """A model says itself how long it was asked and how long it worked; the rest lies between the stages."""
+    took = max(0, ended.at - since.at)
+    if kind != "model":
+        return {_named(kind, since): took}
+    pool, queue, compute = (
+        since.detail.get("pool", "?"),
+        ended.detail.get("queue_ms", 0),
+        ended.detail.get("compute_ms", 0),
+    )
+    return {f"queue:{pool}": queue, f"compute:{pool}": compute, PIPELINE: max(0, took - queue - compute)}
+
+
+def _named(kind: str, since: Move) -> str:
+    match kind:
+        case "model":
+            return f"queue:{since.detail.get('pool', '?')}"
+        case "turn":
+            return f"turn:{since.detail.get('pool', '?')}"
+        case "system":
+            return f"system:{since.detail.get('system', '?')}"
+    return kind
+
+
+# Why people were asked
+
+
+def _why_people(people: Sequence[Trail]) -> tuple[str, str]:
+    why = Counter(reason for trail in people for reason in _last_reason(trail))
+    if not why:
+        return f"{len(people)} cases went to a person; why was before this window", "aios review list"
+    reason, count = why.most_common(1)[0]
+    said = f"{count} of {len(people)} cases that went to a person did so for {reason.replace('_', ' ')}"
+    refused = Counter(
+        str(move.detail.get("policy", ""))
+        for trail in people
+        for move in trail.all("guarded")
+        if move.detail.get("verdict") == "refused"
+    )
+    if refused and refused.most_common(1)[0][1] >= count:
+        policy, stopped = refused.most_common(1)[0]
+        return (
+            f"policy {policy} stopped {stopped} of {len(people)} cases that went to a person",
+            f"aios policy show {policy}",
+        )
+    return said, _next(reason, people)
+
+
+def _last_reason(trail: Trail) -> Iterator[str]:
+    """The one that sent it to the person."""
+    asked = trail.first("review_requested")
+    reasons: Sequence[Any] = asked.detail.get("reasons", ()) if asked is not None else ()
+    reasons = reasons or (trail.decided.reasons if trail.decided is not None else ())
+    yield from (str(reasons[-1]),) if reasons else ()
+
+
+def _next(reason: str, people: Sequence[Trail]) -> str:
+    if reason in MODEL_REASONS:
+        return "aios query confidence_against_outcome"
+    if reason == "not_decided_alone":
+        return f"aios workflow autonomy {people[0].workflow}"
+    if reason == "over_budget":
+        return "aios budget show"
+    failed = [move for trail in people for move in trail.all("call_completed", "call_unanswered", "answered")]
+    if any(
+        move.transition != "answered" and (move.detail.get("reason") or "call_un" in move.transition) for move in failed
+    ):
+        return "aios breaker list"
+    if any(move.transition == "answered" and move.detail.get("reason") for move in failed):
+        return "aios pools"
+    return "aios review list"
