@@ -14,7 +14,7 @@ from aios.dlq.index import LISTED_MAX
 from aios.dlq.index_layout import Outcome, State
 from aios.schemas.errors import Reason
 from aios.streams.http_about import about_routes
-from aios.streams.ingest import Body
+from aios.streams.inputs import Body
 from aios.streams.openapi import Caller, Route
 from aios.streams.principals import Role
 

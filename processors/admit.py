@@ -1,7 +1,8 @@
 """admit: every event that arrives becomes an admitted case, a refusal with its reason, or a dead letter.
 
-Enters: document.received.v1, with any key and any partitioner. Leaves: case.admitted.v1 keyed by case id, or
-event.refused.v1 with its audit entry. Guaranteed: everything a producer left out is filled from the record
+Enters: events of any input contract (streams/inputs.py), with any key and any partitioner; also of workflows that are
+deployed while this runs (growing.py). Leaves: case.admitted.v1 keyed by case id, or event.refused.v1 with its audit
+entry. Guaranteed: everything a producer left out is filled from the record
 alone, so that the same record always gives the same case; the same idempotency key gives the same case id
 whatever the record's place. Nothing is remembered here: repeats and conflicts are plan's to judge, and admit
 scales over partitions.
@@ -17,32 +18,25 @@ and that is the gateway's part).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from aios.dlq import envelope
 from aios.dlq.envelope import Origin
-from aios.processors import app, workflow_files
+from aios.processors import app, growing
 from aios.processors.state import Effects, StateView
 from aios.processors.workflow import HOUR_MS
-from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import AuditRecorded, CaseAdmitted, DocumentReceived, Event, EventRefused, TenantRegistered
+from aios.schemas.models import AuditRecorded, CaseAdmitted, Event, EventRefused, TenantRegistered
 from aios.schemas.registry import RegistrySource
-from aios.streams import carrying, failpoints, topics
+from aios.streams import carrying, failpoints, inputs, topics
 from aios.streams.config import Settings
-from aios.streams.documents import (
-    LETTER,
-    MESSAGE,
-    NAME_CHARS_MAX,
-    SUBJECT_CHARS_MAX,
-    TEXT_CHARS_MAX,
-    TIME_MS_MAX,
-    business_fields,
-)
+from aios.streams.deployments import Catalogue, Deployments, Entry
+from aios.streams.documents import NAME_CHARS_MAX
 from aios.streams.errors import Reason, RecordError, StateBroken
+from aios.streams.inputs import Input
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing, Record
 from aios.streams.tenants import TenantTable
@@ -59,6 +53,12 @@ class Tenants(Protocol):
     """Who may have cases here."""
 
     def get(self, name: str) -> TenantRegistered | None: ...
+
+
+class Entries(Protocol):
+    """Who takes the events of a contract: a Catalogue in service, Workflows where these stay as they are."""
+
+    def entry(self, contract: str) -> Entry | None: ...
 
 
 class Refusal(Exception):
@@ -88,19 +88,24 @@ class Arrived:
 class Admit:
     """The core; see the module. default_tenant: of records that name none."""
 
-    def __init__(self, codec: Codec, tenants: Tenants, workflows: Workflows, default_tenant: str) -> None:
+    def __init__(self, codec: Codec, tenants: Tenants, entries: Entries, default_tenant: str) -> None:
         self._codec = codec
         self._tenants = tenants
-        self._workflows = workflows
+        self._entries = entries
         self._default_tenant = default_tenant
 
     def step(self, record: Record, state: StateView, now_ms: int) -> Effects:  # noqa: ARG002 - admit remembers nothing
-        """Raises SchemaMismatch for what is no document, RecordError when no workflow takes documents here."""
+        """Raises SchemaMismatch for what is not of its topic's contract, RecordError when no workflow takes that."""
         failpoints.hit("admit.decode", record.value or b"")
-        event = self._codec.decode(record.value, DocumentReceived)
-        arrived = self._identify(event, record, now_ms)
+        origin = origin_of(record)
+        entry = self._entries.entry(origin.topic)
+        taken = entry.input if entry is not None else _shipped(origin.topic)
+        event = self._codec.decode_plain(record.value, taken.contract, taken.schema)
+        if entry is None:
+            raise RecordError(f"no workflow takes {origin.topic} here", Reason.UNATTRIBUTABLE)
+        arrived = self._identify(event.fields, entry, origin, record, now_ms)
         try:
-            admitted = self._admit(event, arrived)
+            admitted = self._admit(event.fields, entry, arrived)
         except Refusal as refusal:
             return Effects(outputs=self._refuse(refusal, arrived, record))
         return Effects(outputs=(self._out(topics.CASE_ADMITTED, admitted, admitted.event_id, arrived),))
@@ -109,51 +114,56 @@ class Admit:
         """Never called by a state that fits. Raises StateBroken."""
         raise StateBroken(f"admit sets no timers, but its state holds {timer_id}; run `aios up --fresh`")
 
-    def _identify(self, event: DocumentReceived, record: Record, now_ms: int) -> Arrived:
-        origin = origin_of(record)
-        workflow = self._workflows.of_input(event.contract)
-        if workflow is None:
-            raise RecordError(f"no workflow takes {event.contract} here", Reason.UNATTRIBUTABLE)
+    def _identify(
+        self, fields: Mapping[str, Any], entry: Entry, origin: Origin, record: Record, now_ms: int
+    ) -> Arrived:
         place = (origin.topic, str(origin.partition), str(origin.offset))
-        event_id = event.event_id or str(ids.derive("event", *place))
-        key = event.idempotency_key or _text_of(record.key) or event_id
-        tenant = event.tenant or record.header("aios-tenant") or self._default_tenant
+        event_id = fields["event_id"] or str(ids.derive("event", *place))
+        key = fields["idempotency_key"] or _text_of(record.key) or event_id
+        tenant = fields["tenant"] or record.header("aios-tenant") or self._default_tenant
         return Arrived(
             event_id=event_id,
             idempotency_key=key,
             tenant=tenant,
-            workflow=workflow.workflow,
-            case_id=ids.case_id(tenant, workflow.workflow, key),
+            workflow=entry.workflow,
+            case_id=ids.case_id(tenant, entry.workflow, key),
             origin=origin,
             traceparent=record.header("traceparent") or "",
             replaces_body=envelope.said(record).get("replay.edited", ""),
             now_ms=now_ms,
         )
 
-    def _admit(self, event: DocumentReceived, arrived: Arrived) -> CaseAdmitted:
+    def _admit(self, fields: Mapping[str, Any], entry: Entry, arrived: Arrived) -> CaseAdmitted:
         """Raises Refusal."""
-        _check_names(event, arrived)
+        _check_names(arrived)
+        if wrong := entry.input.wrong(fields):
+            raise Refusal("invalid_field", wrong)
         tenant = self._tenants.get(arrived.tenant)
         if tenant is None or not tenant.active:
             raise Refusal("unknown_tenant", "tenant is not registered here, or not active")
+        if not entry.open:
+            raise Refusal("workflow_retired", f"{entry.workflow} takes no new cases")
         stamped = arrived.origin.timestamp_ms
         if stamped and stamped < arrived.now_ms - STALE_AFTER_MS:
             raise Refusal("stale", f"the record is older than the idempotency window of {topics.RETENTION_HOURS} hours")
-        body = _business_fields(event)
-        content = ids.canonical(body)
+        lane = fields["lane"] or Lane.BULK
+        if lane not in tuple(Lane):
+            raise Refusal("invalid_field", f"lane must be {' or '.join(Lane)}")
+        received_at = fields["received_at"] or stamped or arrived.now_ms
+        content = ids.canonical(entry.input.of_case(fields, received_at))
         if len(content.encode()) > INPUT_BYTES_MAX:
-            raise Refusal("invalid_field", f"text and subject take more than {INPUT_BYTES_MAX} bytes as JSON")
+            raise Refusal("invalid_field", f"its fields take more than {INPUT_BYTES_MAX} bytes as JSON")
         return CaseAdmitted(
             case_id=arrived.case_id,
             tenant=arrived.tenant,
             workflow=arrived.workflow,
             event_id=arrived.event_id,
             idempotency_key=arrived.idempotency_key,
-            body_hash=ids.body_hash(body),
-            lane=_one_of("lane", event.lane or Lane.BULK, tuple(Lane)),
-            input_contract=event.contract,
+            body_hash=entry.input.body_hash(fields),
+            lane=lane,
+            input_contract=entry.input.contract,
             input=content,
-            received_at=_time(event.received_at) or stamped or arrived.now_ms,
+            received_at=received_at,
             admitted_at=arrived.now_ms,
             source_topic=arrived.origin.topic,
             source_partition=arrived.origin.partition,
@@ -238,50 +248,47 @@ def _text_of(key: bytes | None) -> str:
         return (key or b"").hex()
 
 
-def _check_names(event: DocumentReceived, arrived: Arrived) -> None:
-    bounds = {
-        "event_id": (arrived.event_id, NAME_CHARS_MAX),
-        "idempotency_key": (arrived.idempotency_key, NAME_CHARS_MAX),
-        "tenant": (arrived.tenant, NAME_CHARS_MAX),
-        "customer_id": (event.customer_id, NAME_CHARS_MAX),
-        "subject": (event.subject, SUBJECT_CHARS_MAX),
-        "text": (event.text, TEXT_CHARS_MAX),
-    }
-    for name, (value, chars_max) in bounds.items():
-        if len(value) > chars_max:
-            raise Refusal("invalid_field", f"{name} has more than {chars_max} characters")
-    if not event.text.strip():
-        raise Refusal("invalid_field", "text is empty")
+def _check_names(arrived: Arrived) -> None:
+    for name in ("event_id", "idempotency_key", "tenant"):
+        if len(getattr(arrived, name)) > NAME_CHARS_MAX:
+            raise Refusal("invalid_field", f"{name} has more than {NAME_CHARS_MAX} characters")
 
 
-def _business_fields(event: DocumentReceived) -> dict[str, str]:
-    fields = business_fields(event)
-    _one_of("channel", fields["channel"], (LETTER, MESSAGE))
-    return fields
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise Refusal("invalid_field", f"{name} must be {' or '.join(allowed)}")
-    return value
-
-
-def _time(received_at: int) -> int:
-    if not 0 <= received_at <= TIME_MS_MAX:
-        raise Refusal("invalid_field", "received_at must be Unix milliseconds, 0 for the broker's timestamp")
-    return received_at
+def _shipped(contract: str) -> Input:
+    """Of a contract that no workflow takes here. Raises RecordError when it is none."""
+    if contract not in inputs.SHIPPED:
+        raise RecordError(f"{contract[:NAME_CHARS_MAX]} is no input contract here", Reason.UNATTRIBUTABLE)
+    return inputs.shipped(contract)
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    """The shell; see processors/growing.py. Raises StateBroken or Unavailable before it is a member of the group."""
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
     tenants = TenantTable(settings.kafka, codec)
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+    def told() -> None:
+        loop.call_soon_threadsafe(changed.set)
+
+    deployments = Deployments(settings.kafka, codec, told)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(ADMIT))
         await asyncio.to_thread(tenants.start)
-        core = Admit(codec, tenants, workflow_files.shipped(), settings.default_tenant)
-        await app.run_stage(ADMIT, core, codec, settings, slot=slot, stop=stop, ready=ready)
+        await asyncio.to_thread(deployments.start)
+        catalogue = Catalogue(deployments)
+        core = Admit(codec, tenants, catalogue, settings.default_tenant)
+        await growing.run(
+            lambda: replace(ADMIT, reads=catalogue.topics()),
+            changed,
+            core,
+            codec,
+            settings,
+            slot=slot,
+            stop=stop,
+            ready=ready,
+        )
     finally:
-        tenants.close()
+        await asyncio.to_thread(tenants.close)
+        await asyncio.to_thread(deployments.close)
         registry.close()

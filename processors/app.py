@@ -21,6 +21,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import faust
@@ -54,6 +55,7 @@ COMMIT_S = 1.0
 IDLE_S_MAX = 7 * 86_400.0  # a paused partition is not polled, and stays ours
 STOP_S_MAX = 12.0
 LAG_EVERY_S = 5.0
+MIXED_S_MAX = 30.0  # of a partition that is split between members of two subscriptions
 
 log = logging.getLogger(__name__)
 _faust_log = logging.getLogger("faust")  # of our subclasses too; its progress reports are not ours
@@ -227,6 +229,10 @@ class BatchConsumer(driver.Consumer):
             return 0
         return max(0, state.highwater - state.position) + self._lanes.held(tp.partition)
 
+    def leave_group(self) -> None:
+        """Have the coming stop tell the broker that this member is gone: aiokafka does so for dynamic ones only."""
+        self._thread._ensure_consumer()._coordinator._group_instance_id = None
+
     def _state(self, tp: TP) -> Any:
         """What aiokafka knows of a partition; None if it is not assigned."""
         assignment = self._thread._ensure_consumer()._fetcher._subscriptions.subscription.assignment
@@ -295,9 +301,11 @@ async def run_stage(
     slot: int,
     stop: asyncio.Event,
     ready: Callable[[], None],
+    again: asyncio.Event | None = None,
 ) -> None:
     """One process of a stateful stage, until `stop`. `ready` is called when its first assignment is open.
 
+    again: of a stage whose inputs may grow (growing.py); set, it ends in good order, too, and leaves its group.
     Raises StateBroken or Unavailable before it is a member; afterwards what cannot go on leaves the process.
     """
     cluster = await asyncio.to_thread(cluster_id, settings.kafka)
@@ -314,7 +322,7 @@ async def run_stage(
     lanes = Lanes(stage.name, lambda partition: PartitionStore(services, partition), leave)
     app = build(stage, settings, slot, lanes)
     try:
-        await Member(stage, app, lanes, ready).run(stop)
+        await Member(stage, app, lanes, ready, again).run(stop)
     finally:
         await asyncio.to_thread(breakers.close)
 
@@ -322,8 +330,17 @@ async def run_stage(
 class Member:
     """One member of the group, from its start to its stop."""
 
-    def __init__(self, stage: Stage, app: StageApp, lanes: Lanes, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        app: StageApp,
+        lanes: Lanes,
+        ready: Callable[[], None],
+        again: asyncio.Event | None = None,
+    ) -> None:
         self._stage = stage
+        self._again = again
+        self._mixed: asyncio.TimerHandle | None = None
         self._app = app
         self._lanes = lanes
         self._ready: Callable[[], None] | None = ready
@@ -344,14 +361,18 @@ class Member:
             end_now("asked to stop while Faust still waits for Kafka; nothing is in hand")
         await starting
         watch = asyncio.create_task(self._watch())
-        await asked
+        other = asyncio.ensure_future(self._again.wait()) if self._again is not None else asked
+        await asyncio.wait({asked, other}, return_when=asyncio.FIRST_COMPLETED)
         watch.cancel()
         late = "Faust did not stop in time; everything in hand is settled, or comes again"
-        bound = threading.Timer(STOP_S_MAX, end_now, (late,))  # a thread: what Faust catches, or blocks, cannot stop it
+        give_up = partial(end_now, late) if stop.is_set() else partial(leave, StateBroken(late))
+        bound = threading.Timer(STOP_S_MAX, give_up)  # a thread: what Faust catches, or blocks, cannot stop it
         bound.daemon = True
         bound.start()
-        await self._end()
+        await self._end(for_good=stop.is_set())
         bound.cancel()
+        asked.cancel()
+        other.cancel()
 
     async def _take(self, stream: Any) -> None:
         """The agent. Its acks mean `handed over`; what is committed is the store's position."""
@@ -381,12 +402,19 @@ class Member:
         found: dict[int, set[str]] = {}
         for tp in assigned:
             found.setdefault(tp.partition, set()).add(tp.topic)
-        for partition, topics in found.items():
-            if topics != self._names:
-                raise StateBroken(
-                    f"{self._stage.group} was assigned partition {partition} of {sorted(topics)} only: its inputs "
-                    "need the same number of partitions"
-                )
+        split = {partition: topics for partition, topics in found.items() if topics != self._names}
+        if self._mixed is not None:
+            self._mixed.cancel()
+            self._mixed = None
+        if split and self._again is not None:
+            log.warning("partitions %s are split with members that read other inputs, and wait", sorted(split))
+            self._mixed = asyncio.get_running_loop().call_later(MIXED_S_MAX, self._again.set)
+            return found.keys() - split.keys()
+        for partition, topics in split.items():
+            raise StateBroken(
+                f"{self._stage.group} was assigned partition {partition} of {sorted(topics)} only: its inputs "
+                "need the same number of partitions"
+            )
         return set(found)
 
     async def _opened(self, lanes: list[Lane]) -> None:
@@ -407,9 +435,17 @@ class Member:
             for tp in consumer.assignment():
                 metrics.LAG.labels(self._stage.name, tp.topic, str(tp.partition)).set(consumer.lag(tp))
 
-    async def _end(self) -> None:
-        """Finish the running transactions, commit the positions, leave Faust."""
+    async def _end(self, *, for_good: bool) -> None:
+        """Finish the running transactions, commit the positions, leave Faust.
+
+        Not for good: leave the group, too. A static member that came back with another subscription would be given
+        what it had before, without a rebalance.
+        """
+        if self._mixed is not None:
+            self._mixed.cancel()
         self._app.consumer.stop_flow()
         await self._lanes.stop()
         await self._app.consumer.commit()
+        if not for_good:
+            self._app.consumer.leave_group()
         await self._app.stop()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 from aios.processors import workflow_samples
 from aios.processors.part import close_to
@@ -29,12 +29,13 @@ from aios.processors.workflow import (
     Workflow,
 )
 from aios.schemas import ids
-from aios.schemas.models import EVENTS
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
+from aios.streams.inputs import Input
 
 Place = tuple[str | int, ...]
 LABELS_WALKED = 4  # of what a person may choose
+SAMPLE_MS = 1_772_366_400_000  # when samples arrive: 2026-03-01T12:00:00Z
 RUNS_MAX = 20_000  # steps walked in one check; more means a graph nobody can read
 
 
@@ -46,13 +47,14 @@ class Problem:
     says: str
 
 
-def check(workflow: Workflow) -> list[Problem]:
-    """Everything that is wrong; empty: the workflow may run."""
-    problems = [*_jumps(workflow), *_samples(workflow)]
+def check(workflow: Workflow, taken: Input) -> list[Problem]:
+    """Everything that is wrong; empty: the workflow may run. taken: the contract of its input."""
+    problems = [*_jumps(workflow), *_samples(workflow, taken)]
     if problems or (problems := _cycle(workflow)):
         return problems
     walk = _Walk(workflow)
-    for number, sample in enumerate(workflow.samples):
+    for number, partial in enumerate(workflow.samples):
+        sample = taken.of_case(taken.complete(partial), SAMPLE_MS)
         walk.run(workflow.start, sample, {}, f"sample {number + 1}")
         if workflow.budget is not None:
             walk.run(workflow.budget.on_denied.then, sample, {}, f"sample {number + 1}")
@@ -77,15 +79,14 @@ def _jumps(workflow: Workflow) -> Iterator[Problem]:
                 yield Problem(("steps", name, *place), f"there is no step {target}{close_to(target, known)}")
 
 
-def _samples(workflow: Workflow) -> Iterator[Problem]:
-    if workflow.input not in EVENTS:
-        yield Problem(("input",), f"there is no contract {workflow.input}{close_to(workflow.input, list(EVENTS))}")
-        return
-    known = sorted(get_type_hints(EVENTS[workflow.input]).keys() - {"contract"})
+def _samples(workflow: Workflow, taken: Input) -> Iterator[Problem]:
+    known = sorted(one["name"] for one in taken.business)
     for number, sample in enumerate(workflow.samples):
-        for key in sample:
-            if key not in known:
-                yield Problem(("samples", number, key), f"{workflow.input} has no field {key}{close_to(key, known)}")
+        unknown = [key for key in sample if key not in known]
+        for key in unknown:
+            yield Problem(("samples", number, key), f"{taken.contract} has no field {key}{close_to(key, known)}")
+        if not unknown and (wrong := taken.wrong(sample)):
+            yield Problem(("samples", number), wrong)
 
 
 def _cycle(workflow: Workflow) -> list[Problem]:

@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from aios.processors import autonomy
+from aios.processors.part import close_to
 from aios.processors.workflow import Workflow
 from aios.processors.workflow_check import Place, check
 from aios.schemas.models import WorkflowDeployed
@@ -234,10 +235,8 @@ def _contract_beside(folder: Path, contract: str) -> Input:
         return inputs.shipped(contract)
     file = folder / f"{contract}.avsc"
     if not file.is_file():
-        raise ConfigError(
-            f"there is no contract {contract}: put {file.name} beside this file; those of AIOS are "
-            f"{', '.join(sorted(inputs.SHIPPED))}"
-        )
+        known = close_to(contract, list(inputs.SHIPPED))
+        raise ConfigError(f"there is no contract {contract}{known}; one of your own is {file.name} beside this file")
     return inputs.of_text(contract, file.read_text(encoding="utf-8"))
 
 

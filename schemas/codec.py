@@ -24,6 +24,7 @@ from fastavro import schemaless_reader, schemaless_writer
 from aios.schemas import compat, contracts, safety
 from aios.schemas.errors import Reason, SchemaMismatch, SchemaRefused
 from aios.schemas.models import EVENTS, Event
+from aios.schemas.plain import Plain
 from aios.schemas.safety import Json, Schema
 
 MAGIC = 0
@@ -122,9 +123,10 @@ class Codec:
     def __init__(self, registry: SchemaSource) -> None:
         self._registry = registry
         self._shapes: dict[type[Event], _Shape] = {}
-        self._prefixes: dict[tuple[str, type[Event]], bytes] = {}
+        self._prefixes: dict[tuple[str, object], bytes] = {}  # by topic, and twin or schema
         self._writers: dict[int, Schema] = {}
         self._readings: dict[tuple[int, type[Event]], _Reading] = {}
+        self._plain: dict[tuple[int, Schema], tuple[Json, Json | None]] = {}  # writer and reader, as in _Reading
 
     def warm(self, topics: Iterable[Carrier]) -> None:
         """Look up the schema ids of these topics now, so that no record waits for the registry."""
@@ -139,15 +141,16 @@ class Codec:
         fit the topic. Raises SchemaRefused if the topic's subject does not have the contract, Unavailable, and
         ValueError if the topic does not carry it.
         """
-        kind = type(event)
-        prefix = self._prefixes.get((topic.name, kind)) or self._prefix(topic, kind)
-        shape = self._shapes[kind]
         out = BytesIO()
-        out.write(prefix)
+        out.write(self._prefixes.get((topic.name, _writer_of(event))) or self._prefix_of(topic, event))
         try:
-            schemaless_writer(out, shape.schema.parsed, shape.fields(event))
+            if isinstance(event, Plain):
+                schemaless_writer(out, event.schema.parsed, event.fields)
+            else:
+                shape = self._shapes[type(event)]
+                schemaless_writer(out, shape.schema.parsed, shape.fields(event))
         except Exception as error:  # whatever fastavro meets, a value does not fit its field
-            why = f"{kind.contract} does not hold these values: {type(error).__name__}"
+            why = f"{event.contract} does not hold these values: {type(error).__name__}"
             raise SchemaMismatch(why, Reason.CONTRACT_BROKEN) from error
         if out.tell() > topic.bytes_max - ENVELOPE_BYTES_MAX:
             raise SchemaMismatch(f"{out.tell()} bytes are too many for {topic.name}", Reason.OVERSIZE)
@@ -158,6 +161,16 @@ class Codec:
         schema_id = _schema_id(value)
         reading = self._readings.get((schema_id, expected)) or self._reading(schema_id, expected)
         return cast(E, _read(cast(bytes, value), reading))
+
+    def decode_plain(self, value: bytes | None, contract: str, schema: Schema) -> Plain:
+        """The event in these bytes, of a contract without a twin. Raises as decode."""
+        schema_id = _schema_id(value)
+        writer, reader = self._plain.get((schema_id, schema)) or self._plain_reading(schema_id, contract, schema)
+        fields = _fields_of(cast(bytes, value), writer, named=reader is not None)
+        try:
+            return Plain(contract, schema, fields if reader is None else _resolve(fields, writer, reader))
+        except Exception as error:  # as in _read
+            raise SchemaMismatch(f"does not decode: {type(error).__name__}") from error
 
     def decode_any(self, value: bytes | None, topic: Carrier) -> Event:
         """The event in these bytes, whichever of the topic's contracts it is. Raises as decode."""
@@ -179,6 +192,14 @@ class Codec:
         self._prefixes[topic.name, kind] = prefix
         return prefix
 
+    def _prefix_of(self, topic: Carrier, event: Event) -> bytes:
+        if not isinstance(event, Plain):
+            return self._prefix(topic, type(event))
+        schema_id = self._registry.id_of(topic.subject(event.contract), event.schema.text)
+        prefix = bytes([MAGIC]) + schema_id.to_bytes(4, "big")
+        _remember(self._prefixes, (topic.name, event.schema), prefix)
+        return prefix
+
     def _shape(self, kind: type[Event]) -> _Shape:
         if kind not in self._shapes:
             self._shapes[kind] = _Shape.of(kind.contract)
@@ -195,20 +216,30 @@ class Codec:
         return writer
 
     def _reading(self, schema_id: int, expected: type[Event]) -> _Reading:
-        writer, shape = self._writer(schema_id), self._shape(expected)
-        unreadable = compat.unreadable(reader=shape.schema, writer=writer)
-        if unreadable:
-            why = f"schema {schema_id} is not {expected.contract}: "
-            why += (
-                unreadable[0]
-                if writer.full_name == shape.schema.full_name
-                else f"it is {writer.full_name or 'no record'}"
-            )
-            raise SchemaMismatch(why, Reason.CONTRACT_BROKEN)
-        same = writer.canonical == shape.schema.canonical
-        reading = _Reading(writer.parsed, None if same else shape.schema.parsed, shape)
+        shape = self._shape(expected)
+        reading = _Reading(*self._pair(schema_id, expected.contract, shape.schema), shape)
         _remember(self._readings, (schema_id, expected), reading)
         return reading
+
+    def _plain_reading(self, schema_id: int, contract: str, schema: Schema) -> tuple[Json, Json | None]:
+        pair = self._pair(schema_id, contract, schema)
+        _remember(self._plain, (schema_id, schema), pair)
+        return pair
+
+    def _pair(self, schema_id: int, contract: str, schema: Schema) -> tuple[Json, Json | None]:
+        """Writer and reader, as in _Reading. Raises SchemaMismatch when the one cannot be read as the other."""
+        writer = self._writer(schema_id)
+        unreadable = compat.unreadable(reader=schema, writer=writer)
+        if unreadable:
+            why = f"schema {schema_id} is not {contract}: "
+            why += unreadable[0] if writer.full_name == schema.full_name else f"it is {writer.full_name or 'no record'}"
+            raise SchemaMismatch(why, Reason.CONTRACT_BROKEN)
+        return writer.parsed, None if writer.canonical == schema.canonical else schema.parsed
+
+
+def _writer_of(event: Event) -> object:
+    """What a prefix is remembered under, beside the topic."""
+    return event.schema if isinstance(event, Plain) else type(event)
 
 
 def _schema_id(value: bytes | None) -> int:

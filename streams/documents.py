@@ -6,7 +6,8 @@ what the gateway accepts, admit does not refuse for its content.
 
 from __future__ import annotations
 
-from aios.schemas.models import DocumentReceived
+from collections.abc import Mapping
+from typing import Any
 
 TEXT_CHARS_MAX = 200_000
 NAME_CHARS_MAX = 256  # ids, keys, tenant and customer id
@@ -21,11 +22,15 @@ a text on the wrong head is one that the head has not seen, and most such go to 
 """
 
 
-def business_fields(event: DocumentReceived) -> dict[str, str]:
-    """What makes two documents the same: who publishes it, when and how urgently is not part of it."""
+def business_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes two documents the same: who publishes it, when and how urgently is not part of it.
+
+    fields: of the contract; those with a default may be left out.
+    """
+    text = fields["text"]
     return {
-        "text": event.text,
-        "channel": event.channel or (MESSAGE if len(event.text) <= MESSAGE_CHARS_MAX else LETTER),
-        "subject": event.subject,
-        "customer_id": event.customer_id,
+        "text": text,
+        "channel": fields.get("channel") or (MESSAGE if len(text) <= MESSAGE_CHARS_MAX else LETTER),
+        "subject": fields.get("subject") or "",
+        "customer_id": fields.get("customer_id") or "",
     }

@@ -1,10 +1,12 @@
 """gateway: HTTP in. Cases and people's decisions enter the topics here, outcomes are read back.
 
-Enters: requests with a tenant's API key or a reviewer's token. Leaves: document.received.v1 and review.decided.v1;
-JSON. Guaranteed: a 2xx means that the broker has the record; a repeat of a request is the same case; a tenant sees its
-own cases and nobody else's; who decided is whose token it was; whoever waits is answered in time, with what is known by
-then. What is read comes from the outcome store alone; without it cases are still accepted, only nobody can wait or
-read. No transport security: put a proxy that speaks TLS in front of it wherever it listens on more than loopback.
+Enters: requests with a tenant's API key, a reviewer's or an operator's token. Leaves: events of the workflows' input
+contracts, review.decided.v1, case.cancelled.v1 and case.told.v1; JSON. Guaranteed: a 2xx means that the broker has the
+record; a repeat of a request is the same case; a tenant sees its own cases and nobody else's; who decided is whose
+token it was; whoever waits is answered in time, with what is known by then; a workflow that is deployed is served
+without a restart. What is read comes from the outcome store alone; without it cases are still accepted, only nobody
+can wait or read. No transport security: put a proxy that speaks TLS in front of it wherever it listens on more than
+loopback.
 Rejected: asking the stages (they are scaled and restarted alone), keeping cases here (there may be many gateways),
 refusing a repeat for certain (plan is the judge; the 409 of this process is its best knowledge).
 
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
 from aios.streams.config import Settings
+from aios.streams.deployments import Catalogue, Deployments
 from aios.streams.http_api import Api
 from aios.streams.http_guard import TenantGuard
 from aios.streams.http_serve import Reach, serve
@@ -36,6 +39,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
     tenants, principals = TenantTable(settings.kafka, codec), PrincipalTable(settings.kafka, codec)
+    deployments = Deployments(settings.kafka, codec)
     outcomes = OutcomeStore(settings.redis.url)
     delivery = Delivery(
         settings.kafka, client_id=f"{GATEWAY.group}.{slot}", deliver_s_max=float(settings.gateway.deliver_s_max)
@@ -44,14 +48,24 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         await asyncio.to_thread(codec.warm, GATEWAY.writes)
         await asyncio.to_thread(tenants.start)
         await asyncio.to_thread(principals.start)
+        await asyncio.to_thread(deployments.start)
         guard = TenantGuard(settings.gateway, tenants, principals)
         reach = Reach(settings.kafka, GATEWAY.writes[0].name)
-        api = Api(settings.gateway, guard, codec=codec, roads=delivery, outcomes=outcomes, reachable=reach)
+        api = Api(
+            settings.gateway,
+            guard,
+            codec=codec,
+            roads=delivery,
+            outcomes=outcomes,
+            reachable=reach,
+            catalogue=Catalogue(deployments),
+        )
         host, port = settings.gateway.host, settings.gateway.port
         await serve(api, "gateway", host=host, port=port, home=settings.home, slot=slot, stop=stop, ready=ready)
     finally:
         await asyncio.to_thread(delivery.close)
         await asyncio.to_thread(tenants.close)
         await asyncio.to_thread(principals.close)
+        await asyncio.to_thread(deployments.close)
         await outcomes.close()
         registry.close()

@@ -7,22 +7,26 @@ Holds no client of its own: roads, outcomes and the clock of reachability are gi
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import CaseCancelled, DocumentReceived, PrincipalRegistered, ReviewDecided
-from aios.streams import failpoints, ingest, topics, tracing
+from aios.schemas.models import CaseCancelled, CaseTold, PrincipalRegistered, ReviewDecided
+from aios.schemas.plain import Plain
+from aios.streams import explanation, failpoints, ingest, openapi, topics, tracing
 from aios.streams.config import GatewaySettings
+from aios.streams.deployments import MIGRATED, Catalogue
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
-from aios.streams.http_about import ASK_S_MAX, About, Handler, json_answer
+from aios.streams.http_about import ASK_S_MAX, VERSION, About, Handler, json_answer
 from aios.streams.http_guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http_problem import Problem
 from aios.streams.http_routes import (
@@ -34,8 +38,11 @@ from aios.streams.http_routes import (
     Links,
     ReviewAccepted,
     ReviewDecision,
+    Told,
+    ToldAccepted,
 )
 from aios.streams.ingest import Submitted
+from aios.streams.inputs import Body, Input
 from aios.streams.openapi import Caller, Route
 from aios.streams.outcome_store import ACCEPTED, OPEN, REFUSED, CaseView, ReviewView
 from aios.streams.pool_files import Lane
@@ -43,12 +50,17 @@ from aios.streams.record import Outgoing
 from aios.streams.topics import SOURCES, Topic
 
 SOURCE = "/aios/gateway"
+TITLE = "AIOS on Kafka"
+SUBMIT = "submit_case"  # the route whose bodies depend on what is deployed
+TOLD_BYTES_MAX = 64 << 10  # of what a case is told: it is remembered with the case
+OPERATOR = "operator:"
+OPERATORS_ONLY = frozenset({MIGRATED})  # kinds of what a case is told that no producer may say
 RECENT_MAX = 50_000  # cases whose body this process remembers
 ASK_AGAIN_S = 2.0  # after it did not answer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Submission = DocumentReceived | ReviewDecided | CaseCancelled
+Submission = Plain | ReviewDecided | CaseCancelled | CaseTold
 
 
 class Roads(Protocol):
@@ -105,16 +117,19 @@ class Api(About):
         roads: Roads,
         outcomes: Outcomes,
         reachable: Callable[[], Awaitable[bool]],
+        catalogue: Catalogue | None = None,
     ) -> None:
         super().__init__(
             guard,
             ROUTES,
-            title="AIOS on Kafka",
+            title=TITLE,
             body_bytes_max=limits.body_bytes_max,
             reachable=reachable,
             check=outcomes.check,
             path_values={"workflow": sorted(SOURCES)},
         )
+        self._catalogue = catalogue or Catalogue()
+        self._described: tuple[tuple[Input, ...], str] = ((), "")
         self._limits = limits
         self._codec = codec
         self._roads = roads
@@ -143,24 +158,37 @@ class Api(About):
 
         return guarded
 
+    async def describe(self, _: web.Request) -> web.Response:
+        """With the workflows that are there at this moment."""
+        taken = {name: found for name in self._catalogue.names() if (found := self._catalogue.input_of(name))}
+        if self._described[0] != tuple(taken.values()):
+            routes = [replace(one, takes=_bodies(taken)) if one.name == SUBMIT else one for one in ROUTES]
+            about = openapi.document(routes, title=TITLE, version=VERSION, path_values={"workflow": list(taken)})
+            self._described = (tuple(taken.values()), json.dumps(about))
+        return web.Response(text=self._described[1], content_type="application/json")
+
     async def submit_case(self, request: web.Request, tenant: str) -> web.Response:
         began = time.monotonic()
         workflow = request.match_info["workflow"]
-        topic = SOURCES.get(workflow)
-        if topic is None:
-            raise Problem("unknown_workflow", f"workflows here: {', '.join(sorted(SOURCES))}")
+        taken = self._catalogue.input_of(workflow)
+        if taken is None:
+            raise Problem("unknown_workflow", f"workflows here: {', '.join(self._catalogue.names())}")
         key = ingest.idempotency_key(request.headers.getall("Idempotency-Key", ()))
         wait_s = ingest.wait_s(request.headers.getall("Prefer", ()), at_most=self._limits.wait_s_max)
         if wait_s and not (self._guard.may_wait() and self._asks()):
             wait_s = 0  # a preference; the case is accepted all the same
-        body = ingest.read_body(await self._guard.body(request), ingest.body_of(topic))
+        body = ingest.read_body(await self._guard.body(request), taken.body)
         lane = Lane.INTERACTIVE if wait_s else Lane.BULK
-        submitted = ingest.submit(body, tenant=tenant, workflow=workflow, idempotency_key=key, lane=lane)
+        submitted = ingest.submit(body, taken, tenant=tenant, workflow=workflow, idempotency_key=key, lane=lane)
         if key is not None:
             await self._refuse_conflict(submitted, tenant)
-        event_id = submitted.event.event_id
         await self._deliver(
-            topic, submitted.event, event_id=event_id, case_id=submitted.case_id, tenant=tenant, request=request
+            taken.topic,
+            submitted.event,
+            event_id=submitted.event_id,
+            case_id=submitted.case_id,
+            tenant=tenant,
+            request=request,
         )
         self._recent.note(submitted.case_id, tenant, submitted.body_hash)
         await self._if_it_answers(lambda: self._outcomes.note_accepted(submitted.case_id, tenant))
@@ -177,17 +205,19 @@ class Api(About):
             return json_answer({**CaseView(case_id=case_id, tenant=tenant, status=ACCEPTED).plain(), "timeline": []})
         raise Problem("not_found", "this tenant has no such case")
 
+    async def explain_case(self, request: web.Request, tenant: str) -> web.Response:
+        case_id = request.match_info["case_id"]
+        view = await self._outcomes.status(case_id, tenant)
+        if view is None and self._recent.known(case_id, tenant):
+            view = CaseView(case_id=case_id, tenant=tenant, status=ACCEPTED)
+        if view is None:
+            raise Problem("not_found", "this tenant has no such case")
+        return json_answer(asdict(explanation.of_case(view, await self._outcomes.timeline(case_id, tenant))))
+
     async def cancel_case(self, request: web.Request, owner: tuple[tuple[str, ...], str]) -> web.Response:
         wish: Cancellation = ingest.read_body(await self._guard.body(request), Cancellation)
         tenants, by = owner
-        view = await self._outcomes.status(request.match_info["case_id"], None)
-        if view is None or (tenants and view.tenant not in tenants):
-            raise Problem("not_found", "there is no such case for this API key or token")
-        if view.decided_at:
-            raise Problem("already_decided", "this case is decided", case_id=view.case_id)
-        if view.status in (ACCEPTED, REFUSED):
-            why = "it is refused" if view.status == REFUSED else "no stage has seen it yet; ask again in a moment"
-            raise Problem("wrong_state", why, case_id=view.case_id)
+        view = await self._open_case(request, tenants)
         event = CaseCancelled(
             event_id=str(ids.derive("cancel", view.case_id, by, wish.reason)),
             case_id=view.case_id,
@@ -206,6 +236,37 @@ class Api(About):
         )
         links = Links(case=_case_url(view.case_id))
         answer = CancellationAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
+        return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
+
+    async def tell_case(self, request: web.Request, owner: tuple[tuple[str, ...], str]) -> web.Response:
+        told: Told = ingest.read_body(await self._guard.body(request), Told)
+        key = ingest.idempotency_key(request.headers.getall("Idempotency-Key", ())) or ""
+        tenants, by = owner
+        if told.kind in OPERATORS_ONLY and not by.startswith(OPERATOR):
+            raise Problem("invalid_body", f"kind: {told.kind} is for operators")
+        body = ids.canonical(dict(told.body))
+        if len(body.encode()) > TOLD_BYTES_MAX:
+            raise Problem("too_large", f"body: more than {TOLD_BYTES_MAX} bytes")
+        view = await self._open_case(request, tenants)
+        event = CaseTold(
+            event_id=str(ids.derive("told", view.case_id, told.kind, body, key)),
+            case_id=view.case_id,
+            tenant=view.tenant,
+            kind=told.kind,
+            body=body,
+            by=by,
+            told_at=_now_ms(),
+        )
+        await self._deliver(
+            topics.CASE_TOLD,
+            event,
+            event_id=event.event_id,
+            case_id=view.case_id,
+            tenant=view.tenant,
+            request=request,
+        )
+        links = Links(case=_case_url(view.case_id))
+        answer = ToldAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
     async def list_reviews(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
@@ -286,6 +347,18 @@ class Api(About):
             if view is not None and ingest.same_body(submitted, view.event_id) is False:
                 raise _conflict(submitted)
 
+    async def _open_case(self, request: web.Request, tenants: tuple[str, ...]) -> CaseView:
+        """A case that plan knows and has not decided, as far as is known here. tenants: whose it may be; () any."""
+        view = await self._outcomes.status(request.match_info["case_id"], None)
+        if view is None or (tenants and view.tenant not in tenants):
+            raise Problem("not_found", "there is no such case for this API key or token")
+        if view.decided_at:
+            raise Problem("already_decided", "this case is decided", case_id=view.case_id)
+        if view.status in (ACCEPTED, REFUSED):
+            why = "it is refused" if view.status == REFUSED else "no stage has seen it yet; ask again in a moment"
+            raise Problem("wrong_state", why, case_id=view.case_id)
+        return view
+
     async def _review(self, request: web.Request, tenants: tuple[str, ...]) -> ReviewView:
         """tenants: whose it may be; () is anybody's."""
         task = await self._outcomes.review(request.match_info["task_id"], None)
@@ -296,9 +369,7 @@ class Api(About):
     async def _wait(self, submitted: Submitted, tenant: str, wait_s: float) -> CaseView | None:
         """What the case came to within wait_s; earlier, with what is known, when this process leaves."""
         with self._guard.waiting():
-            asked = asyncio.ensure_future(
-                self._outcomes.wait(submitted.case_id, tenant, wait_s, submitted.event.event_id)
-            )
+            asked = asyncio.ensure_future(self._outcomes.wait(submitted.case_id, tenant, wait_s, submitted.event_id))
             left = asyncio.ensure_future(self._left.wait())
             try:
                 await asyncio.wait((asked, left), timeout=wait_s + ASK_S_MAX, return_when=asyncio.FIRST_COMPLETED)
@@ -329,7 +400,7 @@ def _submitted(submitted: Submitted, workflow: str, view: CaseView | None, wait_
         if view.refusal["reason"] == "conflicting_duplicate":
             raise _conflict(submitted)
         raise Problem("refused", f"{view.refusal['reason']}: {view.refusal['detail']}", case_id=submitted.case_id)
-    key = submitted.event.idempotency_key
+    key = submitted.idempotency_key
     headers = {"Location": _case_url(submitted.case_id), "Idempotency-Key": key}
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
@@ -343,6 +414,10 @@ def _submitted(submitted: Submitted, workflow: str, view: CaseView | None, wait_
         links=Links(case=_case_url(submitted.case_id)),
     )
     return json_answer(answer.model_dump(), status=202, headers=headers)
+
+
+def _bodies(taken: Mapping[str, Input]) -> tuple[type[Body], ...]:
+    return tuple(dict.fromkeys(each.body for each in taken.values()))
 
 
 def _conflict(submitted: Submitted) -> Problem:

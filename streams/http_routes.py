@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from aios.streams import documents, ingest
+from aios.streams import documents, inputs
+from aios.streams.explanation import Explanation
 from aios.streams.http_about import about_routes
-from aios.streams.ingest import Body
+from aios.streams.inputs import Body
 from aios.streams.openapi import Caller, Route
 from aios.streams.outcome_store import CaseView, ReviewView
 from aios.streams.topics import SOURCES
@@ -44,6 +46,21 @@ class CancellationAccepted(BaseModel):
     links: Links
 
 
+class Told(Body):
+    """Something that happened to a case and that its workflow waits for. kind: as the workflow's `wait` names it."""
+
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    body: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class ToldAccepted(BaseModel):
+    """The broker has it. A case that does not wait for it, or is decided before it comes there, passes it over."""
+
+    case_id: str
+    event_id: str
+    links: Links
+
+
 class ReviewDecision(Body):
     """What a reviewer decides; who that is says the token. label: one of the task's choices."""
 
@@ -66,7 +83,7 @@ ROUTES = (
         path="/v1/workflows/{workflow}/cases",
         name="submit_case",
         does="Submit a case: 202 once the broker has it, or 200 with the decision if it comes while you wait.",
-        takes=tuple(ingest.body_of(topic) for topic in SOURCES.values()),
+        takes=tuple(inputs.shipped(topic.name).body for topic in SOURCES.values()),
         answers={200: CaseView, 202: CaseAccepted},
         refuses=(
             "invalid_json",
@@ -95,6 +112,14 @@ ROUTES = (
         refuses=("not_found",),
     ),
     Route(
+        method="GET",
+        path="/v1/cases/{case_id}/explanation",
+        name="explain_case",
+        does="Why it came to its decision: each answer, rule, policy and person, in sentences and as data.",
+        answers={200: Explanation},
+        refuses=("not_found",),
+    ),
+    Route(
         method="POST",
         path="/v1/cases/{case_id}/cancel",
         name="cancel_case",
@@ -114,6 +139,31 @@ ROUTES = (
             "not_acknowledged",
         ),
         headers={"traceparent": "W3C trace context, continued."},
+    ),
+    Route(
+        method="POST",
+        path="/v1/cases/{case_id}/events",
+        name="tell_case",
+        caller=Caller.OWNER,
+        does="Tell an open case what happened; 202 once the broker has it. The same kind and body is the same event.",
+        takes=(Told,),
+        answers={202: ToldAccepted},
+        refuses=(
+            "invalid_json",
+            "invalid_header",
+            "not_found",
+            "too_slow",
+            "already_decided",
+            "wrong_state",
+            "too_large",
+            "unsupported_media_type",
+            "invalid_body",
+            "not_acknowledged",
+        ),
+        headers={
+            "Idempotency-Key": "Tells two events of one kind and body apart; absent: they are one.",
+            "traceparent": "W3C trace context, continued.",
+        },
     ),
     Route(
         method="GET",

@@ -2,9 +2,9 @@
 
 Enters: bytes, the workflow's source topic, the tenant that the key belongs to, an idempotency key or none. Leaves:
 the event with its derived ids, or a Problem that names every wrong field. Guaranteed: the fields are those of the
-Avro contract, in its types and within streams/documents.py, so that what is acknowledged is not refused later for
-its content; what the server owns (tenant, lane, ids) cannot be set by a body; the same body under the same key is
-the same event. Time and memory are proportional to the bytes, which the server bounds.
+Avro contract, in its types and within its bounds (streams/inputs.py), so that what is acknowledged is not refused
+later for its content; what the server owns (tenant, lane, ids) cannot be set by a body; the same body under the same
+key is the same event. Time and memory are proportional to the bytes, which the server bounds.
 """
 
 from __future__ import annotations
@@ -14,117 +14,48 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from typing import Any, NoReturn
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import ValidationError
 
-from aios.schemas import contracts, ids
-from aios.schemas.models import EVENTS, DocumentReceived
-from aios.streams import documents
-from aios.streams.errors import ConfigError
+from aios.schemas import ids
+from aios.schemas.plain import Plain
 from aios.streams.http_problem import Problem
+from aios.streams.inputs import Body, Input, SourceBody, place_of
 from aios.streams.pool_files import Lane
-from aios.streams.topics import DOCUMENT_RECEIVED, Topic
 
 DEPTH_MAX = 16
 NODES_MAX = 1_000  # values and keys of one body
 ERRORS_MAX = 20  # told at once
 NAME_SHOWN_MAX = 64  # characters of an unknown field's name that are repeated
+PLACE_SHOWN_MAX = 200  # the same of where a field stands that is known, e.g. documents[0].name
 KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,254}[\x21-\x7e])?")
 HASH_CHARS = 32  # of the body's hash, in the event id
-
-SERVER_FIELDS: Mapping[str, str] = {
-    "event_id": "is derived by the server",
-    "idempotency_key": "goes into the Idempotency-Key header",
-    "tenant": "is the one the API key belongs to",
-    "lane": "is interactive when the request waits (Prefer: wait=N), else bulk",
-}
-"""Fields of a source contract that no body may set, and where they come from instead."""
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be empty")
-    return text
-
-
-_TYPES: Mapping[str, Any] = {"string": str, "long": int, "int": int, "double": float, "boolean": bool}
-_BOUNDED: Mapping[str, Mapping[str, Any]] = {
-    DOCUMENT_RECEIVED.name: {
-        "text": Annotated[
-            str,
-            Field(min_length=1, max_length=documents.TEXT_CHARS_MAX, json_schema_extra={"pattern": r"\S"}),
-            AfterValidator(_not_blank),
-        ],
-        "channel": Literal["", "letter", "message"],
-        "subject": Annotated[str, Field(max_length=documents.SUBJECT_CHARS_MAX)],
-        "customer_id": Annotated[str, Field(max_length=documents.NAME_CHARS_MAX)],
-        "received_at": Annotated[int, Field(ge=0, le=documents.TIME_MS_MAX)],
-    }
-}
-"""Bounds that Avro cannot say, by topic and field."""
-
-
-class Body(BaseModel):
-    """Base of every request body: strict types, nothing unknown. owned: fields the server fills, and how."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    owned: ClassVar[Mapping[str, str]] = {}
-
-
-class SourceBody(Body):
-    """Base of the bodies made from source contracts."""
-
-    owned: ClassVar[Mapping[str, str]] = SERVER_FIELDS
-
-
-@cache
-def body_of(topic: Topic) -> type[SourceBody]:
-    """The request body of a source topic: its contract's fields without those that the server owns.
-
-    Raises ConfigError for a contract with a type that no JSON body can give.
-    """
-    contract = topic.contracts[0]
-    fields: dict[str, Any] = {}
-    for one in contracts.working(contract).resolved["fields"]:
-        if one["name"] in SERVER_FIELDS:
-            continue
-        kind = one["type"]["type"] if isinstance(one["type"], dict) else one["type"]
-        if kind not in _TYPES:
-            raise ConfigError(f"{contract}.{one['name']}: the gateway cannot take {kind} from a JSON body")
-        bounded = _BOUNDED.get(topic.name, {}).get(one["name"], _TYPES[kind])
-        fields[one["name"]] = (bounded, Field(one.get("default", ...), description=one.get("doc")))
-    name = EVENTS[contract].__name__
-    about = contracts.working(contract).resolved["doc"]
-    made: type[SourceBody] = create_model(name, __base__=SourceBody, __doc__=about, **fields)
-    return made
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
     """One event on its way in. body_hash: of the business fields, as plan compares repeats."""
 
-    event: DocumentReceived
+    event: Plain
     case_id: str
+    event_id: str
+    idempotency_key: str
     body_hash: str
 
 
-def submit(body: SourceBody, *, tenant: str, workflow: str, idempotency_key: str | None, lane: Lane) -> Submitted:
+def submit(
+    body: SourceBody, taken: Input, *, tenant: str, workflow: str, idempotency_key: str | None, lane: Lane
+) -> Submitted:
     """Fill in what the server owns. idempotency_key None: derived, so that the same body is the same case."""
     fields = body.model_dump()
     key = idempotency_key or derived_key(tenant, workflow, fields)
     case_id = ids.case_id(tenant, workflow, key)
-    draft = DocumentReceived(**fields)
-    body_hash = ids.body_hash(documents.business_fields(draft))
-    event = DocumentReceived(
-        **fields,
-        event_id=event_id(case_id, body_hash),
-        idempotency_key=key,
-        tenant=tenant,
-        lane=lane,
-    )
-    return Submitted(event, case_id, body_hash)
+    body_hash = taken.body_hash(fields)
+    identity = event_id(case_id, body_hash)
+    owned = {"event_id": identity, "idempotency_key": key, "tenant": tenant, "lane": str(lane)}
+    event = Plain(taken.contract, taken.schema, fields | owned)
+    return Submitted(event, case_id, identity, key, body_hash)
 
 
 def derived_key(tenant: str, workflow: str, fields: Mapping[str, Any]) -> str:
@@ -240,8 +171,9 @@ def _no_constant(_: str) -> NoReturn:
 
 def _wrong(error: Any, model: type[Body]) -> dict[str, str]:
     name = str(error["loc"][0]) if error["loc"] else "body"
-    if error["type"] != "extra_forbidden":
-        return {"field": name, "says": error["msg"].removeprefix("Value error, ")}
+    if error["type"] != "extra_forbidden" or len(error["loc"]) > 1:
+        where = place_of(error["loc"]) if name in model.model_fields else name
+        return {"field": where[:PLACE_SHOWN_MAX], "says": error["msg"].removeprefix("Value error, ")}
     if name in model.owned:
         return {"field": name, "says": f"cannot be set: it {model.owned[name]}"}
     near = difflib.get_close_matches(name[:NAME_SHOWN_MAX], list(model.model_fields), n=1)

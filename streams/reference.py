@@ -37,6 +37,8 @@ START_S_MAX = 30.0
 DELIVER_S_MAX = 10.0
 POLL_S = 0.2
 AGAIN_S = 1.0  # before a registry that was away is asked again
+CATCH_UP_S_MAX = 5.0
+CATCH_UP_AGAIN_S = 0.01
 ADMINISTRATOR = "administrator"  # in the audit: whoever reaches Kafka as one; there is no principal for it
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class ReferenceTable(Generic[E]):
         self._mine = mine
         self._kept = kept
         self._by_name: dict[str, E] = {}
+        self._read_to: dict[int, int] = {}  # by partition, exclusive
         self._consumer: Consumer | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -90,6 +93,27 @@ class ReferenceTable(Generic[E]):
                 self._apply(message)
         except KafkaException as error:
             raise Unavailable(f"{self._topic} cannot be read: {error.args[0]}") from error
+
+    def catch_up(self) -> None:
+        """Return when everything that is in the topic now is known. Raises Unavailable.
+
+        For who has heard elsewhere of a record that must be here: without it, or before start(), nothing is certain.
+        """
+        deadline = time.monotonic() + CATCH_UP_S_MAX
+        asking = reader(self._kafka)
+        try:
+            ends = {
+                partition: watermarks(asking, TopicPartition(self._topic, partition), CATCH_UP_S_MAX)[1]
+                for partition in asking.list_topics(self._topic, timeout=CATCH_UP_S_MAX).topics[self._topic].partitions
+            }
+        except KafkaException as error:
+            raise Unavailable(f"{self._topic} cannot be looked up: {error.args[0]}") from error
+        finally:
+            asking.close()
+        while any(self._read_to.get(partition, 0) < end for partition, end in ends.items() if end):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{self._topic} was not read to its end within {CATCH_UP_S_MAX:.0f} s")
+            self._stop.wait(CATCH_UP_AGAIN_S)
 
     def get(self, name: str) -> E | None:
         """The latest of this name."""
@@ -132,10 +156,16 @@ class ReferenceTable(Generic[E]):
                 continue
             if message.error() is None:
                 yield message
+                self._passed(message)
                 if message.offset() + 1 >= ends.get(message.partition(), 0):
                     ends.pop(message.partition(), None)
             elif message.error().code() == KafkaError._PARTITION_EOF:
+                self._passed(message)
                 ends.pop(message.partition(), None)
+
+    def _passed(self, message: Message) -> None:
+        """A record that is known, or the end of a partition, which stands behind what was compacted."""
+        self._read_to[message.partition()] = message.offset() + (1 if message.error() is None else 0)
 
     def _follow(self, consumer: Consumer) -> None:
         waiting: Message | None = None
@@ -143,10 +173,15 @@ class ReferenceTable(Generic[E]):
             try:
                 message = waiting or consumer.poll(POLL_S)
                 waiting = None
-                if message is None or message.error() is not None:  # librdkafka reconnects by itself
+                if message is None:
+                    continue
+                if (said := message.error()) is not None:  # librdkafka reconnects by itself
+                    if said.code() == KafkaError._PARTITION_EOF:
+                        self._passed(message)
                     continue
                 waiting = message
                 self._apply(message)
+                self._passed(message)
                 waiting = None
             except Unavailable as error:
                 log.warning("%s is not up to date: %s", self._topic, error)

@@ -150,7 +150,7 @@ BUDGET_CHANGED = _table("budget.changed.v1", "budget")
 CASE_TOLD = _event("case.told.v1", Family.CASE, "case id", ordered=True)
 CONNECTOR_INTENDED = _event("connector.intended.v1", Family.CASE, "case id")
 CONNECTOR_COMPLETED = _event("connector.completed.v1", Family.CASE, "case id", ordered=True)
-WORKFLOW_DEPLOYED = _table("workflow.deployed.v1", "workflow and version")
+WORKFLOW_DEPLOYED = _table("workflow.deployed.v1", "deployment")
 WORKFLOW_ACTIVATED = _table("workflow.activated.v1", "workflow")
 LIST_PUBLISHED = _table("list.published.v1", "list")
 
@@ -189,8 +189,16 @@ EVENTS = (
     LIST_PUBLISHED,
 )
 
+INPUTS = (DOCUMENT_RECEIVED, APPLICATION_SUBMITTED, MEETING_REQUESTED)
+"""Where the input of workflows enters that this release ships; others come with workflows that are deployed."""
+
 SOURCES: Mapping[str, Topic] = {"document.triage": DOCUMENT_RECEIVED}
-"""Where the input of each workflow enters; a test compares this with the shipped workflow files."""
+"""Of each shipped workflow; a test compares this with the shipped workflow files."""
+
+
+def source(contract: str) -> Topic:
+    """Where events of an input contract enter."""
+    return _event(contract, Family.SOURCE, "the producer's own")
 
 
 def inference_requested(pool: str) -> Topic:

@@ -127,7 +127,7 @@ GATEWAY = Stage(
     name="gateway",
     kind=Kind.GATEWAY,
     does="HTTP in: cases, human decisions, outcomes",
-    writes=(topics.DOCUMENT_RECEIVED, topics.REVIEW_DECIDED, topics.CASE_CANCELLED),
+    writes=(*topics.INPUTS, topics.REVIEW_DECIDED, topics.CASE_CANCELLED, topics.CASE_TOLD),
     process="gateway",
     objective=Objective(p95_ms=100),
 )
@@ -135,7 +135,7 @@ ADMIT = Stage(
     name="admit",
     kind=Kind.FAUST,
     does="contract, derived ids, tenant; re-keys by case",
-    reads=(topics.DOCUMENT_RECEIVED,),
+    reads=topics.INPUTS,
     writes=(topics.CASE_ADMITTED, topics.EVENT_REFUSED, topics.AUDIT_RECORDED),
     process="admit",
     objective=Objective(p95_ms=200),

@@ -33,13 +33,13 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch, Unavailable
 from aios.streams import carrying, documents, ingest, tenants
 from aios.streams.config import Settings
+from aios.streams.deployments import Catalogue, Deployments
 from aios.streams.errors import ConfigError
 from aios.streams.http_problem import Problem
-from aios.streams.ingest import SourceBody
+from aios.streams.inputs import Input, SourceBody
 from aios.streams.kafka import Delivery, cluster_id
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
-from aios.streams.topics import SOURCES, Topic
 
 BATCH_MAX = 500  # rows on their way at once
 TOLD_MAX = 20  # rejected rows on the terminal; all of them are in the file
@@ -54,15 +54,11 @@ class Plan:
     digest: str
     rows: int
     workflow: str
-    topic: Topic
+    taken: Input
     tenant: str
     columns: Mapping[str, str]
     key: str
     rate: int
-
-    @property
-    def body(self) -> type[SourceBody]:
-        return ingest.body_of(self.topic)
 
     @property
     def rejected_file(self) -> Path:
@@ -93,7 +89,7 @@ class Batch:
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--workflow", type=click.Choice(sorted(SOURCES)), required=True, help="What the rows are for.")
+@click.option("--workflow", required=True, help="What the rows are for; `aios workflow show` lists them.")
 @click.option("--tenant", help="Whose cases they are; default: this home's own tenant.")
 @click.option("--set", "sets", multiple=True, metavar="FIELD=COLUMN", help="Default: columns named like fields.")
 @click.option("--key", default="", metavar="COLUMN", help="Idempotency key; default: the file's content and row.")
@@ -112,9 +108,10 @@ def publish(
     as_json: bool,
 ) -> None:
     """Publish the rows of FILE (.csv, or .jsonl with an object a line) as events."""
-    columns = _columns(sets, ingest.body_of(SOURCES[workflow]))
-    _check_file(file, columns, key, ingest.body_of(SOURCES[workflow]))
     with connected() as (settings, codec):
+        taken = _taken(settings, codec, workflow)
+        columns = _columns(sets, taken.body)
+        _check_file(file, columns, key, taken.body)
         tenant = tenant or settings.default_tenant
         try:
             found = tenants.read(settings.kafka, codec).get(tenant)
@@ -125,7 +122,7 @@ def publish(
                 digest=rows.digest(file),
                 rows=sum(1 for _ in rows.read(file)),
                 workflow=workflow,
-                topic=SOURCES[workflow],
+                taken=taken,
                 tenant=tenant,
                 columns=columns,
                 key=key,
@@ -209,15 +206,17 @@ def outgoing(row: Row, plan: Plan, codec: Codec) -> Outgoing:
     if row.wrong:
         raise Problem("invalid_body", row.wrong)
     key = _key(row, plan)
-    body = ingest.validate(_fields(row, plan), plan.body, from_text=rows.is_csv(plan.file))
-    submitted = ingest.submit(body, tenant=plan.tenant, workflow=plan.workflow, idempotency_key=key, lane=Lane.BULK)
-    event = submitted.event
+    fields = _fields(row, plan)
+    body = ingest.validate(fields, plan.taken.body, from_text=rows.is_csv(plan.file))
+    submitted = ingest.submit(
+        body, plan.taken, tenant=plan.tenant, workflow=plan.workflow, idempotency_key=key, lane=Lane.BULK
+    )
     return carrying.outgoing(
         codec,
-        plan.topic,
-        event,
+        plan.taken.topic,
+        submitted.event,
         key=key,
-        event_id=event.event_id,
+        event_id=submitted.event_id,
         source=SOURCE,
         subject=submitted.case_id,
         tenant=plan.tenant,
@@ -226,8 +225,20 @@ def outgoing(row: Row, plan: Plan, codec: Codec) -> Outgoing:
 
 
 def _fields(row: Row, plan: Plan) -> dict[str, Any]:
-    columns = plan.columns or {name: name for name in plan.body.model_fields}
-    return {name: row.fields[column] for name, column in columns.items() if column in row.fields}
+    columns = plan.columns or {name: name for name in plan.taken.body.model_fields}
+    found = {name: row.fields[column] for name, column in columns.items() if column in row.fields}
+    if rows.is_csv(plan.file):
+        for name in plan.taken.nested & found.keys():
+            found[name] = _parsed(name, found[name])
+    return found
+
+
+def _parsed(name: str, cell: str) -> Any:
+    """A list or record in a CSV file's cell is written as JSON. Raises Problem."""
+    try:
+        return ingest.parse(cell.encode()) if cell.strip() else []
+    except Problem as error:
+        raise Problem("invalid_body", f"{name}: {error}") from None
 
 
 def _key(row: Row, plan: Plan) -> str:
@@ -238,6 +249,22 @@ def _key(row: Row, plan: Plan) -> str:
         is_ = f"one of {len(key)}" if key else "none"
         raise Problem("invalid_body", f"{plan.key}: {is_}; a key has 1 to {documents.NAME_CHARS_MAX} characters")
     return key
+
+
+def _taken(settings: Settings, codec: Codec, workflow: str) -> Input:
+    """What the workflow takes, shipped or deployed. Exits with NOT_FOUND."""
+    tables = Deployments(settings.kafka, codec)
+    try:
+        tables.load()
+        catalogue = Catalogue(tables)
+        found = catalogue.input_of(workflow)
+        if found is None:
+            fail(f"there is no workflow {workflow}; there is {', '.join(catalogue.names())}", NOT_FOUND)
+        return found
+    except Unavailable as error:
+        fail(str(error), NOT_RUNNING)
+    finally:
+        tables.close()
 
 
 def _columns(sets: Sequence[str], body: type[SourceBody]) -> dict[str, str]:

@@ -15,14 +15,15 @@ from aios.processors.admit import Admit
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseAdmitted, DocumentReceived, TenantRegistered
-from aios.streams import documents, ingest
+from aios.streams import documents, ingest, inputs
 from aios.streams.http_problem import Problem
 from aios.streams.pool_files import Lane
 from aios.streams.record import Record
 from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED, SOURCES
 from tests.fakes.registry import FakeRegistry
 
-BODY = ingest.body_of(DOCUMENT_RECEIVED)
+TAKEN = inputs.shipped(DOCUMENT_RECEIVED.name)
+BODY = TAKEN.body
 WORKFLOW = "document.triage"
 
 
@@ -38,7 +39,7 @@ def fields(problem: Problem) -> dict[str, str]:
 
 def submit(body: dict[str, Any], key: str | None = None, tenant: str = "acme") -> ingest.Submitted:
     return ingest.submit(
-        ingest.validate(body, BODY), tenant=tenant, workflow=WORKFLOW, idempotency_key=key, lane=Lane.BULK
+        ingest.validate(body, BODY), TAKEN, tenant=tenant, workflow=WORKFLOW, idempotency_key=key, lane=Lane.BULK
     )
 
 
@@ -51,8 +52,8 @@ def test_every_shipped_workflow_has_its_source_and_no_other() -> None:
 def test_the_body_has_every_field_of_the_contract_but_the_servers() -> None:
     """A field added to the contract is either for callers or for the server, never forgotten."""
     twin = {each.name for each in dataclasses.fields(DocumentReceived)}
-    assert set(BODY.model_fields) | set(ingest.SERVER_FIELDS) == twin
-    assert not set(BODY.model_fields) & set(ingest.SERVER_FIELDS)
+    assert set(BODY.model_fields) | set(inputs.SERVER_FIELDS) == twin
+    assert not set(BODY.model_fields) & set(inputs.SERVER_FIELDS)
 
 
 def test_every_wrong_field_is_named_at_once() -> None:
@@ -64,7 +65,7 @@ def test_every_wrong_field_is_named_at_once() -> None:
     assert "'letter' or 'message'" in found["channel"]
 
 
-@pytest.mark.parametrize("name", sorted(ingest.SERVER_FIELDS))
+@pytest.mark.parametrize("name", sorted(inputs.SERVER_FIELDS))
 def test_no_body_sets_what_the_server_owns(name: str) -> None:
     """Not even to the value it would get."""
     assert name in fields(wrong({"text": "a", name: ""}))
@@ -126,7 +127,7 @@ def test_the_derived_key_is_of_tenant_workflow_and_body() -> None:
     assert submit({"text": "a", "subject": "s"}, tenant="globex").case_id != first.case_id
     assert submit({"text": "a"}).case_id != first.case_id
     assert submit({"text": "a", "subject": "s", "received_at": 5}).case_id != first.case_id
-    assert first.case_id == ids.case_id("acme", WORKFLOW, first.event.idempotency_key)
+    assert first.case_id == ids.case_id("acme", WORKFLOW, first.idempotency_key)
 
 
 def test_a_given_key_is_the_case_and_another_body_is_recognised() -> None:
@@ -134,8 +135,8 @@ def test_a_given_key_is_the_case_and_another_body_is_recognised() -> None:
     first, again, other = submit({"text": "a"}, "k"), submit({"text": "a"}, "k"), submit({"text": "b"}, "k")
     assert first == again
     assert first.case_id == other.case_id
-    assert ingest.same_body(other, first.event.event_id) is False
-    assert ingest.same_body(again, first.event.event_id) is True
+    assert ingest.same_body(other, first.event_id) is False
+    assert ingest.same_body(again, first.event_id) is True
     assert ingest.same_body(first, "a producer's own id") is None
 
 
@@ -201,7 +202,7 @@ def test_what_the_gateway_accepts_admit_does_not_refuse(body: dict[str, Any], ke
     admitted = codec.decode(out.value, CaseAdmitted)
     assert admitted.case_id == submitted.case_id
     assert admitted.body_hash == submitted.body_hash
-    assert admitted.event_id == submitted.event.event_id
+    assert admitted.event_id == submitted.event_id
 
 
 class _Nothing:
@@ -222,5 +223,5 @@ def test_whatever_arrives_is_an_event_or_a_problem(raw: bytes) -> None:
         body = ingest.read_body(raw, BODY)
     except Problem:
         return
-    submitted = ingest.submit(body, tenant="acme", workflow=WORKFLOW, idempotency_key=None, lane=Lane.BULK)
+    submitted = ingest.submit(body, TAKEN, tenant="acme", workflow=WORKFLOW, idempotency_key=None, lane=Lane.BULK)
     Codec(FakeRegistry()).encode(DOCUMENT_RECEIVED, submitted.event)

@@ -57,7 +57,12 @@ def edited(folder: Path, old: str, new: str, name: str = SHIPPED.name) -> Path:
         ("when: answers.classify.conf", "when: '1 +' #", "when: '1 +'", "Failed to parse expression"),
         ("pool: classify", "pool: clasify", "infer:", "there is no pool clasify"),
         ("model: summariser\n", "model: summariser@0\n", "model: summariser", "should match pattern"),
-        ("input: document.received.v1", "input: document.receved.v1", "input: document", "there is no contract document.receved.v1; did you mean document.received.v1?"),
+        (
+            "input: document.received.v1",
+            "input: document.receved.v1",
+            "input: document",
+            "there is no contract document.receved.v1; did you mean document.received.v1?",
+        ),
         ("channel: letter, subject", "chanel: letter, subject", "chanel", "has no field chanel"),
         ("  - {channel: letter, subj", "  #", "  summarise:", "no sample reaches step summarise"),
         ("otherwise: {then: route}", "otherwise: {then: classify}", "  classify:\n", "steps lead in a circle"),
@@ -73,7 +78,7 @@ def edited(folder: Path, old: str, new: str, name: str = SHIPPED.name) -> Path:
     ],
 )
 def test_a_mistake_is_refused_with_its_line(tmp_path: Path, old: str, new: str, line_of: str, says: str) -> None:
-    """`file:line: what is wrong`, and where there is one, a hint."""
+    """`file:line:column: what is wrong`, and where there is one, a hint."""
     path = edited(tmp_path, old, new)
     workflow, problems = workflow_files.read(path)
     assert workflow is None
@@ -81,7 +86,7 @@ def test_a_mistake_is_refused_with_its_line(tmp_path: Path, old: str, new: str, 
     line = text[: text.index(line_of)].count("\n") + 1
     assert any(says in problem for problem in problems), problems
     if line_of != "start: [":  # YAML itself names the place where it gave up
-        assert any(problem.startswith(f"{path}:{line}: ") for problem in problems), (line, problems)
+        assert any(problem.startswith(f"{path}:{line}:") for problem in problems), (line, problems)
     with pytest.raises(ConfigError, match="document"):
         workflow_files.load(tmp_path)
 
