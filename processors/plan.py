@@ -28,7 +28,7 @@ from aios.processors.spending import Funds
 from aios.processors.state import FORGET, Effects, StateView
 from aios.processors.turn import Cause, Moved, forget_at
 from aios.processors.turnstile import Turnstile
-from aios.processors.workflow_files import Workflows
+from aios.processors.workflow_files import Live, Workflows
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
@@ -56,6 +56,7 @@ from aios.schemas.models import (
 from aios.schemas.registry import RegistrySource
 from aios.streams import carrying, failpoints, pool_files, slots, topics
 from aios.streams.config import Settings
+from aios.streams.deployments import Deployments
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.limits import LimitTable
 from aios.streams.partitioner import partition_of
@@ -153,7 +154,18 @@ class Plan:
             return cast(Input, self._codec.decode(record.value, contract))
         event = cast(Input, self._codec.decode_any(record.value, _ANY))
         before = envelope.said(record).get("replay.edited", "")
-        return _edited(event, before) if before and isinstance(event, CaseAdmitted) else event
+        return self._edited(event, before) if before and isinstance(event, CaseAdmitted) else event
+
+    def _edited(self, event: CaseAdmitted, before: str) -> CaseAdmitted:
+        """An admitted case whose record returns after an approved edit: its hash is that of the body as it is now."""
+        entry = self._workflows.entry(event.input_contract)
+        if entry is None:
+            raise RecordError(f"no workflow takes {event.input_contract} here", Reason.UNATTRIBUTABLE)
+        try:
+            body_hash = entry.input.body_hash(json.loads(event.input))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RecordError("the edited input is none of its contract", Reason.CONTRACT_BROKEN) from error
+        return replace(event, body_hash=body_hash, replaces_body=before)
 
     def _key(self, event: Input, record: Record) -> bytes:
         key = event.case_id.encode()
@@ -229,14 +241,6 @@ def _ends(key: bytes, moved: Moved) -> dict[bytes, int]:
     return {key: forget_at(moved.state)} if moved.state is not None and moved.state.decided_at else {}
 
 
-def _edited(event: CaseAdmitted, before: str) -> CaseAdmitted:
-    """An admitted case whose record returns after an approved edit: its hash is that of the body as it is now."""
-    try:
-        return replace(event, body_hash=ids.body_hash(json.loads(event.input)), replaces_body=before)
-    except ValueError as error:
-        raise RecordError("the edited input is no JSON", Reason.CONTRACT_BROKEN) from error
-
-
 def _identity(event: Event) -> tuple[str, str, str]:
     """Event id, case id and tenant of what plan writes."""
     match event:
@@ -268,15 +272,19 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
     versions, limits = Active(settings.kafka, codec), LimitTable(settings.kafka, codec)
+    deployments = Deployments(settings.kafka, codec)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(PLAN))
         await asyncio.to_thread(versions.start)
         await asyncio.to_thread(limits.start)
+        await asyncio.to_thread(deployments.start)
         partitions = topics.CASE_ADMITTED.partitions(settings.kafka.partitions)
         funds = Funds(lambda tenant, workflow: bool(limits.of(tenant, workflow)), settings.money.person_minute)
-        core = Plan(codec, workflow_files.shipped(), partitions, versions, funds)
+        workflows = Live(workflow_files.shipped(), deployments)
+        core = Plan(codec, workflows, partitions, versions, funds)
         await app.run_stage(PLAN, core, codec, settings, slot=slot, stop=stop, ready=ready)
     finally:
         await asyncio.to_thread(versions.close)
         await asyncio.to_thread(limits.close)
+        await asyncio.to_thread(deployments.close)
         registry.close()
