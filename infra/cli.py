@@ -20,7 +20,7 @@ COMMANDS = {
     "env": Place("commands.env", "env", "Addresses and the demo tenant's key, for a shell."),
     "publish": Place("commands.publish", "publish", "Publish the rows of a file as events."),
     "case": Place("commands.case", "group", "Cases: list, show, explain, find, cancel."),
-    "review": Place("commands.review", "group", "Questions to people: list, show, decide."),
+    "review": Place("commands.review", "group", "Questions to people: list, show, decide, stats."),
     "dlq": Place("commands.dlq", "group", "Dead letters: groups, list, show, edit, approve, discard, restore, free."),
     "replay": Place("commands.replay", "group", "Jobs that bring dead letters back: plan, approve, run, status."),
     "breaker": Place("commands.breaker", "group", "What pauses by itself: list, close."),
@@ -35,6 +35,7 @@ COMMANDS = {
     "slo": Place(
         "commands.slo", "slo", "Each workflow's objectives against the last hour; per breach cause and next command."
     ),
+    "meeting": Place("commands.meeting", "group", "Requests for the calendar: read one, evaluate the reading."),
     "pools": Place("commands.pools", "pools", "Pools of model workers: work queued, rate, latency, cost."),
     "model": Place("commands.model", "group", "Model versions: list, card, train, evaluate, activate, retire, watch."),
     "prompt": Place("commands.prompt", "group", "Prompts: list, new, diff, test, activate, history, rollback."),

@@ -1,0 +1,198 @@
+"""How well words about a calendar are understood, held against what a person understood by them.
+
+Enters: infra/demo/data/calendar_requests.csv and calendar_truth.csv (what each column means: calendar_truth.md), or the
+labels of another reader. Leaves: an `Agreement`: shares over the requests that a person could act upon and over those
+that need a question, by field, and every row that differs. Guaranteed: the halves are fixed by a hash of the row's id:
+rules are written while looking at `dev`, `report` says what they are worth.
+Rejected: agreement of titles by letter: the same content words are the same title, in any order, one slip of spelling
+apart.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from aios.processors.meetings.said import one_apart
+from aios.processors.meetings.wish import Wish
+from aios.processors.meetings.words import read
+
+ZONE = "Europe/Berlin"
+NOW = datetime(2026, 3, 24, 10, tzinfo=ZoneInfo(ZONE))
+SEED = "words"
+COUNTED = ("action", "title", "participants", "date_from", "date_to", "time_from", "time_to", "duration_min", "repeats")
+"""The fields that must agree for a request to count as understood; place and scope are reported beside them."""
+FIELDS = (*COUNTED[:3], "place", *COUNTED[3:], "scope")
+SLIP_LETTERS_MIN = 6  # of a word that may be one letter off
+_STOP = frozenset(
+    ("the", "a", "an", "my", "our", "of", "for", "to", "at", "in", "on", "with", "and", "about", "is", "be", "that")
+)
+Row = Mapping[str, str]
+
+
+class Half(StrEnum):
+    """dev: looked at while rules are written. report: not. all: both."""
+
+    DEV = "dev"
+    REPORT = "report"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Miss:
+    """kind: `wrong` (acted upon, otherwise than meant), `asked` (asked back without need), `guessed` (not asked)."""
+
+    id: str
+    kind: str
+    text: str
+    differs: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """right and asked_back are counts; fields: of the resolvable, how many agree in each."""
+
+    half: str
+    resolvable: int
+    right: int
+    unresolvable: int
+    asked_back: int
+    asked_for_the_same: int
+    fields: Mapping[str, int]
+    misses: tuple[Miss, ...] = field(default=())
+
+    def plain(self) -> dict[str, object]:
+        return {
+            "half": self.half,
+            "resolvable": self.resolvable,
+            "fully_right": self.right,
+            "fully_right_share": _share(self.right, self.resolvable),
+            "unresolvable": self.unresolvable,
+            "asked_back": self.asked_back,
+            "asked_back_share": _share(self.asked_back, self.unresolvable),
+            "asked_for_the_same": self.asked_for_the_same,
+            "fields": self.shares(),
+            "misses": Counter(miss.kind for miss in self.misses),
+        }
+
+    def shares(self) -> dict[str, float]:
+        """Of the resolvable, by field."""
+        return {name: _share(count, self.resolvable) for name, count in self.fields.items()}
+
+
+def half_of(row_id: str) -> Half:
+    return Half.REPORT if sha256(f"{SEED}:{row_id}".encode()).digest()[0] % 2 else Half.DEV
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    """The rows of a file of infra/demo/data."""
+    with Path(str(files("aios.infra.demo").joinpath("data", name))).open(encoding="utf-8", newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def evaluate(half: Half) -> Agreement:
+    """words.read on every request of a half."""
+    texts = {row["id"]: row["text"] for row in rows("calendar_requests.csv")}
+    truth = [row for row in rows("calendar_truth.csv") if half is Half.ALL or half_of(row["id"]) is half]
+    return compare(truth, {row["id"]: understood(texts[row["id"]]) for row in truth}, texts, half=half.value)
+
+
+def understood(text: str) -> dict[str, str]:
+    """What words.read makes of a text, in the columns of calendar_truth.csv."""
+    answer = read(text, NOW, ZONE)
+    wish = answer if isinstance(answer, Wish) else answer.understood
+    row = dict.fromkeys(FIELDS, "") if wish is None else _labelled(wish)
+    asked = "" if isinstance(answer, Wish) else answer.missing.value
+    return {"resolvable": "no" if asked else "yes", "missing": asked, **row}
+
+
+def _labelled(wish: Wish) -> dict[str, str]:
+    plain = wish.model_dump(mode="json")
+    row = {name: "" if plain[name] is None else str(plain[name]) for name in FIELDS}
+    row["participants"] = ";".join(wish.participants)
+    for name in ("time_from", "time_to"):
+        row[name] = row[name][:5]
+    return row
+
+
+def compare(truth: Iterable[Row], answers: Mapping[str, Row], texts: Mapping[str, str], *, half: str) -> Agreement:
+    """Every row of the truth against the answer of the same id."""
+    resolvable = right = unresolvable = asked_back = same = 0
+    fields: Counter[str] = Counter(dict.fromkeys(FIELDS, 0))
+    misses: list[Miss] = []
+    for row in truth:
+        answer = answers[row["id"]]
+        asked = answer["resolvable"] == "no"
+        if row["resolvable"] == "no":
+            unresolvable += 1
+            asked_back += asked
+            same += asked and answer["missing"] == row["missing"]
+            if not asked:
+                misses.append(_miss(row, "guessed", texts, {"missing": ("", row["missing"])}))
+            continue
+        resolvable += 1
+        agreeing = [name for name in FIELDS if not asked and agree(name, answer[name], row[name])]
+        fields.update(agreeing)
+        if not asked and all(name in agreeing for name in COUNTED):
+            right += 1
+            continue
+        differs = {name: (answer[name], row[name]) for name in FIELDS if name not in agreeing}
+        misses.append(
+            _miss(row, "asked" if asked else "wrong", texts, {"missing": (answer["missing"], "")} if asked else differs)
+        )
+    return Agreement(
+        half=half,
+        resolvable=resolvable,
+        right=right,
+        unresolvable=unresolvable,
+        asked_back=asked_back,
+        asked_for_the_same=same,
+        fields=dict(fields),
+        misses=tuple(misses),
+    )
+
+
+def _miss(row: Row, kind: str, texts: Mapping[str, str], differs: Mapping[str, tuple[str, str]]) -> Miss:
+    return Miss(id=row["id"], kind=kind, text=texts[row["id"]], differs=differs)
+
+
+def agree(name: str, one: str, other: str) -> bool:
+    """Whether two labels of a field mean the same."""
+    if name == "title":
+        return _same_words(_content(one), _content(other))
+    if name == "participants":
+        return {_bare(who) for who in one.split(";")} == {_bare(who) for who in other.split(";")}
+    if name == "repeats":
+        return set(one.split(";")) == set(other.split(";"))
+    if name == "place":
+        return _bare(one) == _bare(other)
+    return one == other
+
+
+def _content(title: str) -> list[str]:
+    words = re.findall(r"\w+", title.lower().replace("'s", "").replace("'", ""))
+    return sorted({word for word in words if word not in _STOP})
+
+
+def _same_words(one: list[str], other: list[str]) -> bool:
+    return len(one) == len(other) and all(
+        left == right or (min(len(left), len(right)) >= SLIP_LETTERS_MIN and one_apart(left, right))
+        for left, right in zip(one, other, strict=True)
+    )
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"^(?:the|my|a|an|our) ", "", name.strip().lower()).strip(" .")
+
+
+def _share(count: int, of: int) -> float:
+    return round(count / of, 4) if of else 1.0

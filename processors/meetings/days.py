@@ -1,0 +1,382 @@
+"""The days that are said: "the 12th", "next Saturday", "first Monday of May", "rest of the year", "in two weeks".
+
+Enters: a match of one of the patterns below, and what it is read against. Leaves: Days, or None where the words name no
+day that exists (31 April). Guaranteed: the conventions of infra/demo/data/calendar_truth.md; a date that can be read in
+two ways (03/04/2026) is read as where the clock is reads it, and only if that is a date.
+Rejected: dateparser (compared in calendar_truth.md): it guesses, and has no windows.
+"""
+
+# ruff: noqa: E501 - a pattern is read whole
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date, timedelta
+
+from aios.processors.meetings import grammar as g
+from aios.processors.meetings import spans
+from aios.processors.meetings.phrases import Clock, Days, Grain, Meaning, Setting, Unsaid
+from aios.processors.meetings.wish import Missing, Prefer
+
+Found = tuple[Meaning, ...] | Meaning | None
+Rule = tuple[re.Pattern[str], Callable[[re.Match[str], Setting], Found]]
+SPAN_DAYS_MAX = 366 * 3
+
+_NO_DAY = r"(?! ?(?:birthday|anniversary|floor|street|st\b|avenue|ave\b|grade|grader|edition|annual|time\b|draft|version|quarter|half|round|place|century|class|period|week\b|weekend|month|party|meeting|date\b|appointment|day\b|reminder|event|one\b|item|thing|task))"
+
+
+def one(day: date | None, **more: object) -> Days | None:
+    return Days(first=day, last=day, **more) if day else None  # type: ignore[arg-type]
+
+
+def _today(_: re.Match[str], at: Setting) -> Found:
+    return one(at.today)
+
+
+def _tonight(_: re.Match[str], at: Setting) -> Found:
+    from aios.processors.meetings.clock import part
+
+    return Days(first=at.today, last=at.today), part("tonight")
+
+
+def _near(found: re.Match[str], at: Setting) -> Found:
+    shift = {"tomorrow": 1, "yesterday": -1, "day after tomorrow": 2, "day before yesterday": -2}
+    return one(spans.plus(at.today, shift[found["near"]], "day"))
+
+
+def _weekday(found: re.Match[str], at: Setting) -> Found:
+    day, which = g.weekday(found["day"]), found["which"] or ""
+    monday = spans.week(at.today)[0]
+    if which.endswith("next"):
+        return one(spans.plus(monday, 7 + day, "day"))
+    if which.endswith(("last", "past", "previous")):
+        return one(spans.before(at.today, day))
+    if not which and at.past:
+        return one(spans.before(at.today, day), loose=day)
+    first = spans.after(at.today, day)
+    if found["later"]:
+        return one(first + timedelta(days=7))
+    return one(first, loose=day)
+
+
+def _from_weekday(found: re.Match[str], at: Setting) -> Found:
+    base = spans.after(at.today, g.weekday(found["day"]))
+    return one(
+        spans.plus(base, g.number(found["count"]) * (-1 if found["way"] == "before" else 1), g.unit(found["unit"]))
+    )
+
+
+def _dated(day: int, month: int, year: str | None, at: Setting) -> Found:
+    try:
+        if year:
+            number = int(year) + (2000 if len(year) == 2 else 0)
+            return one(date(number, month, day))
+        return one(spans.day_of_year(at.today, month, day, forward=at.forward, past=at.past))
+    except ValueError:
+        return None
+
+
+def _month_day(found: re.Match[str], at: Setting) -> Found:
+    return _dated(g.number(found["number"]), g.month(found["month"]), found["year"], at) or Unsaid(Missing.DATE)
+
+
+def _iso(found: re.Match[str], at: Setting) -> Found:
+    return _dated(int(found["number"]), int(found["month"]), found["year"], at)
+
+
+def _slashed(found: re.Match[str], at: Setting) -> Found:
+    first, second = int(found["one"]), int(found["two"])
+    if found["sign"] != "." and ((at.month_first and first <= 12) or second > 12):
+        first, second = second, first
+    return _dated(first, second, found["year"], at) or Unsaid(Missing.DATE)
+
+
+def _the_nth(found: re.Match[str], at: Setting) -> Found:
+    number = g.number(found["number"])
+    if not 1 <= number <= 31:
+        return None
+    if found["which"]:
+        shift = {"next": 1, "last": -1, "previous": -1, "coming": 1}.get(found["which"], 0)
+        first = spans.plus(at.today.replace(day=1), shift, "month")
+        return one(first.replace(day=number)) if number <= spans.month(first.year, first.month)[1].day else None
+    if at.past:
+        return one(at.today.replace(day=number)) if number <= at.today.day else Unsaid(Missing.DATE)
+    return one(spans.day_of_month(at.today, number), loose=None)
+
+
+def _month(found: re.Match[str], at: Setting) -> Found:
+    number = g.month(found["month"])
+    if found["year"]:
+        first, last = spans.month(int(found["year"]), number)
+    else:
+        which = found["which"] or ""
+        first, last = spans.month_near(at.today, number, past=at.past or which in ("last", "past"))
+        if which == "next" and first <= at.today:
+            first, last = spans.month(first.year + 1, number)
+        if which in ("last", "past") and last >= at.today:
+            first, last = spans.month(first.year - 1, number)
+    return Days(first=first, last=last, grain=Grain.MONTH)
+
+
+def _shift(which: str) -> int:
+    if which in ("next", "coming", "following", "upcoming", "the next", "the coming", "the following", "the upcoming"):
+        return 1
+    return -1 if which in ("last", "past", "previous", "the last", "the past", "the previous") else 0
+
+
+def _unit_span(which: str, unit: str, at: Setting) -> tuple[date, date]:
+    base = "week" if unit == "weekend" else "month" if unit == "quarter" else unit
+    step = 3 if unit == "quarter" else 1
+    shift = _shift(which)
+    if unit == "weekend" and which.removeprefix("the ") in ("coming", "upcoming"):
+        shift = 0
+    return spans.containing(spans.plus(at.today, shift * step, base), unit)
+
+
+_GRAINS = {"day": Grain.DAY, "week": Grain.WEEK, "weekend": Grain.SPAN, "month": Grain.MONTH, "quarter": Grain.SPAN}
+
+
+def _relative(found: re.Match[str], at: Setting) -> Found:
+    first, last = _unit_span(found["which"], found["unit"], at)
+    return Days(first=first, last=last, grain=_GRAINS.get(found["unit"], Grain.YEAR))
+
+
+def _adverb(found: re.Match[str], at: Setting) -> Found:
+    unit = {"daily": "day", "weekly": "week", "monthly": "month", "yearly": "year"}[found["how"]]
+    first, last = spans.containing(at.today, unit)
+    return Days(first=first, last=last, grain=_GRAINS.get(unit, Grain.YEAR))
+
+
+def _rest(found: re.Match[str], at: Setting) -> Found:
+    if found["month"]:
+        last = spans.month_near(at.today, g.month(found["month"]), past=False)[1]
+    else:
+        last = spans.containing(at.today, found["unit"])[1]
+    return Days(first=at.today, last=last, grain=Grain.SPAN)
+
+
+def _whole(found: re.Match[str], at: Setting) -> tuple[date, date, str]:
+    """The week, month, quarter or year that a part is of."""
+    if found["month"]:
+        if found["year"]:
+            return *spans.month(int(found["year"]), g.month(found["month"])), "month"
+        return *spans.month_near(at.today, g.month(found["month"]), past=at.past), "month"
+    return *_unit_span(found["which"] or "this", found["unit"], at), found["unit"]
+
+
+_THIRDS = {"early": 0, "beginning": 0, "start": 0, "mid": 1, "middle": 1, "late": 2, "end": 2}
+_OF_WEEK = ((0, 2), (1, 3), (3, 4))  # Monday to Wednesday, Tuesday to Thursday, Thursday and Friday
+_OF_MONTH = ((1, 10), (11, 20), (21, 31))
+
+
+def _part_of(found: re.Match[str], at: Setting) -> Found:
+    first, last, unit = _whole(found, at)
+    third = _THIRDS[found["part"]]
+    prefer = (Prefer.EARLY, None, Prefer.LATE)[third]
+    if found["part"] == "end":
+        end = last if unit != "week" else first + timedelta(days=4)
+        return Days(first=end, last=end, prefer=None)
+    if unit == "week":
+        low, high = _OF_WEEK[third]
+        return Days(
+            first=first + timedelta(days=low), last=first + timedelta(days=high), grain=Grain.SPAN, prefer=prefer
+        )
+    if unit == "month":
+        low, high = _OF_MONTH[third]
+        return Days(
+            first=first.replace(day=low), last=first.replace(day=min(high, last.day)), grain=Grain.SPAN, prefer=prefer
+        )
+    return Unsaid(Missing.DATE)
+
+
+def _half(found: re.Match[str], at: Setting) -> Found:
+    first, last, unit = _whole(found, at)
+    days = (last - first).days + 1
+    if unit == "year":
+        cut = date(first.year, 6, 30)
+    elif unit == "month":
+        cut = first.replace(day=15)
+    else:
+        cut = first + timedelta(days=days // 2 - 1)
+    if found["nth"] == "first":
+        return Days(first=first, last=cut, grain=Grain.SPAN)
+    return Days(first=cut + timedelta(days=1), last=last, grain=Grain.SPAN)
+
+
+def nth(word: str) -> int:
+    return -1 if word == "last" else g.number(word)
+
+
+def _nth_of(found: re.Match[str], at: Setting) -> Found:
+    first, last, unit = _whole(found, at)
+    count = nth(found["nth"])
+    if found["day"]:
+        day = spans.nth_weekday(first, last, g.weekday(found["day"]), count)
+        if day and at.forward and day < at.today and not found["month"] and not found["which"]:
+            first, last = spans.containing(spans.plus(first, 1, unit), unit)
+            day = spans.nth_weekday(first, last, g.weekday(found["day"]), count)
+        return one(day)
+    if found["piece"] == "weekend":
+        saturday = spans.nth_weekday(first, last, 5, count)
+        return Days(first=saturday, last=saturday + timedelta(days=1), grain=Grain.SPAN) if saturday else None
+    if found["piece"] == "day":
+        return one(last if count < 0 else first + timedelta(days=count - 1))
+    if unit == "year":
+        return Unsaid(Missing.DATE)
+    low = last - timedelta(days=6) if count < 0 else first + timedelta(days=7 * (count - 1))
+    high = min(low + timedelta(days=6), last)
+    return Days(first=low, last=high, grain=Grain.WEEK) if low <= high else None
+
+
+def _distant(found: re.Match[str], at: Setting) -> Found:
+    shift = -1 if found["ago"] else 1
+    return one(spans.plus(at.today, shift * g.number(found["count"]), g.unit(found["unit"])))
+
+
+def _from_day(found: re.Match[str], at: Setting) -> Found:
+    base = at.today + timedelta(days=1 if found["base"] == "tomorrow" else 0)
+    return one(spans.plus(base, g.number(found["count"]), g.unit(found["unit"])))
+
+
+def _coming(found: re.Match[str], at: Setting) -> Found:
+    last = spans.plus(at.today, g.number(found["count"]), g.unit(found["unit"]))
+    return Days(first=at.today, last=last, grain=Grain.SPAN)
+
+
+def _gone(found: re.Match[str], at: Setting) -> Found:
+    first = spans.plus(at.today, -g.number(found["count"]), g.unit(found["unit"]))
+    return Days(first=first, last=at.today, grain=Grain.SPAN)
+
+
+def _year(found: re.Match[str], _: Setting) -> Found:
+    first, last = spans.year(int(found["year"]))
+    return Days(first=first, last=last, grain=Grain.YEAR)
+
+
+def _week_of(found: re.Match[str], at: Setting) -> Found:
+    dated = _month_day(found, at)
+    if not isinstance(dated, Days):
+        return dated
+    first, last = spans.week(dated.first)
+    return Days(first=first, last=last, grain=Grain.WEEK)
+
+
+_FEASTS = {
+    "christmas": (12, 25),
+    "xmas": (12, 25),
+    "christmas day": (12, 25),
+    "christmas eve": (12, 24),
+    "xmas eve": (12, 24),
+}
+_FEASTS |= {"new year's eve": (12, 31), "new years eve": (12, 31), "new year's day": (1, 1), "new years day": (1, 1)}
+_FEASTS |= {"new year's": (1, 1), "halloween": (10, 31), "valentine's day": (2, 14), "valentines day": (2, 14)}
+
+
+def _feast(found: re.Match[str], at: Setting) -> Found:
+    if found["how"] == "for" and not (at.reminded and found["feast"].startswith(("christmas", "xmas"))):
+        return None
+    month, day = _FEASTS[found["feast"]]
+    return one(spans.day_of_year(at.today, month, day, forward=at.forward, past=at.past))
+
+
+def _weekdays(found: re.Match[str], at: Setting) -> Found:
+    """Monday or Tuesday: a window where they follow each other, else a question."""
+    days = [spans.after(at.today, g.weekday(word)) for word in re.findall(g.WEEKDAY, found[0])]
+    if len(days) == 2 and days[1] - days[0] == timedelta(days=1):
+        return Days(first=days[0], last=days[1], grain=Grain.SPAN)
+    return Unsaid(Missing.DATE)
+
+
+def _unsaid(_: re.Match[str], __: Setting) -> Found:
+    return Unsaid(Missing.DATE)
+
+
+def _tomorrow_now(_: re.Match[str], at: Setting) -> Found:
+    return Clock(start=at.now.time().replace(second=0, microsecond=0))
+
+
+_OF = r"(?:of|in|of the month of|for)"
+_WHOLE = (
+    rf"(?:(?:(?P<which>the next|the following|the coming|the last|this|next|last|coming|following|the|that) )?"
+    rf"(?P<unit>week|month|quarter|year)|(?P<month>{g.MONTH_FULL})(?:,? (?P<year>{g.YEAR}))?)\b"
+)
+_EVEN_MORE = r"(?! (?:every|each))"
+_POSSESSED = r"(?:'s)?\b"
+_WHICH = r"(?P<which>this|the|current|the current|next|the next|last|the last|past|the past|previous|the previous|coming|the coming|following|the following|upcoming|the upcoming)"
+_TO_MAY = r"(?:in|for|during|of|this|next|last|until|till|by|since|through|from|between|after|before)"
+
+
+def _rule(pattern: str, meaning: Callable[[re.Match[str], Setting], Found]) -> Rule:
+    return re.compile(pattern), meaning
+
+
+RULES: tuple[Rule, ...] = (
+    _rule(r"(?:today|this day|the current day|2day)" + _POSSESSED, _today),
+    _rule(r"(?:(?:for |of )the (?:entire |whole |full )?day\b)(?! (?:after|before|of|on|when|that))", _today),
+    _rule(r"(?:the )?end of (?:the|this) (?:work(?:ing)? ?)?day\b|end of day\b", _today),
+    _rule(r"(?:tonight|this night)" + _POSSESSED, _tonight),
+    _rule(r"(?:the )?(?P<near>day after tomorrow|day before yesterday|tomorrow|yesterday)" + _POSSESSED, _near),
+    _rule(
+        rf"(?:(?P<which>this coming|this past|this upcoming|this|the next|next|last|past|previous|coming|the coming|upcoming|the following|following) )?(?P<day>{g.WEEKDAY_FULL})(?:'s)?(?P<later> week\b| after next\b)?"
+        + _EVEN_MORE,
+        _weekday,
+    ),
+    _rule(
+        rf"(?P<which>this|next|last|on|coming)? ?(?P<day>{g.WEEKDAY_SHORT})(?P<later>)"
+        rf"(?= ?(?:$|[,.]|at\b|from\b|\d|morning|afternoon|evening|night|noon|{g.MONTH}))",
+        _weekday,
+    ),
+    _rule(rf"(?:the )?(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?P<way>from|after|following|before) (?:this |next )?(?P<day>{g.WEEKDAY})", _from_weekday),
+    _rule(
+        rf"(?:{g.WEEKDAY_FULL},? ?(?:the )?)?(?P<month>{g.MONTH}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?!:)(?! ?(?:am|pm|a\.m|p\.m|o'clock)\b)(?:,? (?:of )?(?P<year>{g.YEAR}))?(?:'s)?",
+        _month_day,
+    ),
+    _rule(
+        rf"(?:{g.WEEKDAY_FULL},? ?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: day)?(?: of|[ -])? ?(?P<month>{g.MONTH})(?:[ -]|,? (?:of )?)?(?P<year>{g.YEAR})?(?:'s)?",
+        _month_day,
+    ),
+    _rule(r"(?P<year>(?:19|20|21)\d\d)[-/.](?P<month>\d{1,2})[-/.](?P<number>\d{1,2})\b", _iso),
+    _rule(r"(?P<one>\d{1,2})(?P<sign>[/.-])(?P<two>\d{1,2})(?P=sign)(?P<year>(?:19|20|21)?\d\d)\b", _slashed),
+    _rule(r"(?P<one>\d{1,2})(?P<sign>/)(?P<two>\d{1,2})\b(?P<year>)(?!/)", _slashed),
+    _rule(
+        rf"(?:the )?(?P<number>{g.ORDINAL})(?: day)? of (?P<which>the|this|next|last|coming|previous|current) month\b", _the_nth
+    ),
+    _rule(rf"(?:on )?the (?P<number>{g.ORDINAL_FIGURES})(?P<which>)" + _NO_DAY, _the_nth),
+    _rule(rf"on (?:the )?(?P<number>{g.ORDINAL})(?P<which>)(?= ?(?:$|[,.?!]|at\b|from\b|in\b|for\b|with\b|and\b|to\b|between\b|please\b))", _the_nth),
+    _rule(rf"(?P<number>{g.ORDINAL_FIGURES})(?P<which>)(?= ?(?:$|[,.?!]|at\b|from\b|between\b|please\b))", _the_nth),
+    _rule(
+        rf"(?:(?:the )?(?:entire |whole |full )?month of )?(?:(?P<which>this|next|last|past|coming) )?(?P<month>(?!may\b){g.MONTH_FULL})(?:'s)?(?:,? (?:of )?(?P<year>{g.YEAR}))?(?! ?\d)",
+        _month,
+    ),
+    _rule(
+        rf"(?:(?<=in )|(?<=for )|(?<=of )|(?<=by )|(?<=from )|(?<=since )|(?<=until )|(?<=after )|(?<=before )|(?<=through )|(?<=to )|(?P<which>this|next|last) )(?P<month>may)(?:'s)?\b(?:,? (?P<year>{g.YEAR}))?(?! ?\d)",
+        _month,
+    ),
+    _rule(rf"(?P<which>)(?P<month>may) (?P<year>{g.YEAR})", _month),
+    _rule(r"(?P<which>)(?P<month>may)(?:'s)?(?P<year>)(?= (?:calendar|events|meetings|schedule|appointments|plans|agenda)\b)", _month),
+    _rule(_WHICH + r" (?P<unit>week|weekend|month|quarter|year)" + _POSSESSED + r"(?! (?:before|prior|ahead|notice|in advance))(?<!day of the week)(?<!days of the week)", _relative),
+    _rule(r"(?P<how>daily|weekly|monthly|yearly)(?= (?:plans?|schedule|agenda|calendar|events|overview|view|planner|appointments|meetings|tasks)\b)", _adverb),
+    _rule(rf"(?:the )?(?:rest|remainder) of (?:(?:the|this|my) (?:current )?(?P<unit>day|week|month|year|quarter)\b|(?P<month>{g.MONTH_FULL}))", _rest),
+    _rule(rf"(?:the )?(?:very )?(?P<part>early|beginning|start|mid|middle|late|end)[ -](?:{_OF} |part of )?{_WHOLE}" + _POSSESSED, _part_of),
+    _rule(rf"(?:the )?(?P<nth>first|second) half {_OF} {_WHOLE}", _half),
+    _rule(
+        rf"(?:the )?(?P<nth>last|{g.ORDINAL}) (?:(?P<piece>week|weekend|day)|(?P<day>{g.WEEKDAY_FULL})) {_OF} {_WHOLE}" + _POSSESSED,
+        _nth_of,
+    ),
+    _rule(rf"(?:the )?week of (?P<month>{g.MONTH}) (?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?P<year>)", _week_of),
+    _rule(rf"in (?P<ago>)(?:exactly |about )?(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})(?:'? time)?(?! advance| before| prior)", _distant),
+    _rule(rf"after (?P<ago>)(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})", _distant),
+    _rule(rf"(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?:(?P<ago>ago)|later|hence)\b", _distant),
+    _rule(rf"(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?:from|after|following) (?P<base>now|today|this day|tomorrow)\b", _from_day),
+    _rule(rf"(?:(?:over|for|within|in|during) )?(?:the |my )?(?:next|coming|following|upcoming) (?P<count>{g.NUMBER}|couple of|couple) (?P<unit>{g.CALENDAR_UNIT})", _coming),
+    _rule(rf"within (?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})", _coming),
+    _rule(rf"(?:(?:over|for|within|in|during) )?(?:the |my )?(?:past|last|previous) (?P<count>{g.NUMBER}|couple of|couple) (?P<unit>{g.CALENDAR_UNIT})", _gone),
+    _rule(rf"(?:in|for|of|the year|year) (?P<year>{g.YEAR})", _year),
+    _rule(r"(?P<how>on|for|by|until|before|after) (?P<feast>" + "|".join(sorted(_FEASTS, key=len, reverse=True)) + r")\b(?! (?:party|dinner|shopping|eve|day|tree|gift|present|event|play|concert))", _feast),
+    _rule(rf"{g.WEEKDAY_FULL}(?:, ?{g.WEEKDAY_FULL})*,? or {g.WEEKDAY_FULL}", _weekdays),
+    _rule(r"(?:this|the same|same) time(?= (?:tomorrow|today|next|on|this|in|yesterday))", _tomorrow_now),
+    _rule(r"(?:at |on |for )?(?:an? |some |any |the )?(?:x+|[xyz]) (?:day|date|time|week|month)s?\b", _unsaid),
+    _rule(r"(?:over |for |in |during |within )(?:a |some |the )(?:certain |particular |given |specific )?(?:period of time|time period|period|timeframe|time frame)\b", _unsaid),
+    _rule(r"(?:on |for |at )?(?:an? |some )?(?:certain|particular|specific|given) (?:day|date|month|week)\b", _unsaid),
+    _rule(r"(?:some ?day|some ?time|one day|one of these days|(?:in )?(?:the )?(?:next |past |last |coming )?(?:a )?few (?:days|weeks|months)|year/week/month|day/week/month|date/time)\b(?! (?:advance|before|ahead|prior|in advance|this|next|in|on|tomorrow|between|early|late|after|during))", _unsaid),
+)  # fmt: skip

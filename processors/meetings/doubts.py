@@ -1,0 +1,284 @@
+"""Can it be acted upon? What a person would ask before, in the order of wish.Missing, and in words.
+
+Enters: what was read (act, when, names). Leaves: a Wish, or an AskBack. Guaranteed: the rules of "Resolvable" in
+infra/demo/data/calendar_truth.md, one function an action; an AskBack carries what was understood, so that one answer
+completes it.
+"""
+
+# ruff: noqa: E501 - a pattern is read whole
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from aios.processors.meetings.acts import Act
+from aios.processors.meetings.names import Named, is_group
+from aios.processors.meetings.phrases import Clock, Days, Phrase, Setting
+from aios.processors.meetings.vocabulary import EVENTS, FOREIGN, KINDS
+from aios.processors.meetings.when import When
+from aios.processors.meetings.wish import Action, AskBack, Bound, Missing, Priority, Scope, Wish
+
+QUESTIONS = {
+    Missing.NOT_CALENDAR: "That does not seem to be about your calendar. What shall I do in the calendar?",
+    Missing.MEANING: "What shall I do: put something in the calendar, remind, look up, change or cancel?",
+    Missing.EVENT: "Which of the events in your calendar is meant?",
+    Missing.TITLE: "What is it called?",
+    Missing.DATE: "Which day?",
+    Missing.TIME: "At what time, and on whose clock?",
+    Missing.PERSON: "Who is meant?",
+}
+_ALL = re.compile(r"\b(?:all|every|everything|any|anything|entire|whole|both|each|how many|list|complete|completely)\b")
+_NEXT = re.compile(
+    r"\b(?:next|soonest|nearest)\b|\bupcoming (?=(?:event|meeting|appointment|task|reminder|thing)\b)|\bfirst (?:event|meeting|appointment|thing)\b"
+)
+_UNSAID_EVENT = re.compile(
+    r"\b(?:the|this|that|these|those|an?|it'?s?) (?:\w+ ){0,1}?(?:event|calendar event|entry|item|thing|activity|program)\b|\b(?:this|that|these|those)\b(?! (?:calendar|is\b|in my|to my|on my))|\bsome\b|\bnot so important\b|\bnot important\b|\bunimportant\b"
+)
+_BARE_IT = re.compile(r"\b(?:it|that|this|them|those|these)\b")
+_OWN = re.compile(r"\b(?:my|i|i'm|i've|me|we|our|us|calendar|schedule|agenda|diary|planner|am i)\b")
+_TEMPLATE = re.compile(
+    r"\bx{2,}\b|\bxyz\b|\.\.\.|…|\b[xyz] (?:day|date|event|time|person)\b|\bso and so\b|\bsuch and such\b|<\w*>|\[\w*\]|_{2,}"
+)
+_PUBLIC = re.compile(
+    r"\b(?:near(?:by| me| here| my)|around (?:here|town|me|the city)|in (?:my|the|this) (?:area|city|town|neighbou?rhood|region)|in town|local|going (?:on|around) in|happening (?:around|in)|taking place in|tickets for)\b"
+)
+_WHEN_ASKED = re.compile(
+    r"\b(?:when|what time|what day|what date|which day|time time|where|who|is|are|was|were|did|do|does|have|how long|how many|until|till)\b"
+)
+_VERB_INSIDE = re.compile(r"\b(?:i|you|did|does|do|is|are|was|were|will|would|can|could|should|if|because)\b")
+_GREAT = re.compile(r"\b(?:urgent|urgently|high[- ]priority|top priority|critical|emergency)\b")
+_SMALL = re.compile(r"\b(?:low[- ]priority|not urgent|no rush)\b")
+_CLEARED = re.compile(
+    r"\b(?:clear|empty|clean|wipe|reset|erase|delete|destroy|remove|cancel|format|purge|rm|free up)\b"
+)
+TITLE_WORDS_MAX = 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """All that was read of one request. left: in lower case, without times and politeness. low: the whole."""
+
+    low: str
+    left: str
+    act: Act
+    when: When
+    names: Named
+    phrases: tuple[Phrase, ...]
+    at: Setting
+
+
+def ask(missing: Missing, understood: Wish | None = None) -> AskBack:
+    return AskBack(missing=missing, question=QUESTIONS[missing], understood=understood)
+
+
+def judge(reading: Reading) -> Wish | AskBack:
+    """Wish, or what is missing first."""
+    wish = _wish(reading)
+    if wish is None:
+        return ask(Missing.NOT_CALENDAR if _foreign(reading) else Missing.MEANING)
+    missing = _missing(reading, wish)
+    if missing is None:
+        return wish
+    return ask(missing, None if missing is Missing.NOT_CALENDAR else wish)
+
+
+def _wish(reading: Reading) -> Wish | None:
+    """What was understood; None where no action is known, or where it contradicts itself."""
+    action, names, when = reading.act.action, reading.names, reading.when
+    if action is None:
+        return None
+    title = names.title
+    if action is Action.SCHEDULE and not title and (names.people or when.minutes) and not names.general:
+        title = "meeting"
+    try:
+        return Wish(
+            action=action,
+            title=title,
+            participants=names.people,
+            place=names.place,
+            date_from=when.first,
+            date_to=when.last,
+            time_from=when.start,
+            time_to=when.end,
+            duration_min=when.minutes,
+            repeats=when.repeats,
+            scope=_scope(action, reading),
+            zone=when.zone,
+            bounds=_bounds(reading),
+            prefer=when.prefer,
+            priority=Priority.HIGH
+            if _GREAT.search(reading.low)
+            else Priority.LOW
+            if _SMALL.search(reading.low)
+            else Priority.NORMAL,
+            needs=names.needs,
+        )
+    except ValidationError:
+        return None
+
+
+def _bounds(reading: Reading) -> tuple[Bound, ...]:
+    """Theirs is the group's clock if a group takes part, else everybody's."""
+    found: list[Bound] = []
+    groups = [name for name in reading.names.people if is_group(name)]
+    for limit in reading.when.limits:
+        whose = (groups[-1:] or list(reading.names.people)) if limit.whose in ("their", "his", "her") else [limit.whose]
+        found += [Bound(whose=one, not_before=limit.not_before, not_after=limit.not_after) for one in whose]
+    return tuple(found[:20])
+
+
+def _scope(action: Action, reading: Reading) -> Scope | None:
+    if action not in (Action.QUERY, Action.CANCEL):
+        return None
+    left, names = reading.left, reading.names
+    if _NEXT.search(left):
+        return Scope.NEXT
+    if _ALL.search(left) or names.plural or (reading.act.bare and "calendar" in left):
+        return Scope.ALL
+    if action is Action.QUERY:
+        definite = bool(_UNSAID_EVENT.search(left)) and reading.act.question
+        return Scope.ONE if names.title or (definite and names.general) else Scope.ALL
+    one = names.title or any(
+        word in ("event", "thing", "entry", "item", "activity", "plan", "something") for word in names.general
+    )
+    if one or _BARE_IT.search(left):
+        return Scope.ONE
+    return Scope.ALL if not names.people else Scope.ONE
+
+
+def guess(names: Named, when: When, left: str) -> Action | None:
+    """Without a verb: a general or plural thing is looked up, a person with a time or a length is met."""
+    if (names.title and (names.people or when.repeats) and when.dated) or (
+        when.minutes and (names.people or names.title)
+    ):
+        return Action.SCHEDULE
+    if (names.title or names.people) and when.dated and when.timed and not names.plural:
+        return Action.SCHEDULE
+    if names.plural or names.general or re.search(r"\b(?:calendar|schedule|agenda)\b", left):
+        return Action.QUERY
+    return None
+
+
+def _foreign(reading: Reading) -> bool:
+    return bool(FOREIGN.search(reading.low)) and not re.search(
+        r"\b(?:calendar|schedule|agenda|appointments?|meetings?|remind\w*)\b", reading.low
+    )
+
+
+def _missing(reading: Reading, wish: Wish) -> Missing | None:
+    rules = {
+        Action.QUERY: _asked,
+        Action.CANCEL: _cancelled,
+        Action.SCHEDULE: _scheduled,
+        Action.REMIND: _reminded,
+        Action.CHANGE: _changed,
+    }
+    found = rules[wish.action](reading, wish)
+    if found is None and len(wish.title.split()) > TITLE_WORDS_MAX:
+        found = Missing.MEANING
+    return found or reading.when.unsaid or _template(reading) or _whose(reading, wish)
+
+
+def _template(reading: Reading) -> Missing | None:
+    found = _TEMPLATE.search(reading.low)
+    if not found:
+        return None
+    return Missing.DATE if "day" in found[0] or "date" in found[0] else Missing.EVENT
+
+
+def _whose(reading: Reading, wish: Wish) -> Missing | None:
+    return Missing.PERSON if reading.when.limits and not wish.bounds else None
+
+
+def _asked(reading: Reading, wish: Wish) -> Missing | None:
+    left, low = reading.left, reading.low
+    general_public = reading.names.general and (_PUBLIC.search(low) or wish.place)
+    if (_PUBLIC.search(low) or general_public) and not re.search(r"\b(?:my|i|calendar|schedule)\b", low):
+        return Missing.NOT_CALENDAR
+    if _foreign(reading):
+        return Missing.NOT_CALENDAR
+    if wish.scope is Scope.ONE and _UNSAID_EVENT.search(left) and reading.names.general and not wish.date_from:
+        return Missing.EVENT
+    if wish.title and (
+        _VERB_INSIDE.search(wish.title) or (not _OWN.search(low) and not wish.date_from and not _WHEN_ASKED.search(low))
+    ):
+        return Missing.MEANING
+    if re.search(r"\b(?:how do i|how can i|how to|how does|why)\b", low):
+        return Missing.MEANING
+    return None
+
+
+def _cancelled(reading: Reading, wish: Wish) -> Missing | None:
+    left = reading.left
+    if re.search(r"\b(?:number|no\.?|#) ?(?:\d+|\w+)\s*$", left):
+        return Missing.EVENT
+    if reading.when.unsaid and not wish.date_from and wish.scope is Scope.ONE:
+        return reading.when.unsaid
+    if re.search(r"\bsome\b|\bnot (?:so |very |that )?important\b|\bunimportant\b|\bunnecessary\b", left):
+        return Missing.EVENT
+    if wish.scope in (Scope.ALL, Scope.NEXT):
+        return (
+            None
+            if wish.scope is Scope.NEXT or _ALL.search(left) or _CLEARED.search(left) or wish.date_from
+            else Missing.EVENT
+        )
+    if wish.date_from or wish.time_from or wish.participants:
+        thing = re.search(r"\b(?:doing|do) thing\b", left)
+        return Missing.EVENT if thing else None
+    return (
+        Missing.EVENT
+        if not wish.title or wish.title in KINDS or re.search(r"\b(?:this|that|these|those)\b", left)
+        else None
+    )
+
+
+def _scheduled(reading: Reading, wish: Wish) -> Missing | None:
+    if reading.act.stated and re.search(r"\balready\b|\byou (?:will|have)\b", reading.low):
+        return Missing.MEANING
+    if not wish.title:
+        return Missing.TITLE
+    return None if wish.date_from or wish.repeats else Missing.DATE
+
+
+def _reminded(reading: Reading, wish: Wish) -> Missing | None:
+    left, names = reading.left, reading.names
+    dated = bool(wish.date_from)
+    if wish.title and names.to_do:
+        return None if dated else Missing.DATE
+    if dated:
+        return None if wish.title or wish.time_from or "events" in names.general or names.people else Missing.TITLE
+    if reading.when.unsaid:
+        return reading.when.unsaid
+    if not wish.title and not names.people:
+        if (
+            names.general
+            and re.search(r"\b(?:the|this|that|my|an?) (?:\w+ )?(?:event|schedule|plan|program)s?\b|\bevents\b", left)
+            and not re.search(r"\bevent reminder", left)
+        ):
+            return Missing.EVENT
+        return Missing.MEANING if "calendar" in left and "calendar and" not in left else Missing.TITLE
+    if wish.title in KINDS and not names.people:
+        return Missing.EVENT
+    return None if EVENTS.search(wish.title) or names.people else Missing.DATE
+
+
+def _changed(reading: Reading, wish: Wish) -> Missing | None:
+    timed = [phrase for phrase in reading.phrases if phrase.of(Days) or phrase.of(Clock)]
+    old = [phrase for phrase in timed if phrase.operator not in ("to", "for", "until")]
+    named = wish.title and wish.title not in KINDS and not _TEMPLATE.search(reading.low)
+    repeat = re.search(r"\brepeat", reading.left) is not None
+    if not (
+        (named and not repeat)
+        or wish.participants
+        or (old and len(timed) > 1)
+        or (_NEXT.search(reading.left) and wish.title)
+    ):
+        return Missing.EVENT
+    if re.match(r"\s*(?:invite|add)\b", reading.left) and wish.participants:
+        return None
+    becomes = [phrase for phrase in timed if phrase.operator in ("to", "for", "until")]
+    if becomes or wish.repeats or wish.place:
+        return None
+    return Missing.DATE

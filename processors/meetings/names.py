@@ -1,0 +1,243 @@
+"""What a request names beside its times: what it is called, who takes part, where, and what the room must have.
+
+Enters: the text with the phrases about time taken out. Leaves: `Named`. Guaranteed: words as they were said, without a
+leading "my" or "the"; a thing to do ("pick up John from the airport") keeps all its words, and no place or person is
+taken from it. General words ("event", "schedule") name nothing.
+"""
+
+# ruff: noqa: E501 - a pattern is read whole
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from aios.processors.meetings.acts import Act
+from aios.processors.meetings.grammar import listed
+from aios.processors.meetings.phrases import Phrase
+from aios.processors.meetings.said import GAP, Said
+from aios.processors.meetings.vocabulary import (
+    ACTS_FIRST,
+    ACTS_LAST,
+    CALENDAR,
+    FILLERS,
+    FRAME_FIRST,
+    FRAME_LAST,
+    GENERAL,
+    KINDS,
+    NEEDS,
+    QUERY_FIRST,
+    QUERY_LAST,
+    singular,
+)
+from aios.processors.meetings.wish import PEOPLE_MAX, WORDS_CHARS_MAX, Action
+
+_TO_DO = re.compile(
+    r"\b(?:remind(?:er)?|alert|notify|tell|forget|remember|warn|ping|nudge|prompt|alarm|notification|text|message|me|sure)s?"
+    rf"(?: (?:me|us|him|her|my \w+|yourself|for me))?[ {GAP},]*(?:that )?(?:(?:i|we) (?:need|have|ought|am supposed|'ve got|am|got|want) )?to(?: not forget to| remember to)? (?P<do>[a-z].*)"
+)
+_TO_DO_THAT = re.compile(
+    r"\b(?:remind|make sure|sure|forget|remember|notify|alert)\b(?: me)?(?: that)? (?:i|we) (?:must|should|need to|have to|got to|gotta|'ve got to|will|ought to|am supposed to)(?: not forget to)? (?P<do>[a-z].*)"
+)
+_CALLED = re.compile(
+    r"\b(?:called|named|titled|entitled|labeled|labelled|saying|title|name|with the (?:title|name))\b[:\s]+(?P<name>[^\x1f,.;]+)"
+)
+_QUOTED = re.compile(r'"([^"]{1,200})"')
+_ABBREVIATED = r"(?:(?:dr|mr|mrs|ms|prof|st|jr|sr)\.\s?)"
+_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|going|happening|planned|coming|was|will|be)\b))"
+_WITH = re.compile(
+    rf"\b(?:together )?with (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}|\b(?:along )?with (?P<rest>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+)$",
+    re.IGNORECASE,
+)
+_MEET = re.compile(
+    rf"\b(?:meet|invite|inviting|see|seeing|join|joining|between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
+    re.IGNORECASE,
+)
+_MADE_WITH = re.compile(r"(?:,? ?(?:and|&|plus|as well as|along with) ?|, ?|; ?| with )", re.IGNORECASE)
+_PLACE = re.compile(
+    rf"\s(?:at|in|@) (?:the |my |our )?(?P<place>[^{GAP}!?;]+?)(?=\s*(?:{GAP}|$|[!?;]| (?:for|with|about|to|on|and|is|that|from|starting|which)\b))",
+    re.IGNORECASE,
+)
+_ONLINE = re.compile(
+    r"\s(?:on|via|over|through|using) (?P<place>zoom|skype|teams|google meet|webex|the phone|phone|facetime|hangouts|slack)\b",
+    re.IGNORECASE,
+)
+_NOT_PLACES = frozenset(
+    listed(
+        "person advance mind case order addition general total least most all once first last it them there me particular question charge"
+    )
+)
+_EDGE = " ,.;:!?-'\"()&"
+_GROUP = re.compile(
+    r"\b(?:team|group|department|staff|crew|board|committee|family|office|people|folks|employees|colleagues|everyone|everybody|guys|class|squad|clients|parents|friends|kids|managers|members|others)\b"
+)
+_KIND_WORDS = KINDS | {f"{kind}s" for kind in KINDS}
+_PARTICLES = frozenset(listed("out up off down in over"))
+_MANY = frozenset(listed("events things plans entries items activities"))
+_OWNERS = re.compile(
+    r"\b(doctor|dentist|mom|mum|dad|mother|father|brother|sister|wife|husband|son|daughter|friend|boss|grandma|grandpa|aunt|uncle|cousin)s (?=\w)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """plural: it was more than one ("my meetings"). to_do: a thing to do. rest: what is left and unexplained."""
+
+    title: str = ""
+    people: tuple[str, ...] = ()
+    place: str = ""
+    needs: tuple[str, ...] = ()
+    plural: bool = False
+    to_do: bool = False
+    general: tuple[str, ...] = field(default=())
+    """The general words that were said ("event"), which name nothing."""
+
+
+def named(text: str, act: Act) -> Named:
+    """text: without times and politeness."""
+    if act.action is Action.REMIND:
+        for pattern in (_TO_DO_THAT, _TO_DO):
+            if found := pattern.search(text.lower() if len(text.lower()) == len(text) else text):
+                return _thing_to_do(text[found.start("do") :])
+    quoted = _QUOTED.search(text)
+    if quoted and (title := _clean(quoted[1])):
+        text = text.replace(quoted[0], GAP)
+        _, people, place, needs = _taken(text)
+        return Named(title=_bounded(title.lower()), people=people, place=place, needs=needs)
+    return _thing(text, act)
+
+
+def blanked(text: str, phrases: list[Phrase]) -> str:
+    """The text with GAPs for the phrases about time; its places stay what they are."""
+    for phrase in reversed(phrases):
+        text = text[: phrase.start] + GAP * (phrase.end - phrase.start) + text[phrase.end :]
+    return text
+
+
+def without(said: Said, act: Act, phrases: list[Phrase]) -> str:
+    """What is left of a text without its times and its politeness; a GAP where something was."""
+    text = blanked(said.text, phrases)[act.start : act.end]
+    return re.sub(rf"\s*{GAP}[{GAP}\s]*", f" {GAP} ", text)
+
+
+def _thing_to_do(text: str) -> Named:
+    text = CALENDAR.sub(" ", text)
+    text = re.split(r"[.;!?]\s|,? (?:and|then|so|please) (?:please )?(?:set|add|put|remind|send|notify)\b", text)[0]
+    text = re.sub(rf"\b(?:on|at|for|by|in|from|until|to|before|after)\s*(?={GAP}|$)", " ", text)
+    title = _clean(text.replace(GAP, " "))
+    return Named(title=_bounded(title.lower()), to_do=bool(title))
+
+
+def _thing(text: str, act: Act) -> Named:
+    text, people, place, needs = _taken(CALENDAR.sub(f" {GAP} ", text), placed=True)
+    if (called := _CALLED.search(text.lower())) and (title := _clean(called["name"])):
+        return Named(title=_bounded(title), people=people, place=place, needs=needs)
+    pieces = [_framed(piece, act) for piece in text.replace(",", f" {GAP} ").replace(".", " ").split(GAP)]
+    general: list[str] = []
+    titles = []
+    plural = False
+    for piece in pieces:
+        words, common = piece
+        title, many = _headed(words, common)
+        plural, general = plural or many, general + common
+        if title:
+            titles.append(title)
+    title = _chosen(titles)
+    return Named(title=_bounded(title), people=people, place=place, needs=needs, plural=plural, general=tuple(general))
+
+
+def _chosen(titles: list[str]) -> str:
+    """The name that says more: "meeting ... about the budget" is both, "meeting ... baseball practice" the second."""
+    if not titles:
+        return ""
+    first, *rest = titles
+    joined = [one for one in rest if one.split()[0] in ("about", "regarding", "for", "on", "re")]
+    if rest and first in KINDS and not joined:
+        return rest[0]
+    return " ".join([first, *joined])
+
+
+def _taken(text: str, *, placed: bool = True) -> tuple[str, tuple[str, ...], str, tuple[str, ...]]:
+    """The text without people, place and needs, and those."""
+    needs: list[str] = []
+
+    def need(found: re.Match[str]) -> str:
+        needs.append(singular(found["need"].lower()))
+        return " "
+
+    text = NEEDS.sub(need, text)
+    people: list[str] = []
+
+    def person(found: re.Match[str]) -> str:
+        people.extend(_people(found.groupdict().get("people") or found.groupdict().get("rest") or ""))
+        return f" {GAP} "
+
+    text = _WITH.sub(person, text)
+    text = _MEET.sub(
+        lambda found: f" meeting{person(found)}" if found[0].lower().startswith(("meet", "see")) else person(found),
+        text,
+    )
+    place = ""
+    for pattern in (_ONLINE, _PLACE):
+        found = pattern.search(text)
+        if placed and found and not place and _clean(found["place"]).lower() not in _NOT_PLACES:
+            words = _clean(found["place"])
+            if words and words.lower() not in GENERAL:
+                place = words
+                text = text[: found.start()] + f" {GAP} " + text[found.end() :]
+    return (
+        text,
+        tuple(dict.fromkeys(people))[:PEOPLE_MAX],
+        place[:WORDS_CHARS_MAX],
+        tuple(dict.fromkeys(needs))[:PEOPLE_MAX],
+    )
+
+
+def _people(words: str) -> list[str]:
+    found = []
+    for piece in _MADE_WITH.split(words):
+        name = _clean(piece, keep_stop=True)
+        if name and name.lower() not in ("me", "us", "myself", "you", "him", "her", "them", "it", "that", "this"):
+            found.append(name[:WORDS_CHARS_MAX])
+    return found
+
+
+def _framed(piece: str, act: Act) -> tuple[list[str], list[str]]:
+    """A piece without the words at both ends that only carry the request; and those of them that are general."""
+    first, last = (QUERY_FIRST, QUERY_LAST) if act.action in (Action.QUERY, None) else (ACTS_FIRST, ACTS_LAST)
+    if act.action is not Action.REMIND:
+        first, last = first - _KIND_WORDS, last - _KIND_WORDS
+    first, last = first | FRAME_FIRST | GENERAL, last | FRAME_LAST | GENERAL
+    words = [word.lower() for word in (one.strip(_EDGE) for one in piece.split()) if word]
+    start, end = 0, len(words)
+    while start < end and words[start] in first:
+        start += 1
+    while start < end and words[end - 1] in last:
+        before = words[end - 2] if end - start > 1 else ""
+        if words[end - 1] in _PARTICLES and before.endswith("ing") and before not in last:
+            break  # "working out"
+        end -= 1
+    return words[start:end], [word for word in words if word in GENERAL]
+
+
+def _headed(words: list[str], general: list[str]) -> tuple[str, bool]:
+    """The name in a piece, and whether it is many."""
+    words = [word for word in words if word not in FILLERS and word not in GENERAL]
+    many = any(word.endswith("s") and not word.endswith(("ss", "'s")) for word in words[-1:]) or any(
+        word in _MANY for word in general
+    )
+    if words and singular(words[-1]) in KINDS:
+        words[-1] = singular(words[-1])
+    return " ".join(words), many
+
+
+def _clean(words: str, *, keep_stop: bool = False) -> str:
+    words = " ".join(words.replace(GAP, " ").split()).strip(_EDGE.replace(".", "") if keep_stop else _EDGE)
+    return re.sub(r"^(?:my|the|a|an|our) ", "", words, flags=re.IGNORECASE) if not keep_stop else words
+
+
+def _bounded(title: str) -> str:
+    return _OWNERS.sub(r"\1's ", title)[:WORDS_CHARS_MAX].strip()
+
+
+def is_group(name: str) -> bool:
+    return _GROUP.search(name.lower()) is not None

@@ -1,0 +1,147 @@
+"""What repeats: "every other Tuesday", "on Sundays", "5th March of every year", "the first Monday of each month".
+
+Enters: a match of one of the patterns below. Leaves: Series, an RRULE (RFC 5545) without its name, and the day it names
+beside it. Guaranteed: only what is said; a birthday does not repeat by itself. Rejected: "twice a week" (which days?):
+asked for.
+"""
+
+# ruff: noqa: E501 - a pattern is read whole
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from aios.processors.meetings import grammar as g
+from aios.processors.meetings.days import Found, Rule, nth
+from aios.processors.meetings.phrases import Clock, Series, Setting, Unsaid
+from aios.processors.meetings.wish import Missing
+
+_EVERY = r"(?:every(?: single)?|each|all)"
+_OTHER = r"(?P<other> other| second| alternate| 2nd)?"
+_LIST = rf"{g.WEEKDAY}s?(?:(?:, ?(?:and |& |or )?| and | & |/| or ){g.WEEKDAY}s?)*"
+_ADVERBS = {
+    "daily": "FREQ=DAILY",
+    "weekly": "FREQ=WEEKLY",
+    "biweekly": "FREQ=WEEKLY;INTERVAL=2",
+    "bi-weekly": "FREQ=WEEKLY;INTERVAL=2",
+    "fortnightly": "FREQ=WEEKLY;INTERVAL=2",
+    "monthly": "FREQ=MONTHLY",
+    "quarterly": "FREQ=MONTHLY;INTERVAL=3",
+    "yearly": "FREQ=YEARLY",
+    "annually": "FREQ=YEARLY",
+    "hourly": "FREQ=HOURLY",
+}
+_FREQS = {
+    "minute": "MINUTELY",
+    "hour": "HOURLY",
+    "day": "DAILY",
+    "week": "WEEKLY",
+    "month": "MONTHLY",
+    "year": "YEARLY",
+}
+WORK_DAYS = "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR"
+
+
+def _days(text: str) -> str:
+    words = re.findall(rf"\b({'|'.join(sorted(g.WEEKDAY_NUMBER, key=len, reverse=True))})s?\b", text)
+    return ",".join(g.RULE_DAY[day] for day in sorted({g.WEEKDAY_NUMBER[word] for word in words}))
+
+
+def _interval(count: int) -> str:
+    return f";INTERVAL={count}" if count > 1 else ""
+
+
+def _weekdays(found: re.Match[str], _: Setting) -> Found:
+    every = 2 if found.groupdict().get("other") else 1
+    return Series(f"FREQ=WEEKLY{_interval(every)};BYDAY={_days(found['days'])}")
+
+
+def _unit(found: re.Match[str], _: Setting) -> Found:
+    count = 2 if found["other"] else g.number(found["count"]) if found["count"] else 1
+    return Series(f"FREQ={_FREQS[g.unit(found['unit'])]}{_interval(count)}") if count else None
+
+
+def _adverb(found: re.Match[str], _: Setting) -> Found:
+    return Series(_ADVERBS[found["how"]])
+
+
+def _work_days(_: re.Match[str], __: Setting) -> Found:
+    return Series(WORK_DAYS)
+
+
+def _weekends(_: re.Match[str], __: Setting) -> Found:
+    return Series("FREQ=WEEKLY;BYDAY=SA,SU")
+
+
+def _part(found: re.Match[str], _: Setting) -> Found:
+    from aios.processors.meetings.clock import part
+
+    return Series("FREQ=DAILY"), part(found["part"])
+
+
+def _nth(found: re.Match[str], _: Setting) -> Found:
+    rule = f"BYDAY={nth(found['nth'])}{g.RULE_DAY[g.weekday(found['day'])]}"
+    if found["month"]:
+        return Series(f"FREQ=YEARLY;BYMONTH={g.month(found['month'])};{rule}")
+    return Series(f"FREQ=MONTHLY;{rule}")
+
+
+def _month_day(found: re.Match[str], _: Setting) -> Found:
+    number = -1 if found["number"] in ("last", "end") else g.number(found["number"])
+    if not (number == -1 or 1 <= number <= 31):
+        return Unsaid(Missing.DATE)
+    return Series(f"FREQ=MONTHLY;BYMONTHDAY={number}")
+
+
+def _year_day(found: re.Match[str], _: Setting) -> Found:
+    month, number = g.month(found["month"]), g.number(found["number"])
+    longest = 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31
+    if not 1 <= number <= longest:
+        return Unsaid(Missing.DATE)
+    return Series(f"FREQ=YEARLY;BYMONTH={month};BYMONTHDAY={number}")
+
+
+def _unsaid(_: re.Match[str], __: Setting) -> Found:
+    return Unsaid(Missing.DATE)
+
+
+def _wday(found: re.Match[str], at: Setting) -> Found:
+    """Tuesday, Thursday, Saturday: more than one day is a series, except where the calendar is asked."""
+    return _weekdays(found, at)
+
+
+def _rule(pattern: str, meaning: Callable[[re.Match[str], Setting], Found]) -> Rule:
+    return re.compile(pattern), meaning
+
+
+_OF_MONTH = r"(?:of |in |per )?(?:every|each|the|a|per) (?:single )?month\b"
+_OF_EVERY_MONTH = (
+    r"(?:(?:of |in )?(?:every|each) (?:single )?month|(?:of )?the month,? every month|monthly|a month|per month)\b"
+)
+_OF_YEAR = r"(?:,? (?:of |in )?(?:every|each) (?:single )?year|,? (?:yearly|annually))\b"
+_MONTH_DAY = rf"(?:(?P<month>{g.MONTH}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)|(?:the )?(?P<number2>{g.ORDINAL}|\d{{1,2}}\b)(?: day)?(?: of)? (?P<month2>{g.MONTH}))"
+
+RULES: tuple[Rule, ...] = (
+    _rule(rf"(?:on )?{_EVERY}{_OTHER} (?P<days>{_LIST})(?! (?:meetings?|events?|appointments?)\b)", _weekdays),
+    _rule(rf"(?:on )?(?P<days>{g.WEEKDAY_FULL[:-2]}s\b(?:(?:, ?(?:and )?| and | & |/){g.WEEKDAY_FULL[:-2]}s\b)*)(?P<other> every other week)?", _weekdays),
+    _rule(rf"(?:on )?(?P<days>{g.WEEKDAY_FULL}(?:, ?(?:and )?| and | & |/){g.WEEKDAY_FULL}(?:(?:, ?(?:and )?| and | & |/){g.WEEKDAY_FULL})*)(?! ?(?:'s|this|next|of|in))", _wday),
+    _rule(rf"(?:on )?{_EVERY}{_OTHER}(?: (?P<count>{g.NUMBER}))? (?P<unit>hours?|hrs?|days?|weeks?|months?|years?)\b(?! (?:meetings?|events?))", _unit),
+    _rule(rf"(?:on )?(?P<days>{_LIST}) (?:of )?(?:every|each)(?P<other> other| second)? week\b", _weekdays),
+    _rule(r"(?<!the )(?<!my )(?<!our )(?P<how>daily|bi-?weekly|weekly|fortnightly|monthly|quarterly|yearly|annually|hourly)\b(?! (?:plans?|schedule|agenda|calendar|events|overview|view|planner|appointments|tasks)\b)", _adverb),
+    _rule(r"(?:on )?(?:every|each|all) (?:week ?day|working day|work ?day|business day)s?\b|(?:on )?week ?days\b", _work_days),
+    _rule(r"(?:on )?(?:every|each|all|the) weekends?\b(?<!the weekend)|on weekends\b", _weekends),
+    _rule(r"(?:every|each) (?P<part>morning|afternoon|evening|night)\b", _part),
+    _rule(r"once (?:a|per|every) (?P<unit>day|week|month|year)(?P<other>)(?P<count>)\b", _unit),
+    _rule(rf"(?:on )?(?:the )?(?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) {_OF_EVERY_MONTH}(?P<month>)", _nth),
+    _rule(rf"(?:on )?(?:the )?(?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) (?:of|in) (?:every |each )?(?P<month>{g.MONTH_FULL}){_OF_YEAR}", _nth),
+    _rule(rf"(?:on |at )?(?:the )?(?P<number>{g.ORDINAL})(?: day)? {_OF_EVERY_MONTH}", _month_day),
+    _rule(r"(?:on |at )?(?:the )?(?P<number>last|end)(?: day)? (?:of )?(?:every|each) month\b", _month_day),
+    _rule(rf"(?:every|each) month on (?:the )?(?P<number>{g.ORDINAL})", _month_day),
+    _rule(rf"(?:on )?(?P<month>{g.MONTH}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b){_OF_YEAR}", _year_day),
+    _rule(rf"(?:on )?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: of)? (?P<month>{g.MONTH}){_OF_YEAR}", _year_day),
+    _rule(rf"(?:every|each) (?:year on (?:the )?)?(?P<month>{g.MONTH_FULL}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)", _year_day),
+    _rule(rf"(?:every|each) (?:year on (?:the )?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: of)? (?P<month>{g.MONTH})", _year_day),
+    _rule(r"(?:twice|thrice|three times|two times|(?:a )?few times|several times) (?:a|per|every|each) (?:day|week|month|year)\b", _unsaid),
+)  # fmt: skip
+
+__all__ = ["RULES", "Clock"]

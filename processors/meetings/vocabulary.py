@@ -1,0 +1,97 @@
+"""Words that carry a request and name nothing: which may stand at the ends of a name, and which are general.
+
+Enters: nothing. Leaves: sets of words in lower case, and the phrases for the calendar itself. Guaranteed: no word about
+time is here; those are phrases (moments.py).
+"""
+
+# ruff: noqa: E501 - a pattern is read whole
+from __future__ import annotations
+
+import re
+
+from aios.processors.meetings.grammar import listed
+
+CALENDAR = re.compile(
+    r"\b(?:(?:to|on|in|into|onto|from|off(?: of)?|of|at|for|by|within|inside|out of|through|save on|saved on|saved in) )?"
+    r"(?:(?:my|the|our|your|this|a|any|his|her|whole|entire|full) )*(?:(?:google|outlook|work|personal|phone|online|family|daily|weekly|shared) )?"
+    r"(?:calendars?|diary|agenda|planner|appointment book|to[- ]do list|itinerary|(?:event|task|events|meeting)s? list|date ?book|schedule(?= ?(?:\x1f|$|[,.?!])))(?! (?:event|entry|item|invite|invitation|appointment|reminder|for\b))\b",
+    re.IGNORECASE,
+)
+NEEDS = re.compile(
+    r"\b(?:in |with |and |plus |needs? |including |equipped with |that has )+(?:an? |the |some )?(?:large |big |small |quiet |meeting |conference )?(?P<need>rooms?|projectors?|whiteboards?|flip ?charts?|video(?: ?conferenc(?:e|ing))?|screens?|beamers?)\b",
+    re.IGNORECASE,
+)
+KINDS = frozenset(listed("meeting appointment reminder task alarm notification alert"))
+GENERAL = frozenset(
+    listed(
+        "event events schedule schedules plan plans program programs programme calendar calendars anything something nothing everything thing things stuff entry entries item items activity activities "
+        "agenda agendas planned scheduled happening anyone slot slots commitments commitment engagement engagements detail details"
+    )
+)
+FRAME_FIRST = frozenset(
+    listed(
+        "a an the my our your his their me i we you us all any every each some this that these those of in to on at for as it is be and or then please also so just there new another only "
+        "upcoming coming next last before after entire whole full other remaining current specific particular generic calendar repeating recurring repeat list up out about that's from off"
+    )
+)
+FRAME_LAST = frozenset(
+    listed(
+        "a an the my our your me i we you it is be and or then please also so there of in to on at for from up off out with by as down again now am are was do have has got again that this about set right today's one"
+    )
+)
+_ASKING = (
+    "what what's whats which who when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
+    "display open check view read see look find pull bring need aware supposed going doing having been being any anything everything more left free busy available availability openings opening booked "
+    "remind inform describe want like see if whether whats's when's where's who's how's important dates due order made make name add added schedule scheduled put set coming planned kind type sort "
+    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up"
+)
+QUERY_FIRST = frozenset(_ASKING.split())
+QUERY_LAST = frozenset(
+    listed(
+        "did had was were will would should start starts starting end ends begin begins happen happens happening scheduled planned cancelled canceled rescheduled confirmed moved changed coming going have had going on do does doing got get save saved added supposed be been "
+        "booked set due exist exists occur occurs take takes taking place available free next held still yet already listed left there here today's on's much long again soon too right over anything"
+    )
+)
+ACTS_FIRST = frozenset(
+    listed(
+        "add set schedule put create make book plan arrange organize organise mark enter insert note flag save block pencil log record include register place reserve write input fix jot take hold keep new invite "
+        "cancel delete deleting remove erase clear clean empty drop destroy wipe purge scrap discard trash unschedule get rid rm -rf rf take cross throw strike eliminate dismiss undo end stop turn "
+        "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch "
+        "remind notify alert tell ping warn let know don't dont do not forget remember send give start activate "
+        "have having need want would like will go going i'm i've i'll we'll we're let's lets meet attend be reminder reminders notification alert alarm reminding "
+        "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place"
+    )
+)
+ACTS_LAST = frozenset(
+    listed(
+        "added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to"
+    )
+)
+FILLERS = frozenset(listed("please upcoming olly pda kindly"))
+
+_IRREGULAR = {
+    "parties": "party",
+    "entries": "entry",
+    "activities": "activity",
+    "people": "people",
+    "lunches": "lunch",
+    "classes": "class",
+}
+
+
+def singular(word: str) -> str:
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "'s")) else word
+
+
+EVENTS = re.compile(
+    r"\b(?:birthday|anniversary|appointment|party|wedding|meeting|game|match|concert|class|lesson|flight|trip|dinner|lunch|breakfast|brunch|exam|test|interview|conference|call|date|holiday|vacation|festival|ceremony|"
+    r"graduation|reunion|recital|practice|rehearsal|show|movie|play|visit|check-?up|surgery|session|event|funeral|baptism|christmas|easter|thanksgiving|halloween|new year|valentine|presentation|deadline|seminar|workshop|webinar|"
+    r"lecture|training|picnic|barbecue|bbq|gathering|celebration|services?|mass|tournament|race|marathon|dentist|doctor|hearing|audition|meet|conference|summit|review|interview|birthdays|"
+    r"parade|fair|prom|shower|retreat|camp|tour|ride|performance|opera|exhibition|launch|release|election|delivery|haircut|massage|therapy|gig|drinks|date night|book club|church)s?\b"
+)
+FOREIGN = re.compile(
+    r"\b(?:weather|temperature|forecast|rain|snow|calories?|steps|heart rate|song|music|playlist|radio|podcast|audiobook|volume|lights?|lamp|thermostat|vacuum|coffee machine|e-?mails?|inbox|news|headlines?|traffic|recipe|cook|"
+    r"stocks?|exchange rate|currency|joke|translate|definition|define|capital of|president|population|pizza|takeaway|order food|uber|taxi|train ticket|wikipedia|how old|tweet|facebook|twitter|instagram|battery|wifi|horoscope|lottery|score)\b"
+)

@@ -1,0 +1,71 @@
+"""A request for the calendar in plain words, read: what is wanted, or what a person would ask first.
+
+Enters: a text, the moment it was said, and the zone of who said it. Leaves: a Wish, or an AskBack with what is missing, a
+question in words, and what was understood. Pure: the same text, moment and zone give the same answer. Guaranteed: no text
+raises (only a moment or zone that is none does); a text that is too long, says two things, or leaves something out that
+cannot be told from it is asked about and never guessed. The conventions are those of infra/demo/data/calendar_truth.md,
+and `aios meeting evaluate` holds this module to them.
+
+    said.py        the text made ready          days.py, clock.py, recurring.py   phrases about time
+    acts.py        what is wanted               moments.py, when.py               found, joined, settled
+    names.py       title, people, place         doubts.py                         what is missing
+
+Rejected: a language model. It would cover more, and be wrong without a sign of it; a rule can be read, and fixed.
+"""
+
+# ruff: noqa: E501 - a pattern is read whole
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from aios.processors.meetings import doubts
+from aios.processors.meetings.acts import Act, act
+from aios.processors.meetings.moments import find
+from aios.processors.meetings.names import blanked, named, without
+from aios.processors.meetings.phrases import Ahead, Lasts, Setting
+from aios.processors.meetings.said import TEXT_CHARS_MAX, Said, said
+from aios.processors.meetings.when import settle
+from aios.processors.meetings.wish import AskBack, Missing, Wish
+
+YEARS = range(1970, 2200)
+
+
+def read(text: str, now: datetime, zone: str) -> Wish | AskBack:
+    """What a request means.
+
+    text: any; over TEXT_CHARS_MAX characters it is asked about. now: an instant (with its offset). zone: IANA name of
+    who speaks; dates and times of the answer are on that clock unless `zone` of the answer names another.
+    Raises ValueError for a `now` without offset or outside 1970 to 2199, ZoneInfoNotFoundError (a KeyError) for a zone.
+    """
+    if now.tzinfo is None or now.year not in YEARS:
+        raise ValueError("now is an instant with an offset, in the years 1970 to 2199")
+    local = now.astimezone(ZoneInfo(zone))
+    if len(text) > TEXT_CHARS_MAX:
+        return doubts.ask(Missing.MEANING)
+    heard = said(text)
+    at = Setting(now=local, month_first=zone.startswith(("America/", "US/")))
+    done = act(
+        blanked(heard.low, [phrase for phrase in find(heard, at) if not phrase.of(Ahead) and not phrase.of(Lasts)])
+    )
+    reading = _reading(heard, done, at)
+    if done.action is None:
+        action = doubts.guess(reading.names, reading.when, reading.left)
+        reading = _reading(heard, replace(done, action=action), at)
+    return doubts.judge(reading)
+
+
+def _reading(heard: Said, done: Act, at: Setting) -> doubts.Reading:
+    at = replace(at, action=done.action, past=done.past)
+    phrases = find(heard, at)
+    left = without(heard, done, phrases)
+    return doubts.Reading(
+        low=heard.low,
+        left=left.lower(),
+        act=done,
+        when=settle(phrases, at),
+        names=named(left, done),
+        phrases=tuple(phrases),
+        at=at,
+    )
