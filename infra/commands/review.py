@@ -1,4 +1,4 @@
-"""`aios review list|show|decide`: questions to people, through the gateway, as any reviewer's program would.
+"""`aios review list|show|decide|stats`: questions to people, through the gateway, as any reviewer's program would.
 
 Enters: a gateway (GATEWAY, else the one that runs in this home), an API key to read with (KEY, else the one this home
 keeps for its own tenant), and a reviewer's token to decide with (infra/client.py): the name in the decision is the
@@ -18,6 +18,7 @@ import click
 
 from aios.infra import client, output
 from aios.infra.client import Server
+from aios.infra.commands.review_stats import stats
 from aios.infra.running import gateway_url, load_settings
 from aios.streams import principals, tenants
 
@@ -30,7 +31,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 @click.group("review")
 def group() -> None:
-    """Questions to people: list, show, decide."""
+    """Questions to people: list, show, decide, stats."""
+
+
+group.add_command(stats)
 
 
 @group.command("list")

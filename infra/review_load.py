@@ -1,0 +1,231 @@
+"""How questions to people fare: how soon they are opened and decided, what one costs, and whether people keep up. Pure.
+
+In: the cases of a window (infra/recent.py), the questions that are open now, what a person's minute costs, the time.
+Out: one Load a workflow. Guaranteed: a figure that nothing was measured for is None; a question is acknowledged when a
+person first opened it, resolved when the first valid decision came; what expired counts as not cleared.
+
+The backlog is told in person-hours, because a queue of a hundred is nothing or a disaster by what one takes:
+
+    queued   = open questions x minutes of one      (measured: from opening to decision, the median; else the
+    arriving = questions asked x minutes of one      workflow's own assumption)
+    cleared  = questions decided x minutes of one
+    grows    = arriving - cleared, a day; from it the day on which the oldest question is older than it may become
+
+Rejected: counting a person's whole day between two decisions as work (nobody's pause is a cost of the case): a
+question that lay open longer than HANDLED_MIN_MAX counts that much.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from aios.infra.objectives import percentile
+from aios.infra.recent import Move, Trail
+
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+HANDLED_MIN_MAX = 30.0  # minutes that one question counts at most
+MEASURED_MIN = 5  # decisions after an opening, before their median counts
+RUBBER_S_MAX = 5.0  # decided so soon after it was opened that nobody can have read it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question's way. Times: Unix ms, 0: not (yet). ended: decided, expired or cancelled."""
+
+    workflow: str
+    asked: int
+    expires: int
+    opened: int = 0
+    decided: int = 0
+    ended: int = 0
+    reviewer: str = ""
+    overrides: bool = False  # decided otherwise than was suggested
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumed:
+    """What a workflow's file says: minutes of a person, hours until a question expires."""
+
+    minutes: float
+    expires_h: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Of one workflow in the window. Seconds, shares, hours; cost_micro: of one intervention, in millionths.
+
+    measured_minutes: whether `minutes` is measured, or what the workflow assumes. clear_h: hours until the queue is
+    empty at this pace, None if it never is. late_in_days: days until questions expire unanswered, None if they do not.
+    """
+
+    workflow: str
+    asked: int
+    opened: int
+    decided: int
+    expired: int
+    open_now: int
+    acknowledge_p50_s: float | None
+    acknowledge_p95_s: float | None
+    resolve_p50_s: float | None
+    resolve_p95_s: float | None
+    override_share: float | None
+    rubber_stamp_share: float | None
+    minutes: float
+    measured_minutes: bool
+    cost_micro: int
+    per_1000_cases: float | None
+    queued_h: float
+    arriving_h_a_day: float
+    cleared_h_a_day: float
+    grows_h_a_day: float
+    clear_h: float | None
+    late_in_days: float | None
+    says: str
+
+
+def questions(trails: Iterable[Trail]) -> list[Question]:
+    """Every question whose asking lies in the window."""
+    return [found for trail in trails for found in _of_case(trail)]
+
+
+def _of_case(trail: Trail) -> Iterable[Question]:
+    by_task: dict[str, Question] = {}
+    moves = sorted(trail.moves, key=lambda move: move.at)
+    for move in moves:
+        if move.transition == "review_requested":
+            task = str(move.detail.get("task_id", ""))
+            expires = int(move.detail.get("expires_at", 0))
+            by_task[task] = Question(workflow=trail.workflow, asked=move.at, expires=expires)
+    for move in moves:
+        task = str(move.detail.get("task_id", ""))
+        if task in by_task:
+            by_task[task] = _moved(by_task[task], move)
+    after = [move for move in moves if move.seq and move.transition not in ("review_opened", "ignored")]
+    return [_ended(one, after, trail) for one in by_task.values()]
+
+
+def _moved(known: Question, move: Move) -> Question:
+    if move.transition == "review_opened" and not known.opened:
+        return replace(known, opened=move.at)
+    if move.transition == "review_decided" and not known.decided:
+        suggestion = str(move.detail.get("suggestion", ""))
+        overrides = bool(suggestion) and suggestion != move.detail.get("label")
+        return replace(known, decided=move.at, ended=move.at, reviewer=move.actor, overrides=overrides)
+    return known
+
+
+def _ended(known: Question, after: Sequence[Move], trail: Trail) -> Question:
+    """A question that nobody decided ends when its case moves on without it."""
+    if known.ended:
+        return known
+    on = next((move.at for move in after if move.at > known.asked), 0)
+    return replace(known, ended=on or (trail.decided.decided_at if trail.decided is not None else 0))
+
+
+def loads(
+    trails: Sequence[Trail],
+    open_now: Mapping[str, Sequence[int]],
+    assumed: Mapping[str, Assumed],
+    *,
+    window_ms: int,
+    minute_micro: int,
+) -> list[Load]:
+    """open_now: by workflow, when each open question was asked. assumed: by workflow."""
+    asked = questions(trails)
+    decided = Counter(trail.workflow for trail in trails if trail.decided is not None)
+    names = sorted({one.workflow for one in asked} | open_now.keys())
+    return [
+        _load(
+            name,
+            [one for one in asked if one.workflow == name],
+            open_now.get(name, ()),
+            assumed.get(name, Assumed(minutes=0.0, expires_h=0)),
+            cases=decided[name],
+            window_ms=window_ms,
+            minute_micro=minute_micro,
+        )
+        for name in names
+    ]
+
+
+def _load(
+    name: str,
+    asked: Sequence[Question],
+    open_since: Sequence[int],
+    assumed: Assumed,
+    *,
+    cases: int,
+    window_ms: int,
+    minute_micro: int,
+) -> Load:
+    opened = [one for one in asked if one.opened]
+    decided = [one for one in asked if one.decided]
+    handled = [(one.decided - one.opened) / MINUTE_MS for one in decided if one.opened and one.decided >= one.opened]
+    is_measured = len(handled) >= MEASURED_MIN
+    minutes = min(statistics.median(handled), HANDLED_MIN_MAX) if is_measured else assumed.minutes
+    a_day = DAY_MS / window_ms * minutes / 60
+    queued, arriving, cleared = len(open_since) * minutes / 60, len(asked) * a_day, len(decided) * a_day
+    late = _late_in_days(len(open_since), len(asked), len(decided), assumed, window_ms)
+    clear_h = queued / (cleared - arriving) * 24 if cleared > arriving else 0.0 if not queued else None
+    waits = [(one.opened - one.asked) / 1000 for one in opened]
+    took = [(one.decided - one.asked) / 1000 for one in decided]
+    return Load(
+        workflow=name,
+        asked=len(asked),
+        opened=len(opened),
+        decided=len(decided),
+        expired=sum(bool(one.ended and not one.decided) for one in asked),
+        open_now=len(open_since),
+        acknowledge_p50_s=percentile(0.5, waits),
+        acknowledge_p95_s=percentile(0.95, waits),
+        resolve_p50_s=percentile(0.5, took),
+        resolve_p95_s=percentile(0.95, took),
+        override_share=_share(sum(one.overrides for one in decided), len(decided)),
+        rubber_stamp_share=_share(sum(one * 60 < RUBBER_S_MAX for one in handled), len(handled)),
+        minutes=minutes,
+        measured_minutes=is_measured,
+        cost_micro=round(minutes * minute_micro),
+        per_1000_cases=None if not cases else 1000 * len(decided) / cases,
+        queued_h=queued,
+        arriving_h_a_day=arriving,
+        cleared_h_a_day=cleared,
+        grows_h_a_day=arriving - cleared,
+        clear_h=clear_h,
+        late_in_days=late,
+        says=_says(queued, arriving, cleared, clear_h, late),
+    )
+
+
+def _late_in_days(queue: int, asked: int, decided: int, assumed: Assumed, window_ms: int) -> float | None:
+    """Until the oldest question is as old as it may become, at this pace: a queue of n is n / cleared a day old."""
+    days = window_ms / DAY_MS
+    arrives, clears, bound_days = asked / days, decided / days, assumed.expires_h / 24
+    if not bound_days:
+        return None
+    if clears and queue / clears > bound_days:
+        return 0.0
+    if arrives <= clears:
+        return None
+    return (bound_days * clears - queue) / (arrives - clears) if clears else bound_days
+
+
+def _share(some: int, of: int) -> float | None:
+    return some / of if of else None
+
+
+def _says(queued: float, arriving: float, cleared: float, clear_h: float | None, late: float | None) -> str:
+    """The backlog in a sentence."""
+    pace = f"{arriving:.1f} person-hours arrive a day, {cleared:.1f} are cleared"
+    if late is not None:
+        return f"{pace}: questions expire unanswered {f'in {late:.1f} days' if late else 'now'}"
+    if arriving > cleared:
+        return f"{pace}: the backlog of {queued:.1f} person-hours grows by {arriving - cleared:.1f} a day"
+    if not queued:
+        return f"{pace}: nothing waits"
+    until = f"is cleared in {clear_h:.1f} hours" if clear_h else "stays"
+    return f"{pace}: the backlog of {queued:.1f} person-hours {until}"

@@ -1,0 +1,117 @@
+"""Whether people keep up: what is measured of questions, and how early a backlog is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios.infra import review_load
+from aios.infra.recent import Move, Trail
+from aios.infra.review_load import DAY_MS, HOUR_MS, MINUTE_MS, Assumed, Load
+
+NOW = 1_700_000_000_000
+NAME = "document.triage"
+THREE_DAYS = {NAME: Assumed(minutes=3.0, expires_h=72)}
+
+
+def asked(number: int, at: int = NOW, **more: object) -> Move:
+    detail = {"task_id": f"t{number}", "expires_at": at + 72 * HOUR_MS, **more}
+    return Move(2, at, "review_requested", "ask", "plan", detail)
+
+
+def opened(number: int, at: int, by: str = "reviewer:ana") -> Move:
+    return Move(0, at, "review_opened", "ask", by, {"task_id": f"t{number}"})
+
+
+def decided(number: int, at: int, label: str = "card", suggestion: str = "card") -> Move:
+    detail = {"task_id": f"t{number}", "label": label, "suggestion": suggestion}
+    return Move(3, at, "review_decided", "ask", "reviewer:ana", detail)
+
+
+def trail(number: int, *moves: Move) -> Trail:
+    return Trail(f"c{number}", "demo", NAME, list(moves))
+
+
+def load(trails: Sequence[Trail], still_open: int = 0, days: int = 1, minute_micro: int = 600_000) -> Load:
+    waiting = {NAME: [NOW] * still_open}
+    found = review_load.loads(trails, waiting, THREE_DAYS, window_ms=days * DAY_MS, minute_micro=minute_micro)
+    assert len(found) == 1
+    return found[0]
+
+
+def answered(count: int, minutes: float = 2.0) -> list[Trail]:
+    """Questions that were opened a minute after they were asked, and decided `minutes` later."""
+    took = int(minutes * MINUTE_MS)
+    return [trail(n, asked(n), opened(n, NOW + MINUTE_MS), decided(n, NOW + MINUTE_MS + took)) for n in range(count)]
+
+
+def test_acknowledged_resolved_and_priced_by_what_was_measured() -> None:
+    """From asking to the first opening, from asking to the decision, and minutes from opening to decision."""
+    one = load(answered(10))
+    assert (one.asked, one.opened, one.decided, one.expired) == (10, 10, 10, 0)
+    assert (one.acknowledge_p50_s, one.resolve_p95_s) == (60.0, 180.0)
+    assert (one.minutes, one.measured_minutes, one.cost_micro) == (2.0, True, 1_200_000)
+
+
+def test_with_little_measured_the_workflows_assumption_prices_it() -> None:
+    one = load(answered(review_load.MEASURED_MIN - 1))
+    assert (one.minutes, one.measured_minutes) == (3.0, False)
+
+
+def test_the_first_who_opens_acknowledges() -> None:
+    one = load([trail(1, asked(1), opened(1, NOW + 9_000, "reviewer:bo"), opened(1, NOW + 2_000))])
+    assert one.acknowledge_p50_s == 2.0
+
+
+def test_overrides_and_decisions_that_nobody_can_have_read_are_told() -> None:
+    quick = [trail(n, asked(n), opened(n, NOW), decided(n, NOW + 1_000)) for n in range(3)]
+    other = [trail(9, asked(9), opened(9, NOW), decided(9, NOW + 60_000, label="loan"))]
+    one = load([*quick, *other])
+    assert (one.override_share, one.rubber_stamp_share) == (0.25, 0.75)
+
+
+def test_a_question_whose_case_went_on_without_it_was_not_cleared() -> None:
+    """Expired, or called off: nobody decided it."""
+    gone = trail(1, asked(1), Move(3, NOW + 5, "decided", "close", "plan", {}))
+    one = load([gone])
+    assert (one.asked, one.decided, one.expired) == (1, 0, 1)
+    assert one.cleared_h_a_day == 0
+
+
+def test_people_who_keep_up_have_no_backlog() -> None:
+    one = load(answered(20))
+    assert (one.grows_h_a_day, one.late_in_days, one.queued_h) == (0.0, None, 0.0)
+    assert "nothing waits" in one.says
+
+
+def test_a_backlog_is_told_days_before_questions_expire() -> None:
+    """Twice as many come as are cleared: the queue reaches what expires after three days of clearing."""
+    one = load([*answered(100), *(trail(n, asked(n)) for n in range(100, 200))], still_open=100)
+    assert one.late_in_days == pytest.approx((3 * 100 - 100) / 100)
+    assert "questions expire unanswered in 2.0 days" in one.says
+
+
+def test_where_nobody_clears_anything_everything_expires() -> None:
+    one = load([trail(n, asked(n)) for n in range(5)], still_open=5)
+    assert one.late_in_days == 3.0
+
+
+def test_a_queue_that_is_worked_off_says_when() -> None:
+    one = load([*answered(48, 2.0)], still_open=24)
+    assert one.late_in_days is None
+    later = load([*answered(48, 2.0), *[trail(n, asked(n)) for n in range(60, 61)]], still_open=24)
+    assert later.late_in_days is not None
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 500))
+def test_what_arrives_is_what_is_cleared_and_what_grows(done: int, left: int, still_open: int) -> None:
+    trails = [*answered(done), *(trail(n, asked(n)) for n in range(100, 100 + left))]
+    if not trails and not still_open:
+        return
+    one = load(trails, still_open)
+    assert one.arriving_h_a_day == pytest.approx(one.cleared_h_a_day + one.grows_h_a_day)
+    assert one.late_in_days is None or one.late_in_days >= 0
+    assert one.queued_h == pytest.approx(still_open * one.minutes / 60)
