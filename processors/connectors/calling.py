@@ -136,6 +136,7 @@ class Calling:
         guard: Guard,
         away_since: Callable[[], int] = lambda: 0,
         random: Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """operations: what the system can be asked; raises ConfigError while its connector cannot be loaded.
 
@@ -149,6 +150,7 @@ class Calling:
         self._intend = intend
         self._guard = guard
         self._away_since = away_since
+        self._clock = clock
         self._random = random or Random()  # noqa: S311 - spreads tries, guards nothing
 
     async def answer(
@@ -213,7 +215,7 @@ class Calling:
             operation=operation,
             request=request,
             effect=Effect(command.effect),
-            deadline=time.monotonic() + left_s,
+            deadline=self._clock() + left_s,
             wanted=wanted,
         )
 
@@ -248,7 +250,7 @@ class Calling:
             self._gate.abandon(permit)
 
     async def _try(self, course: _Course, permit: Permit) -> Answer | None:
-        seconds = min(self._system.limits.call_s_max, course.deadline - time.monotonic())
+        seconds = min(self._system.limits.call_s_max, course.deadline - self._clock())
         if seconds <= 0:
             return self._too_late(course)
         connector: Connector | None = None
@@ -302,18 +304,18 @@ class Calling:
         return response
 
     async def _timed(self, course: _Course, call: Awaitable[T], seconds: float) -> T:
-        begun = time.monotonic()
+        begun = self._clock()
         try:
             async with asyncio.timeout(seconds):
                 return await call
         finally:
-            took = time.monotonic() - begun
+            took = self._clock() - begun
             course.call_s += took
             measures.CALL.labels(self._system.system).observe(took)
 
     async def _claim(self, course: _Course) -> bool:
         """Write that it is about to be tried. False: somebody else says the same, or it took too long: look again."""
-        begun = time.monotonic()
+        begun = self._clock()
         mark = (course.tries + 1, wall_ms())
         course.marks.add(mark)
         try:
@@ -332,7 +334,7 @@ class Calling:
         if self._others(course):
             course.maybe_done = True
             return False
-        return time.monotonic() - begun < LEASE_S
+        return self._clock() - begun < LEASE_S
 
     def _others(self, course: _Course) -> list[Intent]:
         """Intents of other processes, and former ones of this, that may have had an effect."""
@@ -383,8 +385,8 @@ class Calling:
 
     async def _pause(self, course: _Course, seconds: float) -> None:
         """Raises Lost when the command leaves meanwhile."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:
             await asyncio.sleep(min(left, LOOK_S))
             if not course.wanted():
                 raise Lost
@@ -403,7 +405,7 @@ class Calling:
         raise Lost
 
     def _left(self, course: _Course) -> float:
-        return course.deadline - time.monotonic()
+        return course.deadline - self._clock()
 
     def _too_late(self, course: _Course) -> Answer:
         status = UNKNOWN if course.maybe_done else EXPIRED

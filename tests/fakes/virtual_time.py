@@ -1,0 +1,45 @@
+"""An event loop whose time passes only when nobody has anything to do: waits of minutes take none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """No sockets and no threads: only what waits for time and for each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1_000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]
+        if not ready and scheduled:
+            self.now = max(self.now, scheduled[0].when())
+        super()._run_once()  # type: ignore[misc]
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """As asyncio.run."""
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks))
+        loop.close()
+
+
+def now() -> float:
+    """Of the loop that runs."""
+    return asyncio.get_running_loop().time()

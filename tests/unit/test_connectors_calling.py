@@ -1,0 +1,390 @@
+"""One command against a system that flaps, by processes that die anywhere: what it is answered, and what was done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, ClassVar, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from aios.processors.connectors import calling
+from aios.processors.connectors.calling import Calling, Lost
+from aios.processors.connectors.circuit import Change, State
+from aios.processors.connectors.connector import Ask, CallFailed, Effect, Failure, Operation, Part, failure_of
+from aios.processors.connectors.gate import Gate
+from aios.processors.connectors.guard import Guard
+from aios.processors.connectors.intents import Intent, Mark
+from aios.processors.connectors.opened import Opened
+from aios.schemas.models import ConnectorCompleted, ConnectorRequested
+from aios.streams import failpoints
+from aios.streams.errors import Unavailable
+from aios.streams.record import Record
+from aios.streams.system_files import Again, Circuit, Goal, Limits, System
+from tests.fakes import virtual_time
+
+SYSTEM = System(
+    system="bank",
+    does="books",
+    connector="bank",
+    limits=Limits(calls_max=2, rate_per_s=100, call_s_max=1.0),
+    again=Again(first_s=0.1, longest_s=2.0),
+    circuit=Circuit(failures_max=3, open_s=0.5, open_s_max=4.0),
+    objective=Goal(p95_ms=1000),
+)
+EFFECTS = (Effect.AT_LEAST_ONCE, Effect.AT_MOST_ONCE, Effect.RECONCILED)
+HOUR_S = 3600.0
+
+
+class Killed(BaseException):
+    """As SIGKILL: nobody catches it."""
+
+
+class Book(Part):
+    amount: int
+
+
+class Booked(BaseModel):
+    booking: int
+
+
+@dataclass
+class Bank:
+    """The outside system: every booking that reaches it is one more. says: what the next calls and questions meet."""
+
+    says: list[str]
+    done_says: list[str] = field(default_factory=list)
+    effects: int = 0
+    kill: Callable[[str], None] = lambda _where: None
+    operations: ClassVar = {
+        "book": Operation(request=Book, response=Booked, response_contract="booked.v1", effects=frozenset(EFFECTS)),
+        "look": Operation(request=Book, response=Booked, response_contract="booked.v1"),
+    }
+
+    async def get(self) -> Bank:
+        return self
+
+    async def call(self, operation: str, request: Book, ask: Ask) -> Booked:
+        self.kill("calling")
+        await self._meets(self.says.pop(0) if self.says else "ok")
+        self.kill("called")
+        return Booked(booking=self.effects)
+
+    async def done(self, operation: str, request: Book, ask: Ask) -> Booked | None:
+        match self.done_says.pop(0) if self.done_says else "ok":
+            case "away":
+                raise ConnectionRefusedError
+            case "hang":
+                await asyncio.sleep(HOUR_S)
+        return Booked(booking=self.effects) if self.effects else None
+
+    async def _meets(self, what: str) -> None:
+        match what:
+            case "away":
+                raise ConnectionRefusedError
+            case "busy":
+                raise CallFailed(Failure.TRANSIENT, "busy", "come again", again_after_s=3.0)
+            case "reset":
+                raise ConnectionResetError
+            case "hang":
+                await asyncio.sleep(HOUR_S)
+            case "declined":
+                raise CallFailed(Failure.REFUSED, "declined", "the account is closed")
+            case "slow":
+                await asyncio.sleep(0.9)
+        self.effects += 1
+        self.kill("done")
+        match what:
+            case "lost":
+                raise ConnectionResetError
+            case "hang_done":
+                await asyncio.sleep(HOUR_S)
+
+    def classify(self, error: Exception) -> Failure:
+        return failure_of(error)
+
+
+@dataclass
+class Log:
+    """connector.intended.v1, as every process reads it."""
+
+    intents: list[Intent] = field(default_factory=list)
+    away: list[bool] = field(default_factory=list)  # of the next writes: True: Kafka does not say that it has it
+
+    async def known(self, partition: int, asked_ms: int) -> None: ...
+    async def reached(self, partition: int, offset: int) -> None: ...
+
+    def of(self, partition: int, request_id: str) -> Sequence[Intent]:
+        return list(self.intents)
+
+    def age_ms(self, intent: Intent) -> int:
+        return round(virtual_time.now() * 1000) - intent.at_ms
+
+    async def intend(self, record: Record, command: ConnectorRequested, mark: Mark) -> int:
+        self.intents.append(Intent(len(self.intents), round(virtual_time.now() * 1000), mark))
+        await asyncio.sleep(0.003)
+        if self.away and self.away.pop(0):
+            raise Unavailable("as the test says")
+        return len(self.intents) - 1
+
+
+class Free:
+    """A guard that never waits."""
+
+    @contextlib.asynccontextmanager
+    async def of(self, record: Record) -> AsyncIterator[None]:
+        yield
+
+
+@dataclass
+class Life:
+    """One process: its gate and circuit, on the world's bank and log."""
+
+    bank: Bank
+    log: Log
+    changes: list[State] = field(default_factory=list)
+    is_ours: bool = True
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(SYSTEM, self._changed, clock=virtual_time.now)
+        self.calling = Calling(
+            SYSTEM,
+            lambda: self.bank.operations,
+            cast(Opened, self.bank),
+            self.gate,
+            intents=self.log,
+            intend=self.log.intend,
+            guard=cast(Guard, Free()),
+            random=Random(1),
+            clock=virtual_time.now,
+        )
+
+    def _changed(self, change: Change, word: str) -> None:
+        self.changes.append(change.state)
+
+    async def answer(self, asked: ConnectorRequested) -> ConnectorCompleted:
+        record = Record("connector.bank.requested.v1", 0, 0, calling.wall_ms(), b"c", b"")
+        return await self.calling.answer(record, asked, lambda: self.is_ours)
+
+
+def command(effect: Effect, *, deadline_s: float = HOUR_S, **changed: Any) -> ConnectorRequested:
+    now_ms = calling.wall_ms()
+    fields: dict[str, Any] = {
+        "request_id": "r1",
+        "case_id": "c1",
+        "tenant": "demo",
+        "workflow": "w",
+        "step": "book",
+        "attempt": 1,
+        "system": "bank",
+        "operation": "look" if effect is Effect.NONE else "book",
+        "request": '{"amount":5}',
+        "effect": str(effect),
+        "idempotency_key": "k1",
+        "lane": "bulk",
+        "deadline_at": now_ms + round(deadline_s * 1000),
+        "requested_at": now_ms,
+    }
+    return ConnectorRequested(**fields | changed)
+
+
+@pytest.fixture(autouse=True)
+def _virtual(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(calling, "wall_ms", lambda: round(virtual_time.now() * 1000))
+    yield
+    failpoints.arm("")
+
+
+FLAPS = st.lists(st.sampled_from(["ok", "away", "busy", "reset", "lost", "hang", "hang_done", "slow"]), max_size=8)
+DONE = st.lists(st.sampled_from(["ok", "away", "hang"]), max_size=4)
+BOUNDARIES = ("intended", "calling", "done", "called", "computed")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    effect=st.sampled_from([Effect.NONE, *EFFECTS]),
+    says=FLAPS,
+    done_says=DONE,
+    kills=st.lists(st.tuples(st.sampled_from(BOUNDARIES), st.integers(1, 3)), max_size=4),
+    away=st.lists(st.booleans(), max_size=3),
+)
+def test_whatever_flaps_and_whoever_dies_the_effect_is_as_it_was_asked(
+    effect: Effect, says: list[str], done_says: list[str], kills: list[tuple[str, int]], away: list[bool]
+) -> None:
+    """reconciled: once; at most once: once or not at all, and it says so; the others are done in the end.
+
+    Nothing fails for good: a system that comes back before the deadline bothers nobody.
+    """
+    answer, bank, lives = virtual_time.run(_lives(effect, list(says), list(done_says), list(kills), list(away)))
+    booked = bank.effects
+    match effect:
+        case Effect.RECONCILED:
+            assert (answer.status, booked) == ("ok", 1)
+        case Effect.AT_MOST_ONCE:
+            assert booked <= 1
+            assert answer.status in ("ok", "unknown")
+            assert booked == 1 or answer.status != "ok"
+        case _:
+            assert answer.status == "ok"
+            assert booked >= 1
+    if lives == 1 and effect is Effect.AT_MOST_ONCE and not {"reset", "lost", "hang", "hang_done"} & set(says):
+        assert answer.status == "ok"
+
+
+async def _lives(
+    effect: Effect, says: list[str], done_says: list[str], kills: list[tuple[str, int]], away: list[bool]
+) -> tuple[ConnectorCompleted, Bank, int]:
+    """One process after the other, each until it dies; the last one lives."""
+    bank, log, lives = Bank(says, done_says), Log(away=away), 0
+    asked = command(effect)
+    while True:
+        lives += 1
+        visits: dict[str, int] = {}
+        armed = kills.pop(0) if kills else None
+
+        def visit(where: str, armed: tuple[str, int] | None = armed, visits: dict[str, int] = visits) -> None:
+            visits[where] = visits.get(where, 0) + 1
+            if armed == (where, visits[where]):
+                raise Killed
+
+        bank.kill = visit
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(failpoints, "hit", lambda name, payload=b"": visit(name.removeprefix("connectors.")))
+            try:
+                return await Life(bank, log).answer(asked), bank, lives
+            except Killed:
+                await asyncio.sleep(0.05)  # until it is started again
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    effect=st.sampled_from([Effect.AT_MOST_ONCE, Effect.RECONCILED]),
+    says=st.lists(st.sampled_from(["ok", "slow", "hang", "away"]), max_size=4),
+    after_s=st.floats(0.0, 3.0),
+)
+def test_a_former_owner_that_does_not_know_it_yet_does_nothing_a_second_time(
+    effect: Effect, says: list[str], after_s: float
+) -> None:
+    """A partition moves while its command is under way: the log says who was first."""
+
+    async def work() -> tuple[list[str], int]:
+        bank, log = Bank(list(says)), Log()
+        former, later = Life(bank, log), Life(bank, log)
+        asked = command(effect)
+        first = asyncio.create_task(former.answer(asked))
+        await asyncio.sleep(after_s)
+        second = asyncio.create_task(later.answer(asked))
+        await asyncio.sleep(0.5)
+        former.is_ours = False
+        ends = await asyncio.gather(first, second, return_exceptions=True)
+        return [end.status if isinstance(end, ConnectorCompleted) else type(end).__name__ for end in ends], bank.effects
+
+    ends, booked = virtual_time.run(work())
+    assert set(ends) <= {"ok", "unknown", Lost.__name__}
+    assert booked <= 1
+    if effect is Effect.RECONCILED:
+        assert (ends[1], booked) == ("ok", 1)
+
+
+def test_an_open_circuit_parks_its_commands_and_they_go_on_by_themselves() -> None:
+    """Fifty commands, a system away for a minute: three tries open the circuit, then probes alone try; all are done."""
+
+    async def work() -> tuple[list[ConnectorCompleted], list[State], int]:
+        bank = Bank(says=[])
+        life = Life(bank, Log())
+        asked = [command(Effect.NONE, request_id=f"r{number}") for number in range(50)]
+        is_back = virtual_time.now() + 60.0
+        calls = 0
+
+        async def meets(what: str) -> None:
+            nonlocal calls
+            calls += 1
+            if virtual_time.now() < is_back:
+                raise ConnectionRefusedError
+            bank.effects += 1
+
+        bank._meets = meets  # type: ignore[method-assign]
+        answers = await asyncio.gather(*(life.answer(one) for one in asked))
+        return list(answers), life.changes, calls
+
+    answers, changes, calls = virtual_time.run(work())
+    assert {answer.status for answer in answers} == {"ok"}
+    assert changes[0] is State.OPEN
+    assert changes[-1] is State.CLOSED
+    probes = changes.count(State.HALF_OPEN)
+    assert calls <= 50 + SYSTEM.circuit.failures_max + SYSTEM.limits.calls_max + probes
+    assert max(answer.tries for answer in answers) < 60 / SYSTEM.circuit.open_s
+
+
+@pytest.mark.parametrize(
+    ("effect", "says", "status"),
+    [
+        (Effect.NONE, "away", "expired"),
+        (Effect.NONE, "hang", "expired"),
+        (Effect.AT_LEAST_ONCE, "away", "expired"),
+        (Effect.AT_LEAST_ONCE, "lost", "unknown"),
+        (Effect.RECONCILED, "away", "expired"),
+        (Effect.AT_MOST_ONCE, "away", "expired"),
+        (Effect.AT_MOST_ONCE, "lost", "unknown"),
+        (Effect.AT_MOST_ONCE, "reset", "unknown"),
+    ],
+)
+def test_at_the_deadline_it_says_whether_it_may_have_been_done(effect: Effect, says: str, status: str) -> None:
+    async def work() -> tuple[ConnectorCompleted, Bank]:
+        bank = Bank([says] * 1000, ["away"] * 1000)
+        return await Life(bank, Log()).answer(command(effect, deadline_s=20.0)), bank
+
+    answer, bank = virtual_time.run(work())
+    assert answer.status == status
+    assert answer.reason
+    assert answer.status == "unknown" or not bank.effects
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"system": "mint"}, "wrong_system"),
+        ({"operation": "steal"}, "unknown_operation"),
+        ({"operation": "look"}, "effect_not_given"),
+        ({"request": '{"amount":"much"}'}, "request_broken"),
+        ({"request": '{"amount":1,"more":2}'}, "request_broken"),
+        ({"request": "nothing"}, "request_broken"),
+    ],
+)
+def test_what_can_never_be_answered_is_refused_at_once_and_tried_never(changed: dict[str, Any], word: str) -> None:
+    async def work() -> ConnectorCompleted:
+        return await Life(Bank(["away"] * 9), Log()).answer(command(Effect.AT_LEAST_ONCE, **changed))
+
+    answer = virtual_time.run(work())
+    assert (answer.status, answer.reason.partition(":")[0], answer.tries) == ("failed", word, 0)
+    assert "much" not in answer.reason
+
+
+def test_a_refusal_is_an_answer_and_opens_no_circuit() -> None:
+    async def work() -> tuple[list[ConnectorCompleted], list[State]]:
+        life = Life(Bank(["declined"] * 20), Log())
+        return [
+            await life.answer(command(Effect.AT_LEAST_ONCE, request_id=f"r{one}")) for one in range(20)
+        ], life.changes
+
+    answers, changes = virtual_time.run(work())
+    assert {(answer.status, answer.reason) for answer in answers} == {("failed", "declined: the account is closed")}
+    assert changes == []
+
+
+def test_what_a_system_asks_for_is_waited_for() -> None:
+    """Retry-After: nobody calls before."""
+
+    async def work() -> tuple[ConnectorCompleted, float]:
+        begun = virtual_time.now()
+        return await Life(Bank(["busy"]), Log()).answer(command(Effect.NONE)), virtual_time.now() - begun
+
+    answer, took = virtual_time.run(work())
+    assert (answer.status, answer.tries) == ("ok", 2)
+    assert took >= 3.0
