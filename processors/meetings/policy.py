@@ -29,8 +29,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from aios.processors.meetings.calendars import Engagement, Kind
 from aios.processors.meetings.intervals import Stretch, Stretches, union, without
 from aios.processors.meetings.party import Person, Role, Room, Week, every_day, in_week
+from aios.processors.meetings.series import REACH_S
 from aios.processors.meetings.wish import Prefer, Priority
 
+DAY_S = 86_400
 Minutes = Annotated[int, Field(ge=0, le=30 * 24 * 60)]
 Points = Annotated[int, Field(ge=0, le=100)]
 
@@ -98,6 +100,7 @@ class Asked:
     """What is looked for. earliest: Unix seconds, now and the notice. windows: the whole meeting lies in one of them.
 
     starts: the very moments asked for; None: any on the grid. bounds: by person, what the whole meeting lies in.
+    repeats: an RRULE, every occasion of which must be allowed as far as series.REACH_DAYS; empty: once.
     """
 
     earliest: int
@@ -107,11 +110,12 @@ class Asked:
     prefer: Prefer | None = None
     starts: tuple[int, ...] | None = None
     bounds: Mapping[str, Stretches] = field(default_factory=dict)
+    repeats: str = ""
 
     @property
     def span(self) -> Stretch:
         """From the first moment that matters to the last."""
-        return self.windows[0][0], self.windows[-1][1]
+        return self.windows[0][0], self.windows[-1][1] + (REACH_S + DAY_S if self.repeats else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

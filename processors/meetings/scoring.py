@@ -17,11 +17,10 @@ from aios.processors.meetings import zones
 from aios.processors.meetings.calendars import Kind
 from aios.processors.meetings.intervals import Stretch, meets, union
 from aios.processors.meetings.party import Person, in_week
-from aios.processors.meetings.policy import Asked, Closed, Policy, Rule, closed_to
+from aios.processors.meetings.policy import DAY_S, Asked, Closed, Policy, Rule, closed_to
 from aios.processors.meetings.wish import Prefer
 
 FULL = 100
-DAY_S = 86_400
 
 
 class Cost(StrEnum):
@@ -72,7 +71,7 @@ class Scale:
             days = (zones.local(slot[0], self._clock).date() - zones.local(self._first, self._clock).date()).days
             yield Deduction(cost=Cost.LATER, points=min(days * points.later_a_day, points.later_a_day_max))
         if prefer is not None:
-            begin, end = self._asked.span
+            begin, end = self._asked.windows[0][0], self._asked.windows[-1][1]
             room = max(1, end - begin - self._asked.duration_s)
             share = min(1.0, max(0.0, (slot[0] - begin) / room))
             share = 1 - share if prefer is Prefer.LATE else share

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from aios.processors.meetings import zones
+from aios.processors.meetings import series, zones
 from aios.processors.meetings.intervals import Stretch, meets
 from aios.processors.meetings.party import Person, Room
 from aios.processors.meetings.policy import Asked, Closed, Policy, Rule, closed_room, closed_to
@@ -46,10 +46,11 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """party: a person's id, a site without a free room, or empty for the meeting itself."""
+    """party: a person's id, a site without a free room, or empty for the meeting itself. at: of which occasion."""
 
     party: str
     rule: Rule
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +85,20 @@ def search(
     taken = [(need, [(room.id, closed_room(room)) for room in need.rooms]) for need in needs]
     slots, refused = [], []
     for start in examined:
-        stretch = (start, start + asked.duration_s)
-        obstacles = _obstacles(stretch, closed, asked.earliest)
+        end = start + asked.duration_s
+        occasions = [(at, at + asked.duration_s) for at in series.occasions(start, asked.repeats, clock)]
+        obstacles = _obstacles(occasions, closed, asked.earliest)
         rooms: list[str] = []
         for need, candidates in taken:
-            free = next((name for name, busy in candidates if not meets(busy, stretch)), None)
+            free = next((name for name, busy in candidates if not any(meets(busy, one) for one in occasions)), None)
             if free is None:
-                obstacles.append(Obstacle(need.site, Rule.ROOM))
+                obstacles.append(Obstacle(need.site, Rule.ROOM, start))
             else:
                 rooms.append(free)
         if obstacles:
             refused.append(Refused(start, tuple(obstacles)))
         else:
-            slots.append(Slot(start=start, end=stretch[1], rooms=tuple(rooms), deductions=scale.of(stretch)))
+            slots.append(Slot(start=start, end=end, rooms=tuple(rooms), deductions=scale.of((start, end))))
     return Search(tuple(sorted(slots, key=lambda slot: (-slot.score, slot.start))), tuple(refused))
 
 
@@ -116,6 +118,12 @@ def starts(asked: Asked, policy: Policy, clock: ZoneInfo) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _obstacles(stretch: Stretch, closed: Sequence[tuple[str, Closed]], earliest: int) -> list[Obstacle]:
-    found = [Obstacle("", Rule.NOTICE)] if stretch[0] < earliest else []
-    return found + [Obstacle(party, one.rule) for party, one in closed if meets(one.stretches, stretch)]
+def _obstacles(occasions: Sequence[Stretch], closed: Sequence[tuple[str, Closed]], earliest: int) -> list[Obstacle]:
+    """Of each party and rule the first occasion that it closes."""
+    first = occasions[0][0]
+    found = [Obstacle("", Rule.NOTICE, first)] if first < earliest else []
+    for party, one in closed:
+        at = next((start for start, end in occasions if meets(one.stretches, (start, end))), None)
+        if at is not None:
+            found.append(Obstacle(party, one.rule, at))
+    return found

@@ -18,6 +18,7 @@ from aios.processors.meetings.slots import RoomNeed, Search
 from aios.processors.meetings.wish import Prefer, Priority
 
 ZONES = sorted(name for name in zones.names() if "/" in name and not name.startswith(("Etc/", "Antarctica/Troll")))
+ALWAYS: Window = (time(), None)
 NEAR = (  # days on which clocks are changed somewhere, forwards and back
     date(2026, 3, 8),
     date(2026, 3, 29),
@@ -79,7 +80,10 @@ def cases(draw: st.DrawFn) -> Case:
             id=f"p{number}",
             name=f"P{number}",
             zone=zones.zone(draw(a_zone)),
-            hours={weekday: (draw(windows()),) for weekday in draw(st.sets(st.integers(0, 6), min_size=4))},
+            hours={
+                weekday: (draw(st.one_of(st.just(ALWAYS), st.just(ALWAYS), windows())),)
+                for weekday in draw(st.sets(st.integers(0, 6), min_size=5))
+            },
             focus={weekday: (draw(windows()),) for weekday in draw(st.sets(st.integers(0, 6), max_size=2))},
             role=Role.PARTICIPANT if number else Role.ORGANISER,
             engagements=draw(engagements(around)),
@@ -98,7 +102,7 @@ def cases(draw: st.DrawFn) -> Case:
             *(
                 zones.stretch(one + timedelta(days=n), *bounds[person.id], person.zone)
                 for one in days
-                for n in (-2, -1, 0, 1, 2)
+                for n in range(-2, 12)
             )
         )
         for person in people
@@ -111,6 +115,7 @@ def cases(draw: st.DrawFn) -> Case:
         priority=draw(st.sampled_from(list(Priority))),
         prefer=draw(st.sampled_from((None, *Prefer))),
         bounds=inside,
+        repeats=draw(st.sampled_from(("", "", "FREQ=DAILY;COUNT=3", "FREQ=WEEKLY;COUNT=2"))),
     )
     return Case(people, rooms, days if wanted else (), window, bounds, asked, clock)
 
@@ -135,31 +140,47 @@ def is_free(person: Person, minute: int, case: Case) -> bool:
     return case.asked.priority is Priority.HIGH or not (kinds & {Kind.TENTATIVE, Kind.FOCUS} or in_focus)
 
 
+REPEATED = {"": (0,), "FREQ=DAILY;COUNT=3": (0, 1, 2), "FREQ=WEEKLY;COUNT=2": (0, 7)}
+
+
 def by_minute(case: Case, policy: Policy) -> set[int]:
-    """The oracle: every minute of four days a start, every minute of the meeting looked at."""
+    """The oracle: every minute of four days a start, every minute of every occasion looked at."""
     if not case.days:
         return set()
     low = int(datetime.combine(case.days[0], time(), UTC).timestamp()) - 86_400
-    high = int(datetime.combine(case.days[-1], time(), UTC).timestamp()) + 2 * 86_400
-    minutes = range(low, high + 86_400, 60)
-    wanted = {
-        m
-        for m in minutes
-        if shows(case.clock, m).date() in case.days and within(case.window, shows(case.clock, m).time())
-    }
-    free = {m for m in wanted if all(is_free(person, m, case) for person in case.people)}
+    high = int(datetime.combine(case.days[-1], time(), UTC).timestamp()) + 3 * 86_400
+    free: dict[int, bool] = {}
+
+    def all_free(minute: int) -> bool:
+        if minute not in free:
+            free[minute] = all(is_free(person, minute, case) for person in case.people)
+        return free[minute]
+
     found = set()
-    for start in sorted(free):
+    for start in range(low, high, 60):
         shown = shows(case.clock, start)
-        meeting = range(start, start + case.asked.duration_s, 60)
-        if shown.minute % policy.step_min or shown.second or start < case.asked.earliest:
-            continue
-        if all(m in free for m in meeting) and (
-            not case.rooms
-            or any(
-                not any(one.start <= m < one.end for one in room.engagements for m in meeting) for room in case.rooms
-            )
+        if (
+            shown.minute % policy.step_min
+            or shown.second
+            or start < case.asked.earliest
+            or shown.date() not in case.days
         ):
+            continue
+        meeting = range(start, start + case.asked.duration_s, 60)
+        if not all(
+            shows(case.clock, m).date() in case.days and within(case.window, shows(case.clock, m).time())
+            for m in meeting
+        ):
+            continue
+        again = [start]
+        for days in REPEATED[case.asked.repeats][1:]:
+            later = shown.replace(tzinfo=None, fold=0) + timedelta(days=days)
+            again.append(int(later.replace(tzinfo=case.clock).timestamp()))
+        minutes = [m for at in again for m in range(at, at + case.asked.duration_s, 60)]
+        has_room = not case.rooms or any(
+            not any(one.start <= m < one.end for one in room.engagements for m in minutes) for room in case.rooms
+        )
+        if has_room and all(map(all_free, minutes)):
             found.add(start)
     return found
 
@@ -189,13 +210,13 @@ def test_a_reason_is_true_by_itself(case: Case) -> None:
     """Whoever is named as being in the way is: without all others the start would still be refused."""
     policy = Policy()
     for one in searched(case, policy).refused[:20]:
-        meeting = range(one.start, one.start + case.asked.duration_s, 60)
         for obstacle in one.obstacles:
+            meeting = range(obstacle.at, obstacle.at + case.asked.duration_s, 60)
             if obstacle.rule is Rule.NOTICE:
                 assert one.start < case.asked.earliest
-            elif obstacle.rule is Rule.ROOM:
+            elif obstacle.rule is Rule.ROOM and not case.asked.repeats:
                 assert all(any(e.start <= m < e.end for e in room.engagements for m in meeting) for room in case.rooms)
-            else:
+            elif obstacle.rule is not Rule.ROOM:
                 person = next(person for person in case.people if person.id == obstacle.party)
                 assert not all(is_free(person, minute, case) for minute in meeting)
 
