@@ -163,6 +163,8 @@ class _Reading:
         match label:
             case Label.FULL_NAME | Label.SURNAME | Label.GIVEN:
                 name = names.clean(value.text)
+                if not name and label is not Label.FULL_NAME and names.clean(f"{value.text} Xx"):
+                    name = value.text.strip()  # an initial
                 if name:
                     parts.setdefault(label, (value, name))
             case Label.BIRTH_DATE | Label.EXPIRES | Label.ISSUED_ON:

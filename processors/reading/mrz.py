@@ -17,7 +17,7 @@ _KEEP = re.compile(r"[^A-Z0-9<]")
 _FIRST = re.compile(r"^[PIACV][A-Z<][A-Z<]{3}")
 _VALUES = {character: value for value, character in enumerate("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")} | {"<": 0}
 _WEIGHTS = (7, 3, 1)
-SHORT_MAX, LONG_MAX = 6, 2  # characters that a reader of pictures may have lost or made of a line's fillers
+SHORT_MAX, LONG_MAX = 5, 2  # characters that a reader of pictures may have lost or made of a line's fillers
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +59,13 @@ def find(lines: Sequence[Cell]) -> Zone | None:
 
 def _readings(text: str, line: Cell, after: Sequence[tuple[str, Cell]]) -> Iterator[Zone | None]:
     second, second_at = after[0]
+    if len(after) == 2 and text[0] != "P":
+        three = (_fit(text, 30), _fit(second, 30), _fit(after[1][0], 30))
+        if all(three):
+            yield _three_lines((three[0], three[1], three[2]), (line, second_at, after[1][1]))
     for width in (44, 36):
         if (names := _fit(text, width)) and (rest := _fit(second, width)):
             yield _two_lines(names, rest, line, second_at)
-    if (
-        len(after) == 2
-        and (first := _fit(text, 30))
-        and (rest := _fit(second, 30))
-        and (names := _fit(after[1][0], 30))
-    ):
-        yield _three_lines((first, rest, names), (line, second_at, after[1][1]))
 
 
 def _fit(text: str, width: int) -> str:

@@ -30,7 +30,7 @@ _NO_NAME_TEXT = (
     "document documents proof agreement contract payslip salary lease tenancy employment"
 )
 _NO_NAME = frozenset(_NO_NAME_TEXT.split())
-_WORD = re.compile(r"^[^\W\d_][\w'’`.\-‘ʼ]*$")
+_WORD = re.compile(r"^['’`‘ʼʿ]?[^\W\d_][\w'’`.\-‘ʼ]*$")
 
 
 def clean(text: str) -> str:

@@ -27,8 +27,10 @@ _LIVES = re.compile(
     r"\b(?:resid(?:ing|es?|ent)|liv(?:ing|es?)|domiciled|wohnhaft|demeurant|domiciliad[oa])\s+(?:at|in|a|en)[\s:]+(?=\S)"
     r"|\bmy (?:home |current |residential )?address is[\s:]+(?=\S)|\bwhose address is[\s:]+(?=\S)"
 )
+_SHORT = ("ul", "st", "str", "av", "ave", "rd", "no", "nr", "apt", "co", "pl", "dr", "sq", "ln", "blvd", "al", "c")
 _ADDRESS_ENDS = re.compile(
-    r"[.;](?:\s|$)|\n\s*\n|,?\s+(?:and|since|holder|holding|with|hereby|who|whose|born|has|for the past|declare)\b|\)"
+    "".join(rf"(?<!\b{word})(?<!\b{word.title()})" for word in _SHORT) + r"\.(?:\s|$)"
+    r"|;(?:\s|$)|\n\s*\n|,?\s+(?:and|since|holder|holding|with|hereby|who|whose|born|has|for the past|declare)\b|\)"
 )
 _HOLDS = re.compile(
     r"\b(?:passport|identity card|id card|driving licen[cs]e)\s*(?:number|no\.?|nr\.?|#)?\s*:?\s*(?=[a-z]{0,3}\d)"

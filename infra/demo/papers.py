@@ -1,0 +1,535 @@
+"""Papers that people hand in: passports, cards, licences, bills, statements, letters; as text, PDF or scan.
+
+Enters: a person, a kind of paper, a seeded generator. Leaves: the paper's bytes, and what it says in truth. Guaranteed:
+the same seed gives the same paper; zones for machines have right check digits. The sheets come in two halves: reading
+was developed on `a` and is reported on `b` (`aios document evaluate`), whose wording and layout differ; b was written
+together with a, before anything was read.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from anyascii import anyascii
+
+from aios.processors.reading import countries
+from aios.processors.reading.mrz import check_digit
+
+TAB = 38  # characters from one column to the next, in text
+POINTS_A_CHAR = 5.4
+PRINTED = datetime(2026, 11, 1, tzinfo=UTC)  # of every PDF: the same seed gives the same bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """given, surname: in Latin letters. country: of the nationality, lives_in: of the address; ISO 3166 alpha-2."""
+
+    given: str
+    surname: str
+    born: date
+    country: str
+    lives_in: str
+    street: tuple[str, ...]  # the address's lines, without the country
+    number: str
+    issued: date
+    expires: date
+
+    @property
+    def name(self) -> str:
+        return f"{self.given} {self.surname}"
+
+    @property
+    def address(self) -> str:
+        return ", ".join((*self.street, countries.name(self.lives_in)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One form. text: lines, columns set apart by |, with {fields}. says: the kinds of fact that it tells."""
+
+    half: str
+    paper: str  # kind of document
+    dates: str
+    says: tuple[str, ...]
+    text: str
+
+
+WHO = ("name", "birth_date", "nationality", "document_number", "expires")
+WHERE = ("name", "address", "country")
+
+SHEETS = (
+    Sheet(
+        "a",
+        "passport",
+        "%d %b %Y",
+        (*WHO, "issued_by"),
+        """\
+        {ISSUER}|PASSPORT / PASSEPORT
+
+        Type / Type|Country code / Code du pays|Passport No. / Passeport No.
+        P|{alpha3}|{number}
+        Surname / Nom
+        {SURNAME}
+        Given names / Prénoms
+        {GIVEN}
+        Nationality / Nationalité
+        {COUNTRY}
+        Date of birth / Date de naissance|Sex / Sexe
+        {born}|{sex}
+        Date of issue / Date de délivrance|Authority / Autorité
+        {issued}|PASSPORT OFFICE
+        Date of expiry / Date d'expiration
+        {expires}
+
+        {zone3}
+        """,
+    ),
+    Sheet(
+        "a",
+        "id_card",
+        "%d.%m.%Y",
+        WHO,
+        """\
+        {ISSUER}
+        IDENTITY CARD
+
+        Surname:  {SURNAME}
+        Given names:  {GIVEN}
+        Date of birth:  {born}
+        Nationality:  {country}
+        Document number:  {number}
+        Date of expiry:  {expires}
+        Sex: {sex}
+        """,
+    ),
+    Sheet(
+        "a",
+        "id_card",
+        "%d.%m.%Y",
+        WHO,
+        """\
+        BUNDESREPUBLIK|PERSONALAUSWEIS
+
+        Name / Surname / Nom|Ausweisnummer
+        {SURNAME}|{number}
+        Vornamen / Given names / Prénoms
+        {GIVEN}
+        Geburtstag / Date of birth|Staatsangehörigkeit / Nationality
+        {born}|{COUNTRY}
+        Gültig bis / Date of expiry
+        {expires}
+
+        {zone1}
+        """,
+    ),
+    Sheet(
+        "a",
+        "driving_licence",
+        "%d %B %Y",
+        ("name", "birth_date", "document_number", "expires", "address", "country"),
+        """\
+        DRIVING LICENCE
+
+        Holder's name: {given} {surname}
+        Born: {born}
+        Address: {line1}
+        {line2}
+        {line3}
+
+        Licence No: {number}
+        Valid until: {expires}
+        """,
+    ),
+    Sheet(
+        "a",
+        "passport",
+        "%Y-%m-%d",
+        WHO,
+        """\
+        PASAPORTE|{ISSUER}
+        Apellidos: {SURNAME}
+        Nombre: {GIVEN}
+        Fecha de nacimiento: {born}
+        Nacionalidad: {country}
+        Número de pasaporte: {number}
+        Fecha de caducidad: {expires}
+        """,
+    ),
+    Sheet(
+        "a",
+        "utility_bill",
+        "%d %B %Y",
+        (*WHERE, "issued_on"),
+        """\
+        Northern Grid Electricity Ltd|Bill date: {issued_on}
+        14 Substation Lane|Account number: 8841 2290
+        Leeds LS1 4AA
+
+        {title} {given} {surname}
+        {line1}
+        {line2}
+        {line3}
+
+        Your electricity bill
+        Meter reading|Usage|Amount
+        10452|311 kWh|84.20
+        Please pay within 14 days of the bill date.
+        """,
+    ),
+    Sheet(
+        "a",
+        "bank_statement",
+        "%d/%m/%Y",
+        (*WHERE,),
+        """\
+        FIRST HARBOUR BANK
+        Statement of account
+
+        Account holder: {given} {surname}
+        Address: {line1}, {line2}
+        {line3}
+        IBAN: XX12 3456 7890 1234
+        Statement period: {issued} to {issued_on}
+
+        Date|Description|Balance
+        01/02|Opening balance|1,204.10
+        27/02|Closing balance|988.45
+        """,
+    ),
+    Sheet(
+        "a",
+        "letter",
+        "%d %B %Y",
+        ("name", "birth_date", "address", "country", "document_number"),
+        """\
+        To whom it may concern
+
+        I, {given} {surname}, born on {born} and residing at {line1},
+        {line2}, {line3}, holder of passport number {number}, hereby declare
+        that the money in my account comes from my salary.
+
+        Yours faithfully
+        """,
+    ),
+    Sheet(
+        "a",
+        "letter",
+        "%B %d, %Y",
+        ("name", "birth_date", "address", "country"),
+        """\
+        Oakfield Logistics Inc.
+        Human Resources
+
+        This is to certify that {title} {given} {surname}, born {born}, has been
+        employed by us since 2015. According to our records the employee is
+        residing at {line1}, {line2}, {line3}.
+
+        Sincerely,
+        R. Thornton
+        """,
+    ),
+    Sheet(
+        "b",
+        "passport",
+        "%d %b / %b %y",
+        (*WHO, "issued_by"),
+        """\
+        PASSPORT|{ISSUER}
+        Type P|Code {alpha3}|Passport number {number}
+        1. Surname / Apellidos / Nom|2. Given names / Nombres / Prénoms
+        {SURNAME}|{GIVEN}
+        3. Nationality / Nacionalidad|4. Date of birth / Fecha de nacimiento
+        {COUNTRY}|{born}
+        5. Date of issue|6. Date of expiration / Fecha de caducidad
+        {issued}|{expires}
+        {zone3}
+        """,
+    ),
+    Sheet(
+        "b",
+        "id_card",
+        "%d.%m.%Y",
+        WHO,
+        """\
+        RÉPUBLIQUE
+        CARTE NATIONALE D'IDENTITÉ N° : {number}
+        Nom : {SURNAME}
+        Prénom(s) : {GIVEN}
+        Nationalité : {country}
+        Né(e) le : {born}
+        Valable jusqu'au : {expires}
+        """,
+    ),
+    Sheet(
+        "b",
+        "residence_permit",
+        "%d-%m-%Y",
+        WHO,
+        """\
+        RESIDENCE PERMIT
+        {number}|VALID UNTIL {expires}
+
+        NAME: {SURNAME} {GIVEN}
+        DOCUMENT NUMBER: {number}
+        DATE OF BIRTH {born}
+        NATIONALITY {COUNTRY}
+        TYPE OF PERMIT: WORK
+        """,
+    ),
+    Sheet(
+        "b",
+        "id_card",
+        "%d.%m.%Y",
+        WHO,
+        """\
+        DOWÓD OSOBISTY / IDENTITY CARD
+
+        NAZWISKO / SURNAME|IMIONA / GIVEN NAMES
+        {SURNAME}|{GIVEN}
+        OBYWATELSTWO / NATIONALITY|DATA URODZENIA / DATE OF BIRTH
+        {COUNTRY}|{born}
+        NUMER DOWODU / IDENTITY CARD NUMBER|TERMIN WAŻNOŚCI / EXPIRY DATE
+        {number}|{expires}
+        """,
+    ),
+    Sheet(
+        "b",
+        "driving_licence",
+        "%d.%m.%Y",
+        ("name", "birth_date", "document_number", "expires"),
+        """\
+        DRIVING LICENCE|{ISSUER}
+        1. {SURNAME}
+        2. {GIVEN}
+        3. {born}
+        4a. {issued}   4b. {expires}
+        5. {number}
+        8. {line1}, {line2}
+        """,
+    ),
+    Sheet(
+        "b",
+        "utility_bill",
+        "%d.%m.%Y",
+        (*WHERE,),
+        """\
+        WESTWATER UTILITIES|Invoice
+        Customer services 0800 123 456|Invoice date: {issued_on}
+
+        Bill to:|Supply address
+        {given} {surname}|{line1}
+        {line1}|{line2}
+        {line2}|{line3}
+        {line3}|
+
+        Water supply 01.02. to 30.04.|46.10
+        Waste water|31.75
+        Total due|77.85
+        """,
+    ),
+    Sheet(
+        "b",
+        "bank_statement",
+        "%d %b %Y",
+        (*WHERE,),
+        """\
+        Meridian Savings Bank plc
+        PO Box 811, Riverside|Page 1 of 3
+
+        {title} {given} {surname}|Sort code 20-11-43
+        {line1}|Account 11223344
+        {line2}|Statement date {issued_on}
+        {line3}
+
+        Your current account statement
+        Opening balance|3,110.00
+        Closing balance|2,871.19
+        """,
+    ),
+    Sheet(
+        "b",
+        "letter",
+        "%d %B %Y",
+        ("name", "birth_date", "address", "country"),
+        """\
+        Dear Sir or Madam,
+
+        My name is {given} {surname} and I was born on {born}. I live at
+        {line1}, {line2}, {line3}. I would like to open a savings account.
+
+        Kind regards,
+        {given} {surname}
+        """,
+    ),
+    Sheet(
+        "b",
+        "letter",
+        "%d %B %Y",
+        ("name", "address", "country"),
+        """\
+        Residential tenancy: confirmation
+
+        Tenant: {given} {surname}
+        Property address: {line1}, {line2}, {line3}
+        Landlord: Castle Homes Ltd
+
+        We confirm that the tenant has lived at the property since {issued}.
+        """,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """truth: kind of fact → value."""
+
+    sheet: Sheet
+    text: str
+    truth: Mapping[str, str]
+
+
+def write(sheet: Sheet, person: Person, on: date, draw: random.Random) -> Paper:
+    """The paper as text with | between columns. on: the day of bills and statements."""
+
+    def day(when: date) -> str:
+        return when.strftime(sheet.dates)
+
+    lines = [*person.street, countries.name(person.lives_in)]
+    while len(lines) < 3:
+        lines.append("")
+    if len(lines) > 3:
+        lines = [", ".join(lines[:-2]), *lines[-2:]]
+    fields = {
+        "ISSUER": countries.name(person.country).upper(),
+        "COUNTRY": countries.name(person.country).upper(),
+        "country": countries.name(person.country),
+        "alpha3": alpha_3(person.country),
+        "SURNAME": person.surname.upper(),
+        "GIVEN": person.given.upper(),
+        "surname": person.surname,
+        "given": person.given,
+        "title": draw.choice(("Mr", "Mrs", "Ms", "Dr")),
+        "sex": draw.choice("MF"),
+        "born": day(person.born),
+        "issued": day(person.issued),
+        "expires": day(person.expires),
+        "issued_on": day(on),
+        "number": person.number,
+        "line1": lines[0],
+        "line2": lines[1],
+        "line3": lines[2],
+        "zone3": zone_3(person),
+        "zone1": zone_1(person),
+    }
+    text = re.sub(r"\n{3,}", "\n\n", textwrap.dedent(sheet.text).format(**fields))
+    every = {
+        "name": person.name,
+        "birth_date": person.born.isoformat(),
+        "nationality": person.country,
+        "document_number": person.number,
+        "expires": person.expires.isoformat(),
+        "issued_by": person.country,
+        "address": person.address,
+        "country": person.lives_in,
+        "issued_on": on.isoformat(),
+    }
+    return Paper(sheet, text, {kind: every[kind] for kind in sheet.says})
+
+
+def as_text(paper: Paper) -> str:
+    """Columns at tab stops."""
+    return "\n".join(
+        "".join(cell.ljust(TAB) for cell in line.split("|")).rstrip() if "|" in line else line
+        for line in paper.text.split("\n")
+    )
+
+
+def as_pdf(paper: Paper, *, password: str = "") -> bytes:
+    """One page in Helvetica, zones in Courier; letters that Latin-1 lacks are romanised, as offices do."""
+    from fpdf import FPDF
+
+    pdf = FPDF(unit="pt", format="A4")
+    pdf.set_creation_date(PRINTED)
+    pdf.add_page()
+    y = 60.0
+    for line in paper.text.split("\n"):
+        is_zone = "<<" in line
+        pdf.set_font("Courier" if is_zone else "Helvetica", size=10 if is_zone else 9.5)
+        for column, cell in enumerate(line.split("|")):
+            pdf.text(50 + column * (TAB if "|" in line else 0) * POINTS_A_CHAR, y, latin(cell.strip()))
+        y += 14.0
+    if password:
+        pdf.set_encryption(owner_password=password, user_password=password)
+    return bytes(pdf.output())
+
+
+def as_scan(paper: Paper, draw: random.Random) -> bytes:
+    """The PDF of a picture of the page: turned a little, grey, with grain."""
+    import numpy
+    import pypdfium2
+    from fpdf import FPDF
+    from PIL import Image
+
+    document = pypdfium2.PdfDocument(as_pdf(paper))
+    page = document[0].render(scale=150 / 72, grayscale=True).to_pil().convert("L")
+    document.close()
+    page = page.rotate(draw.uniform(-0.6, 0.6), fillcolor=255, resample=Image.Resampling.BICUBIC)
+    grain = numpy.random.default_rng(draw.randrange(1 << 30)).normal(0, 9, (page.height, page.width))
+    grey = numpy.clip(numpy.asarray(page, dtype=float) * 0.92 + 6 + grain, 0, 255).astype("uint8")
+    picture = io.BytesIO()
+    Image.fromarray(grey).save(picture, "JPEG", quality=70)
+    pdf = FPDF(unit="pt", format="A4")
+    pdf.set_creation_date(PRINTED)
+    pdf.add_page()
+    pdf.image(io.BytesIO(picture.getvalue()), x=0, y=0, w=pdf.w, h=pdf.h)
+    return bytes(pdf.output())
+
+
+def latin(text: str) -> str:
+    """In letters that PDF's own fonts have."""
+    return "".join(each if each in "–—’" or ord(each) < 256 else anyascii(each) for each in text).translate(
+        {0x2013: "-", 0x2014: "-", 0x2019: "'"}
+    )
+
+
+def alpha_3(alpha_2: str) -> str:
+    import pycountry
+
+    found = pycountry.countries.get(alpha_2=alpha_2)
+    return str(found.alpha_3) if found is not None else "XXX"
+
+
+def zone_3(person: Person) -> str:
+    """The two lines of a passport's zone."""
+    country = alpha_3(person.country)
+    names = f"P<{country}{_zone_name(person)}".ljust(44, "<")[:44]
+    number = person.number[:9].ljust(9, "<")
+    born, expires = person.born.strftime("%y%m%d"), person.expires.strftime("%y%m%d")
+    rest = f"{number}{check_digit(number)}{country}{born}{check_digit(born)}M{expires}{check_digit(expires)}"
+    rest += "<" * 14 + "0"
+    whole = rest[:10] + rest[13:20] + rest[21:43]
+    return f"{names}\n{rest}{check_digit(whole)}"
+
+
+def zone_1(person: Person) -> str:
+    """The three lines of a card's zone."""
+    country = alpha_3(person.country)
+    number = person.number[:9].ljust(9, "<")
+    born, expires = person.born.strftime("%y%m%d"), person.expires.strftime("%y%m%d")
+    first = f"ID{country}{number}{check_digit(number)}".ljust(30, "<")
+    rest = f"{born}{check_digit(born)}F{expires}{check_digit(expires)}{country}".ljust(29, "<")
+    whole = first[5:30] + rest[:7] + rest[8:15] + rest[18:29]
+    return f"{first}\n{rest}{check_digit(whole)}\n{_zone_name(person).ljust(30, '<')[:30]}"
+
+
+def _zone_name(person: Person) -> str:
+    def letters(text: str) -> str:
+        return re.sub(r"[^A-Z]+", "<", re.sub(r"['’.]", "", anyascii(text)).upper()).strip("<")
+
+    return f"{letters(person.surname)}<<{letters(person.given)}"

@@ -1,0 +1,258 @@
+"""Reading documents: facts with their places, dates, zones, countries, agreement with an application, risk."""
+
+from __future__ import annotations
+
+import random
+import re
+from datetime import date, timedelta
+
+import pytest
+from anyascii import anyascii
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios.infra.demo import applicants, papers
+from aios.processors.reading import countries, dates, labels, mrz
+from aios.processors.reading.compare import Applicant, Comparison, DocumentRead, Finding, Said, compare, names_agree
+from aios.processors.reading.extract import extract
+from aios.processors.reading.fact import FACTS_MAX, By, Kind
+from aios.processors.reading.kinds import Document
+from aios.processors.reading.layout import Piece, lay_out
+from aios.processors.reading.problem import SENTENCES, Problem
+from aios.processors.reading.reader import of_text
+from aios.processors.reading.risk import SCORE_MAX, Screened, weigh
+from aios.processors.reading.source import Cell, Page, fold
+
+DAYS = st.dates(min_value=date(1930, 1, 1), max_value=date(2029, 12, 31))
+# The specimen of ICAO 9303, part 4.
+SPECIMEN = "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10"
+
+
+def key(kind: str, value: str) -> object:
+    return sorted(re.findall(r"\w+", anyascii(value).lower())) if kind in ("name", "address") else value
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.text(alphabet="aB1 :.,/<\t-Née Date of birth Name 1980", max_size=60), max_size=25))
+def test_whatever_the_text_every_fact_stands_at_its_place(lines: list[str]) -> None:
+    """Any text: no exception, a bounded number of facts, and each quote is what the page has at its places."""
+    page = Page(1, "\n".join(lines))
+    found = extract([page]).facts
+    assert len(found) <= FACTS_MAX
+    for fact in found:
+        quoted = " … ".join(page.text[place.start : place.end] for place in fact.places)
+        assert quoted.startswith(fact.quote)
+        assert all(page.text[: place.start].count("\n") + 1 == place.line for place in fact.places)
+
+
+@pytest.mark.parametrize("number", [number for number, sheet in enumerate(papers.SHEETS) if sheet.half == "a"])
+def test_forms_that_reading_knows_are_read_whole(number: int) -> None:
+    """Every sheet of the half that reading was developed on, with people of ten languages: every fact, none wrong."""
+    sheet = papers.SHEETS[number]
+    for application in applicants.drawn(10, number, "a", scans=False):
+        paper = papers.write(sheet, application.person, applicants.ON, random.Random(number))
+        read = extract(of_text(papers.as_text(paper).encode()).pages)
+        surest: dict[str, str] = {}
+        for fact in read.facts:
+            surest.setdefault(fact.kind, fact.value)
+        for kind, value in paper.truth.items():
+            assert key(kind, surest.get(kind, "")) == key(kind, value), (kind, paper.text)
+        assert read.kind == sheet.paper
+
+
+@given(
+    DAYS,
+    st.sampled_from(["%Y-%m-%d", "%d.%m.%Y", "%d %b %Y", "%d %B %Y", "%B %d, %Y", "%d%b%Y", "%Y/%m/%d", "%d-%b-%Y"]),
+)
+def test_a_date_is_read_as_it_was_written(day: date, form: str) -> None:
+    """In every unambiguous form, alone or in a sentence, with its place."""
+    text = f"born on {day.strftime(form)}, they say"
+    found = dates.first_in(text)
+    assert found is not None
+    assert (found.iso, found.other) == (day.isoformat(), "")
+    assert text[found.start : found.end] == day.strftime(form)
+
+
+@given(DAYS)
+def test_a_date_that_may_be_another_says_so(day: date) -> None:
+    """03/04/1985 carries both readings; 25/04/1985 has one."""
+    found = dates.first_in(day.strftime("%d/%m/%Y"))
+    assert found is not None
+    assert found.iso == day.isoformat()
+    assert bool(found.other) == (day.day <= 12 and day.day != day.month)
+
+
+@pytest.mark.parametrize("text", ["31.02.1980", "13.13.1980", "1899-01-01", "00 May 1980", "12345.6.1980", ""])
+def test_what_is_no_date_is_none(text: str) -> None:
+    """Days that the calendar does not have, and years before any document, are not read."""
+    assert dates.all_in(text) == []
+
+
+def test_the_specimen_of_icao_is_read() -> None:
+    """Names, number, birth, expiry and nationality of the standard's own example, from its check digits on."""
+    found = mrz.find([Cell(1, line, 0, 0, text) for line, text in enumerate(SPECIMEN.split("\n"), 1)])
+    assert found is not None
+    assert (found.given, found.surname, found.number) == ("ANNA MARIA", "ERIKSSON", "L898902C3")
+    assert (found.born, found.expires, found.nationality) == ("1974-08-12", "2012-04-15", "UTO")
+
+
+@given(st.integers(0, 8), st.sampled_from("0123456789"))
+def test_a_wrong_character_in_a_zone_is_not_believed(at: int, other: str) -> None:
+    """Another digit in the number: it is not told, what other check digits cover is."""
+    first, second = SPECIMEN.split("\n")
+    if second[at] == other or not second[at].isdigit():
+        return
+    broken = second[:at] + other + second[at + 1 :]
+    found = mrz.find([Cell(1, 1, 0, 0, first), Cell(1, 2, 0, 0, broken)])
+    assert found is not None
+    assert found.number == ""
+    assert found.born == "1974-08-12"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("RUSSIAN FEDERATION", "RU"),
+        ("Iranian", "IR"),
+        ("GBR", "GB"),
+        ("Republic of Korea", "KR"),
+        ("D", "DE"),
+        ("Côte d’Ivoire", "CI"),
+        ("nowhere", ""),
+        ("", ""),
+    ],
+)
+def test_countries_are_known_by_name_code_and_people(text: str, code: str) -> None:
+    """As documents write them; a word that is no country is none."""
+    assert countries.code(text) == code
+
+
+def test_the_country_of_an_address_is_its_last_words() -> None:
+    """A code of two letters behind a town is a state or a county as often as a country."""
+    assert countries.at_end("12 High Street, Cork, Ireland") == "IE"
+    assert countries.at_end("1 Oak Avenue, Sacramento, CA 90210") == ""
+
+
+@given(st.text(max_size=80))
+def test_folding_keeps_every_place(text: str) -> None:
+    """A place in the folded text is the place in the text."""
+    assert len(fold(text)) == len(text)
+
+
+@pytest.mark.parametrize("text", ["Name changes must be reported", "Names of our staff", "Address book", "Date palms"])
+def test_a_sentence_is_no_label(text: str) -> None:
+    """What begins like a label and goes on as a sentence gives no fact."""
+    assert extract([Page(1, text)]).facts == ()
+    assert labels.read(Cell(1, 1, 0, 0, "Name: x")) is not None
+
+
+def test_columns_of_a_paper_stay_columns() -> None:
+    """Pieces on one baseline are a line, far ones columns, and a gap between lines is an empty line."""
+    pieces = [Piece("Name", 50, 80, 100, 10), Piece("Born", 250, 280, 101, 10), Piece("Ann", 50, 70, 115, 10)]
+    pieces += [Piece("1980", 250, 280, 115, 10), Piece("Bell", 50, 70, 160, 10)]
+    lines = lay_out(pieces).split("\n")
+    assert [line.split() for line in lines] == [["Name", "Born"], ["Ann", "1980"], [], ["Bell"]]
+    assert lines[0].index("Born") == lines[1].index("1980")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ("Ann Marie Bell", "BELL ANN MARIE", Said.AGREES),
+        ("Иван Кузнецов", "Ivan Sergeevich KUZNETSOV", Said.AGREES),
+        ("Ann M. Bell", "Ann Marie Bell", Said.AGREES),
+        ("Mohammed Al-Hakim", "Muhammad al Hakim", Said.CLOSE),
+        ("Ann Sheridan", "Ann Sherodan", Said.CLOSE),
+        ("Ann Bell", "John Smith", Said.DIFFERS),
+        ("Ann Bell", "Ann Smith", Said.DIFFERS),
+        ("", "Ann Bell", Said.UNKNOWN),
+    ],
+)
+def test_names_agree_over_scripts_orders_and_initials(one: str, other: str, said: Said) -> None:
+    """And not over another surname; either way round."""
+    assert names_agree(one, other) is said
+    assert names_agree(other, one) is said
+
+
+def read_of(
+    name: str, *, kind: Document = Document.PASSPORT, text: str = "", problem: Problem = Problem.NONE
+) -> DocumentRead:
+    facts = () if problem else extract([Page(1, text)]).facts
+    surest = {fact.kind: fact.value for fact in reversed(facts)}
+    return DocumentRead(
+        file=name, kind=kind, media_type="text/plain", sha256="", pages=1, scanned=0, facts=facts, problem=problem,
+        says=SENTENCES[problem], name=surest.get(Kind.NAME, ""), birth_date=surest.get(Kind.BIRTH_DATE, ""),
+        nationality=surest.get(Kind.NATIONALITY, ""), country=surest.get(Kind.COUNTRY, ""),
+        address=surest.get(Kind.ADDRESS, ""), document_number="", expires=surest.get(Kind.EXPIRES, ""),
+    )  # fmt: skip
+
+
+PASSPORT = "Surname: BELL\nGiven names: ANN\nDate of birth: 3 May 1980\nDate of expiry: {expires}"
+ANN = Applicant(name="Ann Bell", birth_date="1980-05-03", country="Ireland", address="12 High Street, Cork, Ireland")
+
+
+def codes(found: Comparison) -> set[str]:
+    return {finding.code for finding in found.findings}
+
+
+def test_what_documents_say_is_held_against_the_application() -> None:
+    """Agreement is agreement; another name, birth date, address and an expired card are findings with their file."""
+    good = read_of("p.txt", text=PASSPORT.format(expires="1 Jan 2030"))
+    bill = read_of("b.txt", kind=Document.UTILITY_BILL, text="Ann Bell\n12 High Street\nCork\nIreland")
+    assert codes(compare(ANN, [good, bill], "2026-11-20")) == set()
+    old = read_of("p.txt", text=PASSPORT.format(expires="1 Jan 2020"))
+    assert codes(compare(ANN, [old, bill], "2026-11-20")) == {"expired"}
+    strange = read_of(
+        "p.txt", text=PASSPORT.format(expires="1 Jan 2030").replace("BELL", "SMITH").replace("1980", "1979")
+    )
+    moved = read_of("b.txt", kind=Document.UTILITY_BILL, text="Ann Bell\n7 Low Road\nDublin\nIreland")
+    found = compare(ANN, [strange, moved], "2026-11-20")
+    assert codes(found) == {"name_differs", "birth_date_differs", "address_differs"}
+    assert (found.name, found.birth_date, found.address) == (Said.DIFFERS, Said.DIFFERS, Said.DIFFERS)
+    assert [subject.name for subject in found.subjects] == ["Ann Bell", "Ann Bell", "ANN SMITH"]
+
+
+def test_a_document_that_cannot_be_read_is_a_finding() -> None:
+    """And no identity document, however it is named."""
+    found = compare(ANN, [read_of("p.pdf", problem=Problem.ENCRYPTED)], "2026-11-20")
+    assert codes(found) == {"document_unread", "no_identity_document", "no_proof_of_address"}
+    assert found.unread == 1
+    assert "password" in found.findings[0].says
+
+
+@given(
+    st.lists(st.sampled_from(["expired", "name_differs", "unknown_code"]), max_size=20),
+    st.sampled_from(["clear", "ambiguous", "match"]),
+)
+def test_points_are_given_once_for_a_code_and_bounded(found: list[str], verdict: str) -> None:
+    """However many findings: each code's points once, the sum within 0 to 100, every finding told."""
+    points = {"expired": 30, "name_differs": 35, "screening_match": 70, "screening_ambiguous": 35}
+    comparison = compare(ANN, [], "2026-11-20").model_copy(
+        update={"findings": tuple(Finding(code=code, says=code) for code in found)}
+    )
+    risk = weigh(comparison, [Screened.model_validate({"verdict": verdict})], points, ["IR"])
+    wanted = sum(points.get(code, 0) for code in set(found)) + points.get(f"screening_{verdict}", 0)
+    assert risk.score == min(SCORE_MAX, wanted)
+    assert [factor.code for factor in risk.factors if not factor.code.startswith("screening")] == found
+    assert risk.verdict == verdict
+
+
+def test_a_day_after_its_expiry_a_document_has_expired() -> None:
+    """On its last day it has not."""
+    day = date(2026, 11, 20)
+    read = read_of("p.txt", text=PASSPORT.format(expires=day.strftime("%d %B %Y")))
+    assert "expired" not in codes(compare(ANN, [read], day.isoformat()))
+    assert "expired" in codes(compare(ANN, [read], (day + timedelta(days=1)).isoformat()))
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_text_or_a_problem(content: bytes) -> None:
+    """No exception, and never both pages and a problem."""
+    found = of_text(content)
+    assert bool(found.pages) != bool(found.problem)
+
+
+def test_a_zone_is_surer_than_a_label() -> None:
+    """The specimen beside a label with another birth date: both are told, the zone's first."""
+    facts = [f for f in extract([Page(1, f"Date of birth: 1 May 1980\n{SPECIMEN}")]).facts if f.kind is Kind.BIRTH_DATE]
+    assert [(fact.value, fact.by) for fact in facts] == [("1974-08-12", By.ZONE), ("1980-05-01", By.LABEL)]
