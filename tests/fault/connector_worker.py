@@ -1,0 +1,117 @@
+"""One process of the connectors, with one outside system that is not shipped: python connector_worker.py {json}."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from aios.infra.local import child
+from aios.processors.connectors import registry, serving
+from aios.schemas.registry import register_all
+from aios.streams import failpoints
+from aios.streams.config import ConnectorsSettings, KafkaSettings, RegistrySettings, Settings, client
+from aios.streams.system_files import Again, Circuit, Effect, Goal, Http, Limits, System
+from aios.streams.topology import Stage, connecting
+
+LETTERS = str.maketrans("0123456789", "ghijklmnop")  # systems are named in letters
+EFFECTS = (Effect.AT_LEAST_ONCE, Effect.AT_MOST_ONCE, Effect.RECONCILED)
+
+
+def system(unique: str) -> System:
+    """A bank of this test alone, as tests/fakes/outside.py has it."""
+    return System(
+        system="bank" + unique.translate(LETTERS),
+        does="books, for tests",
+        connector="http",
+        limits=Limits(calls_max=16, rate_per_s=500, call_s_max=1.0),
+        again=Again(first_s=0.05, longest_s=0.5),
+        circuit=Circuit(failures_max=5, open_s=0.2, open_s_max=1.0),
+        operations={
+            "book": Http(
+                path="/bookings",
+                request={"account": "text", "amount": "number"},
+                response={"booking": "text"},
+                effects=EFFECTS,
+                done="/bookings/{idempotency_key}",
+            ),
+            "look": Http(
+                method="GET", path="/rates/{currency}", request={"currency": "text"}, response={"rate": "number"}
+            ),
+        },
+        objective=Goal(p95_ms=1000),
+    )
+
+
+def stage_of(unique: str) -> Stage:
+    return connecting(system(unique))
+
+
+def create(kafka: KafkaSettings, registry_url: str, stage: Stage) -> None:
+    """Its topics, beside those that `aios up` creates, and their contracts."""
+    own = (*stage.inputs, stage.dead_letters)
+    admin = AdminClient(client(kafka, log_level=0))
+    made = admin.create_topics(
+        [NewTopic(one.name, one.partitions(kafka.partitions), 1, config=one.config()) for one in own]
+    )
+    for future in made.values():
+        future.result(10)
+    register_all(registry_url, own)
+
+
+def settings_of(kafka: KafkaSettings, registry_url: str, home: Path, unique: str, url: str) -> Settings:
+    return Settings(
+        home=home,
+        kafka=kafka,
+        registry=RegistrySettings(url=registry_url),
+        connectors=ConnectorsSettings(options={system(unique).system: {"url": url}}),
+    )
+
+
+def served(unique: str) -> Sequence[serving.Served]:
+    one = system(unique)
+    return [serving.served(one, functools.partial(registry.connector, one), dict(registry.operations_of(one)))]
+
+
+def start(settings: Settings, unique: str, *, slot: int = 0, armed: str = "") -> subprocess.Popen[bytes]:
+    """Another process of it; its words are appended to home/<slot>.log, READY among them once it serves."""
+    asked = {
+        "settings": settings.model_dump(mode="json", exclude={"token"}),
+        "unique": unique,
+        "slot": slot,
+        "armed": armed,
+    }
+    return child.start(
+        [sys.executable, __file__, json.dumps(asked)],
+        settings.home / f"{slot}.log",
+        {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+async def main(asked: dict[str, Any]) -> None:
+    failpoints.arm(asked["armed"])
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await serving.run(
+        Settings(**asked["settings"]),
+        slot=asked["slot"],
+        stop=stop,
+        ready=lambda: print("READY", flush=True),
+        systems=served(asked["unique"]),
+    )
+    print("STOPPED", flush=True)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    asyncio.run(main(json.loads(sys.argv[1])))
