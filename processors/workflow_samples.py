@@ -17,6 +17,7 @@ from aios.processors.workflow import Call, Question
 SAMPLES_MAX = 12  # of one step
 DEPTH_MAX = 8
 LARGE = 1_000_000
+MOST, LEAST, MIXED = "most", "least", "mixed"  # mixed: the most, with the least numbers
 DAY = {"date": "2026-11-20", "date-time": "2026-11-20T09:00:00Z", "time": "09:00:00"}
 
 
@@ -31,12 +32,12 @@ def of_call(ask: Call) -> list[Any]:
 
 
 def of_schema(schema: Mapping[str, Any]) -> list[Any]:
-    """The least and the most of everything, and the most with one switch or word turned at a time."""
+    """The most of everything, the least, the most with the least numbers; and that with one switch or word turned."""
     defs = schema.get("$defs", {})
-    least, most = (_example(schema, defs, high, 0) for high in (False, True))
-    found = [most, least]
-    for name, inner in schema.get("properties", {}).items() if isinstance(most, dict) else ():
-        found += [{**most, name: value} for value in _words(inner, defs) if value != most[name]]
+    most, least, mixed = (_example(schema, defs, corner, 0) for corner in (MOST, LEAST, MIXED))
+    found = [most, least, mixed]
+    for name, inner in schema.get("properties", {}).items() if isinstance(mixed, dict) else ():
+        found += [{**mixed, name: value} for value in _words(inner, defs) if value != mixed[name]]
     return found[:SAMPLES_MAX]
 
 
@@ -56,61 +57,63 @@ def _resolved(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Mapping[str
     return schema
 
 
-def _example(schema: Mapping[str, Any], defs: Mapping[str, Any], high: bool, depth: int) -> Any:
+def _example(schema: Mapping[str, Any], defs: Mapping[str, Any], corner: str, depth: int) -> Any:
     schema = _resolved(schema, defs)
     if depth > DEPTH_MAX:
         return None
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
-        return schema["enum"][0 if high else -1]
+        return schema["enum"][-1 if corner == LEAST else 0]
     ways = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
     if ways:
         empty = any(one.get("type") == "null" for one in ways)
-        if empty and not high:
+        if empty and corner == LEAST:
             return None
-        return _example(next(one for one in ways if one.get("type") != "null"), defs, high, depth + 1)
+        return _example(next(one for one in ways if one.get("type") != "null"), defs, corner, depth + 1)
     match schema.get("type"):
         case "object":
-            return _object(schema, defs, high, depth)
+            return _object(schema, defs, corner, depth)
         case "array":
-            return _array(schema, defs, high, depth)
+            return _array(schema, defs, corner, depth)
         case "string":
-            return _text(schema, high)
+            return _text(schema, corner)
         case "integer" | "number" as kind:
-            return _number(schema, kind, high)
+            return _number(schema, kind, corner)
         case "boolean":
-            return high
+            return corner != LEAST
     return None
 
 
-def _object(schema: Mapping[str, Any], defs: Mapping[str, Any], high: bool, depth: int) -> dict[str, Any]:
+def _object(schema: Mapping[str, Any], defs: Mapping[str, Any], corner: str, depth: int) -> dict[str, Any]:
     if "properties" not in schema:
         inner = schema.get("additionalProperties")
-        return {"key": _example(inner, defs, high, depth + 1)} if high and isinstance(inner, Mapping) else {}
-    return {name: _example(one, defs, high, depth + 1) for name, one in schema["properties"].items()}
+        return (
+            {"key": _example(inner, defs, corner, depth + 1)} if corner != LEAST and isinstance(inner, Mapping) else {}
+        )
+    return {name: _example(one, defs, corner, depth + 1) for name, one in schema["properties"].items()}
 
 
-def _array(schema: Mapping[str, Any], defs: Mapping[str, Any], high: bool, depth: int) -> list[Any]:
+def _array(schema: Mapping[str, Any], defs: Mapping[str, Any], corner: str, depth: int) -> list[Any]:
     if "prefixItems" in schema:
-        return [_example(one, defs, high, depth + 1) for one in schema["prefixItems"]]
-    count = max(schema.get("minItems", 0), 1 if high else 0)
-    return [_example(schema.get("items", {}), defs, high, depth + 1)] * count
+        return [_example(one, defs, corner, depth + 1) for one in schema["prefixItems"]]
+    count = max(schema.get("minItems", 0), 0 if corner == LEAST else 1)
+    return [_example(schema.get("items", {}), defs, corner, depth + 1)] * count
 
 
-def _text(schema: Mapping[str, Any], high: bool) -> str:
+def _text(schema: Mapping[str, Any], corner: str) -> str:
     if schema.get("format") in DAY:
         return DAY[schema["format"]]
-    text = "example" if high else ""
+    text = "" if corner == LEAST else "example"
     return text[: schema.get("maxLength", len(text))].ljust(schema.get("minLength", 0), "x")
 
 
-def _number(schema: Mapping[str, Any], kind: str, high: bool) -> int | float:
-    bounds = ("maximum", "exclusiveMaximum") if high else ("minimum", "exclusiveMinimum")
+def _number(schema: Mapping[str, Any], kind: str, corner: str) -> int | float:
+    bounds = ("maximum", "exclusiveMaximum") if corner == MOST else ("minimum", "exclusiveMinimum")
     step = 1.0 if kind == "integer" else 0.5
-    value: float = LARGE if high else 0
+    value: float = LARGE if corner == MOST else 0
     if bounds[0] in schema:
         value = schema[bounds[0]]
     elif bounds[1] in schema:
-        value = schema[bounds[1]] + (-step if high else step)
+        value = schema[bounds[1]] + (-step if corner == MOST else step)
     return int(value) if kind == "integer" else float(value)

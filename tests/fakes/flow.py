@@ -150,12 +150,12 @@ steps:
 """
 
 
-_EVERY = yaml.safe_load(EVERY_KIND)
+EVERY = yaml.safe_load(EVERY_KIND)
 
 
 def workflow(**changed: Any) -> Workflow:
     """EVERY_KIND with other values at its top."""
-    return Workflow.model_validate({**_EVERY, **changed})
+    return Workflow.model_validate({**EVERY, **changed})
 
 
 def returned(command: ConnectorRequested, status: str = "ok", **said: Any) -> ConnectorCompleted:

@@ -1,0 +1,235 @@
+"""Names and types of expressions, against the contracts of input, tasks and operations; no event is needed for it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from aios.processors import cel_tree, cel_types, workflow_check
+from aios.processors.cel_types import Typed, of_value
+from aios.processors.connectors import registry
+from aios.processors.connectors.connector import Effect, Operation
+from aios.processors.workflow import Workflow
+from aios.streams import inputs
+from aios.streams.errors import ConfigError
+from aios.streams.expression import Expression, ExpressionError
+from tests.fakes import flow
+
+Edit = tuple[tuple[Any, ...], Any]  # a place in the workflow, and what stands there
+
+
+class Hit(BaseModel):
+    score: float
+    name: str
+
+
+class Screened(BaseModel):
+    score: int
+    hits: list[Hit]
+
+
+class ScreenRequest(BaseModel):
+    name: str
+    born: str | None = None
+
+
+class Page(BaseModel):
+    text: str
+
+
+class ReadRequest(BaseModel):
+    document: str
+    number: int
+
+
+class Booked(BaseModel):
+    slot: str
+
+
+class BookRequest(BaseModel):
+    name: str
+
+
+SYSTEMS = {
+    "sanctions": {"screen": Operation(request=ScreenRequest, response=Screened, response_contract="screened.v1")},
+    "documents": {"read": Operation(request=ReadRequest, response=Page, response_contract="page.v1")},
+    "calendars": {
+        "book": Operation(
+            request=BookRequest,
+            response=Booked,
+            response_contract="booked.v1",
+            effects=frozenset({Effect.RECONCILED, Effect.AT_LEAST_ONCE}),
+        )
+    },
+}
+CONTRACT = """
+{"type": "record", "name": "Asked", "namespace": "tests", "fields": [
+  {"name": "name", "type": "string", "default": ""}, {"name": "risk", "type": "int", "default": 0},
+  {"name": "documents", "type": {"type": "array", "items": "string"}, "default": []}]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three systems whose contracts are those above."""
+
+    def operations(system: str) -> Mapping[str, Operation]:
+        if system not in SYSTEMS:
+            raise ConfigError(f"there is no system {system}; there are {', '.join(SYSTEMS)}")
+        return SYSTEMS[system]
+
+    monkeypatch.setattr(registry, "operations", operations)
+
+
+def problems(*edits: Edit) -> list[str]:
+    """What is wrong with the workflow of every kind after these edits, each as `place: words`."""
+    said = copy.deepcopy(flow.EVERY)
+    said |= {
+        "input": "test.asked.v1",
+        "samples": [{"name": "Ana", "risk": 10, "documents": ["a", "b"]}, {"name": "Ana", "risk": 90}],
+        "examples": {"booked": [{"what": "moved"}, {"what": "cancelled"}], "screen": [{"score": 80, "hits": []}]},
+    }
+    for (*place, last), value in edits:
+        inner = said
+        for key in place:
+            inner = inner[key]
+        inner[last] = value
+    taken = inputs.of_text("test.asked.v1", CONTRACT)
+    found = workflow_check.check(Workflow.model_validate(said), taken)
+    return [f"{'.'.join(map(str, each.place))}: {each.says}" for each in found]
+
+
+def test_a_workflow_of_every_kind_is_sound() -> None:
+    """Nothing is refused that its contracts allow."""
+    assert problems() == []
+
+
+SCREEN = ("steps", "gather", "parallel", "of", "screen", "connect")
+EACH = ("steps", "read", "map", "each", "connect")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        ((*SCREEN, "request", "name"), "input.nam", "input has no field nam; did you mean name?"),
+        ((*SCREEN, "request", "name"), "input.risk", "gives a whole number where a text is needed"),
+        ((*SCREEN, "request"), {"nme": "input.name"}, "asked nothing of the name nme; did you mean name?"),
+        ((*SCREEN, "request"), {}, "sanctions.screen needs name"),
+        ((*SCREEN, "operation"), "scren", "cannot be asked to scren; did you mean screen?"),
+        ((*SCREEN, "system"), "sanction", "there is no system sanction"),
+        ((*SCREEN, "effect"), "reconciled", "cannot be asked for effect reconciled; it gives none"),
+        (("steps", "book", "connect", "effect"), "none", "it gives at_least_once, reconciled"),
+        ((*EACH, "request", "document"), "itm", "there is no name itm; did you mean item?"),
+        ((*EACH, "request", "document"), "item.text", "item is a text and has no field text"),
+        ((*EACH, "request", "number"), "item", "gives a text where a whole number is needed"),
+        (("steps", "read", "map", "over"), "input.name", "gives a text where a list is needed"),
+        (("steps", "weigh", "rule", "first_of", 0, "when"), "answers.screen.scor > 1", "did you mean score?"),
+        (("steps", "weigh", "rule", "first_of", 0, "when"), "true || answers.screen.scor > 1", "has no field scor"),
+        (
+            ("steps", "weigh", "rule", "first_of", 0, "when"),
+            "answers.screen.hits.exists(h, h.nam == 'x')",
+            "h has no field nam; did you mean name?",
+        ),
+        (
+            ("steps", "weigh", "rule", "first_of", 0, "when"),
+            "answers.screen.hits.exists(h, h.name > 1)",
+            "a text is compared with a whole number",
+        ),
+        (("steps", "weigh", "rule", "first_of", 0, "when"), "answers.read[0].txt == ''", "did you mean text?"),
+        (("steps", "weigh", "rule", "first_of", 0, "when"), "answers.screen.score", "where a truth value is needed"),
+        (("steps", "weigh", "rule", "first_of", 0, "when"), "policy.risk_mx > 1", "did you mean risk_max?"),
+        (("steps", "weigh", "rule", "first_of", 0, "when"), "answers.book.slot == ''", "no way leads from step book"),
+        (("steps", "weigh", "rule", "first_of", 0, "when"), "answers.screen.score && true", "a truth value is needed"),
+        (("steps", "weigh", "rule", "first_of", 0, "when"), "input.name + 1 == 'a'", "do not add up"),
+        (("steps", "ask", "review", "people"), "'2'", "gives a text where a whole number is needed"),
+        (("steps", "ask", "review", "people"), "3", "1 or 2 is needed"),
+        (("steps", "ask", "review", "evidence", "answers"), "answers.gather", "answers has no field gather"),
+        (("steps", "changed", "rule", "first_of", 0, "when"), "answers.booked.wat == ''", "did you mean what?"),
+        (("steps", "booked", "wait", "says", "slot"), "answers.book.slots", "did you mean slot?"),
+        (("steps", "done", "emit", "output", "slot"), "answers.bok.slot", "did you mean book?"),
+        (("steps", "changed", "rule", "otherwise"), {"then": "nowhere"}, "there is no step nowhere"),
+        (("steps", "judged", "rule", "otherwise"), {"then": "gather"}, "steps lead in a circle"),
+        (("steps", "booked", "wait", "on_expiry"), {"then": "book"}, "steps lead in a circle"),
+        (("autonomy", "ask"), "asc", "there is no review step asc; did you mean ask?"),
+        (("steps", "ask", "review", "on_expiry"), {"then": "done"}, "no field 'book'"),
+        (("examples", "screen"), ({"score": "high", "hits": []},), "is no screened.v1: score"),
+        (("examples", "scren"), ({},), "there is no step scren; did you mean screen?"),
+    ],
+)
+def test_a_wrong_name_is_found_before_any_event(place: tuple[Any, ...], value: Any, says: str) -> None:
+    """Where it stands, and what was probably meant; also in branches of an expression that no sample takes."""
+    found = problems((place, value))
+    assert any(says in one for one in found), found
+
+
+def test_where_nobody_decides_nothing_may_be_done_alone() -> None:
+    """A workflow whose autonomy can be narrowed says so before it is."""
+    to_refuse = (("steps", "ask", "review", "on_expiry"), {"then": "refuse"})
+    assert any("would be done alone" in one for one in problems(to_refuse))
+
+
+def test_a_branch_and_a_step_have_different_names() -> None:
+    """Their answers stand side by side."""
+    branches = copy.deepcopy(flow.EVERY["steps"]["gather"]["parallel"]["of"])
+    edit = (("steps", "gather", "parallel", "of"), {"book": branches["screen"], **branches})
+    assert any("there is another book" in one for one in problems(edit))
+
+
+VALUE: Mapping[str, Any] = {
+    "input": {"name": "Ana", "risk": 3, "tags": ["a"], "share": 0.5, "paid": True},
+    "policy": {"a": {"least": 1}, "b": {"least": 2}},
+}
+NAMES = {name: of_value(value) for name, value in VALUE.items()}
+KNOWN = ["input.name", "input.risk", "input.share", "input.paid", "input.tags", "policy.a.least", "policy[input.name]"]
+PLAIN = ["1", "2.5", "'a'", "true", "[]", "['a', 'b']", "{'k': 1}", "input.nam", "nothing", "size(input.tags)"]
+ATOMS = st.sampled_from([*KNOWN, *PLAIN])
+
+
+def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    signs = st.sampled_from(["+", "-", "*", "==", "!=", "<", "&&", "||", "in"])
+    return st.one_of(
+        st.builds(lambda a, sign, b: f"({a} {sign} {b})", inner, signs, inner),
+        st.builds(lambda a, b, c: f"({a} ? {b} : {c})", inner, inner, inner),
+        st.builds(lambda a, b: f"{a}.exists(x, x == {b})", inner, inner),
+        st.builds(lambda a: f"!{a}", inner),
+        st.builds(lambda a, b: f"[{a}, {b}]", inner, inner),
+    )
+
+
+@given(source=st.recursive(ATOMS, _grown, max_leaves=6))
+def test_what_runs_is_never_refused_for_an_unknown_name(source: str) -> None:
+    """Whatever expression gives a value over a view has, for its shapes, no name that is missing there."""
+    tree = cel_tree.read(source)
+    assert tree is not None, "every expression of these is read"
+    typed = Typed(NAMES)
+    gives = typed.give(tree)
+    try:
+        value = Expression(source).evaluate(VALUE)
+    except ExpressionError:
+        return
+    strict = [one for one in typed.wrong if "no name" in one or "has no field" in one]
+    assert not strict or any(sign in source for sign in ("?", "||", "&&", "exists"))  # a part that was not evaluated
+    if not typed.wrong and gives.kind not in ("any", "null") and value is not None:
+        assert cel_types.fits(of_value(value), gives)
+
+
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ("answers.a.b + answers['c'].d", {"a", "c"}),
+        ("has(answers.a)", {"a"}),
+        ("size(answers)", None),
+        ("input.x.map(answers, 1)", None),
+    ],
+)
+def test_which_answers_an_expression_reads(source: str, reads: set[str] | None) -> None:
+    """None: it may look at any of them."""
+    tree = cel_tree.read(source)
+    assert tree is not None
+    assert cel_tree.fields_of(tree, "answers") == reads
