@@ -109,6 +109,7 @@ class Asking(Paying):
             self.record("guarded", step=name, **verdict.evidence())
             if verdict.refused:
                 return None
+            self.remember_noted(verdict.noted)
             said = verdict.said
         return str(said)
 

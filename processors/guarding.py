@@ -74,6 +74,12 @@ class Verdict:
     def refused(self) -> bool:
         return self.result == REFUSED
 
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """What is only recorded, by policy and rule, for the rules of a workflow: `urgent.deadline`."""
+        name = self.policy.partition("@")[0]
+        return tuple(f"{name}.{breach.rule}" for breach in self.breaches if breach.then == "note")
+
     def evidence(self) -> dict[str, Any]:
         """For the audit: what was judged by what, and what was found; nothing of the text itself."""
         told = [

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from aios.processors import spending
 from aios.processors.active import Newest, Versions
 from aios.processors.spending import Funds
 from aios.processors.turnstile import Turnstile
-from aios.processors.workflow import HOUR_MS, Call, Jump, Kind, Map, Parallel, Question, Workflow
+from aios.processors.workflow import HOUR_MS, NOTED, Call, Jump, Kind, Map, Parallel, Question, Workflow
 from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseRemembered, Event
@@ -177,6 +177,13 @@ class Turn(ABC):
         """Keep what the step in hand was told, for later expressions."""
         name = step_of(self._state.step)
         self._change(answers=ids.canonical({**json.loads(self._state.answers), name: said}))
+
+    def remember_noted(self, signs: Iterable[str]) -> None:
+        """Keep what policies noted of the texts that were read so far, for later expressions."""
+        known = json.loads(self._state.answers)
+        noted = sorted({*known.get(NOTED, ()), *signs})
+        if noted:
+            self._change(answers=ids.canonical({**known, NOTED: noted}))
 
     def _wait(self, name: str, attempt: int, command: str, due_ms: int) -> None:
         state = self._change(step=name, attempt=attempt, waiting_for=command)

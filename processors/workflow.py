@@ -19,6 +19,7 @@ Values marked CEL are expressions over
              the system (its operation's response) or the person (label, reviewer, suggestion) said, or the event
     policy   the workflow's own constants, such as thresholds; changing one is a new version
     labels   the workflow's lists of labels
+    noted    what policies noted of the texts that were read so far: policy and rule, `urgent.deadline`
     item, index   inside `each` of a map
 
 Models and prompts are named, never by address: with a version, or without one, which asks for the version that is
@@ -42,6 +43,7 @@ from aios.streams.pool_files import Lane
 __all__ = ["HOUR_MS", "Deadline", "Jump", "Part", "close_to"]  # of part.py, for whoever reads workflows
 
 STEPS_MAX = 100
+NOTED = "noted"  # a place among the answers that no step may have
 BRANCHES_MAX = 10  # of one parallel step
 ITEMS_MAX = 50  # of one map step
 ROUNDS_MAX = 100  # of one wait step
@@ -396,4 +398,5 @@ class Workflow(Part):
     def view(self, case_input: Mapping[str, Any], answers: Mapping[str, Any]) -> dict[str, Any]:
         """What an expression sees."""
         labels = {name: list(values) for name, values in self.labels.items()}
-        return {"input": case_input, "answers": answers, "policy": self.policy, "labels": labels}
+        noted = answers.get(NOTED, [])
+        return {"input": case_input, "answers": answers, "policy": self.policy, "labels": labels, "noted": noted}

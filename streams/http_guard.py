@@ -223,6 +223,11 @@ class TenantGuard(Guard):
             return (self.tenant(request),)
         return self.reviewer(request).tenants
 
+    def person(self, request: web.Request) -> str:
+        """The name of the principal who asks, of one that was let in; empty for a tenant's program."""
+        found = self._principals.by_token(bearer(request))
+        return found.name if found is not None else ""
+
     def owner(self, request: web.Request) -> tuple[tuple[str, ...], str]:
         """Whose cases may be cancelled (() is all), and who cancels as the decision names it. Raises Problem."""
         if self._tenants.by_key(bearer(request)) is not None:

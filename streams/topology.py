@@ -127,7 +127,7 @@ GATEWAY = Stage(
     name="gateway",
     kind=Kind.GATEWAY,
     does="HTTP in: cases, human decisions, outcomes",
-    writes=(*topics.INPUTS, topics.REVIEW_DECIDED, topics.CASE_CANCELLED, topics.CASE_TOLD),
+    writes=(*topics.INPUTS, topics.REVIEW_DECIDED, topics.CASE_CANCELLED, topics.CASE_TOLD, topics.AUDIT_RECORDED),
     process="gateway",
     objective=Objective(p95_ms=100),
 )

@@ -205,6 +205,12 @@ def _cancelled(move: Move) -> str:
     return f"{person(str(move['actor']))} called it off: {detail.get('reason', '')}".rstrip(": ")
 
 
+def _migrated(move: Move) -> str:
+    detail = move["detail"]
+    versions = f"version {detail.get('from_version', '?')} to {detail.get('workflow_version', '?')}"
+    return f"{person(str(move['actor']))} moved it from {versions} of its workflow"
+
+
 def _decided(move: Move) -> str:
     return ending(move["detail"])
 
@@ -240,9 +246,11 @@ WORDS: Mapping[str, Words] = {
     "not_called": Words("system", _not_asked),
     "review_requested": Words("person", _asked_person),
     "review_decided": Words("person", _person_decided),
+    "review_opened": Words("person", lambda m: f"{person(str(m['actor']))} opened the question at step {m['step']}"),
     "waiting": Words("wait", _waiting),
     "told": Words("wait", _was_told),
     "ignored": Words("operator", _ignored),
+    "migrated": Words("operator", _migrated),
     "cancelled": Words("operator", _cancelled),
     "decided": Words("decision", _decided),
 }
