@@ -67,9 +67,9 @@ def ask(server: Server, method: str, path: str, body: Any = None, headers: Mappi
         return json.load(answer)
 
 
-def asked(server: Server, path: str) -> Any:
+def asked(server: Server, path: str, method: str = "GET", body: Any = None) -> Any:
     """The server's answer, for what does without one too. Raises NoAnswer."""
-    with _answer(server, "GET", path, None, {}) as answer:
+    with _answer(server, method, path, body, {}) as answer:
         return json.load(answer)
 
 

@@ -19,13 +19,14 @@ Rejected: keeping the history of a case in its state (it is on audit.recorded, a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from aios.processors import autonomy, spending
+from aios.processors import autonomy, migrating, spending
 from aios.processors.course import Course
 from aios.processors.state import FORGET
-from aios.processors.turn import ACTOR, Around, Cause, Moved
+from aios.processors.turn import ACTOR, REASON_CHARS_MAX, Around, Cause, Moved
 from aios.processors.turnstile import Open, Turnstile
 from aios.processors.workflow import Call, Question, Review, Wait
 from aios.processors.workflow_files import Workflows
@@ -45,7 +46,8 @@ from aios.schemas.models import (
     TimerFired,
 )
 from aios.streams import pool_files, topics
-from aios.streams.errors import Reason, RecordError
+from aios.streams.deployments import MIGRATED, OPERATOR
+from aios.streams.errors import ConfigError, Reason, RecordError
 from aios.streams.pool_files import Pool
 
 
@@ -222,9 +224,43 @@ def _told(state: CaseRemembered | None, event: CaseTold, around: Around) -> Move
         turn.record("ignored", actor=event.by, event_id=event.event_id, kind=event.kind, reason="decided_before")
     elif turn.has_heard(event):
         return Moved(state, skipped="repeated")
+    elif event.kind == MIGRATED:
+        return _migrated(state, event, around)
     else:
         turn.hear(event)
     return turn.moved()
+
+
+def _migrated(state: CaseRemembered, event: CaseTold, around: Around) -> Moved:
+    """An operator moves an open case to another version; where it cannot go, it stays and the audit says why."""
+    turn = Course(state, around)
+    moved = _on_version(state, event, around)
+    if isinstance(moved, str):
+        turn.record("ignored", actor=event.by, event_id=event.event_id, kind=event.kind, reason=moved)
+        return turn.moved()
+    turn = Course(moved, around)
+    turn.record(
+        "migrated",
+        actor=event.by,
+        event_id=event.event_id,
+        from_version=state.workflow_version,
+        workflow_version=moved.workflow_version,
+    )
+    return turn.moved()
+
+
+def _on_version(state: CaseRemembered, event: CaseTold, around: Around) -> CaseRemembered | str:
+    """The case on the version that the event names, or why it stays."""
+    if not event.by.startswith(OPERATOR):
+        return "only_operators_migrate"
+    try:
+        to = json.loads(event.body)["to"]
+        before = around.workflows.at(state.workflow, state.workflow_version)
+        return migrating.migrated(state, before, around.workflows.at(state.workflow, int(to)))
+    except (ValueError, TypeError, KeyError):
+        return "no_version_named"
+    except ConfigError as error:
+        return str(error)[:REASON_CHARS_MAX]
 
 
 def _wasted(state: CaseRemembered | None, event: InferenceCompleted, cause: Cause) -> Moved:

@@ -34,6 +34,7 @@ from aios.streams.topics import INPUTS, SOURCES, WORKFLOW_ACTIVATED, WORKFLOW_DE
 
 DEFINITION_BYTES_MAX = 512 << 10
 MIGRATED = "workflow_migrated"  # kind of a case.told.v1 of an operator: the case goes on by another version
+OPERATOR = "operator:"  # how what an operator does begins, before the name
 MODES = ("shadow", "suggest", "auto")  # each decides more alone than the one before
 
 log = logging.getLogger(__name__)

@@ -20,11 +20,11 @@ from aiohttp import web
 
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import CaseCancelled, CaseTold, PrincipalRegistered, ReviewDecided
+from aios.schemas.models import AuditRecorded, CaseCancelled, CaseTold, PrincipalRegistered, ReviewDecided
 from aios.schemas.plain import Plain
 from aios.streams import explanation, failpoints, ingest, openapi, topics, tracing
 from aios.streams.config import GatewaySettings
-from aios.streams.deployments import MIGRATED, Catalogue
+from aios.streams.deployments import MIGRATED, OPERATOR, Catalogue
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
 from aios.streams.http_about import ASK_S_MAX, VERSION, About, Handler, json_answer
 from aios.streams.http_guard import BUSY_RETRY_S, TenantGuard
@@ -53,14 +53,13 @@ SOURCE = "/aios/gateway"
 TITLE = "AIOS on Kafka"
 SUBMIT = "submit_case"  # the route whose bodies depend on what is deployed
 TOLD_BYTES_MAX = 64 << 10  # of what a case is told: it is remembered with the case
-OPERATOR = "operator:"
 OPERATORS_ONLY = frozenset({MIGRATED})  # kinds of what a case is told that no producer may say
 RECENT_MAX = 50_000  # cases whose body this process remembers
 ASK_AGAIN_S = 2.0  # after it did not answer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Submission = Plain | ReviewDecided | CaseCancelled | CaseTold
+Submission = Plain | ReviewDecided | CaseCancelled | CaseTold | AuditRecorded
 
 
 class Roads(Protocol):
@@ -136,6 +135,7 @@ class Api(About):
         self._outcomes = outcomes
         self._recent = Recent()
         self._answers = Recent()
+        self._opened = Recent()
         self._ask_from = 0.0
         self._left = asyncio.Event()
 
@@ -278,7 +278,47 @@ class Api(About):
         return json_answer([each.plain() for each in found[: int(asked)]])
 
     async def show_review(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
-        return json_answer((await self._review(request, tenants)).plain())
+        task = await self._review(request, tenants)
+        if task.status == OPEN and (name := self._guard.person(request)):
+            await self._note_opened(task, name, request)
+        return json_answer(task.plain())
+
+    async def _note_opened(self, task: ReviewView, name: str, request: web.Request) -> None:
+        """That this person has the question before them, once; measured by `aios review stats`, and no more than that:
+        where Kafka does not take it soon they read on all the same.
+        """
+        audit_id = str(ids.derive("opened", task.task_id, name))
+        if self._opened.value(audit_id) is not None:
+            return
+        opened = AuditRecorded(
+            audit_id=audit_id,
+            case_id=task.case_id,
+            tenant=task.tenant,
+            workflow=task.workflow,
+            case_seq=0,
+            transition="review_opened",
+            step=task.step,
+            actor=f"reviewer:{name}",
+            detail=ids.canonical({"task_id": task.task_id}),
+            input_topic="",
+            input_partition=0,
+            input_offset=0,
+            at=_now_ms(),
+        )
+        try:
+            async with asyncio.timeout(ASK_S_MAX):
+                await self._deliver(
+                    topics.AUDIT_RECORDED,
+                    opened,
+                    event_id=audit_id,
+                    case_id=task.case_id,
+                    tenant=task.tenant,
+                    request=request,
+                )
+        except (Problem, TimeoutError) as error:
+            log.warning("that %s was opened is not on record: %s", task.task_id, type(error).__name__)
+        else:
+            self._opened.note(audit_id, task.tenant, name)
 
     async def decide_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
         decision: ReviewDecision = ingest.read_body(await self._guard.body(request), ReviewDecision)

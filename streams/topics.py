@@ -192,7 +192,7 @@ EVENTS = (
 INPUTS = (DOCUMENT_RECEIVED, APPLICATION_SUBMITTED, MEETING_REQUESTED)
 """Where the input of workflows enters that this release ships; others come with workflows that are deployed."""
 
-SOURCES: Mapping[str, Topic] = {"document.triage": DOCUMENT_RECEIVED}
+SOURCES: Mapping[str, Topic] = {"document.triage": DOCUMENT_RECEIVED, "kyc.review": APPLICATION_SUBMITTED}
 """Of each shipped workflow; a test compares this with the shipped workflow files."""
 
 

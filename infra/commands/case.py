@@ -1,4 +1,4 @@
-"""`aios case list|show|explain|find|cancel`: where cases stand, for the operator of this system (all tenants).
+"""`aios case list|show|explain|find|tell|cancel`: where cases stand, for the operator of this system (all tenants).
 
 Enters: a case id, or a producer's key. Leaves: a table or JSON from the outcome store; `show` also the timeline and,
 with --trace, how the work was spread over the stages. `find` says what became of a key: admitted, refused,
@@ -20,13 +20,13 @@ import click
 from aios.infra import client, output
 from aios.infra.client import Server
 from aios.infra.commands.explain import explain
+from aios.infra.commands.tell import tell
 from aios.infra.output import NOT_FOUND, NOT_RUNNING, fail
 from aios.infra.running import gateway_url, load_settings, running
 from aios.schemas import ids
 from aios.streams import outcome_store, principals, tracing
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import REFUSED, CaseView, OutcomeStore
-from aios.streams.topics import SOURCES
 from aios.streams.tracing import Span
 
 BAR_CHARS = 40
@@ -37,10 +37,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 @click.group("case")
 def group() -> None:
-    """Cases: list, show, explain, find, cancel."""
+    """Cases: list, show, explain, find, tell, cancel."""
 
 
 group.add_command(explain)
+group.add_command(tell)
 
 
 @group.command("list")
@@ -91,7 +92,7 @@ def show(case: str, trace: bool, as_json: bool) -> None:
 @group.command()
 @click.option("--key", required=True, help="The idempotency key: the record's key, unless the event names one.")
 @click.option("--tenant", default=None, help="As the event names it; default: this system's own.")
-@click.option("--workflow", type=click.Choice(sorted(SOURCES)), default="document.triage", show_default=True)
+@click.option("--workflow", default="document.triage", show_default=True)
 @_json
 def find(*, key: str, tenant: str | None, workflow: str, as_json: bool) -> None:
     """What became of the event with this key. Admitted, refused, dead-lettered, or not seen (exit 3)."""

@@ -1,25 +1,43 @@
-"""`aios workflow check|show`: validate workflow files, and draw one.
+"""`aios workflow check|show|test`: validate workflow files, draw them, run their recorded cases.
 
-In: files, or nothing for the shipped ones. Out: one line `file:line: problem` for each mistake (exit 1), or the
-steps with every way on. Needs no running system.
+In: files, or nothing for the shipped ones. Out: one line `file:line:column: problem` for each mistake (exit 1); the
+steps with every way on, in the terminal or as SVG; of each recorded case what came of it. These need no running
+system. What brings a workflow to one, or moves its cases there, is workflow_acts.py.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
-from aios.infra.output import NOT_FOUND
-from aios.processors import workflow_files
-from aios.processors.workflow import Emit, Infer, Review, Rule, Workflow
+from aios.infra import deploying, drawing
+from aios.infra.commands import workflow_acts
+from aios.infra.commands.operations import JSON
+from aios.infra.output import FAILED, NOT_FOUND, fail
+from aios.infra.ways import does, ways
+from aios.processors import workflow_cases, workflow_files
+from aios.processors.workflow import Workflow
+from aios.streams.errors import ConfigError
 
 
 @click.group("workflow")
 def group() -> None:
-    """Validate and draw workflows."""
+    """Workflows: check, show, test, list, diff, deploy, activate, autonomy, cancel, migrate."""
+
+
+for _act in (
+    workflow_acts.list_,
+    workflow_acts.diff,
+    workflow_acts.deploy,
+    workflow_acts.activate,
+    workflow_acts.autonomy,
+    workflow_acts.cancel,
+    workflow_acts.migrate,
+):
+    group.add_command(_act)
 
 
 @group.command()
@@ -32,39 +50,89 @@ def check(files: tuple[Path, ...]) -> None:
     wrong = 0
     for path in paths:
         workflow, problems = workflow_files.read(path)
-        wrong += len(problems)
+        wrong += bool(problems)
+        if workflow is not None:
+            click.echo(f"{path}: {workflow.reference} is fine, {len(workflow.steps)} steps")
         for problem in problems:
             click.echo(problem, err=True)
-        if workflow is not None:
-            click.echo(
-                f"{path}: {workflow.reference} is sound: {len(workflow.steps)} steps, {len(workflow.samples)} samples"
-            )
     if wrong:
-        raise click.ClickException(f"{wrong} problem{'s' if wrong > 1 else ''}")
+        raise click.exceptions.Exit(FAILED)
 
 
 @group.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def show(name: str | None, as_json: bool) -> None:
-    """Draw a workflow, `name` or `name@version` (default: list them)."""
-    workflows = list(workflow_files.shipped())
-    if name is not None:
-        workflows = [each for each in workflows if name in (each.reference, each.workflow)][-1:]
-        if not workflows:
-            click.echo(f"Error: there is no workflow {name}; `aios workflow show` lists them", err=True)
-            raise click.exceptions.Exit(NOT_FOUND)
-    if as_json:
-        click.echo(json.dumps([_plain(each) for each in workflows], indent=2, ensure_ascii=False))
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Write the picture there.")
+@JSON
+def show(name: str | None, svg: Path | None, as_json: bool) -> None:
+    """Draw a workflow: NAME, NAME@VERSION or a file (default: list the shipped ones)."""
+    found = [_file(Path(name))] if name is not None and name.endswith(".yaml") else list(workflow_files.shipped())
+    if name is not None and not name.endswith(".yaml"):
+        found = [each for each in found if name in (each.reference, each.workflow)][-1:]
+        if not found:
+            fail(f"there is no workflow {name}; `aios workflow show` lists them", NOT_FOUND)
+    if svg is not None:
+        if name is None:
+            fail("--svg draws one workflow: name it")
+        svg.write_text(drawing.svg(found[0]), encoding="utf-8")
+        click.echo(f"{svg}: {found[0].reference}")
+    elif as_json:
+        click.echo(json.dumps([plain(each) for each in found], indent=2, ensure_ascii=False))
     elif name is None:
-        for each in workflows:
+        for each in found:
             click.echo(f"{each.reference}  takes {each.input}  owner {each.owner}")
     else:
-        _draw(workflows[0])
+        _draw(found[0])
+
+
+@group.command()
+@click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@JSON
+def test(files: tuple[Path, ...], as_json: bool) -> None:
+    """Run the recorded cases beside workflows (NAME.cases.yaml) with the answers they give. FILES or folders.
+
+    Default: the shipped ones. Exit 1 when one came out in another way.
+    """
+    paths = [path for each in files or (workflow_files.FOLDER,) for path in _expand(each)]
+    if not files:
+        paths = [path for path in paths if workflow_cases.file_of(path).is_file()]
+    told = [_tested(path) for path in paths]
+    if as_json:
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    if any(each["wrong"] for one in told for each in one["cases"]) or any("problem" in one for one in told):
+        raise click.exceptions.Exit(FAILED)
+
+
+def _tested(path: Path) -> dict[str, Any]:
+    """A file's cases, told as they are run."""
+    try:
+        judged = deploying.judge(path)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        return {"file": str(path), "problem": str(error), "cases": []}
+    for one in judged.ran:
+        click.echo(f"{'✗' if one.wrong else '✓'} {one.name}: {one.came or 'nothing came'}", err=True)
+        for line in one.wrong:
+            click.echo(f"    {line}", err=True)
+    missing = workflow_cases.unvisited(judged.sound.workflow, judged.ran)
+    said = f"{judged.tests.passed} of {judged.tests.all} cases of {judged.sound.workflow.reference} are as recorded"
+    click.echo(said + (f"; no case goes through {', '.join(missing)}" if missing else ""), err=True)
+    return {
+        "file": str(path),
+        "workflow": judged.sound.workflow.reference,
+        "cases": [{"name": one.name, "came": one.came, "wrong": list(one.wrong)} for one in judged.ran],
+        "unvisited": missing,
+    }
 
 
 def _expand(path: Path) -> list[Path]:
-    return sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+    return workflow_files.files_of(path) if path.is_dir() else [path]
+
+
+def _file(path: Path) -> Workflow:
+    workflow, problems = workflow_files.read(path)
+    if workflow is None:
+        fail("\n".join(problems))
+    return workflow
 
 
 def _draw(workflow: Workflow) -> None:
@@ -75,36 +143,20 @@ def _draw(workflow: Workflow) -> None:
         f"at least {owed.without_person_min:.0%} without a person"
     )
     for name, step in workflow.steps.items():
-        click.echo(f"\n{name} ({type(step.kind).__name__.lower()})")
-        ways = list(_ways(step.kind))
-        for number, (when, target, reason) in enumerate(ways, start=1):
-            branch = "└─" if number == len(ways) else "├─"
-            click.echo(f"  {branch} {when} ─▶ {target}{f' [{reason}]' if reason else ''}")
+        click.echo(f"\n{name} ({type(step.kind).__name__.lower()}): {does(step.kind)}")
+        found = list(ways(step.kind))
+        for number, way in enumerate(found, start=1):
+            branch = "└─" if number == len(found) else "├─"
+            click.echo(f"  {branch} {way.when} ─▶ {way.to}{f' [{way.reason}]' if way.reason else ''}")
 
 
-def _ways(kind: Infer | Rule | Review | Emit) -> Iterator[tuple[str, str, str]]:
-    """Condition, target and reason of every way on."""
-    match kind:
-        case Infer():
-            prompt = f" with {kind.prompt}" if kind.prompt else ""
-            yield f"{kind.model}{prompt} answered", kind.then, ""
-            yield "failed, expired or silent", kind.on_error.then, kind.on_error.reason or ""
-        case Rule():
-            for row in kind.first_of:
-                yield row.when.source, row.then, row.reason or ""
-            yield "otherwise", kind.otherwise.then, kind.otherwise.reason or ""
-        case Review():
-            yield "a person decided", kind.then, ""
-            yield f"nobody within {kind.expires_h} h", kind.on_expiry.then, kind.on_expiry.reason or ""
-        case Emit():
-            yield f"by {kind.decided_by.source}", f"■ {kind.outcome}", ""
-
-
-def _plain(workflow: Workflow) -> dict[str, object]:
+def plain(workflow: Workflow) -> dict[str, object]:
+    """For scripts."""
     return {
         "workflow": workflow.workflow,
         "version": workflow.version,
         "owner": workflow.owner,
+        "cost_centre": workflow.cost_centre,
         "about": workflow.about,
         "input": workflow.input,
         "objectives": workflow.objectives.model_dump(),
@@ -112,7 +164,8 @@ def _plain(workflow: Workflow) -> dict[str, object]:
         "steps": {
             name: {
                 "kind": type(step.kind).__name__.lower(),
-                "ways": [{"when": when, "to": to, "reason": reason} for when, to, reason in _ways(step.kind)],
+                "does": does(step.kind),
+                "ways": [way._asdict() for way in ways(step.kind)],
             }
             for name, step in workflow.steps.items()
         },

@@ -1,0 +1,281 @@
+"""Brings a workflow to a running system: what is judged before, and what is done, in which order.
+
+Enters: a workflow file with its recorded cases (and its input contract, where it has one of its own), a running
+system's Kafka and registry, and who acts. Leaves: the contract registered, its topic created, the version deployed and
+active, each audited; or nothing at all, with every reason why not. Guaranteed: nothing is written before everything was
+judged; each act can be repeated, so a deploy that was interrupted is finished by the same command; when it returns,
+admit reads the input (where it could be asked).
+
+Order: contract, topic, version, activation. Whoever sees one of them finds those before it.
+
+Rejected: one event for all of it (a version may be deployed and tried before it is active); a workflow whose versions
+take different contracts (a case that admit took for the one would meet the other in plan).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from aios.processors import autonomy, workflow_cases, workflow_files
+from aios.processors.workflow import Workflow
+from aios.processors.workflow_cases import Ran
+from aios.processors.workflow_files import Sound
+from aios.schemas import compat
+from aios.schemas.codec import Codec
+from aios.schemas.models import WorkflowActivated, WorkflowDeployed
+from aios.schemas.registry import RegistrySource
+from aios.streams import deployments, inputs, topology
+from aios.streams.activations import RETIRED
+from aios.streams.admin import ensure_topics
+from aios.streams.config import KafkaSettings, Settings, client
+from aios.streams.deployments import Tests
+from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.inputs import Input
+
+READ_S_MAX = 60.0  # until admit reads a new input: one rebalance, two where members come over one by one
+READ_AGAIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A workflow file and how its recorded cases came out."""
+
+    sound: Sound
+    ran: tuple[Ran, ...]
+
+    @property
+    def tests(self) -> Tests:
+        return Tests(passed=sum(not one.wrong for one in self.ran), all=len(self.ran))
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """What is deployed and active in a system now."""
+
+    deployed: dict[str, WorkflowDeployed]
+    activated: dict[str, WorkflowActivated]
+
+    def versions(self, workflow: str) -> dict[int, WorkflowDeployed]:
+        return {told.version: told for told in self.deployed.values() if told.workflow == workflow}
+
+
+def judge(file: Path) -> Judged:
+    """Check a file and run its recorded cases. Raises ConfigError with a line for each mistake."""
+    sound, problems = workflow_files.read_file(file)
+    if sound is None:
+        raise ConfigError("\n".join(problems))
+    recorded = workflow_cases.read(workflow_cases.file_of(file))
+    return Judged(sound, tuple(workflow_cases.run(sound, one) for one in recorded))
+
+
+def there(settings: Settings, codec: Codec) -> There:
+    """Raises Unavailable."""
+    return There(*deployments.read(settings.kafka, codec))
+
+
+def refused(sound: Sound, known: There) -> list[str]:
+    """Why this version may not come to what is there; empty: it may. Pure but for the shipped files."""
+    return [*_text(sound, known), *_taken(sound, known), *_declared(sound.input), *_compatible(sound.input, known)]
+
+
+def _text(sound: Sound, known: There) -> Iterator[str]:
+    workflow = sound.workflow
+    if workflow.signed_off is None:
+        yield "nobody signed its policies off: `signed_off: {by: …, on: …}` in the file"
+    before = known.deployed.get(workflow.reference)
+    if before is not None and before.definition != sound.text:
+        yield f"{workflow.reference} is deployed with another text, and cases may run on it: raise `version`"
+    for shipped in workflow_files.shipped():
+        if before is None and shipped.reference == workflow.reference:
+            yield f"{workflow.reference} is a version that this release ships: raise `version`"
+
+
+def _taken(sound: Sound, known: There) -> Iterator[str]:
+    """A contract belongs to one workflow, and a workflow keeps its contract."""
+    mine, contract = sound.workflow.workflow, sound.input.contract
+    takers = {one.workflow: one.input for one in workflow_files.shipped()}
+    takers |= {told.workflow: deployments.declared_input(told.definition) for told in known.deployed.values()}
+    for name, taken in sorted(takers.items()):
+        if name != mine and taken == contract:
+            yield f"{contract} is what {name} takes; each workflow has an input of its own"
+        if name == mine and taken != contract:
+            yield f"{mine} takes {taken} in its other versions; a workflow that takes {contract} has another name"
+
+
+def _declared(taken: Input) -> Iterator[str]:
+    if taken.contract not in inputs.SHIPPED and taken.contract in topology.all_topics():
+        yield f"{taken.contract} is a topic of AIOS itself; take another name"
+
+
+def _compatible(taken: Input, known: There) -> Iterator[str]:
+    if taken.contract in inputs.SHIPPED:
+        return
+    before = {
+        told.version: deployments.input_of(told).schema
+        for told in known.deployed.values()
+        if deployments.declared_input(told.definition) == taken.contract
+    }
+    for why in compat.problems(taken.schema, before):
+        yield f"{taken.contract} {why}"
+
+
+def deploy(
+    settings: Settings, codec: Codec, judged: Judged, *, by: str, reason: str, active: bool
+) -> tuple[WorkflowDeployed, WorkflowActivated | None]:
+    """Do it; what is done already is left as it is. Raises ConfigError with every reason why not, Unavailable."""
+    sound, known = judged.sound, there(settings, codec)
+    if why_not := refused(sound, known):
+        raise ConfigError("\n".join(why_not))
+    signed = sound.workflow.signed_off
+    own = sound.input.contract not in inputs.SHIPPED
+    if own:
+        _register(settings.registry.url, sound.input)
+        asyncio.run(ensure_topics(settings.kafka, [sound.input.topic]))
+    told = deployments.deploy(
+        settings.kafka,
+        codec,
+        workflow=sound.workflow.workflow,
+        version=sound.workflow.version,
+        definition=sound.text,
+        input_schema=sound.input.schema.text if own else "",
+        tests=judged.tests,
+        signed_off=f"{signed.by}, {signed.on.isoformat()}" if signed is not None else "",
+        by=by,
+        reason=reason,
+    )
+    if not active:
+        return told, None
+    before = known.activated.get(told.workflow)
+    if before is not None and before.version == told.version:
+        return told, before
+    return told, activate(settings.kafka, codec, sound.workflow, before, by=by, reason=reason)
+
+
+def activate(
+    kafka: KafkaSettings,
+    codec: Codec,
+    workflow: Workflow,
+    before: WorkflowActivated | None,
+    *,
+    by: str,
+    reason: str,
+    said: tuple[str, int] | None = None,
+) -> WorkflowActivated:
+    """Let new cases take a version. said: its mode and permille; else those of before, else those of its file.
+
+    A version that comes new decides no more alone than the one before did.
+    """
+    mode, permille = said or (
+        (before.autonomy, before.auto_permille)
+        if before is not None and before.version != RETIRED
+        else autonomy.of_file(workflow)
+    )
+    told = WorkflowActivated(
+        workflow=workflow.workflow,
+        version=workflow.version,
+        autonomy=mode,
+        auto_permille=permille,
+        reason="",
+        by="",
+        activated_at=0,
+    )
+    return deployments.activate(kafka, codec, told, by=by, reason=reason, before=before)
+
+
+def standing(workflow: Workflow, known: There) -> WorkflowActivated:
+    """What holds for new cases now, where nobody has said anything: what the file says."""
+    mode, permille = autonomy.of_file(workflow)
+    said_by_file = WorkflowActivated(
+        workflow=workflow.workflow,
+        version=workflow.version,
+        autonomy=mode,
+        auto_permille=permille,
+        reason="",
+        by="",
+        activated_at=0,
+    )
+    return known.activated.get(workflow.workflow, said_by_file)
+
+
+def retire(
+    kafka: KafkaSettings, codec: Codec, name: str, before: WorkflowActivated, *, by: str, reason: str
+) -> WorkflowActivated:
+    """Take no new cases. Raises Unavailable."""
+    told = replace(before, workflow=name, version=RETIRED)
+    return deployments.activate(kafka, codec, told, by=by, reason=reason, before=before)
+
+
+def _register(url: str, taken: Input) -> None:
+    """Raises SchemaRefused, Unavailable."""
+    source = RegistrySource(url)
+    try:
+        source.register(taken.topic.subject(taken.contract), taken.schema.text)
+    finally:
+        source.close()
+
+
+def is_read(kafka: KafkaSettings, topic: str, group: str, s_max: float = READ_S_MAX) -> bool:
+    """Whether every partition of the topic has a member of the group that reads it, within s_max seconds."""
+    admin = AdminClient(client(kafka, log_level=0))
+    deadline = time.monotonic() + s_max
+    while True:
+        try:
+            described = admin.describe_consumer_groups([group])[group].result(READ_S_MAX)
+            there_are = set(admin.list_topics(topic, timeout=READ_S_MAX).topics[topic].partitions)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka does not say who reads {topic}: {error.args[0]}") from error
+        read = {
+            place.partition
+            for member in described.members
+            if member.assignment is not None
+            for place in member.assignment.topic_partitions
+            if place.topic == topic
+        }
+        if there_are and there_are <= read:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(READ_AGAIN_S)
+
+
+def compared(before: Sound, after: Sound) -> Sequence[str]:
+    """What is another in the second, a line each: steps, thresholds, labels, objectives. Pure."""
+    return list(_compared(before.workflow, after.workflow))
+
+
+def _compared(one: Workflow, other: Workflow) -> Iterator[str]:
+    plain = {side.reference: side.model_dump(mode="python") for side in (one, other)}
+    first, second = plain[one.reference], plain[other.reference]
+    for name in Workflow.model_fields:
+        if name in ("version", "steps", "samples"):
+            continue
+        yield from _differing(name, first[name], second[name])
+    steps, now = first["steps"], second["steps"]
+    for name in dict.fromkeys((*steps, *now)):
+        if name not in now:
+            yield f"- step {name}"
+        elif name not in steps:
+            yield f"+ step {name}"
+        else:
+            yield from _differing(f"step {name}", steps[name], now[name])
+
+
+def _differing(place: str, before: object, after: object) -> Iterator[str]:
+    if before == after:
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys((*before, *after)):
+            yield from _differing(f"{place}.{key}", before.get(key), after.get(key))
+        return
+    yield f"~ {place}: {_shown(before)} → {_shown(after)}"
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else " ".join(str(getattr(value, "source", value)).split())

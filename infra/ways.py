@@ -1,0 +1,67 @@
+"""What a step does and where it leads, in words: for the terminal, the picture and JSON alike. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from aios.processors.workflow import Call, Connect, Emit, Infer, Kind, Map, Parallel, Question, Review, Rule, Wait
+
+
+class Way(NamedTuple):
+    """to: a step, or `■ <outcome>`. reason: what the decision says of it; empty: nothing."""
+
+    when: str
+    to: str
+    reason: str = ""
+
+
+def does(kind: Kind) -> str:
+    """What a step does, in a few words."""
+    match kind:
+        case Rule():
+            return "first row that holds"
+        case Review():
+            return "ask a person" if kind.people is None else "ask one person or two"
+        case Parallel():
+            return "at once: " + ", ".join(kind.of)
+        case Map():
+            return f"each of {kind.over.source}: {asked(kind.each.asks)}"
+        case Wait():
+            return f"wait for {kind.event or 'the time'}"
+        case Emit():
+            return f"■ {kind.outcome}"
+        case _:
+            return asked(kind)
+
+
+def asked(kind: Question | Call) -> str:
+    """Whom a question or call goes to."""
+    if isinstance(kind, Call):
+        return f"{kind.system}: {kind.operation}"
+    return f"{kind.model} with {kind.prompt}" if kind.prompt else kind.model
+
+
+def ways(kind: Kind) -> Iterator[Way]:
+    """Every way on."""
+    match kind:
+        case Infer() | Connect() | Parallel() | Map():
+            many = {Parallel: "all answered", Map: "every item was answered"}.get(type(kind))
+            yield Way(many or f"{asked(kind)} answered", kind.then)  # type: ignore[arg-type]  # many is told of the others
+            yield Way("failed, expired or silent", kind.on_error.then, kind.on_error.reason or "")
+        case Rule():
+            for row in kind.first_of:
+                yield Way(row.when.source, row.then, row.reason or "")
+            yield Way("otherwise", kind.otherwise.then, kind.otherwise.reason or "")
+        case Review():
+            yield Way("a person decided" if kind.people is None else "they agree", kind.then)
+            if kind.on_disagreement is not None:
+                yield Way("they disagree", kind.on_disagreement.then, kind.on_disagreement.reason or "")
+            yield Way(f"nobody within {kind.expires_h} h", kind.on_expiry.then, kind.on_expiry.reason or "")
+        case Wait():
+            if kind.then is not None:
+                yield Way(f"it was told {kind.event}", kind.then)
+            until = f"{kind.for_s} s" if kind.until is None else kind.until.source
+            yield Way(f"after {until}", kind.on_expiry.then, kind.on_expiry.reason or "")
+        case Emit():
+            yield Way(f"by {kind.decided_by.source}", f"■ {kind.outcome}")

@@ -1,0 +1,43 @@
+"""Moves an open case to another version of its workflow. Pure.
+
+Enters: what is remembered of a case, the version it runs on and the one it is to run on. Leaves: the case on that
+version, or one sentence why it cannot go. Guaranteed: nothing is asked again and nothing is answered twice: the case
+stays in the step where it waits, and its command, timer and answers stay as they are; so that step must be there in the
+new version, of the same kind and asking the same. Who wants it otherwise cancels the case and hands it in again.
+
+Rejected: moving a case to another step (an effect would be lost or done twice); moving it while the questions of a
+parallel or map step are out, unless the step is the very same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aios.processors.turn import step_of
+from aios.processors.workflow import Workflow
+from aios.schemas.models import CaseRemembered
+
+
+def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRemembered | str:
+    """The case on its new version; a text says why it stays where it is."""
+    if state.decided_at:
+        return "it is decided"
+    if after.workflow != before.workflow or after.input != before.input:
+        return f"{after.reference} is no version of {before.workflow} that takes the same input"
+    if after.version == before.version:
+        return f"it runs on {before.reference} already"
+    name = step_of(state.step)
+    if name not in before.steps:  # before its first step: it waits for a budget
+        return replace(state, workflow_version=after.version)
+    if name not in after.steps:
+        return f"it waits in {name}, which {after.reference} does not have"
+    if _asks(before, name) != _asks(after, name):
+        return f"it waits in {name}, which asks something else in {after.reference}"
+    return replace(state, workflow_version=after.version)
+
+
+def _asks(workflow: Workflow, name: str) -> tuple[str, dict[str, str]]:
+    """A step without its ways on, which may be others in the new version. Expressions are the same as their texts."""
+    kind = workflow.steps[name].kind
+    ways = {"then", "on_error", "on_expiry", "on_disagreement", "otherwise"}
+    return type(kind).__name__, {key: repr(value) for key, value in kind if key not in ways}
