@@ -19,7 +19,7 @@ COMMANDS = {
     "doctor": Place("commands.doctor", "doctor", "Check versions, memory, disk and every reachable service."),
     "env": Place("commands.env", "env", "Addresses and the demo tenant's key, for a shell."),
     "publish": Place("commands.publish", "publish", "Publish the rows of a file as events."),
-    "case": Place("commands.case", "group", "Cases: list, show, explain, find, cancel."),
+    "case": Place("commands.case", "group", "Cases: list, show, explain, find, tell, cancel."),
     "review": Place("commands.review", "group", "Questions to people: list, show, decide, stats."),
     "dlq": Place("commands.dlq", "group", "Dead letters: groups, list, show, edit, approve, discard, restore, free."),
     "replay": Place("commands.replay", "group", "Jobs that bring dead letters back: plan, approve, run, status."),
@@ -30,12 +30,16 @@ COMMANDS = {
     "budget": Place("commands.budget", "group", "What tenants may spend: set, lift, show."),
     "cost": Place("commands.cost", "group", "What was used, and what it cost: report."),
     "tenant": Place("commands.tenant", "group", "Tenants and their API keys."),
-    "workflow": Place("commands.workflow", "group", "Validate and draw workflows."),
+    "workflow": Place(
+        "commands.workflow", "group", "Workflows: check, show, test, diff, deploy, autonomy, cancel, migrate, list."
+    ),
     "policy": Place("commands.policy", "group", "Guardrails: list, show, test."),
+    "list": Place("commands.list", "group", "Lists that cases are screened against: show, publish, search, evaluate."),
     "slo": Place(
         "commands.slo", "slo", "Each workflow's objectives against the last hour; per breach cause and next command."
     ),
     "meeting": Place("commands.meeting", "group", "Requests for the calendar: read one, evaluate the reading."),
+    "document": Place("commands.document", "group", "Documents: read, keep by reference, evaluate the reading."),
     "pools": Place("commands.pools", "pools", "Pools of model workers: work queued, rate, latency, cost."),
     "model": Place("commands.model", "group", "Model versions: list, card, train, evaluate, activate, retire, watch."),
     "prompt": Place("commands.prompt", "group", "Prompts: list, new, diff, test, activate, history, rollback."),

@@ -99,7 +99,7 @@ class Application:
 
 
 def drawn(count: int, seed: int, half: str, *, scans: bool = True) -> list[Application]:
-    """half: of the sheets and names, a or b."""
+    """half: of the sheets: a, b or c."""
     draw = random.Random(f"applications {seed} {half}")  # noqa: S311 - the same for the same seed
     kinds = draw.choices(list(_KINDS), weights=[kind.weight for kind in _KINDS.values()], k=count)
     return [_Drawing(draw, half, scans).application(f"{half}-{number:04}", kind) for number, kind in enumerate(kinds)]
@@ -184,7 +184,7 @@ class _Drawing:
         )
         able = [each for each in sorted(names) if each in bases]
         language = self.draw.choice(able)
-        which = "ab".index(self.half)
+        which = "abc".index(self.half) % 2
         given, surname = (self._name(names[language][part], which) for part in ("given", "surnames"))
         written = f"{given} {surname}" if own_script or language.split("-")[0] not in foreign else ""
         given, surname = (anyascii(each) if language.split("-")[0] in foreign else each for each in (given, surname))
@@ -224,7 +224,10 @@ class _Drawing:
         damage = self.draw.choice(("encrypted", "broken")) if kind == "unreadable" else ""
         found = []
         if kind != "no identity document":
-            found.append(self._handed(self._sheet(lambda sheet: sheet.paper in IDENTITY), shown, damage))
+            told = ("nationality",) if kind == "watched country" else ()  # what no paper says nobody can know
+            told += ("birth_date",) if kind == "another birth date" else ("expires",) if kind == "expired" else ()
+            sheet = self._sheet(lambda sheet: sheet.paper in IDENTITY and set(told) <= set(sheet.says))
+            found.append(self._handed(sheet, shown, damage))
         proof = person if kind in ("another's passport", "another birth date") else shown
         found.append(
             self._handed(self._sheet(lambda sheet: "address" in sheet.says and sheet.paper not in IDENTITY), proof)

@@ -1,9 +1,9 @@
 """Papers that people hand in: passports, cards, licences, bills, statements, letters; as text, PDF or scan.
 
 Enters: a person, a kind of paper, a seeded generator. Leaves: the paper's bytes, and what it says in truth. Guaranteed:
-the same seed gives the same paper; zones for machines have right check digits. The sheets come in two halves: reading
-was developed on `a` and is reported on `b` (`aios document evaluate`), whose wording and layout differ; b was written
-together with a, before anything was read.
+the same seed gives the same paper; zones for machines have right check digits. The sheets come in three sets that
+differ in wording and layout: reading was developed on `a`, corrected once on `b`, and is reported on `c` (`aios document
+evaluate`), which was written before those corrections and changed nothing in reading.
 """
 
 from __future__ import annotations
@@ -380,6 +380,179 @@ SHEETS = (
         Landlord: Castle Homes Ltd
 
         We confirm that the tenant has lived at the property since {issued}.
+        """,
+    ),
+    Sheet(
+        "c",
+        "id_card",
+        "%d.%m.%Y",
+        WHO,
+        """\
+        REPUBBLICA|CARTA DI IDENTITÀ / IDENTITY CARD
+        {number}
+
+        COGNOME / SURNAME
+        {SURNAME}
+        NOME / NAME
+        {GIVEN}
+        LUOGO E DATA DI NASCITA / PLACE AND DATE OF BIRTH
+        ROMA {born}
+        SESSO / SEX|CITTADINANZA / NATIONALITY
+        {sex}|{COUNTRY}
+        EMISSIONE / ISSUING|SCADENZA / EXPIRY
+        {issued}|{expires}
+        """,
+    ),
+    Sheet(
+        "c",
+        "passport",
+        "%d/%m/%Y",
+        (*WHO, "issued_by"),
+        """\
+        {ISSUER}
+
+        Type|Country Code|Passport No.
+        P|{alpha3}|{number}
+        Surname
+        {SURNAME}
+        Given Name(s)
+        {GIVEN}
+        Nationality|Sex|Date of Birth
+        {COUNTRY}|{sex}|{born}
+        Date of Issue|Date of Expiry
+        {issued}|{expires}
+        {zone3}
+        """,
+    ),
+    Sheet(
+        "c",
+        "driving_licence",
+        "%m/%d/%Y",
+        ("name", "birth_date", "document_number", "expires"),
+        """\
+        DRIVER LICENSE
+        DL {number}|CLASS C
+        EXP {expires}
+        LN {SURNAME}
+        FN {GIVEN}
+        {line1}
+        {line2}
+        DOB {born}
+        SEX {sex}
+        ISS {issued}
+        """,
+    ),
+    Sheet(
+        "c",
+        "id_card",
+        "%d %b %Y",
+        WHO,
+        """\
+        IDENTITEITSKAART|IDENTITY CARD
+
+        Naam / Name|Document nr. / Document no.
+        {SURNAME}|{number}
+        Voornamen / Given names|Nationaliteit / Nationality
+        {GIVEN}|{country}
+        Geboortedatum / Date of birth|Geldig tot / Valid until
+        {born}|{expires}
+        """,
+    ),
+    Sheet(
+        "c",
+        "residence_permit",
+        "%d.%m.%Y",
+        WHO,
+        """\
+        AUFENTHALTSTITEL / RESIDENCE PERMIT
+        Nr. {number}
+
+        Name, Vorname: {SURNAME}, {GIVEN}
+        Geburtsdatum: {born}
+        Staatsangehörigkeit: {country}
+        Karte gültig bis: {expires}
+        """,
+    ),
+    Sheet(
+        "c",
+        "utility_bill",
+        "%d/%m/%Y",
+        (*WHERE,),
+        """\
+        BRIGHTGAS|Your gas bill
+
+        Customer: {given} {surname}|Tariff: Standard
+        Delivery address:|Meter no. 5512
+        {line1}|
+        {line2}|
+        {line3}|
+
+        Period {issued} to {issued_on}
+        Units used 812|Total 96.11
+        """,
+    ),
+    Sheet(
+        "c",
+        "bank_statement",
+        "%d.%m.%Y",
+        (*WHERE,),
+        """\
+        Sparbank am Fluss
+        Kontoauszug Nr. 4
+
+        Kontoinhaber:
+        {given} {surname}
+        Anschrift:
+        {line1}
+        {line2}
+        {line3}
+
+        Kontostand am {issued_on}: 1.420,55 EUR
+        """,
+    ),
+    Sheet(
+        "c",
+        "letter",
+        "%d/%m/%Y",
+        ("name", "birth_date", "address", "country"),
+        """\
+        Attestation sur l'honneur
+
+        Je soussigné, {given} {surname}, né le {born}, demeurant à
+        {line1}, {line2}, {line3}, atteste que les informations sont exactes.
+
+        Fait pour servir et valoir ce que de droit.
+        """,
+    ),
+    Sheet(
+        "c",
+        "letter",
+        "%d %B %Y",
+        ("name", "birth_date", "address", "country"),
+        """\
+        Tamar & Lowe Solicitors
+
+        We act for {title} {given} {surname} (date of birth {born}). Our client lives at
+        {line1}, {line2}, {line3} and has done so for more than five years.
+
+        Yours faithfully,
+        Tamar & Lowe
+        """,
+    ),
+    Sheet(
+        "c",
+        "utility_bill",
+        "%d %b %Y",
+        (*WHERE, "issued_on"),
+        """\
+        FASTLINE BROADBAND|Invoice 99812
+        |Invoice date {issued_on}
+        {given} {surname}|Amount due 31.00
+        {line1}|Payment by direct debit
+        {line2}|
+        {line3}|
+
+        Thank you for being with us.
         """,
     ),
 )
