@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
 from aios.dlq.settle import CLOSED, OPEN
@@ -32,9 +32,9 @@ from aios.streams.record import Outgoing
 from aios.streams.reference import ReferenceTable
 from aios.streams.topics import BREAKER_CHANGED
 from aios.streams.topology import Stage
+from aios.streams.waiting import is_circuit
 
 AGAIN_S = 1.0  # before a Kafka that was away is told again
-CIRCUITS = "system/"  # of the key of a circuit towards an outside system
 
 log = logging.getLogger(__name__)
 
@@ -174,24 +174,6 @@ def outgoing(codec: Codec, change: BreakerChanged, *, traceparent: str = "") -> 
         tenant=change.tenant,
         traceparent=traceparent,
         time_ms=change.changed_at,
-    )
-
-
-def is_circuit(change: BreakerChanged) -> bool:
-    """Whether it is a circuit towards an outside system, and not a breaker of a group."""
-    return change.key.startswith(CIRCUITS)
-
-
-def waiting_for(circuits: Iterable[BreakerChanged], system: str) -> int:
-    """Since when a system is away, Unix ms, as any of its processes sees it; 0: it is not."""
-    name = f"{CIRCUITS}{system}"
-    return min(
-        (
-            one.since or one.changed_at
-            for one in circuits
-            if one.state != CLOSED and (one.key == name or one.key.startswith(f"{name}/"))
-        ),
-        default=0,
     )
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
+from aios.streams import waiting
 from aios.streams.config import Settings
 from aios.streams.deployments import Catalogue, Deployments
 from aios.streams.http_api import Api
@@ -40,7 +41,8 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     codec = Codec(registry)
     tenants, principals = TenantTable(settings.kafka, codec), PrincipalTable(settings.kafka, codec)
     deployments = Deployments(settings.kafka, codec)
-    outcomes = OutcomeStore(settings.redis.url)
+    circuits = waiting.circuits(settings.kafka, codec)
+    outcomes = OutcomeStore(settings.redis.url, circuits=lambda: circuits.all().values())
     delivery = Delivery(
         settings.kafka, client_id=f"{GATEWAY.group}.{slot}", deliver_s_max=float(settings.gateway.deliver_s_max)
     )
@@ -49,6 +51,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         await asyncio.to_thread(tenants.start)
         await asyncio.to_thread(principals.start)
         await asyncio.to_thread(deployments.start)
+        await asyncio.to_thread(circuits.start)
         guard = TenantGuard(settings.gateway, tenants, principals)
         reach = Reach(settings.kafka, GATEWAY.writes[0].name)
         api = Api(
@@ -67,5 +70,6 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         await asyncio.to_thread(tenants.close)
         await asyncio.to_thread(principals.close)
         await asyncio.to_thread(deployments.close)
+        await asyncio.to_thread(circuits.close)
         await outcomes.close()
         registry.close()

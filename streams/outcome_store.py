@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from time import monotonic
@@ -27,6 +27,8 @@ from typing import Any, TypeVar, cast
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
+from aios.schemas.models import BreakerChanged
+from aios.streams import waiting
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_layout import (
     EPOCH,
@@ -67,6 +69,7 @@ class CaseView:
 
     confidence, label, outcome: of the decision; while a person is asked, reasons says why. task_id: the open review
     task. dead_letters: ids of records of this case that wait for an operator. refusal: the refused event, if refused.
+    waits_for: outside systems that are asked and away, as {system, since}; the case goes on by itself.
     """
 
     case_id: str
@@ -95,6 +98,7 @@ class CaseView:
     dead_letters: tuple[str, ...] = ()
     trace_id: str = ""
     refusal: Mapping[str, Any] | None = None
+    waits_for: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -142,8 +146,16 @@ class OutcomeStore:
     Every method raises Unavailable when Valkey does not answer.
     """
 
-    def __init__(self, url: str, *, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections_max: int = CONNECTIONS_MAX,
+        circuits: Callable[[], Collection[BreakerChanged]] = tuple,
+    ) -> None:
+        """circuits: those towards outside systems that are not closed, for what a case waits for."""
         self._redis = connect(url, connections_max=connections_max)
+        self._circuits = circuits
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._listener: asyncio.Task[None] | None = None
 
@@ -187,7 +199,14 @@ class OutcomeStore:
             return None
         if not _is(view.tenant, tenant):
             return None
-        return view if view.settled else replace(view, dead_letters=tuple(sorted(dead)))
+        if view.settled:
+            return view
+        return replace(view, dead_letters=tuple(sorted(dead)), waits_for=await self._waits_for(case_id, tenant))
+
+    async def _waits_for(self, case_id: str, tenant: str | None) -> tuple[Mapping[str, Any], ...]:
+        """Asked only while some system is away."""
+        away = self._circuits()
+        return tuple(waiting.waits_for(await self.timeline(case_id, tenant), away)) if away else ()
 
     async def timeline(self, case_id: str, tenant: str | None) -> list[dict[str, Any]]:
         """Transitions in the case's order, then acts outside it by time. For acts on a dead letter: its id."""

@@ -9,7 +9,7 @@ home's own) or, with --key, as the case's producer.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +24,10 @@ from aios.infra.commands.tell import tell
 from aios.infra.output import NOT_FOUND, NOT_RUNNING, fail
 from aios.infra.running import gateway_url, load_settings, running
 from aios.schemas import ids
-from aios.streams import outcome_store, principals, tracing
+from aios.schemas.codec import Codec
+from aios.schemas.models import BreakerChanged
+from aios.schemas.registry import RegistrySource
+from aios.streams import outcome_store, principals, tracing, waiting
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import REFUSED, CaseView, OutcomeStore
 from aios.streams.tracing import Span
@@ -76,6 +79,8 @@ def show(case: str, trace: bool, as_json: bool) -> None:
     view, timeline = _ask(question)
     if view is None:
         fail(f"nobody has seen case {case}; `aios case find --key K` looks for a producer's key", NOT_FOUND)
+    if not view.settled and waiting.asked(timeline):
+        view = replace(view, waits_for=tuple(waiting.waits_for(timeline, _away())))
     spans = tracing.read(home, view.trace_id) if trace and view.trace_id else []
     if as_json:
         told = {"trace": [asdict(span) for span in spans]} if trace else {}
@@ -136,6 +141,21 @@ def cancel(
     click.echo(f"accepted; `aios case show {case}` shows what becomes of it")
 
 
+def _away() -> list[BreakerChanged]:
+    """The circuits towards outside systems that are not closed."""
+    settings = running().settings
+    source = RegistrySource(settings.registry.url)
+    table = waiting.circuits(settings.kafka, Codec(source))
+    try:
+        table.load()
+        return list(table.all().values())
+    except Unavailable as error:
+        fail(str(error), NOT_RUNNING)
+    finally:
+        table.close()
+        source.close()
+
+
 def _found(view: CaseView | None, refused: Sequence[dict[str, Any]], dead: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The furthest the key came first; the rest beside it."""
     told: dict[str, Any] = {}
@@ -159,6 +179,7 @@ def _facts(view: CaseView) -> dict[str, Any]:
         facts[name] = _time(facts[name])
     facts["workflow"] = f"{view.workflow}@{view.workflow_version}" if view.workflow_version else view.workflow
     facts["refusal"] = view.refusal["detail"] if view.refusal else ""
+    facts["waits_for"] = waiting.told(view.waits_for)
     del facts["workflow_version"]
     return {name: value for name, value in facts.items() if value not in ("", (), None, 0)}
 

@@ -226,7 +226,9 @@ class Calling:
             asked_ms = min(command.requested_at, course.record.timestamp_ms or command.requested_at)
             if not await self._within(course, lambda: self._intents.known(course.record.partition, asked_ms)):
                 return _unknown("not_known", "whether it was tried before could not be read in time")
-            course.maybe_done = bool(self._others(course))
+            course.maybe_done = (
+                bool(self._others(course)) or command.attempt > 1
+            )  # the key is the step's, not the attempt's
         if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
             return _unknown("tried_before", "it was tried once, and the process ended before it told what became of it")
         while True:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aios.dlq import breakers
-from aios.dlq.breakers import CIRCUITS, GroupBreakers
+from aios.dlq.breakers import GroupBreakers
 from aios.processors.connectors.circuit import Change, State
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged
@@ -25,6 +25,7 @@ from aios.streams.errors import Unavailable
 from aios.streams.kafka import Place
 from aios.streams.record import Outgoing
 from aios.streams.topology import Stage
+from aios.streams.waiting import CIRCUITS
 
 AGAIN_S = 1.0  # before a Kafka that was away is told again
 WAITING_MAX = 1_000  # changes not told yet; the oldest are left out: the last one is what counts

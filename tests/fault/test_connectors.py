@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from aios.dlq import breakers
 from aios.infra.local import ports
 from aios.infra.prove.proxy import FAIR, Proxy, Weather
 from aios.processors.connectors import serving
@@ -26,6 +25,7 @@ from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.record import Outgoing
 from aios.streams.system_files import Effect
 from aios.streams.topics import BREAKER_CHANGED, CONNECTOR_COMPLETED
+from aios.streams.waiting import CIRCUITS
 from tests.broker.running import running
 from tests.fakes.outside import Answers, Outside
 from tests.fault import connector_worker
@@ -96,7 +96,7 @@ class World:
         return [answer for answer in answers if answer.request_id.startswith(f"{self.unique}-")]
 
     def changes(self) -> list[BreakerChanged]:
-        key = f"{breakers.CIRCUITS}{system(self.unique).system}"
+        key = f"{CIRCUITS}{system(self.unique).system}"
         told = (self.codec.decode(each.value, BreakerChanged) for each in read_all(self.kafka, BREAKER_CHANGED.name))
         return [each for each in told if each.key == key]
 

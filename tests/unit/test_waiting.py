@@ -1,0 +1,67 @@
+"""What a case waits for while an outside system is away: of its timeline and the circuits alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aios.schemas.models import BreakerChanged
+from aios.streams import waiting
+
+
+def move(transition: str, step: str, system: str = "") -> dict[str, Any]:
+    return {"transition": transition, "step": step, "detail": {"system": system} if system else {}}
+
+
+def circuit(key: str, state: str, since: int) -> BreakerChanged:
+    return BreakerChanged(
+        key=key,
+        group="g",
+        partition=-1,
+        tenant="",
+        state=state,
+        reason="no_answer",
+        fingerprint="",
+        failed=5,
+        settled=5,
+        action="",
+        by="t",
+        changed_at=since + 9,
+        since=since,
+    )
+
+
+ASKED = [
+    move("admitted", ""),
+    move("call_requested", "gather/screen", "sanctions"),
+    move("call_requested", "gather/read", "documents"),
+    move("call_completed", "gather/read", "documents"),
+]
+
+
+def test_only_what_is_asked_and_not_answered_is_waited_for() -> None:
+    known = [circuit("system/sanctions", "open", 1_000), circuit("system/documents", "open", 1_000)]
+    assert waiting.waits_for(ASKED, known) == [{"system": "sanctions", "since": 1_000}]
+    assert waiting.waits_for([*ASKED, move("call_unanswered", "gather/screen", "sanctions")], known) == []
+
+
+@pytest.mark.parametrize(
+    ("known", "since"),
+    [
+        ([circuit("system/sanctions", "half_open", 1_000)], 1_000),
+        ([circuit("system/sanctions", "closed", 0)], 0),
+        ([circuit("system/sanctions/3", "open", 700), circuit("system/sanctions", "open", 900)], 700),
+        ([circuit("system/sanctionsb", "open", 700)], 0),
+        ([], 0),
+    ],
+)
+def test_any_process_of_the_system_may_see_it_away(known: list[BreakerChanged], since: int) -> None:
+    assert waiting.away_since("sanctions", known) == since
+
+
+def test_people_read_since_when() -> None:
+    assert (
+        waiting.told([{"system": "calendars", "since": 1_764_345_600_000}]) == "calendars since 2025-11-28 16:00:00 UTC"
+    )
+    assert waiting.told([]) == ""
