@@ -1,4 +1,4 @@
-"""`aios policy list|show|test`: guardrails, and whether they do what their cases say.
+"""`aios policy list|show|test|measure`: guardrails, and whether they do what their cases say.
 
 Enters: the files of processors/policies, or one elsewhere; needs no running system. Leaves: tables; of `test` an exit
 code that a build can stop at: 1 where a text that must pass is held back, or one that must be stopped goes on.
@@ -7,15 +7,16 @@ code that a build can stop at: 1 where a text that must pass is held back, or on
 
 from __future__ import annotations
 
+import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from aios.infra import output
-from aios.infra.output import FAILED, NOT_FOUND, fail
+from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
 from aios.processors import guarding, policy_files, workflow_files
 from aios.processors.guarding import Verdict
 from aios.processors.policy_files import Cases, Policy
@@ -30,7 +31,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 @click.group("policy")
 def group() -> None:
-    """Guardrails: list, show, test."""
+    """Guardrails: list, show, test, measure."""
 
 
 @group.command("list")
@@ -109,6 +110,53 @@ def test(references: tuple[str, ...], path: Path | None, as_json: bool) -> None:
             click.echo(f"{policy.reference}: {len(of_it) - stopped} must pass, {stopped} must not: {says}")
     if wrong:
         raise click.exceptions.Exit(FAILED)
+
+
+@group.command()
+@click.argument("reference")
+@click.option("--on", "path", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--label", required=True, help="The column that says `yes` where the policy must find something.")
+@click.option("--half", default="", help="Only rows whose column `half` says this.")
+@click.option("--misses", is_flag=True, help="Print every text that it is wrong about.")
+@_json
+def measure(*, reference: str, path: Path, label: str, half: str, misses: bool, as_json: bool) -> None:
+    """How well a policy finds what people labelled: a CSV file with columns text and LABEL."""
+    policy = _known(reference)
+    with path.open(encoding="utf-8", newline="") as file:
+        given = [row for row in csv.DictReader(file) if half in ("", row.get("half", ""))]
+    if not given or label not in given[0] or "text" not in given[0]:
+        fail(f"{path} has no rows with the columns text and {label}", USAGE)
+    judged = [(row, guarding.judge(policy, row["text"]), row[label] == "yes") for row in given]
+    found = _measured(policy, [(bool(verdict.breaches), truth) for _, verdict, truth in judged])
+    wrong = [_wrong(row, verdict, truth) for row, verdict, truth in judged if bool(verdict.breaches) != truth]
+    output.one({**found, "misses": wrong} if as_json else found, as_json=as_json)
+    if misses and not as_json:
+        output.rows(wrong, ("id", "is", "found", "text"), as_json=False, none="it is wrong about none")
+
+
+def _measured(policy: Policy, pairs: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
+    """pairs: whether something was found, and whether it should have been."""
+    hits = sum(found and truth for found, truth in pairs)
+    found, truths = sum(found for found, _ in pairs), sum(truth for _, truth in pairs)
+    return {
+        "policy": policy.reference,
+        "texts": len(pairs),
+        "labelled": truths,
+        "found": found,
+        "recall": round(hits / truths, 3) if truths else None,
+        "precision": round(hits / found, 3) if found else None,
+        "found_of_others": round((found - hits) / (len(pairs) - truths), 3) if len(pairs) > truths else None,
+    }
+
+
+def _wrong(row: dict[str, str], verdict: Verdict, truth: bool) -> dict[str, Any]:
+    places = [row["text"][max(0, start - 20) : end + 20] for each in verdict.breaches for start, end in each.places]
+    return {
+        "id": row.get("id", ""),
+        "is": "yes" if truth else "no",
+        "found": [breach.rule for breach in verdict.breaches],
+        "text": " ".join((places[0] if places else row["text"][:200]).split()),
+    }
 
 
 def _tried(policy: Policy, cases: Cases) -> Iterator[dict[str, Any]]:
