@@ -26,6 +26,7 @@ from confluent_kafka import KafkaException
 from aios.infra.local.system import ALONE
 from aios.infra.prove import faults, journal, load, verify
 from aios.infra.prove.faults import Fault, Unreached
+from aios.infra.prove.feeding import Feeding
 from aios.infra.prove.findings import Findings
 from aios.infra.prove.journal import Kind
 from aios.infra.prove.operator import Operator
@@ -57,6 +58,7 @@ MIX: Mapping[Kind, float] = {
 """More of what is bad than a soak has, since a round is short."""
 INPUT = "input"  # the round behind which nothing can be judged: what it does must stop a stage
 LETTERS = "unexpected dead letters"  # beside the laws: of an event that was good, or for a reason that it has not
+UNANSWERED = "unanswered commands"  # beside the laws too: to an outside system that is there
 CLEAN: Mapping[Kind, float] = {Kind.GOOD: 90.0, Kind.REPEAT: 5.0, Kind.CONCURRENT: 5.0}
 
 
@@ -229,10 +231,12 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
     loading = _Loading(stand, folder, CLEAN if a_round.is_clean else MIX)
     operator = Operator(stand.home.folder, stand.operations, stand.addresses)
     looking = _Looking(stand, folder, say)
+    feeding = Feeding(stand.addresses)
     rows: list[Row] = []
     try:
         loading.start()
         operator.start()
+        feeding.start()
         time.sleep(WARM_S)
         for number, fault in enumerate(a_round.faults):
             if a_round.is_watched and number == len(a_round.faults) // 2:
@@ -242,17 +246,32 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
         time.sleep(AFTER_S)
     finally:
         operator.close()
+        feeding.close()
         loading.end()
     _note(folder, rows)
-    say(f"  {loading.said()}, {operator.jobs} replay jobs; coming to rest")
+    say(f"  {loading.said()}, {operator.jobs} replay jobs, {feeding.sent} commands to a system; coming to rest")
     for row in rows:
         if row.is_done and row.stage in (GATEWAY.process, OPERATIONS.process):
             row.goes_on_s = _next_answer_s(folder, operator, row)
     judged = _judge(stand, folder, a_round, rows, say)
     looking.into(judged)
+    _answered(judged, feeding)
     result.rows += rows
     result.rounds.append(judged)
     _tell(judged, say)
+
+
+def _answered(judged: Judged, feeding: Feeding) -> None:
+    """Each command to an outside system has its answer, at rest."""
+    try:
+        without = feeding.unanswered()
+    except Unavailable as error:
+        judged.examples.append(f"commands cannot be judged: {error}")
+        judged.is_drained = False
+        return
+    if without:
+        judged.violations[UNANSWERED] = len(without)
+        judged.examples += [f"{UNANSWERED}: {one} ({said or 'nothing'})" for one, said in list(without.items())[:3]]
 
 
 class _Loading:
