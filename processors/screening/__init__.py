@@ -1,0 +1,1 @@
+"""Screening: is this name one of a list's? Pure, apart from reading the files that the package ships."""

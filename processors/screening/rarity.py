@@ -1,0 +1,56 @@
+"""How often a name part occurs among people at large: what makes an agreement worth something.
+
+Enters: frequency.tsv (its sources and licences: ordinary/SOURCES.md) and the list's own parts. Leaves: for a part,
+the natural logarithm of its share. Guaranteed: every part has one; a part that nobody has counted is the rarer the
+longer it is. The list counts too, a little: it knows Arabic, Persian and Russian names far better than the packages
+do, but being on it once does not make a name common.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "ordinary"
+BILLION = 1_000_000_000
+UNSEEN_NATS = (3.0, 3.0, 6.0, 8.5, 10.5, 12.0, 13.0, 13.5, 14.0, 14.5)  # of a part that nobody counted, by letters
+UNSEEN_BARE_NATS = (2.0, 3.0, 5.0, 7.5, 9.0, 10.5, 12.0)  # of one written without vowels
+LIST_SHARE = 0.35  # of a part's frequency that the list itself is asked for
+ONCE_OFF = 0.8  # taken from every count of the list
+
+
+@cache
+def frequencies() -> Mapping[str, float]:
+    """Share by part, of all name parts of people at large."""
+    rows = (FOLDER / "frequency.tsv").read_text(encoding="utf-8").splitlines()
+    return {part: int(often) / BILLION for part, often in (row.split("\t") for row in rows)}
+
+
+@cache
+def bare_frequencies() -> Mapping[str, float]:
+    """Share by skeleton: what a part is worth that was written without vowels."""
+    rows = (FOLDER / "skeletons.tsv").read_text(encoding="utf-8").splitlines()
+    return {bones: int(often) / BILLION for bones, often in (row.split("\t") for row in rows)}
+
+
+class Rarity:
+    """-ln of a part's share, in nats."""
+
+    def __init__(self, listed: Mapping[str, int]) -> None:
+        """listed: how often each part occurs on the list."""
+        self._people = frequencies()
+        self._listed = listed
+        self._total = max(sum(listed.values()), 1)
+
+    def nats(self, part: str) -> float:
+        """How surprising `part` is in the name of somebody at large."""
+        listed = max(self._listed.get(part, 0) - ONCE_OFF, 0.0) / self._total
+        unseen = math.exp(-UNSEEN_NATS[min(len(part), len(UNSEEN_NATS) - 1)])
+        return -math.log((1 - LIST_SHARE) * self._people.get(part, 0.0) + LIST_SHARE * listed + unseen)
+
+    def bare_nats(self, bones: str) -> float:
+        """How surprising a skeleton is, where only it was written."""
+        unseen = math.exp(-UNSEEN_BARE_NATS[min(len(bones), len(UNSEEN_BARE_NATS) - 1)])
+        return -math.log(bare_frequencies().get(bones, 0.0) + unseen)

@@ -1,0 +1,26 @@
+"""From where a person looks: the cuts of the score, calibrated by `aios list evaluate --calibrate`.
+
+Enters: nats (index.py). Leaves: a level and a score for people. Changing a number here is a new version of every
+screening; evaluation.py measures it on the half of the entries that it was not chosen on.
+"""
+
+from __future__ import annotations
+
+import math
+
+REVIEW = 9.0  # nats: below, the name is clear
+STRONG = 18.0  # nats: from here on it is hardly anybody else
+OTHER_KIND = 3.0  # nats, taken where a person is asked for and the entry is none, or the other way round
+STEEP = 3.0  # nats from one score to the next bend
+
+
+def score(nats: float) -> int:
+    """0 to 100 for people: 50 where a person begins to look."""
+    return round(100 / (1 + math.exp(-(nats - REVIEW) / STEEP)))
+
+
+def level(nats: float) -> str:
+    """`clear`, `possible` or `strong`."""
+    if nats < REVIEW:
+        return "clear"
+    return "strong" if nats >= STRONG else "possible"
