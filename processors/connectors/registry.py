@@ -21,6 +21,7 @@ CONNECTORS: Mapping[str, str] = {
     "sanctions": "aios.processors.connectors.sanctions:Sanctions",
     "documents": "aios.processors.connectors.documents:Documents",
     "calendars": "aios.processors.connectors.calendars:Calendars",
+    "correspondence": "aios.processors.connectors.correspondence:Correspondence",
     "webhook": "aios.processors.connectors.webhook:Webhook",
     "http": "aios.processors.connectors.http:Http",
 }

@@ -1,0 +1,165 @@
+"""What a customer wrote before: a letter that came already, in other words or the same, is found again.
+
+Operation `recall`: a text, and whose it is. Leaves: the case of the nearest earlier text of the same customer and
+tenant, and how much of the two is the same (0 to 1; 0 without any). Guaranteed: of two that come at the same time one
+is the earlier; a try that is repeated finds what the first found, and is never compared with itself; of a customer the
+last TEXTS_MAX texts of KEPT_DAYS days are known, and of each no word but SKETCH_MAX hashes of three words in a row.
+
+How much is the same is the Jaccard share of those hashes: exact for texts of up to SKETCH_MAX of them (some 250 words),
+an estimate beyond (the smallest hashes of both stand for all). Kept in this deployment's Valkey, which may forget: then
+a letter that came before is taken for new, and nobody is harmed.
+
+Rejected: comparing with what other customers wrote (form letters of many people are not one complaint); a model's
+vectors (they find what is about the same, not what is the same; and a person whose letter is thrown together with
+another one's is not helped); an index over all (nothing asks for it, since a customer has few).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+from redis.exceptions import RedisError
+
+from aios.processors import facts
+from aios.processors.connectors.connector import Ask, CallFailed, Effect, Failure, Operation, Part, Setup, failure_of
+from aios.streams import outcome_store
+
+TEXT_CHARS_MAX = 200_000
+WORDS_IN_A_ROW = 3
+SKETCH_MAX = 256
+TEXTS_MAX = 50  # of a customer
+KEPT_DAYS = 30
+KEPT_MS = KEPT_DAYS * 86_400_000
+CONNECTIONS_MAX = 8
+DIGEST = 8  # bytes of a hash
+RECALL = "recall"
+
+
+class Written(Part):
+    """customer: as the producer names them; without one nothing is compared."""
+
+    customer: Annotated[str, Field(max_length=400)]
+    text: Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
+
+
+class Earlier(Part):
+    """case_id: of the nearest earlier text; empty if there is none. came_at: when it came, Unix ms."""
+
+    case_id: str
+    similarity: Annotated[float, Field(ge=0, le=1)]
+    came_at: Annotated[int, Field(ge=0)]
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    RECALL: Operation(
+        request=Written, response=Earlier, response_contract="correspondence.v1", effects=frozenset({Effect.NONE})
+    )
+}
+
+NOTHING = Earlier(case_id="", similarity=0.0, came_at=0)
+
+# The text's own place first, so that of two at the same time one is the earlier; a repeat keeps its first one.
+KEEP = f"""
+local now = redis.call('TIME')
+local at = now[1] * 1000 + math.floor(now[2] / 1000)
+redis.call('ZADD', KEYS[1], 'NX', at, ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+local function forget(cases)
+  for _, case in ipairs(cases) do
+    redis.call('ZREM', KEYS[1], case)
+    redis.call('HDEL', KEYS[2], case)
+  end
+end
+forget(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', at - {KEPT_MS}))
+forget(redis.call('ZRANGE', KEYS[1], 0, -{TEXTS_MAX + 1}))
+redis.call('PEXPIRE', KEYS[1], {KEPT_MS})
+redis.call('PEXPIRE', KEYS[2], {KEPT_MS})
+local known = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+local found = {{}}
+for n = 1, #known, 2 do
+  if known[n] == ARGV[1] then break end
+  table.insert(found, {{known[n], known[n + 1], redis.call('HGET', KEYS[2], known[n]) or ''}})
+end
+return found
+"""
+
+
+class Correspondence:
+    """See the module."""
+
+    operations: Mapping[str, Operation] = OPERATIONS
+
+    def __init__(self, setup: Setup) -> None:
+        self._redis = outcome_store.connect(setup.settings.redis.url, connections_max=CONNECTIONS_MAX)
+        self._keep = self._redis.register_script(KEEP)
+
+    async def open(self) -> None:
+        await self._redis.ping()
+
+    async def call(self, operation: str, request: Any, ask: Ask) -> BaseModel:
+        if operation != RECALL:
+            raise CallFailed(Failure.PERMANENT, "unknown_operation", f"there is no {operation}")
+        if not request.customer:
+            return NOTHING
+        sketch = sketch_of(request.text)
+        names = keys_of(ask.tenant, request.customer)
+        told = await self._keep(keys=names, args=[ask.case_id, packed(sketch)])
+        return nearest(sketch, [(case, int(float(at)), unpacked(kept)) for case, at, kept in told])
+
+    async def done(self, operation: str, request: Any, ask: Ask) -> BaseModel | None:  # noqa: ARG002 - nothing has an effect
+        return None
+
+    def classify(self, error: Exception) -> Failure:
+        return Failure.TRANSIENT if isinstance(error, RedisError) else failure_of(error)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+
+def keys_of(tenant: str, customer: str) -> list[str]:
+    """When a customer's texts came, and their sketches. The customer's name is not in it."""
+    who = hashlib.blake2b(f"{len(tenant)}/{tenant}/{customer}".encode(), digest_size=16).hexdigest()
+    return [f"aios:correspondence:{who}:when", f"aios:correspondence:{who}:what"]
+
+
+def nearest(sketch: Sequence[int], known: Iterable[tuple[str, int, Sequence[int]]]) -> Earlier:
+    """known: case, time and sketch of the earlier ones. Of equals the earliest. Pure."""
+    found = NOTHING
+    for case, at, other in known:
+        share = similarity(sketch, other)
+        if share > found.similarity:
+            found = Earlier(case_id=case, similarity=share, came_at=at)
+    return found
+
+
+def sketch_of(text: str) -> tuple[int, ...]:
+    """The smallest hashes of three words in a row, rising. Pure."""
+    words = facts.plain(text).split()
+    rows = {" ".join(words[at : at + WORDS_IN_A_ROW]) for at in range(max(1, len(words) - WORDS_IN_A_ROW + 1))}
+    hashed = {int.from_bytes(hashlib.blake2b(row.encode(), digest_size=DIGEST).digest(), "big") for row in rows if row}
+    return tuple(sorted(hashed)[:SKETCH_MAX])
+
+
+def similarity(one: Sequence[int], other: Sequence[int]) -> float:
+    """The share of both that stands in both, by the smallest hashes of the two together. Pure."""
+    together = sorted({*one, *other})[:SKETCH_MAX]
+    both = {*one} & {*other}
+    return sum(each in both for each in together) / len(together) if together else 0.0
+
+
+def packed(sketch: Sequence[int]) -> str:
+    return b"".join(each.to_bytes(DIGEST, "big") for each in sketch).hex()
+
+
+def unpacked(kept: str) -> tuple[int, ...]:
+    """Raises nothing: what is not readable is like nothing."""
+    try:
+        raw = bytes.fromhex(kept)
+        return struct.unpack(f">{len(raw) // DIGEST}Q", raw[: len(raw) // DIGEST * DIGEST])
+    except ValueError:
+        return ()

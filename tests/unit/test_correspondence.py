@@ -1,0 +1,177 @@
+"""What a customer wrote before is found again: the same letter, changed a little, and no other one."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios.infra import demo
+from aios.processors.connectors import correspondence
+from aios.processors.connectors.connector import Ask, Setup
+from aios.processors.connectors.correspondence import RECALL, TEXTS_MAX, Correspondence, Earlier, Written
+from aios.streams import system_files
+from aios.streams.config import RedisSettings, Settings
+
+LETTERS = Path(demo.__file__).parent / "data" / "signals.csv"
+JOINED_MIN = 0.6  # of document.triage@3
+WORDS = st.lists(st.sampled_from(["card", "fee", "bank", "money", "call", "loan", "XXXX", "back"]), max_size=400)
+
+
+def texts() -> list[str]:
+    with LETTERS.open(encoding="utf-8", newline="") as file:
+        return [row["text"] for row in csv.DictReader(file) if len(row["text"].split()) >= 30]
+
+
+def sent_again(text: str, draw: Random) -> str:
+    """As people send a letter again: typed anew with mistakes, something before it, something behind it."""
+    words = text.split()
+    for _ in range(max(1, len(words) // 60)):
+        at = draw.randrange(len(words))
+        words[at] = draw.choice(["teh", words[at][:-1] or "a", words[at] + "s", ""])
+    before = draw.choice(["", "Hello, I wrote to you two weeks ago and nobody answered. "])
+    behind = draw.choice(["", " Please answer this time."])
+    return (
+        f"{before}{' '.join(filter(None, words))}{behind}".upper()
+        if draw.random() < 0.1
+        else " ".join([before, *filter(None, words), behind])
+    )
+
+
+def alike(one: str, other: str) -> float:
+    return correspondence.similarity(correspondence.sketch_of(one), correspondence.sketch_of(other))
+
+
+def test_letters_that_are_sent_again_are_known_again() -> None:
+    """Each real letter, twenty times changed a little, with a fixed seed: 0.97 and more of them are joined."""
+    draw = Random(6)
+    tried = [alike(text, sent_again(text, draw)) >= JOINED_MIN for text in texts() for _ in range(20)]
+    share = sum(tried) / len(tried)
+    print(f"{len(tried)} letters sent again, {share:.4f} known again")
+    assert share >= 0.97
+
+
+def test_letters_that_are_alike_are_one_form_and_no_chance() -> None:
+    """Of all pairs of real letters of different people those alone are alike that share fifteen words in a row: forms
+    from the web, which is why only letters of the same customer are compared.
+    """
+    read = [correspondence.facts.plain(text).split() for text in texts()]
+    sketches = [correspondence.sketch_of(" ".join(words)) for words in read]
+    runs = [{tuple(words[at : at + 15]) for at in range(len(words) - 14)} for words in read]
+    pairs = [(a, b) for a in range(len(read)) for b in range(a)]
+    joined = [pair for pair in pairs if correspondence.similarity(*(sketches[each] for each in pair)) >= JOINED_MIN]
+    print(f"{len(pairs)} pairs of letters, {len(joined)} alike")
+    assert [pair for pair in joined if not runs[pair[0]] & runs[pair[1]]] == []
+
+
+@given(WORDS, WORDS)
+def test_likeness_is_a_share_the_same_both_ways_and_whole_with_itself(one: list[str], other: list[str]) -> None:
+    a, b = " ".join(one), " ".join(other)
+    assert 0 <= alike(a, b) == alike(b, a) <= 1
+    assert alike(a, a) == (1.0 if one else 0.0)
+
+
+@given(WORDS, WORDS)
+def test_of_short_texts_likeness_is_exact(one: list[str], other: list[str]) -> None:
+    """Up to SKETCH_MAX rows of words it is the Jaccard share, and no estimate."""
+
+    def rows(words: list[str]) -> set[str]:
+        plain = correspondence.facts.plain(" ".join(words)).split()
+        return {" ".join(plain[at : at + 3]) for at in range(max(1, len(plain) - 2))} - {""}
+
+    a, b = rows(one), rows(other)
+    if len(a | b) <= correspondence.SKETCH_MAX:
+        assert alike(" ".join(one), " ".join(other)) == pytest.approx(len(a & b) / len(a | b) if a | b else 0.0)
+
+
+@given(WORDS)
+def test_a_sketch_is_kept_as_it_is(words: list[str]) -> None:
+    sketch = correspondence.sketch_of(" ".join(words))
+    assert correspondence.unpacked(correspondence.packed(sketch)) == sketch
+    assert len(sketch) <= correspondence.SKETCH_MAX
+
+
+# With a real Valkey
+
+TEXT = "You took two overdraft fees from my savings account although there was enough money in it. Give them back."
+
+
+def ask(case: str, tenant: str = "acme") -> Ask:
+    return Ask(request_id=case, idempotency_key=case, tenant=tenant, case_id=case, deadline_s=5)
+
+
+def with_valkey(url: str, test: Callable[[Callable[..., Awaitable[Earlier]]], Awaitable[None]]) -> None:
+    async def within() -> None:
+        system = system_files.shipped()["correspondence"]
+        setup = Setup(system=system, settings=Settings(redis=RedisSettings(url=url)), options={})
+        connector = Correspondence(setup)
+
+        async def recall(case: str, text: str, customer: str, tenant: str = "acme") -> Any:
+            return await connector.call(RECALL, Written(customer=customer, text=text), ask(case, tenant))
+
+        try:
+            await connector.open()
+            await test(recall)
+        finally:
+            await connector.close()
+
+    asyncio.run(within())
+
+
+@pytest.mark.broker
+def test_a_second_letter_finds_the_first_and_a_repeat_finds_the_same(valkey_url: str) -> None:
+    """The first finds nothing, also when its command is tried again after the second came."""
+
+    async def test(recall: Callable[..., Awaitable[Earlier]]) -> None:
+        assert (await recall("c1", TEXT, "anna")).case_id == ""
+        second = await recall("c2", TEXT + " Please.", "anna")
+        assert second.case_id == "c1"
+        assert second.similarity > 0.8
+        assert (await recall("c1", TEXT, "anna")).case_id == ""
+        assert await recall("c2", TEXT + " Please.", "anna") == second
+        assert (await recall("c3", TEXT, "anna")) == Earlier(case_id="c1", similarity=1.0, came_at=second.came_at)
+
+    with_valkey(valkey_url, test)
+
+
+@pytest.mark.broker
+def test_what_others_wrote_is_not_compared(valkey_url: str) -> None:
+    """Another customer, another tenant, nobody's name."""
+
+    async def test(recall: Callable[..., Awaitable[Earlier]]) -> None:
+        await recall("c1", TEXT, "boris")
+        for customer, tenant in (("boris", "globex"), ("carla", "acme"), ("", "acme"), ("", "acme")):
+            assert (await recall(f"{customer}/{tenant}", TEXT, customer, tenant)).case_id == ""
+
+    with_valkey(valkey_url, test)
+
+
+@pytest.mark.broker
+def test_of_letters_at_the_same_time_one_is_the_earlier(valkey_url: str) -> None:
+    """However many come at once, one finds nothing, and nobody finds one that came after."""
+
+    async def test(recall: Callable[..., Awaitable[Earlier]]) -> None:
+        found = await asyncio.gather(*(recall(f"c{number}", TEXT, "dora") for number in range(20)))
+        assert sum(one.case_id == "" for one in found) == 1
+        first = next(f"c{number}" for number, one in enumerate(found) if not one.case_id)
+        assert {one.case_id for one in found} == {"", first}
+
+    with_valkey(valkey_url, test)
+
+
+@pytest.mark.broker
+def test_of_a_customer_a_bounded_number_is_known(valkey_url: str) -> None:
+    async def test(recall: Callable[..., Awaitable[Earlier]]) -> None:
+        await recall("first", TEXT, "emil")
+        for number in range(TEXTS_MAX):
+            await recall(f"c{number}", f"letter {number} is about matter {number * 7} alone", "emil")
+        assert (await recall("last", TEXT, "emil")).case_id == ""
+
+    with_valkey(valkey_url, test)
