@@ -36,7 +36,7 @@ from types import TracebackType
 
 from aios.dlq.decide import HINTS, reason_of
 from aios.schemas import ids
-from aios.streams import topics, topology
+from aios.streams import inputs, topics, topology
 from aios.streams.errors import AiosError, Reason
 from aios.streams.record import Headers, Outgoing, Record, headers_of, key_text
 from aios.streams.topics import Family, Tier
@@ -57,6 +57,7 @@ _FOREIGN = (PREFIX, "aios.retry.", "__rule.")
 _TIERS = frozenset(tier.topic.name for tier in topics.RETRY_TIERS)
 _WIDE = frozenset(name for name, topic in topology.all_topics().items() if topic.family is Family.POOL)
 _SOURCES = frozenset(name for name, topic in topology.all_topics().items() if topic.family is Family.SOURCE)
+_OTHERS = topology.all_topics().keys() - _SOURCES
 _PERSONAL = re.compile(r"aios_[\w-]{8,}|[^\s@]{1,64}@[^\s@]{1,64}\.\w{2,}|\d[\d -]{10,}\d")  # keys, addresses, cards
 _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{8,}\b|\d+")
 
@@ -227,7 +228,8 @@ _REPLAY = ("replay.count", "replay.job", "replay.by", "replay.at", "replay.edite
 
 def _idempotency_key(record: Record) -> str:
     """What repeats of the record have in common, as far as it can be told without reading the value."""
-    if record.topic in _SOURCES and record.key:
+    deployed = record.topic not in _OTHERS and inputs.NAME.fullmatch(record.topic)  # of a workflow that came later
+    if (record.topic in _SOURCES or deployed) and record.key:
         return key_text(record.key)
     return record.header("ce_id") or ""
 

@@ -34,7 +34,6 @@ BLOCK_RECORDS = 2_000
 FETCH_MAX = 200
 REASON = "missed"
 
-SOURCES = tuple(topic.name for topic in topics.SOURCES.values())
 WITNESSES = (topics.CASE_ADMITTED.name, topics.EVENT_REFUSED.name, ADMIT.dead_letters.name)
 
 
@@ -56,7 +55,7 @@ class MissedWalk(BlockWalk):
         self._cluster = cluster
         self._filter = selected
         self._before_ms = job.planned_at - settled_after_ms
-        self._ends = {one: end for one, end in sorted(job.marks.items()) if place_of(one)[0] in SOURCES}
+        self._ends = {one: end for one, end in sorted(job.marks.items()) if place_of(one)[0] not in WITNESSES}
         self._lows = {one: min(source.ends(*place_of(one))[0], end) for one, end in self._ends.items()}
         self._named = {one: bytearray((end - self._lows[one]) // 8 + 1) for one, end in self._ends.items()}
         self._witnesses = self._read_witnesses({one: job.marks[one] for one in job.marks if one not in self._ends})

@@ -23,7 +23,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from aios.dlq import breakers, commands, edits, envelope, filters, jobs
 from aios.dlq.breakers import BreakerTable
@@ -58,12 +59,14 @@ from aios.processors.replay_sweep import EVERY_S, Sweep
 from aios.processors.replay_turn import NOBODY, Turn
 from aios.processors.replay_walk import LetterWalk, Source, Walk
 from aios.processors.state import Effects, StateView, Work
+from aios.processors.workflow_files import Live
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged, OperationAnswered, OperationRequested, ReplayRemembered
 from aios.schemas.registry import RegistrySource
 from aios.streams import failpoints, topics
 from aios.streams.config import KafkaSettings, Settings, client
+from aios.streams.deployments import Deployments
 from aios.streams.errors import StateBroken, Unavailable
 from aios.streams.kafka import cluster_id
 from aios.streams.principals import PrincipalTable
@@ -512,30 +515,26 @@ def _expect(letter: DeadLetter, turn: Turn, *states: LetterState) -> None:
 
 
 def admit_positions(kafka: KafkaSettings) -> dict[str, int]:
-    """How far admit has committed the source topics, by topic/partition. Raises Unavailable."""
-    consumer = Consumer(client(kafka, **{"group.id": ADMIT.group, "enable.auto.commit": False, "log_level": 0}))
+    """How far admit has committed its inputs, also of deployed workflows, by topic/partition. Raises Unavailable."""
+    admin = AdminClient(client(kafka, log_level=0))
     try:
-        places = [
-            TopicPartition(topic.name, partition)
-            for topic in ADMIT.reads
-            for partition in range(topic.partitions(kafka.partitions))
-        ]
-        answer = consumer.committed(places, timeout=ANSWER_S_MAX)
-    except KafkaException as error:
-        raise Unavailable(f"Kafka does not say how far admit is: {error.args[0].str()}") from error
-    finally:
-        consumer.close()
-    return {f"{place.topic}/{place.partition}": max(place.offset, 0) for place in answer}
+        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(ADMIT.group)])
+        answer = asked[ADMIT.group].result(ANSWER_S_MAX).topic_partitions
+    except (KafkaException, TimeoutError) as error:
+        raise Unavailable(f"Kafka does not say how far admit is: {error}") from error
+    places = [place for place in answer if place.topic != ADMIT.retries.name]
+    return {f"{place.topic}/{place.partition}": max(place.offset, 0) for place in places}
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
     kafka, registry = settings.kafka, RegistrySource(settings.registry.url)
     codec = Codec(registry)
-    tables = tenants, principals, known = (
+    tables = tenants, principals, known, deployments = (
         TenantTable(kafka, codec),
         PrincipalTable(kafka, codec),
         BreakerTable(kafka, codec),
+        Deployments(kafka, codec),
     )
     core: Replay | None = None
     deaths = Deaths(settings.home, REPLAY.name)
@@ -543,7 +542,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         await asyncio.to_thread(codec.warm, app.carriers(REPLAY))
         for table in tables:
             await asyncio.to_thread(table.start)
-        workflows = workflow_files.shipped()
+        workflows = Live(workflow_files.shipped(), deployments)
         probe = Probes(
             codec,
             Admit(codec, tenants, workflows, settings.default_tenant),
