@@ -25,8 +25,18 @@ from aios.streams.config import KafkaSettings
 from aios.streams.kafka import read_all
 from aios.streams.topics import CONNECTOR_COMPLETED, connector_requested
 
-SYSTEM, OPERATION = "sanctions", "screen"
-NAMES = ("Maria Huber", "John Smith", "Olena Kovalenko", "Wei Zhang")
+SYSTEM, OPERATION = "documents", "weigh"
+COMPARED = {
+    "subjects": [],
+    "findings": [],
+    "name": "agrees",
+    "birth_date": "agrees",
+    "address": "agrees",
+    "identity": True,
+    "countries": [],
+    "unread": 0,
+}
+REQUEST = json.dumps({"comparison": COMPARED, "screenings": [], "points": {}})
 EVERY_S = 0.25
 DEADLINE_MS = 30 * 60_000
 FLUSH_S_MAX = 20.0
@@ -92,7 +102,7 @@ class Feeding:
             attempt=1,
             system=SYSTEM,
             operation=OPERATION,
-            request=json.dumps({"name": NAMES[number % len(NAMES)]}),
+            request=REQUEST,
             effect="none",
             idempotency_key=name,
             lane="bulk",

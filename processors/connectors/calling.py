@@ -252,31 +252,33 @@ class Calling:
             self._gate.abandon(permit)
 
     async def _try(self, course: _Course, permit: Permit) -> Answer | None:
-        seconds = min(self._system.limits.call_s_max, course.deadline - self._clock())
-        if seconds <= 0:
-            return self._too_late(course)
         connector: Connector | None = None
         course.before = course.maybe_done
         try:
-            async with asyncio.timeout(self._system.limits.call_s_max):
-                connector = await self._opened.get()
+            connector = await self._opened.get(max(0.0, self._seconds(course)))
+            if connector is None:
+                return None
             if course.maybe_done and course.effect is Effect.RECONCILED:
-                answer = await self._reconciled(course, permit, connector, seconds)
+                answer = await self._reconciled(course, permit, connector)
                 if answer is not None:
                     return answer
             if course.effect is not Effect.NONE and not await self._claim(course):
                 return None
+            seconds = self._seconds(course)
+            if seconds <= 0:
+                return self._too_late(course)
             response = await self._called(course, connector, seconds)
         except Lost:
             raise
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is raised again
-            is_late = isinstance(error, TimeoutError) and seconds < self._system.limits.call_s_max
+            is_late = isinstance(error, TimeoutError) and self._left(course) <= 0
             return self._failed(course, permit, connector, error, is_late=is_late)
         self._gate.succeed(permit)
         return self._ok(course, response)
 
-    async def _reconciled(self, course: _Course, permit: Permit, connector: Connector, seconds: float) -> Answer | None:
+    async def _reconciled(self, course: _Course, permit: Permit, connector: Connector) -> Answer | None:
         """The answer, if a former try has had its effect. None: none has."""
+        seconds = max(0.0, self._seconds(course))
         asked = self._others(course)
         try:
             found = await self._timed(
@@ -405,6 +407,10 @@ class Calling:
             if self._left(course) <= 0:
                 return False
         raise Lost
+
+    def _seconds(self, course: _Course) -> float:
+        """Of one try."""
+        return min(self._system.limits.call_s_max, self._left(course))
 
     def _left(self, course: _Course) -> float:
         return course.deadline - self._clock()

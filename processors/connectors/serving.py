@@ -181,6 +181,7 @@ class _Lane:
         if self._telling.resume(self._breakers.get(self._telling.key)):
             self._gate.circuit.reopen(0.0)
         self._breakers.hear(self._heard)
+        self._opened.begin()
         await self._intake.start()
 
     async def serve(self, stop: asyncio.Event) -> None:

@@ -67,7 +67,7 @@ class Bank:
         "look": Operation(request=Book, response=Booked, response_contract="booked.v1"),
     }
 
-    async def get(self) -> Bank:
+    async def get(self, s_max: float) -> Bank:
         return self
 
     async def call(self, operation: str, request: Book, ask: Ask) -> Booked:
