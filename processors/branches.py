@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from aios.processors.calling import Calling
@@ -40,7 +40,7 @@ class Strand:
 
 
 _FIELDS = ("step", "attempt", "waiting_for", "pool", "turn", "asked", "fallback_of")
-_BLANK = asdict(Strand(step=""))
+_BLANK = tuple((one.name, getattr(Strand(step=""), one.name)) for one in fields(Strand))
 
 
 def strands_of(state: CaseRemembered) -> list[Strand]:
@@ -50,7 +50,7 @@ def strands_of(state: CaseRemembered) -> list[Strand]:
 
 def remembered(strands: Sequence[Strand]) -> str:
     """Empty where there are none; a field that says nothing is left out."""
-    kept = [{name: value for name, value in asdict(one).items() if value != _BLANK[name]} for one in strands]
+    kept = [{name: value for name, blank in _BLANK if (value := getattr(one, name)) != blank} for one in strands]
     return ids.canonical(kept) if kept else ""
 
 
@@ -187,7 +187,7 @@ class Branching(Calling):
             self.remember_answer([strand.said for strand in strands])
             return
         said = {one.step.rpartition("/")[2]: one.said for one in strands if one.said is not None}
-        self._change(answers=ids.canonical({**json.loads(self._state.answers), **said}))
+        self._change(answers=ids.canonical({**self.answers(), **said}))
 
     def give_up_branches(self, reason: str) -> None:
         """Nobody waits for them any more."""

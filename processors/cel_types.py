@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aios.processors.cel_tree import Call, Index, ListOf, Literal, MapOf, Name, Node, Select
+from aios.streams.cel_tree import Call, Index, ListOf, Literal, MapOf, Name, Node, Select
 from aios.processors.part import close_to
 
 DEPTH_MAX = 12

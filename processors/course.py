@@ -83,7 +83,7 @@ class Course(Waiting):
             return False
         return not any(
             isinstance(self._workflow.steps[name].kind, Review) and said.get("label")
-            for name, said in json.loads(self._state.answers).items()
+            for name, said in self.answers().items()
             if name in self._workflow.steps
         )
 
@@ -254,7 +254,7 @@ class Course(Waiting):
         """The one final outcome. Afterwards only what makes a repeat recognisable is kept, and that for a while."""
         now, state = self._cause.now_ms, self._state
         decision = CaseDecided(
-            decision_id=str(ids.derive("decision", state.case_id)),
+            decision_id=ids.derived("decision", state.case_id),
             case_id=state.case_id,
             tenant=state.tenant,
             workflow=state.workflow,
@@ -278,7 +278,7 @@ class Course(Waiting):
             source_topic=state.source_topic,
             source_partition=state.source_partition,
             source_offset=state.source_offset,
-            suggestion=_suggestion(json.loads(state.answers), decided_by),
+            suggestion=_suggestion(self.answers(), decided_by),
             output=output,
             autonomy=state.autonomy,
             cost_centre=self._workflow.cost_centre,

@@ -184,7 +184,7 @@ class Plan:
         if value is None:
             return None
         try:
-            return replace(self._codec.decode(value, CaseRemembered), case_id=case_id)
+            return _under(case_id, self._codec.decode(value, CaseRemembered))
         except SchemaMismatch as error:
             raise StateBroken(f"a remembered case is not readable by this deploy: {error}") from error
 
@@ -204,7 +204,7 @@ class Plan:
             return {}
         if moved.state is None:
             return {key: None}
-        return {key: self._codec.encode(self._changelog, replace(moved.state, case_id=""))}
+        return {key: self._codec.encode(self._changelog, _under("", moved.state))}
 
     def _out(self, topic: Topic, event: Event, traceparent: str, now_ms: int) -> Outgoing:
         event_id, case_id, tenant = _identity(event)
@@ -223,6 +223,12 @@ class Plan:
         if isinstance(event, InferenceRequested):
             return replace(out, headers=(*out.headers, *slots.urgency(event.deadline_at, event.priority)))
         return out
+
+
+def _under(case_id: str, state: CaseRemembered) -> CaseRemembered:
+    """A state that nobody has seen yet, with the id that its key says."""
+    object.__setattr__(state, "case_id", case_id)
+    return state
 
 
 def _key_of(event: Event, case_id: str) -> bytes:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 from aios.processors import spending
@@ -67,6 +68,18 @@ def timer_of(state: CaseRemembered) -> str:
     return f"queue/{state.step}/{state.attempt}" if state.turn else f"{state.step}/{state.attempt}"
 
 
+_NAMES = tuple(one.name for one in fields(CaseRemembered))
+_VALUES = attrgetter(*_NAMES)
+
+
+def own(state: CaseRemembered) -> CaseRemembered:
+    """A copy that one turn may change, since nobody else has seen it; dataclasses.replace takes ten times as long."""
+    made = object.__new__(CaseRemembered)
+    for name, value in zip(_NAMES, _VALUES(state), strict=True):
+        object.__setattr__(made, name, value)
+    return made
+
+
 def step_of(path: str) -> str:
     """The step as the workflow names it: `book` of its third visit `book#3`, and of its branch `book/2`."""
     return path.partition("/")[0].partition("#")[0]
@@ -101,7 +114,7 @@ class Turn(ABC):
     """What one event does to one case, collected until moved(); where a case goes on is said in course.py."""
 
     def __init__(self, state: CaseRemembered, around: Around) -> None:
-        self._state = state
+        self._state = own(state)
         self._workflows = around.workflows
         self._cause = around.cause
         self._turnstile = around.turnstile
@@ -109,7 +122,9 @@ class Turn(ABC):
         self._events: list[tuple[Topic, Event]] = []
         self._timers: dict[str, int | None] = {}
         self._ruled: list[dict[str, Any]] = []  # what rules chose since the last transition
-        self._seen: tuple[str, str, str, Mapping[str, Any]] | None = None
+        self._input: Mapping[str, Any] | None = None
+        self._said: tuple[str, dict[str, Any]] = ("{}", {})
+        self._seen: tuple[tuple[str, str], Mapping[str, Any]] | None = None
 
     @property
     def _workflow(self) -> Workflow:
@@ -128,11 +143,19 @@ class Turn(ABC):
     def view(self) -> Mapping[str, Any]:
         """The case as expressions see it."""
         state = self._state
-        key = (state.input, state.answers, state.step if "/" in state.step else "")
-        if self._seen is None or self._seen[:3] != key:
-            seen = self._workflow.view(json.loads(state.input), json.loads(state.answers))
-            self._seen = (*key, self._within(state.step, seen))
-        return self._seen[3]
+        key = (state.answers, state.step if "/" in state.step else "")
+        if self._seen is None or self._seen[0] != key:
+            if self._input is None:
+                self._input = json.loads(state.input)
+            seen = self._workflow.view(self._input, self.answers())
+            self._seen = (key, self._within(state.step, seen))
+        return self._seen[1]
+
+    def answers(self) -> dict[str, Any]:
+        """What was answered so far, by step; to be read, not changed."""
+        if self._said[0] != self._state.answers:
+            self._said = (self._state.answers, json.loads(self._state.answers))
+        return self._said[1]
 
     def _within(self, path: str, seen: dict[str, Any]) -> dict[str, Any]:
         """What an item of a map sees beside the case."""
@@ -151,7 +174,7 @@ class Turn(ABC):
         self._tell(
             topics.AUDIT_RECORDED,
             AuditRecorded(
-                audit_id=str(ids.derive("audit", state.case_id, str(state.case_seq))),
+                audit_id=ids.derived("audit", state.case_id, str(state.case_seq)),
                 case_id=state.case_id,
                 tenant=state.tenant,
                 workflow=state.workflow,
@@ -176,11 +199,11 @@ class Turn(ABC):
     def remember_answer(self, said: Any) -> None:
         """Keep what the step in hand was told, for later expressions."""
         name = step_of(self._state.step)
-        self._change(answers=ids.canonical({**json.loads(self._state.answers), name: said}))
+        self._change(answers=ids.canonical({**self.answers(), name: said}))
 
     def remember_noted(self, signs: Iterable[str]) -> None:
         """Keep what policies noted of the texts that were read so far, for later expressions."""
-        known = json.loads(self._state.answers)
+        known = self.answers()
         noted = sorted({*known.get(NOTED, ()), *signs})
         if noted:
             self._change(answers=ids.canonical({**known, NOTED: noted}))
@@ -197,7 +220,8 @@ class Turn(ABC):
         self._events.append((topic, event))
 
     def _change(self, **fields: Any) -> CaseRemembered:
-        self._state = replace(self._state, **fields)
+        for name, value in fields.items():
+            object.__setattr__(self._state, name, value)  # a copy for each change costs more than all the rest
         return self._state
 
     @abstractmethod

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from aios.processors import cel_tree, cel_types, policy_files
-from aios.processors.cel_tree import Node
+from aios.processors import cel_types, policy_files
 from aios.processors.cel_types import ANY, BOOL, DOUBLE, INT, SAID, TEXT, Shape, Typed
 from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Operation
@@ -46,15 +44,9 @@ class Used(NamedTuple):
     plain: bool = False
 
 
-@lru_cache(maxsize=4_096)
-def tree(source: str) -> Node | None:
-    return cel_tree.read(source)
-
-
 def reads(expression: Expression) -> frozenset[str] | None:
     """The answers that an expression looks at; None: perhaps all."""
-    node = tree(expression.source)
-    return None if node is None else cel_tree.fields_of(node, "answers")
+    return expression.reads.get("answers", frozenset())
 
 
 def expressions(workflow: Workflow, name: str) -> Iterator[Used]:
@@ -192,12 +184,12 @@ class _Names:
         kind = self.workflow.steps[name].kind
         if not isinstance(kind, Map) or used.place[1] != "each":
             return names
-        node = tree(kind.over.source)
+        node = kind.over.tree
         over = Typed(names).give(node) if node is not None else ANY
         return {**names, "item": over.of or ANY, "index": INT}
 
     def _judge(self, place: Place, used: Used, names: Mapping[str, Shape], answers: Mapping[str, Any]) -> None:
-        node = tree(used.expression.source)
+        node = used.expression.tree
         if node is None:
             return
         typed = Typed(names)
@@ -335,7 +327,7 @@ class _Names:
                 says = f"{ask.system}.{ask.operation} is asked nothing of the name {key}"
                 self.found.append((place, says + close_to(key, list(wanted))))
                 continue
-            node = tree(value.source)
+            node = value.tree
             typed = Typed(names)
             gives = typed.give(node) if node is not None else ANY
             if not typed.wrong and not cel_types.fits(gives, wanted[key]):

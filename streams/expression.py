@@ -17,6 +17,7 @@ from typing import Any
 import cel
 
 from aios.schemas.errors import AiosError
+from aios.streams import cel_tree
 
 SOURCE_CHARS_MAX = 2_000
 
@@ -31,7 +32,7 @@ class ExpressionError(AiosError):
 class Expression:
     """One compiled expression. Raises ValueError when built from something that is not CEL."""
 
-    __slots__ = ("_program", "names", "source")
+    __slots__ = ("_parts", "_path", "_program", "names", "reads", "source", "tree")
 
     def __init__(self, source: object) -> None:
         if not isinstance(source, str):
@@ -41,18 +42,37 @@ class Expression:
         self.source = source
         self._program = cel.compile(source)
         self.names = frozenset(self._program.variables())  # also those that its macros bind
+        self.tree = cel_tree.read(source)  # None: not read here, though it runs
+        self.reads = {name: cel_tree.fields_of(self.tree, name) if self.tree else None for name in self.names}
+        self._parts = tuple(self.reads.items())
+        self._path = cel_tree.path_of(self.tree) if self.tree else ()
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
 
     def evaluate(self, view: Mapping[str, Any]) -> Any:
         """The value over a view. Raises ExpressionError: unknown name or field, types that do not meet."""
+        found: Any = view
+        for name in self._path:  # most expressions name one value: it is looked up
+            if not isinstance(found, dict) or name not in found:
+                break
+            found = found[name]
+        else:
+            if self._path:
+                return found
         try:
-            return self._program.execute({name: view[name] for name in self.names if name in view})
+            return self._program.execute({name: _part(view[name], read) for name, read in self._parts if name in view})
         except KeyError as error:
             raise ExpressionError(f"`{self.source}`: there is no field {error}") from error
         except (RuntimeError, TypeError, ValueError) as error:
             raise ExpressionError(f"`{self.source}`: {_first_sentence(error)}") from error
+
+
+def _part(value: Any, read: frozenset[str] | None) -> Any:
+    """What an expression reads of a value: the library copies what it is given, and a case may hold long texts."""
+    if read is None or not isinstance(value, dict):
+        return value
+    return {name: value[name] for name in read if name in value}
 
 
 def _first_sentence(error: Exception) -> str:

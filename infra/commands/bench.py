@@ -9,6 +9,7 @@ from aios.infra.lazy import Lazy, Place
 BENCHES = {
     "pipeline": Place("bench.pipeline", "pipeline", "Cases through the running system: throughput, each stage's time."),
     "stage": Place("bench.stage", "stage", "One process of a stateful stage, with a trivial core."),
+    "workflow": Place("bench.workflow", "workflow", "plan alone: transitions a second of cases with twelve steps."),
     "gateway": Place("bench.gateway", "gateway", "Posts that the running gateway acknowledges."),
     "inference": Place("bench.inference", "inference", "Pools beside their engine by itself; lanes; the whole path."),
     "idle": Place("bench.idle", "idle", "CPU of a running system that has nothing to do."),

@@ -253,3 +253,14 @@ def fields_of(node: Node, name: str) -> frozenset[str] | None:
                 chained += 1
     named = sum(isinstance(one, Name) and one.name == name for one in parts(node))
     return frozenset(found) if named == chained else None
+
+
+def path_of(node: Node) -> tuple[str, ...]:
+    """The names of an expression that names one value, `answers.screen.score`; empty for any other."""
+    match node:
+        case Name(name=name):
+            return (name,)
+        case Select(of=of, field=field):
+            before = path_of(of)
+            return (*before, field) if before else ()
+    return ()
