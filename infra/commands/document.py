@@ -89,15 +89,22 @@ def sweep(days: int) -> None:
 @group.command()
 @click.option("--count", type=click.IntRange(10, 20_000), default=500, show_default=True, help="Applications.")
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--half", type=click.Choice(["a", "b", "c"]), default="c", show_default=True, help="Of the forms.")
+@click.option(
+    "--forms",
+    "half",
+    type=click.Choice(["a", "b", "c", "d"]),
+    default="d",
+    show_default=True,
+    help="Which set of forms.",
+)
 @click.option("--scans/--no-scans", default=False, show_default=True, help="A part as pictures; seconds each.")
 @click.option("--errors", type=int, default=SHOWN_MAX, show_default=True, help="Shown of each kind.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def evaluate(count: int, seed: int, half: str, *, scans: bool, errors: int, as_json: bool) -> None:
     """Draw applications, read, screen and decide them as the system does, and say what was right.
 
-    Reading was developed on the forms of a, corrected once on those of b, and never changed for those of c. The same
-    seed draws the same applications.
+    Reading was developed on the forms of a, corrected once on those of b and of c, and never changed for those of d.
+    The same seed draws the same applications.
     """
     from aios.infra.demo import onboarding
 

@@ -99,7 +99,7 @@ class Application:
 
 
 def drawn(count: int, seed: int, half: str, *, scans: bool = True) -> list[Application]:
-    """half: of the sheets: a, b or c."""
+    """half: the set of sheets: a, b, c or d."""
     draw = random.Random(f"applications {seed} {half}")  # noqa: S311 - the same for the same seed
     kinds = draw.choices(list(_KINDS), weights=[kind.weight for kind in _KINDS.values()], k=count)
     return [_Drawing(draw, half, scans).application(f"{half}-{number:04}", kind) for number, kind in enumerate(kinds)]
@@ -184,7 +184,7 @@ class _Drawing:
         )
         able = [each for each in sorted(names) if each in bases]
         language = self.draw.choice(able)
-        which = "abc".index(self.half) % 2
+        which = "abcd".index(self.half) % 2
         given, surname = (self._name(names[language][part], which) for part in ("given", "surnames"))
         written = f"{given} {surname}" if own_script or language.split("-")[0] not in foreign else ""
         given, surname = (anyascii(each) if language.split("-")[0] in foreign else each for each in (given, surname))

@@ -1,9 +1,9 @@
 """Papers that people hand in: passports, cards, licences, bills, statements, letters; as text, PDF or scan.
 
 Enters: a person, a kind of paper, a seeded generator. Leaves: the paper's bytes, and what it says in truth. Guaranteed:
-the same seed gives the same paper; zones for machines have right check digits. The sheets come in three sets that
-differ in wording and layout: reading was developed on `a`, corrected once on `b`, and is reported on `c` (`aios document
-evaluate`), which was written before those corrections and changed nothing in reading.
+the same seed gives the same paper; zones for machines have right check digits. The sheets come in four sets that
+differ in wording and layout: reading was developed on `a`, corrected once on `b` and once on `c`, and is reported on
+`d` (`aios document evaluate`), for which nothing in reading was ever changed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from aios.processors.reading.mrz import check_digit
 
 TAB = 38  # characters from one column to the next, in text
 POINTS_A_CHAR = 5.4
+COLUMN_GAP = 8.0  # points
 PRINTED = datetime(2026, 11, 1, tzinfo=UTC)  # of every PDF: the same seed gives the same bytes
 
 
@@ -555,6 +556,177 @@ SHEETS = (
         Thank you for being with us.
         """,
     ),
+    Sheet(
+        "d",
+        "id_card",
+        "%d %b/%b %Y",
+        WHO,
+        """\
+        NATIONELLT ID-KORT / NATIONAL IDENTITY CARD
+        Efternamn/Surname|Kortnummer/Card No.
+        {SURNAME}|{number}
+        Förnamn/Given names|Kön/Sex
+        {GIVEN}|{sex}
+        Medborgarskap/Nationality|Födelsetid/Date of birth
+        {COUNTRY}|{born}
+        Sista giltighetsdag/Date of expiry
+        {expires}
+        """,
+    ),
+    Sheet(
+        "d",
+        "id_card",
+        "%d %m %Y",
+        WHO,
+        """\
+        CARTÃO DE CIDADÃO|CITIZEN CARD
+
+        APELIDO(S) SURNAME
+        {SURNAME}
+        NOME(S) GIVEN NAME(S)
+        {GIVEN}
+        NACIONALIDADE NATIONALITY|DATA DE NASCIMENTO DATE OF BIRTH
+        {COUNTRY}|{born}
+        N.º DOCUMENTO DOCUMENT No.|VALIDADE EXPIRY DATE
+        {number}|{expires}
+        """,
+    ),
+    Sheet(
+        "d",
+        "driving_licence",
+        "%d %b %Y",
+        ("name", "birth_date", "document_number", "expires"),
+        """\
+        {ISSUER}|DRIVER LICENCE
+        {GIVEN}
+        {SURNAME}
+        {line1}
+        {line2}
+
+        Licence No.|Date of birth
+        {number}|{born}
+        Licence class|Expiry date
+        C|{expires}
+        """,
+    ),
+    Sheet(
+        "d",
+        "passport",
+        "%Y-%m-%d",
+        WHO,
+        """\
+        Certified copy of passport
+
+        Holder: {given} {surname}; date of birth: {born}; nationality: {country};
+        passport no.: {number}; valid until: {expires}.
+
+        Seen and compared with the original.
+        """,
+    ),
+    Sheet(
+        "d",
+        "id_card",
+        "%d/%m/%Y",
+        WHO,
+        """\
+        FEDERAL IDENTITY CARD
+
+        ID Number
+        {number}
+        Name: {given} {surname}
+        Date of Birth: {born}
+        Nationality: {country}
+        Issuing Date: {issued}
+        Expiry Date: {expires}
+        Signature:
+        """,
+    ),
+    Sheet(
+        "d",
+        "utility_bill",
+        "%d %B %Y",
+        WHERE,
+        """\
+        SOLARIS POWER & LIGHT
+        Electric service statement
+
+        Account name|{given} {surname}
+        Account number|7781-22
+        Service address|{line1}
+        |{line2}
+        |{line3}
+        Statement date|{issued_on}
+
+        Amount due|61.20
+        """,
+    ),
+    Sheet(
+        "d",
+        "bank_statement",
+        "%d %B %Y",
+        WHERE,
+        """\
+        Union Street Bank
+
+        {issued_on}
+
+        Dear {title} {given} {surname},
+
+        Your account statement: we hold the following address for you:
+
+        {line1}
+        {line2}
+        {line3}
+
+        Closing balance: 5,200.13
+        """,
+    ),
+    Sheet(
+        "d",
+        "utility_bill",
+        "%d.%m.%Y",
+        WHERE,
+        """\
+        Municipal Council|{given} {surname}
+        Revenue Office|{line1}
+        1 Town Square|{line2}
+        Reference 5567-A|{line3}
+
+        Council tax bill {issued_on}
+        Amount payable|1,310.00
+        """,
+    ),
+    Sheet(
+        "d",
+        "letter",
+        "%d %B %Y",
+        ("name", "birth_date", "address", "country"),
+        """\
+        Pinewood School
+
+        This letter confirms that {given} {surname} (born {born}) works for us as a
+        teacher.
+
+        Home address: {line1}, {line2}, {line3}
+
+        Headteacher: B. Osborne
+        """,
+    ),
+    Sheet(
+        "d",
+        "letter",
+        "%d.%m.%Y",
+        ("name", "birth_date", "address", "country"),
+        """\
+        Meldebestätigung
+
+        Frau/Herr {surname}, {given}
+        geboren am {born}
+        ist gemeldet unter der Anschrift {line1}, {line2}, {line3}.
+
+        Einwohnermeldeamt
+        """,
+    ),
 )
 
 
@@ -634,8 +806,11 @@ def as_pdf(paper: Paper, *, password: str = "") -> bytes:
     for line in paper.text.split("\n"):
         is_zone = "<<" in line
         pdf.set_font("Courier" if is_zone else "Helvetica", size=10 if is_zone else 9.5)
+        free = 50.0
         for column, cell in enumerate(line.split("|")):
-            pdf.text(50 + column * (TAB if "|" in line else 0) * POINTS_A_CHAR, y, latin(cell.strip()))
+            x, text = max(50 + column * TAB * POINTS_A_CHAR, free), latin(cell.strip())
+            pdf.text(x, y, text)
+            free = x + pdf.get_string_width(text) + 2 * COLUMN_GAP
         y += 14.0
     if password:
         pdf.set_encryption(owner_password=password, user_password=password)

@@ -85,6 +85,7 @@ def _read(match: re.Match[str], past: bool, month_first: bool) -> Found | None:
         return None if iso is None else Found(iso, *match.span())
     first, second = int(groups["a"]), int(groups["b"])
     day_first, other = _iso(year, second, first), _iso(year, first, second)
+    month_first = month_first and groups["s"] == "/"
     if month_first:
         day_first, other = other, day_first
     iso = day_first or other

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import zip_longest
 
 from aios.processors.reading import countries, dates, kinds, labels, mrz, names
 from aios.processors.reading.fact import FACTS_MAX, QUOTE_CHARS_MAX, SURE, SURE_OF_PICTURE, By, Fact, Kind, Place
@@ -24,7 +26,22 @@ ADDRESS_LINES_MAX = 6
 BELOW_MAX = 2  # lines beneath a label where its value may stand
 ZONE_NAME_SURE = 0.93  # no check digit covers the names
 
+_AMERICAN = re.compile(r"driver'?s?\s*license|united\s*states|\bzip\s*code\b|\bu\.?s\.?a\b")
 _NUMBER = re.compile(r"^[A-Z0-9][A-Z0-9 ./-]{3,23}$")
+_TITLED = re.compile(
+    r"(?:card|passport|permit|licen[cs]e|identite|passeport|sejour)\s*(?:no|nr|n[°ºo])\.?\s*[:.]?\s*(?=[a-z0-9])"
+)
+_CODED = re.compile(r"(?:^|(?<=\s))(?P<code>1|2|3|4a|4b|5|8)\.\s+(?=\S)")  # of driving licences all over Europe
+_CODES = {
+    "1": Label.SURNAME,
+    "2": Label.GIVEN,
+    "3": Label.BIRTH_DATE,
+    "4a": Label.ISSUED_ON,
+    "4b": Label.EXPIRES,
+    "5": Label.NUMBER,
+    "8": Label.ADDRESS,
+}
+_CODES_MIN = 4  # of these on a page: then its numbers are codes
 _BARE_NUMBER = re.compile(r"[A-Z0-9][A-Z0-9./-]{4,19}")
 
 
@@ -58,7 +75,7 @@ def _distinct(found: Sequence[Fact]) -> Iterator[Fact]:
             yield fact
 
 
-@dataclass(slots=True)
+@dataclass
 class _Reading:
     """One page being read."""
 
@@ -77,11 +94,17 @@ class _Reading:
         for line in whole:
             row = [] if line.number in taken else [(cell, labels.read(cell)) for cell in cells(line)]
             self.rows.append([(cell, self._held(said)) for cell, said in row])
+        self._of_codes()
         self._of_labels()
         for kind, cell, value, other in sentences(self.page):
             self._add(kind, value, By.SENTENCE, cell, other=other)
         self._of_blocks()
         return zone
+
+    @cached_property
+    def _month_first(self) -> bool:
+        """Whether the page is American by its own words."""
+        return bool(_AMERICAN.search(fold(self.page.text)))
 
     def _add(self, kind: Kind, value: str, by: By, *at: Cell, sure: float = 0.0, other: str = "") -> None:
         places = tuple(Place(page=cell.page, line=cell.number, start=cell.start, end=cell.end) for cell in at)
@@ -107,6 +130,21 @@ class _Reading:
 
     # Labels
 
+    def _of_codes(self) -> None:
+        """Licences that say numbers instead of words."""
+        coded: list[tuple[list[tuple[Cell, Labelled | None]], str, Cell]] = []
+        for row in self.rows:
+            for cell in [cell for cell, said in row if said is None]:
+                codes = list(_CODED.finditer(cell.text)) if _CODED.match(cell.text) else []
+                for code, after in zip_longest(codes, codes[1:]):
+                    end = len(cell.text) if after is None else after.start()
+                    coded.append((row, code["code"], cell.part(code.end(), end)))
+        if len({code for _, code, _ in coded}) < _CODES_MIN:
+            return
+        for row, code, value in coded:
+            row[:] = [(cell, said) for cell, said in row if said is not None or cell.start > value.start]
+            row.append((value, Labelled(_CODES[code], value, certain=True)))
+
     @staticmethod
     def _held(said: Labelled | None) -> Labelled | None:
         """A label without a separator is one only where its value can be nothing else."""
@@ -126,14 +164,18 @@ class _Reading:
             case Label.ADDRESS:
                 held = bool(re.match(r"^\d+\w?[ ,]", value))
             case _:
-                held = False
+                held = any(map(str.isdigit, value))  # `Meter no. 5512` is no value of the label before it
         return said if held else None
 
     def _of_labels(self) -> None:
         parts: dict[Label, tuple[Cell, str]] = {}
         for row_number, row in enumerate(self.rows):
             for index, (cell, said) in enumerate(row):
-                if said is None or said.label is Label.OTHER:
+                if said is None:
+                    if titled := _TITLED.search(fold(cell.text)):
+                        self._of_number(cell.part(titled.end(), len(cell.text)))
+                    continue
+                if said.label is Label.OTHER:
                     continue
                 value = self._value(row_number, index, cell, said)
                 if value is not None:
@@ -163,7 +205,7 @@ class _Reading:
         match label:
             case Label.FULL_NAME | Label.SURNAME | Label.GIVEN:
                 name = names.clean(value.text)
-                if not name and label is not Label.FULL_NAME and names.clean(f"{value.text} Xx"):
+                if not name and names.clean(f"{value.text} Xx"):
                     name = value.text.strip()  # an initial
                 if name:
                     parts.setdefault(label, (value, name))
@@ -181,7 +223,7 @@ class _Reading:
                 pass
 
     def _of_date(self, kind: Kind, value: Cell) -> None:
-        every = dates.all_in(value.text, past=kind is Kind.BIRTH_DATE)
+        every = dates.all_in(value.text, past=kind is Kind.BIRTH_DATE, month_first=self._month_first)
         if every:
             found = every[-1] if kind is Kind.ISSUED_ON else every[0]  # of a period, its end
             self._add(kind, found.iso, By.LABEL, value.part(found.start, found.end), other=found.other)
@@ -215,8 +257,9 @@ class _Reading:
     def _of_address(self, first: Cell, by: By) -> None:
         at = [first] if first.text.strip(" ,") else []
         start = first.number  # rows are lines, from 1: the row after the value's
+        alone = len(self.rows[start - 1]) == 1
         for row in self.rows[start : start + ADDRESS_LINES_MAX - 1]:
-            cell = self._below(row, first)
+            cell = self._below(row, first, alone=alone)
             if cell is None:
                 break
             at.append(cell)
@@ -228,14 +271,14 @@ class _Reading:
             self._add(Kind.COUNTRY, code, by, at[-1])
 
     @staticmethod
-    def _below(row: Sequence[tuple[Cell, Labelled | None]], first: Cell) -> Cell | None:
-        """The next line of an address, in its column or at the line's beginning."""
+    def _below(row: Sequence[tuple[Cell, Labelled | None]], first: Cell, *, alone: bool) -> Cell | None:
+        """The next line of an address, in its column, or at the line's beginning where it stood alone in its line."""
         free = [cell for cell, said in row if said is None]
         if not free or (row[0][1] is not None and abs(free[0].column - first.column) > 3):
             return None
         near = min(free, key=lambda cell: abs(cell.column - first.column))
         aligned = abs(near.column - first.column) <= 3
-        if not aligned and not (len(row) == 1 and near.column <= first.column):
+        if not aligned and not (alone and len(row) == 1 and near.column <= first.column):
             return None
         words = near.text.split()
         sentence = near.text.rstrip().endswith((".", "!", "?", ":")) and len(words) > 4

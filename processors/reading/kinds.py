@@ -28,7 +28,7 @@ _WORDS: Mapping[Document, str] = {
     Document.PASSPORT: r"passport|passeport|reisepass|pasaporte|passaporto|paszport|paspoort",
     Document.ID_CARD: r"identity\s*card|national\s*id\b|personalausweis|carte\s*(?:nationale\s*)?d'?identite|"
     r"documento\s*nacional"
-    r"|carta\s*d'?identita|dowod\s*osobisty|identiteitskaart|cedula|bilhete\s*de\s*identidade|id\s*card",
+    r"|carta\s*d'?identita|dowod\s*osobisty|dowodu\s*osobistego|identiteitskaart|cedula|bilhete\s*de\s*identidade|id\s*card",
     Document.DRIVING_LICENCE: r"driv(?:ing|er'?s?)\s*licen[cs]e|fuhrerschein|permis\s*de\s*conduire"
     r"|permiso\s*de\s*conduc|"
     r"patente\s*di\s*guida",

@@ -34,6 +34,7 @@ _PHRASES: dict[Label, str] = {
         "full name|name of (?:the )?(?:account )?holder|account holder(?:'?s)?(?: name)?|holder(?:'?s)? name|"
         "customer(?:'?s)? name|client(?:'?s)? name|applicant(?:'?s)?(?: full)? name|name of (?:the )?applicant|"
         "name of (?:the )?(?:customer|client|subscriber|tenant|employee)|subscriber|policyholder|cardholder|"
+        "(?:sur)?name, (?:vorname|given names?|first names?)|last name, first name|nachname, vorname|nom, prenoms?|"
         "name and surname|first name and surname|nom et prenoms?|apellidos y nombres?|nombre completo|nombre "
         "y apellidos|"
         "nombre|"
@@ -44,17 +45,19 @@ _PHRASES: dict[Label, str] = {
     Label.SURNAME: (
         "surname(?:s|\\(s\\))?|last name|family name|nom de famille|nom|nachname|familienname|apellidos?|"
         "cognome|apelidos?|"
-        "achternaam|nazwisko|primary identifier|sobrenome|efternamn|etternavn|soyadi"
+        "achternaam|nazwisko|primary identifier|sobrenome|efternamn|etternavn|soyadi|naam|ln"
     ),
     Label.GIVEN: (
         "given names?(?:\\(s\\))?|first names?|forenames?|given and middle names?|prenom(?:s|\\(s\\))?|"
         "vornamen?|nombres|"
-        "nome/?i|voornamen?|imiona|imie|secondary identifier|other names?|middle names?|fornamn|fornavn|adi"
+        "nome/?i|voornamen?|imiona|imie|secondary identifier|other names?|middle names?|fornamn|fornavn|adi|"
+        "voornaam|fn|vorname|jmeno|ime|keresztnev"
     ),
     Label.BIRTH_DATE: (
         "date of birth|birth ?date|d\\.? ?o\\.? ?b\\.?|born(?: on)?|date de naissance|ne(?:\\(e\\)|e)? le|geburtsdatum|"
         "geburtstag|geb\\. ?datum|fecha de nacimiento|data di nascita|data de nascimento|geboortedatum|data urodzenia|"
-        "birthday|date and place of birth|geboren am|fodselsdato|fodelsedatum|dogum tarihi"
+        "birthday|date and place of birth|place and date of birth|luogo e data di nascita|geboren am|"
+        "fodselsdato|fodelsedatum|dogum tarihi"
     ),
     Label.NATIONALITY: (
         "nationality|nationalite|staatsangehorigkeit|nacionalidad|cittadinanza|nacionalidade|nationaliteit|obywatelstwo|"
@@ -72,21 +75,25 @@ _PHRASES: dict[Label, str] = {
         "residencia)?|paese|kraj"
     ),
     Label.NUMBER: (
+        "dln?(?: no\\.?)?|lic(?: no\\.?)?|nr\\.?|no\\.|n°|document nr\\.?|dokument(?:en)?nummer|"
         "(?:passport|document|identity card|id card|id|card|licen[cs]e|driving licen[cs]e|driver'?s? licen[cs]e|"
         "national id|national identity|residence permit|permit|identification)(?: document)? ?(?:no|nr|"
         "number|num|#)\\.?|"
         "(?:passport|document)(?: id)?|"
         "numero (?:de |del |du )?(?:passeport|pasaporte|documento|document|carte|passaporto)|"
         "(?:pass|ausweis|fuhrerschein|reisepass)(?: ?nummer| ?nr\\.?|-nr\\.?)|paszport nr|no du passeport|"
+        "numer (?:dowodu|paszportu|dokumentu)|"
         "passport number|dni|nie|cedula(?: no\\.?)?|n[o°]\\.? (?:de )?(?:passeport|document)"
     ),
     Label.EXPIRES: (
         "date of expiry|expiry(?: date)?|expires(?: on)?|expiration(?: date)?|valid (?:until|to|thru|till)|"
-        "date d'?expiration|gultig bis|ablaufdatum|fecha de (?:caducidad|expiracion|vencimiento)|data di scadenza|"
+        "date d'?expiration|gultig bis|ablaufdatum|fecha de (?:caducidad|expiracion|vencimiento)|data di "
+        "scadenza|scadenza|exp(?:\\.|iry|iration)?|"
+        "termin waznosci|data waznosci|"
         "data de validade|valable jusqu'?au|geldig tot|date of expiration"
     ),
     Label.ISSUED_ON: (
-        "date of issue|issue date|issued(?: on)?|date of issuance|statement date|bill date|invoice date|"
+        "iss(?:\\.|ue)?|date of issue|issue date|issued(?: on)?|date of issuance|statement date|bill date|invoice date|"
         "billing date|date de delivrance|ausstellungsdatum|datum|date d'?emission|fecha de (?:expedicion|emision)|"
         "data di rilascio|date|dated|statement period|billing period|period"
     ),
@@ -126,6 +133,16 @@ _AT_START = re.compile(
     rf"(?P<also>(?:\s*[/|]\s*|\s*\(\s*)(?:{_ANY}|[^:\d/|()]{{1,40}}?)\)?)*"
     r"(?P<sep>\s*(?::|\.{2,}:?|…+|=|\s[-–—]\s)\s*|\s*$)"
 )
+_HEAD = re.compile(rf"{_NUMBERED}(?P<head>[^:]{{3,80}}?)\s*(?P<sep>:\s*|$)")
+HEAD_WORDS_MAX = 5
+OTHERS_TEXT = (
+    "mother father parent spouse husband wife partner child bank company firm employer branch file "
+    "street manager contact"
+    " agent beneficiary user domain host product item maiden previous former emergency next kin reference account place"
+    " witness notary landlord guarantor director"
+)
+OTHERS = frozenset(OTHERS_TEXT.split())  # whose name, birth or address it is instead
+
 _TIGHT = re.compile(rf"{_NUMBERED}(?P<label>{_ANY})(?P<sep>\s+)(?=\S)")
 
 
@@ -142,14 +159,41 @@ def read(cell: Cell) -> Labelled | None:
     """The label that the cell begins with."""
     folded = fold(cell.text)
     match = _AT_START.match(folded)
-    if match is None:
-        match = _TIGHT.match(folded)
+    if match is not None:
+        return Labelled(which(match["label"]), cell.part(match.end(), len(cell.text)), certain=True)
+    headed = _HEAD.match(folded)
+    if headed is not None and (label := _of_head(headed["head"], told=headed["sep"] != "")):
+        return Labelled(label, cell.part(headed.end(), len(cell.text)), certain=True)
+    match = _TIGHT.match(folded)
     if match is None:
         return None
-    label = which(match["label"])
-    return Labelled(label, cell.part(match.end(), len(cell.text)), match.re is _AT_START)
+    return Labelled(which(match["label"]), cell.part(match.end(), len(cell.text)), certain=False)
 
 
 def which(text: str) -> Label:
     """The label that a folded text is. Raises StopIteration where it is none."""
     return next(label for label, pattern in _WHICH if pattern.match(text.strip()))
+
+
+def _of_head(head: str, *, told: bool) -> Label | None:
+    """Of words before a colon or of a whole cell: one of its alternatives is a label, or, before a colon, its last
+    words are (`Card valid until:`), and it is not about somebody else.
+    """
+    ways = [way.strip(" .()") for way in re.split(r"[/|(]", head)]
+    if any(len(way.split()) > HEAD_WORDS_MAX for way in ways):
+        return None
+    if len(ways) > 1:
+        for way in ways:
+            if (label := _whole(way)) is not None:
+                return label
+    words = ways[0].split()
+    if not told or OTHERS.intersection(word.removesuffix("'s") for word in words):
+        return None
+    for first in range(1, len(words)):
+        if (label := _whole(" ".join(words[first:]))) is not None:
+            return label
+    return None
+
+
+def _whole(text: str) -> Label | None:
+    return next((label for label, pattern in _WHICH if pattern.match(text)), None)

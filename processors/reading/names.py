@@ -15,7 +15,7 @@ _PARTICLES_TEXT = (
 )
 _PARTICLES = frozenset(_PARTICLES_TEXT.split())
 _HONORIFIC = re.compile(
-    r"^(?:(?:mr|mrs|ms|miss|mx|dr|prof|sir|madam|messrs|herr|herrn|frau|m|mme|mlle|sr|sra|srta|sig|sig\.ra|dott|pan|pani)"
+    r"^(?:(?:mr|mrs|ms|miss|mx|dr|prof|sir|madam|messrs|herr|herrn|frau|mme|mlle|sr|sra|srta|sig|sig\.ra|dott|pan|pani)"
     r"(?:\.\s*|\s+))+(?=\S\S)"
 )
 _SUFFIX = frozenset({"jr", "jr.", "sr", "sr.", "ii", "iii", "iv", "phd", "md", "esq", "esq."})

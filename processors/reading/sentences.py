@@ -20,8 +20,13 @@ _BEFORE_NAME = re.compile(
     r"our (?:customer|client|employee|tenant|member)s?,?|in the name of|on behalf of|ich,|hiermit bestatige ich,|"
     rf"je soussigne(?:\(?e\)?)?,?|yo,|dear (?=(?:mr|mrs|ms|miss|mx|dr|prof)\b))\s+{_TITLE}(?=\S)"
 )
+_TITLED = re.compile(
+    r"\b(?:act for|behalf of|client|customer|employee|tenant|that|for|confirm|certify|regarding)\s+"
+    r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Herr|Frau|Mme)\.?\s+(?=\S)"
+)
 _BORN = re.compile(
-    r"\b(?:born|d\.?o\.?b\.?|geboren|nee?|nacid[oa]|nat[oa])(?:\s+(?:on|am|le|el|il))?(?:\s+the)?[\s:,]+(?=\S)"
+    r"\b(?:born|date of birth|d\.?o\.?b\.?|geboren|nee?|nacid[oa]|nat[oa])(?:\s+(?:on|am|le|el|"
+    r"il))?(?:\s+the)?[\s:,]+(?=\S)"
 )
 _LIVES = re.compile(
     r"\b(?:resid(?:ing|es?|ent)|liv(?:ing|es?)|domiciled|wohnhaft|demeurant|domiciliad[oa])\s+(?:at|in|a|en)[\s:]+(?=\S)"
@@ -53,6 +58,11 @@ def sentences(page: Page) -> Iterator[Found]:
         return Cell(page.number, number, start - starts[number - 1], start, text[start:end])
 
     for match in _BEFORE_NAME.finditer(folded):
+        end = _name_end(text, match.end())
+        value = names.clean(text[match.end() : end])
+        if len(value.split()) > 1:
+            yield Kind.NAME, cell(match.end(), end), value, ""
+    for match in _TITLED.finditer(text):
         end = _name_end(text, match.end())
         value = names.clean(text[match.end() : end])
         if len(value.split()) > 1:
@@ -91,12 +101,22 @@ def _name_end(text: str, start: int) -> int:
 def _address(text: str, start: int, cell: Place) -> Iterator[Found]:
     ends = _ADDRESS_ENDS.search(text, start)
     end = min(ends.start() if ends else len(text), start + ADDRESS_CHARS_MAX)
+    end = _to_country(text, start, end)
     value = " ".join(text[start:end].split()).strip(" ,")
     if re.search(r"\d", value) and len(value) > 5:
         at = cell(start, end)
         yield Kind.ADDRESS, at, value, ""
         if code := countries.at_end(value):
             yield Kind.COUNTRY, at, code, ""
+
+
+def _to_country(text: str, start: int, end: int) -> int:
+    """An address ends with its country, whatever the sentence goes on to say."""
+    for match in re.finditer(r"[^,\n]+", text[start:end]):
+        part = match[0].strip()
+        if len(part) > 2 and countries.code(part):
+            return start + match.end()
+    return end
 
 
 def _country(words: str, start: int, cell: Place) -> Iterator[Found]:

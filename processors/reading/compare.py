@@ -1,0 +1,304 @@
+"""What an application says against what its documents say, and whom to screen. Pure.
+
+In: the application, what was read of each document, and today's date. Out: agreements by field, findings as sentences,
+and the people to screen: the applicant, and every other name that the documents carry. Guaranteed: bounded; a finding
+says which document it comes from; nothing that a document does not say counts as agreement. Names agree over scripts,
+transliterations, order and initials (processors/screening/names.py); whether two people are one is never concluded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+from rapidfuzz.distance import DamerauLevenshtein
+
+from aios.processors.reading import countries, dates
+from aios.processors.reading.fact import Fact, Kind
+from aios.processors.reading.kinds import IDENTITY, Document
+from aios.processors.reading.problem import Problem
+from aios.processors.reading.source import fold
+from aios.processors.screening.names import PARTICLES, Part, parts, skeleton, sound
+
+SUBJECTS_MAX = 5
+FINDINGS_MAX = 30
+SLIP_LETTERS = 5  # from this length on one slip of the pen is forgiven
+SKELETON_LETTERS = 3
+ADDRESS_SHARE = 0.5  # of the shorter address's words
+
+
+class Said(StrEnum):
+    """How well two statements go together."""
+
+    AGREES = "agrees"
+    CLOSE = "close"
+    DIFFERS = "differs"
+    UNKNOWN = "unknown"  # one of them is not there
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Applicant(Shape):
+    """As the application says it."""
+
+    name: str
+    birth_date: str = ""
+    country: str = ""
+    address: str = ""
+
+
+class DocumentRead(Shape):
+    """What was read of one document. problem: a word, empty if none; then `says` is a sentence and there are no facts.
+
+    name to expires: the surest fact of each kind, empty where there is none. scanned: pages read from a picture.
+    """
+
+    file: str
+    kind: Document
+    media_type: str
+    sha256: str
+    pages: int
+    scanned: int
+    facts: tuple[Fact, ...]
+    problem: Problem
+    says: str
+    name: str
+    birth_date: str
+    nationality: str
+    country: str
+    address: str
+    document_number: str
+    expires: str
+
+
+class Subject(Shape):
+    """Somebody to screen. country: ISO 3166 alpha-2. found_in: `application`, or the document's file."""
+
+    name: str
+    born: str
+    country: str
+    found_in: str
+
+
+class Finding(Shape):
+    """code: for rules and points. says: for people."""
+
+    code: str
+    says: str
+    file: str = ""
+
+
+class Comparison(Shape):
+    """countries: everything that is said of the person's country, ISO 3166 alpha-2."""
+
+    subjects: tuple[Subject, ...]
+    findings: tuple[Finding, ...]
+    name: Said
+    birth_date: Said
+    address: Said
+    identity: bool  # a document that shows who somebody is, whole or not
+    countries: tuple[str, ...]
+    unread: int  # documents that could not be read
+
+
+def compare(applicant: Applicant, documents: Sequence[DocumentRead], today: str) -> Comparison:
+    """today: YYYY-MM-DD."""
+    read = [document for document in documents if not document.problem]
+    born = dates.first_in(applicant.birth_date, past=True)
+    said_born = born.iso if born is not None else ""
+    country = countries.code(applicant.country)
+    name = _worst(names_agree(applicant.name, document.name) for document in read if document.name)
+    birth = _worst(
+        _births(said_born, born.other if born else "", fact)
+        for document in read
+        for fact in document.facts
+        if fact.kind is Kind.BIRTH_DATE
+    )
+    address = _best(addresses_agree(applicant.address, document.address) for document in read if document.address)
+    identity = [document for document in read if document.kind in IDENTITY]
+    every = [country, *(code for document in read for code in (document.nationality, document.country))]
+    findings = [
+        *_of_application(applicant, said_born, country, born.other if born else ""),
+        *(finding for document in documents for finding in _of_document(document, applicant, said_born, today)),
+    ]
+    if not identity:
+        findings.append(Finding(code="no_identity_document", says="there is no passport, identity card or licence"))
+    if not any(document.address for document in read if document.kind not in IDENTITY):
+        findings.append(
+            Finding(code="no_proof_of_address", says="no document beside an identity document has an address")
+        )
+    return Comparison(
+        subjects=tuple(_subjects(applicant, said_born, country, read))[:SUBJECTS_MAX],
+        findings=tuple(findings[:FINDINGS_MAX]),
+        name=name,
+        birth_date=birth,
+        address=address,
+        identity=bool(identity),
+        countries=tuple(dict.fromkeys(code for code in every if code)),
+        unread=sum(bool(document.problem) for document in documents),
+    )
+
+
+def _of_application(applicant: Applicant, born: str, country: str, other: str) -> Iterator[Finding]:
+    if applicant.birth_date and not born:
+        yield Finding(
+            code="birth_date_unclear", says=f"the application's birth date is no date: {applicant.birth_date}"
+        )
+    if other:
+        says = f"the application's birth date may be {born} or {other}"
+        yield Finding(code="birth_date_unclear", says=says)
+    if applicant.country and not country:
+        yield Finding(
+            code="country_unclear", says=f"the application's country is none that is known: {applicant.country}"
+        )
+
+
+def _of_document(document: DocumentRead, applicant: Applicant, born: str, today: str) -> Iterator[Finding]:
+    def finding(code: str, says: str) -> Finding:
+        return Finding(code=code, says=f"{document.file}: {says}", file=document.file)
+
+    if document.problem:
+        yield finding("document_unread", document.says)
+        return
+    if document.name:
+        said = names_agree(applicant.name, document.name)
+        if said is Said.DIFFERS:
+            yield finding("name_differs", f"it names {document.name}, the application {applicant.name}")
+        elif said is Said.CLOSE:
+            yield finding("name_close", f"it names {document.name}, nearly the application's {applicant.name}")
+    born_facts = [fact for fact in document.facts if fact.kind is Kind.BIRTH_DATE]
+    for fact in born_facts[:1]:
+        if born and born not in (fact.value, fact.other):
+            yield finding("birth_date_differs", f"it says born {fact.value}, the application {born}")
+    if len({fact.value for fact in born_facts}) > 1 and not any(fact.other for fact in born_facts):
+        says = " and ".join(fact.value for fact in born_facts)
+        yield finding("contradicts_itself", f"it has more than one birth date: {says}")
+    zone = [fact for fact in document.facts if fact.kind is Kind.NAME and fact.by == "zone"]
+    if zone and document.name and names_agree(zone[0].value, document.name) is Said.DIFFERS:
+        yield finding(
+            "contradicts_itself", f"its machine-readable zone names {zone[0].value}, its text {document.name}"
+        )
+    if document.kind in IDENTITY and not (document.name and document.birth_date and document.expires):
+        lacks = [word for word, value in _needed(document) if not value]
+        yield finding("identity_incomplete", f"it shows who somebody is, but no {' and no '.join(lacks)} was read")
+    if document.kind in IDENTITY and document.expires and document.expires < today:
+        yield finding("expired", f"it expired on {document.expires}")
+    is_proof = document.kind not in IDENTITY and document.address != ""
+    if is_proof and addresses_agree(applicant.address, document.address) is Said.DIFFERS:
+        yield finding("address_differs", f"it has the address {document.address}")
+
+
+def _needed(document: DocumentRead) -> Iterator[tuple[str, str]]:
+    """What an identity document is believed by: who, and how long."""
+    yield "name", document.name
+    yield "birth date", document.birth_date
+    yield "expiry", document.expires
+
+
+def _subjects(applicant: Applicant, born: str, country: str, read: Sequence[DocumentRead]) -> Iterator[Subject]:
+    """The applicant first; then each name of a document that says something that no name before it says."""
+    documents_born = next((document.birth_date for document in read if document.birth_date), "")
+    documents_country = next((document.nationality for document in read if document.nationality), "")
+    yield Subject(
+        name=applicant.name,
+        born=born or documents_born,
+        country=country or documents_country,
+        found_in="application",
+    )
+    seen = [_keys(applicant.name)]
+    if born and documents_born and born != documents_born:
+        yield Subject(name=applicant.name, born=documents_born, country=documents_country, found_in="documents")
+    for document in read:
+        for fact in document.facts:
+            if fact.kind is not Kind.NAME or any(_keys(fact.value) <= keys for keys in seen):
+                continue
+            seen.append(_keys(fact.value))
+            yield Subject(
+                name=fact.value,
+                born=document.birth_date or born,
+                country=document.nationality or country,
+                found_in=document.file,
+            )
+
+
+def _keys(name: str) -> frozenset[str]:
+    return frozenset(part.text for part in parts(name) if part.text not in PARTICLES)
+
+
+def names_agree(one: str, other: str) -> Said:
+    """Whether two names may be one person's: every part of the shorter has its like in the longer, in any order."""
+    left, right = _named(one), _named(other)
+    if not left or not right:
+        return Said.UNKNOWN
+    short, long = sorted((left, right), key=len)
+    free = list(long)
+    exact = liked = 0
+    for part in sorted(short, key=lambda part: part.initial):
+        best = max(free, key=lambda candidate: _alike(part, candidate), default=None)
+        likeness = 0 if best is None else _alike(part, best)
+        if best is not None and likeness:
+            free.remove(best)
+            liked += 1
+            exact += likeness > 1
+    if liked == len(short) and exact and (len(short) > 1 or len(long) == 1):
+        sure = len(long) == 1 or exact >= max(2, len(short) - 1)
+        return Said.AGREES if sure else Said.CLOSE
+    return Said.CLOSE if exact and liked >= max(2, len(short) - 1) else Said.DIFFERS
+
+
+def _named(name: str) -> list[Part]:
+    found = parts(name)
+    return [part for part in found if part.text not in PARTICLES] or list(found)
+
+
+def _alike(one: Part, other: Part) -> int:
+    """2: the same or one transliteration of it; 1: an initial or a slip; 0: neither."""
+    if one.text == other.text or sound(one.text) == sound(other.text):
+        return 2
+    if one.bare or other.bare:
+        return 2 if skeleton(one.text, bare=True) == skeleton(other.text, bare=True) else 0
+    if one.initial or other.initial:
+        return int(one.text[0] == other.text[0])
+    if len(skeleton(one.text)) >= SKELETON_LETTERS and skeleton(one.text) == skeleton(other.text):
+        return 1  # vowels alone differ, as transliterations do
+    longer = max(len(one.text), len(other.text))
+    allowed = 2 if longer >= 2 * SLIP_LETTERS else 1
+    return int(longer >= SLIP_LETTERS and DamerauLevenshtein.distance(one.text, other.text) <= allowed)
+
+
+def addresses_agree(one: str, other: str) -> Said:
+    """By their words and numbers; a number of the shorter that the longer lacks is a difference."""
+    left, right = (set(re.findall(r"[^\W_]+", fold(text))) for text in (one, other))
+    if not left or not right:
+        return Said.UNKNOWN
+    short, long = sorted((left, right), key=len)
+    numbers = {word for word in short if word.isdigit()}
+    common = len(short & long) / len(short)
+    if common >= ADDRESS_SHARE and numbers <= long:
+        return Said.AGREES
+    return Said.CLOSE if common >= ADDRESS_SHARE else Said.DIFFERS
+
+
+def _births(born: str, other: str, fact: Fact) -> Said:
+    if not born:
+        return Said.UNKNOWN
+    if born == fact.value:
+        return Said.AGREES
+    return Said.CLOSE if fact.value == other or born == fact.other else Said.DIFFERS
+
+
+_ORDER = (Said.DIFFERS, Said.CLOSE, Said.AGREES)
+
+
+def _worst(said: Iterator[Said]) -> Said:
+    found = {one for one in said if one is not Said.UNKNOWN}
+    return next((one for one in _ORDER if one in found), Said.UNKNOWN)
+
+
+def _best(said: Iterator[Said]) -> Said:
+    found = {one for one in said if one is not Said.UNKNOWN}
+    return next((one for one in reversed(_ORDER) if one in found), Said.UNKNOWN)
