@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -37,6 +38,7 @@ from aios.streams.admin import ensure_topics
 from aios.streams.config import KafkaSettings, Settings, client
 from aios.streams.deployments import Tests
 from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.expression import Expression
 from aios.streams.inputs import Input
 
 READ_S_MAX = 60.0  # until admit reads a new input: one rebalance, two where members come over one by one
@@ -251,8 +253,7 @@ def compared(before: Sound, after: Sound) -> Sequence[str]:
 
 
 def _compared(one: Workflow, other: Workflow) -> Iterator[str]:
-    plain = {side.reference: side.model_dump(mode="python") for side in (one, other)}
-    first, second = plain[one.reference], plain[other.reference]
+    first, second = _plain(one.model_dump()), _plain(other.model_dump())
     for name in Workflow.model_fields:
         if name in ("version", "steps", "samples"):
             continue
@@ -267,15 +268,30 @@ def _compared(one: Workflow, other: Workflow) -> Iterator[str]:
             yield from _differing(f"step {name}", steps[name], now[name])
 
 
-def _differing(place: str, before: object, after: object) -> Iterator[str]:
+def _plain(value: Any) -> Any:
+    """Expressions as their texts, so that what says the same is the same."""
+    match value:
+        case dict():
+            return {str(key): _plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case Expression():
+            return value.source
+    return value
+
+
+def _differing(place: str, before: Any, after: Any) -> Iterator[str]:
     if before == after:
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in dict.fromkeys((*before, *after)):
             yield from _differing(f"{place}.{key}", before.get(key), after.get(key))
-        return
-    yield f"~ {place}: {_shown(before)} → {_shown(after)}"
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, (one, other) in enumerate(zip(before, after, strict=True), 1):
+            yield from _differing(f"{place}[{number}]", one, other)
+    else:
+        yield f"~ {place}: {_shown(before)} → {_shown(after)}"
 
 
-def _shown(value: object) -> str:
-    return "nothing" if value is None else " ".join(str(getattr(value, "source", value)).split())
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else " ".join(str(value).split())

@@ -1,0 +1,324 @@
+"""Recorded cases beside a workflow; what may be deployed; what may be migrated; how a workflow is drawn. No broker."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aios.infra import deploying, drawing
+from aios.infra.deploying import There
+from aios.infra.ways import does, ways
+from aios.processors import case, migrating, workflow_cases, workflow_files
+from aios.processors.turn import Cause
+from aios.processors.workflow_files import Sound, Workflows
+from aios.schemas import ids
+from aios.schemas.models import CaseAdmitted, CaseRemembered, CaseTold, WorkflowActivated, WorkflowDeployed
+from aios.streams import deployments
+from aios.streams.deployments import MIGRATED, Catalogue
+from aios.streams.errors import ConfigError
+from tests.fakes import claims
+
+NOW_MS = 1_772_366_400_000
+
+
+def sound(folder: Path, old: str = "", new: str = "", name: str = "expenses.claim") -> Sound:
+    file = claims.write(folder, name)
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    found, problems = workflow_files.read_file(file)
+    assert found is not None, problems
+    return found
+
+
+def recorded(**said: Any) -> workflow_cases.Recorded:
+    given = {"name": "one", "input": {"employee": "A", "purpose": "b", "receipts": []}, "expect": {}, **said}
+    return workflow_cases.Recorded.model_validate(given)
+
+
+# ── recorded cases ──
+
+
+def test_the_recorded_cases_of_a_team_come_out_as_recorded(tmp_path: Path) -> None:
+    """Policy, a person, silence, a case that stays open; together they go through every step."""
+    judged = deploying.judge(claims.write(tmp_path))
+    assert [one.wrong for one in judged.ran] == [()] * 5
+    assert workflow_cases.unvisited(judged.sound.workflow, judged.ran) == []
+    assert judged.tests == deployments.Tests(passed=5, all=5)
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"expect": {"outcome": "paid"}}, 'outcome: "expired" came, "paid" is expected'),
+        ({"expect": {"waits_in": "pay"}}, "it was to wait in pay, and is decided: expired"),
+        ({"given": {"ask": {"label": "pay", "reviewer": "a"}}, "expect": {"outcome": "refused"}}, "outcome"),
+        ({"given": {"ask": "pay"}, "expect": {"outcome": "paid"}}, "an answer is a mapping"),
+        ({"input": {"employee": "A"}, "expect": {"outcome": "paid"}}, "input: purpose"),
+        ({"input": {"employe": "A"}, "expect": {"outcome": "paid"}}, "input:"),
+    ],
+)
+def test_a_case_that_comes_out_in_another_way_is_no_pass(tmp_path: Path, said: dict[str, Any], says: str) -> None:
+    """Whatever the reason: another outcome, an answer that is none, an input that is none."""
+    ran = workflow_cases.run(sound(tmp_path), recorded(**said))
+    assert any(says in line for line in ran.wrong), ran
+
+
+def test_an_answer_of_a_person_that_is_not_offered_changes_nothing(tmp_path: Path) -> None:
+    """As in service: nobody else answers, and the case expires."""
+    ran = workflow_cases.run(
+        sound(tmp_path), recorded(given={"ask": {"label": "steal", "reviewer": "a"}}, expect={"outcome": "expired"})
+    )
+    assert ran.wrong == ()
+
+
+def test_mistakes_in_the_file_are_named(tmp_path: Path) -> None:
+    """No file, no YAML, an unknown key."""
+    file = tmp_path / "a.cases.yaml"
+    with pytest.raises(ConfigError, match="there are no recorded cases"):
+        workflow_cases.read(file)
+    file.write_text("cases: [{name: a, input: {}, expect: {outcom: x}}]", encoding="utf-8")
+    with pytest.raises(ConfigError, match="outcom"):
+        workflow_cases.read(file)
+    file.write_text("cases: [", encoding="utf-8")
+    with pytest.raises(ConfigError, match="cases"):
+        workflow_cases.read(file)
+
+
+# ── what may come ──
+
+
+def deployed(one: Sound) -> WorkflowDeployed:
+    return WorkflowDeployed(
+        workflow=one.workflow.workflow,
+        version=one.workflow.version,
+        definition=one.text,
+        input_schema=one.input.schema.text,
+        definition_hash="",
+        tests="{}",
+        reason="",
+        by="ada",
+        deployed_at=0,
+    )
+
+
+def there(*ones: Sound) -> There:
+    return There({one.workflow.reference: deployed(one) for one in ones}, {})
+
+
+def test_a_new_workflow_may_come_and_the_same_may_come_again(tmp_path: Path) -> None:
+    one = sound(tmp_path)
+    assert deploying.refused(one, there()) == []
+    assert deploying.refused(one, there(one)) == []
+    assert deploying.refused(sound(tmp_path, "version: 1", "version: 2"), there(one)) == []
+
+
+def test_what_may_not_come_says_why(tmp_path: Path) -> None:
+    """Each reason by itself; nothing is judged by the first one alone."""
+    one = sound(tmp_path)
+    unsigned = sound(tmp_path, "signed_off: {by: Head of Finance, on: 2026-11-20}\n")
+    other_text = sound(tmp_path, "10000", "20000")
+    other_name = replace(one, workflow=one.workflow.model_copy(update={"workflow": "other.claim"}))
+    assert "signed" in deploying.refused(unsigned, there())[0]
+    assert "raise `version`" in deploying.refused(other_text, there(one))[0]
+    assert "an input of its own" in deploying.refused(other_name, there(one))[0]
+    (shipped,) = [each for each in workflow_files.shipped() if each.reference == "document.triage@2"]
+    entry = workflow_files.shipped().entry(shipped.input)
+    assert entry is not None
+    same = Sound(
+        workflow=shipped.model_copy(update={"signed_off": one.workflow.signed_off}), text="", input=entry.input
+    )
+    assert "this release ships" in deploying.refused(same, there())[0]
+
+
+def test_a_contract_that_old_readers_cannot_read_does_not_come(tmp_path: Path) -> None:
+    """A field without a default, against the versions that are deployed."""
+    one = sound(tmp_path)
+    raw = json.loads(one.input.schema.text)
+    raw["fields"].append({"name": "boss", "type": "string"})
+    (tmp_path / "expense.claimed.v1.avsc").write_text(json.dumps(raw), encoding="utf-8")
+    grown, problems = workflow_files.read_file(tmp_path / "expenses.claim.yaml")
+    assert grown is None  # its samples do not have that field
+    assert "boss is missing" in problems[0]
+    text = (tmp_path / "expenses.claim.yaml").read_text(encoding="utf-8").replace("purpose:", "boss: Eve, purpose:")
+    (tmp_path / "expenses.claim.yaml").write_text(text.replace("version: 1", "version: 2"), encoding="utf-8")
+    later, problems = workflow_files.read_file(tmp_path / "expenses.claim.yaml")
+    assert later is not None, problems
+    assert any("boss" in why for why in deploying.refused(later, there(one)))
+
+
+def test_a_difference_names_place_and_value(tmp_path: Path) -> None:
+    before, after = sound(tmp_path), sound(tmp_path, "alone_max_cents: 10000", "alone_max_cents: 20000")
+    assert deploying.compared(before, after) == ["~ policy.alone_max_cents: 10000 → 20000"]
+    assert deploying.compared(before, before) == []
+
+
+class Tables:
+    """What is deployed and active, as Deployments has it; every change is counted."""
+
+    class _Table(dict[str, Any]):
+        def all(self) -> dict[str, Any]:
+            return dict(self)
+
+    def __init__(self) -> None:
+        self.deployed, self.activated = self._Table(), self._Table()
+        self.changes, self.asked = 0, 0
+
+    def catch_up(self) -> None:
+        self.asked += 1
+
+    def put(self, one: Sound, *, version: int | None = None, mode: str = "auto", permille: int = 1000) -> None:
+        told = deployed(one)
+        self.deployed[f"{told.workflow}@{told.version}"] = told
+        self.activated[told.workflow] = WorkflowActivated(
+            workflow=told.workflow,
+            version=told.version if version is None else version,
+            autonomy=mode,
+            auto_permille=permille,
+            reason="",
+            by="",
+            activated_at=0,
+        )
+        self.changes += 1
+
+
+def test_a_catalogue_follows_what_is_deployed_active_and_retired(tmp_path: Path) -> None:
+    """A topic that was there once is read for ever; a retired workflow takes nothing."""
+    tables, one = Tables(), sound(tmp_path)
+    known = Catalogue(tables)  # type: ignore[arg-type]
+    assert known.input_of("expenses.claim") is None
+    tables.put(one)
+    assert "expenses.claim" in known.names()
+    assert [topic.name for topic in known.topics()][-1] == "expense.claimed.v1"
+    tables.put(one, version=0)
+    assert "expenses.claim" not in known.names()
+    entry = known.entry("expense.claimed.v1")
+    assert entry is not None
+    assert (entry.workflow, entry.open) == ("expenses.claim", False)
+    assert [topic.name for topic in known.topics()][-1] == "expense.claimed.v1"
+
+
+def test_live_workflows_are_looked_for_before_they_are_denied(tmp_path: Path) -> None:
+    """A name that is not known yet, and a version: the tables are read to their ends first."""
+    tables, one = Tables(), sound(tmp_path)
+    live = workflow_files.Live(workflow_files.shipped(), tables)  # type: ignore[arg-type]
+    assert live.latest("expenses.claim") is None
+    assert tables.asked == 1
+    tables.put(one, mode="suggest", permille=250)
+    latest = live.latest("expenses.claim")
+    assert latest is not None
+    assert latest.reference == "expenses.claim@1"
+    assert live.autonomy(latest) == ("suggest", 250)
+    assert live.at("expenses.claim", 1) is latest
+    with pytest.raises(ConfigError, match="nobody deployed"):
+        live.at("expenses.claim", 9)
+    tables.put(one, version=0)
+    assert live.latest("expenses.claim") is None
+    assert live.at("expenses.claim", 1) is latest  # open cases finish on it
+    assert live.at("document.triage", 1).version == 1
+
+
+# ── migration ──
+
+
+def waiting(one: Sound) -> CaseRemembered:
+    """A case of it that waits for a person."""
+    fields = {"employee": "A", "purpose": "b", "receipts": []}
+    event = CaseAdmitted(
+        case_id="c-1",
+        tenant="acme",
+        workflow=one.workflow.workflow,
+        event_id="e",
+        idempotency_key="k",
+        body_hash="h",
+        lane="bulk",
+        input_contract=one.input.contract,
+        input=ids.canonical(fields),
+        received_at=NOW_MS,
+        admitted_at=NOW_MS,
+        source_topic="",
+        source_partition=0,
+        source_offset=0,
+    )
+    moved = case.plan(None, event, Cause("", 0, 0, NOW_MS), Workflows([one.workflow], {one.input.contract: one.input}))
+    assert moved.state is not None
+    return moved.state
+
+
+def test_a_case_moves_where_its_step_asks_the_same(tmp_path: Path) -> None:
+    """Another threshold and another way on are no hindrance; the step's own question is."""
+    one = sound(tmp_path)
+    state = waiting(one)
+    freer = sound(tmp_path, "alone_max_cents: 10000}", "alone_max_cents: 20000}")
+    later = freer.workflow.model_copy(update={"version": 2})
+    moved = migrating.migrated(state, one.workflow, later)
+    assert isinstance(moved, CaseRemembered)
+    assert moved == replace(state, workflow_version=2)
+    other = sound(tmp_path, "expires_h: 24", "expires_h: 48").workflow.model_copy(update={"version": 2})
+    assert "asks something else" in str(migrating.migrated(state, one.workflow, other))
+    assert "already" in str(migrating.migrated(state, one.workflow, one.workflow))
+    assert "decided" in str(migrating.migrated(replace(state, decided_at=1), one.workflow, later))
+    gone = later.model_copy(update={"steps": {n: s for n, s in later.steps.items() if n != "ask"}})
+    assert "does not have" in str(migrating.migrated(state, one.workflow, gone))
+
+
+@pytest.mark.parametrize(
+    ("by", "to", "transition", "reason"),
+    [
+        ("operator:ada", 2, "migrated", ""),
+        ("producer", 2, "ignored", "only_operators_migrate"),
+        ("operator:ada", 9, "ignored", "cases run on"),
+        ("operator:ada", "x", "ignored", "no_version_named"),
+        ("operator:ada", None, "ignored", "no_version_named"),
+    ],
+)
+def test_an_operator_moves_an_open_case_and_nobody_else_does(
+    tmp_path: Path, by: str, to: Any, transition: str, reason: str
+) -> None:
+    """One audit entry each way; a version that nobody has stops nothing."""
+    one = sound(tmp_path)
+    both = Workflows([one.workflow, one.workflow.model_copy(update={"version": 2})], {one.input.contract: one.input})
+    state = replace(waiting(one), workflow_version=1)
+    event = CaseTold(
+        event_id="t",
+        case_id="c-1",
+        tenant="acme",
+        kind=MIGRATED,
+        body=json.dumps({"to": to} if to is not None else {}),
+        by=by,
+        told_at=NOW_MS,
+    )
+    moved = case.plan(state, event, Cause("", 0, 1, NOW_MS), both)
+    ((_, audit),) = moved.events
+    assert moved.state is not None
+    assert moved.state.workflow_version == (2 if transition == "migrated" else 1)
+    assert moved.state.waiting_for == state.waiting_for
+    assert audit.transition == transition  # type: ignore[attr-defined]
+    assert reason in json.loads(audit.detail).get("reason", "")  # type: ignore[attr-defined]
+
+
+# ── drawing ──
+
+
+@pytest.mark.parametrize("name", ["document.triage", "kyc.review"])
+def test_a_drawing_has_every_step_and_every_way(name: str) -> None:
+    """Well-formed, alone, the same each time."""
+    workflow = workflow_files.shipped().latest(name)
+    assert workflow is not None
+    drawn = drawing.svg(workflow)
+    assert drawn == drawing.svg(workflow)
+    root = ET.fromstring(drawn)
+    texts = [text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    titles = " ".join(title.text or "" for title in root.iter("{http://www.w3.org/2000/svg}title"))
+    for step, one in workflow.steps.items():
+        assert step in texts
+        assert does(one.kind)
+        for way in ways(one.kind):
+            assert way.to in workflow.steps or way.to.startswith("■")
+            assert way.to.startswith("■") or " ".join(way.when.split()) in " ".join(titles.split())
+    assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "")
