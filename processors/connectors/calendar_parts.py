@@ -41,7 +41,10 @@ class Option(Part):
 
 
 class UnderstandRequest(Part):
-    """answer: what was said to the question about `understood`; without one both are empty."""
+    """answer: what was said to the question about `understood`, which asked for `missing` (of whom: `about`).
+
+    Without an answer the last four are empty.
+    """
 
     text: Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
     organiser: str
@@ -49,6 +52,17 @@ class UnderstandRequest(Part):
     sent_at: int
     answer: Annotated[str, Field(max_length=TEXT_CHARS_MAX)] = ""
     understood: Wish | None = None
+    missing: str = ""
+    about: str = ""
+
+
+class AmendRequest(Part):
+    """A later word about a meeting that is booked. text: said now."""
+
+    text: Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
+    organiser: str
+    time_zone: str = ""
+    wish: Wish
 
 
 class Understood(Part):
@@ -61,6 +75,7 @@ class Understood(Part):
     action: str = ""
     missing: str = ""
     question: str = ""
+    about: str = ""
     wish: Wish | None = None
     understood: Wish | None = None
 
@@ -80,6 +95,7 @@ class Found(Part):
     status: Literal["found", "none", "ask"]
     question: str = ""
     missing: str = ""
+    about: str = ""
     title: str = ""
     repeats: str = ""
     zone: str = ""

@@ -57,11 +57,15 @@ class Kind(StrEnum):
     TENTATIVE = "tentative"  # not confirmed, or not answered yet
     FOCUS = "focus"  # kept for work without meetings
     AWAY = "away"  # out of office
+    FREE = "free"  # stands there and takes no time; only for who lists what there is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engagement:
-    """One occurrence. start, end: Unix seconds. title: for its owner alone."""
+    """One occurrence. start, end: Unix seconds. title, place, others (names of who is invited): for its owner alone.
+
+    begins: of the occasion of a series as the series has it, before an exception moved it; else 0.
+    """
 
     start: int
     end: int
@@ -69,14 +73,22 @@ class Engagement:
     title: str
     kind: Kind = Kind.BUSY
     is_all_day: bool = False
+    place: str = ""
+    others: tuple[str, ...] = ()
+    begins: int = 0
 
     @property
     def stretch(self) -> Stretch:
         return self.start, self.end
 
 
-def engagements(objects: Iterable[str], span: Stretch, clock: ZoneInfo, address: str = "") -> tuple[Engagement, ...]:
-    """All that takes time in a span, in its order. address: the owner's, as in ATTENDEE. Raises Unreadable."""
+def engagements(
+    objects: Iterable[str], span: Stretch, clock: ZoneInfo, address: str = "", *, with_free: bool = False
+) -> tuple[Engagement, ...]:
+    """All that takes time in a span, in its order. address: the owner's, as in ATTENDEE. Raises Unreadable.
+
+    with_free: what takes no time too, but what is cancelled or declined.
+    """
     found: list[Engagement] = []
     for number, text in enumerate(objects):
         if number >= EVENTS_MAX:
@@ -84,7 +96,9 @@ def engagements(objects: Iterable[str], span: Stretch, clock: ZoneInfo, address:
         calendar = parsed(text)
         for occurrence in _occurrences(calendar, span):
             engagement = _engagement(occurrence, _defined_by(calendar, occurrence, clock), clock, address)
-            if engagement is not None and engagement.start < span[1] and engagement.end > span[0]:
+            if engagement is None or (engagement.kind is Kind.FREE and not with_free):
+                continue
+            if engagement.start < span[1] and engagement.end > span[0]:
                 found.append(engagement)
         if len(found) > OCCURRENCES_MAX:
             raise Unreadable(f"more than {OCCURRENCES_MAX} occurrences in the time looked at")
@@ -196,14 +210,17 @@ def _defined_by(calendar: Calendar, occurrence: Component, clock: ZoneInfo) -> C
 
 
 def _engagement(event: Component, source: Component, clock: ZoneInfo, address: str) -> Engagement | None:
-    """None: it takes no time."""
+    """None: it is not there for its owner."""
     kind = _kind(event, address)
     begins = event["DTSTART"].dt
     start, end = _moment(begins, clock), _end(begins, source, clock)
     if end < start:
         raise Unreadable("an event that ends before it begins")
-    if kind is None or end == start:
+    if kind is None:
         return None
+    if end == start:
+        kind = Kind.FREE
+    is_series = any(name in source for name in ("RRULE", "RDATE", "RECURRENCE-ID"))
     return Engagement(
         start=start,
         end=end,
@@ -211,6 +228,9 @@ def _engagement(event: Component, source: Component, clock: ZoneInfo, address: s
         title=str(event.get("SUMMARY", "")),
         kind=kind,
         is_all_day=not isinstance(begins, datetime),
+        place=str(event.get("LOCATION", "")),
+        others=tuple(str(one.params.get("CN", one)) for one in _each(event.get("ATTENDEE"))),
+        begins=_moment(event["RECURRENCE-ID"].dt, clock) if is_series else 0,
     )
 
 
@@ -239,14 +259,14 @@ def _moment(at: date | datetime, clock: ZoneInfo) -> int:
 
 
 def _kind(event: Component, address: str) -> Kind | None:
-    """How an event takes its owner's time; None: not at all."""
+    """How an event takes its owner's time; None: it is not there for him."""
     status = str(event.get("STATUS", "")).upper()
     shown = str(event.get("X-MICROSOFT-CDO-BUSYSTATUS", "")).upper()
     answer = _answer(event, address)
-    if status == "CANCELLED" or answer == "DECLINED" or shown == "FREE":
+    if status == "CANCELLED" or answer == "DECLINED":
         return None
-    if str(event.get("TRANSP", "")).upper() == "TRANSPARENT":
-        return None
+    if shown == "FREE" or str(event.get("TRANSP", "")).upper() == "TRANSPARENT":
+        return Kind.FREE
     if shown == "OOF":
         return Kind.AWAY
     if FOCUS in _categories(event):

@@ -43,7 +43,7 @@ def terms(wish: Wish, organiser: Person, directory: Directory, policy: Policy, n
     clock = zones.zone(wish.zone) if wish.zone else organiser.zone
     others, unclear = directory.resolve(wish.participants, organiser)
     if unclear:
-        return _ask(Missing.PERSON, _who(unclear[0]), wish)
+        return AskBack(missing=Missing.PERSON, question=who(unclear[0]), understood=wish, about=unclear[0].said)
     people = (organiser, *others)
     needs = _rooms(wish, people, directory, policy)
     if isinstance(needs, str):
@@ -143,7 +143,7 @@ def _bounds(wish: Wish, people: Sequence[Person], directory: Directory, asked: A
         else:
             ids = directory.ids(bound.whose, people[0])
             if isinstance(ids, Unclear):
-                return _who(ids)
+                return who(ids)
             whose = {person.id: person.zone for person in people if person.id in ids}
         for person, clock in whose.items():
             within = _daily(bound, asked, clock)
@@ -190,7 +190,7 @@ def _no_room(site: str, seats: int, equipment: frozenset[str]) -> str:
     return f"There is no room in {site} with {seats} seats{what}; where shall it be?"
 
 
-def _who(unclear: Unclear) -> str:
+def who(unclear: Unclear) -> str:
     if unclear.might_be:
         return f"Who is {unclear.said}: {' or '.join(unclear.might_be)}?"
     return f"Who is {unclear.said}? The directory has nobody of that name."

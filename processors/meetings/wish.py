@@ -127,9 +127,10 @@ class AskBack(_Value):
     """A request that a person would ask about first.
 
     missing: what is asked for. question: in words, for who asked. understood: what the text does name (None: nothing,
-    or no action that is known), so that the answer completes it.
+    or no action that is known), so that the answer completes it. about: the name that is not clear, as said.
     """
 
     missing: Missing
     question: Annotated[str, Field(min_length=1, max_length=500)]
     understood: Wish | None = None
+    about: Words = ""

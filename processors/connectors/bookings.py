@@ -1,0 +1,327 @@
+"""Bookings in the calendars of all who take part: made once, found again, undone when they half fail.
+
+Enters: what `find` found, who asks. Leaves: the booking that stands in every calendar, or none in any. How:
+
+    1  hold      a tentative object in each calendar, the organiser's first; its uid is derived from the command
+    2  look      whatever else has come to stand there since the search: then this option is given up
+    3  confirm   each object, the organiser's last: from then on the booking stands
+
+Guaranteed: a try that was cut off is taken up where it stopped, because the organiser's copy says which option it was
+at; two bookings that want the same time at the same moment are not both confirmed: both hold before they look, a
+confirmed one wins, of two tentative ones the smaller uid waits a moment for the other to give up, and gives up itself
+if it does not; a calendar that cannot be written leaves nothing in the others. A person who writes into a calendar
+between look and confirm is not seen: a calendar server has no lock (RFC 4791).
+Rejected: the server's own scheduling (RFC 6638; Radicale and others have none).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aios.processors.connectors.caldav import CalDav, Object
+from aios.processors.connectors.calendar_parts import Booked, BookRequest, Found, Match, Option, UndoRequest
+from aios.processors.connectors.connector import Ask, CallFailed, Failure
+from aios.processors.meetings import calendars, invitation, series, why, zones
+from aios.processors.meetings.calendars import Kind, Unreadable
+from aios.processors.meetings.directory import Directory
+from aios.processors.meetings.intervals import Stretch
+from aios.processors.meetings.invitation import Booking, Mark
+from aios.processors.meetings.party import Person, Room
+from aios.processors.meetings.wish import Priority
+
+YIELD_S_MAX = 3.0  # that the smaller uid waits for the other
+LOOK_S = 0.2
+DAY_S = 86_400
+FIRM = frozenset({Kind.BUSY, Kind.AWAY})
+TAKEN = FIRM | {Kind.TENTATIVE}  # focus time was judged by the search
+
+
+@dataclass(frozen=True, slots=True)
+class _Party:
+    """A calendar that a booking stands in, and whose it is."""
+
+    calendar: str
+    owner: Person | Room
+
+
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """What stands in the way. mark: of a hold of ours that is not confirmed; None: anything firmer."""
+
+    uid: str
+    mark: Mark | None
+
+
+class Bookings:
+    """Of one server and directory."""
+
+    def __init__(self, dav: CalDav, directory: Directory) -> None:
+        self._dav = dav
+        self._directory = directory
+
+    async def book(self, request: BookRequest, ask: Ask) -> Booked:
+        """See the module. Raises CallFailed."""
+        uid = uid_of(ask)
+        organiser, people = self.parties(request.organiser, request.found.people)
+        at = await self._begun(organiser, uid)
+        if at is not None and at.is_confirmed:
+            return await self._finished(request, ask, at.option)
+        for number in range(at.option if at is not None else 0, len(request.found.options)):
+            booking = self._booking(request.found, number, uid, ask.case_id, people)
+            try:
+                is_ours = await self._hold(booking, request)
+            except CallFailed as error:
+                if error.failure in (Failure.PERMANENT, Failure.REFUSED):
+                    await self._release(booking)
+                raise
+            if is_ours:
+                await self._confirm(booking, request.found)
+                return await self._finished(request, ask, number)
+            await self._release(booking)
+        return await self._taken(request)
+
+    async def done(self, request: BookRequest, ask: Ask) -> Booked | None:
+        """The booking, if it stands and what it replaces is gone. Raises CallFailed."""
+        organiser, people = self.parties(request.organiser, request.found.people)
+        at = await self._begun(organiser, uid_of(ask))
+        if at is None or not at.is_confirmed:
+            return None
+        if request.moving and await self._dav.get(organiser.calendar, request.moving) is not None:
+            return None
+        return self._answer(request.found, at.option, uid_of(ask), ask.case_id, people)
+
+    async def undo(self, request: UndoRequest, ask: Ask) -> Booked:
+        """Whatever the case holds and has not confirmed is gone; what is confirmed is told. Raises CallFailed."""
+        organiser, people = self.parties(request.organiser, request.found.people)
+        held: dict[str, list[str]] = {}  # by uid, the organiser's calendar last
+        options: dict[str, int] = {}
+        for number in range(len(request.found.options)):
+            booking = self._booking(request.found, number, "", ask.case_id, people)
+            for party in reversed(_parties(booking)):
+                for found in await self._dav.span(party.calendar, (booking.start - DAY_S, booking.end + DAY_S)):
+                    mark = _mark(found)
+                    if mark is not None and mark.case == ask.case_id and found.uid != request.moving:
+                        held.setdefault(found.uid, []).append(party.calendar)
+                        options[found.uid] = mark.option
+        answer = Booked(status="taken", uid=request.moving)
+        for uid, stands_in in held.items():
+            begun = await self._begun(organiser, uid)
+            if begun is not None and begun.is_confirmed:
+                answer = self._answer(request.found, options[uid], uid, ask.case_id, people)
+                continue
+            others = [calendar for calendar in dict.fromkeys(stands_in) if calendar != organiser.calendar]
+            for calendar in (*others, organiser.calendar):
+                await self._dav.delete(calendar, uid)
+        if answer.status == "booked" and request.moving:
+            await self._give_up(organiser, request.moving)
+        return answer
+
+    async def cancel(self, organiser: Person, events: Sequence[Match]) -> int:
+        """Take these out of every calendar that they stand in; how many are gone. Raises CallFailed."""
+        for event in events:
+            await self._give_up(organiser, event.uid, event.at // 1000)
+        return len(events)
+
+    async def are_gone(self, organiser: Person, events: Sequence[Match]) -> bool:
+        """Whether none of them stands in the organiser's calendar, which is the last one they are taken out of."""
+        for event in events:
+            found = await self._dav.get(organiser.calendar, event.uid)
+            if found is None:
+                continue
+            start = event.starts_at // 1000
+            stands = calendars.engagements([found.text], (start - 1, start + 1), organiser.zone, with_free=True)
+            if not event.at or any(one.begins == event.at // 1000 for one in stands):
+                return False
+        return True
+
+    def parties(self, organiser: str, people: Iterable[str]) -> tuple[Person, tuple[Person, ...]]:
+        """The organiser, and all who take part, the organiser first. Raises CallFailed."""
+        first = self._directory.organiser(organiser)
+        if first is None:
+            raise CallFailed(Failure.PERMANENT, "no_person", "the directory does not know the organiser")
+        others = [self._directory.people.get(one) for one in people if one != first.id]
+        known = [one for one in others if one is not None]
+        if len(known) < len(others):
+            raise CallFailed(Failure.PERMANENT, "no_person", "the directory does not know somebody who takes part")
+        return first, (first, *known)
+
+    async def _begun(self, organiser: Person, uid: str) -> Mark | None:
+        found = await self._dav.get(organiser.calendar, uid)
+        return None if found is None else _mark(found)
+
+    async def _hold(self, booking: Booking, request: BookRequest) -> bool:
+        """Whether every calendar holds the booking, and nothing else is in its way."""
+        for party in _parties(booking):
+            await self._put(party, booking, request.found, is_confirmed=False)
+        if booking.is_all_day or booking.is_reminder:
+            return True
+        waited = 0.0
+        while others := await self._others(booking, request):
+            if any(one.mark is None or one.uid < booking.uid for one in others) or waited >= YIELD_S_MAX:
+                return False
+            await asyncio.sleep(LOOK_S)
+            waited += LOOK_S
+        return True
+
+    async def _confirm(self, booking: Booking, found: Found) -> None:
+        for party in reversed(_parties(booking)):
+            await self._put(party, booking, found, is_confirmed=True)
+
+    async def _put(self, party: _Party, booking: Booking, found: Found, *, is_confirmed: bool) -> None:
+        """Make a calendar's object this one, whatever a former try of ours left there."""
+        words = next((told.sentences for told in found.why if told.person == party.owner.id), ())
+        text = invitation.write(booking, is_confirmed=is_confirmed, words=words)
+        if not is_confirmed and await self._dav.put(party.calendar, booking.uid, text):
+            return
+        there = await self._dav.get(party.calendar, booking.uid)
+        mark = None if there is None else _mark(there)
+        if mark is not None and mark.option == booking.option and (mark.is_confirmed or not is_confirmed):
+            return
+        if not await self._dav.put(party.calendar, booking.uid, text, etag=there.etag if there is not None else ""):
+            raise CallFailed(Failure.AMBIGUOUS, "changed_meanwhile", "a calendar was changed while it was written")
+
+    async def _release(self, booking: Booking) -> None:
+        """Nothing of it is left; the organiser's copy, which says how far it came, goes last."""
+        for party in reversed(_parties(booking)):
+            await self._dav.delete(party.calendar, booking.uid)
+
+    async def _others(self, booking: Booking, request: BookRequest) -> list[_Other]:
+        """Whatever else takes the time of a party on any occasion."""
+        clock = zones.zone(booking.zone)
+        length = booking.end - booking.start
+        occasions = [(at, at + length) for at in series.occasions(booking.start, booking.repeats, clock)]
+        span = occasions[0][0] - DAY_S, occasions[-1][1] + DAY_S
+        ours = {booking.uid, request.moving}
+        parties = _parties(booking)
+        found = await asyncio.gather(*(self._dav.span(party.calendar, span) for party in parties))
+        is_high = request.found.priority == Priority.HIGH
+        return await asyncio.to_thread(_in_the_way, parties, found, occasions, ours, is_high=is_high)
+
+    async def _finished(self, request: BookRequest, ask: Ask, option: int) -> Booked:
+        organiser, people = self.parties(request.organiser, request.found.people)
+        if request.moving:
+            await self._give_up(organiser, request.moving)
+        return self._answer(request.found, option, uid_of(ask), ask.case_id, people)
+
+    async def _taken(self, request: BookRequest) -> Booked:
+        """Of a booking that was to be moved and stands where it stood, where that is."""
+        organiser, _ = self.parties(request.organiser, request.found.people)
+        stood = await self._dav.get(organiser.calendar, request.moving) if request.moving else None
+        if stood is None:
+            return Booked(status="taken")
+        event: Any = next(iter(calendars.parsed(stood.text).walk("VEVENT")))
+        starts, ends = (int(event[name].dt.timestamp()) for name in ("DTSTART", "DTEND"))
+        summary = why.when((starts, ends), organiser.zone)
+        return Booked(status="taken", uid=request.moving, starts_at=starts * 1000, ends_at=ends * 1000, summary=summary)
+
+    async def _give_up(self, organiser: Person, uid: str, at: int = 0) -> None:
+        """An event is taken out of every calendar that it stands in, or one occasion of it."""
+        found = await self._dav.get(organiser.calendar, uid)
+        if found is None:
+            return
+        mark = _mark(found)
+        others: list[str] = []
+        if mark is not None:
+            rooms = {room.id: room.calendar for room in self._directory.rooms}
+            people = [self._directory.people[one].calendar for one in mark.people if one in self._directory.people]
+            others = [*(rooms[one] for one in mark.rooms if one in rooms), *people]
+        for calendar in (*(one for one in others if one != organiser.calendar), organiser.calendar):
+            if at:
+                await self._leave_out(calendar, uid, at)
+            else:
+                await self._dav.delete(calendar, uid)
+
+    async def _leave_out(self, calendar: str, uid: str, at: int) -> None:
+        found = await self._dav.get(calendar, uid)
+        if found is not None:
+            text = invitation.without_occasion(found.text, at)
+            if not await self._dav.put(calendar, uid, text, etag=found.etag):
+                raise CallFailed(Failure.AMBIGUOUS, "changed_meanwhile", "a calendar was changed while it was written")
+
+    def _booking(self, found: Found, number: int, uid: str, case: str, people: tuple[Person, ...]) -> Booking:
+        option = found.options[number]
+        rooms = {room.id: room for room in self._directory.rooms}
+        if missing := [one for one in option.rooms if one not in rooms]:
+            raise CallFailed(Failure.PERMANENT, "no_room", f"the directory does not know the room {missing[0]}")
+        return Booking(
+            uid=uid,
+            case=case,
+            option=number,
+            title=found.title,
+            start=option.starts_at // 1000,
+            end=option.ends_at // 1000,
+            people=people,
+            rooms=[rooms[one] for one in option.rooms],
+            zone=found.zone,
+            repeats=found.repeats,
+            is_all_day=option.is_all_day,
+            is_reminder=found.is_reminder,
+        )
+
+    def _answer(self, found: Found, number: int, uid: str, case: str, people: tuple[Person, ...]) -> Booked:
+        option: Option = found.options[number]
+        return Booked(
+            status="booked",
+            uid=uid,
+            option=number,
+            starts_at=option.starts_at,
+            ends_at=option.ends_at,
+            rooms=option.rooms,
+            calendars=len(_parties(self._booking(found, number, uid, case, people))),
+            summary=option.summary,
+        )
+
+
+def uid_of(ask: Ask) -> str:
+    """The same for every try of a command, and for no other command."""
+    return f"aios-{hashlib.sha256(f'{ask.tenant}|{ask.idempotency_key}'.encode()).hexdigest()[:40]}"
+
+
+def _parties(booking: Booking) -> list[_Party]:
+    """Every calendar once, the organiser's first."""
+    owners: list[Person | Room] = [*booking.people, *booking.rooms]
+    return list({owner.calendar: _Party(owner.calendar, owner) for owner in reversed(owners)}.values())[::-1]
+
+
+def _in_the_way(
+    parties: Sequence[_Party],
+    found: Sequence[Sequence[Object]],
+    occasions: Sequence[Stretch],
+    ours: set[str],
+    *,
+    is_high: bool,
+) -> list[_Other]:
+    """Raises CallFailed where a calendar cannot be read."""
+    others = []
+    for party, objects in zip(parties, found, strict=True):
+        kinds = FIRM if is_high and isinstance(party.owner, Person) else TAKEN
+        for one in objects:
+            if one.uid in ours:
+                continue
+            mark = _mark(one)
+            is_hold = mark is not None and not mark.is_confirmed
+            for engagement in _engagements(one, party.owner, (occasions[0][0], occasions[-1][1])):
+                meets = any(engagement.start < end and engagement.end > start for start, end in occasions)
+                if meets and (is_hold or engagement.kind in kinds):
+                    others.append(_Other(one.uid, mark if is_hold else None))
+                    break
+    return others
+
+
+def _engagements(one: Object, owner: Person | Room, span: Stretch) -> tuple[calendars.Engagement, ...]:
+    address = owner.address if isinstance(owner, Person) else ""
+    try:
+        return calendars.engagements([one.text], span, owner.zone, address)
+    except Unreadable as error:
+        raise CallFailed(Failure.PERMANENT, "unreadable", f"the calendar of {owner.name} has {error}") from error
+
+
+def _mark(one: Object) -> Mark | None:
+    try:
+        return invitation.mark(one.text)
+    except Unreadable:
+        return None  # whatever it is, it is no booking of ours

@@ -1,0 +1,69 @@
+"""Which entries of a calendar a query, a cancellation or a change speaks of.
+
+Enters: a wish, the engagements of the organiser's calendar, the moment. Leaves: those that match, in their order.
+Guaranteed: pure; every word of the title is in an entry's, kinds of entry ("meeting", "appointment") are in all; `next`
+is the first that has not begun, `current` ones count for a day or a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date, time, timedelta
+from zoneinfo import ZoneInfo
+
+from aios.processors.meetings import zones
+from aios.processors.meetings.calendars import Engagement
+from aios.processors.meetings.intervals import Stretches, meets, union
+from aios.processors.meetings.wish import Scope, Wish
+
+AHEAD_DAYS = 366
+KINDS = frozenset({"meeting", "appointment", "event", "reminder", "task", "entry", "call", "plan", "schedule"})
+SMALL = frozenset({"the", "a", "an", "my", "with", "at", "of", "for", "in", "on", "and", "to"})
+
+
+def looked_at(wish: Wish, clock: ZoneInfo, now: int) -> Stretches:
+    """The time that the wish names; without any all that is ahead."""
+    if wish.date_from is None and wish.time_from is None:
+        return ((now, now + AHEAD_DAYS * 86_400),)
+    today = zones.local(now, clock).date()
+    first = wish.date_from or today
+    last = min(wish.date_to or first, first + timedelta(days=AHEAD_DAYS))
+    return union(*(_of(wish, day, clock) for day in zones.every_day(first, last)))
+
+
+def matching(wish: Wish, engagements: Sequence[Engagement], clock: ZoneInfo, now: int) -> tuple[Engagement, ...]:
+    """engagements: of the calendar, over looked_at at least, free ones too."""
+    within = looked_at(wish, clock, now)
+    found = [one for one in engagements if meets(within, one.stretch) and _speaks_of(wish, one)]
+    if wish.scope is Scope.NEXT:
+        found = [one for one in found if one.start >= now][:1]
+    return tuple(found)
+
+
+def _of(wish: Wish, day: date, clock: ZoneInfo) -> Stretches:
+    if wish.time_from is None:
+        return zones.stretch(day, time(), None, clock)
+    if wish.time_to is not None:
+        return zones.stretch(day, wish.time_from, wish.time_to if wish.time_to > wish.time_from else None, clock)
+    return tuple((at, at + 60) for at in zones.moments(day, wish.time_from, clock))
+
+
+def _speaks_of(wish: Wish, one: Engagement) -> bool:
+    title = _words(one.title)
+    if not _words(wish.title) - KINDS <= title:
+        return False
+    if wish.place and not _words(wish.place) <= (title | _words(one.place)):
+        return False
+    people = title.union(*map(_words, one.others)) if one.others else title
+    return all(_words(name) & people for name in wish.participants)
+
+
+def _words(said: str) -> frozenset[str]:
+    """In the singular, without small words."""
+    words = re.findall(r"[^\W_]+", said.lower().replace("'s", "").replace("’s", ""))
+    return frozenset(_singular(word) for word in words if word not in SMALL)
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

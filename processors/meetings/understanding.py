@@ -1,0 +1,94 @@
+"""What a request means together with what was asked back and answered, and what a later word changes of it.
+
+Enters: words, and the wish that they answer or change. Leaves: a Wish or an AskBack. Guaranteed: pure; an answer
+overrides what it names and leaves the rest; an answer that names nothing of what was asked for is asked again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from aios.processors.meetings import words
+from aios.processors.meetings.wish import Action, AskBack, Missing, Wish
+
+OVERRIDES = ("place", "duration_min", "repeats", "zone", "bounds", "prefer", "needs")
+TITLE_CHARS_MAX = 100
+WHAT = "I did not understand what shall be different; which day, time, place or person?"
+
+
+def understand(text: str, now: datetime, zone: str) -> Wish | AskBack:
+    """A first request."""
+    return words.read(text, now, zone)
+
+
+def complete(text: str, asked: AskBack, answer: str, now: datetime, zone: str) -> Wish | AskBack:
+    """The request after an answer. asked: what was asked, with all that is understood so far."""
+    if isinstance(words.read(text, now, zone), AskBack):
+        together = words.read(f"{text.rstrip(' .?!')} {answer}", now, zone)
+        if isinstance(together, Wish):
+            return together
+    known = asked.understood
+    said = words.read(answer, now, zone)
+    named = said if isinstance(said, Wish) else said.understood
+    if known is None:
+        return said
+    if asked.missing is Missing.PERSON and asked.about:
+        people = named.participants if named is not None and named.participants else (answer.strip(" .?!"),)
+        return _with(known, participants=tuple(p for p in known.participants if p != asked.about) + people)
+    if asked.missing is Missing.TITLE:
+        title = named.title if named is not None and named.title else answer.strip(" .?!")[:TITLE_CHARS_MAX]
+        return _judged(_with(known, title=title), asked)
+    merged = known if named is None else _merged(known, named)
+    return asked if merged == known else _judged(merged, asked)
+
+
+def amend(text: str, wish: Wish, now: datetime, zone: str) -> Wish | AskBack:
+    """What a booked meeting becomes by a later word: a Wish to cancel it, or the changed one."""
+    said = words.read(text, now, zone)
+    named = said if isinstance(said, Wish) else said.understood
+    if named is not None and named.action is Action.CANCEL:
+        return _with(wish, action=Action.CANCEL)
+    merged = wish if named is None else _merged(wish, named)
+    if merged == wish:
+        return AskBack(missing=Missing.MEANING, question=WHAT, understood=wish)
+    return merged
+
+
+def _merged(known: Wish, named: Wish) -> Wish:
+    changes: dict[str, Any] = {name: value for name in OVERRIDES if (value := getattr(named, name))}
+    if named.date_from is not None or named.date_to is not None:
+        changes |= {"date_from": named.date_from, "date_to": named.date_to}
+    if named.time_from is not None:
+        changes |= {"time_from": named.time_from, "time_to": named.time_to}
+    if named.participants:
+        changes["participants"] = tuple(dict.fromkeys((*known.participants, *named.participants)))
+    if named.title and not known.title:
+        changes["title"] = named.title
+    return _with(known, **changes)
+
+
+def _judged(wish: Wish, asked: AskBack) -> Wish | AskBack:
+    """Whether nothing is missing any more that words alone can tell."""
+    missing: Missing | None = None
+    if wish.action in (Action.SCHEDULE, Action.REMIND) and not wish.title:
+        missing = Missing.TITLE if wish.action is Action.SCHEDULE or wish.date_from is None else None
+    if wish.action is Action.SCHEDULE and wish.date_from is None and missing is None:
+        missing = Missing.DATE
+    if wish.action in (Action.CANCEL, Action.CHANGE) and not (wish.title or wish.date_from or wish.time_from):
+        missing = Missing.EVENT
+    if missing is None:
+        return wish
+    question = asked.question if missing is asked.missing else QUESTIONS[missing]
+    return AskBack(missing=missing, question=question, understood=wish)
+
+
+def _with(wish: Wish, **changes: Any) -> Wish:
+    return Wish.model_validate({**wish.model_dump(), **changes})
+
+
+QUESTIONS = {
+    Missing.TITLE: "What shall it be called?",
+    Missing.DATE: "On which day?",
+    Missing.EVENT: "Which entry of your calendar do you mean?",
+}
