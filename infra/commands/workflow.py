@@ -1,4 +1,4 @@
-"""`aios workflow check|show|test`: validate workflow files, draw them, run their recorded cases.
+"""`aios workflow check|show|test|schema`: validate workflow files, draw them, run their recorded cases.
 
 In: files, or nothing for the shipped ones. Out: one line `file:line:column: problem` for each mistake (exit 1); the
 steps with every way on, in the terminal or as SVG; of each recorded case what came of it. These need no running
@@ -18,14 +18,14 @@ from aios.infra.commands import workflow_acts
 from aios.infra.commands.operations import JSON
 from aios.infra.output import FAILED, NOT_FOUND, fail
 from aios.infra.ways import does, ways
-from aios.processors import workflow_cases, workflow_files
+from aios.processors import workflow_cases, workflow_files, workflow_schema
 from aios.processors.workflow import Workflow
 from aios.streams.errors import ConfigError
 
 
 @click.group("workflow")
 def group() -> None:
-    """Workflows: check, show, test, list, diff, deploy, activate, autonomy, cancel, migrate."""
+    """Workflows: check, show, test, schema, list, diff, deploy, activate, autonomy, cancel, migrate."""
 
 
 for _act in (
@@ -102,6 +102,17 @@ def test(files: tuple[Path, ...], as_json: bool) -> None:
         raise click.exceptions.Exit(FAILED)
 
 
+@group.command()
+@click.option("--write", is_flag=True, help="Into the file beside the shipped workflows, for who changes the language.")
+def schema(write: bool) -> None:
+    """The language as a JSON Schema, for editors: `# yaml-language-server: $schema=FILE` in a workflow's first line."""
+    if write:
+        workflow_schema.FILE.write_text(workflow_schema.text(), encoding="utf-8")
+        click.echo(str(workflow_schema.FILE))
+    else:
+        click.echo(workflow_schema.text(), nl=False)
+
+
 def _tested(path: Path) -> dict[str, Any]:
     """A file's cases, told as they are run."""
     try:
@@ -170,3 +181,16 @@ def plain(workflow: Workflow) -> dict[str, object]:
             for name, step in workflow.steps.items()
         },
     }
+
+
+@group.command()
+@click.option(
+    "--write", is_flag=True, help="Into the file beside the shipped workflows, after a change of the language."
+)
+def schema(write: bool) -> None:
+    """The language as a JSON Schema; editors complete files whose first line names it."""
+    if write:
+        workflow_schema.FILE.write_text(workflow_schema.text(), encoding="utf-8")
+        click.echo(str(workflow_schema.FILE))
+    else:
+        click.echo(workflow_schema.text(), nl=False)
