@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from aios.processors.meetings import grammar as g
 from aios.processors.meetings import spans
 from aios.processors.meetings.phrases import Clock, Days, Grain, Meaning, Setting, Unsaid
-from aios.processors.meetings.wish import Missing, Prefer
+from aios.processors.meetings.wish import Action, Missing, Prefer
 
 Found = tuple[Meaning, ...] | Meaning | None
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str], Setting], Found]]
@@ -139,6 +139,11 @@ _GRAINS = {"day": Grain.DAY, "week": Grain.WEEK, "weekend": Grain.SPAN, "month":
 def _relative(found: re.Match[str], at: Setting) -> Found:
     first, last = _unit_span(found["which"], found["unit"], at)
     return Days(first=first, last=last, grain=_GRAINS.get(found["unit"], Grain.YEAR))
+
+
+def _mine(found: re.Match[str], at: Setting) -> Found:
+    first, last = spans.containing(at.today, found["unit"])
+    return Days(first=first, last=last, grain=_GRAINS[found["unit"]], weak=True)
 
 
 def _adverb(found: re.Match[str], at: Setting) -> Found:
@@ -273,6 +278,8 @@ _FEASTS |= {"new year's": (1, 1), "halloween": (10, 31), "valentine's day": (2, 
 
 
 def _feast(found: re.Match[str], at: Setting) -> Found:
+    if at.action in (Action.QUERY, Action.CANCEL, None):
+        return None  # there it is what the event is called
     if found["how"] == "for" and not (at.reminded and found["feast"].startswith(("christmas", "xmas"))):
         return None
     month, day = _FEASTS[found["feast"]]
@@ -314,6 +321,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?:today|this day|the current day|2day)" + _POSSESSED, _today),
     _rule(r"(?:(?:for |of )the (?:entire |whole |full )?day\b)(?! (?:after|before|of|on|when|that))", _today),
     _rule(r"(?:the )?end of (?:the|this) (?:work(?:ing)? ?)?day\b|end of day\b", _today),
+    _rule(r"my (?:entire |whole |full )?(?P<unit>day|week|weekend|month)\b(?!'s| off\b| of\b)", _mine),
     _rule(r"(?:tonight|this night)" + _POSSESSED, _tonight),
     _rule(r"(?:the )?(?P<near>day after tomorrow|day before yesterday|tomorrow|yesterday)" + _POSSESSED, _near),
     _rule(
@@ -341,7 +349,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         rf"(?:the )?(?P<number>{g.ORDINAL})(?: day)? of (?P<which>the|this|next|last|coming|previous|current) month\b", _the_nth
     ),
-    _rule(rf"(?:on )?the (?P<number>{g.ORDINAL_FIGURES})(?P<which>)" + _NO_DAY, _the_nth),
+    _rule(rf"the (?P<number>{g.ORDINAL_FIGURES})(?P<which>)(?! of\b)" + _NO_DAY, _the_nth),
     _rule(rf"on (?:the )?(?P<number>{g.ORDINAL})(?P<which>)(?= ?(?:$|[,.?!]|at\b|from\b|in\b|for\b|with\b|and\b|to\b|between\b|please\b))", _the_nth),
     _rule(rf"(?P<number>{g.ORDINAL_FIGURES})(?P<which>)(?= ?(?:$|[,.?!]|at\b|from\b|between\b|please\b))", _the_nth),
     _rule(
@@ -378,5 +386,6 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?:at |on |for )?(?:an? |some |any |the )?(?:x+|[xyz]) (?:day|date|time|week|month)s?\b", _unsaid),
     _rule(r"(?:over |for |in |during |within )(?:a |some |the )(?:certain |particular |given |specific )?(?:period of time|time period|period|timeframe|time frame)\b", _unsaid),
     _rule(r"(?:on |for |at )?(?:an? |some )?(?:certain|particular|specific|given) (?:day|date|month|week)\b", _unsaid),
+    _rule(r"(?:on |for |at )?(?:that (?:day|date|week|month)|this date)\b(?! (?:of|when|to))", _unsaid),
     _rule(r"(?:some ?day|some ?time|one day|one of these days|(?:in )?(?:the )?(?:next |past |last |coming )?(?:a )?few (?:days|weeks|months)|year/week/month|day/week/month|date/time)\b(?! (?:advance|before|ahead|prior|in advance|this|next|in|on|tomorrow|between|early|late|after|during))", _unsaid),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from aios.processors.meetings.acts import Act
 from aios.processors.meetings.names import Named, is_group
 from aios.processors.meetings.phrases import Clock, Days, Phrase, Setting
-from aios.processors.meetings.vocabulary import EVENTS, FOREIGN, KINDS
+from aios.processors.meetings.vocabulary import EVENTS, FOREIGN, FOREIGN_ACTS, KINDS, UNNAMED
 from aios.processors.meetings.when import When
 from aios.processors.meetings.wish import Action, AskBack, Bound, Missing, Priority, Scope, Wish
 
@@ -36,10 +36,18 @@ _NEXT = re.compile(
 _UNSAID_EVENT = re.compile(
     r"\b(?:the|this|that|these|those|an?|it'?s?) (?:\w+ ){0,1}?(?:event|calendar event|entry|item|thing|activity|program)\b|\b(?:this|that|these|those)\b(?! (?:calendar|is\b|in my|to my|on my))|\bsome\b|\bnot so important\b|\bnot important\b|\bunimportant\b"
 )
+_THE_EVENT = re.compile(r"\b(?:the|this|that|these|those) (?:calendar )?(?:event|entry|item|thing|activity|program)\b")
+_ANY_THERE = re.compile(r"\b(?:is|are|was|were|will) there\b|\bthere(?:'s| is| are| any)\b")
+_CHOSEN = re.compile(
+    r"\b(?:some|few|one of|several|not (?:so |very |that )?important|unimportant|unnecessary|conflict\w*|which are|that are|old|past|previous|expired|finished|completed|passed|duplicate|other|recent)\b"
+)
 _BARE_IT = re.compile(r"\b(?:it|that|this|them|those|these)\b")
 _OWN = re.compile(r"\b(?:my|i|i'm|i've|me|we|our|us|calendar|schedule|agenda|diary|planner|am i)\b")
+_EMPTIED = re.compile(
+    r"\b(?:calendars?|schedules?|agenda|diary|planner|day|week|month|events|plans|things|entries|items|reminders?)\b"
+)
 _TEMPLATE = re.compile(
-    r"\bx{2,}\b|\bxyz\b|\.\.\.|…|\b[xyz] (?:day|date|event|time|person)\b|\bso and so\b|\bsuch and such\b|<\w*>|\[\w*\]|_{2,}"
+    r"\b(?:event|date|time|day|person|name|place) [a-z]\b(?!')|\bx{2,}\b|\bxyz\b|\.\.\.|…|\b[xyz] (?:day|date|event|time|person)\b|\bso and so\b|\bsuch and such\b|<\w*>|\[\w*\]|_{2,}"
 )
 _PUBLIC = re.compile(
     r"\b(?:near(?:by| me| here| my)|around (?:here|town|me|the city)|in (?:my|the|this) (?:area|city|town|neighbou?rhood|region)|in town|local|going (?:on|around) in|happening (?:around|in)|taking place in|tickets for)\b"
@@ -89,7 +97,9 @@ def _wish(reading: Reading) -> Wish | None:
     action, names, when = reading.act.action, reading.names, reading.when
     if action is None:
         return None
-    title = names.title
+    title, place = names.title, names.place
+    if action is Action.QUERY and place and not title and not names.general:
+        title, place = place.lower(), ""  # "what time do I have to be at the airport"
     if action is Action.SCHEDULE and not title and (names.people or when.minutes) and not names.general:
         title = "meeting"
     try:
@@ -97,7 +107,7 @@ def _wish(reading: Reading) -> Wish | None:
             action=action,
             title=title,
             participants=names.people,
-            place=names.place,
+            place=place,
             date_from=when.first,
             date_to=when.last,
             time_from=when.start,
@@ -140,8 +150,11 @@ def _scope(action: Action, reading: Reading) -> Scope | None:
     if action is Action.QUERY:
         definite = bool(_UNSAID_EVENT.search(left)) and reading.act.question
         return Scope.ONE if names.title or (definite and names.general) else Scope.ALL
-    one = names.title or any(
-        word in ("event", "thing", "entry", "item", "activity", "plan", "something") for word in names.general
+    clock = reading.when.timed and reading.when.end is None
+    one = (
+        names.title
+        or clock
+        or any(word in ("event", "thing", "entry", "item", "activity", "plan", "something") for word in names.general)
     )
     if one or _BARE_IT.search(left):
         return Scope.ONE
@@ -156,7 +169,14 @@ def guess(names: Named, when: When, left: str) -> Action | None:
         return Action.SCHEDULE
     if (names.title or names.people) and when.dated and when.timed and not names.plural:
         return Action.SCHEDULE
-    if names.plural or names.general or re.search(r"\b(?:calendar|schedule|agenda)\b", left):
+    if (names.title and _NEXT.search(left)) or re.match(
+        r"\s*(?:the )?(?:date|time|day|place|location|details?) (?:of|for)\b", left
+    ):
+        return Action.QUERY
+    if "event" in names.general and when.timed and not names.title:
+        return Action.SCHEDULE
+    known = not names.title or names.title in KINDS or EVENTS.search(names.title)
+    if known and (names.plural or names.general or re.search(r"\b(?:calendar|schedule|agenda)\b", left)):
         return Action.QUERY
     return None
 
@@ -175,10 +195,31 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
         Action.REMIND: _reminded,
         Action.CHANGE: _changed,
     }
+    if (
+        wish.action is not Action.REMIND
+        and FOREIGN_ACTS.search(reading.low)
+        and not re.search(r"\b(?:calendar|meeting|appointment|lesson|class|concert)\b", reading.low)
+    ):
+        return Missing.NOT_CALENDAR
     found = rules[wish.action](reading, wish)
     if found is None and len(wish.title.split()) > TITLE_WORDS_MAX:
         found = Missing.MEANING
-    return found or reading.when.unsaid or _template(reading) or _whose(reading, wish)
+    return found or reading.when.unsaid or _cut(reading) or _template(reading) or _whose(reading, wish)
+
+
+_DANGLING = re.compile(
+    r"\b(?:(?P<who>with)|(?P<when>on|for|at|in|from|by|until|before|after)|(?P<what>about|of|to|the|an?|my|that|and|called|named))\W*$"
+)
+
+
+def _cut(reading: Reading) -> Missing | None:
+    """A command that ends where something was to follow."""
+    found = _DANGLING.search(reading.low)
+    if not found or re.search(r"\b(?:what|when|who|where|which)\b", reading.low) or reading.act.question:
+        return Missing.PERSON if any(who.lower() in UNNAMED for who in reading.names.people) else None
+    if found["who"]:
+        return Missing.PERSON
+    return Missing.DATE if found["when"] else Missing.TITLE
 
 
 def _template(reading: Reading) -> Missing | None:
@@ -195,17 +236,34 @@ def _whose(reading: Reading, wish: Wish) -> Missing | None:
 def _asked(reading: Reading, wish: Wish) -> Missing | None:
     left, low = reading.left, reading.low
     general_public = reading.names.general and (_PUBLIC.search(low) or wish.place)
-    if (_PUBLIC.search(low) or general_public) and not re.search(r"\b(?:my|i|calendar|schedule)\b", low):
+    if (_PUBLIC.search(low) or general_public) and not re.search(
+        r"\b(?:my|i|calendar|schedule)\b", _PUBLIC.sub(" ", low)
+    ):
         return Missing.NOT_CALENDAR
     if _foreign(reading):
         return Missing.NOT_CALENDAR
-    if wish.scope is Scope.ONE and _UNSAID_EVENT.search(left) and reading.names.general and not wish.date_from:
+    if _THE_EVENT.search(left) and reading.names.general and not wish.date_from and wish.scope is not Scope.NEXT:
         return Missing.EVENT
+    if not wish.title and not wish.participants:
+        if re.search(
+            r"\b(?:it|that|this|then|there)\b(?! (?:is|are|any|anything|calendar|week))", _ANY_THERE.sub(" ", left)
+        ) and not _OWN.search(left):
+            return Missing.EVENT
+        if (
+            not wish.date_from
+            and not _OWN.search(left)
+            and not reading.names.general
+            and wish.scope is not Scope.NEXT
+            and not re.search(r"\b(?:upcoming|coming up|planned|scheduled|happening|going on|on for)\b", left)
+        ):
+            return Missing.MEANING
+    known = wish.participants or EVENTS.search(wish.title)
     if wish.title and (
-        _VERB_INSIDE.search(wish.title) or (not _OWN.search(low) and not wish.date_from and not _WHEN_ASKED.search(low))
+        _VERB_INSIDE.search(wish.title)
+        or (not _OWN.search(low) and not wish.date_from and not known and not _WHEN_ASKED.search(low))
     ):
         return Missing.MEANING
-    if re.search(r"\b(?:how do i|how can i|how to|how does|why)\b", low):
+    if re.search(r"\b(?:how do i|how can i|how to|why)\b", low):
         return Missing.MEANING
     return None
 
@@ -216,14 +274,13 @@ def _cancelled(reading: Reading, wish: Wish) -> Missing | None:
         return Missing.EVENT
     if reading.when.unsaid and not wish.date_from and wish.scope is Scope.ONE:
         return reading.when.unsaid
-    if re.search(r"\bsome\b|\bnot (?:so |very |that )?important\b|\bunimportant\b|\bunnecessary\b", left):
+    if (_CHOSEN.search(left) and not wish.date_from) or re.search(r"\bsome\b", left):
         return Missing.EVENT
-    if wish.scope in (Scope.ALL, Scope.NEXT):
-        return (
-            None
-            if wish.scope is Scope.NEXT or _ALL.search(left) or _CLEARED.search(left) or wish.date_from
-            else Missing.EVENT
-        )
+    if wish.scope is Scope.NEXT:
+        return None
+    if wish.scope is Scope.ALL:
+        told = _ALL.search(left) or _EMPTIED.search(reading.low) or wish.date_from or wish.title
+        return None if told else Missing.EVENT
     if wish.date_from or wish.time_from or wish.participants:
         thing = re.search(r"\b(?:doing|do) thing\b", left)
         return Missing.EVENT if thing else None
@@ -244,11 +301,26 @@ def _scheduled(reading: Reading, wish: Wish) -> Missing | None:
 
 def _reminded(reading: Reading, wish: Wish) -> Missing | None:
     left, names = reading.left, reading.names
+    if re.search(r"\b(?:important|special) (?:date|event|thing|day)s?\b", left) and not wish.date_from:
+        return Missing.EVENT
     dated = bool(wish.date_from)
+    if not dated and re.search(
+        r"\b(?:when|once|after|if|as soon as|whenever|until) (?:i|we|he|she|it|they|you|my \w+)\b(?!'s)(?! (?:have to|need to|should))(?! (?:meeting|appointment|event))",
+        left,
+    ):
+        return Missing.EVENT if wish.title in KINDS else Missing.DATE
     if wish.title and names.to_do:
         return None if dated else Missing.DATE
     if dated:
-        return None if wish.title or wish.time_from or "events" in names.general or names.people else Missing.TITLE
+        topic = (
+            wish.title
+            or names.people
+            or re.search(
+                r"(?:\b(?:the|my|our|of|about)|\x00) *(?:\w+ )?(?:events?|plans?|schedule|agenda|things|program)\b",
+                left,
+            )
+        )
+        return None if topic or wish.time_from else Missing.TITLE
     if reading.when.unsaid:
         return reading.when.unsaid
     if not wish.title and not names.people:
@@ -269,15 +341,15 @@ def _changed(reading: Reading, wish: Wish) -> Missing | None:
     old = [phrase for phrase in timed if phrase.operator not in ("to", "for", "until")]
     named = wish.title and wish.title not in KINDS and not _TEMPLATE.search(reading.low)
     repeat = re.search(r"\brepeat", reading.left) is not None
+    if re.match(r"\W*(?:invite|add|include)\b", reading.left) and wish.participants:
+        return None if named or timed or _NEXT.search(reading.left) else Missing.EVENT
     if not (
-        (named and not repeat)
+        (named and (not repeat or wish.repeats))
         or wish.participants
         or (old and len(timed) > 1)
         or (_NEXT.search(reading.left) and wish.title)
     ):
         return Missing.EVENT
-    if re.match(r"\s*(?:invite|add)\b", reading.left) and wish.participants:
-        return None
     becomes = [phrase for phrase in timed if phrase.operator in ("to", "for", "until")]
     if becomes or wish.repeats or wish.place:
         return None

@@ -46,7 +46,7 @@ _OPERATOR = re.compile(
 )
 _NAMES = tuple(_OPERATORS)
 _GLUE = re.compile(
-    r"(?:^|(?<=[\s(,]))(?:on|in|of|during|over|within|the|coming|as|sometime|some ?time|any ?time|dated|is|are|happening|scheduled for|set for)\s*$"
+    r"(?:^|(?<=[\s(,]))(?:on|in|of|during|over|within|the|coming|as|sometime|some ?time|any ?time|dated|scheduled for|set for)\s*$"
 )
 _SUPPORT = frozenset({"at", "after", "before", "by", "until", "from", "between", "not before", "not after"})
 

@@ -9,50 +9,38 @@ taken from it. General words ("event", "schedule") name nothing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aios.processors.meetings.acts import Act
+from aios.processors.meetings.framing import framed
 from aios.processors.meetings.grammar import listed
 from aios.processors.meetings.phrases import Phrase
 from aios.processors.meetings.said import GAP, Said
-from aios.processors.meetings.vocabulary import (
-    ACTS_FIRST,
-    ACTS_LAST,
-    CALENDAR,
-    FILLERS,
-    FRAME_FIRST,
-    FRAME_LAST,
-    GENERAL,
-    KINDS,
-    NEEDS,
-    QUERY_FIRST,
-    QUERY_LAST,
-    singular,
-)
+from aios.processors.meetings.vocabulary import CALENDAR, FILLERS, GENERAL, KINDS, NEEDS, singular
 from aios.processors.meetings.wish import PEOPLE_MAX, WORDS_CHARS_MAX, Action
 
 _TO_DO = re.compile(
     r"\b(?:remind(?:er)?|alert|notify|tell|forget|remember|warn|ping|nudge|prompt|alarm|notification|text|message|me|sure)s?"
-    rf"(?: (?:me|us|him|her|my \w+|yourself|for me))?[ {GAP},]*(?:that )?(?:(?:i|we) (?:need|have|ought|am supposed|'ve got|am|got|want) )?to(?: not forget to| remember to)? (?P<do>[a-z].*)"
+    rf"(?: (?:me|us|him|her|my \w+|yourself|for me))?[ {GAP},]*(?:that )?(?:(?:i|we) (?:need|have|ought|am supposed|'ve got|am|got|want) )?to(?: not forget to| remember to)? (?P<do>(?!(?:remind|alert|notify|set a reminder)\b)[a-z].*)"
 )
 _TO_DO_THAT = re.compile(
     r"\b(?:remind|make sure|sure|forget|remember|notify|alert)\b(?: me)?(?: that)? (?:i|we) (?:must|should|need to|have to|got to|gotta|'ve got to|will|ought to|am supposed to)(?: not forget to)? (?P<do>[a-z].*)"
 )
 _CALLED = re.compile(
-    r"\b(?:called|named|titled|entitled|labeled|labelled|saying|title|name|with the (?:title|name))\b[:\s]+(?P<name>[^\x1f,.;]+)"
+    r"\b(?:called|named|titled|entitled|labeled|labelled|saying|title|name|with the (?:title|name))\b[:\s]+(?P<name>[^\x00,.;]+)"
 )
 _QUOTED = re.compile(r'"([^"]{1,200})"')
 _ABBREVIATED = r"(?:(?:dr|mr|mrs|ms|prof|st|jr|sr)\.\s?)"
-_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|going|happening|planned|coming|was|will|be)\b))"
+_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|going|happening|planned|coming|was|will|be|ends?|ended|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead)\b))"
 _WITH = re.compile(
     rf"\b(?:together )?with (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}|\b(?:along )?with (?P<rest>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+)$",
     re.IGNORECASE,
 )
 _MEET = re.compile(
-    rf"\b(?:meet|invite|inviting|see|seeing|join|joining|between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
+    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=i am )meeting|(?<=we're )meeting|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
     re.IGNORECASE,
 )
-_MADE_WITH = re.compile(r"(?:,? ?(?:and|&|plus|as well as|along with) ?|, ?|; ?| with )", re.IGNORECASE)
+_MADE_WITH = re.compile(r"(?:,? +(?:and|&|plus|as well as|along with) +|, ?|; ?| with | ?& ?)", re.IGNORECASE)
 _PLACE = re.compile(
     rf"\s(?:at|in|@) (?:the |my |our )?(?P<place>[^{GAP}!?;]+?)(?=\s*(?:{GAP}|$|[!?;]| (?:for|with|about|to|on|and|is|that|from|starting|which)\b))",
     re.IGNORECASE,
@@ -70,9 +58,15 @@ _EDGE = " ,.;:!?-'\"()&"
 _GROUP = re.compile(
     r"\b(?:team|group|department|staff|crew|board|committee|family|office|people|folks|employees|colleagues|everyone|everybody|guys|class|squad|clients|parents|friends|kids|managers|members|others)\b"
 )
-_KIND_WORDS = KINDS | {f"{kind}s" for kind in KINDS}
-_PARTICLES = frozenset(listed("out up off down in over"))
 _MANY = frozenset(listed("events things plans entries items activities"))
+_CALENDAR_WITH = re.compile(r"\b(calendar|schedule|agenda|diary) with (?=an? |the |my )", re.IGNORECASE)
+_ITS_TIME = re.compile(r"\b(?:when |that )?it'?s (?:the )?time (?:for|of)\b", re.IGNORECASE)
+_OTHERS = re.compile(
+    r"\bremind (?!me\b|us\b|about\b|of\b|to\b|that\b|for\b|the\b)(?P<people>(?:my )?[\w'.]+(?: (?!about|of|to|that|for)[\w'.]+)?) (?=(?:about|of|to|that)\b)",
+    re.IGNORECASE,
+)
+_OF_WEEK = re.compile(r"\bdays? of the (?:week|month)\b", re.IGNORECASE)
+_ADDED = re.compile(rf"\W*(?:add|include) (?P<people>[^{GAP}]{{1,80}}?)(?= to (?:my|the|our|{GAP}))", re.IGNORECASE)
 _OWNERS = re.compile(
     r"\b(doctor|dentist|mom|mum|dad|mother|father|brother|sister|wife|husband|son|daughter|friend|boss|grandma|grandpa|aunt|uncle|cousin)s (?=\w)"
 )
@@ -95,6 +89,10 @@ class Named:
 def named(text: str, act: Act) -> Named:
     """text: without times and politeness."""
     if act.action is Action.REMIND:
+        text = _ITS_TIME.sub("for", re.sub(r"(?i)\bwake (?:me|us) up\b", "remind me to wake up", text))
+        if others := _OTHERS.search(text):
+            rest = named(text[: others.start()] + "remind me " + text[others.end() :], act)
+            return replace(rest, people=tuple(dict.fromkeys((*_people(others["people"]), *rest.people))))
         for pattern in (_TO_DO_THAT, _TO_DO):
             if found := pattern.search(text.lower() if len(text.lower()) == len(text) else text):
                 return _thing_to_do(text[found.start("do") :])
@@ -128,10 +126,13 @@ def _thing_to_do(text: str) -> Named:
 
 
 def _thing(text: str, act: Act) -> Named:
-    text, people, place, needs = _taken(CALENDAR.sub(f" {GAP} ", text), placed=True)
+    text, people, place, needs = _taken(
+        CALENDAR.sub(f" {GAP} ", _OF_WEEK.sub("day", _CALENDAR_WITH.sub(r"\1 for ", text))),
+        added=act.action is Action.CHANGE,
+    )
     if (called := _CALLED.search(text.lower())) and (title := _clean(called["name"])):
         return Named(title=_bounded(title), people=people, place=place, needs=needs)
-    pieces = [_framed(piece, act) for piece in text.replace(",", f" {GAP} ").replace(".", " ").split(GAP)]
+    pieces = [framed(_words(piece), act.action) for piece in text.replace(",", f" {GAP} ").replace(".", " ").split(GAP)]
     general: list[str] = []
     titles = []
     plural = False
@@ -156,7 +157,7 @@ def _chosen(titles: list[str]) -> str:
     return " ".join([first, *joined])
 
 
-def _taken(text: str, *, placed: bool = True) -> tuple[str, tuple[str, ...], str, tuple[str, ...]]:
+def _taken(text: str, *, added: bool = False) -> tuple[str, tuple[str, ...], str, tuple[str, ...]]:
     """The text without people, place and needs, and those."""
     needs: list[str] = []
 
@@ -166,6 +167,9 @@ def _taken(text: str, *, placed: bool = True) -> tuple[str, tuple[str, ...], str
 
     text = NEEDS.sub(need, text)
     people: list[str] = []
+    if added and (found := _ADDED.match(text)):
+        people.extend(_people(found["people"]))
+        text = text[found.end("people") :]
 
     def person(found: re.Match[str]) -> str:
         people.extend(_people(found.groupdict().get("people") or found.groupdict().get("rest") or ""))
@@ -179,7 +183,7 @@ def _taken(text: str, *, placed: bool = True) -> tuple[str, tuple[str, ...], str
     place = ""
     for pattern in (_ONLINE, _PLACE):
         found = pattern.search(text)
-        if placed and found and not place and _clean(found["place"]).lower() not in _NOT_PLACES:
+        if found and not place and _clean(found["place"]).lower() not in _NOT_PLACES:
             words = _clean(found["place"])
             if words and words.lower() not in GENERAL:
                 place = words
@@ -201,32 +205,17 @@ def _people(words: str) -> list[str]:
     return found
 
 
-def _framed(piece: str, act: Act) -> tuple[list[str], list[str]]:
-    """A piece without the words at both ends that only carry the request; and those of them that are general."""
-    first, last = (QUERY_FIRST, QUERY_LAST) if act.action in (Action.QUERY, None) else (ACTS_FIRST, ACTS_LAST)
-    if act.action is not Action.REMIND:
-        first, last = first - _KIND_WORDS, last - _KIND_WORDS
-    first, last = first | FRAME_FIRST | GENERAL, last | FRAME_LAST | GENERAL
-    words = [word.lower() for word in (one.strip(_EDGE) for one in piece.split()) if word]
-    start, end = 0, len(words)
-    while start < end and words[start] in first:
-        start += 1
-    while start < end and words[end - 1] in last:
-        before = words[end - 2] if end - start > 1 else ""
-        if words[end - 1] in _PARTICLES and before.endswith("ing") and before not in last:
-            break  # "working out"
-        end -= 1
-    return words[start:end], [word for word in words if word in GENERAL]
+def _words(piece: str) -> list[str]:
+    return [word.lower() for word in (one.strip(_EDGE) for one in piece.split()) if word]
 
 
 def _headed(words: list[str], general: list[str]) -> tuple[str, bool]:
     """The name in a piece, and whether it is many."""
     words = [word for word in words if word not in FILLERS and word not in GENERAL]
-    many = any(word.endswith("s") and not word.endswith(("ss", "'s")) for word in words[-1:]) or any(
+    many = any(word.endswith("s") and not word.endswith(("ss", "'s", "as", "is", "us")) for word in words[-1:]) or any(
         word in _MANY for word in general
     )
-    if words and singular(words[-1]) in KINDS:
-        words[-1] = singular(words[-1])
+    words = [singular(word) if singular(word) in KINDS else word for word in words]
     return " ".join(words), many
 
 

@@ -21,6 +21,7 @@ class Setting:
     now: datetime
     action: Action | None = None
     past: bool = False
+    usual: str = ""  # the part of the day in which what is named happens: dinner, breakfast
     month_first: bool = False  # 03/04 is 4 March where the clock is American
 
     @property
@@ -49,12 +50,15 @@ class Grain(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
-    """last None: open. loose: a weekday that was not tied to a week ("Friday"), or a day not tied to a month."""
+    """last None: open. loose: a weekday that was not tied to a week ("Friday"), or a day not tied to a month.
+    weak: only where no other day is said ("my day").
+    """
 
     first: date
     last: date | None
     grain: Grain = Grain.DAY
     loose: int | None = None
+    weak: bool = False
     prefer: Prefer | None = None
 
 

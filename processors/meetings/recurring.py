@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 from aios.processors.meetings import grammar as g
+from aios.processors.meetings import spans
 from aios.processors.meetings.days import Found, Rule, nth
-from aios.processors.meetings.phrases import Clock, Series, Setting, Unsaid
-from aios.processors.meetings.wish import Missing
+from aios.processors.meetings.phrases import Clock, Days, Grain, Series, Setting, Unsaid
+from aios.processors.meetings.wish import Action, Missing
 
 _EVERY = r"(?:every(?: single)?|each|all)"
 _OTHER = r"(?P<other> other| second| alternate| 2nd)?"
@@ -61,7 +63,10 @@ def _unit(found: re.Match[str], _: Setting) -> Found:
     return Series(f"FREQ={_FREQS[g.unit(found['unit'])]}{_interval(count)}") if count else None
 
 
-def _adverb(found: re.Match[str], _: Setting) -> Found:
+def _adverb(found: re.Match[str], at: Setting) -> Found:
+    """What is looked up or cancelled may be called weekly; it is not made so."""
+    if at.action in (Action.QUERY, Action.CANCEL):
+        return None
     return Series(_ADVERBS[found["how"]])
 
 
@@ -106,8 +111,13 @@ def _unsaid(_: re.Match[str], __: Setting) -> Found:
 
 
 def _wday(found: re.Match[str], at: Setting) -> Found:
-    """Tuesday, Thursday, Saturday: more than one day is a series, except where the calendar is asked."""
-    return _weekdays(found, at)
+    """Tuesday, Thursday, Saturday: a series to put in; to look up or cancel, a window of days that follow each other."""
+    if at.forward or at.action is None:
+        return _weekdays(found, at)
+    days = [spans.after(at.today, g.weekday(word)) for word in re.findall(g.WEEKDAY, found["days"])]
+    if days[-1] - days[0] == timedelta(days=len(days) - 1):
+        return Days(first=days[0], last=days[-1], grain=Grain.SPAN)
+    return Unsaid(Missing.DATE)
 
 
 def _rule(pattern: str, meaning: Callable[[re.Match[str], Setting], Found]) -> Rule:
@@ -125,7 +135,7 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:on )?{_EVERY}{_OTHER} (?P<days>{_LIST})(?! (?:meetings?|events?|appointments?)\b)", _weekdays),
     _rule(rf"(?:on )?(?P<days>{g.WEEKDAY_FULL[:-2]}s\b(?:(?:, ?(?:and )?| and | & |/){g.WEEKDAY_FULL[:-2]}s\b)*)(?P<other> every other week)?", _weekdays),
     _rule(rf"(?:on )?(?P<days>{g.WEEKDAY_FULL}(?:, ?(?:and )?| and | & |/){g.WEEKDAY_FULL}(?:(?:, ?(?:and )?| and | & |/){g.WEEKDAY_FULL})*)(?! ?(?:'s|this|next|of|in))", _wday),
-    _rule(rf"(?:on )?{_EVERY}{_OTHER}(?: (?P<count>{g.NUMBER}))? (?P<unit>hours?|hrs?|days?|weeks?|months?|years?)\b(?! (?:meetings?|events?))", _unit),
+    _rule(rf"(?:on )?(?:every(?: single)?|each){_OTHER}(?: (?P<count>{g.NUMBER}))? (?P<unit>hours?|hrs?|days?|weeks?|months?|years?)\b(?! (?:meetings?|events?))", _unit),
     _rule(rf"(?:on )?(?P<days>{_LIST}) (?:of )?(?:every|each)(?P<other> other| second)? week\b", _weekdays),
     _rule(r"(?<!the )(?<!my )(?<!our )(?P<how>daily|bi-?weekly|weekly|fortnightly|monthly|quarterly|yearly|annually|hourly)\b(?! (?:plans?|schedule|agenda|calendar|events|overview|view|planner|appointments|tasks)\b)", _adverb),
     _rule(r"(?:on )?(?:every|each|all) (?:week ?day|working day|work ?day|business day)s?\b|(?:on )?week ?days\b", _work_days),

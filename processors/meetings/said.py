@@ -18,7 +18,7 @@ from functools import lru_cache
 from aios.processors.meetings.grammar import listed
 
 TEXT_CHARS_MAX = 2_000  # a request; a letter is not one
-GAP = "\x1f"  # stands where a time, a place or a list of people was taken out
+GAP = "\x00"  # stands where a time, a place or a list of people was taken out
 _QUOTES = str.maketrans(
     {"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "‑": "-"}
 )
@@ -39,6 +39,11 @@ _SAID = {
     "tmr": "tomorrow",
     "tomo": "tomo",  # a restaurant, no slip
     "tommorow": "tomorrow",
+    "tonite": "tonight",
+    "2nite": "tonight",
+    "nite": "night",
+    "tomm": "tomorrow",
+    "2morrow": "tomorrow",
     "tommorrow": "tomorrow",
     "2moro": "tomorrow",
     "wednseday": "wednesday",
@@ -63,7 +68,7 @@ _WORDS_OF_THEIR_OWN = frozenset(
         "remind rewind remand delete deleted deletes depleted elate relate cancel cancels chancel canceled scheduled "
         "schedules scheduler reminder reminders mornings afternoons weekends birthdays mondays tuesdays wednesdays "
         "thursdays fridays saturdays sundays tonights vents bevy eve elevens eleven weakly meekly pleased pleases "
-        "rescheduled reschedules cancelled removing deleting revere event's sever lever levers severs evenly weekday weekdays revery"
+        "rescheduled reschedules reminded cancelled removing deleting revere event's sever lever levers severs evenly weekday weekdays revery"
     )
 )
 

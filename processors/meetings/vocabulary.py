@@ -14,7 +14,7 @@ from aios.processors.meetings.grammar import listed
 CALENDAR = re.compile(
     r"\b(?:(?:to|on|in|into|onto|from|off(?: of)?|of|at|for|by|within|inside|out of|through|save on|saved on|saved in) )?"
     r"(?:(?:my|the|our|your|this|a|any|his|her|whole|entire|full) )*(?:(?:google|outlook|work|personal|phone|online|family|daily|weekly|shared) )?"
-    r"(?:calendars?|diary|agenda|planner|appointment book|to[- ]do list|itinerary|(?:event|task|events|meeting)s? list|date ?book|schedule(?= ?(?:\x1f|$|[,.?!])))(?! (?:event|entry|item|invite|invitation|appointment|reminder|for\b))\b",
+    r"(?:calendars?|diary|agenda|planner|notebook|phone|app|tap|plate|docket|system|device|appointment book|to[- ]do list|itinerary|(?:event|task|events|meeting)s? list|date ?book|schedule(?= ?(?:\x00|$|[,.?!])))(?! (?:event|entry|item|invite|invitation|appointment|reminder|for\b))\b",
     re.IGNORECASE,
 )
 NEEDS = re.compile(
@@ -24,14 +24,44 @@ NEEDS = re.compile(
 KINDS = frozenset(listed("meeting appointment reminder task alarm notification alert"))
 GENERAL = frozenset(
     listed(
-        "event events schedule schedules plan plans program programs programme calendar calendars anything something nothing everything thing things stuff entry entries item items activity activities "
-        "agenda agendas planned scheduled happening anyone slot slots commitments commitment engagement engagements detail details"
+        "event events schedule schedules plan plans program programs programme calendar calendars anything something nothing everything anywhere somewhere someone anybody somebody thing things stuff entry entries item items activity activities "
+        "agenda agendas planned scheduled happening anyone slot slots commitments engagements conflict conflicts detail details function functions occasion occasions happenings arrangement arrangements timetable dates info information to-do to-dos todo todos obligations obligation data content contents reservation-list lineup docket routine"
     )
 )
 FRAME_FIRST = frozenset(
     listed(
         "a an the my our your his their me i we you us all any every each some this that these those of in to on at for as it is be and or then please also so just there new another only "
-        "upcoming coming next last before after entire whole full other remaining current specific particular generic calendar repeating recurring repeat list up out about that's from off"
+        "upcoming coming next last before after future active pending undone special urgent interesting fun exciting big major most two three four five rest remainder past old recent latest duplicate wrong following created removed extra certain previous prior unnecessary unimportant entire whole full other remaining current specific particular generic calendar repeating recurring repeat list up out down about that's from off"
+    )
+)
+DETERMINERS = frozenset(listed("the my our your his her their a an one"))
+AFTER_DETERMINER = frozenset(
+    listed(
+        "all next last upcoming coming whole entire full other following old recent latest past previous duplicate wrong certain specific particular generic new another only current remaining "
+        "rest of the my our a an any each every repeating recurring scheduled planned calendar important free busy available opening openings quick undone special urgent interesting fun exciting big major most two three four five future active pending"
+    )
+)
+ASKED_OF = frozenset(
+    listed(
+        "date day time times location address place details detail info information title name length duration rest list number overview rundown summary status kind kinds type types lot hours days note remainder subject"
+    )
+)
+LINKS = frozenset(
+    listed(
+        "of for as is are was were do does did to will am my the our should can must i we it on and that has have at time day about all out down i'm"
+    )
+)
+HEADS = frozenset(
+    listed(
+        "and or then to i i'd i'll i'm me please also just you we not don't dont do let go can could would will can't cannot won't couldn't didn't"
+    )
+)
+VERBS = frozenset(
+    listed(
+        "add set schedule put create make book plan arrange organize organise mark enter insert note flag save block pencil log record include register place reserve write input fix jot take hold keep invite "
+        "cancel delete deleting remove erase clear clean empty drop destroy wipe purge scrap discard trash unschedule get cross throw strike eliminate dismiss undo end stop turn skip "
+        "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch "
+        "remind notify alert tell ping warn send give start activate open find look check see view read show list display pull bring search review review print repeat"
     )
 )
 FRAME_LAST = frozenset(
@@ -43,13 +73,13 @@ _ASKING = (
     "what what's whats which who when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
     "display open check view read see look find pull bring need aware supposed going doing having been being any anything everything more left free busy available availability openings opening booked "
     "remind inform describe want like see if whether whats's when's where's who's how's important dates due order made make name add added schedule scheduled put set coming planned kind type sort "
-    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up"
+    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap"
 )
-QUERY_FIRST = frozenset(_ASKING.split())
+QUERY_FIRST = frozenset(listed(_ASKING))
 QUERY_LAST = frozenset(
     listed(
         "did had was were will would should start starts starting end ends begin begins happen happens happening scheduled planned cancelled canceled rescheduled confirmed moved changed coming going have had going on do does doing got get save saved added supposed be been "
-        "booked set due exist exists occur occurs take takes taking place available free next held still yet already listed left there here today's on's much long again soon too right over anything"
+        "booked set due exist exists occur occurs take takes taking place available free next held still yet already listed left there here today's on's much long again soon too right over anything being held clear open empty full occupied packed for last when where or not leave look looks looking like shape"
     )
 )
 ACTS_FIRST = frozenset(
@@ -59,12 +89,12 @@ ACTS_FIRST = frozenset(
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch "
         "remind notify alert tell ping warn let know don't dont do not forget remember send give start activate "
         "have having need want would like will go going i'm i've i'll we'll we're let's lets meet attend be reminder reminders notification alert alarm reminding "
-        "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place"
+        "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
     )
 )
 ACTS_LAST = frozenset(
     listed(
-        "added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to"
+        "added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeat repeating recurring recur has been was cancelled canceled too off removed deleted erased"
     )
 )
 FILLERS = frozenset(listed("please upcoming olly pda kindly"))
@@ -93,5 +123,19 @@ EVENTS = re.compile(
 )
 FOREIGN = re.compile(
     r"\b(?:weather|temperature|forecast|rain|snow|calories?|steps|heart rate|song|music|playlist|radio|podcast|audiobook|volume|lights?|lamp|thermostat|vacuum|coffee machine|e-?mails?|inbox|news|headlines?|traffic|recipe|cook|"
-    r"stocks?|exchange rate|currency|joke|translate|definition|define|capital of|president|population|pizza|takeaway|order food|uber|taxi|train ticket|wikipedia|how old|tweet|facebook|twitter|instagram|battery|wifi|horoscope|lottery|score)\b"
+    r"stocks?|exchange rate|currency|joke|translate|definition|define|capital of|president|population|pizza|takeaway|order food|uber|taxi|train ticket|wikipedia|how old|tweet|facebook|twitter|instagram|battery|wifi|horoscope|lottery|score|who won|in history|restaurants?|movie times)\b|\b(?:store|shop|bank|mall|sun|moon|post office|library)\b.{0,20}\b(?:closed?s?|opens?|rise|sets?)\b|\bhow many (?:days|weeks|hours|months|minutes) (?:until|till|are|before|left|in|to)\b|\bwhat(?:'s| is)? (?:the )?(?:current )?(?:day|date|time)(?: of the week)?(?: is it| it is| is)?(?: (?:now|in \w+|today|tomorrow|\w+day|on \w+day|of next \w+day|it))?\W*$"
 )
+FOREIGN_ACTS = re.compile(
+    r"\b(?:volume|lights?|lamp|thermostat|music|song|playlist|radio|tv|television|heating|heater|fan|vacuum|wifi|bluetooth|brightness)\b"
+)
+UNNAMED = frozenset(listed("someone somebody anyone anybody xyz xxx xx x person people whom who him her them"))
+_IN_THE_EVENING = re.compile(r"\b(?:dinner|supper|drinks|cocktails|night out|date night|movie night)\b")
+_IN_THE_MORNING = re.compile(r"\b(?:breakfast|wake (?:me |us )?up|get up|sunrise)\b")
+
+
+def usual(low: str) -> str:
+    """In which part of the day the thing happens that is named: dinner at eight is in the evening."""
+    evening, morning = _IN_THE_EVENING.search(low), _IN_THE_MORNING.search(low)
+    if bool(evening) == bool(morning):
+        return ""
+    return "evening" if evening else "morning"

@@ -136,6 +136,8 @@ def _limit(operator: str, clock: Clock, whose: str) -> Limit:
 def _days(phrases: list[Phrase], when: When, at: Setting) -> When:
     series = [one.rule for phrase in phrases for one in phrase.meanings if isinstance(one, Series)]
     named = [(one, phrase.operator) for phrase in phrases for one in phrase.meanings if isinstance(one, Days)]
+    if any(not days.weak for days, _ in named):
+        named = [(days, operator) for days, operator in named if not days.weak]
     if len(set(series)) > 1:
         series = _merged(series)
     rule = series[0] if len(set(series)) == 1 else ""
@@ -167,6 +169,8 @@ def _window(days: Days, operator: str, at: Setting) -> Days:
     last = days.last or days.first
     if operator == "after":
         return Days(first=last + timedelta(days=1), last=None, grain=Grain.SPAN)
+    if operator == "from" and at.action is Action.CANCEL:
+        return days
     if operator in ("from", "not before"):
         past = at.past and days.first <= at.today
         return replace(
@@ -236,8 +240,8 @@ def _hours(clocks: list[tuple[Clock, str]], when: When, at: Setting) -> When:
             if parts
             else when
         )
-    halves = [_in_part(clock, names.pop() if len(names) == 1 else "") for clock, _ in exact[:1]]
-    halves += [_in_part(clock, parts[0].part if parts else "") for clock, _ in exact[1:]]
+    part = next(iter(names), at.usual)
+    halves = [_in_part(clock, part) for clock, _ in exact]
     found = [_bounded(clock, operator) for clock, (_, operator) in zip(halves, exact, strict=True)]
     start, end = found[0]
     for other_start, other_end in found[1:]:

@@ -26,8 +26,9 @@ from aios.processors.meetings.moments import find
 from aios.processors.meetings.names import blanked, named, without
 from aios.processors.meetings.phrases import Ahead, Lasts, Setting
 from aios.processors.meetings.said import TEXT_CHARS_MAX, Said, said
+from aios.processors.meetings.vocabulary import usual
 from aios.processors.meetings.when import settle
-from aios.processors.meetings.wish import AskBack, Missing, Wish
+from aios.processors.meetings.wish import Action, AskBack, Missing, Wish
 
 YEARS = range(1970, 2200)
 
@@ -45,11 +46,13 @@ def read(text: str, now: datetime, zone: str) -> Wish | AskBack:
     if len(text) > TEXT_CHARS_MAX:
         return doubts.ask(Missing.MEANING)
     heard = said(text)
-    at = Setting(now=local, month_first=zone.startswith(("America/", "US/")))
+    at = Setting(now=local, usual=usual(heard.low), month_first=zone.startswith(("America/", "US/")))
     done = act(
         blanked(heard.low, [phrase for phrase in find(heard, at) if not phrase.of(Ahead) and not phrase.of(Lasts)])
     )
     reading = _reading(heard, done, at)
+    if done.action is Action.QUERY and not done.question and any(phrase.of(Ahead) for phrase in reading.phrases):
+        reading = _reading(heard, replace(done, action=Action.REMIND), at)
     if done.action is None:
         action = doubts.guess(reading.names, reading.when, reading.left)
         reading = _reading(heard, replace(done, action=action), at)

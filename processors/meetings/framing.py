@@ -1,0 +1,113 @@
+"""The name inside a piece of a request: "what time does | the dinner party | start".
+
+Enters: the words of a piece, in lower case, without times, people and places; and what is wanted. Leaves: the words
+that name something, and the general words that were said ("event"). Guaranteed: after a determiner ("the", "my") a name
+begins, so that only what describes and never names is taken from it: "cancel the open house" cancels an open house; a
+verb that carries the request is one only at the head of a clause: "add book club" adds a book club.
+"""
+
+from __future__ import annotations
+
+from aios.processors.meetings.vocabulary import (
+    ACTS_FIRST,
+    ACTS_LAST,
+    AFTER_DETERMINER,
+    ASKED_OF,
+    DETERMINERS,
+    FRAME_FIRST,
+    FRAME_LAST,
+    GENERAL,
+    HEADS,
+    KINDS,
+    LINKS,
+    QUERY_FIRST,
+    QUERY_LAST,
+    VERBS,
+)
+from aios.processors.meetings.wish import Action
+
+KEPT_PAIRS = frozenset(
+    {
+        "day off",
+        "days off",
+        "time off",
+        "out of",
+        "check up",
+        "meet up",
+        "follow up",
+        "new year's",
+        "new years",
+        "all hands",
+        "one on",
+    }
+)
+_NOTES = frozenset({"reminder", "reminders", "notification", "notifications", "alert", "alerts", "alarm", "alarms"})
+KIND_WORDS = KINDS | {f"{kind}s" for kind in KINDS}
+_PARTICLES = frozenset({"out", "up", "off", "down", "in", "over"})
+_KEEP_HEAD = frozenset({"be", "been", "have", "get", "got", "me"})
+_WITH_ADVERB = frozenset(
+    {"call", "turn", "switch", "take", "put", "set"}
+)  # call off, set aside: the second word goes with it
+
+
+def framed(words: list[str], action: Action | None) -> tuple[list[str], list[str]]:
+    """The name, and the general words of the piece."""
+    asking = action in (Action.QUERY, None)
+    first, last = (QUERY_FIRST, QUERY_LAST) if asking else (ACTS_FIRST, ACTS_LAST)
+    if action is not Action.REMIND:
+        first, last = first - KIND_WORDS, last - KIND_WORDS
+    start = _start(words, first | FRAME_FIRST | GENERAL, reminded=action is Action.REMIND)
+    end = _end(words, start, last | FRAME_LAST | GENERAL, last)
+    return words[start:end], [word for word in words if word in GENERAL]
+
+
+def _start(words: list[str], first: frozenset[str], *, reminded: bool) -> int:
+    """Where the name begins. head: a verb may stand here. bound: a determiner was the last thing that was passed."""
+    place, head, bound = 0, True, False
+    while place < len(words):
+        word, then = words[place], words[place + 1] if place + 1 < len(words) else ""
+        if f"{word} {then}" in KEPT_PAIRS:
+            break
+        if head and _with_adverb(word, then):
+            place, head = place + 2, False
+            continue
+        if word in ASKED_OF:
+            if then and then not in LINKS and then not in GENERAL:
+                break
+            bound = False
+        elif word in DETERMINERS:
+            bound, head = True, False
+        elif bound:
+            if not _describes(word, then, reminded=reminded):
+                break
+            bound = word in AFTER_DETERMINER and word not in GENERAL
+        elif (word in VERBS and not head) or word not in VERBS | HEADS | first:
+            break
+        else:
+            head = word in HEADS or (head and word in _KEEP_HEAD)
+        place += 1
+    return place
+
+
+def _with_adverb(word: str, then: str) -> bool:
+    """Whether the second word belongs to the first: call off, set aside."""
+    return word in _WITH_ADVERB and then in ("off", "aside", "up", "down", "out", "on")
+
+
+def _describes(word: str, then: str, *, reminded: bool) -> bool:
+    """Whether a word after a determiner only describes: "the next ...", "an event ...", "a reminder ..."."""
+    if word in AFTER_DETERMINER or word in GENERAL or (reminded and word in _NOTES):
+        return True
+    return word in ("first", "few") and then in KIND_WORDS | GENERAL
+
+
+def _end(words: list[str], start: int, last: frozenset[str], own: frozenset[str]) -> int:
+    end = len(words)
+    while start < end and words[end - 1] in last:
+        before = words[end - 2] if end - start > 1 else ""
+        if f"{before} {words[end - 1]}" in KEPT_PAIRS:
+            break
+        if words[end - 1] in _PARTICLES and before.endswith("ing") and before not in own:
+            break  # "working out"
+        end -= 1
+    return end
