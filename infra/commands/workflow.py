@@ -181,16 +181,3 @@ def plain(workflow: Workflow) -> dict[str, object]:
             for name, step in workflow.steps.items()
         },
     }
-
-
-@group.command()
-@click.option(
-    "--write", is_flag=True, help="Into the file beside the shipped workflows, after a change of the language."
-)
-def schema(write: bool) -> None:
-    """The language as a JSON Schema; editors complete files whose first line names it."""
-    if write:
-        workflow_schema.FILE.write_text(workflow_schema.text(), encoding="utf-8")
-        click.echo(str(workflow_schema.FILE))
-    else:
-        click.echo(workflow_schema.text(), nl=False)
