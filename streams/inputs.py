@@ -286,7 +286,7 @@ class _Reading:
         name = str(record["name"]).rpartition(".")[2]
         if self._contract in SHIPPED:
             return name
-        return f"{self._contract}.{name}" if place else self._contract
+        return f"{self._contract.replace('.', '_')}_{name}" if place else self._contract
 
     def _envelope(self, one: Json, where: str) -> None:
         kind = one["type"]["type"] if isinstance(one["type"], dict) else one["type"]

@@ -17,11 +17,12 @@ from aios.processors import case, migrating, workflow_cases, workflow_files
 from aios.processors.turn import Cause
 from aios.processors.workflow_files import Sound, Workflows
 from aios.schemas import ids
-from aios.schemas.models import CaseAdmitted, CaseRemembered, CaseTold, WorkflowActivated, WorkflowDeployed
+from aios.schemas.models import CaseAdmitted, CaseRemembered, CaseTold
 from aios.streams import deployments
 from aios.streams.deployments import MIGRATED, Catalogue
 from aios.streams.errors import ConfigError
 from tests.fakes import claims
+from tests.fakes.deployments import Tables, deployed
 
 NOW_MS = 1_772_366_400_000
 
@@ -93,20 +94,6 @@ def test_mistakes_in_the_file_are_named(tmp_path: Path) -> None:
 # ── what may come ──
 
 
-def deployed(one: Sound) -> WorkflowDeployed:
-    return WorkflowDeployed(
-        workflow=one.workflow.workflow,
-        version=one.workflow.version,
-        definition=one.text,
-        input_schema=one.input.schema.text,
-        definition_hash="",
-        tests="{}",
-        reason="",
-        by="ada",
-        deployed_at=0,
-    )
-
-
 def there(*ones: Sound) -> There:
     return There({one.workflow.reference: deployed(one) for one in ones}, {})
 
@@ -158,39 +145,10 @@ def test_a_difference_names_place_and_value(tmp_path: Path) -> None:
     assert deploying.compared(before, before) == []
 
 
-class Tables:
-    """What is deployed and active, as Deployments has it; every change is counted."""
-
-    class _Table(dict[str, Any]):
-        def all(self) -> dict[str, Any]:
-            return dict(self)
-
-    def __init__(self) -> None:
-        self.deployed, self.activated = self._Table(), self._Table()
-        self.changes, self.asked = 0, 0
-
-    def catch_up(self) -> None:
-        self.asked += 1
-
-    def put(self, one: Sound, *, version: int | None = None, mode: str = "auto", permille: int = 1000) -> None:
-        told = deployed(one)
-        self.deployed[f"{told.workflow}@{told.version}"] = told
-        self.activated[told.workflow] = WorkflowActivated(
-            workflow=told.workflow,
-            version=told.version if version is None else version,
-            autonomy=mode,
-            auto_permille=permille,
-            reason="",
-            by="",
-            activated_at=0,
-        )
-        self.changes += 1
-
-
 def test_a_catalogue_follows_what_is_deployed_active_and_retired(tmp_path: Path) -> None:
     """A topic that was there once is read for ever; a retired workflow takes nothing."""
     tables, one = Tables(), sound(tmp_path)
-    known = Catalogue(tables)  # type: ignore[arg-type]
+    known = Catalogue(tables.given)
     assert known.input_of("expenses.claim") is None
     tables.put(one)
     assert "expenses.claim" in known.names()
@@ -206,7 +164,7 @@ def test_a_catalogue_follows_what_is_deployed_active_and_retired(tmp_path: Path)
 def test_live_workflows_are_looked_for_before_they_are_denied(tmp_path: Path) -> None:
     """A name that is not known yet, and a version: the tables are read to their ends first."""
     tables, one = Tables(), sound(tmp_path)
-    live = workflow_files.Live(workflow_files.shipped(), tables)  # type: ignore[arg-type]
+    live = workflow_files.Live(workflow_files.shipped(), tables.given)
     assert live.latest("expenses.claim") is None
     assert tables.asked == 1
     tables.put(one, mode="suggest", permille=250)
