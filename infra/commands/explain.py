@@ -30,7 +30,10 @@ from aios.streams.outcome_store import OutcomeStore
 @click.option("--audit", "by_chain", is_flag=True, help="From the audit chain's files alone; needs no running system.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def explain(case: str, by_chain: bool, as_json: bool) -> None:
-    """Why CASE was decided as it was: each answer, rule, threshold, policy and person."""
+    """Why CASE was decided so.
+
+    Each answer, rule, threshold, policy, system and person, in sentences; --json: as data.
+    """
     found = _by_chain(case) if by_chain else _by_store(case)
     if as_json:
         output.one(asdict(found), as_json=True)

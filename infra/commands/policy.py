@@ -37,7 +37,7 @@ def group() -> None:
 @group.command("list")
 @_json
 def list_(as_json: bool) -> None:
-    """Every version, where it stands, and which workflows use it."""
+    """Every version, and who uses it."""
     used = _used()
     found = [
         {
@@ -60,7 +60,7 @@ def list_(as_json: bool) -> None:
 @click.option("--source", default="", help="What the model had read, for a policy that stands after one.")
 @_json
 def show(reference: str, text: str | None, source: str, as_json: bool) -> None:
-    """A policy rule by rule, NAME@VERSION; with --text, what it says of a text."""
+    """A policy, or what it says of a text."""
     policy = _known(reference)
     if text is not None:
         text = sys.stdin.read() if text == "-" else text
@@ -88,7 +88,10 @@ def show(reference: str, text: str | None, source: str, as_json: bool) -> None:
 )
 @_json
 def test(references: tuple[str, ...], path: Path | None, as_json: bool) -> None:
-    """Judge every case of the policies, NAME@VERSION (default: all). Exit code 1 when one does not do what it must."""
+    """Judge every case of the policies.
+
+    REFERENCES: NAME@VERSION, default all. Exit code 1 when one does not do what it must.
+    """
     pairs = [_beside(path)] if path is not None else [(_known(one), None) for one in references or policy_files.known()]
     found: list[dict[str, Any]] = []
     for policy, cases in pairs:
@@ -120,7 +123,10 @@ def test(references: tuple[str, ...], path: Path | None, as_json: bool) -> None:
 @click.option("--misses", is_flag=True, help="Print every text that it is wrong about.")
 @_json
 def measure(*, reference: str, path: Path, label: str, half: str, misses: bool, as_json: bool) -> None:
-    """How well a policy finds what people labelled: a CSV file with columns text and LABEL."""
+    """How well it finds what people labelled.
+
+    A CSV file with the columns text and LABEL; with --misses every text that it is wrong about.
+    """
     policy = _known(reference)
     with path.open(encoding="utf-8", newline="") as file:
         given = [row for row in csv.DictReader(file) if half in ("", row.get("half", ""))]

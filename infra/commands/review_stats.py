@@ -29,7 +29,9 @@ from aios.streams.outcome_store import LISTED_MAX, OutcomeStore, ReviewView
 @click.option("--days-ahead", type=click.IntRange(0, 90), default=21, show_default=True, help="Exit 1 if late by then.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def stats(days: int, days_ahead: int, as_json: bool) -> None:
-    """Time to acknowledge and to resolve, cost of an intervention, and the backlog in person-hours.
+    """Whether people keep up.
+
+    Time to acknowledge and to resolve, cost of an intervention, and the backlog in person-hours.
 
     A question is acknowledged when a reviewer first opens it. minutes: measured from opening to decision, or what the
     workflow assumes where too little was measured.

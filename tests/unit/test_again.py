@@ -17,7 +17,7 @@ from aios.infra.commands import prompt_history
 from aios.infra.commands.prompt_history import Gate
 from aios.infra.output import NOT_FOUND
 from aios.infra.rehearsing import Request
-from aios.processors import again, case, workflow_files
+from aios.processors import again, case
 from aios.processors.again import Decision, Need, Recorded, Tried, Unrepeatable
 from aios.processors.turn import Cause
 from aios.schemas import ids
@@ -32,8 +32,9 @@ from aios.schemas.models import (
     ReviewDecided,
     ReviewRequested,
 )
+from tests.fakes.triage import plain
 
-WORKFLOWS = workflow_files.shipped()
+WORKFLOWS = plain()
 AT = 1_790_000_000_000
 LETTER = "The fee of $14.00 was taken twice from my account."
 

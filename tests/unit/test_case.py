@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.processors import case, turn, workflow_files
+from aios.processors import case, turn
 from aios.processors.state import FORGET
 from aios.schemas import ids
 from aios.schemas.models import (
@@ -28,8 +28,9 @@ from aios.schemas.models import (
 )
 from aios.streams import model_files, prompt_files
 from aios.streams.errors import ConfigError, Reason, RecordError
+from tests.fakes.triage import plain
 
-WORKFLOWS = workflow_files.shipped()
+WORKFLOWS = plain()
 ENCODER = f"triage-encoder@{model_files.newest('triage-encoder')}"  # nobody has activated another
 PROMPT = f"summary@{prompt_files.newest('summary')}"
 TRIAGE = WORKFLOWS.of_input("document.received.v1")

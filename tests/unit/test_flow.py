@@ -35,6 +35,7 @@ from aios.schemas.models import (
 from aios.streams import pool_files
 from aios.streams.errors import Reason, RecordError
 from aios.streams.pool_files import Lane, Pool
+from tests.fakes.triage import plain
 
 NOW_MS = 1_700_000_000_000
 BODY = {"text": "Where is my card?", "channel": "message", "subject": "", "customer_id": ""}
@@ -104,7 +105,7 @@ class Partition:
 
     share: int = 1
     pools: Mapping[str, Pool] = field(default_factory=lambda: SHIPPED)
-    workflows: Workflows = field(default_factory=workflow_files.shipped)
+    workflows: Workflows = field(default_factory=plain)
     cases: dict[str, CaseRemembered] = field(default_factory=dict)
     gate: dict[bytes, Event] = field(default_factory=dict)
     timers: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -247,7 +248,7 @@ def test_a_wait_for_a_turn_is_over_when_all_attempts_would_be() -> None:
     first, second = admitted(0), admitted(1)
     world.feed(first)
     world.feed(second)
-    triage = workflow_files.shipped().latest("document.triage")
+    triage = plain().latest("document.triage")
     assert triage is not None
     step = triage.steps["classify"].infer
     assert step is not None
@@ -347,7 +348,7 @@ def test_a_decided_case_stays_decided() -> None:
 @pytest.mark.parametrize(("fixed", "pool"), [(Lane.BULK, "classify.bulk"), (None, "classify.interactive")])
 def test_a_step_may_fix_its_lane(fixed: Lane | None, pool: str) -> None:
     """Else somebody who waits is served by the interactive pool; pool, deadline and request agree."""
-    triage = workflow_files.shipped().latest("document.triage")
+    triage = plain().latest("document.triage")
     assert triage is not None
     step = triage.steps["classify"].infer
     assert step is not None

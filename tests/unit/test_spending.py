@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.processors import case, spending, workflow_files
+from aios.processors import case, spending
 from aios.processors.spending import Funds
 from aios.processors.turn import Cause, timer_of
 from aios.schemas import ids
@@ -29,11 +29,12 @@ from aios.schemas.models import (
 )
 from aios.streams import pool_files
 from aios.streams.pool_files import Pool
+from tests.fakes.triage import plain
 from tests.unit.test_accounts import Tenant
 from tests.unit.test_accounts import limit as limit_of
 from tests.unit.test_case import START_MS, admitted, answer, classified, decision
 
-WORKFLOWS = workflow_files.shipped()
+WORKFLOWS = plain()
 TRIAGE = WORKFLOWS.of_input("document.received.v1")
 assert TRIAGE is not None
 assert TRIAGE.budget is not None

@@ -12,11 +12,12 @@ from aios.processors.workflow_files import Workflows
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 
-SHIPPED = workflow_files.FOLDER / "document.triage.yaml"
+SHIPPED = workflow_files.FOLDER / "document.triage@2.yaml"  # a plain one
+NAMED = "document.triage.yaml"
 TRAINING = Path(workflow_files.__file__).parents[1] / "inference_workers" / "models" / "triage-encoder" / "1" / "data"
 
 
-def edited(folder: Path, old: str, new: str, name: str = SHIPPED.name) -> Path:
+def edited(folder: Path, old: str, new: str, name: str = NAMED) -> Path:
     """The shipped workflow with one change."""
     text = SHIPPED.read_text(encoding="utf-8")
     assert old in text
