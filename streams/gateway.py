@@ -13,6 +13,7 @@ refusing a repeat for certain (plan is the judge; the 409 of this process is its
     http_routes.py  every route and its models        http_guard.py    bounds, API keys, tokens, rates
     http_api.py     what each route does              ingest.py        bytes → event, or what is wrong
     http_problem.py every refusal                     openapi.py       /openapi.json
+    http_documents.py  POST /v1/documents
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from aios.schemas.registry import RegistrySource
 from aios.streams import waiting
 from aios.streams.config import Settings
 from aios.streams.deployments import Catalogue, Deployments
+from aios.streams.document_store import FolderStore, documents_folder
 from aios.streams.http_api import Api
 from aios.streams.http_guard import TenantGuard
 from aios.streams.http_serve import Reach, serve
@@ -52,7 +54,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         await asyncio.to_thread(principals.start)
         await asyncio.to_thread(deployments.start)
         await asyncio.to_thread(circuits.start)
-        guard = TenantGuard(settings.gateway, tenants, principals)
+        guard = TenantGuard(settings.gateway, tenants, principals, endpoints=settings.connectors.endpoints)
         reach = Reach(settings.kafka, GATEWAY.writes[0].name)
         api = Api(
             settings.gateway,
@@ -62,6 +64,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
             outcomes=outcomes,
             reachable=reach,
             catalogue=Catalogue(deployments),
+            documents=FolderStore(documents_folder(settings)),
         )
         host, port = settings.gateway.host, settings.gateway.port
         await serve(api, "gateway", host=host, port=port, home=settings.home, slot=slot, stop=stop, ready=ready)

@@ -22,11 +22,13 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseCancelled, CaseTold, PrincipalRegistered, ReviewDecided
 from aios.schemas.plain import Plain
-from aios.streams import explanation, failpoints, ingest, openapi, topics, tracing
+from aios.streams import explanation, failpoints, ingest, openapi, signing, topics, tracing
 from aios.streams.config import GatewaySettings
 from aios.streams.deployments import MIGRATED, OPERATOR, Catalogue
+from aios.streams.document_store import Store
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
 from aios.streams.http_about import ASK_S_MAX, VERSION, About, Handler, json_answer
+from aios.streams.http_documents import DocumentsApi
 from aios.streams.http_guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http_problem import Problem
 from aios.streams.http_routes import (
@@ -35,6 +37,7 @@ from aios.streams.http_routes import (
     Cancellation,
     CancellationAccepted,
     CaseAccepted,
+    Hook,
     Links,
     ReviewAccepted,
     ReviewDecision,
@@ -102,7 +105,7 @@ class Recent:
         return known is not None and known[0] == tenant
 
 
-class Api(About):
+class Api(DocumentsApi, About):
     """The handlers. reachable: whether Kafka answers at this moment."""
 
     _guard: TenantGuard
@@ -117,6 +120,7 @@ class Api(About):
         outcomes: Outcomes,
         reachable: Callable[[], Awaitable[bool]],
         catalogue: Catalogue | None = None,
+        documents: Store | None = None,
     ) -> None:
         super().__init__(
             guard,
@@ -128,6 +132,7 @@ class Api(About):
             path_values={"workflow": sorted(SOURCES)},
         )
         self._catalogue = catalogue or Catalogue()
+        self._documents = documents
         self._described: tuple[tuple[Input, ...], str] = ((), "")
         self._limits = limits
         self._codec = codec
@@ -150,6 +155,7 @@ class Api(About):
             Caller.REVIEWER: self._guard.reviewer,
             Caller.READER: self._guard.reader,
             Caller.OWNER: self._guard.owner,
+            Caller.SENDER: self._guard.sender,
         }[route.caller]
 
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -217,7 +223,7 @@ class Api(About):
     async def cancel_case(self, request: web.Request, owner: tuple[tuple[str, ...], str]) -> web.Response:
         wish: Cancellation = ingest.read_body(await self._guard.body(request), Cancellation)
         tenants, by = owner
-        view = await self._open_case(request, tenants)
+        view = await self._open_case(request.match_info["case_id"], tenants)
         event = CaseCancelled(
             event_id=str(ids.derive("cancel", view.case_id, by, wish.reason)),
             case_id=view.case_id,
@@ -244,10 +250,23 @@ class Api(About):
         tenants, by = owner
         if told.kind in OPERATORS_ONLY and not by.startswith(OPERATOR):
             raise Problem("invalid_body", f"kind: {told.kind} is for operators")
+        view = await self._open_case(request.match_info["case_id"], tenants)
+        return await self._tell(view, told, key, by, request)
+
+    async def take_hook(self, request: web.Request, name: str) -> web.Response:
+        raw = await self._guard.body(request)
+        endpoint = self._guard.signed(name, request, raw)
+        hook: Hook = ingest.read_body(raw, Hook)
+        if hook.kind in OPERATORS_ONLY:
+            raise Problem("invalid_body", f"kind: {hook.kind} is for operators")
+        view = await self._open_case(hook.case_id, (endpoint.tenant,))
+        return await self._tell(view, hook, f"{name}/{request.headers[signing.ID]}", f"webhook:{name}", request)
+
+    async def _tell(self, view: CaseView, told: Told | Hook, key: str, by: str, request: web.Request) -> web.Response:
+        """key: what makes one event of repeats, beside kind and body."""
         body = ids.canonical(dict(told.body))
         if len(body.encode()) > TOLD_BYTES_MAX:
             raise Problem("too_large", f"body: more than {TOLD_BYTES_MAX} bytes")
-        view = await self._open_case(request, tenants)
         event = CaseTold(
             event_id=str(ids.derive("told", view.case_id, told.kind, body, key)),
             case_id=view.case_id,
@@ -387,9 +406,9 @@ class Api(About):
             if view is not None and ingest.same_body(submitted, view.event_id) is False:
                 raise _conflict(submitted)
 
-    async def _open_case(self, request: web.Request, tenants: tuple[str, ...]) -> CaseView:
+    async def _open_case(self, case_id: str, tenants: tuple[str, ...]) -> CaseView:
         """A case that plan knows and has not decided, as far as is known here. tenants: whose it may be; () any."""
-        view = await self._outcomes.status(request.match_info["case_id"], None)
+        view = await self._outcomes.status(case_id, None)
         if view is None or (tenants and view.tenant not in tenants):
             raise Problem("not_found", "there is no such case for this API key or token")
         if view.decided_at:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -21,6 +21,8 @@ from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
 from aios.schemas.models import PrincipalRegistered, TenantRegistered
+from aios.streams import signing
+from aios.streams.config import EndpointSettings, secret
 from aios.streams.errors import SchemaMismatch, Unavailable
 from aios.streams.http_problem import Problem, of_http, of_mismatch
 from aios.streams.principals import Role
@@ -201,9 +203,13 @@ class TenantGuard(Guard):
         tenants: KeyHolders,
         principals: TokenHolders,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        endpoints: Mapping[str, EndpointSettings] | None = None,
     ) -> None:
+        """endpoints: of the settings, who may tell cases by webhook."""
         super().__init__(limits, principals, clock)
         self._tenants = tenants
+        self._endpoints = endpoints or {}
 
     def tenant(self, request: web.Request) -> str:
         """The tenant whose key the request carries, within its rate. Raises Problem."""
@@ -235,6 +241,22 @@ class TenantGuard(Guard):
         operator = self.principal(request, Role.OPERATOR)
         return operator.tenants, f"operator:{operator.name}"
 
+    def sender(self, request: web.Request) -> str:
+        """The endpoint that the path names; whether it is its sender says signed(). Raises Problem."""
+        name = request.match_info["endpoint"]
+        if name not in self._endpoints:
+            raise _unsigned("no sender signs here under this name; see connectors.endpoints")
+        return name
+
+    def signed(self, name: str, request: web.Request, body: bytes) -> EndpointSettings:
+        """The endpoint, once its signature over the body is verified, within its rate. Raises Problem."""
+        endpoint = self._endpoints[name]
+        why = signing.refusal(secret(endpoint.secret), request.headers, body, int(time.time()))
+        if why:
+            raise _unsigned(f"the message is not believed: {why}")
+        self._within_rate("endpoint", name)
+        return endpoint
+
 
 def bearer(request: web.Request) -> str:
     """What a request says who it is, empty if nothing."""
@@ -248,6 +270,10 @@ def _unknown(what: str, command: str) -> Problem:
         f"send Authorization: Bearer <{what}>; `{command}` makes one",
         headers={"WWW-Authenticate": 'Bearer realm="aios"'},
     )
+
+
+def _unsigned(why: str) -> Problem:
+    return Problem("unauthorized", why, headers={"WWW-Authenticate": 'Webhook-Signature realm="aios"'})
 
 
 def _refuse(problem: Problem) -> web.Response:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from aios.streams import documents, inputs
+from aios.streams import documents, http_documents, inputs
 from aios.streams.explanation import Explanation
 from aios.streams.http_about import about_routes
 from aios.streams.inputs import Body
@@ -59,6 +59,14 @@ class ToldAccepted(BaseModel):
     case_id: str
     event_id: str
     links: Links
+
+
+class Hook(Body):
+    """What a signed message says of a case: as Told, with the case."""
+
+    case_id: Annotated[str, Field(min_length=1, max_length=64)]
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    body: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class ReviewDecision(Body):
@@ -166,6 +174,31 @@ ROUTES = (
         },
     ),
     Route(
+        method="POST",
+        path="/v1/hooks/{endpoint}",
+        name="take_hook",
+        caller=Caller.SENDER,
+        does="A signed webhook tells an open case what happened; 202 once the broker has it. A repeat is the same.",
+        takes=(Hook,),
+        answers={202: ToldAccepted},
+        refuses=(
+            "invalid_json",
+            "not_found",
+            "too_slow",
+            "already_decided",
+            "wrong_state",
+            "too_large",
+            "unsupported_media_type",
+            "invalid_body",
+            "not_acknowledged",
+        ),
+        headers={
+            "webhook-id": "Of the message; a repeat has the same.",
+            "webhook-timestamp": "Unix seconds; not older than five minutes.",
+            "webhook-signature": "v1,<base64 of HMAC-SHA256 over id.timestamp.body>; several with spaces between.",
+        },
+    ),
+    Route(
         method="GET",
         path="/v1/reviews",
         name="list_reviews",
@@ -205,5 +238,6 @@ ROUTES = (
         ),
         headers={"traceparent": "W3C trace context, continued."},
     ),
+    http_documents.ROUTE,
     *about_routes("This process can accept cases."),
 )

@@ -29,6 +29,7 @@ class Caller(StrEnum):
     REVIEWER = "reviewer"  # a principal's token, with this role
     READER = "reader"  # a tenant's API key, or a reviewer's token
     OWNER = "owner"  # a tenant's API key, or an operator's token
+    SENDER = "sender"  # whoever signs as an endpoint of the settings (streams/signing.py)
     PRINCIPAL = "principal"  # a principal's token, with one of the route's roles
 
 
@@ -37,11 +38,18 @@ BEARERS = {
     Caller.REVIEWER: ("token",),
     Caller.READER: ("apiKey", "token"),
     Caller.OWNER: ("apiKey", "token"),
+    Caller.SENDER: ("signature",),
     Caller.PRINCIPAL: ("token",),
 }
 SCHEMES = {
     "apiKey": {"type": "http", "scheme": "bearer", "description": "A tenant's API key."},
     "token": {"type": "http", "scheme": "bearer", "description": "A principal's token."},
+    "signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "webhook-signature",
+        "description": "HMAC-SHA256 of webhook-id, webhook-timestamp and body, as in Standard Webhooks.",
+    },
 }
 
 
@@ -49,7 +57,8 @@ SCHEMES = {
 class Route:
     """One operation. takes: models of which the body must be one. answers: model (or None) by status.
 
-    headers: of the request, name → what it does. roles: of a principal, one of which it needs.
+    raw: the body is bytes, whatever they are. headers: of the request, name → what it does. roles: of a principal, one
+    of which it needs.
     """
 
     method: str
@@ -63,6 +72,7 @@ class Route:
     query: Mapping[str, Mapping[str, Any]] | None = None
     caller: Caller = Caller.TENANT
     roles: tuple[str, ...] = ()
+    raw: bool = False
 
 
 def document(routes: Sequence[Route], *, title: str, version: str, path_values: Mapping[str, Sequence[str]]) -> Any:
@@ -101,6 +111,9 @@ def _operation(route: Route, schemas: dict[str, Any], path_values: Mapping[str, 
         bodies = [_reference(model, schemas) for model in route.takes]
         schema = bodies[0] if len(bodies) == 1 else {"oneOf": bodies}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if route.raw:
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        operation["requestBody"] = {"required": True, "content": {"application/octet-stream": binary}}
     if bearers:
         operation["security"] = [{name: []} for name in bearers]
     if route.roles:

@@ -13,8 +13,10 @@ from aiohttp.test_utils import TestServer
 
 from aios.schemas.codec import Codec
 from aios.schemas.models import PrincipalRegistered, TenantRegistered
-from aios.streams.config import GatewaySettings
+from aios.streams.config import EndpointSettings, GatewaySettings
 from aios.streams.credentials import digest
+from aios.streams.deployments import Catalogue
+from aios.streams.document_store import Store
 from aios.streams.errors import Unavailable
 from aios.streams.http_api import Api
 from aios.streams.http_guard import TenantGuard
@@ -150,16 +152,33 @@ class Served:
 
 
 @asynccontextmanager
-async def served(limits: GatewaySettings | None = None) -> AsyncIterator[Served]:
-    """limits: of this gateway, default ones otherwise."""
+async def served(
+    limits: GatewaySettings | None = None,
+    *,
+    catalogue: Catalogue | None = None,
+    endpoints: Mapping[str, EndpointSettings] | None = None,
+    documents: Store | None = None,
+) -> AsyncIterator[Served]:
+    """limits: of this gateway, default ones otherwise. catalogue: what is deployed. endpoints: who tells by webhook.
+    documents: what keeps them; None: nothing does.
+    """
     limits = limits or GatewaySettings()
     codec, roads, outcomes, clock = Codec(FakeRegistry()), Roads(), Outcomes(), Clock()
-    guard = TenantGuard(limits, Holders(), Holders(), clock)
+    guard = TenantGuard(limits, Holders(), Holders(), clock, endpoints=endpoints)
 
     async def reachable() -> bool:
         return not roads.away
 
-    api = Api(limits, guard, codec=codec, roads=roads, outcomes=outcomes, reachable=reachable)
+    api = Api(
+        limits,
+        guard,
+        codec=codec,
+        roads=roads,
+        outcomes=outcomes,
+        reachable=reachable,
+        catalogue=catalogue,
+        documents=documents,
+    )
     server = TestServer(api.app())
     await server.start_server(auto_decompress=False)
     try:

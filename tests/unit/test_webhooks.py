@@ -1,0 +1,127 @@
+"""Signed webhooks: in at the gateway, and the signature itself."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios.schemas.models import CaseTold
+from aios.streams import signing
+from aios.streams.config import EndpointSettings
+from aios.streams.errors import ConfigError
+from aios.streams.outcome_store import CaseView
+from tests.fakes.gateway import served
+
+SECRET = "a-secret-of-more-than-24-bytes"
+NOW = 1_700_000_000
+
+
+@given(st.binary(max_size=200), st.text("abc123-_", min_size=1, max_size=40), st.integers(-400, 400))
+def test_what_was_signed_is_believed_for_a_while_and_nothing_else(body: bytes, name: str, late_s: int) -> None:
+    headers = signing.signed(SECRET, name, NOW, body)
+    assert (signing.refusal(SECRET, headers, body, NOW + late_s) == "") == (abs(late_s) <= signing.TOLERANCE_S)
+    assert signing.refusal(SECRET, headers, body + b" ", NOW)
+    assert signing.refusal(SECRET + "x", headers, body, NOW)
+    assert signing.refusal(SECRET, {**headers, signing.ID: name + "x"}, body, NOW)
+    assert signing.refusal(SECRET, {**headers, signing.AT: str(NOW + 1)}, body, NOW)
+
+
+@given(st.dictionaries(st.sampled_from([signing.ID, signing.AT, signing.SIGNATURE]), st.text(max_size=60)))
+def test_headers_of_anybody_are_refused_and_break_nothing(headers: dict[str, str]) -> None:
+    assert signing.refusal(SECRET, headers, b"{}", NOW)
+
+
+def test_it_is_the_signature_of_standard_webhooks() -> None:
+    """The example of the specification's libraries: secret, id, time, body and signature."""
+    headers = signing.signed(
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+    )
+    assert headers[signing.SIGNATURE] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_while_secrets_change_one_signature_that_fits_is_enough() -> None:
+    old, new = signing.signed(SECRET, "m", NOW, b"{}"), signing.signed(SECRET + "2", "m", NOW, b"{}")
+    both = {**new, signing.SIGNATURE: f"{new[signing.SIGNATURE]} {old[signing.SIGNATURE]}"}
+    assert signing.refusal(SECRET, both, b"{}", NOW) == ""
+
+
+@pytest.mark.parametrize("secret", ["short", "whsec_" + base64.b64encode(b"short").decode(), "whsec_*"])
+def test_a_secret_that_guards_nothing_is_refused(secret: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        signing.signed(secret, "m", NOW, b"")
+    assert secret not in str(refused.value)
+
+
+@pytest.fixture
+def endpoints(tmp_path: Path) -> dict[str, EndpointSettings]:
+    (tmp_path / "secret").write_text(SECRET)
+    return {"claims": EndpointSettings(tenant="acme", secret=f"file:{tmp_path / 'secret'}")}
+
+
+CASE = CaseView(case_id="case-1", tenant="acme", workflow="w", status="booked")
+SAID = {"case_id": "case-1", "kind": "meeting_changed", "body": {"slot": "10:00"}}
+
+
+def hook(
+    endpoints: dict[str, EndpointSettings], said: Any, changed: dict[str, str], name: str = "claims", times: int = 1
+) -> Any:
+    """Statuses, and what the case was told."""
+
+    async def work() -> tuple[list[int], list[CaseTold]]:
+        async with served(endpoints=endpoints) as gateway:
+            gateway.outcomes.cases["case-1"] = CASE
+            gateway.outcomes.cases["case-2"] = CaseView(case_id="case-2", tenant="globex", workflow="w", status="open")
+            body = json.dumps(said).encode()
+            headers = {**signing.signed(SECRET, "m-1", int(time.time()), body), "Content-Type": "application/json"}
+            statuses = []
+            for _ in range(times):
+                async with gateway.request(
+                    "POST", f"/v1/hooks/{name}", tenant="", data=body, headers={**headers, **changed}
+                ) as answer:
+                    statuses.append(answer.status)
+            told = [gateway.codec.decode(out.value, CaseTold) for out in gateway.roads.delivered]
+            return statuses, told
+
+    return asyncio.run(work())
+
+
+def test_a_signed_message_tells_the_case_once_however_often_it_comes(endpoints: dict[str, EndpointSettings]) -> None:
+    statuses, told = hook(endpoints, SAID, {}, times=2)
+    assert statuses == [202, 202]
+    assert len({one.event_id for one in told}) == 1
+    assert (told[0].case_id, told[0].tenant, told[0].kind, told[0].by) == (
+        "case-1",
+        "acme",
+        "meeting_changed",
+        "webhook:claims",
+    )
+    assert json.loads(told[0].body) == {"slot": "10:00"}
+
+
+@pytest.mark.parametrize(
+    ("said", "changed", "name", "status"),
+    [
+        (SAID, {"webhook-signature": "v1,bm90aGluZw=="}, "claims", 401),
+        (SAID, {"webhook-id": "m-2"}, "claims", 401),
+        (SAID, {"webhook-timestamp": "1"}, "claims", 401),
+        (SAID, {}, "nobody", 401),
+        ({**SAID, "case_id": "case-2"}, {}, "claims", 404),
+        ({**SAID, "case_id": "case-3"}, {}, "claims", 404),
+        ({**SAID, "more": 1}, {}, "claims", 422),
+        ({**SAID, "kind": "workflow_migrated"}, {}, "claims", 422),
+    ],
+)
+def test_whatever_is_not_believed_tells_nobody_anything(
+    said: Any, changed: dict[str, str], name: str, status: int, endpoints: dict[str, EndpointSettings]
+) -> None:
+    """Another's signature, another endpoint, another tenant's case, what only operators say."""
+    statuses, told = hook(endpoints, said, changed, name)
+    assert (statuses, told) == ([status], [])
