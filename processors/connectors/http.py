@@ -86,7 +86,8 @@ class Http:
         raise self._refusal(operation, status, again_s)
 
     async def done(self, operation: str, request: BaseModel, ask: Ask) -> BaseModel | None:
-        status, body, again_s = await self._send("GET", self._system.operations[operation].done, request, ask)
+        path = self._system.operations[operation].done
+        status, body, again_s = await self._send("GET", path, request, ask, names_only=True)
         if status == 404:
             return None
         if 200 <= status < 300:
@@ -100,14 +101,16 @@ class Http:
             return Failure.AMBIGUOUS
         return failure_of(error)
 
-    async def _send(self, method: str, path: str, request: BaseModel, ask: Ask) -> tuple[int, Any, float]:
-        """Status, JSON (None if it is none), and what Retry-After says."""
+    async def _send(
+        self, method: str, path: str, request: BaseModel, ask: Ask, *, names_only: bool = False
+    ) -> tuple[int, Any, float]:
+        """Status, JSON (None if it is none), and what Retry-After says. names_only: nothing but what the path names."""
         assert self._session is not None
         fields = request.model_dump(mode="json", exclude_none=True)
         named = {name for _, name, _, _ in string.Formatter().parse(path) if name}
         values = {**fields, "idempotency_key": ask.idempotency_key}
         where = path.format(**{name: quote(str(values[name]), safe="") for name in named})
-        body = {name: value for name, value in fields.items() if name not in named}
+        body = {} if names_only else {name: value for name, value in fields.items() if name not in named}
         reads = method in ("GET", "DELETE")
         async with self._session.request(
             method,

@@ -1,0 +1,254 @@
+"""JSON over HTTP against a real server: statuses, broken answers, cuts, and what travels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from aios.processors.connectors import registry
+from aios.processors.connectors.connector import Ask, CallFailed, Failure, Setup
+from aios.processors.connectors.http import Http
+from aios.processors.connectors.webhook import Message, Webhook
+from aios.streams import signing, system_files
+from aios.streams.config import ConnectorsSettings, EndpointSettings, Settings
+from aios.streams.errors import ConfigError
+from aios.streams.system_files import Effect, Goal, Limits, System
+
+ASK = Ask(request_id="r", idempotency_key="key/1", tenant="acme", case_id="c", deadline_s=2.0)
+SECRET = "a-secret-of-more-than-24-bytes"
+
+
+def system(**changed: Any) -> System:
+    fields: dict[str, Any] = {
+        "system": "bank",
+        "does": "books",
+        "connector": "http",
+        "limits": Limits(answer_bytes_max=2_000),
+        "operations": {
+            "book": system_files.Http(
+                path="/accounts/{account}/bookings",
+                request={"account": "text", "amount": "number", "note": "text?"},
+                response={"booking": "text"},
+                effects=(Effect.RECONCILED, Effect.AT_LEAST_ONCE),
+                done="/bookings/{idempotency_key}",
+            ),
+        },
+        "objective": Goal(p95_ms=1000),
+    }
+    return System(**fields | changed)
+
+
+Answer = Callable[[web.Request], web.StreamResponse]
+
+
+@asynccontextmanager
+async def against(answer: Answer, tmp_path: Path, *, token: bool = False) -> AsyncIterator[tuple[Http, list[Any]]]:
+    """The connector, and what the server saw."""
+    seen: list[Any] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        seen.append((request.method, request.raw_path, dict(request.headers), await request.text()))
+        return answer(request)
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", handle)
+    server = TestServer(app)
+    await server.start_server()
+    (tmp_path / "token").write_text("t0ken\n")
+    secrets = {"bank": {"token": f"file:{tmp_path / 'token'}"}} if token else {}
+    options = {"bank": {"url": str(server.make_url("/"))}}
+    settings = Settings(connectors=ConnectorsSettings(options=options, secrets=secrets))
+    connector = registry.connector(system(), settings)
+    assert isinstance(connector, Http)
+    await connector.open()
+    try:
+        yield connector, seen
+    finally:
+        await connector.close()
+        await server.close()
+
+
+def call(answer: Answer, tmp_path: Path, *, asks: str = "call", token: bool = False) -> tuple[Any, list[Any]]:
+    """The response, None, or how the connector classifies what it raised."""
+
+    async def work() -> tuple[Any, list[Any]]:
+        async with against(answer, tmp_path, token=token) as (connector, seen):
+            request = connector.operations["book"].request(account="a b/c", amount=5)
+            try:
+                return await getattr(connector, asks)("book", request, ASK), seen
+            except Exception as error:  # noqa: BLE001 - that is what is asked for
+                return (connector.classify(error), error), seen
+
+    return asyncio.run(work())
+
+
+def booked(_request: web.Request) -> web.StreamResponse:
+    return web.json_response({"booking": "b-1", "more": "than was declared"})
+
+
+def test_what_travels_is_the_request_its_key_and_the_token(tmp_path: Path) -> None:
+    response, ((method, path, headers, body),) = call(booked, tmp_path, token=True)
+    assert response.booking == "b-1"
+    assert (method, path, body) == ("POST", "/accounts/a%20b%2Fc/bookings", '{"amount":5.0}')
+    assert headers["Idempotency-Key"] == ASK.idempotency_key
+    assert headers["Authorization"] == "Bearer t0ken"
+
+
+@pytest.mark.parametrize(
+    ("status", "failure"),
+    [
+        (401, Failure.TRANSIENT),
+        (429, Failure.TRANSIENT),
+        (503, Failure.TRANSIENT),
+        (500, Failure.AMBIGUOUS),
+        (502, Failure.AMBIGUOUS),
+        (409, Failure.REFUSED),
+        (422, Failure.REFUSED),
+        (400, Failure.PERMANENT),
+        (404, Failure.PERMANENT),
+        (302, Failure.PERMANENT),
+    ],
+)
+def test_a_status_says_whether_it_was_done(status: int, failure: Failure, tmp_path: Path) -> None:
+    def refused(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text="a secret word", headers={"Retry-After": "7", "Location": "/x"})
+
+    (found, error), _ = call(refused, tmp_path)
+    assert found is failure
+    assert isinstance(error, CallFailed)
+    assert "secret word" not in str(error)
+    assert error.again_after_s == (7.0 if status in (401, 429, 503, 500, 502) else 0.0)
+
+
+@pytest.mark.parametrize("text", ["<html>", "", "[]", '{"booking": 5', '{"other": "x"}', '{"booking": {}}'])
+def test_an_answer_that_does_not_fit_may_have_been_done(text: str, tmp_path: Path) -> None:
+    """A gateway's page, half a body."""
+    (found, _), _ = call(lambda _request: web.Response(text=text, content_type="application/json"), tmp_path)
+    assert found is Failure.AMBIGUOUS
+
+
+def test_an_answer_over_the_bound_is_not_read_on(tmp_path: Path) -> None:
+    (found, error), _ = call(lambda _request: web.json_response({"booking": "x" * 5_000}), tmp_path)
+    assert (found, error.word) == (Failure.PERMANENT, "answer_too_large")
+
+
+def test_a_cut_connection_may_have_been_done_and_a_closed_port_was_not(tmp_path: Path) -> None:
+    def cut(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    (found, _), _ = call(cut, tmp_path)
+    assert found is Failure.AMBIGUOUS
+
+    async def closed() -> Failure:
+        settings = Settings(connectors=ConnectorsSettings(options={"bank": {"url": "http://127.0.0.1:9"}}))
+        connector = registry.connector(system(), settings)
+        await connector.open()
+        try:
+            await connector.call("book", connector.operations["book"].request(account="a", amount=1), ASK)
+        except Exception as error:  # noqa: BLE001 - that is what is asked for
+            return connector.classify(error)
+        finally:
+            await connector.close()
+        raise AssertionError
+
+    assert asyncio.run(closed()) is Failure.TRANSIENT
+
+
+@pytest.mark.parametrize(("status", "is_done"), [(200, True), (404, False)])
+def test_whether_it_was_done_is_asked_by_the_key(status: int, is_done: bool, tmp_path: Path) -> None:
+    found, ((method, path, _, _),) = call(
+        lambda _request: web.json_response({"booking": "b-1"}, status=status), tmp_path, asks="done"
+    )
+    assert (method, path) == ("GET", "/bookings/key%2F1")
+    assert (found is not None) is is_done
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"path": "/accounts/{nobody}"},
+        {"request": {"account": "texts!"}},
+        {"response": {"booking": "date"}},
+    ],
+)
+def test_a_file_that_cannot_be_served_is_refused_before_anything_is_called(changed: dict[str, Any]) -> None:
+    operation = system().operations["book"].model_copy(update=changed)
+    with pytest.raises(ConfigError):
+        registry.operations_of(system(operations={"book": operation}))
+
+
+def test_what_can_be_reconciled_must_say_how() -> None:
+    with pytest.raises(ValueError, match="done"):
+        system_files.Http(path="/x", effects=(Effect.RECONCILED,))
+
+
+def test_a_secret_by_value_and_an_unknown_key_are_refused(tmp_path: Path) -> None:
+    text = "system: bank\ndoes: books\nconnector: webhook\nobjective: {p95_ms: 1}\n"
+    for more in ("secrets: {token: plain-text}\n", "url: http://x\n"):
+        (tmp_path / "bank.yaml").write_text(text + more)
+        with pytest.raises(ConfigError, match=r"bank\.yaml"):
+            system_files.read(tmp_path)
+
+
+def test_every_shipped_system_has_a_connector_with_operations() -> None:
+    for name, shipped in system_files.shipped().items():
+        operations = registry.operations(name)
+        assert operations
+        for operation in operations.values():
+            assert operation.effects
+            assert operation.request.model_config.get("extra") == "forbid"
+        assert shipped.connector in registry.CONNECTORS
+
+
+def test_a_webhook_is_signed_and_reaches_its_tenants_endpoint_alone(tmp_path: Path) -> None:
+    """A receiver verifies it; another tenant's case, and an endpoint that is not there, reach nobody."""
+    seen: list[tuple[dict[str, str], bytes]] = []
+
+    async def work() -> list[Any]:
+        async def take(request: web.Request) -> web.Response:
+            seen.append((dict(request.headers), await request.read()))
+            return web.Response(status=(200, 503, 410)[len(seen) - 1])
+
+        app = web.Application()
+        app.router.add_post("/in", take)
+        server = TestServer(app)
+        await server.start_server()
+        (tmp_path / "s").write_text(SECRET)
+        endpoint = EndpointSettings(tenant="acme", secret=f"file:{tmp_path / 's'}", url=str(server.make_url("/in")))
+        settings = Settings(connectors=ConnectorsSettings(endpoints={"claims": endpoint}))
+        shipped = system_files.shipped()["webhook"]
+        webhook = Webhook(Setup(system=shipped, settings=settings, options={}))
+        await webhook.open()
+        ends: list[Any] = []
+        for name, tenant in (
+            ("claims", "acme"),
+            ("claims", "acme"),
+            ("claims", "acme"),
+            ("claims", "globex"),
+            ("x", "acme"),
+        ):
+            ask = Ask(request_id="r", idempotency_key="k", tenant=tenant, case_id="c", deadline_s=2.0)
+            try:
+                await webhook.call("send", Message(endpoint=name, kind="case.decided", body={"a": 1}), ask)
+                ends.append("ok")
+            except CallFailed as error:
+                ends.append(webhook.classify(error))
+        await webhook.close()
+        await server.close()
+        return ends
+
+    ends = asyncio.run(work())
+    assert ends == ["ok", Failure.AMBIGUOUS, Failure.REFUSED, Failure.PERMANENT, Failure.PERMANENT]
+    for headers, body in seen:
+        at_s = int({name.lower(): value for name, value in headers.items()}[signing.AT])
+        assert signing.refusal(SECRET, headers, body, at_s) == ""
+    assert len({body for _, body in seen}) == 1
