@@ -82,7 +82,7 @@ class Bookings:
                 await self._confirm(booking, request.found)
                 return await self._finished(request, ask, number)
             await self._release(booking)
-        return await self._taken(request)
+        return await self._taken(organiser, request.moving)
 
     async def done(self, request: BookRequest, ask: Ask) -> Booked | None:
         """The booking, if it stands and what it replaces is gone. Raises CallFailed."""
@@ -107,7 +107,7 @@ class Bookings:
                     if mark is not None and mark.case == ask.case_id and found.uid != request.moving:
                         held.setdefault(found.uid, []).append(party.calendar)
                         options[found.uid] = mark.option
-        answer = Booked(status="taken", uid=request.moving)
+        answer = await self._taken(organiser, request.moving)
         for uid, stands_in in held.items():
             begun = await self._begun(organiser, uid)
             if begun is not None and begun.is_confirmed:
@@ -207,16 +207,15 @@ class Bookings:
             await self._give_up(organiser, request.moving)
         return self._answer(request.found, option, uid_of(ask), ask.case_id, people)
 
-    async def _taken(self, request: BookRequest) -> Booked:
+    async def _taken(self, organiser: Person, moving: str) -> Booked:
         """Of a booking that was to be moved and stands where it stood, where that is."""
-        organiser, _ = self.parties(request.organiser, request.found.people)
-        stood = await self._dav.get(organiser.calendar, request.moving) if request.moving else None
+        stood = await self._dav.get(organiser.calendar, moving) if moving else None
         if stood is None:
             return Booked(status="taken")
         event: Any = next(iter(calendars.parsed(stood.text).walk("VEVENT")))
         starts, ends = (int(event[name].dt.timestamp()) for name in ("DTSTART", "DTEND"))
         summary = why.when((starts, ends), organiser.zone)
-        return Booked(status="taken", uid=request.moving, starts_at=starts * 1000, ends_at=ends * 1000, summary=summary)
+        return Booked(status="taken", uid=moving, starts_at=starts * 1000, ends_at=ends * 1000, summary=summary)
 
     async def _give_up(self, organiser: Person, uid: str, at: int = 0) -> None:
         """An event is taken out of every calendar that it stands in, or one occasion of it."""

@@ -31,6 +31,7 @@ from aios.processors.meetings.slots import Slot
 from aios.processors.meetings.terms import Terms
 from aios.processors.meetings.wish import Action, AskBack, Wish
 
+CHOICES_MAX = 10  # shown to who is asked which one
 APART_S = 1_800  # between two options, so that they are not five starts of one hour
 
 
@@ -96,7 +97,7 @@ def found(wish: Wish, finding: Finding, rooms: Mapping[str, Room], policy: Polic
     )
 
 
-def matched(entries: Sequence[Engagement], clock: ZoneInfo) -> Matched:
+def matched(entries: Sequence[Engagement], wish: Wish, clock: ZoneInfo) -> Matched:
     """What a query, a cancellation or a change speaks of."""
     shown = entries[:MATCHES_MAX]
     return Matched(
@@ -115,6 +116,8 @@ def matched(entries: Sequence[Engagement], clock: ZoneInfo) -> Matched:
         ),
         text=agenda.text(entries, clock),
         more=len(entries) - len(shown),
+        scope=wish.scope or "",
+        question=f"Which of these is it?\n{agenda.text(entries[:CHOICES_MAX], clock)}" if len(entries) > 1 else "",
     )
 
 

@@ -115,7 +115,8 @@ class BookRequest(Part):
 
 
 class Booked(Part):
-    """status: booked, or taken (none of the options was free any more; nothing was left behind; what stood, stands).
+    """status: booked, or taken (none of the options was free any more; nothing was left behind; what stood, stands,
+    and the other fields are of that).
 
     option: which of them, from 0. uid: of the booking that stands. calendars: how many it stands in.
     """
@@ -159,12 +160,17 @@ class Match(Part):
 
 
 class Matched(Part):
-    """status: none, one, several. text: for who asked, on his clock. more: how many there are beside those listed."""
+    """status: none, one, several. text: for who asked, on his clock. more: how many there are beside those listed.
+
+    scope: of the wish; empty: it says none. question: which of several.
+    """
 
     status: Literal["none", "one", "several"]
     events: Annotated[tuple[Match, ...], Field(max_length=MATCHES_MAX)] = ()
     text: str = ""
     more: int = 0
+    scope: str = ""
+    question: str = ""
 
 
 class CancelRequest(Part):

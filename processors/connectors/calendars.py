@@ -39,14 +39,14 @@ from aios.processors.connectors.calendar_parts import (
 )
 from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Setup, failure_of
 from aios.processors.meetings import directory as directories
-from aios.processors.meetings import finding, matching, notes, understanding
+from aios.processors.meetings import finding, invitation, matching, notes, understanding
 from aios.processors.meetings.calendars import Engagement, Unreadable
 from aios.processors.meetings.directory import Directory
 from aios.processors.meetings.intervals import Stretch
 from aios.processors.meetings.notes import Entry
 from aios.processors.meetings.party import Person, Room
 from aios.processors.meetings.terms import terms
-from aios.processors.meetings.wish import AskBack, Missing, Wish
+from aios.processors.meetings.wish import Action, AskBack, Missing, Wish
 from aios.processors.meetings.zones import UnknownZone, zone
 from aios.streams.errors import ConfigError
 from aios.streams.system_files import Effect
@@ -129,7 +129,7 @@ class Calendars:
 
     async def _find(self, request: FindRequest, directory: Directory) -> Found:
         organiser, now = _organiser(directory, request.organiser), self._now()
-        wish = request.wish
+        wish = await self._as_it_stands(request.wish, organiser, request.moving)
         clock = zone(wish.zone) if wish.zone else organiser.zone
         if notes.is_note(wish):
             noted = notes.entry(wish, clock, now)
@@ -145,6 +145,19 @@ class Calendars:
         found = await asyncio.to_thread(finding.find, sought, read, request.policy)
         return answers.found(wish, found, rooms, request.policy)
 
+    async def _as_it_stands(self, wish: Wish, organiser: Person, uid: str) -> Wish:
+        """A change with what it leaves as it was: the title, the people and the length of what is to be moved."""
+        if wish.action is not Action.CHANGE or not uid:
+            return wish
+        assert self._dav is not None
+        found = await self._dav.get(organiser.calendar, uid)
+        if found is None:
+            raise CallFailed(Failure.REFUSED, "gone", "what was to be changed does not stand in the calendar any more")
+        title, people, minutes = await asyncio.to_thread(invitation.kept, found.text)
+        people = tuple(one for one in people if one != organiser.id)
+        changes = {"title": title, "participants": people, "duration_min": wish.duration_min or minutes}
+        return Wish.model_validate({**wish.model_dump(), **changes})
+
     async def _own_time(self, wish: Wish, organiser: Person, now: int) -> Entry | AskBack:
         """Of the event that a reminder speaks of."""
         matched = await self._matching(wish, organiser, now)
@@ -157,7 +170,7 @@ class Calendars:
     async def _match(self, request: MatchRequest, directory: Directory) -> Matched:
         organiser, now = _organiser(directory, request.organiser), self._now()
         matched = await self._matching(request.wish, organiser, now)
-        return answers.matched(matched, organiser.zone)
+        return answers.matched(matched, request.wish, organiser.zone)
 
     async def _matching(self, wish: Wish, organiser: Person, now: int) -> tuple[Engagement, ...]:
         clock = zone(wish.zone) if wish.zone else organiser.zone

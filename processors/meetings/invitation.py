@@ -117,6 +117,16 @@ def mark(text: str) -> Mark | None:
     )
 
 
+def kept(text: str) -> tuple[str, tuple[str, ...], int | None]:
+    """What a change leaves: title, people of ours, and minutes (None: whole days, or no length). Raises Unreadable."""
+    event: Any = next(iter(calendars.parsed(text).walk("VEVENT")), {})
+    begins, ends = (event[name].dt if name in event else None for name in ("DTSTART", "DTEND"))
+    minutes = None
+    if isinstance(begins, datetime) and isinstance(ends, datetime):
+        minutes = max(1, int(ends.timestamp() - begins.timestamp()) // 60)
+    return str(event.get("SUMMARY", "")), tuple(str(event.get(PEOPLE, "")).split()), minutes
+
+
 def without_occasion(text: str, at: int) -> str:
     """A series without one of its occasions, which begins then. Raises Unreadable."""
     calendar = calendars.parsed(text)

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from aios.processors.meetings import zones
 from aios.processors.meetings.calendars import Engagement
 from aios.processors.meetings.intervals import Stretches, meets, union
-from aios.processors.meetings.wish import Scope, Wish
+from aios.processors.meetings.wish import Action, Scope, Wish
 
 AHEAD_DAYS = 366
 KINDS = frozenset({"meeting", "appointment", "event", "reminder", "task", "entry", "call", "plan", "schedule"})
@@ -23,8 +23,8 @@ SMALL = frozenset({"the", "a", "an", "my", "with", "at", "of", "for", "in", "on"
 
 
 def looked_at(wish: Wish, clock: ZoneInfo, now: int) -> Stretches:
-    """The time that the wish names; without any all that is ahead."""
-    if wish.date_from is None and wish.time_from is None:
+    """The time that the wish names; without any all that is ahead. What a change names is its new time."""
+    if (wish.date_from is None and wish.time_from is None) or wish.action is Action.CHANGE:
         return ((now, now + AHEAD_DAYS * 86_400),)
     today = zones.local(now, clock).date()
     first = wish.date_from or today
