@@ -9,6 +9,7 @@ from typing import Any, cast
 import yaml
 
 from aios.processors import case, turn
+from aios.processors.active import Versions
 from aios.processors.branches import strands_of
 from aios.processors.state import FORGET
 from aios.processors.workflow import Workflow
@@ -226,6 +227,7 @@ class Flow:
     workflow: Workflow = field(default_factory=workflow)
     input: Mapping[str, Any] = field(default_factory=lambda: INPUT)
     key: str = "k1"
+    versions: Versions = field(default_factory=turn.Newest)
     state: CaseRemembered | None = None
     now_ms: int = START_MS
     written: list[Event] = field(default_factory=list)
@@ -259,7 +261,7 @@ class Flow:
 
     def feed(self, event: Event) -> list[Event]:
         """Apply an event as the stage does; what it wrote."""
-        cause = turn.Cause("topic", 0, len(self.history), self.now_ms)
+        cause = turn.Cause("topic", 0, len(self.history), self.now_ms, self.versions)
         self.history.append((event, cause))
         was_decided = bool(self.of(CaseDecided))
         moved = case.plan(self.state, event, cause, self.workflows)
