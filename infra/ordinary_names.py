@@ -25,6 +25,14 @@ BILLION = 1_000_000_000
 CENSUS_SHARE = 0.3  # of the whole: people named as in the United States, where they are counted best
 BARE_OFTEN_MIN = 200  # in billionths: rarer skeletons are as good as unseen
 GIVEN = ("first_names", "first_names_male", "first_names_female", "first_romanized_names")
+MIDDLE = (
+    "middle_names",
+    "middle_names_male",
+    "middle_names_female",
+    "patronymics",
+    "patronymics_male",
+    "patronymics_female",
+)
 SURNAMES = ("last_names", "last_names_male", "last_names_female", "last_romanized_names")
 
 
@@ -48,7 +56,7 @@ def from_faker() -> list[Mapping[str, float]]:
         if folder.startswith("__"):
             continue
         provider: Any = importlib.import_module(f"faker.providers.person.{folder}").Provider
-        for kinds in (GIVEN, SURNAMES):
+        for kinds in (GIVEN, MIDDLE, SURNAMES):
             lists = [
                 vars(provider)[kind] for kind in kinds if isinstance(vars(provider).get(kind), (Mapping, Sequence))
             ]

@@ -4,18 +4,21 @@ Enters: a name, and what else is known of whom it names. Leaves: a verdict, and 
 score and reasons in sentences, under the version of the list that said so. Nothing outside changes. Guaranteed: an
 answer is of one version, whole; a version that is published (list.published.v1) is loaded beside the old one and takes
 over when it is ready; one that cannot be read, or whose bytes are not those of its hash, is logged and the old one goes
-on. It computes in this process: a search takes a few milliseconds, in a thread.
+on. When a published version takes over, decided cases are screened again (rescreening.py). It computes in this
+process: a search takes a few milliseconds, in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
+from aios.processors.connectors.rescreening import Rescreening
 from aios.processors.screening import births, published, reasons
 from aios.processors.screening.entries import Kind
 from aios.processors.screening.index import Asked, Hit
@@ -24,6 +27,8 @@ from aios.processors.screening.published import Current
 from aios.schemas.errors import Unavailable
 
 LIST = "ofac_sdn"
+
+log = logging.getLogger(__name__)
 LEVELS: Mapping[str, Literal["clear", "ambiguous", "match"]] = {
     "clear": "clear",
     "possible": "ambiguous",
@@ -74,11 +79,18 @@ class Sanctions:
 
     def __init__(self, setup: Setup) -> None:
         name = str(setup.options.get("list", LIST))
-        self._current = Current(name, setup.settings, follow=bool(setup.options.get("follow", True)))
+        self._follows = bool(setup.options.get("follow", True))
+        self._current = Current(name, setup.settings, follow=self._follows)
+        self._settings = setup.settings
+        self._walking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Loads the list: some seconds. Raises Unavailable, ConfigError."""
         await asyncio.to_thread(self._current.open)
+        if self._follows and self._walking is None:
+            walk = Rescreening(self._settings, self._current.now, self._current.published_at).walk()
+            self._walking = asyncio.create_task(walk)
+            self._walking.add_done_callback(_ended)
 
     async def call(self, operation: str, request: Any, ask: Ask) -> BaseModel:
         del ask
@@ -95,7 +107,16 @@ class Sanctions:
         return Failure.TRANSIENT if isinstance(error, Unavailable) else failure_of(error)
 
     async def close(self) -> None:
+        if self._walking is not None:
+            self._walking.cancel()
+            await asyncio.gather(self._walking, return_exceptions=True)
         await asyncio.to_thread(self._current.close)
+
+
+def _ended(walking: asyncio.Task[None]) -> None:
+    """The walk is beside the answers: what ends it is said, and names are screened on."""
+    if not walking.cancelled() and (error := walking.exception()) is not None:
+        log.error("decided cases are no longer screened again: %s", error, exc_info=error)
 
 
 def answer(loaded: published.Loaded, request: ScreenRequest) -> Screening:

@@ -17,7 +17,10 @@ from aios.processors.screening.vocabulary import How
 EXTRA, EXTRA_LIGHT, EXTRA_INITIAL = 3.0, 0.4, 1.5  # nats, of a written part that the list's name lacks
 MISSING_GIVEN, MISSING_SURNAME, MISSING_LIGHT = 1.5, 2.5, 0.2  # of one of the list's that was not written
 MISSING_WORD_MAX, WORD_NATS_SHARE, MISSING_WORDS_MAX = 2.5, 0.25, 5.0  # of a company's: what says little costs little
-REPLACED = 2.5  # where all surname parts, or all given ones, are gone and something else stands there
+REPLACED = 3.5  # where all surname parts, or all given ones, are gone and something else stands there
+ONLY_PART = 2.5  # where the list has one part alone, and more was written
+SHORT_LETTERS_MAX = 4
+OPEN = (How.INITIAL, How.PREFIX)  # pairs that leave open what the rest of the part is
 INITIAL = 1.3  # what an initial brings
 COMPLETE = 3.0  # where nothing is left over on either side
 ALONE = 2.5  # where one part was written, and it agrees: nobody is cleared by one part
@@ -34,7 +37,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """One of the list's names. missing: what it costs if a part was not written; surname: how many parts lead."""
+    """One of the list's names. missing: what it costs if a part was not written; surname: how many parts lead.
+
+    heavy: how many parts say something by themselves.
+    """
 
     entry: int
     name: str
@@ -42,6 +48,7 @@ class Compiled:
     missing: tuple[float, ...]
     surname: int
     person: bool
+    heavy: int
     spans: tuple[Span, ...]
 
     def replaced(self, lacking: Sequence[int]) -> bool:
@@ -179,11 +186,13 @@ def _weighed(
     nats -= sum([slot.extra for slot in left]) + (lost if name.person else min(lost, MISSING_WORDS_MAX))
     lacking = [place for place in gone if name.missing[place] > MISSING_LIGHT]
     more = max([slot.extra for slot in left], default=0.0)
+    if more > EXTRA_INITIAL and name.heavy == 1:
+        nats -= ONLY_PART
     if more > EXTRA_INITIAL and lacking and name.surname and name.replaced(lacking):
         nats -= REPLACED
     if more <= EXTRA_LIGHT:
-        if not lacking and all(pair.how is not How.INITIAL for pair in pairs):
-            nats += COMPLETE
+        if not lacking and all(pair.how not in OPEN for pair in pairs):
+            nats += COMPLETE / 2 if any(_short_slip(pair, name) for pair in pairs) else COMPLETE
         elif written.heavy == 1:
             nats += ALONE
     swapped = _swapped(pairs, name)
@@ -194,6 +203,11 @@ def _weighed(
         missing=tuple(gone),
         swapped=swapped,
     )
+
+
+def _short_slip(pair: Pair, name: Compiled) -> bool:
+    """Whether a pair is a slip in a short word, which leaves open that it is another word."""
+    return pair.how is How.TYPO and sum(len(name.texts[place]) for place in pair.places) <= SHORT_LETTERS_MAX
 
 
 def _swapped(pairs: Sequence[Pair], name: Compiled) -> bool:

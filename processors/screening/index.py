@@ -27,10 +27,11 @@ from aios.processors.screening.births import Agreement, Born
 from aios.processors.screening.entries import Entry, Kind
 from aios.processors.screening.names import Part, parts, skeleton
 from aios.processors.screening.rarity import Rarity
-from aios.processors.screening.small_words import PARTICLES, light
-from aios.processors.screening.thresholds import OTHER_KIND, REVIEW, level, score
+from aios.processors.screening.small_words import LEGAL, PARTICLES, light
+from aios.processors.screening.thresholds import NO_PERSON, OTHER_KIND, REVIEW, level, score
 from aios.processors.screening.vocabulary import How, Vocabulary
 
+MANY_PARTS = 5  # that few people's names have
 HITS_MAX = 20
 CANDIDATES_MAX = 60  # aligned exactly, by what they could reach at most
 CACHE_MAX = 4_096  # written parts whose neighbours are remembered
@@ -104,22 +105,25 @@ class Index:
         self, number: int, name: str, found: Sequence[Part], runs: Sequence[tuple[str, tuple[int, ...]]]
     ) -> Compiled:
         person, surname = self._shape(number, name)
+        missing = tuple(
+            alignment.missing(part.text, self.rarity.nats(part.text), person=person, surname=place < surname)
+            for place, part in enumerate(found)
+        )
         return Compiled(
             entry=number,
             name=name,
             texts=tuple(part.text for part in found),
-            missing=tuple(
-                alignment.missing(part.text, self.rarity.nats(part.text), person=person, surname=place < surname)
-                for place, part in enumerate(found)
-            ),
+            missing=missing,
             surname=surname,
             person=person,
+            heavy=sum(cost > alignment.MISSING_LIGHT for cost in missing),
             spans=tuple(Span(self.vocabulary.numbers[text], places) for text, places in runs),
         )
 
     def search(self, asked: Asked, *, nats_min: float = REVIEW) -> list[Hit]:
         """Who it may be, best first; at most HITS_MAX, none below nats_min."""
         written = Written.of(self._slots(parts(asked.name)))
+        like_person = MANY_PARTS > written.heavy > 1 and not any(slot.text in LEGAL for slot in written.single)
         hits: dict[int, Hit] = {}
         help_from_birth = births.SAME_DAY if asked.born else 0.0
         floor = max(nats_min - help_from_birth, NAME_MIN)
@@ -131,6 +135,8 @@ class Index:
             entry = self.entries[compiled.entry]
             agreement = births.compare(asked.born, entry.born)
             other = OTHER_KIND if asked.kind and asked.kind is not entry.kind else 0.0
+            if asked.kind is None and entry.kind is not Kind.INDIVIDUAL and like_person:
+                other = NO_PERSON
             nats = found.nats + agreement.nats - other
             there = hits.get(compiled.entry)
             if nats >= nats_min and (there is None or nats > there.nats):
@@ -153,7 +159,8 @@ class Index:
             bones = skeleton(text, bare=True)
             nats, near = self.rarity.bare_nats(bones), self.vocabulary.bare(bones)
         else:
-            nats, near = sum(self.rarity.nats(each.text) for each in run), self.vocabulary.alike(text)
+            nats = sum(self.rarity.nats(each.text) for each in run)
+            near = self.vocabulary.alike(text, joins=_one_word(text))
         nats = min(nats, GAIN_MAX + JOINED_MORE)
         if near:
             gains = {each.number: (nats - each.cost, each.how) for each in near}

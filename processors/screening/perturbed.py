@@ -20,7 +20,7 @@ from anyascii import anyascii
 
 from aios.processors.screening.entries import Entry
 from aios.processors.screening.rarity import FOLDER
-from aios.processors.screening.small_words import PARTICLES
+from aios.processors.screening.small_words import light
 
 LETTERS_MIN = 4  # of a part that gets a typo
 LONG_PARTS = 3  # names that may lose a part
@@ -43,7 +43,8 @@ CYRILLIC = _table(
     "d=д e=е z=з i=и y=ы k=к l=л m=м n=н o=о p=п r=р s=с t=т u=у f=ф h=х c=к q=к x=кс j=дж"
 )
 ARABIC = _table(
-    "kh=خ sh=ش th=ث dh=ذ gh=غ b=ب t=ت j=ج d=د r=ر z=ز s=س f=ف q=ق k=ك l=ل m=م n=ن h=ه w=و y=ي u=و i=ي o=و g=ج p=ب v=ف"
+    "kh=خ ch=ش sh=ش th=ث dh=ذ gh=غ b=ب t=ت j=ج d=د r=ر z=ز s=س f=ف q=ق k=ك l=ل m=م n=ن h=ه w=و y=ي u=و i=ي o=و "
+    "g=ج p=ب v=ف"
 )
 CYRILLIC_COUNTRIES = frozenset(("Russia", "Belarus", "Ukraine", "Bulgaria"))
 ARABIC_COUNTRIES = frozenset(
@@ -121,7 +122,7 @@ def swapped(_entry: Entry, name: str, draw: random.Random) -> str | None:
 def dropped(_entry: Entry, name: str, draw: random.Random) -> str | None:
     """One part of three or more left out."""
     parts = words(name)
-    able = [place for place, part in enumerate(parts) if part.lower().strip("'") not in PARTICLES]
+    able = [place for place, part in enumerate(parts) if not light(part.lower().strip("'"))]
     if len(able) < LONG_PARTS:
         return None
     del parts[draw.choice(able)]

@@ -120,6 +120,12 @@ class Current:
             raise ConfigError(f"the list {self._name} is not loaded")
         return self._loaded
 
+    def published_at(self) -> int:
+        """When the version that serves was published, Unix ms; 0: it came with the package."""
+        told = self._table.get(self._name) if self._table is not None else None
+        serves = told is not None and self._loaded is not None and self._loaded.listed.sha256 == told.sha256
+        return told.published_at if told is not None and serves else 0
+
     def close(self) -> None:
         """Stop following."""
         self._stop.set()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 
-REVIEW = 9.0  # nats: below, the name is clear
+REVIEW = 7.5  # nats: below, the name is clear
 STRONG = 18.0  # nats: from here on it is hardly anybody else
 OTHER_KIND = 3.0  # nats, taken where a person is asked for and the entry is none, or the other way round
+NO_PERSON = 1.0  # the same where nobody said whom to look for, and the name could be a person's
 STEEP = 3.0  # nats from one score to the next bend
 
 

@@ -128,15 +128,18 @@ class Vocabulary:
             if number < len(words):
                 self._by_skeleton[skeleton(text)].append(number)
                 self._mistyped[said].append(number)
+        self._words = len(words)
         self._written = Letters(words)
         self._sounds = Letters(self._mistyped)
         self._sorted = sorted(words)
 
-    def alike(self, text: str) -> list[Near]:
-        """Only the same and those that sound so: for joins, which have no typos of their own."""
+    def alike(self, text: str, *, joins: bool = True) -> list[Near]:
+        """Only the same and those that sound so. joins: whether joins may sound so, or be the same only."""
         same = self.numbers.get(text)
         found = [] if same is None else [Near(same, 0.0, How.SAME)]
-        return found + [Near(each, SOUND, How.SOUND) for each in self._by_sound.get(sound(text), ()) if each != same]
+        last = len(self.texts) if joins else self._words
+        sounding = (each for each in self._by_sound.get(sound(text), ()) if each != same and each < last)
+        return found + [Near(each, SOUND, How.SOUND) for each in sounding]
 
     def bare(self, bones: str) -> list[Near]:
         """Those with these consonants."""

@@ -1,0 +1,195 @@
+"""What was decided, screened again when a new version of the list serves: the walk along case.decided.
+
+Enters: case.decided.v1 from its beginning, and then as it grows; the version that serves. Leaves: for each person who
+came near to an entry by the new version, an application under a derived idempotency key on kyc.application.submitted,
+and before it an audit record of the decided case (`screened_again`). Guaranteed: nothing before a version is published;
+the topic is read to its end before anything is raised, so that what a person has looked at for an earlier version
+raises nothing again; a new version begins the walk anew, and so does a start, since a repeat raises nothing (admit and
+the audit know the ids); Kafka away: it begins again when it is back. Every process of the connectors walks; what two
+of them raise is one case.
+Rejected: a consumer group (its position would have to be taken back for each version), a table of who was screened
+(the outcomes have it, as long as they are kept).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from prometheus_client import Counter
+
+from aios.processors.screening import rescreen
+from aios.processors.screening.published import Loaded
+from aios.processors.screening.rescreen import Change
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.errors import ContractError
+from aios.schemas.models import AuditRecorded, CaseDecided
+from aios.schemas.registry import RegistrySource
+from aios.streams import carrying
+from aios.streams.admin import reader
+from aios.streams.config import Settings
+from aios.streams.errors import Unavailable
+from aios.streams.kafka import Delivery
+from aios.streams.record import Outgoing
+from aios.streams.topics import APPLICATION_SUBMITTED, AUDIT_RECORDED, CASE_DECIDED
+
+BATCH_MAX = 100  # decisions of one round
+WAITING_MAX = 10_000  # people who wait for the end of the topic; with more, some may be raised a second time
+POLL_S = 0.5
+AGAIN_S = 2.0  # after Kafka was away
+LIST_S_MAX = 10.0
+SOURCE = "/aios/lists"
+
+SCREENED = Counter("aios_rescreened", "Decided cases looked at again for a new version of a list.", ["list"])
+RAISED = Counter("aios_rescreen_raised", "People of decided cases who came near to an entry.", ["list"])
+EASED = Counter("aios_rescreen_eased", "People of decided cases who are no longer near to an entry.", ["list"])
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    """Of one version, by case and place. looked_at: entries that a person knows; waiting: who is near to others."""
+
+    looked_at: dict[tuple[str, int], frozenset[str]]
+    waiting: dict[tuple[str, int], tuple[CaseDecided, Change]]
+
+
+class Rescreening:
+    """See the module. `now` gives the version that serves; walk() ends when it is cancelled."""
+
+    def __init__(self, settings: Settings, now: Callable[[], Loaded], published_at: Callable[[], int]) -> None:
+        """published_at: of the version that serves, Unix ms; 0: it was shipped, and nothing is screened again."""
+        self._settings = settings
+        self._now = now
+        self._published_at = published_at
+        self._source = RegistrySource(settings.registry.url)
+        self._codec = Codec(self._source)
+
+    async def walk(self) -> None:
+        """Along the topic, again and again. Raises what stops this deploy."""
+        delivery: Delivery | None = None
+        try:
+            while True:
+                await self._until_published()
+                delivery = delivery or Delivery(self._settings.kafka, client_id="aios.connectors.rescreening")
+                try:
+                    await self._along(delivery)
+                except (Unavailable, KafkaException) as error:
+                    log.warning("screening again waits: %s", error)
+                    await asyncio.sleep(AGAIN_S)
+        finally:
+            if delivery is not None:
+                delivery.close()
+            self._source.close()
+
+    async def _until_published(self) -> None:
+        while not self._published_at():  # noqa: ASYNC110 - the reader's thread knows it, no task of this loop
+            await asyncio.sleep(POLL_S)
+
+    async def _along(self, delivery: Delivery) -> None:
+        """With one version, until another serves. Raises Unavailable, KafkaException."""
+        loaded, at = self._now(), self._published_at()
+        consumer, behind = await asyncio.to_thread(self._begin)
+        log.info("decided cases are screened again by %s", loaded.listed.reference)
+        walked = _Walked({}, {})
+        try:
+            while self._now() is loaded:
+                messages = await asyncio.to_thread(consumer.consume, BATCH_MAX, POLL_S)
+                behind -= {message.partition() for message in messages if _is_end(message)}
+                await asyncio.to_thread(self._judge, messages, loaded, walked)
+                if not behind or len(walked.waiting) >= WAITING_MAX:
+                    outs = await asyncio.to_thread(self._raise, walked, loaded, at)
+                    await delivery.deliver_all(outs)
+                    walked.waiting.clear()
+        finally:
+            await asyncio.to_thread(consumer.close)
+
+    def _begin(self) -> tuple[Consumer, set[int]]:
+        """At the beginning of every partition, and which these are. Raises KafkaException, Unavailable."""
+        consumer = reader(self._settings.kafka, **{"auto.offset.reset": "earliest"})
+        found = consumer.list_topics(CASE_DECIDED.name, timeout=LIST_S_MAX).topics[CASE_DECIDED.name]
+        if found.error is not None:
+            consumer.close()
+            raise Unavailable(f"{CASE_DECIDED.name} does not exist in this Kafka")
+        consumer.assign([TopicPartition(CASE_DECIDED.name, each, OFFSET_BEGINNING) for each in found.partitions])
+        return consumer, set(found.partitions)
+
+    def _judge(self, messages: Sequence[Message], loaded: Loaded, walked: _Walked) -> None:
+        """Remember what a round of decisions says. Raises Unavailable: the registry is away."""
+        for decided in self._decisions(messages):
+            if (looked := rescreen.looked_at(decided, loaded)) is not None:
+                case, place, entries = looked
+                walked.looked_at[case, place] = walked.looked_at.get((case, place), frozenset()) | entries
+                continue
+            SCREENED.labels(loaded.listed.name).inc()
+            for change in rescreen.changes(decided, loaded):
+                if change.added:
+                    walked.waiting[decided.case_id, change.place] = (decided, change)
+                else:
+                    EASED.labels(loaded.listed.name).inc()
+
+    def _raise(self, walked: _Walked, loaded: Loaded, at: int) -> list[Outgoing]:
+        """What those who wait come to, without what a person has looked at."""
+        outs: list[Outgoing] = []
+        for key, (decided, change) in walked.waiting.items():
+            left = rescreen.without(change, walked.looked_at.get(key, frozenset()))
+            if left.added:
+                RAISED.labels(loaded.listed.name).inc()
+                outs += self._told(decided, left, loaded, at)
+        return outs
+
+    def _decisions(self, messages: Iterable[Message]) -> Iterable[CaseDecided]:
+        for message in messages:
+            if message.error() is not None or message.value() is None:
+                continue
+            try:
+                yield self._codec.decode(message.value(), CaseDecided)
+            except ContractError as error:
+                log.warning("skipped %s at offset %d: %s", message.topic(), message.offset(), error)
+
+    def _told(self, decided: CaseDecided, change: Change, loaded: Loaded, at: int) -> Iterable[Outgoing]:
+        event = rescreen.application(decided, change, loaded, at)
+        audit = AuditRecorded(
+            audit_id=str(ids.derive("audit", event.event_id)),
+            case_id=decided.case_id,
+            tenant=decided.tenant,
+            workflow=decided.workflow,
+            case_seq=decided.case_seq,
+            transition="screened_again",
+            actor=f"list:{loaded.listed.reference}",
+            detail=ids.canonical(
+                {"list": loaded.listed.reference, "added": len(change.added), "raises": event.idempotency_key}
+            ),
+            input_topic="",
+            input_partition=-1,
+            input_offset=-1,
+            at=at,
+        )
+        told = (
+            (AUDIT_RECORDED, audit, audit.audit_id, audit.case_id),
+            (APPLICATION_SUBMITTED, event, event.event_id, ""),
+        )
+        for topic, what, what_id, key in told:
+            yield carrying.outgoing(
+                self._codec,
+                topic,
+                what,
+                key=key,
+                event_id=what_id,
+                source=SOURCE,
+                subject=decided.case_id,
+                tenant=decided.tenant,
+                time_ms=time.time_ns() // 1_000_000,
+            )
+
+
+def _is_end(message: Message) -> bool:
+    """Whether a partition was read to its end."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF

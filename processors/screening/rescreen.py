@@ -1,0 +1,141 @@
+"""Cases that were decided by an older version of a list, screened again by the one that serves now. Pure.
+
+Enters: a decision, and the version that serves. Leaves: what changed, by the person; and for each who is worse off a
+new application, the input of the case that a person decides. Guaranteed: the same for the same, ids included, so that
+who asks twice raises one case (admit knows the idempotency key); a decision without screenings, and one that this
+version has screened, change nothing. A case that a version raised raises none itself: it says which entries a person
+has looked at for the case that it came from, and those raise nothing again. Whoever is better off (an entry that went)
+is counted, and raises nothing: a decision is not taken back by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from aios.processors.screening import births
+from aios.processors.screening.entries import Kind
+from aios.processors.screening.index import Asked
+from aios.processors.screening.published import Loaded
+from aios.schemas import ids
+from aios.schemas.models import ApplicationSubmitted, CaseDecided
+
+PREFIX = "rescreen"  # of the idempotency keys of the cases that are raised
+DOCUMENT = "screened-again.txt"
+ENTRIES_SHOWN = 5
+_RAISED = re.compile(rf"^{PREFIX}/[^/]+/(?P<case>[^/]+)/(?P<place>[0-9]{{1,4}})$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody of a decided case, and the entries that he was near to then."""
+
+    name: str
+    born: str
+    country: str
+    entries: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """added: entries he is near to now and was not, with their names; gone: the other way round, by number."""
+
+    person: Person
+    place: int  # among the people of the case
+    added: Mapping[str, str]
+    gone: frozenset[str]
+
+
+def changes(decided: CaseDecided, loaded: Loaded) -> Iterator[Change]:
+    """What the version that serves says otherwise than the decision's screenings."""
+    for place, (person, version) in enumerate(_people(decided.output, loaded.listed.name)):
+        if version == loaded.listed.version:
+            continue
+        hits = loaded.index.search(Asked(person.name, births.read(person.born), Kind.INDIVIDUAL))
+        now = {hit.entry.number: hit.entry.names[0] for hit in hits}
+        added = {number: name for number, name in now.items() if number not in person.entries}
+        gone = person.entries - now.keys()
+        if added or gone:
+            yield Change(person=person, place=place, added=added, gone=frozenset(gone))
+
+
+def looked_at(decided: CaseDecided, loaded: Loaded) -> tuple[str, int, frozenset[str]] | None:
+    """Of a case that some version raised: the case and the place of the person that it came from, and the entries.
+
+    None: it came from a customer.
+    """
+    raised = _RAISED.fullmatch(decided.idempotency_key)
+    if raised is None:
+        return None
+    people = list(_people(decided.output, loaded.listed.name))
+    return raised["case"], int(raised["place"]), people[0][0].entries if people else frozenset()
+
+
+def without(change: Change, entries: frozenset[str]) -> Change:
+    """What is left where a person has looked at these."""
+    return replace(change, added={number: name for number, name in change.added.items() if number not in entries})
+
+
+def application(decided: CaseDecided, change: Change, loaded: Loaded, now_ms: int) -> ApplicationSubmitted:
+    """The new case's input. now_ms: Unix ms, the same in every repeat (the version's publication)."""
+    key = f"{PREFIX}/{loaded.listed.reference}/{decided.case_id}/{change.place}"
+    return ApplicationSubmitted(
+        applicant_name=change.person.name,
+        birth_date=change.person.born,
+        country=change.person.country,
+        documents=(
+            {
+                "name": DOCUMENT,
+                "media_type": "text/plain",
+                "text": _says(decided, change, loaded),
+                "content": "",
+                "reference": "",
+            },
+        ),
+        event_id=str(ids.derive(PREFIX, key)),
+        idempotency_key=key,
+        tenant=decided.tenant,
+        received_at=now_ms,
+        lane="bulk",
+    )
+
+
+def _says(decided: CaseDecided, change: Change, loaded: Loaded) -> str:
+    on = datetime.fromtimestamp(decided.decided_at / 1000, UTC).date().isoformat()
+    more = len(change.added) - ENTRIES_SHOWN
+    shown = "; ".join(f"{number} {name}" for number, name in list(change.added.items())[:ENTRIES_SHOWN])
+    return (
+        f"Screened again: case {decided.case_id} ended as {decided.outcome} on {on}. By {loaded.listed.reference} the "
+        f"entries that come near are now: {shown}{f'; and {more} more' if more > 0 else ''}."
+    )
+
+
+def _people(output: str, listed: str) -> Iterator[tuple[Person, str]]:
+    """The people of an outcome with the version that screened each; nothing where the outcome is of another kind."""
+    try:
+        said = json.loads(output) if output else {}
+    except ValueError:
+        return
+    people, screenings = (_list(said, "people"), _list(said, "screenings")) if isinstance(said, dict) else ((), ())
+    for person, screening in zip(people, screenings, strict=False):
+        if not isinstance(person, dict) or not isinstance(screening, dict) or screening.get("list") != listed:
+            continue
+        hits = (hit for hit in _list(screening, "hits") if isinstance(hit, dict))
+        yield (
+            Person(
+                name=str(person.get("name", "")),
+                born=str(person.get("born", "")),
+                country=str(person.get("country", "")),
+                entries=frozenset(str(hit.get("entry", "")) for hit in hits),
+            ),
+            str(screening.get("version", "")),
+        )
+
+
+def _list(said: Mapping[str, Any], field: str) -> Sequence[Any]:
+    found = said.get(field, ())
+    return found if isinstance(found, list) else ()
