@@ -45,7 +45,7 @@ REFERENCE = re.compile(r"([a-z][a-z0-9_]{0,63})@([1-9][0-9]{0,5})")
 FILE_CHARS_MAX = 256 << 10
 PATTERN_CHARS_MAX = 500
 
-Before, After = Literal["before"], Literal["after"]
+At = Literal["before", "after"]
 Personal = Literal["card", "iban", "social_security", "mail", "telephone"]
 Fact = Literal["numbers", "dates", "names", "quotes", "references", "values"]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -142,7 +142,7 @@ class Policy(Part):
     version: Annotated[int, Field(ge=1, le=999_999)]
     owner: Annotated[str, Field(min_length=1)]
     about: Annotated[str, Field(min_length=1, max_length=400)]
-    at: Before | After
+    at: At
     rules: Annotated[Mapping[Word, Rule], Field(min_length=1, max_length=50)]
     digest: str = ""
 

@@ -70,9 +70,8 @@ def rule_said(ruled: Mapping[str, Any]) -> str:
         return f"rule {name}: none of its conditions held{f' ({shown})' if shown else ''}, so it led to {leads}{reason}"
     when = str(ruled.get("when", ""))
     for path in sorted(weighed, key=len, reverse=True):
-        when = re.sub(
-            rf"{re.escape(path)}(?![\w.\[])", lambda _, p=path: f"{path_said(p)} [{number(weighed[p])}]", when
-        )
+        shown = f"{path_said(path)} [{number(weighed[path])}]".replace("\\", "\\\\")
+        when = re.sub(rf"{re.escape(path)}(?![\w.\[])", shown, when)
     return f"rule {name}, row {ruled['row']}: {when}, so it led to {leads}{reason}"
 
 
