@@ -14,8 +14,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 
 from aios.processors.meetings import grammar as g
-from aios.processors.meetings.days import Found, Rule, _unsaid
-from aios.processors.meetings.phrases import Ahead, Clock, Days, Instant, Lasts, Setting, Unsaid, Wanted
+from aios.processors.meetings.days import Rule
+from aios.processors.meetings.phrases import Ahead, Clock, Days, Found, Instant, Lasts, Setting, Unsaid, Wanted
 from aios.processors.meetings.wish import DURATION_MIN_MAX, Missing, Prefer
 
 NOON = 12
@@ -128,6 +128,8 @@ def minutes_of(found: re.Match[str]) -> int:
     groups = found.groupdict()
     if groups.get("decimal"):
         return round(float(groups["decimal"].replace(",", ".")) * 60)
+    if groups.get("plushalf"):
+        return g.number(groups["plushalf"]) * 60 + 30
     if groups.get("halfhour"):
         return 30
     if groups.get("quarterhour"):
@@ -142,6 +144,7 @@ def minutes_of(found: re.Match[str]) -> int:
 
 LENGTH = (
     rf"(?:(?P<decimal>\d{{1,2}}[.,]\d{{1,2}})[ -]?(?:hours?|hrs?|h)\b"
+    rf"|(?P<plushalf>\d{{1,2}}|{g.WORDED}) and a half (?:hours?|hrs?)\b"
     rf"|(?P<halfhour>(?:a )?half[ -](?:an |of an )?hour\b|half an hour\b)"
     rf"|(?P<quarterhour>(?:a |three )?quarters? (?:of )?an hour\b)"
     rf"|(?P<count>\d{{1,3}}|(?:{g.WORDED}|a couple of|couple of|an|a)(?=[ -]))[ -]?(?P<unit>minutes?|mins?|hours?|hrs?|m(?= (?:with|meeting|call))|h)\b"
@@ -207,7 +210,7 @@ RULES: tuple[Rule, ...] = (
         rf"(?P<minutes>half|(?:a )?quarter|(?:{g.SMALL}))(?: ?min(?:ute)?s?)? (?P<way>past|after|to|till|til|of|before) (?P<hour>\d{{1,2}}|{g.WORDED})(?: ?o'? ?clock)?(?:{HALF}|(?: in the (?:morning|afternoon|evening)))?(?!:)",
         lambda found, at: _past(found, at) if found["minutes"] in ("half", "quarter", "a quarter") or "min" in found[0] or _fives(found) else None,
     ),
-    _rule(rf"{_HOUR}(?![\d:./%]|st\b|nd\b|rd\b|th\b)(?:ish\b)?(?! ?(?:minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|people|persons|times|am\b|pm\b))(?![\w$€-])", _weak),
+    _rule(rf"{_HOUR}(?![\d:./%]|st\b|nd\b|rd\b|th\b)(?:ish\b)?(?! ?(?:minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|people|persons|times|am\b|pm\b))(?![\w$€]|-(?!\d))", _weak),
     _rule(r"(?:high |12 |twelve )?(?:noon|midday|mid-day|mid day)\b", _noon),
     _rule(r"(?:12 |twelve )?midnight\b", _midnight),
     _rule(r"(?:this) (?P<part>morning|afternoon|evening)(?:'s)?\b", _this_part),
@@ -238,7 +241,7 @@ RULES: tuple[Rule, ...] = (
 
 def _fives(found: re.Match[str]) -> bool:
     """Whether it is a time: "ten past five" is, "3 to 5" is a range, and "ten of five" neither."""
-    if found["way"] == "past":
+    if found["way"] == "past" or (found.string[: found.start()].endswith("at ") and not found["minutes"][0].isdigit()):
         return True
     return (
         found["way"] in ("to", "till", "til")
@@ -249,6 +252,3 @@ def _fives(found: re.Match[str]) -> bool:
 
 def wall(moment: datetime) -> time:
     return moment.time().replace(second=0, microsecond=0, tzinfo=None)
-
-
-__all__ = ["RULES", "_unsaid", "hour_of", "part", "wall"]

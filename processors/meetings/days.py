@@ -14,11 +14,10 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 from aios.processors.meetings import grammar as g
-from aios.processors.meetings import spans
-from aios.processors.meetings.phrases import Clock, Days, Grain, Meaning, Setting, Unsaid
-from aios.processors.meetings.wish import Action, Missing, Prefer
+from aios.processors.meetings import portions, spans
+from aios.processors.meetings.phrases import Clock, Days, Found, Grain, Setting, Unsaid
+from aios.processors.meetings.wish import Action, Missing
 
-Found = tuple[Meaning, ...] | Meaning | None
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str], Setting], Found]]
 SPAN_DAYS_MAX = 366 * 3
 
@@ -77,7 +76,11 @@ def _dated(day: int, month: int, year: str | None, at: Setting) -> Found:
 
 
 def _month_day(found: re.Match[str], at: Setting) -> Found:
-    return _dated(g.number(found["number"]), g.month(found["month"]), found["year"], at) or Unsaid(Missing.DATE)
+    days = _dated(g.number(found["number"]), g.month(found["month"]), found["year"], at)
+    named = found.groupdict().get("weekday")
+    if not isinstance(days, Days) or (named and days.first.weekday() != g.weekday(named)):
+        return Unsaid(Missing.DATE)  # no such day, or on another weekday than is said
+    return days
 
 
 def _iso(found: re.Match[str], at: Setting) -> Found:
@@ -118,32 +121,27 @@ def _month(found: re.Match[str], at: Setting) -> Found:
     return Days(first=first, last=last, grain=Grain.MONTH)
 
 
-def _shift(which: str) -> int:
-    if which in ("next", "coming", "following", "upcoming", "the next", "the coming", "the following", "the upcoming"):
-        return 1
-    return -1 if which in ("last", "past", "previous", "the last", "the past", "the previous") else 0
-
-
-def _unit_span(which: str, unit: str, at: Setting) -> tuple[date, date]:
-    base = "week" if unit == "weekend" else "month" if unit == "quarter" else unit
-    step = 3 if unit == "quarter" else 1
-    shift = _shift(which)
-    if unit == "weekend" and which.removeprefix("the ") in ("coming", "upcoming"):
-        shift = 0
-    return spans.containing(spans.plus(at.today, shift * step, base), unit)
-
-
 _GRAINS = {"day": Grain.DAY, "week": Grain.WEEK, "weekend": Grain.SPAN, "month": Grain.MONTH, "quarter": Grain.SPAN}
 
 
 def _relative(found: re.Match[str], at: Setting) -> Found:
-    first, last = _unit_span(found["which"], found["unit"], at)
+    first, last = portions.unit_span(found["which"], found["unit"], at)
     return Days(first=first, last=last, grain=_GRAINS.get(found["unit"], Grain.YEAR))
 
 
 def _mine(found: re.Match[str], at: Setting) -> Found:
     first, last = spans.containing(at.today, found["unit"])
     return Days(first=first, last=last, grain=_GRAINS[found["unit"]], weak=True)
+
+
+def _after_next(found: re.Match[str], at: Setting) -> Found:
+    unit = found["unit"]
+    first, last = spans.containing(spans.plus(at.today, 2, "week" if unit == "weekend" else unit), unit)
+    return Days(first=first, last=last, grain=_GRAINS.get(unit, Grain.YEAR))
+
+
+def _same_time(_: re.Match[str], at: Setting) -> Found:
+    return one(spans.plus(at.today, 7, "day")), Clock(start=at.now.time().replace(second=0, microsecond=0))  # type: ignore[return-value]
 
 
 def _adverb(found: re.Match[str], at: Setting) -> Found:
@@ -158,79 +156,6 @@ def _rest(found: re.Match[str], at: Setting) -> Found:
     else:
         last = spans.containing(at.today, found["unit"])[1]
     return Days(first=at.today, last=last, grain=Grain.SPAN)
-
-
-def _whole(found: re.Match[str], at: Setting) -> tuple[date, date, str]:
-    """The week, month, quarter or year that a part is of."""
-    if found["month"]:
-        if found["year"]:
-            return *spans.month(int(found["year"]), g.month(found["month"])), "month"
-        return *spans.month_near(at.today, g.month(found["month"]), past=at.past), "month"
-    return *_unit_span(found["which"] or "this", found["unit"], at), found["unit"]
-
-
-_THIRDS = {"early": 0, "beginning": 0, "start": 0, "mid": 1, "middle": 1, "late": 2, "end": 2}
-_OF_WEEK = ((0, 2), (1, 3), (3, 4))  # Monday to Wednesday, Tuesday to Thursday, Thursday and Friday
-_OF_MONTH = ((1, 10), (11, 20), (21, 31))
-
-
-def _part_of(found: re.Match[str], at: Setting) -> Found:
-    first, last, unit = _whole(found, at)
-    third = _THIRDS[found["part"]]
-    prefer = (Prefer.EARLY, None, Prefer.LATE)[third]
-    if found["part"] == "end":
-        end = last if unit != "week" else first + timedelta(days=4)
-        return Days(first=end, last=end, prefer=None)
-    if unit == "week":
-        low, high = _OF_WEEK[third]
-        return Days(
-            first=first + timedelta(days=low), last=first + timedelta(days=high), grain=Grain.SPAN, prefer=prefer
-        )
-    if unit == "month":
-        low, high = _OF_MONTH[third]
-        return Days(
-            first=first.replace(day=low), last=first.replace(day=min(high, last.day)), grain=Grain.SPAN, prefer=prefer
-        )
-    return Unsaid(Missing.DATE)
-
-
-def _half(found: re.Match[str], at: Setting) -> Found:
-    first, last, unit = _whole(found, at)
-    days = (last - first).days + 1
-    if unit == "year":
-        cut = date(first.year, 6, 30)
-    elif unit == "month":
-        cut = first.replace(day=15)
-    else:
-        cut = first + timedelta(days=days // 2 - 1)
-    if found["nth"] == "first":
-        return Days(first=first, last=cut, grain=Grain.SPAN)
-    return Days(first=cut + timedelta(days=1), last=last, grain=Grain.SPAN)
-
-
-def nth(word: str) -> int:
-    return -1 if word == "last" else g.number(word)
-
-
-def _nth_of(found: re.Match[str], at: Setting) -> Found:
-    first, last, unit = _whole(found, at)
-    count = nth(found["nth"])
-    if found["day"]:
-        day = spans.nth_weekday(first, last, g.weekday(found["day"]), count)
-        if day and at.forward and day < at.today and not found["month"] and not found["which"]:
-            first, last = spans.containing(spans.plus(first, 1, unit), unit)
-            day = spans.nth_weekday(first, last, g.weekday(found["day"]), count)
-        return one(day)
-    if found["piece"] == "weekend":
-        saturday = spans.nth_weekday(first, last, 5, count)
-        return Days(first=saturday, last=saturday + timedelta(days=1), grain=Grain.SPAN) if saturday else None
-    if found["piece"] == "day":
-        return one(last if count < 0 else first + timedelta(days=count - 1))
-    if unit == "year":
-        return Unsaid(Missing.DATE)
-    low = last - timedelta(days=6) if count < 0 else first + timedelta(days=7 * (count - 1))
-    high = min(low + timedelta(days=6), last)
-    return Days(first=low, last=high, grain=Grain.WEEK) if low <= high else None
 
 
 def _distant(found: re.Match[str], at: Setting) -> Found:
@@ -336,11 +261,11 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(rf"(?:the )?(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?P<way>from|after|following|before) (?:this |next )?(?P<day>{g.WEEKDAY})", _from_weekday),
     _rule(
-        rf"(?:{g.WEEKDAY_FULL},? ?(?:the )?)?(?P<month>{g.MONTH}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?!:)(?! ?(?:am|pm|a\.m|p\.m|o'clock)\b)(?:,? (?:of )?(?P<year>{g.YEAR}))?(?:'s)?",
+        rf"(?:(?P<weekday>{g.WEEKDAY_FULL}),? ?(?:the )?)?(?P<month>{g.MONTH}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?!:)(?! ?(?:am|pm|a\.m|p\.m|o'clock)\b)(?:,? (?:of )?(?P<year>{g.YEAR}))?(?:'s)?",
         _month_day,
     ),
     _rule(
-        rf"(?:{g.WEEKDAY_FULL},? ?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: day)?(?: of|[ -])? ?(?P<month>{g.MONTH})(?:[ -]|,? (?:of )?)?(?P<year>{g.YEAR})?(?:'s)?",
+        rf"(?:(?P<weekday>{g.WEEKDAY_FULL}),? ?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: day)?(?: of|[ -])? ?(?P<month>{g.MONTH})(?:[ -]|,? (?:of )?)?(?P<year>{g.YEAR})?(?:'s)?",
         _month_day,
     ),
     _rule(r"(?P<year>(?:19|20|21)\d\d)[-/.](?P<month>\d{1,2})[-/.](?P<number>\d{1,2})\b", _iso),
@@ -362,16 +287,18 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(rf"(?P<which>)(?P<month>may) (?P<year>{g.YEAR})", _month),
     _rule(r"(?P<which>)(?P<month>may)(?:'s)?(?P<year>)(?= (?:calendar|events|meetings|schedule|appointments|plans|agenda)\b)", _month),
-    _rule(_WHICH + r" (?P<unit>week|weekend|month|quarter|year)" + _POSSESSED + r"(?! (?:before|prior|ahead|notice|in advance))(?<!day of the week)(?<!days of the week)", _relative),
+    _rule(_WHICH + r" (?P<unit>week|weekend|month|quarter|year)" + _POSSESSED + r"(?! (?:before|prior|ahead|notice|in advance))(?! (?:after next|after|of|starting|beginning|commencing|that|when)\b)(?<!day of the week)(?<!days of the week)", _relative),
     _rule(r"(?P<how>daily|weekly|monthly|yearly)(?= (?:plans?|schedule|agenda|calendar|events|overview|view|planner|appointments|meetings|tasks)\b)", _adverb),
     _rule(rf"(?:the )?(?:rest|remainder) of (?:(?:the|this|my) (?:current )?(?P<unit>day|week|month|year|quarter)\b|(?P<month>{g.MONTH_FULL}))", _rest),
-    _rule(rf"(?:the )?(?:very )?(?P<part>early|beginning|start|mid|middle|late|end)[ -](?:{_OF} |part of )?{_WHOLE}" + _POSSESSED, _part_of),
-    _rule(rf"(?:the )?(?P<nth>first|second) half {_OF} {_WHOLE}", _half),
+    _rule(rf"(?:the )?(?:very )?(?P<part>early|beginning|start|mid|middle|late|end)[ -](?:{_OF} |part of )?{_WHOLE}" + _POSSESSED, portions.part_of),
+    _rule(rf"(?:the )?(?P<nth>first|second) half {_OF} {_WHOLE}", portions.half),
     _rule(
         rf"(?:the )?(?P<nth>last|{g.ORDINAL}) (?:(?P<piece>week|weekend|day)|(?P<day>{g.WEEKDAY_FULL})) {_OF} {_WHOLE}" + _POSSESSED,
-        _nth_of,
+        portions.nth_of,
     ),
-    _rule(rf"(?:the )?week of (?P<month>{g.MONTH}) (?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?P<year>)", _week_of),
+    _rule(r"(?:the )?(?P<unit>week|weekend|month|year) after next\b", _after_next),
+    _rule(r"(?:this|the same|same) time next week\b", _same_time),
+    _rule(rf"(?:the )?week (?:of|starting|beginning|commencing)(?: on)? (?P<month>{g.MONTH}) (?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?P<year>)", _week_of),
     _rule(rf"in (?P<ago>)(?:exactly |about )?(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})(?:'? time)?(?! advance| before| prior)", _distant),
     _rule(rf"after (?P<ago>)(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})", _distant),
     _rule(rf"(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?:(?P<ago>ago)|later|hence)\b", _distant),

@@ -204,9 +204,14 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
     found = rules[wish.action](reading, wish)
     if found is None and len(wish.title.split()) > TITLE_WORDS_MAX:
         found = Missing.MEANING
+    if found is None and _EXCEPT.search(reading.left):
+        found = Missing.DATE
     return found or reading.when.unsaid or _cut(reading) or _template(reading) or _whose(reading, wish)
 
 
+_EXCEPT = re.compile(
+    r"\b(?:not(?: on| in| at)?|except(?: for| on)?|excluding|avoid(?:ing)?|besides|other than|apart from)(?: the)? *\x00"
+)
 _DANGLING = re.compile(
     r"\b(?:(?P<who>with)|(?P<when>on|for|at|in|from|by|until|before|after)|(?P<what>about|of|to|the|an?|my|that|and|called|named))\W*$"
 )

@@ -71,7 +71,7 @@ def _start(words: list[str], first: frozenset[str], *, reminded: bool) -> int:
         if head and _with_adverb(word, then):
             place, head = place + 2, False
             continue
-        if word in ASKED_OF:
+        if word in ASKED_OF and not (head and word in VERBS):
             if then and then not in LINKS and then not in GENERAL:
                 break
             bound = False

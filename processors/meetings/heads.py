@@ -53,6 +53,7 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
     (r"remind me (?:again )?(?:what|where|which|who|how|if|whether)\b", LOOK),
     (rf"(?:make|set|turn|mark) (?:this|that|it)\b.*{_AGAIN}", Action.CHANGE),
     (rf"add (?:(?!{_OF_OLD})\w+ ?,? ?){{1,6}}?to (?:my|the|our|\x00+) ?(?:\w+ ){{0,3}}?{_MEETS}", Action.CHANGE),
+    (rf"add (?:(?!{_OF_OLD})\w+ ?){{1,3}}?to (?:the|our) (?!calend|schedule|agenda|diary|planner|list|event|date|day|book|end|start|next|first)\w+", Action.CHANGE),
     (rf"repeat (?:back|to me|that|(?:me )?(?:my|the|today's|tomorrow's|all|all my) {_LISTED})(?!.*(?:every|daily|weekly|\x00))", LOOK),
     (r"(?:open|start|begin) (?:up )?(?:an? |the )?(?:new )?(?:event|meeting|appointment|entry|calendar entry)\b", Action.SCHEDULE),
     (

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import time
 
 from aios.processors.meetings import clock, days, recurring, spans
-from aios.processors.meetings.phrases import Clock, Days, Grain, Instant, Meaning, Phrase, Setting, Unsaid, Zone
+from aios.processors.meetings.phrases import Clock, Days, Grain, Meaning, Phrase, Setting, Unsaid, Zone
 from aios.processors.meetings.said import Said
 from aios.processors.meetings.wish import Missing
 from aios.processors.meetings.zone_names import ABBREVIATED, AMBIGUOUS, zone_of
@@ -230,6 +230,3 @@ def shift_half(moment: time, part: str) -> time:
     """A bare hour in the half of the day that a word beside it tells."""
     hour = clock.hour_of(moment.hour % 12 or 12, "", part)
     return moment.replace(hour=hour) if hour is not None else moment
-
-
-__all__ = ["Instant", "find"]

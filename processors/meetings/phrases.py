@@ -120,6 +120,8 @@ class Unsaid:
 
 
 Meaning = Days | Clock | Instant | Lasts | Ahead | Series | Zone | Wanted | Unsaid
+Found = tuple[Meaning, ...] | Meaning | None
+"""What a rule makes of its match: nothing, a meaning, or two."""
 
 
 @dataclass(frozen=True, slots=True)

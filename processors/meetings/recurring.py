@@ -14,8 +14,9 @@ from datetime import timedelta
 
 from aios.processors.meetings import grammar as g
 from aios.processors.meetings import spans
-from aios.processors.meetings.days import Found, Rule, nth
-from aios.processors.meetings.phrases import Clock, Days, Grain, Series, Setting, Unsaid
+from aios.processors.meetings.days import Rule
+from aios.processors.meetings.phrases import Days, Found, Grain, Series, Setting, Unsaid
+from aios.processors.meetings.portions import nth
 from aios.processors.meetings.wish import Action, Missing
 
 _EVERY = r"(?:every(?: single)?|each|all)"
@@ -153,5 +154,3 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:every|each) (?:year on (?:the )?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: of)? (?P<month>{g.MONTH})", _year_day),
     _rule(r"(?:twice|thrice|three times|two times|(?:a )?few times|several times) (?:a|per|every|each) (?:day|week|month|year)\b", _unsaid),
 )  # fmt: skip
-
-__all__ = ["RULES", "Clock"]

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 from aios.processors.meetings.grammar import listed
 
-TEXT_CHARS_MAX = 2_000  # a request; a letter is not one
+TEXT_CHARS_MAX = 1_000  # a request; a letter is not one
 GAP = "\x00"  # stands where a time, a place or a list of people was taken out
 _QUOTES = str.maketrans(
     {"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "‑": "-"}
@@ -30,6 +30,7 @@ _MENDED = listed(
     "meetings reminder reminders notification schedule scheduled reschedule birthday anniversary remind remove delete "
     "cancel event events every weekly monthly upcoming please children"
 )
+_ONE_ON_ONE = re.compile(r"\b(?:one on one|1 on 1)\b", re.IGNORECASE)
 _LETTERS_MIN = 5
 _SAID = {
     "calender": "calendar",
@@ -91,7 +92,7 @@ def tidy(text: str) -> str:
 
 def said(text: str) -> Said:
     """The text as the rooms after this one read it."""
-    mended = _WORD.sub(_mend, tidy(text))
+    mended = _WORD.sub(_mend, _ONE_ON_ONE.sub("one-on-one", tidy(text)))
     return Said(mended, "".join(_lower(sign) for sign in mended))
 
 

@@ -2,27 +2,287 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import calendar
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import given
+import pytest
+from dateutil.rrule import rrulestr
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aios.infra.demo import calendar_truth
 from aios.infra.demo.calendar_truth import Half
-from aios.processors.meetings.wish import AskBack, Wish
+from aios.processors.meetings.grammar import listed
+from aios.processors.meetings.said import TEXT_CHARS_MAX, said, tidy
+from aios.processors.meetings.wish import Action, AskBack, Missing, Prefer, Scope, Wish
 from aios.processors.meetings.words import read
 
 ZONE = "Europe/Berlin"
 NOW = datetime(2026, 3, 24, 10, tzinfo=ZoneInfo(ZONE))
+ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Kiritimati", "UTC")
+WORDS = listed(
+    "remind me add cancel delete move meeting event at on to from until every next last monday friday march 12th "
+    "first second half past quarter noon tonight tomorrow week month 9 10:30 5pm an hour and with Ana the team not "
+    "before after their time in two days ago between of year 31 may - , . ? all my calendar x \" ' show what when is"
+)
+SMALL = listed("one two three four five six seven eight nine ten eleven twelve")
+DAYS = listed("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+RULE_DAYS = listed("MO TU WE TH FR SA SU")
+
+moments = st.builds(
+    lambda at, zone: at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)),
+    st.datetimes(datetime(1971, 1, 1), datetime(2190, 1, 1)),
+    st.sampled_from(ZONES),
+)
+days_ahead = st.integers(1, 300)
 
 
-@given(st.text(max_size=300))
-def test_any_text_is_read_or_asked_about(text: str) -> None:
-    """No text raises, and reading twice gives the same answer."""
-    answer = read(text, NOW, ZONE)
-    assert isinstance(answer, Wish | AskBack)
-    assert read(text, NOW, ZONE) == answer
+def zone_of(now: datetime) -> str:
+    assert isinstance(now.tzinfo, ZoneInfo)
+    return now.tzinfo.key
+
+
+def wish(text: str, now: datetime = NOW) -> Wish:
+    answer = read(text, now, zone_of(now))
+    assert isinstance(answer, Wish), (text, answer)
+    return answer
+
+
+def asked(text: str, now: datetime = NOW) -> Missing:
+    answer = read(text, now, zone_of(now))
+    assert isinstance(answer, AskBack), (text, answer)
+    return answer.missing
+
+
+def ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+@given(st.text(max_size=300) | st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join), moments)
+def test_any_text_is_read_or_asked_about(text: str, now: datetime) -> None:
+    """No text raises, at no moment and in no zone; reading twice gives the same answer; an answer survives JSON."""
+    answer = read(text, now, zone_of(now))
+    assert read(text, now, zone_of(now)) == answer
+    assert type(answer).model_validate_json(answer.model_dump_json()) == answer
+
+
+@given(st.text(max_size=200))
+def test_tidying_is_idempotent_and_places_hold(text: str) -> None:
+    """Tidying twice is tidying once; the text and its lower case have the same length."""
+    assert tidy(tidy(text)) == tidy(text)
+    heard = said(text)
+    assert len(heard.text) == len(heard.low)
+
+
+def test_what_is_too_long_or_no_moment_is_refused() -> None:
+    """A text over the bound is asked about; a moment without offset, or far away, is an error of the caller."""
+    assert asked("a" * (TEXT_CHARS_MAX + 1)) is Missing.MEANING
+    with pytest.raises(ValueError, match="offset"):
+        read("lunch", datetime(2026, 1, 1), ZONE)
+    with pytest.raises(ValueError, match="1970 to 2199"):
+        read("lunch", datetime(2900, 1, 1, tzinfo=UTC), ZONE)
+
+
+@given(moments, days_ahead, st.data())
+def test_a_date_is_the_one_that_was_said(now: datetime, ahead: int, data: st.DataObject) -> None:
+    """However a day to come is written, that day is meant: in words, in figures, with and without its year."""
+    day = now.date() + timedelta(days=ahead)
+    month, short = calendar.month_name[day.month], calendar.month_abbr[day.month]
+    spellings = [
+        f"{month} {day.day}",
+        f"{month} {ordinal(day.day)}",
+        f"the {ordinal(day.day)} of {month}",
+        f"{day.day} {short} {day.year}",
+        f"{month} {day.day}, {day.year}",
+        f"{DAYS[day.weekday()]}, {month} {ordinal(day.day)}",
+        day.isoformat(),
+        f"{day.day}.{day.month}.{day.year}",
+        f"in {ahead} days",
+        f"{ahead} days from now",
+    ]
+    text = f"Schedule lunch with Ana on {data.draw(st.sampled_from(spellings))}".replace("on in", "in")
+    answer = wish(text, now)
+    assert (answer.date_from, answer.date_to) == (day, day)
+    assert (answer.title, answer.participants) == ("lunch", ("Ana",))
+
+
+@given(moments, st.integers(0, 6), st.sampled_from(["", "this ", "next "]))
+def test_a_weekday_is_the_next_one_or_that_of_the_following_week(now: datetime, day: int, which: str) -> None:
+    """Friday: the first after today. Next Friday: that of the week after this."""
+    answer = wish(f"What do I have on {which}{DAYS[day]}?", now)
+    assert answer.date_from is not None
+    assert answer.date_from.weekday() == day
+    away = (answer.date_from - now.date()).days
+    if which == "next ":
+        assert 7 <= away + now.weekday() <= 13
+    else:
+        assert 1 <= away <= 7
+
+
+@given(moments, st.integers(1, 12), st.integers(0, 6), st.sampled_from(["first", "second", "third", "fourth", "last"]))
+def test_the_nth_weekday_of_a_month(now: datetime, month: int, day: int, nth: str) -> None:
+    """First Monday of May: counted on the calendar by another way."""
+    year = now.year + 1
+    weeks = [week[day] for week in calendar.monthcalendar(year, month) if week[day]]
+    number = weeks[{"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1}[nth]]
+    answer = wish(f"Add retro on the {nth} {DAYS[day]} of {calendar.month_name[month]} {year}", now)
+    assert answer.date_from == answer.date_to == date(year, month, number)
+
+
+@given(st.integers(1, 12), st.sampled_from([0, 5, 10, 15, 20, 30, 45, 55]), st.sampled_from(["am", "pm", "a.m.", "PM"]))
+def test_a_clock_time_is_the_one_that_was_said(hour: int, minute: int, half: str) -> None:
+    """With its half of the day, in figures and in words."""
+    meant = time(hour % 12 + (12 if half[0].lower() == "p" else 0), minute)
+    spellings = [f"{hour}:{minute:02d} {half}", f"{hour}.{minute:02d}{half}", meant.strftime("%H:%M")]
+    if minute == 0:
+        spellings += [f"{hour}{half}", f"{SMALL[hour - 1]} {half}"]
+    if minute in (15, 30):
+        spellings.append(f"{'quarter' if minute == 15 else 'half'} past {SMALL[hour - 1]} {half}")
+    if minute == 45:
+        spellings.append(f"quarter to {SMALL[hour % 12]} {half if hour != 11 else ('pm' if meant.hour < 12 else 'am')}")
+    for spelling in spellings:
+        answer = wish(f"Set a meeting with Li tomorrow at {spelling}")
+        assert (answer.time_from, answer.time_to) == (meant, None), spelling
+        assert answer.participants == ("Li",)
+
+
+@given(st.integers(1, 12), st.sampled_from(["", " in the morning", " in the evening"]))
+def test_a_bare_hour_is_in_the_working_day_or_where_it_is_said_to_be(hour: int, part: str) -> None:
+    """1 to 7 in the afternoon, 8 to 12 before or at noon, unless a part of the day stands beside it."""
+    assume(not (part and hour == 12))
+    meant = {"": hour + 12 if hour <= 7 else hour, " in the morning": hour, " in the evening": hour + 12}[part]
+    assert wish(f"Set a meeting with Li tomorrow at {hour}{part}").time_from == time(meant)
+    assert wish(f"Set a meeting with Li tomorrow at {SMALL[hour - 1]}{part}").time_from == time(meant)
+
+
+@given(
+    st.integers(8, 18),
+    st.integers(1, 4),
+    st.sampled_from(["from {} to {}", "between {} and {}", "{} - {}", "{} until {}"]),
+)
+def test_a_range_begins_and_ends_where_it_was_said(hour: int, hours: int, form: str) -> None:
+    """In either clock; a bare hour takes the half of the day in which the range runs forward."""
+    start, end = time(hour), time(hour + hours)
+    for one, other in (("%H:%M", "%H:%M"), ("%I:%M %p", "%I:%M %p"), ("%I %p", "%I:%M %p")):
+        answer = wish(f"Book a call with Jo tomorrow {form.format(start.strftime(one), end.strftime(other))}")
+        assert (answer.time_from, answer.time_to) == (start, end)
+
+
+@given(st.integers(1, 240), st.data())
+def test_a_length_is_as_long_as_it_was_said(minutes: int, data: st.DataObject) -> None:
+    """In minutes, hours, and halves of them."""
+    spellings = [f"{minutes} minutes", f"{minutes} min", f"{minutes}-minute"]
+    if minutes % 60 == 0:
+        spellings += [f"{SMALL[minutes // 60 - 1]} hour{'s' if minutes > 60 else ''}"]
+    if minutes % 60 == 30 and minutes > 60:
+        spellings += [f"{SMALL[minutes // 60 - 1]} and a half hours", f"{minutes / 60:.1f} hours"]
+    spelling = data.draw(st.sampled_from(spellings))
+    text = f"A {spelling} call" if spelling.endswith("-minute") else f"Schedule a call for {spelling}"
+    answer = wish(f"{text} with Ana tomorrow")
+    assert answer.duration_min == minutes
+    assert answer.title == "call"
+
+
+@given(moments, st.integers(1, 600))
+def test_a_distance_from_now_is_counted_on_the_line_of_time(now: datetime, minutes: int) -> None:
+    """In so many minutes: the clock then, also where clocks are changed in between."""
+    then = (now.astimezone(UTC) + timedelta(minutes=minutes)).astimezone(now.tzinfo)
+    answer = wish(f"Remind me in {minutes} minutes to call Bob", now)
+    assert (answer.date_from, answer.time_from) == (then.date(), then.time().replace(second=0, microsecond=0))
+    assert answer.title == "call bob"
+
+
+@given(moments, st.sets(st.integers(0, 6), min_size=1, max_size=4), st.integers(1, 4))
+def test_a_series_starts_on_its_first_day_and_has_its_rule(now: datetime, days: set[int], weeks: int) -> None:
+    """Every Tuesday and Friday; every three weeks: the rule that was said, from its first day on."""
+    named = [DAYS[day] for day in sorted(days)]
+    listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+    answer = wish(f"Add yoga every {listed}", now)
+    assert answer.repeats == f"FREQ=WEEKLY;BYDAY={','.join(RULE_DAYS[day] for day in sorted(days))}"
+    assert answer.date_to is None
+    today = datetime.combine(now.date(), time(0))
+    first = rrulestr(answer.repeats, dtstart=today).after(today, inc=True)
+    assert first is not None
+    assert answer.date_from == first.date()
+    every = wish(f"Add yoga every {weeks} weeks" if weeks > 1 else "Add yoga every week", now)
+    assert every.repeats == ("FREQ=WEEKLY" if weeks == 1 else f"FREQ=WEEKLY;INTERVAL={weeks}")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["Ana", "Bob", "Dr. Smith", "the Berlin team", "Sandra", "Mr. Ho"]),
+        min_size=1,
+        max_size=4,
+        unique=True,
+    )
+)
+def test_who_takes_part_is_as_said(people: list[str]) -> None:
+    """Names and teams, however many; a name that holds "and" is one name."""
+    listed = people[0] if len(people) == 1 else f"{', '.join(people[:-1])} and {people[-1]}"
+    assert wish(f"Schedule a review with {listed} tomorrow at 3 pm").participants == tuple(people)
+
+
+def test_the_hour_with_ana_and_the_berlin_team() -> None:
+    """An hour early next week, and their clock is the team's."""
+    answer = wish("an hour with Ana and the Berlin team early next week, not before 9 their time")
+    assert (answer.action, answer.participants) == (Action.SCHEDULE, ("Ana", "the Berlin team"))
+    assert (answer.date_from, answer.date_to, answer.prefer) == (date(2026, 3, 30), date(2026, 4, 1), Prefer.EARLY)
+    assert (answer.duration_min, answer.time_from) == (60, None)
+    assert [(bound.whose, bound.not_before) for bound in answer.bounds] == [("the Berlin team", time(9))]
+
+
+@pytest.mark.parametrize(("zone", "day"), [("Europe/Berlin", date(2026, 5, 4)), ("America/New_York", date(2026, 4, 5))])
+def test_a_date_in_two_readings_is_read_as_where_the_clock_is(zone: str, day: date) -> None:
+    """04/05 is the fourth of May in Berlin and the fifth of April in New York."""
+    assert wish("Meeting with Jo on 04/05/2026", NOW.astimezone(ZoneInfo(zone))).date_from == day
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("Delete the meeting", Missing.EVENT),
+        ("Cancel that", Missing.EVENT),
+        ("Delete some events", Missing.EVENT),
+        ("Remove all events that are not important", Missing.EVENT),
+        ("Add an event tomorrow", Missing.TITLE),
+        ("Schedule a meeting with Bob", Missing.DATE),
+        ("Schedule a sync with Kim on Monday or Friday", Missing.DATE),
+        ("Schedule a sync with Kim next week but not on Monday", Missing.DATE),
+        ("Schedule a meeting with Ana on February 30", Missing.DATE),
+        ("Schedule yoga twice a week", Missing.DATE),
+        ("Schedule a call with Ana tomorrow at 9 IST", Missing.TIME),
+        ("Remind me about my meeting", Missing.EVENT),
+        ("Remind me to buy milk", Missing.DATE),
+        ("Remind me when I get home to call mom", Missing.DATE),
+        ("Meeting on Friday at 3 and remind me at 2", Missing.TIME),
+        ("How is the weather tomorrow?", Missing.NOT_CALENDAR),
+        ("Turn off the lights at 10 pm", Missing.NOT_CALENDAR),
+        ("Are there any concerts near me tonight?", Missing.NOT_CALENDAR),
+        ("Set a meeting with", Missing.DATE),
+        ("tomorrow", Missing.MEANING),
+        ("", Missing.MEANING),
+    ],
+)
+def test_what_was_not_said_is_asked_for(text: str, missing: Missing) -> None:
+    """Never guessed: which event, which day, whose clock."""
+    assert asked(text) is missing
+
+
+@pytest.mark.parametrize(
+    ("text", "scope"),
+    [
+        ("Cancel all my meetings on Friday", Scope.ALL),
+        ("Cancel my next meeting", Scope.NEXT),
+        ("Cancel my dentist appointment", Scope.ONE),
+        ("Clear my calendar", Scope.ALL),
+        ("What is next?", Scope.NEXT),
+    ],
+)
+def test_what_is_meant_by_a_cancellation_or_a_question(text: str, scope: Scope) -> None:
+    """One event, the next, or all that match."""
+    assert wish(text).scope is scope
 
 
 def test_what_was_looked_at_while_writing_is_understood() -> None:

@@ -1,0 +1,105 @@
+"""Parts of a week, a month or a year: "early next week", "the second half of March", "first Monday of May".
+
+Enters: a match whose groups name the whole (which, unit, month, year) and the part. Leaves: Days, or Unsaid.
+Guaranteed: early, mid and late are thirds of a month and three days of a working week; the end of a month is its last
+day, of a week its Friday; a third of a year is nobody's idea of "early" and is asked about.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+
+from aios.processors.meetings import grammar as g
+from aios.processors.meetings import spans
+from aios.processors.meetings.phrases import Days, Found, Grain, Setting, Unsaid
+from aios.processors.meetings.wish import Missing, Prefer
+
+
+def _shift(which: str) -> int:
+    if which in ("next", "coming", "following", "upcoming", "the next", "the coming", "the following", "the upcoming"):
+        return 1
+    return -1 if which in ("last", "past", "previous", "the last", "the past", "the previous") else 0
+
+
+def unit_span(which: str, unit: str, at: Setting) -> tuple[date, date]:
+    base = "week" if unit == "weekend" else "month" if unit == "quarter" else unit
+    step = 3 if unit == "quarter" else 1
+    shift = _shift(which)
+    if unit == "weekend" and which.removeprefix("the ") in ("coming", "upcoming"):
+        shift = 0
+    return spans.containing(spans.plus(at.today, shift * step, base), unit)
+
+
+def _whole(found: re.Match[str], at: Setting) -> tuple[date, date, str]:
+    """The week, month, quarter or year that a part is of."""
+    if found["month"]:
+        if found["year"]:
+            return *spans.month(int(found["year"]), g.month(found["month"])), "month"
+        return *spans.month_near(at.today, g.month(found["month"]), past=at.past), "month"
+    return *unit_span(found["which"] or "this", found["unit"], at), found["unit"]
+
+
+_THIRDS = {"early": 0, "beginning": 0, "start": 0, "mid": 1, "middle": 1, "late": 2, "end": 2}
+_OF_WEEK = ((0, 2), (1, 3), (3, 4))  # Monday to Wednesday, Tuesday to Thursday, Thursday and Friday
+_OF_MONTH = ((1, 10), (11, 20), (21, 31))
+
+
+def part_of(found: re.Match[str], at: Setting) -> Found:
+    first, last, unit = _whole(found, at)
+    third = _THIRDS[found["part"]]
+    prefer = (Prefer.EARLY, None, Prefer.LATE)[third]
+    if found["part"] == "end":
+        end = last if unit != "week" else first + timedelta(days=4)
+        return Days(first=end, last=end, prefer=None)
+    if unit == "week":
+        low, high = _OF_WEEK[third]
+        return Days(
+            first=first + timedelta(days=low), last=first + timedelta(days=high), grain=Grain.SPAN, prefer=prefer
+        )
+    if unit == "month":
+        low, high = _OF_MONTH[third]
+        return Days(
+            first=first.replace(day=low), last=first.replace(day=min(high, last.day)), grain=Grain.SPAN, prefer=prefer
+        )
+    return Unsaid(Missing.DATE)
+
+
+def half(found: re.Match[str], at: Setting) -> Found:
+    first, last, unit = _whole(found, at)
+    days = (last - first).days + 1
+    if unit == "year":
+        cut = date(first.year, 6, 30)
+    elif unit == "month":
+        cut = first.replace(day=15)
+    else:
+        cut = first + timedelta(days=days // 2 - 1)
+    if found["nth"] == "first":
+        return Days(first=first, last=cut, grain=Grain.SPAN)
+    return Days(first=cut + timedelta(days=1), last=last, grain=Grain.SPAN)
+
+
+def nth(word: str) -> int:
+    return -1 if word == "last" else g.number(word)
+
+
+def nth_of(found: re.Match[str], at: Setting) -> Found:
+    first, last, unit = _whole(found, at)
+    count = nth(found["nth"])
+    if found["day"]:
+        day = spans.nth_weekday(first, last, g.weekday(found["day"]), count)
+        if day and at.forward and day < at.today and not found["month"] and not found["which"]:
+            first, last = spans.containing(spans.plus(first, 1, unit), unit)
+            day = spans.nth_weekday(first, last, g.weekday(found["day"]), count)
+        return Days(first=day, last=day) if day else None
+    if found["piece"] == "weekend":
+        saturday = spans.nth_weekday(first, last, 5, count)
+        return Days(first=saturday, last=saturday + timedelta(days=1), grain=Grain.SPAN) if saturday else None
+    if found["piece"] == "day":
+        day = last if count < 0 else first + timedelta(days=count - 1)
+        return Days(first=day, last=day)
+    if unit == "year":
+        return Unsaid(Missing.DATE)
+    low = last - timedelta(days=6) if count < 0 else first + timedelta(days=7 * (count - 1))
+    high = min(low + timedelta(days=6), last)
+    return Days(first=low, last=high, grain=Grain.WEEK) if low <= high else None
