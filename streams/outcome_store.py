@@ -20,7 +20,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
 from typing import Any, TypeVar, cast
 
@@ -117,7 +117,10 @@ class CaseView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewView:
-    """A question to a person. status: open, or closed once the case has moved on. input: the case's, as an object."""
+    """A question to a person. status: open, or closed once the case has moved on. input: the case's, as an object.
+
+    evidence: what to look at beside the input. people: how many must agree; round: which of them this asks.
+    """
 
     task_id: str
     case_id: str
@@ -134,6 +137,10 @@ class ReviewView:
     requested_at: int
     expires_at: int
     status: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    people: int = 1
+    round: int = 1
+    skills: str = ""
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -477,6 +484,10 @@ def _task(said: Mapping[str, Any], *, is_open: bool) -> ReviewView:
         requested_at=said["requested_at"],
         expires_at=said["expires_at"],
         status=OPEN if is_open else CLOSED,
+        evidence=json.loads(said.get("evidence") or "{}"),
+        people=said.get("people", 1),
+        round=said.get("round", 1),
+        skills=said.get("skills", ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""`aios demo`: two hundred real texts through the whole system, and what came out."""
+"""`aios demo [triage|kyc]`: a reference workflow on real data through a system of its own, and what came out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,31 @@ import click
 
 from aios.infra.demo import run
 
+_keep = click.option("--keep", is_flag=True, help="Leave the system running and print what to do with it.")
 
-@click.command()
-@click.option("--keep", is_flag=True, help="Leave the system running and print what to do with it.")
-def demo(keep: bool) -> None:
-    """Start a system, publish, watch, replay one repaired dead letter, stop."""
+
+@click.group("demo", invoke_without_command=True)
+@_keep
+@click.pass_context
+def demo(context: click.Context, keep: bool) -> None:
+    """Start a system, publish, watch, stop. Without a name: triage."""
+    if context.invoked_subcommand is None:
+        run.run(keep=keep)
+    elif keep:
+        raise click.UsageError(f"write --keep behind {context.invoked_subcommand}")
+
+
+@demo.command()
+@_keep
+def triage(keep: bool) -> None:
+    """Two hundred texts of a bank's customers, and six bad records, one of which is repaired and replayed."""
     run.run(keep=keep)
+
+
+@demo.command()
+@_keep
+def kyc(keep: bool) -> None:
+    """Applications of people with their documents: read, screened, weighed, decided or asked of specialists."""
+    from aios.infra.demo import kyc as onboarding
+
+    onboarding.demo(keep=keep)

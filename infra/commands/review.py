@@ -9,6 +9,7 @@ and the first valid one of a question wins.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from aios.infra.running import gateway_url, load_settings
 from aios.streams import principals, tenants
 
 TEXT_SHOWN = 80  # characters of a question's text in a list
+VALUE_SHOWN = 2_000  # of one value inside what is asked about, such as a document in base64
 
 _key = click.option("--key", envvar="KEY", help="API key of the tenant; default: KEY, else this home's own tenant's.")
 _gateway = click.option("--gateway", envvar="GATEWAY", help="URL; default: GATEWAY, else the one that runs here.")
@@ -64,14 +66,14 @@ def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None
     if as_json:
         output.one(found, as_json=True)
         return
-    choices, given = found.pop("choices"), found.pop("input")
+    choices, given, evidence = found.pop("choices"), found.pop("input"), found.pop("evidence")
     for name in ("requested_at", "expires_at"):
         found[name] = f"{datetime.fromtimestamp(found[name] / 1000, UTC):%Y-%m-%d %H:%M:%S}"
     output.one(found, as_json=False)
-    for name, value in given.items():
+    for name, value in (*given.items(), *evidence.items()):
         if value:
             click.echo(f"\n{name}")
-            output.text(str(value))
+            output.text("\n".join(_lines(value)))
     click.echo("\nchoices")
     output.text(", ".join(choices))
 
@@ -95,9 +97,36 @@ def decide(*, task: str, label: str, comment: str, gateway: str | None, token_fi
     click.echo(f"accepted; `aios case show {said['case_id']}` shows what becomes of it")
 
 
+def _lines(value: Any, depth: int = 0) -> Iterator[str]:
+    """A value for people: what is in it a line each, indented; empty ones are left out, long ones cut."""
+    indent = "  " * depth
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if isinstance(inner, Mapping | list) and inner:
+                yield f"{indent}{name}:"
+                yield from _lines(inner, depth + 1)
+            elif inner not in ("", [], {}, None):
+                yield f"{indent}{name}: {_cut(inner)}"
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, start=1):
+            if isinstance(inner, Mapping | list):
+                yield f"{indent}{number}"
+                yield from _lines(inner, depth + 1)
+            else:
+                yield f"{indent}{_cut(inner)}"
+    else:
+        yield from (f"{indent}{line}" for line in str(value).split("\n"))
+
+
+def _cut(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= VALUE_SHOWN else f"{text[:VALUE_SHOWN]}… ({len(text)} characters)"
+
+
 def _row(task: dict[str, Any]) -> dict[str, Any]:
     waits_min = max(0, int(time.time() * 1000 - task["requested_at"])) // 60_000
-    text = " ".join(str(task["input"].get("text", "")).split())
+    given = task["input"]
+    text = " ".join(str(given.get("text") or given.get("applicant_name") or "").split())
     return {
         "task": task["task_id"],
         "waits": f"{waits_min // 60} h {waits_min % 60} min",

@@ -171,7 +171,7 @@ class _Drawing:
         given, surname = anyascii(given.strip() or surname), anyascii(surname)
         person = replace(person, given=given.title(), surname=surname.title(), born=born, country=country)
         written = made if "," not in made else " ".join(reversed([part.strip() for part in made.split(",", 1)]))
-        documents = self._documents(kind, replace(person, **_split(written)), person)
+        documents = self._documents(kind, _named(person, written), person)
         fields = self._fields(person, written)
         return Application(key, kind, _KINDS[kind].expected, person, fields, documents, entry.number, change)
 
@@ -224,7 +224,9 @@ class _Drawing:
         damage = self.draw.choice(("encrypted", "broken")) if kind == "unreadable" else ""
         found = []
         if kind != "no identity document":
-            told = ("nationality",) if kind == "watched country" else ()  # what no paper says nobody can know
+            told: tuple[str, ...] = (
+                ("nationality",) if kind == "watched country" else ()
+            )  # what no paper says nobody can know
             told += ("birth_date",) if kind == "another birth date" else ("expires",) if kind == "expired" else ()
             sheet = self._sheet(lambda sheet: sheet.paper in IDENTITY and set(told) <= set(sheet.says))
             found.append(self._handed(sheet, shown, damage))
@@ -255,7 +257,7 @@ class _Drawing:
         return Handed(f"{sheet.paper}.{'txt' if form == 'text' else 'pdf'}", paper, form, content, damage)
 
 
-def _split(written: str) -> dict[str, str]:
-    """Given names and surname of a name as written, for a document that carries it so."""
+def _named(person: Person, written: str) -> Person:
+    """With given names and surname of a name as written, for a document that carries it so."""
     parts = anyascii(written).title().split()
-    return {"given": " ".join(parts[:-1]), "surname": parts[-1]}
+    return replace(person, given=" ".join(parts[:-1]), surname=parts[-1])

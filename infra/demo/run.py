@@ -65,7 +65,7 @@ def run(*, keep: bool) -> None:
     settings = load_settings()
     if Home(settings.home).is_held():
         fail(f"a system runs in {settings.home} already: stop it with `aios down`, or set AIOS_HOME to another folder")
-    with _system(console, keep=keep):
+    with system(console, keep=keep, AIOS_FAILPOINTS=texts.FAILPOINTS):
         found = running()
         _work(console, found.settings)
     if keep:
@@ -73,10 +73,11 @@ def run(*, keep: bool) -> None:
 
 
 @contextlib.contextmanager
-def _system(console: Console, *, keep: bool) -> Iterator[None]:
+def system(console: Console, *, keep: bool, **settings: str) -> Iterator[None]:
+    """A system in this home, with these settings in its environment."""
     console.rule("starting the system")
     started = time.monotonic()
-    environment = {**os.environ, "AIOS_FAILPOINTS": texts.FAILPOINTS}
+    environment = {**os.environ, **settings}
     if subprocess.run([*AIOS, "up", "--detach"], env=environment, check=False).returncode:
         raise click.exceptions.Exit(FAILED)
     console.print(f"ready after {time.monotonic() - started:.0f} s")

@@ -88,6 +88,7 @@ class Documents:
     async def done(self, operation: str, request: Any, ask: Ask) -> BaseModel | None:
         """Nothing has effects here."""
         del operation, request, ask
+        return None
 
     def classify(self, error: Exception) -> Failure:
         return Failure.TRANSIENT if isinstance(error, Unavailable) else failure_of(error)
