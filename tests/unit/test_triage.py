@@ -56,7 +56,7 @@ def test_what_a_policy_notes_is_kept_also_where_the_next_one_refuses() -> None:
     assert json.loads(task.evidence) == {"urgent": ["urgent.home"], "vulnerable": [], "like": ""}
     assert [one["detail"]["verdict"] for one in moves(flow) if one["transition"] == "guarded"] == [
         "noted",
-        "noted",
+        "passed",
         "refused",
     ]
 
