@@ -204,16 +204,20 @@ def read_file(path: Path) -> tuple[Sound | None, list[str]]:
 
 
 def of_deployed(told: WorkflowDeployed) -> Sound:
-    """A deployed version. Raises ConfigError when this release cannot read it."""
+    """A deployed version, walked with its samples when it came. Raises ConfigError when it cannot be read here."""
     name = f"{told.workflow}@{told.version}"
-    found, problems = read_text(told.definition, name, lambda _contract: input_of(told))
+    found, problems = read_text(told.definition, name, lambda _contract: input_of(told), walked=True)
     if found is None:
         raise ConfigError("this release of AIOS cannot read a deployed workflow: " + "; ".join(problems))
     return found
 
 
-def read_text(text: str, where: str, contract_of: Callable[[str], Input]) -> tuple[Sound | None, list[str]]:
-    """where: how the problems name it. contract_of: the input contract of that name, or ConfigError."""
+def read_text(
+    text: str, where: str, contract_of: Callable[[str], Input], *, walked: bool = False
+) -> tuple[Sound | None, list[str]]:
+    """where: how the problems name it. contract_of: the input contract of that name, or ConfigError. walked: it is
+    known to hold over its samples.
+    """
     if len(text) > FILE_BYTES_MAX:
         return None, [f"{where}:1:1: over {FILE_BYTES_MAX} characters"]
     try:
@@ -226,7 +230,7 @@ def read_text(text: str, where: str, contract_of: Callable[[str], Input]) -> tup
         return None, [f"{where}:1:1: a workflow is a mapping"]
     if doubled := list(_doubled_keys(root)):
         return None, [f"{where}:{at}: the key {key} stands here a second time" for key, at in doubled]
-    return _validate(where, text, root, contract_of)
+    return _validate(where, text, root, contract_of, walked=walked)
 
 
 def _contract_beside(folder: Path, contract: str) -> Input:
@@ -241,7 +245,7 @@ def _contract_beside(folder: Path, contract: str) -> Input:
 
 
 def _validate(
-    where: str, text: str, root: yaml.Node, contract_of: Callable[[str], Input]
+    where: str, text: str, root: yaml.Node, contract_of: Callable[[str], Input], *, walked: bool
 ) -> tuple[Sound | None, list[str]]:
     try:
         workflow = Workflow.model_validate(yaml.safe_load(text))
@@ -254,7 +258,8 @@ def _validate(
         taken = contract_of(workflow.input)
     except ConfigError as error:
         return None, [f"{where}:{_at(root, ('input',))}: input: {line}" for line in str(error).splitlines()]
-    problems = [f"{where}:{_at(root, each.place)}: {_where(each.place)}{each.says}" for each in check(workflow, taken)]
+    found = [] if walked else check(workflow, taken)
+    problems = [f"{where}:{_at(root, each.place)}: {_where(each.place)}{each.says}" for each in found]
     return (None, problems) if problems else (Sound(workflow=workflow, text=text, input=taken), [])
 
 

@@ -192,7 +192,11 @@ EVENTS = (
 INPUTS = (DOCUMENT_RECEIVED, APPLICATION_SUBMITTED, MEETING_REQUESTED)
 """Where the input of workflows enters that this release ships; others come with workflows that are deployed."""
 
-SOURCES: Mapping[str, Topic] = {"document.triage": DOCUMENT_RECEIVED, "kyc.review": APPLICATION_SUBMITTED}
+SOURCES: Mapping[str, Topic] = {
+    "document.triage": DOCUMENT_RECEIVED,
+    "kyc.review": APPLICATION_SUBMITTED,
+    "meeting.schedule": MEETING_REQUESTED,
+}
 """Of each shipped workflow; a test compares this with the shipped workflow files."""
 
 
