@@ -1,4 +1,5 @@
-"""`aios breaker list|close`: partitions that pause and tenants that are slowed, until a person says they may go on.
+"""`aios breaker list|close`: partitions that pause and tenants that are slowed, until a person says they may go on; and
+outside systems that are away (`system/<name>`), which are tried again by themselves.
 
 Enters: a breaker's key. Leaves: what the operations server says, and the command that closes one.
 """
@@ -13,12 +14,12 @@ from aios.infra import client
 from aios.infra.commands.operations import JSON, TOKEN, WHY, act, at, operator, query
 from aios.infra.output import one, rows, text
 
-LIST = ("key", "state", "reason", "failed", "settled", "fingerprint", "by", "changed")
+LIST = ("key", "state", "reason", "failed", "settled", "fingerprint", "by", "changed", "since")
 
 
 @click.group("breaker")
 def group() -> None:
-    """What pauses: partitions of a broken stage, tenants with bad data."""
+    """What pauses: partitions of a broken stage, tenants with bad data, commands to a system that is away."""
 
 
 @group.command("list")
@@ -28,11 +29,13 @@ def group() -> None:
 def list_(everything: bool, token_file: Path | None, as_json: bool) -> None:
     """Open breakers, with what to do."""
     found = client.ask(operator(token_file), "GET", f"/v1/breakers{query({}, all='true' if everything else '')}")
-    shown = found if as_json else [each | {"changed": at(each["changed_at"])} for each in found]
+    shown = (
+        found if as_json else [each | {"changed": at(each["changed_at"]), "since": at(each["since"])} for each in found]
+    )
     rows(shown, LIST, as_json=as_json, none="No breaker is open.")
     if not as_json:
         for each in found:
-            if each["state"] == "open" and each["action"]:
+            if each["state"] != "closed" and each["action"]:
                 text(f"\n{each['key']}: {each['action']}")
 
 
@@ -42,7 +45,7 @@ def list_(everything: bool, token_file: Path | None, as_json: bool) -> None:
 @TOKEN
 @JSON
 def close(key: str, why: str, token_file: Path | None, as_json: bool) -> None:
-    """Let a partition or tenant go on. Audited."""
+    """Let a partition, a tenant or the commands to a system go on at once. Audited."""
     said = act(operator(token_file), "/v1/breakers/close", {"key": key, "reason": why})
     if as_json:
         one(said, as_json=True)

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.admin import AdminClient, NewTopic
-
 from aios.infra.local import child
 from aios.processors.connectors import registry, serving
 from aios.schemas.registry import register_all
 from aios.streams import failpoints
-from aios.streams.config import ConnectorsSettings, KafkaSettings, RegistrySettings, Settings, client
+from aios.streams.config import ConnectorsSettings, KafkaSettings, RegistrySettings, Settings
+from aios.streams.kafka import ensure_topics
 from aios.streams.system_files import Again, Circuit, Effect, Goal, Http, Limits, System
 from aios.streams.topology import Stage, connecting
 
@@ -60,12 +59,7 @@ def stage_of(unique: str) -> Stage:
 def create(kafka: KafkaSettings, registry_url: str, stage: Stage) -> None:
     """Its topics, beside those that `aios up` creates, and their contracts."""
     own = (*stage.inputs, stage.dead_letters)
-    admin = AdminClient(client(kafka, log_level=0))
-    made = admin.create_topics(
-        [NewTopic(one.name, one.partitions(kafka.partitions), 1, config=one.config()) for one in own]
-    )
-    for future in made.values():
-        future.result(10)
+    asyncio.run(ensure_topics(kafka, own))
     register_all(registry_url, own)
 
 

@@ -7,10 +7,12 @@ import functools
 import json
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -33,7 +35,8 @@ from tests.fault.connector_worker import create, served, settings_of, stage_of, 
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 40.0
-DEADLINE_MS = 120_000
+DEADLINE_MS = 300_000
+STOPPED_S = 12.0  # past a session of 10 s
 BOUNDARIES = ("taken", "intended", "computed", "produced", "delivered", "committed")
 
 
@@ -111,8 +114,8 @@ def world(kafka: KafkaSettings, registry_url: str, codec: Codec, tmp_path: Path,
         yield World(kafka, codec, unique, bank, settings_of(kafka, registry_url, tmp_path, unique, bank.url))
 
 
-def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S_MAX
+def wait_for(what: Callable[[], bool], s_max: float = WAIT_S_MAX) -> None:
+    deadline = time.monotonic() + s_max
     while not what():
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.05)
@@ -228,3 +231,37 @@ def test_a_command_that_comes_a_second_time_is_not_done_again(world: World) -> N
     first, second = world.answered()
     assert (first.status, second.status) == ("ok", "unknown")
     assert len(world.bank.booked()) == 1
+
+
+def test_through_kills_stops_and_moving_partitions_each_effect_happens_once(world: World) -> None:
+    """Three processes of which one is always dying or stopped past its session, a bank that resets one call in five.
+
+    Every command is answered ok in the end, however often; at the bank each stands once.
+    """
+    chance = Random(11)
+    world.bank.answers = lambda number, _method: ("reset", 200, "lost", 200, 200)[number % 5]
+    asked = [world.command(f"n{one}", Effect.RECONCILED) for one in range(40)]
+    processes = {slot: connector_worker.start(world.settings, world.unique, slot=slot) for slot in range(3)}
+    try:
+        for part in range(4):
+            asyncio.run(world.put(*asked[part * 10 : part * 10 + 10]))
+            slot = chance.randrange(3)
+            if part == 2:
+                processes[slot].send_signal(signal.SIGSTOP)
+                time.sleep(STOPPED_S)
+                processes[slot].send_signal(signal.SIGCONT)
+            else:
+                processes[slot].kill()
+                processes[slot].wait()
+                processes[slot] = connector_worker.start(world.settings, world.unique, slot=slot)
+            for number, process in processes.items():
+                if process.poll() is not None:  # a stopped one that was fenced, as its supervisor would
+                    processes[number] = connector_worker.start(world.settings, world.unique, slot=number)
+        wait_for(lambda: {each.request_id for each in world.answered()} >= {each.request_id for each in asked}, 120.0)
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+    assert {answer.status for answer in world.answered()} == {"ok"}
+    assert Counter(each["key"] for each in world.bank.booked()) == Counter(each.idempotency_key for each in asked)
+    assert world.letters() == 0
