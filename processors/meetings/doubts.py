@@ -97,7 +97,9 @@ def _wish(reading: Reading) -> Wish | None:
     action, names, when = reading.act.action, reading.names, reading.when
     if action is None:
         return None
-    title, place = names.title, names.place
+    title, place, people = names.title, names.place, names.people
+    if action is Action.QUERY:
+        people = tuple(who for who in people if who.lower() not in UNNAMED)  # "am I meeting anyone"
     if action is Action.QUERY and place and not title and not names.general:
         title, place = place.lower(), ""  # "what time do I have to be at the airport"
     if action is Action.SCHEDULE and not title and (names.people or when.minutes) and not names.general:
@@ -106,7 +108,7 @@ def _wish(reading: Reading) -> Wish | None:
         return Wish(
             action=action,
             title=title,
-            participants=names.people,
+            participants=people,
             place=place,
             date_from=when.first,
             date_to=when.last,
@@ -221,7 +223,8 @@ def _cut(reading: Reading) -> Missing | None:
     """A command that ends where something was to follow."""
     found = _DANGLING.search(reading.low)
     if not found or re.search(r"\b(?:what|when|who|where|which)\b", reading.low) or reading.act.question:
-        return Missing.PERSON if any(who.lower() in UNNAMED for who in reading.names.people) else None
+        nobody = reading.act.action is not Action.QUERY
+        return Missing.PERSON if nobody and any(who.lower() in UNNAMED for who in reading.names.people) else None
     if found["who"]:
         return Missing.PERSON
     return Missing.DATE if found["when"] else Missing.TITLE

@@ -35,7 +35,7 @@ _OPERATORS = {
     "before": r"(?:any ?time |some ?time )?(?:before|earlier than|prior to|ahead of|preceding)",
     "by": r"by|no later than|due(?: by| on| at)?",
     "until": r"until|till|til|up to|through|thru",
-    "from": r"from|starting(?: from| on| at| with)?|starts(?: on| at| from)?|beginning(?: on| at| from)?|begins(?: on| at)?|since|as of|effective|onwards from",
+    "from": r"from|starting(?: from| on| at| with)?|beginning(?: on| at| from)?|since|as of|effective|onwards from",
     "between": r"(?:any ?time |some ?time )?between",
     "at": r"at|@|around|about|approximately|approx|roughly|near|say",
     "for": r"for",

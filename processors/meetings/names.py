@@ -37,12 +37,12 @@ _WITH = re.compile(
     re.IGNORECASE,
 )
 _MEET = re.compile(
-    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=i am )meeting|(?<=we're )meeting|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
+    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=am i )meeting|(?<=are we )meeting|(?<=i am )meeting|(?<=we're )meeting|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
     re.IGNORECASE,
 )
 _MADE_WITH = re.compile(r"(?:,? +(?:and|&|plus|as well as|along with) +|, ?|; ?| with | ?& ?)", re.IGNORECASE)
 _PLACE = re.compile(
-    rf"\s(?:at|in|@) (?:the |my |our )?(?P<place>[^{GAP}!?;]+?)(?=\s*(?:{GAP}|$|[!?;]| (?:for|with|about|to|on|and|is|that|from|starting|which)\b))",
+    rf"(?<!fit)(?<!squeeze)(?<!pencil)\s(?:at|in|@) (?:the |my |our )?(?P<place>[^{GAP}!?;]+?)(?=\s*(?:{GAP}|$|[!?;]| (?:for|with|about|to|on|and|is|that|from|starting|which)\b))",
     re.IGNORECASE,
 )
 _ONLINE = re.compile(
@@ -126,6 +126,8 @@ def _thing_to_do(text: str) -> Named:
 
 
 def _thing(text: str, act: Act) -> Named:
+    if to_do := _doing(CALENDAR.sub(f" {GAP} ", text), act):
+        return to_do
     text, people, place, needs = _taken(
         CALENDAR.sub(f" {GAP} ", _OF_WEEK.sub("day", _CALENDAR_WITH.sub(r"\1 for ", text))),
         added=act.action is Action.CHANGE,
@@ -144,6 +146,22 @@ def _thing(text: str, act: Act) -> Named:
             titles.append(title)
     title = _chosen(titles)
     return Named(title=_bounded(title), people=people, place=place, needs=needs, plural=plural, general=tuple(general))
+
+
+_DOING = re.compile(
+    r"(?:pick|call|buy|drop|visit|pay|finish|send|clean|walk|feed|water|wash|submit|return|bring|prepare|watch|renew|mow|cook|bake|mail|ship|order|email|text|fix|iron|collect|fetch)(?:ing)?"
+    r" (?:up|out|off|the|my|an?|some|for|to|his|her|our|mom|dad|grandma|grandpa)\b"
+)
+
+
+def _doing(text: str, act: Act) -> Named | None:
+    """A thing to do that is put in or looked up: it keeps all its words."""
+    for piece in text.replace(",", f" {GAP} ").split(GAP):
+        words, general = framed(_words(piece), act.action)
+        title = " ".join(words)
+        if _DOING.match(title):
+            return Named(title=_bounded(title), to_do=True, general=tuple(general))
+    return None
 
 
 def _chosen(titles: list[str]) -> str:
@@ -200,7 +218,20 @@ def _people(words: str) -> list[str]:
     found = []
     for piece in _MADE_WITH.split(words):
         name = _clean(piece, keep_stop=True)
-        if name and name.lower() not in ("me", "us", "myself", "you", "him", "her", "them", "it", "that", "this"):
+        if name and name.lower() not in (
+            "me",
+            "us",
+            "myself",
+            "you",
+            "with",
+            "for",
+            "him",
+            "her",
+            "them",
+            "it",
+            "that",
+            "this",
+        ):
             found.append(name[:WORDS_CHARS_MAX])
     return found
 

@@ -14,7 +14,7 @@ from aios.processors.meetings.grammar import listed
 CALENDAR = re.compile(
     r"\b(?:(?:to|on|in|into|onto|from|off(?: of)?|of|at|for|by|within|inside|out of|through|save on|saved on|saved in) )?"
     r"(?:(?:my|the|our|your|this|a|any|his|her|whole|entire|full) )*(?:(?:google|outlook|work|personal|phone|online|family|daily|weekly|shared) )?"
-    r"(?:calendars?|diary|agenda|planner|notebook|phone|app|tap|plate|docket|system|device|appointment book|to[- ]do list|itinerary|(?:event|task|events|meeting)s? list|date ?book|schedule(?= ?(?:\x00|$|[,.?!])))(?! (?:event|entry|item|invite|invitation|appointment|reminder|for\b))\b",
+    r"(?:(?<=in my )schedule|(?<=on my )schedule|(?<=in the )schedule|calendars?|diary|agenda|planner|notebook|phone|app|tap|plate|docket|system|device|appointment book|to[- ]do list|itinerary|(?:event|task|events|meeting)s? list|date ?book|schedule(?= ?(?:\x00|$|[,.?!])))(?! (?:event|entry|item|invite|invitation|appointment|reminder|for\b))\b",
     re.IGNORECASE,
 )
 NEEDS = re.compile(
@@ -73,7 +73,7 @@ _ASKING = (
     "what what's whats which who when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
     "display open check view read see look find pull bring need aware supposed going doing having been being any anything everything more left free busy available availability openings opening booked "
     "remind inform describe want like see if whether whats's when's where's who's how's important dates due order made make name add added schedule scheduled put set coming planned kind type sort "
-    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap"
+    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room"
 )
 QUERY_FIRST = frozenset(listed(_ASKING))
 QUERY_LAST = frozenset(
