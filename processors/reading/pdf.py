@@ -28,6 +28,7 @@ SCANNED_MAX = 10  # pages read as pictures
 CHARS_MAX = 300_000  # of all pages
 PAGE_CHARS_MAX = 40_000
 PIXELS_LONG_MAX = 2_000  # of the longer side of a picture: A4 at 170 dpi
+DETECTED_LONG_MAX = 1_280  # the picture in which lines are looked for; they are read in the whole one
 PIXELS_MAX = 60_000_000  # of a picture as it comes
 VISIBLE_MIN = 12  # characters; a page with fewer and a picture is a scan
 OCR_SURE_MIN = 0.5
@@ -145,7 +146,8 @@ def _engine() -> Any:
     from rapidocr import RapidOCR
 
     threads = {f"EngineConfig.onnxruntime.{name}_op_num_threads": 1 for name in ("intra", "inter")}
-    return RapidOCR(params={"Global.log_level": "error", "Global.use_cls": False, **threads})
+    bounds = {"Det.limit_type": "max", "Det.limit_side_len": DETECTED_LONG_MAX}
+    return RapidOCR(params={"Global.log_level": "error", "Global.use_cls": False, **bounds, **threads})
 
 
 def _recognised(pixels: Any) -> str:

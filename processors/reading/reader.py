@@ -25,6 +25,7 @@ TEXT_BYTES_MAX = 1 << 20
 ANSWER_BYTES_MAX = 4 << 20  # a line of the child
 START_S_MAX = 60.0
 CHILDREN_MAX = 1  # at once: each may use a core and, once it has read a picture, 500 MB
+DEATHS_MAX = 2  # the first may be the machine's doing; a document over which two children died has done it
 PDF_WITHIN = 1024  # bytes before its mark, as readers allow
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*")
 _MEDIA = {
@@ -70,8 +71,13 @@ class Reader:
         self._free.clear()
 
     async def _by_child(self, what: str, media_type: str, content: bytes, s_max: float) -> Document:
-        async with self._child() as child:
-            answer = await child.ask(what, content, s_max)
+        answer: dict[str, Any] | None = None
+        for _ in range(DEATHS_MAX):
+            async with self._child() as child:
+                answer = await child.ask(what, content, s_max)
+            if answer is not None:
+                break
+        answer = answer or {"problem": Problem.TOO_SLOW.value}
         problem = Problem(answer.get("problem", ""))
         pages = tuple(Page(number, text, by_ocr) for number, text, by_ocr in answer.get("pages", ()))
         if not problem and not any(page.text.strip() for page in pages):
@@ -82,6 +88,8 @@ class Reader:
     async def _child(self) -> AsyncIterator[_Child]:
         """One that nobody else asks meanwhile; it is kept if it lives."""
         async with self._room:
+            while self._free and not self._free[-1].lives:
+                self._free.pop()
             child = self._free.pop() if self._free else await _Child.start()
             try:
                 yield child
@@ -124,8 +132,8 @@ class _Child:
     def lives(self) -> bool:
         return self._process.returncode is None
 
-    async def ask(self, what: str, content: bytes, s_max: float) -> dict[str, Any]:
-        """Its answer; a child that gives none in time, or dies, is ended, and that is the document's problem."""
+    async def ask(self, what: str, content: bytes, s_max: float) -> dict[str, Any] | None:
+        """Its answer; None: it died over it. One that gives none in time is ended: that is the document's problem."""
         line = json.dumps({"what": what, "bytes": len(content)}).encode() + b"\n"
         try:
             async with asyncio.timeout(s_max):
@@ -134,10 +142,13 @@ class _Child:
                 answer = await self._process.stdout.readline()  # type: ignore[union-attr]
             if answer:
                 return dict(json.loads(answer))
-        except (TimeoutError, ConnectionError, ValueError):
-            pass  # it is told as what it means for the document, below
+        except TimeoutError:
+            await self.end()
+            return {"problem": Problem.TOO_SLOW.value}
+        except (ConnectionError, ValueError):
+            pass  # a pipe without a reader, or half a line: it has died
         await self.end()
-        return {"problem": Problem.TOO_SLOW.value}
+        return None
 
     async def end(self) -> None:
         if self.lives:
