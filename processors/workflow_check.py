@@ -30,13 +30,18 @@ class Problem:
 
 def check(workflow: Workflow, taken: Input) -> list[Problem]:
     """Everything that is wrong; empty: the workflow may run. taken: the contract of its input."""
-    problems = [*_jumps(workflow), *_samples(workflow, taken), *_answers(workflow), *_autonomy(workflow)]
-    if problems or (problems := _cycle(workflow)):
+    if problems := form(workflow, taken):
         return problems
     named = [Problem(place, says) for place, says in workflow_names.wrong_names(workflow, taken)]
     if named:
         return named
     return [Problem(place, says) for place, says in workflow_walk.walk(workflow, taken)]
+
+
+def form(workflow: Workflow, taken: Input) -> list[Problem]:
+    """What is wrong with its steps as such: quickly told, and enough for a file that was checked when it came."""
+    problems = [*_jumps(workflow), *_samples(workflow, taken), *_answers(workflow), *_autonomy(workflow)]
+    return problems or _cycle(workflow)
 
 
 def _jumps(workflow: Workflow) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from aios.processors import autonomy
 from aios.processors.part import close_to
 from aios.processors.workflow import Workflow
-from aios.processors.workflow_check import Place, check
+from aios.processors.workflow_check import Place, check, form
 from aios.schemas.models import WorkflowDeployed
 from aios.streams import inputs
 from aios.streams.activations import RETIRED
@@ -158,16 +158,19 @@ class Sound:
 
 @lru_cache(maxsize=1)
 def shipped() -> Workflows:
-    """The workflows beside this code. Raises ConfigError."""
-    return load(FOLDER)
+    """The workflows beside this code; tests walk them, so that no process does at its start. Raises ConfigError."""
+    return load(FOLDER, walked=True)
 
 
-def load(folder: Path) -> Workflows:
-    """Every workflow of a folder. Raises ConfigError naming file, line and a hint for each problem."""
+def load(folder: Path, *, walked: bool = False) -> Workflows:
+    """Every workflow of a folder. Raises ConfigError naming file, line and a hint for each problem.
+
+    walked: as read_text.
+    """
     found: list[Sound] = []
     problems: list[str] = []
     for path in files_of(folder):
-        sound, wrong = read_file(path)
+        sound, wrong = read_file(path, walked=walked)
         problems += wrong
         found += [sound] if sound is not None else []
     if problems:
@@ -188,7 +191,7 @@ def read(path: Path) -> tuple[Workflow | None, list[str]]:
     return (found.workflow if found is not None else None), wrong
 
 
-def read_file(path: Path) -> tuple[Sound | None, list[str]]:
+def read_file(path: Path, *, walked: bool = False) -> tuple[Sound | None, list[str]]:
     """As read, with text and input contract: one of this release, else `<contract>.avsc` beside the file."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -196,7 +199,9 @@ def read_file(path: Path) -> tuple[Sound | None, list[str]]:
         return None, [f"{path}: {error.strerror}"]
     except UnicodeDecodeError:
         return None, [f"{path}:1:1: not UTF-8 text"]
-    found, problems = read_text(text, str(path), lambda contract: _contract_beside(path.parent, contract))
+    found, problems = read_text(
+        text, str(path), lambda contract: _contract_beside(path.parent, contract), walked=walked
+    )
     if found is not None and path.stem not in (found.workflow.workflow, found.workflow.reference):
         named = found.workflow
         return None, [f"{path}:1:1: this file must be named {named.workflow}.yaml or {named.reference}.yaml"]
@@ -258,7 +263,7 @@ def _validate(
         taken = contract_of(workflow.input)
     except ConfigError as error:
         return None, [f"{where}:{_at(root, ('input',))}: input: {line}" for line in str(error).splitlines()]
-    found = [] if walked else check(workflow, taken)
+    found = form(workflow, taken) if walked else check(workflow, taken)
     problems = [f"{where}:{_at(root, each.place)}: {_where(each.place)}{each.says}" for each in found]
     return (None, problems) if problems else (Sound(workflow=workflow, text=text, input=taken), [])
 

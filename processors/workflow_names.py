@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from aios.processors import cel_types, policy_files
+from aios.processors import cel_types, policy_files, workflow_samples
 from aios.processors.cel_types import ANY, BOOL, DOUBLE, INT, SAID, TEXT, Shape, Typed
 from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Operation
@@ -245,7 +245,7 @@ class _Names:
             if operation is None:
                 return ANY
             self._examples(answer, operation)
-            return cel_types.of_schema(operation.response.model_json_schema())
+            return cel_types.of_schema(workflow_samples.schema_of(operation.response))
         self._guards(where, ask)
         if ask.task == "classify":
             return CLASSIFIED
@@ -319,7 +319,7 @@ class _Names:
             model = registry.operation(ask.system, ask.operation).request
         except ConfigError:
             return  # said already
-        schema = model.model_json_schema()
+        schema = workflow_samples.schema_of(model)
         wanted = cel_types.of_schema(schema).fields
         for key, value in ask.request.items():
             place = (*where, "request", key)

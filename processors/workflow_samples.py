@@ -8,7 +8,10 @@ reaches is reached by the workflow's own `examples`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
+
+from pydantic import BaseModel
 
 from aios.processors import answers
 from aios.processors.connectors import registry
@@ -28,7 +31,18 @@ def of_question(ask: Question, label: str) -> list[dict[str, Any]]:
 
 def of_call(ask: Call) -> list[Any]:
     """Raises ConfigError: there is no such system or operation."""
-    return of_schema(registry.operation(ask.system, ask.operation).response.model_json_schema())
+    return list(_of_model(registry.operation(ask.system, ask.operation).response))
+
+
+@cache
+def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
+    """The JSON Schema of a contract: it takes some ms to make, and a walk asks for it hundreds of times."""
+    return model.model_json_schema()
+
+
+@cache
+def _of_model(model: type[BaseModel]) -> tuple[Any, ...]:
+    return tuple(of_schema(schema_of(model)))
 
 
 def of_schema(schema: Mapping[str, Any]) -> list[Any]:

@@ -38,7 +38,7 @@ from aios.streams.inputs import Input
 Place = tuple[str | int, ...]
 LABELS_WALKED = 4  # of what a person may choose
 SAMPLE_MS = 1_772_366_400_000  # when samples arrive: 2026-03-01T12:00:00Z
-WAYS_MAX = 120  # walked on from each step, for each sample
+WAYS_MAX = 60  # walked on from each step, for each sample
 
 
 def walk(workflow: Workflow, taken: Input) -> list[tuple[Place, str]]:

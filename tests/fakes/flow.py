@@ -44,7 +44,7 @@ owner: tests
 about: A workflow with every kind of step, and a circle.
 cost_centre: CC-1
 signed_off: {by: Somebody, on: 2026-11-20}
-input: meeting.requested.v1
+input: kind.asked.v1
 objectives: {interactive_p95_s: 15, bulk_p95_s: 600, without_person_min: 0.5}
 autonomy: {mode: auto, share: 1.0, ask: ask}
 policy: {risk_max: 50}

@@ -152,3 +152,11 @@ def test_an_expression_never_shows_the_case() -> None:
     with pytest.raises(ExpressionError) as caught:
         Expression("input.text > 3").evaluate({"input": {"text": "my secret"}})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", workflow_files.files_of(workflow_files.FOLDER), ids=lambda path: path.stem)
+def test_every_shipped_workflow_is_sound(path: Path) -> None:
+    """Its names, its types and every way of its samples; processes that start rely on this."""
+    workflow, problems = workflow_files.read(path)
+    assert problems == []
+    assert workflow is not None
