@@ -26,13 +26,28 @@ from aios.schemas.models import CaseDecided, DocumentReceived
 from aios.streams import config, credentials, tenants
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import KafkaSettings
-from aios.streams.topics import AUDIT_RECORDED, CASE_DECIDED, DOCUMENT_RECEIVED, TENANT_REGISTERED
+from aios.streams.topics import (
+    AUDIT_RECORDED,
+    CASE_DECIDED,
+    DOCUMENT_RECEIVED,
+    TENANT_REGISTERED,
+    WORKFLOW_ACTIVATED,
+    WORKFLOW_DEPLOYED,
+)
 from tests.broker.running import begin_at_the_end
 
 pytestmark = pytest.mark.broker
 ROOT = Path(__file__).parents[2]
 WORKFLOW = "document.triage"
 WAIT_S_MAX = 30.0
+TOPICS = (
+    DOCUMENT_RECEIVED,
+    CASE_DECIDED,
+    TENANT_REGISTERED,
+    AUDIT_RECORDED,
+    WORKFLOW_DEPLOYED,
+    WORKFLOW_ACTIVATED,
+)
 
 
 @dataclass
@@ -63,7 +78,7 @@ class Here:
 
 @pytest.fixture
 def here(kafka: KafkaSettings, registry_url: str, codec: Codec, unique: str, tmp_path: Path) -> Iterator[Here]:
-    asyncio.run(ensure_topics(kafka, (DOCUMENT_RECEIVED, CASE_DECIDED, TENANT_REGISTERED, AUDIT_RECORDED)))
+    asyncio.run(ensure_topics(kafka, TOPICS))
     tenant = f"t-{unique}"
     tenants.own_key(tmp_path, kafka, codec, tenant)
     yield Here(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer import fetcher
+from aiokafka.consumer import fetcher, group_coordinator
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -20,6 +20,7 @@ from intervaltree import IntervalTree
 
 from aios.processors import app
 from aios.streams.config import KafkaSettings, Settings
+from aios.streams.errors import StateBroken
 from aios.streams.topology import ADMIT, PLAN
 
 
@@ -155,3 +156,37 @@ def _recovery() -> Any:
     from faust.tables.recovery import Recovery
 
     return Recovery
+
+
+def test_a_member_that_comes_back_with_other_inputs_leaves_its_group(built: Any) -> None:
+    """aiokafka leaves a group at its stop unless the member is static, and asks that at this place."""
+    source = inspect.getsource(group_coordinator.GroupCoordinator._maybe_leave_group)
+    assert "self._group_instance_id is None" in source
+    assert "LeaveGroupRequest(self.group_id, self.member_id)" in source
+    assert "_maybe_leave_group" in inspect.getsource(group_coordinator.GroupCoordinator.close)
+    coordinator = SimpleNamespace(_group_instance_id="aios.admit.0")
+    thread = SimpleNamespace(_ensure_consumer=lambda: SimpleNamespace(_coordinator=coordinator))
+    app.BatchConsumer.leave_group(SimpleNamespace(_thread=thread))  # type: ignore[arg-type]
+    assert coordinator._group_instance_id is None
+    assert "_coordinator" in inspect.getsource(AIOKafkaConsumer)
+
+
+def test_a_split_partition_is_read_by_nobody_while_members_come_over() -> None:
+    """Where inputs may grow it waits, and after a while the member joins again; elsewhere it is a mistake."""
+
+    async def check() -> None:
+        again = asyncio.Event()
+        grows, stays = app.Member.__new__(app.Member), app.Member.__new__(app.Member)
+        for member, event in ((grows, again), (stays, None)):
+            member._names, member._stage, member._mixed, member._again = frozenset({"a", "b"}), ADMIT, None, event
+        whole = [TP("a", 0), TP("b", 0)]
+        assert grows._whole(whole) == stays._whole(whole) == {0}
+        assert grows._whole([*whole, TP("b", 1)]) == {0}
+        assert grows._mixed is not None
+        with pytest.raises(StateBroken):
+            stays._whole([*whole, TP("b", 1)])
+        assert grows._whole(whole) == {0}
+        assert grows._mixed is None
+        assert not again.is_set()
+
+    asyncio.run(check())

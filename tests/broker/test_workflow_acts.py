@@ -1,0 +1,110 @@
+"""`aios workflow deploy|list|autonomy|migrate|cancel|activate` and `aios publish` of a workflow that came later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from aios.infra.cli import aios
+from aios.infra.output import FAILED, NOT_FOUND
+from aios.schemas.codec import Codec
+from aios.schemas.models import AuditRecorded, CaseAdmitted
+from aios.streams import config, principals, tenants
+from aios.streams.config import Settings
+from aios.streams.topics import AUDIT_RECORDED, CASE_ADMITTED
+from tests.broker import test_workflow_deploy
+from tests.broker.test_workflow_deploy import events, process, until
+from tests.fakes import claims
+
+pytestmark = pytest.mark.broker
+settings = test_workflow_deploy.settings
+
+
+@dataclass
+class Here:
+    """A home whose system is the test run's broker, registry and Valkey."""
+
+    settings: Settings
+    codec: Codec
+    tenant: str
+
+    def aios(self, *arguments: str) -> Result:
+        config.load.cache_clear()
+        environment = {
+            "AIOS_HOME": str(self.settings.home),
+            "AIOS_DEFAULT_TENANT": self.tenant,
+            "AIOS_KAFKA__BOOTSTRAP_SERVERS": self.settings.kafka.bootstrap_servers,
+            "AIOS_REGISTRY__URL": self.settings.registry.url,
+            "AIOS_REDIS__URL": self.settings.redis.url,
+        }
+        return CliRunner().invoke(aios, arguments, env=environment)
+
+    def said(self, *arguments: str) -> Any:
+        result = self.aios(*arguments, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def here(settings: Settings, codec: Codec, unique: str) -> Iterator[Here]:
+    settings.home.mkdir()
+    tenants.own_key(settings.home, settings.kafka, codec, f"t-{unique}")
+    principals.own_tokens(settings.home, settings.kafka, codec)
+    yield Here(settings, codec, f"t-{unique}")
+    config.load.cache_clear()
+
+
+def test_a_workflow_lives_from_its_deployment_to_its_end(here: Here, unique: str, tmp_path: Path) -> None:
+    """By command alone: deployed, listed, given more freedom, its rows published, open cases moved, retired, back."""
+    name, contract = f"claims.c{unique}", f"claim.c{unique}.v1"
+    file = claims.write(tmp_path, name, contract)
+    with process(here.settings, "admit"), process(here.settings, "plan"):
+        told = here.said("workflow", "deploy", str(file), "--why", "finance asked for it")
+        assert (told["active"], told["read"], told["tests"]) == (True, True, {"passed": 5, "all": 5})
+        (row,) = [one for one in here.said("workflow", "list") if one["workflow"] == name]
+        assert (row["state"], row["autonomy"], row["by"]) == ("active", "auto", "operator")
+        narrower = here.said("workflow", "autonomy", name, "suggest", "--share", "0.5", "--why", "an audit")
+        assert (narrower["autonomy"], narrower["auto_permille"]) == ("suggest", 500)
+        here.said("workflow", "autonomy", name, "auto", "--why", "the audit is over")
+
+        rows = tmp_path / "claims.csv"
+        rows.write_text('employee,purpose,receipts\nAnn,taxi,[]\nBob,taxi,"[{""cents"": 1}]"\nEve,taxi,no\n', "utf-8")
+        result = here.aios("publish", str(rows), "--workflow", name, "--json")
+        assert result.exit_code == FAILED
+        assert json.loads(result.stdout)["published"] == 2
+        admitted = until(lambda: events(here.settings, here.codec, CASE_ADMITTED, CaseAdmitted, here.tenant), 2)
+        assert sorted(json.loads(one.input)["receipts"] for one in admitted) == [[], [{"what": "", "cents": 1}]]
+
+        file.write_text(file.read_text("utf-8").replace("version: 1", "version: 2").replace("10000", "20000"), "utf-8")
+        changes = here.said("workflow", "diff", str(file))["changes"]
+        assert changes == ["~ policy.alone_max_cents: 10000 → 20000"]
+        here.said("workflow", "deploy", str(file), "--why", "more at once")
+        moves = until(lambda: here.said("workflow", "migrate", name, "--to", "2", "--dry-run"), 1)
+        assert [(one["from"], one["moves"], one["why"]) for one in moves] == [(1, "would go", "")]
+        assert here.aios("workflow", "migrate", name, "--to", "9", "--dry-run").exit_code == NOT_FOUND
+
+        here.said("workflow", "cancel", name, "--why", "over")
+        assert here.aios("publish", str(rows), "--workflow", name).exit_code == NOT_FOUND
+        here.said("workflow", "activate", f"{name}@1", "--why", "not over")
+        (state,) = {
+            one["state"] for one in here.said("workflow", "list") if one["workflow"] == name and one["version"] == 1
+        }
+        assert state == "active"
+    told = [one for one in events(here.settings, here.codec, AUDIT_RECORDED, AuditRecorded, "") if name in one.case_id]
+    assert [one.transition for one in sorted(told, key=lambda one: one.at)] == [
+        "workflow_deployed",
+        "workflow_activated",
+        "autonomy_narrowed",
+        "autonomy_widened",
+        "workflow_deployed",
+        "workflow_activated",
+        "workflow_retired",
+        "workflow_activated",
+    ]
+    assert {one.actor for one in told} == {"operator"}
