@@ -43,8 +43,8 @@ class Question:
     opened: int = 0
     decided: int = 0
     ended: int = 0
-    reviewer: str = ""
-    overrides: bool = False  # decided otherwise than was suggested
+    suggested: bool = False  # whether the decision had a suggestion before it
+    overrides: bool = False  # and is another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ def _moved(known: Question, move: Move) -> Question:
     if move.transition == "review_decided" and not known.decided:
         suggestion = str(move.detail.get("suggestion", ""))
         overrides = bool(suggestion) and suggestion != move.detail.get("label")
-        return replace(known, decided=move.at, ended=move.at, reviewer=move.actor, overrides=overrides)
+        return replace(known, decided=move.at, ended=move.at, suggested=bool(suggestion), overrides=overrides)
     return known
 
 
@@ -185,7 +185,7 @@ def _load(
         acknowledge_p95_s=percentile(0.95, waits),
         resolve_p50_s=percentile(0.5, took),
         resolve_p95_s=percentile(0.95, took),
-        override_share=_share(sum(one.overrides for one in decided), len(decided)),
+        override_share=_share(sum(one.overrides for one in decided), sum(one.suggested for one in decided)),
         rubber_stamp_share=_share(sum(one * 60 < RUBBER_S_MAX for one in handled), len(handled)),
         minutes=minutes,
         measured_minutes=is_measured,

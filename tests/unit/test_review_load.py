@@ -69,7 +69,9 @@ def test_the_first_who_opens_acknowledges() -> None:
 def test_overrides_and_decisions_that_nobody_can_have_read_are_told() -> None:
     quick = [trail(n, asked(n), opened(n, NOW), decided(n, NOW + 1_000)) for n in range(3)]
     other = [trail(9, asked(9), opened(9, NOW), decided(9, NOW + 60_000, label="loan"))]
+    unsuggested = [trail(8, asked(8), opened(8, NOW), decided(8, NOW + 60_000, suggestion=""))]
     one = load([*quick, *other])
+    assert load([*quick, *other, *unsuggested]).override_share == one.override_share
     assert (one.override_share, one.rubber_stamp_share) == (0.25, 0.75)
 
 
