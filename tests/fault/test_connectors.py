@@ -10,12 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from aios.dlq.deaths import ALONE_MAX
 from aios.infra.local import ports
 from aios.infra.prove.proxy import FAIR, Proxy, Weather
 from aios.processors.connectors import serving
@@ -265,3 +266,27 @@ def test_through_kills_stops_and_moving_partitions_each_effect_happens_once(worl
     assert {answer.status for answer in world.answered()} == {"ok"}
     assert Counter(each["key"] for each in world.bank.booked()) == Counter(each.idempotency_key for each in asked)
     assert world.letters() == 0
+
+
+def test_a_command_that_ends_its_process_is_given_up_and_the_others_are_answered(world: World) -> None:
+    """It dies in company, then alone, twice; then it is a dead letter, undecoded, and nothing else is."""
+    asked = [world.command(name, Effect.NONE) for name in ("a", "b", "c")]
+    poison = replace(world.command("poison", Effect.NONE), request=json.dumps({"currency": "POISON"}))
+    asyncio.run(world.put(asked[0], poison, *asked[1:]))
+    deaths = 0
+    while not _lives(world, len(asked)):
+        deaths += 1
+        assert deaths <= 1 + ALONE_MAX, "it is never given up"
+    assert {each.request_id for each in world.answered()} == {each.request_id for each in asked}
+    assert world.letters() == 1
+
+
+def _lives(world: World, count: int) -> bool:
+    """A process that dies of the poison, or answers the others and gives it up: whether it lived."""
+    worker = connector_worker.start(world.settings, world.unique, armed="connectors.decode=segv:POISON")
+    try:
+        wait_for(lambda: worker.poll() is not None or (world.letters() > 0 and len(world.answered()) >= count))
+        return worker.poll() is None
+    finally:
+        worker.kill()
+        worker.wait()
