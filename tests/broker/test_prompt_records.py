@@ -14,7 +14,7 @@ from aios.inference_workers import evaluation
 from aios.infra import recorded_cases
 from aios.infra.cli import aios
 from aios.infra.commands import prompt_history
-from aios.processors import again, case, workflow_files
+from aios.processors import again, case
 from aios.processors.again import Decision
 from aios.processors.turn import Cause
 from aios.schemas import ids
@@ -33,6 +33,7 @@ from aios.streams.topics import (
     REVIEW_DECIDED,
     Topic,
 )
+from tests.fakes.triage import plain
 from tests.unit.test_again import AT, Ran, asking
 
 pytestmark = pytest.mark.broker
@@ -89,7 +90,7 @@ def ran_on(kafka: KafkaSettings, codec: Codec, ran: Ran) -> CaseDecided:
         key = ran.admitted.case_id.encode()
         for event in (ran.admitted, *ran.answers.values(), *ran.reviews.values()):
             cause = Cause(*await put(INPUTS[event.contract], event), AT)
-            moved = case.plan(state, event, cause, workflow_files.shipped())
+            moved = case.plan(state, event, cause, plain())
             state = moved.state
             for topic, told in moved.events:
                 if topic is AUDIT_RECORDED:
@@ -111,7 +112,7 @@ def test_recorded_cases_are_found_and_lead_to_their_decision_again(
     found = {one.admitted.case_id: one for one in cases if one.admitted.case_id in decided}
     assert (found.keys(), gone) == (decided.keys(), 0)
     for case_id, one in found.items():
-        result = again.baseline(one, workflow_files.shipped())
+        result = again.baseline(one, plain())
         assert isinstance(result, Decision)
         assert (result.label, result.decided_by) == (decided[case_id].label, decided[case_id].decided_by)
     asked = found[runs[1].admitted.case_id]
