@@ -28,7 +28,7 @@ from aios.streams.topology import OUTCOMES
 TIMELINE_MAX = 500  # transitions of a case that are shown; a decided case can be asked about without end
 KEPT_MAX = 100  # refusals and acts under one id; the newest stay
 
-STAYS = frozenset({"ignored", "repeated"})  # transitions after which a review task is as open as before
+STAYS = frozenset({"ignored", "repeated", "body_replaced", "migrated"})  # the case waits as it did before these
 
 # What returns through the group's retry topic says by its schema what it is.
 _ANY = replace(OUTCOMES.retries, contracts=tuple(contract for topic in OUTCOMES.reads for contract in topic.contracts))
@@ -94,11 +94,19 @@ def _transition(event: AuditRecorded, traceparent: str) -> Write:
             name,
             transition_json(event),
             opened,
-            0 if event.transition in STAYS else 1,
+            0 if event.transition in STAYS or detail.get("kept") else 1,
             task,
             traceparent[3:35],
+            _waits(event.transition, detail),
         ),
     )
+
+
+def _waits(transition: str, detail: Mapping[str, Any]) -> str:
+    """What is shown of a case while it waits for an event: fields of a CaseView; empty: it does not."""
+    if transition != "waiting":
+        return ""
+    return ids.canonical({"says": detail["says"], "until": detail["until"], "answers": detail["answers_caller"]})
 
 
 def _decision(event: CaseDecided) -> Write:
@@ -176,7 +184,7 @@ SCRIPTS: Mapping[str, str] = {
 local case, timeline, accepted, list, reviews = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local case_id, tenant, workflow = ARGV[3], ARGV[4], ARGV[5]
 local seq, at, status, step, name = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local shown, opened, moves, task, trace = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15]
+local shown, opened, moves, task, trace, waits = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
 if seq <= {TIMELINE_MAX} then redis.call('HSET', timeline, seq, shown); keep(timeline) end
 redis.call('DEL', accepted)
 redis.call('HSET', case, 'tenant', tenant, 'workflow', workflow)
@@ -194,10 +202,10 @@ if moves == '1' and seq > tonumber(redis.call('HGET', case, 'task_seq') or 0) th
   local before = redis.call('HGET', case, 'task') or ''
   if before ~= '' and before ~= task then redis.call('ZREM', reviews, before) end
   if task ~= '' then listed(reviews, at, task) end
-  redis.call('HSET', case, 'task', task, 'task_seq', seq)
+  redis.call('HSET', case, 'task', task, 'task_seq', seq, 'waits', waits)
 end
 keep(case)
-if task ~= '' then redis.call('PUBLISH', '{layout.MOVED}', case_id) end
+if task ~= '' or waits ~= '' then redis.call('PUBLISH', '{layout.MOVED}', case_id) end
 """,
         "decision": f"""
 redis.call('HSET', KEYS[2], 'tenant', ARGV[4], 'workflow', ARGV[5], 'decision', ARGV[6])

@@ -463,7 +463,7 @@ def _submitted(submitted: Submitted, workflow: str, view: CaseView | None, wait_
     headers = {"Location": _case_url(submitted.case_id), "Idempotency-Key": key}
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
-    if view is not None and view.decided_at:
+    if view is not None and (view.decided_at or view.answers):
         return json_answer(view.plain(), headers=headers)
     answer = CaseAccepted(
         case_id=submitted.case_id,

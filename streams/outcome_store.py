@@ -69,7 +69,9 @@ class CaseView:
 
     confidence, label, outcome: of the decision; while a person is asked, reasons says why. task_id: the open review
     task. dead_letters: ids of records of this case that wait for an operator. refusal: the refused event, if refused.
-    waits_for: outside systems that are asked and away, as {system, since}; the case goes on by itself.
+    waits_for: outside systems that are asked and away, as {system, since}; the case goes on by itself. output: what the
+    decision says beside its label. says, until: what an open case shows while it waits for an event, and how long it
+    does; answers: whoever waits for the case is given this.
     """
 
     case_id: str
@@ -99,6 +101,10 @@ class CaseView:
     trace_id: str = ""
     refusal: Mapping[str, Any] | None = None
     waits_for: tuple[Mapping[str, Any], ...] = ()
+    output: Mapping[str, Any] | None = None
+    says: Mapping[str, Any] | None = None
+    until: int = 0
+    answers: bool = False
 
     @property
     def settled(self) -> bool:
@@ -107,8 +113,8 @@ class CaseView:
 
     @property
     def at_rest(self) -> bool:
-        """Settled, or a person is asked."""
-        return self.settled or bool(self.task_id)
+        """Settled, a person is asked, or the case has come to what its caller wants to know."""
+        return self.settled or bool(self.task_id) or self.answers
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -431,6 +437,7 @@ def _case_view(case_id: str, case: Mapping[str, str]) -> CaseView:
         case_seq=int(case.get("seq", 0)),
         task_id=case.get("task", ""),
         trace_id=case.get("trace", ""),
+        **(json.loads(case["waits"]) if case.get("waits") else {}),
     )
     return view if "decision" not in case else _decided(view, json.loads(case["decision"]))
 
@@ -464,6 +471,10 @@ def _decided(view: CaseView, decision: Mapping[str, Any]) -> CaseView:
         case_seq=max(view.case_seq, decision["case_seq"]),
         changed_at=max(view.changed_at, decision["decided_at"]),
         task_id="",
+        output=json.loads(decision.get("output") or "null"),
+        says=None,
+        until=0,
+        answers=False,
     )
 
 

@@ -180,7 +180,10 @@ def _facts(view: CaseView) -> dict[str, Any]:
     facts["workflow"] = f"{view.workflow}@{view.workflow_version}" if view.workflow_version else view.workflow
     facts["refusal"] = view.refusal["detail"] if view.refusal else ""
     facts["waits_for"] = waiting.told(view.waits_for)
-    del facts["workflow_version"]
+    for name in ("output", "says"):
+        facts[name] = ids.canonical(facts[name]) if facts[name] else ""
+    facts["until"] = _time(view.until) if view.until else ""
+    del facts["workflow_version"], facts["answers"]
     return {name: value for name, value in facts.items() if value not in ("", (), None, 0)}
 
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,46 @@ def test_whoever_waits_wakes_with_the_outcome(server: Valkey, redis: Redis, tmp_
         asyncio.run(ask())
     finally:
         outcome_store.REREAD_S = outcome_store_reread
+
+
+def test_a_case_that_waits_for_an_event_says_what_it_has_come_to(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Whoever waits for it is given that; an event kept for later changes nothing; then the decision has its output."""
+    waits = {"event": "changed", "until": NOW + 3_600_000, "says": {"slot": "nine"}, "answers_caller": True}
+    events = [
+        records.audit("w", 1, "admitted", "admitted", NOW, event_id="e-w"),
+        records.audit("w", 2, "waiting", "booked", NOW + 1, **waits),
+        records.audit("w", 3, "told", "booked", NOW + 2, event_id="t1", kind="other", kept=True),
+    ]
+    out = [records.outgoing(CODEC, event) for event in events]
+    read = [records.taken(one, offset, NOW) for offset, one in enumerate(out)]
+    moved = records.outgoing(CODEC, records.audit("w", 4, "told", "booked", NOW + 3, event_id="t2", kind="changed"))
+    ended = records.outgoing(CODEC, replace(records.decided("w", 5, NOW + 4), output='{"slot":"ten"}'))
+
+    async def ask() -> None:
+        for order in (read, list(reversed(read))):
+            redis.flushall()
+            await apply(server, tmp_path, order)
+            async with outcome_store.opened(server.url) as store:
+                view = await store.wait("w", "demo", 5)
+                assert view is not None
+                assert (view.status, view.says, view.until, view.at_rest) == (
+                    "booked",
+                    {"slot": "nine"},
+                    NOW + 3_600_000,
+                    True,
+                )
+                assert not view.settled
+        await apply(server, tmp_path, [*read, records.taken(moved, 3, NOW)])
+        async with outcome_store.opened(server.url) as store:
+            view = await store.status("w", "demo")
+            assert view is not None
+            assert (view.says, view.at_rest) == (None, False)
+            await apply(server, tmp_path, [*read, records.taken(ended, 4, NOW)])
+            view = await store.status("w", "demo")
+            assert view is not None
+            assert (view.output, view.says, view.settled) == ({"slot": "ten"}, None, True)
+
+    asyncio.run(ask())
 
 
 def test_an_earlier_refusal_is_not_the_answer_for_a_new_event(server: Valkey, redis: Redis, tmp_path: Path) -> None:
