@@ -16,10 +16,24 @@ from aios.dlq.places import Places
 from aios.processors.again import Recorded
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
-from aios.schemas.models import AuditRecorded, CaseAdmitted, InferenceCompleted, ReviewDecided
+from aios.schemas.models import (
+    AuditRecorded,
+    CaseAdmitted,
+    CaseTold,
+    ConnectorCompleted,
+    InferenceCompleted,
+    ReviewDecided,
+)
 from aios.streams.config import KafkaSettings
 from aios.streams.record import Record, Where
-from aios.streams.topics import AUDIT_RECORDED, CASE_ADMITTED, INFERENCE_COMPLETED, REVIEW_DECIDED
+from aios.streams.topics import (
+    AUDIT_RECORDED,
+    CASE_ADMITTED,
+    CASE_TOLD,
+    CONNECTOR_COMPLETED,
+    INFERENCE_COMPLETED,
+    REVIEW_DECIDED,
+)
 
 RECORDS_A_CASE = 12  # of the audit, seldom more
 SPARE = 500  # of them in each partition
@@ -27,6 +41,8 @@ _EVENTS: Mapping[str, type[Any]] = {
     CASE_ADMITTED.name: CaseAdmitted,
     INFERENCE_COMPLETED.name: InferenceCompleted,
     REVIEW_DECIDED.name: ReviewDecided,
+    CONNECTOR_COMPLETED.name: ConnectorCompleted,
+    CASE_TOLD.name: CaseTold,
 }
 
 
@@ -94,6 +110,8 @@ def _recorded(trail: _Trail, records: Mapping[Where, Record], codec: Codec) -> R
     admitted: CaseAdmitted | None = None
     answers: dict[tuple[str, int], InferenceCompleted] = {}
     reviews: dict[str, ReviewDecided] = {}
+    calls: dict[tuple[str, int], ConnectorCompleted] = {}
+    told: dict[str, CaseTold] = {}
     for where in trail.places():
         record = records.get(where)
         event = None if record is None else _decoded(codec, record, _EVENTS[where[0]])
@@ -104,21 +122,32 @@ def _recorded(trail: _Trail, records: Mapping[Where, Record], codec: Codec) -> R
                 admitted = event
             case InferenceCompleted():
                 answers[event.step, event.attempt] = event
+            case ConnectorCompleted():
+                calls[event.step, event.attempt] = event
             case ReviewDecided():
-                reviews[_taken_at(trail, where)] = event
+                reviews[_taken_at(trail, where, "review_decided")] = event
+            case CaseTold():
+                told[_taken_at(trail, where, "told")] = event
     if admitted is None:
         return None
-    return Recorded(admitted=admitted, version=trail.version, answers=answers, reviews=reviews, decided=trail.decided)
+    return Recorded(
+        admitted=admitted,
+        version=trail.version,
+        answers=answers,
+        reviews=reviews,
+        decided=trail.decided,
+        calls=calls,
+        told=told,
+    )
 
 
-def _taken_at(trail: _Trail, where: Where) -> str:
-    """The step at which plan took what the person said; empty: somebody had said it before."""
+def _taken_at(trail: _Trail, where: Where, transition: str) -> str:
+    """The step at which plan took what the case was told; empty: it changed nothing, or was kept for later."""
     return next(
         (
             move.step
             for move in trail.moves
-            if move.transition == "review_decided"
-            and (move.input_topic, move.input_partition, move.input_offset) == where
+            if move.transition == transition and (move.input_topic, move.input_partition, move.input_offset) == where
         ),
         "",
     )

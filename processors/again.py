@@ -3,7 +3,8 @@
 In: what a case was given (its admitted event, the models' answers, the persons' decisions), which prompt and model are
 tried, and their answers. Out: the decision as recorded, the decision as it would be, or the requests that have to be
 answered before that is known. Guaranteed: the state machine is plan's own, on the workflow version that the case ran
-on; only the answers of what is tried are other ones; a case whose recorded inputs do not lead to its recorded decision
+on; only the answers of what is tried are other ones; what outside systems and events said is as recorded, and only
+where the system would be asked the same; a case whose recorded inputs do not lead to its recorded decision
 again (an expiry, a budget that was spent, a version that is gone) is told apart and never counted as changed.
 
 What a case would now ask a person, and nobody was asked then, ends as `asks_person`: what they would have said is not
@@ -12,6 +13,7 @@ known. Rejected: comparing answers alone (a workflow may not care about a differ
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -20,9 +22,13 @@ from aios.processors.turn import Cause
 from aios.processors.workflow import STEPS_MAX
 from aios.processors.workflow_files import Workflows
 from aios.schemas.models import (
+    AuditRecorded,
     CaseAdmitted,
     CaseDecided,
     CaseRemembered,
+    CaseTold,
+    ConnectorCompleted,
+    ConnectorRequested,
     Event,
     InferenceCompleted,
     InferenceRequested,
@@ -38,13 +44,17 @@ PERSON = "asks_person"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One case. answers: by step and attempt, in the order of coming. decided: as the audit has it, by field."""
+    """One case. answers, calls: by step and attempt, in the order of coming. told: by the step that waited for it.
+    decided: as the audit has it, by field.
+    """
 
     admitted: CaseAdmitted
     version: int
     answers: Mapping[tuple[str, int], InferenceCompleted]
     reviews: Mapping[str, ReviewDecided]
     decided: Mapping[str, object]
+    calls: Mapping[tuple[str, int], ConnectorCompleted] = field(default_factory=dict)
+    told: Mapping[str, CaseTold] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,27 +159,60 @@ def _decide(
     tried: Tried,
     given: Mapping[tuple[str, str], InferenceCompleted],
 ) -> Result:
+    then: dict[str, str] = {}  # what systems were asked, by step path, with the recorded answers alone
+    if recorded.calls and (tried != Tried() or given):
+        _run(recorded, workflows, Tried(), {}, then)
+    return _run(recorded, workflows, tried, given, {}, then)
+
+
+def _run(  # noqa: PLR0917 - all of it is one case's
+    recorded: Recorded,
+    workflows: Workflows,
+    tried: Tried,
+    given: Mapping[tuple[str, str], InferenceCompleted],
+    asked: dict[str, str],
+    then: Mapping[str, str] | None = None,
+) -> Result:
+    """asked: filled with what systems are asked. then: what they were asked when the answers were given."""
     cause = Cause("", -1, -1, recorded.admitted.admitted_at, versions=_versions(recorded))
     state: CaseRemembered | None = None
-    event: Event = recorded.admitted
+    ahead: deque[Event] = deque([recorded.admitted])
     for _ in range(MOVES_MAX):
-        moved = case.plan(state, event, cause, workflows)
+        if not ahead:
+            return Unrepeatable("it waits for what is not in the log")
+        moved = case.plan(state, ahead.popleft(), cause, workflows)
         state = moved.state
-        following: InferenceCompleted | ReviewDecided | Need | Decision | None = None
         for _, told in moved.events:
+            following: Event | Need | Decision | Unrepeatable | None = None
             match told:
                 case CaseDecided():
                     return _decision(told)
                 case InferenceRequested():
                     following = _answer(recorded, tried, given, told)
+                case ConnectorRequested():
+                    asked[told.step] = told.request
+                    following = _returned(recorded, told, then or {})
                 case ReviewRequested():
                     following = _reviewed(recorded, told)
-        if isinstance(following, Need | Decision):
-            return following
-        if following is None:
-            return Unrepeatable("it waits for what is not in the log")
-        event = following
+                case AuditRecorded(transition="waiting"):
+                    following = recorded.told.get(told.step)
+            if isinstance(following, Need | Decision | Unrepeatable):
+                return following
+            if following is not None:
+                ahead.append(following)
     return Unrepeatable(f"it does not end within {MOVES_MAX} moves")
+
+
+def _returned(
+    recorded: Recorded, request: ConnectorRequested, then: Mapping[str, str]
+) -> ConnectorCompleted | Unrepeatable | None:
+    """What the system said then, if it would be asked the same now."""
+    found = recorded.calls.get((request.step, request.attempt))
+    if found is None:
+        return None
+    if then.get(request.step, request.request) != request.request:
+        return Unrepeatable(f"{request.system} would be asked something else in {request.step}")
+    return replace(found, request_id=request.request_id)
 
 
 def _versions(recorded: Recorded) -> _Versions:
