@@ -1,4 +1,4 @@
-"""`aios demo [triage|kyc]`: a reference workflow on real data through a system of its own, and what came out."""
+"""`aios demo [triage|kyc|meeting]`: a reference workflow on real data in a system of its own, and what came out."""
 
 from __future__ import annotations
 
@@ -34,3 +34,12 @@ def kyc(keep: bool) -> None:
     from aios.infra.demo import kyc as onboarding
 
     onboarding.demo(keep=keep)
+
+
+@demo.command()
+@_keep
+def meeting(keep: bool) -> None:
+    """Requests in plain words, with a real calendar server: found, booked, moved, called off, or asked back."""
+    from aios.infra.demo import meeting as meetings
+
+    meetings.demo(keep=keep)

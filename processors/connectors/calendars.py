@@ -1,9 +1,9 @@
 """The system `calendars`: what a request means, when its people are free, and bookings, over CalDAV.
 
 Enters: requests of calendar_parts.py. Leaves: their answers. `understand`, `amend`, `find` and `match` only read;
-`book`, `undo` and `cancel` change calendars and can say afterwards whether they have. Guaranteed: the arithmetic is all
-in processors/meetings; a calendar that cannot be read is an error that names whose, never free time;
-the directory's file is read again when it has changed.
+`book`, `undo` and `cancel` change calendars and can say afterwards whether they have. Guaranteed: importing it costs
+little, because every stage that loads workflows asks what systems can do; the work is calendar_work.py, imported when
+it opens.
 
 options: url (of the CalDAV server), directory (a YAML file, meetings/directory.py). secrets: user, password; without
 them nobody logs in.
@@ -11,18 +11,12 @@ them nobody logs in.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from aios.processors.connectors import calendar_answers as answers
-from aios.processors.connectors.bookings import Bookings
-from aios.processors.connectors.caldav import CalDav
 from aios.processors.connectors.calendar_parts import (
     AmendRequest,
     Booked,
@@ -37,22 +31,12 @@ from aios.processors.connectors.calendar_parts import (
     Understood,
     UndoRequest,
 )
-from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Setup, failure_of
-from aios.processors.meetings import directory as directories
-from aios.processors.meetings import finding, invitation, matching, notes, understanding
-from aios.processors.meetings.calendars import Engagement, Unreadable
-from aios.processors.meetings.directory import Directory
-from aios.processors.meetings.intervals import Stretch
-from aios.processors.meetings.notes import Entry
-from aios.processors.meetings.party import Person, Room
-from aios.processors.meetings.terms import terms
-from aios.processors.meetings.wish import Action, AskBack, Missing, Wish
-from aios.processors.meetings.zones import UnknownZone, zone
-from aios.streams.errors import ConfigError
+from aios.processors.connectors.connector import Ask, Failure, Operation, Setup, failure_of
 from aios.streams.system_files import Effect
 
-READS_MAX = 8  # calendars of one search, at once
-DAY_S = 86_400
+if TYPE_CHECKING:
+    from aios.processors.connectors.calendar_work import Work
+
 CHANGES = frozenset({Effect.RECONCILED})
 
 
@@ -71,189 +55,30 @@ class Calendars:
         ),
     }
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, clock: Callable[[], float] = time.time) -> None:
+        """clock: Unix seconds."""
         self._setup = setup
-        self._dav: CalDav | None = None
-        self._directory: tuple[tuple[int, int], Directory] | None = None
-        self._clock = time.time
+        self._clock = clock
+        self._work: Work | None = None
 
     async def open(self) -> None:
-        secrets = self._setup.settings.connectors.secrets.get(self._setup.system.system, {})
-        has_account = "user" in {**self._setup.system.secrets, **secrets}
-        user, password = (self._setup.secret(name) if has_account else "" for name in ("user", "password"))
-        self._dav = CalDav(self._setup.option("url"), user, password)
-        await self._people()
+        from aios.processors.connectors.calendar_work import Work
+
+        work = Work(self._setup, self._clock)
+        await work.open()
+        self._work = work
 
     async def close(self) -> None:
-        if self._dav is not None:
-            await self._dav.close()
+        if self._work is not None:
+            await self._work.close()
 
     def classify(self, error: Exception) -> Failure:
-        if isinstance(error, Unreadable | UnknownZone):
-            return Failure.PERMANENT
         return failure_of(error)
 
     async def call(self, operation: str, request: Any, ask: Ask) -> BaseModel:
-        directory = await self._people()
-        match request:
-            case UnderstandRequest():
-                return await asyncio.to_thread(_understand, request, directory)
-            case AmendRequest():
-                return await asyncio.to_thread(_amend, request, directory, self._now())
-            case FindRequest():
-                return await self._find(request, directory)
-            case MatchRequest():
-                return await self._match(request, directory)
-            case BookRequest():
-                return await self._bookings(directory).book(request, ask)
-            case UndoRequest():
-                return await self._bookings(directory).undo(request, ask)
-            case CancelRequest():
-                organiser = _organiser(directory, request.organiser)
-                cancelled = await self._bookings(directory).cancel(organiser, request.events)
-                return Cancelled(cancelled=cancelled, text=answers.cancelled(request.events))
-        raise CallFailed(Failure.PERMANENT, "unknown_operation", f"calendars cannot be asked to {operation}")
+        assert self._work is not None
+        return await self._work.call(operation, request, ask)
 
     async def done(self, operation: str, request: Any, ask: Ask) -> BaseModel | None:
-        """`undo` and `cancel` may be done again without harm, and tell what they found."""
-        del operation
-        directory = await self._people()
-        bookings = self._bookings(directory)
-        if isinstance(request, BookRequest):
-            return await bookings.done(request, ask)
-        if isinstance(request, CancelRequest):
-            organiser = _organiser(directory, request.organiser)
-            if await bookings.are_gone(organiser, request.events):
-                return Cancelled(cancelled=len(request.events), text=answers.cancelled(request.events))
-        return None
-
-    async def _find(self, request: FindRequest, directory: Directory) -> Found:
-        organiser, now = _organiser(directory, request.organiser), self._now()
-        wish = await self._as_it_stands(request.wish, organiser, request.moving)
-        clock = zone(wish.zone) if wish.zone else organiser.zone
-        if notes.is_note(wish):
-            noted = notes.entry(wish, clock, now)
-            if noted is None:
-                noted = await self._own_time(wish, organiser, now)
-            return answers.asked(noted) if isinstance(noted, AskBack) else answers.noted(wish, noted, organiser, clock)
-        sought = terms(wish, organiser, directory, request.policy, now)
-        if isinstance(sought, AskBack):
-            return answers.asked(sought)
-        rooms = {room.id: room for need in sought.needs for room in need.rooms}
-        span = finding.span(sought, request.policy)
-        read = await self._read([*sought.people, *rooms.values()], span, {request.moving})
-        found = await asyncio.to_thread(finding.find, sought, read, request.policy)
-        return answers.found(wish, found, rooms, request.policy)
-
-    async def _as_it_stands(self, wish: Wish, organiser: Person, uid: str) -> Wish:
-        """A change with what it leaves as it was: the title, the people and the length of what is to be moved."""
-        if wish.action is not Action.CHANGE or not uid:
-            return wish
-        assert self._dav is not None
-        found = await self._dav.get(organiser.calendar, uid)
-        if found is None:
-            raise CallFailed(Failure.REFUSED, "gone", "what was to be changed does not stand in the calendar any more")
-        title, people, minutes = await asyncio.to_thread(invitation.kept, found.text)
-        people = tuple(one for one in people if one != organiser.id)
-        changes = {"title": title, "participants": people, "duration_min": wish.duration_min or minutes}
-        return Wish.model_validate({**wish.model_dump(), **changes})
-
-    async def _own_time(self, wish: Wish, organiser: Person, now: int) -> Entry | AskBack:
-        """Of the event that a reminder speaks of."""
-        matched = await self._matching(wish, organiser, now)
-        ahead = [one for one in matched if one.start >= now]
-        if not ahead:
-            question = f"When is {wish.title or 'that'}? It is not in your calendar."
-            return AskBack(missing=Missing.DATE, question=question, understood=wish)
-        return Entry(ahead[0].start, ahead[0].end, ahead[0].is_all_day)
-
-    async def _match(self, request: MatchRequest, directory: Directory) -> Matched:
-        organiser, now = _organiser(directory, request.organiser), self._now()
-        matched = await self._matching(request.wish, organiser, now)
-        return answers.matched(matched, request.wish, organiser.zone)
-
-    async def _matching(self, wish: Wish, organiser: Person, now: int) -> tuple[Engagement, ...]:
-        clock = zone(wish.zone) if wish.zone else organiser.zone
-        within = matching.looked_at(wish, clock, now)
-        if not within:
-            return ()
-        span = within[0][0] - DAY_S, within[-1][1] + DAY_S
-        read = await self._read([organiser], span, set(), with_free=True)
-        return matching.matching(wish, read[organiser.id], clock, now)
-
-    async def _read(
-        self, parties: Sequence[Person | Room], span: Stretch, ours: set[str], *, with_free: bool = False
-    ) -> dict[str, tuple[Engagement, ...]]:
-        """By id, what stands in the calendars, but for these uids."""
-        assert self._dav is not None
-        dav, places = self._dav, asyncio.Semaphore(READS_MAX)
-
-        async def one(party: Person | Room) -> tuple[Engagement, ...]:
-            async with places:
-                objects = await dav.span(party.calendar, span)
-            texts = {one.uid: one.text for one in objects if one.uid not in ours}
-            try:
-                return await asyncio.to_thread(answers.engagements, party, texts, span, with_free)
-            except Unreadable as error:
-                raise CallFailed(Failure.PERMANENT, "unreadable", f"the calendar of {party.id} has {error}") from error
-
-        found = await asyncio.gather(*(one(party) for party in parties))
-        return {party.id: engagements for party, engagements in zip(parties, found, strict=True)}
-
-    async def _people(self) -> Directory:
-        """As the file says now. Raises ConfigError."""
-        path = Path(self._setup.option("directory"))
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise ConfigError(f"the directory of people cannot be read: {error}") from error
-        stamp = stat.st_mtime_ns, stat.st_size
-        if self._directory is None or self._directory[0] != stamp:
-            self._directory = stamp, await asyncio.to_thread(directories.load, path)
-        return self._directory[1]
-
-    def _bookings(self, directory: Directory) -> Bookings:
-        assert self._dav is not None
-        return Bookings(self._dav, directory)
-
-    def _now(self) -> int:
-        return int(self._clock())
-
-
-def _organiser(directory: Directory, said: str) -> Person:
-    found = directory.organiser(said)
-    if found is None:
-        raise CallFailed(Failure.PERMANENT, "no_person", "the directory does not know the organiser")
-    return found
-
-
-def _clock(named: str, organiser: Person) -> str:
-    """Of the request, else of the organiser."""
-    try:
-        return zone(named).key if named else organiser.zone.key
-    except UnknownZone as error:
-        raise CallFailed(Failure.PERMANENT, "unknown_zone", "the request names a time zone that is none") from error
-
-
-def _understand(request: UnderstandRequest, directory: Directory) -> Understood:
-    organiser = directory.organiser(request.organiser)
-    if organiser is None:
-        return Understood(status="stranger", question="The directory does not know who asks.")
-    clock = _clock(request.time_zone, organiser)
-    now = datetime.fromtimestamp(request.sent_at / 1000, UTC)
-    if not request.answer:
-        return answers.understood(understanding.understand(request.text, now, clock))
-    asked = AskBack(
-        missing=Missing(request.missing or Missing.MEANING),
-        question="What shall it be?",
-        understood=request.understood,
-        about=request.about,
-    )
-    return answers.understood(understanding.complete(request.text, asked, request.answer, now, clock))
-
-
-def _amend(request: AmendRequest, directory: Directory, now: int) -> Understood:
-    organiser = _organiser(directory, request.organiser)
-    clock = _clock(request.time_zone, organiser)
-    said = datetime.fromtimestamp(now, UTC)
-    return answers.understood(understanding.amend(request.text, request.wish, said, clock))
+        assert self._work is not None
+        return await self._work.done(operation, request, ask)

@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 
 from aios.processors.meetings import zones
 from aios.processors.meetings.calendars import Kind
+from aios.processors.meetings.closing import Asked, Closed, closed_to
 from aios.processors.meetings.intervals import Stretch, meets, union
 from aios.processors.meetings.party import Person, in_week
-from aios.processors.meetings.policy import DAY_S, Asked, Closed, Policy, Rule, closed_to
+from aios.processors.meetings.policy import DAY_S, Policy, Rule
 from aios.processors.meetings.wish import Prefer
 
 FULL = 100

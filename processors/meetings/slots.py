@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from aios.processors.meetings import series, zones
+from aios.processors.meetings.closing import Asked, Closed, closed_room, closed_to
 from aios.processors.meetings.intervals import Stretch, meets
 from aios.processors.meetings.party import Person, Room
-from aios.processors.meetings.policy import Asked, Closed, Policy, Rule, closed_room, closed_to
+from aios.processors.meetings.policy import Policy, Rule
 from aios.processors.meetings.scoring import Deduction, Scale, score
 
 STARTS_MAX = 10_000  # a month on the finest grid

@@ -14,10 +14,11 @@ from datetime import date, time, timedelta
 from zoneinfo import ZoneInfo
 
 from aios.processors.meetings import series, zones
+from aios.processors.meetings.closing import Asked
 from aios.processors.meetings.directory import Directory, Unclear
 from aios.processors.meetings.intervals import Stretches, intersection, union
 from aios.processors.meetings.party import Person
-from aios.processors.meetings.policy import Asked, Policy
+from aios.processors.meetings.policy import Policy
 from aios.processors.meetings.slots import RoomNeed
 from aios.processors.meetings.wish import AskBack, Bound, Missing, Wish
 

@@ -137,8 +137,9 @@ async def company(
     secrets = {"calendars": {"user": "env:CALENDAR_USER", "password": "env:CALENDAR_PASSWORD"}}
     settings = Settings(connectors=ConnectorsSettings(secrets=secrets))
     options = {"url": url or server.url, "directory": str(file)}
-    system = Calendars(Setup(system=system_files.shipped()["calendars"], settings=settings, options=options))
-    system._clock = lambda: NOW
+    system = Calendars(
+        Setup(system=system_files.shipped()["calendars"], settings=settings, options=options), lambda: NOW
+    )
     dav = CalDav(server.url, server.user, server.password)
     for one in everybody:
         await dav.make(str(one["calendar"]))

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from aios.processors.meetings import intervals, slots, zones
 from aios.processors.meetings.calendars import Engagement, Kind
+from aios.processors.meetings.closing import Asked
 from aios.processors.meetings.party import Person, Role, Room, Window
-from aios.processors.meetings.policy import Asked, Policy, Rule
+from aios.processors.meetings.policy import Policy, Rule
 from aios.processors.meetings.slots import RoomNeed, Search
 from aios.processors.meetings.wish import Prefer, Priority
 
