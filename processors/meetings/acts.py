@@ -18,6 +18,7 @@ from aios.processors.meetings.wish import Action
 
 _ASSISTANT = r"(?:olly|pda|alexa|siri|cortana|google|hey|hi|hello|ok|okay|yo|dear|assistant|computer|jarvis|bixby|robot|bot|sir|madam|so|um|uh|well|oh|now|also|then|but|and|actually|good (?:morning|afternoon|evening|day))"
 _POLITE = (
+    r"(?:i|we)(?:'ve| have)? (?:gotta|must|got to|should|ought to|will|'ll)(?= (?:see|get|know|hear|view|check|schedule|book|add|set|create|cancel|delete|remove|clear|move|reschedule)\b)",
     rf"{_ASSISTANT}\b",
     r"please\b", r"kindly\b", r"just\b", r"quickly\b", r"go ahead and\b", r"be sure to\b", r"make sure (?:that )?(?:you |to )?(?=\w+ (?:me|my|all|the)\b)(?!i\b)",
     r"(?:can|could|would|will|might) (?:you|u|we|ya)(?: be able to| please| kindly| just| mind| help me(?: to)?)*\b(?! (?:have|be|see|do you)\b)",
@@ -54,7 +55,7 @@ _ASKED_LAST = re.compile(r"(?:\bright|\bcorrect|\bisn't (?:it|that)|\bdon't i|\b
 _TOLD = re.compile(
     r"(?:my |our |the )?[\w' ]{1,80}? (?:is|are|will be|takes place|happens)(?: going to be)?(?: on| at| in)? ?\x00"
 )
-_ANYWHERE = ((Action.REMIND, r"\b(?:remind|reminder|notify|alert)\b"), (Action.CANCEL, r"\b(?:delete|remove|cancel|erase)\b"), (Action.CHANGE, r"\b(?:reschedule|postpone)\b"))  # fmt: skip
+_ANYWHERE = ((Action.SCHEDULE, r"\b(?:be|get|have it) (?:added|scheduled|put|booked|created|entered|marked)\b"), (Action.REMIND, r"\b(?:remind|reminder|notify|alert)\b"), (Action.CANCEL, r"\b(?:delete|remove|cancel|erase)\b"), (Action.CHANGE, r"\b(?:reschedule|postpone)\b"))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,7 +199,7 @@ _AHEAD = r"(?:before(?:hand)?|ahead(?: of)?|prior(?: to)?|in advance(?: of)?|adv
 
 RULES: tuple[Rule, ...] = (
     _rule(rf"{_HOUR}(?:[:.] ?{_MINUTES})?{HALF}", _timed),
-    _rule(rf"(?P<hour>\d{{1,2}}) {_MINUTES}{HALF}", _timed),
+    _rule(rf"(?P<hour>\d{{1,2}}) ?{_MINUTES}{HALF}", _timed),
     _rule(rf"(?P<hour>\d{{1,2}})(?::|h){_MINUTES}(?::\d\d)?(?: ?(?:hours|hrs|h)\b)?(?![:\d])", _timed),
     _rule(r"(?P<hour>\d{1,2})\.(?P<minute>[0-5][05])(?![\d.])", _timed),
     _rule(rf"{_HOUR} ?(?:o'? ?clock|oclock)(?: sharp)?(?: in the (?P<half>morning|afternoon|evening))?", _timed),

@@ -29,7 +29,9 @@ QUESTIONS = {
     Missing.TIME: "At what time, and on whose clock?",
     Missing.PERSON: "Who is meant?",
 }
-_ALL = re.compile(r"\b(?:all|every|everything|any|anything|entire|whole|both|each|how many|list|complete|completely)\b")
+_ALL = re.compile(
+    r"\b(?:all|every|everything|any|anything|entire|whole|both|each|how many|complete|completely)\b|^\W*(?:please )?list\b"
+)
 _NEXT = re.compile(
     r"\b(?:next|soonest|nearest)\b|\bupcoming (?=(?:event|meeting|appointment|task|reminder|thing)\b)|\bfirst (?:event|meeting|appointment|thing)\b"
 )
@@ -47,7 +49,7 @@ _EMPTIED = re.compile(
     r"\b(?:calendars?|schedules?|agenda|diary|planner|day|week|month|events|plans|things|entries|items|reminders?)\b"
 )
 _TEMPLATE = re.compile(
-    r"\b(?:event|date|time|day|person|name|place) [a-z]\b(?!')|\bx{2,}\b|\bxyz\b|\.\.\.|…|\b[xyz] (?:day|date|event|time|person)\b|\bso and so\b|\bsuch and such\b|<\w*>|\[\w*\]|_{2,}"
+    r"\b(?:event|date|time|day|person|name|place) [b-hj-z]\b(?!')|\bx{2,}\b|\bxyz\b|\.\.\.|…|\b[xyz] (?:day|date|event|time|person)\b|\bso and so\b|\bsuch and such\b|<\w*>|\[\w*\]|_{2,}"
 )
 _PUBLIC = re.compile(
     r"\b(?:near(?:by| me| here| my)|around (?:here|town|me|the city)|in (?:my|the|this) (?:area|city|town|neighbou?rhood|region)|in town|local|going (?:on|around) in|happening (?:around|in)|taking place in|tickets for)\b"
@@ -206,11 +208,19 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
     found = rules[wish.action](reading, wish)
     if found is None and len(wish.title.split()) > TITLE_WORDS_MAX:
         found = Missing.MEANING
+    if found is None and wish.action in (Action.REMIND, Action.SCHEDULE) and _ANOTHER.search(reading.low):
+        found = Missing.MEANING  # two wishes in one
+    if found is None and not reading.names.to_do and _CONDITION.search(wish.title):
+        found = Missing.EVENT if wish.action in (Action.CANCEL, Action.CHANGE) else Missing.MEANING
     if found is None and _EXCEPT.search(reading.left):
         found = Missing.DATE
     return found or reading.when.unsaid or _cut(reading) or _template(reading) or _whose(reading, wish)
 
 
+_ANOTHER = re.compile(r"\band (?:another|one for|one at|a second one|the next)\b")
+_CONDITION = re.compile(
+    r"\b(?:that|which|who|if|whether|whose|than|not|no|without|unless|whenever|while|until|but|i|you|something)\b"
+)
 _EXCEPT = re.compile(
     r"\b(?:not(?: on| in| at)?|except(?: for| on)?|excluding|avoid(?:ing)?|besides|other than|apart from)(?: the)? *\x00"
 )
@@ -271,7 +281,10 @@ def _asked(reading: Reading, wish: Wish) -> Missing | None:
         or (not _OWN.search(low) and not wish.date_from and not known and not _WHEN_ASKED.search(low))
     ):
         return Missing.MEANING
-    if re.search(r"\b(?:how do i|how can i|how to|why)\b", low):
+    if re.search(
+        r"\b(?:how (?:do|can|could|would|should) i|how i (?:can|could|do|should)|how to|(?:process|steps|way) (?:to|of)|why)\b",
+        low,
+    ):
         return Missing.MEANING
     return None
 

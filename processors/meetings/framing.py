@@ -35,6 +35,7 @@ KEPT_PAIRS = frozenset(
         "check up",
         "meet up",
         "follow up",
+        "catch up",
         "new year's",
         "new years",
         "all hands",
@@ -63,7 +64,7 @@ def framed(words: list[str], action: Action | None) -> tuple[list[str], list[str
 
 def _start(words: list[str], first: frozenset[str], *, reminded: bool) -> int:
     """Where the name begins. head: a verb may stand here. bound: a determiner was the last thing that was passed."""
-    place, head, bound = 0, True, False
+    place, head, bound, owned = 0, True, False, False
     while place < len(words):
         word, then = words[place], words[place + 1] if place + 1 < len(words) else ""
         if f"{word} {then}" in KEPT_PAIRS:
@@ -72,11 +73,11 @@ def _start(words: list[str], first: frozenset[str], *, reminded: bool) -> int:
             place, head = place + 2, False
             continue
         if word in ASKED_OF and not (head and word in VERBS):
-            if then and then not in LINKS and then not in GENERAL:
+            if (then and then not in LINKS and then not in GENERAL) or (owned and word == "date" and not then):
                 break
             bound = False
         elif word in DETERMINERS:
-            bound, head = True, False
+            bound, head, owned = True, False, word in ("my", "a", "our")
         elif bound:
             if not _describes(word, then, reminded=reminded):
                 break

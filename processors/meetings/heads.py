@@ -17,9 +17,9 @@ _REMIND = (
     r"(?:intimate|(?:keep (?:on )?)?remind(?:er|ing)?|alert|notify|notif(?:y|ication)|warn|ping|nudge|buzz|alarm|wake)\b|(?:don't|do not|dont|never) (?:let me|allow me to|forget)\b"
     r"|make (?:me )?(?:sure (?:that )?i|remember|aware)\b|(?:help me )?remember\b|(?:tell|text|email|message|call|prompt) me (?:to|\d+|an? \w+ before|before|when it(?:'s| is) time|when i have to)\b"
     r"|let me know (?:when it(?:'s| is) time|\d+|an? (?:hour|day|week)|before|when i (?:need|have|should)|to)\b|keep me (?:posted|reminded)\b|i (?:need|want|would like|'d like) to be (?:reminded|notified|alerted)\b"
-    r"|(?:need|want|would like) (?:a |an )?(?:reminder|alarm|alert|notification)|give me (?:a |an )?(?:\S+ ){0,3}?(?:reminder|alarm|alert|notification|heads[ -]up|notice|warning)"
+    r"|(?:(?:i|we)(?:'d| would)? )?(?:need|want|like) (?:a |an )?(?:reminder|alarm|alert|notification)|give me (?:a |an )?(?:\S+ ){0,3}?(?:reminder|alarm|alert|notification|heads[ -]up|notice|warning)"
 )
-_NOTE_KIND = r"(?:reminders?|notifications?|alerts?|alarms?|notice|heads[ -]up|warning)\b"
+_NOTE_KIND = r"(?:reminders?|notifications?|alerts?|alarms?|notice|heads[ -]up|warning)\b(?! lists?\b)"
 _PUT = (
     r"add|set(?: ?up)?|schedule|put|create|make|book|plan|arrange|organi[sz]e|mark|enter|insert|note|flag|save|block|pencil|log|record|include|register|place|"
     r"reserve|write|input|fix|jot|take(?: a)? note|new|invite|hold|keep|fill|post|store|start|send|establish|get me|find me|find|get|calendar(?= (?:an?|the|my|this|in)\b)|list|activate|turn on|enable|upload|attach|type|make a note|fit|squeeze|slot"
@@ -55,6 +55,7 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
     (rf"add (?:(?!{_OF_OLD})\w+ ?,? ?){{1,6}}?to (?:my|the|our|\x00+) ?(?:\w+ ){{0,3}}?{_MEETS}", Action.CHANGE),
     (rf"add (?:(?!{_OF_OLD})\w+ ?){{1,3}}?to (?:the|our) (?!calend|schedule|agenda|diary|planner|list|event|date|day|book|end|start|next|first)\w+", Action.CHANGE),
     (rf"repeat (?:back|to me|that|(?:me )?(?:my|the|today's|tomorrow's|all|all my) {_LISTED})(?!.*(?:every|daily|weekly|\x00))", LOOK),
+    (rf"(?:open|start|begin) (?:up )?an? (?:new )?{_NOTE_KIND}", Action.REMIND),
     (r"(?:open|start|begin) (?:up )?(?:an? |the )?(?:new )?(?:event|meeting|appointment|entry|calendar entry)\b", Action.SCHEDULE),
     (
         rf"(?:(?:i|we) )?(?:need|want|would like|'d like|wanna see) (?:to (?:see|know|hear) )?(?:my|the|our|today's|tomorrow's|a list of|all) (?:\w+ )?{_LISTED}(?! (?:removed|deleted|cleared|cancelled|to be))",
@@ -74,6 +75,8 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
     (rf"(?:{_PUT})\b{_ENDS_NP}{{0,60}}?\b{_NOTE_KIND}", Action.REMIND),
     (_NOUNS_AFTER, None),
     (rf"(?:find|get|give)(?: me)? (?:an? |some |us )?{_LENGTH}", Action.SCHEDULE),
+    (r"(?:get|find|secure|grab) (?:(?:me|us) an?|me|us|an?) (?:meeting|room|conference|appointment|slot|table|seat|call)", Action.SCHEDULE),
+    (r"(?:sign|pencil|put|count) (?:me|us) (?:up|down|in)\b|secure\b", Action.SCHEDULE),
     (rf"(?!(?:list|find|get|send|start)\b)(?:{_PUT})(?![\w'])", Action.SCHEDULE),
     (rf"(?:{_LOOK})(?![\w'])", LOOK),
     (_STATE, STATE),

@@ -58,7 +58,8 @@ _EDGE = " ,.;:!?-'\"()&"
 _GROUP = re.compile(
     r"\b(?:team|group|department|staff|crew|board|committee|family|office|people|folks|employees|colleagues|everyone|everybody|guys|class|squad|clients|parents|friends|kids|managers|members|others)\b"
 )
-_MANY = frozenset(listed("events things plans entries items activities"))
+_MANY = frozenset(listed("events things entries items activities list lists"))
+_MANY_ALONE = _MANY | {"plans"}
 _CALENDAR_WITH = re.compile(r"\b(calendar|schedule|agenda|diary) with (?=an? |the |my )", re.IGNORECASE)
 _ITS_TIME = re.compile(r"\b(?:when |that )?it'?s (?:the )?time (?:for|of)\b", re.IGNORECASE)
 _OTHERS = re.compile(
@@ -113,7 +114,7 @@ def blanked(text: str, phrases: list[Phrase]) -> str:
 
 def without(said: Said, act: Act, phrases: list[Phrase]) -> str:
     """What is left of a text without its times and its politeness; a GAP where something was."""
-    text = blanked(said.text, phrases)[act.start : act.end]
+    text = _PURPOSE.sub(f" {GAP} ", blanked(said.text, phrases)[act.start : act.end])
     return re.sub(rf"\s*{GAP}[{GAP}\s]*", f" {GAP} ", text)
 
 
@@ -134,6 +135,9 @@ def _thing(text: str, act: Act) -> Named:
     )
     if (called := _CALLED.search(text.lower())) and (title := _clean(called["name"])):
         return Named(title=_bounded(title), people=people, place=place, needs=needs)
+    about = ""
+    if act.action is not Action.REMIND and (found := _ABOUT.search(text)):
+        about, text = _clean(found["about"]).lower(), text[: found.start()]
     pieces = [framed(_words(piece), act.action) for piece in text.replace(",", f" {GAP} ").replace(".", " ").split(GAP)]
     general: list[str] = []
     titles = []
@@ -144,10 +148,16 @@ def _thing(text: str, act: Act) -> Named:
         plural, general = plural or many, general + common
         if title:
             titles.append(title)
-    title = _chosen(titles)
+    title = _chosen(titles, about)
     return Named(title=_bounded(title), people=people, place=place, needs=needs, plural=plural, general=tuple(general))
 
 
+_ABOUT = re.compile(
+    rf"{GAP} *(?:about|regarding|concerning|to discuss|to talk about) (?P<about>[^{GAP}.,;!?]+)", re.IGNORECASE
+)
+_PURPOSE = re.compile(
+    r"\b(?:so (?:that|we|i)|because|since (?:i|we)|as (?:i|we) (?:am|are|have|will))\b.*$", re.IGNORECASE
+)
 _DOING = re.compile(
     r"(?:pick|call|buy|drop|visit|pay|finish|send|clean|walk|feed|water|wash|submit|return|bring|prepare|watch|renew|mow|cook|bake|mail|ship|order|email|text|fix|iron|collect|fetch)(?:ing)?"
     r" (?:up|out|off|the|my|an?|some|for|to|his|her|our|mom|dad|grandma|grandpa)\b"
@@ -164,15 +174,14 @@ def _doing(text: str, act: Act) -> Named | None:
     return None
 
 
-def _chosen(titles: list[str]) -> str:
-    """The name that says more: "meeting ... about the budget" is both, "meeting ... baseball practice" the second."""
+def _chosen(titles: list[str], about: str) -> str:
+    """The name that says more: of "meeting ... baseball practice" the second; what it is about belongs to it."""
     if not titles:
-        return ""
+        return about
     first, *rest = titles
-    joined = [one for one in rest if one.split()[0] in ("about", "regarding", "for", "on", "re")]
-    if rest and first in KINDS and not joined:
-        return rest[0]
-    return " ".join([first, *joined])
+    if about:
+        return f"{first} about {about}" if about not in first else first
+    return rest[0] if rest and first in KINDS else first
 
 
 def _taken(text: str, *, added: bool = False) -> tuple[str, tuple[str, ...], str, tuple[str, ...]]:
@@ -244,7 +253,7 @@ def _headed(words: list[str], general: list[str]) -> tuple[str, bool]:
     """The name in a piece, and whether it is many."""
     words = [word for word in words if word not in FILLERS and word not in GENERAL]
     many = any(word.endswith("s") and not word.endswith(("ss", "'s", "as", "is", "us")) for word in words[-1:]) or any(
-        word in _MANY for word in general
+        word in (_MANY if words else _MANY_ALONE) for word in general
     )
     words = [singular(word) if singular(word) in KINDS else word for word in words]
     return " ".join(words), many
@@ -256,6 +265,7 @@ def _clean(words: str, *, keep_stop: bool = False) -> str:
 
 
 def _bounded(title: str) -> str:
+    title = re.sub(r"\b(?:dr|drs|dr's|doc|doc's)\.? (?=appointment|visit)", "doctor's ", title)
     return _OWNERS.sub(r"\1's ", title)[:WORDS_CHARS_MAX].strip()
 
 

@@ -36,6 +36,8 @@ _SAID = {
     "calender": "calendar",
     "calenders": "calendars",
     "calandar": "calendar",
+    "calander": "calendar",
+    "calenda": "calendar",
     "tmrw": "tomorrow",
     "tmr": "tomorrow",
     "tomo": "tomo",  # a restaurant, no slip

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from dateutil.rrule import rrulestr
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aios.infra.demo import calendar_truth
@@ -19,6 +19,7 @@ from aios.processors.meetings.wish import Action, AskBack, Missing, Prefer, Scop
 from aios.processors.meetings.words import read
 
 ZONE = "Europe/Berlin"
+EXAMPLES = 40  # a reading takes milliseconds
 NOW = datetime(2026, 3, 24, 10, tzinfo=ZoneInfo(ZONE))
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Kiritimati", "UTC")
 WORDS = listed(
@@ -60,6 +61,7 @@ def ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
+@settings(max_examples=EXAMPLES)
 @given(st.text(max_size=300) | st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join), moments)
 def test_any_text_is_read_or_asked_about(text: str, now: datetime) -> None:
     """No text raises, at no moment and in no zone; reading twice gives the same answer; an answer survives JSON."""
@@ -68,6 +70,7 @@ def test_any_text_is_read_or_asked_about(text: str, now: datetime) -> None:
     assert type(answer).model_validate_json(answer.model_dump_json()) == answer
 
 
+@settings(max_examples=EXAMPLES)
 @given(st.text(max_size=200))
 def test_tidying_is_idempotent_and_places_hold(text: str) -> None:
     """Tidying twice is tidying once; the text and its lower case have the same length."""
@@ -85,6 +88,7 @@ def test_what_is_too_long_or_no_moment_is_refused() -> None:
         read("lunch", datetime(2900, 1, 1, tzinfo=UTC), ZONE)
 
 
+@settings(max_examples=EXAMPLES)
 @given(moments, days_ahead, st.data())
 def test_a_date_is_the_one_that_was_said(now: datetime, ahead: int, data: st.DataObject) -> None:
     """However a day to come is written, that day is meant: in words, in figures, with and without its year."""
@@ -108,6 +112,7 @@ def test_a_date_is_the_one_that_was_said(now: datetime, ahead: int, data: st.Dat
     assert (answer.title, answer.participants) == ("lunch", ("Ana",))
 
 
+@settings(max_examples=EXAMPLES)
 @given(moments, st.integers(0, 6), st.sampled_from(["", "this ", "next "]))
 def test_a_weekday_is_the_next_one_or_that_of_the_following_week(now: datetime, day: int, which: str) -> None:
     """Friday: the first after today. Next Friday: that of the week after this."""
@@ -121,6 +126,7 @@ def test_a_weekday_is_the_next_one_or_that_of_the_following_week(now: datetime, 
         assert 1 <= away <= 7
 
 
+@settings(max_examples=EXAMPLES)
 @given(moments, st.integers(1, 12), st.integers(0, 6), st.sampled_from(["first", "second", "third", "fourth", "last"]))
 def test_the_nth_weekday_of_a_month(now: datetime, month: int, day: int, nth: str) -> None:
     """First Monday of May: counted on the calendar by another way."""
@@ -131,6 +137,7 @@ def test_the_nth_weekday_of_a_month(now: datetime, month: int, day: int, nth: st
     assert answer.date_from == answer.date_to == date(year, month, number)
 
 
+@settings(max_examples=EXAMPLES)
 @given(st.integers(1, 12), st.sampled_from([0, 5, 10, 15, 20, 30, 45, 55]), st.sampled_from(["am", "pm", "a.m.", "PM"]))
 def test_a_clock_time_is_the_one_that_was_said(hour: int, minute: int, half: str) -> None:
     """With its half of the day, in figures and in words."""
@@ -148,6 +155,7 @@ def test_a_clock_time_is_the_one_that_was_said(hour: int, minute: int, half: str
         assert answer.participants == ("Li",)
 
 
+@settings(max_examples=EXAMPLES)
 @given(st.integers(1, 12), st.sampled_from(["", " in the morning", " in the evening"]))
 def test_a_bare_hour_is_in_the_working_day_or_where_it_is_said_to_be(hour: int, part: str) -> None:
     """1 to 7 in the afternoon, 8 to 12 before or at noon, unless a part of the day stands beside it."""
@@ -157,6 +165,7 @@ def test_a_bare_hour_is_in_the_working_day_or_where_it_is_said_to_be(hour: int, 
     assert wish(f"Set a meeting with Li tomorrow at {SMALL[hour - 1]}{part}").time_from == time(meant)
 
 
+@settings(max_examples=EXAMPLES)
 @given(
     st.integers(8, 18),
     st.integers(1, 4),
@@ -170,6 +179,7 @@ def test_a_range_begins_and_ends_where_it_was_said(hour: int, hours: int, form: 
         assert (answer.time_from, answer.time_to) == (start, end)
 
 
+@settings(max_examples=EXAMPLES)
 @given(st.integers(1, 240), st.data())
 def test_a_length_is_as_long_as_it_was_said(minutes: int, data: st.DataObject) -> None:
     """In minutes, hours, and halves of them."""
@@ -185,6 +195,7 @@ def test_a_length_is_as_long_as_it_was_said(minutes: int, data: st.DataObject) -
     assert answer.title == "call"
 
 
+@settings(max_examples=EXAMPLES)
 @given(moments, st.integers(1, 600))
 def test_a_distance_from_now_is_counted_on_the_line_of_time(now: datetime, minutes: int) -> None:
     """In so many minutes: the clock then, also where clocks are changed in between."""
@@ -194,6 +205,7 @@ def test_a_distance_from_now_is_counted_on_the_line_of_time(now: datetime, minut
     assert answer.title == "call bob"
 
 
+@settings(max_examples=EXAMPLES)
 @given(moments, st.sets(st.integers(0, 6), min_size=1, max_size=4), st.integers(1, 4))
 def test_a_series_starts_on_its_first_day_and_has_its_rule(now: datetime, days: set[int], weeks: int) -> None:
     """Every Tuesday and Friday; every three weeks: the rule that was said, from its first day on."""
@@ -210,6 +222,7 @@ def test_a_series_starts_on_its_first_day_and_has_its_rule(now: datetime, days: 
     assert every.repeats == ("FREQ=WEEKLY" if weeks == 1 else f"FREQ=WEEKLY;INTERVAL={weeks}")
 
 
+@settings(max_examples=EXAMPLES)
 @given(
     st.lists(
         st.sampled_from(["Ana", "Bob", "Dr. Smith", "the Berlin team", "Sandra", "Mr. Ho"]),
