@@ -108,6 +108,9 @@ def publish(
     as_json: bool,
 ) -> None:
     """Publish the rows of FILE (.csv, or .jsonl with an object a line) as events."""
+    shipped = Catalogue().input_of(workflow)
+    if shipped is not None:  # a mistake of the command needs no running system to be seen
+        _check_file(file, _columns(sets, shipped.body), key, shipped.body)
     with connected() as (settings, codec):
         taken = _taken(settings, codec, workflow)
         columns = _columns(sets, taken.body)

@@ -64,7 +64,7 @@ def check(files: tuple[Path, ...]) -> None:
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Write the picture there.")
 @JSON
 def show(name: str | None, svg: Path | None, as_json: bool) -> None:
-    """Draw a workflow: NAME, NAME@VERSION or a file (default: list the shipped ones)."""
+    """Draw a workflow. NAME, NAME@VERSION or a file; default: list the shipped ones."""
     found = [_file(Path(name))] if name is not None and name.endswith(".yaml") else list(workflow_files.shipped())
     if name is not None and not name.endswith(".yaml"):
         found = [each for each in found if name in (each.reference, each.workflow)][-1:]
@@ -88,7 +88,7 @@ def show(name: str | None, svg: Path | None, as_json: bool) -> None:
 @click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @JSON
 def test(files: tuple[Path, ...], as_json: bool) -> None:
-    """Run the recorded cases beside workflows (NAME.cases.yaml) with the answers they give. FILES or folders.
+    """Run the recorded cases beside workflows. With the answers that NAME.cases.yaml gives; FILES or folders.
 
     Default: the shipped ones. Exit 1 when one came out in another way.
     """
@@ -105,7 +105,7 @@ def test(files: tuple[Path, ...], as_json: bool) -> None:
 @group.command()
 @click.option("--write", is_flag=True, help="Into the file beside the shipped workflows, for who changes the language.")
 def schema(write: bool) -> None:
-    """The language as a JSON Schema, for editors: `# yaml-language-server: $schema=FILE` in a workflow's first line."""
+    """The language as a JSON Schema, for editors. A workflow's first line: `# yaml-language-server: $schema=FILE`."""
     if write:
         workflow_schema.FILE.write_text(workflow_schema.text(), encoding="utf-8")
         click.echo(str(workflow_schema.FILE))

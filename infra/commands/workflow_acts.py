@@ -43,7 +43,7 @@ LIST = ("workflow", "version", "from", "input", "state", "autonomy", "by", "why"
 @click.command("list")
 @JSON
 def list_(as_json: bool) -> None:
-    """Every version that is here, shipped or deployed, and which of them new cases take."""
+    """Every version that is here, and which of them new cases take. Shipped or deployed."""
     with connected() as (settings, codec):
         known = deploying.there(settings, codec)
     shipped = {each.reference: each for each in workflow_files.shipped()}
@@ -137,7 +137,7 @@ def deploy(file: Path, why: str, inactive: bool, token_file: Path | None, as_jso
 @TOKEN
 @JSON
 def activate(reference: str, why: str, token_file: Path | None, as_json: bool) -> None:
-    """Let new cases take NAME@VERSION: another one that is here, or a retired one again. Audited."""
+    """Let new cases take NAME@VERSION. Another one that is here, or a retired one again. Audited."""
     name, _, version = reference.partition("@")
     if not version.isdigit():
         fail(f"{reference}: expected NAME@VERSION", USAGE)
@@ -157,7 +157,7 @@ def activate(reference: str, why: str, token_file: Path | None, as_json: bool) -
 @TOKEN
 @JSON
 def autonomy(*, name: str, mode: str, share: float, why: str, token_file: Path | None, as_json: bool) -> None:
-    """How far new cases of NAME decide alone: MODE for a share of them, the next lower one for the rest. Audited."""
+    """How far new cases of NAME decide alone. MODE for a share of them, the next lower one for the rest. Audited."""
     with connected() as (settings, codec):
         by = acting(settings, codec, token_file, Role.OPERATOR)
         found = _there(settings, codec, name)
