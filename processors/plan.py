@@ -16,7 +16,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import cast
 
 from prometheus_client import Counter
@@ -125,7 +125,8 @@ class Plan:
             _SKIPPED.labels(moved.skipped).inc()
         if moved.state is not None and moved.state.turn and (remembered is None or not remembered.turn):
             _TURNS.labels("waited").inc()
-        _TURNS.labels("called").inc(len(gate.called))
+        if gate.called:
+            _TURNS.labels("called").inc(len(gate.called))
         trace = remembered or moved.state
         changes = self._changes(key, remembered, moved)
         return Effects(
@@ -171,7 +172,7 @@ class Plan:
         key = event.case_id.encode()
         if record.key != key:
             raise RecordError("the record's key is not its case id", Reason.UNATTRIBUTABLE)
-        expected = partition_of(key, self._partitions)
+        expected = _partition_of(key, self._partitions)
         if record.partition != expected:
             raise RecordError(
                 f"this case lives in partition {expected}, not {record.partition}: the producer needs "
@@ -223,6 +224,10 @@ class Plan:
         if isinstance(event, InferenceRequested):
             return replace(out, headers=(*out.headers, *slots.urgency(event.deadline_at, event.priority)))
         return out
+
+
+_partition_of = lru_cache(maxsize=16_384)(partition_of)
+"""A case comes here a dozen times."""
 
 
 def _under(case_id: str, state: CaseRemembered) -> CaseRemembered:

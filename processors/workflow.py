@@ -29,13 +29,13 @@ it); Python as configuration (cannot be validated before it runs); a retry writt
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
+from aios.processors.head import Allowance, Autonomy, Objectives, SignedOff
 from aios.processors.part import HOUR_MS, Cel, Deadline, Jump, Named, Part, Policy, Word, close_to
 from aios.streams import topology
 from aios.streams.pool_files import Lane
@@ -312,49 +312,6 @@ class Step(Part):
                 pass
 
 
-class Objectives(Part):
-    """What the workflow owes its owner; `aios workflow show` says it."""
-
-    interactive_p95_s: Annotated[float, Field(gt=0)]  # from the event to the decision, cases without a person
-    bulk_p95_s: Annotated[float, Field(gt=0)]
-    without_person_min: Annotated[float, Field(ge=0, le=1)]  # share of cases
-
-
-class Allowance(Part):
-    """The most that one case may cost, in millionths of money.currency; reserved before its first call where its tenant
-    has a limit. cheaper_max_micro: when the pools' fallbacks are asked first; 0: that is no way for this workflow.
-    """
-
-    per_case_max_micro: Annotated[int, Field(ge=1, le=10**12)]
-    cheaper_max_micro: Annotated[int, Field(ge=0, le=10**12)] = 0
-    on_denied: Jump
-
-
-class SignedOff(Part):
-    """Who answers for the workflow's policies."""
-
-    by: Annotated[str, Field(min_length=1, max_length=200)]
-    on: datetime.date
-
-    @model_validator(mode="before")
-    @classmethod
-    def _on_is_a_word(cls, data: Any) -> Any:
-        """YAML 1.1 reads the key `on` as a truth value."""
-        return {"on" if key is True else key: value for key, value in data.items()} if isinstance(data, dict) else data
-
-
-class Autonomy(Part):
-    """How far cases decide alone, until an activation says otherwise (processors/autonomy.py).
-
-    share: of cases, by hash; the others have the next lower mode. ask: the review step of those that must not be
-    decided alone.
-    """
-
-    mode: Literal["shadow", "suggest", "auto"] = "auto"
-    share: Annotated[float, Field(ge=0, le=1)] = 1.0
-    ask: Word
-
-
 class Workflow(Part):
     """One version of one workflow; a case keeps the version it started with."""
 
@@ -381,6 +338,10 @@ class Workflow(Part):
         return f"{self.workflow}@{self.version}"
 
     @cached_property
+    def _labels(self) -> dict[str, list[str]]:
+        return {name: list(values) for name, values in self.labels.items()}
+
+    @cached_property
     def circles(self) -> frozenset[str]:
         """Steps that a case may visit again."""
         return frozenset(name for name in self.steps if name in self._reached(name))
@@ -397,6 +358,5 @@ class Workflow(Part):
 
     def view(self, case_input: Mapping[str, Any], answers: Mapping[str, Any]) -> dict[str, Any]:
         """What an expression sees."""
-        labels = {name: list(values) for name, values in self.labels.items()}
         noted = answers.get(NOTED, [])
-        return {"input": case_input, "answers": answers, "policy": self.policy, "labels": labels, "noted": noted}
+        return {"input": case_input, "answers": answers, "policy": self.policy, "labels": self._labels, "noted": noted}
