@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from aios.infra import deploying
 from aios.processors import workflow_cases, workflow_files
@@ -15,7 +16,7 @@ from aios.schemas.models import AuditRecorded, CaseDecided, InferenceRequested, 
 from aios.sinks.outcome_writes import transition_json
 from aios.streams import explanation, inputs
 from aios.streams.explanation import Explanation
-from tests.fakes.flow import EVERY, Flow, answered, judged, returned
+from tests.fakes.flow import Flow, answered, judged, returned
 
 FILE = workflow_files.FOLDER / "document.triage.yaml"
 
@@ -79,8 +80,9 @@ def test_every_verdict_is_on_the_audit_and_none_holds_the_text() -> None:
 
 
 def test_no_step_may_be_called_like_what_policies_note() -> None:
-    steps = {**EVERY["steps"], "noted": EVERY["steps"]["close"]}
-    found = check(Workflow.model_validate({**EVERY, "steps": steps}), inputs.shipped(EVERY["input"]))
+    given = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    steps = {**given["steps"], "noted": given["steps"]["close"]}
+    found = check(Workflow.model_validate({**given, "steps": steps}), inputs.shipped(given["input"]))
     assert ("steps", "noted") in [one.place for one in found]
 
 
