@@ -67,9 +67,14 @@ class Feeding:
         self._thread.start()
 
     def close(self) -> None:
+        """Nothing more is sent. Questions may still be asked."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+
+    def end(self) -> None:
+        """No more questions either."""
+        self._source.close()
 
     def unanswered(self) -> dict[str, str]:
         """By command, what it was answered instead of ok; empty: nothing. Raises Unavailable."""
@@ -78,7 +83,6 @@ class Feeding:
             said = self._codec.decode(record.value, ConnectorCompleted)
             if said.request_id in self._taken and answers.get(said.request_id) != "ok":
                 answers[said.request_id] = said.status
-        self._source.close()
         return {one: answers.get(one, "") for one in sorted(self._taken) if answers.get(one) != "ok"}
 
     def _work(self) -> None:

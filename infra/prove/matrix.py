@@ -269,6 +269,8 @@ def _answered(judged: Judged, feeding: Feeding) -> None:
         judged.examples.append(f"commands cannot be judged: {error}")
         judged.is_drained = False
         return
+    finally:
+        feeding.end()
     if without:
         judged.violations[UNANSWERED] = len(without)
         judged.examples += [f"{UNANSWERED}: {one} ({said or 'nothing'})" for one, said in list(without.items())[:3]]

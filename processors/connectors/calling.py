@@ -435,7 +435,9 @@ class Calling:
         output = ids.canonical(response.model_dump(mode="json"))
         size = len(output.encode())
         if size > self._system.limits.answer_bytes_max:
-            return _failed("answer_too_large", f"{size} bytes are over the {self._system.limits.answer_bytes_max}")
+            done = "" if course.effect is Effect.NONE else "it was done; "
+            bound = self._system.limits.answer_bytes_max
+            return _failed("answer_too_large", f"{done}the answer of {size} bytes is over the {bound} allowed")
         return Answer(status=OK, output=output, contract=operation.response_contract, reconciled=reconciled)
 
 

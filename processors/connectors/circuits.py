@@ -113,8 +113,8 @@ class Telling:
             self._task = asyncio.create_task(self._tell_all())
 
     def closed_by(self, closed: BreakerChanged) -> bool:
-        """Somebody closed it: whether that was not this process."""
-        if closed.by == self.by or self._last is None or closed.changed_at < self._last.changed_at:
+        """Somebody closed it: whether that was not this process, and meant this opening; changes may have crossed."""
+        if closed.by == self.by or not self.since or closed.changed_at < self.since:
             return False
         self._last = closed
         return True

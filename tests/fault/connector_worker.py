@@ -21,6 +21,7 @@ from aios.streams import failpoints
 from aios.streams.config import ConnectorsSettings, KafkaSettings, RegistrySettings, Settings
 from aios.streams.kafka import ensure_topics
 from aios.streams.system_files import Again, Circuit, Effect, Goal, Http, Limits, System
+from aios.streams.topics import Topic
 from aios.streams.topology import Stage, connecting
 
 LETTERS = str.maketrans("0123456789", "ghijklmnop")  # systems are named in letters
@@ -57,10 +58,13 @@ def stage_of(unique: str) -> Stage:
 
 
 def create(kafka: KafkaSettings, registry_url: str, stage: Stage) -> None:
-    """Its topics, beside those that `aios up` creates, and their contracts."""
-    own = (*stage.inputs, stage.dead_letters)
-    asyncio.run(ensure_topics(kafka, own))
-    register_all(registry_url, own)
+    """What it needs of the topics that `aios up` creates, and its own."""
+    asyncio.run(ensure_topics(kafka, topics_of(stage)))
+    register_all(registry_url, stage.inputs)
+
+
+def topics_of(stage: Stage) -> list[Topic]:
+    return [*stage.inputs, *stage.writes, stage.dead_letters, *(tier.topic for tier in stage.tiers)]
 
 
 def settings_of(kafka: KafkaSettings, registry_url: str, home: Path, unique: str, url: str) -> Settings:

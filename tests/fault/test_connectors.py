@@ -16,15 +16,16 @@ from random import Random
 
 import pytest
 
+from aios.dlq import breakers
 from aios.dlq.deaths import ALONE_MAX
 from aios.infra.local import ports
 from aios.infra.prove.proxy import FAIR, Proxy, Weather
 from aios.processors.connectors import serving
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged, ConnectorCompleted, ConnectorRequested
-from aios.streams import topology
+from aios.streams import waiting
 from aios.streams.config import KafkaSettings, Settings
-from aios.streams.kafka import Delivery, ensure_topics, read_all
+from aios.streams.kafka import Delivery, read_all
 from aios.streams.record import Outgoing
 from aios.streams.system_files import Effect
 from aios.streams.topics import BREAKER_CHANGED, CONNECTOR_COMPLETED
@@ -39,11 +40,6 @@ WAIT_S_MAX = 40.0
 DEADLINE_MS = 300_000
 STOPPED_S = 12.0  # past a session of 10 s
 BOUNDARIES = ("taken", "intended", "computed", "produced", "delivered", "committed")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _topics(kafka: KafkaSettings) -> None:
-    asyncio.run(ensure_topics(kafka, topology.all_topics().values()))
 
 
 @dataclass
@@ -290,3 +286,38 @@ def _lives(world: World, count: int) -> bool:
     finally:
         worker.kill()
         worker.wait()
+
+
+def test_a_case_shows_what_it_waits_for_and_a_person_may_have_it_tried_at_once(world: World) -> None:
+    """A system that nobody answers for: told with since; closed by an operator, it is believed until it fails again."""
+    kept = world.settings
+    nowhere = settings_of(world.kafka, kept.registry.url, kept.home, world.unique, "http://127.0.0.1:9")
+    asked = [world.command(f"n{one}", Effect.NONE) for one in range(8)]
+    name = system(world.unique).system
+    timeline = [{"transition": "call_requested", "step": "book", "detail": {"system": name}}]
+
+    def opened_anew() -> bool:
+        """Without a probe that would have closed it: nobody answers."""
+        return any(each.state == "open" and each.since > world.changes()[0].since for each in world.changes())
+
+    async def work() -> None:
+        await world.put(*asked)
+        async with world.serving(nowhere):
+            await asyncio.to_thread(wait_for, lambda: any(each.state == "open" for each in world.changes()))
+            await asyncio.to_thread(_shown)
+            closed = breakers.closed(world.changes()[-1], by="olga", now_ms=time.time_ns() // 1_000_000)
+            delivery = Delivery(world.kafka, client_id="test", deliver_s_max=30)
+            await delivery.deliver(breakers.outgoing(world.codec, closed))
+            await asyncio.to_thread(delivery.close)
+            await asyncio.to_thread(wait_for, opened_anew)
+
+    def _shown() -> None:
+        table = waiting.circuits(world.kafka, world.codec)
+        table.load()
+        (found,) = waiting.waits_for(timeline, table.all().values())
+        table.close()
+        assert found == {"system": name, "since": world.changes()[0].since}
+
+    asyncio.run(work())
+    assert [each.by for each in world.changes() if each.state == "closed"] == ["olga"]
+    assert world.answered() == []
