@@ -19,7 +19,6 @@ from aios.processors.meetings.phrases import Clock, Days, Found, Grain, Setting,
 from aios.processors.meetings.wish import Action, Missing
 
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str], Setting], Found]]
-SPAN_DAYS_MAX = 366 * 3
 
 _NO_DAY = r"(?! ?(?:birthday|anniversary|floor|street|st\b|avenue|ave\b|grade|grader|edition|annual|time\b|draft|version|quarter|half|round|place|century|class|period|week\b|weekend|month|party|meeting|date\b|appointment|day\b|reminder|event|one\b|item|thing|task))"
 
@@ -235,7 +234,6 @@ _WHOLE = (
 _EVEN_MORE = r"(?! (?:every|each))"
 _POSSESSED = r"(?:'s)?\b"
 _WHICH = r"(?P<which>this|the|current|the current|next|the next|last|the last|past|the past|previous|the previous|coming|the coming|following|the following|upcoming|the upcoming)"
-_TO_MAY = r"(?:in|for|during|of|this|next|last|until|till|by|since|through|from|between|after|before)"
 
 
 def _rule(pattern: str, meaning: Callable[[re.Match[str], Setting], Found]) -> Rule:
@@ -301,7 +299,7 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:the )?week (?:of|starting|beginning|commencing)(?: on)? (?P<month>{g.MONTH}) (?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?P<year>)", _week_of),
     _rule(rf"in (?P<ago>)(?:exactly |about )?(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})(?:'? time)?(?! advance| before| prior)", _distant),
     _rule(rf"after (?P<ago>)(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})", _distant),
-    _rule(rf"(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?:(?P<ago>ago)|later|hence)\b", _distant),
+    _rule(rf"(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?:(?P<ago>ago)|(?:later|hence)\b|after(?= *(?:$|[,.?!]|about\b|to\b|for\b|remind\b|with\b)))", _distant),
     _rule(rf"(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?:from|after|following) (?P<base>now|today|this day|tomorrow)\b", _from_day),
     _rule(rf"(?:(?:over|for|within|in|during) )?(?:the |my )?(?:next|coming|following|upcoming) (?P<count>{g.NUMBER}|couple of|couple) (?P<unit>{g.CALENDAR_UNIT})", _coming),
     _rule(rf"within (?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})", _coming),

@@ -60,9 +60,6 @@ _WHEN_ASKED = re.compile(
 _VERB_INSIDE = re.compile(r"\b(?:i|you|did|does|do|is|are|was|were|will|would|can|could|should|if|because)\b")
 _GREAT = re.compile(r"\b(?:urgent|urgently|high[- ]priority|top priority|critical|emergency)\b")
 _SMALL = re.compile(r"\b(?:low[- ]priority|not urgent|no rush)\b")
-_CLEARED = re.compile(
-    r"\b(?:clear|empty|clean|wipe|reset|erase|delete|destroy|remove|cancel|format|purge|rm|free up)\b"
-)
 TITLE_WORDS_MAX = 14
 
 
@@ -210,6 +207,9 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
         found = Missing.MEANING
     if found is None and wish.action in (Action.REMIND, Action.SCHEDULE) and _ANOTHER.search(reading.low):
         found = Missing.MEANING  # two wishes in one
+    timed = wish.time_from is not None or wish.time_to is not None
+    if found is None and timed and not wish.date_from and wish.action in (Action.QUERY, Action.CANCEL):
+        found = Missing.DATE  # past for today, and no other day was said
     if found is None and not reading.names.to_do and _CONDITION.search(wish.title):
         found = Missing.EVENT if wish.action in (Action.CANCEL, Action.CHANGE) else Missing.MEANING
     if found is None and _EXCEPT.search(reading.left):
@@ -225,13 +225,13 @@ _EXCEPT = re.compile(
     r"\b(?:not(?: on| in| at)?|except(?: for| on)?|excluding|avoid(?:ing)?|besides|other than|apart from)(?: the)? *\x00"
 )
 _DANGLING = re.compile(
-    r"\b(?:(?P<who>with)|(?P<when>on|for|at|in|from|by|until|before|after)|(?P<what>about|of|to|the|an?|my|that|and|called|named))\W*$"
+    r"\b(?:(?P<who>with)|(?P<when>on|for|at|in|from|by|until|before|after)|(?P<what>about|of|to|the|an?|my|that|and|called|named))[ .,!?]*$"
 )
 
 
 def _cut(reading: Reading) -> Missing | None:
     """A command that ends where something was to follow."""
-    found = _DANGLING.search(reading.low)
+    found = _DANGLING.search(reading.left)
     if not found or re.search(r"\b(?:what|when|who|where|which)\b", reading.low) or reading.act.question:
         nobody = reading.act.action is not Action.QUERY
         return Missing.PERSON if nobody and any(who.lower() in UNNAMED for who in reading.names.people) else None

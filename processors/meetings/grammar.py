@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 
-NUMBER_MAX = 999
-
 
 def listed(words: str) -> list[str]:
     """The words of a list that is written as a sentence."""
@@ -72,7 +70,6 @@ WEEKDAY = rf"(?:{'|'.join(_DAYS)}|mon|tues?|weds?|thurs?|thu|fri|sat|sun)\b\.?"
 RULE_DAY = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 YEAR = r"(?:19|20|21)\d\d\b"
-UNIT = r"(?:minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?)\b"
 CALENDAR_UNIT = r"(?:days?|weeks?|months?|years?)\b"
 
 _PIECE = re.compile(r"[a-z]+")

@@ -24,7 +24,6 @@ _PUT = (
     r"add|set(?: ?up)?|schedule|put|create|make|book|plan|arrange|organi[sz]e|mark|enter|insert|note|flag|save|block|pencil|log|record|include|register|place|"
     r"reserve|write|input|fix|jot|take(?: a)? note|new|invite|hold|keep|fill|post|store|start|send|establish|get me|find me|find|get|calendar(?= (?:an?|the|my|this|in)\b)|list|activate|turn on|enable|upload|attach|type|make a note|fit|squeeze|slot"
 )
-_PUT_NOT_TAKE = r"(?:take|turn|get|find|list|send|start|keep|hold|get me|find me|plan|schedule|calendar|post|fill|new)"
 _CANCEL = (
     r"cancel(?:l?ed|ling)?|delete|deleting|remove|erase|clear|clean|empty|drop|destroy|wipe|purge|scrap|discard|trash|unschedule|take (?:\S+ ){0,8}?(?:off|out|away)\b|take off|get rid|rm|"
     r"call off|nix|eliminate|dismiss|kill|strike|cross|blank|throw|undo|disregard|void|abort|rid|un-?book|uninvite|deschedule|forget about|reset|format|free up|nuke|revoke|withdraw|turn off|disable|stop|end|skip|omit|make (?:my )?(?:\w+ )?(?:calendar|schedule|day|week) (?:empty|clear|clean|free|blank)"

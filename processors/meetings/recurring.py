@@ -130,12 +130,11 @@ _OF_EVERY_MONTH = (
     r"(?:(?:of |in )?(?:every|each) (?:single )?month|(?:of )?the month,? every month|monthly|a month|per month)\b"
 )
 _OF_YEAR = r"(?:,? (?:of |in )?(?:every|each) (?:single )?year|,? (?:yearly|annually))\b"
-_MONTH_DAY = rf"(?:(?P<month>{g.MONTH}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)|(?:the )?(?P<number2>{g.ORDINAL}|\d{{1,2}}\b)(?: day)?(?: of)? (?P<month2>{g.MONTH}))"
 
 RULES: tuple[Rule, ...] = (
     _rule(rf"(?:on )?{_EVERY}{_OTHER} (?P<days>{_LIST})(?! (?:meetings?|events?|appointments?)\b)", _weekdays),
-    _rule(rf"(?:on )?(?P<days>{g.WEEKDAY_FULL[:-2]}s\b(?:(?:, ?(?:and )?| and | & |/){g.WEEKDAY_FULL[:-2]}s\b)*)(?P<other> every other week)?", _weekdays),
-    _rule(rf"(?:on )?(?P<days>{g.WEEKDAY_FULL}(?:, ?(?:and )?| and | & |/){g.WEEKDAY_FULL}(?:(?:, ?(?:and )?| and | & |/){g.WEEKDAY_FULL})*)(?! ?(?:'s|this|next|of|in))", _wday),
+    _rule(rf"(?:on )?(?P<days>{g.WEEKDAY_FULL[:-2]}s\b(?:(?:, ?(?:and )?| and | & |/| ){g.WEEKDAY_FULL[:-2]}s\b)*)(?P<other> every other week)?", _weekdays),
+    _rule(rf"(?:on )?(?P<days>{g.WEEKDAY_FULL}(?:, ?(?:and )?| and | & |/| ){g.WEEKDAY_FULL}(?:(?:, ?(?:and )?| and | & |/| ){g.WEEKDAY_FULL})*)(?! ?(?:'s|this|next|of|in))", _wday),
     _rule(rf"(?:on )?(?:every(?: single)?|each){_OTHER}(?: (?P<count>{g.NUMBER}))? (?P<unit>hours?|hrs?|days?|weeks?|months?|years?)\b(?! (?:meetings?|events?))", _unit),
     _rule(rf"(?:on )?(?P<days>{_LIST}) (?:of )?(?:every|each)(?P<other> other| second)? week\b", _weekdays),
     _rule(r"(?<!the )(?<!my )(?<!our )(?P<how>daily|bi-?weekly|weekly|fortnightly|monthly|quarterly|yearly|annually|hourly)\b(?! (?:plans?|schedule|agenda|calendar|events|overview|view|planner|appointments|tasks)\b)", _adverb),

@@ -8,7 +8,7 @@ in the calendar begins no earlier than now; two answers that do not fit are a do
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 from dateutil.rrule import rrulestr
 
@@ -31,7 +31,6 @@ from aios.processors.meetings.wish import Action, Missing, Prefer
 
 _ANYBODY = frozenset({"their", "his", "her"})
 _MINE = frozenset({"my", "our"})
-SOON_DAYS = 14  # "as soon as possible" looks so far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,8 +348,6 @@ def _series(phrases: list[Phrase], when: When, at: Setting) -> When:
 
 def first_of(rule: str, start: date) -> date | None:
     """The first day of a series from a day on."""
-    from datetime import datetime
-
     moment = datetime.combine(start, time(0))
     found = rrulestr(rule, dtstart=moment).after(moment, inc=True)
     return found.date() if found else None

@@ -2,13 +2,13 @@
 
 Enters: a text, the moment it was said, and the zone of who said it. Leaves: a Wish, or an AskBack with what is missing, a
 question in words, and what was understood. Pure: the same text, moment and zone give the same answer. Guaranteed: no text
-raises (only a moment or zone that is none does); a text that is too long, says two things, or leaves something out that
-cannot be told from it is asked about and never guessed. The conventions are those of infra/demo/data/calendar_truth.md,
-and `aios meeting evaluate` holds this module to them.
+raises (only a moment or zone that is none does); a text that is too long, or of which a rule of doubts.py says that it
+leaves something out or says two things, is asked about. Not guaranteed: that these rules see every doubt. The conventions
+are those of infra/demo/data/calendar_truth.md, where it also says how often the reading agrees with people.
 
-    said.py        the text made ready          days.py, clock.py, recurring.py   phrases about time
-    acts.py        what is wanted               moments.py, when.py               found, joined, settled
-    names.py       title, people, place         doubts.py                         what is missing
+    said.py               the text made ready      days.py, portions.py, clock.py, recurring.py   phrases about time
+    acts.py, heads.py     what is wanted           moments.py, when.py      found and joined, settled
+    names.py, framing.py  title, people, place     doubts.py                what is missing
 
 Rejected: a language model. It would cover more, and be wrong without a sign of it; a rule can be read, and fixed.
 """
