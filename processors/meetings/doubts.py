@@ -40,8 +40,9 @@ _UNSAID_EVENT = re.compile(
 )
 _THE_EVENT = re.compile(r"\b(?:the|this|that|these|those) (?:calendar )?(?:event|entry|item|thing|activity|program)\b")
 _ANY_THERE = re.compile(r"\b(?:is|are|was|were|will) there\b|\bthere(?:'s| is| are| any)\b")
+_BUT = re.compile(r"\b(?:some|except|excluding|besides|other than|apart from)\b")
 _CHOSEN = re.compile(
-    r"\b(?:some|few|one of|several|not (?:so |very |that )?important|unimportant|unnecessary|conflict\w*|which are|that are|old|past|previous|expired|finished|completed|passed|duplicate|other|recent)\b"
+    r"\b(?:some|few|one of|several|not (?:so |very |that )?important|unimportant|unnecessary|conflict\w*|which are|that are|old|unneeded|unwanted|useless|what i|the ones?|second|third|past|previous|expired|finished|completed|passed|duplicate|other|recent)\b"
 )
 _BARE_IT = re.compile(r"\b(?:it|that|this|them|those|these)\b")
 _OWN = re.compile(r"\b(?:my|i|i'm|i've|me|we|our|us|calendar|schedule|agenda|diary|planner|am i)\b")
@@ -295,7 +296,7 @@ def _cancelled(reading: Reading, wish: Wish) -> Missing | None:
         return Missing.EVENT
     if reading.when.unsaid and not wish.date_from and wish.scope is Scope.ONE:
         return reading.when.unsaid
-    if (_CHOSEN.search(left) and not wish.date_from) or re.search(r"\bsome\b", left):
+    if (_CHOSEN.search(left) and not wish.date_from) or _BUT.search(left) or _made_then(reading, wish):
         return Missing.EVENT
     if wish.scope is Scope.NEXT:
         return None
@@ -310,6 +311,12 @@ def _cancelled(reading: Reading, wish: Wish) -> Missing | None:
         if not wish.title or wish.title in KINDS or re.search(r"\b(?:this|that|these|those)\b", left)
         else None
     )
+
+
+def _made_then(reading: Reading, wish: Wish) -> bool:
+    """The appointment I made yesterday: the day is that of the making."""
+    made = re.search(r"\b(?:made|created|added|entered|booked|scheduled)\W*\x00", reading.left)
+    return bool(made and wish.date_to and wish.date_to < reading.at.today)
 
 
 def _scheduled(reading: Reading, wish: Wish) -> Missing | None:

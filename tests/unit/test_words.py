@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import calendar
+import json
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 from dateutil.rrule import rrulestr
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from aios.infra.commands.meeting import group
 from aios.infra.demo import calendar_truth
 from aios.infra.demo.calendar_truth import Half
+from aios.infra.output import USAGE
 from aios.processors.meetings.grammar import listed
 from aios.processors.meetings.said import TEXT_CHARS_MAX, said, tidy
 from aios.processors.meetings.wish import Action, AskBack, Missing, Prefer, Scope, Wish
@@ -259,6 +263,9 @@ def test_a_date_in_two_readings_is_read_as_where_the_clock_is(zone: str, day: da
         ("Cancel that", Missing.EVENT),
         ("Delete some events", Missing.EVENT),
         ("Remove all events that are not important", Missing.EVENT),
+        ("Delete my events except dinner", Missing.EVENT),
+        ("Cancel the appointment I made yesterday", Missing.EVENT),
+        ("Delete the meeting at 9 am", Missing.DATE),
         ("Add an event tomorrow", Missing.TITLE),
         ("Schedule a meeting with Bob", Missing.DATE),
         ("Schedule a sync with Kim on Monday or Friday", Missing.DATE),
@@ -296,6 +303,17 @@ def test_what_was_not_said_is_asked_for(text: str, missing: Missing) -> None:
 def test_what_is_meant_by_a_cancellation_or_a_question(text: str, scope: Scope) -> None:
     """One event, the next, or all that match."""
     assert wish(text).scope is scope
+
+
+def test_the_command_says_what_is_understood_and_what_is_not() -> None:
+    """aios meeting read: the wish, or what is missing with its question."""
+    run = CliRunner()
+    now = ["--now", NOW.isoformat(), "--json"]
+    understood = json.loads(run.invoke(group, ["read", "lunch with Ana tomorrow at noon", *now]).output)
+    assert (understood["understood"], understood["date_from"]) == (True, "2026-03-25")
+    missing = json.loads(run.invoke(group, ["read", "remind me to buy milk", *now]).output)
+    assert (missing["understood"], missing["missing"], missing["title"]) == (False, "date", "buy milk")
+    assert run.invoke(group, ["read", "lunch", "--zone", "Europe/Nowhere"]).exit_code == USAGE
 
 
 def test_what_was_looked_at_while_writing_is_understood() -> None:
