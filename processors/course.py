@@ -33,6 +33,7 @@ from aios.schemas import ids
 from aios.schemas.models import CaseCancelled, CaseDecided, CaseRemembered, ReviewDecided, ReviewRequested
 from aios.streams import topics
 
+RETENTION_DAYS = topics.RETENTION_HOURS // 24
 CANCELLED = "cancelled"  # status, outcome and reason of a case that somebody called off
 EXPIRED = "expired"  # status and outcome of a case that had to be decided by a person, and was not
 POLICY = "policy"
@@ -282,6 +283,7 @@ class Course(Waiting):
             output=output,
             autonomy=state.autonomy,
             cost_centre=self._workflow.cost_centre,
+            retain_days=self._workflow.retention_days % RETENTION_DAYS,  # 0: as long as anything is kept
         )
         self._tell(topics.CASE_DECIDED, decision)
         self.record(

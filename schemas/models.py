@@ -221,6 +221,7 @@ class CaseDecided(Event):
     output: str = ""
     autonomy: str = ""
     cost_centre: str = ""
+    retain_days: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from aios.streams.record import Record
 from aios.streams.topology import OUTCOMES
 
 TIMELINE_MAX = 500  # transitions of a case that are shown; a decided case can be asked about without end
+DAY_MS = 86_400_000
 KEPT_MAX = 100  # refusals and acts under one id; the newest stay
 
 STAYS = frozenset({"ignored", "repeated", "body_replaced", "migrated"})  # the case waits as it did before these
@@ -111,10 +112,11 @@ def _waits(transition: str, detail: Mapping[str, Any]) -> str:
 
 def _decision(event: CaseDecided) -> Write:
     said = {name: value for name, value in _fields(event).items() if name not in ("case_id", "tenant", "workflow")}
+    ends = event.decided_at + event.retain_days * DAY_MS if event.retain_days else ""
     return Write(
         "decision",
-        (layout.case_key(event.case_id), layout.accepted_key(event.case_id)),
-        (_till(event.decided_at), event.case_id, event.tenant, event.workflow, ids.canonical(said)),
+        (layout.case_key(event.case_id), layout.accepted_key(event.case_id), layout.timeline_key(event.case_id)),
+        (_till(event.decided_at), event.case_id, event.tenant, event.workflow, ids.canonical(said), ends),
     )
 
 
@@ -185,6 +187,8 @@ local case, timeline, accepted, list, reviews = KEYS[2], KEYS[3], KEYS[4], KEYS[
 local case_id, tenant, workflow = ARGV[3], ARGV[4], ARGV[5]
 local seq, at, status, step, name = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local shown, opened, moves, task, trace, waits = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
+local ends = redis.call('HGET', case, 'ends')
+if ends then till = math.min(till, tonumber(ends)) end
 if seq <= {TIMELINE_MAX} then redis.call('HSET', timeline, seq, shown); keep(timeline) end
 redis.call('DEL', accepted)
 redis.call('HSET', case, 'tenant', tenant, 'workflow', workflow)
@@ -211,6 +215,11 @@ if task ~= '' or waits ~= '' then redis.call('PUBLISH', '{layout.MOVED}', case_i
 redis.call('HSET', KEYS[2], 'tenant', ARGV[4], 'workflow', ARGV[5], 'decision', ARGV[6])
 redis.call('DEL', KEYS[3])
 keep(KEYS[2])
+if ARGV[7] ~= '' then
+  redis.call('HSET', KEYS[2], 'ends', ARGV[7])
+  redis.call('PEXPIREAT', KEYS[2], ARGV[7])
+  redis.call('PEXPIREAT', KEYS[4], ARGV[7])
+end
 redis.call('PUBLISH', '{layout.MOVED}', ARGV[3])
 """,
         "refusal": f"""

@@ -23,7 +23,7 @@ REVIEW_TENANTS = "aios:review_tenants"
 
 def case_key(case_id: str) -> str:
     """Hash: tenant, workflow, trace; of the last transition seq, status, step, at, list; task, task_seq; JSON: opened,
-    waits (what is shown while it waits for an event), decision.
+    waits (what is shown while it waits for an event), decision; ends: when it is forgotten, if that is earlier.
     """
     return f"aios:case:{case_id}"
 

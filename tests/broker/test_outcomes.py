@@ -271,6 +271,21 @@ def test_a_case_that_waits_for_an_event_says_what_it_has_come_to(server: Valkey,
     asyncio.run(ask())
 
 
+def test_a_workflow_may_have_its_outcomes_forgotten_earlier(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Case and timeline end by the file's days, whichever of decision and transitions comes first."""
+    *before, _ = records.straight("r", NOW)
+    decision = replace(records.decided("r", 4, NOW + 5), retain_days=2)
+    events = [*before, decision]
+    read = [records.taken(records.outgoing(CODEC, event), offset, NOW) for offset, event in enumerate(events)]
+    for order in (read, list(reversed(read))):
+        redis.flushall()
+        asyncio.run(apply(server, tmp_path, order))
+        ends = decision.decided_at + 2 * 86_400_000
+        assert [redis.pexpiretime(key) for key in (outcome_layout.case_key("r"), outcome_layout.timeline_key("r"))] == [
+            ends
+        ] * 2
+
+
 def test_an_earlier_refusal_is_not_the_answer_for_a_new_event(server: Valkey, redis: Redis, tmp_path: Path) -> None:
     """The same key published again after a refusal waits for its own outcome."""
 
