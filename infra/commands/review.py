@@ -24,7 +24,7 @@ from aios.infra.running import gateway_url, load_settings
 from aios.streams import principals, tenants
 
 TEXT_SHOWN = 80  # characters of a question's text in a list
-VALUE_SHOWN = 2_000  # of one value inside what is asked about, such as a document in base64
+VALUE_SHOWN = 600  # of one value inside what is asked about, such as a document in base64
 
 _key = click.option("--key", envvar="KEY", help="API key of the tenant; default: KEY, else this home's own tenant's.")
 _gateway = click.option("--gateway", envvar="GATEWAY", help="URL; default: GATEWAY, else the one that runs here.")

@@ -51,7 +51,7 @@ class Came:
 def connectors(settings: Settings) -> dict[str, Connector]:
     """Not open yet; the sanctions list is the shipped one, whatever is published."""
     found = {}
-    for name in ("documents", "sanctions"):
+    for name in ("assessment", "documents", "sanctions"):
         system = system_files.shipped()[name]
         changed = {**settings.connectors.options, "sanctions": {"follow": False}}
         own = settings.model_copy(update={"connectors": settings.connectors.model_copy(update={"options": changed})})

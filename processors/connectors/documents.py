@@ -1,9 +1,9 @@
-"""The system `documents`: reads documents, compares what they say with the application, weighs what both come to.
+"""The system `documents`: names, dates and addresses out of documents, with their places.
 
-Enters: a document as text, as bytes in base64, or by reference; or what was read and screened before. Leaves: facts
-with their places; a comparison; a score with reasons. Nothing outside changes, so every operation has no effect.
-Guaranteed: a document that cannot be read is an answer that says why, never an error: the case goes on with it. Errors
-are of the store that keeps documents. It computes in this process, in threads and children (processors/reading).
+Enters: a document as text, as bytes in base64, or by reference. Leaves: facts with their places. Nothing outside
+changes, so the operation has no effect. Guaranteed: a document that cannot be read is an answer that says why, never an
+error: the case goes on with it. Errors are of the store that keeps documents. It computes in this process, in threads
+and children (processors/reading).
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
-from aios.processors.reading import compare, risk
-from aios.processors.reading.compare import Applicant, Comparison, DocumentRead
+from aios.processors.reading.compare import DocumentRead
 from aios.processors.reading.extract import Read, extract
 from aios.processors.reading.fact import Kind
 from aios.processors.reading.kinds import Document
@@ -31,7 +29,6 @@ from aios.schemas.errors import Unavailable
 from aios.streams.document_store import Differs, FolderStore, NotKept, Store, documents_folder
 
 SHARE_OF_TIME = 0.8  # of the try's: what is over is for extracting
-DOCUMENTS_MAX = 10
 FILE_CHARS_MAX = 256
 
 
@@ -45,27 +42,11 @@ class ReadRequest(Part):
     reference: str = ""
 
 
-class CompareRequest(Part):
-    applicant: Applicant
-    documents: Annotated[tuple[DocumentRead, ...], Field(max_length=DOCUMENTS_MAX)]
-
-
-class WeighRequest(Part):
-    """screenings: answers of sanctions.screen, one for each of the comparison's subjects, in their order."""
-
-    comparison: Comparison
-    screenings: Annotated[tuple[risk.Screened, ...], Field(max_length=compare.SUBJECTS_MAX)]
-    points: Mapping[str, int]
-    countries_watched: tuple[str, ...] = ()
-
-
 class Documents:
     """See the module."""
 
     operations: Mapping[str, Operation] = {
         "read": Operation(request=ReadRequest, response=DocumentRead, response_contract="document_read.v1"),
-        "compare": Operation(request=CompareRequest, response=Comparison, response_contract="comparison.v1"),
-        "weigh": Operation(request=WeighRequest, response=risk.Risk, response_contract="risk.v1"),
     }
 
     def __init__(self, setup: Setup) -> None:
@@ -78,11 +59,6 @@ class Documents:
     async def call(self, operation: str, request: Any, ask: Ask) -> BaseModel:
         if isinstance(request, ReadRequest):
             return await self._read(request, ask)
-        if isinstance(request, CompareRequest):
-            today = datetime.now(UTC).date().isoformat()
-            return await asyncio.to_thread(compare.compare, request.applicant, request.documents, today)
-        if isinstance(request, WeighRequest):
-            return risk.weigh(request.comparison, request.screenings, request.points, request.countries_watched)
         raise CallFailed(Failure.PERMANENT, "unknown_operation", f"documents cannot be asked to {operation}")
 
     async def done(self, operation: str, request: Any, ask: Ask) -> BaseModel | None:

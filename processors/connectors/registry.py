@@ -19,6 +19,7 @@ from aios.streams.system_files import System
 
 CONNECTORS: Mapping[str, str] = {
     "sanctions": "aios.processors.connectors.sanctions:Sanctions",
+    "assessment": "aios.processors.connectors.assessment:Assessment",
     "documents": "aios.processors.connectors.documents:Documents",
     "calendars": "aios.processors.connectors.calendars:Calendars",
     "correspondence": "aios.processors.connectors.correspondence:Correspondence",

@@ -1,8 +1,9 @@
 """The process that opens strangers' files: a request a line on stdin with its bytes behind it, an answer a line.
 
-Enters: {"what": "pdf" | "picture", "bytes": N} and N bytes. Leaves: {"pages": [[number, text, by_ocr], …]} or
-{"problem": "…"}. Guaranteed: memory is bounded by the kernel (MEMORY_MAX), what libraries print goes to stderr, and
-the process ends with whoever started it. It holds no secret, no connection, and is killed without regret.
+Enters: {"what": "pdf" | "scan" | "picture", "bytes": N} and N bytes. Leaves: {"pages": [[number, text, by_ocr], …]}, or
+{"problem": "…"}, or of a pdf {"scanned": true}: to be asked again as a scan, by whoever has the time. Guaranteed:
+memory is bounded by the kernel (MEMORY_MAX), what libraries print goes to stderr, and the process ends with whoever
+started it. It holds no secret, no connection, and is killed without regret.
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from aios.processors.reading import pdf
 
+    kinds = {"pdf": lambda content: pdf.of_pdf(content, scans=False), "scan": pdf.of_pdf, "picture": pdf.of_picture}
     requests = sys.stdin.buffer
     answers.write(b'{"ready": true}\n')
     answers.flush()
     while line := requests.readline():
         asked = json.loads(line)
         content = requests.read(asked["bytes"])
+        read = kinds[asked["what"]]
         try:
-            pages = (pdf.of_pdf if asked["what"] == "pdf" else pdf.of_picture)(content)
+            pages = read(content)
             answer: dict[str, object] = {"pages": [[page.number, page.text, page.by_ocr] for page in pages]}
+        except pdf.Scanned:
+            answer = {"scanned": True}
         except pdf.Unreadable as error:
             answer = {"problem": error.problem.value}
         except MemoryError:

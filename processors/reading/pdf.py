@@ -42,8 +42,12 @@ class Unreadable(Exception):
         self.problem = problem
 
 
-def of_pdf(content: bytes) -> list[Page]:
-    """Raises Unreadable."""
+class Scanned(Exception):
+    """A page has no text and a picture, and pictures were not to be read."""
+
+
+def of_pdf(content: bytes, *, scans: bool = True) -> list[Page]:
+    """scans: pages without text are read as pictures. Raises Unreadable, and Scanned where they are not."""
     try:
         document = pdfium.PdfDocument(content)
     except pdfium.PdfiumError as error:
@@ -53,19 +57,21 @@ def of_pdf(content: bytes) -> list[Page]:
     try:
         if len(document) > PAGES_MAX:
             raise Unreadable(Problem.TOO_MANY_PAGES)
-        return list(_pages(document))
+        return list(_pages(document, scans=scans))
     except pdfium.PdfiumError as error:
         raise Unreadable(Problem.BROKEN) from error
     finally:
         document.close()
 
 
-def _pages(document: Any) -> Iterator[Page]:
+def _pages(document: Any, *, scans: bool) -> Iterator[Page]:
     chars, scanned = 0, 0
     for index in range(len(document)):
         page = document[index]
         text, by_ocr = _page_text(page), False
         if sum(not each.isspace() for each in text) < VISIBLE_MIN and _has_picture(page):
+            if not scans:
+                raise Scanned
             if scanned == SCANNED_MAX:
                 raise Unreadable(Problem.TOO_MANY_PAGES)
             scanned, by_ocr = scanned + 1, True

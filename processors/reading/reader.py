@@ -2,8 +2,9 @@
 
 In: bytes, and the time they may take. Out: what they are and their pages, or the problem with them. Guaranteed: bytes
 are bounded before anything looks at them; what they are is told by themselves, not by their name or declared type; a
-child that hangs or dies is ended, and the document that did it has a problem, not the caller. Of one event loop; one
-document at a time in each child.
+child that hangs or dies is ended, and the document that did it has a problem, not the caller. One document at a time in
+each child, and scans in one of their own: what takes milliseconds does not wait behind what takes seconds. Of one event
+loop.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,6 @@ BYTES_MAX = 16 << 20  # of a document
 TEXT_BYTES_MAX = 1 << 20
 ANSWER_BYTES_MAX = 4 << 20  # a line of the child
 START_S_MAX = 60.0
-CHILDREN_MAX = 1  # at once: each may use a core and, once it has read a picture, 500 MB
 DEATHS_MAX = 2  # the first may be the machine's doing; a document over which two children died has done it
 PDF_WITHIN = 1024  # bytes before its mark, as readers allow
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*")
@@ -48,56 +48,67 @@ class Document:
 class Reader:
     """See the module."""
 
-    def __init__(self, children_max: int = CHILDREN_MAX) -> None:
-        self._free: list[_Child] = []
-        self._room = asyncio.Semaphore(children_max)
+    def __init__(self) -> None:
+        self._quick = _Room()
+        self._slow = _Room()
 
     async def read(self, content: bytes, *, s_max: float) -> Document:
-        """Returns within s_max, and the time that a child needs to start."""
+        """Returns within s_max a child, the time that children need to start, and that of the documents before it."""
         if len(content) > BYTES_MAX:
             return Document("", (), Problem.TOO_LARGE)
         head = content[:PDF_WITHIN]
         if b"%PDF-" in head:
-            return await self._by_child("pdf", "application/pdf", content, s_max)
+            answer = await self._quick.ask("pdf", content, s_max)
+            if answer.get("scanned"):
+                answer = await self._slow.ask("scan", content, s_max)
+            return _document("application/pdf", answer)
         for mark in _PICTURES:
             if content.startswith(mark):
-                return await self._by_child("picture", _MEDIA[mark], content, s_max)
+                return _document(_MEDIA[mark], await self._slow.ask("picture", content, s_max))
         return of_text(content)
 
     async def close(self) -> None:
         """End the children."""
-        for child in self._free:
-            await child.end()
-        self._free.clear()
+        await self._quick.close()
+        await self._slow.close()
 
-    async def _by_child(self, what: str, media_type: str, content: bytes, s_max: float) -> Document:
-        answer: dict[str, Any] | None = None
-        for _ in range(DEATHS_MAX):
-            async with self._child() as child:
-                answer = await child.ask(what, content, s_max)
-            if answer is not None:
-                break
-        answer = answer or {"problem": Problem.TOO_SLOW.value}
-        problem = Problem(answer.get("problem", ""))
-        pages = tuple(Page(number, text, by_ocr) for number, text, by_ocr in answer.get("pages", ()))
-        if not problem and not any(page.text.strip() for page in pages):
-            problem = Problem.EMPTY
-        return Document(media_type, () if problem else pages, problem)
 
-    @contextlib.asynccontextmanager
-    async def _child(self) -> AsyncIterator[_Child]:
-        """One that nobody else asks meanwhile; it is kept if it lives."""
-        async with self._room:
-            while self._free and not self._free[-1].lives:
-                self._free.pop()
-            child = self._free.pop() if self._free else await _Child.start()
-            try:
-                yield child
-            except BaseException:  # cancelled in the middle of an answer: the next one would get it
-                await child.end()
-                raise
-            if child.lives:
-                self._free.append(child)
+def _document(media_type: str, answer: Mapping[str, Any]) -> Document:
+    problem = Problem(answer.get("problem", ""))
+    pages = tuple(Page(number, text, by_ocr) for number, text, by_ocr in answer.get("pages", ()))
+    if not problem and not any(page.text.strip() for page in pages):
+        problem = Problem.EMPTY
+    return Document(media_type, () if problem else pages, problem)
+
+
+class _Room:
+    """A child, started when first needed; who asks waits for those before him."""
+
+    def __init__(self) -> None:
+        self.child: _Child | None = None
+        self._one = asyncio.Lock()
+
+    async def ask(self, what: str, content: bytes, s_max: float) -> dict[str, Any]:
+        async with self._one:
+            for _ in range(DEATHS_MAX):
+                answer = await self._asked(what, content, s_max)
+                if answer is not None:
+                    return answer
+        return {"problem": Problem.TOO_SLOW.value}
+
+    async def close(self) -> None:
+        if self.child is not None:
+            await self.child.end()
+        self.child = None
+
+    async def _asked(self, what: str, content: bytes, s_max: float) -> dict[str, Any] | None:
+        if self.child is None or not self.child.lives:
+            self.child = await _Child.start()
+        try:
+            return await self.child.ask(what, content, s_max)
+        except BaseException:  # cancelled in the middle of an answer: the next one would get it
+            await self.close()
+            raise
 
 
 class _Child:

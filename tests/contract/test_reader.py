@@ -117,7 +117,8 @@ def test_a_child_that_is_killed_or_hangs_costs_no_other_document() -> None:
         found = []
         for signal_, s_max in ((signal.SIGKILL, S_MAX), (signal.SIGSTOP, 0.5)):
             assert not (await reader.read(PDF, s_max=S_MAX)).problem
-            (child,) = reader._free
+            child = reader._quick.child
+            assert child is not None
             os.kill(child._process.pid, signal_)
             found.append((await reader.read(PDF, s_max=s_max)).problem)
         found.append((await reader.read(PDF, s_max=S_MAX)).problem)
@@ -153,7 +154,8 @@ def test_the_child_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def ask(reader: Reader) -> bytes:
         await reader.read(PDF, s_max=S_MAX)
-        (child,) = reader._free
+        child = reader._quick.child
+        assert child is not None
         return Path(f"/proc/{child._process.pid}/environ").read_bytes()
 
     assert b"AIOS_" not in reading(ask)
