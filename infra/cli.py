@@ -33,11 +33,9 @@ COMMANDS = {
     "workflow": Place(
         "commands.workflow", "group", "Workflows: check, show, test, diff, deploy, autonomy, cancel, migrate, list."
     ),
-    "policy": Place("commands.policy", "group", "Guardrails: list, show, test."),
+    "policy": Place("commands.policy", "group", "Guardrails: list, show, test, measure."),
     "list": Place("commands.list", "group", "Lists that cases are screened against: show, publish, search, evaluate."),
-    "slo": Place(
-        "commands.slo", "slo", "Each workflow's objectives against the last hour; per breach cause and next command."
-    ),
+    "slo": Place("commands.slo", "slo", "Objectives against the last hour, and why not."),
     "meeting": Place("commands.meeting", "group", "Requests for the calendar: read one, evaluate the reading."),
     "document": Place("commands.document", "group", "Documents: read, keep by reference, evaluate the reading."),
     "pools": Place("commands.pools", "pools", "Pools of model workers: work queued, rate, latency, cost."),
