@@ -23,14 +23,20 @@ def demo(context: click.Context, keep: bool) -> None:
 @demo.command()
 @_keep
 def triage(keep: bool) -> None:
-    """Two hundred texts of a bank's customers, and six bad records, one of which is repaired and replayed."""
+    """Letters and messages of a bank's customers.
+
+    Two hundred texts, and six bad records, one of which is repaired and replayed.
+    """
     run.run(keep=keep)
 
 
 @demo.command()
 @_keep
 def kyc(keep: bool) -> None:
-    """Applications of people with their documents: read, screened, weighed, decided or asked of specialists."""
+    """Applications of people with their documents.
+
+    Read, screened, weighed; decided, or asked of specialists.
+    """
     from aios.infra.demo import kyc as onboarding
 
     onboarding.demo(keep=keep)

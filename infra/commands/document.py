@@ -66,7 +66,10 @@ def read(file: Path, with_text: bool, as_json: bool) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--tenant", help="Whose it is; default: the deployment's default tenant.")
 def keep(file: Path, tenant: str | None) -> None:
-    """Keep FILE where connectors find it, and print its reference; on another machine: POST /v1/documents."""
+    """Keep FILE where connectors find it; its reference.
+
+    On another machine: POST /v1/documents.
+    """
     settings = load_settings()
     try:
         part = FolderStore(documents_folder(settings)).new(tenant or settings.default_tenant)
@@ -81,7 +84,10 @@ def keep(file: Path, tenant: str | None) -> None:
 @group.command()
 @click.option("--days", type=click.IntRange(1, 3650), default=RETENTION_DAYS, show_default=True)
 def sweep(days: int) -> None:
-    """Forget documents that were last handed in longer ago; the topics that name them keep no longer."""
+    """Forget documents handed in longer ago.
+
+    The topics that name them keep no longer than the default.
+    """
     gone = FolderStore(documents_folder(load_settings())).sweep(days * 86_400.0)
     click.echo(f"{gone} documents forgotten")
 
@@ -101,7 +107,7 @@ def sweep(days: int) -> None:
 @click.option("--errors", type=int, default=SHOWN_MAX, show_default=True, help="Shown of each kind.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def evaluate(count: int, seed: int, half: str, *, scans: bool, errors: int, as_json: bool) -> None:
-    """Draw applications, read, screen and decide them as the system does, and say what was right.
+    """Draw applications, put them through, say what was right.
 
     Reading was developed on the forms of a, corrected once on those of b and of c, and never changed for those of d.
     The same seed draws the same applications.
