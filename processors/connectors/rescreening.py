@@ -85,7 +85,7 @@ class Rescreening:
                     await asyncio.sleep(AGAIN_S)
         finally:
             if delivery is not None:
-                delivery.close()
+                await asyncio.to_thread(delivery.close)
             self._source.close()
 
     async def _until_published(self) -> None:
@@ -173,7 +173,7 @@ class Rescreening:
         )
         told = (
             (AUDIT_RECORDED, audit, audit.audit_id, audit.case_id),
-            (APPLICATION_SUBMITTED, event, event.event_id, ""),
+            (APPLICATION_SUBMITTED, event, event.event_id, event.idempotency_key),
         )
         for topic, what, what_id, key in told:
             yield carrying.outgoing(

@@ -36,6 +36,7 @@ HITS_MAX = 20
 CANDIDATES_MAX = 60  # aligned exactly, by what they could reach at most
 CACHE_MAX = 4_096  # written parts whose neighbours are remembered
 GAIN_MAX = 13.0  # of one part: no single word makes a person
+SYLLABLE_NATS_MAX = 5.0  # of one Chinese or Korean character: there are some 150 usual ones by sound
 GAIN_MIN = -2.0  # of one part: a doubtful agreement is still likelier than a part replaced
 JOINED_MORE = 3.0  # that a join may bring above GAIN_MAX
 ACRONYM_LETTERS_MIN, ACRONYM_LETTERS_MAX = 3, 8
@@ -148,7 +149,9 @@ class Index:
         for first in range(len(written) - 1):
             for behind in (first + 2, first + 3):
                 run = written[first:behind]
-                if len(run) == behind - first and not any(each.initial and not each.bare for each in run):
+                if len(run) != behind - first or (len(run) > 2 and run[1].text not in PARTICLES):
+                    continue
+                if not any(each.initial and not each.bare for each in run):
                     slots += self._join(run, first, behind)
         return slots
 
@@ -157,9 +160,10 @@ class Index:
         text = "".join(each.text for each in run)
         if run[-1].bare:
             bones = skeleton(text, bare=True)
-            nats, near = self.rarity.bare_nats(bones), self.vocabulary.bare(bones)
+            apart = sum(self.rarity.bare_nats(skeleton(each.text, bare=True)) for each in run)
+            nats, near = min(apart, self.rarity.bare_nats(bones)), self.vocabulary.bare(bones)
         else:
-            nats = sum(self.rarity.nats(each.text) for each in run)
+            nats = sum(self._nats(each) for each in run)
             near = self.vocabulary.alike(text, joins=_one_word(text))
         nats = min(nats, GAIN_MAX + JOINED_MORE)
         if near:
@@ -170,13 +174,18 @@ class Index:
         text = part.text
         if part.initial and not part.bare:
             return Slot(place, place + 1, text, alignment.left_over(text), {}, initial=True)
-        nats = self.rarity.bare_nats(skeleton(text, bare=True)) if part.bare else self.rarity.nats(text)
+        nats = self.rarity.bare_nats(skeleton(text, bare=True)) if part.bare else self._nats(part)
         gains: dict[int, tuple[float, How]] = {}
-        for each in self.vocabulary.near(part):
-            gain = min(nats, GAIN_MAX) - each.cost
+        nats = min(nats, GAIN_MAX)
+        for each in self.vocabulary.near(part, nats - GAIN_MIN):
+            gain = nats - each.cost
             if gain >= GAIN_MIN:
                 gains[each.number] = (gain, each.how)
         return Slot(place, place + 1, text, alignment.left_over(text), gains, reach=self._reach(gains))
+
+    def _nats(self, part: Part) -> float:
+        nats = self.rarity.nats(part.text)
+        return min(nats, SYLLABLE_NATS_MAX) if part.syllable else nats
 
     def _reach(self, gains: Mapping[int, tuple[float, How]]) -> tuple[Any, Any] | None:
         """The names that the near parts are in, with what each brings; the best of a name comes last."""

@@ -61,10 +61,14 @@ def _vowels(run: re.Match[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a name. `bare`: written without vowels, so that only its skeleton compares."""
+    """One part of a name. `bare`: written without vowels, so that only its skeleton compares.
+
+    syllable: it was one Chinese or Korean character, of which there are few by sound.
+    """
 
     text: str
     bare: bool = False
+    syllable: bool = False
 
     @property
     def initial(self) -> bool:
@@ -113,5 +117,8 @@ def parts(name: str) -> tuple[Part, ...]:
         if bare:
             latin = latin.replace("`", "a").replace("'", "a")  # ayn and hamza carry a vowel
             latin = f"a{latin}" if word.startswith("ا") and not latin.startswith("a") else latin
-        found += [Part(NUMBERS.get(each, each), bare) for each in _PART.findall(_MARKS.sub("", latin).lower())]
+        syllables = bool(_HAN_OR_HANGUL.search(word))
+        found += [
+            Part(NUMBERS.get(each, each), bare, syllables) for each in _PART.findall(_MARKS.sub("", latin).lower())
+        ]
     return tuple(found[:PARTS_MAX])

@@ -46,6 +46,7 @@ ARABIC = _table(
     "kh=خ ch=ش sh=ش th=ث dh=ذ gh=غ b=ب t=ت j=ج d=د r=ر z=ز s=س f=ف q=ق k=ك l=ل m=م n=ن h=ه w=و y=ي u=و i=ي o=و "
     "g=ج p=ب v=ف"
 )
+DIGRAPHS = 6  # of ARABIC, in front
 CYRILLIC_COUNTRIES = frozenset(("Russia", "Belarus", "Ukraine", "Bulgaria"))
 ARABIC_COUNTRIES = frozenset(
     (
@@ -174,18 +175,19 @@ def other_script(entry: Entry, name: str, draw: random.Random) -> str | None:
     if CYRILLIC_COUNTRIES.intersection(entry.countries):
         return _letters(text, CYRILLIC).title()
     if ARABIC_COUNTRIES.intersection(entry.countries):
+        text = _letters(text, ARABIC[:DIGRAPHS], keep=True)
         text = re.sub(r"\bal-", "ال", re.sub(r"(.)\1", r"\1", text))
         text = re.sub(r"\b[aeiou]", "ا", text)
         for vowel in "aeiou":  # short ones are not written, long ones are; the list does not tell which is which
             text = text.replace(vowel, "" if vowel in "ae" or draw.random() < 0.5 else vowel)
-        return _letters(text, ARABIC)
+        return re.sub(r"(.)\1", r"\1", _letters(re.sub(r"'(?=\w)", "ع", text), ARABIC))
     return None
 
 
-def _letters(text: str, table: Sequence[tuple[str, str]]) -> str:
+def _letters(text: str, table: Sequence[tuple[str, str]], *, keep: bool = False) -> str:
     for latin, other in table:
         text = text.replace(latin, other)
-    return re.sub(r"[a-z'`]", "", text)
+    return text if keep else re.sub(r"[a-z'`]", "", text)
 
 
 def mixed(entry: Entry, name: str, draw: random.Random) -> str | None:
@@ -218,15 +220,22 @@ def ordinary(which: int, draw: random.Random) -> tuple[str, str]:
     """A language and somebody's name in it, from one half (0 or 1) of its given names and surnames."""
     base = draw.choice(sorted({language.partition("-")[0] for language in people()}))
     language = draw.choice([each for each in sorted(people()) if each.partition("-")[0] == base])
-    given = [each for each in people()[language]["given"] if _half(each) == which]
-    surnames = [each for each in people()[language]["surnames"] if _half(each) == which]
-    parts = [draw.choice(given or people()[language]["given"])]
+    given, surnames = _names_of(language, which)
+    parts = [draw.choice(given)]
     if draw.random() < SECOND_GIVEN_SHARE:
-        parts.append(draw.choice(given or people()[language]["given"]))
-    parts.append(draw.choice(surnames or people()[language]["surnames"]))
+        parts.append(draw.choice(given))
+    parts.append(draw.choice(surnames))
     if base in ("es", "pt") or draw.random() < DOUBLE_SURNAME_SHARE:
-        parts.append(draw.choice(surnames or people()[language]["surnames"]))
+        parts.append(draw.choice(surnames))
     return base, " ".join(parts)
+
+
+@cache
+def _names_of(language: str, which: int) -> tuple[list[str], list[str]]:
+    """Given names and surnames of one half; all where a half has none."""
+    both = people()[language]
+    given, surnames = ([one for one in both[kind] if _half(one) == which] for kind in ("given", "surnames"))
+    return given or both["given"], surnames or both["surnames"]
 
 
 def _half(name: str) -> int:

@@ -18,6 +18,7 @@ BILLION = 1_000_000_000
 UNSEEN_NATS = (3.0, 3.0, 6.0, 8.5, 10.5, 12.0, 13.0, 13.5, 14.0, 14.5)  # of a part that nobody counted, by letters
 UNSEEN_BARE_NATS = (2.0, 3.0, 5.0, 7.5, 9.0, 10.5, 12.0)  # of one written without vowels
 LIST_SHARE = 0.35  # of a part's frequency that the list itself is asked for
+LIST_PARTS_MIN = 20_000  # a short list says as little of people at large as it is short
 ONCE_OFF = 0.8  # taken from every count of the list
 
 
@@ -42,7 +43,7 @@ class Rarity:
         """listed: how often each part occurs on the list."""
         self._people = frequencies()
         self._listed = listed
-        self._total = max(sum(listed.values()), 1)
+        self._total = max(sum(listed.values()), LIST_PARTS_MIN)
 
     def nats(self, part: str) -> float:
         """How surprising `part` is in the name of somebody at large."""

@@ -38,23 +38,24 @@ LIGHT = PARTICLES | LEGAL | frozenset(LEGAL_WORDS)
 _COUNTED = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 NUMBERS = {word: str(number) for number, word in enumerate(_COUNTED, 1)}
 
+_APART = re.compile(r"(?<![\[,]) ")  # a space between words, that people leave out; not one of a set
 _SHARES = r"(?:joint stock company|aktsionerno[iy]?y?e obshchestvo)"
-_LIMITED = r"obshc?hestvo s ogranich?en+o[iy]u? otvetstven+ost[iy]?yu|limited liability company|o o o"
+_LIMITED = r"obshc?hestvo s ogranich?en+o[iy]u? otvetstven+ost[iy]?yu|limited liability company|o[ .]+o[ .]+o"
 _LONG_FORMS = tuple(
-    (re.compile(rf"\b(?:{written})\b"), short)
+    (re.compile(rf"\b(?:{re.sub(_APART, ' ?', written)})\b"), short)
     for written, short in (
         (_LIMITED, "ooo"),
         (rf"(?:public|otkrytoye?|publichnoye?|otkrytoe|publichnoe) {_SHARES}", "pao"),
         (rf"(?:(?:closed|open|zakrytoye?|zakrytoe) )?{_SHARES}", "ao"),
         (r"drug trafficking organi[sz]ation", "dto"),
-        (r"co(?:mpany)?[ .,]+(?:ltd|limited)", "ltd"),
+        (r"co(?:mpany)?[., ]+(?:ltd|limited)", "ltd"),
         (r"s[ .]+a[ .]+de[ .]+c[ .]+v", "sa"),
         (r"s[ .]+de[ .]+r[ .]+l", "srl"),
         (r"s[ .]+a", "sa"),
         (r"l[ .]+l[ .]+c", "llc"),
     )
 )
-_ANY_LONG_FORM = re.compile(r"obsh|limited|joint|akts|o o o|drug|\bco\b|company|\bs[ .]|\bl[ .]")
+_ANY_LONG_FORM = re.compile(r"obsh|limited|joint|akts|\bo[ .]+o|drug|\bco\b|company|\bs[ .]|\bl[ .]")
 
 
 @lru_cache(maxsize=65_536)

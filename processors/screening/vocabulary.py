@@ -11,6 +11,7 @@ letters of it at most, so none is overlooked. Rejected: comparing with the whole
 from __future__ import annotations
 
 import bisect
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -145,8 +146,11 @@ class Vocabulary:
         """Those with these consonants."""
         return [Near(number, BARE, How.BARE) for number in self._by_bare_skeleton.get(bones, ())]
 
-    def near(self, part: Part) -> list[Near]:
-        """All that are near, each once at its cheapest; at most NEAR_MAX, cheapest first."""
+    def near(self, part: Part, cost_max: float = math.inf) -> list[Near]:
+        """All that are near, each once at its cheapest; at most NEAR_MAX, cheapest first.
+
+        cost_max: nats; what costs more than that is worth nothing to who asks, and is not looked for.
+        """
         text = part.text
         bones = skeleton(text, bare=part.bare)
         if part.bare:
@@ -169,20 +173,20 @@ class Vocabulary:
             vowels = OSA.distance(said, other)
             if vowels <= VOWELS_MAX:
                 offer(number, SKELETON[vowels] + (SHORT_SKELETON if len(bones) < 3 else 0.0), How.SOUND)
-        for number, cost in self._typos(text):
+        for number, cost in self._typos(text, cost_max):
             offer(number, cost, How.TYPO)
         for number in self._longer(text):
             offer(number, PREFIX, How.PREFIX)
         return sorted(best.values(), key=lambda near: near.cost)[:NEAR_MAX]
 
-    def _typos(self, text: str) -> Iterable[tuple[int, float]]:
+    def _typos(self, text: str, cost_max: float) -> Iterable[tuple[int, float]]:
         if text.isdigit():
             return
         short = SHORT_WORD if len(text) <= 4 else 0.0
-        for listed, edits in self._written.within(text, _edits_allowed(len(text))):
+        for listed, edits in self._written.within(text, _edits_allowed(len(text), cost_max - short)):
             yield self.numbers[listed], EDITS[edits] + short + (FIRST_LETTER if text[0] != listed[0] else 0.0)
         said = sound(text)
-        for other, edits in self._sounds.within(said, min(_edits_allowed(len(said) - 1), 1)):
+        for other, edits in self._sounds.within(said, min(_edits_allowed(len(said) - 1, cost_max - short - SOUND), 1)):
             front = FIRST_LETTER if said[:1] != other[:1] else 0.0
             for number in self._mistyped[other]:
                 yield number, SOUND + EDITS[edits] + short + front
@@ -215,8 +219,9 @@ def _pairs(text: str) -> int:
     return bits
 
 
-def _edits_allowed(letters: int) -> int:
-    """By length: what is shorter has too many neighbours."""
-    if letters < 3:
-        return 0
-    return 1 if letters <= 6 else EDITS_MAX
+def _edits_allowed(letters: int, cost_max: float) -> int:
+    """By length, since what is shorter has too many neighbours; and no more than are worth their cost."""
+    allowed = 0 if letters < 3 else 1 if letters <= 6 else EDITS_MAX
+    while allowed and EDITS[allowed] > cost_max:
+        allowed -= 1
+    return allowed

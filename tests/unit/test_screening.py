@@ -1,0 +1,268 @@
+"""Names against a list: what must be found whatever the spelling, what must not, and why, in sentences."""
+
+from __future__ import annotations
+
+import random
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios.processors.connectors import registry
+from aios.processors.connectors.sanctions import ScreenRequest, answer
+from aios.processors.screening import births, evaluation, list_files, perturbed, reasons
+from aios.processors.screening.entries import Entry, Kind, entry
+from aios.processors.screening.index import Asked, Hit, Index
+from aios.processors.screening.list_files import Listed
+from aios.processors.screening.names import PARTS_MAX, parts, skeleton, sound
+from aios.processors.screening.published import Loaded
+from aios.processors.screening.small_words import light
+from aios.processors.screening.thresholds import REVIEW, level, score
+from aios.processors.screening.vocabulary import Letters
+from aios.streams.errors import ConfigError
+
+
+def row(number: str, name: str, remarks: str = "", kind: str = "individual") -> Entry:
+    return entry({"ent_num": number, "name": name, "type": kind, "program": "SDGT", "title": "", "remarks": remarks})
+
+
+ENTRIES = (
+    row("1", "BIN LADIN, Usama bin Muhammad bin Awad", "DOB 30 Jul 1957; alt. DOB 1958; POB Jeddah, Saudi Arabia."),
+    row("2", "ZAPATA BERRIO, Jorge Oswaldo", "DOB 15 May 1979; a.k.a. 'JONAS'; nationality Colombia."),
+    row("3", "SHCHERBAKOV, Yevgeniy Viktorovich", "DOB circa 1970; citizen Russia; alt. citizen Cyprus."),
+    row("4", "ABD AL-RAHMAN, Muhammad", ""),
+    row("5", "KIM, Jong Un", "DOB 08 Jan 1984."),
+    row("6", "LIMITED LIABILITY COMPANY NORDWIND TRADING", "a.k.a. 'NORDWIND'.", "entity"),
+    row("7", "NATIONAL PETROCHEMICAL SERVICES COMPANY", "", "entity"),
+    row("8", "ISNILON HAPILON", ""),
+)
+LISTED = Listed("tiny", "1", "0" * 64, ENTRIES)
+
+
+@pytest.fixture(scope="module")
+def index() -> Index:
+    return Index(ENTRIES)
+
+
+def best(index: Index, name: str, born: str = "", kind: Kind | None = None) -> Hit | None:
+    found = index.search(Asked(name, births.read(born), kind))
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("Osama bin Laden", "1"),
+        ("Ladin Usamah bin Muhammed", "1"),
+        ("أسامة بن محمد بن عوض بن لادن", "1"),
+        ("J. O. Zapata Berrio", "2"),
+        ("Jorge Zapata Berio", "2"),
+        ("Evgenij Schtscherbakow", "3"),
+        ("Евгений Викторович Щербаков", "3"),
+        ("Mohamed Abdulrahman", "4"),
+        ("Mohammed Abdel Rahman", "4"),
+        ("Kim Jongun", "5"),
+        ("김정은", "5"),
+        ("Nordwind Trading OOO", "6"),
+        ("NPS", "7"),
+        ("Hapilon Isnilon", "8"),
+        ("Isnilom Hapilon", "8"),
+        ("Jonas", "2"),
+    ],
+)
+def test_a_listed_name_is_found_however_it_is_written(index: Index, written: str, number: str) -> None:
+    """Order, initials, parts left out, slips, transliterations, other scripts, legal forms, acronyms, aliases."""
+    hit = best(index, written)
+    assert hit is not None, written
+    assert hit.entry.number == number
+
+
+@pytest.mark.parametrize("written", ["John Smith", "Anna Schneider", "Maria Garcia Lopez", "Jorge Ramirez", "", ".,-"])
+def test_other_names_are_clear(index: Index, written: str) -> None:
+    """Also those that share a common part with an entry, and those without a letter."""
+    assert best(index, written) is None
+
+
+@given(st.text(max_size=400))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_a_name(text: str) -> None:
+    """Folding never raises, is bounded, and leaves ASCII letters and digits only."""
+    found = parts(text)
+    assert len(found) <= PARTS_MAX
+    for part in found:
+        assert part.text
+        assert all(letter.isascii() and letter.isalnum() for letter in part.text)
+        sound(part.text)
+        skeleton(part.text, bare=True)
+        light(part.text)
+
+
+@given(st.permutations(["usama", "bin", "muhammad", "awad", "ladin"]))
+@settings(max_examples=60, deadline=None)
+def test_order_costs_next_to_nothing(written: list[str]) -> None:
+    """Whatever the order of its parts, a name is the same entry's, and strongly so."""
+    hit = best(_SHARED, " ".join(written))
+    assert hit is not None
+    assert (hit.entry.number, hit.level) == ("1", "strong")
+
+
+_SHARED = Index(ENTRIES)
+
+
+@given(st.text(alphabet="abcdefgklmnorstu", min_size=3, max_size=12), st.integers(0, 2**32))
+@settings(max_examples=300, deadline=None)
+def test_blocking_overlooks_no_single_slip(word: str, seed: int) -> None:
+    """Every word of the list within one edit is found by the sets of letters, as by comparing with all."""
+    slip = perturbed.typo(word, random.Random(seed))
+    others = ["marcella", "trondheim", "kasablanka", word]
+    found = dict(Letters(sorted(set(others))).within(slip, 1))
+    assert word in found or slip == ""
+
+
+def test_a_birth_date_speaks_for_or_against(index: Index) -> None:
+    """The same day raises the score, years apart lower it, and a name that is common is cleared by it."""
+    alone, same, apart = (best(index, "Usama bin Laden", born) for born in ("", "1957-07-30", "1991-01-01"))
+    assert alone is not None
+    assert same is not None
+    assert apart is None or apart.nats < alone.nats
+    assert same.nats > alone.nats
+    assert "born on the same day, 1957-07-30" in reasons.sentences(Asked("Usama", births.read("1957-07-30")), same)
+
+
+def test_what_else_was_asked_for_counts(index: Index) -> None:
+    """An organisation's name is less of a hit where a person was asked for, and the reasons say so."""
+    asked = Asked("Nordwind Trading", None, Kind.INDIVIDUAL)
+    plain, person = index.search(Asked("Nordwind Trading")), index.search(asked)
+    assert plain[0].nats > person[0].nats
+    assert reasons.sentences(asked, person[0])[-1] == "the entry is an organisation, a person was asked for"
+
+
+def test_reasons_are_sentences_about_what_differs(index: Index) -> None:
+    """Each difference has one: spelling, what is missing, what is more, the birth date, the alias."""
+    asked = Asked("Osama Ladin Mustafa", births.read("1959-07-30"))
+    hit = next(hit for hit in index.search(asked) if hit.entry.number == "1")
+    said = reasons.sentences(asked, hit)
+    assert "'Osama' for 'Usama': another spelling of the same sound" in said
+    assert any(one.startswith("the list also has Muhammad and Awad") for one in said)
+    assert "Mustafa is not in the list's name" in said
+    assert any("born" in one for one in said)
+    jonas = best(index, "Jonas")
+    assert jonas is not None
+    assert "'JONAS' is an alias of 'ZAPATA BERRIO, Jorge Oswaldo'" in reasons.sentences(Asked("Jonas"), jonas)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("13 Sep 1972", date(1972, 9, 13), date(1972, 9, 13)),
+        ("1972-09-13", date(1972, 9, 13), date(1972, 9, 13)),
+        ("13.09.1972", date(1972, 9, 13), date(1972, 9, 13)),
+        ("Mar 1965", date(1965, 3, 1), date(1965, 3, 31)),
+        ("1936", date(1936, 1, 1), date(1936, 12, 31)),
+        ("circa 1970", date(1968, 1, 1), date(1972, 12, 31)),
+        ("1968 to 1969", date(1968, 1, 1), date(1969, 12, 31)),
+    ],
+)
+def test_birth_dates_are_read_as_lists_write_them(text: str, first: date, last: date) -> None:
+    """Days, months, years, spans and estimates."""
+    assert births.read(text) == births.Born(first, last)
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_a_date_that_cannot_be_read_is_no_evidence(text: str) -> None:
+    """Nothing raises; None compares as nothing said."""
+    born = births.read(text)
+    assert births.compare(None, [born] if born else []).nats == 0
+    if born is not None:
+        assert births.compare(born, [born]).nats > 0
+
+
+@pytest.mark.parametrize(
+    ("given_", "listed", "positive"),
+    [
+        ("1972-09-13", "13 Sep 1972", True),
+        ("1972-03-09", "09 Mar 1972", True),
+        ("1972-09-03", "09 Mar 1972", True),  # day and month swapped
+        ("1972-09-13", "13 Sep 1973", True),  # one digit
+        ("1972-09-13", "1972", True),
+        ("1972-09-13", "circa 1970", True),
+        ("1990-01-01", "13 Sep 1972", False),
+        ("1978-01-05", "13 Sep 1972", False),
+    ],
+)
+def test_dates_agree_with_slips_and_conflict_by_years(given_: str, listed: str, positive: bool) -> None:
+    """What typists do speaks for one person, years speak against it."""
+    one, other = births.read(given_), births.read(listed)
+    assert one is not None
+    assert other is not None
+    assert (births.compare(one, [other]).nats > 0) is positive
+
+
+def test_aliases_countries_and_birth_dates_come_from_the_remarks() -> None:
+    """Of the list's own words, and nothing twice."""
+    found = ENTRIES[1]
+    assert found.names == ("ZAPATA BERRIO, Jorge Oswaldo", "JONAS")
+    assert ENTRIES[2].countries == ("Russia", "Cyprus")
+    assert [str(born) for born in ENTRIES[0].born] == ["1957-07-30", "1958"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"a,b\n1,2\n", "lacks the columns"),
+        (b"ent_num,name,type,program,title,remarks\n1,A,alien,X,,\n", "line 2"),
+        (b"ent_num,name,type,program,title,remarks\n1,A,entity,X,,\n1,B,entity,X,,\n", "twice"),
+        (b"ent_num,name,type,program,title,remarks\n", "no entries"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_broken_list_is_refused_whole(content: bytes, says: str) -> None:
+    """With what is wrong and where."""
+    with pytest.raises(ConfigError, match=says):
+        list_files.read("tiny", "1", content)
+
+
+def test_the_shipped_list_is_whole() -> None:
+    """As many entries and aliases as its publisher's file has."""
+    listed = list_files.shipped("ofac_sdn")
+    assert len(listed.entries) == 14_965
+    assert sum(len(one.names) - 1 for one in listed.entries) == 3_663
+    assert listed.sha256 == "5d3f7ab7793f4f45d2e4e0a6864ccad60ea2d00467bb13343631d49e685263c0"
+
+
+def test_the_system_says_verdict_version_and_reasons(index: Index) -> None:
+    """Its operation's contract; `clear` without hits."""
+    loaded = Loaded(LISTED, index)
+    said = answer(loaded, ScreenRequest(name="Osama bin Laden", born="1957-07-30", kind="individual"))
+    assert (said.verdict, said.list, said.version) == ("match", "tiny", "1")
+    assert said.hits[0].entry == "1"
+    assert said.hits[0].reasons
+    assert said.score == said.hits[0].score > 50
+    clear = answer(loaded, ScreenRequest(name="John Smith"))
+    assert (clear.verdict, clear.score, clear.hits) == ("clear", 0, ())
+    assert registry.operation("sanctions", "screen").response_contract == "screening.v1"
+
+
+@given(st.floats(-50, 80), st.floats(-50, 80))
+def test_scores_rise_with_the_nats(one: float, other: float) -> None:
+    """0 to 100, 50 where a person begins to look."""
+    low, high = sorted((one, other))
+    assert 0 <= score(low) <= score(high) <= 100
+    assert score(REVIEW) == 50
+    assert (level(low) == "clear") is (low < REVIEW)
+
+
+def test_the_evaluation_is_seeded_and_shows_its_misses() -> None:
+    """The same seed gives the same report, times aside; every name that was missed is in it."""
+    one, other = (evaluation.evaluate(LISTED, seed=3, names=10, half=half) for half in (1, 1))
+    assert one.rows == other.rows
+    assert all(row.all - row.found == len(row.misses) for row in one.rows if row.kind in ("person", "organisation"))
+    assert {row.what for row in one.rows} >= {*perturbed.CHANGES, evaluation.ALIASES, evaluation.PEOPLE}
+
+
+def test_halves_do_not_overlap() -> None:
+    """By entry; about as many in each."""
+    halves = [perturbed.half(row(str(number), "A, B")) for number in range(2_000)]
+    assert 900 < sum(halves) < 1_100
