@@ -33,7 +33,7 @@ _UUID5_SET = 0x5 << 76 | 0x2 << 62
 
 def case_id(tenant: str, workflow: str, idempotency_key: str) -> str:
     """One case per tenant, workflow (without version) and key."""
-    return str(derive("case", tenant, workflow, idempotency_key))
+    return derived("case", tenant, workflow, idempotency_key)
 
 
 def command_id(case: str, step_path: str, attempt: int) -> str:
