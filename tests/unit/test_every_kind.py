@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given, settings
@@ -20,8 +21,10 @@ from aios.schemas.models import (
 )
 from tests.fakes.flow import COMMANDS, INPUT, Flow, answered, judged, returned, workflow
 
+NEXT = st.tuples(st.just("next"), st.integers(0, 9), st.sampled_from(["ana", "ben"]))
 ACTIONS = st.lists(
     st.one_of(
+        *[NEXT] * 8,  # most cases come far
         st.tuples(st.just("admit"), st.booleans()),
         st.tuples(
             st.just("answer"), st.integers(0, 30), st.sampled_from(["ok", "ok", "ok", "near", "failed", "expired"])
@@ -32,10 +35,12 @@ ACTIONS = st.lists(
         ),
         st.tuples(st.just("tell"), st.integers(0, 6), st.sampled_from(["changed", "changed", "surprise"])),
         st.tuples(st.just("fire"), st.integers(0, 30)),
-        st.tuples(st.just("cancel")),
+        st.tuples(st.just("cancel"), st.integers(0, 19)),
     ),
-    max_size=40,
+    min_size=18,
+    max_size=50,
 )
+ANSWERED = ("call_completed", "answered")
 INPUTS = st.builds(
     lambda risk, documents: {**INPUT, "risk": risk, "documents": ["page"] * documents},
     st.sampled_from([10, 90]),
@@ -59,8 +64,24 @@ def act(flow: Flow, action: tuple[Any, ...]) -> None:
             flow.tell(kind, f"t{number}", {"what": "cancelled" if number == 6 else "moved"})
         case ("fire", number) if waits := [one for one in flow.timers_ever if one != FORGET]:
             flow.fire(waits[number % len(waits)])  # a pending one, or one that was cancelled in flight
-        case ("cancel",):
+        case ("cancel", 7):
             flow.cancel()
+        case ("next", number, reviewer):
+            go_on(flow, number, reviewer)
+
+
+def go_on(flow: Flow, number: int, reviewer: str) -> None:
+    """Whoever is asked and has not answered yet answers well, now and then nearly; else something happens."""
+    replied = {getattr(event, "request_id", getattr(event, "task_id", "")) for event, _ in flow.history}
+    asked = [one for one in flow.written if isinstance(one, COMMANDS)]
+    waiting = [one for one in asked if getattr(one, "request_id", getattr(one, "task_id", "")) not in replied]
+    match waiting:
+        case [ReviewRequested() as task, *_]:
+            flow.feed(judged(task, "reject" if number > 7 else "accept", reviewer))
+        case [command, *_]:
+            reply(flow, command, "near" if number > 7 else "ok")
+        case []:
+            flow.tell("changed", f"n{len(flow.history)}", {"what": "cancelled" if number == 0 else "moved"})
 
 
 def reply(flow: Flow, command: Any, status: str) -> None:
@@ -92,6 +113,8 @@ def test_whatever_happens_a_case_ends_in_one_decision(
     for commands, most in ((calls, 2 + 3 + 3 * 2), (requests, 2)):
         assert len({one.request_id for one in commands}) == len(commands) <= most
     assert len({one.task_id for one in tasks}) == len(tasks) <= 2
+    answered_once = [(one.step, json.loads(one.detail)["attempt"]) for one in audit if one.transition in ANSWERED]
+    assert len(set(answered_once)) == len(answered_once), "an answer is taken once"
     if mode != "auto":
         acted = [one for one in calls if one.effect != "none"]
         verdicts = [one for one in audit if one.transition == "review_decided"]
