@@ -25,7 +25,7 @@ from aios.streams.config import KafkaSettings
 from aios.streams.kafka import read_all
 from aios.streams.topics import CONNECTOR_COMPLETED, connector_requested
 
-SYSTEM, OPERATION = "documents", "weigh"
+SYSTEM, OPERATION = "assessment", "weigh"
 COMPARED = {
     "subjects": [],
     "findings": [],

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from aios.infra.prove import faults, matrix, report
+from aios.infra.prove import faults, feeding, matrix, report
 from aios.infra.prove.matrix import Judged, Result, Row
+from aios.processors.connectors import registry
 from aios.streams import failpoints, topology
+from aios.streams.system_files import Effect
 
 ROW = Row(round="taken", fault="kill -9 taken", stage="admit", at=1, bound_s=8.0, goes_on_s=2.5, is_done=True)
 SOUND = Judged(round="taken", accepted=100)
@@ -65,3 +67,10 @@ def test_a_fault_that_was_not_done_is_in_the_report_and_proves_nothing(tmp_path:
     assert "| kill -9 taken | admit, plan | 0 | 0 | 0 | 2.5 – 4.0 | 3.1 |" in written
     assert "- kill -9 taken × retry: retry never came to taken" in written
     assert (tmp_path / "matrix.json").is_file()
+
+
+def test_what_is_fed_to_a_system_is_what_it_can_be_asked() -> None:
+    """The operation exists, only reads, and takes the request."""
+    operation = registry.operation(feeding.SYSTEM, feeding.OPERATION)
+    assert operation.effects == {Effect.NONE}
+    operation.request.model_validate_json(feeding.REQUEST)
