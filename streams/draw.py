@@ -6,11 +6,16 @@ topic between stages is one edge label, each group's own topics (dead letters, r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from aios.streams import topology
 from aios.streams.topics import Cleanup
 from aios.streams.topology import STAGES, Stage
+
+MANY = 4  # processes that write a topic: from here on it comes from one node
+EVERY = "every[any stage]"
+OF_EACH = re.compile(r"^(inference|connector)\..+\.(requested\.v1)$")
 
 
 def text() -> str:
@@ -35,21 +40,16 @@ def _block(stage: Stage) -> Iterator[str]:
 
 
 def mermaid() -> str:
-    """A flowchart: an arrow for each topic between two stages; dead letters and retries as one edge each."""
-    lines = ["flowchart LR", "    producers([producers]) --> gateway", "    producers -->|document.received.v1| admit"]
-    writers: dict[str, list[str]] = {}
-    for stage in STAGES:
-        for topic in stage.writes:
-            writers.setdefault(topic.name, []).append(_node(stage))
-    edges: dict[tuple[str, str], list[str]] = {}
-    for stage in STAGES:
-        for topic in stage.reads:
-            for writer in dict.fromkeys(writers.get(topic.name, [])):
-                if writer != _node(stage):
-                    edges.setdefault((writer, _node(stage)), []).append(topic.name)
-    lines += [f"    {source} -->|{_label(names)}| {target}" for (source, target), names in edges.items()]
+    """A flowchart: an arrow for what goes from one process to another.
+
+    Lanes of one model and systems of one process are drawn as one. What nearly every stage writes (the audit) comes
+    from one node, and so do dead letters and retries.
+    """
+    sources = _label(topic.name for topic in topology.ADMIT.reads)
+    lines = ["flowchart LR", "    producers([producers]) --> gateway", f"    producers -->|{sources}| admit"]
+    lines += [f"    {source} -->|{_label(names)}| {target}" for (source, target), names in _edges().items()]
     lines += [
-        "    every[any group] -.->|aios.retry.5s<br/>aios.retry.1m<br/>aios.retry.10m| retry",
+        "    every -.->|aios.retry.5s<br/>aios.retry.1m<br/>aios.retry.10m| retry",
         "    retry -.->|its own .retry| every",
         "    every -.->|its own .dlq| dead[(dead letters)]",
         "    operator([operator]) --> operations",
@@ -63,13 +63,25 @@ def mermaid() -> str:
     return "\n".join(lines)
 
 
-def _node(stage: Stage) -> str:
-    """Lanes of one model run in one process and are drawn as one."""
-    return stage.process
+def _edges() -> dict[tuple[str, str], list[str]]:
+    """Topics by who writes and who reads them, in the order of the stages."""
+    writers: dict[str, dict[str, None]] = {}
+    for stage in STAGES:
+        for topic in stage.writes:
+            writers.setdefault(topic.name, {})[stage.process] = None
+    edges: dict[tuple[str, str], list[str]] = {}
+    for stage in STAGES:
+        for topic in stage.reads:
+            writing = list(writers.get(topic.name, ()))
+            for writer in [EVERY] if len(writing) >= MANY else writing:
+                if writer != stage.process:
+                    edges.setdefault((writer, stage.process), []).append(topic.name)
+    return edges
 
 
-def _label(names: list[str]) -> str:
-    return "<br/>".join(dict.fromkeys(names))
+def _label(names: Iterable[str]) -> str:
+    """One line a topic; of those that differ in the pool or system alone, one for all."""
+    return "<br/>".join(dict.fromkeys(OF_EACH.sub(r"\1.*.\2", name) for name in names))
 
 
 def topics_table() -> str:
