@@ -125,7 +125,10 @@ def compare(applicant: Applicant, documents: Sequence[DocumentRead], today: str)
         *_of_application(applicant, said_born, country, born.other if born else ""),
         *(finding for document in documents for finding in _of_document(document, applicant, said_born, today)),
     ]
-    if not identity:
+    if not identity and any(document.kind is Document.OTHER for document in read):
+        says = "there is a document whose kind was not recognised; it may be the one that shows who somebody is"
+        findings.append(Finding(code="document_unknown", says=says))
+    elif not identity:
         findings.append(Finding(code="no_identity_document", says="there is no passport, identity card or licence"))
     if not any(document.address for document in read if document.kind not in IDENTITY):
         findings.append(

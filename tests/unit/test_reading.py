@@ -220,6 +220,13 @@ def test_a_document_that_cannot_be_read_is_a_finding() -> None:
     assert "password" in found.findings[0].says
 
 
+def test_an_unknown_document_may_be_the_one_that_is_missing() -> None:
+    """Beside one that nobody recognised, an application is not said to lack an identity document."""
+    unknown = read_of("x.txt", kind=Document.OTHER, text="Ann Bell")
+    assert "document_unknown" in codes(compare(ANN, [unknown], "2026-11-20"))
+    assert "no_identity_document" not in codes(compare(ANN, [unknown], "2026-11-20"))
+
+
 @given(
     st.lists(st.sampled_from(["expired", "name_differs", "unknown_code"]), max_size=20),
     st.sampled_from(["clear", "ambiguous", "match"]),
