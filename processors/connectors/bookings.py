@@ -35,6 +35,7 @@ from aios.processors.meetings.wish import Priority
 
 YIELD_S_MAX = 3.0  # that the smaller uid waits for the other
 LOOK_S = 0.2
+LOOKS_MAX = 3
 DAY_S = 86_400
 FIRM = frozenset({Kind.BUSY, Kind.AWAY})
 TAKEN = FIRM | {Kind.TENTATIVE}  # focus time was judged by the search
@@ -177,12 +178,15 @@ class Bookings:
         text = invitation.write(booking, is_confirmed=is_confirmed, words=words)
         if not is_confirmed and await self._dav.put(party.calendar, booking.uid, text):
             return
-        there = await self._dav.get(party.calendar, booking.uid)
-        mark = None if there is None else _mark(there)
-        if mark is not None and mark.option == booking.option and (mark.is_confirmed or not is_confirmed):
-            return
-        if not await self._dav.put(party.calendar, booking.uid, text, etag=there.etag if there is not None else ""):
-            raise CallFailed(Failure.AMBIGUOUS, "changed_meanwhile", "a calendar was changed while it was written")
+        for _ in range(LOOKS_MAX):
+            there = await self._dav.get(party.calendar, booking.uid)
+            mark = None if there is None else _mark(there)
+            if mark is not None and mark.option == booking.option and (mark.is_confirmed or not is_confirmed):
+                return
+            etag = "" if there is None else there.etag
+            if await self._dav.put(party.calendar, booking.uid, text, etag=etag):
+                return  # else it is another one now: perhaps by this very request, whose answer was lost
+        raise CallFailed(Failure.AMBIGUOUS, "changed_meanwhile", "a calendar was changed while it was written")
 
     async def _release(self, booking: Booking) -> None:
         """Nothing of it is left; the organiser's copy, which says how far it came, goes last."""
@@ -235,11 +239,13 @@ class Bookings:
                 await self._dav.delete(calendar, uid)
 
     async def _leave_out(self, calendar: str, uid: str, at: int) -> None:
-        found = await self._dav.get(calendar, uid)
-        if found is not None:
-            text = invitation.without_occasion(found.text, at)
-            if not await self._dav.put(calendar, uid, text, etag=found.etag):
-                raise CallFailed(Failure.AMBIGUOUS, "changed_meanwhile", "a calendar was changed while it was written")
+        for _ in range(LOOKS_MAX):
+            found = await self._dav.get(calendar, uid)
+            if found is None or (text := invitation.without_occasion(found.text, at)) == found.text:
+                return
+            if await self._dav.put(calendar, uid, text, etag=found.etag):
+                return
+        raise CallFailed(Failure.AMBIGUOUS, "changed_meanwhile", "a calendar was changed while it was written")
 
     def _booking(self, found: Found, number: int, uid: str, case: str, people: tuple[Person, ...]) -> Booking:
         option = found.options[number]

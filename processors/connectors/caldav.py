@@ -1,7 +1,10 @@
 """A CalDAV server (RFC 4791), as far as calendars need it: read a span, read, put and delete one object.
 
-Enters: paths of calendars, uids, iCalendar text. Leaves: objects with their etags. Guaranteed: one request a call, no
-retries; every error says whether something may have been written; `put` writes only what was promised to be there (a
+Enters: paths of calendars, uids, iCalendar text. Leaves: objects with their etags. Guaranteed: a request that a server
+fails or loses is asked TRIES_MAX times in all, since each is idempotent by its condition, and a booking is a dozen of
+them: of ten that fail once in four, the dozen would succeed together once in thirty tries; then, and where the server
+is not there or asks to come later, the error goes up, and the shell has the say. Every error says whether something may
+have been written; `put` writes only what was promised to be there (a
 new object, or the one with this etag); an answer larger than the bound is not read on; redirects are not followed.
 
     no connection           transient
@@ -18,6 +21,7 @@ Rejected: the library `caldav` (synchronous, with requests; its retries and its 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
@@ -35,6 +39,9 @@ ANSWER_BYTES_MAX = 16 << 20  # of one calendar's span
 DAV, CAL = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
 LATER = frozenset({429, 503, 507})
 RETRY_AFTER_S_MAX = 300.0
+TRIES_MAX = 3
+PAUSE_S = 0.05
+FLAPS = frozenset({"connection_lost", "http_500", "http_502", "http_504"})
 READS = frozenset({"REPORT", "GET", "PROPFIND"})
 
 
@@ -117,6 +124,18 @@ class CalDav:
         self, method: str, url: str, headers: Mapping[str, str], body: str = ""
     ) -> tuple[int, bytes, Mapping[str, str]]:
         """Of what the table above calls an error, only 404, 409 and 412 come back as a status."""
+        for tried in range(1, TRIES_MAX + 1):
+            try:
+                return await self._sent(method, url, headers, body)
+            except CallFailed as error:
+                if tried == TRIES_MAX or error.word not in FLAPS:
+                    raise
+            await asyncio.sleep(PAUSE_S * tried)
+        raise AssertionError("unreachable")
+
+    async def _sent(
+        self, method: str, url: str, headers: Mapping[str, str], body: str
+    ) -> tuple[int, bytes, Mapping[str, str]]:
         lost = Failure.TRANSIENT if method in READS else Failure.AMBIGUOUS
         try:
             async with self._session.request(

@@ -169,7 +169,7 @@ class Directory:
         team = self.teams.get(plain) or self.teams.get(plain.removeprefix("the ").removesuffix(" team"))
         if team:
             return team
-        ids = (plain,) if plain in self.people else self.names.get(plain, ())
+        ids = self.names.get(plain) or ((said.lower(),) if said.lower() in self.people else ())
         if len(ids) == 1:
             return ids
         return Unclear(said, tuple(self.people[one].name for one in ids))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from icalendar import Alarm, Calendar, Event, vCalAddress, vRecur, vText
@@ -128,15 +128,19 @@ def kept(text: str) -> tuple[str, tuple[str, ...], int | None]:
 
 
 def without_occasion(text: str, at: int) -> str:
-    """A series without one of its occasions, which begins then. Raises Unreadable."""
+    """A series without one of its occasions, which begins then; as it is where it is left out. Raises Unreadable."""
     calendar = calendars.parsed(text)
     events: list[Any] = list(calendar.walk("VEVENT"))
     for event in events:
         if "RRULE" in event:
             begins = event["DTSTART"].dt
             clock = getattr(begins, "tzinfo", None) or UTC
-            left_out = datetime.fromtimestamp(at, clock)
-            event.add("exdate", left_out if isinstance(begins, datetime) else left_out.date())
+            one = datetime.fromtimestamp(at, clock)
+            left_out: date = one if isinstance(begins, datetime) else one.date()
+            given = event.get("EXDATE", [])
+            if any(left_out == day.dt for days in (given if isinstance(given, list) else [given]) for day in days.dts):
+                return text
+            event.add("exdate", left_out)
     return str(calendar.to_ical().decode())
 
 

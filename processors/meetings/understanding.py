@@ -24,7 +24,7 @@ def understand(text: str, now: datetime, zone: str) -> Wish | AskBack:
 
 def complete(text: str, asked: AskBack, answer: str, now: datetime, zone: str) -> Wish | AskBack:
     """The request after an answer. asked: what was asked, with all that is understood so far."""
-    if isinstance(words.read(text, now, zone), AskBack):
+    if not asked.about and isinstance(words.read(text, now, zone), AskBack):
         together = words.read(f"{text.rstrip(' .?!')} {answer}", now, zone)
         if isinstance(together, Wish):
             return together

@@ -126,11 +126,10 @@ def _only_in_the_way(viewer: Person, terms: Terms, refused: Sequence[Refused]) -
     for (party, rule), number in alone.most_common(1):
         who = _name(terms, party, viewer)
         what = {Rule.NOTICE: "a shorter notice", Rule.ROOM: f"a free room in {party}"}.get(rule)
-        yield (
-            f"{number} of them would be possible with {what}."
-            if what
-            else (f"{number} of them fail only because {who} {RULES[rule][who == 'you']}.")
-        )
+        if what is not None:
+            yield f"With {what}, {number} would be possible."
+        else:
+            yield f"Without one thing, {number} would be possible: {who} {RULES[rule][who == 'you']}."
 
 
 def _obstacle(terms: Terms, one: Obstacle, viewer: Person, policy: Policy, *, is_one: bool = True) -> str:
@@ -143,14 +142,15 @@ def _obstacle(terms: Terms, one: Obstacle, viewer: Person, policy: Policy, *, is
     said = f"{who} {RULES[one.rule][who == 'you']}"
     if terms.asked.repeats:
         said += f" on {zones.local(one.at, viewer.zone):%d %B}"
-    if not is_one or who != "you" or one.rule not in KINDS:
+    if who != "you" or one.rule not in KINDS:
         return said
     stretch = one.at, one.at + terms.asked.duration_s
     own = next(
         (e for e in viewer.engagements if e.kind is KINDS[one.rule] and e.start < stretch[1] and e.end > stretch[0]),
         None,
     )
-    return f"{said} ({own.title or 'an engagement'}, {when(own.stretch, viewer.zone)})" if own else said
+    such_as = "" if is_one else "such as "
+    return f"{said} ({such_as}{own.title or 'an engagement'}, {when(own.stretch, viewer.zone)})" if own else said
 
 
 def _name(terms: Terms, party: str, viewer: Person) -> str:

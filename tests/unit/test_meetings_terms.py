@@ -1,0 +1,185 @@
+"""From words about days and people to what is looked for; and what each participant is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, time
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from aios.processors.meetings import directory, finding, notes, terms, understanding, why, zones
+from aios.processors.meetings.calendars import Engagement
+from aios.processors.meetings.directory import Directory
+from aios.processors.meetings.policy import Policy
+from aios.processors.meetings.terms import Terms
+from aios.processors.meetings.wish import Action, AskBack, Bound, Missing, Wish
+
+BERLIN = zones.zone("Europe/Berlin")
+NOW = zones.moment(date(2026, 3, 24), time(10), BERLIN)
+COMPANY: dict[str, Any] = {
+    "people": [
+        {"id": "ben", "name": "Ben Weiss", "zone": "Europe/Berlin", "site": "Berlin", "calendar": "b"},
+        {"id": "ana", "name": "Ana Lopez", "zone": "Europe/Madrid", "site": "Berlin", "calendar": "a"},
+        {"id": "ana.r", "name": "Ana Roth", "zone": "Europe/Berlin", "site": "Berlin", "calendar": "c"},
+        {"id": "cleo", "name": "Cleo Kim", "zone": "America/New_York", "calendar": "d"},
+    ],
+    "teams": [{"name": "Berlin team", "members": ["ben", "ana.r"]}],
+    "rooms": [
+        {
+            "id": "big",
+            "name": "Big",
+            "site": "Berlin",
+            "zone": "Europe/Berlin",
+            "seats": 9,
+            "equipment": ["projector"],
+            "calendar": "e",
+        },
+        {"id": "small", "name": "Small", "site": "Berlin", "zone": "Europe/Berlin", "seats": 3, "calendar": "f"},
+    ],
+}
+
+
+@pytest.fixture
+def company() -> Directory:
+    return directory.read(COMPANY)
+
+
+def sought(company: Directory, **wish: Any) -> Terms | AskBack:
+    organiser = company.organiser("ben")
+    assert organiser is not None
+    return terms.terms(Wish(action=Action.SCHEDULE, title="plan", **wish), organiser, company, Policy(), NOW)
+
+
+def found(company: Directory, **wish: Any) -> Terms:
+    terms_ = sought(company, **wish)
+    assert isinstance(terms_, Terms), terms_
+    return terms_
+
+
+def test_names_teams_and_those_who_are_not_clear(company: Directory) -> None:
+    """A full name, a team with the organiser in it, two Anas, and somebody whom nobody knows."""
+    assert [one.id for one in found(company, participants=("ana lopez", "the Berlin team")).people] == [
+        "ben",
+        "ana",
+        "ana.r",
+    ]
+    for name, might_be in (("Ana", "Ana Lopez or Ana Roth"), ("Lisa", "nobody of that name")):
+        asked = sought(company, participants=(name,))
+        assert isinstance(asked, AskBack)
+        assert (asked.missing, asked.about) == (Missing.PERSON, name)
+        assert might_be in asked.question
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"people": [{**COMPANY["people"][0], "zone": "Berlin"}]},
+        {"people": [{**COMPANY["people"][0], "hours": {"mon": "17:00-09:00"}}]},
+        {"people": [{**COMPANY["people"][0], "shoe_size": 43}]},
+        {"people": [COMPANY["people"][0], COMPANY["people"][0]]},
+        {"people": COMPANY["people"], "teams": [{"name": "x", "members": ["nobody"]}]},
+    ],
+)
+def test_a_directory_is_strictly_read(broken: dict[str, Any]) -> None:
+    """An unknown zone or key, hours that end before they begin, a doubled id, a member who is nobody."""
+    with pytest.raises(ValidationError):
+        directory.read(broken)
+
+
+def test_rooms_are_those_that_would_do(company: Directory) -> None:
+    """From three people at a site the smallest room that fits; equipment at once; one without it is asked about."""
+    assert found(company, participants=("ana lopez",)).needs == ()
+    three = found(company, participants=("ana lopez", "ana roth")).needs
+    assert [room.id for need in three for room in need.rooms] == ["small", "big"]
+    assert [room.id for need in found(company, needs=("projector",)).needs for room in need.rooms] == ["big"]
+    assert [room.id for need in found(company, place="the Small room").needs for room in need.rooms] == ["small"]
+    for wish in ({"needs": ("pool",)}, {"needs": ("projector",), "place": "Small"}):
+        assert isinstance(sought(company, **wish), AskBack)
+
+
+def test_a_time_is_exact_a_part_of_a_day_is_a_window(company: Directory) -> None:
+    """At three; from two to four; in the afternoon; an hour between two and four."""
+    day = {"date_from": date(2026, 3, 25), "date_to": date(2026, 3, 25)}
+    at = found(company, **day, time_from=time(15)).asked
+    assert (at.starts, at.duration_s) == ((zones.moment(date(2026, 3, 25), time(15), BERLIN),), 1800)
+    filled = found(company, **day, time_from=time(14), time_to=time(16)).asked
+    assert (len(filled.starts or ()), filled.duration_s) == (1, 7200)
+    assert found(company, **day, time_from=time(12), time_to=time(18)).asked.starts is None
+    within = found(company, **day, time_from=time(14), time_to=time(16), duration_min=60).asked
+    assert (within.starts, within.duration_s) == (None, 3600)
+
+
+def test_a_time_that_the_clock_skips_is_asked_about(company: Directory) -> None:
+    """Half past two on the last Sunday of March is no time in Berlin; in October it is two."""
+    night = {"date_from": date(2026, 3, 29), "date_to": date(2026, 3, 29), "time_from": time(2, 30)}
+    asked = sought(company, **night)
+    assert isinstance(asked, AskBack)
+    assert "skip" in asked.question
+    twice = found(company, **{**night, "date_from": date(2026, 10, 25), "date_to": date(2026, 10, 25)}).asked.starts
+    assert twice is not None
+    assert twice[1] - twice[0] == 3600
+
+
+def test_notice_holds_with_others_alone(company: Directory) -> None:
+    """Two hours before a meeting with somebody else; none before an hour of one's own."""
+    assert found(company, participants=("cleo",)).asked.earliest == NOW + 7200
+    assert found(company).asked.earliest == NOW
+
+
+def test_a_bound_is_on_the_clock_of_whom_it_is(company: Directory) -> None:
+    """Nine in New York; a bound of somebody who cannot be told is asked about."""
+    bounds = (Bound(whose="Cleo", not_before=time(9)),)
+    asked = found(
+        company, participants=("cleo",), bounds=bounds, date_from=date(2026, 3, 25), date_to=date(2026, 3, 25)
+    ).asked
+    assert zones.moment(date(2026, 3, 25), time(14), BERLIN) in {start for start, _ in asked.bounds["cleo"]}
+    assert isinstance(sought(company, bounds=(Bound(whose="Ana", not_before=time(9)),)), AskBack)
+
+
+def test_each_is_told_in_his_own_words(company: Directory) -> None:
+    """What is in one's own way is named, of others only that they are busy; numbers add up; times are one's own."""
+    wanted = found(company, participants=("cleo",), date_from=date(2026, 3, 25), date_to=date(2026, 3, 25))
+    two = zones.moment(date(2026, 3, 25), time(14), BERLIN)
+    busy = {"cleo": (Engagement(start=two, end=two + 3600, uid="u", title="Doctor"),)}
+    told = {
+        one.person: one for one in why.told(_known(wanted, busy), finding.find(wanted, busy, Policy()).search, Policy())
+    }
+    cleo, ben = " ".join(told["cleo"].sentences), " ".join(told["ben"].sentences)
+    assert "you are busy (such as Doctor, Wednesday 25 March 2026, 09:00–10:00 (America/New_York, UTC-04:00))" in cleo
+    assert "Cleo Kim is busy" in ben
+    assert "Doctor" not in ben
+    assert "15:15–15:45 (Europe/Berlin, UTC+01:00)" in ben
+    assert "10:15–10:45 (America/New_York, UTC-04:00)" in cleo
+
+
+def _known(wanted: Terms, busy: dict[str, tuple[Engagement, ...]]) -> Terms:
+    people = tuple(replace(one, engagements=busy.get(one.id, ())) for one in wanted.people)
+    return replace(wanted, people=people)
+
+
+def test_reminders_are_never_in_the_past() -> None:
+    """A day without a time is the whole day; a time that is over is asked about; no date means the event's own."""
+    day = notes.entry(Wish(action=Action.REMIND, title="x", date_from=date(2026, 3, 29)), BERLIN, NOW)
+    assert isinstance(day, notes.Entry)
+    assert (day.end - day.start, day.is_all_day) == (23 * 3600, True)
+    past = Wish(action=Action.REMIND, title="x", date_from=date(2026, 3, 24), time_from=time(9))
+    assert isinstance(notes.entry(past, BERLIN, NOW), AskBack)
+    assert notes.entry(Wish(action=Action.REMIND, title="anniversary"), BERLIN, NOW) is None
+
+
+def test_an_answer_completes_and_a_later_word_changes() -> None:
+    """The name that was not clear is replaced, the rest stays; a word that says nothing is asked again."""
+    from datetime import UTC, datetime
+
+    now = datetime.fromtimestamp(NOW, UTC)
+    known = Wish(action=Action.SCHEDULE, title="plan", participants=("Ana", "Cleo"), date_from=date(2026, 3, 25))
+    asked = AskBack(missing=Missing.PERSON, question="Who?", understood=known, about="Ana")
+    done = understanding.complete("plan with Ana and Cleo on 25 March", asked, "Ana Lopez", now, "Europe/Berlin")
+    assert isinstance(done, Wish)
+    assert set(done.participants) == {"Ana Lopez", "Cleo"}
+    moved = understanding.amend("move it to friday at 2pm", known, now, "Europe/Berlin")
+    assert isinstance(moved, Wish)
+    assert (moved.date_from, moved.time_from, moved.participants) == (date(2026, 3, 27), time(14), ("Ana", "Cleo"))
+    assert isinstance(understanding.amend("hm", known, now, "Europe/Berlin"), AskBack)
