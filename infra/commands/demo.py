@@ -45,7 +45,10 @@ def kyc(keep: bool) -> None:
 @demo.command()
 @_keep
 def meeting(keep: bool) -> None:
-    """Requests in plain words, with a real calendar server: found, booked, moved, called off, or asked back."""
+    """Requests in plain words, with a real calendar server.
+
+    Found, booked, moved, called off, or asked back.
+    """
     from aios.infra.demo import meeting as meetings
 
     meetings.demo(keep=keep)

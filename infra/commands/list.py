@@ -180,7 +180,10 @@ def search(name: str, born: str, kind: str | None, listed: str, as_json: bool) -
 @click.option("--all", "everything", is_flag=True, help="Every name that was missed.")
 @_json
 def evaluate(*, listed: str, seed: int, names: int, half: str, everything: bool, as_json: bool) -> None:
-    """Perturbed real names, aliases held out of the index, and ordinary people. Exit code 1 below the target."""
+    """Measure what is found, and whom a person sees for nothing.
+
+    Perturbed real names, aliases held out of the index, and ordinary people. Exit code 1 below the target.
+    """
     report = evaluation.evaluate(_known(listed), seed=seed, names=names, half=int(half))
     passed = min(report.recall_people, report.recall_entities) >= RECALL_MIN and report.human_share <= HUMAN_SHARE_MAX
     if as_json:
