@@ -55,7 +55,7 @@ def group() -> None:
 @group.command()
 @_json
 def show(as_json: bool) -> None:
-    """Every list that is shipped or published, and which version serves."""
+    """Every list, and which version of it serves."""
     told: dict[str, ListPublished] = {}
     if found_running() is not None:
         with connected() as (settings, codec):
