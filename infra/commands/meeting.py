@@ -56,7 +56,10 @@ def _said(wish: Wish) -> dict[str, object]:
 @click.option("--misses/--no-misses", default=True, help="List what was understood otherwise, asked or guessed.")
 @_json
 def evaluate(*, half: str, misses: bool, as_json: bool) -> None:
-    """Hold the reading against the labelled requests (infra/demo/data/calendar_truth.md)."""
+    """Hold the reading against labelled requests.
+
+    The labels are explained in infra/demo/data/calendar_truth.md.
+    """
     found = calendar_truth.evaluate(Half(half))
     if as_json:
         listed = {"missed": [_miss(found, n) for n in range(len(found.misses))]} if misses else {}
