@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from aios.processors.workflow import Call, Connect, Emit, Infer, Kind, Map, Parallel, Question, Review, Rule, Wait
 
+SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
 
 class Way(NamedTuple):
     """to: a step, or `■ <outcome>`. reason: what the decision says of it; empty: nothing."""
@@ -61,7 +63,13 @@ def ways(kind: Kind) -> Iterator[Way]:
         case Wait():
             if kind.then is not None:
                 yield Way(f"it was told {kind.event}", kind.then)
-            until = f"{kind.for_s} s" if kind.until is None else kind.until.source
+            until = kind.until.source if kind.until is not None else _span(kind.for_s or 0)
             yield Way(f"after {until}", kind.on_expiry.then, kind.on_expiry.reason or "")
         case Emit():
             yield Way(f"by {kind.decided_by.source}", f"■ {kind.outcome}")
+
+
+def _span(seconds: int) -> str:
+    """In the largest unit that says it whole."""
+    size, unit = next(one for one in SPANS if seconds % one[0] == 0)
+    return f"{seconds // size} {unit}"

@@ -163,14 +163,14 @@ def _asked_person(move: Move) -> str:
     detail = move["detail"]
     which = f" (person {detail.get('round', 1)} of {detail['people']})" if detail.get("people", 1) > 1 else ""
     why = reasons(detail)
-    said = f"; the models suggest {detail['suggestion']}" if detail.get("suggestion") else ""
+    said = f"; the suggestion is {detail['suggestion']}" if detail.get("suggestion") else ""
     return f"a person was asked at step {move['step']}{which}{f', because of {why}' if why else ''}{said}"
 
 
 def _person_decided(move: Move) -> str:
     detail = move["detail"]
     suggestion, label = detail.get("suggestion", ""), detail.get("label", "?")
-    than = "" if not suggestion else ", as the models suggested" if suggestion == label else f" instead of {suggestion}"
+    than = "" if not suggestion else ", as suggested" if suggestion == label else f" instead of {suggestion}"
     which = f", as person {detail.get('round', 1)} of {detail['people']}" if detail.get("people", 1) > 1 else ""
     return f"{person(str(move['actor']))} decided {label}{than}{which}"
 
@@ -190,7 +190,8 @@ def _was_told(move: Move) -> str:
 def _ignored(move: Move) -> str:
     detail = move["detail"]
     why = spaced(detail.get("reason", ""))
-    return f"something from {person(str(move['actor']))} changed nothing: {why}"
+    what = spaced(detail["kind"]) if detail.get("kind") else "something"
+    return f"{what} from {person(str(move['actor']))} changed nothing: {why}"
 
 
 def _budget(move: Move) -> str:

@@ -49,7 +49,7 @@ def list_(limit: int, gateway: str | None, key: str | None, as_json: bool) -> No
     found = client.ask(_tenant(gateway, key), "GET", f"/v1/reviews?limit={limit}")
     output.rows(
         found if as_json else [_row(each) for each in found],
-        ("task", "waits", "reasons", "suggestion", "confidence", "text"),
+        ("task", "workflow", "waits", "reasons", "suggestion", "confidence", "text"),
         as_json=as_json,
         none="nobody is asked anything at this moment",
     )
@@ -126,9 +126,11 @@ def _cut(value: Any) -> str:
 def _row(task: dict[str, Any]) -> dict[str, Any]:
     waits_min = max(0, int(time.time() * 1000 - task["requested_at"])) // 60_000
     given = task["input"]
-    text = " ".join(str(given.get("text") or given.get("applicant_name") or "").split())
+    first = next((value for value in given.values() if value and isinstance(value, str)), "")
+    text = " ".join(str(given.get("text") or given.get("applicant_name") or first).split())
     return {
         "task": task["task_id"],
+        "workflow": task["workflow"],
         "waits": f"{waits_min // 60} h {waits_min % 60} min",
         "reasons": task["reasons"],
         "suggestion": task["suggestion"],

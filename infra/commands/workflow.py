@@ -52,7 +52,8 @@ def check(files: tuple[Path, ...]) -> None:
         workflow, problems = workflow_files.read(path)
         wrong += bool(problems)
         if workflow is not None:
-            click.echo(f"{path}: {workflow.reference} is fine, {len(workflow.steps)} steps")
+            unsigned = "" if workflow.signed_off else "; nobody has signed it off yet, so it cannot be deployed"
+            click.echo(f"{path}: {workflow.reference} is fine, {len(workflow.steps)} steps{unsigned}")
         for problem in problems:
             click.echo(problem, err=True)
     if wrong:

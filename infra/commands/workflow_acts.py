@@ -126,7 +126,9 @@ def deploy(file: Path, why: str, inactive: bool, token_file: Path | None, as_jso
         "read": read,
         "by": told.by,
     }
-    output.one(said, as_json=as_json)
+    passed = f"{judged.tests.passed} of {judged.tests.all}"
+    shown = {"active": _yes(said["active"]), "tests": passed, "read": _yes(read)}
+    output.one(said if as_json else said | shown, as_json=as_json)
     if not read:
         fail(f"it is deployed, but no admit reads {topic} yet: is it running? (`aios status`)", FAILED)
 
@@ -315,6 +317,10 @@ def _there(settings: Settings, codec: Codec, name: str) -> Sound:
 
 def _autonomy(told: WorkflowActivated) -> str:
     return told.autonomy if told.auto_permille == PERMILLE else f"{told.autonomy} for {told.auto_permille / 10:g} %"
+
+
+def _yes(fact: object) -> str:
+    return "yes" if fact else "no"
 
 
 def _said(told: WorkflowActivated, as_json: bool) -> None:

@@ -71,7 +71,7 @@ def test_a_case_that_a_person_decided_says_why_they_were_asked_and_what_they_cho
     assert "classify.confidence [0.31] < policy[input.channel].confidence_min [0.83]" in rule
     assert "low confidence" in rule
     assert next(one.says for one in found.story if one.about == "person") == (
-        "A person was asked at step ask, because of low confidence; the models suggest card_arrival."
+        "A person was asked at step ask, because of low confidence; the suggestion is card_arrival."
     )
 
 

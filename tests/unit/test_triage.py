@@ -113,7 +113,7 @@ def test_a_case_through_every_kind_of_step_is_explained() -> None:
         "Step gather asked 2 at the same time: screen, about.",
         "Step gather/screen asked sanctions to screen.",
         "Rule weigh, row 1: screen.score [90] > policy.risk_max [50], so it led to ask (near match).",
-        "Ada (reviewer) decided accept, as the models suggested.",
+        "Ada (reviewer) decided accept, as suggested.",
         "Step book asked calendars to book (an effect, reconciled).",
     ):
         assert part in says or part[0].lower() + part[1:] in says, part
