@@ -20,7 +20,7 @@ _ASSISTANT = r"(?:olly|pda|alexa|siri|cortana|google|hey|hi|hello|ok|okay|yo|dea
 _POLITE = (
     r"(?:i|we)(?:'ve| have)? (?:gotta|must|got to|should|ought to|will|'ll)(?= (?:see|get|know|hear|view|check|schedule|book|add|set|create|cancel|delete|remove|clear|move|reschedule)\b)",
     rf"{_ASSISTANT}\b",
-    r"please\b", r"kindly\b", r"just\b", r"quickly\b", r"go ahead and\b", r"be sure to\b", r"make sure (?:that )?(?:you |to )?(?=\w+ (?:me|my|all|the)\b)(?!i\b)",
+    r"please\b", r"kindly\b", r"only\b", r"just\b", r"quickly\b", r"go ahead and\b", r"be sure to\b", r"make sure (?:that )?(?:you |to )?(?=\w+ (?:me|my|all|the)\b)(?!i\b)",
     r"(?:can|could|would|will|might) (?:you|u|we|ya)(?: be able to| please| kindly| just| mind| help me(?: to)?)*\b(?! (?:have|be|see|do you)\b)",
     r"(?:i|we)(?: would|'d| do| really| just)* (?:like|want|need|wish|prefer|love) (?:for )?(?:you|u) to\b",
     r"(?:i|we)(?: would|'d| really| just| do)* (?:like|want|need|wish|prefer|love) to(?= (?:please |also )?(?:see|get|know|hear|view|look|check|schedule|book|add|set|make|create|cancel|delete|remove|erase|clear|move|reschedule|change|ask|plan|put|find|arrange|organi[sz]e|postpone|update|edit|read|list|show|mark|enter|insert|record|note|save|invite|start|repeat)\b)",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 from aios.processors.meetings import grammar as g
@@ -106,7 +107,13 @@ def _midnight(_: re.Match[str], __: Setting) -> Found:
 def _part(found: re.Match[str], _: Setting) -> Found:
     which = found.groupdict().get("which") or ""
     prefer = Prefer.EARLY if which == "early" else Prefer.LATE if which == "late" else None
-    return part(found["part"], prefer)
+    of_event = _OF_EVENT.match(found.string, found.start("part")) is not None
+    return replace(part(found["part"], prefer), of_event=of_event)
+
+
+_OF_EVENT = re.compile(
+    r"(?<=the |.my |our )(?:morning|afternoon|evening) (?!schedule|agenda|calendar|plan|routine|on\b|at\b|in\b|for\b|of\b|with\b|and\b|or\b|is\b|please\b|to\b|i\b)(?:\w+(?<!s)|\w*ss)\b"
+)
 
 
 def _this_part(found: re.Match[str], at: Setting) -> Found:

@@ -15,6 +15,7 @@ from datetime import date, timedelta
 
 from aios.processors.meetings import grammar as g
 from aios.processors.meetings import portions, spans
+from aios.processors.meetings.grammar import listed
 from aios.processors.meetings.phrases import Clock, Days, Found, Grain, Setting, Unsaid
 from aios.processors.meetings.wish import Action, Missing
 
@@ -80,6 +81,15 @@ def _month_day(found: re.Match[str], at: Setting) -> Found:
     if not isinstance(days, Days) or (named and days.first.weekday() != g.weekday(named)):
         return Unsaid(Missing.DATE)  # no such day, or on another weekday than is said
     return days
+
+
+def _day_to_day(found: re.Match[str], at: Setting) -> Found:
+    """From the third to the tenth of May."""
+    first = _dated(g.number(found["first"]), g.month(found["month"]), found["year"], at)
+    last = _dated(g.number(found["number"]), g.month(found["month"]), found["year"], at)
+    if not (isinstance(first, Days) and isinstance(last, Days)) or last.first < first.first:
+        return Unsaid(Missing.DATE)
+    return Days(first=first.first, last=last.first, grain=Grain.SPAN)
 
 
 def _iso(found: re.Match[str], at: Setting) -> Found:
@@ -231,6 +241,10 @@ _WHOLE = (
     rf"(?:(?:(?P<which>the next|the following|the coming|the last|this|next|last|coming|following|the|that) )?"
     rf"(?P<unit>week|month|quarter|year)|(?P<month>{g.MONTH_FULL})(?:,? (?P<year>{g.YEAR}))?)\b"
 )
+_SOMEBODYS = r"(?:april|june|august)'s (?:birthday|wedding|graduation|baby|bridal|shower|party|recital|anniversary|game|baptism|funeral|doctor|dentist|appointment\b|flight|class\b|house|school|mom|dad)"
+_NAMED_DAY = "".join(
+    f"(?<!{word} )" for word in listed("black good casual cyber easter palm ash fat super shrove maundy holy taco whit")
+)
 _EVEN_MORE = r"(?! (?:every|each))"
 _POSSESSED = r"(?:'s)?\b"
 _WHICH = r"(?P<which>this|the|current|the current|next|the next|last|the last|past|the past|previous|the previous|coming|the coming|following|the following|upcoming|the upcoming)"
@@ -248,7 +262,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?:tonight|this night)" + _POSSESSED, _tonight),
     _rule(r"(?:the )?(?P<near>day after tomorrow|day before yesterday|tomorrow|yesterday)" + _POSSESSED, _near),
     _rule(
-        rf"(?:(?P<which>this coming|this past|this upcoming|this|the next|next|last|past|previous|coming|the coming|upcoming|the following|following) )?(?P<day>{g.WEEKDAY_FULL})(?:'s)?(?P<later> week\b| after next\b)?"
+        _NAMED_DAY + rf"(?:(?P<which>this coming|this past|this upcoming|this|the next|next|last|past|previous|coming|the coming|upcoming|the following|following) )?(?P<day>{g.WEEKDAY_FULL})(?:'s)?(?P<later> week\b| after next\b)?"
         + _EVEN_MORE,
         _weekday,
     ),
@@ -266,6 +280,7 @@ RULES: tuple[Rule, ...] = (
         rf"(?:(?P<weekday>{g.WEEKDAY_FULL}),? ?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: day)?(?: of|[ -])? ?(?P<month>{g.MONTH})(?:[ -]|,? (?:of )?)?(?P<year>{g.YEAR})?(?:'s)?",
         _month_day,
     ),
+    _rule(rf"(?:the )?(?P<first>{g.ORDINAL}) (?:to|through|thru|until|till|-) (?:the )?(?P<number>{g.ORDINAL})(?: day)?(?: of)? (?P<month>{g.MONTH_FULL})(?:,? (?P<year>{g.YEAR}))?", _day_to_day),
     _rule(r"(?P<year>(?:19|20|21)\d\d)[-/.](?P<month>\d{1,2})[-/.](?P<number>\d{1,2})\b", _iso),
     _rule(r"(?P<one>\d{1,2})(?P<sign>[/.-])(?P<two>\d{1,2})(?P=sign)(?P<year>(?:19|20|21)?\d\d)\b", _slashed),
     _rule(r"(?P<one>\d{1,2})(?P<sign>/)(?P<two>\d{1,2})\b(?P<year>)(?!/)", _slashed),
@@ -276,7 +291,7 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"on (?:the )?(?P<number>{g.ORDINAL})(?P<which>)(?= ?(?:$|[,.?!]|at\b|from\b|in\b|for\b|with\b|and\b|to\b|between\b|please\b))", _the_nth),
     _rule(rf"(?P<number>{g.ORDINAL_FIGURES})(?P<which>)(?= ?(?:$|[,.?!]|at\b|from\b|between\b|please\b))", _the_nth),
     _rule(
-        rf"(?:(?:the )?(?:entire |whole |full )?month of )?(?:(?P<which>this|next|last|past|coming) )?(?P<month>(?!may\b){g.MONTH_FULL})(?:'s)?(?:,? (?:of )?(?P<year>{g.YEAR}))?(?! ?\d)",
+        rf"(?:(?:the )?(?:entire |whole |full )?month of )?(?!{_SOMEBODYS})(?:(?P<which>this|next|last|past|coming) )?(?P<month>(?!may\b){g.MONTH_FULL})(?:'s)?(?:,? (?:of )?(?P<year>{g.YEAR}))?(?! ?\d)",
         _month,
     ),
     _rule(

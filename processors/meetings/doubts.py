@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from aios.processors.meetings.acts import Act
 from aios.processors.meetings.names import Named, is_group
 from aios.processors.meetings.phrases import Clock, Days, Phrase, Setting
+from aios.processors.meetings.vague import vague
 from aios.processors.meetings.vocabulary import EVENTS, FOREIGN, FOREIGN_ACTS, KINDS, UNNAMED
 from aios.processors.meetings.when import When
 from aios.processors.meetings.wish import Action, AskBack, Bound, Missing, Priority, Scope, Wish
@@ -150,6 +151,8 @@ def _scope(action: Action, reading: Reading) -> Scope | None:
     if _ALL.search(left) or names.plural or (reading.act.bare and "calendar" in left):
         return Scope.ALL
     if action is Action.QUERY:
+        if re.search(r"^\W*where\b.*\bbe\b", left) and reading.when.timed:
+            return Scope.ONE
         definite = bool(_UNSAID_EVENT.search(left)) and reading.act.question
         return Scope.ONE if names.title or (definite and names.general) else Scope.ALL
     clock = reading.when.timed and reading.when.end is None
@@ -203,13 +206,19 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
         and not re.search(r"\b(?:calendar|meeting|appointment|lesson|class|concert)\b", reading.low)
     ):
         return Missing.NOT_CALENDAR
-    found = rules[wish.action](reading, wish)
+    found = vague(reading.low[reading.act.start : reading.act.end], wish.action) or rules[wish.action](reading, wish)
     if found is None and len(wish.title.split()) > TITLE_WORDS_MAX:
         found = Missing.MEANING
     if found is None and wish.action in (Action.REMIND, Action.SCHEDULE) and _ANOTHER.search(reading.low):
         found = Missing.MEANING  # two wishes in one
     timed = wish.time_from is not None or wish.time_to is not None
-    if found is None and timed and not wish.date_from and wish.action in (Action.QUERY, Action.CANCEL):
+    if (
+        found is None
+        and timed
+        and not wish.date_from
+        and not reading.when.of_event
+        and wish.action in (Action.QUERY, Action.CANCEL)
+    ):
         found = Missing.DATE  # past for today, and no other day was said
     if found is None and not reading.names.to_do and _CONDITION.search(wish.title):
         found = Missing.EVENT if wish.action in (Action.CANCEL, Action.CHANGE) else Missing.MEANING
@@ -220,7 +229,7 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
 
 _ANOTHER = re.compile(r"\band (?:another|one for|one at|a second one|the next)\b")
 _CONDITION = re.compile(
-    r"\b(?:that|which|who|if|whether|whose|than|not|no|without|unless|whenever|while|until|but|i|you|something)\b"
+    r"\b(?:that|which|who|if|whether|whose|than|not|no|without|unless|whenever|while|until|but|i|you|something|any|many|much|what|whatever|whichever|how|why|where|when|aware|please|can|could|would|should|does|did|is|are|was|were|has|had)\b"
 )
 _EXCEPT = re.compile(
     r"\b(?:not(?: on| in| at)?|except(?: for| on)?|excluding|avoid(?:ing)?|besides|other than|apart from)(?: the)? *\x00"
@@ -360,7 +369,7 @@ def _reminded(reading: Reading, wish: Wish) -> Missing | None:
             return Missing.EVENT
         return Missing.MEANING if "calendar" in left and "calendar and" not in left else Missing.TITLE
     if wish.title in KINDS and not names.people:
-        return Missing.EVENT
+        return None if _NEXT.search(left) else Missing.EVENT
     return None if EVENTS.search(wish.title) or names.people else Missing.DATE
 
 

@@ -8,6 +8,7 @@ verb that carries the request is one only at the head of a clause: "add book clu
 
 from __future__ import annotations
 
+from aios.processors.meetings.grammar import listed
 from aios.processors.meetings.vocabulary import (
     ACTS_FIRST,
     ACTS_LAST,
@@ -47,8 +48,12 @@ KIND_WORDS = KINDS | {f"{kind}s" for kind in KINDS}
 _PARTICLES = frozenset({"out", "up", "off", "down", "in", "over"})
 _KEEP_HEAD = frozenset({"be", "been", "have", "get", "got", "me"})
 _WITH_ADVERB = frozenset(
-    {"call", "turn", "switch", "take", "put", "set"}
-)  # call off, set aside: the second word goes with it
+    listed(
+        "call turn switch take put set throw wipe clear clean write mark jot note pencil block move push pull bring "
+        "read get"
+    )
+)  # call off, set aside, take away: the second word goes with it
+_ADVERBS = frozenset(listed("off aside up down out on away forward"))
 
 
 def framed(words: list[str], action: Action | None) -> tuple[list[str], list[str]]:
@@ -62,6 +67,11 @@ def framed(words: list[str], action: Action | None) -> tuple[list[str], list[str
     return words[start:end], [word for word in words if word in GENERAL]
 
 
+def trimmed(words: list[str]) -> list[str]:
+    """A thing to do that is told: its verb begins it, and only what trails is taken off."""
+    return words[: _end(words, 0, FRAME_LAST | ACTS_LAST - _PARTICLES, ACTS_LAST)]
+
+
 def _start(words: list[str], first: frozenset[str], *, reminded: bool) -> int:
     """Where the name begins. head: a verb may stand here. bound: a determiner was the last thing that was passed."""
     place, head, bound, owned = 0, True, False, False
@@ -69,7 +79,7 @@ def _start(words: list[str], first: frozenset[str], *, reminded: bool) -> int:
         word, then = words[place], words[place + 1] if place + 1 < len(words) else ""
         if f"{word} {then}" in KEPT_PAIRS:
             break
-        if head and _with_adverb(word, then):
+        if head and _with_adverb(words, place):
             place, head = place + 2, False
             continue
         if word in ASKED_OF and not (head and word in VERBS):
@@ -90,9 +100,10 @@ def _start(words: list[str], first: frozenset[str], *, reminded: bool) -> int:
     return place
 
 
-def _with_adverb(word: str, then: str) -> bool:
+def _with_adverb(words: list[str], place: int) -> bool:
     """Whether the second word belongs to the first: call off, set aside."""
-    return word in _WITH_ADVERB and then in ("off", "aside", "up", "down", "out", "on")
+    word, then, third = [*words[place : place + 3], "", ""][:3]
+    return word in _WITH_ADVERB and then in _ADVERBS and f"{then} {third}" not in KEPT_PAIRS
 
 
 def _describes(word: str, then: str, *, reminded: bool) -> bool:
@@ -108,7 +119,14 @@ def _end(words: list[str], start: int, last: frozenset[str], own: frozenset[str]
         before = words[end - 2] if end - start > 1 else ""
         if f"{before} {words[end - 1]}" in KEPT_PAIRS:
             break
+        if words[end - 1] == "day" and before and not _frames(before, last):
+            break  # "father's day"
         if words[end - 1] in _PARTICLES and before.endswith("ing") and before not in own:
             break  # "working out"
         end -= 1
     return end
+
+
+def _frames(word: str, last: frozenset[str]) -> bool:
+    """Whether a word only describes a day that is no name: "that day", "the meeting day"."""
+    return word in last or word in DETERMINERS | AFTER_DETERMINER | KIND_WORDS | FRAME_FIRST | LINKS

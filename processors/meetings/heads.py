@@ -17,7 +17,7 @@ _REMIND = (
     r"(?:intimate|(?:keep (?:on )?)?remind(?:er|ing)?|alert|notify|notif(?:y|ication)|warn|ping|nudge|buzz|alarm|wake)\b|(?:don't|do not|dont|never) (?:let me|allow me to|forget)\b"
     r"|make (?:me )?(?:sure (?:that )?i|remember|aware)\b|(?:help me )?remember\b|(?:tell|text|email|message|call|prompt) me (?:to|\d+|an? \w+ before|before|when it(?:'s| is) time|when i have to)\b"
     r"|let me know (?:when it(?:'s| is) time|\d+|an? (?:hour|day|week)|before|when i (?:need|have|should)|to)\b|keep me (?:posted|reminded)\b|i (?:need|want|would like|'d like) to be (?:reminded|notified|alerted)\b"
-    r"|(?:(?:i|we)(?:'d| would)? )?(?:need|want|like) (?:a |an )?(?:reminder|alarm|alert|notification)|give me (?:a |an )?(?:\S+ ){0,3}?(?:reminder|alarm|alert|notification|heads[ -]up|notice|warning)"
+    r"|(?:(?:i|we)(?:'d| would)? )?(?:need|want|like) (?:a |an )?(?:reminder|alarm|alert|notification)|give me (?:a |an )?(?:\S+ ){0,3}?(?:reminder|alarm|alert|notification|heads[ -]up|notice|warning)\b"
 )
 _NOTE_KIND = r"(?:reminders?|notifications?|alerts?|alarms?|notice|heads[ -]up|warning)\b(?! lists?\b)"
 _PUT = (
@@ -26,9 +26,9 @@ _PUT = (
 )
 _CANCEL = (
     r"cancel(?:l?ed|ling)?|delete|deleting|remove|erase|clear|clean|empty|drop|destroy|wipe|purge|scrap|discard|trash|unschedule|take (?:\S+ ){0,8}?(?:off|out|away)\b|take off|get rid|rm|"
-    r"call off|nix|eliminate|dismiss|kill|strike|cross|blank|throw|undo|disregard|void|abort|rid|un-?book|uninvite|deschedule|forget about|reset|format|free up|nuke|revoke|withdraw|turn off|disable|stop|end|skip|omit|make (?:my )?(?:\w+ )?(?:calendar|schedule|day|week) (?:empty|clear|clean|free|blank)"
+    r"call off|nix|eliminate|dismiss|kill|strike|cross|blank|throw|undo|disregard|void|abort|rid|un-?book|uninvite|deschedule|forget about|free up|nuke|revoke|withdraw|turn off|disable|stop|end|skip|omit|make (?:my )?(?:\w+ )?(?:calendar|schedule|day|week) (?:empty|clear|clean|free|blank)"
 )
-_CHANGE = r"move|reschedule|change|postpone|push|shift|update|edit|extend|shorten|rename|bring forward|delay|modify|adjust|swap|switch|alter|repeat|re-?arrange|correct|prepone|defer|transfer|relocate|rebook|reset the time|duplicate|copy"
+_CHANGE = r"move|reschedule|change|postpone|push|shift|update|edit|extend|shorten|rename|bring forward|delay|modify|adjust|swap|switch|alter|repeat|re-?arrange|correct|prepone|defer|transfer|relocate|rebook|reset(?! (?:my |the )?(?:calendar|schedule|data|phone))|duplicate|copy|bump"
 _LOOK = (
     r"show|list|tell|give|display|open|check|view|read|see|look|find|pull|bring|let (?:me|us) know|get|what|go|access|review|search|inform|describe|explain|fetch|print|say|remind me what|verify|confirm|see if|know|hear|scan|"
     r"browse|locate|launch|start|run|report|summari[sz]e|update me|brief|enumerate|count|retrieve|provide|name|query|examine|ask|search for|recall|recite|go through|run through|detail"

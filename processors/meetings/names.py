@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from aios.processors.meetings.acts import Act
-from aios.processors.meetings.framing import framed
+from aios.processors.meetings.framing import framed, trimmed
 from aios.processors.meetings.grammar import listed
 from aios.processors.meetings.phrases import Phrase
 from aios.processors.meetings.said import GAP, Said
@@ -20,7 +20,7 @@ from aios.processors.meetings.vocabulary import CALENDAR, FILLERS, GENERAL, KIND
 from aios.processors.meetings.wish import PEOPLE_MAX, WORDS_CHARS_MAX, Action
 
 _TO_DO = re.compile(
-    r"\b(?:remind(?:er)?|alert|notify|tell|forget|remember|warn|ping|nudge|prompt|alarm|notification|text|message|me|sure)s?"
+    r"\b(?:remind(?:er)?|alert|notify|tell|forget|remember|warn|ping|nudge|prompt|alarm|notification|text|message|me|sure|notified|reminded|alerted|warned)s?"
     rf"(?: (?:me|us|him|her|my \w+|yourself|for me))?[ {GAP},]*(?:that )?(?:(?:i|we) (?:need|have|ought|am supposed|'ve got|am|got|want) )?to(?: not forget to| remember to)? (?P<do>(?!(?:remind|alert|notify|set a reminder)\b)[a-z].*)"
 )
 _TO_DO_THAT = re.compile(
@@ -37,7 +37,7 @@ _WITH = re.compile(
     re.IGNORECASE,
 )
 _MEET = re.compile(
-    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=am i )meeting|(?<=are we )meeting|(?<=i am )meeting|(?<=we're )meeting|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
+    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=am i )meeting|(?<=going to be )meeting|(?<=i be )meeting|(?<=we be )meeting|(?<=are we )meeting|(?<=i am )meeting|(?<=we're )meeting|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
     re.IGNORECASE,
 )
 _MADE_WITH = re.compile(r"(?:,? +(?:and|&|plus|as well as|along with) +|, ?|; ?| with | ?& ?)", re.IGNORECASE)
@@ -101,6 +101,7 @@ def named(text: str, act: Act) -> Named:
     if quoted and (title := _clean(quoted[1])):
         text = text.replace(quoted[0], GAP)
         _, people, place, needs = _taken(text)
+        people = people or _taken(f" {quoted[1]}")[1]
         return Named(title=_bounded(title.lower()), people=people, place=place, needs=needs)
     return _thing(text, act)
 
@@ -127,12 +128,23 @@ def _thing_to_do(text: str) -> Named:
 
 
 def _thing(text: str, act: Act) -> Named:
+    if act.action is Action.SCHEDULE and (found := _MEETS.search(text)):
+        _, people, place, _ = _taken(text)
+        return Named(title=_bounded(_clean(found["do"]).lower()), people=people, place=place)
+    if act.action is Action.REMIND:
+        text = _REMIND_ME.sub(f" {GAP} ", text)
+    if act.action is Action.QUERY and (found := _NOTED.search(CALENDAR.sub(f" {GAP} ", text))):
+        return Named(title=_bounded(_clean(found["do"]).lower()), to_do=True, plural=bool(found["many"]))
     if to_do := _doing(CALENDAR.sub(f" {GAP} ", text), act):
         return to_do
     text, people, place, needs = _taken(
         CALENDAR.sub(f" {GAP} ", _OF_WEEK.sub("day", _CALENDAR_WITH.sub(r"\1 for ", text))),
         added=act.action is Action.CHANGE,
     )
+    if act.action is Action.QUERY:
+        text = _TO_FILL.sub(rf"\1 {GAP} ", text)
+    if act.action is Action.SCHEDULE and (title := _generic(text) or _meant(text)):
+        return Named(title=_bounded(title), people=people, place=place, needs=needs)
     if (called := _CALLED.search(text.lower())) and (title := _clean(called["name"])):
         return Named(title=_bounded(title), people=people, place=place, needs=needs)
     about = ""
@@ -172,6 +184,53 @@ def _doing(text: str, act: Act) -> Named | None:
         if _DOING.match(title):
             return Named(title=_bounded(title), to_do=True, general=tuple(general))
     return None
+
+
+def _generic(text: str) -> str:
+    """An event that is called what it is: "a test event"."""
+    found = _GENERIC.search(text)
+    return _clean(found[0]).lower() if found else ""
+
+
+def _meant(text: str) -> str:
+    """What somebody wants, has or is going to do, with its verb."""
+    found = _MEANT.search(text)
+    if found is None:
+        return ""
+    pieces = [piece for piece in found["do"].split(GAP) if piece.strip()]
+    words = trimmed(_words(pieces[0]))
+    if len(words) == 1 and len(pieces) > 1 and pieces[1].strip().startswith(("the ", "a ", "my ")):
+        words += trimmed(_words(pieces[1]))
+    return _clean(" ".join(words))
+
+
+_TO_DO_VERBS = r"(?:see|attend|visit|watch|play|go|take|pick|drop|eat|work|study|run|swim|buy|pay|get|finish|call|clean|travel|fly|drive|leave|return|renew|submit|celebrate|volunteer|babysit|practice|train|perform|help|bring|feed|walk|paint|shop|hike|ski|dance|sing|bake|cook|move)"
+_NO_THING = r"(?:the|an?|my|our|your|his|her|their|this|that|be|been|have|do|schedule|book|add|set|setup|put|make|create|plan|arrange|organi[sz]e|meet|hold|host|remember|remind|block|reserve|find|know|ask|mark|note|start|invite|cancel|record|log|enter|insert|save|fit|squeeze|secure|sit|speak|talk|discuss|use|pencil|something|you)"
+_MEANT = re.compile(
+    rf"\b(?:(?:(?:i|we)(?: would|'d| do| will| am| are|'m|'re|'ll| also| just| really)* (?:want|need|wish|plan|planning|hope|hoping|intend|have|like|love|supposed|ought) to|(?:i|we) must) (?!{_NO_THING}\b)"
+    rf"|(?:i|we)(?: am|'m| are|'re) going to (?={_TO_DO_VERBS}\b)|(?:i|we)(?: will|'ll| shall) (?={_TO_DO_VERBS}\b))(?:go to (?={_TO_DO_VERBS}\b))?(?P<do>[a-z].*)",
+    re.IGNORECASE,
+)
+_MEETS = re.compile(
+    rf"\b(?:note|write(?: down)?|mark(?: down)?|put(?: down)?|record|jot(?: down)?|log|enter|add|save|schedule)(?: it)?(?: {GAP})?(?: in| down)? ?(?: {GAP})? ?that (?:i|we)(?: am|'m| are|'re| will|'ll| have| need| want| going| supposed)*(?: to)? (?P<do>meet (?:up )?(?:with )?[^{GAP}.,;!?]+)",
+    re.IGNORECASE,
+)
+_REMIND_ME = re.compile(
+    r"(?<=[^\W\d]{2}),? (?:(?:so|and|please|can you|could you|then) )*(?:remind|alert|notify) me(?: (?:of|about) (?:it|that|this))?\b",
+    re.IGNORECASE,
+)
+_GENERIC = re.compile(
+    r"\b(?:generic|general|sample|test|dummy|placeholder|default|basic) (?:calendar )?(?:event|entry|item|appointment|meeting|reminder)\b(?! (?:called|named|titled|for|about|with))",
+    re.IGNORECASE,
+)
+_NOTED = re.compile(
+    rf"\b(?:reminder|alarm|alert|notification)(?P<many>s)?(?: (?:set|created|scheduled|made|placed|there|set up))* (?:to|for|about|of)(?: the| my| an?)? (?P<do>(?!(?:me|us|my|the)\b)[a-z][^{GAP}.,;!?]+)",
+    re.IGNORECASE,
+)
+_TO_FILL = re.compile(
+    rf"(\b(?:free|available|availability|open|openings?|slots?|gaps?|space|time|room)\b(?: {GAP})?) (?:to (?!do\b|me\b)[a-z]|for (?:an? |some |another |lunch|dinner|breakfast))[^{GAP}]*",
+    re.IGNORECASE,
+)
 
 
 def _chosen(titles: list[str], about: str) -> str:
@@ -255,7 +314,7 @@ def _headed(words: list[str], general: list[str]) -> tuple[str, bool]:
     many = any(word.endswith("s") and not word.endswith(("ss", "'s", "as", "is", "us")) for word in words[-1:]) or any(
         word in (_MANY if words else _MANY_ALONE) for word in general
     )
-    words = [singular(word) if singular(word) in KINDS else word for word in words]
+    words = [singular(word) if singular(word) in KINDS or word == "rooms" else word for word in words]
     return " ".join(words), many
 
 

@@ -64,7 +64,9 @@ class Days:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """part: a part of the day. bare: an hour without am or pm. weak: a number that is an hour only beside others."""
+    """part: a part of the day. bare: an hour without am or pm. weak: a number that is an hour only beside others.
+    of_event: a part of the day that tells which event ("the evening meeting"), not which day.
+    """
 
     start: time | None
     end: time | None = None
@@ -72,6 +74,7 @@ class Clock:
     bare: bool = False
     bare_end: bool = False
     weak: bool = False
+    of_event: bool = False
     prefer: Prefer | None = None
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from aios.processors.meetings.grammar import listed
+from aios.processors.meetings.plainly import plainly
 
 TEXT_CHARS_MAX = 1_000  # a request; a letter is not one
 GAP = "\x00"  # stands where a time, a place or a list of people was taken out
@@ -94,7 +95,7 @@ def tidy(text: str) -> str:
 
 def said(text: str) -> Said:
     """The text as the rooms after this one read it."""
-    mended = _WORD.sub(_mend, _ONE_ON_ONE.sub("one-on-one", tidy(text)))
+    mended = plainly(_WORD.sub(_mend, _ONE_ON_ONE.sub("one-on-one", tidy(text))))
     return Said(mended, "".join(_lower(sign) for sign in mended))
 
 
@@ -105,7 +106,7 @@ def _lower(sign: str) -> str:
 
 def _mend(found: re.Match[str]) -> str:
     word = found[0]
-    if found.start() and word[0].isupper() and not word.isupper():
+    if found.start() and word[0].isupper() and not word.isupper() and not word.lower().startswith("calen"):
         return word
     right = _right(word.lower())
     if right == word.lower():

@@ -62,7 +62,7 @@ VERBS = frozenset(
     listed(
         "add set schedule put create make book plan arrange organize organise mark enter insert note flag save block pencil log record include register place reserve write input fix jot take hold keep invite "
         "cancel delete deleting remove erase clear clean empty drop destroy wipe purge scrap discard trash unschedule get cross throw strike eliminate dismiss undo end stop turn skip "
-        "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch "
+        "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
         "remind notify alert tell ping warn send give start activate open find look check see view read show list display pull bring search review review print repeat"
     )
 )
@@ -88,10 +88,10 @@ ACTS_FIRST = frozenset(
     listed(
         "add set schedule put create make book plan arrange organize organise mark enter insert note flag save block pencil log record include register place reserve write input fix jot take hold keep new invite "
         "cancel delete deleting remove erase clear clean empty drop destroy wipe purge scrap discard trash unschedule get rid rm -rf rf take cross throw strike eliminate dismiss undo end stop turn "
-        "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch "
+        "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
         "remind notify alert tell ping warn let know don't dont do not forget remember send give start activate "
         "have having need want would like will go going i'm i've i'll we'll we're let's lets meet attend be reminder reminders notification alert alarm reminding "
-        "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
+        "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded notified alerted warned inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
     )
 )
 ACTS_LAST = frozenset(

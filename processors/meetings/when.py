@@ -58,6 +58,8 @@ class When:
     unsaid: Missing | None = None
     timed: bool = False
     """Whether a clock time was said, not only a part of the day."""
+    of_event: bool = False
+    """Whether the part of the day tells which event is meant."""
 
     @property
     def dated(self) -> bool:
@@ -235,7 +237,13 @@ def _hours(clocks: list[tuple[Clock, str]], when: When, at: Setting) -> When:
         exact = [pair for pair in exact if pair[1] == "to"] or exact
     if not exact:
         return (
-            replace(when, start=parts[0].start, end=parts[0].end, prefer=when.prefer or parts[0].prefer)
+            replace(
+                when,
+                start=parts[0].start,
+                end=parts[0].end,
+                prefer=when.prefer or parts[0].prefer,
+                of_event=parts[0].of_event,
+            )
             if parts
             else when
         )
@@ -309,7 +317,9 @@ def _today(when: When, at: Setting) -> When:
     """A time without a day is today's if it is still ahead; never for what is to be put in the calendar."""
     if when.first or not (when.start or when.end) or at.action in (Action.SCHEDULE, Action.CHANGE, None):
         return when
-    ahead = when.end or when.start
+    if when.of_event and at.action in (Action.QUERY, Action.CANCEL):
+        return when
+    ahead = when.start if at.reminded and when.timed and when.start else when.end or when.start
     if when.zone or not ahead or ahead <= wall(at.now):
         return when
     return replace(when, first=at.today, last=at.today)
@@ -335,8 +345,9 @@ def _series(phrases: list[Phrase], when: When, at: Setting) -> When:
     start = (
         max(when.first or today, today) if at.action in (Action.SCHEDULE, Action.REMIND, Action.CHANGE) else when.first
     )
-    if start is None:
-        return when
+    named = any(phrase.of(Days) or phrase.of(Instant) for phrase in phrases)
+    if start is None or (at.action is Action.CHANGE and not named):
+        return when  # what exists repeats from its own day on
     first = first_of(when.repeats, start)
     if first is None or (when.last and first > when.last):
         return _doubt(when, Missing.DATE)

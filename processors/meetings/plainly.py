@@ -1,0 +1,80 @@
+"""What is said in a roundabout way, said plainly: the same request in the words that the other rooms read.
+
+Enters: a tidy text with its slips of spelling mended. Leaves: the text, with turns of speech replaced. Guaranteed: each
+turn is a pattern with a bounded reach that adds no name and takes none away; a text without such a turn stays as it is.
+What is said in two clauses ("the picnic is off, delete it") becomes one, so that "it" needs no memory.
+"""
+
+# ruff: noqa: E501 - a pattern is read whole
+from __future__ import annotations
+
+import re
+
+_POLITE = r"(?P<polite>(?:(?:hey|hi|ok|okay|olly|pda|alexa|siri|google|please|kindly|just|can you|could you|would you be able to|are you able to|would you|will you|i want you to|i need you to|i want to|i need to|i would like to|i'd like to)[,.]? ){0,4})"
+_OUT = r"(?:cancel|remove|delete|erase|clear|drop|scrap|take (?:it |that |this )?(?:off|out)|take)"
+_OVER = r"(?:reschedule|move|rebook|re-book|shift|postpone|push|put|set|schedule|change)"
+_IT = r"(?:it|that|this|them|those|that one|(?:that|this|the) (?:event|meeting|appointment|entry|reminder|one))"
+_KIND = r"(?:meetings?|appointments?|reminders?|events?|calls?)"
+_NOTE = r"(?:reminders?|alarms?|alerts?|notifications?)"
+_LIST = r"(?:(?:my|the) (?:list of (?:\w+ )?(?:reminders|events|appointments|meetings|tasks|things to do)|(?:reminder|event|task|to[- ]?do|appointment)s? list|calendar|schedule|agenda|planner))"
+
+_TURNS = (
+    # speech
+    (r"\bgonna\b", "going to"),
+    (r"\b(?:i|we)(?:'ve)? (?:gotta|got to)\b", "i have to"),
+    (r"\b(?:i'?ve gotta|i gots? to)\b", "i have to"),
+    (r"\bwanna\b", "want to"),
+    (r"\b(?:lemme|let met)\b", "let me"),
+    (r"\bgimme\b", "give me"),
+    (r"\b(?<!')im (?=going|having|meeting|not|no|seeing|attending|free|busy|supposed)", "i'm "),
+    (r"^(?P<a>(?:\W*(?:hey|hi|ok|olly|pda|please)\b)?\W*)(?P<b>can|could|would|will) (?:to|yo|yu|ya|your|u|yout|yuo|i you) (?=(?:please |pls |kindly )?\w)", r"\g<a>\g<b> you "),
+    # single quotes about a name
+    (r"(?<![\w'])'(?P<a>[^\"]{2,80}?)'(?=\s*(?:$|[.,!?;]|\s(?!\w+')))", r'"\g<a>"'),
+    # every calendar there is
+    (r"\b(?:for|of|in|from|on|over|across) (?:all|each)(?: of)?(?: the| my)? (?:days?|dates?|weeks?|months?|years?|times?|calendars?)\b", ""),
+    (rf"\b(?P<a>everything|{_KIND}) (?:for|of|in|on) every (?:day|date|week|month|year)\b", r"\g<a>"),
+    # whatever is next, and what with it
+    (rf"^{_POLITE}(?:whatever|whichever)(?: is| comes)?(?: the| my)? next (?P<a>[\w ]{{0,40}}?)(?: (?:is|that is|comes))?(?: (?:in|on) (?:the|my) (?:calendar|schedule|agenda))?,? (?:please )?(?P<b>{_OUT}) {_IT}", r"\g<b> the next \g<a>"),
+    (rf"^{_POLITE}(?:whatever|whichever) (?P<a>\w[\w ]{{0,40}}?) (?:is|comes)(?: up)? next,? (?:please )?(?P<b>{_OUT}) {_IT}", r"\g<b> the next \g<a>"),
+    (rf"^{_POLITE}(?:whatever|whichever)(?:'s| is| comes)(?: up)? next,? (?:on (?:the|my) (?:calendar|schedule|agenda))?,? ?(?:please )?(?P<b>{_OUT}) {_IT}", r"\g<b> the next event"),
+    # no longer so: out with it
+    (rf"^(?:(?:i|we)(?:'m| am|'re| are)? (?:no longer|not|never)(?: need| needed| have| want| going| able| attending| doing| getting)*|(?:i|we) (?:do not|don't|won't|will not|can't|cannot|can not|am not going)(?: (?:need|want|have|be|make|able|going|attend|do))*)(?: to(?= \w))?(?: make)? (?P<a>[^.,;!?]{{2,60}}?)(?: any ?more| any longer| now)?[.,;!]*(?: and| so)?(?: please)?(?: (?:can|could|would|will) you(?: please)?| you can| please)? {_OUT} {_IT}\b", r"remove \g<a>"),
+    (rf"^(?:i|we)(?:'m| am|'re| are)? (?:no longer|not)(?: need| have| want| going| attending)*(?: to(?= \w))? (?P<a>[^.,;!?]{{2,60}}?)(?: any ?more| any longer| now)?[.,;!]*(?: and| so)? (?:can|could|should|please let) {_IT} be (?:removed|deleted|cancell?ed|erased|taken off)\b", r"remove \g<a>"),
+    (rf"^(?P<a>(?:the|my|our) [^.,;!?]{{2,60}}?) (?:is|was|got|has been|is being) (?:cancell?ed|called off|off)[.,;!]*(?: and| so)?(?: please)? {_OUT} {_IT}\b", r"remove \g<a>"),
+    # out there and in here: moved
+    (rf"^{_POLITE}{_OUT} (?P<a>[^.;!?]{{2,80}}?),? and (?:then )?{_OVER}(?: {_IT})?(?: back)? (?:for|to|on|at|until|till) ", r"\g<polite>reschedule \g<a> to "),
+    # a room, a time: found
+    (rf"^{_POLITE}(?:help me (?:with|find|get|out with)|i(?: would|'d)? (?:need|like|want|require)|get me|find me|give me|(?:do|did) you have) (?P<a>an? (?:meeting|conference|board)[ -]?room)(?! (?:list|schedule))", r"book \g<a>"),
+    # a room, a time: found
+    (rf"^{_POLITE}(?:help me (?:with|find|get|out with)|i(?: would|'d)? (?:need|like|want|require)|get me|find me|give me|(?:do|did) you have) (?P<a>an? (?:meeting|conference|board)[ -]?room)(?! (?:list|schedule))", r"book \g<a>"),
+    # looked up by what stands on a list
+    (rf"^{_POLITE}(?:check|confirm|verify|see|tell me|make sure|find out|let me know) (?:if|that|whether) (?:i have )?(?P<a>[^.;!?]{{2,80}}?) (?:is|are|was) (?:on|in) {_LIST}", r"do i have \g<a> on my calendar"),
+    (rf"^(?:is|are) (?!there\b|(?:my|the|this|that) (?:calendar|schedule))(?P<a>[^.;!?]{{2,80}}?) (?:on|in) {_LIST}(?! (?:for|on|of)\b)", r"do i have \g<a> on my calendar"),
+    (rf"^{_POLITE}(?:check|confirm|verify|see) (?:if|that|whether) i (?:have|set|put|made|added) (?P<a>[^.;!?]{{2,80}})", r"do i have \g<a>"),
+    (r"(?:,? and|,) (?:then )?(?:tell(?: me)?|say|state|read|list|let me know|read out|describe|repeat)(?: to me)? (?:what(?:'s| is| they are| are they| is on)|when they are|what and when|them|it|each)(?: (?:they are|are they|is|are|on|it|on it|out|to me|back|aloud|out loud))*[ .!?]*$", ""),
+    (rf"^{_POLITE}(?:walk|take|guide|talk|lead) me through ", "tell me "),
+    (rf"^{_POLITE}(?:go|run|read) (?:through|over|down) ", "tell me "),
+    (r"^.{0,30}?\b(?:what(?:'s| is| was| are| were)?|things?|stuff|everything|that)\b[\w ]{0,20}?\b(?:i|me)(?: had| have| was| am| did)?(?: ask(?:ed)?| want(?:ed)?| tell| told| need(?:ed)?| trying| supposed)(?: you| for)*(?: to)? (?:be reminded|remind me|remember|help me remember|bear in mind|keep in mind|not forget)(?: (?:about|of|to do|earlier|before|again))*\b(?! to \w)", "what do i have on my calendar"),
+    # sent, and put in afterwards
+    (rf"^{_POLITE}(?:send|email|e-mail|mail|shoot)(?: out)? (?:an? |the )?(?:calendar |meeting )?(?:invite|invitation)s? to (?P<a>[^.;!?]{{2,60}}?) (?:for|to) (?=(?:a |the |my |our )?[a-z]+\b)(?!\d)", r"invite \g<a> for "),
+    (r"^(?P<a>(?:i|we|my|our|the|there|it|today|tomorrow|on|next|this|an?|january|february|march|april|may|june|july|august|september|october|november|december)\b.{8,200}?)[,.;]?(?: so| and)?(?: please| can you| could you)*(?: (?:put|add|set|save|mark|note|enter|schedule|write) (?:it|that|this)(?: in| down| up| on)?(?: (?:my|the) (?:calendar|schedule|agenda))?(?: please)?| please (?:add|set|save|note|put))[ .!?]*$", r"\g<a>"),
+    (r",? which is (?=(?:my|our|the|an?)\b)", " for "),
+    # what it is called, what it is about
+    (r"\b(?:and |, ?)?(?:please )?(?:name|title|call|label|entitle) it(?: as)? (?=\w)", "called "),
+    (r"\b(?:and |, ?)?(?:please )?(?:input|put|set|enter|give|use|add|write|with|make|keep)? ?(?:the |its |it a |it the )?(?:name|title|label|subject)(?: of it)? (?:as|to be|is) (?=\w)", " called "),
+    (r"\bunder the (?:name|title|heading)(?: of)? ", "called "),
+    (rf"\b(?P<a>{_NOTE}\b.{{0,60}}?) (?:towards?|in regards? (?:to|of)|with regards? to|with respect to|in respect (?:of|to)|pertaining to|re|as to|in reference to) ", r"\g<a> about "),
+    (rf"\b(?P<a>{_NOTE}) (?:alert|alarm|reminder|notification)\b", r"\g<a>"),
+    (rf"\b(?P<a>{_NOTE}) for (?P<b>(?:\d+|an?|one|two|three|five|ten|fifteen|twenty|thirty|forty|forty[- ]five|half an) (?:minutes?|mins?|hours?)) (?=to )", r"\g<a> in \g<b> "),
+    # where at that time
+    (r"\b(?P<a>where (?:am i|do i|should i|must i|will i|are we|do we)(?: supposed| have| need| expected)?(?: to)? be) by ", r"\g<a> at "),
+    (r"(?: (?:clear|free|open|empty|available))?(?P<a>(?: today| tomorrow| on \w+)?) with no (?=(?:meetings?|appointments?|events?)\b)", r"\g<a>, "),
+)  # fmt: skip
+_ROWS = tuple((re.compile(pattern, re.IGNORECASE), plain) for pattern, plain in _TURNS)
+
+
+def plainly(text: str) -> str:
+    """The text with one space between words."""
+    for pattern, plain in _ROWS:
+        text = pattern.sub(plain, text)
+    return " ".join(text.split())
