@@ -14,6 +14,7 @@ ValueError, so that plan treats it like any failed answer.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -93,6 +94,20 @@ def read(task: str, contract: str, output: str, prompt: str = "") -> dict[str, A
     if len(ids.canonical(found)) > OBJECT_CHARS_MAX:
         raise ValueError(f"an answer has {OBJECT_CHARS_MAX} characters at most")
     return found
+
+
+def plain(text: str) -> dict[str, Any]:
+    """The JSON object in a text. Raises ValueError for anything else, and for what cannot be written again: a number
+    that is not finite, half a character.
+    """
+    try:
+        said = json.loads(text)
+        ids.canonical(said).encode()
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(said, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - as for any other text
+    return said
 
 
 def shown(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aios.streams.cel_tree import Call, Index, ListOf, Literal, MapOf, Name, Node, Select
 from aios.processors.part import close_to
+from aios.streams.cel_tree import Call, Index, ListOf, Literal, MapOf, Name, Node, Select
 
 DEPTH_MAX = 12
 
@@ -245,6 +245,10 @@ class Typed:
         over, variable = self.give(of), call.arguments[0]
         if over.kind not in ("any", "list", "map", "object"):
             self.wrong.append(f"{_path(of)} is {SAID[over.kind]}: {call.name} goes over a list or a map")
+        if over.kind in ("map", "object") and call.name in ("map", "filter"):
+            self.wrong.append(
+                f"{_path(of)} is {SAID[over.kind]}, whose fields have no order: {call.name} goes over a list"
+            )
         item = (over.of or ANY) if over.kind == "list" else TEXT if over.kind in ("map", "object") else ANY
         inner = Typed({**self.names, variable.name: item} if isinstance(variable, Name) else self.names, self.wrong)
         results = [inner.give(one) for one in call.arguments[1:]]

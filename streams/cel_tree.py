@@ -255,6 +255,13 @@ def fields_of(node: Node, name: str) -> frozenset[str] | None:
     return frozenset(found) if named == chained else None
 
 
+def listed(node: Node) -> tuple[tuple[str, ...], ...]:
+    """What an expression makes a list of (`answers.read.map(…)`, `.filter(…)`), where that is one value."""
+    macros = (one for one in parts(node) if isinstance(one, Call) and one.name in ("map", "filter"))
+    paths = (path_of(one.of) for one in macros if one.of is not None and len(one.arguments) > 1)
+    return tuple(path for path in paths if path)
+
+
 def path_of(node: Node) -> tuple[str, ...]:
     """The names of an expression that names one value, `answers.screen.score`; empty for any other."""
     match node:

@@ -1,9 +1,10 @@
 """A CEL expression, of a workflow or of an operator's filter: compiled once, evaluated over one thing after the other.
 
 In: the expression's source and a view (plain JSON values by name: of a case its input, answers, policy and labels, of
-a dead letter what dlq/filters.py says). Out: a plain value. Guaranteed: no side effects, no loops without a bound (CEL
-has none), the same value for the same view. Syntax is checked when it is built; names and types by whoever has
-samples: workflow.py runs a workflow's through it.
+a dead letter what dlq/filters.py says). Out: a plain JSON value. Guaranteed: no side effects, no loops without a bound
+(CEL has none), the same value for the same view (no list is made of a map's keys, which the library gives in another
+order in each process); whatever else comes of it is an ExpressionError. Syntax is checked when it is built; names and
+types by whoever has samples: workflow.py runs a workflow's through it.
 
 Rejected: Python's `eval` (escapes), Jinja (text, not values), a comparison language of our own (CEL is known
 from Kubernetes and from schema registries' data contracts).
@@ -11,6 +12,7 @@ from Kubernetes and from schema registries' data contracts).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +34,7 @@ class ExpressionError(AiosError):
 class Expression:
     """One compiled expression. Raises ValueError when built from something that is not CEL."""
 
-    __slots__ = ("_parts", "_path", "_program", "names", "reads", "source", "tree")
+    __slots__ = ("_listed", "_parts", "_path", "_program", "names", "reads", "source", "tree")
 
     def __init__(self, source: object) -> None:
         if not isinstance(source, str):
@@ -46,12 +48,13 @@ class Expression:
         self.reads = {name: cel_tree.fields_of(self.tree, name) if self.tree else None for name in self.names}
         self._parts = tuple(self.reads.items())
         self._path = cel_tree.path_of(self.tree) if self.tree else ()
+        self._listed = cel_tree.listed(self.tree) if self.tree else ()
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
 
     def evaluate(self, view: Mapping[str, Any]) -> Any:
-        """The value over a view. Raises ExpressionError: unknown name or field, types that do not meet."""
+        """The value over a view. Raises ExpressionError: unknown name or field, types that do not meet, no JSON."""
         found: Any = view
         for name in self._path:  # most expressions name one value: it is looked up
             if not isinstance(found, dict) or name not in found:
@@ -60,12 +63,41 @@ class Expression:
         else:
             if self._path:
                 return found
+        for path in self._listed:
+            if isinstance(_at(view, path), dict):
+                raise ExpressionError(f"`{self.source}`: {'.'.join(path)} is a map, whose fields have no order")
         try:
-            return self._program.execute({name: _part(view[name], read) for name, read in self._parts if name in view})
+            given = self._program.execute({name: _part(view[name], read) for name, read in self._parts if name in view})
         except KeyError as error:
             raise ExpressionError(f"`{self.source}`: there is no field {error}") from error
-        except (RuntimeError, TypeError, ValueError) as error:
+        except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise ExpressionError(f"`{self.source}`: {_first_sentence(error)}") from error
+        if wrong := _no_json(given):
+            raise ExpressionError(f"`{self.source}` gives {wrong}, which is no JSON value")
+        return given
+
+
+def _at(view: Any, path: tuple[str, ...]) -> Any:
+    """What stands there; None: nothing."""
+    for name in path:
+        view = view.get(name) if isinstance(view, dict) else None
+    return view
+
+
+def _no_json(value: Any) -> str:
+    """What is no plain JSON in a value: its type, or that a number is not finite; empty: all of it is."""
+    match value:
+        case None | str() | bool() | int():
+            return ""
+        case float():
+            return "" if math.isfinite(value) else "a number that is not finite"
+        case list():
+            return next((wrong for one in value if (wrong := _no_json(one))), "")
+        case dict():
+            if not all(isinstance(key, str) for key in value):
+                return "a map with keys that are no text"
+            return next((wrong for one in value.values() if (wrong := _no_json(one))), "")
+    return f"a {type(value).__name__}"
 
 
 def _part(value: Any, read: frozenset[str] | None) -> Any:
