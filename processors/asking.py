@@ -13,7 +13,7 @@ from typing import Any
 
 from aios.processors import answers, guarding, policy_files, spending
 from aios.processors.paying import Paying
-from aios.processors.turn import REASON_CHARS_MAX
+from aios.processors.turn import REASON_CHARS_MAX, TOO_LARGE, bytes_of
 from aios.processors.turnstile import Full
 from aios.processors.workflow import Question
 from aios.schemas import ids
@@ -81,6 +81,8 @@ class Asking(Paying):
         """The answer's fields, or None and why they cannot be used."""
         if event.status != "ok":
             return None, event.reason[:REASON_CHARS_MAX] or event.status
+        if bytes_of(event.output) > self.room():
+            return None, TOO_LARGE
         try:
             said = answers.read(step.task, event.output_contract, event.output, event.prompt)
         except ValueError:

@@ -137,6 +137,10 @@ class Branching(Calling):
         self._inside = None
         self._change(**self._outside)
 
+    def room(self) -> int:
+        """Each branch has an equal part, so that all their answers are remembered whoever comes first."""
+        return super().room() // (1 if self._inside is None else len(self._strands))
+
     # Opening, joining, giving up
 
     def open_branches(self, path: str, step: Parallel | Map) -> None:

@@ -11,11 +11,11 @@ every connector); calling a command off (an effect that is under way is not undo
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from aios.processors import answers
 from aios.processors.asking import ANSWER_GRACE_MS, Asking
-from aios.processors.turn import REASON_CHARS_MAX
+from aios.processors.turn import REASON_CHARS_MAX, TOO_LARGE, bytes_of
 from aios.processors.workflow import Call
 from aios.schemas import ids
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
@@ -70,6 +70,8 @@ class Calling(Asking):
     def take_return(self, step: Call, event: ConnectorCompleted) -> None:
         """Go on with what the system said, or without."""
         said, failure = _read(event)
+        if said is not None and bytes_of(event.output) > self.room():
+            said, failure = None, TOO_LARGE
         self.record(
             "call_completed",
             request_id=event.request_id,
@@ -103,7 +105,6 @@ def _read(event: ConnectorCompleted) -> tuple[dict[str, Any] | None, str]:
     if event.status != OK:
         return None, event.reason[:REASON_CHARS_MAX] or event.status
     try:
-        said = json.loads(event.output)
+        return answers.plain(event.output), ""
     except ValueError:
         return None, "answer_breaks_contract"
-    return (said, "") if isinstance(said, dict) else (None, "answer_breaks_contract")

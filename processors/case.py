@@ -7,6 +7,7 @@ Out: what to remember now, the events to write, the timers to set. Guaranteed:
   cancels a decided one changes nothing;
 - every path ends: each wait has a timer, steps lead in a circle through a wait for an event alone, and that takes
   rounds_max of them; asking again is bounded by attempts_max, branches and items by the step;
+- a case whose next record would be too large ends at once (cut_short), since no timer would come again;
 - each transition is one audit.recorded with the next case_seq, and no transition is without one;
 - an approved edit of an event replaces the body that repeats of its key are held against, and nothing else;
 - ids are derived, times come in: the same inputs give the same outputs, byte for byte.
@@ -86,6 +87,13 @@ def plan(
         case TimerFired():
             return _fired(state, event, around)
     raise RecordError(f"plan has no use for {event.contract}", Reason.CONTRACT_BROKEN)
+
+
+def cut_short(state: CaseRemembered, cause: Cause, workflows: Workflows, *, turnstile: Turnstile) -> Moved:
+    """End a case whose next records would be too large, so that it waits for nothing for ever."""
+    turn = Course(state, Around(workflows, cause, turnstile, pool_files.shipped()))
+    turn.cut_short()
+    return turn.moved()
 
 
 def _admitted(state: CaseRemembered | None, event: CaseAdmitted, around: Around, traceparent: str) -> Moved:
@@ -255,8 +263,10 @@ def _on_version(state: CaseRemembered, event: CaseTold, around: Around) -> CaseR
         return "only_operators_migrate"
     try:
         to = json.loads(event.body)["to"]
+        if type(to) is not int:
+            return "no_version_named"
         before = around.workflows.at(state.workflow, state.workflow_version)
-        return migrating.migrated(state, before, around.workflows.at(state.workflow, int(to)))
+        return migrating.migrated(state, before, around.workflows.at(state.workflow, to))
     except (ValueError, TypeError, KeyError):
         return "no_version_named"
     except ConfigError as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 from aios.processors import autonomy, weighing
 from aios.processors.state import FORGET
-from aios.processors.turn import REASON_CHARS_MAX, forget_at, step_of
+from aios.processors.turn import REASON_CHARS_MAX, ROOM_BYTES, bytes_of, forget_at, step_of
 from aios.processors.waits import Waiting
 from aios.processors.workflow import (
     HOUR_MS,
@@ -39,7 +39,10 @@ EXPIRED = "expired"  # status and outcome of a case that had to be decided by a 
 POLICY = "policy"
 ALONE = "not_decided_alone"  # reason of a question that is asked because of the case's autonomy
 PEOPLE_MAX = 2
-EVIDENCE_CHARS_MAX = 200_000  # of a task; what is longest is left out beyond
+EVIDENCE_BYTES_MAX = 200_000  # of a task, less where the input leaves less room; what is longest is left out beyond
+SUMMARY_CHARS_MAX = 50_000  # of a decision
+OUTPUT_BYTES_MAX = 700_000  # of a decision; what is longest is left out beyond
+TOO_LARGE = "too_large"  # reason of a case that ended because what it had to write did not fit a record
 
 
 class Course(Waiting):
@@ -132,7 +135,10 @@ class Course(Waiting):
             input=state.input,
             requested_at=now,
             expires_at=now + step.expires_h * HOUR_MS,
-            evidence=_evidence({name: value.evaluate(view) for name, value in step.evidence.items()}),
+            evidence=_within(
+                {name: value.evaluate(view) for name, value in step.evidence.items()},
+                min(EVIDENCE_BYTES_MAX, ROOM_BYTES - bytes_of(state.input)),
+            ),
             people=PEOPLE_MAX if step.people is not None and step.people.evaluate(view) > 1 else 1,
             round=number,
             skills=step.skills or "",
@@ -225,6 +231,15 @@ class Course(Waiting):
         self._because(CANCELLED)
         self._end(step_of(self._state.step), CANCELLED, outcome=CANCELLED, decided_by=event.by)
 
+    def cut_short(self) -> None:
+        """The case ends here, because a record of what it would do next is larger than a record may be."""
+        if self._strands:
+            self.give_up_branches(TOO_LARGE)
+        else:
+            self.give_up(TOO_LARGE)
+        self._because(TOO_LARGE)
+        self._end(step_of(self._state.step), EXPIRED, outcome=EXPIRED, decided_by="timer")
+
     def _decide(self, name: str, step: Emit) -> None:
         view = self.view()
         self._end(
@@ -234,9 +249,9 @@ class Course(Waiting):
             label="" if step.label is None else step.label.evaluate(view),
             confidence=0.0 if step.confidence is None else float(step.confidence.evaluate(view)),
             channel="" if step.channel is None else step.channel.evaluate(view),
-            summary="" if step.summary is None else step.summary.evaluate(view),
+            summary="" if step.summary is None else step.summary.evaluate(view)[:SUMMARY_CHARS_MAX],
             decided_by=step.decided_by.evaluate(view),
-            output=_object({key: value.evaluate(view) for key, value in step.output.items()}),
+            output=_within({key: value.evaluate(view) for key, value in step.output.items()}, OUTPUT_BYTES_MAX),
         )
 
     def _end(
@@ -333,10 +348,13 @@ def _object(values: Mapping[str, Any]) -> str:
     return ids.canonical(values) if values else ""
 
 
-def _evidence(values: Mapping[str, Any]) -> str:
-    """Canonical JSON within EVIDENCE_CHARS_MAX: beyond, the longest values give way to a word that says so."""
-    kept = dict(values)
-    while len(text := _object(kept)) > EVIDENCE_CHARS_MAX:
+def _within(values: Mapping[str, Any], bytes_max: int) -> str:
+    """Canonical JSON within a bound: beyond, the longest values give way to a word that says so."""
+    kept, text = dict(values), _object(values)
+    for _ in values:
+        if bytes_of(text) <= bytes_max:
+            break
         longest = max(kept, key=lambda name: len(ids.canonical(kept[name])))
         kept[longest] = f"left out: {len(ids.canonical(kept[longest]))} characters"
+        text = _object(kept)
     return text

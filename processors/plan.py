@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import cast
 
 from prometheus_client import Counter
@@ -118,9 +119,27 @@ class Plan:
         key = self._key(event, record)
         remembered = self._recall(event.case_id, state.get(key))
         cause = Cause(record.topic, record.partition, record.offset, now_ms, self._versions, self._funds)
-        gate = Turnstile(partial(self._look, state), self._share)
+        gate = self._gate(state)
         traceparent = record.header("traceparent") or ""
         moved = case.plan(remembered, event, cause, self._workflows, traceparent, turnstile=gate, pools=self._pools)
+        try:
+            return self._effects(key, remembered, moved, gate, now_ms)
+        except SchemaMismatch as error:
+            if error.reason is not Reason.OVERSIZE or remembered is None or remembered.decided_at:
+                raise
+            if isinstance(event, CaseTold):  # whoever tells too much ends no case: it waits on, and its timer comes
+                raise
+        gate = self._gate(state)
+        moved = case.cut_short(remembered, cause, self._workflows, turnstile=gate)
+        return self._effects(key, remembered, moved, gate, now_ms)
+
+    def _gate(self, state: StateView) -> Turnstile:
+        return Turnstile(partial(self._look, state), self._share)
+
+    def _effects(
+        self, key: bytes, remembered: CaseRemembered | None, moved: Moved, gate: Turnstile, now_ms: int
+    ) -> Effects:
+        """Raises SchemaMismatch: OVERSIZE, when a record or the state is too large."""
         if moved.skipped:
             _SKIPPED.labels(moved.skipped).inc()
         if moved.state is not None and moved.state.turn and (remembered is None or not remembered.turn):
@@ -135,7 +154,7 @@ class Plan:
                 *(self.fire(case_id, turn_id, now_ms, now_ms) for case_id, turn_id in gate.called),
             ],
             changes=changes | {key: self._kept(known) for key, known in gate.changes.items()},
-            timers={(event.case_id, timer_id): due for timer_id, due in moved.timers.items() if timer_id != FORGET},
+            timers={(key.decode(), timer_id): due for timer_id, due in moved.timers.items() if timer_id != FORGET},
             ends=_ends(key, moved) if changes else {},
         )
 
@@ -252,27 +271,31 @@ def _ends(key: bytes, moved: Moved) -> dict[bytes, int]:
     return {key: forget_at(moved.state)} if moved.state is not None and moved.state.decided_at else {}
 
 
+_TOLD_BY: Mapping[type[Event], Callable[[Event], tuple[str, str, str]]] = {
+    kind: attrgetter(name, "case_id", "tenant")
+    for kind, name in {
+        InferenceRequested: "request_id",
+        ConnectorRequested: "request_id",
+        BudgetRequested: "reservation_id",
+        UsageSettled: "settlement_id",
+        ReviewRequested: "task_id",
+        CaseDecided: "decision_id",
+        AuditRecorded: "audit_id",
+        EventRefused: "event_id",
+    }.items()
+}
+"""What plan writes and has an id of its own, case and tenant."""
+
+
 def _identity(event: Event) -> tuple[str, str, str]:
     """Event id, case id and tenant of what plan writes."""
+    told = _TOLD_BY.get(type(event))
+    if told is not None:
+        event_id, case_id, tenant = told(event)
+        return event_id, case_id, tenant
     match event:
-        case InferenceRequested():
-            return event.request_id, event.case_id, event.tenant
-        case ConnectorRequested():
-            return event.request_id, event.case_id, event.tenant
         case InferenceCancelled():
             return str(ids.derive("cancelled", event.request_id)), event.case_id, event.tenant
-        case BudgetRequested():
-            return event.reservation_id, event.case_id, event.tenant
-        case UsageSettled():
-            return event.settlement_id, event.case_id, event.tenant
-        case ReviewRequested():
-            return event.task_id, event.case_id, event.tenant
-        case CaseDecided():
-            return event.decision_id, event.case_id, event.tenant
-        case AuditRecorded():
-            return event.audit_id, event.case_id, event.tenant
-        case EventRefused():
-            return event.event_id, event.case_id, event.tenant
         case TimerFired():
             return str(ids.derive("timer", event.case_id, event.timer_id, str(event.due_at))), event.case_id, ""
     raise ValueError(f"plan does not write {event.contract}")

@@ -15,6 +15,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -32,6 +33,9 @@ from aios.streams.topics import Topic
 
 FORGET_AFTER_MS = topics.RETENTION_HOURS * HOUR_MS  # the idempotency window
 REASON_CHARS_MAX = 200  # of a worker's words on the audit
+SPARE_BYTES = 48 << 10  # of a record, for everything beside a case's input, answers and evidence
+ROOM_BYTES = topics.RECORD_BYTES_MAX - SPARE_BYTES
+TOO_LARGE = "answer_too_large"  # the case could not be remembered with it
 
 ACTOR = "plan"
 
@@ -80,6 +84,11 @@ def own(state: CaseRemembered) -> CaseRemembered:
     return made
 
 
+def bytes_of(text: str) -> int:
+    """As UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def step_of(path: str) -> str:
     """The step as the workflow names it: `book` of its third visit `book#3`, and of its branch `book/2`."""
     return path.partition("/")[0].partition("#")[0]
@@ -126,7 +135,7 @@ class Turn(ABC):
         self._said: tuple[str, dict[str, Any]] = ("{}", {})
         self._seen: tuple[tuple[str, str], Mapping[str, Any]] | None = None
 
-    @property
+    @cached_property
     def _workflow(self) -> Workflow:
         """The version the case runs on; a decided case never asks for it. Raises ConfigError when it is gone."""
         return self._workflows.at(self._state.workflow, self._state.workflow_version)
@@ -165,6 +174,11 @@ class Turn(ABC):
             index = int(branch)
             seen |= {"item": kind.over.evaluate(seen)[index], "index": index}
         return seen
+
+    def room(self) -> int:
+        """Bytes that may be added to what is remembered of the case, whose record has a bound."""
+        state = self._state
+        return ROOM_BYTES - bytes_of(state.input) - bytes_of(state.answers) - bytes_of(state.told)
 
     def record(self, transition: str, *, status: str = "", step: str = "", actor: str = ACTOR, **detail: Any) -> None:
         """The next transition of the case. status: empty = unchanged. detail: evidence, never payload."""

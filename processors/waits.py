@@ -2,9 +2,9 @@
 
 In: the step, an event (case.told.v1), its time. Out: an audit entry that shows what is waited for. Guaranteed: an event
 that comes while the case is elsewhere, and that one of its waits asks for, is kept until the case is there (TOLD_MAX of
-them), so that a cancellation is not lost to a booking under way; an event that comes twice changes nothing; a step in a
-circle is visited at most once more than the wait takes events, since in the last round the wait listens to the clock
-alone; a step visited again has another path, `book#2`, and so other ids and timers.
+them, and KEPT_BYTES_MAX), so that a cancellation is not lost to a booking under way; an event that comes twice changes
+nothing; a step in a circle is visited at most once more than the wait takes events, since in the last round the wait
+listens to the clock alone; a step visited again has another path, `book#2`, and so other ids and timers.
 
 Rejected: a counter of visits for every step (a case without circles would carry it).
 """
@@ -15,13 +15,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from aios.processors import answers
 from aios.processors.branches import Branching
+from aios.processors.turn import bytes_of
 from aios.processors.workflow import WAIT_S_MAX, Wait
 from aios.schemas import ids
 from aios.schemas.models import CaseTold
 from aios.streams.errors import Reason, RecordError
 
 TOLD_MAX = 8  # events that are kept for a wait to come
+KEPT_BYTES_MAX = 96 << 10  # of all of them, as they are remembered
 SEEN_MAX = 32  # ids of events that are known
 
 
@@ -58,11 +61,12 @@ class Waiting(Branching):
             self._take(step, {"event_id": event.event_id, "kind": event.kind, "by": event.by, "body": said})
         elif waits or not self._is_asked_for(event.kind):
             self._ignore(event, "rounds_spent" if waits else "nobody_waits_for_this")
-        elif len(known["kept"]) >= TOLD_MAX:
-            self._ignore(event, "too_many_kept")
         else:
-            kept = {"event_id": event.event_id, "kind": event.kind, "by": event.by, "body": said}
-            self._remember_told([*known["kept"], kept], self._told()["seen"])
+            kept = [*known["kept"], {"event_id": event.event_id, "kind": event.kind, "by": event.by, "body": said}]
+            if len(kept) > TOLD_MAX or bytes_of(ids.canonical(kept)) > KEPT_BYTES_MAX:
+                self._ignore(event, "too_many_kept")
+                return
+            self._remember_told(kept, self._told()["seen"])
             self.record("told", actor=event.by, event_id=event.event_id, kind=event.kind, kept=True)
 
     def has_heard(self, event: CaseTold) -> bool:
@@ -119,9 +123,6 @@ def round_of(path: str) -> int:
 def _body(event: CaseTold) -> dict[str, Any]:
     """Raises RecordError."""
     try:
-        said = json.loads(event.body)
+        return answers.plain(event.body)
     except ValueError as error:
         raise RecordError("what a case is told is a JSON object", Reason.CONTRACT_BROKEN) from error
-    if not isinstance(said, dict):
-        raise RecordError("what a case is told is a JSON object", Reason.CONTRACT_BROKEN)
-    return said

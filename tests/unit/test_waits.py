@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from aios.schemas.models import AuditRecorded, ConnectorRequested
+from aios.schemas.models import AuditRecorded, CaseTold, ConnectorRequested
 from aios.streams.errors import Reason, RecordError
 from tests.fakes.flow import Flow, returned
 
@@ -130,3 +131,29 @@ def test_a_stranger_tells_a_case_nothing() -> None:
     with pytest.raises(RecordError) as caught:
         flow.feed(type(last)(**fields | {"tenant": "other", "event_id": "t9"}))
     assert caught.value.reason is Reason.UNATTRIBUTABLE
+
+
+ODD = ['{"at": NaN}', '{"at": 1e400}', '{"what": "\\ud800"}', '{"a":' * 5_000 + "1" + "}" * 5_000, "[]", "{"]
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_what_cannot_be_written_again_is_told_to_nobody(body: str) -> None:
+    """A record of its own dead letter, and not an error of plan."""
+    flow = booked()
+    told_so = CaseTold(
+        event_id="t1", case_id=flow.case_id, tenant="demo", kind="changed", body=body, by="producer", told_at=0
+    )
+    with pytest.raises(RecordError) as refused:
+        flow.feed(told_so)
+    assert refused.value.reason is Reason.CONTRACT_BROKEN
+
+
+@pytest.mark.parametrize("output", ODD)
+def test_a_system_that_answers_what_cannot_be_written_again_has_failed(output: str) -> None:
+    """Like one that breaks its contract in any other way."""
+    flow = Flow()
+    flow.admit()
+    flow.feed(replace(returned(flow.calls("gather/screen")), output=output))
+    (entry,) = [one for one in flow.of(AuditRecorded) if one.transition == "call_completed"]
+    assert json.loads(entry.detail)["reason"] == "answer_breaks_contract"
+    assert flow.transitions()[-1] == "branch_failed"
