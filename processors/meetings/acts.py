@@ -43,7 +43,7 @@ QUESTION = re.compile(
     r"will (?!you)|shall|should|would (?:i|there|it)|can i\b|could i\b|any(?:thing|one)?\b|time time|isn't|aren't|don't (?!let|forget|remind|you forget)|doesn't|didn't|got any|are we|what all)\b"
 )
 PAST = re.compile(
-    r"(?:did|was|were|had|have (?:i|we) (?:had|met|been|done)|how (?:many|often|much)(?: \w+){0,4} (?:did|were|was|had)|(?:what|who|when|where|which)(?: \w+){0,3} (?:did|was|were|had))\b"
+    r"(?:did(?! (?:i|we|you) (?:ever |already )?(?:set|add|schedule|put|book|make|create|enter|plan|save)\b)|was|were|had|have (?:i|we) (?:had|met|been|done)|how (?:many|often|much)(?: \w+){0,4} (?:did|were|was|had)|(?:what|who|when|where|which)(?: \w+){0,3} (?:did|was|were|had))\b"
 )
 
 _TAKE_OUT = re.compile(
@@ -82,7 +82,11 @@ def act(low: str) -> Act:
     body = low[start:end]
     if _ASKED_LAST.search(low):
         return Act(Action.QUERY, start, end, question=True)
-    told = GAP in low[:start] and re.match(r"(?:is|are|was|will be)\b", body) and not low.rstrip().endswith("?")
+    told = (
+        GAP in low[:start]
+        and re.match(r"(?:is|are|was|will be)\b(?! (?:there|any|i|we|you)\b)", body)
+        and not low.rstrip().endswith("?")
+    )
     if told and not re.search(r"\b(?:remind|alert|notify|cancel|delete|remove)\b", body):
         return Act(Action.SCHEDULE, start, end, stated=True)
     if (

@@ -225,7 +225,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?:at |in the |during the |by )(?P<which>late )?(?P<part>night)\b", _part),
     _rule(r"(?<=day )(?P<part>night)\b|(?<=tomorrow )(?P<part2>night)\b", lambda _, __: part("night")),
     _rule(r"later (?:on )?today\b", _later_today),
-    _rule(r"(?:right now|at the moment|at present|currently|now)\b", _now),
+    _rule(r"(?:right now|at the moment|at present|currently(?! (?:on|in|scheduled|planned|set)\b)|now)\b", _now),
     _rule(r"current(?= (?:event|meeting|appointment|task))", _now),
     _rule(rf"(?:in |after )(?:about |exactly |just )?{LENGTH}(?:'? time)?(?! (?:advance|before|prior))", _instant),
     _rule(rf"{LENGTH} (?:from now|later|hence)\b", _instant),

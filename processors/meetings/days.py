@@ -241,7 +241,7 @@ _WHOLE = (
     rf"(?:(?:(?P<which>the next|the following|the coming|the last|this|next|last|coming|following|the|that) )?"
     rf"(?P<unit>week|month|quarter|year)|(?P<month>{g.MONTH_FULL})(?:,? (?P<year>{g.YEAR}))?)\b"
 )
-_SOMEBODYS = r"(?:april|june|august)'s (?:birthday|wedding|graduation|baby|bridal|shower|party|recital|anniversary|game|baptism|funeral|doctor|dentist|appointment\b|flight|class\b|house|school|mom|dad)"
+_SOMEBODYS = r"(?:april|june|august)'s (?:birthday|wedding|graduation|baby|bridal|shower|party|recital|anniversary|game|baptism|funeral|doctor|dentist|appointment\b|flight|class\b|house|school|mom|dad)|april fool"
 _NAMED_DAY = "".join(
     f"(?<!{word} )" for word in listed("black good casual cyber easter palm ash fat super shrove maundy holy taco whit")
 )
@@ -289,6 +289,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(rf"the (?P<number>{g.ORDINAL_FIGURES})(?P<which>)(?! of\b)" + _NO_DAY, _the_nth),
     _rule(rf"on (?:the )?(?P<number>{g.ORDINAL})(?P<which>)(?= ?(?:$|[,.?!]|at\b|from\b|in\b|for\b|with\b|and\b|to\b|between\b|please\b))", _the_nth),
+    _rule(rf"(?:(?<=to )|(?<=from )|(?<=for )|(?<=by )|(?<=till )|(?<=until )|(?<=after )|(?<=before ))the (?P<number>{g.ORDINAL})(?P<which>)(?= ?(?:$|[,.?!]|at\b|from\b|please\b))", _the_nth),
     _rule(rf"(?P<number>{g.ORDINAL_FIGURES})(?P<which>)(?= ?(?:$|[,.?!]|at\b|from\b|between\b|please\b))", _the_nth),
     _rule(
         rf"(?:(?:the )?(?:entire |whole |full )?month of )?(?!{_SOMEBODYS})(?:(?P<which>this|next|last|past|coming) )?(?P<month>(?!may\b){g.MONTH_FULL})(?:'s)?(?:,? (?:of )?(?P<year>{g.YEAR}))?(?! ?\d)",
@@ -298,6 +299,7 @@ RULES: tuple[Rule, ...] = (
         rf"(?:(?<=in )|(?<=for )|(?<=of )|(?<=by )|(?<=from )|(?<=since )|(?<=until )|(?<=after )|(?<=before )|(?<=through )|(?<=to )|(?P<which>this|next|last) )(?P<month>may)(?:'s)?\b(?:,? (?P<year>{g.YEAR}))?(?! ?\d)",
         _month,
     ),
+    _rule(r"(?:the )?(?:entire |whole |full )?month of (?P<which>)(?P<month>may)\b(?P<year>)", _month),
     _rule(rf"(?P<which>)(?P<month>may) (?P<year>{g.YEAR})", _month),
     _rule(r"(?P<which>)(?P<month>may)(?:'s)?(?P<year>)(?= (?:calendar|events|meetings|schedule|appointments|plans|agenda)\b)", _month),
     _rule(_WHICH + r" (?P<unit>week|weekend|month|quarter|year)" + _POSSESSED + r"(?! (?:before|prior|ahead|notice|in advance))(?! (?:after next|after|of|starting|beginning|commencing|that|when)\b)(?<!day of the week)(?<!days of the week)", _relative),
@@ -312,7 +314,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?:the )?(?P<unit>week|weekend|month|year) after next\b", _after_next),
     _rule(r"(?:this|the same|same) time next week\b", _same_time),
     _rule(rf"(?:the )?week (?:of|starting|beginning|commencing)(?: on)? (?P<month>{g.MONTH}) (?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?P<year>)", _week_of),
-    _rule(rf"in (?P<ago>)(?:exactly |about )?(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})(?:'? time)?(?! advance| before| prior)", _distant),
+    _rule(rf"in (?!the (?:month|week|year|day)s? of\b)(?P<ago>)(?:exactly |about )?(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})(?:'? time)?(?! advance| before| prior)", _distant),
     _rule(rf"after (?P<ago>)(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})", _distant),
     _rule(rf"(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?:(?P<ago>ago)|(?:later|hence)\b|after(?= *(?:$|[,.?!]|about\b|to\b|for\b|remind\b|with\b)))", _distant),
     _rule(rf"(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?:from|after|following) (?P<base>now|today|this day|tomorrow)\b", _from_day),
@@ -327,5 +329,5 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?:over |for |in |during |within )(?:a |some |the )(?:certain |particular |given |specific )?(?:period of time|time period|period|timeframe|time frame)\b", _unsaid),
     _rule(r"(?:on |for |at )?(?:an? |some )?(?:certain|particular|specific|given) (?:day|date|month|week)\b", _unsaid),
     _rule(r"(?:on |for |at )?(?:that (?:day|date|week|month)|this date)\b(?! (?:of|when|to))", _unsaid),
-    _rule(r"(?:some ?day|some ?time|one day|one of these days|(?:in )?(?:the )?(?:next |past |last |coming )?(?:a )?few (?:days|weeks|months)|year/week/month|day/week/month|date/time)\b(?! (?:advance|before|ahead|prior|in advance|this|next|in|on|tomorrow|between|early|late|after|during))", _unsaid),
+    _rule(r"(?:some ?day|some ?time|one day|one of these days|(?:in )?(?:the )?(?:next |past |last |coming )?(?:a )?few (?:days|weeks|months)|year/week/month|day/week/month|date/time)\b(?! (?:for|with|to|advance|before|ahead|prior|in advance|this|next|in|on|tomorrow|between|early|late|after|during))", _unsaid),
 )  # fmt: skip

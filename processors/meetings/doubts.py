@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from aios.processors.meetings.acts import Act
 from aios.processors.meetings.names import Named, is_group
 from aios.processors.meetings.phrases import Clock, Days, Phrase, Setting
-from aios.processors.meetings.vague import vague
+from aios.processors.meetings.vague import TEMPLATE, template, vague
 from aios.processors.meetings.vocabulary import EVENTS, FOREIGN, FOREIGN_ACTS, KINDS, UNNAMED
 from aios.processors.meetings.when import When
 from aios.processors.meetings.wish import Action, AskBack, Bound, Missing, Priority, Scope, Wish
@@ -31,7 +31,7 @@ QUESTIONS = {
     Missing.PERSON: "Who is meant?",
 }
 _ALL = re.compile(
-    r"\b(?:all|every|everything|any|anything|entire|whole|both|each|how many|complete|completely)\b|^\W*(?:please )?list\b"
+    r"\b(?:all|every|everything|any|anything|entire|whole|both|each|how many|what(?:ever)? i|complete|completely)\b|^\W*(?:please )?list\b"
 )
 _NEXT = re.compile(
     r"\b(?:next|soonest|nearest)\b|\bupcoming (?=(?:event|meeting|appointment|task|reminder|thing)\b)|\bfirst (?:event|meeting|appointment|thing)\b"
@@ -43,15 +43,12 @@ _THE_EVENT = re.compile(r"\b(?:the|this|that|these|those) (?:calendar )?(?:event
 _ANY_THERE = re.compile(r"\b(?:is|are|was|were|will) there\b|\bthere(?:'s| is| are| any)\b")
 _BUT = re.compile(r"\b(?:some|except|excluding|besides|other than|apart from)\b")
 _CHOSEN = re.compile(
-    r"\b(?:some|few|one of|several|not (?:so |very |that )?important|unimportant|unnecessary|conflict\w*|which are|that are|old|unneeded|unwanted|useless|what i|the ones?|second|third|past|previous|expired|finished|completed|passed|duplicate|other|recent)\b"
+    r"\b(?:some|few|one of|several|not (?:so |very |that )?important|unimportant|unnecessary|conflict\w*|which are|that are|old|unneeded|unwanted|useless|what i|the ones?|second|third|past|previous|(?:that|which|who) (?:aren't|are not|isn't|is not|don't|do not)|(?:that|which|what|events|meetings|appointments|things|entries|items|reminders) (?:i|we) (?:don't|do not|no longer|dislike|hate|can't|cannot|won't|am not|didn't)|expired|finished|completed|passed|duplicate|other|recent)\b"
 )
 _BARE_IT = re.compile(r"\b(?:it|that|this|them|those|these)\b")
 _OWN = re.compile(r"\b(?:my|i|i'm|i've|me|we|our|us|calendar|schedule|agenda|diary|planner|am i)\b")
 _EMPTIED = re.compile(
     r"\b(?:calendars?|schedules?|agenda|diary|planner|day|week|month|events|plans|things|entries|items|reminders?)\b"
-)
-_TEMPLATE = re.compile(
-    r"\b(?:event|date|time|day|person|name|place) [b-hj-z]\b(?!')|\bx{2,}\b|\bxyz\b|\.\.\.|…|\b[xyz] (?:day|date|event|time|person)\b|\bso and so\b|\bsuch and such\b|<\w*>|\[\w*\]|_{2,}"
 )
 _PUBLIC = re.compile(
     r"\b(?:near(?:by| me| here| my)|around (?:here|town|me|the city)|in (?:my|the|this) (?:area|city|town|neighbou?rhood|region)|in town|local|going (?:on|around) in|happening (?:around|in)|taking place in|tickets for)\b"
@@ -103,7 +100,12 @@ def _wish(reading: Reading) -> Wish | None:
         people = tuple(who for who in people if who.lower() not in UNNAMED)  # "am I meeting anyone"
     if action is Action.QUERY and place and not title and not names.general:
         title, place = place.lower(), ""  # "what time do I have to be at the airport"
-    if action is Action.SCHEDULE and not title and (names.people or when.minutes) and not names.general:
+    if (
+        action is Action.SCHEDULE
+        and not title
+        and (names.people or when.minutes)
+        and not set(names.general) - {"schedule", "plan"}
+    ):
         title = "meeting"
     try:
         return Wish(
@@ -206,7 +208,7 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
         and not re.search(r"\b(?:calendar|meeting|appointment|lesson|class|concert)\b", reading.low)
     ):
         return Missing.NOT_CALENDAR
-    found = vague(reading.low[reading.act.start : reading.act.end], wish.action) or rules[wish.action](reading, wish)
+    found = vague(reading.left, wish.action) or rules[wish.action](reading, wish)
     if found is None and len(wish.title.split()) > TITLE_WORDS_MAX:
         found = Missing.MEANING
     if found is None and wish.action in (Action.REMIND, Action.SCHEDULE) and _ANOTHER.search(reading.low):
@@ -224,7 +226,7 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
         found = Missing.EVENT if wish.action in (Action.CANCEL, Action.CHANGE) else Missing.MEANING
     if found is None and _EXCEPT.search(reading.left):
         found = Missing.DATE
-    return found or reading.when.unsaid or _cut(reading) or _template(reading) or _whose(reading, wish)
+    return found or reading.when.unsaid or _cut(reading) or template(reading.low) or _whose(reading, wish)
 
 
 _ANOTHER = re.compile(r"\band (?:another|one for|one at|a second one|the next)\b")
@@ -234,6 +236,7 @@ _CONDITION = re.compile(
 _EXCEPT = re.compile(
     r"\b(?:not(?: on| in| at)?|except(?: for| on)?|excluding|avoid(?:ing)?|besides|other than|apart from)(?: the)? *\x00"
 )
+_NOBODY = re.compile(r"(?:this|that|the|an?|some|certain|these|those) (?:person|people|guy|man|woman|one)s?")
 _DANGLING = re.compile(
     r"\b(?:(?P<who>with)|(?P<when>on|for|at|in|from|by|until|before|after)|(?P<what>about|of|to|the|an?|my|that|and|called|named))[ .,!?]*$"
 )
@@ -244,17 +247,14 @@ def _cut(reading: Reading) -> Missing | None:
     found = _DANGLING.search(reading.left)
     if not found or re.search(r"\b(?:what|when|who|where|which)\b", reading.low) or reading.act.question:
         nobody = reading.act.action is not Action.QUERY
-        return Missing.PERSON if nobody and any(who.lower() in UNNAMED for who in reading.names.people) else None
+        return (
+            Missing.PERSON
+            if nobody and any(who.lower() in UNNAMED or _NOBODY.fullmatch(who.lower()) for who in reading.names.people)
+            else None
+        )
     if found["who"]:
         return Missing.PERSON
     return Missing.DATE if found["when"] else Missing.TITLE
-
-
-def _template(reading: Reading) -> Missing | None:
-    found = _TEMPLATE.search(reading.low)
-    if not found:
-        return None
-    return Missing.DATE if "day" in found[0] or "date" in found[0] else Missing.EVENT
 
 
 def _whose(reading: Reading, wish: Wish) -> Missing | None:
@@ -285,14 +285,14 @@ def _asked(reading: Reading, wish: Wish) -> Missing | None:
             and not re.search(r"\b(?:upcoming|coming up|planned|scheduled|happening|going on|on for)\b", left)
         ):
             return Missing.MEANING
-    known = wish.participants or EVENTS.search(wish.title)
+    known = wish.participants or wish.title in KINDS or EVENTS.search(wish.title)
     if wish.title and (
         _VERB_INSIDE.search(wish.title)
         or (not _OWN.search(low) and not wish.date_from and not known and not _WHEN_ASKED.search(low))
     ):
         return Missing.MEANING
     if re.search(
-        r"\b(?:how (?:do|can|could|would|should) i|how i (?:can|could|do|should)|how to|(?:process|steps|way) (?:to|of)|why)\b",
+        r"\b(?:how (?:do|can|could|would|should) (?:i|you|we|one)|how i (?:can|could|do|should)|how to|(?:process|steps|way) (?:to|of)|why)\b",
         low,
     ):
         return Missing.MEANING
@@ -376,7 +376,7 @@ def _reminded(reading: Reading, wish: Wish) -> Missing | None:
 def _changed(reading: Reading, wish: Wish) -> Missing | None:
     timed = [phrase for phrase in reading.phrases if phrase.of(Days) or phrase.of(Clock)]
     old = [phrase for phrase in timed if phrase.operator not in ("to", "for", "until")]
-    named = wish.title and wish.title not in KINDS and not _TEMPLATE.search(reading.low)
+    named = wish.title and wish.title not in KINDS and not TEMPLATE.search(reading.low)
     repeat = re.search(r"\brepeat", reading.left) is not None
     if re.match(r"\W*(?:invite|add|include)\b", reading.left) and wish.participants:
         return None if named or timed or _NEXT.search(reading.left) else Missing.EVENT

@@ -53,6 +53,8 @@ _WITH_ADVERB = frozenset(
         "read get"
     )
 )  # call off, set aside, take away: the second word goes with it
+_COUNTS = frozenset(listed("two three four five six seven ten"))
+_UNITS = frozenset(listed("day night week month hour mile course man"))  # a three day trip
 _ADVERBS = frozenset(listed("off aside up down out on away forward"))
 
 
@@ -77,7 +79,7 @@ def _start(words: list[str], first: frozenset[str], *, reminded: bool) -> int:
     place, head, bound, owned = 0, True, False, False
     while place < len(words):
         word, then = words[place], words[place + 1] if place + 1 < len(words) else ""
-        if f"{word} {then}" in KEPT_PAIRS:
+        if f"{word} {then}" in KEPT_PAIRS or (word in _COUNTS and then in _UNITS):
             break
         if head and _with_adverb(words, place):
             place, head = place + 2, False

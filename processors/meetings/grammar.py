@@ -40,7 +40,7 @@ WORDED = rf"(?:(?:{_round})(?:[ -](?:{'|'.join(_ONES)}))?|(?:{_small}))\b"
 COUNT = rf"(?:\d{{1,3}}\b|{WORDED}|a couple of\b|a couple\b|couple of\b|a\b|an\b|the\b)"
 NUMBER = rf"(?:\d{{1,3}}\b|{WORDED})"
 SMALL = rf"(?:\d{{1,2}}|{WORDED})"
-ORDINAL_FIGURES = r"\d{1,2} ?(?:st|nd|rd|th)\b"
+ORDINAL_FIGURES = r"\d{1,2} ?(?:st|nd|rd|th)(?:'?s)?\b"
 ORDINAL = rf"(?:{ORDINAL_FIGURES}|(?:{'|'.join(sorted(_ORDINALS, key=len, reverse=True))})\b)"
 
 _MONTHS = listed("january february march april may june july august september october november december")

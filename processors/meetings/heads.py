@@ -65,6 +65,7 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
     (rf"(?:{_CANCEL})(?![\w'])", Action.CANCEL),
     (r"(?:don't|do not|dont|never|stop|quit|no longer) (?:remind|alert|notify|wake)", Action.CANCEL),
     (r"(?:repeating|recurring) (?:event|meeting|reminder|appointment)s? (?!for\b)\w", Action.SCHEDULE),
+    (r"(?:set|make) (?:the|my|our) .{1,80}?\b(?:to )?(?:repeat(?:ing)?|recur(?:ring)?)\b", Action.CHANGE),
     (_REMIND, Action.REMIND),
     (rf"set (?:an? |the |my )?{_NOTE_KIND}", Action.REMIND),
     (rf"(?:{_CHANGE})(?![\w'])|(?:set|make) .{{1,80}}\b(?:to )?(?:repeat|recur)(?:ing)?\b\W*$", Action.CHANGE),

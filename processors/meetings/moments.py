@@ -33,11 +33,11 @@ _OPERATORS = {
     "not after": r"(?:not|no|never) (?:after|later than|later)|at (?:the )?latest(?: by)?|latest by",
     "after": r"(?:any ?time |some ?time )?(?:after|later than|past)",
     "before": r"(?:any ?time |some ?time )?(?:before|earlier than|prior to|ahead of|preceding)",
-    "by": r"by|no later than|due(?: by| on| at)?",
+    "by": r"by|no later than|due by",
     "until": r"until|till|til|up to|through|thru",
     "from": r"from|starting(?: from| on| at| with)?|beginning(?: on| at| from)?|since|as of|effective|onwards from",
     "between": r"(?:any ?time |some ?time )?between",
-    "at": r"at|@|around|about|approximately|approx|roughly|near|say",
+    "at": r"at|@|due(?: on| at)?|around|about|approximately|approx|roughly|near|say",
     "for": r"for",
     "to": r"to",
 }

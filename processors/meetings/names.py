@@ -31,7 +31,7 @@ _CALLED = re.compile(
 )
 _QUOTED = re.compile(r'"([^"]{1,200})"')
 _ABBREVIATED = r"(?:(?:dr|mr|mrs|ms|prof|st|jr|sr)\.\s?)"
-_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|going|happening|planned|coming|was|will|be|ends?|ended|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead)\b))"
+_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|still|going|happening|planned|coming|was|will|be|ends?|ended|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead)\b))"
 _WITH = re.compile(
     rf"\b(?:together )?with (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}|\b(?:along )?with (?P<rest>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+)$",
     re.IGNORECASE,
@@ -133,8 +133,10 @@ def _thing(text: str, act: Act) -> Named:
         return Named(title=_bounded(_clean(found["do"]).lower()), people=people, place=place)
     if act.action is Action.REMIND:
         text = _REMIND_ME.sub(f" {GAP} ", text)
-    if act.action is Action.QUERY and (found := _NOTED.search(CALENDAR.sub(f" {GAP} ", text))):
-        return Named(title=_bounded(_clean(found["do"]).lower()), to_do=True, plural=bool(found["many"]))
+    if act.action in (Action.QUERY, Action.CANCEL) and (found := _NOTED.search(CALENDAR.sub(f" {GAP} ", text))):
+        if found["link"] == "to":
+            return Named(title=_bounded(_clean(found["do"]).lower()), to_do=True, plural=bool(found["many"]))
+        text = _NOTED.sub(rf"{GAP} \g<do>", text)
     if to_do := _doing(CALENDAR.sub(f" {GAP} ", text), act):
         return to_do
     text, people, place, needs = _taken(
@@ -224,7 +226,7 @@ _GENERIC = re.compile(
     re.IGNORECASE,
 )
 _NOTED = re.compile(
-    rf"\b(?:reminder|alarm|alert|notification)(?P<many>s)?(?: (?:set|created|scheduled|made|placed|there|set up))* (?:to|for|about|of)(?: the| my| an?)? (?P<do>(?!(?:me|us|my|the)\b)[a-z][^{GAP}.,;!?]+)",
+    rf"\b(?:reminder|alarm|alert|notification)(?P<many>s)?(?: (?:set|created|scheduled|made|placed|there|set up))* (?P<link>to|for|about|of)(?: the| my| an?)? (?P<do>(?!(?:me|us|my|the)\b)[a-z][^{GAP}.,;!?]+)",
     re.IGNORECASE,
 )
 _TO_FILL = re.compile(

@@ -31,7 +31,7 @@ _TURNS = (
     # single quotes about a name
     (r"(?<![\w'])'(?P<a>[^\"]{2,80}?)'(?=\s*(?:$|[.,!?;]|\s(?!\w+')))", r'"\g<a>"'),
     # every calendar there is
-    (r"\b(?:for|of|in|from|on|over|across) (?:all|each)(?: of)?(?: the| my)? (?:days?|dates?|weeks?|months?|years?|times?|calendars?)\b", ""),
+    (r"\b(?:for|of|in|from|on|over|across) all(?: of)?(?: the| my)? (?:days?|dates?|weeks?|months?|years?|times?|calendars?)\b", ""),
     (rf"\b(?P<a>everything|{_KIND}) (?:for|of|in|on) every (?:day|date|week|month|year)\b", r"\g<a>"),
     # whatever is next, and what with it
     (rf"^{_POLITE}(?:whatever|whichever)(?: is| comes)?(?: the| my)? next (?P<a>[\w ]{{0,40}}?)(?: (?:is|that is|comes))?(?: (?:in|on) (?:the|my) (?:calendar|schedule|agenda))?,? (?:please )?(?P<b>{_OUT}) {_IT}", r"\g<b> the next \g<a>"),
@@ -49,6 +49,9 @@ _TURNS = (
     (rf"^{_POLITE}(?:help me (?:with|find|get|out with)|i(?: would|'d)? (?:need|like|want|require)|get me|find me|give me|(?:do|did) you have) (?P<a>an? (?:meeting|conference|board)[ -]?room)(?! (?:list|schedule))", r"book \g<a>"),
     # looked up by what stands on a list
     (rf"^{_POLITE}(?:check|confirm|verify|see|tell me|make sure|find out|let me know) (?:if|that|whether) (?:i have )?(?P<a>[^.;!?]{{2,80}}?) (?:is|are|was) (?:on|in) {_LIST}", r"do i have \g<a> on my calendar"),
+    (r"\b(?P<a>reminder|event|task|appointment|meeting)s list\b", r"\g<a> list"),
+    (rf"\b(?P<a>an? {_NOTE})(?: to be| that is)? (?:set|made|created|scheduled)(?: up)? (?=(?:for|to|about)\b)", r"\g<a> "),
+    (rf"^{_POLITE}(?:did|have|had) i (?:included?|put|add(?:ed)?|set|placed?|write|written|list(?:ed)?) (?P<a>[^.;!?]{{2,80}}?) (?:on|in|to) {_LIST}(?! (?:for|on|of)\b)", r"do i have \g<a> on my calendar"),
     (rf"^(?:is|are) (?!there\b|(?:my|the|this|that) (?:calendar|schedule))(?P<a>[^.;!?]{{2,80}}?) (?:on|in) {_LIST}(?! (?:for|on|of)\b)", r"do i have \g<a> on my calendar"),
     (rf"^{_POLITE}(?:check|confirm|verify|see) (?:if|that|whether) i (?:have|set|put|made|added) (?P<a>[^.;!?]{{2,80}})", r"do i have \g<a>"),
     (r"(?:,? and|,) (?:then )?(?:tell(?: me)?|say|state|read|list|let me know|read out|describe|repeat)(?: to me)? (?:what(?:'s| is| they are| are they| is on)|when they are|what and when|them|it|each)(?: (?:they are|are they|is|are|on|it|on it|out|to me|back|aloud|out loud))*[ .!?]*$", ""),
@@ -59,6 +62,9 @@ _TURNS = (
     (rf"^{_POLITE}(?:send|email|e-mail|mail|shoot)(?: out)? (?:an? |the )?(?:calendar |meeting )?(?:invite|invitation)s? to (?P<a>[^.;!?]{{2,60}}?) (?:for|to) (?=(?:a |the |my |our )?[a-z]+\b)(?!\d)", r"invite \g<a> for "),
     (r"^(?P<a>(?:i|we|my|our|the|there|it|today|tomorrow|on|next|this|an?|january|february|march|april|may|june|july|august|september|october|november|december)\b.{8,200}?)[,.;]?(?: so| and)?(?: please| can you| could you)*(?: (?:put|add|set|save|mark|note|enter|schedule|write) (?:it|that|this)(?: in| down| up| on)?(?: (?:my|the) (?:calendar|schedule|agenda))?(?: please)?| please (?:add|set|save|note|put))[ .!?]*$", r"\g<a>"),
     (r",? which is (?=(?:my|our|the|an?)\b)", " for "),
+    (r"\b(?:for|between) (?:me|myself|us) and (?=\w)", "with "),
+    (r"\b(?:for|between) (?P<a>[\w' ]{2,40}?) and (?:me|i|myself)\b", r"with \g<a>"),
+    (rf"^{_POLITE}(?:can|could|may|might) i (?:please )?(?:get|have|set|receive) (?=an? {_NOTE}\b)", "give me "),
     # what it is called, what it is about
     (r"\b(?:and |, ?)?(?:please )?(?:name|title|call|label|entitle) it(?: as)? (?=\w)", "called "),
     (r"\b(?:and |, ?)?(?:please )?(?:input|put|set|enter|give|use|add|write|with|make|keep)? ?(?:the |its |it a |it the )?(?:name|title|label|subject)(?: of it)? (?:as|to be|is) (?=\w)", " called "),

@@ -1,6 +1,6 @@
 """Requests whose words say what is wanted of whom, and yet not what is to be done: asked about, whatever else they name.
 
-Enters: the text in lower case, and the action that was read. Leaves: what is missing, or None. Guaranteed: a decision
+Enters: the text in lower case, GAPs where its times were, and the action that was read. Leaves: what is missing, or None. Guaranteed: a decision
 table, first hit; each row is a kind of vagueness that a person would ask about, none is about one event. What needs the
 rest of the reading (which event, which day) is doubts.py's.
 """
@@ -13,6 +13,7 @@ import re
 from aios.processors.meetings.wish import Action, Missing
 
 _PUT_IN = frozenset({Action.SCHEDULE})
+_ANY = frozenset({*Action})
 _MANY = r"(?:events?|games?|meetings|festivals?|holidays?|birthdays|appointments|dates|classes|matches|concerts|activities|parties|programs?|stuff|things)"
 _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     # all of something that is not here yet: which ones?
@@ -21,14 +22,33 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     (_PUT_IN, r"^\W*(?:shall|should) (?:we|i)\b", Missing.MEANING),
     (frozenset({Action.QUERY}), r"^\W*(?:shall|should) we (?:meet|go|have|get|do|grab)\b", Missing.MEANING),
     (frozenset({Action.QUERY}), r"^\W*(?:keep|leave|hold)\b[^.;]{1,40}?\b(?:open|free|clear|empty|blank)\b", Missing.MEANING),
+    # what a word means, and what another person shall hear
+    (frozenset({Action.QUERY}), r"^\W*what(?:'s| is| are| does) an? [\w ]{1,30}\W*$", Missing.MEANING),
+    (frozenset({Action.QUERY}), r"^\W*(?:tell|text|message|inform|let) (?!me\b|us\b|about\b|times?\b|dates?\b|what|when|where|which|who|how|if\b|the\b|my\b|all\b|every)[\w']+ (?:the|that|my|to|about|know|i)\b", Missing.MEANING),
+    # about the assistant, about the calendar as a thing, and about other things
+    (_ANY, r"^\W*(?:hear me|what can you|what do you (?!have|see|show)|who are you|how are you|what did (?:i say|you)|how (?:do|does|did)\b.{1,40}\bworks?\W*$)", Missing.MEANING),
+    (_ANY, r"^\W*(?:share|sync|synchroni[sz]e|export|import|forward|back ?up|link|connect)\b", Missing.MEANING),
+    (_ANY, r"\b(?:grocery|groceries|shopping|wish|contacts?|packing|play|reading|watch)[ -]?lists?\b", Missing.NOT_CALENDAR),
+    (frozenset({Action.QUERY}), r"\b(?:movies?|films?|bands?) (?:are |is )?(?:playing|showing|out|on)\b", Missing.NOT_CALENDAR),
     # keep a day free: with what?
     (frozenset({*Action, None} - {Action.QUERY}), r"\b(?:keep|leave|hold|make sure|stays?|remains?|kept|left)\b[^.;]{1,40}?\b(?:open|free|clear|empty|available|blank)\W*$|\b(?:keep|leave)\b[^.;]{1,40}?\b(?:open|free|clear|empty) (?:on|in|from) my (?:calendar|schedule|agenda)\b", Missing.MEANING),
     # what shall become of it is said in a word that may mean to lose it
     (frozenset({Action.CANCEL, None}), r"\b(?:format|reset|process|handle|sort out|do something about|deal with)\b", Missing.MEANING),
 )  # fmt: skip
+TEMPLATE = re.compile(
+    r"\b(?:event|date|time|day|person|name|place) [b-hj-z]\b(?!')|\bx{2,}\b|\bxyz\b|\.\.\.|…|\b[xyz] (?:day|date|event|time|person)\b|\bso and so\b|\bsuch and such\b|<\w*>|\[\w*\]|_{2,}"
+)
 _ROWS = tuple((actions, re.compile(pattern), missing) for actions, pattern, missing in _TABLE)
 
 
-def vague(low: str, action: Action | None) -> Missing | None:
-    """low: without politeness at its ends."""
-    return next((missing for actions, pattern, missing in _ROWS if action in actions and pattern.search(low)), None)
+def vague(left: str, action: Action | None) -> Missing | None:
+    """left: without times and politeness."""
+    return next((missing for actions, pattern, missing in _ROWS if action in actions and pattern.search(left)), None)
+
+
+def template(low: str) -> Missing | None:
+    """What a placeholder stands for."""
+    found = TEMPLATE.search(low)
+    if not found:
+        return None
+    return Missing.DATE if "day" in found[0] or "date" in found[0] else Missing.EVENT

@@ -15,7 +15,7 @@ CALENDAR = re.compile(
     r"\b(?:(?:on|in|from|off|to|into|onto) (?:my|the|your) (?:list|lists|events|reminders|appointments|records?|memory|plans?|program|book|account|tasks)\b(?! (?:for|of|with|about|on|at)\b)|"
     r"(?:appointments?|events?|meetings?) (?:list|book)\b)|"
     r"\b(?:(?:to|on|in|into|onto|from|off(?: of)?|of|at|for|by|within|inside|out of|through|save on|saved on|saved in) )?"
-    r"(?:(?:my|the|our|your|this|a|any|his|her|whole|entire|full) )*(?:(?:google|outlook|work|personal|phone|online|family|daily|weekly|shared) )?"
+    r"(?:(?:my|the|our|your|this|a|any|his|her|whole|entire|full) )*(?:(?:google|outlook|house|home|kitchen|wall|office|school|team|company|business|private|main|work|personal|phone|online|family|daily|weekly|shared) )?"
     r"(?:(?<=in my )schedule|(?<=on my )schedule|(?<=in the )schedule|calendars?|diary|agenda|planner|notebook|phone|app|tap|plate|docket|system|device|appointment book|to[- ]do list|itinerary|(?:event|task|events|meeting)s? list|date ?book|schedule(?= ?(?:\x00|$|[,.?!])))(?! (?:event|entry|item|invite|invitation|appointment|reminder))\b",
     re.IGNORECASE,
 )
@@ -27,7 +27,7 @@ KINDS = frozenset(listed("meeting appointment reminder task alarm notification a
 GENERAL = frozenset(
     listed(
         "event events schedule schedules plan plans program programs programme calendar calendars anything something nothing everything anywhere somewhere someone anybody somebody thing things stuff entry entries item items activity activities "
-        "agenda agendas planned scheduled happening anyone slot slots commitments engagements list lists update updates notes gap gaps break breaks conflict conflicts detail details function functions occasion occasions happenings arrangement arrangements timetable dates info information to-do to-dos todo todos obligations obligation data content contents reservation-list lineup docket routine"
+        "agenda agendas planned scheduled happening anyone slot slots commitments engagements list lists update updates notes gap gaps break breaks conflict conflicts detail details function functions occasion occasions happenings arrangement arrangements timetable dates info information to-do to-dos todo todos obligations obligation data content contents availability reservation-list lineup docket routine"
     )
 )
 FRAME_FIRST = frozenset(
@@ -72,10 +72,10 @@ FRAME_LAST = frozenset(
     )
 )
 _ASKING = (
-    "what what's whats which who when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
+    "what what's whats which who whose when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
     "display open check view read see look find pull bring need aware supposed going doing having been being any anything everything more left free busy available availability openings opening booked "
     "remind inform describe want like see if whether whats's when's where's who's how's important dates due order made make name add added schedule scheduled put set coming planned kind type sort "
-    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall forget bear"
+    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall currently forget bear"
 )
 QUERY_FIRST = frozenset(listed(_ASKING))
 QUERY_LAST = frozenset(
@@ -91,12 +91,12 @@ ACTS_FIRST = frozenset(
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
         "remind notify alert tell ping warn let know don't dont do not forget remember send give start activate "
         "have having need want would like will go going i'm i've i'll we'll we're let's lets meet attend be reminder reminders notification alert alarm reminding "
-        "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded notified alerted warned inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
+        "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded notified alerted warned attending making what whatever inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
     )
 )
 ACTS_LAST = frozenset(
     listed(
-        "added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeat repeating recurring recur has been was cancelled canceled booked created arranged listed entered saved marked supposed attending i've that's immediately away permanently completely altogether forever entirely instead quickly asap had just already currently right too needs need cleared wiped off removed deleted erased"
+        "added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeat repeating recurring recur has been was cancelled canceled booked created arranged listed entered saved marked supposed attending i've that's immediately away permanently completely altogether forever entirely instead quickly asap had just already currently right too needs need cleared wiped off removed deleted erased clean blank"
     )
 )
 FILLERS = frozenset(listed("please upcoming olly pda kindly"))
