@@ -6,9 +6,9 @@ raises (only a moment or zone that is none does); a text that is too long, or of
 leaves something out or says two things, is asked about. Not guaranteed: that these rules see every doubt. The conventions
 are those of infra/demo/data/calendar_truth.md, where it also says how often the reading agrees with people.
 
-    said.py               the text made ready      days.py, portions.py, clock.py, recurring.py   phrases about time
+    said.py, plainly.py   the text made ready      days.py, portions.py, clock.py, recurring.py   phrases about time
     acts.py, heads.py     what is wanted           moments.py, when.py      found and joined, settled
-    names.py, framing.py  title, people, place     doubts.py                what is missing
+    names.py, framing.py  title, people, place     doubts.py, vague.py      what is missing
 
 Rejected: a language model. It would cover more, and be wrong without a sign of it; a rule can be read, and fixed.
 """
