@@ -2,8 +2,8 @@
 
 Enters: a document as text, as bytes in base64, or by reference. Leaves: facts with their places. Nothing outside
 changes, so the operation has no effect. Guaranteed: a document that cannot be read is an answer that says why, never an
-error: the case goes on with it. Errors are of the store that keeps documents. It computes in this process, in threads
-and children (processors/reading).
+error: the case goes on with it. Errors are of the store that keeps documents. It computes in children of this
+process (processors/reading).
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from pydantic import BaseModel, Field
 
 from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
 from aios.processors.reading.compare import DocumentRead
-from aios.processors.reading.extract import Read, extract
+from aios.processors.reading.extract import Read
 from aios.processors.reading.fact import Kind
-from aios.processors.reading.kinds import Document
 from aios.processors.reading.problem import SENTENCES, Problem
+from aios.processors.reading.reader import NOTHING, Reader
 from aios.processors.reading.reader import Document as Opened
-from aios.processors.reading.reader import Reader
 from aios.schemas.errors import Unavailable
 from aios.streams.document_store import Differs, FolderStore, NotKept, Store, documents_folder
 
@@ -76,9 +75,9 @@ class Documents:
         try:
             content = await self._content(request, ask.tenant)
         except _NotThere as why:
-            return answer(request.name, b"", Opened("", (), why.problem), Read(Document.OTHER, ()))
+            return answer(request.name, b"", Opened("", (), why.problem), NOTHING)
         opened = await self._reader.read(content, s_max=ask.deadline_s * SHARE_OF_TIME)
-        found = await asyncio.to_thread(extract, opened.pages)
+        opened, found = await self._reader.facts(opened)
         return answer(request.name, content, opened, found)
 
     async def _content(self, request: ReadRequest, tenant: str) -> bytes:

@@ -1,6 +1,7 @@
-"""Documents to pages: text here, everything else in a child process that may die of it.
+"""Documents to pages and facts: text is decoded here, everything else is a child's work, who may die of it.
 
-In: bytes, and the time they may take. Out: what they are and their pages, or the problem with them. Guaranteed: bytes
+In: bytes, and the time they may take. Out: what they are and their pages, what these say, or the problem with them: a
+stranger's text can keep a search for facts busy for hours, so that is a child's work too. Guaranteed: bytes
 are bounded before anything looks at them; what they are is told by themselves, not by their name or declared type; a
 child that hangs or dies is ended, and the document that did it has a problem, not the caller. One document at a time in
 each child, and scans in one of their own: what takes milliseconds does not wait behind what takes seconds. Of one event
@@ -15,9 +16,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from aios.processors.reading import kinds
+from aios.processors.reading.extract import Read
+from aios.processors.reading.fact import Fact
 from aios.processors.reading.problem import Problem
 from aios.processors.reading.source import Page
 
@@ -25,8 +29,10 @@ BYTES_MAX = 16 << 20  # of a document
 TEXT_BYTES_MAX = 1 << 20
 ANSWER_BYTES_MAX = 4 << 20  # a line of the child
 START_S_MAX = 60.0
+FACTS_S_MAX = 20.0  # of one document's text; a page takes milliseconds
 DEATHS_MAX = 2  # the first may be the machine's doing; a document over which two children died has done it
 PDF_WITHIN = 1024  # bytes before its mark, as readers allow
+NOTHING = Read(kinds.Document.OTHER, ())
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*")
 _MEDIA = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -66,6 +72,17 @@ class Reader:
             if content.startswith(mark):
                 return _document(_MEDIA[mark], await self._slow.ask("picture", content, s_max))
         return of_text(content)
+
+    async def facts(self, opened: Document, *, s_max: float = FACTS_S_MAX) -> tuple[Document, Read]:
+        """What its pages say; where that takes too long, the document has this problem, and no pages."""
+        if not opened.pages:
+            return opened, NOTHING
+        pages = json.dumps([[page.number, page.text, page.by_ocr] for page in opened.pages]).encode()
+        answer = await self._quick.ask("facts", pages, s_max)
+        if "problem" in answer:
+            return replace(opened, pages=(), problem=Problem(answer["problem"])), NOTHING
+        found = tuple(Fact.model_validate(fact) for fact in answer["facts"])
+        return opened, Read(kinds.Document(answer["kind"]), found)
 
     async def close(self) -> None:
         """End the children."""
@@ -122,6 +139,7 @@ class _Child:
             sys.executable,
             "-m",
             "aios.processors.reading.child",
+            str(os.getpid()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

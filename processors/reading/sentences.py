@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 from aios.processors.reading import countries, dates, names
 from aios.processors.reading.fact import Kind
@@ -42,7 +42,7 @@ _HOLDS = re.compile(
 )
 _NUMBER = re.compile(r"[A-Za-z0-9]{5,15}")
 _CITIZEN = re.compile(r"\b(?:citizen|national|subject)s?\s+of\s+(?:the\s+)?(?=\S)")
-_ADJECTIVE = re.compile(r"([a-z]+(?:\s[a-z]+)?)\s+(?:citizen|national|nationality)\b")
+_ADJECTIVE = re.compile(r"(?<![a-z])([a-z]{1,40}(?:\s[a-z]{1,40})?)\s{1,20}(?:citizen|national|nationality)\b")
 
 Found = tuple[Kind, Cell, str, str]  # kind, place, value, the other reading
 Place = Callable[[int, int], Cell]
@@ -51,10 +51,10 @@ Place = Callable[[int, int], Cell]
 def sentences(page: Page) -> Iterator[Found]:
     """What the page's sentences say, whatever lines they run over."""
     text, folded = page.text, fold(page.text)
-    starts = [0, *(match.end() for match in re.finditer("\n", text)), len(text) + 1]
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def cell(start: int, end: int) -> Cell:
-        number = next(index for index, (low, high) in enumerate(pairwise(starts), 1) if low <= start < high)
+        number = bisect_right(starts, start)
         return Cell(page.number, number, start - starts[number - 1], start, text[start:end])
 
     for match in _BEFORE_NAME.finditer(folded):
@@ -99,7 +99,7 @@ def _name_end(text: str, start: int) -> int:
 
 
 def _address(text: str, start: int, cell: Place) -> Iterator[Found]:
-    ends = _ADDRESS_ENDS.search(text, start)
+    ends = _ADDRESS_ENDS.search(text, start, start + 2 * ADDRESS_CHARS_MAX)
     end = min(ends.start() if ends else len(text), start + ADDRESS_CHARS_MAX)
     end = _to_country(text, start, end)
     value = " ".join(text[start:end].split()).strip(" ,")

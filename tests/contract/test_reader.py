@@ -7,6 +7,9 @@ import io
 import os
 import random
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -198,3 +201,53 @@ def test_the_connector_reads_by_reference_and_only_what_is_the_tenants(tmp_path:
 def test_the_connector_answers_what_is_no_base64(tmp_path: Path) -> None:
     """As a broken document, not as an error of ours."""
     assert answered(tmp_path, ReadRequest(name="p.pdf", content="***")).problem == "broken"
+
+
+@pytest.mark.parametrize("unit", ["a", "born 1.1.1980\n", "my address is 12 High Street, London\n"])
+def test_no_text_keeps_the_search_for_facts_busy(unit: str) -> None:
+    """One word of 100,000 letters, and thousands of sentences that say something, are read within the bound."""
+
+    async def ask(reader: Reader) -> Document:
+        opened = await reader.read((unit * (100_000 // len(unit))).encode(), s_max=S_MAX)
+        return (await reader.facts(opened, s_max=S_MAX))[0]
+
+    assert reading(ask).problem is Problem.NONE
+
+
+def test_facts_that_take_too_long_are_the_documents_problem_and_the_next_one_is_read() -> None:
+    async def ask(reader: Reader) -> tuple[Any, Any]:
+        opened = await reader.read(papers.as_text(PAPER).encode(), s_max=S_MAX)
+        return await reader.facts(opened, s_max=0.0), await reader.facts(opened, s_max=S_MAX)
+
+    (late, nothing), (opened, found) = reading(ask)
+    assert (late.problem, late.pages, nothing.facts) == (Problem.TOO_SLOW, (), ())
+    assert (opened.problem, found) == (Problem.NONE, extract(opened.pages))
+
+
+BUSY = r"""
+import asyncio, json
+from aios.processors.reading.reader import _Child
+
+async def main():
+    child = await _Child.start()
+    pages = json.dumps([[1, "1. A 2. B 3. 01.01.1980 4a. 01.01.2010 " * 10_000, False]]).encode()
+    line = json.dumps({"what": "facts", "bytes": len(pages)}).encode()
+    child._process.stdin.write(line + b"\n" + pages)
+    await child._process.stdin.drain()
+    print(child._process.pid, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def test_a_child_in_the_middle_of_a_document_ends_with_a_killed_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 30.0
+    while Path(f"/proc/{child}").exists() and "zombie" not in Path(f"/proc/{child}/status").read_text():
+        assert time.monotonic() < deadline, f"{child} goes on"
+        time.sleep(0.05)
