@@ -229,9 +229,9 @@ class Calling:
             course.maybe_done = (
                 bool(self._others(course)) or command.attempt > 1
             )  # the key is the step's, not the attempt's
-        if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
-            return _unknown("tried_before", "it was tried once, and the process ended before it told what became of it")
         while True:
+            if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
+                return _unknown("tried_before", "it was tried once, and nobody told what became of it")
             answer = await self._turn(course)
             if answer is not None:
                 return answer

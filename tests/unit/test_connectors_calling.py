@@ -388,3 +388,24 @@ def test_what_a_system_asks_for_is_waited_for() -> None:
     answer, took = virtual_time.run(work())
     assert (answer.status, answer.tries) == ("ok", 2)
     assert took >= 3.0
+
+
+def test_whoever_finds_that_another_tried_first_asks_no_more_and_writes_no_more() -> None:
+    """at most once: a former owner's intent shows only behind ours, since the reader was behind."""
+
+    async def work() -> tuple[ConnectorCompleted, int, int]:
+        bank, log = Bank([]), Log()
+        life, write = Life(bank, log), log.intend
+
+        async def behind(record: Record, asked: ConnectorRequested, mark: Mark) -> int:
+            if not log.intents:
+                log.intents.append(Intent(0, round(virtual_time.now() * 1000), (1, 1)))
+            return await write(record, asked, mark)
+
+        life.calling._intend = behind
+        answer = await life.answer(command(Effect.AT_MOST_ONCE))
+        return answer, bank.effects, len(log.intents)
+
+    answer, booked, written = virtual_time.run(work())
+    assert (answer.status, booked, written) == ("unknown", 0, 2)
+    assert answer.reason.startswith("tried_before")
