@@ -32,7 +32,11 @@ def signed(secret: str, message_id: str, now_s: int, body: bytes) -> dict[str, s
 
 def refusal(secret: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str:
     """Why a message is not believed, empty if it is. headers: any case. Raises ConfigError."""
-    found = {name.lower(): value for name, value in headers.items()}
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        if name.lower() in found and name.lower() in (ID, AT, SIGNATURE):
+            return f"it has more than one {name.lower()}"
+        found[name.lower()] = value
     message_id, at, given = (found.get(name, "") for name in (ID, AT, SIGNATURE))
     if not (message_id and at and given):
         return f"it lacks {ID}, {AT} or {SIGNATURE}"
@@ -43,8 +47,8 @@ def refusal(secret: str, headers: Mapping[str, str], body: bytes, now_s: int) ->
     expected = _signature(secret, message_id, int(at), body).encode()
     matches = False
     for each in given.split()[:SIGNATURES_MAX]:
-        version, _, signature = each.partition(",")
-        matches |= version == VERSION and hmac.compare_digest(signature.encode(), expected)
+        version, _, signature = each.partition(",")  # bytes that are no text arrive as surrogates
+        matches |= version == VERSION and hmac.compare_digest(signature.encode(errors="replace"), expected)
     return "" if matches else "its signature is not ours"
 
 

@@ -2,7 +2,8 @@
 
 Enters: an operation of the file and its request. Leaves: the response's fields, or an error with its kind. Guaranteed:
 the idempotency key travels as `Idempotency-Key`, the same for every try; a body larger than the bound is not read on;
-redirects are not followed; of what a server says, its status alone gets into reasons and logs.
+redirects are not followed; of what a server says, its status alone gets into reasons and logs; a field names one
+segment of a path, and no other place than its operation's.
 
     connected?          not even connected: transient; lost or silent behind the request: ambiguous
     2xx                 the response, if it fits its fields; a broken one is ambiguous (a gateway's page, a half body)
@@ -71,6 +72,7 @@ class Http:
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
             connector=aiohttp.TCPConnector(limit=self._system.limits.calls_max),
+            cookie_jar=aiohttp.DummyCookieJar(),  # one session for all tenants: what one is given is no other's
             auto_decompress=True,
         )
 
@@ -109,7 +111,7 @@ class Http:
         fields = request.model_dump(mode="json", exclude_none=True)
         named = {name for _, name, _, _ in string.Formatter().parse(path) if name}
         values = {**fields, "idempotency_key": ask.idempotency_key}
-        where = path.format(**{name: quote(str(values[name]), safe="") for name in named})
+        where = path.format(**{name: _segment(name, values.get(name, "")) for name in named})
         body = {} if names_only else {name: value for name, value in fields.items() if name not in named}
         reads = method in ("GET", "DELETE")
         async with self._session.request(
@@ -177,6 +179,14 @@ def _operation(system: str, name: str, told: system_files.Http) -> Operation:
         response_contract=f"{title}.v1",
         effects=frozenset(told.effects),
     )
+
+
+def _segment(name: str, value: Any) -> str:
+    """Of a path; quoted. Nothing, `.` and `..` would name another place."""
+    text = str(value)
+    if text in ("", ".", ".."):
+        raise CallFailed(Failure.PERMANENT, "request_broken", f"{name} cannot stand in a path")
+    return quote(text, safe="")
 
 
 def _json(raw: bytes) -> Any:

@@ -20,6 +20,7 @@ from aios.processors.connectors.connector import Ask, CallFailed, Effect, Failur
 from aios.schemas import ids
 from aios.streams import signing
 from aios.streams.config import EndpointSettings, secret
+from aios.streams.errors import ConfigError
 
 CONNECT_S_MAX = 3.0
 OWN_SHARE = 0.9  # of the try's time, so that a silent receiver is told from a silent system
@@ -61,6 +62,7 @@ class Webhook:
     async def open(self) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._calls_max),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def close(self) -> None:
@@ -72,7 +74,7 @@ class Webhook:
         endpoint = self._endpoint(request, ask)
         told = {"id": ask.idempotency_key, "type": request.kind, "case_id": ask.case_id, "data": request.body}
         body = ids.canonical(told).encode()
-        headers = signing.signed(secret(endpoint.secret), ask.idempotency_key, time.time_ns() // 10**9, body)
+        headers = _signed(endpoint, request.endpoint, ask.idempotency_key, body)
         try:
             async with self._session.post(
                 endpoint.url,
@@ -101,6 +103,16 @@ class Webhook:
                 Failure.PERMANENT, "no_endpoint", f"connectors.endpoints has no {request.endpoint} with a url for it"
             )
         return found
+
+
+def _signed(endpoint: EndpointSettings, name: str, message_id: str, body: bytes) -> dict[str, str]:
+    """A secret that is not there yet keeps this endpoint's messages waiting, and nobody else's."""
+    try:
+        return signing.signed(secret(endpoint.secret), message_id, time.time_ns() // 10**9, body)
+    except ConfigError as error:
+        raise CallFailed(
+            Failure.TRANSIENT, "not_configured", f"connectors.endpoints.{name}: {error}", is_systems=False
+        ) from error
 
 
 def _unheard(error: Exception) -> CallFailed:

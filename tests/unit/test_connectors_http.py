@@ -252,3 +252,59 @@ def test_a_webhook_is_signed_and_reaches_its_tenants_endpoint_alone(tmp_path: Pa
         at_s = int({name.lower(): value for name, value in headers.items()}[signing.AT])
         assert signing.refusal(SECRET, headers, body, at_s) == ""
     assert len({body for _, body in seen}) == 1
+
+
+@pytest.mark.parametrize("account", ["", ".", ".."])
+def test_a_field_names_no_other_place_than_its_own(account: str, tmp_path: Path) -> None:
+    """`/accounts/../bookings` would be `/bookings`: nothing is sent."""
+
+    async def work() -> tuple[Any, list[Any]]:
+        async with against(booked, tmp_path) as (connector, seen):
+            try:
+                return await connector.call(
+                    "book", connector.operations["book"].request(account=account, amount=5), ASK
+                ), seen
+            except CallFailed as error:
+                return error, seen
+
+    error, seen = asyncio.run(work())
+    assert (error.failure, error.word, seen) == (Failure.PERMANENT, "request_broken", [])
+
+
+def test_what_one_tenant_is_given_as_a_cookie_is_not_sent_for_another(tmp_path: Path) -> None:
+    async def work() -> list[Any]:
+        def given(_request: web.Request) -> web.StreamResponse:
+            answer = web.json_response({"booking": "b-1"})
+            answer.set_cookie("session", "of-acme")
+            return answer
+
+        async with against(given, tmp_path) as (connector, seen):
+            connector._url = connector._url.replace("127.0.0.1", "localhost")  # addresses get no cookies
+            for _ in range(2):
+                await connector.call("book", connector.operations["book"].request(account="a", amount=5), ASK)
+            return seen
+
+    assert all("Cookie" not in headers for _, _, headers, _ in asyncio.run(work()))
+
+
+def test_an_endpoint_without_its_secret_says_nothing_of_the_others(tmp_path: Path) -> None:
+    """Its messages wait until somebody puts it there; the circuit of all tenants' webhooks stays closed."""
+
+    async def work(secret: str) -> Exception:
+        endpoint = EndpointSettings(tenant="acme", secret=secret, url="http://127.0.0.1:9/in")
+        settings = Settings(connectors=ConnectorsSettings(endpoints={"claims": endpoint}))
+        webhook = Webhook(Setup(system=system_files.shipped()["webhook"], settings=settings, options={}))
+        await webhook.open()
+        try:
+            await webhook.call("send", Message(endpoint="claims", kind="x", body={}), ASK)
+        except Exception as error:  # noqa: BLE001 - that is what is asked for
+            return error
+        finally:
+            await webhook.close()
+        raise AssertionError
+
+    (tmp_path / "short").write_text("short")
+    for secret in (f"file:{tmp_path / 'nowhere'}", f"file:{tmp_path / 'short'}"):
+        error = asyncio.run(work(secret))
+        assert isinstance(error, CallFailed)
+        assert (error.failure, error.is_systems) == (Failure.TRANSIENT, False)

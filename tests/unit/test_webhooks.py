@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from aios.schemas.models import CaseTold
 from aios.streams import signing
@@ -37,6 +38,20 @@ def test_what_was_signed_is_believed_for_a_while_and_nothing_else(body: bytes, n
 @given(st.dictionaries(st.sampled_from([signing.ID, signing.AT, signing.SIGNATURE]), st.text(max_size=60)))
 def test_headers_of_anybody_are_refused_and_break_nothing(headers: dict[str, str]) -> None:
     assert signing.refusal(SECRET, headers, b"{}", NOW)
+
+
+def test_a_copied_message_is_no_new_one_under_a_second_id() -> None:
+    """A header that stands there twice would be one id for the signature and another for whoever tells repeats."""
+    headers = CIMultiDict(signing.signed(SECRET, "m", NOW, b"{}"))
+    assert signing.refusal(SECRET, headers, b"{}", NOW) == ""
+    for name in (signing.ID, signing.AT, signing.SIGNATURE):
+        twice = CIMultiDict([(name.title(), "other"), *headers.items()])
+        assert signing.refusal(SECRET, twice, b"{}", NOW) == f"it has more than one {name}"
+
+
+def test_a_signature_of_bytes_that_are_no_text_is_refused() -> None:
+    headers = {**signing.signed(SECRET, "m", NOW, b"{}"), signing.SIGNATURE: "v1,\udcff"}
+    assert signing.refusal(SECRET, headers, b"{}", NOW) == "its signature is not ours"
 
 
 def test_it_is_the_signature_of_standard_webhooks() -> None:
