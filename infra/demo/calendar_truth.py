@@ -42,7 +42,7 @@ Row = Mapping[str, str]
 class Half(StrEnum):
     """dev: looked at while rules are written. report: at first not, then opened. all: both.
 
-    more-dev, more: the same of calendar_more.csv, in another voice; `more` is not looked at.
+    more-dev, more: the same of calendar_more.csv, in another voice.
     """
 
     DEV = "dev"

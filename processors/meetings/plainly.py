@@ -28,6 +28,9 @@ _TURNS = (
     (r"\bgimme\b", "give me"),
     (r"\b(?<!')im (?=going|having|meeting|not|no|seeing|attending|free|busy|supposed)", "i'm "),
     (r"^(?P<a>(?:\W*(?:hey|hi|ok|olly|pda|please)\b)?\W*)(?P<b>can|could|would|will) (?:to|yo|yu|ya|your|u|yout|yuo|i you) (?=(?:please |pls |kindly )?\w)", r"\g<a>\g<b> you "),
+    (r"\bto (?P<a>day|morrow|night)(?=\s*(?:$|[.,!?]|at\b|from\b|between\b))", r"to\g<a>"),
+    (r"\b(?P<a>(?:between|from) \d{1,2}(?::?\d\d)? ?(?:[ap]\.?m\.? )?(?:and|to|until|till|-) )(?P<b>1[0-2]|[1-9])(?P<c>[0-5]\d)\b(?!\d|:)", r"\g<a>\g<b>:\g<c>"),
+    (r"\b(?P<a>at|between|from|by|until|till) (?P<b>1[0-2]|[1-9])(?P<c>[0-5][05])(?=\s*(?:$|[.,!?;]|(?:and|to|until|till|on|today|tomorrow|tonight|this|next|with|for|in the|please|every)\b))", r"\g<a> \g<b>:\g<c>"),
     # single quotes about a name
     (r"(?<![\w'])'(?P<a>[^\"]{2,80}?)'(?=\s*(?:$|[.,!?;]|\s(?!\w+')))", r'"\g<a>"'),
     # every calendar there is
@@ -47,6 +50,7 @@ _TURNS = (
     (rf"^{_POLITE}(?:help me (?:with|find|get|out with)|i(?: would|'d)? (?:need|like|want|require)|get me|find me|give me|(?:do|did) you have) (?P<a>an? (?:meeting|conference|board)[ -]?room)(?! (?:list|schedule))", r"book \g<a>"),
     # a room, a time: found
     (rf"^{_POLITE}(?:help me (?:with|find|get|out with)|i(?: would|'d)? (?:need|like|want|require)|get me|find me|give me|(?:do|did) you have) (?P<a>an? (?:meeting|conference|board)[ -]?room)(?! (?:list|schedule))", r"book \g<a>"),
+    (r"\b(?:anything|something|everything|what(?:'s| is| are|s)?|all)(?: there)? (?:in|on|under|among) (?:my|the) (?P<a>reminders|appointments|alarms|alerts|notifications)\b(?! list)", r"any \g<a>"),
     # looked up by what stands on a list
     (rf"^{_POLITE}(?:check|confirm|verify|see|tell me|make sure|find out|let me know) (?:if|that|whether) (?:i have )?(?P<a>[^.;!?]{{2,80}}?) (?:is|are|was) (?:on|in) {_LIST}", r"do i have \g<a> on my calendar"),
     (r"\b(?P<a>reminder|event|task|appointment|meeting)s list\b", r"\g<a> list"),
