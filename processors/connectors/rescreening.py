@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from prometheus_client import Counter
@@ -54,7 +54,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Walked:
-    """Of one version, by case and place. looked_at: entries that a person knows; waiting: who is near to others."""
+    """Of one version, by case and place. looked_at: entries that a person knows; waiting: who is near to others, with
+    the decision, but for its output: that many outcomes are a machine's memory.
+    """
 
     looked_at: dict[tuple[str, int], frozenset[str]]
     waiting: dict[tuple[str, int], tuple[CaseDecided, Change]]
@@ -95,6 +97,8 @@ class Rescreening:
     async def _along(self, delivery: Delivery) -> None:
         """With one version, until another serves. Raises Unavailable, KafkaException."""
         loaded, at = self._now(), self._published_at()
+        if not at:
+            return  # another version was published just now, and does not serve yet
         consumer, behind = await asyncio.to_thread(self._begin)
         log.info("decided cases are screened again by %s", loaded.listed.reference)
         walked = _Walked({}, {})
@@ -113,10 +117,13 @@ class Rescreening:
     def _begin(self) -> tuple[Consumer, set[int]]:
         """At the beginning of every partition, and which these are. Raises KafkaException, Unavailable."""
         consumer = reader(self._settings.kafka, **{"auto.offset.reset": "earliest"})
-        found = consumer.list_topics(CASE_DECIDED.name, timeout=LIST_S_MAX).topics[CASE_DECIDED.name]
-        if found.error is not None:
+        try:
+            found = consumer.list_topics(CASE_DECIDED.name, timeout=LIST_S_MAX).topics[CASE_DECIDED.name]
+            if found.error is not None:
+                raise Unavailable(f"{CASE_DECIDED.name} does not exist in this Kafka")
+        except (KafkaException, Unavailable):
             consumer.close()
-            raise Unavailable(f"{CASE_DECIDED.name} does not exist in this Kafka")
+            raise
         consumer.assign([TopicPartition(CASE_DECIDED.name, each, OFFSET_BEGINNING) for each in found.partitions])
         return consumer, set(found.partitions)
 
@@ -130,7 +137,7 @@ class Rescreening:
             SCREENED.labels(loaded.listed.name).inc()
             for change in rescreen.changes(decided, loaded):
                 if change.added:
-                    walked.waiting[decided.case_id, change.place] = (decided, change)
+                    walked.waiting[decided.case_id, change.place] = (replace(decided, output=""), change)
                 else:
                     EASED.labels(loaded.listed.name).inc()
 
@@ -160,7 +167,7 @@ class Rescreening:
             case_id=decided.case_id,
             tenant=decided.tenant,
             workflow=decided.workflow,
-            case_seq=decided.case_seq,
+            case_seq=0,  # the case has ended: this is no transition of it, and replaces none
             transition="screened_again",
             actor=f"list:{loaded.listed.reference}",
             detail=ids.canonical(

@@ -13,11 +13,12 @@ date adds or takes (births.py). thresholds.py says from where a person looks. Re
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -95,7 +96,8 @@ class Index:
             self.names.append(compiled)
         self._postings: dict[int, Any] = {one: np.array(found, dtype=np.int32) for one, found in postings.items()}
         self.rarity.bare_nats("")  # read now, not with the first Arabic name
-        self._near = lru_cache(maxsize=CACHE_MAX)(self._slot)
+        own = weakref.proxy(self)  # no circle: a version that went is frozen, and only its count of users ends it
+        self._near = lru_cache(maxsize=CACHE_MAX)(lambda part, place: cast(Slot, own._slot(part, place)))
 
     def _shape(self, number: int, name: str) -> tuple[bool, int]:
         """Whether it is a person's, and how many parts the surname in front has."""

@@ -2,8 +2,10 @@
 
 Enters: list.published.v1, followed; the files that it names. Leaves: the index over the current version. Guaranteed: a
 version is built beside the current one and takes over whole; whoever asks has one version for his whole question; bytes
-whose hash is not the published one never serve, nor do those that cannot be read: they are logged, and the former
-version goes on. A file that was published lies where every process of the system reaches it (lists_folder), by hash.
+whose hash is not the published one never serve, nor do those that cannot be read: they are logged, the former version
+goes on, and the new one is tried again. A process that starts has no former version: it screens by no older list than
+the published one, and is away until that can be read. A file that was published lies where every process of the system
+reaches it (lists_folder), by hash.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ from aios.schemas.models import ListPublished
 from aios.schemas.registry import RegistrySource
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.document_store import FolderStore
-from aios.streams.errors import ConfigError
+from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.reference import ReferenceTable
 from aios.streams.topics import LIST_PUBLISHED
 
 OWNER = "lists"  # whose files they are in the store: the deployment's, no tenant's
 BY_HASH = "sha256:"
+AGAIN_S = 30.0  # before a version that did not serve is tried again
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +110,8 @@ class Current:
             )
             found.start()
             self._table = found
-        self._load()
+        if not self._load() and self._loaded is None:
+            raise Unavailable(f"the published version of the list {self._name} cannot be read here")
         if self._loaded is None:
             self._loaded = _loaded(list_files.shipped(self._name))
         if self._follow and self._builder is None:
@@ -138,23 +142,28 @@ class Current:
             self._source.close()
 
     def _build(self) -> None:
+        serves = True
         while not self._stop.is_set():
-            self._waiting.wait()
+            self._waiting.wait(None if serves else AGAIN_S)
             if not self._stop.is_set():
-                self._load()
+                serves = self._load()
 
-    def _load(self) -> None:
-        """The published version, if it is another than the loaded one; one that fails is logged and passed over."""
+    def _load(self) -> bool:
+        """The published version, if it is another than the loaded one. False: it does not serve, which is logged."""
         self._waiting.clear()
         told = self._table.get(self._name) if self._table is not None else None
         if told is None or (self._loaded is not None and self._loaded.listed.sha256 == told.sha256):
-            return
+            return True
         try:
             self._loaded = _loaded(list_files.read(told.list, told.version, content_of(self._settings, told)))
         except (AiosError, OSError) as error:
             log.error("list %s@%s does not serve: %s", told.list, told.version, error)  # noqa: TRY400 - foreseen
-            return
+            return False
+        except Exception:  # whatever it is, a thread that died would keep the former version for good
+            log.exception("list %s@%s does not serve", told.list, told.version)
+            return False
         log.info("list %s@%s serves, %d entries", told.list, told.version, told.entries)
+        return True
 
 
 def _loaded(listed: Listed) -> Loaded:

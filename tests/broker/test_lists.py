@@ -158,6 +158,7 @@ def test_a_published_version_takes_over_and_raises_decided_cases(settings: Setti
         if record.key in (before.encode(), f"list:{name}".encode())
     ]
     assert {one.transition for one in audits} == {"list_published", "screened_again"}
+    assert {one.case_seq for one in audits} == {0}, "it replaces no transition of the case in its timeline"
 
 
 def test_a_repeated_walk_raises_the_same_case(settings: Settings, codec: Codec, name: str) -> None:
