@@ -170,15 +170,11 @@ def activate(
     reason: str,
     said: tuple[str, int] | None = None,
 ) -> WorkflowActivated:
-    """Let new cases take a version. said: its mode and permille; else those of before, else those of its file.
+    """Let new cases take a version. said: its mode and permille; else as inherited().
 
-    A version that comes new decides no more alone than the one before did.
+    Raises ConfigError, Unavailable.
     """
-    mode, permille = said or (
-        (before.autonomy, before.auto_permille)
-        if before is not None and before.version != RETIRED
-        else autonomy.of_file(workflow)
-    )
+    mode, permille = said or inherited(workflow, before)
     told = WorkflowActivated(
         workflow=workflow.workflow,
         version=workflow.version,
@@ -189,6 +185,25 @@ def activate(
         activated_at=0,
     )
     return deployments.activate(kafka, codec, told, by=by, reason=reason, before=before)
+
+
+def inherited(workflow: Workflow, before: WorkflowActivated | None) -> tuple[str, int]:
+    """Mode and permille of a version that comes new: it decides no more alone than the one before did, which a
+    retired workflow keeps. Raises ConfigError for one that names nobody to ask, where somebody had to be asked.
+    """
+    own, shipped = autonomy.of_file(workflow), workflow_files.shipped().latest(workflow.workflow)
+    if before is not None:
+        held = (before.autonomy, before.auto_permille)
+    elif shipped is not None:
+        held = min(own, autonomy.of_file(shipped), key=lambda one: deployments.alone(*one))
+    else:
+        held = own
+    if workflow.autonomy is None and deployments.alone(*held) < deployments.alone(*own):
+        raise ConfigError(
+            f"{workflow.reference} names nobody to ask, and its cases decide {held[0]} now: give its file "
+            f"`autonomy: {{ask: STEP}}`, or widen first: `aios workflow autonomy {workflow.workflow} auto`"
+        )
+    return held
 
 
 def standing(workflow: Workflow, known: There) -> WorkflowActivated:

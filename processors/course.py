@@ -36,7 +36,6 @@ from aios.streams import topics
 RETENTION_DAYS = topics.RETENTION_HOURS // 24
 CANCELLED = "cancelled"  # status, outcome and reason of a case that somebody called off
 EXPIRED = "expired"  # status and outcome of a case that had to be decided by a person, and was not
-POLICY = "policy"
 ALONE = "not_decided_alone"  # reason of a question that is asked because of the case's autonomy
 PEOPLE_MAX = 2
 EVIDENCE_BYTES_MAX = 200_000  # of a task, less where the input leaves less room; what is longest is left out beyond
@@ -100,8 +99,14 @@ class Course(Waiting):
             case Map():
                 return isinstance(kind.each.asks, Call) and kind.each.asks.effect != "none"
             case Emit():
-                return kind.status == "decided" and kind.decided_by.evaluate(self.view()) == POLICY
+                return kind.status == "decided" and not self._by_person(kind)
         return False
+
+    def _by_person(self, step: Emit) -> bool:
+        """Whether the decision is that of a person who was asked."""
+        asked = (name for name in self.answers() if name in self._workflow.steps)
+        people = [self.answers()[name] for name in asked if isinstance(self._workflow.steps[name].kind, Review)]
+        return step.decided_by.evaluate(self.view()) in [f"reviewer:{said['reviewer']}" for said in people]
 
     def _ask_instead(self, name: str) -> None:
         ask = self._workflow.autonomy
@@ -213,6 +218,7 @@ class Course(Waiting):
     def expire_review(self, step: Review) -> None:
         """Nobody decided in time, or only one of two."""
         self._change(verdicts="")
+        self.forget_answer(step_of(self._state.step))
         self.jump(step.on_expiry)
 
     def _verdicts(self) -> list[dict[str, str]]:

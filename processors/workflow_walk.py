@@ -62,6 +62,10 @@ class Need(NamedTuple):
 
 
 TEXT = Need("a text", lambda v: isinstance(v, str))
+DECIDERS = Need(
+    "'policy', 'timer' or 'reviewer:' with a name",
+    lambda v: v in ("policy", "timer") or (isinstance(v, str) and bool(v.removeprefix("reviewer:")) and ":" in v),
+)
 TRUTH = Need("true or false", lambda v: isinstance(v, bool))
 SHARE = Need("a number from 0 to 1", lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1)
 PLAIN = Need("a text, number or truth value", lambda v: isinstance(v, str | int | float | bool))
@@ -167,25 +171,26 @@ class _Walk:
             return False
         if any(self._is_review(name) and said.get("label") for name, said in way.said.items()):
             return False
-        if isinstance(kind, Emit) and not _by_policy(kind, view):
+        if isinstance(kind, Emit) and self._by_person(kind, way, view):
             return False
         if way.asked:
             says = f"where nobody decides, step {way.step} would be done alone: end such cases with status expired"
             self.problems.setdefault(("autonomy", "ask"), says)
         return not way.asked
 
+    def _by_person(self, step: Emit, way: Way, view: Mapping[str, Any]) -> bool:
+        """As course.py has it."""
+        people = [said["reviewer"] for name, said in way.said.items() if self._is_review(name)]
+        try:
+            return step.decided_by.evaluate(view) in [f"reviewer:{one}" for one in people]
+        except ExpressionError:
+            return True  # noted where it is evaluated
+
 
 def _noted(ask: Question) -> list[str]:
     """Everything that its policies may note."""
     policies = [policy_files.load(reference) for reference in ask.guards.before]
     return [f"{one.policy}.{name}" for one in policies for name, rule in one.rules.items() if rule.then == "note"]
-
-
-def _by_policy(step: Emit, view: Mapping[str, Any]) -> bool:
-    try:
-        return bool(step.decided_by.evaluate(view) == "policy")
-    except ExpressionError:
-        return False  # noted where it is evaluated
 
 
 Onward = tuple[str, Mapping[str, Any] | None]
@@ -307,7 +312,10 @@ class _Visit:
         yield step.on_expiry.then, None
 
     def _emit(self, step: Emit) -> Iterator[Onward]:
-        self._value(step.decided_by, TEXT, "emit", "decided_by")
+        by = self._value(step.decided_by, DECIDERS, "emit", "decided_by")
+        if by == "timer" and step.status != "expired":
+            says = f"what the timer decides has status expired, not {step.status} ({self.who})"
+            self.problems.setdefault(("steps", self.name, "emit", "decided_by"), says)
         for key, expression, need in (
             ("channel", step.channel, TEXT),
             ("label", step.label, TEXT),

@@ -269,14 +269,16 @@ def hash_of(definition: str) -> str:
 def _transition(before: WorkflowActivated | None, said: WorkflowActivated) -> str:
     if said.version == RETIRED:
         return "workflow_retired"
+    if before is not None and alone(said.autonomy, said.auto_permille) > alone(before.autonomy, before.auto_permille):
+        return "autonomy_widened"  # also where the version is another one
     if before is None or before.version != said.version:
         return "workflow_activated"
-    return "autonomy_widened" if _alone(said) > _alone(before) else "autonomy_narrowed"
+    return "autonomy_narrowed"
 
 
-def _alone(said: WorkflowActivated) -> int:
+def alone(mode: str, permille: int) -> int:
     """How much is decided alone: a share of a mode, the rest in the next lower one."""
-    return MODES.index(said.autonomy) * PERMILLE + said.auto_permille
+    return MODES.index(mode) * PERMILLE + permille
 
 
 def _write(kafka: KafkaSettings, codec: Codec, said: WorkflowDeployed | WorkflowActivated, name: str, why: Why) -> None:

@@ -147,7 +147,10 @@ def activate(reference: str, why: str, token_file: Path | None, as_json: bool) -
         by = acting(settings, codec, token_file, Role.OPERATOR)
         found = _there(settings, codec, reference)
         before = deploying.there(settings, codec).activated.get(name)
-        told = deploying.activate(settings.kafka, codec, found.workflow, before, by=by, reason=why)
+        try:
+            told = deploying.activate(settings.kafka, codec, found.workflow, before, by=by, reason=why)
+        except ConfigError as error:
+            fail(str(error))
     _said(told, as_json)
 
 

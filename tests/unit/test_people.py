@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
 import pytest
 
 from aios.processors import autonomy
-from aios.schemas.models import AuditRecorded, ConnectorRequested, ReviewRequested
-from tests.fakes.flow import INPUT, Flow, workflow
+from aios.processors.course import ALONE
+from aios.processors.workflow import Workflow
+from aios.schemas.models import AuditRecorded, CaseDecided, ConnectorRequested, ReviewRequested
+from tests.fakes.flow import EVERY, INPUT, Flow, workflow
 
 RISKY = {**INPUT, "risk": 90}
 
@@ -147,3 +150,19 @@ def test_a_case_keeps_its_mode() -> None:
     assert flow.state is not None
     assert flow.state.autonomy == "shadow"
     assert json.loads(flow.of(AuditRecorded)[0].detail)["autonomy"] == "shadow"
+
+
+@pytest.mark.parametrize("decided_by", ["'timer'", "'reviewer:nobody'", "'policy'"])
+def test_whoever_is_said_to_decide_a_case_decides_nothing_alone(decided_by: str) -> None:
+    """Neither a timer nor the name of a person who was not asked stands in for one."""
+    told = copy.deepcopy(EVERY) | {"autonomy": {"mode": "suggest", "ask": "ask"}}
+    told["steps"]["weigh"]["rule"]["otherwise"] = {"then": "done"}
+    told["steps"]["done"]["emit"] |= {"decided_by": decided_by, "output": {}}
+    flow = Flow(workflow=Workflow.model_validate(told))
+    flow.admit()
+    for step in ("gather/screen", "gather/about", "read/0", "read/1"):
+        flow.answer(step)
+    assert flow.of(CaseDecided) == []
+    assert flow.out("ask").reasons == (ALONE,)
+    flow.fire("ask/1")
+    assert (flow.decided.outcome, flow.decided.decided_by) == ("expired", "timer")
