@@ -9,10 +9,13 @@ command that is given up is called off.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from aios.processors import answers, guarding, policy_files, spending
 from aios.processors.paying import Paying
+from aios.processors.spending import Purse
 from aios.processors.turn import REASON_CHARS_MAX, TOO_LARGE, bytes_of
 from aios.processors.turnstile import Full
 from aios.processors.workflow import Question
@@ -34,6 +37,7 @@ class Asking(Paying):
         if state.pool:
             self._turnstile.leave(state.tenant, state.pool, state.turn)
             self._change(pool="", turn=0, asked=0, fallback_of="")
+            self._break_promise()
 
     def call_off(self, reason: str) -> None:
         """Tell the pool that nobody waits for the case's command any more, if one is out."""
@@ -198,6 +202,7 @@ class Asking(Paying):
                 ordinal = self._turnstile.enter(self._state.tenant, pool.pool, self._state.case_id, turn_id)
             except Full:
                 why_not = "too_many_wait"
+                self._break_promise()
         if why_not:
             self._not_asked(step, pool, why_not)
             self._go_on_from(pool, step)
@@ -220,14 +225,28 @@ class Asking(Paying):
             raise ConfigError(f"open cases ask {name}, which this deploy lacks; put {name}.yaml back") from error
 
     def _affords(self, step: Question, pool: Pool) -> bool:
-        """Whether the purse holds what the call is expected to cost."""
+        """Whether the purse holds what the call is expected to cost; a branch's call is promised it."""
         purse = spending.purse_of(self._state)
         if purse is None:
             return True
-        view = self.view()
-        text = self._text(step)
+        view, path = self.view(), self._state.step
         tokens = int(step.options["tokens_max"].evaluate(view)) if "tokens_max" in step.options else 0
-        return spending.affords(purse, pool, text, tokens, self._cause.now_ms + step.deadline_s.ms(pool.lane))
+        micro = spending.expected(pool, self._text(step), tokens)
+        if not spending.affords(purse, path, micro, self._cause.now_ms + step.deadline_s.ms(pool.lane)):
+            return False
+        if "/" in path:
+            self._promise(purse, {**purse.promised, path: micro})
+        return True
+
+    def _promise(self, purse: Purse, promised: Mapping[str, int]) -> None:
+        if promised != purse.promised:
+            self._change(purse=spending.remembered(replace(purse, promised=promised)))
+
+    def _break_promise(self) -> None:
+        """The branch's call is answered, or given up."""
+        purse, path = spending.purse_of(self._state), self._state.step
+        if purse is not None:
+            self._promise(purse, {branch: micro for branch, micro in purse.promised.items() if branch != path})
 
     def _served(self, step: Question, pool: Pool) -> tuple[str, ...]:
         """Model and prompt with the versions that serve this case; an empty one is retired."""

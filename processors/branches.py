@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from aios.processors.calling import Calling
-from aios.processors.turn import Around, Moved, timer_of
+from aios.processors.turn import Around, Moved, step_of, timer_of
 from aios.processors.workflow import Call, Connect, Infer, Map, Parallel, Question
 from aios.schemas import ids
 from aios.schemas.models import CaseRemembered
@@ -117,6 +117,8 @@ class Branching(Calling):
             self.record("branch_failed")
             self._finish(None)
         elif isinstance(step, Infer | Connect):
+            if not _acts(step):
+                self.forget_answer(step_of(self._state.step))
             self.jump(step.on_error)
 
     def _finish(self, said: Mapping[str, Any] | None) -> None:
@@ -152,6 +154,8 @@ class Branching(Calling):
             items = step.over.evaluate(self.view())
             if not isinstance(items, list) or len(items) > step.items_max:
                 self.record("not_asked", status=step.status, reason="too_many_items")
+                if not _acts(step.each.asks):
+                    self.forget_answer(step_of(path))
                 self.jump(step.on_error)
                 return
             asks = dict.fromkeys(map(str, range(len(items))), step.each.asks)
@@ -190,6 +194,9 @@ class Branching(Calling):
         if isinstance(step, Map):
             self.remember_answer([strand.said for strand in strands])
             return
+        for branch in (one.step.rpartition("/")[2] for one in strands if one.said is None):
+            if not _acts(step.of[branch].asks):
+                self.forget_answer(branch)
         said = {one.step.rpartition("/")[2]: one.said for one in strands if one.said is not None}
         self._change(answers=ids.canonical({**self.answers(), **said}))
 
@@ -207,6 +214,10 @@ class Branching(Calling):
         if self._state.waiting_for:
             self.stop_waiting()
         self.leave_pool()
+
+
+def _acts(asked: Question | Call) -> bool:
+    return isinstance(asked, Call) and asked.effect != "none"
 
 
 def _fields_of(strand: Strand) -> dict[str, Any]:

@@ -103,7 +103,10 @@ def _admitted(state: CaseRemembered | None, event: CaseAdmitted, around: Around,
         if event.replaces_body:
             return _replaced(state, event, around)
         return _conflict(state, event, around.cause)
-    workflow = around.workflows.latest(event.workflow)
+    try:
+        workflow = around.workflows.latest(event.workflow)
+    except ConfigError as error:  # deployed for a newer release: the others' cases go on
+        raise RecordError(str(error)[:REASON_CHARS_MAX], Reason.UNATTRIBUTABLE) from error
     if workflow is None or workflow.input != event.input_contract:
         raise RecordError(f"no workflow {event.workflow} takes {event.input_contract} here", Reason.UNATTRIBUTABLE)
     mode = autonomy.drawn(workflow, *around.workflows.autonomy(workflow), event.case_id)

@@ -3,7 +3,9 @@
 Enters: what is remembered of a case, the version it runs on and the one it is to run on. Leaves: the case on that
 version, or one sentence why it cannot go. Guaranteed: nothing is asked again and nothing is answered twice: the case
 stays in the step where it waits, and its command, timer and answers stay as they are; so that step must be there in the
-new version, of the same kind and asking the same. Who wants it otherwise cancels the case and hands it in again.
+new version, of the same kind and asking the same, by the same constants; no way that it has walked becomes a circle
+there, since a second visit would take the ids of the first. Who wants it otherwise calls the case off, and hands it in
+again.
 
 Rejected: moving a case to another step (an effect would be lost or done twice); moving it while the questions of a
 parallel or map step are out, unless the step is the very same.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from aios.processors import workflow_names
 from aios.processors.turn import step_of
 from aios.processors.workflow import Workflow
 from aios.schemas.models import CaseRemembered
@@ -26,8 +29,12 @@ def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRe
         return f"{after.reference} is no version of {before.workflow} that takes the same input"
     if after.version == before.version:
         return f"it runs on {before.reference} already"
+    if circles := sorted(after.circles - before.circles):
+        return f"steps lead in a circle in {after.reference} that do not in {before.reference}: {', '.join(circles)}"
     name = step_of(state.step)
-    if name not in before.steps:  # before its first step: it waits for a budget
+    if name not in before.steps:  # before its first step
+        if after.budget != before.budget:
+            return f"it waits for its budget, which is another one in {after.reference}"
         return replace(state, workflow_version=after.version)
     if name not in after.steps:
         return f"it waits in {name}, which {after.reference} does not have"
@@ -40,4 +47,16 @@ def _asks(workflow: Workflow, name: str) -> tuple[str, dict[str, str]]:
     """A step without its ways on, which may be others in the new version. Expressions are the same as their texts."""
     kind = workflow.steps[name].kind
     ways = {"then", "on_error", "on_expiry", "on_disagreement", "otherwise"}
-    return type(kind).__name__, {key: repr(value) for key, value in kind if key not in ways}
+    asked = {key: repr(value) for key, value in kind if key not in ways}
+    return type(kind).__name__, asked | _constants(workflow, name)
+
+
+def _constants(workflow: Workflow, name: str) -> dict[str, str]:
+    """What the step's expressions read of the workflow's policy and labels, with their values."""
+    found = {}
+    for given, values in (("policy", workflow.policy), ("labels", workflow.labels)):
+        for used in workflow_names.expressions(workflow, name):
+            read = used.expression.reads.get(given, frozenset())
+            for key in values if read is None else read & values.keys():
+                found[f"{given}.{key}"] = repr(values[key])
+    return found

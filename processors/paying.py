@@ -67,6 +67,8 @@ class Paying(Turn):
         self.record("budget_answered", outcome=DENIED, reason=reason)
         if (allowance := self._workflow.budget) is not None:
             self.jump(allowance.on_denied)
+        else:  # its version has no most any more
+            self.enter(self._workflow.start)
 
     def settle(self, line: UsageSettled) -> None:
         """A line of the ledger; what it costs is gone from the purse."""

@@ -182,7 +182,7 @@ class Plan:
         if entry is None:
             raise RecordError(f"no workflow takes {event.input_contract} here", Reason.UNATTRIBUTABLE)
         try:
-            body_hash = entry.input.body_hash(json.loads(event.input))
+            body_hash = entry.input.body_hash(entry.input.sent(json.loads(event.input), event.received_at))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RecordError("the edited input is none of its contract", Reason.CONTRACT_BROKEN) from error
         return replace(event, body_hash=body_hash, replaces_body=before)

@@ -5,7 +5,8 @@ the case's purse, which it remembers while it is open. Guaranteed:
 
 - a case asks for a reservation before its first call if its workflow names a maximum and a limit is declared for its
   tenant; else it asks for none, and waits for nothing;
-- inside a reservation no call begins that is expected to pass what is left of it, or to end after it;
+- inside a reservation no call begins that is expected to pass what is left of it beside the calls of other branches
+  that are out, or to end after it;
 - every answer that plan is told is one line, under an id derived from what was used: an accepted one under its
   request, any other as wasted under its own place in the log; so neither a replay nor a second answer is charged twice;
 - a reservation that a case holds, or is granted and does not wait for, is closed when the case ends, or at once.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from aios.processors.accounts import CHEAPER, CLOSED, GRANTED, WASTED
 from aios.processors.workflow import (
@@ -59,7 +60,10 @@ class Funds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purse:
-    """reserved_micro: what is granted; 0 while the case waits for it. resume_at: it is deferred until then, Unix ms."""
+    """reserved_micro: what is granted; 0 while the case waits for it. resume_at: it is deferred until then, Unix ms.
+
+    promised: by the path of a branch, what its call is expected to cost while it is out.
+    """
 
     reservation: str
     attempt: int
@@ -68,6 +72,7 @@ class Purse:
     spent_micro: int = 0
     cheaper: bool = False
     resume_at: int = 0
+    promised: Mapping[str, int] = field(default_factory=dict)
 
 
 def purse_of(state: CaseRemembered) -> Purse | None:
@@ -76,7 +81,7 @@ def purse_of(state: CaseRemembered) -> Purse | None:
 
 
 def remembered(purse: Purse) -> str:
-    return ids.canonical(asdict(purse))
+    return ids.canonical({name: value for name, value in asdict(purse).items() if name != "promised" or value})
 
 
 def request(
@@ -129,11 +134,18 @@ def _visits_max(workflow: Workflow) -> int:
     return 1 + sum(wait.rounds_max for wait in waits if isinstance(wait, Wait) and wait.event is not None)
 
 
-def affords(purse: Purse, pool: Pool, text: str, tokens_max: int, ends_at: int) -> bool:
-    """Whether a call may begin: what it is expected to cost is left, and it ends before the reservation does."""
+def expected(pool: Pool, text: str, tokens_max: int) -> int:
+    """What a call is expected to cost, micro."""
     prompt_tokens = -(-len(text) // CHARS_PER_TOKEN)
-    expected = pool.price.of(prompt_tokens=prompt_tokens, output_tokens=tokens_max, engine_us=0)
-    return purse.spent_micro + expected <= purse.reserved_micro and ends_at <= purse.expires_at
+    return pool.price.of(prompt_tokens=prompt_tokens, output_tokens=tokens_max, engine_us=0)
+
+
+def affords(purse: Purse, path: str, micro: int, ends_at: int) -> bool:
+    """Whether a call may begin: what it is expected to cost is left beside what the other branches' calls are, and it
+    ends before the reservation does.
+    """
+    others = sum(each for branch, each in purse.promised.items() if branch != path)
+    return purse.spent_micro + others + micro <= purse.reserved_micro and ends_at <= purse.expires_at
 
 
 def is_granted(answer: BudgetAnswered) -> bool:

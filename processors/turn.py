@@ -28,6 +28,7 @@ from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseRemembered, Event
 from aios.streams import topics
+from aios.streams.expression import ExpressionError
 from aios.streams.pool_files import Pool
 from aios.streams.topics import Topic
 
@@ -171,8 +172,10 @@ class Turn(ABC):
         name, _, branch = path.partition("/")
         kind = self._workflow.steps[step_of(name)].kind if branch else None
         if isinstance(kind, Map):
-            index = int(branch)
-            seen |= {"item": kind.over.evaluate(seen)[index], "index": index}
+            index, items = int(branch), kind.over.evaluate(seen)
+            if not isinstance(items, list) or index >= len(items):
+                raise ExpressionError(f"`{kind.over.source}` has no item {index} any more")
+            seen |= {"item": items[index], "index": index}
         return seen
 
     def room(self) -> int:
@@ -214,6 +217,15 @@ class Turn(ABC):
         """Keep what the step in hand was told, for later expressions."""
         name = step_of(self._state.step)
         self._change(answers=ids.canonical({**self.answers(), name: said}))
+
+    def forget_answer(self, name: str) -> None:
+        """Where a question of an earlier round has failed now, what was said then is no answer any more.
+
+        Of an effect it is: what was done then stands, since it was not done anew.
+        """
+        known = self.answers()
+        if name in known and step_of(self._state.step) in self._workflow.circles:
+            self._change(answers=ids.canonical({key: said for key, said in known.items() if key != name}))
 
     def remember_noted(self, signs: Iterable[str]) -> None:
         """Keep what policies noted of the texts that were read so far, for later expressions."""

@@ -16,12 +16,13 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from aios.processors import autonomy
+from aios.processors import autonomy, policy_files
+from aios.processors.connectors import registry
 from aios.processors.part import close_to
-from aios.processors.workflow import Workflow
+from aios.processors.workflow import Call, Kind, Map, Parallel, Question, Workflow
 from aios.processors.workflow_check import Place, check, form
 from aios.schemas.models import WorkflowDeployed
-from aios.streams import inputs
+from aios.streams import inputs, prompt_files
 from aios.streams.activations import RETIRED
 from aios.streams.deployments import Catalogue, Deployments, Entry, input_of
 from aios.streams.errors import ConfigError
@@ -214,7 +215,36 @@ def of_deployed(told: WorkflowDeployed) -> Sound:
     found, problems = read_text(told.definition, name, lambda _contract: input_of(told), walked=True)
     if found is None:
         raise ConfigError("this release of AIOS cannot read a deployed workflow: " + "; ".join(problems))
+    try:
+        _load_named(found.workflow)
+    except ConfigError as error:
+        raise ConfigError(f"this release of AIOS lacks what {name} names: {error}") from error
     return found
+
+
+def _load_named(workflow: Workflow) -> None:
+    """Policies, prompts and operations that it names are here, before a case comes to them. Raises ConfigError."""
+    for step in workflow.steps.values():
+        for ask in asks(step.kind):
+            if isinstance(ask, Call):
+                registry.operation(ask.system, ask.operation)
+                continue
+            for reference in (*ask.guards.before, *ask.guards.after):
+                policy_files.load(reference)
+            if ask.prompt and "@" not in ask.prompt:
+                prompt_files.newest(ask.prompt)
+
+
+def asks(kind: Kind) -> tuple[Question | Call, ...]:
+    """What a step asks of models and outside systems."""
+    match kind:
+        case Question() | Call():
+            return (kind,)
+        case Parallel():
+            return tuple(one.asks for one in kind.of.values())
+        case Map():
+            return (kind.each.asks,)
+    return ()
 
 
 def read_text(

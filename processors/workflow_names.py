@@ -20,7 +20,7 @@ from aios.processors.cel_types import ANY, BOOL, DOUBLE, INT, SAID, TEXT, Shape,
 from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Operation
 from aios.processors.part import close_to
-from aios.processors.workflow import Call, Emit, Map, Parallel, Question, Review, Rule, Wait, Workflow
+from aios.processors.workflow import NOTED, Call, Emit, Map, Parallel, Question, Review, Rule, Wait, Workflow
 from aios.streams import prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression
@@ -175,6 +175,9 @@ class _Names:
             known = {each: shape for step in before for each, shape in answers[step].items()}
             names = {**given, "answers": Shape("object", fields=known)}
             for used in expressions(self.workflow, name):
+                if used.place == ("map", "over") and NOTED in used.expression.names:
+                    says = f"what is {NOTED} grows while the items are asked: a list that stays is needed here"
+                    self.found.append((("steps", name, *used.place), says))
                 self._judge(("steps", name, *used.place), used, self._inside(name, used, names), answers)
             self._requests(name, names)
         return self.found

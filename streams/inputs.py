@@ -123,6 +123,11 @@ class Input:
         taken = self._business(fields)
         return taken | {name: received_at for name in self._filled if not taken[name]}
 
+    def sent(self, case_input: Mapping[str, Any], received_at: int) -> dict[str, Any]:
+        """The fields as they were sent: what was filled in with the time of arrival is left out again."""
+        blank = {name: 0 for name in self._filled if case_input.get(name) == received_at}
+        return {**case_input, **blank}
+
     def body_hash(self, fields: Mapping[str, Any]) -> str:
         """Of the fields that say something, so that it stays when the contract grows."""
         taken = self._business(fields)

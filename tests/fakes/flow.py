@@ -241,6 +241,9 @@ class Flow:
         self.case_id = ids.case_id("demo", self.workflow.workflow, self.key)
 
     def admit(self, **changed: Any) -> list[Event]:
+        return self.feed(self.admission(**changed))
+
+    def admission(self, **changed: Any) -> CaseAdmitted:
         event = CaseAdmitted(
             case_id=self.case_id,
             tenant="demo",
@@ -257,7 +260,7 @@ class Flow:
             source_partition=0,
             source_offset=0,
         )
-        return self.feed(replace(event, **changed))
+        return replace(event, **changed)
 
     def feed(self, event: Event) -> list[Event]:
         """Apply an event as the stage does; what it wrote."""

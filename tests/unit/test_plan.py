@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aios.processors import workflow_files
 from aios.processors.plan import Plan
 from aios.processors.state import FORGET, Effects
 from aios.processors.turn import FORGET_AFTER_MS
@@ -22,7 +23,7 @@ from aios.schemas.models import (
     InferenceRequested,
     TimerFired,
 )
-from aios.streams import topics
+from aios.streams import inputs, topics
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Outgoing, Record
@@ -218,3 +219,18 @@ def test_a_remembered_case_round_trips() -> None:
     store.apply(CORE.step(record(topics.CASE_ADMITTED, event), store, NOW_MS))
     remembered = CODEC.decode(store[event.case_id.encode()], CaseRemembered)
     assert (remembered.traceparent, remembered.waiting_for) == (TRACE, ids.command_id(event.case_id, "classify", 1))
+
+
+def test_an_approved_edit_has_the_hash_of_what_is_sent() -> None:
+    """What was filled in with the time of arrival is not in it: a producer's repeat of the edited body is a repeat."""
+    taken = inputs.shipped("meeting.requested.v1")
+    fields = taken.complete({"organiser": "eva@acme.test", "text": "Tomorrow at ten with Ana", "time_zone": "UTC"})
+    event = replace(
+        admitted(),
+        workflow="meeting.schedule",
+        input_contract=taken.contract,
+        input=ids.canonical(taken.of_case(fields, NOW_MS)),
+    )
+    assert NOW_MS in taken.of_case(fields, NOW_MS).values()
+    edited = Plan(CODEC, workflow_files.shipped(), PARTITIONS)._edited(event, "before")
+    assert edited.body_hash == taken.body_hash(fields)

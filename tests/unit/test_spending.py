@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from aios.processors import case, spending
 from aios.processors.spending import Funds
 from aios.processors.turn import Cause, timer_of
+from aios.processors.workflow import Workflow
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
@@ -29,6 +31,8 @@ from aios.schemas.models import (
 )
 from aios.streams import pool_files
 from aios.streams.pool_files import Pool
+from tests.fakes.flow import EVERY, INPUT, Flow
+from tests.fakes.flow import answered as flow_answered
 from tests.fakes.triage import plain
 from tests.unit.test_accounts import Tenant
 from tests.unit.test_accounts import limit as limit_of
@@ -370,3 +374,38 @@ def test_a_decided_case_is_no_larger_for_money() -> None:
     assert desk.state is not None
     assert free.state is not None
     assert replace(desk.state, case_seq=0) == replace(free.state, case_seq=0)
+
+
+def test_the_calls_of_branches_are_promised_what_they_are_expected_to_cost() -> None:
+    """A map of many asks no more at the same time than its reservation pays for; an answer frees what was promised."""
+    each = {"infer": EVERY["steps"]["gather"]["parallel"]["of"]["about"]["infer"] | {"input": "item"}}
+    told = copy.deepcopy(EVERY) | {
+        "start": "read",
+        "budget": {"per_case_max_micro": 10_000, "on_denied": {"reason": "no_money", "then": "ask"}},
+    }
+    told["steps"]["read"]["map"] |= {"items_max": 50, "each": each}
+    told["steps"]["weigh"] = {"rule": {"first_of": [{"when": "true", "then": "book"}], "otherwise": {"then": "book"}}}
+    del told["steps"]["gather"]
+    flow = Flow(workflow=Workflow.model_validate(told))
+    pool = pool_files.shipped()["classify.bulk"]
+    pages = ["x" * 90] * 20
+    one = spending.expected(pool, pages[0], 0)
+    assert one > 0
+    state: CaseRemembered | None = None
+    written: list[Event] = []
+
+    def feed(event: Event) -> None:
+        nonlocal state
+        moved = case.plan(state, event, Cause("topic", 0, len(written), START_MS, funds=LIMITED), flow.workflows)
+        state = moved.state
+        written.extend(each for _, each in moved.events)
+
+    feed(flow.admission(input=ids.canonical({**INPUT, "documents": pages})))
+    (request,) = [each for each in written if isinstance(each, BudgetRequested)]
+    feed(answered(request, amount_micro=5 * one))
+    asked = [each for each in written if isinstance(each, InferenceRequested)]
+    assert len(asked) == 5
+    assert state is not None
+    assert sum(json_purse(state).promised.values()) == 5 * one
+    feed(flow_answered(asked[0]))
+    assert sum(json_purse(state).promised.values()) == 4 * one

@@ -17,11 +17,11 @@ from aios.processors import case, migrating, workflow_cases, workflow_files
 from aios.processors.turn import Cause
 from aios.processors.workflow_files import Sound, Workflows
 from aios.schemas import ids
-from aios.schemas.models import CaseAdmitted, CaseRemembered, CaseTold
-from aios.streams import deployments
+from aios.schemas.models import CaseAdmitted, CaseRemembered, CaseTold, WorkflowActivated
+from aios.streams import deployments, inputs
 from aios.streams.deployments import MIGRATED, Catalogue
-from aios.streams.errors import ConfigError
-from tests.fakes import claims
+from aios.streams.errors import ConfigError, Reason, RecordError
+from tests.fakes import claims, flow
 from tests.fakes.deployments import Tables, deployed
 
 NOW_MS = 1_772_366_400_000
@@ -280,3 +280,77 @@ def test_a_drawing_has_every_step_and_every_way(name: str) -> None:
             assert way.to in workflow.steps or way.to.startswith("■")
             assert way.to.startswith("■") or " ".join(way.when.split()) in " ".join(titles.split())
     assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "")
+
+
+# ── what this release cannot read, and autonomy ──
+
+
+def test_a_version_that_this_release_cannot_read_stops_nobody_else(tmp_path: Path) -> None:
+    """Its own new cases are dead letters with a hint; ConfigError would end plan for all."""
+    tables, one = Tables(), sound(tmp_path)
+    tables.put(one)
+    told = tables.deployed["expenses.claim@1"]
+    tables.deployed["expenses.claim@1"] = replace(told, definition=told.definition.replace("steps:", "stairs:", 1))
+    live = workflow_files.Live(workflow_files.shipped(), tables.given)
+    event = CaseAdmitted(
+        case_id="c-1",
+        tenant="acme",
+        workflow="expenses.claim",
+        event_id="e",
+        idempotency_key="k",
+        body_hash="h",
+        lane="bulk",
+        input_contract=one.input.contract,
+        input="{}",
+        received_at=NOW_MS,
+        admitted_at=NOW_MS,
+        source_topic="t",
+        source_partition=0,
+        source_offset=0,
+    )
+    with pytest.raises(RecordError, match="cannot read") as refused:
+        case.plan(None, event, Cause("t", 0, 0, NOW_MS), live)
+    assert refused.value.reason is Reason.UNATTRIBUTABLE
+
+
+def test_a_version_that_names_a_policy_that_is_not_here_is_not_read(tmp_path: Path) -> None:
+    """Before a case comes to the step that would ask for it."""
+    text = Path(workflow_files.FOLDER / "document.triage.yaml").read_text(encoding="utf-8")
+    assert "no_injection@1" in text
+    found, problems = workflow_files.read_text(text, "t", inputs.shipped, walked=True)
+    assert found is not None, problems
+    told = replace(deployed(found), definition=text.replace("no_injection@1", "no_injection@99"))
+    with pytest.raises(ConfigError, match="lacks what document"):
+        workflow_files.of_deployed(replace(told, input_schema=""))
+
+
+def activated(mode: str, permille: int = 1000, version: int = 1) -> WorkflowActivated:
+    return WorkflowActivated(
+        workflow="every.kind",
+        version=version,
+        autonomy=mode,
+        auto_permille=permille,
+        reason="",
+        by="",
+        activated_at=0,
+    )
+
+
+def test_a_version_that_names_nobody_to_ask_widens_nothing() -> None:
+    """Where somebody had to be asked it is refused; a mode is kept while the workflow is retired."""
+    asks, alone = flow.workflow(version=2), flow.workflow(version=2, autonomy=None)
+    assert deploying.inherited(asks, activated("suggest", 250)) == ("suggest", 250)
+    assert deploying.inherited(asks, activated("shadow", version=0)) == ("shadow", 1000)
+    assert deploying.inherited(alone, activated("auto")) == ("auto", 1000)
+    for held in (activated("suggest"), activated("auto", 500), activated("shadow", version=0)):
+        with pytest.raises(ConfigError, match="names nobody to ask"):
+            deploying.inherited(alone, held)
+
+
+def test_a_widening_is_one_in_the_audit_also_with_another_version() -> None:
+    """Nobody hides it behind a new version."""
+    say = deployments._transition
+    assert say(activated("suggest"), activated("auto", version=2)) == "autonomy_widened"
+    assert say(activated("auto"), activated("auto", version=2)) == "workflow_activated"
+    assert say(activated("auto"), activated("suggest")) == "autonomy_narrowed"
+    assert say(activated("shadow"), activated("shadow", version=0)) == "workflow_retired"

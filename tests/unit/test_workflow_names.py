@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from aios.processors import cel_types, workflow_check
+from aios.processors import cel_types, workflow_check, workflow_names, workflow_walk
 from aios.processors.cel_types import Typed, of_value
 from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Effect, Operation
@@ -248,3 +248,26 @@ def test_no_list_is_made_of_a_maps_fields(macro: str) -> None:
     assert node is not None
     fine.give(node)
     assert fine.wrong == []
+
+
+def test_a_map_goes_over_no_list_that_grows() -> None:
+    """What policies note grows while the items are asked: an item would be another one then."""
+    told = copy.deepcopy(flow.EVERY)
+    told["steps"]["read"]["map"]["over"] = "noted"
+    found = workflow_names.wrong_names(Workflow.model_validate(told), inputs.shipped("document.received.v1"))
+    assert [says for place, says in found if place == ("steps", "read", "map", "over")] == [
+        "what is noted grows while the items are asked: a list that stays is needed here"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("decided_by", "says"),
+    [("'timer'", "has status expired, not decided"), ("'robot'", "'policy', 'timer' or 'reviewer:' with a name")],
+)
+def test_who_decides_is_somebody_who_can(decided_by: str, says: str) -> None:
+    """A timer decides nothing but that nobody has."""
+    told = copy.deepcopy(flow.EVERY)
+    told["steps"] = {"done": {"emit": {"status": "decided", "outcome": "booked", "decided_by": decided_by}}}
+    told |= {"start": "done", "autonomy": None, "input": "document.received.v1"}
+    found = workflow_walk.walk(Workflow.model_validate(told), inputs.shipped("document.received.v1"))
+    assert [place for place, said in found if says in said] == [("steps", "done", "emit", "decided_by")]

@@ -1,0 +1,117 @@
+"""Moving an open case to another version: what it waits for stays what it is, and no id is taken twice."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from aios.processors import migrating
+from aios.processors.course import Course
+from aios.processors.turn import Around, Cause
+from aios.processors.turnstile import Open
+from aios.processors.workflow import Workflow
+from aios.processors.workflow_files import Workflows
+from aios.schemas.models import AuditRecorded, CaseTold
+from aios.streams import pool_files
+from aios.streams.deployments import MIGRATED
+from tests.fakes.flow import EVERY, START_MS, Flow, workflow
+
+ALLOWANCE = {"per_case_max_micro": 1_000, "on_denied": {"reason": "no_money", "then": "ask"}}
+
+
+def version(number: int, **steps: Any) -> Workflow:
+    """EVERY_KIND with other steps."""
+    told = copy.deepcopy(EVERY) | {"version": number}
+    told["steps"] |= steps
+    return Workflow.model_validate(told)
+
+
+def waiting(flow: Flow | None = None) -> Flow:
+    """Its two pages are being read."""
+    flow = flow or Flow()
+    flow.admit()
+    flow.answer("gather/screen")
+    flow.answer("gather/about")
+    return flow
+
+
+def gone(flow: Flow, after: Workflow) -> str:
+    """Why it stays; empty: it goes."""
+    assert flow.state is not None
+    moved = migrating.migrated(flow.state, flow.workflow, after)
+    return moved if isinstance(moved, str) else ""
+
+
+def test_no_way_that_was_walked_becomes_a_circle() -> None:
+    """A second visit would take the first one's ids, and its effect would be taken for done."""
+    straight = {"rule": {"first_of": [{"when": "true", "then": "refuse"}], "otherwise": {"then": "refuse"}}}
+    flow = waiting(Flow(workflow=version(1, changed=straight)))
+    assert flow.workflow.circles == frozenset()
+    assert gone(flow, workflow(version=2)).startswith("steps lead in a circle")
+    assert gone(waiting(), version(2, changed=straight)) == ""
+
+
+def test_a_step_asks_the_same_only_with_the_same_constants() -> None:
+    """Those that its expressions read; others may change, which is what one migrates for."""
+    flow = Flow()
+    flow.admit()
+    for step in ("gather/about", "read/0", "read/1"):
+        flow.answer("gather/screen", score=80) if step == "gather/about" else None
+        flow.answer(step)
+    assert flow.out("ask").choices == ("accept", "reject")
+    others = {**EVERY["labels"], "verdicts": ["accept", "reject", "send back"]}
+    assert "asks something else" in gone(flow, workflow(version=2, labels=others))
+    assert "asks something else" in gone(flow, workflow(version=2, policy={"risk_max": 5}))  # how many people
+    assert gone(flow, workflow(version=2, labels={**EVERY["labels"], "topics": ["card_arrival"]})) == ""
+    assert gone(waiting(), workflow(version=2, policy={"risk_max": 5})) == ""
+
+
+@pytest.mark.parametrize("to", ["1e400", "true", '"2"', "2.0", "null"])
+def test_a_version_is_a_whole_number(to: str) -> None:
+    """Anything else moves nobody, and ends no process."""
+    flow = waiting()
+    told = CaseTold(
+        event_id="m1",
+        case_id=flow.case_id,
+        tenant="demo",
+        kind=MIGRATED,
+        body=f'{{"to": {to}}}',
+        by="operator:opa",
+        told_at=START_MS,
+    )
+    flow.feed(told)
+    entry = flow.of(AuditRecorded)[-1]
+    assert (entry.transition, json.loads(entry.detail)["reason"]) == ("ignored", "no_version_named")
+
+
+def test_a_case_that_waits_for_its_budget_goes_to_no_other_budget() -> None:
+    """It would wait for what nobody grants; one that was moved before that was refused goes on when it is denied."""
+    flow = waiting()
+    assert flow.state is not None
+    before = flow.state
+    at_budget = replace(before, step="$budget", branches="", waiting_for="r")
+    rich = workflow(version=2, budget=ALLOWANCE)
+    said = migrating.migrated(at_budget, flow.workflow, rich)
+    assert isinstance(said, str)
+    assert "budget" in said
+    poor = workflow(version=3)
+    moved = migrating.migrated(at_budget, flow.workflow, poor)
+    assert not isinstance(moved, str)
+
+
+def test_a_case_that_is_denied_where_there_is_no_budget_any_more_begins() -> None:
+    """It waits for nothing else."""
+    flow = Flow()
+    flow.admit()
+    assert flow.state is not None
+    state = replace(flow.state, branches="", step="$budget", waiting_for="r")
+    around = Around(Workflows([flow.workflow]), Cause("t", 0, 0, START_MS), Open(), pool_files.shipped())
+    turn = Course(state, around)
+    turn.deny("budget_unanswered")
+    moved = turn.moved()
+    assert moved.state is not None
+    assert (moved.state.step, bool(moved.timers)) == ("gather", True)
