@@ -180,7 +180,7 @@ def other_script(entry: Entry, name: str, draw: random.Random) -> str | None:
         text = re.sub(r"\b[aeiou]", "ا", text)
         for vowel in "aeiou":  # short ones are not written, long ones are; the list does not tell which is which
             text = text.replace(vowel, "" if vowel in "ae" or draw.random() < 0.5 else vowel)
-        return re.sub(r"(.)\1", r"\1", _letters(re.sub(r"'(?=\w)", "ع", text), ARABIC))
+        return _letters(re.sub(r"'(?=\w)", "ع", text), ARABIC[DIGRAPHS:])
     return None
 
 

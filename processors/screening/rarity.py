@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from aios.processors.screening.small_words import LEGAL
+
 FOLDER = Path(__file__).parent / "ordinary"
 BILLION = 1_000_000_000
 UNSEEN_NATS = (3.0, 3.0, 6.0, 8.5, 10.5, 12.0, 13.0, 13.5, 14.0, 14.5)  # of a part that nobody counted, by letters
 UNSEEN_BARE_NATS = (2.0, 3.0, 5.0, 7.5, 9.0, 10.5, 12.0)  # of one written without vowels
 LIST_SHARE = 0.35  # of a part's frequency that the list itself is asked for
 LIST_PARTS_MIN = 20_000  # a short list says as little of people at large as it is short
+LEGAL_NATS = 1.0  # of a legal form: companies have one, and there are few
 ONCE_OFF = 0.8  # taken from every count of the list
 
 
@@ -46,7 +49,9 @@ class Rarity:
         self._total = max(sum(listed.values()), LIST_PARTS_MIN)
 
     def nats(self, part: str) -> float:
-        """How surprising `part` is in the name of somebody at large."""
+        """How surprising `part` is in the name of somebody at large, or of any company."""
+        if part in LEGAL:
+            return LEGAL_NATS
         listed = max(self._listed.get(part, 0) - ONCE_OFF, 0.0) / self._total
         unseen = math.exp(-UNSEEN_NATS[min(len(part), len(UNSEEN_NATS) - 1)])
         return -math.log((1 - LIST_SHARE) * self._people.get(part, 0.0) + LIST_SHARE * listed + unseen)

@@ -38,6 +38,14 @@ LIGHT = PARTICLES | LEGAL | frozenset(LEGAL_WORDS)
 _COUNTED = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 NUMBERS = {word: str(number) for number, word in enumerate(_COUNTED, 1)}
 
+FORM_WORDS = (
+    "joint", "stock", "company", "limited", "liability", "public", "closed", "obshchestvo", "ogranichennoi",
+    "ogranichennoy", "otvetstvennostyu", "aktsionernoe", "aktsionernoye", "publichnoe", "trafficking", "organization",
+)  # fmt: skip
+FORM_WORD_LETTERS_MIN = 4  # of one that may be mistyped beside others that make the same form
+FORM_NEIGHBOURS_MIN = 2  # near to a word of a form, with itself: alone it may be a name
+_WORD = re.compile(r"[a-z]+")
+_RUN_ON = re.compile(r"(joint stock company|limited liability company|drug trafficking organization|otvetstvennostyu)")
 _APART = re.compile(r"(?<![\[,]) ")  # a space between words, that people leave out; not one of a set
 _SHARES = r"(?:joint stock company|aktsionerno[iy]?y?e obshchestvo)"
 _LIMITED = r"obshc?hestvo s ogranich?en+o[iy]u? otvetstven+ost[iy]?yu|limited liability company|o[ .]+o[ .]+o"
@@ -71,10 +79,39 @@ def light(text: str) -> bool:
 
 def short_forms(name: str) -> str:
     """A company's legal form as one part, however long it is written."""
-    text = name.lower()
-    if not _ANY_LONG_FORM.search(text):
+    before = name.lower()
+    text = _mended(before)
+    if text == before and not _ANY_LONG_FORM.search(text):
         return name
-    before = text
     for pattern, short in _LONG_FORMS:
         text = pattern.sub(short, text)
     return text if text != before else name
+
+
+def _mended(text: str) -> str:
+    """The words of a long form as they are spelt, if they are mistyped or run on into their neighbours.
+
+    One word that is near to `stock` may be a name; two neighbours that are near to words of a form are the form.
+    """
+    text = _RUN_ON.sub(r" \1 ", text)
+    found = list(_WORD.finditer(text))
+    meant = [_form_word(one[0]) for one in found]
+    if sum(word is not None for word in meant) < FORM_NEIGHBOURS_MIN:
+        return text
+    pieces, last = [], 0
+    for place, (one, word) in enumerate(zip(found, meant, strict=True)):
+        beside = meant[max(place - 2, 0) : place] + meant[place + 1 : place + 3]
+        if word is not None and any(beside):
+            pieces += [text[last : one.start()], word]
+            last = one.end()
+    return "".join((*pieces, text[last:]))
+
+
+@lru_cache(maxsize=65_536)
+def _form_word(word: str) -> str | None:
+    """The word of a legal form that `word` is, or is a slip away from."""
+    if len(word) < FORM_WORD_LETTERS_MIN:
+        return None
+    edits = 1 if len(word) < LEGAL_WORD_LETTERS_MIN else LEGAL_WORD_EDITS_MAX
+    found = process.extractOne(word, FORM_WORDS, scorer=OSA.distance, score_cutoff=edits)
+    return found[0] if found is not None else None
