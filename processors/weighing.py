@@ -11,7 +11,8 @@ Rejected: evaluating the paths as CEL (each evaluation hands the whole view over
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,13 @@ WEIGHED_MAX = 16
 PATH = re.compile(r"\b(?:answers|policy)(?:\.[A-Za-z_]\w*|\[(?:[\w.]+|'[^']*'|\"[^\"]*\")\])+(?!\s*\()")
 PART = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]|\[([A-Za-z_][\w.]*)\]")
 ROOT = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A path in brackets: what stands there is the key."""
+
+    path: str
 
 
 def weighed(name: str, rule: Rule, chosen: Jump, view: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +56,8 @@ def paths(source: str) -> tuple[str, ...]:
 def _value(path: str, view: Mapping[str, Any]) -> Any:
     """What stands there; None if nothing does."""
     found: Any = view
-    for key in _keys(path, view):
+    for part in _parts(path):
+        key = _value(part.path, view) if isinstance(part, Inner) else part
         if isinstance(found, Mapping):
             found = found.get(key)
         elif isinstance(found, list) and isinstance(key, int) and key < len(found):
@@ -58,17 +67,19 @@ def _value(path: str, view: Mapping[str, Any]) -> Any:
     return found
 
 
-def _keys(path: str, view: Mapping[str, Any]) -> Iterator[str | int | None]:
+@lru_cache(maxsize=4096)
+def _parts(path: str) -> tuple[str | int | Inner, ...]:
     root = ROOT.match(path)
     if root is None:
-        return
-    yield root[0]
+        return ()
+    parts: list[str | int | Inner] = [root[0]]
     for name, number, *quoted, inner in (found.groups() for found in PART.finditer(path, root.end())):
         if name:
-            yield name
+            parts.append(name)
         elif number:
-            yield int(number)
+            parts.append(int(number))
         elif inner:
-            yield _value(inner, view)
+            parts.append(Inner(inner))
         else:
-            yield next(text for text in quoted if text is not None)
+            parts.append(next(text for text in quoted if text is not None))
+    return tuple(parts)

@@ -18,17 +18,16 @@ def derive(*parts: str) -> uuid.UUID:
 
 
 def derived(*parts: str) -> str:
-    """As derive, as text, in half the time."""
+    """As derive, as text, in a third of the time."""
     hashed = _NAMED.copy()
-    hashed.update("".join([f"{len(part.encode())}:{part}" for part in parts]).encode())
-    number = int.from_bytes(hashed.digest()[:16], "big") & _UUID5_KEPT | _UUID5_SET
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    lengths = [f"{len(part) if part.isascii() else len(part.encode())}:{part}" for part in parts]
+    hashed.update("".join(lengths).encode())
+    text = hashed.hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 _NAMED = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
-_UUID5_KEPT = ~(0xF << 76 | 0x3 << 62) & (1 << 128) - 1  # all but version and variant
-_UUID5_SET = 0x5 << 76 | 0x2 << 62
+_VARIANT = {digit: f"{int(digit, 16) & 0x3 | 0x8:x}" for digit in "0123456789abcdef"}
 
 
 def case_id(tenant: str, workflow: str, idempotency_key: str) -> str:
@@ -42,11 +41,13 @@ def command_id(case: str, step_path: str, attempt: int) -> str:
 
 
 def canonical(value: Any) -> str:
-    """Canonical JSON: sorted keys, no spaces, UTF-8 as it is; NaN and infinities are refused."""
+    """Canonical JSON: sorted keys, no spaces, UTF-8 as it is; NaN and infinities are refused. No value holds itself."""
     return _CANONICAL.encode(value)
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+)
 
 
 def body_hash(fields: Mapping[str, Any]) -> str:

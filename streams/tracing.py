@@ -279,9 +279,9 @@ def _as_line(done: ReadableSpan) -> bytes:
 def _onward(traceparent: str, seed: str) -> str:
     """The traceparent for a record written now: as it came, or a child of the span that writes it, if that is kept."""
     now = _current.get()
-    found = _TRACEPARENT.fullmatch(traceparent)
+    found = _ids_in(traceparent)
     if found is not None:
-        trace_id, parent_id = found[1], found[2]
+        trace_id, parent_id = found
     elif now is not None and now.trace_id:
         trace_id, parent_id = now.trace_id, now.parent_id or now.span_id
     else:
@@ -295,6 +295,13 @@ def _onward(traceparent: str, seed: str) -> str:
     return f"00-{trace_id}-{parent_id}-{'01' if kept else '00'}"
 
 
+@lru_cache(maxsize=64)
+def _ids_in(traceparent: str) -> tuple[str, str] | None:
+    """Trace and parent; what one record leads to is several records of the same trace."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    return None if found is None else (found[1], found[2])
+
+
 def _flags(trace_id: str) -> str:
     return "01" if is_kept(trace_id) else "00"
 
@@ -303,6 +310,7 @@ def _bounded(value: Attribute) -> Attribute:
     return value[:ATTRIBUTE_CHARS_MAX] if isinstance(value, str) else value
 
 
+@lru_cache(maxsize=8)
 def _rfc3339(time_ms: int) -> bytes:
     time_ms = min(max(time_ms, 0), TIME_MS_MAX)  # a producer's clock may say anything
     return _second(time_ms // 1000) + b".%03dZ" % (time_ms % 1000)
