@@ -208,7 +208,10 @@ def test_a_series_is_what_one_counts_day_by_day(
     *, name: str, first: date, at: time, length_min: int, interval: int, count: int, left_out: set[int]
 ) -> None:
     """Every n-th day at the same time on its clock, each of the same length, without the days left out."""
-    clock, at = zones.zone(name), at.replace(microsecond=0)
+    clock, at = (
+        zones.zone(name),
+        at.replace(microsecond=0, fold=0),
+    )  # which of two equal hours is meant, iCalendar cannot say
     days = [first + timedelta(days=number * interval) for number in range(count)]
     begin, kept = datetime.combine(first, at), [day for number, day in enumerate(days) if number not in left_out]
     text = event(
