@@ -11,6 +11,8 @@ them nobody logs in.
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -37,6 +39,7 @@ from aios.streams.system_files import Effect
 if TYPE_CHECKING:
     from aios.processors.connectors.calendar_work import Work
 
+WORK = "aios.processors.connectors.calendar_work"
 CHANGES = frozenset({Effect.RECONCILED})
 
 
@@ -62,6 +65,7 @@ class Calendars:
         self._work: Work | None = None
 
     async def open(self) -> None:
+        await asyncio.to_thread(importlib.import_module, WORK)  # a second of libraries, beside the loop
         from aios.processors.connectors.calendar_work import Work
 
         work = Work(self._setup, self._clock)

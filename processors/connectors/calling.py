@@ -61,8 +61,8 @@ class Lost(Exception):
 class Known(Protocol):
     """What a command needs of Intents."""
 
-    async def known(self, partition: int, asked_ms: int) -> None: ...
-    async def reached(self, partition: int, offset: int) -> None: ...
+    async def known(self, partition: int, asked_ms: int) -> bool: ...
+    async def reached(self, partition: int, offset: int) -> bool: ...
     def of(self, partition: int, request_id: str) -> Sequence[Intent]: ...
     def age_ms(self, intent: Intent) -> int: ...
 
@@ -224,11 +224,11 @@ class Calling:
         if course.effect in (Effect.RECONCILED, Effect.AT_MOST_ONCE):
             command = course.command
             asked_ms = min(command.requested_at, course.record.timestamp_ms or command.requested_at)
-            if not await self._within(course, lambda: self._intents.known(course.record.partition, asked_ms)):
+            known = await self._within(course, lambda: self._intents.known(course.record.partition, asked_ms))
+            if known is None:
                 return _unknown("not_known", "whether it was tried before could not be read in time")
-            course.maybe_done = (
-                bool(self._others(course)) or command.attempt > 1
-            )  # the key is the step's, not the attempt's
+            again = command.attempt > 1  # the key is the step's, not the attempt's
+            course.maybe_done = again or not known or bool(self._others(course))
         while True:
             if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
                 return _unknown("tried_before", "it was tried once, and nobody told what became of it")
@@ -332,7 +332,7 @@ class Calling:
         if course.effect is Effect.AT_LEAST_ONCE:
             return True
         if not await self._within(course, lambda: self._intents.reached(course.record.partition, offset)):
-            return False
+            return False  # not in time
         if not course.wanted():
             raise Lost
         if self._others(course):
@@ -397,15 +397,14 @@ class Calling:
         if not course.wanted():
             raise Lost
 
-    async def _within(self, course: _Course, wait: Callable[[], Awaitable[None]]) -> bool:
-        """Whether it came before the deadline. Raises Lost."""
+    async def _within(self, course: _Course, wait: Callable[[], Awaitable[bool]]) -> bool | None:
+        """What came before the deadline; None: nothing did. Raises Lost."""
         while course.wanted():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, min(LOOK_S, self._left(course)))):
-                    await wait()
-                    return True
+                    return await wait()
             if self._left(course) <= 0:
-                return False
+                return None
         raise Lost
 
     def _seconds(self, course: _Course) -> float:

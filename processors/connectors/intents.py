@@ -1,9 +1,9 @@
 """What this and former owners of a partition were about to do: connector.intended.v1, read where it is needed.
 
 Enters: a partition, and from when. Leaves: the intents of a command, in the order of the log. Guaranteed: known()
-returns when everything is known that stood in the partition from then on until now; reached() when everything up to an
-offset is. The log's order decides who was first, so two owners of one partition, of whom one does not know yet that it
-is one no longer, agree on it.
+returns when everything is known that stood in the partition from then on until now, or says that it is not; reached()
+when everything up to an offset is. The log's order decides who was first, so two owners of one partition, of whom one
+does not know yet that it is one no longer, agree on it.
 
 A command's intents stand in the partition of the same number (one key, one family), so a partition is read from a
 little before its command was asked, once, and followed from then on. KEPT_MAX commands are remembered of a partition;
@@ -100,22 +100,26 @@ class Intents:
         if self._thread.ident is not None:
             self._thread.join()
 
-    async def known(self, partition: int, asked_ms: int) -> None:
-        """Returns when the intents of a command that was asked then are known."""
+    async def known(self, partition: int, asked_ms: int) -> bool:
+        """Whether the intents of a command that was asked then are known; False: more than KEPT_MAX came behind it."""
         since_ms = max(0, asked_ms - BEFORE_MS)
+        if not self._is_known(partition, since_ms):
+            await self._wish(partition, since_ms, None)
+        return self._is_known(partition, since_ms)
+
+    def _is_known(self, partition: int, since_ms: int) -> bool:
         with self._lock:
             followed = self._followed.get(partition)
-            if followed is not None and followed.since_ms <= since_ms:
-                return
-        await self._wish(partition, since_ms, None)
+            return followed is not None and followed.since_ms <= since_ms
 
-    async def reached(self, partition: int, offset: int) -> None:
-        """Returns when everything up to this offset is read; of a partition that was asked for by known()."""
+    async def reached(self, partition: int, offset: int) -> bool:
+        """True when everything up to this offset is read; of a partition that was asked for by known()."""
         with self._lock:
             followed = self._followed.get(partition)
             if followed is not None and followed.next > offset:
-                return
+                return True
         await self._wish(partition, -1, offset + 1)
+        return True
 
     def of(self, partition: int, request_id: str) -> Sequence[Intent]:
         """Those that are known, the first first."""

@@ -117,8 +117,13 @@ class Log:
     intents: list[Intent] = field(default_factory=list)
     away: list[bool] = field(default_factory=list)  # of the next writes: True: Kafka does not say that it has it
 
-    async def known(self, partition: int, asked_ms: int) -> None: ...
-    async def reached(self, partition: int, offset: int) -> None: ...
+    forgotten: bool = False  # what stood there when the command was asked is not kept any more
+
+    async def known(self, partition: int, asked_ms: int) -> bool:
+        return not self.forgotten
+
+    async def reached(self, partition: int, offset: int) -> bool:
+        return True
 
     def of(self, partition: int, request_id: str) -> Sequence[Intent]:
         return list(self.intents)
@@ -409,3 +414,15 @@ def test_whoever_finds_that_another_tried_first_asks_no_more_and_writes_no_more(
     answer, booked, written = virtual_time.run(work())
     assert (answer.status, booked, written) == ("unknown", 0, 2)
     assert answer.reason.startswith("tried_before")
+
+
+@pytest.mark.parametrize(("effect", "status"), [(Effect.RECONCILED, "ok"), (Effect.AT_MOST_ONCE, "unknown")])
+def test_an_intent_that_is_not_kept_any_more_is_not_taken_for_none(effect: Effect, status: str) -> None:
+    """A command that waited behind many others may have been tried by a former owner: it is done no second time."""
+
+    async def work() -> tuple[ConnectorCompleted, int]:
+        bank = Bank([], effects=1)
+        return await Life(bank, Log(forgotten=True)).answer(command(effect)), bank.effects
+
+    answer, booked = virtual_time.run(work())
+    assert (answer.status, booked) == (status, 1)
