@@ -22,7 +22,7 @@ import click
 import yaml
 
 from aios.infra import output
-from aios.infra.bench import machine
+from aios.infra.bench import machine, screening, workflow_path
 from aios.processors.plan import Plan
 from aios.processors.state import Effects
 from aios.processors.workflow import Workflow
@@ -150,8 +150,23 @@ INPUT = {
 @click.option("--cases", type=click.IntRange(100, 1_000_000), default=2_000, show_default=True)
 @click.option("--profile", is_flag=True, help="Say where the time goes; slower.")
 @click.option("--keep", is_flag=True, help="Keep the figures in infra/bench/results.")
-def workflow(cases: int, profile: bool, keep: bool) -> None:
-    """Transitions a second through plan's core, of cases with twelve steps."""
+@click.option("--only", type=click.Choice(["plan", "screening", "path"]), default="plan", show_default=True)
+@click.option("--names", type=click.IntRange(100, 1_000_000), default=screening.NAMES, help="To screen.")
+@click.option("--seconds", type=click.FloatRange(1, 600), default=60, show_default=True, help="Of path.")
+@click.option(
+    "--rate", type=click.FloatRange(0.1, 1000), default=20, show_default=True, help="Of path: cases a second."
+)
+def workflow(*, cases: int, profile: bool, keep: bool, only: str, names: int, seconds: float, rate: float) -> None:
+    """Transitions a second through plan's core, of cases with twelve steps; or names a second that are screened."""
+    if only == "path":
+        workflow_path.run(seconds, rate, keep=keep)
+        return
+    if only == "screening":
+        screened = screening.measure(names)
+        output.one(screened, as_json=False)
+        if keep:
+            machine.keep("screening", f"aios bench workflow --only screening --names {names}", screened)
+        return
     bench = Bench()
     bench.run(WARM)
     watch = cProfile.Profile() if profile else None
