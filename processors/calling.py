@@ -79,7 +79,7 @@ class Calling(Asking):
             system=event.system,
             operation=event.operation,
             outcome=event.status,
-            reason=failure,
+            reason=failure.partition(":")[0],  # the word: the system's own sentence stays off the audit
             tries=event.tries,
             reconciled=event.reconciled,
             waited_ms=event.waited_ms,

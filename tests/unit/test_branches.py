@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from aios.schemas.models import (
     InferenceRequested,
     ReviewRequested,
 )
-from tests.fakes.flow import INPUT, Flow, answered
+from tests.fakes.flow import INPUT, Flow, answered, returned
 
 
 def gathered() -> Flow:
@@ -154,3 +155,13 @@ def test_every_transition_of_a_branch_says_where_it_was() -> None:
         ("answered", "gather/about"),
     ]
     assert [one.case_seq for one in flow.of(AuditRecorded)] == list(range(1, len(told) + 1))
+
+
+def test_of_a_systems_failure_the_audit_has_the_word_alone() -> None:
+    """What a system says in its own sentence may hold a customer's words."""
+    flow = Flow()
+    flow.admit()
+    command = flow.calls("gather/screen")
+    flow.feed(replace(returned(command, "failed"), reason="refused: there is no Ana Alvarez in the register"))
+    (entry,) = [one for one in flow.of(AuditRecorded) if one.transition == "call_completed"]
+    assert json.loads(entry.detail)["reason"] == "refused"
