@@ -49,7 +49,9 @@ def test_a_group_says_of_each_command_a_whole_sentence() -> None:
             assert "..." not in said.partition("Commands:")[2], name
 
 
-@pytest.mark.parametrize("page", ["README.md", "dlq/README.md", "infra/prove/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "dlq/README.md", "infra/prove/README.md", "processors/workflows/README.md"]
+)
 def test_every_command_that_a_page_shows_exists(page: str) -> None:
     """With its options. In a block of commands, or quoted."""
     said = (ROOT / page).read_text(encoding="utf-8")
