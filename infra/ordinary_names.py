@@ -1,16 +1,18 @@
 """`python -m aios.infra.ordinary_names`: the files of processors/screening/ordinary, made again.
 
 Enters: three packages that ship lists of names, installed beside this one only to run this: faker (names by country,
-MIT), names (the US census of 1990 with frequencies, MIT, the census in the public domain), mimesis (names by
-language, MIT). Leaves: frequency.tsv, how often a part occurs among people at large, from faker and names; and
-people.json, given names and surnames by language, from mimesis, which frequency.tsv has never seen: the evaluation
-draws its ordinary people from there. Guaranteed: the same versions make the same bytes.
+MIT), names (the US census of 1990 with frequencies, MIT, the census in the public domain), mimesis (names by language,
+MIT). Leaves: frequency.tsv, how often a part occurs among people at large, from faker and names; and people.json, given
+names and surnames by language, from mimesis, which frequency.tsv has never seen; and others.json, whole names of people
+and companies from faker and of people from names: the evaluation draws from these two. Guaranteed: the same versions
+make the same bytes.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +26,9 @@ from aios.processors.screening.rarity import FOLDER
 BILLION = 1_000_000_000
 CENSUS_SHARE = 0.3  # of the whole: people named as in the United States, where they are counted best
 BARE_OFTEN_MIN = 200  # in billionths: rarer skeletons are as good as unseen
+SEED = 7
+PEOPLE_A_LOCALE, COMPANIES_A_LOCALE, CENSUS_PEOPLE = 30, 25, 1_500
+FAKER, ROMANISED = "faker", "faker, romanised Chinese and Japanese"
 GIVEN = ("first_names", "first_names_male", "first_names_female", "first_romanized_names")
 MIDDLE = (
     "middle_names",
@@ -90,6 +95,26 @@ def from_mimesis() -> dict[str, dict[str, list[str]]]:
     return found
 
 
+def whole_names() -> dict[str, list[str]]:
+    """Names as faker and names make them, by set; people and companies of every locale that faker has."""
+    faker, counted = importlib.import_module("faker"), importlib.import_module("names")
+    found: dict[str, set[str]] = {"census": set(), "companies": set(), FAKER: set(), ROMANISED: set()}
+    for kind in ("person", "company"):
+        folder = Path(importlib.import_module(f"faker.providers.{kind}").__file__ or "").parent
+        for locale in sorted(path.name for path in folder.iterdir() if re.fullmatch(r"[a-z]+_[A-Z]+", path.name)):
+            made = faker.Faker(locale)
+            made.seed_instance(SEED)
+            if kind == "company":
+                found["companies"].update(made.company() for _ in range(COMPANIES_A_LOCALE))
+                continue
+            found[FAKER].update(made.name() for _ in range(PEOPLE_A_LOCALE))
+            if hasattr(made, "romanized_name"):
+                found[ROMANISED].update(made.romanized_name() for _ in range(2 * PEOPLE_A_LOCALE))
+    random.seed(SEED)  # `names` draws from the module's own generator
+    found["census"].update(counted.get_full_name() for _ in range(CENSUS_PEOPLE))
+    return {each: sorted(names) for each, names in found.items()}
+
+
 def flat(found: object) -> set[str]:
     """Every word of a nest of lists and mappings."""
     if isinstance(found, str):
@@ -115,6 +140,8 @@ def main() -> None:
     counted = sorted(((round(often * BILLION), bones) for bones, often in bare.items()), reverse=True)
     text = "".join(f"{bones}\t{often}\n" for often, bones in counted if often >= BARE_OFTEN_MIN)
     (FOLDER / "skeletons.tsv").write_text(text, encoding="utf-8")
+    others = json.dumps(whole_names(), ensure_ascii=False, indent=0, sort_keys=True)
+    (FOLDER / "others.json").write_text(others + "\n", encoding="utf-8")
     people = json.dumps(from_mimesis(), ensure_ascii=False, indent=0, sort_keys=True)
     (FOLDER / "people.json").write_text(people + "\n", encoding="utf-8")
 

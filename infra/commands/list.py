@@ -30,6 +30,7 @@ from aios.processors.screening.entries import Kind
 from aios.processors.screening.evaluation import Report, Row
 from aios.processors.screening.index import Asked, Index
 from aios.processors.screening.list_files import Listed
+from aios.processors.screening.thresholds import REVIEW
 from aios.schemas import ids
 from aios.schemas.models import ListPublished
 from aios.streams import reference
@@ -197,6 +198,7 @@ def evaluate(*, listed: str, seed: int, names: int, half: str, everything: bool,
 def _tell(report: Report, *, everything: bool) -> None:
     shown = [_row(row, everything=everything) for row in report.rows]
     output.rows(shown, REPORT, as_json=False, none="")
+    _tell_curve(report)
     click.echo(
         f"\nfound of perturbed names: people {report.recall_people:.4f}, organisations {report.recall_entities:.4f}; "
         f"of aliases held out that are like another name {report.recall_aliases:.4f}\n"
@@ -206,8 +208,21 @@ def _tell(report: Report, *, everything: bool) -> None:
     )
 
 
+def _tell_curve(report: Report) -> None:
+    shown = [
+        {"nats": point.cut, "": "serves" if point.cut == REVIEW else ""}
+        | {f"{name} found": f"{share:.4f}" for name, share in point.found.items()}
+        | {f"{name} sent": f"{share:.4f}" for name, share in point.sent.items()}
+        | {"mean": f"{point.share:.4f}"}
+        for point in report.curve
+    ]
+    click.echo("\nwhat each cut finds, and whom it sends to a person for nothing")
+    output.rows(shown, tuple(shown[0]), as_json=False, none="")
+    click.echo(f"the lowest cut that is allowed on this half: {report.lowest}; the one that serves: {REVIEW}")
+
+
 def _row(row: Row, *, everything: bool) -> dict[str, Any]:
-    sent = row.what in (evaluation.PEOPLE, evaluation.RECOMBINED)
+    sent = row.what in (evaluation.PEOPLE, evaluation.OTHERS, evaluation.RECOMBINED)
     shown = row.misses if everything else row.misses[:MISSES_SHOWN]
     return {
         "names": row.what,

@@ -17,7 +17,7 @@ from aios.processors.screening.vocabulary import How
 EXTRA, EXTRA_LIGHT, EXTRA_INITIAL = 3.0, 0.4, 1.5  # nats, of a written part that the list's name lacks
 MISSING_GIVEN, MISSING_SURNAME, MISSING_LIGHT = 1.5, 2.5, 0.2  # of one of the list's that was not written
 MISSING_WORD_MAX, WORD_NATS_SHARE, MISSING_WORDS_MAX = 2.5, 0.25, 5.0  # of a company's: what says little costs little
-REPLACED = 3.5  # where all surname parts, or all given ones, are gone and something else stands there
+REPLACED = 5.5  # where all surname parts, or all given ones, are gone and something else stands there
 ONLY_PART = 2.5  # where the list has one part alone, and more was written
 SHORT_LETTERS_MAX = 4
 OPEN = (How.INITIAL, How.PREFIX)  # pairs that leave open what the rest of the part is

@@ -15,24 +15,28 @@ from __future__ import annotations
 import gc
 import random
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from rapidfuzz import fuzz
 
-from aios.processors.screening import perturbed
+from aios.processors.screening import curve, perturbed
 from aios.processors.screening.births import Born
+from aios.processors.screening.curve import Point
 from aios.processors.screening.entries import Entry, Kind
 from aios.processors.screening.index import Asked, Index
 from aios.processors.screening.list_files import Listed
 from aios.processors.screening.names import parts
 from aios.processors.screening.small_words import light
+from aios.processors.screening.thresholds import REVIEW
 
 LIKE_MIN = 80.0  # of 100, of the held-out alias and another name of its entry
 TRIES = 6  # entries looked at for each name that is wanted: not every change suits every name
 ALIASES = "aliases held out"
 LIKE, UNLIKE = "like another name of the entry", "like none (not to be found by a name)"
+OTHERS = "ordinary, of other sets"
 PEOPLE, RECOMBINED = "ordinary people", "listed given names with other listed surnames"
 
 
@@ -64,7 +68,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """recall: over the perturbed names of people and organisations; aliases: over those that are like another name."""
+    """recall: over the perturbed names of people and organisations; aliases: over those that are like another name.
+
+    lowest: the lowest cut that curve.py allows, on this half.
+    """
 
     rows: tuple[Row, ...]
     recall_people: float
@@ -75,6 +82,8 @@ class Report:
     mean_ms: float
     p50_ms: float
     p99_ms: float
+    curve: tuple[Point, ...]
+    lowest: float | None
 
 
 class Clocked:
@@ -83,14 +92,20 @@ class Clocked:
     def __init__(self, index: Index) -> None:
         self._index = index
         self.ms: list[float] = []
+        self.nats_of: dict[str, list[float]] = defaultdict(list)  # by what curve.py calls them
 
-    def nats(self, asked: Asked, number: str = "") -> tuple[float, str]:
-        """The best hit's nats and name, or those of one entry; 0 where it is no hit."""
+    def nats(self, asked: Asked, number: str = "", *, of: str = "") -> tuple[float, str]:
+        """The best hit's nats and name, or those of one entry; 0 where it is no hit.
+
+        of: what it counts for in the curve, which looks below the threshold too.
+        """
         started = time.thread_time_ns()
-        hits = self._index.search(asked)
+        hits = self._index.search(asked, nats_min=curve.CUTS[0] if of else REVIEW)
         self.ms.append((time.thread_time_ns() - started) / 1e6)
         found = [hit for hit in hits if not number or hit.entry.number == number]
-        return (found[0].nats, found[0].name) if found else (0.0, "")
+        if of:
+            self.nats_of[of].append(found[0].nats if found else 0.0)
+        return (found[0].nats, found[0].name) if found and found[0].nats >= REVIEW else (0.0, "")
 
 
 def evaluate(listed: Listed, *, seed: int, names: int, half: int = 1) -> Report:
@@ -111,7 +126,9 @@ def evaluate(listed: Listed, *, seed: int, names: int, half: int = 1) -> Report:
     ]
     rows += aliases(clock, [(one, alias) for one, alias in held if alias and perturbed.half(one) == half])
     rows += ordinary(clock, people, half, names * len(perturbed.CHANGES), draw)
+    rows += others(clock, half, names * len(perturbed.CHANGES))
     ms = sorted(clock.ms)
+    points = curve.points(clock.nats_of)
     return Report(
         rows=tuple(rows),
         recall_people=_recall(row for row in rows if row.kind == "person"),
@@ -122,6 +139,8 @@ def evaluate(listed: Listed, *, seed: int, names: int, half: int = 1) -> Report:
         mean_ms=sum(ms) / len(ms),
         p50_ms=ms[len(ms) // 2],
         p99_ms=ms[int(len(ms) * 0.99)],
+        curve=points,
+        lowest=curve.lowest(points),
     )
 
 
@@ -150,7 +169,7 @@ def changed(clock: Clocked, what: str, kind: str, entries: Sequence[Entry], *, n
         if not written or count == names:
             continue
         count += 1
-        nats, _ = clock.nats(Asked(written), entry.number)
+        nats, _ = clock.nats(Asked(written), entry.number, of="people" if kind == "person" else "organisations")
         if not nats:
             misses.append(Miss(written, entry.number, entry.names[0], nats))
     return Row(what, kind, count, count - len(misses), tuple(misses))
@@ -163,7 +182,7 @@ def aliases(clock: Clocked, held: Sequence[tuple[Entry, str]]) -> Iterator[Row]:
         misses = [
             Miss(alias, entry.number, entry.names[0], 0.0)
             for entry, alias in mine
-            if not clock.nats(Asked(alias), entry.number)[0]
+            if not clock.nats(Asked(alias), entry.number, of="aliases" if kind == LIKE else "")[0]
         ]
         yield Row(ALIASES, kind, len(mine), len(mine) - len(misses), tuple(misses))
 
@@ -186,14 +205,23 @@ def ordinary(clock: Clocked, people: Sequence[Entry], half: int, names: int, dra
     by_language: dict[str, list[tuple[str, float, str]]] = {}
     for _ in range(names):
         language, written = perturbed.ordinary(half, draw)
-        by_language.setdefault(language, []).append((written, *clock.nats(Asked(written))))
+        by_language.setdefault(language, []).append((written, *clock.nats(Asked(written), of="mimesis")))
     for language, found in sorted(by_language.items()):
         yield _sent(PEOPLE, language, found)
     others = [perturbed.recombined(people, draw) for _ in range(names // 4)]
-    yield _sent(RECOMBINED, "without a birth date", [(one, *clock.nats(Asked(one))) for one in others])
+    yield _sent(RECOMBINED, "without a birth date", [(one, *clock.nats(Asked(one), of="recombined")) for one in others])
     born = [births_of(draw) for _ in others]
     found = [(one, *clock.nats(Asked(one, on))) for one, on in zip(others, born, strict=True)]
     yield _sent(RECOMBINED, "with a birth date", found)
+
+
+def others(clock: Clocked, half: int, names: int) -> Iterator[Row]:
+    """Ordinary people of other sets, and ordinary companies: at most `names` of each, the same for every seed."""
+    for kind, all_ in perturbed.others().items():
+        mine = [name for name in all_ if perturbed.half_of(name) == half]
+        mine = mine[:: max(len(mine) // names, 1)]
+        entry = Kind.ENTITY if kind == curve.COMPANIES else None
+        yield _sent(OTHERS, kind, [(name, *clock.nats(Asked(name, kind=entry), of=kind)) for name in mine])
 
 
 def births_of(draw: random.Random) -> Born:

@@ -29,7 +29,7 @@ from aios.processors.screening.entries import Entry, Kind
 from aios.processors.screening.names import Part, parts, skeleton
 from aios.processors.screening.rarity import Rarity
 from aios.processors.screening.small_words import LEGAL, PARTICLES, light
-from aios.processors.screening.thresholds import NO_PERSON, OTHER_KIND, REVIEW, level, score
+from aios.processors.screening.thresholds import NO_PERSON, ORGANISATION, OTHER_KIND, REVIEW, level, score
 from aios.processors.screening.vocabulary import How, Vocabulary
 
 MANY_PARTS = 5  # that few people's names have
@@ -140,6 +140,8 @@ class Index:
             other = OTHER_KIND if asked.kind and asked.kind is not entry.kind else 0.0
             if asked.kind is None and entry.kind is not Kind.INDIVIDUAL and like_person:
                 other = NO_PERSON
+            if entry.kind is not Kind.INDIVIDUAL:
+                other += ORGANISATION
             nats = found.nats + agreement.nats - other
             there = hits.get(compiled.entry)
             if nats >= nats_min and (there is None or nats > there.nats):

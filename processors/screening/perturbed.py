@@ -216,6 +216,13 @@ def people() -> dict[str, dict[str, list[str]]]:
     return found
 
 
+@cache
+def others() -> dict[str, list[str]]:
+    """Whole names of ordinary people and companies, by set (ordinary/SOURCES.md)."""
+    found: dict[str, list[str]] = json.loads((FOLDER / "others.json").read_text(encoding="utf-8"))
+    return found
+
+
 def ordinary(which: int, draw: random.Random) -> tuple[str, str]:
     """A language and somebody's name in it, from one half (0 or 1) of its given names and surnames."""
     base = draw.choice(sorted({language.partition("-")[0] for language in people()}))
@@ -234,11 +241,12 @@ def ordinary(which: int, draw: random.Random) -> tuple[str, str]:
 def _names_of(language: str, which: int) -> tuple[list[str], list[str]]:
     """Given names and surnames of one half; all where a half has none."""
     both = people()[language]
-    given, surnames = ([one for one in both[kind] if _half(one) == which] for kind in ("given", "surnames"))
+    given, surnames = ([one for one in both[kind] if half_of(one) == which] for kind in ("given", "surnames"))
     return given or both["given"], surnames or both["surnames"]
 
 
-def _half(name: str) -> int:
+def half_of(name: str) -> int:
+    """0 or 1, of an ordinary name."""
     return hashlib.sha256(name.encode()).digest()[0] & 1
 
 

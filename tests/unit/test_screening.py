@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import date
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -11,13 +12,13 @@ from hypothesis import strategies as st
 
 from aios.processors.connectors import registry
 from aios.processors.connectors.sanctions import ScreenRequest, answer
-from aios.processors.screening import births, evaluation, list_files, perturbed, reasons
+from aios.processors.screening import births, curve, evaluation, list_files, perturbed, reasons
 from aios.processors.screening.entries import Entry, Kind, entry
 from aios.processors.screening.index import Asked, Hit, Index
 from aios.processors.screening.list_files import Listed
 from aios.processors.screening.names import PARTS_MAX, parts, skeleton, sound
 from aios.processors.screening.published import Loaded
-from aios.processors.screening.small_words import light
+from aios.processors.screening.small_words import light, short_forms
 from aios.processors.screening.thresholds import REVIEW, level, score
 from aios.processors.screening.vocabulary import Letters
 from aios.streams.errors import ConfigError
@@ -65,6 +66,7 @@ def best(index: Index, name: str, born: str = "", kind: Kind | None = None) -> H
         ("Kim Jongun", "5"),
         ("김정은", "5"),
         ("Nordwind Trading OOO", "6"),
+        ("Limted Liabilty Company Nordwind Trading", "6"),
         ("NPS", "7"),
         ("Hapilon Isnilon", "8"),
         ("Isnilom Hapilon", "8"),
@@ -260,6 +262,34 @@ def test_the_evaluation_is_seeded_and_shows_its_misses() -> None:
     assert one.rows == other.rows
     assert all(row.all - row.found == len(row.misses) for row in one.rows if row.kind in ("person", "organisation"))
     assert {row.what for row in one.rows} >= {*perturbed.CHANGES, evaluation.ALIASES, evaluation.PEOPLE}
+
+
+@given(st.lists(st.sampled_from((0.0, 5.1, 5.8, 7.3, 9.0)), min_size=1, max_size=60))
+def test_a_lower_cut_finds_more_and_sends_more(nats: list[float]) -> None:
+    """Shares never rise with the cut; the cut that the rule gives is allowed, and so is every one above it."""
+    points = curve.points(dict.fromkeys((*curve.FOUND, *curve.SETS), nats))
+    for one, other in pairwise(points):
+        assert one.found["people"] >= other.found["people"]
+        assert one.share >= other.share
+    lowest = curve.lowest(points)
+    above = [point for point in points if lowest is not None and point.cut >= lowest]
+    assert all(point.allowed for point in above)
+    assert lowest is not None or not points[-1].allowed
+
+
+@pytest.mark.parametrize(
+    ("written", "short"),
+    [
+        ("JOINT SOCK COMPANY Fortiana", "ao fortiana"),
+        ("Nord LIMITED LIABILITY CMPANY", "nord ooo"),
+        ("JOINT STOCK COMPANYfortiana", "ao fortiana"),
+        ("Jon Stock", "Jon Stock"),
+        ("Joynt Lumumba", "Joynt Lumumba"),
+    ],
+)
+def test_a_legal_form_is_read_with_its_slips(written: str, short: str) -> None:
+    """Mistyped or run on into its neighbour; one word that is near to a form's is a name."""
+    assert short_forms(written).split() == short.split()
 
 
 def test_halves_do_not_overlap() -> None:
