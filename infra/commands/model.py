@@ -158,7 +158,7 @@ def evaluate(name: str, through_pipeline: bool, as_json: bool) -> None:
 def policy() -> dict[str, dict[str, float]]:
     """The shipped workflow's thresholds, by head."""
     channels = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["policy"]
-    return {one["head"]: {name: one[name] for name in THRESHOLDS} for one in channels.values()}
+    return {one["head"]: {name: one[name] for name in THRESHOLDS} for one in channels.values() if "head" in one}
 
 
 def _run(verb: str, name: str) -> dict[str, Any]:

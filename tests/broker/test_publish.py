@@ -23,7 +23,7 @@ from aios.infra.commands import publish as publishing
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseDecided, DocumentReceived
-from aios.streams import config, credentials, tenants
+from aios.streams import config, credentials, inputs, tenants
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import KafkaSettings
 from aios.streams.topics import (
@@ -339,7 +339,7 @@ def test_a_row_is_the_case_that_the_gateway_would_make(here: Here, tmp_path: Pat
         digest="",
         rows=1,
         workflow=WORKFLOW,
-        topic=DOCUMENT_RECEIVED,
+        taken=inputs.shipped(DOCUMENT_RECEIVED.name),
         tenant=here.tenant,
         columns={},
         key="number",

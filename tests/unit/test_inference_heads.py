@@ -87,7 +87,7 @@ def test_the_shipped_heads_know_the_labels_that_the_workflow_names() -> None:
     """Every label a head can say is one the workflow accepts, and the other way round."""
     workflow = yaml.safe_load((workflow_files.FOLDER / "document.triage.yaml").read_text())
     shipped = load(heads_of(CLASSIFIER))
-    asked = {channel["head"] for channel in workflow["policy"].values()}
+    asked = {channel["head"] for channel in workflow["policy"].values() if "head" in channel}
     assert set(shipped) >= asked
     for name, trained in shipped.items():
         assert name not in asked or sorted(trained.labels) == sorted(workflow["labels"][name])
