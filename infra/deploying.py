@@ -174,16 +174,7 @@ def activate(
 
     Raises ConfigError, Unavailable.
     """
-    mode, permille = said or inherited(workflow, before)
-    told = WorkflowActivated(
-        workflow=workflow.workflow,
-        version=workflow.version,
-        autonomy=mode,
-        auto_permille=permille,
-        reason="",
-        by="",
-        activated_at=0,
-    )
+    told = _unsaid(workflow, *(said or inherited(workflow, before)))
     return deployments.activate(kafka, codec, told, by=by, reason=reason, before=before)
 
 
@@ -208,8 +199,12 @@ def inherited(workflow: Workflow, before: WorkflowActivated | None) -> tuple[str
 
 def standing(workflow: Workflow, known: There) -> WorkflowActivated:
     """What holds for new cases now, where nobody has said anything: what the file says."""
-    mode, permille = autonomy.of_file(workflow)
-    said_by_file = WorkflowActivated(
+    return known.activated.get(workflow.workflow, _unsaid(workflow, *autonomy.of_file(workflow)))
+
+
+def _unsaid(workflow: Workflow, mode: str, permille: int) -> WorkflowActivated:
+    """Before anybody says it."""
+    return WorkflowActivated(
         workflow=workflow.workflow,
         version=workflow.version,
         autonomy=mode,
@@ -218,7 +213,6 @@ def standing(workflow: Workflow, known: There) -> WorkflowActivated:
         by="",
         activated_at=0,
     )
-    return known.activated.get(workflow.workflow, said_by_file)
 
 
 def retire(

@@ -48,8 +48,7 @@ def ways(kind: Kind) -> Iterator[Way]:
     """Every way on."""
     match kind:
         case Infer() | Connect() | Parallel() | Map():
-            many = {Parallel: "all answered", Map: "every item was answered"}.get(type(kind))
-            yield Way(many or f"{asked(kind)} answered", kind.then)  # type: ignore[arg-type]  # many is told of the others
+            yield Way(_came(kind), kind.then)
             yield Way("failed, expired or silent", kind.on_error.then, kind.on_error.reason or "")
         case Rule():
             for row in kind.first_of:
@@ -67,6 +66,15 @@ def ways(kind: Kind) -> Iterator[Way]:
             yield Way(f"after {until}", kind.on_expiry.then, kind.on_expiry.reason or "")
         case Emit():
             yield Way(f"by {kind.decided_by.source}", f"■ {kind.outcome}")
+
+
+def _came(kind: Infer | Connect | Parallel | Map) -> str:
+    match kind:
+        case Parallel():
+            return "all answered"
+        case Map():
+            return "every item was answered"
+    return f"{asked(kind)} answered"
 
 
 def _span(seconds: int) -> str:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from aios.processors import answers, guarding, policy_files, spending
+from aios.processors.guarding import Verdict
 from aios.processors.paying import Paying
 from aios.processors.spending import Purse
 from aios.processors.turn import REASON_CHARS_MAX, TOO_LARGE, bytes_of
@@ -25,6 +27,7 @@ from aios.streams import topics, topology
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import PERSON, Pool
 
+JUDGED_MAX = 32  # texts whose verdicts a process remembers
 ANSWER_GRACE_MS = 15_000  # after a deadline, for the worker's own `expired` to arrive before the timer
 
 
@@ -109,15 +112,15 @@ class Asking(Paying):
 
     def _guarded(self, name: str, step: Question) -> str | None:
         """The text as its policies let it go on; None: one of them refuses it. Each verdict is on the audit."""
-        said: Any = self._text(step)
+        said = self._text(step)
         for reference in step.guards.before:
-            verdict = guarding.judge(policy_files.load(reference), said)
+            verdict = _judged(reference, said)
             self.record("guarded", step=name, **verdict.evidence())
             if verdict.refused:
                 return None
             self.remember_noted(verdict.noted)
             said = verdict.said
-        return str(said)
+        return said
 
     def _text(self, step: Question) -> str:
         text: str = step.input.evaluate(self.view())[: step.input_chars_max]
@@ -125,10 +128,10 @@ class Asking(Paying):
 
     def _masked(self, step: Question) -> str:
         """What the model is given: the text without what its policies mask."""
-        said: Any = self._text(step)
+        said = self._text(step)
         for reference in step.guards.before:
-            said = guarding.judge(policy_files.load(reference), said).said
-        return str(said)
+            said = _judged(reference, said).said
+        return said
 
     def _trusted(self, step: Question, said: dict[str, Any]) -> dict[str, Any] | None:
         """The answer as its policies let it go on; None: one of them refuses it. Each verdict is on the audit."""
@@ -307,6 +310,12 @@ class Asking(Paying):
         if found:
             self._change(stamps=(*self._state.stamps, f"{kind}/{found}"))
         return found
+
+
+@lru_cache(maxsize=JUDGED_MAX)
+def _judged(reference: str, text: str) -> Verdict:
+    """What a policy says of a text. One turn asks twice: to judge it, and to send what is left of it."""
+    return guarding.judge(policy_files.load(reference), text)
 
 
 def _with(seen: tuple[str, ...], name: str) -> tuple[str, ...]:

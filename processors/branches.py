@@ -19,7 +19,7 @@ from typing import Any
 
 from aios.processors.calling import Calling
 from aios.processors.turn import Around, Moved, step_of, timer_of
-from aios.processors.workflow import Call, Connect, Infer, Map, Parallel, Question
+from aios.processors.workflow import Call, Connect, Infer, Map, Parallel, Question, may_act
 from aios.schemas import ids
 from aios.schemas.models import CaseRemembered
 
@@ -117,7 +117,7 @@ class Branching(Calling):
             self.record("branch_failed")
             self._finish(None)
         elif isinstance(step, Infer | Connect):
-            if not _acts(step):
+            if not may_act(step):
                 self.forget_answer(step_of(self._state.step))
             self.jump(step.on_error)
 
@@ -154,7 +154,7 @@ class Branching(Calling):
             items = step.over.evaluate(self.view())
             if not isinstance(items, list) or len(items) > step.items_max:
                 self.record("not_asked", status=step.status, reason="too_many_items")
-                if not _acts(step.each.asks):
+                if not may_act(step.each.asks):
                     self.forget_answer(step_of(path))
                 self.jump(step.on_error)
                 return
@@ -195,7 +195,7 @@ class Branching(Calling):
             self.remember_answer([strand.said for strand in strands])
             return
         for branch in (one.step.rpartition("/")[2] for one in strands if one.said is None):
-            if not _acts(step.of[branch].asks):
+            if not may_act(step.of[branch].asks):
                 self.forget_answer(branch)
         said = {one.step.rpartition("/")[2]: one.said for one in strands if one.said is not None}
         self._change(answers=ids.canonical({**self.answers(), **said}))
@@ -214,10 +214,6 @@ class Branching(Calling):
         if self._state.waiting_for:
             self.stop_waiting()
         self.leave_pool()
-
-
-def _acts(asked: Question | Call) -> bool:
-    return isinstance(asked, Call) and asked.effect != "none"
 
 
 def _fields_of(strand: Strand) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from aios.processors.turn import REASON_CHARS_MAX, ROOM_BYTES, bytes_of, forget_
 from aios.processors.waits import Waiting
 from aios.processors.workflow import (
     HOUR_MS,
-    Call,
     Connect,
     Emit,
     Infer,
@@ -28,6 +27,7 @@ from aios.processors.workflow import (
     Review,
     Rule,
     Wait,
+    may_act,
 )
 from aios.schemas import ids
 from aios.schemas.models import CaseCancelled, CaseDecided, CaseRemembered, ReviewDecided, ReviewRequested
@@ -82,25 +82,15 @@ class Course(Waiting):
 
     def _is_alone(self, kind: Kind) -> bool:
         """Whether the case would act or be decided here without a person, and must not."""
-        if self._state.autonomy in ("", autonomy.AUTO) or not self._acts(kind):
+        if self._state.autonomy in ("", autonomy.AUTO) or not may_act(kind):
+            return False
+        if isinstance(kind, Emit) and self._by_person(kind):
             return False
         return not any(
             isinstance(self._workflow.steps[name].kind, Review) and said.get("label")
             for name, said in self.answers().items()
             if name in self._workflow.steps
         )
-
-    def _acts(self, kind: Kind) -> bool:
-        match kind:
-            case Call():
-                return kind.effect != "none"
-            case Parallel():
-                return any(isinstance(one.asks, Call) and one.asks.effect != "none" for one in kind.of.values())
-            case Map():
-                return isinstance(kind.each.asks, Call) and kind.each.asks.effect != "none"
-            case Emit():
-                return kind.status == "decided" and not self._by_person(kind)
-        return False
 
     def _by_person(self, step: Emit) -> bool:
         """Whether the decision is that of a person who was asked."""
@@ -144,13 +134,12 @@ class Course(Waiting):
                 {name: value.evaluate(view) for name, value in step.evidence.items()},
                 min(EVIDENCE_BYTES_MAX, ROOM_BYTES - bytes_of(state.input)),
             ),
-            people=PEOPLE_MAX if step.people is not None and step.people.evaluate(view) > 1 else 1,
+            people=_people(step, view),
             round=number,
             skills=step.skills or "",
         )
         self._tell(topics.REVIEW_REQUESTED, task)
         self._wait(path, number, task.task_id, task.expires_at)
-        more: dict[str, Any] = {} if task.people == 1 else {"people": task.people, "round": number}
         self.record(
             "review_requested",
             status=step.status,
@@ -160,7 +149,7 @@ class Course(Waiting):
             confidence=task.confidence,
             out_of_scope=task.out_of_scope,
             expires_at=task.expires_at,
-            **more,
+            **_round(task.people, number),
         )
 
     def hear_person(self, step: Review, event: ReviewDecided) -> None:
@@ -180,8 +169,7 @@ class Course(Waiting):
         self.settle_person(step, event)
         suggestion = step.suggestion.evaluate(view) if self._state.autonomy != autonomy.SHADOW else ""
         verdicts = [*first, {"label": event.label, "reviewer": event.reviewer}]
-        people = PEOPLE_MAX if step.people is not None and step.people.evaluate(view) > 1 else 1
-        more: dict[str, Any] = {} if people == 1 else {"people": people, "round": len(verdicts)}
+        people = _people(step, view)
         self.record(
             "review_decided",
             actor=actor,
@@ -189,7 +177,7 @@ class Course(Waiting):
             label=event.label,
             suggestion=suggestion,
             task_id=event.task_id,
-            **more,
+            **_round(people, len(verdicts)),
         )
         if len(verdicts) < people:
             self._change(verdicts=ids.canonical(verdicts))
@@ -322,6 +310,16 @@ class Course(Waiting):
         self._close_purse()
         self._state = _decided(self._state, now)
         self._timers[FORGET] = forget_at(self._state)
+
+
+def _people(step: Review, view: Mapping[str, Any]) -> int:
+    """How many must agree."""
+    return PEOPLE_MAX if step.people is not None and step.people.evaluate(view) > 1 else 1
+
+
+def _round(people: int, number: int) -> dict[str, Any]:
+    """What the audit says beside a question or verdict where several are asked."""
+    return {} if people == 1 else {"people": people, "round": number}
 
 
 def _suggestion(answers: Mapping[str, Any], decided_by: str) -> str:

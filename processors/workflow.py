@@ -262,6 +262,34 @@ class Emit(Part):
 Kind = Infer | Connect | Rule | Review | Parallel | Map | Wait | Emit
 
 
+def may_act(kind: Kind | Question | Call) -> bool:
+    """Whether a case that is not to decide alone is stopped before this."""
+    match kind:
+        case Call():
+            return kind.effect != "none"
+        case Parallel():
+            return any(may_act(one.asks) for one in kind.of.values())
+        case Map():
+            return may_act(kind.each.asks)
+        case Emit():
+            return kind.status == "decided"
+    return False
+
+
+def closure(edges: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """By step: everything that it leads to, at once or later."""
+    found = {}
+    for name in edges:
+        seen: set[str] = set()
+        left = [name]
+        while left:
+            new = edges.get(left.pop(), set()) - seen
+            seen |= new
+            left += new
+        found[name] = seen
+    return found
+
+
 class Step(Part):
     """Exactly one kind."""
 
@@ -344,17 +372,8 @@ class Workflow(Part):
     @cached_property
     def circles(self) -> frozenset[str]:
         """Steps that a case may visit again."""
-        return frozenset(name for name in self.steps if name in self._reached(name))
-
-    def _reached(self, name: str) -> set[str]:
-        """Every step that a step leads to, at once or later."""
-        found: set[str] = set()
-        ahead = [name]
-        while ahead:
-            targets = {target for _, target in self.steps[ahead.pop()].jumps()} - found
-            found |= targets
-            ahead += targets
-        return found
+        leads = closure({name: {target for _, target in step.jumps()} for name, step in self.steps.items()})
+        return frozenset(name for name, reached in leads.items() if name in reached)
 
     def view(self, case_input: Mapping[str, Any], answers: Mapping[str, Any]) -> dict[str, Any]:
         """What an expression sees."""

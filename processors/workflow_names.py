@@ -20,7 +20,20 @@ from aios.processors.cel_types import ANY, BOOL, DOUBLE, INT, SAID, TEXT, Shape,
 from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Operation
 from aios.processors.part import close_to
-from aios.processors.workflow import NOTED, Call, Emit, Map, Parallel, Question, Review, Rule, Wait, Workflow
+from aios.processors.workflow import (
+    NOTED,
+    Call,
+    Emit,
+    Map,
+    Parallel,
+    Question,
+    Review,
+    Rule,
+    Wait,
+    Workflow,
+    closure,
+    may_act,
+)
 from aios.streams import prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression
@@ -119,34 +132,6 @@ def ahead(workflow: Workflow) -> dict[str, set[str]]:
         for name, step in workflow.steps.items():
             if may_act(step.kind):
                 found[name].add(workflow.autonomy.ask)
-    return found
-
-
-def may_act(kind: Any) -> bool:
-    """Whether a case that is not to decide alone is stopped before this."""
-    match kind:
-        case Call():
-            return kind.effect != "none"
-        case Parallel():
-            return any(may_act(one.asks) for one in kind.of.values())
-        case Map():
-            return may_act(kind.each.asks)
-        case Emit():
-            return kind.status == "decided"
-    return False
-
-
-def closure(edges: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """By step: everything that it leads to, at once or later."""
-    found = {}
-    for name in edges:
-        seen: set[str] = set()
-        left = [name]
-        while left:
-            new = edges.get(left.pop(), set()) - seen
-            seen |= new
-            left += new
-        found[name] = seen
     return found
 
 

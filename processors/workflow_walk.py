@@ -9,7 +9,7 @@ walked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
@@ -29,6 +29,8 @@ from aios.processors.workflow import (
     Rule,
     Wait,
     Workflow,
+    closure,
+    may_act,
 )
 from aios.schemas import ids
 from aios.streams.errors import ConfigError
@@ -107,17 +109,13 @@ class _Walk:
     _read: dict[str, frozenset[str] | None] = field(default_factory=dict)  # answers that a step, or what follows, reads
 
     def __post_init__(self) -> None:
-        leads = workflow_names.closure(workflow_names.ahead(self.workflow))
+        leads = closure(workflow_names.ahead(self.workflow))
         own = {name: self._reads(name) for name in self.workflow.steps}
         for name in self.workflow.steps:
-            every = [own[each] for each in (name, *leads[name])]
-            known = [one for one in every if one is not None]
-            self._read[name] = frozenset().union(*known) if len(known) == len(every) else None
+            self._read[name] = _union([own[each] for each in (name, *leads[name])])
 
     def _reads(self, name: str) -> frozenset[str] | None:
-        every = [workflow_names.reads(used.expression) for used in workflow_names.expressions(self.workflow, name)]
-        known = [one for one in every if one is not None]
-        return frozenset().union(*known) if len(known) == len(every) else None
+        return _union([workflow_names.reads(one.expression) for one in workflow_names.expressions(self.workflow, name)])
 
     def run(self, sample: Mapping[str, Any], who: str) -> None:
         """who: the sample's name."""
@@ -167,7 +165,7 @@ class _Walk:
 
     def _stopped(self, way: Way, kind: Kind, view: Mapping[str, Any]) -> bool:
         """Whether a case that must not decide alone asks a person here; noted where it was asked before."""
-        if self.workflow.autonomy is None or not workflow_names.may_act(kind):
+        if self.workflow.autonomy is None or not may_act(kind):
             return False
         if any(self._is_review(name) and said.get("label") for name, said in way.said.items()):
             return False
@@ -185,6 +183,12 @@ class _Walk:
             return step.decided_by.evaluate(view) in [f"reviewer:{one}" for one in people]
         except ExpressionError:
             return True  # noted where it is evaluated
+
+
+def _union(every: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
+    """All of them; None where one is unknown."""
+    known = [one for one in every if one is not None]
+    return frozenset().union(*known) if len(known) == len(every) else None
 
 
 def _noted(ask: Question) -> list[str]:

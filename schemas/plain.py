@@ -19,6 +19,7 @@ from aios.schemas.safety import Schema
 class Plain(Event):
     """fields: by name; those left out are written with the contract's defaults."""
 
-    contract: str  # type: ignore[misc]  # of each event, here: there is no class of it
+    # Of its class in every twin; a plain event has no class of its own, so each says it.
+    contract: str  # type: ignore[misc]
     schema: Schema = field(repr=False, compare=False)
     fields: Mapping[str, Any]

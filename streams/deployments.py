@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -254,10 +255,17 @@ def activate(
 
 def read(kafka: KafkaSettings, codec: Codec) -> tuple[dict[str, WorkflowDeployed], dict[str, WorkflowActivated]]:
     """Every version by name@version, and what is active by name. Raises Unavailable."""
+    with loaded(kafka, codec) as tables:
+        return tables.deployed.all(), tables.activated.all()
+
+
+@contextmanager
+def loaded(kafka: KafkaSettings, codec: Codec) -> Iterator[Deployments]:
+    """Both tables as they are now. Raises Unavailable."""
     tables = Deployments(kafka, codec)
     try:
         tables.load()
-        return tables.deployed.all(), tables.activated.all()
+        yield tables
     finally:
         tables.close()
 

@@ -85,6 +85,18 @@ class ReviewAccepted(BaseModel):
     links: Links
 
 
+OF_AN_OPEN_CASE = (
+    "not_found",
+    "too_slow",
+    "already_decided",
+    "wrong_state",
+    "too_large",
+    "unsupported_media_type",
+    "invalid_body",
+    "not_acknowledged",
+)
+"""Problems of what is said about a case that is open."""
+
 ROUTES = (
     Route(
         method="POST",
@@ -135,17 +147,7 @@ ROUTES = (
         does="Call a case off; 202 once the broker has it. Models that work for it are told to stop.",
         takes=(Cancellation,),
         answers={202: CancellationAccepted},
-        refuses=(
-            "invalid_json",
-            "not_found",
-            "too_slow",
-            "already_decided",
-            "wrong_state",
-            "too_large",
-            "unsupported_media_type",
-            "invalid_body",
-            "not_acknowledged",
-        ),
+        refuses=("invalid_json", *OF_AN_OPEN_CASE),
         headers={"traceparent": "W3C trace context, continued."},
     ),
     Route(
@@ -156,18 +158,7 @@ ROUTES = (
         does="Tell an open case what happened; 202 once the broker has it. The same kind and body is the same event.",
         takes=(Told,),
         answers={202: ToldAccepted},
-        refuses=(
-            "invalid_json",
-            "invalid_header",
-            "not_found",
-            "too_slow",
-            "already_decided",
-            "wrong_state",
-            "too_large",
-            "unsupported_media_type",
-            "invalid_body",
-            "not_acknowledged",
-        ),
+        refuses=("invalid_json", "invalid_header", *OF_AN_OPEN_CASE),
         headers={
             "Idempotency-Key": "Tells two events of one kind and body apart; absent: they are one.",
             "traceparent": "W3C trace context, continued.",
@@ -181,17 +172,7 @@ ROUTES = (
         does="A signed webhook tells an open case what happened; 202 once the broker has it. A repeat is the same.",
         takes=(Hook,),
         answers={202: ToldAccepted},
-        refuses=(
-            "invalid_json",
-            "not_found",
-            "too_slow",
-            "already_decided",
-            "wrong_state",
-            "too_large",
-            "unsupported_media_type",
-            "invalid_body",
-            "not_acknowledged",
-        ),
+        refuses=("invalid_json", *OF_AN_OPEN_CASE),
         headers={
             "webhook-id": "Of the message; a repeat has the same.",
             "webhook-timestamp": "Unix seconds; not older than five minutes.",

@@ -26,6 +26,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from types import GenericAlias
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -314,11 +315,11 @@ class _Reading:
             case "array":
                 items = self._type(kind["items"], {}, f"{where}[]", required=True)
                 items_max = Field(max_length=self._bound(said, where, ITEMS_MAX))
-                return items and Annotated[list[items], items_max]  # type: ignore[valid-type]
+                return items and Annotated[GenericAlias(list, items), items_max]
             case "map":
                 values = self._type(kind["values"], {}, f"{where}.*", required=True)
                 values_max = Field(max_length=self._bound(said, where, ITEMS_MAX))
-                return values and Annotated[dict[str, values], values_max]  # type: ignore[valid-type]
+                return values and Annotated[GenericAlias(dict, (str, values)), values_max]
             case "string":
                 return self._text(said, where, required=required)
             case "int" | "long" | "double" | "boolean":

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
 from typing import Any, cast
 
@@ -244,7 +245,7 @@ class Bench:
             while left:
                 record = left.popleft()
                 store = self.stores[record.partition]
-                spent, effects = self._timed(lambda record=record, store=store: self._step(record, store), watch)  # type: ignore[misc]
+                spent, effects = self._timed(partial(self._step, record, store), watch)
                 seconds += spent
                 transitions += 1
                 written += len(effects.outputs)

@@ -18,16 +18,16 @@ from urllib.parse import quote
 import click
 
 from aios.infra import client, output
-from aios.infra.client import Server
+from aios.infra.commands import operations
 from aios.infra.commands.explain import explain
 from aios.infra.commands.tell import tell
 from aios.infra.output import NOT_FOUND, NOT_RUNNING, fail
-from aios.infra.running import gateway_url, load_settings, running
+from aios.infra.running import running
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged
 from aios.schemas.registry import RegistrySource
-from aios.streams import outcome_store, principals, tracing, waiting
+from aios.streams import outcome_store, tracing, waiting
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import REFUSED, CaseView, OutcomeStore
 from aios.streams.tracing import Span
@@ -132,8 +132,7 @@ def cancel(
 
     Models that work for it are told to stop. A decided one stays decided, and its audit says so.
     """
-    bearer = key or client.token(load_settings(), token_file, principals.OPERATOR)
-    server = Server("the gateway", gateway_url(gateway), bearer, "aios principal add NAME --role operator")
+    server = operations.gateway(gateway, token_file, key)
     said = client.ask(server, "POST", f"/v1/cases/{quote(case, safe='')}/cancel", {"reason": why})
     if as_json:
         output.one(said, as_json=True)

@@ -25,7 +25,7 @@ from aios.dlq.commands import REASON_CHARS_MAX
 from aios.infra import client
 from aios.infra.client import Server
 from aios.infra.output import FAILED, NOT_RUNNING, USAGE, fail
-from aios.infra.running import load_settings, running
+from aios.infra.running import gateway_url, load_settings, running
 from aios.streams import topology
 from aios.streams.errors import Reason
 from aios.streams.principals import APPROVER, OPERATOR
@@ -56,6 +56,12 @@ def _server(file: Path | None, own: str) -> Server:
     if not url:
         fail("no operations server runs here: start a system with `aios up`", NOT_RUNNING)
     return Server("the operations server", url, token, "aios principal add NAME --role ROLE")
+
+
+def gateway(url: str | None, file: Path | None, key: str | None = None) -> Server:
+    """The gateway, as an operator. url: instead of the one that runs here; key: as the tenant it belongs to."""
+    bearer = key or client.token(load_settings(), file, OPERATOR)
+    return Server("the gateway", gateway_url(url), bearer, "aios principal add NAME --role operator")
 
 
 def act(server: Server, path: str, body: Mapping[str, Any]) -> dict[str, Any]:

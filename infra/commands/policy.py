@@ -20,7 +20,7 @@ from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
 from aios.processors import guarding, policy_files, workflow_files
 from aios.processors.guarding import Verdict
 from aios.processors.policy_files import Cases, Policy
-from aios.processors.workflow import Map, Parallel, Question, Step
+from aios.processors.workflow import Question
 from aios.streams.errors import ConfigError
 
 MUST = {"passes": guarding.PASSED, "notes": guarding.NOTED, "masks": guarding.MASKED, "stops": guarding.REFUSED}
@@ -199,28 +199,18 @@ def _known(reference: str) -> Policy:
     try:
         return policy_files.load(reference)
     except ConfigError as error:
-        fail(str(error), NOT_FOUND if "there is no policy" in str(error) else FAILED)
+        fail(str(error), FAILED if reference in policy_files.known() else NOT_FOUND)
 
 
 def _used() -> dict[str, list[str]]:
     """By policy: the workflows of this deploy whose steps it guards."""
     used: dict[str, list[str]] = {}
     for workflow in workflow_files.shipped():
-        guards = [question.guards for step in workflow.steps.values() for question in _questions(step)]
+        asked = [ask for step in workflow.steps.values() for ask in workflow_files.asks(step.kind)]
+        guards = [ask.guards for ask in asked if isinstance(ask, Question)]
         for reference in sorted({name for one in guards for name in (*one.before, *one.after)}):
             used.setdefault(reference, []).append(workflow.reference)
     return used
-
-
-def _questions(step: Step) -> Iterator[Question]:
-    """What the step asks models."""
-    match step.kind:
-        case Question() as asked:
-            yield asked
-        case Parallel() as several:
-            yield from (one.infer for one in several.of.values() if one.infer is not None)
-        case Map() as each if each.each.infer is not None:
-            yield each.each.infer
 
 
 def _say(verdict: Verdict, text: str, *, as_json: bool) -> None:

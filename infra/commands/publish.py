@@ -31,9 +31,9 @@ from aios.infra.rows import Row
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch, Unavailable
-from aios.streams import carrying, documents, ingest, tenants
+from aios.streams import carrying, deployments, documents, ingest, tenants
 from aios.streams.config import Settings
-from aios.streams.deployments import Catalogue, Deployments
+from aios.streams.deployments import Catalogue
 from aios.streams.errors import ConfigError
 from aios.streams.http_problem import Problem
 from aios.streams.inputs import Input, SourceBody
@@ -256,18 +256,15 @@ def _key(row: Row, plan: Plan) -> str:
 
 def _taken(settings: Settings, codec: Codec, workflow: str) -> Input:
     """What the workflow takes, shipped or deployed. Exits with NOT_FOUND."""
-    tables = Deployments(settings.kafka, codec)
     try:
-        tables.load()
-        catalogue = Catalogue(tables)
-        found = catalogue.input_of(workflow)
-        if found is None:
-            fail(f"there is no workflow {workflow}; there is {', '.join(catalogue.names())}", NOT_FOUND)
-        return found
+        with deployments.loaded(settings.kafka, codec) as tables:
+            catalogue = Catalogue(tables)
+            found = catalogue.input_of(workflow)
     except Unavailable as error:
         fail(str(error), NOT_RUNNING)
-    finally:
-        tables.close()
+    if found is None:
+        fail(f"there is no workflow {workflow}; there is {', '.join(catalogue.names())}", NOT_FOUND)
+    return found
 
 
 def _columns(sets: Sequence[str], body: type[SourceBody]) -> dict[str, str]:

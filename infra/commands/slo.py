@@ -19,8 +19,8 @@ from aios.processors import workflow_files
 from aios.processors.workflow import Workflow
 from aios.processors.workflow_files import Live
 from aios.schemas.codec import Codec
+from aios.streams import deployments
 from aios.streams.config import Settings
-from aios.streams.deployments import Deployments
 from aios.streams.errors import Unavailable
 
 HOUR_MS = 3_600_000
@@ -80,13 +80,9 @@ def _said(value: float, is_share: bool) -> str:
 
 def _in_service(settings: Settings, codec: Codec, wanted: str) -> list[Workflow]:
     """The version of each workflow that new cases take. Raises Unavailable."""
-    tables = Deployments(settings.kafka, codec)
-    try:
-        tables.load()
+    with deployments.loaded(settings.kafka, codec) as tables:
         live = Live(workflow_files.shipped(), tables)
         newest = {name: live.latest(name) for name in sorted({each.workflow for each in live})}
-    finally:
-        tables.close()
     if wanted and wanted not in newest:
         fail(f"there is no workflow {wanted}; there are {', '.join(newest)}", NOT_FOUND)
     return [each for name, each in newest.items() if each is not None and wanted in ("", name)]

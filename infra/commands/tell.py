@@ -14,10 +14,8 @@ from urllib.parse import quote
 import click
 
 from aios.infra import client, output
-from aios.infra.client import Server
+from aios.infra.commands import operations
 from aios.infra.output import USAGE, fail
-from aios.infra.running import gateway_url, load_settings
-from aios.streams import principals
 
 
 @click.command()
@@ -44,8 +42,7 @@ def tell(
 ) -> None:
     """Tell CASE that KIND happened. The same kind and fields are the same event."""
     said = _body(body) | dict(_field(each) for each in sets)
-    bearer = key or client.token(load_settings(), token_file, principals.OPERATOR)
-    server = Server("the gateway", gateway_url(gateway), bearer, "aios principal add NAME --role operator")
+    server = operations.gateway(gateway, token_file, key)
     headers = {"Idempotency-Key": once} if once else {}
     path = f"/v1/cases/{quote(case, safe='')}/events"
     answer = client.ask(server, "POST", path, {"kind": kind, "body": said}, headers)

@@ -18,19 +18,19 @@ import click
 
 from aios.infra import client, deploying, open_cases, output
 from aios.infra.client import NoAnswer, Server
+from aios.infra.commands import operations
 from aios.infra.commands.acting import acting
 from aios.infra.commands.operations import JSON, TOKEN
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
-from aios.infra.running import gateway_url, load_settings
 from aios.processors import workflow_files
 from aios.processors.workflow_files import Live, Sound
 from aios.schemas.codec import Codec
 from aios.schemas.models import WorkflowActivated
-from aios.streams import deployments, principals
+from aios.streams import deployments
 from aios.streams.activations import PERMILLE, RETIRED
 from aios.streams.config import Settings
-from aios.streams.deployments import MIGRATED, MODES, Deployments
+from aios.streams.deployments import MIGRATED, MODES
 from aios.streams.errors import ConfigError
 from aios.streams.principals import Role
 from aios.streams.topology import ADMIT
@@ -204,7 +204,7 @@ def cancel(
                 deploying.retire(settings.kafka, codec, name, before, by=by, reason=why)
     done = 0
     if cases and not dry_run:
-        server = _gateway(gateway, token_file)
+        server = operations.gateway(gateway, token_file)
         done = sum(_asked(server, one.case_id, "cancel", {"reason": why}) for one in cases)
     said = {"workflow": name, "retired": retired or not dry_run, "open_cases": len(cases), "called_off": done}
     output.one(said if with_cases else {"workflow": name, "retired": said["retired"]}, as_json=as_json)
@@ -238,25 +238,22 @@ def migrate(
     says why.
     """
     with connected() as (settings, codec):
-        tables = Deployments(settings.kafka, codec)
-        tables.load()
         try:
-            live = Live(workflow_files.shipped(), tables)
-            found = open_cases.read(settings, codec, name)
-            wanted = [
-                one
-                for one in found
-                if one.workflow_version != to
-                and (from_ is None or one.workflow_version == from_)
-                and (not cases or one.case_id in cases)
-                and (not step or step == open_cases.step_of(one))
-            ]
-            judged = [(one, open_cases.judge(one, live, to)) for one in wanted]
+            with deployments.loaded(settings.kafka, codec) as tables:
+                live = Live(workflow_files.shipped(), tables)
+                found = open_cases.read(settings, codec, name)
+                wanted = [
+                    one
+                    for one in found
+                    if one.workflow_version != to
+                    and (from_ is None or one.workflow_version == from_)
+                    and (not cases or one.case_id in cases)
+                    and (not step or step == open_cases.step_of(one))
+                ]
+                judged = [(one, open_cases.judge(one, live, to)) for one in wanted]
         except ConfigError as error:
             fail(str(error), NOT_FOUND)
-        finally:
-            tables.close()
-    server = None if dry_run else _gateway(gateway, token_file)
+    server = None if dry_run else operations.gateway(gateway, token_file)
     told: list[dict[str, Any]] = []
     for one, why_not in judged:
         moved = not why_not and (server is None or _asked(server, one.case_id, "events", _wish(to)))
@@ -274,11 +271,6 @@ def migrate(
 
 def _wish(to: int) -> dict[str, Any]:
     return {"kind": MIGRATED, "body": {"to": to}}
-
-
-def _gateway(gateway: str | None, token_file: Path | None) -> Server:
-    bearer = client.token(load_settings(), token_file, principals.OPERATOR)
-    return Server("the gateway", gateway_url(gateway), bearer, "aios principal add NAME --role operator")
 
 
 def _asked(server: Server, case_id: str, what: str, body: dict[str, Any]) -> bool:

@@ -24,8 +24,8 @@ Rule = tuple[re.Pattern[str], Callable[[re.Match[str], Setting], Found]]
 _NO_DAY = r"(?! ?(?:birthday|anniversary|floor|street|st\b|avenue|ave\b|grade|grader|edition|annual|time\b|draft|version|quarter|half|round|place|century|class|period|week\b|weekend|month|party|meeting|date\b|appointment|day\b|reminder|event|one\b|item|thing|task))"
 
 
-def one(day: date | None, **more: object) -> Days | None:
-    return Days(first=day, last=day, **more) if day else None  # type: ignore[arg-type]
+def one(day: date | None, *, loose: int | None = None) -> Days | None:
+    return Days(first=day, last=day, loose=loose) if day else None
 
 
 def _today(_: re.Match[str], at: Setting) -> Found:
@@ -113,7 +113,7 @@ def _the_nth(found: re.Match[str], at: Setting) -> Found:
         return one(first.replace(day=number)) if number <= spans.month(first.year, first.month)[1].day else None
     if at.past:
         return one(at.today.replace(day=number)) if number <= at.today.day else Unsaid(Missing.DATE)
-    return one(spans.day_of_month(at.today, number), loose=None)
+    return one(spans.day_of_month(at.today, number))
 
 
 def _month(found: re.Match[str], at: Setting) -> Found:
@@ -149,8 +149,13 @@ def _after_next(found: re.Match[str], at: Setting) -> Found:
     return Days(first=first, last=last, grain=_GRAINS.get(unit, Grain.YEAR))
 
 
+def _now(at: Setting) -> Clock:
+    return Clock(start=at.now.time().replace(second=0, microsecond=0))
+
+
 def _same_time(_: re.Match[str], at: Setting) -> Found:
-    return one(spans.plus(at.today, 7, "day")), Clock(start=at.now.time().replace(second=0, microsecond=0))  # type: ignore[return-value]
+    day = spans.plus(at.today, 7, "day")
+    return Days(first=day, last=day), _now(at)
 
 
 def _adverb(found: re.Match[str], at: Setting) -> Found:
@@ -233,7 +238,7 @@ def _unsaid(_: re.Match[str], __: Setting) -> Found:
 
 
 def _tomorrow_now(_: re.Match[str], at: Setting) -> Found:
-    return Clock(start=at.now.time().replace(second=0, microsecond=0))
+    return _now(at)
 
 
 _OF = r"(?:of|in|of the month of|for)"

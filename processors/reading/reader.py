@@ -130,7 +130,9 @@ class _Room:
 
 class _Child:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+        assert process.stdin is not None  # start() asks for both as pipes
+        assert process.stdout is not None
+        self._process, self._requests, self._answers = process, process.stdin, process.stdout
 
     @classmethod
     async def start(cls) -> _Child:
@@ -149,7 +151,7 @@ class _Child:
         child = cls(process)
         try:
             async with asyncio.timeout(START_S_MAX):
-                ready = await process.stdout.readline()  # type: ignore[union-attr]
+                ready = await child._answers.readline()
             if not ready:
                 raise OSError("the process that reads documents does not start")
         except BaseException:
@@ -166,9 +168,9 @@ class _Child:
         line = json.dumps({"what": what, "bytes": len(content)}).encode() + b"\n"
         try:
             async with asyncio.timeout(s_max):
-                self._process.stdin.write(line + content)  # type: ignore[union-attr]
-                await self._process.stdin.drain()  # type: ignore[union-attr]
-                answer = await self._process.stdout.readline()  # type: ignore[union-attr]
+                self._requests.write(line + content)
+                await self._requests.drain()
+                answer = await self._answers.readline()
             if answer:
                 return dict(json.loads(answer))
         except TimeoutError:
