@@ -16,6 +16,7 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 
+from aios.dlq.one_record import wall_ms
 from aios.inference_workers import batch
 from aios.inference_workers.batch import BULK_PRIORITY, PRIORITY_MAX, Usage
 from aios.inference_workers.cache import Answers, Kept, Nothing, key_of
@@ -175,11 +176,6 @@ def is_repeatable(request: InferenceRequested) -> bool:
         return prompt_files.load(request.prompt).sampling.temperature == 0
     except ConfigError:
         return False
-
-
-def wall_ms() -> int:
-    """This machine's clock, Unix ms."""
-    return time.time_ns() // 1_000_000
 
 
 def _kept(answer: Answer) -> Kept:

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 from aios.dlq.deaths import Deaths
 from aios.dlq.in_hand import InHand, Quiet, Start
+from aios.dlq.one_record import Hand
 from aios.inference_workers.measures import Measures
-from aios.inference_workers.one_request import Hand, Requests
+from aios.inference_workers.one_request import Requests
 from aios.streams.record import Record
 
 TAKE_MAX = 64

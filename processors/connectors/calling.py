@@ -31,6 +31,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from aios.dlq.one_record import Lost, wall_ms
 from aios.processors.connectors import measures, pace
 from aios.processors.connectors.connector import Ask, CallFailed, Connector, Effect, Failure, Operation, failure_of
 from aios.processors.connectors.gate import Gate, Permit
@@ -52,10 +53,6 @@ PROCESS = "connectors"
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class Lost(Exception):
-    """The command is not ours to answer any more: its partition has left, or the process stops."""
 
 
 class Known(Protocol):
@@ -438,11 +435,6 @@ class Calling:
             bound = self._system.limits.answer_bytes_max
             return _failed("answer_too_large", f"{done}the answer of {size} bytes is over the {bound} allowed")
         return Answer(status=OK, output=output, contract=operation.response_contract, reconciled=reconciled)
-
-
-def wall_ms() -> int:
-    """This machine's clock, Unix ms."""
-    return time.time_ns() // 1_000_000
 
 
 def _failed(word: str, sentence: str) -> Answer:

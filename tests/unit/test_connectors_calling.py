@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from aios.dlq.one_record import Lost
 from aios.processors.connectors import calling
-from aios.processors.connectors.calling import Calling, Lost
+from aios.processors.connectors.calling import Calling
 from aios.processors.connectors.circuit import Change, State
 from aios.processors.connectors.connector import Ask, CallFailed, Effect, Failure, Operation, Part, failure_of
 from aios.processors.connectors.gate import Gate

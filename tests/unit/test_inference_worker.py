@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aios.dlq import one_record
 from aios.dlq.deaths import Deaths
 from aios.dlq.decide import LIMITS
 from aios.dlq.in_hand import Quiet
 from aios.dlq.settle import Settler
-from aios.inference_workers import one_request, worker
+from aios.inference_workers import worker
 from aios.inference_workers.answering import Answering
 from aios.inference_workers.cache import Answers, Kept
 from aios.inference_workers.cancels import Cancelled, Cancels
@@ -49,7 +50,7 @@ ENDED_S_MAX = 20.0
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(one_request, "AGAIN_S_MIN", 0.001)
+    monkeypatch.setattr(one_record, "AGAIN_S_MIN", 0.001)
     monkeypatch.setattr(worker, "DRAIN_S_MAX", 2.0)
 
 
