@@ -232,15 +232,7 @@ class Api(DocumentsApi, About):
             by=by,
             cancelled_at=_now_ms(),
         )
-        await self._deliver(
-            topics.CASE_CANCELLED,
-            event,
-            event_id=event.event_id,
-            case_id=view.case_id,
-            tenant=view.tenant,
-            request=request,
-        )
-        links = Links(case=_case_url(view.case_id))
+        links = await self._say(topics.CASE_CANCELLED, event, request)
         answer = CancellationAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
@@ -276,15 +268,7 @@ class Api(DocumentsApi, About):
             by=by,
             told_at=_now_ms(),
         )
-        await self._deliver(
-            topics.CASE_TOLD,
-            event,
-            event_id=event.event_id,
-            case_id=view.case_id,
-            tenant=view.tenant,
-            request=request,
-        )
-        links = Links(case=_case_url(view.case_id))
+        links = await self._say(topics.CASE_TOLD, event, request)
         answer = ToldAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
@@ -364,6 +348,12 @@ class Api(DocumentsApi, About):
         links = Links(case=_case_url(task.case_id))
         answer = ReviewAccepted(task_id=task.task_id, case_id=task.case_id, event_id=event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
+
+    async def _say(self, topic: Topic, event: CaseCancelled | CaseTold, request: web.Request) -> Links:
+        """About an open case. Raises Problem."""
+        case_id, tenant = event.case_id, event.tenant
+        await self._deliver(topic, event, event_id=event.event_id, case_id=case_id, tenant=tenant, request=request)
+        return Links(case=_case_url(case_id))
 
     async def _deliver(
         self, topic: Topic, event: Submission, *, event_id: str, case_id: str, tenant: str, request: web.Request

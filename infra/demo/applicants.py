@@ -20,7 +20,8 @@ from typing import Any
 from anyascii import anyascii
 
 from aios.infra.demo import papers
-from aios.infra.demo.papers import Paper, Person, Sheet
+from aios.infra.demo.papers import Paper, Person
+from aios.infra.demo.sheets import SHEETS, Sheet
 from aios.processors.reading import countries
 from aios.processors.screening import list_files, perturbed
 from aios.processors.screening.entries import Entry, Kind
@@ -237,7 +238,7 @@ class _Drawing:
         return tuple(found)
 
     def _sheet(self, wanted: Callable[[Sheet], bool]) -> Sheet:
-        return self.draw.choice([sheet for sheet in papers.SHEETS if sheet.half == self.half and wanted(sheet)])
+        return self.draw.choice([sheet for sheet in SHEETS if sheet.half == self.half and wanted(sheet)])
 
     def _handed(self, sheet: Sheet, person: Person, damage: str = "") -> Handed:
         paper = papers.write(sheet, person, ON - timedelta(days=self.draw.randrange(5, 60)), self.draw)

@@ -20,7 +20,6 @@ import asyncio
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aios.processors.connectors.caldav import CalDav, Object
 from aios.processors.connectors.calendar_parts import Booked, BookRequest, Found, Match, Option, UndoRequest
@@ -216,8 +215,7 @@ class Bookings:
         stood = await self._dav.get(organiser.calendar, moving) if moving else None
         if stood is None:
             return Booked(status="taken")
-        event: Any = next(iter(calendars.parsed(stood.text).walk("VEVENT")))
-        starts, ends = (int(event[name].dt.timestamp()) for name in ("DTSTART", "DTEND"))
+        starts, ends = calendars.stretch_of(stood.text, organiser.zone)
         summary = why.when((starts, ends), organiser.zone)
         return Booked(status="taken", uid=moving, starts_at=starts * 1000, ends_at=ends * 1000, summary=summary)
 

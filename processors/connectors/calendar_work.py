@@ -8,7 +8,8 @@ it has changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,17 @@ READS_MAX = 8  # calendars of one search, at once
 DAY_S = 86_400
 
 
+@contextlib.contextmanager
+def _read_whole() -> Iterator[None]:
+    """What nobody can be sure about ends the call for good. Raises CallFailed."""
+    try:
+        yield
+    except UnknownZone as error:
+        raise CallFailed(Failure.PERMANENT, "unknown_zone", "the request names a time zone that is none") from error
+    except Unreadable as error:
+        raise CallFailed(Failure.PERMANENT, "unreadable", f"a calendar has {error}") from error
+
+
 class Work:
     """Of one deployment: a server, a directory."""
 
@@ -70,12 +82,8 @@ class Work:
 
     async def call(self, operation: str, request: Any, ask: Ask) -> BaseModel:
         """Raises CallFailed, ConfigError."""
-        try:
+        with _read_whole():
             return await self._called(operation, request, ask)
-        except UnknownZone as error:
-            raise CallFailed(Failure.PERMANENT, "unknown_zone", "the request names a time zone that is none") from error
-        except Unreadable as error:
-            raise CallFailed(Failure.PERMANENT, "unreadable", f"a calendar has {error}") from error
 
     async def _called(self, operation: str, request: Any, ask: Ask) -> BaseModel:
         directory = await self._people()
@@ -103,12 +111,13 @@ class Work:
         del operation
         directory = await self._people()
         bookings = self._bookings(directory)
-        if isinstance(request, BookRequest):
-            return await bookings.done(request, ask)
-        if isinstance(request, CancelRequest):
-            organiser = _organiser(directory, request.organiser)
-            if await bookings.are_gone(organiser, request.events):
-                return Cancelled(cancelled=len(request.events), text=answers.cancelled(request.events))
+        with _read_whole():
+            if isinstance(request, BookRequest):
+                return await bookings.done(request, ask)
+            if isinstance(request, CancelRequest):
+                organiser = _organiser(directory, request.organiser)
+                if await bookings.are_gone(organiser, request.events):
+                    return Cancelled(cancelled=len(request.events), text=answers.cancelled(request.events))
         return None
 
     async def _find(self, request: FindRequest, directory: Directory) -> Found:

@@ -16,6 +16,7 @@ another one's is not helped); an index over all (nothing asks for it, since a cu
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -105,7 +106,7 @@ class Correspondence:
             raise CallFailed(Failure.PERMANENT, "unknown_operation", f"there is no {operation}")
         if not request.customer:
             return NOTHING
-        sketch = sketch_of(request.text)
+        sketch = await asyncio.to_thread(sketch_of, request.text)
         names = keys_of(ask.tenant, request.customer)
         told = await self._keep(keys=names, args=[ask.case_id, packed(sketch)])
         return nearest(sketch, [(case, int(float(at)), unpacked(kept)) for case, at, kept in told])

@@ -61,7 +61,7 @@ def shipped() -> list[Served]:
     return [
         Served(
             system=system,
-            operations=functools.partial(registry.operations_of, system),
+            operations=functools.cache(functools.partial(registry.operations_of, system)),
             make=functools.partial(registry.connector, system),
         )
         for system in system_files.shipped().values()

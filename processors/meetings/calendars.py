@@ -122,6 +122,13 @@ def parsed(text: str) -> Calendar:
     return calendar
 
 
+def stretch_of(text: str, clock: ZoneInfo) -> Stretch:
+    """Of the first event as it is written. clock: of times and dates without a zone. Raises Unreadable."""
+    event = _events(parsed(text))[0]
+    begins = event["DTSTART"].dt
+    return _moment(begins, clock), _end(begins, event, clock)
+
+
 def _events(calendar: Calendar) -> list[Component]:
     return list(calendar.walk("VEVENT"))
 

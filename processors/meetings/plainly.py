@@ -48,8 +48,6 @@ _TURNS = (
     (rf"^{_POLITE}{_OUT} (?P<a>[^.;!?]{{2,80}}?),? and (?:then )?{_OVER}(?: {_IT})?(?: back)? (?:for|to|on|at|until|till) ", r"\g<polite>reschedule \g<a> to "),
     # a room, a time: found
     (rf"^{_POLITE}(?:help me (?:with|find|get|out with)|i(?: would|'d)? (?:need|like|want|require)|get me|find me|give me|(?:do|did) you have) (?P<a>an? (?:meeting|conference|board)[ -]?room)(?! (?:list|schedule))", r"book \g<a>"),
-    # a room, a time: found
-    (rf"^{_POLITE}(?:help me (?:with|find|get|out with)|i(?: would|'d)? (?:need|like|want|require)|get me|find me|give me|(?:do|did) you have) (?P<a>an? (?:meeting|conference|board)[ -]?room)(?! (?:list|schedule))", r"book \g<a>"),
     (r"\b(?:anything|something|everything|what(?:'s| is| are|s)?|all)(?: there)? (?:in|on|under|among) (?:my|the) (?P<a>reminders|appointments|alarms|alerts|notifications)\b(?! list)", r"any \g<a>"),
     # looked up by what stands on a list
     (rf"^{_POLITE}(?:check|confirm|verify|see|tell me|make sure|find out|let me know) (?:if|that|whether) (?:i have )?(?P<a>[^.;!?]{{2,80}}?) (?:is|are|was) (?:on|in) {_LIST}", r"do i have \g<a> on my calendar"),

@@ -61,12 +61,6 @@ def told(terms: Terms, search: Search, policy: Policy) -> tuple[Told, ...]:
     )
 
 
-def refused_because(terms: Terms, one: Refused, viewer: Person, policy: Policy) -> tuple[str, ...]:
-    """Why one start cannot be, everything that is in its way, for one reader."""
-    start = when((one.start, one.start + terms.asked.duration_s), viewer.zone)
-    return tuple(f"{start}: {_obstacle(terms, obstacle, viewer, policy)}." for obstacle in one.obstacles)
-
-
 def when(stretch: Stretch, clock: ZoneInfo) -> str:
     """As `Tuesday 31 March 2026, 10:00–11:00 (Europe/Berlin, UTC+02:00)`."""
     begin, end = (zones.local(moment, clock) for moment in stretch)
@@ -132,7 +126,7 @@ def _only_in_the_way(viewer: Person, terms: Terms, refused: Sequence[Refused]) -
             yield f"Without one thing, {number} would be possible: {who} {RULES[rule][who == 'you']}."
 
 
-def _obstacle(terms: Terms, one: Obstacle, viewer: Person, policy: Policy, *, is_one: bool = True) -> str:
+def _obstacle(terms: Terms, one: Obstacle, viewer: Person, policy: Policy, *, is_one: bool) -> str:
     if one.rule is Rule.NOTICE:
         minutes = policy.notice_s(terms.asked.priority) // 60
         return f"it is past, or sooner than the notice of {minutes} minutes"

@@ -33,7 +33,6 @@ FACTS_S_MAX = 20.0  # of one document's text; a page takes milliseconds
 DEATHS_MAX = 2  # the first may be the machine's doing; a document over which two children died has done it
 PDF_WITHIN = 1024  # bytes before its mark, as readers allow
 NOTHING = Read(kinds.Document.OTHER, ())
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*")
 _MEDIA = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -68,10 +67,10 @@ class Reader:
             if answer.get("scanned"):
                 answer = await self._slow.ask("scan", content, s_max)
             return _document("application/pdf", answer)
-        for mark in _PICTURES:
+        for mark, media_type in _MEDIA.items():
             if content.startswith(mark):
-                return _document(_MEDIA[mark], await self._slow.ask("picture", content, s_max))
-        return of_text(content)
+                return _document(media_type, await self._slow.ask("picture", content, s_max))
+        return await asyncio.to_thread(of_text, content)
 
     async def facts(self, opened: Document, *, s_max: float = FACTS_S_MAX) -> tuple[Document, Read]:
         """What its pages say; where that takes too long, the document has this problem, and no pages."""

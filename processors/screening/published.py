@@ -25,7 +25,7 @@ from aios.schemas.errors import AiosError
 from aios.schemas.models import ListPublished
 from aios.schemas.registry import RegistrySource
 from aios.streams.config import KafkaSettings, Settings
-from aios.streams.document_store import FolderStore
+from aios.streams.document_store import FolderStore, documents_folder
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.reference import ReferenceTable
 from aios.streams.topics import LIST_PUBLISHED
@@ -47,7 +47,7 @@ class Loaded:
 
 def lists_folder(settings: Settings) -> Path:
     """Where lists lie that were published and did not come with the package; beside the documents, never swept."""
-    return (settings.documents.folder or settings.home / "documents").parent / "lists"
+    return documents_folder(settings).parent / "lists"
 
 
 def keep(settings: Settings, content: bytes) -> str:

@@ -364,6 +364,34 @@ def test_a_meeting_that_cannot_be_moved_stays(run: Run) -> None:
     run(does)
 
 
+@pytest.mark.parametrize(
+    ("given", "starts", "hours"),
+    [
+        (("DTSTART;VALUE=DATE:20260327",), berlin(27, 0), 24),
+        (("DTSTART:20260327T090000Z", "DURATION:PT2H"), berlin(27, 10), 2),
+        (("DTSTART:20260327T100000", "DTEND:20260327T113000"), berlin(27, 10), 1.5),
+    ],
+)
+def test_an_entry_of_any_form_that_cannot_be_moved_stays(
+    run: Run, given: tuple[str, ...], starts: datetime, hours: float
+) -> None:
+    """A whole day, a length instead of an end, a time without a zone: the answer says where it stands, on his clock."""
+
+    async def does(made: Company) -> None:
+        uid = f"theirs-{uuid4().hex}"
+        head = ("BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//x//", "BEGIN:VEVENT", f"UID:{uid}")
+        body = ("DTSTAMP:20260101T000000Z", *given, "SUMMARY:Own", "END:VEVENT", "END:VCALENDAR", "")
+        assert await made.dav.put(f"{made.prefix}ben", uid, "\r\n".join((*head, *body)))
+        later = await made.find(lunch(time_from=time(15)), moving=uid)
+        await made.write("ana", berlin(25, 15), 60)
+        stays = await made.book(later, "b2", moving=uid)
+        begins = round(starts.timestamp() * 1000)
+        assert (stays.status, stays.uid, stays.starts_at) == ("taken", uid, begins)
+        assert stays.ends_at == begins + hours * 3_600_000
+
+    run(does)
+
+
 def test_a_meeting_is_cancelled_everywhere(run: Run) -> None:
     """Found by its words, taken out of every calendar; again is no harm, and `done` knows."""
 

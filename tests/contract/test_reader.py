@@ -20,6 +20,7 @@ from fpdf import FPDF
 from PIL import Image, ImageDraw, ImageFont
 
 from aios.infra.demo import applicants, papers
+from aios.infra.demo.sheets import SHEETS
 from aios.processors.connectors.connector import Ask, Setup
 from aios.processors.connectors.documents import Documents, ReadRequest
 from aios.processors.reading.extract import extract
@@ -30,7 +31,7 @@ from aios.streams.config import Settings
 from aios.streams.document_store import FolderStore
 
 S_MAX = 120.0
-SHEET = next(sheet for sheet in papers.SHEETS if sheet.paper == "passport")
+SHEET = next(sheet for sheet in SHEETS if sheet.paper == "passport")
 PERSON = applicants.drawn(1, 5, "a", scans=False)[0].person
 PAPER = papers.write(SHEET, PERSON, applicants.ON, random.Random(5))
 PDF = papers.as_pdf(PAPER)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.infra.demo import applicants, papers
+from aios.infra.demo.sheets import SHEETS
 from aios.processors.reading import countries, dates, labels, mrz
 from aios.processors.reading.compare import Applicant, Comparison, DocumentRead, Finding, Said, compare, names_agree
 from aios.processors.reading.extract import extract
@@ -45,10 +46,10 @@ def test_whatever_the_text_every_fact_stands_at_its_place(lines: list[str]) -> N
         assert all(page.text[: place.start].count("\n") + 1 == place.line for place in fact.places)
 
 
-@pytest.mark.parametrize("number", [number for number, sheet in enumerate(papers.SHEETS) if sheet.half == "a"])
+@pytest.mark.parametrize("number", [number for number, sheet in enumerate(SHEETS) if sheet.half == "a"])
 def test_forms_that_reading_knows_are_read_whole(number: int) -> None:
     """Every sheet of the half that reading was developed on, with people of ten languages: every fact, none wrong."""
-    sheet = papers.SHEETS[number]
+    sheet = SHEETS[number]
     for application in applicants.drawn(10, number, "a", scans=False):
         paper = papers.write(sheet, application.person, applicants.ON, random.Random(number))
         read = extract(of_text(papers.as_text(paper).encode()).pages)
