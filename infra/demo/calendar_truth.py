@@ -1,7 +1,7 @@
 """How well words about a calendar are understood, held against what a person understood by them.
 
 Enters: infra/demo/data/calendar_requests.csv and calendar_truth.csv (what each column means: calendar_truth.md),
-calendar_more.csv, or the labels of another reader. Leaves: an `Agreement`: shares over the requests that a person could
+calendar_more.csv, calendar_blind.csv, or the labels of another reader. Leaves: an `Agreement`: shares over the requests that a person could
 act upon and over those that need a question, by field, and every row that differs. Guaranteed: the halves are fixed, by
 a hash of the row's id or in the row: rules are written while looking at one, the other says what they are worth.
 Rejected: agreement of titles by letter: the same content words are the same title, in any order, one slip of spelling
@@ -43,6 +43,7 @@ class Half(StrEnum):
     """dev: looked at while rules are written. report: at first not, then opened. all: both.
 
     more-dev, more: the same of calendar_more.csv, in another voice.
+    blind, blind-clinc: of calendar_blind.csv, sentences of our own and of CLINC150 that no rule was written with.
     """
 
     DEV = "dev"
@@ -50,10 +51,17 @@ class Half(StrEnum):
     ALL = "all"
     MORE_DEV = "more-dev"
     MORE = "more"
+    BLIND = "blind"
+    BLIND_CLINC = "blind-clinc"
 
 
-MORE_HALVES = {Half.MORE_DEV: "dev", Half.MORE: "report"}
-"""By half: what the rows of calendar_more.csv say of themselves."""
+APART = {
+    Half.MORE_DEV: ("calendar_more.csv", "dev"),
+    Half.MORE: ("calendar_more.csv", "report"),
+    Half.BLIND: ("calendar_blind.csv", "own"),
+    Half.BLIND_CLINC: ("calendar_blind.csv", "clinc"),
+}
+"""By half: the file whose rows say themselves which half they are of, and what they say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +118,9 @@ def rows(name: str) -> list[dict[str, str]]:
 
 def evaluate(half: Half) -> Agreement:
     """words.read on every request of a half."""
-    if half in MORE_HALVES:
-        truth = [row for row in rows("calendar_more.csv") if row["half"] == MORE_HALVES[half]]
+    if half in APART:
+        name, said = APART[half]
+        truth = [row for row in rows(name) if row["half"] == said]
         texts = {row["id"]: row["text"] for row in truth}
     else:
         truth = [row for row in rows("calendar_truth.csv") if half is Half.ALL or half_of(row["id"]) is half]
