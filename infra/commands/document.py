@@ -98,8 +98,8 @@ def sweep(days: int) -> None:
 @click.option(
     "--forms",
     "half",
-    type=click.Choice(["a", "b", "c", "d"]),
-    default="d",
+    type=click.Choice(list("abcdefgh")),
+    default="h",
     show_default=True,
     help="Which set of forms.",
 )
@@ -109,7 +109,7 @@ def sweep(days: int) -> None:
 def evaluate(count: int, seed: int, half: str, *, scans: bool, errors: int, as_json: bool) -> None:
     """Draw applications, put them through, say what was right.
 
-    Reading was developed on the forms of a, corrected once on those of b and of c, and never changed for those of d.
+    Reading was developed on the forms of a, e and f, corrected once on those of b, c and d, and never on those of g and h.
     The same seed draws the same applications.
     """
     from aios.infra.demo import onboarding

@@ -22,11 +22,14 @@ from anyascii import anyascii
 from aios.infra.demo import papers
 from aios.infra.demo.papers import Paper, Person
 from aios.infra.demo.sheets import SHEETS, Sheet
+from aios.infra.demo.sheets_strange import STRANGE
 from aios.processors.reading import countries
 from aios.processors.screening import list_files, perturbed
 from aios.processors.screening.entries import Entry, Kind
 
 LIST = "ofac_sdn"
+SETS = "abcdefgh"  # of forms
+EVERY_SHEET = SHEETS + STRANGE
 ON = date(2026, 11, 20)  # the day of every application
 SCANNED_SHARE = 0.12  # of the documents that are no text
 TEXT_SHARE = 0.4
@@ -100,7 +103,7 @@ class Application:
 
 
 def drawn(count: int, seed: int, half: str, *, scans: bool = True) -> list[Application]:
-    """half: the set of sheets: a, b, c or d."""
+    """half: the set of sheets, one of SETS."""
     draw = random.Random(f"applications {seed} {half}")  # noqa: S311 - the same for the same seed
     kinds = draw.choices(list(_KINDS), weights=[kind.weight for kind in _KINDS.values()], k=count)
     return [_Drawing(draw, half, scans).application(f"{half}-{number:04}", kind) for number, kind in enumerate(kinds)]
@@ -124,6 +127,8 @@ _KINDS = {
     "no identity document": _Kind(3, ("returned",)),
     "no documents": _Kind(2, ("returned",)),
 }
+
+TO_BE_SEEN = frozenset(name for name, kind in _KINDS.items() if "person" in kind.expected)
 
 
 @cache
@@ -185,7 +190,7 @@ class _Drawing:
         )
         able = [each for each in sorted(names) if each in bases]
         language = self.draw.choice(able)
-        which = "abcd".index(self.half) % 2
+        which = SETS.index(self.half) % 2
         given, surname = (self._name(names[language][part], which) for part in ("given", "surnames"))
         written = f"{given} {surname}" if own_script or language.split("-")[0] not in foreign else ""
         given, surname = (anyascii(each) if language.split("-")[0] in foreign else each for each in (given, surname))
@@ -238,7 +243,7 @@ class _Drawing:
         return tuple(found)
 
     def _sheet(self, wanted: Callable[[Sheet], bool]) -> Sheet:
-        return self.draw.choice([sheet for sheet in SHEETS if sheet.half == self.half and wanted(sheet)])
+        return self.draw.choice([sheet for sheet in EVERY_SHEET if sheet.half == self.half and wanted(sheet)])
 
     def _handed(self, sheet: Sheet, person: Person, damage: str = "") -> Handed:
         paper = papers.write(sheet, person, ON - timedelta(days=self.draw.randrange(5, 60)), self.draw)

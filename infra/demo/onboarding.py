@@ -152,6 +152,12 @@ def summary(measured: Measured) -> dict[str, float | int]:
         "human_share": round(sum(n for (_, came), n in measured.outcomes.items() if came == PERSON) / max(every, 1), 4),
         "ordinary": total,
         "human_share_of_ordinary": round(people / max(total, 1), 4),
+        "to_be_seen": sum(count for (kind, _), count in measured.outcomes.items() if kind in applicants.TO_BE_SEEN),
+        "wrongly_approved": sum(
+            count
+            for (kind, came), count in measured.outcomes.items()
+            if kind in applicants.TO_BE_SEEN and came == "approved"
+        ),
         "listed": sum(count for (kind, _), count in measured.outcomes.items() if kind == "on the list"),
         "listed_not_seen": sum(
             count for (kind, came), count in measured.outcomes.items() if kind == "on the list" and came != PERSON

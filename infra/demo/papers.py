@@ -1,7 +1,7 @@
 """Papers that people hand in: passports, cards, licences, bills, statements, letters; as text, PDF or scan.
 
 Enters: a person, a sheet, a seeded generator. Leaves: the paper's bytes, and what it says in truth. Guaranteed:
-the same seed gives the same paper; zones for machines have right check digits. The forms are in sheets.py.
+the same seed gives the same paper; zones for machines have right check digits. The forms are in sheets.py and sheets_strange.py.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ from aios.processors.reading.mrz import check_digit
 TAB = 38  # characters from one column to the next, in text
 POINTS_A_CHAR = 5.4
 COLUMN_GAP = 8.0  # points
+_MONTHS = {
+    "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+    "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    "pt": "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+}
+_CITIES = ("Norwich", "Porto", "Leipzig", "Dijon", "Odense", "Izmir", "Kisumu", "Cordoba")
+_OFFICIALS = ("Judith Harrow", "Martin Oakes", "Petra Lindner", "Claude Ferrand", "Ines Camacho", "Tomas Hronek")
 PRINTED = datetime(2026, 11, 1, tzinfo=UTC)  # of every PDF: the same seed gives the same bytes
 
 
@@ -61,7 +69,8 @@ def write(sheet: Sheet, person: Person, on: date, draw: random.Random) -> Paper:
     """The paper as text with | between columns. on: the day of bills and statements."""
 
     def day(when: date) -> str:
-        return when.strftime(sheet.dates)
+        months = _MONTHS.get(sheet.language, "").split()
+        return when.strftime(sheet.dates.replace("%B", months[when.month - 1]) if months else sheet.dates)
 
     lines = [*person.street, countries.name(person.lives_in)]
     while len(lines) < 3:
@@ -87,6 +96,12 @@ def write(sheet: Sheet, person: Person, on: date, draw: random.Random) -> Paper:
         "line1": lines[0],
         "line2": lines[1],
         "line3": lines[2],
+        "LINE1": lines[0].upper(),
+        "LINE2": lines[1].upper(),
+        "title_de": "Herr" if int(person.number[-1]) % 2 else "Frau",
+        "city": _CITIES[int(person.number[-2:]) % len(_CITIES)],
+        "official": _OFFICIALS[int(person.number[-3:]) % len(_OFFICIALS)],  # whose name it is not
+        "personal": person.number[::-1][:7] + "4",
         "zone3": zone_3(person),
         "zone1": zone_1(person),
     }
@@ -98,7 +113,7 @@ def write(sheet: Sheet, person: Person, on: date, draw: random.Random) -> Paper:
         "document_number": person.number,
         "expires": person.expires.isoformat(),
         "issued_by": person.country,
-        "address": person.address,
+        "address": person.address if "country" in sheet.says else ", ".join(person.street),
         "country": person.lives_in,
         "issued_on": on.isoformat(),
     }

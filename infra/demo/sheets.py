@@ -1,7 +1,6 @@
-"""The forms of papers: their wording and layout, in four sets.
+"""The forms of papers: their wording and layout, in four sets; four more are in sheets_strange.py.
 
-Reading was developed on `a`, corrected once on `b` and once on `c`, and is reported on `d` (`aios document evaluate`),
-for which nothing in reading was ever changed.
+Reading was developed on `a`, and corrected once on `b`, on `c` and on `d`.
 """
 
 from __future__ import annotations
@@ -11,13 +10,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One form. text: lines, columns set apart by |, with {fields}. says: the kinds of fact that it tells."""
+    """One form. text: lines, columns set apart by |, with {fields}. says: the kinds of fact that it tells.
+
+    language: of the months' names in its dates; empty: English.
+    """
 
     half: str
     paper: str  # kind of document
     dates: str
     says: tuple[str, ...]
     text: str
+    language: str = ""
 
 
 WHO = ("name", "birth_date", "nationality", "document_number", "expires")
