@@ -139,11 +139,13 @@ class ConnectorsSettings(Section):
 
 
 class DocumentsSettings(Section):
-    """Where documents too large for a record are kept (streams/document_store.py). folder: on many machines one that
-    gateways and connectors share; None: `documents` in the home.
+    """Where documents too large for a record are kept (streams/document_store.py), and how much of them. folder: on
+    many machines one that gateways and connectors share; None: `documents` in the home.
     """
 
     folder: Path | None = None
+    tenant_bytes_max: Annotated[int, Field(ge=16 << 20)] = 16 << 30  # one document at least
+    tenant_count_max: Annotated[int, Field(ge=1)] = 100_000
 
 
 class MoneySettings(Section):

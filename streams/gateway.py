@@ -26,8 +26,9 @@ from aios.schemas.registry import RegistrySource
 from aios.streams import waiting
 from aios.streams.config import Settings
 from aios.streams.deployments import Catalogue, Deployments
-from aios.streams.document_store import FolderStore, documents_folder
+from aios.streams.document_store import kept_here
 from aios.streams.http_api import Api
+from aios.streams.http_documents import sweeping
 from aios.streams.http_guard import TenantGuard
 from aios.streams.http_serve import Reach, serve
 from aios.streams.kafka import Delivery
@@ -56,6 +57,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         await asyncio.to_thread(circuits.start)
         guard = TenantGuard(settings.gateway, tenants, principals, endpoints=settings.connectors.endpoints)
         reach = Reach(settings.kafka, GATEWAY.writes[0].name)
+        documents = kept_here(settings)
         api = Api(
             settings.gateway,
             guard,
@@ -64,10 +66,13 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
             outcomes=outcomes,
             reachable=reach,
             catalogue=Catalogue(deployments),
-            documents=FolderStore(documents_folder(settings)),
+            documents=documents,
         )
         host, port = settings.gateway.host, settings.gateway.port
-        await serve(api, "gateway", host=host, port=port, home=settings.home, slot=slot, stop=stop, ready=ready)
+        await asyncio.gather(
+            serve(api, "gateway", host=host, port=port, home=settings.home, slot=slot, stop=stop, ready=ready),
+            sweeping(documents, stop),
+        )
     finally:
         await asyncio.to_thread(delivery.close)
         await asyncio.to_thread(tenants.close)

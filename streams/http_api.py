@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeVar
@@ -133,6 +133,7 @@ class Api(DocumentsApi, About):
         )
         self._catalogue = catalogue or Catalogue()
         self._documents = documents
+        self._arriving = Counter()
         self._described: tuple[tuple[Input, ...], str] = ((), "")
         self._limits = limits
         self._codec = codec
@@ -256,6 +257,8 @@ class Api(DocumentsApi, About):
 
     async def _tell(self, view: CaseView, told: Told | Hook, key: str, by: str, request: web.Request) -> web.Response:
         """key: what makes one event of repeats, beside kind and body."""
+        if told.kind not in OPERATORS_ONLY:
+            self._refuse_unheard(view, told.kind, await self._outcomes.timeline(view.case_id, view.tenant))
         body = ids.canonical(dict(told.body))
         if len(body.encode()) > TOLD_BYTES_MAX:
             raise Problem("too_large", f"body: more than {TOLD_BYTES_MAX} bytes")
@@ -271,6 +274,14 @@ class Api(DocumentsApi, About):
         links = await self._say(topics.CASE_TOLD, event, request)
         answer = ToldAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
+
+    def _refuse_unheard(self, view: CaseView, kind: str, timeline: Sequence[Mapping[str, Any]]) -> None:
+        """Nobody waits for this kind in the case, now or later; a case admitted before plan said so takes any."""
+        said = [move["detail"]["hears"] for move in timeline if "hears" in move.get("detail", {})]
+        if said and kind not in said[-1]:
+            hears = f"it can be told {', '.join(said[-1])}" if said[-1] else "it waits for no event at any step"
+            why = f"nobody waits for {kind} in this case: {hears}; now it is at step {view.step} ({view.status})"
+            raise Problem("wrong_state", why, case_id=view.case_id)
 
     async def list_reviews(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
         asked = request.query.get("limit", "50")

@@ -35,6 +35,7 @@ REASONS: Mapping[str, int] = {
     "wrong_state": 409,
     "changed": 409,
     "too_many_jobs": 409,
+    "quota_used_up": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
     "invalid_body": 422,

@@ -25,7 +25,7 @@ from aios.processors.reading.problem import SENTENCES, Problem
 from aios.processors.reading.reader import NOTHING, Reader
 from aios.processors.reading.reader import Document as Opened
 from aios.schemas.errors import Unavailable
-from aios.streams.document_store import Differs, FolderStore, NotKept, Store, documents_folder
+from aios.streams.document_store import Differs, NotKept, Store, kept_here
 
 SHARE_OF_TIME = 0.8  # of the try's: what is over is for extracting
 FILE_CHARS_MAX = 256
@@ -49,7 +49,7 @@ class Documents:
     }
 
     def __init__(self, setup: Setup) -> None:
-        self._store: Store = FolderStore(documents_folder(setup.settings))
+        self._store: Store = kept_here(setup.settings)
         self._reader = Reader()
 
     async def open(self) -> None:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aios.schemas.errors import Unavailable
 from aios.streams import document_store
-from aios.streams.document_store import BYTES_MAX, Differs, FolderStore, NotKept, TooLarge
+from aios.streams.document_store import BYTES_MAX, Differs, FolderStore, NotKept, Quota, QuotaUsedUp, TooLarge
+
+MONTH_S = 31 * 86_400.0
+
+
+def kept(folder: Path) -> list[Path]:
+    """Every document, of whomever."""
+    return [path for path in folder.glob("*/*/*") if path.is_file()]
 
 
 @given(content=st.binary(max_size=2000), pieces=st.integers(1, 5))
@@ -32,7 +46,7 @@ def test_what_was_handed_in_comes_back(tmp_path_factory: pytest.TempPathFactory,
         part.drop()
     assert references == {f"sha256:{hashlib.sha256(content).hexdigest()}"}
     assert store.get("demo", references.pop()) == content
-    assert len([path for path in folder.rglob("*") if path.is_file()]) == 1
+    assert len(kept(folder)) == 1
 
 
 def test_a_tenant_reads_its_own_and_nobody_elses(tmp_path: Path) -> None:
@@ -58,7 +72,7 @@ def test_bytes_that_changed_on_the_disk_are_not_given_out(tmp_path: Path) -> Non
     """The hash is taken again at every reading."""
     store = FolderStore(tmp_path)
     reference = store.put("demo", b"as it was")
-    (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    (path,) = kept(tmp_path)
     path.write_bytes(b"as it is now")
     with pytest.raises(Differs):
         store.get("demo", reference)
@@ -91,10 +105,108 @@ def test_what_is_old_is_swept(tmp_path: Path) -> None:
     """By when it was last handed in: a repeat keeps it."""
     store = FolderStore(tmp_path)
     old, new = store.put("demo", b"old"), store.put("demo", b"new")
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            os.utime(path, (0, 0))
+    for path in kept(tmp_path):
+        os.utime(path, (0, 0))
     store.put("demo", b"new")
     assert store.sweep(older_than_s=document_store.RETENTION_DAYS * 86_400) == 1
     assert not store.has("demo", old)
     assert store.has("demo", new)
+
+
+def test_a_tenant_keeps_no_more_than_its_quota(tmp_path: Path) -> None:
+    """Neither in number nor in bytes; what is there may come again, another tenant has room, forgetting makes some."""
+    store = FolderStore(tmp_path, Quota(bytes_max=10, count_max=2))
+    store.put("demo", b"12345")
+    with pytest.raises(QuotaUsedUp, match=r"1 documents of at most 2, 5 bytes of at most 10"):
+        store.put("demo", b"123456")
+    store.put("demo", b"1234")
+    with pytest.raises(QuotaUsedUp):
+        store.put("demo", b"1")
+    assert len(kept(tmp_path)) == 2
+    for again in (b"12345", b"1234"):
+        assert store.get("demo", store.put("demo", again)) == again
+    store.put("other", b"1")
+    for path in kept(tmp_path):
+        os.utime(path, (0, 0))
+    assert store.sweep(MONTH_S) == 3
+    store.put("demo", b"0123456789")
+
+
+@pytest.mark.parametrize("line", [b"", b"torn", b"%020d %020d %020d\n" % (10, 2, 7)])
+def test_a_line_that_is_wrong_is_made_right_by_the_next_sweep(tmp_path: Path, line: bytes) -> None:
+    """Cut off by a power cut, or too high because its process died: then the documents are counted."""
+    store = FolderStore(tmp_path, Quota(bytes_max=10, count_max=2))
+    store.put("demo", b"1")
+    (used,) = tmp_path.glob("*/used")
+    used.write_bytes(line)
+    store.sweep(MONTH_S)
+    store.put("demo", b"2")
+    with pytest.raises(QuotaUsedUp):
+        store.put("demo", b"3")
+
+
+CALLS = ("stat", "replace", "unlink", "utime", "pwrite", "fsync", "pread")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    first=st.sampled_from(["hand in", "sweep"]),
+    second=st.sampled_from(["hand in", "sweep"]),
+    at=st.sampled_from(CALLS),
+    number=st.integers(1, 6),
+    old=st.booleans(),
+)
+def test_nothing_that_was_acknowledged_is_swept_whoever_is_faster(
+    *, first: str, second: str, at: str, number: int, old: bool
+) -> None:
+    """One acts in the midst of the other, before any of its calls to the disk: what came again is there, counted once.
+
+    Who would have to wait for the other is refused here instead.
+    """
+    folder = Path(tempfile.mkdtemp())
+    try:
+        store = FolderStore(folder)
+        reference = store.put("demo", b"content")
+        if old:
+            for path in kept(folder):
+                os.utime(path, (0, 0))
+        came: list[str] = []
+        acts: dict[str, Callable[[], object]] = {
+            "hand in": lambda: came.append(store.put("demo", b"content")),
+            "sweep": lambda: store.sweep(MONTH_S),
+        }
+
+        def interrupt() -> None:
+            with suppress(Unavailable):
+                acts[second]()
+
+        with interrupted(at, number, interrupt), suppress(Unavailable):
+            acts[first]()
+        if came or not old:
+            assert store.get("demo", reference) == b"content"
+        (used,) = folder.glob("*/used")
+        store.sweep(MONTH_S)
+        there = len(kept(folder))
+        assert [int(each) for each in used.read_bytes().split()[:2]] == [7 * there, there]
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def interrupted(name: str, number: int, act: Callable[[], None]) -> Iterator[None]:
+    """Before the number-th call of that name act() runs, once; locks are refused instead of waited for."""
+    calls: Counter[str] = Counter()
+    real, flock = getattr(os, name), document_store.fcntl.flock
+
+    def called(*given: Any, **named: Any) -> Any:
+        calls[name] += 1
+        if calls[name] == number:
+            act()
+        return real(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, name, called)
+        patch.setattr(
+            document_store.fcntl, "flock", lambda handle, how: flock(handle, how | document_store.fcntl.LOCK_NB)
+        )
+        yield

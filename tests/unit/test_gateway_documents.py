@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from aios.streams.document_store import BYTES_MAX, FolderStore
-from aios.streams.http_documents import ROUTE
+import pytest
+
+from aios.streams import http_documents
+from aios.streams.config import GatewaySettings
+from aios.streams.document_store import BYTES_MAX, FolderStore, Quota
+from aios.streams.http_documents import ROUTE, sweeping
 from aios.streams.openapi import document
-from tests.fakes.gateway import KEYS, served
+from tests.fakes.gateway import KEYS, Served, served
 
 OTHER = "globex"
 
@@ -44,6 +51,120 @@ def test_nothing_too_much_and_compressed_are_refused(tmp_path: Path) -> None:
     assert handed_in(tmp_path, bytes(BYTES_MAX + 1))[0] == 413
     assert handed_in(tmp_path, b"x", **{"Content-Encoding": "gzip"})[0] == 415
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_over_its_quota_a_tenant_is_told_what_to_do(tmp_path: Path) -> None:
+    """409 with both bounds, and how room comes; what is kept already is taken again, others have their own."""
+
+    async def test() -> None:
+        async with served(documents=FolderStore(tmp_path, Quota(bytes_max=100, count_max=2))) as gateway:
+            assert [await sent(gateway, content) for content in (b"a" * 40, b"b" * 40)] == [201, 201]
+            async with gateway.request("POST", "/v1/documents", data=b"c") as answer:
+                told = await answer.json(content_type=None)
+            assert (answer.status, told["type"]) == (409, "urn:aios:problem:quota_used_up")
+            for said in (
+                "2 documents of at most 2",
+                "80 bytes of at most 100",
+                "31 days",
+                "documents.tenant_bytes_max",
+            ):
+                assert said in told["detail"]
+            assert await sent(gateway, b"a" * 40) == 201
+            assert await sent(gateway, b"c", tenant=OTHER) == 201
+        assert not list(tmp_path.glob("*/in/*"))
+
+    asyncio.run(test())
+
+
+def test_a_document_that_hardly_comes_loses_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """408 once it is behind the slowest rate, however much it had sent; nothing of it stays, and the place is free."""
+    monkeypatch.setattr(http_documents, "START_S", 0.05)
+
+    async def test() -> None:
+        async with served(documents=FolderStore(tmp_path)) as gateway:
+            async with gateway.request("POST", "/v1/documents", data=hanging(asyncio.Event())) as answer:
+                told = await answer.json(content_type=None)
+            assert (answer.status, told["type"]) == (408, "urn:aios:problem:too_slow")
+            assert gateway.api._arriving.total() == 0
+        assert not list(tmp_path.glob("*/in/*"))
+
+    asyncio.run(test())
+
+
+def test_a_tenant_that_sends_slowly_takes_no_place_of_another(tmp_path: Path) -> None:
+    """It has an eighth of the places: its next one is told to come later, another tenant's is taken."""
+
+    async def test() -> None:
+        async with served(limits(places=8), documents=FolderStore(tmp_path)) as gateway, one_arrives(gateway):
+            assert await sent(gateway, b"x") == 429
+            assert await sent(gateway, b"x", tenant=OTHER) == 201
+
+    asyncio.run(test())
+
+
+def test_documents_that_arrive_leave_places_for_everything_else(tmp_path: Path) -> None:
+    """Where all places of documents are taken another one is told to come later, and a case is accepted."""
+
+    async def test() -> None:
+        async with served(limits(places=1), documents=FolderStore(tmp_path)) as gateway, one_arrives(gateway):
+            assert await sent(gateway, b"x", tenant=OTHER) == 503
+            async with gateway.post({"text": "Where is my card?"}) as answer:
+                assert answer.status == 202
+
+    asyncio.run(test())
+
+
+def test_the_gateway_forgets_what_is_old_by_itself(tmp_path: Path) -> None:
+    """In rounds, until it is asked to stop; what came lately stays."""
+
+    async def test() -> None:
+        store, stop = FolderStore(tmp_path), asyncio.Event()
+        old, new = store.put("acme", b"old"), store.put("acme", b"new")
+        running = asyncio.create_task(sweeping(store, stop, every_s=0.01))
+        (path,) = (path for path in tmp_path.glob("*/*/*") if path.name == old.removeprefix("sha256:"))
+        os.utime(path, (0, 0))
+        await until(lambda: not store.has("acme", old))
+        stop.set()
+        await running
+        assert store.has("acme", new)
+
+    asyncio.run(test())
+
+
+def limits(*, places: int) -> GatewaySettings:
+    return GatewaySettings(requests_in_flight_max=int(places / http_documents.ARRIVING_SHARE))
+
+
+async def sent(gateway: Served, content: bytes, tenant: str = "acme") -> int:
+    async with gateway.request("POST", "/v1/documents", data=content, tenant=tenant) as answer:
+        return int(answer.status)
+
+
+async def hanging(whole: asyncio.Event) -> AsyncIterator[bytes]:
+    yield b"first"
+    await whole.wait()
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not what():  # noqa: ASYNC110 - a folder and another task tell nobody
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def one_arrives(gateway: Served) -> AsyncIterator[None]:
+    """A document of acme's is on its way, and comes whole in the end."""
+    whole = asyncio.Event()
+
+    async def send() -> int:
+        async with gateway.request("POST", "/v1/documents", data=hanging(whole)) as answer:
+            return int(answer.status)
+
+    sending = asyncio.create_task(send())
+    await until(lambda: gateway.api._arriving["acme"] > 0)
+    yield
+    whole.set()
+    assert await sending == 201
 
 
 def test_without_a_key_nothing_is_taken(tmp_path: Path) -> None:
