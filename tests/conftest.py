@@ -1,4 +1,4 @@
-"""One local Kafka a test run, started when the first test asks for it; a topic and a group of its own for each test."""
+"""One local Kafka a file of tests, started when its first test asks; a topic and a group of its own for each test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aios.infra.local.registry import Registry
 from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource, register_all
-from aios.streams import topology
+from aios.streams import config, topology
 from aios.streams.config import KafkaSettings
 from tests.fakes import apicurio
 
@@ -22,7 +22,15 @@ for name in [name for name in os.environ if name.startswith("AIOS_")]:
     del os.environ[name]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(autouse=True)
+def settings_of_its_own() -> Iterator[None]:
+    """What one test has set in the environment is read by no other."""
+    config.load.cache_clear()
+    yield
+    config.load.cache_clear()
+
+
+@pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Apache Kafka on loopback."""
     node = Broker(Path(tmp_path_factory.mktemp("kafka")))
@@ -31,7 +39,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     node.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka(broker: Broker) -> KafkaSettings:
     """How to reach it."""
     return KafkaSettings(bootstrap_servers=broker.address)
@@ -41,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--apicurio", metavar="FOLDER", help="the registry's tests against Apicurio, unpacked there")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def registry_url(
     kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[str]:
@@ -59,7 +67,7 @@ def registry_url(
     registry.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def codec(registry_url: str) -> Iterator[Codec]:
     """Reads and writes the events of our topics, with the ids of that registry."""
     source = RegistrySource(registry_url)
@@ -67,7 +75,7 @@ def codec(registry_url: str) -> Iterator[Codec]:
     source.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Valkey server; each test uses keys of its own, or a server of its own where it empties one."""
     server = Valkey(Path(tmp_path_factory.mktemp("valkey")))

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from aios.dlq import commands, envelope, filters, jobs, parking
 from aios.dlq.commands import JobCommand, Kind, LetterCommand, PlanCommand, Target
@@ -48,6 +47,7 @@ from aios.streams.topology import ADMIT, PLAN, REPLAY
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 60.0
+NOWHERE = 1_000_000  # an offset that nothing here comes to
 
 
 class Stage:
@@ -173,6 +173,13 @@ class Desk:
         found = self.stage.until(lambda: [one for one in self._states.look() if one.key == job_key(job_id)])
         return self.codec.decode(found[-1].value, ReplayRemembered)
 
+    def began_ms(self, job_id: str) -> int:
+        """When the broker took the first record that says it runs."""
+        states = [one for one in self._states.look() if one.key == job_key(job_id)]
+        return next(
+            one.timestamp_ms for one in states if self.codec.decode(one.value, ReplayRemembered).state == "running"
+        )
+
     def planned(self, **plan: Any) -> str:
         answer = self.ask(self.ada, PlanCommand(**plan))
         assert answer.status == "done", answer.detail
@@ -186,7 +193,7 @@ class Desk:
         return self.job(job_id)
 
     def letters(self, count: int, value: bytes = b"garbage") -> list[str]:
-        """Dead letters of this test's own tenant; their ids."""
+        """Dead letters of this test's own tenant, of places where no record stands; their ids."""
         outs = [self._dead(number, value) for number in range(count)]
         self.deliver(*outs)
         return [envelope.headers_said(one.headers)["id"] for one in outs]
@@ -195,7 +202,13 @@ class Desk:
         headers = (("aios-tenant", self.unique.encode()),)
         now_ms = time.time_ns() // 1_000_000
         record = Record(
-            "document.received.v1", number % 6, number, now_ms, f"{self.unique}.{number}".encode(), value, headers
+            "document.received.v1",
+            number % 6,
+            NOWHERE + number,
+            now_ms,
+            f"{self.unique}.{number}".encode(),
+            value,
+            headers,
         )
         error = SchemaMismatch("not in Confluent's framing")
         return envelope.wrap(record, Failure(stage=ADMIT, error=error, attempts=1, now_ms=now_ms, cluster=self.unique))
@@ -249,16 +262,19 @@ def test_a_stage_killed_at_every_step_of_a_job_returns_each_letter_once(desk: De
 
 
 def test_a_job_is_never_faster_than_its_rate(desk: Desk) -> None:
-    """By more than five percent over five seconds, by the broker's own timestamps (slower is `aios bench replay`'s)."""
+    """By more than 5 % over 5 s, by the broker's timestamps from where the job is said to run, and by its own count.
+
+    Slower is `aios bench replay`'s.
+    """
     desk.letters(560)
     job_id = desk.planned(filter=desk.mine, rate_per_s=100)
     assert desk.ask(desk.ada, JobCommand(kind=Kind.RUN), job_id).status == "done"
     job = desk.stage.until(lambda: (job := desk.job(job_id)).state == "done" and job)
-    stamps = sorted(one.timestamp_ms for one in desk.returned())
+    stamps = [one.timestamp_ms for one in desk.returned()]
     assert len(stamps) == 560
-    rate = (len(stamps) - 1) / (stamps[-1] - stamps[0]) * 1000
-    assert rate <= 105
-    assert abs(job.took_ms - (stamps[-1] - stamps[0])) < 1_000
+    took_ms = max(stamps) - desk.began_ms(job_id)
+    assert len(stamps) / took_ms * 1000 <= 105
+    assert len(stamps) / job.took_ms * 1000 <= 105
 
 
 def test_an_operator_repairs_a_letter_and_another_one_lets_it_go(desk: Desk) -> None:
@@ -332,7 +348,7 @@ def test_an_event_that_admit_passed_over_is_found_by_its_place(
     over, died, later = desk.deliver(*(Outgoing(source, key, b"x", (), 0) for _ in range(3)))
     record = Record(source, 0, died.offset, desk.now_ms, key, b"x")
     desk.deliver(desk.failed(record, ADMIT, SchemaMismatch("no")))
-    before, places = admit_positions(kafka), Places(kafka)
+    places = Places(kafka)
     committed = Consumer(client(kafka, **{"group.id": ADMIT.group, "enable.auto.commit": False}))
     try:
         committed.commit(offsets=[TopicPartition(source, 0, later.offset)], asynchronous=False)
@@ -349,21 +365,8 @@ def test_an_event_that_admit_passed_over_is_found_by_its_place(
         found = [read for read in iter(walk.read, Nothing(over=True)) if isinstance(read, Found) and read.selected]
     finally:
         committed.close()
-        _leave_as_it_was(kafka, f"{source}/0", before)
         places.close()
     assert [one.letter.place for one in found] == [(source, 0, over.offset)]
-
-
-def _leave_as_it_was(kafka: KafkaSettings, place: str, before: Mapping[str, int]) -> None:
-    """A committed offset without its changelog would keep every admit of this broker from starting."""
-    if place not in before:
-        admin = AdminClient(client(kafka))
-        admin.delete_consumer_groups([ADMIT.group])[ADMIT.group].result(30)
-        return
-    topic, _, partition = place.rpartition("/")
-    again = Consumer(client(kafka, **{"group.id": ADMIT.group, "enable.auto.commit": False}))
-    again.commit(offsets=[TopicPartition(topic, int(partition), before[place])], asynchronous=False)
-    again.close()
 
 
 def test_a_letter_that_ends_who_decodes_it_is_found_by_the_third_process(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""A registry of a test's own, beside the session's; and requests in plain HTTP, so that every byte is seen."""
+"""A registry of a test's own, beside the file's; and requests in plain HTTP, so that every byte is seen."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xfail(reason=DEVIATIONS[item.name], strict=True))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ask(registry_url: str, request: pytest.FixtureRequest) -> Iterator[Http]:
-    """The session's registry; subjects must be of the test's own."""
+    """The registry of the file; subjects must be of the test's own."""
     http = Http(registry_url, apicurio.CONTENT_TYPE if request.config.getoption("--apicurio") else CONTENT_TYPE)
     yield http
     http.close()

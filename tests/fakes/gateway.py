@@ -71,14 +71,17 @@ class Roads:
 
 @dataclass
 class Outcomes:
-    """Says what the test puts here; a tenant sees its own. away: refuses at once. hangs: never answers."""
+    """Says what the test puts here; a tenant sees its own. away: refuses at once. hangs: never answers. asked: times."""
 
     cases: dict[str, CaseView] = field(default_factory=dict)
     tasks: dict[str, ReviewView] = field(default_factory=dict)
+    timelines: dict[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     away: bool = False
     hangs: bool = False
+    asked: int = 0
 
     async def check(self) -> None:
+        self.asked += 1
         if self.hangs:
             await asyncio.Event().wait()
         if self.away:
@@ -91,6 +94,8 @@ class Outcomes:
 
     async def timeline(self, case_id: str, tenant: str) -> Sequence[Mapping[str, Any]]:
         await self.check()
+        if case_id in self.timelines:
+            return self.timelines[case_id]
         return [{"case_seq": 1, "transition": "admitted"}] if await self.status(case_id, tenant) else []
 
     async def wait(self, case_id: str, tenant: str, timeout_s: float, event_id: str = "") -> CaseView | None:
