@@ -71,7 +71,7 @@ class Roads:
 
 @dataclass
 class Outcomes:
-    """Says what the test puts here; a tenant sees its own. away: refuses at once. hangs: never answers. asked: times."""
+    """Says what the test puts here; a tenant sees its own. away: refuses. hangs: never answers. asked: how often."""
 
     cases: dict[str, CaseView] = field(default_factory=dict)
     tasks: dict[str, ReviewView] = field(default_factory=dict)
