@@ -118,6 +118,7 @@ def _admitted(state: CaseRemembered | None, event: CaseAdmitted, around: Around,
         event_id=event.event_id,
         lane=event.lane,
         workflow_version=workflow.version,
+        hears=list(workflow.hears),
         **({"autonomy": remembered} if remembered else {}),
     )
     turn.begin()
@@ -256,6 +257,7 @@ def _migrated(state: CaseRemembered, event: CaseTold, around: Around) -> Moved:
         event_id=event.event_id,
         from_version=state.workflow_version,
         workflow_version=moved.workflow_version,
+        hears=list(around.workflows.at(moved.workflow, moved.workflow_version).hears),
     )
     return turn.moved()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from aios.processors import autonomy, weighing
 from aios.processors.state import FORGET
-from aios.processors.turn import REASON_CHARS_MAX, ROOM_BYTES, bytes_of, forget_at, step_of
+from aios.processors.turn import REASON_CHARS_MAX, ROOM_BYTES, Around, bytes_of, forget_at, step_of
 from aios.processors.waits import Waiting
 from aios.processors.workflow import (
     HOUR_MS,
@@ -51,8 +51,28 @@ class Course(Waiting):
         self._because(where.reason)
         self.enter(where.then)
 
+    def __init__(self, state: CaseRemembered, around: Around) -> None:
+        super().__init__(state, around)
+        self._ahead = ""  # the step to go on with
+        self._walks = False
+
     def enter(self, name: str) -> None:
-        """Go on from a step until the case waits or is decided."""
+        """Go on from a step until the case waits or is decided.
+
+        A step that leads on at once, such as one that nobody can be asked in, is followed by this loop and not from
+        inside, so that a hundred of them in a row are no hundred calls deep. Nothing is done after a call of this.
+        """
+        self._ahead = name
+        if self._walks:
+            return
+        self._walks = True
+        while name := self._ahead:
+            self._ahead = ""
+            self._stand(name)
+        self._walks = False
+
+    def _stand(self, name: str) -> None:
+        """In a step, or behind the rules that it begins with."""
         self.leave_pool()
         while isinstance(rule := self._workflow.steps[name].kind, Rule):
             chosen = rule.choose(view := self.view())

@@ -43,6 +43,9 @@ STEP = "$budget"  # where a case waits for its reservation; no step of a workflo
 ANSWER_MS_MAX = 3_600_000  # budget is away for longer: the case goes on as denied
 ATTEMPTS_MAX = 2_000  # a case that waits for room asks this often, every half minute or window; then it is denied
 SPARE_MS = 3_600_000  # a reservation outlives the longest way through its workflow by this
+LONGEST_MS_MAX = (
+    2_000 * WAIT_S_MAX
+)  # and no reservation is held for longer; a case that lasts longer asks no model then
 CHARS_PER_TOKEN = 3  # of a prompt that is not counted yet; models here see 4 to 5
 
 
@@ -102,11 +105,14 @@ def request(
 
 
 def longest_ms(workflow: Workflow, lane: str, pools: Mapping[str, Pool]) -> int:
-    """No case lasts longer once its reservation is asked for: every wait of every step, one after the other."""
+    """No case lasts longer once its reservation is asked for: every wait of every step, one after the other.
+
+    At most LONGEST_MS_MAX, since circles of long waits add up to centuries.
+    """
     waits = SPARE_MS
     for name, step in workflow.steps.items():
         waits += _longest_ms(step.kind, lane, pools) * (_visits_max(workflow) if name in workflow.circles else 1)
-    return waits
+    return min(waits, LONGEST_MS_MAX)
 
 
 def _longest_ms(kind: Kind | Question | Call, lane: str, pools: Mapping[str, Pool]) -> int:

@@ -183,8 +183,12 @@ class Turn(ABC):
         state = self._state
         return ROOM_BYTES - bytes_of(state.input) - bytes_of(state.answers) - bytes_of(state.told)
 
-    def record(self, transition: str, *, status: str = "", step: str = "", actor: str = ACTOR, **detail: Any) -> None:
-        """The next transition of the case. status: empty = unchanged. detail: evidence, never payload."""
+    def record(
+        self, transition: str, *, status: str = "", step: str = "", actor: str = ACTOR, shown: str = "", **detail: Any
+    ) -> None:
+        """The next transition of the case. status: empty = unchanged. detail: evidence, never payload. shown: JSON for
+        people, which the chain does not keep.
+        """
         if self._ruled:
             detail["ruled"], self._ruled = self._ruled, []
         state = self._change(case_seq=self._state.case_seq + 1, status=status or self._state.status)
@@ -205,6 +209,7 @@ class Turn(ABC):
                 input_partition=self._cause.partition,
                 input_offset=self._cause.offset,
                 at=self._cause.now_ms,
+                shown=shown,
             ),
         )
 

@@ -1,10 +1,11 @@
 """How a turn waits for an event that the case is told, or for a time; and circles. Pure.
 
-In: the step, an event (case.told.v1), its time. Out: an audit entry that shows what is waited for. Guaranteed: an event
-that comes while the case is elsewhere, and that one of its waits asks for, is kept until the case is there (TOLD_MAX of
-them, and KEPT_BYTES_MAX), so that a cancellation is not lost to a booking under way; an event that comes twice changes
-nothing; a step in a circle is visited at most once more than the wait takes events, since in the last round the wait
-listens to the clock alone; a step visited again has another path, `book#2`, and so other ids and timers.
+In: the step, an event (case.told.v1), its time. Out: an audit entry that shows what is waited for, with the hash of
+what people are told meanwhile, and the words beside it. Guaranteed: an event that comes while the case is elsewhere,
+and that one of its waits asks for, is kept until the case is there (TOLD_MAX of them, and KEPT_BYTES_MAX), so that a
+cancellation is not lost to a booking under way; an event that comes twice changes nothing; a step in a circle is
+visited at most once more than the wait takes events, since in the last round the wait listens to the clock alone; a
+step visited again has another path, `book#2`, and so other ids and timers.
 
 Rejected: a counter of visits for every step (a case without circles would carry it).
 """
@@ -40,14 +41,16 @@ class Waiting(Branching):
             return
         asked = now + 1_000 * (step.for_s or 0) if step.until is None else int(step.until.evaluate(view))
         until = min(max(asked, now), now + 1_000 * WAIT_S_MAX)
+        says = {name: value.evaluate(view) for name, value in step.says.items()}
         self._wait(path, 1, ids.command_id(self._state.case_id, path, 1), until)
         self.record(
             "waiting",
             status=step.status,
             event=step.event or "",
             until=until,
-            says={name: value.evaluate(view) for name, value in step.says.items()},
+            says_hash=ids.body_hash(says) if says else "",
             answers_caller=step.answers_caller,
+            shown=ids.canonical(says) if says else "",
         )
 
     def hear(self, event: CaseTold) -> None:
@@ -59,7 +62,7 @@ class Waiting(Branching):
         if isinstance(step, Wait) and waits and self._listens(step):
             self.stop_waiting()
             self._take(step, {"event_id": event.event_id, "kind": event.kind, "by": event.by, "body": said})
-        elif waits or not self._is_asked_for(event.kind):
+        elif waits or event.kind not in self._workflow.hears:
             self._ignore(event, "rounds_spent" if waits else "nobody_waits_for_this")
         else:
             kept = [*known["kept"], {"event_id": event.event_id, "kind": event.kind, "by": event.by, "body": said}]
@@ -84,10 +87,6 @@ class Waiting(Branching):
     def _listens(self, step: Wait) -> bool:
         """Whether this round still takes an event."""
         return round_of(self._state.step) <= step.rounds_max
-
-    def _is_asked_for(self, kind: str) -> bool:
-        kinds = (step.kind for step in self._workflow.steps.values())
-        return any(isinstance(wait, Wait) and wait.event == kind for wait in kinds)
 
     def _take_kept(self, step: Wait) -> Mapping[str, Any] | None:
         known = self._told()

@@ -375,6 +375,12 @@ class Workflow(Part):
         leads = closure({name: {target for _, target in step.jumps()} for name, step in self.steps.items()})
         return frozenset(name for name, reached in leads.items() if name in reached)
 
+    @cached_property
+    def hears(self) -> tuple[str, ...]:
+        """Kinds of events that one of its waits asks for."""
+        kinds = (step.kind for step in self.steps.values())
+        return tuple(sorted({kind.event for kind in kinds if isinstance(kind, Wait) and kind.event is not None}))
+
     def view(self, case_input: Mapping[str, Any], answers: Mapping[str, Any]) -> dict[str, Any]:
         """What an expression sees."""
         noted = answers.get(NOTED, [])

@@ -24,6 +24,7 @@ from aios.processors.workflow import (
     NOTED,
     Call,
     Emit,
+    Guards,
     Map,
     Parallel,
     Question,
@@ -160,12 +161,27 @@ class _Names:
             known = {each: shape for step in before for each, shape in answers[step].items()}
             names = {**given, "answers": Shape("object", fields=known)}
             for used in expressions(self.workflow, name):
-                if used.place == ("map", "over") and NOTED in used.expression.names:
-                    says = f"what is {NOTED} grows while the items are asked: a list that stays is needed here"
+                if NOTED in used.expression.names and (says := self._moves(name, used.place)):
                     self.found.append((("steps", name, *used.place), says))
                 self._judge(("steps", name, *used.place), used, self._inside(name, used, names), answers)
             self._requests(name, names)
         return self.found
+
+    def _moves(self, name: str, place: Place) -> str:
+        """Why what policies note may not be read there: it grows while the step is under way."""
+        if place == ("map", "over"):
+            return f"what is {NOTED} grows while the items are asked: a list that stays is needed here"
+        if place[-2:] != ("infer", "input"):
+            return ""
+        kind = self.workflow.steps[name].kind
+        ask = kind.of[str(place[2])].asks if isinstance(kind, Parallel) else kind
+        ask = kind.each.asks if isinstance(kind, Map) else ask
+        if not isinstance(ask, Question) or ask.guards == Guards():
+            return ""
+        return (
+            f"its policies judge one text, and with what they have {NOTED} the model would read another: ask without "
+            f"`guards`, or put {NOTED} into `options` or a rule"
+        )
 
     def _inside(self, name: str, used: Used, names: Mapping[str, Shape]) -> Mapping[str, Shape]:
         """With the item, in a map's `each`."""

@@ -246,6 +246,7 @@ class AuditRecorded(Event):
     input_partition: int
     input_offset: int
     at: int
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 Enters: audit.recorded, every transition of every case. Leaves: the chain of audit_chain.py in home/audit, its head in
 home/run/audit.head.json. Guaranteed: a record is on disk before its offset moves, within a round (TAKE_MAX records or
 IDLE_MS); one that is repeated after kill -9 is skipped by its position; one that cannot be decoded is chained as such,
-with its reason and the hash of its bytes, and goes to the dead letters. The stage has one process; a second one finds
-the lock taken and leaves.
+with its reason and the hash of its bytes, and goes to the dead letters; words for people, which may have to be erased
+one day, are no part of it, but their hash is. The stage has one process; a second one finds the lock taken and leaves.
 
 Kafka is a second witness: if the group's committed offsets are past what the chain holds, the chain has lost its end,
 and the process stops rather than hide that.
@@ -144,8 +144,7 @@ async def _round(desk: Shell, chain: Chain, codec: Codec) -> None:
 
     def meaning(record: Record) -> Entry:
         failpoints.hit("audit.decode", record.value or b"")
-        event = codec.decode(record.value, AuditRecorded)
-        return _entry(record, {"kind": "audit", "event": asdict(cast(Any, event))})
+        return _entry(record, {"kind": "audit", "event": chained(codec.decode(record.value, AuditRecorded))})
 
     read = await desk.understand(records, meaning)
 
@@ -156,6 +155,11 @@ async def _round(desk: Shell, chain: Chain, codec: Codec) -> None:
     if await desk.persevere(rest):
         desk.finish(record for record, _ in read.good)
         await desk.persevere(lambda: desk.give_up(read))
+
+
+def chained(event: AuditRecorded) -> dict[str, Any]:
+    """What the chain keeps for ever: everything but the words for people, whose hash is in the detail."""
+    return {name: value for name, value in asdict(cast(Any, event)).items() if name != "shown"}
 
 
 def in_order(read: Read[Entry]) -> list[Entry]:

@@ -52,7 +52,7 @@ def write_of(record: Record, codec: Codec) -> Write:
 
 
 def transition_json(event: AuditRecorded) -> str:
-    """A transition as timelines show it."""
+    """A transition as timelines show it: with the words for people in the place of their hash."""
     return ids.canonical(
         {
             "audit_id": event.audit_id,
@@ -63,14 +63,14 @@ def transition_json(event: AuditRecorded) -> str:
             "step": event.step,
             "actor": event.actor,
             "at": event.at,
-            "detail": _object(event.detail),
+            "detail": _told(event),
             "input": f"{event.input_topic}/{event.input_partition}/{event.input_offset}",
         }
     )
 
 
 def _transition(event: AuditRecorded, traceparent: str) -> Write:
-    detail = _object(event.detail)
+    detail = _told(event)
     name = layout.list_name(event.tenant, event.workflow, event.status)
     task = str(detail.get("task_id", "")) if event.transition == "review_requested" else ""
     opened = ids.canonical({**detail, "at": event.at}) if event.transition == "admitted" else ""
@@ -142,6 +142,15 @@ def _act(event: AuditRecorded) -> Write:
 
 def _fields(event: Event) -> dict[str, Any]:
     return asdict(cast(Any, event))
+
+
+def _told(event: AuditRecorded) -> dict[str, Any]:
+    """The evidence, and what people are told while the case waits; older records hold that in the evidence itself."""
+    detail = _object(event.detail)
+    if event.transition == "waiting" and "says_hash" in detail:
+        del detail["says_hash"]
+        detail["says"] = _object(event.shown) if event.shown else {}
+    return detail
 
 
 def _object(detail: str) -> dict[str, Any]:

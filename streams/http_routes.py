@@ -54,7 +54,7 @@ class Told(Body):
 
 
 class ToldAccepted(BaseModel):
-    """The broker has it. A case that does not wait for it, or is decided before it comes there, passes it over."""
+    """The broker has it. A case that is elsewhere keeps it for its wait; one that is decided before passes it over."""
 
     case_id: str
     event_id: str

@@ -96,7 +96,7 @@ def test(files: tuple[Path, ...], as_json: bool) -> None:
     paths = [path for each in files or (workflow_files.FOLDER,) for path in _expand(each)]
     if not files:
         paths = [path for path in paths if workflow_cases.file_of(path).is_file()]
-    told = [_tested(path) for path in paths]
+    told = [_tested(path, quiet=as_json) for path in paths]
     if as_json:
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     if any(each["wrong"] for one in told for each in one["cases"]) or any("problem" in one for one in told):
@@ -114,20 +114,21 @@ def schema(write: bool) -> None:
         click.echo(workflow_schema.text(), nl=False)
 
 
-def _tested(path: Path) -> dict[str, Any]:
-    """A file's cases, told as they are run."""
+def _tested(path: Path, *, quiet: bool) -> dict[str, Any]:
+    """What came of a file's cases; told for people unless quiet."""
     try:
         judged = deploying.judge(path)
     except ConfigError as error:
         click.echo(str(error), err=True)
         return {"file": str(path), "problem": str(error), "cases": []}
-    for one in judged.ran:
-        click.echo(f"{'✗' if one.wrong else '✓'} {one.name}: {one.came or 'nothing came'}", err=True)
-        for line in one.wrong:
-            click.echo(f"    {line}", err=True)
     missing = workflow_cases.unvisited(judged.sound.workflow, judged.ran)
-    said = f"{judged.tests.passed} of {judged.tests.all} cases of {judged.sound.workflow.reference} are as recorded"
-    click.echo(said + (f"; no case goes through {', '.join(missing)}" if missing else ""), err=True)
+    if not quiet:
+        for one in judged.ran:
+            click.echo(f"{'✗' if one.wrong else '✓'} {one.name}: {one.came or 'nothing came'}")
+            for line in one.wrong:
+                click.echo(f"    {line}")
+        said = f"{judged.tests.passed} of {judged.tests.all} cases of {judged.sound.workflow.reference} are as recorded"
+        click.echo(said + (f"; no case goes through {', '.join(missing)}" if missing else ""))
     return {
         "file": str(path),
         "workflow": judged.sound.workflow.reference,

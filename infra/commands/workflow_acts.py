@@ -206,8 +206,19 @@ def cancel(
     if cases and not dry_run:
         server = operations.gateway(gateway, token_file)
         done = sum(_asked(server, one.case_id, "cancel", {"reason": why}) for one in cases)
-    said = {"workflow": name, "retired": retired or not dry_run, "open_cases": len(cases), "called_off": done}
-    output.one(said if with_cases else {"workflow": name, "retired": said["retired"]}, as_json=as_json)
+    said: dict[str, Any] = {"workflow": name, "retired": retired or not dry_run, "dry_run": dry_run}
+    if as_json:
+        output.one(said | ({"open_cases": len(cases), "called_off": done} if with_cases else {}), as_json=True)
+        return
+    now = "would be" if dry_run else "is"
+    then = "would be" if dry_run else "are"
+    click.echo(f"{name} is retired already" if retired else f"{name} {now} retired: new events of it {then} refused")
+    if with_cases and dry_run:
+        click.echo(f"{len(cases)} open cases would be called off")
+    elif with_cases:
+        click.echo(f"{done} of {len(cases)} open cases are called off")
+    else:
+        click.echo("open cases finish on their version; --open-cases calls them off")
 
 
 @click.command()

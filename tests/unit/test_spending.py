@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from aios.processors import case, spending
 from aios.processors.spending import Funds
 from aios.processors.turn import Cause, timer_of
-from aios.processors.workflow import Workflow
+from aios.processors.workflow import ROUNDS_MAX, WAIT_S_MAX, Workflow
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
@@ -242,6 +243,15 @@ def test_a_reservation_outlives_the_longest_way_through_its_workflow() -> None:
     assert TRIAGE is not None
     days = 3 * 24 * 3_600_000
     assert spending.longest_ms(TRIAGE, "bulk", pool_files.shipped()) == days + 2 * 4 * 21_600_000 + spending.SPARE_MS
+
+
+def test_no_reservation_is_held_for_centuries() -> None:
+    """A circle of waits of more than a year each; what a stage or a page makes a date of stays one."""
+    told = copy.deepcopy(EVERY)
+    told["steps"]["booked"]["wait"] |= {"for_s": WAIT_S_MAX, "rounds_max": ROUNDS_MAX}
+    longest = spending.longest_ms(Workflow.model_validate(told), "bulk", pool_files.shipped())
+    assert longest == spending.LONGEST_MS_MAX
+    assert datetime.fromtimestamp((START_MS + longest) / 1000, UTC).year < 2030
 
 
 @dataclass

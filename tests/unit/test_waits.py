@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseTold, ConnectorRequested
+from aios.sinks import audit, outcome_writes
+from aios.streams import explanation
 from aios.streams.errors import Reason, RecordError
 from tests.fakes.flow import Flow, returned
 
@@ -35,12 +38,27 @@ def test_a_wait_shows_what_the_case_has_come_to_and_ends_by_the_clock() -> None:
     flow = booked()
     (entry,) = [one for one in flow.of(AuditRecorded) if one.transition == "waiting"]
     said = json.loads(entry.detail)
-    assert (entry.status, said["says"], said["answers_caller"]) == ("booked", {"slot": "nine"}, True)
+    assert (entry.status, entry.shown, said["answers_caller"]) == ("booked", '{"slot":"nine"}', True)
     assert said["until"] == flow.timers["booked/1"] == flow.now_ms + 3_600_000
     flow.fire("booked/1")
     assert (flow.decided.outcome, flow.decided.reasons) == ("booked", ("took_place",))
     assert json.loads(flow.decided.output) == {"slot": "nine"}
     assert flow.decided.cost_centre == "CC-1"
+
+
+def test_what_people_are_told_is_in_the_chain_as_a_hash_alone_and_shown_as_it_is() -> None:
+    """Words for people may have to be erased one day, and the chain never is; who looks at the case reads them."""
+    flow = booked()
+    (entry,) = [one for one in flow.of(AuditRecorded) if one.transition == "waiting"]
+    kept = audit.chained(entry)
+    assert "nine" not in ids.canonical(kept)
+    assert json.loads(kept["detail"])["says_hash"] == ids.body_hash({"slot": "nine"})
+    shown = json.loads(outcome_writes.transition_json(entry))["detail"]
+    assert shown == {"event": "changed", "until": shown["until"], "says": {"slot": "nine"}, "answers_caller": True}
+    (sentence,) = explanation.explain("c", "w", [json.loads(outcome_writes.transition_json(entry))]).story
+    assert sentence.evidence["says"] == {"slot": "nine"}
+    before = replace(entry, detail=ids.canonical(shown), shown="")  # of a release that had it in the evidence
+    assert json.loads(outcome_writes.transition_json(before))["detail"] == shown
 
 
 def test_an_event_leads_on_and_is_the_waits_answer() -> None:

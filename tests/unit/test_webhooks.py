@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 from aios.schemas.models import CaseTold
 from aios.streams import signing
 from aios.streams.config import EndpointSettings
+from aios.streams.deployments import MIGRATED
 from aios.streams.errors import ConfigError
 from aios.streams.outcome_store import CaseView
 from tests.fakes.gateway import served
@@ -60,6 +61,36 @@ def test_it_is_the_signature_of_standard_webhooks() -> None:
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
     )
     assert headers[signing.SIGNATURE] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.parametrize(
+    ("hears", "kind", "status", "says"),
+    [
+        (["changed", "paid"], "changed", 202, ""),
+        (["changed", "paid"], "chnged", 409, "it can be told changed, paid; now it is at step book (booking)"),
+        ([], "changed", 409, "it waits for no event at any step"),
+        (None, "chnged", 202, ""),  # admitted before plan said what it can be told
+        (["changed"], MIGRATED, 202, ""),  # what an operator does to any case
+    ],
+)
+def test_a_case_is_told_only_what_one_of_its_waits_asks_for(
+    hears: list[str] | None, kind: str, status: int, says: str
+) -> None:
+    """Whoever mistypes a kind hears at once that nobody waits for it, and what this case can be told."""
+
+    async def ask() -> None:
+        async with served() as gateway:
+            gateway.outcomes.cases["c1"] = CaseView(case_id="c1", tenant="acme", status="booking", step="book")
+            if hears is not None:
+                moves = [{"case_seq": 1, "transition": "admitted", "detail": {"hears": hears}}]
+                gateway.outcomes.timelines["c1"] = moves
+            body = {"kind": kind, "body": {}}
+            async with gateway.request("POST", "/v1/cases/c1/events", principal="opa", json=body) as response:
+                assert response.status == status
+                assert says in (await response.json()).get("detail", "")
+            assert len(gateway.roads.delivered) == (status == 202)
+
+    asyncio.run(ask())
 
 
 def test_while_secrets_change_one_signature_that_fits_is_enough() -> None:

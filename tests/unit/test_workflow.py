@@ -63,6 +63,12 @@ def edited(folder: Path, old: str, new: str, name: str = NAMED) -> Path:
             "answers.ask.conf",
             "answers.ask has no field confidence",
         ),
+        (
+            "input: input.text\n      input_chars_max: 8000",
+            "input: noted.map(n, n)[0] + input.text\n      guards: {before: [urgent@1]}\n      input_chars_max: 8000",
+            "noted.map(n, n)[0]",
+            "put noted into `options` or a rule",
+        ),
         ('confidence: "1.0"', "confidence: 1.0", "confidence: 1.0", 'is written as text: "1.0"'),
         ('confidence: "1.0"', 'confidence: "2.0"', 'confidence: "2.0"', "a number from 0 to 1 is needed"),
         ("when: answers.classify.conf", "when: '1 +' #", "when: '1 +'", "Failed to parse expression"),

@@ -260,6 +260,27 @@ def test_a_map_goes_over_no_list_that_grows() -> None:
     ]
 
 
+@pytest.mark.parametrize("inside", ["infer", "parallel", "map"])
+@pytest.mark.parametrize("guarded", [True, False])
+def test_no_model_reads_another_text_than_its_policies_judged(inside: str, guarded: bool) -> None:
+    """What they note would change what the model is sent after it was judged; where nothing judges, nothing does."""
+    told = copy.deepcopy(flow.EVERY)
+    ask = told["steps"]["gather"]["parallel"]["of"]["about"]["infer"]
+    ask["input"] = "input.name + (noted.size() > 0 ? noted[0] : '')"
+    if guarded:
+        ask["guards"] = {"before": ["urgent@1"]}
+    place: tuple[Any, ...] = ("steps", "gather", "parallel", "of", "about", "infer", "input")
+    if inside == "map":
+        told["steps"]["read"]["map"]["each"] = {"infer": ask}
+        place = ("steps", "read", "map", "each", "infer", "input")
+    elif inside == "infer":
+        told["steps"]["one"] = {"infer": {**ask, "status": "s", "then": "close", "on_error": {"then": "close"}}}
+        place = ("steps", "one", "infer", "input")
+    found = workflow_names.wrong_names(Workflow.model_validate(told), inputs.shipped("document.received.v1"))
+    refused = [says for where, says in found if where == place and "the model would read another" in says]
+    assert len(refused) == guarded
+
+
 @pytest.mark.parametrize(
     ("decided_by", "says"),
     [("'timer'", "has status expired, not decided"), ("'robot'", "'policy', 'timer' or 'reviewer:' with a name")],
