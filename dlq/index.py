@@ -13,15 +13,27 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from redis.exceptions import RedisError
 
-from aios.dlq import dead_letter
 from aios.dlq.dead_letter import DeadLetter
+from aios.dlq.entries import (
+    Ambiguous,
+    Entry,
+    Group,
+    JobCounts,
+    LetterOutcome,
+    Page,
+    Progress,
+    Source,
+    add,
+    entry,
+    gathered,
+)
 from aios.dlq.filters import Filter
 from aios.dlq.index_layout import (
     EPOCH,
@@ -38,117 +50,16 @@ from aios.dlq.index_layout import (
     tenant_kinds_key,
     tenant_list_key,
 )
-from aios.schemas.errors import AiosError
 from aios.streams import outcome_store
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_layout import RETENTION_MS, letter_key, letters_key
-from aios.streams.record import Record, Where
+from aios.streams.record import Record
 
 CONNECTIONS_MAX = 16
 LISTED_MAX = 1_000  # entries of one page
 KINDS_MAX = 10_000  # lists that one question looks at
 CANDIDATES_MAX = 10  # ids that begin the same, when one is asked for
 SCAN_BATCH = 1_000  # entries whose records are read at once
-
-
-class Ambiguous(AiosError):
-    """Several ids begin so; the message names some."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """The last thing that changed a letter's state. reason: what the principal said. to: topic/partition, or empty."""
-
-    state: str
-    generation: int
-    job_id: str
-    reason: str
-    to: str
-    edit_hash_before: str
-    edit_hash_after: str
-    by: str
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A dead letter as it is now. changed: the last change, also one before it failed again."""
-
-    letter: DeadLetter
-    state: State
-    changed: Change | None
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        changed = self.changed
-        said = {} if changed is None else {name: getattr(changed, name) for name in Change.__slots__}
-        return {**self.letter.plain(), "state": str(self.state), "changed": said or None}
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """cursor: what gives the next page; empty at the end."""
-
-    entries: list[Entry]
-    cursor: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Letters of one group, reason and fingerprint. oldest_at, newest_at: Unix ms. example: the newest one's id."""
-
-    group: str
-    reason: str
-    fingerprint: str
-    count: int
-    oldest_at: int
-    newest_at: int
-    example: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LetterOutcome:
-    """What became of one letter in a job. reason: of a skip. to: where it went, or stands now if it failed again."""
-
-    letter_id: str
-    outcome: Outcome
-    reason: str
-    to: str
-    generation: int
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class JobCounts:
-    """Of one job. by_reason: of those skipped."""
-
-    counts: Mapping[Outcome, int]
-    by_reason: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Of a scan. of: entries that the index gives. unclear: where the expression said neither yes nor no.
-
-    gone: whose records are not there any more.
-    """
-
-    scanned: int
-    of: int
-    found: int
-    unclear: int
-    gone: int
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a scan gets what the index does not hold. fetch: records by place. value: decoded, None if it does not.
-
-    Both may block, and raise Unavailable; they are called in a thread, never twice at a time.
-    """
-
-    fetch: Callable[[Iterable[Where]], Mapping[Where, Record]]
-    value: Callable[[Record], Any]
 
 
 class LetterIndex:
@@ -211,7 +122,7 @@ class LetterIndex:
         found: dict[tuple[str, str, str], Group] = {}
         for (_, kind), (count, oldest, newest) in zip(lists, said, strict=True):
             if count:
-                _add(found, kind[1:], int(count), oldest, newest)
+                add(found, kind[1:], int(count), oldest, newest)
         return sorted(found.values(), key=lambda one: (-one.count, one.group, one.reason, one.fingerprint))
 
     async def get(self, letter_id: str, *, tenants: Collection[str] | None = None) -> Entry | None:
@@ -235,8 +146,8 @@ class LetterIndex:
         cursor = ""
         while True:
             page = await self.page(wanted, states=states, tenants=tenants, limit=LISTED_MAX, cursor=cursor)
-            for entry in page.entries:
-                yield entry
+            for one in page.entries:
+                yield one
             if not page.cursor:
                 return
             cursor = page.cursor
@@ -258,10 +169,10 @@ class LetterIndex:
         of = await self.count(wanted.indexed, states=states, tenants=tenants)
         async for batch in _batches(self.entries(wanted.indexed, states=states, tenants=tenants)):
             answers = await asyncio.to_thread(_answers, wanted, batch, source)
-            for entry, said in zip(batch, answers, strict=True):
+            for one, said in zip(batch, answers, strict=True):
                 if said.holds:
                     found += 1
-                    yield entry
+                    yield one
                 unclear += said.holds is None
                 gone += said.gone
             scanned += len(batch)
@@ -366,43 +277,6 @@ async def opened(url: str) -> AsyncIterator[LetterIndex]:
         yield index
     finally:
         await index.close()
-
-
-def entry(body: str, state: str, change: str | None) -> Entry:
-    """Of the fields of a letter's hash."""
-    changed = Change(**json.loads(change)) if change else None
-    return Entry(dead_letter.of_plain(json.loads(body)), State(state), changed)
-
-
-def gathered(entries: Iterable[Entry]) -> list[Group]:
-    """Groups of entries at hand, as groups() has them."""
-    found: dict[tuple[str, str, str], Group] = {}
-    for one in entries:
-        letter = one.letter
-        place = member(letter.written_at, letter.id)
-        _add(found, (letter.group, letter.reason, letter.fingerprint), 1, place, place)
-    return sorted(found.values(), key=lambda one: (-one.count, one.group, one.reason, one.fingerprint))
-
-
-def _add(found: dict[tuple[str, str, str], Group], kind: Sequence[str], count: int, oldest: str, newest: str) -> None:
-    group, reason, fingerprint = kind
-    before = found.get((group, reason, fingerprint))
-    oldest_at = int(oldest.split(":", 1)[0])
-    at, example = newest.split(":", 1)
-    newest_at = int(at)
-    if before is not None:
-        count += before.count
-        oldest_at = min(oldest_at, before.oldest_at)
-        newest_at, example = max((newest_at, example), (before.newest_at, before.example))
-    found[group, reason, fingerprint] = Group(
-        group=group,
-        reason=reason,
-        fingerprint=fingerprint,
-        count=count,
-        oldest_at=oldest_at,
-        newest_at=newest_at,
-        example=example,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ restarted at any time. No transport security: put a proxy that speaks TLS in fro
 than loopback. Rejected: changing anything from here (a process that dies between two steps would leave half of it).
 
     operations_routes.py  every route and its models      answers.py     a command, and its answer
-    operations_api.py     what each route does            job_table.py   jobs and waiting edits
-    index.py              lists, counts, groups           show.py        one dead letter for people
+    operations_asked.py   what a request says             job_table.py   jobs and waiting edits
+    operations_api.py     what each route does            show.py        one dead letter for people
+    index.py              lists, counts, groups           entries.py     what is shown of many
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from dataclasses import replace
 
 from aios.dlq.answers import Answers
 from aios.dlq.breakers import BreakerTable
-from aios.dlq.index import Entry, LetterIndex, Source
+from aios.dlq.entries import Entry, Source
+from aios.dlq.index import LetterIndex
 from aios.dlq.job_table import EditTable, JobTable
 from aios.dlq.operations_api import Api
 from aios.dlq.places import Places

@@ -10,37 +10,30 @@ where the command is carried out. Holds no client of its own: neighbours are giv
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import json
-import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
 from aios.dlq import commands, filters, jobs
+from aios.dlq import operations_asked as asked
 from aios.dlq.commands import BreakerCommand, Command, JobCommand, Kind, LetterCommand, PlanCommand
 from aios.dlq.decide import HINTS
-from aios.dlq.filters import Filter, FilterRefused
-from aios.dlq.index import Ambiguous, Entry, Group, JobCounts, LetterOutcome, Page, Progress, Source, gathered
-from aios.dlq.index_layout import UNRESOLVED, Outcome, State
-from aios.dlq.operations_routes import ALL, ID_CHARS_MAX, ID_CHARS_MIN, ROUTES, ApproveEdit, Close, Edit, Plan, Why
-from aios.dlq.operations_routes import UNRESOLVED as UNRESOLVED_NAME
-from aios.dlq.show import Shown
+from aios.dlq.entries import Ambiguous, Entry, Group, Progress, gathered
+from aios.dlq.filters import Filter
+from aios.dlq.index_layout import Outcome, State
+from aios.dlq.operations_neighbours import Answering, Breakers, Edits, Index, Jobs, Records, Roads, Tenants
+from aios.dlq.operations_routes import ROUTES, ApproveEdit, Close, Edit, Plan, Why
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import Reason
 from aios.schemas.models import (
     AuditRecorded,
-    BreakerChanged,
-    LetterRemembered,
-    OperationAnswered,
-    OperationRequested,
     PrincipalRegistered,
     ReplayRemembered,
 )
@@ -52,7 +45,6 @@ from aios.streams.http_guard import BUSY_RETRY_S, Guard
 from aios.streams.http_problem import Problem
 from aios.streams.openapi import Route
 from aios.streams.principals import Role
-from aios.streams.record import Outgoing
 from aios.streams.topics import AUDIT_RECORDED
 
 SOURCE = "/aios/operations"
@@ -72,72 +64,6 @@ PROBLEMS: Mapping[commands.Problem, str] = {
     commands.Problem.TOO_MANY: "too_many_jobs",
 }
 """Why the stage refused → the reason of the HTTP answer."""
-
-Tenants = Collection[str] | None  # whose things are shown; None: everybody's
-
-
-class Index(Protocol):
-    """LetterIndex in service. Raises Unavailable when it does not answer."""
-
-    async def check(self) -> None: ...
-    async def page(
-        self, wanted: Filter, *, states: Collection[State], tenants: Tenants, limit: int, cursor: str
-    ) -> Page: ...
-    async def count(self, wanted: Filter, *, states: Collection[State], tenants: Tenants) -> int: ...
-    async def groups(self, wanted: Filter, *, states: Collection[State], tenants: Tenants) -> Sequence[Group]: ...
-    async def get(self, letter_id: str, *, tenants: Tenants) -> Entry | None: ...
-    def scan(
-        self,
-        wanted: Filter,
-        source: Source,
-        *,
-        states: Collection[State],
-        tenants: Tenants,
-        progress: Callable[[Progress], None],
-    ) -> AsyncIterator[Entry]: ...
-    async def job(self, job_id: str) -> JobCounts: ...
-    async def job_letters(
-        self, job_id: str, outcome: Outcome, *, limit: int, cursor: str
-    ) -> tuple[Sequence[LetterOutcome], str]: ...
-
-
-class Jobs(Protocol):
-    """JobTable in service."""
-
-    def newest(self) -> Sequence[ReplayRemembered]: ...
-    def beginning(self, job_id: str) -> Sequence[ReplayRemembered]: ...
-
-
-class Edits(Protocol):
-    """EditTable in service."""
-
-    def edit(self, letter_id: str) -> LetterRemembered | None: ...
-
-
-class Breakers(Protocol):
-    """BreakerTable in service."""
-
-    def all(self) -> Mapping[str, BreakerChanged]: ...
-    def open_ones(self) -> Sequence[BreakerChanged]: ...
-
-
-class Answering(Protocol):
-    """Answers in service."""
-
-    async def ask(self, command: OperationRequested, tenant: str, s_max: float) -> OperationAnswered | None: ...
-
-
-class Roads(Protocol):
-    """Delivery in service."""
-
-    def deliver(self, out: Outgoing) -> Awaitable[Any]: ...
-
-
-class Records(Protocol):
-    """The records themselves. Both may block; show's `edited` is the value that waits to return."""
-
-    def source(self) -> Source: ...
-    def show(self, entry: Entry, edited: bytes | None, *, personal: bool) -> tuple[Shown, Shown | None] | None: ...
 
 
 class Api(About):
@@ -204,8 +130,8 @@ class Api(About):
             wanted,
             states=states,
             tenants=_tenants(who),
-            limit=_limit(request),
-            cursor=_text(request, "cursor"),
+            limit=asked.limit(request),
+            cursor=asked.text(request, "cursor"),
         )
         total = await self._index.count(wanted, states=states, tenants=_tenants(who))
         return json_answer({"letters": [one.plain() for one in page.entries], "cursor": page.cursor, "total": total})
@@ -213,7 +139,7 @@ class Api(About):
     async def scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
         """Begins to answer before it knows the end: an error behind the first line ends the lines with `error`."""
         wanted, states = await self._filter(request, who)
-        limit = _limit(request)
+        limit = asked.limit(request)
         answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         seen: list[Progress] = []
         await answer.prepare(request)
@@ -237,7 +163,7 @@ class Api(About):
 
     async def show(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         entry = await self._letter(request, who)
-        personal = _flag(request, "personal")
+        personal = asked.flag(request, "personal")
         if personal:
             await self._audit_shown(entry, who)
         edit = self._edits.edit(entry.letter.id)
@@ -265,7 +191,7 @@ class Api(About):
             raise Problem("invalid_body", "give either patch or value_base64")
         entry = await self._letter(request, who)
         patch = ids.canonical(body.patch) if body.patch is not None else ""
-        value = _bytes(body.value_base64) if body.value_base64 is not None else None
+        value = asked.unpacked(body.value_base64) if body.value_base64 is not None else None
         return await self._letter_command(request, who, entry, Kind.EDIT, body.reason, patch=patch, value=value)
 
     async def approve_edit(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
@@ -311,7 +237,7 @@ class Api(About):
     # ── jobs ──
 
     async def jobs(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
-        state = _text(request, "state")
+        state = asked.text(request, "state")
         if state and state not in set(jobs.JobState):
             raise Problem("invalid_query", f"state: one of {', '.join(jobs.JobState)}")
         found = [one for one in self._jobs.newest() if _sees(who, one) and state in ("", one.state)]
@@ -325,18 +251,18 @@ class Api(About):
 
     async def results(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         job = self._job(request, who)
-        outcome = _text(request, "outcome") or Outcome.SKIPPED
+        outcome = asked.text(request, "outcome") or Outcome.SKIPPED
         if outcome not in set(Outcome):
             raise Problem("invalid_query", f"outcome: one of {', '.join(Outcome)}")
         found, cursor = await self._index.job_letters(
-            job.job_id, Outcome(outcome), limit=_limit(request), cursor=_text(request, "cursor")
+            job.job_id, Outcome(outcome), limit=asked.limit(request), cursor=asked.text(request, "cursor")
         )
         return json_answer({"letters": [asdict(one) for one in found], "cursor": cursor})
 
     async def plan(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         body: Plan = ingest.read_body(await self._guard.body(request), Plan)
         whole = [(await self._found(one, who)).letter.id for one in body.filter.ids]
-        wanted = _refusing(lambda: filters.of(body.filter.model_dump() | {"ids": whole}), "invalid_body")
+        wanted = asked.refusing(lambda: filters.of(body.filter.model_dump() | {"ids": whole}), "invalid_body")
         if who.tenants and wanted.tenant not in who.tenants:
             raise Problem("forbidden", f"name a tenant you act for in filter.tenant: {', '.join(who.tenants)}")
         command = PlanCommand(
@@ -377,7 +303,7 @@ class Api(About):
 
     async def breakers(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         found = sorted(self._breakers.all().values(), key=lambda one: (-one.changed_at, one.key))
-        shown = found if _flag(request, "all") else self._breakers.open_ones()
+        shown = found if asked.flag(request, "all") else self._breakers.open_ones()
         return json_answer([_plain(one) for one in shown if principals.may(who, one.tenant)])
 
     async def close_breaker(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
@@ -404,7 +330,7 @@ class Api(About):
     ) -> web.Response:
         failpoints.hit("operations.taken")
         key = ingest.idempotency_key(request.headers.getall("Idempotency-Key", ())) or str(uuid.uuid4())
-        asked = commands.requested(
+        wanted = commands.requested(
             command,
             object_id=object_id,
             principal=who.name,
@@ -414,9 +340,9 @@ class Api(About):
             value=value,
         )
         try:
-            commands.parse(asked)
+            commands.parse(wanted)
             failpoints.hit("operations.computed")
-            answer = await self._answers.ask(asked, tenant, self._limits.answer_s_max)
+            answer = await self._answers.ask(wanted, tenant, self._limits.answer_s_max)
         except commands.Refused as refused:
             raise Problem(PROBLEMS[refused.problem], refused.detail) from None
         except SchemaMismatch:
@@ -428,7 +354,7 @@ class Api(About):
             ) from None
         headers = {"Idempotency-Key": key}
         if answer is None:
-            said = {"command_id": asked.command_id, "kind": asked.kind, "status": "asked"}
+            said = {"command_id": wanted.command_id, "kind": wanted.kind, "status": "asked"}
             return json_answer(said, status=202, headers=headers)
         if answer.status != "done":
             raise Problem(PROBLEMS.get(commands.Problem(answer.problem), "refused"), answer.detail, headers=headers)
@@ -482,10 +408,10 @@ class Api(About):
     async def _filter(self, request: web.Request, who: PrincipalRegistered) -> tuple[Filter, Collection[State]]:
         query = request.query
         given = {name: query[name] for name in ("group", "reason", "fingerprint", "tenant", "key") if query.get(name)}
-        times = {name: _number(request, name) for name in ("since", "until") if query.get(name)}
+        times = {name: asked.moment_ms(request, name) for name in ("since", "until") if query.get(name)}
         whole = [(await self._found(one, who)).letter.id for one in query.getall("id", ())]
         said = given | times | {"ids": whole, "expression": query.get("where", "")}
-        return _refusing(lambda: filters.of(said), "invalid_query"), _states(request)
+        return asked.refusing(lambda: filters.of(said), "invalid_query"), asked.states(request)
 
     def _scan(
         self,
@@ -508,7 +434,7 @@ class Api(About):
 
     async def _found(self, letter_id: str, who: PrincipalRegistered) -> Entry:
         """By its id or the beginning of one. Raises Problem."""
-        _id(letter_id)
+        asked.check_id(letter_id)
         try:
             entry = await self._index.get(letter_id, tenants=_tenants(who))
         except Ambiguous as error:
@@ -518,7 +444,7 @@ class Api(About):
         return entry
 
     def _job(self, request: web.Request, who: PrincipalRegistered) -> ReplayRemembered:
-        _id(request.match_info["job_id"])
+        asked.check_id(request.match_info["job_id"])
         found = [one for one in self._jobs.beginning(request.match_info["job_id"]) if _sees(who, one)]
         if not found:
             raise Problem("not_found", "there is no such job; `aios replay list` shows them")
@@ -534,65 +460,6 @@ def _tenants(who: PrincipalRegistered) -> Tenants:
 def _sees(who: PrincipalRegistered, job: ReplayRemembered) -> bool:
     """A job belongs to the tenant that its filter names, else to those who act for all."""
     return principals.may(who, filters.parse(job.filter).tenant)
-
-
-def _states(request: web.Request) -> Collection[State]:
-    """Empty: all."""
-    asked = request.query.getall("state", ()) or (UNRESOLVED_NAME,)
-    if ALL in asked:
-        return ()
-    found: set[State] = set()
-    for one in asked:
-        if one != UNRESOLVED_NAME and one not in set(State):
-            raise Problem("invalid_query", f"state: one of {', '.join([*State, UNRESOLVED_NAME, ALL])}")
-        found |= UNRESOLVED if one == UNRESOLVED_NAME else {State(one)}
-    return found
-
-
-def _limit(request: web.Request) -> int:
-    asked = request.query.get("limit", "50")
-    if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= SCAN_LIMIT):
-        raise Problem("invalid_query", f"limit: 1 to {SCAN_LIMIT}")
-    return int(asked)
-
-
-def _number(request: web.Request, name: str) -> int:
-    if not re.fullmatch("[0-9]{1,15}", request.query[name]):
-        raise Problem("invalid_query", f"{name}: a time in Unix milliseconds")
-    return int(request.query[name])
-
-
-def _text(request: web.Request, name: str) -> str:
-    said = request.query.get(name, "")
-    if len(said) > filters.CHARS_MAX or not said.isprintable():
-        raise Problem("invalid_query", f"{name}: a short printable text")
-    return said
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    said = request.query.get(name, "false")
-    if said not in ("true", "false"):
-        raise Problem("invalid_query", f"{name}: true or false")
-    return said == "true"
-
-
-def _id(text: str) -> None:
-    if not (ID_CHARS_MIN <= len(text) <= ID_CHARS_MAX and re.fullmatch("[0-9a-f-]+", text)):
-        raise Problem("not_found", f"an id is a UUID, or its beginning of {ID_CHARS_MIN} characters or more")
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise Problem("invalid_body", "value_base64 is no base64") from None
-
-
-def _refusing(make: Callable[[], Filter], reason: str) -> Filter:
-    try:
-        return make()
-    except FilterRefused as error:
-        raise Problem(reason, str(error)) from None
 
 
 def _hint(reason: str) -> dict[str, str]:

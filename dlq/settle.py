@@ -8,7 +8,8 @@ before the input's offset may move. Guaranteed: dlq/decide.py's rules; nothing h
     dead letter   written to the stage's dead letters
     pause         nothing is written: infrastructure is away, or the breaker of the partition is open
     deferral      a retry with reason `throttled`: its tenant's breaker is open and it is over the tenant's trickle; it
-                  was not tried, no attempt is counted, and the wait grows with each
+                  was not tried, no attempt is counted, and the wait grows with each; the same where a stage itself puts
+                  a record off (put_off)
 
 What opens a breaker is counted here, by dlq/tally.py, and only at first sight: what returns on the group's retry topic
 failed before, and would look like nothing but failures; so one record that keeps failing is one failure, and a hasty
@@ -110,6 +111,14 @@ class Settler:
             return None
         return self._defer(record, now_ms)
 
+    def may_put_off(self, record: Record) -> bool:
+        """Whether put_off can be asked."""
+        return bool(self._stage.tiers) and envelope.fits(record)
+
+    def put_off(self, record: Record, why: str, now_ms: int) -> Settlement:
+        """A record that is better tried later, since what it waits for holds up others: RETRY, as a deferral."""
+        return self._defer(record, now_ms, why)
+
     def settle(self, record: Record, error: Exception, now_ms: int) -> Settlement:
         """What becomes of the record. now_ms: Unix ms; stamps the headers and measures a tenant's trickle."""
         reason, attempt = reason_of(error), envelope.attempt_of(record)
@@ -178,11 +187,13 @@ class Settler:
             and envelope.fits(record)
         )
 
-    def _defer(self, record: Record, now_ms: int) -> Settlement:
+    def _defer(
+        self, record: Record, now_ms: int, why: str = "its tenant is throttled, and over its trickle"
+    ) -> Settlement:
         self._deferred.inc()
         tiers = self._stage.tiers
         tier = tiers[min(FIRST_DEFERRAL + envelope.deferrals_of(record), len(tiers) - 1)]
-        error = Throttled("its tenant is throttled, and over its trickle")
+        error = Throttled(why)
         failure = self._failure(error, envelope.attempts_of(record), now_ms)
         return Settlement(Verdict.RETRY, envelope.waiting(record, failure, tier), Reason.THROTTLED)
 

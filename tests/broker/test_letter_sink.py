@@ -14,8 +14,9 @@ from fastavro import reader
 from redis import Redis
 
 from aios.dlq.dead_letter import DeadLetter
+from aios.dlq.entries import Entry
 from aios.dlq.filters import Filter
-from aios.dlq.index import Entry, LetterIndex, opened
+from aios.dlq.index import LetterIndex, opened
 from aios.dlq.index_layout import UNRESOLVED, State
 from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec

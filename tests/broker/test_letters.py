@@ -16,8 +16,9 @@ from redis import Redis
 
 from aios.dlq import show
 from aios.dlq.dead_letter import DeadLetter
+from aios.dlq.entries import Ambiguous, Entry, Progress, Source, gathered
 from aios.dlq.filters import Filter
-from aios.dlq.index import Ambiguous, Entry, LetterIndex, Progress, Source, gathered, opened
+from aios.dlq.index import LetterIndex, opened
 from aios.dlq.index_layout import EPOCH, UNRESOLVED, Outcome, State
 from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec

@@ -15,8 +15,8 @@ from aiohttp.test_utils import TestServer
 from aios.dlq import commands, jobs
 from aios.dlq.commands import Kind, LetterCommand, PlanCommand, Problem, Refused
 from aios.dlq.dead_letter import letter_of
+from aios.dlq.entries import Ambiguous, Entry, Group, JobCounts, LetterOutcome, Page, Progress, Source, gathered
 from aios.dlq.filters import Filter
-from aios.dlq.index import Ambiguous, Entry, Group, JobCounts, LetterOutcome, Page, Progress, Source, gathered
 from aios.dlq.index_layout import Outcome, State
 from aios.dlq.operations_api import Api
 from aios.dlq.show import Shown

@@ -13,7 +13,7 @@ from aiohttp import ClientResponse
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
-from aios.dlq.index import LetterOutcome
+from aios.dlq.entries import LetterOutcome
 from aios.dlq.index_layout import Outcome, State
 from aios.dlq.operations_routes import ROUTES
 from aios.infra import running as running_module
