@@ -12,27 +12,25 @@ types as Python objects (times stay Unix ms).
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
-from operator import attrgetter
 from typing import Any, Protocol, TypeVar, cast
 
 from fastavro import schemaless_reader, schemaless_writer
 
-from aios.schemas import compat, contracts, safety
+from aios.schemas import compat, contracts, safety, writing
 from aios.schemas.errors import Reason, SchemaMismatch, SchemaRefused
 from aios.schemas.models import EVENTS, Event
 from aios.schemas.plain import Plain
 from aios.schemas.safety import Json, Schema
+from aios.schemas.writing import INT_MAX, INT_MIN, Writer
 
 MAGIC = 0
 PREFIX_BYTES = 5  # magic and schema id
 ENVELOPE_BYTES_MAX = 8 << 10  # of a topic's bytes_max, left for key, headers and framing of the batch
 VALUE_BYTES_MAX = (1 << 20) - ENVELOPE_BYTES_MAX  # of a record we read: what encode lets out
 READINGS_MAX = 4096  # writer schemas remembered, per contract or not; beyond it the oldest is forgotten
-INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
 
 E = TypeVar("E", bound=Event)
 
@@ -63,49 +61,32 @@ class Carrier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """How one contract's twin becomes a dict and back, worked out once."""
+    """How one contract's twin becomes bytes, and fields become the twin, worked out once."""
 
     twin: type[Event]
     schema: Schema
-    names: tuple[str, ...]
-    values: Callable[[Event], tuple[Any, ...]]
+    write: Writer
     ints: tuple[str, ...]  # 32 bits on the wire, which fastavro does not check
-    whole: tuple[str, ...]  # int or long; fastavro would cut a float without a word
     arrays: tuple[str, ...]  # list on the wire, tuple in the twin
 
     @classmethod
     def of(cls, contract: str) -> _Shape:
-        twin = EVENTS[contract]
         schema = contracts.working(contract)
-        names = tuple(one.name for one in dataclasses.fields(cast(Any, twin)))
         return cls(
-            twin=twin,
+            twin=EVENTS[contract],
             schema=schema,
-            names=names,
-            values=attrgetter(*names),
+            write=writing.event_writer(schema),
             ints=_fields(schema, lambda kind: kind == "int"),
-            whole=_fields(schema, lambda kind: (kind["type"] if isinstance(kind, dict) else kind) in ("int", "long")),
             arrays=_fields(schema, lambda kind: isinstance(kind, dict) and kind["type"] == "array"),
         )
 
-    def fields(self, event: Event) -> dict[str, Any]:
-        fields = dict(zip(self.names, self.values(event), strict=True))
-        for name in self.whole:
-            if not isinstance(fields[name], int):
-                raise TypeError(f"{name} is no whole number")
-        self.check(fields)
-        return fields
-
     def event(self, fields: dict[str, Any]) -> Event:
-        self.check(fields)
-        for name in self.arrays:
-            fields[name] = tuple(fields[name])
-        return self.twin(**fields)
-
-    def check(self, fields: Mapping[str, Any]) -> None:
         for name in self.ints:
             if not INT_MIN <= fields[name] <= INT_MAX:
                 raise ValueError(f"{name} is no 32-bit number")
+        for name in self.arrays:
+            fields[name] = tuple(fields[name])
+        return self.twin(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +122,17 @@ class Codec:
         fit the topic. Raises SchemaRefused if the topic's subject does not have the contract, Unavailable, and
         ValueError if the topic does not carry it.
         """
-        out = BytesIO()
-        out.write(self._prefixes.get((topic.name, _writer_of(event))) or self._prefix_of(topic, event))
+        prefix = self._prefixes.get((topic.name, _writer_of(event))) or self._prefix_of(topic, event)
         try:
-            if isinstance(event, Plain):
-                schemaless_writer(out, event.schema.parsed, event.fields)
-            else:
-                shape = self._shapes[type(event)]
-                schemaless_writer(out, shape.schema.parsed, shape.fields(event))
-        except Exception as error:  # whatever fastavro meets, a value does not fit its field
+            value = prefix + (
+                _plain_bytes(event) if isinstance(event, Plain) else self._shapes[type(event)].write(event)
+            )
+        except Exception as error:  # whatever is met, a value does not fit its field
             why = f"{event.contract} does not hold these values: {type(error).__name__}"
             raise SchemaMismatch(why, Reason.CONTRACT_BROKEN) from error
-        if out.tell() > topic.bytes_max - ENVELOPE_BYTES_MAX:
-            raise SchemaMismatch(f"{out.tell()} bytes are too many for {topic.name}", Reason.OVERSIZE)
-        return out.getvalue()
+        if len(value) > topic.bytes_max - ENVELOPE_BYTES_MAX:
+            raise SchemaMismatch(f"{len(value)} bytes are too many for {topic.name}", Reason.OVERSIZE)
+        return value
 
     def decode(self, value: bytes | None, expected: type[E]) -> E:
         """The event in these bytes. Raises SchemaMismatch with the reason, or Unavailable."""
@@ -240,6 +218,12 @@ class Codec:
 def _writer_of(event: Event) -> object:
     """What a prefix is remembered under, beside the topic."""
     return event.schema if isinstance(event, Plain) else type(event)
+
+
+def _plain_bytes(event: Plain) -> bytes:
+    out = BytesIO()
+    schemaless_writer(out, event.schema.parsed, event.fields)
+    return out.getvalue()
 
 
 def _schema_id(value: bytes | None) -> int:

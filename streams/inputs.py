@@ -32,10 +32,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from aios.schemas import contracts, ids, safety
-from aios.schemas.codec import INT_MAX, INT_MIN
 from aios.schemas.errors import SchemaRefused
 from aios.schemas.models import EVENTS
 from aios.schemas.safety import Json, Schema
+from aios.schemas.writing import INT_MAX, INT_MIN
 from aios.streams import documents, topics
 from aios.streams.documents import TIME_MS_MAX
 from aios.streams.errors import ConfigError
