@@ -3,7 +3,7 @@
 Enters: operation.requested.v1, in one partition, and by place the dead letters that it is about. Leaves: one
 operation.answered.v1 for each request, and in the same transaction what it changed: what is remembered of letters and
 jobs, letter.changed.v1, audit.recorded.v1, breaker.changed.v1, and what returns on <group>.retry. Between requests it
-works off jobs (replay_jobs.py) and lets old letters expire (replay_sweep.py).
+works off jobs (replay_jobs.py) and lets old letters expire (replay_sweep.py); one letter at a time: replay_letters.py.
 
 Guaranteed: exactly once, whatever dies when, for a request, a slice of a job and all their effects are one
 transaction; only groups of the topology get anything back, never a target of somebody's own choosing; only the very
@@ -20,13 +20,13 @@ import asyncio
 import gc
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from aios.dlq import breakers, commands, edits, envelope, filters, jobs
+from aios.dlq import breakers, commands, filters, jobs
 from aios.dlq.breakers import BreakerTable
 from aios.dlq.commands import (
     BreakerCommand,
@@ -40,12 +40,11 @@ from aios.dlq.commands import (
     Refused,
     Target,
     allowed,
-    other_eyes,
 )
-from aios.dlq.dead_letter import DeadLetter, letter_of
+from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.deaths import Alone, Deaths
 from aios.dlq.filters import Filter, FilterRefused
-from aios.dlq.jobs import JobState, LetterState
+from aios.dlq.jobs import JobState
 from aios.dlq.places import Places
 from aios.dlq.settle import CLOSED
 from aios.processors import app, missed, replay_jobs, workflow_files
@@ -54,6 +53,7 @@ from aios.processors.missed import MissedWalk
 from aios.processors.plan import Plan
 from aios.processors.replay_guard import Guard, Hands
 from aios.processors.replay_jobs import Jobs, Probe
+from aios.processors.replay_letters import Letters
 from aios.processors.replay_probe import Probes, decoded
 from aios.processors.replay_sweep import EVERY_S, Sweep
 from aios.processors.replay_turn import NOBODY, Turn
@@ -125,6 +125,7 @@ class Replay:
             default_tenant=world.default_tenant,
             guard=self._guard,
         )
+        self._letters = Letters(codec, world.principals, self._jobs, self._guard, world.partitions)
         self._sweep = Sweep(
             world.source, world.partitions, world.monotonic, world.retention_ms, every_s=world.sweep_every_s
         )
@@ -222,151 +223,13 @@ class Replay:
         """What the answer says. Raises Refused, FilterRefused, Unavailable."""
         match command:
             case LetterCommand():
-                return self._letter(command, request, turn)
+                return self._letters.act(command, request, turn)
             case PlanCommand():
                 return self._plan(command, request, turn)
             case JobCommand():
                 return self._job(command, request, turn)
             case BreakerCommand():
                 return self._close_breaker(request, turn)
-
-    # letters
-
-    def _letter(self, command: LetterCommand, request: OperationRequested, turn: Turn) -> Mapping[str, Any]:
-        letter, record = self._stands(command, request.object_id)
-        allowed(self._world.principals, request.principal, command.kind, frozenset({letter.tenant}))
-        known = turn.letter(letter.id)
-        if known is not None and known.generation > letter.generation:
-            raise Refused(Problem.CHANGED, "it has come back and failed again since; look at it once more")
-        match command.kind:
-            case Kind.EDIT:
-                return self._edit(command, request, letter, record, turn)
-            case Kind.APPROVE_EDIT:
-                return self._approve_edit(command, request, letter, turn)
-            case Kind.DISCARD:
-                return self._discard(request, letter, record, turn)
-            case Kind.RESTORE:
-                return self._restore(request, letter, record, turn)
-            case _:
-                return self._free(request, letter, turn)
-
-    def _stands(self, command: LetterCommand, letter_id: str) -> tuple[DeadLetter, Record]:
-        """The letter that is meant, and its record. Raises Refused, Unavailable."""
-        topic, partition, _ = command.place
-        if topic not in jobs.STAGES:
-            raise Refused(Problem.NOT_FOUND, "that is no dead-letter topic of this system")
-        if partition >= jobs.STAGES[topic].dead_letters.partitions(self._world.partitions):
-            raise Refused(Problem.NOT_FOUND, "the topic has no such partition")
-        record = self._jobs.fetch(command.place)
-        letter = letter_of(record) if record is not None else None
-        if record is None or letter is None or letter.id != letter_id:
-            raise Refused(Problem.NOT_FOUND, "the dead letter is not there (any more): its time was up")
-        if letter.generation != command.generation:
-            raise Refused(Problem.CHANGED, "it has failed again since; look at it once more")
-        return letter, record
-
-    def _edit(
-        self, command: LetterCommand, request: OperationRequested, letter: DeadLetter, record: Record, turn: Turn
-    ) -> Mapping[str, Any]:
-        known = turn.letter(letter.id)
-        _expect(letter, turn, LetterState.OPEN, LetterState.EDITED, LetterState.QUARANTINED)
-        original, topic = self._jobs.original(letter, record), edits.topic_of(letter.orig_topic)
-        if original is None and letter.reference:
-            raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
-        if request.value is not None:
-            edited = edits.checked(self._codec, topic, request.value)
-        elif self._guard.is_deadly(letter):
-            raise Refused(Problem.DOES_NOT_FIT, "who decodes it ends by it: give replacement bytes")
-        else:
-            patch = command.patch
-            edited = self._guard.decoding(letter, lambda: edits.patched(self._codec, topic, original, patch))
-        before, after = envelope.sha256(original), envelope.sha256(edited)
-        told = {"state": LetterState.EDITED, "hash_before": before, "hash_after": after}
-        same = known is not None and known.edit == edited and known.edited_by == request.principal
-        if same and jobs.state_of(letter, known) is LetterState.EDITED:
-            return told
-        turn.keep_letter(
-            jobs.remembered(
-                letter,
-                known,
-                state=LetterState.EDITED,
-                edit=edited,
-                edit_hash_before=before,
-                edited_by=request.principal,
-                approved_by="",
-                changed_at=turn.now_ms,
-            )
-        )
-        self._say(letter, "edited", request, turn, state=LetterState.EDITED, before=before, after=after)
-        return told
-
-    def _approve_edit(
-        self, command: LetterCommand, request: OperationRequested, letter: DeadLetter, turn: Turn
-    ) -> Mapping[str, Any]:
-        known = turn.letter(letter.id)
-        _expect(letter, turn, LetterState.EDITED)
-        if known is None:
-            raise Refused(Problem.WRONG_STATE, "there is no edit")
-        after = envelope.sha256(known.edit)
-        if command.hash_after != after:
-            raise Refused(Problem.CHANGED, "the edit is another one by now; look at it before you approve it")
-        other_eyes(request.principal, known.edited_by)
-        told = {"state": LetterState.EDITED, "hash_after": after, "approved_by": known.approved_by or request.principal}
-        if known.approved_by:
-            return told
-        turn.keep_letter(replace(known, approved_by=request.principal, changed_at=turn.now_ms))
-        before = known.edit_hash_before
-        self._say(letter, "edit_approved", request, turn, state=LetterState.EDITED, before=before, after=after)
-        return told
-
-    def _discard(
-        self, request: OperationRequested, letter: DeadLetter, record: Record, turn: Turn
-    ) -> Mapping[str, Any]:
-        known = turn.letter(letter.id)
-        if jobs.state_of(letter, known) is not LetterState.DISCARDED:
-            _expect(letter, turn, LetterState.OPEN, LetterState.EDITED, LetterState.QUARANTINED)
-            act = request.command_id
-            replay_jobs.discard(letter, record.key, known, turn, act=act, by=request.principal, reason=request.reason)
-        return {"state": LetterState.DISCARDED}
-
-    def _restore(
-        self, request: OperationRequested, letter: DeadLetter, record: Record, turn: Turn
-    ) -> Mapping[str, Any]:
-        known = turn.letter(letter.id)
-        if known is not None and known.restored and jobs.state_of(letter, known) is LetterState.OPEN:
-            return {"state": LetterState.OPEN}
-        _expect(letter, turn, LetterState.DISCARDED)
-        if self._jobs.original(letter, record) is None and letter.reference:
-            raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
-        turn.keep_letter(jobs.remembered(letter, known, state=LetterState.OPEN, restored=True, changed_at=turn.now_ms))
-        self._say(letter, "restored", request, turn, state=LetterState.OPEN)
-        return {"state": LetterState.OPEN}
-
-    def _free(self, request: OperationRequested, letter: DeadLetter, turn: Turn) -> Mapping[str, Any]:
-        known = turn.letter(letter.id)
-        state = jobs.state_of(letter, known)
-        if known is not None and known.generation == letter.generation and known.freed:
-            return {"state": state}
-        _expect(letter, turn, LetterState.QUARANTINED)
-        turn.keep_letter(jobs.remembered(letter, known, state=LetterState.OPEN, freed=True, changed_at=turn.now_ms))
-        self._say(letter, "freed", request, turn, state=LetterState.OPEN)
-        return {"state": LetterState.OPEN}
-
-    def _say(
-        self,
-        letter: DeadLetter,
-        transition: str,
-        request: OperationRequested,
-        turn: Turn,
-        *,
-        state: str,
-        before: str = "",
-        after: str = "",
-    ) -> None:
-        act, by = f"{transition}.{request.command_id}", request.principal
-        turn.changed(letter, state, act=act, reason=request.reason, before=before, after=after, by=by)
-        detail = {"why": request.reason, "sha256_before": before, "sha256": after}
-        turn.audited(letter, transition, act=act, by=by, detail={name: said for name, said in detail.items() if said})
 
     # jobs
 
@@ -506,12 +369,6 @@ _PAST = {
 
 def _told(job: ReplayRemembered) -> Mapping[str, Any]:
     return {"job_id": job.job_id, "state": job.state, "tried": jobs.is_tried(job)}
-
-
-def _expect(letter: DeadLetter, turn: Turn, *states: LetterState) -> None:
-    state = jobs.state_of(letter, turn.letter(letter.id))
-    if state not in states:
-        raise Refused(Problem.WRONG_STATE, f"the dead letter is {state}, not {' or '.join(states)}")
 
 
 def admit_positions(kafka: KafkaSettings) -> dict[str, int]:
