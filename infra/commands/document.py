@@ -17,7 +17,7 @@ from aios.infra.running import load_settings
 from aios.processors.reading.extract import extract
 from aios.processors.reading.problem import SENTENCES
 from aios.processors.reading.reader import Document, Reader
-from aios.streams.document_store import BYTES_MAX, RETENTION_DAYS, FolderStore, TooLarge, documents_folder
+from aios.streams.document_store import BYTES_MAX, RETENTION_DAYS, QuotaUsedUp, kept_here
 
 READ_S_MAX = 300.0
 SHOWN_MAX = 20
@@ -34,9 +34,7 @@ def group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def read(file: Path, with_text: bool, as_json: bool) -> None:
     """What FILE says of a person, and where. Text, PDF, PNG, JPEG or TIFF."""
-    if file.stat().st_size > BYTES_MAX:
-        fail(f"{file} has more than {BYTES_MAX} bytes", USAGE)
-    opened = asyncio.run(_opened(file.read_bytes()))
+    opened = asyncio.run(_opened(_bytes_of(file)))
     if opened.problem:
         fail(f"{file}: {SENTENCES[opened.problem]}", FAILED)
     found = extract(opened.pages)
@@ -72,23 +70,19 @@ def keep(file: Path, tenant: str | None) -> None:
     """
     settings = load_settings()
     try:
-        part = FolderStore(documents_folder(settings)).new(tenant or settings.default_tenant)
-        with file.open("rb") as source:
-            while piece := source.read(1 << 20):
-                part.write(piece)
-        click.echo(part.keep())
-    except TooLarge as error:
-        fail(str(error), USAGE)
+        click.echo(kept_here(settings).put(tenant or settings.default_tenant, _bytes_of(file)))
+    except QuotaUsedUp as error:
+        fail(str(error), FAILED)
 
 
 @group.command()
 @click.option("--days", type=click.IntRange(1, 3650), default=RETENTION_DAYS, show_default=True)
 def sweep(days: int) -> None:
-    """Forget documents handed in longer ago.
+    """Forget documents handed in longer ago, now.
 
-    The topics that name them keep no longer than the default.
+    The gateways do so by themselves, every hour, after the default: the topics that name them keep no longer.
     """
-    gone = FolderStore(documents_folder(load_settings())).sweep(days * 86_400.0)
+    gone = kept_here(load_settings()).sweep(days * 86_400.0)
     click.echo(f"{gone} documents forgotten")
 
 
@@ -135,6 +129,12 @@ def evaluate(count: int, seed: int, half: str, *, scans: bool, errors: int, as_j
     if left:
         click.echo(f"… and {left} more: --errors {max(len(found.misread), len(found.errors))}")
     click.echo(json.dumps(onboarding.summary(found)))
+
+
+def _bytes_of(file: Path) -> bytes:
+    if file.stat().st_size > BYTES_MAX:
+        fail(f"{file} has more than {BYTES_MAX} bytes", USAGE)
+    return file.read_bytes()
 
 
 async def _opened(content: bytes) -> Document:
