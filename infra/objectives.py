@@ -157,6 +157,8 @@ def spent_ms(trail: Trail, now_ms: int) -> Counter[str]:
         spent[INTAKE] = max(0, trail.decided.admitted_at - trail.decided.received_at)
     for move in trail.moves:
         if (began := _BEGINS.get(move.transition)) is not None:
+            if (silent := open_since.get((began, move.step))) is not None:  # nobody answered, and it is asked again
+                spent[_named(began, silent)] += max(0, move.at - silent.at)
             open_since[began, move.step] = move
         if (ended := _ENDS.get(move.transition)) is not None and (since := open_since.pop((ended, move.step), None)):
             spent.update(_shares(ended, since, move))
@@ -214,24 +216,26 @@ def _named(kind: str, since: Move) -> str:
 
 
 def _why_people(people: Sequence[Trail]) -> tuple[str, str]:
+    """The commonest reason, or the policy that stopped as many."""
+    of = f"of {len(people)} cases that went to a person"
     why = Counter(reason for trail in people for reason in _last_reason(trail))
     if not why:
         return f"{len(people)} cases went to a person; why was before this window", "aios review list"
-    reason, count = why.most_common(1)[0]
-    said = f"{count} of {len(people)} cases that went to a person did so for {reason.replace('_', ' ')}"
+    (reason, count), (policy, stopped) = why.most_common(1)[0], _stopped_by(people)
+    if stopped >= count:
+        return f"policy {policy} stopped {stopped} {of}", f"aios policy show {policy}"
+    return f"{count} {of} did so for {reason.replace('_', ' ')}", _next(reason, people)
+
+
+def _stopped_by(people: Sequence[Trail]) -> tuple[str, int]:
+    """The policy that refused most, and how many."""
     refused = Counter(
         str(move.detail.get("policy", ""))
         for trail in people
         for move in trail.all("guarded")
         if move.detail.get("verdict") == "refused"
     )
-    if refused and refused.most_common(1)[0][1] >= count:
-        policy, stopped = refused.most_common(1)[0]
-        return (
-            f"policy {policy} stopped {stopped} of {len(people)} cases that went to a person",
-            f"aios policy show {policy}",
-        )
-    return said, _next(reason, people)
+    return max(refused.items(), key=lambda one: one[1], default=("", 0))
 
 
 def _last_reason(trail: Trail) -> Iterator[str]:
@@ -246,7 +250,7 @@ def _next(reason: str, people: Sequence[Trail]) -> str:
     if reason in MODEL_REASONS:
         return "aios query confidence_against_outcome"
     if reason == "not_decided_alone":
-        return f"aios workflow autonomy {people[0].workflow}"
+        return f"aios workflow list; aios workflow autonomy {people[0].workflow} auto --why WHY"
     if reason == "over_budget":
         return "aios budget show"
     failed = [move for trail in people for move in trail.all("call_completed", "call_unanswered", "answered")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import click
@@ -18,8 +19,9 @@ from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_RUNNING, fail
 from aios.infra.review_load import DAY_MS, Assumed, Load
 from aios.processors import workflow_files
-from aios.processors.workflow import Review
-from aios.streams import money, outcome_store
+from aios.processors.workflow import Review, Workflow
+from aios.processors.workflow_files import Live
+from aios.streams import deployments, money, outcome_store
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import LISTED_MAX, OutcomeStore, ReviewView
 
@@ -41,6 +43,8 @@ def stats(days: int, days_ahead: int, as_json: bool) -> None:
         with connected() as (settings, codec):
             seen = recent.read(settings.kafka, codec, now_ms - days * DAY_MS)
             waiting = outcome_store.ask(settings.redis.url, _waiting)
+            with deployments.loaded(settings.kafka, codec) as tables:
+                assumed = _assumed(Live(workflow_files.shipped(), tables))
     except Unavailable as error:
         fail(str(error), NOT_RUNNING)
     open_now: dict[str, list[int]] = defaultdict(list)
@@ -48,7 +52,7 @@ def stats(days: int, days_ahead: int, as_json: bool) -> None:
         open_now[task.workflow].append(task.requested_at)
     price = settings.money.person_minute
     window_ms = days * DAY_MS
-    found = review_load.loads(seen.trails, open_now, _assumed(), window_ms=window_ms, minute_micro=price)
+    found = review_load.loads(seen.trails, open_now, assumed, window_ms=window_ms, minute_micro=price)
     if as_json:
         output.rows([asdict(one) for one in found], (), as_json=True, none="")
     else:
@@ -65,10 +69,10 @@ async def _waiting(store: OutcomeStore) -> list[ReviewView]:
     return await store.reviews(None, LISTED_MAX)
 
 
-def _assumed() -> dict[str, Assumed]:
-    """Of each shipped workflow the review that takes longest."""
+def _assumed(workflows: Iterable[Workflow]) -> dict[str, Assumed]:
+    """Of the newest version of each workflow the review that takes longest."""
     found: dict[str, Assumed] = {}
-    for workflow in sorted(workflow_files.shipped(), key=lambda one: one.version):
+    for workflow in sorted(workflows, key=lambda one: one.version):
         asks = [step.kind for step in workflow.steps.values() if isinstance(step.kind, Review)]
         if asks:
             longest = max(asks, key=lambda one: one.minutes)

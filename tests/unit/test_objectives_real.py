@@ -1,0 +1,187 @@
+"""Objectives and questions to people, judged by the records that plan itself writes; and every command is one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import click
+import pytest
+
+from aios.infra import objectives, recent, review_load
+from aios.infra.cli import aios
+from aios.infra.objectives import Kept
+from aios.infra.recent import Trail
+from aios.infra.review_load import DAY_MS, Assumed
+from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted
+from tests.fakes.flow import INPUT, START_MS, Flow, answered, workflow
+
+OWED = {"interactive_p95_s": 15, "bulk_p95_s": 30, "without_person_min": 0.5}
+MINUTE_MS = 60_000
+
+
+def trail(flow: Flow) -> Trail:
+    """What `aios slo` reads of a case."""
+    trails: dict[str, Trail] = {}
+    for event in flow.written:
+        if isinstance(event, AuditRecorded | CaseDecided):
+            recent.follow(trails, event)
+    return trails[flow.case_id]
+
+
+def breach(flow: Flow, objective: str) -> Kept:
+    found = objectives.judge([flow.workflow], [trail(flow)], flow.now_ms)
+    (one,) = [one for one in found if one.objective == objective]
+    assert one.kept is False
+    assert_runs(one.command)
+    return one
+
+
+def assert_runs(commands: str) -> None:
+    """Every command has all that it needs, so that whoever copies it is understood."""
+    for each in commands.split("; "):
+        program, *words = shlex.split(each)
+        assert program == "aios"
+        command: click.Command = aios
+        context = click.Context(command)
+        while isinstance(command, click.Group):
+            found = command.get_command(context, words.pop(0))
+            assert found is not None, each
+            command, context = found, click.Context(found, parent=context)
+        command.make_context(each, words)
+
+
+def case(**given: Any) -> Flow:
+    flow = Flow(workflow=workflow(objectives=OWED), input={**INPUT, **given})
+    flow.admit()
+    return flow
+
+
+def rest(flow: Flow, *left: str) -> Flow:
+    """Everybody else answers at once, and the case ends."""
+    for step in (*left, "read/0", "read/1", "book"):
+        flow.answer(step)
+    flow.tell("changed", body={"what": "cancelled"})
+    assert flow.decided.outcome == "refused"
+    return flow
+
+
+def about(flow: Flow, queue_ms: int, compute_ms: int) -> InferenceCompleted:
+    flow.now_ms += queue_ms + compute_ms
+    return replace(answered(flow.out("gather/about")), queue_ms=queue_ms, compute_ms=compute_ms)
+
+
+@pytest.mark.parametrize(
+    ("queue_ms", "compute_ms", "cause", "command"),
+    [
+        (50_000, 900, "queued before classify.bulk", "aios pools classify.bulk; aios scale classify=N"),
+        (900, 50_000, "computing in classify.bulk", "aios pools classify.bulk"),
+    ],
+)
+def test_a_late_model_is_named_with_what_to_do(queue_ms: int, compute_ms: int, cause: str, command: str) -> None:
+    flow = case()
+    flow.answer("gather/screen")
+    flow.feed(about(flow, queue_ms, compute_ms))
+    one = breach(rest(flow), "bulk_p95_s")
+    assert cause in one.cause
+    assert one.command == command
+
+
+def test_a_system_that_was_silent_until_it_was_asked_again_is_the_cause() -> None:
+    """The time of the first try is the system's, and not lost between the stages."""
+    flow = case()
+    flow.answer("gather/about")
+    flow.fire("gather/screen/1")
+    one = breach(rest(flow, "gather/screen"), "bulk_p95_s")
+    assert "100% of the time of 1 late cases was spent waiting for sanctions" in one.cause
+    assert one.command == "aios breaker list"
+
+
+def test_a_case_that_still_waits_for_a_model_is_late_by_it() -> None:
+    flow = case()
+    flow.answer("gather/screen")
+    flow.now_ms += 10 * MINUTE_MS
+    one = breach(flow, "bulk_p95_s")
+    assert (one.measured, one.cases) == (600.0, 1)
+    assert "queued before classify.bulk" in one.cause
+    assert "1 of them still wait" in one.cause
+
+
+def test_a_wait_that_the_workflow_asks_for_is_told_as_such() -> None:
+    flow = case()
+    for step in ("gather/screen", "gather/about", "read/0", "read/1", "book"):
+        flow.answer(step)
+    flow.now_ms += 10 * MINUTE_MS
+    one = breach(flow, "bulk_p95_s")
+    assert "waiting for an event, as the workflow asks" in one.cause
+
+
+@pytest.mark.parametrize(
+    ("failing", "reason", "command"),
+    [("gather/screen", "gathering failed", "aios breaker list"), ("gather/about", "gathering failed", "aios pools")],
+)
+def test_too_many_people_are_explained_by_what_failed(failing: str, reason: str, command: str) -> None:
+    flow = case()
+    flow.answer("gather/about" if failing == "gather/screen" else "gather/screen")
+    flow.answer(failing, "failed")
+    flow.judge("ask", "reject", "ana")
+    one = breach(flow, "without_person_min")
+    assert one.cause == f"1 of 1 cases that went to a person did so for {reason}"
+    assert one.command == command
+
+
+def test_whom_a_case_asks_because_it_may_not_decide_alone_is_told_how_it_may() -> None:
+    alone = {"mode": "suggest", "share": 1.0, "ask": "ask"}
+    flow = Flow(workflow=workflow(objectives=OWED, autonomy=alone))
+    flow.admit()
+    for step in ("gather/screen", "gather/about", "read/0", "read/1"):
+        flow.answer(step)
+    flow.judge("ask", "reject", "ana")
+    one = breach(flow, "without_person_min")
+    assert "did so for not decided alone" in one.cause
+    assert one.command == "aios workflow list; aios workflow autonomy every.kind auto --why WHY"
+
+
+@pytest.mark.parametrize("what", ["turn:classify.bulk", objectives.INTAKE, objectives.BUDGET, objectives.PIPELINE])
+def test_every_other_cause_leads_to_a_command_too(what: str) -> None:
+    says, command = objectives._of(what)
+    assert says.startswith("was spent ")
+    assert_runs(command)
+
+
+def test_a_question_of_plans_own_records_is_acknowledged_resolved_and_priced() -> None:
+    """Asked, opened a minute later, decided two minutes after that; another is open still."""
+    trails = [trail(one) for one in _questions(6)]
+    assumed = {"every.kind": Assumed(minutes=3.0, expires_h=24)}
+    waiting = {"every.kind": [START_MS] * 4}
+    (load,) = review_load.loads(trails, waiting, assumed, window_ms=DAY_MS, minute_micro=600_000)
+    assert (load.asked, load.opened, load.decided, load.expired) == (6, 6, 6, 0)
+    assert (load.acknowledge_p50_s, load.acknowledge_p95_s) == (60.0, 60.0)
+    assert (load.resolve_p50_s, load.resolve_p95_s) == (180.0, 180.0)
+    assert (load.minutes, load.measured_minutes, load.cost_micro) == (2.0, True, 1_200_000)
+    assert (round(load.queued_h, 6), load.cleared_h_a_day) == (round(4 * 2 / 60, 6), 6 * 2 / 60)
+    assert load.override_share == 1.0  # each chose another label than the one suggested
+
+
+def _questions(count: int) -> Iterator[Flow]:
+    for number in range(count):
+        flow = Flow(key=f"k{number}")
+        flow.admit()
+        flow.answer("gather/about")
+        flow.answer("gather/screen", "failed")
+        task = flow.out("ask")
+        flow.now_ms += MINUTE_MS
+        opened = replace(
+            flow.of(AuditRecorded)[-1],
+            case_seq=0,
+            transition="review_opened",
+            actor="reviewer:ana",
+            detail=f'{{"task_id":"{task.task_id}"}}',
+            at=flow.now_ms,
+        )
+        flow.written.append(opened)  # as the gateway notes it
+        flow.now_ms += 2 * MINUTE_MS
+        flow.judge("ask", "reject", "ana")
+        yield flow
