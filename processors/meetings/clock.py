@@ -27,6 +27,13 @@ _PARTS = {
     "afternoon": (time(12), time(18)),
     "evening": (time(18), DAY_ENDS),
 }
+_ROUND = {
+    "after lunch": Clock(start=time(13), end=time(18), part="afternoon"),
+    "before lunch": Clock(start=time(6), end=time(12), part="morning"),
+    "lunchtime": Clock(start=time(12), end=time(14), part="lunch"),
+    "after work": Clock(start=time(17), end=DAY_ENDS, part="evening"),
+    "before work": Clock(start=time(6), end=time(9), part="morning"),
+}
 _PARTS |= {"tonight": _PARTS["evening"], "night": _PARTS["evening"]}
 
 HALF = r"(?: ?(?P<half>a\.? ?m\b\.?|p\.? ?m\b\.?))"
@@ -116,6 +123,10 @@ _OF_EVENT = re.compile(
 )
 
 
+def _round(found: re.Match[str], _: Setting) -> Found:
+    return _ROUND[f"{found['side']} {found['what']}" if found["side"] else "lunchtime"]
+
+
 def _this_part(found: re.Match[str], at: Setting) -> Found:
     return Days(first=at.today, last=at.today), part(found["part"])
 
@@ -183,6 +194,10 @@ def _ahead(_: re.Match[str], __: Setting) -> Found:
     return Ahead()
 
 
+def _latest(_: re.Match[str], __: Setting) -> Found:
+    return Wanted(Prefer.LATE)
+
+
 def _soonest(_: re.Match[str], __: Setting) -> Found:
     return Wanted(Prefer.EARLY)
 
@@ -217,7 +232,15 @@ RULES: tuple[Rule, ...] = (
         rf"(?P<minutes>half|(?:a )?quarter|(?:{g.SMALL}))(?: ?min(?:ute)?s?)? (?P<way>past|after|to|till|til|of|before) (?P<hour>\d{{1,2}}|{g.WORDED})(?: ?o'? ?clock)?(?:{HALF}|(?: in the (?:morning|afternoon|evening)))?(?!:)",
         lambda found, at: _past(found, at) if found["minutes"] in ("half", "quarter", "a quarter") or "min" in found[0] or _fives(found) else None,
     ),
-    _rule(rf"{_HOUR}(?![\d:./%]|st\b|nd\b|rd\b|th\b)(?:ish\b)?(?! ?(?:minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|people|persons|times|am\b|pm\b))(?![\w$€]|-(?!\d))", _weak),
+    _rule(rf"{_HOUR}(?!\d|[:./]\d|/|%|st\b|nd\b|rd\b|th\b)(?:ish\b)?(?! ?(?:minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|people|persons|times|am\b|pm\b))(?![\w$€]|-(?!\d))", _weak),
+    _rule(r"(?<!for )(?<!in )(?<!of )(?<!about )(?<!next )(?<!within )(?<!\d )(?P<hour>[6-9]|1\d|2[0-3])h(?![\w-])", _timed),
+    _rule(r"(?P<hour>[6-9]|1\d|2[0-3])h(?=\s?-\s?\d)", _timed),
+    _rule(r"(?:(?<=at )|(?<=from )|(?<=by )|(?<=until )|(?<=till )|(?<=to )|(?<=@ )|(?<=@)|(?<=\d\d-)|(?<=\d - )|(?<=before )|(?<=after ))(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5][05])(?![\w:/-])", _military),
+    _rule(r"(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5][05])(?=(?: ?- ?| to | until | till )[0-2]\d[0-5][05]\b)", _military),
+    _rule(r"(?P<hour>0\d)(?P<minute>[0-5][05])(?![\w:/-])", _military),
+    _rule(rf"half[ -](?:[1-9]|1[0-2]|{g.WORDED})(?! ?(?:hours?|hrs?|days?|minutes?|mins?|weeks?)\b)(?![\w:])", _unsaid_time),
+    _rule(r"(?:any ?time |some ?time |straight |right |just )?(?P<side>after|before) (?P<what>lunch|work)(?:time)?\b(?! (?:with|at)\b)", _round),
+    _rule(r"(?:at |over |during |around )?(?P<side>)(?P<what>)(?:lunch ?time\b|(?<=at )lunch\b)", _round),
     _rule(r"(?:high |12 |twelve )?(?:noon|midday|mid-day|mid day)\b", _noon),
     _rule(r"(?:12 |twelve )?midnight\b", _midnight),
     _rule(r"(?:this) (?P<part>morning|afternoon|evening)(?:'s)?\b", _this_part),
@@ -240,6 +263,7 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:an? |with an? )?{_LEAD} reminder\b(?= (?:before|prior|ahead|for|of|about))", _ahead),
     _rule(r"(?:the|a) (?:day|night|week|hour|evening|morning|month) (?:before|prior to|ahead of|in advance)\b", _ahead),
     _rule(r"(?:as soon as possible|as soon as (?:i|we|you) can|asap|at (?:the|your) earliest(?: convenience)?|first thing)\b", _soonest),
+    _rule(r"last thing\b", _latest),
     _rule(r"(?:all day(?: long)?|all[- ]day|the whole day|the entire day|full[- ]day|at any time|any ?time|at all times|soon|sharp(?:ly)?|exactly|promptly|on time|at the same time|time slot)\b", _wanted),
     _rule(r"(?:at|for|on) (?:the )?(?:time|hour|times)\b(?!-)(?! (?:of|to|for|with))", _unsaid_time),
     _rule(r"(?:at|for) (?:a )?(?:certain|particular|specific|given|some|x+) (?:time|hour)\b", _unsaid_time),

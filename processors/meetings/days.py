@@ -76,11 +76,36 @@ def _dated(day: int, month: int, year: str | None, at: Setting) -> Found:
 
 
 def _month_day(found: re.Match[str], at: Setting) -> Found:
-    days = _dated(g.number(found["number"]), g.month(found["month"]), found["year"], at)
-    named = found.groupdict().get("weekday")
-    if not isinstance(days, Days) or (named and days.first.weekday() != g.weekday(named)):
-        return Unsaid(Missing.DATE)  # no such day, or on another weekday than is said
-    return days
+    number, month, named = g.number(found["number"]), g.month(found["month"]), found.groupdict().get("weekday")
+    days = _dated(number, month, found["year"], at)
+    if isinstance(days, Days) and (not named or days.first.weekday() == g.weekday(named)):
+        return days
+    near = range(at.today.year, at.today.year + 2)  # "Monday, March 1st" may be next year's
+    years = [_dated(number, month, str(year), at) for year in near] if named and not found["year"] else []
+    ahead = [year for year in years if isinstance(year, Days) and year.first >= at.today]
+    fitting = [year for year in ahead if year.first.weekday() == g.weekday(named or "")]
+    return fitting[0] if fitting else Unsaid(Missing.DATE)  # no such day, or on another weekday than is said
+
+
+NTH_MONTHS_MAX = 4  # "Thursday the 14th" is looked for so far ahead, or back
+
+
+def _weekday_nth(found: re.Match[str], at: Setting) -> Found:
+    """Thursday the 14th: the next day that is both."""
+    number, weekday = g.number(found["number"].removeprefix("the ")), g.weekday(found["weekday"])
+    for months in range(NTH_MONTHS_MAX + 1):
+        first = spans.plus(at.today.replace(day=1), -months if at.past else months, "month")
+        if not 1 <= number <= spans.month(first.year, first.month)[1].day:
+            continue
+        day = first.replace(day=number)
+        if day.weekday() == weekday and ((day <= at.today) if at.past else (day >= at.today)):
+            return one(day)
+    return Unsaid(Missing.DATE)
+
+
+def _this_or_next(found: re.Match[str], at: Setting) -> Found:
+    first, last = spans.containing(at.today, found["unit"])
+    return Days(first=first, last=spans.plus(last, 1, found["unit"]), grain=Grain.SPAN)
 
 
 def _day_to_day(found: re.Match[str], at: Setting) -> Found:
@@ -205,6 +230,14 @@ def _week_of(found: re.Match[str], at: Setting) -> Found:
     return Days(first=first, last=last, grain=Grain.WEEK)
 
 
+def _weekend_of(found: re.Match[str], at: Setting) -> Found:
+    day = _month_day(found, at) if "month" in found.groupdict() else _the_nth(found, at)
+    if not isinstance(day, Days):
+        return day
+    first, last = spans.containing(day.first, "weekend")
+    return Days(first=first, last=last, grain=Grain.SPAN)
+
+
 _FEASTS = {
     "christmas": (12, 25),
     "xmas": (12, 25),
@@ -242,6 +275,8 @@ def _tomorrow_now(_: re.Match[str], at: Setting) -> Found:
 
 
 _OF = r"(?:of|in|of the month of|for)"
+_NTH = rf"(?:{g.ORDINAL}|\d{{1,2}}\b)"
+_TO = r"(?: ?- ?| (?:to|through|thru|until|till) )(?:the )?"
 _WHOLE = (
     rf"(?:(?:(?P<which>the next|the following|the coming|the last|this|next|last|coming|following|the|that) )?"
     rf"(?P<unit>week|month|quarter|year)|(?P<month>{g.MONTH_FULL})(?:,? (?P<year>{g.YEAR}))?)\b"
@@ -273,9 +308,13 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         rf"(?P<which>this|next|last|on|coming)? ?(?P<day>{g.WEEKDAY_SHORT})(?P<later>)"
-        rf"(?= ?(?:$|[,.]|at\b|from\b|\d|morning|afternoon|evening|night|noon|{g.MONTH}))",
+        rf"(?= ?(?:$|[,.;-]|at\b|from\b|to\b|or\b|and\b|with\b|for\b|please\b|after\b|before\b|between\b|late\b|early\b|lunch|first\b|\d|morning|afternoon|evening|night|noon|{g.MONTH}))",
         _weekday,
     ),
+    _rule(rf"(?<!once )(?<!twice )(?<!times )(?<!days )(?<!day )(?P<count>{g.NUMBER}|a) (?P<unit>weeks?) (?P<way>on) (?P<day>{g.WEEKDAY})", _from_weekday),
+    _rule(rf"(?<!once )(?<!twice )(?<!times )(?P<count>{g.NUMBER}|a) (?P<unit>weeks?) (?P<base>today|tomorrow)\b", _from_day),
+    _rule(rf"(?P<weekday>{g.WEEKDAY}),? (?P<number>(?:the )?{g.ORDINAL_FIGURES}|the {g.ORDINAL})(?! (?:of|week|half|quarter|time|thing|weekend)\b)", _weekday_nth),
+    _rule(r"this (?P<unit>week|month) (?:or|and) (?:the )?next(?: (?:week|month))?\b", _this_or_next),
     _rule(rf"(?:the )?(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?P<way>from|after|following|before) (?:this |next )?(?P<day>{g.WEEKDAY})", _from_weekday),
     _rule(
         rf"(?:(?P<weekday>{g.WEEKDAY_FULL}),? ?(?:the )?)?(?P<month>{g.MONTH}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?!:)(?! ?(?:am|pm|a\.m|p\.m|o'clock)\b)(?:,? (?:of )?(?P<year>{g.YEAR}))?(?:'s)?",
@@ -285,7 +324,10 @@ RULES: tuple[Rule, ...] = (
         rf"(?:(?P<weekday>{g.WEEKDAY_FULL}),? ?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: day)?(?: of|[ -])? ?(?P<month>{g.MONTH})(?:[ -]|,? (?:of )?)?(?P<year>{g.YEAR})?(?:'s)?",
         _month_day,
     ),
-    _rule(rf"(?:the )?(?P<first>{g.ORDINAL}) (?:to|through|thru|until|till|-) (?:the )?(?P<number>{g.ORDINAL})(?: day)?(?: of)? (?P<month>{g.MONTH_FULL})(?:,? (?P<year>{g.YEAR}))?", _day_to_day),
+    _rule(rf"(?:the )?(?P<first>{_NTH}){_TO}(?P<number>{_NTH})(?: day)?(?: of)? (?P<month>{g.MONTH})(?:,? (?P<year>{g.YEAR}))?", _day_to_day),
+    _rule(rf"(?:(?<=between )|(?<=between the ))(?P<first>{_NTH}) and (?:the )?(?P<number>{_NTH})(?: of)? (?P<month>{g.MONTH})(?:,? (?P<year>{g.YEAR}))?", _day_to_day),
+    _rule(rf"(?:the )?(?P<first>{_NTH})(?: of)? (?P<month>{g.MONTH}){_TO}(?P<number>{g.ORDINAL})(?P<year>)(?! (?:of )?{g.MONTH})", _day_to_day),
+    _rule(rf"(?P<month>{g.MONTH}) (?:the )?(?P<first>{_NTH}){_TO}(?P<number>{_NTH})(?!:|\.?\d|-|/)(?! ?(?:[ap]\.?m\b|o'? ?clock|h\b))(?:,? (?P<year>{g.YEAR}))?", _day_to_day),
     _rule(r"(?P<year>(?:19|20|21)\d\d)[-/.](?P<month>\d{1,2})[-/.](?P<number>\d{1,2})\b", _iso),
     _rule(r"(?P<one>\d{1,2})(?P<sign>[/.-])(?P<two>\d{1,2})(?P=sign)(?P<year>(?:19|20|21)?\d\d)\b", _slashed),
     _rule(r"(?P<one>\d{1,2})(?P<sign>/)(?P<two>\d{1,2})\b(?P<year>)(?!/)", _slashed),
@@ -318,7 +360,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(r"(?:the )?(?P<unit>week|weekend|month|year) after next\b", _after_next),
     _rule(r"(?:this|the same|same) time next week\b", _same_time),
-    _rule(rf"(?:the )?week (?:of|starting|beginning|commencing)(?: on)? (?P<month>{g.MONTH}) (?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?P<year>)", _week_of),
+    _rule(rf"(?:the )?week (?:of|starting|beginning|commencing)(?: on)? (?:the )?(?:{g.WEEKDAY},? )?(?P<month>{g.MONTH}) (?P<number>{_NTH})(?P<year>)", _week_of),
+    _rule(rf"(?:the )?week (?:of|starting|beginning|commencing)(?: on)? (?:the )?(?:{g.WEEKDAY},? )?(?:the )?(?P<number>{_NTH})(?: of)? (?P<month>{g.MONTH})(?P<year>)", _week_of),
     _rule(rf"in (?!the (?:month|week|year|day)s? of\b)(?P<ago>)(?:exactly |about )?(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})(?:'? time)?(?! advance| before| prior)", _distant),
     _rule(rf"after (?P<ago>)(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})", _distant),
     _rule(rf"(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?:(?P<ago>ago)|(?:later|hence)\b|after(?= *(?:$|[,.?!]|about\b|to\b|for\b|remind\b|with\b)))", _distant),
@@ -328,7 +371,10 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:(?:over|for|within|in|during) )?(?:the |my )?(?:past|last|previous) (?P<count>{g.NUMBER}|couple of|couple) (?P<unit>{g.CALENDAR_UNIT})", _gone),
     _rule(rf"(?:in|for|of|the year|year) (?P<year>{g.YEAR})", _year),
     _rule(r"(?P<how>on|for|by|until|before|after) (?P<feast>" + "|".join(sorted(_FEASTS, key=len, reverse=True)) + r")\b(?! (?:party|dinner|shopping|eve|day|tree|gift|present|event|play|concert))", _feast),
-    _rule(rf"{g.WEEKDAY_FULL}(?:, ?{g.WEEKDAY_FULL})*,? or {g.WEEKDAY_FULL}", _weekdays),
+    _rule(rf"{g.WEEKDAY}(?:, ?{g.WEEKDAY})*,? or {g.WEEKDAY}", _weekdays),
+    _rule(rf"(?:the |that )?weekend of (?:the )?(?P<number>{g.ORDINAL})(?P<which>)(?! (?:of )?{g.MONTH})", _weekend_of),
+    _rule(rf"(?:the |that )?weekend of (?P<month>{g.MONTH}) (?:the )?(?P<number>{_NTH})(?P<year>)", _weekend_of),
+    _rule(rf"(?:the |that )?weekend of (?:the )?(?P<number>{_NTH})(?: of)? (?P<month>{g.MONTH})(?P<year>)", _weekend_of),
     _rule(r"(?:this|the same|same) time(?= (?:tomorrow|today|next|on|this|in|yesterday))", _tomorrow_now),
     _rule(r"(?:at |on |for )?(?:an? |some |any |the )?(?:x+|[xyz]) (?:day|date|time|week|month)s?\b", _unsaid),
     _rule(r"(?:over |for |in |during |within )(?:a |some |the )(?:certain |particular |given |specific )?(?:period of time|time period|period|timeframe|time frame)\b", _unsaid),

@@ -17,7 +17,7 @@ from aios.processors.meetings.acts import Act
 from aios.processors.meetings.names import Named, is_group
 from aios.processors.meetings.phrases import Clock, Days, Phrase, Setting
 from aios.processors.meetings.vague import TEMPLATE, template, vague
-from aios.processors.meetings.vocabulary import EVENTS, FOREIGN, FOREIGN_ACTS, KINDS, UNNAMED
+from aios.processors.meetings.vocabulary import EVENTS, FOREIGN, FOREIGN_ACTS, GENERAL, KINDS, UNNAMED
 from aios.processors.meetings.when import When
 from aios.processors.meetings.wish import Action, AskBack, Bound, Missing, Priority, Scope, Wish
 
@@ -41,7 +41,9 @@ _UNSAID_EVENT = re.compile(
 )
 _THE_EVENT = re.compile(r"\b(?:the|this|that|these|those) (?:calendar )?(?:event|entry|item|thing|activity|program)\b")
 _ANY_THERE = re.compile(r"\b(?:is|are|was|were|will) there\b|\bthere(?:'s| is| are| any)\b")
-_BUT = re.compile(r"\b(?:some|except|excluding|besides|other than|apart from)\b")
+_BUT = re.compile(
+    r"\b(?:some|one of|a few|a couple of|several|most of|either|except|excluding|besides|other than|apart from)\b"
+)
 _CHOSEN = re.compile(
     r"\b(?:some|few|one of|several|not (?:so |very |that )?important|unimportant|unnecessary|conflict\w*|which are|that are|old|unneeded|unwanted|useless|what i|the ones?|second|third|past|previous|(?:that|which|who) (?:aren't|are not|isn't|is not|don't|do not)|(?:that|which|what|events|meetings|appointments|things|entries|items|reminders) (?:i|we) (?:don't|do not|no longer|dislike|hate|can't|cannot|won't|am not|didn't)|expired|finished|completed|passed|duplicate|other|recent)\b"
 )
@@ -59,7 +61,10 @@ _WHEN_ASKED = re.compile(
 _VERB_INSIDE = re.compile(r"\b(?:i|you|did|does|do|is|are|was|were|will|would|can|could|should|if|because)\b")
 _GREAT = re.compile(r"\b(?:urgent|urgently|high[- ]priority|top priority|critical|emergency)\b")
 _SMALL = re.compile(r"\b(?:low[- ]priority|not urgent|no rush)\b")
+_NO_EVENT = re.compile(rf"{FOREIGN.pattern}|\b(?:calendar|schedule|agenda|free|busy|available|i|you|we|it|not|no)\b")
 TITLE_WORDS_MAX = 14
+TOLD_WORDS_MAX = 5
+TOLD_DAYS_MAX = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +102,7 @@ def _wish(reading: Reading) -> Wish | None:
         return None
     title, place, people = names.title, names.place, names.people
     if action is Action.QUERY:
-        people = tuple(who for who in people if who.lower() not in UNNAMED)  # "am I meeting anyone"
+        people = tuple(who for who in people if who.lower() not in UNNAMED | GENERAL)  # "am I meeting anyone"
     if action is Action.QUERY and place and not title and not names.general:
         title, place = place.lower(), ""  # "what time do I have to be at the airport"
     if (
@@ -182,10 +187,22 @@ def guess(names: Named, when: When, left: str) -> Action | None:
         return Action.QUERY
     if "event" in names.general and when.timed and not names.title:
         return Action.SCHEDULE
+    if _told(names, when, left):
+        return Action.SCHEDULE
+    if re.search(r"\b(?:free|busy|available)\b", left):
+        return Action.QUERY
     known = not names.title or names.title in KINDS or EVENTS.search(names.title)
     if known and (names.plural or names.general or re.search(r"\b(?:calendar|schedule|agenda)\b", left)):
         return Action.QUERY
     return None
+
+
+def _told(names: Named, when: When, left: str) -> bool:
+    """A thing with its day and nothing else: "picnic, 4 June"; never a whole month, nor many, nor what is no event."""
+    if not names.title or names.title in KINDS or names.plural or names.general or when.first is None:
+        return False
+    near = when.last is not None and (when.last - when.first).days <= TOLD_DAYS_MAX
+    return near and len(names.title.split()) <= TOLD_WORDS_MAX and not _NO_EVENT.search(left)
 
 
 def _foreign(reading: Reading) -> bool:
@@ -224,17 +241,12 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
         found = Missing.DATE  # past for today, and no other day was said
     if found is None and not reading.names.to_do and _CONDITION.search(wish.title):
         found = Missing.EVENT if wish.action in (Action.CANCEL, Action.CHANGE) else Missing.MEANING
-    if found is None and _EXCEPT.search(reading.left):
-        found = Missing.DATE
     return found or reading.when.unsaid or _cut(reading) or template(reading.low) or _whose(reading, wish)
 
 
 _ANOTHER = re.compile(r"\band (?:another|one for|one at|a second one|the next)\b")
 _CONDITION = re.compile(
     r"\b(?:that|which|who|if|whether|whose|than|not|no|without|unless|whenever|while|until|but|i|you|something|any|many|much|what|whatever|whichever|how|why|where|when|aware|please|can|could|would|should|does|did|is|are|was|were|has|had)\b"
-)
-_EXCEPT = re.compile(
-    r"\b(?:not(?: on| in| at)?|except(?: for| on)?|excluding|avoid(?:ing)?|besides|other than|apart from)(?: the)? *\x00"
 )
 _NOBODY = re.compile(r"(?:this|that|the|an?|some|certain|these|those) (?:person|people|guy|man|woman|one)s?")
 _DANGLING = re.compile(
@@ -347,7 +359,7 @@ def _reminded(reading: Reading, wish: Wish) -> Missing | None:
     ):
         return Missing.EVENT if wish.title in KINDS else Missing.DATE
     if wish.title and names.to_do:
-        return None if dated else Missing.DATE
+        return None if dated or names.of_event else Missing.DATE
     if dated:
         topic = (
             wish.title
@@ -378,16 +390,16 @@ def _changed(reading: Reading, wish: Wish) -> Missing | None:
     old = [phrase for phrase in timed if phrase.operator not in ("to", "for", "until")]
     named = wish.title and wish.title not in KINDS and not TEMPLATE.search(reading.low)
     repeat = re.search(r"\brepeat", reading.left) is not None
-    if re.match(r"\W*(?:invite|add|include)\b", reading.left) and wish.participants:
+    if re.match(r"\W*(?:invite|add|include|remove|drop|take|delete)\b", reading.left) and wish.participants:
         return None if named or timed or _NEXT.search(reading.left) else Missing.EVENT
     if not (
         (named and (not repeat or wish.repeats))
         or wish.participants
-        or (old and len(timed) > 1)
+        or (old and (len(timed) > 1 or wish.repeats))
         or (_NEXT.search(reading.left) and wish.title)
     ):
         return Missing.EVENT
     becomes = [phrase for phrase in timed if phrase.operator in ("to", "for", "until")]
-    if becomes or wish.repeats or wish.place:
+    if becomes or wish.repeats or wish.place or wish.duration_min:
         return None
     return Missing.DATE

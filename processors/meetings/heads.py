@@ -22,10 +22,10 @@ _REMIND = (
 _NOTE_KIND = r"(?:reminders?|notifications?|alerts?|alarms?|notice|heads[ -]up|warning)\b(?! lists?\b)"
 _PUT = (
     r"add|set(?: ?up)?|schedule|put|create|make|book|plan|arrange|organi[sz]e|mark|enter|insert|note|flag|save|block|pencil|log|record|include|register|place|"
-    r"reserve|write|input|fix|jot|take(?: a)? note|new|invite|hold|keep|fill|post|store|start|send|establish|get me|find me|find|get|calendar(?= (?:an?|the|my|this|in)\b)|list|activate|turn on|enable|upload|attach|type|make a note|fit|squeeze|slot"
+    r"reserve|write|input|fix|jot|take(?: a)? note|new|invite|hold|keep|fill|post|store|start|send|establish|get me|find me|find|get|grab|nab|calendar(?= (?:an?|the|my|this|in)\b)|list|activate|turn on|enable|upload|attach|type|make a note|fit|squeeze|slot"
 )
 _CANCEL = (
-    r"cancel(?:l?ed|ling)?|delete|deleting|remove|erase|clear|clean|empty|drop|destroy|wipe|purge|scrap|discard|trash|unschedule|take (?:\S+ ){0,8}?(?:off|out|away)\b|take off|get rid|rm|"
+    r"(?:bin|lose|scratch|ditch|axe|chuck|drop)(?= ?(?:(?:my|the|our|that|all|everything)\b|\x00))|cancel(?:l?ed|ling)?|delete|deleting|remove|erase|clear|clean|empty|drop|destroy|wipe|purge|scrap|discard|trash|unschedule|take (?:\S+ ){0,8}?(?:off|out|away)\b|take off|get rid|rm|"
     r"call off|nix|eliminate|dismiss|kill|strike|cross|blank|throw|undo|disregard|void|abort|rid|un-?book|uninvite|deschedule|forget about|free up|nuke|revoke|withdraw|turn off|disable|stop|end|skip|omit|make (?:my )?(?:\w+ )?(?:calendar|schedule|day|week) (?:empty|clear|clean|free|blank)"
 )
 _CHANGE = r"move|reschedule|change|postpone|push|shift|update|edit|extend|shorten|rename|bring forward|delay|modify|adjust|swap|switch|alter|repeat|re-?arrange|correct|prepone|defer|transfer|relocate|rebook|reset(?! (?:my |the )?(?:calendar|schedule|data|phone))|duplicate|copy|bump"
@@ -35,7 +35,7 @@ _LOOK = (
 )
 _STATE = (
     r"(?:i|we)(?:'ve| have)(?: got)?(?: a| an| my| to)?\b|i(?:'m| am) (?:having|going|meeting|attending|seeing|flying|hosting|planning)\b|we(?:'re| are) (?:having|going|meeting|flying)\b|(?:i|we)(?:'ll| will) (?:be |go |have |meet |attend )|"
-    r"there(?:'s| is| will be)\b|(?:let's|lets|let us|shall we) (?:meet|have|do|go|get|grab|talk|schedule|plan|set|catch)\b|(?:i|we)(?: would|'d)? (?:need|want|like|wish)(?: to (?:have|meet|attend|go|take|do|be))?\b|(?:meet|have|hold) (?!i\b)|"
+    r"there(?:'s| is| will be)\b|(?:i|we) (?:should|must|could|ought to|have to) (?:meet|talk|speak|have|do|catch up|sit down)\b|(?:let's|lets|let us|shall we) (?:meet|have|do|go|get|grab|talk|schedule|plan|set|catch)\b|(?:i|we)(?: would|'d)? (?:need|want|like|wish)(?: to (?:have|meet|attend|go|take|do|be))?\b|(?:meet|have|hold) (?!i\b)|"
     r"(?:my|our) \w+ is (?:on|at)\b|how about\b|what about\b|why don't (?:we|i)\b"
 )
 _AGAIN = r"(?:\b(?:repeat|recur|recurring|repeating|weekly|daily|monthly|yearly|annual)|\x00)"
@@ -43,7 +43,10 @@ _NOUNS_AFTER = (
     r"(?:schedule|plan|plans|calendar|list|note|record|meeting)(?:'s)?(?: (?:for|of|on|in|from|to)\b|[\s\x00]*$|s\b)"
 )
 _ENDS_NP = r"(?:(?!\b(?:for|about|to|that|of|before|on|at|in|when|regarding|by|from|with|and)\b)[^,.;])"
-_MEETS = r"(?:meeting|appointment|call|party|lunch|dinner|conference|event|invitation|invite list)\b"
+_MEETS = (
+    r"(?:meetings?|appointment|call|party|lunch|dinner|conference|event|invitation|invite list|sync|stand-?up|retro(?:spective)?|review|session|catch-?up|interview|workshop|kick-?off|briefing|class|training|demo|"
+    r"seminar|webinar|one-on-one|check-?in|offsite|huddle|chat|trip|breakfast|brunch|drinks)\b"
+)
 _LISTED = r"(?:schedule|calendar|agenda|events|appointments|meetings|plans|list|tasks|reminders)\b"
 _OF_OLD = r"(?:meeting|appointment|event|call|reminder|party|birthday|all|my|the|everything)\b"
 _LENGTH = r"(?:time|slot|\d+ (?:min|hour)|hour|half|room|opening|(?:one|two|three|thirty|forty|fifteen|twenty)[ -](?:hour|min))"
@@ -61,24 +64,25 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
         LOOK,
     ),
     (r"(?:update|edit|modify) (?:my|the) (?:calendar|schedule|agenda|diary) (?:with|for|to (?:add|include|show))\b", Action.SCHEDULE),
-    (rf"(?:remove|delete|drop|take) (?:(?!{_OF_OLD})\w+ ?){{1,3}}?from (?:my|the|our) (?:\w+ )?{_MEETS}", Action.CHANGE),
-    (rf"(?:{_CANCEL})(?![\w'])", Action.CANCEL),
+    (rf"(?:remove|delete|drop|take) (?:(?!{_OF_OLD})\w+ ?,? ?){{1,6}}?from (?:my|the|our|\x00+) ?(?:(?!{_LISTED})\w+ |\x00+ ?){{0,3}}?{_MEETS}", Action.CHANGE),
+    (rf"(?:{_CANCEL})(?![\w'-])", Action.CANCEL),
     (r"(?:don't|do not|dont|never|stop|quit|no longer) (?:remind|alert|notify|wake)", Action.CANCEL),
     (r"(?:repeating|recurring) (?:event|meeting|reminder|appointment)s? (?!for\b)\w", Action.SCHEDULE),
     (r"(?:set|make) (?:the|my|our) .{1,80}?\b(?:to )?(?:repeat(?:ing)?|recur(?:ring)?)\b", Action.CHANGE),
     (_REMIND, Action.REMIND),
+    (r"(?:i|we) (?:need|want|have|must) (?:to )?remember\b", Action.REMIND),
     (rf"set (?:an? |the |my )?{_NOTE_KIND}", Action.REMIND),
-    (rf"(?:{_CHANGE})(?![\w'])|(?:set|make) .{{1,80}}\b(?:to )?(?:repeat|recur)(?:ing)?\b\W*$", Action.CHANGE),
+    (rf"(?:{_CHANGE})(?![\w'-])|(?:set|make) .{{1,80}}\b(?:to )?(?:repeat|recur)(?:ing)?\b\W*$", Action.CHANGE),
     (r"(?:make|create|give me|get me|get|send me|write|prepare|compile) (?:me )?(?:a |the )?(?:list|summary|overview)\b", LOOK),
-    (r"invite\b.{1,80}\b(?:to|for) (?:my|the|our|this|that)\b", Action.CHANGE),
+    (r"invite\b.{1,80}\b(?:to|for) (?:(?:my|the|our|this|that)\b|\x00)", Action.CHANGE),
     (rf"(?:list|find|get|open)\b{_ENDS_NP}{{0,60}}?\b{_NOTE_KIND}", LOOK),
     (rf"(?:{_PUT})\b{_ENDS_NP}{{0,60}}?\b{_NOTE_KIND}", Action.REMIND),
     (_NOUNS_AFTER, None),
     (rf"(?:find|get|give)(?: me)? (?:an? |some |us )?{_LENGTH}", Action.SCHEDULE),
     (r"(?:get|find|secure|grab) (?:(?:me|us) an?|me|us|an?) (?:meeting|room|conference|appointment|slot|table|seat|call)", Action.SCHEDULE),
     (r"(?:sign|pencil|put|count) (?:me|us) (?:up|down|in)\b|secure\b", Action.SCHEDULE),
-    (rf"(?!(?:list|find|get|send|start)\b)(?:{_PUT})(?![\w'])", Action.SCHEDULE),
-    (rf"(?:{_LOOK})(?![\w'])", LOOK),
+    (rf"(?!(?:list|find|get|send|start)\b)(?:{_PUT})(?![\w'-])", Action.SCHEDULE),
+    (rf"(?:{_LOOK})(?![\w'-])", LOOK),
     (_STATE, STATE),
 )  # fmt: skip
 _ROWS = tuple((re.compile(pattern), wanted) for pattern, wanted in _TABLE)

@@ -24,6 +24,9 @@ _WORD_START = re.compile(r"(?<![\w'])\w|@(?=\s?\d)")
 _QUOTED = re.compile(r'"[^"]*"')
 _ZONE = re.compile(r"(?:on |in |of )?(?P<whose>their|his|her|my|our|your)(?: local| own)? time(?: ?zone)?\b")
 _PLACE_TIME = re.compile(r"(?:in |on )?(?P<place>[^\W\d_]+(?: [^\W\d_]+){0,2}?) time(?: ?zone)?\b")
+_CITY_GROUP = re.compile(
+    r"\b([^\W\d_]+(?: [^\W\d_]+)?) (?:team|office|crew|branch|group|people|folks|colleagues|lot)\b"
+)
 _SHORT_ZONE = re.compile(rf"\(?(?P<zone>{'|'.join([*ABBREVIATED, *AMBIGUOUS])})\b\)?(?! team| office)")
 
 _BETWEEN = re.compile(r"\s*(?:to|until|till|til|through|thru|-|up to)\s*(?:the )?")
@@ -31,6 +34,7 @@ _AND = re.compile(r"\s*(?:and|&|to|-)\s*(?:the )?")
 _OPERATORS = {
     "not before": r"(?:not|no|never|but not) (?:before|earlier than|sooner than|earlier)",
     "not after": r"(?:not|no|never) (?:after|later than|later)|at (?:the )?latest(?: by)?|latest by",
+    "except": r"(?:but )?(?:not(?: on| in| at)?|any (?:day|time) (?:but|except)(?: for| on)?|except(?: for| on)?|excluding|avoiding|avoid|but no|other than|apart from)(?: an?| the)?",
     "after": r"(?:any ?time |some ?time )?(?:after|later than|past)",
     "before": r"(?:any ?time |some ?time )?(?:before|earlier than|prior to|ahead of|preceding)",
     "by": r"by|no later than|due by",
@@ -99,7 +103,7 @@ def _zone(said: Said, place: int, before: list[Phrase]) -> Phrase | None:
     """Whose clock; a zone that nobody knows, after a time, is asked for."""
     beside = bool(before) and before[-1].of(Clock) and not said.low[before[-1].end : place].strip(" ,(")
     if found := _ZONE.match(said.low, place):
-        return Phrase(place, found.end(), (Zone(found["whose"]),))
+        return Phrase(place, found.end(), (Zone(found["whose"], likely=_likely(said.low)),))
     if beside and (found := _SHORT_ZONE.match(said.low, place)) and not said.low[found.end() :].startswith(" time"):
         known = zone_of(found["zone"])
         return Phrase(place, found.end(), (Zone(known) if known else Unsaid(Missing.TIME),))
@@ -110,6 +114,12 @@ def _zone(said: Said, place: int, before: list[Phrase]) -> Phrase | None:
         if beside and (found["place"] in AMBIGUOUS or said.text[found.start("place")].isupper()):
             return Phrase(place, found.end(), (Unsaid(Missing.TIME),))
     return None
+
+
+def _likely(low: str) -> str:
+    """The zone of the one group that is named after its city; empty: none, or two."""
+    zones = {zone_of(word) or zone_of(word.split()[-1]) for word in _CITY_GROUP.findall(low)} - {None}
+    return next(iter(zones)) or "" if len(zones) == 1 else ""
 
 
 def _joined(low: str, atoms: list[Phrase], at: Setting) -> list[Phrase]:
@@ -188,7 +198,7 @@ def _led(low: str, atoms: list[Phrase], n: int) -> Phrase:
         lead = low[floor:start]
         if found := _OPERATOR.search(lead):
             name = next(name for k, name in enumerate(_NAMES) if found[f"o{k}"])
-            stronger = operator in ("", "at", "for", "to") or name in ("not before", "not after")
+            stronger = operator in ("", "at", "for", "to") or name in ("not before", "not after", "except")
             operator = name if stronger else operator
         elif not (found := _GLUE.search(lead)):
             return replace(phrase, start=start, operator=operator)
@@ -212,7 +222,11 @@ def _is_hour(low: str, phrases: list[Phrase], n: int, at: Setting) -> bool:
     phrase = phrases[n]
     if re.match(r" \w+ (?:street|st|road|rd|avenue|ave|lane|drive|blvd|boulevard)\b", low[phrase.end :]):
         return False
+    if not phrase.operator and _NUMBERED.search(low[: phrase.start]):
+        return False
     if phrase.operator in _SUPPORT:
+        return True
+    if phrase.operator == "for" and _WITH_SOMEBODY.search(low[: phrase.start]):
         return True
     if phrase.operator in ("for", "to") and (at.reminded or (at.action is not None and at.action.value == "change")):
         return True
@@ -224,6 +238,12 @@ def _is_hour(low: str, phrases: list[Phrase], n: int, at: Setting) -> bool:
         ):
             return True
     return False
+
+
+_NUMBERED = re.compile(
+    r"\b(?:room|floor|building|gate|terminal|platform|number|no\.?|chapter|part|version|phase|level|grade|suite|flight|bus|route|unit|step|week|day|season|episode|section|lane|hall|studio|court|pitch|table|bay|desk)s? ?#?$"
+)
+_WITH_SOMEBODY = re.compile(r"\b(?:meeting|call|appointment|lunch|coffee|session) with (?:\w+ ){1,3}$")
 
 
 def shift_half(moment: time, part: str) -> time:

@@ -26,6 +26,12 @@ _TO_DO = re.compile(
 _TO_DO_THAT = re.compile(
     r"\b(?:remind|make sure|sure|forget|remember|notify|alert)\b(?: me)?(?: that)? (?:i|we) (?:must|should|need to|have to|got to|gotta|'ve got to|will|ought to|am supposed to)(?: not forget to)? (?P<do>[a-z].*)"
 )
+_TOLD_THAT = re.compile(
+    rf"\bremind (?:me|us)[ {GAP}]* that (?P<do>(?!(?:i|we|it|it's|there|my \w+ is|the)\b (?:have|is|are|'ve))[a-z].*)"
+)
+_BEFORE_EVENT = re.compile(
+    rf"\bremind (?:me|us) {GAP} *(?:the|my|our) [\w'-]+(?: (?!to\b)[\w'-]+){{0,4}} to (?P<do>[a-z].*)", re.IGNORECASE
+)
 _CALLED = re.compile(
     r"\b(?:called|named|titled|entitled|labeled|labelled|saying|title|name|with the (?:title|name))\b[:\s]+(?P<name>[^\x00,.;]+)"
 )
@@ -67,7 +73,10 @@ _OTHERS = re.compile(
     re.IGNORECASE,
 )
 _OF_WEEK = re.compile(r"\bdays? of the (?:week|month)\b", re.IGNORECASE)
-_ADDED = re.compile(rf"\W*(?:add|include) (?P<people>[^{GAP}]{{1,80}}?)(?= to (?:my|the|our|{GAP}))", re.IGNORECASE)
+_ADDED = re.compile(
+    rf"\W*(?:add|include|remove|drop|take|delete) (?P<people>[^{GAP}]{{1,80}}?)(?= (?:to|from) (?:my|the|our|{GAP}))",
+    re.IGNORECASE,
+)
 _OWNERS = re.compile(
     r"\b(doctor|dentist|mom|mum|dad|mother|father|brother|sister|wife|husband|son|daughter|friend|boss|grandma|grandpa|aunt|uncle|cousin)s (?=\w)"
 )
@@ -83,6 +92,8 @@ class Named:
     needs: tuple[str, ...] = ()
     plural: bool = False
     to_do: bool = False
+    of_event: bool = False
+    """A thing to do by when an event begins that the calendar can be asked for."""
     general: tuple[str, ...] = field(default=())
     """The general words that were said ("event"), which name nothing."""
 
@@ -94,7 +105,9 @@ def named(text: str, act: Act) -> Named:
         if others := _OTHERS.search(text):
             rest = named(text[: others.start()] + "remind me " + text[others.end() :], act)
             return replace(rest, people=tuple(dict.fromkeys((*_people(others["people"]), *rest.people))))
-        for pattern in (_TO_DO_THAT, _TO_DO):
+        if found := _BEFORE_EVENT.search(text):
+            return replace(_thing_to_do(found["do"]), of_event=True)
+        for pattern in (_TO_DO_THAT, _TOLD_THAT, _TO_DO):
             if found := pattern.search(text.lower() if len(text.lower()) == len(text) else text):
                 return _thing_to_do(text[found.start("do") :])
     quoted = _QUOTED.search(text)

@@ -105,9 +105,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """An IANA name, or whose clock: "their"."""
+    """An IANA name, or whose clock: "their"; likely: the zone that the name of a group tells ("the Berlin team")."""
 
     name: str
+    likely: str = ""
 
 
 @dataclass(frozen=True, slots=True)

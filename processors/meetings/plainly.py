@@ -18,7 +18,31 @@ _KIND = r"(?:meetings?|appointments?|reminders?|events?|calls?)"
 _NOTE = r"(?:reminders?|alarms?|alerts?|notifications?)"
 _LIST = r"(?:(?:my|the) (?:list of (?:\w+ )?(?:reminders|events|appointments|meetings|tasks|things to do)|(?:reminder|event|task|to[- ]?do|appointment)s? list|calendar|schedule|agenda|planner))"
 
+_DAY = r"(?:(?:this |next )?(?:mon|tues|wednes|thurs|fri|satur|sun)day|tomorrow|today|mon|tues?|weds?|thurs?|thu|fri|sat|sun)"
+_DAY_ENDS = r"(?:the )?(?:(?:end|close) of (?:the )?(?:business|play|work(?:ing)? ?day|day)|eod|cob|eob)"
+_WHO = r"[\w'.-]+(?: [\w'.-]+)?(?:,? (?:and |& )?(?!and\b|me\b|i\b)[\w'.-]+){0,6}?"
+_LENGTH = r"(?:an?|one|two|three|half an?|\d+)(?: (?:and a )?half)?[ -]?(?:minutes?|mins?|hours?|hrs?)"
+_MEAL = r"(?:an? |some )?(?:quick )?(?:coffee|lunch|dinner|breakfast|brunch|drinks?|beers?|tea|pizza|bite|catch-up)\b"
+
 _TURNS = (
+    # written short
+    (r"\bw/(?:e|end)\b", "weekend"),
+    (r"\bw/c\b", "week commencing"),
+    (r"(?<![\w/])w/ ?(?=\w)|\bw (?=(?-i:[A-Z])[a-z])", "with "),
+    (r"(?<=\w) \+ (?=\w)", " and "),
+    (rf"\b(?P<a>{_DAY}),? am\b", r"\g<a> morning"),
+    (rf"\b(?P<a>{_DAY}),? pm\b", r"\g<a> afternoon"),
+    (r"\bin the am\b", "in the morning"),
+    (r"\bin the pm\b", "in the afternoon"),
+    (r"\b(?:a |one )?fortnight\b(?:'s)?", "two weeks"),
+    (r"\bday after next\b", "day after tomorrow"),
+    (r"\brun[- ]down\b", "rundown"),
+    (r" re:? (?=\w)", " about "),
+    (r"\b(?P<a>how|where|when|who|what) ?long's\b", r"\g<a> long is"),
+    # the end of a day that is named is that day
+    (rf"\b(?:at |by )?{_DAY_ENDS}(?: on| of|,)? (?=(?:{_DAY}|the \d)\b)", "by "),
+    (rf"\b(?P<a>{_DAY}),? (?:at |by )?{_DAY_ENDS}\b", r"\g<a>"),
+    (rf"\b{_DAY_ENDS}\b", "end of the day"),
     # speech
     (r"\bgonna\b", "going to"),
     (r"\b(?:i|we)(?:'ve)? (?:gotta|got to)\b", "i have to"),
@@ -28,6 +52,28 @@ _TURNS = (
     (r"\bgimme\b", "give me"),
     (r"\b(?<!')im (?=going|having|meeting|not|no|seeing|attending|free|busy|supposed)", "i'm "),
     (r"^(?P<a>(?:\W*(?:hey|hi|ok|olly|pda|please)\b)?\W*)(?P<b>can|could|would|will) (?:to|yo|yu|ya|your|u|yout|yuo|i you) (?=(?:please |pls |kindly )?\w)", r"\g<a>\g<b> you "),
+    (r"\bin terms of\b", "for"),
+    (r"\b(?:i|we)(?:'m| am|'re| are) going to need\b", "i need"),
+    (r"^(?:i|we) (?:have to|must|shall|should|ought to) (?=(?:know|see|hear|find out|check|add|remove|delete|cancel|schedule|book|move|reschedule)\b)", ""),
+    (rf"\b(?:grab|get) (?={_MEAL})", "have "),
+    (rf"^{_POLITE}(?:(?:sign|hook|set|pencil|count|put|book) (?:me|us) (?:up|in|down) (?:for|with)|hook up|secure (?:me|us)|squeeze in|fit in|slot in|pencil in) ", "schedule "),
+    (rf"^{_POLITE}(?:wake|get) me(?: up)? (?=at|by|\d|tomorrow|on|early|in)", "wake me up "),
+    # to another time: forward and back
+    (r"\b(?:bring|pull|push|put|move|shift) (?P<a>[^.;!?]{2,60}?) (?:forwards?|back|up|out) (?=(?:to|until|till)\b)", r"move \g<a> "),
+    # who is in, who is out
+    (r"\b(?:uninvite|disinvite) (?P<a>[^.;!?]{2,40}?) (?:from|to) ", r"remove \g<a> from "),
+    (rf"^{_POLITE}(?:take|drop|leave|kick) (?P<a>(?-i:[A-Z])\w+(?:(?:,| and|, and) (?-i:[A-Z])\w+)*) (?:out of|off(?: of)?|from) (?!(?:my|the|our) (?:\w+ )?(?:calendar|schedule|agenda|diary|planner|list)\b)", r"remove \g<a> from "),
+    (rf"^(?P<polite>.{{0,40}}?)\bget (?P<a>{_WHO}) together(?: for)? ", r"\g<polite>schedule a meeting with \g<a> for "),
+    (rf"^{_POLITE}(?:find|get|book|give|have) (?:me|us|myself) (?:and|&) (?P<a>{_WHO}) (?={_LENGTH})", r"book with \g<a> "),
+    (rf"^(?P<b>(?:{_LENGTH} (?:for|with) )?)(?:me|myself) (?:and|&) (?=\w)", r"\g<b>with "),
+    (r",\s(?:me|myself) (?:and|&) (?=(?-i:[A-Z]))", " with "),
+    (r",\s(?P<a>(?-i:[A-Z])[\w' ]{1,30}?) (?:and|&) (?:i|me)\b,?", r" with \g<a>"),
+    (r"\b(?P<a>(?:coffee|lunch|dinner|drinks|call|chat|meeting|breakfast|brunch)) (?:me|myself) (?:and|&) (?=\w)", r"\g<a> with "),
+    (rf"\bwith (?P<a>{_WHO}),? (?:and|&) (?:me|myself|i)\b", r"with \g<a>"),
+    (r"^(?P<a>(?:my|our|the) [\w' ]{2,40}?) (?:leaves|departs|takes off|lands) (?=(?:at|on|in|around|\d|tomorrow|next|this)\b)", r"\g<a> is "),
+    # away
+    (r"^(?:i'm|i am|i'll be|i will be|we're|we are) (?:on )?(?P<a>away|leave|holiday|vacation|annual leave|out of (?:the )?office)\b(?!.*\b(?:cancel|move|delete|remove|remind|reschedule|clear)\b)", r'add "\g<a>"'),
+    (r"^out of (?:the )?office\b", 'add "out of office"'),
     (r"\bto (?P<a>day|morrow|night)(?=\s*(?:$|[.,!?]|at\b|from\b|between\b))", r"to\g<a>"),
     (r"\b(?P<a>(?:between|from) \d{1,2}(?::?\d\d)? ?(?:[ap]\.?m\.? )?(?:and|to|until|till|-) )(?P<b>1[0-2]|[1-9])(?P<c>[0-5]\d)\b(?!\d|:)", r"\g<a>\g<b>:\g<c>"),
     (r"\b(?P<a>at|between|from|by|until|till) (?P<b>1[0-2]|[1-9])(?P<c>[0-5][05])(?=\s*(?:$|[.,!?;]|(?:and|to|until|till|on|today|tomorrow|tonight|this|next|with|for|in the|please|every)\b))", r"\g<a> \g<b>:\g<c>"),

@@ -31,7 +31,7 @@ _MENDED = listed(
     "meetings reminder reminders notification schedule scheduled reschedule birthday anniversary remind remove delete "
     "cancel event events every weekly monthly upcoming please children"
 )
-_ONE_ON_ONE = re.compile(r"\b(?:one on one|1 on 1)\b", re.IGNORECASE)
+_ONE_ON_ONE = re.compile(r"\b(?:one on one|1 on 1|1[:-](?:2-)?1)\b(?!\d)", re.IGNORECASE)
 _LETTERS_MIN = 5
 _SAID = {
     "calender": "calendar",
@@ -41,6 +41,13 @@ _SAID = {
     "calenda": "calendar",
     "tmrw": "tomorrow",
     "tmr": "tomorrow",
+    "tmw": "tomorrow",
+    "tmrws": "tomorrow",
+    "tomoz": "tomorrow",
+    "arvo": "afternoon",
+    "wkend": "weekend",
+    "wknd": "weekend",
+    "untill": "until",
     "tomo": "tomo",  # a restaurant, no slip
     "tommorow": "tomorrow",
     "tonite": "tonight",

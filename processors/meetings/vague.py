@@ -27,11 +27,11 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     (frozenset({Action.QUERY}), r"^\W*(?:tell|text|message|inform|let) (?!me\b|us\b|about\b|times?\b|dates?\b|what|when|where|which|who|how|if\b|the\b|my\b|all\b|every)[\w']+ (?:the|that|my|to|about|know|i)\b", Missing.MEANING),
     # about the assistant, about the calendar as a thing, and about other things
     (_ANY, r"^\W*(?:hear me|what can you|what do you (?!have|see|show)|who are you|how are you|what did (?:i say|you)|how (?:do|does|did)\b.{1,40}\bworks?\W*$)", Missing.MEANING),
-    (_ANY, r"^\W*(?:share|sync|synchroni[sz]e|export|import|forward|back ?up|link|connect)\b", Missing.MEANING),
+    (_ANY, r"^\W*(?:share|sync(?! with\b)|synchroni[sz]e|export|import|forward|back ?up|link|connect)\b", Missing.MEANING),
     (_ANY, r"\b(?:grocery|groceries|shopping|wish|contacts?|packing|play|reading|watch)[ -]?lists?\b", Missing.NOT_CALENDAR),
     (frozenset({Action.QUERY}), r"\b(?:movies?|films?|bands?) (?:are |is )?(?:playing|showing|out|on)\b", Missing.NOT_CALENDAR),
     # keep a day free: with what?
-    (frozenset({*Action, None} - {Action.QUERY}), r"\b(?:keep|leave|hold|make sure|stays?|remains?|kept|left)\b[^.;]{1,40}?\b(?:open|free|clear|empty|available|blank)\W*$|\b(?:keep|leave)\b[^.;]{1,40}?\b(?:open|free|clear|empty) (?:on|in|from) my (?:calendar|schedule|agenda)\b", Missing.MEANING),
+    (frozenset({*Action, None} - {Action.QUERY}), r"\b(?:keep|leave|hold|make sure|stays?|remains?|kept|left)\b[^.;]{1,40}?\b(?:open|free|clear|empty|available|blank)\W*(?:(?:on|in|for) (?:my|the) (?:calendar|schedule|agenda)\W*)?$|\b(?:need|want) (?:an? |my )?(?:clear|free|open|empty) (?:calendar|schedule|agenda|day)\b|\b(?:keep|leave)\b[^.;]{1,40}?\b(?:open|free|clear|empty) (?:on|in|from) my (?:calendar|schedule|agenda)\b", Missing.MEANING),
     # what shall become of it is said in a word that may mean to lose it
     (frozenset({Action.CANCEL, None}), r"\b(?:format|reset|process|handle|sort out|do something about|deal with)\b", Missing.MEANING),
 )  # fmt: skip

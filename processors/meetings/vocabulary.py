@@ -20,14 +20,14 @@ CALENDAR = re.compile(
     re.IGNORECASE,
 )
 NEEDS = re.compile(
-    r"\b(?:in |with |and |plus |needs? |including |equipped with |that has )+(?:an? |the |some )?(?:large |big |small |quiet |meeting |conference )?(?P<need>rooms?|projectors?|whiteboards?|flip ?charts?|video(?: ?conferenc(?:e|ing))?|screens?|beamers?)\b",
+    r"\b(?:in |with |and |plus |needs? |including |equipped with |that has )+(?:an? |the |some )?(?:large |big |small |quiet |meeting |conference )?(?P<need>rooms?|projectors?|whiteboards?|flip ?charts?|video(?: ?conferenc(?:e|ing))?|screens?|beamers?)\b(?! \w?\d)",
     re.IGNORECASE,
 )
 KINDS = frozenset(listed("meeting appointment reminder task alarm notification alert"))
 GENERAL = frozenset(
     listed(
         "event events schedule schedules plan plans program programs programme calendar calendars anything something nothing everything anywhere somewhere someone anybody somebody thing things stuff entry entries item items activity activities "
-        "agenda agendas planned scheduled happening anyone slot slots commitments engagements list lists update updates notes gap gaps break breaks conflict conflicts detail details function functions occasion occasions happenings arrangement arrangements timetable dates info information to-do to-dos todo todos obligations obligation data content contents availability reservation-list lineup docket routine"
+        "agenda agendas planned scheduled happening anyone slot slots commitments engagements list lists update updates notes gap gaps break breaks conflict conflicts detail details function functions occasion occasions happenings arrangement arrangements timetable dates info information to-do to-dos todo todos obligations obligation data content contents availability reservation-list lineup docket routine clash clashes overlap overlaps"
     )
 )
 FRAME_FIRST = frozenset(
@@ -63,6 +63,7 @@ VERBS = frozenset(
         "add set schedule put create make book plan arrange organize organise mark enter insert note flag save block pencil log record include register place reserve write input fix jot take hold keep invite "
         "cancel delete deleting remove erase clear clean empty drop destroy wipe purge scrap discard trash unschedule get cross throw strike eliminate dismiss undo end stop turn skip "
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
+        "bin lose scratch ditch axe nix chuck squeeze fit slot grab nab "
         "remind notify alert tell ping warn send give start activate open find look check see view read show list display pull bring search review review print repeat"
     )
 )
@@ -75,13 +76,13 @@ _ASKING = (
     "what what's whats which who whose when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
     "display open check view read see look find pull bring need aware supposed going doing having been being any anything everything more left free busy available availability openings opening booked "
     "remind inform describe want like see if whether whats's when's where's who's how's important dates due order made make name add added schedule scheduled put set coming planned kind type sort "
-    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall currently forget bear"
+    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall currently forget bear include includes contain contains clash double attend attending"
 )
 QUERY_FIRST = frozenset(listed(_ASKING))
 QUERY_LAST = frozenset(
     listed(
         "did had was were will would should start starts starting end ends begin begins happen happens happening scheduled planned cancelled canceled rescheduled confirmed moved changed coming going have had going on do does doing got get save saved added supposed be been "
-        "booked set due exist exists occur occurs take takes taking place available free next held still yet already listed left there here today's on's much long again soon too right over anything being held clear open empty full occupied packed for last when where or not leave that made back loud aloud to me showing shown look looks looking like shape"
+        "booked set due exist exists occur occurs take takes taking place available free next held still yet already listed left there here today's on's much long again soon too right over anything being held clear open empty full occupied packed for last when where or not leave that made back loud aloud to me showing shown look looks looking like shape exists attend attending i've go meet"
     )
 )
 ACTS_FIRST = frozenset(
@@ -89,8 +90,9 @@ ACTS_FIRST = frozenset(
         "add set schedule put create make book plan arrange organize organise mark enter insert note flag save block pencil log record include register place reserve write input fix jot take hold keep new invite "
         "cancel delete deleting remove erase clear clean empty drop destroy wipe purge scrap discard trash unschedule get rid rm -rf rf take cross throw strike eliminate dismiss undo end stop turn "
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
+        "bin lose scratch ditch axe nix chuck squeeze fit slot grab nab "
         "remind notify alert tell ping warn let know don't dont do not forget remember send give start activate "
-        "have having need want would like will go going i'm i've i'll we'll we're let's lets meet attend be reminder reminders notification alert alarm reminding "
+        "have having need want would like will go going i'm i've i'll we'll we're we've let's lets meet attend be reminder reminders notification alert alarm reminding "
         "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded notified alerted warned attending making what whatever inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
     )
 )

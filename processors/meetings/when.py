@@ -105,12 +105,14 @@ def _zones(phrases: list[Phrase], when: When) -> tuple[When, list[tuple[Clock, s
     limits: list[Limit] = []
     for n, phrase in enumerate(phrases):
         times = [one for one in phrase.meanings if isinstance(one, Clock)]
-        names = [one.name for one in phrases[n + 1].meanings if isinstance(one, Zone)] if n + 1 < len(phrases) else []
-        whose = names[0] if names and times else ""
+        named = [one for one in phrases[n + 1].meanings if isinstance(one, Zone)] if n + 1 < len(phrases) else []
+        whose = named[0].name if named and times else ""
         if whose and whose not in _MINE and not _exact(phrase, times[0], whose):
             limits.append(_limit(phrase.operator, times[0], whose))
             continue
-        if whose in _ANYBODY or whose == "your":
+        if whose in _ANYBODY and named[0].likely:
+            zones.add(named[0].likely)
+        elif whose in _ANYBODY or whose == "your":
             when = _doubt(when, Missing.TIME)  # at 9 their time: of whom, where they are many?
         elif whose and whose not in _MINE:
             zones.add(whose)
@@ -136,9 +138,13 @@ def _limit(operator: str, clock: Clock, whose: str) -> Limit:
 
 def _days(phrases: list[Phrase], when: When, at: Setting) -> When:
     series = [one.rule for phrase in phrases for one in phrase.meanings if isinstance(one, Series)]
-    named = [(one, phrase.operator) for phrase in phrases for one in phrase.meanings if isinstance(one, Days)]
+    told = [(one, phrase.operator) for phrase in phrases for one in phrase.meanings if isinstance(one, Days)]
+    named = [(days, operator) for days, operator in told if operator != "except"]
+    never = [days for days, operator in told if operator == "except"]
     if any(not days.weak for days, _ in named):
         named = [(days, operator) for days, operator in named if not days.weak]
+    if any(phrase.operator == "except" and phrase.of(Series) for phrase in phrases):
+        when, series = _doubt(when, Missing.DATE), []
     if len(set(series)) > 1:
         series = _merged(series)
     rule = series[0] if len(set(series)) == 1 else ""
@@ -147,8 +153,10 @@ def _days(phrases: list[Phrase], when: When, at: Setting) -> When:
     if at.action is Action.CHANGE and len(named) > 1:
         named = [pair for pair in named if pair[1] == "to"] or named
     if not named:
-        return replace(when, repeats=rule)
+        return replace(_doubt(when, Missing.DATE) if never else when, repeats=rule)
     whole = _one([_window(days, operator, at) for days, operator in named])
+    for days in never:
+        whole = _less(whole, days) if whole else None
     if whole is None:
         return replace(_doubt(when, Missing.DATE), repeats=rule)
     ends = named[-1][1] if rule else ""
@@ -220,6 +228,30 @@ def _one(named: list[Days]) -> Days | None:
     return smallest if all(_inside(smallest, other) for other in others) else None
 
 
+def _less(whole: Days, never: Days) -> Days | None:
+    """Early next week, not Monday: a window loses a day at its edge; from its midst it is asked about."""
+    first, last = never.first, never.last or never.first
+    if whole.last is None:
+        return None
+    if never.loose is not None:  # whichever Monday lies in the window, if it is one
+        found = spans.nth_weekday(whole.first, whole.last, never.loose, 1)
+        if found is None:
+            return whole
+        if spans.nth_weekday(whole.first, whole.last, never.loose, 2):
+            return None
+        first = last = found
+    if last < whole.first or first > whole.last:
+        return whole
+    begin, end = whole.first, whole.last
+    if first <= begin:
+        begin = last + timedelta(days=1)
+    elif last >= end:
+        end = first - timedelta(days=1)
+    else:
+        return None
+    return replace(whole, first=begin, last=end) if begin <= end else None
+
+
 def _inside(one: Days, other: Days) -> bool:
     if one.first < other.first:
         return False
@@ -229,6 +261,8 @@ def _inside(one: Days, other: Days) -> bool:
 def _hours(clocks: list[tuple[Clock, str]], when: When, at: Setting) -> When:
     parts = [clock for clock, _ in clocks if clock.part]
     exact = [(clock, operator) for clock, operator in clocks if not clock.part]
+    if any(operator == "except" for _, operator in clocks):
+        return _doubt(when, Missing.TIME)
     names = {clock.part for clock in parts} - {"later"}
     names = {"evening" if name in ("tonight", "night") else name for name in names}
     if len(names) > 1:

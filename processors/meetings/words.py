@@ -53,6 +53,8 @@ def read(text: str, now: datetime, zone: str) -> Wish | AskBack:
     reading = _reading(heard, done, at)
     if done.action is Action.QUERY and not done.question and any(phrase.of(Ahead) for phrase in reading.phrases):
         reading = _reading(heard, replace(done, action=Action.REMIND), at)
+    if done.action is Action.QUERY and not done.question and reading.when.minutes and reading.names.people:
+        reading = _reading(heard, replace(done, action=Action.SCHEDULE), at)  # to see somebody for an hour
     if done.action is None:
         action = doubts.guess(reading.names, reading.when, reading.left)
         reading = _reading(heard, replace(done, action=action), at)

@@ -13,7 +13,7 @@ from zoneinfo import available_timezones
 
 ABBREVIATED = {
     "est": "America/New_York", "edt": "America/New_York", "et": "America/New_York", "eastern": "America/New_York",
-    "cdt": "America/Chicago", "central": "America/Chicago", "mst": "America/Denver", "mdt": "America/Denver",
+    "cdt": "America/Chicago", "ct": "America/Chicago", "central": "America/Chicago", "mst": "America/Denver", "mdt": "America/Denver",
     "mountain": "America/Denver", "pst": "America/Los_Angeles", "pdt": "America/Los_Angeles",
     "pt": "America/Los_Angeles", "pacific": "America/Los_Angeles", "gmt": "UTC", "utc": "UTC", "bst": "Europe/London",
     "cet": "Europe/Berlin", "cest": "Europe/Berlin", "jst": "Asia/Tokyo", "uk": "Europe/London",

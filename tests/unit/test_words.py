@@ -269,7 +269,7 @@ def test_a_date_in_two_readings_is_read_as_where_the_clock_is(zone: str, day: da
         ("Add an event tomorrow", Missing.TITLE),
         ("Schedule a meeting with Bob", Missing.DATE),
         ("Schedule a sync with Kim on Monday or Friday", Missing.DATE),
-        ("Schedule a sync with Kim next week but not on Monday", Missing.DATE),
+        ("Schedule a sync with Kim next week but not on Wednesday", Missing.DATE),
         ("Schedule a meeting with Ana on February 30", Missing.DATE),
         ("Schedule yoga twice a week", Missing.DATE),
         ("Schedule a call with Ana tomorrow at 9 IST", Missing.TIME),
