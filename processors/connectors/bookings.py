@@ -9,8 +9,9 @@ Enters: what `find` found, who asks. Leaves: the booking that stands in every ca
 Guaranteed: a try that was cut off is taken up where it stopped, because the organiser's copy says which option it was
 at; two bookings that want the same time at the same moment are not both confirmed: both hold before they look, a
 confirmed one wins, of two tentative ones the smaller uid waits a moment for the other to give up, and gives up itself
-if it does not; a calendar that cannot be written leaves nothing in the others. A person who writes into a calendar
-between look and confirm is not seen: a calendar server has no lock (RFC 4791).
+if it does not; a calendar that cannot be written leaves nothing in the others; what is changed or taken out is what was
+read and judged: its ETag goes with the request, and what somebody has changed since is judged again. A person who
+writes into a calendar between look and confirm is not seen: a calendar server has no lock (RFC 4791).
 Rejected: the server's own scheduling (RFC 6638; Radicale and others have none).
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from aios.processors.connectors.caldav import CalDav, Object
@@ -69,19 +70,19 @@ class Bookings:
         organiser, people = self.parties(request.organiser, request.found.people)
         at = await self._begun(organiser, uid)
         if at is not None and at.is_confirmed:
-            return await self._finished(request, ask, at.option)
+            return await self._finished(organiser, request, self._answer(request.found, at.option, uid, ask, people))
         for number in range(at.option if at is not None else 0, len(request.found.options)):
             booking = self._booking(request.found, number, uid, ask.case_id, people)
             try:
                 is_ours = await self._hold(booking, request)
             except CallFailed as error:
                 if error.failure in (Failure.PERMANENT, Failure.REFUSED):
-                    await self._release(booking)
+                    await self._release(uid, _calendars(booking), organiser)
                 raise
             if is_ours:
                 await self._confirm(booking, request.found)
-                return await self._finished(request, ask, number)
-            await self._release(booking)
+                return await self._finished(organiser, request, self._answer(request.found, number, uid, ask, people))
+            await self._release(uid, _calendars(booking), organiser)
         return await self._taken(organiser, request.moving)
 
     async def done(self, request: BookRequest, ask: Ask) -> Booked | None:
@@ -92,13 +93,12 @@ class Bookings:
             return None
         if request.moving and await self._dav.get(organiser.calendar, request.moving) is not None:
             return None
-        return self._answer(request.found, at.option, uid_of(ask), ask.case_id, people)
+        return self._answer(request.found, at.option, uid_of(ask), ask, people)
 
     async def undo(self, request: UndoRequest, ask: Ask) -> Booked:
         """Whatever the case holds and has not confirmed is gone; what is confirmed is told. Raises CallFailed."""
         organiser, people = self.parties(request.organiser, request.found.people)
-        held: dict[str, list[str]] = {}  # by uid, the organiser's calendar last
-        options: dict[str, int] = {}
+        held: dict[str, list[str]] = {}  # in which calendars, by uid
         for number in range(len(request.found.options)):
             booking = self._booking(request.found, number, "", ask.case_id, people)
             for party in reversed(_parties(booking)):
@@ -106,19 +106,21 @@ class Bookings:
                     mark = _mark(found)
                     if mark is not None and mark.case == ask.case_id and found.uid != request.moving:
                         held.setdefault(found.uid, []).append(party.calendar)
-                        options[found.uid] = mark.option
-        answer = await self._taken(organiser, request.moving)
-        for uid, stands_in in held.items():
+        stands: Booked | None = None
+        for uid, calendars_of_it in held.items():
             begun = await self._begun(organiser, uid)
-            if begun is not None and begun.is_confirmed:
-                answer = self._answer(request.found, options[uid], uid, ask.case_id, people)
-                continue
-            others = [calendar for calendar in dict.fromkeys(stands_in) if calendar != organiser.calendar]
-            for calendar in (*others, organiser.calendar):
-                await self._dav.delete(calendar, uid)
-        if answer.status == "booked" and request.moving:
-            await self._give_up(organiser, request.moving)
-        return answer
+            if begun is None or not begun.is_confirmed:
+                await self._release(uid, calendars_of_it, organiser)
+                begun = await self._begun(organiser, uid)
+                if begun is not None:  # a late try has confirmed it meanwhile: then it stands everywhere
+                    await self._confirm(
+                        self._booking(request.found, begun.option, uid, ask.case_id, people), request.found
+                    )
+            if begun is not None:
+                stands = self._answer(request.found, begun.option, uid, ask, people)
+        if stands is None:
+            return await self._taken(organiser, request.moving)
+        return await self._finished(organiser, request, stands)
 
     async def cancel(self, organiser: Person, events: Sequence[Match]) -> int:
         """Take these out of every calendar that they stand in; how many are gone. Raises CallFailed."""
@@ -177,20 +179,39 @@ class Bookings:
         text = invitation.write(booking, is_confirmed=is_confirmed, words=words)
         if not is_confirmed and await self._dav.put(party.calendar, booking.uid, text):
             return
-        for _ in range(LOOKS_MAX):
-            there = await self._dav.get(party.calendar, booking.uid)
+
+        def becomes(there: Object | None) -> str:
             mark = None if there is None else _mark(there)
-            if mark is not None and mark.option == booking.option and (mark.is_confirmed or not is_confirmed):
+            is_done = mark is not None and mark.option == booking.option and (mark.is_confirmed or not is_confirmed)
+            return there.text if there is not None and is_done else text
+
+        await self._change(party.calendar, booking.uid, becomes)
+
+    async def _change(self, calendar: str, uid: str, becomes: Callable[[Object | None], str | None]) -> None:
+        """Make an object what it is to be, given what is there: a text, or None for nothing. What is there stays where
+        it is that already, and is looked at again where it has changed since: perhaps by this very request, whose
+        answer was lost. Raises CallFailed.
+        """
+        for _ in range(LOOKS_MAX):
+            there = await self._dav.get(calendar, uid)
+            text = becomes(there)
+            if text == (None if there is None else there.text):
                 return
             etag = "" if there is None else there.etag
-            if await self._dav.put(party.calendar, booking.uid, text, etag=etag):
-                return  # else it is another one now: perhaps by this very request, whose answer was lost
+            if text is None:
+                is_done = await self._dav.delete(calendar, uid, etag=etag)
+            else:
+                is_done = await self._dav.put(calendar, uid, text, etag=etag)
+            if is_done:
+                return
         raise CallFailed(Failure.AMBIGUOUS, "changed_meanwhile", "a calendar was changed while it was written")
 
-    async def _release(self, booking: Booking) -> None:
-        """Nothing of it is left; the organiser's copy, which says how far it came, goes last."""
-        for party in reversed(_parties(booking)):
-            await self._dav.delete(party.calendar, booking.uid)
+    async def _release(self, uid: str, stands_in: Iterable[str], organiser: Person) -> None:
+        """Nothing of what is not confirmed is left; the organiser's copy, which says how far it came, goes last."""
+        for calendar in dict.fromkeys(stands_in):
+            if calendar != organiser.calendar:
+                await self._change(calendar, uid, lambda _: None)
+        await self._change(organiser.calendar, uid, _without_hold)
 
     async def _others(self, booking: Booking, request: BookRequest) -> list[_Other]:
         """Whatever else takes the time of a party on any occasion."""
@@ -204,11 +225,11 @@ class Bookings:
         is_high = request.found.priority == Priority.HIGH
         return await asyncio.to_thread(_in_the_way, parties, found, occasions, ours, is_high=is_high)
 
-    async def _finished(self, request: BookRequest, ask: Ask, option: int) -> Booked:
-        organiser, people = self.parties(request.organiser, request.found.people)
+    async def _finished(self, organiser: Person, request: BookRequest | UndoRequest, stands: Booked) -> Booked:
+        """The new one stands: what it replaces is given up."""
         if request.moving:
             await self._give_up(organiser, request.moving)
-        return self._answer(request.found, option, uid_of(ask), ask.case_id, people)
+        return stands
 
     async def _taken(self, organiser: Person, moving: str) -> Booked:
         """Of a booking that was to be moved and stands where it stood, where that is."""
@@ -231,19 +252,7 @@ class Bookings:
             people = [self._directory.people[one].calendar for one in mark.people if one in self._directory.people]
             others = [*(rooms[one] for one in mark.rooms if one in rooms), *people]
         for calendar in (*(one for one in others if one != organiser.calendar), organiser.calendar):
-            if at:
-                await self._leave_out(calendar, uid, at)
-            else:
-                await self._dav.delete(calendar, uid)
-
-    async def _leave_out(self, calendar: str, uid: str, at: int) -> None:
-        for _ in range(LOOKS_MAX):
-            found = await self._dav.get(calendar, uid)
-            if found is None or (text := invitation.without_occasion(found.text, at)) == found.text:
-                return
-            if await self._dav.put(calendar, uid, text, etag=found.etag):
-                return
-        raise CallFailed(Failure.AMBIGUOUS, "changed_meanwhile", "a calendar was changed while it was written")
+            await self._change(calendar, uid, lambda there: _without(there, at))
 
     def _booking(self, found: Found, number: int, uid: str, case: str, people: tuple[Person, ...]) -> Booking:
         option = found.options[number]
@@ -265,7 +274,7 @@ class Bookings:
             is_reminder=found.is_reminder,
         )
 
-    def _answer(self, found: Found, number: int, uid: str, case: str, people: tuple[Person, ...]) -> Booked:
+    def _answer(self, found: Found, number: int, uid: str, ask: Ask, people: tuple[Person, ...]) -> Booked:
         option: Option = found.options[number]
         return Booked(
             status="booked",
@@ -274,7 +283,7 @@ class Bookings:
             starts_at=option.starts_at,
             ends_at=option.ends_at,
             rooms=option.rooms,
-            calendars=len(_parties(self._booking(found, number, uid, case, people))),
+            calendars=len(_parties(self._booking(found, number, uid, ask.case_id, people))),
             summary=option.summary,
         )
 
@@ -282,6 +291,21 @@ class Bookings:
 def uid_of(ask: Ask) -> str:
     """The same for every try of a command, and for no other command."""
     return f"aios-{hashlib.sha256(f'{ask.tenant}|{ask.idempotency_key}'.encode()).hexdigest()[:40]}"
+
+
+def _calendars(booking: Booking) -> list[str]:
+    return [party.calendar for party in _parties(booking)]
+
+
+def _without_hold(there: Object | None) -> str | None:
+    """A hold of ours goes; what another try of the command has confirmed meanwhile stays."""
+    mark = None if there is None else _mark(there)
+    return there.text if there is not None and mark is not None and mark.is_confirmed else None
+
+
+def _without(there: Object | None, at: int) -> str | None:
+    """An event, or one occasion of it (at: when it begins; 0: all), is not to stand there."""
+    return None if there is None or not at else invitation.without_occasion(there.text, at)
 
 
 def _parties(booking: Booking) -> list[_Party]:

@@ -333,6 +333,42 @@ def test_a_hold_that_nobody_knows_the_end_of_is_undone(run: Run) -> None:
     run(does)
 
 
+def test_a_hold_that_a_late_try_confirms_while_it_is_undone_stands(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the removal: the server refuses to remove what is not what was read, and it stands."""
+
+    async def does(made: Company) -> None:
+        found = await made.find(lunch())
+        with pytest.MonkeyPatch.context() as patched:
+
+            async def breaks(*_: Any, **__: Any) -> None:
+                raise CallFailed(Failure.AMBIGUOUS, "connection_lost", "in the middle")
+
+            patched.setattr(bookings.Bookings, "_confirm", breaks)
+            with pytest.raises(CallFailed):
+                await made.book(found, "b1")
+        remove = CalDav.delete
+        removed: list[bool] = []
+
+        async def after_it_was_confirmed(dav: CalDav, calendar: str, uid: str, *, etag: str = "") -> bool:
+            there = await dav.get(calendar, uid)
+            if calendar.endswith(".ben") and there is not None:
+                await dav.put(
+                    calendar, uid, there.text.replace("STATUS:TENTATIVE", "STATUS:CONFIRMED"), etag=there.etag
+                )
+            removed.append(await remove(dav, calendar, uid, etag=etag))
+            return removed[-1]
+
+        monkeypatch.setattr(CalDav, "delete", after_it_was_confirmed)
+        told = await made.system.call("undo", UndoRequest(organiser="ben", found=found), ask("u1"))
+        assert removed == [True, False]
+        assert isinstance(told, Booked)
+        assert (told.status, told.option) == ("booked", 0)
+        for owner in ("ana", "ben"):
+            assert [status for _, _, status in await made.entries(owner)] == ["CONFIRMED"]
+
+    run(does)
+
+
 def test_a_meeting_is_moved_and_makes_room_for_itself(run: Run) -> None:
     """To half an hour later, over its own old time: afterwards it stands there alone, in the new room too."""
 
