@@ -18,29 +18,25 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
+from aios.infra import pods
 from aios.streams.pool_files import Pool
 
 IMAGE = "aios-inference-gpu"
-METRICS_PORT = 9400
 LOAD_S_MAX = 600  # of a large model on a cold node; a start-up probe gives up then
-PROBE_S = 5
-GRACE_S = 60  # DRAIN_S_MAX of the worker, and what the engine needs to end
 DOWN_S = 600
 WORKERS_MAX = 16
 SHARED = "/dev/shm"  # noqa: S108 - where devices of one model pass tensors; a container's own is 64 MiB
 HEAD = """\
 # The pools' workers on Kubernetes, and what scales them: made by `aios pools --kubernetes`, compared by a test.
-# Needs KEDA 2.x, a Prometheus that scrapes annotated pods, the config map `aios` (AIOS_* settings: Kafka, registry,
-# Redis) and the image of infra/containers/inference-gpu.Containerfile.
+# Needs KEDA 2.x, a Prometheus that scrapes annotated pods, settings.yaml beside this file and the image of
+# infra/containers/inference-gpu.Containerfile. All other stages: stages.yaml.
 """
 
 
 def manifests(pools: Iterable[Pool]) -> str:
     """The whole file."""
     documents = [document for pool in pools for document in (_workers(pool), _scaling(pool))]
-    return HEAD + "---\n" + yaml.safe_dump_all(documents, sort_keys=False, width=110)
+    return pods.written(HEAD, documents)
 
 
 def accepted_s(pool: Pool) -> float:
@@ -62,57 +58,33 @@ def _workers(pool: Pool) -> dict[str, Any]:
             "serviceName": name,
             "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": _labels(pool)},
-            "template": {
-                "metadata": {
-                    "labels": _labels(pool),
-                    "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS_PORT)},
-                },
-                "spec": {
-                    "terminationGracePeriodSeconds": GRACE_S,
-                    "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001},
-                    "containers": [_container(pool)],
-                    "volumes": [
-                        {"name": "home", "emptyDir": {}},
-                        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}},
-                    ],
-                },
-            },
+            "template": pods.template(
+                _labels(pool),
+                _container(pool),
+                [
+                    {"name": "home", "emptyDir": {}},
+                    {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}},
+                ],
+            ),
         },
     }
 
 
 def _container(pool: Pool) -> dict[str, Any]:
-    index = {"fieldRef": {"fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"}}
-    settings = {
-        "AIOS_HOME": "/home/aios/system",
-        "AIOS_INFERENCE__LANES": json.dumps([pool.lane]),
-        "AIOS_INFERENCE__LOAD_S_MAX": str(LOAD_S_MAX),
-        "AIOS_METRICS__HOST": "0.0.0.0",  # noqa: S104 - the pod's own network
-        "AIOS_METRICS__PORT": str(METRICS_PORT),
-    }
-    serving = f"/home/aios/system/run/serving/{pool.process}.$SLOT"
+    settings = {"AIOS_INFERENCE__LANES": json.dumps([pool.lane]), "AIOS_INFERENCE__LOAD_S_MAX": str(LOAD_S_MAX)}
     return {
         "name": "worker",
         "image": IMAGE,
         "args": [pool.process, "--slot", "$(SLOT)"],
-        "envFrom": [{"configMapRef": {"name": "aios"}}],
-        "env": [
-            {"name": "SLOT", "valueFrom": index},
-            *({"name": name, "value": value} for name, value in settings.items()),
-        ],
-        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
-        "startupProbe": _probe(serving, failures=LOAD_S_MAX // PROBE_S),
-        "readinessProbe": _probe(serving, failures=1),
+        "envFrom": pods.FROM_CONFIG,
+        "env": pods.environment(settings),
+        "ports": [{"name": "metrics", "containerPort": pods.METRICS_PORT}],
+        "startupProbe": pods.probe(pool.process, failures=LOAD_S_MAX // pods.PROBE_S),
+        "readinessProbe": pods.probe(pool.process, failures=1),
         "resources": {"limits": {"nvidia.com/gpu": 1, "memory": "16Gi"}, "requests": {"cpu": "2", "memory": "8Gi"}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [{"name": "home", "mountPath": "/home/aios/system"}, {"name": "shm", "mountPath": SHARED}],
+        "securityContext": pods.NOTHING_MORE,
+        "volumeMounts": [pods.HOME_MOUNT, {"name": "shm", "mountPath": SHARED}, pods.SECRET_MOUNT],
     }
-
-
-def _probe(file: str, *, failures: int) -> dict[str, Any]:
-    """A hung engine needs none: its worker's watchdog ends the process."""
-    command = ["sh", "-c", f"test -f {file}"]
-    return {"exec": {"command": command}, "periodSeconds": PROBE_S, "failureThreshold": failures}
 
 
 def _scaling(pool: Pool) -> dict[str, Any]:

@@ -115,11 +115,14 @@ class Catalogue:
         """Every workflow that takes cases now."""
         return sorted(one.workflow for one in self._entries().values() if one.open)
 
+    def deployed(self) -> tuple[Input, ...]:
+        """What came with deployed workflows: once there, always, since a retired workflow's are still to be refused."""
+        taken = {contract: entry.input for contract, entry in self._entries().items()}
+        return tuple(taken[name] for name in sorted(taken.keys() - {topic.name for topic in INPUTS}))
+
     def topics(self) -> tuple[Topic, ...]:
-        """Where events may come: once there, always, since a retired workflow's events are still to be refused."""
-        deployed = {contract: entry.input.topic for contract, entry in self._entries().items()}
-        shipped = {topic.name: topic for topic in INPUTS}
-        return (*INPUTS, *(deployed[name] for name in sorted(deployed.keys() - shipped.keys())))
+        """Where events may come."""
+        return (*INPUTS, *(one.topic for one in self.deployed()))
 
     def _entries(self) -> dict[str, Entry]:
         """By contract; made anew when a table has changed."""

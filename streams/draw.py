@@ -18,9 +18,9 @@ EVERY = "every[any stage]"
 OF_EACH = re.compile(r"^(inference|connector)\..+\.(requested\.v1)$")
 
 
-def text() -> str:
+def text(stages: Iterable[Stage] = STAGES) -> str:
     """A stage a block: what it does, reads and writes."""
-    return "\n".join(line for stage in STAGES for line in _block(stage)).rstrip()
+    return "\n".join(line for stage in stages for line in _block(stage)).rstrip()
 
 
 def _block(stage: Stage) -> Iterator[str]:

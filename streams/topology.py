@@ -5,8 +5,8 @@ draw.py makes the README's graph of them; `aios topology` prints it; a test comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from aios.streams import pool_files, system_files, topics
@@ -299,6 +299,16 @@ def all_topics() -> dict[str, Topic]:
                 yield stage.changelog
 
     return topics.distinct(declared())
+
+
+def taking(inputs: Iterable[Topic]) -> tuple[Stage, ...]:
+    """The stages where workflows are deployed whose input enters by these topics, beside the shipped ones."""
+    more = tuple(inputs)
+    wider = {
+        GATEWAY.name: replace(GATEWAY, writes=(*GATEWAY.writes, *more)),
+        ADMIT.name: replace(ADMIT, reads=(*ADMIT.reads, *more)),
+    }
+    return tuple(wider.get(stage.name, stage) for stage in STAGES)
 
 
 def pool_of(model: str, lane: str) -> Stage:

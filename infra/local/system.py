@@ -25,6 +25,7 @@ from aios.infra.local.broker import REPOSITORY, Broker
 from aios.infra.local.home import Home
 from aios.infra.local.supervisor import PROCESSES_MAX, NotReady, Part, State, Supervisor
 from aios.infra.local.valkey import Valkey
+from aios.infra.prepare import patiently
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource, register_all
 from aios.streams import principals, tenants, topology
@@ -38,7 +39,6 @@ GIVEN_UP_S_MAX = 5.0
 SCALE_S_MAX = 150.0  # old processes hand back, new ones load a model
 PROBE_S_MAX = 1.0
 PATIENCE_S = 20.0  # with a topic whose leader is only just elected, a registry that only just starts
-AGAIN_S = 0.5
 WORKERS = REPOSITORY / ".venv-inference" / "bin" / "python"
 POOLS = frozenset(stage.process for stage in topology.STAGES if stage.kind is Kind.POOL)
 BASE = ("kafka", "registry", "valkey")  # what the stages stand on, as started; stopped the other way round
@@ -160,9 +160,9 @@ class System:
 
         url = settings.registry.url or await self._registry(settings, self._left(started))
         self._found("registry", url)
-        ids = await _patiently(lambda: register_all(url, declared))
+        ids = await patiently(lambda: register_all(url, declared), PATIENCE_S)
         self._say("contracts", f"{len(ids)} subjects, {len(set(ids.values()))} schemas")
-        self._breakers = await _patiently(lambda: _followed(settings.kafka, url))
+        self._breakers = await patiently(lambda: _followed(settings.kafka, url), PATIENCE_S)
 
         valkey = settings.redis.url or await self._valkey(self._left(started))
         self._found("valkey", valkey)
@@ -172,7 +172,7 @@ class System:
                 "redis": settings.redis.model_copy(update={"url": valkey}),
             }
         )
-        await _patiently(lambda: self._callers(settings))
+        await patiently(lambda: self._callers(settings), PATIENCE_S)
         self._say("tenant", f"{settings.default_tenant}; its key: aios tenant key {settings.default_tenant}")
         self._say("principals", f"{' and '.join(principals.OWN)}; their tokens: {self._home.run}")
         return settings
@@ -318,18 +318,6 @@ def _followed(kafka: KafkaSettings, registry: str) -> BreakerTable:
         table.close()
         raise
     return table
-
-
-async def _patiently(do: Callable[[], T]) -> T:
-    """Its result; what is only just there may not answer at once. Raises Unavailable after PATIENCE_S."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return await asyncio.to_thread(do)
-        except Unavailable:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(AGAIN_S)
 
 
 def _answers(url: str) -> bool:

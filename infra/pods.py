@@ -1,0 +1,68 @@
+"""What all processes have in common on Kubernetes: who they run as, where they keep things, how they say they serve.
+
+Enters: a process of the topology, its image, and what is its own. Leaves: parts of manifests, as plain values. Pure.
+Guaranteed: settings come from the config map `aios`; a secret is never among them: it is a file of the secret `aios`,
+mounted in SECRETS, and settings name it (`file:/run/secrets/aios/kafka-password`); a pod is ready when its stage is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+HOME = "/home/aios/system"
+SECRETS = "/run/secrets/aios"
+METRICS_PORT = 9400
+PROBE_S = 5
+GRACE_S = 60  # to hand back what is in hand (DRAIN_S_MAX of a worker), and to end
+INDEX = {"fieldRef": {"fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"}}
+FROM_CONFIG = [{"configMapRef": {"name": "aios"}}]
+NOTHING_MORE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+SECRET_VOLUME = {"name": "secrets", "secret": {"secretName": "aios", "optional": True}}
+SECRET_MOUNT = {"name": "secrets", "mountPath": SECRETS, "readOnly": True}
+HOME_MOUNT = {"name": "home", "mountPath": HOME}
+
+
+def environment(settings: Mapping[str, str]) -> list[dict[str, Any]]:
+    """SLOT, so that a process that starts again has its place, its partitions and its fences; then its own settings."""
+    own = {
+        "AIOS_HOME": HOME,
+        **settings,
+        "AIOS_METRICS__HOST": "0.0.0.0",  # noqa: S104 - the pod's own network
+        "AIOS_METRICS__PORT": str(METRICS_PORT),
+    }
+    return [{"name": "SLOT", "valueFrom": INDEX}, *({"name": name, "value": value} for name, value in own.items())]
+
+
+def template(labels: Mapping[str, str], container: Mapping[str, Any], volumes: Iterable[Any]) -> dict[str, Any]:
+    """Of one container."""
+    return {
+        "metadata": {
+            "labels": dict(labels),
+            "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS_PORT)},
+        },
+        "spec": {
+            "terminationGracePeriodSeconds": GRACE_S,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001},
+            "containers": [dict(container)],
+            "volumes": [*volumes, SECRET_VOLUME],
+        },
+    }
+
+
+def probe(process: str, *, failures: int) -> dict[str, Any]:
+    """Whether it serves. A hung process needs none: it ends itself."""
+    command = ["sh", "-c", f"test -f {HOME}/run/serving/{process}.$SLOT"]
+    return {"exec": {"command": command}, "periodSeconds": PROBE_S, "failureThreshold": failures}
+
+
+def written(head: str, documents: Iterable[Mapping[str, Any]]) -> str:
+    """As YAML, every value where it is said: no anchors."""
+    return head + "---\n" + yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=110)
+
+
+class _Plain(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - yaml names it
+        return True

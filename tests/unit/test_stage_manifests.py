@@ -1,0 +1,123 @@
+"""What runs on Kubernetes and in compose: all that `aios up` starts, nothing forgotten, no secret in the open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from aios.infra import pods, stage_manifests
+from aios.infra.local.system import ALONE, SERVERS
+from aios.streams import config, topology
+from aios.streams.config import SECRET_PROPERTIES, Settings
+
+INFRA = Path(__file__).parents[2] / "infra"
+K8S = {
+    file.name: [one for one in yaml.safe_load_all(file.read_text(encoding="utf-8")) if one]
+    for file in sorted((INFRA / "k8s").glob("*.yaml"))
+}
+BASE = yaml.safe_load((INFRA / "compose.yaml").read_text(encoding="utf-8"))
+STAGES = yaml.safe_load((INFRA / "compose.stages.yaml").read_text(encoding="utf-8"))
+SETTINGS: Mapping[str, str] = K8S["settings.yaml"][0]["data"]
+
+
+def workloads() -> Iterator[dict[str, Any]]:
+    for document in (each for documents in K8S.values() for each in documents):
+        if document["kind"] == "StatefulSet":
+            yield document
+
+
+def container(workload: Mapping[str, Any]) -> dict[str, Any]:
+    (one,) = workload["spec"]["template"]["spec"]["containers"]
+    return dict(one)
+
+
+def test_the_shipped_manifests_are_those_of_the_topology() -> None:
+    """`aios topology --format kubernetes > infra/k8s/stages.yaml`, the same for compose, after a change of either."""
+    assert (INFRA / "k8s" / "stages.yaml").read_text(encoding="utf-8") == stage_manifests.kubernetes()
+    assert (INFRA / "compose.stages.yaml").read_text(encoding="utf-8") == stage_manifests.compose()
+
+
+def test_every_process_of_aios_up_stands_in_both() -> None:
+    """Each is started by its name; one that is forgotten, or is no process any more, fails here."""
+    assert {container(one)["args"][0] for one in workloads()} == set(topology.PROCESSES)
+    started = {name: one["command"][0] for name, one in STAGES["services"].items() if "command" in one}
+    assert started == {name: name for name in topology.PROCESSES}
+
+
+def test_what_there_may_be_one_of_has_one_replica() -> None:
+    for one in workloads():
+        process = container(one)["args"][0]
+        if process in ALONE and process not in SERVERS:
+            assert one["spec"]["replicas"] == 1
+
+
+def test_who_shares_documents_or_the_lake_mounts_the_same_volume() -> None:
+    """Gateway and connectors find each other's documents, the lake and the letters' archive are one folder."""
+    claims: dict[str, set[str]] = {}
+    for one in workloads():
+        for volume in one["spec"]["template"]["spec"]["volumes"]:
+            if "persistentVolumeClaim" in volume:
+                claim = volume["persistentVolumeClaim"]["claimName"]
+                claims.setdefault(claim, set()).add(container(one)["args"][0])
+    assert claims == {"aios-documents": {"gateway", "connectors"}, "aios-lake": {"lake", "letters"}}
+    assert set(claims) == {
+        one["metadata"]["name"] for one in K8S["stages.yaml"] if one["kind"] == "PersistentVolumeClaim"
+    }
+    mounted = {
+        name: [each.partition(":")[0] for each in one.get("volumes", ())] for name, one in STAGES["services"].items()
+    }
+    assert mounted["gateway"][1:] == mounted["connectors"][1:] == ["documents"]
+    assert mounted["lake"][1:] == mounted["letters"][1:] == ["lake"]
+
+
+@pytest.mark.parametrize("process", topology.PROCESSES)
+def test_a_process_starts_with_settings_that_exist(process: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The config map and what is its own are read as settings, of every workload of it and of its service."""
+    given = [
+        {one["name"]: one["value"] for one in container(each)["env"] if "value" in one} | SETTINGS
+        for each in workloads()
+        if container(each)["args"][0] == process
+    ]
+    for environment in (*given, STAGES["services"][process]["environment"]):
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            config.load.cache_clear()
+            settings: Settings = config.load()
+        assert settings.kafka.bootstrap_servers
+        if process in SERVERS:
+            assert (settings.gateway if process == "gateway" else settings.operations).port == 8080
+
+
+def test_secrets_are_files_that_every_pod_mounts() -> None:
+    """No value of a secret stands in a manifest: only where it lies."""
+    properties = json.loads(SETTINGS["AIOS_KAFKA__PROPERTIES"])
+    named = [properties[name] for name in SECRET_PROPERTIES & properties.keys()]
+    named += [each for one in json.loads(SETTINGS["AIOS_CONNECTORS__SECRETS"]).values() for each in one.values()]
+    assert named
+    assert all(each.startswith(f"file:{pods.SECRETS}/") for each in named)
+    for one in (each for documents in K8S.values() for each in documents):
+        assert one["kind"] != "Secret"
+        if one["kind"] in ("StatefulSet", "Job"):
+            assert pods.SECRET_VOLUME in one["spec"]["template"]["spec"]["volumes"]
+            assert pods.SECRET_MOUNT in container(one)["volumeMounts"]
+            assert container(one)["envFrom"] == pods.FROM_CONFIG
+
+
+def test_compose_waits_for_topics_and_for_what_they_stand_on() -> None:
+    """Every stage after the one that makes topics and contracts; that one after services of compose.yaml."""
+    for process in topology.PROCESSES:
+        waits = STAGES["services"][process]["depends_on"]
+        assert waits == {stage_manifests.PREPARE: {"condition": "service_completed_successfully"}}
+    assert set(STAGES["services"][stage_manifests.PREPARE]["depends_on"]) == set(BASE["services"])
+    assert STAGES["name"] == BASE["name"]
+
+
+def test_images_are_built_from_files_that_are_there() -> None:
+    for one in STAGES["services"].values():
+        assert (INFRA / ".." / one["build"]["dockerfile"]).is_file()
