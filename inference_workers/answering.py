@@ -146,7 +146,7 @@ class Answering:
             reason=outcome.reason[:REASON_CHARS_MAX],
             output=ids.canonical(answer.output) if answer else kept.output if kept else "{}",
             output_contract=answer.contract if answer else kept.contract if kept else "",
-            model=request.model if request.model in self._task.models else self._task.model,
+            model=request.model,
             prompt=request.prompt,
             engine=self._engine.version,
             seed=answer.seed if answer else kept.seed if kept else 0,

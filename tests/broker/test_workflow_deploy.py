@@ -51,8 +51,10 @@ def settings(kafka: KafkaSettings, registry_url: str, valkey_url: str, tmp_path:
 
 
 @contextmanager
-def process(settings: Settings, name: str, slot: int = 0) -> Iterator[subprocess.Popen[bytes]]:
-    """A stage as the supervisor starts it, serving; its log is printed when a test fails."""
+def process(
+    settings: Settings, name: str, slot: int = 0, python: str = sys.executable, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A stage as the supervisor starts it, serving; its log is printed when a test fails. more: environment."""
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("AIOS_")},
         "PYTHONSAFEPATH": "1",
@@ -60,13 +62,14 @@ def process(settings: Settings, name: str, slot: int = 0) -> Iterator[subprocess
         "AIOS_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "AIOS_REGISTRY__URL": settings.registry.url,
         "AIOS_REDIS__URL": settings.redis.url,
+        **more,
     }
     settings.home.mkdir(exist_ok=True)
     log = settings.home / f"{name}.{slot}.log"
     read, write = os.pipe()
     with log.open("wb") as out:
         started = subprocess.Popen(
-            [sys.executable, "-m", "aios.infra.stage", name, "--slot", str(slot), "--ready-fd", str(write)],
+            [python, "-m", "aios.infra.stage", name, "--slot", str(slot), "--ready-fd", str(write)],
             env=environment,
             pass_fds=(write,),
             stdout=out,

@@ -170,12 +170,14 @@ def test_one_bad_request_fails_alone(tmp_path: Path) -> None:
 def test_what_this_worker_does_not_serve_is_answered_with_the_reason(
     changed: dict[str, str], says: str, tmp_path: Path
 ) -> None:
-    """No token is spent on a model, task or option that plan has stamped and this worker does not have."""
+    """No token is spent on a model, task or option that plan has stamped and this worker does not have. The answer
+    is of the version that was asked, so that a canary which nobody has is known by its failures.
+    """
     engine = FakeEngine()
     roads = FakeRoads([record(0, request(0, **changed))])
     asyncio.run(serve(roads, engine, tmp_path))
     (answer,) = answers(roads)
-    assert answer.status == "failed"
+    assert (answer.status, answer.model) == ("failed", changed.get("model", CLASSIFIER))
     assert says in answer.reason
     assert not engine.asked
 
