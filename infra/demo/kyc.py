@@ -26,9 +26,8 @@ from rich.table import Table
 from aios.infra.demo import applicants, run
 from aios.infra.demo.applicants import Application
 from aios.infra.demo.watch import Seen, Watch
-from aios.infra.local.home import Home
 from aios.infra.output import fail
-from aios.infra.running import Running, load_settings, running
+from aios.infra.running import Running, running
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseDecided, ReviewRequested
 from aios.schemas.registry import RegistrySource
@@ -58,9 +57,7 @@ class Sent:
 def demo(*, keep: bool) -> None:
     """Raises click's Exit when something did not come to rest, or something runs here already."""
     console = Console()
-    settings = load_settings()
-    if Home(settings.home).is_held():
-        fail(f"a system runs in {settings.home} already: stop it with `aios down`, or set AIOS_HOME to another folder")
+    run.free_home()
     with run.system(console, keep=keep, AIOS_INFERENCE__ENGINE="echo"):
         _work(console, running())
     if keep:

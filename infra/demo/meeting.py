@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,10 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from aios.infra.demo import diaries, run
-from aios.infra.local.home import Home
 from aios.infra.local.radicale import Radicale
 from aios.infra.output import fail
-from aios.infra.running import Running, load_settings, running
+from aios.infra.running import Running, running
 from aios.streams import tenants
 
 WORKFLOW = "meeting.schedule"
@@ -89,9 +87,7 @@ class Course:
 def demo(*, keep: bool) -> None:
     """Raises click's Exit when something did not come to rest, or something runs here already."""
     console = Console()
-    settings = load_settings()
-    if Home(settings.home).is_held():
-        fail(f"a system runs in {settings.home} already: stop it with `aios down`, or set AIOS_HOME to another folder")
+    run.free_home()
     with TemporaryDirectory(prefix="aios-calendars-") as folder, _server(console, Path(folder)) as server:
         own = {
             "AIOS_CONNECTORS__OPTIONS": json.dumps(
@@ -277,7 +273,7 @@ def _judge(console: Console, courses: Sequence[Course], entries: Sequence[diarie
 
 def _stay(console: Console, server: Radicale) -> None:
     console.rule("it runs until Ctrl-C; what next")
-    home = f"AIOS_HOME={os.environ['AIOS_HOME']} " if "AIOS_HOME" in os.environ else ""
+    home = run.own_home()
     for what in (
         f"{home}aios case list --workflow {WORKFLOW}",
         f"{home}aios case explain CASE",

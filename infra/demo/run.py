@@ -62,14 +62,24 @@ class Published:
 def run(*, keep: bool) -> None:
     """Raises click's Exit when something did not come to rest, or something runs here already."""
     console = Console()
-    settings = load_settings()
-    if Home(settings.home).is_held():
-        fail(f"a system runs in {settings.home} already: stop it with `aios down`, or set AIOS_HOME to another folder")
+    free_home()
     with system(console, keep=keep, AIOS_FAILPOINTS=texts.FAILPOINTS):
         found = running()
         _work(console, found.settings)
     if keep:
         _next(console, found.gateway)
+
+
+def free_home() -> None:
+    """Exits where a system runs here already."""
+    settings = load_settings()
+    if Home(settings.home).is_held():
+        fail(f"a system runs in {settings.home} already: stop it with `aios down`, or set AIOS_HOME to another folder")
+
+
+def own_home() -> str:
+    """What a command begins with that is to find the home of this demo."""
+    return f"AIOS_HOME={os.environ['AIOS_HOME']} " if "AIOS_HOME" in os.environ else ""
 
 
 @contextlib.contextmanager
@@ -229,8 +239,7 @@ def _decision(decision: CaseDecided) -> str:
 
 
 def _next(console: Console, gateway: str) -> None:
-    home = f"AIOS_HOME={os.environ['AIOS_HOME']} " if "AIOS_HOME" in os.environ else ""
-    aios = f"{home}.venv/bin/aios"
+    aios = f"{own_home()}.venv/bin/aios"
     console.rule("it runs; what next")
     for who, what in (
         ("a producer", f"{aios} publish infra/demo/data/messages.csv --workflow {WORKFLOW} --set text=text"),
