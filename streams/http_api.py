@@ -28,6 +28,7 @@ from aios.streams.deployments import MIGRATED, OPERATOR, Catalogue
 from aios.streams.document_store import Store
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
 from aios.streams.http_about import ASK_S_MAX, VERSION, About, Handler, json_answer
+from aios.streams.http_claims import Claims, ClaimsApi, refuse_claimed
 from aios.streams.http_documents import DocumentsApi
 from aios.streams.http_guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http_problem import Problem
@@ -71,7 +72,7 @@ class Roads(Protocol):
     async def deliver(self, out: Outgoing) -> Any: ...
 
 
-class Outcomes(Protocol):
+class Outcomes(Claims, Protocol):
     """OutcomeStore in service. Every call raises Unavailable when it does not answer."""
 
     async def status(self, case_id: str, tenant: str | None) -> CaseView | None: ...
@@ -105,7 +106,7 @@ class Recent:
         return known is not None and known[0] == tenant
 
 
-class Api(DocumentsApi, About):
+class Api(DocumentsApi, ClaimsApi, About):
     """The handlers. reachable: whether Kafka answers at this moment."""
 
     _guard: TenantGuard
@@ -134,6 +135,7 @@ class Api(DocumentsApi, About):
         self._catalogue = catalogue or Catalogue()
         self._documents = documents
         self._arriving = Counter()
+        self._claims = outcomes
         self._described: tuple[tuple[Input, ...], str] = ((), "")
         self._limits = limits
         self._codec = codec
@@ -342,6 +344,7 @@ class Api(DocumentsApi, About):
             raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
         if decision.label not in task.choices:
             raise Problem("label_not_offered", f"choose one of: {', '.join(task.choices)}")
+        refuse_claimed(task, task.claim, reviewer.name)
         event = ReviewDecided(
             event_id=event_id,
             task_id=task.task_id,

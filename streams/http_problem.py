@@ -31,6 +31,7 @@ REASONS: Mapping[str, int] = {
     "too_slow": 408,
     "conflicting_duplicate": 409,
     "already_decided": 409,
+    "claimed": 409,
     "ambiguous_id": 409,
     "wrong_state": 409,
     "changed": 409,

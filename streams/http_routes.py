@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from aios.streams import documents, http_documents, inputs
+from aios.streams import documents, http_claims, http_documents, inputs
 from aios.streams.explanation import Explanation
 from aios.streams.http_about import about_routes
 from aios.streams.inputs import Body
@@ -211,6 +211,7 @@ ROUTES = (
             "not_found",
             "too_slow",
             "already_decided",
+            "claimed",
             "too_large",
             "unsupported_media_type",
             "invalid_body",
@@ -219,6 +220,7 @@ ROUTES = (
         ),
         headers={"traceparent": "W3C trace context, continued."},
     ),
+    *http_claims.ROUTES,
     http_documents.ROUTE,
     *about_routes("This process can accept cases."),
 )

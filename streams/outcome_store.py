@@ -28,7 +28,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from aios.schemas.models import BreakerChanged
-from aios.streams import waiting
+from aios.streams import review_claims, waiting
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_layout import (
     EPOCH,
@@ -50,6 +50,7 @@ from aios.streams.outcome_layout import (
     reviews_key,
     timeline_key,
 )
+from aios.streams.review_claims import Claim
 
 CONNECTIONS_MAX = 64
 ANSWER_S_MAX = 5.0
@@ -126,6 +127,7 @@ class ReviewView:
     """A question to a person. status: open, or closed once the case has moved on. input: the case's, as an object.
 
     evidence: what to look at beside the input. people: how many must agree; round: which of them this asks.
+    claimed_by: who has it in hand, until claimed_until (Unix ms) unless they renew it; empty: nobody.
     """
 
     task_id: str
@@ -147,6 +149,12 @@ class ReviewView:
     people: int = 1
     round: int = 1
     skills: str = ""
+    claimed_by: str = ""
+    claimed_until: int = 0
+
+    @property
+    def claim(self) -> Claim | None:
+        return Claim(by=self.claimed_by, until=self.claimed_until) if self.claimed_by else None
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -277,12 +285,18 @@ class OutcomeStore:
         oldest = sorted((pair for one in found for pair in _pairs(one)), key=lambda pair: (pair[1], pair[0]))[:limit]
         if not oldest:
             return []
-        (bodies,) = await self._ask(("mget", *(review_key(task_id) for task_id, _ in oldest)))
-        return [_task(json.loads(body), is_open=True) for body in bodies if body is not None]
+        bodies, claims = await self._ask(
+            ("mget", *(review_key(task_id) for task_id, _ in oldest)),
+            ("mget", *(review_claims.claim_key(task_id) for task_id, _ in oldest)),
+        )
+        asked = [(json.loads(body), held) for body, held in zip(bodies, claims, strict=True) if body is not None]
+        return [_task(said, review_claims.read(held), is_open=True) for said, held in asked]
 
     async def review(self, task_id: str, tenant: str | None) -> ReviewView | None:
         """One task, open or not."""
-        body, epoch = await self._ask(("get", review_key(task_id)), ("get", EPOCH))
+        body, held, epoch = await self._ask(
+            ("get", review_key(task_id)), ("get", review_claims.claim_key(task_id)), ("get", EPOCH)
+        )
         if body is None:
             _there(epoch)
             return None
@@ -290,7 +304,17 @@ class OutcomeStore:
         if not _is(said["tenant"], tenant):
             return None
         (waits_for,) = await self._ask(("hget", case_key(said["case_id"]), "task"))
-        return _task(said, is_open=waits_for == task_id)
+        return _task(said, review_claims.read(held), is_open=waits_for == task_id)
+
+    async def claim(self, task_id: str, by: str) -> Claim:
+        """See review_claims.py."""
+        with _unavailable():
+            return await review_claims.claim(self._redis, task_id, by)
+
+    async def release(self, task_id: str, by: str) -> Claim | None:
+        """See review_claims.py."""
+        with _unavailable():
+            return await review_claims.release(self._redis, task_id, by)
 
     async def refusals(self, case_id: str, tenant: str | None) -> list[dict[str, Any]]:
         """Events refused under this case's id (before there was a case, or for another body), newest first."""
@@ -478,7 +502,7 @@ def _decided(view: CaseView, decision: Mapping[str, Any]) -> CaseView:
     )
 
 
-def _task(said: Mapping[str, Any], *, is_open: bool) -> ReviewView:
+def _task(said: Mapping[str, Any], held: Claim | None, *, is_open: bool) -> ReviewView:
     return ReviewView(
         task_id=said["task_id"],
         case_id=said["case_id"],
@@ -499,6 +523,8 @@ def _task(said: Mapping[str, Any], *, is_open: bool) -> ReviewView:
         people=said.get("people", 1),
         round=said.get("round", 1),
         skills=said.get("skills", ""),
+        claimed_by=held.by if held is not None and is_open else "",
+        claimed_until=held.until if held is not None and is_open else 0,
     )
 
 

@@ -1,9 +1,9 @@
-"""`aios review list|show|decide|stats`: questions to people, through the gateway, as any reviewer's program would.
+"""`aios review list|show|claim|release|decide|stats`: questions to people, as any reviewer's program asks.
 
 Enters: a gateway (GATEWAY, else the one that runs in this home), an API key to read with (KEY, else the one this home
-keeps for its own tenant), and a reviewer's token to decide with (infra/client.py): the name in the decision is the
-token's. Leaves: what the gateway answers; a decision is a record on review.decided.v1 once it is said to be accepted,
-and the first valid one of a question wins.
+keeps for its own tenant), and a reviewer's token to claim and decide with (infra/client.py): the name in the decision
+is the token's. Leaves: what the gateway answers; a decision is a record on review.decided.v1 once it is said to be
+accepted, and the first valid one of a question wins. Who claims a question has it to themselves for a while.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from urllib.parse import quote
 import click
 
 from aios.infra import client, output
-from aios.infra.client import Server
+from aios.infra.client import NoAnswer, Server
 from aios.infra.commands.review_stats import stats
+from aios.infra.output import NOT_FOUND, NOT_RUNNING, fail
 from aios.infra.running import gateway_url, load_settings
 from aios.streams import principals, tenants
 
@@ -33,7 +34,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 @click.group("review")
 def group() -> None:
-    """Questions to people: list, show, decide, stats."""
+    """Questions to people: list, show, claim, release, decide, stats."""
 
 
 group.add_command(stats)
@@ -49,7 +50,7 @@ def list_(limit: int, gateway: str | None, key: str | None, as_json: bool) -> No
     found = client.ask(_tenant(gateway, key), "GET", f"/v1/reviews?limit={limit}")
     output.rows(
         found if as_json else [_row(each) for each in found],
-        ("task", "workflow", "waits", "reasons", "suggestion", "confidence", "text"),
+        ("task", "workflow", "waits", "claimed", "reasons", "suggestion", "confidence", "text"),
         as_json=as_json,
         none="nobody is asked anything at this moment",
     )
@@ -67,8 +68,8 @@ def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None
         output.one(found, as_json=True)
         return
     choices, given, evidence = found.pop("choices"), found.pop("input"), found.pop("evidence")
-    for name in ("requested_at", "expires_at"):
-        found[name] = f"{datetime.fromtimestamp(found[name] / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    for name in ("requested_at", "expires_at", "claimed_until"):
+        found[name] = f"{datetime.fromtimestamp(found[name] / 1000, UTC):%Y-%m-%d %H:%M:%S}" if found[name] else ""
     output.one(found, as_json=False)
     for name, value in (*given.items(), *evidence.items()):
         if value:
@@ -76,6 +77,36 @@ def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None
             output.text("\n".join(_lines(value)))
     click.echo("\nchoices")
     output.text(", ".join(choices))
+
+
+@group.command()
+@click.argument("task", required=False)
+@_gateway
+@client.token_file
+@_json
+def claim(task: str | None, gateway: str | None, token_file: Path | None, as_json: bool) -> None:
+    """Take TASK in hand, or the one that has waited longest. Nobody else may then; again: for as long once more."""
+    server = _reviewer(gateway, token_file)
+    said = client.ask(server, "POST", _path(task, "claim")) if task is not None else _longest(server)
+    if as_json:
+        output.one(said, as_json=True)
+        return
+    until = f"{datetime.fromtimestamp(said['claimed_until'] / 1000, UTC):%H:%M:%S} UTC"
+    click.echo(f"{said['task_id']} is yours until {until}; `aios review show {said['task_id']}`")
+
+
+@group.command()
+@click.argument("task")
+@_gateway
+@client.token_file
+@_json
+def release(task: str, gateway: str | None, token_file: Path | None, as_json: bool) -> None:
+    """Give TASK back, for others to take."""
+    said = client.ask(_reviewer(gateway, token_file), "POST", _path(task, "release"))
+    if as_json:
+        output.one(said, as_json=True)
+        return
+    click.echo(f"{task} is free")
 
 
 @group.command()
@@ -87,14 +118,36 @@ def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None
 @_json
 def decide(*, task: str, label: str, comment: str, gateway: str | None, token_file: Path | None, as_json: bool) -> None:
     """Answer a question, under the name that the token belongs to."""
-    token = client.token(load_settings(), token_file, principals.OPERATOR)
-    server = Server("the gateway", gateway_url(gateway), token, "aios principal add NAME --role reviewer")
     decision = {"label": label, "comment": comment}
-    said = client.ask(server, "POST", f"/v1/reviews/{quote(task, safe='')}/decision", decision)
+    said = client.ask(_reviewer(gateway, token_file), "POST", _path(task, "decision"), decision)
     if as_json:
         output.one(said, as_json=True)
         return
     click.echo(f"accepted; `aios case show {said['case_id']}` shows what becomes of it")
+
+
+def _longest(server: Server) -> Any:
+    """The claim of the question that has waited longest and that nobody has; another may be quicker. Or an exit."""
+    for one in client.ask(server, "GET", "/v1/reviews?limit=200"):
+        if one["claimed_by"]:
+            continue
+        try:
+            return client.asked(server, _path(one["task_id"], "claim"), "POST")
+        except NoAnswer as error:
+            if error.status == NOT_RUNNING:
+                fail(str(error), error.status)
+            click.echo(f"{one['task_id']}: {error}", err=True)
+    fail("there is no question that nobody has in hand", NOT_FOUND)
+
+
+def _path(task: str, what: str) -> str:
+    return f"/v1/reviews/{quote(task, safe='')}/{what}"
+
+
+def _reviewer(gateway: str | None, token_file: Path | None) -> Server:
+    """The gateway, for who decides."""
+    token = client.token(load_settings(), token_file, principals.OPERATOR)
+    return Server("the gateway", gateway_url(gateway), token, "aios principal add NAME --role reviewer")
 
 
 def _lines(value: Any, depth: int = 0) -> Iterator[str]:
@@ -132,6 +185,7 @@ def _row(task: dict[str, Any]) -> dict[str, Any]:
         "task": task["task_id"],
         "workflow": task["workflow"],
         "waits": f"{waits_min // 60} h {waits_min % 60} min",
+        "claimed": task["claimed_by"],
         "reasons": task["reasons"],
         "suggestion": task["suggestion"],
         "confidence": f"{task['confidence']:.2f}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import ClientSession
@@ -22,6 +22,7 @@ from aios.streams.http_api import Api
 from aios.streams.http_guard import TenantGuard
 from aios.streams.outcome_store import CaseView, ReviewView
 from aios.streams.record import Outgoing
+from aios.streams.review_claims import Claim
 from tests.fakes.registry import FakeRegistry
 
 KEYS = {"acme": "aios_acme-key", "globex": "aios_globex-key"}
@@ -120,6 +121,20 @@ class Outcomes:
         await self.check()
         found = self.tasks.get(task_id)
         return found if found is not None and tenant in (None, found.tenant) else None
+
+    async def claim(self, task_id: str, by: str) -> Claim:
+        await self.check()
+        task = self.tasks[task_id]
+        if task.claimed_by in ("", by):
+            self.tasks[task_id] = replace(task, claimed_by=by, claimed_until=1)
+        return Claim(by=self.tasks[task_id].claimed_by, until=1)
+
+    async def release(self, task_id: str, by: str) -> Claim | None:
+        await self.check()
+        task = self.tasks[task_id]
+        if task.claimed_by in ("", by):
+            self.tasks[task_id] = replace(task, claimed_by="", claimed_until=0)
+        return self.tasks[task_id].claim
 
 
 class Clock:

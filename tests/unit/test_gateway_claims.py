@@ -1,0 +1,68 @@
+"""Claims over HTTP: two people do not work on one question."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from tests.fakes.gateway import Served, served
+from tests.unit.test_gateway import DECISION, TASK, problem
+
+
+def run(test: Callable[[Served], Awaitable[None]]) -> None:
+    async def all_of_it() -> None:
+        async with served() as gateway:
+            gateway.outcomes.tasks["t1"] = replace(TASK, tenant="globex")
+            await test(gateway)
+
+    asyncio.run(all_of_it())
+
+
+async def claims(gateway: Served, who: str, what: str = "claim", task: str = "t1") -> tuple[int, str]:
+    async with gateway.request("POST", f"/v1/reviews/{task}/{what}", principal=who) as response:
+        body = await response.json()
+        return response.status, body.get("claimed_by", body.get("type", "").rpartition(":")[2])
+
+
+def test_while_one_has_a_question_nobody_else_takes_or_decides_it() -> None:
+    """Who has it may renew and decide; everybody is shown who; given back it is free."""
+
+    async def test(gateway: Served) -> None:
+        assert await claims(gateway, "ada") == (200, "ada")
+        assert await claims(gateway, "ada") == (200, "ada")
+        assert await claims(gateway, "gus") == (409, "ada")
+        assert await claims(gateway, "gus", "release") == (409, "ada")
+        async with gateway.request("GET", "/v1/reviews", principal="gus") as response:
+            assert [one["claimed_by"] for one in await response.json()] == ["ada"]
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal="gus", json=DECISION) as response:
+            refused = await problem(response, "claimed")
+            assert "ada has this question in hand" in refused["detail"]
+        decided = [out for out in gateway.roads.delivered if out.topic.startswith("review.decided")]
+        assert decided == []
+        assert await claims(gateway, "ada", "release") == (200, "")
+        assert await claims(gateway, "gus") == (200, "gus")
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal="gus", json=DECISION) as response:
+            assert response.status == 202
+
+    run(test)
+
+
+def test_a_claim_is_a_question_that_was_opened_and_may_be_had_by_reviewers_of_its_tenant_alone() -> None:
+    """Acknowledged by it, as by opening; no analyst, no tenant's key, no question that is answered or not there."""
+
+    async def test(gateway: Served) -> None:
+        await claims(gateway, "ada")
+        (opened,) = [out for out in gateway.roads.delivered if out.topic.startswith("audit.recorded")]
+        assert b"review_opened" in (opened.value or b"")
+        gateway.outcomes.tasks |= {
+            "t2": replace(TASK, task_id="t2", status="closed"),
+            "t3": replace(TASK, task_id="t3"),
+        }
+        assert await claims(gateway, "bob") == (403, "forbidden")
+        assert await claims(gateway, "") == (401, "unauthorized")
+        assert await claims(gateway, "ada", task="t2") == (409, "already_decided")
+        assert await claims(gateway, "gus", task="t3") == (404, "not_found")
+        assert await claims(gateway, "ada", task="t9") == (404, "not_found")
+
+    run(test)
