@@ -1,7 +1,8 @@
 """Papers that people hand in: passports, cards, licences, bills, statements, letters; as text, PDF or scan.
 
 Enters: a person, a sheet, a seeded generator. Leaves: the paper's bytes, and what it says in truth. Guaranteed:
-the same seed gives the same paper; zones for machines have right check digits. The forms are in sheets.py and sheets_strange.py.
+the same seed gives the same paper; zones for machines have right check digits. The forms are in sheets.py and
+sheets_strange.py.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def write(sheet: Sheet, person: Person, on: date, draw: random.Random) -> Paper:
 def as_text(paper: Paper) -> str:
     """Columns at tab stops."""
     return "\n".join(
-        "".join(cell.ljust(TAB) for cell in line.split("|")).rstrip() if "|" in line else line
+        "".join(cell.ljust(TAB - 2) + "  " for cell in line.split("|")).rstrip() if "|" in line else line
         for line in paper.text.split("\n")
     )
 

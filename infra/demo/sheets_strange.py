@@ -1,8 +1,8 @@
 """Further forms of papers, in wording and layout that reading had not met, in four more sets.
 
 All four were written before reading was changed for any of them. It was then developed on `e` (English, of many
-countries' offices) and `f` (German, with and without a second language), and on nothing of `g` (French, Spanish, Italian,
-Portuguese) and `h` (the north and the east, tables, prose, dotted lines), on which it is reported.
+countries' offices) and `f` (German, with and without a second language), and on nothing of `g` (French, Spanish,
+Italian, Portuguese) and `h` (the north and the east, tables, prose, dotted lines), on which it is reported.
 """
 
 from __future__ import annotations

@@ -24,11 +24,20 @@ from aios.processors.reading.fact import Kind
 from aios.processors.reading.problem import SENTENCES, Problem
 from aios.processors.reading.reader import NOTHING, Reader
 from aios.processors.reading.reader import Document as Opened
+from aios.processors.reading.stated import Stated
 from aios.schemas.errors import Unavailable
 from aios.streams.document_store import Differs, NotKept, Store, kept_here
 
 SHARE_OF_TIME = 0.8  # of the try's: what is over is for extracting
 FILE_CHARS_MAX = 256
+
+
+class StatedRequest(Part):
+    """What the application says: it is looked for in the document, too."""
+
+    name: str = ""
+    birth_date: str = ""
+    address: str = ""
 
 
 class ReadRequest(Part):
@@ -39,6 +48,7 @@ class ReadRequest(Part):
     text: str = ""
     content: str = ""  # base64
     reference: str = ""
+    stated: StatedRequest = StatedRequest()
 
 
 class Documents:
@@ -77,7 +87,8 @@ class Documents:
         except _NotThere as why:
             return answer(request.name, b"", Opened("", (), why.problem), NOTHING)
         opened = await self._reader.read(content, s_max=ask.deadline_s * SHARE_OF_TIME)
-        opened, found = await self._reader.facts(opened)
+        said = Stated(**request.stated.model_dump())
+        opened, found = await self._reader.facts(opened, said)
         return answer(request.name, content, opened, found)
 
     async def _content(self, request: ReadRequest, tenant: str) -> bytes:

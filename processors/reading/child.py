@@ -1,10 +1,10 @@
 """The process that opens strangers' files: a request a line on stdin with its bytes behind it, an answer a line.
 
 Enters: {"what": "pdf" | "scan" | "picture", "bytes": N} and N bytes. Leaves: {"pages": [[number, text, by_ocr], …]}, or
-{"problem": "…"}, or of a pdf {"scanned": true}: to be asked again as a scan, by whoever has the time. With "facts" and
-such pages as JSON: what they say, {"kind": "…", "facts": […]}. Guaranteed: memory is bounded by the kernel
-(MEMORY_MAX), what libraries print goes to stderr, and the kernel ends the process with whoever started it, also in the
-middle of a document. It holds no secret, no connection, and is killed without regret.
+{"problem": "…"}, or of a pdf {"scanned": true}: to be asked again as a scan, by whoever has the time. With "facts",
+such pages as JSON, and "stated", what an application states: what they say, {"kind": "…", "facts": […]}. Guaranteed:
+memory is bounded by the kernel (MEMORY_MAX), what libraries print goes to stderr, and the kernel ends the process with
+whoever started it, also in the middle of a document. It holds no secret, no connection, and is killed without regret.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def main() -> None:
     from aios.processors.reading import pdf
     from aios.processors.reading.extract import extract
     from aios.processors.reading.source import Page
+    from aios.processors.reading.stated import Stated
 
     kinds = {"pdf": lambda content: pdf.of_pdf(content, scans=False), "scan": pdf.of_pdf, "picture": pdf.of_picture}
     requests = sys.stdin.buffer
@@ -43,7 +44,7 @@ def main() -> None:
         answer: dict[str, object]
         try:
             if asked["what"] == "facts":
-                found = extract([Page(*each) for each in json.loads(content)])
+                found = extract([Page(*each) for each in json.loads(content)], Stated(*asked["stated"]))
                 answer = {"kind": found.kind, "facts": [fact.model_dump(mode="json") for fact in found.facts]}
             else:
                 pages = kinds[asked["what"]](content)

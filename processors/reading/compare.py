@@ -121,6 +121,7 @@ def compare(applicant: Applicant, documents: Sequence[DocumentRead], today: str)
     address = _best(addresses_agree(applicant.address, document.address) for document in read if document.address)
     identity = [document for document in read if document.kind in IDENTITY]
     every = [country, *(code for document in read for code in (document.nationality, document.country))]
+    every += [fact.value for document in read for fact in document.facts if fact.kind is Kind.MENTIONED]
     findings = [
         *_of_application(applicant, said_born, country, born.other if born else ""),
         *(finding for document in documents for finding in _of_document(document, applicant, said_born, today)),

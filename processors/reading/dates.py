@@ -30,12 +30,30 @@ _MONTHS = {
     11: "november nov novembre noviembre novembro listopada kasim",
     12: "december dec dezember dez decembre diciembre dic dezembro dicembre grudnia aralik",
 }
-MONTHS = {word: month for month, words in _MONTHS.items() for word in words.split()}
+_FURTHER = (  # twelve each: Danish, Norwegian, Swedish; Finnish; Czech; Hungarian; Romanian; Russian; Ukrainian; Greek
+    "januar februar marts april maj juni juli august september oktober november december",
+    "januar februar mars april mai juni juli august september oktober november desember",
+    "januari februari mars april maj juni juli augusti september oktober november december",
+    "tammikuuta helmikuuta maaliskuuta huhtikuuta toukokuuta kesakuuta heinakuuta elokuuta syyskuuta lokakuuta"
+    " marraskuuta joulukuuta",
+    "ledna unora brezna dubna kvetna cervna cervence srpna zari rijna listopadu prosince",
+    "januar februar marcius aprilis majus junius julius augusztus szeptember oktober november december",
+    "ianuarie februarie martie aprilie mai iunie iulie august septembrie octombrie noiembrie decembrie",
+    "января февраля марта апреля мая июня июля августа сентября октября ноября декабря",
+    "січня лютого березня квітня травня червня липня серпня вересня жовтня листопада грудня",
+    "ιανουαριου φεβρουαριου μαρτιου απριλιου μαιου ιουνιου ιουλιου αυγουστου σεπτεμβριου οκτωβριου νοεμβριου"
+    " δεκεμβριου",
+)
+MONTHS = {
+    **{fold(word): month for words in _FURTHER for month, word in enumerate(words.split(), start=1)},
+    **{word: month for month, words in _MONTHS.items() for word in words.split()},
+}
 _MONTH = "(?P<month>" + "|".join(sorted(MONTHS, key=len, reverse=True)) + ")"
 _YEAR = r"(?P<year>(?:19|20)\d\d|(?<=[\s/.'-])\d\d)(?!\d)"
 _FORMS = (
     re.compile(r"(?<!\d)(?P<year>(?:19|20)\d\d)\s?(?P<s>[-/.])\s?(?P<month>\d\d?)\s?(?P=s)\s?(?P<day>\d\d?)(?!\d)"),
     re.compile(r"(?<!\d)(?P<a>\d\d?)\s?(?P<s>[-/.])\s?(?P<b>\d\d?)\s?(?P=s)\s?(?P<year>(?:19|20)\d\d)(?!\d)"),
+    re.compile(r"(?<![\d.])(?<!\d )(?P<a>\d\d)(?P<s> )(?P<b>\d\d) (?P<year>(?:19|20)\d\d)(?! ?\d)"),
     re.compile(
         rf"(?<!\d)(?P<day>\d\d?)(?:st|nd|rd|th|\.|º)?\s*(?:of\s+|de\s+|[-/.]\s?)?{_MONTH}\.?"
         rf"(?:\s?/\s?[a-z]{{3,9}}\.?)?\s*,?(?:\s*de\s+|\s*[-/.]\s?|\s*){_YEAR}"
@@ -101,6 +119,21 @@ def _year(text: str, past: bool) -> int:
         return year
     pivot = date.today().year % 100 if past else 60
     return 1900 + year if year > pivot else 2000 + year
+
+
+def is_one(text: str) -> bool:
+    """Whether the text is a date and nothing else."""
+    found = first_in(text)
+    return found is not None and found.end - found.start >= len(text.strip(" .,;")) - 1
+
+
+def is_to_come(iso: str) -> bool:
+    return iso > date.today().isoformat()
+
+
+def days_between(first: str, last: str) -> int:
+    """Both YYYY-MM-DD."""
+    return (date.fromisoformat(last) - date.fromisoformat(first)).days
 
 
 def _iso(year: int, month: int, day: int) -> str | None:

@@ -2,9 +2,11 @@
 
 In: pages. Out: facts and the kind of document. Guaranteed: every fact's quote stands at its place; the number of facts
 is bounded; nothing is concluded that the text does not say. A zone for machines is believed where its check digits
-hold; then labels with their values (beside them, in the next column, or beneath), then sentences, then the block of
-name and address on an envelope. Rejected: asking a model for the facts (it would have to be checked against the text
-all the same, and what stands in forms needs none).
+hold; then labels with their values (beside them, in the next column, or beneath), then sentences, then what the
+application states and stands there (stated.py), then the block of name and address on an envelope, then, on identity
+documents, what can be nothing else (shapes.py). What is said at several places is surer than what is said once.
+Rejected: asking a model for the facts (it would have to be checked against the text all the same, and what stands in
+forms needs none).
 """
 
 from __future__ import annotations
@@ -15,16 +17,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
 
-from aios.processors.reading import countries, dates, kinds, labels, mrz, names
+from aios.processors.reading import countries, dates, kinds, labels, mrz, names, shapes, stated
 from aios.processors.reading.fact import FACTS_MAX, QUOTE_CHARS_MAX, SURE, SURE_OF_PICTURE, By, Fact, Kind, Place
-from aios.processors.reading.kinds import Document
-from aios.processors.reading.labels import Label, Labelled
+from aios.processors.reading.kinds import IDENTITY, Document
+from aios.processors.reading.labels import Labelled
+from aios.processors.reading.lexicon import Label
 from aios.processors.reading.sentences import sentences
 from aios.processors.reading.source import Cell, Page, cells, fold, lines
+from aios.processors.reading.stated import Stated
 
 ADDRESS_LINES_MAX = 6
 BELOW_MAX = 2  # lines beneath a label where its value may stand
 ZONE_NAME_SURE = 0.93  # no check digit covers the names
+SURE_AGAIN, AGAIN_MAX, SURE_MAX = 0.01, 3, 0.99  # for every further place that says the same
+NOTHING_STATED = Stated()
 
 _AMERICAN = re.compile(r"driver'?s?\s*license|united\s*states|\bzip\s*code\b|\bu\.?s\.?a\b")
 _NUMBER = re.compile(r"^[A-Z0-9][A-Z0-9 ./-]{3,23}$")
@@ -51,28 +57,34 @@ class Read:
     facts: tuple[Fact, ...]
 
 
-def extract(pages: Sequence[Page]) -> Read:
-    """Everything that the pages say, the surest first within a kind."""
-    found: list[Fact] = []
-    zone_kind = ""
-    for page in pages:
-        reading = _Reading(page)
-        zone = reading.zone()
-        zone_kind = zone_kind or (zone.kind if zone is not None else "")
-        found += reading.facts
-    kind = kinds.kind("\n".join(page.text for page in pages), zone_kind)
-    found.sort(key=lambda fact: (list(Kind).index(fact.kind), -fact.sure, fact.places[0].page, fact.places[0].start))
+def extract(pages: Sequence[Page], said: Stated = NOTHING_STATED) -> Read:
+    """Everything that the pages say, the surest first within a kind. said: what the application states."""
+    readings = [_Reading(page) for page in pages]
+    zones = [zone for reading in readings if (zone := reading.read(said)) is not None]
+    kind = kinds.kind("\n".join(page.text for page in pages), zones[0].kind if zones else "")
+    if kind in IDENTITY:
+        for reading in readings:
+            reading.infer()
+    found = [fact for reading in readings for fact in reading.facts]
     return Read(kind, tuple(_distinct(found))[:FACTS_MAX])
 
 
 def _distinct(found: Sequence[Fact]) -> Iterator[Fact]:
-    """One fact of a kind and value, the surest, with its places."""
-    seen: set[tuple[Kind, str]] = set()
-    for fact in found:
-        key = (fact.kind, " ".join(sorted(re.findall(r"\w+", fold(fact.value)))))
-        if key not in seen:
-            seen.add(key)
-            yield fact
+    """One fact of a kind and value, the surest; one that stands at several places is surer than one that does not."""
+    same: dict[tuple[Kind, str], list[Fact]] = {}
+    for fact in sorted(found, key=lambda fact: -fact.sure):
+        same.setdefault((fact.kind, " ".join(sorted(re.findall(r"\w+", fold(fact.value))))), []).append(fact)
+    once = [
+        facts[0].model_copy(update={"sure": round(min(SURE_MAX, facts[0].sure + SURE_AGAIN * (_places(facts) - 1)), 3)})
+        for facts in same.values()
+    ]
+    yield from sorted(
+        once, key=lambda fact: (list(Kind).index(fact.kind), -fact.sure, fact.places[0].page, fact.places[0].start)
+    )
+
+
+def _places(facts: Sequence[Fact]) -> int:
+    return min(AGAIN_MAX, len({(fact.places[0].page, fact.places[0].start) for fact in facts}))
 
 
 @dataclass
@@ -82,8 +94,9 @@ class _Reading:
     page: Page
     facts: list[Fact] = field(default_factory=list)
     rows: list[list[tuple[Cell, Labelled | None]]] = field(default_factory=list)
+    foreign: list[Cell] = field(default_factory=list)  # values of labels that ask for something else
 
-    def zone(self) -> mrz.Zone | None:
+    def read(self, said: Stated) -> mrz.Zone | None:
         """Read everything; the zone, for the kind of document."""
         whole = lines(self.page)
         zone = mrz.find([line for line in whole if line.text.strip()])
@@ -95,11 +108,35 @@ class _Reading:
             row = [] if line.number in taken else [(cell, labels.read(cell)) for cell in cells(line)]
             self.rows.append([(cell, self._held(said)) for cell, said in row])
         self._of_codes()
+        self._without_guesses()
         self._of_labels()
         for kind, cell, value, other in sentences(self.page):
             self._add(kind, value, By.SENTENCE, cell, other=other)
+        self._of_stated(said)
         self._of_blocks()
         return zone
+
+    def infer(self) -> None:
+        """What an identity document says by its values' shapes."""
+        for kind, value, cell in shapes.infer(self.page, self.facts, self.foreign):
+            self._add(kind, value, By.SHAPE, cell)
+
+    def _of_stated(self, said: Stated) -> None:
+        """Of birth dates and addresses only where the page's own words have told none, or less, or more than that."""
+        told = {fact.kind for fact in self.facts}
+        otherwise = {at.start for fact in self.facts if fact.kind is not Kind.BIRTH_DATE for at in fact.places}
+        for kind, value, at, other in stated.find(self.page, said, frozenset(otherwise)):
+            if kind is Kind.ADDRESS and self._same_address(value):
+                self.facts = [fact for fact in self.facts if fact.kind is not Kind.ADDRESS]
+                self._add(kind, value, By.STATED, *at, sure=SURE[By.LABEL])
+            elif kind is not Kind.BIRTH_DATE or kind not in told:
+                self._add(kind, value, By.STATED, *at, other=other)
+
+    def _same_address(self, value: str) -> bool:
+        """Whether the addresses that labels have told are this one, with a line more or less."""
+        words = set(re.findall(r"\w+", fold(value)))
+        told = [set(re.findall(r"\w+", fold(fact.value))) for fact in self.facts if fact.kind is Kind.ADDRESS]
+        return bool(told) and all(one <= words or words <= one for one in told)
 
     @cached_property
     def _month_first(self) -> bool:
@@ -148,24 +185,18 @@ class _Reading:
     @staticmethod
     def _held(said: Labelled | None) -> Labelled | None:
         """A label without a separator is one only where its value can be nothing else."""
-        if said is None or said.certain:
+        if said is None or said.certain or not said.value.text:
             return said
-        value = said.value.text
-        match said.label:
-            case Label.BIRTH_DATE | Label.EXPIRES | Label.ISSUED_ON:
-                found = dates.first_in(value)
-                held = found is not None and found.start <= 3
-            case Label.NATIONALITY | Label.COUNTRY | Label.ISSUED_BY:
-                held = bool(countries.code(value))
-            case Label.NUMBER:
-                held = bool(_BARE_NUMBER.match(value)) and sum(map(str.isdigit, value)) >= 4
-            case Label.FULL_NAME | Label.SURNAME | Label.GIVEN:
-                held = value.isupper() and bool(names.clean(value))
-            case Label.ADDRESS:
-                held = bool(re.match(r"^\d+\w?[ ,]", value))
-            case _:
-                held = any(map(str.isdigit, value))  # `Meter no. 5512` is no value of the label before it
-        return said if held else None
+        return said if _fits(said.label, said.value.text) else None
+
+    def _without_guesses(self) -> None:
+        """A whole cell with a word that nobody knows is a label only where a fitting value is beside or beneath."""
+        for row_number, row in enumerate(self.rows):
+            for index, (cell, said) in enumerate(row):
+                if said is not None and not said.certain and not said.value.text:
+                    value = self._value(row_number, index, cell, said)
+                    if value is None or not _fits(said.label, value.text):
+                        row[index] = (cell, self._held(said.tight))
 
     def _of_labels(self) -> None:
         parts: dict[Label, tuple[Cell, str]] = {}
@@ -175,10 +206,12 @@ class _Reading:
                     if titled := _TITLED.search(fold(cell.text)):
                         self._of_number(cell.part(titled.end(), len(cell.text)))
                     continue
-                if said.label is Label.OTHER:
-                    continue
                 value = self._value(row_number, index, cell, said)
-                if value is not None:
+                if value is None:
+                    continue
+                if said.label is Label.OTHER:
+                    self.foreign.append(value)
+                else:
                     self._of_label(said.label, value, parts)
         self._of_parts(parts)
 
@@ -207,12 +240,14 @@ class _Reading:
                 name = names.clean(value.text)
                 if not name and names.clean(f"{value.text} Xx"):
                     name = value.text.strip()  # an initial
+                if label is Label.FULL_NAME and name and len(name.split()) == 1:
+                    value, name = self._with_next_line(value, name)
                 if name:
                     parts.setdefault(label, (value, name))
             case Label.BIRTH_DATE | Label.EXPIRES | Label.ISSUED_ON:
                 self._of_date(Kind(label.value), value)
             case Label.NATIONALITY | Label.COUNTRY | Label.ISSUED_BY:
-                code = countries.code(re.split(r"\s*[/(]\s*", value.text)[0]) or countries.code(value.text)
+                code = countries.code(re.split(r"\s*[/(,;.]\s*", value.text)[0]) or countries.code(value.text)
                 if code:
                     self._add(Kind(label.value), code, By.LABEL, value)
             case Label.NUMBER:
@@ -221,6 +256,20 @@ class _Reading:
                 self._of_address(value, By.LABEL)
             case _:
                 pass
+
+    def _with_next_line(self, value: Cell, name: str) -> tuple[Cell, str]:
+        """Surname and given names under one label, a line each."""
+        row = self.rows[value.number] if value.number < len(self.rows) else []
+        if len(row) == 1 and row[0][1] is None and row[0][0].column == value.column:
+            more = names.clean(row[0][0].text)
+            if (
+                more
+                and len(more.split()) <= 3
+                and more.isupper() == name.isupper()
+                and names.on_envelope(f"{more} {name}")
+            ):
+                return value, f"{more} {name}"
+        return value, name
 
     def _of_date(self, kind: Kind, value: Cell) -> None:
         every = dates.all_in(value.text, past=kind is Kind.BIRTH_DATE, month_first=self._month_first)
@@ -242,7 +291,7 @@ class _Reading:
         given names.
         """
         full, surname, given = (parts.get(label) for label in (Label.FULL_NAME, Label.SURNAME, Label.GIVEN))
-        if given is None and surname is not None and full is not None and len(full[1].split()) < 3:
+        if given is None and surname is not None and full is not None:
             given, full = (full, None) if fold(surname[1]) not in fold(full[1]) else (None, full)
         if surname is None and given is not None and full is not None:
             surname, full = (full, None) if fold(given[1]) not in fold(full[1]) else (None, full)
@@ -263,6 +312,8 @@ class _Reading:
             if cell is None:
                 break
             at.append(cell)
+            if countries.code(cell.text):
+                break
         text = ", ".join(part.text.strip(" ,;") for part in at)
         if not (re.search(r"\d", text) or len(at) > 1) or len(text) < 6:
             return
@@ -276,34 +327,60 @@ class _Reading:
         free = [cell for cell, said in row if said is None]
         if not free or (row[0][1] is not None and abs(free[0].column - first.column) > 3):
             return None
+        if row[0][0].text.endswith(":") and row[0][0].column < first.column - 3:
+            return None  # a label that nobody knows
         near = min(free, key=lambda cell: abs(cell.column - first.column))
         aligned = abs(near.column - first.column) <= 3
         if not aligned and not (alone and len(row) == 1 and near.column <= first.column):
             return None
         words = near.text.split()
         sentence = near.text.rstrip().endswith((".", "!", "?", ":")) and len(words) > 4
-        return None if sentence or len(words) > 9 or len(near.text) > 80 else near
+        return None if sentence or len(words) > 9 or len(near.text) > 80 or dates.is_one(near.text) else near
 
     def _of_blocks(self) -> None:
         """Name and address as on an envelope; where labels have told both, nothing is looked for."""
-        if {Kind.NAME, Kind.ADDRESS} <= {fact.kind for fact in self.facts}:
+        told = {fact.kind for fact in self.facts}
+        if {Kind.NAME, Kind.ADDRESS} <= told:
             return
+        known = {frozenset(fold(fact.value).split()) for fact in self.facts if fact.kind is Kind.NAME}
         for row in self.rows:
             for cell, said in row:
-                if said is None and names.on_envelope(cell.text):
-                    beneath = self._beneath(cell)
-                    if beneath:
-                        self._add(Kind.NAME, names.clean(cell.text), By.BLOCK, cell)
+                if said is not None or not names.on_envelope(cell.text):
+                    continue
+                name = names.clean(cell.text)
+                beneath = self._beneath(cell) if not known or frozenset(fold(name).split()) in known else []
+                if beneath:
+                    if not known:
+                        self._add(Kind.NAME, name, By.BLOCK, cell)
+                    if Kind.ADDRESS not in told:
                         self._of_address(beneath[0], By.BLOCK)
-                        return
+                    return
 
     def _beneath(self, name: Cell) -> list[Cell]:
         """The lines under a name if they are an address: two or more in its column, one with a number in it."""
         found: list[Cell] = []
         for row in self.rows[name.number : name.number + ADDRESS_LINES_MAX]:
             near = [cell for cell, said in row if said is None and abs(cell.column - name.column) <= 3]
-            if not near:
+            if not near or dates.is_one(near[0].text) or (row[0][0] is not near[0] and row[0][0].text.endswith(":")):
                 break
             found.append(near[0])
         numbered = any(re.search(r"\d", cell.text) and re.search(r"[^\W\d_]{3}", cell.text) for cell in found[:3])
         return found if len(found) >= 2 and numbered else []
+
+
+def _fits(label: Label, value: str) -> bool:
+    """Whether the value is one that the label asks for, and can hardly be anything else."""
+    match label:
+        case Label.BIRTH_DATE | Label.EXPIRES | Label.ISSUED_ON:
+            found = dates.first_in(value)
+            return found is not None and found.start <= 3
+        case Label.NATIONALITY | Label.COUNTRY | Label.ISSUED_BY:
+            return bool(countries.code(value))
+        case Label.NUMBER:
+            return bool(_BARE_NUMBER.match(value)) and sum(map(str.isdigit, value)) >= 4
+        case Label.FULL_NAME | Label.SURNAME | Label.GIVEN:
+            return value.isupper() and bool(names.clean(value))
+        case Label.ADDRESS:
+            return bool(re.match(r"^\d+\w?[ ,]", value))
+        case _:
+            return any(map(str.isdigit, value))  # `Meter no. 5512` is no value of the label before it

@@ -16,14 +16,15 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from aios.processors.reading import kinds
-from aios.processors.reading.extract import Read
+from aios.processors.reading.extract import NOTHING_STATED, Read
 from aios.processors.reading.fact import Fact
 from aios.processors.reading.problem import Problem
 from aios.processors.reading.source import Page
+from aios.processors.reading.stated import Stated
 
 BYTES_MAX = 16 << 20  # of a document
 TEXT_BYTES_MAX = 1 << 20
@@ -72,12 +73,17 @@ class Reader:
                 return _document(media_type, await self._slow.ask("picture", content, s_max))
         return await asyncio.to_thread(of_text, content)
 
-    async def facts(self, opened: Document, *, s_max: float = FACTS_S_MAX) -> tuple[Document, Read]:
-        """What its pages say; where that takes too long, the document has this problem, and no pages."""
+    async def facts(
+        self, opened: Document, stated: Stated = NOTHING_STATED, *, s_max: float = FACTS_S_MAX
+    ) -> tuple[Document, Read]:
+        """What its pages say; where that takes too long, the document has this problem, and no pages.
+
+        stated: what the application says, which is looked for in it.
+        """
         if not opened.pages:
             return opened, NOTHING
         pages = json.dumps([[page.number, page.text, page.by_ocr] for page in opened.pages]).encode()
-        answer = await self._quick.ask("facts", pages, s_max)
+        answer = await self._quick.ask("facts", pages, s_max, stated=astuple(stated))
         if "problem" in answer:
             return replace(opened, pages=(), problem=Problem(answer["problem"])), NOTHING
         found = tuple(Fact.model_validate(fact) for fact in answer["facts"])
@@ -104,10 +110,10 @@ class _Room:
         self.child: _Child | None = None
         self._one = asyncio.Lock()
 
-    async def ask(self, what: str, content: bytes, s_max: float) -> dict[str, Any]:
+    async def ask(self, what: str, content: bytes, s_max: float, **more: Any) -> dict[str, Any]:
         async with self._one:
             for _ in range(DEATHS_MAX):
-                answer = await self._asked(what, content, s_max)
+                answer = await self._asked(what, content, s_max, more)
                 if answer is not None:
                     return answer
         return {"problem": Problem.TOO_SLOW.value}
@@ -117,11 +123,11 @@ class _Room:
             await self.child.end()
         self.child = None
 
-    async def _asked(self, what: str, content: bytes, s_max: float) -> dict[str, Any] | None:
+    async def _asked(self, what: str, content: bytes, s_max: float, more: Mapping[str, Any]) -> dict[str, Any] | None:
         if self.child is None or not self.child.lives:
             self.child = await _Child.start()
         try:
-            return await self.child.ask(what, content, s_max)
+            return await self.child.ask(what, content, s_max, more)
         except BaseException:  # cancelled in the middle of an answer: the next one would get it
             await self.close()
             raise
@@ -162,9 +168,11 @@ class _Child:
     def lives(self) -> bool:
         return self._process.returncode is None
 
-    async def ask(self, what: str, content: bytes, s_max: float) -> dict[str, Any] | None:
+    async def ask(
+        self, what: str, content: bytes, s_max: float, more: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
         """Its answer; None: it died over it. One that gives none in time is ended: that is the document's problem."""
-        line = json.dumps({"what": what, "bytes": len(content)}).encode() + b"\n"
+        line = json.dumps({"what": what, "bytes": len(content), **(more or {})}).encode() + b"\n"
         try:
             async with asyncio.timeout(s_max):
                 self._requests.write(line + content)

@@ -6,12 +6,14 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from aios.processors.reading import countries, dates, names
+from aios.processors.reading import countries, dates, lexicon, names
 from aios.processors.reading.fact import Kind
-from aios.processors.reading.source import Cell, Page, fold
+from aios.processors.reading.source import Cell, Page, cells, fold, lines
 
 ADDRESS_CHARS_MAX = 160
 NAME_WORDS_MAX = 7
+BEFORE_CHARS, AFTER_CHARS = 48, 36  # of a date or number, in which its sentence says what it is
+DATED = {"birth": Kind.BIRTH_DATE, "expiry": Kind.EXPIRES, "issue": Kind.ISSUED_ON}
 
 _TITLE = r"(?:(?:mr|mrs|ms|miss|mx|dr|prof|herr|herrn|frau|mme|madame|monsieur|sr|sra|don|dona)\.?\s+)?"
 _BEFORE_NAME = re.compile(
@@ -24,23 +26,15 @@ _TITLED = re.compile(
     r"\b(?:act for|behalf of|client|customer|employee|tenant|that|for|confirm|certify|regarding)\s+"
     r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Herr|Frau|Mme)\.?\s+(?=\S)"
 )
-_BORN = re.compile(
-    r"\b(?:born|date of birth|d\.?o\.?b\.?|geboren|nee?|nacid[oa]|nat[oa])(?:\s+(?:on|am|le|el|"
-    r"il))?(?:\s+the)?[\s:,]+(?=\S)"
-)
-_LIVES = re.compile(
-    r"\b(?:resid(?:ing|es?|ent)|liv(?:ing|es?)|domiciled|wohnhaft|demeurant|domiciliad[oa])\s+(?:at|in|a|en)[\s:]+(?=\S)"
-    r"|\bmy (?:home |current |residential )?address is[\s:]+(?=\S)|\bwhose address is[\s:]+(?=\S)"
-)
+_BREAKS = re.compile(r"[.…]\s|\.\.|;|\s{2,}|\t|\d")
+_WORDS = re.compile(r"[^\W\d_]+")
+_SMALL = re.compile(r"(?:\s+[^\W\d_A-Z]{1,7}){1,3}[\s:]+(?=[A-Z0-9À-Þ]|ul\.|via |rue |calle )")
 _SHORT = ("ul", "st", "str", "av", "ave", "rd", "no", "nr", "apt", "co", "pl", "dr", "sq", "ln", "blvd", "al", "c")
 _ADDRESS_ENDS = re.compile(
     "".join(rf"(?<!\b{word})(?<!\b{word.title()})" for word in _SHORT) + r"\.(?:\s|$)"
     r"|;(?:\s|$)|\n\s*\n|,?\s+(?:and|since|holder|holding|with|hereby|who|whose|born|has|for the past|declare)\b|\)"
 )
-_HOLDS = re.compile(
-    r"\b(?:passport|identity card|id card|driving licen[cs]e)\s*(?:number|no\.?|nr\.?|#)?\s*:?\s*(?=[a-z]{0,3}\d)"
-)
-_NUMBER = re.compile(r"[A-Za-z0-9]{5,15}")
+_NUMBER = re.compile(r"(?<![\w-])(?=(?:[A-Z]*\d){4})[A-Z0-9]{5,15}(?![\w-])")
 _CITIZEN = re.compile(r"\b(?:citizen|national|subject)s?\s+of\s+(?:the\s+)?(?=\S)")
 _ADJECTIVE = re.compile(r"(?<![a-z])([a-z]{1,40}(?:\s[a-z]{1,40})?)\s{1,20}(?:citizen|national|nationality)\b")
 
@@ -60,28 +54,68 @@ def sentences(page: Page) -> Iterator[Found]:
     for match in _BEFORE_NAME.finditer(folded):
         end = _name_end(text, match.end())
         value = names.clean(text[match.end() : end])
-        if len(value.split()) > 1:
+        if len(value.split()) > 1 and not any("else" in means for means in _behind(folded, end)):
             yield Kind.NAME, cell(match.end(), end), value, ""
     for match in _TITLED.finditer(text):
         end = _name_end(text, match.end())
         value = names.clean(text[match.end() : end])
         if len(value.split()) > 1:
             yield Kind.NAME, cell(match.end(), end), value, ""
-    for match in _BORN.finditer(folded):
-        born = dates.first_in(text[match.end() : match.end() + 60], past=True)
-        if born is not None and born.start <= 40:
-            yield Kind.BIRTH_DATE, cell(match.end() + born.start, match.end() + born.end), born.iso, born.other
-    for match in _LIVES.finditer(folded):
-        yield from _address(text, match.end(), cell)
-    for match in _HOLDS.finditer(folded):
-        number = _NUMBER.match(text, match.end())
-        if number and sum(map(str.isdigit, number[0])) >= 4:
-            yield Kind.DOCUMENT_NUMBER, cell(*number.span()), number[0].upper(), ""
+    alone = frozenset(each.start for line in lines(page) for each in cells(line) if dates.is_one(each.text))
+    yield from _dated(text, folded, alone, cell)
+    for at in _homes(text, folded):
+        yield from _address(text, at, cell)
+    for number in _NUMBER.finditer(text):
+        said = _before(folded, number.start())
+        near = frozenset[str]().union(*said[-3:])
+        if "number" in near and "other_number" not in near and any("document" in means for means in said):
+            yield Kind.DOCUMENT_NUMBER, cell(*number.span()), number[0], ""
     for match in _CITIZEN.finditer(folded):
         words = re.match(r"(?:[^\W\d_'-]+[ '-]?){1,4}", text[match.end() :])
         yield from _country(words[0] if words else "", match.end(), cell)
     for match in _ADJECTIVE.finditer(folded):
         yield from _country(text[match.start(1) : match.end(1)], match.start(1), cell)
+
+
+def _dated(text: str, folded: str, alone: frozenset[int], cell: Place) -> Iterator[Found]:
+    """Dates by the nearest word of their sentence that says what they are: before them, or else behind.
+
+    alone: where cells begin that hold nothing but a date, which labels speak of.
+    """
+    for one in dates.all_in(text, past=True):
+        if one.start in alone:
+            continue
+        kind = None
+        for means in reversed(_before(folded, one.start)):
+            if kind is None and "start" in means:
+                break
+            kind = kind or next((DATED[each] for each in DATED if each in means), None)
+        if kind is None and any("birth" in means and "date" not in means for means in _behind(folded, one.end)):
+            kind = Kind.BIRTH_DATE
+        if kind is not None and not (kind is Kind.BIRTH_DATE and dates.is_to_come(one.iso)):
+            read = dates.first_in(text[one.start : one.end], past=kind is Kind.BIRTH_DATE) or one
+            yield kind, cell(one.start, one.end), read.iso, read.other
+
+
+def _before(folded: str, end: int) -> list[lexicon.Meanings]:
+    """What the words before a place mean, within its sentence and cell, behind any other number."""
+    part = folded[max(0, end - BEFORE_CHARS) : end]
+    ends = [match.end() for match in _BREAKS.finditer(part)]
+    return [lexicon.meanings(word) for word in _WORDS.findall(part[ends[-1] if ends else 0 :])]
+
+
+def _behind(folded: str, start: int) -> list[lexicon.Meanings]:
+    part = _BREAKS.split(folded[start : start + AFTER_CHARS].partition("\n")[0], maxsplit=1)[0]
+    return [lexicon.meanings(word) for word in _WORDS.findall(part)]
+
+
+def _homes(text: str, folded: str) -> Iterator[int]:
+    """Where addresses begin: behind a word that says so, and up to three small ones (`address as`, `demeurant à`)."""
+    for match in re.finditer(r"[^\W\d_]+", folded):
+        if "address" in lexicon.meanings(match[0]) and len(match[0]) > 3:
+            small = _SMALL.match(text, match.end())
+            if small is not None:
+                yield small.end()
 
 
 def _name_end(text: str, start: int) -> int:

@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-COLUMN = re.compile(r"\s{2,}|\t+")  # what separates two cells of a line
+# What separates two cells of a line: room, a table's bar, a semicolon before the next label.
+COLUMN = re.compile(r"\s{2,}|\t+|\s*\|\s*|;\s+(?=[^:;]{2,60}:\s)")
+_LEAD = re.compile(r"\s*:\s+(?=\S)")  # of a value whose label is in the cell before
+_ALIKE = str.maketrans("øłđıðþæœß", "oldidtaos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +62,20 @@ def lines(page: Page) -> list[Cell]:
 def cells(line: Cell) -> Iterator[Cell]:
     """What stands in the line, a column each."""
     start = 0
-    for gap in COLUMN.finditer(line.text):
-        if line.text[start : gap.start()].strip():
-            yield line.part(start, gap.start())
-        start = gap.end()
-    if line.text[start:].strip():
-        yield line.part(start, len(line.text))
+    ends = [(gap.start(), gap.end()) for gap in COLUMN.finditer(line.text)]
+    for end, following in [*ends, (len(line.text), len(line.text))]:
+        lead = _LEAD.match(line.text, start, end)
+        start = lead.end() if lead is not None else start
+        if line.text[start:end].strip():
+            yield line.part(start, end)
+        start = following
 
 
 @lru_cache(maxsize=4096)
 def _folded(character: str) -> str:
     if character in "\u2018\u2019\u02bc\u0060\u00b4":
         return "'"
-    return unicodedata.normalize("NFKD", character)[0].lower()[0]
+    return unicodedata.normalize("NFKD", character)[0].lower()[0].translate(_ALIKE)
 
 
 def fold(text: str) -> str:

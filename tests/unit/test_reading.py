@@ -19,10 +19,12 @@ from aios.processors.reading.extract import extract
 from aios.processors.reading.fact import FACTS_MAX, By, Kind
 from aios.processors.reading.kinds import Document
 from aios.processors.reading.layout import Piece, lay_out
+from aios.processors.reading.lexicon import Label, label_of
 from aios.processors.reading.problem import SENTENCES, Problem
 from aios.processors.reading.reader import of_text
 from aios.processors.reading.risk import SCORE_MAX, Screened, weigh
 from aios.processors.reading.source import Cell, Page, fold
+from aios.processors.reading.stated import Stated
 
 DAYS = st.dates(min_value=date(1930, 1, 1), max_value=date(2029, 12, 31))
 # The specimen of ICAO 9303, part 4.
@@ -264,3 +266,107 @@ def test_a_zone_is_surer_than_a_label() -> None:
     """The specimen beside a label with another birth date: both are told, the zone's first."""
     facts = [f for f in extract([Page(1, f"Date of birth: 1 May 1980\n{SPECIMEN}")]).facts if f.kind is Kind.BIRTH_DATE]
     assert [(fact.value, fact.by) for fact in facts] == [("1974-08-12", By.ZONE), ("1980-05-01", By.LABEL)]
+
+
+STATED = Stated("Ann Marie Bell", "1980-05-03", "12 High Street, Cork, Ireland")
+
+
+def found_in(text: str, said: Stated = STATED) -> dict[str, tuple[str, By]]:
+    """The surest of each kind."""
+    surest: dict[str, tuple[str, By]] = {}
+    for fact in extract([Page(1, text)], said).facts:
+        surest.setdefault(fact.kind.value, (fact.value, fact.by))
+    return surest
+
+
+@pytest.mark.parametrize(
+    ("label", "asks_for"),
+    [
+        ("Legal first name(s)", Label.GIVEN),
+        ("Holder's date and country of birth", Label.BIRTH_DATE),
+        ("Place of birth", Label.OTHER),
+        ("Name at birth", Label.OTHER),
+        ("Geburtsdatum Date de naissance Data di nascita", Label.BIRTH_DATE),
+        ("Führerscheinnummer", Label.NUMBER),
+        ("Kundennummer", Label.OTHER),
+        ("Card valid from", Label.ISSUED_ON),
+        ("Date of expirry", Label.EXPIRES),
+        ("Name, Vorname", Label.FULL_NAME),
+        ("Name / Surname", Label.SURNAME),
+        ("Mother's name", Label.OTHER),
+        ("Company address", Label.OTHER),
+        ("Country of residence", Label.COUNTRY),
+        ("Residence permit", None),
+        ("Ann Marie Bell", None),
+    ],
+)
+def test_a_label_is_what_its_words_come_to(label: str, asks_for: Label | None) -> None:
+    """In any order and language, with a slip of the pen; about somebody else it asks for nothing that counts."""
+    found = label_of(fold(label))
+    assert (found and found[0]) == asks_for
+
+
+def test_what_the_application_states_is_found_whatever_the_document_calls_it() -> None:
+    """A name, a birth date and an address under labels of no language, in the document's own words."""
+    text = "Zxq: ANN MARIE BELL\nWvb: 3 May 1980\nPql mno\n12 High Street\nCork\nIreland"
+    found = found_in(text)
+    assert found["name"] == ("ANN MARIE BELL", By.STATED)
+    assert found["birth_date"] == ("1980-05-03", By.STATED)
+    assert found["address"] == ("12 High Street, Cork, Ireland", By.STATED)
+    assert found["country"][0] == "IE"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Zxq: Ann Marie Bellamy\nWvb: 4 May 1980\nPql: 21 High Street, Cork",
+        "Mother: Ann Marie Bell\nBorn elsewhere",
+        "Spouse Ann Marie Bell\n",
+        "Witness: Ann Marie Bell",
+        "Ann\nsome other line of text\nMarie was here\nBell ringing",
+    ],
+)
+def test_what_does_not_stand_there_whole_is_not_found(text: str) -> None:
+    """Another name, day or number, a name that is a relative's or a witness's, or whose parts are strewn about."""
+    assert not {by for _, by in found_in(text).values()} & {By.STATED}
+
+
+def test_a_documents_own_words_come_before_what_is_stated() -> None:
+    """A passport of somebody else that also carries the applicant's name names somebody else."""
+    text = (
+        "PASSPORT\nSurname: SMITH\nGiven names: JOHN\nDate of birth: 1 Jan 1970\nZxq: Ann Marie Bell\nWvb: 3 May 1980"
+    )
+    found = found_in(text)
+    assert found["name"] == ("JOHN SMITH", By.LABEL)
+    assert found["birth_date"] == ("1970-01-01", By.LABEL)
+
+
+def test_who_is_screened_is_who_the_document_names() -> None:
+    """Names beside the stated one that belong to it are read with it."""
+    assert found_in("Zxq: Ann Marie Bell Haqqani")["name"] == ("Ann Marie Bell Haqqani", By.STATED)
+
+
+@given(st.dates(min_value=date(1990, 1, 1), max_value=date(2035, 12, 31)), st.booleans())
+def test_the_last_day_of_an_identity_document_is_its_expiry(day: date, labelled: bool) -> None:
+    """Beside a birth date the latest date is the end of validity, in the past too; none where two are close."""
+    text = f"PASSPORT\nDate of birth: 3 May 1980\n{'Qwx: ' if labelled else ''}{day.strftime('%d %B %Y')}\n"
+    read = {fact.kind: fact for fact in extract([Page(1, text)]).facts}
+    assert read[Kind.EXPIRES].value == day.isoformat()
+    close = text + (day + timedelta(days=20)).strftime("%d %B %Y")
+    assert Kind.EXPIRES not in {fact.kind for fact in extract([Page(1, close)]).facts}
+
+
+def test_every_country_that_an_identity_document_mentions_is_told() -> None:
+    """For policies that watch countries: under labels that nobody knows, in headings, in sentences."""
+    told = extract([Page(1, "ISLAMIC REPUBLIC OF IRAN\nPASSPORT\nZxq: Ann Bell of Syria")]).facts
+    assert {fact.value for fact in told if fact.kind is Kind.MENTIONED} == {"IR", "SY"}
+    assert not [fact for fact in extract([Page(1, "Electricity bill\nSyria")]).facts if fact.kind is Kind.MENTIONED]
+
+
+def test_what_is_said_twice_is_surer() -> None:
+    """The same day under a label and in a sentence, beside a day that stands once."""
+    text = "Date of birth: 3 May 1980\n\nAnn Bell, born on 3 May 1980, lives here.\n"
+    twice = next(fact for fact in extract([Page(1, text)]).facts if fact.kind is Kind.BIRTH_DATE)
+    once = next(fact for fact in extract([Page(1, text[:26])]).facts if fact.kind is Kind.BIRTH_DATE)
+    assert twice.value == once.value
+    assert twice.sure > once.sure
