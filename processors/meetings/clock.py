@@ -36,7 +36,7 @@ _ROUND = {
 }
 _PARTS |= {"tonight": _PARTS["evening"], "night": _PARTS["evening"]}
 
-HALF = r"(?: ?(?P<half>a\.? ?m\b\.?|p\.? ?m\b\.?))"
+HALF = r"(?: ?(?P<half>a\.? ?m\b\.?|p\.? ?m\b\.?|(?<=\d)[ap]\b))"
 _HOUR = rf"(?P<hour>\d{{1,2}}|{g.WORDED})"
 _MINUTES = r"(?P<minute>[0-5]\d)"
 
@@ -65,7 +65,7 @@ def hour_of(hour: int, half: str, day_part: str = "") -> int | None:
 
 def _half(found: re.Match[str]) -> str:
     said = (found.groupdict().get("half") or "").replace(".", "").replace(" ", "")
-    return {"morning": "am", "afternoon": "pm", "evening": "pm"}.get(said, said)
+    return {"morning": "am", "afternoon": "pm", "evening": "pm", "a": "am", "p": "pm"}.get(said, said)
 
 
 def _timed(found: re.Match[str], _: Setting) -> Found:

@@ -306,9 +306,10 @@ RULES: tuple[Rule, ...] = (
         + _EVEN_MORE,
         _weekday,
     ),
+    _rule(r"(?:(?P<which>this|next|last|on|coming) )?(?P<day>(?:mon|tues?|weds|thurs?|thu|fri)\b\.?)(?P<later>)(?! ?(?:to|-|and|or|through) (?:sat|sun)\b)", _weekday),
     _rule(
         rf"(?P<which>this|next|last|on|coming)? ?(?P<day>{g.WEEKDAY_SHORT})(?P<later>)"
-        rf"(?= ?(?:$|[,.;-]|at\b|from\b|to\b|or\b|and\b|with\b|for\b|please\b|after\b|before\b|between\b|late\b|early\b|lunch|first\b|\d|morning|afternoon|evening|night|noon|{g.MONTH}))",
+        rf"(?= ?(?:$|[,.;?!@-]|at\b|from\b|to\b|or\b|and\b|with\b|for\b|please\b|after\b|before\b|between\b|late\b|early\b|lunch|first\b|\d|morning|afternoon|evening|night|noon|{g.MONTH}))",
         _weekday,
     ),
     _rule(rf"(?<!once )(?<!twice )(?<!times )(?<!days )(?<!day )(?P<count>{g.NUMBER}|a) (?P<unit>weeks?) (?P<way>on) (?P<day>{g.WEEKDAY})", _from_weekday),

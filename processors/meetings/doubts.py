@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from aios.processors.meetings.acts import Act
 from aios.processors.meetings.names import Named, is_group
-from aios.processors.meetings.phrases import Clock, Days, Phrase, Setting
+from aios.processors.meetings.phrases import Clock, Days, Lasts, Phrase, Setting
 from aios.processors.meetings.vague import TEMPLATE, template, vague
 from aios.processors.meetings.vocabulary import EVENTS, FOREIGN, FOREIGN_ACTS, GENERAL, KINDS, UNNAMED
 from aios.processors.meetings.when import When
@@ -42,7 +42,7 @@ _UNSAID_EVENT = re.compile(
 _THE_EVENT = re.compile(r"\b(?:the|this|that|these|those) (?:calendar )?(?:event|entry|item|thing|activity|program)\b")
 _ANY_THERE = re.compile(r"\b(?:is|are|was|were|will) there\b|\bthere(?:'s| is| are| any)\b")
 _BUT = re.compile(
-    r"\b(?:some|one of|a few|a couple of|several|most of|either|except|excluding|besides|other than|apart from)\b"
+    r"\b(?:some|one of|a few|a couple of|several|most of|either|next (?:two|three|four|five|few|couple|\d)|except|excluding|besides|other than|apart from)\b"
 )
 _CHOSEN = re.compile(
     r"\b(?:some|few|one of|several|not (?:so |very |that )?important|unimportant|unnecessary|conflict\w*|which are|that are|old|unneeded|unwanted|useless|what i|the ones?|second|third|past|previous|(?:that|which|who) (?:aren't|are not|isn't|is not|don't|do not)|(?:that|which|what|events|meetings|appointments|things|entries|items|reminders) (?:i|we) (?:don't|do not|no longer|dislike|hate|can't|cannot|won't|am not|didn't)|expired|finished|completed|passed|duplicate|other|recent)\b"
@@ -62,6 +62,7 @@ _VERB_INSIDE = re.compile(r"\b(?:i|you|did|does|do|is|are|was|were|will|would|ca
 _GREAT = re.compile(r"\b(?:urgent|urgently|high[- ]priority|top priority|critical|emergency)\b")
 _SMALL = re.compile(r"\b(?:low[- ]priority|not urgent|no rush)\b")
 _NO_EVENT = re.compile(rf"{FOREIGN.pattern}|\b(?:calendar|schedule|agenda|free|busy|available|i|you|we|it|not|no)\b")
+_VERB_AND_THING = re.compile(r"\W*\w+ (?:the|my|our|that|this|his|her|their)\b")
 TITLE_WORDS_MAX = 14
 TOLD_WORDS_MAX = 5
 TOLD_DAYS_MAX = 21
@@ -175,6 +176,8 @@ def _scope(action: Action, reading: Reading) -> Scope | None:
 
 def guess(names: Named, when: When, left: str) -> Action | None:
     """Without a verb: a general or plural thing is looked up, a person with a time or a length is met."""
+    if _VERB_AND_THING.match(left) and not names.to_do and not when.repeats:
+        return None  # something is to be done with it, in a verb that is not known
     if (names.title and (names.people or when.repeats) and when.dated) or (
         when.minutes and (names.people or names.title)
     ):
@@ -200,6 +203,8 @@ def guess(names: Named, when: When, left: str) -> Action | None:
 def _told(names: Named, when: When, left: str) -> bool:
     """A thing with its day and nothing else: "picnic, 4 June"; never a whole month, nor many, nor what is no event."""
     if not names.title or names.title in KINDS or names.plural or names.general or when.first is None:
+        return False
+    if _VERB_AND_THING.match(left) and not names.to_do:
         return False
     near = when.last is not None and (when.last - when.first).days <= TOLD_DAYS_MAX
     return near and len(names.title.split()) <= TOLD_WORDS_MAX and not _NO_EVENT.search(left)
@@ -385,6 +390,9 @@ def _reminded(reading: Reading, wish: Wish) -> Missing | None:
     return None if EVENTS.search(wish.title) or names.people else Missing.DATE
 
 
+_BY_SO_MUCH = re.compile(r"\b(?:by|back|earlier|later|sooner|forwards?|ahead)\b")
+
+
 def _changed(reading: Reading, wish: Wish) -> Missing | None:
     timed = [phrase for phrase in reading.phrases if phrase.of(Days) or phrase.of(Clock)]
     old = [phrase for phrase in timed if phrase.operator not in ("to", "for", "until")]
@@ -400,6 +408,8 @@ def _changed(reading: Reading, wish: Wish) -> Missing | None:
     ):
         return Missing.EVENT
     becomes = [phrase for phrase in timed if phrase.operator in ("to", "for", "until")]
-    if becomes or wish.repeats or wish.place or wish.duration_min:
-        return None
-    return Missing.DATE
+    lengths = [phrase for phrase in reading.phrases if phrase.of(Lasts)]
+    if lengths and _BY_SO_MUCH.search(reading.left):
+        return Missing.TIME  # half an hour later than what? a wish has the new time
+    lasts = any(phrase.operator == "to" for phrase in lengths)
+    return None if becomes or wish.repeats or wish.place or lasts else Missing.DATE

@@ -16,7 +16,7 @@ from aios.processors.meetings.framing import framed, trimmed
 from aios.processors.meetings.grammar import listed
 from aios.processors.meetings.phrases import Phrase
 from aios.processors.meetings.said import GAP, Said
-from aios.processors.meetings.vocabulary import CALENDAR, FILLERS, GENERAL, KINDS, NEEDS, singular
+from aios.processors.meetings.vocabulary import CALENDAR, EVENTS, FILLERS, GENERAL, KINDS, NEEDS, VERBS, singular
 from aios.processors.meetings.wish import PEOPLE_MAX, WORDS_CHARS_MAX, Action
 
 _TO_DO = re.compile(
@@ -37,7 +37,7 @@ _CALLED = re.compile(
 )
 _QUOTED = re.compile(r'"([^"]{1,200})"')
 _ABBREVIATED = r"(?:(?:dr|mr|mrs|ms|prof|st|jr|sr)\.\s?)"
-_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|still|going|happening|planned|coming|was|will|be|ends?|ended|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead)\b))"
+_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|still|going|happening|planned|coming|was|will|be|ends?|ended|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead|gets?|got|moved|cancell?ed|changed|confirmed)\b))"
 _WITH = re.compile(
     rf"\b(?:together )?with (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}|\b(?:along )?with (?P<rest>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+)$",
     re.IGNORECASE,
@@ -53,6 +53,10 @@ _PLACE = re.compile(
 )
 _ONLINE = re.compile(
     r"\s(?:on|via|over|through|using) (?P<place>zoom|skype|teams|google meet|webex|the phone|phone|facetime|hangouts|slack)\b",
+    re.IGNORECASE,
+)
+_MOVED_TO = re.compile(
+    rf"\sto (?P<place>(?:the |my |our )?(?:[\w']+ )?(?:room|office|hall|caf[eé]|boardroom|library|lobby|studio|kitchen|canteen|building)(?: \w{{1,3}})?)(?=\s*(?:{GAP}|$|[.!?;]))",
     re.IGNORECASE,
 )
 _NOT_PLACES = frozenset(
@@ -165,7 +169,8 @@ def _thing(text: str, act: Act) -> Named:
     about = ""
     if act.action is not Action.REMIND and (found := _ABOUT.search(text)):
         about, text = _clean(found["about"]).lower(), text[: found.start()]
-    pieces = [framed(_words(piece), act.action) for piece in text.replace(",", f" {GAP} ").replace(".", " ").split(GAP)]
+    pieces_of = [_words(piece) for piece in text.replace(",", f" {GAP} ").replace(".", " ").split(GAP)]
+    pieces = [framed(words, act.action) for words in pieces_of]
     general: list[str] = []
     titles = []
     plural = False
@@ -175,7 +180,7 @@ def _thing(text: str, act: Act) -> Named:
         plural, general = plural or many, general + common
         if title:
             titles.append(title)
-    title = _chosen(titles, about)
+    title = _chosen(titles, about) or (_event_last(pieces_of) if act.action is not Action.QUERY else "")
     return Named(title=_bounded(title), people=people, place=place, needs=needs, plural=plural, general=tuple(general))
 
 
@@ -248,6 +253,11 @@ _TO_FILL = re.compile(
 )
 
 
+def _event_last(pieces: list[list[str]]) -> str:
+    """A name that is a verb too: "a monthly review"."""
+    return next((words[-1] for words in pieces if words and words[-1] in VERBS and EVENTS.fullmatch(words[-1])), "")
+
+
 def _chosen(titles: list[str], about: str) -> str:
     """The name that says more: of "meeting ... baseball practice" the second; what it is about belongs to it."""
     if not titles:
@@ -282,7 +292,7 @@ def _taken(text: str, *, added: bool = False) -> tuple[str, tuple[str, ...], str
         text,
     )
     place = ""
-    for pattern in (_ONLINE, _PLACE):
+    for pattern in (_MOVED_TO, _ONLINE, _PLACE) if added else (_ONLINE, _PLACE):
         found = pattern.search(text)
         if found and not place and _clean(found["place"]).lower() not in _NOT_PLACES:
             words = _clean(found["place"])

@@ -16,7 +16,7 @@ _OVER = r"(?:reschedule|move|rebook|re-book|shift|postpone|push|put|set|schedule
 _IT = r"(?:it|that|this|them|those|that one|(?:that|this|the) (?:event|meeting|appointment|entry|reminder|one))"
 _KIND = r"(?:meetings?|appointments?|reminders?|events?|calls?)"
 _NOTE = r"(?:reminders?|alarms?|alerts?|notifications?)"
-_LIST = r"(?:(?:my|the) (?:list of (?:\w+ )?(?:reminders|events|appointments|meetings|tasks|things to do)|(?:reminder|event|task|to[- ]?do|appointment)s? list|calendar|schedule|agenda|planner))"
+_LIST = r"(?:(?:my|the) (?:list of (?:\w+ )?(?:reminders?|events?|appointments?|meetings?|tasks?|things to do)|(?:reminder|event|task|to[- ]?do|appointment)s? list|calendar|schedule|agenda|planner))"
 
 _DAY = r"(?:(?:this |next )?(?:mon|tues|wednes|thurs|fri|satur|sun)day|tomorrow|today|mon|tues?|weds?|thurs?|thu|fri|sat|sun)"
 _DAY_ENDS = r"(?:the )?(?:(?:end|close) of (?:the )?(?:business|play|work(?:ing)? ?day|day)|eod|cob|eob)"
@@ -28,6 +28,9 @@ _TURNS = (
     # written short
     (r"\bw/(?:e|end)\b", "weekend"),
     (r"\bw/c\b", "week commencing"),
+    (r"\bb4\b", "before"),
+    (r" as (?:an? )?(?:guest|attendee|participant|invitee)s? (?:to|for|on|in) (?:my |the |our )?", " to the "),
+    (r"^(?:(?:on|in) )?(?P<a>(?:my|the) (?:list|lists) of (?:my )?\w+|(?:my|the) \w+ list) (?:is|are) what\b", r"what is on \g<a>"),
     (r"(?<![\w/])w/ ?(?=\w)|\bw (?=(?-i:[A-Z])[a-z])", "with "),
     (r"(?<=\w) \+ (?=\w)", " and "),
     (rf"\b(?P<a>{_DAY}),? am\b", r"\g<a> morning"),
@@ -66,7 +69,7 @@ _TURNS = (
     (rf"^(?P<polite>.{{0,40}}?)\bget (?P<a>{_WHO}) together(?: for)? ", r"\g<polite>schedule a meeting with \g<a> for "),
     (rf"^{_POLITE}(?:find|get|book|give|have) (?:me|us|myself) (?:and|&) (?P<a>{_WHO}) (?={_LENGTH})", r"book with \g<a> "),
     (rf"^(?P<b>(?:{_LENGTH} (?:for|with) )?)(?:me|myself) (?:and|&) (?=\w)", r"\g<b>with "),
-    (r",\s(?:me|myself) (?:and|&) (?=(?-i:[A-Z]))", " with "),
+    (r",\s(?:me|myself)(?:,| and| &) (?=(?-i:[A-Z]))", " with "),
     (r",\s(?P<a>(?-i:[A-Z])[\w' ]{1,30}?) (?:and|&) (?:i|me)\b,?", r" with \g<a>"),
     (r"\b(?P<a>(?:coffee|lunch|dinner|drinks|call|chat|meeting|breakfast|brunch)) (?:me|myself) (?:and|&) (?=\w)", r"\g<a> with "),
     (rf"\bwith (?P<a>{_WHO}),? (?:and|&) (?:me|myself|i)\b", r"with \g<a>"),

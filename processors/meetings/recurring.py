@@ -153,5 +153,7 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:on )?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: of)? (?P<month>{g.MONTH}){_OF_YEAR}", _year_day),
     _rule(rf"(?:every|each) (?:year on (?:the )?)?(?P<month>{g.MONTH_FULL}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)", _year_day),
     _rule(rf"(?:every|each) (?:year on (?:the )?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: of)? (?P<month>{g.MONTH})", _year_day),
+    _rule(rf"(?:on )?(?:the )?(?:last|{g.ORDINAL}) (?:{g.WEEKDAY_FULL}|(?:work(?:ing)? |business |week ?)?day) (?:of|in) (?:every|each) (?:quarter|year|half)\b", _unsaid),
+    _rule(r"(?:on )?(?:the )?(?:first|last|second) (?:work(?:ing)?|business|week) ?days? (?:of|in) (?:the|every|each) (?:month|week|quarter|year)\b", _unsaid),
     _rule(r"(?:twice|thrice|three times|two times|(?:a )?few times|several times) (?:a|per|every|each) (?:day|week|month|year)\b", _unsaid),
 )  # fmt: skip

@@ -48,6 +48,11 @@ _SAID = {
     "wkend": "weekend",
     "wknd": "weekend",
     "untill": "until",
+    "wht": "what",
+    "nxt": "next",
+    "tmorrow": "tomorrow",
+    "sched": "schedule",
+    "resched": "reschedule",
     "tomo": "tomo",  # a restaurant, no slip
     "tommorow": "tomorrow",
     "tonite": "tonight",

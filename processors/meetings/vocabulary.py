@@ -63,7 +63,7 @@ VERBS = frozenset(
         "add set schedule put create make book plan arrange organize organise mark enter insert note flag save block pencil log record include register place reserve write input fix jot take hold keep invite "
         "cancel delete deleting remove erase clear clean empty drop destroy wipe purge scrap discard trash unschedule get cross throw strike eliminate dismiss undo end stop turn skip "
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
-        "bin lose scratch ditch axe nix chuck squeeze fit slot grab nab "
+        "bin lose scratch ditch axe nix chuck decline reject squeeze fit slot grab nab "
         "remind notify alert tell ping warn send give start activate open find look check see view read show list display pull bring search review review print repeat"
     )
 )
@@ -76,7 +76,7 @@ _ASKING = (
     "what what's whats which who whose when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
     "display open check view read see look find pull bring need aware supposed going doing having been being any anything everything more left free busy available availability openings opening booked "
     "remind inform describe want like see if whether whats's when's where's who's how's important dates due order made make name add added schedule scheduled put set coming planned kind type sort "
-    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall currently forget bear include includes contain contains clash double attend attending"
+    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall currently forget bear include includes contain contains clash double attend attending request requested"
 )
 QUERY_FIRST = frozenset(listed(_ASKING))
 QUERY_LAST = frozenset(
@@ -90,7 +90,7 @@ ACTS_FIRST = frozenset(
         "add set schedule put create make book plan arrange organize organise mark enter insert note flag save block pencil log record include register place reserve write input fix jot take hold keep new invite "
         "cancel delete deleting remove erase clear clean empty drop destroy wipe purge scrap discard trash unschedule get rid rm -rf rf take cross throw strike eliminate dismiss undo end stop turn "
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
-        "bin lose scratch ditch axe nix chuck squeeze fit slot grab nab "
+        "bin lose scratch ditch axe nix chuck decline reject squeeze fit slot grab nab "
         "remind notify alert tell ping warn let know don't dont do not forget remember send give start activate "
         "have having need want would like will go going i'm i've i'll we'll we're we've let's lets meet attend be reminder reminders notification alert alarm reminding "
         "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded notified alerted warned attending making what whatever inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"

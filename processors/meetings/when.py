@@ -167,10 +167,16 @@ def _days(phrases: list[Phrase], when: When, at: Setting) -> When:
     return replace(when, first=whole.first, last=whole.last, repeats=rule, prefer=when.prefer or whole.prefer)
 
 
+_RULE_ORDER = ("FREQ", "INTERVAL", "BYMONTH", "BYMONTHDAY", "BYDAY")
+
+
 def _merged(series: list[str]) -> list[str]:
-    """Weekly, on Mondays: the rule that says more, where it says the same."""
-    longest = max(series, key=len)
-    return [longest] if all(set(one.split(";")) <= set(longest.split(";")) for one in series) else series
+    """Every two weeks, on Mondays: one rule that says both, where they do not say two things."""
+    parts: dict[str, str] = {}
+    for name, value in (part.split("=") for rule in series for part in rule.split(";")):
+        if parts.setdefault(name, value) != value:
+            return series
+    return [";".join(f"{name}={parts[name]}" for name in _RULE_ORDER if name in parts)]
 
 
 def _window(days: Days, operator: str, at: Setting) -> Days:
