@@ -52,10 +52,15 @@ class Limits(Part):
 
 
 class Again(Part):
-    """Between two tries of a command: a random part of a bound that doubles from first_s to longest_s (full jitter)."""
+    """Between two tries of a command: a random part of a bound that doubles from first_s to longest_s (full jitter).
+
+    unsure_s: after a try with an effect that nobody answered, the system may still be at it. It is left alone for as
+    long, and a random part of as much again, before it is asked whether it was done, or tried again.
+    """
 
     first_s: Annotated[float, Field(gt=0, le=60)] = 0.2
     longest_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    unsure_s: Annotated[float, Field(ge=0, le=600)] = 1.0
 
 
 class Circuit(Part):

@@ -11,111 +11,45 @@ Guaranteed, whatever dies in between:
                     nothing; else the answer is `unknown`
 
 What waits (closed bulkhead, rate, open circuit) costs no try. A failure that may heal is tried again, after a random
-part of a growing bound, until the deadline. Nothing here raises but Lost, Unavailable and what nobody foresaw.
+part of a growing bound, until the deadline. After a try of ours that nobody answered the system may still be at it: it
+is left alone for `again.unsure_s`, and a random part of as much again, before it is asked or tried; where the deadline
+comes first, the answer is `unknown`. Nothing here raises but Lost, Aside, Unavailable and what nobody foresaw.
 Time: a deadline is compared with this machine's clock, as in inference_workers/answering.py; plan's own timer is the
-judge of deadlines.
+judge of deadlines. What others may have done is in claims.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from aios.dlq.one_record import Lost, wall_ms
 from aios.processors.connectors import measures, pace
-from aios.processors.connectors.connector import Ask, CallFailed, Connector, Effect, Failure, Operation, failure_of
+from aios.processors.connectors.claims import PROCESS, Claims, Intend, Known
+from aios.processors.connectors.connector import CallFailed, Connector, Effect, Failure, failure_of
+from aios.processors.connectors.course import EXPIRED, FAILED, OK, UNKNOWN, Answer, Course, failed, unknown
 from aios.processors.connectors.gate import Gate, Permit
 from aios.processors.connectors.guard import Guard
-from aios.processors.connectors.intents import Intent, Mark
 from aios.processors.connectors.opened import Opened, Unopened
 from aios.schemas import ids
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.streams import failpoints
-from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.errors import ConfigError
 from aios.streams.record import Record
 from aios.streams.system_files import System
 
-OK, FAILED, EXPIRED, UNKNOWN = "ok", "failed", "expired", "unknown"
 REASON_CHARS_MAX = 300
-LEASE_S = 2.0  # from an intent to its try: later, the intent is written anew
-LOOK_S = 1.0  # between two looks whether a command that waits is still ours
-PROCESS = "connectors"
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class Known(Protocol):
-    """What a command needs of Intents."""
-
-    async def known(self, partition: int, asked_ms: int) -> bool: ...
-    async def reached(self, partition: int, offset: int) -> bool: ...
-    def of(self, partition: int, request_id: str) -> Sequence[Intent]: ...
-    def age_ms(self, intent: Intent) -> int: ...
-
-
-Intend = Callable[[Record, ConnectorRequested, Mark], Awaitable[int]]
-"""Write the intent of a try, acknowledged; its offset. Raises Unavailable."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What became of a command. word, sentence: why it is not ok."""
-
-    status: str
-    word: str = ""
-    sentence: str = ""
-    output: str = ""
-    contract: str = ""
-    reconciled: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class _Course:
-    """What has become of a command so far, in this process.
-
-    maybe_done: a try may have had its effect. before: as it was before the try that is under way.
-    marks: of our own intents. refuted: offsets of intents of which the system says that they had no effect.
-    """
-
-    record: Record
-    command: ConnectorRequested
-    operation: Operation
-    request: BaseModel
-    effect: Effect
-    deadline: float
-    wanted: Callable[[], bool]
-    tries: int = 0
-    failures: int = 0
-    call_s: float = 0.0
-    first_try_ms: int = 0
-    maybe_done: bool = False
-    before: bool = False
-    again_after_s: float = 0.0
-    word: str = ""
-    sentence: str = ""
-    marks: set[Mark] = field(default_factory=set)
-    refuted: set[int] = field(default_factory=set)
-
-    def ask(self, seconds: float) -> Ask:
-        command = self.command
-        return Ask(
-            request_id=command.request_id,
-            idempotency_key=command.idempotency_key,
-            tenant=command.tenant,
-            case_id=command.case_id,
-            deadline_s=seconds,
-        )
 
 
 class Calling:
@@ -143,23 +77,30 @@ class Calling:
         self._operations = operations
         self._opened = opened
         self._gate = gate
-        self._intents = intents
-        self._intend = intend
+        self._claims = Claims(system, intents, intend)
         self._guard = guard
         self._away_since = away_since
         self._clock = clock
         self._random = random or Random()  # noqa: S311 - spreads tries, guards nothing
 
     async def answer(
-        self, record: Record, command: ConnectorRequested, wanted: Callable[[], bool]
+        self,
+        record: Record,
+        command: ConnectorRequested,
+        wanted: Callable[[], bool],
+        *,
+        may_go_aside: bool = False,
     ) -> ConnectorCompleted:
-        """wanted: whether the command is still ours. Raises Lost, Unavailable, RecordError, and what nobody foresaw."""
+        """wanted: whether the command is still ours. may_go_aside: whether it can be put off, and come again later.
+
+        Raises Lost, Aside, Unavailable, RecordError, and what nobody foresaw.
+        """
         course = self._understood(record, command, wanted)
-        answer = course if isinstance(course, Answer) else await self._pursue(course)
+        answer = course if isinstance(course, Answer) else await self._pursue(course, may_go_aside=may_go_aside)
         return self.completed(record, command, answer, None if isinstance(course, Answer) else course)
 
     def completed(
-        self, record: Record, command: ConnectorRequested, answer: Answer, course: _Course | None = None
+        self, record: Record, command: ConnectorRequested, answer: Answer, course: Course | None = None
     ) -> ConnectorCompleted:
         """The event of an answer."""
         now_ms = wall_ms()
@@ -185,59 +126,55 @@ class Calling:
             completed_at=now_ms,
         )
 
-    def _understood(self, record: Record, command: ConnectorRequested, wanted: Callable[[], bool]) -> _Course | Answer:
+    def _understood(self, record: Record, command: ConnectorRequested, wanted: Callable[[], bool]) -> Course | Answer:
         """What is asked, or why it can never be."""
         name = self._system.system
         if command.system != name:
-            return _failed("wrong_system", f"this is {name}, not {command.system}")
+            return failed("wrong_system", f"this is {name}, not {command.system}")
         try:
             operations = self._operations()
         except ConfigError as error:
-            return _failed("no_connector", f"{name} cannot be asked here: {error}")
+            return failed("no_connector", f"{name} cannot be asked here: {error}")
         operation = operations.get(command.operation)
         if operation is None:
-            return _failed("unknown_operation", f"{name} can {', '.join(operations)}")
+            return failed("unknown_operation", f"{name} can {', '.join(operations)}")
         if command.effect not in operation.effects:
             given = ", ".join(sorted(operation.effects))
-            return _failed("effect_not_given", f"{command.operation} of {name} gives {given}, not {command.effect}")
+            return failed("effect_not_given", f"{command.operation} of {name} gives {given}, not {command.effect}")
         try:
             request = operation.request.model_validate_json(command.request)
         except ValidationError as error:
             wrong = ", ".join(sorted({".".join(map(str, each["loc"])) or "all of it" for each in error.errors()}))
-            return _failed("request_broken", f"it does not fit {operation.request.__name__}: {wrong}")
+            return failed("request_broken", f"it does not fit {operation.request.__name__}: {wrong}")
         left_s = (command.deadline_at - wall_ms()) / 1000
-        return _Course(
+        return Course(
             record=record,
             command=command,
             operation=operation,
             request=request,
             effect=Effect(command.effect),
+            party=operation.party(request, command.tenant),
             deadline=self._clock() + left_s,
             wanted=wanted,
+            clock=self._clock,
         )
 
-    async def _pursue(self, course: _Course) -> Answer:
+    async def _pursue(self, course: Course, *, may_go_aside: bool) -> Answer:
         """Try until there is an answer."""
-        if course.effect in (Effect.RECONCILED, Effect.AT_MOST_ONCE):
-            command = course.command
-            asked_ms = min(command.requested_at, course.record.timestamp_ms or command.requested_at)
-            known = await self._within(course, lambda: self._intents.known(course.record.partition, asked_ms))
-            if known is None:
-                return _unknown("not_known", "whether it was tried before could not be read in time")
-            again = command.attempt > 1  # the key is the step's, not the attempt's
-            course.maybe_done = again or not known or bool(self._others(course))
+        if course.effect is not Effect.NONE and not await self._claims.look(course):
+            return unknown("not_known", "whether it was tried before could not be read in time")
         while True:
             if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
-                return _unknown("tried_before", "it was tried once, and nobody told what became of it")
-            answer = await self._turn(course)
+                return unknown("tried_before", "it was tried once, and nobody told what became of it")
+            answer = await self._turn(course, may_go_aside=may_go_aside and not course.tries)
             if answer is not None:
                 return answer
             await self._rest(course)
 
-    async def _turn(self, course: _Course) -> Answer | None:
+    async def _turn(self, course: Course, *, may_go_aside: bool) -> Answer | None:
         """Wait at the gate, then try once. None: again."""
-        await self._let_others_end(course)
-        permit = await self._gate.enter(course.deadline, course.wanted)
+        await self._claims.let_others_end(course)
+        permit = await self._gate.enter(course.deadline, course.wanted, course.party, is_new=may_go_aside)
         if permit is None:
             if not course.wanted():
                 raise Lost
@@ -248,18 +185,20 @@ class Calling:
         finally:
             self._gate.abandon(permit)
 
-    async def _try(self, course: _Course, permit: Permit) -> Answer | None:
+    async def _try(self, course: Course, permit: Permit) -> Answer | None:
         connector: Connector | None = None
         course.before = course.maybe_done
         try:
             connector = await self._opened.get(max(0.0, self._seconds(course)))
             if connector is None:
                 return None
+            if course.left_s() <= 0:
+                return self._too_late(course)  # a question now would come before the system may be done
             if course.maybe_done and course.effect is Effect.RECONCILED:
                 answer = await self._reconciled(course, permit, connector)
                 if answer is not None:
                     return answer
-            if course.effect is not Effect.NONE and not await self._claim(course):
+            if course.effect is not Effect.NONE and not await self._claims.claim(course):
                 return None
             seconds = self._seconds(course)
             if seconds <= 0:
@@ -268,15 +207,15 @@ class Calling:
         except Lost:
             raise
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is raised again
-            is_late = isinstance(error, TimeoutError) and self._left(course) <= 0
+            is_late = isinstance(error, TimeoutError) and course.left_s() <= 0
             return self._failed(course, permit, connector, error, is_late=is_late)
         self._gate.succeed(permit)
         return self._ok(course, response)
 
-    async def _reconciled(self, course: _Course, permit: Permit, connector: Connector) -> Answer | None:
+    async def _reconciled(self, course: Course, permit: Permit, connector: Connector) -> Answer | None:
         """The answer, if a former try has had its effect. None: none has."""
         seconds = max(0.0, self._seconds(course))
-        asked = self._others(course)
+        asked = self._claims.others(course)
         try:
             found = await self._timed(
                 course, connector.done(course.command.operation, course.request, course.ask(seconds)), seconds
@@ -285,7 +224,7 @@ class Calling:
             if error.failure not in (Failure.PERMANENT, Failure.REFUSED):
                 raise
             self._gate.succeed(permit)
-            return _unknown(error.word, f"it does not say whether it was done: {error.sentence}")
+            return unknown(error.word, f"it does not say whether it was done: {error.sentence}")
         if found is None:
             course.refuted |= {intent.offset for intent in asked}
             course.maybe_done = course.before = False
@@ -294,17 +233,20 @@ class Calling:
         measures.RECONCILED.labels(self._system.system).inc()
         return self._ok(course, found, reconciled=True)
 
-    async def _called(self, course: _Course, connector: Connector, seconds: float) -> BaseModel:
+    async def _called(self, course: Course, connector: Connector, seconds: float) -> BaseModel:
         """One call. maybe_done is true from here on, until an answer says otherwise."""
         course.tries += 1
         course.first_try_ms = course.first_try_ms or wall_ms()
         course.maybe_done = course.effect is not Effect.NONE
         call = connector.call(course.command.operation, course.request, course.ask(seconds))
-        response: BaseModel = await self._timed(course, call, seconds)
+        try:
+            response: BaseModel = await self._timed(course, call, seconds)
+        finally:
+            course.ended = self._clock()
         failpoints.hit(f"{PROCESS}.computed")
         return response
 
-    async def _timed(self, course: _Course, call: Awaitable[T], seconds: float) -> T:
+    async def _timed(self, course: Course, call: Awaitable[T], seconds: float) -> T:
         begun = self._clock()
         try:
             async with asyncio.timeout(seconds):
@@ -314,45 +256,8 @@ class Calling:
             course.call_s += took
             measures.CALL.labels(self._system.system).observe(took)
 
-    async def _claim(self, course: _Course) -> bool:
-        """Write that it is about to be tried. False: somebody else says the same, or it took too long: look again."""
-        begun = self._clock()
-        mark = (course.tries + 1, wall_ms())
-        course.marks.add(mark)
-        try:
-            offset = await self._intend(course.record, course.command, mark)
-        except Unavailable as error:
-            log.warning("%s waits: %s", self._system.system, error)
-            await self._pause(course, LOOK_S)
-            return False
-        failpoints.hit(f"{PROCESS}.intended")
-        if course.effect is Effect.AT_LEAST_ONCE:
-            return True
-        if not await self._within(course, lambda: self._intents.reached(course.record.partition, offset)):
-            return False  # not in time
-        if not course.wanted():
-            raise Lost
-        if self._others(course):
-            course.maybe_done = True
-            return False
-        return self._clock() - begun < LEASE_S
-
-    def _others(self, course: _Course) -> list[Intent]:
-        """Intents of other processes, and former ones of this, that may have had an effect."""
-        known = self._intents.of(course.record.partition, course.command.request_id)
-        return [one for one in known if one.mark not in course.marks and one.offset not in course.refuted]
-
-    async def _let_others_end(self, course: _Course) -> None:
-        """Until no try of another process can be under way: what it does must not land behind the question."""
-        while course.maybe_done and course.effect is Effect.RECONCILED:
-            ages = [self._intents.age_ms(one) / 1000 for one in self._others(course)]
-            wait_s = min(self._system.limits.call_s_max + LEASE_S - min(ages, default=float("inf")), self._left(course))
-            if wait_s <= 0:
-                return
-            await self._pause(course, wait_s)
-
     def _failed(
-        self, course: _Course, permit: Permit, connector: Connector | None, error: Exception, *, is_late: bool
+        self, course: Course, permit: Permit, connector: Connector | None, error: Exception, *, is_late: bool
     ) -> Answer | None:
         """What follows of a failed try; None: again. is_late: it was given less time than the system may take.
 
@@ -368,62 +273,48 @@ class Calling:
         if failure in (Failure.PERMANENT, Failure.REFUSED):
             self._gate.succeed(permit)
             return Answer(status=UNKNOWN if course.before else FAILED, word=course.word, sentence=course.sentence)
-        if is_late or failure is Failure.UNFORESEEN or not getattr(cause, "is_systems", True):
+        if is_late or failure is Failure.UNFORESEEN:
             self._gate.abandon(permit)
+        elif not getattr(cause, "is_systems", True):
+            self._gate.fail_endpoint(permit, course.word)
         else:
             self._gate.fail(permit, course.word, course.again_after_s)
         if failure is Failure.TRANSIENT:
             course.maybe_done = course.before
         if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
-            return _unknown(course.word, course.sentence)
+            return unknown(course.word, course.sentence)
         return None
 
-    async def _rest(self, course: _Course) -> None:
-        """Before the next try."""
+    async def _rest(self, course: Course) -> None:
+        """Before the next try, or the question whether the last one was done."""
         if course.failures:
             wait_s = pace.again_s(self._system.again, course.failures, course.again_after_s, self._random)
-            await self._pause(course, min(wait_s, max(0.0, self._left(course))))
+            if course.maybe_done and course.tries:
+                quiet_s = pace.unsure_s(self._system.again, self._random)
+                wait_s = max(wait_s, course.ended + quiet_s - self._clock())
+            await course.pause(min(wait_s, max(0.0, course.left_s())))
 
-    async def _pause(self, course: _Course, seconds: float) -> None:
-        """Raises Lost when the command leaves meanwhile."""
-        until = self._clock() + seconds
-        while (left := until - self._clock()) > 0:
-            await asyncio.sleep(min(left, LOOK_S))
-            if not course.wanted():
-                raise Lost
-        if not course.wanted():
-            raise Lost
-
-    async def _within(self, course: _Course, wait: Callable[[], Awaitable[bool]]) -> bool | None:
-        """What came before the deadline; None: nothing did. Raises Lost."""
-        while course.wanted():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, min(LOOK_S, self._left(course)))):
-                    return await wait()
-            if self._left(course) <= 0:
-                return None
-        raise Lost
-
-    def _seconds(self, course: _Course) -> float:
+    def _seconds(self, course: Course) -> float:
         """Of one try."""
-        return min(self._system.limits.call_s_max, self._left(course))
+        return min(self._system.limits.call_s_max, course.left_s())
 
-    def _left(self, course: _Course) -> float:
-        return course.deadline - self._clock()
-
-    def _too_late(self, course: _Course) -> Answer:
+    def _too_late(self, course: Course) -> Answer:
         status = UNKNOWN if course.maybe_done else EXPIRED
         since = self._away_since()
         if since:
             at = datetime.fromtimestamp(since / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             why = f"; last: {course.word}" if course.word else ""
             return Answer(status=status, word="away", sentence=f"{self._system.system} has been away since {at}{why}")
+        if self._gate.is_away(course.party):
+            said = f"; last: {course.word}" if course.word else ""
+            who = f"{course.party.name} of {self._system.system}"
+            return Answer(status=status, word="away", sentence=f"{who} is away{said}")
         if course.word:
             sentence = f"{course.sentence} (tried {course.tries} times until the deadline)"
             return Answer(status=status, word=course.word, sentence=sentence)
         return Answer(status=status, word="late", sentence="its deadline passed before it could be tried")
 
-    def _ok(self, course: _Course, response: BaseModel, *, reconciled: bool = False) -> Answer:
+    def _ok(self, course: Course, response: BaseModel, *, reconciled: bool = False) -> Answer:
         operation = course.operation
         if not isinstance(response, operation.response):
             raise TypeError(f"{self._system.system} answered with a {type(response).__name__}")
@@ -433,16 +324,8 @@ class Calling:
         if size > self._system.limits.answer_bytes_max:
             done = "" if course.effect is Effect.NONE else "it was done; "
             bound = self._system.limits.answer_bytes_max
-            return _failed("answer_too_large", f"{done}the answer of {size} bytes is over the {bound} allowed")
+            return failed("answer_too_large", f"{done}the answer of {size} bytes is over the {bound} allowed")
         return Answer(status=OK, output=output, contract=operation.response_contract, reconciled=reconciled)
-
-
-def _failed(word: str, sentence: str) -> Answer:
-    return Answer(status=FAILED, word=word, sentence=sentence)
-
-
-def _unknown(word: str, sentence: str) -> Answer:
-    return Answer(status=UNKNOWN, word=word, sentence=sentence)
 
 
 def _judged(connector: Connector | None, error: Exception) -> tuple[Failure, Exception]:

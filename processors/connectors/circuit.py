@@ -46,7 +46,7 @@ class Change:
 
 @dataclass(slots=True)
 class Circuit:
-    """Towards one system, as one process sees it. limits: of the system's file."""
+    """Towards one system, or one endpoint of it, as one process sees it. limits: of the system's file."""
 
     limits: system_files.Circuit
     state: State = State.CLOSED
@@ -70,6 +70,12 @@ class Circuit:
             return Leave.NO, None
         self._is_probing = True
         return Leave.PROBE, None
+
+    def may(self, now: float) -> bool:
+        """Whether leave() would let a call through; nothing counts as begun."""
+        if self.state is State.OPEN:
+            return now >= self._until
+        return self.state is State.CLOSED or not self._is_probing
 
     @property
     def wakes_at(self) -> float | None:

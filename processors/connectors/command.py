@@ -3,8 +3,9 @@
 Enters: a record of connector.<system>.requested.v1, or one that returns to the group. Leaves: its answer on
 connector.completed.v1, then the record finished; or a retry, a dead letter, a partition at rest. Guaranteed: a command
 is finished only after its answer is acknowledged; a system that is away makes no dead letter and no retry, commands
-wait for it here; one that fails for a reason nobody foresaw disturbs no other, and plan learns of it when it is given
-up. Kafka or registry away: it keeps its place. Its partition left, or the process stops: its next owner goes on.
+wait for it here; of those for one endpoint that is away a few do, the others are put off to a retry tier, which counts
+no try; one that fails for a reason nobody foresaw disturbs no other, and plan learns of it when it is given up. Kafka
+or registry away: it keeps its place. Its partition left, or the process stops: its next owner goes on.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from functools import partial
 
 from aios.dlq.one_record import Hand, Lost, OneRecord, Out, wall_ms
 from aios.dlq.settle import Settlement, Settler
-from aios.processors.connectors.calling import FAILED, PROCESS, UNKNOWN, Answer, Calling
+from aios.processors.connectors import measures
+from aios.processors.connectors.calling import Calling
+from aios.processors.connectors.claims import PROCESS
 from aios.processors.connectors.connector import Effect
+from aios.processors.connectors.course import FAILED, UNKNOWN, Answer
+from aios.processors.connectors.gate import Aside
 from aios.processors.connectors.guard import Guard
 from aios.processors.connectors.intents import Mark
 from aios.schemas import ids
@@ -25,6 +30,8 @@ from aios.streams import carrying, failpoints, tracing
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import CONNECTOR_COMPLETED, CONNECTOR_INTENDED
 from aios.streams.topology import Stage
+
+ENDPOINT_AWAY = "its endpoint is away, and enough wait for it"
 
 
 class Intending:
@@ -107,6 +114,10 @@ class Commands(OneRecord):
         except Lost:
             self._intake.release(record)
             return
+        except Aside:
+            measures.ASIDE.labels(command.system if command is not None else "").inc()
+            await self._settled(record, self._settler.put_off(record, ENDPOINT_AWAY, wall_ms()))
+            return
         except Exception as error:  # noqa: BLE001 - the settler decides, and raises what stops this deploy
             told = None if command is None else partial(self._failed, record, command, error)
             await self._settle(record, error, told)
@@ -120,7 +131,9 @@ class Commands(OneRecord):
             return self._codec.decode(record.value, ConnectorRequested)
 
     async def _answer(self, record: Record, command: ConnectorRequested) -> ConnectorCompleted:
-        return await self._calls.answer(record, command, lambda: self._wanted(record))
+        return await self._calls.answer(
+            record, command, lambda: self._wanted(record), may_go_aside=self._settler.may_put_off(record)
+        )
 
     async def _deliver(self, record: Record, answer: ConnectorCompleted) -> None:
         await self._delivery.deliver_all((self._outgoing(CONNECTOR_COMPLETED, answer, record),))

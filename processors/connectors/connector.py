@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from aios.processors.connectors.lines import Party
 from aios.streams.config import Settings, secret
 from aios.streams.errors import ConfigError
 from aios.streams.system_files import Effect, System
@@ -52,12 +53,20 @@ class Operation:
 
     effects: how a workflow may ask for it. Those that only read give `none`; those that change something give some of
     the others: `reconciled` where `done` can tell afterwards whether it was done, by the idempotency key.
+    endpoint: the field of the request that names who of the system is asked, where it is many that fail one by one.
     """
 
     request: type[BaseModel]
     response: type[BaseModel]
     response_contract: str
     effects: frozenset[Effect] = frozenset({Effect.NONE})
+    endpoint: str = ""
+
+    def party(self, request: BaseModel, tenant: str) -> Party:
+        """Whose line a call waits in (lines.py)."""
+        if self.endpoint:
+            return Party(str(getattr(request, self.endpoint)), is_endpoint=True)
+        return Party(tenant)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +88,8 @@ class CallFailed(Exception):
     ) -> None:
         """again_after_s: how long the system asked to be left alone, as in Retry-After; 0: it did not say.
 
-        is_systems: whether it says something of the system as a whole; else it is tried again, and opens no circuit.
+        is_systems: whether it says something of the system as a whole; else of its endpoint alone, whose circuit it
+        may open.
         """
         super().__init__(f"{word}: {sentence}")
         self.failure = failure

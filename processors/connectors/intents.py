@@ -32,7 +32,6 @@ from aios.schemas.models import ConnectorIntended
 from aios.streams.admin import reader, watermarks
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import Unavailable
-from aios.streams.log_clock import LogClock
 from aios.streams.topics import CONNECTOR_INTENDED
 
 BEFORE_MS = 60_000  # read from that much before a command was asked: clocks of brokers differ
@@ -51,11 +50,15 @@ Mark = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """at_ms: the broker's time, Unix ms. mark: what its writer knows it by again, acknowledged or not."""
+    """at_ms: the broker's time, Unix ms. mark: what its writer knows it by again, acknowledged or not.
+
+    seen_s: when this process read it, monotonic.
+    """
 
     offset: int
     at_ms: int
     mark: Mark
+    seen_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -84,8 +87,7 @@ class Intents:
     def __init__(self, kafka: KafkaSettings, codec: Codec) -> None:
         self._kafka = kafka
         self._codec = codec
-        self._lock = threading.Lock()  # over _followed and _clock
-        self._clock = LogClock(time.monotonic)
+        self._lock = threading.Lock()  # over _followed
         self._followed: dict[int, _Followed] = {}
         self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
         self._waiting: list[_Wish] = []  # of the reader thread alone
@@ -128,9 +130,8 @@ class Intents:
             return () if followed is None else followed.of.get(request_id, ())
 
     def age_ms(self, intent: Intent) -> int:
-        """How old it is at least."""
-        with self._lock:
-            return max(0, self._clock.now_ms() - intent.at_ms)
+        """How old it is at least: since it was read, for a broker's clock may leap, and whose try it is goes on."""
+        return int((time.monotonic() - intent.seen_s) * 1000)
 
     async def _wish(self, partition: int, since_ms: int, until: int | None) -> None:
         loop = asyncio.get_running_loop()
@@ -141,7 +142,7 @@ class Intents:
     # The reader thread
 
     def _serve(self) -> None:
-        consumer = reader(self._kafka, **{"enable.partition.eof": True, "fetch.wait.max.ms": 50})
+        consumer = reader(self._kafka, **{"fetch.wait.max.ms": 50})
         try:
             while not self._stop.is_set():
                 try:
@@ -208,8 +209,7 @@ class Intents:
         except ContractError as error:
             log.warning("skipped %s at offset %d: %s", message.topic(), message.offset(), error)
             return
-        intent = Intent(message.offset(), message.timestamp()[1], mark_of(intended))
-        self._clock.see(intent.at_ms)
+        intent = Intent(message.offset(), message.timestamp()[1], mark_of(intended), time.monotonic())
         followed.of[intended.request_id] = (*followed.of.pop(intended.request_id, ()), intent)
         if len(followed.of) > KEPT_MAX:
             _, (forgotten, *_) = followed.of.popitem(last=False)

@@ -16,6 +16,8 @@ WAITING = Gauge("aios_connector_waiting", "Commands in hand that wait to call.",
 CALLING = Gauge("aios_connector_calling", "Calls under way.", ["system"])
 QUEUED = Gauge("aios_connector_queued_records", "Commands of the system that are not finished.", ["system"])
 CIRCUIT = Gauge("aios_connector_circuit", "0 closed, 1 half-open, 2 open, as this process sees it.", ["system"])
+ENDPOINTS_AWAY = Gauge("aios_connector_endpoints_away", "Endpoints of a system that are away.", ["system"])
+ASIDE = Counter("aios_connector_aside", "Commands put off because their endpoint is away.", ["system"])
 _LEVELS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
@@ -24,4 +26,5 @@ def look(system: str, gate: Gate, queued: int) -> None:
     WAITING.labels(system).set(gate.waiting)
     CALLING.labels(system).set(gate.calls)
     QUEUED.labels(system).set(queued)
+    ENDPOINTS_AWAY.labels(system).set(gate.away)
     CIRCUIT.labels(system).set(_LEVELS[gate.circuit.state])

@@ -49,3 +49,8 @@ def again_s(limits: system_files.Again, failures: int, asked_s: float, random: R
     """Before the next try. failures: of this command in a row, ≥ 1. asked_s: what the system asked for, 0: nothing."""
     bound = min(limits.longest_s, limits.first_s * 2 ** min(failures - 1, DOUBLINGS_MAX))
     return max(asked_s, random.uniform(0.0, bound))
+
+
+def unsure_s(limits: system_files.Again, random: Random) -> float:
+    """After a try of which nobody knows whether it was done: how long the system is left alone."""
+    return limits.unsure_s + random.uniform(0.0, limits.unsure_s)

@@ -3,8 +3,8 @@
 Enters: `send`, with the name of an endpoint (connectors.endpoints of the settings), the kind of message and its body.
 Leaves: that the receiver took it. Guaranteed: signed as streams/signing.py says; `webhook-id` is the command's
 idempotency key, the same for every try, so that a receiver can tell a repeat; a tenant's case reaches that tenant's
-endpoints alone; no workflow names an address, and redirects are not followed. A receiver that is away opens no circuit
-(the others are there): its messages are tried again one by one, until their deadlines.
+endpoints alone; no workflow names an address, and redirects are not followed. A receiver that is away opens its own
+circuit alone: its messages wait, a few here and the others in a retry tier, and the other receivers' go on.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Webhook:
             response=Taken,
             response_contract="webhook.taken.v1",
             effects=frozenset({Effect.AT_LEAST_ONCE, Effect.AT_MOST_ONCE}),
+            endpoint="endpoint",
         )
     }
 

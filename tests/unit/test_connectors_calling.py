@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from aios.dlq.one_record import Lost
-from aios.processors.connectors import calling
+from aios.processors.connectors import calling, claims
 from aios.processors.connectors.calling import Calling
 from aios.processors.connectors.circuit import Change, State
 from aios.processors.connectors.connector import Ask, CallFailed, Effect, Failure, Operation, Part, failure_of
@@ -35,7 +35,7 @@ SYSTEM = System(
     does="books",
     connector="bank",
     limits=Limits(calls_max=2, rate_per_s=100, call_s_max=1.0),
-    again=Again(first_s=0.1, longest_s=2.0),
+    again=Again(first_s=0.1, longest_s=2.0, unsure_s=1.0),
     circuit=Circuit(failures_max=3, open_s=0.5, open_s_max=4.0),
     objective=Goal(p95_ms=1000),
 )
@@ -99,6 +99,11 @@ class Bank:
                 raise CallFailed(Failure.REFUSED, "declined", "the account is closed")
             case "slow":
                 await asyncio.sleep(0.9)
+            case "late":  # it works on, longer than anybody waits for its answer
+                asyncio.get_running_loop().call_later(
+                    SYSTEM.limits.call_s_max + SYSTEM.again.unsure_s * 0.95, self._late
+                )
+                await asyncio.sleep(HOUR_S)
         self.effects += 1
         self.kill("done")
         match what:
@@ -106,6 +111,9 @@ class Bank:
                 raise ConnectionResetError
             case "hang_done":
                 await asyncio.sleep(HOUR_S)
+
+    def _late(self) -> None:
+        self.effects += 1
 
     def classify(self, error: Exception) -> Failure:
         return failure_of(error)
@@ -116,6 +124,7 @@ class Log:
     """connector.intended.v1, as every process reads it."""
 
     intents: list[Intent] = field(default_factory=list)
+    whose: dict[int, str] = field(default_factory=dict)  # request, by offset; those without are everybody's
     away: list[bool] = field(default_factory=list)  # of the next writes: True: Kafka does not say that it has it
 
     forgotten: bool = False  # what stood there when the command was asked is not kept any more
@@ -127,12 +136,13 @@ class Log:
         return True
 
     def of(self, partition: int, request_id: str) -> Sequence[Intent]:
-        return list(self.intents)
+        return [one for one in self.intents if self.whose.get(one.offset, request_id) == request_id]
 
     def age_ms(self, intent: Intent) -> int:
         return round(virtual_time.now() * 1000) - intent.at_ms
 
     async def intend(self, record: Record, command: ConnectorRequested, mark: Mark) -> int:
+        self.whose[len(self.intents)] = command.request_id
         self.intents.append(Intent(len(self.intents), round(virtual_time.now() * 1000), mark))
         await asyncio.sleep(0.003)
         if self.away and self.away.pop(0):
@@ -202,12 +212,15 @@ def command(effect: Effect, *, deadline_s: float = HOUR_S, **changed: Any) -> Co
 
 @pytest.fixture(autouse=True)
 def _virtual(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(calling, "wall_ms", lambda: round(virtual_time.now() * 1000))
+    for module in (calling, claims):
+        monkeypatch.setattr(module, "wall_ms", lambda: round(virtual_time.now() * 1000))
     yield
     failpoints.arm("")
 
 
-FLAPS = st.lists(st.sampled_from(["ok", "away", "busy", "reset", "lost", "hang", "hang_done", "slow"]), max_size=8)
+FLAPS = st.lists(
+    st.sampled_from(["ok", "away", "busy", "reset", "lost", "hang", "hang_done", "slow", "late"]), max_size=8
+)
 DONE = st.lists(st.sampled_from(["ok", "away", "hang"]), max_size=4)
 BOUNDARIES = ("intended", "calling", "done", "called", "computed")
 
@@ -239,7 +252,7 @@ def test_whatever_flaps_and_whoever_dies_the_effect_is_as_it_was_asked(
         case _:
             assert answer.status == "ok"
             assert booked >= 1
-    if lives == 1 and effect is Effect.AT_MOST_ONCE and not {"reset", "lost", "hang", "hang_done"} & set(says):
+    if lives == 1 and effect is Effect.AT_MOST_ONCE and not {"reset", "lost", "hang", "hang_done", "late"} & set(says):
         assert answer.status == "ok"
 
 
@@ -271,7 +284,7 @@ async def _lives(
 @settings(max_examples=80, deadline=None)
 @given(
     effect=st.sampled_from([Effect.AT_MOST_ONCE, Effect.RECONCILED]),
-    says=st.lists(st.sampled_from(["ok", "slow", "hang", "away"]), max_size=4),
+    says=st.lists(st.sampled_from(["ok", "slow", "hang", "late", "away"]), max_size=4),
     after_s=st.floats(0.0, 3.0),
 )
 def test_a_former_owner_that_does_not_know_it_yet_does_nothing_a_second_time(
@@ -408,7 +421,7 @@ def test_whoever_finds_that_another_tried_first_asks_no_more_and_writes_no_more(
                 log.intents.append(Intent(0, round(virtual_time.now() * 1000), (1, 1)))
             return await write(record, asked, mark)
 
-        life.calling._intend = behind
+        life.calling._claims._intend = behind
         answer = await life.answer(command(Effect.AT_MOST_ONCE))
         return answer, bank.effects, len(log.intents)
 
@@ -427,3 +440,51 @@ def test_an_intent_that_is_not_kept_any_more_is_not_taken_for_none(effect: Effec
 
     answer, booked = virtual_time.run(work())
     assert (answer.status, booked) == (status, 1)
+
+
+@pytest.mark.parametrize("effect", [Effect.RECONCILED, Effect.AT_LEAST_ONCE])
+def test_a_system_that_did_not_answer_is_left_alone_before_it_is_asked_or_tried_again(effect: Effect) -> None:
+    """It may still be at it: a stated moment, and not the same one for all who wait."""
+
+    async def work() -> list[float]:
+        begun: list[float] = []
+
+        async def one(number: int) -> None:
+            bank = Bank(["hang_done"])
+            life = Life(bank, Log())
+            life.calling._random = Random(number)
+            bank.kill = lambda where: begun.append(virtual_time.now()) if where == "calling" else None
+            done = bank.done
+
+            async def asked(operation: str, request: Book, ask: Ask) -> Booked | None:
+                begun.append(virtual_time.now())
+                return await done(operation, request, ask)
+
+            bank.done = asked  # type: ignore[method-assign]
+            first = len(begun)
+            answer = await life.answer(command(effect))
+            assert answer.status == "ok"
+            begun[first:] = [begun[first + 1] - begun[first] - SYSTEM.limits.call_s_max]
+
+        for number in range(20):
+            await one(number)
+        return begun
+
+    waited = virtual_time.run(work())
+    unsure_s = SYSTEM.again.unsure_s
+    assert min(waited) >= unsure_s
+    assert max(waited) <= 2 * unsure_s + 0.1
+    assert max(waited) - min(waited) > unsure_s / 3
+
+
+def test_where_the_deadline_comes_first_nobody_is_asked_and_nothing_is_claimed() -> None:
+    """A question that comes too early would be told that nothing was done, and it would be done twice."""
+
+    async def work() -> tuple[ConnectorCompleted, int]:
+        bank = Bank(["late"])
+        answer = await Life(bank, Log()).answer(command(Effect.RECONCILED, deadline_s=1.5))
+        await asyncio.sleep(5.0)
+        return answer, bank.effects
+
+    answer, booked = virtual_time.run(work())
+    assert (answer.status, booked) == ("unknown", 1)

@@ -1,0 +1,98 @@
+"""Who else is about to do what a command asks: intents written before tries, and what those of others mean.
+
+Enters: a command before each of its tries. Leaves: whether it may have been tried by somebody else, and our own claim,
+acknowledged. Guaranteed: of two processes that hold one command the log says who came first, and the later one learns
+of it before it tries; what another may still be doing is waited for before the system is asked whether it was done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from aios.dlq.one_record import Lost, wall_ms
+from aios.processors.connectors.connector import Effect
+from aios.processors.connectors.course import LOOK_S, Course
+from aios.processors.connectors.intents import Intent, Mark
+from aios.schemas.models import ConnectorRequested
+from aios.streams import failpoints
+from aios.streams.errors import Unavailable
+from aios.streams.record import Record
+from aios.streams.system_files import System
+
+LEASE_S = 2.0  # from an intent to its try: later, the intent is written anew
+PROCESS = "connectors"
+
+log = logging.getLogger(__name__)
+
+
+class Known(Protocol):
+    """What a command needs of Intents."""
+
+    async def known(self, partition: int, asked_ms: int) -> bool: ...
+    async def reached(self, partition: int, offset: int) -> bool: ...
+    def of(self, partition: int, request_id: str) -> Sequence[Intent]: ...
+    def age_ms(self, intent: Intent) -> int: ...
+
+
+Intend = Callable[[Record, ConnectorRequested, Mark], Awaitable[int]]
+"""Write the intent of a try, acknowledged; its offset. Raises Unavailable."""
+
+
+class Claims:
+    """Towards one system, in one process."""
+
+    def __init__(self, system: System, intents: Known, intend: Intend) -> None:
+        self._system = system
+        self._intents = intents
+        self._intend = intend
+
+    async def look(self, course: Course) -> bool:
+        """Whether it may have been tried before, into maybe_done. False: that could not be read before its deadline."""
+        command, record = course.command, course.record
+        asked_ms = min(command.requested_at, record.timestamp_ms or command.requested_at)
+        known = await course.within(lambda: self._intents.known(record.partition, asked_ms))
+        if known is None:
+            return False
+        again = command.attempt > 1  # the key is the step's, not the attempt's
+        course.maybe_done = again or not known or bool(self.others(course))
+        return True
+
+    def others(self, course: Course) -> list[Intent]:
+        """Intents of other processes, and former ones of this, that may have had an effect."""
+        known = self._intents.of(course.record.partition, course.command.request_id)
+        return [one for one in known if one.mark not in course.marks and one.offset not in course.refuted]
+
+    async def let_others_end(self, course: Course) -> None:
+        """Until no try of another can be under way, nor the system be at it: it must not land behind the question."""
+        under_way_s = self._system.limits.call_s_max + LEASE_S + self._system.again.unsure_s
+        while course.maybe_done and course.effect is Effect.RECONCILED:
+            ages = [self._intents.age_ms(one) / 1000 for one in self.others(course)]
+            wait_s = min(under_way_s - min(ages, default=float("inf")), course.left_s())
+            if wait_s <= 0:
+                return
+            await course.pause(wait_s)
+
+    async def claim(self, course: Course) -> bool:
+        """Write that it is about to be tried. False: somebody else says the same, or it took too long: look again."""
+        begun = course.clock()
+        mark = (course.tries + 1, wall_ms())
+        course.marks.add(mark)
+        try:
+            offset = await self._intend(course.record, course.command, mark)
+        except Unavailable as error:
+            log.warning("%s waits: %s", self._system.system, error)
+            await course.pause(LOOK_S)
+            return False
+        failpoints.hit(f"{PROCESS}.intended")
+        if course.effect is Effect.AT_LEAST_ONCE:
+            return True
+        if not await course.within(lambda: self._intents.reached(course.record.partition, offset)):
+            return False  # not in time
+        if not course.wanted():
+            raise Lost
+        if self.others(course):
+            course.maybe_done = True
+            return False
+        return course.clock() - begun < LEASE_S

@@ -1,0 +1,276 @@
+"""One endpoint or one tenant that hangs, fails or asks much holds up no other of the same outside system."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from random import Random
+from typing import cast
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios.dlq.one_record import wall_ms
+from aios.processors.connectors import lines
+from aios.processors.connectors.calling import Calling
+from aios.processors.connectors.connector import Setup
+from aios.processors.connectors.gate import Aside, Gate, Permit
+from aios.processors.connectors.guard import Guard
+from aios.processors.connectors.lines import IN_LINE_MAX, Party
+from aios.processors.connectors.opened import Opened
+from aios.processors.connectors.webhook import Webhook
+from aios.schemas import ids
+from aios.schemas.models import ConnectorCompleted, ConnectorRequested
+from aios.streams import system_files
+from aios.streams.config import ConnectorsSettings, EndpointSettings, Settings
+from aios.streams.record import Record
+from aios.streams.system_files import Circuit, Goal, Limits, System
+from tests.fakes import virtual_time
+from tests.unit.test_connectors_calling import Free, Log
+
+SYSTEM = System(
+    system="bank",
+    does="books",
+    connector="bank",
+    limits=Limits(calls_max=8, rate_per_s=1_000, call_s_max=1.0),
+    circuit=Circuit(failures_max=3, open_s=1.0, open_s_max=4.0),
+    objective=Goal(p95_ms=1000),
+)
+SECRET = "a-secret-of-more-than-24-bytes"
+PATIENT_S = 600.0
+
+
+def gate() -> Gate:
+    return Gate(SYSTEM, lambda _change, _word: None, clock=virtual_time.now)
+
+
+@pytest.mark.parametrize("is_endpoint", [True, False])
+def test_the_last_places_are_for_who_has_none(is_endpoint: bool) -> None:
+    """One that hangs has three quarters of the room; ten others pass through the rest, one after the other."""
+
+    async def work() -> tuple[int, list[str]]:
+        door, passed = gate(), list[str]()
+        hangs = [
+            asyncio.create_task(door.enter(virtual_time.now() + 60, lambda: True, Party("hangs", is_endpoint)))
+            for _ in range(20)
+        ]
+        await asyncio.sleep(1.0)
+        held = door.calls
+
+        async def other(name: str) -> None:
+            permit = await door.enter(virtual_time.now() + PATIENT_S, lambda: True, Party(name, is_endpoint))
+            assert permit is not None
+            await asyncio.sleep(0.1)
+            passed.append(name)
+            door.succeed(permit)
+
+        await asyncio.gather(*(other(f"n{number}") for number in range(10) for _ in range(5)))
+        assert virtual_time.now() < 1_000.0 + 60  # nobody of those that hang was sent away for it
+        for task in hangs:
+            task.cancel()
+        return held, passed
+
+    held, passed = virtual_time.run(work())
+    assert held == SYSTEM.limits.calls_max * 3 // 4
+    assert len(passed) == 50
+
+
+def test_who_asks_much_waits_and_not_the_others() -> None:
+    """500 commands of one tenant with the earlier deadlines, then one of another: it is among the next."""
+
+    async def work() -> int:
+        door, order = gate(), list[str]()
+
+        async def one(name: str, deadline_s: float) -> None:
+            permit = await door.enter(virtual_time.now() + deadline_s, lambda: True, Party(name))
+            assert permit is not None
+            order.append(name)
+            await asyncio.sleep(0.05)
+            door.succeed(permit)
+
+        much = [asyncio.create_task(one("much", PATIENT_S)) for _ in range(500)]
+        await asyncio.sleep(0.2)
+        await one("little", 2 * PATIENT_S)
+        at = order.index("little")
+        await asyncio.gather(*much)
+        return at
+
+    assert virtual_time.run(work()) < 60
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    away=st.sets(st.integers(0, 5), max_size=3),
+    count=st.integers(1, 60),
+)
+def test_endpoints_fail_one_by_one(seed: int, away: set[int], count: int) -> None:
+    """Whatever is away: the others' calls are made in a bounded time, the room holds, and the system stays closed."""
+
+    async def work() -> None:
+        chance, door, most = Random(seed), gate(), 0
+        tried = dict.fromkeys(range(6), 0)
+
+        async def one(endpoint: int) -> None:
+            nonlocal most
+            until = virtual_time.now() + 30.0
+            while True:
+                permit = await door.enter(until, lambda: True, Party(f"e{endpoint}", True))
+                if permit is None:
+                    return
+                most = max(most, door.calls)
+                tried[endpoint] += 1
+                await asyncio.sleep(SYSTEM.limits.call_s_max if endpoint in away else chance.uniform(0.0, 0.1))
+                if endpoint not in away:
+                    door.succeed(permit)
+                    return
+                door.fail_endpoint(permit, "no_answer")
+
+        others = [
+            asyncio.create_task(one(endpoint)) for endpoint in range(6) if endpoint not in away for _ in range(count)
+        ]
+        lost = [asyncio.create_task(one(endpoint)) for endpoint in away for _ in range(count)]
+        begun = virtual_time.now()
+        await asyncio.gather(*others)
+        took = virtual_time.now() - begun
+        await asyncio.gather(*lost)
+        assert took < 6.0 + count * 0.6
+        assert most <= SYSTEM.limits.calls_max
+        assert door.circuit.state.value == "closed"
+        for endpoint in away:  # as many as had begun before it was known, and then probes: 1, 2, 4, 4 … seconds apart
+            assert tried[endpoint] <= SYSTEM.limits.calls_max + SYSTEM.circuit.failures_max + 10
+        assert door.calls == 0
+
+    virtual_time.run(work())
+
+
+def test_behind_an_endpoint_that_is_away_a_few_wait_and_the_others_go_aside() -> None:
+    """The most patient go; who was tried before stays; where it is there again they pass."""
+
+    async def work() -> list[str]:
+        door, far = gate(), Party("far", is_endpoint=True)
+        now = virtual_time.now()
+        for _ in range(SYSTEM.circuit.failures_max):
+            permit = await door.enter(now + 5, lambda: True, far)
+            assert permit is not None
+            door.fail_endpoint(permit, "http_500")
+        assert door.is_away(far)
+
+        async def one(number: int, *, is_new: bool) -> str:
+            try:
+                permit = await door.enter(now + 60 + number, lambda: True, far, is_new=is_new)
+            except Aside:
+                return f"aside {number}"
+            assert permit is not None
+            door.succeed(permit)
+            return f"passed {number}"
+
+        old = [asyncio.create_task(one(1_000 + number, is_new=False)) for number in range(3)]
+        new = [asyncio.create_task(one(number, is_new=True)) for number in range(40)]
+        ends = await asyncio.gather(*old, *new)
+        assert door.waiting == 0
+        return list(ends)
+
+    ends = virtual_time.run(work())
+    assert {f"passed {1_000 + number}" for number in range(3)} <= set(ends)
+    assert {end for end in ends if end.startswith("aside")} >= {f"aside {number}" for number in range(20, 40)}
+    assert sum(end.startswith("passed") for end in ends) <= IN_LINE_MAX + 3
+
+
+def test_lines_that_mean_nothing_any_more_are_forgotten() -> None:
+    async def work() -> int:
+        door = gate()
+        for number in range(lines.KEPT_MAX + 300):
+            for party in (Party(f"t{number}"), Party(f"e{number}", is_endpoint=True)):
+                permit = await door.enter(virtual_time.now() + 60, lambda: True, party)
+                assert isinstance(permit, Permit)
+                door.succeed(permit)
+        door.sweep()
+        return len(list(door._lines))
+
+    assert virtual_time.run(work()) <= lines.KEPT_MAX + 1
+
+
+def test_of_ten_receivers_one_is_silent_and_the_others_messages_arrive(tmp_path: Path) -> None:
+    """Real webhooks: 80 messages to the silent one stand before five for each of the others, which have 6 seconds."""
+    taken: list[str] = []
+    names = [f"n{number}" for number in range(9)]
+
+    async def take(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name == "silent":
+            await asyncio.sleep(3600)
+        taken.append(name)
+        return web.Response()
+
+    async def work() -> list[ConnectorCompleted]:
+        app = web.Application()
+        app.router.add_post("/in/{name}", take)
+        server = TestServer(app)
+        await server.start_server()
+        (tmp_path / "s").write_text(SECRET)
+        endpoints = {
+            name: EndpointSettings(
+                tenant="demo", secret=f"file:{tmp_path / 's'}", url=str(server.make_url(f"/in/{name}"))
+            )
+            for name in ("silent", *names)
+        }
+        made = system_files.shipped()["webhook"]
+        system = made.model_copy(update={"limits": Limits(calls_max=8, rate_per_s=500, call_s_max=1.0)})
+        webhook = Webhook(
+            Setup(system=system, settings=Settings(connectors=ConnectorsSettings(endpoints=endpoints)), options={})
+        )
+        opened = Opened(lambda: webhook)
+        log = Log()
+        calls = Calling(
+            system,
+            lambda: Webhook.operations,
+            opened,
+            Gate(system, lambda _change, _word: None),
+            intents=log,
+            intend=log.intend,
+            guard=cast(Guard, Free()),
+        )
+        silent = [asyncio.create_task(_answered(calls, system, "silent", number, 5.0)) for number in range(80)]
+        await asyncio.sleep(0.05)
+        asked = [_answered(calls, system, name, number, 6.0) for name in names for number in range(5)]
+        answers = await asyncio.gather(*asked)
+        for task in silent:
+            task.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)
+        await opened.close()
+        await server.close()
+        return list(answers)
+
+    answers = asyncio.run(work())
+    assert {answer.status for answer in answers} == {"ok"}
+    assert sorted(taken) == sorted(name for name in names for _ in range(5))
+
+
+async def _answered(
+    calls: Calling, system: System, endpoint: str, number: int, deadline_s: float
+) -> ConnectorCompleted:
+    now_ms = wall_ms()
+    name = f"{endpoint}-{number}"
+    asked = ConnectorRequested(
+        request_id=name,
+        case_id=name,
+        tenant="demo",
+        workflow="w",
+        step="tell",
+        attempt=1,
+        system=system.system,
+        operation="send",
+        request=ids.canonical({"endpoint": endpoint, "kind": "case.decided", "body": {"number": number}}),
+        effect="at_least_once",
+        idempotency_key=name,
+        lane="bulk",
+        deadline_at=now_ms + round(deadline_s * 1000),
+        requested_at=now_ms,
+    )
+    return await calls.answer(
+        Record("connector.webhook.requested.v1", 0, number, now_ms, b"c", b""), asked, lambda: True
+    )
