@@ -27,7 +27,7 @@ prove: setup ## every fault to every stage of a system under load, judged; ROUND
 	@$(BIN)/aios prove matrix $(ROUNDS)
 
 test-registry: setup ## the registry's tests against Apicurio 3.3.3, fetched by Maven; known deviations must fail
-	$(BIN)/python -m tests.fakes.apicurio .cache/apicurio
+	PYTHONPATH=. $(BIN)/python -m tests.fakes.apicurio .cache/apicurio
 	$(BIN)/pytest -rx tests/contract/test_registry_protocol.py tests/contract/test_registry_client.py tests/contract/test_registry_source.py --apicurio .cache/apicurio
 
 demo: setup ## 200 real texts through the whole system; KEEP=1 leaves it running
