@@ -67,6 +67,8 @@ from aios.streams.topics import Topic
 from aios.streams.topology import PLAN
 
 SOURCE = "/aios/plan"
+OPEN_MAX = 4_096  # open cases of a process that are kept as they were written: the next event need not read them
+OPEN_BYTES_MAX = 16 << 10  # of such a case
 _CONTRACTS = {topic.name: EVENTS[topic.contracts[0]] for topic in PLAN.reads}
 _ANY = replace(PLAN.retries, contracts=tuple(contract for topic in PLAN.reads for contract in topic.contracts))
 _SKIPPED = Counter("aios_plan_events_skipped", "Events that changed nothing: repeated, wasted, late_timer.", ["why"])
@@ -111,13 +113,14 @@ class Plan:
         outstanding_max = {name: pool.limits.tenant_outstanding_max for name, pool in self._pools.items()}
         self._share = turnstile.shares(outstanding_max, partitions)
         self._changelog = cast(Topic, PLAN.changelog)
+        self._open: dict[bytes, tuple[bytes, CaseRemembered]] = {}  # by key: the bytes of a case, and what they say
 
     def step(self, record: Record, state: StateView, now_ms: int) -> Effects:
         """Raises SchemaMismatch, RecordError, ExpressionError: this record; StateBroken, ConfigError: this deploy."""
         failpoints.hit("plan.decode", record.value or b"")
         event = self._decode(record)
         key = self._key(event, record)
-        remembered = self._recall(event.case_id, state.get(key))
+        remembered = self._recall(key, event.case_id, state.get(key))
         cause = Cause(record.topic, record.partition, record.offset, now_ms, self._versions, self._funds)
         gate = self._gate(state)
         traceparent = record.header("traceparent") or ""
@@ -200,9 +203,12 @@ class Plan:
             )
         return key
 
-    def _recall(self, case_id: str, value: bytes | None) -> CaseRemembered | None:
+    def _recall(self, key: bytes, case_id: str, value: bytes | None) -> CaseRemembered | None:
         if value is None:
             return None
+        known = self._open.get(key)
+        if known is not None and known[0] == value:  # whoever wrote these bytes, they say this
+            return known[1]
         try:
             return _under(case_id, self._codec.decode(value, CaseRemembered))
         except SchemaMismatch as error:
@@ -220,11 +226,19 @@ class Plan:
         return None if known is None else self._codec.encode(self._changelog, known)
 
     def _changes(self, key: bytes, before: CaseRemembered | None, moved: Moved) -> dict[bytes, bytes | None]:
-        if moved.state == before:
+        state = moved.state
+        if state is before or state == before:
             return {}
-        if moved.state is None:
+        self._open.pop(key, None)
+        if state is None:
             return {key: None}
-        return {key: self._codec.encode(self._changelog, _under("", moved.state))}
+        case_id = state.case_id
+        value = self._codec.encode(self._changelog, _under("", state))
+        if not state.decided_at and len(value) <= OPEN_BYTES_MAX:
+            if len(self._open) >= OPEN_MAX:
+                self._open.clear()
+            self._open[key] = value, _under(case_id, state)
+        return {key: value}
 
     def _out(self, topic: Topic, event: Event, traceparent: str, now_ms: int) -> Outgoing:
         event_id, case_id, tenant = _identity(event)

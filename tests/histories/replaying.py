@@ -53,23 +53,28 @@ def workflows() -> Workflows:
 
 def outputs(reference: str, inputs: list[dict[str, Any]], versions: Mapping[str, str]) -> list[dict[str, Any]]:
     """By input: what plan writes, the timers it sets, and what is remembered then. reference: the case's version."""
+    found = [
+        {
+            "events": [{"topic": topic.name, **plain(event)} for topic, event in moved.events],
+            "timers": dict(moved.timers),
+            "skipped": moved.skipped,
+            "state": plain(moved.state) if moved.state is not None else None,
+        }
+        for moved in moves(reference, inputs, versions)
+    ]
+    return cast(list[dict[str, Any]], json.loads(json.dumps(found)))
+
+
+def moves(reference: str, inputs: list[dict[str, Any]], versions: Mapping[str, str]) -> Iterator[turn.Moved]:
+    """What each input does to the case."""
     name, _, version = reference.partition("@")
     then = Workflows([workflows().at(name, int(version))])  # the newest one then
     state: CaseRemembered | None = None
-    found = []
     for one in inputs:
         cause = turn.Cause(one["topic"], one["partition"], one["offset"], one["now_ms"], Versions(versions))
         moved = case.plan(state, event_of(one["event"]), cause, then, one["traceparent"])
         state = moved.state
-        found.append(
-            {
-                "events": [{"topic": topic.name, **plain(event)} for topic, event in moved.events],
-                "timers": dict(moved.timers),
-                "skipped": moved.skipped,
-                "state": plain(state) if state is not None else None,
-            }
-        )
-    return cast(list[dict[str, Any]], json.loads(json.dumps(found)))
+        yield moved
 
 
 def plain(event: Event) -> dict[str, Any]:

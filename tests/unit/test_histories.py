@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from aios.processors import workflow_files
+from aios.schemas.codec import Codec
+from aios.schemas.models import CaseRemembered
+from aios.streams.topics import Topic
+from aios.streams.topology import PLAN
+from tests.fakes.registry import FakeRegistry
 from tests.histories import replaying
 
 RECORDED = dict(replaying.recorded())
@@ -19,6 +24,17 @@ def test_a_recorded_case_is_replayed_byte_for_byte(name: str) -> None:
     found = replaying.outputs(one["workflow"], one["inputs"], one["versions"])
     for number, (then, now) in enumerate(zip(one["outputs"], found, strict=True)):
         assert now == then, f"input {number}, {one['inputs'][number]['event']['contract']}, leads elsewhere"
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_case_is_what_its_bytes_say(name: str) -> None:
+    """Down to the kinds of its values: plan keeps what it wrote, and goes on from it as from what it would read."""
+    one: dict[str, Any] = RECORDED[name]
+    codec, changelog = Codec(FakeRegistry()), cast(Topic, PLAN.changelog)
+    codec.warm([changelog])
+    for moved in replaying.moves(one["workflow"], one["inputs"], one["versions"]):
+        if moved.state is not None:
+            assert repr(codec.decode(codec.encode(changelog, moved.state), CaseRemembered)) == repr(moved.state)
 
 
 def test_every_shipped_version_has_histories() -> None:

@@ -120,6 +120,20 @@ def test_a_command_says_in_its_headers_how_urgent_it_is() -> None:
         assert said == (dict(urgency(request.deadline_at, request.priority)) if ".requested." in out.topic else {})
 
 
+def test_what_a_process_has_in_hand_is_what_the_state_says() -> None:
+    """A core that wrote the case, one that never saw it and one that knew it otherwise go on alike."""
+    store, event, core = Store(), admitted(), Plan(CODEC, plain(), PARTITIONS)
+    first = core.step(record(topics.CASE_ADMITTED, event), store, NOW_MS)
+    store.apply(first)
+    returned = record(topics.INFERENCE_COMPLETED, answer(request_of(first)))
+    otherwise = Plan(CODEC, plain(), PARTITIONS)
+    otherwise.step(record(topics.CASE_ADMITTED, replace(event, received_at=NOW_MS + 7)), Store(), NOW_MS + 7)
+    again = [
+        each.step(returned, store, NOW_MS + 9) for each in (core, core, Plan(CODEC, plain(), PARTITIONS), otherwise)
+    ]
+    assert again == [again[0]] * len(again)
+
+
 @pytest.mark.parametrize("lane", ["bulk", "interactive"])
 def test_a_case_runs_from_record_to_record(lane: str) -> None:
     """What it writes is keyed by case, commands by slot, in its lane and trace; its wait is one timer."""
