@@ -7,13 +7,14 @@ inputs enter by topics of their own. Out: text, tables, manifests, access rules 
 from __future__ import annotations
 
 import json
+from itertools import chain
 
 import click
 
 from aios.infra.running import found_running
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import acls, asyncapi, deployments, draw
+from aios.streams import acls, asyncapi, deployments, draw, topics
 from aios.streams import topology as declared_topology
 from aios.streams.deployments import Catalogue
 from aios.streams.inputs import Input
@@ -33,15 +34,20 @@ MANIFESTS = ("kubernetes", "compose")
     show_default=True,
 )
 @click.option("--declared", is_flag=True, help="Leave out what is deployed in a running system.")
-def topology(as_format: str, declared: bool) -> None:
+@click.option(
+    "--input", "contracts", multiple=True, help="An input that is about to be deployed, beside those that are."
+)
+def topology(as_format: str, declared: bool, contracts: tuple[str, ...]) -> None:
     """Print stages, groups, topics and objectives.
 
     acls: lines for kafka-acls.sh, one principal a process. text, json, acls and asyncapi know the input topics of
     deployed workflows, where a system runs here or AIOS_KAFKA__BOOTSTRAP_SERVERS, AIOS_REGISTRY__URL and
-    AIOS_REDIS__URL say where one is.
+    AIOS_REDIS__URL say where one is. Where Kafka has access rules, add those of --input before the deployment.
     """
     if as_format in DRAWN:
         click.echo(DRAWN[as_format]())
+    elif contracts and as_format == "asyncapi":
+        raise click.UsageError("what is not deployed has no contract yet: leave out --input")
     elif as_format in MANIFESTS:
         from aios.infra import stage_manifests
 
@@ -49,7 +55,9 @@ def topology(as_format: str, declared: bool) -> None:
         click.echo(made, nl=False)
     else:
         inputs = () if declared else _deployed()
-        stages = declared_topology.taking(one.topic for one in inputs)
+        coming = [topics.source(name) for name in contracts]
+        taken = topics.distinct(chain((one.topic for one in inputs), coming))
+        stages = declared_topology.taking(taken.values())
         click.echo(_told(as_format, stages, inputs))
 
 
