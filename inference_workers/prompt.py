@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from aios.inference_workers import guard
@@ -31,6 +31,16 @@ class Unusable(ValueError):
 def render(prompt: Prompt, piece: str) -> Conversation:
     """The conversation about a piece of a text, as (role, content)."""
     return tuple((one.role, one.content.replace(PLACEHOLDER, piece)) for one in prompt.messages)
+
+
+def control_words(words: Collection[str]) -> re.Pattern[str]:
+    """A pattern of a tokenizer's own words, which end a message or begin a role. words: at least one."""
+    return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True) if word) or r"(?!)")
+
+
+def plain(control: re.Pattern[str], content: str) -> str:
+    """A text in which no word is one of the tokenizer's own: a blank stands behind the first letter of such."""
+    return control.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", content)
 
 
 def frame(prompt: Prompt) -> str:

@@ -2,7 +2,8 @@
 
 Beyond what every engine promises (engine.py): requests share the engine's continuous batch; a lower priority number
 goes first, and whoever waits finds a seat though the batch is full of bulk work (batch.py); an engine that makes no
-step for step_s_max is as good as dead; one for which there is not the memory says at start which setting to change.
+step for step_s_max is as good as dead, also where it holds the interpreter and nothing of ours runs any more; one for
+which there is not the memory says at start which setting to change.
 What a request takes of the engine is counted for whoever asks, also when it is cancelled.
 
 vLLM lives in one thread of its own, which loads it, steps it and sleeps on a condition while nothing is
@@ -14,20 +15,19 @@ default (another process to supervise; aios.inference_workers.openai speaks to o
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import itertools
 import logging
 import os
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aios.inference_workers import batch, engine_arguments
+from aios.inference_workers import batch, engine_arguments, prompt
 from aios.inference_workers.batch import Line, Usage
 from aios.inference_workers.engine import (
     ENVIRONMENT,
@@ -41,6 +41,7 @@ from aios.inference_workers.engine import (
     Told,
 )
 from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX, GENERATE_TOKENS_MAX
+from aios.streams import failpoints
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import ConfigError, EngineDead
 
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 
 CLOSE_S_MAX = 5.0
 WATCH_S = 1.0  # how often a step's age is looked at
+HELD_S_MORE = 5.0  # beyond step_s_max without such a look: a thread of C ends the process, and says where it stood
 
 
 @dataclass(slots=True, eq=False)
@@ -126,13 +128,18 @@ class VllmEngine:
         return answer
 
     async def watch(self) -> NoReturn:
-        while True:
-            await asyncio.wait((self._death,), timeout=WATCH_S)
-            if self._death.done():
-                raise self._death.result()
-            since = self._step_since
-            if since is not None and time.monotonic() - since > self._settings.step_s_max:
-                raise EngineDead(f"one step of {self._model.name} has run for {self._settings.step_s_max} s: it hangs")
+        try:
+            while True:
+                faulthandler.dump_traceback_later(self._settings.step_s_max + HELD_S_MORE, exit=True)
+                await asyncio.wait((self._death,), timeout=WATCH_S)
+                if self._death.done():
+                    raise self._death.result()
+                since = self._step_since
+                if since is not None and time.monotonic() - since > self._settings.step_s_max:
+                    why = f"one step of {self._model.name} has run for {self._settings.step_s_max} s: it hangs"
+                    raise EngineDead(why)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     async def close(self) -> None:
         with self._wake:
@@ -197,7 +204,7 @@ class VllmEngine:
             raise engine_arguments.out_of_memory(error, self._model, self._settings) or error from error
         self._on_cpu = "gpu_memory_utilization" not in chosen
         self._tokenizer = self._engine.get_tokenizer()
-        self._control = control_words({*self._tokenizer.all_special_tokens, *self._tokenizer.get_added_vocab()})
+        self._control = prompt.control_words({*self._tokenizer.all_special_tokens, *self._tokenizer.get_added_vocab()})
         self._version = f"vllm {vllm.__version__}"
 
     def _warm_up(self) -> None:
@@ -255,7 +262,7 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
 
         tokens = self._tokenizer.apply_chat_template(
-            [{"role": role, "content": plain(self._control, content)} for role, content in request.messages],
+            [{"role": role, "content": prompt.plain(self._control, content)} for role, content in request.messages],
             add_generation_prompt=True,
             return_dict=False,
         )
@@ -281,6 +288,7 @@ class VllmEngine:
 
     def _step(self) -> None:
         began = self._step_since = time.monotonic()
+        failpoints.hit("engine.step")
         outputs = self._engine.step()
         self._step_since = None
         seconds = time.monotonic() - began
@@ -325,16 +333,6 @@ class VllmEngine:
             self._loop.call_soon_threadsafe(partial(_resolve, future, result, as_value=future is self._death))
         except RuntimeError:
             log.debug("the event loop was closed before the engine's answer")
-
-
-def control_words(words: Collection[str]) -> re.Pattern[str]:
-    """A pattern of a tokenizer's own words, which end a message or begin a role. words: at least one."""
-    return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True) if word) or r"(?!)")
-
-
-def plain(control: re.Pattern[str], content: str) -> str:
-    """A text in which no word is one of the tokenizer's own: a blank stands behind the first letter of such."""
-    return control.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", content)
 
 
 def _structured(wanted: Structured | None) -> Any:

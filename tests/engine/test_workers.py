@@ -46,12 +46,13 @@ pytestmark = [
 
 @dataclass
 class Workers:
-    """The processes, and the roads to and from them."""
+    """The processes, and the roads to and from them. more: of their environment."""
 
     kafka: KafkaSettings
     registry_url: str
     codec: Codec
     home: Path
+    more: dict[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, process: str, failpoints: str = "") -> int:
@@ -64,6 +65,7 @@ class Workers:
             "AIOS_REGISTRY__URL": self.registry_url,
             "AIOS_FAILPOINTS": failpoints,
             "PYTHONSAFEPATH": "1",
+            **self.more,
         }
         with (self.home / f"{process}.log").open("ab") as log:
             self.processes[process] = subprocess.Popen(

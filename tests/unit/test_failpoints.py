@@ -47,6 +47,40 @@ def test_a_process_dies_as_armed(armed: str, payload: str, status: int, said: st
     assert (done.returncode, done.stdout) == (status, said)
 
 
+HANGS = """
+import sys, threading
+from aios.streams import failpoints
+failpoints.arm(sys.argv[1])
+threading.Thread(target=failpoints.hit, args=("engine.step",), daemon=True).start()
+print("others go on", flush=True)
+"""
+
+
+def test_a_thread_hangs_as_armed_and_the_others_go_on() -> None:
+    """The process can end, as one that notices its hung thread does."""
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS, "engine.step=hang"], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "others go on\n")
+
+
+def test_a_thread_that_keeps_the_interpreter_stops_them_all() -> None:
+    """Nothing written in Python can notice it."""
+    with pytest.raises(subprocess.TimeoutExpired) as stuck:
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                HANGS.replace("print", "import time; time.sleep(0.1); print"),
+                "engine.step=hang:all",
+            ],
+            capture_output=True,
+            timeout=3,
+            check=False,
+        )
+    assert not stuck.value.stdout
+
+
 ROOT = Path(__file__).parents[2]
 ROADS = ("streams/intake.py", "streams/delivery.py")
 VISITS = re.compile(r'failpoints\.hit\(\s*f?"(?:\{[^}]+\}|(?P<process>[a-z]+))\.(?P<step>[a-z]+)"')
