@@ -10,14 +10,13 @@ be judged on one customer's texts).
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from typing import Protocol
 
 from aios.schemas.codec import Codec
 from aios.schemas.models import ModelActivated, PromptActivated
 from aios.streams import activations, model_files, prompt_files
-from aios.streams.activations import PERMILLE, RETIRED
+from aios.streams.activations import RETIRED, draw
 from aios.streams.config import KafkaSettings
 
 
@@ -67,7 +66,7 @@ def model_of(name: str, case_id: str, told: ModelActivated | None) -> str:
         return model_files.reference(name)
     if told.version == RETIRED:
         return ""
-    if told.canary_version and draw(name, told.canary_version, case_id) < told.canary_permille:
+    if told.canary_version and draw(f"{name}@{told.canary_version}", case_id) < told.canary_permille:
         return f"{name}@{told.canary_version}"
     return f"{name}@{told.version}"
 
@@ -83,9 +82,3 @@ def prompt_of(name: str, told: PromptActivated | None) -> str:
 def _newest_prompt(name: str) -> int:
     """The prompts of a deploy do not change under it."""
     return prompt_files.newest(name)
-
-
-def draw(name: str, canary_version: int, case_id: str) -> int:
-    """Where a case stands among PERMILLE, the same for everybody who asks."""
-    digest = hashlib.sha256(f"{name}@{canary_version}/{case_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % PERMILLE

@@ -13,11 +13,10 @@ A person who decided in the case before is enough: then it is not decided alone.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 from aios.processors.workflow import Workflow
-from aios.streams.activations import PERMILLE
+from aios.streams.activations import PERMILLE, draw
 
 SHADOW: Final = "shadow"
 SUGGEST: Final = "suggest"
@@ -35,10 +34,4 @@ def drawn(workflow: Workflow, mode: str, permille: int, case_id: str) -> str:
     """The mode of a case. A workflow that names nobody to ask is always auto."""
     if workflow.autonomy is None:
         return AUTO
-    return mode if _draw(workflow.workflow, case_id) < permille else LOWER[mode]
-
-
-def _draw(name: str, case_id: str) -> int:
-    """Where a case stands among PERMILLE; a share that grows keeps the cases it had."""
-    digest = hashlib.sha256(f"autonomy/{name}/{case_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % PERMILLE
+    return mode if draw(f"autonomy/{workflow.workflow}", case_id) < permille else LOWER[mode]

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from aios.streams.expression import SOURCE_CHARS_MAX, Expression
@@ -33,6 +33,11 @@ def close_to(word: str, allowed: list[str]) -> str:
     nearest = difflib.get_close_matches(word, allowed, n=1)
     meant = f"; did you mean {nearest[0]}?" if nearest else ""
     return f"{meant} (allowed here: {', '.join(sorted(allowed))})"
+
+
+def wrong_in(error: ValidationError) -> list[str]:
+    """Each mistake with its place: `outcome: Input should be a valid string`."""
+    return [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
 
 
 class Part(BaseModel):

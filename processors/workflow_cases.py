@@ -35,6 +35,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aios.processors import case
 from aios.processors.connectors import registry
+from aios.processors.part import wrong_in
 from aios.processors.turn import Cause, step_of
 from aios.processors.workflow import STEPS_MAX, Wait, Workflow
 from aios.processors.workflow_files import CASES, Sound, Workflows
@@ -134,8 +135,7 @@ def read(path: Path) -> tuple[Recorded, ...]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError("\n".join(f"{path}: {wrong}" for wrong in wrong_in(error))) from None
 
 
 def run(sound: Sound, recorded: Recorded) -> Ran:
@@ -146,8 +146,7 @@ def run(sound: Sound, recorded: Recorded) -> Ran:
     except AiosError as error:
         attempt.wrong.append(f"plan refuses it: {error}")
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        attempt.wrong.append(f"input: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        attempt.wrong.append(f"input: {wrong_in(error)[0]}")
     return Ran(recorded.name, tuple(attempt.wrong), attempt.came, frozenset(attempt.steps))
 
 
@@ -314,9 +313,7 @@ class _Run:
                 output = ids.canonical(operation.response.model_validate(given).model_dump(mode="json"))
                 operation.request.model_validate(json.loads(asked.request))
             except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                where = ".".join(map(str, first["loc"]))
-                self.wrong.append(f"{asked.step}: {error.title} of {asked.system}: {where}: {first['msg']}")
+                self.wrong.append(f"{asked.step}: {error.title} of {asked.system}: {wrong_in(error)[0]}")
             contract = operation.response_contract
         return ConnectorCompleted(
             request_id=asked.request_id,

@@ -19,7 +19,7 @@ from aios.processors import cel_types, policy_files, workflow_samples
 from aios.processors.cel_types import ANY, BOOL, DOUBLE, INT, SAID, TEXT, Shape, Typed
 from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Operation
-from aios.processors.part import close_to
+from aios.processors.part import close_to, wrong_in
 from aios.processors.workflow import (
     NOTED,
     Call,
@@ -300,8 +300,7 @@ class _Names:
             try:
                 operation.response.model_validate(example)
             except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                says = f"is no {operation.response_contract}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+                says = f"is no {operation.response_contract}: {wrong_in(error)[0]}"
                 self.found.append((("examples", answer, number), says))
 
     # What an operation is asked with

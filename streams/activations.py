@@ -9,6 +9,7 @@ Rejected: the version in a configuration file (a change of it is a deploy, and n
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass, fields, replace
@@ -23,8 +24,17 @@ from aios.streams.prompt_files import Recorded
 from aios.streams.reference import ReferenceTable, Why
 from aios.streams.topics import MODEL_ACTIVATED, PROMPT_ACTIVATED
 
-PERMILLE = 1000
+PERMILLE = 1000  # of cases: a share
 RETIRED = 0  # a version
+
+
+def draw(what: str, case_id: str) -> int:
+    """Where a case stands among PERMILLE, the same for everybody who asks; a share that grows keeps the cases it had.
+
+    what: the share is of; another one has other cases.
+    """
+    digest = hashlib.sha256(f"{what}/{case_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % PERMILLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ import click
 from aios.infra import client, output
 from aios.infra.commands import operations
 from aios.infra.commands.explain import explain
+from aios.infra.commands.operations import JSON
 from aios.infra.commands.tell import tell
 from aios.infra.output import NOT_FOUND, NOT_RUNNING, fail
 from aios.infra.running import running
@@ -35,7 +36,6 @@ from aios.streams.tracing import Span
 BAR_CHARS = 40
 ADMITTED, DEAD_LETTERED, NOT_SEEN = "admitted", "dead_lettered", "not_seen"
 T = TypeVar("T")
-_json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 
 @click.group("case")
@@ -52,7 +52,7 @@ group.add_command(tell)
 @click.option("--workflow", default="")
 @click.option("--tenant", default=None)
 @click.option("--limit", type=click.IntRange(1, outcome_store.LISTED_MAX), default=50, show_default=True)
-@_json
+@JSON
 def list_(*, status: str, workflow: str, tenant: str | None, limit: int, as_json: bool) -> None:
     """Cases, those that changed last first."""
 
@@ -68,7 +68,7 @@ def list_(*, status: str, workflow: str, tenant: str | None, limit: int, as_json
 @group.command()
 @click.argument("case")
 @click.option("--trace", is_flag=True, help="Draw the spans of its trace.")
-@_json
+@JSON
 def show(case: str, trace: bool, as_json: bool) -> None:
     """One case and its timeline: step, model, confidence, duration."""
     home = running().settings.home
@@ -98,7 +98,7 @@ def show(case: str, trace: bool, as_json: bool) -> None:
 @click.option("--key", required=True, help="The idempotency key: the record's key, unless the event names one.")
 @click.option("--tenant", default=None, help="As the event names it; default: this system's own.")
 @click.option("--workflow", default="document.triage", show_default=True)
-@_json
+@JSON
 def find(*, key: str, tenant: str | None, workflow: str, as_json: bool) -> None:
     """What became of the event with this key. Admitted, refused, dead-lettered, or not seen (exit 3)."""
     tenant = tenant or running().settings.default_tenant
@@ -124,7 +124,7 @@ def find(*, key: str, tenant: str | None, workflow: str, as_json: bool) -> None:
     "--key", envvar="KEY", help="A tenant's API key, to cancel as its producer; default: an operator's token."
 )
 @client.token_file
-@_json
+@JSON
 def cancel(
     *, case: str, why: str, gateway: str | None, key: str | None, token_file: Path | None, as_json: bool
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from aios.infra import output
+from aios.infra.commands.operations import JSON
 from aios.infra.output import NOT_FOUND, NOT_RUNNING, USAGE, fail
 from aios.infra.running import load_settings, running
 from aios.sinks import audit_chain
@@ -28,7 +29,7 @@ from aios.streams.outcome_store import OutcomeStore
 @click.command("explain")
 @click.argument("case")
 @click.option("--audit", "by_chain", is_flag=True, help="From the audit chain's files alone; needs no running system.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@JSON
 def explain(case: str, by_chain: bool, as_json: bool) -> None:
     """Why CASE was decided so.
 

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from aios.infra import output
+from aios.infra.commands.operations import JSON
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
 from aios.processors import guarding, policy_files, workflow_files
 from aios.processors.guarding import Verdict
@@ -26,8 +27,6 @@ from aios.streams.errors import ConfigError
 MUST = {"passes": guarding.PASSED, "notes": guarding.NOTED, "masks": guarding.MASKED, "stops": guarding.REFUSED}
 TEXT_SHOWN = 60  # characters around what was found
 
-_json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
-
 
 @click.group("policy")
 def group() -> None:
@@ -35,7 +34,7 @@ def group() -> None:
 
 
 @group.command("list")
-@_json
+@JSON
 def list_(as_json: bool) -> None:
     """Every version, and who uses it."""
     used = _used()
@@ -58,7 +57,7 @@ def list_(as_json: bool) -> None:
 @click.argument("reference")
 @click.option("--text", default=None, help="Judge this text; `-`: what stands on standard input.")
 @click.option("--source", default="", help="What the model had read, for a policy that stands after one.")
-@_json
+@JSON
 def show(reference: str, text: str | None, source: str, as_json: bool) -> None:
     """A policy, or what it says of a text."""
     policy = _known(reference)
@@ -86,7 +85,7 @@ def show(reference: str, text: str | None, source: str, as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A policy that is not part of this deploy yet; its cases stand beside it.",
 )
-@_json
+@JSON
 def test(references: tuple[str, ...], path: Path | None, as_json: bool) -> None:
     """Judge every case of the policies.
 
@@ -121,7 +120,7 @@ def test(references: tuple[str, ...], path: Path | None, as_json: bool) -> None:
 @click.option("--label", required=True, help="The column that says `yes` where the policy must find something.")
 @click.option("--half", default="", help="Only rows whose column `half` says this.")
 @click.option("--misses", is_flag=True, help="Print every text that it is wrong about.")
-@_json
+@JSON
 def measure(*, reference: str, path: Path, label: str, half: str, misses: bool, as_json: bool) -> None:
     """How well it finds what people labelled.
 

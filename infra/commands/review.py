@@ -19,6 +19,7 @@ import click
 
 from aios.infra import client, output
 from aios.infra.client import NoAnswer, Server
+from aios.infra.commands.operations import JSON
 from aios.infra.commands.review_stats import stats
 from aios.infra.output import NOT_FOUND, NOT_RUNNING, fail
 from aios.infra.running import gateway_url, load_settings
@@ -29,7 +30,6 @@ VALUE_SHOWN = 600  # of one value inside what is asked about, such as a document
 
 _key = click.option("--key", envvar="KEY", help="API key of the tenant; default: KEY, else this home's own tenant's.")
 _gateway = click.option("--gateway", envvar="GATEWAY", help="URL; default: GATEWAY, else the one that runs here.")
-_json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 
 @click.group("review")
@@ -44,7 +44,7 @@ group.add_command(stats)
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
 @_gateway
 @_key
-@_json
+@JSON
 def list_(limit: int, gateway: str | None, key: str | None, as_json: bool) -> None:
     """Open questions, the longest waiting first."""
     found = client.ask(_tenant(gateway, key), "GET", f"/v1/reviews?limit={limit}")
@@ -60,7 +60,7 @@ def list_(limit: int, gateway: str | None, key: str | None, as_json: bool) -> No
 @click.argument("task")
 @_gateway
 @_key
-@_json
+@JSON
 def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None:
     """One question: its text, why it is asked, what may be chosen."""
     found = client.ask(_tenant(gateway, key), "GET", f"/v1/reviews/{quote(task, safe='')}")
@@ -83,7 +83,7 @@ def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None
 @click.argument("task", required=False)
 @_gateway
 @client.token_file
-@_json
+@JSON
 def claim(task: str | None, gateway: str | None, token_file: Path | None, as_json: bool) -> None:
     """Take TASK in hand, or the one that has waited longest. Nobody else may then; again: for as long once more."""
     server = _reviewer(gateway, token_file)
@@ -99,7 +99,7 @@ def claim(task: str | None, gateway: str | None, token_file: Path | None, as_jso
 @click.argument("task")
 @_gateway
 @client.token_file
-@_json
+@JSON
 def release(task: str, gateway: str | None, token_file: Path | None, as_json: bool) -> None:
     """Give TASK back, for others to take."""
     said = client.ask(_reviewer(gateway, token_file), "POST", _path(task, "release"))
@@ -115,7 +115,7 @@ def release(task: str, gateway: str | None, token_file: Path | None, as_json: bo
 @click.option("--comment", default="", help="Why.")
 @_gateway
 @client.token_file
-@_json
+@JSON
 def decide(*, task: str, label: str, comment: str, gateway: str | None, token_file: Path | None, as_json: bool) -> None:
     """Answer a question, under the name that the token belongs to."""
     decision = {"label": label, "comment": comment}

@@ -15,6 +15,7 @@ from dataclasses import asdict
 import click
 
 from aios.infra import output, recent, review_load
+from aios.infra.commands.operations import JSON
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_RUNNING, fail
 from aios.infra.review_load import DAY_MS, Assumed, Load
@@ -29,7 +30,7 @@ from aios.streams.outcome_store import LISTED_MAX, OutcomeStore, ReviewView
 @click.command()
 @click.option("--days", type=click.IntRange(1, 30), default=1, show_default=True, help="How far back.")
 @click.option("--days-ahead", type=click.IntRange(0, 90), default=21, show_default=True, help="Exit 1 if late by then.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@JSON
 def stats(days: int, days_ahead: int, as_json: bool) -> None:
     """Whether people keep up.
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 import click
 
 from aios.infra import objectives, output, recent
+from aios.infra.commands.operations import JSON
 from aios.infra.commands.tenant import connected
 from aios.infra.objectives import Kept
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
@@ -30,7 +31,7 @@ SAYS = {True: "kept", False: "BREACHED", None: "no cases"}
 @click.command()
 @click.option("--hours", type=click.IntRange(1, 72), default=1, show_default=True, help="How far back.")
 @click.option("--workflow", default="", help="Of this one alone.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@JSON
 def slo(hours: int, workflow: str, as_json: bool) -> None:
     """Objectives of each workflow against the last hour; per breach the cause and the next command.
 

@@ -15,6 +15,7 @@ import click
 
 from aios.infra import client, output
 from aios.infra.commands import operations
+from aios.infra.commands.operations import JSON
 from aios.infra.output import USAGE, fail
 
 
@@ -27,7 +28,7 @@ from aios.infra.output import USAGE, fail
 @click.option("--gateway", envvar="GATEWAY", help="URL; default: GATEWAY, else the one that runs here.")
 @click.option("--key", envvar="KEY", help="A tenant's API key, to tell as its producer; default: an operator's token.")
 @client.token_file
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@JSON
 def tell(
     *,
     case: str,

@@ -16,7 +16,6 @@ from click.testing import CliRunner
 
 from aios.infra import deploying
 from aios.infra.cli import aios
-from aios.processors import active
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
@@ -113,7 +112,7 @@ class Canaried:
 
     def is_drawn(self, case_id: str, percent: int) -> bool:
         """Whether the case is of the canary's share."""
-        return active.draw(MODEL, self.canary, case_id) < percent * activations.PERMILLE // 100
+        return activations.draw(f"{MODEL}@{self.canary}", case_id) < percent * activations.PERMILLE // 100
 
     def admit(
         self, count: int, percent: int = 0, *, side: bool | None = None, text: str = "", shown: bool = False

@@ -10,6 +10,7 @@ from aios.schemas.models import CaseDecided, InferenceCompleted
 from aios.streams import tracing
 from aios.streams.record import Outgoing
 from aios.streams.topics import CASE_DECIDED, INFERENCE_COMPLETED
+from tests.fakes.answers import answer as completed
 
 WORKFLOW = "document.triage"
 
@@ -30,27 +31,19 @@ def answer(
     **more: Any,
 ) -> InferenceCompleted:
     said = {"label": label, "confidence": confidence, "out_of_scope": out_of_scope}
-    return InferenceCompleted(
+    return completed(
         request_id=ids.command_id(case, "classify", 1),
         case_id=case,
-        tenant="demo",
         workflow=workflow,
-        step="classify",
-        attempt=1,
-        task="classify",
         status=status,
         reason="" if status == "ok" else "a test",
         output=output if output is not None else ids.canonical(said if status == "ok" else {}),
         output_contract="classification.v1" if status == "ok" else "",
         model=f"{model}@{version}",
-        engine="test",
         input_hash="0" * 64,
         prompt_tokens=tokens,
-        output_tokens=0,
-        lane="bulk",
         queue_ms=1,
         compute_ms=compute_ms,
-        completed_at=0,
         **more,
     )
 

@@ -31,6 +31,7 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
+from tests.fakes.answers import answer_to
 
 START_MS = 1_700_000_000_000
 COMMANDS = (InferenceRequested, ConnectorRequested, ReviewRequested)
@@ -184,26 +185,11 @@ def returned(command: ConnectorRequested, status: str = "ok", **said: Any) -> Co
 
 def answered(request: InferenceRequested, status: str = "ok", **said: Any) -> InferenceCompleted:
     """What a pool answers."""
-    return InferenceCompleted(
-        request_id=request.request_id,
-        case_id=request.case_id,
-        tenant=request.tenant,
-        workflow=request.workflow,
-        step=request.step,
-        attempt=request.attempt,
-        task=request.task,
+    return answer_to(
+        request,
         status=status,
         output=ids.canonical({**SAID, **said}) if status == "ok" else "{}",
-        output_contract="classification.v1",
-        model=request.model,
-        prompt=request.prompt,
-        engine="fake 1",
-        input_hash="",
-        prompt_tokens=1,
         output_tokens=1,
-        lane=request.lane,
-        queue_ms=0,
-        compute_ms=0,
         completed_at=START_MS,
     )
 

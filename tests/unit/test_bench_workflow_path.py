@@ -21,10 +21,11 @@ from aios.infra.bench.workflow_path import HTTP, INTENDS, LATE, MODEL, PARTS, QU
 from aios.infra.bench.workflow_path_stand import NAME, OUTCOME, POOL_LANE, SYSTEM
 from aios.processors.connectors.http import operations_of
 from aios.schemas.codec import Codec
-from aios.schemas.models import CaseDecided, ConnectorCompleted, InferenceCompleted
+from aios.schemas.models import CaseDecided, ConnectorCompleted
 from aios.streams import system_files, topics, topology
 from aios.streams.record import Record
 from aios.streams.topics import Topic
+from tests.fakes.answers import answer
 from tests.fakes.registry import FakeRegistry
 
 CODEC = Codec(FakeRegistry())
@@ -42,26 +43,7 @@ ORDER: Sequence[Topic] = (
     *CALL,
     topics.CASE_DECIDED,
 )
-ANSWER = InferenceCompleted(
-    request_id="r",
-    case_id="case",
-    tenant="demo",
-    workflow=NAME,
-    step="classify",
-    attempt=1,
-    task="classify",
-    status="ok",
-    output="{}",
-    model="m@1",
-    engine="e",
-    input_hash="",
-    prompt_tokens=1,
-    output_tokens=0,
-    lane="bulk",
-    queue_ms=3,
-    compute_ms=2,
-    completed_at=0,
-)
+ANSWER = answer(workflow=NAME, queue_ms=3, compute_ms=2)
 CALLED = ConnectorCompleted(
     request_id="r",
     case_id="case",

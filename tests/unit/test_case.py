@@ -28,6 +28,7 @@ from aios.schemas.models import (
 )
 from aios.streams import model_files, prompt_files
 from aios.streams.errors import ConfigError, Reason, RecordError
+from tests.fakes.answers import answer_to
 from tests.fakes.triage import plain
 
 WORKFLOWS = plain()
@@ -67,24 +68,12 @@ def answer(request: InferenceRequested, **changed: Any) -> InferenceCompleted:
         if request.task == "classify"
         else {"text": "A card is late.", "finish_reason": "stop"}
     )
-    event = InferenceCompleted(
-        request_id=request.request_id,
-        case_id=request.case_id,
-        tenant=request.tenant,
-        workflow=request.workflow,
-        step=request.step,
-        attempt=request.attempt,
-        task=request.task,
-        status="ok",
+    event = answer_to(
+        request,
         output=ids.canonical(said),
         output_contract="classification.v1" if request.task == "classify" else "generation.v1",
-        model=request.model,
-        prompt=request.prompt,
-        engine="fake 1",
         input_hash="0" * 64,
         prompt_tokens=9,
-        output_tokens=0,
-        lane=request.lane,
         queue_ms=3,
         compute_ms=4,
         completed_at=request.requested_at + 7,

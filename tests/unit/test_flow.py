@@ -35,6 +35,7 @@ from aios.schemas.models import (
 from aios.streams import pool_files
 from aios.streams.errors import Reason, RecordError
 from aios.streams.pool_files import Lane, Pool
+from tests.fakes.answers import answer_to
 from tests.fakes.triage import plain
 
 NOW_MS = 1_700_000_000_000
@@ -69,26 +70,11 @@ def admitted(number: int, tenant: str = "acme", lane: str = "bulk") -> CaseAdmit
 
 def answer(request: InferenceRequested, status: str = "ok") -> InferenceCompleted:
     said: dict[str, Any] = {"label": "card_arrival", "confidence": 0.97, "out_of_scope": 0.02}
-    return InferenceCompleted(
-        request_id=request.request_id,
-        case_id=request.case_id,
-        tenant=request.tenant,
-        workflow=request.workflow,
-        step=request.step,
-        attempt=request.attempt,
-        task=request.task,
+    return answer_to(
+        request,
         status=status,
         output=ids.canonical(said) if status == "ok" else "{}",
-        output_contract="classification.v1",
-        model=request.model,
-        prompt=request.prompt,
-        engine="fake 1",
-        input_hash="",
-        prompt_tokens=1,
         output_tokens=1,
-        lane=request.lane,
-        queue_ms=0,
-        compute_ms=0,
         completed_at=NOW_MS,
         pool=request.pool,
         fallback_of=request.fallback_of,

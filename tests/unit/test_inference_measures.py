@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 
 from aios.inference_workers import device
 from aios.inference_workers.measures import Measures, Rate, Share
-from aios.schemas.models import InferenceCompleted
 from aios.streams.pool_files import Goal, Limits, Pool, Price, shipped
+from tests.fakes.answers import answer
 
 POOL = Pool(
     pool="probe.bulk",
@@ -27,25 +27,13 @@ POOL = Pool(
     objective=Goal(p95_ms=1000),
     retries=(),
 )
-ANSWER = InferenceCompleted(
-    request_id="r",
-    case_id="c",
-    tenant="demo",
-    workflow="w",
-    step="s",
-    attempt=1,
+ANSWER = answer(
     task="generate",
-    status="ok",
-    output="{}",
     model="probe@1",
-    engine="echo",
-    input_hash="",
     prompt_tokens=100,
     output_tokens=11,
-    lane="bulk",
     queue_ms=5,
     compute_ms=500,
-    completed_at=0,
     pool=POOL.pool,
     first_token_ms=100,
     engine_us=250_000,

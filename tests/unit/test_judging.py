@@ -15,6 +15,7 @@ from aios.inference_workers.judged import Judged, auroc
 from aios.infra import judging
 from aios.schemas.models import InferenceCompleted
 from aios.streams.config import Settings
+from tests.fakes.answers import answer_to
 
 scores = st.lists(st.integers(0, 5).map(lambda n: n / 5), min_size=1, max_size=20)
 
@@ -75,25 +76,5 @@ def test_what_was_not_answered_counts_as_wrong() -> None:
 
 
 def _answer(one: judging.Question, label: str, out_of_scope: float) -> InferenceCompleted:
-    request = one.request
-    return InferenceCompleted(
-        request_id=request.request_id,
-        case_id=request.case_id,
-        tenant=request.tenant,
-        workflow=request.workflow,
-        step=request.step,
-        attempt=1,
-        task="classify",
-        status="ok",
-        output=json.dumps({"label": label, "confidence": 0.9, "out_of_scope": out_of_scope, "scores": {}}),
-        output_contract="classification.v1",
-        model=request.model,
-        engine="fake",
-        input_hash="",
-        prompt_tokens=1,
-        output_tokens=0,
-        lane="bulk",
-        queue_ms=0,
-        compute_ms=0,
-        completed_at=0,
-    )
+    output = json.dumps({"label": label, "confidence": 0.9, "out_of_scope": out_of_scope, "scores": {}})
+    return answer_to(one.request, output=output)

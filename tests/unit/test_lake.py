@@ -28,6 +28,7 @@ from aios.streams.config import LakeSettings
 from aios.streams.errors import Reason, RecordError, StateBroken, Unavailable
 from aios.streams.record import Record
 from aios.streams.topology import ADMIT, LAKE, PLAN
+from tests.fakes.answers import answer
 from tests.fakes.breakers import OwnBreakers
 from tests.fakes.registry import FakeRegistry
 
@@ -86,22 +87,14 @@ def asked(case: str, suggestion: str = "mortgage") -> ReviewRequested:
 
 
 def answered(case: str) -> InferenceCompleted:
-    return InferenceCompleted(
+    return answer(
         request_id=f"r-{case}",
         case_id=case,
-        tenant="demo",
-        workflow="document.triage",
-        step="classify",
-        attempt=1,
-        task="classify",
-        status="ok",
         output='{"label":"secret"}',
-        model="triage-encoder@1",
+        output_contract="",
         engine="vllm",
         input_hash="ab",
         prompt_tokens=10,
-        output_tokens=0,
-        lane="bulk",
         queue_ms=120,
         compute_ms=30,
         completed_at=NOW,

@@ -30,6 +30,7 @@ from aios.streams.record import Outgoing, Record
 from aios.streams.slots import key_of, urgency
 from aios.streams.topics import Topic
 from aios.streams.topology import PLAN
+from tests.fakes.answers import answer_to
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.triage import plain
 
@@ -88,27 +89,8 @@ def request_of(effects: Effects) -> InferenceRequested:
 
 
 def answer(request: InferenceRequested) -> InferenceCompleted:
-    return InferenceCompleted(
-        request_id=request.request_id,
-        case_id=request.case_id,
-        tenant=request.tenant,
-        workflow=request.workflow,
-        step=request.step,
-        attempt=request.attempt,
-        task=request.task,
-        status="ok",
-        output='{"label":"card_arrival","confidence":0.9,"out_of_scope":0.1}',
-        output_contract="classification.v1",
-        model=request.model,
-        engine="fake 1",
-        input_hash="",
-        prompt_tokens=0,
-        output_tokens=0,
-        lane=request.lane,
-        queue_ms=0,
-        compute_ms=0,
-        completed_at=NOW_MS,
-    )
+    output = '{"label":"card_arrival","confidence":0.9,"out_of_scope":0.1}'
+    return answer_to(request, output=output, completed_at=NOW_MS)
 
 
 def test_a_command_says_in_its_headers_how_urgent_it_is() -> None:
