@@ -7,15 +7,12 @@ and its home removed, whatever happens; the first benchmark that fails ends it.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 
 import click
 
-from aios.infra.output import fail
+from aios.infra.bench.system import aios, up
 
-AIOS = (sys.executable, "-m", "aios.infra")
 OF_A_SYSTEM = ("idle", "gateway", "pipeline", "scale")
 BY_THEMSELVES = ("stage", "replay", "inference")
 
@@ -26,12 +23,9 @@ def everything() -> None:
     with tempfile.TemporaryDirectory(prefix="aios-bench-") as home:
         os.environ["AIOS_HOME"] = home
         os.environ["AIOS_TRACING__SAMPLE_RATIO"] = "0.01"
-        _aios("up", "--detach")
-        try:
+        with up():
             for name in OF_A_SYSTEM:
                 _bench(name)
-        finally:
-            _aios("down")
     del os.environ["AIOS_HOME"]  # it is gone
     for name in BY_THEMSELVES:
         _bench(name)
@@ -39,9 +33,4 @@ def everything() -> None:
 
 def _bench(name: str) -> None:
     click.echo(f"\naios bench {name}")
-    _aios("bench", name, "--keep")
-
-
-def _aios(*command: str) -> None:
-    if subprocess.run([*AIOS, *command], check=False).returncode:
-        fail(f"`aios {' '.join(command)}` failed")
+    aios("bench", name, "--keep")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from typing import Any
 
@@ -18,10 +17,10 @@ import psutil
 
 from aios.infra import output
 from aios.infra.bench import machine, pipeline
+from aios.infra.bench.system import AIOS
 from aios.infra.running import running
 from aios.streams.config import Settings
 
-AIOS = (sys.executable, "-m", "aios.infra")
 STAGES = ("admit", "plan", "classify", "generate")
 CHANGE_AFTER_S = 2.0  # into the load
 

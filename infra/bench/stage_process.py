@@ -17,6 +17,7 @@ from aios.processors.app import run_stage
 from aios.processors.state import Effects, StateView
 from aios.schemas.codec import Codec
 from aios.schemas.models import DocumentReceived
+from aios.schemas.registry import InMemory
 from aios.streams import logs, tracing
 from aios.streams.config import KafkaSettings, Settings, TracingSettings
 from aios.streams.errors import StateBroken
@@ -44,24 +45,9 @@ STAGE = Stage(
 )
 
 
-class Schemas:
-    """A registry of this benchmark's few schemas, numbered in the order they are asked for."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-
-    def by_id(self, schema_id: int) -> str:
-        return self._texts[schema_id - 1]
-
-    def id_of(self, subject: str, schema: str) -> int:  # noqa: ARG002 - one number a schema, whatever the subject
-        if schema not in self._texts:
-            self._texts.append(schema)
-        return self._texts.index(schema) + 1
-
-
 def codec() -> Codec:
     """The same ids in every process that calls this."""
-    made = Codec(Schemas())
+    made = Codec(InMemory())
     made.warm((IN, *((STAGE.changelog,) if STAGE.changelog else ())))
     return made
 

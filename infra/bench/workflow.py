@@ -40,6 +40,7 @@ from aios.schemas.models import (
     InferenceCompleted,
     InferenceRequested,
 )
+from aios.schemas.registry import InMemory
 from aios.streams import topics, topology
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Outgoing, Record
@@ -185,23 +186,6 @@ def _told(watch: cProfile.Profile) -> str:
     return text.getvalue()
 
 
-class _Registry:
-    """Every contract of ours, in memory."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._ids: dict[str, int] = {}
-
-    def by_id(self, schema_id: int) -> str:
-        return self._texts[schema_id - 1]
-
-    def id_of(self, subject: str, schema: str) -> int:  # noqa: ARG002 - same text, same id
-        if schema not in self._ids:
-            self._texts.append(schema)
-            self._ids[schema] = len(self._texts)
-        return self._ids[schema]
-
-
 class _Store(dict[bytes, bytes]):
     """What the stage remembers of one partition."""
 
@@ -220,7 +204,7 @@ class _Store(dict[bytes, bytes]):
 class Bench:
     """plan's core, what it remembers, and whoever it asks."""
 
-    codec: Codec = field(default_factory=lambda: Codec(_Registry()))
+    codec: Codec = field(default_factory=lambda: Codec(InMemory()))
     stores: list[_Store] = field(default_factory=lambda: [_Store() for _ in range(PARTITIONS)])
     number: int = 0
     core: Plan = field(init=False)

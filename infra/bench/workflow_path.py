@@ -35,6 +35,7 @@ import click
 
 from aios.infra import deploying, output
 from aios.infra.bench import machine, workflow_path_stand
+from aios.infra.bench.system import up
 from aios.infra.bench.workflow_path_stand import NAME, POOL_LANE, SYSTEM, Load, Loaded
 from aios.infra.deploying import Judged
 from aios.infra.output import FAILED, fail
@@ -366,7 +367,7 @@ def _about_machine(load: Mapping[str, Any]) -> Iterator[str]:
 def _main() -> None:
     asked = Asked(**json.loads(sys.argv[1]))
     workflow = judged(asked)  # before a minute goes into the start of a system
-    with workflow_path_stand.up():
+    with up():
         found = measured(asked, workflow)
     sys.stdout.write(json.dumps(found) + os.linesep)
 

@@ -14,7 +14,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -31,7 +30,6 @@ from aios.infra.local.home import Home
 from aios.infra.local.ports import LOOPBACK
 from aios.infra.output import FAILED, fail
 
-AIOS = (sys.executable, "-m", "aios.infra")
 ROOT = Path(__file__).parents[2]  # what is imported as `aios`
 NAME, CONTRACT, SYSTEM, POOL_LANE = "bench.path", "bench.path.asked.v1", "outside", "classify.bulk"
 OUTCOME = "approved"
@@ -259,21 +257,6 @@ def inside(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, 
         fail("the measurement failed", FAILED)
     said: dict[str, Any] = json.loads(ran.stdout)
     return said
-
-
-@contextmanager
-def up() -> Iterator[None]:
-    """A system runs in AIOS_HOME of this process."""
-    try:
-        _aios("up", "--detach")
-        yield
-    finally:
-        _aios("down")
-
-
-def _aios(*command: str) -> None:
-    if subprocess.run([*AIOS, *command], check=False, stdout=sys.stderr).returncode:
-        fail(f"`aios {' '.join(command)}` failed", FAILED)
 
 
 # ── the machine ──

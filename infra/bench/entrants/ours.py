@@ -13,11 +13,11 @@ import struct
 from pathlib import Path
 
 from aios.infra.bench.entrants.wire import decode, encode
-from aios.infra.bench.stage_process import Schemas
 from aios.processors.app import run_stage
 from aios.processors.state import Effects, StateView
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
+from aios.schemas.registry import InMemory
 from aios.streams import logs, tracing
 from aios.streams.config import KafkaSettings, Settings, TracingSettings
 from aios.streams.errors import StateBroken
@@ -76,7 +76,7 @@ async def main() -> None:
     tracing.start(settings, name, 0)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    codec = Codec(Schemas())
+    codec = Codec(InMemory())
     codec.warm((stage.changelog,) if stage.changelog else ())
     await run_stage(stage, Mean(os.environ["OUT"]), codec, settings, slot=0, stop=stop, ready=lambda: None)
 
