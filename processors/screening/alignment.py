@@ -7,6 +7,7 @@ costs only a little; greedy by gain, which is exact but for ties among parts tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ INITIAL = 1.3  # what an initial brings
 COMPLETE = 3.0  # where nothing is left over on either side
 ALONE = 2.5  # where one part was written, and it agrees: nobody is cleared by one part
 SWAPPED = 0.3
+WHOLE_MAX = max(COMPLETE, ALONE)  # that the whole can bring beside its parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Span:
 class Compiled:
     """One of the list's names. missing: what it costs if a part was not written; surname: how many parts lead.
 
-    heavy: how many parts say something by themselves.
+    heavy: how many parts say something by themselves. initials: whether any part is one letter.
     """
 
     entry: int
@@ -49,6 +51,7 @@ class Compiled:
     surname: int
     person: bool
     heavy: int
+    initials: bool
     spans: tuple[Span, ...]
 
     def replaced(self, lacking: Sequence[int]) -> bool:
@@ -74,17 +77,22 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A name as it was written. single: the slots of one part; heavy: how many of them say something by themselves."""
+    """A name as it was written. single: the slots of one part; heavy: how many of them say something by themselves.
+
+    initials: whether any is one.
+    """
 
     slots: tuple[Slot, ...]
     single: tuple[Slot, ...]
     heavy: int
+    initials: bool
 
     @classmethod
     def of(cls, slots: Sequence[Slot]) -> Written:
         """Of all its slots."""
         single = tuple(slot for slot in slots if slot.behind == slot.first + 1)
-        return cls(tuple(slots), single, sum(slot.extra > EXTRA_INITIAL for slot in single))
+        heavy = sum(slot.extra > EXTRA_INITIAL for slot in single)
+        return cls(tuple(slots), single, heavy, any(slot.initial for slot in single))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +132,8 @@ def missing(text: str, nats: float, *, person: bool, surname: bool) -> float:
     return min(MISSING_WORD_MAX, WORD_NATS_SHARE * nats)
 
 
-def align(written: Written, name: Compiled) -> Alignment | None:
-    """The best of `written` on `name`, or None where nothing agrees."""
+def align(written: Written, name: Compiled, nats_min: float = -math.inf) -> Alignment | None:
+    """The best of `written` on `name`, or None where nothing agrees or it cannot reach nats_min."""
     edges = [
         (*slot.gains[span.number], slot, span)
         for slot in written.slots
@@ -137,23 +145,28 @@ def align(written: Written, name: Compiled) -> Alignment | None:
     edges.sort(key=_gain, reverse=True)
     ours: set[int] = set()
     theirs: set[int] = set()
-    pairs: list[Pair] = []
+    chosen: list[tuple[Slot, Span, How]] = []
     nats = 0.0
     for gain, how, slot, span in edges:
         run = range(slot.first, slot.behind)
         if ours.isdisjoint(run) and theirs.isdisjoint(span.places):
             ours.update(run)
             theirs.update(span.places)
-            pairs.append(Pair(slot.first, slot.behind, span.places, how))
+            chosen.append((slot, span, how))
             nats += gain
     left = [slot for slot in written.single if slot.first not in ours]
     gone = [place for place in range(len(name.texts)) if place not in theirs]
-    if left and gone:
-        initials = _initials(left, gone, name)
-        nats += INITIAL * len(initials)
-        pairs += initials
-        left = [slot for slot in left if all(slot.first != pair.first for pair in initials)]
-        gone = [place for place in gone if all(place not in pair.places for pair in initials)]
+    pairs: list[Pair] = []
+    if left and gone and (written.initials or name.initials):
+        pairs = _initials(left, gone, name)
+        nats += INITIAL * len(pairs)
+        left = [slot for slot in left if all(slot.first != pair.first for pair in pairs)]
+        gone = [place for place in gone if all(place not in pair.places for pair in pairs)]
+    lost = sum([name.missing[place] for place in gone])
+    nats -= sum([slot.extra for slot in left]) + (lost if name.person else min(lost, MISSING_WORDS_MAX))
+    if nats + WHOLE_MAX < nats_min:
+        return None
+    pairs = [Pair(slot.first, slot.behind, span.places, how) for slot, span, how in chosen] + pairs
     return _weighed(nats, written, name, pairs=pairs, left=left, gone=gone)
 
 
@@ -181,9 +194,7 @@ def _initials(left: Sequence[Slot], gone: Sequence[int], name: Compiled) -> list
 def _weighed(
     nats: float, written: Written, name: Compiled, *, pairs: list[Pair], left: Sequence[Slot], gone: Sequence[int]
 ) -> Alignment:
-    """What is left over costs; a whole name is worth more than its parts."""
-    lost = sum([name.missing[place] for place in gone])
-    nats -= sum([slot.extra for slot in left]) + (lost if name.person else min(lost, MISSING_WORDS_MAX))
+    """nats: of the pairs, less what is left over. A whole name is worth more than its parts."""
     lacking = [place for place in gone if name.missing[place] > MISSING_LIGHT]
     more = max([slot.extra for slot in left], default=0.0)
     if more > EXTRA_INITIAL and name.heavy == 1:

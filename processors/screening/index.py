@@ -26,7 +26,7 @@ from aios.processors.screening import alignment, births
 from aios.processors.screening.alignment import Alignment, Compiled, Slot, Span, Written
 from aios.processors.screening.births import Agreement, Born
 from aios.processors.screening.entries import Entry, Kind
-from aios.processors.screening.names import Part, parts, skeleton
+from aios.processors.screening.names import Part, parts, read_scripts, skeleton
 from aios.processors.screening.rarity import Rarity
 from aios.processors.screening.small_words import LEGAL, PARTICLES, light
 from aios.processors.screening.thresholds import NO_PERSON, ORGANISATION, OTHER_KIND, REVIEW, level, score
@@ -67,6 +67,20 @@ class Hit:
     birth: Agreement
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Of a listed name: whether it is a person's, and how many parts the surname in front has."""
+
+    person: bool
+    surname: int
+
+    @classmethod
+    def of(cls, entry: Entry, name: str) -> _Shape:
+        person = entry.kind is Kind.INDIVIDUAL
+        surname, comma, _ = name.partition(",")
+        return cls(person, len(parts(surname)) if person and comma else 0)
+
+
 class Index:
     """One version of a list, searchable. Building takes about two seconds for 15,000 entries."""
 
@@ -78,10 +92,9 @@ class Index:
         listed = Counter(part.text for each in split for part in each)
         self.rarity = Rarity(listed)
         self.names: list[Compiled] = []
-        runs = [list(_spans(each, *self._shape(*one))) for one, each in zip(written, split, strict=True)]
-        acronyms = [
-            list(_acronyms(each)) if not self._shape(*one)[0] else [] for one, each in zip(written, split, strict=True)
-        ]
+        shapes = [_Shape.of(entries[number], name) for number, name in written]
+        runs = [list(_spans(each, shape.surname)) for shape, each in zip(shapes, split, strict=True)]
+        acronyms = [[] if shape.person else list(_acronyms(each)) for shape, each in zip(shapes, split, strict=True)]
         words = dict.fromkeys(text for run in runs for text, places in run if len(places) == 1 or _one_word(text))
         joins = dict.fromkeys(text for run in runs for text, _ in run if text not in words)
         short = dict.fromkeys(
@@ -89,25 +102,28 @@ class Index:
         )
         self.vocabulary = Vocabulary(list(words), list(joins), list(short))
         postings: dict[int, list[int]] = defaultdict(list)
-        for (number, name), each, run, acronym in zip(written, split, runs, acronyms, strict=True):
-            compiled = self._compile(number, name, each, run + acronym)
+        for (number, name), shape, each, run, acronym in zip(written, shapes, split, runs, acronyms, strict=True):
+            compiled = self._compile(number, name, shape, each, run + acronym)
             for span in compiled.spans:
                 postings[span.number].append(len(self.names))
             self.names.append(compiled)
+        kinds = {kind: place for place, kind in enumerate(Kind)}
+        self._kinds = np.array([kinds[entries[number].kind] for number, _ in written], dtype=np.int8)
         self._postings: dict[int, Any] = {one: np.array(found, dtype=np.int32) for one, found in postings.items()}
         self.rarity.bare_nats("")  # read now, not with the first Arabic name
+        read_scripts()
         own = weakref.proxy(self)  # no circle: a version that went is frozen, and only its count of users ends it
         self._near = lru_cache(maxsize=CACHE_MAX)(lambda part, place: cast(Slot, own._slot(part, place)))
 
-    def _shape(self, number: int, name: str) -> tuple[bool, int]:
-        """Whether it is a person's, and how many parts the surname in front has."""
-        person = self.entries[number].kind is Kind.INDIVIDUAL
-        return person, len(parts(name.partition(",")[0])) if person and "," in name else 0
-
     def _compile(
-        self, number: int, name: str, found: Sequence[Part], runs: Sequence[tuple[str, tuple[int, ...]]]
+        self,
+        number: int,
+        name: str,
+        shape: _Shape,
+        found: Sequence[Part],
+        runs: Sequence[tuple[str, tuple[int, ...]]],
     ) -> Compiled:
-        person, surname = self._shape(number, name)
+        person, surname = shape.person, shape.surname
         missing = tuple(
             alignment.missing(part.text, self.rarity.nats(part.text), person=person, surname=place < surname)
             for place, part in enumerate(found)
@@ -120,29 +136,25 @@ class Index:
             surname=surname,
             person=person,
             heavy=sum(cost > alignment.MISSING_LIGHT for cost in missing),
+            initials=any(len(part.text) == 1 for part in found),
             spans=tuple(Span(self.vocabulary.numbers[text], places) for text, places in runs),
         )
 
     def search(self, asked: Asked, *, nats_min: float = REVIEW) -> list[Hit]:
         """Who it may be, best first; at most HITS_MAX, none below nats_min."""
         written = Written.of(self._slots(parts(asked.name)))
-        like_person = MANY_PARTS > written.heavy > 1 and not any(slot.text in LEGAL for slot in written.single)
+        against = _against(asked.kind, written)
         hits: dict[int, Hit] = {}
         help_from_birth = births.SAME_DAY if asked.born else 0.0
-        floor = max(nats_min - help_from_birth, NAME_MIN)
-        for candidate in self._candidates(written.slots, floor - alignment.COMPLETE):
+        least = {kind: max(nats_min - help_from_birth + taken, NAME_MIN) for kind, taken in against.items()}
+        for candidate in self._candidates(written.slots, least):
             compiled = self.names[candidate]
-            found = alignment.align(written, compiled)
-            if found is None or found.nats < floor:
-                continue
             entry = self.entries[compiled.entry]
+            found = alignment.align(written, compiled, least[entry.kind])
+            if found is None or found.nats < least[entry.kind]:
+                continue
             agreement = births.compare(asked.born, entry.born)
-            other = OTHER_KIND if asked.kind and asked.kind is not entry.kind else 0.0
-            if asked.kind is None and entry.kind is not Kind.INDIVIDUAL and like_person:
-                other = NO_PERSON
-            if entry.kind is not Kind.INDIVIDUAL:
-                other += ORGANISATION
-            nats = found.nats + agreement.nats - other
+            nats = found.nats + agreement.nats - against[entry.kind]
             there = hits.get(compiled.entry)
             if nats >= nats_min and (there is None or nats > there.nats):
                 hits[compiled.entry] = Hit(entry, compiled.name, nats, score(nats), level(nats), found, agreement)
@@ -200,8 +212,8 @@ class Index:
         brought: Any = np.repeat([gain for _, (gain, _) in ordered], [len(one) for one in found])
         return np.concatenate(found), brought.astype(np.float32)
 
-    def _candidates(self, slots: Sequence[Slot], floor: float) -> Iterator[int]:
-        """Names by the most that they could reach, best first."""
+    def _candidates(self, slots: Sequence[Slot], least: Mapping[Kind, float]) -> Iterator[int]:
+        """Names by the most that they could reach. least: nats that the name alone must bring, by the entry's kind."""
         by_place: dict[int, Any] = {}
         for slot in slots:
             reach = by_place.get(slot.first)
@@ -210,18 +222,35 @@ class Index:
                 reach = by_place[slot.first] = np.full(len(self.names), start, dtype=np.float32)
             if slot.reach is not None:
                 names, brought = slot.reach
-                joined = slot.behind > slot.first + 1
+                joined = range(slot.first + 1, slot.behind)
                 reach[names] = np.maximum(reach[names], brought) if joined else brought
+                for place in joined:  # singles come first: they are there
+                    by_place[place][names] = np.maximum(by_place[place][names], 0.0)
         if not by_place:
             return
         total = np.add.reduce(list(by_place.values()))
-        places = np.nonzero(total >= floor)[0]
+        whole = np.array([least[kind] - alignment.COMPLETE for kind in Kind], dtype=np.float32)
+        places = np.nonzero(total >= whole.min())[0]
+        above = total[places] - whole[self._kinds[places]]
+        places, above = places[above >= 0], above[above >= 0]
         if len(places) > CANDIDATES_MAX:
-            places = places[np.argpartition(total[places], -CANDIDATES_MAX)[-CANDIDATES_MAX:]]
+            places = places[np.argpartition(above, -CANDIDATES_MAX)[-CANDIDATES_MAX:]]
         yield from places.tolist()
 
 
-def _spans(found: Sequence[Part], _person: bool, surname: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _against(asked: Kind | None, written: Written) -> dict[Kind, float]:
+    """What is taken from an entry of each kind: it is another than was asked for, or no person's name."""
+    like_person = MANY_PARTS > written.heavy > 1 and not any(slot.text in LEGAL for slot in written.single)
+    found: dict[Kind, float] = {}
+    for kind in Kind:
+        other = OTHER_KIND if asked and asked is not kind else 0.0
+        if kind is not Kind.INDIVIDUAL:
+            other += ORGANISATION + (NO_PERSON if asked is None and like_person else 0.0)
+        found[kind] = other
+    return found
+
+
+def _spans(found: Sequence[Part], surname: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Every part; its joins with the next one or two (`abd al rahman` is also written `abdalrahman`).
 
     A person's last given name also joins with the surname, which the list writes in front.

@@ -19,7 +19,7 @@ from anyascii import anyascii
 
 from aios.processors.screening.small_words import NUMBERS, PARTICLES, short_forms
 
-__all__ = ["CHARS_MAX", "PARTICLES", "PARTS_MAX", "Part", "parts", "skeleton", "sound"]
+__all__ = ["CHARS_MAX", "PARTICLES", "PARTS_MAX", "Part", "parts", "read_scripts", "skeleton", "sound"]
 
 CHARS_MAX = 300  # of a name; the rest is not read
 PARTS_MAX = 24
@@ -36,6 +36,7 @@ _KOREAN = tuple(  # from the official romanisation to the one that passports and
     (re.compile(pattern), usual)
     for pattern, usual in ((r"\bG", "K"), (r"\bD", "T"), (r"\bB", "P"), (r"eo", "o"), (r"eu", "u"), (r"\bI\b", "Ri"))
 )
+_SCRIPTS = (*range(0x34), *range(0x4E, 0xA0), *range(0xAC, 0xD8), *range(0xF9, 0x100))  # by 256 code points
 _DOUBLED = re.compile(r"(.)\1+")
 _VOWELS = re.compile(r"[aeiou]+")
 
@@ -96,6 +97,12 @@ def skeleton(text: str, *, bare: bool = False) -> str:
     return _DOUBLED.sub(r"\1", front + _VOWELS.sub("", said).replace("v", "f"))
 
 
+def read_scripts() -> None:
+    """Every script's table now, not with the first name that is written in it: anyascii reads files for these."""
+    for block in _SCRIPTS:
+        anyascii(chr(block << 8 | 0x80))
+
+
 def parts(name: str) -> tuple[Part, ...]:
     """The parts of `name` as written, commas and hyphens as spaces; at most PARTS_MAX."""
     found: list[Part] = []
@@ -108,7 +115,7 @@ def parts(name: str) -> tuple[Part, ...]:
         if word.startswith(_ARTICLE) and len(word) > 2 * len(_ARTICLE):
             found.append(Part("al"))
             word = word[len(_ARTICLE) :]
-        latin = anyascii(word)
+        latin = word if word.isascii() else anyascii(word)
         if _HAN_OR_HANGUL.search(word):
             latin = _CAMEL.sub(" ", latin)  # one syllable a character
         if _HANGUL.search(word):

@@ -14,6 +14,7 @@ import gc
 import hashlib
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +67,13 @@ def content_of(settings: Settings, told: ListPublished) -> bytes:
     return content
 
 
-def table(kafka: KafkaSettings, codec: Codec) -> ReferenceTable[ListPublished]:
+def table(
+    kafka: KafkaSettings,
+    codec: Codec,
+    changed: Callable[[str, ListPublished | None, ListPublished | None], None] = lambda _name, _before, _after: None,
+) -> ReferenceTable[ListPublished]:
     """By list; load() it, or start() it to follow along."""
-    return ReferenceTable(kafka, codec, LIST_PUBLISHED, ListPublished, name_of=lambda told: told.list)
+    return ReferenceTable(kafka, codec, LIST_PUBLISHED, ListPublished, name_of=lambda told: told.list, changed=changed)
 
 
 def read(kafka: KafkaSettings, codec: Codec) -> dict[str, ListPublished]:
@@ -100,14 +105,7 @@ class Current:
         """Loads what is current, and follows. Raises Unavailable, ConfigError."""
         if self._follow and self._table is None:
             self._source = RegistrySource(self._settings.registry.url)
-            found = ReferenceTable(
-                self._settings.kafka,
-                Codec(self._source),
-                LIST_PUBLISHED,
-                ListPublished,
-                name_of=lambda told: told.list,
-                changed=lambda _name, _before, _after: self._waiting.set(),
-            )
+            found = table(self._settings.kafka, Codec(self._source), lambda *_: self._waiting.set())
             found.start()
             self._table = found
         if not self._load() and self._loaded is None:

@@ -3,9 +3,7 @@
 Enters: the list's parts, once; then one written part at a time. Leaves: the near ones, each with its cost in nats
 (-ln of how likely somebody writes it so) and how it differs. Guaranteed: the same, those that sound the same, those
 with the same consonants, those that it is the beginning of, and those within the edits that its length allows, in
-writing or in sound; nothing farther. Blocking is by the set of letters, as one number a part: an edit changes two
-letters of it at most, so none is overlooked. Rejected: comparing with the whole vocabulary (rapidfuzz's cdist: some
-5 ms a name at 50,000 parts); deletion neighbourhoods (SymSpell: a million keys for two edits).
+writing or in sound; nothing farther, and none of these is overlooked (letters.py).
 """
 
 from __future__ import annotations
@@ -16,22 +14,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 
-import numpy as np
-from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from aios.processors.screening.letters import Letters
 from aios.processors.screening.names import Part, skeleton, sound
 
 EDITS_MAX = 2
+TWO_EDITS_LETTERS_MIN = 7  # of a written part that may have two slips
 NEAR_MAX = 200  # of one written part
 PREFIX_LETTERS_MIN, PREFIX_LEFT_MIN = 3, 2
-LETTERS_AN_EDIT = 2  # that one edit changes of a set of letters, at most
-PAIRS_AN_EDIT, PAIRS_MORE = (
-    4,
-    2,
-)  # of a set of neighbouring pairs; a swap changes six, so a second swap may be overlooked
 
 SOUND, BARE, PREFIX = 2.0, 1.5, 6.0
 SKELETON, SHORT_SKELETON, VOWELS_MAX = (
@@ -79,34 +71,6 @@ class Near:
     how: How
 
 
-class Letters:
-    """Strings that are searched for those within some edits."""
-
-    def __init__(self, strings: Iterable[str]) -> None:
-        """strings: each once."""
-        self.strings = sorted(strings, key=len)
-        self._array = np.array(self.strings, dtype=object)
-        self._letters = np.array([_letters(one) for one in self.strings], dtype=np.uint64)
-        self._pairs = np.array([_pairs(one) for one in self.strings], dtype=np.uint64)
-        lengths = [len(one) for one in self.strings]
-        self._from = [bisect.bisect_left(lengths, length) for length in range(max(lengths, default=0) + 2)]
-
-    def within(self, text: str, edits: int) -> list[tuple[str, int]]:
-        """Those at most `edits` from `text`, with their distance (a swap of neighbours is one edit); none for 0."""
-        if not edits:
-            return []
-        last = len(self._from) - 1
-        first, behind = self._from[min(max(len(text) - edits, 0), last)], self._from[min(len(text) + edits + 1, last)]
-        pairs = np.bitwise_count(self._pairs[first:behind] ^ np.uint64(_pairs(text)))
-        differ_max = min(PAIRS_AN_EDIT * edits + PAIRS_MORE, max(2 * len(text) - 6, PAIRS_AN_EDIT + PAIRS_MORE))
-        places = np.nonzero(pairs <= differ_max)[0]
-        letters = np.bitwise_count(self._letters[first + places] ^ np.uint64(_letters(text)))
-        places = places[letters <= LETTERS_AN_EDIT * edits]
-        close = self._array[first + places].tolist()
-        found = process.extract(text, close, scorer=OSA.distance, score_cutoff=edits, limit=None)
-        return [(string, int(distance)) for string, distance, _ in found]
-
-
 class Vocabulary:
     """The list's parts by number, and what is near to a written one."""
 
@@ -130,8 +94,9 @@ class Vocabulary:
                 self._by_skeleton[skeleton(text)].append(number)
                 self._mistyped[said].append(number)
         self._words = len(words)
-        self._written = Letters(words)
-        self._sounds = Letters(self._mistyped)
+        long = [word for word in words if len(word) >= TWO_EDITS_LETTERS_MIN - EDITS_MAX]
+        self._written = {1: Letters(words, 1), EDITS_MAX: Letters(long, EDITS_MAX)}
+        self._sounds = Letters(self._mistyped, 1)
         self._sorted = sorted(words)
 
     def alike(self, text: str, *, joins: bool = True) -> list[Near]:
@@ -183,10 +148,13 @@ class Vocabulary:
         if text.isdigit():
             return
         short = SHORT_WORD if len(text) <= 4 else 0.0
-        for listed, edits in self._written.within(text, _edits_allowed(len(text), cost_max - short)):
+        allowed = _edits_allowed(len(text), cost_max - short)
+        for listed, edits in self._written[allowed].within(text) if allowed else ():
             yield self.numbers[listed], EDITS[edits] + short + (FIRST_LETTER if text[0] != listed[0] else 0.0)
         said = sound(text)
-        for other, edits in self._sounds.within(said, min(_edits_allowed(len(said) - 1, cost_max - short - SOUND), 1)):
+        if not _edits_allowed(len(said) - 1, cost_max - short - SOUND):
+            return
+        for other, edits in self._sounds.within(said):
             front = FIRST_LETTER if said[:1] != other[:1] else 0.0
             for number in self._mistyped[other]:
                 yield number, SOUND + EDITS[edits] + short + front
@@ -203,25 +171,9 @@ class Vocabulary:
                 yield self.numbers[listed]
 
 
-def _letters(text: str) -> int:
-    """The set of its letters, one bit each."""
-    bits = 0
-    for letter in text:
-        bits |= 1 << (ord(letter) & 63)
-    return bits
-
-
-def _pairs(text: str) -> int:
-    """The set of its neighbouring letters, folded into 64 bits."""
-    bits = 0
-    for one, other in pairwise(text):
-        bits |= 1 << ((ord(one) * 31 + ord(other)) & 63)
-    return bits
-
-
 def _edits_allowed(letters: int, cost_max: float) -> int:
     """By length, since what is shorter has too many neighbours; and no more than are worth their cost."""
-    allowed = 0 if letters < 3 else 1 if letters <= 6 else EDITS_MAX
+    allowed = 0 if letters < 3 else 1 if letters < TWO_EDITS_LETTERS_MIN else EDITS_MAX
     while allowed and EDITS[allowed] > cost_max:
         allowed -= 1
     return allowed
