@@ -25,6 +25,7 @@ from aios.infra import deploying
 from aios.infra.commands.topology import topology as command
 from aios.infra.local.broker import Broker
 from aios.infra.local.ports import free_ports
+from aios.infra.prepare import PATIENCE_S, patiently
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseDecided
 from aios.schemas.registry import RegistrySource, register_all
@@ -121,7 +122,7 @@ def test_stages_do_their_work_under_rules_that_were_printed_for_them(
     source = RegistrySource(registry_url)
     codec = Codec(source)
     allow(settings.kafka, acls.rules(topology.taking([topics.source(contract)])))
-    key = tenants.register(settings.kafka, codec, tenant)
+    key = asyncio.run(patiently(lambda: tenants.register(settings.kafka, codec, tenant), PATIENCE_S))
     judged = deploying.judge(claims.write(tmp_path, name, contract))
     deploying.deploy(settings, codec, judged, by="ada", reason="finance asked for it", active=True)
     claim = {"employee": "Ann", "purpose": "train", "receipts": [{"what": "ticket", "cents": 4200}]}
