@@ -92,8 +92,8 @@ def sweep(days: int) -> None:
 @click.option(
     "--forms",
     "half",
-    type=click.Choice(list("abcdefgh")),
-    default="h",
+    type=click.Choice(list("abcdefghi")),
+    default="i",
     show_default=True,
     help="Which set of forms.",
 )
@@ -103,7 +103,7 @@ def sweep(days: int) -> None:
 def evaluate(count: int, seed: int, half: str, *, scans: bool, errors: int, as_json: bool) -> None:
     """Draw applications, put them through, say what was right.
 
-    Reading was developed on the forms of a, e and f, corrected once on those of b, c and d, and on none of g and h.
+    Reading was developed on the forms of a, e and f, corrected once on each other set, and never for those of i.
     The same seed draws the same applications.
     """
     from aios.infra.demo import onboarding

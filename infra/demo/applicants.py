@@ -28,7 +28,7 @@ from aios.processors.screening import list_files, perturbed
 from aios.processors.screening.entries import Entry, Kind
 
 LIST = "ofac_sdn"
-SETS = "abcdefgh"  # of forms
+SETS = "abcdefghi"  # of forms
 EVERY_SHEET = SHEETS + STRANGE
 ON = date(2026, 11, 20)  # the day of every application
 SCANNED_SHARE = 0.12  # of the documents that are no text

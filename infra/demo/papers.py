@@ -102,6 +102,8 @@ def write(sheet: Sheet, person: Person, on: date, draw: random.Random) -> Paper:
         "title_de": "Herr" if int(person.number[-1]) % 2 else "Frau",
         "city": _CITIES[int(person.number[-2:]) % len(_CITIES)],
         "official": _OFFICIALS[int(person.number[-3:]) % len(_OFFICIALS)],  # whose name it is not
+        "OFFICIAL": _OFFICIALS[int(person.number[-3:]) % len(_OFFICIALS)].upper(),
+        "COUNTRY_LIVES": countries.name(person.lives_in).upper(),
         "personal": person.number[::-1][:7] + "4",
         "zone3": zone_3(person),
         "zone1": zone_1(person),

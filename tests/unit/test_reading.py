@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from datetime import date, timedelta
+from functools import cache
+from itertools import pairwise
 
 import pytest
 from anyascii import anyascii
@@ -12,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.infra.demo import applicants, papers
-from aios.infra.demo.sheets import SHEETS
+from aios.infra.demo.sheets import SHEETS, Sheet
 from aios.processors.reading import countries, dates, labels, mrz
 from aios.processors.reading.compare import Applicant, Comparison, DocumentRead, Finding, Said, compare, names_agree
 from aios.processors.reading.extract import extract
 from aios.processors.reading.fact import FACTS_MAX, By, Kind
-from aios.processors.reading.kinds import Document
+from aios.processors.reading.kinds import IDENTITY, Document
 from aios.processors.reading.layout import Piece, lay_out
 from aios.processors.reading.lexicon import Label, label_of
 from aios.processors.reading.problem import SENTENCES, Problem
@@ -61,6 +64,44 @@ def test_forms_that_reading_knows_are_read_whole(number: int) -> None:
         for kind, value in paper.truth.items():
             assert key(kind, surest.get(kind, "")) == key(kind, value), (kind, paper.text)
         assert read.kind == sheet.paper
+
+
+@cache
+def drawn(half: str) -> list[applicants.Application]:
+    return applicants.drawn(6, 4, half, scans=False)
+
+
+def stated(application: applicants.Application) -> Stated:
+    fields = application.fields
+    return Stated(fields["applicant_name"], fields["birth_date"], fields["address"])
+
+
+@pytest.mark.parametrize("sheet", [sheet for sheet in applicants.EVERY_SHEET if sheet.half in "ef"])
+def test_forms_of_other_wording_are_read_whole(sheet: Sheet) -> None:
+    """With what the application states: nothing wrong, nothing missed, and the kind of document."""
+    for application in drawn(sheet.half):
+        if application.kind != "ordinary":
+            continue
+        paper = papers.write(sheet, application.person, applicants.ON, random.Random(4))
+        read = extract(of_text(papers.as_text(paper).encode()).pages, stated(application))
+        surest: dict[str, str] = {}
+        for fact in read.facts:
+            surest.setdefault(fact.kind, fact.value)
+        for kind, value in paper.truth.items():
+            assert key(kind, surest.get(kind, "")) == key(kind, value), (kind, paper.text)
+        assert (read.kind in IDENTITY) == (sheet.paper in IDENTITY)
+
+
+@pytest.mark.parametrize("sheet", applicants.EVERY_SHEET)
+def test_on_a_paper_of_somebody_else_nothing_stated_is_found(sheet: Sheet) -> None:
+    """On every form: no name and no birth date of the applicant, and no expiry to come of a paper that has expired."""
+    for application, other in pairwise(drawn(sheet.half)):
+        expired = replace(other.person, expires=date(2024, 5, 6), issued=date(2014, 5, 6))
+        paper = papers.write(sheet, expired, applicants.ON, random.Random(9))
+        found = extract(of_text(papers.as_text(paper).encode()).pages, stated(application)).facts
+        assert not [fact for fact in found if fact.by is By.STATED and fact.kind in (Kind.NAME, Kind.BIRTH_DATE)]
+        if sheet.paper in IDENTITY:
+            assert all(fact.value <= "2026-11-20" for fact in found if fact.kind is Kind.EXPIRES)
 
 
 @given(
