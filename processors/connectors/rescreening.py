@@ -2,13 +2,17 @@
 
 Enters: case.decided.v1 from its beginning, and then as it grows; the version that serves. Leaves: for each person who
 came near to an entry by the new version, an application under a derived idempotency key on kyc.application.submitted,
-and before it an audit record of the decided case (`screened_again`). Guaranteed: nothing before a version is published;
-the topic is read to its end before anything is raised, so that what a person has looked at for an earlier version
-raises nothing again; a new version begins the walk anew, and so does a start, since a repeat raises nothing (admit and
-the audit know the ids); Kafka away: it begins again when it is back. Every process of the connectors walks; what two
-of them raise is one case.
-Rejected: a consumer group (its position would have to be taken back for each version), a table of who was screened
-(the outcomes have it, as long as they are kept).
+and before it an audit record of the decided case (`screened_again`); how far a version has come, as offsets of a group
+of its own. Guaranteed: nothing before a version is published; the topic is read to its end before anything is raised,
+so that what a person has looked at for an earlier version raises nothing again; offsets are committed only behind the
+end, when everything before them is raised, so that a start goes on from there and one that died in between repeats
+what was not committed (a repeat raises nothing: admit and the audit know the ids); a new version, or other bytes under
+the same one, begins the walk anew; Kafka away: it goes on when it is back. Every process of the connectors walks; what
+two of them raise is one case, and what either commits is true.
+What a person looked at is known from decisions behind the offsets only: a case decided behind them was raised behind
+them too, and looked at after that. Offsets of a version that serves no more expire by themselves.
+Rejected: members of one group (each process would know a part of what was looked at), a table of who was screened (the
+outcomes have it, as long as they are kept).
 """
 
 from __future__ import annotations
@@ -43,6 +47,8 @@ WAITING_MAX = 10_000  # people who wait for the end of the topic; with more, som
 POLL_S = 0.5
 AGAIN_S = 2.0  # after Kafka was away
 LIST_S_MAX = 10.0
+GROUP = "aios.rescreening"  # in front of the group's name; nobody joins it
+HASH_LETTERS = 12  # of the list's bytes, in the group's name
 SOURCE = "/aios/lists"
 
 SCREENED = Counter("aios_rescreened", "Decided cases looked at again for a new version of a list.", ["list"])
@@ -99,9 +105,10 @@ class Rescreening:
         loaded, at = self._now(), self._published_at()
         if not at:
             return  # another version was published just now, and does not serve yet
-        consumer, behind = await asyncio.to_thread(self._begin)
+        consumer, behind = await asyncio.to_thread(self._begin, loaded)
         log.info("decided cases are screened again by %s", loaded.listed.reference)
         walked = _Walked({}, {})
+        committed: dict[int, int] = {}
         try:
             while self._now() is loaded:
                 messages = await asyncio.to_thread(consumer.consume, BATCH_MAX, POLL_S)
@@ -111,21 +118,36 @@ class Rescreening:
                     outs = await asyncio.to_thread(self._raise, walked, loaded, at)
                     await delivery.deliver_all(outs)
                     walked.waiting.clear()
+                if not behind:
+                    committed = await asyncio.to_thread(self._commit, consumer, committed)
         finally:
             await asyncio.to_thread(consumer.close)
 
-    def _begin(self) -> tuple[Consumer, set[int]]:
-        """At the beginning of every partition, and which these are. Raises KafkaException, Unavailable."""
-        consumer = reader(self._settings.kafka, **{"auto.offset.reset": "earliest"})
+    def _begin(self, loaded: Loaded) -> tuple[Consumer, set[int]]:
+        """Where this version has come to, else at the beginning; and which partitions. Raises as _along."""
+        group = f"{GROUP}.{loaded.listed.reference}.{loaded.listed.sha256[:HASH_LETTERS]}"
+        consumer = reader(self._settings.kafka, **{"auto.offset.reset": "earliest", "group.id": group})
         try:
             found = consumer.list_topics(CASE_DECIDED.name, timeout=LIST_S_MAX).topics[CASE_DECIDED.name]
             if found.error is not None:
                 raise Unavailable(f"{CASE_DECIDED.name} does not exist in this Kafka")
+            asked = [TopicPartition(CASE_DECIDED.name, each) for each in found.partitions]
+            for place in (places := consumer.committed(asked, timeout=LIST_S_MAX)):
+                if place.error is not None:
+                    raise KafkaException(place.error)
+                place.offset = place.offset if place.offset >= 0 else OFFSET_BEGINNING
         except (KafkaException, Unavailable):
             consumer.close()
             raise
-        consumer.assign([TopicPartition(CASE_DECIDED.name, each, OFFSET_BEGINNING) for each in found.partitions])
+        consumer.assign(places)
         return consumer, set(found.partitions)
+
+    def _commit(self, consumer: Consumer, committed: dict[int, int]) -> dict[int, int]:
+        """Everything that was read is raised: never again for this version. Raises KafkaException."""
+        places = [place for place in consumer.position(consumer.assignment()) if place.offset >= 0]
+        if moved := [place for place in places if committed.get(place.partition) != place.offset]:
+            consumer.commit(offsets=moved, asynchronous=False)
+        return {place.partition: place.offset for place in places}
 
     def _judge(self, messages: Sequence[Message], loaded: Loaded, walked: _Walked) -> None:
         """Remember what a round of decisions says. Raises Unavailable: the registry is away."""

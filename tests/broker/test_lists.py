@@ -14,18 +14,20 @@ from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner, Result
+from confluent_kafka import TopicPartition
 
 from aios.infra.commands import list as list_command
 from aios.infra.commands import tenant
 from aios.infra.output import FAILED
 from aios.infra.running import Running
+from aios.processors.connectors import rescreening
 from aios.processors.connectors.connector import Ask, Setup
 from aios.processors.connectors.sanctions import Sanctions, Screening, ScreenRequest
 from aios.processors.screening import list_files, published
 from aios.schemas.codec import Codec
 from aios.schemas.models import ApplicationSubmitted, AuditRecorded, CaseDecided
 from aios.streams import carrying, principals, system_files
-from aios.streams.admin import ensure_topics, read_all
+from aios.streams.admin import ensure_topics, read_all, reader
 from aios.streams.config import KafkaSettings, RegistrySettings, Settings
 from aios.streams.kafka import Delivery
 from aios.streams.topics import (
@@ -35,6 +37,8 @@ from aios.streams.topics import (
     LIST_PUBLISHED,
     PRINCIPAL_REGISTERED,
 )
+from tests.broker import rescreening_life
+from tests.unit.test_rescreen import NEW as NEW_LOADED
 from tests.unit.test_rescreen import PERSON, decided
 
 pytestmark = pytest.mark.broker
@@ -161,27 +165,45 @@ def test_a_published_version_takes_over_and_raises_decided_cases(settings: Setti
     assert {one.case_seq for one in audits} == {0}, "it replaces no transition of the case in its timeline"
 
 
-def test_a_repeated_walk_raises_the_same_case(settings: Settings, codec: Codec, name: str) -> None:
-    """A connector that starts again walks again: the same keys, so that admit sees the same case."""
-    assert publish(settings, codec, f"{name}@2", NEW, "operator").exit_code == 0
-    case = str(uuid4())
-    system = system_files.shipped()["sanctions"]
+def test_a_walk_goes_on_from_where_it_was_committed(settings: Settings, codec: Codec, name: str) -> None:
+    """Killed when it has raised, before it commits: the same case again. Killed behind its commit: never again."""
+    first, later = str(uuid4()), str(uuid4())
 
-    async def life() -> None:
-        connector = Sanctions(Setup(system=system, settings=settings, options={"list": name}))
-        await connector.open()
+    def life(*, until_: Callable[[], object], dies: bool) -> None:
+        walk = rescreening_life.start(settings, name, dies=dies)
         try:
-            count = len(list(raised(settings, codec, case)))
-            assert await until(lambda: len(list(raised(settings, codec, case))) > count)
+            assert asyncio.run(until(until_)), (settings.home / "walk.log").read_text()
+            if dies:
+                walk.wait(WAIT_S_MAX)
         finally:
-            await connector.close()
+            walk.kill()
+            walk.wait()
 
-    asyncio.run(decide(settings, codec, outcome(name, case)))
-    asyncio.run(life())
-    asyncio.run(life())
-    events = list(raised(settings, codec, case))
-    assert len(events) >= 2
+    def count(case: str) -> int:
+        return len(list(raised(settings, codec, case)))
+
+    asyncio.run(decide(settings, codec, outcome(name, first)))
+    for life_ in (1, 2):
+        life(until_=lambda often=life_: count(first) == often, dies=True)
+    life(until_=lambda: committed(settings, name), dies=False)
+    often = count(first)
+    asyncio.run(decide(settings, codec, outcome(name, later)))
+    life(until_=lambda: count(later), dies=False)
+    assert count(first) == often == 3
+    events = list(raised(settings, codec, first))
     assert len({(event.idempotency_key, event.event_id, event.documents[0]["text"]) for event in events}) == 1
+
+
+def committed(settings: Settings, name: str) -> bool:
+    """Whether a walk with version 2 of the list has committed."""
+    group = f"{rescreening.GROUP}.{name}@2.{NEW_LOADED.listed.sha256[: rescreening.HASH_LETTERS]}"
+    asking = reader(settings.kafka, **{"group.id": group})
+    try:
+        partitions = asking.list_topics(CASE_DECIDED.name, timeout=WAIT_S_MAX).topics[CASE_DECIDED.name].partitions
+        places = asking.committed([TopicPartition(CASE_DECIDED.name, each) for each in partitions], timeout=WAIT_S_MAX)
+        return any(place.offset > 0 for place in places)
+    finally:
+        asking.close()
 
 
 def test_who_may_not_publishes_nothing(settings: Settings, codec: Codec, name: str) -> None:
