@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from aios.infra import deploying, drawing
+from aios.infra.commands.workflow import group
 from aios.infra.deploying import There
 from aios.infra.ways import does, ways
 from aios.processors import case, migrating, workflow_cases, workflow_files
@@ -334,6 +336,24 @@ def activated(mode: str, permille: int = 1000, version: int = 1) -> WorkflowActi
         by="",
         activated_at=0,
     )
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_came_of_recorded_cases_is_told_on_stdout(tmp_path: Path, as_json: bool) -> None:
+    """So that it can be piped; for scripts there is JSON and nothing beside it. One that came out otherwise: exit 1."""
+    file = claims.write(tmp_path, "expenses.claim", "expense.claimed.v1")
+    more = ["--json"] if as_json else []
+    told = CliRunner().invoke(group, ["test", str(file), *more])
+    assert (told.exit_code, told.stderr) == (0, "")
+    if as_json:
+        assert [one["wrong"] for one in json.loads(told.stdout)[0]["cases"]] == [[]] * 5
+    else:
+        assert "5 of 5 cases of expenses.claim@1 are as recorded" in told.stdout
+    cases = workflow_cases.file_of(file)
+    cases.write_text(cases.read_text("utf-8").replace("outcome: ", "outcome: not_", 1), "utf-8")
+    told = CliRunner().invoke(group, ["test", str(file), *more])
+    assert told.exit_code == 1
+    assert "not_" in told.stdout
 
 
 def test_a_version_that_names_nobody_to_ask_widens_nothing() -> None:
