@@ -8,6 +8,7 @@ rounds, turn about:
               at once; and the loops that people write, one by one and n by n
     lanes     P99 of who waits, alone and while bulk saturates; bulk alone and while somebody waits; with each lane's
               worker on a core of its own, and with one worker for both (as shipped)
+    prefix    what it brings that requests of one beginning follow each other, where the KV cache holds not all
     path      what the whole path, from an HTTP caller to his answer, adds to a direct call, and where it goes
 
 Times through Kafka are the broker's, from a request's record to its answer's; a rate is all answers over the time from
@@ -17,9 +18,9 @@ Rejected: the rate in the middle of a run (what a user waits for has a beginning
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -29,23 +30,26 @@ from typing import Any
 
 import click
 
+from aios.inference_workers.engine import ENVIRONMENT
 from aios.infra import output
 from aios.infra.bench import inference_figures as figures
 from aios.infra.bench import inference_path, machine, plot
 from aios.infra.bench.inference_pools import LANES, Alone, Flow, Flowed, Stand
+from aios.infra.bench.system import up
 from aios.infra.commands.model import WORKERS_PYTHON
 from aios.infra.output import FAILED, fail
 from aios.infra.running import running
 
-AIOS = (sys.executable, "-m", "aios.infra")
 AT_ONCE = (1, 4, 16, 64)
-PARTS = ("rates", "lanes", "path")
+PARTS = ("rates", "lanes", "prefix", "path")
 LOOP_N = 16
 PATH_PER_S = 20.0
 INTERACTIVE_PER_S = 10.0
 BULK_AT_ONCE = 128
 LANES_S = 7  # of one measurement
 PATH_COUNT = 200
+PREFIX_EACH = 3  # requests of each beginning
+PREFIX_S_MAX = 1800.0
 
 
 @click.command()
@@ -55,7 +59,7 @@ PATH_COUNT = 200
 @click.option("--keep", is_flag=True, help="Keep the figures and the plot in infra/bench/results.")
 @click.option("--name", default="inference", show_default=True, help="Of the files that are kept.")
 def inference(*, rounds: int, size: float, only: tuple[str, ...], keep: bool, name: str) -> None:
-    """What pools make of their engine: η, concurrency, lanes, the whole path, and loops beside them."""
+    """What pools make of their engine: η, concurrency, lanes, beginnings, the whole path, and loops beside them."""
     if not WORKERS_PYTHON.exists():
         fail("the workers' environment .venv-inference is not there: run `make setup`")
     began = time.monotonic()
@@ -201,6 +205,22 @@ class Run:
     def _bulk(self, stand: Stand, count: int | None = None) -> Flow:
         return Flow(process="classify", first=stand.numbers(10**5), count=count, at_once=BULK_AT_ONCE)
 
+    # ── prefix ──
+
+    def prefix(self) -> dict[str, Any]:
+        _say("prefix: loading the model that writes")
+        asked = json.dumps({"rounds": self._rounds, "each": self._count(PREFIX_EACH)})
+        done = subprocess.run(
+            [WORKERS_PYTHON, "-m", "aios.infra.bench.inference_prefix", asked],
+            env={**ENVIRONMENT, **os.environ, "PYTHONSAFEPATH": "1"},
+            stdout=subprocess.PIPE,
+            timeout=PREFIX_S_MAX,
+            check=False,
+        )
+        if done.returncode:
+            fail("the measurement of beginnings failed; its last words stand above", FAILED)
+        return figures.prefix(json.loads(done.stdout))
+
     # ── path ──
 
     def path(self) -> dict[str, Any]:
@@ -208,8 +228,7 @@ class Run:
         count = max(20, self._count(PATH_COUNT))
         took_ms = self._direct(count)
         _say("path: starting the whole system")
-        _aios("up", "--detach")
-        try:
+        with up():
             system = running()
             inference_path.measure(system, 20, PATH_PER_S)  # the first ones pay for what is lazy
             ways = []
@@ -217,8 +236,6 @@ class Run:
                 _say(f"path: round {number + 1} of {self._rounds}, {count} messages at {PATH_PER_S:g}/s")
                 ways += inference_path.measure(system, count, PATH_PER_S)
             rows = inference_path.table_of(system, ways)
-        finally:
-            _aios("down")
         whole, direct = rows[-1], machine.percentiles(took_ms)
         return {
             "cases": len(ways),
@@ -242,8 +259,3 @@ class Run:
 
 def _say(what: str) -> None:
     click.echo(what, err=True)
-
-
-def _aios(*command: str) -> None:
-    if subprocess.run([*AIOS, *command], check=False, stdout=sys.stderr).returncode:
-        fail(f"`aios {' '.join(command)}` failed", FAILED)

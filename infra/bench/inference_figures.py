@@ -33,6 +33,21 @@ def rates(found: Mapping[str, Sequence[float]], at_once: Sequence[int]) -> dict[
     }
 
 
+def prefix(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Medians by way. gain: how many times as much the engine does in a second, alike together, in each round."""
+    before, after = found["ways"].values()
+    return {
+        "requests": found["requests"],
+        "room_tokens": found["room_tokens"],
+        "ways": {
+            way: {name: round(median(one[name] for one in each), 3) for name in each[0]}
+            for way, each in found["ways"].items()
+        },
+        "gain_rounds": [round(a["busy_s"] / b["busy_s"], 2) for a, b in zip(before, after, strict=True)],
+        "gain_cpu": round(median(a["cpu_s"] / b["cpu_s"] for a, b in zip(before, after, strict=True)), 2),
+    }
+
+
 def tables(found: Mapping[str, Any]) -> Iterator[Table]:
     """(title, columns, rows) of each part that was measured."""
     for process, each in found.get("rates", {}).items():
@@ -40,6 +55,8 @@ def tables(found: Mapping[str, Any]) -> Iterator[Table]:
         yield _ways(process, each)
     if "lanes" in found:
         yield _lanes(found["lanes"])
+    if "prefix" in found:
+        yield _prefix(found["prefix"])
     if "path" in found:
         yield (
             "Where each millisecond goes, from the caller to his answer",
@@ -77,6 +94,9 @@ def panels(found: Mapping[str, Any]) -> list[Lines | Bars]:
             for name, ms in each["interactive_ms"].items()
         }
         drawn.append(Bars(title="P99 of who waits", unit="ms", bars=bars))
+    if "prefix" in found:
+        bars = {way: each["busy_s"] for way, each in found["prefix"]["ways"].items()}
+        drawn.append(Bars(title="Requests of twelve beginnings: the engine's time", unit="s", bars=bars))
     if "path" in found:
         parts = {row["part"]: row["mean"] for row in found["path"]["parts"]}
         drawn.append(Bars(title="Where each millisecond goes (means)", unit="ms", bars=parts))
@@ -138,3 +158,21 @@ def _lanes(found: Mapping[str, Any]) -> Table:
         for how, each in found.items()
     ]
     return "Who waits, and bulk (ms, requests/s)", tuple(rows[0]), rows
+
+
+def _prefix(found: Mapping[str, Any]) -> Table:
+    rows = [
+        {
+            "order": way,
+            "engine s": each["busy_s"],
+            "CPU s": each["cpu_s"],
+            "prompt tokens found": each["found"],
+        }
+        for way, each in found["ways"].items()
+    ]
+    rounds = ", ".join(map(str, found["gain_rounds"]))
+    title = (
+        f"{found['requests']} requests of twelve beginnings, room for {found['room_tokens']} tokens: engine time alike "
+        f"together {rounds} times less, CPU time {found['gain_cpu']} times"
+    )
+    return title, tuple(rows[0]), rows

@@ -42,12 +42,21 @@ LANE = {
     "bulk_per_s": {"alone": 100.0, "with who waits": 90.0},
     "bulk_share": 0.9,
 }
+PREFIX = {
+    "requests": 24,
+    "room_tokens": 2048,
+    "ways": {
+        "as they come": [{"busy_s": 4.0, "cpu_s": 6.0, "found": 0.0}, {"busy_s": 6.0, "cpu_s": 6.0, "found": 0.2}],
+        "alike together": [{"busy_s": 2.0, "cpu_s": 2.0, "found": 0.7}, {"busy_s": 2.0, "cpu_s": 3.0, "found": 0.7}],
+    },
+}
 
 
 def measured() -> dict[str, Any]:
     return {
         "rates": {"generate": inference_figures.rates(ROUNDS, (1, 64))},
         "lanes": {"one worker": LANE},
+        "prefix": inference_figures.prefix(PREFIX),
         "path": {
             "parts": [{"part": "admit", "mean": 3.0}, {"part": WHOLE, "mean": 9.0}],
             "direct_ms": {"p50": 5.0},
@@ -69,10 +78,17 @@ def test_ratios_are_of_medians_and_each_round_is_told() -> None:
     assert found["gain_share"] == 1.5
 
 
+def test_the_gain_of_like_beginnings_is_of_pairs() -> None:
+    """Both ways of a round stand beside each other; the machine of another round may be another."""
+    found = inference_figures.prefix(PREFIX)
+    assert (found["gain_rounds"], found["gain_cpu"]) == ([2.0, 3.0], 2.5)
+    assert found["ways"]["as they come"] == {"busy_s": 5.0, "cpu_s": 6.0, "found": 0.1}
+
+
 def test_every_part_has_a_table_and_a_panel() -> None:
     """And the picture is well-formed, whatever a title says."""
     titles = [title for title, columns, rows in inference_figures.tables(measured()) if columns and rows]
-    assert len(titles) == 5
+    assert len(titles) == 6
     panels = [
         *inference_figures.panels(measured()),
         Bars(title="<&>", unit="", bars={}),
