@@ -306,9 +306,9 @@ RULES: tuple[Rule, ...] = (
         + _EVEN_MORE,
         _weekday,
     ),
-    _rule(r"(?:(?P<which>this|next|last|on|coming) )?(?P<day>(?:mon|tues?|weds|thurs?|thu|fri)\b\.?)(?P<later>)(?! ?(?:to|-|and|or|through) (?:sat|sun)\b)", _weekday),
+    _rule(r"(?:(?P<which>this|next|last|coming) )?(?P<day>(?:mon|tues?|weds|thurs?|thu|fri)\b\.?)(?P<later>)(?! ?(?:to|-|and|or|through) (?:sat|sun)\b)", _weekday),
     _rule(
-        rf"(?P<which>this|next|last|on|coming)? ?(?P<day>{g.WEEKDAY_SHORT})(?P<later>)"
+        rf"(?P<which>this|next|last|coming)? ?(?P<day>{g.WEEKDAY_SHORT})(?P<later>)"
         rf"(?= ?(?:$|[,.;?!@-]|at\b|from\b|to\b|or\b|and\b|with\b|for\b|please\b|after\b|before\b|between\b|late\b|early\b|lunch|first\b|\d|morning|afternoon|evening|night|noon|{g.MONTH}))",
         _weekday,
     ),
@@ -326,7 +326,7 @@ RULES: tuple[Rule, ...] = (
         _month_day,
     ),
     _rule(rf"(?:the )?(?P<first>{_NTH}){_TO}(?P<number>{_NTH})(?: day)?(?: of)? (?P<month>{g.MONTH})(?:,? (?P<year>{g.YEAR}))?", _day_to_day),
-    _rule(rf"(?:(?<=between )|(?<=between the ))(?P<first>{_NTH}) and (?:the )?(?P<number>{_NTH})(?: of)? (?P<month>{g.MONTH})(?:,? (?P<year>{g.YEAR}))?", _day_to_day),
+    _rule(rf"(?<=between )(?:the )?(?P<first>{_NTH}) and (?:the )?(?P<number>{_NTH})(?: of)? (?P<month>{g.MONTH})(?:,? (?P<year>{g.YEAR}))?", _day_to_day),
     _rule(rf"(?:the )?(?P<first>{_NTH})(?: of)? (?P<month>{g.MONTH}){_TO}(?P<number>{g.ORDINAL})(?P<year>)(?! (?:of )?{g.MONTH})", _day_to_day),
     _rule(rf"(?P<month>{g.MONTH}) (?:the )?(?P<first>{_NTH}){_TO}(?P<number>{_NTH})(?!:|\.?\d|-|/)(?! ?(?:[ap]\.?m\b|o'? ?clock|h\b))(?:,? (?P<year>{g.YEAR}))?", _day_to_day),
     _rule(r"(?P<year>(?:19|20|21)\d\d)[-/.](?P<month>\d{1,2})[-/.](?P<number>\d{1,2})\b", _iso),

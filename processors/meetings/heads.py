@@ -54,7 +54,7 @@ _LENGTH = r"(?:time|slot|\d+ (?:min|hour)|hour|half|room|opening|(?:one|two|thre
 _TABLE: tuple[tuple[str, str | None], ...] = (
     (r"remind me (?:again )?(?:what|where|which|who|how|if|whether)\b", LOOK),
     (rf"(?:make|set|turn|mark) (?:this|that|it)\b.*{_AGAIN}", Action.CHANGE),
-    (rf"add (?:(?!{_OF_OLD})\w+ ?,? ?){{1,6}}?to (?:my|the|our|\x00+) ?(?:\w+ ){{0,3}}?{_MEETS}", Action.CHANGE),
+    (rf"add (?:(?!{_OF_OLD})\w+ ?,? ?){{1,6}}?to (?:my|the|our|\x00+) ?(?:\w+ |\x00+ ?){{0,3}}?{_MEETS}", Action.CHANGE),
     (rf"add (?:(?!{_OF_OLD})\w+ ?){{1,3}}?to (?:the|our) (?!calend|schedule|agenda|diary|planner|list|event|date|day|book|end|start|next|first)\w+", Action.CHANGE),
     (rf"repeat (?:back|to me|that|(?:me )?(?:my|the|today's|tomorrow's|all|all my) (?:\w+ )?{_LISTED})(?!.*(?:every|daily|weekly|\x00))", LOOK),
     (rf"(?:open|start|begin) (?:up )?an? (?:new )?{_NOTE_KIND}", Action.REMIND),

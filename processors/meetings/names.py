@@ -59,6 +59,10 @@ _MOVED_TO = re.compile(
     rf"\sto (?P<place>(?:the |my |our )?(?:[\w']+ )?(?:room|office|hall|caf[eé]|boardroom|library|lobby|studio|kitchen|canteen|building)(?: \w{{1,3}})?)(?=\s*(?:{GAP}|$|[.!?;]))",
     re.IGNORECASE,
 )
+_ROOM_FOR = re.compile(
+    rf"\b(?:the|our) (?P<room>(?!meeting room)(?:[\w']+ ){{1,2}}room|boardroom)\b(?:[ {GAP}]+|, )for (?:the |our |my |an? )?(?P<what>(?!(?:me|us|\d+|\w+ people)\b)(?:(?! with\b)[^{GAP}.,;!?])+)",
+    re.IGNORECASE,
+)
 _NOT_PLACES = frozenset(
     listed(
         "person advance mind case order addition general total least most all once first last it them there me particular question charge"
@@ -144,7 +148,18 @@ def _thing_to_do(text: str) -> Named:
     return Named(title=_bounded(title.lower()), to_do=bool(title))
 
 
+def _in_room(text: str) -> Named | None:
+    """The small room for the appraisal: the second is what it is called."""
+    found = _ROOM_FOR.search(text)
+    if found is None:
+        return None
+    _, people, _, needs = _taken(text[: found.start()] + text[found.end() :])
+    return Named(title=_bounded(_clean(found["what"]).lower()), people=people, place=_clean(found["room"]), needs=needs)
+
+
 def _thing(text: str, act: Act) -> Named:
+    if act.action is Action.SCHEDULE and (in_room := _in_room(text)):
+        return in_room
     if act.action is Action.SCHEDULE and (found := _MEETS.search(text)):
         _, people, place, _ = _taken(text)
         return Named(title=_bounded(_clean(found["do"]).lower()), people=people, place=place)

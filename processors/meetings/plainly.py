@@ -56,6 +56,7 @@ _TURNS = (
     (r"\b(?<!')im (?=going|having|meeting|not|no|seeing|attending|free|busy|supposed)", "i'm "),
     (r"^(?P<a>(?:\W*(?:hey|hi|ok|olly|pda|please)\b)?\W*)(?P<b>can|could|would|will) (?:to|yo|yu|ya|your|u|yout|yuo|i you) (?=(?:please |pls |kindly )?\w)", r"\g<a>\g<b> you "),
     (r"\bin terms of\b", "for"),
+    (r"\bput in (?=an? )", "put "),
     (r"\b(?:i|we)(?:'m| am|'re| are) going to need\b", "i need"),
     (r"^(?:i|we) (?:have to|must|shall|should|ought to) (?=(?:know|see|hear|find out|check|add|remove|delete|cancel|schedule|book|move|reschedule)\b)", ""),
     (rf"\b(?:grab|get) (?={_MEAL})", "have "),
@@ -66,7 +67,7 @@ _TURNS = (
     # who is in, who is out
     (r"\b(?:uninvite|disinvite) (?P<a>[^.;!?]{2,40}?) (?:from|to) ", r"remove \g<a> from "),
     (rf"^{_POLITE}(?:take|drop|leave|kick) (?P<a>(?-i:[A-Z])\w+(?:(?:,| and|, and) (?-i:[A-Z])\w+)*) (?:out of|off(?: of)?|from) (?!(?:my|the|our) (?:\w+ )?(?:calendar|schedule|agenda|diary|planner|list)\b)", r"remove \g<a> from "),
-    (rf"^(?P<polite>.{{0,40}}?)\bget (?P<a>{_WHO}) together(?: for)? ", r"\g<polite>schedule a meeting with \g<a> for "),
+    (rf"^(?P<polite>.{{0,40}}?)\bget (?P<a>{_WHO})(?:,? (?:and|&) (?:me|myself|i))? together(?: for)? ", r"\g<polite>schedule a meeting with \g<a> for "),
     (rf"^{_POLITE}(?:find|get|book|give|have) (?:me|us|myself) (?:and|&) (?P<a>{_WHO}) (?={_LENGTH})", r"book with \g<a> "),
     (rf"^(?P<b>(?:{_LENGTH} (?:for|with) )?)(?:me|myself) (?:and|&) (?=\w)", r"\g<b>with "),
     (r",\s(?:me|myself)(?:,| and| &) (?=(?-i:[A-Z]))", " with "),

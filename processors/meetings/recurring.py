@@ -145,6 +145,8 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?:every|each) (?P<part>morning|afternoon|evening|night)\b", _part),
     _rule(r"once (?:a|per|every) (?P<unit>day|week|month|year)(?P<other>)(?P<count>)\b", _unit),
     _rule(rf"(?:on )?(?:the )?(?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) {_OF_EVERY_MONTH}(?P<month>)", _nth),
+    _rule(rf"(?:on )?(?:every|each) (?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) (?:of|in) (?:the|a|every|each) month\b(?P<month>)", _nth),
+    _rule(rf"(?:on )?(?:every|each) (?P<nth>last|first) (?P<day>{g.WEEKDAY_FULL})(?P<month>)", _nth),
     _rule(rf"(?:on )?(?:the )?(?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) (?:of|in) (?:every |each )?(?P<month>{g.MONTH_FULL}){_OF_YEAR}", _nth),
     _rule(rf"(?:on |at )?(?:the )?(?P<number>{g.ORDINAL})(?: day)? {_OF_EVERY_MONTH}", _month_day),
     _rule(r"(?:on |at )?(?:the )?(?P<number>last|end)(?: day)? (?:of )?(?:every|each) month\b", _month_day),

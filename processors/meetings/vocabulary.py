@@ -127,7 +127,7 @@ EVENTS = re.compile(
 )
 FOREIGN = re.compile(
     r"\b(?:weather|temperature|forecast|rain|snow|calories?|steps|heart rate|song|music|playlist|radio|podcast|audiobook|volume|lights?|lamp|thermostat|vacuum|coffee machine|e-?mails?|inbox|news|headlines?|traffic|recipe|cook|"
-    r"stocks?|exchange rate|currency|joke|translate|definition|define|capital of|president|population|pizza|takeaway|order food|uber|taxi|train ticket|wikipedia|how old|tweet|facebook|twitter|instagram|battery|wifi|horoscope|lottery|score|who won|in history|restaurants?|movie times)\b|\b(?:store|shop|bank|mall|sun|moon|post office|library)\b.{0,20}\b(?:closed?s?|opens?|rise|sets?)\b|\bhow many (?:days|weeks|hours|months|minutes) (?:until|till|are|before|left|in|to)\b|\bwhat(?:'s| is)? (?:the )?(?:current )?(?:day|date|time)(?: of the week)?(?: is it| it is| is)?(?: (?:now|in \w+|today|tomorrow|\w+day|on \w+day|of next \w+day|it))?\W*$"
+    r"stocks?|exchange rate|currency|joke|translate|definition|define|capital of|president|population|pizza|takeaway|order food|uber|taxi|train ticket|wikipedia|how old|tweet|facebook|twitter|instagram|battery|wifi|horoscope|lottery|score|who won|in history|restaurants?|movie times)\b|\b(?:store|shop|bank|mall|sun|moon|post office|library)\b.{0,20}\b(?:closed?s?|opens?|rise|sets?)\b|\bhow many (?:days|weeks|hours|months|minutes) (?:until|till|are|before|left|in|to)\b|\bwhat(?:'s| is)? (?:the )?(?:current )?(?:day|date|time|year|month)(?: of the week)?(?: is it| it is| is)?(?: (?:now|in \w+|today|tomorrow|\w+day|on \w+day|of next \w+day|it))?\W*$"
 )
 FOREIGN_ACTS = re.compile(
     r"\b(?:volume|lights?|lamp|thermostat|music|song|playlist|radio|tv|television|heating|heater|fan|vacuum|wifi|bluetooth|brightness)\b"

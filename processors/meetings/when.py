@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 
 from dateutil.rrule import rrulestr
 
-from aios.processors.meetings import moments, spans
+from aios.processors.meetings import moments, windows
 from aios.processors.meetings.clock import DAY_ENDS, wall
 from aios.processors.meetings.phrases import (
     Clock,
@@ -154,9 +154,9 @@ def _days(phrases: list[Phrase], when: When, at: Setting) -> When:
         named = [pair for pair in named if pair[1] == "to"] or named
     if not named:
         return replace(_doubt(when, Missing.DATE) if never else when, repeats=rule)
-    whole = _one([_window(days, operator, at) for days, operator in named])
+    whole = windows.one([windows.window(days, operator, at) for days, operator in named])
     for days in never:
-        whole = _less(whole, days) if whole else None
+        whole = windows.less(whole, days) if whole else None
     if whole is None:
         return replace(_doubt(when, Missing.DATE), repeats=rule)
     ends = named[-1][1] if rule else ""
@@ -177,91 +177,6 @@ def _merged(series: list[str]) -> list[str]:
         if parts.setdefault(name, value) != value:
             return series
     return [";".join(f"{name}={parts[name]}" for name in _RULE_ORDER if name in parts)]
-
-
-def _window(days: Days, operator: str, at: Setting) -> Days:
-    """After Friday: open; by Friday: from today; before Friday: to the day before."""
-    last = days.last or days.first
-    if operator == "after":
-        return Days(first=last + timedelta(days=1), last=None, grain=Grain.SPAN)
-    if operator == "from" and at.action is Action.CANCEL:
-        return days
-    if operator in ("from", "not before"):
-        past = at.past and days.first <= at.today
-        return replace(
-            days,
-            last=at.today if past else None if days.grain is Grain.DAY else days.last,
-            grain=Grain.SPAN,
-            loose=None,
-        )
-    if operator in ("by", "until", "not after"):
-        return (
-            Days(first=min(at.today, last), last=last, grain=Grain.SPAN)
-            if days.grain is Grain.DAY and last != at.today
-            else days
-        )
-    if operator == "before":
-        end = days.first - timedelta(days=1)
-        return Days(first=min(at.today, end), last=end, grain=Grain.SPAN)
-    return days
-
-
-_SIZE = {Grain.DAY: 0, Grain.SPAN: 1, Grain.WEEK: 2, Grain.MONTH: 3, Grain.YEAR: 4}
-
-
-def _one(named: list[Days]) -> Days | None:
-    """The smallest, if it lies inside every other; a weekday that is not tied to a week takes the week beside it."""
-    named = list(dict.fromkeys(named))
-    if len(named) == 1:
-        return named[0]
-    if (
-        len(named) == 2
-        and named[0].last is None
-        and named[1].last
-        and named[1].last >= named[0].first
-        and named[1].grain is not Grain.DAY
-    ):
-        return replace(named[1], first=max(named[0].first, named[1].first))
-    smallest = min(named, key=lambda one: (_SIZE[one.grain], one.loose is None))
-    others = [one for one in named if one is not smallest]
-    if smallest.loose is not None:
-        for other in others:
-            if other.last and smallest.first == smallest.last and not _inside(smallest, other):
-                moved = spans.nth_weekday(other.first, other.last, smallest.loose, 1)
-                if moved is None:
-                    return None
-                smallest = replace(smallest, first=moved, last=moved)
-    return smallest if all(_inside(smallest, other) for other in others) else None
-
-
-def _less(whole: Days, never: Days) -> Days | None:
-    """Early next week, not Monday: a window loses a day at its edge; from its midst it is asked about."""
-    first, last = never.first, never.last or never.first
-    if whole.last is None:
-        return None
-    if never.loose is not None:  # whichever Monday lies in the window, if it is one
-        found = spans.nth_weekday(whole.first, whole.last, never.loose, 1)
-        if found is None:
-            return whole
-        if spans.nth_weekday(whole.first, whole.last, never.loose, 2):
-            return None
-        first = last = found
-    if last < whole.first or first > whole.last:
-        return whole
-    begin, end = whole.first, whole.last
-    if first <= begin:
-        begin = last + timedelta(days=1)
-    elif last >= end:
-        end = first - timedelta(days=1)
-    else:
-        return None
-    return replace(whole, first=begin, last=end) if begin <= end else None
-
-
-def _inside(one: Days, other: Days) -> bool:
-    if one.first < other.first:
-        return False
-    return other.last is None or (one.last is not None and one.last <= other.last)
 
 
 def _hours(clocks: list[tuple[Clock, str]], when: When, at: Setting) -> When:
@@ -398,7 +313,8 @@ def _series(phrases: list[Phrase], when: When, at: Setting) -> When:
 
 
 def first_of(rule: str, start: date) -> date | None:
-    """The first day of a series from a day on."""
+    """The first day of a series from a day on: its intervals are counted from there."""
     moment = datetime.combine(start, time(0))
-    found = rrulestr(rule, dtstart=moment).after(moment, inc=True)
+    each = ";".join(part for part in rule.split(";") if not part.startswith("INTERVAL="))
+    found = rrulestr(each, dtstart=moment).after(moment, inc=True)
     return found.date() if found else None

@@ -7,8 +7,9 @@ leaves something out or says two things, is asked about. Not guaranteed: that th
 are those of infra/demo/data/calendar_truth.md, where it also says how often the reading agrees with people.
 
     said.py, plainly.py   the text made ready      days.py, portions.py, clock.py, recurring.py   phrases about time
-    acts.py, heads.py     what is wanted           moments.py, when.py      found and joined, settled
-    names.py, framing.py  title, people, place     doubts.py, vague.py      what is missing
+    acts.py, heads.py     what is wanted           moments.py, when.py, windows.py   found and joined, settled
+    verbless.py           ... without a verb       doubts.py, vague.py      what is missing
+    names.py, framing.py  title, people, place     reading.py               all of it, and the wish it comes to
 
 Rejected: a language model. It would cover more, and be wrong without a sign of it; a rule can be read, and fixed.
 """
@@ -25,7 +26,9 @@ from aios.processors.meetings.acts import Act, act
 from aios.processors.meetings.moments import find
 from aios.processors.meetings.names import blanked, named, without
 from aios.processors.meetings.phrases import Ahead, Lasts, Setting
+from aios.processors.meetings.reading import Reading
 from aios.processors.meetings.said import TEXT_CHARS_MAX, Said, said
+from aios.processors.meetings.verbless import guess
 from aios.processors.meetings.vocabulary import usual
 from aios.processors.meetings.when import settle
 from aios.processors.meetings.wish import Action, AskBack, Missing, Wish
@@ -56,16 +59,16 @@ def read(text: str, now: datetime, zone: str) -> Wish | AskBack:
     if done.action is Action.QUERY and not done.question and reading.when.minutes and reading.names.people:
         reading = _reading(heard, replace(done, action=Action.SCHEDULE), at)  # to see somebody for an hour
     if done.action is None:
-        action = doubts.guess(reading.names, reading.when, reading.left)
+        action = guess(reading.names, reading.when, reading.left)
         reading = _reading(heard, replace(done, action=action), at)
     return doubts.judge(reading)
 
 
-def _reading(heard: Said, done: Act, at: Setting) -> doubts.Reading:
+def _reading(heard: Said, done: Act, at: Setting) -> Reading:
     at = replace(at, action=done.action, past=done.past)
     phrases = find(heard, at)
     left = without(heard, done, phrases)
-    return doubts.Reading(
+    return Reading(
         low=heard.low,
         left=left.lower(),
         act=done,

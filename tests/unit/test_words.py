@@ -142,6 +142,39 @@ def test_the_nth_weekday_of_a_month(now: datetime, month: int, day: int, nth: st
 
 
 @settings(max_examples=EXAMPLES)
+@given(moments, st.integers(1, 12), st.integers(1, 27), st.data())
+def test_from_a_day_to_a_day_of_a_month(now: datetime, month: int, first: int, data: st.DataObject) -> None:
+    """However a span of days of one month is written, its first and last day are meant."""
+    year, last = now.year + 1, data.draw(st.integers(first + 1, 28))
+    name, short = calendar.month_name[month], calendar.month_abbr[month]
+    spellings = [
+        f"{first} to {last} {name} {year}",
+        f"{first}-{last} {short} {year}",
+        f"{name} {ordinal(first)} through {ordinal(last)}, {year}",
+        f"the {ordinal(first)} until the {ordinal(last)} of {name} {year}",
+        f"between the {ordinal(first)} and the {ordinal(last)} of {name} {year}",
+    ]
+    answer = wish(f"What do I have {data.draw(st.sampled_from(spellings))}?", now)
+    assert (answer.date_from, answer.date_to) == (date(year, month, first), date(year, month, last))
+
+
+@settings(max_examples=EXAMPLES)
+@given(moments, days_ahead, st.sampled_from(["{day} the {nth}", "{day}, the {nth}", "{short} {nth}"]))
+def test_a_weekday_and_its_number_are_the_next_day_that_is_both(now: datetime, ahead: int, spelling: str) -> None:
+    """Thursday the 14th: never a day of which only one is true; too far ahead it is asked about."""
+    day = now.date() + timedelta(days=ahead)
+    name = DAYS[day.weekday()]
+    answer = read(f"What is on {spelling.format(day=name, short=name[:3], nth=ordinal(day.day))}?", now, zone_of(now))
+    found = answer if isinstance(answer, Wish) else None
+    if found is None:
+        assert ahead > 4 * 28
+        return
+    assert found.date_from is not None
+    assert (found.date_from.weekday(), found.date_from.day) == (day.weekday(), day.day)
+    assert now.date() <= found.date_from <= day
+
+
+@settings(max_examples=EXAMPLES)
 @given(st.integers(1, 12), st.sampled_from([0, 5, 10, 15, 20, 30, 45, 55]), st.sampled_from(["am", "pm", "a.m.", "PM"]))
 def test_a_clock_time_is_the_one_that_was_said(hour: int, minute: int, half: str) -> None:
     """With its half of the day, in figures and in words."""
@@ -248,6 +281,13 @@ def test_the_hour_with_ana_and_the_berlin_team() -> None:
     assert (answer.date_from, answer.date_to, answer.prefer) == (date(2026, 3, 30), date(2026, 4, 1), Prefer.EARLY)
     assert (answer.duration_min, answer.time_from) == (60, None)
     assert [(bound.whose, bound.not_before) for bound in answer.bounds] == [("the Berlin team", time(9))]
+
+
+def test_their_time_is_told_by_the_city_of_the_group() -> None:
+    """The Tokyo office's clock is Tokyo's; of a person or of two groups it is asked for."""
+    assert wish("Meet the Tokyo office at 9 their time on Friday").zone == "Asia/Tokyo"
+    assert asked("Meet the Tokyo office and the Berlin team at 9 their time on Friday") is Missing.TIME
+    assert asked("Meet Ana at 9 her time on Friday") is Missing.TIME
 
 
 @pytest.mark.parametrize(("zone", "day"), [("Europe/Berlin", date(2026, 5, 4)), ("America/New_York", date(2026, 4, 5))])
