@@ -16,6 +16,8 @@ Violated. The names are those of the verifier:
     given up       only who ended processes alone is given up
     places         no more commands of the tenant are out than it has places, in each partition of plan; who waits is
                    called in the order of coming; at the end no place is taken
+    effects        counted at the outside system: never two of what is reconciled or asked for at most once, and one or
+                   more of what was answered `ok`
     fold           what a stage remembers is what its changelog says
     liveness       every stage starts, and comes to the end of its inputs
 """
@@ -32,6 +34,7 @@ from aios.dlq.jobs import JobState, LetterState, job_key
 from aios.infra.prove.sim_log import Entry
 from aios.infra.prove.sim_people import Published
 from aios.infra.prove.sim_stages import StoreProcess
+from aios.infra.prove.sim_systems import CONNECTING
 from aios.infra.prove.sim_world import Group, Slot, Violated, World
 from aios.processors import changelog
 from aios.processors.changelog import Remembered
@@ -43,6 +46,8 @@ from aios.schemas.models import (
     AuditRecorded,
     CaseAdmitted,
     CaseDecided,
+    ConnectorCompleted,
+    ConnectorRequested,
     Event,
     EventRefused,
     InferenceCompleted,
@@ -54,12 +59,14 @@ from aios.schemas.models import (
     TimerFired,
 )
 from aios.streams import topics
+from aios.streams.system_files import Effect
 from aios.streams.topics import Topic
 from aios.streams.topology import ADMIT, PLAN, POOLS, REPLAY, RETRY, Stage
 
 E = TypeVar("E", bound=Event)
 Where = tuple[str, int, int]  # topic, partition, offset
 ATTEMPTS, COUNT = f"{envelope.PREFIX}attempts", f"{envelope.PREFIX}replay.count"
+STAGES = (ADMIT, PLAN, *POOLS, CONNECTING, RETRY, REPLAY)
 WAITING = frozenset(topic.name for topic in RETRY.reads)
 COMMANDS = frozenset(pool.reads[0].name for pool in POOLS)
 
@@ -69,17 +76,18 @@ def _count(entry: Entry, header: str) -> int:
 
 
 class Judge:
-    """Looks on while the world runs. places: of the tenant at a pool, in a partition."""
+    """Looks on while the world runs. places: of the tenant at a pool, in a partition. done: effects by key."""
 
-    def __init__(self, world: World, codec: Codec, places: int) -> None:
+    def __init__(self, world: World, codec: Codec, places: int, done: Mapping[str, int]) -> None:
         self._world = world
         self._places = places
+        self._done = done
         self._codec = codec
         self._answered: set[str] = set()  # ids of answers
         self._settled: set[tuple[str, Where]] = set()  # (group, origin), given to retry or dead letters
         self._returned: set[tuple[str, Where, int]] = set()  # (retry topic, origin, attempts)
         self._positions: dict[tuple[str, int], list[Entry]] = defaultdict(list)
-        self._stages = {stage.group: stage for stage in (ADMIT, PLAN, *POOLS, RETRY, REPLAY)}
+        self._stages = {stage.group: stage for stage in STAGES}
         self._dead_letters = {stage.dead_letters.name: stage.group for stage in self._stages.values()}
         self._retries = {stage.retries.name: stage.group for stage in self._stages.values()}
         world.watchers.append(self._written)
@@ -89,7 +97,7 @@ class Judge:
             return
         if entry.key == changelog.POSITION:
             self._positions[entry.topic, entry.partition].append(entry)
-        elif entry.topic == topics.INFERENCE_COMPLETED.name:
+        elif entry.topic in (topics.INFERENCE_COMPLETED.name, topics.CONNECTOR_COMPLETED.name):
             self._answered.add(entry.header("ce_id"))
         elif entry.topic in WAITING:
             group = entry.header(envelope.RETRY_TARGET).removesuffix(".retry")
@@ -127,8 +135,10 @@ class Judge:
             return True
         if stage is RETRY:
             return (entry.header(envelope.RETRY_TARGET), origin, _count(entry, ATTEMPTS)) in self._returned
+        kind: type[ConnectorRequested | InferenceRequested]
+        kind = ConnectorRequested if stage is CONNECTING else InferenceRequested
         try:
-            request = self._codec.decode(entry.value, InferenceRequested)
+            request = self._codec.decode(entry.value, kind)
         except SchemaMismatch:
             return False
         return str(ids.derive("completed", request.request_id)) in self._answered
@@ -138,7 +148,7 @@ class Judge:
     def final(self, slots: Sequence[Slot], published: Published, jobs: Sequence[str]) -> None:
         """Raises Violated with the first thing that does not hold."""
         self._check_jobs(jobs)
-        History(self._world, self._codec, self._places).check(published)
+        History(self._world, self._codec, self._places).check(published, self._done)
         for slot in slots:
             self._check_alive(slot)
             self._check_read(slot)
@@ -207,7 +217,7 @@ class History:
         self._settlements: dict[tuple[str, Where], list[Entry]] = defaultdict(list)
         self._returns: dict[tuple[str, Where], list[Entry]] = defaultdict(list)
         self._letters: dict[tuple[str, Where], list[Entry]] = defaultdict(list)
-        self.stages = (ADMIT, PLAN, *POOLS, RETRY, REPLAY)
+        self.stages = STAGES
         for stage in self.stages:
             for entry in self._all(stage.dead_letters):
                 self._settlements[stage.group, entry.origin].append(entry)
@@ -225,7 +235,7 @@ class History:
             >= max((_count(one, COUNT) for one in self._returns[place]), default=0)
         }
 
-    def check(self, published: Published) -> None:
+    def check(self, published: Published, done: Mapping[str, int]) -> None:
         """Raises Violated."""
         admitted = self._events(topics.CASE_ADMITTED, CaseAdmitted)
         refused = self._events(topics.EVENT_REFUSED, EventRefused)
@@ -242,6 +252,7 @@ class History:
         self._check_retries()
         self._check_replays()
         self._check_given_up()
+        self._check_effects(done)
 
     def _all(self, topic: Topic) -> Iterator[Entry]:
         """In the order of each partition."""
@@ -272,7 +283,7 @@ class History:
             for _, one in refused
             if one.refused_by == ADMIT.name
         )
-        for entry in self._all(topics.DOCUMENT_RECEIVED):
+        for entry in (*self._all(topics.DOCUMENT_RECEIVED), *self._all(topics.MEETING_REQUESTED)):
             place = (entry.topic, entry.partition, entry.offset)
             copies = 1 + len(self._returns[ADMIT.group, place])
             came = ends[place] + len(self._settlements[ADMIT.group, place])
@@ -293,6 +304,7 @@ class History:
         for pool in POOLS:
             requests = self._events(pool.reads[0], InferenceRequested)
             named += [("request", one.request_id) for _, one in requests]
+        named += [("call", one.request_id) for _, one in self._events(CONNECTING.reads[0], ConnectorRequested)]
         named += [("task", one.task_id) for _, one in self._events(topics.REVIEW_REQUESTED, ReviewRequested)]
         named += [
             ("timer", f"{one.case_id} {one.timer_id} {one.due_at}")
@@ -388,10 +400,7 @@ class History:
                 raise Violated("judged", f"case {case}: event {one.event_id} {'was' if same else 'was not'} refused")
 
     def _check_timers(self) -> None:
-        answers = {
-            (one.case_id, f"{one.step}/{one.attempt}"): entry
-            for entry, one in reversed(self._events(topics.INFERENCE_COMPLETED, InferenceCompleted))
-        }
+        answers = {(one.case_id, f"{one.step}/{one.attempt}"): entry for entry, one in reversed(self._answers())}
         for entry, fired in self._events(topics.TIMER_FIRED, TimerFired):
             if entry.timestamp < fired.due_at:
                 early = fired.due_at - entry.timestamp
@@ -401,6 +410,12 @@ class History:
                 continue
             if answer.timestamp <= fired.due_at:
                 raise Violated("timer", f"case {fired.case_id}: {fired.timer_id} fired, and its answer stood there")
+
+    def _answers(self) -> list[tuple[Entry, InferenceCompleted | ConnectorCompleted]]:
+        return [
+            *self._events(topics.INFERENCE_COMPLETED, InferenceCompleted),
+            *self._events(topics.CONNECTOR_COMPLETED, ConnectorCompleted),
+        ]
 
     def _check_retries(self) -> None:
         """What returns returns from a wait that is over; what a replay returned waited for no tier."""
@@ -433,6 +448,20 @@ class History:
                 continue
             if self._world.deaths[group, place] < 2:
                 raise Violated("given up", f"{'/'.join(map(str, place))} was given up, and had not ended two processes")
+
+    def _check_effects(self, done: Mapping[str, int]) -> None:
+        """A step is asked under one key; what it became there, beside what was answered."""
+        ok = {
+            one.request_id
+            for _, one in self._events(topics.CONNECTOR_COMPLETED, ConnectorCompleted)
+            if one.status == "ok"
+        }
+        for _, asked in self._events(CONNECTING.reads[0], ConnectorRequested):
+            count = done.get(asked.idempotency_key, 0)
+            if count > 1 and asked.effect in (Effect.RECONCILED, Effect.AT_MOST_ONCE):
+                raise Violated("effects", f"{asked.request_id} ({asked.effect}) was done {count} times")
+            if not count and asked.effect != Effect.NONE and asked.request_id in ok:
+                raise Violated("effects", f"{asked.request_id} ({asked.effect}) was answered ok, and never done")
 
 
 def _case_of(letter: Entry) -> str:

@@ -22,6 +22,7 @@ from aios.schemas.models import (
     AuditRecorded,
     CaseCancelled,
     DocumentReceived,
+    MeetingRequested,
     OperationRequested,
     PrincipalRegistered,
     ReviewDecided,
@@ -37,6 +38,7 @@ KILLERS = {"admit": "SEGV-ADMIT", "plan": "SEGV-PLAN", "classify": "SEGV-CLASSIF
 
 KINDS = {
     "good": 62,
+    "order": 14,
     "repeat": 12,
     "conflict": 6,
     "empty_text": 2,
@@ -77,6 +79,8 @@ class Producers:
 
     def _publish(self, number: int, kind: str) -> None:
         self._send(self._record(number, kind), kind)
+        if kind == "order" and self._world.random.random() < 0.3:
+            self._send(self._record(number, kind), kind)  # again
         if kind == "good" and self._world.random.random() < 0.05:
             self._send(self._record(number, "repeat"), "repeat")  # at the same time
 
@@ -96,6 +100,8 @@ class Producers:
         draw, known = self._world.random, self.published.keys
         name = topics.DOCUMENT_RECEIVED.name
         partition = draw.randrange(len(self._world.cluster.partitions[name]))
+        if kind == "order":
+            return self._order(number)
         if kind == "undecodable":
             return Outgoing(name, b"k", draw.randbytes(12), (), partition)
         if kind == "nothing":
@@ -122,6 +128,21 @@ class Producers:
         )
         value = self._codec.encode(topics.DOCUMENT_RECEIVED, event)
         return Outgoing(name, key.encode(), value, (), partition)
+
+    def _order(self, number: int) -> Outgoing:
+        """For the workflow that asks an outside system."""
+        draw, name = self._world.random, topics.MEETING_REQUESTED.name
+        event = MeetingRequested(
+            organiser="ada",
+            text=f"order {number}",
+            event_id=f"o{number}",
+            idempotency_key=f"o{number}",
+            tenant=TENANT,
+            lane=draw.choice(("interactive", "bulk")),
+        )
+        partition = draw.randrange(len(self._world.cluster.partitions[name]))
+        value = self._codec.encode(topics.MEETING_REQUESTED, event)
+        return Outgoing(name, event.idempotency_key.encode(), value, (), partition)
 
 
 def _foreign(number: int) -> AuditRecorded:

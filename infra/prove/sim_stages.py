@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from aios.dlq.settle import Settler
 from aios.infra.prove.sim_kafka import CLUSTER, SimulatedBreakers, SimulatedDeaths, SimulatedLog, record_of
+from aios.infra.prove.sim_log import Entry
 from aios.infra.prove.sim_world import Actor, Process, Slot, World
 from aios.processors.state import Core, Effects, StateView
 from aios.processors.store import Batch, PartitionStore, Paused, Services
@@ -276,16 +277,16 @@ class HandsProcess(Process):
         self._committer.wake(COMMIT_MS)
         self.taker.wake()
 
-    def deliver(self, outs: Sequence[Outgoing]) -> None:
-        """Raises Unavailable: nothing or something of it was written, nothing was acknowledged."""
+    def deliver(self, outs: Sequence[Outgoing]) -> list[Entry]:
+        """Where it stands. Raises Unavailable: nothing or something of it was written, nothing was acknowledged."""
         self.world.boundary(f"{self.point}.produced")
         if self.world.cluster.away:
             raise Unavailable("the simulated broker is away")
-        for out in outs:
-            self.world.cluster.append(out)
+        written = [self.world.cluster.append(out) for out in outs]
         if self.world.random.random() < 0.01:
             raise Unavailable("the acknowledgement was lost")
         self.world.boundary(f"{self.point}.delivered")
+        return written
 
     def _to_commit(self) -> dict[tuple[str, int], int]:
         return {

@@ -135,7 +135,7 @@ class World:
             mark, owner, *_ = json.loads(self.files[number])
             if mark and owner == str(process.number) and mark[0] == mark[1]:
                 entry = self.cluster.partitions[topic][partition].history[mark[0]]
-                self.deaths[f"aios.{stage}", entry.origin] += 1
+                self.deaths[f"aios.{stage.removesuffix('.decode')}", entry.origin] += 1
 
     # What happened
 

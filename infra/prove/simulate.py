@@ -31,14 +31,16 @@ from aios.infra.prove.sim_check import Judge
 from aios.infra.prove.sim_kafka import CLUSTER, SimulatedBreakers, SimulatedDeaths, SimulatedPlaces
 from aios.infra.prove.sim_people import KILLERS, TENANT, Cancellers, Operators, Principals, Producers, Reviewers
 from aios.infra.prove.sim_stages import HandsProcess, StoreProcess, Troubled
+from aios.infra.prove.sim_systems import CONNECTING, Bank, ConnectorProcess
+from aios.infra.prove.sim_systems import workflow as settling
 from aios.infra.prove.sim_workers import PoolProcess, RetryProcess
 from aios.infra.prove.sim_world import Doom, Group, Process, Slot, Violated, World
 from aios.processors import admit, plan, replay, workflow_files
 from aios.processors.replay_probe import Probes
 from aios.processors.state import Core
 from aios.schemas.codec import Codec
-from aios.schemas.errors import Reason, SchemaMismatch
 from aios.schemas.models import TenantRegistered
+from aios.schemas.registry import InMemory
 from aios.streams import failpoints, pool_files, topics, topology
 from aios.streams.record import Record
 from aios.streams.topology import ADMIT, PLAN, POOLS, REPLAY, RETRY, Stage
@@ -93,31 +95,13 @@ def crashes(counts: Counter[str]) -> int:
     return counts["crash"] + counts["poison"] + counts["killed"]
 
 
-class Registry:
-    """Every contract of ours, in memory."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._ids: dict[str, int] = {}
-
-    def by_id(self, schema_id: int) -> str:
-        if not 0 < schema_id <= len(self._texts):
-            raise SchemaMismatch(f"no schema {schema_id}", Reason.UNKNOWN_SCHEMA)
-        return self._texts[schema_id - 1]
-
-    def id_of(self, subject: str, schema: str) -> int:  # noqa: ARG002 - same text, same id
-        if schema not in self._ids:
-            self._texts.append(schema)
-            self._ids[schema] = len(self._texts)
-        return self._ids[schema]
-
-
 @lru_cache(maxsize=1)
 def shared() -> tuple[Codec, workflow_files.Workflows]:
     """What all worlds use alike: it remembers nothing of any."""
-    codec = Codec(Registry())
+    codec = Codec(InMemory())
     codec.warm(topic for topic in topology.all_topics().values())
-    return codec, workflow_files.shipped()
+    kept = [each for each in workflow_files.shipped() if each.input != settling().input]
+    return codec, workflow_files.Workflows([*kept, settling()])
 
 
 class Tenants:
@@ -137,12 +121,14 @@ class Simulation:
         self.world.lines = [] if told else None
         codec, self._workflows = shared()
         self._codec = codec
-        self.judge = Judge(self.world, codec, PLACES)
+        self.bank = Bank(self.world, CHAOS_MS)
+        self.judge = Judge(self.world, codec, PLACES, self.bank.done)
         self.slots: list[Slot] = []
         self._add(ADMIT, 2, self._store(ADMIT, admit.Admit(codec, Tenants(), self._workflows, TENANT)))
         self._add(PLAN, 2, self._store(PLAN, plan.Plan(codec, self._workflows, PARTITIONS, pools=TIGHT)))
         for pool in POOLS:
             self._add(pool, 2, partial(self._pool, pool))
+        self._add(CONNECTING, 2, self._connector)
         self._add(RETRY, 2, RetryProcess)
         self._add(REPLAY, 2, self._replay)
         self._producers = Producers(self.world, codec, RECORDS, LOAD_MS)
@@ -195,6 +181,9 @@ class Simulation:
 
     def _pool(self, stage: Stage, world: World, slot: Slot) -> Process:
         return PoolProcess(world, slot, stage, self._codec, partial(self._trouble, stage))
+
+    def _connector(self, world: World, slot: Slot) -> Process:
+        return ConnectorProcess(world, slot, self._codec, self.bank, partial(self._trouble, CONNECTING))
 
     def _replay(self, world: World, slot: Slot) -> Process:
         admission = admit.Admit(self._codec, Tenants(), self._workflows, TENANT)
@@ -341,7 +330,7 @@ class Chaos:
 
     def _wall_moves(self, ms: float) -> None:
         process = self._someone()
-        if process is not None:
+        if process is not None and not isinstance(process, ConnectorProcess):
             self._world.say(f"{process.name}: its clock moves by {ms:.0f} ms")
             process.wall_ahead_ms += ms
 

@@ -35,7 +35,7 @@ def system(unique: str) -> System:
         does="books, for tests",
         connector="http",
         limits=Limits(calls_max=16, rate_per_s=500, call_s_max=1.0),
-        again=Again(first_s=0.05, longest_s=0.5),
+        again=Again(first_s=0.05, longest_s=0.5, unsure_s=0.2),
         circuit=Circuit(failures_max=5, open_s=0.2, open_s_max=1.0),
         operations={
             "book": Http(

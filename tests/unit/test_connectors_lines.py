@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -13,9 +14,12 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aios.dlq import envelope
 from aios.dlq.one_record import wall_ms
+from aios.dlq.settle import Settler
 from aios.processors.connectors import lines
 from aios.processors.connectors.calling import Calling
+from aios.processors.connectors.command import Commands
 from aios.processors.connectors.connector import Setup
 from aios.processors.connectors.gate import Aside, Gate, Permit
 from aios.processors.connectors.guard import Guard
@@ -23,12 +27,17 @@ from aios.processors.connectors.lines import IN_LINE_MAX, Party
 from aios.processors.connectors.opened import Opened
 from aios.processors.connectors.webhook import Webhook
 from aios.schemas import ids
+from aios.schemas.codec import Codec
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.streams import system_files
 from aios.streams.config import ConnectorsSettings, EndpointSettings, Settings
-from aios.streams.record import Record
+from aios.streams.kafka import Place
+from aios.streams.record import Outgoing, Record
 from aios.streams.system_files import Circuit, Goal, Limits, System
+from aios.streams.topology import CONNECTORS
 from tests.fakes import virtual_time
+from tests.fakes.breakers import OwnBreakers
+from tests.fakes.registry import FakeRegistry
 from tests.unit.test_connectors_calling import Free, Log
 
 SYSTEM = System(
@@ -274,3 +283,67 @@ async def _answered(
     return await calls.answer(
         Record("connector.webhook.requested.v1", 0, number, now_ms, b"c", b""), asked, lambda: True
     )
+
+
+def test_what_goes_aside_waits_in_a_retry_tier_and_no_try_is_counted() -> None:
+    """Its place in the topic is finished, once the tier has it, so that what stands behind it is taken."""
+    stage = next(each for each in CONNECTORS if each.name == "connectors.webhook")
+    codec = Codec(FakeRegistry())
+    asked = ConnectorRequested(
+        request_id="r",
+        case_id="c",
+        tenant="demo",
+        workflow="w",
+        step="tell",
+        attempt=1,
+        system="webhook",
+        operation="send",
+        request="{}",
+        effect="at_least_once",
+        idempotency_key="k",
+        lane="bulk",
+        deadline_at=wall_ms() + 60_000,
+        requested_at=wall_ms(),
+    )
+    record = Record(stage.reads[0].name, 3, 7, wall_ms(), b"c", codec.encode(stage.reads[0], asked), ())
+    happened: list[object] = []
+
+    class Around:
+        def finish(self, done: Record, cost: int | None = None) -> None:
+            happened.append(("finished", done.offset))
+
+        def release(self, back: Record) -> None:
+            happened.append("released")
+
+        def owns(self, _record: Record) -> bool:
+            return True
+
+        def pause(self, topic: str, partition: int, for_ms: int) -> None:
+            happened.append("paused")
+
+        async def deliver_all(self, outs: Sequence[Outgoing]) -> Sequence[Place]:
+            happened.extend(outs)
+            return [Place(out.topic, 0, 0, 0) for out in outs]
+
+        async def answer(self, _record: Record, _command: object, _wanted: object, *, may_go_aside: bool) -> None:
+            assert may_go_aside
+            raise Aside
+
+    around = Around()
+    commands = Commands(
+        stage,
+        cast(Calling, around),
+        codec,
+        intake=around,
+        delivery=around,
+        settler=Settler(stage, "c1", breakers=OwnBreakers()),
+        decoding=cast(Guard, Free()),
+        stopping=lambda: False,
+    )
+    asyncio.run(commands.work(record))
+    tier, finished = happened
+    assert isinstance(tier, Outgoing)
+    assert tier.topic in {one.topic.name for one in stage.tiers}
+    back = Record(stage.retries.name, 3, 0, wall_ms(), tier.key, tier.value, tier.headers)
+    assert (envelope.attempt_of(back), envelope.deferrals_of(back), tier.value) == (1, 1, record.value)
+    assert finished == ("finished", 7)
