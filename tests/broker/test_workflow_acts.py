@@ -89,7 +89,12 @@ def test_a_workflow_lives_from_its_deployment_to_its_end(here: Here, unique: str
         assert [(one["from"], one["moves"], one["why"]) for one in moves] == [(1, "would go", "")]
         assert here.aios("workflow", "migrate", name, "--to", "9", "--dry-run").exit_code == NOT_FOUND
 
+        would = here.said("workflow", "cancel", name, "--why", "over", "--open-cases", "--dry-run")
+        assert would == {"workflow": name, "retired": False, "dry_run": True, "open_cases": 1, "called_off": 0}
+        text = here.aios("workflow", "cancel", name, "--why", "over", "--open-cases", "--dry-run").stdout
+        assert text == f"{name} would be retired: new events of it would be refused\n1 open cases would be called off\n"
         here.said("workflow", "cancel", name, "--why", "over")
+        assert "is retired already" in here.aios("workflow", "cancel", name, "--why", "over").stdout
         assert here.aios("publish", str(rows), "--workflow", name).exit_code == NOT_FOUND
         here.said("workflow", "activate", f"{name}@1", "--why", "not over")
         (state,) = {
