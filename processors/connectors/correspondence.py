@@ -4,6 +4,10 @@ Operation `recall`: a text, and whose it is. Leaves: the case of the nearest ear
 tenant, and how much of the two is the same (0 to 1; 0 without any). Guaranteed: of two that come at the same time one
 is the earlier; a try that is repeated finds what the first found, and is never compared with itself; of a customer the
 last TEXTS_MAX texts of KEPT_DAYS days are known, and of each no word but SKETCH_MAX hashes of three words in a row.
+Names and words are hashed under this deployment's key: who has the store alone cannot look them up from a list of
+telephone numbers, addresses or phrases. The key is the secret `key` (connectors.secrets.correspondence.key; on many
+machines the same for all), without one a file in the home, made once, for its owner alone. Under another key nothing
+that was kept is found any more.
 
 How much is the same is the Jaccard share of those hashes: exact for texts of up to SKETCH_MAX of them (some 250 words),
 an estimate beyond (the smallest hashes of both stand for all). Kept in this deployment's Valkey, which may forget: then
@@ -17,9 +21,12 @@ another one's is not helped); an index over all (nothing asks for it, since a cu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -27,7 +34,7 @@ from redis.exceptions import RedisError
 
 from aios.processors import facts
 from aios.processors.connectors.connector import Ask, CallFailed, Effect, Failure, Operation, Part, Setup, failure_of
-from aios.streams import outcome_store
+from aios.streams import credentials, outcome_store
 
 TEXT_CHARS_MAX = 200_000
 WORDS_IN_A_ROW = 3
@@ -38,6 +45,7 @@ KEPT_MS = KEPT_DAYS * 86_400_000
 CONNECTIONS_MAX = 8
 DIGEST = 8  # bytes of a hash
 RECALL = "recall"
+KEY, KEY_FILE = "key", "correspondence.key"
 
 
 class Written(Part):
@@ -97,8 +105,11 @@ class Correspondence:
     def __init__(self, setup: Setup) -> None:
         self._redis = outcome_store.connect(setup.settings.redis.url, connections_max=CONNECTIONS_MAX)
         self._keep = self._redis.register_script(KEEP)
+        self._setup = setup
+        self._key = b""
 
     async def open(self) -> None:
+        self._key = await asyncio.to_thread(key_of, self._setup)
         await self._redis.ping()
 
     async def call(self, operation: str, request: Any, ask: Ask) -> BaseModel:
@@ -106,8 +117,8 @@ class Correspondence:
             raise CallFailed(Failure.PERMANENT, "unknown_operation", f"there is no {operation}")
         if not request.customer:
             return NOTHING
-        sketch = await asyncio.to_thread(sketch_of, request.text)
-        names = keys_of(ask.tenant, request.customer)
+        sketch = await asyncio.to_thread(sketch_of, request.text, self._key)
+        names = keys_of(ask.tenant, request.customer, self._key)
         told = await self._keep(keys=names, args=[ask.case_id, packed(sketch)])
         return nearest(sketch, [(case, int(float(at)), unpacked(kept)) for case, at, kept in told])
 
@@ -122,9 +133,29 @@ class Correspondence:
         await self._redis.connection_pool.disconnect()
 
 
-def keys_of(tenant: str, customer: str) -> list[str]:
+def key_of(setup: Setup) -> bytes:
+    """This deployment's. Raises ConfigError: a secret that is named is not there."""
+    if KEY in {**setup.system.secrets, **setup.settings.connectors.secrets.get(setup.system.system, {})}:
+        said = setup.secret(KEY)
+    else:
+        said = _made_once(setup.settings.home / KEY_FILE)
+    return hashlib.sha256(said.encode()).digest()
+
+
+def _made_once(file: Path) -> str:
+    """Whole, and the same for every process of the home."""
+    if not file.is_file():
+        own = file.with_name(f"{file.name}.{os.getpid()}")
+        credentials.keep(own, credentials.make())
+        with contextlib.suppress(FileExistsError):
+            os.link(own, file)
+        own.unlink()
+    return credentials.kept(file)
+
+
+def keys_of(tenant: str, customer: str, key: bytes) -> list[str]:
     """When a customer's texts came, and their sketches. The customer's name is not in it."""
-    who = hashlib.blake2b(f"{len(tenant)}/{tenant}/{customer}".encode(), digest_size=16).hexdigest()
+    who = hashlib.blake2b(f"{len(tenant)}/{tenant}/{customer}".encode(), digest_size=16, key=key).hexdigest()
     return [f"aios:correspondence:{who}:when", f"aios:correspondence:{who}:what"]
 
 
@@ -138,11 +169,15 @@ def nearest(sketch: Sequence[int], known: Iterable[tuple[str, int, Sequence[int]
     return found
 
 
-def sketch_of(text: str) -> tuple[int, ...]:
+def sketch_of(text: str, key: bytes = b"") -> tuple[int, ...]:
     """The smallest hashes of three words in a row, rising. Pure."""
     words = facts.plain(text).split()
     rows = {" ".join(words[at : at + WORDS_IN_A_ROW]) for at in range(max(1, len(words) - WORDS_IN_A_ROW + 1))}
-    hashed = {int.from_bytes(hashlib.blake2b(row.encode(), digest_size=DIGEST).digest(), "big") for row in rows if row}
+    hashed = {
+        int.from_bytes(hashlib.blake2b(row.encode(), digest_size=DIGEST, key=key).digest(), "big")
+        for row in rows
+        if row
+    }
     return tuple(sorted(hashed)[:SKETCH_MAX])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
@@ -18,7 +19,7 @@ from aios.processors.connectors import correspondence
 from aios.processors.connectors.connector import Ask, Setup
 from aios.processors.connectors.correspondence import RECALL, TEXTS_MAX, Correspondence, Earlier, Written
 from aios.streams import system_files
-from aios.streams.config import RedisSettings, Settings
+from aios.streams.config import ConnectorsSettings, RedisSettings, Settings
 
 LETTERS = Path(demo.__file__).parent / "data" / "signals.csv"
 JOINED_MIN = 0.6  # of document.triage@3
@@ -98,6 +99,33 @@ def test_a_sketch_is_kept_as_it_is(words: list[str]) -> None:
     assert len(sketch) <= correspondence.SKETCH_MAX
 
 
+def setup_of(home: Path, **connectors: Any) -> Setup:
+    settings = Settings(home=home, connectors=ConnectorsSettings(**connectors))
+    return Setup(system=system_files.shipped()["correspondence"], settings=settings, options={})
+
+
+def test_without_the_homes_key_neither_names_nor_words_can_be_looked_up(tmp_path: Path) -> None:
+    """Two homes hash the same customer and the same words to other things; one home, and its processes, to the same."""
+    ours = [correspondence.key_of(setup_of(tmp_path / "ours")) for _ in range(2)]
+    others = correspondence.key_of(setup_of(tmp_path / "others"))
+    assert ours[0] == ours[1] != others
+    assert (tmp_path / "ours" / correspondence.KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in (tmp_path / "ours").iterdir()] == [correspondence.KEY_FILE]
+    number, words = "+44 20 7946 0991", "you took two fees from me"
+    for one, other in ((ours[0], others), (ours[0], b"")):
+        names = [correspondence.keys_of("acme", number, key) for key in (one, other)]
+        assert not set(names[0]) & set(names[1])
+        assert not {*correspondence.sketch_of(words, one)} & {*correspondence.sketch_of(words, other)}
+
+
+def test_a_deployment_of_many_machines_names_one_key_for_all(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of-all-machines")
+    secrets = {"correspondence": {"key": f"file:{tmp_path / 'secret'}"}}
+    homes = [tmp_path / "one", tmp_path / "other"]
+    assert len({correspondence.key_of(setup_of(home, secrets=secrets)) for home in homes}) == 1
+    assert not homes[0].exists()
+
+
 # With a real Valkey
 
 TEXT = "You took two overdraft fees from my savings account although there was enough money in it. Give them back."
@@ -110,8 +138,8 @@ def ask(case: str, tenant: str = "acme") -> Ask:
 def with_valkey(url: str, test: Callable[[Callable[..., Awaitable[Earlier]]], Awaitable[None]]) -> None:
     async def within() -> None:
         system = system_files.shipped()["correspondence"]
-        setup = Setup(system=system, settings=Settings(redis=RedisSettings(url=url)), options={})
-        connector = Correspondence(setup)
+        settings = Settings(redis=RedisSettings(url=url), home=Path(home))
+        connector = Correspondence(Setup(system=system, settings=settings, options={}))
 
         async def recall(case: str, text: str, customer: str, tenant: str = "acme") -> Any:
             return await connector.call(RECALL, Written(customer=customer, text=text), ask(case, tenant))
@@ -122,7 +150,8 @@ def with_valkey(url: str, test: Callable[[Callable[..., Awaitable[Earlier]]], Aw
         finally:
             await connector.close()
 
-    asyncio.run(within())
+    with tempfile.TemporaryDirectory() as home:
+        asyncio.run(within())
 
 
 @pytest.mark.broker
