@@ -4,8 +4,8 @@ Enters: seeds. Leaves: for each a verdict, a hash of everything that happened, a
 the same world, whatever the machine, so a seed that fails is a bug report.
 
 What runs is the product: the stores and cores of admit, plan and replay with its jobs, what settles, parks, retries,
-holds and counts in dlq/, the offsets of at-least-once stages. What is simulated is what the product stands on: log,
-clocks, processes, network.
+holds and counts in dlq/, the offsets of at-least-once stages, the connectors from a command to its answer. What is
+simulated is what the product stands on: log, clocks, processes, network, and the outside system that is asked.
 
 Not reached: what the broker, librdkafka, aiokafka and Faust do wrong themselves (Faust's fetch loop is written anew
 here); threads that race inside one process; real networks, disks and signals; the outer shells of processors/lanes.py,
