@@ -50,9 +50,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Against Apicurio what it is known to do otherwise must fail, and for the reason that is listed."""
     if not config.getoption("--apicurio"):
         return
+    # It closes connections by itself, of which the client's sockets then complain, the last ones behind the last test.
+    config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
     for item in items:
-        # It closes connections by itself, of which the client's sockets then complain.
-        item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
         if item.name in DEVIATIONS:
             item.add_marker(pytest.mark.xfail(reason=DEVIATIONS[item.name], strict=True))
 
