@@ -2,10 +2,10 @@
 
 Enters: three packages that ship lists of names, installed beside this one only to run this: faker (names by country,
 MIT), names (the US census of 1990 with frequencies, MIT, the census in the public domain), mimesis (names by language,
-MIT). Leaves: frequency.tsv, how often a part occurs among people at large, from faker and names; and people.json, given
-names and surnames by language, from mimesis, which frequency.tsv has never seen; and others.json, whole names of people
-and companies from faker and of people from names: the evaluation draws from these two. Guaranteed: the same versions
-make the same bytes.
+MIT). Leaves: frequency.tsv, how often a part occurs among people at large, from faker and names; skeletons.tsv, the
+same of parts written without vowels, mostly from countries that write so; people.json, given names and surnames by
+language, from mimesis, which frequency.tsv has never seen; and others.json, whole names of people and companies from
+faker and of people from names: the evaluation draws from these two. Guaranteed: the same versions make the same bytes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from aios.processors.screening.rarity import FOLDER
 
 BILLION = 1_000_000_000
 CENSUS_SHARE = 0.3  # of the whole: people named as in the United States, where they are counted best
+BARE_SHARE = 0.8  # of the skeletons: people whose countries write without vowels, as they write there
 BARE_OFTEN_MIN = 200  # in billionths: rarer skeletons are as good as unseen
 SEED = 7
 PEOPLE_A_LOCALE, COMPANIES_A_LOCALE, CENSUS_PEOPLE = 30, 25, 1_500
@@ -41,20 +42,20 @@ MIDDLE = (
 SURNAMES = ("last_names", "last_names_male", "last_names_female", "last_romanized_names")
 
 
-def shares(found: Mapping[str, float] | Sequence[str]) -> Mapping[str, float]:
-    """A list or a mapping with weights, as shares of one by part."""
+def shares(found: Mapping[str, float] | Sequence[str], *, bare: bool = False) -> Mapping[str, float]:
+    """A list or a mapping with weights, as shares of one by part; bare: by skeleton, of parts without vowels only."""
     weights: dict[str, float] = defaultdict(float)
     listed: Iterable[tuple[str, float]] = found.items() if isinstance(found, Mapping) else ((one, 1.0) for one in found)
     for name, weight in listed:
         for part in screened.parts(str(name)):
-            if len(part.text) > 1:
-                weights[part.text] += float(weight)
+            if len(part.text) > 1 and (part.bare or not bare):
+                weights[screened.skeleton(part.text, bare=True) if bare else part.text] += float(weight)
     total = sum(weights.values()) or 1.0
     return {part: weight / total for part, weight in weights.items()}
 
 
-def from_faker() -> list[Mapping[str, float]]:
-    """By country: the shares of its given names and of its surnames."""
+def from_faker(*, bare: bool = False) -> list[Mapping[str, float]]:
+    """By country: the shares of its given names and of its surnames. bare: of countries that write without vowels."""
     person = importlib.import_module("faker.providers.person")
     found: list[Mapping[str, float]] = []
     for folder in sorted(path.name for path in Path(person.__file__ or "").parent.iterdir() if "_" in path.name):
@@ -67,7 +68,7 @@ def from_faker() -> list[Mapping[str, float]]:
             ]
             together: dict[str, float] = defaultdict(float)
             for one in lists:
-                for part, share in shares(one).items():
+                for part, share in shares(one, bare=bare).items():
                     together[part] += share / len(lists)
             if together:
                 found.append(together)
@@ -124,7 +125,7 @@ def flat(found: object) -> set[str]:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     mixed: dict[str, float] = defaultdict(float)
     census, countries = from_census(), from_faker()
     for lists, share in ((census, CENSUS_SHARE), (countries, 1 - CENSUS_SHARE)):
@@ -136,7 +137,11 @@ def main() -> None:
     (FOLDER / "frequency.tsv").write_text(text, encoding="utf-8")
     bare: dict[str, float] = defaultdict(float)
     for part, often in mixed.items():
-        bare[screened.skeleton(part, bare=True)] += often
+        bare[screened.skeleton(part, bare=True)] += (1 - BARE_SHARE) * often
+    written_so = from_faker(bare=True)
+    for one in written_so:
+        for bones, often in one.items():
+            bare[bones] += BARE_SHARE * often / len(written_so)
     counted = sorted(((round(often * BILLION), bones) for bones, often in bare.items()), reverse=True)
     text = "".join(f"{bones}\t{often}\n" for often, bones in counted if often >= BARE_OFTEN_MIN)
     (FOLDER / "skeletons.tsv").write_text(text, encoding="utf-8")
