@@ -35,8 +35,8 @@ from aios.streams import tenants
 from aios.streams.document_store import BY_REFERENCE_FROM
 
 WORKFLOW = "kyc.review"
-OF_EACH = 20  # applications of each set of forms
-SETS = "abcd"
+OF_EACH = 10  # applications of each set of forms
+SETS = "abcdefgh"
 SEED = 3
 SETTLE_S_MAX = 900.0
 POLL_S = 0.3

@@ -44,7 +44,7 @@ def main() -> None:
         answer: dict[str, object]
         try:
             if asked["what"] == "facts":
-                found = extract([Page(*each) for each in json.loads(content)], Stated(*asked["stated"]))
+                found = extract([Page(*each) for each in json.loads(content)], Stated(*asked.get("stated", ())))
                 answer = {"kind": found.kind, "facts": [fact.model_dump(mode="json") for fact in found.facts]}
             else:
                 pages = kinds[asked["what"]](content)

@@ -107,7 +107,9 @@ def _spread(every: Sequence[Cell], wanted: Sequence[str]) -> Found | None:
     for index, (first, has) in enumerate(pure):
         at, seen = [first], set(has)
         for cell, more in pure[index + 1 :]:
-            if cell.number - first.number < NAME_LINES_MAX and not more & seen:
+            if cell.number - first.number >= NAME_LINES_MAX:
+                break
+            if not more & seen:
                 at.append(cell)
                 seen |= more
         if seen == set(wanted):
