@@ -260,7 +260,10 @@ def _feast(found: re.Match[str], at: Setting) -> Found:
 
 def _weekdays(found: re.Match[str], at: Setting) -> Found:
     """Monday or Tuesday: a window where they follow each other, else a question."""
-    days = [spans.after(at.today, g.weekday(word)) for word in re.findall(g.WEEKDAY, found[0])]
+    days = [at.today]
+    for word in re.findall(g.WEEKDAY, found[0]):
+        days.append(spans.after(days[-1], g.weekday(word)))
+    del days[0]
     if len(days) == 2 and days[1] - days[0] == timedelta(days=1):
         return Days(first=days[0], last=days[1], grain=Grain.SPAN)
     return Unsaid(Missing.DATE)

@@ -35,7 +35,7 @@ _LOOK = (
 )
 _STATE = (
     r"(?:i|we)(?:'ve| have)(?: got)?(?: a| an| my| to)?\b|i(?:'m| am) (?:having|going|meeting|attending|seeing|flying|hosting|planning)\b|we(?:'re| are) (?:having|going|meeting|flying)\b|(?:i|we)(?:'ll| will) (?:be |go |have |meet |attend )|"
-    r"there(?:'s| is| will be)\b|(?:i|we) (?:should|must|could|ought to|have to) (?:meet|talk|speak|have|do|catch up|sit down)\b|(?:let's|lets|let us|shall we) (?:meet|have|do|go|get|grab|talk|schedule|plan|set|catch)\b|(?:i|we)(?: would|'d)? (?:need|want|like|wish)(?: to (?:have|meet|attend|go|take|do|be))?\b|(?:meet|have|hold) (?!i\b)|"
+    r"there(?:'s| is| will be)\b|need (?:an?|the)\b|(?:i|we) (?:should|must|could|ought to|have to) (?:meet|talk|speak|have|do|catch up|sit down)\b|(?:let's|lets|let us|shall we) (?:meet|have|do|go|get|grab|talk|schedule|plan|set|catch)\b|(?:i|we)(?: would|'d)? (?:need|want|like|wish)(?: to (?:have|meet|attend|go|take|do|be))?\b|(?:meet|have|hold) (?!i\b)|"
     r"(?:my|our) \w+ is (?:on|at)\b|how about\b|what about\b|why don't (?:we|i)\b"
 )
 _AGAIN = r"(?:\b(?:repeat|recur|recurring|repeating|weekly|daily|monthly|yearly|annual)|\x00)"

@@ -46,6 +46,12 @@ _TURNS = (
     (rf"\b(?:at |by )?{_DAY_ENDS}(?: on| of|,)? (?=(?:{_DAY}|the \d)\b)", "by "),
     (rf"\b(?P<a>{_DAY}),? (?:at |by )?{_DAY_ENDS}\b", r"\g<a>"),
     (rf"\b{_DAY_ENDS}\b", "end of the day"),
+    (r"\bwont\b", "won't"),
+    (r"\bcant\b", "can't"),
+    (r" at any (?:point|time)\b", ""),
+    (r",? (?:anything|any ?time|whatever) (?P<a>[^,.;!?]{2,40}?) (?:works|is (?:fine|good|ok|okay)|suits|would (?:work|suit))\b(?: for me)?", r" \g<a>"),
+    # why, before what: it holds no day
+    (r"^(?![^.!?,]*\b(?:\w*day|tomorrow|tonight|week|weekend|month|morning|afternoon|evening|night|noon)\b)[^.!?,\d]{2,80}(?:[.!]|,? so) (?=(?:please |kindly |can you |could you )*(?:cancel|move|reschedule|postpone|push|shift|delete|remove|clear)\b)", ""),
     # speech
     (r"\bgonna\b", "going to"),
     (r"\b(?:i|we)(?:'ve)? (?:gotta|got to)\b", "i have to"),
@@ -75,9 +81,6 @@ _TURNS = (
     (r"\b(?P<a>(?:coffee|lunch|dinner|drinks|call|chat|meeting|breakfast|brunch)) (?:me|myself) (?:and|&) (?=\w)", r"\g<a> with "),
     (rf"\bwith (?P<a>{_WHO}),? (?:and|&) (?:me|myself|i)\b", r"with \g<a>"),
     (r"^(?P<a>(?:my|our|the) [\w' ]{2,40}?) (?:leaves|departs|takes off|lands) (?=(?:at|on|in|around|\d|tomorrow|next|this)\b)", r"\g<a> is "),
-    # away
-    (r"^(?:i'm|i am|i'll be|i will be|we're|we are) (?:on )?(?P<a>away|leave|holiday|vacation|annual leave|out of (?:the )?office)\b(?!.*\b(?:cancel|move|delete|remove|remind|reschedule|clear)\b)", r'add "\g<a>"'),
-    (r"^out of (?:the )?office\b", 'add "out of office"'),
     (r"\bto (?P<a>day|morrow|night)(?=\s*(?:$|[.,!?]|at\b|from\b|between\b))", r"to\g<a>"),
     (r"\b(?P<a>(?:between|from) \d{1,2}(?::?\d\d)? ?(?:[ap]\.?m\.? )?(?:and|to|until|till|-) )(?P<b>1[0-2]|[1-9])(?P<c>[0-5]\d)\b(?!\d|:)", r"\g<a>\g<b>:\g<c>"),
     (r"\b(?P<a>at|between|from|by|until|till) (?P<b>1[0-2]|[1-9])(?P<c>[0-5][05])(?=\s*(?:$|[.,!?;]|(?:and|to|until|till|on|today|tomorrow|tonight|this|next|with|for|in the|please|every)\b))", r"\g<a> \g<b>:\g<c>"),
@@ -127,6 +130,9 @@ _TURNS = (
     # where at that time
     (r"\b(?P<a>where (?:am i|do i|should i|must i|will i|are we|do we)(?: supposed| have| need| expected)?(?: to)? be) by ", r"\g<a> at "),
     (r"(?: (?:clear|free|open|empty|available))?(?P<a>(?: today| tomorrow| on \w+)?) with no (?=(?:meetings?|appointments?|events?)\b)", r"\g<a>, "),
+    # away
+    (r"^(?:i'm|i am|i'll be|i will be|we're|we are) (?:on )?(?P<a>away|leave|holiday|vacation|annual leave|out of (?:the )?office)\b(?!.*\b(?:cancel|move|delete|remove|remind|reschedule|clear)\b)", r'add "\g<a>"'),
+    (r"^out of (?:the )?office\b", 'add "out of office"'),
 )  # fmt: skip
 _ROWS = tuple((re.compile(pattern, re.IGNORECASE), plain) for pattern, plain in _TURNS)
 

@@ -60,7 +60,7 @@ def wished(reading: Reading) -> Wish | None:
         action is Action.SCHEDULE
         and not title
         and (names.people or when.minutes)
-        and not set(names.general) - {"schedule", "plan"}
+        and not set(names.general) - {"schedule", "plan", "slot"}
     ):
         title = "meeting"
     try:

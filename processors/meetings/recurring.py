@@ -135,7 +135,7 @@ _OF_YEAR = r"(?:,? (?:of |in )?(?:every|each) (?:single )?year|,? (?:yearly|annu
 RULES: tuple[Rule, ...] = (
     _rule(rf"(?:on )?{_EVERY}{_OTHER} (?P<days>{_LIST})(?! (?:meetings?|events?|appointments?)\b)", _weekdays),
     _rule(rf"(?:on )?(?P<days>{g.WEEKDAY_FULL[:-2]}s\b(?:(?:, ?(?:and )?| and | & |/| ){g.WEEKDAY_FULL[:-2]}s\b)*)(?P<other> every other week)?", _weekdays),
-    _rule(rf"(?:on )?(?P<days>{g.WEEKDAY}(?:{_APART}{g.WEEKDAY})+)(?! ?(?:'s|this|next|of|in|the \d))", _wday),
+    _rule(rf"(?:on )?(?<!between )(?P<days>{g.WEEKDAY}(?:{_APART}{g.WEEKDAY})+)(?! ?(?:'s|this|next|of|in|the \d))", _wday),
     _rule(r"mon(?:day)?s?(?: ?- ?| to | through | thru )fri(?:day)?s?\b(?=,? (?:at |from )?\d{1,2}(?:[:.]\d\d| ?[ap]\.?m\b| ?-| to ))", _work_days),
     _rule(rf"(?:on )?(?:every(?: single)?|each){_OTHER}(?: (?P<count>{g.NUMBER}))? (?P<unit>hours?|hrs?|days?|weeks?|months?|years?)\b(?! (?:meetings?|events?))", _unit),
     _rule(rf"(?:on )?(?P<days>{_LIST}) (?:of )?(?:every|each)(?P<other> other| second)? week\b", _weekdays),

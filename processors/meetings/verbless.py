@@ -17,7 +17,9 @@ from aios.processors.meetings.when import When
 from aios.processors.meetings.wish import Action
 
 _NO_EVENT = re.compile(rf"{FOREIGN.pattern}|\b(?:calendar|schedule|agenda|free|busy|available|i|you|we|it|not|no)\b")
-_VERB_AND_THING = re.compile(r"\W*\w+ (?:the|my|our|that|this|his|her|their)\b")
+_VERB_AND_THING = re.compile(
+    r"\W*(?!(?:with|for|at|in|on|and|about|of|from)\b)\w+ (?:the|my|our|that|this|his|her|their)\b"
+)
 TOLD_WORDS_MAX = 5
 TOLD_DAYS_MAX = 21
 

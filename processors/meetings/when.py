@@ -162,6 +162,8 @@ def _days(phrases: list[Phrase], when: When, at: Setting) -> When:
     ends = named[-1][1] if rule else ""
     if rule and len(named) == 1 and ends in ("until", "by", "before"):
         whole = replace(whole, first=at.today)
+    if rule and len(named) == 1 and named[0][1] in ("from", "not before"):
+        whole = replace(whole, last=None)
     if rule and len(named) == 1 and named[0][1] not in ("until", "by", "before") and named[0][0].grain is Grain.DAY:
         whole = replace(whole, last=None)
     return replace(when, first=whole.first, last=whole.last, repeats=rule, prefer=when.prefer or whole.prefer)
@@ -180,7 +182,7 @@ def _merged(series: list[str]) -> list[str]:
 
 
 def _hours(clocks: list[tuple[Clock, str]], when: When, at: Setting) -> When:
-    parts = [clock for clock, _ in clocks if clock.part]
+    parts = sorted((clock for clock, _ in clocks if clock.part), key=lambda clock: clock.start or time(), reverse=True)
     exact = [(clock, operator) for clock, operator in clocks if not clock.part]
     if any(operator == "except" for _, operator in clocks):
         return _doubt(when, Missing.TIME)

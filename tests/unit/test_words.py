@@ -65,7 +65,7 @@ def ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.text(max_size=300) | st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join), moments)
 def test_any_text_is_read_or_asked_about(text: str, now: datetime) -> None:
     """No text raises, at no moment and in no zone; reading twice gives the same answer; an answer survives JSON."""
@@ -74,7 +74,7 @@ def test_any_text_is_read_or_asked_about(text: str, now: datetime) -> None:
     assert type(answer).model_validate_json(answer.model_dump_json()) == answer
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.text(max_size=200))
 def test_tidying_is_idempotent_and_places_hold(text: str) -> None:
     """Tidying twice is tidying once; the text and its lower case have the same length."""
@@ -92,7 +92,7 @@ def test_what_is_too_long_or_no_moment_is_refused() -> None:
         read("lunch", datetime(2900, 1, 1, tzinfo=UTC), ZONE)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(moments, days_ahead, st.data())
 def test_a_date_is_the_one_that_was_said(now: datetime, ahead: int, data: st.DataObject) -> None:
     """However a day to come is written, that day is meant: in words, in figures, with and without its year."""
@@ -116,7 +116,7 @@ def test_a_date_is_the_one_that_was_said(now: datetime, ahead: int, data: st.Dat
     assert (answer.title, answer.participants) == ("lunch", ("Ana",))
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(moments, st.integers(0, 6), st.sampled_from(["", "this ", "next "]))
 def test_a_weekday_is_the_next_one_or_that_of_the_following_week(now: datetime, day: int, which: str) -> None:
     """Friday: the first after today. Next Friday: that of the week after this."""
@@ -130,7 +130,7 @@ def test_a_weekday_is_the_next_one_or_that_of_the_following_week(now: datetime, 
         assert 1 <= away <= 7
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(moments, st.integers(1, 12), st.integers(0, 6), st.sampled_from(["first", "second", "third", "fourth", "last"]))
 def test_the_nth_weekday_of_a_month(now: datetime, month: int, day: int, nth: str) -> None:
     """First Monday of May: counted on the calendar by another way."""
@@ -141,7 +141,7 @@ def test_the_nth_weekday_of_a_month(now: datetime, month: int, day: int, nth: st
     assert answer.date_from == answer.date_to == date(year, month, number)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(moments, st.integers(1, 12), st.integers(1, 27), st.data())
 def test_from_a_day_to_a_day_of_a_month(now: datetime, month: int, first: int, data: st.DataObject) -> None:
     """However a span of days of one month is written, its first and last day are meant."""
@@ -158,7 +158,7 @@ def test_from_a_day_to_a_day_of_a_month(now: datetime, month: int, first: int, d
     assert (answer.date_from, answer.date_to) == (date(year, month, first), date(year, month, last))
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(moments, days_ahead, st.sampled_from(["{day} the {nth}", "{day}, the {nth}", "{short} {nth}"]))
 def test_a_weekday_and_its_number_are_the_next_day_that_is_both(now: datetime, ahead: int, spelling: str) -> None:
     """Thursday the 14th: never a day of which only one is true; too far ahead it is asked about."""
@@ -174,7 +174,7 @@ def test_a_weekday_and_its_number_are_the_next_day_that_is_both(now: datetime, a
     assert now.date() <= found.date_from <= day
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.integers(1, 12), st.sampled_from([0, 5, 10, 15, 20, 30, 45, 55]), st.sampled_from(["am", "pm", "a.m.", "PM"]))
 def test_a_clock_time_is_the_one_that_was_said(hour: int, minute: int, half: str) -> None:
     """With its half of the day, in figures and in words."""
@@ -192,7 +192,7 @@ def test_a_clock_time_is_the_one_that_was_said(hour: int, minute: int, half: str
         assert answer.participants == ("Li",)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.integers(1, 12), st.sampled_from(["", " in the morning", " in the evening"]))
 def test_a_bare_hour_is_in_the_working_day_or_where_it_is_said_to_be(hour: int, part: str) -> None:
     """1 to 7 in the afternoon, 8 to 12 before or at noon, unless a part of the day stands beside it."""
@@ -202,7 +202,7 @@ def test_a_bare_hour_is_in_the_working_day_or_where_it_is_said_to_be(hour: int, 
     assert wish(f"Set a meeting with Li tomorrow at {SMALL[hour - 1]}{part}").time_from == time(meant)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.integers(8, 18),
     st.integers(1, 4),
@@ -216,7 +216,7 @@ def test_a_range_begins_and_ends_where_it_was_said(hour: int, hours: int, form: 
         assert (answer.time_from, answer.time_to) == (start, end)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.integers(1, 240), st.data())
 def test_a_length_is_as_long_as_it_was_said(minutes: int, data: st.DataObject) -> None:
     """In minutes, hours, and halves of them."""
@@ -232,7 +232,7 @@ def test_a_length_is_as_long_as_it_was_said(minutes: int, data: st.DataObject) -
     assert answer.title == "call"
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(moments, st.integers(1, 600))
 def test_a_distance_from_now_is_counted_on_the_line_of_time(now: datetime, minutes: int) -> None:
     """In so many minutes: the clock then, also where clocks are changed in between."""
@@ -242,7 +242,7 @@ def test_a_distance_from_now_is_counted_on_the_line_of_time(now: datetime, minut
     assert answer.title == "call bob"
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(moments, st.sets(st.integers(0, 6), min_size=1, max_size=4), st.integers(1, 4))
 def test_a_series_starts_on_its_first_day_and_has_its_rule(now: datetime, days: set[int], weeks: int) -> None:
     """Every Tuesday and Friday; every three weeks: the rule that was said, from its first day on."""
@@ -259,7 +259,7 @@ def test_a_series_starts_on_its_first_day_and_has_its_rule(now: datetime, days: 
     assert every.repeats == ("FREQ=WEEKLY" if weeks == 1 else f"FREQ=WEEKLY;INTERVAL={weeks}")
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.lists(
         st.sampled_from(["Ana", "Bob", "Dr. Smith", "the Berlin team", "Sandra", "Mr. Ho"]),
