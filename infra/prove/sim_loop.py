@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import heapq
 from collections.abc import Coroutine
+from contextvars import Context, copy_context
 from typing import Any
 
 from aios.infra.prove.sim_world import Actor, Process, World
@@ -73,14 +74,14 @@ class LoopActor(Actor):
     def __init__(self, world: World, process: Process) -> None:
         super().__init__(world, process)
         self.loop = Loop(process)
-        self._tasks: dict[asyncio.Task[None], tuple[Coroutine[Any, Any, None], ...]] = {}
+        self._tasks: dict[asyncio.Task[None], tuple[Context, tuple[Coroutine[Any, Any, None], ...]]] = {}
         self._fatal: Exception | None = None
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """A task of its own."""
-        guarded = self._guarded(work)
-        task = self.loop.create_task(guarded)
-        self._tasks[task] = (guarded, work)
+        guarded, context = self._guarded(work), copy_context()
+        task = self.loop.create_task(guarded, context=context)
+        self._tasks[task] = context, (guarded, work)
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
         self.wake()
 
@@ -100,11 +101,11 @@ class LoopActor(Actor):
     def bury(self) -> None:
         """Its process has died: nothing of it runs any more."""
         tasks, self._tasks = self._tasks, {}
-        for task, both in tasks.items():
+        for task, (context, both) in tasks.items():
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             for work in both:
                 with contextlib.suppress(BaseException):  # what runs at this moment ends by what killed it
-                    work.close()
+                    context.run(work.close)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:

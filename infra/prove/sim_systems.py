@@ -349,9 +349,14 @@ class ConnectorProcess(HandsProcess):
         self._work.wake()
 
     def die(self, why: str) -> None:
+        super().die(why)
+        self.bury()
+
+    def bury(self) -> None:
+        """It is over, by a death or with the world: what it has in hand reaches nothing."""
+        self.is_alive = False
         before, self.world.current = self.world.current, self
         try:
-            super().die(why)
             self._work.bury()
         finally:
             self.world.current = before

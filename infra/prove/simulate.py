@@ -151,6 +151,9 @@ class Simulation:
                 self.judge.final(self.slots, self._producers.published, self._operators.jobs)
             except Violated as error:
                 violated = str(error)
+            for slot in self.slots:
+                if isinstance(slot.process, ConnectorProcess):
+                    slot.process.bury()
         world = self.world
         records = sum(
             entry.committed for logs in world.cluster.partitions.values() for p in logs for entry in p.history

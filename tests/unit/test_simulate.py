@@ -13,7 +13,7 @@ from aios.infra.prove import mutations, simulate
 SEEDS = range(8)
 FOUND_EARLY = {
     "no skip below the position": 3,
-    "dead letter outside the transaction": 6,
+    "dead letter outside the transaction": 13,
     "ack before finish": 2,
     "an effect without an intent": 4,
     "a question that is not asked": 2,
