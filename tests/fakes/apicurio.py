@@ -32,9 +32,9 @@ CONTENT_TYPE = "application/json"  # a deviation by itself: the protocol has a m
 def fetch(folder: Path) -> None:
     """Once."""
     if not (folder / "app" / "quarkus-run.jar").exists():
-        subprocess.run(
-            ["mvn", "-q", "-B", UNPACK, f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={folder / 'app'}"], check=True
-        )
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mvn", "-q", "-B", UNPACK, f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={folder.resolve() / 'app'}"]
+        subprocess.run(command, check=True, cwd=folder)  # it leaves a marker where it runs
     if not _java(folder):
         uv = str(REPOSITORY / ".tools" / "uv" / "bin" / "uv")
         subprocess.run([uv, "venv", "-q", "-p", "3.11", str(folder / "java")], check=True)
