@@ -82,7 +82,7 @@ class _Shape:
 
 
 class Index:
-    """One version of a list, searchable. Building takes about two seconds for 15,000 entries."""
+    """One version of a list, searchable. Building takes some seconds for 15,000 entries."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         """entries: of a list (list_files.py); held as they are."""
