@@ -44,11 +44,12 @@ class Server:
 
 
 class NoAnswer(Exception):
-    """Why, for people, and the exit code that means it."""
+    """Why, for people, and the exit code that means it. answer: the HTTP status; 0 without one."""
 
-    def __init__(self, why: str, status: int = FAILED) -> None:
+    def __init__(self, why: str, status: int = FAILED, answer: int = 0) -> None:
         super().__init__(why)
         self.status = status
+        self.answer = answer
 
 
 def token(settings: Settings, file: Path | None, own: str) -> str:
@@ -103,7 +104,7 @@ def _answer(
         if answer.status == 401:
             raise NoAnswer(f"{server.what} at {server.url} knows no such key or token; `{server.maker}` makes one")
         if answer.status >= 400:
-            raise NoAnswer(_why(server, json.load(answer)), _STATUS.get(answer.status, FAILED))
+            raise NoAnswer(_why(server, json.load(answer)), _STATUS.get(answer.status, FAILED), answer.status)
         yield answer
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswer(f"{server.what} at {server.url} does not answer: {error}", NOT_RUNNING) from error

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aios.infra.recent import Move, Trail
+from aios.processors.turn import step_of
 from aios.processors.workflow import Workflow
+from aios.sinks.outcome_writes import STAYS
 from aios.streams.pool_files import Lane
 
 INTAKE, BUDGET, WAIT, PIPELINE = "intake", "budget", "wait", "pipeline"
@@ -150,15 +152,21 @@ def _of(what: str) -> tuple[str, str]:
 
 
 def spent_ms(trail: Trail, now_ms: int) -> Counter[str]:
-    """Where a case's time went. What runs at the same time counts each for itself."""
+    """Where a case's time went. What runs at the same time counts each for itself. What nobody answered ends where the
+    case asks again, or is at another step.
+    """
     spent: Counter[str] = Counter()
     open_since: dict[tuple[str, str], Move] = {}
     if trail.decided is not None:
         spent[INTAKE] = max(0, trail.decided.admitted_at - trail.decided.received_at)
     for move in trail.moves:
-        if (began := _BEGINS.get(move.transition)) is not None:
-            if (silent := open_since.get((began, move.step))) is not None:  # nobody answered, and it is asked again
-                spent[_named(began, silent)] += max(0, move.at - silent.at)
+        began = _BEGINS.get(move.transition)
+        for kind, step in list(open_since):
+            is_asked_again = step == move.step and (began == kind or (began, kind) == ("turn", "model"))
+            if is_asked_again or (move.transition not in STAYS and step_of(step) != step_of(move.step)):
+                silent = open_since.pop((kind, step))
+                spent[_named(kind, silent)] += max(0, move.at - silent.at)
+        if began is not None:
             open_since[began, move.step] = move
         if (ended := _ENDS.get(move.transition)) is not None and (since := open_since.pop((ended, move.step), None)):
             spent.update(_shares(ended, since, move))

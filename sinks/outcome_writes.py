@@ -99,8 +99,16 @@ def _transition(event: AuditRecorded, traceparent: str) -> Write:
             task,
             traceparent[3:35],
             _waits(event.transition, detail),
+            _course(event.transition, detail),
         ),
     )
+
+
+def _course(transition: str, detail: Mapping[str, Any]) -> str:
+    """The version that the case is on and what it can be told: fields of a CaseView; empty: as before."""
+    if transition not in ("admitted", "migrated"):
+        return ""
+    return ids.canonical({"workflow_version": detail.get("workflow_version", 0), "hears": detail.get("hears")})
 
 
 def _waits(transition: str, detail: Mapping[str, Any]) -> str:
@@ -196,6 +204,7 @@ local case, timeline, accepted, list, reviews = KEYS[2], KEYS[3], KEYS[4], KEYS[
 local case_id, tenant, workflow = ARGV[3], ARGV[4], ARGV[5]
 local seq, at, status, step, name = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local shown, opened, moves, task, trace, waits = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
+local course = ARGV[17]
 local ends = redis.call('HGET', case, 'ends')
 if ends then till = math.min(till, tonumber(ends)) end
 if seq <= {TIMELINE_MAX} then redis.call('HSET', timeline, seq, shown); keep(timeline) end
@@ -203,6 +212,9 @@ redis.call('DEL', accepted)
 redis.call('HSET', case, 'tenant', tenant, 'workflow', workflow)
 if opened ~= '' then redis.call('HSET', case, 'opened', opened) end
 if trace ~= '' then redis.call('HSET', case, 'trace', trace) end
+if course ~= '' and seq > tonumber(redis.call('HGET', case, 'course_seq') or 0) then
+  redis.call('HSET', case, 'course', course, 'course_seq', seq)
+end
 known('{layout.LISTS}', at, name)
 if seq > tonumber(redis.call('HGET', case, 'seq') or 0) then
   local before = redis.call('HGET', case, 'list')

@@ -246,6 +246,8 @@ class Api(DocumentsApi, ClaimsApi, About):
         if told.kind in OPERATORS_ONLY and not by.startswith(OPERATOR):
             raise Problem("invalid_body", f"kind: {told.kind} is for operators")
         view = await self._open_case(request.match_info["case_id"], tenants)
+        if told.kind not in OPERATORS_ONLY:
+            _refuse_unheard(view, told.kind)
         return await self._tell(view, told, key, by, request)
 
     async def take_hook(self, request: web.Request, name: str) -> web.Response:
@@ -258,9 +260,9 @@ class Api(DocumentsApi, ClaimsApi, About):
         return await self._tell(view, hook, f"{name}/{request.headers[signing.ID]}", f"webhook:{name}", request)
 
     async def _tell(self, view: CaseView, told: Told | Hook, key: str, by: str, request: web.Request) -> web.Response:
-        """key: what makes one event of repeats, beside kind and body."""
-        if told.kind not in OPERATORS_ONLY:
-            self._refuse_unheard(view, told.kind, await self._outcomes.timeline(view.case_id, view.tenant))
+        """key: what makes one event of repeats, beside kind and body. A hook may tell what nobody waits for: who sends
+        all his events to one address must not be refused, and plan notes it as ignored.
+        """
         body = ids.canonical(dict(told.body))
         if len(body.encode()) > TOLD_BYTES_MAX:
             raise Problem("too_large", f"body: more than {TOLD_BYTES_MAX} bytes")
@@ -276,14 +278,6 @@ class Api(DocumentsApi, ClaimsApi, About):
         links = await self._say(topics.CASE_TOLD, event, request)
         answer = ToldAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
-
-    def _refuse_unheard(self, view: CaseView, kind: str, timeline: Sequence[Mapping[str, Any]]) -> None:
-        """Nobody waits for this kind in the case, now or later; a case admitted before plan said so takes any."""
-        said = [move["detail"]["hears"] for move in timeline if "hears" in move.get("detail", {})]
-        if said and kind not in said[-1]:
-            hears = f"it can be told {', '.join(said[-1])}" if said[-1] else "it waits for no event at any step"
-            why = f"nobody waits for {kind} in this case: {hears}; now it is at step {view.step} ({view.status})"
-            raise Problem("wrong_state", why, case_id=view.case_id)
 
     async def list_reviews(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
         asked = request.query.get("limit", "50")
@@ -340,11 +334,13 @@ class Api(DocumentsApi, ClaimsApi, About):
         decision: ReviewDecision = ingest.read_body(await self._guard.body(request), ReviewDecision)
         task = await self._review(request, reviewer.tenants)
         event_id = str(ids.derive("review", task.task_id, decision.label, reviewer.name, decision.comment))
-        if task.status != OPEN or self._answers.value(task.task_id) not in (None, event_id):
-            raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
+        is_repeat = self._answers.value(task.task_id) == event_id
+        if not is_repeat:
+            await self._may_answer(task, reviewer.name)
         if decision.label not in task.choices:
             raise Problem("label_not_offered", f"choose one of: {', '.join(task.choices)}")
-        refuse_claimed(task, task.claim, reviewer.name)
+        if not is_repeat:
+            refuse_claimed(task, task.claim, reviewer.name)
         event = ReviewDecided(
             event_id=event_id,
             task_id=task.task_id,
@@ -362,6 +358,20 @@ class Api(DocumentsApi, ClaimsApi, About):
         links = Links(case=_case_url(task.case_id))
         answer = ReviewAccepted(task_id=task.task_id, case_id=task.case_id, event_id=event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
+
+    async def _may_answer(self, task: ReviewView, name: str) -> None:
+        """Open, and of several people's not answered by the same person before. Raises Problem.
+
+        Only of a first round does an answer that is on its way close the question here: plan may pass over one of a
+        later round, of whom this process cannot know yet that they answered the round before.
+        """
+        if task.status != OPEN or (task.round == 1 and self._answers.value(task.task_id) is not None):
+            raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
+        if task.round > 1:
+            moves = await self._outcomes.timeline(task.case_id, task.tenant)
+            if any(move.get("actor") == f"reviewer:{name}" and move.get("step") == task.step for move in moves):
+                why = "who answered the first time does not answer again: another person has to agree"
+                raise Problem("same_principal", why, case_id=task.case_id, task_id=task.task_id)
 
     async def _say(self, topic: Topic, event: CaseCancelled | CaseTold, request: web.Request) -> Links:
         """About an open case. Raises Problem."""
@@ -456,6 +466,14 @@ class Api(DocumentsApi, ClaimsApi, About):
         except (Unavailable, TimeoutError):
             self._ask_from = time.monotonic() + ASK_AGAIN_S
             return None
+
+
+def _refuse_unheard(view: CaseView, kind: str) -> None:
+    """Nobody waits for this kind in the case, now or later; a case of which nobody said so takes any."""
+    if view.hears is not None and kind not in view.hears:
+        hears = f"it can be told {', '.join(view.hears)}" if view.hears else "it waits for no event at any step"
+        why = f"nobody waits for {kind} in this case: {hears}; now it is at step {view.step} ({view.status})"
+        raise Problem("wrong_state", why, case_id=view.case_id)
 
 
 def _submitted(submitted: Submitted, workflow: str, view: CaseView | None, wait_s: int) -> web.Response:

@@ -16,7 +16,7 @@ from aios.schemas.models import PrincipalRegistered
 from aios.streams.http_about import json_answer
 from aios.streams.http_problem import Problem
 from aios.streams.openapi import Caller, Route
-from aios.streams.outcome_store import OPEN, ReviewView
+from aios.streams.outcome_store import ReviewView
 from aios.streams.review_claims import LEASE_S, Claim
 
 
@@ -42,27 +42,26 @@ class ClaimsApi(ABC):
     _claims: Claims
 
     async def claim_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
-        task = await self._open_review(request, reviewer.tenants)
+        task = await self._review(request, reviewer.tenants)
+        await self._may_answer(task, reviewer.name)
         held = await self._claims.claim(task.task_id, reviewer.name)
         refuse_claimed(task, held, reviewer.name)
         await self._note_opened(task, reviewer.name, request)
         return _answer(task, held)
 
     async def release_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
-        task = await self._open_review(request, reviewer.tenants)
+        task = await self._review(request, reviewer.tenants)
         held = await self._claims.release(task.task_id, reviewer.name)
         refuse_claimed(task, held, reviewer.name)
         return _answer(task, None)
 
-    async def _open_review(self, request: web.Request, tenants: tuple[str, ...]) -> ReviewView:
-        task = await self._review(request, tenants)
-        if task.status != OPEN:
-            raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
-        return task
-
     @abstractmethod
     async def _review(self, request: web.Request, tenants: tuple[str, ...]) -> ReviewView:
         """The question that the path names. Raises Problem."""
+
+    @abstractmethod
+    async def _may_answer(self, task: ReviewView, name: str) -> None:
+        """Whether this person may answer it at this moment. Raises Problem."""
 
     @abstractmethod
     async def _note_opened(self, task: ReviewView, name: str, request: web.Request) -> None:
@@ -82,7 +81,7 @@ def _answer(task: ReviewView, held: Claim | None) -> web.Response:
     return json_answer(said.model_dump())
 
 
-def _route(name: str, path: str, does: str) -> Route:
+def _route(name: str, path: str, does: str, refuses: tuple[str, ...]) -> Route:
     return Route(
         method="POST",
         path=path,
@@ -90,7 +89,7 @@ def _route(name: str, path: str, does: str) -> Route:
         caller=Caller.REVIEWER,
         does=does,
         answers={200: ReviewClaimed},
-        refuses=("not_found", "already_decided", "claimed"),
+        refuses=("not_found", "claimed", *refuses),
     )
 
 
@@ -99,6 +98,7 @@ ROUTES = (
         "claim_review",
         "/v1/reviews/{task_id}/claim",
         f"Take a question in hand for {LEASE_S // 60} minutes, or once more; nobody else may take or decide it then.",
+        ("already_decided", "same_principal"),
     ),
-    _route("release_review", "/v1/reviews/{task_id}/release", "Give a question back that one has in hand."),
+    _route("release_review", "/v1/reviews/{task_id}/release", "Give a question back that one has in hand.", ()),
 )

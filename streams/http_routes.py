@@ -211,6 +211,7 @@ ROUTES = (
             "not_found",
             "too_slow",
             "already_decided",
+            "same_principal",
             "claimed",
             "too_large",
             "unsupported_media_type",

@@ -72,7 +72,7 @@ class CaseView:
     task. dead_letters: ids of records of this case that wait for an operator. refusal: the refused event, if refused.
     waits_for: outside systems that are asked and away, as {system, since}; the case goes on by itself. output: what the
     decision says beside its label. says, until: what an open case shows while it waits for an event, and how long it
-    does; answers: whoever waits for the case is given this.
+    does; answers: whoever waits for the case is given this. hears: kinds of events it can be told; None: not known.
     """
 
     case_id: str
@@ -106,6 +106,7 @@ class CaseView:
     says: Mapping[str, Any] | None = None
     until: int = 0
     answers: bool = False
+    hears: tuple[str, ...] | None = None
 
     @property
     def settled(self) -> bool:
@@ -447,11 +448,12 @@ def refused_view(refusals: Sequence[Mapping[str, Any]], case_id: str) -> CaseVie
 
 def _case_view(case_id: str, case: Mapping[str, str]) -> CaseView:
     opened_by: dict[str, Any] = json.loads(case.get("opened", "{}"))
+    course: dict[str, Any] = json.loads(case.get("course", "{}"))
     view = CaseView(
         case_id=case_id,
         tenant=case["tenant"],
         workflow=case["workflow"],
-        workflow_version=opened_by.get("workflow_version", 0),
+        workflow_version=course.get("workflow_version", opened_by.get("workflow_version", 0)),
         status=case.get("status", ""),
         step=case.get("step", ""),
         lane=opened_by.get("lane", ""),
@@ -461,6 +463,7 @@ def _case_view(case_id: str, case: Mapping[str, str]) -> CaseView:
         case_seq=int(case.get("seq", 0)),
         task_id=case.get("task", ""),
         trace_id=case.get("trace", ""),
+        hears=tuple(course["hears"]) if course.get("hears") is not None else None,
         **(json.loads(case["waits"]) if case.get("waits") else {}),
     )
     return view if "decision" not in case else _decided(view, json.loads(case["decision"]))

@@ -21,11 +21,12 @@ from aios.infra import client, output
 from aios.infra.client import NoAnswer, Server
 from aios.infra.commands.operations import JSON
 from aios.infra.commands.review_stats import stats
-from aios.infra.output import NOT_FOUND, NOT_RUNNING, fail
+from aios.infra.output import NOT_FOUND, fail
 from aios.infra.running import gateway_url, load_settings
 from aios.streams import principals, tenants
 
 TEXT_SHOWN = 80  # characters of a question's text in a list
+TAKEN = (403, 404, 409)  # by another, or not for this person; the next one may be free
 VALUE_SHOWN = 600  # of one value inside what is asked about, such as a document in base64
 
 _key = click.option("--key", envvar="KEY", help="API key of the tenant; default: KEY, else this home's own tenant's.")
@@ -134,7 +135,7 @@ def _longest(server: Server) -> Any:
         try:
             return client.asked(server, _path(one["task_id"], "claim"), "POST")
         except NoAnswer as error:
-            if error.status == NOT_RUNNING:
+            if error.answer not in TAKEN:
                 fail(str(error), error.status)
             click.echo(f"{one['task_id']}: {error}", err=True)
     fail("there is no question that nobody has in hand", NOT_FOUND)

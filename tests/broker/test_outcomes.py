@@ -370,6 +370,28 @@ def test_a_case_that_is_asked_about_without_end_stays_bounded(server: Valkey, re
     assert redis.hget(outcome_layout.case_key("a"), "seq") == str(TIMELINE_MAX + 49)
 
 
+def test_what_a_case_can_be_told_is_known_however_long_it_runs(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Of the version that it was moved to last, in whatever order; where who moved it said nothing, it is open."""
+    late = TIMELINE_MAX + 7
+    events = [
+        records.audit("a", late, "migrated", "asked", NOW + 2, hears=["paid"], workflow_version=3),
+        records.audit("a", 1, "admitted", "admitted", NOW, hears=["changed"], workflow_version=2),
+        records.audit("b", 1, "admitted", "admitted", NOW, hears=["changed"], workflow_version=2),
+        records.audit("b", 2, "migrated", "asked", NOW + 1, workflow_version=3),
+        records.audit("c", 1, "admitted", "admitted", NOW, hears=[], workflow_version=2),
+    ]
+    taken = [records.taken(records.outgoing(CODEC, event), offset, NOW) for offset, event in enumerate(events)]
+
+    async def ask() -> None:
+        await apply(server, tmp_path, taken)
+        async with outcome_store.opened(server.url) as store:
+            found = {case: await store.status(case, "demo") for case in "abc"}
+        known = {case: (view.hears, view.workflow_version) for case, view in found.items() if view is not None}
+        assert known == {"a": (("paid",), 3), "b": (None, 3), "c": ((), 2)}
+
+    asyncio.run(ask())
+
+
 def test_a_record_that_returns_by_the_retry_topic_means_the_same(server: Valkey, redis: Redis, tmp_path: Path) -> None:
     """It says by its schema what it is."""
     out = records.outgoing(CODEC, records.straight("a", NOW)[4])

@@ -66,3 +66,36 @@ def test_a_claim_is_a_question_that_was_opened_and_may_be_had_by_reviewers_of_it
         assert await claims(gateway, "ada", task="t9") == (404, "not_found")
 
     run(test)
+
+
+def test_of_two_who_must_agree_the_second_is_another_person() -> None:
+    """Told at once, and neither claim nor answer of the first keeps anybody from the second round."""
+    again = replace(TASK, tenant="globex", task_id="t1", people=2, round=2)
+
+    async def test(gateway: Served) -> None:
+        gateway.outcomes.tasks["t1"] = again
+        said = {"case_seq": 4, "transition": "review_decided", "actor": "reviewer:ada", "step": again.step}
+        gateway.outcomes.timelines[again.case_id] = [said]
+        assert await claims(gateway, "ada") == (403, "same_principal")
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal="ada", json=DECISION) as response:
+            await problem(response, "same_principal")
+        gateway.outcomes.timelines[again.case_id] = []  # the sink is behind: plan will pass it over
+        for who in ("ada", "gus"):
+            async with gateway.request("POST", "/v1/reviews/t1/decision", principal=who, json=DECISION) as response:
+                assert response.status == 202
+
+    run(test)
+
+
+def test_the_same_answer_again_is_the_same_whoever_has_claimed_since() -> None:
+    """Its 202 was lost, and the store does not know yet that the question is answered; nobody is given it any more."""
+
+    async def test(gateway: Served) -> None:
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal="gus", json=DECISION) as response:
+            assert response.status == 202
+        assert await claims(gateway, "ada") == (409, "already_decided")
+        await gateway.outcomes.claim("t1", "ada")
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal="gus", json=DECISION) as response:
+            assert response.status == 202
+
+    run(test)

@@ -13,7 +13,7 @@ import pytest
 from aios.infra import objectives, recent, review_load
 from aios.infra.cli import aios
 from aios.infra.objectives import Kept
-from aios.infra.recent import Trail
+from aios.infra.recent import Move, Trail
 from aios.infra.review_load import DAY_MS, Assumed
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted
 from tests.fakes.flow import INPUT, START_MS, Flow, answered, workflow
@@ -107,6 +107,26 @@ def test_a_case_that_still_waits_for_a_model_is_late_by_it() -> None:
     assert (one.measured, one.cases) == (600.0, 1)
     assert "queued before classify.bulk" in one.cause
     assert "1 of them still wait" in one.cause
+
+
+def moves(*told: tuple[int, str, str]) -> Trail:
+    """A case as far as it has come: at, transition, step."""
+    detail = {"pool": "classify", "lane": "bulk", "system": "calendars"}
+    return Trail("c", moves=[Move(n, at, what, step, "plan", detail) for n, (at, what, step) in enumerate(told, 1)])
+
+
+def test_what_nobody_answered_ends_where_the_case_goes_on() -> None:
+    """At a fallback's queue, with a person, behind a wait whose time ran out: none counts twice or as still open."""
+    fallback = moves(
+        (0, "requested", "ask"), (100, "queued", "ask"), (200, "requested", "ask"), (210, "answered", "ask")
+    )
+    assert sum(objectives.spent_ms(fallback, 210).values()) == 210
+    person = moves((0, "requested", "ask"), (100, "review_requested", "look"))
+    assert objectives.spent_ms(person, 10_000).total() == 100
+    waited = moves((0, "waiting", "papers"), (50, "requested", "ask"))
+    assert objectives.spent_ms(waited, 90)[objectives.WAIT] == 50
+    branches = moves((0, "call_requested", "get/a"), (10, "requested", "get/b"), (30, "call_completed", "get/a"))
+    assert objectives.spent_ms(branches, 30)["system:calendars"] == 30
 
 
 def test_a_wait_that_the_workflow_asks_for_is_told_as_such() -> None:

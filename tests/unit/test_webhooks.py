@@ -80,10 +80,13 @@ def test_a_case_is_told_only_what_one_of_its_waits_asks_for(
 
     async def ask() -> None:
         async with served() as gateway:
-            gateway.outcomes.cases["c1"] = CaseView(case_id="c1", tenant="acme", status="booking", step="book")
-            if hears is not None:
-                moves = [{"case_seq": 1, "transition": "admitted", "detail": {"hears": hears}}]
-                gateway.outcomes.timelines["c1"] = moves
+            gateway.outcomes.cases["c1"] = CaseView(
+                case_id="c1",
+                tenant="acme",
+                status="booking",
+                step="book",
+                hears=None if hears is None else tuple(hears),
+            )
             body = {"kind": kind, "body": {}}
             async with gateway.request("POST", "/v1/cases/c1/events", principal="opa", json=body) as response:
                 assert response.status == status
@@ -112,7 +115,7 @@ def endpoints(tmp_path: Path) -> dict[str, EndpointSettings]:
     return {"claims": EndpointSettings(tenant="acme", secret=f"file:{tmp_path / 'secret'}")}
 
 
-CASE = CaseView(case_id="case-1", tenant="acme", workflow="w", status="booked")
+CASE = CaseView(case_id="case-1", tenant="acme", workflow="w", status="booked", hears=("meeting_changed",))
 SAID = {"case_id": "case-1", "kind": "meeting_changed", "body": {"slot": "10:00"}}
 
 
@@ -150,6 +153,12 @@ def test_a_signed_message_tells_the_case_once_however_often_it_comes(endpoints: 
         "webhook:claims",
     )
     assert json.loads(told[0].body) == {"slot": "10:00"}
+
+
+def test_a_hook_may_tell_what_nobody_waits_for(endpoints: dict[str, EndpointSettings]) -> None:
+    """Who posts all his events to one address would be refused for some, and might stop; plan passes it over."""
+    statuses, told = hook(endpoints, {**SAID, "kind": "invoice_paid"}, {})
+    assert (statuses, [one.kind for one in told]) == ([202], ["invoice_paid"])
 
 
 @pytest.mark.parametrize(
