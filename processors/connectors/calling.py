@@ -195,6 +195,8 @@ class Calling:
             if course.left_s() <= 0:
                 return self._too_late(course)  # a question now would come before the system may be done
             if course.maybe_done and course.effect is Effect.RECONCILED:
+                if self._claims.under_way_s(course) > 0:
+                    return None  # somebody began while this one waited at the gate: the question would come too early
                 answer = await self._reconciled(course, permit, connector)
                 if answer is not None:
                     return answer

@@ -66,13 +66,17 @@ class Claims:
 
     async def let_others_end(self, course: Course) -> None:
         """Until no try of another can be under way, nor the system be at it: it must not land behind the question."""
-        under_way_s = self._system.limits.call_s_max + LEASE_S + self._system.again.unsure_s
         while course.maybe_done and course.effect is Effect.RECONCILED:
-            ages = [self._intents.age_ms(one) / 1000 for one in self.others(course)]
-            wait_s = min(under_way_s - min(ages, default=float("inf")), course.left_s())
+            wait_s = min(self.under_way_s(course), course.left_s())
             if wait_s <= 0:
                 return
             await course.pause(wait_s)
+
+    def under_way_s(self, course: Course) -> float:
+        """For how long a try of another may still be under way; 0 or less: for no longer."""
+        ages = [self._intents.age_ms(one) / 1000 for one in self.others(course)]
+        most_s = self._system.limits.call_s_max + LEASE_S + self._system.again.unsure_s
+        return most_s - min(ages, default=float("inf"))
 
     async def claim(self, course: Course) -> bool:
         """Write that it is about to be tried. False: somebody else says the same, or it took too long: look again."""

@@ -488,3 +488,25 @@ def test_where_the_deadline_comes_first_nobody_is_asked_and_nothing_is_claimed()
 
     answer, booked = virtual_time.run(work())
     assert (answer.status, booked) == ("unknown", 1)
+
+
+def test_a_try_that_began_while_this_one_waited_at_the_gate_is_not_asked_about_too_early() -> None:
+    """A former owner claims and calls after its tries were waited for: its effect must not land behind the question."""
+
+    async def work() -> tuple[ConnectorCompleted, int]:
+        bank, log = Bank([]), Log()
+        log.intents.append(Intent(0, round((virtual_time.now() - 100) * 1000), (1, 1)))
+        life = Life(bank, log)
+        permits = [await life.gate.enter(virtual_time.now() + HOUR_S, lambda: True) for _ in range(2)]
+        later = asyncio.create_task(life.answer(command(Effect.RECONCILED)))
+        await asyncio.sleep(1.0)
+        assert life.gate.waiting == 1
+        log.intents.append(Intent(1, round(virtual_time.now() * 1000), (1, 2)))
+        asyncio.get_running_loop().call_later(0.9, bank._late)  # the former owner's call
+        for permit in permits:
+            assert permit is not None
+            life.gate.succeed(permit)
+        return await later, bank.effects
+
+    answer, booked = virtual_time.run(work())
+    assert (answer.status, answer.reconciled, booked) == ("ok", True, 1)
