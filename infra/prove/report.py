@@ -14,10 +14,10 @@ from pathlib import Path
 from aios.infra.prove.matrix import Judged, Result, Row
 
 ABSENT = (
-    ("budgets and ledgers (I8)", "there are none yet; that each command's answer is accepted once is checked instead"),
-    ("review leases, four eyes under faults (I10)", "a question has no lease; the first answer is the one"),
+    ("hard limits of budgets (I8)", "the loads declare none; tests/fault/test_budget.py holds them through kill -9"),
+    ("four eyes under faults (I10)", "the load's workflow asks one person; claims are a courtesy and decide nothing"),
     ("tenants' isolation under faults (I7)", "tested, not part of this matrix"),
-    ("connectors and webhooks", "there are none yet"),
+    ("effects at outside systems", "tests/fault/test_connectors.py counts them, killed at each boundary"),
     ("an engine that dies or hangs", "the engine here is the echo engine; `make test` kills a real one"),
     ("ACLs, credentials that expire, mixed versions", "not part of this matrix"),
     ("power loss", "kill -9 leaves what was written to the operating system"),
