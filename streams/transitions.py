@@ -217,7 +217,8 @@ def _decided(move: Move) -> str:
 
 def ending(decided: Move) -> str:
     outcome, label = spaced(decided.get("outcome", "?")), decided.get("label", "")
-    return f"{outcome}{f' as {label}' if label else ''}, {_who(str(decided.get('decided_by', '')))}"
+    says_more = label and not outcome.startswith(label)  # approved, as approve
+    return f"{outcome}{f' as {label}' if says_more else ''}, {_who(str(decided.get('decided_by', '')))}"
 
 
 def _who(decided_by: str) -> str:

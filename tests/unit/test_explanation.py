@@ -146,6 +146,11 @@ def test_a_refused_event_and_one_that_nobody_has_seen_are_explained() -> None:
     assert not accepted.complete
 
 
+def test_a_label_that_says_no_more_than_the_outcome_is_left_out() -> None:
+    for outcome, label, says in (("approved", "approve", "approved, "), ("routed", "cards", "routed as cards, ")):
+        assert transitions.ending({"outcome": outcome, "label": label, "decided_by": "policy"}).startswith(says)
+
+
 def test_what_happened_outside_the_case_comes_last() -> None:
     """Acts of operators have no number in the case's order."""
     act = AuditRecorded(
