@@ -38,7 +38,7 @@ from aios.streams import metrics, topology
 from aios.streams.credentials import NAME
 from aios.streams.errors import Reason, RecordError, Verdict
 from aios.streams.record import Outgoing, Record
-from aios.streams.topics import RETRY_TIERS, Family
+from aios.streams.topics import RETRY_TIERS, Family, Tier
 from aios.streams.topology import Stage
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ TENANT = "aios-tenant"
 NAMELESS = "?"  # those that claim no tenant, or none that could be one
 OPEN, CLOSED = "open", "closed"
 FIRST_DEFERRAL = 1  # index of the tier; a stage with fewer takes its last
+OVER_TRICKLE = "its tenant is throttled, and over its trickle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +110,20 @@ class Settler:
         whose = self._whose(record)
         if whose.claimed or not self._is_over(whose.tenant, record, now_ms):
             return None
-        return self._defer(record, now_ms)
+        return self._defer(record, now_ms, self._tier_of(record), OVER_TRICKLE)
 
-    def may_put_off(self, record: Record) -> bool:
-        """Whether put_off can be asked."""
-        return bool(self._stage.tiers) and envelope.fits(record)
+    def put_off_ms(self, record: Record) -> int | None:
+        """The least that it is away for when it is put off; None: it cannot be."""
+        return self._stage.tiers[0].after_ms if self._stage.tiers and envelope.fits(record) else None
 
-    def put_off(self, record: Record, why: str, now_ms: int) -> Settlement:
-        """A record that is better tried later, since what it waits for holds up others: RETRY, as a deferral."""
-        return self._defer(record, now_ms, why)
+    def put_off(self, record: Record, why: str, now_ms: int, *, until_ms: int) -> Settlement:
+        """A record that is better tried later, since what it waits for holds up others: RETRY, as a deferral.
+
+        until_ms: when it is to be back, Unix ms. It begins in the first tier, and goes no further than is back by then.
+        """
+        most = envelope.deferrals_of(record)
+        reached = [tier for tier in self._stage.tiers[: most + 1] if now_ms + tier.after_ms <= until_ms]
+        return self._defer(record, now_ms, reached[-1] if reached else self._stage.tiers[0], why)
 
     def settle(self, record: Record, error: Exception, now_ms: int) -> Settlement:
         """What becomes of the record. now_ms: Unix ms; stamps the headers and measures a tenant's trickle."""
@@ -136,7 +142,7 @@ class Settler:
                 return Settlement(Verdict.PAUSE, None, reason, self._limits.pause_ms)
         new = not envelope.attempts_of(record) and (reason in BAD or HINTS[reason].kind is Class.UNKNOWN)
         if whose.claimed and new and self._is_over(whose.tenant, record, now_ms):
-            return self._defer(record, now_ms)
+            return self._defer(record, now_ms, self._tier_of(record), OVER_TRICKLE)
         self._say(record, error, verdict)
         return Settlement(verdict, self._write(record, error, verdict, attempt, now_ms), reason)
 
@@ -187,12 +193,13 @@ class Settler:
             and envelope.fits(record)
         )
 
-    def _defer(
-        self, record: Record, now_ms: int, why: str = "its tenant is throttled, and over its trickle"
-    ) -> Settlement:
-        self._deferred.inc()
+    def _tier_of(self, record: Record) -> Tier:
+        """Of a throttled tenant's record."""
         tiers = self._stage.tiers
-        tier = tiers[min(FIRST_DEFERRAL + envelope.deferrals_of(record), len(tiers) - 1)]
+        return tiers[min(FIRST_DEFERRAL + envelope.deferrals_of(record), len(tiers) - 1)]
+
+    def _defer(self, record: Record, now_ms: int, tier: Tier, why: str) -> Settlement:
+        self._deferred.inc()
         error = Throttled(why)
         failure = self._failure(error, envelope.attempts_of(record), now_ms)
         return Settlement(Verdict.RETRY, envelope.waiting(record, failure, tier), Reason.THROTTLED)

@@ -26,6 +26,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from math import inf
 from random import Random
 from typing import Any, TypeVar
 
@@ -89,15 +90,21 @@ class Calling:
         command: ConnectorRequested,
         wanted: Callable[[], bool],
         *,
-        may_go_aside: bool = False,
+        aside_ms: int | None = None,
     ) -> ConnectorCompleted:
-        """wanted: whether the command is still ours. may_go_aside: whether it can be put off, and come again later.
+        """wanted: whether the command is still ours. aside_ms: the least that it is away for if it is put off; None: it
+        cannot be.
 
         Raises Lost, Aside, Unavailable, RecordError, and what nobody foresaw.
         """
         course = self._understood(record, command, wanted)
-        answer = course if isinstance(course, Answer) else await self._pursue(course, may_go_aside=may_go_aside)
+        answer = course if isinstance(course, Answer) else await self._pursue(course, aside_ms)
         return self.completed(record, command, answer, None if isinstance(course, Answer) else course)
+
+    @property
+    def try_ms(self) -> int:
+        """What one try may take."""
+        return round(self._system.limits.call_s_max * 1000)
 
     def completed(
         self, record: Record, command: ConnectorRequested, answer: Answer, course: Course | None = None
@@ -159,22 +166,24 @@ class Calling:
             clock=self._clock,
         )
 
-    async def _pursue(self, course: Course, *, may_go_aside: bool) -> Answer:
+    async def _pursue(self, course: Course, aside_ms: int | None) -> Answer:
         """Try until there is an answer."""
         if course.effect is not Effect.NONE and not await self._claims.look(course):
             return unknown("not_known", "whether it was tried before could not be read in time")
         while True:
             if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
                 return unknown("tried_before", "it was tried once, and nobody told what became of it")
-            answer = await self._turn(course, may_go_aside=may_go_aside and not course.tries)
+            may_go = aside_ms is not None and not course.tries
+            aside_until = course.deadline - ((aside_ms or 0) + self.try_ms) / 1000 if may_go else 0.0
+            answer = await self._turn(course, aside_until)
             if answer is not None:
                 return answer
             await self._rest(course)
 
-    async def _turn(self, course: Course, *, may_go_aside: bool) -> Answer | None:
+    async def _turn(self, course: Course, aside_until: float) -> Answer | None:
         """Wait at the gate, then try once. None: again."""
         await self._claims.let_others_end(course)
-        permit = await self._gate.enter(course.deadline, course.wanted, course.party, is_new=may_go_aside)
+        permit = await self._gate.enter(course.deadline, course.wanted, course.party, aside_until=aside_until)
         if permit is None:
             if not course.wanted():
                 raise Lost
@@ -187,7 +196,7 @@ class Calling:
 
     async def _try(self, course: Course, permit: Permit) -> Answer | None:
         connector: Connector | None = None
-        course.before = course.maybe_done
+        course.before, course.given_s = course.maybe_done, inf
         try:
             connector = await self._opened.get(max(0.0, self._seconds(course)))
             if connector is None:
@@ -209,7 +218,7 @@ class Calling:
         except Lost:
             raise
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is raised again
-            is_late = isinstance(error, TimeoutError) and course.left_s() <= 0
+            is_late = _is_silence(error) and course.given_s < self._system.limits.call_s_max
             return self._failed(course, permit, connector, error, is_late=is_late)
         self._gate.succeed(permit)
         return self._ok(course, response)
@@ -249,7 +258,7 @@ class Calling:
         return response
 
     async def _timed(self, course: Course, call: Awaitable[T], seconds: float) -> T:
-        begun = self._clock()
+        begun, course.given_s = self._clock(), seconds
         try:
             async with asyncio.timeout(seconds):
                 return await call
@@ -273,7 +282,10 @@ class Calling:
         course.again_after_s = cause.again_after_s if isinstance(cause, CallFailed) else 0.0
         measures.CALLS.labels(self._system.system, failure).inc()
         if failure in (Failure.PERMANENT, Failure.REFUSED):
-            self._gate.succeed(permit)
+            if getattr(cause, "was_called", True):
+                self._gate.succeed(permit)
+            else:
+                self._gate.abandon(permit)
             return Answer(status=UNKNOWN if course.before else FAILED, word=course.word, sentence=course.sentence)
         if is_late or failure is Failure.UNFORESEEN:
             self._gate.abandon(permit)
@@ -338,6 +350,11 @@ def _judged(connector: Connector | None, error: Exception) -> tuple[Failure, Exc
             log.error("a connector cannot be opened:\n%s", "".join(traceback.format_tb(error.error.__traceback__)))
         return Failure.TRANSIENT, error.error
     return (failure_of(error) if connector is None else connector.classify(error)), error
+
+
+def _is_silence(error: Exception) -> bool:
+    """Whether it is nothing but that no answer came in the time that was given."""
+    return isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError)
 
 
 def _said(error: Exception) -> tuple[str, str]:

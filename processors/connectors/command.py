@@ -4,8 +4,9 @@ Enters: a record of connector.<system>.requested.v1, or one that returns to the 
 connector.completed.v1, then the record finished; or a retry, a dead letter, a partition at rest. Guaranteed: a command
 is finished only after its answer is acknowledged; a system that is away makes no dead letter and no retry, commands
 wait for it here; of those for one endpoint that is away a few do, the others are put off to a retry tier, which counts
-no try; one that fails for a reason nobody foresaw disturbs no other, and plan learns of it when it is given up. Kafka
-or registry away: it keeps its place. Its partition left, or the process stops: its next owner goes on.
+no try, where they would be back before their deadlines; one that fails for a reason nobody foresaw disturbs no other,
+and plan learns of it when it is given up. Kafka or registry away: it keeps its place. Its partition left, or the
+process stops: its next owner goes on.
 """
 
 from __future__ import annotations
@@ -115,8 +116,10 @@ class Commands(OneRecord):
             self._intake.release(record)
             return
         except Aside:
-            measures.ASIDE.labels(command.system if command is not None else "").inc()
-            await self._settled(record, self._settler.put_off(record, ENDPOINT_AWAY, wall_ms()))
+            assert command is not None  # only what waits at the gate goes aside
+            measures.ASIDE.labels(command.system).inc()
+            until_ms = command.deadline_at - self._calls.try_ms
+            await self._settled(record, self._settler.put_off(record, ENDPOINT_AWAY, wall_ms(), until_ms=until_ms))
             return
         except Exception as error:  # noqa: BLE001 - the settler decides, and raises what stops this deploy
             told = None if command is None else partial(self._failed, record, command, error)
@@ -132,7 +135,7 @@ class Commands(OneRecord):
 
     async def _answer(self, record: Record, command: ConnectorRequested) -> ConnectorCompleted:
         return await self._calls.answer(
-            record, command, lambda: self._wanted(record), may_go_aside=self._settler.may_put_off(record)
+            record, command, lambda: self._wanted(record), aside_ms=self._settler.put_off_ms(record)
         )
 
     async def _deliver(self, record: Record, answer: ConnectorCompleted) -> None:

@@ -65,7 +65,7 @@ class Operation:
     def party(self, request: BaseModel, tenant: str) -> Party:
         """Whose line a call waits in (lines.py)."""
         if self.endpoint:
-            return Party(str(getattr(request, self.endpoint)), is_endpoint=True)
+            return Party(f"{tenant}/{getattr(request, self.endpoint)}", is_endpoint=True)
         return Party(tenant)
 
 
@@ -84,12 +84,19 @@ class CallFailed(Exception):
     """A call that failed in a way the connector knows. word: snake_case, for rules and tables; sentence: for people."""
 
     def __init__(
-        self, failure: Failure, word: str, sentence: str, *, again_after_s: float = 0.0, is_systems: bool = True
+        self,
+        failure: Failure,
+        word: str,
+        sentence: str,
+        *,
+        again_after_s: float = 0.0,
+        is_systems: bool = True,
+        was_called: bool = True,
     ) -> None:
         """again_after_s: how long the system asked to be left alone, as in Retry-After; 0: it did not say.
 
         is_systems: whether it says something of the system as a whole; else of its endpoint alone, whose circuit it
-        may open.
+        may open. was_called: whether a refusal came from there; one that is ours alone says nothing of the system.
         """
         super().__init__(f"{word}: {sentence}")
         self.failure = failure
@@ -97,6 +104,7 @@ class CallFailed(Exception):
         self.sentence = sentence
         self.again_after_s = again_after_s
         self.is_systems = is_systems
+        self.was_called = was_called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

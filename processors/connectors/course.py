@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from pydantic import BaseModel
 
@@ -41,7 +42,8 @@ class Course:
     """What has become of a command so far, in this process. deadline, clock: monotonic, seconds.
 
     maybe_done: a try may have had its effect. before: as it was before the try that is under way. ended: when our last
-    try was. marks: of our own intents. refuted: offsets of intents of which the system says that they had no effect.
+    try was. given_s: to the call or question under way. marks: of our own intents. refuted: offsets of intents of which
+    the system says that they had no effect.
     """
 
     record: Record
@@ -58,6 +60,7 @@ class Course:
     call_s: float = 0.0
     first_try_ms: int = 0
     ended: float = 0.0
+    given_s: float = inf
     maybe_done: bool = False
     before: bool = False
     again_after_s: float = 0.0

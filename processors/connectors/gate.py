@@ -60,7 +60,7 @@ class Gate:
         self._system = system.system
         self._limits = system.limits
         self.circuit = Circuit(system.circuit)
-        self._lines = Lines(system.circuit)
+        self._lines = Lines(system.circuit, system.limits.waiting_max)
         self._changed = changed
         self._share = share
         self._clock = clock
@@ -89,16 +89,17 @@ class Gate:
         return self._lines.is_away(party)
 
     async def enter(
-        self, deadline: float, wants: Callable[[], bool], party: Party = ANYBODY, *, is_new: bool = False
+        self, deadline: float, wants: Callable[[], bool], party: Party = ANYBODY, *, aside_until: float = 0.0
     ) -> Permit | None:
         """Leave to call; None: not before the deadline, or not wanted any more. wants: asked while it waits.
 
-        is_new: it was never tried, and may come again later. Raises Aside where that is better for the others.
+        aside_until: until when it may go and come again later, since it was never tried; 0: it may not. Raises Aside
+        where that is better for the others.
         """
-        waiter = Waiter(deadline, next(self._numbers), asyncio.get_running_loop().create_future(), wants, is_new)
+        waiter = Waiter(deadline, next(self._numbers), asyncio.get_running_loop().create_future(), wants, aside_until)
         line = self._lines.of(party)
         heapq.heappush(line.waiting, waiter)
-        line.thin()
+        self._lines.thin(self._clock(), line)
         self._pump()
         try:
             async with asyncio.timeout(max(0.0, deadline - self._clock())):
@@ -193,7 +194,7 @@ class Gate:
     def _say(self, line: Line, change: Change | None, word: str) -> None:
         """Of an endpoint."""
         if change is not None:
-            went = line.thin()
+            went = self._lines.thin(self._clock())
             what = f"{self._system}: endpoint {line.party.name} is {change.state}"
             log.warning("%s (%s); %d wait, %d came aside", what, word, len(line.waiting), went)
 

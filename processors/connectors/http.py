@@ -185,7 +185,7 @@ def _segment(name: str, value: Any) -> str:
     """Of a path; quoted. Nothing, `.` and `..` would name another place."""
     text = str(value)
     if text in ("", ".", ".."):
-        raise CallFailed(Failure.PERMANENT, "request_broken", f"{name} cannot stand in a path")
+        raise CallFailed(Failure.PERMANENT, "request_broken", f"{name} cannot stand in a path", was_called=False)
     return quote(text, safe="")
 
 

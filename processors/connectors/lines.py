@@ -7,9 +7,13 @@ Enters: who wants to call, each with a deadline and a party. Leaves: whose turn 
 - the party with the fewest calls under way goes first, then the one that has waited longest for a turn; within a
   party the earliest deadline;
 - an endpoint has a circuit of its own: one that is away costs the others a probe from time to time;
-- behind an endpoint that is away IN_LINE_MAX wait; whoever has not been tried yet and may come later goes aside, so
+- behind an endpoint that is away IN_LINE_MAX wait, and behind all that are away one in AWAY_SHARE of what the process
+  has in hand, but one behind each; whoever has not been tried yet and would be back before its deadline goes aside, so
   that what a process has in hand does not fill with what cannot move. Of endpoints that nobody waits for, KEPT_MAX are
   remembered.
+
+All of it is between those in hand. Not held: that a slow endpoint which answers, or a tenant that asks much, does not
+fill what a process has in hand (limits.waiting_max); what then stands behind in the topic waits until some of it moves.
 
 Rejected: a fixed room for each party (a tenant that is alone could not use what nobody else asks for).
 """
@@ -30,11 +34,12 @@ if TYPE_CHECKING:
 
 FREE_SHARE = 4  # one in so many places of the room
 IN_LINE_MAX = 16  # behind an endpoint that is away
+AWAY_SHARE = 4  # of what a process has in hand, one in so many waits behind all of them together; but one behind each
 KEPT_MAX = 1_000
 
 
 class Party(NamedTuple):
-    """Whom a call is to (an endpoint), or else for (a tenant)."""
+    """Whom a call is to (an endpoint, of a tenant), or else for (a tenant)."""
 
     name: str = ""
     is_endpoint: bool = False
@@ -42,13 +47,13 @@ class Party(NamedTuple):
 
 @dataclass(order=True, slots=True)
 class Waiter:
-    """number: of its coming. is_new: it was never tried, so it may go aside."""
+    """number: of its coming. aside_until: until when it may go aside, and be back in time; 0: it may not."""
 
     deadline: float
     number: int
     granted: asyncio.Future[Permit | None] = field(compare=False)
     wants: Callable[[], bool] = field(compare=False)
-    is_new: bool = field(compare=False, default=False)
+    aside_until: float = field(compare=False, default=0.0)
     is_aside: bool = field(compare=False, default=False)
 
     def send_away(self) -> None:
@@ -84,13 +89,13 @@ class Line:
         self.waiting = [waiter for waiter in self.waiting if not waiter.granted.done()]
         heapq.heapify(self.waiting)
 
-    def thin(self) -> int:
-        """While it is away: those who may go aside do, the latest deadlines first, down to IN_LINE_MAX; how many."""
-        if not self.is_away or len(self.waiting) <= IN_LINE_MAX:
+    def thin(self, now: float, most: int) -> int:
+        """Those who may go aside do, the latest deadlines first, down to so many; how many."""
+        if len(self.waiting) <= most:
             return 0
         went = 0
-        for waiter in sorted((one for one in self.waiting if not one.granted.done()), reverse=True)[:-IN_LINE_MAX]:
-            if waiter.is_new:
+        for waiter in sorted((one for one in self.waiting if not one.granted.done()), reverse=True)[:-most]:
+            if now < waiter.aside_until:
                 waiter.is_aside = True
                 waiter.send_away()
                 went += 1
@@ -99,10 +104,11 @@ class Line:
 
 
 class Lines:
-    """Of one gate. limits: of an endpoint's circuit."""
+    """Of one gate. limits: of an endpoint's circuit. waiting_max: that the process has in hand of the system."""
 
-    def __init__(self, limits: system_files.Circuit) -> None:
+    def __init__(self, limits: system_files.Circuit, waiting_max: int) -> None:
         self._limits = limits
+        self._away_max = waiting_max // AWAY_SHARE
         self._lines: dict[Party, Line] = {}
         self._turns = 0
         self.calls = 0
@@ -121,6 +127,14 @@ class Lines:
     def is_away(self, party: Party) -> bool:
         line = self._lines.get(party)
         return line is not None and line.is_away
+
+    def thin(self, now: float, entered: Line | None = None) -> int:
+        """Behind endpoints that are away, or the one that somebody has entered; how many went aside."""
+        if entered is not None and not entered.is_away:
+            return 0
+        away = [line for line in self if line.is_away]
+        most = max(1, min(IN_LINE_MAX, self._away_max // max(1, len(away))))
+        return sum(line.thin(now, most) for line in (away if entered is None else [entered]))
 
     def next(self, now: float, room: int) -> tuple[Line | None, float | None]:
         """Whose turn it is; if nobody's, when an endpoint that is waited for may be tried again; None: not known."""

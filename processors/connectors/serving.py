@@ -1,8 +1,8 @@
 """The process of the connectors: a consumer for each outside system, each behind its own gate.
 
 Enters: settings, and the systems of streams/system_files.py. Leaves: answers, intents, changes of circuits; an exit.
-Guaranteed: a system that is away, slow, or cannot even be opened holds up no other; of one system, an endpoint or a
-tenant holds up no other (lines.py); stopping: nothing more is taken,
+Guaranteed: a system that is away, slow, or cannot even be opened holds up no other; of what is in hand of one system,
+an endpoint or a tenant holds up no other (lines.py, which also says what is not held); stopping: nothing more is taken,
 what waits is left to the next owner at once, a call under way may finish for DRAIN_S_MAX.
 Rejected: a process for each system as the only way (idle ones cost memory; `aios scale connectors=N` shares out all).
 """

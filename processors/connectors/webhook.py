@@ -101,7 +101,10 @@ class Webhook:
         found = self._endpoints.get(request.endpoint)
         if found is None or not found.url or found.tenant != ask.tenant:
             raise CallFailed(
-                Failure.PERMANENT, "no_endpoint", f"connectors.endpoints has no {request.endpoint} with a url for it"
+                Failure.PERMANENT,
+                "no_endpoint",
+                f"connectors.endpoints has no {request.endpoint} with a url for it",
+                was_called=False,
             )
         return found
 

@@ -218,6 +218,23 @@ def test_a_deferral_costs_no_attempt_and_waits_longer_each_time() -> None:
     assert sent(settled).topic == interactive.tiers[-1].topic.name
 
 
+def test_what_is_put_off_is_back_before_its_deadline() -> None:
+    """From the first tier on, longer each time, and never longer than is left."""
+    settler = Settler(PLAN, "c1", FEW, breakers=OwnBreakers())
+    ways = {
+        3_600_000: (RETRY_TIERS[0], RETRY_TIERS[1], RETRY_TIERS[2], RETRY_TIERS[2]),
+        90_000: (RETRY_TIERS[0], RETRY_TIERS[1], RETRY_TIERS[1]),
+        10_000: (RETRY_TIERS[0], RETRY_TIERS[0]),
+    }
+    for left_ms, tiers in ways.items():
+        one = record()
+        for tier in tiers:
+            settled = settler.put_off(one, "away", NOW_MS, until_ms=NOW_MS + left_ms)
+            assert sent(settled).topic == tier.topic.name
+            one = returned(settled)
+    assert settler.put_off_ms(record()) == RETRY_TIERS[0].after_ms
+
+
 def test_on_a_source_topic_a_claim_slows_bad_records_alone() -> None:
     """Whoever may write there can write any name: good records that bear it must not wait for that."""
     breakers = OwnBreakers()
