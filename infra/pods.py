@@ -2,7 +2,8 @@
 
 Enters: a process of the topology, its image, and what is its own. Leaves: parts of manifests, as plain values. Pure.
 Guaranteed: settings come from the config map `aios`; a secret is never among them: it is a file of the secret `aios`,
-mounted in SECRETS, and settings name it (`file:/run/secrets/aios/kafka-password`); a pod is ready when its stage is.
+mounted in SECRETS, and settings name it (`file:/run/secrets/aios/calendars-password`); each process has a name and a
+password of its own in Kafka, the latter in the secret `aios-<process>`; a pod is ready when its stage is.
 """
 
 from __future__ import annotations
@@ -17,23 +18,35 @@ SECRETS = "/run/secrets/aios"
 METRICS_PORT = 9400
 PROBE_S = 5
 GRACE_S = 60  # to hand back what is in hand (DRAIN_S_MAX of a worker), and to end
+SLOT = "$(SLOT)"  # in a container's arguments: its pod's index
 INDEX = {"fieldRef": {"fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"}}
 FROM_CONFIG = [{"configMapRef": {"name": "aios"}}]
 NOTHING_MORE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-SECRET_VOLUME = {"name": "secrets", "secret": {"secretName": "aios", "optional": True}}
 SECRET_MOUNT = {"name": "secrets", "mountPath": SECRETS, "readOnly": True}
 HOME_MOUNT = {"name": "home", "mountPath": HOME}
 
 
-def environment(settings: Mapping[str, str]) -> list[dict[str, Any]]:
+def environment(process: str, settings: Mapping[str, str]) -> list[dict[str, Any]]:
     """SLOT, so that a process that starts again has its place, its partitions and its fences; then its own settings."""
     own = {
         "AIOS_HOME": HOME,
+        "AIOS_KAFKA__USER": user(process),
         **settings,
         "AIOS_METRICS__HOST": "0.0.0.0",  # noqa: S104 - the pod's own network
         "AIOS_METRICS__PORT": str(METRICS_PORT),
     }
     return [{"name": "SLOT", "valueFrom": INDEX}, *({"name": name, "value": value} for name, value in own.items())]
+
+
+def user(process: str) -> str:
+    """Its name in Kafka: the principal of `aios topology --format acls`."""
+    return f"aios-{process}"
+
+
+def secrets(process: str) -> dict[str, Any]:
+    """What all share, and what is its own: its password in Kafka."""
+    named = [{"secret": {"name": name, "optional": True}} for name in ("aios", user(process))]
+    return {"name": "secrets", "projected": {"sources": named}}
 
 
 def template(labels: Mapping[str, str], container: Mapping[str, Any], volumes: Iterable[Any]) -> dict[str, Any]:
@@ -47,14 +60,18 @@ def template(labels: Mapping[str, str], container: Mapping[str, Any], volumes: I
             "terminationGracePeriodSeconds": GRACE_S,
             "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001},
             "containers": [dict(container)],
-            "volumes": [*volumes, SECRET_VOLUME],
+            "volumes": [*volumes, secrets(labels["aios/process"])],
         },
     }
 
 
-def probe(process: str, *, failures: int) -> dict[str, Any]:
-    """Whether it serves. A hung process needs none: it ends itself."""
-    command = ["sh", "-c", f"test -f {HOME}/run/serving/{process}.$SLOT"]
+def probe(process: str, slot: str, *, failures: int) -> dict[str, Any]:
+    """Whether it serves: infra/stage.py says so in a file. A hung process needs none: it ends itself.
+
+    slot: as its arguments have it; a command of a probe is no argument of a container, so its shell looks SLOT up.
+    """
+    number = "$SLOT" if slot == SLOT else slot
+    command = ["sh", "-c", f"test -f {HOME}/run/serving/{process}.{number}"]
     return {"exec": {"command": command}, "periodSeconds": PROBE_S, "failureThreshold": failures}
 
 

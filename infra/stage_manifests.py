@@ -23,6 +23,7 @@ IMAGE = "aios-pipeline"
 GPU_IMAGE = "aios-inference-gpu"
 PREPARE = "prepare"  # the job's name
 HTTP_PORT = 8080
+LOOPBACK_PORTS = {"gateway": HTTP_PORT, "operations": 8082}  # in compose; the registry has the one between
 START_S_MAX = 120  # to be ready: a group's first assignment, a state that is read again
 REPLICAS = 2
 FOLDERS = "/var/lib/aios"  # documents and published lists: whoever hands them in and whoever reads them share it
@@ -39,13 +40,17 @@ STAGES = tuple(process for process in topology.PROCESSES if process not in POOLS
 HEAD = """\
 # Every stage but the pools (pools.yaml) on Kubernetes: made by `aios topology --format kubernetes`, compared by a test.
 # Needs Kubernetes 1.28 or later, settings.yaml beside this file, the image of infra/containers/pipeline.Containerfile,
-# and a storage class whose volumes several pods may write to. A first tenant: `aios tenant add NAME` in any pod.
+# and a storage class whose volumes several pods may write to. A first tenant: `aios tenant add NAME` in any pod,
+# as a user who may WRITE tenant.registered.v1 and audit.recorded.v1 (AIOS_KAFKA__USER).
 """
 COMPOSE_HEAD = """\
 # Every stage as a container, beside the broker, registry and Redis of compose.yaml: made by
 # `aios topology --format compose`, compared by a test.
 #   docker compose -f infra/compose.yaml -f infra/compose.stages.yaml up -d --build
-# The pools need a GPU and NVIDIA's container toolkit: --profile gpu. The gateway: http://127.0.0.1:8080.
+# The pools need a GPU and NVIDIA's container toolkit: --profile gpu. The gateway: http://127.0.0.1:8080, operations:
+# http://127.0.0.1:8082. There is no calendar server here: meetings wait until AIOS_CONNECTORS__OPTIONS of `connectors`
+# names one, {"calendars": {"url": "https://…", "directory": "/opt/aios/infra/demo/data/people.yaml"}}, and
+# AIOS_CONNECTORS__SECRETS its account, as in infra/k8s/settings.yaml.
 """
 STANDS_ON = ("kafka", "registry", "redis")  # services of compose.yaml
 ADDRESSES = {
@@ -97,6 +102,7 @@ def _job() -> dict[str, Any]:
         "image": IMAGE,
         "command": ["python", "-m", "aios.infra.prepare"],
         "envFrom": pods.FROM_CONFIG,
+        "env": [{"name": "AIOS_KAFKA__USER", "value": pods.user(PREPARE)}],
         "securityContext": pods.NOTHING_MORE,
         "volumeMounts": [pods.SECRET_MOUNT],
     }
@@ -135,7 +141,7 @@ def _workload(process: str) -> dict[str, Any]:
 
 def _container(process: str) -> dict[str, Any]:
     settings, ports = _own(process), [{"name": "metrics", "containerPort": pods.METRICS_PORT}]
-    ready = pods.probe(process, failures=1)
+    ready = pods.probe(process, _slot(process), failures=1)
     if process in SERVERS:
         ports.insert(0, {"name": "http", "containerPort": HTTP_PORT})
         get = {"path": "/readyz", "port": "http"}
@@ -146,9 +152,9 @@ def _container(process: str) -> dict[str, Any]:
         "image": IMAGE,
         "args": [process, "--slot", _slot(process)],
         "envFrom": pods.FROM_CONFIG,
-        "env": pods.environment(settings),
+        "env": pods.environment(process, settings),
         "ports": ports,
-        "startupProbe": pods.probe(process, failures=START_S_MAX // pods.PROBE_S),
+        "startupProbe": pods.probe(process, _slot(process), failures=START_S_MAX // pods.PROBE_S),
         "readinessProbe": ready,
         "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
         "securityContext": pods.NOTHING_MORE,
@@ -170,7 +176,7 @@ def _own(process: str) -> dict[str, str]:
 
 def _slot(process: str) -> str:
     """A server is slot 0 in every pod: the port that is set is slot 0's, and it has no place in a group to keep."""
-    return "0" if process in SERVERS else "$(SLOT)"
+    return "0" if process in SERVERS else pods.SLOT
 
 
 def _claim(mode: str, size: str) -> dict[str, Any]:
@@ -204,8 +210,8 @@ def _service(process: str) -> dict[str, Any]:
         "stop_grace_period": f"{pods.GRACE_S}s",
         "depends_on": {PREPARE: {"condition": "service_completed_successfully"}},
     }
-    if process == topology.GATEWAY.process:
-        service["ports"] = [f"127.0.0.1:{HTTP_PORT}:{HTTP_PORT}"]
+    if process in SERVERS:
+        service["ports"] = [f"127.0.0.1:{LOOPBACK_PORTS[process]}:{HTTP_PORT}"]
     if is_pool:
         device = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
         service["deploy"] = {"resources": {"reservations": {"devices": [device]}}}

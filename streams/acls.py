@@ -2,7 +2,8 @@
 
 Enters: stages, with the topics of workflows that are deployed. Leaves: a shell script. Pure. Guaranteed: a principal
 `User:aios-<process>` a process (stages of one process share a connection's credentials); it writes what its stages
-write, reads what they read and what returns to them, and its transactions and group carry their names.
+write, reads what they read and what returns to them, and its transactions and group carry their names; what they do
+beside their groups (topology.Beside) it may do too.
 
 Beside what the topology says, every process that consumes writes to its own dead letters, to the delays (aios.retry.*)
 and to the marks of breakers; every process reads the small compacted tables, which say who is who, what is active and
@@ -81,12 +82,27 @@ def _of(stage: Stage, there: tuple[Stage, ...]) -> Iterator[tuple[str, str, str,
         yield "topic", stage.changelog.name, "Write", False
     if stage.kind is Kind.FAUST:
         yield "transactional-id", f"{stage.group}.", "Write", True  # one a partition
-    if stage in (REPLAY, RETRY):
-        for each in there:
-            if each.reads:
-                yield "topic", each.retries.name, "Write", False
-                if stage is REPLAY:
-                    yield "topic", each.dead_letters.name, "Read", False
+    yield from _beside(stage, there)
+
+
+def _beside(stage: Stage, there: tuple[Stage, ...]) -> Iterator[tuple[str, str, str, bool]]:
+    """What it needs outside of its group."""
+    for topic in stage.beside.reads:
+        yield "topic", topic.name, "Read", False
+    for topic in stage.beside.writes:
+        yield "topic", topic.name, "Write", False
+    for group in stage.beside.groups:
+        yield "group", group, "Read", True
+    for group in stage.beside.asks:
+        yield "group", group, "Describe", False
+    if stage.beside.transaction:
+        yield "transactional-id", stage.group, "Write", False
+    for each in there:
+        if each.reads and stage in (REPLAY, RETRY):
+            yield "topic", each.retries.name, "Write", False
+        if each.reads and stage.beside.looks_back:
+            for topic in (*each.inputs, each.dead_letters):
+                yield "topic", topic.name, "Read", False
 
 
 def tables() -> list[str]:

@@ -39,12 +39,21 @@ class KafkaSettings(Section):
 
     properties: client settings in librdkafka's names (security.protocol, sasl.mechanism, sasl.username,
     sasl.password, ssl.ca.location, …); they reach confluent-kafka and Faust alike. Secrets by reference.
+    user: the sasl.username of this process, where all others of its settings are shared; empty: that of properties.
     """
 
     bootstrap_servers: str = ""
+    user: str = ""
     properties: dict[str, str] = {}
     partitions: Annotated[int, Field(ge=1, le=1024)] = 6  # of every family; fixed when topics are created
     replication_factor: Annotated[int, Field(ge=1, le=7)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_its_user(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not given.get("user"):
+            return given
+        return {**given, "properties": {**given.get("properties", {}), "sasl.username": given["user"]}}
 
     @model_validator(mode="after")
     def _secrets_by_reference(self) -> KafkaSettings:

@@ -35,6 +35,24 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What a stage's process does in Kafka beside its group, which access rules must allow and no graph draws.
+
+    reads: followed whole, or looked up. writes: not as the outcome of what its group read. groups: what the names of
+    groups begin with in which it keeps how far it has read. asks: groups whose positions it asks for. transaction: of
+    its own, under the stage's group's name. looks_back: it fetches by their place records that any group took, and
+    dead letters of any.
+    """
+
+    reads: tuple[Topic, ...] = ()
+    writes: tuple[Topic, ...] = ()
+    groups: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+    transaction: bool = False
+    looks_back: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One role, one consumer group. process: stages with the same name run in one process (lanes share an engine).
 
@@ -52,6 +70,7 @@ class Stage:
     state_contracts: tuple[str, ...] | None = None  # stateful: its own records in the changelog; () = position only
     tiers: tuple[Tier, ...] = RETRY_TIERS
     breaks: bool = True
+    beside: Beside = Beside()
 
     @property
     def group(self) -> str:
@@ -102,10 +121,21 @@ def _pool(pool: Pool) -> Stage:
         process=pool.process,
         objective=Objective(p95_ms=pool.objective.p95_ms, success=pool.objective.success),
         tiers=tuple(tier for tier in RETRY_TIERS if tier.name in pool.retries),
+        beside=Beside(reads=(topics.inference_cancelled(pool.pool),)),
     )
 
 
 POOLS = tuple(_pool(pool) for pool in pool_files.shipped().values())
+
+
+RESCREENING = "aios.rescreening"
+"""In front of the names of groups in which decided cases are screened again by a new version of a list."""
+
+_SCREENING_AGAIN = Beside(
+    reads=(topics.CONNECTOR_INTENDED, topics.CASE_DECIDED),
+    writes=(topics.APPLICATION_SUBMITTED, topics.AUDIT_RECORDED),
+    groups=(f"{RESCREENING}.",),
+)
 
 
 def connecting(system: System) -> Stage:
@@ -118,6 +148,7 @@ def connecting(system: System) -> Stage:
         writes=(topics.CONNECTOR_COMPLETED, topics.CONNECTOR_INTENDED, topics.BREAKER_CHANGED),
         process="connectors",
         objective=Objective(p95_ms=system.objective.p95_ms, success=system.objective.success),
+        beside=_SCREENING_AGAIN if system.connector == "sanctions" else Beside(reads=(topics.CONNECTOR_INTENDED,)),
     )
 
 
@@ -207,6 +238,7 @@ REPLAY = Stage(
     objective=Objective(p95_ms=2_000),
     state_contracts=("letter.remembered.v1", "replay.remembered.v1"),
     breaks=False,  # it closes them, so none may stop it
+    beside=Beside(reads=ADMIT.writes, asks=(ADMIT.group,), looks_back=True),  # events that admit passed over
 )
 OPERATIONS = Stage(
     name="operations",
@@ -215,6 +247,9 @@ OPERATIONS = Stage(
     writes=(topics.OPERATION_REQUESTED, topics.AUDIT_RECORDED),
     process="operations",
     objective=Objective(p95_ms=500),
+    beside=Beside(
+        reads=(topics.OPERATION_ANSWERED, *([REPLAY.changelog] if REPLAY.changelog else [])), looks_back=True
+    ),
 )
 _CONSUMING = (ADMIT, PLAN, BUDGET, *POOLS, *CONNECTORS, AUDIT, RETRY, REPLAY)
 OUTCOMES = Stage(
@@ -249,6 +284,7 @@ WATCH = Stage(
     writes=(topics.MODEL_DRIFTED, topics.MODEL_ACTIVATED, topics.AUDIT_RECORDED),
     process="watch",
     objective=Objective(p95_ms=5_000),
+    beside=Beside(reads=(topics.MODEL_DRIFTED,), transaction=True),  # what it has told is told once
 )
 _LETTERS = "letters"
 LETTERS = Stage(
@@ -262,6 +298,7 @@ LETTERS = Stage(
     ),
     process=_LETTERS,
     objective=Objective(p95_ms=500),
+    beside=Beside(looks_back=True),  # the archive holds what failed, also where the letter only names its place
 )
 
 STAGES = (

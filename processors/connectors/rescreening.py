@@ -34,7 +34,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
 from aios.schemas.models import AuditRecorded, CaseDecided
 from aios.schemas.registry import RegistrySource
-from aios.streams import carrying
+from aios.streams import carrying, topology
 from aios.streams.admin import reader
 from aios.streams.config import Settings
 from aios.streams.errors import Unavailable
@@ -47,7 +47,7 @@ WAITING_MAX = 10_000  # people who wait for the end of the topic; with more, som
 POLL_S = 0.5
 AGAIN_S = 2.0  # after Kafka was away
 LIST_S_MAX = 10.0
-GROUP = "aios.rescreening"  # in front of the group's name; nobody joins it
+GROUP = topology.RESCREENING  # in front of the group's name
 HASH_LETTERS = 12  # of the list's bytes, in the group's name
 SOURCE = "/aios/lists"
 

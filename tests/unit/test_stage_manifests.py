@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import yaml
 
 from aios.infra import pods, stage_manifests
 from aios.infra.local.system import ALONE, SERVERS
-from aios.streams import config, topology
+from aios.streams import acls, config, topology
 from aios.streams.config import SECRET_PROPERTIES, Settings
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -104,9 +106,60 @@ def test_secrets_are_files_that_every_pod_mounts() -> None:
     for one in (each for documents in K8S.values() for each in documents):
         assert one["kind"] != "Secret"
         if one["kind"] in ("StatefulSet", "Job"):
-            assert pods.SECRET_VOLUME in one["spec"]["template"]["spec"]["volumes"]
+            process = one["spec"]["template"]["metadata"]["labels"]["aios/process"]
+            assert pods.secrets(process) in one["spec"]["template"]["spec"]["volumes"]
             assert pods.SECRET_MOUNT in container(one)["volumeMounts"]
             assert container(one)["envFrom"] == pods.FROM_CONFIG
+
+
+def test_each_process_is_the_user_for_whom_rules_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Kafka, by settings that its pod has: the shared ones name nobody. Its password is in a secret of its name."""
+    named = set()
+    for one in workloads():
+        labels = one["spec"]["template"]["metadata"]["labels"]
+        with monkeypatch.context() as patch:
+            for each in container(one)["env"]:
+                if "value" in each:
+                    patch.setenv(each["name"], each["value"])
+            for name, value in SETTINGS.items():
+                patch.setenv(name, value)
+            config.load.cache_clear()
+            user = config.load().kafka.properties["sasl.username"]
+        assert user == f"aios-{container(one)['args'][0]}"
+        assert user in str(pods.secrets(labels["aios/process"]))
+        named.add(f"User:{user}")
+    assert named == set(re.findall(r"User:\S+", acls.script(topology.STAGES)))
+    assert "sasl.username" not in SETTINGS["AIOS_KAFKA__PROPERTIES"]
+
+
+@pytest.mark.parametrize("index", ["0", "1"])
+def test_a_probe_asks_for_the_file_that_its_own_process_writes(index: str, tmp_path: Path) -> None:
+    """In every pod, whatever its index is: as infra/stage.py names the file, by the container's own arguments."""
+    for one in workloads():
+        process, _, slot = container(one)["args"]
+        serving = tmp_path / "run" / "serving" / f"{process}.{slot.replace('$(SLOT)', index)}"
+        serving.parent.mkdir(parents=True, exist_ok=True)
+        for kind in ("startupProbe", "readinessProbe"):
+            probe = container(one)[kind]
+            if "httpGet" in probe:
+                assert (process, probe["httpGet"]["path"]) in {(server, "/readyz") for server in SERVERS}
+                continue
+            shell, flag, script = probe["exec"]["command"]
+            command = [shell, flag, script.replace(pods.HOME, str(tmp_path))]
+            serving.unlink(missing_ok=True)
+            assert subprocess.run(command, env={"SLOT": index}, check=False).returncode == 1
+            serving.touch()
+            assert subprocess.run(command, env={"SLOT": index}, check=False).returncode == 0, script
+
+
+def test_compose_shows_each_server_on_a_port_of_loopback() -> None:
+    """Its own, and none that the broker, the registry or Redis has."""
+    given = [
+        each for one in (*STAGES["services"].values(), *BASE["services"].values()) for each in one.get("ports", ())
+    ]
+    assert all(each.startswith("127.0.0.1:") for each in given)
+    assert len({each.split(":")[1] for each in given}) == len(given)
+    assert {name for name, one in STAGES["services"].items() if "ports" in one} == set(SERVERS)
 
 
 def test_compose_waits_for_topics_and_for_what_they_stand_on() -> None:
