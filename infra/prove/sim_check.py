@@ -451,17 +451,22 @@ class History:
 
     def _check_effects(self, done: Mapping[str, int]) -> None:
         """A step is asked under one key; what it became there, beside what was answered."""
-        ok = {
-            one.request_id
-            for _, one in self._events(topics.CONNECTOR_COMPLETED, ConnectorCompleted)
-            if one.status == "ok"
-        }
-        for _, asked in self._events(CONNECTING.reads[0], ConnectorRequested):
+        said: dict[str, set[str]] = {}
+        for _, one in self._events(topics.CONNECTOR_COMPLETED, ConnectorCompleted):
+            said.setdefault(one.request_id, set()).add(one.status)
+        requests = [asked for _, asked in self._events(CONNECTING.reads[0], ConnectorRequested)]
+        under_key: dict[str, set[str]] = {}
+        for asked in requests:
+            under_key.setdefault(asked.idempotency_key, set()).update(said.get(asked.request_id, {"nothing"}))
+        ok = {request_id for request_id, statuses in said.items() if "ok" in statuses}
+        for asked in requests:
             count = done.get(asked.idempotency_key, 0)
             if count > 1 and asked.effect in (Effect.RECONCILED, Effect.AT_MOST_ONCE):
                 raise Violated("effects", f"{asked.request_id} ({asked.effect}) was done {count} times")
             if not count and asked.effect != Effect.NONE and asked.request_id in ok:
                 raise Violated("effects", f"{asked.request_id} ({asked.effect}) was answered ok, and never done")
+            if count and asked.effect != Effect.NONE and under_key[asked.idempotency_key] <= {"failed", "expired"}:
+                raise Violated("effects", f"{asked.request_id} ({asked.effect}) was answered as not done, and was done")
 
 
 def _case_of(letter: Entry) -> str:

@@ -24,17 +24,21 @@ class Loop(asyncio.BaseEventLoop):
     def __init__(self, process: Process) -> None:
         super().__init__()
         self._process = process
+        self._broken: BaseException | None = None
 
     def time(self) -> float:
         return self._process.monotonic()
 
     def turn(self) -> None:
-        """Run what is due, until nothing is."""
+        """Run what is due, until nothing is. Raises what a callback raised while the process lived."""
         before = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
         try:
             while self._process.is_alive and (handle := self._next()) is not None:
                 handle._run()
+                if self._broken is not None:
+                    broken, self._broken = self._broken, None
+                    raise broken
         finally:
             asyncio._set_running_loop(before)
 
@@ -49,7 +53,9 @@ class Loop(asyncio.BaseEventLoop):
         return max(0.0, scheduled[0].when() - self.time()) if scheduled else None
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Whoever dies leaves tasks behind; nobody is to read about them."""
+        """Whoever dies leaves tasks behind; nobody is to read about them. What a callback raised is for turn()."""
+        if "handle" in context and self._process.is_alive:
+            self._broken = context.get("exception")
 
     def _next(self) -> asyncio.Handle | None:
         ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]

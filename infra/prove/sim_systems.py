@@ -5,7 +5,8 @@ counted at the outside system: it outlives whoever dies. What is the product's i
 Claims, Intents without its reader thread, Gate with its circuit, bulkhead and lines, Guard, Settler. What stands here
 instead is the process around them: intake, delivery, and the connector's class, which sends what it is asked at once.
 
-Not reached: a process that is stopped between the check of its lease and the first byte that it sends (what it sends
+Not reached: circuits of endpoints, and going aside (what it can do names no endpoint, so all wait in the lines of
+tenants); a process that is stopped between the check of its lease and the first byte that it sends (what it sends
 when it wakes nobody can hold back); a step that is asked a second time while a clock is wrong by more than its
 deadline (both are then under way).
 """

@@ -170,40 +170,53 @@ class Bookings:
         return True
 
     async def _confirm(self, booking: Booking, found: Found) -> None:
-        for party in reversed(_parties(booking)):
+        """The organiser's copy is never made here: where it is gone, the booking was undone meanwhile."""
+        organiser, *others = _parties(booking)
+        for party in reversed(others):
             await self._put(party, booking, found, is_confirmed=True)
+        if not await self._put(organiser, booking, found, is_confirmed=True, makes=False):
+            for party in reversed(others):
+                await self._change(party.calendar, booking.uid, lambda _: None)
+            raise CallFailed(Failure.AMBIGUOUS, "undone", "the booking was undone while it was confirmed")
 
-    async def _put(self, party: _Party, booking: Booking, found: Found, *, is_confirmed: bool) -> None:
-        """Make a calendar's object this one, whatever a former try of ours left there."""
+    async def _put(
+        self, party: _Party, booking: Booking, found: Found, *, is_confirmed: bool, makes: bool = True
+    ) -> bool:
+        """Make a calendar's object this one, whatever a former try of ours left there. makes: also where none is left.
+
+        False: none was, and none is.
+        """
         words = next((told.sentences for told in found.why if told.person == party.owner.id), ())
         text = invitation.write(booking, is_confirmed=is_confirmed, words=words)
         if not is_confirmed and await self._dav.put(party.calendar, booking.uid, text):
-            return
+            return True
 
-        def becomes(there: Object | None) -> str:
+        def becomes(there: Object | None) -> str | None:
+            if there is None and not makes:
+                return None
             mark = None if there is None else _mark(there)
             is_done = mark is not None and mark.option == booking.option and (mark.is_confirmed or not is_confirmed)
             return there.text if there is not None and is_done else text
 
-        await self._change(party.calendar, booking.uid, becomes)
+        return await self._change(party.calendar, booking.uid, becomes)
 
-    async def _change(self, calendar: str, uid: str, becomes: Callable[[Object | None], str | None]) -> None:
+    async def _change(self, calendar: str, uid: str, becomes: Callable[[Object | None], str | None]) -> bool:
         """Make an object what it is to be, given what is there: a text, or None for nothing. What is there stays where
         it is that already, and is looked at again where it has changed since: perhaps by this very request, whose
-        answer was lost. Raises CallFailed.
+        answer was lost. Whether there is one then. Raises CallFailed.
         """
         for _ in range(LOOKS_MAX):
             there = await self._dav.get(calendar, uid)
             text = becomes(there)
             if text == (None if there is None else there.text):
-                return
+                return text is not None
             etag = "" if there is None else there.etag
             if text is None:
                 is_done = await self._dav.delete(calendar, uid, etag=etag)
             else:
                 is_done = await self._dav.put(calendar, uid, text, etag=etag)
             if is_done:
-                return
+                return text is not None
         raise CallFailed(Failure.AMBIGUOUS, "changed_meanwhile", "a calendar was changed while it was written")
 
     async def _release(self, uid: str, stands_in: Iterable[str], organiser: Person) -> None:

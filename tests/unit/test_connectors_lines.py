@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -482,3 +483,87 @@ def test_what_goes_aside_waits_in_a_retry_tier_and_no_try_is_counted() -> None:
     back = Record(stage.retries.name, 3, 0, wall_ms(), tier.key, tier.value, tier.headers)
     assert (envelope.attempt_of(back), envelope.deferrals_of(back), tier.value) == (1, 1, record.value)
     assert finished == ("finished", 7)
+
+
+def test_behind_a_full_line_of_an_endpoint_that_is_away_a_real_command_is_put_off() -> None:
+    """From the record to the retry tier, with nothing but Kafka replaced; the same without time for that waits."""
+    stage = next(each for each in CONNECTORS if each.name == "connectors.webhook")
+    system, codec = system_files.shipped()["webhook"], Codec(FakeRegistry())
+    try_s, least_s = system.limits.call_s_max, stage.tiers[0].after_ms / 1000
+
+    async def work(left_s: float) -> list[str]:
+        outs: list[str] = []
+
+        class Around:
+            def finish(self, done: Record, cost: int | None = None) -> None:
+                outs.append("finished")
+
+            def release(self, back: Record) -> None:
+                outs.append("released")
+
+            def owns(self, _record: Record) -> bool:
+                return True
+
+            def pause(self, topic: str, partition: int, for_ms: int) -> None:
+                outs.append("paused")
+
+            async def deliver_all(self, given: Sequence[Outgoing]) -> Sequence[Place]:
+                outs.extend(out.topic for out in given)
+                return [Place(out.topic, 0, 0, 0) for out in given]
+
+        around, log, door = Around(), Log(), Gate(system, lambda _change, _word: None)
+        webhook = Webhook(Setup(system=system, settings=Settings(), options={}))
+        calls = Calling(
+            system,
+            lambda: Webhook.operations,
+            Opened(lambda: webhook),
+            door,
+            intents=log,
+            intend=log.intend,
+            guard=cast(Guard, Free()),
+        )
+        commands = Commands(
+            stage,
+            calls,
+            codec,
+            intake=around,
+            delivery=around,
+            settler=Settler(stage, "c1", breakers=OwnBreakers()),
+            decoding=cast(Guard, Free()),
+            stopping=lambda: False,
+        )
+        party = Webhook.operations["send"].party(Message(endpoint="shop", kind="k", body={}), "demo")
+        for _ in range(system.circuit.failures_max):
+            permit = await door.enter(asyncio.get_running_loop().time() + 60, lambda: True, party)
+            assert permit is not None
+            door.fail_endpoint(permit, "http_500")
+        soon = time.monotonic() + 5
+        others = [asyncio.create_task(door.enter(soon, lambda: True, party)) for _ in range(IN_LINE_MAX)]
+        await asyncio.sleep(0)
+        asked = ConnectorRequested(
+            request_id="r",
+            case_id="c",
+            tenant="demo",
+            workflow="w",
+            step="tell",
+            attempt=1,
+            system="webhook",
+            operation="send",
+            request=ids.canonical({"endpoint": "shop", "kind": "k", "body": {}}),
+            effect="at_least_once",
+            idempotency_key="k",
+            lane="bulk",
+            deadline_at=wall_ms() + round(left_s * 1000),
+            requested_at=wall_ms(),
+        )
+        record = Record(stage.reads[0].name, 3, 7, wall_ms(), b"c", codec.encode(stage.reads[0], asked), ())
+        running = asyncio.create_task(commands.work(record))
+        while door.waiting < IN_LINE_MAX + 1 and not running.done():  # noqa: ASYNC110 - it polls, in no time
+            await asyncio.sleep(0)
+        for task in (running, *others):
+            task.cancel()
+        await asyncio.gather(running, *others, return_exceptions=True)
+        return outs
+
+    assert asyncio.run(work(try_s + least_s + 30)) == [stage.tiers[0].topic.name, "finished"]
+    assert asyncio.run(work(try_s + least_s - 1)) == []
