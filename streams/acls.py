@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from aios.streams import topics
+from aios.streams.admin import READERS
 from aios.streams.topics import Cleanup
 from aios.streams.topology import REPLAY, RETRY, Kind, Stage
 
@@ -65,6 +66,7 @@ def rules(stages: Iterable[Stage]) -> list[Rule]:
 
 def _of(stage: Stage, there: tuple[Stage, ...]) -> Iterator[tuple[str, str, str, bool]]:
     """Kind of resource, name, operation, whether it is a prefix."""
+    yield "group", READERS, "Describe", False  # librdkafka looks for its coordinator, though nobody joins it
     for table in tables():
         yield "topic", table, "Read", False
     for topic in stage.writes:
@@ -80,6 +82,7 @@ def _of(stage: Stage, there: tuple[Stage, ...]) -> Iterator[tuple[str, str, str,
     if stage.changelog is not None:
         yield "topic", stage.changelog.name, "Read", False
         yield "topic", stage.changelog.name, "Write", False
+        yield "group", f"{stage.changelog.name}.reader", "Describe", False  # as READERS
     if stage.kind is Kind.FAUST:
         yield "transactional-id", f"{stage.group}.", "Write", True  # one a partition
     yield from _beside(stage, there)

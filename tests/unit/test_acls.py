@@ -69,6 +69,8 @@ BESIDE = [
     ("connectors", "Write", "audit.recorded.v1"),
     ("operations", "Read", "operation.answered.v1"),
     ("operations", "Read", "aios.replay.state"),
+    ("outcomes", "Describe", "aios.readers"),
+    ("plan", "Describe", "aios.plan.state.reader"),
     ("operations", "Read", "aios.letters.dlq"),
     ("operations", "Read", "inference.generate.bulk.requested.v1"),
     ("replay", "Read", "aios.plan.dlq"),
