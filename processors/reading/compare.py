@@ -9,14 +9,15 @@ transliterations, order and initials (processors/screening/names.py); whether tw
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from itertools import combinations
 
 from pydantic import BaseModel, ConfigDict
 from rapidfuzz.distance import DamerauLevenshtein
 
 from aios.processors.reading import countries, dates
-from aios.processors.reading.fact import Fact, Kind
+from aios.processors.reading.fact import FACTS_MAX, Fact, Kind
 from aios.processors.reading.kinds import IDENTITY, Document
 from aios.processors.reading.problem import Problem
 from aios.processors.reading.source import fold
@@ -135,9 +136,13 @@ def compare(applicant: Applicant, documents: Sequence[DocumentRead], today: str)
         findings.append(
             Finding(code="no_proof_of_address", says="no document beside an identity document has an address")
         )
+    subjects = tuple(_subjects(applicant, said_born, country, read))
+    if len(subjects) > SUBJECTS_MAX:
+        says = f"there are {len(subjects)} names, and {SUBJECTS_MAX} are screened"
+        findings.append(Finding(code="too_many_names", says=says))
     return Comparison(
-        subjects=tuple(_subjects(applicant, said_born, country, read))[:SUBJECTS_MAX],
-        findings=tuple(findings[:FINDINGS_MAX]),
+        subjects=subjects[:SUBJECTS_MAX],
+        findings=tuple(_each_first(findings))[:FINDINGS_MAX],
         name=name,
         birth_date=birth,
         address=address,
@@ -145,6 +150,13 @@ def compare(applicant: Applicant, documents: Sequence[DocumentRead], today: str)
         countries=tuple(dict.fromkeys(code for code in every if code)),
         unread=sum(bool(document.problem) for document in documents),
     )
+
+
+def _each_first(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """One of every code before any code's second: a cut loses no points."""
+    first = {finding.code: finding for finding in reversed(findings)}
+    yield from (finding for finding in findings if first[finding.code] is finding)
+    yield from (finding for finding in findings if first[finding.code] is not finding)
 
 
 def _of_application(applicant: Applicant, born: str, country: str, other: str) -> Iterator[Finding]:
@@ -175,10 +187,10 @@ def _of_document(document: DocumentRead, applicant: Applicant, born: str, today:
         elif said is Said.CLOSE:
             yield finding("name_close", f"it names {document.name}, nearly the application's {applicant.name}")
     born_facts = [fact for fact in document.facts if fact.kind is Kind.BIRTH_DATE]
-    for fact in born_facts[:1]:
+    for fact in born_facts:
         if born and born not in (fact.value, fact.other):
             yield finding("birth_date_differs", f"it says born {fact.value}, the application {born}")
-    if len({fact.value for fact in born_facts}) > 1 and not any(fact.other for fact in born_facts):
+    if any(not {one.value, one.other} & {two.value, two.other} - {""} for one, two in combinations(born_facts, 2)):
         says = " and ".join(fact.value for fact in born_facts)
         yield finding("contradicts_itself", f"it has more than one birth date: {says}")
     zone = [fact for fact in document.facts if fact.kind is Kind.NAME and fact.by == "zone"]
@@ -189,11 +201,24 @@ def _of_document(document: DocumentRead, applicant: Applicant, born: str, today:
     if document.kind in IDENTITY and not (document.name and document.birth_date and document.expires):
         lacks = [word for word, value in _needed(document) if not value]
         yield finding("identity_incomplete", f"it shows who somebody is, but no {' and no '.join(lacks)} was read")
-    if document.kind in IDENTITY and document.expires and document.expires < today:
-        yield finding("expired", f"it expired on {document.expires}")
+    if document.kind in IDENTITY:
+        yield from _of_validity(document, today, finding)
+    if len(document.facts) >= FACTS_MAX:
+        yield finding("too_many_names", f"it says more than the {FACTS_MAX} facts that are read of one document")
     is_proof = document.kind not in IDENTITY and document.address != ""
     if is_proof and addresses_agree(applicant.address, document.address) is Said.DIFFERS:
         yield finding("address_differs", f"it has the address {document.address}")
+
+
+def _of_validity(document: DocumentRead, today: str, finding: Callable[[str, str], Finding]) -> Iterator[Finding]:
+    """By the earliest day that it may be valid until, in either reading: a later one may be a visa's or a notary's."""
+    ends = [day for fact in document.facts if fact.kind is Kind.EXPIRES for day in (fact.value, fact.other) if day]
+    if ends and min(ends) < today:
+        yield finding("expired", f"it expired on {min(ends)}")
+    unexplained = sorted({fact.value for fact in document.facts if fact.kind is Kind.UNEXPLAINED})
+    if unexplained:
+        says = f"it says nowhere what these days are, and one of them may be its expiry: {', '.join(unexplained)}"
+        yield finding("expiry_unsure", says)
 
 
 def _needed(document: DocumentRead) -> Iterator[tuple[str, str]]:

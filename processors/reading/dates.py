@@ -1,8 +1,9 @@
 """Dates as documents write them, to YYYY-MM-DD. Pure.
 
 In: a text. Out: the dates in it, each with its place in the text. Guaranteed: a date exists in the calendar; one whose
-day and month could be exchanged (03/04/1985, where the document does not say which order it keeps) says so, and carries
-the other reading. Rejected: dateparser (it guesses from a locale and finds dates in what is none).
+day and month could be exchanged (03/04/1985 or 03-04-1985, and with any separator on an American page) says so, and
+carries the other reading; 03.04.1985 is the third of April anywhere else. Rejected: dateparser (it guesses from a
+locale and finds dates in what is none).
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ class Found:
 
 
 def all_in(text: str, *, past: bool = False, month_first: bool = False) -> list[Found]:
-    """In the order of the text. past: a year of two digits is one that is over. month_first: of dates like 03/04/1985
-    the document says so.
+    """In the order of the text. past: a year of two digits is one that is over. month_first: the document is
+    American: of dates like 03/04/1985 the month is read first; with any separator the other reading is told.
     """
     folded = fold(text)
     found = [one for form in _FORMS for match in form.finditer(folded) if (one := _read(match, past, month_first))]
@@ -103,13 +104,12 @@ def _read(match: re.Match[str], past: bool, month_first: bool) -> Found | None:
         return None if iso is None else Found(iso, *match.span())
     first, second = int(groups["a"]), int(groups["b"])
     day_first, other = _iso(year, second, first), _iso(year, first, second)
-    month_first = month_first and groups["s"] == "/"
-    if month_first:
+    if month_first and groups["s"] == "/":
         day_first, other = other, day_first
     iso = day_first or other
     if iso is None:
         return None
-    doubt = groups["s"] == "/" and not month_first and day_first is not None and other not in (None, day_first)
+    doubt = (month_first or groups["s"] != ".") and day_first is not None and other not in (None, day_first)
     return Found(iso, *match.span(), (other or "") if doubt else "")
 
 

@@ -12,12 +12,12 @@ forms needs none).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
 
-from aios.processors.reading import countries, dates, kinds, labels, mrz, names, shapes, stated
+from aios.processors.reading import countries, dates, kinds, labels, lexicon, mrz, names, shapes, stated
 from aios.processors.reading.fact import FACTS_MAX, QUOTE_CHARS_MAX, SURE, SURE_OF_PICTURE, By, Fact, Kind, Place
 from aios.processors.reading.kinds import IDENTITY, Document
 from aios.processors.reading.labels import Labelled
@@ -27,6 +27,8 @@ from aios.processors.reading.source import Cell, Page, cells, fold, lines
 from aios.processors.reading.stated import Stated
 
 ADDRESS_LINES_MAX = 6
+OTHER_LINES_MAX = 3  # of what stands beneath a label of somebody else
+SAME_COLUMN = 3  # characters
 BELOW_MAX = 2  # lines beneath a label where its value may stand
 ZONE_NAME_SURE = 0.93  # no check digit covers the names
 SURE_AGAIN, AGAIN_MAX, SURE_MAX = 0.01, 3, 0.99  # for every further place that says the same
@@ -62,11 +64,22 @@ def extract(pages: Sequence[Page], said: Stated = NOTHING_STATED) -> Read:
     readings = [_Reading(page) for page in pages]
     zones = [zone for reading in readings if (zone := reading.read(said)) is not None]
     kind = kinds.kind("\n".join(page.text for page in pages), zones[0].kind if zones else "")
+    if kind in IDENTITY and not zones and _only_tells(readings):
+        kind = Document.OTHER  # a letter that mentions a passport
     if kind in IDENTITY:
         for reading in readings:
             reading.infer()
     found = [fact for reading in readings for fact in reading.facts]
     return Read(kind, tuple(_distinct(found))[:FACTS_MAX])
+
+
+def _only_tells(readings: Sequence[_Reading]) -> bool:
+    """Whether the name and the birth date stand in sentences and nowhere as values."""
+    found = [(fact, reading.in_sentence(fact)) for reading in readings for fact in reading.facts]
+    return all(
+        any(fact.kind is kind for fact, _ in found) and all(inside for fact, inside in found if fact.kind is kind)
+        for kind in (Kind.NAME, Kind.BIRTH_DATE)
+    )
 
 
 def _distinct(found: Sequence[Fact]) -> Iterator[Fact]:
@@ -95,6 +108,8 @@ class _Reading:
     facts: list[Fact] = field(default_factory=list)
     rows: list[list[tuple[Cell, Labelled | None]]] = field(default_factory=list)
     foreign: list[Cell] = field(default_factory=list)  # values of labels that ask for something else
+    others: list[Cell] = field(default_factory=list)  # what stands under labels of somebody else
+    strange: list[tuple[Cell, str]] = field(default_factory=list)  # parts of names, alone under their labels
 
     def read(self, said: Stated) -> mrz.Zone | None:
         """Read everything; the zone, for the kind of document."""
@@ -110,7 +125,7 @@ class _Reading:
         self._of_codes()
         self._without_guesses()
         self._of_labels()
-        for kind, cell, value, other in sentences(self.page):
+        for kind, cell, value, other in sentences(self.page, month_first=self._month_first):
             self._add(kind, value, By.SENTENCE, cell, other=other)
         self._of_stated(said)
         self._of_blocks()
@@ -118,14 +133,30 @@ class _Reading:
 
     def infer(self) -> None:
         """What an identity document says by its values' shapes."""
-        for kind, value, cell in shapes.infer(self.page, self.facts, self.foreign):
-            self._add(kind, value, By.SHAPE, cell)
+        foreign = [*self.foreign, *self.others]
+        for kind, value, cell, other in shapes.infer(self.page, self.facts, foreign, month_first=self._month_first):
+            self._add(kind, value, By.SHAPE, cell, other=other)
+
+    def in_sentence(self, fact: Fact) -> bool:
+        """Whether a fact was read of running text: by its sentence, or small words follow it in its cell."""
+        if fact.by is not By.STATED:
+            return fact.by is By.SENTENCE
+        at = fact.places[-1]
+        behind = re.split(r"\n|\s{2,}|\t|\|", self.page.text[at.end :], maxsplit=1)[0]
+        return bool(re.search(r"\b[a-z]{2,}", behind))
 
     def _of_stated(self, said: Stated) -> None:
         """Of birth dates and addresses only where the page's own words have told none, or less, or more than that."""
         told = {fact.kind for fact in self.facts}
         otherwise = {at.start for fact in self.facts if fact.kind is not Kind.BIRTH_DATE for at in fact.places}
-        for kind, value, at, other in stated.find(self.page, said, frozenset(otherwise)):
+        strange = [(cell, part) for cell, part in self.strange if said.name and not stated.is_part(part, said.name)]
+        for cell, part in strange:
+            self._add(Kind.NAME, part, By.LABEL, cell)
+        for kind, value, at, other in stated.find(
+            self.page, said, frozenset(otherwise), self.others, month_first=self._month_first
+        ):
+            if kind is Kind.NAME and strange:
+                continue
             if kind is Kind.ADDRESS and self._same_address(value):
                 self.facts = [fact for fact in self.facts if fact.kind is not Kind.ADDRESS]
                 self._add(kind, value, By.STATED, *at, sure=SURE[By.LABEL])
@@ -211,9 +242,29 @@ class _Reading:
                     continue
                 if said.label is Label.OTHER:
                     self.foreign.append(value)
+                    if lexicon.is_of_another(fold(self.page.text[cell.start : value.start])):
+                        self._of_another(row_number, index, value)
                 else:
                     self._of_label(said.label, value, parts)
         self._of_parts(parts)
+
+    def _of_another(self, row_number: int, index: int, value: Cell) -> None:
+        """A label of somebody else: its value, what stands behind it up to the next label's column, and where it is
+        beneath, the lines under it up to the next label or an empty one.
+        """
+        row = self.rows[row_number]
+        after = row[index + 1][0] if index + 1 < len(row) else None
+        if value.number == row[index][0].number:
+            behind = next((cell for cell, said in row[index + 1 :] if said is not None), None)
+            rows, limit = [row], behind.column if behind is not None else None
+        else:
+            rows, limit = self.rows[value.number - 1 :], after.column - SAME_COLUMN if after is not None else None
+        for each in rows[:OTHER_LINES_MAX]:
+            free = [cell for cell, said in each if said is None and cell.column >= value.column - SAME_COLUMN]
+            if not each or (each is not rows[0] and any(said is not None for _, said in each)):
+                break
+            self.others.extend(cell for cell in free if limit is None or cell.column < limit)
+        self.others.append(value)
 
     def _value(self, row_number: int, index: int, cell: Cell, said: Labelled) -> Cell | None:
         """Beside the label, in the next cell, or beneath it."""
@@ -300,6 +351,8 @@ class _Reading:
         for alone in (full, None if given else surname, None if surname else given):
             if alone is not None and len(alone[1].split()) > 1:
                 self._add(Kind.NAME, alone[1], By.LABEL, alone[0])
+            elif alone is not None and not lexicon.is_known(fold(alone[1])):
+                self.strange.append(alone)
 
     # Addresses
 
@@ -338,23 +391,29 @@ class _Reading:
         return None if sentence or len(words) > 9 or len(near.text) > 80 or dates.is_one(near.text) else near
 
     def _of_blocks(self) -> None:
-        """Name and address as on an envelope; where labels have told both, nothing is looked for."""
+        """Name and address as on an envelope; where labels have told both, nothing is looked for. A name that is only
+        stated gives way to the one above the address: a letter to somebody else may mention it.
+        """
         told = {fact.kind for fact in self.facts}
-        if {Kind.NAME, Kind.ADDRESS} <= told:
+        if {Kind.NAME, Kind.ADDRESS} <= {fact.kind for fact in self.facts if fact.by is not By.STATED}:
             return
-        known = {frozenset(fold(fact.value).split()) for fact in self.facts if fact.kind is Kind.NAME}
-        for row in self.rows:
-            for cell, said in row:
-                if said is not None or not names.on_envelope(cell.text):
-                    continue
-                name = names.clean(cell.text)
-                beneath = self._beneath(cell) if not known or frozenset(fold(name).split()) in known else []
-                if beneath:
-                    if not known:
-                        self._add(Kind.NAME, name, By.BLOCK, cell)
-                    if Kind.ADDRESS not in told:
-                        self._of_address(beneath[0], By.BLOCK)
-                    return
+        known = self._names(lambda fact: fact.by is not By.STATED)
+        blocks = [
+            (cell, beneath)
+            for row in self.rows
+            for cell, said in row
+            if said is None and names.on_envelope(cell.text) and (beneath := self._beneath(cell))
+        ]
+        wanted = known or self._names(lambda fact: fact.by is By.STATED)
+        held = [block for block in blocks if frozenset(fold(names.clean(block[0].text)).split()) in wanted]
+        for cell, beneath in (held or ([] if known else blocks))[:1]:
+            if not known:
+                self._add(Kind.NAME, names.clean(cell.text), By.BLOCK, cell)
+            if Kind.ADDRESS not in told:
+                self._of_address(beneath[0], By.BLOCK)
+
+    def _names(self, wanted: Callable[[Fact], bool]) -> set[frozenset[str]]:
+        return {frozenset(fold(fact.value).split()) for fact in self.facts if fact.kind is Kind.NAME and wanted(fact)}
 
     def _beneath(self, name: Cell) -> list[Cell]:
         """The lines under a name if they are an address: two or more in its column, one with a number in it."""

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     ISSUED_BY = "issued_by"  # ISO 3166 alpha-2
     EXPIRES = "expires"  # YYYY-MM-DD
     ISSUED_ON = "issued_on"  # YYYY-MM-DD, of a bill or statement its date
+    UNEXPLAINED = "date_unexplained"  # YYYY-MM-DD, on an identity document: one of several that may be its expiry
     MENTIONED = "country_mentioned"  # ISO 3166 alpha-2; whatever an identity document says of it
 
 
@@ -29,12 +30,12 @@ class By(StrEnum):
     ZONE = "zone"  # machine-readable, check digits hold
     LABEL = "label"
     SENTENCE = "sentence"
-    STATED = "stated"  # the application says it, and it stands there
     BLOCK = "block"  # name and address as on an envelope
+    STATED = "stated"  # the application says it, and it stands there
     SHAPE = "shape"  # on an identity document it can be nothing else
 
 
-SURE = {By.ZONE: 0.99, By.LABEL: 0.95, By.SENTENCE: 0.85, By.STATED: 0.8, By.BLOCK: 0.75, By.SHAPE: 0.7}
+SURE = {By.ZONE: 0.99, By.LABEL: 0.95, By.SENTENCE: 0.85, By.BLOCK: 0.8, By.STATED: 0.75, By.SHAPE: 0.7}
 SURE_OF_PICTURE = 0.9  # times, where it was read from a picture
 
 

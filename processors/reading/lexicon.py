@@ -79,6 +79,11 @@ def _plain(text: str) -> str:
     return _FOR.sub("holder", _ENDINGS.sub("", text))
 
 
+def is_of_another(text: str) -> bool:
+    """Whether folded words say that what follows is somebody else's: a parent, a witness, an official."""
+    return any("else" in meanings(word) for word in re.findall(r"[^\W\d_]+", text))
+
+
 def is_known(word: str) -> bool:
     """Whether a folded word says anything in a label."""
     means = meanings(word)

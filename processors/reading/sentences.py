@@ -42,7 +42,7 @@ Found = tuple[Kind, Cell, str, str]  # kind, place, value, the other reading
 Place = Callable[[int, int], Cell]
 
 
-def sentences(page: Page) -> Iterator[Found]:
+def sentences(page: Page, *, month_first: bool) -> Iterator[Found]:
     """What the page's sentences say, whatever lines they run over."""
     text, folded = page.text, fold(page.text)
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
@@ -62,7 +62,7 @@ def sentences(page: Page) -> Iterator[Found]:
         if len(value.split()) > 1:
             yield Kind.NAME, cell(match.end(), end), value, ""
     alone = frozenset(each.start for line in lines(page) for each in cells(line) if dates.is_one(each.text))
-    yield from _dated(text, folded, alone, cell)
+    yield from _dated(text, folded, alone, cell, month_first=month_first)
     for at in _homes(text, folded):
         yield from _address(text, at, cell)
     for number in _NUMBER.finditer(text):
@@ -77,23 +77,26 @@ def sentences(page: Page) -> Iterator[Found]:
         yield from _country(text[match.start(1) : match.end(1)], match.start(1), cell)
 
 
-def _dated(text: str, folded: str, alone: frozenset[int], cell: Place) -> Iterator[Found]:
-    """Dates by the nearest word of their sentence that says what they are: before them, or else behind.
+def _dated(text: str, folded: str, alone: frozenset[int], cell: Place, *, month_first: bool) -> Iterator[Found]:
+    """Dates by the nearest word of their sentence that says what they are: before them, or else behind; none of which
+    it says that it is somebody else's, a notary's say.
 
     alone: where cells begin that hold nothing but a date, which labels speak of.
     """
-    for one in dates.all_in(text, past=True):
-        if one.start in alone:
+    for one in dates.all_in(text, past=True, month_first=month_first):
+        before = _before(folded, one.start)
+        if one.start in alone or any("else" in means for means in before):
             continue
         kind = None
-        for means in reversed(_before(folded, one.start)):
+        for means in reversed(before):
             if kind is None and "start" in means:
                 break
             kind = kind or next((DATED[each] for each in DATED if each in means), None)
         if kind is None and any("birth" in means and "date" not in means for means in _behind(folded, one.end)):
             kind = Kind.BIRTH_DATE
         if kind is not None and not (kind is Kind.BIRTH_DATE and dates.is_to_come(one.iso)):
-            read = dates.first_in(text[one.start : one.end], past=kind is Kind.BIRTH_DATE) or one
+            past = kind is Kind.BIRTH_DATE
+            read = dates.first_in(text[one.start : one.end], past=past, month_first=month_first) or one
             yield kind, cell(one.start, one.end), read.iso, read.other
 
 

@@ -2,8 +2,9 @@
 
 In: a page, and the facts that were read of it. Out: the day that it is valid until, its number, its holder's
 nationality, and every country that it mentions. Guaranteed: nothing where two values would do; a validity only beside a
-birth date and later than every other date, so that an expired document is never taken for a valid one; values beside
-labels that ask for something else are left out. A mention says nothing of the holder, but policies watch countries.
+birth date, and only where no other date of the page could be it: where there are several, each is told as unexplained,
+so that an expired document is never taken for a valid one; values beside labels that ask for something else are left
+out. A mention says nothing of the holder, but policies watch countries.
 """
 
 from __future__ import annotations
@@ -13,24 +14,25 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from aios.processors.reading import countries, dates
-from aios.processors.reading.fact import Fact, Kind
+from aios.processors.reading.fact import By, Fact, Kind
 from aios.processors.reading.source import Cell, Page, cells, fold, lines
 
-MENTIONS_MAX = 12
-VALID_DAYS_MIN = 300  # between the last other date and the end of validity
+VALID_DAYS_MIN = 300  # between birth or issue and the end of validity
 COUNTRY_WORDS_MAX = 5
 COUNTRY_LETTERS_MIN = 4  # of a name inside a text; shorter ones are words of languages
 _NUMBER = re.compile(r"(?<![\w./-])(?=[A-Z0-9]*[A-Z])(?=(?:[A-Z]*\d){5})[A-Z0-9]{7,12}(?![\w/-])")
 
-Found = tuple[Kind, str, Cell]
+_WHOLE_YEAR = re.compile(r"(?:19|20)\d\d")
+_SHORT_YEAR = re.compile(r"(?<![\d/.-])\d\d?(?P<s>[-/.])\d\d?(?P=s)\d\d(?![\d/.-])")  # that dates.py does not read
+
+Found = tuple[Kind, str, Cell, str]  # kind, value, place, the other reading
 
 
-def infer(page: Page, facts: Sequence[Fact], foreign: Sequence[Cell]) -> Iterator[Found]:
+def infer(page: Page, facts: Sequence[Fact], foreign: Sequence[Cell], *, month_first: bool) -> Iterator[Found]:
     """facts: of the page. foreign: what stands beside labels that ask for something else."""
     told = {fact.kind for fact in facts}
     every = lines(page)
-    if Kind.EXPIRES not in told and (found := _validity(page, every, facts, foreign)):
-        yield found
+    yield from _validity(page, every, facts, foreign, month_first=month_first)
     if Kind.DOCUMENT_NUMBER not in told:
         numbers = {
             match[0]: line.part(*match.span())
@@ -41,28 +43,52 @@ def infer(page: Page, facts: Sequence[Fact], foreign: Sequence[Cell]) -> Iterato
         }
         if len(numbers) == 1:
             number, at = next(iter(numbers.items()))
-            yield Kind.DOCUMENT_NUMBER, number, at
+            yield Kind.DOCUMENT_NUMBER, number, at, ""
     if Kind.NATIONALITY not in told:
         whole = [cell for line in every for cell in cells(line) if _whole_country(cell)]
         if len({countries.code(cell.text) for cell in whole}) == 1:
-            yield Kind.NATIONALITY, countries.code(whole[0].text), whole[0]
+            yield Kind.NATIONALITY, countries.code(whole[0].text), whole[0], ""
     yield from _mentioned(every)
 
 
-def _validity(page: Page, every: Sequence[Cell], facts: Sequence[Fact], foreign: Sequence[Cell]) -> Found | None:
-    found = sorted(dates.all_in(page.text), key=lambda one: one.iso)
-    born = next((fact.value for fact in facts if fact.kind is Kind.BIRTH_DATE), "")
-    if not born or len({one.iso for one in found} | {born}) < 2:
-        return None
-    last = found[-1]
-    issued = {fact.places[0].start for fact in facts if fact.kind in (Kind.ISSUED_ON, Kind.BIRTH_DATE)}
-    before = max((one.iso for one in found if one.iso != last.iso), default=born)
-    days = dates.days_between(max(before, born), last.iso)
-    if days < VALID_DAYS_MIN or last.start in issued or last.other or _within(last.start, foreign):
-        return None
+def _validity(
+    page: Page, every: Sequence[Cell], facts: Sequence[Fact], foreign: Sequence[Cell], *, month_first: bool
+) -> Iterator[Found]:
+    """The one date that can be nothing else; where there are several, or a sentence names another, all of them."""
+    expires = [fact for fact in facts if fact.kind is Kind.EXPIRES]
+    born = next((fact for fact in facts if fact.kind is Kind.BIRTH_DATE), None)
+    if born is None or any(fact.by in (By.ZONE, By.LABEL) for fact in expires):
+        return
     starts = [line.start for line in every]
-    line = every[bisect_right(starts, last.start) - 1]
-    return Kind.EXPIRES, last.iso, line.part(last.start - line.start, last.end - line.start)
+
+    def at(start: int, end: int) -> Cell:
+        line = every[bisect_right(starts, start) - 1]
+        return line.part(start - line.start, end - line.start)
+
+    left = list(_left(page, facts, born, foreign, month_first=month_first))
+    values = {one.iso for one in left}
+    short = [one for one in _SHORT_YEAR.finditer(page.text) if not _within(one.start(), foreign)]
+    sure = not expires and not short and all(_WHOLE_YEAR.search(page.text[one.start : one.end]) for one in left)
+    if len(values) == 1 and sure:
+        yield Kind.EXPIRES, left[0].iso, at(left[0].start, left[0].end), left[0].other
+        return
+    for one in left:
+        yield Kind.UNEXPLAINED, one.iso, at(one.start, one.end), one.other
+
+
+def _left(
+    page: Page, facts: Sequence[Fact], born: Fact, foreign: Sequence[Cell], *, month_first: bool
+) -> Iterator[dates.Found]:
+    """The dates that no fact explains and that are late enough to end a validity."""
+    explained = {fact.value for fact in facts if fact.kind in (Kind.BIRTH_DATE, Kind.ISSUED_ON, Kind.EXPIRES)}
+    explained |= {fact.other for fact in facts if fact.kind is Kind.BIRTH_DATE}
+    past = {one.start: one.iso for one in dates.all_in(page.text, past=True, month_first=month_first)}
+    issued = [fact.value for fact in facts if fact.kind is Kind.ISSUED_ON]
+    for one in dates.all_in(page.text, month_first=month_first):
+        known = {one.iso, past.get(one.start, one.iso)} & explained
+        late = all(dates.days_between(day, one.iso) >= VALID_DAYS_MIN for day in (born.value, *issued))
+        if late and not known and not _within(one.start, foreign):
+            yield one
 
 
 def _within(start: int, foreign: Sequence[Cell]) -> bool:
@@ -86,8 +112,8 @@ def _mentioned(every: Sequence[Cell]) -> Iterator[Found]:
                 short = len(fold(at.text)) < COUNTRY_LETTERS_MIN and not (len(at.text) == 3 and at.text.isupper())
                 code = "" if short else countries.code(at.text)
                 if code:
-                    if code not in seen and len(seen) < MENTIONS_MAX:
-                        yield Kind.MENTIONED, code, at
+                    if code not in seen:
+                        yield Kind.MENTIONED, code, at, ""
                     seen.add(code)
                     break
             else:

@@ -1,8 +1,9 @@
 """What an application states, looked for in a document, whatever the document calls it. Pure.
 
 In: a page, what the application states, and where dates stand that are other ones. Out: facts with their places, in the
-document's words. Guaranteed: what is found stands there; a name is found whole, in one line or in cells that hold
-nothing else, and not where the line says that it is somebody else's; a birth date to the day; an address with every
+document's words. Guaranteed: what is found stands there; a name is found whole, in one line with nothing between
+its parts or in cells of one row or column that hold nothing else, and not where a label beside or above it says that
+it is somebody else's; a birth date to the day; an address with every
 number and nearly every word. It proves that a document says the same, never that it says nothing else: what the
 document's own labels say comes first, and where both differ they contradict each other (compare.py).
 """
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from anyascii import anyascii
 
@@ -26,9 +28,13 @@ from aios.processors.screening.names import PARTICLES, parts, sound
 NAME_LETTERS_MIN = 6  # of a name's parts; shorter ones stand anywhere
 NAME_WIDER_MAX = 3  # words of the document's on each side that belong to it
 NAME_LINES_MAX = 4  # over which a name may be spread, a part each
+NAME_BETWEEN_MAX = 1  # cells between two parts of it in a column: a label
+SAME_COLUMN = 3  # characters
 ADDRESS_SHARE_MIN = 0.85  # of the stated words
 ADDRESS_SPARE = 6  # words between them that the application does not state
 NEAR_CHARS = 48  # before a name, in which its line says whose it is
+ABOVE_MAX = 2  # lines above it where a label may stand
+JOINING = frozenset(("and", "und", "et", "e", "y", "i", "og", "och"))  # particles that join two people as often
 
 Found = tuple[Kind, str, tuple[Cell, ...], str]  # kind, value, places, the other reading
 _WORD = re.compile(r"[^\W_]+(?:['’`-][^\W_]+)*")
@@ -49,33 +55,85 @@ class _Word:
     at: Cell
 
 
-def find(page: Page, stated: Stated, dated_otherwise: frozenset[int]) -> Iterator[Found]:
-    """dated_otherwise: places on the page where dates begin that are no birth dates."""
+def find(
+    page: Page, stated: Stated, dated_otherwise: frozenset[int], others: Sequence[Cell], *, month_first: bool
+) -> Iterator[Found]:
+    """dated_otherwise: places on the page where dates begin that are no birth dates. others: what stands under labels
+    of somebody else.
+    """
     every = lines(page)
-    if (name := _name(every, stated.name)) is not None:
+    if (name := _name(every, stated.name, others)) is not None:
         yield name
     if (born := dates.first_in(stated.birth_date, past=True)) is not None:
-        yield from _birth(page, every, born.iso, dated_otherwise)
+        yield from _birth(page, every, born.iso, dated_otherwise, others, month_first=month_first)
     yield from _address(every, stated.address)
 
 
 # Names
 
 
-def _name(every: Sequence[Cell], name: str) -> Found | None:
-    wanted = [part.text for part in parts(name) if part.text not in PARTICLES and not part.initial]
+def parts_of(name: str) -> list[str]:
+    """What must be found of it: no particles, no initials."""
+    return [part.text for part in parts(name) if part.text not in PARTICLES and not part.initial]
+
+
+def is_part(value: str, name: str) -> bool:
+    """Whether every part of the value is one of the name."""
+    free = parts_of(name)
+    return all(any(part == one or sound(part) == sound(one) for one in free) for part in parts_of(value))
+
+
+def _name(every: Sequence[Cell], name: str, others: Sequence[Cell]) -> Found | None:
+    wanted = parts_of(name)
     if len(wanted) < 2 or sum(map(len, wanted)) < NAME_LETTERS_MIN:
         return None
     for line in every:
-        found = _matched(_words(line), wanted)
-        if found and len(found) == len(wanted):
-            first, last = min(found.values()), max(found.values())
-            words = _words(line)
-            if last - first < len(wanted) + 2 and not _of_another(line.text[: words[first].at.column]):
-                first, last = _widened(line, words, first, last)
-                at = _span(line, words[first].at, words[last].at)
+        words = _words(line)
+        for first, last in _runs(line, words, wanted):
+            if not _is_others(every, words[first].at, others):
+                left, right = _widened(line, words, first, last)
+                at = _span(line, words[left].at, words[right].at)
                 return Kind.NAME, names.clean(at.text) or at.text, (at,), ""
-    return _spread(every, wanted)
+    return _spread(every, wanted, others)
+
+
+def _runs(line: Cell, words: Sequence[_Word], wanted: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Where its parts stand with nothing between them but particles, initials, and the comma of `SURNAME, GIVEN`."""
+    for start in range(len(words)):
+        if not _matched(words[start : start + 1], wanted):
+            continue
+        near = words[start : start + 2 * len(wanted) + 1]
+        found = _matched(near, wanted)
+        if len(found) < len(wanted) or min(found.values()):
+            continue
+        last = max(found.values())
+        between = [near[index].text for index in range(last) if index not in found.values()]
+        gaps = [
+            line.text[one.at.end - line.start : two.at.start - line.start] for one, two in pairwise(near[: last + 1])
+        ]
+        commas = sum(gap.strip() == "," for gap in gaps)
+        plain = all(gap == " " or re.fullmatch(r"\.? ?-?|, ", gap) for gap in gaps)
+        small = all(len(word) == 1 or (fold(word) in PARTICLES and fold(word) not in JOINING) for word in between)
+        alone = commas == 0 or (commas == 1 and _widened(line, words, start, start + last) == (start, start + last))
+        if plain and small and alone:
+            yield start, start + last
+
+
+def _is_others(every: Sequence[Cell], at: Cell, others: Sequence[Cell]) -> bool:
+    """Whether it stands under a label of somebody else, or behind or beneath words that say so."""
+    line = every[at.number - 1]
+    before = " ".join(line.text[: at.start - line.start].split())
+    if any(cell.start <= at.start < cell.end for cell in others) or lexicon.is_of_another(fold(before[-NEAR_CHARS:])):
+        return True
+    above = next((one for one in reversed(every[: at.number - 1]) if one.text.strip()), None)
+    if before.endswith(":") or above is None or at.number - above.number > ABOVE_MAX:
+        return False
+    start = at.start - line.start
+    over = [
+        cell for cell in cells(above) if cell.column < start + len(at.text) and start < cell.column + len(cell.text)
+    ]
+    heads = [head for cell in over for head, _, value in [cell.text.partition(":")] if not value.strip()]
+    return any(lexicon.is_of_another(fold(head[-NEAR_CHARS:])) for head in heads)
 
 
 def _widened(line: Cell, words: Sequence[_Word], first: int, last: int) -> tuple[int, int]:
@@ -95,27 +153,42 @@ def _is_more(line: Cell, one: _Word, other: _Word, new: _Word | None = None) -> 
     return beside and not text[0].islower() and names.on_envelope(f"{text} Xxx") and not lexicon.is_known(fold(text))
 
 
-def _spread(every: Sequence[Cell], wanted: Sequence[str]) -> Found | None:
-    """Its parts in cells of their own, a few lines apart, as on cards."""
+def _spread(every: Sequence[Cell], wanted: Sequence[str], others: Sequence[Cell]) -> Found | None:
+    """Its parts in cells of their own, of one row or a few lines apart in one column, as on cards."""
     pure: list[tuple[Cell, set[str]]] = []
     for line in every:
         for cell in cells(line):
             words = _words(cell)
             found = _matched(words, wanted)
-            if found and len(found) == len(words) and not _of_another(every[line.number - 1].text[: cell.column]):
+            if found and len(found) == len(words) and not _is_others(every, cell, others):
                 pure.append((cell, set(found)))
     for index, (first, has) in enumerate(pure):
         at, seen = [first], set(has)
         for cell, more in pure[index + 1 :]:
             if cell.number - first.number >= NAME_LINES_MAX:
                 break
-            if not more & seen:
+            if not more & seen and _beside(every, at[-1], cell):
                 at.append(cell)
                 seen |= more
         if seen == set(wanted):
             at.sort(key=lambda cell: min(wanted.index(part) for part in _matched(_words(cell), wanted)))
             return Kind.NAME, " ".join(cell.text for cell in at), tuple(at), ""
     return None
+
+
+def _beside(every: Sequence[Cell], one: Cell, other: Cell) -> bool:
+    """Whether two cells are neighbours in a row, or in a column with a label between them at most."""
+    if one.number == other.number:
+        return not every[one.number - 1].text[one.column + len(one.text) : other.column].strip(" |\t")
+    if abs(one.column - other.column) > SAME_COLUMN:
+        return False
+    between = [
+        cell
+        for line in every[one.number : other.number - 1]
+        for cell in cells(line)
+        if abs(cell.column - one.column) <= SAME_COLUMN
+    ]
+    return len(between) <= NAME_BETWEEN_MAX
 
 
 def _matched(words: Sequence[_Word], wanted: Sequence[str]) -> dict[str, int]:
@@ -136,22 +209,25 @@ def _name_parts(word: str) -> tuple[str, ...]:
     return tuple(part.text for part in parts(word))
 
 
-def _of_another(before: str) -> bool:
-    """Whether what stands before it says that it is somebody else: a witness, a parent, an official."""
-    near = fold(before[-NEAR_CHARS:])
-    return any("else" in lexicon.meanings(word) for word in re.findall(r"[^\W\d_]+", near))
-
-
 # Birth dates
 
 
-def _birth(page: Page, every: Sequence[Cell], iso: str, otherwise: frozenset[int]) -> Iterator[Found]:
+def _birth(
+    page: Page,
+    every: Sequence[Cell],
+    iso: str,
+    otherwise: frozenset[int],
+    others: Sequence[Cell],
+    *,
+    month_first: bool,
+) -> Iterator[Found]:
     starts = [line.start for line in every]
-    for one in dates.all_in(page.text, past=True):
+    for one in dates.all_in(page.text, past=True, month_first=month_first):
         if iso in (one.iso, one.other) and one.start not in otherwise:
             line = every[bisect_right(starts, one.start) - 1]
             at = line.part(one.start - line.start, one.end - line.start)
-            if at.text == page.text[one.start : one.end]:  # in one line
+            in_one_line = at.text == page.text[one.start : one.end]
+            if in_one_line and not _is_others(every, at, others):
                 yield Kind.BIRTH_DATE, iso, (at,), ""
                 return
 

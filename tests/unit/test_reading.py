@@ -8,14 +8,18 @@ from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from anyascii import anyascii
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.infra.demo import applicants, papers
 from aios.infra.demo.sheets import SHEETS, Sheet
+from aios.processors.connectors.documents import answer
 from aios.processors.reading import countries, dates, labels, mrz
 from aios.processors.reading.compare import Applicant, Comparison, DocumentRead, Finding, Said, compare, names_agree
 from aios.processors.reading.extract import extract
@@ -24,6 +28,7 @@ from aios.processors.reading.kinds import IDENTITY, Document
 from aios.processors.reading.layout import Piece, lay_out
 from aios.processors.reading.lexicon import Label, label_of
 from aios.processors.reading.problem import SENTENCES, Problem
+from aios.processors.reading.reader import Document as Opened
 from aios.processors.reading.reader import of_text
 from aios.processors.reading.risk import SCORE_MAX, Screened, weigh
 from aios.processors.reading.source import Cell, Page, fold
@@ -66,6 +71,12 @@ def test_forms_that_reading_knows_are_read_whole(number: int) -> None:
         assert read.kind == sheet.paper
 
 
+def load_policy() -> dict[str, Any]:
+    text = (Path(papers.__file__).parents[2] / "processors" / "workflows" / "kyc.review.yaml").read_text("utf-8")
+    policy: dict[str, Any] = yaml.safe_load(text)["policy"]
+    return policy
+
+
 @cache
 def drawn(half: str) -> list[applicants.Application]:
     return applicants.drawn(6, 4, half, scans=False)
@@ -89,7 +100,9 @@ def test_forms_of_other_wording_are_read_whole(sheet: Sheet) -> None:
             surest.setdefault(fact.kind, fact.value)
         for kind, value in paper.truth.items():
             assert key(kind, surest.get(kind, "")) == key(kind, value), (kind, paper.text)
-        assert (read.kind in IDENTITY) == (sheet.paper in IDENTITY)
+        told = {fact.by for fact in read.facts if fact.kind in (Kind.NAME, Kind.BIRTH_DATE)}
+        is_letter = told - {By.STATED} == {By.SENTENCE}  # about an identity document, and no such
+        assert (read.kind in IDENTITY) == (sheet.paper in IDENTITY and not is_letter)
 
 
 @pytest.mark.parametrize("sheet", applicants.EVERY_SHEET)
@@ -102,6 +115,100 @@ def test_on_a_paper_of_somebody_else_nothing_stated_is_found(sheet: Sheet) -> No
         assert not [fact for fact in found if fact.by is By.STATED and fact.kind in (Kind.NAME, Kind.BIRTH_DATE)]
         if sheet.paper in IDENTITY:
             assert all(fact.value <= "2026-11-20" for fact in found if fact.kind is Kind.EXPIRES)
+
+
+POLICY = load_policy()
+IDENTITY_SHEETS = [sheet for sheet in applicants.EVERY_SHEET if sheet.paper in IDENTITY]
+ADDED = {  # to the paper of the applicant, which has expired, or of somebody else
+    "later foreign date": "\n\nNext review 01 MAR 2030\n",
+    "birth date twice": "\n\n{surname} {given} {day:%d %b %y}\n\nqwx {day:%d %b %y}\n",
+    "notary": "\n\nCertified true copy.\nMy commission expires December 31, 2031\n",
+}
+
+
+def is_approved(applicant: Applicant, *texts: str) -> bool:
+    """As the workflow's gate decides, everybody screened clear."""
+    said = Stated(applicant.name, applicant.birth_date, applicant.address)
+    read = []
+    for number, text in enumerate(texts):
+        pages = tuple(Page(page, one) for page, one in enumerate(text.split("\f"), start=1))
+        read.append(answer(f"{number}.txt", b"x", Opened("text/plain", pages), extract(pages, said)))
+    found = compare(applicant, read, "2026-11-28")
+    risk = weigh(found, [Screened(verdict="clear") for _ in found.subjects], POLICY["points"], ["IR"])
+    return risk.score <= POLICY["alone_max"] and found.identity and not found.unread
+
+
+def applied(application: applicants.Application) -> Applicant:
+    fields = application.fields
+    return Applicant(name=fields["applicant_name"], birth_date=fields["birth_date"], address=fields["address"])
+
+
+@pytest.mark.parametrize("sheet", IDENTITY_SHEETS)
+@pytest.mark.parametrize("added", ADDED)
+def test_an_expired_paper_is_approved_by_nothing_that_stands_beneath(sheet: Sheet, added: str) -> None:
+    """On every form: a later day of something else, the birth date again with two digits, a notary's commission."""
+    for application in drawn(sheet.half)[:3]:
+        born = application.person.born.replace(year=1945, day=13)
+        person = replace(application.person, born=born, expires=date(2024, 5, 6), issued=date(2014, 5, 6))
+        text = papers.as_text(papers.write(sheet, person, applicants.ON, random.Random(9)))
+        beneath = ADDED[added].format(surname=person.surname, given=person.given, day=born)
+        applicant = Applicant(name=person.name, birth_date=born.isoformat(), address=person.address)
+        assert not is_approved(applicant, text + beneath), text + beneath
+
+
+@pytest.mark.parametrize("sheet", IDENTITY_SHEETS)
+@pytest.mark.parametrize("whose", ["Father's name", "Sponsor", "Witness"])
+@pytest.mark.parametrize("is_beneath", [True, False])
+def test_the_applicant_as_somebody_elses_father_is_not_approved(sheet: Sheet, whose: str, is_beneath: bool) -> None:
+    """On every form of a person of the same age: the applicant's name and birth date under a label of somebody else."""
+    for application, other in list(pairwise(drawn(sheet.half)))[:3]:
+        person = replace(other.person, expires=date(2031, 5, 6), issued=date(2021, 5, 6), born=application.person.born)
+        text = papers.as_text(papers.write(sheet, person, applicants.ON, random.Random(9)))
+        applicant = applied(application)
+        line = f"{whose}\n{applicant.name}"
+        text = f"{text}\n\n{line}\n" if is_beneath else f"{line}\n\n{text}"
+        assert not [
+            fact for fact in extract([Page(1, text)], stated(application)).facts
+            if fact.by is By.STATED and fact.kind is Kind.NAME
+        ], text  # fmt: skip
+        assert not is_approved(applicant, text), text
+
+
+JOHN = Applicant(name="John Smith", birth_date="1980-05-03", country="IE", address="12 High Street, Cork, Ireland")
+OF_JOHN = "PASSPORT\nSurname: SMITH\nGiven names: JOHN\nDate of birth: 03 MAY 1980\n"
+BILL = "ELECTRICITY BILL\nCustomer: John Smith\nSupply address: 12 High Street, Cork, Ireland\nDate: 03 October 2026"
+TWELVE = "France Germany Spain Italy Poland Ireland Austria Belgium Denmark Sweden Norway Finland"
+
+
+@pytest.mark.parametrize(
+    "passport",
+    [
+        OF_JOHN + "Date of expiry: 12 JAN 2019\fVisa\nValid until: 12 JAN 2029\nvalid until 12 JAN 2029",
+        OF_JOHN + "Expires: 01/12/2026",
+        "UNITED STATES\n" + OF_JOHN + "Card expires: 01 12 2026",
+        "UNITED STATES\n" + OF_JOHN + "Expires: 01-12-2026",
+        OF_JOHN.replace("03 MAY", "03/05") + "Date of expiry: 1 JAN 2030\fDate of birth: 07 JUL 1990",
+        "Passport details\nOur employee Mr John Smith, born 3 May 1980, holds passport AB1234567.\n"
+        "His contract runs to 31 December 2030.",
+        "IDENTITY CARD\nJOHN BROWN, MARY SMITH\nDate of birth: 03 MAY 1980\nDate of expiry: 01 JAN 2030",
+        "IDENTITY CARD\nJOHN    BROWN\nMARY    SMITH\nDate of birth: 03 MAY 1980\nDate of expiry: 01 JAN 2030",
+        "IDENTITY CARD\nJOHN and SMITH\nDate of birth: 03 MAY 1980\nDate of expiry: 01 JAN 2030",
+        "IDENTITY CARD\nSurname: PETROV\nQwx: IVAN\nJOHN SMITH\nBorn: 03 MAY 1980\nDate of expiry: 01 JAN 2030",
+        f"{TWELVE}\n{OF_JOHN}Date of expiry: 12 JAN 2029\nTehran Iran",
+        OF_JOHN + "Date of expiry: 12 JAN 2029" + "".join(f"\fName: Aaa{letter} Bbb{letter}" for letter in "abcdef"),
+    ],
+)
+def test_what_one_paper_says_of_two_people_or_two_days_is_a_persons_matter(passport: str) -> None:
+    """A second expiry, a day with two readings, a letter, two names, one name of several labels, what limits cut."""
+    assert is_approved(JOHN, OF_JOHN + "Date of expiry: 12 JAN 2029", BILL)
+    assert not is_approved(JOHN, passport, BILL)
+
+
+def test_a_bill_to_somebody_else_that_mentions_the_applicant_is_not_his() -> None:
+    """The name above the address comes first, and is screened."""
+    bill = "ELECTRICITY BILL\nMs Maria Jones\n12 High Street\nCork\nIreland\n\nYour neighbour John Smith has called.\n"
+    assert not is_approved(JOHN, OF_JOHN + "Date of expiry: 12 JAN 2029", bill)
+    assert is_approved(JOHN, OF_JOHN + "Date of expiry: 12 JAN 2029", bill.replace("Maria Jones", "John Smith"))
 
 
 @given(
@@ -388,13 +495,15 @@ def test_who_is_screened_is_who_the_document_names() -> None:
 
 
 @given(st.dates(min_value=date(1990, 1, 1), max_value=date(2035, 12, 31)), st.booleans())
-def test_the_last_day_of_an_identity_document_is_its_expiry(day: date, labelled: bool) -> None:
-    """Beside a birth date the latest date is the end of validity, in the past too; none where two are close."""
+def test_the_only_other_day_of_an_identity_document_is_its_expiry(day: date, labelled: bool) -> None:
+    """Beside a birth date, in the past too; where there are two, each is unexplained, however far apart."""
     text = f"PASSPORT\nDate of birth: 3 May 1980\n{'Qwx: ' if labelled else ''}{day.strftime('%d %B %Y')}\n"
     read = {fact.kind: fact for fact in extract([Page(1, text)]).facts}
     assert read[Kind.EXPIRES].value == day.isoformat()
-    close = text + (day + timedelta(days=20)).strftime("%d %B %Y")
-    assert Kind.EXPIRES not in {fact.kind for fact in extract([Page(1, close)]).facts}
+    for days in (20, 1200):
+        two = extract([Page(1, text + (day + timedelta(days=days)).strftime("%d %B %Y"))]).facts
+        assert Kind.EXPIRES not in {fact.kind for fact in two}
+        assert len([fact for fact in two if fact.kind is Kind.UNEXPLAINED]) == 2
 
 
 def test_every_country_that_an_identity_document_mentions_is_told() -> None:
