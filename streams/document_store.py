@@ -22,12 +22,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +49,8 @@ _USED = "used"
 _LINE_BYTES_MAX = 64
 _TENANTS = "[0-9a-f]" * 32 + "/"
 _KEPT = "[0-9a-f][0-9a-f]/*"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,8 @@ class Store(Protocol):
 
     def has(self, tenant: str, reference: str) -> bool: ...
 
-    def sweep(self, older_than_s: float) -> int:
-        """Forget what was last handed in longer ago; how many documents went."""
+    def sweep(self, older_than_s: float, goes_on: Callable[[], bool] = lambda: True) -> int:
+        """Forget what was last handed in longer ago; how many documents went. goes_on: asked before each tenant."""
 
 
 class Arriving(Protocol):
@@ -136,12 +140,21 @@ class FolderStore:
     def has(self, tenant: str, reference: str) -> bool:
         return self._path(tenant, reference).is_file()
 
-    def sweep(self, older_than_s: float) -> int:
-        before = time.time() - older_than_s
+    def sweep(self, older_than_s: float, goes_on: Callable[[], bool] = lambda: True) -> int:
+        """A tenant whose folder cannot be swept holds up no other: it is said in the log."""
+        before, gone = time.time() - older_than_s, 0
         try:
-            return sum(_swept(folder, before) for folder in self._folder.glob(_TENANTS))
+            folders = list(self._folder.glob(_TENANTS))
         except OSError as error:
             raise Unavailable(f"the folder of documents cannot be swept: {error.strerror}") from error
+        for folder in folders:
+            if not goes_on():
+                break
+            try:
+                gone += _swept(folder, before)
+            except OSError as error:
+                log.warning("documents in %s are kept for longer than they need be: %s", folder, error.strerror)
+        return gone
 
     def _of(self, tenant: str) -> Path:
         """By the tenant's hash: its name may hold anything."""
@@ -155,7 +168,7 @@ class FolderStore:
 
 
 class _Part:
-    """Written beside its place, moved when whole."""
+    """Written beside its place, moved when whole. From any thread: a drop waits for what is under way, and ends it."""
 
     def __init__(self, folder: Path, quota: Quota) -> None:
         self._folder = folder
@@ -163,8 +176,26 @@ class _Part:
         self._hash = hashlib.sha256()
         self._bytes = 0
         self._file: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        self._is_dropped = False
 
     def write(self, content: bytes) -> None:
+        with self._lock:
+            self._written(content)
+
+    def keep(self) -> str:
+        with self._lock:
+            return self._kept()
+
+    def drop(self) -> None:
+        with self._lock:
+            self._is_dropped = True
+            if self._file is not None:
+                self._file.close()
+                Path(self._file.name).unlink(missing_ok=True)
+                self._file = None
+
+    def _written(self, content: bytes) -> None:
         self._bytes += len(content)
         if self._bytes > BYTES_MAX:
             raise TooLarge(f"a document has at most {BYTES_MAX} bytes")
@@ -176,7 +207,7 @@ class _Part:
             raise Unavailable(f"the folder of documents cannot be written: {error.strerror}") from error
         self._hash.update(content)
 
-    def keep(self) -> str:
+    def _kept(self) -> str:
         name = self._hash.hexdigest()
         place = self._folder / name[:2] / name
         try:
@@ -197,13 +228,9 @@ class _Part:
         self._file = None
         return f"sha256:{name}"
 
-    def drop(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            Path(self._file.name).unlink(missing_ok=True)
-            self._file = None
-
     def _opened(self) -> IO[bytes]:
+        if self._is_dropped:
+            raise Unavailable("nobody waits for this document any more")
         arriving = self._folder / "in"
         arriving.mkdir(mode=0o700, parents=True, exist_ok=True)
         if shutil.disk_usage(arriving).free < FREE_BYTES_MIN:

@@ -106,7 +106,7 @@ async def sweeping(store: Store, stop: asyncio.Event, every_s: float = SWEEP_EVE
     """Forget what is kept for longer than it need be, until stop."""
     while not stop.is_set():
         try:
-            gone = await asyncio.to_thread(store.sweep, RETENTION_DAYS * 86_400.0)
+            gone = await asyncio.to_thread(store.sweep, RETENTION_DAYS * 86_400.0, lambda: not stop.is_set())
             if gone:
                 log.info("%d documents forgotten, handed in more than %d days ago", gone, RETENTION_DAYS)
         except Unavailable as error:

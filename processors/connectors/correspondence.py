@@ -7,7 +7,8 @@ last TEXTS_MAX texts of KEPT_DAYS days are known, and of each no word but SKETCH
 Names and words are hashed under this deployment's key: who has the store alone cannot look them up from a list of
 telephone numbers, addresses or phrases. The key is the secret `key` (connectors.secrets.correspondence.key; on many
 machines the same for all), without one a file in the home, made once, for its owner alone. Under another key nothing
-that was kept is found any more.
+that was kept would be found: so the key's fingerprint is kept too, and who has another key is not served until a person
+puts it right.
 
 How much is the same is the Jaccard share of those hashes: exact for texts of up to SKETCH_MAX of them (some 250 words),
 an estimate beyond (the smallest hashes of both stand for all). Kept in this deployment's Valkey, which may forget: then
@@ -35,6 +36,7 @@ from redis.exceptions import RedisError
 from aios.processors import facts
 from aios.processors.connectors.connector import Ask, CallFailed, Effect, Failure, Operation, Part, Setup, failure_of
 from aios.streams import credentials, outcome_store
+from aios.streams.errors import ConfigError
 
 TEXT_CHARS_MAX = 200_000
 WORDS_IN_A_ROW = 3
@@ -46,6 +48,7 @@ CONNECTIONS_MAX = 8
 DIGEST = 8  # bytes of a hash
 RECALL = "recall"
 KEY, KEY_FILE = "key", "correspondence.key"
+KEY_PLACE = "aios:correspondence:key"  # in Valkey: the fingerprint of the key
 
 
 class Written(Part):
@@ -110,7 +113,14 @@ class Correspondence:
 
     async def open(self) -> None:
         self._key = await asyncio.to_thread(key_of, self._setup)
-        await self._redis.ping()
+        mark = hashlib.blake2b(KEY_PLACE.encode(), digest_size=16, key=self._key).hexdigest()
+        await self._redis.set(KEY_PLACE, mark, nx=True)
+        if await self._redis.get(KEY_PLACE) != mark:
+            raise ConfigError(
+                f"this machine's key is not the one under which correspondence is kept: give all machines one, as "
+                f"connectors.secrets.{self._setup.system.system}.{KEY}; where it was changed on purpose, delete "
+                f"{KEY_PLACE} in Valkey, and what was kept before is not found any more"
+            )
 
     async def call(self, operation: str, request: Any, ask: Ask) -> BaseModel:
         if operation != RECALL:

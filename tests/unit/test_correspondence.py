@@ -6,6 +6,7 @@ import asyncio
 import csv
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,9 +18,10 @@ from hypothesis import strategies as st
 from aios.infra import demo
 from aios.processors.connectors import correspondence
 from aios.processors.connectors.connector import Ask, Setup
-from aios.processors.connectors.correspondence import RECALL, TEXTS_MAX, Correspondence, Earlier, Written
+from aios.processors.connectors.correspondence import KEY_PLACE, RECALL, TEXTS_MAX, Correspondence, Earlier, Written
 from aios.streams import system_files
 from aios.streams.config import ConnectorsSettings, RedisSettings, Settings
+from aios.streams.errors import ConfigError
 
 LETTERS = Path(demo.__file__).parent / "data" / "signals.csv"
 JOINED_MIN = 0.6  # of document.triage@3
@@ -131,6 +133,42 @@ def test_a_deployment_of_many_machines_names_one_key_for_all(tmp_path: Path) -> 
 TEXT = "You took two overdraft fees from my savings account although there was enough money in it. Give them back."
 
 
+def test_a_machine_with_another_key_says_so_instead_of_finding_nothing(tmp_path: Path) -> None:
+    """The first to come says under which key is kept; the same key is let in, another one is told what to do."""
+
+    class Kept:
+        """What Valkey keeps."""
+
+        def __init__(self) -> None:
+            self.values: dict[str, str] = {}
+
+        async def set(self, name: str, value: str, *, nx: bool) -> None:
+            assert nx
+            self.values.setdefault(name, value)
+
+        async def get(self, name: str) -> str | None:
+            return self.values.get(name)
+
+        async def ping(self) -> None:
+            """It is there."""
+
+    async def test() -> None:
+        kept = Kept()
+        for home in ("ours", "ours", "others"):
+            setup = setup_of(tmp_path / home)
+            nowhere = setup.settings.model_copy(update={"redis": RedisSettings(url="redis://127.0.0.1:1")})
+            opened = Correspondence(replace(setup, settings=nowhere))
+            await opened.close()
+            opened._redis = kept  # type: ignore[assignment]
+            if home == "ours":
+                await opened.open()
+                continue
+            with pytest.raises(ConfigError, match="give all machines one"):
+                await opened.open()
+
+    asyncio.run(test())
+
+
 def ask(case: str, tenant: str = "acme") -> Ask:
     return Ask(request_id=case, idempotency_key=case, tenant=tenant, case_id=case, deadline_s=5)
 
@@ -145,6 +183,7 @@ def with_valkey(url: str, test: Callable[[Callable[..., Awaitable[Earlier]]], Aw
             return await connector.call(RECALL, Written(customer=customer, text=text), ask(case, tenant))
 
         try:
+            await connector._redis.delete(KEY_PLACE)  # each test has a home, and so a key, of its own
             await connector.open()
             await test(recall)
         finally:

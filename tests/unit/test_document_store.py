@@ -6,11 +6,12 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from aios.schemas.errors import Unavailable
 from aios.streams import document_store
-from aios.streams.document_store import BYTES_MAX, Differs, FolderStore, NotKept, Quota, QuotaUsedUp, TooLarge
+from aios.streams.document_store import BYTES_MAX, Differs, FolderStore, NotKept, Quota, QuotaUsedUp, TooLarge, _Part
 
 MONTH_S = 31 * 86_400.0
 
@@ -88,6 +89,44 @@ def test_half_a_document_is_none(tmp_path: Path) -> None:
     os.utime(left, (0, 0))
     assert store.sweep(older_than_s=60) == 0
     assert not left.exists()
+
+
+def test_what_was_dropped_leaves_nothing_however_late_its_last_piece_is_written(tmp_path: Path) -> None:
+    """An upload that is cancelled: its thread writes on while it is dropped, or only begins behind that."""
+    part, began, goes_on = cast(_Part, FolderStore(tmp_path).new("demo")), threading.Event(), threading.Event()
+    opened = part._opened
+
+    def slowly() -> Any:
+        began.set()
+        goes_on.wait()
+        return opened()
+
+    part._opened = slowly  # type: ignore[method-assign]
+    writes, drops = threading.Thread(target=part.write, args=(b"one",)), threading.Thread(target=part.drop)
+    writes.start()
+    began.wait()
+    drops.start()
+    drops.join(0.1)  # without a lock it is through by now
+    goes_on.set()
+    writes.join()
+    drops.join()
+    with pytest.raises(Unavailable):
+        part.write(b"two")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_that_cannot_be_swept_holds_up_no_other_and_whoever_stops_is_not_held_up(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    for tenant in ("one", "two", "three"):
+        store.put(tenant, b"old")
+    for path in kept(tmp_path):
+        os.utime(path, (0, 0))
+    used = next(tmp_path.glob(document_store._TENANTS)) / document_store._USED
+    used.unlink()
+    used.mkdir()
+    goes_on = iter([True, False])
+    assert store.sweep(MONTH_S, lambda: next(goes_on)) == 0  # the bad one, and then it was stopped
+    assert store.sweep(MONTH_S) == 2
 
 
 def test_too_much_is_refused_while_it_arrives(tmp_path: Path) -> None:
