@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from aios.infra.prove import mutations, simulate
+from aios.infra.prove.sim_loop import Loop
+from aios.infra.prove.sim_world import Process
 
 SEEDS = range(8)
 FOUND_EARLY = {
@@ -62,3 +67,18 @@ def test_no_mutation_is_stale(mutation: mutations.Mutation) -> None:
     """The text that it replaces stands in the product."""
     with mutations.mutated(mutation):
         pass
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_what_a_timer_raises_in_a_living_process_is_raised_by_its_turn(is_alive: bool) -> None:
+    """Whoever has died is not heard any more."""
+    process = SimpleNamespace(monotonic=lambda: 0.0, is_alive=True)
+    loop = Loop(cast(Process, process))
+
+    def fails() -> None:
+        process.is_alive = is_alive
+        raise ValueError("as the test says")
+
+    loop.call_soon(fails)
+    with pytest.raises(ValueError, match="as the test says") if is_alive else nullcontext():
+        loop.turn()
