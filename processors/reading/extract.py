@@ -402,7 +402,8 @@ class _Reading:
             (cell, beneath)
             for row in self.rows
             for cell, said in row
-            if said is None and names.on_envelope(cell.text) and (beneath := self._beneath(cell))
+            if said is None and names.on_envelope(cell.text) and kinds.kind(cell.text) is not Document.LETTER
+            if (beneath := self._beneath(cell))
         ]
         wanted = known or self._names(lambda fact: fact.by is By.STATED)
         held = [block for block in blocks if frozenset(fold(names.clean(block[0].text)).split()) in wanted]
