@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -35,6 +36,7 @@ from tests.fakes import claims
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 60.0
+READY_S_MAX = 120.0  # of a process, on a machine that others use too
 
 
 @pytest.fixture
@@ -78,6 +80,7 @@ def process(
     os.close(write)
     try:
         with os.fdopen(read) as said:
+            assert select.select([said], [], [], READY_S_MAX)[0], "it does not serve, and waits"
             assert said.readline() == "ready\n", log.read_text(encoding="utf-8")
         yield started
     finally:
