@@ -369,7 +369,8 @@ class Api(DocumentsApi, ClaimsApi, About):
             raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
         if task.round > 1:
             moves = await self._outcomes.timeline(task.case_id, task.tenant)
-            if any(move.get("actor") == f"reviewer:{name}" and move.get("step") == task.step for move in moves):
+            said = [move for move in moves if (move["transition"], move.get("step")) == ("review_decided", task.step)]
+            if any(move["actor"] == f"reviewer:{name}" for move in said[1 - task.round :]):
                 why = "who answered the first time does not answer again: another person has to agree"
                 raise Problem("same_principal", why, case_id=task.case_id, task_id=task.task_id)
 

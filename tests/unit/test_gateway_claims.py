@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from tests.fakes.gateway import Served, served
 from tests.unit.test_gateway import DECISION, TASK, problem
@@ -74,8 +75,18 @@ def test_of_two_who_must_agree_the_second_is_another_person() -> None:
 
     async def test(gateway: Served) -> None:
         gateway.outcomes.tasks["t1"] = again
-        said = {"case_seq": 4, "transition": "review_decided", "actor": "reviewer:ada", "step": again.step}
-        gateway.outcomes.timelines[again.case_id] = [said]
+
+        def move(seq: int, transition: str, who: str) -> dict[str, Any]:
+            return {"case_seq": seq, "transition": transition, "actor": f"reviewer:{who}", "step": again.step}
+
+        gateway.outcomes.timelines[again.case_id] = [
+            move(2, "review_decided", "gus"),  # when the case was here before
+            move(3, "review_decided", "pat"),
+            move(6, "review_decided", "ada"),
+            move(0, "review_opened", "gus"),
+        ]
+        assert await claims(gateway, "gus") == (200, "gus")
+        assert await claims(gateway, "gus", "release") == (200, "")
         assert await claims(gateway, "ada") == (403, "same_principal")
         async with gateway.request("POST", "/v1/reviews/t1/decision", principal="ada", json=DECISION) as response:
             await problem(response, "same_principal")
