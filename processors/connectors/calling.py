@@ -48,6 +48,7 @@ from aios.streams.record import Record
 from aios.streams.system_files import System
 
 REASON_CHARS_MAX = 300
+USED_SHARE = 0.8  # of the time that a try was given: behind it silence says that it was too little
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -173,7 +174,7 @@ class Calling:
         while True:
             if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
                 return unknown("tried_before", "it was tried once, and nobody told what became of it")
-            may_go = aside_ms is not None and not course.tries
+            may_go = aside_ms is not None and not (course.tries or course.marks)
             aside_until = course.deadline - ((aside_ms or 0) + self.try_ms) / 1000 if may_go else 0.0
             answer = await self._turn(course, aside_until)
             if answer is not None:
@@ -218,7 +219,8 @@ class Calling:
         except Lost:
             raise
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is raised again
-            is_late = _is_silence(error) and course.given_s < self._system.limits.call_s_max
+            is_short = course.given_s < self._system.limits.call_s_max
+            is_late = _is_silence(error) and is_short and course.took_s >= USED_SHARE * course.given_s
             return self._failed(course, permit, connector, error, is_late=is_late)
         self._gate.succeed(permit)
         return self._ok(course, response)
@@ -263,9 +265,9 @@ class Calling:
             async with asyncio.timeout(seconds):
                 return await call
         finally:
-            took = self._clock() - begun
-            course.call_s += took
-            measures.CALL.labels(self._system.system).observe(took)
+            course.took_s = self._clock() - begun
+            course.call_s += course.took_s
+            measures.CALL.labels(self._system.system).observe(course.took_s)
 
     def _failed(
         self, course: Course, permit: Permit, connector: Connector | None, error: Exception, *, is_late: bool

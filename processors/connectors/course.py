@@ -42,8 +42,8 @@ class Course:
     """What has become of a command so far, in this process. deadline, clock: monotonic, seconds.
 
     maybe_done: a try may have had its effect. before: as it was before the try that is under way. ended: when our last
-    try was. given_s: to the call or question under way. marks: of our own intents. refuted: offsets of intents of which
-    the system says that they had no effect.
+    try was. given_s, took_s: of the last call or question, or the one under way. marks: of our own intents. refuted:
+    offsets of intents of which the system says that they had no effect.
     """
 
     record: Record
@@ -61,6 +61,7 @@ class Course:
     first_try_ms: int = 0
     ended: float = 0.0
     given_s: float = inf
+    took_s: float = 0.0
     maybe_done: bool = False
     before: bool = False
     again_after_s: float = 0.0

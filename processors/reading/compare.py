@@ -204,19 +204,25 @@ def _of_document(document: DocumentRead, applicant: Applicant, born: str, today:
     if document.kind in IDENTITY:
         yield from _of_validity(document, today, finding)
     if len(document.facts) >= FACTS_MAX:
-        yield finding("too_many_names", f"it says more than the {FACTS_MAX} facts that are read of one document")
+        yield finding("too_many_names", f"it says as much as is read of one document, {FACTS_MAX} facts, or more")
     is_proof = document.kind not in IDENTITY and document.address != ""
     if is_proof and addresses_agree(applicant.address, document.address) is Said.DIFFERS:
         yield finding("address_differs", f"it has the address {document.address}")
 
 
 def _of_validity(document: DocumentRead, today: str, finding: Callable[[str, str], Finding]) -> Iterator[Finding]:
-    """By the earliest day that it may be valid until, in either reading: a later one may be a visa's or a notary's."""
-    ends = [day for fact in document.facts if fact.kind is Kind.EXPIRES for day in (fact.value, fact.other) if day]
-    if ends and min(ends) < today:
-        yield finding("expired", f"it expired on {min(ends)}")
-    unexplained = sorted({fact.value for fact in document.facts if fact.kind is Kind.UNEXPLAINED})
-    if unexplained:
+    """By every day that it may be valid until, in either reading: a later one may be a visa's or a notary's."""
+    ends = {day for fact in document.facts if fact.kind is Kind.EXPIRES for day in (fact.value, fact.other) if day}
+    past = sorted(day for day in ends if day < today)
+    unexplained = sorted(
+        {fact.value for fact in document.facts if fact.kind is Kind.UNEXPLAINED and (not ends or fact.value < today)}
+    )
+    if past and len(past) == len(ends):
+        yield finding("expired", f"it expired on {past[-1]}")
+    elif past:
+        days = ", ".join(sorted(ends))
+        yield finding("expiry_unsure", f"it may have expired on {past[-1]}: as its last day {days} can be read")
+    elif unexplained:
         says = f"it says nowhere what these days are, and one of them may be its expiry: {', '.join(unexplained)}"
         yield finding("expiry_unsure", says)
 

@@ -392,7 +392,8 @@ class _Reading:
 
     def _of_blocks(self) -> None:
         """Name and address as on an envelope; where labels have told both, nothing is looked for. A name that is only
-        stated gives way to the one above the address: a letter to somebody else may mention it.
+        stated gives way to the one above the address: a letter to somebody else may mention it. A block of another
+        address than the one that is told is the sender's, and on an identity document one is no envelope.
         """
         told = {fact.kind for fact in self.facts}
         if {Kind.NAME, Kind.ADDRESS} <= {fact.kind for fact in self.facts if fact.by is not By.STATED}:
@@ -407,7 +408,14 @@ class _Reading:
         ]
         wanted = known or self._names(lambda fact: fact.by is By.STATED)
         held = [block for block in blocks if frozenset(fold(names.clean(block[0].text)).split()) in wanted]
-        for cell, beneath in (held or ([] if known else blocks))[:1]:
+        if not held and not known and kinds.kind(self.page.text) not in IDENTITY:
+            at = [place.start for fact in self.facts if fact.kind is Kind.ADDRESS for place in fact.places]
+            held = [
+                block
+                for block in blocks
+                if not at or any(line.start <= start < line.end for line in block[1] for start in at)
+            ]
+        for cell, beneath in held[:1]:
             if not known:
                 self._add(Kind.NAME, names.clean(cell.text), By.BLOCK, cell)
             if Kind.ADDRESS not in told:

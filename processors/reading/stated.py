@@ -112,7 +112,7 @@ def _runs(line: Cell, words: Sequence[_Word], wanted: Sequence[str]) -> Iterator
             line.text[one.at.end - line.start : two.at.start - line.start] for one, two in pairwise(near[: last + 1])
         ]
         commas = sum(gap.strip() == "," for gap in gaps)
-        plain = all(gap == " " or re.fullmatch(r"\.? ?-?|, ", gap) for gap in gaps)
+        plain = all((len(gap) == 1 and gap.isspace()) or re.fullmatch(r"\.? ?-?|, ", gap) for gap in gaps)
         small = all(len(word) == 1 or (fold(word) in PARTICLES and fold(word) not in JOINING) for word in between)
         alone = commas == 0 or (commas == 1 and _widened(line, words, start, start + last) == (start, start + last))
         if plain and small and alone:

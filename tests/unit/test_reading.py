@@ -126,13 +126,16 @@ ADDED = {  # to the paper of the applicant, which has expired, or of somebody el
 }
 
 
+def read_paper(applicant: Applicant, text: str, number: int = 0) -> DocumentRead:
+    """With what the application states."""
+    said = Stated(applicant.name, applicant.birth_date, applicant.address)
+    pages = tuple(Page(page, one) for page, one in enumerate(text.split("\f"), start=1))
+    return answer(f"{number}.txt", b"x", Opened("text/plain", pages), extract(pages, said))
+
+
 def is_approved(applicant: Applicant, *texts: str) -> bool:
     """As the workflow's gate decides, everybody screened clear."""
-    said = Stated(applicant.name, applicant.birth_date, applicant.address)
-    read = []
-    for number, text in enumerate(texts):
-        pages = tuple(Page(page, one) for page, one in enumerate(text.split("\f"), start=1))
-        read.append(answer(f"{number}.txt", b"x", Opened("text/plain", pages), extract(pages, said)))
+    read = [read_paper(applicant, text, number) for number, text in enumerate(texts)]
     found = compare(applicant, read, "2026-11-28")
     risk = weigh(found, [Screened(verdict="clear") for _ in found.subjects], POLICY["points"], ["IR"])
     return risk.score <= POLICY["alone_max"] and found.identity and not found.unread
@@ -209,6 +212,25 @@ def test_a_bill_to_somebody_else_that_mentions_the_applicant_is_not_his() -> Non
     bill = "ELECTRICITY BILL\nMs Maria Jones\n12 High Street\nCork\nIreland\n\nYour neighbour John Smith has called.\n"
     assert not is_approved(JOHN, OF_JOHN + "Date of expiry: 12 JAN 2029", bill)
     assert is_approved(JOHN, OF_JOHN + "Date of expiry: 12 JAN 2029", bill.replace("Maria Jones", "John Smith"))
+
+
+@pytest.mark.parametrize(
+    "bill",
+    [
+        "Octopus Northern\n12 Queen Street\nLeeds LS1 2AB\n\nELECTRICITY BILL\nCustomer John Smith\nAt {address}\n",
+        "Anna Green Estates\n5 Main Street\nDublin\n\nTENANCY AGREEMENT\nbetween us and John\u00a0Smith, {address}\n",
+    ],
+)
+def test_the_sender_of_a_bill_is_not_whom_it_is_about(bill: str) -> None:
+    """His block holds another address than the one that is told."""
+    found = read_paper(JOHN, bill.format(address=JOHN.address))
+    assert found.name == JOHN.name
+
+
+def test_an_identity_document_has_no_envelope() -> None:
+    card = "REPUBBLICA ITALIANA\nCARTA DI IDENTITA\nIDENTITY CARD 12\nMario Rossi born in Roma on 12.03.1985\n"
+    mario = Applicant(name="Mario Rossi", birth_date="1985-03-12", address="Via Roma 1, Roma")
+    assert read_paper(mario, card).name == "Mario Rossi"
 
 
 @given(
@@ -401,6 +423,14 @@ def test_a_day_after_its_expiry_a_document_has_expired() -> None:
     read = read_of("p.txt", text=PASSPORT.format(expires=day.strftime("%d %B %Y")))
     assert "expired" not in codes(compare(ANN, [read], day.isoformat()))
     assert "expired" in codes(compare(ANN, [read], (day + timedelta(days=1)).isoformat()))
+
+
+def test_a_day_that_may_be_past_is_told_as_such_and_not_as_fact() -> None:
+    """One reading of two, a visa beside a passport: whether it has expired is for a person to see."""
+    for expires in ("05-12-2026", "12.02.2031\nVisa valid until: 01.05.2024"):
+        found = codes(compare(ANN, [read_of("p.txt", text=PASSPORT.format(expires=expires))], "2026-11-28"))
+        assert "expiry_unsure" in found
+        assert "expired" not in found
 
 
 @given(st.binary(max_size=400))

@@ -58,6 +58,12 @@ def test_what_there_may_be_one_of_has_one_replica() -> None:
             assert one["spec"]["replicas"] == 1
 
 
+def test_all_connectors_hash_correspondence_under_one_key() -> None:
+    """Each has a home of its own, and one that made a key of its own there would find nothing of the others'."""
+    named = json.loads(SETTINGS["AIOS_CONNECTORS__SECRETS"])["correspondence"]
+    assert named == {"key": f"file:{pods.SECRETS}/correspondence-key"}
+
+
 def test_who_shares_documents_or_the_lake_mounts_the_same_volume() -> None:
     """Gateway and connectors find each other's documents, the lake and the letters' archive are one folder."""
     claims: dict[str, set[str]] = {}
