@@ -20,8 +20,9 @@ from itertools import pairwise
 
 from anyascii import anyascii
 
-from aios.processors.reading import countries, dates, lexicon, names
+from aios.processors.reading import countries, dates, kinds, lexicon, names
 from aios.processors.reading.fact import Kind
+from aios.processors.reading.kinds import Document
 from aios.processors.reading.source import Cell, Page, cells, fold, lines
 from aios.processors.screening.names import PARTICLES, parts, sound
 
@@ -132,8 +133,16 @@ def _is_others(every: Sequence[Cell], at: Cell, others: Sequence[Cell]) -> bool:
     over = [
         cell for cell in cells(above) if cell.column < start + len(at.text) and start < cell.column + len(cell.text)
     ]
-    heads = [head for cell in over for head, _, value in [cell.text.partition(":")] if not value.strip()]
-    return any(lexicon.is_of_another(fold(head[-NEAR_CHARS:])) for head in heads)
+    heads = [
+        (fold(head), colon) for cell in over for head, colon, value in [cell.text.partition(":")] if not value.strip()
+    ]
+    return any(lexicon.is_of_another(head[-NEAR_CHARS:]) for head, colon in heads if colon or _is_label(head))
+
+
+def _is_label(folded: str) -> bool:
+    """Every word of it says something in a label, as a letterhead's name does not, and it is no document's title."""
+    words = re.findall(r"[^\W\d_]+", folded)
+    return all(lexicon.meanings(word) for word in words) and kinds.kind(folded) is Document.OTHER
 
 
 def _widened(line: Cell, words: Sequence[_Word], first: int, last: int) -> tuple[int, int]:

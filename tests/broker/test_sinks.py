@@ -65,7 +65,7 @@ class Sink:
 
     @contextmanager
     def process(self, failpoints: str = "") -> Iterator[subprocess.Popen[bytes]]:
-        """Asked to stop at the end, if it still runs."""
+        """Asked to stop at the end, if it still runs. Its log is printed, for when a test fails."""
         with (self.home / "log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "aios.infra.stage", self._stage.process, "--slot", "0"],
@@ -80,6 +80,7 @@ class Sink:
         finally:
             child.kill()
             child.wait()
+            print(self.log())
 
     def dies(self, failpoints: str) -> None:
         """One process, ended by SIGKILL there."""
