@@ -85,14 +85,14 @@ def states(valkey: Valkey, tenant: str) -> dict[str, State]:
 
 
 def written(kafka: KafkaSettings, tenant: str, count: int) -> dict[str, DeadLetter]:
-    """So many dead letters of plan in Kafka, by key."""
+    """So many dead letters of plan in Kafka, by key, in the order of their numbers."""
     outs = [
         failed(n, tenant=tenant, cluster=tenant, key=f"{tenant}-{n}", at=now_ms(), partition=n % 6)
         for n in range(count)
     ]
     deliver(kafka, outs)
-    found = (letter(record) for record in read_all(kafka, PLAN.dead_letters.name))
-    return {one.key: one for one in found if one.tenant == tenant}
+    found = {one.key: one for one in map(letter, read_all(kafka, PLAN.dead_letters.name)) if one.tenant == tenant}
+    return {key: found[key] for key in (f"{tenant}-{n}" for n in range(count))}
 
 
 def give_up(kafka: KafkaSettings, codec: Codec, letters: list[DeadLetter], state: str) -> None:
