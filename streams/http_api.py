@@ -334,12 +334,10 @@ class Api(DocumentsApi, ClaimsApi, About):
         decision: ReviewDecision = ingest.read_body(await self._guard.body(request), ReviewDecision)
         task = await self._review(request, reviewer.tenants)
         event_id = str(ids.derive("review", task.task_id, decision.label, reviewer.name, decision.comment))
-        is_repeat = self._answers.value(task.task_id) == event_id
-        if not is_repeat:
-            await self._may_answer(task, reviewer.name)
+        await self._may_answer(task, reviewer.name, event_id)
         if decision.label not in task.choices:
             raise Problem("label_not_offered", f"choose one of: {', '.join(task.choices)}")
-        if not is_repeat:
+        if self._answers.value(task.task_id) != event_id:
             refuse_claimed(task, task.claim, reviewer.name)
         event = ReviewDecided(
             event_id=event_id,
@@ -359,18 +357,19 @@ class Api(DocumentsApi, ClaimsApi, About):
         answer = ReviewAccepted(task_id=task.task_id, case_id=task.case_id, event_id=event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
-    async def _may_answer(self, task: ReviewView, name: str) -> None:
+    async def _may_answer(self, task: ReviewView, name: str, said: str = "") -> None:
         """Open, and of several people's not answered by the same person before. Raises Problem.
 
-        Only of a first round does an answer that is on its way close the question here: plan may pass over one of a
+        said: the event that may be said once more. Only of a first round does an answer that is on its way close the question here: plan may pass over one of a
         later round, of whom this process cannot know yet that they answered the round before.
         """
-        if task.status != OPEN or (task.round == 1 and self._answers.value(task.task_id) is not None):
+        noted = self._answers.value(task.task_id)
+        if task.status != OPEN or (task.round == 1 and noted not in (None, said)):
             raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
-        if task.round > 1:
+        if task.round > 1 and noted != said:
             moves = await self._outcomes.timeline(task.case_id, task.tenant)
-            said = [move for move in moves if (move["transition"], move.get("step")) == ("review_decided", task.step)]
-            if any(move["actor"] == f"reviewer:{name}" for move in said[1 - task.round :]):
+            answers = [one for one in moves if (one["transition"], one.get("step")) == ("review_decided", task.step)]
+            if any(one["actor"] == f"reviewer:{name}" for one in answers[1 - task.round :]):
                 why = "who answered the first time does not answer again: another person has to agree"
                 raise Problem("same_principal", why, case_id=task.case_id, task_id=task.task_id)
 

@@ -108,5 +108,8 @@ def test_the_same_answer_again_is_the_same_whoever_has_claimed_since() -> None:
         await gateway.outcomes.claim("t1", "ada")
         async with gateway.request("POST", "/v1/reviews/t1/decision", principal="gus", json=DECISION) as response:
             assert response.status == 202
+        gateway.outcomes.tasks["t1"] = replace(gateway.outcomes.tasks["t1"], status="closed")
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal="gus", json=DECISION) as response:
+            await problem(response, "already_decided")
 
     run(test)
