@@ -360,8 +360,9 @@ class Api(DocumentsApi, ClaimsApi, About):
     async def _may_answer(self, task: ReviewView, name: str, said: str = "") -> None:
         """Open, and of several people's not answered by the same person before. Raises Problem.
 
-        said: the event that may be said once more. Only of a first round does an answer that is on its way close the question here: plan may pass over one of a
-        later round, of whom this process cannot know yet that they answered the round before.
+        said: the event that may be said once more. Only of a first round does an answer that is on its way close the
+        question here: plan may pass over one of a later round, of whom this process cannot know yet that they answered
+        the round before.
         """
         noted = self._answers.value(task.task_id)
         if task.status != OPEN or (task.round == 1 and noted not in (None, said)):
