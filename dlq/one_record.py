@@ -70,19 +70,7 @@ class OneRecord:
         return self._intake.owns(record)
 
     def _outgoing(self, topic: Topic, answer: ConnectorCompleted | InferenceCompleted, record: Record) -> Outgoing:
-        """The answer to a command. Raises SchemaMismatch when it does not fit its topic or contract."""
-        return carrying.outgoing(
-            self._codec,
-            topic,
-            answer,
-            key=answer.case_id,
-            event_id=str(ids.derive("completed", answer.request_id)),
-            source=f"/aios/{self._stage.name}",
-            subject=answer.case_id,
-            tenant=answer.tenant,
-            traceparent=record.header("traceparent") or "",
-            time_ms=answer.completed_at,
-        )
+        return outgoing(self._codec, self._stage, topic, answer, record)
 
     async def _settle(
         self, record: Record, error: Exception, told: Callable[[Settlement], Outgoing] | None = None
@@ -133,6 +121,24 @@ class OneRecord:
         metrics.SETTLED.labels(self._stage.name, record.topic, verdict).inc()
         if record.timestamp_ms:
             metrics.TOOK.labels(self._stage.name).observe(age_s(record))
+
+
+def outgoing(
+    codec: Codec, stage: Stage, topic: Topic, answer: ConnectorCompleted | InferenceCompleted, record: Record
+) -> Outgoing:
+    """A stage's answer to the command in a record. Raises SchemaMismatch when it does not fit its topic or contract."""
+    return carrying.outgoing(
+        codec,
+        topic,
+        answer,
+        key=answer.case_id,
+        event_id=str(ids.derive("completed", answer.request_id)),
+        source=f"/aios/{stage.name}",
+        subject=answer.case_id,
+        tenant=answer.tenant,
+        traceparent=record.header("traceparent") or "",
+        time_ms=answer.completed_at,
+    )
 
 
 def wall_ms() -> int:

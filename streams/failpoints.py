@@ -23,9 +23,9 @@ A name is `<process>.<step>`, and every process has these six, one at each bound
 
 MISSING says which process lacks one, and why. Beside them are points of one stage alone: decode (before each record
 that a segv may look at), acked (a stateful stage's group offsets follow its transaction), intended (of the connectors:
-an intent is acknowledged, its effect has not begun), engine.step (of a worker: the engine is about to make a step), and
-what a file of its own needs: outcomes.rebuilding,
-audit.half_written, lake.unfinished, lake.merging, lake.merged, watch.telling, watch.told.
+an intent is acknowledged, its effect has not begun), raised (of the connectors: what a list's new version changes is
+raised, and not committed), engine.step (of a worker: the engine is about to make a step), and what a file of its own
+needs: outcomes.rebuilding, audit.half_written, lake.unfinished, lake.merging, lake.merged, watch.telling, watch.told.
 
 A drill arms a process that runs: a line in home/run/failpoints/<process>.<slot> and SIGUSR1 to the process, or its next
 start. A line is taken out as it is read, so it holds for one life; two lines are two deaths in a row.

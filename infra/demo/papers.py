@@ -183,6 +183,7 @@ def latin(text: str) -> str:
 
 
 def alpha_3(alpha_2: str) -> str:
+    """As a zone for machines has it; XXX: of a person of unspecified nationality (ICAO 9303, part 3, section 5)."""
     import pycountry
 
     found = pycountry.countries.get(alpha_2=alpha_2)

@@ -11,15 +11,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+from collections import deque
 from collections.abc import Coroutine
 from contextvars import Context, copy_context
-from typing import Any
+from typing import Any, cast
 
 from aios.infra.prove.sim_world import Actor, Process, World
 
 
 class Loop(asyncio.BaseEventLoop):
-    """Timers and tasks alone: no sockets, threads or signals."""
+    """Timers and tasks alone: no sockets, threads or signals. _ready, _scheduled: asyncio's own, told to nobody."""
+
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self, process: Process) -> None:
         super().__init__()
@@ -45,9 +49,9 @@ class Loop(asyncio.BaseEventLoop):
     @property
     def due_in_s(self) -> float | None:
         """Until the next timer; 0: something is ready."""
-        if self._ready:  # type: ignore[attr-defined]
+        if self._ready:
             return 0.0
-        scheduled = self._scheduled  # type: ignore[attr-defined]
+        scheduled = self._scheduled
         while scheduled and scheduled[0].cancelled():
             heapq.heappop(scheduled)
         return max(0.0, scheduled[0].when() - self.time()) if scheduled else None
@@ -58,12 +62,12 @@ class Loop(asyncio.BaseEventLoop):
             self._broken = context.get("exception")
 
     def _next(self) -> asyncio.Handle | None:
-        ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]
+        ready, scheduled = self._ready, self._scheduled
         while scheduled and (scheduled[0].cancelled() or scheduled[0].when() <= self.time()):
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            if not handle.cancelled():
-                ready.append(handle)
+            timer: Any = heapq.heappop(scheduled)
+            timer._scheduled = False  # else its cancelling would be counted
+            if not timer.cancelled():
+                ready.append(timer)
         while ready:
             handle = ready.popleft()
             if not handle.cancelled():
@@ -108,7 +112,7 @@ class LoopActor(Actor):
         """Its process has died: nothing of it runs any more."""
         tasks, self._tasks = self._tasks, {}
         for task, (context, both) in tasks.items():
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            cast(Any, task)._log_destroy_pending = False  # asyncio would say of each that it was left behind
             for work in both:
                 with contextlib.suppress(BaseException):  # what runs at this moment ends by what killed it
                     context.run(work.close)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from aios.dlq import one_record
 from aios.dlq.in_hand import InHand, Start
 from aios.dlq.retry import Held, returning
 from aios.infra.prove.sim_kafka import SimulatedDeaths
@@ -17,7 +18,7 @@ from aios.infra.prove.sim_world import Actor, Slot, World
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted, InferenceRequested
-from aios.streams import carrying, failpoints
+from aios.streams import failpoints
 from aios.streams.errors import Unavailable, Verdict
 from aios.streams.log_clock import LogClock
 from aios.streams.record import Outgoing, Record
@@ -166,18 +167,7 @@ class _Request(Actor):
             compute_ms=0,
             completed_at=int(self.process.wall_ms()),
         )
-        return carrying.outgoing(
-            self._pool.codec,
-            INFERENCE_COMPLETED,
-            answer,
-            key=request.case_id,
-            event_id=str(ids.derive("completed", request.request_id)),
-            source=f"/aios/{self._pool.stage.name}",
-            subject=request.case_id,
-            tenant=request.tenant,
-            traceparent=record.header("traceparent") or "",
-            time_ms=answer.completed_at,
-        )
+        return one_record.outgoing(self._pool.codec, self._pool.stage, INFERENCE_COMPLETED, answer, record)
 
 
 class RetryProcess(HandsProcess):

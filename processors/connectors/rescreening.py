@@ -34,7 +34,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
 from aios.schemas.models import AuditRecorded, CaseDecided
 from aios.schemas.registry import RegistrySource
-from aios.streams import carrying, topology
+from aios.streams import carrying, failpoints, topology
 from aios.streams.admin import reader
 from aios.streams.config import Settings
 from aios.streams.errors import Unavailable
@@ -119,6 +119,7 @@ class Rescreening:
                     await delivery.deliver_all(outs)
                     walked.waiting.clear()
                 if not behind:
+                    failpoints.hit("connectors.raised")
                     committed = await asyncio.to_thread(self._commit, consumer, committed)
         finally:
             await asyncio.to_thread(consumer.close)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from aios.infra.local import child
 from aios.processors.connectors.rescreening import Rescreening
+from aios.streams import failpoints
 from aios.streams.config import Settings
 from tests.unit.test_rescreen import NEW
 
@@ -34,8 +34,7 @@ def start(settings: Settings, name: str, *, dies: bool = False) -> Popen[bytes]:
 async def main(asked: dict[str, Any]) -> None:
     loaded = replace(NEW, listed=replace(NEW.listed, name=asked["name"]))
     walk = Rescreening(Settings(**asked["settings"]), lambda: loaded, lambda: 1_700_000_000_000)
-    if asked["dies"]:
-        walk._commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign, assignment, return-value]
+    failpoints.arm("connectors.raised=kill" if asked["dies"] else "")
     await walk.walk()
 
 

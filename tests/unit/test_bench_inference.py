@@ -14,7 +14,6 @@ from aios.infra.bench.inference_path import ANSWER, MODEL, TURN, WHOLE, Way
 from aios.infra.bench.inference_pools import Flow
 from aios.infra.bench.plot import Bars, Lines
 from aios.schemas.codec import Codec
-from aios.schemas.models import InferenceCompleted
 from aios.streams.record import Record
 from aios.streams.topics import (
     CASE_ADMITTED,
@@ -23,6 +22,7 @@ from aios.streams.topics import (
     INFERENCE_COMPLETED,
     inference_requested,
 )
+from tests.fakes.answers import answer
 from tests.fakes.registry import FakeRegistry
 
 CODEC = Codec(FakeRegistry())
@@ -113,7 +113,11 @@ def test_the_parts_of_a_way_add_up_to_the_whole(
     )
     for topic, gap in zip(topics, gaps, strict=True):
         at += gap
-        value = CODEC.encode(topic, answer(queue_ms, compute_ms)) if topic is INFERENCE_COMPLETED else b""
+        value = (
+            CODEC.encode(topic, answer(queue_ms=queue_ms, compute_ms=compute_ms))
+            if topic is INFERENCE_COMPLETED
+            else b""
+        )
         records.append(record(topic.name, at, value))
     way = Way(began=1000.0, ended=at + 7.5, status=200 if answered else 202, records=records[::-1])
     parts = inference_path.parts(way, CODEC)
@@ -122,29 +126,6 @@ def test_the_parts_of_a_way_add_up_to_the_whole(
     assert sum(parts.values()) == pytest.approx(whole)
     assert (parts[TURN], parts[MODEL]) == (queue_ms, compute_ms)
     assert (ANSWER in parts) is answered
-
-
-def answer(queue_ms: int, compute_ms: int) -> InferenceCompleted:
-    return InferenceCompleted(
-        request_id="r",
-        case_id="case",
-        tenant="demo",
-        workflow="w",
-        step="s",
-        attempt=1,
-        task="classify",
-        status="ok",
-        output="{}",
-        model="m@1",
-        engine="e",
-        input_hash="",
-        prompt_tokens=1,
-        output_tokens=0,
-        lane="interactive",
-        queue_ms=queue_ms,
-        compute_ms=compute_ms,
-        completed_at=0,
-    )
 
 
 def test_a_flow_asks_no_more_than_it_may() -> None:

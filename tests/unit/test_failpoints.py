@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import timeit
 from pathlib import Path
 
@@ -112,10 +113,13 @@ def test_every_process_can_be_made_to_die_at_every_boundary_of_its_work(process:
 
 
 def test_a_point_that_is_not_armed_costs_nothing_that_counts() -> None:
-    """Measured: 0.06 µs a visit, 0.12 µs with the building of its name; fewer than two visits are made for a record."""
+    """Measured: 0.06 µs a visit, 0.12 µs with the building of its name; fewer than two visits are made for a record.
+
+    Of this thread's own time: what others do on the machine is no cost of ours.
+    """
     failpoints.arm("plan.committed=kill@1000000000")
     stage = "admit"
-    times = timeit.repeat(lambda: failpoints.hit(f"{stage}.taken"), number=20_000, repeat=5)
+    times = timeit.repeat(lambda: failpoints.hit(f"{stage}.taken"), number=20_000, repeat=5, timer=time.thread_time)
     failpoints.arm("")
     assert min(times) / 20_000 < S_MAX
 
