@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeVar
 
@@ -20,7 +19,7 @@ from aiohttp import web
 
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import AuditRecorded, CaseCancelled, CaseTold, PrincipalRegistered, ReviewDecided
+from aios.schemas.models import AuditRecorded, CaseCancelled, CaseTold, ReviewDecided
 from aios.schemas.plain import Plain
 from aios.streams import explanation, failpoints, ingest, openapi, signing, topics, tracing
 from aios.streams.config import GatewaySettings
@@ -28,27 +27,23 @@ from aios.streams.deployments import MIGRATED, OPERATOR, Catalogue
 from aios.streams.document_store import Store
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
 from aios.streams.http_about import ASK_S_MAX, VERSION, About, Handler, json_answer
-from aios.streams.http_claims import Claims, ClaimsApi, refuse_claimed
 from aios.streams.http_documents import DocumentsApi
 from aios.streams.http_guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http_problem import Problem
+from aios.streams.http_reviews import Links, Recent, Reviews, ReviewsApi, case_url
 from aios.streams.http_routes import (
-    REVIEWS_MAX,
     ROUTES,
     Cancellation,
     CancellationAccepted,
     CaseAccepted,
     Hook,
-    Links,
-    ReviewAccepted,
-    ReviewDecision,
     Told,
     ToldAccepted,
 )
 from aios.streams.ingest import Submitted
 from aios.streams.inputs import Body, Input
 from aios.streams.openapi import Caller, Route
-from aios.streams.outcome_store import ACCEPTED, OPEN, REFUSED, CaseView, ReviewView
+from aios.streams.outcome_store import ACCEPTED, REFUSED, CaseView
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
 from aios.streams.topics import SOURCES, Topic
@@ -58,7 +53,6 @@ TITLE = "AIOS on Kafka"
 SUBMIT = "submit_case"  # the route whose bodies depend on what is deployed
 TOLD_BYTES_MAX = 64 << 10  # of what a case is told: it is remembered with the case
 OPERATORS_ONLY = frozenset({MIGRATED})  # kinds of what a case is told that no producer may say
-RECENT_MAX = 50_000  # cases whose body this process remembers
 ASK_AGAIN_S = 2.0  # after it did not answer
 
 log = logging.getLogger(__name__)
@@ -72,44 +66,20 @@ class Roads(Protocol):
     async def deliver(self, out: Outgoing) -> Any: ...
 
 
-class Outcomes(Claims, Protocol):
+class Outcomes(Reviews, Protocol):
     """OutcomeStore in service. Every call raises Unavailable when it does not answer."""
 
     async def status(self, case_id: str, tenant: str | None) -> CaseView | None: ...
-    async def timeline(self, case_id: str, tenant: str) -> Sequence[Mapping[str, Any]]: ...
     async def wait(self, case_id: str, tenant: str, timeout_s: float, event_id: str) -> CaseView | None: ...
     async def note_accepted(self, case_id: str, tenant: str) -> None: ...
-    async def reviews(self, tenant: str | None, limit: int) -> Sequence[ReviewView]: ...
-    async def review(self, task_id: str, tenant: str | None) -> ReviewView | None: ...
     async def check(self) -> None: ...
 
 
-class Recent:
-    """What this process accepted lately: for a case the hash of its body, for a question the answer's id."""
-
-    def __init__(self, at_most: int = RECENT_MAX) -> None:
-        self._known: OrderedDict[str, tuple[str, str]] = OrderedDict()
-        self._at_most = at_most
-
-    def note(self, name: str, tenant: str, value: str) -> None:
-        """The first value of a name stays; the oldest name is forgotten."""
-        self._known.setdefault(name, (tenant, value))
-        if len(self._known) > self._at_most:
-            self._known.popitem(last=False)
-
-    def value(self, name: str) -> str | None:
-        known = self._known.get(name)
-        return known[1] if known else None
-
-    def known(self, name: str, tenant: str) -> bool:
-        known = self._known.get(name)
-        return known is not None and known[0] == tenant
-
-
-class Api(DocumentsApi, ClaimsApi, About):
+class Api(DocumentsApi, ReviewsApi, About):
     """The handlers. reachable: whether Kafka answers at this moment."""
 
     _guard: TenantGuard
+    _outcomes: Outcomes
 
     def __init__(
         self,
@@ -135,7 +105,6 @@ class Api(DocumentsApi, ClaimsApi, About):
         self._catalogue = catalogue or Catalogue()
         self._documents = documents
         self._arriving = Counter()
-        self._claims = outcomes
         self._described: tuple[tuple[Input, ...], str] = ((), "")
         self._limits = limits
         self._codec = codec
@@ -279,106 +248,11 @@ class Api(DocumentsApi, ClaimsApi, About):
         answer = ToldAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
-    async def list_reviews(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
-        asked = request.query.get("limit", "50")
-        if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= REVIEWS_MAX):
-            raise Problem("invalid_query", f"limit: 1 to {REVIEWS_MAX}")
-        found = [each for tenant in tenants or (None,) for each in await self._outcomes.reviews(tenant, int(asked))]
-        found.sort(key=lambda each: each.requested_at)
-        return json_answer([each.plain() for each in found[: int(asked)]])
-
-    async def show_review(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
-        task = await self._review(request, tenants)
-        if task.status == OPEN and (name := self._guard.person(request)):
-            await self._note_opened(task, name, request)
-        return json_answer(task.plain())
-
-    async def _note_opened(self, task: ReviewView, name: str, request: web.Request) -> None:
-        """That this person has the question before them, once; measured by `aios review stats`, and no more than that:
-        where Kafka does not take it soon they read on all the same.
-        """
-        audit_id = str(ids.derive("opened", task.task_id, name))
-        if self._opened.value(audit_id) is not None:
-            return
-        opened = AuditRecorded(
-            audit_id=audit_id,
-            case_id=task.case_id,
-            tenant=task.tenant,
-            workflow=task.workflow,
-            case_seq=0,
-            transition="review_opened",
-            step=task.step,
-            actor=f"reviewer:{name}",
-            detail=ids.canonical({"task_id": task.task_id}),
-            input_topic="",
-            input_partition=0,
-            input_offset=0,
-            at=_now_ms(),
-        )
-        try:
-            async with asyncio.timeout(ASK_S_MAX):
-                await self._deliver(
-                    topics.AUDIT_RECORDED,
-                    opened,
-                    event_id=audit_id,
-                    case_id=task.case_id,
-                    tenant=task.tenant,
-                    request=request,
-                )
-        except (Problem, TimeoutError) as error:
-            log.warning("that %s was opened is not on record: %s", task.task_id, type(error).__name__)
-        else:
-            self._opened.note(audit_id, task.tenant, name)
-
-    async def decide_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
-        decision: ReviewDecision = ingest.read_body(await self._guard.body(request), ReviewDecision)
-        task = await self._review(request, reviewer.tenants)
-        event_id = str(ids.derive("review", task.task_id, decision.label, reviewer.name, decision.comment))
-        await self._may_answer(task, reviewer.name, event_id)
-        if decision.label not in task.choices:
-            raise Problem("label_not_offered", f"choose one of: {', '.join(task.choices)}")
-        if self._answers.value(task.task_id) != event_id:
-            refuse_claimed(task, task.claim, reviewer.name)
-        event = ReviewDecided(
-            event_id=event_id,
-            task_id=task.task_id,
-            case_id=task.case_id,
-            tenant=task.tenant,
-            label=decision.label,
-            reviewer=reviewer.name,
-            comment=decision.comment,
-            decided_at=_now_ms(),
-        )
-        await self._deliver(
-            topics.REVIEW_DECIDED, event, event_id=event_id, case_id=task.case_id, tenant=task.tenant, request=request
-        )
-        self._answers.note(task.task_id, task.tenant, event_id)
-        links = Links(case=_case_url(task.case_id))
-        answer = ReviewAccepted(task_id=task.task_id, case_id=task.case_id, event_id=event_id, links=links)
-        return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
-
-    async def _may_answer(self, task: ReviewView, name: str, said: str = "") -> None:
-        """Open, and of several people's not answered by the same person before. Raises Problem.
-
-        said: the event that may be said once more. Only of a first round does an answer that is on its way close the
-        question here: plan may pass over one of a later round, of whom this process cannot know yet that they answered
-        the round before.
-        """
-        noted = self._answers.value(task.task_id)
-        if task.status != OPEN or (task.round == 1 and noted not in (None, said)):
-            raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
-        if task.round > 1 and noted != said:
-            moves = await self._outcomes.timeline(task.case_id, task.tenant)
-            answers = [one for one in moves if (one["transition"], one.get("step")) == ("review_decided", task.step)]
-            if any(one["actor"] == f"reviewer:{name}" for one in answers[1 - task.round :]):
-                why = "who answered the first time does not answer again: another person has to agree"
-                raise Problem("same_principal", why, case_id=task.case_id, task_id=task.task_id)
-
     async def _say(self, topic: Topic, event: CaseCancelled | CaseTold, request: web.Request) -> Links:
         """About an open case. Raises Problem."""
         case_id, tenant = event.case_id, event.tenant
         await self._deliver(topic, event, event_id=event.event_id, case_id=case_id, tenant=tenant, request=request)
-        return Links(case=_case_url(case_id))
+        return Links(case=case_url(case_id))
 
     async def _deliver(
         self, topic: Topic, event: Submission, *, event_id: str, case_id: str, tenant: str, request: web.Request
@@ -433,13 +307,6 @@ class Api(DocumentsApi, ClaimsApi, About):
             raise Problem("wrong_state", why, case_id=view.case_id)
         return view
 
-    async def _review(self, request: web.Request, tenants: tuple[str, ...]) -> ReviewView:
-        """tenants: whose it may be; () is anybody's."""
-        task = await self._outcomes.review(request.match_info["task_id"], None)
-        if task is None or (tenants and task.tenant not in tenants):
-            raise Problem("not_found", "there is no such question for this API key or token")
-        return task
-
     async def _wait(self, submitted: Submitted, tenant: str, wait_s: float) -> CaseView | None:
         """What the case came to within wait_s; earlier, with what is known, when this process leaves."""
         with self._guard.waiting():
@@ -483,7 +350,7 @@ def _submitted(submitted: Submitted, workflow: str, view: CaseView | None, wait_
             raise _conflict(submitted)
         raise Problem("refused", f"{view.refusal['reason']}: {view.refusal['detail']}", case_id=submitted.case_id)
     key = submitted.idempotency_key
-    headers = {"Location": _case_url(submitted.case_id), "Idempotency-Key": key}
+    headers = {"Location": case_url(submitted.case_id), "Idempotency-Key": key}
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
     if view is not None and (view.decided_at or view.answers):
@@ -493,7 +360,7 @@ def _submitted(submitted: Submitted, workflow: str, view: CaseView | None, wait_
         workflow=workflow,
         status=view.status if view is not None else ACCEPTED,
         idempotency_key=key,
-        links=Links(case=_case_url(submitted.case_id)),
+        links=Links(case=case_url(submitted.case_id)),
     )
     return json_answer(answer.model_dump(), status=202, headers=headers)
 
@@ -505,10 +372,6 @@ def _bodies(taken: Mapping[str, Input]) -> tuple[type[Body], ...]:
 def _conflict(submitted: Submitted) -> Problem:
     why = "this idempotency key is taken by another body; that case goes on untouched"
     return Problem("conflicting_duplicate", why, case_id=submitted.case_id)
-
-
-def _case_url(case_id: str) -> str:
-    return f"/v1/cases/{case_id}"
 
 
 def _now_ms() -> int:

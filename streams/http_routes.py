@@ -7,19 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from aios.streams import documents, http_claims, http_documents, inputs
+from aios.streams import documents, http_documents, http_reviews, inputs
 from aios.streams.explanation import Explanation
 from aios.streams.http_about import about_routes
+from aios.streams.http_reviews import Links
 from aios.streams.inputs import Body
 from aios.streams.openapi import Caller, Route
-from aios.streams.outcome_store import CaseView, ReviewView
+from aios.streams.outcome_store import CaseView
 from aios.streams.topics import SOURCES
-
-REVIEWS_MAX = 200
-
-
-class Links(BaseModel):
-    case: str
 
 
 class CaseAccepted(BaseModel):
@@ -67,22 +62,6 @@ class Hook(Body):
     case_id: Annotated[str, Field(min_length=1, max_length=64)]
     kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
     body: Mapping[str, Any] = Field(default_factory=dict)
-
-
-class ReviewDecision(Body):
-    """What a reviewer decides; who that is says the token. label: one of the task's choices."""
-
-    label: Annotated[str, Field(min_length=1, max_length=documents.NAME_CHARS_MAX)]
-    comment: Annotated[str, Field(max_length=documents.SUBJECT_CHARS_MAX)] = ""
-
-
-class ReviewAccepted(BaseModel):
-    """The broker has the decision; the first valid one of a task wins."""
-
-    task_id: str
-    case_id: str
-    event_id: str
-    links: Links
 
 
 OF_AN_OPEN_CASE = (
@@ -179,49 +158,7 @@ ROUTES = (
             "webhook-signature": "v1,<base64 of HMAC-SHA256 over id.timestamp.body>; several with spaces between.",
         },
     ),
-    Route(
-        method="GET",
-        path="/v1/reviews",
-        name="list_reviews",
-        caller=Caller.READER,
-        does="Open questions to people.",
-        answers={200: list[ReviewView]},
-        query={"limit": {"type": "integer", "minimum": 1, "maximum": REVIEWS_MAX, "default": 50}},
-        refuses=("invalid_query",),
-    ),
-    Route(
-        method="GET",
-        path="/v1/reviews/{task_id}",
-        name="show_review",
-        caller=Caller.READER,
-        does="One question, with what it is about.",
-        answers={200: ReviewView},
-        refuses=("not_found",),
-    ),
-    Route(
-        method="POST",
-        path="/v1/reviews/{task_id}/decision",
-        name="decide_review",
-        caller=Caller.REVIEWER,
-        does="Answer a question; 202 once the broker has it.",
-        takes=(ReviewDecision,),
-        answers={202: ReviewAccepted},
-        refuses=(
-            "invalid_json",
-            "not_found",
-            "too_slow",
-            "already_decided",
-            "same_principal",
-            "claimed",
-            "too_large",
-            "unsupported_media_type",
-            "invalid_body",
-            "label_not_offered",
-            "not_acknowledged",
-        ),
-        headers={"traceparent": "W3C trace context, continued."},
-    ),
-    *http_claims.ROUTES,
+    *http_reviews.ROUTES,
     http_documents.ROUTE,
     *about_routes("This process can accept cases."),
 )
