@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aios.streams import transitions
-from aios.streams.outcome_store import CaseView
+from aios.streams.outcome_views import CaseView
 from aios.streams.transitions import Move
 
 OPEN = "open"

@@ -43,7 +43,7 @@ from aios.streams.http_routes import (
 from aios.streams.ingest import Submitted
 from aios.streams.inputs import Body, Input
 from aios.streams.openapi import Caller, Route
-from aios.streams.outcome_store import ACCEPTED, REFUSED, CaseView
+from aios.streams.outcome_views import ACCEPTED, REFUSED, CaseView
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
 from aios.streams.topics import SOURCES, Topic

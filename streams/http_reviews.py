@@ -28,7 +28,7 @@ from aios.streams.http_guard import TenantGuard
 from aios.streams.http_problem import Problem
 from aios.streams.inputs import Body
 from aios.streams.openapi import Caller, Route
-from aios.streams.outcome_store import OPEN, ReviewView
+from aios.streams.outcome_views import OPEN, ReviewView
 from aios.streams.review_claims import LEASE_S, Claim
 from aios.streams.topics import Topic
 

@@ -13,7 +13,7 @@ from aios.streams.http_about import about_routes
 from aios.streams.http_reviews import Links
 from aios.streams.inputs import Body
 from aios.streams.openapi import Caller, Route
-from aios.streams.outcome_store import CaseView
+from aios.streams.outcome_views import CaseView
 from aios.streams.topics import SOURCES
 
 

@@ -7,8 +7,7 @@ caller wakes when the outcome is written, and reads again every REREAD_S in case
 be rebuilt from the topics and is forgotten after topics.RETENTION_HOURS. Valkey away, or emptied and not yet rebuilt:
 Unavailable, never "not found".
 
-Two statuses are not transitions of a case: `accepted` (the gateway has it in Kafka, plan has not seen it; the one
-thing here that no topic tells) and `refused` (it never became a case).
+What is shown is outcome_views.py's; that a case is `accepted` is the one thing here that no topic tells.
 
 Rejected: a subscription per waiting caller (one connection each; one channel for all wakes only those concerned),
 Redis Cluster (a case and the lists it stands in are written by one script).
@@ -20,7 +19,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from time import monotonic
 from typing import Any, TypeVar, cast
 
@@ -50,6 +49,7 @@ from aios.streams.outcome_layout import (
     reviews_key,
     timeline_key,
 )
+from aios.streams.outcome_views import ACCEPTED, REFUSED, CaseView, ReviewView, case_view, refused_view, task_view
 from aios.streams.review_claims import Claim
 
 CONNECTIONS_MAX = 64
@@ -59,107 +59,7 @@ LISTS_MAX = 10_000  # of cases: tenants x workflows x statuses that one question
 LISTED_MAX = 1_000  # things one question returns
 
 
-ACCEPTED, REFUSED, DECIDED, EXPIRED, CANCELLED = "accepted", "refused", "decided", "expired", "cancelled"
-OPEN, CLOSED = "open", "closed"  # of a review task
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseView:
-    """A case as it stands. Times: Unix ms, 0 = not yet. status: accepted, refused, or of the last transition.
-
-    confidence, label, outcome: of the decision; while a person is asked, reasons says why. task_id: the open review
-    task. dead_letters: ids of records of this case that wait for an operator. refusal: the refused event, if refused.
-    waits_for: outside systems that are asked and away, as {system, since}; the case goes on by itself. output: what the
-    decision says beside its label. says, until: what an open case shows while it waits for an event, and how long it
-    does; answers: whoever waits for the case is given this. hears: kinds of events it can be told; None: not known.
-    """
-
-    case_id: str
-    tenant: str
-    workflow: str = ""
-    workflow_version: int = 0
-    status: str
-    step: str = ""
-    lane: str = ""
-    event_id: str = ""
-    outcome: str = ""
-    label: str = ""
-    confidence: float | None = None
-    channel: str = ""
-    reasons: tuple[str, ...] = ()
-    summary: str = ""
-    models: tuple[str, ...] = ()
-    prompts: tuple[str, ...] = ()
-    decided_by: str = ""
-    received_at: int = 0
-    admitted_at: int = 0
-    changed_at: int = 0
-    decided_at: int = 0
-    case_seq: int = 0
-    task_id: str = ""
-    dead_letters: tuple[str, ...] = ()
-    trace_id: str = ""
-    refusal: Mapping[str, Any] | None = None
-    waits_for: tuple[Mapping[str, Any], ...] = ()
-    output: Mapping[str, Any] | None = None
-    says: Mapping[str, Any] | None = None
-    until: int = 0
-    answers: bool = False
-    hears: tuple[str, ...] | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Decided, expired or refused: nothing will change."""
-        return bool(self.decided_at) or self.status == REFUSED
-
-    @property
-    def at_rest(self) -> bool:
-        """Settled, a person is asked, or the case has come to what its caller wants to know."""
-        return self.settled or bool(self.task_id) or self.answers
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewView:
-    """A question to a person. status: open, or closed once the case has moved on. input: the case's, as an object.
-
-    evidence: what to look at beside the input. people: how many must agree; round: which of them this asks.
-    claimed_by: who has it in hand, until claimed_until (Unix ms) unless they renew it; empty: nobody.
-    """
-
-    task_id: str
-    case_id: str
-    tenant: str
-    workflow: str
-    workflow_version: int
-    step: str
-    reasons: tuple[str, ...]
-    suggestion: str
-    confidence: float
-    out_of_scope: float
-    choices: tuple[str, ...]
-    input: Mapping[str, Any]
-    requested_at: int
-    expires_at: int
-    status: str
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    people: int = 1
-    round: int = 1
-    skills: str = ""
-    claimed_by: str = ""
-    claimed_until: int = 0
-
-    @property
-    def claim(self) -> Claim | None:
-        return Claim(by=self.claimed_by, until=self.claimed_until) if self.claimed_by else None
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 class OutcomeStore:
@@ -211,7 +111,7 @@ class OutcomeStore:
         )
         view: CaseView | None = None
         if case:
-            view = await self._with_task(_case_view(case_id, case))
+            view = await self._with_task(case_view(case_id, case))
         elif refusals:
             view = refused_view([one for one in map(json.loads, refusals) if _is(one["tenant"], tenant)], case_id)
         elif accepted is not None:
@@ -271,7 +171,7 @@ class OutcomeStore:
         if not newest:
             return []
         cases = await self._ask(*(("hgetall", case_key(case_id)) for case_id, _ in newest))
-        views = [_case_view(case_id, case) for (case_id, _), case in zip(newest, cases, strict=True) if case]
+        views = [case_view(case_id, case) for (case_id, _), case in zip(newest, cases, strict=True) if case]
         return [view for view in views if _is(view.tenant, tenant)]
 
     async def reviews(self, tenant: str | None, limit: int = 50) -> list[ReviewView]:
@@ -291,7 +191,7 @@ class OutcomeStore:
             ("mget", *(review_claims.claim_key(task_id) for task_id, _ in oldest)),
         )
         asked = [(json.loads(body), held) for body, held in zip(bodies, claims, strict=True) if body is not None]
-        return [_task(said, review_claims.read(held), is_open=True) for said, held in asked]
+        return [task_view(said, review_claims.read(held), is_open=True) for said, held in asked]
 
     async def review(self, task_id: str, tenant: str | None) -> ReviewView | None:
         """One task, open or not."""
@@ -305,7 +205,7 @@ class OutcomeStore:
         if not _is(said["tenant"], tenant):
             return None
         (waits_for,) = await self._ask(("hget", case_key(said["case_id"]), "task"))
-        return _task(said, review_claims.read(held), is_open=waits_for == task_id)
+        return task_view(said, review_claims.read(held), is_open=waits_for == task_id)
 
     async def claim(self, task_id: str, by: str) -> Claim:
         """See review_claims.py."""
@@ -427,108 +327,6 @@ def ask(url: str, question: Callable[[OutcomeStore], Awaitable[T]]) -> T:
             return await question(store)
 
     return asyncio.run(once())
-
-
-def refused_view(refusals: Sequence[Mapping[str, Any]], case_id: str) -> CaseView | None:
-    """The case that never was, by the newest of its refusals; None without one."""
-    if not refusals:
-        return None
-    newest = refusals[0]
-    return CaseView(
-        case_id=case_id,
-        tenant=newest["tenant"],
-        workflow=newest["workflow"],
-        status=REFUSED,
-        event_id=newest["event_id"],
-        reasons=(newest["reason"],),
-        changed_at=newest["refused_at"],
-        refusal=newest,
-    )
-
-
-def _case_view(case_id: str, case: Mapping[str, str]) -> CaseView:
-    opened_by: dict[str, Any] = json.loads(case.get("opened", "{}"))
-    course: dict[str, Any] = json.loads(case.get("course", "{}"))
-    view = CaseView(
-        case_id=case_id,
-        tenant=case["tenant"],
-        workflow=case["workflow"],
-        workflow_version=course.get("workflow_version", opened_by.get("workflow_version", 0)),
-        status=case.get("status", ""),
-        step=case.get("step", ""),
-        lane=opened_by.get("lane", ""),
-        event_id=opened_by.get("event_id", ""),
-        admitted_at=opened_by.get("at", 0),
-        changed_at=int(case.get("at", 0)),
-        case_seq=int(case.get("seq", 0)),
-        task_id=case.get("task", ""),
-        trace_id=case.get("trace", ""),
-        hears=tuple(course["hears"]) if course.get("hears") is not None else None,
-        **(json.loads(case["waits"]) if case.get("waits") else {}),
-    )
-    return view if "decision" not in case else _decided(view, json.loads(case["decision"]))
-
-
-_SHOWN = (
-    "workflow_version",
-    "lane",
-    "event_id",
-    "outcome",
-    "label",
-    "confidence",
-    "channel",
-    "summary",
-    "decided_by",
-    "received_at",
-    "admitted_at",
-    "decided_at",
-)
-
-
-def _decided(view: CaseView, decision: Mapping[str, Any]) -> CaseView:
-    """case.decided and the audit of the same transition come by different topics: whichever is first, it is decided."""
-    behind, outcome = view.case_seq < decision["case_seq"], decision["outcome"]
-    shown: dict[str, Any] = {name: decision[name] for name in _SHOWN}
-    said: dict[str, Any] = {name: tuple(decision[name]) for name in ("reasons", "models", "prompts")}
-    return replace(
-        view,
-        **shown,
-        **said,
-        status=(outcome if outcome in (EXPIRED, CANCELLED) else DECIDED) if behind else view.status,
-        case_seq=max(view.case_seq, decision["case_seq"]),
-        changed_at=max(view.changed_at, decision["decided_at"]),
-        task_id="",
-        output=json.loads(decision.get("output") or "null"),
-        says=None,
-        until=0,
-        answers=False,
-    )
-
-
-def _task(said: Mapping[str, Any], held: Claim | None, *, is_open: bool) -> ReviewView:
-    return ReviewView(
-        task_id=said["task_id"],
-        case_id=said["case_id"],
-        tenant=said["tenant"],
-        workflow=said["workflow"],
-        workflow_version=said["workflow_version"],
-        step=said["step"],
-        reasons=tuple(said["reasons"]),
-        suggestion=said["suggestion"],
-        confidence=said["confidence"],
-        out_of_scope=said["out_of_scope"],
-        choices=tuple(said["choices"]),
-        input=json.loads(said["input"]),
-        requested_at=said["requested_at"],
-        expires_at=said["expires_at"],
-        status=OPEN if is_open else CLOSED,
-        evidence=json.loads(said.get("evidence") or "{}"),
-        people=said.get("people", 1),
-        round=said.get("round", 1),
-        skills=said.get("skills", ""),
-        claimed_by=held.by if held is not None and is_open else "",
-        claimed_until=held.until if held is not None and is_open else 0,
-    )
 
 
 def _matches(name: str, tenant: str | None, workflow: str, status: str) -> bool:

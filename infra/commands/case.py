@@ -30,7 +30,8 @@ from aios.schemas.models import BreakerChanged
 from aios.schemas.registry import RegistrySource
 from aios.streams import outcome_store, tracing, waiting
 from aios.streams.errors import Unavailable
-from aios.streams.outcome_store import REFUSED, CaseView, OutcomeStore
+from aios.streams.outcome_store import OutcomeStore
+from aios.streams.outcome_views import ACCEPTED, REFUSED, CaseView
 from aios.streams.tracing import Span
 
 BAR_CHARS = 40
@@ -163,7 +164,7 @@ def _found(view: CaseView | None, refused: Sequence[dict[str, Any]], dead: Seque
     if dead:
         told["dead_letters"] = [f"{one['id']} ({one['reason']})" for one in dead]
     if view is not None and view.status != REFUSED:
-        kind = outcome_store.ACCEPTED if view.status == outcome_store.ACCEPTED else ADMITTED
+        kind = ACCEPTED if view.status == ACCEPTED else ADMITTED
         shown = {"status": view.status, "outcome": view.outcome, "label": view.label}
         return {"found": kind, **{name: value for name, value in shown.items() if value}, **told}
     if refused:

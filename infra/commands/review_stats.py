@@ -24,7 +24,8 @@ from aios.processors.workflow import Review, Workflow
 from aios.processors.workflow_files import Live
 from aios.streams import deployments, money, outcome_store
 from aios.streams.errors import Unavailable
-from aios.streams.outcome_store import LISTED_MAX, OutcomeStore, ReviewView
+from aios.streams.outcome_store import LISTED_MAX, OutcomeStore
+from aios.streams.outcome_views import ReviewView
 
 
 @click.command()

@@ -41,7 +41,7 @@ from aios.infra.prove.reading import Addresses, of_running
 from aios.infra.running import load_settings
 from aios.schemas.errors import AiosError
 from aios.streams.outcome_layout import list_key, list_name
-from aios.streams.outcome_store import DECIDED
+from aios.streams.outcome_views import DECIDED
 
 AIOS = (sys.executable, "-m", "aios.infra")
 OPEN_MAX = 10_000

@@ -20,7 +20,7 @@ from aios.streams.document_store import Store
 from aios.streams.errors import Unavailable
 from aios.streams.http_api import Api
 from aios.streams.http_guard import TenantGuard
-from aios.streams.outcome_store import CaseView, ReviewView
+from aios.streams.outcome_views import CaseView, ReviewView
 from aios.streams.record import Outgoing
 from aios.streams.review_claims import Claim
 from tests.fakes.registry import FakeRegistry

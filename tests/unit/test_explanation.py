@@ -15,7 +15,7 @@ from aios.schemas.models import AuditRecorded, InferenceRequested, ReviewRequest
 from aios.sinks.outcome_writes import transition_json
 from aios.streams import explanation, transitions
 from aios.streams.explanation import Explanation
-from aios.streams.outcome_store import CaseView
+from aios.streams.outcome_views import CaseView
 from tests.unit.test_case import CASE, ENCODER, World, admitted, answer, classified, decision
 
 PROCESSORS = Path(__file__).parents[2] / "processors"

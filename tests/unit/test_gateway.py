@@ -21,7 +21,7 @@ from aios.streams.config import GatewaySettings
 from aios.streams.http_problem import REASONS, Problem
 from aios.streams.http_routes import ROUTES
 from aios.streams.openapi import Caller
-from aios.streams.outcome_store import CaseView, ReviewView
+from aios.streams.outcome_views import CaseView, ReviewView
 from aios.streams.topics import CASE_CANCELLED, DOCUMENT_RECEIVED, REVIEW_DECIDED
 from tests.fakes.gateway import Served, served
 

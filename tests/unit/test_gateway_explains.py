@@ -9,7 +9,7 @@ from typing import Any
 
 from aios.schemas.models import AuditRecorded
 from aios.sinks.outcome_writes import transition_json
-from aios.streams.outcome_store import CaseView
+from aios.streams.outcome_views import CaseView
 from aios.streams.topics import AUDIT_RECORDED
 from tests.fakes.gateway import Served
 from tests.unit.test_case import CASE

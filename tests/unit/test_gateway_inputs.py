@@ -16,7 +16,7 @@ from aios.processors.workflow_files import Sound
 from aios.schemas.models import CaseTold
 from aios.streams import http_api
 from aios.streams.deployments import MIGRATED, Catalogue
-from aios.streams.outcome_store import CaseView
+from aios.streams.outcome_views import CaseView
 from aios.streams.topics import CASE_TOLD
 from tests.fakes import claims
 from tests.fakes.deployments import Tables

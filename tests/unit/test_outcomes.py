@@ -23,7 +23,7 @@ from aios.sinks.shell import Shell
 from aios.streams import outcome_layout, outcome_store
 from aios.streams.config import RedisSettings, Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken, Unavailable, Verdict
-from aios.streams.outcome_store import CaseView
+from aios.streams.outcome_views import CaseView, case_view
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import AUDIT
 from aios.streams.tracing import Span
@@ -229,9 +229,7 @@ def test_a_decision_counts_before_its_audit_entry_is_seen() -> None:
             "confidence": 0.5,
         }
     )
-    view = outcome_store._case_view(
-        "a", {"tenant": "demo", "workflow": "w", "seq": "3", "status": "x", "decision": body}
-    )
+    view = case_view("a", {"tenant": "demo", "workflow": "w", "seq": "3", "status": "x", "decision": body})
     assert (view.status, view.case_seq, view.settled) == ("expired", 5, True)
 
 

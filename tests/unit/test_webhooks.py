@@ -19,7 +19,7 @@ from aios.streams import signing
 from aios.streams.config import EndpointSettings
 from aios.streams.deployments import MIGRATED
 from aios.streams.errors import ConfigError
-from aios.streams.outcome_store import CaseView
+from aios.streams.outcome_views import CaseView
 from tests.fakes.gateway import served
 
 SECRET = "a-secret-of-more-than-24-bytes"
