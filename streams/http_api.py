@@ -30,7 +30,7 @@ from aios.streams.http_about import ASK_S_MAX, VERSION, About, Handler, json_ans
 from aios.streams.http_documents import DocumentsApi
 from aios.streams.http_guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http_problem import Problem
-from aios.streams.http_reviews import Links, Recent, Reviews, ReviewsApi, case_url
+from aios.streams.http_reviews import Links, Recent, Reviews, ReviewsApi, case_url, now_ms
 from aios.streams.http_routes import (
     ROUTES,
     Cancellation,
@@ -202,7 +202,7 @@ class Api(DocumentsApi, ReviewsApi, About):
             tenant=view.tenant,
             reason=wish.reason,
             by=by,
-            cancelled_at=_now_ms(),
+            cancelled_at=now_ms(),
         )
         links = await self._say(topics.CASE_CANCELLED, event, request)
         answer = CancellationAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
@@ -242,7 +242,7 @@ class Api(DocumentsApi, ReviewsApi, About):
             kind=told.kind,
             body=body,
             by=by,
-            told_at=_now_ms(),
+            told_at=now_ms(),
         )
         links = await self._say(topics.CASE_TOLD, event, request)
         answer = ToldAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
@@ -271,7 +271,7 @@ class Api(DocumentsApi, ReviewsApi, About):
                     subject=case_id,
                     tenant=tenant,
                     traceparent=traceparent,
-                    time_ms=_now_ms(),
+                    time_ms=now_ms(),
                 )
                 await self._roads.deliver(Outgoing(topic.name, case_id.encode(), value, headers))
         except SchemaMismatch:
@@ -372,7 +372,3 @@ def _bodies(taken: Mapping[str, Input]) -> tuple[type[Body], ...]:
 def _conflict(submitted: Submitted) -> Problem:
     why = "this idempotency key is taken by another body; that case goes on untouched"
     return Problem("conflicting_duplicate", why, case_id=submitted.case_id)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -141,7 +141,7 @@ class ReviewsApi(ABC):
             input_topic="",
             input_partition=0,
             input_offset=0,
-            at=_now_ms(),
+            at=now_ms(),
         )
         try:
             async with asyncio.timeout(ASK_S_MAX):
@@ -175,7 +175,7 @@ class ReviewsApi(ABC):
             label=decision.label,
             reviewer=reviewer.name,
             comment=decision.comment,
-            decided_at=_now_ms(),
+            decided_at=now_ms(),
         )
         await self._deliver(
             topics.REVIEW_DECIDED, event, event_id=event_id, case_id=task.case_id, tenant=task.tenant, request=request
@@ -241,7 +241,8 @@ def case_url(case_id: str) -> str:
     return f"/v1/cases/{case_id}"
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """This machine's clock, Unix ms."""
     return time.time_ns() // 1_000_000
 
 
