@@ -1,10 +1,10 @@
 """How well words about a calendar are understood, held against what a person understood by them.
 
 Enters: infra/demo/data/calendar_requests.csv and calendar_truth.csv (what each column means: calendar_truth.md),
-calendar_more.csv, calendar_blind.csv, or the labels of another reader. Leaves: an `Agreement`: shares over the requests
-that a person could act upon and over those that need a question, by field, and every row that differs. Guaranteed: the
-halves are fixed, by a hash of the row's id or in the row: rules are written while looking at one, the other says what
-they are worth.
+calendar_more.csv, calendar_blind.csv, calendar_fresh.csv, or the labels of another reader. Leaves: an `Agreement`:
+shares over the requests that a person could act upon and over those that need a question, by field, every row that
+differs, and apart from them how many would be carried out otherwise than meant. Guaranteed: the halves are fixed, by a
+hash of the row's id or in the row: rules are written while looking at one, the other says what they are worth.
 Rejected: agreement of titles by letter: the same content words are the same title, in any order, one slip of spelling
 apart.
 """
@@ -33,6 +33,9 @@ SEED = "words"
 COUNTED = ("action", "title", "participants", "date_from", "date_to", "time_from", "time_to", "duration_min", "repeats")
 """The fields that must agree for a request to count as understood; place and scope are reported beside them."""
 FIELDS = (*COUNTED[:3], "place", *COUNTED[3:], "scope")
+SETTLED = ("action", "participants", *COUNTED[3:], "zone")
+"""What an act does to a calendar: one of these otherwise than meant, and it is done wrongly; a title is a name."""
+PUT_IN = ("schedule", "remind")
 SLIP_LETTERS_MIN = 6  # of a word that may be one letter off
 _STOP = frozenset(
     ("the", "a", "an", "my", "our", "of", "for", "to", "at", "in", "on", "with", "and", "about", "is", "be", "that")
@@ -45,6 +48,7 @@ class Half(StrEnum):
 
     more-dev, more: the same of calendar_more.csv, in another voice.
     blind, blind-clinc: of calendar_blind.csv, sentences of our own and of CLINC150 that no rule was written with.
+    first-own, first-clinc, second-own, second-clinc: the same of calendar_fresh.csv, written without the rules.
     """
 
     DEV = "dev"
@@ -54,6 +58,10 @@ class Half(StrEnum):
     MORE = "more"
     BLIND = "blind"
     BLIND_CLINC = "blind-clinc"
+    FIRST_OWN = "first-own"
+    FIRST_CLINC = "first-clinc"
+    SECOND_OWN = "second-own"
+    SECOND_CLINC = "second-clinc"
 
 
 APART = {
@@ -61,16 +69,24 @@ APART = {
     Half.MORE: ("calendar_more.csv", "report"),
     Half.BLIND: ("calendar_blind.csv", "own"),
     Half.BLIND_CLINC: ("calendar_blind.csv", "clinc"),
+    Half.FIRST_OWN: ("calendar_fresh.csv", "first-own"),
+    Half.FIRST_CLINC: ("calendar_fresh.csv", "first-clinc"),
+    Half.SECOND_OWN: ("calendar_fresh.csv", "second-own"),
+    Half.SECOND_CLINC: ("calendar_fresh.csv", "second-clinc"),
 }
 """By half: the file whose rows say themselves which half they are of, and what they say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Miss:
-    """kind: `wrong` (acted upon, otherwise than meant), `asked` (asked back without need), `guessed` (not asked)."""
+    """kind: `wrong` (acted upon, otherwise than meant), `asked` (asked back without need), `guessed` (not asked).
+
+    harmful: something would have been put in, moved or taken out otherwise than meant.
+    """
 
     id: str
     kind: str
+    harmful: bool
     text: str
     differs: Mapping[str, tuple[str, str]]
 
@@ -98,6 +114,7 @@ class Agreement:
             "asked_back": self.asked_back,
             "asked_back_share": _share(self.asked_back, self.unresolvable),
             "asked_for_the_same": self.asked_for_the_same,
+            "done_wrongly": sum(miss.harmful for miss in self.misses),
             "fields": self.shares(),
             "misses": Counter(miss.kind for miss in self.misses),
         }
@@ -133,14 +150,14 @@ def understood(text: str) -> dict[str, str]:
     """What words.read makes of a text, in the columns of calendar_truth.csv."""
     answer = read(text, NOW, ZONE)
     wish = answer if isinstance(answer, Wish) else answer.understood
-    row = dict.fromkeys(FIELDS, "") if wish is None else _labelled(wish)
+    row = dict.fromkeys((*FIELDS, "zone"), "") if wish is None else _labelled(wish)
     asked = "" if isinstance(answer, Wish) else answer.missing.value
     return {"resolvable": "no" if asked else "yes", "missing": asked, **row}
 
 
 def _labelled(wish: Wish) -> dict[str, str]:
     plain = wish.model_dump(mode="json")
-    row = {name: "" if plain[name] is None else str(plain[name]) for name in FIELDS}
+    row = {name: "" if plain[name] is None else str(plain[name]) for name in (*FIELDS, "zone")}
     row["participants"] = ";".join(wish.participants)
     for name in ("time_from", "time_to"):
         row[name] = row[name][:5]
@@ -153,25 +170,25 @@ def compare(truth: Iterable[Row], answers: Mapping[str, Row], texts: Mapping[str
     fields: Counter[str] = Counter(dict.fromkeys(FIELDS, 0))
     misses: list[Miss] = []
     for row in truth:
-        answer = answers[row["id"]]
+        answer, text = answers[row["id"]], texts[row["id"]]
         asked = answer["resolvable"] == "no"
         if row["resolvable"] == "no":
             unresolvable += 1
             asked_back += asked
             same += asked and answer["missing"] == row["missing"]
             if not asked:
-                misses.append(_miss(row, "guessed", texts, {"missing": ("", row["missing"])}))
+                misses.append(_miss(row, "guessed", answer, text, ("missing",)))
             continue
         resolvable += 1
-        agreeing = [name for name in FIELDS if not asked and agree(name, answer[name], row[name])]
-        fields.update(agreeing)
-        if not asked and all(name in agreeing for name in COUNTED):
+        differing = [name for name in (*FIELDS, "zone") if name in row and not agree(name, answer[name], row[name])]
+        if asked:
+            misses.append(_miss(row, "asked", answer, text, ("missing",)))
+            continue
+        fields.update(name for name in FIELDS if name not in differing)
+        if not any(name in differing for name in (*COUNTED, "zone")):
             right += 1
             continue
-        differs = {name: (answer[name], row[name]) for name in FIELDS if name not in agreeing}
-        misses.append(
-            _miss(row, "asked" if asked else "wrong", texts, {"missing": (answer["missing"], "")} if asked else differs)
-        )
+        misses.append(_miss(row, "wrong", answer, text, differing))
     return Agreement(
         half=half,
         resolvable=resolvable,
@@ -184,8 +201,17 @@ def compare(truth: Iterable[Row], answers: Mapping[str, Row], texts: Mapping[str
     )
 
 
-def _miss(row: Row, kind: str, texts: Mapping[str, str], differs: Mapping[str, tuple[str, str]]) -> Miss:
-    return Miss(id=row["id"], kind=kind, text=texts[row["id"]], differs=differs)
+def _miss(row: Row, kind: str, answer: Row, text: str, differing: Iterable[str]) -> Miss:
+    differs = {name: (answer[name], row[name]) for name in differing}
+    return Miss(id=row["id"], kind=kind, harmful=_harmful(kind, answer, differs), text=text, differs=differs)
+
+
+def _harmful(kind: str, answer: Row, differs: Iterable[str]) -> bool:
+    """Done, and wrongly: a look does nothing; what is taken out or moved is found by its title, too."""
+    if kind == "asked" or answer["action"] == "query":
+        return False
+    settled = SETTLED if answer["action"] in PUT_IN else (*SETTLED, "title")
+    return kind == "guessed" or any(name in settled for name in differs)
 
 
 def agree(name: str, one: str, other: str) -> bool:
@@ -196,6 +222,8 @@ def agree(name: str, one: str, other: str) -> bool:
         return {_bare(who) for who in one.split(";")} == {_bare(who) for who in other.split(";")}
     if name == "repeats":
         return set(one.split(";")) == set(other.split(";"))
+    if name == "zone":
+        return (one or ZONE) == (other or ZONE)
     if name == "place":
         return _bare(one) == _bare(other)
     return one == other
