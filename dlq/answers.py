@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable
 from typing import Any, Protocol
@@ -28,6 +27,7 @@ from aios.streams.config import KafkaSettings
 from aios.streams.errors import Unavailable
 from aios.streams.record import Outgoing
 from aios.streams.topics import OPERATION_ANSWERED, OPERATION_REQUESTED
+from aios.streams.wall_clock import wall_ms
 
 KEPT_MAX = 10_000  # answers in memory
 BACK_MAX = 1_000  # answers read again at the start
@@ -102,7 +102,7 @@ class Answers:
             source=SOURCE,
             subject=command.object_id,
             tenant=tenant,
-            time_ms=time.time_ns() // 1_000_000,
+            time_ms=wall_ms(),
         )
 
     def _settle(self, answer: OperationAnswered) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -54,6 +53,7 @@ from aios.streams import outcome_store
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_layout import RETENTION_MS, letter_key, letters_key
 from aios.streams.record import Record
+from aios.streams.wall_clock import wall_ms
 
 CONNECTIONS_MAX = 16
 LISTED_MAX = 1_000  # entries of one page
@@ -337,7 +337,7 @@ def _meets(one: Entry, wanted: Filter, states: Collection[State], tenants: Colle
 
 def _lower(wanted: Filter) -> str:
     """What is older than the window is forgotten, also where nobody has swept yet."""
-    return f"[{max(wanted.since, time.time_ns() // 1_000_000 - RETENTION_MS, 0):013d}"
+    return f"[{max(wanted.since, wall_ms() - RETENTION_MS, 0):013d}"
 
 
 def _upper(wanted: Filter) -> str:

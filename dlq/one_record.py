@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -29,6 +28,7 @@ from aios.streams.kafka import Place
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import Topic
 from aios.streams.topology import Stage
+from aios.streams.wall_clock import wall_ms
 
 AGAIN_S_MIN, AGAIN_S_MAX = 0.2, 5.0  # between tries while something is away
 
@@ -139,11 +139,6 @@ def outgoing(
         traceparent=record.header("traceparent") or "",
         time_ms=answer.completed_at,
     )
-
-
-def wall_ms() -> int:
-    """This machine's clock, Unix ms."""
-    return time.time_ns() // 1_000_000
 
 
 def age_s(record: Record) -> float:

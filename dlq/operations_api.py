@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -46,6 +45,7 @@ from aios.streams.http_problem import Problem
 from aios.streams.openapi import Route
 from aios.streams.principals import Role
 from aios.streams.topics import AUDIT_RECORDED
+from aios.streams.wall_clock import wall_ms
 
 SOURCE = "/aios/operations"
 SHOWN = "personal_fields_shown"  # the transition in the audit
@@ -336,7 +336,7 @@ class Api(About):
             principal=who.name,
             key=key,
             reason=reason,
-            now_ms=_now_ms(),
+            now_ms=wall_ms(),
             value=value,
         )
         try:
@@ -372,7 +372,7 @@ class Api(About):
 
     async def _audit_shown(self, entry: Entry, who: PrincipalRegistered) -> None:
         """Returns when the broker has it. Raises Problem."""
-        letter, now_ms = entry.letter, _now_ms()
+        letter, now_ms = entry.letter, wall_ms()
         topic, partition, offset = letter.place
         event = AuditRecorded(
             audit_id=str(ids.derive("shown", letter.id, who.name, str(uuid.uuid4()))),
@@ -493,7 +493,3 @@ def _plain(event: Any) -> dict[str, Any]:
 
 async def _line(answer: web.StreamResponse, name: str, said: Any) -> None:
     await answer.write(json.dumps({name: said}, ensure_ascii=False).encode() + b"\n")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -40,6 +40,7 @@ from aios.streams.kafka import Delivery, Intake, cluster_id
 from aios.streams.log_clock import LogClock
 from aios.streams.record import Outgoing, Record, headers_of
 from aios.streams.topology import RETRY
+from aios.streams.wall_clock import wall_ms
 
 HELD_MAX = 10_000  # of one tier
 TAKE_MAX = 500
@@ -145,14 +146,14 @@ class _Tier:
     async def _return_one(self, record: Record) -> None:
         """Raises what stops this deploy."""
         verdict = "done"
-        if (held_up := self._settler.gate(record, _wall_ms())) is not None:
+        if (held_up := self._settler.gate(record, wall_ms())) is not None:
             self._held.put(record, time.monotonic() + held_up.pause_ms / 1000)
             return
         try:
             with tracing.span(RETRY.name, record.header("traceparent") or "", topic=record.topic, offset=record.offset):
                 self._clock.see((await self._delivery.deliver(returning(record))).timestamp_ms)
         except Exception as error:  # what becomes of it is decided in dlq/decide.py
-            settled = self._settler.settle(record, error, _wall_ms())
+            settled = self._settler.settle(record, error, wall_ms())
             if settled.verdict is Verdict.STOP:
                 raise
             if settled.outgoing is None or not await self._delivered(settled.outgoing):
@@ -161,7 +162,7 @@ class _Tier:
             verdict = settled.verdict
         self._intake.finish(record)
         metrics.SETTLED.labels(RETRY.name, record.topic, verdict).inc()
-        late_ms = _wall_ms() - record.timestamp_ms - _after_ms(record)
+        late_ms = wall_ms() - record.timestamp_ms - _after_ms(record)
         metrics.TOOK.labels(RETRY.name).observe(max(0, late_ms) / 1000)  # of this stage: how late
 
     async def _delivered(self, out: Outgoing) -> bool:
@@ -176,10 +177,6 @@ class _Tier:
 def _asks_for_the_time() -> Outgoing:
     """A record whose timestamp, the broker's, is all that is wanted of it."""
     return Outgoing(RETRY.reads[0].name, None, None, headers_of({CLOCK: "now"}), 0)
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:

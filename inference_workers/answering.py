@@ -16,7 +16,6 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 
-from aios.dlq.one_record import wall_ms
 from aios.inference_workers import batch
 from aios.inference_workers.batch import BULK_PRIORITY, PRIORITY_MAX, Usage
 from aios.inference_workers.cache import Answers, Kept, Nothing, key_of
@@ -29,6 +28,7 @@ from aios.streams import prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import Lane, Pool
 from aios.streams.record import Record
+from aios.streams.wall_clock import wall_ms
 
 REASON_CHARS_MAX = 300
 OK, FAILED, EXPIRED = "ok", "failed", "expired"

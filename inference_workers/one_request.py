@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from aios.dlq.one_record import Hand, Lost, OneRecord, Out, age_s, wall_ms
+from aios.dlq.one_record import Hand, Lost, OneRecord, Out, age_s
 from aios.dlq.settle import Settlement, Settler
 from aios.inference_workers.answering import Answering
 from aios.inference_workers.measures import Measures
@@ -23,6 +23,7 @@ from aios.streams import failpoints, tracing
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import INFERENCE_COMPLETED
 from aios.streams.topology import Stage
+from aios.streams.wall_clock import wall_ms
 
 
 class Requests(OneRecord):

@@ -35,6 +35,7 @@ from aios.streams.delivery import Delivery
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
 from aios.streams.topics import EVALUATION, INFERENCE_COMPLETED, Topic
+from aios.streams.wall_clock import wall_ms
 
 WAIT_S_MAX = 900.0
 POLL_S = 0.5
@@ -84,7 +85,7 @@ def _unseen(*paths: Any) -> Iterator[splits.Row]:
 
 
 def _request(settings: Settings, model: str, head: str, text: str, name: str) -> InferenceRequested:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_ms()
     case_id = str(ids.derive("judging", name))
     return InferenceRequested(
         request_id=ids.command_id(case_id, STEP, 1),

@@ -36,6 +36,7 @@ from aios.streams.errors import Unavailable
 from aios.streams.outcome_layout import RETENTION_MS
 from aios.streams.record import Record
 from aios.streams.topology import LETTERS
+from aios.streams.wall_clock import wall_ms
 
 REBUILDING = "aios:letters:rebuilding"  # who rebuilds; its guard while there is no epoch
 IN_FLIGHT_MAX = 5_000
@@ -132,7 +133,7 @@ class Sink:
 
     async def _look(self) -> None:
         """Sweep and measure; what is away is said by the next round."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = wall_ms()
         try:
             await self._store.apply([sweep(now_ms)])
             await self._ages.look(now_ms)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from aios.streams.errors import Unavailable, Verdict
 from aios.streams.kafka import Delivery, Intake, cluster_id
 from aios.streams.record import Record
 from aios.streams.topology import Stage
+from aios.streams.wall_clock import wall_ms
 
 TAKE_MAX = 500  # records of one round
 WAIT_MS_MAX = 200
@@ -93,7 +93,7 @@ class Shell:
 
     def finish(self, records: Iterable[Record]) -> None:
         """These rest where they belong."""
-        now_ms = _wall_ms()
+        now_ms = wall_ms()
         for record in records:
             self.intake.finish(record)
             self._settler.done(record)
@@ -111,11 +111,15 @@ class Shell:
                 log.warning("%s waits: %s", self._stage.name, error)
             else:
                 return True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), wait_s)
-            if self._stop.is_set():
+            if not await self.rest(wait_s):
                 return False
             wait_s = min(wait_s * 2, AGAIN_S_MAX)
+
+    async def rest(self, wait_s: float) -> bool:
+        """Let so long pass. False as soon as the process is told to stop."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), wait_s)
+        return not self._stop.is_set()
 
     async def close(self) -> None:
         """Leave the group; what is not finished comes to whoever is next."""
@@ -152,7 +156,7 @@ class Shell:
     def _read(self, part: Sequence[Record], meaning: Callable[[Record], T], read: Read[T]) -> bool:
         """False: the partition pauses here."""
         for record in part:
-            settled = self._settler.gate(record, _wall_ms())
+            settled = self._settler.gate(record, wall_ms())
             try:
                 if settled is None:
                     if len(part) == 1:
@@ -160,7 +164,7 @@ class Shell:
                     read.good.append((record, meaning(record)))
                     continue
             except Exception as error:  # what becomes of it is decided in dlq/decide.py
-                settled = self._settler.settle(record, error, _wall_ms())
+                settled = self._settler.settle(record, error, wall_ms())
                 if settled.verdict is Verdict.STOP:
                     raise
             if settled.verdict is Verdict.PAUSE:
@@ -176,10 +180,6 @@ class Shell:
             error = given_up(suspects[2])
             if error is not None:
                 raise error
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,6 @@ Rejected: streams/activations.write (the audit and the activation apart: a death
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from aios.streams.kafka import read_all
 from aios.streams.record import Outgoing
 from aios.streams.topics import AUDIT_RECORDED, MODEL_ACTIVATED, MODEL_DRIFTED, Topic
 from aios.streams.topology import WATCH
+from aios.streams.wall_clock import wall_ms
 
 KNOWN_MAX = 100_000  # ids of findings: those that the topic keeps
 INIT_S_MAX = 20.0
@@ -63,7 +63,7 @@ class Teller:
     ) -> tuple[list[ModelDrifted], list[ModelActivated]]:
         """Write what is not written yet, and return that. Raises Unavailable (then again) and Fenced."""
         producer = self._producer or self._open()
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = wall_ms()
         found = [one for one in map(_drifted, drifted) if one.event_id not in self._known]
         serving = activations.read(self._kafka, self._codec) if returns else {}
         ended = [

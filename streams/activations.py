@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from dataclasses import dataclass, fields, replace
 
 from aios.schemas import ids
@@ -23,6 +22,7 @@ from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Recorded
 from aios.streams.reference import ReferenceTable, Why
 from aios.streams.topics import MODEL_ACTIVATED, PROMPT_ACTIVATED
+from aios.streams.wall_clock import wall_ms
 
 PERMILLE = 1000  # of cases: a share
 RETIRED = 0  # a version
@@ -125,7 +125,7 @@ def returned(told: ModelActivated) -> ModelActivated:
 
 def write(kafka: KafkaSettings, codec: Codec, told: ModelActivated, *, by: str, reason: str) -> ModelActivated:
     """Let it serve, and the audit know. Returns what was written. Raises Unavailable."""
-    said = replace(told, by=by, reason=reason, activated_at=time.time_ns() // 1_000_000)
+    said = replace(told, by=by, reason=reason, activated_at=wall_ms())
     detail = {
         "version": said.version,
         "canary_version": said.canary_version,
@@ -170,7 +170,7 @@ def write_prompt(
         evaluation=ids.canonical(evaluation.model_dump()),
         reason=reason,
         by=by,
-        activated_at=time.time_ns() // 1_000_000,
+        activated_at=wall_ms(),
     )
     detail = {"version": version, "reason": reason, "evaluation": evaluation.model_dump()}
     reference.write(

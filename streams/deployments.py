@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from aios.streams.errors import ConfigError
 from aios.streams.inputs import Input
 from aios.streams.reference import ReferenceTable, Why
 from aios.streams.topics import INPUTS, SOURCES, WORKFLOW_ACTIVATED, WORKFLOW_DEPLOYED, Topic
+from aios.streams.wall_clock import wall_ms
 
 DEFINITION_BYTES_MAX = 512 << 10
 MIGRATED = "workflow_migrated"  # kind of a case.told.v1 of an operator: the case goes on by another version
@@ -204,7 +204,7 @@ def deploy(
         tests=ids.canonical({"passed": tests.passed, "all": tests.all}),
         reason=reason,
         by=by,
-        deployed_at=_now_ms(),
+        deployed_at=wall_ms(),
     )
     before = read(kafka, codec)[0].get(reference_of(said))
     if before is not None:
@@ -239,7 +239,7 @@ def activate(
     """
     if told.autonomy not in MODES or not 0 <= told.auto_permille <= PERMILLE:
         raise ConfigError(f"autonomy is {', '.join(MODES)}, with a share from 0 to 1")
-    said = replace(told, by=by, reason=reason, activated_at=_now_ms())
+    said = replace(told, by=by, reason=reason, activated_at=wall_ms())
     detail: dict[str, Any] = {
         "version": said.version,
         "autonomy": said.autonomy,
@@ -295,7 +295,3 @@ def alone(mode: str, permille: int) -> int:
 def _write(kafka: KafkaSettings, codec: Codec, said: WorkflowDeployed | WorkflowActivated, name: str, why: Why) -> None:
     topic = WORKFLOW_DEPLOYED if isinstance(said, WorkflowDeployed) else WORKFLOW_ACTIVATED
     reference.write(kafka, codec, topic, said, name=name, tenant="", seed=ids.canonical(why.detail), why=why)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

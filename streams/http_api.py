@@ -30,7 +30,7 @@ from aios.streams.http_about import ASK_S_MAX, VERSION, About, Handler, json_ans
 from aios.streams.http_documents import DocumentsApi
 from aios.streams.http_guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http_problem import Problem
-from aios.streams.http_reviews import Links, Recent, Reviews, ReviewsApi, case_url, now_ms
+from aios.streams.http_reviews import Links, Recent, Reviews, ReviewsApi, case_url
 from aios.streams.http_routes import (
     ROUTES,
     Cancellation,
@@ -47,6 +47,7 @@ from aios.streams.outcome_views import ACCEPTED, REFUSED, CaseView
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
 from aios.streams.topics import SOURCES, Topic
+from aios.streams.wall_clock import wall_ms
 
 SOURCE = "/aios/gateway"
 TITLE = "AIOS on Kafka"
@@ -202,7 +203,7 @@ class Api(DocumentsApi, ReviewsApi, About):
             tenant=view.tenant,
             reason=wish.reason,
             by=by,
-            cancelled_at=now_ms(),
+            cancelled_at=wall_ms(),
         )
         links = await self._say(topics.CASE_CANCELLED, event, request)
         answer = CancellationAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
@@ -242,7 +243,7 @@ class Api(DocumentsApi, ReviewsApi, About):
             kind=told.kind,
             body=body,
             by=by,
-            told_at=now_ms(),
+            told_at=wall_ms(),
         )
         links = await self._say(topics.CASE_TOLD, event, request)
         answer = ToldAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
@@ -271,7 +272,7 @@ class Api(DocumentsApi, ReviewsApi, About):
                     subject=case_id,
                     tenant=tenant,
                     traceparent=traceparent,
-                    time_ms=now_ms(),
+                    time_ms=wall_ms(),
                 )
                 await self._roads.deliver(Outgoing(topic.name, case_id.encode(), value, headers))
         except SchemaMismatch:

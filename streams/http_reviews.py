@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -31,6 +30,7 @@ from aios.streams.openapi import Caller, Route
 from aios.streams.outcome_views import OPEN, ReviewView
 from aios.streams.review_claims import LEASE_S, Claim
 from aios.streams.topics import Topic
+from aios.streams.wall_clock import wall_ms
 
 REVIEWS_MAX = 200
 RECENT_MAX = 50_000  # names of which this process remembers something
@@ -141,7 +141,7 @@ class ReviewsApi(ABC):
             input_topic="",
             input_partition=0,
             input_offset=0,
-            at=now_ms(),
+            at=wall_ms(),
         )
         try:
             async with asyncio.timeout(ASK_S_MAX):
@@ -175,7 +175,7 @@ class ReviewsApi(ABC):
             label=decision.label,
             reviewer=reviewer.name,
             comment=decision.comment,
-            decided_at=now_ms(),
+            decided_at=wall_ms(),
         )
         await self._deliver(
             topics.REVIEW_DECIDED, event, event_id=event_id, case_id=task.case_id, tenant=task.tenant, request=request
@@ -239,11 +239,6 @@ class ReviewsApi(ABC):
 
 def case_url(case_id: str) -> str:
     return f"/v1/cases/{case_id}"
-
-
-def now_ms() -> int:
-    """This machine's clock, Unix ms."""
-    return time.time_ns() // 1_000_000
 
 
 def _refuse_claimed(task: ReviewView, held: Claim | None, name: str) -> None:

@@ -9,7 +9,6 @@ when one held, and by whom).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from aios.schemas import ids
@@ -21,6 +20,7 @@ from aios.streams.credentials import NAME
 from aios.streams.errors import ConfigError
 from aios.streams.reference import ReferenceTable, Why
 from aios.streams.topics import BUDGET_CHANGED, BUDGET_DECLARED
+from aios.streams.wall_clock import wall_ms
 
 ALL = "*"  # as a workflow: all of the tenant's together
 WINDOWS = ("hour", "day", "month", "total")
@@ -84,7 +84,7 @@ def limit(tenant: str, workflow: str, *, window: str, hard_micro: int, soft_micr
         soft_micro=soft_micro,
         policy=policy,
         by="",
-        declared_at=time.time_ns() // 1_000_000,
+        declared_at=wall_ms(),
     )
 
 

@@ -16,7 +16,6 @@ Rejected: roles in the token (what a principal may do today is what counts, not 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -30,6 +29,7 @@ from aios.streams.credentials import NAME, digest
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.holders import HolderTable
 from aios.streams.topics import PRINCIPAL_REGISTERED
+from aios.streams.wall_clock import wall_ms
 
 TOKENS_MAX = credentials.VALID_MAX
 TENANTS_MAX = 100  # of one principal; more are all
@@ -85,7 +85,7 @@ def register(
                 tenants=tuple(sorted(set(tenants))) if tenants is not None else (known.tenants if known else ()),
                 token_hashes=(*kept, hashed)[-TOKENS_MAX:],
                 active=True,
-                registered_at=before.registered_at if before is not None else time.time_ns() // 1_000_000,
+                registered_at=before.registered_at if before is not None else wall_ms(),
             ),
         )
     after = read(kafka, codec).get(name)

@@ -32,6 +32,7 @@ from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Unavailable
 from aios.streams.record import Outgoing
 from aios.streams.topics import AUDIT_RECORDED, Topic
+from aios.streams.wall_clock import wall_ms
 
 START_S_MAX = 30.0
 DELIVER_S_MAX = 10.0
@@ -243,7 +244,7 @@ def write(
     seed: what makes the event ids, beside name and time. The audit knows the object as `<topic's key>:<name>`.
     Raises Unavailable; what was asked for may have happened then, and asking again is safe.
     """
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_ms()
     event_id = str(ids.derive(topic.name, name, str(now_ms), seed))
 
     def told(road: Topic, what: Event, what_id: str, key: str) -> Outgoing:

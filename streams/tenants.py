@@ -8,7 +8,6 @@ that one can be replaced without a gap. A record that nobody can read is skipped
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from aios.streams.credentials import NAME, digest
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.holders import HolderTable
 from aios.streams.topics import TENANT_REGISTERED
+from aios.streams.wall_clock import wall_ms
 
 KEYS_MAX = credentials.VALID_MAX
 WRITES_MAX = 3  # of one change, when others change the same tenant at the same moment
@@ -47,7 +47,7 @@ def register(kafka: KafkaSettings, codec: Codec, name: str, *, retire_others: bo
                 tenant=name,
                 key_hashes=(*kept, hashed)[-KEYS_MAX:],
                 active=True,
-                registered_at=before.registered_at if before is not None else time.time_ns() // 1_000_000,
+                registered_at=before.registered_at if before is not None else wall_ms(),
             ),
         )
     after = read(kafka, codec).get(name)

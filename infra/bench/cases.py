@@ -45,6 +45,7 @@ from aios.streams.config import KafkaSettings, client
 from aios.streams.partitioner import partition_of
 from aios.streams.topics import CASE_ADMITTED, CASE_DECIDED, INFERENCE_COMPLETED, Topic
 from aios.streams.topology import PLAN
+from aios.streams.wall_clock import wall_ms
 
 TENANT, WORKFLOW, STEP = "demo", "document.triage", "classify"
 REQUESTED = "inference.classify.bulk.requested.v1"
@@ -161,7 +162,7 @@ class Bench:
     def fill(self, count: int) -> None:
         """Decided cases up to so many, in plan's changelog."""
         changelog = cast(Topic, PLAN.changelog)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = wall_ms()
         for number in range(self.remembered, count):
             case_id, value = self._decided(changelog, number, now_ms)
             key = case_id.encode()
@@ -256,7 +257,7 @@ class Bench:
 
 
 def _admitted(key: str) -> CaseAdmitted:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_ms()
     return CaseAdmitted(
         case_id=ids.case_id(TENANT, WORKFLOW, key),
         tenant=TENANT,
@@ -296,7 +297,7 @@ def _answer(key: str) -> InferenceCompleted:
         lane="bulk",
         queue_ms=0,
         compute_ms=0,
-        completed_at=time.time_ns() // 1_000_000,
+        completed_at=wall_ms(),
     )
 
 
@@ -309,5 +310,5 @@ def _headers(event: Event) -> Any:
         subject=case_id,
         tenant=TENANT,
         traceparent="",
-        time_ms=time.time_ns() // 1_000_000,
+        time_ms=wall_ms(),
     )

@@ -6,7 +6,6 @@ neither an answer's cache nor a prompt's is what is measured; the beginning that
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import count
 
@@ -14,6 +13,7 @@ from aios.inference_workers import splits
 from aios.inference_workers.tasks import CLASSIFIER, WRITER
 from aios.schemas import ids
 from aios.schemas.models import InferenceRequested
+from aios.streams.wall_clock import wall_ms
 
 DEADLINE_S = 3600
 TENANTS = 4  # whose requests they are, in turn
@@ -29,7 +29,7 @@ def requests(process: str, first: int, lane: str = "bulk") -> Iterator[Inference
     """Without end: the training's texts again and again, numbered from `first`."""
     _, options, prompt = ASKS[process]
     written = texts(process)
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_ms()
     for number in count(first):
         name = f"{process}-{lane}-{number}"
         yield InferenceRequested(

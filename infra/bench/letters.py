@@ -34,6 +34,7 @@ from aios.sinks.epoch_store import EpochStore, Write
 from aios.sinks.letter_writes import change_write, letter_write
 from aios.sinks.letters import MARKS
 from aios.sinks.shell import TAKE_MAX
+from aios.streams.wall_clock import wall_ms
 
 TENANTS, REASONS, FINGERPRINTS = 20, 5, 4  # 20 kinds of failure in each group
 KEYS_SHARE = 10  # letters of one key
@@ -84,7 +85,7 @@ async def _fill(store: EpochStore, count: int) -> tuple[int, float]:
 
 def _writes(count: int) -> Iterator[Write]:
     chance = random.Random(1)  # noqa: S311 - a load, no secret
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_ms()
     topics, reasons = sorted(GROUPS), sorted(Reason)[:REASONS]
     for number in range(count):
         topic, reason = chance.choice(topics), chance.choice(reasons)

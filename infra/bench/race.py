@@ -45,6 +45,7 @@ from aios.infra.local import child
 from aios.infra.local.broker import Broker
 from aios.infra.output import FAILED, fail
 from aios.streams.topics import BREAKER_CHANGED
+from aios.streams.wall_clock import wall_ms
 
 PARTITIONS = 6
 KEYS = 20_000
@@ -160,7 +161,7 @@ class Race:
 
     def _turn(self, entrant: Entrant) -> Run:
         source = self._input(poison=entrant.poison)
-        unique = f"{re.sub('[^a-z0-9]+', '-', entrant.name.lower())}-{time.time_ns() // 1_000_000 % 10**8}"
+        unique = f"{re.sub('[^a-z0-9]+', '-', entrant.name.lower())}-{wall_ms() % 10**8}"
         out, changelog, group = f"out-{unique}", f"changelog-{unique}", f"aios.race-{unique}"
         folder = self._folder / unique
         folder.mkdir()

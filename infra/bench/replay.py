@@ -46,6 +46,7 @@ from aios.streams.errors import Reason, RecordError
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import Topic
 from aios.streams.topology import ADMIT, REPLAY
+from aios.streams.wall_clock import wall_ms
 
 TEXT = "My card was charged twice for one purchase, and the bank does not answer my letters. " * 8
 TENANT, CLUSTER = "bench", "bench"
@@ -149,7 +150,7 @@ def _fill(kafka: KafkaSettings, codec: Codec, letters: int) -> int:
 
 
 def _letter(codec: Codec, number: int, partitions: int) -> Outgoing:
-    key, now_ms = f"customer-{number}", time.time_ns() // 1_000_000
+    key, now_ms = f"customer-{number}", wall_ms()
     document = DocumentReceived(text=TEXT, event_id=f"event-{number}", customer_id=key, tenant=TENANT)
     headers = tracing.envelope(
         document,
@@ -192,9 +193,7 @@ class _Desk:
 
     def job(self, plan: PlanCommand) -> _Job:
         """From its plan to its end. Raises TimeoutError."""
-        request = commands.requested(
-            plan, principal=OPERATOR, key=f"{plan.cap}", reason="bench", now_ms=time.time_ns() // 1_000_000
-        )
+        request = commands.requested(plan, principal=OPERATOR, key=f"{plan.cap}", reason="bench", now_ms=wall_ms())
         self._send(request)
         job_id = request.object_id
         self.until(job_id, lambda job: job.job_id == job_id)
@@ -209,7 +208,7 @@ class _Desk:
         return _Job(job_id, dry, dry_cpu_s, _cpu_s(self._process) - began_s)
 
     def tell(self, by: str, kind: Kind, job_id: str) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = wall_ms()
         self._send(
             commands.requested(
                 JobCommand(kind=kind),

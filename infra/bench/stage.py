@@ -29,6 +29,7 @@ from aios.infra.output import FAILED, fail
 from aios.schemas.models import DocumentReceived
 from aios.streams import tracing
 from aios.streams.topics import BREAKER_CHANGED
+from aios.streams.wall_clock import wall_ms
 
 PARTITIONS = 6
 KEYS = 1_000
@@ -127,7 +128,7 @@ def _send(producer: Producer, number: int) -> None:
         subject=document.event_id,
         tenant="bench",
         traceparent="",
-        time_ms=time.time_ns() // 1_000_000,
+        time_ms=wall_ms(),
     )
     value = _CODEC.encode(IN, document)
     producer.produce(IN.name, value, document.customer_id.encode(), headers=list(headers))

@@ -50,6 +50,7 @@ from aios.streams.inputs import Input
 from aios.streams.pool_files import Lane
 from aios.streams.record import Record
 from aios.streams.topology import ADMIT
+from aios.streams.wall_clock import wall_ms
 
 STEPS = 6
 GOAL_MS, GOAL_PER_S = 350, 20
@@ -280,7 +281,7 @@ async def _fed(system: Running, codec: Codec, taken: Input, asked: Asked) -> tup
             source="/aios/bench",
             subject=event.case_id,
             tenant=tenant,
-            time_ms=time.time_ns() // 1_000_000,
+            time_ms=wall_ms(),
         )
         return event.case_id, (await delivery.deliver(out)).timestamp_ms
 

@@ -6,7 +6,6 @@ Guaranteed: who declares is the token's name; amounts are written in money.curre
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from aios.streams import limits, money
 from aios.streams.errors import ConfigError
 from aios.streams.limits import ALL, LIFTED, POLICIES, WINDOWS
 from aios.streams.principals import Role
+from aios.streams.wall_clock import wall_ms
 
 COLUMNS = ("budget", "window", "hard", "left", "spent", "reserved", "soft", "policy", "denied", "wasted", "over", "by")
 
@@ -83,7 +83,7 @@ def lift(tenant: str, workflow: str, token_file: Path | None, as_json: bool) -> 
         known = limits.read(settings.kafka, codec).get(name)
         if known is None:
             fail(f"there is no limit {name}; `aios budget show` shows all", NOT_FOUND)
-        lifted = replace(known, hard_micro=LIFTED, soft_micro=0, by=by, declared_at=time.time_ns() // 1_000_000)
+        lifted = replace(known, hard_micro=LIFTED, soft_micro=0, by=by, declared_at=wall_ms())
         limits.declare(settings.kafka, codec, lifted)
     _said(lifted, as_json)
 
@@ -110,7 +110,7 @@ def show(tenant: str, as_json: bool) -> None:
 
 def _row(limit: BudgetDeclared, stands: BudgetChanged | None, *, as_json: bool) -> dict[str, Any]:
     """A window that is over stands as it was told last; the next event of its tenant begins a new one."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_ms()
     begun = stands is not None and (not stands.window_to or now_ms < stands.window_to)
     reserved = stands.reserved_micro if stands else 0
     spent = stands.spent_micro if stands and begun else 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +37,7 @@ from aios.streams.errors import ConfigError
 from aios.streams.principals import Role
 from aios.streams.reference import Why
 from aios.streams.topics import LIST_PUBLISHED
+from aios.streams.wall_clock import wall_ms
 
 LIST = "ofac_sdn"
 NAMED = re.compile(r"^([a-z][a-z0-9_]{0,63})@([A-Za-z0-9][A-Za-z0-9._-]{0,63})$")
@@ -122,7 +122,7 @@ def publish(named: str, path: Path | None, why: str, token_file: Path | None) ->
             entries=len(listed.entries),
             reason=why,
             by=by,
-            published_at=time.time_ns() // 1_000_000,
+            published_at=wall_ms(),
         )
         detail = {
             "list": name,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from aios.infra.running import gateway_url, load_settings, running
 from aios.streams import topology
 from aios.streams.errors import Reason
 from aios.streams.principals import APPROVER, OPERATOR
+from aios.streams.wall_clock import wall_ms
 
 ASKS_MAX = 6  # for an answer that is late; each waits as long as the server does
 SHORT_CHARS = 12  # of an id in a table; enough to name it
@@ -131,7 +131,7 @@ class _Time(click.ParamType):
             return value
         ago = re.fullmatch(r"(\d{1,6})([smhd])( ago)?", value.strip())
         if ago:
-            return time.time_ns() // 1_000_000 - int(ago[1]) * UNITS_S[ago[2]] * 1000
+            return wall_ms() - int(ago[1]) * UNITS_S[ago[2]] * 1000
         try:
             at = datetime.fromisoformat(value.strip())
         except ValueError:

@@ -8,7 +8,6 @@ case that cannot be repeated from its records is counted as that, and not as unc
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from aios.schemas import ids
 from aios.schemas.models import InferenceCompleted, InferenceRequested
 from aios.streams import model_files, money, pool_files, prompt_files
 from aios.streams.errors import ConfigError
+from aios.streams.wall_clock import wall_ms
 
 ROUNDS_MAX = 10  # of asking models; each leads a case at least one step on
 SHOWN_CHARS_MAX = 140  # of a text in a table
@@ -128,7 +128,7 @@ def _asked(needs: Sequence[InferenceRequested], engine: str) -> Answers:
     for process in sorted({need.pool.partition(".")[0] for need in needs}):
         asked = {str(number): need for number, need in enumerate(needs) if need.pool.partition(".")[0] == process}
         _, answers = rehearsing.ask(process, [_request(name, need) for name, need in asked.items()], engine)
-        at = time.time_ns() // 1_000_000
+        at = wall_ms()
         for name, need in asked.items():
             said = answers[name]
             found[need.case_id, need.step] = again.completed(need, said, ids.canonical(said["output"]), at)

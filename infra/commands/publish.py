@@ -40,6 +40,7 @@ from aios.streams.inputs import Input, SourceBody
 from aios.streams.kafka import Delivery, cluster_id
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
+from aios.streams.wall_clock import wall_ms
 
 BATCH_MAX = 500  # rows on their way at once
 TOLD_MAX = 20  # rejected rows on the terminal; all of them are in the file
@@ -223,7 +224,7 @@ def outgoing(row: Row, plan: Plan, codec: Codec) -> Outgoing:
         source=SOURCE,
         subject=submitted.case_id,
         tenant=plan.tenant,
-        time_ms=time.time_ns() // 1_000_000,
+        time_ms=wall_ms(),
     )
 
 

@@ -7,7 +7,6 @@ before --days-ahead, so that a script can tell weeks before it happens.
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from aios.streams import deployments, money, outcome_store
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import LISTED_MAX, OutcomeStore
 from aios.streams.outcome_views import ReviewView
+from aios.streams.wall_clock import wall_ms
 
 
 @click.command()
@@ -40,7 +40,7 @@ def stats(days: int, days_ahead: int, as_json: bool) -> None:
     A question is acknowledged when a reviewer first opens it. minutes: measured from opening to decision, or what the
     workflow assumes where too little was measured.
     """
-    now_ms = int(time.time() * 1000)
+    now_ms = wall_ms()
     try:
         with connected() as (settings, codec):
             seen = recent.read(settings.kafka, codec, now_ms - days * DAY_MS)

@@ -6,7 +6,6 @@ objective; exit code 1 where one is not kept, so that a script can watch it. Wha
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 
 import click
@@ -23,6 +22,7 @@ from aios.schemas.codec import Codec
 from aios.streams import deployments
 from aios.streams.config import Settings
 from aios.streams.errors import Unavailable
+from aios.streams.wall_clock import wall_ms
 
 HOUR_MS = 3_600_000
 SAYS = {True: "kept", False: "BREACHED", None: "no cases"}
@@ -38,7 +38,7 @@ def slo(hours: int, workflow: str, as_json: bool) -> None:
     P95: from the event to the decision, of cases that no person was asked about; those that are late and still open
     count with the time they have waited. Exit code 1 when one is breached.
     """
-    now_ms = int(time.time() * 1000)
+    now_ms = wall_ms()
     try:
         with connected() as (settings, codec):
             owed = _in_service(settings, codec, workflow)

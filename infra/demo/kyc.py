@@ -33,6 +33,7 @@ from aios.schemas.models import CaseDecided, ReviewRequested
 from aios.schemas.registry import RegistrySource
 from aios.streams import tenants
 from aios.streams.document_store import BY_REFERENCE_FROM
+from aios.streams.wall_clock import wall_ms
 
 WORKFLOW = "kyc.review"
 OF_EACH = 10  # applications of each set of forms
@@ -104,7 +105,7 @@ async def _send(found: Running, drawn: Sequence[Application]) -> Sent:
                     return str(said["case_id"]), by_reference
 
         for application, (case, count) in zip(drawn, await asyncio.gather(*map(send, drawn)), strict=True):
-            applications[case], at_ms[case] = application, int(time.time() * 1000)
+            applications[case], at_ms[case] = application, wall_ms()
             references += count
     return Sent(applications, at_ms, references)
 

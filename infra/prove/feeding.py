@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -24,6 +23,7 @@ from aios.schemas.registry import RegistrySource
 from aios.streams.config import KafkaSettings
 from aios.streams.kafka import read_all
 from aios.streams.topics import CONNECTOR_COMPLETED, connector_requested
+from aios.streams.wall_clock import wall_ms
 
 SYSTEM, OPERATION = "assessment", "weigh"
 COMPARED = {
@@ -96,7 +96,7 @@ class Feeding:
         producer.flush(FLUSH_S_MAX)
 
     def _put(self, producer: Producer, number: int) -> None:
-        name, now_ms = f"{self._run}-{number}", time.time_ns() // 1_000_000
+        name, now_ms = f"{self._run}-{number}", wall_ms()
         command = ConnectorRequested(
             request_id=name,
             case_id=f"feeding-{name}",

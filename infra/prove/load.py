@@ -35,6 +35,7 @@ from aios.infra.prove.reading import Addresses, Eyes, Registry
 from aios.schemas.codec import VALUE_BYTES_MAX
 from aios.streams import topology
 from aios.streams.topics import DOCUMENT_RECEIVED, TENANT_REGISTERED
+from aios.streams.wall_clock import wall_ms
 
 __all__ = ["FAILPOINTS", "MIX", "Load", "Sent", "events_for", "run"]
 
@@ -162,7 +163,7 @@ class Load:
         connector = aiohttp.TCPConnector(limit=POSTS_MAX)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             began = ticked = time.monotonic()
-            self.sent.began_ms = _now_ms()
+            self.sent.began_ms = wall_ms()
             due = 1.0
             while not stop.is_set():
                 now = time.monotonic()
@@ -177,7 +178,7 @@ class Load:
                 self._producer.poll(0)
                 self._journal.flush()
                 await asyncio.sleep(TICK_S)
-            self.sent.ended_ms = _now_ms()
+            self.sent.ended_ms = wall_ms()
             await self._settle()
         self._journal.close()
         return self.sent
@@ -232,7 +233,7 @@ class Load:
                 kind=kind,
                 key=key,
                 body=digest(raw),
-                at=_now_ms(),
+                at=wall_ms(),
             ),
             body,
         )
@@ -247,7 +248,7 @@ class Load:
                 return
             self.sent.acked += 1
             where = {"topic": TOPIC, "partition": message.partition(), "offset": message.offset()}
-            self._journal.acknowledged(entry.n, _now_ms(), **where)
+            self._journal.acknowledged(entry.n, wall_ms(), **where)
 
         self._unacked += 1
         self._producer.produce(TOPIC, key=entry.key.encode(), value=value, on_delivery=told)
@@ -266,7 +267,7 @@ class Load:
             self._refuse(entry, 0)
             return
         self.sent.acked += 1
-        self._journal.acknowledged(entry.n, _now_ms(), case_id=case, status=answer.status)
+        self._journal.acknowledged(entry.n, wall_ms(), case_id=case, status=answer.status)
 
     def _refuse(self, entry: Entry, status: int) -> None:
         self.sent.refused[status] += 1
@@ -317,7 +318,3 @@ def _texts() -> tuple[Sequence[str], Sequence[str]]:
         with path.open(encoding="utf-8", newline="") as file:
             found[path.stem] += [row["text"] for row in csv.DictReader(file)]
     return found["letters"], found["messages"]
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

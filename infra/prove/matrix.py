@@ -35,6 +35,7 @@ from aios.infra.prove.stand import Stand, stages_of
 from aios.streams import failpoints, topology
 from aios.streams.errors import AiosError, Unavailable
 from aios.streams.topology import GATEWAY, OPERATIONS
+from aios.streams.wall_clock import wall_ms
 
 RATE_PER_S = 15.0
 WARM_S = 2.0  # of load before the first fault of a round
@@ -347,7 +348,7 @@ def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Ro
     row.load = round(os.getloadavg()[0], 1)
     try:
         fault.inject(stand)
-        row.is_done, row.at = True, _now_ms()
+        row.is_done, row.at = True, wall_ms()
         watched.begin()
         time.sleep(fault.hold_s)
     except Unreached as error:
@@ -430,7 +431,7 @@ def _note(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def _judge(stand: Stand, folder: Path, a_round: Round, rows: Sequence[Row], say: Callable[[str], None]) -> Judged:
-    judged, ended = Judged(round=a_round.name), _now_ms()
+    judged, ended = Judged(round=a_round.name), wall_ms()
     try:
         stand.until_ready()
         judged.is_drained = _rest(stand, say)
@@ -508,7 +509,3 @@ def _tell(judged: Judged, say: Callable[[str], None]) -> None:
     say(f"  {judged.accepted} accepted: {what}; judged in {judged.judging_s:.0f} s{seen}")
     for each in judged.examples:
         say(f"    {each}")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

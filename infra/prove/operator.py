@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Any
 from aios.infra.prove.reading import Addresses
 from aios.streams import credentials, principals
 from aios.streams.topology import ADMIT
+from aios.streams.wall_clock import wall_ms
 
 EVERY_S = 1.0
 LETTERS_MAX = 20  # of one job
@@ -67,5 +67,5 @@ class Operator:
         )
         with urllib.request.urlopen(request, timeout=ASK_S_MAX) as answer:  # noqa: S310 - same
             said: dict[str, Any] = json.load(answer)
-        self.answered.append(time.time_ns() // 1_000_000)
+        self.answered.append(wall_ms())
         return said

@@ -32,8 +32,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from aios.dlq.one_record import Lost, wall_ms
-from aios.processors.connectors import measures, pace
+from aios.dlq.one_record import Lost
+from aios.processors.connectors import lines, measures, pace
 from aios.processors.connectors.claims import PROCESS, Claims, Intend, Known
 from aios.processors.connectors.connector import CallFailed, Connector, Effect, Failure, failure_of
 from aios.processors.connectors.course import EXPIRED, FAILED, OK, UNKNOWN, Answer, Course, failed, unknown
@@ -46,6 +46,7 @@ from aios.streams import failpoints
 from aios.streams.errors import ConfigError
 from aios.streams.record import Record
 from aios.streams.system_files import System
+from aios.streams.wall_clock import wall_ms
 
 REASON_CHARS_MAX = 300
 USED_SHARE = 0.8  # of the time that a try was given: behind it silence says that it was too little
@@ -161,7 +162,7 @@ class Calling:
             operation=operation,
             request=request,
             effect=Effect(command.effect),
-            party=operation.party(request, command.tenant),
+            party=lines.party(self._system, request, command.tenant),
             deadline=self._clock() + left_s,
             wanted=wanted,
             clock=self._clock,

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from aios.dlq.one_record import Lost, wall_ms
+from aios.dlq.one_record import Lost
 from aios.processors.connectors.connector import Effect
 from aios.processors.connectors.course import LOOK_S, Course
 from aios.processors.connectors.intents import Intent, Mark
@@ -20,6 +20,7 @@ from aios.streams import failpoints
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
 from aios.streams.system_files import System
+from aios.streams.wall_clock import wall_ms
 
 LEASE_S = 2.0  # from an intent to its try: later, the intent is written anew
 PROCESS = "connectors"

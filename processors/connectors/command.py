@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from aios.dlq.one_record import Hand, Lost, OneRecord, Out, wall_ms
+from aios.dlq.one_record import Hand, Lost, OneRecord, Out
 from aios.dlq.settle import Settlement, Settler
 from aios.processors.connectors import measures
 from aios.processors.connectors.calling import Calling
@@ -31,6 +31,7 @@ from aios.streams import carrying, failpoints, tracing
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import CONNECTOR_COMPLETED, CONNECTOR_INTENDED
 from aios.streams.topology import Stage
+from aios.streams.wall_clock import wall_ms
 
 ENDPOINT_AWAY = "its endpoint is away, and enough wait for it"
 

@@ -43,6 +43,7 @@ from aios.streams.topics import (
     Topic,
 )
 from aios.streams.topology import WATCH
+from aios.streams.wall_clock import wall_ms
 from tests.broker.test_watch import deliver
 from tests.fakes import questions
 
@@ -139,7 +140,7 @@ class Canaried:
                 tenant=one.tenant,
                 label=label_of(one),
                 reviewer="ann",
-                decided_at=_now_ms(),
+                decided_at=wall_ms(),
             )
             for one in asked
             if one.case_id not in self.decided_by_person
@@ -215,8 +216,8 @@ class Canaried:
             lane="bulk",
             input_contract=self.contract,
             input=ids.canonical(body),
-            received_at=_now_ms(),
-            admitted_at=_now_ms(),
+            received_at=wall_ms(),
+            admitted_at=wall_ms(),
             source_topic=self.contract,
             source_partition=0,
             source_offset=0,
@@ -242,7 +243,3 @@ def activate_unheard_of(there: Canaried, percent: int) -> None:
     )
     activations.write(there.settings.kafka, there.codec, told, by="ada", reason="it is newer")
     there.until_it_serves(percent)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

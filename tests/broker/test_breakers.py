@@ -28,6 +28,7 @@ from aios.streams.kafka import ensure_topics, read_all
 from aios.streams.record import Record
 from aios.streams.topics import BREAKER_CHANGED, CASE_ADMITTED, DOCUMENT_RECEIVED, RETRY_TIERS, Family, Topic
 from aios.streams.topology import ADMIT, Kind, Objective, Stage
+from aios.streams.wall_clock import wall_ms
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 60.0
@@ -79,7 +80,7 @@ def change(of: Stage, *, partition: int = -1, tenant: str = "", now_ms: int = 1_
 def close(kafka: KafkaSettings, codec: Codec, key: str) -> None:
     """As the stage that carries out operators' commands does."""
     (before,) = [one for one in breakers.read(kafka, codec) if one.key == key]
-    closed = breakers.closed(before, by="ada", now_ms=time.time_ns() // 1_000_000)
+    closed = breakers.closed(before, by="ada", now_ms=wall_ms())
     out = breakers.outgoing(codec, closed)
     producer = Producer(client(kafka, log_level=0))
     producer.produce(out.topic, out.value, out.key, headers=list(out.headers))
@@ -294,7 +295,7 @@ def test_a_producer_who_sends_nothing_but_bad_records_stops_nobody_else(
         put_bad(BAD)
         put_good(0, GOOD)
         assert producer.flush(20) == 0
-        written_ms = time.time_ns() // 1_000_000
+        written_ms = wall_ms()
         until(lambda: len(admitted()) == GOOD)
         late_ms = max(one.timestamp_ms for one in admitted()) - written_ms
         assert late_ms < RETRY_TIERS[1].after_ms  # the process's start included

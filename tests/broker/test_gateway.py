@@ -40,6 +40,7 @@ from aios.streams.topics import (
     REVIEW_REQUESTED,
     Topic,
 )
+from aios.streams.wall_clock import wall_ms
 
 pytestmark = pytest.mark.broker
 PATH = "/v1/workflows/document.triage/cases"
@@ -149,7 +150,7 @@ def decision_of(event: DocumentReceived, case_id: str) -> CaseDecided:
         decided_by="policy",
         received_at=1,
         admitted_at=2,
-        decided_at=int(time.time() * 1000),
+        decided_at=wall_ms(),
         case_seq=5,
         lane=event.lane,
         source_topic=DOCUMENT_RECEIVED.name,
@@ -229,7 +230,7 @@ def asked(world: World, task: str, case: str) -> ReviewRequested:
         choices=("card", "mortgage"),
         input_contract="document.received.v1",
         input='{"text":"where is my card"}',
-        requested_at=int(time.time() * 1000),
+        requested_at=wall_ms(),
         expires_at=4_000_000_000_000,
     )
 
@@ -248,7 +249,7 @@ def moved(world: World, case: str, seq: int, transition: str, **detail: str) -> 
         input_topic="t",
         input_partition=0,
         input_offset=0,
-        at=int(time.time() * 1000),
+        at=wall_ms(),
     )
 
 

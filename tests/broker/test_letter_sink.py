@@ -28,9 +28,10 @@ from aios.streams.errors import Unavailable
 from aios.streams.kafka import ensure_topics, read_all
 from aios.streams.topics import LETTER_CHANGED
 from aios.streams.topology import LETTERS, PLAN
+from aios.streams.wall_clock import wall_ms
 from tests.broker.letter_records import change, changed, failed, letter
 from tests.broker.running import forget
-from tests.broker.test_sinks import Sink, deliver, garbage, now_ms, until
+from tests.broker.test_sinks import Sink, deliver, garbage, until
 
 pytestmark = pytest.mark.broker
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def states(valkey: Valkey, tenant: str) -> dict[str, State]:
 def written(kafka: KafkaSettings, tenant: str, count: int) -> dict[str, DeadLetter]:
     """So many dead letters of plan in Kafka, by key, in the order of their numbers."""
     outs = [
-        failed(n, tenant=tenant, cluster=tenant, key=f"{tenant}-{n}", at=now_ms(), partition=n % 6)
+        failed(n, tenant=tenant, cluster=tenant, key=f"{tenant}-{n}", at=wall_ms(), partition=n % 6)
         for n in range(count)
     ]
     deliver(kafka, outs)
@@ -96,7 +97,7 @@ def written(kafka: KafkaSettings, tenant: str, count: int) -> dict[str, DeadLett
 
 
 def give_up(kafka: KafkaSettings, codec: Codec, letters: list[DeadLetter], state: str) -> None:
-    deliver(kafka, [changed(codec, change(one, state, now_ms(), reason="not worth it")) for one in letters])
+    deliver(kafka, [changed(codec, change(one, state, wall_ms(), reason="not worth it")) for one in letters])
 
 
 def archived(sink: Sink, tenant: str) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,12 +32,13 @@ from aios.streams.outcome_layout import RETENTION_MS
 from aios.streams.record import Record
 from aios.streams.topics import DOCUMENT_RECEIVED, LETTER_CHANGED
 from aios.streams.topology import ADMIT, LETTERS, PLAN
+from aios.streams.wall_clock import wall_ms
 from tests.broker.letter_records import change, changed, failed, letter, standing
 from tests.broker.test_outcomes import dump
 from tests.fakes.registry import FakeRegistry
 
 pytestmark = pytest.mark.broker
-NOW = time.time_ns() // 1_000_000
+NOW = wall_ms()
 REGISTRY = FakeRegistry()
 CODEC = Codec(REGISTRY)
 T = TypeVar("T")

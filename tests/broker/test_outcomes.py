@@ -23,11 +23,12 @@ from aios.streams.outcome_layout import EPOCH
 from aios.streams.outcome_store import OutcomeStore
 from aios.streams.record import Record
 from aios.streams.topology import OUTCOMES
+from aios.streams.wall_clock import wall_ms
 from tests.broker import outcome_records as records
 from tests.fakes.registry import FakeRegistry
 
 pytestmark = pytest.mark.broker
-NOW = time.time_ns() // 1_000_000
+NOW = wall_ms()
 CODEC = Codec(FakeRegistry())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import INFERENCE_COMPLETED
+from aios.streams.wall_clock import wall_ms
 from tests.broker.running import begin_at_the_end, running, until
 
 pytestmark = pytest.mark.broker
@@ -54,7 +54,7 @@ def settings(kafka: KafkaSettings, registry_url: str, tmp_path: Path) -> Setting
 
 
 def request(name: str, tenant: str, slow_s: float = SLOW_S) -> InferenceRequested:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_ms()
     return InferenceRequested(
         request_id=name,
         case_id=f"case-{name}",
@@ -139,7 +139,7 @@ async def cancel(kafka: KafkaSettings, codec: Codec, request: InferenceRequested
         tenant=request.tenant,
         pool=STAGE.name,
         reason=reason,
-        cancelled_at=time.time_ns() // 1_000_000,
+        cancelled_at=wall_ms(),
     )
     delivery = Delivery(kafka, client_id="test")
     try:

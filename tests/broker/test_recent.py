@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 
 import pytest
 
@@ -17,6 +16,7 @@ from aios.streams.config import KafkaSettings
 from aios.streams.kafka import Delivery, ensure_topics
 from aios.streams.record import Outgoing
 from aios.streams.topics import AUDIT_RECORDED, CASE_DECIDED
+from aios.streams.wall_clock import wall_ms
 from tests.unit.test_explanation import by_a_person
 
 pytestmark = pytest.mark.broker
@@ -43,7 +43,7 @@ def put(kafka: KafkaSettings, codec: Codec, *events: AuditRecorded | CaseDecided
 def test_a_case_of_the_window_is_there_whole_and_is_judged(kafka: KafkaSettings, codec: Codec) -> None:
     """Its transitions in order with their evidence, its decision; from a time behind it nothing of it is read."""
     world = by_a_person()
-    began = int(time.time() * 1000) - 1_000
+    began = wall_ms() - 1_000
     put(kafka, codec, *world.of(AuditRecorded), *world.of(CaseDecided))
     seen = recent.read(kafka, codec, began)
     (trail,) = [one for one in seen.trails if one.case_id == world.decisions()[0].case_id]
@@ -56,5 +56,5 @@ def test_a_case_of_the_window_is_there_whole_and_is_judged(kafka: KafkaSettings,
     assert workflow is not None
     (alone,) = [one for one in objectives.judge([workflow], [trail], began) if one.objective == "without_person_min"]
     assert (alone.measured, alone.kept) == (0.0, False)
-    later = recent.read(kafka, codec, int(time.time() * 1000) + 60_000)
+    later = recent.read(kafka, codec, wall_ms() + 60_000)
     assert trail.case_id not in [one.case_id for one in later.trails]

@@ -44,6 +44,7 @@ from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import ADMIT, PLAN, REPLAY
+from aios.streams.wall_clock import wall_ms
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 60.0
@@ -153,7 +154,7 @@ class Desk:
             principal=by,
             key=f"{self.unique}.{self._count}",
             reason="as the test says",
-            now_ms=time.time_ns() // 1_000_000,
+            now_ms=wall_ms(),
             value=value,
         )
         topic = topics.OPERATION_REQUESTED
@@ -200,7 +201,7 @@ class Desk:
 
     def _dead(self, number: int, value: bytes) -> Outgoing:
         headers = (("aios-tenant", self.unique.encode()),)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = wall_ms()
         record = Record(
             "document.received.v1",
             number % 6,
@@ -215,7 +216,7 @@ class Desk:
 
     @property
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        return wall_ms()
 
     def failed(self, record: Record, stage: topology.Stage, error: Exception) -> Outgoing:
         """The dead letter of a record."""

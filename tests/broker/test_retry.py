@@ -6,7 +6,6 @@ The tiers are the declared ones with delays that a test can wait for.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import BREAKER_CHANGED, RETRY_TIERS
 from aios.streams.topology import LAKE, OUTCOMES, RETRY, Stage
+from aios.streams.wall_clock import wall_ms
 from tests.broker.running import running, until
 from tests.fakes.breakers import OwnBreakers
 
@@ -49,7 +49,7 @@ def failed(stage: Stage, key: str, partition: int = 0) -> Outgoing:
 def again(stage: Stage, record: Record) -> Outgoing:
     """What becomes of a record that fails there."""
     settled = Settler(replace(stage, tiers=SHORT), "c", breakers=OwnBreakers()).settle(
-        record, ValueError("?"), time.time_ns() // 1_000_000
+        record, ValueError("?"), wall_ms()
     )
     assert settled.outgoing is not None
     return settled.outgoing
@@ -67,7 +67,7 @@ def test_what_waits_returns_in_time_through_a_restart_and_to_the_failing_group_a
         async with running(retry.run, settings):  # ends while they wait
             pass
         async with running(retry.run, settings):
-            up_ms = time.time_ns() // 1_000_000
+            up_ms = wall_ms()
             late = await out.deliver_all([failed(LAKE, f"{unique}.{n}", n) for n in range(3, 6)])
             found = await until(of(kafka, LAKE.retries.name, unique), 6)
             due = {f"{unique}.{n}": place.timestamp_ms + AFTER_MS[0] for n, place in enumerate([*first, *late])}
@@ -125,7 +125,7 @@ def test_what_waited_while_nobody_held_it_returns_at_once_and_once(
         await out.deliver(Outgoing(waiting.topic, waiting.key, waiting.value, short, 5))
         for _ in range(2):
             async with running(retry.run, settings):
-                started = time.time_ns() // 1_000_000
+                started = wall_ms()
                 (one,) = await until(of(kafka, OUTCOMES.retries.name, unique), 1)
                 assert one.timestamp_ms < started + LATE_MS_MAX
         out.close()

@@ -32,6 +32,7 @@ from aios.streams.errors import StateBroken, Unavailable
 from aios.streams.kafka import Delivery, cluster_id, ensure_topics, read_all
 from aios.streams.record import Outgoing
 from aios.streams.topology import AUDIT, LAKE, OUTCOMES, Stage
+from aios.streams.wall_clock import wall_ms
 from tests.broker import outcome_records as records
 from tests.broker.running import forget
 from tests.broker.test_outcomes import dump
@@ -130,10 +131,6 @@ def deliver(kafka: KafkaSettings, outs: Sequence[Outgoing]) -> None:
     asyncio.run(all_of_them())
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def garbage(topic: str, key: str) -> Outgoing:
     return Outgoing(topic, key.encode(), b"\x07 not Avro")
 
@@ -165,10 +162,10 @@ def test_an_emptied_valkey_is_filled_as_it_was(
 ) -> None:
     """Killed while it fills, flushed while it runs: the same keys with the same contents; a bad record beside it."""
     cases = [f"{unique}-{number}" for number in range(20)]
-    events = [event for case in cases[:-1] for event in records.straight(case, now_ms())]
-    events += records.waiting(cases[-1], now_ms())
-    events += [records.refused(f"{unique}-never", f"{unique}-event", now_ms())]
-    deliver(kafka, [*(records.outgoing(codec, event) for event in events), records.dead(unique, now_ms(), 3)])
+    events = [event for case in cases[:-1] for event in records.straight(case, wall_ms())]
+    events += records.waiting(cases[-1], wall_ms())
+    events += [records.refused(f"{unique}-never", f"{unique}-event", wall_ms())]
+    deliver(kafka, [*(records.outgoing(codec, event) for event in events), records.dead(unique, wall_ms(), 3)])
     outcomes = sink(OUTCOMES, valkey.url)
     outcomes.dies("outcomes.rebuilding=kill@1")
     with outcomes.process(), Redis.from_url(valkey.url, decode_responses=True) as redis:
@@ -176,7 +173,7 @@ def test_an_emptied_valkey_is_filled_as_it_was(
         until(lambda: is_decided(valkey.url, cases[0]))
         deliver(kafka, [garbage("case.decided.v1", f"{unique}-bad")])
         until(lambda: f"{unique}-bad" in dead_keys(kafka, OUTCOMES))
-        deliver(kafka, [records.outgoing(codec, event) for event in records.straight(f"{unique}-late", now_ms())])
+        deliver(kafka, [records.outgoing(codec, event) for event in records.straight(f"{unique}-late", wall_ms())])
         late = outcome_layout.case_key(f"{unique}-late")
         until(lambda: redis.hget(late, "seq") == "4" and redis.hexists(late, "decision"))
         before = own(dump(redis), unique)
@@ -196,10 +193,10 @@ def test_a_valkey_that_is_away_dead_letters_nothing(
     """Records wait, and are there when it is back."""
     outcomes = sink(OUTCOMES, valkey.url)
     with outcomes.process():
-        deliver(kafka, [records.outgoing(codec, event) for event in records.straight(f"{unique}-1", now_ms())])
+        deliver(kafka, [records.outgoing(codec, event) for event in records.straight(f"{unique}-1", wall_ms())])
         until(lambda: is_decided(valkey.url, f"{unique}-1"))
         valkey.stop()
-        deliver(kafka, [records.outgoing(codec, event) for event in records.straight(f"{unique}-2", now_ms())])
+        deliver(kafka, [records.outgoing(codec, event) for event in records.straight(f"{unique}-2", wall_ms())])
         until(lambda: "outcomes waits" in outcomes.log())
         valkey.start()
         until(lambda: is_decided(valkey.url, f"{unique}-2"))
@@ -218,7 +215,7 @@ def test_a_killed_audit_writer_chains_every_record_once(
         return Counter(line.record["event"]["audit_id"] for case in cases for line in audit_chain.of_case(folder, case))
 
     def round_of(some: Sequence[str]) -> None:
-        events = [event for case in some for event in records.straight(case, now_ms())[:4]]
+        events = [event for case in some for event in records.straight(case, wall_ms())[:4]]
         deliver(kafka, [records.outgoing(codec, event) for event in events])
 
     round_of(cases[:10])
@@ -264,13 +261,13 @@ def test_a_killed_lake_holds_every_record_once(
         return Counter({case: count for case, count in found.items() if case.startswith(unique)})
 
     def round_of(some: Sequence[str]) -> None:
-        deliver(kafka, [records.outgoing(codec, records.decided(case, 4, now_ms())) for case in some])
+        deliver(kafka, [records.outgoing(codec, records.decided(case, 4, wall_ms())) for case in some])
 
     round_of(cases[:20])
     lake.dies("lake.unfinished=kill@3")
     lake.dies("lake.computed=kill@2")
     round_of(cases[20:])
-    deliver(kafka, [garbage("case.decided.v1", f"{unique}-bad"), records.dead(unique, now_ms(), 9)])
+    deliver(kafka, [garbage("case.decided.v1", f"{unique}-bad"), records.dead(unique, wall_ms(), 9)])
     with lake.process():
         until(lambda: len(rows()) == len(cases))
         until(lambda: f"{unique}-bad" in dead_keys(kafka, LAKE))

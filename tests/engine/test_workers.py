@@ -27,6 +27,7 @@ from aios.streams.config import KafkaSettings
 from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.record import Outgoing
 from aios.streams.topics import INFERENCE_COMPLETED
+from aios.streams.wall_clock import wall_ms
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-inference" / "bin" / "python"
@@ -147,8 +148,8 @@ def request(task: str, text: str, **changed: Any) -> InferenceRequested:
         "input": text,
         "options": json.dumps({"head": "letters"} if task == "classify" else {"tokens_max": 24}),
         "lane": "bulk",
-        "deadline_at": (time.time_ns() // 1_000_000) + 600_000,
-        "requested_at": time.time_ns() // 1_000_000,
+        "deadline_at": wall_ms() + 600_000,
+        "requested_at": wall_ms(),
     }
     return InferenceRequested(**fields | changed)
 

@@ -27,6 +27,7 @@ from aios.streams import limits, topics
 from aios.streams.admin import ensure_topics
 from aios.streams.config import KafkaSettings, client
 from aios.streams.topology import BUDGET
+from aios.streams.wall_clock import wall_ms
 
 CASES = 120
 MOST = 30
@@ -107,7 +108,7 @@ class Cases:
         self._tail.close()
 
     def _ask(self, case: str) -> None:
-        now = time.time_ns() // 1_000_000
+        now = wall_ms()
         self._put(
             topics.BUDGET_REQUESTED,
             BudgetRequested(

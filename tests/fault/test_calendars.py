@@ -31,6 +31,7 @@ from aios.streams.record import Outgoing
 from aios.streams.system_files import Again, Circuit, Effect, Goal, Limits, System
 from aios.streams.topics import CONNECTOR_COMPLETED
 from aios.streams.topology import connecting
+from aios.streams.wall_clock import wall_ms
 from tests.broker.running import running
 from tests.fakes.flapping import Flapping, Pattern
 from tests.fault.connector_worker import LETTERS, create
@@ -143,7 +144,7 @@ def command(system: System, unique: str, number: int) -> ConnectorRequested:
     start = START + number * 2 * HOUR_S
     option = Option(starts_at=start * 1000, ends_at=(start + HOUR_S) * 1000)
     found = Found(status="found", title=f"m{number}", zone="Europe/Berlin", people=PEOPLE, options=(option,))
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_ms()
     return ConnectorRequested(
         request_id=f"{unique}-{number}",
         case_id=f"case-{unique}-{number}",

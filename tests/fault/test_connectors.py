@@ -30,6 +30,7 @@ from aios.streams.record import Outgoing
 from aios.streams.system_files import Effect
 from aios.streams.topics import BREAKER_CHANGED, CONNECTOR_COMPLETED
 from aios.streams.waiting import CIRCUITS
+from aios.streams.wall_clock import wall_ms
 from tests.broker.running import running
 from tests.fakes.outside import Answers, Outside
 from tests.fault import connector_worker
@@ -53,7 +54,7 @@ class World:
     settings: Settings
 
     def command(self, name: str, effect: Effect) -> ConnectorRequested:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = wall_ms()
         reads = effect is Effect.NONE
         return ConnectorRequested(
             request_id=f"{self.unique}-{name}",
@@ -307,7 +308,7 @@ def test_a_case_shows_what_it_waits_for_and_a_person_may_have_it_tried_at_once(w
         async with world.serving(nowhere):
             await asyncio.to_thread(wait_for, lambda: any(each.state == "open" for each in world.changes()))
             await asyncio.to_thread(_shown)
-            closed = breakers.closed(world.changes()[-1], by="olga", now_ms=time.time_ns() // 1_000_000)
+            closed = breakers.closed(world.changes()[-1], by="olga", now_ms=wall_ms())
             delivery = Delivery(world.kafka, client_id="test", deliver_s_max=30)
             await delivery.deliver(breakers.outgoing(world.codec, closed))
             await asyncio.to_thread(delivery.close)

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.dlq import envelope
-from aios.dlq.one_record import wall_ms
 from aios.dlq.settle import Settler
 from aios.processors.connectors import lines
 from aios.processors.connectors.calling import Calling
@@ -36,6 +35,7 @@ from aios.streams.kafka import Place
 from aios.streams.record import Outgoing, Record
 from aios.streams.system_files import Circuit, Goal, Limits, System
 from aios.streams.topology import CONNECTORS
+from aios.streams.wall_clock import wall_ms
 from tests.fakes import virtual_time
 from tests.fakes.breakers import OwnBreakers
 from tests.fakes.registry import FakeRegistry
@@ -357,12 +357,14 @@ def test_another_tenants_name_for_an_endpoint_changes_nothing_of_its_owners() ->
             intend=log.intend,
             guard=cast(Guard, Free()),
         )
-        owners = Webhook.operations["send"].party(Message(endpoint="shop", kind="k", body={}), "demo")
+        owners = lines.party(system_files.shipped()["webhook"], Message(endpoint="shop", kind="k", body={}), "demo")
         line = door._lines.of(owners)
         assert line.circuit is not None
         line.circuit.reopen(0.0)  # its next call is a probe, which an answer would close
         answer = await _answered(calls, system, "shop", 1, 5.0, tenant="other")
-        also = door._lines.of(Webhook.operations["send"].party(Message(endpoint="shop", kind="k", body={}), "other"))
+        also = door._lines.of(
+            lines.party(system_files.shipped()["webhook"], Message(endpoint="shop", kind="k", body={}), "other")
+        )
         assert also.circuit is not None
         also.circuit.reopen(0.0)
         await _answered(calls, system, "shop", 2, 5.0, tenant="other")
@@ -532,7 +534,7 @@ def test_behind_a_full_line_of_an_endpoint_that_is_away_a_real_command_is_put_of
             decoding=cast(Guard, Free()),
             stopping=lambda: False,
         )
-        party = Webhook.operations["send"].party(Message(endpoint="shop", kind="k", body={}), "demo")
+        party = lines.party(system_files.shipped()["webhook"], Message(endpoint="shop", kind="k", body={}), "demo")
         for _ in range(system.circuit.failures_max):
             permit = await door.enter(asyncio.get_running_loop().time() + 60, lambda: True, party)
             assert permit is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +35,7 @@ from aios.streams.errors import EngineDead, Reason
 from aios.streams.record import Record
 from aios.streams.topics import INFERENCE_COMPLETED
 from aios.streams.topology import BY_NAME
+from aios.streams.wall_clock import wall_ms
 from tests.fakes.breakers import OwnBreakers
 from tests.fakes.engine import FakeEngine
 from tests.fakes.registry import FakeRegistry
@@ -67,8 +67,8 @@ def request(offset: int, text: str = "hello", **changed: object) -> InferenceReq
         input=text,
         options=json.dumps({"head": "letters"}),
         lane="bulk",
-        deadline_at=now_ms() + 60_000,
-        requested_at=now_ms(),
+        deadline_at=wall_ms() + 60_000,
+        requested_at=wall_ms(),
     )
     return replace(asked, **changed)
 
@@ -76,11 +76,7 @@ def request(offset: int, text: str = "hello", **changed: object) -> InferenceReq
 def record(offset: int, asked: InferenceRequested | bytes, partition: int = 0) -> Record:
     value = asked if isinstance(asked, bytes) else CODEC.encode(STAGE.reads[0], asked)
     headers = [("traceparent", PARENT.encode())]
-    return Record(STAGE.reads[0].name, partition, offset, now_ms() - 500, f"c{offset}".encode(), value, headers)
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return Record(STAGE.reads[0].name, partition, offset, wall_ms() - 500, f"c{offset}".encode(), value, headers)
 
 
 def pool(
@@ -185,7 +181,7 @@ def test_what_this_worker_does_not_serve_is_answered_with_the_reason(
 def test_a_late_request_costs_no_token(tmp_path: Path) -> None:
     """Its deadline has passed when it is taken: expired, and the engine was not asked."""
     engine = FakeEngine()
-    roads = FakeRoads([record(0, request(0, deadline_at=now_ms() - 1))])
+    roads = FakeRoads([record(0, request(0, deadline_at=wall_ms() - 1))])
     asyncio.run(serve(roads, engine, tmp_path))
     assert [answer.status for answer in answers(roads)] == ["expired"]
     assert not engine.asked
@@ -194,7 +190,7 @@ def test_a_late_request_costs_no_token(tmp_path: Path) -> None:
 def test_a_deadline_that_passes_in_the_engine_takes_the_request_back(tmp_path: Path) -> None:
     """It is cancelled there, and answered expired."""
     engine = FakeEngine()
-    roads = FakeRoads([record(0, request(0, "hang", deadline_at=now_ms() + 50))])
+    roads = FakeRoads([record(0, request(0, "hang", deadline_at=wall_ms() + 50))])
     asyncio.run(serve(roads, engine, tmp_path))
     assert [answer.status for answer in answers(roads)] == ["expired"]
     assert engine.cancelled == 1
@@ -490,7 +486,7 @@ def test_every_record_is_finished_once_or_left_to_the_next_process(
     """Whatever they do to the engine: nothing is finished before it was written somewhere, nothing twice."""
     records = []
     for offset, verb in enumerate(verbs):
-        late = {"deadline_at": now_ms() - 1} if verb == "late" else {}
+        late = {"deadline_at": wall_ms() - 1} if verb == "late" else {}
         asked: InferenceRequested | bytes = (
             b"\xff" if verb == "garbage" else request(offset, f"{verb} {offset}", **late)
         )
