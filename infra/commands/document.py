@@ -92,7 +92,7 @@ def sweep(days: int) -> None:
 @click.option(
     "--forms",
     "half",
-    type=click.Choice(list("abcdefghi")),
+    type=click.Choice(list("abcdefghijk")),
     default="i",
     show_default=True,
     help="Which set of forms.",

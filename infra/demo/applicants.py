@@ -22,14 +22,16 @@ from anyascii import anyascii
 from aios.infra.demo import papers
 from aios.infra.demo.papers import Paper, Person
 from aios.infra.demo.sheets import SHEETS, Sheet
+from aios.infra.demo.sheets_later import LATER
 from aios.infra.demo.sheets_strange import STRANGE
 from aios.processors.reading import countries
 from aios.processors.screening import list_files, perturbed
 from aios.processors.screening.entries import Entry, Kind
 
 LIST = "ofac_sdn"
-SETS = "abcdefghi"  # of forms
-EVERY_SHEET = SHEETS + STRANGE
+SETS = "abcdefghijk"  # of forms
+WITH_JOINT = "jk"  # of these, those in which somebody may stand beside the applicant
+EVERY_SHEET = SHEETS + STRANGE + LATER
 ON = date(2026, 11, 20)  # the day of every application
 SCANNED_SHARE = 0.12  # of the documents that are no text
 TEXT_SHARE = 0.4
@@ -105,14 +107,18 @@ class Application:
 def drawn(count: int, seed: int, half: str, *, scans: bool = True) -> list[Application]:
     """half: the set of sheets, one of SETS."""
     draw = random.Random(f"applications {seed} {half}")  # noqa: S311 - the same for the same seed
-    kinds = draw.choices(list(_KINDS), weights=[kind.weight for kind in _KINDS.values()], k=count)
+    weights = [kind.weight if half in kind.sets else 0.0 for kind in _KINDS.values()]
+    kinds = draw.choices(list(_KINDS), weights=weights, k=count)
     return [_Drawing(draw, half, scans).application(f"{half}-{number:04}", kind) for number, kind in enumerate(kinds)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
+    """sets: of forms in which it is drawn."""
+
     weight: float
     expected: tuple[str, ...]
+    sets: str = SETS
 
 
 _KINDS = {
@@ -126,6 +132,8 @@ _KINDS = {
     "unreadable": _Kind(3, ("person",)),
     "no identity document": _Kind(3, ("returned",)),
     "no documents": _Kind(2, ("returned",)),
+    "beside another": _Kind(10, ("approved",), sets=WITH_JOINT),
+    "beside one of the list": _Kind(10, ("person",), sets=WITH_JOINT),
 }
 
 TO_BE_SEEN = frozenset(name for name, kind in _KINDS.items() if "person" in kind.expected)
@@ -159,8 +167,19 @@ class _Drawing:
             shown = replace(person, born=person.born - timedelta(days=self.draw.randrange(400, 6000)))
         if kind == "expired":
             shown = replace(person, expires=ON - timedelta(days=self.draw.randrange(30, 900)))
+        if kind in ("beside another", "beside one of the list"):
+            shown = replace(person, beside=self._beside(kind))
         documents = self._documents(kind, shown, person)
         return Application(key, kind, _KINDS[kind].expected, person, self._fields(person, written), documents)
+
+    def _beside(self, kind: str) -> str:
+        """Who holds an account or a contract with the applicant."""
+        if kind == "beside another":
+            return self._person(own_script=False)[0].name
+        while True:
+            surname, _, given = anyascii(self.draw.choice(_listed()).names[0]).partition(",")
+            if given.strip():
+                return f"{given.strip()} {surname}".title()
 
     def _of_list(self, key: str, kind: str) -> Application:
         while True:
@@ -237,9 +256,11 @@ class _Drawing:
             sheet = self._sheet(lambda sheet: sheet.paper in IDENTITY and set(told) <= set(sheet.says))
             found.append(self._handed(sheet, shown, damage))
         proof = person if kind in ("another's passport", "another birth date") else shown
-        found.append(
-            self._handed(self._sheet(lambda sheet: "address" in sheet.says and sheet.paper not in IDENTITY), proof)
-        )
+
+        def is_proof(sheet: Sheet) -> bool:
+            return "address" in sheet.says and sheet.paper not in IDENTITY and sheet.is_joint == bool(proof.beside)
+
+        found.append(self._handed(self._sheet(is_proof), proof))
         return tuple(found)
 
     def _sheet(self, wanted: Callable[[Sheet], bool]) -> Sheet:

@@ -1,8 +1,8 @@
 """Papers that people hand in: passports, cards, licences, bills, statements, letters; as text, PDF or scan.
 
 Enters: a person, a sheet, a seeded generator. Leaves: the paper's bytes, and what it says in truth. Guaranteed:
-the same seed gives the same paper; zones for machines have right check digits. The forms are in sheets.py and
-sheets_strange.py.
+the same seed gives the same paper; zones for machines have right check digits. The forms are in sheets.py,
+sheets_strange.py and sheets_later.py.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Person:
     number: str
     issued: date
     expires: date
+    beside: str = ""  # who holds an account or a contract with him
 
     @property
     def name(self) -> str:
@@ -105,6 +106,7 @@ def write(sheet: Sheet, person: Person, on: date, draw: random.Random) -> Paper:
         "OFFICIAL": _OFFICIALS[int(person.number[-3:]) % len(_OFFICIALS)].upper(),
         "COUNTRY_LIVES": countries.name(person.lives_in).upper(),
         "personal": person.number[::-1][:7] + "4",
+        "joint": person.beside or _OFFICIALS[int(person.number[-4:]) % len(_OFFICIALS)],
         "zone3": zone_3(person),
         "zone1": zone_1(person),
     }

@@ -1,4 +1,4 @@
-"""The forms of papers: their wording and layout, in four sets; four more are in sheets_strange.py.
+"""The forms of papers: their wording and layout, in four sets; others are in sheets_strange.py and sheets_later.py.
 
 Reading was developed on `a`, and corrected once on `b`, on `c` and on `d`.
 """
@@ -21,6 +21,11 @@ class Sheet:
     says: tuple[str, ...]
     text: str
     language: str = ""
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether somebody stands beside the person it is about."""
+        return "{joint}" in self.text
 
 
 WHO = ("name", "birth_date", "nationality", "document_number", "expires")
