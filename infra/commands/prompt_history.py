@@ -2,14 +2,17 @@
 
 Enters: the newest decided cases of the running system. Leaves: each decision that would change, whose it is, what the
 answers cost then and would cost; exit code 1 where the gate is not passed. Guaranteed: nothing is written anywhere; a
-case that cannot be repeated from its records is counted as that, and not as unchanged.
+case that cannot be repeated from its records is counted as that, and not as unchanged; a decision that would change is
+held against what is tried only where the version that answered then, asked again now, does not come to the same. So
+the same version against its own history changes nothing, whatever answered then (another engine, a drill's echo, a
+prompt's file before it was edited): what it does not repeat is shown as unsteady.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -20,6 +23,7 @@ from aios.infra.output import FAILED, NOT_FOUND, fail
 from aios.infra.rehearsing import Request
 from aios.processors import again, workflow_files
 from aios.processors.again import Decision, Need, Recorded, Tried, Unrepeatable
+from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import InferenceCompleted, InferenceRequested
 from aios.streams import model_files, money, pool_files, prompt_files
@@ -44,19 +48,33 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One case, then and with what is tried. cost_*: of the answers that are other ones, by tokens, in micro."""
+    """One case, then and with what is tried. cost_*: of the answers that are other ones, by tokens, in micro.
+
+    again: what the version that answered then comes to when it is asked now; as recorded, unless it was asked.
+    failed_before: of the answers of then; of that version's now, where it was asked.
+    """
 
     case: Recorded
     before: Decision
     after: Decision
+    again: Decision
     cost_before: int
     cost_after: int
     failed_before: int
     failed_after: int
 
     @property
-    def changes(self) -> bool:
+    def differs(self) -> bool:
+        """From what was recorded, for whatever reason."""
         return self.before.text_apart != self.after.text_apart
+
+    @property
+    def changes(self) -> bool:
+        return self.differs and self.again.text_apart != self.after.text_apart
+
+    @property
+    def unsteady(self) -> bool:
+        return self.again.text_apart != self.before.text_apart
 
     @property
     def text_changes(self) -> bool:
@@ -105,13 +123,7 @@ def compare(cases: Sequence[Recorded], tried: Tried, engine: str) -> tuple[list[
         else:
             left_out[found.why] = left_out.get(found.why, 0) + 1
     repeated = [one for one in cases if one.admitted.case_id in before]
-    given: Answers = {}
-    for _ in range(ROUNDS_MAX):
-        results = [again.decide(one, workflows, tried, given) for one in repeated]
-        needs = [result.request for result in results if isinstance(result, Need)]
-        if not needs:
-            break
-        given |= _asked(needs, engine)
+    results, given = _decided([(one, tried) for one in repeated], workflows, engine)
     compared = []
     for one, after in zip(repeated, results, strict=True):
         if isinstance(after, Decision):
@@ -119,7 +131,60 @@ def compare(cases: Sequence[Recorded], tried: Tried, engine: str) -> tuple[list[
         else:
             why = after.why if isinstance(after, Unrepeatable) else "it asks models without end"
             left_out[why] = left_out.get(why, 0) + 1
-    return compared, left_out
+    return _held_against(compared, tried, workflows, engine), left_out
+
+
+def _decided(
+    cases: Sequence[tuple[Recorded, Tried]], workflows: Workflows, engine: str
+) -> tuple[list[again.Result], Answers]:
+    """What each comes to with what is tried on it, and the answers that were asked for that. In rounds."""
+    given: Answers = {}
+    for _ in range(ROUNDS_MAX):
+        results = [again.decide(one, workflows, tried, given) for one, tried in cases]
+        needs = [result.request for result in results if isinstance(result, Need)]
+        if not needs:
+            break
+        given |= _asked(needs, engine)
+    return results, given
+
+
+def _held_against(compared: Sequence[Compared], tried: Tried, workflows: Workflows, engine: str) -> list[Compared]:
+    """The same; where a decision or more failures would come of what is tried, with what the version of then makes of
+    the case now. A version that is here no more cannot be asked: what was recorded stands for it.
+    """
+    asked: dict[str, tuple[Recorded, Tried]] = {}
+    held = {one.case.admitted.case_id: one for one in compared}
+    for case_id, one in held.items():
+        then = of_then(one.case, tried)
+        if not (one.differs or one.failed_after > one.failed_before) or then is None:
+            continue
+        if then == replace(tried, model=tried.model or then.model):
+            held[case_id] = replace(one, again=one.after, failed_before=one.failed_after)
+        else:
+            asked[case_id] = one.case, then
+    if asked:
+        results, given = _decided(list(asked.values()), workflows, engine)
+        for case_id, result in zip(asked, results, strict=True):
+            if isinstance(result, Decision):
+                failed = sum(answer.status != "ok" for (of, _), answer in given.items() if of == case_id)
+                held[case_id] = replace(held[case_id], again=result, failed_before=failed)
+    return list(held.values())
+
+
+def of_then(case: Recorded, tried: Tried) -> Tried | None:
+    """What answered in the place of what is tried; None: more than one version did, or it is here no more."""
+    answers = [one for one in case.answers.values() if _in_place_of(one, tried)]
+    found = {Tried(prompt=one.prompt if tried.prompt else "", model=one.model) for one in answers}
+    if len(found) != 1:
+        return None
+    then = found.pop()
+    known = then.model in model_files.known() and (not then.prompt or then.prompt in prompt_files.known())
+    return then if known else None
+
+
+def _in_place_of(answer: InferenceCompleted, tried: Tried) -> bool:
+    name = answer.prompt if tried.prompt else answer.model
+    return name.partition("@")[0] == (tried.prompt or tried.model).partition("@")[0]
 
 
 def _asked(needs: Sequence[InferenceRequested], engine: str) -> Answers:
@@ -143,8 +208,7 @@ def _request(name: str, need: InferenceRequested) -> Request:
 
 def _concerns(case: Recorded, tried: Tried) -> bool:
     """Whether what is tried answered in it."""
-    names = {one.prompt if tried.prompt else one.model for one in case.answers.values()}
-    return any(name.partition("@")[0] == (tried.prompt or tried.model).partition("@")[0] for name in names)
+    return any(_in_place_of(one, tried) for one in case.answers.values())
 
 
 def _compared(case: Recorded, before: Decision, after: Decision, given: Answers) -> Compared:
@@ -155,6 +219,7 @@ def _compared(case: Recorded, before: Decision, after: Decision, given: Answers)
         case=case,
         before=before,
         after=after,
+        again=before,
         cost_before=sum(map(_cost, old)),
         cost_after=sum(map(_cost, new)),
         failed_before=sum(one.status != "ok" for one in old),
@@ -184,6 +249,7 @@ def report(compared: Sequence[Compared], left_out: Mapping[str, int], gone: int,
         "changed_share": shares["changed"],
         "changed_max": gate.changed_max,
         "to_a_person": to_person,
+        "unsteady": [_unsteady(one) for one in compared if one.unsteady],
         "texts_changed": sum(one.text_changes for one in compared),
         "failed_more_share": shares["failed_more"],
         "failed_more_max": gate.failed_more_max,
@@ -199,14 +265,30 @@ def report(compared: Sequence[Compared], left_out: Mapping[str, int], gone: int,
     }
 
 
+def _unsteady(one: Compared) -> dict[str, Any]:
+    """Engines: of the answers of then, which that version does not give again."""
+    return {
+        "case_id": one.case.admitted.case_id,
+        "before": _said(one.before),
+        "again": _said(one.again),
+        "reasons_before": list(one.before.reasons),
+        "reasons_again": list(one.again.reasons),
+        "engines_before": sorted({answer.engine for answer in one.case.answers.values()}),
+    }
+
+
+def _said(decision: Decision) -> str:
+    return f"{decision.outcome} {decision.label} by {decision.decided_by}".strip()
+
+
 def _plain(one: Compared) -> dict[str, Any]:
     admitted = one.case.admitted
     return {
         "case_id": admitted.case_id,
         "tenant": admitted.tenant,
         "customer": str(json.loads(admitted.input).get("customer_id", "")),
-        "before": f"{one.before.outcome} {one.before.label} by {one.before.decided_by}".strip(),
-        "after": f"{one.after.outcome} {one.after.label} by {one.after.decided_by}".strip(),
+        "before": _said(one.before),
+        "after": _said(one.after),
         "reasons_before": list(one.before.reasons),
         "reasons_after": list(one.after.reasons),
         "cost_before_micro": one.cost_before,
@@ -224,6 +306,12 @@ def _show(said: Mapping[str, Any]) -> None:
         f"{said['changed_max']:.1%}), {said['to_a_person']} of them to a person; {said['texts_changed']} texts differ; "
         f"{said['failed_more_share']:+.1%} answers fail (the gate allows {said['failed_more_max']:+.1%})"
     )
+    if said["unsteady"]:
+        engines = sorted({name for one in said["unsteady"] for name in one["engines_before"]})
+        click.echo(
+            f"{len(said['unsteady'])} recorded decisions do not come about again with the version that answered then "
+            f"(by {', '.join(engines)}): no change of theirs that this version makes too is counted"
+        )
     before, after = money.text(said["cost_before_micro"]), money.text(said["cost_after_micro"])
     click.echo(f"these answers cost {before} then and {after} now, by tokens")
     if said["left_out"]:

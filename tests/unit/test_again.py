@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.infra import rehearsing
@@ -47,13 +48,14 @@ class Ran:
     confidence: float = 0.9
     failed: bool = False
     key: str = "k"
+    text: str = LETTER
     moves: list[AuditRecorded] = field(default_factory=list)
     answers: dict[tuple[str, int], InferenceCompleted] = field(default_factory=dict)
     reviews: dict[str, ReviewDecided] = field(default_factory=dict)
     decided: list[CaseDecided] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        body = {"text": LETTER, "channel": self.channel, "subject": "", "customer_id": f"C-{self.key}"}
+        body = {"text": self.text, "channel": self.channel, "subject": "", "customer_id": f"C-{self.key}"}
         self.admitted = CaseAdmitted(
             case_id=ids.case_id("demo", "document.triage", self.key),
             tenant="demo",
@@ -135,6 +137,7 @@ def new_summary(ran: Ran, text: str, **changed: Any) -> dict[tuple[str, str], In
     return {(need.request.case_id, need.request.step): answered(need.request, ran, output={"text": text}, **changed)}
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["letter", "message"]), st.floats(0, 1), st.booleans())
 def test_with_the_recorded_answers_the_decision_is_the_recorded_one(
     channel: str, confidence: float, failed: bool
@@ -204,23 +207,24 @@ def test_a_case_that_came_about_in_another_way_is_not_called_unchanged() -> None
 
 # ── the report and its gate ──
 
+SAID: dict[str, Any] = {
+    "status": "ok",
+    "reason": "",
+    "output": {"text": "Wants it back."},
+    "contract": "generation.v1",
+    "prompt_tokens": 200,
+    "output_tokens": 20,
+    "compute_ms": 1,
+}
 
-def asking(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> list[Request]:
-    """Models are asked through here; they say `changed`."""
+
+def asking(monkeypatch: pytest.MonkeyPatch, only: str = "", **changed: Any) -> list[Request]:
+    """Models are asked through here; they say `changed`. only: to this prompt."""
     asked: list[Request] = []
 
     def ask(process: str, requests: list[Request], engine: str = "") -> tuple[str, dict[str, dict[str, Any]]]:
         asked.extend(requests)
-        told = {
-            "status": "ok",
-            "reason": "",
-            "output": {"text": "Wants it back."},
-            "contract": "generation.v1",
-            "prompt_tokens": 200,
-            "output_tokens": 20,
-            "compute_ms": 1,
-        }
-        return "fake 1", {one.id: told | changed for one in requests}
+        return "fake 1", {one.id: SAID | (changed if only in {"", one.prompt} else {}) for one in requests}
 
     monkeypatch.setattr(rehearsing, "ask", ask)
     return asked
@@ -230,14 +234,14 @@ def test_the_gate_counts_decisions_failures_and_costs(monkeypatch: pytest.Monkey
     """Only letters with a summary are asked for; a failed summary is another reason, so another decision."""
     letters = [Ran(key=f"l{n}").recorded for n in range(4)]
     asked = asking(monkeypatch)
-    compared, left_out = prompt_history.compare(letters, Tried(prompt="summary@2"), "")
+    compared, left_out = prompt_history.compare(letters, Tried(prompt="summary@1"), "")
     assert (len(compared), left_out, len(asked)) == (4, {}, 4)
     report = prompt_history.report(compared, left_out, 0, Gate(changed_max=0.0, failed_more_max=0.0))
     assert report["passed"]
     assert (report["changed"], report["texts_changed"]) == (0, 4)
     assert report["cost_after_micro"] == 2 * report["cost_before_micro"] > 0
-    asking(monkeypatch, status="failed", output={})
-    worse, _ = prompt_history.compare(letters, Tried(prompt="summary@2"), "")
+    asking(monkeypatch, "summary@1", status="failed", output={})
+    worse, _ = prompt_history.compare(letters, Tried(prompt="summary@1"), "")
     report = prompt_history.report(worse, {}, 2, Gate(changed_max=0.5, failed_more_max=1.0))
     assert not report["passed"]
     assert (report["changed"], report["failed_more_share"]) == (4, 1.0)
@@ -245,6 +249,56 @@ def test_the_gate_counts_decisions_failures_and_costs(monkeypatch: pytest.Monkey
     assert report["decisions"][0]["customer"] == "C-l0"
     assert report["decisions"][0]["reasons_after"] == ["confident", "no_summary"]
     assert report["left_out"] == {"not in the log any more": 2}
+
+
+FAILS: dict[str, Any] = {"status": "failed", "output": {}}
+BOTH = (False, True)
+
+
+@pytest.mark.parametrize(("failed", "fails_now", "fails_tried"), list(product(BOTH, BOTH, BOTH)))
+def test_a_change_that_the_version_of_then_makes_too_is_not_held_against_what_is_tried(
+    monkeypatch: pytest.MonkeyPatch, *, failed: bool, fails_now: bool, fails_tried: bool
+) -> None:
+    """It is asked again where a decision would change, and there alone; what it does not repeat is shown."""
+    asked: list[str] = []
+
+    def ask(process: str, requests: list[Request], engine: str = "") -> tuple[str, dict[str, dict[str, Any]]]:
+        asked.extend(one.prompt for one in requests)
+        fails = {"summary@2": fails_now, "summary@1": fails_tried}
+        return "fake 1", {one.id: SAID | (FAILS if fails[one.prompt] else {}) for one in requests}
+
+    monkeypatch.setattr(rehearsing, "ask", ask)
+    compared, _ = prompt_history.compare([Ran(failed=failed).recorded], Tried(prompt="summary@1"), "")
+    report = prompt_history.report(compared, {}, 0, Gate(changed_max=0.0, failed_more_max=0.0))
+    differs = fails_tried != failed
+    assert asked == ["summary@1", "summary@2"] if differs else ["summary@1"]
+    assert report["changed"] == (differs and fails_now == failed)
+    assert report["passed"] == (not differs or fails_now != failed)
+    assert len(report["unsteady"]) == (differs and fails_now != failed)
+
+
+@pytest.mark.parametrize(("failed", "fails_now"), list(product(BOTH, BOTH)))
+def test_the_same_version_against_its_own_history_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, *, failed: bool, fails_now: bool
+) -> None:
+    """Also where it does not repeat what was recorded under its name: that is shown, and asked once."""
+    asked = asking(monkeypatch, **(FAILS if fails_now else {}))
+    for tried in (Tried(prompt="summary@2"), Tried(prompt="summary@2", model="summariser@1")):
+        compared, left_out = prompt_history.compare([Ran(failed=failed).recorded], tried, "")
+        report = prompt_history.report(compared, left_out, 0, Gate(changed_max=0.0, failed_more_max=0.0))
+        assert (report["changed"], report["failed_more_share"], report["passed"]) == (0, 0.0, True)
+        assert len(report["unsteady"]) == (failed != fails_now)
+    assert [one.prompt for one in asked] == ["summary@2", "summary@2"]
+
+
+def test_a_version_that_is_here_no_more_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was recorded stands for it."""
+    recorded = Ran().recorded
+    gone = {key: replace(one, prompt=one.prompt and "summary@99") for key, one in recorded.answers.items()}
+    asked = asking(monkeypatch, **FAILS)
+    compared, _ = prompt_history.compare([replace(recorded, answers=gone)], Tried(prompt="summary@1"), "")
+    report = prompt_history.report(compared, {}, 0, Gate(changed_max=0.0, failed_more_max=0.0))
+    assert (report["changed"], report["unsteady"], len(asked)) == (1, [], 1)
 
 
 def test_what_is_neither_a_prompt_nor_a_model_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
