@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import Any
 
 from aios.dlq import envelope, parking
-from aios.dlq.commands import Action, PlanCommand, Problem, Refused, other_eyes
+from aios.dlq.commands import Action, Kind, PlanCommand, Principals, Problem, Refused, allowed, other_eyes
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.envelope import PREFIX
 from aios.schemas import ids
@@ -246,6 +246,16 @@ def is_active(job: ReplayRemembered) -> bool:
 
 def is_over(job: ReplayRemembered) -> bool:
     return job.state in (JobState.DONE, JobState.ABORTED)
+
+
+def tenant_of(job: ReplayRemembered) -> str:
+    """The one tenant that the job is about; empty: any."""
+    return str(json.loads(job.filter).get("tenant", ""))
+
+
+def may(principals: Principals, job: ReplayRemembered, name: str, kind: Kind) -> None:
+    """Whether this principal may do this with the job today. Raises Refused."""
+    allowed(principals, name, kind, frozenset({tenant_of(job)}))
 
 
 def approve(job: ReplayRemembered, by: str, now_ms: int) -> ReplayRemembered:

@@ -3,7 +3,8 @@
 Enters: operation.requested.v1, in one partition, and by place the dead letters that it is about. Leaves: one
 operation.answered.v1 for each request, and in the same transaction what it changed: what is remembered of letters and
 jobs, letter.changed.v1, audit.recorded.v1, breaker.changed.v1, and what returns on <group>.retry. Between requests it
-works off jobs (replay_jobs.py) and lets old letters expire (replay_sweep.py); one letter at a time: replay_letters.py.
+works off jobs and lets old letters expire. Its parts are in replaying/: jobs.py and sweep.py for that, letters.py for
+one letter at a time.
 
 Guaranteed: exactly once, whatever dies when, for a request, a slice of a job and all their effects are one
 transaction; only groups of the topology get anything back, never a target of somebody's own choosing; only the very
@@ -47,17 +48,18 @@ from aios.dlq.filters import Filter, FilterRefused
 from aios.dlq.jobs import JobState
 from aios.dlq.places import Places
 from aios.dlq.settle import CLOSED
-from aios.processors import app, missed, replay_jobs, workflow_files
+from aios.processors import app, workflow_files
 from aios.processors.admit import Admit
-from aios.processors.missed import MissedWalk
 from aios.processors.plan import Plan
-from aios.processors.replay_guard import Guard, Hands
-from aios.processors.replay_jobs import Jobs, Probe
-from aios.processors.replay_letters import Letters
-from aios.processors.replay_probe import Probes, decoded
-from aios.processors.replay_sweep import EVERY_S, Sweep
-from aios.processors.replay_turn import NOBODY, Turn
-from aios.processors.replay_walk import LetterWalk, Source, Walk
+from aios.processors.replaying import missed
+from aios.processors.replaying.guard import Guard, Hands
+from aios.processors.replaying.jobs import Jobs, Probe
+from aios.processors.replaying.letters import Letters
+from aios.processors.replaying.missed import MissedWalk
+from aios.processors.replaying.probe import Probes, decoded
+from aios.processors.replaying.sweep import EVERY_S, Sweep
+from aios.processors.replaying.turn import NOBODY, Turn
+from aios.processors.replaying.walk import LetterWalk, Source, Walk
 from aios.processors.state import Effects, StateView, Work
 from aios.processors.workflow_files import Live
 from aios.schemas import ids
@@ -285,7 +287,7 @@ class Replay:
         job, by = turn.job(request.object_id), request.principal
         if job is None:
             raise Refused(Problem.NOT_FOUND, "there is no such job; `aios replay list` shows them")
-        replay_jobs.may(self._world.principals, job, by, command.kind)
+        jobs.may(self._world.principals, job, by, command.kind)
         moved = self._moved(job, command.kind, by, turn.now_ms)
         if moved is not job:
             turn.keep_job(moved)
@@ -312,7 +314,7 @@ class Replay:
     def _still_approved(self, job: ReplayRemembered) -> None:
         """By somebody who may approve it today. Raises Refused."""
         try:
-            replay_jobs.may(self._world.principals, job, job.approved_by, Kind.APPROVE)
+            jobs.may(self._world.principals, job, job.approved_by, Kind.APPROVE)
         except Refused as refused:
             raise Refused(
                 Problem.ROLE_MISSING, f"who approved it may not do so any more ({refused.detail}): plan it again"
@@ -328,7 +330,7 @@ class Replay:
             act=request.command_id,
             by=request.principal,
             detail=told,
-            tenant=replay_jobs.tenant_of(job),
+            tenant=jobs.tenant_of(job),
         )
 
     # breakers

@@ -150,7 +150,7 @@ MUTATIONS = (
     ),
     Mutation(
         "replay job that forgets its progress",
-        "aios.processors.replay_print:Prints.returned",
+        "aios.processors.replaying.prints:Prints.returned",
         "            turn.keep(jobs.letter_key",
         "            (jobs.letter_key",
         "what one job returned is returned again by the next",
@@ -213,7 +213,7 @@ MUTATIONS = (
     ),
     Mutation(
         "dry run that decodes what ended it",
-        "aios.processors.replay_guard:Guard.is_deadly",
+        "aios.processors.replaying.guard:Guard.is_deadly",
         " or self._hands.is_given_up(_name(letter))",
         "",
         "a dead letter that ends who decodes it ends the replay stage at every start",

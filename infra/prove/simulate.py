@@ -36,7 +36,7 @@ from aios.infra.prove.sim_systems import workflow as settling
 from aios.infra.prove.sim_workers import PoolProcess, RetryProcess
 from aios.infra.prove.sim_world import Doom, Group, Process, Slot, Violated, World
 from aios.processors import admit, plan, replay, workflow_files
-from aios.processors.replay_probe import Probes
+from aios.processors.replaying.probe import Probes
 from aios.processors.state import Core
 from aios.schemas.codec import Codec
 from aios.schemas.models import TenantRegistered

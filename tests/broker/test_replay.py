@@ -23,10 +23,10 @@ from aios.dlq.commands import JobCommand, Kind, LetterCommand, PlanCommand, Targ
 from aios.dlq.envelope import Failure
 from aios.dlq.jobs import job_key
 from aios.dlq.places import Places
-from aios.processors import missed
-from aios.processors.missed import MissedWalk
 from aios.processors.replay import admit_positions
-from aios.processors.replay_walk import Found, Nothing
+from aios.processors.replaying import missed
+from aios.processors.replaying.missed import MissedWalk
+from aios.processors.replaying.walk import Found, Nothing
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
     AuditRecorded,

@@ -12,7 +12,7 @@ from fastavro import parse_schema, schemaless_writer
 from aios.dlq import edits
 from aios.dlq.commands import Refused
 from aios.dlq.dead_letter import DeadLetter
-from aios.processors.replay_probe import decoded
+from aios.processors.replaying.probe import decoded
 from aios.schemas.codec import Codec
 from aios.schemas.models import DocumentReceived
 from aios.streams.topics import DOCUMENT_RECEIVED

@@ -18,13 +18,14 @@ from aios.dlq.commands import Action, BreakerCommand, JobCommand, Kind, LetterCo
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.deaths import ALONE_MAX
 from aios.dlq.jobs import Bucket, Skip
-from aios.processors import missed, replay
+from aios.processors import replay
 from aios.processors.admit import Admit
 from aios.processors.plan import Plan
 from aios.processors.replay import Replay, World
-from aios.processors.replay_print import Prints
-from aios.processors.replay_probe import Probes
-from aios.processors.replay_turn import Turn
+from aios.processors.replaying import missed
+from aios.processors.replaying.prints import Prints
+from aios.processors.replaying.probe import Probes
+from aios.processors.replaying.turn import Turn
 from aios.processors.state import Effects
 from aios.processors.workflow_files import shipped
 from aios.schemas import ids

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from aios.dlq.dead_letter import DeadLetter
-from aios.dlq.jobs import STAGES_BY_GROUP, is_active, job_key, letter_key
+from aios.dlq.jobs import STAGES_BY_GROUP, LetterState, is_active, job_key, letter_key, remembered
 from aios.dlq.parking import CONTROL, DISCARDED, ORDINAL
 from aios.processors.state import Effects, StateView
 from aios.schemas import ids
@@ -158,6 +158,24 @@ class Turn:
             at=self.now_ms,
         )
         self._audit(audit, "")
+
+    def discard(
+        self,
+        letter: DeadLetter,
+        key: bytes | None,
+        known: LetterRemembered | None,
+        *,
+        act: str,
+        by: str,
+        reason: str,
+        job_id: str = "",
+    ) -> None:
+        """The letter will not return; those parked behind it go on."""
+        state = LetterState.DISCARDED
+        self.keep_letter(remembered(letter, known, state=state, job_id=job_id, edit=None, changed_at=self.now_ms))
+        self.changed(letter, state, act=act, job_id=job_id, reason=reason, by=by)
+        self.audited(letter, "discarded", act=act, by=by, detail={"replay_id": job_id, "why": reason})
+        self.release_followers(letter, key)
 
     def release_followers(self, letter: DeadLetter, key: bytes | None) -> None:
         """A parked letter will not return: those behind it need not wait for it (dlq/parking.py)."""

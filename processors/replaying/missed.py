@@ -20,7 +20,7 @@ from itertools import islice
 from aios.dlq import envelope
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.filters import Filter
-from aios.processors.replay_walk import BlockWalk, Found, Nothing, Passed, Source, place_of
+from aios.processors.replaying.walk import BlockWalk, Found, Nothing, Passed, Source, place_of
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch

@@ -15,8 +15,8 @@ from itertools import islice
 from aios.dlq import jobs
 from aios.dlq.dead_letter import letter_of
 from aios.dlq.jobs import RETENTION_MS, LetterState
-from aios.processors.replay_turn import Turn
-from aios.processors.replay_walk import Source
+from aios.processors.replaying.turn import Turn
+from aios.processors.replaying.walk import Source
 from aios.streams.errors import Unavailable
 
 EXPIRE_SHARE = 0.9

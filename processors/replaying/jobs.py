@@ -11,21 +11,20 @@ A dry run does all that but writing: what it reports is what would happen now. I
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from aios.dlq import commands, edits, envelope, jobs
+from aios.dlq import edits, envelope, jobs
 from aios.dlq.commands import Action, Kind, Principals, Refused
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.jobs import Bucket, JobState, LetterState, Report, Skip
-from aios.processors.replay_guard import Guard
-from aios.processors.replay_print import Prints
-from aios.processors.replay_turn import Turn
-from aios.processors.replay_walk import Found, Nothing, Passed, Source, Walk
+from aios.processors.replaying.guard import Guard
+from aios.processors.replaying.prints import Prints
+from aios.processors.replaying.turn import Turn
+from aios.processors.replaying.walk import Found, Nothing, Passed, Source, Walk
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import LetterRemembered, ReplayRemembered
@@ -168,7 +167,7 @@ class Jobs:
         """Why the job may not go on, with today's permissions; empty: it may."""
         for what, who, kind in (("runs", job.run_by, Kind.RUN), ("approved", job.approved_by, Kind.APPROVE)):
             try:
-                may(self._principals, job, who, kind)
+                jobs.may(self._principals, job, who, kind)
             except Refused as refused:
                 return f"who {what} it, {who}, may not do so any more: {refused.detail}"
         return ""
@@ -176,7 +175,12 @@ class Jobs:
     def _stop(self, job: ReplayRemembered, why: str, turn: Turn) -> None:
         turn.keep_job(jobs.stop(job, why, turn.now_ms))
         turn.audited_object(
-            job.job_id, "replay_paused", act=f"{turn.now_ms}", by="replay", detail={"why": why}, tenant=tenant_of(job)
+            job.job_id,
+            "replay_paused",
+            act=f"{turn.now_ms}",
+            by="replay",
+            detail={"why": why},
+            tenant=jobs.tenant_of(job),
         )
         self._drop(job.job_id)
 
@@ -224,7 +228,7 @@ class Jobs:
             moved = jobs.done(moved, turn.now_ms)
             detail = {"replayed": moved.replayed, "skipped": dict(moved.skipped), "took_ms": moved.took_ms}
             turn.audited_object(
-                job.job_id, "replay_done", act="done", by=job.run_by, detail=detail, tenant=tenant_of(job)
+                job.job_id, "replay_done", act="done", by=job.run_by, detail=detail, tenant=jobs.tenant_of(job)
             )
             self._drop(job.job_id)
         elif run.bucket is not None:
@@ -263,9 +267,7 @@ class Jobs:
     ) -> Skip | None:
         """Return or discard it."""
         if job.action == Action.DISCARD:
-            discard(
-                letter, record.key, known, turn, act=job.job_id, by=job.run_by, reason=job.reason, job_id=job.job_id
-            )
+            turn.discard(letter, record.key, known, act=job.job_id, by=job.run_by, reason=job.reason, job_id=job.job_id)
             return None
         prepared = self._prepare(letter, record, known, job, turn.now_ms)
         if isinstance(prepared, Skip):
@@ -423,33 +425,3 @@ def _settled_before(letter: DeadLetter, known: LetterRemembered | None, job: Rep
 
 def _key(letter: DeadLetter, record: Record) -> tuple[str, int, bytes]:
     return letter.place[0], letter.place[1], record.key or b""
-
-
-def discard(
-    letter: DeadLetter,
-    key: bytes | None,
-    known: LetterRemembered | None,
-    turn: Turn,
-    *,
-    act: str,
-    by: str,
-    reason: str,
-    job_id: str = "",
-) -> None:
-    """The letter will not return; those parked behind it go on."""
-    turn.keep_letter(
-        jobs.remembered(letter, known, state=LetterState.DISCARDED, job_id=job_id, edit=None, changed_at=turn.now_ms)
-    )
-    turn.changed(letter, LetterState.DISCARDED, act=act, job_id=job_id, reason=reason, by=by)
-    turn.audited(letter, "discarded", act=act, by=by, detail={"replay_id": job_id, "why": reason})
-    turn.release_followers(letter, key)
-
-
-def tenant_of(job: ReplayRemembered) -> str:
-    """The one tenant that the job is about; empty: any."""
-    return str(json.loads(job.filter).get("tenant", ""))
-
-
-def may(principals: Principals, job: ReplayRemembered, name: str, kind: Kind) -> None:
-    """Whether this principal may do this with the job today. Raises Refused."""
-    commands.allowed(principals, name, kind, frozenset({tenant_of(job)}))

@@ -36,7 +36,7 @@ class _Nothing:
 
 
 class Probes:
-    """A Probe (replay_jobs.py) with the cores of admit and plan."""
+    """A Probe (jobs.py) with the cores of admit and plan."""
 
     def __init__(self, codec: Codec, admit: Admit, plan: Plan) -> None:
         self._codec = codec

@@ -15,10 +15,9 @@ from aios.dlq import edits, envelope, jobs
 from aios.dlq.commands import Kind, LetterCommand, Principals, Problem, Refused, allowed, other_eyes
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.jobs import LetterState
-from aios.processors import replay_jobs
-from aios.processors.replay_guard import Guard
-from aios.processors.replay_jobs import Jobs
-from aios.processors.replay_turn import Turn
+from aios.processors.replaying.guard import Guard
+from aios.processors.replaying.jobs import Jobs
+from aios.processors.replaying.turn import Turn
 from aios.schemas.codec import Codec
 from aios.schemas.models import OperationRequested
 from aios.streams.record import Record
@@ -129,7 +128,7 @@ class Letters:
         if jobs.state_of(letter, known) is not LetterState.DISCARDED:
             _expect(letter, turn, LetterState.OPEN, LetterState.EDITED, LetterState.QUARANTINED)
             act = request.command_id
-            replay_jobs.discard(letter, record.key, known, turn, act=act, by=request.principal, reason=request.reason)
+            turn.discard(letter, record.key, known, act=act, by=request.principal, reason=request.reason)
         return {"state": LetterState.DISCARDED}
 
     def _restore(

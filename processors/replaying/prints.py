@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 from aios.dlq import envelope, jobs
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.jobs import LetterState
-from aios.processors.replay_turn import SOURCE, Turn, about, audit_id_of, audit_of, case_of, change_id_of, change_of
+from aios.processors.replaying.turn import SOURCE, Turn, about, audit_id_of, audit_of, case_of, change_id_of, change_of
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, LetterChanged, LetterRemembered, ReplayRemembered
