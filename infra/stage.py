@@ -7,13 +7,15 @@ what does not fit says so in the log each time, with the command to run.
 Guaranteed: SIGTERM and SIGINT ask it to stop; SIGUSR1 has it read its next line of home/run/failpoints (for drills,
 streams/failpoints.py); --ready-fd gets a line when it serves, and not before; its metrics port stands in
 home/run/metrics/<process>.<slot>.json, in the form that Prometheus's file_sd reads; home/run/serving/<process>.<slot>
-is there while it serves, for start-up probes of containers.
+is there while it serves, for start-up probes of containers. `--spare PROCESS …` waits, with all that these import, to
+be told on standard input which of them to be (infra/local/spare.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import functools
 import importlib
 import json
@@ -21,7 +23,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -53,11 +55,18 @@ class Ended(AiosError):
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="aios.infra.stage", description="One process of a stage.")
-    parser.add_argument("process", choices=topology.PROCESSES)
+    parser.add_argument("process", choices=topology.PROCESSES, nargs="?")
     parser.add_argument("--slot", type=int, default=0, help="its number among its like")
     parser.add_argument("--ready-fd", type=int, help="an open file that gets a line when it serves")
+    parser.add_argument("--spare", nargs="+", choices=topology.PROCESSES, help="wait to be told which of these to be")
     asked = parser.parse_args()
+    if asked.spare:
+        asked = parser.parse_args(_told(asked.spare))
+    if asked.process is None:
+        parser.error(f"say which process: {', '.join(topology.PROCESSES)}")
     logs.start(asked.process, asked.slot)
+    with contextlib.suppress(OSError):  # for top and ps: the command of one that was a spare does not say what it is
+        Path("/proc/self/comm").write_text(f"{asked.process}.{asked.slot}", encoding="ascii")
     sys.exit(_status(asked.process, asked.slot, asked.ready_fd))
 
 
@@ -118,6 +127,24 @@ def _run_of(process: str) -> Run:
         return serve
     run: Run = importlib.import_module(f"aios.{MODULES[kind]}.{process}").run
     return run
+
+
+def _told(kin: Sequence[str]) -> list[str]:
+    """Import what these need, then wait for the word; whoever would have given it is gone when there is none."""
+    for process in kin:
+        _run_of(process)
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(0)
+    said = json.loads(line)
+    log_file = os.open(said["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, own in ((0, nothing), (1, log_file), (2, log_file)):
+        os.dup2(own, number)
+    os.close(log_file)
+    os.close(nothing)
+    arguments: list[str] = said["arguments"]
+    return arguments
 
 
 def _ready(ready_fd: int | None, serving: Path) -> None:

@@ -30,7 +30,7 @@ from aios.schemas.errors import AiosError, Verdict
 from aios.schemas.models import ModelActivated
 from aios.sinks import shell
 from aios.sinks.epoch_store import Emptied, EpochStore, Everything, Marks, Write
-from aios.sinks.shell import Shell
+from aios.sinks.shell import TAKE_MAX, Shell
 from aios.sinks.watch_state import Drifted, Seen, State, may_refuse, read_back
 from aios.sinks.watch_tell import Return, Teller
 from aios.streams import activations, failpoints, tracing
@@ -43,6 +43,7 @@ from aios.streams.topics import AUDIT_RECORDED
 from aios.streams.topology import WATCH
 
 IN_FLIGHT_MAX = 5_000
+GATHER_S = 1.0  # between two rounds that are not full: each writes every series that moved, whole
 IDLE_MS = 1_000  # between two looks at the marker and at the canaries while nothing comes
 EPOCH = "aios:watch:epoch"
 REBUILDING = "aios:watch:rebuilding"
@@ -199,6 +200,8 @@ class Sink:
         if await self._desk.persevere(rest):
             self._desk.finish(record for record, _ in read.good)
             await self._desk.persevere(lambda: self._desk.give_up(read))
+        if len(records) < TAKE_MAX:
+            await self._desk.rest(GATHER_S)
 
     async def _rest(self, seen: Sequence[tuple[Record, Seen]]) -> None:
         """Until it is told and remembered. What was taken before Valkey or Kafka went away is not taken again."""

@@ -3,7 +3,8 @@
 Enters: specifications of parts. Leaves: running processes, and a line for people at each change. Guaranteed: a
 process that ends unasked is started again in the same slot, at once the first AT_ONCE times (a member of a consumer
 group keeps its partitions that way) and after doubling waits when it keeps dying; asked to stop, it has stop_s_max
-before SIGKILL; none outlives this process (child.py); a log file is bounded.
+before SIGKILL; none outlives this process (child.py); a log file is bounded. A process that is ready gives way to those
+that start (priority.py), and a spare takes the place of one that died, where one waits (spare.py).
 A part is ready when its probe says so, or, without one, when it writes a line to the pipe it got as --ready-fd.
 Everything runs in the event loop of the main thread.
 Rejected: supervisord, circus, honcho: none knows when a process is ready, or ends its children when it is killed.
@@ -21,7 +22,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from aios.infra.local import child, logfiles
+from aios.infra.local import logfiles, priority, spare
+from aios.infra.local.spare import Spare
 from aios.schemas.errors import AiosError, Verdict
 
 STOP_S_MAX = 35.0  # a stage has promised 30
@@ -59,11 +61,6 @@ class Part:
     environment: Mapping[str, str] = field(default_factory=dict)
     probe: Callable[[], Awaitable[bool]] | None = None
 
-    def arguments(self, slot: int, ready_fd: int) -> list[str]:
-        if self.probe is not None:
-            return list(self.command)
-        return [*self.command, "--slot", str(slot), "--ready-fd", str(ready_fd)]
-
 
 def delay_s(deaths: int) -> float:
     """Wait before the restart after so many deaths in a row, ≥ 1: none, then doubling up to BACKOFF_S_MAX."""
@@ -74,7 +71,13 @@ def delay_s(deaths: int) -> float:
 class Process:
     """One slot of a part, through all its restarts. pid, state, restarts and last_exit are for reading."""
 
-    def __init__(self, part: Part, slot: int, changed: Callable[[Process, str], None]) -> None:
+    def __init__(
+        self,
+        part: Part,
+        slot: int,
+        changed: Callable[[Process, str], None],
+        spare_of: Callable[[str], Spare | None],
+    ) -> None:
         self.part = part
         self.slot = slot
         self.pid: int | None = None
@@ -84,6 +87,7 @@ class Process:
         self.deaths = 0  # in a row
         self.was_ready = False
         self._changed = changed
+        self._spare_of = spare_of
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self._keep(), name=self.name)
 
@@ -134,40 +138,35 @@ class Process:
     async def _once(self) -> float:
         """One life. Returns the seconds it was ready."""
         self.state = State.STARTING
-        read_end, write_end = os.pipe()
-        watch = None
         ready_at: list[float] = []
         try:
-            process = await self._spawn(write_end)
-            os.close(write_end)
-            write_end = -1
-            self.pid = process.pid
-            if self._stop.is_set():  # asked while it was being started
-                self._signal(signal.SIGTERM)
-            watch = asyncio.create_task(self._watch(read_end, ready_at))
-            self.last_exit = _how(await process.wait())
+            process, read_end = await self._spawn()
         except OSError as error:
             self.last_exit = f"cannot be started: {error.strerror}"
+            return 0.0
+        self.pid = process.pid
+        if self._stop.is_set():  # asked while it was being started
+            self._signal(signal.SIGTERM)
+        watch = asyncio.create_task(self._watch(read_end, ready_at))
+        try:
+            self.last_exit = _how(await process.wait())
         finally:
-            if watch is not None:
-                watch.cancel()
-                await asyncio.gather(watch, return_exceptions=True)
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
             os.close(read_end)
-            if write_end >= 0:
-                os.close(write_end)
         return time.monotonic() - ready_at[0] if ready_at else 0.0
 
-    async def _spawn(self, ready_fd: int) -> asyncio.subprocess.Process:
-        with self.part.log(self.slot).open("ab") as log:
-            return await asyncio.create_subprocess_exec(
-                *child.bound(self.part.arguments(self.slot, ready_fd)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, **self.part.environment},
-                pass_fds=() if self.part.probe is not None else (ready_fd,),
-            )
+    async def _spawn(self) -> tuple[asyncio.subprocess.Process, int]:
+        """The spare that waits for such a place, or a new process; and where it says that it serves."""
+        part, log = self.part, self.part.log(self.slot)
+        if part.probe is not None:
+            one = await spare.started(part.command, part.environment, log, tells=False)
+            return one.process, one.read_end
+        own = ["--slot", str(self.slot)]
+        waiting = self._spare_of(part.stage)
+        taken = waiting.take([part.stage, *own], log) if waiting is not None else None
+        one = taken or await spare.started([*part.command, *own], part.environment, log)
+        return one.process, one.read_end
 
     async def _watch(self, read_end: int, ready_at: list[float]) -> None:
         """Until it is ready; a process that never is ends, or is given up by whoever waits for it."""
@@ -183,6 +182,9 @@ class Process:
         ready_at.append(time.monotonic())
         self.state = State.READY
         self.was_ready = True
+        if self.part.probe is None and self.pid is not None:
+            priority.of_threads(self.pid, priority.SERVING)
+            priority.of_session(self.pid, priority.SERVING)
         self._changed(self, f"ready after {ready_at[0] - started:.1f} s")
 
 
@@ -193,6 +195,8 @@ class Supervisor:
         self._say = say
         self._parts: dict[str, Part] = {}
         self._slots: dict[str, list[Process]] = {}
+        self._spares: Sequence[Spare] = ()
+        self._keeping: asyncio.Task[None] | None = None
         self._change = asyncio.Event()
         self._scaling = asyncio.Lock()
         self._bounding = asyncio.create_task(self._bound_logs(), name="logs")
@@ -201,6 +205,11 @@ class Supervisor:
         """Start a part; until_ready() waits for it."""
         self._parts[part.stage] = part
         self._slots[part.stage] = [self._start(part, slot) for slot in range(count)]
+
+    def keep(self, spares: Sequence[Spare]) -> None:
+        """Have these wait from now on; another one whenever all are ready again."""
+        self._spares = spares
+        self._refill()
 
     def processes(self) -> list[Process]:
         return [process for slots in self._slots.values() for process in slots]
@@ -241,7 +250,11 @@ class Supervisor:
             await self.until_ready([stage], s_max)
 
     async def stop(self, stages: Sequence[str]) -> None:
-        """Stop these parts together; those not started count as stopped."""
+        """Stop these parts together, and keep no spares any more; those not started count as stopped."""
+        spares, self._spares = self._spares, ()
+        if self._keeping is not None:
+            await asyncio.wait((self._keeping,))
+        await asyncio.gather(*(one.end() for one in spares))
         await asyncio.gather(*(process.stop() for stage in stages for process in self._slots.get(stage, ())))
         for stage in stages:
             self._slots.pop(stage, None)
@@ -258,11 +271,27 @@ class Supervisor:
 
     def _start(self, part: Part, slot: int) -> Process:
         logfiles.keep_bounded(part.log(slot))
-        return Process(part, slot, self._changed)
+        return Process(part, slot, self._changed, self._spare_of)
+
+    def _spare_of(self, stage: str) -> Spare | None:
+        return next((one for one in self._spares if stage in one.kin), None)
 
     def _changed(self, process: Process, what: str) -> None:
         self._change.set()
         self._say(process.name, what)
+        self._refill()
+
+    def _refill(self) -> None:
+        """Not while something starts: that needs the machine more."""
+        if self._spares and self.ready and (self._keeping is None or self._keeping.done()):
+            self._keeping = asyncio.create_task(self._keep_spares(), name="spares")
+
+    async def _keep_spares(self) -> None:
+        for one in self._spares:
+            try:
+                await one.keep()
+            except OSError as error:
+                self._say("spare", f"cannot be started: {error.strerror}")
 
     def _unready(self, stages: Sequence[str]) -> list[Process]:
         return [each for stage in stages for each in self._slots[stage] if each.state is not State.READY]

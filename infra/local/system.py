@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aios.dlq.breakers import BreakerTable
@@ -23,6 +23,7 @@ from aios.inference_workers.engine import ENVIRONMENT
 from aios.infra.local import control, ports
 from aios.infra.local.broker import REPOSITORY, Broker
 from aios.infra.local.home import Home
+from aios.infra.local.spare import Spare
 from aios.infra.local.supervisor import PROCESSES_MAX, NotReady, Part, State, Supervisor
 from aios.infra.local.valkey import Valkey
 from aios.infra.prepare import patiently
@@ -40,7 +41,8 @@ SCALE_S_MAX = 150.0  # old processes hand back, new ones load a model
 PROBE_S_MAX = 1.0
 PATIENCE_S = 20.0  # with a topic whose leader is only just elected, a registry that only just starts
 WORKERS = REPOSITORY / ".venv-inference" / "bin" / "python"
-POOLS = frozenset(stage.process for stage in topology.STAGES if stage.kind is Kind.POOL)
+POOLS = tuple(dict.fromkeys(stage.process for stage in topology.STAGES if stage.kind is Kind.POOL))
+STAGES = tuple(name for name in topology.PROCESSES if name not in POOLS)
 BASE = ("kafka", "registry", "valkey")  # what the stages stand on, as started; stopped the other way round
 SERVERS = (topology.GATEWAY.process, topology.OPERATIONS.process)
 ALONE = {
@@ -246,18 +248,20 @@ class System:
         for name in topology.PROCESSES:
             self._supervisor.add(self._part(name, environment))
         await self._supervisor.until_ready(topology.PROCESSES, s_max)
+        self._supervisor.keep([self._spare(kin, environment) for kin in (STAGES, POOLS)])
 
     def _part(self, name: str, environment: Mapping[str, str]) -> Part:
-        python, own = sys.executable, {}
-        if name in POOLS:
-            python = str(WORKERS)
-            own = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+        command, own = _program(name)
         return Part(
             stage=name,
-            command=[python, "-m", "aios.infra.stage", name],
+            command=[*command, name],
             log=lambda slot: self._home.log(name, slot),
             environment={**environment, **own},
         )
+
+    def _spare(self, kin: Sequence[str], environment: Mapping[str, str]) -> Spare:
+        command, own = _program(kin[0])
+        return Spare(command, kin, {**environment, **own}, self._home.log("spare", 0))
 
     # ── while it runs ──
 
@@ -307,6 +311,15 @@ class System:
         await self._supervisor.stop(topology.PROCESSES)
         for name in reversed(BASE):
             await self._supervisor.stop([name])
+
+
+def _program(process: str) -> tuple[list[str], Mapping[str, str]]:
+    """What runs it, and the environment of that."""
+    python, own = sys.executable, {}
+    if process in POOLS:
+        python = str(WORKERS)
+        own = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    return [python, "-m", "aios.infra.stage"], own
 
 
 def _followed(kafka: KafkaSettings, registry: str) -> BreakerTable:

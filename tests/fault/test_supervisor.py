@@ -14,8 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from aios.infra.local import child, supervisor
-from aios.infra.local.supervisor import AT_ONCE, BACKOFF_S, BACKOFF_S_MAX, NotReady, Part, State, Supervisor, delay_s
+from aios.infra.local import child, priority, supervisor
+from aios.infra.local.spare import Spare
+from aios.infra.local.supervisor import (
+    AT_ONCE,
+    BACKOFF_S,
+    BACKOFF_S_MAX,
+    NotReady,
+    Part,
+    State,
+    Supervisor,
+    delay_s,
+)
 
 S_MAX = 15.0
 SERVES = """
@@ -248,3 +258,95 @@ def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
         [sys.executable, "-I", "-S", script, "0", "/bin/echo", "runs"], capture_output=True, timeout=S_MAX, check=False
     )
     assert (done.returncode, done.stdout) == (1, b"")
+
+
+SPARE = """
+import json, os, signal, sys
+kin = sys.argv[sys.argv.index("--spare") + 1:]
+told = json.loads(sys.stdin.readline() or sys.exit(0))
+stage, _, slot, _, fd = told["arguments"]
+assert stage in kin
+with open(told["log"], "a") as log:
+    log.write(f"{stage}.{slot} was a spare\\n")
+os.write(int(fd), b"ready\\n")
+while True:
+    signal.pause()
+"""
+
+
+def test_a_spare_takes_the_place_of_what_dies_and_another_waits(
+    part: Callable[[str, str], Part], tmp_path: Path
+) -> None:
+    """Its pid becomes the slot's, it writes to the slot's log, and once all are ready again there is a new one."""
+
+    async def use(kept: Supervisor, _: list[str]) -> None:
+        kept.add(part("one", SERVES), 2)
+        await kept.until_ready(["one"], S_MAX)
+        kept.keep([Spare(python(SPARE), ["one"], {}, tmp_path / "spare.log")])
+        first = await waiting(kept)
+        _, second = kept.processes()
+        assert second.pid
+        os.kill(second.pid, signal.SIGKILL)
+        await until(lambda: second.restarts == 1 and second.state is State.READY)
+        assert second.pid == first
+        assert "one.1 was a spare" in (tmp_path / "one.1.log").read_text()
+        another = await waiting(kept)
+        assert another != first
+        await kept.stop(["one"])
+        assert not alive(first, another)
+
+    supervised(use)
+
+
+@pytest.mark.parametrize("whom", ["another kind", "one that has died"])
+def test_nobody_waits_for_a_spare(part: Callable[[str, str], Part], tmp_path: Path, whom: str) -> None:
+    """What dies is started as ever where the spare is of another kind, or has died itself."""
+
+    async def use(kept: Supervisor, _: list[str]) -> None:
+        kept.add(part("one", SERVES))
+        await kept.until_ready(["one"], S_MAX)
+        kept.keep([Spare(python(SPARE), ["one" if whom == "one that has died" else "two"], {}, tmp_path / "spare.log")])
+        spare = await waiting(kept)
+        if whom == "one that has died":
+            os.kill(spare, signal.SIGKILL)
+            await until(lambda: not alive(spare))
+        (one,) = kept.processes()
+        assert one.pid
+        os.kill(one.pid, signal.SIGKILL)
+        await until(lambda: one.restarts == 1 and one.state is State.READY)
+        assert one.pid != spare
+
+    supervised(use)
+
+
+async def waiting(kept: Supervisor) -> int:
+    """The pid of the spare that waits, once it does."""
+    slots = {each.pid for each in kept.processes()}
+    found: list[int] = []
+
+    def see() -> bool:
+        found[:] = [
+            each.pid
+            for each in psutil.Process().children()
+            if each.pid not in slots and each.status() != psutil.STATUS_ZOMBIE and "--spare" in each.cmdline()
+        ]
+        return bool(found)
+
+    await until(see)
+    return found[0]
+
+
+def test_a_process_that_serves_gives_way_to_one_that_starts(part: Callable[[str, str], Part]) -> None:
+    """All its threads are nicer from when it is ready; not before."""
+
+    async def use(kept: Supervisor, _: list[str]) -> None:
+        kept.add(part("one", SERVES))
+        kept.add(part("two", NEVER_READY))
+        await kept.until_ready(["one"], S_MAX)
+        one, two = kept.processes()
+        assert one.pid
+        assert two.pid
+        assert os.getpriority(os.PRIO_PROCESS, one.pid) == priority.SERVING
+        assert os.getpriority(os.PRIO_PROCESS, two.pid) == os.getpriority(os.PRIO_PROCESS, 0)
+
+    supervised(use)
