@@ -2,7 +2,8 @@
 
 Enters: a folder and the jars (infra/setup.py put them under .tools/kafka). Leaves: a bootstrap address.
 Guaranteed: ports are free ones, remembered in the folder, so that a restart has the same address; data
-survives kill -9; the process dies with its parent.
+survives kill -9; the process dies with its parent. What a first start has left beside the jars (first_start.py) makes
+this one cheaper and no different: a JVM refuses an archive that does not fit it and its jars, without a word.
 Rejected: Docker (not there on a bare machine), librdkafka's mock cluster (shows aborted records as committed).
 """
 
@@ -27,12 +28,16 @@ from aios.streams.errors import ConfigError, Unavailable
 VERSION = "4.2.0"
 REPOSITORY = Path(__file__).parents[2]
 JARS = REPOSITORY / ".tools" / "kafka" / VERSION
+CLASSES = JARS / "classes.jsa"  # Kafka's, as this machine's JVM maps them
+RECORDS = JARS / "bootstrap.checkpoint"  # the first ones of a cluster of this version; they name no cluster and no node
 READY_S_MAX = 60.0
 ASK_S_MAX = 1.0
 POLL_S = 0.1
 COPIES_MAX = 3  # of Kafka's own topics
 MESSAGE_BYTES_MAX = (1 << 20) + (128 << 10)  # a dead letter and the batch around it
 HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+ARCHIVED = (f"-XX:SharedArchiveFile={CLASSES}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+META = "meta.properties"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +82,10 @@ class Broker:
         properties = self._folder / "server.properties"
         properties.write_text(self._properties(), encoding="utf-8")
         (self._folder / "log4j2.properties").write_text(LOGGING, encoding="utf-8")
-        if not (self._folder / "data" / "meta.properties").is_file():
+        if not (self._folder / "data" / META).is_file():
             self._format(properties)
-        return [*self._java(HEAP), "kafka.Kafka", str(properties)]
+        archived = ARCHIVED if CLASSES.is_file() else ()
+        return [*self._java((*HEAP, *archived)), "kafka.Kafka", str(properties)]
 
     def start(self) -> None:
         """Run it and wait until it answers. Raises Unavailable with the end of its log."""
@@ -119,6 +125,9 @@ class Broker:
     def _format(self, properties: Path) -> None:
         shutil.rmtree(self._folder / "data", ignore_errors=True)
         cluster = self._quorum.cluster if self._quorum else cluster_id()
+        if RECORDS.is_file():
+            _write_format(self._folder / "data", cluster, self._number)
+            return
         done = subprocess.run(
             [*self._java(()), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)],
             capture_output=True,
@@ -183,6 +192,16 @@ class Broker:
             return (self._folder / "kafka.log").read_text(encoding="utf-8", errors="replace")[-1500:]
         except OSError:
             return "(no log)"
+
+
+def _write_format(data: Path, cluster: str, node: int) -> None:
+    """What StorageTool writes, without a JVM for it: tests/broker/test_local.py compares."""
+    data.mkdir()
+    shutil.copyfile(RECORDS, data / RECORDS.name)
+    meta = {"version": 1, "cluster.id": cluster, "node.id": node, "directory.id": cluster_id()}
+    part = data / f"{META}.part"
+    part.write_text("".join(f"{name}={value}\n" for name, value in meta.items()), encoding="utf-8")
+    part.rename(data / META)  # last: with it the folder is formatted
 
 
 def node_ports(folder: Path, *, proxied: bool) -> dict[str, int]:

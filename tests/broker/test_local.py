@@ -10,8 +10,9 @@ import psutil
 import pytest
 import redis
 
+from aios.infra.local import broker as broker_module
 from aios.infra.local import ports
-from aios.infra.local.broker import Broker
+from aios.infra.local.broker import META, RECORDS, Broker
 from aios.infra.local.valkey import Valkey
 from aios.streams.errors import Unavailable
 
@@ -62,3 +63,39 @@ def test_kafka_listens_on_loopback_only(broker: Broker) -> None:
     """Brokers' and controllers' ports alike: nobody else's machine can reach it."""
     assert listening(broker.pid) == {ports.LOOPBACK}
     assert broker.answers()
+
+
+def formatted(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
+    """A new node's folder: what it says of itself, and its other files."""
+    Broker(folder).command()
+    files = {file.name: file.read_bytes() for file in (folder / "data").rglob("*")}
+    lines = files.pop(META).decode().splitlines()
+    meta = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    return meta, {name: untimed(batches) for name, batches in files.items()}
+
+
+def untimed(batches: bytes) -> bytes:
+    """Records without what tells when: the checksums and times of their batches, and the header's own record."""
+    kept, at = b"", 0
+    while at < len(batches):
+        end = at + 12 + int.from_bytes(batches[at + 8 : at + 12])
+        is_control = bool(batches[at + 22] & 0x20)
+        kept += batches[at : at + 17] + batches[at + 21 : at + 27] + (b"" if is_control else batches[at + 43 : end])
+        at = end
+    return kept
+
+
+@pytest.mark.skipif(not RECORDS.is_file(), reason="no first records beside Kafka's jars: run `make setup`")
+def test_a_folder_is_formatted_as_kafkas_own_tool_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same files with the same in them; only the cluster and the folder are others each time."""
+    ours, files = formatted(tmp_path / "ours")
+    again, _ = formatted(tmp_path / "again")
+    monkeypatch.setattr(broker_module, "RECORDS", tmp_path / "none")
+    theirs, wanted = formatted(tmp_path / "theirs")
+    new = {"cluster.id", "directory.id"}
+    assert files == wanted
+    assert b"metadata.version" in files[RECORDS.name]
+    assert ours.keys() == theirs.keys()
+    assert {name for name in theirs if ours[name] != theirs[name]} == new
+    assert {name for name in theirs if ours[name] != again[name]} == new
+    assert [len(ours[name]) for name in new] == [len(theirs[name]) for name in new] == [22, 22]
