@@ -1,8 +1,9 @@
 """Breakers: which partitions of a group pause, and which tenants are slowed; records that outlive their process.
 
 Enters: breaker.changed.v1, compacted and keyed by the breaker (`<group>/<partition>` or `<group>/tenant/<name>`), and
-what a Settler finds of its own stage. The circuits towards outside systems (`system/<name>`, kept by
-processors/connectors) stand in the same table, for whoever looks; they try by themselves, and pause nothing here.
+what a Settler finds of its own stage. The circuits towards outside systems and their endpoints (`system/<name>`,
+`endpoint/<system>/<tenant>/<name>`, kept by processors/connectors) stand in the same table, for whoever looks; they try
+by themselves, and pause nothing here.
 Leaves: the open ones of a group, for its Settler; a record for each that opens; the record that closes one, for the
 stage that carries out operators' commands (it is audited there).
 Guaranteed: an open breaker holds from the moment it is found, in this process at once, in all processes of the group

@@ -182,6 +182,7 @@ def spent_ms(trail: Trail, now_ms: int) -> Counter[str]:
 _BEGINS = {
     "queued": "turn",
     "requested": "model",
+    "call_queued": "system",
     "call_requested": "system",
     "budget_requested": BUDGET,
     "waiting": WAIT,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from aios.processors import answers, guarding, policy_files, spending
+from aios.processors import answers, guarding, policy_files, spending, turnstile
 from aios.processors.guarding import Verdict
 from aios.processors.paying import Paying
 from aios.processors.spending import Purse
@@ -35,7 +35,7 @@ class Asking(Paying):
     """A turn that may ask a model."""
 
     def leave_pool(self) -> None:
-        """Whichever way the case goes on: its place at the pool, or its wait for one, is given up."""
+        """Whichever way the case goes on: its place at the pool or system, or its wait for one, is given up."""
         state = self._state
         if state.pool:
             self._turnstile.leave(state.tenant, state.pool, state.turn)
@@ -45,7 +45,7 @@ class Asking(Paying):
     def call_off(self, reason: str) -> None:
         """Tell the pool that nobody waits for the case's command any more, if one is out."""
         state = self._state
-        if not state.pool or state.turn or not state.waiting_for:
+        if not state.pool or state.turn or not state.waiting_for or turnstile.is_system(state.pool):
             return
         cancelled = InferenceCancelled(
             request_id=state.waiting_for,

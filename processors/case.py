@@ -345,6 +345,8 @@ def _pass_time(turn: Course, timer_id: str) -> None:
             turn.take_turn(step)
         case Question() as step:
             turn.ask_again(step)
+        case Call() as step if turn.is_called(timer_id):
+            turn.take_call_turn(step)
         case Call() as step:
             turn.call_again(step)
         case Review() as step:

@@ -5,16 +5,16 @@ what cases are told, fired timers. Leaves: commands to model pools (keyed by slo
 and to outside systems, review tasks, the one decision, refusals of conflicts, and an audit entry for each transition.
 Guaranteed: what case.py promises; a record whose key is not its case, or which sits in a partition that murmur2 would
 not choose, changes nothing (its case's state lives elsewhere). Remembered: one case.remembered.v1 a case, until the
-idempotency window has passed since its decision, and who stands and waits before the pools (turnstile.py). A case is
-kept small, because a million decided ones lie in memory (its key is the case id, so the value does not repeat it; when
-it is forgotten is the state's end, not one more timer).
+idempotency window has passed since its decision, and who stands and waits before the pools and systems (turnstile.py).
+A case is kept small, because a million decided ones lie in memory (its key is the case id, so the value does not repeat
+it; when it is forgotten is the state's end, not one more timer).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -55,7 +55,7 @@ from aios.schemas.models import (
     UsageSettled,
 )
 from aios.schemas.registry import RegistrySource
-from aios.streams import carrying, failpoints, pool_files, slots, topics
+from aios.streams import carrying, failpoints, pool_files, slots, system_files, topics
 from aios.streams.config import Settings
 from aios.streams.deployments import Deployments
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
@@ -63,6 +63,7 @@ from aios.streams.limits import LimitTable
 from aios.streams.partitioner import partition_of
 from aios.streams.pool_files import Pool
 from aios.streams.record import Outgoing, Record
+from aios.streams.system_files import System
 from aios.streams.topics import Topic
 from aios.streams.topology import PLAN
 
@@ -73,7 +74,9 @@ _CONTRACTS = {topic.name: EVENTS[topic.contracts[0]] for topic in PLAN.reads}
 _ANY = replace(PLAN.retries, contracts=tuple(contract for topic in PLAN.reads for contract in topic.contracts))
 _SKIPPED = Counter("aios_plan_events_skipped", "Events that changed nothing: repeated, wasted, late_timer.", ["why"])
 _TURNS = Counter(
-    "aios_plan_turns", "Cases that began to wait for their turn to ask a pool, and that were called.", ["what"]
+    "aios_plan_turns",
+    "Cases that began to wait for their turn to ask a pool or system, and that were called.",
+    ["what"],
 )
 
 Input = (
@@ -103,6 +106,7 @@ class Plan:
         funds: Funds | None = None,
         *,
         pools: Mapping[str, Pool] | None = None,
+        systems: Iterable[System] | None = None,
     ) -> None:
         self._codec = codec
         self._workflows = workflows
@@ -110,7 +114,9 @@ class Plan:
         self._funds = funds or Funds()
         self._versions = versions or Newest()
         self._pools = pool_files.shipped() if pools is None else pools
+        asked = system_files.shipped().values() if systems is None else systems
         outstanding_max = {name: pool.limits.tenant_outstanding_max for name, pool in self._pools.items()}
+        outstanding_max |= {turnstile.place_at(one.system): one.limits.tenant_outstanding_max for one in asked}
         self._share = turnstile.shares(outstanding_max, partitions)
         self._changelog = cast(Topic, PLAN.changelog)
         self._open: dict[bytes, tuple[bytes, CaseRemembered]] = {}  # by key: the bytes of a case, and what they say

@@ -14,8 +14,11 @@ input of its own. A case that leaves and finds its entry gone knows by that it w
 
 The number of commands in all is bounded by the share times plan's partitions, so that a tenant with a backlog stands
 with the pools with what they need to be busy, and with the rest here, where the commands of others do not queue behind
-it. Rejected: a list of who waits in one record (it grows with the backlog, and each change writes it whole); asking
-when the topic is short (its length says nothing of a tenant, and reading it is no input of a case).
+it. What is said of pools holds of outside systems too (`connectors.<system>`), and of each endpoint of one that is many
+(`connectors.<system>:<endpoint>`): one that is slow or away holds up no other.
+
+Rejected: a list of who waits in one record (it grows with the backlog, and each change writes it whole); asking when
+the topic is short (its length says nothing of a tenant, and reading it is no input of a case).
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from aios.streams.errors import StateBroken
 
 WAITING_MAX = 100_000  # cases of one tenant at one pool, in one partition; one more is not asked (turn.py)
 POOL, TURN = b"pool:", b"turn:"  # begin the keys; no case id does
+SYSTEMS = "connectors."  # begins the places at outside systems; no pool is of that process
 NOBODY = PoolRemembered(outstanding=0, first=1, next=1)
 
 E = TypeVar("E", bound=Event)
@@ -41,8 +45,11 @@ class Turnstile:
     """What one record does to the places and waits of its partition.
 
     look: what is remembered under a key. share: by pool, how many places a tenant has in this partition, ≥ 1.
-    changes: by key; None forgets. called: case and timer id of those whose turn has come.
+    changes: by key; None forgets. called: case and timer id of those whose turn has come. counts: whether who is let in
+    holds a place, to be given back.
     """
+
+    counts = True
 
     def __init__(self, look: Callable[[bytes, type[Event]], Event | None], share: Callable[[str], int]) -> None:
         self._look = look
@@ -111,6 +118,8 @@ class Turnstile:
 class Open(Turnstile):
     """Lets everybody in and remembers nobody: for whoever runs a case by itself."""
 
+    counts = False
+
     def __init__(self) -> None:
         super().__init__(lambda key, kind: None, lambda pool: 1)  # noqa: ARG005 - as a turnstile's
 
@@ -131,6 +140,18 @@ def turn_key(tenant: str, pool: str, ordinal: int) -> bytes:
 
 
 def shares(outstanding_max: Mapping[str, int], partitions: int) -> Callable[[str], int]:
-    """By pool, of a tenant in one of plan's partitions: what all partitions may have together, spread; at least one."""
+    """By pool or system, of a tenant in one of plan's partitions: what all partitions may have together, spread; at
+    least one. What is not known has one.
+    """
     spread = {pool: max(1, most // partitions) for pool, most in outstanding_max.items()}
-    return lambda pool: spread.get(pool, 1)
+    return lambda pool: spread.get(pool.partition(":")[0], 1)
+
+
+def place_at(system: str, endpoint: str = "") -> str:
+    """At an outside system, or at one endpoint of it. Neither name holds a slash or a colon."""
+    return f"{SYSTEMS}{system}:{endpoint}" if endpoint else f"{SYSTEMS}{system}"
+
+
+def is_system(pool: str) -> bool:
+    """Whether a place is at an outside system."""
+    return pool.startswith(SYSTEMS)

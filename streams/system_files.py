@@ -9,6 +9,7 @@ Rejected: systems in aios.yaml (what is asked of a system belongs to the workflo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
@@ -22,6 +23,7 @@ from aios.streams.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "systems"
 NAME = r"^[a-z]{1,32}$"  # stages and failpoints are named in letters
+_ENDPOINT = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 
 
 class Effect(StrEnum):
@@ -42,6 +44,8 @@ class Limits(Part):
 
     calls_max: calls at once. rate_per_s: calls begun in a second. call_s_max: of one try. waiting_max: commands that a
     process has in hand, waiting ones included; the others stay in the topic. answer_bytes_max: of a response.
+    tenant_outstanding_max: commands of one tenant (to one endpoint, where the system is many) that wait in the topic,
+    in hand or for a retry, over all partitions of plan; the rest waits in plan's state.
     """
 
     calls_max: Annotated[int, Field(ge=1, le=1024)] = 8
@@ -49,6 +53,7 @@ class Limits(Part):
     call_s_max: Annotated[float, Field(gt=0, le=600)] = 10.0
     waiting_max: Annotated[int, Field(ge=1, le=4096)] = 256
     answer_bytes_max: Annotated[int, Field(ge=1024, le=768 << 10)] = 256 << 10
+    tenant_outstanding_max: Annotated[int, Field(ge=1, le=100_000)] = 128
 
 
 class Again(Part):
@@ -109,11 +114,15 @@ class Http(Part):
 
 
 class System(Part):
-    """One system; see the module. connector: of processors/connectors/registry.py; several systems may share one."""
+    """One system; see the module. connector: of processors/connectors/registry.py; several systems may share one.
+
+    endpoint: the field of a request that names who of the system is asked, where it is many that fail one by one.
+    """
 
     system: Annotated[str, Field(pattern=NAME)]
     does: Annotated[str, Field(min_length=1, max_length=80)]  # one line for people
     connector: Annotated[str, Field(pattern=NAME)]
+    endpoint: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,63})?$")] = ""
     options: dict[str, Any] = {}
     secrets: dict[str, Annotated[str, Field(pattern=r"^(env:|file:).+")]] = {}
     operations: dict[str, Http] = {}  # of the connector `http` alone; the others have theirs in code
@@ -121,6 +130,11 @@ class System(Part):
     again: Again = Again()
     circuit: Circuit = Circuit()
     objective: Goal
+
+    def endpoint_of(self, request: Mapping[str, Any]) -> str:
+        """Which endpoint a request names; empty: none, or one that none may be called, so it stands with the system."""
+        said = request.get(self.endpoint) if self.endpoint else None
+        return said if isinstance(said, str) and _ENDPOINT.match(said) else ""
 
     @model_validator(mode="after")
     def _operations(self) -> System:

@@ -241,6 +241,9 @@ WORDS: Mapping[str, Words] = {
     "guarded": Words("policy", _guarded),
     "branched": Words("system", _branched),
     "branch_failed": Words("system", lambda m: f"branch {m['step']} has no answer; the others are waited for"),
+    "call_queued": Words(
+        "system", lambda m: f"step {m['step']} waited for its turn at {m['detail'].get('system', '?')}"
+    ),
     "call_requested": Words("system", _called),
     "call_completed": Words("system", _returned),
     "call_unanswered": Words("system", _unanswered),

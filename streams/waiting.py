@@ -18,14 +18,15 @@ from aios.streams.reference import ReferenceTable
 from aios.streams.topics import BREAKER_CHANGED
 
 CIRCUITS = "system/"  # of the key of a circuit towards an outside system
+ENDPOINTS = "endpoint/"  # the same towards one endpoint of a system that is many
 CLOSED = "closed"
-ASKED = "call_requested"
-ENDED = frozenset({"call_completed", "call_unanswered"})
+ASKED = frozenset({"call_queued", "call_requested"})
+ENDED = frozenset({"call_completed", "call_unanswered", "not_called"})
 
 
 def is_circuit(change: BreakerChanged) -> bool:
-    """Whether it is a circuit towards an outside system, and not a breaker of a group."""
-    return change.key.startswith(CIRCUITS)
+    """Whether it is a circuit towards an outside system or an endpoint of it, and not a breaker of a group."""
+    return change.key.startswith((CIRCUITS, ENDPOINTS))
 
 
 def circuits(kafka: KafkaSettings, codec: Codec) -> ReferenceTable[BreakerChanged]:
@@ -59,7 +60,7 @@ def asked(timeline: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     waiting: dict[str, str] = {}  # system, by step
     for move in timeline:
-        if move["transition"] == ASKED:
+        if move["transition"] in ASKED:
             waiting[move["step"]] = str(move["detail"].get("system", ""))
         elif move["transition"] in ENDED:
             waiting.pop(move["step"], None)

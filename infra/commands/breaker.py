@@ -1,5 +1,6 @@
 """`aios breaker list|close`: partitions that pause and tenants that are slowed, until a person says they may go on; and
-outside systems that are away (`system/<name>`), which are tried again by themselves.
+outside systems (`system/<name>`) and endpoints (`endpoint/<system>/<tenant>/<name>`) that are away, which are tried
+again by themselves.
 
 Enters: a breaker's key. Leaves: what the operations server says, and the command that closes one.
 """
@@ -19,7 +20,7 @@ LIST = ("key", "state", "reason", "failed", "settled", "fingerprint", "by", "cha
 
 @click.group("breaker")
 def group() -> None:
-    """What pauses: partitions of a broken stage, tenants with bad data, commands to a system that is away."""
+    """What pauses: partitions of a broken stage, tenants with bad data, commands to what is away outside."""
 
 
 @group.command("list")
@@ -45,7 +46,7 @@ def list_(everything: bool, token_file: Path | None, as_json: bool) -> None:
 @TOKEN
 @JSON
 def close(key: str, why: str, token_file: Path | None, as_json: bool) -> None:
-    """Let a partition, a tenant or the commands to a system go on at once. Audited."""
+    """Let a partition, a tenant or the commands to a system or endpoint go on at once. Audited."""
     said = act(operator(token_file), "/v1/breakers/close", {"key": key, "reason": why})
     if as_json:
         one(said, as_json=True)

@@ -19,6 +19,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from aios.infra.prove.findings import Law, Part
@@ -139,7 +140,9 @@ class Fold:
         self._settled: set[int] = set()  # hashes of the ids of the ledger's lines
         self._ends: dict[str, int] = {}  # offset after the last one read, by topic
         self._turnstile: dict[str, int] = {}  # plan's keys of who stands with a pool and who waits → how many; 0: gone
-        self._asking: dict[str, tuple[str, int, str]] = {}  # case → its pool, ordinal and tenant
+        self._asking: dict[
+            str, list[tuple[str, int, str]]
+        ] = {}  # case → pool, ordinal and tenant, also of its branches
         self._aside: set[Origin] = set()  # first places of what lies in dead letters or waits to return
         self._letters: dict[str, tuple[int, str, Origin]] = {}  # id → generation, key, origin
         self._closed: dict[str, int] = {}  # letter → generation up to which it is closed
@@ -184,10 +187,9 @@ class Fold:
             return
         case = self._case(seen.key.decode())
         case.remembered = None
-        if event is None or not event.get("pool"):
-            self._asking.pop(seen.key.decode(), None)
-        else:
-            self._asking[seen.key.decode()] = (event["pool"], event["turn"], event["tenant"])
+        self._asking.pop(seen.key.decode(), None)
+        if event is not None and (asks := _asks_of(event)):
+            self._asking[seen.key.decode()] = asks
         if event is not None and "case_seq" in event:
             case.remembered = (
                 event["case_seq"],
@@ -425,7 +427,7 @@ class Fold:
     def _judge_places(self) -> None:
         """Whoever asks a pool or waits for it is counted there, and nobody else is."""
         expected: Counter[str] = Counter()
-        for pool, ordinal, tenant in self._asking.values():
+        for pool, ordinal, tenant in chain.from_iterable(self._asking.values()):
             waits = f"turn:{pool}/{ordinal}/{tenant}"
             expected[waits if self._turnstile.get(waits) else f"pool:{pool}/{tenant}"] += 1
         for key in expected.keys() | self._turnstile.keys():
@@ -530,6 +532,13 @@ class Fold:
 
     def _wrong(self, law: Law, what: str) -> None:
         self.part.violations.add(law, what)
+
+
+def _asks_of(state: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """Pool or system, ordinal and tenant of what a remembered case asks or waits to ask."""
+    told = state.get("branches")
+    asks = (state, *(json.loads(told) if told else ()))
+    return [(one["pool"], one.get("turn", 0), state["tenant"]) for one in asks if one.get("pool")]
 
 
 def _place(seen: Any) -> str:

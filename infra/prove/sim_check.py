@@ -351,8 +351,9 @@ class History:
             place = (entry.partition, said["pool"]) if one.transition in ("requested", "queued") else None
             if one.case_id in at and at[one.case_id] != place:
                 holds[at.pop(one.case_id)].discard(one.case_id)
-            if one.transition == "queued" and place is not None:
-                queued[one.case_id, f"turn/{one.step}/{said['attempt']}"] = place, number
+            if one.transition in ("queued", "call_queued"):
+                where = entry.partition, said.get("pool") or said["system"]
+                queued[one.case_id, f"turn/{one.step}/{said['attempt']}"] = where, number
             elif place is not None:
                 at[one.case_id] = place
                 holds[place].add(one.case_id)

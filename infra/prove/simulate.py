@@ -41,7 +41,7 @@ from aios.processors.state import Core
 from aios.schemas.codec import Codec
 from aios.schemas.models import TenantRegistered
 from aios.schemas.registry import InMemory
-from aios.streams import failpoints, pool_files, topics, topology
+from aios.streams import failpoints, pool_files, system_files, topics, topology
 from aios.streams.record import Record
 from aios.streams.topology import ADMIT, PLAN, POOLS, REPLAY, RETRY, Stage
 
@@ -63,6 +63,12 @@ TIGHT = {
     for name, pool in pool_files.shipped().items()
 }
 """The shipped pools with few places, one of them with another to stand in for it."""
+TIGHT_SYSTEMS = [
+    system.model_copy(
+        update={"limits": system.limits.model_copy(update={"tenant_outstanding_max": PLACES * PARTITIONS})}
+    )
+    for system in system_files.shipped().values()
+]
 DRAIN_MS = 6 * 86_400_000.0  # every wait of a case is over by then, and nothing is forgotten yet
 FLAKY_SHARE = 0.05  # of records, at each stage: fail and succeed later
 LOST_SHARE = 0.012  # fail until they are given up and the code is fixed
@@ -125,7 +131,11 @@ class Simulation:
         self.judge = Judge(self.world, codec, PLACES, self.bank.done)
         self.slots: list[Slot] = []
         self._add(ADMIT, 2, self._store(ADMIT, admit.Admit(codec, Tenants(), self._workflows, TENANT)))
-        self._add(PLAN, 2, self._store(PLAN, plan.Plan(codec, self._workflows, PARTITIONS, pools=TIGHT)))
+        self._add(
+            PLAN,
+            2,
+            self._store(PLAN, plan.Plan(codec, self._workflows, PARTITIONS, pools=TIGHT, systems=TIGHT_SYSTEMS)),
+        )
         for pool in POOLS:
             self._add(pool, 2, partial(self._pool, pool))
         self._add(CONNECTING, 2, self._connector)

@@ -1,9 +1,10 @@
-"""What becomes of a system's circuit, told to everybody: breaker.changed.v1, kept by `system/<name>`.
+"""What becomes of the circuits towards a system and its endpoints, told to everybody: breaker.changed.v1.
 
 Enters: changes of a circuit of this process, and what people say of it (`aios breaker close`). Leaves: one record for
 each change, in order, again and again until Kafka takes it. Guaranteed: a process that starts knows how its former life
-left the circuit, and since when; what a person closes is closed here within moments. Every process of the system has
-its own circuit and its own key: `system/<name>` is that of slot 0, `system/<name>/<slot>` that of another.
+left each circuit, and since when; what a person closes is closed here within moments. Every process has its own
+circuits and its own keys: `system/<name>` is that of slot 0, `system/<name>/<slot>` that of another; of an endpoint
+`endpoint/<system>/<tenant>/<name>`, with the slot in the same place.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from aios.dlq import breakers
 from aios.dlq.breakers import GroupBreakers
 from aios.processors.connectors.circuit import Change, State
+from aios.processors.connectors.lines import Party
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged
 from aios.streams.config import KafkaSettings
@@ -25,7 +27,7 @@ from aios.streams.errors import Unavailable
 from aios.streams.kafka import Place
 from aios.streams.record import Outgoing
 from aios.streams.topology import Stage
-from aios.streams.waiting import CIRCUITS
+from aios.streams.waiting import CIRCUITS, ENDPOINTS
 
 AGAIN_S = 1.0  # before a Kafka that was away is told again
 WAITING_MAX = 1_000  # changes not told yet; the oldest are left out: the last one is what counts
@@ -40,33 +42,37 @@ class Out(Protocol):
 
 
 class Breakers(GroupBreakers):
-    """The breakers of a system's group, which also hears when a person closes its circuit."""
+    """The breakers of a system's group, which also hears when a person closes a circuit of this process."""
 
-    def __init__(self, kafka: KafkaSettings, codec: Codec, stage: Stage, key: str) -> None:
-        self._circuit = key
+    def __init__(self, kafka: KafkaSettings, codec: Codec, stage: Stage, own: Callable[[str], bool]) -> None:
+        """own: whether a key is that of one of these circuits."""
+        self._is_own_circuit = own
         self._closed: Callable[[BreakerChanged], None] = _nobody
         super().__init__(kafka, codec, stage)
 
     def hear(self, closed: Callable[[BreakerChanged], None]) -> None:
-        """closed: called by the reader's thread for each closing of the circuit, our own included."""
+        """closed: called by the reader's thread for each closing of a circuit, our own included."""
         self._closed = closed
 
     def _seen(self, name: str, before: BreakerChanged | None, after: BreakerChanged | None) -> None:
         super()._seen(name, before, after)
-        if name == self._circuit and after is not None and after.state == State.CLOSED:
+        if after is not None and after.state == State.CLOSED and self._is_own_circuit(name):
             self._closed(after)
 
 
 class Telling:
-    """Of one system and process. Needs close()."""
+    """Of one circuit of this process: a system's, or a party's of it that is an endpoint. Needs close()."""
 
-    def __init__(self, codec: Codec, out: Out, stage: Stage, system: str, slot: int) -> None:
-        self.key = key_of(system, slot)
+    def __init__(
+        self, codec: Codec, out: Out, stage: Stage, *, system: str, slot: int, party: Party | None = None
+    ) -> None:
+        self.key = key_of(system, slot, party)
         self.by = f"{stage.name}.{slot}"
         self._codec = codec
         self._out = out
         self._stage = stage
         self._system = system
+        self._tenant, _, self._endpoint = party.name.rpartition("/") if party is not None else ("", "", "")
         self._last: BreakerChanged | None = None
         self._untold: deque[BreakerChanged] = deque(maxlen=WAITING_MAX)
         self._task: asyncio.Task[None] | None = None
@@ -77,9 +83,9 @@ class Telling:
         return 0 if self._last is None or self._last.state == State.CLOSED else self._last.since
 
     @property
-    def word(self) -> str:
-        """What opened it."""
-        return self._last.reason if self._last is not None else ""
+    def is_over(self) -> bool:
+        """Closed, and everybody told."""
+        return not self.since and not self._untold
 
     def resume(self, left: BreakerChanged | None) -> bool:
         """How a former life of this process left it. True: it was open."""
@@ -95,7 +101,7 @@ class Telling:
             key=self.key,
             group=self._stage.group,
             partition=-1,
-            tenant="",
+            tenant=self._tenant,
             state=change.state,
             reason=reason,
             fingerprint="",
@@ -140,6 +146,13 @@ class Telling:
                     self._untold.popleft()
 
     def _action(self, word: str) -> str:
+        if self._endpoint:
+            return (
+                f"{self._endpoint} of {self._tenant} is away ({word}): what {self._system} has for it waits, until its "
+                "deadlines, and goes on by itself; one call tries from time to time, and the others' go on. If it "
+                f"stays away, look at connectors.endpoints.{self._endpoint} and at its receiver; `aios breaker close "
+                f"{self.key}` has it tried at once."
+            )
         return (
             f"{self._system} is away ({word}): its commands wait, until their deadlines, and go on by themselves; one "
             f"call tries from time to time. If it stays away, look there; `aios breaker close {self.key}` has them try "
@@ -147,9 +160,58 @@ class Telling:
         )
 
 
-def key_of(system: str, slot: int) -> str:
-    """Of the circuit towards a system, in the process of this slot."""
-    return f"{CIRCUITS}{system}" + (f"/{slot}" if slot else "")
+class Endpoints:
+    """The circuits towards the endpoints of one system, in this process. Needs close()."""
+
+    def __init__(self, codec: Codec, out: Out, stage: Stage, *, system: str, slot: int) -> None:
+        self._tell = lambda party: Telling(codec, out, stage, system=system, slot=slot, party=party)
+        self._system = system
+        self._slot = slot
+        self._known: dict[Party, Telling] = {}
+
+    def changed(self, party: Party, change: Change, word: str) -> None:
+        """Tell it; those that closed and were told are forgotten."""
+        telling = self._known.get(party)
+        if telling is None:
+            self._known = {one: told for one, told in self._known.items() if not told.is_over}
+            telling = self._known[party] = self._tell(party)
+        telling.changed(change, word)
+
+    def resume(self, left: Iterable[BreakerChanged]) -> list[Party]:
+        """Those that a former life of this process left open."""
+        for one in left:
+            party = party_of(one.key, self._system, self._slot)
+            if party is not None and one.state != State.CLOSED:
+                self._known[party] = self._tell(party)
+                self._known[party].resume(one)
+        return list(self._known)
+
+    def closed_by(self, closed: BreakerChanged) -> Party | None:
+        """Whose circuit somebody else has closed, if it is open here."""
+        party = party_of(closed.key, self._system, self._slot)
+        telling = None if party is None else self._known.get(party)
+        return party if telling is not None and telling.closed_by(closed) else None
+
+    async def close(self, s_max: float, *, leaves: bool) -> None:
+        """See Telling."""
+        await asyncio.gather(*(one.close(s_max, leaves=leaves) for one in self._known.values()))
+
+
+def key_of(system: str, slot: int, party: Party | None = None) -> str:
+    """Of the circuit towards a system, or one that it is asked for, in the process of this slot."""
+    begin = f"{CIRCUITS}{system}" if party is None else f"{ENDPOINTS}{system}/{party.name}"
+    return begin + (f"/{slot}" if slot else "")
+
+
+def party_of(key: str, system: str, slot: int) -> Party | None:
+    """Whose circuit it is, of those of this process; None: none of its endpoints'. No endpoint is named in digits."""
+    begin = f"{ENDPOINTS}{system}/"
+    if not key.startswith(begin):
+        return None
+    name, _, last = key.removeprefix(begin).rpartition("/")
+    if not last.isdigit():
+        return None if slot else Party(f"{name}/{last}", is_endpoint=True)
+    return Party(name, is_endpoint=True) if slot and last == str(slot) else None
 
 
 def _nobody(_closed: BreakerChanged) -> None:

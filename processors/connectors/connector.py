@@ -23,7 +23,6 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from aios.processors.connectors.lines import Party
 from aios.streams.config import Settings, secret
 from aios.streams.errors import ConfigError
 from aios.streams.system_files import Effect, System
@@ -53,20 +52,12 @@ class Operation:
 
     effects: how a workflow may ask for it. Those that only read give `none`; those that change something give some of
     the others: `reconciled` where `done` can tell afterwards whether it was done, by the idempotency key.
-    endpoint: the field of the request that names who of the system is asked, where it is many that fail one by one.
     """
 
     request: type[BaseModel]
     response: type[BaseModel]
     response_contract: str
     effects: frozenset[Effect] = frozenset({Effect.NONE})
-    endpoint: str = ""
-
-    def party(self, request: BaseModel, tenant: str) -> Party:
-        """Whose line a call waits in (lines.py)."""
-        if self.endpoint:
-            return Party(f"{tenant}/{getattr(request, self.endpoint)}", is_endpoint=True)
-        return Party(tenant)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,13 +46,16 @@ class Permit:
 
 
 class Gate:
-    """See the module. changed: hears of every change of the circuit, with the word that stands for its cause."""
+    """See the module. changed: hears of every change of the circuit, with the word that stands for its cause;
+    endpoint_changed: of one of an endpoint's.
+    """
 
     def __init__(
         self,
         system: System,
         changed: Callable[[Change, str], None],
         *,
+        endpoint_changed: Callable[[Party, Change, str], None] | None = None,
         share: Callable[[], float] = lambda: 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,6 +65,7 @@ class Gate:
         self.circuit = Circuit(system.circuit)
         self._lines = Lines(system.circuit, system.limits.waiting_max)
         self._changed = changed
+        self._endpoint_changed = endpoint_changed
         self._share = share
         self._clock = clock
         self._rate = Rate(system.limits.rate_per_s)
@@ -154,8 +158,21 @@ class Gate:
         self.circuit.close()
         for line in self._lines:
             if line.circuit is not None:
-                line.circuit.close()
+                self._say(line, line.circuit.close(), "")
         self._pump()
+
+    def close_endpoint(self, party: Party) -> None:
+        """The same of one endpoint."""
+        line = self._lines.of(party)
+        if line.circuit is not None:
+            line.circuit.close()
+        self._pump()
+
+    def reopen_endpoint(self, party: Party) -> None:
+        """As a former life of this process left it: the first call is a probe."""
+        line = self._lines.of(party)
+        if line.circuit is not None:
+            line.circuit.reopen(self._clock())
 
     def sweep(self) -> None:
         """Send those away who do not want any more, and look again at what may pass."""
@@ -195,8 +212,9 @@ class Gate:
         """Of an endpoint."""
         if change is not None:
             went = self._lines.thin(self._clock())
-            what = f"{self._system}: endpoint {line.party.name} is {change.state}"
-            log.warning("%s (%s); %d wait, %d came aside", what, word, len(line.waiting), went)
+            log.info("%s: %d wait for %s, %d came aside", self._system, len(line.waiting), line.party.name, went)
+            if self._endpoint_changed is not None:
+                self._endpoint_changed(line.party, change, word)
 
     def _pump(self) -> None:
         """Let through whoever may pass now; be called again when the next one may."""

@@ -12,8 +12,8 @@ Enters: who wants to call, each with a deadline and a party. Leaves: whose turn 
   that what a process has in hand does not fill with what cannot move. Of endpoints that nobody waits for, KEPT_MAX are
   remembered.
 
-All of it is between those in hand. Not held: that a slow endpoint which answers, or a tenant that asks much, does not
-fill what a process has in hand (limits.waiting_max); what then stands behind in the topic waits until some of it moves.
+All of it is between those in hand. That no party fills what a process has in hand, nor the topic before it, is held
+by plan: it lets limits.tenant_outstanding_max of a party out at once (processors/turnstile.py).
 
 Rejected: a fixed room for each party (a tenant that is alone could not use what nobody else asks for).
 """
@@ -25,6 +25,8 @@ import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import BaseModel
 
 from aios.processors.connectors.circuit import Circuit, State
 from aios.streams import system_files
@@ -43,6 +45,12 @@ class Party(NamedTuple):
 
     name: str = ""
     is_endpoint: bool = False
+
+
+def party(system: system_files.System, request: BaseModel, tenant: str) -> Party:
+    """Whose line a call waits in."""
+    endpoint = system.endpoint_of(vars(request))
+    return Party(f"{tenant}/{endpoint}", is_endpoint=True) if endpoint else Party(tenant)
 
 
 @dataclass(order=True, slots=True)

@@ -46,12 +46,18 @@ def operation(system: str, name: str) -> Operation:
 
 
 def operations_of(system: System) -> Mapping[str, Operation]:
-    """Of any system. Raises ConfigError when its connector cannot be loaded."""
+    """Of any system. Raises ConfigError when its connector cannot be loaded, or is not asked as its file says."""
     if system.operations:
         from aios.processors.connectors.http import operations_of as told
 
-        return told(system)
-    found: Mapping[str, Operation] = _class(system.connector).operations
+        found = told(system)
+    else:
+        found = _class(system.connector).operations
+    lacking = [
+        name for name, one in found.items() if system.endpoint and system.endpoint not in one.request.model_fields
+    ]
+    if lacking:
+        raise ConfigError(f"{system.system}: its requests have no {system.endpoint} that names an endpoint: {lacking}")
     return found
 
 

@@ -21,7 +21,7 @@ from aios.dlq.in_hand import InHand, Quiet
 from aios.dlq.settle import Settler
 from aios.processors.connectors import circuits, measures, registry
 from aios.processors.connectors.calling import Calling
-from aios.processors.connectors.circuits import Breakers, Telling
+from aios.processors.connectors.circuits import Breakers, Endpoints, Telling
 from aios.processors.connectors.claims import PROCESS
 from aios.processors.connectors.command import Commands, Intending
 from aios.processors.connectors.connector import Connector, Operation
@@ -145,9 +145,10 @@ class _Lane:
             in_flight_max=system.limits.waiting_max,
             drain_s_max=REVOKE_S_MAX,
         )
-        self._breakers = Breakers(settings.kafka, around.codec, stage, circuits.key_of(system.system, around.slot))
-        self._telling = Telling(around.codec, around.delivery, stage, system.system, around.slot)
-        self._gate = Gate(system, self._telling.changed, share=self._share)
+        self._telling = Telling(around.codec, around.delivery, stage, system=system.system, slot=around.slot)
+        self._endpoints = Endpoints(around.codec, around.delivery, stage, system=system.system, slot=around.slot)
+        self._breakers = Breakers(settings.kafka, around.codec, stage, self._is_own_circuit)
+        self._gate = Gate(system, self._telling.changed, endpoint_changed=self._endpoints.changed, share=self._share)
         self._deaths = [Deaths(settings.home, name) for name in (f"{stage.name}.decode", stage.name)]
         decoding, calling = (
             Guard(InHand(deaths, around.quiet, self._position), around.quiet) for deaths in self._deaths
@@ -178,10 +179,12 @@ class _Lane:
         self._fatal: asyncio.Future[None] = self._loop.create_future()
 
     async def start(self) -> None:
-        """Know how the circuit was left, and join the group."""
+        """Know how the circuits were left, and join the group."""
         await asyncio.to_thread(self._breakers.start)
         if self._telling.resume(self._breakers.get(self._telling.key)):
             self._gate.circuit.reopen(0.0)
+        for party in self._endpoints.resume(self._breakers.all().values()):
+            self._gate.reopen_endpoint(party)
         self._breakers.hear(self._heard)
         self._opened.begin()
         await self._intake.start()
@@ -213,7 +216,8 @@ class _Lane:
             guard.leave()
             deaths.close()
         await self._opened.close()
-        await self._telling.close(TELL_S_MAX, leaves=self._slot > 0)
+        leaves = self._slot > 0
+        await asyncio.gather(*(one.close(TELL_S_MAX, leaves=leaves) for one in (self._telling, self._endpoints)))
         await asyncio.to_thread(self._breakers.close)
 
     async def _take(self, stop: asyncio.Event) -> None:
@@ -245,6 +249,11 @@ class _Lane:
     def _position(self, topic: str, partition: int) -> int | None:
         return self._intake.position(topic, partition)
 
+    def _is_own_circuit(self, key: str) -> bool:
+        """Called by the reader's thread."""
+        is_systems = key == self._telling.key
+        return is_systems or circuits.party_of(key, self._system.system, self._slot) is not None
+
     def _heard(self, closed: BreakerChanged) -> None:
         """Called by the reader's thread."""
         self._loop.call_soon_threadsafe(self._closed, closed)
@@ -253,3 +262,6 @@ class _Lane:
         if self._telling.closed_by(closed):
             log.warning("circuit %s was closed by %s", closed.key, closed.by)
             self._gate.close_circuit()
+        elif (party := self._endpoints.closed_by(closed)) is not None:
+            log.warning("circuit %s was closed by %s", closed.key, closed.by)
+            self._gate.close_endpoint(party)

@@ -51,7 +51,6 @@ class Webhook:
             response=Taken,
             response_contract="webhook.taken.v1",
             effects=frozenset({Effect.AT_LEAST_ONCE, Effect.AT_MOST_ONCE}),
-            endpoint="endpoint",
         )
     }
 

@@ -6,7 +6,8 @@ GET  /bookings/{key}     the booking, or 404
 GET  /rates/{currency}   only reads
 
 `answers` decides what each request is answered with, by its number among all: 200 (as it should), a status, `reset`
-(the connection is cut before anything is done), `lost` (done, and the connection is cut), `hang` (nothing, ever).
+(the connection is cut before anything is done), `lost` (done, and the connection is cut), `hang` (nothing, ever), or
+after so many seconds (a float).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 from aiohttp import web
 
-Answers = Callable[[int, str], int | str]
+Answers = Callable[[int, str], int | float | str]
 """number of the request, from 0, and its method → what becomes of it."""
 START_S_MAX = 10.0
 
@@ -103,6 +104,8 @@ class Outside:
         if said == "reset":
             _cut(request)
             raise web.HTTPInternalServerError
+        if isinstance(said, float):
+            await asyncio.sleep(said)
         if isinstance(said, int) and said != 200:
             return web.Response(status=said, text="<html>not today</html>")
         done = work()
