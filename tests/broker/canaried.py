@@ -16,7 +16,6 @@ from click.testing import CliRunner
 
 from aios.infra import deploying
 from aios.infra.cli import aios
-from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import (
@@ -45,7 +44,7 @@ from aios.streams.topics import (
 from aios.streams.topology import WATCH
 from aios.streams.wall_clock import wall_ms
 from tests.broker.test_watch import deliver
-from tests.fakes import questions
+from tests.fakes import admissions, questions
 
 MODEL = "triage-encoder"
 STABLE, CANARY = 1, 2  # versions that are shipped
@@ -206,21 +205,14 @@ class Canaried:
 
     def _admitted(self, key: str, text: str, *, shown: bool) -> CaseAdmitted:
         body = {"text": text, "shown": shown}
-        return CaseAdmitted(
-            case_id=ids.case_id(self.tenant, self.workflow, key),
+        return admissions.admitted(
+            body,
+            key=key,
             tenant=self.tenant,
             workflow=self.workflow,
+            contract=self.contract,
+            at=wall_ms(),
             event_id=f"e-{key}",
-            idempotency_key=key,
-            body_hash=ids.body_hash(body),
-            lane="bulk",
-            input_contract=self.contract,
-            input=ids.canonical(body),
-            received_at=wall_ms(),
-            admitted_at=wall_ms(),
-            source_topic=self.contract,
-            source_partition=0,
-            source_offset=0,
         )
 
     def _deliver(self, topic: Topic, events: Mapping[str, Event]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import yaml
@@ -31,6 +31,7 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
+from tests.fakes import admissions
 from tests.fakes.answers import answer_to
 
 START_MS = 1_700_000_000_000
@@ -230,23 +231,10 @@ class Flow:
         return self.feed(self.admission(**changed))
 
     def admission(self, **changed: Any) -> CaseAdmitted:
-        event = CaseAdmitted(
-            case_id=self.case_id,
-            tenant="demo",
-            workflow=self.workflow.workflow,
-            event_id="e1",
-            idempotency_key=self.key,
-            body_hash=ids.body_hash(self.input),
-            lane="bulk",
-            input_contract=self.workflow.input,
-            input=ids.canonical(self.input),
-            received_at=START_MS,
-            admitted_at=START_MS,
-            source_topic=self.workflow.input,
-            source_partition=0,
-            source_offset=0,
+        workflow = self.workflow
+        return admissions.admitted(
+            self.input, key=self.key, workflow=workflow.workflow, contract=workflow.input, at=START_MS, **changed
         )
-        return replace(event, **changed)
 
     def feed(self, event: Event) -> list[Event]:
         """Apply an event as the stage does; what it wrote."""

@@ -24,7 +24,6 @@ from aios.processors.turn import Cause
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
-    CaseAdmitted,
     CaseDecided,
     CaseRemembered,
     Event,
@@ -33,6 +32,7 @@ from aios.schemas.models import (
     ReviewDecided,
     ReviewRequested,
 )
+from tests.fakes import admissions
 from tests.fakes.triage import plain
 
 WORKFLOWS = plain()
@@ -56,22 +56,7 @@ class Ran:
 
     def __post_init__(self) -> None:
         body = {"text": self.text, "channel": self.channel, "subject": "", "customer_id": f"C-{self.key}"}
-        self.admitted = CaseAdmitted(
-            case_id=ids.case_id("demo", "document.triage", self.key),
-            tenant="demo",
-            workflow="document.triage",
-            event_id="e",
-            idempotency_key=self.key,
-            body_hash=ids.body_hash(body),
-            lane="bulk",
-            input_contract="document.received.v1",
-            input=ids.canonical(body),
-            received_at=AT,
-            admitted_at=AT,
-            source_topic="document.received.v1",
-            source_partition=0,
-            source_offset=0,
-        )
+        self.admitted = admissions.admitted(body, key=self.key, at=AT)
         state: CaseRemembered | None = None
         event: Event | None = self.admitted
         while event is not None:

@@ -22,6 +22,7 @@ from aios.schemas.models import (
     InferenceCompleted,
     InferenceRequested,
 )
+from tests.fakes import admissions
 
 AT = 1_790_000_000_000
 WORKFLOW = Workflow.model_validate(
@@ -88,22 +89,7 @@ WORKFLOWS = Workflows([WORKFLOW])
 
 def admitted() -> CaseAdmitted:
     body = {"text": "a", "channel": "message", "subject": "", "customer_id": ""}
-    return CaseAdmitted(
-        case_id="c-1",
-        tenant="demo",
-        workflow="asked.twice",
-        event_id="e",
-        idempotency_key="k",
-        body_hash="h",
-        lane="bulk",
-        input_contract="document.received.v1",
-        input=ids.canonical(body),
-        received_at=AT,
-        admitted_at=AT,
-        source_topic="",
-        source_partition=0,
-        source_offset=0,
-    )
+    return admissions.admitted(body, workflow="asked.twice", case_id="c-1", at=AT)
 
 
 def classified(request: InferenceRequested, label: str) -> InferenceCompleted:

@@ -28,6 +28,7 @@ from aios.schemas.models import (
 )
 from aios.streams import model_files, prompt_files
 from aios.streams.errors import ConfigError, Reason, RecordError
+from tests.fakes import admissions
 from tests.fakes.answers import answer_to
 from tests.fakes.triage import plain
 
@@ -42,23 +43,8 @@ COMMANDS = (InferenceRequested, ReviewRequested)
 
 def admitted(text: str = "My card has not arrived.", channel: str = "message", **changed: Any) -> CaseAdmitted:
     body = {"text": text, "channel": channel, "subject": "", "customer_id": ""}
-    event = CaseAdmitted(
-        case_id=CASE,
-        tenant="demo",
-        workflow="document.triage",
-        event_id="e1",
-        idempotency_key="k1",
-        body_hash=ids.body_hash(body),
-        lane="bulk",
-        input_contract="document.received.v1",
-        input=ids.canonical(body),
-        received_at=START_MS - 50,
-        admitted_at=START_MS,
-        source_topic="document.received.v1",
-        source_partition=2,
-        source_offset=7,
-    )
-    return replace(event, **changed)
+    made = admissions.admitted(body, at=START_MS, received_at=START_MS - 50, source_partition=2, source_offset=7)
+    return replace(made, **changed)
 
 
 def answer(request: InferenceRequested, **changed: Any) -> InferenceCompleted:

@@ -35,6 +35,7 @@ from aios.schemas.models import (
 from aios.streams import pool_files
 from aios.streams.errors import Reason, RecordError
 from aios.streams.pool_files import Lane, Pool
+from tests.fakes import admissions
 from tests.fakes.answers import answer_to
 from tests.fakes.triage import plain
 
@@ -50,21 +51,8 @@ def pools(**fallbacks: str) -> Mapping[str, Pool]:
 
 
 def admitted(number: int, tenant: str = "acme", lane: str = "bulk") -> CaseAdmitted:
-    return CaseAdmitted(
-        case_id=ids.case_id(tenant, "document.triage", str(number)),
-        tenant=tenant,
-        workflow="document.triage",
-        event_id=f"e{number}",
-        idempotency_key=str(number),
-        body_hash=ids.body_hash(BODY),
-        lane=lane,
-        input_contract="document.received.v1",
-        input=ids.canonical(BODY),
-        received_at=NOW_MS,
-        admitted_at=NOW_MS,
-        source_topic="document.received.v1",
-        source_partition=0,
-        source_offset=number,
+    return admissions.admitted(
+        BODY, key=str(number), tenant=tenant, lane=lane, at=NOW_MS, event_id=f"e{number}", source_offset=number
     )
 
 

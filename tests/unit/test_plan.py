@@ -30,6 +30,7 @@ from aios.streams.record import Outgoing, Record
 from aios.streams.slots import key_of, urgency
 from aios.streams.topics import Topic
 from aios.streams.topology import PLAN
+from tests.fakes import admissions
 from tests.fakes.answers import answer_to
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.triage import plain
@@ -54,22 +55,7 @@ class Store(dict[bytes, bytes]):
 
 
 def admitted(key: str = "k1", lane: str = "bulk") -> CaseAdmitted:
-    return CaseAdmitted(
-        case_id=ids.case_id("demo", "document.triage", key),
-        tenant="demo",
-        workflow="document.triage",
-        event_id="e1",
-        idempotency_key=key,
-        body_hash=ids.body_hash(BODY),
-        lane=lane,
-        input_contract="document.received.v1",
-        input=ids.canonical(BODY),
-        received_at=NOW_MS,
-        admitted_at=NOW_MS,
-        source_topic="document.received.v1",
-        source_partition=0,
-        source_offset=0,
-    )
+    return admissions.admitted(BODY, key=key, lane=lane, at=NOW_MS)
 
 
 def record(source: Topic, event: Any, **changed: Any) -> Record:

@@ -33,7 +33,6 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import (
     AuditRecorded,
     BreakerChanged,
-    CaseAdmitted,
     DocumentReceived,
     Event,
     LetterChanged,
@@ -47,6 +46,7 @@ from aios.streams import topics
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import ADMIT, PLAN, Stage
+from tests.fakes import admissions
 from tests.fakes.registry import FakeRegistry
 
 CODEC = Codec(FakeRegistry())
@@ -644,21 +644,8 @@ def test_events_that_were_passed_over_are_found_and_returned_as_what_they_were()
         desk.shelf.put(source, out, NOW_MS - (100 if offset == 299 else 5_000))
     lost = {7, 8, 250}
     for offset in set(range(299)) - lost - {9}:
-        case = CaseAdmitted(
-            case_id=f"c{offset}",
-            tenant="demo",
-            workflow="w",
-            event_id="e",
-            idempotency_key="k",
-            body_hash="",
-            lane="bulk",
-            input_contract="",
-            input="",
-            received_at=0,
-            admitted_at=0,
-            source_topic=source,
-            source_partition=1,
-            source_offset=offset,
+        case = admissions.admitted(
+            {}, case_id=f"c{offset}", source_topic=source, source_partition=1, source_offset=offset
         )
         value = CODEC.encode(topics.CASE_ADMITTED, case)
         desk.shelf.put(topics.CASE_ADMITTED.name, Outgoing("", b"c", value, (), offset % PARTITIONS))

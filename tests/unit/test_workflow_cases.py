@@ -18,12 +18,11 @@ from aios.infra.ways import does, ways
 from aios.processors import case, migrating, workflow_cases, workflow_files
 from aios.processors.turn import Cause
 from aios.processors.workflow_files import Sound, Workflows
-from aios.schemas import ids
-from aios.schemas.models import CaseAdmitted, CaseRemembered, CaseTold, WorkflowActivated
+from aios.schemas.models import CaseRemembered, CaseTold, WorkflowActivated
 from aios.streams import deployments, inputs
 from aios.streams.deployments import MIGRATED, Catalogue
 from aios.streams.errors import ConfigError, Reason, RecordError
-from tests.fakes import claims, flow
+from tests.fakes import admissions, claims, flow
 from tests.fakes.deployments import Tables, deployed
 
 NOW_MS = 1_772_366_400_000
@@ -189,21 +188,8 @@ def test_live_workflows_are_looked_for_before_they_are_denied(tmp_path: Path) ->
 def waiting(one: Sound) -> CaseRemembered:
     """A case of it that waits for a person."""
     fields = {"employee": "A", "purpose": "b", "receipts": []}
-    event = CaseAdmitted(
-        case_id="c-1",
-        tenant="acme",
-        workflow=one.workflow.workflow,
-        event_id="e",
-        idempotency_key="k",
-        body_hash="h",
-        lane="bulk",
-        input_contract=one.input.contract,
-        input=ids.canonical(fields),
-        received_at=NOW_MS,
-        admitted_at=NOW_MS,
-        source_topic="",
-        source_partition=0,
-        source_offset=0,
+    event = admissions.admitted(
+        fields, tenant="acme", workflow=one.workflow.workflow, contract=one.input.contract, at=NOW_MS
     )
     moved = case.plan(None, event, Cause("", 0, 0, NOW_MS), Workflows([one.workflow], {one.input.contract: one.input}))
     assert moved.state is not None
@@ -294,22 +280,7 @@ def test_a_version_that_this_release_cannot_read_stops_nobody_else(tmp_path: Pat
     told = tables.deployed["expenses.claim@1"]
     tables.deployed["expenses.claim@1"] = replace(told, definition=told.definition.replace("steps:", "stairs:", 1))
     live = workflow_files.Live(workflow_files.shipped(), tables.given)
-    event = CaseAdmitted(
-        case_id="c-1",
-        tenant="acme",
-        workflow="expenses.claim",
-        event_id="e",
-        idempotency_key="k",
-        body_hash="h",
-        lane="bulk",
-        input_contract=one.input.contract,
-        input="{}",
-        received_at=NOW_MS,
-        admitted_at=NOW_MS,
-        source_topic="t",
-        source_partition=0,
-        source_offset=0,
-    )
+    event = admissions.admitted({}, tenant="acme", workflow="expenses.claim", contract=one.input.contract, at=NOW_MS)
     with pytest.raises(RecordError, match="cannot read") as refused:
         case.plan(None, event, Cause("t", 0, 0, NOW_MS), live)
     assert refused.value.reason is Reason.UNATTRIBUTABLE
