@@ -40,7 +40,7 @@ _CLAUSE = re.compile(
 _LEADING = f" ,.!:;-{GAP}"
 QUESTION = re.compile(
     r"(?:(?:at|on|in|for|with|from|to|by|until|about|during) )?(?:what|whats|what's|what're|when|when's|whens|which|who|who's|whose|whom|where|where's|how|how's|why|is|are|was|were|am (?=i\b|we\b)|do(?! (?:not|remind|please|add|set|let|send|make)\b)|does|did|have (?:i|we|you|there)|has|had|"
-    r"will (?!you)|shall|should|would (?:i|there|it)|can i\b|could i\b|any(?:thing|one)?\b|time time|isn't|aren't|don't (?!let|forget|remind|you forget)|doesn't|didn't|got any|are we|what all)\b"
+    r"will (?!you)|shall|should|would (?:i|there|it)|(?:can|could|would) (?!(?:you|u|we|ya|someone|somebody|anyone|the assistant|it|this|that)\b)[\w'. ]{1,30}? (?:do|make|meet|come|join|attend|be)\b|can i\b|could i\b|any(?:thing|one)?\b|time time|isn't|aren't|don't (?!let|forget|remind|you forget)|doesn't|didn't|got any|are we|what all)\b"
 )
 PAST = re.compile(
     r"(?:did(?! (?:i|we|you) (?:ever |already )?(?:set|add|schedule|put|book|make|create|enter|plan|save)\b)|was|were|had|have (?:i|we) (?:had|met|been|done)|how (?:many|often|much)(?: \w+){0,4} (?:did|were|was|had)|(?:what|who|when|where|which)(?: \w+){0,3} (?:did|was|were|had))\b"
@@ -55,6 +55,7 @@ _ASKED_LAST = re.compile(r"(?:\bright|\bcorrect|\bisn't (?:it|that)|\bdon't i|\b
 _TOLD = re.compile(
     r"(?:my |our |the )?[\w' ]{1,80}? (?:is|are|will be|takes place|happens)(?: going to be)?(?: on| at| in)? ?\x00"
 )
+_REPEATED = re.compile(r"\b(?:repeat|make|set) (?:it|that|this)\b")
 _ANYWHERE = ((Action.SCHEDULE, r"\b(?:be|get|have it) (?:added|scheduled|put|booked|created|entered|marked)\b"), (Action.REMIND, r"\b(?:remind|reminder|notify|alert)\b"), (Action.CANCEL, r"\b(?:delete|remove|cancel|erase)\b"), (Action.CHANGE, r"\b(?:reschedule|postpone)\b"))  # fmt: skip
 
 
@@ -104,6 +105,8 @@ def _commanded(body: str, start: int, end: int) -> Act:
         if (not heads or body[:place].rstrip(" ,")[-1:] != GAP) and (action := head(body[place:])):
             heads.append((place, action))
     strong = [action for _, action in heads if action not in (LOOK, STATE)]
+    if strong == [Action.CHANGE] and _TOLD.match(body) and _REPEATED.search(body):
+        return Act(Action.SCHEDULE, start, end, stated=True)
     if strong:
         return Act(Action(strong[0]), start, end)
     if _TAKE_OUT.search(body) or (

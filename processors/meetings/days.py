@@ -278,6 +278,7 @@ def _tomorrow_now(_: re.Match[str], at: Setting) -> Found:
 
 
 _OF = r"(?:of|in|of the month of|for)"
+_KNOWN = rf"(?:\d|{g.WORDED}|{g.ORDINAL}|{g.MONTH}|{g.WEEKDAY}|(?:lunch|work|noon|midday|midnight|next|this|today|tomorrow|half|quarter|that|it|hours|school|the \d|the {g.ORDINAL}|i|we)\b|a quarter)"
 _NTH = rf"(?:{g.ORDINAL}|\d{{1,2}}\b)"
 _TO = r"(?: ?- ?| (?:to|through|thru|until|till) )(?:the )?"
 _WHOLE = (
@@ -302,6 +303,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?:(?:for |of )the (?:entire |whole |full )?day\b)(?! (?:after|before|of|on|when|that))", _today),
     _rule(r"(?:the )?end of (?:the|this) (?:work(?:ing)? ?)?day\b|end of day\b", _today),
     _rule(r"my (?:entire |whole |full )?(?P<unit>day|week|weekend|month)\b(?!'s| off\b| of\b)", _mine),
+    _rule(r"my (?:entire |whole |full )?(?P<part>morning|afternoon|evening)(?=\s*(?:$|[.,!?]|(?:clean|clear|free|open|empty|look|looks|please|schedule|calendar|agenda|is|like|today)\b))", portions.my_part),
     _rule(r"(?:tonight|this night)" + _POSSESSED, _tonight),
     _rule(r"(?:the )?(?P<near>day after tomorrow|day before yesterday|tomorrow|yesterday)" + _POSSESSED, _near),
     _rule(
@@ -379,6 +381,8 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:the |that )?weekend of (?:the )?(?P<number>{g.ORDINAL})(?P<which>)(?! (?:of )?{g.MONTH})", _weekend_of),
     _rule(rf"(?:the |that )?weekend of (?P<month>{g.MONTH}) (?:the )?(?P<number>{_NTH})(?P<year>)", _weekend_of),
     _rule(rf"(?:the |that )?weekend of (?:the )?(?P<number>{_NTH})(?: of)? (?P<month>{g.MONTH})(?P<year>)", _weekend_of),
+    _rule(rf"(?:the )?(?:{g.WEEKDAY_FULL}|weekend|week|evening|morning|day|night) (?:before|after|following) (?!{_KNOWN})(?:the |my |our |his |her |their )?[a-z]+", portions.beside),
+    _rule(r"(?:the |that )?(?:very )?(?:day|week|weekend|evening|morning|night|month) (?:that |when )?(?=(?:i|we|he|she|they|it)(?:'m|'re|'s| am| are| is| get| gets| come| comes| go| goes| leave| leaves| return| returns| arrive| arrives| finish| finishes| have| has)\b)", portions.beside),
     _rule(r"(?:this|the same|same) time(?= (?:tomorrow|today|next|on|this|in|yesterday))", _tomorrow_now),
     _rule(r"(?:at |on |for )?(?:an? |some |any |the )?(?:x+|[xyz]) (?:day|date|time|week|month)s?\b", _unsaid),
     _rule(r"(?:over |for |in |during |within )(?:a |some |the )(?:certain |particular |given |specific )?(?:period of time|time period|period|timeframe|time frame)\b", _unsaid),

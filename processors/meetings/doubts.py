@@ -160,7 +160,7 @@ def _asked(reading: Reading, wish: Wish) -> Missing | None:
         or (not _OWN.search(low) and not wish.date_from and not known and not _WHEN_ASKED.search(low))
     ):
         return Missing.MEANING
-    if re.search(
+    if not reading.names.to_do and re.search(
         r"\b(?:how (?:do|can|could|would|should) (?:i|you|we|one)|how i (?:can|could|do|should)|how to|(?:process|steps|way) (?:to|of)|why)\b",
         low,
     ):
@@ -202,6 +202,8 @@ def _scheduled(reading: Reading, wish: Wish) -> Missing | None:
         return Missing.MEANING
     if not wish.title:
         return Missing.TITLE
+    if _HANGS.search(reading.left) and not wish.time_from and not reading.names.to_do:
+        return Missing.TIME if wish.date_from else Missing.DATE
     return None if wish.date_from or wish.repeats else Missing.DATE
 
 
@@ -242,6 +244,8 @@ def _reminded(reading: Reading, wish: Wish) -> Missing | None:
     return None if EVENTS.search(wish.title) or names.people else Missing.DATE
 
 
+_HANGS = re.compile(r"\b(?:after|before|following|during) (?:the|my|our|his|her|their|that) [a-z]")
+"""On another thing, of which nobody here knows when it is."""
 _BY_SO_MUCH = re.compile(r"\b(?:by|back|earlier|later|sooner|forwards?|ahead)\b")
 
 
@@ -264,4 +268,6 @@ def _changed(reading: Reading, wish: Wish) -> Missing | None:
     if lengths and _BY_SO_MUCH.search(reading.left):
         return Missing.TIME  # half an hour later than what? a wish has the new time
     lasts = any(phrase.operator == "to" for phrase in lengths)
+    if _HANGS.search(reading.left) and not wish.time_from:
+        return Missing.TIME
     return None if becomes or wish.repeats or wish.place or lasts else Missing.DATE

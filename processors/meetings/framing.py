@@ -43,6 +43,7 @@ KEPT_PAIRS = frozenset(
         "one on",
     }
 )
+_PAIR = 2
 _NOTES = frozenset({"reminder", "reminders", "notification", "notifications", "alert", "alerts", "alarm", "alarms"})
 KIND_WORDS = KINDS | {f"{kind}s" for kind in KINDS}
 _PARTICLES = frozenset({"out", "up", "off", "down", "in", "over"})
@@ -58,13 +59,13 @@ _UNITS = frozenset(listed("day night week month hour mile course man"))  # a thr
 _ADVERBS = frozenset(listed("off aside up down out on away forward"))
 
 
-def framed(words: list[str], action: Action | None) -> tuple[list[str], list[str]]:
-    """The name, and the general words of the piece."""
+def framed(words: list[str], action: Action | None, *, head: bool = True) -> tuple[list[str], list[str]]:
+    """The name, and the general words of the piece. head: a verb that carries the request may stand first."""
     asking = action in (Action.QUERY, None)
     first, last = (QUERY_FIRST, QUERY_LAST) if asking else (ACTS_FIRST, ACTS_LAST)
     if action is not Action.REMIND:
         first, last = first - KIND_WORDS, last - KIND_WORDS
-    start = _start(words, first | FRAME_FIRST | GENERAL, reminded=action is Action.REMIND)
+    start = _start(words, first | FRAME_FIRST | GENERAL, reminded=action is Action.REMIND, head=head)
     end = _end(words, start, last | FRAME_LAST | GENERAL, last)
     return words[start:end], [word for word in words if word in GENERAL]
 
@@ -74,9 +75,9 @@ def trimmed(words: list[str]) -> list[str]:
     return words[: _end(words, 0, FRAME_LAST | ACTS_LAST - _PARTICLES, ACTS_LAST)]
 
 
-def _start(words: list[str], first: frozenset[str], *, reminded: bool) -> int:
+def _start(words: list[str], first: frozenset[str], *, reminded: bool, head: bool) -> int:
     """Where the name begins. head: a verb may stand here. bound: a determiner was the last thing that was passed."""
-    place, head, bound, owned = 0, True, False, False
+    place, bound, owned = 0, False, False
     while place < len(words):
         word, then = words[place], words[place + 1] if place + 1 < len(words) else ""
         if f"{word} {then}" in KEPT_PAIRS or (word in _COUNTS and then in _UNITS):
@@ -125,6 +126,8 @@ def _end(words: list[str], start: int, last: frozenset[str], own: frozenset[str]
             break  # "father's day"
         if words[end - 1] in _PARTICLES and before.endswith("ing") and before not in own:
             break  # "working out"
+        if words[end - 1] in _PARTICLES and end - start == _PAIR and before in VERBS:
+            break  # "a check in"
         end -= 1
     return end
 

@@ -16,7 +16,7 @@ LOOK, STATE = "look", "state"
 _REMIND = (
     r"(?:intimate|(?:keep (?:on )?)?remind(?:er|ing)?|alert|notify|notif(?:y|ication)|warn|ping|nudge|buzz|alarm|wake)\b|(?:don't|do not|dont|never) (?:let me|allow me to|forget)\b"
     r"|make (?:me )?(?:sure (?:that )?i|remember|aware)\b|(?:help me )?remember\b|(?:tell|text|email|message|call|prompt) me (?:to|\d+|an? \w+ before|before|when it(?:'s| is) time|when i have to)\b"
-    r"|let me know (?:when it(?:'s| is) time|\d+|an? (?:hour|day|week)|before|when i (?:need|have|should)|to)\b|keep me (?:posted|reminded)\b|i (?:need|want|would like|'d like) to (?:be|get) (?:reminded|notified|alerted)\b"
+    r"|(?:be|get) (?:reminded|notified|alerted)\b|let me know (?:when it(?:'s| is) time|\d+|an? (?:hour|day|week)|before|when i (?:need|have|should)|to)\b|keep me (?:posted|reminded)\b|i (?:need|want|would like|'d like) to (?:be|get) (?:reminded|notified|alerted)\b"
     r"|(?:(?:i|we)(?:'d| would)? )?(?:need|want|like) (?:a |an )?(?:reminder|alarm|alert|notification)|give me (?:a |an )?(?:\S+ ){0,3}?(?:reminder|alarm|alert|notification|heads[ -]up|notice|warning)\b"
 )
 _NOTE_KIND = r"(?:reminders?|notifications?|alerts?|alarms?|notice|heads[ -]up|warning)\b(?! lists?\b)"
@@ -26,7 +26,7 @@ _PUT = (
 )
 _CANCEL = (
     r"(?:bin|trash|lose|scratch|ditch|axe|chuck|drop)(?= ?(?:(?:my|the|our|that|all|everything)\b|\x00))|cancel(?:l?ed|ling)?|delete|deleting|remove|erase|clear|clean|empty|drop|destroy|wipe|purge|scrap|discard|unschedule|decline|reject|take (?:\S+ ){0,8}?(?:off|out|away)\b|take off|get rid|rm|"
-    r"call off|nix|eliminate|dismiss|kill|strike|cross|blank|throw|undo|disregard|void|abort|rid|un-?book|uninvite|deschedule|forget about|free up|nuke|revoke|withdraw|turn off|disable|stop|end|skip|omit|make (?:my )?(?:\w+ )?(?:calendar|schedule|day|week) (?:empty|clear|clean|free|blank)"
+    r"call off|nix|eliminate|dismiss|kill|strike|cross|blank|throw|undo|disregard|void|abort|rid|un-?book|uninvite|deschedule|forget about|forget(?= ?(?:(?:the|my|our|all|everything)\b|\x00))|free up|nuke|revoke|withdraw|turn off|disable|stop|end|skip|omit|make (?:my )?(?:\w+ )?(?:calendar|schedule|day|week) (?:empty|clear|clean|free|blank)"
 )
 _CHANGE = r"move|reschedule|change|postpone|push|shift|update|edit|extend|shorten|rename|bring forward|delay|modify|adjust|swap|switch|alter|repeat|re-?arrange|correct|prepone|defer|transfer|relocate|rebook|reset(?! (?:my |the )?(?:calendar|schedule|data|phone))|duplicate|copy|bump"
 _LOOK = (
@@ -54,6 +54,7 @@ _LENGTH = r"(?:time|slot|\d+ (?:min|hour)|hour|half|room|opening|(?:one|two|thre
 _TABLE: tuple[tuple[str, str | None], ...] = (
     (r"remind me (?:again )?(?:what|where|which|who|how|if|whether)\b", LOOK),
     (rf"(?:make|set|turn|mark) (?:this|that|it)\b.*{_AGAIN}", Action.CHANGE),
+    (r"make (?:(?:the|my|our|this|that)\b|\x00).*\b(?:long(?:er)?|short(?:er)?|earlier|later|start|end|finish)\W*$", Action.CHANGE),
     (rf"add (?:(?!{_OF_OLD})\w+ ?,? ?){{1,6}}?to (?:my|the|our|\x00+) ?(?:\w+ |\x00+ ?){{0,3}}?{_MEETS}", Action.CHANGE),
     (rf"add (?:(?!{_OF_OLD})\w+ ?){{1,3}}?to (?:the|our) (?!calend|schedule|agenda|diary|planner|list|event|date|day|book|end|start|next|first)\w+", Action.CHANGE),
     (rf"repeat (?:back|to me|that|(?:me )?(?:my|the|today's|tomorrow's|all|all my) (?:\w+ )?{_LISTED})(?!.*(?:every|daily|weekly|\x00))", LOOK),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import time
 
 from aios.processors.meetings import clock, days, recurring, spans
-from aios.processors.meetings.phrases import Clock, Days, Grain, Meaning, Phrase, Setting, Unsaid, Zone
+from aios.processors.meetings.phrases import Clock, Days, Grain, Meaning, Phrase, Series, Setting, Unsaid, Zone
 from aios.processors.meetings.said import Said
 from aios.processors.meetings.wish import Missing
 from aios.processors.meetings.zone_names import ABBREVIATED, AMBIGUOUS, zone_of
@@ -27,7 +27,12 @@ _PLACE_TIME = re.compile(r"(?:in |on )?(?P<place>[^\W\d_]+(?: [^\W\d_]+){0,2}?) 
 _CITY_GROUP = re.compile(
     r"\b([^\W\d_]+(?: [^\W\d_]+)?) (?:team|office|crew|branch|group|people|folks|colleagues|lot)\b"
 )
-_SHORT_ZONE = re.compile(rf"\(?(?P<zone>{'|'.join([*ABBREVIATED, *AMBIGUOUS])})\b\)?(?! team| office)")
+_SHORT_ZONE = re.compile(
+    rf"\(?(?P<zone>{'|'.join([*ABBREVIATED, *AMBIGUOUS])})\b\)?(?! team| office| session| scan| class| appointment| training| exam| visit)"
+)
+_STRANGE_ZONE = re.compile(
+    r"\(?(?!(?:PT|CT|ET|WEST)\b)[A-Z]{2,4}T\b\)?(?=\s*(?:$|[.,;!?]| (?:on|tomorrow|today|next|this|with|for)\b))"
+)
 
 _BETWEEN = re.compile(r"\s*(?:to|until|till|til|through|thru|-|up to)\s*(?:the )?")
 _AND = re.compile(r"\s*(?:and|&|to|-)\s*(?:the )?")
@@ -52,6 +57,7 @@ _NAMES = tuple(_OPERATORS)
 _GLUE = re.compile(
     r"(?:^|(?<=[\s(,]))(?:on|in|of|during|over|within|the|coming|as|sometime|some ?time|any ?time|dated|scheduled for|set for)\s*$"
 )
+_BUT = re.compile(r"\s*,?\s*but(?: not)?(?: on)?\s*")
 _SUPPORT = frozenset({"at", "after", "before", "by", "until", "from", "between", "not before", "not after"})
 
 
@@ -107,6 +113,8 @@ def _zone(said: Said, place: int, before: list[Phrase]) -> Phrase | None:
     if beside and (found := _SHORT_ZONE.match(said.low, place)) and not said.low[found.end() :].startswith(" time"):
         known = zone_of(found["zone"])
         return Phrase(place, found.end(), (Zone(known) if known else Unsaid(Missing.TIME),))
+    if beside and (found := _STRANGE_ZONE.match(said.text, place)):
+        return Phrase(place, found.end(), (Unsaid(Missing.TIME),))
     if found := _PLACE_TIME.match(said.low, place):
         known = zone_of(found["place"])
         if known:
@@ -162,7 +170,8 @@ def _range(one: Meaning, other: Meaning) -> Meaning | None:
         if last < one.first and (one.first.month, one.first.day) > (last.month, last.day):
             last = spans.plus(last, 1, "year") if one.first.year - last.year <= 1 else last
         if last >= one.first:
-            return Days(first=one.first, last=last, grain=Grain.SPAN)
+            loose = one.loose if other.loose is not None else None
+            return Days(first=one.first, last=last, grain=Grain.SPAN, loose=loose)
         return Unsaid(Missing.DATE)
     return None
 
@@ -200,6 +209,8 @@ def _led(low: str, atoms: list[Phrase], n: int) -> Phrase:
             name = next(name for k, name in enumerate(_NAMES) if found[f"o{k}"])
             stronger = operator in ("", "at", "for", "to") or name in ("not before", "not after", "except")
             operator = name if stronger else operator
+        elif n and atoms[n - 1].of(Series) and (found := _BUT.fullmatch(lead)):
+            operator = "except"  # every day but Sunday
         elif not (found := _GLUE.search(lead)):
             return replace(phrase, start=start, operator=operator)
         start = floor + found.start()

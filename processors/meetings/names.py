@@ -16,7 +16,17 @@ from aios.processors.meetings.framing import framed, trimmed
 from aios.processors.meetings.grammar import listed
 from aios.processors.meetings.phrases import Phrase
 from aios.processors.meetings.said import GAP, Said
-from aios.processors.meetings.vocabulary import CALENDAR, EVENTS, FILLERS, GENERAL, KINDS, NEEDS, VERBS, singular
+from aios.processors.meetings.vocabulary import (
+    CALENDAR,
+    DETERMINERS,
+    EVENTS,
+    FILLERS,
+    GENERAL,
+    KINDS,
+    NEEDS,
+    VERBS,
+    singular,
+)
 from aios.processors.meetings.wish import PEOPLE_MAX, WORDS_CHARS_MAX, Action
 
 _TO_DO = re.compile(
@@ -43,7 +53,7 @@ _WITH = re.compile(
     re.IGNORECASE,
 )
 _MEET = re.compile(
-    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=am i )meeting|(?<=going to be )meeting|(?<=i be )meeting|(?<=we be )meeting|(?<=are we )meeting|(?<=i am )meeting|(?<=we're )meeting|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
+    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=am i )meeting|(?<=going to be )meeting|(?<=i be )meeting|(?<=we be )meeting|(?<=are we )meeting|(?<=i am )meeting|(?<=we're )meeting|(?<=\bi )see(?= (?:(?-i:[A-Z])|(?:dr|mr|mrs|ms|prof)\b))|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
     re.IGNORECASE,
 )
 _MADE_WITH = re.compile(r"(?:,? +(?:and|&|plus|as well as|along with) +|, ?|; ?| with | ?& ?)", re.IGNORECASE)
@@ -67,6 +77,9 @@ _NOT_PLACES = frozenset(
     listed(
         "person advance mind case order addition general total least most all once first last it them there me particular question charge"
     )
+)
+_ANY_KIND = re.compile(
+    rf"(?:any|all|some|every|each|which|what|how many) (?:{'|'.join(sorted(KINDS | GENERAL))})s?\b", re.IGNORECASE
 )
 _EDGE = " ,.;:!?-'\"()&"
 _GROUP = re.compile(
@@ -184,8 +197,11 @@ def _thing(text: str, act: Act) -> Named:
     about = ""
     if act.action is not Action.REMIND and (found := _ABOUT.search(text)):
         about, text = _clean(found["about"]).lower(), text[: found.start()]
-    pieces_of = [_words(piece) for piece in text.replace(",", f" {GAP} ").replace(".", " ").split(GAP)]
-    pieces = [framed(words, act.action) for words in pieces_of]
+    pieces_of = [_words(piece) for piece in text.replace(",", f" {GAP} , {GAP} ").replace(".", " ").split(GAP)]
+    pieces = [
+        framed(words, act.action, head=len(words) == 1 or not (n and _expects(pieces_of[n - 1])))
+        for n, words in enumerate(pieces_of)
+    ]
     general: list[str] = []
     titles = []
     plural = False
@@ -209,6 +225,11 @@ _DOING = re.compile(
     r"(?:pick|call|buy|drop|visit|pay|finish|send|clean|walk|feed|water|wash|submit|return|bring|prepare|watch|renew|mow|cook|bake|mail|ship|order|email|text|fix|iron|collect|fetch)(?:ing)?"
     r" (?:up|out|off|the|my|an?|some|for|to|his|her|our|mom|dad|grandma|grandpa)\b"
 )
+
+
+def _expects(words: list[str]) -> bool:
+    """Whether a piece before a time ends in a verb or a determiner: "cancel (tomorrow's) book club"."""
+    return bool(words) and words[-1] in VERBS | DETERMINERS
 
 
 def _doing(text: str, act: Act) -> Named | None:
@@ -311,7 +332,7 @@ def _taken(text: str, *, added: bool = False) -> tuple[str, tuple[str, ...], str
         found = pattern.search(text)
         if found and not place and _clean(found["place"]).lower() not in _NOT_PLACES:
             words = _clean(found["place"])
-            if words and words.lower() not in GENERAL:
+            if words and words.lower() not in GENERAL and not _ANY_KIND.match(words):
                 place = words
                 text = text[: found.start()] + f" {GAP} " + text[found.end() :]
     return (

@@ -92,6 +92,14 @@ class Lasts:
 
 
 @dataclass(frozen=True, slots=True)
+class Spell:
+    """How many days, weeks or months something goes on, from its first day: "for six weeks"."""
+
+    count: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ahead:
     """How long before an event to remind; it belongs to no field."""
 
@@ -123,7 +131,7 @@ class Unsaid:
     missing: Missing
 
 
-Meaning = Days | Clock | Instant | Lasts | Ahead | Series | Zone | Wanted | Unsaid
+Meaning = Days | Clock | Instant | Lasts | Spell | Ahead | Series | Zone | Wanted | Unsaid
 Found = tuple[Meaning, ...] | Meaning | None
 """What a rule makes of its match: nothing, a meaning, or two."""
 

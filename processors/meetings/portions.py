@@ -103,3 +103,14 @@ def nth_of(found: re.Match[str], at: Setting) -> Found:
     low = last - timedelta(days=6) if count < 0 else first + timedelta(days=7 * (count - 1))
     high = min(low + timedelta(days=6), last)
     return Days(first=low, last=high, grain=Grain.WEEK) if low <= high else None
+
+
+def my_part(found: re.Match[str], at: Setting) -> Found:
+    from aios.processors.meetings.clock import part
+
+    return Days(first=at.today, last=at.today, weak=True), part(found["part"])
+
+
+def beside(_: re.Match[str], at: Setting) -> Found:
+    """The Monday after the fair: nobody here knows when that is. To be reminded before it is told by its own day."""
+    return None if at.reminded else Unsaid(Missing.DATE)

@@ -15,7 +15,7 @@ from datetime import timedelta
 from aios.processors.meetings import grammar as g
 from aios.processors.meetings import spans
 from aios.processors.meetings.days import Rule
-from aios.processors.meetings.phrases import Days, Found, Grain, Series, Setting, Unsaid
+from aios.processors.meetings.phrases import Days, Found, Grain, Series, Setting, Spell, Unsaid
 from aios.processors.meetings.portions import nth
 from aios.processors.meetings.wish import Action, Missing
 
@@ -94,10 +94,23 @@ def _nth(found: re.Match[str], _: Setting) -> Found:
 
 
 def _month_day(found: re.Match[str], _: Setting) -> Found:
-    number = -1 if found["number"] in ("last", "end") else g.number(found["number"])
-    if not (number == -1 or 1 <= number <= 31):
+    said = re.findall(rf"last|end|{g.ORDINAL}", found["number"])
+    numbers = sorted({-1 if one in ("last", "end") else g.number(one) for one in said})
+    if any(number != -1 and not 1 <= number <= 31 for number in numbers):
         return Unsaid(Missing.DATE)
-    return Series(f"FREQ=MONTHLY;BYMONTHDAY={number}")
+    return Series(f"FREQ=MONTHLY;BYMONTHDAY={','.join(map(str, numbers))}")
+
+
+def _nths(found: re.Match[str], _: Setting) -> Found:
+    """The first and third Monday of the month."""
+    day = g.RULE_DAY[g.weekday(found["day"])]
+    numbers = sorted({nth(found["one"]), nth(found["two"])})
+    return Series(f"FREQ=MONTHLY;BYDAY={','.join(f'{number}{day}' for number in numbers)}")
+
+
+def _spell(found: re.Match[str], _: Setting) -> Found:
+    count = g.number(found["count"])
+    return Spell(count, g.unit(found["unit"])) if count else None
 
 
 def _year_day(found: re.Match[str], _: Setting) -> Found:
@@ -148,7 +161,10 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:on )?(?:every|each) (?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) (?:of|in) (?:the|a|every|each) month\b(?P<month>)", _nth),
     _rule(rf"(?:on )?(?:every|each) (?P<nth>last|first) (?P<day>{g.WEEKDAY_FULL})(?P<month>)", _nth),
     _rule(rf"(?:on )?(?:the )?(?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) (?:of|in) (?:every |each )?(?P<month>{g.MONTH_FULL}){_OF_YEAR}", _nth),
-    _rule(rf"(?:on |at )?(?:the )?(?P<number>{g.ORDINAL})(?: day)? {_OF_EVERY_MONTH}", _month_day),
+    _rule(rf"(?:on )?(?:(?:every|each|the) )?(?P<one>last|{g.ORDINAL})(?: and | & |, ?)(?:the )?(?P<two>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL})(?:s\b)? (?:of|in) (?:the|a|every|each) month\b", _nths),
+    _rule(rf"(?:on |at )?(?:the )?(?P<number>{g.ORDINAL}(?:(?: and | & )(?:the )?(?:last|{g.ORDINAL}))?)(?: days?)? {_OF_EVERY_MONTH}", _month_day),
+    _rule(rf"(?:every|each) (?P<number>{g.ORDINAL_FIGURES})(?= ?(?:$|[,.!?]|at\b|remind\b|i\b|we\b))", _month_day),
+    _rule(rf"for (?:a total of )?(?P<count>{g.NUMBER}|a) (?P<unit>(?:day|week|month)s?)\b(?! (?:from (?:now|today|tomorrow)|ago|later|before|ahead|prior|in advance))(?='?\b)", _spell),
     _rule(r"(?:on |at )?(?:the )?(?P<number>last|end)(?: day)? (?:of )?(?:every|each) month\b", _month_day),
     _rule(rf"(?:every|each) month on (?:the )?(?P<number>{g.ORDINAL})", _month_day),
     _rule(rf"(?:on )?(?P<month>{g.MONTH}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b){_OF_YEAR}", _year_day),

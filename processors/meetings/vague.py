@@ -13,6 +13,9 @@ import re
 from aios.processors.meetings.wish import Action, Missing
 
 _PUT_IN = frozenset({Action.SCHEDULE})
+_MEETING = frozenset({Action.SCHEDULE, Action.CHANGE, Action.CANCEL})
+_ACTS = _MEETING | {Action.REMIND}
+_POLITE_IF = r"(?! (?:possible|necessary|needed|not|so|you (?:can|could|would|don't|do not|have|are able)|(?:it|that|this)(?:'s| is) (?:ok|okay|fine|possible|alright|all right)|\w+(?: and \w+)? (?:is|are) (?:free|available)|(?:she|he|they|we)(?:'s|'re) (?:free|available))\b)"
 _ANY = frozenset({*Action})
 _MANY = r"(?:events?|games?|meetings|festivals?|holidays?|birthdays|appointments|dates|classes|matches|concerts|activities|parties|programs?|stuff|things)"
 _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
@@ -32,6 +35,14 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     (frozenset({Action.QUERY}), r"\b(?:movies?|films?|bands?) (?:are |is )?(?:playing|showing|out|on)\b", Missing.NOT_CALENDAR),
     # keep a day free: with what?
     (frozenset({*Action, None} - {Action.QUERY}), r"\b(?:keep|leave|hold|make sure|stays?|remains?|kept|left)\b[^.;]{1,40}?\b(?:open|free|clear|empty|available|blank)\W*(?:(?:on|in|for) (?:my|the) (?:calendar|schedule|agenda)\W*)?$|\b(?:need|want) (?:an? |my )?(?:clear|free|open|empty) (?:calendar|schedule|agenda|day)\b|\b(?:keep|leave)\b[^.;]{1,40}?\b(?:open|free|clear|empty) (?:on|in|from) my (?:calendar|schedule|agenda)\b", Missing.MEANING),
+    # only if: nobody here knows whether; put right in mid-sentence: which of the two?
+    (_MEETING, rf"\b(?:if{_POLITE_IF}|unless|provided(?: that)?|as long as|assuming|depending on)\b", Missing.MEANING),
+    (_ACTS, r"\x00[\s,.;-]*(?:or rather|sorry|no,|no wait|wait|i mean|i meant|scratch that|correction|make (?:that|it)|actually)[\s,]*[\x00\d]", Missing.MEANING),
+    (_ACTS, r"^\W*(?:maybe|perhaps|possibly)\b", Missing.MEANING),
+    # a clock that has no such time
+    (_ACTS, r"(?<![\d:.])\d{1,2}:\d\d(?![\d:])|\bat \d{1,3}\s*(?:$|[\x00.,;!?])", Missing.TIME),
+    # put into what is there: a thing, and nobody
+    (frozenset({Action.CHANGE}), r"^\W*(?:add|attach|include|put) (?:an? |some )[\w ]{1,40}? to (?:the|my|our|\x00)", Missing.MEANING),
     # what shall become of it is said in a word that may mean to lose it
     (frozenset({Action.CANCEL, None}), r"\b(?:format|reset|process|handle|sort out|do something about|deal with)\b", Missing.MEANING),
 )  # fmt: skip

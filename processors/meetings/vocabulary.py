@@ -27,7 +27,7 @@ KINDS = frozenset(listed("meeting appointment reminder task alarm notification a
 GENERAL = frozenset(
     listed(
         "event events schedule schedules plan plans program programs programme calendar calendars anything something nothing everything anywhere somewhere someone anybody somebody thing things stuff entry entries item items activity activities "
-        "agenda agendas planned scheduled happening anyone slot slots commitments engagements list lists update updates notes gap gaps break breaks conflict conflicts detail details function functions occasion occasions happenings arrangement arrangements timetable dates info information to-do to-dos todo todos obligations obligation data content contents availability reservation-list lineup docket routine clash clashes overlap overlaps"
+        "agenda agendas planned scheduled happening anyone slot slots commitments engagements list lists update updates notes gap gaps break breaks conflict conflicts detail details function functions occasion occasions happenings arrangement arrangements timetable dates info information to-do to-dos todo todos obligations obligation data content contents availability reservation-list occurrence occurrences instance instances lineup docket routine clash clashes overlap overlaps"
     )
 )
 FRAME_FIRST = frozenset(
@@ -63,7 +63,7 @@ VERBS = frozenset(
         "add set schedule put create make book plan arrange organize organise mark enter insert note flag save block pencil log record include register place reserve write input fix jot take hold keep invite "
         "cancel delete deleting remove erase clear clean empty drop destroy wipe purge scrap discard trash unschedule get cross throw strike eliminate dismiss undo end stop turn skip "
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
-        "bin lose scratch ditch axe nix chuck decline reject squeeze fit slot grab nab "
+        "unbook uninvite bin lose scratch ditch axe nix chuck decline reject squeeze fit slot grab nab "
         "remind notify alert tell ping warn send give start activate open find look check see view read show list display pull bring search review review print repeat"
     )
 )

@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 
 from dateutil.rrule import rrulestr
 
-from aios.processors.meetings import moments, windows
+from aios.processors.meetings import moments, spans, windows
 from aios.processors.meetings.clock import DAY_ENDS, wall
 from aios.processors.meetings.phrases import (
     Clock,
@@ -23,6 +23,7 @@ from aios.processors.meetings.phrases import (
     Phrase,
     Series,
     Setting,
+    Spell,
     Unsaid,
     Wanted,
     Zone,
@@ -74,7 +75,19 @@ def settle(phrases: list[Phrase], at: Setting) -> When:
     when = _days(phrases, when, at)
     when = _hours(clocks, when, at)
     when = _instants(phrases, when)
-    return _series(phrases, when, at) if when.repeats else _begun(_today(when, at), at)
+    when = _series(phrases, when, at) if when.repeats else _begun(_today(when, at), at)
+    return _gone_on(phrases, when)
+
+
+def _gone_on(phrases: list[Phrase], when: When) -> When:
+    """For six weeks: counted from the first day."""
+    spells = [one for phrase in phrases for one in phrase.meanings if isinstance(one, Spell)]
+    if not spells:
+        return when
+    if len(spells) > 1 or when.first is None or when.last not in (None, when.first):
+        return _doubt(when, Missing.DATE)
+    last = spans.plus(when.first, spells[0].count, spells[0].unit) - timedelta(days=1)
+    return replace(when, last=last)
 
 
 def _doubt(when: When, missing: Missing) -> When:
@@ -147,6 +160,8 @@ def _days(phrases: list[Phrase], when: When, at: Setting) -> When:
         when, series = _doubt(when, Missing.DATE), []
     if len(set(series)) > 1:
         series = _merged(series)
+    if series and never:
+        when, never = _doubt(when, Missing.DATE), []
     rule = series[0] if len(set(series)) == 1 else ""
     if series and not rule:
         when = _doubt(when, Missing.DATE)
@@ -305,6 +320,8 @@ def _series(phrases: list[Phrase], when: When, at: Setting) -> When:
     named = any(phrase.of(Days) or phrase.of(Instant) for phrase in phrases)
     if start is None or (at.action is Action.CHANGE and not named):
         return when  # what exists repeats from its own day on
+    if named and when.repeats in _ON_ITS_DAY and when.first is not None:
+        when = replace(when, repeats=_ON_ITS_DAY[when.repeats].format(start))
     first = first_of(when.repeats, start)
     if first is None or (when.last and first > when.last):
         return _doubt(when, Missing.DATE)
@@ -312,6 +329,13 @@ def _series(phrases: list[Phrase], when: When, at: Setting) -> When:
         one for phrase in phrases for one in phrase.meanings if isinstance(one, Days) and one.grain is not Grain.DAY
     ]
     return replace(when, first=first, last=when.last if ends or when.last else None)
+
+
+_ON_ITS_DAY = {
+    "FREQ=MONTHLY": "FREQ=MONTHLY;BYMONTHDAY={0.day}",
+    "FREQ=YEARLY": "FREQ=YEARLY;BYMONTH={0.month};BYMONTHDAY={0.day}",
+}
+"""What a rule comes to whose first day is told beside it."""
 
 
 def first_of(rule: str, start: date) -> date | None:

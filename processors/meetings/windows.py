@@ -22,6 +22,8 @@ def window(days: Days, operator: str, at: Setting) -> Days:
         return Days(first=last + timedelta(days=1), last=None, grain=Grain.SPAN)
     if operator == "from" and at.action is Action.CANCEL:
         return days
+    if operator == "from" and days.loose is not None and days.last != days.first:
+        return days  # from Wednesday to Friday: of the week that is said beside it
     if operator in ("from", "not before"):
         past = at.past and days.first <= at.today
         return replace(
@@ -62,11 +64,11 @@ def one(named: list[Days]) -> Days | None:
     others = [one for one in named if one is not smallest]
     if smallest.loose is not None:
         for other in others:
-            if other.last and smallest.first == smallest.last and not _inside(smallest, other):
+            if other.last and smallest.last and not _inside(smallest, other):
                 moved = spans.nth_weekday(other.first, other.last, smallest.loose, 1)
                 if moved is None:
                     return None
-                smallest = replace(smallest, first=moved, last=moved)
+                smallest = replace(smallest, first=moved, last=moved + (smallest.last - smallest.first))
     return smallest if all(_inside(smallest, other) for other in others) else None
 
 
@@ -75,7 +77,7 @@ def less(whole: Days, never: Days) -> Days | None:
     first, last = never.first, never.last or never.first
     if whole.last is None:
         return None
-    if never.loose is not None:  # whichever Monday lies in the window, if it is one
+    if never.loose is not None and first == last:  # whichever Monday lies in the window, if it is one
         found = spans.nth_weekday(whole.first, whole.last, never.loose, 1)
         if found is None:
             return whole
