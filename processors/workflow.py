@@ -39,6 +39,7 @@ from aios.processors.head import Allowance, Autonomy, Objectives, SignedOff
 from aios.processors.part import HOUR_MS, Cel, Deadline, Jump, Named, Part, Policy, Word, close_to
 from aios.streams import topology
 from aios.streams.pool_files import Lane
+from aios.streams.system_files import ATTEMPTS_MAX
 
 __all__ = ["HOUR_MS", "Deadline", "Jump", "Part", "close_to"]  # of part.py, for whoever reads workflows
 
@@ -112,7 +113,7 @@ class Call(Part):
     effect: Effect = "none"
     lane: Lane | None = None
     deadline_s: Deadline
-    attempts_max: Annotated[int, Field(ge=1, le=5)] = 1
+    attempts_max: Annotated[int, Field(ge=1, le=ATTEMPTS_MAX)] = 1
 
     @model_validator(mode="after")
     def _once(self) -> Self:

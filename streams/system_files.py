@@ -23,6 +23,7 @@ from aios.streams.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "systems"
 NAME = r"^[a-z]{1,32}$"  # stages and failpoints are named in letters
+ATTEMPTS_MAX = 5  # commands of one step of a case
 _ENDPOINT = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 
 

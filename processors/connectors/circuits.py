@@ -10,6 +10,7 @@ circuits and its own keys: `system/<name>` is that of slot 0, `system/<name>/<sl
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections import deque
@@ -164,7 +165,7 @@ class Endpoints:
     """The circuits towards the endpoints of one system, in this process. Needs close()."""
 
     def __init__(self, codec: Codec, out: Out, stage: Stage, *, system: str, slot: int) -> None:
-        self._tell = lambda party: Telling(codec, out, stage, system=system, slot=slot, party=party)
+        self._tell = functools.partial(Telling, codec, out, stage, system=system, slot=slot)
         self._system = system
         self._slot = slot
         self._known: dict[Party, Telling] = {}
@@ -174,7 +175,7 @@ class Endpoints:
         telling = self._known.get(party)
         if telling is None:
             self._known = {one: told for one, told in self._known.items() if not told.is_over}
-            telling = self._known[party] = self._tell(party)
+            telling = self._known[party] = self._tell(party=party)
         telling.changed(change, word)
 
     def resume(self, left: Iterable[BreakerChanged]) -> list[Party]:
@@ -182,7 +183,7 @@ class Endpoints:
         for one in left:
             party = party_of(one.key, self._system, self._slot)
             if party is not None and one.state != State.CLOSED:
-                self._known[party] = self._tell(party)
+                self._known[party] = self._tell(party=party)
                 self._known[party].resume(one)
         return list(self._known)
 

@@ -2,24 +2,27 @@
 
 Enters: a command before each of its tries. Leaves: whether it may have been tried by somebody else, and our own claim,
 acknowledged. Guaranteed: of two processes that hold one command the log says who came first, and the later one learns
-of it before it tries; what another may still be doing is waited for before the system is asked whether it was done.
+of it before it tries; what another may still be doing is waited for before the system is asked whether it was done. The
+same between the commands of one step: plan asks again when its own clock says that nobody will answer any more, and
+where this machine's is behind by more than that, the first command is still at work beside the second.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
 
 from aios.dlq.one_record import Lost
 from aios.processors.connectors.connector import Effect
 from aios.processors.connectors.course import LOOK_S, Course
 from aios.processors.connectors.intents import Intent, Mark
+from aios.schemas import ids
 from aios.schemas.models import ConnectorRequested
 from aios.streams import failpoints
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
-from aios.streams.system_files import System
+from aios.streams.system_files import ATTEMPTS_MAX, System
 from aios.streams.wall_clock import wall_ms
 
 LEASE_S = 2.0  # from an intent to its try: later, the intent is written anew
@@ -53,6 +56,7 @@ class Claims:
         """Whether it may have been tried before, into maybe_done. False: that could not be read before its deadline."""
         command, record = course.command, course.record
         asked_ms = min(command.requested_at, record.timestamp_ms or command.requested_at)
+        asked_ms -= round(1000 * self._system.limits.call_s_max)  # the command before may have been tried since then
         known = await course.within(lambda: self._intents.known(record.partition, asked_ms))
         if known is None:
             return False
@@ -61,9 +65,12 @@ class Claims:
         return True
 
     def others(self, course: Course) -> list[Intent]:
-        """Intents of other processes, and former ones of this, that may have had an effect."""
-        known = self._intents.of(course.record.partition, course.command.request_id)
-        return [one for one in known if one.mark not in course.marks and one.offset not in course.refuted]
+        """Intents of others, of former lives, and of the step's other commands, that may have had an effect."""
+        partition, command = course.record.partition, course.command
+        known = [one for one in self._intents.of(partition, command.request_id) if one.mark not in course.marks]
+        if course.effect is Effect.RECONCILED:
+            known += (one for other in _repeats(command) for one in self._intents.of(partition, other))
+        return [one for one in known if one.offset not in course.refuted]
 
     async def let_others_end(self, course: Course) -> None:
         """Until no try of another can be under way, nor the system be at it: it must not land behind the question."""
@@ -101,3 +108,10 @@ class Claims:
             course.maybe_done = True
             return False
         return course.clock() - begun < LEASE_S
+
+
+def _repeats(command: ConnectorRequested) -> Iterator[str]:
+    """Ids of the other commands that its step may send for the same effect."""
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        if attempt != command.attempt:
+            yield ids.command_id(command.case_id, command.step, attempt)

@@ -23,6 +23,7 @@ from aios.processors.connectors.gate import Gate
 from aios.processors.connectors.guard import Guard
 from aios.processors.connectors.intents import Intent, Mark
 from aios.processors.connectors.opened import Opened
+from aios.schemas import ids
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.streams import failpoints
 from aios.streams.errors import Unavailable
@@ -510,3 +511,26 @@ def test_a_try_that_began_while_this_one_waited_at_the_gate_is_not_asked_about_t
 
     answer, booked = virtual_time.run(work())
     assert (answer.status, answer.reconciled, booked) == ("ok", True, 1)
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one process", "two processes"])
+@pytest.mark.parametrize("behind_s", [0.0, 0.3, 1.5, 4.0])
+@pytest.mark.parametrize("says", [[], ["slow"], ["late"], ["lost", "away"], ["away", "slow", "lost"]])
+def test_two_commands_of_one_step_have_one_effect(says: list[str], behind_s: float, apart: bool) -> None:
+    """Plan asked again while this machine's clock says that the first command has time: both are at work at once."""
+
+    async def work() -> tuple[list[str], int]:
+        bank, log = Bank(says), Log()
+        first = Life(bank, log)
+        lives = (first, Life(bank, log) if apart else first)
+        asked = [
+            command(Effect.RECONCILED, request_id=ids.command_id("c1", "book", attempt), attempt=attempt)
+            for attempt in (1, 2)
+        ]
+        one = asyncio.create_task(lives[0].answer(asked[0]))
+        await asyncio.sleep(behind_s)
+        answers = await asyncio.gather(one, lives[1].answer(asked[1]))
+        return [answer.status for answer in answers], bank.effects
+
+    statuses, booked = virtual_time.run(work())
+    assert (statuses, booked) == (["ok", "ok"], 1)

@@ -1,0 +1,120 @@
+"""The circuit of one endpoint on a real broker: in the list of breakers, over a restart, and closed by a person."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from aios.dlq import breakers
+from aios.processors.connectors import registry, serving
+from aios.schemas.codec import Codec
+from aios.schemas.models import BreakerChanged, ConnectorRequested
+from aios.streams import system_files
+from aios.streams.config import ConnectorsSettings, EndpointSettings, KafkaSettings, RegistrySettings, Settings
+from aios.streams.kafka import Delivery, read_all
+from aios.streams.record import Outgoing
+from aios.streams.system_files import Circuit
+from aios.streams.topics import BREAKER_CHANGED
+from aios.streams.topology import connecting
+from aios.streams.wall_clock import wall_ms
+from tests.broker.running import running
+from tests.fault.connector_worker import LETTERS, create
+
+pytestmark = pytest.mark.broker
+WAIT_S_MAX = 60.0
+NOWHERE = "http://127.0.0.1:9/"
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S_MAX
+    while not what():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+
+
+def test_an_endpoint_that_is_away_is_listed_over_a_restart_until_a_person_closes_it(
+    kafka: KafkaSettings, registry_url: str, codec: Codec, tmp_path: Path, unique: str
+) -> None:
+    """Nobody answers there: open, with its tenant; the process's next life knows it, and tries by one call; an
+    operator's closing has it believed until it fails again. The system's own circuit stays closed.
+    """
+    hook = system_files.shipped()["webhook"].model_copy(
+        update={"system": "hook" + unique.translate(LETTERS), "circuit": Circuit(open_s=60, open_s_max=60)}
+    )
+    stage = connecting(hook)
+    create(kafka, registry_url, stage)
+    (tmp_path / "s").write_text("a-secret-of-more-than-24-bytes")
+    far = EndpointSettings(tenant="demo", secret=f"file:{tmp_path / 's'}", url=NOWHERE)
+    settings = Settings(
+        home=tmp_path,
+        kafka=kafka,
+        registry=RegistrySettings(url=registry_url),
+        connectors=ConnectorsSettings(endpoints={"far": far}),
+    )
+    key = f"endpoint/{hook.system}/demo/far"
+
+    def changes() -> list[BreakerChanged]:
+        told = (codec.decode(each.value, BreakerChanged) for each in read_all(kafka, BREAKER_CHANGED.name))
+        return [each for each in told if hook.system in each.key]
+
+    def serve() -> AbstractAsyncContextManager[None]:
+        made = serving.served(hook, functools.partial(registry.connector, hook), dict(registry.operations_of(hook)))
+        return running(functools.partial(serving.run, systems=[made]), settings)
+
+    async def put(count: int) -> None:
+        delivery = Delivery(kafka, client_id="test", deliver_s_max=30)
+        outs = [_command(hook.system, f"{unique}-{wall_ms()}-{number}") for number in range(count)]
+        topic = stage.reads[0]
+        await delivery.deliver_all(
+            Outgoing(topic.name, one.case_id.encode(), codec.encode(topic, one), (("aios-tenant", b"demo"),))
+            for one in outs
+        )
+        await asyncio.to_thread(delivery.close)
+
+    async def work() -> None:
+        await put(hook.circuit.failures_max)
+        async with serve():
+            await asyncio.to_thread(wait_for, lambda: bool(changes()))
+        (opened,) = changes()
+        assert (opened.key, opened.tenant, opened.state) == (key, "demo", "open")
+        assert opened in await asyncio.to_thread(breakers.read, kafka, codec), "as `aios breaker list` has it"
+        async with serve():
+            await asyncio.to_thread(wait_for, lambda: len(changes()) >= 3)  # half-open for one call, and open again
+            assert {each.since for each in changes()} == {opened.since}, "what was left is not opened anew"
+            closed = breakers.closed(opened, by="olga", now_ms=wall_ms())
+            delivery = Delivery(kafka, client_id="test", deliver_s_max=30)
+            await delivery.deliver(breakers.outgoing(codec, closed))
+            await asyncio.to_thread(delivery.close)
+            await put(hook.circuit.failures_max)
+            await asyncio.to_thread(wait_for, lambda: changes()[-1].since > opened.since)
+
+    asyncio.run(work())
+    assert {each.key for each in changes()} == {key}
+    assert [each.state for each in changes() if each.by == "olga"] == ["closed"]
+
+
+def _command(system: str, name: str) -> ConnectorRequested:
+    now_ms = wall_ms()
+    return ConnectorRequested(
+        request_id=name,
+        case_id=f"case-{name}",
+        tenant="demo",
+        workflow="w",
+        step="tell",
+        attempt=1,
+        system=system,
+        operation="send",
+        request=json.dumps({"endpoint": "far", "kind": "k", "body": {}}),
+        effect="at_least_once",
+        idempotency_key=f"key-{name}",
+        lane="bulk",
+        deadline_at=now_ms + 600_000,
+        requested_at=now_ms,
+    )
