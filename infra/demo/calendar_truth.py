@@ -48,7 +48,7 @@ class Half(StrEnum):
 
     more-dev, more: the same of calendar_more.csv, in another voice.
     blind, blind-clinc: of calendar_blind.csv, sentences of our own and of CLINC150 that no rule was written with.
-    first-own, first-clinc, second-own, second-clinc: the same of calendar_fresh.csv, written without the rules.
+    first-own, first-clinc, second-own, second-clinc, third-own: the same of calendar_fresh.csv.
     """
 
     DEV = "dev"
@@ -62,6 +62,7 @@ class Half(StrEnum):
     FIRST_CLINC = "first-clinc"
     SECOND_OWN = "second-own"
     SECOND_CLINC = "second-clinc"
+    THIRD_OWN = "third-own"
 
 
 APART = {
@@ -73,6 +74,7 @@ APART = {
     Half.FIRST_CLINC: ("calendar_fresh.csv", "first-clinc"),
     Half.SECOND_OWN: ("calendar_fresh.csv", "second-own"),
     Half.SECOND_CLINC: ("calendar_fresh.csv", "second-clinc"),
+    Half.THIRD_OWN: ("calendar_fresh.csv", "third-own"),
 }
 """By half: the file whose rows say themselves which half they are of, and what they say."""
 
