@@ -83,6 +83,23 @@ class Refused(Exception):
         self.detail = detail
 
 
+GOES_ON: Mapping[str, str] = {
+    "open": "aios replay plan --id",
+    "edited": "aios dlq approve",
+    "replayed": "aios dlq show",
+    "discarded": "aios dlq restore",
+    "quarantined": "aios dlq free",
+    "expired": "aios dlq show",
+}
+"""The command that a letter goes on by, by its state."""
+
+
+def wrong_state(letter_id: str, state: str, *wanted: str) -> Refused:
+    """What is asked for takes a letter in another state; says what this one takes."""
+    why = f"the dead letter is {state}, not {' or '.join(wanted)}; it goes on by `{GOES_ON[state]} {letter_id[:12]}`"
+    return Refused(Problem.WRONG_STATE, why)
+
+
 class Target(StrEnum):
     """What a job looks for; in ReplayRemembered.kind."""
 

@@ -166,6 +166,16 @@ def of(said: object) -> Filter:
     return Filter(**given)
 
 
+def check_fields(wanted: Filter) -> None:
+    """Raises FilterRefused where the expression names a field that no letter has: it would say nothing of any."""
+    if not wanted.expression:
+        return
+    known = {one.name for one in fields(DeadLetter)}
+    unknown = sorted((_compiled(wanted.expression).reads.get("letter") or frozenset()) - known)
+    if unknown:
+        raise FilterRefused(f"there is no letter.{unknown[0]}; a letter has {', '.join(sorted(known))}")
+
+
 def _text(name: str, said: object) -> None:
     if not isinstance(said, str):
         raise FilterRefused(f"{name} is a text")

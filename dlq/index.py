@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -159,24 +159,24 @@ class LetterIndex:
         *,
         states: Collection[State] = (),
         tenants: Collection[str] | None = None,
-        progress: Callable[[Progress], None] = lambda _: None,
-    ) -> AsyncIterator[Entry]:
+    ) -> AsyncIterator[Entry | Progress]:
         """Entries for which the filter holds with its expression, newest first; reads records where it asks for them.
 
-        progress: called after every batch.
+        Before the first batch how many there are to read, and of every batch how far it is, before what it found.
         """
         scanned = found = unclear = gone = 0
         of = await self.count(wanted.indexed, states=states, tenants=tenants)
+        yield Progress(0, of, 0, 0, 0)
         async for batch in _batches(self.entries(wanted.indexed, states=states, tenants=tenants)):
             answers = await asyncio.to_thread(_answers, wanted, batch, source)
-            for one, said in zip(batch, answers, strict=True):
-                if said.holds:
-                    found += 1
-                    yield one
-                unclear += said.holds is None
-                gone += said.gone
+            held = [one for one, said in zip(batch, answers, strict=True) if said.holds]
+            found += len(held)
+            unclear += sum(said.holds is None for said in answers)
+            gone += sum(said.gone for said in answers)
             scanned += len(batch)
-            progress(Progress(scanned, max(of, scanned), found, unclear, gone))
+            yield Progress(scanned, max(of, scanned), found, unclear, gone)
+            for one in held:
+                yield one
 
     async def job(self, job_id: str) -> JobCounts:
         """What a job has done so far; zeros for one that nobody knows."""

@@ -262,7 +262,7 @@ def approve(job: ReplayRemembered, by: str, now_ms: int) -> ReplayRemembered:
     """Raises Refused."""
     other_eyes(by, job.planned_by)
     if job.state == JobState.DRAFT and not is_tried(job):
-        raise Refused(Problem.WRONG_STATE, "its dry run has not ended; approve what it reports, not what you hope")
+        raise Refused(Problem.WRONG_STATE, f"its dry run has not ended: `aios replay status {job.job_id[:12]}`")
     _expect(job, JobState.DRAFT)
     return replace(job, state=JobState.APPROVED, approved_by=by, changed_at=now_ms)
 
@@ -270,7 +270,9 @@ def approve(job: ReplayRemembered, by: str, now_ms: int) -> ReplayRemembered:
 def run(job: ReplayRemembered, by: str, now_ms: int) -> ReplayRemembered:
     """Raises Refused."""
     if job.state == JobState.DRAFT:
-        raise Refused(Problem.WRONG_STATE, "nobody has approved it; somebody other than its planner has to")
+        raise Refused(
+            Problem.WRONG_STATE, f"another principal approves it first: `aios replay approve {job.job_id[:12]}`"
+        )
     _expect(job, JobState.APPROVED)
     return replace(job, state=JobState.RUNNING, run_by=by, changed_at=now_ms)
 
@@ -308,7 +310,9 @@ def done(job: ReplayRemembered, now_ms: int) -> ReplayRemembered:
 
 def _expect(job: ReplayRemembered, state: JobState) -> None:
     if job.state != state:
-        raise Refused(Problem.WRONG_STATE, f"the job is {job.state}, not {state}")
+        raise Refused(
+            Problem.WRONG_STATE, f"the job is {job.state}, not {state}: `aios replay status {job.job_id[:12]}`"
+        )
 
 
 @dataclass(slots=True)

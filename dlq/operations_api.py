@@ -13,8 +13,10 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -49,7 +51,7 @@ from aios.streams.wall_clock import wall_ms
 
 SOURCE = "/aios/operations"
 SHOWN = "personal_fields_shown"  # the transition in the audit
-SCAN_LIMIT = 1_000
+WAITING_S = 5.0  # for another's scan, until it says again that it waits
 PROBLEMS: Mapping[commands.Problem, str] = {
     commands.Problem.UNKNOWN_COMMAND: "internal",
     commands.Problem.BAD_ARGUMENTS: "refused",
@@ -108,7 +110,9 @@ class Api(About):
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             with self._guard.slot():
-                return await act(request, self._guard.principal(request, *roles))
+                who = self._guard.principal(request, *roles)
+                asked.check_names(request, route)
+                return await act(request, who)
 
         return guarded
 
@@ -117,7 +121,8 @@ class Api(About):
     async def groups(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         wanted, states = await self._filter(request, who)
         if wanted.expression:
-            found: Sequence[Group] = gathered([one async for one in self._scan(wanted, states, who)])
+            said = [one async for one in self._scan(wanted, states, who)]
+            found: Sequence[Group] = gathered(one for one in said if isinstance(one, Entry))
         else:
             found = await self._index.groups(wanted, states=states, tenants=_tenants(who))
         return json_answer([asdict(one) | _hint(one.reason) for one in found])
@@ -137,24 +142,25 @@ class Api(About):
         return json_answer({"letters": [one.plain() for one in page.entries], "cursor": page.cursor, "total": total})
 
     async def scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
-        """Begins to answer before it knows the end: an error behind the first line ends the lines with `error`."""
+        """Begins to answer before it knows the end: an error behind the first line ends the lines with `error`.
+
+        What it says is never silent for long, whatever it finds: callers give up what does not say a byte.
+        """
         wanted, states = await self._filter(request, who)
         limit = asked.limit(request)
         answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        seen: list[Progress] = []
         await answer.prepare(request)
         found = 0
         try:
-            async for one in self._scan(wanted, states, who, seen.append):
-                await _line(answer, "letter", one.plain())
-                found += 1
-                for progress in seen:
-                    await _line(answer, "progress", asdict(progress))
-                seen.clear()
-                if found >= limit:
-                    break
-            for progress in seen:
-                await _line(answer, "progress", asdict(progress))
+            async with aclosing(self._scan(wanted, states, who)) as said:
+                async for one in said:
+                    if isinstance(one, Progress):
+                        await _line(answer, "progress", asdict(one))
+                        continue
+                    await _line(answer, "letter", one.plain())
+                    found += 1
+                    if found >= limit:
+                        break
             await _line(answer, "end", {"found": found, "more": found >= limit})
         except Unavailable:
             await _line(answer, "error", {"detail": "what this needs does not answer at this moment; ask again"})
@@ -240,8 +246,11 @@ class Api(About):
         state = asked.text(request, "state")
         if state and state not in set(jobs.JobState):
             raise Problem("invalid_query", f"state: one of {', '.join(jobs.JobState)}")
-        found = [one for one in self._jobs.newest() if _sees(who, one) and state in ("", one.state)]
-        return json_answer([_job(one) for one in found])
+        limit, after = asked.limit(request), asked.job_cursor(request)
+        meant = (one for one in self._jobs.newest() if _sees(who, one) and state in ("", one.state))
+        found = list(islice((one for one in meant if (-one.planned_at, one.job_id) > after), limit))
+        cursor = f"{found[-1].planned_at}:{found[-1].job_id}" if len(found) == limit else ""
+        return json_answer({"jobs": [_job(one) for one in found], "cursor": cursor})
 
     async def job(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         job = self._job(request, who)
@@ -413,21 +422,22 @@ class Api(About):
         said = given | times | {"ids": whole, "expression": query.get("where", "")}
         return asked.refusing(lambda: filters.of(said), "invalid_query"), asked.states(request)
 
-    def _scan(
-        self,
-        wanted: Filter,
-        states: Collection[State],
-        who: PrincipalRegistered,
-        progress: Callable[[Progress], None] = lambda _: None,
-    ) -> AsyncIterator[Entry]:
-        async def locked() -> AsyncIterator[Entry]:
-            async with self._scanning:
-                async for one in self._index.scan(
-                    wanted, self._records.source(), states=states, tenants=_tenants(who), progress=progress
-                ):
-                    yield one
-
-        return locked()
+    async def _scan(
+        self, wanted: Filter, states: Collection[State], who: PrincipalRegistered
+    ) -> AsyncGenerator[Entry | Progress]:
+        """One at a time; who waits for another's hears that nothing has been read yet."""
+        while True:
+            try:
+                await asyncio.wait_for(self._scanning.acquire(), WAITING_S)
+                break
+            except TimeoutError:
+                yield Progress(0, 0, 0, 0, 0)
+        try:
+            source = self._records.source()
+            async for one in self._index.scan(wanted, source, states=states, tenants=_tenants(who)):
+                yield one
+        finally:
+            self._scanning.release()
 
     async def _letter(self, request: web.Request, who: PrincipalRegistered) -> Entry:
         return await self._found(request.match_info["letter_id"], who)

@@ -15,6 +15,7 @@ from aios.dlq.index_layout import UNRESOLVED, State
 from aios.dlq.operations_routes import ALL, ID_CHARS_MAX, ID_CHARS_MIN
 from aios.dlq.operations_routes import UNRESOLVED as UNRESOLVED_NAME
 from aios.streams.http_problem import Problem
+from aios.streams.openapi import Route
 
 SCAN_LIMIT = 1_000
 
@@ -38,6 +39,26 @@ def limit(request: web.Request) -> int:
     if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= SCAN_LIMIT):
         raise Problem("invalid_query", f"limit: 1 to {SCAN_LIMIT}")
     return int(asked)
+
+
+def check_names(request: web.Request, route: Route) -> None:
+    """What is misspelt would select everything, in silence."""
+    known = sorted(route.query or ())
+    unknown = sorted(set(request.query) - set(known))
+    if unknown:
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        raise Problem("invalid_query", f"there is no {unknown[0]} in the query of {route.path}; {has}")
+
+
+def job_cursor(request: web.Request) -> tuple[int, str]:
+    """Behind which job the page begins: minus its planned_at, and its id."""
+    said = text(request, "cursor")
+    if not said:
+        return -filters.TIME_MS_MAX, ""
+    if not re.fullmatch("[0-9]{1,15}:[0-9a-f-]{36}", said):
+        raise Problem("invalid_query", "cursor: as the page before said it")
+    planned_at, job_id = said.split(":")
+    return -int(planned_at), job_id
 
 
 def moment_ms(request: web.Request, name: str) -> int:
@@ -78,8 +99,13 @@ def unpacked(text: str) -> bytes:
 
 
 def refusing(make: Callable[[], Filter], reason: str) -> Filter:
-    """The filter, or a Problem of this reason with its words."""
+    """The filter, or a Problem of this reason with its words; also where its expression names no field of a letter.
+
+    Refused here and not in the filter: jobs that are kept hold filters of earlier releases.
+    """
     try:
-        return make()
+        made = make()
+        filters.check_fields(made)
+        return made
     except FilterRefused as error:
         raise Problem(reason, str(error)) from None

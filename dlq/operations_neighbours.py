@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from aios.dlq.entries import Entry, Group, JobCounts, LetterOutcome, Page, Progress, Source
@@ -38,8 +38,7 @@ class Index(Protocol):
         *,
         states: Collection[State],
         tenants: Tenants,
-        progress: Callable[[Progress], None],
-    ) -> AsyncIterator[Entry]: ...
+    ) -> AsyncIterator[Entry | Progress]: ...
     async def job(self, job_id: str) -> JobCounts: ...
     async def job_letters(
         self, job_id: str, outcome: Outcome, *, limit: int, cursor: str

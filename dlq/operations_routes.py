@@ -187,7 +187,9 @@ ROUTES = (
     _command(f"{_ONE}/discard", "discard", "Give a dead letter up.", Kind.DISCARD, refuses=("ambiguous_id",)),
     _command(f"{_ONE}/restore", "restore", "Open a discarded one again.", Kind.RESTORE, refuses=("ambiguous_id",)),
     _command(f"{_ONE}/free", "free", "Let a quarantined one return once more.", Kind.FREE, refuses=("ambiguous_id",)),
-    _read(_REPLAYS, "jobs", "Replay jobs, newest first.", list[Any], {"state": {"enum": [*jobs.JobState]}}),
+    _read(
+        _REPLAYS, "jobs", "Replay jobs, newest first.", dict[str, Any], {"state": {"enum": [*jobs.JobState]}, **_PAGE}
+    ),
     _command(
         _REPLAYS,
         "plan",

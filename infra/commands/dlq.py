@@ -81,11 +81,18 @@ def groups_(wanted: dict[str, Any], state: str, token_file: Path | None, as_json
 def list_(
     *, wanted: dict[str, Any], state: str, limit: int, cursor: str, token_file: Path | None, as_json: bool
 ) -> None:
-    """Dead letters, newest first. With --json an object: `letters`, `cursor` of the next page, `total`."""
+    """Dead letters, newest first. With --json an object: `letters`, `cursor` of the next page, `total`.
+
+    With --where it has no pages; --json has `more` if it stopped at --limit, `unclear`: of how many the expression said
+    nothing, and `gone`: whose records Kafka does not hold any more.
+    """
+    if cursor and "expression" in wanted:
+        fail("--where has no pages: raise --limit, or go on with --until", USAGE)
     server = operator(token_file)
     if "expression" in wanted:
         path = f"/v1/dead-letters/scan{query(wanted, state=state, limit=limit)}"
-        found: dict[str, Any] = {"letters": list(scan(server, path)), "cursor": "", "total": None}
+        found: dict[str, Any] = {**scan(server, path), "cursor": "", "total": None}
+        _left_out(found)
     else:
         path = f"/v1/dead-letters{query(wanted, state=state, limit=limit, cursor=cursor)}"
         found = client.ask(server, "GET", path)
@@ -95,6 +102,20 @@ def list_(
     rows([_row(each) for each in found["letters"]], LIST, as_json=False, none="No such dead letters.")
     if found["cursor"]:
         click.echo(f"… of {found['total']}; the next ones: --cursor {found['cursor']}")
+
+
+def _left_out(found: dict[str, Any]) -> None:
+    """Say on stderr what a scan did not decide or did not read: none found is not none there."""
+    if found["unclear"]:
+        click.echo(
+            f"The expression says nothing of {found['unclear']} of {found['scanned']}: neither true nor false, or a"
+            " field or header that they do not have. `aios dlq show ID` shows what one has; has(value.x) asks first.",
+            err=True,
+        )
+    if found["gone"]:
+        click.echo(f"{found['gone']} of {found['scanned']} are not in Kafka any more, and were passed over.", err=True)
+    if found["more"]:
+        click.echo("There may be more: raise --limit (1000 at most), or go on with --until.", err=True)
 
 
 @group.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -31,6 +31,7 @@ from aios.streams.principals import APPROVER, OPERATOR
 from aios.streams.wall_clock import wall_ms
 
 ASKS_MAX = 6  # for an answer that is late; each waits as long as the server does
+PAGE_MAX = 1_000  # of what is asked for at once
 SHORT_CHARS = 12  # of an id in a table; enough to name it
 GROUPS = sorted(stage.group for stage in topology.STAGES if stage.reads)
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -149,18 +150,43 @@ def query(wanted: Mapping[str, Any], **more: Any) -> str:
     return "?" + urlencode(told | {name: value for name, value in more.items() if value}, doseq=True)
 
 
-def scan(server: Server, path: str) -> Iterator[dict[str, Any]]:
-    """Dead letters that an expression holds for, with a bar for people while records are read."""
+def scan(server: Server, path: str) -> dict[str, Any]:
+    """Dead letters that an expression holds for, with a bar for people while records are read; and what it left out.
+
+    letters, scanned, of, found, unclear, gone: as a scan's progress has them. more: it stopped at its limit.
+    """
+    letters: list[dict[str, Any]] = []
+    said: dict[str, Any] = {}
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Reading records", total=None)
         for line in client.lines(server, path):
             if "letter" in line:
-                yield line["letter"]
+                letters.append(line["letter"])
             elif "progress" in line:
-                progress.update(task, completed=line["progress"]["scanned"], total=line["progress"]["of"])
+                said |= line["progress"]
+                progress.update(task, completed=said["scanned"], total=said["of"] or None)
+            elif "end" in line:
+                return {"letters": letters, **said, **line["end"]}
             elif "error" in line:
                 fail(line["error"]["detail"], NOT_RUNNING)
+    fail(f"{server.what} ended before it had read all records; `aios logs operations` may say why", NOT_RUNNING)
+
+
+def paged(server: Server, path: str, name: str, limit: int = 0, **asked: Any) -> tuple[list[dict[str, Any]], str]:
+    """What stands under a name in a route's pages, as many as the limit (0: all), and the cursor of the next page.
+
+    asked: the first page's query; its `cursor` is where it begins.
+    """
+    found: list[dict[str, Any]] = []
+    cursor = asked.pop("cursor", "")
+    while True:
+        most = min(limit - len(found), PAGE_MAX) if limit else PAGE_MAX
+        page = client.ask(server, "GET", f"{path}{query({}, **asked, limit=most, cursor=cursor)}")
+        found += page[name]
+        cursor = page["cursor"]
+        if not cursor or (limit and len(found) >= limit):
+            return found, cursor
 
 
 def at(ms: int | None) -> str:

@@ -30,14 +30,15 @@ from aios.infra.commands.operations import (
     at,
     filters,
     operator,
+    paged,
     patch_of,
-    query,
     short,
 )
-from aios.infra.output import FAILED, USAGE, fail, one, rows
+from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail, one, rows
 
 POLL_S = 0.3
 DRY_RUN_S_MAX = 600.0  # a dry run reads every record that it is about
+SHOWN = 50  # jobs, or letters of one outcome, unless more are asked for
 ALIVE_S_MAX = 120.0  # a running job without any progress
 LIST = ("job", "state", "what", "done", "of", "planned_by", "approved_by", "planned_at")
 REPORTED = ("fails again", "skips", "for example")
@@ -56,7 +57,11 @@ def group() -> None:
 
 @group.command()
 @filters
-@click.option("--missed", is_flag=True, help="Events on input topics with neither case, refusal nor dead letter.")
+@click.option(
+    "--missed",
+    is_flag=True,
+    help="Events on input topics with neither case, refusal nor dead letter. Takes --since, --until and --key only.",
+)
 @click.option("--all", "everything", is_flag=True, help="No filter: every dead letter that waits.")
 @click.option("--discard", is_flag=True, help="Give them up instead of returning them.")
 @click.option("--patch", help="RFC 6902 for every one of them, as JSON, or @FILE.")
@@ -177,23 +182,30 @@ def abort(job_id: str, why: str, token_file: Path | None, as_json: bool) -> None
 @click.argument("job_id", metavar="JOB")
 @OUTCOMES
 @click.option("--outcome", type=click.Choice([each.value for each in Outcome]), help="With --results: these alone.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="With --results: of each.")
+@click.option("--limit", type=click.IntRange(min=1), help=f"With --results: of each; {SHOWN}, with --json all.")
+@click.option("--cursor", default="", help="With --outcome: of the page before.")
 @TOKEN
 @JSON
 def status(
-    *, job_id: str, results: bool, outcome: str | None, limit: int, token_file: Path | None, as_json: bool
+    *,
+    job_id: str,
+    results: bool,
+    outcome: str | None,
+    limit: int | None,
+    cursor: str,
+    token_file: Path | None,
+    as_json: bool,
 ) -> None:
-    """A job: its plan, how far it is, and what became of the letters."""
+    """A job: its plan, how far it is, and what became of the letters.
+
+    With --results --json: `letters`, and in `cursors` by outcome where the next page begins, if --limit left any.
+    """
+    if cursor and not (results and outcome):
+        fail("--cursor is of one outcome: give --results --outcome too", USAGE)
     server = operator(token_file)
     job = _job(server, job_id)
     if results:
-        job["letters"] = [
-            each
-            for name in ([outcome] if outcome else Outcome)
-            for each in client.ask(
-                server, "GET", f"/v1/replays/{job['job_id']}/results{query({}, outcome=name, limit=limit)}"
-            )["letters"]
-        ]
+        job |= _letters(server, job["job_id"], [outcome] if outcome else list(Outcome), _most(limit, as_json), cursor)
     if as_json:
         one(job, as_json=True)
         return
@@ -203,21 +215,42 @@ def status(
         click.echo()
         shown = [each | {"id": short(each["letter_id"]), "at": at(each["at"])} for each in job["letters"]]
         rows(shown, RESULTS, as_json=False, none="No letter so far.")
+        for name, after in job["cursors"].items():
+            click.echo(f"… more are {name}: --outcome {name} --cursor {after}")
 
 
 @group.command("list")
 @click.option("--state", type=click.Choice([each.value for each in JobState]))
+@click.option("--limit", type=click.IntRange(min=1), help=f"So many at most; {SHOWN}, with --json all.")
 @TOKEN
 @JSON
-def list_(state: str | None, token_file: Path | None, as_json: bool) -> None:
+def list_(state: str | None, limit: int | None, token_file: Path | None, as_json: bool) -> None:
     """Jobs, newest first.
 
     Dry runs, and other drafts that were given up, are listed with --state aborted alone.
     """
-    found = client.ask(operator(token_file), "GET", f"/v1/replays{query({}, state=state)}")
+    most = _most(limit, as_json)
+    found, cursor = paged(operator(token_file), "/v1/replays", "jobs", most, state=state)
     if state is None:
         found = [each for each in found if each["approved_by"] or each["state"] != JobState.ABORTED]
     rows(found if as_json else [_row(each) for each in found], LIST, as_json=as_json, none="No such jobs.")
+    if cursor:
+        click.echo(f"Looked at the newest {most}; there are more: raise --limit.", err=True)
+
+
+def _most(limit: int | None, as_json: bool) -> int:
+    """How many to ask for; 0: all."""
+    return limit or (0 if as_json else SHOWN)
+
+
+def _letters(server: Server, job_id: str, outcomes: list[str], most: int, cursor: str) -> dict[str, Any]:
+    """What became of the letters, and by outcome where its next page begins."""
+    path = f"/v1/replays/{job_id}/results"
+    pages = {name: paged(server, path, "letters", most, outcome=name, cursor=cursor) for name in outcomes}
+    return {
+        "letters": [each for found, _ in pages.values() for each in found],
+        "cursors": {name: after for name, (_, after) in pages.items() if after},
+    }
 
 
 def _job(server: Server, job_id: str) -> dict[str, Any]:
@@ -241,11 +274,22 @@ def _tried(server: Server, job_id: str) -> dict[str, Any]:
     deadline = time.monotonic() + DRY_RUN_S_MAX
     with Console(stderr=True).status("Dry run"):
         while time.monotonic() < deadline:
-            found = {each["job_id"]: each for each in client.ask(server, "GET", "/v1/replays")}.get(job_id)
+            found = _known(server, job_id)
             if found is not None and found["report"].get("complete"):
                 return found
             time.sleep(POLL_S)
     fail(f"the dry run of job {job_id} has not ended within {DRY_RUN_S_MAX:.0f} s; `aios replay status {job_id}`")
+
+
+def _known(server: Server, job_id: str) -> dict[str, Any] | None:
+    """The job; None as long as the server has not heard of it."""
+    try:
+        found: dict[str, Any] = client.asked(server, f"/v1/replays/{job_id}")
+    except client.NoAnswer as error:
+        if error.status == NOT_FOUND:
+            return None
+        fail(str(error), error.status)
+    return found
 
 
 def _watched(server: Server, job_id: str) -> dict[str, Any]:

@@ -233,7 +233,9 @@ class Supervisor:
 
     def late(self) -> str:
         """Who is not ready now, each with the end of its log."""
-        return "\n".join(self._why(each, "is not ready in time") for each in self._unready(list(self._slots)))
+        late = [self._why(each, "is not ready in time") for each in self._unready(list(self._slots))]
+        busy = f"the machine's load is {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
+        return "\n".join([*late, f"{busy}; AIOS_INFERENCE__LOAD_S_MAX (seconds) gives a start longer"])
 
     async def scale(self, stage: str, count: int, s_max: float) -> None:
         """Have `count` processes of a part: returns when the new ones are ready and those too many have ended.

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from aios.dlq import edits, envelope, jobs
-from aios.dlq.commands import Kind, LetterCommand, Principals, Problem, Refused, allowed, other_eyes
+from aios.dlq.commands import Kind, LetterCommand, Principals, Problem, Refused, allowed, other_eyes, wrong_state
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.jobs import LetterState
 from aios.processors.replaying.guard import Guard
@@ -174,4 +174,4 @@ class Letters:
 def _expect(letter: DeadLetter, turn: Turn, *states: LetterState) -> None:
     state = jobs.state_of(letter, turn.letter(letter.id))
     if state not in states:
-        raise Refused(Problem.WRONG_STATE, f"the dead letter is {state}, not {' or '.join(states)}")
+        raise wrong_state(letter.id, state, *states)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
 from aios.dlq import commands, jobs
-from aios.dlq.commands import Kind, LetterCommand, PlanCommand, Problem, Refused
+from aios.dlq.commands import Kind, LetterCommand, PlanCommand, Refused
 from aios.dlq.dead_letter import letter_of
 from aios.dlq.entries import Ambiguous, Entry, Group, JobCounts, LetterOutcome, Page, Progress, Source, gathered
 from aios.dlq.filters import Filter
@@ -92,11 +92,12 @@ def job(number: int, *, tenant: str = "", state: str = "draft", by: str = "ann")
 
 @dataclass
 class Index:
-    """Holds what the test puts here."""
+    """Holds what the test puts here. turns: by letter id, what a scan waits for before it reads it."""
 
     held: list[Entry] = field(default_factory=list)
     outcomes: dict[Outcome, list[LetterOutcome]] = field(default_factory=dict)
     away: bool = False
+    turns: dict[str, asyncio.Event] = field(default_factory=dict)
 
     async def check(self) -> None:
         if self.away:
@@ -143,13 +144,18 @@ class Index:
         *,
         states: Collection[State],
         tenants: Collection[str] | None,
-        progress: Callable[[Progress], None],
-    ) -> AsyncIterator[Entry]:
+    ) -> AsyncIterator[Entry | Progress]:
         found = await self._meant(wanted.indexed, states, tenants)
+        held = unclear = 0
+        yield Progress(0, len(found), 0, 0, 0)
         for number, one in enumerate(found, start=1):
-            if wanted.holds(one.letter):
+            if one.letter.id in self.turns:
+                await self.turns[one.letter.id].wait()
+            said = wanted.answers(one.letter)
+            held, unclear = held + (said is True), unclear + (said is None)
+            yield Progress(number, len(found), held, unclear, 0)
+            if said:
                 yield one
-            progress(Progress(number, len(found), 0, 0, 0))
 
     async def job(self, job_id: str) -> JobCounts:
         await self.check()
@@ -165,7 +171,10 @@ class Index:
         cursor: str,
     ) -> tuple[Sequence[LetterOutcome], str]:
         await self.check()
-        return self.outcomes.get(outcome, [])[:limit], ""
+        found = self.outcomes.get(outcome, [])
+        first = int(cursor or 0)
+        more = str(first + limit) if len(found) > first + limit else ""
+        return found[first : first + limit], more
 
 
 @dataclass
@@ -192,7 +201,7 @@ class Stage:
         return self.remembered.get(letter_id)
 
     def newest(self) -> Sequence[ReplayRemembered]:
-        return sorted(self.jobs.values(), key=lambda one: -one.planned_at)
+        return sorted(self.jobs.values(), key=lambda one: (-one.planned_at, one.job_id))
 
     def beginning(self, job_id: str) -> Sequence[ReplayRemembered]:
         return [one for one in self.newest() if one.job_id.startswith(job_id)]
@@ -219,7 +228,7 @@ class Stage:
             case commands.JobCommand():
                 self.jobs[asked.object_id] = self._moved(command.kind, self.jobs[asked.object_id], asked.principal)
             case LetterCommand(kind=Kind.FREE):
-                raise Refused(Problem.WRONG_STATE, "it is not quarantined")
+                raise commands.wrong_state(asked.object_id, "open", "quarantined")
         return {}
 
     @staticmethod

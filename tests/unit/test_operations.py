@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from aiohttp import ClientResponse
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
+from aios.dlq import commands, operations_api
 from aios.dlq.entries import LetterOutcome
 from aios.dlq.index_layout import Outcome, State
+from aios.dlq.jobs import LetterState
 from aios.dlq.operations_routes import ROUTES
 from aios.infra import running as running_module
 from aios.infra.cli import aios
 from aios.infra.commands import operations as shared
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE
 from aios.infra.running import Running
+from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, BreakerChanged
 from aios.streams import credentials, principals
 from aios.streams.config import OperationsSettings, Settings
@@ -30,6 +34,7 @@ from aios.streams.topics import AUDIT_RECORDED
 from tests.fakes.operations import NOW, Served, entry, job, served, token
 
 ONE, TWO = entry(1).letter.id, entry(2).letter.id
+DRAFT = job(1).job_id
 PATCH = [{"op": "replace", "path": "/text", "value": "x"}]
 
 
@@ -116,7 +121,7 @@ def test_a_token_of_one_tenant_shows_nothing_of_another() -> None:
         async with operations.get(f"/v1/dead-letters?id={TWO}", who="oma") as response:
             await problem(response, "not_found")
         async with operations.get("/v1/replays", who="oma") as response:
-            assert [each["job_id"] for each in await said(response)] == [mine.job_id]
+            assert [each["job_id"] for each in (await said(response))["jobs"]] == [mine.job_id]
         async with operations.get("/v1/breakers", who="oma") as response:
             assert [each["tenant"] for each in await said(response)] == ["acme"]
         for path, body in (
@@ -253,6 +258,12 @@ def test_a_command_without_an_answer_can_be_asked_again() -> None:
         ("/v1/dead-letters?where=true", "invalid_query"),
         ("/v1/dead-letters/scan?where=this+is+no(", "invalid_query"),
         ("/v1/dead-letters/scan?where=nobody.knows", "invalid_query"),
+        ("/v1/dead-letters/scan?where=letter.attemps+%3E+1", "invalid_query"),
+        ("/v1/dead-letters/scan?where=true&cursor=x", "invalid_query"),
+        ("/v1/dead-letters?reasn=unknown", "invalid_query"),
+        (f"/v1/dead-letters/{ONE}?all=true", "invalid_query"),
+        ("/v1/replays?cursor=x", "invalid_query"),
+        ("/v1/breakers?state=open", "invalid_query"),
         ("/v1/dead-letters/abc", "not_found"),
         ("/v1/dead-letters/%2e%2e%2f%2e%2e", "not_found"),
         (f"/v1/dead-letters/{ONE}?personal=yes", "invalid_query"),
@@ -296,6 +307,89 @@ def test_a_wrong_command_is_refused_before_it_is_asked(path: str, body: Any, rea
         assert operations.stage.asked == []
 
     run(test, OperationsSettings(body_bytes_max=2_048))
+
+
+def test_a_misspelt_name_is_refused_with_those_there_are() -> None:
+    """Of a query and of a letter's field: neither selects everything, nor nothing, in silence."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        async with operations.get("/v1/replays?lmit=1") as response:
+            assert "lmit" in (detail := (await problem(response, "invalid_query"))["detail"])
+            assert "cursor, limit, state" in detail
+        async with operations.get("/v1/dead-letters/scan?where=letter.attemps+%3E+1") as response:
+            assert "letter.attemps" in (detail := (await problem(response, "invalid_query"))["detail"])
+            assert "attempts" in detail
+        async with operations.post("/v1/replays", {"filter": {"expression": "letter.attemps > 1"}}) as response:
+            await problem(response, "invalid_body")
+        async with operations.post(f"/v1/dead-letters/{ONE}/discard?why=x", {}) as response:
+            await problem(response, "invalid_query")
+        assert operations.stage.asked == []
+
+    run(test)
+
+
+def test_jobs_come_a_page_at_a_time() -> None:
+    """Newest first, those of one moment too, each once; only the state that is asked for."""
+
+    async def test(operations: Served) -> None:
+        made = [job(number) for number in range(3)]
+        made.append(replace(job(4), planned_at=made[0].planned_at))
+        operations.stage.jobs |= {each.job_id: each for each in [*made, job(5, state="done")]}
+        seen, cursor = [], ""
+        for _ in range(5):
+            async with operations.get(f"/v1/replays?state=draft&limit=1&cursor={cursor}") as response:
+                page = await said(response)
+            seen += [each["job_id"] for each in page["jobs"]]
+            cursor = page["cursor"]
+        assert (sorted(seen), seen[:2], cursor) == (
+            sorted(each.job_id for each in made),
+            [made[2].job_id, made[1].job_id],
+            "",
+        )
+
+    run(test)
+
+
+def test_a_scan_says_how_far_it_is_where_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line as soon as each batch is read, before the next one is, and while another scan is in front of it."""
+    monkeypatch.setattr(operations_api, "WAITING_S", 0.01)
+
+    async def test(operations: Served) -> None:
+        operations.index.held += [entry(number) for number in range(3)]
+        for each in operations.index.held:
+            operations.index.turns[each.letter.id] = asyncio.Event()
+        path = "/v1/dead-letters/scan?where=letter.attempts+%3E+1000"
+        async with operations.get(path) as response:
+            heard = [json.loads(await response.content.readline())]
+            async with operations.get(path) as waiting:
+                idle = json.loads(await waiting.content.readline())
+                for one in sorted(operations.index.held, key=lambda one: -one.letter.written_at):
+                    operations.index.turns[one.letter.id].set()
+                    heard.append(json.loads(await response.content.readline()))
+                end = json.loads(await response.content.readline())
+                assert '"end"' in await waiting.text()
+        assert idle["progress"]["of"] == 0
+        assert [each["progress"]["scanned"] for each in heard] == [0, 1, 2, 3]
+        assert end["end"] == {"found": 0, "more": False}
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "state", "left_s"), [(10_000, "running", 10.0), (0, "running", None), (10_000, "paused", None)]
+)
+def test_a_job_half_done_says_how_long_the_rest_takes(took_ms: int, state: str, left_s: float | None) -> None:
+    """By the rate so far: 30 returned and 20 passed over in 10 s leave as long for the 50 others; a cap counts."""
+
+    async def test(operations: Served) -> None:
+        one = replace(job(1, state=state), selected=500, cap=100, replayed=30, skipped={"behind": 20}, took_ms=took_ms)
+        operations.stage.jobs[one.job_id] = one
+        async with operations.get(f"/v1/replays/{one.job_id}") as response:
+            progress = (await said(response))["progress"]
+        assert (progress["done"], progress["of"], progress["left_s"]) == (50, 100, left_s)
+
+    run(test)
 
 
 def test_an_index_that_is_away_is_a_503_and_commands_on_jobs_go_on() -> None:
@@ -384,6 +478,45 @@ def test_a_letter_is_repaired_and_returned_on_the_command_line(
     commanding(home, monkeypatch, test)
 
 
+def test_a_scan_says_what_it_left_out(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of how many the expression said nothing, and that there may be more: on stderr and in --json."""
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        operations.index.held += [entry(number) for number in range(1, 6)]
+        result = await command("dlq", "list", "--where", "letter.key")
+        assert (result.exit_code, "nothing of 5 of 5" in result.stderr) == (0, True), result.output
+        result = await command("dlq", "list", "--where", "letter.attempts > 0", "--limit", "3", "--json")
+        found = json.loads(result.stdout)
+        assert (len(found["letters"]), found["more"], found["unclear"], found["gone"]) == (3, True, 0, 0)
+        assert "raise --limit" in result.stderr
+        result = await command("dlq", "list", "--where", "letter.attempts > 0", "--limit", "6")
+        assert (result.exit_code, result.stderr) == (0, "")
+
+    commanding(home, monkeypatch, test)
+
+
+def test_every_result_of_a_job_can_be_had(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--json follows the pages to their end; a table says how the next page is asked for."""
+    monkeypatch.setattr(shared, "PAGE_MAX", 2)
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        one = job(1, state="done")
+        operations.stage.jobs[one.job_id] = one
+        became = {"outcome": Outcome.REPLAYED, "reason": "", "to": "t/0", "generation": 1, "at": NOW}
+        letters = [str(ids.derive("letter", str(number))) for number in range(7)]
+        operations.index.outcomes[Outcome.REPLAYED] = [LetterOutcome(letter_id=each, **became) for each in letters]
+        status = ("replay", "status", one.job_id, "--results")
+        found = json.loads((await command(*status, "--json")).stdout)
+        assert ([each["letter_id"] for each in found["letters"]], found["cursors"]) == (letters, {})
+        result = await command(*status, "--limit", "3")
+        assert "--outcome replayed --cursor 3" in result.stdout
+        rest = ("--outcome", "replayed", "--cursor", "3", "--limit", "3", "--json")
+        found = json.loads((await command(*status, *rest)).stdout)
+        assert ([each["letter_id"] for each in found["letters"]], found["cursors"]) == (letters[3:6], {"replayed": "6"})
+
+    commanding(home, monkeypatch, test)
+
+
 def test_a_dry_run_keeps_no_job(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is reported and aborted; --missed asks for events instead of dead letters."""
 
@@ -417,9 +550,14 @@ def test_breakers_are_listed_and_closed(home: Settings, monkeypatch: pytest.Monk
         (("dlq", "edit", ONE, "--patch", "{"), USAGE, "no JSON"),
         (("dlq", "list", "--since", "yesterday"), USAGE, "is no time"),
         (("dlq", "approve", ONE), FAILED, "has no edit that waits"),
-        (("dlq", "free", ONE), FAILED, "not quarantined"),
+        (("dlq", "free", ONE), FAILED, "aios replay plan --id"),
+        (("dlq", "list", "--where", "true", "--cursor", "x"), USAGE, "--where has no pages"),
+        (("dlq", "list", "--where", "letter.attemps > 1"), FAILED, "there is no letter.attemps"),
+        (("replay", "status", ONE, "--results", "--cursor", "x"), USAGE, "--outcome"),
         (("replay", "plan"), USAGE, "say which"),
         (("replay", "run", "00000000"), NOT_FOUND, "no such job"),
+        (("replay", "run", DRAFT), FAILED, f"aios replay approve {DRAFT[:12]}"),
+        (("replay", "pause", DRAFT), FAILED, f"aios replay status {DRAFT[:12]}"),
         (("breaker", "close", "x"), NOT_FOUND, "no such breaker"),
     ],
 )
@@ -428,10 +566,19 @@ def test_mistakes_have_their_exit_codes(
 ) -> None:
     async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
         operations.index.held.append(entry(1, state=State.OPEN))
+        operations.stage.jobs[DRAFT] = job(1)
         result = await command(*words)
         assert (result.exit_code, says in result.stderr) == (status, True), result.output
 
     commanding(home, monkeypatch, test)
+
+
+@pytest.mark.parametrize("state", list(LetterState))
+def test_every_state_of_a_letter_names_a_command_that_there_is(state: LetterState) -> None:
+    """What is refused because of it says how it goes on."""
+    _, group, verb, *_ = commands.GOES_ON[state].split()
+    assert CliRunner().invoke(aios, [group, verb, "--help"]).exit_code == 0
+    assert f"`{commands.GOES_ON[state]} {ONE[:12]}`" in str(commands.wrong_state(ONE, state, "another"))
 
 
 def test_who_asks_is_said_by_file_or_environment(
