@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import REGISTRY as METRICS
 from redis import Redis
 
+from aios.dlq import index as letter_index
 from aios.dlq import show
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.entries import Ambiguous, Entry, Progress, Source, gathered
@@ -273,8 +274,10 @@ def test_an_id_is_found_by_its_beginning(server: Valkey, redis: Redis, tmp_path:
     asked(server, questions)
 
 
-def test_a_scan_reads_records_only_where_the_expression_asks(server: Valkey, redis: Redis, tmp_path: Path) -> None:
-    """Over fields, headers and decoded values; says how far it is, what was unclear and what is gone."""
+def test_a_scan_reads_records_only_where_the_expression_asks(
+    server: Valkey, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over fields, headers and decoded values; says how far it is after each batch, what was unclear, what is gone."""
     texts = ["My IBAN", "my house", "IBAN please"]
     values = [CODEC.encode(DOCUMENT_RECEIVED, DocumentReceived(text=text)) for text in texts]
     outs = [failed(number, stage=ADMIT, value=value, at=NOW) for number, value in enumerate([*values, b"garbage"])]
@@ -291,9 +294,9 @@ def test_a_scan_reads_records_only_where_the_expression_asks(server: Valkey, red
     source = Source(fetch, show.Reader(REGISTRY).value)
 
     async def found(index: LetterIndex, expression: str) -> tuple[list[int], Progress]:
-        said: list[Progress] = []
-        entries = [one async for one in index.scan(Filter(expression=expression), source, progress=said.append)]
-        return [one.letter.orig_offset for one in entries], said[-1]
+        said = [one async for one in index.scan(Filter(expression=expression), source)]
+        progress = [one for one in said if isinstance(one, Progress)]
+        return [one.letter.orig_offset for one in said if isinstance(one, Entry)], progress[-1]
 
     async def questions(index: LetterIndex) -> None:
         offsets, progress = await found(index, "letter.orig_offset >= 2")
@@ -303,6 +306,9 @@ def test_a_scan_reads_records_only_where_the_expression_asks(server: Valkey, red
         assert offsets == [2]
         assert progress == Progress(scanned=4, of=4, found=1, unclear=1, gone=1)
         assert len(fetched) == 4
+        monkeypatch.setattr(letter_index, "SCAN_BATCH", 1)
+        said = [one async for one in index.scan(Filter(expression="letter.orig_offset > 9"), source)]
+        assert said == [Progress(read, 4, 0, 0, 0) for read in range(5)]
 
     asked(server, questions)
 

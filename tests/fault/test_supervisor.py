@@ -184,6 +184,7 @@ def test_a_process_that_is_never_ready_is_named(part: Callable[[str, str], Part]
         with pytest.raises(NotReady, match=r"slow\.0 is not ready") as failed:
             await kept.until_ready(["quick", "slow"], 0.5)
         assert "quick" not in str(failed.value)
+        assert "AIOS_INFERENCE__LOAD_S_MAX" in str(failed.value)
         assert not kept.ready
 
     supervised(use)
