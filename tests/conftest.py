@@ -8,15 +8,22 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from aios.infra.local.broker import Broker
 from aios.infra.local.registry import Registry
+from aios.infra.local.registry_log import TOPIC
 from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource, register_all
 from aios.streams import config, topology
-from aios.streams.config import KafkaSettings
+from aios.streams.config import KafkaSettings, client
+from aios.streams.kafka import read_all
+from aios.streams.record import Record
 from tests.fakes import apicurio
+
+WAIT_S_MAX = 30.0
 
 for name in [name for name in os.environ if name.startswith("AIOS_")]:
     del os.environ[name]
@@ -49,9 +56,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--apicurio", metavar="FOLDER", help="the registry's tests against Apicurio, unpacked there")
 
 
+@pytest.fixture(scope="session")
+def registered() -> list[Record]:
+    """What the run's first registry has written, for the next ones to begin with: a contract alone is a transaction."""
+    return []
+
+
 @pytest.fixture(scope="module")
 def registry_url(
-    kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    kafka: KafkaSettings,
+    registered: list[Record],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[str]:
     """The local registry on that broker, or Apicurio, with every contract of the topology registered."""
     folder = request.config.getoption("--apicurio")
@@ -61,10 +77,23 @@ def registry_url(
             yield url
         return
     registry = Registry(kafka, tmp_path_factory.mktemp("registry") / "registry.log")
+    if registered:
+        written_before(kafka, registered)
     registry.start()
     register_all(registry.url, topology.all_topics().values())
+    registered[:] = registered or read_all(kafka, TOPIC)
     yield registry.url
     registry.stop()
+
+
+def written_before(kafka: KafkaSettings, records: list[Record]) -> None:
+    """The registry's topic, as one that served here would have left it."""
+    admin = AdminClient(client(kafka, log_level=0))
+    admin.create_topics([NewTopic(TOPIC, 1, 1, config={"cleanup.policy": "compact"})])[TOPIC].result(WAIT_S_MAX)
+    producer = Producer(client(kafka, log_level=0))
+    for record in records:
+        producer.produce(TOPIC, record.value, record.key)
+    assert producer.flush(WAIT_S_MAX) == 0
 
 
 @pytest.fixture(scope="module")
