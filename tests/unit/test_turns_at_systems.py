@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -22,7 +22,6 @@ from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
     CaseAdmitted,
-    CaseCancelled,
     CaseDecided,
     CaseRemembered,
     ConnectorRequested,
@@ -213,6 +212,19 @@ def test_a_command_that_nobody_answers_is_repeated_in_its_place() -> None:
     assert [(one.attempt, one.case_id) for one in world.calls()] == [(2, admitted(0).case_id)]
 
 
+def test_a_case_that_asked_before_there_were_places_gives_none_back() -> None:
+    """It was remembered without one: its answer, or its end, takes nobody else's."""
+    world = Partition(share=1)
+    world.feed(admitted(0, documents=["bank"]))
+    (held,) = world.calls()
+    world.gate.clear()
+    world.cases = {held.case_id: replace(world.cases[held.case_id], pool="")}
+    world.feed(admitted(1))
+    world.feed(flow.returned(held))
+    assert [one.case_id for one in world.calls()] == [admitted(1).case_id, held.case_id]
+    assert set(world.gate) == {pool_key("acme", "connectors.webhook:bank"), pool_key("acme", "connectors.webhook:shop")}
+
+
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(["admit", "admit", "answer", "answer", "fail", "read", "read", "fire", "again", "cancel"]),
@@ -244,16 +256,7 @@ def test_whatever_happens_places_are_counted_and_every_case_ends(actions: list[t
                 world.feed(_answer(out[draw % len(out)], "ok" if what == "answer" else "failed"))
             case "cancel" if world.cases:
                 state = sorted(world.cases.values(), key=lambda one: one.case_id)[draw % len(world.cases)]
-                world.feed(
-                    CaseCancelled(
-                        event_id="x1",
-                        case_id=state.case_id,
-                        tenant=state.tenant,
-                        reason="withdrawn",
-                        by="operator:opa",
-                        cancelled_at=world.now_ms,
-                    )
-                )
+                world.feed(test_flow.cancelled(state.case_id, state.tenant))
             case "again" if asked := [*world.of(ConnectorRequested), *world.of(InferenceRequested)]:
                 world.feed(_answer(asked[draw % len(asked)], "ok"))
             case "read" if world.inputs:

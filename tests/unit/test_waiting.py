@@ -44,6 +44,9 @@ def test_only_what_is_asked_and_not_answered_is_waited_for() -> None:
     known = [circuit("system/sanctions", "open", 1_000), circuit("system/documents", "open", 1_000)]
     assert waiting.waits_for(ASKED, known) == [{"system": "sanctions", "since": 1_000}]
     assert waiting.waits_for([*ASKED, move("call_unanswered", "gather/screen", "sanctions")], known) == []
+    queued = move("call_queued", "gather/read", "documents")
+    assert [one["system"] for one in waiting.waits_for([*ASKED, queued], known)] == ["sanctions", "documents"]
+    assert waiting.waits_for([queued, move("not_called", "gather/read", "documents")], known) == []
 
 
 @pytest.mark.parametrize(
