@@ -21,7 +21,8 @@ MISSING_WORD_MAX, WORD_NATS_SHARE, MISSING_WORDS_MAX = 2.5, 0.25, 5.0  # of a co
 REPLACED = 5.5  # where all surname parts, or all given ones, are gone and something else stands there
 ONLY_PART = 2.5  # where the list has one part alone, and more was written
 SHORT_LETTERS_MAX = 4
-OPEN = (How.INITIAL, How.PREFIX)  # pairs that leave open what the rest of the part is
+FORM_LETTERS_MAX = 2
+OPEN = (How.INITIAL, How.PREFIX, How.ACRONYM)  # pairs that leave open what the rest of the part is
 INITIAL = 1.3  # what an initial brings
 COMPLETE = 3.0  # where nothing is left over on either side
 ALONE = 2.5  # where one part was written, and it agrees: nobody is cleared by one part
@@ -31,10 +32,14 @@ WHOLE_MAX = max(COMPLETE, ALONE)  # that the whole can bring beside its parts
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Parts of a listed name, by their number in the vocabulary."""
+    """Parts of a listed name, by their number in the vocabulary.
+
+    most: nats that they can bring, however rare a slip makes them look: who means a usual word also mistypes it.
+    """
 
     number: int
     places: tuple[int, ...]
+    most: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +84,26 @@ class Slot:
 class Written:
     """A name as it was written. single: the slots of one part; heavy: how many of them say something by themselves.
 
-    initials: whether any is one.
+    initials: whether any is one. company: whether it is said to be one's name. gains: of all slots, by number.
     """
 
     slots: tuple[Slot, ...]
     single: tuple[Slot, ...]
     heavy: int
     initials: bool
+    company: bool
+    gains: Mapping[int, Sequence[tuple[float, How, Slot]]]
 
     @classmethod
-    def of(cls, slots: Sequence[Slot]) -> Written:
+    def of(cls, slots: Sequence[Slot], *, company: bool) -> Written:
         """Of all its slots."""
         single = tuple(slot for slot in slots if slot.behind == slot.first + 1)
         heavy = sum(slot.extra > EXTRA_INITIAL for slot in single)
-        return cls(tuple(slots), single, heavy, any(slot.initial for slot in single))
+        gains: dict[int, list[tuple[float, How, Slot]]] = {}
+        for slot in slots:
+            for number, (gain, how) in slot.gains.items():
+                gains.setdefault(number, []).append((gain, how, slot))
+        return cls(tuple(slots), single, heavy, any(slot.initial for slot in single), company, gains)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +146,9 @@ def missing(text: str, nats: float, *, person: bool, surname: bool) -> float:
 def align(written: Written, name: Compiled, nats_min: float = -math.inf) -> Alignment | None:
     """The best of `written` on `name`, or None where nothing agrees or it cannot reach nats_min."""
     edges = [
-        (*slot.gains[span.number], slot, span)
-        for slot in written.slots
+        (min(gain, span.most), how, slot, span)
         for span in name.spans
-        if span.number in slot.gains
+        for gain, how, slot in written.gains.get(span.number, ())
     ]
     if not edges:
         return None
@@ -163,11 +173,18 @@ def align(written: Written, name: Compiled, nats_min: float = -math.inf) -> Alig
         left = [slot for slot in left if all(slot.first != pair.first for pair in pairs)]
         gone = [place for place in gone if all(place not in pair.places for pair in pairs)]
     lost = sum([name.missing[place] for place in gone])
-    nats -= sum([slot.extra for slot in left]) + (lost if name.person else min(lost, MISSING_WORDS_MAX))
+    extra = [_extra(slot, name) for slot in left]
+    nats -= sum(extra) + (lost if name.person else min(lost, MISSING_WORDS_MAX))
     if nats + WHOLE_MAX < nats_min:
         return None
     pairs = [Pair(slot.first, slot.behind, span.places, how) for slot, span, how in chosen] + pairs
-    return _weighed(nats, written, name, pairs=pairs, left=left, gone=gone)
+    return _weighed(nats, written, name, pairs=pairs, left=left, gone=gone, more=max(extra, default=0.0))
+
+
+def _extra(slot: Slot, name: Compiled) -> float:
+    """What a written part costs that is left over: one or two letters in a company's name are mostly its form."""
+    form = not name.person and len(slot.text) <= FORM_LETTERS_MAX and slot.text.isalpha()
+    return EXTRA_LIGHT if form else slot.extra
 
 
 def _gain(edge: tuple[float, How, Slot, Span]) -> float:
@@ -192,16 +209,25 @@ def _initials(left: Sequence[Slot], gone: Sequence[int], name: Compiled) -> list
 
 
 def _weighed(
-    nats: float, written: Written, name: Compiled, *, pairs: list[Pair], left: Sequence[Slot], gone: Sequence[int]
+    nats: float,
+    written: Written,
+    name: Compiled,
+    *,
+    pairs: list[Pair],
+    left: Sequence[Slot],
+    gone: Sequence[int],
+    more: float,
 ) -> Alignment:
-    """nats: of the pairs, less what is left over. A whole name is worth more than its parts."""
+    """nats: of the pairs, less what is left over, of which `more` is the dearest.
+
+    A whole name is worth more than its parts; but a company called by one part of a person's is not that person.
+    """
     lacking = [place for place in gone if name.missing[place] > MISSING_LIGHT]
-    more = max([slot.extra for slot in left], default=0.0)
     if more > EXTRA_INITIAL and name.heavy == 1:
         nats -= ONLY_PART
     if more > EXTRA_INITIAL and lacking and name.surname and name.replaced(lacking):
         nats -= REPLACED
-    if more <= EXTRA_LIGHT:
+    if more <= EXTRA_LIGHT and not (written.company and written.heavy == 1 and name.person):
         if not lacking and all(pair.how not in OPEN for pair in pairs):
             nats += COMPLETE / 2 if any(_short_slip(pair, name) for pair in pairs) else COMPLETE
         elif written.heavy == 1:

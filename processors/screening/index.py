@@ -26,9 +26,10 @@ from aios.processors.screening import alignment, births
 from aios.processors.screening.alignment import Alignment, Compiled, Slot, Span, Written
 from aios.processors.screening.births import Agreement, Born
 from aios.processors.screening.entries import Entry, Kind
-from aios.processors.screening.names import Part, parts, read_scripts, skeleton
-from aios.processors.screening.rarity import Rarity
+from aios.processors.screening.names import Part, parts, read_scripts
+from aios.processors.screening.rarity import Rarity, heard
 from aios.processors.screening.small_words import LEGAL, PARTICLES, light
+from aios.processors.screening.sounds import skeleton
 from aios.processors.screening.thresholds import NO_PERSON, ORGANISATION, OTHER_KIND, REVIEW, level, score
 from aios.processors.screening.vocabulary import How, Vocabulary
 
@@ -37,7 +38,8 @@ HITS_MAX = 20
 CANDIDATES_MAX = 60  # aligned exactly, by what they could reach at most
 CACHE_MAX = 4_096  # written parts whose neighbours are remembered
 GAIN_MAX = 13.0  # of one part: no single word makes a person
-SYLLABLE_NATS_MAX = 5.0  # of one Chinese or Korean character: there are some 150 usual ones by sound
+CHARACTER_NATS_MAX = 5.0  # of one Chinese or Korean character: there are some 150 usual ones by sound
+ALIKE = (How.SOUND, How.TYPO)  # agreements that the sound is weighed for, and not the spelling
 GAIN_MIN = -2.0  # of one part: a doubtful agreement is still likelier than a part replaced
 JOINED_MORE = 3.0  # that a join may bring above GAIN_MAX
 ACRONYM_LETTERS_MIN, ACRONYM_LETTERS_MAX = 3, 8
@@ -90,16 +92,14 @@ class Index:
         written = [(number, name) for number, one in enumerate(entries) for name in one.names]
         split = [parts(name) for _, name in written]
         listed = Counter(part.text for each in split for part in each)
+        shapes = [_Shape.of(entries[number], name) for number, name in written]
         self.rarity = Rarity(listed)
         self.names: list[Compiled] = []
-        shapes = [_Shape.of(entries[number], name) for number, name in written]
         runs = [list(_spans(each, shape.surname)) for shape, each in zip(shapes, split, strict=True)]
         acronyms = [[] if shape.person else list(_acronyms(each)) for shape, each in zip(shapes, split, strict=True)]
         words = dict.fromkeys(text for run in runs for text, places in run if len(places) == 1 or _one_word(text))
         joins = dict.fromkeys(text for run in runs for text, _ in run if text not in words)
-        short = dict.fromkeys(
-            text for found in acronyms for text, _ in found if text not in words and text not in joins
-        )
+        short = dict.fromkeys(text for found in acronyms for text, _ in found)
         self.vocabulary = Vocabulary(list(words), list(joins), list(short))
         postings: dict[int, list[int]] = defaultdict(list)
         for (number, name), shape, each, run, acronym in zip(written, shapes, split, runs, acronyms, strict=True):
@@ -111,6 +111,7 @@ class Index:
         self._kinds = np.array([kinds[entries[number].kind] for number, _ in written], dtype=np.int8)
         self._postings: dict[int, Any] = {one: np.array(found, dtype=np.int32) for one, found in postings.items()}
         self.rarity.bare_nats("")  # read now, not with the first Arabic name
+        heard()
         read_scripts()
         own = weakref.proxy(self)  # no circle: a version that went is frozen, and only its count of users ends it
         self._near = lru_cache(maxsize=CACHE_MAX)(lambda part, place: cast(Slot, own._slot(part, place)))
@@ -124,8 +125,9 @@ class Index:
         runs: Sequence[tuple[str, tuple[int, ...]]],
     ) -> Compiled:
         person, surname = shape.person, shape.surname
+        nats = [self.rarity.of_kind(part.text, person=person) for part in found]
         missing = tuple(
-            alignment.missing(part.text, self.rarity.nats(part.text), person=person, surname=place < surname)
+            alignment.missing(part.text, nats[place], person=person, surname=place < surname)
             for place, part in enumerate(found)
         )
         return Compiled(
@@ -137,12 +139,15 @@ class Index:
             person=person,
             heavy=sum(cost > alignment.MISSING_LIGHT for cost in missing),
             initials=any(len(part.text) == 1 for part in found),
-            spans=tuple(Span(self.vocabulary.numbers[text], places) for text, places in runs),
+            spans=tuple(
+                Span(self.vocabulary.numbers[text], places, sum(nats[place] for place in places))
+                for text, places in runs
+            ),
         )
 
     def search(self, asked: Asked, *, nats_min: float = REVIEW) -> list[Hit]:
         """Who it may be, best first; at most HITS_MAX, none below nats_min."""
-        written = Written.of(self._slots(parts(asked.name)))
+        written = Written.of(self._slots(parts(asked.name)), company=asked.kind is Kind.ENTITY)
         against = _against(asked.kind, written)
         hits: dict[int, Hit] = {}
         help_from_birth = births.SAME_DAY if asked.born else 0.0
@@ -181,9 +186,12 @@ class Index:
         else:
             nats = sum(self._nats(each) for each in run)
             near = self.vocabulary.alike(text, joins=_one_word(text))
-        nats = min(nats, GAIN_MAX + JOINED_MORE)
+        heard_nats = nats if run[-1].bare else min(nats, sum(self.rarity.heard_nats(each.text) for each in run))
+        nats, heard_nats = min(nats, GAIN_MAX + JOINED_MORE), min(heard_nats, GAIN_MAX + JOINED_MORE)
         if near:
-            gains = {each.number: (nats - each.cost, each.how) for each in near}
+            gains = {
+                each.number: ((nats if each.how is How.SAME else heard_nats) - each.cost, each.how) for each in near
+            }
             yield Slot(first, behind, text, 0.0, gains, reach=self._reach(gains))
 
     def _slot(self, part: Part, place: int) -> Slot:
@@ -193,15 +201,16 @@ class Index:
         nats = self.rarity.bare_nats(skeleton(text, bare=True)) if part.bare else self._nats(part)
         gains: dict[int, tuple[float, How]] = {}
         nats = min(nats, GAIN_MAX)
+        heard_nats = nats if part.bare else min(nats, self.rarity.heard_nats(text))
         for each in self.vocabulary.near(part, nats - GAIN_MIN):
-            gain = nats - each.cost
+            gain = (heard_nats if each.how in ALIKE else nats) - each.cost
             if gain >= GAIN_MIN:
                 gains[each.number] = (gain, each.how)
         return Slot(place, place + 1, text, alignment.left_over(text), gains, reach=self._reach(gains))
 
     def _nats(self, part: Part) -> float:
         nats = self.rarity.nats(part.text)
-        return min(nats, SYLLABLE_NATS_MAX) if part.syllable else nats
+        return min(nats, CHARACTER_NATS_MAX * part.characters) if part.characters else nats
 
     def _reach(self, gains: Mapping[int, tuple[float, How]]) -> tuple[Any, Any] | None:
         """The names that the near parts are in, with what each brings; the best of a name comes last."""
@@ -271,7 +280,9 @@ def _acronyms(found: Sequence[Part]) -> Iterator[tuple[str, tuple[int, ...]]]:
     words = tuple(place for place, part in enumerate(found) if not light(part.text))
     for named in dict.fromkeys((words, words[:-1], tuple(range(len(found))))):
         if ACRONYM_LETTERS_MIN <= len(named) <= ACRONYM_LETTERS_MAX:
-            yield "".join(found[place].text[0] for place in named), named
+            letters = "".join(found[place].text[0] for place in named)
+            if letters.isalpha():
+                yield letters.upper(), named
 
 
 def _one_word(text: str) -> bool:

@@ -123,7 +123,7 @@ def swapped(_entry: Entry, name: str, draw: random.Random) -> str | None:
 def dropped(_entry: Entry, name: str, draw: random.Random) -> str | None:
     """One part of three or more left out."""
     parts = words(name)
-    able = [place for place, part in enumerate(parts) if not light(part.lower().strip("'"))]
+    able = [place for place, part in enumerate(parts) if not light(part.lower().replace(".", "").strip("'"))]
     if len(able) < LONG_PARTS:
         return None
     del parts[draw.choice(able)]

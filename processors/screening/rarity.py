@@ -9,11 +9,13 @@ do, but being on it once does not make a name common.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from aios.processors.screening.small_words import LEGAL
+from aios.processors.screening.small_words import BUSINESS, LEGAL
+from aios.processors.screening.sounds import one_syllable, sound
 
 FOLDER = Path(__file__).parent / "ordinary"
 BILLION = 1_000_000_000
@@ -22,6 +24,8 @@ UNSEEN_BARE_NATS = (2.0, 3.0, 5.0, 7.5, 9.0, 10.5, 12.0)  # of one written witho
 LIST_SHARE = 0.35  # of a part's frequency that the list itself is asked for
 LIST_PARTS_MIN = 20_000  # a short list says as little of people at large as it is short
 LEGAL_NATS = 1.0  # of a legal form: companies have one, and there are few
+BUSINESS_NATS = 6.0  # at most, of what companies say they do; two such words together are seldom again
+SYLLABLE_LETTERS_MAX = 6
 ONCE_OFF = 0.8  # taken from every count of the list
 
 
@@ -37,6 +41,16 @@ def bare_frequencies() -> Mapping[str, float]:
     """Share by skeleton: what a part is worth that was written without vowels."""
     rows = (FOLDER / "skeletons.tsv").read_text(encoding="utf-8").splitlines()
     return {bones: int(often) / BILLION for bones, often in (row.split("\t") for row in rows)}
+
+
+@cache
+def heard() -> Mapping[str, float]:
+    """Share by sound, of parts of one syllable."""
+    found: dict[str, float] = defaultdict(float)
+    for part, share in frequencies().items():
+        if len(part) <= SYLLABLE_LETTERS_MAX and one_syllable(part):
+            found[sound(part)] += share
+    return found
 
 
 class Rarity:
@@ -55,6 +69,18 @@ class Rarity:
         listed = max(self._listed.get(part, 0) - ONCE_OFF, 0.0) / self._total
         unseen = math.exp(-UNSEEN_NATS[min(len(part), len(UNSEEN_NATS) - 1)])
         return -math.log((1 - LIST_SHARE) * self._people.get(part, 0.0) + LIST_SHARE * listed + unseen)
+
+    def of_kind(self, part: str, *, person: bool) -> float:
+        """How surprising `part` is in a person's name, or in another one, where words of business are usual."""
+        nats = self.nats(part)
+        return min(nats, BUSINESS_NATS) if part in BUSINESS and not person else nats
+
+    def heard_nats(self, part: str) -> float:
+        """How surprising it is that a part sounds so: syllables are few by sound, however many their spellings."""
+        nats = self.nats(part)
+        if len(part) > SYLLABLE_LETTERS_MAX or not one_syllable(part):
+            return nats
+        return min(nats, -math.log(heard().get(sound(part), 0.0) + math.exp(-nats)))
 
     def bare_nats(self, bones: str) -> float:
         """How surprising a skeleton is, where only it was written."""

@@ -66,6 +66,8 @@ def _spelled(ours: str, theirs: str, how: How) -> Iterator[str]:
             yield f"'{ours}' for '{theirs}': a slip away"
         case How.PREFIX:
             yield f"'{ours}' is the beginning of '{theirs}'"
+        case How.ACRONYM:
+            yield f"'{ours.upper()}' are the first letters of '{theirs}'"
         case How.INITIAL:
             yield f"'{ours}' and '{theirs}': an initial"
 

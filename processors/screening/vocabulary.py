@@ -18,7 +18,8 @@ from enum import StrEnum
 from rapidfuzz.distance import OSA
 
 from aios.processors.screening.letters import Letters
-from aios.processors.screening.names import Part, skeleton, sound
+from aios.processors.screening.names import Part
+from aios.processors.screening.sounds import skeleton, sound
 
 EDITS_MAX = 2
 TWO_EDITS_LETTERS_MIN = 7  # of a written part that may have two slips
@@ -26,6 +27,7 @@ NEAR_MAX = 200  # of one written part
 PREFIX_LETTERS_MIN, PREFIX_LEFT_MIN = 3, 2
 
 SOUND, BARE, PREFIX = 2.0, 1.5, 6.0
+ACRONYM = 4.0  # a company is seldom written so by somebody whose list does not have it
 SKELETON, SHORT_SKELETON, VOWELS_MAX = (
     (2.0, 3.5, 6.5),
     2.5,
@@ -60,6 +62,7 @@ class How(StrEnum):
     BARE = "bare"
     PREFIX = "prefix"
     INITIAL = "initial"
+    ACRONYM = "acronym"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class Vocabulary:
     def __init__(self, words: Sequence[str], joins: Collection[str], acronyms: Collection[str]) -> None:
         """words: every different part, and joins that people write as one; they are mistyped.
 
-        joins: of neighbours, the same and sounding the same only. acronyms: the same only. All are disjoint.
+        joins: of neighbours, the same and sounding the same only. acronyms: in capitals, the same only, and never
+        for the word that happens to be spelt so. All are disjoint.
         """
         self.texts = [*words, *joins, *acronyms]
         self.numbers = {text: number for number, text in enumerate(self.texts)}
@@ -142,6 +146,9 @@ class Vocabulary:
             offer(number, cost, How.TYPO)
         for number in self._longer(text):
             offer(number, PREFIX, How.PREFIX)
+        acronym = self.numbers.get(text.upper()) if text.isalpha() else None
+        if acronym is not None:
+            offer(acronym, ACRONYM, How.ACRONYM)
         return sorted(best.values(), key=lambda near: near.cost)[:NEAR_MAX]
 
     def _typos(self, text: str, cost_max: float) -> Iterable[tuple[int, float]]:
