@@ -24,7 +24,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from aios.infra.local.system import ALONE
-from aios.infra.prove import faults, journal, load, verify
+from aios.infra.prove import faults, journal, kept, load, verify
 from aios.infra.prove.faults import Fault, Unreached
 from aios.infra.prove.feeding import Feeding
 from aios.infra.prove.findings import Findings
@@ -104,7 +104,9 @@ class Row:
     def is_late(self) -> bool:
         if self.round == INPUT:
             return False  # nothing goes on
-        return self.is_done and (self.goes_on_s is None or self.goes_on_s > self.bound_s)
+        if not self.is_done:
+            return False
+        return self.goes_on_s is None or max(self.goes_on_s, self.waited_s or 0.0) > self.bound_s
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,6 +129,9 @@ class Judged:
 
 @dataclass(slots=True)
 class Result:
+    """is_whole: every round that was wanted is in it."""
+
+    is_whole: bool = False
     rows: list[Row] = field(default_factory=list)
     rounds: list[Judged] = field(default_factory=list)
     took_s: float = 0.0
@@ -142,8 +147,9 @@ class Result:
         )
 
 
-def rounds(processes: Sequence[str] = topology.PROCESSES) -> list[Round]:
+def rounds() -> list[Round]:
     """All of them, in order."""
+    processes = topology.PROCESSES
     consuming = [process for process in processes if process != GATEWAY.process]
     return [
         Round("stores", [faults.ValkeyEmptied(), faults.RegistryDown()]),
@@ -192,8 +198,17 @@ def expected_s(wanted: Sequence[Round]) -> float:
     return sum(each) + ROUND_S * len(wanted)
 
 
-def run(folder: Path, wanted: Sequence[Round], say: Callable[[str], None], stand: Stand | None = None) -> Result:
-    """Start a system for each number of Kafka nodes, do all of it, stop it. stand: one that runs already, for all."""
+def run(
+    folder: Path,
+    wanted: Sequence[Round],
+    say: Callable[[str], None],
+    stand: Stand | None = None,
+    after_each: Callable[[Result], None] = lambda _: None,
+) -> Result:
+    """Start a system for each number of Kafka nodes, do all of it, stop it. stand: one that runs already, for all.
+
+    after_each: round, with what was found so far.
+    """
     began = time.monotonic()
     result = Result()
     for nodes, together in groupby(enumerate(wanted), lambda each: 0 if stand else each[1].nodes):
@@ -206,9 +221,12 @@ def run(folder: Path, wanted: Sequence[Round], say: Callable[[str], None], stand
                     result.rows += [_do(used, one.name, fault, say) for fault in one.faults]
                 else:
                     _round(used, folder / one.name, one, result, say)
+                result.took_s = time.monotonic() - began
+                after_each(result)
             if one.name != INPUT:
                 result.chain = result.chain or _chain(used)
-    result.took_s = time.monotonic() - began
+    result.is_whole, result.took_s = True, time.monotonic() - began
+    after_each(result)
     return result
 
 
@@ -223,9 +241,12 @@ def _stand(folder: Path, nodes: int, say: Callable[[str], None]) -> Iterator[Sta
 
 
 def _chain(stand: Stand) -> str:
-    """What is wrong with the audit chain, empty if nothing is."""
+    """What is wrong with the audit chain, or missing in it; empty if nothing is."""
     said = stand.aios("audit", "verify", s_max=120.0)
-    return (said.stdout + said.stderr).strip() if said.returncode else ""
+    if said.returncode:
+        return (said.stdout + said.stderr).strip()
+    missing = kept.unchained(stand.home.folder / "audit", stand.addresses)
+    return f"{len(missing)} records are not in it, the first: {', '.join(missing[:3])}" if missing else ""
 
 
 def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Callable[[str], None]) -> None:
@@ -234,6 +255,7 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
     looking = _Looking(stand, folder, say)
     feeding = Feeding(stand.addresses)
     rows: list[Row] = []
+    letters = kept.letters(stand.addresses)
     try:
         loading.start()
         operator.start()
@@ -255,11 +277,20 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
         if row.is_done and row.stage in (GATEWAY.process, OPERATIONS.process):
             row.goes_on_s = _next_answer_s(folder, operator, row)
     judged = _judge(stand, folder, a_round, rows, say)
+    if a_round.is_clean:
+        _none_died(judged, kept.letters(stand.addresses) - letters)
     looking.into(judged)
     _answered(judged, feeding)
     result.rows += rows
     result.rounds.append(judged)
     _tell(judged, say)
+
+
+def _none_died(judged: Judged, letters: Counter[str]) -> None:
+    """Not one dead letter of any group: nothing that was sent was bad."""
+    if letters:
+        judged.violations[LETTERS] = letters.total()
+        judged.examples += [f"{count} more dead letters in {topic}" for topic, count in letters.items()]
 
 
 def _answered(judged: Judged, feeding: Feeding) -> None:
@@ -442,9 +473,6 @@ def _judge(stand: Stand, folder: Path, a_round: Round, rows: Sequence[Row], say:
         judged.examples.append(f"cannot be judged: {error}")
         return judged
     _fill(judged, found)
-    if a_round.is_clean and found.part.letters and LETTERS not in judged.violations:
-        judged.violations[LETTERS] = found.part.letters.total()
-        judged.examples += [f"{count} dead letters of {what}" for what, count in found.part.letters.items()]
     done = [row for row in rows if row.is_done]
     for row, until in zip(done, [*(row.at for row in done[1:]), ended], strict=True):
         _time(row, until, found)

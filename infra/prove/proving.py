@@ -1,8 +1,8 @@
 """`aios prove matrix`: a whole system of its own, broken in every way that applies, and judged.
 
-Enters: which rounds, none for all. Leaves: progress with the time that is left, the report, and 1 where something that
-must hold did not. Guaranteed: nothing of the home in AIOS_HOME is touched; its processes and folders are gone at the
-end (--keep leaves the folders, with every log).
+Enters: which rounds, none for all. Leaves: progress with the time that is left, the report (of some rounds only where
+--into says), written anew after each round, and 1 where something that must hold did not. Guaranteed: nothing of the
+home in AIOS_HOME is touched; its processes and folders are gone at the end (--keep leaves the folders, with every log).
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ RESULTS = Path(__file__).parent / "results"
 
 @click.command()
 @click.argument("rounds", nargs=-1)
-@click.option("--into", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the report.")
+@click.option(
+    "--into", type=click.Path(path_type=Path), help="Folder of the report; of the whole, infra/prove/results."
+)
 @click.option("--keep", is_flag=True, help="Leave the system's folder, with its logs.")
 @click.option("--list", "listed", is_flag=True, help="Say which rounds there are, and how long they take.")
-def matrix(rounds: tuple[str, ...], into: Path, keep: bool, listed: bool) -> None:
+def matrix(rounds: tuple[str, ...], into: Path | None, keep: bool, listed: bool) -> None:
     """Do every fault to every stage of a system under load, and judge it: about forty minutes on two cores."""
     known = {one.name: one for one in proof.rounds()}
     if unknown := sorted(set(rounds) - known.keys()):
@@ -47,17 +49,25 @@ def matrix(rounds: tuple[str, ...], into: Path, keep: bool, listed: bool) -> Non
     def say(what: str) -> None:
         click.echo(f"{(time.monotonic() - began) / 60:5.1f} min  {what}")
 
+    into = into or (None if rounds else RESULTS)
+
+    def keep_so_far(result: proof.Result) -> None:
+        if into is not None:
+            report.write(result, into, _machine())
+
     try:
-        result = proof.run(folder, wanted, say)
+        result = proof.run(folder, wanted, say, after_each=keep_so_far)
     except AiosError as error:
         keep = True
         fail(f"{error}\nwhat it left is in {folder}")
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    report.write(result, into, _machine())
     click.echo("\n".join(report.table(result)))
-    click.echo(f"the report: {into / 'matrix.md'}{f'; logs: {folder}' if keep else ''}")
+    if into is not None:
+        click.echo(f"the report: {into / 'matrix.md'}")
+    if keep:
+        click.echo(f"logs: {folder}")
     if result.violated:
         raise click.exceptions.Exit(FAILED)
 

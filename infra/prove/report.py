@@ -33,6 +33,7 @@ def write(result: Result, folder: Path, machine: str) -> None:
 def plain(result: Result, machine: str) -> dict[str, object]:
     return {
         "machine": machine,
+        "is_whole": result.is_whole,
         "took_s": round(result.took_s),
         "violated": result.violated,
         "chain": result.chain,
@@ -86,6 +87,9 @@ def _lines(result: Result, machine: str) -> Iterator[str]:
     loads = [row.load for row in result.rows] or [0.0]
     yield "# Faults and what became of them"
     yield ""
+    if not result.is_whole:
+        yield "**Not finished**: what was found so far."
+        yield ""
     yield f"`aios prove matrix` on {machine}: {done} faults in {result.took_s / 60:.0f} minutes under load, {accepted} "
     yield "accepted events. The engine is the echo engine, which answers without a model; all else is the product. A "
     yield "stage in bold went on later than its bound, or there is a remark on it below. The machine's load average "

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from aios.infra.prove import faults, feeding, matrix, report
+from aios.infra.prove import faults, feeding, kept, matrix, report
 from aios.infra.prove.matrix import Judged, Result, Row
+from aios.infra.prove.reading import Addresses, Kept, Place, Seen
 from aios.processors.connectors import registry
 from aios.streams import failpoints, topology
 from aios.streams.system_files import Effect
 
 ROW = Row(round="taken", fault="kill -9 taken", stage="admit", at=1, bound_s=8.0, goes_on_s=2.5, is_done=True)
+ADDRESSES = Addresses(kafka="nowhere:1", registry="", valkey="")
 SOUND = Judged(round="taken", accepted=100)
 
 
@@ -45,6 +48,7 @@ def test_names_of_rounds_and_of_the_faults_of_a_stage_are_their_own() -> None:
     [
         (replace(ROW, goes_on_s=8.1), SOUND, ""),
         (replace(ROW, goes_on_s=None), SOUND, ""),
+        (replace(ROW, waited_s=8.1), SOUND, ""),
         (replace(ROW, trouble="not ready"), SOUND, ""),
         (ROW, replace(SOUND, violations={"I4": 1}), ""),
         (ROW, replace(SOUND, is_drained=False), ""),
@@ -74,3 +78,35 @@ def test_what_is_fed_to_a_system_is_what_it_can_be_asked() -> None:
     operation = registry.operation(feeding.SYSTEM, feeding.OPERATION)
     assert operation.effects == {Effect.NONE}
     operation.request.model_validate_json(feeding.REQUEST)
+
+
+def test_a_proof_that_was_ended_says_so(tmp_path: Path) -> None:
+    """What it had found until then is kept all the same."""
+    report.write(Result(rows=[ROW], rounds=[SOUND]), tmp_path, "a machine")
+    assert "**Not finished**" in (tmp_path / "matrix.md").read_text(encoding="utf-8")
+    report.write(Result(is_whole=True, rows=[ROW], rounds=[SOUND]), tmp_path, "a machine")
+    assert "**Not finished**" not in (tmp_path / "matrix.md").read_text(encoding="utf-8")
+
+
+def test_a_record_that_the_audit_sink_passed_over_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain of the others is whole: only what stands in the topics shows it."""
+    lines = [{"n": 1, "record": {"cluster": "x"}}] + [
+        {"n": n + 2, "record": {"place": {"topic": "audit.recorded.v1", "partition": 0, "offset": n}}} for n in (0, 2)
+    ]
+    (tmp_path / "chain-1.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    there = {("audit.recorded.v1", 0): [Seen("audit.recorded.v1", 0, n, 0, b"", b"", []) for n in range(3)]}
+
+    class Sees:
+        def __init__(self, _: object) -> None: ...
+        def places(self, _: object) -> list[Place]:
+            return list(there)
+
+        def beginnings(self, _: object) -> dict[Place, int]:
+            return dict.fromkeys(there, 0)
+
+        def ends(self, _: object) -> dict[Place, int]:
+            return dict.fromkeys(there, 3)
+
+    monkeypatch.setattr(kept, "Eyes", Sees)
+    monkeypatch.setattr(kept, "Reader", lambda _: Kept(there))
+    assert kept.unchained(tmp_path, ADDRESSES) == ["audit.recorded.v1/0/1"]
