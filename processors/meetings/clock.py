@@ -214,7 +214,7 @@ def _rule(pattern: str, meaning: Callable[[re.Match[str], Setting], Found]) -> R
     return re.compile(pattern), meaning
 
 
-_PART = r"(?P<part>morning|afternoon|evening)s?"
+_PART = r"(?<!s' )(?P<part>morning|afternoon|evening)s?"
 _LEAD_UNIT = rf"(?:{LENGTH}|{g.COUNT}[ -](?:days?|weeks?|months?)\b)"
 _LEAD = _LEAD_UNIT.replace("?P<", "?P<l_")
 _AHEAD = r"(?:before(?:hand)?|ahead(?: of)?|prior(?: to)?|in advance(?: of)?|advance|earlier|early|notice|out\b)"
@@ -266,7 +266,10 @@ RULES: tuple[Rule, ...] = (
     _rule(r"last thing\b", _latest),
     _rule(r"(?:all day(?: long)?|all[- ]day|the whole day|the entire day|full[- ]day|at any time|any ?time|at all times|soon|sharp(?:ly)?|exactly|promptly|on time|at the same time|time slot)\b", _wanted),
     _rule(r"(?:at|for|on) (?:the )?(?:time|hour|times)\b(?!-)(?! (?:of|to|for|with))", _unsaid_time),
-    _rule(r"(?:at|for) (?:a )?(?:certain|particular|specific|given|some|x+) (?:time|hour)\b", _unsaid_time),
+    _rule(r"(?:at|for) (?:a )?(?:certain|particular|specific|given|some|x+) (?:time|hour)\b(?! (?:in|on|during|within|next|this|early|late|between|before|after|tomorrow)\b)", _unsaid_time),
+    _rule(r"(?:at )?(?:the |our |my |his |her |their )(?:usual|normal|regular|customary|standard|ordinary) (?:time|hour|slot)\b", _unsaid_time),
+    _rule(rf"(?P<which>early|late) (?=(?:on )?(?:tomorrow|today|{g.WEEKDAY_FULL}))", lambda found, _: Wanted(Prefer.EARLY if found["which"] == "early" else Prefer.LATE)),
+    _rule(r"(?:on )?any day(?:s)?(?= (?:next|this|in|of|from|between|before|after|but|except|on)\b)", _wanted),
 )  # fmt: skip
 
 

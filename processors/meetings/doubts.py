@@ -87,6 +87,8 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
         found = Missing.MEANING
     if found is None and wish.action in (Action.REMIND, Action.SCHEDULE) and _ANOTHER.search(reading.low):
         found = Missing.MEANING  # two wishes in one
+    if found is None and wish.action is not Action.QUERY and any(" or " in who.lower() for who in wish.participants):
+        found = Missing.PERSON  # one of them, and which?
     timed = wish.time_from is not None or wish.time_to is not None
     if (
         found is None
@@ -114,6 +116,8 @@ _DANGLING = re.compile(
 def _cut(reading: Reading) -> Missing | None:
     """A command that ends where something was to follow."""
     found = _DANGLING.search(reading.left)
+    if found and reading.names.title.endswith(f" {found[0].strip(' ,.!?')}"):
+        return None  # a check in
     if not found or re.search(r"\b(?:what|when|who|where|which)\b", reading.low) or reading.act.question:
         nobody = reading.act.action is not Action.QUERY
         return (

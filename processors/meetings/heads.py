@@ -66,6 +66,7 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
     ),
     (r"(?:update|edit|modify) (?:my|the) (?:calendar|schedule|agenda|diary) (?:with|for|to (?:add|include|show))\b", Action.SCHEDULE),
     (rf"(?:remove|delete|drop|take) (?:(?!{_OF_OLD})\w+ ?,? ?){{1,6}}?from (?:my|the|our|\x00+) ?(?:(?!{_LISTED})\w+ |\x00+ ?){{0,3}}?{_MEETS}", Action.CHANGE),
+    (r"(?:throw|chuck|drop|stick|pop|toss)\b.{1,80}\b(?:on|in|onto|into) (?:my|the|our) (?:\w+ )?(?:calendar|schedule|agenda|diary|planner)\b", Action.SCHEDULE),
     (rf"(?:{_CANCEL})(?![\w'-])", Action.CANCEL),
     (r"(?:don't|do not|dont|never|stop|quit|no longer) (?:remind|alert|notify|wake)", Action.CANCEL),
     (r"(?:repeating|recurring) (?:event|meeting|reminder|appointment)s? (?!for\b)\w", Action.SCHEDULE),

@@ -90,7 +90,7 @@ _MANY_ALONE = _MANY | {"plans"}
 _CALENDAR_WITH = re.compile(r"\b(calendar|schedule|agenda|diary) with (?=an? |the |my )", re.IGNORECASE)
 _ITS_TIME = re.compile(r"\b(?:when |that )?it'?s (?:the )?time (?:for|of)\b", re.IGNORECASE)
 _OTHERS = re.compile(
-    r"\bremind (?!me\b|us\b|about\b|of\b|to\b|that\b|for\b|the\b)(?P<people>(?:my )?[\w'.]+(?: (?!about|of|to|that|for)[\w'.]+)?) (?=(?:about|of|to|that)\b)",
+    r"\bremind (?!me\b|us\b|about\b|of\b|to\b|that\b|for\b|the\b)(?P<people>(?:my )?[\w'.]+(?:(?: and| &)? (?!about|of|to|that|for|and)[\w'.]+)?) (?=(?:\x00 ?)?(?:about|of|to|that)\b)",
     re.IGNORECASE,
 )
 _OF_WEEK = re.compile(r"\bdays? of the (?:week|month)\b", re.IGNORECASE)

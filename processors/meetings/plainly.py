@@ -69,12 +69,15 @@ _TURNS = (
     (rf"\b(?:grab|get) (?={_MEAL})", "have "),
     (rf"^{_POLITE}(?:(?:sign|hook|set|pencil|count|put|book) (?:me|us) (?:up|in|down) (?:for|with)|hook up|secure (?:me|us)|squeeze in|fit in|slot in|pencil in) ", "schedule "),
     (rf"^{_POLITE}(?:wake|get) me(?: up)? (?=at|by|\d|tomorrow|on|early|in)", "wake me up "),
+    (rf"^{_POLITE}(?:pencil|put|slot|squeeze|fit|book) (?P<a>(?-i:[A-Z])\w+(?:(?:,| and|, and) (?-i:[A-Z])\w+)*) (?:in|down) for ", r"schedule with \g<a> for "),
     # to another time: forward and back
     (r"\b(?:bring|pull|push|put|move|shift) (?P<a>[^.;!?]{2,60}?) (?:forwards?|back|up|out) (?=(?:to|until|till)\b)", r"move \g<a> "),
     # who is in, who is out
     (r"\b(?:uninvite|disinvite) (?P<a>[^.;!?]{2,40}?) (?:from|to) ", r"remove \g<a> from "),
     (rf"^{_POLITE}(?:take|drop|leave|kick) (?P<a>(?-i:[A-Z])\w+(?:(?:,| and|, and) (?-i:[A-Z])\w+)*) (?:out of|off(?: of)?|from) (?!(?:my|the|our) (?:\w+ )?(?:calendar|schedule|agenda|diary|planner|list)\b)", r"remove \g<a> from "),
     (rf"^(?P<polite>.{{0,40}}?)\bget (?P<a>{_WHO})(?:,? (?:and|&) (?:me|myself|i))? together(?: for)? ", r"\g<polite>schedule a meeting with \g<a> for "),
+    (rf"^(?P<polite>.{{0,40}}?)\bget (?P<a>{_WHO}(?: \w+)?) on (?:a |the )?(?:(?P<b>call|zoom|video call|conference call)|phone|line)\b", r"\g<polite>schedule a call with \g<a>"),
+    (rf"\b(?:add|invite|include) (?P<a>(?-i:[A-Z])\w+(?:(?:,| and|, and) (?-i:[A-Z])\w+)*) to (?P<b>{_DAY})'s (?P<c>[\w' -]{{2,40}}?)(?=\s*(?:$|[.,!?;]))", r"invite \g<a> to the \g<c> on \g<b>"),
     (rf"^{_POLITE}(?:find|get|book|give|have) (?:me|us|myself) (?:and|&) (?P<a>{_WHO}) (?={_LENGTH})", r"book with \g<a> "),
     (rf"^(?P<b>(?:{_LENGTH} (?:for|with) )?)(?:me|myself) (?:and|&) (?=\w)", r"\g<b>with "),
     (r",\s(?:me|myself)(?:,| and| &) (?=(?-i:[A-Z]))", " with "),
@@ -101,7 +104,7 @@ _TURNS = (
     # out there and in here: moved
     (rf"^{_POLITE}{_OUT} (?P<a>[^.;!?]{{2,80}}?),? and (?:then )?{_OVER}(?: {_IT})?(?: back)? (?:for|to|on|at|until|till) ", r"\g<polite>reschedule \g<a> to "),
     # a room, a time: found
-    (rf"^{_POLITE}(?:help me (?:with|find|get|out with)|i(?: would|'d)? (?:need|like|want|require)|get me|find me|give me|(?:do|did) you have) (?P<a>an? (?:meeting|conference|board)[ -]?room)(?! (?:list|schedule))", r"book \g<a>"),
+    (rf"^{_POLITE}(?:help me (?:with|find|get|out with)|i(?: would|'d)? (?:need|like|want|require)|get me|find me|give me|(?:do|did) you have(?!.*\b(?:open|free|available)\b)) (?P<a>an? (?:meeting|conference|board)[ -]?room)(?! (?:list|schedule))", r"book \g<a>"),
     (r"\b(?:anything|something|everything|what(?:'s| is| are|s)?|all)(?: there)? (?:in|on|under|among) (?:my|the) (?P<a>reminders|appointments|alarms|alerts|notifications)\b(?! list)", r"any \g<a>"),
     # looked up by what stands on a list
     (rf"^{_POLITE}(?:check|confirm|verify|see|tell me|make sure|find out|let me know) (?:if|that|whether) (?:i have )?(?P<a>[^.;!?]{{2,80}}?) (?:is|are|was) (?:on|in) {_LIST}", r"do i have \g<a> on my calendar"),
@@ -118,7 +121,7 @@ _TURNS = (
     (r"\b(?:my|the) (?:lists? of )?things (?:i (?:have|need|want|wanted|had) )?to remember\b", "my reminders"),
     # sent, and put in afterwards
     (rf"^{_POLITE}(?:send|email|e-mail|mail|shoot)(?: out)? (?:an? |the )?(?:calendar |meeting )?(?:invite|invitation)s? to (?P<a>[^.;!?]{{2,60}}?) (?:for|to) (?=(?:a |the |my |our )?[a-z]+\b)(?!\d)", r"invite \g<a> for "),
-    (r"^(?P<a>(?:i|we|my|our|the|there|it|today|tomorrow|on|next|this|an?|january|february|march|april|may|june|july|august|september|october|november|december)\b.{8,200}?)[,.;]?(?: so| and)?(?: please| can you| could you)*(?: (?:put|add|set|save|mark|note|enter|schedule|write) (?:it|that|this)(?: in| down| up| on)?(?: (?:my|the) (?:calendar|schedule|agenda))?(?: please)?| please (?:add|set|save|note|put))[ .!?]*$", r"\g<a>"),
+    (r"^(?P<a>(?:i|we|my|our|the|there|it|today|tomorrow|on|next|this|an?|(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september|october|november|december)\b.{8,200}?)[,.;]?(?: so| and)?(?: please| can you| could you)*(?: (?:put|add|set|save|mark|note|enter|schedule|write) (?:it|that|this)(?: in| down| up| on)?(?: (?:my|the) (?:calendar|schedule|agenda))?(?: please)?| please (?:add|set|save|note|put))[ .!?]*$", r"\g<a>"),
     (r",? which is (?=(?:my|our|the|an?)\b)", " for "),
     (r"\b(?:for|between) (?:me|myself|us) and (?=\w)", "with "),
     (r"\b(?:for|between) (?P<a>[\w' ]{2,40}?) and (?:me|i|myself)\b", r"with \g<a>"),

@@ -1,8 +1,8 @@
 """What repeats: "every other Tuesday", "on Sundays", "5th March of every year", "the first Monday of each month".
 
 Enters: a match of one of the patterns below. Leaves: Series, an RRULE (RFC 5545) without its name, and the day it names
-beside it. Guaranteed: only what is said; a birthday does not repeat by itself. Rejected: "twice a week" (which days?):
-asked for.
+beside it, or Spell, how long it goes on. Guaranteed: only what is said; a birthday does not repeat by itself. Rejected:
+"twice a week" (which days?): asked for.
 """
 
 # ruff: noqa: E501 - a pattern is read whole
@@ -22,6 +22,7 @@ from aios.processors.meetings.wish import Action, Missing
 _EVERY = r"(?:every(?: single)?|each|all)"
 _OTHER = r"(?P<other> other| second| alternate| 2nd)?"
 _LIST = rf"{g.WEEKDAY}s?(?:(?:, ?(?:and |& |or )?| and | & |/| or ){g.WEEKDAY}s?)*"
+_EACH_DAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b"
 _APART = r"(?:, ?(?:and )?| and | & | ?/ ?| )"
 _ADVERBS = {
     "daily": "FREQ=DAILY",
@@ -84,6 +85,13 @@ def _part(found: re.Match[str], _: Setting) -> Found:
     from aios.processors.meetings.clock import part
 
     return Series("FREQ=DAILY"), part(found["part"])
+
+
+def _day_parts(found: re.Match[str], _: Setting) -> Found:
+    """Wednesday nights: each of them."""
+    from aios.processors.meetings.clock import part
+
+    return Series(f"FREQ=WEEKLY;BYDAY={_days(found['days'])}"), part(found["part"])
 
 
 def _nth(found: re.Match[str], _: Setting) -> Found:
@@ -173,5 +181,8 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:every|each) (?:year on (?:the )?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: of)? (?P<month>{g.MONTH})", _year_day),
     _rule(rf"(?:on )?(?:the )?(?:last|{g.ORDINAL}) (?:{g.WEEKDAY_FULL}|(?:work(?:ing)? |business |week ?)?day) (?:of|in) (?:every|each) (?:quarter|year|half)\b", _unsaid),
     _rule(r"(?:on )?(?:the )?(?:first|last|second) (?:work(?:ing)?|business|week) ?days? (?:of|in) (?:the|every|each) (?:month|week|quarter|year)\b", _unsaid),
+    _rule(rf"(?:on )?(?:every )?(?P<days>{g.WEEKDAY_FULL}) (?P<part>morning|afternoon|evening|night)s\b", _day_parts),
+    _rule(rf"(?:on )?(?P<other>alternate|alternating) (?P<days>{_EACH_DAY}(?:(?:, ?| and | & ){_EACH_DAY})*)", _weekdays),
+    _rule(r"(?:every|each|once (?:a|per)) (?P<how>quarter)\b", lambda _, __: Series(_ADVERBS["quarterly"])),
     _rule(r"(?:twice|thrice|three times|two times|(?:a )?few times|several times) (?:a|per|every|each) (?:day|week|month|year)\b", _unsaid),
 )  # fmt: skip

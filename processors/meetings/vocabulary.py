@@ -16,7 +16,7 @@ CALENDAR = re.compile(
     r"(?:appointments?|events?|meetings?) (?:list|book)\b)|"
     r"\b(?:(?:to|on|in|into|onto|from|off(?: of)?|of|at|for|by|within|inside|out of|through|save on|saved on|saved in) )?"
     r"(?:(?:my|the|our|your|this|a|any|his|her|whole|entire|full) )*(?:(?:google|outlook|house|home|kitchen|wall|office|school|team|company|business|private|main|work|personal|phone|online|family|daily|weekly|shared) )?"
-    r"(?:(?<=in my )schedule|(?<=on my )schedule|(?<=in the )schedule|calendars?|diary|agenda|planner|notebook|phone|app|tap|plate|docket|system|device|appointment book|to[- ]do list|itinerary|(?:event|task|events|meeting)s? list|date ?book|schedule(?= ?(?:\x00|$|[,.?!])))(?! (?:event|entry|item|invite|invitation|appointment|reminder))\b",
+    r"(?:(?<=in my )schedule|(?<=on my )schedule|(?<=in the )schedule|calendars?|diary|agenda|planner|notebook|phone|app|tap|plate|docket|system|device|appointment book|to[- ]do list|itinerary|(?:event|task|events|meeting)s? list|date ?book|schedule(?= ?(?:\x00|$|[,.?!])))(?! (?:event|entry|item|invite|invitation|appointment|reminder|interview|call|meeting|conference))\b",
     re.IGNORECASE,
 )
 NEEDS = re.compile(
@@ -127,10 +127,10 @@ EVENTS = re.compile(
 )
 FOREIGN = re.compile(
     r"\b(?:weather|temperature|forecast|rain|snow|calories?|steps|heart rate|song|music|playlist|radio|podcast|audiobook|volume|lights?|lamp|thermostat|vacuum|coffee machine|e-?mails?|inbox|news|headlines?|traffic|recipe|cook|"
-    r"stocks?|exchange rate|currency|joke|translate|definition|define|capital of|president|population|pizza|takeaway|order food|uber|taxi|train ticket|wikipedia|how old|tweet|facebook|twitter|instagram|battery|wifi|horoscope|lottery|score|who won|in history|restaurants?|movie times)\b|\b(?:store|shop|bank|mall|sun|moon|post office|library)\b.{0,20}\b(?:closed?s?|opens?|rise|sets?)\b|\bhow many (?:days|weeks|hours|months|minutes) (?:until|till|are|before|left|in|to)\b|\bwhat(?:'s| is)? (?:the )?(?:current )?(?:day|date|time|year|month)(?: of the week)?(?: is it| it is| is)?(?: (?:now|in \w+|today|tomorrow|\w+day|on \w+day|of next \w+day|it))?\W*$"
+    r"stocks?|exchange rate|currency|joke|translate|definition|define|capital of|president|population|pizza|takeaway|order food|uber|taxi|train ticket|wikipedia|how old|tweet|facebook|twitter|instagram|battery|wifi|horoscope|lottery|score|who won|in history|restaurants?|movie times|subscriptions?|memberships?|credit cards?|passwords?)\b|\b(?:stores?|shops?|banks?|mall|sun|moon|post office|library|pharmacy|supermarket)\b.{0,20}\b(?:closed?s?|opens?|rise|sets?)\b|\bhow many (?:days|weeks|hours|months|minutes) (?:until|till|are|before|left|in|to)\b|\bwhat(?:'s| is)? (?:the )?(?:current )?(?:day|date|time|year|month)(?: of the week)?(?: is it| it is| is)?(?: (?:now|in \w+|today|tomorrow|\w+day|on \w+day|of next \w+day|it))?\W*$"
 )
 FOREIGN_ACTS = re.compile(
-    r"\b(?:volume|lights?|lamp|thermostat|music|song|playlist|radio|tv|television|heating|heater|fan|vacuum|wifi|bluetooth|brightness)\b"
+    r"\b(?:subscriptions?|memberships?|volume|lights?|lamp|thermostat|music|song|playlist|radio|tv|television|heating|heater|fan|vacuum|wifi|bluetooth|brightness)\b"
 )
 UNNAMED = frozenset(listed("someone somebody anyone anybody xyz xxx xx x person people whom who him her them"))
 _IN_THE_EVENING = re.compile(r"\b(?:dinner|supper|drinks|cocktails|night out|date night|movie night)\b")

@@ -260,6 +260,17 @@ def test_a_series_starts_on_its_first_day_and_has_its_rule(now: datetime, days: 
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
+@given(moments, st.integers(0, 6), st.integers(2, 12))
+def test_a_series_for_so_many_weeks_has_so_many_days(now: datetime, day: int, weeks: int) -> None:
+    """Every Tuesday for six weeks: six Tuesdays, and no seventh."""
+    answer = wish(f"Add yoga every {DAYS[day]} for {weeks} weeks", now)
+    assert answer.date_from is not None
+    assert answer.date_to is not None
+    first, last = (datetime.combine(one, time(0)) for one in (answer.date_from, answer.date_to))
+    assert len(rrulestr(answer.repeats, dtstart=first).between(first, last, inc=True)) == weeks
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.lists(
         st.sampled_from(["Ana", "Bob", "Dr. Smith", "the Berlin team", "Sandra", "Mr. Ho"]),
@@ -354,6 +365,29 @@ def test_the_command_says_what_is_understood_and_what_is_not() -> None:
     missing = json.loads(run.invoke(group, ["read", "remind me to buy milk", *now]).output)
     assert (missing["understood"], missing["missing"], missing["title"]) == (False, "date", "buy milk")
     assert run.invoke(group, ["read", "lunch", "--zone", "Europe/Nowhere"]).exit_code == USAGE
+
+
+@pytest.mark.parametrize(
+    ("kind", "meant", "done", "harmful"),
+    [
+        ("schedule", {}, {"date_from": "2026-03-25"}, True),
+        ("schedule", {}, {"zone": "Asia/Tokyo"}, True),
+        ("schedule", {}, {"title": "talk"}, False),
+        ("cancel", {}, {"title": "talk"}, True),
+        ("query", {}, {"date_from": "2026-03-25"}, False),
+        ("schedule", {}, {"resolvable": "no", "missing": "date"}, False),
+        ("schedule", {"resolvable": "no", "missing": "date"}, {}, True),
+    ],
+)
+def test_what_would_be_done_wrongly_is_counted_apart(
+    kind: str, meant: dict[str, str], done: dict[str, str], harmful: bool
+) -> None:
+    """On another day or clock, or the wrong thing taken out: yes. A question, a look, or another name: no."""
+    row = {**dict.fromkeys((*calendar_truth.FIELDS, "zone", "missing"), ""), "id": "1", "resolvable": "yes"}
+    row |= {"action": kind, "title": "lunch", "date_from": "2026-03-24"}
+    found = calendar_truth.compare([row | meant], {"1": row | done}, {"1": "lunch"}, half="one")
+    assert [miss.harmful for miss in found.misses] == [harmful]
+    assert found.plain()["done_wrongly"] == int(harmful)
 
 
 def test_what_was_looked_at_while_writing_is_understood() -> None:
