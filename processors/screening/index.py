@@ -29,7 +29,7 @@ from aios.processors.screening.entries import Entry, Kind
 from aios.processors.screening.names import Part, parts, read_scripts
 from aios.processors.screening.rarity import Rarity, heard
 from aios.processors.screening.small_words import LEGAL, PARTICLES, light
-from aios.processors.screening.sounds import skeleton
+from aios.processors.screening.sounds import characters, skeleton
 from aios.processors.screening.thresholds import NO_PERSON, ORGANISATION, OTHER_KIND, REVIEW, level, score
 from aios.processors.screening.vocabulary import How, Vocabulary
 
@@ -38,6 +38,7 @@ HITS_MAX = 20
 CANDIDATES_MAX = 60  # aligned exactly, by what they could reach at most
 CACHE_MAX = 4_096  # written parts whose neighbours are remembered
 GAIN_MAX = 13.0  # of one part: no single word makes a person
+CHARACTERS_MAX = 4  # parts of a Chinese or Korean name
 CHARACTER_NATS_MAX = 5.0  # of one Chinese or Korean character: there are some 150 usual ones by sound
 ALIKE = (How.SOUND, How.TYPO)  # agreements that the sound is weighed for, and not the spelling
 GAIN_MIN = -2.0  # of one part: a doubtful agreement is still likelier than a part replaced
@@ -147,7 +148,7 @@ class Index:
 
     def search(self, asked: Asked, *, nats_min: float = REVIEW) -> list[Hit]:
         """Who it may be, best first; at most HITS_MAX, none below nats_min."""
-        written = Written.of(self._slots(parts(asked.name)), company=asked.kind is Kind.ENTITY)
+        written = Written.of(self._slots(_romanised(parts(asked.name))), company=asked.kind is Kind.ENTITY)
         against = _against(asked.kind, written)
         hits: dict[int, Hit] = {}
         help_from_birth = births.SAME_DAY if asked.born else 0.0
@@ -245,6 +246,14 @@ class Index:
         if len(places) > CANDIDATES_MAX:
             places = places[np.argpartition(above, -CANDIDATES_MAX)[-CANDIDATES_MAX:]]
         yield from places.tolist()
+
+
+def _romanised(found: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The same, with how many characters each part is of, where all of them may be romanisations of some."""
+    counted = [characters(part.text) for part in found if not part.bare]
+    if not 2 <= len(counted) <= CHARACTERS_MAX or len(counted) < len(found) or not all(counted):
+        return found
+    return tuple(Part(part.text, characters=count) for part, count in zip(found, counted, strict=True))
 
 
 def _against(asked: Kind | None, written: Written) -> dict[Kind, float]:

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from anyascii import anyascii
 
 from aios.processors.screening.small_words import NUMBERS, PARTICLES, short_forms
-from aios.processors.screening.sounds import characters, skeleton, sound
+from aios.processors.screening.sounds import skeleton, sound
 
 __all__ = ["CHARS_MAX", "PARTICLES", "PARTS_MAX", "Part", "parts", "read_scripts", "skeleton", "sound"]
 
 CHARS_MAX = 300  # of a name; the rest is not read
 PARTS_MAX = 24
-CHARACTERS_MAX = 4  # parts of a Chinese or Korean name
 INITIAL_CHARS_MAX = 1
 _WITHOUT_VOWELS = re.compile(r"[\u0590-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _MARKS = re.compile(r"['`’‘ʿʾʻʼ\"´]")
@@ -42,7 +41,7 @@ _SCRIPTS = (*range(0x34), *range(0x4E, 0xA0), *range(0xAC, 0xD8), *range(0xF9, 0
 class Part:
     """One part of a name. `bare`: written without vowels, so that only its skeleton compares.
 
-    characters: how many Chinese or Korean ones it was, or is a romanisation of, which are few by sound.
+    characters: how many Chinese or Korean ones it was, which are few by sound.
     """
 
     text: str
@@ -86,12 +85,4 @@ def parts(name: str) -> tuple[Part, ...]:
         found += [
             Part(NUMBERS.get(each, each), bare, character) for each in _PART.findall(_MARKS.sub("", latin).lower())
         ]
-    return _romanised(tuple(found[:PARTS_MAX]))
-
-
-def _romanised(found: tuple[Part, ...]) -> tuple[Part, ...]:
-    """The same, with how many characters each part is of, where all of them may be of some."""
-    counted = [characters(part.text) for part in found if not part.bare]
-    if not 2 <= len(counted) <= CHARACTERS_MAX or len(counted) < len(found) or not all(counted):
-        return found
-    return tuple(Part(part.text, characters=count) for part, count in zip(found, counted, strict=True))
+    return tuple(found[:PARTS_MAX])

@@ -25,8 +25,8 @@ _ENDS = ((re.compile(r"(?:ij|iy|yi|ii)$"), "i"), (re.compile(r"(?<=[aeiou])h$"),
 _VOWELS_RUN = re.compile(r"[aeiouy]+(?=(.?))")
 _FLAT = str.maketrans("eyo", "iiu")
 _SYLLABLE = (  # of pinyin, Wade-Giles and the usual romanisations of Korean names
-    r"(?:[bpmfdtnlgkhjqxrzcsyw]|[zc]h|sh|hs|t[sz])?"
-    r"(?:[ryw]?(?:a|ae|ai|ao|an|ang|e|ee|ei|en|eng|eo|eon|eong|eu|eun|o|ok|ol|om|on|ong|oo|oon|ou|u|ui|uk|ul|um|un|ung)"
+    r"(?:[bpmfdtnlgkhjqxrzcsyw]|[zc]h|sh|hs|t[sz]|[gkh]w)?"
+    r"(?:y?(?:a|ae|ai|ao|an|ang|e|ee|ei|en|eng|eo|eon|eong|eu|eun|o|ok|ol|om|on|ong|oo|oon|ou|u|ui|uk|ul|um|un|ung)"
     r"|i|ia|iao|ian|iang|ie|ieh|ien|ih|il|im|in|ing|iok|iong|iu|iung|ua|uai|uan|uang|ue|ueh|uei|uo|eh|erh|er"
     r"|y[aeo](?:k|l|m|n|ng|ng?)?|yu|yun)"
 )
