@@ -46,7 +46,7 @@ def list_(everything: bool, token_file: Path | None, as_json: bool) -> None:
 @TOKEN
 @JSON
 def close(key: str, why: str, token_file: Path | None, as_json: bool) -> None:
-    """Let a partition, a tenant or the commands to a system or endpoint go on at once. Audited."""
+    """Let a partition, tenant, system or endpoint go on at once. Audited."""
     said = act(operator(token_file), "/v1/breakers/close", {"key": key, "reason": why})
     if as_json:
         one(said, as_json=True)

@@ -59,6 +59,12 @@ def test_the_operators_page_says_what_each_reason_means() -> None:
     assert decide.reasons_table() in PAGES["dlq/README.md"]
 
 
+def test_the_page_of_dead_letters_names_the_topics_whose_order_counts() -> None:
+    parked = PAGES["dlq/README.md"].partition("## Parked keys\n\n")[2].partition(" the order of a key")[0]
+    ordered = {one.name for one in topology.all_topics().values() if one.ordered}
+    assert re.findall(r"`([^`]+)`", parked) == sorted(ordered)
+
+
 def test_the_reviewers_page_promises_no_more_than_there_is() -> None:
     """Faults of the matrix, and mistakes that the simulation finds."""
     found = {"faults": sum(len(each.faults) for each in matrix.rounds()), "mistakes": len(mutations.MUTATIONS)}
