@@ -232,10 +232,10 @@ def _register(url: str, taken: Input) -> None:
         source.close()
 
 
-def is_read(kafka: KafkaSettings, topic: str, group: str, s_max: float = READ_S_MAX) -> bool:
-    """Whether every partition of the topic has a member of the group that reads it, within s_max seconds."""
+def is_read(kafka: KafkaSettings, topic: str, group: str) -> bool:
+    """Whether every partition of the topic has a member of the group that reads it, within READ_S_MAX."""
     admin = AdminClient(client(kafka, log_level=0))
-    deadline = time.monotonic() + s_max
+    deadline = time.monotonic() + READ_S_MAX
     while True:
         try:
             described = admin.describe_consumer_groups([group])[group].result(READ_S_MAX)

@@ -120,30 +120,30 @@ def _is_led(found: ClusterMetadata, name: str) -> bool:
 
 
 def read_all(
-    kafka: KafkaSettings, topic: str, *, partitions: Sequence[int] | None = None, wait_s_max: float = ANSWER_S_MAX
+    kafka: KafkaSettings, topic: str, *, partitions: Sequence[int] | None = None
 ) -> Generator[Record, None, None]:
     """Every committed record from the beginning to the ends seen at the start, in order within a partition.
 
-    partitions: None for all. wait_s_max: without any progress.
-    Raises Unavailable then, and StateBroken when there is no such topic.
+    partitions: None for all.
+    Raises Unavailable after ANSWER_S_MAX without any progress, and StateBroken when there is no such topic.
     """
     consumer = reader(kafka)
     try:
-        ends = _ends(consumer, topic, partitions, wait_s_max)
+        ends = _ends(consumer, topic, partitions)
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
-        yield from _until(consumer, ends, topic, wait_s_max)
+        yield from _until(consumer, ends, topic)
     except KafkaException as error:
         raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
     finally:
         consumer.close()
 
 
-def _until(consumer: Consumer, ends: dict[int, int], topic: str, wait_s_max: float) -> Iterator[Record]:
+def _until(consumer: Consumer, ends: dict[int, int], topic: str) -> Iterator[Record]:
     """ends: by partition, exclusive; emptied."""
-    deadline = time.monotonic() + wait_s_max
+    deadline = time.monotonic() + ANSWER_S_MAX
     while ends:
         if time.monotonic() > deadline:
-            raise Unavailable(f"{topic} was not read to its end within {wait_s_max:.0f} s without progress")
+            raise Unavailable(f"{topic} was not read to its end within {ANSWER_S_MAX:.0f} s without progress")
         first = consumer.poll(POLL_S)
         if first is None:
             continue
@@ -155,7 +155,7 @@ def _until(consumer: Consumer, ends: dict[int, int], topic: str, wait_s_max: flo
                 raise Unavailable(f"{topic} cannot be read: {error.str()}")
             if error is not None or message.offset() + 1 >= ends.get(partition, 0):
                 ends.pop(partition, None)  # a marker or a compacted record may be the last
-        deadline = time.monotonic() + wait_s_max  # not before: how long the caller works is no lack of progress
+        deadline = time.monotonic() + ANSWER_S_MAX  # not before: how long the caller works is no lack of progress
 
 
 def partitions_of(kafka: KafkaSettings, topic: str) -> list[int]:
@@ -169,14 +169,14 @@ def partitions_of(kafka: KafkaSettings, topic: str) -> list[int]:
     return sorted(found.partitions)
 
 
-def _ends(consumer: Consumer, topic: str, partitions: Sequence[int] | None, wait_s_max: float) -> dict[int, int]:
+def _ends(consumer: Consumer, topic: str, partitions: Sequence[int] | None) -> dict[int, int]:
     """The ends of the partitions that hold anything. Raises StateBroken."""
-    found = consumer.list_topics(topic, timeout=wait_s_max).topics[topic]
+    found = consumer.list_topics(topic, timeout=ANSWER_S_MAX).topics[topic]
     if found.error is not None:
         raise StateBroken(f"there is no topic {topic}; `aios up` creates every topic")
     ends = {}
     for partition in found.partitions if partitions is None else partitions:
-        low, high = watermarks(consumer, TopicPartition(topic, partition), wait_s_max)
+        low, high = watermarks(consumer, TopicPartition(topic, partition), ANSWER_S_MAX)
         if high > low:
             ends[partition] = high
     return ends
@@ -195,22 +195,20 @@ def watermarks(consumer: Consumer, place: TopicPartition, wait_s_max: float) -> 
             time.sleep(PAUSE_S)
 
 
-def read_one(
-    kafka: KafkaSettings, topic: str, partition: int, offset: int, *, wait_s_max: float = ANSWER_S_MAX
-) -> Record | None:
+def read_one(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> Record | None:
     """The record at this place; None if there is none (any more, or yet). Raises Unavailable."""
     consumer = reader(kafka)
     try:
-        if partition not in consumer.list_topics(topic, timeout=wait_s_max).topics[topic].partitions:
+        if partition not in consumer.list_topics(topic, timeout=ANSWER_S_MAX).topics[topic].partitions:
             return None
         consumer.assign([TopicPartition(topic, partition, offset)])
-        message = consumer.poll(wait_s_max)
+        message = consumer.poll(ANSWER_S_MAX)
     except KafkaException as error:
         raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
     finally:
         consumer.close()
     if message is None:
-        raise Unavailable(f"{topic} was not read within {wait_s_max:.0f} s")
+        raise Unavailable(f"{topic} was not read within {ANSWER_S_MAX:.0f} s")
     said = message.error()
     if said is None:
         return record_of(message) if message.offset() == offset else None

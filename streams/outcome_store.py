@@ -72,11 +72,10 @@ class OutcomeStore:
         self,
         url: str,
         *,
-        connections_max: int = CONNECTIONS_MAX,
         circuits: Callable[[], Collection[BreakerChanged]] = tuple,
     ) -> None:
         """circuits: those towards outside systems that are not closed, for what a case waits for."""
-        self._redis = connect(url, connections_max=connections_max)
+        self._redis = connect(url, connections_max=CONNECTIONS_MAX)
         self._circuits = circuits
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._listener: asyncio.Task[None] | None = None

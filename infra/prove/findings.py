@@ -185,14 +185,14 @@ class Findings:
     def sound(self) -> bool:
         return not self.part.violations.counts
 
-    def next_completion_s(self, at_ms: int, stage: str = "plan") -> float | None:
+    def next_completion_s(self, at_ms: int, stage: str) -> float | None:
         """Seconds from this instant until the stage told something again; None: it never did."""
         return self.part.pace(stage).next_after(at_ms)
 
-    def silence_s(self, since_ms: int, until_ms: int, stage: str = "plan") -> float:
-        """Seconds without anything from the stage, at most, between the two instants."""
-        return self.part.pace(stage).silence(since_ms, until_ms)
+    def silence_s(self, since_ms: int, until_ms: int) -> float:
+        """Seconds without anything from plan, at most, between the two instants."""
+        return self.part.pace("plan").silence(since_ms, until_ms)
 
-    def longest_wait_s(self, stage: str, since_ms: int = 0, until_ms: int = 1 << 62) -> float:
+    def longest_wait_s(self, stage: str, since_ms: int, until_ms: int) -> float:
         """Seconds that a record waited for this stage at most, of what it told between the two instants."""
         return self.part.pace(stage).longest(since_ms, until_ms)

@@ -111,11 +111,11 @@ def run(
     return asyncio.run(load.run(rate_per_s, count, seconds, stop or threading.Event(), hold))
 
 
-def events_for(cases: int, mix: Mapping[Kind, float] = MIX) -> int:
-    """How many events of this mix make so many cases: two concurrent ones are one case, a repeat is none."""
-    concurrent = mix.get(Kind.CONCURRENT, 0.0)
-    founding = mix.get(Kind.GOOD, 0.0) + mix.get(Kind.SLOW, 0.0) + concurrent
-    return math.ceil(cases * (sum(mix.values()) + concurrent) / founding)
+def events_for(cases: int) -> int:
+    """How many events of the usual mix make so many cases: two concurrent ones are one case, a repeat is none."""
+    concurrent = MIX.get(Kind.CONCURRENT, 0.0)
+    founding = MIX.get(Kind.GOOD, 0.0) + MIX.get(Kind.SLOW, 0.0) + concurrent
+    return math.ceil(cases * (sum(MIX.values()) + concurrent) / founding)
 
 
 class Load:

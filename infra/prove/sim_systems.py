@@ -17,7 +17,6 @@ import asyncio
 import bisect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
@@ -176,14 +175,6 @@ class Bank:
         self.done[key] += 1
         self._world.counts["effects"] += 1
         self._world.say(f"the system does {key}: {self.done[key]}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Says:
-    """What comes back, and when."""
-
-    after_ms: float
-    error: Exception | None = None
 
 
 class Asking:

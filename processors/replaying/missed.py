@@ -48,7 +48,7 @@ class MissedWalk(BlockWalk):
         *,
         cluster: str,
         selected: Filter,
-        settled_after_ms: int = SETTLED_AFTER_MS,
+        settled_after_ms: int,
     ) -> None:
         super().__init__(job, source)
         self._codec = codec

@@ -14,7 +14,7 @@ from itertools import islice
 
 from aios.dlq import jobs
 from aios.dlq.dead_letter import letter_of
-from aios.dlq.jobs import RETENTION_MS, LetterState
+from aios.dlq.jobs import LetterState
 from aios.processors.replaying.turn import Turn
 from aios.processors.replaying.walk import Source
 from aios.streams.errors import Unavailable
@@ -34,8 +34,8 @@ class Sweep:
         source: Callable[[], Source],
         partitions: int,
         monotonic: Callable[[], float],
-        retention_ms: int = RETENTION_MS,
-        every_s: float = EVERY_S,
+        retention_ms: int,
+        every_s: float,
     ) -> None:
         self._open = source
         self._source: Source | None = None
