@@ -103,7 +103,7 @@ def sweep(days: int) -> None:
 def evaluate(count: int, seed: int, half: str, *, scans: bool, errors: int, as_json: bool) -> None:
     """Draw applications, put them through, say what was right.
 
-    Reading was developed on the forms of a, e and f, corrected once on each other set, and never for those of i.
+    Reading was developed on the forms of a to i, and never for those of j and k.
     The same seed draws the same applications.
     """
     from aios.infra.demo import onboarding

@@ -180,12 +180,7 @@ def _of_document(document: DocumentRead, applicant: Applicant, born: str, today:
     if document.problem:
         yield finding("document_unread", document.says)
         return
-    if document.name:
-        said = names_agree(applicant.name, document.name)
-        if said is Said.DIFFERS:
-            yield finding("name_differs", f"it names {document.name}, the application {applicant.name}")
-        elif said is Said.CLOSE:
-            yield finding("name_close", f"it names {document.name}, nearly the application's {applicant.name}")
+    yield from _of_names(document, applicant, finding)
     born_facts = [fact for fact in document.facts if fact.kind is Kind.BIRTH_DATE]
     for fact in born_facts:
         if born and born not in (fact.value, fact.other):
@@ -208,6 +203,19 @@ def _of_document(document: DocumentRead, applicant: Applicant, born: str, today:
     is_proof = document.kind not in IDENTITY and document.address != ""
     if is_proof and addresses_agree(applicant.address, document.address) is Said.DIFFERS:
         yield finding("address_differs", f"it has the address {document.address}")
+
+
+def _of_names(
+    document: DocumentRead, applicant: Applicant, finding: Callable[[str, str], Finding]
+) -> Iterator[Finding]:
+    said = names_agree(applicant.name, document.name) if document.name else Said.UNKNOWN
+    if said is Said.DIFFERS:
+        yield finding("name_differs", f"it names {document.name}, the application {applicant.name}")
+    elif said is Said.CLOSE:
+        yield finding("name_close", f"it names {document.name}, nearly the application's {applicant.name}")
+    for fact in document.facts:
+        if fact.kind is Kind.BESIDE:
+            yield finding("names_another", f"it also names {fact.value}")
 
 
 def _of_validity(document: DocumentRead, today: str, finding: Callable[[str, str], Finding]) -> Iterator[Finding]:
@@ -244,7 +252,7 @@ def _subjects(applicant: Applicant, born: str, country: str, read: Sequence[Docu
         country=country or documents_country,
         found_in="application",
     )
-    seen = [_keys(applicant.name)]
+    mine, seen = _keys(applicant.name), [_keys(applicant.name)]
     if born and documents_born and born != documents_born:
         yield Subject(name=applicant.name, born=documents_born, country=documents_country, found_in="documents")
     for document in read:
@@ -252,12 +260,19 @@ def _subjects(applicant: Applicant, born: str, country: str, read: Sequence[Docu
             if fact.kind is not Kind.NAME or any(_keys(fact.value) <= keys for keys in seen):
                 continue
             seen.append(_keys(fact.value))
+            is_mine = names_agree(applicant.name, fact.value) is not Said.DIFFERS
             yield Subject(
                 name=fact.value,
-                born=document.birth_date or born,
-                country=document.nationality or country,
+                born=document.birth_date or (born if is_mine else ""),
+                country=document.nationality or (country if is_mine else ""),
                 found_in=document.file,
             )
+    others = [mine]
+    for document in read:
+        for fact in document.facts:
+            if fact.kind is Kind.BESIDE and not any(_keys(fact.value) <= keys for keys in others):
+                others.append(_keys(fact.value))
+                yield Subject(name=fact.value, born="", country="", found_in=document.file)
 
 
 def _keys(name: str) -> frozenset[str]:

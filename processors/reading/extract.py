@@ -4,7 +4,8 @@ In: pages. Out: facts and the kind of document. Guaranteed: every fact's quote s
 is bounded; nothing is concluded that the text does not say. A zone for machines is believed where its check digits
 hold; then labels with their values (beside them, in the next column, or beneath), then sentences, then what the
 application states and stands there (stated.py), then the block of name and address on an envelope, then, on identity
-documents, what can be nothing else (shapes.py). What is said at several places is surer than what is said once.
+documents, what can be nothing else (shapes.py); last, who else it addresses (beside.py). What is said at several places
+is surer than what is said once.
 Rejected: asking a model for the facts (it would have to be checked against the text all the same, and what stands in
 forms needs none).
 """
@@ -15,42 +16,30 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import zip_longest
 
-from aios.processors.reading import countries, dates, kinds, labels, lexicon, mrz, names, shapes, stated
+from aios.processors.reading import attested, beside, countries, dates, kinds, lexicon, mrz, names, rows, shapes, stated
 from aios.processors.reading.fact import FACTS_MAX, QUOTE_CHARS_MAX, SURE, SURE_OF_PICTURE, By, Fact, Kind, Place
 from aios.processors.reading.kinds import IDENTITY, Document
 from aios.processors.reading.labels import Labelled
 from aios.processors.reading.lexicon import Label
+from aios.processors.reading.rows import Row
 from aios.processors.reading.sentences import sentences
-from aios.processors.reading.source import Cell, Page, cells, fold, lines
+from aios.processors.reading.source import Cell, Page, fold, lines
 from aios.processors.reading.stated import Stated
 
 ADDRESS_LINES_MAX = 6
 OTHER_LINES_MAX = 3  # of what stands beneath a label of somebody else
 SAME_COLUMN = 3  # characters
-BELOW_MAX = 2  # lines beneath a label where its value may stand
 ZONE_NAME_SURE = 0.93  # no check digit covers the names
 SURE_AGAIN, AGAIN_MAX, SURE_MAX = 0.01, 3, 0.99  # for every further place that says the same
 NOTHING_STATED = Stated()
 
 _AMERICAN = re.compile(r"driver'?s?\s*license|united\s*states|\bzip\s*code\b|\bu\.?s\.?a\b")
 _NUMBER = re.compile(r"^[A-Z0-9][A-Z0-9 ./-]{3,23}$")
+_LETTERHEAD = re.compile(r"^[^:]*\bbank\b(?: statement)?\s*$")  # whose paper it is, not who is in it
 _TITLED = re.compile(
     r"(?:card|passport|permit|licen[cs]e|identite|passeport|sejour)\s*(?:no|nr|n[°ºo])\.?\s*[:.]?\s*(?=[a-z0-9])"
 )
-_CODED = re.compile(r"(?:^|(?<=\s))(?P<code>1|2|3|4a|4b|5|8)\.\s+(?=\S)")  # of driving licences all over Europe
-_CODES = {
-    "1": Label.SURNAME,
-    "2": Label.GIVEN,
-    "3": Label.BIRTH_DATE,
-    "4a": Label.ISSUED_ON,
-    "4b": Label.EXPIRES,
-    "5": Label.NUMBER,
-    "8": Label.ADDRESS,
-}
-_CODES_MIN = 4  # of these on a page: then its numbers are codes
-_BARE_NUMBER = re.compile(r"[A-Z0-9][A-Z0-9./-]{4,19}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +53,14 @@ def extract(pages: Sequence[Page], said: Stated = NOTHING_STATED) -> Read:
     readings = [_Reading(page) for page in pages]
     zones = [zone for reading in readings if (zone := reading.read(said)) is not None]
     kind = kinds.kind("\n".join(page.text for page in pages), zones[0].kind if zones else "")
-    if kind in IDENTITY and not zones and _only_tells(readings):
-        kind = Document.OTHER  # a letter that mentions a passport
     if kind in IDENTITY:
         for reading in readings:
             reading.infer()
+    certified = any(attested.is_certificate(reading.page, reading.facts) for reading in readings)
+    if kind in IDENTITY and not zones and not certified and _only_tells(readings):
+        kind = Document.OTHER  # a letter that mentions a passport
+    for reading in readings:
+        reading.accompany(identity=kind in IDENTITY)
     found = [fact for reading in readings for fact in reading.facts]
     return Read(kind, tuple(_distinct(found))[:FACTS_MAX])
 
@@ -106,7 +98,7 @@ class _Reading:
 
     page: Page
     facts: list[Fact] = field(default_factory=list)
-    rows: list[list[tuple[Cell, Labelled | None]]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     foreign: list[Cell] = field(default_factory=list)  # values of labels that ask for something else
     others: list[Cell] = field(default_factory=list)  # what stands under labels of somebody else
     strange: list[tuple[Cell, str]] = field(default_factory=list)  # parts of names, alone under their labels
@@ -119,11 +111,7 @@ class _Reading:
         if zone is not None:
             self._of_zone(zone)
             taken = {zone.names_at.number, zone.rest_at.number, zone.number_at.number}
-        for line in whole:
-            row = [] if line.number in taken else [(cell, labels.read(cell)) for cell in cells(line)]
-            self.rows.append([(cell, self._held(said)) for cell, said in row])
-        self._of_codes()
-        self._without_guesses()
+        self.rows = rows.of(whole, taken)
         self._of_labels()
         for kind, cell, value, other in sentences(self.page, month_first=self._month_first):
             self._add(kind, value, By.SENTENCE, cell, other=other)
@@ -136,6 +124,11 @@ class _Reading:
         foreign = [*self.foreign, *self.others]
         for kind, value, cell, other in shapes.infer(self.page, self.facts, foreign, month_first=self._month_first):
             self._add(kind, value, By.SHAPE, cell, other=other)
+
+    def accompany(self, *, identity: bool) -> None:
+        """Who else is named beside whom the page is about."""
+        for name, cell in beside.find(self.page, self.rows, self.facts, self.others, identity=identity):
+            self._add(Kind.BESIDE, name, By.SHAPE, cell)
 
     def in_sentence(self, fact: Fact) -> bool:
         """Whether a fact was read of running text: by its sentence, or small words follow it in its cell."""
@@ -198,37 +191,6 @@ class _Reading:
 
     # Labels
 
-    def _of_codes(self) -> None:
-        """Licences that say numbers instead of words."""
-        coded: list[tuple[list[tuple[Cell, Labelled | None]], str, Cell]] = []
-        for row in self.rows:
-            for cell in [cell for cell, said in row if said is None]:
-                codes = list(_CODED.finditer(cell.text)) if _CODED.match(cell.text) else []
-                for code, after in zip_longest(codes, codes[1:]):
-                    end = len(cell.text) if after is None else after.start()
-                    coded.append((row, code["code"], cell.part(code.end(), end)))
-        if len({code for _, code, _ in coded}) < _CODES_MIN:
-            return
-        for row, code, value in coded:
-            row[:] = [(cell, said) for cell, said in row if said is not None or cell.start > value.start]
-            row.append((value, Labelled(_CODES[code], value, certain=True)))
-
-    @staticmethod
-    def _held(said: Labelled | None) -> Labelled | None:
-        """A label without a separator is one only where its value can be nothing else."""
-        if said is None or said.certain or not said.value.text:
-            return said
-        return said if _fits(said.label, said.value.text) else None
-
-    def _without_guesses(self) -> None:
-        """A whole cell with a word that nobody knows is a label only where a fitting value is beside or beneath."""
-        for row_number, row in enumerate(self.rows):
-            for index, (cell, said) in enumerate(row):
-                if said is not None and not said.certain and not said.value.text:
-                    value = self._value(row_number, index, cell, said)
-                    if value is None or not _fits(said.label, value.text):
-                        row[index] = (cell, self._held(said.tight))
-
     def _of_labels(self) -> None:
         parts: dict[Label, tuple[Cell, str]] = {}
         for row_number, row in enumerate(self.rows):
@@ -237,53 +199,36 @@ class _Reading:
                     if titled := _TITLED.search(fold(cell.text)):
                         self._of_number(cell.part(titled.end(), len(cell.text)))
                     continue
-                value = self._value(row_number, index, cell, said)
+                value = rows.value_of(self.rows, row_number, index)
                 if value is None:
                     continue
                 if said.label is Label.OTHER:
                     self.foreign.append(value)
-                    if lexicon.is_of_another(fold(self.page.text[cell.start : value.start])):
-                        self._of_another(row_number, index, value)
+                    head = fold(self.page.text[cell.start : value.start])
+                    sentence = value.number - cell.number > 1 and stated.is_sentence(value.text)
+                    if lexicon.is_of_another(_LETTERHEAD.sub("", head)) and not sentence:
+                        self._of_another(row_number, index, value, alone=not said.certain)
                 else:
                     self._of_label(said.label, value, parts)
         self._of_parts(parts)
 
-    def _of_another(self, row_number: int, index: int, value: Cell) -> None:
+    def _of_another(self, row_number: int, index: int, value: Cell, *, alone: bool) -> None:
         """A label of somebody else: its value, what stands behind it up to the next label's column, and where it is
-        beneath, the lines under it up to the next label or an empty one.
+        beneath, the lines under it up to the next label or an empty one. alone: not these, it may be a letterhead.
         """
         row = self.rows[row_number]
         after = row[index + 1][0] if index + 1 < len(row) else None
         if value.number == row[index][0].number:
             behind = next((cell for cell, said in row[index + 1 :] if said is not None), None)
-            rows, limit = [row], behind.column if behind is not None else None
+            beneath, limit = [row], behind.column if behind is not None else None
         else:
-            rows, limit = self.rows[value.number - 1 :], after.column - SAME_COLUMN if after is not None else None
-        for each in rows[:OTHER_LINES_MAX]:
+            beneath, limit = self.rows[value.number - 1 :], after.column - SAME_COLUMN if after is not None else None
+        for each in beneath[: 1 if alone else OTHER_LINES_MAX]:
             free = [cell for cell, said in each if said is None and cell.column >= value.column - SAME_COLUMN]
-            if not each or (each is not rows[0] and any(said is not None for _, said in each)):
+            if not each or (each is not beneath[0] and any(said is not None for _, said in each)):
                 break
             self.others.extend(cell for cell in free if limit is None or cell.column < limit)
         self.others.append(value)
-
-    def _value(self, row_number: int, index: int, cell: Cell, said: Labelled) -> Cell | None:
-        """Beside the label, in the next cell, or beneath it."""
-        if said.value.text:
-            return said.value
-        row = self.rows[row_number]
-        if index + 1 < len(row) and row[index + 1][1] is None:
-            return row[index + 1][0]
-        for below in self.rows[row_number + 1 : row_number + 1 + BELOW_MAX]:
-            if not below:
-                continue
-            if all(other is not None and other.certain for _, other in below):
-                return None
-            if len(below) == len(row) and below[index][1] is None:
-                return below[index][0]
-            free = [candidate for candidate, other in below if other is None]
-            near = min(free, key=lambda candidate: abs(candidate.column - cell.column), default=None)
-            return near if near is not None and abs(near.column - cell.column) <= max(8, len(cell.text)) else None
-        return None
 
     def _of_label(self, label: Label, value: Cell, parts: dict[Label, tuple[Cell, str]]) -> None:
         match label:
@@ -330,7 +275,7 @@ class _Reading:
 
     def _of_number(self, value: Cell) -> None:
         text = value.text.upper()
-        match = _BARE_NUMBER.search(text)
+        match = rows.BARE_NUMBER.search(text)
         if _NUMBER.match(text) and sum(map(str.isdigit, text)) >= 3:
             self._add(Kind.DOCUMENT_NUMBER, re.sub(r"[ ./-]", "", text), By.LABEL, value)
         elif match and sum(map(str.isdigit, match[0])) >= 3:
@@ -434,21 +379,3 @@ class _Reading:
             found.append(near[0])
         numbered = any(re.search(r"\d", cell.text) and re.search(r"[^\W\d_]{3}", cell.text) for cell in found[:3])
         return found if len(found) >= 2 and numbered else []
-
-
-def _fits(label: Label, value: str) -> bool:
-    """Whether the value is one that the label asks for, and can hardly be anything else."""
-    match label:
-        case Label.BIRTH_DATE | Label.EXPIRES | Label.ISSUED_ON:
-            found = dates.first_in(value)
-            return found is not None and found.start <= 3
-        case Label.NATIONALITY | Label.COUNTRY | Label.ISSUED_BY:
-            return bool(countries.code(value))
-        case Label.NUMBER:
-            return bool(_BARE_NUMBER.match(value)) and sum(map(str.isdigit, value)) >= 4
-        case Label.FULL_NAME | Label.SURNAME | Label.GIVEN:
-            return value.isupper() and bool(names.clean(value))
-        case Label.ADDRESS:
-            return bool(re.match(r"^\d+\w?[ ,]", value))
-        case _:
-            return any(map(str.isdigit, value))  # `Meter no. 5512` is no value of the label before it

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     EXPIRES = "expires"  # YYYY-MM-DD
     ISSUED_ON = "issued_on"  # YYYY-MM-DD, of a bill or statement its date
     UNEXPLAINED = "date_unexplained"  # YYYY-MM-DD, on an identity document: one of several that may be its expiry
+    BESIDE = "name_beside"  # of somebody else who is addressed, or holds what the document is about, as well
     MENTIONED = "country_mentioned"  # ISO 3166 alpha-2; whatever an identity document says of it
 
 
@@ -32,7 +33,7 @@ class By(StrEnum):
     SENTENCE = "sentence"
     BLOCK = "block"  # name and address as on an envelope
     STATED = "stated"  # the application says it, and it stands there
-    SHAPE = "shape"  # on an identity document it can be nothing else
+    SHAPE = "shape"  # by its form: on an identity document it can be nothing else
 
 
 SURE = {By.ZONE: 0.99, By.LABEL: 0.95, By.SENTENCE: 0.85, By.BLOCK: 0.8, By.STATED: 0.75, By.SHAPE: 0.7}

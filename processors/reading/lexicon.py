@@ -84,6 +84,16 @@ def is_of_another(text: str) -> bool:
     return any("else" in meanings(word) for word in re.findall(r"[^\W\d_]+", text))
 
 
+def is_of_party(text: str) -> bool:
+    """Whether it is somebody who belongs to the matter all the same: a spouse, a guarantor, who is acted for."""
+    return any("party" in meanings(word) for word in re.findall(r"[^\W\d_]+", text))
+
+
+def is_of_official(text: str) -> bool:
+    """Whether it is somebody else's who has no part in the matter: a witness, a landlord, a clerk."""
+    return is_of_another(text) and not is_of_party(text)
+
+
 def is_known(word: str) -> bool:
     """Whether a folded word says anything in a label."""
     means = meanings(word)

@@ -20,7 +20,7 @@ _BEFORE_NAME = re.compile(
     r"(?:^|(?<=[\s(]))(?:i,|i the undersigned,?|the undersigned,?|my name is|(?:certify|confirm|declare|"
     r"attest|state)s? that|"
     r"our (?:customer|client|employee|tenant|member)s?,?|in the name of|on behalf of|ich,|hiermit bestatige ich,|"
-    rf"je soussigne(?:\(?e\)?)?,?|yo,|dear (?=(?:mr|mrs|ms|miss|mx|dr|prof)\b))\s+{_TITLE}(?=\S)"
+    rf"je soussigne(?:\(?e\)?)?,?|yo,|dear(?=\s(?:mr|mrs|ms|miss|mx|dr|prof)\b))\s+{_TITLE}(?=\S)"
 )
 _TITLED = re.compile(
     r"\b(?:act for|behalf of|client|customer|employee|tenant|that|for|confirm|certify|regarding)\s+"

@@ -38,6 +38,7 @@ ABOVE_MAX = 2  # lines above it where a label may stand
 JOINING = frozenset(("and", "und", "et", "e", "y", "i", "og", "och"))  # particles that join two people as often
 
 Found = tuple[Kind, str, tuple[Cell, ...], str]  # kind, value, places, the other reading
+_SENTENCE = re.compile(r"(?: [a-zß-ÿ]{2,}){3}")
 _WORD = re.compile(r"[^\W_]+(?:['’`-][^\W_]+)*")
 
 
@@ -129,6 +130,8 @@ def _is_others(every: Sequence[Cell], at: Cell, others: Sequence[Cell]) -> bool:
     above = next((one for one in reversed(every[: at.number - 1]) if one.text.strip()), None)
     if before.endswith(":") or above is None or at.number - above.number > ABOVE_MAX:
         return False
+    if at.number - above.number > 1 and not before and is_sentence(line.text):
+        return False  # a letter's first sentence, beneath whom it is to
     start = at.start - line.start
     over = [
         cell for cell in cells(above) if cell.column < start + len(at.text) and start < cell.column + len(cell.text)
@@ -137,6 +140,11 @@ def _is_others(every: Sequence[Cell], at: Cell, others: Sequence[Cell]) -> bool:
         (fold(head), colon) for cell in over for head, colon, value in [cell.text.partition(":")] if not value.strip()
     ]
     return any(lexicon.is_of_another(head[-NEAR_CHARS:]) for head, colon in heads if colon or _is_label(head))
+
+
+def is_sentence(text: str) -> bool:
+    """Whether small words follow one another, as in no value of a label."""
+    return bool(_SENTENCE.search(text))
 
 
 def _is_label(folded: str) -> bool:

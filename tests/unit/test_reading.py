@@ -100,9 +100,7 @@ def test_forms_of_other_wording_are_read_whole(sheet: Sheet) -> None:
             surest.setdefault(fact.kind, fact.value)
         for kind, value in paper.truth.items():
             assert key(kind, surest.get(kind, "")) == key(kind, value), (kind, paper.text)
-        told = {fact.by for fact in read.facts if fact.kind in (Kind.NAME, Kind.BIRTH_DATE)}
-        is_letter = told - {By.STATED} == {By.SENTENCE}  # about an identity document, and no such
-        assert (read.kind in IDENTITY) == (sheet.paper in IDENTITY and not is_letter)
+        assert (read.kind in IDENTITY) == (sheet.paper in IDENTITY)
 
 
 @pytest.mark.parametrize("sheet", applicants.EVERY_SHEET)
@@ -550,3 +548,93 @@ def test_what_is_said_twice_is_surer() -> None:
     once = next(fact for fact in extract([Page(1, text[:26])]).facts if fact.kind is Kind.BIRTH_DATE)
     assert twice.value == once.value
     assert twice.sure > once.sure
+
+
+CERTIFICATE = (
+    "NOTARIAL CERTIFICATE\n\nI, Mary Jones, Notary Public, have seen the passport numbered AB1234567 issued to\n"
+    "John Smith, born on 3 May 1980. The passport was issued on 5 May 2020 and is valid until 5 May 2030.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("NOTARIAL CERTIFICATE\n\nI, Mary Jones, Notary Public", "CERTIFICATE\n\nI, Mary Jones, his neighbour"),
+        ("NOTARIAL CERTIFICATE", "Dear Sirs"),
+        ("NOTARIAL CERTIFICATE", "Our employee"),
+        ("have seen the passport", "certify that he lost the passport"),
+        ("I, Mary Jones, Notary Public, have seen", "To the registry:\nI, John Smith, hold"),
+        (" and is valid until 5 May 2030", ""),
+        ("5 May 2030", "5 May 2025"),
+        ("numbered AB1234567 ", ""),
+        ("issued to\nJohn Smith", "issued to\nPaul Brown"),
+        ("born on 3 May 1980", "born on 4 May 1980"),
+        ("John Smith, born on 3 May 1980. ", "John Smith, as shown.\n\nHe was born on 3 May 1980 in Cork. "),
+    ],
+)
+def test_what_an_office_writes_of_an_identity_document_counts_as_it_and_no_other_letter(old: str, new: str) -> None:
+    """Who, when born, which number and until when, in one paragraph of an office; or else a person sees it."""
+    assert is_approved(JOHN, CERTIFICATE, BILL)
+    assert old in CERTIFICATE
+    assert not is_approved(JOHN, CERTIFICATE.replace(old, new), BILL)
+
+
+def beside(text: str) -> set[str]:
+    """Who else is screened, by the words of a paper."""
+    read = read_paper(JOHN, text)
+    return {subject.name for subject in compare(JOHN, [read], "2026-11-28").subjects[1:]}
+
+
+@pytest.mark.parametrize(
+    "bill",
+    [
+        "BANK STATEMENT\nAccount holder: John Smith\nSecond account holder: Anna Bell\n",
+        "BANK STATEMENT\nHolder 1: John Smith\nQwxyz: Anna Bell\n",
+        "BANK STATEMENT\nAccount holder    John Smith\nQwxyz             Anna Bell\n",
+        "BANK STATEMENT\nAccount holders: John Smith and Anna Bell\n",
+        "BANK STATEMENT\nKontoinhaber: John Smith und Anna Bell\n",
+        "BANK STATEMENT\nAccount holders: Anna Bell & John Smith\n",
+        "ELECTRICITY BILL\n\nMr John Smith\nMs Anna Bell\n12 High Street\nCork\nIreland\n",
+        "ELECTRICITY BILL\n\nAnna Bell\nJohn Smith\n12 High Street\nCork\nIreland\n",
+        "ELECTRICITY BILL\nCustomer: John Smith\nSpouse: Anna Bell\n",
+        "LEASE of 12 High Street, Cork, to the renters John Smith and Anna Bell\n",
+        "LEASE\nTenant: John Smith\n\nThe rent is also owed by Mrs Anna Bell of the same place.\n",
+        "BANK STATEMENT\nSurname: Smith\nGiven names: John\n\nSurname: Bell\nGiven names: Anna\n",
+    ],
+)
+def test_whoever_a_paper_addresses_beside_the_applicant_is_screened(bill: str) -> None:
+    """Without a birth date, which nobody knows; not by the applicant's."""
+    assert "Anna Bell" in beside(bill), bill
+    found = compare(JOHN, [read_paper(JOHN, bill)], "2026-11-28")
+    assert found.subjects[-1].born == ""
+    assert "names_another" in {finding.code for finding in found.findings}
+
+
+def test_two_given_names_share_a_surname() -> None:
+    assert beside("BANK STATEMENT\nAccount holders: John and Mary Smith\n") == {"Mary Smith"}
+
+
+@pytest.mark.parametrize(
+    "paper",
+    [
+        "LEASE\nTenant: John Smith\nLandlord: Anna Bell\nWitness: Paul Brown\n",
+        "ELECTRICITY BILL\n\nMr J. Smith\n12 High Street\nCork\n\nCustomer: John Smith\n",
+        "PASSPORT\nName: John Smith\nSpouse: Anna Bell\nFather: Mr Paul Brown\n",
+    ],
+)
+def test_who_has_no_part_in_the_matter_is_not_screened(paper: str) -> None:
+    """Landlords, witnesses, relatives on an identity document, and the applicant by his initial."""
+    assert beside(paper) == set()
+
+
+def test_two_labels_in_one_cell_are_two() -> None:
+    text = "DRIVING LICENCE\nIssued on: 11 Oct 2020 Valid until: 9 Mar 2030 (NT)\nBorn: 3 May 1980\n"
+    read = {fact.kind: fact.value for fact in extract([Page(1, text)]).facts}
+    assert (read[Kind.ISSUED_ON], read[Kind.EXPIRES]) == ("2020-10-11", "2030-03-09")
+
+
+def test_a_letters_first_sentence_is_nothing_of_whom_it_is_to() -> None:
+    """But a name alone beneath a label of somebody else is that one's."""
+    letter = "University Registry\n\nTo the bank manager:\n\n{name} is a student here and lives at {address}.\n"
+    assert read_paper(JOHN, letter.format(name=JOHN.name, address=JOHN.address)).name == JOHN.name
+    assert read_paper(JOHN, f"Witness:\n\n{JOHN.name}\n").name == ""
