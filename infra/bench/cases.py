@@ -7,6 +7,10 @@ cases driven through afterwards are real ones: admitted, answered, decided by th
 
 Memory: of the process once all partitions are open, beside the same process without a case. Restart: from its start
 to the last partition that is open. CPU: of the process, for each record it was given; two records a case.
+
+With --open the cases are not decided: each waits for a person, with its text and its timers, as plan left the first of
+them. The process is killed (-9) and started again at once; goes_on_s is from the kill to the decision of one that was
+answered when it was back.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,46 +33,60 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from aios.infra import output
-from aios.infra.bench import machine
+from aios.infra.bench import case_events, machine
 from aios.infra.local import child
 from aios.infra.local.broker import Broker
 from aios.infra.local.registry import Registry
 from aios.infra.output import FAILED, fail
-from aios.processors.changelog import end_headers
+from aios.processors import changelog
+from aios.processors.changelog import Remembered, end_headers, timer_name, timer_of
 from aios.processors.turn import FORGET_AFTER_MS
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import CaseAdmitted, CaseRemembered, Event, InferenceCompleted
+from aios.schemas.models import CaseAdmitted, CaseRemembered, TimerRemembered
 from aios.schemas.registry import RegistrySource, register_all
-from aios.streams import topology, tracing
+from aios.streams import topology
 from aios.streams.admin import ensure_topics
 from aios.streams.config import KafkaSettings, client
 from aios.streams.partitioner import partition_of
-from aios.streams.topics import CASE_ADMITTED, CASE_DECIDED, INFERENCE_COMPLETED, Topic
+from aios.streams.topics import (
+    CASE_ADMITTED,
+    CASE_DECIDED,
+    INFERENCE_COMPLETED,
+    REVIEW_DECIDED,
+    REVIEW_REQUESTED,
+    Topic,
+)
 from aios.streams.topology import PLAN
 from aios.streams.wall_clock import wall_ms
 
-TENANT, WORKFLOW, STEP = "demo", "document.triage", "classify"
+FIRST = "the first"
 REQUESTED = "inference.classify.bulk.requested.v1"
-BODY = {"text": "My card was charged twice. " * 20, "channel": "message", "subject": "", "customer_id": ""}
 WARM = 1_000  # cases before those that are measured
 WAIT_S_MAX = 300.0
 LOOK_S = 0.05
+OPEN_ROWS = ("open", "memory_mb", "bytes_per_case", "open_cpu_s", "goes_on_s")
 ROWS = ("cases", "memory_mb", "bytes_per_case", "open_s", "open_cpu_s", "cpu_us_per_event")
 
 
 @click.command()
 @click.option("--cases", "sizes", default="10000,100000,1000000", show_default=True, help="Decided cases, ascending.")
+@click.option("--open", "are_open", is_flag=True, help="Cases that wait, and plan killed: when does it go on?")
 @click.option("--driven", type=click.IntRange(500, 100_000), default=4_000, show_default=True, help="Cases driven.")
 @click.option("--keep", is_flag=True, help="Keep the figures in infra/bench/results.")
-def cases(sizes: str, driven: int, keep: bool) -> None:
-    """Memory, restart and CPU of plan with many decided cases behind it."""
+def cases(sizes: str, are_open: bool, driven: int, keep: bool) -> None:
+    """Memory, restart and CPU of plan with many decided cases behind it; or with many open ones."""
     try:
         wanted = sorted({int(size) for size in sizes.split(",")})
     except ValueError as error:
         raise click.BadParameter(sizes, param_hint="--cases") from error
-    with tempfile.TemporaryDirectory(prefix="aios-bench-") as folder:
-        rows = _measure(Path(folder), wanted, driven)
+    with tempfile.TemporaryDirectory(prefix="aios-bench-") as folder, _bench(Path(folder)) as bench:
+        rows = _opened(bench, wanted) if are_open else _measure(bench, wanted, driven)
+    if are_open:
+        output.rows(rows, OPEN_ROWS, as_json=False, none="")
+        if keep:
+            machine.keep("open-cases", f"aios bench cases --open --cases {sizes}", {"rows": rows})
+        return
     output.rows(rows, ROWS, as_json=False, none="")
     ratios = {f"CPU at {row['cases']:,} ÷ {rows[0]['cases']:,}": _ratio(row, rows[0]) for row in rows[1:]}
     output.one(ratios, as_json=False)
@@ -76,10 +95,11 @@ def cases(sizes: str, driven: int, keep: bool) -> None:
 
 
 def _ratio(row: dict[str, Any], first: dict[str, Any]) -> float:
-    return round(row["cpu_us_per_event"] / first["cpu_us_per_event"], 2)
+    return float(round(row["cpu_us_per_event"] / first["cpu_us_per_event"], 2))
 
 
-def _measure(home: Path, sizes: list[int], driven: int) -> list[dict[str, Any]]:
+@contextmanager
+def _bench(home: Path) -> Iterator[Bench]:
     broker = Broker(home / "kafka")
     broker.start()
     kafka = KafkaSettings(bootstrap_servers=broker.address)
@@ -89,24 +109,48 @@ def _measure(home: Path, sizes: list[int], driven: int) -> list[dict[str, Any]]:
         asyncio.run(ensure_topics(kafka, declared))
         registry.start()
         register_all(registry.url, declared)
-        bench = Bench(home, kafka, registry.url)
-        with bench.plan():
-            empty = bench.rss()
-        rows = []
-        for size in sizes:
-            bench.fill(size)
-            with bench.plan():
-                memory = bench.rss() - empty
-                row = {"open_s": round(bench.open_s, 1), "open_cpu_s": round(bench.cpu_s(), 1)}
-                row |= {"cases": bench.remembered, "memory_mb": round(memory / 1e6)}
-                row["bytes_per_case"] = round(memory / bench.remembered)
-                bench.drive(WARM)
-                row["cpu_us_per_event"] = round(1e6 * bench.drive(driven) / (2 * driven))
-            rows.append(row)
-        return rows
+        yield Bench(home, kafka, registry.url)
     finally:
         registry.stop()
         broker.stop()
+
+
+def _measure(bench: Bench, sizes: list[int], driven: int) -> list[dict[str, Any]]:
+    with bench.plan():
+        empty = bench.rss()
+    rows = []
+    for size in sizes:
+        bench.fill(size)
+        with bench.plan():
+            memory = bench.rss() - empty
+            row = {"open_s": round(bench.open_s, 1), "open_cpu_s": round(bench.cpu_s(), 1)}
+            row |= {"cases": bench.remembered, "memory_mb": round(memory / 1e6)}
+            row["bytes_per_case"] = round(memory / bench.remembered)
+            bench.drive(WARM)
+            row["cpu_us_per_event"] = round(1e6 * bench.drive(driven) / (2 * driven))
+        rows.append(row)
+    return rows
+
+
+def _opened(bench: Bench, sizes: list[int]) -> list[dict[str, Any]]:
+    with bench.plan():
+        empty = bench.rss()
+        first = bench.first_open()
+    rows = []
+    for size in sizes:
+        bench.fill(size, first)
+        with bench.plan():
+            bench.decide(size - 1)
+            bench.kill()
+        killed = time.monotonic()
+        with bench.plan():
+            row: dict[str, Any] = {"open": size, "open_cpu_s": round(bench.cpu_s(), 1)}
+            memory = bench.rss() - empty
+            row |= {"memory_mb": round(memory / 1e6), "bytes_per_case": round(memory / size)}
+            bench.decide(size - 2)
+            row["goes_on_s"] = round(time.monotonic() - killed, 1)
+        rows.append(row)
+    return rows
 
 
 class Bench:
@@ -159,15 +203,36 @@ class Bench:
     def cpu_s(self) -> float:
         return float(sum(self._seen().cpu_times()[:2]))
 
-    def fill(self, count: int) -> None:
-        """Decided cases up to so many, in plan's changelog."""
-        changelog = cast(Topic, PLAN.changelog)
-        now_ms = wall_ms()
+    def kill(self) -> None:
+        process = self._seen()
+        process.kill()
+        process.wait(WAIT_S_MAX)
+
+    def first_open(self) -> Remembered:
+        """What plan remembers of one real case that waits for a person."""
+        self._feed(CASE_ADMITTED, [case_events.admitted(FIRST)], REQUESTED)
+        self._feed(INFERENCE_COMPLETED, [case_events.answer(FIRST, confidence=0.1)], REVIEW_REQUESTED.name)
+        topic, case_id = cast(Topic, PLAN.changelog), case_events.admitted(FIRST).case_id
+        found = Remembered()
+        changelog.read(self._kafka, self._codec, topic, partition_of(case_id.encode(), self._partitions), found)
+        return found
+
+    def decide(self, number: int) -> None:
+        """One of the open cases gets its answer."""
+        self._feed(REVIEW_DECIDED, [case_events.reviewed(f"filled {number}")], CASE_DECIDED.name)
+
+    def fill(self, count: int, first: Remembered | None = None) -> None:
+        """Cases up to so many, in plan's changelog: decided ones, or open ones like the first."""
+        topic, now_ms = cast(Topic, PLAN.changelog), wall_ms()
         for number in range(self.remembered, count):
-            case_id, value = self._decided(changelog, number, now_ms)
-            key = case_id.encode()
-            end = [*end_headers(now_ms + FORGET_AFTER_MS)]
-            self._put(changelog.name, value, key, partition_of(key, self._partitions), end)
+            event = case_events.admitted(f"filled {number}")
+            partition = partition_of(event.case_id.encode(), self._partitions)
+            if first is None:
+                end = [*end_headers(now_ms + FORGET_AFTER_MS)]
+                self._put(topic.name, self._decided(topic, event), event.case_id.encode(), partition, end)
+                continue
+            for name, value in self._open(topic, event, first):
+                self._put(topic.name, value, name, partition, [])
         self._flush()
         self.remembered = max(self.remembered, count)
 
@@ -175,18 +240,17 @@ class Bench:
         """CPU seconds of plan for so many new cases, admitted and answered."""
         keys = [f"driven {self.remembered + number}" for number in range(count)]
         before = self.cpu_s()
-        self._feed(CASE_ADMITTED, [_admitted(key) for key in keys], REQUESTED)
-        self._feed(INFERENCE_COMPLETED, [_answer(key) for key in keys], CASE_DECIDED.name)
+        self._feed(CASE_ADMITTED, [case_events.admitted(key) for key in keys], REQUESTED)
+        self._feed(INFERENCE_COMPLETED, [case_events.answer(key) for key in keys], CASE_DECIDED.name)
         self.remembered += count
         return self.cpu_s() - before
 
-    def _decided(self, changelog: Topic, number: int, now_ms: int) -> tuple[str, bytes]:
+    def _decided(self, topic: Topic, event: CaseAdmitted) -> bytes:
         """As processors/turn.py leaves it; the event's id as the gateway derives it."""
-        event = _admitted(f"filled {number}")
         state = CaseRemembered(
             case_id="",
-            tenant=TENANT,
-            workflow=WORKFLOW,
+            tenant=case_events.TENANT,
+            workflow=case_events.WORKFLOW,
             workflow_version=1,
             status="decided",
             case_seq=4,
@@ -194,16 +258,35 @@ class Bench:
             idempotency_key="",
             body_hash=ids.short(event.body_hash),
             answers="{}",
-            decided_at=now_ms,
+            decided_at=event.received_at,
         )
-        return event.case_id, self._codec.encode(changelog, state)
+        return self._codec.encode(topic, state)
+
+    def _open(self, topic: Topic, event: CaseAdmitted, first: Remembered) -> Iterator[tuple[bytes, bytes]]:
+        """State and timers, as the first case has them."""
+        template = case_events.admitted(FIRST).case_id
+        value = first.states.get(template.encode())
+        known = self._codec.decode(value, CaseRemembered)
+        own = replace(
+            known,
+            event_id=event.event_id,
+            idempotency_key=event.idempotency_key,
+            waiting_for=ids.command_id(event.case_id, known.step, known.attempt),
+        )
+        yield event.case_id.encode(), self._codec.encode(topic, own)
+        for name, due_ms in first.timers.items():
+            key_of, timer_id = timer_of(name)
+            if key_of == template:
+                timer_id = timer_id.replace(known.waiting_for, own.waiting_for)
+                timer = TimerRemembered(timer_id=timer_id, key=event.case_id, due_at=due_ms)
+                yield timer_name(event.case_id, timer_id), self._codec.encode(topic, timer)
 
     def _feed(self, topic: Topic, events: list[Any], answers: str) -> None:
         """Write them, and wait until each has led to a record there."""
         reader = self._at_the_end(answers)
         try:
             for event in events:
-                headers = list(_headers(event))
+                headers = list(case_events.headers(event))
                 key = event.case_id.encode()
                 self._put(
                     topic.name, self._codec.encode(topic, event), key, partition_of(key, self._partitions), headers
@@ -254,61 +337,3 @@ class Bench:
         if time.monotonic() > deadline or (self._process is not None and self._process.poll() is not None):
             tail = self._log.read_text(encoding="utf-8", errors="replace")[-1500:]
             fail(f"{what}; the end of plan's log:\n{tail}", FAILED)
-
-
-def _admitted(key: str) -> CaseAdmitted:
-    now_ms = wall_ms()
-    return CaseAdmitted(
-        case_id=ids.case_id(TENANT, WORKFLOW, key),
-        tenant=TENANT,
-        workflow=WORKFLOW,
-        event_id=key,
-        idempotency_key=key,
-        body_hash=ids.body_hash(BODY),
-        lane="bulk",
-        input_contract="document.received.v1",
-        input=ids.canonical(BODY),
-        received_at=now_ms,
-        admitted_at=now_ms,
-        source_topic="document.received.v1",
-        source_partition=0,
-        source_offset=0,
-    )
-
-
-def _answer(key: str) -> InferenceCompleted:
-    case_id = ids.case_id(TENANT, WORKFLOW, key)
-    return InferenceCompleted(
-        request_id=ids.command_id(case_id, STEP, 1),
-        case_id=case_id,
-        tenant=TENANT,
-        workflow=WORKFLOW,
-        step=STEP,
-        attempt=1,
-        task=STEP,
-        status="ok",
-        output='{"label":"card_arrival","confidence":0.9,"out_of_scope":0.1}',
-        output_contract="classification.v1",
-        model="bench@1",
-        engine="bench 1",
-        input_hash="",
-        prompt_tokens=0,
-        output_tokens=0,
-        lane="bulk",
-        queue_ms=0,
-        compute_ms=0,
-        completed_at=wall_ms(),
-    )
-
-
-def _headers(event: Event) -> Any:
-    case_id = cast(Any, event).case_id
-    return tracing.envelope(
-        event,
-        event_id=case_id,
-        source="/bench",
-        subject=case_id,
-        tenant=TENANT,
-        traceparent="",
-        time_ms=wall_ms(),
-    )
