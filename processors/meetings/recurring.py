@@ -172,7 +172,7 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:on )?(?:(?:every|each|the) )?(?P<one>last|{g.ORDINAL})(?: and | & |, ?)(?:the )?(?P<two>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL})(?:s\b)? (?:of|in) (?:the|a|every|each) month\b", _nths),
     _rule(rf"(?:on |at )?(?:the )?(?P<number>{g.ORDINAL}(?:(?: and | & )(?:the )?(?:last|{g.ORDINAL}))?)(?: days?)? {_OF_EVERY_MONTH}", _month_day),
     _rule(rf"(?:every|each) (?P<number>{g.ORDINAL_FIGURES})(?= ?(?:$|[,.!?]|at\b|remind\b|i\b|we\b))", _month_day),
-    _rule(rf"for (?:a total of )?(?P<count>{g.NUMBER}|a) (?P<unit>(?:day|week|month)s?)\b(?! (?:from (?:now|today|tomorrow)|ago|later|before|ahead|prior|in advance))(?='?\b)", _spell),
+    _rule(rf"for (?:a total of )?(?P<count>{g.NUMBER}|a) (?P<unit>(?:day|week|month|year)s?)\b(?! (?:from (?:now|today|tomorrow)|ago|later|before|ahead|prior|in advance))(?='?\b)", _spell),
     _rule(r"(?:on |at )?(?:the )?(?P<number>last|end)(?: day)? (?:of )?(?:every|each) month\b", _month_day),
     _rule(rf"(?:every|each) month on (?:the )?(?P<number>{g.ORDINAL})", _month_day),
     _rule(rf"(?:on )?(?P<month>{g.MONTH}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b){_OF_YEAR}", _year_day),

@@ -38,7 +38,7 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     # only if: nobody here knows whether; put right in mid-sentence: which of the two?
     (_MEETING, rf"\b(?:if{_POLITE_IF}|unless|provided(?: that)?|as long as|assuming|depending on)\b", Missing.MEANING),
     (_ACTS, r"\x00[\s,.;-]*(?:or rather|sorry|no,|no wait|wait|i mean|i meant|scratch that|correction|make (?:that|it)|actually)[\s,]*[\x00\d]", Missing.MEANING),
-    (_ACTS, r"^\W*(?:maybe|perhaps|possibly)\b", Missing.MEANING),
+    (_ACTS, r"^\W*(?:maybe|perhaps|possibly)\b|\b(?:would|does|will)\b\s*\x00[\s\x00]*(?:work|suit)\b", Missing.MEANING),
     # a clock that has no such time
     (_ACTS, r"(?<![\d:.])\d{1,2}:\d\d(?![\d:])|\bat \d{1,3}\s*(?:$|[\x00.,;!?])", Missing.TIME),
     # put into what is there: a thing, and nobody
