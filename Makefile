@@ -18,7 +18,7 @@ check: setup ## format, lint, types, import order, contracts
 	$(BIN)/aios schema check
 	$(BIN)/aios workflow check
 
-test: setup ## broker, contract and unit tests, by file on two cores, longest first; then faults, engines and end to end, alone
+test: setup ## broker, contract and unit tests, by file on two cores; then faults, engines and end to end, alone
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/broker tests/contract tests/unit
 	$(BIN)/pytest tests/fault tests/engine tests/e2e tests/containers
 
