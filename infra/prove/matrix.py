@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -25,26 +24,23 @@ from confluent_kafka import KafkaException
 
 from aios.infra.local.system import ALONE
 from aios.infra.prove import faults, journal, kept, load, verify
+from aios.infra.prove.attending import Loading, Looking, Watched
 from aios.infra.prove.faults import Fault, Unreached
 from aios.infra.prove.feeding import Feeding
 from aios.infra.prove.findings import Findings
 from aios.infra.prove.journal import Kind
+from aios.infra.prove.judged import INPUT, Judged, Result, Row
 from aios.infra.prove.operator import Operator
-from aios.infra.prove.reading import Eyes
-from aios.infra.prove.stand import Stand, stages_of
+from aios.infra.prove.stand import Stand
 from aios.streams import failpoints, topology
 from aios.streams.errors import AiosError, Unavailable
 from aios.streams.topology import GATEWAY, OPERATIONS
 from aios.streams.wall_clock import wall_ms
 
-RATE_PER_S = 15.0
 WARM_S = 2.0  # of load before the first fault of a round
 AFTER_S = 2.0  # of load behind the last
 BETWEEN_S = 1.0
 DRAIN_S_MAX = 120.0
-AGAIN_S_MAX = 60.0
-LANDED_S = 0.3  # until a commit has landed that was on its way; no process starts within it
-POLL_S = 0.1
 KILL_S, OTHER_S = 6.0, 10.0  # expected of one fault beside what it lasts, for the time that is left
 ROUND_S = 20.0  # expected of a round beside its faults
 MIX: Mapping[Kind, float] = {
@@ -57,7 +53,6 @@ MIX: Mapping[Kind, float] = {
     Kind.OVERSIZE: 0.1,
 }
 """More of what is bad than a soak has, since a round is short."""
-INPUT = "input"  # the round behind which nothing can be judged: what it does must stop a stage
 LETTERS = "unexpected dead letters"  # beside the laws: of an event that was good, or for a reason that it has not
 UNANSWERED = "unanswered commands"  # beside the laws too: to an outside system that is there
 CLEAN: Mapping[Kind, float] = {Kind.GOOD: 90.0, Kind.REPEAT: 5.0, Kind.CONCURRENT: 5.0}
@@ -76,75 +71,6 @@ class Round:
     is_clean: bool = False
     nodes: int = 1
     is_watched: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class Row:
-    """One fault and stage. at: Unix ms. goes_on_s: from the fault until the stage committed something again.
-
-    Of all stages: the longest that no case went on. bound_s: of that; the time that the damage lasts is in it.
-    waited_s: the longest that any record had waited for the stage, of what it told until the next fault; None for a
-    stage that tells nothing of its own.
-    trouble: why it was not done, or what went wrong with it; empty when all is well. load: of the machine, over the
-    last minute; more than it has cores, and every figure is longer than the product's own.
-    """
-
-    round: str
-    fault: str
-    stage: str
-    at: int = 0
-    bound_s: float = 0.0
-    goes_on_s: float | None = None
-    waited_s: float | None = None
-    is_done: bool = False
-    trouble: str = ""
-    load: float = 0.0
-
-    @property
-    def is_late(self) -> bool:
-        if self.round == INPUT:
-            return False  # nothing goes on
-        if not self.is_done:
-            return False
-        return self.goes_on_s is None or max(self.goes_on_s, self.waited_s or 0.0) > self.bound_s
-
-
-@dataclass(slots=True, kw_only=True)
-class Judged:
-    """One round's figures. violations: by invariant, with examples. seen_running: events judged in its middle too."""
-
-    round: str
-    accepted: int = 0
-    lost: int = 0
-    second_decisions: int = 0
-    repeated_effects: int = 0
-    is_drained: bool = True
-    unexpected_letters: int = 0
-    longest_wait_s: float = 0.0
-    judging_s: float = 0.0
-    seen_running: int = 0
-    violations: dict[str, int] = field(default_factory=dict)
-    examples: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Result:
-    """is_whole: every round that was wanted is in it."""
-
-    is_whole: bool = False
-    rows: list[Row] = field(default_factory=list)
-    rounds: list[Judged] = field(default_factory=list)
-    took_s: float = 0.0
-    chain: str = ""  # what `aios audit verify` said; empty when the chain is whole
-
-    @property
-    def violated(self) -> bool:
-        """Whether anything that must hold did not. A fault that could not be done violates nothing, and proves it."""
-        return (
-            bool(self.chain)
-            or any(one.violations or not one.is_drained for one in self.rounds)
-            or any(row.is_late or (row.is_done and row.trouble) for row in self.rows)
-        )
 
 
 def rounds() -> list[Round]:
@@ -250,9 +176,9 @@ def _chain(stand: Stand) -> str:
 
 
 def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Callable[[str], None]) -> None:
-    loading = _Loading(stand, folder, CLEAN if a_round.is_clean else MIX)
+    loading = Loading(stand, folder, CLEAN if a_round.is_clean else MIX)
     operator = Operator(stand.home.folder, stand.operations, stand.addresses)
-    looking = _Looking(stand, folder, say)
+    looking = Looking(stand, folder, say)
     feeding = Feeding(stand.addresses)
     rows: list[Row] = []
     letters = kept.letters(stand.addresses)
@@ -308,74 +234,10 @@ def _answered(judged: Judged, feeding: Feeding) -> None:
         judged.examples += [f"{UNANSWERED}: {one} ({said or 'nothing'})" for one, said in list(without.items())[:3]]
 
 
-class _Loading:
-    """The load of a round, in a thread of its own."""
-
-    def __init__(self, stand: Stand, folder: Path, mix: Mapping[Kind, float]) -> None:
-        self._stop = threading.Event()
-        self._sent: load.Sent | None = None
-        self._error: Exception | None = None
-        self._arguments = (stand.addresses, folder, mix)
-        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def end(self) -> None:
-        """Raises what ended it, if it did not end well."""
-        self._stop.set()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def said(self) -> str:
-        sent = self._sent
-        return "nothing was sent" if sent is None else f"{sent.total} events sent, {sent.acked} acknowledged"
-
-    def _run(self) -> None:
-        addresses, folder, mix = self._arguments
-        try:
-            self._sent = load.run(addresses, folder, rate_per_s=RATE_PER_S, mix=mix, http_share=0.3, stop=self._stop)
-        except Exception as error:  # noqa: BLE001 - end() raises it
-            self._error = error
-
-
-class _Looking:
-    """The verifier at work while things break, in a thread of its own. Kafka may be away: then nothing was seen."""
-
-    def __init__(self, stand: Stand, folder: Path, say: Callable[[str], None]) -> None:
-        self._arguments = (stand.addresses, folder)
-        self._say = say
-        self._found: Findings | None = None
-        self._thread = threading.Thread(target=self._run, name="looking", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def into(self, judged: Judged) -> None:
-        """Wait for it, and add what it found."""
-        if self._thread.ident is None:
-            return
-        self._thread.join()
-        if self._found is None:
-            return
-        judged.seen_running = self._found.accepted
-        for law, count in self._found.violations.items():
-            judged.violations[f"{law} while it ran"] = count
-            judged.examples += [f"{law} while it ran: {each}" for each in self._found.examples[law][:3]]
-
-    def _run(self) -> None:
-        addresses, folder = self._arguments
-        try:
-            self._found = verify.check(addresses, folder, drained=False)
-        except (AiosError, OSError) as error:
-            self._say(f"  not judged while it ran: {error}")
-
-
 def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Row:
     """Inject, hold, heal, and see the stage go on."""
     row = Row(round=name, fault=fault.name, stage=fault.stage, bound_s=fault.hold_s + fault.bound_s)
-    watched = _Watched(stand, fault.stage)
+    watched = Watched(stand, fault.stage)
     row.load = round(os.getloadavg()[0], 1)
     try:
         fault.inject(stand)
@@ -406,53 +268,6 @@ def _words(row: Row) -> str:
         return f"not done: {row.trouble}"
     after = "" if row.goes_on_s is None else f"goes on after {row.goes_on_s:.1f} s"
     return "; ".join(filter(None, (after, row.trouble))) or "done"
-
-
-class _Watched:
-    """Sees a stage go on: its groups commit further than where they stood.
-
-    Of a stage without a group, and of all together, what callers and cases saw is told afterwards: nothing to see here.
-    """
-
-    def __init__(self, stand: Stand, process: str) -> None:
-        self._eyes = Eyes(stand.addresses)
-        self._places = {
-            stage.group: self._eyes.places(topic.name for topic in stage.inputs)
-            for stage in stages_of(process)
-            if stage.reads
-        }
-        self._before = -1
-        self._began = 0.0
-        self.seconds: float | None = None
-
-    def begin(self) -> None:
-        self._began = time.monotonic()
-        if not self._places:
-            return
-        time.sleep(LANDED_S)
-        self._before = self._committed()
-
-    def again(self) -> None:
-        """Wait for it, AGAIN_S_MAX at most: what is late shall still be measured."""
-        if not self._places or not self._began:
-            return
-        deadline = time.monotonic() + AGAIN_S_MAX
-        while time.monotonic() < deadline:
-            now = self._committed()
-            if self._before < 0:
-                self._before = now
-            elif now > self._before:
-                self.seconds = time.monotonic() - self._began
-                return
-            time.sleep(POLL_S)
-
-    def _committed(self) -> int:
-        """-1: Kafka does not say."""
-        try:
-            asked = (self._eyes.committed(group, places) for group, places in self._places.items())
-            return sum(sum(found.values()) for found in asked)
-        except Unavailable:
-            return -1
 
 
 def _note(folder: Path, rows: Sequence[Row]) -> None:

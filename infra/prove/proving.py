@@ -20,6 +20,7 @@ from aios.infra.bench import machine
 from aios.infra.output import FAILED, fail
 from aios.infra.prove import matrix as proof
 from aios.infra.prove import report
+from aios.infra.prove.judged import Result
 from aios.schemas.errors import AiosError
 
 RESULTS = Path(__file__).parent / "results"
@@ -51,7 +52,7 @@ def matrix(rounds: tuple[str, ...], into: Path | None, keep: bool, listed: bool)
 
     into = into or (None if rounds else RESULTS)
 
-    def keep_so_far(result: proof.Result) -> None:
+    def keep_so_far(result: Result) -> None:
         if into is not None:
             report.write(result, into, _machine())
 

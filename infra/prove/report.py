@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from aios.infra.prove.matrix import Judged, Result, Row
+from aios.infra.prove.judged import Judged, Result, Row
 
 ABSENT = (
     ("hard limits of budgets (I8)", "the loads declare none; tests/fault/test_budget.py holds them through kill -9"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aios.infra.prove import faults, feeding, kept, matrix, report
-from aios.infra.prove.matrix import Judged, Result, Row
+from aios.infra.prove.judged import Judged, Result, Row
 from aios.infra.prove.reading import Addresses, Kept, Place, Seen
 from aios.processors.connectors import registry
 from aios.streams import failpoints, topology
