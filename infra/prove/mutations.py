@@ -207,8 +207,8 @@ MUTATIONS = (
     Mutation(
         "an intent that is not read back",
         "aios.processors.connectors.claims:Claims.others",
-        "known = self._intents.of(course.record.partition, course.command.request_id)",
-        "known: list[Intent] = []",
+        "[one for one in self._intents.of(partition, command.request_id) if one.mark not in course.marks]",
+        "[]",
         "two owners of one partition both do it",
     ),
     Mutation(
