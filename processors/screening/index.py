@@ -7,8 +7,9 @@ deterministic; the order of parts does not matter; at most HITS_MAX hits, best f
 The score is a sum of nats: how much likelier the written name is if it is this entry's, written by somebody who drops
 and swaps parts, transliterates and mistypes, than if it is anybody's. A part that agrees brings its rarity among
 people at large (rarity.py) less what its spelling costs (vocabulary.py); parts that only one side has cost; a birth
-date adds or takes (births.py). thresholds.py says from where a person looks. Rejected: one ratio over the whole string
-(it values MARIA as much as ISNILON, and order counts), embeddings (no reasons a person can check).
+date adds or takes (births.py). A surname and a birth day that agree are looked at whatever the score; thresholds.py
+says from where a person looks else. Rejected: one ratio over the whole string (it values MARIA as much as ISNILON, and
+order counts), embeddings (no reasons a person can check).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import Any, cast
 
@@ -40,6 +42,7 @@ CACHE_MAX = 4_096  # written parts whose neighbours are remembered
 GAIN_MAX = 13.0  # of one part: no single word makes a person
 CHARACTERS_MAX = 4  # parts of a Chinese or Korean name
 CHARACTER_NATS_MAX = 5.0  # of one Chinese or Korean character: there are some 150 usual ones by sound
+SURNAMES = (How.SAME, How.SOUND, How.BARE)  # how a surname agrees that a birth day is enough beside
 ALIKE = (How.SOUND, How.TYPO)  # agreements that the sound is weighed for, and not the spelling
 GAIN_MIN = -2.0  # of one part: a doubtful agreement is still likelier than a part replaced
 JOINED_MORE = 3.0  # that a join may bring above GAIN_MAX
@@ -109,6 +112,11 @@ class Index:
                 postings[span.number].append(len(self.names))
             self.names.append(compiled)
         kinds = {kind: place for place, kind in enumerate(Kind)}
+        self._by_day: dict[date, list[int]] = defaultdict(list)
+        for place, compiled in enumerate(self.names):
+            if compiled.surname:
+                for day in {one.first for one in entries[compiled.entry].born if one.exact}:
+                    self._by_day[day].append(place)
         self._kinds = np.array([kinds[entries[number].kind] for number, _ in written], dtype=np.int8)
         self._postings: dict[int, Any] = {one: np.array(found, dtype=np.int32) for one, found in postings.items()}
         self.rarity.bare_nats("")  # read now, not with the first Arabic name
@@ -164,7 +172,28 @@ class Index:
             there = hits.get(compiled.entry)
             if nats >= nats_min and (there is None or nats > there.nats):
                 hits[compiled.entry] = Hit(entry, compiled.name, nats, score(nats), level(nats), found, agreement)
+        if nats_min <= REVIEW:
+            for number, hit in self._same_day(asked, written):
+                hits.setdefault(number, hit)
         return sorted(hits.values(), key=lambda hit: (-hit.nats, hit.entry.number))[:HITS_MAX]
+
+    def _same_day(self, asked: Asked, written: Written) -> Iterator[tuple[int, Hit]]:
+        """People of the same surname, born on the same day: looked at, whatever the given name is.
+
+        Spelled by a stranger's ear, a short given name is another one; a surname and a day by chance are one in
+        thousands.
+        """
+        day = asked.born.first if asked.born is not None and asked.born.exact else None
+        for candidate in self._by_day.get(day, ()) if day and asked.kind is not Kind.ENTITY else ():
+            compiled = self.names[candidate]
+            found = alignment.align(written, compiled)
+            if found is None:
+                continue
+            heard = {place for pair in found.pairs if pair.how in SURNAMES for place in pair.places}
+            if any(place in heard for place in range(compiled.surname) if not light(compiled.texts[place])):
+                entry = self.entries[compiled.entry]
+                birth = births.compare(asked.born, entry.born)
+                yield compiled.entry, Hit(entry, compiled.name, REVIEW, score(REVIEW), level(REVIEW), found, birth)
 
     def _slots(self, written: Sequence[Part]) -> list[Slot]:
         slots = [self._near(part, place) for place, part in enumerate(written)]

@@ -139,6 +139,24 @@ def test_a_birth_date_speaks_for_or_against(index: Index) -> None:
     assert "born on the same day, 1957-07-30" in reasons.sentences(Asked("Usama", births.read("1957-07-30")), same)
 
 
+@pytest.mark.parametrize(
+    ("written", "born", "seen"),
+    [
+        ("Jongchol Kim", "1984-01-08", True),
+        ("Brigitte Kim", "1984-01-08", True),  # whoever she is: a person looks
+        ("Brigitte Kim", "1984-01-09", False),
+        ("Brigitte Kim", "1984-01", False),
+        ("Brigitte Lim", "1984-01-08", False),
+        ("Brigitte Un", "1984-01-08", False),  # a given name that agrees is no family
+    ],
+)
+def test_a_surname_and_its_birth_day_are_looked_at(index: Index, written: str, born: str, seen: bool) -> None:
+    """One in thousands by chance; of a name that went through another script the given part may be unrecognisable."""
+    hit = best(index, written, born, Kind.INDIVIDUAL)
+    assert (hit is not None) is seen
+    assert hit is None or (hit.level, hit.entry.number) == ("possible", "5")
+
+
 def test_what_else_was_asked_for_counts(index: Index) -> None:
     """An organisation's name is less of a hit where a person was asked for, and the reasons say so."""
     asked = Asked("Nordwind Trading", None, Kind.INDIVIDUAL)
