@@ -155,6 +155,7 @@ class StoreProcess(Process):
         if not lost:
             self.committer.turn()
         for partition, lane in self.lanes.items():
+            lane.end()
             lane.store.close()
             self._closed[partition] = lane.store
         self.lanes.clear()

@@ -212,12 +212,17 @@ class Actor:
         self.world = world
         self.process = process
         self.busy = False
+        self._is_over = False
         self._missed = False
         self._at: float | None = None
         self._version = 0
 
     @abstractmethod
     def turn(self) -> None: ...
+
+    def end(self) -> None:
+        """Take no turn any more, whatever was asked for."""
+        self._is_over = True
 
     def wake(self, ms: float = 0.0) -> None:
         """Take a turn then, unless one comes sooner."""
@@ -237,7 +242,7 @@ class Actor:
         if version != self._version:
             return
         self._at = None
-        if not self.process.is_alive:
+        if self._is_over or not self.process.is_alive:
             return
         if self.busy or self.process.is_frozen:
             self._missed = True

@@ -15,13 +15,13 @@ from aios.infra.prove import mutations, simulate
 from aios.infra.prove.sim_loop import Loop
 from aios.infra.prove.sim_world import Process
 
-SEEDS = range(1, 9)  # in world 0 nobody asks an outside system
+SEEDS = (*range(8), 464)  # in 464 a lane was once at work after it was revoked
 FOUND_EARLY = {
-    "no skip below the position": 3,
-    "dead letter outside the transaction": 13,
+    "no skip below the position": 5,
+    "dead letter outside the transaction": 3,
     "ack before finish": 2,
     "an effect without an intent": 4,
-    "a question that is not asked": 3,
+    "a question that is not asked": 2,
     "a question that comes too early": 4,
 }
 
