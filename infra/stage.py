@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aios.infra.local.home import Home
+from aios.infra.local.spare import WAITS
 from aios.streams import config, failpoints, logs, metrics, topology, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import AiosError, Fenced, StateBroken, Verdict
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--spare", nargs="+", choices=topology.PROCESSES, help="wait to be told which of these to be")
     asked = parser.parse_args()
     if asked.spare:
-        asked = parser.parse_args(_told(asked.spare))
+        asked = parser.parse_args(_told(asked.spare, asked.ready_fd))
     if asked.process is None:
         parser.error(f"say which process: {', '.join(topology.PROCESSES)}")
     logs.start(asked.process, asked.slot)
@@ -129,10 +130,11 @@ def _run_of(process: str) -> Run:
     return run
 
 
-def _told(kin: Sequence[str]) -> list[str]:
+def _told(kin: Sequence[str], ready_fd: int) -> list[str]:
     """Import what these need, then wait for the word; whoever would have given it is gone when there is none."""
     for process in kin:
         _run_of(process)
+    os.write(ready_fd, WAITS)
     line = sys.stdin.readline()
     if not line:
         sys.exit(0)
@@ -143,8 +145,7 @@ def _told(kin: Sequence[str]) -> list[str]:
         os.dup2(own, number)
     os.close(log_file)
     os.close(nothing)
-    arguments: list[str] = said["arguments"]
-    return arguments
+    return [*said["arguments"], "--ready-fd", str(ready_fd)]
 
 
 def _ready(ready_fd: int | None, serving: Path) -> None:

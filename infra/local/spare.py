@@ -2,7 +2,8 @@
 
 Enters: the command of a process that can become any of several (`python -m aios.infra.stage --spare …`). Leaves: that
 process, told what to be, as if it had just been started so. Guaranteed: it knows nothing of a stage before it is told,
-and holds nothing of one; it is told once; without one waiting, or with one that has died, nobody waits for another.
+and holds nothing of one; it is told once; nobody waits for one: where none is, or it has died, or is not through with
+its imports yet, what dies is started as ever.
 The imports are two thirds of what a stage costs to start, and most of the time that its records wait for it.
 Rejected: forking from a process with everything in it (librdkafka, Arrow and BLAS do not survive that), a second
 running process of each stage (fifteen more, for seconds).
@@ -21,14 +22,15 @@ from pathlib import Path
 
 from aios.infra.local import child, logfiles, priority
 
+WAITS = b"waiting\n"  # what a spare says once it has imported everything
+
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """read_end: of the pipe through which it says that it serves; ready_fd: its other end, as the process knows it."""
+class Started:
+    """read_end: of the pipe through which it says that it waits, and later that it serves."""
 
     process: asyncio.subprocess.Process
     read_end: int
-    ready_fd: int
 
 
 class Spare:
@@ -39,7 +41,7 @@ class Spare:
         self._command = [*command, "--spare", *kin]
         self._environment = environment
         self._log = log
-        self._waiting: Waiting | None = None
+        self._waiting: Started | None = None
 
     async def keep(self) -> None:
         """Have one waiting. Raises OSError."""
@@ -49,14 +51,14 @@ class Spare:
             self._waiting = await started(self._command, self._environment, self._log, is_told=True)
             priority.of_session(self._waiting.process.pid, priority.WAITING)
 
-    def take(self, arguments: Sequence[str], log: Path) -> Waiting | None:
+    def take(self, arguments: Sequence[str], log: Path) -> Started | None:
         """The one that waits, told to be what these arguments say and to write there; None if none does."""
         waiting = self._alive()
-        if waiting is None:
+        if waiting is None or not _said(waiting.read_end, WAITS):
             return None
         self._waiting = None
         priority.of_session(waiting.process.pid, priority.STARTING)
-        told = {"arguments": [*arguments, "--ready-fd", str(waiting.ready_fd)], "log": str(log)}
+        told = {"arguments": [*arguments], "log": str(log)}
         assert waiting.process.stdin is not None
         waiting.process.stdin.write(json.dumps(told).encode() + b"\n")
         return waiting
@@ -70,7 +72,7 @@ class Spare:
                 os.killpg(waiting.process.pid, signal.SIGKILL)
             await waiting.process.wait()
 
-    def _alive(self) -> Waiting | None:
+    def _alive(self) -> Started | None:
         return self._waiting if self._waiting is not None and self._waiting.process.returncode is None else None
 
     def _forget(self) -> None:
@@ -81,18 +83,17 @@ class Spare:
 
 async def started(
     command: Sequence[str], environment: Mapping[str, str], log: Path, *, is_told: bool = False, tells: bool = True
-) -> Waiting:
+) -> Started:
     """A process bound to this one, in a session of its own. Raises OSError.
 
-    tells: it gets a pipe to say that it serves, --ready-fd as its last argument; one that is told what to be hears
-    that later. is_told: it is told so on its standard input.
+    tells: it gets a pipe to say that it serves, --ready-fd at the end of its arguments. is_told: it hears on its
+    standard input what to be.
     """
     read_end, write_end = os.pipe()
-    arguments = ["--ready-fd", str(write_end)] if tells and not is_told else []
     try:
         with log.open("ab") as out:
             process = await asyncio.create_subprocess_exec(
-                *child.bound([*command, *arguments]),
+                *child.bound([*command, *(("--ready-fd", str(write_end)) if tells else ())]),
                 stdin=asyncio.subprocess.PIPE if is_told else asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -105,4 +106,13 @@ async def started(
         raise
     finally:
         os.close(write_end)
-    return Waiting(process, read_end, write_end)
+    return Started(process, read_end)
+
+
+def _said(read_end: int, word: bytes) -> bool:
+    """Whether this has come through the pipe by now."""
+    os.set_blocking(read_end, False)
+    try:
+        return os.read(read_end, len(word)) == word
+    except BlockingIOError:
+        return False

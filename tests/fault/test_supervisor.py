@@ -263,13 +263,16 @@ def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
 
 SPARE = """
 import json, os, signal, sys
-kin = sys.argv[sys.argv.index("--spare") + 1:]
+first, last = sys.argv.index("--spare"), sys.argv.index("--ready-fd")
+kin, fd = sys.argv[first + 1:last], int(sys.argv[last + 1])
+os.write(fd, b"waiting\\n")
+print("waits", flush=True)
 told = json.loads(sys.stdin.readline() or sys.exit(0))
-stage, _, slot, _, fd = told["arguments"]
+stage, _, slot = told["arguments"]
 assert stage in kin
 with open(told["log"], "a") as log:
     log.write(f"{stage}.{slot} was a spare\\n")
-os.write(int(fd), b"ready\\n")
+os.write(fd, b"ready\\n")
 while True:
     signal.pause()
 """
@@ -285,6 +288,7 @@ def test_a_spare_takes_the_place_of_what_dies_and_another_waits(
         await kept.until_ready(["one"], S_MAX)
         kept.keep([Spare(python(SPARE), ["one"], {}, tmp_path / "spare.log")])
         first = await waiting(kept)
+        await until(lambda: "waits" in (tmp_path / "spare.log").read_text())
         _, second = kept.processes()
         assert second.pid
         os.kill(second.pid, signal.SIGKILL)
@@ -299,14 +303,15 @@ def test_a_spare_takes_the_place_of_what_dies_and_another_waits(
     supervised(use)
 
 
-@pytest.mark.parametrize("whom", ["another kind", "one that has died"])
+@pytest.mark.parametrize("whom", ["another kind", "one that has died", "one that imports"])
 def test_nobody_waits_for_a_spare(part: Callable[[str, str], Part], tmp_path: Path, whom: str) -> None:
-    """What dies is started as ever where the spare is of another kind, or has died itself."""
+    """What dies is started as ever where the spare is of another kind, has died itself, or is not ready to be one."""
 
     async def use(kept: Supervisor, _: list[str]) -> None:
         kept.add(part("one", SERVES))
         await kept.until_ready(["one"], S_MAX)
-        kept.keep([Spare(python(SPARE), ["one" if whom == "one that has died" else "two"], {}, tmp_path / "spare.log")])
+        code = NEVER_READY if whom == "one that imports" else SPARE
+        kept.keep([Spare(python(code), ["two" if whom == "another kind" else "one"], {}, tmp_path / "spare.log")])
         spare = await waiting(kept)
         if whom == "one that has died":
             os.kill(spare, signal.SIGKILL)
