@@ -19,7 +19,7 @@ from aios.infra.prove.reading import Eyes
 from aios.infra.prove.stand import Stand, stages_of
 from aios.streams.errors import AiosError, Unavailable
 
-RATE_PER_S = 8.0  # leaves a good part of two cores free: how soon a stage goes on says nothing of a machine that is full
+RATE_PER_S = 8.0  # leaves room on two cores: how soon a stage goes on says nothing of a machine that is full
 AGAIN_S_MAX = 60.0
 LANDED_S = 0.3  # until a commit has landed that was on its way; no process starts within it
 POLL_S = 0.1
