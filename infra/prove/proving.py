@@ -54,7 +54,7 @@ def matrix(rounds: tuple[str, ...], into: Path | None, keep: bool, listed: bool)
 
     def keep_so_far(result: Result) -> None:
         if into is not None:
-            report.write(result, into, _machine())
+            report.write(result, into, _machine(), rounds)
 
     try:
         result = proof.run(folder, wanted, say, after_each=keep_so_far)

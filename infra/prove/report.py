@@ -24,10 +24,11 @@ ABSENT = (
 )
 
 
-def write(result: Result, folder: Path, machine: str) -> None:
+def write(result: Result, folder: Path, machine: str, asked: Sequence[str] = ()) -> None:
+    """asked: the rounds that were asked for by name; none for all."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "matrix.json").write_text(json.dumps(plain(result, machine), indent=1) + "\n", encoding="utf-8")
-    (folder / "matrix.md").write_text("\n".join(_lines(result, machine)) + "\n", encoding="utf-8")
+    (folder / "matrix.md").write_text("\n".join(_lines(result, machine, asked)) + "\n", encoding="utf-8")
 
 
 def plain(result: Result, machine: str) -> dict[str, object]:
@@ -81,7 +82,7 @@ def _waited(rows: Sequence[Row]) -> str:
     return f"{max(known):.1f}" if known else "–"
 
 
-def _lines(result: Result, machine: str) -> Iterator[str]:
+def _lines(result: Result, machine: str, asked: Sequence[str]) -> Iterator[str]:
     accepted = sum(one.accepted for one in result.rounds)
     done = sum(row.is_done for row in result.rows)
     loads = [row.load for row in result.rows] or [0.0]
@@ -90,7 +91,7 @@ def _lines(result: Result, machine: str) -> Iterator[str]:
     if not result.is_whole:
         yield "**Not finished**: what was found so far."
         yield ""
-    yield f"`aios prove matrix` on {machine}: {done} faults in {result.took_s / 60:.0f} minutes under load, {accepted} "
+    yield f"`{' '.join(('aios prove matrix', *asked))}` on {machine}: {done} faults in {result.took_s / 60:.0f} minutes under load, {accepted} "
     yield "accepted events. The engine is the echo engine, which answers without a model; all else is the product. A "
     yield "stage in bold went on later than its bound, or there is a remark on it below. The machine's load average "
     yield f"was {min(loads):.0f} to {max(loads):.0f}, this proof's own included: every second is one of such a machine."
