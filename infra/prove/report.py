@@ -91,7 +91,8 @@ def _lines(result: Result, machine: str, asked: Sequence[str]) -> Iterator[str]:
     if not result.is_whole:
         yield "**Not finished**: what was found so far."
         yield ""
-    yield f"`{' '.join(('aios prove matrix', *asked))}` on {machine}: {done} faults in {result.took_s / 60:.0f} minutes under load, {accepted} "
+    command = " ".join(("aios prove matrix", *asked))
+    yield f"`{command}` on {machine}: {done} faults in {result.took_s / 60:.0f} minutes under load, {accepted} "
     yield "accepted events. The engine is the echo engine, which answers without a model; all else is the product. A "
     yield "stage in bold went on later than its bound, or there is a remark on it below. The machine's load average "
     yield f"was {min(loads):.0f} to {max(loads):.0f}, this proof's own included: every second is one of such a machine."
