@@ -21,9 +21,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -153,6 +153,14 @@ def _opened(bench: Bench, sizes: list[int]) -> list[dict[str, Any]]:
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """One real case that waits for a person, as plan remembers it. timers: when each is due, by id."""
+
+    state: CaseRemembered
+    timers: Mapping[str, int]
+
+
 class Bench:
     """Plan as a process, and what stands around it."""
 
@@ -208,20 +216,24 @@ class Bench:
         process.kill()
         process.wait(WAIT_S_MAX)
 
-    def first_open(self) -> Remembered:
-        """What plan remembers of one real case that waits for a person."""
+    def first_open(self) -> Open:
+        """One that is driven there, by plan."""
         self._feed(CASE_ADMITTED, [case_events.admitted(FIRST)], REQUESTED)
         self._feed(INFERENCE_COMPLETED, [case_events.answer(FIRST, confidence=0.1)], REVIEW_REQUESTED.name)
         topic, case_id = cast(Topic, PLAN.changelog), case_events.admitted(FIRST).case_id
         found = Remembered()
         changelog.read(self._kafka, self._codec, topic, partition_of(case_id.encode(), self._partitions), found)
-        return found
+        named = ((timer_of(name), due_ms) for name, due_ms in found.timers.items())
+        return Open(
+            self._codec.decode(found.states.get(case_id.encode()), CaseRemembered),
+            {timer_id: due_ms for (key, timer_id), due_ms in named if key == case_id},
+        )
 
     def decide(self, number: int) -> None:
         """One of the open cases gets its answer."""
         self._feed(REVIEW_DECIDED, [case_events.reviewed(f"filled {number}")], CASE_DECIDED.name)
 
-    def fill(self, count: int, first: Remembered | None = None) -> None:
+    def fill(self, count: int, first: Open | None = None) -> None:
         """Cases up to so many, in plan's changelog: decided ones, or open ones like the first."""
         topic, now_ms = cast(Topic, PLAN.changelog), wall_ms()
         for number in range(self.remembered, count):
@@ -262,11 +274,9 @@ class Bench:
         )
         return self._codec.encode(topic, state)
 
-    def _open(self, topic: Topic, event: CaseAdmitted, first: Remembered) -> Iterator[tuple[bytes, bytes]]:
+    def _open(self, topic: Topic, event: CaseAdmitted, first: Open) -> Iterator[tuple[bytes, bytes]]:
         """State and timers, as the first case has them."""
-        template = case_events.admitted(FIRST).case_id
-        value = first.states.get(template.encode())
-        known = self._codec.decode(value, CaseRemembered)
+        known = first.state
         own = replace(
             known,
             event_id=event.event_id,
@@ -274,12 +284,10 @@ class Bench:
             waiting_for=ids.command_id(event.case_id, known.step, known.attempt),
         )
         yield event.case_id.encode(), self._codec.encode(topic, own)
-        for name, due_ms in first.timers.items():
-            key_of, timer_id = timer_of(name)
-            if key_of == template:
-                timer_id = timer_id.replace(known.waiting_for, own.waiting_for)
-                timer = TimerRemembered(timer_id=timer_id, key=event.case_id, due_at=due_ms)
-                yield timer_name(event.case_id, timer_id), self._codec.encode(topic, timer)
+        for of_first, due_ms in first.timers.items():
+            timer_id = of_first.replace(known.waiting_for, own.waiting_for)
+            timer = TimerRemembered(timer_id=timer_id, key=event.case_id, due_at=due_ms)
+            yield timer_name(event.case_id, timer_id), self._codec.encode(topic, timer)
 
     def _feed(self, topic: Topic, events: list[Any], answers: str) -> None:
         """Write them, and wait until each has led to a record there."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from aios.infra.local import child
@@ -36,6 +37,7 @@ def main() -> None:
         java, *rest = node.command()
         formatted = Path(folder) / RECORDS.name
         shutil.copyfile(Path(folder) / "node" / "data" / RECORDS.name, formatted)
+        _put(formatted, RECORDS)
         log = Path(folder) / "node" / "kafka.log"
         process = child.start([java, f"-XX:ArchiveClassesAtExit={made}", *rest], log)
         try:
@@ -43,14 +45,16 @@ def main() -> None:
             _use(node.address)
             process.terminate()
             code = process.wait(WRITE_S_MAX)
+        except (Unavailable, KafkaException, subprocess.TimeoutExpired) as error:
+            code = None
+            print(f"Kafka's first start: {error}", file=sys.stderr)
         finally:
             process.kill()
             process.wait()
         if code == ENDED and made.is_file():
             _put(made, CLASSES)
         else:
-            print("this Java makes no archive of Kafka's classes: its starts take twice as long", file=sys.stderr)
-        _put(formatted, RECORDS)
+            print("there is no archive of Kafka's classes: its starts take twice as long", file=sys.stderr)
 
 
 def _use(address: str) -> None:

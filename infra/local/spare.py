@@ -61,6 +61,7 @@ class Spare:
         told = {"arguments": [*arguments], "log": str(log)}
         assert waiting.process.stdin is not None
         waiting.process.stdin.write(json.dumps(told).encode() + b"\n")
+        waiting.process.stdin.close()
         return waiting
 
     async def end(self) -> None:

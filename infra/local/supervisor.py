@@ -23,7 +23,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from aios.infra.local import logfiles, priority, spare
-from aios.infra.local.spare import Spare
+from aios.infra.local.spare import Spare, Started
 from aios.schemas.errors import AiosError, Verdict
 
 STOP_S_MAX = 35.0  # a stage has promised 30
@@ -140,33 +140,31 @@ class Process:
         self.state = State.STARTING
         ready_at: list[float] = []
         try:
-            process, read_end = await self._spawn()
+            life = await self._spawn()
         except OSError as error:
             self.last_exit = f"cannot be started: {error.strerror}"
             return 0.0
-        self.pid = process.pid
+        self.pid = life.process.pid
         if self._stop.is_set():  # asked while it was being started
             self._signal(signal.SIGTERM)
-        watch = asyncio.create_task(self._watch(read_end, ready_at))
+        watch = asyncio.create_task(self._watch(life.read_end, ready_at))
         try:
-            self.last_exit = _how(await process.wait())
+            self.last_exit = _how(await life.process.wait())
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-            os.close(read_end)
+            os.close(life.read_end)
         return time.monotonic() - ready_at[0] if ready_at else 0.0
 
-    async def _spawn(self) -> tuple[asyncio.subprocess.Process, int]:
-        """The spare that waits for such a place, or a new process; and where it says that it serves."""
+    async def _spawn(self) -> Started:
+        """The spare that waits for such a place, or a new process. Raises OSError."""
         part, log = self.part, self.part.log(self.slot)
         if part.probe is not None:
-            one = await spare.started(part.command, part.environment, log, tells=False)
-            return one.process, one.read_end
+            return await spare.started(part.command, part.environment, log, tells=False)
         own = ["--slot", str(self.slot)]
         waiting = self._spare_of(part.stage)
         taken = waiting.take([part.stage, *own], log) if waiting is not None else None
-        one = taken or await spare.started([*part.command, *own], part.environment, log)
-        return one.process, one.read_end
+        return taken or await spare.started([*part.command, *own], part.environment, log)
 
     async def _watch(self, read_end: int, ready_at: list[float]) -> None:
         """Until it is ready; a process that never is ends, or is given up by whoever waits for it."""

@@ -70,6 +70,7 @@ POSITION = RESERVED + b"position"
 MS_UNKNOWN = -1
 
 Origin = tuple[str, int, int]  # topic, partition, offset where a record first stood
+Asks = tuple[str, int, str]  # pool or system, ordinal of who waits for a turn there, tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +141,7 @@ class Fold:
         self._settled: set[int] = set()  # hashes of the ids of the ledger's lines
         self._ends: dict[str, int] = {}  # offset after the last one read, by topic
         self._turnstile: dict[str, int] = {}  # plan's keys of who stands with a pool and who waits → how many; 0: gone
-        self._asking: dict[
-            str, list[tuple[str, int, str]]
-        ] = {}  # case → pool, ordinal and tenant, also of its branches
+        self._asking: dict[str, list[Asks]] = {}  # of each case, its branches among them
         self._aside: set[Origin] = set()  # first places of what lies in dead letters or waits to return
         self._letters: dict[str, tuple[int, str, Origin]] = {}  # id → generation, key, origin
         self._closed: dict[str, int] = {}  # letter → generation up to which it is closed
@@ -534,8 +533,8 @@ class Fold:
         self.part.violations.add(law, what)
 
 
-def _asks_of(state: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """Pool or system, ordinal and tenant of what a remembered case asks or waits to ask."""
+def _asks_of(state: Mapping[str, Any]) -> list[Asks]:
+    """What a remembered case asks or waits to ask."""
     told = state.get("branches")
     asks = (state, *(json.loads(told) if told else ()))
     return [(one["pool"], one.get("turn", 0), state["tenant"]) for one in asks if one.get("pool")]

@@ -35,10 +35,8 @@ class Row:
 
     @property
     def is_late(self) -> bool:
-        if self.round == INPUT:
-            return False  # nothing goes on
-        if not self.is_done:
-            return False
+        if self.round == INPUT or not self.is_done:
+            return False  # nothing goes on, or nothing was done
         return self.goes_on_s is None or max(self.goes_on_s, self.waited_s or 0.0) > self.bound_s
 
 
