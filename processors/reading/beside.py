@@ -16,11 +16,10 @@ from aios.processors.reading.fact import Fact, Kind
 from aios.processors.reading.kinds import Document
 from aios.processors.reading.lexicon import Label
 from aios.processors.reading.rows import Row
-from aios.processors.reading.source import Cell, Page, fold, lines
+from aios.processors.reading.source import SAME_COLUMN, Cell, Page, fold, lines, within
+from aios.processors.reading.stated import NEAR_CHARS
 
-NEAR_CHARS = 48  # before a name, in which its line says whose it is
 WORDS_MAX = 6  # of a name
-SAME_COLUMN = 3  # characters
 ADDRESS_BELOW_MAX = 2  # lines between a name on an envelope and the first with a number
 
 _TITLE = (
@@ -43,16 +42,21 @@ def find(
     streets = [_keys(fact.value) for fact in facts if fact.kind is Kind.ADDRESS]
     told = [_keys(fact.value) for fact in named if not _JOIN.search(fact.value)]
     every = lines(page)
+
+    def is_new(name: str) -> bool:
+        keys = _keys(name)
+        if any(_is_within(keys, one) for one in told):
+            return False
+        told.append(keys)
+        return True
+
     for name, at in _in_parts(every_row):
-        if not any(_is_within(_keys(name), one) for one in told):
-            told.append(_keys(name))
+        if is_new(name):
             yield name, at
     for cell in _candidates(every, every_row, named, identity=identity):
         if not _is_excused(every, cell, others, identity=identity):
             for name, at in _people(cell):
-                of_address = any(_keys(name) <= words for words in streets)
-                if not of_address and not any(_is_within(_keys(name), one) for one in told):
-                    told.append(_keys(name))
+                if not any(_keys(name) <= words for words in streets) and is_new(name):
                     yield name, at
 
 
@@ -76,24 +80,17 @@ def _candidates(
 
 def _labelled(every_row: Sequence[Row]) -> Iterator[Cell]:
     """Every value of a label that asks for a whole name, the second and the third, too."""
-    for number, row in enumerate(every_row):
-        for index, (_, said) in enumerate(row):
-            if said is not None and said.label in (Label.FULL_NAME, Label.OTHER):
-                value = rows.value_of(every_row, number, index)
-                head = fold(row[index][0].text)
-                if value is not None and (said.label is Label.FULL_NAME or lexicon.is_of_party(head)):
-                    yield value
+    for cell, label, value in rows.labelled(every_row):
+        if label is Label.FULL_NAME or (label is Label.OTHER and lexicon.is_of_party(fold(cell.text))):
+            yield value
 
 
 def _in_parts(every_row: Sequence[Row]) -> Iterator[tuple[str, Cell]]:
     """Surnames and given names under labels of their own, as often as they stand there."""
     parts: dict[Label, list[Cell]] = {Label.GIVEN: [], Label.SURNAME: []}
-    for number, row in enumerate(every_row):
-        for index, (_, said) in enumerate(row):
-            if said is not None and said.label in parts:
-                value = rows.value_of(every_row, number, index)
-                if value is not None:
-                    parts[said.label].append(value)
+    for _, label, value in rows.labelled(every_row):
+        if label in parts:
+            parts[label].append(value)
     for given, surname in list(zip(parts[Label.GIVEN], parts[Label.SURNAME], strict=False))[1:]:
         name = names.clean(f"{given.text} {surname.text}")
         if name:
@@ -148,8 +145,7 @@ def _unlabelled(every_row: Sequence[Row]) -> Iterator[Cell]:
 
 def _is_strange(head: str) -> bool:
     """Whether a label may ask for a name: no word of it says that it asks for something else."""
-    said = frozenset[str]().union(*map(lexicon.meanings, re.findall(r"[^\W\d_]+", fold(head))))
-    return not said - {"holder", "name", "filler", "first", "last", "else", "party"}
+    return not lexicon.said(fold(head)) - {"holder", "name", "filler", "first", "last", "else", "party"}
 
 
 def _of_envelope(every_row: Sequence[Row], fact: Fact) -> Iterator[Cell]:
@@ -173,8 +169,8 @@ def _of_envelope(every_row: Sequence[Row], fact: Fact) -> Iterator[Cell]:
 
 def _people(cell: Cell) -> Iterator[tuple[str, Cell]]:
     """The names in it, each with its place; a given name that is joined to another has the other's surname."""
-    starts = [0, *(match.end() for match in _JOIN.finditer(cell.text) if match[0].strip() != ",")]
-    ends = [*(match.start() for match in _JOIN.finditer(cell.text) if match[0].strip() != ","), len(cell.text)]
+    joins = [match for match in _JOIN.finditer(cell.text) if match[0].strip() != ","]
+    starts, ends = [0, *(match.end() for match in joins)], [*(match.start() for match in joins), len(cell.text)]
     parts = [cell.part(start, end) for start, end in zip(starts, ends, strict=True)]
     surname = ""
     for part in reversed(parts):
@@ -202,9 +198,9 @@ def _is_excused(every: Sequence[Cell], cell: Cell, others: Sequence[Cell], *, id
     """Whether words before it, or the label that it stands under, say that it is an official's or a witness's."""
     line = every[cell.number - 1]
     before = fold(line.text[: cell.start - line.start][-NEAR_CHARS:])
-    if identity and any(one.start <= cell.start < one.end for one in others):
-        return True
-    if any(one.start <= cell.start < one.end for one in others):
+    if within(cell.start, others):
+        if identity:
+            return True
         above = fold(every[cell.number - 2].text) if cell.number > 1 else ""
         return not lexicon.is_of_party(f"{before} {above}")
     return lexicon.is_of_another(before) if identity else lexicon.is_of_official(before)

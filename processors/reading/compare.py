@@ -252,7 +252,8 @@ def _subjects(applicant: Applicant, born: str, country: str, read: Sequence[Docu
         country=country or documents_country,
         found_in="application",
     )
-    mine, seen = _keys(applicant.name), [_keys(applicant.name)]
+    mine = _keys(applicant.name)
+    seen = [mine]
     if born and documents_born and born != documents_born:
         yield Subject(name=applicant.name, born=documents_born, country=documents_country, found_in="documents")
     for document in read:

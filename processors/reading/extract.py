@@ -24,12 +24,11 @@ from aios.processors.reading.labels import Labelled
 from aios.processors.reading.lexicon import Label
 from aios.processors.reading.rows import Row
 from aios.processors.reading.sentences import sentences
-from aios.processors.reading.source import Cell, Page, fold, lines
+from aios.processors.reading.source import SAME_COLUMN, Cell, Page, fold, lines
 from aios.processors.reading.stated import Stated
 
 ADDRESS_LINES_MAX = 6
 OTHER_LINES_MAX = 3  # of what stands beneath a label of somebody else
-SAME_COLUMN = 3  # characters
 ZONE_NAME_SURE = 0.93  # no check digit covers the names
 SURE_AGAIN, AGAIN_MAX, SURE_MAX = 0.01, 3, 0.99  # for every further place that says the same
 NOTHING_STATED = Stated()
@@ -56,13 +55,18 @@ def extract(pages: Sequence[Page], said: Stated = NOTHING_STATED) -> Read:
     if kind in IDENTITY:
         for reading in readings:
             reading.infer()
-    certified = any(attested.is_certificate(reading.page, reading.facts) for reading in readings)
-    if kind in IDENTITY and not zones and not certified and _only_tells(readings):
+    if kind in IDENTITY and not zones and _only_tells(readings) and not _certifies(readings):
         kind = Document.OTHER  # a letter that mentions a passport
+        for reading in readings:
+            reading.forget_inferred()
     for reading in readings:
         reading.accompany(identity=kind in IDENTITY)
     found = [fact for reading in readings for fact in reading.facts]
     return Read(kind, tuple(_distinct(found))[:FACTS_MAX])
+
+
+def _certifies(readings: Sequence[_Reading]) -> bool:
+    return any(attested.is_certificate(reading.page, reading.facts) for reading in readings)
 
 
 def _only_tells(readings: Sequence[_Reading]) -> bool:
@@ -124,6 +128,10 @@ class _Reading:
         foreign = [*self.foreign, *self.others]
         for kind, value, cell, other in shapes.infer(self.page, self.facts, foreign, month_first=self._month_first):
             self._add(kind, value, By.SHAPE, cell, other=other)
+
+    def forget_inferred(self) -> None:
+        """It is none: shapes say nothing of its values."""
+        self.facts = [fact for fact in self.facts if fact.by is not By.SHAPE]
 
     def accompany(self, *, identity: bool) -> None:
         """Who else is named beside whom the page is about."""

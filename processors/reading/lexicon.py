@@ -79,14 +79,19 @@ def _plain(text: str) -> str:
     return _FOR.sub("holder", _ENDINGS.sub("", text))
 
 
+def said(text: str) -> Meanings:
+    """All that folded words say."""
+    return frozenset[str]().union(*map(meanings, re.findall(r"[^\W\d_]+", text)))
+
+
 def is_of_another(text: str) -> bool:
     """Whether folded words say that what follows is somebody else's: a parent, a witness, an official."""
-    return any("else" in meanings(word) for word in re.findall(r"[^\W\d_]+", text))
+    return "else" in said(text)
 
 
 def is_of_party(text: str) -> bool:
     """Whether it is somebody who belongs to the matter all the same: a spouse, a guarantor, who is acted for."""
-    return any("party" in meanings(word) for word in re.findall(r"[^\W\d_]+", text))
+    return "party" in said(text)
 
 
 def is_of_official(text: str) -> bool:

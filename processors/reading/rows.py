@@ -8,7 +8,7 @@ codes of driving licences count as labels where a page has several of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
 
 from aios.processors.reading import countries, dates, labels, lexicon, names
@@ -92,6 +92,15 @@ def _without_guesses(rows: Sequence[Row]) -> None:
                 value = value_of(rows, row_number, index)
                 if value is None or not fits(said.label, value.text):
                     row[index] = (cell, _held(said.tight))
+
+
+def labelled(rows: Sequence[Row]) -> Iterator[tuple[Cell, Label, Cell]]:
+    """Each cell with a label that has a value, and the value."""
+    for number, row in enumerate(rows):
+        for index, (cell, said) in enumerate(row):
+            value = value_of(rows, number, index)
+            if said is not None and value is not None:
+                yield cell, said.label, value
 
 
 def value_of(rows: Sequence[Row], row_number: int, index: int) -> Cell | None:

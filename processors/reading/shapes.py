@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from aios.processors.reading import countries, dates
 from aios.processors.reading.fact import By, Fact, Kind
-from aios.processors.reading.source import Cell, Page, cells, fold, lines
+from aios.processors.reading.source import Cell, Page, cells, fold, lines, within
 
 VALID_DAYS_MIN = 300  # between birth or issue and the end of validity
 COUNTRY_WORDS_MAX = 5
@@ -39,7 +39,7 @@ def infer(page: Page, facts: Sequence[Fact], foreign: Sequence[Cell], *, month_f
             for line in every
             if "<<" not in line.text
             for match in _NUMBER.finditer(line.text)
-            if not _within(line.start + match.start(), foreign)
+            if not within(line.start + match.start(), foreign)
         }
         if len(numbers) == 1:
             number, at = next(iter(numbers.items()))
@@ -67,7 +67,7 @@ def _validity(
 
     left = list(_left(page, facts, born, foreign, month_first=month_first))
     values = {one.iso for one in left}
-    short = [one for one in _SHORT_YEAR.finditer(page.text) if not _within(one.start(), foreign)]
+    short = [one for one in _SHORT_YEAR.finditer(page.text) if not within(one.start(), foreign)]
     sure = not expires and not short and all(_WHOLE_YEAR.search(page.text[one.start : one.end]) for one in left)
     if len(values) == 1 and sure:
         yield Kind.EXPIRES, left[0].iso, at(left[0].start, left[0].end), left[0].other
@@ -87,12 +87,8 @@ def _left(
     for one in dates.all_in(page.text, month_first=month_first):
         known = {one.iso, past.get(one.start, one.iso)} & explained
         late = all(dates.days_between(day, one.iso) >= VALID_DAYS_MIN for day in (born.value, *issued))
-        if late and not known and not _within(one.start, foreign):
+        if late and not known and not within(one.start, foreign):
             yield one
-
-
-def _within(start: int, foreign: Sequence[Cell]) -> bool:
-    return any(cell.start <= start < cell.end for cell in foreign)
 
 
 def _whole_country(cell: Cell) -> bool:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 # What separates two cells of a line: room, a table's bar, a semicolon before the next label.
 COLUMN = re.compile(r"\s{2,}|\t+|\s*\|\s*|;\s+(?=[^:;]{2,60}:\s)")
+SAME_COLUMN = 3  # characters that cells under each other may be apart
 _LEAD = re.compile(r"\s*:\s+(?=\S)")  # of a value whose label is in the cell before
 _ALIKE = str.maketrans("øłđıðþæœß", "oldidtaos")
 
@@ -57,6 +58,11 @@ def lines(page: Page) -> list[Cell]:
         found.append(Cell(page.number, number, 0, start, text.rstrip()))
         start += len(text) + 1
     return found
+
+
+def within(start: int, known: Sequence[Cell]) -> bool:
+    """Whether a place of the page is in one of these cells of it."""
+    return any(cell.start <= start < cell.end for cell in known)
 
 
 def cells(line: Cell) -> Iterator[Cell]:

@@ -23,14 +23,13 @@ from anyascii import anyascii
 from aios.processors.reading import countries, dates, kinds, lexicon, names
 from aios.processors.reading.fact import Kind
 from aios.processors.reading.kinds import Document
-from aios.processors.reading.source import Cell, Page, cells, fold, lines
+from aios.processors.reading.source import SAME_COLUMN, Cell, Page, cells, fold, lines, within
 from aios.processors.screening.names import PARTICLES, parts, sound
 
 NAME_LETTERS_MIN = 6  # of a name's parts; shorter ones stand anywhere
 NAME_WIDER_MAX = 3  # words of the document's on each side that belong to it
 NAME_LINES_MAX = 4  # over which a name may be spread, a part each
 NAME_BETWEEN_MAX = 1  # cells between two parts of it in a column: a label
-SAME_COLUMN = 3  # characters
 ADDRESS_SHARE_MIN = 0.85  # of the stated words
 ADDRESS_SPARE = 6  # words between them that the application does not state
 NEAR_CHARS = 48  # before a name, in which its line says whose it is
@@ -125,7 +124,7 @@ def _is_others(every: Sequence[Cell], at: Cell, others: Sequence[Cell]) -> bool:
     """Whether it stands under a label of somebody else, or behind or beneath words that say so."""
     line = every[at.number - 1]
     before = " ".join(line.text[: at.start - line.start].split())
-    if any(cell.start <= at.start < cell.end for cell in others) or lexicon.is_of_another(fold(before[-NEAR_CHARS:])):
+    if within(at.start, others) or lexicon.is_of_another(fold(before[-NEAR_CHARS:])):
         return True
     above = next((one for one in reversed(every[: at.number - 1]) if one.text.strip()), None)
     if before.endswith(":") or above is None or at.number - above.number > ABOVE_MAX:

@@ -550,6 +550,17 @@ def test_what_is_said_twice_is_surer() -> None:
     assert twice.sure > once.sure
 
 
+def test_a_letter_about_a_passport_says_nothing_by_shapes() -> None:
+    """A day, a country and a number in its sentences are not an identity document's."""
+    read = extract([Page(1, LOST)], Stated(name="John Smith"))
+    assert read.kind is Document.OTHER
+    assert [fact for fact in read.facts if fact.by is By.SHAPE] == []
+
+
+LOST = (
+    "The passport numbered AB1234567 of John Smith, born on 3 May 1980, was lost on a journey from Iran.\n"
+    "He will leave on 4 June 2031.\n"
+)
 CERTIFICATE = (
     "NOTARIAL CERTIFICATE\n\nI, Mary Jones, Notary Public, have seen the passport numbered AB1234567 issued to\n"
     "John Smith, born on 3 May 1980. The passport was issued on 5 May 2020 and is valid until 5 May 2030.\n"
