@@ -173,27 +173,29 @@ class Index:
             if nats >= nats_min and (there is None or nats > there.nats):
                 hits[compiled.entry] = Hit(entry, compiled.name, nats, score(nats), level(nats), found, agreement)
         if nats_min <= REVIEW:
-            for number, hit in self._same_day(asked, written):
-                hits.setdefault(number, hit)
+            hits |= self._same_day(asked, written, hits)
         return sorted(hits.values(), key=lambda hit: (-hit.nats, hit.entry.number))[:HITS_MAX]
 
-    def _same_day(self, asked: Asked, written: Written) -> Iterator[tuple[int, Hit]]:
-        """People of the same surname, born on the same day: looked at, whatever the given name is.
+    def _same_day(self, asked: Asked, written: Written, hits: Mapping[int, Hit]) -> dict[int, Hit]:
+        """People of the same surname, born on the same day: looked at, whatever the given name is. hits: so far.
 
         Spelled by a stranger's ear, a short given name is another one; a surname and a day by chance are one in
         thousands.
         """
         day = asked.born.first if asked.born is not None and asked.born.exact else None
+        seen: dict[int, Hit] = {}
         for candidate in self._by_day.get(day, ()) if day and asked.kind is not Kind.ENTITY else ():
             compiled = self.names[candidate]
-            found = alignment.align(written, compiled)
+            there = hits.get(compiled.entry) or seen.get(compiled.entry)
+            found = alignment.align(written, compiled) if there is None or there.nats < REVIEW else None
             if found is None:
                 continue
-            heard = {place for pair in found.pairs if pair.how in SURNAMES for place in pair.places}
-            if any(place in heard for place in range(compiled.surname) if not light(compiled.texts[place])):
+            agreed = {place for pair in found.pairs if pair.how in SURNAMES for place in pair.places}
+            if any(place in agreed for place in range(compiled.surname) if not light(compiled.texts[place])):
                 entry = self.entries[compiled.entry]
                 birth = births.compare(asked.born, entry.born)
-                yield compiled.entry, Hit(entry, compiled.name, REVIEW, score(REVIEW), level(REVIEW), found, birth)
+                seen[compiled.entry] = Hit(entry, compiled.name, REVIEW, score(REVIEW), level(REVIEW), found, birth)
+        return seen
 
     def _slots(self, written: Sequence[Part]) -> list[Slot]:
         slots = [self._near(part, place) for place, part in enumerate(written)]

@@ -48,9 +48,13 @@ def heard() -> Mapping[str, float]:
     """Share by sound, of parts of one syllable."""
     found: dict[str, float] = defaultdict(float)
     for part, share in frequencies().items():
-        if len(part) <= SYLLABLE_LETTERS_MAX and one_syllable(part):
+        if _is_syllable(part):
             found[sound(part)] += share
     return found
+
+
+def _is_syllable(part: str) -> bool:
+    return len(part) <= SYLLABLE_LETTERS_MAX and one_syllable(part)
 
 
 class Rarity:
@@ -78,7 +82,7 @@ class Rarity:
     def heard_nats(self, part: str) -> float:
         """How surprising it is that a part sounds so: syllables are few by sound, however many their spellings."""
         nats = self.nats(part)
-        if len(part) > SYLLABLE_LETTERS_MAX or not one_syllable(part):
+        if not _is_syllable(part):
             return nats
         return min(nats, -math.log(heard().get(sound(part), 0.0) + math.exp(-nats)))
 
