@@ -247,8 +247,8 @@ class Api(About):
         if state and state not in set(jobs.JobState):
             raise Problem("invalid_query", f"state: one of {', '.join(jobs.JobState)}")
         limit, after = asked.limit(request), asked.job_cursor(request)
-        meant = (one for one in self._jobs.newest() if _sees(who, one) and state in ("", one.state))
-        found = list(islice((one for one in meant if (-one.planned_at, one.job_id) > after), limit))
+        behind = (one for one in self._jobs.newest() if (-one.planned_at, one.job_id) > after)
+        found = list(islice((one for one in behind if state in ("", one.state) and _sees(who, one)), limit))
         cursor = f"{found[-1].planned_at}:{found[-1].job_id}" if len(found) == limit else ""
         return json_answer({"jobs": [_job(one) for one in found], "cursor": cursor})
 
@@ -303,9 +303,13 @@ class Api(About):
     async def _job_command(self, request: web.Request, who: PrincipalRegistered, kind: Kind) -> web.Response:
         body: Why = ingest.read_body(await self._guard.body(request), Why)
         job = self._job(request, who)
-        tenant = filters.parse(job.filter).tenant
         return await self._command(
-            request, who, JobCommand(kind=kind), object_id=job.job_id, reason=body.reason, tenant=tenant
+            request,
+            who,
+            JobCommand(kind=kind),
+            object_id=job.job_id,
+            reason=body.reason,
+            tenant=jobs.tenant_of(job),
         )
 
     # ── breakers ──
@@ -313,7 +317,7 @@ class Api(About):
     async def breakers(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         found = sorted(self._breakers.all().values(), key=lambda one: (-one.changed_at, one.key))
         shown = found if asked.flag(request, "all") else self._breakers.open_ones()
-        return json_answer([_plain(one) for one in shown if principals.may(who, one.tenant)])
+        return json_answer([asdict(one) for one in shown if principals.may(who, one.tenant)])
 
     async def close_breaker(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         body: Close = ingest.read_body(await self._guard.body(request), Close)
@@ -428,7 +432,8 @@ class Api(About):
         """One at a time; who waits for another's hears that nothing has been read yet."""
         while True:
             try:
-                await asyncio.wait_for(self._scanning.acquire(), WAITING_S)
+                async with asyncio.timeout(WAITING_S):
+                    await self._scanning.acquire()
                 break
             except TimeoutError:
                 yield Progress(0, 0, 0, 0, 0)
@@ -469,7 +474,7 @@ def _tenants(who: PrincipalRegistered) -> Tenants:
 
 def _sees(who: PrincipalRegistered, job: ReplayRemembered) -> bool:
     """A job belongs to the tenant that its filter names, else to those who act for all."""
-    return principals.may(who, filters.parse(job.filter).tenant)
+    return principals.may(who, jobs.tenant_of(job))
 
 
 def _hint(reason: str) -> dict[str, str]:
@@ -486,7 +491,7 @@ def _job(job: ReplayRemembered) -> dict[str, Any]:
     of = max(min(job.selected, job.cap) if job.cap else job.selected, done)
     rate = done / (job.took_ms / 1000) if job.took_ms else 0.0
     left_s = (of - done) / rate if rate and job.state == jobs.JobState.RUNNING else None
-    said = _plain(job) | {"filter": json.loads(job.filter or "{}"), "report": json.loads(job.report or "{}")}
+    said = asdict(job) | {"filter": json.loads(job.filter or "{}"), "report": json.loads(job.report or "{}")}
     said["edit"] = json.loads(job.edit) if job.edit else None
     said["progress"] = {
         "done": done,
@@ -495,10 +500,6 @@ def _job(job: ReplayRemembered) -> dict[str, Any]:
         "left_s": round(left_s, 1) if left_s is not None else None,
     }
     return said
-
-
-def _plain(event: Any) -> dict[str, Any]:
-    return asdict(event)
 
 
 async def _line(answer: web.StreamResponse, name: str, said: Any) -> None:

@@ -329,6 +329,20 @@ def test_a_misspelt_name_is_refused_with_those_there_are() -> None:
     run(test)
 
 
+def test_a_job_of_an_earlier_release_hides_no_other() -> None:
+    """Its filter names a reason that is gone, and an expression that does not compile any more."""
+
+    async def test(operations: Served) -> None:
+        old = replace(job(1), filter='{"expression": "letter.", "reason": "gone", "tenant": "demo"}')
+        operations.stage.jobs |= {each.job_id: each for each in (old, job(2))}
+        async with operations.get("/v1/replays") as response:
+            assert [each["job_id"] for each in (await said(response))["jobs"]] == [job(2).job_id, old.job_id]
+        async with operations.get(f"/v1/replays/{old.job_id}") as response:
+            assert (await said(response))["job_id"] == old.job_id
+
+    run(test)
+
+
 def test_jobs_come_a_page_at_a_time() -> None:
     """Newest first, those of one moment too, each once; only the state that is asked for."""
 
