@@ -49,6 +49,7 @@ from aios.dlq.index_layout import (
     tenant_kinds_key,
     tenant_list_key,
 )
+from aios.dlq.index_scripts import COUNT, ENDS, NEWEST
 from aios.streams import outcome_store
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_layout import RETENTION_MS, letter_key, letters_key
@@ -106,7 +107,7 @@ class LetterIndex:
         if not lists:
             return 0
         keys = [key for key, _ in lists]
-        return int((await self._ask(("eval", _COUNT, len(keys), *keys, _lower(wanted), _upper(wanted))))[0])
+        return int((await self._ask(("eval", COUNT, len(keys), *keys, _lower(wanted), _upper(wanted))))[0])
 
     async def groups(
         self, wanted: Filter, *, states: Collection[State] = (), tenants: Collection[str] | None = None
@@ -118,7 +119,7 @@ class LetterIndex:
         if not lists:
             return []
         keys = [key for key, _ in lists]
-        said = (await self._ask(("eval", _ENDS, len(keys), *keys, _lower(wanted), _upper(wanted))))[0]
+        said = (await self._ask(("eval", ENDS, len(keys), *keys, _lower(wanted), _upper(wanted))))[0]
         found: dict[tuple[str, str, str], Group] = {}
         for (_, kind), (count, oldest, newest) in zip(lists, said, strict=True):
             if count:
@@ -244,7 +245,7 @@ class LetterIndex:
             keys = [key for key, _ in await self._lists(wanted, states, tenants)]
         if not keys or limit < 1:
             return []
-        (found,) = await self._ask(("eval", _NEWEST, len(keys), *keys, _lower(wanted), upper, limit))
+        (found,) = await self._ask(("eval", NEWEST, len(keys), *keys, _lower(wanted), upper, limit))
         return cast(list[str], found)
 
     async def _of_ids(self, ids: Sequence[str], upper: str, limit: int) -> list[str]:
@@ -358,47 +359,3 @@ def _outcome(letter_id: str, said: Mapping[str, Any]) -> LetterOutcome:
 def _there(epoch: str | None) -> None:
     if epoch is None:
         raise Unavailable("dead letters are being read from the topics again; ask later")
-
-
-_COUNT = """
-local found = 0
-for _, key in ipairs(KEYS) do found = found + redis.call('ZLEXCOUNT', key, ARGV[1], ARGV[2]) end
-return found
-"""
-
-# Of each list: how many members, the first and the last, within the bounds.
-_ENDS = """
-local lower, upper, out = ARGV[1], ARGV[2], {}
-for i, key in ipairs(KEYS) do
-  local first = redis.call('ZRANGE', key, lower, upper, 'BYLEX', 'LIMIT', 0, 1)[1]
-  if first then
-    local last = redis.call('ZRANGE', key, upper, lower, 'BYLEX', 'REV', 'LIMIT', 0, 1)[1]
-    out[i] = {redis.call('ZLEXCOUNT', key, lower, upper), first, last}
-  else
-    out[i] = {0, '', ''}
-  end
-end
-return out
-"""
-
-# The newest members of several lists. Only the lists with the newest newest ones can give any.
-_NEWEST = """
-local lower, upper, limit, heads = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}
-for _, key in ipairs(KEYS) do
-  local last = redis.call('ZRANGE', key, upper, lower, 'BYLEX', 'REV', 'LIMIT', 0, 1)[1]
-  if last then heads[#heads + 1] = {last, key} end
-end
-table.sort(heads, function(a, b) return a[1] > b[1] end)
-local found = {}
-for i = 1, math.min(#heads, limit) do
-  local floor = heads[math.min(#heads, limit)][1]
-  local from = #heads >= limit and '[' .. floor or lower
-  for _, one in ipairs(redis.call('ZRANGE', heads[i][2], upper, from, 'BYLEX', 'REV', 'LIMIT', 0, limit)) do
-    found[#found + 1] = one
-  end
-end
-table.sort(found, function(a, b) return a > b end)
-local out = {}
-for i = 1, math.min(#found, limit) do out[i] = found[i] end
-return out
-"""

@@ -8,7 +8,8 @@ than loopback. Rejected: changing anything from here (a process that dies betwee
 
     operations_routes.py  every route and its models      answers.py     a command, and its answer
     operations_asked.py   what a request says             job_table.py   jobs and waiting edits
-    operations_api.py     what each route does            show.py        one dead letter for people
+    operations_api.py     jobs, breakers, commands        show.py        one dead letter for people
+    operations_letters.py what routes do about letters    index_scripts.py  its calls in Valkey
     index.py              lists, counts, groups           entries.py     what is shown of many
 """
 

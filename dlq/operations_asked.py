@@ -11,13 +11,12 @@ from aiohttp import web
 
 from aios.dlq import filters
 from aios.dlq.filters import Filter, FilterRefused
+from aios.dlq.index import LISTED_MAX
 from aios.dlq.index_layout import UNRESOLVED, State
 from aios.dlq.operations_routes import ALL, ID_CHARS_MAX, ID_CHARS_MIN
 from aios.dlq.operations_routes import UNRESOLVED as UNRESOLVED_NAME
 from aios.streams.http_problem import Problem
 from aios.streams.openapi import Route
-
-SCAN_LIMIT = 1_000
 
 
 def states(request: web.Request) -> Collection[State]:
@@ -34,10 +33,10 @@ def states(request: web.Request) -> Collection[State]:
 
 
 def limit(request: web.Request) -> int:
-    """How many entries, at most SCAN_LIMIT."""
+    """How many entries, at most LISTED_MAX."""
     asked = request.query.get("limit", "50")
-    if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= SCAN_LIMIT):
-        raise Problem("invalid_query", f"limit: 1 to {SCAN_LIMIT}")
+    if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= LISTED_MAX):
+        raise Problem("invalid_query", f"limit: 1 to {LISTED_MAX}")
     return int(asked)
 
 

@@ -14,7 +14,7 @@ from aiohttp import ClientResponse
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
-from aios.dlq import commands, operations_api
+from aios.dlq import commands, operations_letters
 from aios.dlq.entries import LetterOutcome
 from aios.dlq.index_layout import Outcome, State
 from aios.dlq.jobs import LetterState
@@ -367,7 +367,7 @@ def test_jobs_come_a_page_at_a_time() -> None:
 
 def test_a_scan_says_how_far_it_is_where_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line as soon as each batch is read, before the next one is, and while another scan is in front of it."""
-    monkeypatch.setattr(operations_api, "WAITING_S", 0.01)
+    monkeypatch.setattr(operations_letters, "WAITING_S", 0.01)
 
     async def test(operations: Served) -> None:
         operations.index.held += [entry(number) for number in range(3)]
