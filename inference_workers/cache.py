@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 
 from aios.schemas import ids
 from aios.schemas.models import InferenceRequested
+from aios.streams.wall_clock import wall_ms
 
 ASK_S_MAX = 0.25
 CONNECTIONS_MAX = 16
@@ -128,7 +129,7 @@ class AnswerCache:
         value = ids.canonical(asdict(kept))
         if len(value) > ANSWER_BYTES_MAX:
             return
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = wall_ms()
         try:
             async with asyncio.timeout(ASK_S_MAX):
                 await self._put(keys=[PREFIX + key, INDEX], args=[value, self._ms, now_ms, self._answers_max, TRIM_MAX])

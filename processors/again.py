@@ -64,7 +64,8 @@ class Tried:
     prompt: str = ""
     model: str = ""
 
-    def concerns(self, request: InferenceRequested) -> bool:
+    def concerns(self, request: InferenceRequested | InferenceCompleted) -> bool:
+        """Whether it is asked, or answered, in the place of this."""
         return _same(request.prompt, self.prompt) or (_same(request.model, self.model) and not self.prompt)
 
     def of(self, request: InferenceRequested) -> InferenceRequested:

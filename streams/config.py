@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import Lane
+from aios.streams.system_files import ENDPOINT
 
 SECRET_PROPERTIES = frozenset(
     {"sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret"}
@@ -144,7 +145,7 @@ class ConnectorsSettings(Section):
 
     options: dict[str, dict[str, Any]] = {}
     secrets: dict[str, dict[str, Annotated[str, Field(pattern=r"^(env:|file:).+")]]] = {}
-    endpoints: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")], EndpointSettings] = {}
+    endpoints: dict[Annotated[str, Field(pattern=ENDPOINT)], EndpointSettings] = {}
 
 
 class DocumentsSettings(Section):

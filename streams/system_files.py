@@ -24,7 +24,7 @@ from aios.streams.errors import ConfigError
 FOLDER = Path(__file__).parent / "systems"
 NAME = r"^[a-z]{1,32}$"  # stages and failpoints are named in letters
 ATTEMPTS_MAX = 5  # commands of one step of a case
-_ENDPOINT = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
+ENDPOINT = r"^[a-z][a-z0-9-]{0,63}$"  # of a system that is many
 
 
 class Effect(StrEnum):
@@ -135,7 +135,7 @@ class System(Part):
     def endpoint_of(self, request: Mapping[str, Any]) -> str:
         """Which endpoint a request names; empty: none, or one that none may be called, so it stands with the system."""
         said = request.get(self.endpoint) if self.endpoint else None
-        return said if isinstance(said, str) and _ENDPOINT.match(said) else ""
+        return said if isinstance(said, str) and re.fullmatch(ENDPOINT, said) else ""
 
     @model_validator(mode="after")
     def _operations(self) -> System:

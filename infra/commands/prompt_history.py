@@ -11,7 +11,7 @@ prompt's file before it was edited): what it does not repeat is shown as unstead
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,36 +155,30 @@ def _held_against(compared: Sequence[Compared], tried: Tried, workflows: Workflo
     asked: dict[str, tuple[Recorded, Tried]] = {}
     held = {one.case.admitted.case_id: one for one in compared}
     for case_id, one in held.items():
-        then = of_then(one.case, tried)
-        if not (one.differs or one.failed_after > one.failed_before) or then is None:
+        then = of_then(one.case, tried) if one.differs or one.failed_after > one.failed_before else None
+        if then is None:
             continue
         if then == replace(tried, model=tried.model or then.model):
             held[case_id] = replace(one, again=one.after, failed_before=one.failed_after)
         else:
             asked[case_id] = one.case, then
-    if asked:
-        results, given = _decided(list(asked.values()), workflows, engine)
-        for case_id, result in zip(asked, results, strict=True):
-            if isinstance(result, Decision):
-                failed = sum(answer.status != "ok" for (of, _), answer in given.items() if of == case_id)
-                held[case_id] = replace(held[case_id], again=result, failed_before=failed)
+    results, given = _decided(list(asked.values()), workflows, engine)
+    for case_id, result in zip(asked, results, strict=True):
+        if isinstance(result, Decision):
+            failed = _failed(answer for (of, _), answer in given.items() if of == case_id)
+            held[case_id] = replace(held[case_id], again=result, failed_before=failed)
     return list(held.values())
 
 
 def of_then(case: Recorded, tried: Tried) -> Tried | None:
     """What answered in the place of what is tried; None: more than one version did, or it is here no more."""
-    answers = [one for one in case.answers.values() if _in_place_of(one, tried)]
+    answers = [one for one in case.answers.values() if tried.concerns(one)]
     found = {Tried(prompt=one.prompt if tried.prompt else "", model=one.model) for one in answers}
     if len(found) != 1:
         return None
     then = found.pop()
     known = then.model in model_files.known() and (not then.prompt or then.prompt in prompt_files.known())
     return then if known else None
-
-
-def _in_place_of(answer: InferenceCompleted, tried: Tried) -> bool:
-    name = answer.prompt if tried.prompt else answer.model
-    return name.partition("@")[0] == (tried.prompt or tried.model).partition("@")[0]
 
 
 def _asked(needs: Sequence[InferenceRequested], engine: str) -> Answers:
@@ -208,7 +202,7 @@ def _request(name: str, need: InferenceRequested) -> Request:
 
 def _concerns(case: Recorded, tried: Tried) -> bool:
     """Whether what is tried answered in it."""
-    return any(_in_place_of(one, tried) for one in case.answers.values())
+    return any(tried.concerns(one) for one in case.answers.values())
 
 
 def _compared(case: Recorded, before: Decision, after: Decision, given: Answers) -> Compared:
@@ -222,9 +216,13 @@ def _compared(case: Recorded, before: Decision, after: Decision, given: Answers)
         again=before,
         cost_before=sum(map(_cost, old)),
         cost_after=sum(map(_cost, new)),
-        failed_before=sum(one.status != "ok" for one in old),
-        failed_after=sum(one.status != "ok" for one in new),
+        failed_before=_failed(old),
+        failed_after=_failed(new),
     )
+
+
+def _failed(answers: Iterable[InferenceCompleted]) -> int:
+    return sum(one.status != "ok" for one in answers)
 
 
 def _cost(answer: InferenceCompleted) -> int:

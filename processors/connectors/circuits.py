@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -29,6 +28,7 @@ from aios.streams.kafka import Place
 from aios.streams.record import Outgoing
 from aios.streams.topology import Stage
 from aios.streams.waiting import CIRCUITS, ENDPOINTS
+from aios.streams.wall_clock import wall_ms
 
 AGAIN_S = 1.0  # before a Kafka that was away is told again
 WAITING_MAX = 1_000  # changes not told yet; the oldest are left out: the last one is what counts
@@ -95,7 +95,7 @@ class Telling:
 
     def changed(self, change: Change, word: str) -> None:
         """Tell it, in order. word: what the call said that opened it."""
-        last, now_ms = self._last, time.time_ns() // 1_000_000
+        last, now_ms = self._last, wall_ms()
         is_closed, was_closed = change.state is State.CLOSED, last is None or last.state == State.CLOSED
         reason = word or ("" if last is None else last.reason)
         told = BreakerChanged(

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,6 +40,7 @@ from aios.streams.errors import Unavailable
 from aios.streams.kafka import Delivery
 from aios.streams.record import Outgoing
 from aios.streams.topics import APPLICATION_SUBMITTED, AUDIT_RECORDED, CASE_DECIDED
+from aios.streams.wall_clock import wall_ms
 
 BATCH_MAX = 100  # decisions of one round
 WAITING_MAX = 10_000  # people who wait for the end of the topic; with more, some may be raised a second time
@@ -215,7 +215,7 @@ class Rescreening:
                 source=SOURCE,
                 subject=decided.case_id,
                 tenant=decided.tenant,
-                time_ms=time.time_ns() // 1_000_000,
+                time_ms=wall_ms(),
             )
 
 

@@ -21,6 +21,7 @@ from aios.schemas import ids
 from aios.streams import signing
 from aios.streams.config import EndpointSettings, secret
 from aios.streams.errors import ConfigError
+from aios.streams.system_files import ENDPOINT
 
 CONNECT_S_MAX = 3.0
 OWN_SHARE = 0.9  # of the try's time, so that a silent receiver is told from a silent system
@@ -31,7 +32,7 @@ GONE = 410  # it wants nothing any more
 class Message(Part):
     """endpoint: of the settings. kind: for the receiver, e.g. `case.decided`."""
 
-    endpoint: str = Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")
+    endpoint: str = Field(pattern=ENDPOINT)
     kind: str = Field(min_length=1, max_length=100)
     body: dict[str, Any]
 
