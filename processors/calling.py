@@ -50,7 +50,7 @@ class Calling(Asking):
             return
         self._change(pool=place if self._turnstile.counts else "", turn=ordinal)
         if not ordinal:
-            self._send_call(path, step, 1, request)
+            self._send_call(step, request)
             return
         until = self._cause.now_ms + step.attempts_max * step.deadline_s.ms(step.lane or state.lane)
         self._wait(path, 1, turn_id, until)
@@ -67,7 +67,7 @@ class Calling(Asking):
         """The case was called, and holds a place at the system: its command goes out."""
         self.stop_waiting()
         self._change(turn=0)
-        self._send_call(self._state.step, step, self._state.attempt, ids.canonical(self._asks(step)))
+        self._send_call(step, ids.canonical(self._asks(step)))
 
     def _asks(self, step: Call) -> dict[str, Any]:
         view = self.view()
@@ -76,9 +76,10 @@ class Calling(Asking):
     def _not_called(self, step: Call, reason: str) -> None:
         self.record("not_called", system=step.system, operation=step.operation, reason=reason)
 
-    def _send_call(self, path: str, step: Call, attempt: int, request: str) -> None:
-        """The command goes out; a timer tells when nobody answers."""
-        now, state = self._cause.now_ms, self._change(step=path, attempt=attempt)
+    def _send_call(self, step: Call, request: str) -> None:
+        """The command of this attempt goes out; a timer tells when nobody answers."""
+        now, state = self._cause.now_ms, self._state
+        path, attempt = state.step, state.attempt
         lane = step.lane or state.lane
         command = ConnectorRequested(
             request_id=ids.command_id(state.case_id, path, attempt),
@@ -140,7 +141,8 @@ class Calling(Asking):
             self.failed(step)
             return
         if state.attempt < step.attempts_max:
-            self._send_call(state.step, step, state.attempt + 1, ids.canonical(self._asks(step)))
+            self._change(attempt=state.attempt + 1)
+            self._send_call(step, ids.canonical(self._asks(step)))
             return
         self.record("call_unanswered", system=step.system, operation=step.operation, attempt=state.attempt)
         self.failed(step)

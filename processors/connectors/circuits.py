@@ -178,10 +178,14 @@ class Endpoints:
             telling = self._known[party] = self._tell(party=party)
         telling.changed(change, word)
 
+    def party_of(self, key: str) -> Party | None:
+        """Whose circuit of this process a key is; None: of none."""
+        return party_of(key, self._system, self._slot)
+
     def resume(self, left: Iterable[BreakerChanged]) -> list[Party]:
         """Those that a former life of this process left open."""
         for one in left:
-            party = party_of(one.key, self._system, self._slot)
+            party = self.party_of(one.key)
             if party is not None and one.state != State.CLOSED:
                 self._known[party] = self._tell(party=party)
                 self._known[party].resume(one)
@@ -189,7 +193,7 @@ class Endpoints:
 
     def closed_by(self, closed: BreakerChanged) -> Party | None:
         """Whose circuit somebody else has closed, if it is open here."""
-        party = party_of(closed.key, self._system, self._slot)
+        party = self.party_of(closed.key)
         telling = None if party is None else self._known.get(party)
         return party if telling is not None and telling.closed_by(closed) else None
 

@@ -55,7 +55,7 @@ class Gate:
         system: System,
         changed: Callable[[Change, str], None],
         *,
-        endpoint_changed: Callable[[Party, Change, str], None] | None = None,
+        endpoint_changed: Callable[[Party, Change, str], None] = lambda _party, _change, _word: None,
         share: Callable[[], float] = lambda: 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -213,8 +213,7 @@ class Gate:
         if change is not None:
             went = self._lines.thin(self._clock())
             log.info("%s: %d wait for %s, %d came aside", self._system, len(line.waiting), line.party.name, went)
-            if self._endpoint_changed is not None:
-                self._endpoint_changed(line.party, change, word)
+            self._endpoint_changed(line.party, change, word)
 
     def _pump(self) -> None:
         """Let through whoever may pass now; be called again when the next one may."""

@@ -19,7 +19,7 @@ from typing import Any
 from aios.dlq.deaths import Deaths
 from aios.dlq.in_hand import InHand, Quiet
 from aios.dlq.settle import Settler
-from aios.processors.connectors import circuits, measures, registry
+from aios.processors.connectors import measures, registry
 from aios.processors.connectors.calling import Calling
 from aios.processors.connectors.circuits import Breakers, Endpoints, Telling
 from aios.processors.connectors.claims import PROCESS
@@ -252,7 +252,7 @@ class _Lane:
     def _is_own_circuit(self, key: str) -> bool:
         """Called by the reader's thread."""
         is_systems = key == self._telling.key
-        return is_systems or circuits.party_of(key, self._system.system, self._slot) is not None
+        return is_systems or self._endpoints.party_of(key) is not None
 
     def _heard(self, closed: BreakerChanged) -> None:
         """Called by the reader's thread."""
