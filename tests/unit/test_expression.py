@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -55,3 +57,9 @@ def test_what_is_given_can_be_written(value: Any) -> None:
     """A value that goes through an expression is canonical JSON afterwards."""
     given_back = Expression("{'it': answers.it, 'twice': [answers.it]}").evaluate({"answers": {"it": value}})
     assert json.loads(ids.canonical(given_back).encode()) == {"it": value, "twice": [value]}
+
+
+def test_expressions_come_without_the_librarys_command_line() -> None:
+    """What draws it would be a seventh of every stage's start."""
+    code = "import sys; from aios.streams import expression; sys.exit('prompt_toolkit' in sys.modules)"
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
