@@ -1,7 +1,8 @@
 """`aios bench idle`: what a system costs that has nothing to do.
 
 Enters: a running system that nobody uses. Leaves: the CPU share of each of its processes and their sum, in per cent
-of one core, and memory. Guaranteed: counted from the processes' own CPU times; the supervisor is one of them.
+of one core, and memory. Guaranteed: counted from the processes' own CPU times; none that the supervisor has started is
+left out, nor is the supervisor.
 """
 
 from __future__ import annotations
@@ -54,10 +55,13 @@ def idle(seconds: float, keep: bool) -> None:
 def _processes(home: Home) -> dict[str, psutil.Process]:
     try:
         said = control.ask(home, {"do": "status"})
-        pids = {f"{each['stage']}.{each['slot']}": each["pid"] for each in said["processes"] if each["pid"]}
-        return {name: psutil.Process(pid) for name, pid in {**pids, SUPERVISOR: control.owner(home)}.items()}
+        supervisor = psutil.Process(control.owner(home))
+        started = supervisor.children(recursive=True)
     except Unavailable as error:
         fail(str(error), NOT_RUNNING)
+    stages = {each["pid"]: f"{each['stage']}.{each['slot']}" for each in said["processes"]}
+    named = {stages.get(process.pid) or f"spare or child {process.pid}": process for process in started}
+    return {**dict(sorted(named.items())), SUPERVISOR: supervisor}
 
 
 def _cpu_s(process: psutil.Process) -> float:
