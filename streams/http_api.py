@@ -27,10 +27,11 @@ from aios.streams.deployments import MIGRATED, OPERATOR, Catalogue
 from aios.streams.document_store import Store
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
 from aios.streams.http_about import ASK_S_MAX, VERSION, About, Handler, json_answer
+from aios.streams.http_cases import Links, Recent, case_url
 from aios.streams.http_documents import DocumentsApi
 from aios.streams.http_guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http_problem import Problem
-from aios.streams.http_reviews import Links, Recent, Reviews, ReviewsApi, case_url
+from aios.streams.http_reviews import Reviews, ReviewsApi
 from aios.streams.http_routes import (
     ROUTES,
     Cancellation,

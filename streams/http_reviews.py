@@ -12,7 +12,6 @@ import asyncio
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
@@ -23,6 +22,7 @@ from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, PrincipalRegistered, ReviewDecided
 from aios.streams import documents, ingest, topics
 from aios.streams.http_about import ASK_S_MAX, json_answer
+from aios.streams.http_cases import Links, Recent, case_url
 from aios.streams.http_guard import TenantGuard
 from aios.streams.http_problem import Problem
 from aios.streams.inputs import Body
@@ -33,13 +33,8 @@ from aios.streams.topics import Topic
 from aios.streams.wall_clock import wall_ms
 
 REVIEWS_MAX = 200
-RECENT_MAX = 50_000  # names of which this process remembers something
 
 log = logging.getLogger(__name__)
-
-
-class Links(BaseModel):
-    case: str
 
 
 class Reviews(Protocol):
@@ -75,28 +70,6 @@ class ReviewClaimed(BaseModel):
     case_id: str
     claimed_by: str
     claimed_until: int
-
-
-class Recent:
-    """What this process accepted lately: for a case the hash of its body, for a question the answer's id."""
-
-    def __init__(self, at_most: int = RECENT_MAX) -> None:
-        self._known: OrderedDict[str, tuple[str, str]] = OrderedDict()
-        self._at_most = at_most
-
-    def note(self, name: str, tenant: str, value: str) -> None:
-        """The first value of a name stays; the oldest name is forgotten."""
-        self._known.setdefault(name, (tenant, value))
-        if len(self._known) > self._at_most:
-            self._known.popitem(last=False)
-
-    def value(self, name: str) -> str | None:
-        known = self._known.get(name)
-        return known[1] if known else None
-
-    def known(self, name: str, tenant: str) -> bool:
-        known = self._known.get(name)
-        return known is not None and known[0] == tenant
 
 
 class ReviewsApi(ABC):
@@ -235,10 +208,6 @@ class ReviewsApi(ABC):
         request: web.Request,
     ) -> None:
         """Returns when the broker has it. Raises Problem."""
-
-
-def case_url(case_id: str) -> str:
-    return f"/v1/cases/{case_id}"
 
 
 def _refuse_claimed(task: ReviewView, held: Claim | None, name: str) -> None:

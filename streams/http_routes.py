@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from aios.streams import documents, http_documents, http_reviews, inputs
 from aios.streams.explanation import Explanation
 from aios.streams.http_about import about_routes
-from aios.streams.http_reviews import Links
+from aios.streams.http_cases import Links
 from aios.streams.inputs import Body
 from aios.streams.openapi import Caller, Route
 from aios.streams.outcome_views import CaseView
