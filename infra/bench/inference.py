@@ -9,11 +9,15 @@ rounds, turn about:
     lanes     P99 of who waits, alone and while bulk saturates; bulk alone and while somebody waits; with each lane's
               worker on a core of its own, and with one worker for both (as shipped)
     prefix    what it brings that requests of one beginning follow each other, where the KV cache holds not all
-    path      what the whole path, from an HTTP caller to his answer, adds to a direct call, and where it goes
+    path      what the whole path, from an HTTP caller to his answer, adds to a direct call, and where it goes; both
+              count from when a call was due; cases that go to people are told apart
 
 Times through Kafka are the broker's, from a request's record to its answer's; a rate is all answers over the time from
-the first request to the last answer, so that start and end count, as they do for the engine by itself.
-Rejected: the rate in the middle of a run (what a user waits for has a beginning and an end).
+the first request to the last answer, so that start and end count, as they do for the engine by itself. Broker and
+client run on the same cores as the workers, pinned or not.
+Rejected: the rate in the middle of a run (what a user waits for has a beginning and an end). Ray Data LLM beside
+it: its `llm` extra (ray 2.60.0) wants vllm 0.27.0 with CUDA, which does not install beside the engine for CPUs that is
+measured here; another engine would be what is compared.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ from aios.infra.running import running
 
 AT_ONCE = (1, 4, 16, 64)
 PARTS = ("rates", "lanes", "prefix", "path")
-LOOP_N = 16
+LOOPS = (1, 16, 64)  # the last: as many as a pool has in hand
 PATH_PER_S = 20.0
 INTERACTIVE_PER_S = 10.0
 BULK_AT_ONCE = 128
@@ -98,8 +102,8 @@ class Run:
         stand = Stand(self._folder / "rates")
         try:
             return {
-                "generate": self._rates(stand, "generate", {1: 5, 4: 12, 16: 32, 64: 64}, loops=(1, LOOP_N)),
-                "classify": self._rates(stand, "classify", {1: 100, 4: 200, 16: 400, 64: 600}, loops=(1, LOOP_N)),
+                "generate": self._rates(stand, "generate", {1: 5, 4: 12, 16: 32, 64: 64}, loops=LOOPS),
+                "classify": self._rates(stand, "classify", {1: 100, 4: 200, 16: 400, 64: 600}, loops=LOOPS),
             }
         finally:
             stand.close()
@@ -137,8 +141,10 @@ class Run:
         note("pool", self._through(stand, process, count, None).per_s)
         for at_once in loops:
             count = self._count(counts[at_once]) // at_once * at_once or at_once
-            taken, written = stand.topic_of_requests(process, stand.numbers(count), count)
-            said = alone.do("loop", count=count, at_once=at_once, topic=taken, out=written, **stand.addresses)
+            first = stand.numbers(count)
+            taken, written = stand.topic_of_requests(process, first, count)
+            topic = {"topic": taken, "out": written, **stand.addresses}
+            said = alone.do("loop", first=first, count=count, at_once=at_once, **topic)
             note(f"loop/{at_once}", count / said["seconds"])
         return found
 
@@ -235,11 +241,10 @@ class Run:
             for number in range(self._rounds):
                 _say(f"path: round {number + 1} of {self._rounds}, {count} messages at {PATH_PER_S:g}/s")
                 ways += inference_path.measure(system, count, PATH_PER_S)
-            rows = inference_path.table_of(system, ways)
-        whole, direct = rows[-1], machine.percentiles(took_ms)
+            found = inference_path.figures_of(system, ways)
+        whole, direct = found["parts"][-1], machine.percentiles(took_ms)
         return {
-            "cases": len(ways),
-            "parts": rows,
+            **found,
             "direct_ms": direct,
             "adds_ms": {name: round(whole[name] - direct[name], 1) for name in ("p50", "p95", "p99")},
         }

@@ -18,11 +18,12 @@ WAYS = {"offline": "LLM offline", "pool": "our pool"}
 def rates(found: Mapping[str, Sequence[float]], at_once: Sequence[int]) -> dict[str, Any]:
     """Medians by way, and their ratios. found: requests a second of each round, by `what/at once` or `what`.
 
-    gain: from one at once to the most; gain_share: ours ÷ the engine's own.
+    gain: from what the engine alone does one at a time to the most at once; gain_share: ours ÷ the engine's own. Both
+    from the same start: a path that is slow at one would else seem to gain more.
     """
     per_s = {name: round(median(each), 2) for name, each in found.items()}
     least, most = at_once[0], at_once[-1]
-    gains = {what: per_s[f"{what}/{most}"] / per_s[f"{what}/{least}"] for what in ("engine", "kafka")}
+    gains = {what: per_s[f"{what}/{most}"] / per_s[f"engine/{least}"] for what in ("engine", "kafka")}
     return {
         "per_s": per_s,
         "range": {name: [round(min(each), 2), round(max(each), 2)] for name, each in found.items()},
@@ -67,7 +68,7 @@ def tables(found: Mapping[str, Any]) -> Iterator[Table]:
             {"adds": name, "ms": ms, "direct": found["path"]["direct_ms"][name]}
             for name, ms in found["path"]["adds_ms"].items()
         ]
-        yield "What the whole path adds to a direct call, ms", ("adds", "ms", "direct"), added
+        yield _adds(found["path"]), ("adds", "ms", "direct"), added
 
 
 def panels(found: Mapping[str, Any]) -> list[Lines | Bars]:
@@ -142,10 +143,17 @@ def _ways(process: str, each: Mapping[str, Any]) -> Table:
     return f"{process}: η = {each['eta']} (rounds: {', '.join(map(str, each['eta_rounds']))})", tuple(rows[0]), rows
 
 
+def _adds(path: Mapping[str, Any]) -> str:
+    persons = path["persons"]
+    title = f"What the whole path adds to a direct call, ms ({path['cases']} decided cases, {path['late']} of them late"
+    return f"{title}; {persons['cases']} went to people" + (f": P50 {persons['p50']})" if "p50" in persons else ")")
+
+
 def _lanes(found: Mapping[str, Any]) -> Table:
     rows = [
         {
             "workers": how,
+            "requests": each["interactive_requests"],
             "P99 alone": each["interactive_ms"]["alone"]["p99"],
             "P99 with bulk": each["interactive_ms"]["with bulk"]["p99"],
             "ratio": each["p99_ratio"],

@@ -1,8 +1,9 @@
 """The loop that people write around a model, for `aios bench inference`: take n records, ask the model, write, commit.
 
-Enters: a model (inference_direct.py), a topic of requests, how many at once. Leaves: seconds from the first record to
-the last commit. It holds what such loops hold: records are committed after their answers are acknowledged. It has no
-deadlines, no priorities, no dead letters; one bad record ends it; a rebalance repeats what was in hand.
+Enters: a model (inference_direct.py), what it is asked by request, a topic of these requests, how many at once. Leaves:
+seconds from the first record to the last commit. It holds what such loops hold: records are committed after their
+answers are acknowledged. It has no deadlines, no priorities, no dead letters; one bad record ends it; a rebalance
+repeats what was in hand. Its prompts are made before the clock starts: a line of formatting costs nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from aios.schemas.models import InferenceRequested
 from aios.schemas.registry import RegistrySource
 
 if TYPE_CHECKING:
-    from aios.infra.bench.inference_direct import Direct
+    from aios.infra.bench.inference_direct import Asks, Direct
 
 WAIT_S = 1.0
 WAIT_S_MAX = 120.0
 FETCH = {"fetch.wait.max.ms": 10}
 
 
-def run(direct: Direct, order: Mapping[str, Any]) -> dict[str, Any]:
+def run(direct: Direct, asked: Mapping[str, Asks], order: Mapping[str, Any]) -> dict[str, Any]:
     """order: broker, registry, topic, out, count, at_once."""
     source = RegistrySource(order["registry"])
     codec = Codec(source)
@@ -44,7 +45,7 @@ def run(direct: Direct, order: Mapping[str, Any]) -> dict[str, Any]:
             if not messages:
                 continue
             began = began or time.monotonic()
-            direct.offline([codec.decode(each.value(), InferenceRequested) for each in messages])
+            direct.offline(asked[codec.decode(each.value(), InferenceRequested).request_id] for each in messages)
             for message in messages:
                 producer.produce(order["out"], json.dumps({"of": message.offset()}), message.key())
             producer.flush()

@@ -3,8 +3,9 @@
 Enters: a running system on this machine, and messages that callers wait for (HTTP, `Prefer: wait`), so many a second.
 Leaves: for each part of the way its mean, P50, P95 and P99, in milliseconds; means add up to the whole. Times are
 broker timestamps of a case's own records, and this process's clock at both ends; `waits for its turn` and `model` are
-the worker's own, out of its answer. Guaranteed: a message that did not come to rest is an error, not left out; one that
-goes to a person ends where the person is asked.
+the worker's own, out of its answer. Guaranteed: a message begins when it was due, as for the direct call, however late
+this process was in sending it; one that did not come to rest is an error, not left out; one that goes to a person,
+whose caller is told no more than that, is counted apart, up to where the person is asked.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ TURN, MODEL, ANSWER = "worker: waits for its turn", "model", "outcomes and gatew
 
 @dataclass(slots=True)
 class Way:
-    """One case. began, ended: the caller's clock, Unix ms. records: by arrival at the broker."""
+    """One case. began: when it was due; ended: when its caller had an answer; his clock, Unix ms."""
 
     began: float
     ended: float = 0.0
@@ -65,6 +66,11 @@ class Way:
     @property
     def rested(self) -> bool:
         return any(record.topic in ENDS for record in self.records)
+
+    @property
+    def person(self) -> bool:
+        """Whether it waits for one."""
+        return any(record.topic == topics.REVIEW_REQUESTED.name for record in self.records)
 
 
 def parts(way: Way, codec: Codec) -> dict[str, float]:
@@ -113,8 +119,8 @@ def measure(system: Running, count: int, per_s: float) -> list[Way]:
     tail = Tail(system.settings.kafka, PARTS)
     ways: dict[str, Way] = {}
     try:
-        posting = _posted(system, count, per_s)
-        ways = asyncio.run(posting)
+        key = tenants.kept_key(system.settings.home, system.settings.default_tenant)
+        ways = asyncio.run(posted(system.gateway, key, count, per_s))
         deadline = time.monotonic() + REST_S_MAX
         while not all(way.rested for way in ways.values()):
             if time.monotonic() > deadline:
@@ -129,25 +135,39 @@ def measure(system: Running, count: int, per_s: float) -> list[Way]:
     return list(ways.values())
 
 
-def table_of(system: Running, ways: Sequence[Way]) -> list[dict[str, Any]]:
+def figures_of(system: Running, ways: Sequence[Way]) -> dict[str, Any]:
     registry = RegistrySource(system.settings.registry.url)
     try:
-        return table(ways, Codec(registry))
+        return figures(ways, Codec(registry))
     finally:
         registry.close()
 
 
-async def _posted(system: Running, count: int, per_s: float) -> dict[str, Way]:
-    key = tenants.kept_key(system.settings.home, system.settings.default_tenant)
+def figures(ways: Sequence[Way], codec: Codec) -> dict[str, Any]:
+    """cases: that were decided; late: of these, whose caller had gone. persons: the others, until somebody is asked."""
+    decided, asked = [way for way in ways if not way.person], [way for way in ways if way.person]
+    if len(decided) < 2:
+        fail(f"{len(asked)} of {len(ways)} messages went to people: too few came back to a caller", FAILED)
+    until_asked = [parts(way, codec)[WHOLE] for way in asked]
+    return {
+        "cases": len(decided),
+        "late": sum(way.status != 200 for way in decided),
+        "parts": table(decided, codec),
+        "persons": {"cases": len(asked), **machine.percentiles(until_asked)},
+    }
+
+
+async def posted(gateway: str, key: str, count: int, per_s: float) -> dict[str, Way]:
+    """So many messages as they are due, by case."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "Prefer": f"wait={WAIT_S}"}
-    run, messages = uuid4().hex[:8], texts("classify")
+    run, messages, first_ms = uuid4().hex[:8], texts("classify"), time.time() * 1000
     async with ClientSession(headers=headers, connector=TCPConnector(limit=CONNECTIONS)) as client:
 
         async def post(number: int) -> tuple[str, Way]:
             await asyncio.sleep(number / per_s)
             body = json.dumps({"text": f"{run} {number}. {messages[number % len(messages)]}", "channel": "message"})
-            way = Way(began=time.time() * 1000)
-            async with client.post(system.gateway + PATH, data=body) as response:
+            way = Way(began=first_ms + number / per_s * 1000)
+            async with client.post(gateway + PATH, data=body) as response:
                 said: Mapping[str, Any] = await response.json()
             way.ended, way.status = time.time() * 1000, response.status
             if response.status not in (200, 202):
