@@ -2,7 +2,9 @@
 
 Enters: what is asked of a version. Leaves: the answer of its engine. Guaranteed: the engine of the newest version is
 loaded and warm before the process serves anybody; another one is loaded when its first request comes, which waits for
-it, and stays; one that dies or hangs ends the process like the only one would. As an Engine, a shelf is its first one.
+it, and stays; one that cannot be loaded beside it (memory, weights that are not there) fails what is asked of it, says
+why, and disturbs nobody else; a loaded one that dies or hangs ends the process like the only one would. As an Engine, a
+shelf is its first one.
 Rejected: every engine from the start (twice the memory and the start-up for a version that may serve nobody), a process
 a version (who starts it when a canary begins?).
 """
@@ -10,10 +12,15 @@ a version (who starts it when a canary begins?).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import NoReturn
 
-from aios.inference_workers.engine import Embed, Embedding, Engine, Generate, Generation
+from aios.inference_workers.engine import Embed, Embedding, Engine, Generate, Generation, RequestRefused
+
+LOAD_AGAIN_S = 300.0  # after one that failed: until somebody who asks has it tried once more
+
+log = logging.getLogger(__name__)
 
 
 class Shelf:
@@ -23,8 +30,9 @@ class Shelf:
         self._make = make
         self._key_of = key_of
         self._first = make(first)
-        self._engines: dict[str, Engine] = {first: self._first}
-        self._loads: dict[str, asyncio.Task[None]] = {}
+        self._key = first
+        self._engines: set[Engine] = {self._first}
+        self._loads: dict[str, asyncio.Task[Engine]] = {}
         self._watches: set[asyncio.Task[NoReturn]] = set()
         self._death: asyncio.Future[Exception] | None = None
 
@@ -55,25 +63,39 @@ class Shelf:
         for each in (*self._watches, *self._loads.values()):
             each.cancel()
         await asyncio.gather(*self._watches, *self._loads.values(), return_exceptions=True)
-        await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+        await asyncio.gather(*(engine.close() for engine in self._engines))
 
     def of(self, model: str) -> Engine:
         """What answers for name@version; loaded when it is first asked."""
         key = self._key_of(model)
-        return self._first if self._engines.get(key) is self._first else OnDemand(self, key)
+        return self._first if key == self._key else OnDemand(self, key)
 
     async def loaded(self, key: str) -> Engine:
-        """Raises EngineDead, ConfigError. Whoever is cancelled leaves the loading to the others."""
-        if key not in self._engines:
-            self._engines[key] = self._make(key)
-            self._loads[key] = asyncio.ensure_future(self._load(self._engines[key]))
-        if key in self._loads:
-            await asyncio.shield(self._loads[key])
-        return self._engines[key]
+        """Raises RequestRefused where it cannot be. Whoever is cancelled leaves the loading to the others."""
+        if key not in self._loads:
+            self._loads[key] = asyncio.ensure_future(self._load(key))
+        return await asyncio.shield(self._loads[key])
 
-    async def _load(self, engine: Engine) -> None:
-        await engine.start()
+    async def _load(self, key: str) -> Engine:
+        try:
+            engine = self._make(key)
+            self._engines.add(engine)
+            await self._start(engine)
+        except Exception as error:
+            log.exception("%s cannot be loaded beside what this process serves", key)
+            asyncio.get_running_loop().call_later(LOAD_AGAIN_S, self._loads.pop, key, None)
+            raise RequestRefused(f"{key} cannot be loaded here: {error}") from error
         self._watch(engine)
+        return engine
+
+    async def _start(self, engine: Engine) -> None:
+        """Nothing stays of one that fails."""
+        try:
+            await engine.start()
+        except Exception:
+            self._engines.discard(engine)
+            await engine.close()
+            raise
 
     def _watch(self, engine: Engine) -> None:
         watching: asyncio.Task[NoReturn] = asyncio.ensure_future(engine.watch())

@@ -24,14 +24,16 @@ from aios.inference_workers.answering import Answering
 from aios.inference_workers.cache import Answers, Kept
 from aios.inference_workers.cancels import Cancelled, Cancels
 from aios.inference_workers.classify import Head
+from aios.inference_workers.engine import Engine
 from aios.inference_workers.measures import Measures
 from aios.inference_workers.one_request import Requests
 from aios.inference_workers.pool import Pool
-from aios.inference_workers.tasks import CLASSIFIER, Classify
+from aios.inference_workers.shelf import Shelf
+from aios.inference_workers.tasks import CLASSIFIER, Classify, Task, Versions
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
 from aios.streams import pool_files
-from aios.streams.errors import EngineDead, Reason
+from aios.streams.errors import ConfigError, EngineDead, Reason
 from aios.streams.record import Record
 from aios.streams.topics import INFERENCE_COMPLETED
 from aios.streams.topology import BY_NAME
@@ -46,6 +48,7 @@ CODEC = Codec(FakeRegistry())
 HEAD = Head(("a", "b"), np.ones((2, 4), np.float32), np.zeros(2, np.float32), 1.0, np.zeros(4, np.float32), 0.0)
 PARENT = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 ENDED_S_MAX = 20.0
+OLDER = "triage-encoder@1"
 
 
 @pytest.fixture(autouse=True)
@@ -81,18 +84,19 @@ def record(offset: int, asked: InferenceRequested | bytes, partition: int = 0) -
 
 def pool(
     roads: FakeRoads,
-    engine: FakeEngine,
+    engine: Engine,
     home: Path,
     breakers: OwnBreakers | None = None,
     *,
     answers: Answers | None = None,
     cancels: Cancelled | None = None,
+    task: Task | None = None,
 ) -> Pool:
     declared = pool_files.shipped()[STAGE.name]
     measures = Measures(declared)
     requests = Requests(
         STAGE,
-        Answering(declared, Classify(engine, {"letters": HEAD}), engine, answers=answers, cancels=cancels),
+        Answering(declared, task or Classify(engine, {"letters": HEAD}), engine, answers=answers, cancels=cancels),
         CODEC,
         measures,
         intake=roads,
@@ -104,17 +108,18 @@ def pool(
 
 async def serve(
     roads: FakeRoads,
-    engine: FakeEngine,
+    engine: Engine,
     home: Path,
     breakers: OwnBreakers | None = None,
     *,
     answers: Answers | None = None,
     cancels: Cancelled | None = None,
+    task: Task | None = None,
 ) -> None:
     """Until every record has ended, then stop; raises what the process would end with."""
     await engine.start()
     stop = asyncio.Event()
-    one = pool(roads, engine, home, breakers, answers=answers, cancels=cancels)
+    one = pool(roads, engine, home, breakers, answers=answers, cancels=cancels, task=task)
     serving = asyncio.create_task(worker.serve([one], engine, stop, lambda: None))
     ended = asyncio.create_task(roads.all_ended.wait())
     await asyncio.wait((serving, ended), timeout=ENDED_S_MAX, return_when=asyncio.FIRST_COMPLETED)
@@ -151,6 +156,26 @@ def test_one_bad_request_fails_alone(tmp_path: Path) -> None:
     asyncio.run(serve(roads, FakeEngine(), tmp_path))
     assert {answer.request_id: answer.status for answer in answers(roads)} == {"r0": "ok", "r1": "failed", "r2": "ok"}
     assert next(answer.reason for answer in answers(roads) if answer.status == "failed") == "it is too long"
+
+
+@pytest.mark.parametrize("error", [ConfigError("the memory is not enough"), EngineDead("it did not load in time")])
+def test_a_version_that_cannot_be_loaded_fails_its_own_requests(error: Exception, tmp_path: Path) -> None:
+    """With the reason; the process lives, and who asks the version that it serves is answered: in every order."""
+
+    class Broken(FakeEngine):
+        async def start(self) -> None:
+            raise error
+
+    served = FakeEngine()
+    shelf = Shelf({"new": served, "old": Broken()}.__getitem__, {CLASSIFIER: "new", OLDER: "old"}.__getitem__, "new")
+    task = Versions(*(Classify(shelf.of(model), {"letters": HEAD}, model) for model in (CLASSIFIER, OLDER)))
+    asked = [request(n, model=OLDER if n % 2 else CLASSIFIER) for n in range(6)]
+    roads = FakeRoads([record(n, each) for n, each in enumerate(asked)])
+    asyncio.run(serve(roads, shelf, tmp_path, task=task))
+    found = {answer.request_id: (answer.status, answer.reason) for answer in answers(roads)}
+    failed = ("failed", f"old cannot be loaded here: {error}")
+    assert found == {f"r{n}": failed if n % 2 else ("ok", "") for n in range(6)}
+    assert sorted(one.offset for one in roads.finished) == list(range(6))
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aios.inference_workers import shelf
 from aios.inference_workers.classify import Head
 from aios.inference_workers.engine import Embed, RequestRefused
 from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import Classify, Versions
 from aios.schemas.models import InferenceRequested
-from aios.streams.errors import EngineDead
+from aios.streams.errors import ConfigError, EngineDead
 from tests.fakes.engine import FakeEngine
 
 KEYS = {"m@2": "new", "m@3": "new", "m@1": "old"}
@@ -43,6 +44,12 @@ class Made:
 
     def make(self, key: str) -> Slow:
         self.engines[key] = Slow()
+        return self.engines[key]
+
+    async def made(self, key: str) -> Slow:
+        """Once somebody's question has had it made."""
+        while key not in self.engines:  # noqa: ASYNC110 - made in this loop
+            await asyncio.sleep(0)
         return self.engines[key]
 
 
@@ -78,9 +85,9 @@ def test_an_older_version_is_loaded_once_by_whoever_asks_first() -> None:
     async def test(made: Made) -> None:
         old = made.shelf.of("m@1")
         asking = [asyncio.ensure_future(old.embed(Embed(text=f"hello {n}"))) for n in range(5)]
-        await asyncio.sleep(0)
+        old_engine = await made.made("old")
         asking[0].cancel()
-        made.engines["old"].may.set()
+        old_engine.may.set()
         await asyncio.gather(*asking[1:])
         assert asking[0].cancelled()
         assert made.engines["old"].starts == 1
@@ -97,8 +104,7 @@ def test_an_engine_that_dies_ends_the_process_whichever_it_is() -> None:
         made_watch = asyncio.ensure_future(made.shelf.watch())
         old = made.shelf.of("m@1")
         asking = asyncio.ensure_future(old.embed(Embed(text="die")))
-        await asyncio.sleep(0)
-        made.engines["old"].may.set()
+        (await made.made("old")).may.set()
         with pytest.raises(EngineDead):
             await asking
         with pytest.raises(EngineDead):
@@ -107,18 +113,54 @@ def test_an_engine_that_dies_ends_the_process_whichever_it_is() -> None:
     served(test)
 
 
-def test_an_engine_that_does_not_load_fails_whoever_asked() -> None:
-    """The first one serves on."""
+class Broken(FakeEngine):
+    """Does not load."""
 
-    class Broken(Slow):
-        async def start(self) -> None:
-            raise EngineDead("no such weights")
+    starts = 0
+    closed = 0
+
+    async def start(self) -> None:
+        Broken.starts += 1
+        raise ConfigError("set inference.kv_cache_mib lower")
+
+    async def close(self) -> None:
+        Broken.closed += 1
+
+
+def test_an_engine_that_does_not_load_is_let_go_and_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with each request: meanwhile each is refused with the reason, and the first one serves on."""
 
     async def test(made: Made) -> None:
         made.shelf._make = lambda _key: Broken()
-        with pytest.raises(EngineDead, match="no such weights"):
-            await made.shelf.of("m@1").embed(Embed(text="hello"))
+        Broken.starts = Broken.closed = 0
+        for _ in range(3):
+            with pytest.raises(RequestRefused, match=r"old cannot be loaded here: set inference\.kv_cache_mib"):
+                await made.shelf.of("m@1").embed(Embed(text="hello"))
+        assert (Broken.starts, Broken.closed) == (1, 1)
         await made.shelf.of("m@2").embed(Embed(text="hello"))
+
+        monkeypatch.setattr(shelf, "LOAD_AGAIN_S", 0.0)
+        made.shelf._loads.clear()
+        for tries in (2, 3):
+            with pytest.raises(RequestRefused):
+                await made.shelf.of("m@1").embed(Embed(text="hello"))
+            assert Broken.starts == tries
+            while "old" in made.shelf._loads:  # noqa: ASYNC110 - forgotten in this loop
+                await asyncio.sleep(0)
+
+    served(test)
+
+
+def test_weights_that_are_not_there_fail_whoever_asked() -> None:
+    """The same where there is not even an engine to make."""
+
+    def missing(key: str) -> FakeEngine:
+        raise ConfigError(f"{key} is not converted")
+
+    async def test(made: Made) -> None:
+        made.shelf._make = missing
+        with pytest.raises(RequestRefused, match="old is not converted"):
+            await made.shelf.of("m@1").embed(Embed(text="hello"))
 
     served(test)
 
@@ -130,9 +172,7 @@ def test_a_request_is_answered_by_the_version_it_names() -> None:
         heads = {"h": Head(("a", "b"), np.ones((2, 4), np.float32), np.zeros(2, np.float32), 1.0, np.zeros(4), 0.0)}
         task = Versions(*(Classify(made.shelf.of(each), heads, each) for each in ("m@2", "m@1")))
         asking = asyncio.ensure_future(task.answer(request("m@1"), 0))
-        while "old" not in made.engines:  # noqa: ASYNC110 - made in this loop, by what was asked
-            await asyncio.sleep(0)
-        made.engines["old"].may.set()
+        (await made.made("old")).may.set()
         assert (await asking).output["label"] == "a"
         assert made.engines["old"].texts == ["hello"]
         assert not made.engines["new"].texts
