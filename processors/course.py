@@ -178,7 +178,7 @@ class Course(Waiting):
         wrong = ""
         if not event.reviewer:
             wrong = "reviewer_missing"
-        elif event.reviewer in [one["reviewer"] for one in first]:
+        elif event.reviewer in [*(one["reviewer"] for one in first), *self._disagreed()]:
             wrong = "same_person_twice"
         elif event.label not in step.choices.evaluate(view):
             wrong = "label_not_offered"
@@ -228,6 +228,12 @@ class Course(Waiting):
         self._change(verdicts="")
         self.forget_answer(step_of(self._state.step))
         self.jump(step.on_expiry)
+
+    def _disagreed(self) -> list[str]:
+        """Who answered the reviews whose disagreement led to this one: nobody overrules the other of two."""
+        answers = self.answers()
+        before = (answers.get(name, {}) for name in self._workflow.overrules.get(step_of(self._state.step), ()))
+        return [reviewer for said in before if not said.get("label") for reviewer in said.get("reviewers", ())]
 
     def _verdicts(self) -> list[dict[str, str]]:
         return json.loads(self._state.verdicts) if self._state.verdicts else []

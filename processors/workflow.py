@@ -197,7 +197,7 @@ class Review(Part):
     """Ask a person; the first valid decision wins; without one in time the case goes to on_expiry.
 
     Where two are asked (`people`), they are two principals, the second does not see what the first said, and unless
-    they agree the case goes to on_disagreement.
+    they agree the case goes to on_disagreement: whoever is asked there is neither of them.
     """
 
     status: Word
@@ -375,6 +375,22 @@ class Workflow(Part):
         """Steps that a case may visit again."""
         leads = closure({name: {target for _, target in step.jumps()} for name, step in self.steps.items()})
         return frozenset(name for name, reached in leads.items() if name in reached)
+
+    @cached_property
+    def overrules(self) -> Mapping[str, frozenset[str]]:
+        """By review: those whose disagreement may lead to it, with no other person asked in between who answers."""
+        onward = {
+            name: {to for at, to in step.jumps() if not isinstance(step.kind, Review) or "on_expiry" in at}
+            for name, step in self.steps.items()
+        }
+        reached, found = closure(onward), dict[str, frozenset[str]]()
+        for name, step in self.steps.items():
+            if isinstance(step.kind, Review) and step.kind.on_disagreement is not None:
+                first = step.kind.on_disagreement.then
+                for behind in {first, *reached[first]} - {name}:
+                    if isinstance(self.steps[behind].kind, Review):
+                        found[behind] = found.get(behind, frozenset()) | {name}
+        return found
 
     @cached_property
     def hears(self) -> tuple[str, ...]:

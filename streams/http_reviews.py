@@ -2,8 +2,8 @@
 
 Enters: a reader's key or a reviewer's token, a question. Leaves: the question; review.decided.v1 under the name that
 the token belongs to; that somebody has it before them, once, in the audit. Guaranteed: a decision that cannot count is
-told at once, as far as it is known here (plan is the judge): of an answered question, by who answered its first round,
-of one that another has claimed. What a claim is, and is not: review_claims.py.
+told at once, as far as it is known here (plan is the judge): of an answered question, by who answered its first round
+or disagreed before it, of one that another has claimed. What a claim is, and is not: review_claims.py.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class ReviewsApi(ABC):
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
     async def _may_answer(self, task: ReviewView, name: str, said: str = "") -> None:
-        """Open, and of several people's not answered by the same person before. Raises Problem.
+        """Open, and another person has not to answer it. Raises Problem.
 
         said: the event that may be said once more. Only of a first round does an answer that is on its way close the
         question here: plan may pass over one of a later round, of whom this process cannot know yet that they answered
@@ -168,11 +168,10 @@ class ReviewsApi(ABC):
         noted = self._answers.value(task.task_id)
         if task.status != OPEN or (task.round == 1 and noted not in (None, said)):
             raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
-        if task.round > 1 and noted != said:
+        if noted != said:
             moves = await self._outcomes.timeline(task.case_id, task.tenant)
-            answers = [one for one in moves if (one["transition"], one.get("step")) == ("review_decided", task.step)]
-            if any(one["actor"] == f"reviewer:{name}" for one in answers[1 - task.round :]):
-                why = "who answered the first time does not answer again: another person has to agree"
+            if f"reviewer:{name}" in _not_again(task, moves):
+                why = "who answered before does not answer again: another person has to agree, or to settle it"
                 raise Problem("same_principal", why, case_id=task.case_id, task_id=task.task_id)
 
     async def claim_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
@@ -208,6 +207,17 @@ class ReviewsApi(ABC):
         request: web.Request,
     ) -> None:
         """Returns when the broker has it. Raises Problem."""
+
+
+def _not_again(task: ReviewView, moves: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Actors who answered this question's first round, or disagreed in the question before it. moves: in order."""
+    every = [one for one in moves if one["transition"] == "review_decided"]
+    own = [one for one in every[max(0, len(every) - task.round + 1) :] if one.get("step") == task.step]
+    before = every[: len(every) - len(own)]
+    last = before[-1].get("detail", {}) if before else {}
+    both = before[-last["people"] :] if last.get("round") == last.get("people", 1) else []
+    labels = {one.get("detail", {}).get("label") for one in both}
+    return [one["actor"] for one in (*own, *(both if len(labels) > 1 else ()))]
 
 
 def _refuse_claimed(task: ReviewView, held: Claim | None, name: str) -> None:

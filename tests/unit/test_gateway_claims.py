@@ -98,6 +98,37 @@ def test_of_two_who_must_agree_the_second_is_another_person() -> None:
     run(test)
 
 
+def test_who_disagreed_before_does_not_settle_it() -> None:
+    """Told at once; once a third person has answered, what comes later is anybody's."""
+    senior = replace(TASK, tenant="globex", task_id="t1", step="senior")
+
+    def said(who: str, label: str, **detail: int) -> dict[str, Any]:
+        return {
+            "transition": "review_decided",
+            "actor": f"reviewer:{who}",
+            "step": "ask" if detail else "between",
+            "detail": {"label": label, **detail},
+        }
+
+    async def test(gateway: Served) -> None:
+        gateway.outcomes.tasks["t1"] = senior
+        two = [said("ada", "card", people=2, round=1), said("pat", "mortgage", people=2, round=2)]
+        gateway.outcomes.timelines[senior.case_id] = two
+        assert await claims(gateway, "ada") == (403, "same_principal")
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal="ada", json=DECISION) as response:
+            await problem(response, "same_principal")
+        assert await claims(gateway, "gus") == (200, "gus")
+        assert await claims(gateway, "gus", "release") == (200, "")
+        agreed = [two[0], said("pat", "card", people=2, round=2)]
+        half = [said("pat", "mortgage"), said("ada", "card", people=2, round=1)]
+        for moves in ([*two, said("gus", "card")], agreed, half):
+            gateway.outcomes.timelines[senior.case_id] = moves
+            assert await claims(gateway, "ada") == (200, "ada")
+            assert await claims(gateway, "ada", "release") == (200, "")
+
+    run(test)
+
+
 def test_the_same_answer_again_is_the_same_whoever_has_claimed_since() -> None:
     """Its 202 was lost, and the store does not know yet that the question is answered; nobody is given it any more."""
 

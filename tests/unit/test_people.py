@@ -71,6 +71,59 @@ def test_two_who_disagree_lead_elsewhere() -> None:
     assert [(one["label"], one["round"]) for one in verdicts] == [("accept", 1), ("reject", 2)]
 
 
+def settled(*jumps: str) -> Flow:
+    """Two disagree, and `jumps` lead to a third; `senior` and what is behind it."""
+    changed: dict[str, Any] = copy.deepcopy(EVERY)
+    ask = changed["steps"]["ask"]["review"]
+    one = {name: ask[name] for name in ask if name not in ("people", "on_disagreement")}
+    changed["steps"]["senior"] = {"review": {**one, "status": "waiting_for_senior", "then": "overruled"}}
+    row = {"when": "answers.senior.label == 'accept'", "then": "book"}
+    changed["steps"]["overruled"] = {"rule": {"first_of": [row], "otherwise": {"then": "refuse"}}}
+    for name in jumps:
+        changed["steps"][name] = {"rule": {"first_of": [{**row, "when": "false"}], "otherwise": {"then": "senior"}}}
+    ask["on_disagreement"] = {"reason": "reviewers_disagree", "then": jumps[0] if jumps else "senior"}
+    flow = asked(risk=90, workflow=Workflow.model_validate(changed))
+    flow.judge("ask", "accept", "ana")
+    flow.judge("ask", "reject", "ben", "r2")
+    return flow
+
+
+@pytest.mark.parametrize("jumps", [(), ("weighed",)])
+def test_who_disagreed_does_not_settle_it(jumps: tuple[str, ...]) -> None:
+    """Neither of the two overrules the other, also behind a rule; a third person does."""
+    flow = settled(*jumps)
+    for who, event_id in (("ana", "r3"), ("ben", "r4")):
+        flow.judge("senior", "accept", who, event_id)
+        assert flow.transitions()[-1] == "ignored"
+        assert json.loads(flow.of(AuditRecorded)[-1].detail)["reason"] == "same_person_twice"
+    flow.judge("senior", "reject", "cem", "r5")
+    assert flow.decided.reasons == ("near_match", "reviewers_disagree")
+
+
+def test_who_agreed_may_answer_what_comes_later() -> None:
+    """Only a disagreement shuts anybody out, and only of the question that it leads to."""
+    changed: dict[str, Any] = copy.deepcopy(EVERY)
+    ask = changed["steps"]["ask"]["review"]
+    one = {name: ask[name] for name in ask if name not in ("people", "on_disagreement")}
+    changed["steps"]["senior"] = {"review": {**one, "then": "refuse"}}
+    changed["steps"]["later"] = {"review": {**one, "then": "senior"}}
+    ask |= {"on_disagreement": {"reason": "reviewers_disagree", "then": "later"}, "then": "senior"}
+    del changed["steps"]["judged"]
+    agreed = asked(risk=90, workflow=Workflow.model_validate(changed))
+    agreed.judge("ask", "accept", "ana")
+    agreed.judge("ask", "accept", "ben", "r2")
+    agreed.judge("senior", "reject", "ana", "r3")
+    assert agreed.decided.outcome == "refused"
+    not_so = asked(risk=90, workflow=Workflow.model_validate(changed))
+    not_so.judge("ask", "accept", "ana")
+    not_so.judge("ask", "reject", "ben", "r2")
+    not_so.judge("later", "accept", "ana", "r3")
+    assert not_so.transitions()[-1] == "ignored"
+    not_so.judge("later", "accept", "cem", "r4")
+    not_so.judge("senior", "reject", "ana", "r5")
+    assert not_so.decided.outcome == "refused"
+
+
 def test_one_of_two_is_not_enough() -> None:
     """Without a second person in time the case ends as without any."""
     flow = asked(risk=90)
