@@ -2,8 +2,9 @@
 
 Enters: a decision, and the version that serves. Leaves: what changed, by the person; and for each who is worse off a
 new application, the input of the case that a person decides. Guaranteed: the same for the same, ids included, so that
-who asks twice raises one case (admit knows the idempotency key); a decision without screenings, and one that this
-version has screened, change nothing. A case that a version raised raises none itself: it says which entries a person
+who asks twice raises one case (admit knows the idempotency key); whom nobody screened then, because the list was away
+or there were too many names, is screened now like anybody else; an outcome of another kind, and one that this version
+has screened, change nothing. A case that a version raised raises none itself: it says which entries a person
 has looked at for the case that it came from, and those raise nothing again. Whoever is better off (an entry that went)
 is counted, and raises nothing: a decision is not taken back by itself.
 """
@@ -32,12 +33,13 @@ _RAISED = re.compile(rf"^{PREFIX}/[^/]+/(?P<case>[^/]+)/(?P<place>[0-9]{{1,4}})$
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody of a decided case, and the entries that he was near to then."""
+    """Somebody of a decided case, and the entries that he was near to then. screened: whether anybody looked."""
 
     name: str
     born: str
     country: str
     entries: frozenset[str]
+    screened: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,32 +110,43 @@ def _says(decided: CaseDecided, change: Change, loaded: Loaded) -> str:
     on = datetime.fromtimestamp(decided.decided_at / 1000, UTC).date().isoformat()
     more = len(change.added) - ENTRIES_SHOWN
     shown = "; ".join(f"{number} {name}" for number, name in list(change.added.items())[:ENTRIES_SHOWN])
+    again = "Screened again" if change.person.screened else "Screened for the first time, it was not done then"
     return (
-        f"Screened again: case {decided.case_id} ended as {decided.outcome} on {on}. By {loaded.listed.reference} the "
+        f"{again}: case {decided.case_id} ended as {decided.outcome} on {on}. By {loaded.listed.reference} the "
         f"entries that come near are now: {shown}{f'; and {more} more' if more > 0 else ''}."
     )
 
 
 def _people(output: str, listed: str) -> Iterator[tuple[Person, str]]:
-    """The people of an outcome with the version that screened each; nothing where the outcome is of another kind."""
+    """The people of an outcome with the version that screened each, empty: none did; nothing where the outcome is of
+    another kind.
+    """
     try:
         said = json.loads(output) if output else {}
     except ValueError:
         return
-    people, screenings = (_list(said, "people"), _list(said, "screenings")) if isinstance(said, dict) else ((), ())
-    for person, screening in zip(people, screenings, strict=False):
-        if not isinstance(person, dict) or not isinstance(screening, dict) or screening.get("list") != listed:
+    if not isinstance(said, dict) or not isinstance(said.get("screenings"), list):
+        return
+    people, screenings = _list(said, "people"), _list(said, "screenings")
+    both = [*zip(people, [*screenings, *[None] * len(people)], strict=False)]
+    for person, screening in (*both, *((each, None) for each in _list(said, "unscreened"))):
+        if not isinstance(person, dict) or not (screening is None or _is_of(screening, listed)):
             continue
-        hits = (hit for hit in _list(screening, "hits") if isinstance(hit, dict))
+        hits = (hit for hit in _list(screening or {}, "hits") if isinstance(hit, dict))
         yield (
             Person(
                 name=str(person.get("name", "")),
                 born=str(person.get("born", "")),
                 country=str(person.get("country", "")),
                 entries=frozenset(str(hit.get("entry", "")) for hit in hits),
+                screened=screening is not None,
             ),
-            str(screening.get("version", "")),
+            str((screening or {}).get("version", "")),
         )
+
+
+def _is_of(screening: Any, listed: str) -> bool:
+    return isinstance(screening, dict) and screening.get("list") == listed
 
 
 def _list(said: Mapping[str, Any], field: str) -> Sequence[Any]:

@@ -65,6 +65,26 @@ def test_who_was_screened_by_this_version_or_known_is_not() -> None:
         assert not list(rescreen.changes(replace(decided(), output=output), NEW))
 
 
+def test_who_was_never_screened_is_screened_now() -> None:
+    """The list was away, nobody was asked at all, or he was one name too many; the application says so."""
+    of_nobody: tuple[dict[str, object], ...] = (
+        {"people": [PERSON], "screenings": [None]},
+        {"people": [PERSON], "screenings": []},
+        {"people": [], "screenings": [], "unscreened": [PERSON]},
+    )
+    for said in of_nobody:
+        (change,) = rescreen.changes(replace(decided(), output=json.dumps(said)), NEW)
+        assert (set(change.added), change.place) == ({"9"}, 0)
+        text = rescreen.application(decided(), change, NEW, 5).documents[0]["text"]
+        assert text.startswith("Screened for the first time")
+    known = json.loads(decided(version="2").output)
+    one_more = replace(decided(), output=json.dumps({**known, "unscreened": [PERSON]}))
+    (change,) = rescreen.changes(one_more, NEW)
+    assert change.place == 1
+    assert rescreen.looked_at(replace(one_more, idempotency_key="rescreen/tiny@2/c1/0"), NEW) == ("c1", 0, frozenset())
+    assert not list(rescreen.changes(replace(decided(), output=json.dumps({"people": [PERSON]})), NEW))
+
+
 def test_who_is_better_off_raises_nothing() -> None:
     """An entry that went is told as gone."""
     (change,) = rescreen.changes(decided(version="0", hits=("77",)), OLD)
