@@ -34,10 +34,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import re2
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aios.streams import shapes
+from aios.streams import shapes, yaml_text
 from aios.streams.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "policies"
@@ -242,9 +241,11 @@ def _mapping(path: Path) -> tuple[bytes, dict[str, Any]]:
         text = raw.decode()
         if len(text) > FILE_CHARS_MAX:
             raise ConfigError(f"{path}: over {FILE_CHARS_MAX} characters")
-        fields = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        _, fields = yaml_text.read(text)
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
+    except yaml_text.Unreadable as error:
+        raise ConfigError("\n".join(f"{path}:{each}" for each in error.problems)) from error
     if not isinstance(fields, dict) or "digest" in fields:
         raise ConfigError(f"{path}:1: a policy is a mapping, and has no digest of its own")
     return raw, fields

@@ -30,7 +30,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aios.processors import case
@@ -55,7 +54,7 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
-from aios.streams import prompt_files
+from aios.streams import prompt_files, yaml_text
 from aios.streams.errors import AiosError, ConfigError
 from aios.streams.inputs import Input
 from aios.streams.pool_files import Lane
@@ -128,12 +127,14 @@ def file_of(workflow_file: Path) -> Path:
 def read(path: Path) -> tuple[Recorded, ...]:
     """Raises ConfigError with a line for each mistake."""
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _, said = yaml_text.read(path.read_text(encoding="utf-8"))
         return _File.model_validate(said).cases
     except FileNotFoundError:
         raise ConfigError(f"{path}: there are no recorded cases; a workflow is deployed with some") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except yaml_text.Unreadable as error:
+        raise ConfigError("\n".join(f"{path}:{each}" for each in error.problems)) from error
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {wrong}" for wrong in wrong_in(error))) from None
 

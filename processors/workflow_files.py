@@ -8,13 +8,16 @@ denied.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from aios.processors import autonomy, policy_files
 from aios.processors.connectors import registry
@@ -22,7 +25,7 @@ from aios.processors.part import close_to
 from aios.processors.workflow import Call, Kind, Map, Parallel, Question, Workflow
 from aios.processors.workflow_check import Place, check, form
 from aios.schemas.models import WorkflowDeployed
-from aios.streams import inputs, prompt_files
+from aios.streams import inputs, prompt_files, yaml_text
 from aios.streams.activations import RETIRED
 from aios.streams.deployments import Catalogue, Deployments, Entry, input_of
 from aios.streams.errors import ConfigError
@@ -31,6 +34,7 @@ from aios.streams.topics import Topic
 
 FOLDER = Path(__file__).parent / "workflows"
 FILE_BYTES_MAX = 1 << 20
+WITH_UNIT = re.compile(r"\d+(?:\.\d+)?\s*(?:ms|s|sec\w*|m|min\w*|h|hours?|d|days?|w|weeks?)")
 CASES = ".cases.yaml"  # how the file beside a workflow ends that holds recorded cases of it
 
 
@@ -256,16 +260,12 @@ def read_text(
     if len(text) > FILE_BYTES_MAX:
         return None, [f"{where}:1:1: over {FILE_BYTES_MAX} characters"]
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        return None, [f"{where}:{line}:{column}: {getattr(error, 'problem', None) or 'not YAML'}"]
+        root, said = yaml_text.read(text)
+    except yaml_text.Unreadable as error:
+        return None, [f"{where}:{each}" for each in error.problems]
     if not isinstance(root, yaml.MappingNode):
         return None, [f"{where}:1:1: a workflow is a mapping"]
-    if doubled := list(_doubled_keys(root)):
-        return None, [f"{where}:{at}: the key {key} stands here a second time" for key, at in doubled]
-    return _validate(where, text, root, contract_of, walked=walked)
+    return _validate(where, text, root, said, contract_of, walked=walked)
 
 
 def _contract_beside(folder: Path, contract: str) -> Input:
@@ -280,13 +280,13 @@ def _contract_beside(folder: Path, contract: str) -> Input:
 
 
 def _validate(
-    where: str, text: str, root: yaml.Node, contract_of: Callable[[str], Input], *, walked: bool
+    where: str, text: str, root: yaml.Node, said: Any, contract_of: Callable[[str], Input], *, walked: bool
 ) -> tuple[Sound | None, list[str]]:
     try:
-        workflow = Workflow.model_validate(yaml.safe_load(text))
+        workflow = Workflow.model_validate(said)
     except ValidationError as error:
         return None, [
-            f"{where}:{_at(root, [*each['loc'], *_key(each.get('ctx'))])}: {_where(each['loc'])}{_plain(each['msg'])}"
+            f"{where}:{_at(root, [*each['loc'], *_key(each.get('ctx'))])}: {_where(each['loc'])}{_plain(each)}"
             for each in error.errors(include_url=False)
         ]
     try:
@@ -296,20 +296,6 @@ def _validate(
     found = form(workflow, taken) if walked else check(workflow, taken)
     problems = [f"{where}:{_at(root, each.place)}: {_where(each.place)}{each.says}" for each in found]
     return (None, problems) if problems else (Sound(workflow=workflow, text=text, input=taken), [])
-
-
-def _doubled_keys(node: yaml.Node) -> Iterator[tuple[str, str]]:
-    """YAML itself would silently keep the last one."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield key.value, f"{key.start_mark.line + 1}:{key.start_mark.column + 1}"
-            seen.add(key.value)
-            yield from _doubled_keys(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _doubled_keys(item)
 
 
 def _at(root: yaml.Node, place: Sequence[str | int]) -> str:
@@ -335,6 +321,13 @@ def _where(place: Place) -> str:
     return f"{'.'.join(map(str, place))}: " if place else ""
 
 
-def _plain(message: str) -> str:
-    """The problem in one line: without pydantic's prefix and CEL's drawing."""
-    return message.removeprefix("Value error, ").partition("\n")[0]
+def _plain(error: ErrorDetails) -> str:
+    """The problem in one line, without pydantic's prefix and CEL's drawing, and what to write instead."""
+    says, found = error["msg"].removeprefix("Value error, ").partition("\n")[0], error["input"]
+    if isinstance(found, bool):
+        return f"{says}; YAML reads yes, no, on and off as true and false: put the word in quotes"
+    if isinstance(found, str) and WITH_UNIT.fullmatch(found):
+        return f"{says}; a number stands alone: the end of its name says the unit (_s seconds, _h hours, _days days)"
+    if error["type"] == "model_type":
+        return f"{says}: several values stand here, by name and indented"
+    return says

@@ -41,6 +41,7 @@ Place = tuple[str | int, ...]
 LABELS_WALKED = 4  # of what a person may choose
 SAMPLE_MS = 1_772_366_400_000  # when samples arrive: 2026-03-01T12:00:00Z
 WAYS_MAX = 60  # walked on from each step, for each sample
+MOMENT_MS_MIN = 10**11  # 1973; as seconds the year 5138
 
 
 def walk(workflow: Workflow, taken: Input) -> list[tuple[Place, str]]:
@@ -71,6 +72,7 @@ DECIDERS = Need(
 TRUTH = Need("true or false", lambda v: isinstance(v, bool))
 SHARE = Need("a number from 0 to 1", lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1)
 PLAIN = Need("a text, number or truth value", lambda v: isinstance(v, str | int | float | bool))
+MOMENT = Need("a time in Unix ms, of 13 digits,", lambda v: isinstance(v, int) and v >= MOMENT_MS_MIN)
 WHOLE = Need("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
 PEOPLE = Need("1 or 2", lambda v: isinstance(v, int) and not isinstance(v, bool) and v in (1, 2))
 LIST = Need("a list", lambda v: isinstance(v, list))
@@ -278,7 +280,7 @@ class _Visit:
 
     def _wait(self, step: Wait) -> Iterator[Onward]:
         if step.until is not None:
-            self._value(step.until, WHOLE, "wait", "until")
+            self._value(step.until, WHOLE if step.until.names else MOMENT, "wait", "until")
         for key, value in step.says.items():
             self._value(value, ANY, "wait", "says", key)
         if step.then is not None:

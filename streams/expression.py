@@ -13,6 +13,7 @@ from Kubernetes and from schema registries' data contracts).
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -46,7 +47,11 @@ class Expression:
         if not source or len(source) > SOURCE_CHARS_MAX:
             raise ValueError(f"a CEL expression has 1 to {SOURCE_CHARS_MAX} characters")
         self.source = source
-        self._program = cel.compile(source)
+        try:
+            self._program = cel.compile(source)
+        except ValueError as error:
+            says, line_end, drawing = str(error).partition("\n")
+            raise ValueError(f"{says}{_instead(source)}{line_end}{drawing}") from None
         self.names = frozenset(self._program.variables())  # also those that its macros bind
         self.tree = cel_tree.read(source)  # None: not read here, though it runs
         self.reads = {name: cel_tree.fields_of(self.tree, name) if self.tree else None for name in self.names}
@@ -79,6 +84,19 @@ class Expression:
         if wrong := _no_json(given):
             raise ExpressionError(f"`{self.source}` gives {wrong}, which is no JSON value")
         return given
+
+
+_OF_OTHER_LANGUAGES = (
+    (re.compile(r"(?<![=!<>])=(?!=)"), "equal is =="),
+    (re.compile(r"(?i)\b(?:and|or|not)\b"), "and is &&, or is ||, not is !"),
+    (re.compile(r"\{\{"), "it stands without braces around it"),
+)
+
+
+def _instead(source: str) -> str:
+    """What was probably meant, where words of another language stand outside its texts."""
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"", "''", source)
+    return "".join(f"; {says}" for pattern, says in _OF_OTHER_LANGUAGES if pattern.search(bare))
 
 
 def _at(view: Any, path: tuple[str, ...]) -> Any:

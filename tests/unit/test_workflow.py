@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,25 @@ def edited(folder: Path, old: str, new: str, name: str = NAMED) -> Path:
             "exactly one kind",
         ),
         ("start: classify", "start: [", "start: [", "expected"),
+        (
+            "owner: customer-operations",
+            "signed_off: {by: A, on: 2026-02-30}",
+            "on: 2026-02-30",
+            "2026-02-30 is none: day is out of range",
+        ),
+        (
+            "when: answers.classify.conf",
+            "when: {{ answers.x }} #",
+            "{ answers.x",
+            "an expression stands without braces",
+        ),
+        ("owner: customer-operations", "owner: !team x", "!team", "the tag !team means nothing here"),
+        ("owner: customer-operations", "owner: a\n<<: [1]", "[1]", "expected a mapping"),
+        ("policy:\n", "policy: &all\n  all: *all\n", "&all", "stands inside itself"),
+        ("owner: customer-operations", f"owner: {'[' * 60}{']' * 60}", "[[[", "nested more than 50 levels deep"),
+        ("owner: customer-operations", "owner: NO", "owner: NO", "put the word in quotes"),
+        ("attempts_max: 2\n      then: gate", "attempts_max: 2h\n      then: gate", "attempts_max: 2h", "the unit"),
+        ("when: answers.classify.conf", "when: a = 1 and b #", "when: a = 1", "equal is ==; and is &&"),
     ],
 )
 def test_a_mistake_is_refused_with_its_line(tmp_path: Path, old: str, new: str, line_of: str, says: str) -> None:
@@ -106,6 +126,19 @@ def test_a_mistake_is_refused_with_its_line(tmp_path: Path, old: str, new: str, 
         assert any(problem.startswith(f"{path}:{line}:") for problem in problems), (line, problems)
     with pytest.raises(ConfigError, match="document"):
         workflow_files.load(tmp_path)
+
+
+def test_brackets_without_end_are_a_mistake_and_no_traceback(tmp_path: Path) -> None:
+    path = edited(tmp_path, "owner: customer-operations", f"owner: {'[' * 5000}{']' * 5000}")
+    assert workflow_files.read(path)[1] == [f"{path}:1:1: nested more than 50 levels deep"]
+
+
+def test_a_time_in_seconds_is_not_taken_for_milliseconds(tmp_path: Path) -> None:
+    """It would be over at once, decades late."""
+    shipped = (workflow_files.FOLDER / "meeting.schedule.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "meeting.schedule.yaml"
+    path.write_text(re.sub(r'(until: &starts_at) ".*"', r"\1 '1774342800'", shipped), encoding="utf-8")
+    assert any("a time in Unix ms" in problem for problem in workflow_files.read(path)[1])
 
 
 def test_versions_stand_side_by_side(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""YAML that people write, read strictly: each mistake with its line and column, and nothing dropped in silence.
+
+In: text. Out: its nodes, for the places of later mistakes, and the value that they stand for. Guaranteed: whatever is
+wrong with it as YAML is Unreadable, with what to write instead where that is known: a key that stands twice (the last
+one would win), braces that were meant as an expression, a date that is none, a tag of another program, an anchor inside
+itself, more than DEPTH_MAX levels.
+Rejected: rewriting what was meant (`=` for `==`): whoever reads the file later reads what the author wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from yaml.constructor import SafeConstructor
+
+from aios.streams.errors import ConfigError
+
+DEPTH_MAX = 50
+STANDARD = "tag:yaml.org,2002:"  # begins the tags that this reads
+MERGE = f"{STANDARD}merge"
+
+
+class Unreadable(ConfigError):
+    """problems: `line:column: what is wrong`, 1-based."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def read(text: str) -> tuple[yaml.Node | None, Any]:
+    """None: nothing stands there. Raises Unreadable."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is None:
+            return None, None
+        if problems := list(_mistakes(root, (), set())):
+            raise Unreadable(problems)
+        return root, SafeConstructor().construct_document(root)
+    except RecursionError:
+        raise Unreadable([f"1:1: nested more than {DEPTH_MAX} levels deep"]) from None
+    except yaml.YAMLError as error:
+        raise Unreadable([_said(error)]) from error
+
+
+def place(node: yaml.Node) -> str:
+    """Line and column, 1-based."""
+    return f"{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+
+
+def _mistakes(node: yaml.Node, above: tuple[yaml.Node, ...], done: set[int]) -> Iterator[str]:
+    if node in above:
+        yield f"{place(node)}: this stands inside itself, by its own anchor"
+        return
+    if len(above) > DEPTH_MAX:
+        yield f"{place(node)}: nested more than {DEPTH_MAX} levels deep"
+        return
+    if id(node) in done:
+        return
+    done.add(id(node))
+    if not node.tag.startswith(STANDARD):
+        yield f"{place(node)}: the tag {node.tag} means nothing here; leave it out, or put the text in quotes"
+    elif isinstance(node, yaml.ScalarNode):
+        yield from _of_scalar(node)
+    elif isinstance(node, yaml.MappingNode):
+        yield from _of_keys(node)
+        for _, value in node.value:
+            yield from _mistakes(value, (*above, node), done)
+    else:
+        for item in node.value:
+            yield from _mistakes(item, (*above, node), done)
+
+
+def _of_scalar(node: yaml.ScalarNode) -> Iterator[str]:
+    try:
+        SafeConstructor().construct_object(node)
+    except ValueError as error:
+        yield f"{place(node)}: {node.value} is none: {error}; a date is written 2026-11-20, other text in quotes"
+    except yaml.YAMLError as error:
+        yield _said(error)
+
+
+def _of_keys(node: yaml.MappingNode) -> Iterator[str]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            yield (
+                f"{place(key)}: braces and brackets make a mapping or a list, and neither is a key; an expression "
+                "stands without braces, as in `when: input.amount > 5`, and text that begins with one in quotes"
+            )
+            continue
+        if key.value in seen and key.tag != MERGE:
+            yield f"{place(key)}: the key {key.value} stands here a second time"
+        seen.add(key.value)
+
+
+def _said(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    problem = str(getattr(error, "problem", None) or "not YAML")
+    tab = "; indent by spaces" if "'\\t'" in problem else ""
+    return f"{line}:{column}: {problem}{tab}"
