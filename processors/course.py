@@ -32,6 +32,7 @@ from aios.processors.workflow import (
 from aios.schemas import ids
 from aios.schemas.models import CaseCancelled, CaseDecided, CaseRemembered, ReviewDecided, ReviewRequested
 from aios.streams import topics
+from aios.streams.transitions import CUT_SHORT
 
 RETENTION_DAYS = topics.RETENTION_HOURS // 24
 CANCELLED = "cancelled"  # status, outcome and reason of a case that somebody called off
@@ -41,7 +42,6 @@ PEOPLE_MAX = 2
 EVIDENCE_BYTES_MAX = 200_000  # of a task, less where the input leaves less room; what is longest is left out beyond
 SUMMARY_CHARS_MAX = 50_000  # of a decision
 OUTPUT_BYTES_MAX = 700_000  # of a decision; what is longest is left out beyond
-TOO_LARGE = "too_large"  # reason of a case that ended because what it had to write did not fit a record
 
 
 class Course(Waiting):
@@ -254,10 +254,10 @@ class Course(Waiting):
     def cut_short(self) -> None:
         """The case ends here, because a record of what it would do next is larger than a record may be."""
         if self._strands:
-            self.give_up_branches(TOO_LARGE)
+            self.give_up_branches(CUT_SHORT)
         else:
-            self.give_up(TOO_LARGE)
-        self._because(TOO_LARGE)
+            self.give_up(CUT_SHORT)
+        self._because(CUT_SHORT)
         self._end(step_of(self._state.step), EXPIRED, outcome=EXPIRED, decided_by="timer")
 
     def _decide(self, name: str, step: Emit) -> None:

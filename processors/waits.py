@@ -13,12 +13,12 @@ Rejected: a counter of visits for every step (a case without circles would carry
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aios.processors import answers
 from aios.processors.branches import Branching
-from aios.processors.turn import bytes_of
+from aios.processors.turn import bytes_of, step_of
 from aios.processors.workflow import WAIT_S_MAX, Wait
 from aios.schemas import ids
 from aios.schemas.models import CaseTold
@@ -59,7 +59,9 @@ class Waiting(Branching):
         step = self.waiting_step()
         waits = isinstance(step, Wait) and step.event == event.kind
         self._remember_told(known["kept"], [*known["seen"], event.event_id])
-        if isinstance(step, Wait) and waits and self._listens(step):
+        if waits and (field := self._lacks(said)):
+            self._ignore(event, "incomplete", lacks=field)
+        elif isinstance(step, Wait) and waits and self._listens(step):
             self.stop_waiting()
             self._take(step, {"event_id": event.event_id, "kind": event.kind, "by": event.by, "body": said})
         elif waits or event.kind not in self._workflow.hears:
@@ -81,8 +83,12 @@ class Waiting(Branching):
         if step.then is not None:
             self.enter(step.then)
 
-    def _ignore(self, event: CaseTold, reason: str) -> None:
-        self.record("ignored", actor=event.by, event_id=event.event_id, kind=event.kind, reason=reason)
+    def _ignore(self, event: CaseTold, reason: str, **detail: str) -> None:
+        self.record("ignored", actor=event.by, event_id=event.event_id, kind=event.kind, reason=reason, **detail)
+
+    def _lacks(self, body: Mapping[str, Any]) -> str:
+        """A field that the step where the case is counts on, and this has not; empty: none."""
+        return lacking(self._workflow.examples.get(step_of(self._state.step), ()), body)
 
     def _listens(self, step: Wait) -> bool:
         """Whether this round still takes an event."""
@@ -90,7 +96,8 @@ class Waiting(Branching):
 
     def _take_kept(self, step: Wait) -> Mapping[str, Any] | None:
         known = self._told()
-        found = next((one for one in known["kept"] if one["kind"] == step.event), None)
+        fitting = (one for one in known["kept"] if one["kind"] == step.event and not self._lacks(one["body"]))
+        found = next(fitting, None)
         if found is not None:
             self._remember_told([one for one in known["kept"] if one is not found], known["seen"])
         return found
@@ -117,6 +124,31 @@ def round_of(path: str) -> int:
     """Which visit of its step a path is, 1-based."""
     number = path.partition("#")[2]
     return int(number) if number else 1
+
+
+def lacking(examples: Sequence[Any], said: Any, path: str = "") -> str:
+    """The path of a field that every example has, and this has not, or of another kind; empty: none.
+
+    What steps read of an answer was tried with these examples when the workflow was checked, so that one which has what
+    they share can be read.
+    """
+    kinds = {_kind(one) for one in examples}
+    if len(kinds) == 1 and _kind(said) not in kinds:
+        return path
+    if kinds != {dict}:
+        return ""
+    for name in sorted(set.intersection(*map(set, examples))):
+        at = f"{path}.{name}" if path else name
+        if name not in said:
+            return at
+        if found := lacking([one[name] for one in examples], said[name], at):
+            return found
+    return ""
+
+
+def _kind(value: Any) -> type:
+    """Whole and other numbers are one kind."""
+    return float if type(value) is int else type(value)
 
 
 def _body(event: CaseTold) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+CUT_SHORT = "too_large"  # reason of a case that ended because what it had to write did not fit a record
+
 Move = Mapping[str, Any]
 
 
@@ -138,12 +140,20 @@ def _called(move: Move) -> str:
     )
 
 
+_UNUSABLE = {
+    "ok": "{system} answered with what the case cannot use",
+    "unknown": "nobody knows whether {system} did it",
+}
+"""What came back without an answer for the case, by what the connector says of it."""
+
+
 def _returned(move: Move) -> str:
     detail = move["detail"]
     system, took = detail.get("system", "?"), _seconds(detail.get("waited_ms", 0) + detail.get("call_ms", 0))
     tries = f", in {detail['tries']} tries" if detail.get("tries", 1) > 1 else ""
     if detail.get("reason"):
-        return f"{system} did not do it at step {move['step']} ({spaced(detail['reason'])}){tries}, after {took}"
+        what = _UNUSABLE.get(str(detail.get("outcome", "")), "{system} did not do it").format(system=system)
+        return f"{what} at step {move['step']} ({spaced(detail['reason'])}){tries}, after {took}"
     before = "; an earlier try had already done it" if detail.get("reconciled") else ""
     return f"{system} answered after {took}{tries}{before}"
 
@@ -189,7 +199,7 @@ def _was_told(move: Move) -> str:
 
 def _ignored(move: Move) -> str:
     detail = move["detail"]
-    why = spaced(detail.get("reason", ""))
+    why = f"it has no {detail['lacks']} as it should" if detail.get("lacks") else spaced(detail.get("reason", ""))
     what = spaced(detail["kind"]) if detail.get("kind") else "something"
     return f"{what} from {person(str(move['actor']))} changed nothing: {why}"
 
@@ -218,7 +228,11 @@ def _decided(move: Move) -> str:
 def ending(decided: Move) -> str:
     outcome, label = spaced(decided.get("outcome", "?")), decided.get("label", "")
     says_more = label and not outcome.startswith(label)  # approved, as approve
-    return f"{outcome}{f' as {label}' if says_more else ''}, {_who(str(decided.get('decided_by', '')))}"
+    decided_by = str(decided.get("decided_by", ""))
+    by = _who(decided_by)
+    if decided_by == "timer" and CUT_SHORT in decided.get("reasons", ()):
+        by = "because what it would have had to write next was larger than a record may be"
+    return f"{outcome}{f' as {label}' if says_more else ''}, {by}"
 
 
 def _who(decided_by: str) -> str:

@@ -35,7 +35,7 @@ from pydantic import BaseModel, ValidationError
 from aios.dlq.one_record import Lost
 from aios.processors.connectors import lines, measures, pace
 from aios.processors.connectors.claims import PROCESS, Claims, Intend, Known
-from aios.processors.connectors.connector import CallFailed, Connector, Effect, Failure, failure_of
+from aios.processors.connectors.connector import TOO_LARGE, CallFailed, Connector, Effect, Failure, failure_of
 from aios.processors.connectors.course import EXPIRED, FAILED, OK, UNKNOWN, Answer, Course, failed, unknown
 from aios.processors.connectors.gate import Gate, Permit
 from aios.processors.connectors.guard import Guard
@@ -289,7 +289,9 @@ class Calling:
                 self._gate.succeed(permit)
             else:
                 self._gate.abandon(permit)
-            return Answer(status=UNKNOWN if course.before else FAILED, word=course.word, sentence=course.sentence)
+            was_done = getattr(cause, "was_done", False) and course.effect is not Effect.NONE
+            status = UNKNOWN if course.before or was_done else FAILED
+            return Answer(status=status, word=course.word, sentence=course.sentence)
         if is_late or failure is Failure.UNFORESEEN:
             self._gate.abandon(permit)
         elif not getattr(cause, "is_systems", True):
@@ -339,9 +341,10 @@ class Calling:
         output = ids.canonical(response.model_dump(mode="json"))
         size = len(output.encode())
         if size > self._system.limits.answer_bytes_max:
-            done = "" if course.effect is Effect.NONE else "it was done; "
-            bound = self._system.limits.answer_bytes_max
-            return failed("answer_too_large", f"{done}the answer of {size} bytes is over the {bound} allowed")
+            said = f"the answer of {size} bytes is over the {self._system.limits.answer_bytes_max} allowed"
+            if course.effect is Effect.NONE:
+                return failed(TOO_LARGE, said)
+            return unknown(TOO_LARGE, f"it was done; {said}")
         return Answer(status=OK, output=output, contract=operation.response_contract, reconciled=reconciled)
 
 

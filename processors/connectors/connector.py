@@ -27,7 +27,9 @@ from aios.streams.config import Settings, secret
 from aios.streams.errors import ConfigError
 from aios.streams.system_files import Effect, System
 
-__all__ = ["Ask", "CallFailed", "Connector", "Effect", "Failure", "Operation", "Part", "Setup"]
+__all__ = ["TOO_LARGE", "Ask", "CallFailed", "Connector", "Effect", "Failure", "Operation", "Part", "Setup"]
+
+TOO_LARGE = "answer_too_large"  # word of an answer over limits.answer_bytes_max
 
 
 class Part(BaseModel):
@@ -83,11 +85,13 @@ class CallFailed(Exception):
         again_after_s: float = 0.0,
         is_systems: bool = True,
         was_called: bool = True,
+        was_done: bool = False,
     ) -> None:
         """again_after_s: how long the system asked to be left alone, as in Retry-After; 0: it did not say.
 
         is_systems: whether it says something of the system as a whole; else of its endpoint alone, whose circuit it
         may open. was_called: whether a refusal came from there; one that is ours alone says nothing of the system.
+        was_done: whether it did what it was asked to, and only its answer is of no use.
         """
         super().__init__(f"{word}: {sentence}")
         self.failure = failure
@@ -96,6 +100,7 @@ class CallFailed(Exception):
         self.again_after_s = again_after_s
         self.is_systems = is_systems
         self.was_called = was_called
+        self.was_done = was_done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

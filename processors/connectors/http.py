@@ -6,7 +6,8 @@ redirects are not followed; of what a server says, its status alone gets into re
 segment of a path, and no other place than its operation's.
 
     connected?          not even connected: transient; lost or silent behind the request: ambiguous
-    2xx                 the response, if it fits its fields; a broken one is ambiguous (a gateway's page, a half body)
+    2xx                 the response, if it fits its fields; a broken one is ambiguous (a gateway's page, a half body),
+                        one over the bound was done, and is of no use
     408, 425, 429, 503  transient, after Retry-After; 401 too: a token that is being changed, while commands wait
     other 5xx           ambiguous: it may have got far
     `refused`           the system declines
@@ -27,7 +28,7 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, ValidationError, create_model
 
-from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
+from aios.processors.connectors.connector import TOO_LARGE, Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
 from aios.schemas import ids
 from aios.streams import system_files
 from aios.streams.errors import ConfigError
@@ -127,7 +128,9 @@ class Http:
             while len(raw) <= bound and (more := await response.content.read(bound + 1 - len(raw))):
                 raw += more
             if len(raw) > bound:
-                raise CallFailed(Failure.PERMANENT, "answer_too_large", f"the answer is over {bound} bytes")
+                was_done = 200 <= response.status < 300
+                says = f"{'it was done; ' if was_done else ''}the answer is over {bound} bytes"
+                raise CallFailed(Failure.PERMANENT, TOO_LARGE, says, was_done=was_done)
             return response.status, _json(raw), _again_s(response.headers.get("Retry-After", ""))
 
     def _headers(self, reads: bool) -> dict[str, str]:

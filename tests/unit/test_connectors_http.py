@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from aios.processors.connectors import registry
-from aios.processors.connectors.connector import Ask, CallFailed, Failure, Setup
+from aios.processors.connectors.connector import TOO_LARGE, Ask, CallFailed, Failure, Setup
 from aios.processors.connectors.http import Http
 from aios.processors.connectors.webhook import Message, Webhook
 from aios.streams import signing, system_files
@@ -135,8 +135,14 @@ def test_an_answer_that_does_not_fit_may_have_been_done(text: str, tmp_path: Pat
 
 
 def test_an_answer_over_the_bound_is_not_read_on(tmp_path: Path) -> None:
-    (found, error), _ = call(lambda _request: web.json_response({"booking": "x" * 5_000}), tmp_path)
-    assert (found, error.word) == (Failure.PERMANENT, "answer_too_large")
+    """Nor tried again; whether it was done says its status."""
+    for status, was_done in ((201, True), (400, False)):
+
+        def answers(_request: web.Request, status: int = status) -> web.Response:
+            return web.json_response({"booking": "x" * 5_000}, status=status)
+
+        (found, error), _ = call(answers, tmp_path)
+        assert (found, error.word, error.was_done) == (Failure.PERMANENT, TOO_LARGE, was_done)
 
 
 def test_a_cut_connection_may_have_been_done_and_a_closed_port_was_not(tmp_path: Path) -> None:

@@ -151,6 +151,27 @@ def test_a_label_that_says_no_more_than_the_outcome_is_left_out() -> None:
         assert transitions.ending({"outcome": outcome, "label": label, "decided_by": "policy"}).startswith(says)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        ("failed", "calendars did not do it at step book (no answer)"),
+        ("expired", "calendars did not do it at step book (no answer)"),
+        ("unknown", "nobody knows whether calendars did it at step book (no answer)"),
+        ("ok", "calendars answered with what the case cannot use at step book (no answer)"),
+    ],
+)
+def test_what_nobody_knows_is_not_told_as_not_done(outcome: str, says: str) -> None:
+    detail = {"system": "calendars", "outcome": outcome, "reason": "no_answer", "tries": 1}
+    move = {"transition": "call_completed", "step": "book", "actor": "connectors", "detail": detail}
+    assert transitions.words_of(move).say(move).startswith(says)
+
+
+def test_a_case_that_was_cut_short_did_not_wait_for_anybody() -> None:
+    decided = {"outcome": "expired", "label": "", "decided_by": "timer", "reasons": [transitions.CUT_SHORT]}
+    assert "larger than a record may be" in transitions.ending(decided)
+    assert "nobody decided in time" in transitions.ending(decided | {"reasons": ["no_answer"]})
+
+
 def test_what_happened_outside_the_case_comes_last() -> None:
     """Acts of operators have no number in the case's order."""
     act = AuditRecorded(

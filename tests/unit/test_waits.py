@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from aios.processors import waits
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseTold, ConnectorRequested
 from aios.sinks import audit, outcome_writes
 from aios.streams import explanation
 from aios.streams.errors import Reason, RecordError
-from tests.fakes.flow import Flow, returned
+from tests.fakes.flow import Flow, returned, workflow
 
 
 def booked(flow: Flow | None = None) -> Flow:
@@ -122,6 +126,45 @@ def test_what_nobody_waits_for_is_noted() -> None:
     flow.cancel()
     flow.tell("changed", "t99")
     assert told(flow)[-1] == ("ignored", "decided_before")
+
+
+def test_an_event_that_lacks_what_the_examples_share_changes_nothing() -> None:
+    """The steps behind the wait read it: the case would be stuck with it. Told again as it should be, it goes on."""
+    shared = workflow(examples={"booked": [{"what": "moved", "to": "ten"}, {"what": "x"}]})
+    flow = booked(Flow(workflow=shared))
+    flow.tell("changed", "t1", {"to": "ten"})
+    assert told(flow)[-1] == ("ignored", "incomplete")
+    (entry,) = [one for one in flow.of(AuditRecorded) if one.transition == "ignored"]
+    (sentence,) = explanation.explain("c", "w", [json.loads(outcome_writes.transition_json(entry))]).story
+    assert sentence.says == "Changed from producer changed nothing: it has no what as it should."
+    flow.tell("changed", "t2", {"what": "cancelled"})
+    assert flow.decided.reasons == ("withdrawn",)
+
+
+def test_what_is_kept_for_a_wait_and_lacks_something_does_not_stand_before_what_comes_behind_it() -> None:
+    shared = workflow(examples={"booked": [{"what": "moved"}]})
+    flow = Flow(workflow=shared)
+    flow.admit()
+    flow.tell("changed", "t1", {"to": "ten"})
+    flow.tell("changed", "t2", {"what": "cancelled"})
+    for step in ("gather/screen", "gather/about", "read/0", "read/1", "book"):
+        flow.answer(step)
+    assert flow.decided.reasons == ("withdrawn",)
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(examples=st.lists(st.dictionaries(st.sampled_from("abc"), PLAIN, max_size=3), min_size=1, max_size=3))
+def test_no_example_lacks_anything_and_without_what_they_share_something_is_lacked(examples: list[Any]) -> None:
+    assert [waits.lacking(examples, one) for one in examples] == [""] * len(examples)
+    for name in set.intersection(*map(set, examples)):
+        less = {key: value for key, value in examples[0].items() if key != name}
+        assert waits.lacking(examples, less) == min(set.intersection(*map(set, examples)) - less.keys())
 
 
 @pytest.mark.parametrize(("body", "reason"), [("[]", Reason.CONTRACT_BROKEN), ("no json", Reason.CONTRACT_BROKEN)])
