@@ -21,13 +21,14 @@ class _State(Enum):
 class OffsetTracker:
     """One partition, for as long as it is assigned once."""
 
-    __slots__ = ("_committed", "_next", "_order", "_states")
+    __slots__ = ("_committed", "_next", "_order", "_states", "ended_behind")
 
     def __init__(self) -> None:
         self._order: deque[int] = deque()  # offsets read, the lowest unfinished one first
         self._states: dict[int, _State] = {}  # of those
         self._next: int | None = None  # after everything read
         self._committed = -1
+        self.ended_behind = 0  # finished ones that stand behind an unfinished one
 
     def read(self, offset: int) -> bool:
         """An offset was read. False: it is known already (open or finished), do not work on it again."""
@@ -51,8 +52,10 @@ class OffsetTracker:
         if self._states.get(offset) is not _State.OPEN:
             return False
         self._states[offset] = _State.FINISHED
+        self.ended_behind += 1
         while self._order and self._states[self._order[0]] is _State.FINISHED:
             del self._states[self._order.popleft()]
+            self.ended_behind -= 1
         return True
 
     def give_back(self, offset: int) -> bool:

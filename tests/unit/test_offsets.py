@@ -86,6 +86,11 @@ class Partition(RuleBasedStateMachine):
             assert self.tracker.to_commit is None
 
     @invariant()
+    def what_is_finished_behind_an_unfinished_record_is_known(self) -> None:
+        lowest = min((offset for offset in self.log if offset not in self.finished), default=self.end)
+        assert self.tracker.ended_behind == sum(offset > lowest for offset in self.finished)
+
+    @invariant()
     def no_position_passes_an_unfinished_record(self) -> None:
         unfinished = [offset for offset in self.log if offset not in self.finished]
         position = self.tracker.position
