@@ -4,8 +4,9 @@ Enters: requests as they are read, undecoded, and the end of each with the token
 as soon as the engine has room for it. Pure; the intake calls it under its lock (streams/hands.py, Order).
 Guaranteed: tenants that always have something waiting get tokens in proportion to their weights, to within the
 largest request of each (start-time fair queueing, Goyal et al. 1996); whoever comes after a pause waits for no backlog
-of another, and has saved nothing up; within a tenant the earliest deadline goes first, so nothing starves; requests
-and tokens in flight stay within their bounds, but one request alone always goes.
+of another that is known here (how far partitions are read: streams/hands.py), and has saved nothing up; within a tenant
+the earliest deadline goes first, so nothing starves; requests and tokens in flight stay within their bounds, but one
+request alone always goes.
 Costs are estimated before (a record's bytes, and what earlier records of its size took) and corrected after: who was
 taken for too little pays the rest with the next turn.
 Rejected: turns by partition (a tenant's work lies in as many as eight, so it would have eight turns), deficit round
@@ -44,14 +45,15 @@ class Costs:
 
     def estimate(self, record: Record) -> int:
         """1..one_max."""
-        return self._within(_plain(record) + self._surplus)
+        return max(1, min(self._one_max, round(self._plain(record) + self._surplus)))
 
     def learn(self, record: Record, tokens: int) -> None:
         """It has truly taken so many."""
-        self._surplus += SURPLUS_SHARE * (tokens - min(_plain(record), self._one_max) - self._surplus)
+        self._surplus += SURPLUS_SHARE * (tokens - self._plain(record) - self._surplus)
 
-    def _within(self, tokens: float) -> int:
-        return max(1, min(self._one_max, round(tokens)))
+    def _plain(self, record: Record) -> int:
+        """As its bytes say; what is over one_max is not read."""
+        return min(self._one_max, len(record.value or b"") // BYTES_PER_TOKEN)
 
 
 @dataclass(eq=False, slots=True)
@@ -196,10 +198,6 @@ def urgency(record: Record) -> int:
     deadline_ms = _number(record, DEADLINE, record.timestamp_ms + PATIENCE_MS)
     priority = max(-PRIORITY_MAX, min(_number(record, PRIORITY, 0), PRIORITY_MAX))
     return deadline_ms + PRIORITY_MS * priority
-
-
-def _plain(record: Record) -> int:
-    return len(record.value or b"") // BYTES_PER_TOKEN
 
 
 def _number(record: Record, header: str, default: int) -> int:

@@ -46,8 +46,8 @@ from aios.streams.topics import INFERENCE_COMPLETED, inference_cancelled
 from aios.streams.topology import STAGES, Stage
 
 DRAIN_S_MAX = 8.0  # the supervisor waits a little longer before it kills
-WAITING_MAX = 8_192  # records of a pool read ahead, so that there is a choice among tenants
-LANE_WAITING_MAX = 128  # of one partition: more than a tenant may have outstanding there (plan sees to that)
+WAITING_MAX = 65_536  # commands of a pool read ahead, so that there is a choice among tenants
+WAITING_BYTES_MAX = 256 << 20  # of these: half of it holds what 48 tenants may have outstanding, in letters of 3 KB
 PIECES_MAX = 4  # of a long text, about
 
 log = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ async def _serve(
         intake = _intake(settings, stage, pool, slot, room=engine.tokens_max, one_max=served.kind.one_max)
         requests = Requests(
             stage,
-            Answering(pool, task, engine, answers=answers, cancels=cancels),
+            Answering(pool, task, engine, answers=answers, cancels=cancels, wrote=measured.wrote),
             codec,
             measured,
             intake=intake,
@@ -231,7 +231,7 @@ def _intake(settings: Settings, stage: Stage, pool: pool_files.Pool, slot: int, 
         instance_id=f"{stage.group}.{slot}",
         in_flight_max=requests_max,
         waiting_max=WAITING_MAX,
-        lane_waiting_max=LANE_WAITING_MAX,
+        waiting_bytes_max=WAITING_BYTES_MAX,
         order=order,
     )
 

@@ -3,8 +3,10 @@
 Enters: partitions that come and go, records as they are read, and what became of each. Leaves: records to work on, at
 most in_flight_max at a time, and the positions to commit. Guaranteed: a record counts for the assignment it was taken
 under and for no later one; a position never passes a record that is waiting, in flight or given back; what waits and
-what is in flight is bounded in number and bytes, and what waits of one partition too, so that a backlog of one never
-takes the room of the others. Records are taken in the order in which they came, unless an Order says otherwise.
+what is in flight is bounded in number and bytes. Records are taken in the order in which they came, unless an Order
+says otherwise; then each partition has an even share of a third of the room, whatever stands in the others, and while
+less than half of the room is taken, one may hold half of what is left of that (a dynamic threshold, Choudhury and Hahne
+1998). What stands deeper in a partition the order does not know.
 Its owner (intake.py) holds one lock around every call.
 """
 
@@ -18,7 +20,8 @@ from typing import Protocol
 from aios.streams.offsets import OffsetTracker
 from aios.streams.record import Record
 
-BYTES_MAX = 32 << 20  # of records that wait, and again of those in flight
+BYTES_MAX = 32 << 20  # of records that wait, unless said otherwise, and again of those in flight
+EVEN_SHARE, MORE_SHARE = 3, 2  # of the room; the rest is for what is read of a partition before it pauses
 HEADER_BYTES = 150  # of a header in memory, beside its name and value
 SPAN_MIN = 4_000  # finished records that may stand behind an unfinished one, per partition
 
@@ -64,16 +67,19 @@ class _Held:
 
 
 class Hands:
-    """See the module. waiting_max: records that wait to be taken; lane_waiting_max: those of one partition, beyond
-    which it should be paused.
-    """
+    """See the module. waiting_max, waiting_bytes_max: of records that wait to be taken."""
 
     def __init__(
-        self, *, in_flight_max: int, waiting_max: int, lane_waiting_max: int | None = None, order: Order | None = None
+        self,
+        *,
+        in_flight_max: int,
+        waiting_max: int,
+        waiting_bytes_max: int = BYTES_MAX,
+        order: Order | None = None,
     ) -> None:
         self._in_flight_max = in_flight_max
         self._waiting_max = waiting_max
-        self._lane_waiting_max = lane_waiting_max
+        self._waiting_bytes_max = waiting_bytes_max
         self._order = order
         self._span_max = max(SPAN_MIN, 8 * in_flight_max)
         self.lanes: dict[tuple[str, int], Lane] = {}
@@ -218,12 +224,12 @@ class Hands:
     @property
     def room(self) -> int:
         """Records that may still come to wait; 0 when their bytes are over the bound."""
-        return max(0, self._waiting_max - len(self._waiting)) if self._waiting_bytes < BYTES_MAX else 0
+        return max(0, self._waiting_max - len(self._waiting)) if self._waiting_bytes < self._waiting_bytes_max else 0
 
     @property
     def is_half_empty(self) -> bool:
         """Of what may wait."""
-        return len(self._waiting) * 2 < self._waiting_max and self._waiting_bytes * 2 < BYTES_MAX
+        return len(self._waiting) * 2 < self._waiting_max and self._waiting_bytes * 2 < self._waiting_bytes_max
 
     def is_to_wait(self, lane: Lane) -> bool:
         """Nothing more should be read of it for now."""
@@ -231,11 +237,16 @@ class Hands:
 
     def _is_over_share(self, lane: Lane) -> bool:
         """Enough of it waits, in number or in bytes; once paused for it, until half of that is gone."""
-        if self._lane_waiting_max is None:
+        if self._order is None:
             return False
-        half = 2 if lane.paused else 1
-        share = BYTES_MAX / max(1, len(self.lanes))
-        return half * lane.waiting >= self._lane_waiting_max or half * lane.waiting_bytes >= share
+        twice = 2 if lane.paused else 1
+        return self._is_enough(twice * lane.waiting, len(self._waiting), self._waiting_max) or self._is_enough(
+            twice * lane.waiting_bytes, self._waiting_bytes, self._waiting_bytes_max
+        )
+
+    def _is_enough(self, of_one: int, of_all: int, most: int) -> bool:
+        """One partition has its even share, and half of what is left for those who have more."""
+        return EVEN_SHARE * len(self.lanes) * of_one >= most and of_all + 2 * of_one >= most // MORE_SHARE
 
     def _is_stretched(self, lane: Lane) -> bool:
         """Too much is finished behind one unfinished record; once paused for it, until half of that is gone."""

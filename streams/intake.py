@@ -15,8 +15,8 @@ and change 5604), so a refused commit is taken for what it says: another generat
 A second process with the same instance_id fences this one: take() raises Fenced and the process must leave.
 
 Rejected: automatic commits (they pass what is in hand), share groups (a preview), aiokafka (no static membership with
-cooperative rebalancing). Who has an order of its own (the pools: fair by tenant) gives it, and how much of one
-partition may wait; others take records as Kafka's fetches bring them.
+cooperative rebalancing). Who has an order of its own (the pools: fair by tenant) gives it, and partitions share
+the room then (hands.py); others take records as Kafka's fetches bring them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from aios.streams import failpoints, metrics
 from aios.streams.admin import record_of
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError, Fenced
-from aios.streams.hands import Hands, Lane, Order
+from aios.streams.hands import BYTES_MAX, Hands, Lane, Order
 from aios.streams.orphans import Orphans
 from aios.streams.record import Record
 
@@ -43,6 +43,9 @@ POLL_S = 0.05  # while something is under way
 IDLE_S = 0.25  # while nothing is
 FULL_S = 0.2  # without room for that long, partitions are paused
 BATCH_MAX = 500  # records handed over at once
+AHEAD_MAX = 5_000  # records of a partition that Kafka's client fetches ahead
+BATCH_SHARED_MAX = 64  # where partitions share the room: so many of one are read before it pauses
+AHEAD_SHARED_MAX = 256  # the same: a pause throws away what was fetched
 LAG_S = 1.0
 JOIN_S_MAX = 15.0  # start() returns then, whether or not partitions have come
 COMMIT_S_MAX = 10.0  # until a commit without an answer is asked again
@@ -71,10 +74,10 @@ class Intake:
         session_timeout_ms: int = 10_000,
         drain_s_max: float = 5.0,
         waiting_max: int = BATCH_MAX,
-        lane_waiting_max: int | None = None,
+        waiting_bytes_max: int = BYTES_MAX,
         order: Order | None = None,
     ) -> None:
-        """lane_waiting_max: of one partition; those over it are paused, and little of each is fetched ahead."""
+        """order: partitions of which enough waits are paused, and little of each is fetched ahead."""
         self._kafka = kafka
         self._group = group
         self._stage = group.removeprefix("aios.")
@@ -87,10 +90,12 @@ class Intake:
         self._hands = Hands(
             in_flight_max=in_flight_max,
             waiting_max=max(in_flight_max, waiting_max),
-            lane_waiting_max=lane_waiting_max,
+            waiting_bytes_max=waiting_bytes_max,
             order=order,
         )
-        self._ahead_max = 5_000 if lane_waiting_max is None else 2 * lane_waiting_max
+        self._batch_max, self._ahead_max = (
+            (BATCH_MAX, AHEAD_MAX) if order is None else (BATCH_SHARED_MAX, AHEAD_SHARED_MAX)
+        )
         self._lags: dict[tuple[str, int], int] = {}
         self._stopping = False
         self._error: Exception | None = None
@@ -335,7 +340,7 @@ class Intake:
         first = consumer.poll(POLL_S if self._is_busy() else IDLE_S)
         if first is None:
             return
-        more = min(BATCH_MAX, self._hands.room) - 1
+        more = min(self._batch_max, self._hands.room) - 1
         messages = [first, *(consumer.consume(more, 0) if more > 0 else ())]
         arrived = [(message, None if message.error() else record_of(message)) for message in messages]
         with self._changed:
@@ -443,7 +448,7 @@ class Intake:
         for lane in self._hands.lanes.values():
             position, (_, high) = lane.tracker.position, consumer.get_watermark_offsets(_place(lane), cached=True)
             if position is not None and high >= 0:
-                lags[lane.topic, lane.partition] = lag = max(0, high - position)
+                lags[lane.topic, lane.partition] = lag = max(0, high - position - lane.tracker.ended_behind)
                 metrics.LAG.labels(self._stage, lane.topic, lane.partition).set(lag)
         with self._changed:
             self._lags = lags

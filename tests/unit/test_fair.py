@@ -165,6 +165,10 @@ def test_a_size_is_learned_from_what_it_took() -> None:
         learned.learn(one, 40)
     assert abs(learned.estimate(one) - 40) <= 2
     assert learned.estimate(record("a", 1, tokens=10_000)) <= ONE_MAX
+    long = record("a", 0, tokens=10 * ONE_MAX)
+    for _ in range(200):
+        learned.learn(long, 100)
+    assert abs(learned.estimate(long) - 100) <= 2
     assert learned.estimate(record("a", 1, tokens=0)) >= 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -28,7 +28,7 @@ class Member(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         order = self.order() if self.order is not None else None
-        self.hands = Hands(in_flight_max=IN_FLIGHT_MAX, waiting_max=WAITING_MAX, lane_waiting_max=2, order=order)
+        self.hands = Hands(in_flight_max=IN_FLIGHT_MAX, waiting_max=WAITING_MAX, order=order)
         self.read_to: dict[tuple[str, int], int] = {}  # the client's position, by assigned partition
         self.committed = dict.fromkeys(PLACES, 0)  # the broker's
         self.ended: set[tuple[str, int, int]] = set()  # finished while owned
@@ -185,8 +185,8 @@ test_any_history_of_a_member_with_an_order = OrderedMember.TestCase
 
 
 def test_a_backlog_in_one_partition_leaves_room_for_the_others() -> None:
-    """It is to be paused when its share waits, and read again when half of that is gone; the others are read on."""
-    hands = Hands(in_flight_max=10, waiting_max=100, lane_waiting_max=4)
+    """With its share it is to be paused, and read again when half of that is gone; the others are read on."""
+    hands = Hands(in_flight_max=10, waiting_max=24, order=Narrow())
     hands.assign([("a", 0), ("a", 1)])
     full, other = hands.of([("a", 0), ("a", 1)])
     for offset in range(4):
@@ -195,12 +195,32 @@ def test_a_backlog_in_one_partition_leaves_room_for_the_others() -> None:
     assert hands.is_to_wait(full)
     assert not hands.is_to_wait(other)
     full.paused = True
-    hands.take(2)
+    hands.take(1)
     assert hands.is_to_wait(full)
     hands.take(1)
     assert not hands.is_to_wait(full)
-    hands.arrive(record(("a", 1), 0, module.BYTES_MAX // 2), other)
+    hands.arrive(record(("a", 1), 0, module.BYTES_MAX // 3), other)
     assert hands.is_to_wait(other)
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes=st.lists(st.integers(1, 200), min_size=1, max_size=40))
+def test_backlogs_of_any_number_of_partitions_leave_room_for_one_more(sizes: list[int]) -> None:
+    """Each is read as far as it may, with records of its own size: who comes last has an even share none the less."""
+    hands = Hands(in_flight_max=1, waiting_max=1_000, waiting_bytes_max=100_000, order=Narrow())
+    places = [("a", partition) for partition in range(len(sizes) + 1)]
+    hands.assign(places)
+    *deep, last = hands.of(places)
+    for lane, size in zip(deep, sizes, strict=True):
+        offset = 0
+        while not hands.is_to_wait(lane):
+            hands.arrive(record((lane.topic, lane.partition), offset, size), lane)
+            offset += 1
+        assert offset
+    for offset in range(1_000 // (module.EVEN_SHARE * len(places))):
+        assert hands.room
+        assert not hands.is_to_wait(last)
+        hands.arrive(record((last.topic, last.partition), offset), last)
 
 
 def test_bytes_are_bounded_beside_numbers() -> None:
