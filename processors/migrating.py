@@ -4,8 +4,8 @@ Enters: what is remembered of a case, the version it runs on and the one it is t
 version, or one sentence why it cannot go. Guaranteed: nothing is asked again and nothing is answered twice: the case
 stays in the step where it waits, and its command, timer and answers stay as they are; so that step must be there in the
 new version, of the same kind and asking the same, by the same constants; no way that it has walked becomes a circle
-there, since a second visit would take the ids of the first. Who wants it otherwise calls the case off, and hands it in
-again.
+there, since a second visit would take the ids of the first; and no step ahead counts on an answer of one that the case
+is past, and never asked. Who wants it otherwise calls the case off, and hands it in again.
 
 Rejected: moving a case to another step (an effect would be lost or done twice); moving it while the questions of a
 parallel or map step are out, unless the step is the very same.
@@ -13,12 +13,16 @@ parallel or map step are out, unless the step is the very same.
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Set
 from dataclasses import replace
 
 from aios.processors import workflow_names
 from aios.processors.turn import step_of
-from aios.processors.workflow import Workflow
+from aios.processors.workflow import Parallel, Workflow, closure
 from aios.schemas.models import CaseRemembered
+from aios.streams.expression import Expression
 
 
 def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRemembered | str:
@@ -40,7 +44,33 @@ def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRe
         return f"it waits in {name}, which {after.reference} does not have"
     if _asks(before, name) != _asks(after, name):
         return f"it waits in {name}, which asks something else in {after.reference}"
+    answered = json.loads(state.answers).keys()
+    if missed := sorted(_missed(after, name, answered) - _missed(before, name, answered)):
+        step, answer = missed[0]
+        return f"{step} reads answers.{answer} in {after.reference}, which the case does not have and is past"
     return replace(state, workflow_version=after.version)
+
+
+def _missed(workflow: Workflow, name: str, answered: Set[str]) -> set[tuple[str, str]]:
+    """Steps that may come behind this one, and an answer that each reads as if it were there, which no step in between
+    has to give.
+    """
+    edges, missed = workflow_names.ahead(workflow), set[tuple[str, str]]()
+    parallels = {name: step.kind.of for name, step in workflow.steps.items() if isinstance(step.kind, Parallel)}
+    givers = {branch: name for name, of in parallels.items() for branch in of}
+    for step in closure(edges)[name]:
+        for used in workflow_names.expressions(workflow, step):
+            for answer in (workflow_names.reads(used.expression) or frozenset()) - answered:
+                giver = givers.get(answer, answer)
+                around = {one: targets - {giver} for one, targets in edges.items()}
+                if giver != name and step in closure(around)[name] and not _asks_first(used.expression, answer):
+                    missed.add((step, answer))
+    return missed
+
+
+def _asks_first(expression: Expression, answer: str) -> bool:
+    """Whether it looks whether the answer is there."""
+    return re.search(rf"\bhas\(\s*answers\.{answer}\b", expression.source) is not None
 
 
 def _asks(workflow: Workflow, name: str) -> tuple[str, dict[str, str]]:

@@ -70,6 +70,33 @@ def test_a_step_asks_the_same_only_with_the_same_constants() -> None:
     assert gone(waiting(), workflow(version=2, policy={"risk_max": 5})) == ""
 
 
+RATED = {
+    "infer": {**EVERY["steps"]["gather"]["parallel"]["of"]["about"]["infer"], "status": "rating", "then": "ask"},
+}
+RATED["infer"]["on_error"] = {"reason": "not_rated", "then": "ask"}
+JUDGED = "answers.ask.label == 'accept' && answers.rate.confidence > 0.5"
+
+
+def rated(when: str) -> Workflow:
+    """A step more, on every way to the person, and what it answers is read behind him."""
+    steps = copy.deepcopy(EVERY["steps"])
+    steps["weigh"]["rule"]["first_of"][0]["then"] = "rate"
+    steps["judged"]["rule"]["first_of"][0]["when"] = when
+    return version(2, rate=RATED, **{name: steps[name] for name in ("weigh", "judged")})
+
+
+def test_a_case_past_a_step_does_not_go_where_its_answer_is_counted_on() -> None:
+    """The person's answer could be read by nobody: the case would never be decided."""
+    past = Flow()
+    past.admit()
+    past.answer("gather/screen", score=80)
+    for step in ("gather/about", "read/0", "read/1"):
+        past.answer(step)
+    assert "judged reads answers.rate" in gone(past, rated(JUDGED))
+    assert gone(past, rated(f"has(answers.rate) && {JUDGED}")) == ""
+    assert gone(waiting(), rated("answers.ask.label == 'accept' && answers.screen.score > 5")) == ""
+
+
 @pytest.mark.parametrize("to", ["1e400", "true", '"2"', "2.0", "null"])
 def test_a_version_is_a_whole_number(to: str) -> None:
     """Anything else moves nobody, and ends no process."""
