@@ -17,9 +17,10 @@ from datetime import UTC, datetime, time, timedelta
 from aios.processors.meetings import grammar as g
 from aios.processors.meetings.days import Rule
 from aios.processors.meetings.phrases import Ahead, Clock, Days, Found, Instant, Lasts, Setting, Unsaid, Wanted
-from aios.processors.meetings.wish import DURATION_MIN_MAX, Missing, Prefer
+from aios.processors.meetings.wish import DURATION_MIN_MAX, Action, Missing, Prefer
 
 NOON = 12
+MEETS_MIN = 5  # minutes: nobody meets for less, so that another length is meant
 AFTERNOON_TO = 7  # a bare 1 to 7 is in the afternoon
 DAY_ENDS = time(23, 59)
 _PARTS = {
@@ -77,6 +78,12 @@ def _timed(found: re.Match[str], _: Setting) -> Found:
     if hour24 is None or minute > 59:
         return None
     return Clock(start=time(hour24, minute), bare=not half and not full and 1 <= hour <= NOON)
+
+
+def _hours_between(found: re.Match[str], _: Setting) -> Found:
+    """9-17: hours only beside a day or "from"."""
+    start, end = int(found["hour"]), int(found["to"])
+    return Clock(start=time(start), end=time(end), weak=True) if start < end else None
 
 
 def _weak(found: re.Match[str], at: Setting) -> Found:
@@ -146,6 +153,8 @@ def minutes_of(found: re.Match[str]) -> int:
     groups = found.groupdict()
     if groups.get("decimal"):
         return round(float(groups["decimal"].replace(",", ".")) * 60)
+    if groups.get("hours"):
+        return int(groups["hours"]) * 60 + int(groups["rest"] or groups["minutes_more"])
     if groups.get("plushalf"):
         return g.number(groups["plushalf"]) * 60 + 30
     if groups.get("halfhour"):
@@ -162,6 +171,7 @@ def minutes_of(found: re.Match[str]) -> int:
 
 LENGTH = (
     rf"(?:(?P<decimal>\d{{1,2}}[.,]\d{{1,2}})[ -]?(?:hours?|hrs?|h)\b"
+    rf"|(?P<hours>\d{{1,2}}) ?(?:h ?(?P<rest>[0-5]\d)(?: ?(?:minutes?|mins?|m))?|(?:hours?|hrs?|h),? (?P<minutes_more>[0-5]?\d) ?(?:minutes?|mins?|m))\b"
     rf"|(?P<plushalf>\d{{1,2}}|{g.WORDED}) and a half (?:hours?|hrs?)\b"
     rf"|(?P<halfhour>(?:a )?half[ -](?:an |of an )?hour\b|half an hour\b)"
     rf"|(?P<quarterhour>(?:a |three )?quarters? (?:of )?an hour\b)"
@@ -185,9 +195,10 @@ def _next_hour(_: re.Match[str], at: Setting) -> Found:
     return Instant(at.now, (at.now.astimezone(UTC) + timedelta(hours=1)).astimezone(at.now.tzinfo))
 
 
-def _lasts(found: re.Match[str], _: Setting) -> Found:
+def _lasts(found: re.Match[str], at: Setting) -> Found:
     minutes = minutes_of(found)
-    return Lasts(minutes) if 0 < minutes <= DURATION_MIN_MAX else Unsaid(Missing.TIME)
+    least = MEETS_MIN if at.action in (Action.SCHEDULE, Action.CHANGE) else 1
+    return Lasts(minutes) if least <= minutes <= DURATION_MIN_MAX else Unsaid(Missing.TIME)
 
 
 def _ahead(_: re.Match[str], __: Setting) -> Found:
@@ -214,6 +225,13 @@ def _rule(pattern: str, meaning: Callable[[re.Match[str], Setting], Found]) -> R
     return re.compile(pattern), meaning
 
 
+_AFTER_AT = (
+    "(?:"
+    + "|".join(
+        f"(?<={word} )" for word in ("at", "from", "by", "until", "till", "to", "before", "after", "and", "between")
+    )
+    + ")"
+)
 _PART = r"(?<!s' )(?P<part>morning|afternoon|evening)s?"
 _LEAD_UNIT = rf"(?:{LENGTH}|{g.COUNT}[ -](?:days?|weeks?|months?)\b)"
 _LEAD = _LEAD_UNIT.replace("?P<", "?P<l_")
@@ -222,7 +240,12 @@ _AHEAD = r"(?:before(?:hand)?|ahead(?: of)?|prior(?: to)?|in advance(?: of)?|adv
 RULES: tuple[Rule, ...] = (
     _rule(rf"{_HOUR}(?:[:.] ?{_MINUTES})?{HALF}", _timed),
     _rule(rf"(?P<hour>\d{{1,2}}) ?{_MINUTES}{HALF}", _timed),
-    _rule(rf"(?P<hour>\d{{1,2}})(?::|h){_MINUTES}(?::\d\d)?(?: ?(?:hours|hrs|h)\b)?(?![:\d])", _timed),
+    _rule(rf"(?P<hour>\d{{1,2}}):{_MINUTES}(?::\d\d)?(?: ?(?:hours|hrs|h)\b)?(?![:\d])", _timed),
+    _rule(rf"(?P<hour>[6-9]|[012]\d)h{_MINUTES}(?![:\d])", _timed),
+    # 1h30 is a length, at 1h30 a time, and Thursday 1h30 either
+    _rule(rf"{_AFTER_AT}(?P<hour>[1-5])h{_MINUTES}(?![:\d])|(?P<hour2>[1-5])h[0-5]\d(?= ?- ?\d)", lambda found, at: _timed(found, at) if found["hour"] else Unsaid(Missing.TIME)),
+    _rule(r"(?:(?<=day )|(?<=tomorrow )|(?<=today ))[1-5] ?h ?[0-5]\d\b", _unsaid_time),
+    _rule(r"(?P<hour>[6-9]|1\d) ?- ?(?P<to>1[3-9]|2[0-3])(?![\w:./-])", _hours_between),
     _rule(r"(?P<hour>\d{1,2})\.(?P<minute>[0-5][05])(?![\d.])", _timed),
     _rule(rf"{_HOUR} ?(?:o'? ?clock|oclock)(?: sharp)?(?: in the (?P<half>morning|afternoon|evening))?", _timed),
     _rule(rf"{_HOUR} (?P<minute>(?:ten|fifteen|twenty|thirty|forty|fifty)(?:[ -](?:five))?)\b{HALF}?", _timed),

@@ -80,25 +80,26 @@ def _month_day(found: re.Match[str], at: Setting) -> Found:
     days = _dated(number, month, found["year"], at)
     if isinstance(days, Days) and (not named or days.first.weekday() == g.weekday(named)):
         return days
-    near = range(at.today.year, at.today.year + 2)  # "Monday, March 1st" may be next year's
+    near = range(at.today.year, at.today.year + 2)  # "Monday, January 4th" may be next year's
     years = [_dated(number, month, str(year), at) for year in near] if named and not found["year"] else []
-    ahead = [year for year in years if isinstance(year, Days) and year.first >= at.today]
+    ahead = [year for year in years if isinstance(year, Days) and 0 <= (year.first - at.today).days <= BOTH_DAYS_MAX]
     fitting = [year for year in ahead if year.first.weekday() == g.weekday(named or "")]
     return fitting[0] if fitting else Unsaid(Missing.DATE)  # no such day, or on another weekday than is said
 
 
-NTH_MONTHS_MAX = 4  # "Thursday the 14th" is looked for so far ahead, or back
+BOTH_DAYS_MAX = 60  # a weekday and a date that are not the same day are one so far ahead or back, else a slip of either
 
 
 def _weekday_nth(found: re.Match[str], at: Setting) -> Found:
     """Thursday the 14th: the next day that is both."""
     number, weekday = g.number(found["number"].removeprefix("the ")), g.weekday(found["weekday"])
-    for months in range(NTH_MONTHS_MAX + 1):
+    for months in range(BOTH_DAYS_MAX // 28 + 2):
         first = spans.plus(at.today.replace(day=1), -months if at.past else months, "month")
         if not 1 <= number <= spans.month(first.year, first.month)[1].day:
             continue
         day = first.replace(day=number)
-        if day.weekday() == weekday and ((day <= at.today) if at.past else (day >= at.today)):
+        away = (at.today - day).days if at.past else (day - at.today).days
+        if day.weekday() == weekday and 0 <= away <= BOTH_DAYS_MAX:
             return one(day)
     return Unsaid(Missing.DATE)
 
@@ -126,6 +127,14 @@ def _slashed(found: re.Match[str], at: Setting) -> Found:
     if found["sign"] != "." and ((at.month_first and first <= 12) or second > 12):
         first, second = second, first
     return _dated(first, second, found["year"], at) or Unsaid(Missing.DATE)
+
+
+def _pointed(found: re.Match[str], at: Setting) -> Found:
+    """Thursday 26.3.: the day before the month, on every clock."""
+    days = _dated(int(found["number"]), int(found["month"]), found["year"], at)
+    if isinstance(days, Days) and found["weekday"] and days.first.weekday() != g.weekday(found["weekday"]):
+        return Unsaid(Missing.DATE)
+    return days or Unsaid(Missing.DATE)
 
 
 def _the_nth(found: re.Match[str], at: Setting) -> Found:
@@ -277,6 +286,7 @@ def _tomorrow_now(_: re.Match[str], at: Setting) -> Found:
     return _now(at)
 
 
+_POINTED = r"(?P<number>\d{1,2})\.(?P<month>0?[1-9]|1[0-2])\.(?P<year>(?:(?:19|20|21)\d\d\b)?)(?!\d)"
 _OF = r"(?:of|in|of the month of|for)"
 _KNOWN = rf"(?:\d|{g.WORDED}|{g.ORDINAL}|{g.MONTH}|{g.WEEKDAY}|(?:lunch|work|noon|midday|midnight|next|this|today|tomorrow|half|quarter|that|it|hours|school|the \d|the {g.ORDINAL}|i|we)\b|a quarter)"
 _NTH = rf"(?:{g.ORDINAL}|\d{{1,2}}\b)"
@@ -327,7 +337,7 @@ RULES: tuple[Rule, ...] = (
         _month_day,
     ),
     _rule(
-        rf"(?:(?P<weekday>{g.WEEKDAY_FULL}),? ?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: day)?(?: of|[ -])? ?(?P<month>{g.MONTH})(?:[ -]|,? (?:of )?)?(?P<year>{g.YEAR})?(?:'s)?",
+        rf"(?:(?P<weekday>{g.WEEKDAY_FULL}),? ?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b(?:\.(?<!at \d\.)(?<!at \d\d\.))?)(?: day)?(?: of|[ -])? ?(?P<month>{g.MONTH})(?:[ -]|,? (?:of )?)?(?P<year>{g.YEAR})?(?:'s)?",
         _month_day,
     ),
     _rule(rf"(?:the )?(?P<first>{_NTH}){_TO}(?P<number>{_NTH})(?: day)?(?: of)? (?P<month>{g.MONTH})(?:,? (?P<year>{g.YEAR}))?", _day_to_day),
@@ -337,6 +347,8 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?P<year>(?:19|20|21)\d\d)[-/.](?P<month>\d{1,2})[-/.](?P<number>\d{1,2})\b", _iso),
     _rule(r"(?P<one>\d{1,2})(?P<sign>[/.-])(?P<two>\d{1,2})(?P=sign)(?P<year>(?:19|20|21)?\d\d)\b", _slashed),
     _rule(r"(?P<one>\d{1,2})(?P<sign>/)(?P<two>\d{1,2})\b(?P<year>)(?!/)", _slashed),
+    _rule(rf"(?P<weekday>{g.WEEKDAY}),? (?:the )?{_POINTED}", _pointed),
+    _rule(r"(?:(?<=on )|(?<=for )|(?<=until )|(?<=till )|(?<=by )|(?<=before )|(?<=after )|(?<=from )|(?<=am )|(?<=to ))(?P<weekday>)" + _POINTED, _pointed),
     _rule(
         rf"(?:the )?(?P<number>{g.ORDINAL})(?: day)? of (?P<which>the|this|next|last|coming|previous|current) month\b", _the_nth
     ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from aios.processors.meetings.forbidding import forbids
 from aios.processors.meetings.phrases import Clock, Days, Lasts
 from aios.processors.meetings.reading import ALL, NEXT, Reading, wished
 from aios.processors.meetings.vague import TEMPLATE, template, vague
@@ -52,7 +53,9 @@ def ask(missing: Missing, understood: Wish | None = None) -> AskBack:
 
 
 def judge(reading: Reading) -> Wish | AskBack:
-    """Wish, or what is missing first."""
+    """Wish, or what is missing first. What is forbidden is not understood as wanted, so that no answer completes it."""
+    if forbids(reading.low, reading.act.action):
+        return ask(Missing.MEANING)
     wish = wished(reading)
     if wish is None:
         return ask(Missing.NOT_CALENDAR if _foreign(reading) else Missing.MEANING)
@@ -206,6 +209,12 @@ def _scheduled(reading: Reading, wish: Wish) -> Missing | None:
         return Missing.MEANING
     if not wish.title:
         return Missing.TITLE
+    if _NUMBER.fullmatch(wish.title):
+        return Missing.TIME  # a time or a date that was not read as one
+    if _MANY.search(reading.low) or _STANDS_THERE.search(reading.low):
+        return Missing.MEANING  # one at a time
+    if _SEATS.search(reading.low) and not wish.participants:
+        return Missing.PERSON
     if _HANGS.search(reading.left) and not wish.time_from and not reading.names.to_do:
         return Missing.TIME if wish.date_from else Missing.DATE
     return None if wish.date_from or wish.repeats else Missing.DATE
@@ -248,6 +257,16 @@ def _reminded(reading: Reading, wish: Wish) -> Missing | None:
     return None if EVENTS.search(wish.title) or names.people else Missing.DATE
 
 
+_NUMBER = re.compile(r"[\d .:/-]+")
+_MANY = re.compile(
+    r"\b(?:[2-9]|two|three|four|five|several|multiple|a couple of|a few) (?:(?!week|day|month|people)[\w-]+ ){0,4}?(?:meetings|calls|appointments|sessions|events|interviews|bookings|one-on-ones)\b"
+)
+_STANDS_THERE = re.compile(
+    r"\b(?:move|reschedule|postpone|shift|push back|bring forward) (?:my|our|the|this|that) (?:[\w'-]+ ){0,2}?(?:meeting|call|appointment|lunch|dinner|session|review|one-on-one|interview)\b"
+)
+_SEATS = re.compile(
+    r"\broom\b[^.;]{0,40}?\bfor (?:\d+|two|three|four|five|six|seven|eight|nine|ten|twelve) (?:people|persons|of us|guests|attendees)\b"
+)
 _HANGS = re.compile(r"\b(?:after|before|following|during) (?:the|my|our|his|her|their|that) [a-z]")
 """On another thing, of which nobody here knows when it is."""
 _BY_SO_MUCH = re.compile(r"\b(?:by|back|earlier|later|sooner|forwards?|ahead)\b")

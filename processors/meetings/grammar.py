@@ -103,4 +103,4 @@ def weekday(word: str) -> int:
 def unit(word: str) -> str:
     """minute, hour, day, week, month or year."""
     word = word.rstrip("s")
-    return {"min": "minute", "hr": "hour"}.get(word, word)
+    return {"min": "minute", "m": "minute", "hr": "hour", "h": "hour"}.get(word, word)

@@ -2,7 +2,8 @@
 
 Enters: a wish, the engagements of the organiser's calendar, the moment. Leaves: those that match, in their order.
 Guaranteed: pure; every word of the title is in an entry's, kinds of entry ("meeting", "appointment") are in all; `next`
-is the first that has not begun, `current` ones count for a day or a time.
+is the first that has not begun, `current` ones count for a day or a time; a change that says where a thing stands now
+speaks of what begins there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def looked_at(wish: Wish, clock: ZoneInfo, now: int) -> Stretches:
 def matching(wish: Wish, engagements: Sequence[Engagement], clock: ZoneInfo, now: int) -> tuple[Engagement, ...]:
     """engagements: of the calendar, over looked_at at least, free ones too."""
     within = looked_at(wish, clock, now)
-    found = [one for one in engagements if meets(within, one.stretch) and _speaks_of(wish, one)]
+    found = [
+        one for one in engagements if meets(within, one.stretch) and _speaks_of(wish, one) and _stood(wish, one, clock)
+    ]
     if wish.scope is Scope.NEXT:
         found = [one for one in found if one.start >= now][:1]
     return tuple(found)
@@ -47,6 +50,14 @@ def _of(wish: Wish, day: date, clock: ZoneInfo) -> Stretches:
     if wish.time_to is not None:
         return zones.stretch(day, wish.time_from, wish.time_to if wish.time_to > wish.time_from else None, clock)
     return tuple((at, at + 60) for at in zones.moments(day, wish.time_from, clock))
+
+
+def _stood(wish: Wish, one: Engagement, clock: ZoneInfo) -> bool:
+    """Whether it begins where a change says that it stands."""
+    begins = zones.local(one.start, clock)
+    if wish.was_on is not None and begins.date() != wish.was_on:
+        return False
+    return wish.was_at is None or (not one.is_all_day and begins.time() == wish.was_at)
 
 
 def _speaks_of(wish: Wish, one: Engagement) -> bool:

@@ -17,6 +17,7 @@ from aios.processors.meetings.grammar import listed
 from aios.processors.meetings.phrases import Phrase
 from aios.processors.meetings.said import GAP, Said
 from aios.processors.meetings.vocabulary import (
+    BOOKED,
     CALENDAR,
     DETERMINERS,
     EVENTS,
@@ -81,6 +82,7 @@ _NOT_PLACES = frozenset(
 _ANY_KIND = re.compile(
     rf"(?:any|all|some|every|each|which|what|how many) (?:{'|'.join(sorted(KINDS | GENERAL))})s?\b", re.IGNORECASE
 )
+_PRONOUNS = frozenset(listed("me us myself you with for him her them it that this"))
 _EDGE = " ,.;:!?-'\"()&"
 _GROUP = re.compile(
     r"\b(?:team|group|department|staff|crew|board|committee|family|office|people|folks|employees|colleagues|everyone|everybody|guys|class|squad|clients|parents|friends|kids|managers|members|others)\b"
@@ -170,9 +172,19 @@ def _in_room(text: str) -> Named | None:
     return Named(title=_bounded(_clean(found["what"]).lower()), people=people, place=_clean(found["room"]), needs=needs)
 
 
+def _somebody(text: str) -> Named | None:
+    """Book Ana for Thursday: a meeting with somebody, and no thing of that name."""
+    found = BOOKED.match(text)
+    if found is None or EVENTS.search(found["who"].lower()):
+        return None
+    _, others, place, needs = _taken(text[found.end("who") :])
+    people = tuple(dict.fromkeys((*_people(found["who"]), *others)))[:PEOPLE_MAX]
+    return Named(title="meeting", people=people, place=place, needs=needs)
+
+
 def _thing(text: str, act: Act) -> Named:
-    if act.action is Action.SCHEDULE and (in_room := _in_room(text)):
-        return in_room
+    if act.action is Action.SCHEDULE and (told := _in_room(text) or _somebody(text)):
+        return told
     if act.action is Action.SCHEDULE and (found := _MEETS.search(text)):
         _, people, place, _ = _taken(text)
         return Named(title=_bounded(_clean(found["do"]).lower()), people=people, place=place)
@@ -347,20 +359,7 @@ def _people(words: str) -> list[str]:
     found = []
     for piece in _MADE_WITH.split(words):
         name = _clean(piece, keep_stop=True)
-        if name and name.lower() not in (
-            "me",
-            "us",
-            "myself",
-            "you",
-            "with",
-            "for",
-            "him",
-            "her",
-            "them",
-            "it",
-            "that",
-            "this",
-        ):
+        if name and name.lower() not in _PRONOUNS:
             found.append(name[:WORDS_CHARS_MAX])
     return found
 

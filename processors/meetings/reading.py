@@ -85,6 +85,8 @@ def wished(reading: Reading) -> Wish | None:
             if _SMALL.search(reading.low)
             else Priority.NORMAL,
             needs=names.needs,
+            was_on=when.was_on,
+            was_at=when.was_at,
         )
     except ValidationError:
         return None

@@ -12,7 +12,7 @@ from typing import Any
 from aios.processors.meetings import words
 from aios.processors.meetings.wish import Action, AskBack, Missing, Wish
 
-OVERRIDES = ("place", "duration_min", "repeats", "zone", "bounds", "prefer", "needs")
+OVERRIDES = ("place", "duration_min", "repeats", "zone", "bounds", "prefer", "needs", "was_on", "was_at")
 TITLE_CHARS_MAX = 100
 WHAT = "I did not understand what shall be different; which day, time, place or person?"
 

@@ -125,6 +125,12 @@ EVENTS = re.compile(
     r"lecture|training|picnic|barbecue|bbq|gathering|celebration|services?|mass|tournament|race|marathon|dentist|doctor|hearing|audition|meet|conference|summit|review|interview|birthdays|"
     r"parade|fair|prom|shower|retreat|camp|tour|ride|performance|opera|exhibition|launch|release|election|delivery|haircut|massage|therapy|gig|drinks|date night|book club|church)s?\b"
 )
+_NAME = r"(?-i:(?!(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b|(?:Christmas|Easter|Zoom|Teams|Skype|Webex|Doctor|Dentist)\b)[A-ZÀ-Þ][\w'-]+)"
+BOOKED = re.compile(
+    rf"\W*(?:(?:please|can you|could you|can't you|couldn't you) )*(?:book|schedule|get|grab)(?: me)? (?P<who>{_NAME}(?: {_NAME})?(?:(?:,| and| &) (?:me\b|{_NAME}(?: {_NAME})?))*)(?=\s*(?:\x00|$)|\s+(?:for|on|at|in)\b)",
+    re.IGNORECASE,
+)
+"""Book Ana for Thursday: somebody, and no thing of that name."""
 FOREIGN = re.compile(
     r"\b(?:weather|temperature|forecast|rain|snow|calories?|steps|heart rate|song|music|playlist|radio|podcast|audiobook|volume|lights?|lamp|thermostat|vacuum|coffee machine|e-?mails?|inbox|news|headlines?|traffic|recipe|cook|"
     r"stocks?|exchange rate|currency|joke|translate|definition|define|capital of|president|population|pizza|takeaway|order food|uber|taxi|train ticket|wikipedia|how old|tweet|facebook|twitter|instagram|battery|wifi|horoscope|lottery|score|who won|in history|restaurants?|movie times|subscriptions?|memberships?|credit cards?|passwords?)\b|\b(?:stores?|shops?|banks?|mall|sun|moon|post office|library|pharmacy|supermarket)\b.{0,20}\b(?:closed?s?|opens?|rise|sets?)\b|\bhow many (?:days|weeks|hours|months|minutes) (?:until|till|are|before|left|in|to)\b|\bwhat(?:'s| is)? (?:the )?(?:current )?(?:day|date|time|year|month)(?: of the week)?(?: is it| it is| is)?(?: (?:now|in \w+|today|tomorrow|\w+day|on \w+day|of next \w+day|it))?\W*$"

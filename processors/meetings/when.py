@@ -32,6 +32,7 @@ from aios.processors.meetings.wish import Action, Missing, Prefer
 
 _ANYBODY = frozenset({"their", "his", "her"})
 _MINE = frozenset({"my", "our"})
+_WHERE_IT_IS = frozenset({"", "at", "from"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,9 @@ class When:
     """Whether a clock time was said, not only a part of the day."""
     of_event: bool = False
     """Whether the part of the day tells which event is meant."""
+    was_on: date | None = None
+    was_at: time | None = None
+    """Of what is to be changed: where it stands now."""
 
     @property
     def dated(self) -> bool:
@@ -76,7 +80,20 @@ def settle(phrases: list[Phrase], at: Setting) -> When:
     when = _hours(clocks, when, at)
     when = _instants(phrases, when)
     when = _series(phrases, when, at) if when.repeats else _begun(_today(when, at), at)
-    return _gone_on(phrases, when)
+    return _stood(phrases, _gone_on(phrases, when), at)
+
+
+def _stood(phrases: list[Phrase], when: When, at: Setting) -> When:
+    """From Thursday to Friday, my 3pm to 4pm: the day and the time before "to" are those of what is there."""
+    becomes = next((n for n, one in enumerate(phrases) if one.operator == "to" and (one.of(Days) or one.of(Clock))), 0)
+    if at.action is not Action.CHANGE or not becomes:
+        return when
+    before = [one for phrase in phrases[:becomes] if phrase.operator in _WHERE_IT_IS for one in phrase.meanings]
+    days = {one.first for one in before if isinstance(one, Days) and one.grain is Grain.DAY and one.last == one.first}
+    times = {one.start for one in before if isinstance(one, Clock) and one.end is None and not one.part}
+    if len(days) > 1 or len(times) > 1:
+        return _doubt(when, Missing.EVENT)
+    return replace(when, was_on=next(iter(days), None), was_at=next(iter(times), None))
 
 
 def _gone_on(phrases: list[Phrase], when: When) -> When:

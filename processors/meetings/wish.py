@@ -111,6 +111,9 @@ class Wish(_Value):
     priority: Priority = Priority.NORMAL
     needs: Annotated[tuple[Words, ...], Field(max_length=PEOPLE_MAX)] = ()
     """Of the room: "projector", "whiteboard"; "room" alone asks for any."""
+    was_on: date | None = None
+    was_at: time | None = None
+    """Of what is to be changed, where it stands now: "from Thursday to Friday", "my 3pm to 4pm"."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -8,7 +8,7 @@ are those of infra/demo/data/calendar_truth.md, where it also says how often the
 
     said.py, plainly.py   the text made ready      days.py, portions.py, clock.py, recurring.py   phrases about time
     acts.py, heads.py     what is wanted           moments.py, when.py, windows.py   found and joined, settled
-    verbless.py           ... without a verb       doubts.py, vague.py      what is missing
+    verbless.py           ... without a verb       doubts.py, vague.py, forbidding.py   what is missing, or forbidden
     names.py, framing.py  title, people, place     reading.py               all of it, and the wish it comes to
 
 Rejected: a language model. It would cover more, and be wrong without a sign of it; a rule can be read, and fixed.

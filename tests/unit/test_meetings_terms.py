@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from aios.processors.meetings import directory, finding, notes, terms, understanding, why, zones
+from aios.processors.meetings import directory, finding, matching, notes, terms, understanding, why, zones
 from aios.processors.meetings.calendars import Engagement
 from aios.processors.meetings.directory import Directory
 from aios.processors.meetings.policy import Policy
@@ -171,8 +171,6 @@ def test_reminders_are_never_in_the_past() -> None:
 
 def test_an_answer_completes_and_a_later_word_changes() -> None:
     """The name that was not clear is replaced, the rest stays; a word that says nothing is asked again."""
-    from datetime import UTC, datetime
-
     now = datetime.fromtimestamp(NOW, UTC)
     known = Wish(action=Action.SCHEDULE, title="plan", participants=("Ana", "Cleo"), date_from=date(2026, 3, 25))
     asked = AskBack(missing=Missing.PERSON, question="Who?", understood=known, about="Ana")
@@ -183,3 +181,29 @@ def test_an_answer_completes_and_a_later_word_changes() -> None:
     assert isinstance(moved, Wish)
     assert (moved.date_from, moved.time_from, moved.participants) == (date(2026, 3, 27), time(14), ("Ana", "Cleo"))
     assert isinstance(understanding.amend("hm", known, now, "Europe/Berlin"), AskBack)
+
+
+def test_a_later_word_that_forbids_calls_nothing_off() -> None:
+    """Do not cancel: asked about, and the meeting stands."""
+    now = datetime.fromtimestamp(NOW, UTC)
+    known = Wish(action=Action.SCHEDULE, title="plan", participants=("Ana",), date_from=date(2026, 3, 25))
+    for text in ("do not cancel the meeting", "please don't move it to Friday", "never cancel it", "no, keep it"):
+        assert isinstance(understanding.amend(text, known, now, "Europe/Berlin"), AskBack), text
+    off = understanding.amend("cancel the meeting", known, now, "Europe/Berlin")
+    assert isinstance(off, Wish)
+    assert off.action is Action.CANCEL
+
+
+def test_a_change_speaks_of_what_begins_where_it_says() -> None:
+    """From Thursday to Friday: of two meetings with Ana the one on Thursday; at another hour there is none."""
+    at = [zones.moment(date(2026, 3, day), time(15), BERLIN) for day in (25, 26)]
+    entries = [Engagement(start=one, end=one + 3600, uid=str(one), title="meeting with Ana") for one in at]
+    wish = Wish(action=Action.CHANGE, title="meeting", participants=("Ana",), date_from=date(2026, 3, 27))
+    for was, found in (
+        ({}, at),
+        ({"was_on": date(2026, 3, 26)}, at[1:]),
+        ({"was_at": time(15)}, at),
+        ({"was_on": date(2026, 3, 26), "was_at": time(16)}, []),
+    ):
+        said = Wish.model_validate({**wish.model_dump(), **was})
+        assert [one.start for one in matching.matching(said, entries, BERLIN, NOW)] == found
