@@ -21,7 +21,7 @@ from aios.inference_workers.batch import BULK_PRIORITY, PRIORITY_MAX, Usage
 from aios.inference_workers.cache import Answers, Kept, Nothing, key_of
 from aios.inference_workers.cancels import Cancelled, Nobody
 from aios.inference_workers.engine import Engine, RequestRefused
-from aios.inference_workers.tasks import Answer, Task
+from aios.inference_workers.tasks import Answer, Task, refusal
 from aios.schemas import ids
 from aios.schemas.models import InferenceCompleted, InferenceRequested
 from aios.streams import prompt_files
@@ -83,7 +83,7 @@ class Answering:
         reason = self._cancels.reason(request.request_id)
         if reason:
             return _Outcome(status=EXPIRED, reason=f"{CANCELLED}: {reason}")
-        key = key_of(request, engine=self._engine.version) if is_repeatable(request) else ""
+        key = key_of(request, engine=self._engine.version, prompt=_file(request)) if is_repeatable(request) else ""
         kept = await self._answers.get(key) if key else None
         if kept is not None:
             return _Outcome(status=OK, kept=kept)
@@ -116,12 +116,15 @@ class Answering:
         return _Outcome(status=status, reason=reason, answer=answer, usage=usage, compute_ms=compute_ms)
 
     def _refusal(self, request: InferenceRequested) -> str:
-        """Why this worker can never answer it, empty if it can: plan has stamped what must answer."""
-        if request.task not in self._task.serves:
-            return f"this pool serves {', '.join(self._task.serves)}, not {request.task}"
-        if request.model not in self._task.models:
-            return f"this worker serves {', '.join(self._task.models)}, not {request.model}"
-        return ""
+        """Why this worker can never answer it, empty if it can: plan has stamped what must answer. A prompt's file that
+        nobody has evaluated as it is answers nobody.
+        """
+        if reason := refusal(self._task, request):
+            return reason
+        try:
+            return prompt_files.changed(request.prompt) if request.prompt else ""
+        except ConfigError as error:
+            return str(error)
 
     def _priority(self, request: InferenceRequested) -> int:
         own = max(-PRIORITY_MAX, min(request.priority, PRIORITY_MAX))
@@ -176,6 +179,11 @@ def is_repeatable(request: InferenceRequested) -> bool:
         return prompt_files.load(request.prompt).sampling.temperature == 0
     except ConfigError:
         return False
+
+
+def _file(request: InferenceRequested) -> str:
+    """The digest of its prompt's file: another file has other answers."""
+    return prompt_files.load(request.prompt).digest if request.prompt else ""
 
 
 def _kept(answer: Answer) -> Kept:

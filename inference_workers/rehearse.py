@@ -5,8 +5,8 @@
 Enters: the process whose engine and tasks are meant (`classify`, `generate`), the settings of the environment, and a
 request a line: JSON of id, task, model, prompt, input, options. Leaves: first a line with the engine's version, then an
 answer a line, in order of finishing: id, status, reason, output, contract, tokens, milliseconds. Guaranteed: the same
-engine, tasks, prompts and guards as in a worker; nothing is read from Kafka or written to it; the answer cache is
-neither asked nor filled; RUNNING_MAX at once.
+engine, tasks, prompts and guards as in a worker, and no other model than the process serves; nothing is read from Kafka
+or written to it; the answer cache is neither asked nor filled; RUNNING_MAX at once.
 Rejected: rehearsing through the pools (their topics are for cases, and their budgets and metrics would count it).
 """
 
@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 from aios.inference_workers import worker
 from aios.inference_workers.engine import RequestRefused
-from aios.inference_workers.tasks import Task
+from aios.inference_workers.tasks import Task, refusal
 from aios.schemas.models import InferenceRequested
 from aios.streams import config
 from aios.streams.errors import AiosError, ConfigError
@@ -57,6 +57,8 @@ async def answered(task: Task, name: str, request: InferenceRequested) -> dict[s
     started = time.monotonic()
     told: dict[str, Any] = {"id": name, "status": "ok", "reason": "", "output": {}, "contract": ""}
     try:
+        if reason := refusal(task, request):
+            raise RequestRefused(reason)
         answer = await task.answer(request, 0)
     except RequestRefused as error:
         told |= {"status": "failed", "reason": str(error), "prompt_tokens": 0, "output_tokens": 0}

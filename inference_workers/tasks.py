@@ -161,6 +161,15 @@ def encoder(engine: Engine, name: str) -> Task:
     )
 
 
+def refusal(task: Task, request: InferenceRequested) -> str:
+    """Why this can never be answered here, empty if it can: what must answer is stamped on it."""
+    if request.task not in task.serves:
+        return f"this pool serves {', '.join(task.serves)}, not {request.task}"
+    if request.model not in task.models:
+        return f"this worker serves {', '.join(task.models)}, not {request.model}"
+    return ""
+
+
 async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """All results, in order. Raises what the first to fail raises; the others are taken out of the engine then."""
     asked = [asyncio.ensure_future(work) for work in works]

@@ -1,15 +1,17 @@
 """Which version of a model or prompt serves a case.
 
 Enters: a name that a workflow gives without a version, and the case. Leaves: name@version, or nothing where it is
-retired. Guaranteed: a case is served by one version, since plan remembers what it was given (case.remembered.v1,
-`stamps`); the share of a canary is chosen by a hash of case and canary, so that the same case is in it whoever asks,
-and another canary has other cases. Pure, but for Active, which follows two reference tables.
+retired, or a prompt's file was edited since it was activated. Guaranteed: a case is served by one version, since plan
+remembers what it was given (case.remembered.v1, `stamps`); the share of a canary is chosen by a hash of case and
+canary, so that the same case is in it whoever asks, and another canary has other cases. Pure, but for Active, which
+follows two reference tables.
 Rejected: a random draw (a repeat of the same input would take another version); a version by tenant (the canary would
 be judged on one customer's texts).
 """
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from typing import Protocol
 
@@ -18,10 +20,13 @@ from aios.schemas.models import ModelActivated, PromptActivated
 from aios.streams import activations, model_files, prompt_files
 from aios.streams.activations import RETIRED, draw
 from aios.streams.config import KafkaSettings
+from aios.streams.prompt_files import Recorded
+
+log = logging.getLogger(__name__)
 
 
 class Versions(Protocol):
-    """What plan asks. Empty: retired. Raises ConfigError for a name that nobody knows."""
+    """What plan asks. Empty: nothing serves. Raises ConfigError for a name that nobody knows."""
 
     def model(self, name: str, case_id: str) -> str: ...
     def prompt(self, name: str) -> str: ...
@@ -72,10 +77,25 @@ def model_of(name: str, case_id: str, told: ModelActivated | None) -> str:
 
 
 def prompt_of(name: str, told: PromptActivated | None) -> str:
-    """The version that serves; empty: the prompt is retired. Raises ConfigError."""
+    """The version that serves; empty: the prompt is retired, or its file is not the one that was activated. Raises
+    ConfigError.
+    """
     if told is None:
         return f"{name}@{_newest_prompt(name)}"
-    return f"{name}@{told.version}" if told.version != RETIRED else ""
+    reference = f"{name}@{told.version}"
+    return reference if told.version != RETIRED and _is_as_activated(reference, told.evaluation) else ""
+
+
+@lru_cache(maxsize=256)
+def _is_as_activated(reference: str, evaluation: str) -> bool:
+    """What was activated is a text, and not a file's name. One that is not here yet is the workers' to judge."""
+    if reference not in prompt_files.known():
+        return True
+    file = prompt_files.load(reference).digest
+    if Recorded.model_validate_json(evaluation).prompt_digest == file:
+        return True
+    log.error("%s is not the text that was activated: its steps go on without it. Activate it as it is", reference)
+    return False
 
 
 @lru_cache(maxsize=256)

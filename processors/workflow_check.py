@@ -28,11 +28,11 @@ class Problem:
     says: str
 
 
-def check(workflow: Workflow, taken: Input) -> list[Problem]:
-    """Everything that is wrong; empty: the workflow may run. taken: the contract of its input."""
+def check(workflow: Workflow, taken: Input, *, kept: bool = False) -> list[Problem]:
+    """Everything that is wrong; empty: the workflow may run. taken, kept: as wrong_names has them."""
     if problems := form(workflow, taken):
         return problems
-    named = [Problem(place, says) for place, says in workflow_names.wrong_names(workflow, taken)]
+    named = [Problem(place, says) for place, says in workflow_names.wrong_names(workflow, taken, kept=kept)]
     if named:
         return named
     return [Problem(place, says) for place, says in workflow_walk.walk(workflow, taken)]

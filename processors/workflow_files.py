@@ -197,7 +197,10 @@ def read(path: Path) -> tuple[Workflow | None, list[str]]:
 
 
 def read_file(path: Path, *, walked: bool = False) -> tuple[Sound | None, list[str]]:
-    """As read, with text and input contract: one of this release, else `<contract>.avsc` beside the file."""
+    """As read, with text and input contract: one of this release, else `<contract>.avsc` beside the file.
+
+    NAME@1.yaml beside NAME.yaml is kept for the cases that began with it.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -205,7 +208,11 @@ def read_file(path: Path, *, walked: bool = False) -> tuple[Sound | None, list[s
     except UnicodeDecodeError:
         return None, [f"{path}:1:1: not UTF-8 text"]
     found, problems = read_text(
-        text, str(path), lambda contract: _contract_beside(path.parent, contract), walked=walked
+        text,
+        str(path),
+        lambda contract: _contract_beside(path.parent, contract),
+        walked=walked,
+        kept="@" in path.stem and path.with_name(f"{path.stem.partition('@')[0]}.yaml").is_file(),
     )
     if found is not None and path.stem not in (found.workflow.workflow, found.workflow.reference):
         named = found.workflow
@@ -224,6 +231,12 @@ def of_deployed(told: WorkflowDeployed) -> Sound:
     except ConfigError as error:
         raise ConfigError(f"this release of AIOS lacks what {name} names: {error}") from error
     return found
+
+
+def unpassed(workflow: Workflow) -> list[str]:
+    """Why new cases may not take it: prompts that it names by version and that have not passed. A line each."""
+    named = {ask.prompt for step in workflow.steps.values() for ask in asks(step.kind) if isinstance(ask, Question)}
+    return [why for each in sorted(filter(None, named)) if "@" in each and (why := prompt_files.unpassed(each))]
 
 
 def _load_named(workflow: Workflow) -> None:
@@ -252,10 +265,10 @@ def asks(kind: Kind) -> tuple[Question | Call, ...]:
 
 
 def read_text(
-    text: str, where: str, contract_of: Callable[[str], Input], *, walked: bool = False
+    text: str, where: str, contract_of: Callable[[str], Input], *, walked: bool = False, kept: bool = False
 ) -> tuple[Sound | None, list[str]]:
     """where: how the problems name it. contract_of: the input contract of that name, or ConfigError. walked: it is
-    known to hold over its samples.
+    known to hold over its samples. kept: for cases that began with it alone.
     """
     if len(text) > FILE_BYTES_MAX:
         return None, [f"{where}:1:1: over {FILE_BYTES_MAX} characters"]
@@ -265,7 +278,7 @@ def read_text(
         return None, [f"{where}:{each}" for each in error.problems]
     if not isinstance(root, yaml.MappingNode):
         return None, [f"{where}:1:1: a workflow is a mapping"]
-    return _validate(where, text, root, said, contract_of, walked=walked)
+    return _validate(where, text, root, said, contract_of, walked=walked, kept=kept)
 
 
 def _contract_beside(folder: Path, contract: str) -> Input:
@@ -280,7 +293,14 @@ def _contract_beside(folder: Path, contract: str) -> Input:
 
 
 def _validate(
-    where: str, text: str, root: yaml.Node, said: Any, contract_of: Callable[[str], Input], *, walked: bool
+    where: str,
+    text: str,
+    root: yaml.Node,
+    said: Any,
+    contract_of: Callable[[str], Input],
+    *,
+    walked: bool,
+    kept: bool,
 ) -> tuple[Sound | None, list[str]]:
     try:
         workflow = Workflow.model_validate(said)
@@ -293,7 +313,7 @@ def _validate(
         taken = contract_of(workflow.input)
     except ConfigError as error:
         return None, [f"{where}:{_at(root, ('input',))}: input: {line}" for line in str(error).splitlines()]
-    found = form(workflow, taken) if walked else check(workflow, taken)
+    found = form(workflow, taken) if walked else check(workflow, taken, kept=kept)
     problems = [f"{where}:{_at(root, each.place)}: {_where(each.place)}{each.says}" for each in found]
     return (None, problems) if problems else (Sound(workflow=workflow, text=text, input=taken), [])
 

@@ -136,15 +136,18 @@ def ahead(workflow: Workflow) -> dict[str, set[str]]:
     return found
 
 
-def wrong_names(workflow: Workflow, taken: Input) -> list[tuple[Place, str]]:
-    """Everything that does not meet its contract. taken: the contract of the workflow's input."""
-    return _Names(workflow, taken).problems()
+def wrong_names(workflow: Workflow, taken: Input, *, kept: bool = False) -> list[tuple[Place, str]]:
+    """Everything that does not meet its contract. taken: the contract of the workflow's input. kept: for the cases that
+    began with it alone, which end with the prompts it named then.
+    """
+    return _Names(workflow, taken, kept).problems()
 
 
 @dataclass(slots=True)
 class _Names:
     workflow: Workflow
     taken: Input
+    kept: bool
     found: list[tuple[Place, str]] = field(default_factory=list)
 
     def problems(self) -> list[tuple[Place, str]]:
@@ -263,6 +266,8 @@ class _Names:
         except ConfigError as error:
             self.found.append((where, str(error)))
             return ANY
+        if not self.kept and (why := prompt_files.unpassed(chosen.reference)):
+            self.found.append((where, why))
         if chosen.contract == prompt_files.OBJECT:
             return Shape("object", fields={"object": cel_types.of_schema(chosen.shape)})
         return Shape("object", fields={"choice" if chosen.contract == prompt_files.CHOICE else "text": TEXT})

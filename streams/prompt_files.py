@@ -264,6 +264,21 @@ def newest(name: str) -> int:
     raise ConfigError(f"no version of prompt {name} has passed its evaluation: `aios prompt test {name}@{there[-1]}`")
 
 
+def unpassed(reference: str) -> str:
+    """Why no new case may be served by this version; empty: it passed, as its file is. Raises ConfigError."""
+    found = evaluated(reference)
+    if found is None:
+        return f"prompt {reference} was never evaluated as its file is now: `aios prompt test {reference} --record`"
+    return "" if found.passed else f"prompt {reference} has not passed its evaluation"
+
+
+def changed(reference: str) -> str:
+    """Why nothing may be answered by it, not even for a case that began with it: its file is not the one whose
+    evaluation is recorded. Empty: it is. Raises ConfigError.
+    """
+    return "" if evaluated(reference) is not None else unpassed(reference)
+
+
 def evaluated(reference: str) -> Recorded | None:
     """The recorded evaluation of this very file; None if there is none, or it is of another. Raises ConfigError."""
     prompt = load(reference)

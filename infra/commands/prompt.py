@@ -31,13 +31,12 @@ from aios.infra.running import load_settings, system_file
 from aios.schemas.models import PromptActivated
 from aios.sinks import audit_chain
 from aios.sinks.audit import chain_folder
-from aios.streams import activations, model_files, prompt_files
+from aios.streams import activations, model_files, pool_files, prompt_files
 from aios.streams.errors import AiosError, ConfigError
 from aios.streams.principals import Role
 from aios.streams.prompt_files import Prompt, Recorded
 from aios.streams.topics import PROMPT_ACTIVATED
 
-PROCESS = "generate"  # of the workers, whose pools serve prompts
 ANSWER_CHARS_MAX = 160  # of an answer in a table
 VERSION_LINE = re.compile(r"^version:.*$", re.MULTILINE)
 NAME_LINE = re.compile(r"^name:.*$", re.MULTILINE)
@@ -159,8 +158,7 @@ def test(
         fail(f"--record keeps what {chosen.model} made of it, which serves it; {model} does not", USAGE)
     found, judged = evaluate(chosen, model=model, engine=engine)
     if record:
-        path = prompt_files.record_of(chosen.reference)
-        path.write_text(json.dumps(found.model_dump(), indent=1) + "\n", encoding="utf-8")
+        _keep(found)
     if as_json:
         output.one(found.model_dump() | {"cases": [_plain(one) for one in judged]}, as_json=True)
     else:
@@ -179,7 +177,8 @@ def test(
 def activate(*, reference: str, again: bool, engine: str, why: str, token_file: Path | None, as_json: bool) -> None:
     """Let a version serve every case that comes to it from now on. Refused below the thresholds of its evaluation set.
 
-    A case that has begun with another version ends with it. Audited under the name that the token belongs to.
+    The result is kept beside its file: plan and workers, which read both, answer nobody with another text. A case that
+    has begun with another version ends with it. Audited under the name that the token belongs to.
     """
     chosen = _known(reference)
     found = None if again else _recorded(chosen)
@@ -240,13 +239,14 @@ def evaluate(chosen: Prompt, *, model: str, engine: str) -> tuple[Recorded, list
     try:
         cases = evaluation.load(chosen.name)
         answering = model or model_of(chosen)
+        process = process_of(chosen, answering)
     except ConfigError as error:
         fail(str(error))
     asked = [
         Request(id=case.id, task=chosen.task, model=answering, prompt=chosen.reference, input=case.input)
         for case in cases.cases
     ]
-    version, answers = rehearsing.ask(PROCESS, asked, engine)
+    version, answers = rehearsing.ask(process, asked, engine)
     judged = [evaluation.judge(chosen, case, _given(answers[case.id])) for case in cases.cases]
     return evaluation.recorded(chosen, cases, judged, model=answering, engine=version), judged
 
@@ -254,6 +254,15 @@ def evaluate(chosen: Prompt, *, model: str, engine: str) -> tuple[Recorded, list
 def model_of(chosen: Prompt) -> str:
     """The name@version that answers a prompt: the one it names, else that model's newest. Raises ConfigError."""
     return chosen.model if "@" in chosen.model else f"{chosen.model}@{model_files.newest(chosen.model)}"
+
+
+def process_of(chosen: Prompt, model: str) -> str:
+    """The process of workers whose pools serve this name@version with such prompts. Raises ConfigError."""
+    name, pools = model.partition("@")[0], pool_files.shipped().values()
+    found = next((pool.process for pool in pools if (pool.model, pool.task) == (name, chosen.task)), None)
+    if found is None:
+        raise ConfigError(f"no pool serves model {name} for the task {chosen.task}, so nobody would answer {model}")
+    return found
 
 
 def _given(said: dict[str, Any]) -> Given:
@@ -273,6 +282,14 @@ def _recorded(chosen: Prompt) -> Recorded | None:
         return found if found is not None and found.set_digest == evaluation.load(chosen.name).digest else None
     except ConfigError as error:
         fail(str(error))
+
+
+def _keep(found: Recorded) -> None:
+    path = prompt_files.record_of(found.prompt)
+    try:
+        path.write_text(json.dumps(found.model_dump(), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        fail(f"{path}: {error.strerror}: workers answer by no prompt without the record of its evaluation beside it")
 
 
 def _show(found: Recorded, judged: list[Judged]) -> None:
@@ -314,6 +331,8 @@ def _line(found: Recorded | None) -> str:
 
 
 def _activate(name: str, version: int, found: Recorded, *, why: str, token_file: Path | None, as_json: bool) -> None:
+    if prompt_files.evaluated(found.prompt) is None:
+        _keep(found)
     with connected() as (settings, codec):
         by = acting(settings, codec, token_file, Role.OPERATOR)
         said = activations.write_prompt(settings.kafka, codec, name, version, evaluation=found, by=by, reason=why)

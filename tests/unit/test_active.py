@@ -21,8 +21,9 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
-from aios.streams import activations, model_files
+from aios.streams import activations, model_files, prompt_files
 from aios.streams.errors import ConfigError
+from aios.streams.prompt_files import Recorded
 from tests.unit.test_case import START_MS, admitted
 
 NAME = "triage-encoder"
@@ -49,6 +50,26 @@ def test_what_is_retired_serves_nobody() -> None:
     assert active.model_of(NAME, "c", replace(STABLE, version=0)) == ""
     retired = PromptActivated(prompt="summary", version=0, evaluation="", reason="", by="", activated_at=0)
     assert active.prompt_of("summary", retired) == ""
+
+
+def test_a_prompt_serves_as_the_text_that_was_activated() -> None:
+    """One that was edited since serves nobody; one that this deploy has not yet is left to who has it."""
+    file = prompt_files.load("summary@2").digest
+
+    def serves(version: int, digest: str) -> str:
+        said = Recorded(
+            prompt=f"summary@{version}",
+            prompt_digest=digest,
+            set_digest="",
+            model="summariser@1",
+            engine="fake 1",
+            passed=True,
+            kinds={},
+        ).model_dump_json()
+        told = PromptActivated(prompt="summary", version=version, evaluation=said, reason="", by="", activated_at=0)
+        return active.prompt_of("summary", told)
+
+    assert (serves(2, file), serves(2, "0" * 64), serves(900, "0" * 64)) == ("summary@2", "", "summary@900")
 
 
 @given(st.uuids().map(str), st.integers(0, 1000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,21 +17,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.inference_workers import echo as echo_engine
-from aios.inference_workers import evaluation
+from aios.inference_workers import evaluation, rehearse
+from aios.inference_workers.answering import Answering
+from aios.inference_workers.cache import Kept
 from aios.inference_workers.evaluation import Case, Expect, Given
+from aios.inference_workers.rehearse import request_of
+from aios.inference_workers.writing import Write
 from aios.infra import rehearsing
 from aios.infra.cli import aios
 from aios.infra.commands import prompt as commands
 from aios.infra.output import FAILED, NOT_FOUND, USAGE
 from aios.infra.rehearsing import Request
-from aios.schemas.models import PromptActivated
+from aios.schemas.models import InferenceRequested, PromptActivated
 from aios.sinks.audit_chain import Line
-from aios.streams import activations, prompt_files
+from aios.streams import activations, model_files, pool_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Recorded
+from aios.streams.record import Record
+from aios.streams.wall_clock import wall_ms
+from tests.fakes.engine import FakeEngine
 
 SHIPPED = prompt_files.FOLDER
 OK = Given(status="ok", reason="", output={"text": "The customer wants the fee back."})
+NOT_ANSWERED = {"status": "failed", "reason": "no", "output": {}, "prompt_tokens": 0, "output_tokens": 0}
 FAILED_SAFELY = Given(status="failed", reason="the answer is hardly about the text", output={})
 
 
@@ -299,6 +308,91 @@ def test_a_version_that_passed_is_activated_by_whom_the_token_names(
     assert (len(written), bool(asked)) == (1, True)
 
 
+def test_a_version_that_is_activated_is_on_record_for_the_workers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[str, int, str]]
+) -> None:
+    """They answer by no file without it."""
+    answering(monkeypatch, echo)
+    monkeypatch.setattr(evaluation, "by_kind", lambda *_: {})  # nothing is too low
+    assert "never evaluated" in prompt_files.changed("summary@2")
+    assert aios_says("activate", "summary@2").exit_code == 0
+    assert prompt_files.changed("summary@2") == ""
+
+
+# ── what is answered ──
+
+
+class Remembered:
+    """Answers given before."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Kept] = {}
+
+    async def get(self, key: str) -> Kept | None:
+        return self.kept.get(key)
+
+    async def put(self, key: str, kept: Kept) -> None:
+        self.kept[key] = kept
+
+
+def asked_of(name: str, model: str = "summariser@1") -> InferenceRequested:
+    said = {"id": name, "task": "generate", "model": model, "prompt": "summary@1", "input": "My card is lost."}
+    return replace(request_of(json.dumps(said))[1], deadline_at=wall_ms() + 60_000)
+
+
+def test_a_file_that_was_edited_answers_nobody_and_its_answers_go_with_it(folder: Path) -> None:
+    """Until it is evaluated as it is now; then it is another prompt, whose answers are its own."""
+    engine, answers = FakeEngine(), Remembered()
+    pool = pool_files.shipped()["generate.bulk"]
+    answering = Answering(pool, Write(engine), engine, answers=answers)
+    taken = Record("t", 0, 0, 0, b"", b"", ())
+
+    def status(name: str) -> tuple[str, bool, int]:
+        answer = asyncio.run(answering.answer(taken, asked_of(name)))
+        return answer.status, answer.cached, len(engine.asked)
+
+    assert status("untested") == ("failed", False, 0)
+    record("summary@1", passed=False)  # as one that served before evaluations were kept: its open cases go on
+    assert status("first") == ("ok", False, 1)
+    assert status("again") == ("ok", True, 1)
+    path = folder / "summary" / "1.md"
+    path.write_text(path.read_text(encoding="utf-8").replace("busy clerk", "calm clerk"), encoding="utf-8")
+    prompt_files.load.cache_clear()
+    assert status("edited") == ("failed", False, 1)
+    record("summary@1")
+    assert status("evaluated") == ("ok", False, 2)
+
+
+def test_a_prompt_is_judged_by_the_model_that_it_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the process whose pools serve it; where none does, nobody stands in for it."""
+    processes: list[str] = []
+
+    def ask(process: str, requests: list[Request], engine: str = "") -> tuple[str, dict[str, dict[str, Any]]]:
+        processes.append(process)
+        return "fake 1", {one.id: {**NOT_ANSWERED, "id": one.id} for one in requests}
+
+    monkeypatch.setattr(rehearsing, "ask", ask)
+    monkeypatch.setattr(model_files, "newest", lambda _: 1)
+    path = folder / "summary" / "2.md"
+    path.write_text(path.read_text(encoding="utf-8").replace("model: summariser", "model: other"), encoding="utf-8")
+    prompt_files.load.cache_clear()
+    nobody = aios_says("test", "summary@2")
+    assert (nobody.exit_code, "no pool serves model other" in nobody.stderr, processes) == (FAILED, True, [])
+    writer = pool_files.shipped()["generate.bulk"]
+    other = writer.model_copy(update={"pool": "writes.bulk", "model": "other"})
+    monkeypatch.setattr(pool_files, "shipped", lambda: {writer.pool: writer, other.pool: other})
+    aios_says("test", "summary@2")
+    assert processes == ["writes"]
+
+
+def test_a_rehearsal_answers_for_no_other_model_than_its_own() -> None:
+    """As a worker does: what it said would be recorded as the other's."""
+    engine = FakeEngine()
+    told = asyncio.run(rehearse.answered(Write(engine), "r", asked_of("r", model="other@1")))
+    assert (told["status"], "serves summariser@1, not other@1" in told["reason"]) == ("failed", True)
+    assert not engine.asked
+
+
 def chained(monkeypatch: pytest.MonkeyPatch, *activated: tuple[Recorded, str]) -> None:
     """What the audit chain holds: evaluations and by whom, in the order of acting."""
 
@@ -346,6 +440,7 @@ def test_history_says_who_let_what_serve_and_rollback_goes_back(
     monkeypatch.setattr(activations, "read_prompts", lambda *_: {"summary": serves})
     prompt_files.record_of("summary@1").unlink()
     assert aios_says("rollback", "summary").exit_code == 0
+    assert prompt_files.unpassed("summary@1") == ""  # workers have its record again
     assert written == [("summary", 1, "ann")]
     changed = folder / "summary" / "1.md"
     changed.write_text(changed.read_text(encoding="utf-8") + "\nMore.\n", encoding="utf-8")
