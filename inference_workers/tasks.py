@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -149,16 +149,18 @@ class Versions:
 
 
 def encoder(engine: Engine, name: str) -> Task:
-    """What a pool of the sentence encoder of this name does, with every version that ships; by an engine elsewhere
-    (openai), which has the weights of one, with the newest.
+    """What a pool of the sentence encoder of this name does, in each of its versions."""
+    return each_version(engine, name, lambda own, each: Several(Classify(own, model=each), EmbedText(own, each)))
+
+
+def each_version(engine: Engine, name: str, task: Callable[[Engine, str], Task]) -> Task:
+    """A model's task in every version that ships, each on its own weights; by an engine elsewhere (openai), which has
+    the weights of one, in the newest. task: of an engine and name@version.
     """
     if not isinstance(engine, Shelf):
-        newest = model_files.reference(name)
-        return Several(Classify(engine, model=newest), EmbedText(engine, newest))
+        return task(engine, model_files.reference(name))
     served = [f"{name}@{version}" for version in reversed(model_files.versions(name))]
-    return Versions(
-        *(Several(Classify(engine.of(each), model=each), EmbedText(engine.of(each), each)) for each in served)
-    )
+    return Versions(*(task(engine.of(each), each) for each in served))
 
 
 def refusal(task: Task, request: InferenceRequested) -> str:

@@ -40,7 +40,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
 from aios.streams import model_files, pool_files
 from aios.streams.config import InferenceSettings, Settings
-from aios.streams.errors import EngineDead
+from aios.streams.errors import ConfigError, EngineDead
 from aios.streams.kafka import Delivery, Intake, cluster_id
 from aios.streams.topics import INFERENCE_COMPLETED, inference_cancelled
 from aios.streams.topology import STAGES, Stage
@@ -105,11 +105,22 @@ class Served:
                 failed = whole.home / "run" / "echo"
                 return Shelf(lambda model: echo.EchoEngine(echo.heads(model), failed), key_of=str, first=self.model)
             case _:
+                self._check_weights()
                 return Shelf(
                     lambda weights: VllmEngine(convert.folder(weights), self.kind.runner, settings, told),
                     key_of=lambda model: model_files.card(model).weights,
                     first=self.pool.weights,
                 )
+
+
+    def _check_weights(self) -> None:
+        """Raises ConfigError: answers would be stamped with a version that did not give them."""
+        wanted = model_files.card(self.model).weights
+        if wanted != self.pool.weights:
+            raise ConfigError(
+                f"{', '.join(pool.pool for pool in self.pools.values())} load {self.pool.weights}, and {self.model}, "
+                f"the newest version, is {wanted}: set `weights` in the pools' files"
+            )
 
 
 def _served() -> Mapping[str, Served]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,11 @@ from aios.inference_workers.classify import Head
 from aios.inference_workers.engine import Embed, RequestRefused
 from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import Classify, Versions
+from aios.inference_workers.worker import SERVED
+from aios.inference_workers.writing import writer
 from aios.schemas.models import InferenceRequested
+from aios.streams import model_files
+from aios.streams.config import Settings
 from aios.streams.errors import ConfigError, EngineDead
 from tests.fakes.engine import FakeEngine
 
@@ -181,6 +186,38 @@ def test_a_request_is_answered_by_the_version_it_names() -> None:
             await task.answer(request("m@9"), 0)
 
     served(test)
+
+
+def test_every_version_of_a_writer_is_served_on_its_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a canary of it has answers, and cases that began with the one before still get theirs."""
+    monkeypatch.setattr(model_files, "versions", lambda _name: (1, 2))
+    writes = {"summariser@2": "new", "summariser@1": "old"}
+
+    async def test(made: Made) -> None:
+        made.shelf._key_of = writes.__getitem__
+        task = writer(made.shelf, "summariser")
+        assert task.models == ("summariser@2", "summariser@1")
+        asked = replace(request("summariser@1"), task="generate", prompt="summary@2", options="{}")
+        asked = replace(asked, input="Please send my card to my new address.")
+        asking = asyncio.ensure_future(task.answer(asked, 0))
+        (await made.made("old")).may.set()
+        await asking
+        assert made.engines["old"].texts
+        assert not made.engines["new"].texts
+        await task.answer(replace(asked, model="summariser@2"), 0)
+        assert made.engines["new"].texts
+
+    served(test)
+
+
+def test_weights_of_a_pool_that_are_not_the_newest_version_s_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answers would name a version that did not give them."""
+    for each in SERVED.values():
+        each._check_weights()
+    other = model_files.card("summariser@1").model_copy(update={"weights": "another"})
+    monkeypatch.setattr(model_files, "card", lambda _reference: other)
+    with pytest.raises(ConfigError, match=r"generate\.interactive, generate\.bulk load .*: set `weights`"):
+        SERVED["generate"].engine(Settings())
 
 
 def request(model: str) -> InferenceRequested:
