@@ -1,9 +1,10 @@
 """Requests that nobody waits for any more: the tail of a pool's cancelled topic, and what it ends here.
 
 Enters: inference.cancelled.v1 of one pool, which every worker of it reads whole. Leaves: for a request whether it was
-cancelled, and a word to whoever works on it at this moment. Guaranteed: what was cancelled before start() returned is
-known; later ones are seen within POLL_S; at most REMEMBERED_MAX are remembered, the latest. A cancellation that is lost
-or comes too late costs an answer that nobody reads, so nothing waits for it, and what nobody can decode is skipped.
+cancelled, and a word to whoever works on it at this moment. Guaranteed: of what was cancelled before start() returned,
+the last REMEMBERED_MAX are known, and no more are read, however long the pool was away; later ones are seen within
+POLL_S, and the latest REMEMBERED_MAX remembered. A cancellation that is lost or comes too late costs an answer that
+nobody reads, so nothing waits for it, and what nobody can decode is skipped.
 Rejected: a consumer group (each worker needs all of it: the request may be in any worker's hands), asking plan.
 """
 
@@ -17,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
@@ -28,9 +29,10 @@ from aios.streams.errors import Unavailable
 from aios.streams.topics import Topic
 
 REMEMBERED_MAX = 100_000
-START_S_MAX = 10.0
+STANDSTILL_S_MAX = 10.0  # at start, without one more of them read
 POLL_S = 0.2
 AGAIN_S = 1.0
+END_OF = -2000  # librdkafka's logical offset `so many before the end` is this minus the number (RD_KAFKA_OFFSET_TAIL)
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +59,16 @@ class Cancels:
 
     @contextlib.contextmanager
     def working(self, request_id: str, abort: Callable[[], object]) -> Iterator[None]:
-        """abort: called in the loop, at most once, if it is cancelled meanwhile."""
-        self._working[request_id] = abort
+        """abort: called in the loop, at most once, if it is cancelled meanwhile or has been."""
+        if request_id in self._reasons:
+            abort()
+        else:
+            self._working[request_id] = abort
         try:
             yield
         finally:
-            self._working.pop(request_id, None)
+            if self._working.get(request_id) is abort:  # it may have come again, and be worked on anew
+                del self._working[request_id]
 
     def heard(self, event: InferenceCancelled) -> None:
         """It was cancelled."""
@@ -88,13 +94,17 @@ class Tail:
         self._cancels = cancels
         self._stop = threading.Event()
         self._known = threading.Event()
+        self._read_count = 0
         self._thread = threading.Thread(target=self._follow, name=self._topic, daemon=True)
 
     def start(self) -> None:
         """Returns when what was there is known. Raises Unavailable."""
         self._thread.start()
-        if not self._known.wait(START_S_MAX):
-            raise Unavailable(f"{self._topic} could not be read within {START_S_MAX:.0f} s")
+        before = -1
+        while not self._known.wait(STANDSTILL_S_MAX):
+            if self._read_count == before:
+                raise Unavailable(f"nothing of {self._topic} could be read for {STANDSTILL_S_MAX:.0f} s")
+            before = self._read_count
 
     def close(self) -> None:
         self._stop.set()
@@ -102,9 +112,9 @@ class Tail:
             self._thread.join()
 
     def _follow(self) -> None:
-        consumer = reader(self._kafka, **{"auto.offset.reset": "earliest"})  # what is old is deleted
+        consumer = reader(self._kafka, **{"auto.offset.reset": "earliest"})  # there are fewer, or old ones are gone
         try:
-            consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
+            consumer.assign([TopicPartition(self._topic, 0, END_OF - REMEMBERED_MAX)])
             while not self._stop.is_set():
                 self._read(consumer)
         finally:
@@ -123,6 +133,7 @@ class Tail:
             if message.error().code() == KafkaError._PARTITION_EOF:
                 self._known.set()
             return
+        self._read_count += 1
         while not self._stop.is_set():
             try:
                 self._cancels.heard(self._codec.decode(message.value(), InferenceCancelled))

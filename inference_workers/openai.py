@@ -6,8 +6,11 @@ Guaranteed: a refusal of one request (4xx) fails it alone; a server that is away
 which heals; a wrong key or a model it does not know stops the process with the reason, since no request
 would ever succeed (a harmless one is asked before that is believed: firewalls answer 403 to what a text says).
 Nothing that a server says about a request is repeated but a short code. Cancelling closes the connection, by which
-such servers abort.
-Not done: priorities (the API has none; bulk and interactive lanes keep their own bounds in the worker).
+such servers abort. Each lane has as many connections as its pool may have requests in flight, so that whoever waits
+never waits here for bulk work; waiting for one is no sign that the server is away. The version names server and model,
+since another server answers otherwise.
+Not done: priorities within the server (the API has none), the server's own version and the engine time of a request (it
+tells neither: prices by the engine second charge nothing here).
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import aiohttp
 
+from aios.inference_workers.batch import is_bulk
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
 from aios.streams.config import InferenceSettings, secret
 from aios.streams.errors import ConfigError, Unavailable
@@ -37,21 +42,23 @@ HARMLESS: Mapping[str, dict[str, Any]] = {
 
 
 class OpenAIEngine:
-    """One model of one server."""
+    """One model of one server. calls_max: at once, of each lane."""
 
-    def __init__(self, model: str, settings: InferenceSettings) -> None:
+    def __init__(self, model: str, settings: InferenceSettings, calls_max: int = 64) -> None:
         if not settings.url:
             raise ConfigError("inference.engine is 'openai' but inference.url is empty: set the server's address")
         self._model = model
         self._url = settings.url.rstrip("/")
         self._key = secret(settings.api_key)
-        self._timeout = aiohttp.ClientTimeout(total=settings.step_s_max, connect=CONNECT_S_MAX)
+        self._timeout = aiohttp.ClientTimeout(total=settings.step_s_max, sock_connect=CONNECT_S_MAX)
+        self._calls = {bulk: asyncio.Semaphore(calls_max) for bulk in (False, True)}
         self._closed = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
 
     @property
     def version(self) -> str:
-        return "openai"
+        server = urlsplit(self._url)
+        return f"openai {server.netloc.rpartition('@')[2]}{server.path} {self._model}"
 
     @property
     def tokens_max(self) -> int:
@@ -59,10 +66,12 @@ class OpenAIEngine:
 
     async def start(self) -> None:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._session = aiohttp.ClientSession(headers=headers, timeout=self._timeout)
+        connector = aiohttp.TCPConnector(limit=0)  # bounded by lane, before a call's time begins
+        self._session = aiohttp.ClientSession(headers=headers, timeout=self._timeout, connector=connector)
 
     async def embed(self, request: Embed) -> Embedding:
-        answer = await self._post("embeddings", {"input": request.text, "encoding_format": "float"})
+        body = {"input": request.text, "encoding_format": "float"}
+        answer = await self._post("embeddings", body, bulk=is_bulk(request.priority))
         return Embedding(vector=answer["data"][0]["embedding"], prompt_tokens=answer["usage"]["prompt_tokens"])
 
     async def generate(self, request: Generate) -> Generation:
@@ -75,7 +84,7 @@ class OpenAIEngine:
             body["seed"] = request.seed
         if request.structured is not None:
             body["response_format"] = _response_format(request.structured)
-        answer = await self._post("chat/completions", body)
+        answer = await self._post("chat/completions", body, bulk=is_bulk(request.priority))
         best = answer["choices"][0]
         said = best["message"]["content"] or ""
         return Generation(
@@ -95,12 +104,13 @@ class OpenAIEngine:
         if self._session is not None:
             await self._session.close()
 
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        status, said = await self._send(path, body)
-        if status < 400:
-            return said
-        if status in MISCONFIGURED:
-            await self._check_settings(path)
+    async def _post(self, path: str, body: dict[str, Any], *, bulk: bool) -> dict[str, Any]:
+        async with self._calls[bulk]:
+            status, said = await self._send(path, body)
+            if status < 400:
+                return said
+            if status in MISCONFIGURED:
+                await self._check_settings(path)
         raise RequestRefused(f"{self._url} answers {status} {_code(said)}".rstrip())
 
     async def _check_settings(self, path: str) -> None:

@@ -98,7 +98,10 @@ class Served:
         settings = whole.inference
         match self.engine_of(settings):
             case "openai":  # the pool's own name for the model, or ours where a setting sends it there
-                return OpenAIEngine(self.pool.weights if self.pool.engine == "openai" else self.model, settings)
+                model = self.pool.weights if self.pool.engine == "openai" else self.model
+                return OpenAIEngine(
+                    model, settings, max(_in_flight_max(settings, pool) for pool in self.pools.values())
+                )
             case "echo":
                 from aios.inference_workers import echo  # for drills only: nobody else loads it
 
@@ -111,7 +114,6 @@ class Served:
                     key_of=lambda model: model_files.card(model).weights,
                     first=self.pool.weights,
                 )
-
 
     def _check_weights(self) -> None:
         """Raises ConfigError: answers would be stamped with a version that did not give them."""
@@ -172,8 +174,8 @@ async def _serve(
     lanes = settings.inference.lanes
     stages = [stage for stage in STAGES if stage.process == process and stage.name.rpartition(".")[2] in lanes]
     breakers = [GroupBreakers(settings.kafka, codec, stage) for stage in stages]
-    cancels = Cancels()
-    tails = [Tail(settings.kafka, codec, inference_cancelled(stage.name), cancels) for stage in stages]
+    cancels = {stage.name: Cancels() for stage in stages}
+    tails = [Tail(settings.kafka, codec, inference_cancelled(name), known) for name, known in cancels.items()]
     followers: list[GroupBreakers | Tail] = [*breakers, *tails]
     await asyncio.gather(*(asyncio.to_thread(each.start) for each in followers))
     quiet, pools = Quiet(), []
@@ -182,7 +184,7 @@ async def _serve(
         intake = _intake(settings, stage, pool, slot, room=engine.tokens_max, one_max=served.kind.one_max)
         requests = Requests(
             stage,
-            Answering(pool, task, engine, answers=answers, cancels=cancels, wrote=measured.wrote),
+            Answering(pool, task, engine, answers=answers, cancels=cancels[stage.name], wrote=measured.wrote),
             codec,
             measured,
             intake=intake,
@@ -227,7 +229,7 @@ async def serve(pools: Sequence[Pool], engine: Engine, stop: asyncio.Event, read
 
 def _intake(settings: Settings, stage: Stage, pool: pool_files.Pool, slot: int, *, room: int, one_max: int) -> Intake:
     """room: the engine's, in tokens; 0: it has no other than the pool's own bound."""
-    requests_max = settings.inference.in_flight_max or pool.limits.in_flight_max
+    requests_max = _in_flight_max(settings.inference, pool)
     tokens_max = min(pool.limits.tokens_in_flight_max, room or pool.limits.tokens_in_flight_max)
     order = Fair(
         Costs(one_max),
@@ -245,6 +247,10 @@ def _intake(settings: Settings, stage: Stage, pool: pool_files.Pool, slot: int, 
         waiting_bytes_max=WAITING_BYTES_MAX,
         order=order,
     )
+
+
+def _in_flight_max(settings: InferenceSettings, pool: pool_files.Pool) -> int:
+    return settings.in_flight_max or pool.limits.in_flight_max
 
 
 def _answers(settings: Settings, served: Served) -> AnswerCache | None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.inference_workers import prompt
+from aios.inference_workers.batch import BULK_PRIORITY
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
 from aios.inference_workers.openai import OpenAIEngine
 from aios.inference_workers.tasks import WRITER, together
@@ -284,6 +285,61 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
 
     with pytest.raises(Unavailable):
         asyncio.run(ask())
+
+
+def test_whoever_waits_does_not_wait_for_bulk_work_on_its_way_to_a_server() -> None:
+    """The server holds every bulk call until an interactive one is answered: it is, though more bulk calls wait than
+    there may be at once; those are answered afterwards, and none of them takes the server for away.
+    """
+    at_once, asked = 120, 150
+    seen = {"together": 0, "bulk": 0}
+
+    async def work() -> list[Embedding]:
+        answered, full = asyncio.Event(), asyncio.Event()
+
+        async def answer(said: web.Request) -> web.Response:
+            if (await said.json())["input"] == "bulk":
+                seen["bulk"] += 1
+                seen["together"] = max(seen["together"], seen["bulk"])
+                if seen["bulk"] == at_once:
+                    full.set()
+                await answered.wait()
+                seen["bulk"] -= 1
+            return web.json_response({"data": [{"embedding": [1.0]}], "usage": {"prompt_tokens": 1}})
+
+        app = web.Application()
+        app.router.add_post("/v1/embeddings", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        engine = OpenAIEngine("m@1", InferenceSettings(engine="openai", url=url), at_once)
+        await engine.start()
+        try:
+            bulk = [
+                asyncio.ensure_future(engine.embed(Embed(text="bulk", priority=BULK_PRIORITY))) for _ in range(asked)
+            ]
+            await asyncio.wait_for(full.wait(), 20)
+            await asyncio.wait_for(engine.embed(Embed(text="I wait")), 20)
+            answered.set()
+            return await asyncio.gather(*bulk)
+        finally:
+            await engine.close()
+            await runner.cleanup()
+
+    assert len(asyncio.run(work())) == asked
+    assert seen["together"] == at_once
+
+
+def test_an_answer_from_elsewhere_says_from_where() -> None:
+    """Server and model, so that another server's answers are not taken for this one's; no password of its address."""
+
+    def version(url: str, model: str = "m@1") -> str:
+        return OpenAIEngine(model, InferenceSettings(engine="openai", url=url)).version
+
+    assert version("http://gpu-1:8000/v1/") == "openai gpu-1:8000/v1 m@1"
+    assert version("https://me:secret@api.example.org/v1") == "openai api.example.org/v1 m@1"
+    assert len({version("http://a/v1"), version("http://b/v1"), version("http://b/v1", "m@2")}) == 3
 
 
 def test_openai_without_an_address_is_a_mistake_in_the_settings() -> None:
