@@ -104,6 +104,11 @@ def activated(
     serving = before.version if before is not None else stable
     if serving == RETIRED:
         raise ConfigError(f"{name} is retired: activate a version for all cases first")
+    if serving == version and before is None:
+        raise ConfigError(
+            f"nobody has activated a version of {name}, so {name}@{version}, the newest, serves every case; activate "
+            f"the version that shall keep the others first: `aios model activate {name}@V`, then the canary"
+        )
     if serving == version:
         raise ConfigError(f"{name}@{version} serves every case already; a canary is another version")
     return ModelActivated(

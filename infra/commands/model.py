@@ -193,7 +193,8 @@ def activate(
 ) -> None:
     """Let NAME@VERSION serve new cases, or a share of them. A canary's share is chosen by the case. Audited.
 
-    A case keeps the version it began with. An earlier version is activated in the same way.
+    A case keeps the version it began with. An earlier version is activated in the same way. Where nobody has activated
+    one, the newest that ships serves: a canary of it is refused until the version that keeps the others is activated.
     """
     _known(name)
     if not model_files.metrics(name) and model_files.card(name).task == "classify":
@@ -213,7 +214,7 @@ def activate(
                 before,
                 stem,
                 int(version),
-                stable=_stable(stem, int(version)),
+                stable=model_files.newest(stem),
                 canary_permille=round((percent or 0) * 10),
                 limits=limits,
             )
@@ -221,14 +222,6 @@ def activate(
             fail(str(error), FAILED)
         told = activations.write(settings.kafka, codec, told, by=by, reason=why)
     _said(told, as_json)
-
-
-def _stable(stem: str, version: int) -> int:
-    """What serves before anybody activated anything: the newest. So a canary of the newest stands beside the one
-    before it.
-    """
-    others = [other for other in model_files.versions(stem) if other != version]
-    return max(others) if version == model_files.newest(stem) and others else model_files.newest(stem)
 
 
 @group.command()

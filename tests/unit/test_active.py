@@ -102,6 +102,8 @@ def test_a_canary_is_another_version_than_the_one_that_serves() -> None:
     ask = {"stable": 1, "canary_permille": 50, "limits": ""}
     told = activations.activated(None, NAME, 2, **ask)
     assert (told.version, told.canary_version, told.canary_permille) == (1, 2, 50)
+    with pytest.raises(ConfigError, match=rf"activate {NAME}@V`, then the canary"):  # nobody is moved unsaid
+        activations.activated(None, NAME, 2, **{**ask, "stable": 2})
     with pytest.raises(ConfigError, match="every case already"):
         activations.activated(STABLE, NAME, 1, **ask)
     with pytest.raises(ConfigError, match="retired"):
