@@ -5,8 +5,8 @@ as soon as the engine has room for it. Pure; the intake calls it under its lock 
 Guaranteed: tenants that always have something waiting get tokens in proportion to their weights, to within the
 largest request of each (start-time fair queueing, Goyal et al. 1996); whoever comes after a pause waits for no backlog
 of another that is known here (how far partitions are read: streams/hands.py), and has saved nothing up; within a tenant
-the earliest deadline goes first, so nothing starves; requests and tokens in flight stay within their bounds, but one
-request alone always goes.
+the earliest deadline goes first, so nothing starves; requests and tokens in flight stay within their bounds (room.py),
+but one request alone always goes.
 Costs are estimated before (a record's bytes, and what earlier records of its size took) and corrected after: who was
 taken for too little pays the rest with the next turn.
 Rejected: turns by partition (a tenant's work lies in as many as eight, so it would have eight turns), deficit round
@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aios.inference_workers.batch import PRIORITY_MAX
+from aios.inference_workers.room import LaneRoom
 from aios.streams.record import Record
 from aios.streams.slots import DEADLINE, PRIORITY
 
@@ -74,17 +75,18 @@ class _Item:
     record: Record
     flow: _Flow
     cost: int = 0  # as estimated when its turn came
+    room: int = 0  # taken for it
 
 
 class Fair:
-    """See the module. requests_max, tokens_max: in flight at once. weights: by tenant, 1 unless said otherwise."""
+    """See the module. requests_max, room: in flight at once. weights: by tenant, 1 unless said otherwise."""
 
     def __init__(
-        self, costs: Costs, *, requests_max: int, tokens_max: int, weights: Mapping[str, float] | None = None
+        self, costs: Costs, *, requests_max: int, room: LaneRoom, weights: Mapping[str, float] | None = None
     ) -> None:
         self._costs = costs
         self._requests_max = requests_max
-        self._tokens_max = tokens_max
+        self._room = room
         self._weights = weights or {}
         self._flows: dict[str, _Flow] = {}
         self._turns: list[tuple[float, int, int, _Flow]] = []  # a heap; those of an older version count for nothing
@@ -92,7 +94,6 @@ class Fair:
         self._waiting: dict[int, _Item] = {}  # by the record's identity, like _flying
         self._flying: dict[int, _Item] = {}
         self._now = 0.0  # virtual: the start of whoever was served last
-        self.tokens = 0  # in flight, as estimated
 
     # ── the intake's side ──
 
@@ -110,17 +111,17 @@ class Fair:
     def next(self) -> Record | None:
         """Whose turn it is, in flight from now on. None: nothing waits, or there is no room for it."""
         flow = self._first()
-        if flow is None:
+        if flow is None or len(self._flying) >= self._requests_max:
             return None
         item = self._most_urgent(flow)
         cost = self._costs.estimate(item.record)
-        if self._flying and (len(self._flying) >= self._requests_max or self.tokens + cost > self._tokens_max):
+        item.room = self._room.take(cost)
+        if not item.room:
             return None
         heapq.heappop(flow.waiting)
         flow.alive -= 1
         item.cost = cost
         self._flying[id(item.record)] = self._waiting.pop(id(item.record))
-        self.tokens += cost
         flow.in_flight += 1
         self._now = max(self._now, flow.start)
         self._charge(flow, cost)
@@ -134,6 +135,7 @@ class Fair:
                 item.flow.alive -= 1
                 if not item.flow.alive:
                     self._line_up(item.flow)
+        self._room.forgo()
 
     def ended(self, record: Record, tokens: int | None) -> None:
         """It is in flight no more. tokens: what it truly took; None: not known, or given back."""
@@ -141,7 +143,7 @@ class Fair:
         if item is None:
             return
         item.flow.in_flight -= 1
-        self.tokens -= item.cost
+        self._room.give(item.room)
         true = 0 if tokens is None else tokens
         if tokens:
             self._costs.learn(record, tokens)

@@ -10,7 +10,9 @@ Rejected: one process a lane as the only way (the model would be in memory twice
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from aios.dlq.in_hand import Quiet
 from aios.dlq.settle import Settler
 from aios.inference_workers import convert
 from aios.inference_workers.answering import Answering
+from aios.inference_workers.batch import FREE_SHARE
 from aios.inference_workers.cache import AnswerCache
 from aios.inference_workers.cancels import Cancels, Tail
 from aios.inference_workers.classify import CHUNKS_MAX
@@ -32,13 +35,14 @@ from aios.inference_workers.measures import Measures
 from aios.inference_workers.one_request import Requests
 from aios.inference_workers.openai import OpenAIEngine
 from aios.inference_workers.pool import Pool
+from aios.inference_workers.room import Room
 from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import Task, encoder
 from aios.inference_workers.vllm_engine import VllmEngine
 from aios.inference_workers.writing import writer
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import model_files, pool_files
+from aios.streams import model_files, pool_files, prompt_files
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError, EngineDead
 from aios.streams.kafka import Delivery, Intake, cluster_id
@@ -48,22 +52,30 @@ from aios.streams.topology import STAGES, Stage
 DRAIN_S_MAX = 8.0  # the supervisor waits a little longer before it kills
 WAITING_MAX = 65_536  # commands of a pool read ahead, so that there is a choice among tenants
 WAITING_BYTES_MAX = 256 << 20  # of these: half of it holds what 48 tenants may have outstanding, in letters of 3 KB
-PIECES_MAX = 4  # of a long text, about
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """How a task is served. task: of an engine and a model's name. one_max: tokens of one request at most, about."""
+    """How a task is served. task: of an engine and a model's name. one_max: tokens of one request at once, at most."""
 
     runner: Runner
     task: Callable[[Engine, str], Task]
-    one_max: int
+    one_max: Callable[[], int]
 
 
-ENCODES = Kind(runner=Runner.EMBED, task=encoder, one_max=CHUNKS_MAX * EMBED_TOKENS_MAX)
-WRITES = Kind(runner=Runner.GENERATE, task=writer, one_max=PIECES_MAX * GENERATE_TOKENS_MAX)
+def _written_max() -> int:
+    """Of the pieces that a prompt has read of a text at the same time."""
+    pieces_max = 1
+    for prompt in prompt_files.known():
+        with contextlib.suppress(ConfigError):  # requests that name it are refused
+            pieces_max = max(pieces_max, prompt_files.load(prompt).input.chunks_max)
+    return pieces_max * GENERATE_TOKENS_MAX
+
+
+ENCODES = Kind(runner=Runner.EMBED, task=encoder, one_max=lambda: CHUNKS_MAX * EMBED_TOKENS_MAX)
+WRITES = Kind(runner=Runner.GENERATE, task=writer, one_max=_written_max)
 KINDS: Mapping[str, Kind] = {"classify": ENCODES, "embed": ENCODES, "generate": WRITES}
 """By the task of a pool's file."""
 
@@ -179,9 +191,10 @@ async def _serve(
     followers: list[GroupBreakers | Tail] = [*breakers, *tails]
     await asyncio.gather(*(asyncio.to_thread(each.start) for each in followers))
     quiet, pools = Quiet(), []
+    room = _room(engine, lanes)
     for stage, group in zip(stages, breakers, strict=True):
         pool, measured = pool_files.shipped()[stage.name], measures[stage.name]
-        intake = _intake(settings, stage, pool, slot, room=engine.tokens_max, one_max=served.kind.one_max)
+        intake = _intake(settings, stage, pool, slot, room=room, one_max=served.kind.one_max())
         requests = Requests(
             stage,
             Answering(pool, task, engine, answers=answers, cancels=cancels[stage.name], wrote=measured.wrote),
@@ -227,17 +240,18 @@ async def serve(pools: Sequence[Pool], engine: Engine, stop: asyncio.Event, read
         await asyncio.gather(*running, return_exceptions=True)
 
 
-def _intake(settings: Settings, stage: Stage, pool: pool_files.Pool, slot: int, *, room: int, one_max: int) -> Intake:
-    """room: the engine's, in tokens; 0: it has no other than the pool's own bound."""
+def _room(engine: Engine, lanes: Sequence[pool_files.Lane]) -> Room:
+    """Of the engine's cache, for all its lanes; one without a cache has room for what each pool's file allows."""
+    if not engine.tokens_max:
+        return Room(sys.maxsize)
+    return Room(engine.tokens_max, kept=engine.tokens_max // FREE_SHARE if len(lanes) > 1 else 0)
+
+
+def _intake(settings: Settings, stage: Stage, pool: pool_files.Pool, slot: int, *, room: Room, one_max: int) -> Intake:
     requests_max = _in_flight_max(settings.inference, pool)
-    tokens_max = min(pool.limits.tokens_in_flight_max, room or pool.limits.tokens_in_flight_max)
-    order = Fair(
-        Costs(one_max),
-        requests_max=requests_max,
-        tokens_max=tokens_max,
-        weights=settings.inference.tenant_weights,
-    )
-    return Intake(
+    lane = room.lane(pool.limits.tokens_in_flight_max, bulk=pool.lane is pool_files.Lane.BULK)
+    order = Fair(Costs(one_max), requests_max=requests_max, room=lane, weights=settings.inference.tenant_weights)
+    intake = Intake(
         settings.kafka,
         group=stage.group,
         topics=[topic.name for topic in stage.inputs],
@@ -247,6 +261,8 @@ def _intake(settings: Settings, stage: Stage, pool: pool_files.Pool, slot: int, 
         waiting_bytes_max=WAITING_BYTES_MAX,
         order=order,
     )
+    lane.tell = intake.rouse
+    return intake
 
 
 def _in_flight_max(settings: InferenceSettings, pool: pool_files.Pool) -> int:

@@ -225,8 +225,8 @@ class Intake:
         finally:
             self._sleepers -= 1
 
-    def _rouse(self) -> None:
-        """Wake the loop's coroutines if any wait; from any thread, after a change."""
+    def rouse(self) -> None:
+        """Wake the loop's coroutines if any wait; from any thread, after a change, be it in what the order knows."""
         if self._sleepers and not self._roused and self._loop is not None:
             self._roused = True
             try:
@@ -248,7 +248,7 @@ class Intake:
         with self._changed:
             self._in_flight.set(self._hands.in_flight)
             self._changed.notify_all()
-        self._rouse()
+        self.rouse()
 
     # The serving thread
 
@@ -350,7 +350,7 @@ class Intake:
                     self._arrived_nothing(message, lane)
                 elif lane is not None and not self._hands.arrive(record, lane, later=self._stopping):
                     log.warning("%s[%d] begins anew at offset %d", lane.topic, lane.partition, record.offset)
-        self._rouse()
+        self.rouse()
 
     def _is_busy(self) -> bool:
         """Whether somebody may soon need this thread."""
@@ -411,7 +411,7 @@ class Intake:
         with self._changed:
             self._hands.assign(_names(places))
             self._joined = True
-        self._rouse()
+        self.rouse()
 
     def _revoked(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         """Called by poll before the partitions go to somebody else."""
@@ -471,7 +471,7 @@ class Intake:
             self._stopping = self._leaving = True
             self._hands.forget(self._hands.lanes.values())
             self._hands.let_go(self._hands.lanes.values())
-        self._rouse()
+        self.rouse()
 
     def _leave(self, consumer: Consumer) -> None:
         """Commit what has finished, and go. A fenced member has nothing to commit any more."""

@@ -170,5 +170,5 @@ def test_backlogs_of_many_tenants_keep_nobody_waiting(
     assert {answer.status for answer in answers} == {"ok"}
     # The share of each while others wait is MODEST; they have the engine alone until those are read.
     assert had.total() <= len(backlog) // 4
-    assert min(had.values()) > 0.5 * max(had.values())
+    assert min(had[f"greedy-{n}"] for n in range(GREEDY)) >= MODEST // 2
     assert {(answer.pool, answer.cached) for answer in answers} == {(STAGE.name, False)}

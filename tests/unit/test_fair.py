@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from aios.inference_workers import fair
 from aios.inference_workers.fair import Costs, Fair, urgency
+from aios.inference_workers.room import Room
 from aios.streams.record import Record
 
 ONE_MAX = 500
@@ -29,7 +30,7 @@ def tenant_of(one: Record) -> str:
 
 
 def exact(requests_max: int = 1, tokens_max: int = 1 << 30, weights: dict[str, float] | None = None) -> Fair:
-    return Fair(Costs(1 << 20), requests_max=requests_max, tokens_max=tokens_max, weights=weights)
+    return Fair(Costs(1 << 20), requests_max=requests_max, room=Room(tokens_max).lane(tokens_max), weights=weights)
 
 
 def tokens_of(one: Record) -> int:
@@ -74,7 +75,7 @@ def test_those_who_always_wait_get_their_share(
 @given(true=st.dictionaries(st.sampled_from("abc"), st.integers(0, 400), min_size=2), at_once=st.integers(1, 8))
 def test_a_wrong_estimate_is_paid_back(true: dict[str, int], at_once: int) -> None:
     """Whoever takes more than their records look like gets fewer turns: the shares of what is truly taken are even."""
-    turns = Fair(Costs(ONE_MAX), requests_max=at_once, tokens_max=1 << 30)
+    turns = Fair(Costs(ONE_MAX), requests_max=at_once, room=Room(1 << 30).lane(1 << 30))
     flying: deque[Record] = deque()
     spent: Counter[str] = Counter()
     number = 0
@@ -186,7 +187,8 @@ class Turns(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.turns = Fair(Costs(ONE_MAX), requests_max=4, tokens_max=600)
+        self.room = Room(600).lane(600)
+        self.turns = Fair(Costs(ONE_MAX), requests_max=4, room=self.room)
         self.seen = Seen()
         self.number = 0
 
@@ -229,8 +231,7 @@ class Turns(RuleBasedStateMachine):
     @invariant()
     def room_is_kept(self) -> None:
         assert len(self.seen.flying) <= 4
-        assert self.turns.tokens <= 600 or len(self.seen.flying) == 1
-        assert self.turns.tokens >= 0
+        assert 0 <= self.room.tokens <= 600
         assert len(self.turns._flying) == len(self.seen.flying)
 
     def teardown(self) -> None:
@@ -242,7 +243,7 @@ class Turns(RuleBasedStateMachine):
             assert one is not None
             self.turns.ended(self.seen.waiting.pop(one.offset), 1)
         assert self.turns.next() is None
-        assert self.turns.tokens == 0
+        assert self.room.tokens == 0
 
 
 Turns.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)

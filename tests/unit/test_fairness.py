@@ -14,6 +14,7 @@ from statistics import quantiles
 import pytest
 
 from aios.inference_workers.fair import Costs, Fair
+from aios.inference_workers.room import Room
 from aios.inference_workers.worker import WAITING_BYTES_MAX, WAITING_MAX
 from aios.streams import pool_files, slots
 from aios.streams.hands import Hands
@@ -53,7 +54,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.outstanding_max = pool_files.shipped()[self.pool].limits.tenant_outstanding_max
-        order = Fair(Costs(400), requests_max=AT_ONCE, tokens_max=1 << 20) if self.fair else None
+        order = Fair(Costs(400), requests_max=AT_ONCE, room=Room(1 << 20).lane(1 << 20)) if self.fair else None
         self.hands = Hands(
             in_flight_max=AT_ONCE,
             waiting_max=WAITING_MAX if self.fair else 500,
@@ -178,7 +179,7 @@ def test_without_turns_they_would_wait_for_the_backlog(alone: dict[str, list[flo
 
 def test_who_asks_for_more_than_there_is_gets_an_even_share() -> None:
     """Three tenants with a backlog each: a third for each, to within a tenth, whatever their number of partitions."""
-    order = Fair(Costs(400), requests_max=AT_ONCE, tokens_max=1 << 20)
+    order = Fair(Costs(400), requests_max=AT_ONCE, room=Room(1 << 20).lane(1 << 20))
     hands = Hands(in_flight_max=AT_ONCE, waiting_max=WAITING_MAX, order=order)
     hands.assign([("t", partition) for partition in range(PARTITIONS)])
     served: dict[str, int] = defaultdict(int)

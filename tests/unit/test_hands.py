@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aios.inference_workers.fair import Costs, Fair
+from aios.inference_workers.room import Room
 from aios.streams import hands as module
 from aios.streams.hands import Hands, Lane, Order
 from aios.streams.record import Record
@@ -165,7 +166,7 @@ class Narrow(Fair):
     """The order of the pools, where there is less room than the member has."""
 
     def __init__(self) -> None:
-        super().__init__(Costs(10), requests_max=IN_FLIGHT_MAX - 1, tokens_max=1_000)
+        super().__init__(Costs(10), requests_max=IN_FLIGHT_MAX - 1, room=Room(1_000).lane(1_000))
 
 
 class OrderedMember(Member):
