@@ -2,7 +2,8 @@
 
 Enters: what `find` found, who asks. Leaves: the booking that stands in every calendar, or none in any. How:
 
-    1  hold      a tentative object in each calendar, the organiser's first; its uid is derived from the command
+    1  hold      a tentative object in each calendar, the organiser's first; its uid is derived from the command; it
+                 takes no time any more after HOLD_S, when no try of the command or of its undoing can come
     2  look      whatever else has come to stand there since the search: then this option is given up
     3  confirm   each object, the organiser's last: from then on the booking stands
 
@@ -10,8 +11,10 @@ Guaranteed: a try that was cut off is taken up where it stopped, because the org
 at; two bookings that want the same time at the same moment are not both confirmed: both hold before they look, a
 confirmed one wins, of two tentative ones the smaller uid waits a moment for the other to give up, and gives up itself
 if it does not; a calendar that cannot be written leaves nothing in the others; what is changed or taken out is what was
-read and judged: its ETag goes with the request, and what somebody has changed since is judged again. A person who
-writes into a calendar between look and confirm is not seen: a calendar server has no lock (RFC 4791).
+read and judged: its ETag goes with the request, and what somebody has changed since is judged again; what is called off
+is looked for afterwards, and an error where it still stands; where the organiser has taken his own copy out himself,
+the others are found in everybody's calendar. A person who writes into a calendar between look and confirm is not seen:
+a calendar server has no lock (RFC 4791).
 Rejected: the server's own scheduling (RFC 6638; Radicale and others have none).
 """
 
@@ -21,6 +24,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from aios.processors.connectors.caldav import CalDav, Object
 from aios.processors.connectors.calendar_parts import Booked, BookRequest, Found, Match, Option, UndoRequest
@@ -37,6 +41,9 @@ YIELD_S_MAX = 3.0  # that the smaller uid waits for the other
 LOOK_S = 0.2
 LOOKS_MAX = 3
 DAY_S = 86_400
+HOLD_S = 2 * DAY_S  # longer than booking and undoing wait and try together
+OURS = "aios-"  # how uids of ours begin
+READS_MAX = 8  # calendars at once, where a booking is looked for with everybody
 FIRM = frozenset({Kind.BUSY, Kind.AWAY})
 TAKEN = FIRM | {Kind.TENTATIVE}  # focus time was judged by the search
 
@@ -60,9 +67,11 @@ class _Other:
 class Bookings:
     """Of one server and directory."""
 
-    def __init__(self, dav: CalDav, directory: Directory) -> None:
+    def __init__(self, dav: CalDav, directory: Directory, now: Callable[[], int]) -> None:
+        """now: Unix seconds."""
         self._dav = dav
         self._directory = directory
+        self._now = now
 
     async def book(self, request: BookRequest, ask: Ask) -> Booked:
         """See the module. Raises CallFailed."""
@@ -91,9 +100,10 @@ class Bookings:
         at = await self._begun(organiser, uid_of(ask))
         if at is None or not at.is_confirmed:
             return None
-        if request.moving and await self._dav.get(organiser.calendar, request.moving) is not None:
+        if request.moving and await self._stands_in(organiser, request.moving):
             return None
-        return self._answer(request.found, at.option, uid_of(ask), ask, people)
+        stands = self._answer(request.found, at.option, uid_of(ask), ask, people)
+        return stands.model_copy(update={"replaced": request.moving})
 
     async def undo(self, request: UndoRequest, ask: Ask) -> Booked:
         """Whatever the case holds and has not confirmed is gone; what is confirmed is told. Raises CallFailed."""
@@ -126,19 +136,26 @@ class Bookings:
         """Take these out of every calendar that they stand in; how many are gone. Raises CallFailed."""
         for event in events:
             await self._give_up(organiser, event.uid, event.at // 1000)
+        for event in events:
+            if await self._is_shown(organiser, event):
+                raise CallFailed(Failure.PERMANENT, "still_there", "what was called off still stands in the calendar")
         return len(events)
 
     async def are_gone(self, organiser: Person, events: Sequence[Match]) -> bool:
         """Whether none of them stands in the organiser's calendar, which is the last one they are taken out of."""
         for event in events:
-            found = await self._dav.get(organiser.calendar, event.uid)
-            if found is None:
-                continue
-            start = event.starts_at // 1000
-            stands = calendars.engagements([found.text], (start - 1, start + 1), organiser.zone, with_free=True)
-            if not event.at or any(one.begins == event.at // 1000 for one in stands):
+            if await self._is_shown(organiser, event) or (not event.at and await self._stands_in(organiser, event.uid)):
                 return False
         return True
+
+    async def _is_shown(self, organiser: Person, event: Match) -> bool:
+        """Whether a look into the organiser's calendar shows it, as the one did that found it."""
+        span = event.starts_at // 1000 - DAY_S, event.ends_at // 1000 + DAY_S
+        found = [one.text for one in await self._dav.span(organiser.calendar, span) if one.uid == event.uid]
+        if not event.at or not found:
+            return bool(found)
+        stands = await asyncio.to_thread(calendars.engagements, found, span, organiser.zone, with_free=True)
+        return any(one.begins == event.at // 1000 for one in stands)
 
     def parties(self, organiser: str, people: Iterable[str]) -> tuple[Person, tuple[Person, ...]]:
         """The organiser, and all who take part, the organiser first. Raises CallFailed."""
@@ -187,7 +204,7 @@ class Bookings:
         False: none was, and none is.
         """
         words = next((told.sentences for told in found.why if told.person == party.owner.id), ())
-        text = invitation.write(booking, is_confirmed=is_confirmed, words=words)
+        text = invitation.write(booking, is_confirmed=is_confirmed, words=words, until=self._now() + HOLD_S)
         if not is_confirmed and await self._dav.put(party.calendar, booking.uid, text):
             return True
 
@@ -236,36 +253,51 @@ class Bookings:
         parties = _parties(booking)
         found = await asyncio.gather(*(self._dav.span(party.calendar, span) for party in parties))
         is_high = request.found.priority == Priority.HIGH
-        return await asyncio.to_thread(_in_the_way, parties, found, occasions, ours, is_high=is_high)
+        return await asyncio.to_thread(_in_the_way, parties, found, occasions, ours, self._now(), is_high=is_high)
 
     async def _finished(self, organiser: Person, request: BookRequest | UndoRequest, stands: Booked) -> Booked:
         """The new one stands: what it replaces is given up."""
         if request.moving:
             await self._give_up(organiser, request.moving)
-        return stands
+        return stands.model_copy(update={"replaced": request.moving})
 
     async def _taken(self, organiser: Person, moving: str) -> Booked:
         """Of a booking that was to be moved and stands where it stood, where that is."""
         stood = await self._dav.get(organiser.calendar, moving) if moving else None
         if stood is None:
-            return Booked(status="taken")
+            return Booked(status="taken", replaced=moving)
         starts, ends = calendars.stretch_of(stood.text, organiser.zone)
         summary = why.when((starts, ends), organiser.zone)
-        return Booked(status="taken", uid=moving, starts_at=starts * 1000, ends_at=ends * 1000, summary=summary)
+        stands = Booked(status="taken", uid=moving, starts_at=starts * 1000, ends_at=ends * 1000, summary=summary)
+        return stands.model_copy(update={"replaced": moving})
 
     async def _give_up(self, organiser: Person, uid: str, at: int = 0) -> None:
         """An event is taken out of every calendar that it stands in, or one occasion of it."""
+        for calendar in await self._stands_in(organiser, uid):
+            await self._change(calendar, uid, lambda there: _without(there, at, organiser.zone))
+
+    async def _stands_in(self, organiser: Person, uid: str) -> list[str]:
+        """The calendars of an event, the organiser's last: his copy says whose they are. Where it is gone, a booking of
+        ours is looked for with everybody.
+        """
+        everybody = {one.id: one.calendar for one in (*self._directory.rooms, *self._directory.people.values())}
         found = await self._dav.get(organiser.calendar, uid)
         if found is None:
-            return
+            return await self._with_anybody(uid, {*everybody.values()}) if uid.startswith(OURS) else []
         mark = _mark(found)
-        others: list[str] = []
-        if mark is not None:
-            rooms = {room.id: room.calendar for room in self._directory.rooms}
-            people = [self._directory.people[one].calendar for one in mark.people if one in self._directory.people]
-            others = [*(rooms[one] for one in mark.rooms if one in rooms), *people]
-        for calendar in (*(one for one in others if one != organiser.calendar), organiser.calendar):
-            await self._change(calendar, uid, lambda there: _without(there, at))
+        marked = () if mark is None else (*mark.rooms, *mark.people)
+        others = dict.fromkeys(everybody[one] for one in marked if one in everybody)
+        return [*(one for one in others if one != organiser.calendar), organiser.calendar]
+
+    async def _with_anybody(self, uid: str, everywhere: Iterable[str]) -> list[str]:
+        places = asyncio.Semaphore(READS_MAX)
+
+        async def has(calendar: str) -> bool:
+            async with places:
+                return await self._dav.get(calendar, uid) is not None
+
+        names = sorted(one for one in everywhere if one)
+        return [name for name, stands in zip(names, await asyncio.gather(*map(has, names)), strict=True) if stands]
 
     def _booking(self, found: Found, number: int, uid: str, case: str, people: tuple[Person, ...]) -> Booking:
         option = found.options[number]
@@ -303,7 +335,7 @@ class Bookings:
 
 def uid_of(ask: Ask) -> str:
     """The same for every try of a command, and for no other command."""
-    return f"aios-{hashlib.sha256(f'{ask.tenant}|{ask.idempotency_key}'.encode()).hexdigest()[:40]}"
+    return f"{OURS}{hashlib.sha256(f'{ask.tenant}|{ask.idempotency_key}'.encode()).hexdigest()[:40]}"
 
 
 def _calendars(booking: Booking) -> list[str]:
@@ -316,9 +348,9 @@ def _without_hold(there: Object | None) -> str | None:
     return there.text if there is not None and mark is not None and mark.is_confirmed else None
 
 
-def _without(there: Object | None, at: int) -> str | None:
+def _without(there: Object | None, at: int, clock: ZoneInfo) -> str | None:
     """An event, or one occasion of it (at: when it begins; 0: all), is not to stand there."""
-    return None if there is None or not at else invitation.without_occasion(there.text, at)
+    return None if there is None or not at else invitation.without_occasion(there.text, at, clock)
 
 
 def _parties(booking: Booking) -> list[_Party]:
@@ -332,6 +364,7 @@ def _in_the_way(
     found: Sequence[Sequence[Object]],
     occasions: Sequence[Stretch],
     ours: set[str],
+    now: int,
     *,
     is_high: bool,
 ) -> list[_Other]:
@@ -340,9 +373,9 @@ def _in_the_way(
     for party, objects in zip(parties, found, strict=True):
         kinds = FIRM if is_high and isinstance(party.owner, Person) else TAKEN
         for one in objects:
-            if one.uid in ours:
+            mark = None if one.uid in ours else _mark(one)
+            if one.uid in ours or (mark is not None and invitation.is_lapsed(one.text, now)):
                 continue
-            mark = _mark(one)
             is_hold = mark is not None and not mark.is_confirmed
             for engagement in _engagements(one, party.owner, (occasions[0][0], occasions[-1][1])):
                 meets = any(engagement.start < end and engagement.end > start for start, end in occasions)

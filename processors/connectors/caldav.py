@@ -5,7 +5,9 @@ fails or loses is asked TRIES_MAX times in all, since each is idempotent by its 
 them: of ten that fail once in four, the dozen would succeed together once in thirty tries; then, and where the server
 is not there or asks to come later, the error goes up, and the shell has the say. Every error says whether something may
 have been written; `put` writes only what was promised to be there (a
-new object, or the one with this etag); an answer larger than the bound is not read on; redirects are not followed.
+new object, or the one with this etag); an answer larger than the bound is not read on, and one that leaves an object
+out is no answer: what is not told would be free time; redirects are not followed; what a server names itself is asked
+for by that name.
 
     no connection           transient
     lost behind a request   a read: transient; a write: ambiguous
@@ -27,11 +29,11 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import aiohttp
 
-from aios.processors.connectors.connector import CallFailed, Failure
+from aios.processors.connectors.connector import TOO_LARGE, CallFailed, Failure
 from aios.processors.meetings.intervals import Stretch
 
 CONNECT_S_MAX = 3.0
@@ -43,11 +45,13 @@ TRIES_MAX = 3
 PAUSE_S = 0.05
 FLAPS = frozenset({"connection_lost", "http_500", "http_502", "http_504"})
 READS = frozenset({"REPORT", "GET", "PROPFIND"})
+GONE = frozenset({404, 410})
+BARE = "/"  # before a name that does not end in .ics: none has one of its own there
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """uid: of its href, which is how objects of ours are named."""
+    """uid: its name on the server without .ics, which of ours is the uid; or behind BARE a name that has none."""
 
     uid: str
     etag: str
@@ -83,14 +87,14 @@ class CalDav:
         if status != 207:
             raise CallFailed(Failure.PERMANENT, "no_calendar", f"there is no calendar {calendar}")
         try:
-            return tuple(_objects(raw))
+            return tuple(_objects(raw, calendar))
         except ET.ParseError as error:
             raise CallFailed(Failure.TRANSIENT, "answer_broken", "the answer is no multi-status") from error
 
     async def get(self, calendar: str, uid: str) -> Object | None:
         """One object; None: it is not there. Raises CallFailed."""
         status, raw, headers = await self._send("GET", self._place(calendar, uid), {})
-        if status in (404, 410):
+        if status in GONE:
             return None
         return Object(uid, headers.get("ETag", ""), raw.decode("utf-8", "replace"))
 
@@ -118,7 +122,8 @@ class CalDav:
             raise CallFailed(Failure.PERMANENT, f"http_{status}", f"the calendar {calendar} cannot be made")
 
     def _place(self, calendar: str, uid: str) -> str:
-        return f"{self._url}/{quote(calendar)}/{quote(uid, safe='')}.ics"
+        name = uid.removeprefix(BARE) if uid.startswith(BARE) else f"{uid}.ics"
+        return f"{self._url}/{quote(calendar)}/{quote(name, safe='')}"
 
     async def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: str = ""
@@ -145,7 +150,7 @@ class CalDav:
                 async for chunk in response.content.iter_chunked(1 << 16):
                     raw += chunk
                     if len(raw) > ANSWER_BYTES_MAX:
-                        raise CallFailed(Failure.PERMANENT, "answer_too_large", "a calendar is too large to be read")
+                        raise CallFailed(Failure.PERMANENT, TOO_LARGE, "a calendar is too large to be read")
                 _refuse(response, lost)
                 return response.status, bytes(raw), response.headers
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -174,15 +179,32 @@ def _refuse(response: aiohttp.ClientResponse, lost: Failure) -> None:
         raise CallFailed(Failure.PERMANENT, f"http_{status}", "it does not take the request as it is")
 
 
-def _objects(raw: bytes) -> list[Object]:
+def _objects(raw: bytes, calendar: str) -> list[Object]:
+    """Raises CallFailed where the answer does not say all: RFC 4791, 7.8, lets a server leave out what is too much."""
     found = []
     for response in ET.fromstring(raw).iter(f"{DAV}response"):  # noqa: S314 - expat bounds what entities come to
-        text = response.findtext(f".//{CAL}calendar-data")
-        if text:
-            href = response.findtext(f"{DAV}href") or ""
-            name = href.rstrip("/").rpartition("/")[2].removesuffix(".ics")
-            found.append(Object(name, response.findtext(f".//{DAV}getetag") or "", text))
+        if _status(response) in GONE:
+            continue  # it went while the answer was written
+        told = next((one for one in response.iterfind(f"{DAV}propstat") if _status(one) == 200), response)
+        text = told.findtext(f"{DAV}prop/{CAL}calendar-data")
+        if not text:
+            raise CallFailed(
+                Failure.PERMANENT, "unreadable", f"the server does not tell all of the calendar {calendar}"
+            )
+        name = _name(response.findtext(f"{DAV}href") or "")
+        found.append(Object(name, told.findtext(f"{DAV}prop/{DAV}getetag") or "", text))
     return found
+
+
+def _status(said: ET.Element) -> int:
+    """Of a line such as `HTTP/1.1 200 OK`; 0: none."""
+    words = (said.findtext(f"{DAV}status") or "").split()
+    return int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
+
+
+def _name(href: str) -> str:
+    name = unquote(href.rstrip("/").rpartition("/")[2])
+    return name.removesuffix(".ics") if name.endswith(".ics") and not name.startswith(BARE) else f"{BARE}{name}"
 
 
 def _again_s(header: str) -> float:

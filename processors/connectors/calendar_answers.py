@@ -117,8 +117,15 @@ def matched(entries: Sequence[Engagement], wish: Wish, clock: ZoneInfo) -> Match
         text=agenda.text(entries, clock),
         more=len(entries) - len(shown),
         scope=wish.scope or "",
-        question=f"Which of these is it?\n{agenda.text(entries[:CHOICES_MAX], clock)}" if len(entries) > 1 else "",
+        question=_which(entries, clock) if len(entries) > 1 else "",
     )
+
+
+def _which(entries: Sequence[Engagement], clock: ZoneInfo) -> str:
+    shown = agenda.text(entries[:CHOICES_MAX], clock)
+    if len(entries) > MATCHES_MAX:
+        return f"These are {len(entries)}, more than I take at once; of which days? The first ones:\n{shown}"
+    return f"Which of these is it?\n{shown}"
 
 
 def cancelled(events: Sequence[Match]) -> str:

@@ -118,7 +118,8 @@ class Booked(Part):
     """status: booked, or taken (none of the options was free any more; nothing was left behind; what stood, stands,
     and the other fields are of that).
 
-    option: which of them, from 0. uid: of the booking that stands. calendars: how many it stands in.
+    option: which of them, from 0. uid: of the booking that stands. calendars: how many it stands in. replaced: what was
+    to be given up for it.
     """
 
     status: Literal["booked", "taken"]
@@ -129,6 +130,7 @@ class Booked(Part):
     rooms: Ids = ()
     calendars: int = 0
     summary: str = ""
+    replaced: str = ""
 
 
 class UndoRequest(Part):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ from aios.processors.connectors.calendar_parts import (
     UndoRequest,
 )
 from aios.processors.connectors.connector import Ask, CallFailed, Failure, Setup
+from aios.processors.meetings import calendars, finding, invitation, matching, notes, understanding
 from aios.processors.meetings import directory as directories
-from aios.processors.meetings import finding, invitation, matching, notes, understanding
 from aios.processors.meetings.calendars import Engagement, Unreadable
 from aios.processors.meetings.directory import Directory
 from aios.processors.meetings.intervals import Stretch
@@ -42,11 +42,12 @@ from aios.processors.meetings.notes import Entry
 from aios.processors.meetings.party import Person, Room
 from aios.processors.meetings.terms import terms
 from aios.processors.meetings.wish import Action, AskBack, Missing, Wish
-from aios.processors.meetings.zones import UnknownZone, zone
+from aios.processors.meetings.zones import UnknownZone, local, zone
 from aios.streams.errors import ConfigError
 
 READS_MAX = 8  # calendars of one search, at once
 DAY_S = 86_400
+OF_A_SERIES = "That is one of a series, of which I move none: cancel that one, and ask for a new meeting."
 
 
 @contextlib.contextmanager
@@ -122,7 +123,10 @@ class Work:
 
     async def _find(self, request: FindRequest, directory: Directory) -> Found:
         organiser, now = _organiser(directory, request.organiser), self._now()
-        wish = await self._as_it_stands(request.wish, organiser, request.moving)
+        known = await self._as_it_stands(request.wish, organiser, request.moving)
+        if isinstance(known, AskBack):
+            return answers.asked(known)
+        wish = known
         clock = zone(wish.zone) if wish.zone else organiser.zone
         if notes.is_note(wish):
             noted = notes.entry(wish, clock, now)
@@ -138,17 +142,25 @@ class Work:
         found = await asyncio.to_thread(finding.find, sought, read, request.policy)
         return answers.found(wish, found, rooms, request.policy)
 
-    async def _as_it_stands(self, wish: Wish, organiser: Person, uid: str) -> Wish:
-        """A change with what it leaves as it was: the title, the people and the length of what is to be moved."""
+    async def _as_it_stands(self, wish: Wish, organiser: Person, uid: str) -> Wish | AskBack:
+        """A change with what it leaves as it was: the title, the people and the length of what is to be moved, and the
+        day where only an hour is said. One occasion of a series has no such thing of its own.
+        """
         if wish.action is not Action.CHANGE or not uid:
             return wish
         assert self._dav is not None
         found = await self._dav.get(organiser.calendar, uid)
         if found is None:
             raise CallFailed(Failure.REFUSED, "gone", "what was to be changed does not stand in the calendar any more")
+        if not wish.repeats and await asyncio.to_thread(invitation.is_series, found.text):
+            return AskBack(missing=Missing.EVENT, question=OF_A_SERIES, understood=wish)
         title, people, minutes = await asyncio.to_thread(invitation.kept, found.text)
         people = tuple(one for one in people if one != organiser.id)
-        changes = {"title": title, "participants": people, "duration_min": wish.duration_min or minutes}
+        changes: dict[str, Any] = {"title": title, "participants": people, "duration_min": wish.duration_min or minutes}
+        if wish.date_from is None and wish.time_from is not None and not wish.repeats:
+            clock = zone(wish.zone) if wish.zone else organiser.zone
+            day = local(calendars.stretch_of(found.text, organiser.zone)[0], clock).date()
+            changes |= {"date_from": day, "date_to": day}
         return Wish.model_validate({**wish.model_dump(), **changes})
 
     async def _own_time(self, wish: Wish, organiser: Person, now: int) -> Entry | AskBack:
@@ -186,7 +198,7 @@ class Work:
                 objects = await dav.span(party.calendar, span)
             texts = {one.uid: one.text for one in objects if one.uid not in ours}
             try:
-                return await asyncio.to_thread(answers.engagements, party, texts, span, with_free)
+                return await asyncio.to_thread(_engagements, party, texts, span, self._now(), with_free=with_free)
             except Unreadable as error:
                 raise CallFailed(Failure.PERMANENT, "unreadable", f"the calendar of {party.id} has {error}") from error
 
@@ -207,10 +219,18 @@ class Work:
 
     def _bookings(self, directory: Directory) -> Bookings:
         assert self._dav is not None
-        return Bookings(self._dav, directory)
+        return Bookings(self._dav, directory, self._now)
 
     def _now(self) -> int:
         return int(self._clock())
+
+
+def _engagements(
+    party: Person | Room, texts: Mapping[str, str], span: Stretch, now: int, *, with_free: bool
+) -> tuple[Engagement, ...]:
+    """Without holds that nobody comes back to. Raises Unreadable."""
+    firm = {uid: text for uid, text in texts.items() if not invitation.is_lapsed(text, now)}
+    return answers.engagements(party, firm, span, with_free)
 
 
 def _organiser(directory: Directory, said: str) -> Person:

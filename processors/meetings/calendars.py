@@ -4,7 +4,7 @@ Enters: the objects of a calendar (RFC 5545), its owner's clock and address, and
 occurrence that takes time of the owner in it. Guaranteed:
 
     all-day         from the day's first moment on the owner's clock to the last one's end
-    no zone given   the owner's clock
+    no zone given   the owner's clock, of exceptions too
     series          with RDATE, EXDATE, single exceptions and "this and all that follow"; an occurrence has the exact
                     length of its series, also where a clock is changed (days that DURATION says are the owner's days)
     takes no time   what is cancelled, marked as free, or what the owner declined
@@ -94,6 +94,7 @@ def engagements(
         if number >= EVENTS_MAX:
             raise Unreadable(f"more than {EVENTS_MAX} objects in one calendar")
         calendar = parsed(text)
+        _on_one_clock(calendar, clock)
         for occurrence in _occurrences(calendar, span):
             engagement = _engagement(occurrence, _defined_by(calendar, occurrence, clock), clock, address)
             if engagement is None or (engagement.kind is Kind.FREE and not with_free):
@@ -126,7 +127,7 @@ def stretch_of(text: str, clock: ZoneInfo) -> Stretch:
     """Of the first event as it is written. clock: of times and dates without a zone. Raises Unreadable."""
     event = _events(parsed(text))[0]
     begins = event["DTSTART"].dt
-    return _moment(begins, clock), _end(begins, event, clock)
+    return moment(begins, clock), _end(begins, event, clock)
 
 
 def _events(calendar: Calendar) -> list[Component]:
@@ -160,6 +161,33 @@ def _dates(given: Any) -> Iterator[Any]:
         if isinstance(one.dt, tuple):
             raise Unreadable("a series with periods of different lengths")
         yield one.dt
+
+
+def _on_one_clock(calendar: Calendar, clock: ZoneInfo) -> None:
+    """What is said in a zone of a series without one is said on the owner's clock, as the series is: else an exception
+    in UTC, which another program may write, would move the whole series there.
+    """
+    floating = {
+        str(event.get("UID", ""))
+        for event in _events(calendar)
+        if "RECURRENCE-ID" not in event and _floats(event["DTSTART"].dt)
+    }
+    for event in _events(calendar):
+        if str(event.get("UID", "")) in floating:
+            for name in ("RDATE", "EXDATE", "RECURRENCE-ID"):
+                for given in _each(event.get(name)):
+                    _let_float(given, clock)
+
+
+def _floats(at: Any) -> bool:
+    return isinstance(at, datetime) and at.tzinfo is None
+
+
+def _let_float(given: Any, clock: ZoneInfo) -> None:
+    for one in getattr(given, "dts", (given,)):
+        if isinstance(one.dt, datetime) and one.dt.tzinfo is not None:
+            one.dt = one.dt.astimezone(clock).replace(tzinfo=None)
+            given.params.pop("TZID", None)
 
 
 def _occurrences(calendar: Calendar, span: Stretch) -> list[Component]:
@@ -200,12 +228,12 @@ def _utc(at: date | datetime) -> datetime:
 def _defined_by(calendar: Calendar, occurrence: Component, clock: ZoneInfo) -> Component:
     """The component that an occurrence has its length from: an exception, those that follow one, or the series."""
     same = [event for event in _events(calendar) if event.get("UID") == occurrence.get("UID")]
-    at = _moment(occurrence["RECURRENCE-ID"].dt, clock)
+    at = moment(occurrence["RECURRENCE-ID"].dt, clock)
     follows: tuple[int, Component] | None = None
     for event in same:
         if "RECURRENCE-ID" not in event:
             continue
-        begins = _moment(event["RECURRENCE-ID"].dt, clock)
+        begins = moment(event["RECURRENCE-ID"].dt, clock)
         if begins == at:
             return event
         is_range = str(event["RECURRENCE-ID"].params.get("RANGE", "")).upper() == "THISANDFUTURE"
@@ -220,7 +248,7 @@ def _engagement(event: Component, source: Component, clock: ZoneInfo, address: s
     """None: it is not there for its owner."""
     kind = _kind(event, address)
     begins = event["DTSTART"].dt
-    start, end = _moment(begins, clock), _end(begins, source, clock)
+    start, end = moment(begins, clock), _end(begins, source, clock)
     if end < start:
         raise Unreadable("an event that ends before it begins")
     if kind is None:
@@ -237,29 +265,30 @@ def _engagement(event: Component, source: Component, clock: ZoneInfo, address: s
         is_all_day=not isinstance(begins, datetime),
         place=str(event.get("LOCATION", "")),
         others=tuple(str(one.params.get("CN", one)) for one in _each(event.get("ATTENDEE"))),
-        begins=_moment(event["RECURRENCE-ID"].dt, clock) if is_series else 0,
+        begins=moment(event["RECURRENCE-ID"].dt, clock) if is_series else 0,
     )
 
 
 def _end(begins: date | datetime, source: Component, clock: ZoneInfo) -> int:
     """Where an occurrence ends that begins here, RFC 5545, 3.8.5.3."""
-    start = _moment(begins, clock)
+    start = moment(begins, clock)
     first = source["DTSTART"].dt
     if "DTEND" in source:
         last = source["DTEND"].dt
         if isinstance(first, datetime) != isinstance(last, datetime):
             raise Unreadable("an event that begins with a date and ends with a time, or the other way round")
         if not isinstance(first, datetime):
-            return _moment(begins + (last - first), clock)
-        return start + _moment(last, clock) - _moment(first, clock)
+            return moment(begins + (last - first), clock)
+        return start + moment(last, clock) - moment(first, clock)
     if "DURATION" in source:
         lasts: timedelta = source["DURATION"].dt
         nominal = timedelta(days=lasts.days)
-        return _moment(begins + nominal, clock) + lasts.seconds
-    return start if isinstance(begins, datetime) else _moment(begins + timedelta(days=1), clock)
+        return moment(begins + nominal, clock) + lasts.seconds
+    return start if isinstance(begins, datetime) else moment(begins + timedelta(days=1), clock)
 
 
-def _moment(at: date | datetime, clock: ZoneInfo) -> int:
+def moment(at: date | datetime, clock: ZoneInfo) -> int:
+    """Unix seconds. clock: of a date, or a time without a zone."""
     if not isinstance(at, datetime):
         return zones.moment(at, time(), clock)
     return int((at if at.tzinfo is not None else at.replace(tzinfo=clock)).timestamp())

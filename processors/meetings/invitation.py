@@ -1,8 +1,10 @@
 """The iCalendar object of a booking, one for each calendar it stands in, and what such an object says of its booking.
 
 Enters: the booking, whose copy it is. Leaves: text (RFC 5545), or a Mark of one that was read. Guaranteed: each copy
-has the booking's uid; a hold is TENTATIVE and known as ours by its mark; the same booking gives the same text but for
-DTSTAMP. A single meeting is written in UTC, a series on its organiser's clock, which it takes place on.
+has the booking's uid; a hold is TENTATIVE and known as ours by its mark, and takes no time once nobody can come back to
+it; the same booking gives the same text but for DTSTAMP and that time; an occasion that is taken out of a series is out
+of it as our own reader sees it. A single meeting is written in UTC, a series on its organiser's clock, which it takes
+place on.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from icalendar import Alarm, Calendar, Event, vCalAddress, vRecur, vText
 
@@ -20,6 +23,7 @@ from aios.processors.meetings.party import Person, Role, Room
 
 PRODUCT = "-//AIOS on Kafka//meeting.schedule//EN"
 CASE, OPTION, PEOPLE, ROOMS = "X-AIOS-CASE", "X-AIOS-OPTION", "X-AIOS-PEOPLE", "X-AIOS-ROOMS"
+UNTIL = "X-AIOS-UNTIL"  # of a hold: from when on nobody confirms it or takes it back any more, Unix seconds
 TENTATIVE, CONFIRMED = "TENTATIVE", "CONFIRMED"
 REMIND_BEFORE = timedelta(minutes=15)
 
@@ -54,8 +58,10 @@ class Mark:
     rooms: tuple[str, ...]
 
 
-def write(booking: Booking, *, is_confirmed: bool, words: Sequence[str] = (), now: datetime | None = None) -> str:
-    """One copy. words: told to its owner."""
+def write(
+    booking: Booking, *, is_confirmed: bool, words: Sequence[str] = (), now: datetime | None = None, until: int = 0
+) -> str:
+    """One copy. words: told to its owner. until: of a hold, Unix seconds; 0: as long as it stands there."""
     event = Event()
     event.add("uid", booking.uid)
     event.add("dtstamp", now or datetime.now(UTC))
@@ -90,6 +96,8 @@ def write(booking: Booking, *, is_confirmed: bool, words: Sequence[str] = (), no
     event.add(OPTION, str(booking.option))
     event.add(PEOPLE, " ".join(person.id for person in booking.people))
     event.add(ROOMS, " ".join(room.id for room in booking.rooms))
+    if until and not is_confirmed:
+        event.add(UNTIL, str(until))
     calendar = Calendar()
     calendar.add("prodid", PRODUCT)
     calendar.add("version", "2.0")
@@ -117,6 +125,20 @@ def mark(text: str) -> Mark | None:
     )
 
 
+def is_lapsed(text: str, now: int) -> bool:
+    """Whether it is a hold of ours that nobody comes back to. now: Unix seconds. Raises Unreadable."""
+    if UNTIL not in text:
+        return False
+    event: Any = next(iter(calendars.parsed(text).walk("VEVENT")), {})
+    until = str(event.get(UNTIL, ""))
+    return str(event.get("STATUS", "")).upper() == TENTATIVE and until.isdecimal() and int(until) < now
+
+
+def is_series(text: str) -> bool:
+    """Raises Unreadable."""
+    return any(name in event for event in calendars.parsed(text).walk("VEVENT") for name in ("RRULE", "RDATE"))
+
+
 def kept(text: str) -> tuple[str, tuple[str, ...], int | None]:
     """What a change leaves: title, people of ours, and minutes (None: whole days, or no length). Raises Unreadable."""
     event: Any = next(iter(calendars.parsed(text).walk("VEVENT")), {})
@@ -127,21 +149,43 @@ def kept(text: str) -> tuple[str, tuple[str, ...], int | None]:
     return str(event.get("SUMMARY", "")), tuple(str(event.get(PEOPLE, "")).split()), minutes
 
 
-def without_occasion(text: str, at: int) -> str:
-    """A series without one of its occasions, which begins then; as it is where it is left out. Raises Unreadable."""
+def without_occasion(text: str, at: int, clock: ZoneInfo) -> str:
+    """A series without one of its occasions, which begins then; as it is where it is left out.
+
+    clock: of dates and times without a zone, as where they were read. Raises Unreadable, also where it cannot be left
+    out.
+    """
+    if not _has(text, at, clock):
+        return text
     calendar = calendars.parsed(text)
-    events: list[Any] = list(calendar.walk("VEVENT"))
-    for event in events:
-        if "RRULE" in event:
-            begins = event["DTSTART"].dt
-            clock = getattr(begins, "tzinfo", None) or UTC
-            one = datetime.fromtimestamp(at, clock)
-            left_out: date = one if isinstance(begins, datetime) else one.date()
-            given = event.get("EXDATE", [])
-            if any(left_out == day.dt for days in (given if isinstance(given, list) else [given]) for day in days.dts):
-                return text
-            event.add("exdate", left_out)
-    return str(calendar.to_ical().decode())
+    for event in calendar.walk("VEVENT"):
+        if "RRULE" in event or "RDATE" in event:
+            event.add("exdate", _as_written(event["DTSTART"].dt, at, clock))
+    left = str(calendar.to_ical().decode())
+    if _has(left, at, clock):
+        raise Unreadable("a series that one occasion cannot be taken out of")
+    return left
+
+
+def _has(text: str, at: int, clock: ZoneInfo) -> bool:
+    """Whether a series has the occasion, wherever an exception has moved it."""
+    places = [(at, at + 1)]
+    for event in calendars.parsed(text).walk("VEVENT"):
+        if "RECURRENCE-ID" in event:
+            moved = calendars.moment(event["DTSTART"].dt, clock)
+            since = calendars.moment(event["RECURRENCE-ID"].dt, clock)
+            places += [(moved, moved + 1), (at + moved - since, at + moved - since + 1)]  # it, and those that follow it
+    found = (one for place in places for one in calendars.engagements([text], place, clock, with_free=True))
+    return any(one.begins == at for one in found)
+
+
+def _as_written(begins: date | datetime, at: int, clock: ZoneInfo) -> date | datetime:
+    """A moment in the form in which a series says when it begins."""
+    if not isinstance(begins, datetime):
+        return datetime.fromtimestamp(at, clock).date()
+    if begins.tzinfo is None:
+        return datetime.fromtimestamp(at, clock).replace(tzinfo=None)
+    return datetime.fromtimestamp(at, begins.tzinfo)
 
 
 def _invite(event: Event, people: Sequence[Person]) -> None:

@@ -470,6 +470,58 @@ def test_one_occasion_of_a_series_is_cancelled(run: Run) -> None:
     run(does)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("DTSTART;VALUE=DATE:20260325", "RRULE:FREQ=WEEKLY;COUNT=3"),
+        ("DTSTART:20260325T140000", "DTEND:20260325T150000", "RRULE:FREQ=WEEKLY;COUNT=3"),
+        (
+            "DTSTART;TZID=Europe/Berlin:20260325T140000",
+            "DTEND;TZID=Europe/Berlin:20260325T150000",
+            "RDATE;TZID=Europe/Berlin:20260401T140000,20260408T140000",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["7ab@google.com.ics", "event-17"])
+def test_one_occasion_of_somebody_elses_series_is_cancelled(run: Run, lines: tuple[str, ...], name: str) -> None:
+    """Of whole days, without a zone, with its dates one by one; named as other programs name their objects."""
+
+    async def does(made: Company) -> None:
+        body = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//x//", "BEGIN:VEVENT", "UID:7ab@google.com"]
+        end = ["DTSTAMP:20260101T000000Z", "SUMMARY:choir", "END:VEVENT", "END:VCALENDAR", ""]
+        text = "\r\n".join([*body, *lines, *end])
+        uid = name.removesuffix(".ics") if name.endswith(".ics") else f"/{name}"
+        assert await made.dav.put(f"{made.prefix}ben", uid, text)
+        before = [day for _, day, _ in await made.entries("ben")]
+        day = date(2026, 4, 1)
+        one = Wish(action=Action.CANCEL, title="choir", date_from=day, date_to=day, scope=Scope.ONE)
+        matched = await made.system.call("match", MatchRequest(wish=one, organiser="ben"), ask())
+        assert isinstance(matched, Matched)
+        request = CancelRequest(organiser="ben", events=matched.events)
+        assert await made.system.done("cancel", request, ask("c1")) is None
+        await made.system.call("cancel", request, ask("c1"))
+        assert await made.system.done("cancel", request, ask("c1")) is not None
+        assert [day for _, day, _ in await made.entries("ben")] == [before[0], before[2]]
+
+    run(does)
+
+
+def test_only_an_hour_that_is_said_leaves_the_day(run: Run) -> None:
+    """My 3pm to 4pm: the same day; of a series it is said that none is moved."""
+
+    async def does(made: Company) -> None:
+        uid = await made.write("ben", berlin(30, 15), 60)
+        change = Wish(action=Action.CHANGE, time_from=time(16), was_at=time(15))
+        found = await made.find(change, moving=uid)
+        at = int(berlin(30, 16).timestamp()) * 1000
+        assert (found.status, found.title, [one.starts_at for one in found.options]) == ("found", "Standup", [at])
+        series = await made.write("ben", berlin(31, 15), 60, "RRULE:FREQ=WEEKLY;COUNT=3")
+        asked = await made.find(change, moving=series)
+        assert (asked.status, "one of a series" in asked.question) == ("ask", True)
+
+    run(does)
+
+
 def test_a_reminder_is_the_organisers_alone(run: Run) -> None:
     """Saturday evening, outside of all hours: noted, with an alarm, and no time is taken."""
 

@@ -1,16 +1,17 @@
-"""A booking that is undone while a try of it is still under way."""
+"""Bookings, undone while a try of them is under way, called off, moved, or left behind as holds."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from aios.processors.connectors.bookings import Bookings
+from aios.processors.connectors.bookings import HOLD_S, Bookings
 from aios.processors.connectors.caldav import CalDav, Object
-from aios.processors.connectors.calendar_parts import BookRequest, Found, Option, UndoRequest
+from aios.processors.connectors.calendar_parts import BookRequest, Found, Match, Option, UndoRequest
 from aios.processors.connectors.connector import Ask, CallFailed, Failure
 from aios.processors.meetings.directory import Directory
 from aios.processors.meetings.intervals import Stretch
@@ -18,6 +19,9 @@ from aios.processors.meetings.party import Person
 
 ZONE = ZoneInfo("Europe/Berlin")
 AT_MS = 1_800_000_000_000
+HOUR_MS = 3_600_000
+NOW = AT_MS // 1000 - 86_400
+PEOPLE = {name: Person(id=name, name=name, zone=ZONE, calendar=name) for name in ("ada", "bob")}
 FOUND = Found(
     status="found", zone="Europe/Berlin", people=("bob",), options=(Option(starts_at=AT_MS, ends_at=AT_MS + 3_600_000),)
 )
@@ -63,7 +67,7 @@ def test_a_late_try_does_not_make_again_what_was_undone() -> None:
     async def work() -> tuple[str, Failure, str, int]:
         dav = Dav()
         people = {name: Person(id=name, name=name, zone=ZONE, calendar=name) for name in ("ada", "bob")}
-        bookings = Bookings(cast(CalDav, dav), Directory(people=people, rooms=(), teams={}, names={}))
+        bookings = Bookings(cast(CalDav, dav), Directory(people=people, rooms=(), teams={}, names={}), lambda: NOW)
         late = asyncio.create_task(bookings.book(BookRequest(organiser="ada", found=FOUND), ASK))
         await dav.reached.wait()
         undone = await bookings.undo(UndoRequest(organiser="ada", found=FOUND), ASK)
@@ -79,9 +83,86 @@ def test_a_booking_that_nobody_undoes_stands_in_every_calendar() -> None:
     async def work() -> tuple[str, int]:
         dav = Dav()
         dav.held.set()
-        people = {name: Person(id=name, name=name, zone=ZONE, calendar=name) for name in ("ada", "bob")}
-        bookings = Bookings(cast(CalDav, dav), Directory(people=people, rooms=(), teams={}, names={}))
-        booked = await bookings.book(BookRequest(organiser="ada", found=FOUND), ASK)
+        booked = await of(dav).book(BookRequest(organiser="ada", found=FOUND), ASK)
         return booked.status, sum("CONFIRMED" in one.text for one in dav.objects.values())
 
     assert asyncio.run(work()) == ("booked", 2)
+
+
+def of(dav: Dav, now: int = NOW) -> Bookings:
+    """Of ada and bob."""
+    return Bookings(cast(CalDav, dav), Directory(people=PEOPLE, rooms=(), teams={}, names={}), lambda: now)
+
+
+def test_what_the_organiser_took_out_himself_is_called_off_everywhere() -> None:
+    """The organiser deletes his own copy, then calls the meeting off: nobody keeps it."""
+
+    async def work() -> tuple[bool, int, bool, list[tuple[str, str]]]:
+        dav = Dav()
+        dav.held.set()
+        bookings = of(dav)
+        booked = await bookings.book(BookRequest(organiser="ada", found=FOUND), ASK)
+        del dav.objects["ada", booked.uid]
+        entry = Match(uid=booked.uid, title="x", starts_at=AT_MS, ends_at=AT_MS + 3_600_000)
+        was_gone = await bookings.are_gone(PEOPLE["ada"], [entry])
+        cancelled = await bookings.cancel(PEOPLE["ada"], [entry])
+        return was_gone, cancelled, await bookings.are_gone(PEOPLE["ada"], [entry]), list(dav.objects)
+
+    assert asyncio.run(work()) == (False, 1, True, [])
+
+
+def test_what_the_organiser_took_out_himself_is_moved_everywhere() -> None:
+    """The organiser deletes his own copy, then moves the meeting: both have the new one alone."""
+
+    async def work() -> tuple[str, str, set[tuple[str, str]]]:
+        dav = Dav()
+        dav.held.set()
+        bookings = of(dav)
+        booked = await bookings.book(BookRequest(organiser="ada", found=FOUND), ASK)
+        del dav.objects["ada", booked.uid]
+        later = FOUND.model_copy(update={"options": (Option(starts_at=AT_MS + HOUR_MS, ends_at=AT_MS + 2 * HOUR_MS),)})
+        asked = BookRequest(organiser="ada", found=later, moving=booked.uid)
+        moved = await bookings.book(asked, replace(ASK, idempotency_key="k2"))
+        assert set(dav.objects) == {("ada", moved.uid), ("bob", moved.uid)}
+        return moved.status, moved.replaced, {(moved.status, booked.uid)}
+
+    status, replaced, told = asyncio.run(work())
+    assert {(status, replaced)} == told
+
+
+def test_what_cannot_be_taken_out_is_not_called_off() -> None:
+    """An entry that still stands after it was deleted is an error, and no "Cancelled"."""
+
+    class Deaf(Dav):
+        async def delete(self, calendar: str, uid: str, *, etag: str = "") -> bool:
+            return True
+
+    async def work() -> str:
+        dav = Deaf()
+        dav.held.set()
+        bookings = of(dav)
+        booked = await bookings.book(BookRequest(organiser="ada", found=FOUND), ASK)
+        entry = Match(uid=booked.uid, title="x", starts_at=AT_MS, ends_at=AT_MS + HOUR_MS)
+        with pytest.raises(CallFailed) as failed:
+            await bookings.cancel(PEOPLE["ada"], [entry])
+        return failed.value.word
+
+    assert asyncio.run(work()) == "still_there"
+
+
+@pytest.mark.parametrize(("days", "status"), [(1, "taken"), (3, "booked")])
+def test_a_hold_that_nobody_comes_back_to_takes_no_time(days: int, status: str) -> None:
+    """Of a booking whose server went away for good: in the way for as long as a try of it may come."""
+
+    async def work() -> str:
+        dav = Dav()
+        dav.held.set()
+        await of(dav).book(BookRequest(organiser="ada", found=FOUND), ASK)
+        for key, one in list(dav.objects.items()):
+            until = f"TENTATIVE\r\nX-AIOS-UNTIL:{NOW + HOLD_S}"
+            dav.objects[key] = Object("aios-0", one.etag, one.text.replace("CONFIRMED", until))
+        other = replace(ASK, idempotency_key="other", case_id="other")
+        booked = await of(dav, NOW + days * 86_400).book(BookRequest(organiser="ada", found=FOUND), other)
+        return booked.status
+
+    assert asyncio.run(work()) == status

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.processors.meetings import calendars, zones
+from aios.processors.meetings import calendars, invitation, zones
 from aios.processors.meetings.calendars import Kind, Unreadable
 
 BERLIN = zones.zone("Europe/Berlin")
@@ -121,6 +121,47 @@ def test_how_firmly_time_is_taken(lines: tuple[str, ...], kind: Kind) -> None:
     given = ("DTSTART:20260324T100000Z", "DTEND:20260324T110000Z", *lines)
     found = calendars.engagements([calendar(event(*given))], SPAN, BERLIN, "ana@example.org")
     assert [one.kind for one in found] == [kind]
+
+
+@pytest.mark.parametrize(
+    "exception",
+    [
+        ("EXDATE:20260331T080000Z",),
+        ("EXDATE;TZID=America/New_York:20260331T040000",),
+        ("EXDATE:20260331T100000",),
+    ],
+)
+def test_an_exception_in_a_zone_leaves_a_series_without_one_where_it_is(exception: tuple[str, ...]) -> None:
+    """Another program writes it in UTC: the occasion is left out, and the others stay at ten on their owner's clock."""
+    series = event("DTSTART:20260324T100000", "DTEND:20260324T110000", "RRULE:FREQ=WEEKLY;COUNT=3", *exception)
+    assert shown(series) == [("03-24 10:00", "03-24 11:00"), ("04-07 10:00", "04-07 11:00")]
+
+
+FORMS = (
+    ("DTSTART;VALUE=DATE:20260324", "RRULE:FREQ=WEEKLY;COUNT=3"),
+    ("DTSTART:20260324T090000", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;COUNT=3"),
+    ("DTSTART:20260324T080000Z", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;COUNT=3"),
+    ("DTSTART;TZID=Asia/Tokyo:20260324T010000", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;COUNT=3"),
+    ("DTSTART;TZID=Europe/Berlin:20260324T090000", "DURATION:PT1H", "RDATE:20260331T070000Z,20260407T070000Z"),
+    ("DTSTART;VALUE=DATE:20260324", "RDATE;VALUE=DATE:20260331,20260407"),
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Pacific/Kiritimati"])
+def test_an_occasion_that_is_taken_out_is_out_of_the_series(form: tuple[str, ...], number: int, zone: str) -> None:
+    """Whatever the series' form and its owner's clock: that one, no other, and no other is moved; again is no harm."""
+    clock = zones.zone(zone)
+
+    def occasions(text: str) -> list[int]:
+        return [one.begins for one in calendars.engagements([text], SPAN, clock, with_free=True)]
+
+    whole = calendar(event(*form))
+    before = occasions(whole)
+    left = invitation.without_occasion(whole, before[number], clock)
+    assert occasions(left) == before[:number] + before[number + 1 :]
+    assert invitation.without_occasion(left, before[number], clock) == left
 
 
 @pytest.mark.parametrize(
