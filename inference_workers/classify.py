@@ -6,12 +6,14 @@ texts answered with 0.9, nine of ten carry that label (the card says how well th
 The out-of-scope score says how likely the text belongs to none of the head's labels, were every second text a stray.
 
 Long texts are cut into chunks of WORDS_MAX words, of which CHUNKS_MAX are read, without the runs of X that stand
-for what a publisher redacted. The text's vector is their mean, normalised; each chunk weighs a third of the one
-before, because a letter says at its beginning what it is about (measured by cross-validation on the training
-letters: the beginning alone is better than an even mean, both together better still).
+for what a publisher redacted; how many words were not read the answer says. The text's vector is their mean,
+normalised; each chunk weighs a third of the one before, because a letter says at its beginning what it is about
+(measured by cross-validation on the training letters: the beginning alone is better than an even mean, both together
+better still).
 
-Rejected: the similarity to written descriptions of the labels (no calibration, no learning from decisions);
-one softmax with an "other" class (its examples can never cover what belongs nowhere).
+Rejected: chunks that overlap (the heads were trained, and their confidence calibrated, on chunks that do not); the
+similarity to written descriptions of the labels (no calibration, no learning from decisions); one softmax with an
+"other" class (its examples can never cover what belongs nowhere).
 """
 
 from __future__ import annotations
@@ -40,6 +42,11 @@ def chunks(text: str) -> list[str]:
     words = REDACTED.sub("", text).split()
     starts = range(0, max(1, len(words)), WORDS_MAX)
     return [" ".join(words[start : start + WORDS_MAX]) for start in starts[:CHUNKS_MAX]]
+
+
+def unread_words(text: str) -> int:
+    """How many words stand behind the last piece that is read."""
+    return max(0, len(REDACTED.sub("", text).split()) - CHUNKS_MAX * WORDS_MAX)
 
 
 def pooled(vectors: Sequence[Sequence[float]] | Vector) -> Vector:

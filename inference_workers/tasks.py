@@ -5,7 +5,8 @@ that can never be answered (unknown model, head or prompt, wrong options) raises
 token. Pure but for the engine.
 
     task       answers with                        of a long text
-    classify   classification.v1                   classify.py: at most CHUNKS_MAX pieces, their weighted mean
+    classify   classification.v1                   classify.py: at most CHUNKS_MAX pieces, their weighted mean; what
+                                                   was not read is said (unread_words, cut_pieces)
     embed      embedding.v1                        the same
     generate   generation.v1, object.v1,           as its prompt says (streams/prompt_files.py)
                choice.v1, by its prompt
@@ -15,13 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from aios.inference_workers import classify
 from aios.inference_workers.engine import Embed, Engine, RequestRefused
+from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX
 from aios.inference_workers.shelf import Shelf
 from aios.schemas.models import InferenceRequested
 from aios.streams import model_files
@@ -82,14 +84,16 @@ class Classify:
         head = self._heads.get(name) if isinstance(name, str) else None
         if head is None:
             raise RequestRefused(f"unknown head {name!r}; {self.model} has {', '.join(self._heads)}")
-        pieces, vector, tokens = await _embedded(self._engine, request.input, priority)
-        if len(vector) != head.weights.shape[1]:
-            raise ConfigError(f"the engine's vectors have {len(vector)} dimensions, {self.model}'s heads need another")
+        read = await _embedded(self._engine, request.input, priority)
+        if len(read.vector) != head.weights.shape[1]:
+            raise ConfigError(
+                f"the engine's vectors have {len(read.vector)} dimensions, {self.model}'s heads need another"
+            )
         return Answer(
-            output=head.classify(vector),
+            output=head.classify(read.vector) | read.left_out,
             contract="classification.v1",
-            rendered="\n".join(pieces),
-            prompt_tokens=tokens,
+            rendered="\n".join(read.pieces),
+            prompt_tokens=read.tokens,
         )
 
 
@@ -107,12 +111,13 @@ class EmbedText:
         options(request, set())
         if not request.input.strip():
             raise RequestRefused("there is no text to embed")
-        pieces, vector, tokens = await _embedded(self._engine, request.input, priority)
+        read = await _embedded(self._engine, request.input, priority)
+        vector = [round(float(each), VECTOR_DIGITS) for each in read.vector]
         return Answer(
-            output={"vector": [round(float(each), VECTOR_DIGITS) for each in vector], "pieces": len(pieces)},
+            output={"vector": vector, "pieces": len(read.pieces)} | read.left_out,
             contract="embedding.v1",
-            rendered="\n".join(pieces),
-            prompt_tokens=tokens,
+            rendered="\n".join(read.pieces),
+            prompt_tokens=read.tokens,
         )
 
 
@@ -182,11 +187,28 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             each.cancel()
 
 
-async def _embedded(engine: Engine, text: str, priority: int) -> tuple[list[str], classify.Vector, int]:
-    """The pieces of a text, its vector, and the tokens that were read."""
+class _Read(NamedTuple):
+    """A text as it was read. left_out: unread_words behind the last piece, and cut_pieces, of more tokens than the
+    encoder reads (a text without blanks, say); what is nothing is left out.
+    """
+
+    pieces: Sequence[str]
+    vector: classify.Vector
+    tokens: int
+    left_out: Mapping[str, int]
+
+
+async def _embedded(engine: Engine, text: str, priority: int) -> _Read:
     pieces = classify.chunks(text)
     found = await together(engine.embed(Embed(text=piece, priority=priority)) for piece in pieces)
-    return pieces, classify.pooled([one.vector for one in found]), sum(one.prompt_tokens for one in found)
+    tokens = [one.prompt_tokens for one in found]
+    left_out = {"unread_words": classify.unread_words(text), "cut_pieces": tokens.count(EMBED_TOKENS_MAX)}
+    return _Read(
+        pieces=pieces,
+        vector=classify.pooled([one.vector for one in found]),
+        tokens=sum(tokens),
+        left_out={name: count for name, count in left_out.items() if count},
+    )
 
 
 def options(request: InferenceRequested, allowed: set[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp import web
 from hypothesis import given
@@ -15,9 +16,11 @@ from hypothesis import strategies as st
 
 from aios.inference_workers import prompt
 from aios.inference_workers.batch import BULK_PRIORITY
+from aios.inference_workers.classify import Head
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
+from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX
 from aios.inference_workers.openai import OpenAIEngine
-from aios.inference_workers.tasks import WRITER, together
+from aios.inference_workers.tasks import WRITER, Classify, EmbedText, together
 from aios.inference_workers.writing import Write
 from aios.schemas.models import InferenceRequested
 from aios.streams import prompt_files
@@ -94,6 +97,31 @@ def test_a_text_is_cut_where_the_prompt_says(folder: Path) -> None:
     answer = asyncio.run(Write(FakeEngine()).answer(request("one  two\nthree four"), 0))
     assert answer.rendered == "system: You read.\nuser: Text: one  two\nthree"
     assert answer.output["unread_words"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out"),
+    [
+        ("word " * 300, {}),
+        ("word " * 301, {"unread_words": 1}),
+        ("XXXX " * 50 + "word " * 300, {}),  # what a publisher took out is no word
+        ("long " * 100 + "word " * 250, {"unread_words": 50, "cut_pieces": 1}),
+    ],
+)
+def test_a_label_and_a_vector_say_what_was_not_read(text: str, left_out: dict[str, int]) -> None:
+    """Words behind the last piece, and pieces of more tokens than the encoder takes."""
+
+    class Reads(FakeEngine):
+        async def embed(self, request: Embed) -> Embedding:
+            tokens = EMBED_TOKENS_MAX if request.text.startswith("long") else 5
+            return Embedding(vector=[1.0, 0.0], prompt_tokens=tokens)
+
+    head = Head(("a", "b"), np.ones((2, 2), np.float32), np.zeros(2, np.float32), 1.0, np.zeros(2, np.float32), 0.0)
+    classified = Classify(Reads(), {"letters": head}).answer(request(text, options='{"head":"letters"}'), 0)
+    embedded = EmbedText(Reads()).answer(request(text, task="embed"), 0)
+    for answer in (asyncio.run(classified), asyncio.run(embedded)):
+        said = {name: answer.output[name] for name in ("unread_words", "cut_pieces") if name in answer.output}
+        assert said == left_out
 
 
 @pytest.mark.parametrize(
