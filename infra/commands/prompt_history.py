@@ -23,10 +23,10 @@ from aios.infra.output import FAILED, NOT_FOUND, fail
 from aios.infra.rehearsing import Request
 from aios.processors import again, workflow_files
 from aios.processors.again import Decision, Need, Recorded, Tried, Unrepeatable
-from aios.processors.workflow_files import Workflows
+from aios.processors.workflow_files import Live, Workflows
 from aios.schemas import ids
 from aios.schemas.models import InferenceCompleted, InferenceRequested
-from aios.streams import model_files, money, pool_files, prompt_files
+from aios.streams import deployments, model_files, money, pool_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.wall_clock import wall_ms
 
@@ -95,12 +95,13 @@ def tried(reference: str, model: str) -> Tried:
 
 def run(tried: Tried, cases_max: int, gate: Gate, *, engine: str, as_json: bool) -> int:
     """The exit code."""
-    with connected() as (settings, codec):
+    with connected() as (settings, codec), deployments.loaded(settings.kafka, codec) as tables:
         cases, gone = recorded_cases.read(settings.kafka, codec, "", cases_max)
-    concerned = [one for one in cases if _concerns(one, tried)]
-    if not concerned:
-        fail(f"none of the {len(cases)} newest decided cases has an answer of {tried.prompt or tried.model}", NOT_FOUND)
-    compared, left_out = compare(concerned, tried, engine)
+        concerned = [one for one in cases if _concerns(one, tried)]
+        if not concerned:
+            what = tried.prompt or tried.model
+            fail(f"none of the {len(cases)} newest decided cases has an answer of {what}", NOT_FOUND)
+        compared, left_out = compare(concerned, tried, engine, Live(workflow_files.shipped(), tables))
     if not compared:
         fail(f"none of these cases can be repeated from its records: {_counted(left_out)}", NOT_FOUND)
     said = report(compared, left_out, gone, gate)
@@ -111,9 +112,13 @@ def run(tried: Tried, cases_max: int, gate: Gate, *, engine: str, as_json: bool)
     return 0 if said["passed"] else FAILED
 
 
-def compare(cases: Sequence[Recorded], tried: Tried, engine: str) -> tuple[list[Compared], dict[str, int]]:
-    """Those that can be repeated, and the others by why not. Models are asked in rounds. Or an exit."""
-    workflows = workflow_files.shipped()
+def compare(
+    cases: Sequence[Recorded], tried: Tried, engine: str, workflows: Workflows | None = None
+) -> tuple[list[Compared], dict[str, int]]:
+    """Those that can be repeated, and the others by why not. workflows: every version that cases began with; the
+    shipped ones, where nothing is deployed. Models are asked in rounds. Or an exit.
+    """
+    workflows = workflows if workflows is not None else workflow_files.shipped()
     left_out: dict[str, int] = {}
     before: dict[str, Decision] = {}
     for one in cases:

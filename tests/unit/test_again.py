@@ -32,7 +32,9 @@ from aios.schemas.models import (
     ReviewDecided,
     ReviewRequested,
 )
+from aios.streams import inputs
 from tests.fakes import admissions
+from tests.fakes.deployments import Tables
 from tests.fakes.triage import plain
 
 WORKFLOWS = plain()
@@ -293,3 +295,22 @@ def test_what_is_neither_a_prompt_nor_a_model_is_said(monkeypatch: pytest.Monkey
     assert "neither a prompt nor a model" in said.output
     assert prompt_history.tried("summary@2", "") == Tried(prompt="summary@2")
     assert prompt_history.tried("triage-encoder@1", "") == Tried(model="triage-encoder@1")
+
+
+def test_a_case_of_a_deployed_workflow_is_repeated_as_that_workflow_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not left out because this release does not ship it."""
+    text = (workflow_files.FOLDER / "document.triage@2.yaml").read_text(encoding="utf-8")
+    sound, problems = workflow_files.read_text(
+        text.replace("version: 2", "version: 90", 1), "mine", inputs.shipped, walked=True
+    )
+    assert sound is not None, problems
+    tables = Tables()
+    tables.put(sound)
+    told = tables.deployed["document.triage@90"]
+    tables.deployed["document.triage@90"] = replace(told, input_schema="")  # it takes a contract of this release
+    asking(monkeypatch)
+    letters, live = [replace(Ran().recorded, version=90)], workflow_files.Live(workflow_files.shipped(), tables.given)
+    compared, left_out = prompt_history.compare(letters, Tried(prompt="summary@1"), "", live)
+    assert (len(compared), left_out) == (1, {})
+    nobody, left_out = prompt_history.compare(letters, Tried(prompt="summary@1"), "")
+    assert (nobody, list(left_out.values())) == ([], [1])
