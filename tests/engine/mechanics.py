@@ -1,4 +1,5 @@
-"""What test_mechanics.py asks of the real engine, in the workers' environment, with a model of no sense.
+"""What test_mechanics.py and test_structured.py ask of the real engine, in the workers' environment, with a model of
+no sense: in one process, since loading takes longest.
 
 python tests/engine/mechanics.py FOLDER → one JSON object on standard output: what each question found.
 """
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import structured
 import tiny
 
 from aios.inference_workers import batch
 from aios.inference_workers.batch import BULK_PRIORITY, Usage
 from aios.inference_workers.engine import Generate, RequestRefused, Runner
 from aios.inference_workers.vllm_engine import VllmEngine
+from aios.streams import prompt_files
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import ConfigError, EngineDead
 
@@ -98,7 +101,7 @@ async def cancelled(engine: VllmEngine, _: Told) -> dict[str, Any]:
     return {
         "late": late,
         "left": left,
-        "counted": min(min(usage.engine_us, usage.prompt_tokens) for usage in usages) > 0,
+        "counted": min(min(usage.engine_us, usage.prompt_tokens, usage.output_tokens) for usage in usages) > 0,
     }
 
 
@@ -171,7 +174,7 @@ async def all_of_it(folder: Path) -> dict[str, Any]:
     await engine.start()
     found["tokens_max"] = engine.tokens_max
     try:
-        for question in (poison, charged, cancelled, urgent, prefix, hung):
+        for question in (poison, charged, cancelled, urgent, prefix, structured.bounded, hung):
             print(time.monotonic(), question.__name__, flush=True)  # to standard error: see below
             found[question.__name__] = await asyncio.wait_for(question(engine, told), 240)
     finally:
@@ -181,4 +184,6 @@ async def all_of_it(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     out, sys.stdout = sys.stdout, sys.stderr  # libraries print
-    print(json.dumps(asyncio.run(all_of_it(tiny.make(Path(sys.argv[1]))))), file=out, flush=True)
+    place = Path(sys.argv[1])
+    prompt_files.FOLDER = structured.prompts(place / "prompts")
+    print(json.dumps(asyncio.run(all_of_it(tiny.make(place / "model")))), file=out, flush=True)

@@ -1,24 +1,19 @@
-"""What tests/engine/test_structured.py asks of the real engine, with a model of no sense, in the workers' environment.
+"""What test_structured.py asks of the real engine; mechanics.py asks it, whose engine and model these are.
 
-python tests/engine/structured.py FOLDER → one JSON object on standard output. A model of random weights says anything
-that it may: what it is held to is the engine's work alone.
+A model of random weights says anything that it may: what it is held to is the engine's work alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aios.inference_workers.engine import Generate, Generation, RequestRefused, Runner, Structured
+from aios.inference_workers.engine import Generate, Generation, RequestRefused, Structured
 from aios.inference_workers.vllm_engine import VllmEngine
 from aios.inference_workers.writing import Write
 from aios.schemas.models import InferenceRequested
-from aios.streams import prompt_files
-from aios.streams.config import InferenceSettings
 
 ASKED = 12
 FACTS = """\
@@ -103,38 +98,20 @@ def ends(engine: VllmEngine) -> int:
     return sum(token in engine._tokenizer.all_special_ids for token in tokens)
 
 
-async def all_of_it(folder: Path) -> dict[str, Any]:
-    engine = VllmEngine(
-        folder, Runner.GENERATE, InferenceSettings(kv_cache_mib=64, load_s_max=300), load_format="dummy"
-    )
-    await engine.start()
-    try:
-        task = Write(engine, "tiny@1")
-        asked = [request(name, number) for name in ("facts@1", "topic@1") for number in range(ASKED)]
-        answers = await asyncio.gather(*(task.answer(one, 0) for one in asked))
-        return {
-            "refused": await refused(engine),
-            "seeded": await seeded(engine),
-            "ends": ends(engine),
-            "answers": [
-                {"prompt": one.prompt, "output": dict(said.output), "failure": said.failure, "contract": said.contract}
-                for one, said in zip(asked, answers, strict=True)
-            ],
-        }
-    finally:
-        await engine.close()
-
-
-def model(folder: Path) -> Path:
-    """The tiny one, with the decoder that its kind of tokenizer has: answers are texts again."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    import tiny  # beside this file
-
-    made = tiny.make(folder / "model") / "tokenizer.json"
-    said = json.loads(made.read_text(encoding="utf-8"))
-    said["decoder"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    made.write_text(json.dumps(said), encoding="utf-8")
-    return made.parent
+async def bounded(engine: VllmEngine, _: object) -> dict[str, Any]:
+    """With prompt_files.FOLDER at what prompts() made."""
+    task = Write(engine, "tiny@1")
+    asked = [request(name, number) for name in ("facts@1", "topic@1") for number in range(ASKED)]
+    answers = await asyncio.gather(*(task.answer(one, 0) for one in asked))
+    return {
+        "refused": await refused(engine),
+        "seeded": await seeded(engine),
+        "ends": ends(engine),
+        "answers": [
+            {"prompt": one.prompt, "output": dict(said.output), "failure": said.failure, "contract": said.contract}
+            for one, said in zip(asked, answers, strict=True)
+        ],
+    }
 
 
 def prompts(folder: Path) -> Path:
@@ -142,10 +119,3 @@ def prompts(folder: Path) -> Path:
         (folder / name).mkdir(parents=True)
         (folder / name / "1.md").write_text(text, encoding="utf-8")
     return folder
-
-
-if __name__ == "__main__":
-    out, sys.stdout = sys.stdout, sys.stderr  # libraries print
-    place = Path(sys.argv[1])
-    prompt_files.FOLDER = prompts(place / "prompts")
-    print(json.dumps(asyncio.run(all_of_it(model(place)))), file=out, flush=True)

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aios.inference_workers.engine import ENVIRONMENT
-
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-inference" / "bin" / "python"
-ENDED_S_MAX = 900.0  # 30 s on two cores that nobody else uses; loading is what takes long
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
 ]
-
-
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What mechanics.py has found out, in one process: loading takes longest."""
-    folder = tmp_path_factory.mktemp("tiny")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIOS_")}
-    done = subprocess.run(
-        [PYTHON, Path(__file__).parent / "mechanics.py", folder],
-        env=ENVIRONMENT | environment | {"PYTHONSAFEPATH": "1"},
-        capture_output=True,
-        timeout=ENDED_S_MAX,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
 
 
 def test_one_poisoned_prompt_among_64_fails_alone(found: dict[str, Any]) -> None:

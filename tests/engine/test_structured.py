@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,54 +20,45 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the engine said."""
-    ran = subprocess.run(
-        [PYTHON, ROOT / "tests" / "engine" / "structured.py", tmp_path_factory.mktemp("tiny")],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONSAFEPATH": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    said: dict[str, Any] = json.loads(ran.stdout)
-    return said
+@pytest.fixture
+def bounded(found: dict[str, Any]) -> dict[str, Any]:
+    """What structured.py has found out."""
+    answers: dict[str, Any] = found["bounded"]
+    return answers
 
 
 def test_every_answer_follows_the_shape_or_the_choices_of_its_prompt(
-    found: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bounded: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As plan reads it, which knows the prompt and believes no worker."""
     monkeypatch.setattr(prompt_files, "FOLDER", structured.prompts(tmp_path / "prompts"))
     prompt_files.load.cache_clear()
     try:
-        assert [one["failure"] for one in found["answers"]] == [""] * 2 * structured.ASKED
-        for one in found["answers"]:
+        assert [one["failure"] for one in bounded["answers"]] == [""] * 2 * structured.ASKED
+        for one in bounded["answers"]:
             said = answers.read("generate", one["contract"], ids.canonical(one["output"]), one["prompt"])
             assert said.keys() <= {"object", "choice"}
-        assert {one["output"]["pieces"] for one in found["answers"] if one["prompt"] == "facts@1"} == {3}
+        assert {one["output"]["pieces"] for one in bounded["answers"] if one["prompt"] == "facts@1"} == {3}
     finally:
         prompt_files.load.cache_clear()
 
 
-def test_answers_differ_with_their_texts(found: dict[str, Any]) -> None:
+def test_answers_differ_with_their_texts(bounded: dict[str, Any]) -> None:
     """The model chooses within its bounds: the engine does not fill in an example."""
     for prompt in ("facts@1", "topic@1"):
-        said = {ids.canonical(one["output"]) for one in found["answers"] if one["prompt"] == prompt}
+        said = {ids.canonical(one["output"]) for one in bounded["answers"] if one["prompt"] == prompt}
         assert len(said) > 1
 
 
-def test_a_schema_that_cannot_be_enforced_fails_its_request_alone(found: dict[str, Any]) -> None:
-    assert found["refused"]
+def test_a_schema_that_cannot_be_enforced_fails_its_request_alone(bounded: dict[str, Any]) -> None:
+    assert bounded["refused"]
 
 
-def test_a_seed_does_not_end_the_engine(found: dict[str, Any]) -> None:
+def test_a_seed_does_not_end_the_engine(bounded: dict[str, Any]) -> None:
     """On a CPU the request is refused: vLLM would die of it, and everybody's requests with it."""
-    assert "takes no seed" in found["seeded"]
+    assert "takes no seed" in bounded["seeded"]
 
 
-def test_a_letter_cannot_end_its_message(found: dict[str, Any]) -> None:
+def test_a_letter_cannot_end_its_message(bounded: dict[str, Any]) -> None:
     """Whatever it writes: the tokenizer's own words begin roles, and only a prompt may."""
-    assert found["ends"] == 0
+    assert bounded["ends"] == 0

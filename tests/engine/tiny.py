@@ -10,12 +10,13 @@ WORDS = "the a letter bank card claim payment please help my account was closed 
 
 def make(folder: Path) -> Path:
     """A Llama with a tokenizer of its own, for load_format='dummy'."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, PreTrainedTokenizerFast
 
     folder.mkdir(parents=True, exist_ok=True)
     made = Tokenizer(models.BPE(unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.ByteLevel()
+    made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=alphabet)
     made.train_from_iterator([WORDS] * 4, trainer)
