@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aios.inference_workers import batch
@@ -37,13 +38,16 @@ LATE, CANCELLED = "late", "cancelled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """What became of a question. usage: what it took of the engine."""
+    """What became of a question. usage: what it took of the engine. in_line_ms: before the engine had room for it;
+    compute_ms: after that.
+    """
 
     status: str
     reason: str = ""
     answer: Answer | None = None
     kept: Kept | None = None
     usage: Usage = field(default_factory=Usage)
+    in_line_ms: int = 0
     compute_ms: int = 0
 
 
@@ -58,12 +62,15 @@ class Answering:
         *,
         answers: Answers | None = None,
         cancels: Cancelled | None = None,
+        wrote: Callable[[Usage], None] | None = None,
     ) -> None:
+        """wrote: hears what each answer that can be used took of the engine."""
         self._pool = pool
         self._task = task
         self._engine = engine
         self._answers: Answers = answers if answers is not None else Nothing()
         self._cancels: Cancelled = cancels if cancels is not None else Nobody()
+        self._wrote = wrote
 
     async def answer(self, record: Record, request: InferenceRequested) -> InferenceCompleted:
         """Raises Unavailable, EngineDead, ConfigError, and what nobody foresaw."""
@@ -103,6 +110,8 @@ class Answering:
                 async with asyncio.timeout(left_s):
                     answer = await asking
             status, reason = (FAILED, answer.failure) if answer.failure else (OK, "")
+            if self._wrote is not None and status == OK:
+                self._wrote(usage)
         except TimeoutError:
             status, reason = EXPIRED, LATE
         except RequestRefused as error:
@@ -112,8 +121,16 @@ class Answering:
             if not why or _is_cancelled():
                 raise
             status, reason = EXPIRED, f"{CANCELLED}: {why}"
-        compute_ms = round((time.monotonic() - begun) * 1000)
-        return _Outcome(status=status, reason=reason, answer=answer, usage=usage, compute_ms=compute_ms)
+        now = time.monotonic()
+        in_line_ms = usage.in_line_ms(now)
+        return _Outcome(
+            status=status,
+            reason=reason,
+            answer=answer,
+            usage=usage,
+            in_line_ms=in_line_ms,
+            compute_ms=max(0, round((now - begun) * 1000) - in_line_ms),
+        )
 
     def _refusal(self, request: InferenceRequested) -> str:
         """Why this worker can never answer it, empty if it can: plan has stamped what must answer. A prompt's file that
@@ -157,7 +174,7 @@ class Answering:
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
             lane=self._pool.lane,
-            queue_ms=max(0, started_ms - record.timestamp_ms) if record.timestamp_ms else 0,
+            queue_ms=(max(0, started_ms - record.timestamp_ms) if record.timestamp_ms else 0) + outcome.in_line_ms,
             compute_ms=outcome.compute_ms,
             completed_at=wall_ms(),
             pool=self._pool.pool,

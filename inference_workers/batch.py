@@ -30,16 +30,49 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Usage:
-    """What a request has taken of the engine so far, over all it was asked for it. first_token_ms: 0 before one."""
+    """What a request has taken of the engine so far, over all it was asked for it: pieces of a text at the same time,
+    and what was asked for once more. Told as it happens, so that what nobody waits for any more is counted too.
+
+    asked_at, seated_at: of its first question, monotonic seconds; 0: not yet, or the engine does not tell.
+    first_token_ms: since it was asked; 0 before one. between_s: from one token of a question to its next, summed over
+    the `between` tokens that were not the first of theirs.
+    """
 
     engine_us: float = 0.0
     first_token_ms: float = 0.0
     prompt_tokens: int = 0
     output_tokens: int = 0
+    asked_at: float = 0.0
+    seated_at: float = 0.0
+    between_s: float = 0.0
+    between: int = 0
+
+    def in_line_ms(self, now: float) -> int:
+        """How long it waited for a seat in the batch, or has waited until now."""
+        return round(((self.seated_at or now) - self.asked_at) * 1000) if self.asked_at else 0
+
+    def wrote(self, tokens: int, *, at: float, before: float | None) -> None:
+        """Some more tokens of one of its questions, at a time; before: when its last ones were, None for its first.
+
+        Several at once (a speculating engine's) are as far from the last one as from each other.
+        """
+        self.output_tokens += tokens
+        if before is not None:
+            self.between_s += at - before
+            self.between += tokens
+        elif not self.first_token_ms:
+            self.first_token_ms = max(0.0, (at - self.asked_at) * 1000)
 
 
 METER: ContextVar[Usage | None] = ContextVar("aios_usage", default=None)
 """Whom the engine charges for what is asked in this context."""
+
+
+def metered(now: float) -> Usage:
+    """Whom this context charges; it asks now, unless it has asked before. now: monotonic seconds."""
+    usage = METER.get() or Usage()
+    usage.asked_at = usage.asked_at or now
+    return usage
 
 
 def share(seconds: float, usages: Collection[Usage]) -> None:

@@ -7,9 +7,10 @@ _time_per_output_token, gen_ai_client_token_usage, with its buckets), else vLLM'
 Guaranteed: labels are pools, models, processes, devices, statuses and kinds, so their number is bounded by the files
 of streams/pools; every value is there from the start, at 0, and none is NaN.
 
-The autoscaling signal is `aios_work_queued_seconds`: what waits in this worker's partitions ÷ the rate at which this
-worker answers while it has work. Summed over the workers of a pool it is the time that one worker would need, so that
-sum ÷ the seconds one accepts is the number of workers (infra/k8s/).
+What scales a pool is `aios_work_queued_seconds`: what waits in this worker's partitions ÷ the rate at which this worker
+answers while it has work. Summed over the workers of a pool it is the time that one worker would need for what stands
+in the pool's topic. What waits for its turn before that is told by plan (processors/queues.py); both together ÷ the
+seconds one accepts are the number of workers (infra/pool_manifests.py).
 Rejected: records waiting (a thousand are a second of labels or an hour of summaries); the rate of the last minute (an
 idle pool has none, and would look overloaded by its first request).
 """
@@ -23,13 +24,15 @@ from collections.abc import Callable, Mapping
 from prometheus_client import Counter, Gauge, Histogram
 
 from aios.inference_workers import device
+from aios.inference_workers.batch import Usage
 from aios.schemas.models import InferenceCompleted
 from aios.streams import metrics
 from aios.streams.pool_files import Pool
 
 RATE_S = 60.0  # of work, within which a new rate has replaced most of the old one
 SHARE_S = 15.0  # the same for the share of time that an engine is busy
-ANSWER_S_MIN = 0.0001  # an answer from the cache takes no engine time; a rate stays finite
+ANSWER_S_MIN = 0.0001  # a rate stays finite
+WORKED_MEMORY = 100  # answers, after which most of what share of them took work is known anew
 MICRO = 1_000_000
 
 OPERATIONS: Mapping[str, str] = {"classify": "classify", "generate": "chat", "embed": "embeddings"}
@@ -44,13 +47,13 @@ E2E = Histogram(
 )
 FIRST = Histogram(
     "gen_ai_server_time_to_first_token_seconds",
-    "From taking the request to its first token.",
+    "From taking the request to its first token, of whichever piece of its text.",
     _GEN_AI,
     buckets=(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )
 PER_TOKEN = Histogram(
     "gen_ai_server_time_per_output_token_seconds",
-    "Between two tokens of an answer, after the first.",
+    "Between two tokens of an answer, after the first; where pieces are read at the same time, of a piece.",
     _GEN_AI,
     buckets=(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
 )
@@ -62,11 +65,13 @@ USAGE = Histogram(
 )
 QUEUED = Histogram(
     "aios_request_queue_time_seconds",
-    "From the request's broker timestamp to the engine.",
+    "From the request's broker timestamp to a seat in the engine's batch, of each answer.",
     ["pool"],
     buckets=metrics.SECONDS,
 )
-COMPUTED = Histogram("aios_request_inference_time_seconds", "In the engine.", ["pool"], buckets=metrics.SECONDS)
+COMPUTED = Histogram(
+    "aios_request_inference_time_seconds", "From that seat to the answer.", ["pool"], buckets=metrics.SECONDS
+)
 ANSWERS = Counter("aios_inference_answers", "Answers acknowledged: ok, expired, failed.", ["pool", "status"])
 REFUSED = Counter("aios_inference_refused", "Of those that failed: refused before a token was spent.", ["pool"])
 CACHED = Counter("aios_answer_cache_hits", "Answers that cost nothing: they were known.", ["pool"])
@@ -130,7 +135,7 @@ class Share:
 
 
 class Measures:
-    """Of one pool in one worker. Called from one thread each: the event loop (taken, answered, backlog), the
+    """Of one pool in one worker. Called from one thread each: the event loop (wrote, answered, backlog), the
     engine's (engine); prometheus_client's values are safe to read from its own.
 
     seats: requests in one batch of the engine at most. clock: monotonic seconds.
@@ -140,6 +145,7 @@ class Measures:
         self._clock = clock
         self._seats = max(1, seats)
         self._rate = Rate(pool.limits.in_flight_max / (pool.objective.p95_ms / 1000))
+        self._worked = 1.0  # of the last answers, the share that took work
         self._answered_at = clock()
         self._backlog = 0
         self._cost_micro, self._answers = 0, 0
@@ -152,16 +158,18 @@ class Measures:
         self._engine_s, self._cost = ENGINE_S.labels(pool.pool), COST.labels(pool.pool)
         self._cost_1000 = COST_1000.labels(pool.pool)
         self._backlog_now, self._rate_now, self._work = (each.labels(pool.pool) for each in (BACKLOG, RATE, WORK))
-        self._rate_now.set(self._rate.per_s)
+        self._rate_now.set(self._per_s)
         self._of_engine = _OfEngine(pool.process, clock)
 
-    def taken(self, queue_s: float) -> None:
-        """A request goes to the engine. queue_s: since its broker timestamp."""
-        self._queued.observe(max(0.0, queue_s))
+    def wrote(self, usage: Usage) -> None:
+        """What an answer took of the engine, which can be used."""
+        if usage.between:
+            self._per_token.observe(usage.between_s / usage.between)
 
     def answered(self, completed: InferenceCompleted, seconds: float) -> None:
         """An answer was acknowledged. seconds: since the request's broker timestamp."""
         self._e2e.observe(max(0.0, seconds))
+        self._queued.observe(completed.queue_ms / 1000)
         self._statuses.get(completed.status, self._statuses["failed"]).inc()
         self._spent(completed)
         if completed.cached:
@@ -170,7 +178,7 @@ class Measures:
             self._timed(completed)
         elif completed.status == "failed" and not completed.prompt_tokens and not completed.engine_us:
             self._refused.inc()
-        self._progress(completed.compute_ms / 1000)
+        self._progress(completed)
 
     def engine(
         self,
@@ -193,7 +201,12 @@ class Measures:
         """How many requests wait or are in hand, of the partitions this worker has. Call it every few seconds."""
         self._backlog = records
         self._backlog_now.set(records)
-        self._work.set(records / self._rate.per_s)
+        self._work.set(records / self._per_s)
+
+    @property
+    def _per_s(self) -> float:
+        """Answers a second while there is work, those among them that take none."""
+        return self._rate.per_s / max(self._worked, 1 / WORKED_MEMORY)
 
     def _spent(self, completed: InferenceCompleted) -> None:
         self._engine_s.inc(completed.engine_us / 1_000_000)
@@ -206,20 +219,23 @@ class Measures:
         self._computed.observe(completed.compute_ms / 1000)
         self._read.observe(completed.prompt_tokens)
         self._written.observe(completed.output_tokens)
-        if not completed.first_token_ms:
-            return
-        self._first.observe(completed.first_token_ms / 1000)
-        if completed.output_tokens > 1:
-            rest_ms = max(0, completed.compute_ms - completed.first_token_ms)
-            self._per_token.observe(rest_ms / 1000 / (completed.output_tokens - 1))
+        if completed.first_token_ms:
+            self._first.observe(completed.first_token_ms / 1000)
 
-    def _progress(self, seconds: float) -> None:
-        """One more answer, worked on for the last `seconds`: that part of it which no earlier answer has counted."""
-        now = self._clock()
-        self._rate.add(1, max(ANSWER_S_MIN, min(seconds, now - self._answered_at)))
-        self._answered_at = now
-        self._rate_now.set(self._rate.per_s)
-        self._work.set(self._backlog / self._rate.per_s)
+    def _progress(self, completed: InferenceCompleted) -> None:
+        """One more answer, worked on until now: that part of it which no earlier answer has counted.
+
+        One that took no work (it was known, late, called off or refused) says nothing of how long work takes, only that
+        less of what waits will take any: a thousand such in a second would else make the rate too high for a minute.
+        """
+        worked = not completed.cached and (completed.status == "ok" or completed.prompt_tokens > 0)
+        self._worked += (worked - self._worked) / WORKED_MEMORY
+        if worked:
+            now = self._clock()
+            self._rate.add(1, max(ANSWER_S_MIN, min(completed.compute_ms / 1000, now - self._answered_at)))
+            self._answered_at = now
+        self._rate_now.set(self._per_s)
+        self._work.set(self._backlog / self._per_s)
 
 
 class _OfEngine:

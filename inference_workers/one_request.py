@@ -63,7 +63,6 @@ class Requests(OneRecord):
                 offset=record.offset,
             ):
                 request = await self._while_away(record, lambda: self._decode(record))
-                self._measures.taken(age_s(record))
                 answer = await self._while_away(record, lambda: self._answering.answer(record, request))
                 failpoints.hit(f"{self._stage.process}.computed")
                 await self._tell(record, answer)

@@ -22,7 +22,7 @@ import os
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -54,14 +54,18 @@ HELD_S_MORE = 5.0  # beyond step_s_max without such a look: a thread of C ends t
 
 @dataclass(slots=True, eq=False)
 class _Ask:
-    """A request on its way: what to put to vLLM, and who waits. inner: vLLM's id once it is in the engine."""
+    """A request on its way: what to put to vLLM, and who waits. inner: vLLM's id once it is in the engine; stats: its
+    RequestStateStats, which grow with each step; written, written_at: how much of that is counted, and until when.
+    """
 
     request: Embed | Generate
     answer: asyncio.Future[Any]
     usage: Usage
-    asked_at: float = field(default_factory=time.monotonic)
     inner: str = ""
     cancelled: bool = False
+    stats: Any = None
+    written: int = 0
+    written_at: float | None = None
 
     @property
     def beginning(self) -> object:
@@ -148,7 +152,7 @@ class VllmEngine:
         await asyncio.to_thread(self._thread.join, CLOSE_S_MAX)
 
     async def _ask(self, request: Embed | Generate) -> Any:
-        ask = _Ask(request, self._loop.create_future(), batch.METER.get() or Usage())
+        ask = _Ask(request, self._loop.create_future(), batch.metered(time.monotonic()))
         self._post(ask)
         try:
             return await ask.answer
@@ -240,16 +244,17 @@ class VllmEngine:
     def _add(self, ask: _Ask) -> None:
         from vllm.exceptions import VLLMClientError
 
-        request_id = str(next(self._ids))
+        request_id, priority = str(next(self._ids)), ask.request.priority
         try:
             tokens, parameters = self._translate(ask.request)
-            self._engine.add_request(
-                request_id, {"prompt_token_ids": tokens}, parameters, priority=ask.request.priority
-            )
+            theirs = self._engine.add_request(request_id, {"prompt_token_ids": tokens}, parameters, priority=priority)
         except (VLLMClientError, ValueError, TypeError) as error:
             self._tell(ask.answer, RequestRefused(f"{type(error).__name__}: {error}"))
             return
         ask.inner = request_id
+        if isinstance(ask.request, Generate):
+            ask.stats = self._engine.output_processor.request_states[theirs].stats
+        ask.usage.seated_at = ask.usage.seated_at or time.monotonic()
         ask.usage.prompt_tokens += len(tokens)  # read, whether or not anybody waits for the end
         self._in_engine[request_id] = ask
 
@@ -293,12 +298,12 @@ class VllmEngine:
         self._step_since = None
         seconds = time.monotonic() - began
         batch.share(seconds, [ask.usage for ask in self._in_engine.values()])
+        for ask in self._in_engine.values():
+            _count(ask)
         self._measure(seconds)
         for output in outputs:
-            if output.finished and (ask := self._in_engine.pop(output.request_id, None)):
-                answer = _answer(output)
-                _count(ask, answer, output)
-                self._tell(ask.answer, answer)
+            if output.finished and (ended := self._in_engine.pop(output.request_id, None)):
+                self._tell(ended.answer, _answer(output))
 
     def _measure(self, seconds: float) -> None:
         stats, self._stats = self._stats, None
@@ -364,13 +369,11 @@ def _stats(engine: VllmEngine) -> Any:
     return Stats
 
 
-def _count(ask: _Ask, answer: Embedding | Generation, output: Any) -> None:
-    """What it wrote, and when it began to, for whoever asked."""
-    if isinstance(answer, Generation):
-        ask.usage.output_tokens += answer.output_tokens
-        stats = getattr(output, "metrics", None)
-        if stats is not None and stats.first_token_ts and not ask.usage.first_token_ms:
-            ask.usage.first_token_ms = max(0.0, (stats.first_token_ts - ask.asked_at) * 1000)
+def _count(ask: _Ask) -> None:
+    """What it wrote in this step, and when, for whoever asked: with each step, since nobody may wait for the last."""
+    if ask.stats is not None and (more := ask.stats.num_generation_tokens - ask.written):
+        ask.usage.wrote(more, at=ask.stats.last_token_ts, before=ask.written_at)
+        ask.written, ask.written_at = ask.written + more, ask.stats.last_token_ts
 
 
 def _resolve(future: asyncio.Future[Any], result: Any, *, as_value: bool) -> None:

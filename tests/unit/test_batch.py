@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.inference_workers import batch
-from aios.inference_workers.batch import BULK_PRIORITY, Line, Usage, share
+from aios.inference_workers.batch import BULK_PRIORITY, METER, Line, Usage, share
 
 lines = st.lists(st.tuples(st.sampled_from([0, 1, BULK_PRIORITY, BULK_PRIORITY + 5]), st.sampled_from("abc")))
 
@@ -76,3 +77,43 @@ def test_all_of_the_engines_time_is_somebodys(steps: list[tuple[float, set[int]]
     total = sum(seconds for seconds, _ in steps) * 1_000_000
     assert abs(sum(usage.engine_us for usage in usages) - total) <= 1e-6 * max(1.0, total)
     assert all(usage.engine_us == 0 for number, usage in enumerate(usages) if not asked[number])
+
+
+PIECES = st.lists(st.lists(st.tuples(st.integers(1, 3), st.floats(0.01, 1)), min_size=1, max_size=20), max_size=5)
+
+
+@given(PIECES)
+def test_what_is_written_at_the_same_time_is_timed_by_the_piece(pieces: list[list[tuple[int, float]]]) -> None:
+    """Whatever the order of their steps: all tokens count, and the time between two is that of one piece."""
+    usage = Usage(asked_at=5.0)
+    steps: list[tuple[float, int, float | None]] = []  # when, how many, after when
+    for piece in pieces:
+        at, before = 10.0, None
+        for tokens, gap in piece:
+            at += gap
+            steps.append((at, tokens, before))
+            before = at
+    for at, tokens, before in sorted(steps, key=lambda one: one[0]):
+        usage.wrote(tokens, at=at, before=before)
+    assert usage.output_tokens == sum(tokens for _, tokens, _ in steps)
+    assert usage.between == sum(tokens for piece in pieces for tokens, _ in piece[1:])
+    assert usage.between_s == pytest.approx(sum(gap for piece in pieces for _, gap in piece[1:]))
+    first = min((at for at, _, _ in steps), default=5.0)
+    assert usage.first_token_ms == pytest.approx((first - 5.0) * 1000)
+
+
+def test_a_wait_for_a_seat_is_no_time_in_the_engine() -> None:
+    """Until it is seated, or until it is given up; an engine that tells of no seats has no line."""
+    assert Usage().in_line_ms(100.0) == 0
+    assert Usage(asked_at=10.0, seated_at=12.5).in_line_ms(100.0) == 2500
+    assert Usage(asked_at=10.0).in_line_ms(11.0) == 1000
+
+
+def test_whoever_asks_several_pieces_has_asked_with_the_first() -> None:
+    """And a context that charges nobody has a usage of its own."""
+    usage = Usage()
+    METER.set(usage)
+    assert batch.metered(3.0) is usage
+    assert batch.metered(9.0).asked_at == 3.0
+    METER.set(None)
+    assert batch.metered(4.0) is not usage

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from aios.inference_workers import device
+from aios.inference_workers.batch import Usage
 from aios.inference_workers.measures import Measures, Rate, Share
 from aios.streams.pool_files import Goal, Limits, Pool, Price, shipped
 from tests.fakes.answers import answer
@@ -96,11 +97,43 @@ def test_work_queued_is_what_waits_divided_by_the_rate_of_work() -> None:
     assert value("aios_work_queued_seconds", pool=POOL.pool) == pytest.approx(100, rel=0.1)
 
 
+def test_answers_that_take_no_work_change_what_waits_and_not_how_long_work_takes() -> None:
+    """Fifty a second; then five hundred that were known or late at once: a moment later it is fifty a second again."""
+    clock, pool = Clock(), POOL.model_copy(update={"pool": "known.bulk"})
+    measures = Measures(pool, clock=clock)
+    known, late = replace(ANSWER, cached=True), replace(ANSWER, status="expired", prompt_tokens=0)
+
+    def work(seconds: int) -> float:
+        for _ in range(50 * seconds):
+            clock.now += 0.02
+            measures.answered(ANSWER, seconds=1.0)
+        return value("aios_answers_per_second", pool=pool.pool)
+
+    assert work(300) == pytest.approx(50, rel=0.05)
+    for _ in range(250):
+        measures.answered(known, seconds=0.1)
+        measures.answered(late, seconds=0.1)
+    assert value("aios_answers_per_second", pool=pool.pool) > 500
+    assert work(10) == pytest.approx(50, rel=0.05)
+
+
+def test_where_half_of_the_answers_are_known_half_of_what_waits_is_work() -> None:
+    """A hundred answers a second, of which fifty took the engine's time: a thousand are ten seconds of work."""
+    clock, pool = Clock(), POOL.model_copy(update={"pool": "half.bulk"})
+    measures = Measures(pool, clock=clock)
+    for _ in range(20_000):
+        clock.now += 0.02
+        measures.answered(replace(ANSWER, cached=True), seconds=0.1)
+        measures.answered(ANSWER, seconds=1.0)
+    measures.backlog(1_000)
+    assert value("aios_work_queued_seconds", pool=pool.pool) == pytest.approx(10, rel=0.05)
+
+
 def test_an_answer_is_counted_once_under_each_name() -> None:
     """Names of the conventions, the price of a thousand, and what was refused, expired or known."""
     pool = POOL.model_copy(update={"pool": "counted.bulk"})
     measures = Measures(pool)
-    measures.taken(0.2)
+    measures.wrote(Usage(between_s=0.4, between=10))
     measures.answered(ANSWER, seconds=0.8)
     measures.answered(replace(ANSWER, cached=True, engine_us=0, cost_micro=0, compute_ms=0), seconds=0.1)
     measures.answered(replace(ANSWER, status="expired", cost_micro=0), seconds=2.0)
@@ -110,6 +143,9 @@ def test_an_answer_is_counted_once_under_each_name() -> None:
     assert value("gen_ai_server_request_duration_seconds_count", **labels) == 4
     assert value("gen_ai_server_time_to_first_token_seconds_sum", **labels) == pytest.approx(0.1)
     assert value("gen_ai_server_time_per_output_token_seconds_sum", **labels) == pytest.approx(0.04)
+    assert value("aios_request_queue_time_seconds_count", pool=pool.pool) == 4
+    assert value("aios_request_queue_time_seconds_sum", pool=pool.pool) == pytest.approx(4 * 0.005)
+    assert value("aios_request_inference_time_seconds_sum", pool=pool.pool) == pytest.approx(0.5)
     assert value("gen_ai_client_token_usage_sum", **labels, gen_ai_token_type="output") == 11
     assert [
         value("aios_inference_answers_total", pool=pool.pool, status=status) for status in ("ok", "expired", "failed")

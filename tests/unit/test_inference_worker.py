@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +20,13 @@ from aios.dlq.deaths import Deaths
 from aios.dlq.decide import LIMITS
 from aios.dlq.in_hand import Quiet
 from aios.dlq.settle import Settler
-from aios.inference_workers import worker
+from aios.inference_workers import batch, worker
 from aios.inference_workers.answering import Answering
 from aios.inference_workers.cache import Answers, Kept
 from aios.inference_workers.cancels import Cancelled, Cancels
 from aios.inference_workers.classify import Head
 from aios.inference_workers.engine import Engine
-from aios.inference_workers.measures import Measures
+from aios.inference_workers.measures import WASTED_S, Measures
 from aios.inference_workers.one_request import Requests
 from aios.inference_workers.pool import Pool
 from aios.inference_workers.shelf import Shelf
@@ -39,7 +40,7 @@ from aios.streams.topics import INFERENCE_COMPLETED
 from aios.streams.topology import BY_NAME
 from aios.streams.wall_clock import wall_ms
 from tests.fakes.breakers import OwnBreakers
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import ENGINE_US, FakeEngine
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.roads import FakeRoads
 
@@ -296,6 +297,55 @@ def test_an_answer_of_a_partition_that_has_left_is_discarded(tmp_path: Path) -> 
     assert [one.offset for one in roads.finished] == [1]
 
 
+def test_what_a_partition_took_along_leaves_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its next owner asks the model: here it takes no seat any more, long before its deadline, what was spent on it is
+    counted as wasted, and the others are answered.
+    """
+    monkeypatch.setattr("aios.inference_workers.answering.LOOK_S", 0.01)
+    roads = FakeRoads([record(0, request(0, "hang")), record(1, request(1))])
+    engine = FakeEngine()
+
+    def wasted() -> float:
+        return WASTED_S.labels(STAGE.name)._value.get()
+
+    async def until_it_left() -> None:
+        await engine.start()
+        stop = asyncio.Event()
+        serving = asyncio.create_task(worker.serve([pool(roads, engine, tmp_path)], engine, stop, lambda: None))
+        await asyncio.wait_for(roads.any_finished.wait(), ENDED_S_MAX)
+        roads.in_flight.clear()  # the rebalance takes it away
+        await asyncio.wait_for(engine.any_cancelled.wait(), ENDED_S_MAX)
+        stop.set()
+        await serving
+
+    before = wasted()
+    asyncio.run(until_it_left())
+    assert engine.cancelled == 1
+    assert [answer.request_id for answer in answers(roads)] == ["r1"]
+    assert wasted() - before == pytest.approx(ENGINE_US / 1_000_000)
+
+
+def test_what_is_called_off_while_known_answers_are_looked_up_is_not_asked(tmp_path: Path) -> None:
+    """It is heard between the first look and the work: no token is spent."""
+    engine = FakeEngine()
+    roads = FakeRoads([record(0, request(0, "hang"))])
+
+    async def until_answered() -> None:
+        cancels = Cancels()
+
+        class Slow(KeptInMemory):
+            async def get(self, key: str) -> Kept | None:
+                cancels.heard(_cancelled("r0", "timed_out"))
+                await asyncio.sleep(0.01)
+                return None
+
+        await serve(roads, engine, tmp_path, answers=Slow(), cancels=cancels)
+
+    asyncio.run(until_answered())
+    assert [(answer.status, answer.reason) for answer in answers(roads)] == [("expired", "cancelled: timed_out")]
+    assert not engine.asked
+
+
 def test_a_dead_engine_ends_the_process_with_everything_in_hand_unsettled(tmp_path: Path) -> None:
     """EngineDead is raised; what was in the engine is neither answered nor finished."""
     roads = FakeRoads([record(0, request(0, "hang")), record(1, request(1, "die")), record(2, request(2, "hang"))])
@@ -475,6 +525,30 @@ def test_an_answer_says_what_it_took_and_what_that_costs(tmp_path: Path) -> None
     )
     assert answer.cost_micro > 0
     assert (answer.pool, answer.fallback_of) == (STAGE.name, "other.bulk")
+
+
+class HalfWay(FakeEngine):
+    """Waits five seconds for a seat, writes seven tokens, and no more: by what it tells the meter."""
+
+    async def _obey(self, text: str) -> None:
+        usage = batch.metered(time.monotonic() - 5)
+        if not usage.seated_at:
+            usage.seated_at = usage.asked_at + 5
+        usage.wrote(7, at=usage.seated_at, before=None)
+        await super()._obey(text)
+
+
+@pytest.mark.parametrize(("text", "status", "written"), [("hello", "ok", 0), ("hang", "expired", 7)])
+def test_a_wait_for_a_seat_counts_as_a_wait_and_what_was_written_for_nobody_as_written(
+    text: str, status: str, written: int, tmp_path: Path
+) -> None:
+    """The time in line is before the engine, not in it; what an answer had written when it came too late is charged."""
+    roads = FakeRoads([record(0, request(0, text, deadline_at=wall_ms() + 500))])
+    asyncio.run(serve(roads, HalfWay(), tmp_path))
+    (answer,) = answers(roads)
+    assert (answer.status, answer.output_tokens) == (status, written)
+    assert answer.queue_ms >= 5_500 > answer.compute_ms
+    assert answer.first_token_ms == 5_000
 
 
 def test_a_price_is_rounded_once_and_up() -> None:
