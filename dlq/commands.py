@@ -32,6 +32,7 @@ FILTER_CHARS_MAX = 8 << 10
 REASON_CHARS_MAX = 1_000
 RATE_MAX = 1_000_000  # records per second
 CAP_MAX = 1_000_000_000
+SHORT_CHARS = 12  # of an id as people are shown it; enough to name it
 
 
 class Kind(StrEnum):
@@ -94,9 +95,14 @@ GOES_ON: Mapping[str, str] = {
 """The command that a letter goes on by, by its state."""
 
 
+def short(whole: str) -> str:
+    """An id as people are shown it; they may name it so."""
+    return whole[:SHORT_CHARS]
+
+
 def wrong_state(letter_id: str, state: str, *wanted: str) -> Refused:
     """What is asked for takes a letter in another state; says what this one takes."""
-    why = f"the dead letter is {state}, not {' or '.join(wanted)}; it goes on by `{GOES_ON[state]} {letter_id[:12]}`"
+    why = f"the dead letter is {state}, not {' or '.join(wanted)}; it goes on by `{GOES_ON[state]} {short(letter_id)}`"
     return Refused(Problem.WRONG_STATE, why)
 
 

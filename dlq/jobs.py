@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import Any
 
 from aios.dlq import envelope, parking
-from aios.dlq.commands import Action, Kind, PlanCommand, Principals, Problem, Refused, allowed, other_eyes
+from aios.dlq.commands import Action, Kind, PlanCommand, Principals, Problem, Refused, allowed, other_eyes, short
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.envelope import PREFIX
 from aios.schemas import ids
@@ -262,7 +262,7 @@ def approve(job: ReplayRemembered, by: str, now_ms: int) -> ReplayRemembered:
     """Raises Refused."""
     other_eyes(by, job.planned_by)
     if job.state == JobState.DRAFT and not is_tried(job):
-        raise Refused(Problem.WRONG_STATE, f"its dry run has not ended: `aios replay status {job.job_id[:12]}`")
+        raise Refused(Problem.WRONG_STATE, f"its dry run has not ended: `aios replay status {short(job.job_id)}`")
     _expect(job, JobState.DRAFT)
     return replace(job, state=JobState.APPROVED, approved_by=by, changed_at=now_ms)
 
@@ -271,7 +271,7 @@ def run(job: ReplayRemembered, by: str, now_ms: int) -> ReplayRemembered:
     """Raises Refused."""
     if job.state == JobState.DRAFT:
         raise Refused(
-            Problem.WRONG_STATE, f"another principal approves it first: `aios replay approve {job.job_id[:12]}`"
+            Problem.WRONG_STATE, f"another principal approves it first: `aios replay approve {short(job.job_id)}`"
         )
     _expect(job, JobState.APPROVED)
     return replace(job, state=JobState.RUNNING, run_by=by, changed_at=now_ms)
@@ -311,7 +311,7 @@ def done(job: ReplayRemembered, now_ms: int) -> ReplayRemembered:
 def _expect(job: ReplayRemembered, state: JobState) -> None:
     if job.state != state:
         raise Refused(
-            Problem.WRONG_STATE, f"the job is {job.state}, not {state}: `aios replay status {job.job_id[:12]}`"
+            Problem.WRONG_STATE, f"the job is {job.state}, not {state}: `aios replay status {short(job.job_id)}`"
         )
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import click
 
 from aios.dlq import envelope
+from aios.dlq.commands import short
 from aios.dlq.index_layout import State
 from aios.infra import client
 from aios.infra.commands.operations import (
@@ -28,7 +29,6 @@ from aios.infra.commands.operations import (
     patch_of,
     query,
     scan,
-    short,
 )
 from aios.infra.output import USAGE, fail, one, rows, text
 

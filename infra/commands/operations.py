@@ -32,7 +32,6 @@ from aios.streams.wall_clock import wall_ms
 
 ASKS_MAX = 6  # for an answer that is late; each waits as long as the server does
 PAGE_MAX = 1_000  # of what is asked for at once
-SHORT_CHARS = 12  # of an id in a table; enough to name it
 GROUPS = sorted(stage.group for stage in topology.STAGES if stage.reads)
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -192,10 +191,6 @@ def paged(server: Server, path: str, name: str, limit: int = 0, **asked: Any) ->
 def at(ms: int | None) -> str:
     """A time for people."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if ms else ""
-
-
-def short(text: str, chars: int = SHORT_CHARS) -> str:
-    return text if len(text) <= chars else text[:chars]
 
 
 def patch_of(given: str) -> Any:

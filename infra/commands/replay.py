@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from aios.dlq.commands import Action
+from aios.dlq.commands import Action, short
 from aios.dlq.index_layout import Outcome
 from aios.dlq.jobs import JobState
 from aios.infra import client
@@ -32,7 +32,6 @@ from aios.infra.commands.operations import (
     operator,
     paged,
     patch_of,
-    short,
 )
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail, one, rows
 
@@ -216,7 +215,7 @@ def status(
         shown = [each | {"id": short(each["letter_id"]), "at": at(each["at"])} for each in job["letters"]]
         rows(shown, RESULTS, as_json=False, none="No letter so far.")
         for name, after in job["cursors"].items():
-            click.echo(f"… more are {name}: --outcome {name} --cursor {after}")
+            click.echo(f"… more may be {name}: --outcome {name} --cursor {after}")
 
 
 @group.command("list")
@@ -235,7 +234,7 @@ def list_(state: str | None, limit: int | None, token_file: Path | None, as_json
         found = [each for each in found if each["approved_by"] or each["state"] != JobState.ABORTED]
     rows(found if as_json else [_row(each) for each in found], LIST, as_json=as_json, none="No such jobs.")
     if cursor:
-        click.echo(f"Looked at the newest {most}; there are more: raise --limit.", err=True)
+        click.echo(f"Looked at the newest {most}; there may be more: raise --limit.", err=True)
 
 
 def _most(limit: int | None, as_json: bool) -> int:

@@ -173,8 +173,8 @@ class Index:
         await self.check()
         found = self.outcomes.get(outcome, [])
         first = int(cursor or 0)
-        more = str(first + limit) if len(found) > first + limit else ""
-        return found[first : first + limit], more
+        page = found[first : first + limit]
+        return page, str(first + limit) if len(page) == limit else ""
 
 
 @dataclass

@@ -25,12 +25,13 @@ from aios.infra.commands import operations as shared
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE
 from aios.infra.running import Running
 from aios.schemas import ids
-from aios.schemas.models import AuditRecorded, BreakerChanged
+from aios.schemas.models import AuditRecorded
 from aios.streams import credentials, principals
 from aios.streams.config import OperationsSettings, Settings
 from aios.streams.http_problem import REASONS
 from aios.streams.openapi import Caller
 from aios.streams.topics import AUDIT_RECORDED
+from tests.fakes.breakers import open_breaker
 from tests.fakes.operations import NOW, Served, entry, job, served, token
 
 ONE, TWO = entry(1).letter.id, entry(2).letter.id
@@ -104,8 +105,8 @@ def test_a_token_of_one_tenant_shows_nothing_of_another() -> None:
         mine, theirs, alls = job(1, tenant="acme"), job(2, tenant="globex"), job(3)
         operations.stage.jobs |= {each.job_id: each for each in (mine, theirs, alls)}
         for tenant in ("acme", "globex", ""):
-            key = f"aios.admit/tenant/{tenant}" if tenant else "aios.admit/0"
-            operations.breakers.held[key] = _breaker(key, tenant)
+            breaker = open_breaker("aios.admit", -1 if tenant else 0, tenant=tenant, at=NOW)
+            operations.breakers.held[breaker.key] = breaker
         async with operations.get("/v1/dead-letters", who="oma") as response:
             page = await said(response)
             assert ([each["id"] for each in page["letters"]], page["total"]) == ([ONE], 1)
@@ -138,23 +139,6 @@ def test_a_token_of_one_tenant_shows_nothing_of_another() -> None:
         assert operations.stage.asked == []
 
     run(test)
-
-
-def _breaker(key: str, tenant: str) -> BreakerChanged:
-    return BreakerChanged(
-        key=key,
-        group="aios.admit",
-        partition=-1 if tenant else 0,
-        tenant=tenant,
-        state="open",
-        reason="unknown",
-        fingerprint="f",
-        failed=9,
-        settled=10,
-        action="look at the log",
-        by="admit",
-        changed_at=NOW,
-    )
 
 
 @pytest.mark.parametrize("name", ["principal", "by", "actor", "name", "approved_by", "edited_by", "tenant"])
@@ -469,8 +453,8 @@ def test_a_letter_is_repaired_and_returned_on_the_command_line(
             assert result.exit_code == 0, (words, result.output)
             return str(result.stdout)
 
-        assert ONE[:12] in await works("dlq", "groups")
-        assert ONE[:12] in await works("dlq", "list", "--where", "letter.attempts > 0")
+        assert commands.short(ONE) in await works("dlq", "groups")
+        assert commands.short(ONE) in await works("dlq", "list", "--where", "letter.attempts > 0")
         chosen = ("--reason", entry(1).letter.reason, "--state", "open", "--group", entry(1).letter.group)
         assert json.loads(await works("dlq", "list", *chosen, "--json"))["total"] == 1
         assert "--personal shows it" in await works("dlq", "show", ONE[:8])
@@ -509,6 +493,19 @@ def test_a_scan_says_what_it_left_out(home: Settings, monkeypatch: pytest.Monkey
     commanding(home, monkeypatch, test)
 
 
+def test_a_list_as_long_as_was_asked_for_may_go_on(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has looked whether it does; a shorter one does not, and says nothing."""
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        operations.stage.jobs |= {one.job_id: one for one in (job(1), job(2))}
+        for most, says in (("2", "there may be more: raise --limit"), ("3", "")):
+            result = await command("replay", "list", "--limit", most)
+            assert (result.exit_code, says in result.stderr) == (0, True), result.output
+            assert bool(result.stderr) == bool(says)
+
+    commanding(home, monkeypatch, test)
+
+
 def test_every_result_of_a_job_can_be_had(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """--json follows the pages to their end; a table says how the next page is asked for."""
     monkeypatch.setattr(shared, "PAGE_MAX", 2)
@@ -523,7 +520,7 @@ def test_every_result_of_a_job_can_be_had(home: Settings, monkeypatch: pytest.Mo
         found = json.loads((await command(*status, "--json")).stdout)
         assert ([each["letter_id"] for each in found["letters"]], found["cursors"]) == (letters, {})
         result = await command(*status, "--limit", "3")
-        assert "--outcome replayed --cursor 3" in result.stdout
+        assert "more may be replayed: --outcome replayed --cursor 3" in result.stdout
         rest = ("--outcome", "replayed", "--cursor", "3", "--limit", "3", "--json")
         found = json.loads((await command(*status, *rest)).stdout)
         assert ([each["letter_id"] for each in found["letters"]], found["cursors"]) == (letters[3:6], {"replayed": "6"})
@@ -546,9 +543,10 @@ def test_breakers_are_listed_and_closed(home: Settings, monkeypatch: pytest.Monk
     """With what to do, by key."""
 
     async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
-        key = "aios.admit/tenant/acme"
-        operations.breakers.held[key] = _breaker(key, "acme")
-        assert "look at the log" in (await command("breaker", "list")).stdout
+        breaker = open_breaker("aios.admit", tenant="acme", at=NOW)
+        key = breaker.key
+        operations.breakers.held[key] = breaker
+        assert "Look at the log." in (await command("breaker", "list")).stdout
         assert (await command("breaker", "close", key, "--why", "fixed")).exit_code == 0
         asked = operations.stage.asked[-1]
         assert (asked.kind, asked.object_id, asked.principal, asked.reason) == ("breaker.close", key, "ann", "fixed")
@@ -570,8 +568,8 @@ def test_breakers_are_listed_and_closed(home: Settings, monkeypatch: pytest.Monk
         (("replay", "status", ONE, "--results", "--cursor", "x"), USAGE, "--outcome"),
         (("replay", "plan"), USAGE, "say which"),
         (("replay", "run", "00000000"), NOT_FOUND, "no such job"),
-        (("replay", "run", DRAFT), FAILED, f"aios replay approve {DRAFT[:12]}"),
-        (("replay", "pause", DRAFT), FAILED, f"aios replay status {DRAFT[:12]}"),
+        (("replay", "run", DRAFT), FAILED, f"aios replay approve {commands.short(DRAFT)}"),
+        (("replay", "pause", DRAFT), FAILED, f"aios replay status {commands.short(DRAFT)}"),
         (("breaker", "close", "x"), NOT_FOUND, "no such breaker"),
     ],
 )
@@ -592,7 +590,7 @@ def test_every_state_of_a_letter_names_a_command_that_there_is(state: LetterStat
     """What is refused because of it says how it goes on."""
     _, group, verb, *_ = commands.GOES_ON[state].split()
     assert CliRunner().invoke(aios, [group, verb, "--help"]).exit_code == 0
-    assert f"`{commands.GOES_ON[state]} {ONE[:12]}`" in str(commands.wrong_state(ONE, state, "another"))
+    assert f"`{commands.GOES_ON[state]} {commands.short(ONE)}`" in str(commands.wrong_state(ONE, state, "another"))
 
 
 def test_who_asks_is_said_by_file_or_environment(
