@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from aios.dlq import breakers, envelope
 from aios.dlq.breakers import BreakerTable, GroupBreakers
 from aios.dlq.decide import LIMITS
-from aios.dlq.settle import CLOSED, OPEN
+from aios.dlq.settle import CLOSED
 from aios.infra.local import child
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged, DocumentReceived
@@ -29,6 +29,7 @@ from aios.streams.record import Record
 from aios.streams.topics import BREAKER_CHANGED, CASE_ADMITTED, DOCUMENT_RECEIVED, RETRY_TIERS, Family, Topic
 from aios.streams.topology import ADMIT, Kind, Objective, Stage
 from aios.streams.wall_clock import wall_ms
+from tests.fakes.breakers import open_breaker
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 60.0
@@ -61,20 +62,7 @@ def stage(unique: str) -> Stage:
 
 
 def change(of: Stage, *, partition: int = -1, tenant: str = "", now_ms: int = 1_000) -> BreakerChanged:
-    return BreakerChanged(
-        key=f"{of.group}/tenant/{tenant}" if tenant else f"{of.group}/{partition}",
-        group=of.group,
-        partition=partition,
-        tenant=tenant,
-        state=OPEN,
-        reason="unknown",
-        fingerprint="f",
-        failed=21,
-        settled=21,
-        action="Do.",
-        by=of.name,
-        changed_at=now_ms,
-    )
+    return open_breaker(of.group, partition, tenant=tenant, at=now_ms)
 
 
 def close(kafka: KafkaSettings, codec: Codec, key: str) -> None:

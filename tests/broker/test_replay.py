@@ -45,6 +45,7 @@ from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import ADMIT, PLAN, REPLAY
 from aios.streams.wall_clock import wall_ms
+from tests.fakes.breakers import open_breaker
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 60.0
@@ -296,22 +297,9 @@ def test_an_operator_repairs_a_letter_and_another_one_lets_it_go(desk: Desk) -> 
     (back,) = desk.returned()
     assert desk.codec.decode(back.value, DocumentReceived).text == "second"
 
-    key = f"aios.plan/tenant/{desk.unique}"
-    opened = BreakerChanged(
-        key=key,
-        group="aios.plan",
-        partition=-1,
-        tenant=desk.unique,
-        state="open",
-        reason="undecodable",
-        fingerprint="f",
-        failed=9,
-        settled=9,
-        action="",
-        by="plan",
-        changed_at=1,
-    )
-    reference.write(desk.kafka, desk.codec, topics.BREAKER_CHANGED, opened, name=key, tenant=desk.unique, seed="f")
+    breaker = open_breaker("aios.plan", tenant=desk.unique, at=1)
+    key = breaker.key
+    reference.write(desk.kafka, desk.codec, topics.BREAKER_CHANGED, breaker, name=key, tenant=desk.unique, seed="f")
     desk.stage.until(lambda: desk.ask(desk.ada, commands.BreakerCommand(), key).status == "done")
     assert [one.state for one in desk.events(BreakerChanged) if one.key == key][-1] == "closed"
 

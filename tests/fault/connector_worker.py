@@ -10,21 +10,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from aios.infra.local import child
 from aios.processors.connectors import registry, serving
+from aios.schemas.codec import Codec
+from aios.schemas.models import ConnectorRequested
 from aios.schemas.registry import register_all
 from aios.streams import failpoints
 from aios.streams.config import ConnectorsSettings, KafkaSettings, RegistrySettings, Settings
-from aios.streams.kafka import ensure_topics
+from aios.streams.kafka import Delivery, ensure_topics
+from aios.streams.record import Outgoing
 from aios.streams.system_files import Again, Circuit, Effect, Goal, Http, Limits, System
 from aios.streams.topics import Topic
 from aios.streams.topology import Stage, connecting
 
 LETTERS = str.maketrans("0123456789", "ghijklmnop")  # systems are named in letters
+WAIT_S_MAX = 60.0
 EFFECTS = (Effect.AT_LEAST_ONCE, Effect.AT_MOST_ONCE, Effect.RECONCILED)
 
 
@@ -94,6 +99,27 @@ def start(settings: Settings, unique: str, *, slot: int = 0, armed: str = "") ->
         settings.home / f"{slot}.log",
         {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
+
+
+async def put(kafka: KafkaSettings, codec: Codec, stage: Stage, asked: Sequence[ConnectorRequested]) -> None:
+    """As plan does."""
+    topic = stage.reads[0]
+    delivery = Delivery(kafka, client_id="test", deliver_s_max=30)
+    try:
+        await delivery.deliver_all(
+            Outgoing(topic.name, one.case_id.encode(), codec.encode(topic, one), (("aios-tenant", b"demo"),))
+            for one in asked
+        )
+    finally:
+        await asyncio.to_thread(delivery.close)
+
+
+def wait_for(what: Callable[[], bool], s_max: float = WAIT_S_MAX) -> None:
+    """Look at it until it is so."""
+    deadline = time.monotonic() + s_max
+    while not what():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
 
 
 async def main(asked: dict[str, Any]) -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from datetime import time as clock
 from pathlib import Path
@@ -21,24 +20,22 @@ from aios.processors.connectors import registry, serving
 from aios.processors.connectors.caldav import CalDav
 from aios.processors.connectors.calendar_parts import BookRequest, Found, Option
 from aios.processors.meetings import invitation, zones
-from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.streams import topology
 from aios.streams.config import ConnectorsSettings, KafkaSettings, RegistrySettings, Settings
-from aios.streams.kafka import Delivery, ensure_topics, read_all
-from aios.streams.record import Outgoing
+from aios.streams.kafka import ensure_topics, read_all
 from aios.streams.system_files import Again, Circuit, Effect, Goal, Limits, System
 from aios.streams.topics import CONNECTOR_COMPLETED
 from aios.streams.topology import connecting
 from aios.streams.wall_clock import wall_ms
 from tests.broker.running import running
+from tests.fakes.calls import requested
 from tests.fakes.flapping import Flapping, Pattern
-from tests.fault.connector_worker import LETTERS, create
+from tests.fault.connector_worker import LETTERS, create, put, wait_for
 
 pytestmark = pytest.mark.broker
 BOOKINGS = 8
-WAIT_S_MAX = 60.0
 HOUR_S = 3600
 PEOPLE = ("ana", "ben")
 START = zones.moment(date(2027, 3, 1), clock(9), zones.zone("Europe/Berlin"))
@@ -104,7 +101,7 @@ def test_a_calendar_server_that_flaps_bothers_nobody(
 
         async def work() -> None:
             await fill(server, unique)
-            await put(kafka, codec, system, asked)
+            await put(kafka, codec, connecting(system), asked)
             async with running(functools.partial(serving.run, systems=[made]), settings):
                 await asyncio.to_thread(wait_for, lambda: len(answered()) >= BOOKINGS)
 
@@ -144,35 +141,9 @@ def command(system: System, unique: str, number: int) -> ConnectorRequested:
     start = START + number * 2 * HOUR_S
     option = Option(starts_at=start * 1000, ends_at=(start + HOUR_S) * 1000)
     found = Found(status="found", title=f"m{number}", zone="Europe/Berlin", people=PEOPLE, options=(option,))
-    now_ms = wall_ms()
-    return ConnectorRequested(
-        request_id=f"{unique}-{number}",
-        case_id=f"case-{unique}-{number}",
-        tenant="demo",
-        workflow="w",
-        step="book",
-        attempt=1,
-        system=system.system,
-        operation="book",
-        request=ids.canonical(BookRequest(organiser="ana", found=found).model_dump(mode="json")),
-        effect=Effect.RECONCILED,
-        idempotency_key=f"key-{unique}-{number}",
-        lane="bulk",
-        deadline_at=now_ms + 300_000,
-        requested_at=now_ms,
-    )
-
-
-async def put(kafka: KafkaSettings, codec: Codec, system: System, asked: list[ConnectorRequested]) -> None:
-    topic = connecting(system).reads[0]
-    delivery = Delivery(kafka, client_id="test", deliver_s_max=30)
-    try:
-        await delivery.deliver_all(
-            Outgoing(topic.name, one.case_id.encode(), codec.encode(topic, one), (("aios-tenant", b"demo"),))
-            for one in asked
-        )
-    finally:
-        await asyncio.to_thread(delivery.close)
+    request = BookRequest(organiser="ana", found=found).model_dump(mode="json")
+    name = f"{unique}-{number}"
+    return requested(request, at=wall_ms(), name=name, system=system.system, effect=Effect.RECONCILED)
 
 
 async def fill(server: Radicale, unique: str) -> None:
@@ -191,10 +162,3 @@ async def marks(server: Radicale, unique: str) -> dict[str, list[invitation.Mark
         found[person] = [mark for one in objects if (mark := invitation.mark(one.text)) is not None]
     await dav.close()
     return found
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S_MAX
-    while not what():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.1)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
-import time
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -15,28 +12,21 @@ import pytest
 from aios.dlq import breakers
 from aios.processors.connectors import registry, serving
 from aios.schemas.codec import Codec
-from aios.schemas.models import BreakerChanged, ConnectorRequested
+from aios.schemas.models import BreakerChanged
 from aios.streams import system_files
 from aios.streams.config import ConnectorsSettings, EndpointSettings, KafkaSettings, RegistrySettings, Settings
 from aios.streams.kafka import Delivery, read_all
-from aios.streams.record import Outgoing
 from aios.streams.system_files import Circuit
 from aios.streams.topics import BREAKER_CHANGED
 from aios.streams.topology import connecting
 from aios.streams.wall_clock import wall_ms
 from tests.broker.running import running
-from tests.fault.connector_worker import LETTERS, create
+from tests.fakes.calls import requested
+from tests.fault import connector_worker
+from tests.fault.connector_worker import LETTERS, create, wait_for
 
 pytestmark = pytest.mark.broker
-WAIT_S_MAX = 60.0
 NOWHERE = "http://127.0.0.1:9/"
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S_MAX
-    while not what():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
 
 
 def test_an_endpoint_that_is_away_is_listed_over_a_restart_until_a_person_closes_it(
@@ -69,14 +59,10 @@ def test_an_endpoint_that_is_away_is_listed_over_a_restart_until_a_person_closes
         return running(functools.partial(serving.run, systems=[made]), settings)
 
     async def put(count: int) -> None:
-        delivery = Delivery(kafka, client_id="test", deliver_s_max=30)
-        outs = [_command(hook.system, f"{unique}-{wall_ms()}-{number}") for number in range(count)]
-        topic = stage.reads[0]
-        await delivery.deliver_all(
-            Outgoing(topic.name, one.case_id.encode(), codec.encode(topic, one), (("aios-tenant", b"demo"),))
-            for one in outs
-        )
-        await asyncio.to_thread(delivery.close)
+        now_ms, request = wall_ms(), {"endpoint": "far", "kind": "k", "body": {}}
+        names = [f"{unique}-{now_ms}-{number}" for number in range(count)]
+        told = {"at": now_ms, "system": hook.system, "operation": "send", "deadline_s": 600}
+        await connector_worker.put(kafka, codec, stage, [requested(request, name=name, **told) for name in names])
 
     async def work() -> None:
         await put(hook.circuit.failures_max)
@@ -98,23 +84,3 @@ def test_an_endpoint_that_is_away_is_listed_over_a_restart_until_a_person_closes
     asyncio.run(work())
     assert {each.key for each in changes()} == {key}
     assert [each.state for each in changes() if each.by == "olga"] == ["closed"]
-
-
-def _command(system: str, name: str) -> ConnectorRequested:
-    now_ms = wall_ms()
-    return ConnectorRequested(
-        request_id=name,
-        case_id=f"case-{name}",
-        tenant="demo",
-        workflow="w",
-        step="tell",
-        attempt=1,
-        system=system,
-        operation="send",
-        request=json.dumps({"endpoint": "far", "kind": "k", "body": {}}),
-        effect="at_least_once",
-        idempotency_key=f"key-{name}",
-        lane="bulk",
-        deadline_at=now_ms + 600_000,
-        requested_at=now_ms,
-    )

@@ -8,7 +8,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,19 +26,17 @@ from aios.schemas.models import BreakerChanged, ConnectorCompleted, ConnectorReq
 from aios.streams import waiting
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.kafka import Delivery, read_all
-from aios.streams.record import Outgoing
 from aios.streams.system_files import Effect
 from aios.streams.topics import BREAKER_CHANGED, CONNECTOR_COMPLETED
 from aios.streams.waiting import CIRCUITS
 from aios.streams.wall_clock import wall_ms
 from tests.broker.running import running
+from tests.fakes.calls import requested
 from tests.fakes.outside import Answers, Outside
 from tests.fault import connector_worker
-from tests.fault.connector_worker import create, served, settings_of, stage_of, system
+from tests.fault.connector_worker import WAIT_S_MAX, create, served, settings_of, stage_of, system, wait_for
 
 pytestmark = pytest.mark.broker
-WAIT_S_MAX = 40.0
-DEADLINE_MS = 300_000
 STOPPED_S = 12.0  # past a session of 10 s
 BOUNDARIES = ("taken", "intended", "computed", "produced", "delivered", "committed")
 
@@ -54,36 +52,18 @@ class World:
     settings: Settings
 
     def command(self, name: str, effect: Effect) -> ConnectorRequested:
-        now_ms = wall_ms()
         reads = effect is Effect.NONE
-        return ConnectorRequested(
-            request_id=f"{self.unique}-{name}",
-            case_id=f"case-{self.unique}-{name}",
-            tenant="demo",
-            workflow="w",
-            step="book",
-            attempt=1,
+        return requested(
+            {"currency": "EUR"} if reads else {"account": name, "amount": 5},
+            at=wall_ms(),
+            name=f"{self.unique}-{name}",
             system=system(self.unique).system,
             operation="look" if reads else "book",
-            request=json.dumps({"currency": "EUR"} if reads else {"account": name, "amount": 5}),
             effect=effect,
-            idempotency_key=f"key-{self.unique}-{name}",
-            lane="bulk",
-            deadline_at=now_ms + DEADLINE_MS,
-            requested_at=now_ms,
         )
 
     async def put(self, *asked: ConnectorRequested) -> None:
-        """As plan does."""
-        topic = stage_of(self.unique).reads[0]
-        delivery = Delivery(self.kafka, client_id="test", deliver_s_max=30)
-        try:
-            await delivery.deliver_all(
-                Outgoing(topic.name, one.case_id.encode(), self.codec.encode(topic, one), (("aios-tenant", b"demo"),))
-                for one in asked
-            )
-        finally:
-            await asyncio.to_thread(delivery.close)
+        await connector_worker.put(self.kafka, self.codec, stage_of(self.unique), asked)
 
     def serving(self, settings: Settings | None = None) -> AbstractAsyncContextManager[None]:
         return running(functools.partial(serving.run, systems=served(self.unique)), settings or self.settings)
@@ -110,13 +90,6 @@ def world(kafka: KafkaSettings, registry_url: str, codec: Codec, tmp_path: Path,
     create(kafka, registry_url, stage_of(unique))
     with Outside(tmp_path / "ledger") as bank:
         yield World(kafka, codec, unique, bank, settings_of(kafka, registry_url, tmp_path, unique, bank.url))
-
-
-def wait_for(what: Callable[[], bool], s_max: float = WAIT_S_MAX) -> None:
-    deadline = time.monotonic() + s_max
-    while not what():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
 
 
 PATTERNS: dict[str, Answers] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, ClassVar, cast
 
@@ -30,6 +30,7 @@ from aios.streams.errors import Unavailable
 from aios.streams.record import Record
 from aios.streams.system_files import Again, Circuit, Goal, Limits, System
 from tests.fakes import virtual_time
+from tests.fakes.calls import requested
 
 SYSTEM = System(
     system="bank",
@@ -191,24 +192,9 @@ class Life:
 
 
 def command(effect: Effect, *, deadline_s: float = HOUR_S, **changed: Any) -> ConnectorRequested:
-    now_ms = calling.wall_ms()
-    fields: dict[str, Any] = {
-        "request_id": "r1",
-        "case_id": "c1",
-        "tenant": "demo",
-        "workflow": "w",
-        "step": "book",
-        "attempt": 1,
-        "system": "bank",
-        "operation": "look" if effect is Effect.NONE else "book",
-        "request": '{"amount":5}',
-        "effect": str(effect),
-        "idempotency_key": "k1",
-        "lane": "bulk",
-        "deadline_at": now_ms + round(deadline_s * 1000),
-        "requested_at": now_ms,
-    }
-    return ConnectorRequested(**fields | changed)
+    operation = "look" if effect is Effect.NONE else "book"
+    asked = requested({"amount": 5}, at=calling.wall_ms(), operation=operation, effect=effect, deadline_s=deadline_s)
+    return replace(asked, **changed)
 
 
 @pytest.fixture(autouse=True)
@@ -524,7 +510,7 @@ def test_two_commands_of_one_step_have_one_effect(says: list[str], behind_s: flo
         first = Life(bank, log)
         lives = (first, Life(bank, log) if apart else first)
         asked = [
-            command(Effect.RECONCILED, request_id=ids.command_id("c1", "book", attempt), attempt=attempt)
+            command(Effect.RECONCILED, request_id=ids.command_id("case-1", "book", attempt), attempt=attempt)
             for attempt in (1, 2)
         ]
         one = asyncio.create_task(lives[0].answer(asked[0]))

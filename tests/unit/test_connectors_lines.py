@@ -26,9 +26,8 @@ from aios.processors.connectors.guard import Guard
 from aios.processors.connectors.lines import IN_LINE_MAX, Party
 from aios.processors.connectors.opened import Opened
 from aios.processors.connectors.webhook import Message, Taken, Webhook, _unheard
-from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import ConnectorCompleted, ConnectorRequested
+from aios.schemas.models import ConnectorCompleted
 from aios.streams import system_files
 from aios.streams.config import ConnectorsSettings, EndpointSettings, Settings
 from aios.streams.kafka import Place
@@ -38,6 +37,7 @@ from aios.streams.topology import CONNECTORS
 from aios.streams.wall_clock import wall_ms
 from tests.fakes import virtual_time
 from tests.fakes.breakers import OwnBreakers
+from tests.fakes.calls import requested
 from tests.fakes.registry import FakeRegistry
 from tests.unit.test_connectors_calling import Free, Log
 
@@ -315,22 +315,14 @@ async def _answered(
     calls: Calling, system: System, endpoint: str, number: int, deadline_s: float, *, tenant: str = "demo"
 ) -> ConnectorCompleted:
     now_ms = wall_ms()
-    name = f"{endpoint}-{number}"
-    asked = ConnectorRequested(
-        request_id=name,
-        case_id=name,
-        tenant=tenant,
-        workflow="w",
-        step="tell",
-        attempt=1,
+    asked = requested(
+        {"endpoint": endpoint, "kind": "case.decided", "body": {"number": number}},
+        at=now_ms,
+        name=f"{endpoint}-{number}",
         system=system.system,
         operation="send",
-        request=ids.canonical({"endpoint": endpoint, "kind": "case.decided", "body": {"number": number}}),
-        effect="at_least_once",
-        idempotency_key=name,
-        lane="bulk",
-        deadline_at=now_ms + round(deadline_s * 1000),
-        requested_at=now_ms,
+        deadline_s=deadline_s,
+        tenant=tenant,
     )
     return await calls.answer(
         Record("connector.webhook.requested.v1", 0, number, now_ms, b"c", b""), asked, lambda: True
@@ -425,22 +417,7 @@ def test_what_goes_aside_waits_in_a_retry_tier_and_no_try_is_counted() -> None:
     """Its place in the topic is finished, once the tier has it, so that what stands behind it is taken."""
     stage = next(each for each in CONNECTORS if each.name == "connectors.webhook")
     codec = Codec(FakeRegistry())
-    asked = ConnectorRequested(
-        request_id="r",
-        case_id="c",
-        tenant="demo",
-        workflow="w",
-        step="tell",
-        attempt=1,
-        system="webhook",
-        operation="send",
-        request="{}",
-        effect="at_least_once",
-        idempotency_key="k",
-        lane="bulk",
-        deadline_at=wall_ms() + 60_000,
-        requested_at=wall_ms(),
-    )
+    asked = requested({}, at=wall_ms(), system="webhook", operation="send", deadline_s=60.0)
     record = Record(stage.reads[0].name, 3, 7, wall_ms(), b"c", codec.encode(stage.reads[0], asked), ())
     happened: list[object] = []
 
@@ -542,22 +519,8 @@ def test_behind_a_full_line_of_an_endpoint_that_is_away_a_real_command_is_put_of
         soon = time.monotonic() + 5
         others = [asyncio.create_task(door.enter(soon, lambda: True, party)) for _ in range(IN_LINE_MAX)]
         await asyncio.sleep(0)
-        asked = ConnectorRequested(
-            request_id="r",
-            case_id="c",
-            tenant="demo",
-            workflow="w",
-            step="tell",
-            attempt=1,
-            system="webhook",
-            operation="send",
-            request=ids.canonical({"endpoint": "shop", "kind": "k", "body": {}}),
-            effect="at_least_once",
-            idempotency_key="k",
-            lane="bulk",
-            deadline_at=wall_ms() + round(left_s * 1000),
-            requested_at=wall_ms(),
-        )
+        request = {"endpoint": "shop", "kind": "k", "body": {}}
+        asked = requested(request, at=wall_ms(), system="webhook", operation="send", deadline_s=left_s)
         record = Record(stage.reads[0].name, 3, 7, wall_ms(), b"c", codec.encode(stage.reads[0], asked), ())
         running = asyncio.create_task(commands.work(record))
         while door.waiting < IN_LINE_MAX + 1 and not running.done():  # noqa: ASYNC110 - it polls, in no time

@@ -47,6 +47,7 @@ from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import ADMIT, PLAN, Stage
 from tests.fakes import admissions
+from tests.fakes.breakers import open_breaker
 from tests.fakes.registry import FakeRegistry
 
 CODEC = Codec(FakeRegistry())
@@ -610,28 +611,15 @@ def test_old_letters_expire_by_themselves_and_old_states_are_forgotten() -> None
 def test_a_breaker_is_closed_once_and_audited() -> None:
     """By who may; a closed one stays closed, an unknown one is not found."""
     desk = Desk()
-    opened = BreakerChanged(
-        key="aios.plan/1",
-        group="aios.plan",
-        partition=1,
-        tenant="",
-        state="open",
-        reason="unknown",
-        fingerprint="f",
-        failed=20,
-        settled=20,
-        action="",
-        by="plan",
-        changed_at=NOW_MS,
-    )
-    desk.breakers[opened.key] = opened
-    assert desk.ask("lou", BreakerCommand(), opened.key).problem == "role_missing"
+    breaker = open_breaker("aios.plan", 1, at=NOW_MS)
+    desk.breakers[breaker.key] = breaker
+    assert desk.ask("lou", BreakerCommand(), breaker.key).problem == "role_missing"
     assert desk.ask("ada", BreakerCommand(), "aios.plan/9").problem == "not_found"
-    assert desk.ask("ada", BreakerCommand(), opened.key).status == "done"
+    assert desk.ask("ada", BreakerCommand(), breaker.key).status == "done"
     (closed,) = desk.events(BreakerChanged)
     assert (closed.state, closed.by, closed.reason) == ("closed", "ada", "unknown")
-    desk.breakers[opened.key] = closed
-    assert desk.ask("ada", BreakerCommand(), opened.key).status == "done"
+    desk.breakers[breaker.key] = closed
+    assert desk.ask("ada", BreakerCommand(), breaker.key).status == "done"
     assert [one.transition for one in desk.events(AuditRecorded)] == ["breaker_closed"]
 
 

@@ -16,6 +16,7 @@ from aios.infra.local.home import Home
 from aios.infra.local.system import System
 from aios.schemas.models import BreakerChanged
 from aios.streams.config import Settings
+from tests.fakes.breakers import open_breaker
 
 ACTION = "Mend it, then `aios breaker close aios.admit/0`."
 
@@ -24,22 +25,7 @@ class Opened:
     """The breakers that are open."""
 
     def open_ones(self) -> list[BreakerChanged]:
-        return [
-            BreakerChanged(
-                key="aios.admit/0",
-                group="aios.admit",
-                partition=0,
-                tenant="",
-                state="open",
-                reason="unknown",
-                fingerprint="f",
-                failed=21,
-                settled=22,
-                action=ACTION,
-                by="admit",
-                changed_at=1_790_000_000_000,
-            )
-        ]
+        return [open_breaker("aios.admit", 0, at=1_790_000_000_000, action=ACTION)]
 
 
 def test_a_status_shows_open_breakers_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

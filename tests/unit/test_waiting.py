@@ -8,6 +8,7 @@ import pytest
 
 from aios.schemas.models import BreakerChanged
 from aios.streams import waiting
+from tests.fakes.breakers import open_breaker
 
 
 def move(transition: str, step: str, system: str = "") -> dict[str, Any]:
@@ -15,21 +16,7 @@ def move(transition: str, step: str, system: str = "") -> dict[str, Any]:
 
 
 def circuit(key: str, state: str, since: int) -> BreakerChanged:
-    return BreakerChanged(
-        key=key,
-        group="g",
-        partition=-1,
-        tenant="",
-        state=state,
-        reason="no_answer",
-        fingerprint="",
-        failed=5,
-        settled=5,
-        action="",
-        by="t",
-        changed_at=since + 9,
-        since=since,
-    )
+    return open_breaker("aios.connectors", at=since + 9, key=key, state=state, since=since)
 
 
 ASKED = [
@@ -46,6 +33,11 @@ def test_only_what_is_asked_and_not_answered_is_waited_for() -> None:
     assert waiting.waits_for([*ASKED, move("call_unanswered", "gather/screen", "sanctions")], known) == []
     queued = move("call_queued", "gather/read", "documents")
     assert [one["system"] for one in waiting.waits_for([*ASKED, queued], known)] == ["sanctions", "documents"]
+    assert [one["system"] for one in waiting.waits_for([*ASKED, queued], known[:1])] == ["sanctions"], (
+        "the other is there"
+    )
+    twice = move("call_requested", "gather/names", "sanctions")
+    assert [one["system"] for one in waiting.waits_for([*ASKED, twice], known)] == ["sanctions"]
     assert waiting.waits_for([queued, move("not_called", "gather/read", "documents")], known) == []
 
 
@@ -53,6 +45,7 @@ def test_only_what_is_asked_and_not_answered_is_waited_for() -> None:
     ("known", "since"),
     [
         ([circuit("system/sanctions", "half_open", 1_000)], 1_000),
+        ([circuit("system/sanctions", "open", 0)], 9),  # of a process that did not say since when yet
         ([circuit("system/sanctions", "closed", 0)], 0),
         ([circuit("system/sanctions/3", "open", 700), circuit("system/sanctions", "open", 900)], 700),
         ([circuit("system/sanctionsb", "open", 700)], 0),
