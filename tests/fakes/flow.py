@@ -207,6 +207,20 @@ def judged(task: ReviewRequested, label: str, reviewer: str, event_id: str = "r1
     )
 
 
+def timers_of(state: CaseRemembered | None) -> set[str]:
+    """Those that must be there: of the case's own wait, or of each branch that is open."""
+    if state is None:
+        return set()
+    if state.decided_at:
+        return {FORGET}
+    strands = strands_of(state)
+    if not strands:
+        return {turn.timer_of(state)}
+    open_ones = [one for one in strands if not one.done]
+    assert open_ones, "a case waits for somebody"
+    return {f"queue/{one.step}/{one.attempt}" if one.turn else f"{one.step}/{one.attempt}" for one in open_ones}
+
+
 @dataclass
 class Flow:
     """The case `k1`; feed() checks after every step what must hold then."""
@@ -251,20 +265,8 @@ class Flow:
             if due is not None:
                 self.timers[timer_id] = self.timers_ever[timer_id] = due
         assert not was_decided or not [one for one in told if isinstance(one, (*COMMANDS, CaseDecided))]
-        assert self.timers.keys() == self._waits(), "every wait has its timer, and no other"
+        assert self.timers.keys() == timers_of(self.state), "every wait has its timer, and no other"
         return told
-
-    def _waits(self) -> set[str]:
-        """The timers that must be there."""
-        if self.state is None:
-            return set()
-        if self.state.decided_at:
-            return {FORGET}
-        open_ones = [one for one in strands_of(self.state) if not one.done]
-        if not strands_of(self.state):
-            return {turn.timer_of(self.state)}
-        assert open_ones, "a case waits for somebody"
-        return {f"queue/{one.step}/{one.attempt}" if one.turn else f"{one.step}/{one.attempt}" for one in open_ones}
 
     def fire(self, timer_id: str) -> list[Event]:
         """Time passes until the timer is due; its firing is read."""

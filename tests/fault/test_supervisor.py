@@ -313,9 +313,11 @@ def test_nobody_waits_for_a_spare(part: Callable[[str, str], Part], tmp_path: Pa
         code = NEVER_READY if whom == "one that imports" else SPARE
         kept.keep([Spare(python(code), ["two" if whom == "another kind" else "one"], {}, tmp_path / "spare.log")])
         spare = await waiting(kept)
+        if whom != "one that imports":
+            await until(lambda: "waits" in (tmp_path / "spare.log").read_text())
         if whom == "one that has died":
             os.kill(spare, signal.SIGKILL)
-            await until(lambda: not alive(spare))
+            await until(lambda: not psutil.pid_exists(spare))  # not even to be collected: its parent knows
         (one,) = kept.processes()
         assert one.pid
         os.kill(one.pid, signal.SIGKILL)

@@ -18,9 +18,11 @@ from aios.infra.commands import prompt_history
 from aios.infra.commands.prompt_history import Gate
 from aios.infra.output import NOT_FOUND
 from aios.infra.rehearsing import Request
-from aios.processors import again, case
+from aios.processors import again, case, workflow_files
 from aios.processors.again import Decision, Need, Recorded, Tried, Unrepeatable
 from aios.processors.turn import Cause
+from aios.processors.workflow import Step
+from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
@@ -276,6 +278,40 @@ def test_the_same_version_against_its_own_history_changes_nothing(
         assert (report["changed"], report["failed_more_share"], report["passed"]) == (0, 0.0, True)
         assert len(report["unsteady"]) == (failed != fails_now)
     assert [one.prompt for one in asked] == ["summary@2", "summary@2"]
+
+
+@pytest.mark.parametrize("fails_now", BOTH)
+def test_an_answer_that_fails_where_a_workflow_does_not_mind_is_asked_again_too(
+    monkeypatch: pytest.MonkeyPatch, *, fails_now: bool
+) -> None:
+    """No decision changes by it; it is held against what is tried unless the version of then fails as well."""
+    triage = WORKFLOWS.at("document.triage", Ran().recorded.version)
+    step = triage.steps["summarise"].infer
+    assert step is not None
+    calm = step.model_copy(update={"on_error": step.on_error.model_copy(update={"reason": None})})
+    calm_one = triage.model_copy(update={"steps": {**triage.steps, "summarise": Step(infer=calm)}})
+    monkeypatch.setattr(workflow_files, "shipped", lambda: Workflows([calm_one]))
+    asked: list[str] = []
+
+    def ask(process: str, requests: list[Request], engine: str = "") -> tuple[str, dict[str, dict[str, Any]]]:
+        asked.extend(one.prompt for one in requests)
+        return "fake 1", {one.id: SAID | (FAILS if fails_now or one.prompt == "summary@1" else {}) for one in requests}
+
+    monkeypatch.setattr(rehearsing, "ask", ask)
+    compared, _ = prompt_history.compare([Ran().recorded], Tried(prompt="summary@1"), "")
+    report = prompt_history.report(compared, {}, 0, Gate(changed_max=0.0, failed_more_max=0.0))
+    assert asked == ["summary@1", "summary@2"]
+    assert (report["changed"], report["failed_more_share"], report["passed"]) == (0, float(not fails_now), fails_now)
+
+
+def test_what_answered_then_is_one_version_or_none_of_them() -> None:
+    """Two of them said different things of one case; where nothing of it answered there is none."""
+    recorded, tried = Ran().recorded, Tried(prompt="summary@1")
+    ((step, _), answer) = next(each for each in recorded.answers.items() if each[1].prompt)
+    assert prompt_history.of_then(recorded, tried) == Tried(prompt="summary@2", model=answer.model)
+    two = {**recorded.answers, (step, 2): replace(answer, prompt="summary@1")}
+    assert prompt_history.of_then(replace(recorded, answers=two), tried) is None
+    assert prompt_history.of_then(replace(recorded, answers={}), tried) is None
 
 
 def test_a_version_that_is_here_no_more_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:

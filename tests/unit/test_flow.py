@@ -35,7 +35,7 @@ from aios.schemas.models import (
 from aios.streams import pool_files
 from aios.streams.errors import Reason, RecordError
 from aios.streams.pool_files import Lane, Pool
-from tests.fakes import admissions
+from tests.fakes import admissions, flow
 from tests.fakes.answers import answer_to
 from tests.fakes.triage import plain
 
@@ -127,19 +127,21 @@ class Partition:
             entries += bool(waits)
             if state.pool and not waits:
                 places[pool_key(state.tenant, state.pool)] += 1
-            if not state.decided_at:
-                assert (state.case_id, turn.timer_of(state)) in self.timers or self._is_fired(state), "a wait ends"
         known = {key: cast(PoolRemembered, one).outstanding for key, one in self.gate.items() if key.startswith(POOL)}
         assert {key: count for key, count in known.items() if count} == dict(places)
         assert max(known.values(), default=0) <= self.share
         assert sum(key.startswith(TURN) for key in self.gate) == entries
+        self.check_waits()
+
+    def check_waits(self) -> None:
+        """Each has its timer, or that has fired and is not read yet."""
+        fired = {(one.case_id, one.timer_id) for one in self.inputs if isinstance(one, TimerFired)}
+        for state in self.cases.values():
+            waits = set() if state.decided_at else {(state.case_id, one) for one in flow.timers_of(state)}
+            assert waits <= self.timers.keys() | fired, "a wait ends"
 
     def _entry(self, state: CaseRemembered) -> bytes:
         return TURN + f"{state.pool}/{state.turn}/{state.tenant}".encode()
-
-    def _is_fired(self, state: CaseRemembered) -> bool:
-        fired = ((one.case_id, one.timer_id) for one in self.inputs if isinstance(one, TimerFired))
-        return (state.case_id, turn.timer_of(state)) in fired
 
     def read(self, at: int = 0) -> list[Event]:
         """The next input of its own, or another one: a stage reads them in order, the test need not."""
@@ -338,7 +340,7 @@ def test_a_step_may_fix_its_lane(fixed: Lane | None, pool: str) -> None:
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(["admit", "admit", "answer", "answer", "fail", "read", "read", "fire", "again", "cancel"]),
-        st.integers(0, 30),
+        st.integers(0, 60),
     ),
     max_size=60,
 )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aios.infra.prove import faults, feeding, kept, matrix, report
-from aios.infra.prove.judged import Judged, Result, Row
+from aios.infra.prove.judged import INPUT, Judged, Result, Row
 from aios.infra.prove.reading import Addresses, Kept, Place, Seen
 from aios.processors.connectors import registry
 from aios.streams import failpoints, topology
@@ -60,6 +62,19 @@ def test_whatever_did_not_hold_is_a_violation(row: Row, judged: Judged, chain: s
     assert Result(rows=[row], rounds=[judged], chain=chain).violated
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        replace(ROW, goes_on_s=8.0, waited_s=8.0),
+        replace(ROW, is_done=False, goes_on_s=None, trouble="it never came to taken"),
+        replace(ROW, round=INPUT, goes_on_s=None),
+    ],
+    ids=["at its bound", "not done", "must stop"],
+)
+def test_what_held_or_proves_nothing_is_none(row: Row) -> None:
+    assert not Result(rows=[row], rounds=[SOUND]).violated
+
+
 def test_a_fault_that_was_not_done_is_in_the_report_and_proves_nothing(tmp_path: Path) -> None:
     """It is no line of the table, and a remark with its reason."""
     missed = replace(ROW, stage="retry", is_done=False, trouble="retry never came to taken", goes_on_s=None)
@@ -86,6 +101,33 @@ def test_a_proof_that_was_ended_says_so(tmp_path: Path) -> None:
     assert "**Not finished**" in (tmp_path / "matrix.md").read_text(encoding="utf-8")
     report.write(Result(is_whole=True, rows=[ROW], rounds=[SOUND]), tmp_path, "a machine")
     assert "**Not finished**" not in (tmp_path / "matrix.md").read_text(encoding="utf-8")
+
+
+def test_dead_letters_are_counted_of_every_group_and_partition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that end where they began too."""
+    names = [stage.dead_letters.name for stage in topology.STAGES]
+
+    class Sees:
+        def __init__(self, _: object) -> None: ...
+        def places(self, wanted: Iterable[str]) -> list[Place]:
+            return [(name, number) for name in wanted for number in (0, 1)]
+
+        def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+            return {(name, number): 10 * names.index(name) + number for name, number in places}
+
+    monkeypatch.setattr(kept, "Eyes", Sees)
+    assert kept.letters(ADDRESSES) == {name: 20 * at + 1 for at, name in enumerate(names)}
+
+
+def test_where_nothing_bad_was_sent_one_dead_letter_is_a_violation() -> None:
+    """Of any group, and it is said of which; none is none."""
+    before = Counter({"aios.plan.dlq": 4, "aios.lake.dlq": 1})
+    for after, more in ((before, 0), (before + Counter({"aios.plan.dlq": 2, "aios.cost.dlq": 1}), 3)):
+        judged = Judged(round="away", accepted=100)
+        matrix._none_died(judged, after - before)
+        assert judged.violations == ({matrix.LETTERS: more} if more else {})
+        assert Result(rows=[ROW], rounds=[judged]).violated == bool(more)
+    assert "2 more dead letters in aios.plan.dlq" in judged.examples
 
 
 def test_a_record_that_the_audit_sink_passed_over_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

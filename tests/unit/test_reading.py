@@ -629,12 +629,25 @@ def test_two_given_names_share_a_surname() -> None:
     "paper",
     [
         "LEASE\nTenant: John Smith\nLandlord: Anna Bell\nWitness: Paul Brown\n",
+        "LEASE\nTenant: John Smith\n\nSigned for the landlord by Mr Paul Brown.\n",
         "ELECTRICITY BILL\n\nMr J. Smith\n12 High Street\nCork\n\nCustomer: John Smith\n",
         "PASSPORT\nName: John Smith\nSpouse: Anna Bell\nFather: Mr Paul Brown\n",
     ],
 )
 def test_who_has_no_part_in_the_matter_is_not_screened(paper: str) -> None:
     """Landlords, witnesses, relatives on an identity document, and the applicant by his initial."""
+    assert beside(paper) == set()
+
+
+@pytest.mark.parametrize(
+    "paper",
+    [
+        "ELECTRICITY BILL\n\nMr John Smith\nRose Cottage\n5 Low Road\nDublin\nIreland\n",
+        "ELECTRICITY BILL\nCustomer: John Smith\nAddress: Rose Cottage, 5 Low Road, Dublin\n\nSite: Rose Cottage\n",
+    ],
+)
+def test_a_house_is_nobody(paper: str) -> None:
+    """What stands in the address that was read is no person, though it is named like one."""
     assert beside(paper) == set()
 
 

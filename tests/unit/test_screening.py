@@ -157,6 +157,46 @@ def test_a_surname_and_its_birth_day_are_looked_at(index: Index, written: str, b
     assert hit is None or (hit.level, hit.entry.number) == ("possible", "5")
 
 
+_BORN = Index(
+    (
+        row("1", "KIM, Jong Un", "DOB 08 Jan 1984."),
+        row("2", "KIM, Chol", "DOB 1970."),
+        row("3", "KIM, Yong", "DOB 01 Mar 1971."),
+        row("4", "AL-ZAIDI, Ghalib Abdullah", "DOB 02 Feb 1980."),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("nobody", "seen", "number"),
+    [
+        (("Brigitte Kim", "1970-01-01", None), ("Brigitte Kim", "1971-03-01", None), "3"),
+        (("Brigitte Kim", "1971-03", None), ("Brigitte Kim", "1971-03-01", None), "3"),
+        (("Brigitte Kim", "1984-01-08", Kind.ENTITY), ("Brigitte Kim", "1984-01-08", None), "1"),
+        (("Brigitte Al Meyer", "1980-02-02", None), ("Brigitte Zaidi", "1980-02-02", None), "4"),
+    ],
+    ids=["the list has a year", "a month was given", "a company", "an article alone agrees"],
+)
+def test_a_birth_day_is_one_day_and_a_surname_a_persons_own(
+    nobody: tuple[str, str, Kind | None], seen: tuple[str, str, Kind | None], number: str
+) -> None:
+    """A span begins on a day that nobody was said to be born on; what half of all names hold is no family."""
+    assert best(_BORN, *nobody) is None
+    hit = best(_BORN, *seen)
+    assert hit is not None
+    assert hit.entry.number == number
+
+
+def test_who_is_looked_at_for_a_birth_day_counts_as_the_least_who_is(index: Index) -> None:
+    """Alike from every lower cut, and not above; whose whole name agrees stays what that says."""
+    asked = Asked("Brigitte Kim", births.read("1984-01-08"))
+    assert [[hit.nats for hit in index.search(asked, nats_min=cut)] for cut in (0.0, REVIEW)] == [[REVIEW], [REVIEW]]
+    assert index.search(asked, nats_min=REVIEW + 0.01) == []
+    whole = best(index, "Jong Un Kim", "1984-01-08")
+    assert whole is not None
+    assert whole.nats > REVIEW
+
+
 def test_what_else_was_asked_for_counts(index: Index) -> None:
     """An organisation's name is less of a hit where a person was asked for, and the reasons say so."""
     asked = Asked("Nordwind Trading", None, Kind.INDIVIDUAL)

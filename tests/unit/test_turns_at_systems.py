@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -18,7 +19,6 @@ from aios.processors.connectors.webhook import Message
 from aios.processors.turnstile import POOL, TURN, place_at, pool_key, turn_key
 from aios.processors.workflow import Workflow
 from aios.processors.workflow_files import Workflows
-from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
     CaseAdmitted,
@@ -33,7 +33,7 @@ from aios.schemas.models import (
 )
 from aios.streams import system_files
 from aios.streams.errors import ConfigError
-from tests.fakes import flow
+from tests.fakes import admissions, flow
 from tests.unit import test_flow
 
 HOOKS = """
@@ -83,22 +83,14 @@ BACKLOG = 3_000
 
 
 def admitted(number: int, tenant: str = "acme", *, workflow: str = "told.hooks", **changed: Any) -> CaseAdmitted:
-    said = {**flow.INPUT, "name": "shop", "documents": [], **changed}
-    asked = "hook.asked.v1" if workflow == "told.hooks" else "kind.asked.v1"
-    return CaseAdmitted(
-        case_id=ids.case_id(tenant, workflow, str(number)),
+    return admissions.admitted(
+        {**flow.INPUT, "name": "shop", "documents": [], **changed},
+        key=str(number),
         tenant=tenant,
         workflow=workflow,
+        contract="hook.asked.v1" if workflow == "told.hooks" else "kind.asked.v1",
+        at=test_flow.NOW_MS,
         event_id=f"e{number}",
-        idempotency_key=str(number),
-        body_hash=ids.body_hash(said),
-        lane="bulk",
-        input_contract=asked,
-        input=ids.canonical(said),
-        received_at=test_flow.NOW_MS,
-        admitted_at=test_flow.NOW_MS,
-        source_topic=asked,
-        source_partition=0,
         source_offset=number,
     )
 
@@ -126,6 +118,7 @@ class Partition(test_flow.Partition):
         assert {key: count for key, count in known.items() if count} == dict(places)
         assert max(known.values(), default=0) <= self.share
         assert {key for key in self.gate if key.startswith(TURN)} == waiting
+        self.check_waits()
 
     def calls(self) -> list[ConnectorRequested]:
         """Commands that their cases, or branches of them, wait for."""
@@ -188,6 +181,7 @@ def test_who_gets_no_turn_goes_on_without_and_one_that_comes_too_late_is_handed_
     world.feed(flow.returned(world.calls()[0]))
     (told,) = world.inputs
     due = world.timers.pop((second.case_id, "queue/first/1"))
+    assert due == test_flow.NOW_MS + 2 * 600_000, "as long as it would wait for all its answers"
     world.now_ms = due
     said = [
         (one.transition, one.detail)
@@ -200,6 +194,28 @@ def test_who_gets_no_turn_goes_on_without_and_one_that_comes_too_late_is_handed_
     assert world.read() == []
     world.settle()
     assert [one.case_id for one in world.calls()] == [third.case_id]
+
+
+def test_where_too_many_wait_already_a_case_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the bound exactly, a branch as a step that asks alone: not called, it says why, and holds nothing."""
+    monkeypatch.setattr(turnstile, "WAITING_MAX", 2)
+    world = Partition(share=1)
+    for number in range(4):
+        world.feed(admitted(number))
+    world.feed(admitted(4, name="bank", documents=["far"] * 3))
+    world.feed(admitted(5, name="far"))
+    assert [(one.case_id, one.reasons) for one in world.of(CaseDecided)] == [(admitted(3).case_id, ("not_told",))]
+    (branched,) = [one for one in world.calls() if one.case_id == admitted(4).case_id]
+    world.feed(flow.returned(branched))
+    refused = [(one.case_id, one.step, json.loads(one.detail)["reason"]) for one in _not_called(world)]
+    assert refused == [
+        (admitted(3).case_id, "first", "too_many_wait"),
+        (admitted(4).case_id, "all/2", "too_many_wait"),
+    ]
+
+
+def _not_called(world: Partition) -> list[AuditRecorded]:
+    return [one for one in world.of(AuditRecorded) if one.transition == "not_called"]
 
 
 def test_a_command_that_nobody_answers_is_repeated_in_its_place() -> None:
@@ -225,17 +241,8 @@ def test_a_case_that_asked_before_there_were_places_gives_none_back() -> None:
     assert set(world.gate) == {pool_key("acme", "connectors.webhook:bank"), pool_key("acme", "connectors.webhook:shop")}
 
 
-ACTIONS = st.lists(
-    st.tuples(
-        st.sampled_from(["admit", "admit", "answer", "answer", "fail", "read", "read", "fire", "again", "cancel"]),
-        st.integers(0, 60),
-    ),
-    max_size=60,
-)
-
-
 @settings(max_examples=150, deadline=None)
-@given(actions=ACTIONS, share=st.integers(1, 3))
+@given(actions=test_flow.ACTIONS, share=st.integers(1, 3))
 def test_whatever_happens_places_are_counted_and_every_case_ends(actions: list[tuple[str, int]], share: int) -> None:
     """Branches, circles, silence, turns in any order, repeats: `check` holds after every step; nothing is left."""
     world, number = Partition(share=share), 0
