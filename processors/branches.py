@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from aios.processors.calling import Calling
@@ -24,9 +25,9 @@ from aios.schemas import ids
 from aios.schemas.models import CaseRemembered
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Strand:
-    """One branch. said: its answer. done: it waits for nothing more; without an answer it has failed."""
+    """One branch, of one turn. said: its answer. done: it waits for nothing more; without an answer it has failed."""
 
     step: str
     attempt: int = 0
@@ -40,6 +41,7 @@ class Strand:
 
 
 _FIELDS = ("step", "attempt", "waiting_for", "pool", "turn", "asked", "fallback_of")
+_VALUES = attrgetter(*_FIELDS)
 _BLANK = tuple((one.name, getattr(Strand(step=""), one.name)) for one in fields(Strand))
 
 
@@ -82,10 +84,7 @@ class Branching(Calling):
         if state.waiting_for and timer_id in (timer_of(state), state.waiting_for):
             return True
         return self._move_into(
-            lambda strand: (
-                bool(strand.waiting_for)
-                and timer_id in (timer_of(replace(state, **_fields_of(strand))), strand.waiting_for)
-            )
+            lambda strand: bool(strand.waiting_for) and timer_id in (timer_of(strand), strand.waiting_for)
         )
 
     def is_called(self, timer_id: str) -> bool:
@@ -124,18 +123,19 @@ class Branching(Calling):
     def _finish(self, said: Mapping[str, Any] | None) -> None:
         if self._inside is not None:
             self._change(waiting_for="")
-            self._strands[self._inside] = replace(self._strands[self._inside], said=said, done=True)
+            strand = self._strands[self._inside]
+            strand.said, strand.done = said, True
 
     def _enter_strand(self, number: int) -> None:
-        self._outside = {name: getattr(self._state, name) for name in _FIELDS}
+        self._outside = _fields_of(self._state)
         self._inside = number
         self._change(**_fields_of(self._strands[number]))
 
     def _leave_strand(self) -> None:
         if self._inside is None:
             return
-        now = {name: getattr(self._state, name) for name in _FIELDS}
-        self._strands[self._inside] = replace(self._strands[self._inside], **now)
+        for name, value in _fields_of(self._state).items():
+            setattr(self._strands[self._inside], name, value)
         self._inside = None
         self._change(**self._outside)
 
@@ -198,7 +198,7 @@ class Branching(Calling):
             if not may_act(step.of[branch].asks):
                 self.forget_answer(branch)
         said = {one.step.rpartition("/")[2]: one.said for one in strands if one.said is not None}
-        self._change(answers=ids.canonical({**self.answers(), **said}))
+        self._answer({**self.answers(), **said})
 
     def give_up_branches(self, reason: str) -> None:
         """Nobody waits for them any more."""
@@ -216,5 +216,5 @@ class Branching(Calling):
         self.leave_pool()
 
 
-def _fields_of(strand: Strand) -> dict[str, Any]:
-    return {name: getattr(strand, name) for name in _FIELDS}
+def _fields_of(one: CaseRemembered | Strand) -> dict[str, Any]:
+    return dict(zip(_FIELDS, _VALUES(one), strict=True))

@@ -27,7 +27,7 @@ from dataclasses import replace
 from aios.processors import autonomy, migrating, spending
 from aios.processors.course import Course
 from aios.processors.state import FORGET
-from aios.processors.turn import ACTOR, REASON_CHARS_MAX, Around, Cause, Moved
+from aios.processors.turn import ACTOR, REASON_CHARS_MAX, Around, Cause, Moved, Parsed
 from aios.processors.turnstile import Open, Turnstile
 from aios.processors.workflow import Call, Question, Review, Wait
 from aios.processors.workflow_files import Workflows
@@ -61,14 +61,16 @@ def plan(
     *,
     turnstile: Turnstile | None = None,
     pools: Mapping[str, Pool] | None = None,
+    parsed: Parsed | None = None,
 ) -> Moved:
     """Apply one event to a case.
 
     traceparent: of the record; a new case keeps it. turnstile: of its partition; it takes what changes there. pools: by
-    name, where they are not those of this deploy. Raises RecordError (nothing here can ever own the event),
-    ConfigError (the case's workflow version is gone) and ExpressionError (the workflow does not fit the case).
+    name, where they are not those of this deploy. parsed: of this case, perhaps from its last event; it takes what this
+    one reads. Raises RecordError (nothing here can ever own the event), ConfigError (the case's workflow version is
+    gone) and ExpressionError (the workflow does not fit the case).
     """
-    around = Around(workflows, cause, turnstile or Open(), pools or pool_files.shipped())
+    around = Around(workflows, cause, turnstile or Open(), pools or pool_files.shipped(), parsed or Parsed())
     match event:
         case CaseAdmitted():
             return _admitted(state, event, around, traceparent)

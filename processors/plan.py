@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from operator import attrgetter
 from typing import cast
@@ -25,9 +25,10 @@ from prometheus_client import Counter
 from aios.dlq import envelope
 from aios.processors import app, case, turnstile, workflow_files
 from aios.processors.active import Active, Newest, Versions
+from aios.processors.queues import Queues
 from aios.processors.spending import Funds
 from aios.processors.state import FORGET, Effects, StateView
-from aios.processors.turn import Cause, Moved, forget_at
+from aios.processors.turn import Cause, Moved, Parsed, forget_at
 from aios.processors.turnstile import Turnstile
 from aios.processors.workflow_files import Live, Workflows
 from aios.schemas import ids
@@ -49,6 +50,7 @@ from aios.schemas.models import (
     InferenceCancelled,
     InferenceCompleted,
     InferenceRequested,
+    PoolRemembered,
     ReviewDecided,
     ReviewRequested,
     TimerFired,
@@ -70,6 +72,7 @@ from aios.streams.topology import PLAN
 SOURCE = "/aios/plan"
 OPEN_MAX = 4_096  # open cases of a process that are kept as they were written: the next event need not read them
 OPEN_BYTES_MAX = 16 << 10  # of such a case
+PLACES_MAX = 4_096  # records of the turnstile that are kept as they were read: few numbers, again and again
 _CONTRACTS = {topic.name: EVENTS[topic.contracts[0]] for topic in PLAN.reads}
 _ANY = replace(PLAN.retries, contracts=tuple(contract for topic in PLAN.reads for contract in topic.contracts))
 _SKIPPED = Counter("aios_plan_events_skipped", "Events that changed nothing: repeated, wasted, late_timer.", ["why"])
@@ -89,6 +92,15 @@ Input = (
     | ReviewDecided
     | TimerFired
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A case: its bytes, what they say, and what its JSON says. One that is not remembered says nothing."""
+
+    value: bytes = b""
+    state: CaseRemembered | None = None
+    parsed: Parsed = field(default_factory=Parsed)
 
 
 class Plan:
@@ -119,50 +131,59 @@ class Plan:
         outstanding_max |= {turnstile.place_at(one.system): one.limits.tenant_outstanding_max for one in asked}
         self._share = turnstile.shares(outstanding_max, partitions)
         self._changelog = cast(Topic, PLAN.changelog)
-        self._open: dict[bytes, tuple[bytes, CaseRemembered]] = {}  # by key: the bytes of a case, and what they say
+        self._open: dict[bytes, _Known] = {}  # by key
+        self._places: dict[bytes, Event] = {}  # what bytes of the turnstile say
+        self._queues = Queues(outstanding_max)
 
     def step(self, record: Record, state: StateView, now_ms: int) -> Effects:
         """Raises SchemaMismatch, RecordError, ExpressionError: this record; StateBroken, ConfigError: this deploy."""
         failpoints.hit("plan.decode", record.value or b"")
         event = self._decode(record)
         key = self._key(event, record)
-        remembered = self._recall(key, event.case_id, state.get(key))
+        known = self._recall(key, event.case_id, state.get(key))
         cause = Cause(record.topic, record.partition, record.offset, now_ms, self._versions, self._funds)
         gate = self._gate(state)
         traceparent = record.header("traceparent") or ""
-        moved = case.plan(remembered, event, cause, self._workflows, traceparent, turnstile=gate, pools=self._pools)
+        moved = case.plan(
+            known.state,
+            event,
+            cause,
+            self._workflows,
+            traceparent,
+            turnstile=gate,
+            pools=self._pools,
+            parsed=known.parsed,
+        )
         try:
-            return self._effects(key, remembered, moved, gate, now_ms)
+            return self._effects(key, known, moved, gate, now_ms)
         except SchemaMismatch as error:
-            if error.reason is not Reason.OVERSIZE or remembered is None or remembered.decided_at:
+            if error.reason is not Reason.OVERSIZE or known.state is None or known.state.decided_at:
                 raise
             if isinstance(event, CaseTold):  # whoever tells too much ends no case: it waits on, and its timer comes
                 raise
         gate = self._gate(state)
-        moved = case.cut_short(remembered, cause, self._workflows, turnstile=gate)
-        return self._effects(key, remembered, moved, gate, now_ms)
+        moved = case.cut_short(known.state, cause, self._workflows, turnstile=gate)
+        return self._effects(key, known, moved, gate, now_ms)
 
     def _gate(self, state: StateView) -> Turnstile:
         return Turnstile(partial(self._look, state), self._share)
 
-    def _effects(
-        self, key: bytes, remembered: CaseRemembered | None, moved: Moved, gate: Turnstile, now_ms: int
-    ) -> Effects:
+    def _effects(self, key: bytes, known: _Known, moved: Moved, gate: Turnstile, now_ms: int) -> Effects:
         """Raises SchemaMismatch: OVERSIZE, when a record or the state is too large."""
         if moved.skipped:
             _SKIPPED.labels(moved.skipped).inc()
-        if moved.state is not None and moved.state.turn and (remembered is None or not remembered.turn):
+        if moved.state is not None and moved.state.turn and (known.state is None or not known.state.turn):
             _TURNS.labels("waited").inc()
         if gate.called:
             _TURNS.labels("called").inc(len(gate.called))
-        trace = remembered or moved.state
-        changes = self._changes(key, remembered, moved)
+        trace = known.state or moved.state
+        changes = self._changes(key, known, moved)
         return Effects(
             outputs=[
                 *(self._out(topic, told, trace.traceparent if trace else "", now_ms) for topic, told in moved.events),
                 *(self.fire(case_id, turn_id, now_ms, now_ms) for case_id, turn_id in gate.called),
             ],
-            changes=changes | {key: self._kept(known) for key, known in gate.changes.items()},
+            changes=changes | {place: self._kept(kept) for place, kept in gate.changes.items()},
             timers={(key.decode(), timer_id): due for timer_id, due in moved.timers.items() if timer_id != FORGET},
             ends=_ends(key, moved) if changes else {},
         )
@@ -209,31 +230,49 @@ class Plan:
             )
         return key
 
-    def _recall(self, key: bytes, case_id: str, value: bytes | None) -> CaseRemembered | None:
+    def _recall(self, key: bytes, case_id: str, value: bytes | None) -> _Known:
         if value is None:
-            return None
+            return _Known()
         known = self._open.get(key)
-        if known is not None and known[0] == value:  # whoever wrote these bytes, they say this
-            return known[1]
+        if known is not None and known.value == value:  # whoever wrote these bytes, they say this
+            return known
         try:
-            return _under(case_id, self._codec.decode(value, CaseRemembered))
+            return _Known(value, _under(case_id, self._codec.decode(value, CaseRemembered)))
         except SchemaMismatch as error:
             raise StateBroken(f"a remembered case is not readable by this deploy: {error}") from error
+
+    def kept(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
+        """As processors/state.py says: for who waits before the pools and systems."""
+        for key, value in changes.items():
+            if key.startswith(turnstile.POOL):
+                place = None if value is None else self._placed(value, PoolRemembered)
+                self._queues.see(partition, key, cast(PoolRemembered | None, place))
+
+    def left(self, partition: int) -> None:
+        self._queues.forget(partition)
 
     def _look(self, state: StateView, key: bytes, kind: type[Event]) -> Event | None:
         """What the turnstile remembers."""
         value = state.get(key)
+        return None if value is None else self._placed(value, kind)
+
+    def _placed(self, value: bytes, kind: type[Event]) -> Event:
+        if value in self._places:
+            return self._places[value]
+        if len(self._places) >= PLACES_MAX:
+            self._places.clear()
         try:
-            return None if value is None else self._codec.decode(value, kind)
+            self._places[value] = self._codec.decode(value, kind)
+            return self._places[value]
         except SchemaMismatch as error:
             raise StateBroken(f"what the turnstile remembers is not readable by this deploy: {error}") from error
 
     def _kept(self, known: Event | None) -> bytes | None:
         return None if known is None else self._codec.encode(self._changelog, known)
 
-    def _changes(self, key: bytes, before: CaseRemembered | None, moved: Moved) -> dict[bytes, bytes | None]:
+    def _changes(self, key: bytes, before: _Known, moved: Moved) -> dict[bytes, bytes | None]:
         state = moved.state
-        if state is before or state == before:
+        if state is before.state or state == before.state:
             return {}
         self._open.pop(key, None)
         if state is None:
@@ -243,7 +282,7 @@ class Plan:
         if not state.decided_at and len(value) <= OPEN_BYTES_MAX:
             if len(self._open) >= OPEN_MAX:
                 self._open.clear()
-            self._open[key] = value, _under(case_id, state)
+            self._open[key] = _Known(value, _under(case_id, state), before.parsed)
         return {key: value}
 
     def _out(self, topic: Topic, event: Event, traceparent: str, now_ms: int) -> Outgoing:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cached_property
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from aios.processors import spending
 from aios.processors.active import Newest, Versions
@@ -68,9 +68,20 @@ class Moved:
     skipped: str = ""
 
 
-def timer_of(state: CaseRemembered) -> str:
-    """The timer of the wait the case is in; another attempt has another one, and so has the wait for a turn to ask."""
-    return f"queue/{state.step}/{state.attempt}" if state.turn else f"{state.step}/{state.attempt}"
+class Waits(Protocol):
+    """A case, or one of its branches."""
+
+    @property
+    def step(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def turn(self) -> int: ...
+
+
+def timer_of(one: Waits) -> str:
+    """The timer of the wait it is in; another attempt has another one, and so has the wait for a turn to ask."""
+    return f"queue/{one.step}/{one.attempt}" if one.turn else f"{one.step}/{one.attempt}"
 
 
 _NAMES = tuple(one.name for one in fields(CaseRemembered))
@@ -113,14 +124,53 @@ def forget_at(state: CaseRemembered) -> int:
     return state.decided_at + FORGET_AFTER_MS
 
 
+@dataclass(slots=True)
+class Parsed:
+    """The JSON of a case as values, to be read and not changed.
+
+    May be kept from one turn to the next: each value stands beside its text, and where a case holds another one it is
+    read anew.
+    """
+
+    _input: tuple[str, Any] | None = None
+    _answers: tuple[str, dict[str, Any]] = ("{}", {})
+    _written: dict[str, tuple[Any, str]] = field(default_factory=dict)  # by name: an answer, and how it is written
+
+    def input_of(self, state: CaseRemembered) -> Any:
+        if self._input is None or self._input[0] != state.input:
+            self._input = (state.input, json.loads(state.input))
+        return self._input[1]
+
+    def answers_of(self, state: CaseRemembered) -> dict[str, Any]:
+        if self._answers[0] != state.answers:
+            self._answers = (state.answers, json.loads(state.answers))
+        return self._answers[1]
+
+    def text_of(self, answers: Mapping[str, Any]) -> str:
+        """Canonical JSON; answers that were there before are not written anew, and none is read again."""
+        before, self._written = self._written, {}
+        for name, said in sorted(answers.items()):
+            known = before.get(name)
+            if known is None or known[0] is not said:
+                known = (said, ids.canonical({name: said})[1:-1])
+            self._written[name] = known
+        text = "{" + ",".join(member for _, member in self._written.values()) + "}"
+        self._answers = (text, {name: said for name, (said, _) in self._written.items()})
+        return text
+
+
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a case does not know of itself. turnstile: before the pools, of its partition. pools: by name."""
+    """What a case does not know of itself. turnstile: before the pools, of its partition. pools: by name.
+
+    parsed: of this case, perhaps from its last turn.
+    """
 
     workflows: Workflows
     cause: Cause
     turnstile: Turnstile
     pools: Mapping[str, Pool]
+    parsed: Parsed = field(default_factory=Parsed)
 
 
 class Turn(ABC):
@@ -135,8 +185,7 @@ class Turn(ABC):
         self._events: list[tuple[Topic, Event]] = []
         self._timers: dict[str, int | None] = {}
         self._ruled: list[dict[str, Any]] = []  # what rules chose since the last transition
-        self._input: Mapping[str, Any] | None = None
-        self._said: tuple[str, dict[str, Any]] = ("{}", {})
+        self._parsed = around.parsed
         self._seen: tuple[tuple[str, str], Mapping[str, Any]] | None = None
 
     @cached_property
@@ -158,17 +207,13 @@ class Turn(ABC):
         state = self._state
         key = (state.answers, state.step if "/" in state.step else "")
         if self._seen is None or self._seen[0] != key:
-            if self._input is None:
-                self._input = json.loads(state.input)
-            seen = self._workflow.view(self._input, self.answers())
+            seen = self._workflow.view(self._parsed.input_of(state), self.answers())
             self._seen = (key, self._within(state.step, seen))
         return self._seen[1]
 
     def answers(self) -> dict[str, Any]:
         """What was answered so far, by step; to be read, not changed."""
-        if self._said[0] != self._state.answers:
-            self._said = (self._state.answers, json.loads(self._state.answers))
-        return self._said[1]
+        return self._parsed.answers_of(self._state)
 
     def _within(self, path: str, seen: dict[str, Any]) -> dict[str, Any]:
         """What an item of a map sees beside the case."""
@@ -224,7 +269,7 @@ class Turn(ABC):
     def remember_answer(self, said: Any) -> None:
         """Keep what the step in hand was told, for later expressions."""
         name = step_of(self._state.step)
-        self._change(answers=ids.canonical({**self.answers(), name: said}))
+        self._answer({**self.answers(), name: said})
 
     def forget_answer(self, name: str) -> None:
         """Where a question of an earlier round has failed now, what was said then is no answer any more.
@@ -233,14 +278,18 @@ class Turn(ABC):
         """
         known = self.answers()
         if name in known and step_of(self._state.step) in self._workflow.circles:
-            self._change(answers=ids.canonical({key: said for key, said in known.items() if key != name}))
+            self._answer({key: said for key, said in known.items() if key != name})
 
     def remember_noted(self, signs: Iterable[str]) -> None:
         """Keep what policies noted of the texts that were read so far, for later expressions."""
         known = self.answers()
         noted = sorted({*known.get(NOTED, ()), *signs})
         if noted:
-            self._change(answers=ids.canonical({**known, NOTED: noted}))
+            self._answer({**known, NOTED: noted})
+
+    def _answer(self, answers: Mapping[str, Any]) -> None:
+        """What was answered is this from now on."""
+        self._change(answers=self._parsed.text_of(answers))
 
     def _wait(self, name: str, attempt: int, command: str, due_ms: int) -> None:
         state = self._change(step=name, attempt=attempt, waiting_for=command)

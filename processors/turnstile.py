@@ -45,8 +45,8 @@ class Turnstile:
     """What one record does to the places and waits of its partition.
 
     look: what is remembered under a key. share: by pool, how many places a tenant has in this partition, ≥ 1.
-    changes: by key; None forgets. called: case and timer id of those whose turn has come. counts: whether who is let in
-    holds a place, to be given back.
+    changes: by key, of what is not as it was; None forgets. called: case and timer id of those whose turn has come.
+    counts: whether who is let in holds a place, to be given back.
     """
 
     counts = True
@@ -54,6 +54,7 @@ class Turnstile:
     def __init__(self, look: Callable[[bytes, type[Event]], Event | None], share: Callable[[str], int]) -> None:
         self._look = look
         self._share = share
+        self._looked: dict[bytes, Event | None] = {}  # as it was
         self.changes: dict[bytes, Event | None] = {}
         self.called: list[tuple[str, str]] = []
 
@@ -75,8 +76,8 @@ class Turnstile:
 
     def leave(self, tenant: str, pool: str, ordinal: int) -> None:
         """Give the place back, or the wait up. ordinal: what enter() returned, 0 once the case has asked."""
-        known, key = self.known(tenant, pool), turn_key(tenant, pool, ordinal)
-        if ordinal and self._read(key, TurnRemembered) is not None:
+        known = self.known(tenant, pool)
+        if ordinal and self._read(key := turn_key(tenant, pool, ordinal), TurnRemembered) is not None:
             self.changes[key] = None
             self._call(tenant, pool, known.outstanding, known.first, known.next)
             return
@@ -104,12 +105,20 @@ class Turnstile:
 
     def _keep(self, tenant: str, pool: str, outstanding: int, first: int, after: int) -> None:
         """Where nobody stands or waits nothing is kept: no ordinal is known to anybody, so they may begin anew."""
-        idle = not outstanding and first == after
+        key, idle = pool_key(tenant, pool), not outstanding and first == after
         kept = None if idle else PoolRemembered(outstanding=outstanding, first=first, next=after)
-        self.changes[pool_key(tenant, pool)] = kept
+        if kept == self._looked[key]:  # given back and taken again
+            self.changes.pop(key, None)
+        else:
+            self.changes[key] = kept
 
     def _read(self, key: bytes, kind: type[E]) -> E | None:
-        found = self.changes[key] if key in self.changes else self._look(key, kind)
+        if key in self.changes:
+            found = self.changes[key]
+        elif key in self._looked:
+            found = self._looked[key]
+        else:
+            found = self._looked[key] = self._look(key, kind)
         if found is not None and not isinstance(found, kind):
             raise StateBroken(f"{key!r} does not hold a {kind.contract}")
         return found
@@ -133,6 +142,11 @@ class Open(Turnstile):
 def pool_key(tenant: str, pool: str) -> bytes:
     """Names of pools hold no slash."""
     return POOL + f"{pool}/{tenant}".encode()
+
+
+def name_in(key: bytes) -> str:
+    """Of a pool_key: the pool or system; of an endpoint, its system."""
+    return key[len(POOL) :].partition(b"/")[0].partition(b":")[0].decode()
 
 
 def turn_key(tenant: str, pool: str, ordinal: int) -> bytes:

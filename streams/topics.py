@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 RECORD_BYTES_MAX = 1 << 20  # value, key and headers of one record; larger inputs travel by reference
 DEAD_LETTER_BYTES_MAX = RECORD_BYTES_MAX + (64 << 10)  # the original plus our headers
 EVALUATION = "model.evaluation"  # as workflow of a command that no case asks: a version is judged
 RETENTION_HOURS = 30 * 24  # the idempotency window; source, retry and dead letters keep no longer
 CANCELLED_HOURS = 24  # a worker that was away for longer computes what nobody waits for
+SYSTEMS_MAX = 1_024  # whose topics are made once
 POOL_PARTITIONS_MIN = 32  # workers share a pool among tenants by these: with fewer, tenants meet in one too often
 
 
@@ -221,6 +223,7 @@ def inference_cancelled(pool: str) -> Topic:
     )
 
 
+@lru_cache(maxsize=SYSTEMS_MAX)
 def connector_requested(system: str) -> Topic:
     """Commands to one outside system, e.g. `sanctions`."""
     return _event(f"connector.{system}.requested.v1", Family.CASE, "case id", "connector.requested.v1")

@@ -65,14 +65,16 @@ def outputs(reference: str, inputs: list[dict[str, Any]], versions: Mapping[str,
     return cast(list[dict[str, Any]], json.loads(json.dumps(found)))
 
 
-def moves(reference: str, inputs: list[dict[str, Any]], versions: Mapping[str, str]) -> Iterator[turn.Moved]:
-    """What each input does to the case."""
+def moves(
+    reference: str, inputs: list[dict[str, Any]], versions: Mapping[str, str], parsed: turn.Parsed | None = None
+) -> Iterator[turn.Moved]:
+    """What each input does to the case. parsed: kept from one to the next; without, each reads the case anew."""
     name, _, version = reference.partition("@")
     then = Workflows([workflows().at(name, int(version))])  # the newest one then
     state: CaseRemembered | None = None
     for one in inputs:
         cause = turn.Cause(one["topic"], one["partition"], one["offset"], one["now_ms"], Versions(versions))
-        moved = case.plan(state, event_of(one["event"]), cause, then, one["traceparent"])
+        moved = case.plan(state, event_of(one["event"]), cause, then, one["traceparent"], parsed=parsed)
         state = moved.state
         yield moved
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
 
 from aios.processors import workflow_files
+from aios.processors.turn import Parsed
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseRemembered
 from aios.streams.topics import Topic
@@ -35,6 +37,28 @@ def test_a_case_is_what_its_bytes_say(name: str) -> None:
     for moved in replaying.moves(one["workflow"], one["inputs"], one["versions"]):
         if moved.state is not None:
             assert repr(codec.decode(codec.encode(changelog, moved.state), CaseRemembered)) == repr(moved.state)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_case_that_is_kept_parsed_goes_on_as_one_that_is_read(name: str) -> None:
+    """What a turn wrote and keeps as values is what its text says, values and order."""
+    one: dict[str, Any] = RECORDED[name]
+    parsed = Parsed()
+    kept = replaying.moves(one["workflow"], one["inputs"], one["versions"], parsed)
+    read = replaying.moves(one["workflow"], one["inputs"], one["versions"])
+    for now, then in zip(kept, read, strict=True):
+        assert now == then
+        if now.state is not None:
+            said = json.loads(now.state.answers)
+            assert list(parsed.answers_of(now.state)) == list(said)
+            assert ordered(parsed.answers_of(now.state)) == ordered(said)
+
+
+def ordered(said: Any) -> Any:
+    """Down to the kinds of its values; the fields of a value have no order."""
+    if isinstance(said, dict):
+        return "fields", sorted((name, ordered(one)) for name, one in said.items())
+    return [ordered(one) for one in said] if isinstance(said, list) else repr(said)
 
 
 def test_every_shipped_version_has_histories() -> None:

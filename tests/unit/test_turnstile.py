@@ -129,6 +129,16 @@ def test_places_are_counted_and_turns_come_in_order(actions: list[tuple[str, str
     assert world.state == {}
 
 
+def test_a_place_that_is_given_back_and_taken_again_changes_nothing() -> None:
+    """From one step to the next at the same system nothing is written, and the place is looked up once."""
+    world = Partition()
+    world.enter("acme", "case0")
+    world.looks, turn = 0, world.turn()
+    turn.leave("acme", POOL, 0)
+    assert turn.enter("acme", POOL, "case0", "turn/case0") == 0
+    assert (turn.changes, turn.called, world.looks) == ({}, [], 1)
+
+
 def test_a_smaller_share_takes_effect_as_places_come_back() -> None:
     """Nobody is thrown out, and nobody is called until there is room again."""
     world = Partition(share=3)
