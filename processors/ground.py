@@ -73,7 +73,7 @@ def _start(where: str, topic: str, found: Input, position: PositionRemembered | 
         )
     offset = position.inputs.get(topic) if position else None
     if position is None or offset is None:
-        if found.committed is not None:
+        if found.committed:  # at 0 nothing was ever processed, so nothing of it is lost
             raise StateBroken(
                 f"{where}: its group committed offset {found.committed} of {topic}, but its changelog knows no "
                 f"position there: the changelog was lost; restore it from a backup, or {AGAIN}"

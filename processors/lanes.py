@@ -194,9 +194,12 @@ class Lanes:
         return lane.held if lane else 0
 
     def position(self, topic: str, partition: int) -> int | None:
-        """Next offset to process; everything before it is committed. None while the partition is not ours."""
+        """Next offset to process; everything before it is committed. None while the partition is not ours, or not open.
+
+        A group's offset without a position in the changelog says that a changelog was lost: its first one comes first.
+        """
         lane = self._lanes.get(partition)
-        return lane.store.position.get(topic) if lane else None
+        return lane.store.position.get(topic) if lane and lane.opened.is_set() else None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

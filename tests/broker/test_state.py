@@ -374,6 +374,14 @@ def test_a_lost_changelog_is_refused(bench: Bench) -> None:
         bench.store()
 
 
+def test_an_offset_at_the_beginning_says_of_no_lost_changelog(bench: Bench) -> None:
+    """Nothing was processed then, so that nothing is lost or repeated."""
+    first, _ = bench.inputs
+    put(bench.kafka, first, [("a", "1")])
+    _commit(bench, TopicPartition(first, 0, 0))
+    assert bench.store().position[first] == 0
+
+
 def _commit(bench: Bench, place: TopicPartition) -> None:
     group = {"bootstrap.servers": bench.kafka.bootstrap_servers, "group.id": bench.stage.group, "log_level": 0}
     consumer = Consumer(group)

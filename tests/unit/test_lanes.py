@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
 
-from aios.processors.lanes import HELD_BYTES_MAX, HELD_RECORDS_MAX, Lane
+from aios.processors.lanes import HELD_BYTES_MAX, HELD_RECORDS_MAX, Lane, Lanes
 from aios.processors.store import Batch
 from tests.broker.stages import Raw
 
@@ -37,5 +38,40 @@ def test_a_full_lane_is_not_read_for(held: list[Raw], full: bool) -> None:
             lane = Lane(cast(Any, None), "t", 0, pool, asyncio.Event())
             lane.give(Batch("t", 0, 0, held, len(held)))
             assert lane.full is full
+
+    asyncio.run(check())
+
+
+class Opening:
+    """A store whose first transaction takes as long as the test says."""
+
+    def __init__(self) -> None:
+        self.committed = threading.Event()
+        self.position = {"t": 0}
+        self.restored = 0
+
+    def open(self) -> None:
+        assert self.committed.wait(30)
+
+    def close(self) -> None: ...
+    def due_in_ms(self) -> int | None:
+        return None
+
+    work_in_ms = due_in_ms
+
+
+def test_a_position_is_told_once_the_changelog_has_it() -> None:
+    """Else the group's offset stands alone after a death in between, which says that a changelog was lost."""
+
+    async def check() -> None:
+        store = Opening()
+        lanes = Lanes("t", lambda _: cast(Any, store), lambda error: pytest.fail(str(error)))
+        (lane,) = lanes.assigned([0])
+        await asyncio.sleep(0)
+        assert lanes.position("t", 0) is None
+        store.committed.set()
+        await lane.opened.wait()
+        assert lanes.position("t", 0) == 0
+        await lanes.stop()
 
     asyncio.run(check())
