@@ -5,9 +5,11 @@ ScaledObject that makes an HPA of it. Pure. Guaranteed: a pool's lane has worker
 the other; a worker's slot is its pod's index, so that it keeps its partitions over a restart; a pod counts as started
 only when its model is loaded, warm and in its group; a pool never has more workers than partitions.
 
-The signal is `aios_work_queued_seconds` summed over the pool: the seconds that one worker would need for what waits.
-KEDA divides it by `threshold`: the seconds that one accepts, half of the pool's P95 objective. A worker takes a minute
-to load, so what is scaled down waits DOWN_S first; the signal lives in the workers, so one of them stays.
+The signal is the seconds that one worker would need for what waits: `aios_work_queued_seconds` of the pool's workers,
+which is what stands in its topic, and what waits for its turn in plan (`aios_turns_waiting`), where all of a tenant's
+backlog stands but `tenant_outstanding_max`, at the workers' measured rate. KEDA divides it by `threshold`: the seconds
+that one accepts, half of the pool's P95 objective. A worker takes a minute to load, so what is scaled down waits DOWN_S
+first; the rate lives in the workers, so one of them stays.
 Rejected: scaling on consumer lag (records are no measure of work: measures.py), on GPU utilisation (a full batch and an
 overload look the same), scaling to nothing (nobody would be there to say that work has come).
 """
@@ -87,8 +89,14 @@ def _container(pool: Pool) -> dict[str, Any]:
     }
 
 
+def query(pool: Pool) -> str:
+    """Seconds of one worker's work. Without a plan that tells, what the workers see alone."""
+    of = f'{{pool="{pool.pool}"}}'
+    behind = f"sum(aios_turns_waiting{of}) / avg(aios_answers_per_second{of})"
+    return f"sum(aios_work_queued_seconds{of}) + ({behind} or vector(0))"
+
+
 def _scaling(pool: Pool) -> dict[str, Any]:
-    query = f'sum(aios_work_queued_seconds{{pool="{pool.pool}"}})'
     down = {"stabilizationWindowSeconds": DOWN_S, "policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}]}
     return {
         "apiVersion": "keda.sh/v1alpha1",
@@ -106,7 +114,7 @@ def _scaling(pool: Pool) -> dict[str, Any]:
                     "metricType": "AverageValue",
                     "metadata": {
                         "serverAddress": "http://prometheus:9090",
-                        "query": query,
+                        "query": query(pool),
                         "threshold": f"{accepted_s(pool):g}",
                     },
                 }

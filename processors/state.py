@@ -57,6 +57,19 @@ class Core(Protocol):
         ...
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """What a core has beside Core if it tells Prometheus of what its partitions hold. From the partition's thread."""
+
+    def kept(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
+        """This is committed; of a partition that came, all that has no end. None: it is forgotten."""
+        ...
+
+    def left(self, partition: int) -> None:
+        """It is not ours any more, or has not come yet."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What one turn of work leads to. effects: None writes nothing. again_in_ms: None until another record came."""

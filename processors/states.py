@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 CELLS = 1 << 12  # of a partition: forty states in each when six partitions remember a million
 SLOT_MS = 600_000  # ends are kept to ten minutes
@@ -65,6 +65,10 @@ class States:
             self._open.pop(key, None)
         else:
             self._open[key] = value
+
+    def without_end(self) -> Mapping[bytes, bytes]:
+        """As they are now; to be read, not changed."""
+        return self._open
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         yield from self._open.items()

@@ -43,7 +43,7 @@ from aios.processors import changelog, ground
 from aios.processors.changelog import Remembered, end_headers, timer_name, timer_of
 from aios.processors.ground import Ground
 from aios.processors.log import BY_KEY, FRAMING_BYTES, MESSAGES_MAX, Log, Transactions
-from aios.processors.state import FORGET, OUTPUTS_MAX, Core, Effects, Working
+from aios.processors.state import FORGET, OUTPUTS_MAX, Core, Effects, Telling, Working
 from aios.processors.states import States
 from aios.schemas.codec import Codec
 from aios.schemas.models import ParkedRemembered as Parked
@@ -193,6 +193,7 @@ class PartitionStore:
         self._surveyed_ms = 0  # timers due by then may fire, once all that stood there is processed
         self._written_to = 0  # of the changelog, by this owner
         self._working: Working | None = services.core if isinstance(services.core, Working) else None
+        self._telling: Telling | None = services.core if isinstance(services.core, Telling) else None
         self._work_at: float | None = None  # monotonic seconds; None: not before another record was processed
         self.restored = 0
 
@@ -217,6 +218,9 @@ class PartitionStore:
             self._clock.see(self._remembered.position.written_at)
         self._suspected = set(self._ground.position)
         self._commit(self._draft())
+        if self._telling is not None:
+            self._telling.left(self._partition)
+            self._telling.kept(self._partition, self._remembered.states.without_end())
         if self._working is not None:
             self._working.opened(self._draft())
             self._work_at = services.monotonic()
@@ -225,6 +229,8 @@ class PartitionStore:
         """Forget the producer; state and position stay for a reopening."""
         self._producer = None
         self._tell_parked(0)
+        if self._telling is not None:
+            self._telling.left(self._partition)
         if self._written_to:
             self._remembered.next_offset = max(self._remembered.next_offset, self._written_to)
 
@@ -505,6 +511,8 @@ class PartitionStore:
         states = self._remembered.states
         for key, value in draft.changes.items():
             states.set(key, value, draft.ends.get(key))
+        if self._telling is not None:
+            self._telling.kept(self._partition, draft.changes)
         for name, due_ms in draft.timers.items():
             self._remembered.timers.set(name, due_ms)
         held = self._remembered.parked

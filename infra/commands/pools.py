@@ -1,8 +1,9 @@
 """`aios pools`: every pool of model workers as its file declares it, and how it stands in the running system.
 
-Enters: streams/pools, and the metrics ports of this home's workers (inference_workers/measures.py). Leaves: a row a
-pool, or everything about one. Guaranteed: without a running system the declared part is told, with no workers; sums and
-percentiles are over all workers of the pool since each of them started.
+Enters: streams/pools, and the metrics ports of this home's workers (inference_workers/measures.py) and of plan, before
+which a tenant's backlog waits (processors/queues.py). Leaves: a row a pool, or everything about one. Guaranteed:
+without a running system the declared part is told, with no workers; sums and percentiles are over all workers of the
+pool since each of them started.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ Sample = tuple[str, Mapping[str, str], float]
 def pools(*, name: str | None, as_json: bool, kubernetes: bool) -> None:
     """The pools of model workers: what each serves, its work queued, rate, latency and cost; NAME: all of one.
 
-    work_s: seconds of work that wait for one worker. per_s: answers a second of one worker while it has work.
+    backlog: what waits, in the pool's topic and before it for a turn (`turns`, of one pool). work_s: seconds of one
+    worker's work that is. per_s: answers a second of one worker while it has work.
     per_1000: price of a thousand answers, in money.currency.
     """
     declared = pool_files.shipped()
@@ -61,7 +63,8 @@ def pools(*, name: str | None, as_json: bool, kubernetes: bool) -> None:
         fail(f"there is no pool {name}; there are {', '.join(declared)}", NOT_FOUND)
     settings = load_settings()
     read, by = _read(Home(settings.home)), settings.inference.engine  # of all pools, where the settings name one
-    found = [state(pool, read[pool.process]) | ({"engine": by} if by else {}) for pool in declared.values()]
+    plan = read["plan"]
+    found = [state(pool, read[pool.process], plan) | ({"engine": by} if by else {}) for pool in declared.values()]
     if name is not None:
         (one,) = [each for each in found if each["pool"] == name]
         output.one(one | _declared(declared[name]), as_json=as_json)
@@ -69,9 +72,9 @@ def pools(*, name: str | None, as_json: bool, kubernetes: bool) -> None:
     output.rows(found, COLUMNS, as_json=as_json, none="there are no pools")
 
 
-def state(pool: Pool, workers: Sequence[Sequence[Sample]]) -> dict[str, Any]:
-    """How a pool stands, given what each of its workers measures. Pure."""
-    samples = [sample for worker in workers for sample in worker]
+def state(pool: Pool, workers: Sequence[Sequence[Sample]], plan: Sequence[Sequence[Sample]] = ()) -> dict[str, Any]:
+    """How a pool stands, given what each of its workers measures, and each process of plan. Pure."""
+    samples = [sample for process in (*workers, *plan) for sample in process]
     return {
         "pool": pool.pool,
         "does": pool.does,
@@ -104,10 +107,12 @@ def _work(of: _Of, workers: int) -> dict[str, Any]:
     """What waits and what was answered."""
     answers = {status: round(of.total("aios_inference_answers_total", status)) for status in STATUSES}
     count, cost = sum(answers.values()), of.total("aios_inference_cost_micro_total")
+    turns, per_s = round(of.total("aios_turns_waiting")), of.total("aios_answers_per_second") / max(1, workers)
     return {
-        "backlog": round(of.total("aios_backlog_records")),
-        "work_s": round(of.total("aios_work_queued_seconds"), 1),
-        "per_s": round(of.total("aios_answers_per_second") / workers, 1) if workers else None,
+        "backlog": round(of.total("aios_backlog_records")) + turns,
+        "turns": turns,
+        "work_s": round(of.total("aios_work_queued_seconds") + (turns / per_s if per_s else 0.0), 1),
+        "per_s": round(per_s, 1) if workers else None,
         "answers": count,
         **{f"answers_{status}": value for status, value in answers.items()},
         "refused": round(of.total("aios_inference_refused_total")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from prometheus_client import REGISTRY
 
 from aios.inference_workers import measures
 from aios.infra import pool_manifests
+from aios.processors import queues
 from aios.streams import config, topics
 from aios.streams.config import Settings
 from aios.streams.pool_files import Pool, shipped
@@ -36,13 +38,18 @@ def test_the_shipped_manifests_are_those_of_the_shipped_pools() -> None:
 
 @pytest.mark.parametrize("pool", shipped().values(), ids=str)
 def test_a_pool_is_scaled_on_a_metric_that_its_workers_tell(pool: Pool) -> None:
-    """The query names a metric that exists; more workers than partitions are never asked for."""
+    """The query names metrics that exist, of its pool: of workers, and of plan, where a backlog stands; more workers
+    than partitions are never asked for.
+    """
     measures.Measures(pool)
+    queues.Queues([pool.pool])
     scaled = of("ScaledObject", pool)["spec"]
     (trigger,) = scaled["triggers"]
-    name, labels = trigger["metadata"]["query"].removeprefix("sum(").removesuffix(")").split("{")
-    assert labels == f'pool="{pool.pool}"}}'
-    assert REGISTRY.get_sample_value(name, {"pool": pool.pool}) is not None
+    named = re.findall(r"(aios_\w+)\{([^}]*)\}", trigger["metadata"]["query"])
+    assert {labels for _, labels in named} == {f'pool="{pool.pool}"'}
+    assert {"aios_work_queued_seconds", "aios_turns_waiting"} < {name for name, _ in named}
+    for name, _ in named:
+        assert REGISTRY.get_sample_value(name, {"pool": pool.pool}) is not None
     assert float(trigger["metadata"]["threshold"]) * 1000 <= pool.objective.p95_ms
     assert scaled["maxReplicaCount"] <= topics.inference_requested(pool.pool).partitions(6)
     assert scaled["scaleTargetRef"]["name"] == of("StatefulSet", pool)["metadata"]["name"]

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from aios.inference_workers import worker
+from aios.inference_workers.batch import Usage
 from aios.inference_workers.measures import Measures
 from aios.infra.cli import aios
 from aios.infra.commands.pools import Sample, quantile, state
 from aios.infra.output import NOT_FOUND
 from aios.streams import config, model_files
-from aios.streams.pool_files import shipped
+from aios.streams.pool_files import Pool, shipped
 from tests.unit.test_inference_measures import ANSWER, POOL
 
 ENDS = [0.1, 0.2, 0.4, 0.8, float("inf")]
@@ -36,6 +37,11 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 def own_samples() -> list[Sample]:
     """What this process measures, as a scrape of it would read."""
     return [(each.name, each.labels, each.value) for family in REGISTRY.collect() for each in family.samples]
+
+
+def plan_of(pool: Pool, turns: int) -> list[Sample]:
+    """What a process of plan tells: cases that wait for their turn, here and at a pool that is none of ours."""
+    return [("aios_turns_waiting", {"pool": pool.pool}, turns), ("aios_turns_waiting", {"pool": "other.bulk"}, 7)]
 
 
 @pytest.mark.usefixtures("nothing_runs")
@@ -61,7 +67,7 @@ def test_what_a_worker_measures_is_what_the_command_shows() -> None:
     measures = Measures(pool)
     measures.engine(running=16, waiting=3, kv_used=0.5, step_seconds=0.1, prefix_queries=100, prefix_hits=25)
     for _ in range(10):
-        measures.taken(0.1)
+        measures.wrote(Usage(between_s=0.4, between=10))
         measures.answered(ANSWER, seconds=0.5)
     measures.backlog(40)
     own = own_samples()
@@ -69,6 +75,10 @@ def test_what_a_worker_measures_is_what_the_command_shows() -> None:
     assert (found["workers"], found["answers"], found["answers_ok"], found["backlog"]) == (2, 20, 20, 80)
     assert found["work_s"] == pytest.approx(2 * one["work_s"], abs=0.2)
     assert found["per_s"] == one["per_s"] > 0
+    assert (found["turns"], state(pool, [own], [plan_of(pool, 60)])["turns"]) == (0, 60)
+    behind = state(pool, [own], [plan_of(pool, 50), plan_of(pool, 10)])
+    assert behind["backlog"] == one["backlog"] + 60
+    assert behind["work_s"] == pytest.approx(one["work_s"] * (40 + 60) / 40, rel=0.1)
     assert (found["running"], found["batch_fill"], found["kv_used"], found["prefix_hits"]) == (32, 0.5, 0.5, 0.25)
     assert 320 <= found["p50_ms"] <= 640
     assert (found["tokens_read"], found["tokens_written"]) == (2000, 220)
