@@ -3,7 +3,7 @@
 Enters: an inference.requested.v1, decoded. Leaves: the inference.completed.v1 that answers it, failures included, with
 what it took and what that costs. Guaranteed: a request that is late, cancelled or never to be answered costs no token;
 one whose deadline passes or that is cancelled while the model works on it is taken out of the engine, and what it took
-until then is counted; an answer known from before costs nothing and says so.
+until then is counted; so is one whose partition has left; an answer known from before costs nothing and says so.
 
 Time: a deadline is compared with this machine's clock, since a model is asked in real time; plan's own timer is the
 judge of deadlines, so that a wrong clock here costs an answer and never a case.
@@ -33,7 +33,8 @@ from aios.streams.wall_clock import wall_ms
 
 REASON_CHARS_MAX = 300
 OK, FAILED, EXPIRED = "ok", "failed", "expired"
-LATE, CANCELLED = "late", "cancelled"
+LATE, CANCELLED, LET_GO = "late", "cancelled", "let_go"
+LOOK_S = 0.5  # between two looks at whether the answer would still be taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +73,22 @@ class Answering:
         self._cancels: Cancelled = cancels if cancels is not None else Nobody()
         self._wrote = wrote
 
-    async def answer(self, record: Record, request: InferenceRequested) -> InferenceCompleted:
-        """Raises Unavailable, EngineDead, ConfigError, and what nobody foresaw."""
+    async def answer(
+        self, record: Record, request: InferenceRequested, owned: Callable[[], bool] = lambda: True
+    ) -> InferenceCompleted:
+        """Raises Unavailable, EngineDead, ConfigError, and what nobody foresaw.
+
+        owned: False once this worker's answer would be discarded; it is taken out of the engine then, and what comes
+        back only says what it took.
+        """
         started_ms = wall_ms()
-        return self._completed(record, request, await self._outcome(request, started_ms), started_ms)
+        return self._completed(record, request, await self._outcome(request, started_ms, owned), started_ms)
 
     def failed(self, record: Record, request: InferenceRequested, reason: str) -> InferenceCompleted:
         """The answer to a request that is given up."""
         return self._completed(record, request, _Outcome(status=FAILED, reason=reason), wall_ms())
 
-    async def _outcome(self, request: InferenceRequested, now_ms: int) -> _Outcome:
+    async def _outcome(self, request: InferenceRequested, now_ms: int, owned: Callable[[], bool]) -> _Outcome:
         reason = self._refusal(request)
         if reason:
             return _Outcome(status=FAILED, reason=reason)
@@ -94,13 +101,13 @@ class Answering:
         kept = await self._answers.get(key) if key else None
         if kept is not None:
             return _Outcome(status=OK, kept=kept)
-        outcome = await self._ask(request, (request.deadline_at - wall_ms()) / 1000)
+        outcome = await self._ask(request, (request.deadline_at - wall_ms()) / 1000, owned)
         if key and outcome.status == OK and outcome.answer is not None:
             await self._answers.put(key, _kept(outcome.answer))
         return outcome
 
-    async def _ask(self, request: InferenceRequested, left_s: float) -> _Outcome:
-        """Ask the model, until the deadline or until nobody waits any more."""
+    async def _ask(self, request: InferenceRequested, left_s: float, owned: Callable[[], bool]) -> _Outcome:
+        """Ask the model, until the deadline or until nobody waits any more, here or at all."""
         usage, begun = Usage(), time.monotonic()
         batch.METER.set(usage)
         answer: Answer | None = None
@@ -108,7 +115,7 @@ class Answering:
         try:
             with self._cancels.working(request.request_id, asking.cancel):
                 async with asyncio.timeout(left_s):
-                    answer = await asking
+                    answer = await _while(owned, asking)
             status, reason = (FAILED, answer.failure) if answer.failure else (OK, "")
             if self._wrote is not None and status == OK:
                 self._wrote(usage)
@@ -117,7 +124,7 @@ class Answering:
         except RequestRefused as error:
             status, reason = FAILED, str(error)
         except asyncio.CancelledError:
-            why = self._cancels.reason(request.request_id)
+            why = self._cancels.reason(request.request_id) or ("" if owned() else LET_GO)
             if not why or _is_cancelled():
                 raise
             status, reason = EXPIRED, f"{CANCELLED}: {why}"
@@ -214,6 +221,18 @@ def _kept(answer: Answer) -> Kept:
 
 def _hash(rendered: str) -> str:
     return hashlib.sha256(rendered.encode()).hexdigest()
+
+
+async def _while(owned: Callable[[], bool], asking: asyncio.Task[Answer]) -> Answer:
+    """What it gives. It is cancelled, and has ended, when this raises: not owned any more, late, or to stop."""
+    try:
+        while not asking.done() and owned():
+            await asyncio.wait((asking,), timeout=LOOK_S)
+    finally:
+        if not asking.done():
+            asking.cancel()
+            await asyncio.wait((asking,))
+    return asking.result()
 
 
 def _is_cancelled() -> bool:

@@ -76,6 +76,11 @@ ANSWERS = Counter("aios_inference_answers", "Answers acknowledged: ok, expired, 
 REFUSED = Counter("aios_inference_refused", "Of those that failed: refused before a token was spent.", ["pool"])
 CACHED = Counter("aios_answer_cache_hits", "Answers that cost nothing: they were known.", ["pool"])
 ENGINE_S = Counter("aios_engine_seconds", "Engine time of a pool's answers.", ["pool"])
+WASTED_S = Counter(
+    "aios_wasted_engine_seconds",
+    "Engine time of requests whose partition left or rests: they are asked again.",
+    ["pool"],
+)
 COST = Counter("aios_inference_cost_micro", "Price of a pool's answers, in millionths of money.currency.", ["pool"])
 COST_1000 = Gauge("aios_cost_per_1000_inferences", "Since the start, in money.currency.", ["pool"])
 BACKLOG = Gauge("aios_backlog_records", "Requests that wait or are in hand, in this worker's partitions.", ["pool"])
@@ -156,6 +161,7 @@ class Measures:
         self._statuses = {status: ANSWERS.labels(pool.pool, status) for status in ("ok", "expired", "failed")}
         self._refused, self._cached = REFUSED.labels(pool.pool), CACHED.labels(pool.pool)
         self._engine_s, self._cost = ENGINE_S.labels(pool.pool), COST.labels(pool.pool)
+        self._wasted_s = WASTED_S.labels(pool.pool)
         self._cost_1000 = COST_1000.labels(pool.pool)
         self._backlog_now, self._rate_now, self._work = (each.labels(pool.pool) for each in (BACKLOG, RATE, WORK))
         self._rate_now.set(self._per_s)
@@ -179,6 +185,10 @@ class Measures:
         elif completed.status == "failed" and not completed.prompt_tokens and not completed.engine_us:
             self._refused.inc()
         self._progress(completed)
+
+    def wasted(self, completed: InferenceCompleted) -> None:
+        """An answer is discarded, or was never given: somebody else answers the request."""
+        self._wasted_s.inc(completed.engine_us / 1_000_000)
 
     def engine(
         self,

@@ -5,8 +5,8 @@ a retry, a dead letter, a partition at rest. Guaranteed: a request is finished o
 one that fails for a reason nobody foresaw disturbs no other, and plan learns of it when it is given up.
 
 Engine, registry or Kafka being away: the request keeps its place, is tried again with a growing wait until its
-deadline, and nothing is dead-lettered. Answers of partitions that have left are discarded; their next owner asks
-the model again, and plan takes the first answer.
+deadline, and nothing is dead-lettered. Requests of partitions that have left, or rest, are taken out of the engine, and
+what was spent on them is counted; their next owner asks the model again, and plan takes the first answer.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Requests(OneRecord):
                 offset=record.offset,
             ):
                 request = await self._while_away(record, lambda: self._decode(record))
-                answer = await self._while_away(record, lambda: self._answering.answer(record, request))
+                answer = await self._while_away(record, lambda: self._answered(record, request))
                 failpoints.hit(f"{self._stage.process}.computed")
                 await self._tell(record, answer)
         except Lost:
@@ -83,6 +83,14 @@ class Requests(OneRecord):
 
     async def _decode(self, record: Record) -> InferenceRequested:
         return self._codec.decode(record.value, InferenceRequested)
+
+    async def _answered(self, record: Record, request: InferenceRequested) -> InferenceCompleted:
+        """What is not ours any more by then was worked on for nothing: its next owner asks again."""
+        owned = partial(self._intake.owns, record)
+        answer = await self._answering.answer(record, request, owned)
+        if not owned():
+            self._measures.wasted(answer)
+        return answer
 
     async def _tell(self, record: Record, answer: InferenceCompleted) -> None:
         """Deliver the answer. Raises SchemaMismatch when it does not fit its topic or contract."""

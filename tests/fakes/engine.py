@@ -23,6 +23,7 @@ class FakeEngine:
         self.asked: list[int] = []
         self.texts: list[str] = []
         self.cancelled = 0
+        self.any_cancelled = asyncio.Event()
         self.together_max = 0
         self._together = 0
         self._dimensions = dimensions
@@ -68,6 +69,7 @@ class FakeEngine:
             await self._obey(text)
         except asyncio.CancelledError:
             self.cancelled += 1
+            self.any_cancelled.set()
             raise
         finally:
             self._together -= 1
