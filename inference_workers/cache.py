@@ -4,7 +4,8 @@ Enters: a request, with what would answer it; an answer. Leaves: an answer, if t
 the time it is kept. The same question is the same task, model@version, prompt@version and its file, engine, options and
 text (to the letter, in Unicode's composed form), of the same tenant; so no tenant learns from the time an answer takes
 what another has asked. Guaranteed: only answers of greedy sampling are kept, and only good ones; their number, size and
-age are bounded; Valkey being away or slow costs its answers and ASK_S_MAX, never a request: the model is asked.
+age are bounded; Valkey being away or slow costs its answers and ASK_S_MAX, once in AWAY_S and by whoever asks just
+then, and never a request: the model is asked.
 Rejected: an answer's bytes in the process (a second worker, and a restart, would know nothing of them), the model's
 own prefix cache instead (it saves the reading, not the writing), asking at once only once for the same question (a
 second worker may have the other half of the questions).
@@ -30,6 +31,7 @@ from aios.schemas.models import InferenceRequested
 from aios.streams.wall_clock import wall_ms
 
 ASK_S_MAX = 0.25
+AWAY_S = 2.0  # after a question without an answer nothing is asked for so long
 CONNECTIONS_MAX = 16
 ANSWER_BYTES_MAX = 64 << 10
 SAY_S = 30.0
@@ -113,14 +115,18 @@ class AnswerCache:
         self._answers_max = answers_max
         self._put = self._redis.register_script(_PUT)
         self._say_at = 0.0
+        self._away_until = 0.0
 
     async def get(self, key: str) -> Kept | None:
         """None: it is not known, or Valkey does not answer."""
+        if time.monotonic() < self._away_until:
+            ASKED.labels("away").inc()
+            return None
         try:
             async with asyncio.timeout(ASK_S_MAX):
                 found = await self._redis.get(PREFIX + key)
         except (RedisError, OSError, TimeoutError) as error:
-            self._say(error)
+            self._failed(error)
             ASKED.labels("away").inc()
             return None
         kept = _read(str(found)) if found is not None else None
@@ -130,22 +136,24 @@ class AnswerCache:
     async def put(self, key: str, kept: Kept) -> None:
         """Keep it, unless it is too large or Valkey does not answer."""
         value = ids.canonical(asdict(kept))
-        if len(value) > ANSWER_BYTES_MAX:
+        if len(value) > ANSWER_BYTES_MAX or time.monotonic() < self._away_until:
             return
         now_ms = wall_ms()
         try:
             async with asyncio.timeout(ASK_S_MAX):
                 await self._put(keys=[PREFIX + key, INDEX], args=[value, self._ms, now_ms, self._answers_max, TRIM_MAX])
         except (RedisError, OSError, TimeoutError) as error:
-            self._say(error)
+            self._failed(error)
 
     async def close(self) -> None:
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
 
-    def _say(self, error: Exception) -> None:
-        if time.monotonic() >= self._say_at:
-            self._say_at = time.monotonic() + SAY_S
+    def _failed(self, error: Exception) -> None:
+        now = time.monotonic()
+        self._away_until = now + AWAY_S
+        if now >= self._say_at:
+            self._say_at = now + SAY_S
             log.warning("answers are not remembered at this moment: %s", type(error).__name__)
 
 
