@@ -90,7 +90,7 @@ class Classify:
                 f"the engine's vectors have {len(read.vector)} dimensions, {self.model}'s heads need another"
             )
         return Answer(
-            output=head.classify(read.vector) | read.left_out,
+            output={**head.classify(read.vector), **read.left_out},
             contract="classification.v1",
             rendered="\n".join(read.pieces),
             prompt_tokens=read.tokens,
@@ -114,7 +114,7 @@ class EmbedText:
         read = await _embedded(self._engine, request.input, priority)
         vector = [round(float(each), VECTOR_DIGITS) for each in read.vector]
         return Answer(
-            output={"vector": vector, "pieces": len(read.pieces)} | read.left_out,
+            output={"vector": vector, "pieces": len(read.pieces), **read.left_out},
             contract="embedding.v1",
             rendered="\n".join(read.pieces),
             prompt_tokens=read.tokens,

@@ -20,7 +20,7 @@ from typing import Any
 import click
 import yaml
 
-from aios.infra import output
+from aios.infra import evaluating, output
 from aios.infra.commands.acting import acting
 from aios.infra.commands.operations import JSON, TOKEN, WHY
 from aios.infra.commands.tenant import connected
@@ -28,7 +28,7 @@ from aios.infra.commands.watching import watch
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
 from aios.infra.running import found_running
 from aios.processors import workflow_files
-from aios.schemas.models import ModelActivated
+from aios.schemas.models import ModelActivated, PromptActivated
 from aios.streams import activations, model_files
 from aios.streams.activations import PERMILLE, RETIRED, Limits
 from aios.streams.errors import ConfigError
@@ -194,7 +194,8 @@ def activate(
     """Let NAME@VERSION serve new cases, or a share of them. A canary's share is chosen by the case. Audited.
 
     A case keeps the version it began with. An earlier version is activated in the same way. Where nobody has activated
-    one, the newest that ships serves: a canary of it is refused until the version that keeps the others is activated.
+    one, the newest that ships serves: a canary of it is refused until the version that keeps the others is activated. A
+    model that writes answers the evaluation sets of the prompts that serve by it, and is refused below a threshold.
     """
     _known(name)
     if not model_files.metrics(name) and model_files.card(name).task == "classify":
@@ -220,8 +221,20 @@ def activate(
             )
         except ConfigError as error:
             fail(str(error), FAILED)
+        if model_files.card(name).task == "generate":
+            _writes_well(name, activations.read_prompts(settings.kafka, codec))
         told = activations.write(settings.kafka, codec, told, by=by, reason=why)
     _said(told, as_json)
+
+
+def _writes_well(name: str, told: Mapping[str, PromptActivated]) -> None:
+    """Or an exit: prompts that serve passed with another version."""
+    try:
+        low = [f"{one.prompt} {evaluating.line(one)}" for one in evaluating.below(name, evaluating.serving(told))]
+    except ConfigError as error:
+        fail(str(error), FAILED)
+    if low:
+        fail(f"{name} is not activated: with it {'; '.join(low)}: `aios prompt test PROMPT --model {name}` shows why")
 
 
 @group.command()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,18 +20,17 @@ from typing import Any
 import click
 
 from aios.inference_workers import evaluation
-from aios.inference_workers.evaluation import Given, Judged
-from aios.infra import client, output, rehearsing
+from aios.inference_workers.evaluation import Judged
+from aios.infra import client, evaluating, output
 from aios.infra.commands.acting import acting
 from aios.infra.commands.operations import WHY, at
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
-from aios.infra.rehearsing import Request
 from aios.infra.running import load_settings, system_file
 from aios.schemas.models import PromptActivated
 from aios.sinks import audit_chain
 from aios.sinks.audit import chain_folder
-from aios.streams import activations, model_files, pool_files, prompt_files
+from aios.streams import activations, prompt_files
 from aios.streams.errors import AiosError, ConfigError
 from aios.streams.principals import Role
 from aios.streams.prompt_files import Prompt, Recorded
@@ -60,7 +59,7 @@ def list_(as_json: bool) -> None:
         {
             "prompt": one.reference,
             "serves": "yes" if serving.get(one.name) == one.version else "",
-            "evaluation": _line(prompt_files.evaluated(one.reference)),
+            "evaluation": evaluating.line(prompt_files.evaluated(one.reference)),
             "model": one.model,
             "contract": one.contract,
             "about": one.about,
@@ -111,7 +110,7 @@ def diff(before: str, after: str) -> None:
     )
     click.echo("\n".join(lines))
     for one in (first, second):
-        click.echo(f"{one.reference}: {_line(prompt_files.evaluated(one.reference))}")
+        click.echo(f"{one.reference}: {evaluating.line(prompt_files.evaluated(one.reference))}")
 
 
 @group.command()
@@ -156,7 +155,7 @@ def test(
     chosen = _known(reference)
     if record and model and not chosen.made_for(model):
         fail(f"--record keeps what {chosen.model} made of it, which serves it; {model} does not", USAGE)
-    found, judged = evaluate(chosen, model=model, engine=engine)
+    found, judged = evaluating.evaluate(chosen, model=model, engine=engine)
     if record:
         _keep(found)
     if as_json:
@@ -183,11 +182,12 @@ def activate(*, reference: str, again: bool, engine: str, why: str, token_file: 
     chosen = _known(reference)
     found = None if again else _recorded(chosen)
     if found is None:
-        found, judged = evaluate(chosen, model="", engine=engine)
+        found, judged = evaluating.evaluate(chosen, model="", engine=engine)
         if not found.passed:
             _show(found, [one for one in judged if one.wrong])
     if not found.passed:
-        fail(f"{chosen.reference} is not activated: {_line(found)}; `aios prompt test {chosen.reference}` shows why")
+        says = evaluating.line(found)
+        fail(f"{chosen.reference} is not activated: {says}; `aios prompt test {chosen.reference}` shows why")
     _activate(chosen.name, chosen.version, found, why=why, token_file=token_file, as_json=as_json)
 
 
@@ -197,7 +197,7 @@ def activate(*, reference: str, again: bool, engine: str, why: str, token_file: 
 def history(name: str, as_json: bool) -> None:
     """Which version of prompt NAME served when, and who said so. As the audit chain has it, with the reason."""
     found = _history(name)
-    shown = [each if as_json else each | {"evaluation": _line(each["evaluation"])} for each in found]
+    shown = [each if as_json else each | {"evaluation": evaluating.line(each["evaluation"])} for each in found]
     for each in shown:
         if as_json:
             each["evaluation"] = each["evaluation"].model_dump()
@@ -234,47 +234,6 @@ def rollback(name: str, why: str, token_file: Path | None, as_json: bool) -> Non
 # ── evaluations ──
 
 
-def evaluate(chosen: Prompt, *, model: str, engine: str) -> tuple[Recorded, list[Judged]]:
-    """Every case of its evaluation set, answered and judged. Or an exit."""
-    try:
-        cases = evaluation.load(chosen.name)
-        answering = model or model_of(chosen)
-        process = process_of(chosen, answering)
-    except ConfigError as error:
-        fail(str(error))
-    asked = [
-        Request(id=case.id, task=chosen.task, model=answering, prompt=chosen.reference, input=case.input)
-        for case in cases.cases
-    ]
-    version, answers = rehearsing.ask(process, asked, engine)
-    judged = [evaluation.judge(chosen, case, _given(answers[case.id])) for case in cases.cases]
-    return evaluation.recorded(chosen, cases, judged, model=answering, engine=version), judged
-
-
-def model_of(chosen: Prompt) -> str:
-    """The name@version that answers a prompt: the one it names, else that model's newest. Raises ConfigError."""
-    return chosen.model if "@" in chosen.model else f"{chosen.model}@{model_files.newest(chosen.model)}"
-
-
-def process_of(chosen: Prompt, model: str) -> str:
-    """The process of workers whose pools serve this name@version with such prompts. Raises ConfigError."""
-    name, pools = model.partition("@")[0], pool_files.shipped().values()
-    found = next((pool.process for pool in pools if (pool.model, pool.task) == (name, chosen.task)), None)
-    if found is None:
-        raise ConfigError(f"no pool serves model {name} for the task {chosen.task}, so nobody would answer {model}")
-    return found
-
-
-def _given(said: dict[str, Any]) -> Given:
-    return Given(
-        status=said["status"],
-        reason=said["reason"],
-        output=said["output"],
-        prompt_tokens=said["prompt_tokens"],
-        output_tokens=said["output_tokens"],
-    )
-
-
 def _recorded(chosen: Prompt) -> Recorded | None:
     """The kept result, if it is of this very file and set."""
     try:
@@ -302,7 +261,7 @@ def _show(found: Recorded, judged: list[Judged]) -> None:
         click.echo()
     shown = [_plain(one) | {"answer": _short(_said(one))} for one in judged]
     output.rows(shown, ("case", "kind", "wrong", "answer"), as_json=False, none="")
-    click.echo(f"\n{found.prompt} on {found.model}, {found.engine}: {_line(found)}")
+    click.echo(f"\n{found.prompt} on {found.model}, {found.engine}: {evaluating.line(found)}")
 
 
 def _plain(one: Judged) -> dict[str, Any]:
@@ -319,14 +278,6 @@ def _short(text: str) -> str:
     return text if len(text) <= ANSWER_CHARS_MAX else f"{text[:ANSWER_CHARS_MAX]}…"
 
 
-def _line(found: Recorded | None) -> str:
-    if found is None:
-        return "not evaluated"
-    low = [kind for kind, one in found.kinds.items() if one["passed"] < one["needed"] * one["all"]]
-    passed, all_ = (sum(one[what] for one in found.kinds.values()) for what in ("passed", "all"))
-    return f"{passed:.0f} of {all_:.0f}" + (f", too few of {', '.join(low)}" if low else ", passed")
-
-
 # ── what serves ──
 
 
@@ -339,26 +290,20 @@ def _activate(name: str, version: int, found: Recorded, *, why: str, token_file:
     if as_json:
         output.one(asdict(said), as_json=True)
         return
-    click.echo(f"{name}@{version} serves every case that comes to it from now on; {_line(found)}")
+    click.echo(f"{name}@{version} serves every case that comes to it from now on; {evaluating.line(found)}")
 
 
 def _serving() -> dict[str, int]:
     """By prompt: what was activated in the system that runs here, else what serves without that."""
-    serving: dict[str, int] = {}
-    for name in prompt_files.names():
-        try:
-            serving[name] = prompt_files.newest(name)
-        except ConfigError:
-            serving[name] = 0
+    told: Mapping[str, PromptActivated] = {}
     settings = load_settings()
     if settings.kafka.bootstrap_servers or system_file(settings).exists():
         try:
             with connected() as (running, codec):
                 told = activations.read_prompts(running.kafka, codec)
-            serving |= {name: one.version for name, one in told.items()}
         except AiosError as error:
             click.echo(f"what was activated is not known: {error}", err=True)
-    return serving
+    return evaluating.serving(told)
 
 
 def _history(name: str) -> list[dict[str, Any]]:

@@ -25,10 +25,11 @@ from aios.inference_workers.rehearse import request_of
 from aios.inference_workers.writing import Write
 from aios.infra import rehearsing
 from aios.infra.cli import aios
+from aios.infra.commands import model as model_commands
 from aios.infra.commands import prompt as commands
 from aios.infra.output import FAILED, NOT_FOUND, USAGE
 from aios.infra.rehearsing import Request
-from aios.schemas.models import InferenceRequested, PromptActivated
+from aios.schemas.models import InferenceRequested, ModelActivated, PromptActivated
 from aios.sinks.audit_chain import Line
 from aios.streams import activations, model_files, pool_files, prompt_files
 from aios.streams.errors import ConfigError
@@ -383,6 +384,56 @@ def test_a_prompt_is_judged_by_the_model_that_it_names(folder: Path, monkeypatch
     monkeypatch.setattr(pool_files, "shipped", lambda: {writer.pool: writer, other.pool: other})
     aios_says("test", "summary@2")
     assert processes == ["writes"]
+
+
+@pytest.fixture
+def two_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """summariser@1, and a summariser@2 that is the same."""
+    models = tmp_path / "models" / "summariser"
+    shutil.copytree(model_files.FOLDER / "summariser", models)
+    shutil.copytree(models / "1", models / "2")
+    card = (models / "1" / "card.yaml").read_text(encoding="utf-8")
+    (models / "2" / "card.yaml").write_text(card.replace("summariser@1", "summariser@2", 1), encoding="utf-8")
+    monkeypatch.setattr(model_files, "FOLDER", models.parent)
+    for cached in (model_files.card, model_files.versions):
+        cached.cache_clear()
+    yield
+    for cached in (model_files.card, model_files.versions):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("folder", "two_writers")
+def test_a_writer_serves_only_with_what_the_prompts_that_serve_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that they were not evaluated with is asked their sets first; as a canary, too."""
+
+    @contextmanager
+    def connected() -> Iterator[tuple[Any, Any]]:
+        yield type("Settings", (), {"kafka": None})(), None
+
+    written: list[str] = []
+
+    def write(_kafka: Any, _codec: Any, told: ModelActivated, **_: Any) -> ModelActivated:
+        written.append(f"{told.model}@{told.canary_version or told.version}")
+        return told
+
+    monkeypatch.setattr(model_commands, "connected", connected)
+    monkeypatch.setattr(model_commands, "acting", lambda *_: "ann")
+    serves = ModelActivated(model="summariser", version=1, reason="", by="", activated_at=0)
+    monkeypatch.setattr(activations, "read", lambda *_: {"summariser": serves})
+    monkeypatch.setattr(activations, "read_prompts", lambda *_: {})
+    monkeypatch.setattr(activations, "write", write)
+    record("summary@1")
+    record("summary@2")  # with summariser@1
+    asked = answering(monkeypatch, lambda _: "PAYMENT APPROVED")
+    refused = CliRunner().invoke(aios, ["model", "activate", "summariser@2", "--canary", "10"])
+    assert (refused.exit_code, "with it summary@2" in refused.stderr) == (FAILED, True)
+    assert {(one.prompt, one.model) for one in asked} == {("summary@2", "summariser@2")}
+    asked.clear()
+    assert CliRunner().invoke(aios, ["model", "activate", "summariser@1"]).exit_code == 0
+    monkeypatch.setattr(evaluation, "by_kind", lambda *_: {})  # nothing is too low
+    assert (written, asked) == (["summariser@1"], [])
+    assert CliRunner().invoke(aios, ["model", "activate", "summariser@2", "--canary", "10"]).exit_code == 0
+    assert (written, bool(asked)) == (["summariser@1", "summariser@2"], True)
 
 
 def test_a_rehearsal_answers_for_no_other_model_than_its_own() -> None:
