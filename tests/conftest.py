@@ -1,10 +1,16 @@
-"""One local Kafka a file of tests, started when its first test asks; a topic and a group of its own for each test."""
+"""One local Kafka a file of tests, started when its first test asks; a topic and a group of its own for each test.
+
+On several workers (-n) a file is one worker's, from its first test to its last; the files of tests/engine are too, so
+that no two of them load engines at a time.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -24,6 +30,7 @@ from aios.streams.record import Record
 from tests.fakes import apicurio
 
 WAIT_S_MAX = 30.0
+TOGETHER = "tests/engine/"
 
 for name in [name for name in os.environ if name.startswith("AIOS_")]:
     del os.environ[name]
@@ -37,19 +44,40 @@ def settings_of_its_own() -> Iterator[None]:
     config.load.cache_clear()
 
 
+@contextmanager
+def kafka_in(folder: Path) -> Iterator[Broker]:
+    """Apache Kafka on loopback."""
+    node = Broker(folder)
+    node.start()
+    try:
+        yield node
+    finally:
+        node.stop()
+
+
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """Apache Kafka on loopback."""
-    node = Broker(Path(tmp_path_factory.mktemp("kafka")))
-    node.start()
-    yield node
-    node.stop()
+    """The file's own."""
+    with kafka_in(tmp_path_factory.mktemp("kafka")) as node:
+        yield node
 
 
 @pytest.fixture(scope="module")
 def kafka(broker: Broker) -> KafkaSettings:
     """How to reach it."""
     return KafkaSettings(bootstrap_servers=broker.address)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Instead of --dist."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return TOGETHER if nodeid.startswith(TOGETHER) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,14 +104,23 @@ def registry_url(
             register_all(url, topology.all_topics().values())
             yield url
         return
-    registry = Registry(kafka, tmp_path_factory.mktemp("registry") / "registry.log")
+    with registry_on(kafka, registered, tmp_path_factory.mktemp("registry") / "registry.log") as url:
+        yield url
+
+
+@contextmanager
+def registry_on(kafka: KafkaSettings, registered: list[Record], log: Path) -> Iterator[str]:
+    """The local registry, with every contract of the topology. registered: what the run's first one wrote, or empty."""
+    registry = Registry(kafka, log)
     if registered:
         written_before(kafka, registered)
     registry.start()
-    register_all(registry.url, topology.all_topics().values())
-    registered[:] = registered or read_all(kafka, TOPIC)
-    yield registry.url
-    registry.stop()
+    try:
+        register_all(registry.url, topology.all_topics().values())
+        registered[:] = registered or read_all(kafka, TOPIC)
+        yield registry.url
+    finally:
+        registry.stop()
 
 
 def written_before(kafka: KafkaSettings, records: list[Record]) -> None:

@@ -1,19 +1,27 @@
-"""The engine with a model of no sense, asked once for all files of this folder."""
+"""What loads longest, once for all files of this folder: the engine with a model of no sense, and workers of pools."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aios.inference_workers.engine import ENVIRONMENT
+from aios.schemas.codec import Codec
+from aios.schemas.registry import RegistrySource
+from aios.streams import topology
+from aios.streams.config import KafkaSettings
+from aios.streams.kafka import ensure_topics
+from aios.streams.record import Record
+from tests.conftest import kafka_in, registry_on
+from tests.engine.workers import PYTHON, Workers
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-inference" / "bin" / "python"
 ENDED_S_MAX = 900.0  # 30 s on two cores that nobody else uses; loading is what takes long
 
 
@@ -31,3 +39,22 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+@pytest.fixture(scope="session")
+def workers(tmp_path_factory: pytest.TempPathFactory, registered: list[Record]) -> Iterator[Workers]:
+    """None yet, on a broker and a registry of their own; whoever runs at the end leaves well."""
+    home = tmp_path_factory.mktemp("workers")
+    with kafka_in(home / "kafka") as broker:
+        kafka = KafkaSettings(bootstrap_servers=broker.address)
+        with registry_on(kafka, registered, home / "registry.log") as url:
+            asyncio.run(ensure_topics(kafka, topology.all_topics().values()))
+            source = RegistrySource(url)
+            made = Workers(kafka, url, Codec(source), home)
+            try:
+                yield made
+                for process in list(made.processes):
+                    made.end(process)
+            finally:
+                made.kill()
+                source.close()
