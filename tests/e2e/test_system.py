@@ -24,7 +24,9 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from click.testing import CliRunner, Result
 
+from aios.infra.cli import aios
 from aios.infra.demo import texts
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -42,7 +44,7 @@ ROOT = Path(__file__).parents[2]
 WORKFLOW = "document.triage"
 READY_S_MAX = 180
 SETTLE_S_MAX = 90.0
-POLL_S = 0.5
+POLL_S = 0.2
 CLEAR = "I still have not received my new card, can you tell me when it will arrive?"
 STRAY = "which planet has the most moons in the solar system"
 QUERIES = sorted(path.stem for path in (ROOT / "sinks" / "queries").glob("*.sql"))
@@ -58,13 +60,14 @@ class System:
     gateway: str
     key: str
 
-    def aios(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return run(self.home, *command)
+    def aios(self, *command: str) -> Result:
+        """In this process, which imports once what a command needs; the readme's own are run below, in a shell."""
+        return CliRunner().invoke(aios, command, env={"AIOS_HOME": str(self.home)})
 
     def said(self, *command: str) -> Any:
         """What a command prints with --json; it must succeed."""
         ran = self.aios(*command, "--json")
-        assert ran.returncode == 0, ran.stderr
+        assert ran.exit_code == 0, failed(ran)
         return json.loads(ran.stdout)
 
     def post(self, text: str, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -101,6 +104,11 @@ def run(home: Path, *command: str, timeout_s: float = READY_S_MAX) -> subprocess
         timeout=timeout_s,
         cwd=ROOT,
     )
+
+
+def failed(ran: Result) -> str:
+    """What a command said, or what it raised."""
+    return f"{ran.output}{ran.exception!r}"
 
 
 def until(ask: Callable[[], Any], what: str) -> Any:
@@ -169,10 +177,10 @@ def test_what_the_model_is_not_sure_of_waits_for_a_person_whose_first_decision_w
         lambda: next((t for t in system.said("review", "list") if t["case_id"] == body["case_id"]), None), "a question"
     )["task_id"]
     decide = ("review", "decide", task, "--label", "belongs_elsewhere")
-    assert system.aios(*decide).returncode == 0
+    assert system.aios(*decide).exit_code == 0
     case = until(lambda: decided(system, body["case_id"]), "the decision")
     assert (case["decided_by"], case["label"]) == ("reviewer:operator", "belongs_elsewhere")
-    assert system.aios(*decide).returncode != 0
+    assert system.aios(*decide).exit_code != 0
     assert decided(system, body["case_id"])["decided_by"] == "reviewer:operator"
 
 
@@ -286,11 +294,11 @@ def test_a_dead_letter_is_listed_with_its_reason_and_returns_when_two_principals
     file.write_bytes(codec.encode(DOCUMENT_RECEIVED, DocumentReceived(text=CLEAR)))
     system.said("dlq", "edit", letter["id"][:12], "--bytes", str(file), "--why", "by hand")
     operator = ("--token-file", str(system.home / "run" / "operator.token"))
-    assert system.aios("dlq", "approve", letter["id"], *operator).returncode == 1
+    assert system.aios("dlq", "approve", letter["id"], *operator).exit_code == 1
     system.said("dlq", "approve", letter["id"])
     job = system.said("replay", "plan", "--id", letter["id"])
     assert job["report"]["groups"]["aios.admit"]["returns"] == 1
-    assert system.aios("replay", "run", job["job_id"]).returncode == 1
+    assert system.aios("replay", "run", job["job_id"]).exit_code == 1
     system.said("replay", "approve", job["job_id"])
     assert system.said("replay", "run", job["job_id"])["replayed"] == 1
     case = until(lambda: decided(system, ids.case_id("demo", WORKFLOW, key)), "the decision of the replayed record")
@@ -307,19 +315,19 @@ def test_a_dead_letter_is_listed_with_its_reason_and_returns_when_two_principals
 def test_every_shipped_query_runs_on_real_outcomes(system: System, query: str) -> None:
     until(lambda: system.said("query", "automation_rate"), "decisions in the lake")
     ran = system.aios("query", query)
-    assert ran.returncode == 0, ran.stderr
+    assert ran.exit_code == 0, failed(ran)
 
 
 def test_a_tenant_over_its_budget_is_refused_and_the_cost_report_is_the_ledger(system: System) -> None:
     """No call is made that nobody pays; without a limit again, cases go on; the report adds up to the last unit."""
-    assert system.aios("budget", "set", "demo", WORKFLOW, "--hard", "0.000001", "--per", "total").returncode == 0
+    assert system.aios("budget", "set", "demo", WORKFLOW, "--hard", "0.000001", "--per", "total").exit_code == 0
     refused = until(lambda: _refused(system), "a case over the budget")
     assert refused["reasons"] == ["over_budget"]
     assert [row["denied"] for row in system.said("budget", "show", "demo")] != [0]
-    assert system.aios("budget", "lift", "demo", WORKFLOW).returncode == 0
+    assert system.aios("budget", "lift", "demo", WORKFLOW).exit_code == 0
     until(lambda: _outcome(system).get("outcome") == "routed", "a case without a limit")
     checked = system.aios("cost", "report", "--check")
-    assert checked.returncode == 0, checked.stderr
+    assert checked.exit_code == 0, failed(checked)
     report = system.said("cost", "report", "--by", "tenant,workflow,model,day")
     for name in ("answers", "models", "people", "total", "wasted"):
         assert sum(row[name] for row in report["rows"]) == report["sum"][name]
@@ -338,7 +346,7 @@ def _outcome(system: System) -> dict[str, Any]:
 
 
 def test_the_audit_chain_verifies_and_a_case_tells_its_story(system: System) -> None:
-    assert system.aios("audit", "verify").returncode == 0
+    assert system.aios("audit", "verify").exit_code == 0
     case = next(c for c in system.said("case", "list", "--status", "decided", "--limit", "50"))
     shown = system.said("case", "show", case["case_id"])
     transitions = [each["transition"] for each in shown["timeline"]]
@@ -377,7 +385,7 @@ def test_the_readme_shows_the_examples_as_they_are(example: str) -> None:
 def decided(system: System, case_id: str) -> Any:
     """The case once it is decided, else None."""
     ran = system.aios("case", "show", case_id, "--json")
-    if ran.returncode:
+    if ran.exit_code:
         return None
     shown = json.loads(ran.stdout)
     return shown if shown["status"] == "decided" else None
