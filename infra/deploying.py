@@ -24,15 +24,15 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from aios.processors import autonomy, workflow_cases, workflow_files
+from aios.processors import autonomy, limited, workflow_cases, workflow_files
 from aios.processors.workflow import Workflow
 from aios.processors.workflow_cases import Ran
-from aios.processors.workflow_files import Sound
+from aios.processors.workflow_files import Live, Sound
 from aios.schemas import compat
 from aios.schemas.codec import Codec
 from aios.schemas.models import WorkflowActivated, WorkflowDeployed
 from aios.schemas.registry import RegistrySource
-from aios.streams import deployments, inputs, topology
+from aios.streams import deployments, inputs, limits, topology
 from aios.streams.activations import RETIRED
 from aios.streams.admin import ensure_topics
 from aios.streams.config import KafkaSettings, Settings, client
@@ -82,6 +82,13 @@ def there(settings: Settings, codec: Codec) -> There:
     return There(*deployments.read(settings.kafka, codec))
 
 
+def in_service(settings: Settings, codec: Codec) -> dict[str, Workflow | None]:
+    """By name, the version that new cases take; None: it is retired. Raises Unavailable, ConfigError."""
+    with deployments.loaded(settings.kafka, codec) as tables:
+        live = Live(workflow_files.shipped(), tables)
+        return {name: live.latest(name) for name in sorted({each.workflow for each in live})}
+
+
 def refused(sound: Sound, known: There) -> list[str]:
     """Why this version may not come to what is there; empty: it may. Pure but for the shipped files."""
     return [*_text(sound, known), *_taken(sound, known), *_declared(sound.input), *_compatible(sound.input, known)]
@@ -128,12 +135,20 @@ def _compatible(taken: Input, known: There) -> Iterator[str]:
         yield f"{taken.contract} {why}"
 
 
+def _passed_by(kafka: KafkaSettings, codec: Codec, workflow: Workflow) -> list[str]:
+    """Why new cases may not take it while a limit is declared that would not hold for them. Raises Unavailable."""
+    if not (why := limited.unheld(workflow)):
+        return []
+    held = [one.budget for one in limits.read(kafka, codec).values() if one.workflow in (limits.ALL, workflow.workflow)]
+    return [f"{why}; it would pass the limits that are declared: {', '.join(sorted(held))}"] if held else []
+
+
 def deploy(
     settings: Settings, codec: Codec, judged: Judged, *, by: str, reason: str, active: bool
 ) -> tuple[WorkflowDeployed, WorkflowActivated | None]:
     """Do it; what is done already is left as it is. Raises ConfigError with every reason why not, Unavailable."""
     sound, known = judged.sound, there(settings, codec)
-    if why_not := refused(sound, known):
+    if why_not := [*refused(sound, known), *(_passed_by(settings.kafka, codec, sound.workflow) if active else ())]:
         raise ConfigError("\n".join(why_not))
     signed = sound.workflow.signed_off
     own = sound.input.contract not in inputs.SHIPPED
@@ -174,6 +189,8 @@ def activate(
 
     Raises ConfigError, Unavailable.
     """
+    if said is None and (why_not := _passed_by(kafka, codec, workflow)):
+        raise ConfigError("\n".join(why_not))
     told = _unsaid(workflow, *(said or inherited(workflow, before)))
     return deployments.activate(kafka, codec, told, by=by, reason=reason, before=before)
 

@@ -23,11 +23,12 @@ from aios.processors.turnstile import Full
 from aios.processors.workflow import Question
 from aios.schemas import ids
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
-from aios.streams import topics, topology
+from aios.streams import prompt_files, topics
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import PERSON, Pool
 
 JUDGED_MAX = 32  # texts whose verdicts a process remembers
+POOLS_MAX = 256  # whose topics it does
 ANSWER_GRACE_MS = 15_000  # after a deadline, for the worker's own `expired` to arrive before the timer
 
 
@@ -228,13 +229,14 @@ class Asking(Paying):
             raise ConfigError(f"open cases ask {name}, which this deploy lacks; put {name}.yaml back") from error
 
     def _affords(self, step: Question, pool: Pool) -> bool:
-        """Whether the purse holds what the call is expected to cost; a branch's call is promised it."""
+        """Whether the purse holds what the call may cost; a branch's call is promised it."""
         purse = spending.purse_of(self._state)
         if purse is None:
             return True
         view, path = self.view(), self._state.step
-        tokens = int(step.options["tokens_max"].evaluate(view)) if "tokens_max" in step.options else 0
-        micro = spending.expected(pool, self._text(step), tokens)
+        tokens = int(step.options["tokens_max"].evaluate(view)) if "tokens_max" in step.options else None
+        _, *prompt = self._served(step, pool)
+        micro = spending.most(pool, self._text(step), prompt_files.load(prompt[0]) if prompt else None, tokens)
         if not spending.affords(purse, path, micro, self._cause.now_ms + step.deadline_s.ms(pool.lane)):
             return False
         if "/" in path:
@@ -283,7 +285,7 @@ class Asking(Paying):
             pool=pool.pool,
             fallback_of=state.fallback_of,
         )
-        self._tell(topology.BY_NAME[pool.pool].reads[0], request)
+        self._tell(_commands(pool.pool), request)
         self._wait(name, attempt, request.request_id, request.deadline_at + ANSWER_GRACE_MS)
         self.record(
             "requested",
@@ -316,6 +318,9 @@ class Asking(Paying):
 def _judged(reference: str, text: str) -> Verdict:
     """What a policy says of a text. One turn asks twice: to judge it, and to send what is left of it."""
     return guarding.judge(policy_files.load(reference), text)
+
+
+_commands = lru_cache(maxsize=POOLS_MAX)(topics.inference_requested)
 
 
 def _with(seen: tuple[str, ...], name: str) -> tuple[str, ...]:

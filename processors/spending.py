@@ -5,8 +5,8 @@ the case's purse, which it remembers while it is open. Guaranteed:
 
 - a case asks for a reservation before its first call if its workflow names a maximum and a limit is declared for its
   tenant; else it asks for none, and waits for nothing;
-- inside a reservation no call begins that is expected to pass what is left of it beside the calls of other branches
-  that are out, or to end after it;
+- inside a reservation no call begins that may pass what is left of it beside the calls of other branches that are
+  out (most() says what is counted, and what cannot be), or end after it;
 - every answer that plan is told is one line, under an id derived from what was used: an accepted one under its
   request, any other as wasted under its own place in the log; so neither a replay nor a second answer is charged twice;
 - a reservation that a case holds, or is granted and does not wait for, is closed when the case ends, or at once.
@@ -38,6 +38,7 @@ from aios.schemas import ids
 from aios.schemas.models import BudgetAnswered, BudgetRequested, CaseRemembered, InferenceCompleted, UsageSettled
 from aios.streams import money, pool_files
 from aios.streams.pool_files import Pool
+from aios.streams.prompt_files import PLACEHOLDER, Prompt
 
 STEP = "$budget"  # where a case waits for its reservation; no step of a workflow can have this name
 ANSWER_MS_MAX = 3_600_000  # budget is away for longer: the case goes on as denied
@@ -46,7 +47,9 @@ SPARE_MS = 3_600_000  # a reservation outlives the longest way through its workf
 LONGEST_MS_MAX = (
     2_000 * WAIT_S_MAX
 )  # and no reservation is held for longer; a case that lasts longer asks no model then
-CHARS_PER_TOKEN = 3  # of a prompt that is not counted yet; models here see 4 to 5
+BYTES_PER_TOKEN = 3  # of a text that is not counted yet; models here see 4 to 5
+MESSAGE_TOKENS = 8  # around a message: who speaks, and its end
+WRONG_TOKENS_MAX = 400  # of an answer that is no answer, as the model is shown it again, and what is said about it
 
 
 def _never(_tenant: str, _workflow: str) -> bool:
@@ -65,7 +68,7 @@ class Funds:
 class Purse:
     """reserved_micro: what is granted; 0 while the case waits for it. resume_at: it is deferred until then, Unix ms.
 
-    promised: by the path of a branch, what its call is expected to cost while it is out.
+    promised: by the path of a branch, what its call may cost while it is out.
     """
 
     reservation: str
@@ -140,15 +143,44 @@ def _visits_max(workflow: Workflow) -> int:
     return 1 + sum(wait.rounds_max for wait in waits if isinstance(wait, Wait) and wait.event is not None)
 
 
-def expected(pool: Pool, text: str, tokens_max: int) -> int:
-    """What a call is expected to cost, micro."""
-    prompt_tokens = -(-len(text) // CHARS_PER_TOKEN)
-    return pool.price.of(prompt_tokens=prompt_tokens, output_tokens=tokens_max, engine_us=0)
+def most(pool: Pool, text: str, prompt: Prompt | None = None, tokens_max: int | None = None) -> int:
+    """What a call may cost, micro: every piece of the text that is read, answered at full length, and asked once more.
+
+    tokens_max: of one answer, where the step asks for fewer than its prompt allows. Not known before are the engine's
+    time, and how the model cuts this text into tokens; of most texts BYTES_PER_TOKEN makes more than there are.
+    """
+    read, written = _tokens_of(text), 0
+    if prompt is not None:
+        longest = prompt.sampling.tokens_max  # whoever asks for more, or for none, is refused before a token is spent
+        read, written = _generated(prompt, text, tokens_max if tokens_max and 0 < tokens_max < longest else longest)
+    return pool.price.of(prompt_tokens=read, output_tokens=written, engine_us=0)
+
+
+def _generated(prompt: Prompt, text: str, tokens_max: int) -> tuple[int, int]:
+    """Tokens read and written: inference_workers/writing.py says how a text is read, and when it is asked again."""
+    bounds, words = prompt.input, text.split()
+    onward = bounds.words_max - bounds.overlap_words
+    pieces = max(1, min(bounds.chunks_max, -(-(len(words) - bounds.overlap_words) // onward)))
+    piecewise = _tokens_of(" ".join(words[: pieces * onward + bounds.overlap_words]))
+    if pieces > 1:  # what overlaps is read twice
+        piecewise = -(-piecewise * bounds.words_max // onward)
+    asked = pieces
+    if pieces > 1 and bounds.merge == "again":
+        asked, piecewise = pieces + 1, piecewise + pieces * tokens_max
+    contents = [message.content for message in prompt.messages]
+    frame = sum(_tokens_of(content) + MESSAGE_TOKENS for content in contents)
+    read = asked * frame + piecewise * sum(content.count(PLACEHOLDER) for content in contents)
+    again = read + asked * (min(tokens_max, WRONG_TOKENS_MAX) + WRONG_TOKENS_MAX)
+    return read + again, 2 * asked * tokens_max
+
+
+def _tokens_of(text: str) -> int:
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
 def affords(purse: Purse, path: str, micro: int, ends_at: int) -> bool:
-    """Whether a call may begin: what it is expected to cost is left beside what the other branches' calls are, and it
-    ends before the reservation does.
+    """Whether a call may begin: what it may cost is left beside what the other branches' calls may, and it ends before
+    the reservation does.
     """
     others = sum(each for branch, each in purse.promised.items() if branch != path)
     return purse.spent_micro + others + micro <= purse.reserved_micro and ends_at <= purse.expires_at

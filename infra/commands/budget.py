@@ -1,7 +1,8 @@
 """`aios budget set|lift|show`: what tenants may spend, and where they stand.
 
 Enters: a limit, by an operator. Leaves: budget.declared.v1, audited; what the budget stage has told last.
-Guaranteed: who declares is the token's name; amounts are written in money.currency and never rounded.
+Guaranteed: who declares is the token's name; amounts are written in money.currency and never rounded; a limit that
+would bind nothing of what it names is refused, with the workflow and the reason (processors/limited.py).
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from typing import Any
 
 import click
 
-from aios.infra import output
+from aios.infra import deploying, output
 from aios.infra.commands.acting import acting
 from aios.infra.commands.operations import JSON, TOKEN
 from aios.infra.commands.tenant import connected
-from aios.infra.output import NOT_FOUND, USAGE, fail
-from aios.processors import workflow_files
+from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
+from aios.processors import limited
+from aios.processors.workflow import Workflow
+from aios.schemas.codec import Codec
 from aios.schemas.models import BudgetChanged, BudgetDeclared
-from aios.streams import limits, money
+from aios.streams import limits, money, pool_files
+from aios.streams.config import Settings
 from aios.streams.errors import ConfigError
 from aios.streams.limits import ALL, LIFTED, POLICIES, WINDOWS
 from aios.streams.principals import Role
@@ -36,7 +40,7 @@ def group() -> None:
 @group.command("set")
 @click.argument("tenant")
 @click.argument("workflow", default=ALL)
-@click.option("--hard", required=True, help="Never exceeded; an amount in money.currency, such as 12.50.")
+@click.option("--hard", required=True, help="No more is charged; an amount in money.currency, such as 12.50.")
 @click.option("--per", type=click.Choice(WINDOWS), default="month", show_default=True, help="total: it ends for good.")
 @click.option("--soft", default="0", help="Above it `show`, the log and the metrics say so; 0: none.")
 @click.option(
@@ -53,11 +57,10 @@ def set_(
 ) -> None:
     """Let TENANT spend at most --hard in WORKFLOW.
 
-    Without one: in all of its workflows together. It holds for cases that begin from now on. Audited.
+    Without one: in all of its workflows together. It holds for cases that begin from now on: before their first call
+    they reserve what their workflow's file says (`budget:`), and a model is asked only inside that. People are never
+    stopped; what they cost beyond it is shown as `over`. Audited.
     """
-    known = sorted({each.workflow for each in workflow_files.shipped()})
-    if workflow not in (ALL, *known):
-        fail(f"there is no workflow {workflow}: {', '.join(known)}", NOT_FOUND)
     try:
         declared = limits.limit(
             tenant, workflow, window=per, hard_micro=money.parse(hard), soft_micro=money.parse(soft), policy=over
@@ -66,6 +69,11 @@ def set_(
         fail(str(error), USAGE)
     with connected() as (settings, codec):
         declared = replace(declared, by=acting(settings, codec, token_file, Role.OPERATOR, tenant))
+        serving = _serving(settings, codec)
+        if workflow not in (ALL, *serving):
+            fail(f"there is no workflow {workflow}: {', '.join(serving)}", NOT_FOUND)
+        if why_not := limited.refused(workflow, serving, over, pool_files.shipped()):
+            fail("\n".join(why_not), FAILED)
         limits.declare(settings.kafka, codec, declared)
     _said(declared, as_json)
 
@@ -92,20 +100,26 @@ def lift(tenant: str, workflow: str, token_file: Path | None, as_json: bool) -> 
 @click.argument("tenant", default="")
 @JSON
 def show(tenant: str, as_json: bool) -> None:
-    """Every limit, or those of TENANT, and where they stand.
+    """Every limit, or those of TENANT, and where they stand; on standard error, why one would not be taken today.
 
     left, spent, reserved: of the window that holds now. denied: refused or put off. wasted: answers that came twice or
     too late. over: used, and beyond what the limit had room for; neither is charged.
     """
     with connected() as (settings, codec):
-        declared = limits.read(settings.kafka, codec)
-        standing = limits.standing(settings.kafka, codec)
-    found = [
-        _row(limit, standing.get(name), as_json=as_json)
-        for name, limit in sorted(declared.items())
-        if tenant in ("", limit.tenant)
-    ]
+        read, standing = limits.read(settings.kafka, codec), limits.standing(settings.kafka, codec)
+        serving = _serving(settings, codec) if read else {}
+    declared = [limit for _, limit in sorted(read.items()) if tenant in ("", limit.tenant)]
+    found = [_row(limit, standing.get(limit.budget), as_json=as_json) for limit in declared]
+    for limit in declared:
+        if limit.workflow in (ALL, *serving):
+            for why in limited.refused(limit.workflow, serving, limit.policy, pool_files.shipped()):
+                click.echo(f"{limit.budget}: {why}", err=True)
     output.rows(found, COLUMNS, as_json=as_json, none="no limit is declared: `aios budget set` does")
+
+
+def _serving(settings: Settings, codec: Codec) -> dict[str, Workflow]:
+    """By name, the version that new cases take. Raises Unavailable, ConfigError."""
+    return {name: one for name, one in deploying.in_service(settings, codec).items() if one is not None}
 
 
 def _row(limit: BudgetDeclared, stands: BudgetChanged | None, *, as_json: bool) -> dict[str, Any]:

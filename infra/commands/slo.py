@@ -10,16 +10,13 @@ from dataclasses import asdict
 
 import click
 
-from aios.infra import objectives, output, recent
+from aios.infra import deploying, objectives, output, recent
 from aios.infra.commands.operations import JSON
 from aios.infra.commands.tenant import connected
 from aios.infra.objectives import Kept
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
-from aios.processors import workflow_files
 from aios.processors.workflow import Workflow
-from aios.processors.workflow_files import Live
 from aios.schemas.codec import Codec
-from aios.streams import deployments
 from aios.streams.config import Settings
 from aios.streams.errors import Unavailable
 from aios.streams.wall_clock import wall_ms
@@ -81,9 +78,7 @@ def _said(value: float, is_share: bool) -> str:
 
 def _in_service(settings: Settings, codec: Codec, wanted: str) -> list[Workflow]:
     """The version of each workflow that new cases take. Raises Unavailable."""
-    with deployments.loaded(settings.kafka, codec) as tables:
-        live = Live(workflow_files.shipped(), tables)
-        newest = {name: live.latest(name) for name in sorted({each.workflow for each in live})}
+    newest = deploying.in_service(settings, codec)
     if wanted and wanted not in newest:
         fail(f"there is no workflow {wanted}; there are {', '.join(newest)}", NOT_FOUND)
     return [each for name, each in newest.items() if each is not None and wanted in ("", name)]

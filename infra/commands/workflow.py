@@ -18,8 +18,9 @@ from aios.infra.commands import workflow_acts
 from aios.infra.commands.operations import JSON
 from aios.infra.output import FAILED, NOT_FOUND, fail
 from aios.infra.ways import does, ways
-from aios.processors import workflow_cases, workflow_files, workflow_schema
+from aios.processors import limited, workflow_cases, workflow_files, workflow_schema
 from aios.processors.workflow import Workflow
+from aios.streams import pool_files
 from aios.streams.errors import ConfigError
 
 
@@ -54,6 +55,8 @@ def check(files: tuple[Path, ...]) -> None:
         if workflow is not None:
             unsigned = "" if workflow.signed_off else "; nobody has signed it off yet, so it cannot be deployed"
             click.echo(f"{path}: {workflow.reference} is fine, {len(workflow.steps)} steps{unsigned}")
+            for warned in limited.warnings(workflow, pool_files.shipped()):
+                click.echo(f"{path}: {warned}", err=True)
         for problem in problems:
             click.echo(problem, err=True)
     if wrong:

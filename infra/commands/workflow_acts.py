@@ -23,11 +23,11 @@ from aios.infra.commands.acting import acting
 from aios.infra.commands.operations import JSON, TOKEN
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
-from aios.processors import workflow_files
+from aios.processors import limited, workflow_files
 from aios.processors.workflow_files import Live, Sound
 from aios.schemas.codec import Codec
 from aios.schemas.models import WorkflowActivated
-from aios.streams import deployments
+from aios.streams import deployments, pool_files
 from aios.streams.activations import PERMILLE, RETIRED
 from aios.streams.config import Settings
 from aios.streams.deployments import MIGRATED, MODES
@@ -108,6 +108,8 @@ def deploy(file: Path, why: str, inactive: bool, token_file: Path | None, as_jso
     for one in judged.ran:
         for line in one.wrong:
             click.echo(f"✗ {one.name}: {line}", err=True)
+    for warned in limited.warnings(judged.sound.workflow, pool_files.shipped()):
+        click.echo(warned, err=True)
     with connected() as (settings, codec):
         by = acting(settings, codec, token_file, Role.OPERATOR)
         try:

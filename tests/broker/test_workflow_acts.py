@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from aios.infra import deploying
 from aios.infra.cli import aios
 from aios.infra.output import FAILED, NOT_FOUND
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted
-from aios.streams import config, principals, tenants
+from aios.streams import config, limits, principals, tenants
 from aios.streams.config import Settings
+from aios.streams.errors import ConfigError
 from aios.streams.topics import AUDIT_RECORDED, CASE_ADMITTED
 from tests.broker import test_workflow_deploy
 from tests.broker.test_workflow_deploy import events, process, until
-from tests.fakes import claims
+from tests.fakes import claims, questions
 
 pytestmark = pytest.mark.broker
 settings = test_workflow_deploy.settings
@@ -113,3 +115,46 @@ def test_a_workflow_lives_from_its_deployment_to_its_end(here: Here, unique: str
         "workflow_activated",
     ]
     assert {one.actor for one in told} == {"operator"}
+
+
+def test_a_limit_that_would_bind_nothing_is_refused_by_name(here: Here, unique: str, tmp_path: Path) -> None:
+    """Of a workflow that came later too, alone or among all; nor may such a one take cases where a limit is declared.
+    With a `budget:` both may be.
+    """
+    name = f"questions.q{unique}"
+    file = questions.write(tmp_path, name, f"question.q{unique}.v1")
+
+    def deploy() -> None:
+        deploying.deploy(here.settings, here.codec, deploying.judge(file), by="ada", reason="", active=True)
+
+    def limit(*workflow: str) -> Result:
+        return here.aios("budget", "set", here.tenant, *workflow, "--hard", "5")
+
+    deploy()
+    for refused in (limit(name), limit()):
+        assert refused.exit_code == FAILED
+        assert f"{name}@1 asks models and has no `budget:" in refused.stderr
+    assert here.said("budget", "show", here.tenant) == []
+    assert limit("kyc.review").exit_code == FAILED
+    assert limit("mine.own").exit_code == NOT_FOUND
+    cheaper = here.aios("budget", "set", here.tenant, "document.triage", "--hard", "5", "--over", "cheaper")
+    assert "document.triage@3 has no `cheaper_max_micro`" in cheaper.stderr
+
+    of_all = limits.limit(here.tenant, limits.ALL, window="day", hard_micro=5, soft_micro=0, policy="refuse")
+    limits.declare(here.settings.kafka, here.codec, replace(of_all, by="ada"))
+    try:
+        assert f"{here.tenant}/*: {name}@1 asks models" in here.aios("budget", "show", here.tenant).stderr
+        here.said("workflow", "cancel", name, "--why", "it passes the limit")
+        again = here.aios("workflow", "activate", f"{name}@1", "--why", "not over")
+        assert again.exit_code == FAILED
+        assert f"{here.tenant}/*" in again.stderr
+        text = file.read_text("utf-8").replace("version: 1", "version: 2")
+        file.write_text(text, "utf-8")
+        with pytest.raises(ConfigError, match="would pass the limits"):
+            deploy()
+        budget = "budget: {per_case_max_micro: 5000, on_denied: {reason: over_budget, then: failed}}"
+        file.write_text(text.replace("start: first\n", f"{budget}\nstart: first\n"), "utf-8")
+        deploy()
+        assert limit(name).exit_code == 0
+    finally:
+        here.aios("budget", "lift", here.tenant)

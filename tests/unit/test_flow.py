@@ -37,17 +37,12 @@ from aios.streams.errors import Reason, RecordError
 from aios.streams.pool_files import Lane, Pool
 from tests.fakes import admissions, flow
 from tests.fakes.answers import answer_to
+from tests.fakes.pools import SMALL, chained
 from tests.fakes.triage import plain
 
 NOW_MS = 1_700_000_000_000
 BODY = {"text": "Where is my card?", "channel": "message", "subject": "", "customer_id": ""}
 SHIPPED = pool_files.shipped()
-
-
-def pools(**fallbacks: str) -> Mapping[str, Pool]:
-    """The shipped ones; those of a process with another fallback."""
-    changed = {process: {"fallback": fallback} for process, fallback in fallbacks.items()}
-    return {name: pool.model_copy(update=changed.get(pool.process, {})) for name, pool in SHIPPED.items()}
 
 
 def admitted(number: int, tenant: str = "acme", lane: str = "bulk") -> CaseAdmitted:
@@ -239,14 +234,14 @@ def test_a_wait_for_a_turn_is_over_when_all_attempts_would_be() -> None:
 
 def test_a_pool_that_cannot_answer_is_followed_by_its_fallback_and_then_by_a_person() -> None:
     """Each request and transition says whom it stands in for; the fallback is asked for its own model."""
-    world = Partition(pools=pools(classify="generate"))
+    world = Partition(pools=chained())
     world.feed(admitted(0))
     (first,) = world.out()
     assert (first.pool, first.fallback_of) == ("classify.bulk", "")
     world.feed(answer(first, "failed"))
     (second,) = world.out()
-    assert (second.pool, second.fallback_of, second.attempt) == ("generate.bulk", "classify.bulk", 2)
-    assert second.model.split("@")[0] == SHIPPED["generate.bulk"].model
+    assert (second.pool, second.fallback_of, second.attempt) == (f"{SMALL}.bulk", "classify.bulk", 2)
+    assert second.model.split("@")[0] == chained()[f"{SMALL}.bulk"].model
     world.feed(answer(second, "expired"))
     (task,) = world.of(ReviewRequested)
     assert task.reasons == ("model_failed",)
@@ -254,19 +249,19 @@ def test_a_pool_that_cannot_answer_is_followed_by_its_fallback_and_then_by_a_per
     assert [(one["pool"], one["fallback_of"]) for one in said] == [
         ("classify.bulk", ""),
         ("classify.bulk", ""),
-        ("generate.bulk", "classify.bulk"),
-        ("generate.bulk", "classify.bulk"),
+        (f"{SMALL}.bulk", "classify.bulk"),
+        (f"{SMALL}.bulk", "classify.bulk"),
     ]
 
 
 def test_silence_is_asked_again_before_the_fallback_is() -> None:
     """attempts_max commands to each pool; each that was given up is called off, so that no worker spends on it."""
-    world = Partition(pools=pools(classify="generate"))
+    world = Partition(pools=chained())
     world.feed(admitted(0))
     for _ in range(4):
         world.fire(0)
         world.read()
-    assert [one.pool for one in world.of(InferenceRequested)] == ["classify.bulk"] * 2 + ["generate.bulk"] * 2
+    assert [one.pool for one in world.of(InferenceRequested)] == ["classify.bulk"] * 2 + [f"{SMALL}.bulk"] * 2
     assert [one.attempt for one in world.of(InferenceRequested)] == [1, 2, 3, 4]
     called_off = [(one.request_id, one.pool, one.reason) for one in world.of(InferenceCancelled)]
     assert called_off == [(one.request_id, one.pool, "timed_out") for one in world.of(InferenceRequested)]
@@ -352,7 +347,7 @@ def test_whatever_happens_places_are_counted_and_every_case_ends(
     actions: list[tuple[str, int]], share: int, fallback: bool
 ) -> None:
     """Answers, silence, turns in any order, repeats: `check` holds after every step, and nothing is left at the end."""
-    world = Partition(share=share, pools=pools(classify="generate") if fallback else SHIPPED)
+    world = Partition(share=share, pools=chained() if fallback else SHIPPED)
     number = 0
     for what, draw in actions:
         requests = world.of(InferenceRequested)

@@ -34,6 +34,7 @@ from aios.streams import pool_files
 from aios.streams.pool_files import Pool
 from tests.fakes.flow import EVERY, INPUT, Flow
 from tests.fakes.flow import answered as flow_answered
+from tests.fakes.pools import SMALL, chained
 from tests.fakes.triage import plain
 from tests.unit.test_accounts import Tenant
 from tests.unit.test_accounts import limit as limit_of
@@ -189,7 +190,7 @@ def test_a_grant_that_is_told_twice_changes_nothing() -> None:
     assert desk.feed(granted) == []
 
 
-def test_no_call_begins_that_is_expected_to_pass_the_reservation() -> None:
+def test_no_call_begins_that_may_pass_the_reservation() -> None:
     """The summary would cost more than is left: the letter is routed without one."""
     desk = Desk()
     asked = desk.one(admitted(channel="letter", text="My mortgage. " * 400), BudgetRequested)
@@ -202,13 +203,10 @@ def test_no_call_begins_that_is_expected_to_pass_the_reservation() -> None:
 
 def test_a_case_that_was_granted_for_the_cheaper_pools_asks_these_first() -> None:
     """The command says of which pool it is the cheaper one."""
-    shipped = pool_files.shipped()
-    desk = Desk(
-        pools={**shipped, "classify.bulk": shipped["classify.bulk"].model_copy(update={"fallback": "generate"})}
-    )
+    desk = Desk(pools=chained())
     asked = desk.one(admitted(), BudgetRequested)
     called = desk.one(answered(asked, "cheaper", amount_micro=500), InferenceRequested)
-    assert (called.pool, called.fallback_of) == ("generate.bulk", "classify.bulk")
+    assert (called.pool, called.fallback_of) == (f"{SMALL}.bulk", "classify.bulk")
 
 
 def test_nobody_is_asked_again_outside_the_reservation() -> None:
@@ -386,7 +384,7 @@ def test_a_decided_case_is_no_larger_for_money() -> None:
     assert replace(desk.state, case_seq=0) == replace(free.state, case_seq=0)
 
 
-def test_the_calls_of_branches_are_promised_what_they_are_expected_to_cost() -> None:
+def test_the_calls_of_branches_are_promised_what_they_may_cost() -> None:
     """A map of many asks no more at the same time than its reservation pays for; an answer frees what was promised."""
     each = {"infer": EVERY["steps"]["gather"]["parallel"]["of"]["about"]["infer"] | {"input": "item"}}
     told = copy.deepcopy(EVERY) | {
@@ -399,7 +397,7 @@ def test_the_calls_of_branches_are_promised_what_they_are_expected_to_cost() -> 
     flow = Flow(workflow=Workflow.model_validate(told))
     pool = pool_files.shipped()["classify.bulk"]
     pages = ["x" * 90] * 20
-    one = spending.expected(pool, pages[0], 0)
+    one = spending.most(pool, pages[0])
     assert one > 0
     state: CaseRemembered | None = None
     written: list[Event] = []
