@@ -6,11 +6,16 @@ them; the order between the two sides does not matter; a canary that is as good 
 often than CHANCE_MAX at each look, since it is tested against stable plus the limit and not against stable.
 
     error_share      share of answers that failed, expired or cannot be used: over stable's by more than the limit
-    latency_ratio    median time of an answer in the engine: more than so many times stable's
+    latency_ratio    median time of an answer in the engine: more than so many times stable's in a batch as full
     override_share   of cases that a person decided, the share in which not as suggested: over stable's by more than it
 
 Errors and overrides by the exact binomial test, times by the Mann-Whitney test, both scipy's. Where stable has none to
 compare with (a canary that serves everything), shares are held against the limit alone and times are not judged.
+
+An engine's time is shared out among what it works on at once, so that the same answer costs more of it in an emptier
+batch; and a canary with weights of its own has a batch of its own, with few in it. So each time is divided by the
+median of stable's times in batches about as full (fills: 1, 2, 3-4, 5-8, …), and these ratios are tested; where stable
+has fewer than TIMES_MIN of a fill, an answer of that fill is not judged.
 Rejected: limits without a test (two of five answers failing ends nothing), a fixed time of trial (a canary that fails
 every answer serves until it ends).
 """
@@ -28,25 +33,27 @@ ANSWERS_MIN = 20  # of the canary, before its errors or times are judged; for ti
 REVIEWED_MIN = 10  # cases decided by people, before overrides are
 TIME_MS_MIN = 5.0  # shorter ones count as this: what a scheduler does to them is no model's fault
 TIMES_MAX = 500  # newest times remembered of each side
+TIMES_MIN = 20  # of stable's, in batches about as full, before another one is held against them
+UNKNOWN = 0  # how full a batch was that nobody told
 CHANCE_MAX = 0.001  # of an innocent canary, at one look
 
 
 @dataclass(slots=True)
 class Side:
-    """One version since the trial began. times: ms in the engine, the newest last."""
+    """One version since the trial began. times: ms in the engine, and how full its batch was, the newest last."""
 
     answers: int = 0
     errors: int = 0
     reviewed: int = 0
     overridden: int = 0
-    times: list[float] = field(default_factory=list)
+    times: list[tuple[float, int]] = field(default_factory=list)
 
-    def answered(self, *, failed: bool, took_ms: float | None) -> None:
-        """took_ms: None where it says nothing of the model: a failure, an answer from the cache."""
+    def answered(self, *, failed: bool, took_ms: float | None, fill: int = UNKNOWN) -> None:
+        """took_ms: None where it says nothing of the model: a failure, an answer from the cache. fill: of its batch."""
         self.answers += 1
         self.errors += failed
         if took_ms is not None:
-            self.times.append(round(took_ms, 3))
+            self.times.append((round(took_ms, 3), fill))
             del self.times[:-TIMES_MAX]
 
     def decided(self, *, overridden: bool) -> None:
@@ -65,7 +72,7 @@ class Side:
 
     @property
     def median_ms(self) -> float:
-        return median(self.times) if self.times else 0.0
+        return median(ms for ms, _ in self.times) if self.times else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +118,14 @@ class Trial:
 
 def of_plain(said: Mapping[str, Any]) -> Trial:
     """Raises TypeError for what plain() never gave."""
-    own = {"limits": Limits(**said["limits"]), "stable": Side(**said["stable"]), "canary": Side(**said["canary"])}
+    own = {"limits": Limits(**said["limits"]), "stable": _side(said["stable"]), "canary": _side(said["canary"])}
     return Trial(**{**said, **own})
+
+
+def _side(said: Mapping[str, Any]) -> Side:
+    """One that was kept when times stood alone keeps none of them: they were of batches that nobody knows."""
+    times = [(float(one[0]), int(one[1])) for one in said["times"] if isinstance(one, list)]
+    return Side(**{**said, "times": times})
 
 
 def judge(trial: Trial) -> Verdict | None:
@@ -123,10 +136,9 @@ def judge(trial: Trial) -> Verdict | None:
         found = _share("error_share", counted, stable.error_share, limits.error_share)
         if found is not None:
             return found
-    if min(len(canary.times), len(stable.times)) >= ANSWERS_MIN:
-        slow = _slower(canary.times, stable.times, limits.latency_ratio)
-        if slow is not None:
-            return slow
+    slow = _slower(canary.times, stable.times, limits.latency_ratio)
+    if slow is not None:
+        return slow
     if canary.reviewed >= REVIEWED_MIN:
         counted = (canary.overridden, canary.reviewed)
         return _share("override_share", counted, stable.override_share, limits.override_share)
@@ -147,15 +159,35 @@ def _share(measure: str, counted: tuple[int, int], stable: float, limit: float) 
     return Verdict(measure=measure, canary=found / of, stable=stable, limit=limit, chance=chance)
 
 
-def _slower(canary: Sequence[float], stable: Sequence[float], ratio: float) -> Verdict | None:
-    canary, stable = ([max(one, TIME_MS_MIN) for one in side] for side in (canary, stable))
-    ours, theirs = median(canary), median(stable)
-    if ours <= theirs * ratio:
+def _slower(canary: Sequence[tuple[float, int]], stable: Sequence[tuple[float, int]], ratio: float) -> Verdict | None:
+    usual = _medians(stable)
+    ours, theirs = ([(max(ms, TIME_MS_MIN), _about(fill)) for ms, fill in side] for side in (canary, stable))
+    ours, theirs = ([one for one in side if one[1] in usual] for side in (ours, theirs))
+    if len(ours) < ANSWERS_MIN:
+        return None
+    found = [ms / usual[fill] for ms, fill in ours]
+    if median(found) <= ratio:
         return None
     from scipy import stats  # as above
 
-    allowed = [one * ratio for one in stable]
-    chance = float(stats.mannwhitneyu(canary, allowed, alternative="greater", method="asymptotic").pvalue)
+    allowed = [ratio * ms / usual[fill] for ms, fill in theirs]
+    chance = float(stats.mannwhitneyu(found, allowed, alternative="greater", method="asymptotic").pvalue)
     if chance >= CHANCE_MAX:
         return None
-    return Verdict(measure="latency_ratio", canary=ours, stable=theirs, limit=ratio, chance=chance)
+    of_stable = median(usual[fill] for _, fill in ours)
+    return Verdict(
+        measure="latency_ratio", canary=median(ms for ms, _ in ours), stable=of_stable, limit=ratio, chance=chance
+    )
+
+
+def _medians(times: Sequence[tuple[float, int]]) -> dict[int, float]:
+    """By about how full the batch was; of fewer than TIMES_MIN there is none."""
+    by_fill: dict[int, list[float]] = {}
+    for ms, fill in times:
+        by_fill.setdefault(_about(fill), []).append(max(ms, TIME_MS_MIN))
+    return {fill: median(found) for fill, found in by_fill.items() if len(found) >= TIMES_MIN}
+
+
+def _about(fill: int) -> int:
+    """The power of two that is not below it; UNKNOWN is itself."""
+    return fill and 1 << (fill - 1).bit_length()

@@ -179,7 +179,7 @@ class State:
             return
         failed = event.status != "ok"
         took = event.engine_us / 1000 if event.engine_us else float(event.compute_ms)
-        side.answered(failed=failed, took_ms=None if failed or event.cached else took)
+        side.answered(failed=failed, took_ms=None if failed or event.cached else took, fill=_fill(event))
 
     def _tell_decision(self, event: CaseDecided, at_ms: int) -> None:
         if not event.suggestion or not _is_by_person(event):
@@ -196,6 +196,11 @@ class State:
             side = self._side(str(said.get("model", "")), at_ms)
             if side is not None:
                 side.errors += 1
+
+
+def _fill(event: InferenceCompleted) -> int:
+    """Among how many its engine shared out its time while it worked on this one: the time that passed, by its share."""
+    return max(1, round(event.compute_ms * 1000 / event.engine_us)) if event.engine_us else canary.UNKNOWN
 
 
 def may_refuse(value: bytes) -> bool:

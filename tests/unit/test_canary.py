@@ -136,4 +136,44 @@ def test_a_side_remembers_so_many_times() -> None:
     side = Side()
     for number in range(TIMES_MAX + 10):
         side.answered(failed=False, took_ms=float(number))
-    assert side.times == [float(number) for number in range(10, TIMES_MAX + 10)]
+    assert [ms for ms, _ in side.times] == [float(number) for number in range(10, TIMES_MAX + 10)]
+
+
+FIXED_MS, EACH_MS = 5.6, 8.9  # of a step, and of each text in it: an encoder on two cores
+
+
+def shared(seed: int, fills: dict[str, list[int]], slower: float = 1.0) -> Trial:
+    """Two versions whose batches are as full as that: the same model, but for what the canary is slower."""
+    chance, found = random.Random(seed), trial()
+    for name, side in (("stable", found.stable), ("canary", found.canary)):
+        for fill in fills[name]:
+            took = (FIXED_MS / fill + EACH_MS) * chance.lognormvariate(0, 0.2)
+            side.answered(failed=False, took_ms=took * (slower if name == "canary" else 1), fill=fill)
+    return found
+
+
+LITTLE = {"stable": [32] * 300 + [4] * 100, "canary": [1] * 40}
+MIXED = {"stable": [32] * 200 + [1, 2, 3] * 80, "canary": [1] * 30 + [2] * 10}
+
+
+def test_a_canary_alone_in_its_batch_is_not_slow_for_that() -> None:
+    """It has an engine of its own and a small share: each answer costs more of it than in a full batch of stable's."""
+    for seed in range(20):
+        assert judge(shared(seed, LITTLE)) is None
+        assert judge(shared(seed, MIXED)) is None
+
+
+def test_a_slow_canary_is_found_among_batches_as_full() -> None:
+    """Twice as slow, although it is mostly alone and stable mostly is not."""
+    verdict = judge(shared(1, MIXED, slower=2.0))
+    assert verdict is not None
+    assert verdict.measure == "latency_ratio"
+    assert verdict.canary > 1.5 * verdict.stable
+
+
+def test_times_without_a_batch_beside_them_are_forgotten() -> None:
+    """What an earlier release kept: the counts stay, the times begin anew."""
+    said = trial().plain()
+    said["stable"] |= {"answers": 30, "errors": 2, "times": [1.5, 2.5]}
+    found = of_plain(json.loads(json.dumps(said)))
+    assert (found.stable.answers, found.stable.errors, found.stable.times) == (30, 2, [])

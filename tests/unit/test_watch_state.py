@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted, ModelActivated
 from aios.sinks import watch_state
+from aios.sinks.canary import UNKNOWN
 from aios.sinks.watch_state import SUBJECTS_MAX, State, may_refuse, read_back
 from aios.streams.config import WatchSettings
 from aios.streams.record import Record
@@ -139,16 +140,22 @@ def test_a_trial_belongs_to_its_activation() -> None:
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
-        (records.answer("c", "card", version=2), (1, 0, [7.0])),
+        (records.answer("c", "card", version=2), (1, 0, [(7.0, UNKNOWN)])),
         (records.answer("c", "card", version=2, cached=True), (1, 0, [])),
-        (records.answer("c", "card", version=2, engine_us=1500), (1, 0, [1.5])),
+        (records.answer("c", "card", version=2, engine_us=1500), (1, 0, [(1.5, 5)])),
+        (records.answer("c", "card", version=2, engine_us=7500), (1, 0, [(7.5, 1)])),
         (records.answer("c", "card", version=2, status="failed"), (1, 1, [])),
         (records.answer("c", "card", version=2, status="expired"), (1, 1, [])),
         (records.answer("c", "card", version=3), (0, 0, [])),
     ],
 )
-def test_an_answer_counts_as_what_it_is(event: InferenceCompleted, expected: tuple[int, int, list[float]]) -> None:
-    """answers, errors, times: what failed is an error, and like what the cache gave says nothing of time."""
+def test_an_answer_counts_as_what_it_is(
+    event: InferenceCompleted, expected: tuple[int, int, list[tuple[float, int]]]
+) -> None:
+    """answers, errors, times: what failed is an error, and like what the cache gave says nothing of time.
+
+    A time stands with how many shared the engine meanwhile: seven milliseconds, of which 1.5 were its own.
+    """
     state = State(LIMITS)
     state.follow([activated()])
     take(state, 0, event)
