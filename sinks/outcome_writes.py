@@ -4,7 +4,9 @@ Enters: a record of audit.recorded, case.decided, event.refused or review.reques
 whatever order the records come in, and however often, the same set of them leaves the same keys: a transition moves
 the case only past the highest case_seq seen, lists are bounded by rank of time and not of arrival, and a key's
 lifetime only grows. Each script first compares a guard key with the value its caller knows, and changes nothing when
-it differs: a Valkey that was emptied takes no more writes until it is rebuilt.
+it differs: a Valkey that was emptied takes no more writes until it is rebuilt. A case that waits for longer than
+anything is kept stays, with its timeline, until its wait is over and as long again as others; once decided, no longer
+than others.
 Cost: 10-20 us of Valkey a record; a batch is one round trip.
 Rejected: WATCH (a round trip and a repeat for every record), positions of Kafka in Valkey instead of the guard (the
 group's own offsets would have to be ignored, and lag would mean nothing).
@@ -84,7 +86,7 @@ def _transition(event: AuditRecorded, traceparent: str) -> Write:
             layout.reviews_key(event.tenant),
         ),
         (
-            _till(event.at),
+            _till(max(event.at, detail.get("until") or 0) if event.transition == "waiting" else event.at),
             event.case_id,
             event.tenant,
             event.workflow,
@@ -100,6 +102,7 @@ def _transition(event: AuditRecorded, traceparent: str) -> Write:
             traceparent[3:35],
             _waits(event.transition, detail),
             _course(event.transition, detail),
+            layout.RETENTION_MS if event.transition == "decided" else layout.OPEN_MS_MAX,
         ),
     )
 
@@ -120,7 +123,7 @@ def _waits(transition: str, detail: Mapping[str, Any]) -> str:
 
 def _decision(event: CaseDecided) -> Write:
     said = {name: value for name, value in _fields(event).items() if name not in ("case_id", "tenant", "workflow")}
-    ends = event.decided_at + event.retain_days * DAY_MS if event.retain_days else ""
+    ends = event.decided_at + event.retain_days * DAY_MS if event.retain_days else _till(event.decided_at)
     return Write(
         "decision",
         (layout.case_key(event.case_id), layout.accepted_key(event.case_id), layout.timeline_key(event.case_id)),
@@ -185,14 +188,14 @@ local function ranked(key, score, member)
   redis.call('ZREMRANGEBYRANK', key, 0, -{KEPT_MAX + 1})
   keep(key)
 end
-local function listed(key, score, member)
+local function listed(key, score, member, kept)
   redis.call('ZADD', key, score, member)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', tonumber(score) - {layout.RETENTION_MS})
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', tonumber(score) - kept)
   keep(key)
 end
 local function known(key, score, member)
   redis.call('ZADD', key, 'GT', score, member)
-  listed(key, redis.call('ZSCORE', key, member), member)
+  listed(key, redis.call('ZSCORE', key, member), member, {layout.OPEN_MS_MAX})
 end
 """
 
@@ -204,7 +207,7 @@ local case, timeline, accepted, list, reviews = KEYS[2], KEYS[3], KEYS[4], KEYS[
 local case_id, tenant, workflow = ARGV[3], ARGV[4], ARGV[5]
 local seq, at, status, step, name = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local shown, opened, moves, task, trace, waits = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
-local course = ARGV[17]
+local course, listed_ms = ARGV[17], tonumber(ARGV[18])
 local ends = redis.call('HGET', case, 'ends')
 if ends then till = math.min(till, tonumber(ends)) end
 if seq <= {TIMELINE_MAX} then redis.call('HSET', timeline, seq, shown); keep(timeline) end
@@ -219,14 +222,14 @@ known('{layout.LISTS}', at, name)
 if seq > tonumber(redis.call('HGET', case, 'seq') or 0) then
   local before = redis.call('HGET', case, 'list')
   if before and before ~= name then redis.call('ZREM', 'aios:list:' .. before, case_id) end
-  listed(list, at, case_id)
+  listed(list, at, case_id, listed_ms)
   redis.call('HSET', case, 'seq', seq, 'status', status, 'step', step, 'at', at, 'list', name)
 end
 if task ~= '' then known('{layout.REVIEW_TENANTS}', at, tenant) end
 if moves == '1' and seq > tonumber(redis.call('HGET', case, 'task_seq') or 0) then
   local before = redis.call('HGET', case, 'task') or ''
   if before ~= '' and before ~= task then redis.call('ZREM', reviews, before) end
-  if task ~= '' then listed(reviews, at, task) end
+  if task ~= '' then listed(reviews, at, task, {layout.RETENTION_MS}) end
   redis.call('HSET', case, 'task', task, 'task_seq', seq, 'waits', waits)
 end
 keep(case)
@@ -236,11 +239,9 @@ if task ~= '' or waits ~= '' then redis.call('PUBLISH', '{layout.MOVED}', case_i
 redis.call('HSET', KEYS[2], 'tenant', ARGV[4], 'workflow', ARGV[5], 'decision', ARGV[6])
 redis.call('DEL', KEYS[3])
 keep(KEYS[2])
-if ARGV[7] ~= '' then
-  redis.call('HSET', KEYS[2], 'ends', ARGV[7])
-  redis.call('PEXPIREAT', KEYS[2], ARGV[7])
-  redis.call('PEXPIREAT', KEYS[4], ARGV[7])
-end
+redis.call('HSET', KEYS[2], 'ends', ARGV[7])
+redis.call('PEXPIREAT', KEYS[2], ARGV[7])
+redis.call('PEXPIREAT', KEYS[4], ARGV[7])
 redis.call('PUBLISH', '{layout.MOVED}', ARGV[3])
 """,
         "refusal": f"""

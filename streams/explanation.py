@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aios.streams import transitions
-from aios.streams.outcome_views import CaseView
+from aios.streams.outcome_views import CANCELLED, CaseView
 from aios.streams.transitions import Move
 
 OPEN = "open"
@@ -174,6 +174,8 @@ def _because(decided: Mapping[str, Any], moves: Sequence[Move]) -> Iterator[str]
     ruled = [one for move in moves for one in move["detail"].get("ruled", ())]
     yield from (transitions.rule_said(one) for one in ruled if one.get("reason") or one is ruled[-1])
     yield from (transitions.words_of(move).say(move) for move in moves if _tells(move))
+    if decided.get("outcome") == CANCELLED and (stands := transitions.done_outside(moves)):
+        yield f"what was done outside before was not undone: {'; '.join(stands)}"
     if reasons := transitions.reasons(decided):
         yield f"the reasons on the record are {reasons}"
 

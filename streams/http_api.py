@@ -21,7 +21,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseCancelled, CaseTold, ReviewDecided
 from aios.schemas.plain import Plain
-from aios.streams import explanation, failpoints, ingest, openapi, signing, topics, tracing
+from aios.streams import explanation, failpoints, ingest, openapi, signing, topics, tracing, transitions
 from aios.streams.config import GatewaySettings
 from aios.streams.deployments import MIGRATED, OPERATOR, Catalogue
 from aios.streams.document_store import Store
@@ -206,8 +206,9 @@ class Api(DocumentsApi, ReviewsApi, About):
             by=by,
             cancelled_at=wall_ms(),
         )
+        stands = transitions.done_outside(await self._outcomes.timeline(view.case_id, view.tenant))
         links = await self._say(topics.CASE_CANCELLED, event, request)
-        answer = CancellationAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
+        answer = CancellationAccepted(case_id=view.case_id, event_id=event.event_id, stands=stands, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
     async def tell_case(self, request: web.Request, owner: tuple[tuple[str, ...], str]) -> web.Response:
@@ -219,7 +220,8 @@ class Api(DocumentsApi, ReviewsApi, About):
         view = await self._open_case(request.match_info["case_id"], tenants)
         if told.kind not in OPERATORS_ONLY:
             _refuse_unheard(view, told.kind)
-        return await self._tell(view, told, key, by, request)
+        asked = f"asked/{view.waits_from}" if view.waits_from else ""  # the same words to the next question are new
+        return await self._tell(view, told, key or asked, by, request)
 
     async def take_hook(self, request: web.Request, name: str) -> web.Response:
         raw = await self._guard.body(request)

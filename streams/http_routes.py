@@ -34,10 +34,14 @@ class Cancellation(Body):
 
 
 class CancellationAccepted(BaseModel):
-    """The broker has the wish. A case that is decided before it comes there stays decided."""
+    """The broker has the wish. A case that is decided before it comes there stays decided.
+
+    stands: what outside systems did for the case, or may have done, and will not be undone by this.
+    """
 
     case_id: str
     event_id: str
+    stands: tuple[str, ...] = ()
     links: Links
 
 
@@ -123,7 +127,8 @@ ROUTES = (
         path="/v1/cases/{case_id}/cancel",
         name="cancel_case",
         caller=Caller.OWNER,
-        does="Call a case off; 202 once the broker has it. Models that work for it are told to stop.",
+        does="Call a case off; 202 once the broker has it. Models that work for it are told to stop; what was done"
+        " outside stands: a meeting in its calendars, say.",
         takes=(Cancellation,),
         answers={202: CancellationAccepted},
         refuses=("invalid_json", *OF_AN_OPEN_CASE),
@@ -134,12 +139,14 @@ ROUTES = (
         path="/v1/cases/{case_id}/events",
         name="tell_case",
         caller=Caller.OWNER,
-        does="Tell an open case what happened; 202 once the broker has it. The same kind and body is the same event.",
+        does="Tell an open case what happened; 202 once the broker has it. The same kind and body is the same event"
+        " while the case waits for the same answer.",
         takes=(Told,),
         answers={202: ToldAccepted},
         refuses=("invalid_json", "invalid_header", *OF_AN_OPEN_CASE),
         headers={
-            "Idempotency-Key": "Tells two events of one kind and body apart; absent: they are one.",
+            "Idempotency-Key": "Makes one event of repeats, also where the case asks anew meanwhile, and two of one"
+            " kind and body; absent: they are one for as long as the case waits for the same answer.",
             "traceparent": "W3C trace context, continued.",
         },
     ),

@@ -13,6 +13,7 @@ import json
 from aios.streams.topics import RETENTION_HOURS
 
 RETENTION_MS = RETENTION_HOURS * 3_600_000
+OPEN_MS_MAX = RETENTION_MS + 400 * 86_400_000  # of an open case in its list: no wait is longer
 KEY_CHARS_MAX = 200  # of a producer's key inside a key of ours; longer ones by their digest
 EPOCH = "aios:epoch"  # random, set once everything is there; missing: emptied, or not rebuilt yet
 LETTERS_EPOCH = "aios:letters:epoch"  # the same, of the index of dead letters
@@ -23,7 +24,7 @@ REVIEW_TENANTS = "aios:review_tenants"
 
 def case_key(case_id: str) -> str:
     """Hash: tenant, workflow, trace; of the last transition seq, status, step, at, list; task, task_seq; JSON: opened,
-    waits (what is shown while it waits for an event), decision; ends: when it is forgotten, if that is earlier.
+    waits (what is shown while it waits for an event), decision; ends: once it is decided, when it is forgotten.
     """
     return f"aios:case:{case_id}"
 

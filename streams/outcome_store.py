@@ -4,8 +4,9 @@ Enters: a case id, event id, task id, key or tenant. Leaves: the status, timelin
 refusals that sinks/outcomes.py put there, with the dead letters of sinks/letters.py; and a wake-up for callers that
 wait. Guaranteed: a tenant is never shown what is another's; what is shown has been committed in Kafka; a waiting
 caller wakes when the outcome is written, and reads again every REREAD_S in case nobody woke it. Everything here can
-be rebuilt from the topics and is forgotten after topics.RETENTION_HOURS. Valkey away, or emptied and not yet rebuilt:
-Unavailable, never "not found".
+be rebuilt from the topics and is forgotten after topics.RETENTION_HOURS; an open case stays that long after its wait is
+over, but is not rebuilt where its records are older. Valkey away, or emptied and not yet rebuilt: Unavailable, never
+"not found".
 
 What is shown is outcome_views.py's; that a case is `accepted` is the one thing here that no topic tells.
 

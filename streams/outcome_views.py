@@ -25,7 +25,8 @@ class CaseView:
     task. dead_letters: ids of records of this case that wait for an operator. refusal: the refused event, if refused.
     waits_for: outside systems that are asked and away, as {system, since}; the case goes on by itself. output: what the
     decision says beside its label. says, until: what an open case shows while it waits for an event, and how long it
-    does; answers: whoever waits for the case is given this. hears: kinds of events it can be told; None: not known.
+    does; waits_from: the number of the transition that it waits since; answers: whoever waits for the case is given
+    this. hears: kinds of events it can be told; None: not known.
     """
 
     case_id: str
@@ -60,6 +61,7 @@ class CaseView:
     until: int = 0
     answers: bool = False
     hears: tuple[str, ...] | None = None
+    waits_from: int = 0
 
     @property
     def settled(self) -> bool:
@@ -151,6 +153,7 @@ def case_view(case_id: str, case: Mapping[str, str]) -> CaseView:
         task_id=case.get("task", ""),
         trace_id=case.get("trace", ""),
         hears=tuple(course["hears"]) if course.get("hears") is not None else None,
+        waits_from=int(case.get("task_seq", 0)) if case.get("waits") else 0,
         **(json.loads(case["waits"]) if case.get("waits") else {}),
     )
     return view if "decision" not in case else _decided(view, json.loads(case["decision"]))
@@ -189,6 +192,7 @@ def _decided(view: CaseView, decision: Mapping[str, Any]) -> CaseView:
         says=None,
         until=0,
         answers=False,
+        waits_from=0,
     )
 
 

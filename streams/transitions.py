@@ -8,7 +8,7 @@ an older record may lack.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -219,6 +219,25 @@ def _migrated(move: Move) -> str:
     detail = move["detail"]
     versions = f"version {detail.get('from_version', '?')} to {detail.get('workflow_version', '?')}"
     return f"{person(str(move['actor']))} moved it from {versions} of its workflow"
+
+
+def done_outside(moves: Iterable[Move]) -> tuple[str, ...]:
+    """What systems changed for a case, or may have changed, in its order: what stands when the case is called off."""
+    asked: dict[str, str] = {}  # by step
+    perhaps: dict[str, str] = {}
+    for move in moves:
+        step = str(move.get("step", ""))
+        if move["transition"] == "call_requested" and move["detail"].get("effect", "none") != "none":
+            detail = move["detail"]
+            perhaps[step] = f"{spaced(detail.get('operation', '?'))} in {detail.get('system', '?')} (step {step})"
+            asked[step] = f"perhaps {perhaps[step]}"
+        elif move["transition"] == "call_completed" and step in perhaps:
+            outcome, reason = move["detail"].get("outcome"), move["detail"].get("reason")
+            if not reason or outcome == "ok":
+                asked[step] = perhaps[step]
+            elif outcome != "unknown":
+                asked.pop(step, None)
+    return tuple(asked.values())
 
 
 def _decided(move: Move) -> str:

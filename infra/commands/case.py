@@ -131,7 +131,9 @@ def cancel(
 ) -> None:
     """Call a case off: it ends as cancelled.
 
-    Models that work for it are told to stop. A decided one stays decided, and its audit says so.
+    Models that work for it are told to stop. A decided one stays decided, and its audit says so. What outside systems
+    did for it stands: a booked meeting stays in its calendars; `aios case tell CASE meeting_changed --set "text=cancel
+    the meeting"` takes it out of them.
     """
     server = operations.gateway(gateway, token_file, key)
     said = client.ask(server, "POST", f"/v1/cases/{quote(case, safe='')}/cancel", {"reason": why})
@@ -139,6 +141,8 @@ def cancel(
         output.one(said, as_json=True)
         return
     click.echo(f"accepted; `aios case show {case}` shows what becomes of it")
+    for one in said.get("stands", ()):
+        click.echo(f"not undone by this: {one}")
 
 
 def _away() -> list[BreakerChanged]:

@@ -280,7 +280,8 @@ class Bookings:
         """The calendars of an event, the organiser's last: his copy says whose they are. Where it is gone, a booking of
         ours is looked for with everybody.
         """
-        everybody = {one.id: one.calendar for one in (*self._directory.rooms, *self._directory.people.values())}
+        everybody = {one.id: one.calendar for one in self._directory.rooms}
+        everybody |= {one.id: one.calendar for one in self._directory.people.values()}
         found = await self._dav.get(organiser.calendar, uid)
         if found is None:
             return await self._with_anybody(uid, {*everybody.values()}) if uid.startswith(OURS) else []

@@ -158,7 +158,8 @@ def without_occasion(text: str, at: int, clock: ZoneInfo) -> str:
     if not _has(text, at, clock):
         return text
     calendar = calendars.parsed(text)
-    for event in calendar.walk("VEVENT"):
+    events: list[Any] = list(calendar.walk("VEVENT"))
+    for event in events:
         if "RRULE" in event or "RDATE" in event:
             event.add("exdate", _as_written(event["DTSTART"].dt, at, clock))
     left = str(calendar.to_ical().decode())
@@ -170,7 +171,8 @@ def without_occasion(text: str, at: int, clock: ZoneInfo) -> str:
 def _has(text: str, at: int, clock: ZoneInfo) -> bool:
     """Whether a series has the occasion, wherever an exception has moved it."""
     places = [(at, at + 1)]
-    for event in calendars.parsed(text).walk("VEVENT"):
+    events: list[Any] = list(calendars.parsed(text).walk("VEVENT"))
+    for event in events:
         if "RECURRENCE-ID" in event:
             moved = calendars.moment(event["DTSTART"].dt, clock)
             since = calendars.moment(event["RECURRENCE-ID"].dt, clock)

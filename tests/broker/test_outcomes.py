@@ -15,6 +15,7 @@ from redis import Redis
 
 from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec
+from aios.schemas.models import Event
 from aios.sinks.outcome_writes import TIMELINE_MAX, write_of
 from aios.sinks.outcomes import REBUILDING, Emptied, Store
 from aios.streams import outcome_layout, outcome_store
@@ -111,6 +112,40 @@ def test_everything_is_forgotten_after_the_retention_window(server: Valkey, redi
     old = [records.outgoing(CODEC, event) for event in records.by_person("x", NOW - outcome_layout.RETENTION_MS - 1000)]
     asyncio.run(apply(server, tmp_path, [records.taken(one, offset, 0) for offset, one in enumerate(old)]))
     assert dump(redis) == {}
+
+
+def test_a_case_that_waits_for_longer_than_anything_is_kept_stays(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """A meeting in three hundred days: shown and listed forty days after the last word, beside newer ones; decided, it
+    is forgotten as any other.
+    """
+    day = 86_400_000
+    later, until = NOW + 40 * day, NOW + 300 * day
+
+    def waits(case: str, at: int) -> list[Event]:
+        detail = {"event": "meeting_changed", "until": until, "says": {"slot": "ten"}, "answers_caller": True}
+        opened = records.audit(case, 1, "admitted", "admitted", at, event_id=f"e-{case}", lane="bulk")
+        return [opened, records.audit(case, 2, "waiting", "booked", at, **detail)]
+
+    def taken(events: list[Event], offset: int) -> list[Record]:
+        out = [records.outgoing(CODEC, event) for event in events]
+        return [records.taken(one, offset + number, NOW) for number, one in enumerate(out)]
+
+    async def ask() -> list[str]:
+        async with outcome_store.opened(server.url) as store:
+            view = await store.status("far", "demo")
+            assert view is not None
+            assert (view.status, view.until, view.waits_from) == ("booked", until, 2)
+            assert [one["case_seq"] for one in await store.timeline("far", "demo")] == [1, 2]
+            return sorted(one.case_id for one in await store.list_cases(tenant="demo", status="booked"))
+
+    events = [*waits("far", NOW), *waits("near", later), *records.straight("a", later)]
+    asyncio.run(apply(server, tmp_path, taken(events, 0)))
+    assert asyncio.run(ask()) == ["far", "near"]
+    assert redis.pttl(outcome_layout.case_key("far")) > outcome_layout.RETENTION_MS
+    ended = [records.audit("far", 3, "decided", "decided", NOW, outcome="routed"), records.decided("far", 3, NOW)]
+    asyncio.run(apply(server, tmp_path, taken(ended, 100)))
+    for key in (outcome_layout.case_key("far"), outcome_layout.timeline_key("far")):
+        assert 0 < redis.pttl(key) <= outcome_layout.RETENTION_MS + 10_000
 
 
 def test_what_is_asked_is_answered(server: Valkey, redis: Redis, tmp_path: Path) -> None:

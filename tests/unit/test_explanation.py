@@ -191,3 +191,20 @@ def test_what_happened_outside_the_case_comes_last() -> None:
     found = explanation.explain(CASE, "document.triage", [json.loads(transition_json(act)), *timeline(alone())])
     assert found.story[-1].says == "Letter discarded by eva (operator): a test."
     assert found.complete
+
+
+def test_who_calls_a_case_off_reads_what_was_not_undone() -> None:
+    """A meeting that was booked stays in its calendars, and the reasons of the end say so."""
+
+    def move(seq: int, transition: str, step: str, **detail: str) -> dict[str, Any]:
+        named = {"case_seq": seq, "at": seq, "status": "booked", "actor": "operator:eva"}
+        return {**named, "transition": transition, "step": step, "detail": {"system": "calendars", **detail}}
+
+    story = [
+        move(1, "call_requested", "book", operation="book", effect="reconciled"),
+        move(2, "call_completed", "book", operation="book", outcome="ok"),
+        move(3, "cancelled", "booked", reason="no longer"),
+        move(4, "decided", "booked", outcome="cancelled", decided_by="operator:eva"),
+    ]
+    found = explanation.explain(CASE, "meeting.schedule", story)
+    assert "what was done outside before was not undone: book in calendars (step book)" in found.because

@@ -267,6 +267,30 @@ def test_a_case_is_called_off_by_its_producer_or_an_operator() -> None:
     run(test)
 
 
+def test_a_cancellation_says_what_it_leaves_as_it_is() -> None:
+    """A meeting that was booked stays booked: the answer names what was done outside, and what perhaps was."""
+
+    def call(transition: str, step: str, **detail: str) -> dict[str, object]:
+        return {"transition": transition, "step": step, "detail": {"system": "calendars", "operation": step, **detail}}
+
+    async def test(gateway: Served) -> None:
+        gateway.outcomes.cases["c1"] = CaseView(case_id="c1", tenant="acme", status="booked", case_seq=9)
+        gateway.outcomes.timelines["c1"] = [
+            call("call_requested", "find", effect="none"),
+            call("call_completed", "find", outcome="ok"),
+            call("call_requested", "book", effect="reconciled"),
+            call("call_completed", "book", outcome="ok", reason=""),
+            call("call_requested", "undo", effect="reconciled"),
+            call("call_completed", "undo", outcome="failed", reason="away"),
+            call("call_requested", "move", effect="reconciled"),
+        ]
+        async with gateway.request("POST", "/v1/cases/c1/cancel", json={"reason": "no"}) as response:
+            said = await response.json()
+        assert said["stands"] == ["book in calendars (step book)", "perhaps move in calendars (step move)"]
+
+    run(test)
+
+
 def test_a_cancellation_that_cannot_count_is_refused() -> None:
     """Unknown, another tenant's, decided, not begun, without a reason, by who may not."""
 

@@ -114,6 +114,25 @@ def test_a_case_is_told_once_the_broker_has_it() -> None:
     run(test)
 
 
+def test_the_same_words_to_the_next_question_are_new() -> None:
+    """An hour later, and an hour later again: while the case waits since the same moment it is one, then another; what
+    has a key of its own is the same in both.
+    """
+
+    async def test(gateway: Served) -> None:
+        said = {"kind": "meeting_changed", "body": {"text": "an hour later"}}
+        seen = []
+        for since, key in ((7, ""), (7, ""), (12, ""), (7, "k"), (12, "k")):
+            gateway.outcomes.cases["c1"] = replace(OPEN, waits_from=since)
+            headers = {"Idempotency-Key": key} if key else {}
+            async with gateway.request("POST", "/v1/cases/c1/events", json=said, headers=headers) as response:
+                assert response.status == 202
+                seen.append((await response.json())["event_id"])
+        assert [seen.index(one) for one in seen] == [0, 0, 2, 3, 3]
+
+    run(test)
+
+
 def test_what_a_case_cannot_be_told_is_refused() -> None:
     """Unknown, another tenant's, decided, not begun, no word, too much, and what is for operators."""
 

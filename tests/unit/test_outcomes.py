@@ -15,6 +15,7 @@ from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
 from aios.infra.commands import audit, case, query
 from aios.infra.running import Running
+from aios.processors.workflow import WAIT_S_MAX
 from aios.schemas.codec import Codec
 from aios.sinks.audit import chain_folder, head_file, in_order
 from aios.sinks.audit_chain import Chain, Entry
@@ -56,6 +57,11 @@ def test_every_write_has_a_lifetime() -> None:
     for event in (*records.by_person("a", NOW), records.refused("a", "e", NOW), records.audit("a", 0, "x", "", NOW)):
         till = int(write_of(records.taken(records.outgoing(CODEC, event), 0, NOW), CODEC).args[0])
         assert 0 <= till - NOW - outcome_layout.RETENTION_MS <= 100
+
+
+def test_an_open_case_is_listed_for_as_long_as_it_can_wait() -> None:
+    """Lists of open cases are trimmed no sooner than the longest wait is over."""
+    assert outcome_layout.OPEN_MS_MAX >= outcome_layout.RETENTION_MS + WAIT_S_MAX * 1000
 
 
 class Roads:
