@@ -147,12 +147,12 @@ def shared(seed: int, fills: dict[str, list[int]], slower: float = 1.0) -> Trial
     chance, found = random.Random(seed), trial()
     for name, side in (("stable", found.stable), ("canary", found.canary)):
         for fill in fills[name]:
-            took = (FIXED_MS / fill + EACH_MS) * chance.lognormvariate(0, 0.2)
+            took = (FIXED_MS / fill + EACH_MS) * chance.lognormvariate(0, 0.05)
             side.answered(failed=False, took_ms=took * (slower if name == "canary" else 1), fill=fill)
     return found
 
 
-LITTLE = {"stable": [32] * 300 + [4] * 100, "canary": [1] * 40}
+LITTLE = {"stable": [32] * 400 + [4] * 100, "canary": [1] * 300}
 MIXED = {"stable": [32] * 200 + [1, 2, 3] * 80, "canary": [1] * 30 + [2] * 10}
 
 
