@@ -100,7 +100,7 @@ def lift(tenant: str, workflow: str, token_file: Path | None, as_json: bool) -> 
 @click.argument("tenant", default="")
 @JSON
 def show(tenant: str, as_json: bool) -> None:
-    """Every limit, or those of TENANT, and where they stand; on standard error, why one would not be taken today.
+    """Every limit, or those of TENANT, and where they stand. On standard error, why one binds nothing.
 
     left, spent, reserved: of the window that holds now. denied: refused or put off. wasted: answers that came twice or
     too late. over: used, and beyond what the limit had room for; neither is charged.
