@@ -91,7 +91,13 @@ def in_service(settings: Settings, codec: Codec) -> dict[str, Workflow | None]:
 
 def refused(sound: Sound, known: There) -> list[str]:
     """Why this version may not come to what is there; empty: it may. Pure but for the shipped files."""
-    return [*_text(sound, known), *_taken(sound, known), *_declared(sound.input), *_compatible(sound.input, known)]
+    return [
+        *_text(sound, known),
+        *_older(sound.workflow, known),
+        *_taken(sound, known),
+        *_declared(sound.input),
+        *_compatible(sound.input, known),
+    ]
 
 
 def _text(sound: Sound, known: There) -> Iterator[str]:
@@ -104,6 +110,17 @@ def _text(sound: Sound, known: There) -> Iterator[str]:
     for shipped in workflow_files.shipped():
         if before is None and shipped.reference == workflow.reference:
             yield f"{workflow.reference} is a version that this release ships: raise `version`"
+
+
+def _older(workflow: Workflow, known: There) -> Iterator[str]:
+    """Whoever goes back says so, and does not by an old file that lies around."""
+    name, shipped = workflow.workflow, workflow_files.shipped().latest(workflow.workflow)
+    newest = max([*known.versions(name), shipped.version if shipped is not None else 0], default=0)
+    active = known.activated.get(name)
+    if workflow.reference not in known.deployed and workflow.version < newest:
+        yield f"{name}@{newest} is here already: raise `version`"
+    elif active is not None and workflow.version < active.version:
+        yield f"new cases take {name}@{active.version}; `aios workflow activate {workflow.reference}` goes back"
 
 
 def _taken(sound: Sound, known: There) -> Iterator[str]:
@@ -143,12 +160,17 @@ def _passed_by(kafka: KafkaSettings, codec: Codec, workflow: Workflow) -> list[s
     return [f"{why}; it would pass the limits that are declared: {', '.join(sorted(held))}"] if held else []
 
 
+def _unpassed(workflow: Workflow) -> list[str]:
+    return [f"{why}; a version that names it takes no new cases" for why in workflow_files.unpassed(workflow)]
+
+
 def deploy(
     settings: Settings, codec: Codec, judged: Judged, *, by: str, reason: str, active: bool
 ) -> tuple[WorkflowDeployed, WorkflowActivated | None]:
     """Do it; what is done already is left as it is. Raises ConfigError with every reason why not, Unavailable."""
     sound, known = judged.sound, there(settings, codec)
-    if why_not := [*refused(sound, known), *(_passed_by(settings.kafka, codec, sound.workflow) if active else ())]:
+    taken = [*_unpassed(sound.workflow), *_passed_by(settings.kafka, codec, sound.workflow)] if active else []
+    if why_not := [*refused(sound, known), *taken]:
         raise ConfigError("\n".join(why_not))
     signed = sound.workflow.signed_off
     own = sound.input.contract not in inputs.SHIPPED
@@ -189,7 +211,7 @@ def activate(
 
     Raises ConfigError, Unavailable.
     """
-    if said is None and (why_not := _passed_by(kafka, codec, workflow)):
+    if said is None and (why_not := [*_unpassed(workflow), *_passed_by(kafka, codec, workflow)]):
         raise ConfigError("\n".join(why_not))
     told = _unsaid(workflow, *(said or inherited(workflow, before)))
     return deployments.activate(kafka, codec, told, by=by, reason=reason, before=before)

@@ -204,13 +204,16 @@ def cancel(
             before = deploying.standing(_there(settings, codec, name).workflow, known)
             if not dry_run:
                 deploying.retire(settings.kafka, codec, name, before, by=by, reason=why)
-    done = 0
+    refused: list[str] = []
     if cases and not dry_run:
         server = operations.gateway(gateway, token_file)
-        done = sum(_asked(server, one.case_id, "cancel", {"reason": why}) for one in cases)
+        answers = [(one.case_id, _refused(server, one.case_id, "cancel", {"reason": why})) for one in cases]
+        refused = [f"{case_id}: {says}" for case_id, says in answers if says]
+    done = 0 if dry_run else len(cases) - len(refused)
     said: dict[str, Any] = {"workflow": name, "retired": retired or not dry_run, "dry_run": dry_run}
     if as_json:
         output.one(said | ({"open_cases": len(cases), "called_off": done} if with_cases else {}), as_json=True)
+        _left("called off", refused)
         return
     now = "would be" if dry_run else "is"
     then = "would be" if dry_run else "are"
@@ -219,6 +222,7 @@ def cancel(
         click.echo(f"{len(cases)} open cases would be called off")
     elif with_cases:
         click.echo(f"{done} of {len(cases)} open cases are called off")
+        _left("called off", refused)
     else:
         click.echo("open cases finish on their version; --open-cases calls them off")
 
@@ -268,32 +272,41 @@ def migrate(
             fail(str(error), NOT_FOUND)
     server = None if dry_run else operations.gateway(gateway, token_file)
     told: list[dict[str, Any]] = []
+    refused: list[str] = []
     for one, why_not in judged:
-        moved = not why_not and (server is None or _asked(server, one.case_id, "events", _wish(to)))
+        says = "" if why_not or server is None else _refused(server, one.case_id, "events", _wish(to))
+        refused += [f"{one.case_id}: {says}"] if says else []
+        moved = not why_not and not says
         told.append(
             {
                 "case_id": one.case_id,
                 "from": one.workflow_version,
                 "step": one.step,
                 "moves": "would go" if moved and dry_run else "told" if moved else "stays",
-                "why": why_not,
+                "why": why_not or says,
             }
         )
     output.rows(told, ("case_id", "from", "step", "moves", "why"), as_json=as_json, none="no open case would move")
+    _left("told", refused)
 
 
 def _wish(to: int) -> dict[str, Any]:
     return {"kind": MIGRATED, "body": {"to": to}}
 
 
-def _asked(server: Server, case_id: str, what: str, body: dict[str, Any]) -> bool:
-    """Whether the gateway took it; a case that ended meanwhile is none of it."""
+def _refused(server: Server, case_id: str, what: str, body: dict[str, Any]) -> str:
+    """Why the gateway did not take it; empty: it did."""
     try:
         client.asked(server, f"/v1/cases/{quote(case_id, safe='')}/{what}", "POST", body)
     except NoAnswer as error:
-        click.echo(f"{case_id}: {error}", err=True)
-        return False
-    return True
+        return str(error)
+    return ""
+
+
+def _left(what: str, refused: list[str]) -> None:
+    """Exits with FAILED where some are left; a case that was decided meanwhile is one of them, and is named."""
+    if refused:
+        fail("\n".join([f"not {what}:", *refused]), FAILED)
 
 
 def _sound(file: Path) -> Sound:

@@ -165,7 +165,14 @@ class Current:
 
 
 def _loaded(listed: Listed) -> Loaded:
-    loaded = Loaded(listed, Index(listed.entries))
+    """The index is a million objects and no garbage to look through: doing so takes longer than building it, and all
+    threads stand still meanwhile, now and in every search.
+    """
     gc.collect()
-    gc.freeze()  # the index is no garbage to look through: a search would stand still for it
+    gc.disable()
+    try:
+        loaded = Loaded(listed, Index(listed.entries))
+        gc.freeze()
+    finally:
+        gc.enable()
     return loaded

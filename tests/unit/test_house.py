@@ -13,6 +13,7 @@ import pytest
 from aios.dlq import decide
 from aios.infra.local import broker
 from aios.infra.prove import matrix, mutations
+from aios.processors import workflow_cases
 from aios.schemas.models import EVENTS
 from aios.streams import draw, topology
 
@@ -52,6 +53,13 @@ def test_every_topic_carries_contracts_that_exist() -> None:
 @pytest.mark.parametrize("drawn", [draw.mermaid, draw.topics_table])
 def test_the_readme_shows_the_topology_as_it_is(drawn: Callable[[], str]) -> None:
     assert drawn() in README
+
+
+def test_the_readme_counts_the_recorded_cases_of_each_workflow() -> None:
+    told = re.findall(r"^\| \[[a-z.]+\]\(([^)]+\.yaml)\).*\| (\d+) \|$", README, flags=re.MULTILINE)
+    found = {file: len(workflow_cases.read(workflow_cases.file_of(ROOT / file))) for file, _ in told}
+    assert {file: int(count) for file, count in told} == found
+    assert len(told) == 3
 
 
 def test_the_operators_page_says_what_each_reason_means() -> None:

@@ -106,6 +106,15 @@ def test_a_new_workflow_may_come_and_the_same_may_come_again(tmp_path: Path) -> 
     assert deploying.refused(sound(tmp_path, "version: 1", "version: 2"), there(one)) == []
 
 
+def test_nobody_goes_back_by_an_old_file(tmp_path: Path) -> None:
+    """Neither to a version that was never here, nor to one that new cases have left."""
+    old, new = sound(tmp_path), sound(tmp_path, "version: 1", "version: 2")
+    assert "is here already" in deploying.refused(old, there(new))[0]
+    left = replace(there(old, new), activated={new.workflow.workflow: activated("auto", version=2)})
+    assert f"`aios workflow activate {old.workflow.reference}` goes back" in deploying.refused(old, left)[0]
+    assert deploying.refused(new, left) == []
+
+
 def test_what_may_not_come_says_why(tmp_path: Path) -> None:
     """Each reason by itself; nothing is judged by the first one alone."""
     one = sound(tmp_path)
