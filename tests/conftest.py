@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from hypothesis import settings
 
 from aios.infra.local.broker import Broker
 from aios.infra.local.registry import Registry
@@ -28,6 +29,9 @@ from aios.streams.config import KafkaSettings, client
 from aios.streams.kafka import read_all
 from aios.streams.record import Record
 from tests.fakes import apicurio
+
+settings.register_profile("house", deadline=None)  # no test is timed: another's work would fail it
+settings.load_profile("house")
 
 WAIT_S_MAX = 30.0
 TOGETHER = "tests/engine/"

@@ -179,8 +179,8 @@ MUTATIONS = (
     Mutation(
         "a place that goes with who gave up",
         "aios.processors.turnstile:Turnstile.leave",
-        "if ordinal and self._read(key, TurnRemembered) is not None:",
-        "if ordinal:",
+        "if ordinal and self._read(key := turn_key(tenant, pool, ordinal), TurnRemembered) is not None:",
+        "if ordinal and (key := turn_key(tenant, pool, ordinal)):",
         "a case that was called and gave up hands its place to nobody",
     ),
     Mutation(
