@@ -16,14 +16,18 @@ from pydantic import BaseModel, Field
 
 from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
 from aios.processors.reading import compare, countries, risk
-from aios.processors.reading.compare import Applicant, Comparison, DocumentRead
+from aios.processors.reading.compared import Applicant, Comparison, DocumentRead
+from aios.processors.reading.implausible import NO_LIMITS, Limits
 
 DOCUMENTS_MAX = 10
 
 
 class CompareRequest(Part):
+    """limits: of the workflow's policy; without, what no policy can allow is found all the same."""
+
     applicant: Applicant
     documents: Annotated[tuple[DocumentRead, ...], Field(max_length=DOCUMENTS_MAX)]
+    limits: Limits = NO_LIMITS
 
 
 class WeighRequest(Part):
@@ -54,7 +58,7 @@ class Assessment:
         del ask
         if isinstance(request, CompareRequest):
             today = datetime.now(UTC).date().isoformat()
-            return await asyncio.to_thread(compare.compare, request.applicant, request.documents, today)
+            return await asyncio.to_thread(compare.compare, request.applicant, request.documents, today, request.limits)
         if isinstance(request, WeighRequest):
             return risk.weigh(request.comparison, request.screenings, request.points, request.countries_watched)
         raise CallFailed(Failure.PERMANENT, "unknown_operation", f"assessment cannot be asked to {operation}")

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
-from aios.processors.reading.compare import DocumentRead
+from aios.processors.reading.compared import DocumentRead
 from aios.processors.reading.extract import Read
 from aios.processors.reading.fact import Kind
 from aios.processors.reading.problem import SENTENCES, Problem

@@ -1,8 +1,9 @@
 """What an application says against what its documents say, and whom to screen. Pure.
 
-In: the application, what was read of each document, and today's date. Out: agreements by field, findings as sentences,
-and the people to screen: the applicant, and every other name that the documents carry. Guaranteed: bounded; a finding
-says which document it comes from; nothing that a document does not say counts as agreement. Names agree over scripts,
+In: the application, what was read of each document, today's date, and what the policy allows (compared.py). Out:
+agreements by field, findings as sentences, and the people to screen: the applicant, his other names, and everybody
+else whom the documents address; who is one too many is told as unscreened. Guaranteed: bounded; a finding says which
+document it comes from; nothing that a document does not say counts as agreement. Names agree over scripts,
 transliterations, order and initials (processors/screening/names.py); whether two people are one is never concluded.
 """
 
@@ -10,103 +11,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from itertools import combinations
 
-from pydantic import BaseModel, ConfigDict
 from rapidfuzz.distance import DamerauLevenshtein
 
-from aios.processors.reading import countries, dates
+from aios.processors.reading import countries, dates, implausible
+from aios.processors.reading.compared import Applicant, Comparison, DocumentRead, Finding, Said, Subject
 from aios.processors.reading.fact import FACTS_MAX, Fact, Kind
+from aios.processors.reading.implausible import NO_LIMITS, Limits
 from aios.processors.reading.kinds import IDENTITY, Document
-from aios.processors.reading.problem import Problem
 from aios.processors.reading.source import fold
 from aios.processors.screening.names import PARTICLES, Part, parts, skeleton, sound
 
 SUBJECTS_MAX = 5
+UNSCREENED_MAX = 50  # further names that are told
 FINDINGS_MAX = 30
 SLIP_LETTERS = 5  # from this length on one slip of the pen is forgiven
 SKELETON_LETTERS = 3
 ADDRESS_SHARE = 0.5  # of the shorter address's words
 
 
-class Said(StrEnum):
-    """How well two statements go together."""
-
-    AGREES = "agrees"
-    CLOSE = "close"
-    DIFFERS = "differs"
-    UNKNOWN = "unknown"  # one of them is not there
-
-
-class Shape(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Applicant(Shape):
-    """As the application says it."""
-
-    name: str
-    birth_date: str = ""
-    country: str = ""
-    address: str = ""
-
-
-class DocumentRead(Shape):
-    """What was read of one document. problem: a word, empty if none; then `says` is a sentence and there are no facts.
-
-    name to expires: the surest fact of each kind, empty where there is none. scanned: pages read from a picture.
-    """
-
-    file: str
-    kind: Document
-    media_type: str
-    sha256: str
-    pages: int
-    scanned: int
-    facts: tuple[Fact, ...]
-    problem: Problem
-    says: str
-    name: str
-    birth_date: str
-    nationality: str
-    country: str
-    address: str
-    document_number: str
-    expires: str
-
-
-class Subject(Shape):
-    """Somebody to screen. country: ISO 3166 alpha-2. found_in: `application`, or the document's file."""
-
-    name: str
-    born: str
-    country: str
-    found_in: str
-
-
-class Finding(Shape):
-    """code: for rules and points. says: for people."""
-
-    code: str
-    says: str
-    file: str = ""
-
-
-class Comparison(Shape):
-    """countries: everything that is said of the person's country, ISO 3166 alpha-2."""
-
-    subjects: tuple[Subject, ...]
-    findings: tuple[Finding, ...]
-    name: Said
-    birth_date: Said
-    address: Said
-    identity: bool  # a document that shows who somebody is, whole or not
-    countries: tuple[str, ...]
-    unread: int  # documents that could not be read
-
-
-def compare(applicant: Applicant, documents: Sequence[DocumentRead], today: str) -> Comparison:
+def compare(
+    applicant: Applicant, documents: Sequence[DocumentRead], today: str, limits: Limits = NO_LIMITS
+) -> Comparison:
     """today: YYYY-MM-DD."""
     read = [document for document in documents if not document.problem]
     born = dates.first_in(applicant.birth_date, past=True)
@@ -121,10 +48,12 @@ def compare(applicant: Applicant, documents: Sequence[DocumentRead], today: str)
     )
     address = _best(addresses_agree(applicant.address, document.address) for document in read if document.address)
     identity = [document for document in read if document.kind in IDENTITY]
-    every = [country, *(code for document in read for code in (document.nationality, document.country))]
+    every = [country, countries.at_end(applicant.address.strip(" .,"))]
+    every += [code for document in read for code in (document.nationality, document.country)]
     every += [fact.value for document in read for fact in document.facts if fact.kind is Kind.MENTIONED]
     findings = [
         *_of_application(applicant, said_born, country, born.other if born else ""),
+        *_implausible(read, [said_born, born.other if born else ""], today, limits),
         *(finding for document in documents for finding in _of_document(document, applicant, said_born, today)),
     ]
     if not identity and any(document.kind is Document.OTHER for document in read):
@@ -132,7 +61,7 @@ def compare(applicant: Applicant, documents: Sequence[DocumentRead], today: str)
         findings.append(Finding(code="document_unknown", says=says))
     elif not identity:
         findings.append(Finding(code="no_identity_document", says="there is no passport, identity card or licence"))
-    if not any(document.address for document in read if document.kind not in IDENTITY):
+    if not any(map(_proves, read)):
         findings.append(
             Finding(code="no_proof_of_address", says="no document beside an identity document has an address")
         )
@@ -142,6 +71,7 @@ def compare(applicant: Applicant, documents: Sequence[DocumentRead], today: str)
         findings.append(Finding(code="too_many_names", says=says))
     return Comparison(
         subjects=subjects[:SUBJECTS_MAX],
+        unscreened=subjects[SUBJECTS_MAX:][:UNSCREENED_MAX],
         findings=tuple(_each_first(findings))[:FINDINGS_MAX],
         name=name,
         birth_date=birth,
@@ -173,6 +103,33 @@ def _of_application(applicant: Applicant, born: str, country: str, other: str) -
         )
 
 
+def _implausible(read: Sequence[DocumentRead], born: Sequence[str], today: str, limits: Limits) -> Iterator[Finding]:
+    """Days that papers in order do not have."""
+    for code, says in implausible.birth([day for day in born if day], today, limits):
+        yield Finding(code=code, says=f"the application says {says}")
+    for document in read:
+        found = list(implausible.issue(document.facts, today))
+        if document.kind in IDENTITY:
+            for fact in document.facts:
+                if fact.kind is Kind.BIRTH_DATE and not {fact.value, fact.other} & set(born) - {""}:
+                    found += implausible.birth([day for day in (fact.value, fact.other) if day], today, limits)
+        yield from (
+            Finding(code=code, says=f"{document.file}: it says {says}", file=document.file) for code, says in found
+        )
+    proofs = [(document, implausible.is_old(document.facts, today, limits)) for document in read if _proves(document)]
+    if proofs and all(day for _, day in proofs):
+        document, day = max(proofs, key=lambda proof: proof[1])
+        says = (
+            f"{document.file}: it is of {day}, and a proof of address is at most {limits.proof_months_max} months old"
+        )
+        yield Finding(code="proof_old", says=says, file=document.file)
+
+
+def _proves(document: DocumentRead) -> bool:
+    """Whether it is one of those that an address is believed by."""
+    return document.kind not in IDENTITY and document.address != ""
+
+
 def _of_document(document: DocumentRead, applicant: Applicant, born: str, today: str) -> Iterator[Finding]:
     def finding(code: str, says: str) -> Finding:
         return Finding(code=code, says=f"{document.file}: {says}", file=document.file)
@@ -198,11 +155,22 @@ def _of_document(document: DocumentRead, applicant: Applicant, born: str, today:
         yield finding("identity_incomplete", f"it shows who somebody is, but no {' and no '.join(lacks)} was read")
     if document.kind in IDENTITY:
         yield from _of_validity(document, today, finding)
+    yield from _against_itself(document, finding)
     if len(document.facts) >= FACTS_MAX:
         yield finding("too_many_names", f"it says as much as is read of one document, {FACTS_MAX} facts, or more")
-    is_proof = document.kind not in IDENTITY and document.address != ""
-    if is_proof and addresses_agree(applicant.address, document.address) is Said.DIFFERS:
+    if _proves(document) and addresses_agree(applicant.address, document.address) is Said.DIFFERS:
         yield finding("address_differs", f"it has the address {document.address}")
+
+
+def _against_itself(document: DocumentRead, finding: Callable[[str, str], Finding]) -> Iterator[Finding]:
+    """What it says of its own worth. A zone that was read from a picture may be whole on the paper."""
+    marks = [fact.value for fact in document.facts if fact.kind is Kind.MARKED]
+    if marks:
+        says = ", ".join(marks)
+        yield finding("marked_void", f"by its own words it may not be in force, be a model, or be reported: {says}")
+    if any(fact.kind is Kind.ZONE_BROKEN for fact in document.facts):
+        code = "zone_unsure" if document.scanned else "zone_broken"
+        yield finding(code, "the check digits of its machine-readable zone do not hold")
 
 
 def _of_names(
@@ -214,6 +182,8 @@ def _of_names(
     elif said is Said.CLOSE:
         yield finding("name_close", f"it names {document.name}, nearly the application's {applicant.name}")
     for fact in document.facts:
+        if fact.kind is Kind.ALIAS and not _keys(fact.value) <= _keys(applicant.name):
+            yield finding("other_name", f"it gives another name of whom it names: {fact.value}")
         if fact.kind is Kind.BESIDE:
             yield finding("names_another", f"it also names {fact.value}")
 
@@ -243,7 +213,9 @@ def _needed(document: DocumentRead) -> Iterator[tuple[str, str]]:
 
 
 def _subjects(applicant: Applicant, born: str, country: str, read: Sequence[DocumentRead]) -> Iterator[Subject]:
-    """The applicant first; then each name of a document that says something that no name before it says."""
+    """The applicant first; then each name of a document that says something that no name before it says, the holder's
+    other names, and who stands beside him.
+    """
     documents_born = next((document.birth_date for document in read if document.birth_date), "")
     documents_country = next((document.nationality for document in read if document.nationality), "")
     yield Subject(
@@ -268,12 +240,32 @@ def _subjects(applicant: Applicant, born: str, country: str, read: Sequence[Docu
                 country=document.nationality or (country if is_mine else ""),
                 found_in=document.file,
             )
+    yield from _also(applicant, born, country, read, seen)
     others = [mine]
     for document in read:
         for fact in document.facts:
             if fact.kind is Kind.BESIDE and not any(_keys(fact.value) <= keys for keys in others):
                 others.append(_keys(fact.value))
                 yield Subject(name=fact.value, born="", country="", found_in=document.file)
+
+
+def _also(
+    applicant: Applicant, born: str, country: str, read: Sequence[DocumentRead], seen: list[frozenset[str]]
+) -> Iterator[Subject]:
+    """Other names of whom a document names. Under one that shares no part with his own nobody stated a birth date."""
+    for document in read:
+        is_mine = names_agree(applicant.name, document.name) is not Said.DIFFERS
+        for fact in document.facts:
+            keys = _keys(fact.value)
+            if fact.kind is Kind.ALIAS and keys not in seen and not keys <= seen[0]:
+                seen.append(keys)
+                is_changed = bool(keys & _keys(document.name or applicant.name))
+                yield Subject(
+                    name=fact.value,
+                    born=(document.birth_date or (born if is_mine else "")) if is_changed else "",
+                    country=document.nationality or (country if is_mine else ""),
+                    found_in=document.file,
+                )
 
 
 def _keys(name: str) -> frozenset[str]:

@@ -4,8 +4,8 @@ In: pages. Out: facts and the kind of document. Guaranteed: every fact's quote s
 is bounded; nothing is concluded that the text does not say. A zone for machines is believed where its check digits
 hold; then labels with their values (beside them, in the next column, or beneath), then sentences, then what the
 application states and stands there (stated.py), then the block of name and address on an envelope, then, on identity
-documents, what can be nothing else (shapes.py); last, who else it addresses (beside.py). What is said at several places
-is surer than what is said once.
+documents, what can be nothing else (shapes.py); last, other names of the holder (also.py), who else it addresses
+(beside.py), and what it says against itself (marks.py). What is said at several places is surer than what is said once.
 Rejected: asking a model for the facts (it would have to be checked against the text all the same, and what stands in
 forms needs none).
 """
@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from aios.processors.reading import attested, beside, countries, dates, kinds, lexicon, mrz, names, rows, shapes, stated
+from aios.processors.reading.also import other_names
 from aios.processors.reading.fact import FACTS_MAX, QUOTE_CHARS_MAX, SURE, SURE_OF_PICTURE, By, Fact, Kind, Place
 from aios.processors.reading.kinds import IDENTITY, Document
 from aios.processors.reading.labels import Labelled
 from aios.processors.reading.lexicon import Label
+from aios.processors.reading.marks import marks
 from aios.processors.reading.rows import Row
 from aios.processors.reading.sentences import sentences
 from aios.processors.reading.source import SAME_COLUMN, Cell, Page, fold, lines
@@ -110,7 +112,10 @@ class _Reading:
     def read(self, said: Stated) -> mrz.Zone | None:
         """Read everything; the zone, for the kind of document."""
         whole = lines(self.page)
-        zone = mrz.find([line for line in whole if line.text.strip()])
+        written = [line for line in whole if line.text.strip()]
+        zone = mrz.find(written)
+        if (broken := mrz.broken(written, zone)) is not None:
+            self._add(Kind.ZONE_BROKEN, broken.text, By.ZONE, broken)
         taken: set[int] = set()
         if zone is not None:
             self._of_zone(zone)
@@ -134,9 +139,14 @@ class _Reading:
         self.facts = [fact for fact in self.facts if fact.by is not By.SHAPE]
 
     def accompany(self, *, identity: bool) -> None:
-        """Who else is named beside whom the page is about."""
+        """The other names of whom the page is about, who is named beside him, and what it says against itself."""
+        for name, cell in other_names(self.page, self.rows, self.facts):
+            self._add(Kind.ALIAS, name, By.LABEL, cell)
         for name, cell in beside.find(self.page, self.rows, self.facts, self.others, identity=identity):
             self._add(Kind.BESIDE, name, By.SHAPE, cell)
+        if identity:
+            for word, cell in marks(self.page, self.facts):
+                self._add(Kind.MARKED, word, By.SENTENCE, cell)
 
     def in_sentence(self, fact: Fact) -> bool:
         """Whether a fact was read of running text: by its sentence, or small words follow it in its cell."""
@@ -210,7 +220,9 @@ class _Reading:
                 value = rows.value_of(self.rows, row_number, index)
                 if value is None:
                     continue
-                if said.label is Label.OTHER:
+                if said.label is Label.ALIAS:
+                    self.others.append(value)
+                elif said.label is Label.OTHER:
                     self.foreign.append(value)
                     head = fold(self.page.text[cell.start : value.start])
                     sentence = value.number - cell.number > 1 and stated.is_sentence(value.text)

@@ -12,6 +12,9 @@ FACTS_MAX = 60  # of one document
 
 class Kind(StrEnum):
     NAME = "name"  # given names first
+    ALIAS = "name_also"  # another one of the holder: at birth, before a marriage, on a stage
+    MARKED = "marked"  # its own words that it is void, a specimen, reported lost, its holder dead
+    ZONE_BROKEN = "zone_broken"  # a line of a machine-readable zone of which a check digit does not hold
     BIRTH_DATE = "birth_date"  # YYYY-MM-DD
     NATIONALITY = "nationality"  # ISO 3166 alpha-2
     ADDRESS = "address"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from aios.processors.reading import lexicon
+from aios.processors.reading import alias_words, lexicon
 from aios.processors.reading.lexicon import Label
 from aios.processors.reading.source import Cell, fold
 
@@ -40,6 +40,8 @@ def read(cell: Cell) -> Labelled | None:
     numbered = _NUMBERED.match(folded)
     start = numbered.end() if numbered else 0
     separator = _SEPARATOR.search(folded, start)
+    if (alias := _alias(cell, folded, start, separator)) is not None:
+        return alias
     if separator is not None and start < separator.start() <= start + HEAD_CHARS_MAX:
         found = lexicon.label_of(folded[start : separator.start()])
         if found is not None:
@@ -52,6 +54,19 @@ def read(cell: Cell) -> Labelled | None:
     if found[1] == 0:
         return Labelled(found[0], nothing, certain=True)
     return Labelled(found[0], nothing, certain=False, tight=_tight(cell, folded, start))
+
+
+def _alias(cell: Cell, folded: str, start: int, separator: re.Match[str] | None) -> Labelled | None:
+    """A label of another name; where nothing separates its value, it must be a name."""
+    end = min(separator.start() if separator is not None else len(folded), start + HEAD_CHARS_MAX)
+    if alias_words.is_alias(folded[start:end].strip()):
+        return Labelled(
+            Label.ALIAS, cell.part(separator.end() if separator else len(cell.text), len(cell.text)), certain=True
+        )
+    value = cell.part(start + alias_words.length(folded[start:]), len(cell.text))
+    if separator is not None or value.start == cell.start + start:
+        return None
+    return Labelled(Label.ALIAS, value, certain=False)
 
 
 def _tight(cell: Cell, folded: str, start: int) -> Labelled | None:

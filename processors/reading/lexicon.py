@@ -37,6 +37,7 @@ class Label(StrEnum):
     EXPIRES = "expires"
     ISSUED_ON = "issued_on"
     ISSUED_BY = "issued_by"
+    ALIAS = "alias"  # another name of the holder: alias_words.py
     OTHER = "other"  # a label all the same: what follows is no value of the one before
 
 

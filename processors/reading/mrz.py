@@ -1,7 +1,8 @@
-"""Machine-readable zones of passports and identity cards (ICAO 9303: TD1, TD2, TD3). Pure.
+"""Machine-readable zones of passports and identity cards (ICAO 9303: TD1, TD2, TD3; France's cards before 2021). Pure.
 
 In: lines. Out: what the zone says, with the lines it stands in. Guaranteed: number, birth date and expiry are told only
-where their check digits hold. Rejected: the package mrz (GPL, and it takes whole zones only; OCR drops fillers).
+where their check digits hold; a zone of which one does not hold, and lines that look like a zone and are none, are
+told as broken. Rejected: the package mrz (GPL, and it takes whole zones only; OCR drops fillers).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 
 from aios.processors.reading.source import Cell
 
@@ -17,13 +19,16 @@ _KEEP = re.compile(r"[^A-Z0-9<]")
 _FIRST = re.compile(r"^[PIACV][A-Z<][A-Z<]{3}")
 _VALUES = {character: value for value, character in enumerate("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")} | {"<": 0}
 _WEIGHTS = (7, 3, 1)
+_BODY = re.compile(r"[A-Z0-9<]{26,48}")
+_OWN = "IDFRA"  # of 36 characters: an order of its own
 SHORT_MAX, LONG_MAX = 5, 2  # characters that a reader of pictures may have lost or made of a line's fillers
+BODY_DIGITS_MIN = 5  # of the line beneath the names, or between them
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
     """Empty where the check digit does not hold, or the zone does not say. lines: of the page, in order: one for the
-    names, one for the rest.
+    names, one for the rest. broken: a check digit does not hold, of a part or of the whole.
     """
 
     kind: str  # 'passport' or 'id_card'
@@ -37,6 +42,7 @@ class Zone:
     names_at: Cell
     rest_at: Cell
     number_at: Cell
+    broken: bool = False
 
 
 def check_digit(text: str) -> int:
@@ -54,6 +60,21 @@ def find(lines: Sequence[Cell]) -> Zone | None:
         for zone in _readings(text, line, after):
             if zone is not None:
                 return zone
+    return None
+
+
+def broken(lines: Sequence[Cell], zone: Zone | None) -> Cell | None:
+    """A line of the zone that was found, where a digit of it does not hold; where none was found, the first of two
+    lines that nothing but a zone has: capitals, digits and fillers alone, in its lengths.
+    """
+    if zone is not None:
+        return zone.rest_at if zone.broken else None
+    kept = [(line.text.replace(" ", "").replace("«", "<<"), line) for line in lines]
+    for (text, line), (second, _) in pairwise(kept):
+        both = _BODY.fullmatch(text) and _BODY.fullmatch(second) and _FIRST.match(text)
+        fillers = "<<" in text + second and sum(map(str.isdigit, text + second)) >= BODY_DIGITS_MIN
+        if both and fillers:
+            return line
     return None
 
 
@@ -85,6 +106,9 @@ def _fit(text: str, width: int) -> str:
 def _two_lines(names: str, rest: str, names_at: Cell, rest_at: Cell) -> Zone | None:
     if not names[5:].strip("<") or not rest[0].strip("<"):
         return None
+    if len(names) == 36 and names.startswith(_OWN):
+        return _of_france(names, rest, names_at, rest_at)
+    every = "" if names[0] == "V" else rest[:10] + rest[13:20] + rest[21:-1]  # a visa has no digit of the whole
     zone = Zone(
         kind="passport" if names[0] == "P" else "id_card",
         issuer=names[2:5].strip("<"),
@@ -96,12 +120,33 @@ def _two_lines(names: str, rest: str, names_at: Cell, rest_at: Cell) -> Zone | N
         names_at=names_at,
         rest_at=rest_at,
         number_at=rest_at,
+        broken=_breaks((rest[:9], rest[9]), (rest[13:19], rest[19]), (rest[21:27], rest[27]), (every, rest[-1])),
+    )
+    return zone if zone.number or zone.born else None
+
+
+def _of_france(names: str, rest: str, names_at: Cell, rest_at: Cell) -> Zone | None:
+    """Surname in the first line, given names in the second; no expiry."""
+    zone = Zone(
+        kind="id_card",
+        issuer=names[2:5],
+        surname=" ".join(names[5:30].replace("<", " ").split()),
+        given=" ".join(rest[13:27].replace("<", " ").split()),
+        number=_checked(rest[:12], rest[12]),
+        nationality=names[2:5],
+        born=_date(rest[27:33], rest[33], birth=True),
+        expires="",
+        names_at=names_at,
+        rest_at=rest_at,
+        number_at=rest_at,
+        broken=_breaks((rest[:12], rest[12]), (rest[27:33], rest[33])),
     )
     return zone if zone.number or zone.born else None
 
 
 def _three_lines(texts: tuple[str, str, str], at: tuple[Cell, Cell, Cell]) -> Zone | None:
     (first, rest, names), (first_at, rest_at, names_at) = texts, at
+    every = first[5:30] + rest[:7] + rest[8:15] + rest[18:29]
     zone = Zone(
         kind="id_card",
         issuer=first[2:5].strip("<"),
@@ -113,6 +158,7 @@ def _three_lines(texts: tuple[str, str, str], at: tuple[Cell, Cell, Cell]) -> Zo
         names_at=names_at,
         rest_at=rest_at,
         number_at=first_at,
+        broken=_breaks((first[5:14], first[14]), (rest[:6], rest[6]), (rest[8:14], rest[14]), (every, rest[29])),
     )
     return zone if zone.number or zone.born else None
 
@@ -124,6 +170,11 @@ def _names(text: str) -> dict[str, str]:
 
 def _checked(text: str, digit: str) -> str:
     return text.strip("<") if digit == str(check_digit(text)) and text.strip("<") else ""
+
+
+def _breaks(*parts: tuple[str, str]) -> bool:
+    """Whether a digit is another than its part's. A filler is none: a long number's stands elsewhere."""
+    return any(text and digit not in ("<", str(check_digit(text))) for text, digit in parts)
 
 
 def _date(text: str, digit: str, *, birth: bool) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from aios.processors.reading import countries
-from aios.processors.reading.compare import Comparison, Shape
+from aios.processors.reading.compared import Comparison, Shape
 
 SCORE_MAX = 100
 HITS_MAX = 20

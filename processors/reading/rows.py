@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
-from aios.processors.reading import countries, dates, labels, lexicon, names
+from aios.processors.reading import alias_words, countries, dates, labels, lexicon, names
 from aios.processors.reading.labels import Labelled
 from aios.processors.reading.lexicon import Label
 from aios.processors.reading.source import Cell, cells, fold
@@ -43,6 +44,7 @@ def of(every: Sequence[Cell], taken: Collection[int]) -> list[Row]:
         rows.append([(cell, _held(labels.read(cell))) for cell in row])
     _with_codes(rows)
     _without_guesses(rows)
+    _with_other_names(rows)
     return rows
 
 
@@ -94,6 +96,20 @@ def _without_guesses(rows: Sequence[Row]) -> None:
                     row[index] = (cell, _held(said.tight))
 
 
+def _with_other_names(rows: Sequence[Row]) -> None:
+    """`Other names` are the given names beside a surname, where no other label asks for these."""
+    said = list(labelled(rows))
+    surnames = [
+        label is Label.SURNAME or (label is Label.FULL_NAME and " " not in value.text) for _, label, value in said
+    ]
+    if not any(surnames) or any(label is Label.GIVEN for _, label, _ in said):
+        return
+    for row in rows:
+        for index, (cell, one) in enumerate(row):
+            if one is not None and one.label is Label.ALIAS and alias_words.is_maybe(fold(cell.text).split(":")[0]):
+                row[index] = (cell, replace(one, label=Label.GIVEN))
+
+
 def labelled(rows: Sequence[Row]) -> Iterator[tuple[Cell, Label, Cell]]:
     """Each cell with a label that has a value, and the value."""
     for number, row in enumerate(rows):
@@ -136,6 +152,8 @@ def fits(label: Label, value: str) -> bool:
             return bool(BARE_NUMBER.match(value)) and sum(map(str.isdigit, value)) >= 4
         case Label.FULL_NAME | Label.SURNAME | Label.GIVEN:
             return value.isupper() and bool(names.clean(value))
+        case Label.ALIAS:
+            return value[:1].isupper() and bool(names.clean(value))
         case Label.ADDRESS:
             return bool(re.match(r"^\d+\w?[ ,]", value))
         case _:

@@ -21,7 +21,8 @@ from aios.infra.demo import applicants, papers
 from aios.infra.demo.sheets import SHEETS, Sheet
 from aios.processors.connectors.documents import answer
 from aios.processors.reading import countries, dates, labels, mrz
-from aios.processors.reading.compare import Applicant, Comparison, DocumentRead, Finding, Said, compare, names_agree
+from aios.processors.reading.compare import compare, names_agree
+from aios.processors.reading.compared import Applicant, Comparison, DocumentRead, Finding, Said
 from aios.processors.reading.extract import extract
 from aios.processors.reading.fact import FACTS_MAX, By, Kind
 from aios.processors.reading.kinds import IDENTITY, Document
