@@ -6,10 +6,9 @@ step for step_s_max is as good as dead, also where it holds the interpreter and 
 which there is not the memory says at start which setting to change.
 What a request takes of the engine is counted for whoever asks, also when it is cancelled.
 
-vLLM lives in one thread of its own, which loads it, steps it and sleeps on a condition while nothing is
-asked: off the event loop and off Kafka's threads, and nothing of it survives kill -9.
-Rejected: AsyncLLM (three more processes, orphans of 2.6 GiB after kill -9), and its HTTP server for the
-default (another process to supervise; aios.inference_workers.openai speaks to one where it is wanted).
+vLLM lives in one thread of its own, which loads it, steps it in its turn (turns.py) and sleeps on a condition while
+nothing is asked: off the event loop and off Kafka's threads, and nothing of it survives kill -9.
+Rejected: AsyncLLM (three more processes, orphans of 2.6 GiB after kill -9); its HTTP server (openai.py speaks to one).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aios.inference_workers import batch, engine_arguments, prompt
+from aios.inference_workers import batch, engine_arguments, prompt, turns
 from aios.inference_workers.batch import Line, Usage
 from aios.inference_workers.engine import (
     ENVIRONMENT,
@@ -86,15 +85,14 @@ class VllmEngine:
         self._overrides = overrides
         self._wake = threading.Condition()
         self._inbox: deque[_Ask] = deque()  # bounded by the worker's in-flight limit
-        self._told = told
+        self._told, self._turn = told, turns.of(settings)
         self._stats: Any = None  # vLLM's SchedulerStats of the last step
         # With both lanes here, some seats more than a full batch of bulk work, for those who wait.
         seats = overrides.get("max_num_seqs", settings.sequences_max)
         self._kept_free = -(-seats // batch.FREE_SHARE) if len(settings.lanes) > 1 else 0
         self._line: Line[_Ask] = Line(seats + self._kept_free, self._kept_free)
         self._in_engine: dict[str, _Ask] = {}
-        self._ids = itertools.count()
-        self._closing = False
+        self._ids, self._closing = itertools.count(), False
         self._error: EngineDead | None = None
         self._step_since: float | None = None
         self._version = "vllm"
@@ -202,8 +200,9 @@ class VllmEngine:
         chosen |= self._overrides
         chosen["max_num_seqs"] += self._kept_free
         try:
-            config = vllm.EngineArgs(**chosen).create_engine_config()
-            self._engine = LLMEngine.from_vllm_config(config, stat_loggers=[_stats(self)])
+            with self._turn():
+                config = vllm.EngineArgs(**chosen).create_engine_config()
+                self._engine = LLMEngine.from_vllm_config(config, stat_loggers=[_stats(self)])
         except (RuntimeError, ValueError, MemoryError) as error:
             raise engine_arguments.out_of_memory(error, self._model, self._settings) or error from error
         self._on_cpu = "gpu_memory_utilization" not in chosen
@@ -292,11 +291,12 @@ class VllmEngine:
         return request.seed
 
     def _step(self) -> None:
-        began = self._step_since = time.monotonic()
-        failpoints.hit("engine.step")
-        outputs = self._engine.step()
-        self._step_since = None
-        seconds = time.monotonic() - began
+        with self._turn():
+            began = self._step_since = time.monotonic()
+            failpoints.hit("engine.step")
+            outputs = self._engine.step()
+            self._step_since = None
+            seconds = time.monotonic() - began
         batch.share(seconds, [ask.usage for ask in self._in_engine.values()])
         for ask in self._in_engine.values():
             _count(ask)
