@@ -31,6 +31,8 @@ from aios.streams.topics import (
     INFERENCE_COMPLETED,
     PROMPT_ACTIVATED,
     REVIEW_DECIDED,
+    WORKFLOW_ACTIVATED,
+    WORKFLOW_DEPLOYED,
     Topic,
 )
 from tests.fakes.triage import plain
@@ -42,7 +44,8 @@ INPUTS = {topic.contracts[0]: topic for topic in (CASE_ADMITTED, INFERENCE_COMPL
 
 @pytest.fixture(scope="module", autouse=True)
 def _topics(kafka: KafkaSettings) -> None:
-    asyncio.run(ensure_topics(kafka, (*INPUTS.values(), AUDIT_RECORDED, PROMPT_ACTIVATED)))
+    tables = (PROMPT_ACTIVATED, WORKFLOW_ACTIVATED, WORKFLOW_DEPLOYED)
+    asyncio.run(ensure_topics(kafka, (*INPUTS.values(), AUDIT_RECORDED, *tables)))
 
 
 def passed(reference: str, *, ok: bool = True) -> Recorded:
