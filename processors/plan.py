@@ -257,15 +257,17 @@ class Plan:
         return None if value is None else self._placed(value, kind)
 
     def _placed(self, value: bytes, kind: type[Event]) -> Event:
-        if value in self._places:
-            return self._places[value]
-        if len(self._places) >= PLACES_MAX:
-            self._places.clear()
+        known = self._places.get(value)  # other partitions' threads may clear it at any time
+        if known is not None:
+            return known
         try:
-            self._places[value] = self._codec.decode(value, kind)
-            return self._places[value]
+            known = self._codec.decode(value, kind)
         except SchemaMismatch as error:
             raise StateBroken(f"what the turnstile remembers is not readable by this deploy: {error}") from error
+        if len(self._places) >= PLACES_MAX:
+            self._places.clear()
+        self._places[value] = known
+        return known
 
     def _kept(self, known: Event | None) -> bytes | None:
         return None if known is None else self._codec.encode(self._changelog, known)

@@ -66,7 +66,7 @@ class Telling(Protocol):
         ...
 
     def left(self, partition: int) -> None:
-        """It is not ours any more, or has not come yet."""
+        """It is not ours any more."""
         ...
 
 

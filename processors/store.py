@@ -219,7 +219,6 @@ class PartitionStore:
         self._suspected = set(self._ground.position)
         self._commit(self._draft())
         if self._telling is not None:
-            self._telling.left(self._partition)
             self._telling.kept(self._partition, self._remembered.states.without_end())
         if self._working is not None:
             self._working.opened(self._draft())

@@ -320,17 +320,16 @@ def _validate(
 
 def _at(root: yaml.Node, place: Sequence[str | int]) -> str:
     """Line and column, 1-based, of the deepest key of the place that the file has."""
-    node, mark = root, root.start_mark
+    node = named = root
     for key in place:
         if isinstance(node, yaml.MappingNode):
             pair = next((pair for pair in node.value if pair[0].value == str(key)), None)
             if pair is None:
                 break
-            mark, node = pair[0].start_mark, pair[1]
+            named, node = pair
         elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            node = node.value[key]
-            mark = node.start_mark
-    return f"{mark.line + 1}:{mark.column + 1}"
+            named = node = node.value[key]
+    return yaml_text.place(named)
 
 
 def _key(context: dict[str, object] | None) -> list[str]:

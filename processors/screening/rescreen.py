@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, zip_longest
 from typing import Any
 
 from aios.processors.screening import births
@@ -128,8 +129,8 @@ def _people(output: str, listed: str) -> Iterator[tuple[Person, str]]:
     if not isinstance(said, dict) or not isinstance(said.get("screenings"), list):
         return
     people, screenings = _list(said, "people"), _list(said, "screenings")
-    both = [*zip(people, [*screenings, *[None] * len(people)], strict=False)]
-    for person, screening in (*both, *((each, None) for each in _list(said, "unscreened"))):
+    unscreened = ((each, None) for each in _list(said, "unscreened"))
+    for person, screening in chain(zip_longest(people, screenings), unscreened):
         if not isinstance(person, dict) or not (screening is None or _is_of(screening, listed)):
             continue
         hits = (hit for hit in _list(screening or {}, "hits") if isinstance(hit, dict))
