@@ -36,6 +36,7 @@ from typing import Annotated, Any, Literal
 import re2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from aios.processors.part import Word
 from aios.streams import shapes, yaml_text
 from aios.streams.errors import ConfigError
 
@@ -47,7 +48,6 @@ PATTERN_CHARS_MAX = 500
 At = Literal["before", "after"]
 Personal = Literal["card", "iban", "social_security", "mail", "telephone"]
 Fact = Literal["numbers", "dates", "names", "quotes", "references", "values"]
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
 def _pattern(source: str) -> str:

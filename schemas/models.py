@@ -355,6 +355,7 @@ class PrincipalRegistered(Event):
     token_hashes: tuple[str, ...]
     active: bool
     registered_at: int
+    skills: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

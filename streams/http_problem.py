@@ -25,6 +25,7 @@ REASONS: Mapping[str, int] = {
     "unauthorized": 401,
     "forbidden": 403,
     "same_principal": 403,
+    "skill_missing": 403,
     "not_found": 404,
     "unknown_workflow": 404,
     "method_not_allowed": 405,

@@ -3,7 +3,8 @@
 Enters: a reader's key or a reviewer's token, a question. Leaves: the question; review.decided.v1 under the name that
 the token belongs to; that somebody has it before them, once, in the audit. Guaranteed: a decision that cannot count is
 told at once, as far as it is known here (plan is the judge): of an answered question, by who answered its first round
-or disagreed before it, of one that another has claimed. What a claim is, and is not: review_claims.py.
+or disagreed before it, of one that another has claimed or that asks for a skill which the reviewer has not. What a
+claim is, and is not: review_claims.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pydantic import BaseModel, Field
 
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, PrincipalRegistered, ReviewDecided
-from aios.streams import documents, ingest, topics
+from aios.streams import documents, ingest, principals, topics
 from aios.streams.http_about import ASK_S_MAX, json_answer
 from aios.streams.http_cases import Links, Recent, case_url
 from aios.streams.http_guard import TenantGuard
@@ -135,7 +136,7 @@ class ReviewsApi(ABC):
         decision: ReviewDecision = ingest.read_body(await self._guard.body(request), ReviewDecision)
         task = await self._review(request, reviewer.tenants)
         event_id = str(ids.derive("review", task.task_id, decision.label, reviewer.name, decision.comment))
-        await self._may_answer(task, reviewer.name, event_id)
+        await self._may_answer(task, reviewer, event_id)
         if decision.label not in task.choices:
             raise Problem("label_not_offered", f"choose one of: {', '.join(task.choices)}")
         if self._answers.value(task.task_id) != event_id:
@@ -158,25 +159,28 @@ class ReviewsApi(ABC):
         answer = ReviewAccepted(task_id=task.task_id, case_id=task.case_id, event_id=event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
-    async def _may_answer(self, task: ReviewView, name: str, said: str = "") -> None:
-        """Open, and another person has not to answer it. Raises Problem.
+    async def _may_answer(self, task: ReviewView, reviewer: PrincipalRegistered, said: str = "") -> None:
+        """Open, for people with what this one can do, and another person has not to answer it. Raises Problem.
 
         said: the event that may be said once more. Only of a first round does an answer that is on its way close the
         question here: plan may pass over one of a later round, of whom this process cannot know yet that they answered
         the round before.
         """
+        if not principals.can(reviewer, task.skills):
+            why = f"this question is for reviewers with the skill {task.skills}; `aios principal add` gives skills"
+            raise Problem("skill_missing", why, task_id=task.task_id)
         noted = self._answers.value(task.task_id)
         if task.status != OPEN or (task.round == 1 and noted not in (None, said)):
             raise Problem("already_decided", "this question is answered", case_id=task.case_id, task_id=task.task_id)
         if noted != said:
             moves = await self._outcomes.timeline(task.case_id, task.tenant)
-            if f"reviewer:{name}" in _not_again(task, moves):
+            if f"reviewer:{reviewer.name}" in _not_again(task, moves):
                 why = "who answered before does not answer again: another person has to agree, or to settle it"
                 raise Problem("same_principal", why, case_id=task.case_id, task_id=task.task_id)
 
     async def claim_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
         task = await self._review(request, reviewer.tenants)
-        await self._may_answer(task, reviewer.name)
+        await self._may_answer(task, reviewer)
         held = await self._outcomes.claim(task.task_id, reviewer.name)
         _refuse_claimed(task, held, reviewer.name)
         await self._note_opened(task, reviewer.name, request)
@@ -279,6 +283,7 @@ ROUTES = (
             "too_slow",
             "already_decided",
             "same_principal",
+            "skill_missing",
             "claimed",
             "too_large",
             "unsupported_media_type",
@@ -292,7 +297,7 @@ ROUTES = (
         "claim_review",
         "/v1/reviews/{task_id}/claim",
         f"Take a question in hand for {LEASE_S // 60} minutes, or once more; nobody else may take or decide it then.",
-        ("already_decided", "same_principal"),
+        ("already_decided", "same_principal", "skill_missing"),
     ),
     _route("release_review", "/v1/reviews/{task_id}/release", "Give a question back that one has in hand.", ()),
 )

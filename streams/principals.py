@@ -11,11 +11,14 @@ within POLL_S of streams/reference.py, and its name stays taken, because audit r
     reviewer   answers the questions that cases ask people
     analyst    reads dead letters, jobs and breakers, as every other role does
 
+A question that names a skill (`skills` of a workflow's `review`) is answered by a reviewer who has it.
+
 Rejected: roles in the token (what a principal may do today is what counts, not what it was allowed once).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -33,6 +36,8 @@ from aios.streams.wall_clock import wall_ms
 
 TOKENS_MAX = credentials.VALID_MAX
 TENANTS_MAX = 100  # of one principal; more are all
+SKILLS_MAX = 100  # of one principal
+EVERY_SKILL = "*"
 WRITES_MAX = 3  # of one change, when others change the same principal at the same moment
 
 
@@ -47,7 +52,11 @@ class Role(StrEnum):
 
 OPERATOR, APPROVER = "operator", "approver"
 OWN = {OPERATOR: (Role.OPERATOR, Role.REVIEWER, Role.ANALYST), APPROVER: (Role.APPROVER,)}
-"""The principals of a home, which `aios up` makes: two, so that what needs two of them can be done on one machine."""
+"""The principals of a home, which `aios up` makes: two, so that what needs two of them can be done on one machine. They
+have every skill.
+"""
+
+_SKILL = re.compile(r"[a-z][a-z0-9_]{0,63}")  # as a workflow names it
 
 
 def register(
@@ -57,15 +66,18 @@ def register(
     *,
     roles: Iterable[str] = (),
     tenants: Sequence[str] | None = None,
+    skills: Sequence[str] | None = None,
     retire_others: bool = False,
 ) -> str:
     """Make a principal, or one more token for it, and return that token: the only time it can be seen.
 
     roles: what it may do from now on; none: what it may already. tenants: it may act for; () is all, None is as it is.
+    skills: it has, EVERY_SKILL for all there are; () is none, None is as it is.
     retire_others: its other tokens stop being valid; those of a removed one always do.
-    Raises ConfigError for what is no name, role or tenant, Unavailable when Kafka or the registry does not answer.
+    Raises ConfigError for what is no name, role, tenant or skill; Unavailable when Kafka or the registry does not
+    answer.
     """
-    wanted = _checked(name, roles, tenants)
+    wanted = _checked(name, roles, tenants, skills)
     token = credentials.make()
     hashed = digest(token)
     for _ in range(WRITES_MAX):
@@ -82,7 +94,8 @@ def register(
             PrincipalRegistered(
                 name=name,
                 roles=wanted or (known.roles if known is not None else ()),
-                tenants=tuple(sorted(set(tenants))) if tenants is not None else (known.tenants if known else ()),
+                tenants=_set(tenants, known.tenants if known else ()),
+                skills=_set(skills, known.skills if known else ()),
                 token_hashes=(*kept, hashed)[-TOKENS_MAX:],
                 active=True,
                 registered_at=before.registered_at if before is not None else wall_ms(),
@@ -94,7 +107,13 @@ def register(
     return token
 
 
-def _checked(name: str, roles: Iterable[str], tenants: Sequence[str] | None) -> tuple[str, ...]:
+def _set(given: Sequence[str] | None, before: tuple[str, ...]) -> tuple[str, ...]:
+    return before if given is None else tuple(sorted(set(given)))
+
+
+def _checked(
+    name: str, roles: Iterable[str], tenants: Sequence[str] | None, skills: Sequence[str] | None
+) -> tuple[str, ...]:
     """The roles, once each and in one order. Raises ConfigError."""
     if not NAME.fullmatch(name):
         raise ConfigError(f"principal {name[:64]!r}: a name is 1 to 63 of a-z, 0-9 and '-'")
@@ -106,6 +125,11 @@ def _checked(name: str, roles: Iterable[str], tenants: Sequence[str] | None) -> 
             raise ConfigError(f"tenant {tenant[:64]!r}: a name is 1 to 63 of a-z, 0-9 and '-'")
     if len(tenants or ()) > TENANTS_MAX:
         raise ConfigError(f"a principal acts for {TENANTS_MAX} tenants at most, or for all: give none")
+    for skill in skills or ():
+        if skill != EVERY_SKILL and not _SKILL.fullmatch(skill):
+            raise ConfigError(f"skill {skill[:64]!r}: 1 to 64 of a-z, 0-9, '_', a letter first; or '*' for every one")
+    if len(skills or ()) > SKILLS_MAX:
+        raise ConfigError(f"a principal has {SKILLS_MAX} skills at most, or every one: give '*'")
     return tuple(str(role) for role in Role if role in given)
 
 
@@ -140,12 +164,18 @@ def own_tokens(home: Path, kafka: KafkaSettings, codec: Codec) -> None:
         kept, found = credentials.kept(token_file(home, name)), registered.get(name)
         if not (kept and found is not None and found.active and digest(kept) in found.token_hashes):
             known = found is not None and found.active
-            credentials.keep(token_file(home, name), register(kafka, codec, name, roles=() if known else roles))
+            token = register(kafka, codec, name, roles=() if known else roles, skills=None if known else (EVERY_SKILL,))
+            credentials.keep(token_file(home, name), token)
 
 
 def may(principal: PrincipalRegistered, tenant: str) -> bool:
     """Whether it may act for this tenant; for what belongs to nobody, only whoever acts for all."""
     return not principal.tenants or tenant in principal.tenants
+
+
+def can(principal: PrincipalRegistered, skill: str) -> bool:
+    """Whether it has what a question asks for; empty: nothing special."""
+    return not skill or skill in principal.skills or EVERY_SKILL in principal.skills
 
 
 class PrincipalTable(HolderTable[PrincipalRegistered]):
@@ -167,13 +197,14 @@ class PrincipalTable(HolderTable[PrincipalRegistered]):
 
 
 def _write(kafka: KafkaSettings, codec: Codec, principal: PrincipalRegistered) -> None:
-    seed = "/".join((*principal.roles, *principal.token_hashes))
+    seed = "/".join((*principal.roles, *principal.skills, *principal.token_hashes))
     why = reference.Why(
         by=reference.ADMINISTRATOR,
         transition="principal_registered" if principal.active else "principal_removed",
         detail={
             "roles": list(principal.roles),
             "tenants": list(principal.tenants),
+            "skills": list(principal.skills),
             "tokens": len(principal.token_hashes),
         },
     )

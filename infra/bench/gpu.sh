@@ -14,9 +14,10 @@ cd "$(dirname "$0")/../.."
 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader || true
 "$(command -v python3.11 || command -v python3)" infra/setup.py
 
-# A batch of 32 is the knee of two CPU cores; a GPU has room for hundreds.
+# A batch of 32 is the knee of two CPU cores; a GPU has room for hundreds, and whoever leaves must find the next waiting.
 export PYTHONSAFEPATH=1
 export AIOS_INFERENCE__SEQUENCES_MAX="${SEQUENCES_MAX:-256}"
+export AIOS_INFERENCE__IN_FLIGHT_MAX="${IN_FLIGHT_MAX:-$((2 * AIOS_INFERENCE__SEQUENCES_MAX))}"
 export AIOS_INFERENCE__TENSOR_PARALLEL="${TENSOR_PARALLEL:-1}"
 export AIOS_INFERENCE__GPU_MEMORY_SHARE="${GPU_MEMORY_SHARE:-0.2}" # two models and their copies by themselves on one GPU
 export AIOS_INFERENCE__LOAD_S_MAX="${LOAD_S_MAX:-600}"

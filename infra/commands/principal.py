@@ -1,6 +1,6 @@
-"""`aios principal add|list|remove`: who may operate this system, with which roles.
+"""`aios principal add|list|remove`: who may operate this system, with which roles and skills.
 
-Enters: a name and roles. Leaves: principal.registered.v1 (streams/principals.py). A new token is printed once, on
+Enters: a name, roles, skills. Leaves: principal.registered.v1 (streams/principals.py). A new token is printed once, on
 standard output alone. Whoever reaches Kafka as an administrator makes principals; there is no principal for it.
 """
 
@@ -33,18 +33,33 @@ def group() -> None:
 )
 @click.option("--tenant", "tenants", multiple=True, help="It acts for these alone; several times. Default: all.")
 @click.option("--all-tenants", is_flag=True, help="Of one that acts for some alone: from now on for all.")
+@click.option(
+    "--skill",
+    "skills",
+    multiple=True,
+    help="What it can answer as a reviewer, as workflows name it; several times; '*': every one.",
+)
 @click.option("--only", is_flag=True, help="Its other tokens stop being valid.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def add(
-    *, name: str, roles: tuple[str, ...], tenants: tuple[str, ...], all_tenants: bool, only: bool, as_json: bool
+    *,
+    name: str,
+    roles: tuple[str, ...],
+    tenants: tuple[str, ...],
+    all_tenants: bool,
+    skills: tuple[str, ...],
+    only: bool,
+    as_json: bool,
 ) -> None:
     """Make the principal NAME, or one more token for it. The token is shown this once.
 
-    Roles given to one that is there already take the place of those it had.
+    Roles and skills given to one that is there already take the place of those it had.
     """
     acts_for = () if all_tenants else tenants or None
     with connected() as (settings, codec):
-        token = principals.register(settings.kafka, codec, name, roles=roles, tenants=acts_for, retire_others=only)
+        token = principals.register(
+            settings.kafka, codec, name, roles=roles, tenants=acts_for, skills=skills or None, retire_others=only
+        )
         if name in principals.OWN:
             credentials.keep(principals.token_file(settings.home, name), token)
     if as_json:
@@ -57,7 +72,7 @@ def add(
 @group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def list_(as_json: bool) -> None:
-    """Every principal, its roles, and since when."""
+    """Every principal, its roles and skills, and since when."""
     with connected() as (settings, codec):
         found = principals.read(settings.kafka, codec)
     output.rows(
@@ -67,12 +82,13 @@ def list_(as_json: bool) -> None:
                 "active": one.active,
                 "roles": list(one.roles),
                 "tenants": list(one.tenants) if as_json else (one.tenants or "all"),
+                "skills": list(one.skills),
                 "tokens": len(one.token_hashes),
                 "since": time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.registered_at / 1000)),
             }
             for name, one in sorted(found.items())
         ],
-        ("principal", "active", "roles", "tenants", "tokens", "since"),
+        ("principal", "active", "roles", "tenants", "skills", "tokens", "since"),
         as_json=as_json,
         none="no principal yet: `aios principal add NAME --role ROLE` makes one",
     )

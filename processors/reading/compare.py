@@ -177,7 +177,7 @@ def _of_names(
     document: DocumentRead, applicant: Applicant, finding: Callable[[str, str], Finding]
 ) -> Iterator[Finding]:
     said = names_agree(applicant.name, document.name) if document.name else Said.UNKNOWN
-    if said is Said.DIFFERS:
+    if said is Said.DIFFERS or (document.kind in IDENTITY and _differ_in_part(applicant.name, document.name)):
         yield finding("name_differs", f"it names {document.name}, the application {applicant.name}")
     elif said is Said.CLOSE:
         yield finding("name_close", f"it names {document.name}, nearly the application's {applicant.name}")
@@ -278,6 +278,23 @@ def names_agree(one: str, other: str) -> Said:
     if not left or not right:
         return Said.UNKNOWN
     short, long = sorted((left, right), key=len)
+    liked, exact = _likes(short, long)
+    if liked == len(short) and exact and (len(short) > 1 or len(long) == 1):
+        sure = len(long) == 1 or exact >= max(2, len(short) - 1)
+        return Said.AGREES if sure else Said.CLOSE
+    return Said.CLOSE if exact and liked >= max(2, len(short) - 1) else Said.DIFFERS
+
+
+def _differ_in_part(one: str, other: str) -> bool:
+    """Whether a part of the shorter has nothing like it in the longer: two siblings' names, or one before and after a
+    marriage. Of a bill that may be a slip; the paper that shows who somebody is says his name.
+    """
+    short, long = sorted((_named(one), _named(other)), key=len)
+    return _likes(short, long)[0] < len(short)
+
+
+def _likes(short: Sequence[Part], long: Sequence[Part]) -> tuple[int, int]:
+    """How many parts of the shorter have their like in the longer, and how many of these the same."""
     free = list(long)
     exact = liked = 0
     for part in sorted(short, key=lambda part: part.initial):
@@ -287,10 +304,7 @@ def names_agree(one: str, other: str) -> Said:
             free.remove(best)
             liked += 1
             exact += likeness > 1
-    if liked == len(short) and exact and (len(short) > 1 or len(long) == 1):
-        sure = len(long) == 1 or exact >= max(2, len(short) - 1)
-        return Said.AGREES if sure else Said.CLOSE
-    return Said.CLOSE if exact and liked >= max(2, len(short) - 1) else Said.DIFFERS
+    return liked, exact
 
 
 def _named(name: str) -> list[Part]:

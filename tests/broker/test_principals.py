@@ -60,7 +60,9 @@ def test_a_token_opens_its_principal_until_it_is_removed(kafka: KafkaSettings, c
     table = PrincipalTable(kafka, codec)
     table.start()
     try:
-        first = principals.register(kafka, codec, name, roles=["operator", "analyst"], tenants=["acme"])
+        first = principals.register(
+            kafka, codec, name, roles=["operator", "analyst"], tenants=["acme"], skills=["sanctions"]
+        )
         assert until(lambda: table.by_token(first) is not None)
         second = principals.register(kafka, codec, name, roles=["approver"])
         assert until(lambda: table.by_token(second) is not None)
@@ -69,6 +71,7 @@ def test_a_token_opens_its_principal_until_it_is_removed(kafka: KafkaSettings, c
         assert (found.name, found.roles, found.tenants) == (name, ("approver",), ("acme",))
         assert first not in repr(found)
         assert digest(first) in found.token_hashes
+        assert [principals.can(found, skill) for skill in ("sanctions", "calendars", "")] == [True, False, True]
         assert [principals.may(found, tenant) for tenant in ("acme", "globex", "")] == [True, False, False]
         assert principals.remove(kafka, codec, name)
         assert until(lambda: table.by_token(first) is None and table.by_token(second) is None)
@@ -94,6 +97,15 @@ def test_what_is_no_principal_is_refused(codec: Codec, name: str, role: str, ten
         principals.register(KafkaSettings(), codec, name, roles=[role], tenants=tenants)
 
 
+def test_a_skill_is_a_word_as_workflows_name_it(codec: Codec) -> None:
+    """Before Kafka is asked anything."""
+    for skill in ("Sanctions", "", "a-b", "x" * 65, "**"):
+        with pytest.raises(ConfigError, match="a letter first"):
+            principals.register(KafkaSettings(), codec, "ann", roles=["reviewer"], skills=[skill])
+    with pytest.raises(ConfigError, match="100 skills at most"):
+        principals.register(KafkaSettings(), codec, "ann", roles=["reviewer"], skills=[f"s{n}" for n in range(101)])
+
+
 def test_a_home_has_two_principals_whose_tokens_are_its_own(kafka: KafkaSettings, codec: Codec, tmp_path: Path) -> None:
     """Kept for their owner alone, and made anew when they are not valid any more."""
     principals.own_tokens(tmp_path, kafka, codec)
@@ -108,6 +120,7 @@ def test_a_home_has_two_principals_whose_tokens_are_its_own(kafka: KafkaSettings
     assert credentials.kept(files[0]) == kept[0]
     assert digest(credentials.kept(files[1])) in found[principals.APPROVER].token_hashes
     assert found[principals.APPROVER].roles == ("approver",)
+    assert principals.can(found[principals.OPERATOR], "sanctions")
 
 
 def test_principals_are_made_listed_and_removed_by_command(
@@ -117,13 +130,14 @@ def test_principals_are_made_listed_and_removed_by_command(
     settings = Settings(home=tmp_path, kafka=kafka, registry=RegistrySettings(url=registry_url))
     monkeypatch.setattr(tenant, "running", lambda: Running(settings, "", ""))
     name, invoke = f"c-{unique}", CliRunner().invoke
-    added = invoke(principal.group, ["add", name, "--role", "reviewer", "--tenant", "acme"])
+    added = invoke(principal.group, ["add", name, "--role", "reviewer", "--tenant", "acme", "--skill", "sanctions"])
     assert added.exit_code == 0, added.output
     token = added.stdout.strip()
     listed = invoke(principal.group, ["list", "--json"])
     assert token not in listed.stdout
     (mine,) = [each for each in json.loads(listed.stdout) if each["principal"] == name]
     assert (mine["roles"], mine["tenants"], mine["tokens"], mine["active"]) == (["reviewer"], ["acme"], 1, True)
+    assert mine["skills"] == ["sanctions"]
     assert invoke(principal.group, ["remove", name]).exit_code == 0
     assert invoke(principal.group, ["remove", name]).exit_code == NOT_FOUND
 

@@ -22,7 +22,16 @@ from aios.streams.record import Record
 from tests.conftest import kafka_in, registry_on
 from tests.engine.workers import PYTHON, Workers
 
+FOLDER = Path(__file__).parent
 ENDED_S_MAX = 900.0  # 30 s on two cores that nobody else uses; loading is what takes long
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder asks a real engine, which has an environment of its own."""
+    for item in items:
+        if item.path.is_relative_to(FOLDER):
+            item.add_marker(pytest.mark.engine)
+            item.add_marker(pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"))
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +39,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What mechanics.py has found out, in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIOS_")}
     done = subprocess.run(
-        [PYTHON, Path(__file__).parent / "mechanics.py", tmp_path_factory.mktemp("tiny")],
+        [PYTHON, FOLDER / "mechanics.py", tmp_path_factory.mktemp("tiny")],
         env=ENVIRONMENT | environment | {"PYTHONSAFEPATH": "1"},
         capture_output=True,
         timeout=ENDED_S_MAX,

@@ -6,21 +6,15 @@ import os
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.engine.workers import PYTHON
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-inference" / "bin" / "python"
 LOAD_S_MAX = 120.0  # torch, on two cores that others use too; 3 s alone
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
-]
 
 
 def test_a_merged_adapter_says_what_one_at_work_would(tmp_path: Path) -> None:
     """Tensors it does not name are the same objects; one that does not fit is refused with its file's name."""
     done = subprocess.run(
-        [PYTHON, ROOT / "tests" / "engine" / "adapter.py", tmp_path],
+        [PYTHON, Path(__file__).parent / "adapter.py", tmp_path],
         env=os.environ | {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

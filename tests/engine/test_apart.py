@@ -10,17 +10,11 @@ import time
 from pathlib import Path
 
 import psutil
-import pytest
 
 from aios.inference_workers.engine import ENVIRONMENT
+from tests.engine.workers import PYTHON
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-inference" / "bin" / "python"
 GONE_S_MAX = 10.0
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
-]
 
 
 def test_an_engine_apart_answers_and_dies_with_its_killed_owner(tmp_path: Path) -> None:

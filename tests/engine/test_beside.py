@@ -7,16 +7,10 @@ import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from aios.inference_workers.engine import ENVIRONMENT
 from tests.engine.workers import PYTHON
 
 ENDED_S_MAX = 900.0  # two models load, on two cores that others use too; 83 s
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
-]
 
 
 def test_two_engines_of_a_process_answer_together_as_each_does_alone() -> None:

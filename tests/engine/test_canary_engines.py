@@ -23,11 +23,7 @@ from tests.broker.running import begin_at_the_end, forget
 from tests.broker.test_canary import NO_LIMIT, PERCENT, assert_it_serves_nobody, contradicted
 from tests.broker.test_workflow_deploy import process
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.broker,
-    pytest.mark.skipif(not rehearsing.PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
-]
+pytestmark = pytest.mark.broker
 PATIENCE_S = 600  # two engines load, where others use the cores too
 TEXT = "You took this month's mortgage payment twice."
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.workers import LETTER, PYTHON, Workers, request
+from tests.engine.workers import LETTER, Workers, request
 
 PROCESS = "classify"
 SHORT = {"AIOS_INFERENCE__STEP_S_MAX": "10"}  # for who is to hang: others may be slow on a busy machine
 ENDED_S_MAX = 60.0
 FAILED = 1  # of infra/stage.py, and of faulthandler
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.broker,
-    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
-]
+pytestmark = pytest.mark.broker
 
 
 def test_a_worker_whose_engine_hangs_ends_and_the_next_answers(workers: Workers) -> None:

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-inference" / "bin" / "python"
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
-]
 
 
 def test_one_poisoned_prompt_among_64_fails_alone(found: dict[str, Any]) -> None:

@@ -8,10 +8,6 @@ import pytest
 from aios.infra import rehearsing
 from aios.infra.rehearsing import Request
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(not rehearsing.PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
-]
 LETTER = "My card 77 was charged twice, please refund it."
 
 

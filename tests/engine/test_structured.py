@@ -12,13 +12,6 @@ from aios.schemas import ids
 from aios.streams import prompt_files
 from tests.engine import structured
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-inference" / "bin" / "python"
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
-]
-
 
 @pytest.fixture
 def bounded(found: dict[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,9 @@ import signal
 
 import pytest
 
-from tests.engine.workers import ANSWER_S_MAX, LETTER, PYTHON, Workers, request
+from tests.engine.workers import ANSWER_S_MAX, LETTER, Workers, request
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.broker,
-    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-inference: run `make setup`"),
-]
+pytestmark = pytest.mark.broker
 
 
 @pytest.fixture(autouse=True)

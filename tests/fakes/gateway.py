@@ -27,12 +27,14 @@ from tests.fakes.registry import FakeRegistry
 
 KEYS = {"acme": "aios_acme-key", "globex": "aios_globex-key"}
 
-TOKENS = {name: f"aios_{name}-token" for name in ("ada", "gus", "bob", "opa")}
+TOKENS = {name: f"aios_{name}-token" for name in ("ada", "gus", "bob", "opa", "sue", "una")}
 ROLES = {"bob": "analyst", "opa": "operator"}
+SKILLS = {"sue": ("sanctions", "calendars"), "una": ("*",)}
 
 
 class Holders:
-    """acme and globex, with their KEYS. ada reviews for all, gus for globex; bob does not; opa operates."""
+    """acme and globex, with their KEYS. ada reviews for all, gus for globex; bob does not; opa operates; sue
+    and una have skills."""
 
     def by_token(self, token: str) -> PrincipalRegistered | None:
         for name, known in TOKENS.items():
@@ -44,6 +46,7 @@ class Holders:
                     token_hashes=(digest(token),),
                     active=True,
                     registered_at=0,
+                    skills=SKILLS.get(name, ()),
                 )
         return None
 

@@ -144,3 +144,24 @@ def test_the_same_answer_again_is_the_same_whoever_has_claimed_since() -> None:
             await problem(response, "already_decided")
 
     run(test)
+
+
+def test_a_question_that_names_a_skill_is_for_reviewers_who_have_it() -> None:
+    """Neither taken nor decided by another, who may read it; one with every skill, and one with several, may."""
+
+    async def test(gateway: Served) -> None:
+        gateway.outcomes.tasks["t1"] = replace(TASK, tenant="globex", skills="sanctions")
+        gateway.outcomes.tasks["t2"] = replace(TASK, task_id="t2", skills="compliance")
+        assert await claims(gateway, "ada") == (403, "skill_missing")
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal="ada", json=DECISION) as response:
+            refused = await problem(response, "skill_missing")
+            assert "sanctions" in refused["detail"]
+        async with gateway.request("GET", "/v1/reviews/t1", principal="ada") as response:
+            assert response.status == 200
+        assert await claims(gateway, "sue", task="t2") == (403, "skill_missing")
+        assert [out for out in gateway.roads.delivered if out.topic.startswith("review.decided")] == []
+        assert await claims(gateway, "una", task="t2") == (200, "una")
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal="sue", json=DECISION) as response:
+            assert response.status == 202
+
+    run(test)

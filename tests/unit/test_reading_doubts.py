@@ -110,6 +110,29 @@ def test_other_names_are_the_given_names_where_nothing_else_asks_for_these() -> 
     assert not others(card, BILL)
 
 
+@pytest.mark.parametrize(
+    ("given", "surname", "approved"),
+    [
+        ("ANN MARIE", "BELL", True),
+        ("ANN", "BELL", True),
+        ("ANN M", "BELL", True),
+        ("ANN MARIA", "BELL", True),
+        ("ANN MARIE SOPHIE", "BELL", True),
+        ("ANDREW MARIE", "BELL", False),
+        ("ANN MARIE", "SHERIDAN", False),
+    ],
+)
+def test_who_shares_all_but_one_part_of_a_name_is_somebody_else_to_a_passport(
+    given: str, surname: str, *, approved: bool
+) -> None:
+    """A brother's, or one's own before a marriage; parts left out, initials and slips are none."""
+    ann = JOHN.model_copy(update={"name": "Ann Marie Bell"})
+    paper = VALID.replace("SMITH", surname).replace("JOHN", given)
+    bill = BILL.replace("John Smith", "Ann Marie Bell")
+    assert is_approved(paper, bill, applicant=ann) is approved
+    assert ("name_differs" in {one.code for one in compared(paper, bill, applicant=ann).findings}) is not approved
+
+
 def test_under_a_name_of_its_own_nobody_stated_a_birth_date() -> None:
     """Who took another surname was born when he was; who was somebody else may have been born on any day."""
     (changed,) = others(VALID + "Maiden name: Gabler\n", BILL)
