@@ -131,9 +131,11 @@ def _run_of(process: str) -> Run:
 
 
 def _told(kin: Sequence[str], ready_fd: int) -> list[str]:
-    """Import what these need, then wait for the word; whoever would have given it is gone when there is none."""
+    """Import what these need and read what ships, then wait for the word; where none comes, whoever had it is gone."""
     for process in kin:
         _run_of(process)
+    if topology.PLAN.process in kin:
+        importlib.import_module("aios.processors.workflow_files").shipped()
     os.write(ready_fd, WAITS)
     line = sys.stdin.readline()
     if not line:

@@ -274,8 +274,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     deployments = Deployments(settings.kafka, codec, told)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(ADMIT))
-        await asyncio.to_thread(tenants.start)
-        await asyncio.to_thread(deployments.start)
+        await asyncio.gather(*(asyncio.to_thread(table.start) for table in (tenants, deployments)))
         catalogue = Catalogue(deployments)
         core = Admit(codec, tenants, catalogue, settings.default_tenant)
         await growing.run(

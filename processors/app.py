@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any
 
 import faust
+from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -239,6 +240,14 @@ class BatchConsumer(driver.Consumer):
         return assignment.state_value(tp) if assignment else None
 
 
+class NoTables(TableManager):
+    """Of an app without faust.Table: Faust's own waits a second for tables that may still be declared."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
+
+
 class BatchTransport(driver.Transport):
     Consumer = BatchConsumer
 
@@ -287,6 +296,7 @@ def build(stage: Stage, settings: Settings, slot: int, lanes: Lanes) -> StageApp
         value_serializer="raw",
         key_serializer="raw",
         datadir=folder / f"{stage.name}.{slot}",
+        TableManager=NoTables,
     )
     app.lanes, app.stage_name = lanes, stage.name
     return app

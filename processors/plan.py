@@ -370,9 +370,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     deployments = Deployments(settings.kafka, codec)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(PLAN))
-        await asyncio.to_thread(versions.start)
-        await asyncio.to_thread(limits.start)
-        await asyncio.to_thread(deployments.start)
+        await asyncio.gather(*(asyncio.to_thread(table.start) for table in (versions, limits, deployments)))
         partitions = topics.CASE_ADMITTED.partitions(settings.kafka.partitions)
         funds = Funds(lambda tenant, workflow: bool(limits.of(tenant, workflow)), settings.money.person_minute)
         workflows = Live(workflow_files.shipped(), deployments)

@@ -399,8 +399,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     deaths = Deaths(settings.home, REPLAY.name)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(REPLAY))
-        for table in tables:
-            await asyncio.to_thread(table.start)
+        await asyncio.gather(*(asyncio.to_thread(table.start) for table in tables))
         workflows = Live(workflow_files.shipped(), deployments)
         probe = Probes(
             codec,

@@ -51,10 +51,8 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     )
     try:
         await asyncio.to_thread(codec.warm, GATEWAY.writes)
-        await asyncio.to_thread(tenants.start)
-        await asyncio.to_thread(principals.start)
-        await asyncio.to_thread(deployments.start)
-        await asyncio.to_thread(circuits.start)
+        tables = (tenants, principals, deployments, circuits)
+        await asyncio.gather(*(asyncio.to_thread(table.start) for table in tables))
         guard = TenantGuard(settings.gateway, tenants, principals, endpoints=settings.connectors.endpoints)
         reach = Reach(settings.kafka, GATEWAY.writes[0].name)
         documents = kept_here(settings)

@@ -20,7 +20,7 @@ from aios.infra.prove.proxy import Proxy
 from aios.streams.errors import Unavailable
 
 NODES = 3
-READY_S_MAX = 60.0
+READY_S_MAX = 180.0  # three JVMs start at once, beside a whole system
 POLL_S = 0.2
 ASK_S_MAX = 2.0
 

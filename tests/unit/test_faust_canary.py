@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher, group_coordinator
+from faust.tables import TableManager
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -87,6 +88,17 @@ def test_the_overridden_methods_are_where_faust_calls_them() -> None:
     assert "self._filter_tps_with_pending_acks(" in inspect.getsource(driver.Consumer.force_commit)
     assert "self._commit(" in inspect.getsource(driver.Consumer._commit_offsets)
     assert "self.verify_event_path(" in inspect.getsource(driver.Consumer.verify_all_partitions_active)
+
+
+def test_faust_waits_a_second_for_tables_and_does_no_more_than_we_do_then() -> None:
+    """Its start without the wait is ours."""
+    source = inspect.getsource(TableManager.on_start)
+    assert [line.strip() for line in source.splitlines()[2:]] == [
+        "await self.sleep(1.0)",
+        "if not self.should_stop:",
+        "await self._update_channels()",
+        "await self.recovery.start()",
+    ]
 
 
 def test_the_state_that_the_overrides_touch_is_there(built: Any) -> None:
