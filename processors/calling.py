@@ -22,12 +22,13 @@ from aios.processors.asking import ANSWER_GRACE_MS, Asking
 from aios.processors.turn import REASON_CHARS_MAX, TOO_LARGE, bytes_of
 from aios.processors.turnstile import Full, place_at
 from aios.processors.workflow import Call
-from aios.schemas import ids
+from aios.schemas import ids, twins
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.streams import system_files, topics
 
 REQUEST_CHARS_MAX = 256 << 10  # of a command; what is larger travels by reference
 OK = "ok"
+_command = twins.maker(ConnectorRequested)
 
 
 class Calling(Asking):
@@ -81,7 +82,7 @@ class Calling(Asking):
         now, state = self._cause.now_ms, self._state
         path, attempt = state.step, state.attempt
         lane = step.lane or state.lane
-        command = ConnectorRequested(
+        command = _command(
             request_id=ids.command_id(state.case_id, path, attempt),
             case_id=state.case_id,
             tenant=state.tenant,

@@ -13,7 +13,7 @@ from typing import Any
 
 from aios.processors import autonomy, weighing
 from aios.processors.state import FORGET
-from aios.processors.turn import REASON_CHARS_MAX, ROOM_BYTES, Around, bytes_of, forget_at, step_of
+from aios.processors.turn import REASON_CHARS_MAX, ROOM_BYTES, Around, bytes_of, forget_at, opened, step_of
 from aios.processors.waits import Waiting
 from aios.processors.workflow import (
     HOUR_MS,
@@ -334,7 +334,7 @@ class Course(Waiting):
             prompts=list(decision.prompts),
         )
         self._close_purse()
-        self._state = _decided(self._state, now)
+        self._state = opened(_decided(self._state, now))
         self._timers[FORGET] = forget_at(self._state)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from fastavro import schemaless_reader, schemaless_writer
 
-from aios.schemas import compat, contracts, safety, writing
+from aios.schemas import compat, contracts, safety, twins, writing
 from aios.schemas.errors import Reason, SchemaMismatch, SchemaRefused
 from aios.schemas.models import EVENTS, Event
 from aios.schemas.plain import Plain
@@ -63,7 +63,7 @@ class Carrier(Protocol):
 class _Shape:
     """How one contract's twin becomes bytes, and fields become the twin, worked out once."""
 
-    twin: type[Event]
+    make: Callable[..., Event]
     schema: Schema
     write: Writer
     ints: tuple[str, ...]  # 32 bits on the wire, which fastavro does not check
@@ -73,7 +73,7 @@ class _Shape:
     def of(cls, contract: str) -> _Shape:
         schema = contracts.working(contract)
         return cls(
-            twin=EVENTS[contract],
+            make=twins.maker(EVENTS[contract]),
             schema=schema,
             write=writing.event_writer(schema),
             ints=_fields(schema, lambda kind: kind == "int"),
@@ -86,7 +86,7 @@ class _Shape:
                 raise ValueError(f"{name} is no 32-bit number")
         for name in self.arrays:
             fields[name] = tuple(fields[name])
-        return self.twin(**fields)
+        return self.make(**fields)
 
 
 @dataclass(frozen=True, slots=True)

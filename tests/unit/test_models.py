@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from aios.schemas import contracts, safety
+from aios.schemas import contracts, safety, twins
 from aios.schemas.models import EVENTS, Event, TimerFired
 from aios.schemas.release import differences
 
@@ -33,6 +33,24 @@ def test_a_twin_cannot_be_changed_nor_grow(contract: str) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(event, dataclasses.fields(twin)[0].name, "other")
     assert not hasattr(event, "__dict__")
+
+
+@pytest.mark.parametrize("contract", EVENTS)
+def test_a_twin_that_was_made_quickly_is_what_its_class_makes(contract: str) -> None:
+    """Equal, of the same class, as frozen, with the same defaults; a field that is missing or unknown is refused."""
+    twin: Any = EVENTS[contract]
+    fields = dataclasses.fields(twin)
+    needed = {each.name: each.name for each in fields if each.default is dataclasses.MISSING}
+    make = twins.maker(twin)
+    made, same = make(**needed), twin(**needed)
+    assert (type(made), made, hash(made), repr(made)) == (twin, same, hash(same), repr(same))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(made, fields[0].name, "other")
+    with pytest.raises(TypeError, match="no_such"):
+        make(**needed, no_such="x")
+    for name in needed:
+        with pytest.raises(TypeError, match=name):
+            make(**{key: value for key, value in needed.items() if key != name})
 
 
 def _timer(change: Any) -> safety.Schema:
