@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -41,6 +40,7 @@ from aios.streams.topics import (
     Topic,
 )
 from aios.streams.wall_clock import wall_ms
+from tests.stopping import stopped
 
 pytestmark = pytest.mark.broker
 PATH = "/v1/workflows/document.triage/cases"
@@ -306,14 +306,12 @@ def test_a_broker_that_does_not_answer_is_a_503_and_the_repeat_is_the_same_case(
 
     async def test() -> None:
         async with serving(world) as caller:
-            os.kill(broker.pid or 0, signal.SIGSTOP)
-            try:
+            assert broker.pid is not None
+            with stopped(broker.pid):
                 async with caller.post({"text": "a"}) as response:
                     assert response.status == 503
                     assert response.headers["Retry-After"]
                     case_id = (await response.json())["case_id"]
-            finally:
-                os.kill(broker.pid or 0, signal.SIGCONT)
             while True:
                 async with caller.post({"text": "a"}) as response:
                     if response.status == 202:

@@ -7,7 +7,6 @@ import datetime as dt
 import gc
 import ipaddress
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ from aios.streams.security import faust_credentials
 from aios.streams.topics import Family, Topic
 from tests.broker import stages
 from tests.fault import stage_worker
+from tests.stopping import stopped
 
 pytestmark = pytest.mark.broker
 PASSWORD = "correct horse"
@@ -234,16 +234,13 @@ def test_a_kafka_that_freezes_is_unavailable_and_then_goes_on(secured: SecuredBr
         await intake.start()
         seen = await intake.take(1_000, wait_ms_max=20_000)
         assert secured.pid is not None
-        os.kill(secured.pid, signal.SIGSTOP)
-        try:
+        with stopped(secured.pid):
             async with asyncio.timeout(10):
                 done = await asyncio.gather(
                     *(delivery.deliver(Outgoing(TOPIC, b"k", b"while frozen")) for _ in range(20)),
                     return_exceptions=True,
                 )
             assert {type(error) for error in done} == {Unavailable}
-        finally:
-            os.kill(secured.pid, signal.SIGCONT)
         place = None
         async with asyncio.timeout(30):
             while place is None:

@@ -29,6 +29,7 @@ from aios.processors.reading.reader import BYTES_MAX, DEATHS_MAX, Document, Read
 from aios.streams import system_files
 from aios.streams.config import Settings
 from aios.streams.document_store import FolderStore
+from tests.stopping import stop
 
 S_MAX = 120.0
 SHEET = next(sheet for sheet in SHEETS if sheet.paper == "passport")
@@ -119,11 +120,11 @@ def test_a_child_that_is_killed_or_hangs_costs_no_other_document() -> None:
 
     async def ask(reader: Reader) -> list[Problem]:
         found = []
-        for signal_, s_max in ((signal.SIGKILL, S_MAX), (signal.SIGSTOP, 0.5)):
+        for end, s_max in ((lambda pid: os.kill(pid, signal.SIGKILL), S_MAX), (stop, 0.5)):
             assert not (await reader.read(PDF, s_max=S_MAX)).problem
             child = reader._quick.child
             assert child is not None
-            os.kill(child._process.pid, signal_)
+            end(child._process.pid)
             found.append((await reader.read(PDF, s_max=s_max)).problem)
         found.append((await reader.read(PDF, s_max=S_MAX)).problem)
         return found

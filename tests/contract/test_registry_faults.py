@@ -27,6 +27,7 @@ from aios.infra.local.registry_protocol import candidate
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import Fenced, StateBroken, Unavailable
 from tests.contract.conftest import Http
+from tests.stopping import stop, stopped
 
 LEAVES_S_MAX = 15.0
 
@@ -95,7 +96,7 @@ def test_a_zombie_answers_no_write(start: Callable[..., Registry], unique: str) 
     zombie = start(topic)
     assert register(zombie.url, 1)
     assert zombie.pid is not None
-    os.kill(zombie.pid, signal.SIGSTOP)
+    stop(zombie.pid)
     newer = start(topic)
     answers: list[int | None] = []
     asking = threading.Thread(target=lambda: answers.append(register(zombie.url, 2)))
@@ -223,12 +224,8 @@ def test_a_write_without_an_answer_is_settled_before_the_next(
     async def run() -> tuple[list[int], Catalogue]:
         async with Instance(kafka, f"_schemas.{unique}") as one:
             ids = [await one.add(1)]
-            os.kill(pid, signal.SIGSTOP)
-            try:
-                with pytest.raises(Unavailable):
-                    await one.add(2)
-            finally:
-                os.kill(pid, signal.SIGCONT)
+            with stopped(pid), pytest.raises(Unavailable):
+                await one.add(2)
             return [*ids, await one.add(3)], one.catalogue
 
     ids, catalogue = asyncio.run(asyncio.wait_for(run(), 40))
