@@ -29,6 +29,7 @@ from aios.dlq.places import Places
 from aios.dlq.show import Reader, Shown
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
+from aios.streams import reference
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.http_guard import Guard
 from aios.streams.http_serve import Reach, serve
@@ -84,7 +85,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     records = Records(kafka, registry)
     try:
         await asyncio.to_thread(codec.warm, OPERATIONS.writes)
-        await asyncio.gather(*(asyncio.to_thread(table.start) for table in tables), answers.start())
+        await asyncio.gather(reference.start(*tables), answers.start())
         principals, jobs, edits, breakers = tables
         api = Api(
             limits,

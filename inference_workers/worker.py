@@ -42,7 +42,7 @@ from aios.inference_workers.vllm_engine import VllmEngine
 from aios.inference_workers.writing import writer
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import model_files, pool_files, prompt_files
+from aios.streams import model_files, pool_files, prompt_files, reference
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError, EngineDead
 from aios.streams.kafka import Delivery, Intake, cluster_id
@@ -189,7 +189,7 @@ async def _serve(
     cancels = {stage.name: Cancels() for stage in stages}
     tails = [Tail(settings.kafka, codec, inference_cancelled(name), known) for name, known in cancels.items()]
     followers: list[GroupBreakers | Tail] = [*breakers, *tails]
-    await asyncio.gather(*(asyncio.to_thread(each.start) for each in followers))
+    await reference.start(*followers)
     quiet, pools = Quiet(), []
     room = _room(engine, lanes)
     for stage, group in zip(stages, breakers, strict=True):

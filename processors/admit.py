@@ -31,7 +31,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, Event, EventRefused, TenantRegistered
 from aios.schemas.registry import RegistrySource
-from aios.streams import carrying, failpoints, inputs, topics
+from aios.streams import carrying, failpoints, inputs, reference, topics
 from aios.streams.config import Settings
 from aios.streams.deployments import Catalogue, Deployments, Entry
 from aios.streams.documents import NAME_CHARS_MAX
@@ -274,7 +274,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     deployments = Deployments(settings.kafka, codec, told)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(ADMIT))
-        await asyncio.gather(*(asyncio.to_thread(table.start) for table in (tenants, deployments)))
+        await reference.start(tenants, deployments)
         catalogue = Catalogue(deployments)
         core = Admit(codec, tenants, catalogue, settings.default_tenant)
         await growing.run(

@@ -57,7 +57,7 @@ from aios.schemas.models import (
     UsageSettled,
 )
 from aios.schemas.registry import RegistrySource
-from aios.streams import carrying, failpoints, pool_files, slots, system_files, topics
+from aios.streams import carrying, failpoints, pool_files, reference, slots, system_files, topics
 from aios.streams.config import Settings
 from aios.streams.deployments import Deployments
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
@@ -370,7 +370,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     deployments = Deployments(settings.kafka, codec)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(PLAN))
-        await asyncio.gather(*(asyncio.to_thread(table.start) for table in (versions, limits, deployments)))
+        await reference.start(versions, limits, deployments)
         partitions = topics.CASE_ADMITTED.partitions(settings.kafka.partitions)
         funds = Funds(lambda tenant, workflow: bool(limits.of(tenant, workflow)), settings.money.person_minute)
         workflows = Live(workflow_files.shipped(), deployments)

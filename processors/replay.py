@@ -66,7 +66,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged, OperationAnswered, OperationRequested, ReplayRemembered
 from aios.schemas.registry import RegistrySource
-from aios.streams import failpoints, topics
+from aios.streams import failpoints, reference, topics
 from aios.streams.config import KafkaSettings, Settings, client
 from aios.streams.deployments import Deployments
 from aios.streams.errors import StateBroken, Unavailable
@@ -399,7 +399,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     deaths = Deaths(settings.home, REPLAY.name)
     try:
         await asyncio.to_thread(codec.warm, app.carriers(REPLAY))
-        await asyncio.gather(*(asyncio.to_thread(table.start) for table in tables))
+        await reference.start(*tables)
         workflows = Live(workflow_files.shipped(), deployments)
         probe = Probes(
             codec,

@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, make_dataclass
-from operator import attrgetter
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from aios.processors import spending
@@ -84,24 +84,8 @@ def timer_of(one: Waits) -> str:
     return f"queue/{one.step}/{one.attempt}" if one.turn else f"{one.step}/{one.attempt}"
 
 
-_NAMES = tuple(one.name for one in fields(CaseRemembered))
-_VALUES = attrgetter(*_NAMES)
-_Open: Any = make_dataclass("_Open", _NAMES, bases=(Event,), slots=True)
-
-
-def opened(state: CaseRemembered) -> CaseRemembered:
-    """A copy that one turn may change, since nobody else has seen it.
-
-    It has the fields of a case and none of them is frozen: to change them in place takes a fraction of replacing them.
-    """
-    made: CaseRemembered = _Open(*_VALUES(state))
-    return made
-
-
-def closed(state: CaseRemembered) -> CaseRemembered:
-    """What was opened, frozen as others are."""
-    object.__setattr__(state, "__class__", CaseRemembered)
-    return state
+opened = twins.opener(CaseRemembered)
+"""Makes the copy that one turn may change, since nobody else has seen it; to replace fields takes far longer."""
 
 
 def bytes_of(text: str) -> int:
@@ -184,7 +168,6 @@ class Turn(ABC):
     def __init__(self, state: CaseRemembered, around: Around) -> None:
         self._state = opened(state)
         self._workflows = around.workflows
-        self._version: Workflow | None = None
         self._cause = around.cause
         self._turnstile = around.turnstile
         self._pools = around.pools
@@ -194,15 +177,13 @@ class Turn(ABC):
         self._parsed = around.parsed
         self._seen: tuple[tuple[str, str], Mapping[str, Any]] | None = None
 
-    @property
+    @cached_property
     def _workflow(self) -> Workflow:
         """The version the case runs on; a decided case never asks for it. Raises ConfigError when it is gone."""
-        if self._version is None:
-            self._version = self._workflows.at(self._state.workflow, self._state.workflow_version)
-        return self._version
+        return self._workflows.at(self._state.workflow, self._state.workflow_version)
 
     def moved(self) -> Moved:
-        return Moved(closed(self._state), tuple(self._events), dict(self._timers))
+        return Moved(twins.close(self._state, CaseRemembered), tuple(self._events), dict(self._timers))
 
     def waiting_step(self) -> Kind | Question | Call | None:
         """The kind of the step the case waits in; None when it waits for nothing."""

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from io import BytesIO
-from operator import attrgetter, call
+from operator import attrgetter
 from typing import Any
 
 import fastavro
@@ -25,7 +25,6 @@ INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
 LONG_MIN, LONG_MAX = -(1 << 63), (1 << 63) - 1
 TEXTS_MAX, NUMBERS_MAX = 8_192, 8_192  # that are kept, of a process
 TEXT_CHARS_MAX = 64  # of a text that is kept
-TEXTS = (str, bytes)  # made once: an array is met with each record
 
 Writer = Callable[[Any], bytes]
 
@@ -37,7 +36,7 @@ def event_writer(schema: Schema) -> Writer:
     writers = [writer(one["type"]) for one in fields]
 
     def write(event: Any) -> bytes:
-        return b"".join(map(call, writers, values(event)))
+        return b"".join([write_one(value) for write_one, value in zip(writers, values(event), strict=True)])
 
     return write
 
@@ -91,7 +90,7 @@ def _boolean(value: object) -> bytes:
 
 def _array(write_item: Writer) -> Writer:
     def write(items: Sequence[Any]) -> bytes:
-        if isinstance(items, TEXTS):
+        if isinstance(items, str | bytes):
             raise TypeError(f"{items!r} stands where a list has to")
         count = len(items)
         return b"".join([_long(count), *map(write_item, items), b"\0"]) if count else b"\0"

@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import waiting
+from aios.streams import reference, waiting
 from aios.streams.config import Settings
 from aios.streams.deployments import Catalogue, Deployments
 from aios.streams.document_store import kept_here
@@ -51,8 +51,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     )
     try:
         await asyncio.to_thread(codec.warm, GATEWAY.writes)
-        tables = (tenants, principals, deployments, circuits)
-        await asyncio.gather(*(asyncio.to_thread(table.start) for table in tables))
+        await reference.start(tenants, principals, deployments, circuits)
         guard = TenantGuard(settings.gateway, tenants, principals, endpoints=settings.connectors.endpoints)
         reach = Reach(settings.kafka, GATEWAY.writes[0].name)
         documents = kept_here(settings)

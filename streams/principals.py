@@ -162,9 +162,9 @@ def own_tokens(home: Path, kafka: KafkaSettings, codec: Codec) -> None:
     registered = read(kafka, codec)
     for name, roles in OWN.items():
         kept, found = credentials.kept(token_file(home, name)), registered.get(name)
-        if not (kept and found is not None and found.active and digest(kept) in found.token_hashes):
-            known = found is not None and found.active
-            token = register(kafka, codec, name, roles=() if known else roles, skills=None if known else (EVERY_SKILL,))
+        known = found if found is not None and found.active else None
+        if not (kept and known and digest(kept) in known.token_hashes and EVERY_SKILL in known.skills):
+            token = register(kafka, codec, name, roles=() if known else roles, skills=(EVERY_SKILL,))
             credentials.keep(token_file(home, name), token)
 
 

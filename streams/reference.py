@@ -13,12 +13,13 @@ Use: own a table, give it `changed` where another index is kept, and ask get() a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -44,6 +45,19 @@ ADMINISTRATOR = "administrator"  # in the audit: whoever reaches Kafka as one; t
 
 log = logging.getLogger(__name__)
 E = TypeVar("E", bound=Event)
+
+
+class Started(Protocol):
+    """What reads before it is asked."""
+
+    def start(self) -> None: ...
+
+
+async def start(*tables: Started) -> None:
+    """Start them side by side. Raises what the first of them raises, when none is starting any more."""
+    done = await asyncio.gather(*(asyncio.to_thread(table.start) for table in tables), return_exceptions=True)
+    for failed in filter(None, done):
+        raise failed
 
 
 class ReferenceTable(Generic[E]):

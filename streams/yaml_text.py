@@ -33,39 +33,23 @@ class Unreadable(ConfigError):
 def read(text: str) -> tuple[yaml.Node | None, Any]:
     """None: nothing stands there. Raises Unreadable."""
     try:
-        root = _composed(text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is None:
             return None, None
         if problems := list(_mistakes(root, (), set())):
             raise Unreadable(problems)
         return root, SafeConstructor().construct_document(root)
+    except (ValueError, OverflowError) as error:  # PyYAML's of "\\U00110000", without a place
+        raise Unreadable([f"1:1: a text asks for a character that there is none of: {error}"]) from error
+    except RecursionError:
+        raise Unreadable([f"1:1: nested more than {DEPTH_MAX} levels deep"]) from None
     except yaml.YAMLError as error:
         raise Unreadable([_said(error)]) from error
 
 
-def _composed(text: str) -> yaml.Node | None:
-    """By libyaml, in an eighth of the time, which every start of a stage spends; by PyYAML where that finds a mistake,
-    since it says better what it is. libyaml's parser counts levels before anything follows them down: nothing else
-    bounds those. Raises Unreadable, yaml.YAMLError.
-    """
-    depth = 0
-    try:
-        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEPTH_MAX + 1:
-                raise Unreadable([f"{_at(event.start_mark)}: nested more than {DEPTH_MAX} levels deep"])
-        return yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-
-
 def place(node: yaml.Node) -> str:
     """Line and column, 1-based."""
-    return _at(node.start_mark)
-
-
-def _at(mark: Any) -> str:
-    return f"{mark.line + 1}:{mark.column + 1}"
+    return f"{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
 
 def _mistakes(node: yaml.Node, above: tuple[yaml.Node, ...], done: set[int]) -> Iterator[str]:
@@ -116,6 +100,7 @@ def _of_keys(node: yaml.MappingNode) -> Iterator[str]:
 
 def _said(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     problem = str(getattr(error, "problem", None) or "not YAML")
     tab = "; indent by spaces" if "'\\t'" in problem else ""
-    return f"{_at(mark) if mark else '1:1'}: {problem}{tab}"
+    return f"{line}:{column}: {problem}{tab}"

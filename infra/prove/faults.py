@@ -444,13 +444,12 @@ def _overtaken(stand: Stand, admin: AdminClient, partitions: int) -> None:
         for _ in range(3):
             producer.produce(DOCUMENT_RECEIVED.name, b"a backlog", partition=partition)
     producer.flush(PREPARED_S)
-    left = [TopicPartition(DOCUMENT_RECEIVED.name, number, -1) for number in range(partitions)]
-    deadline = time.monotonic() + PREPARED_S
-    while left:
-        if time.monotonic() > deadline:
-            raise Unreached(f"no broker deletes records of {len(left)} partitions of {DOCUMENT_RECEIVED.name}")
-        left = [place for place, done in admin.delete_records(left).items() if not _is_done(done)]
-        time.sleep(0.2 if left else 0.0)
+    everything = [TopicPartition(DOCUMENT_RECEIVED.name, number, -1) for number in range(partitions)]
+
+    def deleted() -> bool:
+        return all(_is_done(asked) for asked in admin.delete_records(everything).values())
+
+    stand.until(deleted, f"the records of {DOCUMENT_RECEIVED.name} are deleted", PREPARED_S)
 
 
 def _is_done(asked: Future[Any]) -> bool:

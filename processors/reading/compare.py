@@ -177,7 +177,8 @@ def _of_names(
     document: DocumentRead, applicant: Applicant, finding: Callable[[str, str], Finding]
 ) -> Iterator[Finding]:
     said = names_agree(applicant.name, document.name) if document.name else Said.UNKNOWN
-    if said is Said.DIFFERS or (document.kind in IDENTITY and _differ_in_part(applicant.name, document.name)):
+    in_part = said is Said.CLOSE and document.kind in IDENTITY and _differ_in_part(applicant.name, document.name)
+    if said is Said.DIFFERS or in_part:
         yield finding("name_differs", f"it names {document.name}, the application {applicant.name}")
     elif said is Said.CLOSE:
         yield finding("name_close", f"it names {document.name}, nearly the application's {applicant.name}")

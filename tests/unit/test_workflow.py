@@ -110,6 +110,7 @@ def edited(folder: Path, old: str, new: str, name: str = NAMED) -> Path:
         ("policy:\n", "policy: &all\n  all: *all\n", "&all", "stands inside itself"),
         ("owner: customer-operations", f"owner: {'[' * 60}{']' * 60}", "[[[", "nested more than 50 levels deep"),
         ("owner: customer-operations", "owner: NO", "owner: NO", "put the word in quotes"),
+        ("owner: customer-operations", 'owner: "\\UFFFFFFFF"', "# Letters", "a character that there is none of"),
         ("attempts_max: 2\n      then: gate", "attempts_max: 2h\n      then: gate", "attempts_max: 2h", "the unit"),
         ("when: answers.classify.conf", "when: a = 1 and b #", "when: a = 1", "equal is ==; and is &&"),
     ],
@@ -130,7 +131,7 @@ def test_a_mistake_is_refused_with_its_line(tmp_path: Path, old: str, new: str, 
 
 def test_brackets_without_end_are_a_mistake_and_no_traceback(tmp_path: Path) -> None:
     path = edited(tmp_path, "owner: customer-operations", f"owner: {'[' * 5000}{']' * 5000}")
-    assert workflow_files.read(path)[1] == [f"{path}:11:58: nested more than 50 levels deep"]
+    assert workflow_files.read(path)[1] == [f"{path}:1:1: nested more than 50 levels deep"]
 
 
 def test_a_time_in_seconds_is_not_taken_for_milliseconds(tmp_path: Path) -> None:
