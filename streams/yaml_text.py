@@ -39,7 +39,7 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
         if problems := list(_mistakes(root, (), set())):
             raise Unreadable(problems)
         return root, SafeConstructor().construct_document(root)
-    except (ValueError, OverflowError) as error:  # PyYAML's of "\\U00110000", without a place
+    except (ValueError, OverflowError) as error:  # PyYAML's of "\U00110000", without a place
         raise Unreadable([f"1:1: a text asks for a character that there is none of: {error}"]) from error
     except RecursionError:
         raise Unreadable([f"1:1: nested more than {DEPTH_MAX} levels deep"]) from None

@@ -120,7 +120,11 @@ def test_a_home_has_two_principals_whose_tokens_are_its_own(kafka: KafkaSettings
     assert credentials.kept(files[0]) == kept[0]
     assert digest(credentials.kept(files[1])) in found[principals.APPROVER].token_hashes
     assert found[principals.APPROVER].roles == ("approver",)
-    assert principals.can(found[principals.OPERATOR], "sanctions")
+    principals.register(kafka, codec, principals.OPERATOR, skills=[])  # as in a home of before there were skills
+    principals.own_tokens(tmp_path, kafka, codec)
+    operator = principals.read(kafka, codec)[principals.OPERATOR]
+    assert principals.can(operator, "sanctions")
+    assert digest(credentials.kept(files[0])) in operator.token_hashes
 
 
 def test_principals_are_made_listed_and_removed_by_command(
