@@ -14,7 +14,7 @@ WAIT_S_MAX = 10.0
 
 
 class Table:
-    """Starts when every one of them is at it; what is wrong with it is raised at once, before the others are through."""
+    """Starts when every one of them is at it; what is wrong is raised at once, before the others are through."""
 
     def __init__(self, together: threading.Barrier, failed: threading.Event, wrong: str = "") -> None:
         self._together, self._failed, self._wrong = together, failed, wrong
