@@ -50,9 +50,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return answer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def workers(tmp_path_factory: pytest.TempPathFactory, registered: list[Record]) -> Iterator[Workers]:
-    """None yet, on a broker and a registry of their own; whoever runs at the end leaves well."""
+    """None yet, on a broker and a registry of their own; whoever runs behind the last test of this folder leaves well,
+    for what follows would keep an idle engine from the machine for longer than its session lasts.
+    """
     home = tmp_path_factory.mktemp("workers")
     with kafka_in(home / "kafka") as broker:
         kafka = KafkaSettings(bootstrap_servers=broker.address)
