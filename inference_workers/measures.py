@@ -9,7 +9,7 @@ of streams/pools; every value is there from the start, at 0, and none is NaN.
 
 What scales a pool is `aios_work_queued_seconds`: what waits in this worker's partitions ÷ the rate at which this worker
 answers while it has work. Summed over the workers of a pool it is the time that one worker would need for what stands
-in the pool's topic. What waits for its turn before that is told by plan (processors/queues.py); both together ÷ the
+in the pool's topic. What waits for its turn before that is told by plan (queues.py); both together ÷ the
 seconds one accepts are the number of workers (infra/pool_manifests.py).
 Rejected: records waiting (a thousand are a second of labels or an hour of summaries); the rate of the last minute (an
 idle pool has none, and would look overloaded by its first request).

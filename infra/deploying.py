@@ -24,10 +24,11 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from aios.processors import autonomy, limited, workflow_cases, workflow_files
-from aios.processors.workflow import Workflow
-from aios.processors.workflow_cases import Ran
-from aios.processors.workflow_files import Live, Sound
+from aios.processors.cases import limited, workflow_cases
+from aios.processors.cases.workflow_cases import Ran
+from aios.processors.language import autonomy, workflow_files
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_files import Live, Sound
 from aios.schemas import compat
 from aios.schemas.codec import Codec
 from aios.schemas.models import WorkflowActivated, WorkflowDeployed

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 
 from aios.infra.ways import Way, does, ways
-from aios.processors.workflow import Workflow
+from aios.processors.language.workflow import Workflow
 
 BOX_W, BOX_H = 200, 52
 GAP_X, GAP_Y = 48, 74

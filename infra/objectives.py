@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aios.infra.recent import Move, Trail
-from aios.processors.turn import step_of
-from aios.processors.workflow import Workflow
+from aios.processors.cases.turn import step_of
+from aios.processors.language.workflow import Workflow
 from aios.sinks.outcome_writes import STAYS
 from aios.streams.pool_files import Lane
 

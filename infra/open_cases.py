@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aios.processors import migrating
-from aios.processors.changelog import RESERVED
-from aios.processors.turn import step_of as step_of_path
-from aios.processors.workflow_files import Workflows
+from aios.processors.cases import migrating
+from aios.processors.cases.turn import step_of as step_of_path
+from aios.processors.language.workflow_files import Workflows
+from aios.processors.stateful.changelog import RESERVED
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import CaseRemembered

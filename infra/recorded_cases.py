@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aios.dlq.places import Places
-from aios.processors.again import Recorded
+from aios.processors.cases.again import Recorded
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import (

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from aios.streams import ingest
 from aios.streams.errors import ConfigError
-from aios.streams.http_problem import Problem
+from aios.streams.http.problem import Problem
 
 KINDS = (".csv", ".jsonl")
 LINE_BYTES_MAX = 1 << 20

@@ -135,7 +135,7 @@ def _told(kin: Sequence[str], ready_fd: int) -> list[str]:
     for process in kin:
         _run_of(process)
     if topology.PLAN.process in kin:
-        importlib.import_module("aios.processors.workflow_files").shipped()
+        importlib.import_module("aios.processors.language.workflow_files").shipped()
     os.write(ready_fd, WAITS)
     line = sys.stdin.readline()
     if not line:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from aios.processors.workflow import Call, Connect, Emit, Infer, Kind, Map, Parallel, Question, Review, Rule, Wait
+from aios.processors.language.workflow import (
+    Call,
+    Connect,
+    Emit,
+    Infer,
+    Kind,
+    Map,
+    Parallel,
+    Question,
+    Review,
+    Rule,
+    Wait,
+)
 
 SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 

@@ -24,9 +24,9 @@ from typing import Any, Protocol
 
 from aios.dlq import envelope
 from aios.dlq.envelope import Origin
-from aios.processors import app, growing
-from aios.processors.state import Effects, StateView
-from aios.processors.workflow import HOUR_MS
+from aios.processors.language.workflow import HOUR_MS
+from aios.processors.stateful import app, growing
+from aios.processors.stateful.state import Effects, StateView
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, Event, EventRefused, TenantRegistered
@@ -262,7 +262,7 @@ def _shipped(contract: str) -> Input:
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell; see processors/growing.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    """The shell; see stateful/growing.py. Raises StateBroken or Unavailable before it is a member of the group."""
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
     tenants = TenantTable(settings.kafka, codec)

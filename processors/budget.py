@@ -4,7 +4,7 @@ Enters, keyed by tenant: requests for a reservation, and the ledger (usage.settl
 cost, and the ends of reservations. Leaves: an answer to each request, keyed by case; where a budget stands, after each
 change; the end of a reservation whose time is over, as a line of the ledger that this stage reads itself.
 Guaranteed: what accounts.py promises; a tenant's requests are answered one after the other, since all lie in one
-partition; a record counts once, whatever dies when (processors/store.py). Remembered: an account a declared limit, and
+partition; a record counts once, whatever dies when (stateful/store.py). Remembered: an account a declared limit, and
 a reservation while it is open; a reservation's end comes minutes late rather than exact.
 
 A tenant without limits costs nothing here: plan asks only where one is declared.
@@ -21,9 +21,10 @@ from typing import Protocol, TypeVar, cast
 
 from prometheus_client import Counter
 
-from aios.processors import accounts, app
+from aios.processors import accounts
 from aios.processors.accounts import EXPIRED, Booked
-from aios.processors.state import Effects, StateView
+from aios.processors.stateful import app
+from aios.processors.stateful.state import Effects, StateView
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
@@ -222,7 +223,7 @@ def _held_key(event: Input) -> bytes:
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    """The shell; see stateful/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
     limits = LimitTable(settings.kafka, codec)

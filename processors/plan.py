@@ -23,14 +23,16 @@ from typing import cast
 from prometheus_client import Counter
 
 from aios.dlq import envelope
-from aios.processors import app, case, turnstile, workflow_files
-from aios.processors.active import Active, Newest, Versions
-from aios.processors.queues import Queues
-from aios.processors.spending import Funds
-from aios.processors.state import FORGET, Effects, StateView
-from aios.processors.turn import Cause, Moved, Parsed, forget_at
-from aios.processors.turnstile import Turnstile
-from aios.processors.workflow_files import Live, Workflows
+from aios.processors.cases import case, turnstile
+from aios.processors.cases.active import Active, Newest, Versions
+from aios.processors.cases.queues import Queues
+from aios.processors.cases.spending import Funds
+from aios.processors.cases.turn import Cause, Moved, Parsed, forget_at
+from aios.processors.cases.turnstile import Turnstile
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Live, Workflows
+from aios.processors.stateful import app
+from aios.processors.stateful.state import FORGET, Effects, StateView
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
@@ -242,7 +244,7 @@ class Plan:
             raise StateBroken(f"a remembered case is not readable by this deploy: {error}") from error
 
     def kept(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
-        """As processors/state.py says: for who waits before the pools and systems."""
+        """As processors/stateful/state.py says: for who waits before the pools and systems."""
         for key, value in changes.items():
             if key.startswith(turnstile.POOL):
                 place = None if value is None else self._placed(value, PoolRemembered)
@@ -363,7 +365,7 @@ def _identity(event: Event) -> tuple[str, str, str]:
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    """The shell; see stateful/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
     versions, limits = Active(settings.kafka, codec), LimitTable(settings.kafka, codec)

@@ -48,8 +48,9 @@ from aios.dlq.filters import Filter, FilterRefused
 from aios.dlq.jobs import JobState
 from aios.dlq.places import Places
 from aios.dlq.settle import CLOSED
-from aios.processors import app, workflow_files
 from aios.processors.admit import Admit
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Live
 from aios.processors.plan import Plan
 from aios.processors.replaying import missed
 from aios.processors.replaying.guard import Guard, Hands
@@ -60,8 +61,8 @@ from aios.processors.replaying.probe import Probes, decoded
 from aios.processors.replaying.sweep import EVERY_S, Sweep
 from aios.processors.replaying.turn import NOBODY, Turn
 from aios.processors.replaying.walk import LetterWalk, Source, Walk
-from aios.processors.state import Effects, StateView, Work
-from aios.processors.workflow_files import Live
+from aios.processors.stateful import app
+from aios.processors.stateful.state import Effects, StateView, Work
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged, OperationAnswered, OperationRequested, ReplayRemembered
@@ -386,7 +387,7 @@ def admit_positions(kafka: KafkaSettings) -> dict[str, int]:
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell; see processors/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    """The shell; see stateful/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
     kafka, registry = settings.kafka, RegistrySource(settings.registry.url)
     codec = Codec(registry)
     tables = tenants, principals, known, deployments = (

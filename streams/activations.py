@@ -3,7 +3,7 @@
 Enters: an act of a principal, or of the stage that ends a canary. Leaves: a record of a compacted topic keyed by the
 model's or prompt's name, and before it one of the audit, under the name of who acted. Guaranteed: an act is one record;
 whoever follows the table sees it within POLL_S of streams/reference.py; what serves is a version and at most one
-canary, whose cases are chosen by hash (processors/active.py).
+canary, whose cases are chosen by hash (processors/cases/active.py).
 Rejected: the version in a configuration file (a change of it is a deploy, and nobody knows who did it and when).
 """
 

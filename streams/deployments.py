@@ -4,7 +4,7 @@ Enters: a checked file with its input contract, or an act of a principal (anothe
 Leaves: a record of a compacted topic, and before it one of the audit under the name of who acted; and of both tables,
 what may be submitted here. Guaranteed: a version is deployed once (its text never changes, since open cases run on it);
 one without a name that answers for its policies is not deployed; whoever follows the tables sees an act within POLL_S
-of streams/reference.py, whole. What a file means is not judged here: processors/workflow_files.py does that.
+of streams/reference.py, whole. What a file means is not judged here: processors/language/workflow_files.py does that.
 Rejected: the file in a volume that every process mounts (nobody knows who changed it, and stages would differ);
 deleting a version (a case that runs on it could not go on).
 """

@@ -4,7 +4,7 @@ Enters: a tenant, and bytes as they arrive. Leaves: `sha256:<64 hex digits>`, un
 bytes back. Guaranteed: a reference leads to the bytes it was made of or to an error, since the hash is taken again when
 they are read; nobody reads another tenant's; what is half written is under no reference; a repeat is kept once; a
 document is bounded, and so is all that a tenant keeps (Quota). Kept for RETENTION_DAYS after it was last handed in,
-longer than the topics that name it, and forgotten by the gateways (http_documents.sweeping).
+longer than the topics that name it, and forgotten by the gateways (gateway/documents.py).
 
 Handing in and forgetting exclude each other, a tenant at a time: both hold the lock of the tenant's file `used`, where
 the number and bytes of its documents stand. So what was acknowledged after it had come again is never forgotten for

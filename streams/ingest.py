@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from aios.schemas import ids
 from aios.schemas.plain import Plain
-from aios.streams.http_problem import Problem
+from aios.streams.http.problem import Problem
 from aios.streams.inputs import Body, Input, SourceBody, place_of
 from aios.streams.pool_files import Lane
 

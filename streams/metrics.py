@@ -3,7 +3,7 @@
 Enters: what stages settle, take and hold. Leaves: text on a port of this process, its own for each; on loopback, unless
 the settings say otherwise.
 Guaranteed: labels are stages, topics, partitions, verdicts and clients only, so their number is bounded by the
-topology; no tenant, key or payload is a label. What one part alone counts stands there (streams/http_guard.py,
+topology; no tenant, key or payload is a label. What one part alone counts stands there (streams/http/guard.py,
 processors/plan.py, inference_workers/pool.py). The prometheus client adds memory, CPU and open files of the process.
 Rejected: a push gateway (a dead process would look alive), labels by case or tenant (unbounded).
 """

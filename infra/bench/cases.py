@@ -38,9 +38,9 @@ from aios.infra.local import child
 from aios.infra.local.broker import Broker
 from aios.infra.local.registry import Registry
 from aios.infra.output import FAILED, fail
-from aios.processors import changelog
-from aios.processors.changelog import Remembered, end_headers, timer_name, timer_of
-from aios.processors.turn import FORGET_AFTER_MS
+from aios.processors.cases.turn import FORGET_AFTER_MS
+from aios.processors.stateful import changelog
+from aios.processors.stateful.changelog import Remembered, end_headers, timer_name, timer_of
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseAdmitted, CaseRemembered, TimerRemembered
@@ -258,7 +258,7 @@ class Bench:
         return self.cpu_s() - before
 
     def _decided(self, topic: Topic, event: CaseAdmitted) -> bytes:
-        """As processors/turn.py leaves it; the event's id as the gateway derives it."""
+        """As processors/cases/turn.py leaves it; the event's id as the gateway derives it."""
         state = CaseRemembered(
             case_id="",
             tenant=case_events.TENANT,

@@ -13,8 +13,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from aios.processors.app import run_stage
-from aios.processors.state import Effects, StateView
+from aios.processors.stateful.app import run_stage
+from aios.processors.stateful.state import Effects, StateView
 from aios.schemas.codec import Codec
 from aios.schemas.models import DocumentReceived
 from aios.schemas.registry import InMemory

@@ -24,10 +24,10 @@ import yaml
 
 from aios.infra import output
 from aios.infra.bench import machine, screening, workflow_path
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_files import Workflows
 from aios.processors.plan import Plan
-from aios.processors.state import Effects
-from aios.processors.workflow import Workflow
-from aios.processors.workflow_files import Workflows
+from aios.processors.stateful.state import Effects
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (

@@ -2,7 +2,7 @@
 
 Enters: a limit, by an operator. Leaves: budget.declared.v1, audited; what the budget stage has told last.
 Guaranteed: who declares is the token's name; amounts are written in money.currency and never rounded; a limit that
-would bind nothing of what it names is refused, with the workflow and the reason (processors/limited.py).
+would bind nothing of what it names is refused, with the workflow and the reason (processors/cases/limited.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from aios.infra.commands.acting import acting
 from aios.infra.commands.operations import JSON, TOKEN
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
-from aios.processors import limited
-from aios.processors.workflow import Workflow
+from aios.processors.cases import limited
+from aios.processors.language.workflow import Workflow
 from aios.schemas.codec import Codec
 from aios.schemas.models import BudgetChanged, BudgetDeclared
 from aios.streams import limits, money, pool_files

@@ -27,7 +27,7 @@ from aios.infra.commands.tenant import connected
 from aios.infra.commands.watching import watch
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
 from aios.infra.running import found_running
-from aios.processors import workflow_files
+from aios.processors.language import workflow_files
 from aios.schemas.models import ModelActivated, PromptActivated
 from aios.streams import activations, model_files
 from aios.streams.activations import PERMILLE, RETIRED, Limits

@@ -18,10 +18,11 @@ import click
 from aios.infra import output
 from aios.infra.commands.operations import JSON
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
-from aios.processors import guarding, policy_files, workflow_files
-from aios.processors.guarding import Verdict
-from aios.processors.policy_files import Cases, Policy
-from aios.processors.workflow import Question
+from aios.processors.cases import guarding
+from aios.processors.cases.guarding import Verdict
+from aios.processors.language import policy_files, workflow_files
+from aios.processors.language.policy_files import Cases, Policy
+from aios.processors.language.workflow import Question
 from aios.streams.errors import ConfigError
 
 MUST = {"passes": guarding.PASSED, "notes": guarding.NOTED, "masks": guarding.MASKED, "stops": guarding.REFUSED}

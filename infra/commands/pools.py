@@ -1,7 +1,7 @@
 """`aios pools`: every pool of model workers as its file declares it, and how it stands in the running system.
 
 Enters: streams/pools, and the metrics ports of this home's workers (inference_workers/measures.py) and of plan, before
-which a tenant's backlog waits (processors/queues.py). Leaves: a row a pool, or everything about one. Guaranteed:
+which a tenant's backlog waits (processors/cases/queues.py). Leaves: a row a pool, or everything about one. Guaranteed:
 without a running system the declared part is told, with no workers; sums and percentiles are over all workers of the
 pool since each of them started.
 """

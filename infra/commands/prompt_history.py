@@ -21,9 +21,10 @@ from aios.infra import output, recorded_cases, rehearsing
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_FOUND, fail
 from aios.infra.rehearsing import Request
-from aios.processors import again, workflow_files
-from aios.processors.again import Decision, Need, Recorded, Tried, Unrepeatable
-from aios.processors.workflow_files import Live, Workflows
+from aios.processors.cases import again
+from aios.processors.cases.again import Decision, Need, Recorded, Tried, Unrepeatable
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Live, Workflows
 from aios.schemas import ids
 from aios.schemas.models import InferenceCompleted, InferenceRequested
 from aios.streams import deployments, model_files, money, pool_files, prompt_files

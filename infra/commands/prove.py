@@ -12,10 +12,10 @@ PROOFS = {
     "matrix": Place("prove.proving", "matrix", "Break a system of its own in every way, under load; about 40 minutes."),
     "planted": Place("prove.commands", "planted", "Violations planted on purpose: the verifier catches each."),
     "simulate": Place(
-        "prove.sim_commands", "simulate", "The product's own code in simulated worlds, each from a seed."
+        "prove.simulation.commands", "simulate", "The product's own code in simulated worlds, each from a seed."
     ),
     "mutations": Place(
-        "prove.sim_commands", "mutations", "Mistakes put into the product, and the seed that finds each."
+        "prove.simulation.commands", "mutations", "Mistakes put into the product, and the seed that finds each."
     ),
     "soak": Place("prove.soak", "soak", "Many cases through a system of its own, with an engine that only echoes."),
 }

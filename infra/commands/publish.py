@@ -35,7 +35,7 @@ from aios.streams import carrying, deployments, documents, ingest, tenants
 from aios.streams.config import Settings
 from aios.streams.deployments import Catalogue
 from aios.streams.errors import ConfigError
-from aios.streams.http_problem import Problem
+from aios.streams.http.problem import Problem
 from aios.streams.inputs import Input, SourceBody
 from aios.streams.kafka import Delivery, cluster_id
 from aios.streams.pool_files import Lane

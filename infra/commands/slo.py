@@ -15,7 +15,7 @@ from aios.infra.commands.operations import JSON
 from aios.infra.commands.tenant import connected
 from aios.infra.objectives import Kept
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
-from aios.processors.workflow import Workflow
+from aios.processors.language.workflow import Workflow
 from aios.schemas.codec import Codec
 from aios.streams.config import Settings
 from aios.streams.errors import Unavailable

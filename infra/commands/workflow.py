@@ -18,8 +18,9 @@ from aios.infra.commands import workflow_acts
 from aios.infra.commands.operations import JSON
 from aios.infra.output import FAILED, NOT_FOUND, fail
 from aios.infra.ways import does, ways
-from aios.processors import limited, workflow_cases, workflow_files, workflow_schema
-from aios.processors.workflow import Workflow
+from aios.processors.cases import limited, workflow_cases
+from aios.processors.language import workflow_files, workflow_schema
+from aios.processors.language.workflow import Workflow
 from aios.streams import pool_files
 from aios.streams.errors import ConfigError
 

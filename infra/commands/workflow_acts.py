@@ -23,8 +23,9 @@ from aios.infra.commands.acting import acting
 from aios.infra.commands.operations import JSON, TOKEN
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
-from aios.processors import limited, workflow_files
-from aios.processors.workflow_files import Live, Sound
+from aios.processors.cases import limited
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Live, Sound
 from aios.schemas.codec import Codec
 from aios.schemas.models import WorkflowActivated
 from aios.streams import deployments, pool_files

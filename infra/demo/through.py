@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aios.infra.demo.applicants import Application
-from aios.processors import case, workflow_files
+from aios.processors.cases import case
+from aios.processors.cases.turn import Cause
 from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Ask, Connector
-from aios.processors.turn import Cause
-from aios.processors.workflow_files import Sound, Workflows
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Sound, Workflows
 from aios.schemas import ids
 from aios.schemas.models import (
     CaseAdmitted,

@@ -33,7 +33,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 
-from aios.processors import facts
+from aios.processors.cases import facts
 from aios.processors.connectors.connector import Ask, CallFailed, Effect, Failure, Operation, Part, Setup, failure_of
 from aios.streams import credentials, outcome_store
 from aios.streams.errors import ConfigError

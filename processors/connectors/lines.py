@@ -13,7 +13,7 @@ Enters: who wants to call, each with a deadline and a party. Leaves: whose turn 
   remembered.
 
 All of it is between those in hand. That no party fills what a process has in hand, nor the topic before it, is held
-by plan: it lets limits.tenant_outstanding_max of a party out at once (processors/turnstile.py).
+by plan: it lets limits.tenant_outstanding_max of a party out at once (processors/cases/turnstile.py).
 
 Rejected: a fixed room for each party (a tenant that is alone could not use what nobody else asks for).
 """

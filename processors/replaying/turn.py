@@ -13,7 +13,7 @@ from typing import Any, cast
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.jobs import STAGES_BY_GROUP, LetterState, is_active, job_key, letter_key, remembered
 from aios.dlq.parking import CONTROL, DISCARDED, ORDINAL
-from aios.processors.state import Effects, StateView
+from aios.processors.stateful.state import Effects, StateView
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from aios.processors.state import Effects, StateView
+from aios.processors.stateful.state import Effects, StateView
 from aios.schemas.codec import Codec
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Reason, RecordError, Unavailable

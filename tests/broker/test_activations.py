@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from aios.infra.commands import model, tenant
 from aios.infra.output import FAILED, NOT_FOUND
 from aios.infra.running import Running
-from aios.processors.active import Active
+from aios.processors.cases.active import Active
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded
 from aios.streams import model_files, principals

@@ -26,9 +26,10 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, DocumentReceived, Event, ReviewDecided, ReviewRequested
 from aios.sinks.outcome_writes import write_of
 from aios.sinks.outcomes import Store
-from aios.streams import config, credentials, gateway, principals, tenants, topology
+from aios.streams import config, credentials, principals, tenants, topology
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import GatewaySettings, KafkaSettings, RedisSettings, RegistrySettings, Settings
+from aios.streams.gateway import server
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Record
 from aios.streams.topics import (
@@ -90,7 +91,7 @@ class Caller:
 async def serving(world: World) -> AsyncIterator[Caller]:
     """A gateway in this process, until the end of the block."""
     stop, ready = asyncio.Event(), asyncio.Event()
-    running = asyncio.create_task(gateway.run(world.settings, slot=0, stop=stop, ready=ready.set))
+    running = asyncio.create_task(server.run(world.settings, slot=0, stop=stop, ready=ready.set))
     try:
         async with asyncio.timeout(WAIT_S_MAX), ClientSession() as client:
             await asyncio.wait({running, asyncio.create_task(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)

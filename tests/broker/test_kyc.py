@@ -13,8 +13,9 @@ from aios.infra.demo import applicants, papers
 from aios.infra.demo.applicants import Application
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseDecided, ReviewDecided, ReviewRequested
-from aios.streams import gateway, tenants
+from aios.streams import tenants
 from aios.streams.config import Settings
+from aios.streams.gateway import server
 from aios.streams.kafka import Delivery
 from aios.streams.record import Outgoing
 from aios.streams.topics import CASE_DECIDED, REVIEW_DECIDED, REVIEW_REQUESTED
@@ -76,7 +77,7 @@ def test_a_clear_application_is_approved_and_a_listed_one_goes_to_two_people(
     clear, listed = application("ordinary"), application("on the list")
 
     async def hand_in() -> None:
-        async with running(gateway.run, settings):
+        async with running(server.run, settings):
             for one in (clear, listed):
                 await handed_in(settings, key, one)
 

@@ -14,9 +14,9 @@ from aios.inference_workers import evaluation
 from aios.infra import recorded_cases
 from aios.infra.cli import aios
 from aios.infra.commands import prompt_history
-from aios.processors import again, case
-from aios.processors.again import Decision
-from aios.processors.turn import Cause
+from aios.processors.cases import again, case
+from aios.processors.cases.again import Decision
+from aios.processors.cases.turn import Cause
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, CaseRemembered, Event

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from aios.infra import objectives, recent
-from aios.processors import workflow_files
+from aios.processors.language import workflow_files
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided
 from aios.sinks.outcome_writes import transition_json

@@ -23,10 +23,11 @@ from aios.infra.local import child
 from aios.infra.local.ports import free_ports
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, CaseDecided, DocumentReceived, Event
-from aios.streams import gateway, tenants, topology
+from aios.streams import tenants, topology
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import GatewaySettings, KafkaSettings, RedisSettings, RegistrySettings, Settings
 from aios.streams.errors import ConfigError
+from aios.streams.gateway import server
 from aios.streams.kafka import Delivery
 from aios.streams.record import Outgoing
 from aios.streams.topics import AUDIT_RECORDED, CASE_ADMITTED, CASE_DECIDED, DOCUMENT_RECEIVED, Topic
@@ -118,7 +119,7 @@ def test_a_fourth_workflow_from_an_empty_folder_decides_a_case(
     claim = {"employee": "Ann", "purpose": "train", "receipts": [{"what": "ticket", "cents": 4200}]}
 
     async def serve(processes: list[subprocess.Popen[bytes]]) -> dict[str, Any]:
-        async with running(gateway.run, settings):
+        async with running(server.run, settings):
             status, said = await post(settings, f"/v1/workflows/{name}/cases", key, claim)
             assert (status, said["type"]) == (404, "urn:aios:problem:unknown_workflow")
             await asyncio.to_thread(

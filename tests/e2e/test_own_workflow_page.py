@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from aios.infra.cli import aios
-from aios.processors.workflow import Connect, Emit, Infer, Map, Parallel, Review, Rule, Wait
-from aios.processors.workflow_files import FOLDER
+from aios.processors.language.workflow import Connect, Emit, Infer, Map, Parallel, Review, Rule, Wait
+from aios.processors.language.workflow_files import FOLDER
 
 PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
 FILES = re.findall(r"^```(?:yaml|json) (\S+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)

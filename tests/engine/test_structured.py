@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aios.processors import answers
+from aios.processors.language import answers
 from aios.schemas import ids
 from aios.streams import prompt_files
 from tests.engine import structured

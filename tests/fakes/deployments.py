@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from aios.processors.workflow_files import Sound
+from aios.processors.language.workflow_files import Sound
 from aios.schemas.models import WorkflowActivated, WorkflowDeployed
 from aios.streams.deployments import Deployments
 

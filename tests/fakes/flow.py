@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import yaml
 
-from aios.processors import case, turn
-from aios.processors.active import Versions
-from aios.processors.branches import strands_of
-from aios.processors.state import FORGET
-from aios.processors.workflow import Workflow
-from aios.processors.workflow_files import Workflows
+from aios.processors.cases import case, turn
+from aios.processors.cases.active import Versions
+from aios.processors.cases.branches import strands_of
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_files import Workflows
+from aios.processors.stateful.state import FORGET
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,

@@ -18,8 +18,8 @@ from aios.streams.credentials import digest
 from aios.streams.deployments import Catalogue
 from aios.streams.document_store import Store
 from aios.streams.errors import Unavailable
-from aios.streams.http_api import Api
-from aios.streams.http_guard import TenantGuard
+from aios.streams.gateway.api import Api
+from aios.streams.http.guard import TenantGuard
 from aios.streams.outcome_views import CaseView, ReviewView
 from aios.streams.record import Outgoing
 from aios.streams.review_claims import Claim

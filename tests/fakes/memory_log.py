@@ -9,10 +9,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from aios.processors import changelog
-from aios.processors.changelog import Remembered
-from aios.processors.ground import Input
-from aios.processors.log import Transactions
+from aios.processors.stateful import changelog
+from aios.processors.stateful.changelog import Remembered
+from aios.processors.stateful.ground import Input
+from aios.processors.stateful.log import Transactions
 from aios.schemas.codec import Codec
 from aios.streams.record import Headers
 from aios.streams.topics import Topic

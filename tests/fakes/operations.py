@@ -18,7 +18,7 @@ from aios.dlq.dead_letter import letter_of
 from aios.dlq.entries import Ambiguous, Entry, Group, JobCounts, LetterOutcome, Page, Progress, Source, gathered
 from aios.dlq.filters import Filter
 from aios.dlq.index_layout import Outcome, State
-from aios.dlq.operations_api import Api
+from aios.dlq.operations.api import Api
 from aios.dlq.show import Shown
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -32,7 +32,7 @@ from aios.schemas.models import (
 )
 from aios.streams.config import OperationsSettings
 from aios.streams.errors import Unavailable
-from aios.streams.http_guard import Guard
+from aios.streams.http.guard import Guard
 from aios.streams.record import Record
 from tests.broker import outcome_records as records
 from tests.fakes.gateway import Roads

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aios.processors import workflow_files
-from aios.processors.workflow_files import Workflows
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Workflows
 
 VERSION = 2
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from aios.processors.connectors import registry, serving
-from aios.processors.workflow import Workflow
-from aios.processors.workflow_files import Workflows
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_files import Workflows
 from aios.schemas.codec import Codec
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.streams.config import KafkaSettings, Settings

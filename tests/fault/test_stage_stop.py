@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from aios.infra.local.broker import Broker
-from aios.processors import app
+from aios.processors.stateful import app
 from aios.streams.config import KafkaSettings
 from aios.streams.topology import PLAN
 from tests.broker.stages import counting_stage, create

@@ -55,7 +55,7 @@ def module(process):
 
 from aios.streams import topology
 topology.PROCESSES = ("gateway", "admit")
-sys.modules["aios.streams.gateway"] = module("gateway")
+sys.modules["aios.streams.gateway.server"] = module("gateway")
 sys.modules["aios.processors.admit"] = module("admit")
 """
 

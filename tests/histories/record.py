@@ -11,10 +11,11 @@ import sys
 from random import Random
 from typing import Any
 
-from aios.processors import turn, workflow_samples
-from aios.processors.state import FORGET
-from aios.processors.turn import kind_at
-from aios.processors.workflow import Call, Question, Wait, Workflow
+from aios.processors.cases import turn
+from aios.processors.cases.turn import kind_at
+from aios.processors.language import workflow_samples
+from aios.processors.language.workflow import Call, Question, Wait, Workflow
+from aios.processors.stateful.state import FORGET
 from aios.schemas import ids
 from aios.schemas.models import ConnectorRequested, Event, InferenceRequested, ReviewRequested
 from tests.fakes.flow import COMMANDS, Flow, answered, judged, returned

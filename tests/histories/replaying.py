@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from aios.processors import case, turn, workflow_files
-from aios.processors.workflow_files import Workflows
+from aios.processors.cases import case, turn
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Workflows
 from aios.schemas.models import EVENTS, CaseRemembered, Event
 from tests.fakes import flow
 

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.processors import active, case, turn
-from aios.processors.workflow import Workflow
-from aios.processors.workflow_files import FOLDER, Workflows
+from aios.processors.cases import active, case, turn
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_files import FOLDER, Workflows
 from aios.schemas.models import (
     AuditRecorded,
     InferenceRequested,

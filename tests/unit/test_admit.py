@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aios.processors import admit, workflow_files
+from aios.processors import admit
 from aios.processors.admit import Admit
-from aios.processors.workflow_files import Workflows
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, DocumentReceived, Event, EventRefused, TenantRegistered

@@ -18,11 +18,12 @@ from aios.infra.commands import prompt_history
 from aios.infra.commands.prompt_history import Gate
 from aios.infra.output import NOT_FOUND
 from aios.infra.rehearsing import Request
-from aios.processors import again, case, workflow_files
-from aios.processors.again import Decision, Need, Recorded, Tried, Unrepeatable
-from aios.processors.turn import Cause
-from aios.processors.workflow import Step
-from aios.processors.workflow_files import Workflows
+from aios.processors.cases import again, case
+from aios.processors.cases.again import Decision, Need, Recorded, Tried, Unrepeatable
+from aios.processors.cases.turn import Cause
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow import Step
+from aios.processors.language.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from aios.processors import again, case
-from aios.processors.again import Decision, Need, Recorded, Tried, Unrepeatable
-from aios.processors.turn import Cause
-from aios.processors.workflow import Workflow
-from aios.processors.workflow_files import Workflows
+from aios.processors.cases import again, case
+from aios.processors.cases.again import Decision, Need, Recorded, Tried, Unrepeatable
+from aios.processors.cases.turn import Cause
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,

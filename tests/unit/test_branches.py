@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aios.processors.branches import strands_of
+from aios.processors.cases.branches import strands_of
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,

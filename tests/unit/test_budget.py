@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.processors.budget import Budget
-from aios.processors.state import FORGET, Effects
+from aios.processors.stateful.state import FORGET, Effects
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
     EVENTS,

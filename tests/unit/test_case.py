@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.processors import case, turn
-from aios.processors.state import FORGET
+from aios.processors.cases import case, turn
+from aios.processors.stateful.state import FORGET
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,

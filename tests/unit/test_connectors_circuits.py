@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.dlq import breakers
-from aios.dlq.operations_routes import KEY_CHARS_MAX
+from aios.dlq.operations.routes import KEY_CHARS_MAX
 from aios.processors.connectors import circuits
 from aios.processors.connectors.circuit import Change, State
 from aios.processors.connectors.circuits import Endpoints

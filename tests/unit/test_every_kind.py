@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.processors import case
-from aios.processors.state import FORGET
+from aios.processors.cases import case
+from aios.processors.stateful.state import FORGET
 from aios.schemas.models import (
     AuditRecorded,
     CaseDecided,

@@ -89,8 +89,8 @@ S_MAX = 1e-6  # of a visit, with what builds its name; a record of the fastest s
 def modules(process: str, kind: Kind) -> tuple[str, ...]:
     """Where a process of this kind takes its steps."""
     return {
-        Kind.GATEWAY: ("streams/http_api.py", *ROADS),
-        Kind.FAUST: ("processors/store.py", "processors/lanes.py"),
+        Kind.GATEWAY: ("streams/gateway/api.py", *ROADS),
+        Kind.FAUST: ("processors/stateful/store.py", "processors/stateful/lanes.py"),
         Kind.POOL: ("inference_workers/one_request.py", *ROADS),
         Kind.CONNECTOR: ("processors/connectors/calling.py", *ROADS),
         Kind.SINK: (f"sinks/{process}.py", *ROADS),

@@ -1,4 +1,4 @@
-"""What processors/app.py relies on inside Faust and aiokafka: an upgrade that moves it fails here."""
+"""What processors/stateful/app.py relies on inside Faust and aiokafka: an upgrade that moves it fails here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from intervaltree import IntervalTree
 
-from aios.processors import app
+from aios.processors.stateful import app
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.errors import StateBroken
 from aios.streams.topology import ADMIT, PLAN
@@ -46,7 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def test_the_versions_are_the_ones_that_were_read() -> None:
-    """Every override in processors/app.py was written beside the source of exactly these."""
+    """Every override in processors/stateful/app.py was written beside the source of exactly these."""
     assert version("faust-streaming") == "0.15.3"
     assert version("aiokafka") == "0.14.0"
 

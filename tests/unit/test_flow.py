@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.processors import case, turn, workflow_files
-from aios.processors.state import FORGET
-from aios.processors.turnstile import POOL, TURN, Turnstile, pool_key
-from aios.processors.workflow import Step
-from aios.processors.workflow_files import Workflows
+from aios.processors.cases import case, turn
+from aios.processors.cases.turnstile import POOL, TURN, Turnstile, pool_key
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow import Step
+from aios.processors.language.workflow_files import Workflows
+from aios.processors.stateful.state import FORGET
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,

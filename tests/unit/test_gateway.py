@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aios.schemas.models import CaseCancelled, DocumentReceived, ReviewDecided
-from aios.streams import http_api
 from aios.streams.config import GatewaySettings
-from aios.streams.http_problem import REASONS, Problem
-from aios.streams.http_routes import ROUTES
-from aios.streams.openapi import Caller
+from aios.streams.gateway import api
+from aios.streams.gateway.routes import ROUTES
+from aios.streams.http.openapi import Caller
+from aios.streams.http.problem import REASONS, Problem
 from aios.streams.outcome_views import CaseView, ReviewView
 from aios.streams.topics import CASE_CANCELLED, DOCUMENT_RECEIVED, REVIEW_DECIDED
 from tests.fakes.gateway import Served, served
@@ -210,7 +210,7 @@ def test_without_the_outcome_store_cases_are_accepted_and_nothing_is_read() -> N
 
 def test_an_outcome_store_that_hangs_holds_up_nobody_who_submits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first request asks and pays a moment, the ones after it do not ask; nobody waits for a decision."""
-    monkeypatch.setattr(http_api, "ASK_AGAIN_S", 60.0)
+    monkeypatch.setattr(api, "ASK_AGAIN_S", 60.0)
 
     async def test(gateway: Served) -> None:
         gateway.outcomes.hangs = True
@@ -567,7 +567,7 @@ def test_a_gateway_that_leaves_answers_those_in_hand_and_refuses_the_rest() -> N
 
 def test_a_body_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """408, and the place is free again."""
-    monkeypatch.setattr("aios.streams.http_guard.BODY_S_MAX", 0.05)
+    monkeypatch.setattr("aios.streams.http.guard.BODY_S_MAX", 0.05)
 
     async def test(gateway: Served) -> None:
         host, port = gateway.url.removeprefix("http://").split(":")

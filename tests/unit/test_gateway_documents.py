@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from aios.streams import http_documents
 from aios.streams.config import GatewaySettings
 from aios.streams.document_store import BYTES_MAX, FolderStore, Quota
-from aios.streams.http_documents import ROUTE, sweeping
-from aios.streams.openapi import document
+from aios.streams.gateway import documents
+from aios.streams.gateway.documents import ROUTE, sweeping
+from aios.streams.http.openapi import document
 from tests.fakes.gateway import KEYS, Served, served
 
 OTHER = "globex"
@@ -78,7 +78,7 @@ def test_over_its_quota_a_tenant_is_told_what_to_do(tmp_path: Path) -> None:
 
 def test_a_document_that_hardly_comes_loses_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """408 once it is behind the slowest rate, however much it had sent; nothing of it stays, and the place is free."""
-    monkeypatch.setattr(http_documents, "START_S", 0.05)
+    monkeypatch.setattr(documents, "START_S", 0.05)
 
     async def test() -> None:
         async with served(documents=FolderStore(tmp_path)) as gateway:
@@ -132,7 +132,7 @@ def test_the_gateway_forgets_what_is_old_by_itself(tmp_path: Path) -> None:
 
 
 def limits(*, places: int) -> GatewaySettings:
-    return GatewaySettings(requests_in_flight_max=int(places / http_documents.ARRIVING_SHARE))
+    return GatewaySettings(requests_in_flight_max=int(places / documents.ARRIVING_SHARE))
 
 
 async def sent(gateway: Served, content: bytes, tenant: str = "acme") -> int:

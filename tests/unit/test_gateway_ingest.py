@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.processors import workflow_files
 from aios.processors.admit import Admit
+from aios.processors.language import workflow_files
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseAdmitted, DocumentReceived, TenantRegistered
 from aios.streams import documents, ingest, inputs
-from aios.streams.http_problem import Problem
+from aios.streams.http.problem import Problem
 from aios.streams.pool_files import Lane
 from aios.streams.record import Record
 from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED, SOURCES

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from aios.processors import workflow_files
-from aios.processors.workflow_files import Sound
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Sound
 from aios.schemas.models import CaseTold
-from aios.streams import http_api
 from aios.streams.deployments import MIGRATED, Catalogue
+from aios.streams.gateway import api
 from aios.streams.outcome_views import CaseView
 from aios.streams.topics import CASE_TOLD
 from tests.fakes import claims
@@ -154,7 +154,7 @@ def test_what_a_case_cannot_be_told_is_refused() -> None:
             ("/v1/cases/c1/events", {}, said | {"body": []}, "invalid_body"),
             ("/v1/cases/c1/events", {}, said | {"by": "me"}, "invalid_body"),
             ("/v1/cases/c1/events", {}, {"kind": MIGRATED, "body": {"to": 2}}, "invalid_body"),
-            ("/v1/cases/c1/events", {}, said | {"body": {"a": "x" * http_api.TOLD_BYTES_MAX}}, "too_large"),
+            ("/v1/cases/c1/events", {}, said | {"body": {"a": "x" * api.TOLD_BYTES_MAX}}, "too_large"),
         ):
             async with gateway.request("POST", path, json=body, **caller) as response:
                 await problem(response, reason)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.processors import facts, guarding, policy_files
-from aios.processors.policy_files import Cases, Policy
+from aios.processors.cases import facts, guarding
+from aios.processors.language import policy_files
+from aios.processors.language.policy_files import Cases, Policy
 from aios.streams.errors import ConfigError
 
 HEAD = {"policy": "tried", "version": 1, "owner": "tests", "about": "A policy of a test."}

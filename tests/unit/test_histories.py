@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from aios.processors import workflow_files
-from aios.processors.turn import Parsed
+from aios.processors.cases.turn import Parsed
+from aios.processors.language import workflow_files
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseRemembered
 from aios.streams.topics import Topic

@@ -12,8 +12,9 @@ import pytest
 
 from aios.dlq import decide
 from aios.infra.local import broker
-from aios.infra.prove import matrix, mutations
-from aios.processors import workflow_cases
+from aios.infra.prove import matrix
+from aios.infra.prove.simulation import mutations
+from aios.processors.cases import workflow_cases
 from aios.schemas.models import EVENTS
 from aios.streams import draw, topology
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aios.inference_workers import classify
 from aios.inference_workers.classify import CHUNKS_MAX, WORDS_MAX, Head, chunks, load, pooled, save
 from aios.inference_workers.tasks import CLASSIFIER, heads_of
-from aios.processors import workflow_files
+from aios.processors.language import workflow_files
 
 words = st.lists(st.sampled_from(["bank", "XXXX", "loan", "XX/XX/2023", "my", "Xerox"]), max_size=500)
 numbers = st.floats(-5, 5, width=32)

@@ -17,7 +17,7 @@ from aios.schemas.plain import Plain
 from aios.streams import documents, ingest, inputs, topics
 from aios.streams.deployments import Entry
 from aios.streams.errors import ConfigError
-from aios.streams.http_problem import Problem
+from aios.streams.http.problem import Problem
 from aios.streams.inputs import Input
 from aios.streams.pool_files import Lane
 from aios.streams.record import Record

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from aios.processors import limited, workflow_files
-from aios.processors.head import Allowance
-from aios.processors.workflow import Workflow
+from aios.processors.cases import limited
+from aios.processors.language import workflow_files
+from aios.processors.language.head import Allowance
+from aios.processors.language.workflow import Workflow
 from aios.streams import pool_files
 from aios.streams.limits import ALL
 from tests.fakes import flow

@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from aios.processors.workflow import STEPS_MAX, Workflow
+from aios.processors.language.workflow import STEPS_MAX, Workflow
 from aios.schemas.models import AuditRecorded
 from tests.fakes.flow import EVERY, Flow
 

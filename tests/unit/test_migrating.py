@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from aios.processors import migrating
-from aios.processors.course import Course
-from aios.processors.turn import Around, Cause
-from aios.processors.turnstile import Open
-from aios.processors.workflow import Workflow
-from aios.processors.workflow_files import Workflows
+from aios.processors.cases import migrating
+from aios.processors.cases.course import Course
+from aios.processors.cases.turn import Around, Cause
+from aios.processors.cases.turnstile import Open
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_files import Workflows
 from aios.schemas.models import AuditRecorded, CaseTold
 from aios.streams import pool_files
 from aios.streams.deployments import MIGRATED

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aios.infra import objectives, recent
 from aios.infra.objectives import Kept
 from aios.infra.recent import Trail
-from aios.processors import workflow_files
+from aios.processors.language import workflow_files
 from aios.schemas.models import AuditRecorded, CaseDecided
 
 NAME = "document.triage"

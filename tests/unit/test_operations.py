@@ -14,11 +14,12 @@ from aiohttp import ClientResponse
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
-from aios.dlq import commands, operations_letters
+from aios.dlq import commands
 from aios.dlq.entries import LetterOutcome
 from aios.dlq.index_layout import Outcome, State
 from aios.dlq.jobs import LetterState
-from aios.dlq.operations_routes import ROUTES
+from aios.dlq.operations import letters
+from aios.dlq.operations.routes import ROUTES
 from aios.infra import running as running_module
 from aios.infra.cli import aios
 from aios.infra.commands import operations as shared
@@ -28,8 +29,8 @@ from aios.schemas import ids
 from aios.schemas.models import AuditRecorded
 from aios.streams import credentials, principals
 from aios.streams.config import OperationsSettings, Settings
-from aios.streams.http_problem import REASONS
-from aios.streams.openapi import Caller
+from aios.streams.http.openapi import Caller
+from aios.streams.http.problem import REASONS
 from aios.streams.topics import AUDIT_RECORDED
 from tests.fakes.breakers import open_breaker
 from tests.fakes.operations import NOW, Served, entry, job, served, token
@@ -351,7 +352,7 @@ def test_jobs_come_a_page_at_a_time() -> None:
 
 def test_a_scan_says_how_far_it_is_where_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line as soon as each batch is read, before the next one is, and while another scan is in front of it."""
-    monkeypatch.setattr(operations_letters, "WAITING_S", 0.01)
+    monkeypatch.setattr(letters, "WAITING_S", 0.01)
 
     async def test(operations: Served) -> None:
         operations.index.held += [entry(number) for number in range(3)]

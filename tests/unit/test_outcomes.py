@@ -15,7 +15,7 @@ from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
 from aios.infra.commands import audit, case, query
 from aios.infra.running import Running
-from aios.processors.workflow import WAIT_S_MAX
+from aios.processors.language.workflow import WAIT_S_MAX
 from aios.schemas.codec import Codec
 from aios.sinks.audit import chain_folder, head_file, in_order
 from aios.sinks.audit_chain import Chain, Entry

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from aios.processors import autonomy
-from aios.processors.course import ALONE
-from aios.processors.workflow import Workflow
+from aios.processors.cases.course import ALONE
+from aios.processors.language import autonomy
+from aios.processors.language.workflow import Workflow
 from aios.schemas.models import AuditRecorded, CaseDecided, ConnectorRequested, ReviewRequested
 from tests.fakes.flow import EVERY, INPUT, Flow, workflow
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from aios.processors import workflow_files
+from aios.processors.cases.turn import FORGET_AFTER_MS
+from aios.processors.cases.turnstile import pool_key
+from aios.processors.language import workflow_files
 from aios.processors.plan import Plan
-from aios.processors.state import FORGET, Effects
-from aios.processors.turn import FORGET_AFTER_MS
-from aios.processors.turnstile import pool_key
+from aios.processors.stateful.state import FORGET, Effects
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from aios.inference_workers import measures
 from aios.infra import pool_manifests
-from aios.processors import queues
+from aios.processors.cases import queues
 from aios.streams import config, topics
 from aios.streams.config import Settings
 from aios.streams.pool_files import Pool, shipped

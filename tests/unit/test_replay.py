@@ -20,14 +20,14 @@ from aios.dlq.deaths import ALONE_MAX
 from aios.dlq.jobs import Bucket, Skip
 from aios.processors import replay
 from aios.processors.admit import Admit
+from aios.processors.language.workflow_files import shipped
 from aios.processors.plan import Plan
 from aios.processors.replay import Replay, World
 from aios.processors.replaying import missed
 from aios.processors.replaying.prints import Prints
 from aios.processors.replaying.probe import Probes
 from aios.processors.replaying.turn import Turn
-from aios.processors.state import Effects
-from aios.processors.workflow_files import shipped
+from aios.processors.stateful.state import Effects
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (

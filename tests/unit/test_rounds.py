@@ -9,8 +9,8 @@ from unittest import mock
 
 import pytest
 
-from aios.processors.course import Course
-from aios.processors.workflow import Workflow
+from aios.processors.cases.course import Course
+from aios.processors.language.workflow import Workflow
 from tests.fakes.flow import EVERY, Flow
 
 

@@ -11,9 +11,9 @@ from typing import cast
 
 import pytest
 
-from aios.infra.prove import mutations, simulate
-from aios.infra.prove.sim_loop import Loop
-from aios.infra.prove.sim_world import Process
+from aios.infra.prove.simulation import mutations, simulate
+from aios.infra.prove.simulation.loop import Loop
+from aios.infra.prove.simulation.world import Process
 
 SEEDS = (*range(8), 464)  # in 464 a lane was once at work after it was revoked
 FOUND_EARLY = {

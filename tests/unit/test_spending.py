@@ -13,10 +13,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.processors import case, spending
-from aios.processors.spending import Funds
-from aios.processors.turn import Cause, timer_of
-from aios.processors.workflow import ROUNDS_MAX, WAIT_S_MAX, Workflow
+from aios.processors.cases import case, spending
+from aios.processors.cases.spending import Funds
+from aios.processors.cases.turn import Cause, timer_of
+from aios.processors.language.workflow import ROUNDS_MAX, WAIT_S_MAX, Workflow
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,

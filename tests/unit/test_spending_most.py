@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aios.inference_workers.engine import Generate, Generation
 from aios.inference_workers.writing import Write
-from aios.processors import spending
+from aios.processors.cases import spending
 from aios.schemas import ids
 from aios.schemas.models import InferenceRequested
 from aios.streams import pool_files, prompt_files

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.processors.states import SLOT_MS, States
+from aios.processors.stateful.states import SLOT_MS, States
 
 _keys = st.sampled_from([b"a", b"b", b"ab", b"", b"\x01\x00\x00\x00", b"long" * 20])
 _steps = st.lists(

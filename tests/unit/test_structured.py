@@ -17,7 +17,7 @@ from aios.inference_workers import chunks, guard, prompt
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
 from aios.inference_workers.tasks import Answer, encoder
 from aios.inference_workers.writing import Write
-from aios.processors import answers
+from aios.processors.language import answers
 from aios.schemas import ids
 from aios.schemas.models import InferenceRequested
 from aios.streams import prompt_files, shapes

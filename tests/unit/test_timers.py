@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.processors.changelog import timer_name, timer_of
-from aios.processors.timers import NEAR_MS, Timers
+from aios.processors.stateful.changelog import timer_name, timer_of
+from aios.processors.stateful.timers import NEAR_MS, Timers
 
 _names = st.sampled_from([b"a", b"b", b"c", b"d"])
 _steps = st.lists(

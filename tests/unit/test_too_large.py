@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from aios.processors import case, turn, waits
+from aios.processors.cases import case, turn, waits
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_files import Workflows
 from aios.processors.plan import Plan
-from aios.processors.workflow import Workflow
-from aios.processors.workflow_files import Workflows
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, CaseRemembered, CaseTold, TimerFired

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from aios.infra import deploying
-from aios.processors import workflow_cases, workflow_files
-from aios.processors.workflow import Workflow
-from aios.processors.workflow_check import check
+from aios.processors.cases import workflow_cases
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_check import check
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceRequested, ReviewRequested
 from aios.sinks.outcome_writes import transition_json
 from aios.streams import explanation, inputs

@@ -12,13 +12,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.processors import turnstile
-from aios.processors.branches import strands_of
+from aios.processors.cases import turnstile
+from aios.processors.cases.branches import strands_of
+from aios.processors.cases.turnstile import POOL, TURN, place_at, pool_key, turn_key
 from aios.processors.connectors import lines, registry
 from aios.processors.connectors.webhook import Message
-from aios.processors.turnstile import POOL, TURN, place_at, pool_key, turn_key
-from aios.processors.workflow import Workflow
-from aios.processors.workflow_files import Workflows
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_files import Workflows
 from aios.schemas.models import (
     AuditRecorded,
     CaseAdmitted,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.processors import turnstile
-from aios.processors.turnstile import Full, Turnstile, pool_key, turn_key
+from aios.processors.cases import turnstile
+from aios.processors.cases.turnstile import Full, Turnstile, pool_key, turn_key
 from aios.schemas.models import Event, PoolRemembered, TurnRemembered
 from aios.streams.errors import StateBroken
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.processors import waits
+from aios.processors.cases import waits
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseTold, ConnectorRequested
 from aios.sinks import audit, outcome_writes

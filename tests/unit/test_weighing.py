@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aios.processors import weighing
-from aios.processors.workflow import Rule
+from aios.processors.cases import weighing
+from aios.processors.language.workflow import Rule
 
 RULE = Rule.model_validate(
     {

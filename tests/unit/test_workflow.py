@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aios.processors import workflow_files
-from aios.processors.workflow_files import Workflows
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Workflows
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 

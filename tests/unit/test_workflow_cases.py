@@ -15,9 +15,10 @@ from aios.infra import deploying, drawing
 from aios.infra.commands.workflow import group
 from aios.infra.deploying import There
 from aios.infra.ways import does, ways
-from aios.processors import case, migrating, workflow_cases, workflow_files
-from aios.processors.turn import Cause
-from aios.processors.workflow_files import Sound, Workflows
+from aios.processors.cases import case, migrating, workflow_cases
+from aios.processors.cases.turn import Cause
+from aios.processors.language import workflow_files
+from aios.processors.language.workflow_files import Sound, Workflows
 from aios.schemas.models import CaseRemembered, CaseTold, WorkflowActivated
 from aios.streams import deployments, inputs
 from aios.streams.deployments import MIGRATED, Catalogue

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from aios.processors import cel_types, workflow_check, workflow_names, workflow_walk
-from aios.processors.cel_types import Typed, of_value
 from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Effect, Operation
-from aios.processors.workflow import Workflow
+from aios.processors.language import cel_types, workflow_check, workflow_names, workflow_walk
+from aios.processors.language.cel_types import Typed, of_value
+from aios.processors.language.workflow import Workflow
 from aios.streams import cel_tree, inputs
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from aios.processors import workflow_files, workflow_schema
+from aios.processors.language import workflow_files, workflow_schema
 from tests.fakes.flow import EVERY_KIND
 
 

@@ -13,8 +13,8 @@ import struct
 from pathlib import Path
 
 from aios.infra.bench.entrants.wire import decode, encode
-from aios.processors.app import run_stage
-from aios.processors.state import Effects, StateView
+from aios.processors.stateful.app import run_stage
+from aios.processors.stateful.state import Effects, StateView
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.registry import InMemory

@@ -1,0 +1,285 @@
+"""The handlers of operations that are about dead letters: lists, scans, one letter, what is done to it.
+
+Enters: a request that passed the guard, and its principal. Leaves: what the index and the records say, and commands.
+Guaranteed: as api.py, of which this is a room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+
+from aios.dlq import filters
+from aios.dlq.commands import Command, Kind, LetterCommand
+from aios.dlq.decide import HINTS
+from aios.dlq.entries import Ambiguous, Entry, Group, Progress, gathered
+from aios.dlq.filters import Filter
+from aios.dlq.index_layout import State
+from aios.dlq.operations import asked
+from aios.dlq.operations.neighbours import Edits, Index, Records, Roads, Tenants
+from aios.dlq.operations.routes import ApproveEdit, Edit, Why
+from aios.schemas import ids
+from aios.schemas.codec import Codec
+from aios.schemas.errors import Reason
+from aios.schemas.models import AuditRecorded, PrincipalRegistered
+from aios.streams import carrying, ingest
+from aios.streams.errors import AiosError, Unavailable
+from aios.streams.http.about import json_answer
+from aios.streams.http.guard import BUSY_RETRY_S, Guard
+from aios.streams.http.problem import Problem
+from aios.streams.topics import AUDIT_RECORDED
+from aios.streams.wall_clock import wall_ms
+
+SOURCE = "/aios/operations"
+SHOWN = "personal_fields_shown"  # the transition in the audit
+WAITING_S = 5.0  # for another's scan, until it says again that it waits
+
+
+class LettersApi(ABC):
+    """The handlers."""
+
+    _guard: Guard
+    _codec: Codec
+    _index: Index
+    _records: Records
+    _edits: Edits
+    _roads: Roads
+    _scanning: asyncio.Lock
+
+    async def groups(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        wanted, states = await self._filter(request, who)
+        if wanted.expression:
+            said = [one async for one in self._scan(wanted, states, who)]
+            found: Sequence[Group] = gathered(one for one in said if isinstance(one, Entry))
+        else:
+            found = await self._index.groups(wanted, states=states, tenants=_tenants(who))
+        return json_answer([asdict(one) | _hint(one.reason) for one in found])
+
+    async def letters(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        wanted, states = await self._filter(request, who)
+        if wanted.expression:
+            raise Problem("invalid_query", "where: reads the records, which /v1/dead-letters/scan does")
+        page = await self._index.page(
+            wanted,
+            states=states,
+            tenants=_tenants(who),
+            limit=asked.limit(request),
+            cursor=asked.text(request, "cursor"),
+        )
+        total = await self._index.count(wanted, states=states, tenants=_tenants(who))
+        return json_answer({"letters": [one.plain() for one in page.entries], "cursor": page.cursor, "total": total})
+
+    async def scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
+        """Begins to answer before it knows the end: an error behind the first line ends the lines with `error`.
+
+        What it says is never silent for long, whatever it finds: callers give up what does not say a byte.
+        """
+        wanted, states = await self._filter(request, who)
+        limit = asked.limit(request)
+        answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await answer.prepare(request)
+        found = 0
+        try:
+            async with aclosing(self._scan(wanted, states, who)) as said:
+                async for one in said:
+                    if isinstance(one, Progress):
+                        await _line(answer, "progress", asdict(one))
+                        continue
+                    await _line(answer, "letter", one.plain())
+                    found += 1
+                    if found >= limit:
+                        break
+            await _line(answer, "end", {"found": found, "more": found >= limit})
+        except Unavailable:
+            await _line(answer, "error", {"detail": "what this needs does not answer at this moment; ask again"})
+        await answer.write_eof()
+        return answer
+
+    async def show(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        entry = await self._letter(request, who)
+        personal = asked.flag(request, "personal")
+        if personal:
+            await self._audit_shown(entry, who)
+        edit = self._edits.edit(entry.letter.id)
+        edit = edit if edit is not None and edit.generation == entry.letter.generation else None
+        found = await asyncio.to_thread(
+            self._records.show, entry, edit.edit if edit is not None else None, personal=personal
+        )
+        if found is None:
+            raise Problem("not_found", "this dead letter has just aged out")
+        shown, edited = found
+        said = entry.plain() | _hint(entry.letter.reason) | {"shown": asdict(shown), "edit": None}
+        if edit is not None and edited is not None:
+            said["edit"] = {
+                "by": edit.edited_by,
+                "approved_by": edit.approved_by,
+                "hash_before": edit.edit_hash_before,
+                "hash_after": hashlib.sha256(edit.edit or b"").hexdigest(),
+                "shown": asdict(edited),
+            }
+        return json_answer(said)
+
+    async def edit(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        body: Edit = ingest.read_body(await self._guard.body(request), Edit)
+        if (body.patch is None) == (body.value_base64 is None):
+            raise Problem("invalid_body", "give either patch or value_base64")
+        entry = await self._letter(request, who)
+        patch = ids.canonical(body.patch) if body.patch is not None else ""
+        value = asked.unpacked(body.value_base64) if body.value_base64 is not None else None
+        return await self._letter_command(request, who, entry, Kind.EDIT, body.reason, patch=patch, value=value)
+
+    async def approve_edit(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        body: ApproveEdit = ingest.read_body(await self._guard.body(request), ApproveEdit)
+        entry = await self._letter(request, who)
+        return await self._letter_command(
+            request, who, entry, Kind.APPROVE_EDIT, body.reason, hash_after=body.hash_after
+        )
+
+    async def discard(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._simple(request, who, Kind.DISCARD)
+
+    async def restore(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._simple(request, who, Kind.RESTORE)
+
+    async def free(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
+        return await self._simple(request, who, Kind.FREE)
+
+    async def _simple(self, request: web.Request, who: PrincipalRegistered, kind: Kind) -> web.Response:
+        body: Why = ingest.read_body(await self._guard.body(request), Why)
+        return await self._letter_command(request, who, await self._letter(request, who), kind, body.reason)
+
+    async def _letter_command(
+        self,
+        request: web.Request,
+        who: PrincipalRegistered,
+        entry: Entry,
+        kind: Kind,
+        reason: str,
+        *,
+        patch: str = "",
+        hash_after: str = "",
+        value: bytes | None = None,
+    ) -> web.Response:
+        letter = entry.letter
+        command = LetterCommand(
+            kind=kind, place=letter.place, generation=letter.generation, patch=patch, hash_after=hash_after
+        )
+        return await self._command(
+            request, who, command, object_id=letter.id, reason=reason, tenant=letter.tenant, value=value
+        )
+
+    # ── parts ──
+
+    @abstractmethod
+    async def _command(
+        self,
+        request: web.Request,
+        who: PrincipalRegistered,
+        command: Command,
+        *,
+        object_id: str,
+        reason: str,
+        tenant: str,
+        value: bytes | None = None,
+    ) -> web.Response:
+        """Ask for it, and answer with what became of it. Raises Problem."""
+
+    async def _audit_shown(self, entry: Entry, who: PrincipalRegistered) -> None:
+        """Returns when the broker has it. Raises Problem."""
+        letter, now_ms = entry.letter, wall_ms()
+        topic, partition, offset = letter.place
+        event = AuditRecorded(
+            audit_id=str(ids.derive("shown", letter.id, who.name, str(uuid.uuid4()))),
+            case_id=letter.id,
+            tenant=letter.tenant,
+            workflow="",
+            case_seq=0,
+            transition=SHOWN,
+            actor=who.name,
+            detail=ids.canonical({"dead_letter_id": letter.id, "generation": letter.generation, "group": letter.group}),
+            input_topic=topic,
+            input_partition=partition,
+            input_offset=offset,
+            at=now_ms,
+        )
+        out = carrying.outgoing(
+            self._codec,
+            AUDIT_RECORDED,
+            event,
+            key=letter.id,
+            event_id=event.audit_id,
+            source=SOURCE,
+            subject=letter.id,
+            tenant=letter.tenant,
+            time_ms=now_ms,
+        )
+        try:
+            await self._roads.deliver(out)
+        except AiosError:
+            why = "the audit does not take it that personal fields are shown, so they are not; ask again"
+            raise Problem("not_acknowledged", why, headers={"Retry-After": str(BUSY_RETRY_S)}) from None
+
+    async def _filter(self, request: web.Request, who: PrincipalRegistered) -> tuple[Filter, Collection[State]]:
+        query = request.query
+        given = {name: query[name] for name in ("group", "reason", "fingerprint", "tenant", "key") if query.get(name)}
+        times = {name: asked.moment_ms(request, name) for name in ("since", "until") if query.get(name)}
+        whole = [(await self._found(one, who)).letter.id for one in query.getall("id", ())]
+        said = given | times | {"ids": whole, "expression": query.get("where", "")}
+        return asked.refusing(lambda: filters.of(said), "invalid_query"), asked.states(request)
+
+    async def _scan(
+        self, wanted: Filter, states: Collection[State], who: PrincipalRegistered
+    ) -> AsyncGenerator[Entry | Progress]:
+        """One at a time; who waits for another's hears that nothing has been read yet."""
+        while True:
+            try:
+                async with asyncio.timeout(WAITING_S):
+                    await self._scanning.acquire()
+                break
+            except TimeoutError:
+                yield Progress(0, 0, 0, 0, 0)
+        try:
+            source = self._records.source()
+            async for one in self._index.scan(wanted, source, states=states, tenants=_tenants(who)):
+                yield one
+        finally:
+            self._scanning.release()
+
+    async def _letter(self, request: web.Request, who: PrincipalRegistered) -> Entry:
+        return await self._found(request.match_info["letter_id"], who)
+
+    async def _found(self, letter_id: str, who: PrincipalRegistered) -> Entry:
+        """By its id or the beginning of one. Raises Problem."""
+        asked.check_id(letter_id)
+        try:
+            entry = await self._index.get(letter_id, tenants=_tenants(who))
+        except Ambiguous as error:
+            raise Problem("ambiguous_id", str(error)) from None
+        if entry is None:
+            raise Problem("not_found", "there is no such dead letter; `aios dlq list --state all` shows them")
+        return entry
+
+
+def _tenants(who: PrincipalRegistered) -> Tenants:
+    return who.tenants or None
+
+
+def _hint(reason: str) -> dict[str, str]:
+    """What to do, for people, and of which class it is."""
+    if reason not in set(Reason):
+        return {"class": "", "hint": ""}
+    hint = HINTS[Reason(reason)]
+    return {"class": str(hint.kind), "hint": hint.hint}
+
+
+async def _line(answer: web.StreamResponse, name: str, said: Any) -> None:
+    await answer.write(json.dumps({name: said}, ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,394 @@
+"""Recorded cases beside a workflow, run through plan with given answers. Pure but for reading the file.
+
+In: `<name>.cases.yaml`: of each case its input, what models, systems, people and events said by step path, and what is
+to come of it. Out: for each case what came, and where it differs. Guaranteed: the state machine is plan's own; what a
+step is not given stays silent and its timer fires, so that deadlines and expiries are tried too; an answer of a system
+that its operation's contract does not allow is a difference, never a pass; a run ends within MOVES_MAX moves. Nothing
+is asked of anybody.
+
+    cases:
+      - name: a clear application
+        input: {applicant_name: Ann Bell}        # business fields; those left out have the contract's defaults
+        given:
+          read_all/0: {text: …}                  # connect: the operation's output
+          classify: {label: a, confidence: 0.9, out_of_scope: 0.0}   # infer: or text, object, choice, vector
+          screen: {failed: timeout}              # either of them failed
+          ask: [{label: a, reviewer: ada}, …]    # review; a list is taken in order: people, attempts
+          booked: {told: {action: cancel}}       # wait: an event of its kind
+        expect: {outcome: approved, reasons: [clear]}   # what is named is compared; or {waits_in: booked}
+
+Rejected: recording from a live system only (a new workflow has no history yet; infra/recorded_cases.py does that for
+one that has).
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aios.processors.cases import case
+from aios.processors.cases.turn import Cause, step_of
+from aios.processors.connectors import registry
+from aios.processors.language.part import wrong_in
+from aios.processors.language.workflow import STEPS_MAX, Wait, Workflow
+from aios.processors.language.workflow_files import CASES, Sound, Workflows
+from aios.schemas import ids
+from aios.schemas.models import (
+    AuditRecorded,
+    CaseAdmitted,
+    CaseDecided,
+    CaseRemembered,
+    CaseTold,
+    ConnectorCompleted,
+    ConnectorRequested,
+    Event,
+    InferenceCompleted,
+    InferenceRequested,
+    ReviewDecided,
+    ReviewRequested,
+    TimerFired,
+)
+from aios.streams import prompt_files, yaml_text
+from aios.streams.errors import AiosError, ConfigError
+from aios.streams.inputs import Input
+from aios.streams.pool_files import Lane
+
+CASES_MAX = 500
+MOVES_MAX = 8 * STEPS_MAX
+TENANT = "recorded"
+RECEIVED = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
+STEP_MS = 1_000  # between what happens
+
+_CONTRACTS = {
+    "label": "classification.v1",
+    "vector": "embedding.v1",
+    "text": prompt_files.TEXT,
+    "object": prompt_files.OBJECT,
+    "choice": prompt_files.CHOICE,
+}
+
+
+class Expected(BaseModel):
+    """What must come of a case; what is not named is not compared. waits_in: the step where it stands, open."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outcome: str | None = None
+    label: str | None = None
+    channel: str | None = None
+    summary: str | None = None
+    decided_by: str | None = None
+    reasons: tuple[str, ...] | None = None
+    output: dict[str, Any] | None = None
+    waits_in: str | None = None
+
+
+class Recorded(BaseModel):
+    """One case of the file; see the module."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    input: dict[str, Any]
+    received_at: datetime.datetime = RECEIVED
+    lane: Lane = Lane.BULK
+    autonomy: Literal["shadow", "suggest", "auto"] = "auto"
+    given: dict[str, Any] = {}
+    expect: Expected
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cases: Annotated[tuple[Recorded, ...], Field(min_length=1, max_length=CASES_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of one case. wrong: where it differs, for people; empty: it passed. steps: those it went through."""
+
+    name: str
+    wrong: tuple[str, ...]
+    came: str
+    steps: frozenset[str]
+
+
+def file_of(workflow_file: Path) -> Path:
+    """`kyc.review.cases.yaml` beside `kyc.review.yaml`, and beside `kyc.review@1.yaml` `kyc.review@1.cases.yaml`."""
+    return workflow_file.with_name(workflow_file.stem + CASES)
+
+
+def read(path: Path) -> tuple[Recorded, ...]:
+    """Raises ConfigError with a line for each mistake."""
+    try:
+        _, said = yaml_text.read(path.read_text(encoding="utf-8"))
+        return _File.model_validate(said).cases
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there are no recorded cases; a workflow is deployed with some") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except yaml_text.Unreadable as error:
+        raise ConfigError("\n".join(f"{path}:{each}" for each in error.problems)) from error
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {wrong}" for wrong in wrong_in(error))) from None
+
+
+def run(sound: Sound, recorded: Recorded) -> Ran:
+    """One case through plan. Nothing raised: what cannot run has failed, and says why."""
+    attempt = _Run(sound, recorded)
+    try:
+        attempt.go()
+    except AiosError as error:
+        attempt.wrong.append(f"plan refuses it: {error}")
+    except ValidationError as error:
+        attempt.wrong.append(f"input: {wrong_in(error)[0]}")
+    return Ran(recorded.name, tuple(attempt.wrong), attempt.came, frozenset(attempt.steps))
+
+
+def unvisited(workflow: Workflow, ran: Sequence[Ran]) -> list[str]:
+    """Steps that no case went through."""
+    seen = {step for one in ran for step in one.steps}
+    return [name for name in workflow.steps if name not in seen]
+
+
+class _One(Workflows):
+    """A workflow alone, with the autonomy that the case asks for."""
+
+    def __init__(self, workflow: Workflow, taken: Input, mode: str) -> None:
+        super().__init__([workflow], {taken.contract: taken})
+        self._mode = mode
+
+    def autonomy(self, workflow: Workflow) -> tuple[str, int]:  # noqa: ARG002 - as plan asks
+        return self._mode, 1_000
+
+
+@dataclass
+class _Run:
+    """One case on its way."""
+
+    sound: Sound
+    recorded: Recorded
+    wrong: list[str] = field(default_factory=list)
+    came: str = ""
+    steps: set[str] = field(default_factory=set)
+    used: dict[str, int] = field(default_factory=dict)
+    timers: dict[str, int] = field(default_factory=dict)
+
+    def go(self) -> None:
+        workflows = _One(self.sound.workflow, self.sound.input, self.recorded.autonomy)
+        now = _ms(self.recorded.received_at)
+        state: CaseRemembered | None = None
+        ahead: list[Event] = [self._admitted(now)]
+        for offset in range(MOVES_MAX):
+            event = ahead.pop(0) if ahead else self._fired(state, now)
+            if event is None:
+                break
+            now = max(now + STEP_MS, event.fired_at if isinstance(event, TimerFired) else 0)
+            moved = case.plan(state, event, Cause("", 0, offset, now), workflows)
+            state = moved.state
+            self._note(moved.timers)
+            decided = [told for _, told in moved.events if isinstance(told, CaseDecided)]
+            ahead += [answer for _, told in moved.events for answer in self._answers(told, now)]
+            if decided:
+                self._decided(decided[0])
+                return
+            if self._stands(state, ahead):
+                return
+        self.wrong.append(f"it does not end within {MOVES_MAX} moves" if ahead else "it waits for what never comes")
+
+    def _stands(self, state: CaseRemembered | None, ahead: Sequence[Event]) -> bool:
+        """Whether it waits where it is to wait, with nothing more on its way."""
+        if self.recorded.expect.waits_in is None or state is None or ahead:
+            return False
+        where = {state.step, step_of(state.step)}
+        if not state.waiting_for or self.recorded.expect.waits_in not in where:
+            return False
+        self.came = f"waits in {state.step}"
+        return True
+
+    def _admitted(self, now: int) -> CaseAdmitted:
+        taken, key = self.sound.input, self.recorded.name
+        fields = taken.complete(self.recorded.input)
+        return CaseAdmitted(
+            case_id=ids.case_id(TENANT, self.sound.workflow.workflow, key),
+            tenant=TENANT,
+            workflow=self.sound.workflow.workflow,
+            event_id=key,
+            idempotency_key=key,
+            body_hash=taken.body_hash(fields),
+            lane=self.recorded.lane,
+            input_contract=taken.contract,
+            input=ids.canonical(taken.of_case(fields, now)),
+            received_at=now,
+            admitted_at=now,
+            source_topic=taken.contract,
+            source_partition=0,
+            source_offset=0,
+        )
+
+    def _fired(self, state: CaseRemembered | None, now: int) -> TimerFired | None:
+        """The next timer, where nobody says anything more."""
+        if state is None or not self.timers:
+            return None
+        timer_id = min(self.timers, key=lambda name: self.timers[name])
+        due = self.timers.pop(timer_id)
+        return TimerFired(timer_id=timer_id, case_id=state.case_id, due_at=due, fired_at=max(now, due))
+
+    def _note(self, timers: Mapping[str, int | None]) -> None:
+        for timer_id, due in timers.items():
+            if due is None:
+                self.timers.pop(timer_id, None)
+            else:
+                self.timers[timer_id] = due
+
+    def _answers(self, told: Event, now: int) -> Iterator[Event]:
+        """What the file gives for what plan asks."""
+        match told:
+            case AuditRecorded():
+                self._went(told)
+                step = self.sound.workflow.steps.get(step_of(told.step))
+                if told.transition == "waiting" and step is not None and isinstance(step.kind, Wait):
+                    given = self._given(told.step)
+                    if given is not None:
+                        yield self._told(told, str(step.kind.event), given, now)
+            case InferenceRequested():
+                if (given := self._given(told.step)) is not None:
+                    yield _completed(told, given, now)
+            case ConnectorRequested():
+                if (given := self._given(told.step)) is not None:
+                    yield self._returned(told, given, now)
+            case ReviewRequested():
+                if (given := self._given(told.step)) is not None:
+                    yield ReviewDecided(
+                        event_id=str(ids.derive("recorded", told.task_id)),
+                        task_id=told.task_id,
+                        case_id=told.case_id,
+                        tenant=told.tenant,
+                        label=str(given.get("label", "")),
+                        reviewer=str(given.get("reviewer", "somebody")),
+                        comment=str(given.get("comment", "")),
+                        decided_at=now,
+                    )
+
+    def _went(self, said: AuditRecorded) -> None:
+        """The step of a transition, and the rules before it."""
+        ruled = json.loads(said.detail or "{}").get("ruled", ())
+        self.steps |= {step_of(said.step), *(str(one["rule"]) for one in ruled)} - {""}
+
+    def _given(self, path: str) -> Mapping[str, Any] | None:
+        """The next of what is given for a path, else for its step; None: silence."""
+        name = path if path in self.recorded.given else step_of(path) if "/" not in path else path
+        found = self.recorded.given.get(name)
+        count = self.used.get(name, 0)
+        if isinstance(found, list):
+            found = found[count] if count < len(found) else None
+        elif count and name == path:
+            found = None  # given once; a second attempt is silent
+        self.used[name] = count + 1
+        if found is not None and not isinstance(found, Mapping):
+            raise ConfigError(f"given.{name}: an answer is a mapping, or a list of them")
+        return found
+
+    def _told(self, said: AuditRecorded, kind: str, given: Mapping[str, Any], now: int) -> CaseTold:
+        return CaseTold(
+            event_id=str(ids.derive("recorded", said.case_id, said.step)),
+            case_id=said.case_id,
+            tenant=said.tenant,
+            kind=kind,
+            body=ids.canonical(given.get("told", {})),
+            by=str(given.get("by", "producer")),
+            told_at=now,
+        )
+
+    def _returned(self, asked: ConnectorRequested, given: Mapping[str, Any], now: int) -> ConnectorCompleted:
+        operation = registry.operation(asked.system, asked.operation)
+        output, contract = "", ""
+        if "failed" not in given:
+            try:
+                output = ids.canonical(operation.response.model_validate(given).model_dump(mode="json"))
+                operation.request.model_validate(json.loads(asked.request))
+            except ValidationError as error:
+                self.wrong.append(f"{asked.step}: {error.title} of {asked.system}: {wrong_in(error)[0]}")
+            contract = operation.response_contract
+        return ConnectorCompleted(
+            request_id=asked.request_id,
+            case_id=asked.case_id,
+            tenant=asked.tenant,
+            workflow=asked.workflow,
+            step=asked.step,
+            attempt=asked.attempt,
+            system=asked.system,
+            operation=asked.operation,
+            status="failed" if "failed" in given else "ok",
+            reason=str(given.get("failed", "")) if "failed" in given else "",
+            output=output,
+            output_contract=contract,
+            tries=1,
+            reconciled=False,
+            waited_ms=0,
+            call_ms=0,
+            completed_at=now,
+        )
+
+    def _decided(self, told: CaseDecided) -> None:
+        came: dict[str, Any] = {
+            "outcome": told.outcome,
+            "label": told.label,
+            "channel": told.channel,
+            "summary": told.summary,
+            "decided_by": told.decided_by,
+            "reasons": tuple(told.reasons),
+            "output": json.loads(told.output) if told.output else {},
+        }
+        self.came = f"{told.outcome} by {told.decided_by}, reasons: {', '.join(told.reasons) or 'none'}"
+        expected = self.recorded.expect
+        if expected.waits_in is not None:
+            self.wrong.append(f"it was to wait in {expected.waits_in}, and is decided: {self.came}")
+        for name, value in came.items():
+            wanted = getattr(expected, name)
+            if wanted is not None and wanted != value:
+                self.wrong.append(f"{name}: {_shown(value)} came, {_shown(wanted)} is expected")
+
+
+def _completed(asked: InferenceRequested, given: Mapping[str, Any], now: int) -> InferenceCompleted:
+    contract = next((_CONTRACTS[name] for name in _CONTRACTS if name in given), "")
+    failed = "failed" in given
+    return InferenceCompleted(
+        request_id=asked.request_id,
+        case_id=asked.case_id,
+        tenant=asked.tenant,
+        workflow=asked.workflow,
+        step=asked.step,
+        attempt=asked.attempt,
+        task=asked.task,
+        status="failed" if failed else "ok",
+        reason=str(given.get("failed", "")),
+        output="" if failed else ids.canonical(dict(given)),
+        output_contract="" if failed else contract,
+        model=asked.model,
+        prompt=asked.prompt,
+        engine="recorded",
+        input_hash="",
+        prompt_tokens=0,
+        output_tokens=0,
+        lane=asked.lane,
+        queue_ms=0,
+        compute_ms=0,
+        completed_at=now,
+        pool=asked.pool,
+    )
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False, default=str)
+
+
+def _ms(moment: datetime.datetime) -> int:
+    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
+    return int(zoned.timestamp() * 1000)

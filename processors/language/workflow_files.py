@@ -1,0 +1,352 @@
+"""Reads workflow files, and says in which line of which file something is wrong.
+
+In: a folder of YAML files, or the texts of deployed ones. Out: Workflows, by name, version and input contract.
+Guaranteed: a folder with any problem in any file is refused whole, with one line `file:line:column: what is wrong` a
+problem; of what is deployed while the system runs (Live), what another stage has seen is known here before it is
+denied.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from aios.processors.connectors import registry
+from aios.processors.language import autonomy, policy_files
+from aios.processors.language.part import close_to
+from aios.processors.language.workflow import Call, Kind, Map, Parallel, Question, Workflow
+from aios.processors.language.workflow_check import Place, check, form
+from aios.schemas.models import WorkflowDeployed
+from aios.streams import inputs, prompt_files, yaml_text
+from aios.streams.activations import RETIRED
+from aios.streams.deployments import Catalogue, Deployments, Entry, input_of
+from aios.streams.errors import ConfigError
+from aios.streams.inputs import Input
+from aios.streams.topics import Topic
+
+FOLDER = Path(__file__).parents[1] / "workflows"
+FILE_BYTES_MAX = 1 << 20
+WITH_UNIT = re.compile(r"\d+(?:\.\d+)?\s*(?:ms|s|sec\w*|m|min\w*|h|hours?|d|days?|w|weeks?)")
+CASES = ".cases.yaml"  # how the file beside a workflow ends that holds recorded cases of it
+
+
+class Workflows:
+    """A set of workflows that stays as it is; every version that a case may still run on.
+
+    taken: input contracts that this release does not ship, by name.
+    """
+
+    def __init__(self, workflows: Iterable[Workflow], taken: Mapping[str, Input] | None = None) -> None:
+        self._versions: dict[tuple[str, int], Workflow] = {}
+        self._latest: dict[str, Workflow] = {}
+        self._taken = taken or {}
+        for each in sorted(workflows, key=lambda w: w.version):
+            if (each.workflow, each.version) in self._versions:
+                raise ConfigError(f"two files hold {each.reference}")
+            self._versions[each.workflow, each.version] = each
+            self._latest[each.workflow] = each
+        inputs_of = [each.input for each in self._latest.values()]
+        if len(set(inputs_of)) != len(inputs_of):
+            raise ConfigError("two workflows take the same input contract; each needs its own")
+
+    def __iter__(self) -> Iterator[Workflow]:
+        return iter(self._versions.values())
+
+    def latest(self, name: str) -> Workflow | None:
+        """The version that new cases take; None: there is no such workflow, or it takes none."""
+        return self._latest.get(name)
+
+    def autonomy(self, workflow: Workflow) -> tuple[str, int]:
+        """How far new cases decide alone, and which permille of them: as its file says."""
+        return autonomy.of_file(workflow)
+
+    def of_input(self, contract: str) -> Workflow | None:
+        """The newest version of the workflow that takes these events."""
+        return next((each for each in self._latest.values() if each.input == contract), None)
+
+    def entry(self, contract: str) -> Entry | None:
+        """Who takes the events of this contract; None: nobody."""
+        found = self.of_input(contract)
+        if found is None:
+            return None
+        taken = self._taken.get(contract)
+        return Entry(found.workflow, inputs.shipped(contract) if taken is None else taken, open=True)
+
+    def at(self, name: str, version: int) -> Workflow:
+        """Raises ConfigError: an open case runs on a version that this deploy no longer has."""
+        try:
+            return self._versions[name, version]
+        except KeyError as error:
+            raise ConfigError(
+                f"open cases run on {name}@{version}, which this deploy lacks; put {name}@{version}.yaml back"
+            ) from error
+
+
+class Live(Workflows):
+    """The shipped workflows and those that are deployed while the system runs, as they are at this moment.
+
+    Guaranteed: what another stage can have seen of the tables is known here before it is denied. deployments: started
+    by whoever owns it. A version's file never changes, so each is read once.
+    """
+
+    def __init__(self, shipped_ones: Workflows, deployments: Deployments) -> None:
+        super().__init__(shipped_ones)
+        self._deployments = deployments
+        self._catalogue = Catalogue(deployments)
+        self._shipped = dict(self._versions)
+        self._deployed: dict[str, Workflow] = {}
+
+    def __iter__(self) -> Iterator[Workflow]:
+        names = [(told.workflow, told.version) for told in self._deployments.deployed.all().values()]
+        return iter([self.at(*each) for each in sorted({*names, *self._shipped})])
+
+    def latest(self, name: str) -> Workflow | None:
+        """As it is now. Raises Unavailable, ConfigError for a version that this release cannot read."""
+        told = self._deployments.activated.get(name)
+        if told is None and name not in self._latest:
+            self._deployments.catch_up()
+            told = self._deployments.activated.get(name)
+        if told is None:
+            return self._latest.get(name)
+        return None if told.version == RETIRED else self.at(name, told.version)
+
+    def autonomy(self, workflow: Workflow) -> tuple[str, int]:
+        """As activated last, else as its file says."""
+        told = self._deployments.activated.get(workflow.workflow)
+        return autonomy.of_file(workflow) if told is None else (told.autonomy, told.auto_permille)
+
+    def of_input(self, contract: str) -> Workflow | None:
+        found = self._catalogue.entry(contract)
+        return self.latest(found.workflow) if found is not None else None
+
+    def entry(self, contract: str) -> Entry | None:
+        return self._catalogue.entry(contract)
+
+    def topics(self) -> tuple[Topic, ...]:
+        """Where events of any of them may come."""
+        return self._catalogue.topics()
+
+    def at(self, name: str, version: int) -> Workflow:
+        """Raises ConfigError: nobody deployed it, or this release cannot read it; Unavailable."""
+        reference = f"{name}@{version}"
+        found = self._deployed.get(reference)
+        if found is not None:
+            return found
+        told = self._deployments.deployed.get(reference)
+        if told is None and (name, version) in self._shipped:
+            return self._shipped[name, version]
+        if told is None:
+            self._deployments.catch_up()
+            told = self._deployments.deployed.get(reference)
+        if told is None:
+            raise ConfigError(f"cases run on {reference}, which nobody deployed here; deploy that version again")
+        self._deployed[reference] = found = of_deployed(told).workflow
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """A workflow without a mistake, the text it was read from, and what it takes."""
+
+    workflow: Workflow
+    text: str
+    input: Input
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Workflows:
+    """The workflows beside this code; tests walk them, so that no process does at its start. Raises ConfigError."""
+    return load(FOLDER, walked=True)
+
+
+def load(folder: Path, *, walked: bool = False) -> Workflows:
+    """Every workflow of a folder. Raises ConfigError naming file, line and a hint for each problem.
+
+    walked: as read_text.
+    """
+    found: list[Sound] = []
+    problems: list[str] = []
+    for path in files_of(folder):
+        sound, wrong = read_file(path, walked=walked)
+        problems += wrong
+        found += [sound] if sound is not None else []
+    if problems:
+        raise ConfigError("\n".join(problems))
+    if not found:
+        raise ConfigError(f"there is no workflow in {folder}")
+    return Workflows([one.workflow for one in found], {one.input.contract: one.input for one in found})
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The workflow files of a folder: not the recorded cases beside them."""
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.endswith(CASES))
+
+
+def read(path: Path) -> tuple[Workflow | None, list[str]]:
+    """One file: the workflow, or one line `file:line:column: problem` for everything wrong with it."""
+    found, wrong = read_file(path)
+    return (found.workflow if found is not None else None), wrong
+
+
+def read_file(path: Path, *, walked: bool = False) -> tuple[Sound | None, list[str]]:
+    """As read, with text and input contract: one of this release, else `<contract>.avsc` beside the file.
+
+    NAME@1.yaml beside NAME.yaml is kept for the cases that began with it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        return None, [f"{path}: {error.strerror}"]
+    except UnicodeDecodeError:
+        return None, [f"{path}:1:1: not UTF-8 text"]
+    found, problems = read_text(
+        text,
+        str(path),
+        lambda contract: _contract_beside(path.parent, contract),
+        walked=walked,
+        kept="@" in path.stem and path.with_name(f"{path.stem.partition('@')[0]}.yaml").is_file(),
+    )
+    if found is not None and path.stem not in (found.workflow.workflow, found.workflow.reference):
+        named = found.workflow
+        return None, [f"{path}:1:1: this file must be named {named.workflow}.yaml or {named.reference}.yaml"]
+    return found, problems
+
+
+def of_deployed(told: WorkflowDeployed) -> Sound:
+    """A deployed version, walked with its samples when it came. Raises ConfigError when it cannot be read here."""
+    name = f"{told.workflow}@{told.version}"
+    found, problems = read_text(told.definition, name, lambda _contract: input_of(told), walked=True)
+    if found is None:
+        raise ConfigError("this release of AIOS cannot read a deployed workflow: " + "; ".join(problems))
+    try:
+        _load_named(found.workflow)
+    except ConfigError as error:
+        raise ConfigError(f"this release of AIOS lacks what {name} names: {error}") from error
+    return found
+
+
+def unpassed(workflow: Workflow) -> list[str]:
+    """Why new cases may not take it: prompts that it names by version and that have not passed. A line each."""
+    named = {ask.prompt for step in workflow.steps.values() for ask in asks(step.kind) if isinstance(ask, Question)}
+    return [why for each in sorted(filter(None, named)) if "@" in each and (why := prompt_files.unpassed(each))]
+
+
+def _load_named(workflow: Workflow) -> None:
+    """Policies, prompts and operations that it names are here, before a case comes to them. Raises ConfigError."""
+    for step in workflow.steps.values():
+        for ask in asks(step.kind):
+            if isinstance(ask, Call):
+                registry.operation(ask.system, ask.operation)
+                continue
+            for reference in (*ask.guards.before, *ask.guards.after):
+                policy_files.load(reference)
+            if ask.prompt and "@" not in ask.prompt:
+                prompt_files.newest(ask.prompt)
+
+
+def asks(kind: Kind) -> tuple[Question | Call, ...]:
+    """What a step asks of models and outside systems."""
+    match kind:
+        case Question() | Call():
+            return (kind,)
+        case Parallel():
+            return tuple(one.asks for one in kind.of.values())
+        case Map():
+            return (kind.each.asks,)
+    return ()
+
+
+def read_text(
+    text: str, where: str, contract_of: Callable[[str], Input], *, walked: bool = False, kept: bool = False
+) -> tuple[Sound | None, list[str]]:
+    """where: how the problems name it. contract_of: the input contract of that name, or ConfigError. walked: it is
+    known to hold over its samples. kept: for cases that began with it alone.
+    """
+    if len(text) > FILE_BYTES_MAX:
+        return None, [f"{where}:1:1: over {FILE_BYTES_MAX} characters"]
+    try:
+        root, said = yaml_text.read(text)
+    except yaml_text.Unreadable as error:
+        return None, [f"{where}:{each}" for each in error.problems]
+    if not isinstance(root, yaml.MappingNode):
+        return None, [f"{where}:1:1: a workflow is a mapping"]
+    return _validate(where, text, root, said, contract_of, walked=walked, kept=kept)
+
+
+def _contract_beside(folder: Path, contract: str) -> Input:
+    """Raises ConfigError."""
+    if contract in inputs.SHIPPED:
+        return inputs.shipped(contract)
+    file = folder / f"{contract}.avsc"
+    if not file.is_file():
+        known = close_to(contract, list(inputs.SHIPPED))
+        raise ConfigError(f"there is no contract {contract}{known}; one of your own is {file.name} beside this file")
+    return inputs.of_text(contract, file.read_text(encoding="utf-8"))
+
+
+def _validate(
+    where: str,
+    text: str,
+    root: yaml.Node,
+    said: Any,
+    contract_of: Callable[[str], Input],
+    *,
+    walked: bool,
+    kept: bool,
+) -> tuple[Sound | None, list[str]]:
+    try:
+        workflow = Workflow.model_validate(said)
+    except ValidationError as error:
+        return None, [
+            f"{where}:{_at(root, [*each['loc'], *_key(each.get('ctx'))])}: {_where(each['loc'])}{_plain(each)}"
+            for each in error.errors(include_url=False)
+        ]
+    try:
+        taken = contract_of(workflow.input)
+    except ConfigError as error:
+        return None, [f"{where}:{_at(root, ('input',))}: input: {line}" for line in str(error).splitlines()]
+    found = form(workflow, taken) if walked else check(workflow, taken, kept=kept)
+    problems = [f"{where}:{_at(root, each.place)}: {_where(each.place)}{each.says}" for each in found]
+    return (None, problems) if problems else (Sound(workflow=workflow, text=text, input=taken), [])
+
+
+def _at(root: yaml.Node, place: Sequence[str | int]) -> str:
+    """Line and column, 1-based, of the deepest key of the place that the file has."""
+    node = named = root
+    for key in place:
+        if isinstance(node, yaml.MappingNode):
+            pair = next((pair for pair in node.value if pair[0].value == str(key)), None)
+            if pair is None:
+                break
+            named, node = pair
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            named = node = node.value[key]
+    return yaml_text.place(named)
+
+
+def _key(context: dict[str, object] | None) -> list[str]:
+    return [str(context["key"])] if context and "key" in context else []
+
+
+def _where(place: Place) -> str:
+    return f"{'.'.join(map(str, place))}: " if place else ""
+
+
+def _plain(error: ErrorDetails) -> str:
+    """The problem in one line, without pydantic's prefix and CEL's drawing, and what to write instead."""
+    says, found = error["msg"].removeprefix("Value error, ").partition("\n")[0], error["input"]
+    if isinstance(found, bool):
+        return f"{says}; YAML reads yes, no, on and off as true and false: put the word in quotes"
+    if isinstance(found, str) and WITH_UNIT.fullmatch(found):
+        return f"{says}; a number stands alone: the end of its name says the unit (_s seconds, _h hours, _days days)"
+    if error["type"] == "model_type":
+        return f"{says}: several values stand here, by name and indented"
+    return says

@@ -1,0 +1,168 @@
+"""Whether a partition's state and the topics it was made from still belong together.
+
+Enters: the remembered position of one partition, and what the broker says of its inputs. Leaves: the position to
+go on from. Guaranteed: whatever would lose or repeat records silently (a topic that
+was created again, a log cut above the position, offsets committed beyond it, another partition count, a
+changelog that is gone) is refused with StateBroken, which names the topic and what to do; `earliest` applies only
+where there is no position yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from aios.processors.stateful.changelog import Remembered
+from aios.schemas.models import PositionRemembered
+from aios.streams.config import KafkaSettings, client
+from aios.streams.errors import StateBroken, Unavailable
+from aios.streams.topology import Stage
+
+ANSWER_S_MAX = 15.0
+AGAIN = "`aios up --fresh` starts over with empty topics"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input partition as the broker has it. committed: of the stage's group, None if it has none."""
+
+    topic_id: str
+    partitions: int
+    start: int
+    high: int  # its end, with transactions that are still open
+    committed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a partition stands on. position: next offset to process, by topic."""
+
+    position: dict[str, int]
+    topic_ids: dict[str, str]
+    partitions: int
+
+
+def check(stage: Stage, partition: int, remembered: Remembered, inputs: Mapping[str, Input], partitions: int) -> Ground:
+    """Pure. partitions: of the changelog. Raises StateBroken with the first thing that does not fit."""
+    position = remembered.position
+    where = f"partition {partition} of {stage.group}"
+    if position is None and (len(remembered.states) or len(remembered.timers) or remembered.parked):
+        raise StateBroken(f"{where}: its changelog holds state but no position; {AGAIN}")
+    if position is not None and position.partitions != partitions:
+        raise StateBroken(
+            f"{where}: its state was made for {position.partitions} partitions, its changelog has {partitions}; {AGAIN}"
+        )
+    starts = {topic: _start(where, topic, one, position, partitions) for topic, one in inputs.items()}
+    before = dict(position.inputs) if position else {}
+    ids = dict(position.topic_ids) if position else {}
+    return Ground(
+        position=before | starts,
+        topic_ids=ids | {topic: one.topic_id for topic, one in inputs.items()},
+        partitions=partitions,
+    )
+
+
+def _start(where: str, topic: str, found: Input, position: PositionRemembered | None, partitions: int) -> int:
+    if found.partitions != partitions:
+        raise StateBroken(
+            f"{where}: {topic} has {found.partitions} partitions, the changelog {partitions}; "
+            "all topics of a family need the same number"
+        )
+    offset = position.inputs.get(topic) if position else None
+    if position is None or offset is None:
+        if found.committed:  # at 0 nothing was ever processed, so nothing of it is lost
+            raise StateBroken(
+                f"{where}: its group committed offset {found.committed} of {topic}, but its changelog knows no "
+                f"position there: the changelog was lost; restore it from a backup, or {AGAIN}"
+            )
+        return found.start
+    if position.topic_ids.get(topic) != found.topic_id:
+        raise StateBroken(f"{where}: {topic} was deleted and created again; {AGAIN}")
+    if offset > found.high:
+        raise StateBroken(
+            f"{where}: {topic} ends at {found.high}, below its position {offset}: records were lost; {AGAIN}"
+        )
+    if found.start > offset:
+        raise StateBroken(
+            f"{where}: {topic} starts at {found.start}, above its position {offset}: records were deleted before they "
+            f"were processed; {AGAIN}"
+        )
+    if found.committed is not None and found.committed > offset:
+        raise StateBroken(
+            f"{where}: its group committed offset {found.committed} of {topic}, above its position {offset}; run "
+            f"`kafka-consumer-groups --group {where.rsplit(' ', 1)[1]} --topic {topic} --reset-offsets "
+            f"--to-offset {offset} --execute` for that partition while the stage is down"
+        )
+    return offset
+
+
+class Surveyor:
+    """Asks the broker; one per process."""
+
+    def __init__(self, kafka: KafkaSettings, stage: Stage) -> None:
+        self._stage = stage
+        quiet = {"log_level": 0, "client.id": f"{stage.group}.survey"}
+        self._asking = client(kafka, **quiet)
+        self._admin = AdminClient(self._asking)
+        self._group = client(kafka, **quiet, **{"group.id": stage.group, "enable.auto.commit": False})
+
+    def inputs(self, partition: int) -> tuple[dict[str, Input], int]:
+        """Every input at this partition number, and the partition count of the changelog.
+
+        Raises Unavailable, also for a topic that does not exist (yet).
+        """
+        names = [topic.name for topic in self._stage.inputs]
+        changelog = self._stage.changelog
+        if changelog is None:
+            raise StateBroken(f"{self._stage.name} is declared without state")
+        places = [TopicPartition(name, partition) for name in names]
+        try:
+            about = self._admin.describe_topics(TopicCollection([*names, changelog.name]), request_timeout=ANSWER_S_MAX)
+            topics = {name: future.result(ANSWER_S_MAX) for name, future in about.items()}
+            starts = self._offsets(places, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
+            highs = self._offsets(places, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
+            committed = self._committed(places)
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"the inputs of {self._stage.group} cannot be looked up: {error}") from error
+        found = {
+            name: Input(
+                topic_id=str(topics[name].topic_id),
+                partitions=len(topics[name].partitions),
+                start=starts[name],
+                high=highs[name],
+                committed=committed[name],
+            )
+            for name in names
+        }
+        return found, len(topics[changelog.name].partitions)
+
+    def ends(self, partition: int) -> dict[str, int]:
+        """Where the inputs end for who reads committed records: behind markers too. Raises Unavailable."""
+        places = [TopicPartition(topic.name, partition) for topic in self._stage.inputs]
+        try:
+            return self._offsets(places, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"the ends of the inputs of {self._stage.group} cannot be looked up: {error}") from error
+
+    def _offsets(self, places: list[TopicPartition], which: OffsetSpec, isolation: IsolationLevel) -> dict[str, int]:
+        asked = self._admin.list_offsets(
+            dict.fromkeys(places, which), isolation_level=isolation, request_timeout=ANSWER_S_MAX
+        )
+        try:
+            return {place.topic: future.result(ANSWER_S_MAX).offset for place, future in asked.items()}
+        except KafkaException:
+            # A client that has seen another leader asks with its epoch for ever (librdkafka#4620; `aios prove matrix
+            # brokers` tells when this can go): the next question is asked by one that knows nothing.
+            self._admin = AdminClient(self._asking)
+            raise
+
+    def _committed(self, places: list[TopicPartition]) -> dict[str, int | None]:
+        consumer = Consumer(self._group)
+        try:
+            answer = consumer.committed(places, timeout=ANSWER_S_MAX)
+        finally:
+            consumer.close()
+        return {place.topic: place.offset if place.offset >= 0 else None for place in answer}

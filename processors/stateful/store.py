@@ -1,0 +1,606 @@
+"""One fenced store per partition: outputs, state, timers and position of a micro-batch become visible together.
+
+Enters: batches of records of one partition number, of all inputs of the stage. Leaves: the core's outputs, the dead
+letters and retries of what failed, and the changelog, all in one transaction of `<group>.<partition>`.
+
+How a micro-batch goes, in this order:
+ 1. records below the position are skipped: their effects are known to be out;
+ 2. the core runs on each record, its changes in an overlay; what fails is dropped with all its changes and its dead
+    letter (or retry) takes its place, and from an ordered topic it holds its key: later ones follow it untried
+    (dlq/parking.py); sizes are checked here, because an oversized record would end the transaction;
+ 3. begin; outputs; changed states, timers and held keys, one record a key; the position, last; commit;
+ 4. only now the overlay becomes the state, and the offsets may move (app.py).
+
+Guaranteed: a record's effects are committed once, whatever dies when; a process that lost the partition is fenced by
+the broker before it can write; nothing is processed before the state is complete, nor on topics that do not fit it
+(ground.py); records that were passed over on the way here stop the process. Any error of a transaction
+ends the process: nothing is acknowledged, and the next owner begins at the position.
+
+A record that kills its process is found by marks outside it (dlq/deaths.py): after a death the range in hand is
+marked record by record, and the one that keeps killing is dead-lettered unread.
+
+Rejected: state in faust.Table (repeats and loses on restart), retrying a transaction on the same producer after a
+timeout (the late commit may hit a later transaction), one transaction a record after a death (the marks alone name
+the culprit, and a kill -9 in a full batch would cost seconds).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message
+
+from aios.dlq import envelope, parking
+from aios.dlq.deaths import Deaths, given_up
+from aios.dlq.parking import Way
+from aios.dlq.settle import Settlement, Settler
+from aios.processors.stateful import changelog, ground
+from aios.processors.stateful.changelog import Remembered, end_headers, timer_name, timer_of
+from aios.processors.stateful.ground import Ground
+from aios.processors.stateful.log import BY_KEY, FRAMING_BYTES, MESSAGES_MAX, Log, Transactions
+from aios.processors.stateful.state import FORGET, OUTPUTS_MAX, Core, Effects, Telling, Working
+from aios.processors.stateful.states import States
+from aios.schemas.codec import Codec
+from aios.schemas.models import ParkedRemembered as Parked
+from aios.schemas.models import PositionRemembered, TimerRemembered
+from aios.streams import failpoints, metrics, topology, tracing
+from aios.streams.errors import Fenced, Reason, RecordError, SchemaMismatch, StateBroken, Verdict
+from aios.streams.log_clock import LogClock
+from aios.streams.record import Outgoing, Record
+from aios.streams.topics import RECORD_BYTES_MAX, Topic
+from aios.streams.topology import Stage
+
+RECORDS_MAX = 4_000  # of one transaction
+BYTES_MAX = 16 << 20  # written by one transaction; one record more may exceed it
+FIRED_MAX = 500  # timers of one tick
+SURVEY_MS_MIN = 200  # between two questions where the inputs end
+COMMIT_S_MAX = 10.0
+HEADER_BYTES = 150  # of a header in memory, beside its name and value
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one input partition as the consumer gave them, in order.
+
+    start, end: what is not here of these offsets was handed over before, or nobody is ever given it (markers of
+    transactions, aborted records). records: aiokafka's, untouched; perhaps none. size: what they hold of memory.
+    """
+
+    topic: str
+    partition: int
+    start: int
+    records: Sequence[Any]
+    end: int
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", sum(map(_held_bytes, self.records)))
+
+
+class Paused(Exception):
+    """Something everyone needs is away; what came before the record in hand is committed, the record is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the stores of one process share. monotonic: seconds that pass, from any beginning."""
+
+    stage: Stage
+    core: Core
+    codec: Codec
+    log: Log
+    deaths: Deaths
+    settler: Settler
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A record among those of its key, whose order is kept. ordinal: under which it was held; see dlq/parking.py."""
+
+    key: bytes
+    parked: Parked | None
+    ordinal: int | None
+    way: Way
+
+
+_PASSED = {Way.FOLLOW: "parked", Way.SKIP: "repeated", Way.DISCARD: "discarded"}
+
+
+@dataclass(slots=True)
+class Draft:
+    """A micro-batch that is being computed; also the view of state that the core is given."""
+
+    states: States
+    held: Mapping[bytes, Parked]
+    position: dict[str, int]
+    outputs: list[Outgoing] = field(default_factory=list)
+    changes: dict[bytes, bytes | None] = field(default_factory=dict)
+    ends: dict[bytes, int] = field(default_factory=dict)  # of changed states
+    timers: dict[bytes, int | None] = field(default_factory=dict)
+    parked: dict[bytes, Parked | None] = field(default_factory=dict)
+    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    stamps: list[int] = field(default_factory=list)
+    records: int = 0
+    size: int = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        if key in self.changes:
+            return self.changes[key]
+        return self.states.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in self.states.items():
+            if key.startswith(prefix) and key not in self.changes:
+                yield key, value
+        for key, changed in self.changes.items():
+            if key.startswith(prefix) and changed is not None:
+                yield key, changed
+
+    def parked_of(self, key: bytes) -> Parked | None:
+        return self.parked[key] if key in self.parked else self.held.get(key)
+
+    def park(self, key: bytes, known: Parked | None) -> None:
+        if known != self.parked_of(key):
+            self.parked[key] = known
+
+    def write(self, out: Outgoing) -> None:
+        self.outputs.append(out)
+        self.size += _bytes_of(out)
+
+    def add(self, effects: Effects, size: int) -> None:
+        self.outputs.extend(effects.outputs)
+        for key, value in effects.changes.items():
+            self.changes[key] = value
+            self.ends.pop(key, None)
+        self.ends.update(effects.ends)
+        for (whose, timer_id), due in effects.timers.items():
+            self.timers[timer_name(whose, timer_id)] = due
+        self.size += size
+
+    def done(self, record: Record, verdict: str) -> None:
+        self.position[record.topic] = record.offset + 1
+        self.verdicts[record.topic, verdict] += 1
+        self.stamps.append(record.timestamp_ms)
+        self.records += 1
+
+    @property
+    def full(self) -> bool:
+        written = len(self.outputs) + len(self.changes) + len(self.timers) + len(self.parked)
+        return self.records >= RECORDS_MAX or written >= MESSAGES_MAX or self.size >= BYTES_MAX
+
+
+class PartitionStore:
+    """See the module. Called from one thread at a time; opened before anything else, closed when revoked."""
+
+    def __init__(self, services: Services, partition: int) -> None:
+        self._services = services
+        self._stage = services.stage
+        self._partition = partition
+        self._topic: Topic = _changelog_of(services.stage)
+        self._ordered = frozenset(topic.name for topic in services.stage.reads if topic.ordered)
+        self._remembered = Remembered()
+        self._ground: Ground | None = None
+        self._producer: Transactions | None = None
+        self._clock = LogClock(services.monotonic)
+        self._suspected: set[str] = set()  # inputs where an earlier process died; asked again until they are clean
+        self._awaited: dict[str, int] = {}  # ends of the inputs at _surveyed_ms, by topic
+        self._surveyed_ms = 0  # timers due by then may fire, once all that stood there is processed
+        self._written_to = 0  # of the changelog, by this owner
+        self._working: Working | None = services.core if isinstance(services.core, Working) else None
+        self._telling: Telling | None = services.core if isinstance(services.core, Telling) else None
+        self._work_at: float | None = None  # monotonic seconds; None: not before another record was processed
+        self.restored = 0
+
+    @property
+    def position(self) -> Mapping[str, int]:
+        """Next offset to process, by topic; all before it is committed."""
+        return self._ground.position if self._ground else {}
+
+    def open(self) -> None:
+        """Fence the earlier owner, read the state to its end, check the ground, take the broker's time.
+
+        Called again on a closed store it reads only what was written since. Raises Unavailable, StateBroken,
+        Fenced.
+        """
+        services = self._services
+        self._producer = services.log.producer(f"{self._stage.group}.{self._partition}")
+        self.restored = services.log.remember(self._topic, self._partition, self._remembered)
+        inputs, partitions = services.log.inputs(self._partition)
+        self._ground = ground.check(self._stage, self._partition, self._remembered, inputs, partitions)
+        self._surveyed_ms = 0
+        if self._remembered.position is not None:
+            self._clock.see(self._remembered.position.written_at)
+        self._suspected = set(self._ground.position)
+        self._commit(self._draft())
+        if self._telling is not None:
+            self._telling.kept(self._partition, self._remembered.states.without_end())
+        if self._working is not None:
+            self._working.opened(self._draft())
+            self._work_at = services.monotonic()
+
+    def close(self) -> None:
+        """Forget the producer; state and position stay for a reopening."""
+        self._producer = None
+        self._tell_parked(0)
+        if self._telling is not None:
+            self._telling.left(self._partition)
+        if self._written_to:
+            self._remembered.next_offset = max(self._remembered.next_offset, self._written_to)
+
+    def apply(self, batches: Iterable[Batch]) -> None:
+        """Commit the effects of everything in these batches, in one or more transactions.
+
+        Raises Paused after committing what came before the record that cannot be processed now; StateBroken,
+        Fenced and whatever a transaction raises mean: leave the process.
+        """
+        draft = self._draft()
+        for batch in batches:
+            self._check_gapless(batch, draft.position)
+            rest = [one for one in batch.records if one.offset >= draft.position[batch.topic]]
+            while rest:
+                if draft.full:
+                    self._commit(draft)
+                    draft = self._draft()
+                failpoints.hit(f"{self._stage.name}.taken")
+                try:
+                    rest = rest[self._compute(rest[: RECORDS_MAX - draft.records], draft) :]
+                except Paused:
+                    self._commit_if_moved(draft)
+                    raise
+            draft.position[batch.topic] = max(draft.position[batch.topic], batch.end)
+        self._commit_if_moved(draft)
+
+    def tick(self) -> int:
+        """Fire timers that are due, at most FIRED_MAX; their number. due_in_ms says when to call.
+
+        What stood in the inputs when one came due is processed first: answers that are there come before deadlines.
+        Raises Unavailable.
+        """
+        now_ms = self._clock.now_ms()
+        due = self._next_due_ms()
+        if due is None or due > now_ms:
+            return 0
+        if due > self._surveyed_ms and now_ms - self._surveyed_ms >= SURVEY_MS_MIN:
+            self._awaited = self._services.log.ends(self._partition)
+            self._surveyed_ms = now_ms
+        if due > self._surveyed_ms or any(self.position[topic] < end for topic, end in self._awaited.items()):
+            return 0
+        draft = self._draft()
+        for name, due_ms in self._remembered.timers.due(self._surveyed_ms, FIRED_MAX):
+            fired = self._services.core.fire(*timer_of(name), due_ms, now_ms)
+            draft.outputs.append(replace(fired, partition=self._partition))
+            draft.timers[name] = None
+        for key, value, due_ms in self._remembered.states.due(self._surveyed_ms, FIRED_MAX - len(draft.outputs)):
+            fired = self._services.core.fire(key.decode(), FORGET, due_ms, now_ms)
+            draft.outputs.append(replace(fired, partition=self._partition))
+            draft.changes[key] = value  # without an end: it came, and is told once
+        fired_count = len(draft.outputs)
+        if fired_count:
+            self._commit(draft)
+        return fired_count
+
+    def due_in_ms(self) -> int | None:
+        """Until the next timer is due, ≥ 0; None without timers."""
+        due = self._next_due_ms()
+        return None if due is None else max(0, due - self._clock.now_ms())
+
+    def _next_due_ms(self) -> int | None:
+        timer, end = self._remembered.timers.next_due_ms(), self._remembered.states.next_due_ms()
+        return end if timer is None else timer if end is None else min(timer, end)
+
+    def work(self) -> None:
+        """What the core wants to do by itself, in one transaction. work_in_ms says when to call. Raises as apply."""
+        if self._working is None:
+            return
+        draft = self._draft()
+        done = self._working.work(draft, self._clock.now_ms())
+        if done.effects is not None:
+            draft.add(done.effects, _size(done.effects))
+            self._commit(draft)
+        again = done.again_in_ms
+        self._work_at = None if again is None else self._services.monotonic() + again / 1000
+
+    def work_in_ms(self) -> int | None:
+        """Until the core wants to work, ≥ 0; None while it does not."""
+        if self._work_at is None:
+            return None
+        return max(0, math.ceil((self._work_at - self._services.monotonic()) * 1000))
+
+    def _draft(self) -> Draft:
+        return Draft(self._remembered.states, self._remembered.parked, dict(self.position))
+
+    def _check_gapless(self, batch: Batch, positions: Mapping[str, int]) -> None:
+        """Between the consumer and here nothing may be passed over: the position would then step over it."""
+        position = positions.get(batch.topic)
+        if position is None:
+            raise StateBroken(f"{batch.topic} is no input of {self._stage.name}")
+        if batch.start > position:
+            raise StateBroken(
+                f"{batch.topic}/{batch.partition} goes on at {batch.start}, but {position} was not processed yet: "
+                "starting again from the position"
+            )
+
+    def _compute(self, taken: Sequence[Any], draft: Draft) -> int:
+        """How many were put into the draft. Between begin and end nothing but the core and the codec runs."""
+        topic, first, last = taken[0].topic, taken[0].offset, taken[-1].offset
+        deaths, before = self._services.deaths, draft.records
+        deaths.begin(topic, self._partition, first, last)
+        try:
+            suspects = self._suspects_of(topic)
+            for raw in taken:
+                if suspects is not None:
+                    if raw.offset > suspects[1]:
+                        break
+                    deaths.begin(topic, self._partition, raw.offset, raw.offset)
+                self._step(_record(raw), draft, suspects)
+                if draft.full:
+                    break
+        finally:
+            deaths.end(topic, self._partition)
+        return draft.records - before
+
+    def _suspects_of(self, topic: str) -> tuple[int, int, int] | None:
+        """What was in hand when an earlier process died, and must be stepped: first, last, deaths of this range."""
+        if topic not in self._suspected:
+            return None
+        found = self._services.deaths.suspects(topic, self._partition)
+        if found is None:
+            self._suspected.discard(topic)
+        return found
+
+    def _step(self, record: Record, draft: Draft, suspects: tuple[int, int, int] | None) -> None:
+        now_ms = self._clock.see(record.timestamp_ms)
+        turn = self._turn(record, draft)
+        if turn is not None and turn.way is not Way.PROCESS:
+            self._pass_over(record, turn, draft, now_ms)
+            return
+        settler = self._services.settler
+        if (slowed := settler.gate(record, now_ms)) is not None:
+            self._settle(record, slowed, turn, draft, now_ms)
+            return
+        trace = record.header("traceparent") or ""
+        try:
+            if suspects is not None and (killer := _killer(record, suspects)) is not None:
+                raise killer
+            with tracing.span(
+                self._stage.name, trace, topic=record.topic, partition=record.partition, offset=record.offset
+            ):
+                effects = self._services.core.step(record, draft, now_ms)
+            size = _size(effects)
+        except Exception as error:  # a core may raise anything; what becomes of it is decided in dlq/
+            settlement = settler.settle(record, error, now_ms)
+            if settlement.verdict is Verdict.PAUSE:
+                raise Paused(str(error)) from error
+            if settlement.outgoing is None:
+                raise  # the whole deploy has to stop
+            self._settle(record, settlement, turn, draft, now_ms)
+        else:
+            draft.add(effects, size)
+            if turn is not None:
+                draft.park(turn.key, parking.done(turn.parked, turn.ordinal))
+            draft.done(record, "done")
+            settler.done(record)
+
+    def _turn(self, record: Record, draft: Draft) -> Turn | None:
+        """How the record stands to others of its key; None where no order is kept."""
+        key = record.key
+        if key is None:
+            return None
+        if record.topic in self._ordered:
+            parked = draft.parked_of(key)
+            return Turn(key, parked, None, parking.way(parked, None))
+        if record.topic != self._stage.retries.name:
+            return None
+        ordinal = parking.ordinal_of(record)
+        if ordinal is None and envelope.origin(record).topic not in self._ordered:
+            return None
+        parked = draft.parked_of(key)
+        way = Way.DISCARD if parking.is_discard(record) else parking.way(parked, ordinal)
+        return Turn(key, parked, ordinal, way)
+
+    def _pass_over(self, record: Record, turn: Turn, draft: Draft, now_ms: int) -> None:
+        """It must wait behind another of its key, or was settled before, or says that one will not return."""
+        parked, settler = turn.parked, self._services.settler
+        if turn.way is Way.FOLLOW and parked is not None:
+            place = parking.place(parked, turn.ordinal, self._stage.dead_letters.name)
+            self._hold(settler.follow(record, place, now_ms), turn, draft, now_ms)
+        elif turn.way is Way.DISCARD and turn.ordinal is not None:
+            draft.park(turn.key, parking.discard(parked, turn.ordinal))
+        draft.done(record, _PASSED[turn.way])
+
+    def _settle(self, record: Record, settlement: Settlement, turn: Turn | None, draft: Draft, now_ms: int) -> None:
+        """It failed, or was slowed. Raises Paused while its partition takes nothing."""
+        out = settlement.outgoing
+        if out is None:
+            raise Paused(f"nothing of {record.topic} is tried: {settlement.reason}")
+        if turn is None:
+            draft.write(out)
+        elif settlement.reason in parking.FOREIGN:
+            draft.write(parking.marked(out, None))
+            draft.park(turn.key, parking.done(turn.parked, turn.ordinal))
+        else:
+            self._hold(out, turn, draft, now_ms)
+        draft.done(record, str(settlement.verdict))
+
+    def _hold(self, out: Outgoing, turn: Turn, draft: Draft, now_ms: int) -> None:
+        parked, ordinal = parking.hold(
+            turn.parked,
+            turn.ordinal,
+            start=sum(draft.position.values()),  # grows by at least one with each record of the partition
+            place=out.topic,
+            dead=out.topic == self._stage.dead_letters.name,
+            now_ms=now_ms,
+        )
+        draft.write(parking.marked(out, ordinal))
+        draft.park(turn.key, parked)
+
+    def _commit_if_moved(self, draft: Draft) -> None:
+        if draft.position != self.position:
+            self._commit(draft)
+            if self._working is not None:
+                self._work_at = self._services.monotonic()
+
+    def _commit(self, draft: Draft) -> None:
+        """One transaction, then the draft is the state. Any error here: leave the process."""
+        stage, producer, ground_ = self._stage.name, self._producer, self._ground
+        if producer is None or ground_ is None:
+            raise StateBroken(f"{stage}/{self._partition} is not open")
+        told = bool(draft.records or draft.outputs)  # else nothing of it can be lost or repeated
+        if told:
+            failpoints.hit(f"{stage}.computed")
+        try:
+            producer.begin_transaction()
+            position = self._produce(producer, draft, ground_)
+            if told:
+                failpoints.hit(f"{stage}.produced")
+                if failpoints.is_armed(f"{stage}.delivered"):  # to commit is to flush, too
+                    producer.flush(COMMIT_S_MAX)
+                    failpoints.hit(f"{stage}.delivered")
+            producer.commit_transaction(COMMIT_S_MAX)
+        except KafkaException as error:
+            raise _transaction_error(stage, self._partition, error) from error
+        if told:
+            failpoints.hit(f"{stage}.committed")
+        self._keep(draft, ground_, position)
+        self._count(draft)
+
+    def _produce(self, producer: Transactions, draft: Draft, ground_: Ground) -> PositionRemembered:
+        for out in draft.outputs:
+            _put(producer, out)
+        name, partition = self._topic.name, self._partition
+        for key, value in draft.changes.items():
+            _put(producer, Outgoing(name, key, value, end_headers(draft.ends.get(key)), partition))
+        for key, due_ms in draft.timers.items():
+            _put(producer, Outgoing(name, key, self._timer_bytes(key, due_ms), (), partition))
+        for key, parked in draft.parked.items():
+            known = None if parked is None else self._services.codec.encode(self._topic, parked)
+            _put(producer, Outgoing(name, changelog.PARKED + key, known, (), partition))
+        position = PositionRemembered(
+            inputs=draft.position,
+            topic_ids=ground_.topic_ids,
+            partitions=ground_.partitions,
+            written_at=self._clock.now_ms(),
+        )
+        value = self._services.codec.encode(self._topic, position)
+        producer.produce(name, value, changelog.POSITION, partition, on_delivery=self._position_written)
+        return position
+
+    def _timer_bytes(self, name: bytes, due_ms: int | None) -> bytes | None:
+        if due_ms is None:
+            return None
+        key, timer_id = timer_of(name)
+        event = TimerRemembered(timer_id=timer_id, key=key, due_at=due_ms)
+        return self._services.codec.encode(self._topic, event)
+
+    def _position_written(self, error: object, message: Message) -> None:
+        """The broker's answer to the last record of a transaction: where the changelog ends, and what time it is."""
+        if error is None:
+            self._written_to = message.offset() + 1
+            kind, stamp = message.timestamp()
+            if kind == TIMESTAMP_LOG_APPEND_TIME:
+                self._clock.see(stamp)
+
+    def _keep(self, draft: Draft, ground_: Ground, position: PositionRemembered) -> None:
+        states = self._remembered.states
+        for key, value in draft.changes.items():
+            states.set(key, value, draft.ends.get(key))
+        if self._telling is not None:
+            self._telling.kept(self._partition, draft.changes)
+        for name, due_ms in draft.timers.items():
+            self._remembered.timers.set(name, due_ms)
+        held = self._remembered.parked
+        for key, parked in draft.parked.items():
+            if parked is None:
+                held.pop(key, None)
+            else:
+                held[key] = parked
+        self._tell_parked(len(held))
+        self._remembered.position = position
+        self._ground = replace(ground_, position=draft.position)
+
+    def _tell_parked(self, count: int) -> None:
+        metrics.PARKED.labels(self._stage.name, str(self._partition)).set(count)
+
+    def _count(self, draft: Draft) -> None:
+        stage = self._stage.name
+        for (topic, verdict), count in draft.verdicts.items():
+            metrics.SETTLED.labels(stage, topic, verdict).inc(count)
+        took, now = metrics.TOOK.labels(stage), time.time()
+        for stamp in draft.stamps:
+            took.observe(max(0.0, now - stamp / 1000))
+
+
+def _changelog_of(stage: Stage) -> Topic:
+    topic = stage.changelog
+    if topic is None:
+        raise StateBroken(f"{stage.name} is declared without state")
+    return topic
+
+
+def _transaction_error(stage: str, partition: int, error: KafkaException) -> Exception:
+    text = f"{stage}/{partition}: transaction failed: {error.args[0]}"
+    return Fenced(text) if error.args[0].fatal() else StateBroken(f"{text}; starting again from the position")
+
+
+def _put(producer: Transactions, out: Outgoing) -> None:
+    partition = BY_KEY if out.partition is None else out.partition
+    producer.produce(out.topic, out.value, out.key, partition, headers=list(out.headers))
+
+
+_LIMITS = {name: topic.bytes_max for name, topic in topology.all_topics().items()}
+
+
+def _size(effects: Effects) -> int:
+    """Bytes of what a record leads to. Raises SchemaMismatch(OVERSIZE) for what its topic would refuse."""
+    if len(effects.outputs) > OUTPUTS_MAX:
+        raise SchemaMismatch(f"{len(effects.outputs)} outputs of one record, at most {OUTPUTS_MAX}", Reason.OVERSIZE)
+    total = 0
+    for out in effects.outputs:
+        size = _bytes_of(out)
+        if size > _LIMITS.get(out.topic, RECORD_BYTES_MAX):
+            raise SchemaMismatch(f"{size} bytes are too many for {out.topic}", Reason.OVERSIZE)
+        total += size
+    for key, value in effects.changes.items():
+        if key.startswith(changelog.RESERVED):
+            raise ValueError("a state key begins with a zero byte, which is reserved")
+        size = len(key) + len(value or b"") + FRAMING_BYTES
+        if size > RECORD_BYTES_MAX:
+            raise SchemaMismatch(f"{size} bytes of state are too many", Reason.OVERSIZE)
+        total += size
+    return total
+
+
+def _held_bytes(raw: Any) -> int:
+    """Key and headers too: whoever fills those must not fill the memory."""
+    size = len(raw.key or b"") + len(raw.value or b"")
+    for name, value in raw.headers:
+        size += len(name) + len(value or b"") + HEADER_BYTES
+    return size
+
+
+def _bytes_of(out: Outgoing) -> int:
+    """On the wire."""
+    size = len(out.key or b"") + len(out.value or b"") + FRAMING_BYTES
+    for name, value in out.headers:
+        size += len(name) + len(value or b"")
+    return size
+
+
+def _killer(record: Record, suspects: tuple[int, int, int]) -> RecordError | None:
+    """What to settle a record with that ended too many processes with nothing else in hand."""
+    first, last, deaths = suspects
+    return given_up(deaths) if first == last == record.offset else None
+
+
+_TIMESTAMP_TYPES = {0: "create", 1: "append"}  # as aiokafka has them
+
+
+def _record(raw: Any) -> Record:
+    whose = _TIMESTAMP_TYPES.get(raw.timestamp_type, "")
+    return Record(raw.topic, raw.partition, raw.offset, raw.timestamp or 0, raw.key, raw.value, raw.headers, whose)
