@@ -6,7 +6,7 @@ import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +18,7 @@ from aios.infra.ways import does, ways
 from aios.processors.cases import case, migrating, workflow_cases
 from aios.processors.cases.turn import Cause
 from aios.processors.language import workflow_files
+from aios.processors.language.workflow import Kind
 from aios.processors.language.workflow_files import Sound, Workflows
 from aios.schemas.models import CaseRemembered, CaseTold, WorkflowActivated
 from aios.streams import deployments, inputs
@@ -256,6 +257,14 @@ def test_an_operator_moves_an_open_case_and_nobody_else_does(
     assert moved.state.waiting_for == state.waiting_for
     assert audit.transition == transition  # type: ignore[attr-defined]
     assert reason in json.loads(audit.detail).get("reason", "")  # type: ignore[attr-defined]
+
+
+def test_every_kind_of_step_is_used_by_a_case_that_ships() -> None:
+    """By its latest version: what nobody needs is no part of the language."""
+    shipped = workflow_files.shipped()
+    latest = [shipped.latest(name) for name in ("document.triage", "kyc.review", "meeting.schedule")]
+    used = {type(step.kind) for one in latest if one is not None for step in one.steps.values()}
+    assert used == set(get_args(Kind))
 
 
 # ── drawing ──
