@@ -158,7 +158,7 @@ class Lake:
                 log.warning("%s/%d: files that cannot be merged stay as they are: %s", *place, type(error).__name__)
                 small.clear()
                 continue
-            small[:] = [merged] if merged.stat().st_size < lake_files.SMALL_BYTES else []
+            small[:] = [merged] if lake_files.is_small(merged) else []
 
 
 def claim(folder: Path, cluster: str) -> None:

@@ -37,8 +37,9 @@ from aios.streams.errors import Unavailable
 
 _NAME = re.compile(r"(?P<topic>.+)-(?P<partition>\d+)-(?P<first>\d+)-(?P<last>\d+)\.parquet")
 UNFINISHED = ".tmp"
-MERGE_FILES = 32  # of one partition and date, each smaller than SMALL_BYTES
+MERGE_FILES = 32  # of one partition and date, each of them small
 SMALL_BYTES = 8 << 20
+SMALL_OFFSETS = 50_000  # what is merged is in memory unpacked, and a file of repetitive rows may unpack fiftyfold
 TIME_MS_MAX = 253_402_300_799_999  # end of the year 9999
 
 
@@ -120,9 +121,15 @@ def small(lake: Path, tables: Sequence[str], topic: str, partition: int) -> dict
     """Files that may be merged, by folder, by first offset."""
     found: dict[Path, list[Path]] = {}
     for one in existing(lake, tables, topic, partition):
-        if one.path.stat().st_size < SMALL_BYTES:
+        if is_small(one.path):
             found.setdefault(one.path.parent, []).append(one.path)
     return found
+
+
+def is_small(path: Path) -> bool:
+    """Whether a finished file may be merged with others."""
+    one = parse(path)
+    return one is not None and one.last - one.first < SMALL_OFFSETS and path.stat().st_size < SMALL_BYTES
 
 
 def merge(paths: Sequence[Path]) -> Path:

@@ -323,6 +323,25 @@ def test_small_files_are_merged_as_they_come(tmp_path: Path, monkeypatch: pytest
     assert offsets(tmp_path / "lake") == roads.finished == list(range(6))
 
 
+def test_a_file_with_many_records_is_merged_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small it is on disk: what is merged is in memory unpacked. Nor is it after a restart."""
+    monkeypatch.setattr(lake_files, "MERGE_FILES", 3)
+    monkeypatch.setattr(lake_files, "SMALL_OFFSETS", 2)
+
+    async def check(lake: Lake) -> None:
+        for _ in range(8):
+            await lake.round()
+
+    roads = Roads([decisions([offset]) for offset in range(8)])
+    asyncio.run(check(sink(tmp_path, roads, LakeSettings(flush_s_max=60, records_max=1))))
+    merged = ["case.decided.v1-0-0-2.parquet", "case.decided.v1-0-3-5.parquet"]
+    single = ["case.decided.v1-0-6-6.parquet", "case.decided.v1-0-7-7.parquet"]
+    assert names(tmp_path) == [*merged, *single]
+    assert offsets(tmp_path / "lake") == list(range(8))
+    left = lake_files.small(tmp_path / "lake", ["case.decided.v1"], "case.decided.v1", 0)
+    assert [path.name for paths in left.values() for path in paths] == single
+
+
 def test_a_file_that_cannot_be_read_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody cut it: what comes after is written all the same, and merged without it."""
     monkeypatch.setattr(lake_files, "MERGE_FILES", 2)
