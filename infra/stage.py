@@ -37,7 +37,8 @@ from aios.streams.topology import Kind
 log = logging.getLogger("aios.infra.stage")  # as a program its __name__ is another
 
 FAILED, LEFT = 1, 70
-MODULES = {Kind.FAUST: "processors", Kind.SINK: "sinks", Kind.DLQ: "dlq", Kind.GATEWAY: "streams"}
+FOLDERS = {Kind.FAUST: "processors", Kind.SINK: "sinks", Kind.DLQ: "dlq"}  # where a process's module has its name
+SERVERS = {"gateway": "streams.gateway", "operations": "dlq.operations"}  # which have a room of their own
 
 
 class Run(Protocol):
@@ -126,7 +127,8 @@ def _run_of(process: str) -> Run:
     if kind is Kind.CONNECTOR:
         serve: Run = importlib.import_module("aios.processors.connectors.serving").run
         return serve
-    run: Run = importlib.import_module(f"aios.{MODULES[kind]}.{process}").run
+    module = f"{SERVERS[process]}.server" if process in SERVERS else f"{FOLDERS[kind]}.{process}"
+    run: Run = importlib.import_module(f"aios.{module}").run
     return run
 
 

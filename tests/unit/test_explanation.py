@@ -116,7 +116,7 @@ def test_every_sentence_stands_on_a_record_and_none_holds_the_customers_words() 
 
 def test_everything_that_plan_records_has_words() -> None:
     """A transition that is added is explained too."""
-    source = "\n".join(path.read_text(encoding="utf-8") for path in PROCESSORS.glob("*.py"))
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PROCESSORS.rglob("*.py"))
     recorded = set(re.findall(r"\.record\(\s*\"([a-z_]+)\"", source))
     assert {"admitted", "guarded", "call_completed", "waiting", "decided"} <= recorded
     assert recorded - transitions.WORDS.keys() == set()

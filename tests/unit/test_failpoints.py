@@ -94,7 +94,7 @@ def modules(process: str, kind: Kind) -> tuple[str, ...]:
         Kind.POOL: ("inference_workers/one_request.py", *ROADS),
         Kind.CONNECTOR: ("processors/connectors/calling.py", *ROADS),
         Kind.SINK: (f"sinks/{process}.py", *ROADS),
-        Kind.DLQ: (f"dlq/{process}.py", f"dlq/{process}_api.py", *ROADS),
+        Kind.DLQ: (f"dlq/{process}.py", f"dlq/{process}/api.py", *ROADS),
     }[kind]
 
 

@@ -38,7 +38,7 @@ def test_nothing_is_lost_or_done_twice_in_a_world_of_faults(seed: int) -> None:
 
 def test_a_seed_is_the_same_world_in_another_process() -> None:
     """Same seed, same events, same hash, however Python's own hashes fall."""
-    code = "from aios.infra.prove import simulate; print(simulate.run(3).trace)"
+    code = "from aios.infra.prove.simulation import simulate; print(simulate.run(3).trace)"
     traces = {
         subprocess.run(
             [sys.executable, "-c", code],

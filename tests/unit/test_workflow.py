@@ -15,7 +15,7 @@ from aios.streams.expression import Expression, ExpressionError
 
 SHIPPED = workflow_files.FOLDER / "document.triage@2.yaml"  # a plain one
 NAMED = "document.triage.yaml"
-TRAINING = Path(workflow_files.__file__).parents[1] / "inference_workers" / "models" / "triage-encoder" / "1" / "data"
+TRAINING = workflow_files.FOLDER.parents[1] / "inference_workers" / "models" / "triage-encoder" / "1" / "data"
 
 
 def edited(folder: Path, old: str, new: str, name: str = NAMED) -> Path:
