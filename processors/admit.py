@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from aios.dlq import envelope
 from aios.dlq.envelope import Origin
 from aios.processors.language.workflow import HOUR_MS
-from aios.processors.stateful import app, growing
+from aios.processors.stateful import growing, member
 from aios.processors.stateful.state import Effects, StateView
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -273,7 +273,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
 
     deployments = Deployments(settings.kafka, codec, told)
     try:
-        await asyncio.to_thread(codec.warm, app.carriers(ADMIT))
+        await asyncio.to_thread(codec.warm, member.carriers(ADMIT))
         await reference.start(tenants, deployments)
         catalogue = Catalogue(deployments)
         core = Admit(codec, tenants, catalogue, settings.default_tenant)

@@ -23,7 +23,7 @@ from prometheus_client import Counter
 
 from aios.processors import accounts
 from aios.processors.accounts import EXPIRED, Booked
-from aios.processors.stateful import app
+from aios.processors.stateful import member
 from aios.processors.stateful.state import Effects, StateView
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -223,15 +223,15 @@ def _held_key(event: Input) -> bytes:
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell; see stateful/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    """The shell; see stateful/member.py. Raises StateBroken or Unavailable before it is a member of the group."""
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
     limits = LimitTable(settings.kafka, codec)
     try:
-        await asyncio.to_thread(codec.warm, app.carriers(BUDGET))
+        await asyncio.to_thread(codec.warm, member.carriers(BUDGET))
         await asyncio.to_thread(limits.start)
         core = Budget(codec, limits, topics.BUDGET_REQUESTED.partitions(settings.kafka.partitions))
-        await app.run_stage(BUDGET, core, codec, settings, slot=slot, stop=stop, ready=ready)
+        await member.run_stage(BUDGET, core, codec, settings, slot=slot, stop=stop, ready=ready)
     finally:
         await asyncio.to_thread(limits.close)
         registry.close()

@@ -31,7 +31,7 @@ from aios.processors.cases.turn import Cause, Moved, Parsed, forget_at
 from aios.processors.cases.turnstile import Turnstile
 from aios.processors.language import workflow_files
 from aios.processors.language.workflow_files import Live, Workflows
-from aios.processors.stateful import app
+from aios.processors.stateful import member
 from aios.processors.stateful.state import FORGET, Effects, StateView
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -365,19 +365,19 @@ def _identity(event: Event) -> tuple[str, str, str]:
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell; see stateful/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    """The shell; see stateful/member.py. Raises StateBroken or Unavailable before it is a member of the group."""
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
     versions, limits = Active(settings.kafka, codec), LimitTable(settings.kafka, codec)
     deployments = Deployments(settings.kafka, codec)
     try:
-        await asyncio.to_thread(codec.warm, app.carriers(PLAN))
+        await asyncio.to_thread(codec.warm, member.carriers(PLAN))
         await reference.start(versions, limits, deployments)
         partitions = topics.CASE_ADMITTED.partitions(settings.kafka.partitions)
         funds = Funds(lambda tenant, workflow: bool(limits.of(tenant, workflow)), settings.money.person_minute)
         workflows = Live(workflow_files.shipped(), deployments)
         core = Plan(codec, workflows, partitions, versions, funds)
-        await app.run_stage(PLAN, core, codec, settings, slot=slot, stop=stop, ready=ready)
+        await member.run_stage(PLAN, core, codec, settings, slot=slot, stop=stop, ready=ready)
     finally:
         await asyncio.to_thread(versions.close)
         await asyncio.to_thread(limits.close)

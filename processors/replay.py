@@ -61,7 +61,7 @@ from aios.processors.replaying.probe import Probes, decoded
 from aios.processors.replaying.sweep import EVERY_S, Sweep
 from aios.processors.replaying.turn import NOBODY, Turn
 from aios.processors.replaying.walk import LetterWalk, Source, Walk
-from aios.processors.stateful import app
+from aios.processors.stateful import member
 from aios.processors.stateful.state import Effects, StateView, Work
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -387,7 +387,7 @@ def admit_positions(kafka: KafkaSettings) -> dict[str, int]:
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """The shell; see stateful/app.py. Raises StateBroken or Unavailable before it is a member of the group."""
+    """The shell; see stateful/member.py. Raises StateBroken or Unavailable before it is a member of the group."""
     kafka, registry = settings.kafka, RegistrySource(settings.registry.url)
     codec = Codec(registry)
     tables = tenants, principals, known, deployments = (
@@ -399,7 +399,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     core: Replay | None = None
     deaths = Deaths(settings.home, REPLAY.name)
     try:
-        await asyncio.to_thread(codec.warm, app.carriers(REPLAY))
+        await asyncio.to_thread(codec.warm, member.carriers(REPLAY))
         await reference.start(*tables)
         workflows = Live(workflow_files.shipped(), deployments)
         probe = Probes(
@@ -420,7 +420,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         )
         core = Replay(codec, world)
         gc.freeze()  # a slice makes 100,000 objects: else each one has the collector look at all that was imported
-        await app.run_stage(REPLAY, core, codec, settings, slot=slot, stop=stop, ready=ready)
+        await member.run_stage(REPLAY, core, codec, settings, slot=slot, stop=stop, ready=ready)
     finally:
         if core is not None:
             core.close()

@@ -22,7 +22,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from aios.processors.stateful import app
+from aios.processors.stateful import member
 from aios.processors.stateful.state import Core
 from aios.schemas.codec import Codec
 from aios.streams.config import Settings
@@ -42,7 +42,7 @@ async def run(
     stop: asyncio.Event,
     ready: Callable[[], None],
 ) -> None:
-    """Until `stop`, as app.run_stage.
+    """Until `stop`, as member.run_stage.
 
     stage_now: the stage with the inputs it has now; they never become fewer. changed: set when they may have grown.
     """
@@ -52,7 +52,7 @@ async def run(
         log.info("reads %s", ", ".join(topic.name for topic in stage.reads))
         watching = asyncio.create_task(_watch(stage, stage_now, changed, again))
         try:
-            await app.run_stage(
+            await member.run_stage(
                 stage,
                 core,
                 codec,

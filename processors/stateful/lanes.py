@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from aios.processors.stateful.store import RECORDS_MAX, Batch, PartitionStore, Paused
+from aios.processors.stateful.batch import Batch
+from aios.processors.stateful.draft import RECORDS_MAX
+from aios.processors.stateful.store import PartitionStore, Paused
 from aios.streams import failpoints, metrics
 from aios.streams.errors import Unavailable
 

@@ -28,9 +28,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message
@@ -40,46 +39,25 @@ from aios.dlq.deaths import Deaths, given_up
 from aios.dlq.parking import Way
 from aios.dlq.settle import Settlement, Settler
 from aios.processors.stateful import changelog, ground
-from aios.processors.stateful.changelog import Remembered, end_headers, timer_name, timer_of
+from aios.processors.stateful.batch import Batch, record_of
+from aios.processors.stateful.changelog import Remembered, end_headers, timer_of
+from aios.processors.stateful.draft import RECORDS_MAX, Draft, size_of
 from aios.processors.stateful.ground import Ground
-from aios.processors.stateful.log import BY_KEY, FRAMING_BYTES, MESSAGES_MAX, Log, Transactions
-from aios.processors.stateful.state import FORGET, OUTPUTS_MAX, Core, Effects, Telling, Working
-from aios.processors.stateful.states import States
+from aios.processors.stateful.log import BY_KEY, Log, Transactions
+from aios.processors.stateful.state import FORGET, Core, Telling, Working
 from aios.schemas.codec import Codec
 from aios.schemas.models import ParkedRemembered as Parked
 from aios.schemas.models import PositionRemembered, TimerRemembered
-from aios.streams import failpoints, metrics, topology, tracing
-from aios.streams.errors import Fenced, Reason, RecordError, SchemaMismatch, StateBroken, Verdict
+from aios.streams import failpoints, metrics, tracing
+from aios.streams.errors import Fenced, RecordError, StateBroken, Verdict
 from aios.streams.log_clock import LogClock
 from aios.streams.record import Outgoing, Record
-from aios.streams.topics import RECORD_BYTES_MAX, Topic
+from aios.streams.topics import Topic
 from aios.streams.topology import Stage
 
-RECORDS_MAX = 4_000  # of one transaction
-BYTES_MAX = 16 << 20  # written by one transaction; one record more may exceed it
 FIRED_MAX = 500  # timers of one tick
 SURVEY_MS_MIN = 200  # between two questions where the inputs end
 COMMIT_S_MAX = 10.0
-HEADER_BYTES = 150  # of a header in memory, beside its name and value
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records of one input partition as the consumer gave them, in order.
-
-    start, end: what is not here of these offsets was handed over before, or nobody is ever given it (markers of
-    transactions, aborted records). records: aiokafka's, untouched; perhaps none. size: what they hold of memory.
-    """
-
-    topic: str
-    partition: int
-    start: int
-    records: Sequence[Any]
-    end: int
-    size: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "size", sum(map(_held_bytes, self.records)))
 
 
 class Paused(Exception):
@@ -110,69 +88,6 @@ class Turn:
 
 
 _PASSED = {Way.FOLLOW: "parked", Way.SKIP: "repeated", Way.DISCARD: "discarded"}
-
-
-@dataclass(slots=True)
-class Draft:
-    """A micro-batch that is being computed; also the view of state that the core is given."""
-
-    states: States
-    held: Mapping[bytes, Parked]
-    position: dict[str, int]
-    outputs: list[Outgoing] = field(default_factory=list)
-    changes: dict[bytes, bytes | None] = field(default_factory=dict)
-    ends: dict[bytes, int] = field(default_factory=dict)  # of changed states
-    timers: dict[bytes, int | None] = field(default_factory=dict)
-    parked: dict[bytes, Parked | None] = field(default_factory=dict)
-    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    stamps: list[int] = field(default_factory=list)
-    records: int = 0
-    size: int = 0
-
-    def get(self, key: bytes) -> bytes | None:
-        if key in self.changes:
-            return self.changes[key]
-        return self.states.get(key)
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key, value in self.states.items():
-            if key.startswith(prefix) and key not in self.changes:
-                yield key, value
-        for key, changed in self.changes.items():
-            if key.startswith(prefix) and changed is not None:
-                yield key, changed
-
-    def parked_of(self, key: bytes) -> Parked | None:
-        return self.parked[key] if key in self.parked else self.held.get(key)
-
-    def park(self, key: bytes, known: Parked | None) -> None:
-        if known != self.parked_of(key):
-            self.parked[key] = known
-
-    def write(self, out: Outgoing) -> None:
-        self.outputs.append(out)
-        self.size += _bytes_of(out)
-
-    def add(self, effects: Effects, size: int) -> None:
-        self.outputs.extend(effects.outputs)
-        for key, value in effects.changes.items():
-            self.changes[key] = value
-            self.ends.pop(key, None)
-        self.ends.update(effects.ends)
-        for (whose, timer_id), due in effects.timers.items():
-            self.timers[timer_name(whose, timer_id)] = due
-        self.size += size
-
-    def done(self, record: Record, verdict: str) -> None:
-        self.position[record.topic] = record.offset + 1
-        self.verdicts[record.topic, verdict] += 1
-        self.stamps.append(record.timestamp_ms)
-        self.records += 1
-
-    @property
-    def full(self) -> bool:
-        written = len(self.outputs) + len(self.changes) + len(self.timers) + len(self.parked)
-        return self.records >= RECORDS_MAX or written >= MESSAGES_MAX or self.size >= BYTES_MAX
 
 
 class PartitionStore:
@@ -301,7 +216,7 @@ class PartitionStore:
         draft = self._draft()
         done = self._working.work(draft, self._clock.now_ms())
         if done.effects is not None:
-            draft.add(done.effects, _size(done.effects))
+            draft.add(done.effects, size_of(done.effects))
             self._commit(draft)
         again = done.again_in_ms
         self._work_at = None if again is None else self._services.monotonic() + again / 1000
@@ -338,7 +253,7 @@ class PartitionStore:
                     if raw.offset > suspects[1]:
                         break
                     deaths.begin(topic, self._partition, raw.offset, raw.offset)
-                self._step(_record(raw), draft, suspects)
+                self._step(record_of(raw), draft, suspects)
                 if draft.full:
                     break
         finally:
@@ -372,7 +287,7 @@ class PartitionStore:
                 self._stage.name, trace, topic=record.topic, partition=record.partition, offset=record.offset
             ):
                 effects = self._services.core.step(record, draft, now_ms)
-            size = _size(effects)
+            size = size_of(effects)
         except Exception as error:  # a core may raise anything; what becomes of it is decided in dlq/
             settlement = settler.settle(record, error, now_ms)
             if settlement.verdict is Verdict.PAUSE:
@@ -553,54 +468,7 @@ def _put(producer: Transactions, out: Outgoing) -> None:
     producer.produce(out.topic, out.value, out.key, partition, headers=list(out.headers))
 
 
-_LIMITS = {name: topic.bytes_max for name, topic in topology.all_topics().items()}
-
-
-def _size(effects: Effects) -> int:
-    """Bytes of what a record leads to. Raises SchemaMismatch(OVERSIZE) for what its topic would refuse."""
-    if len(effects.outputs) > OUTPUTS_MAX:
-        raise SchemaMismatch(f"{len(effects.outputs)} outputs of one record, at most {OUTPUTS_MAX}", Reason.OVERSIZE)
-    total = 0
-    for out in effects.outputs:
-        size = _bytes_of(out)
-        if size > _LIMITS.get(out.topic, RECORD_BYTES_MAX):
-            raise SchemaMismatch(f"{size} bytes are too many for {out.topic}", Reason.OVERSIZE)
-        total += size
-    for key, value in effects.changes.items():
-        if key.startswith(changelog.RESERVED):
-            raise ValueError("a state key begins with a zero byte, which is reserved")
-        size = len(key) + len(value or b"") + FRAMING_BYTES
-        if size > RECORD_BYTES_MAX:
-            raise SchemaMismatch(f"{size} bytes of state are too many", Reason.OVERSIZE)
-        total += size
-    return total
-
-
-def _held_bytes(raw: Any) -> int:
-    """Key and headers too: whoever fills those must not fill the memory."""
-    size = len(raw.key or b"") + len(raw.value or b"")
-    for name, value in raw.headers:
-        size += len(name) + len(value or b"") + HEADER_BYTES
-    return size
-
-
-def _bytes_of(out: Outgoing) -> int:
-    """On the wire."""
-    size = len(out.key or b"") + len(out.value or b"") + FRAMING_BYTES
-    for name, value in out.headers:
-        size += len(name) + len(value or b"")
-    return size
-
-
 def _killer(record: Record, suspects: tuple[int, int, int]) -> RecordError | None:
     """What to settle a record with that ended too many processes with nothing else in hand."""
     first, last, deaths = suspects
     return given_up(deaths) if first == last == record.offset else None
-
-
-_TIMESTAMP_TYPES = {0: "create", 1: "append"}  # as aiokafka has them
-
-
-def _record(raw: Any) -> Record:
-    whose = _TIMESTAMP_TYPES.get(raw.timestamp_type, "")
-    return Record(raw.topic, raw.partition, raw.offset, raw.timestamp or 0, raw.key, raw.value, raw.headers, whose)

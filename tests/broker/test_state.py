@@ -15,9 +15,10 @@ from prometheus_client import REGISTRY
 
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
+from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.log import KafkaLog
 from aios.processors.stateful.state import Effects, StateView, Work
-from aios.processors.stateful.store import SURVEY_MS_MIN, Batch, PartitionStore, Paused, Services
+from aios.processors.stateful.store import SURVEY_MS_MIN, PartitionStore, Paused, Services
 from aios.schemas.models import PositionRemembered
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import Fenced, StateBroken, Unavailable

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aios.infra.local import child
-from aios.processors.stateful.app import run_stage
+from aios.processors.stateful.member import run_stage
 from aios.streams import failpoints
 from aios.streams.config import KafkaSettings, Settings
 from tests.broker.stages import Count, codec_of, counting_stage

@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 
 from aios.infra.local.broker import Broker
-from aios.processors.stateful import app
+from aios.processors.stateful import member
+from aios.processors.stateful.member import LEFT, STOP_S_MAX, Member
 from aios.streams.config import KafkaSettings
 from aios.streams.topology import PLAN
 from tests.broker.stages import counting_stage, create
@@ -37,7 +38,7 @@ def test_a_stage_ends_when_asked_while_the_broker_is_away(unique: str, tmp_path:
             time.sleep(0.1)
         broker.stop()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(app.STOP_S_MAX + SLACK_S) in {0, app.LEFT}
+        assert process.wait(STOP_S_MAX + SLACK_S) in {0, LEFT}
     finally:
         process.kill()
         process.wait()
@@ -55,7 +56,7 @@ def test_a_stage_ends_when_asked_before_it_ever_reached_kafka(monkeypatch: pytes
         ended.append(why)
         raise Ended
 
-    monkeypatch.setattr(app, "end_now", end)
+    monkeypatch.setattr(member, "end_now", end)
     faust = SimpleNamespace(
         start=asyncio.Event().wait,
         topic=lambda *_, **__: None,
@@ -66,10 +67,10 @@ def test_a_stage_ends_when_asked_before_it_ever_reached_kafka(monkeypatch: pytes
 
     async def run() -> None:
         stop = asyncio.Event()
-        member = app.Member(PLAN, cast(Any, faust), cast(Any, None), lambda: None)
+        one = Member(PLAN, cast(Any, faust), cast(Any, None), lambda: None)
         asyncio.get_running_loop().call_later(0.05, stop.set)
         async with asyncio.timeout(5):
-            await member.run(stop)
+            await one.run(stop)
 
     with pytest.raises(Ended):
         asyncio.run(run())

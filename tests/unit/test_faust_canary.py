@@ -20,6 +20,7 @@ from faust.types import TP
 from intervaltree import IntervalTree
 
 from aios.processors.stateful import app
+from aios.processors.stateful.member import Member
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.errors import StateBroken
 from aios.streams.topology import ADMIT, PLAN
@@ -188,7 +189,7 @@ def test_a_split_partition_is_read_by_nobody_while_members_come_over() -> None:
 
     async def check() -> None:
         again = asyncio.Event()
-        grows, stays = app.Member.__new__(app.Member), app.Member.__new__(app.Member)
+        grows, stays = Member.__new__(Member), Member.__new__(Member)
         for member, event in ((grows, again), (stays, None)):
             member._names, member._stage, member._mixed, member._again = frozenset({"a", "b"}), ADMIT, None, event
         whole = [TP("a", 0), TP("b", 0)]

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.lanes import HELD_BYTES_MAX, HELD_RECORDS_MAX, Lane, Lanes
-from aios.processors.stateful.store import Batch
 from tests.broker.stages import Raw
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from aios.dlq import envelope, parking, retry
 from aios.dlq.decide import Limits
 from aios.dlq.settle import Settler
+from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.state import Effects, StateView
-from aios.processors.stateful.store import Batch, PartitionStore, Services
+from aios.processors.stateful.store import PartitionStore, Services
 from aios.schemas.codec import Codec
 from aios.streams import topics
 from aios.streams.errors import Reason, RecordError

@@ -13,7 +13,8 @@ from aios.dlq.settle import Settler
 from aios.processors.cases.queues import Queues
 from aios.processors.cases.turnstile import place_at, pool_key
 from aios.processors.plan import Plan
-from aios.processors.stateful.store import Batch, PartitionStore, Services
+from aios.processors.stateful.batch import Batch
+from aios.processors.stateful.store import PartitionStore, Services
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseAdmitted, InferenceCompleted, InferenceRequested, PoolRemembered
 from aios.streams import pool_files, topics

@@ -13,7 +13,7 @@ import struct
 from pathlib import Path
 
 from aios.infra.bench.entrants.wire import decode, encode
-from aios.processors.stateful.app import run_stage
+from aios.processors.stateful.member import run_stage
 from aios.processors.stateful.state import Effects, StateView
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch

@@ -16,8 +16,9 @@ from aios.dlq.settle import Settler
 from aios.infra.prove.simulation.kafka import CLUSTER, SimulatedBreakers, SimulatedDeaths, SimulatedLog, record_of
 from aios.infra.prove.simulation.log import Entry
 from aios.infra.prove.simulation.world import Actor, Process, Slot, World
+from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.state import Core, Effects, StateView
-from aios.processors.stateful.store import Batch, PartitionStore, Paused, Services
+from aios.processors.stateful.store import PartitionStore, Paused, Services
 from aios.schemas.codec import Codec
 from aios.streams import failpoints
 from aios.streams.errors import Unavailable
