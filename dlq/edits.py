@@ -4,8 +4,12 @@ Enters: the original value, the topic where the record first stood, the edit. Le
 Guaranteed: they decode as one of the topic's contracts, or the edit is refused with what does not fit; a patch is
 applied to the value as its own schema decodes it (a stranger's too, where the topic has one contract: so a field that a
 producer renamed is mended for all of its letters) and written under the contract as it is now; it cannot make a value
-grow without bound (RFC 6902's copy can double it at every operation). Topics of foreign bytes take any.
-Rejected: patches on bytes (nobody can review them), merge patches (RFC 7396 cannot say what must have been there).
+grow without bound (RFC 6902's copy can double it at every operation). Topics of foreign bytes take any. What an edit
+leaves is the event that it was: of the same tenant, under the same idempotency key and event id, each as admit fills it
+where the value names none. Where the original does not decode, its header and key are all that is known of it: they say
+the tenant and the idempotency key, and the event id is free.
+Rejected: patches on bytes (nobody can review them), merge patches (RFC 7396 cannot say what must have been there); a
+field moved to be the key of a stranger's value (any field could be: it would be the person's word, not the producer's).
 """
 
 from __future__ import annotations
@@ -17,16 +21,22 @@ from typing import Any, cast
 import jsonpatch
 from jsonpointer import JsonPointerException
 
+from aios.dlq import envelope
 from aios.dlq.commands import Problem, Refused
+from aios.dlq.dead_letter import DeadLetter
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import Reason, SchemaMismatch
 from aios.schemas.models import EVENTS, Event
-from aios.streams import topology
+from aios.streams import inputs, topology
+from aios.streams.inputs import Identity
+from aios.streams.record import Record
 from aios.streams.topics import Topic
 
 BYTES_MAX = 900 << 10  # of an edited value: it is remembered, and the record around it must fit its topic
 OPERATIONS_MAX = 100
+KEPT = dict(zip(Identity._fields, ("tenant", "idempotency key", "event id"), strict=True))
+"""What an edit may not change, by the field that names it."""
 _WRONG = (jsonpatch.JsonPatchException, JsonPointerException, TypeError, ValueError, KeyError, IndexError)
 
 
@@ -74,6 +84,45 @@ def as_written(codec: Codec, topic: Topic, value: bytes | None) -> tuple[type[Ev
             raise
         return EVENTS[topic.contracts[0]], codec.decode_as_written(value)
     return type(event), dataclasses.asdict(cast(Any, event))
+
+
+def check_kept(
+    codec: Codec, letter: DeadLetter, record: Record, *, original: bytes | None, edited: bytes, default_tenant: str
+) -> None:
+    """That the edited value is the event that the original was. Raises Refused, Unavailable.
+
+    record: as it stands in the dead letters. original: None where nobody may decode it.
+    """
+    named, after = _named(codec, original), _named(codec, edited)
+    before = named or {}
+    if envelope.is_input(letter.orig_topic):
+        if after is None:
+            raise Refused(Problem.DOES_NOT_FIT, "these bytes do not decode by a schema of the registry")
+        place, key = (letter.orig_topic, letter.orig_partition, letter.orig_offset), record.key
+        was = inputs.identity(before, place=place, key=key, tenant=letter.tenant, default_tenant=default_tenant)
+        header = record.header("aios-tenant") or ""
+        now = inputs.identity(after, place=place, key=key, tenant=header, default_tenant=default_tenant)
+        free = "" if "event_id" in before else "event_id"
+        changed = [name for name in KEPT if name != free and getattr(was, name) != getattr(now, name)]
+    else:
+        theirs = {"tenant": letter.tenant} | before
+        changed = [name for name, said in (after or {}).items() if name in theirs and said != theirs[name]]
+    if changed:
+        what = " and ".join(KEPT[name] for name in changed)
+        why = f"an edit keeps whose event it is and which: this one changes the {what}"
+        if named is None:
+            why += "; the original does not decode: leave them out, or repeat its header's tenant and its record's key"
+        raise Refused(Problem.DOES_NOT_FIT, why)
+
+
+def _named(codec: Codec, value: bytes | None) -> dict[str, str] | None:
+    """What the value itself says of whose event it is and which; None if it does not decode. Raises Unavailable."""
+    try:
+        said = codec.decode_as_written(value)
+    except SchemaMismatch:
+        return None
+    fields = said if isinstance(said, dict) else {}
+    return {name: fields[name] for name in KEPT if isinstance(fields.get(name), str)}
 
 
 def _applied(fields: Any, patch: str) -> dict[str, Any]:

@@ -56,8 +56,7 @@ FINGERPRINT_CHARS = 16
 _FOREIGN = (PREFIX, "aios.retry.", "__rule.")
 _TIERS = frozenset(tier.topic.name for tier in topics.RETRY_TIERS)
 _WIDE = frozenset(name for name, topic in topology.all_topics().items() if topic.family is Family.POOL)
-_SOURCES = frozenset(name for name, topic in topology.all_topics().items() if topic.family is Family.SOURCE)
-_OTHERS = topology.all_topics().keys() - _SOURCES
+_OTHERS = frozenset(name for name, topic in topology.all_topics().items() if topic.family is not Family.SOURCE)
 _PERSONAL = re.compile(r"aios_[\w-]{8,}|[^\s@]{1,64}@[^\s@]{1,64}\.\w{2,}|\d[\d -]{10,}\d")  # keys, addresses, cards
 _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{8,}\b|\d+")
 
@@ -228,10 +227,14 @@ _REPLAY = ("replay.count", "replay.job", "replay.by", "replay.at", "replay.edite
 
 def _idempotency_key(record: Record) -> str:
     """What repeats of the record have in common, as far as it can be told without reading the value."""
-    deployed = record.topic not in _OTHERS and inputs.NAME.fullmatch(record.topic)  # of a workflow that came later
-    if (record.topic in _SOURCES or deployed) and record.key:
+    if is_input(record.topic) and record.key:
         return key_text(record.key)
     return record.header("ce_id") or ""
+
+
+def is_input(topic: str) -> bool:
+    """Whether producers' events enter by it, also those of workflows that came later."""
+    return topic not in _OTHERS and inputs.NAME.fullmatch(topic) is not None
 
 
 def sha256(value: bytes | None) -> str:

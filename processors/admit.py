@@ -117,16 +117,19 @@ class Admit:
     def _identify(
         self, fields: Mapping[str, Any], entry: Entry, origin: Origin, record: Record, now_ms: int
     ) -> Arrived:
-        place = (origin.topic, str(origin.partition), str(origin.offset))
-        event_id = fields["event_id"] or str(ids.derive("event", *place))
-        key = fields["idempotency_key"] or _text_of(record.key) or event_id
-        tenant = fields["tenant"] or record.header("aios-tenant") or self._default_tenant
+        who = inputs.identity(
+            fields,
+            place=(origin.topic, origin.partition, origin.offset),
+            key=record.key,
+            tenant=record.header("aios-tenant") or "",
+            default_tenant=self._default_tenant,
+        )
         return Arrived(
-            event_id=event_id,
-            idempotency_key=key,
-            tenant=tenant,
+            event_id=who.event_id,
+            idempotency_key=who.idempotency_key,
+            tenant=who.tenant,
             workflow=entry.workflow,
-            case_id=ids.case_id(tenant, entry.workflow, key),
+            case_id=ids.case_id(who.tenant, entry.workflow, who.idempotency_key),
             origin=origin,
             traceparent=record.header("traceparent") or "",
             replaces_body=envelope.said(record).get("replay.edited", ""),
@@ -238,14 +241,6 @@ def origin_of(record: Record) -> Origin:
         raise RecordError(
             "the headers that say where this record first stood are broken", Reason.UNATTRIBUTABLE
         ) from error
-
-
-def _text_of(key: bytes | None) -> str:
-    """A record's key as text; bytes that are no UTF-8 as hex; empty if there is none."""
-    try:
-        return (key or b"").decode()
-    except UnicodeDecodeError:
-        return (key or b"").hex()
 
 
 def _check_names(arrived: Arrived) -> None:

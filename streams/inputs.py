@@ -1,7 +1,8 @@
 """What a workflow may be given: any input contract, its bounds, and which of its fields make two events the same. Pure.
 
 Enters: an Avro record, of this release or of whoever deployed the workflow. Leaves: its topic, the body that a caller
-may send (a pydantic model), and of an event's fields the case's input and the hash that repeats are compared by.
+may send (a pydantic model), and of an event's fields the case's input, the hash that repeats are compared by, and
+which event it is.
 Guaranteed: one truth for the gateway, which refuses before anything is written, and for admit, which judges every road
 alike: what the gateway accepts, admit does not refuse for its content; a field that is added to a contract changes no
 hash of events that do not use it. Bounds that Avro cannot say stand beside the field they bound:
@@ -27,7 +28,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import GenericAlias
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -39,6 +40,7 @@ from aios.schemas.writing import INT_MAX, INT_MIN
 from aios.streams import documents, topics
 from aios.streams.documents import TIME_MS_MAX
 from aios.streams.errors import ConfigError
+from aios.streams.record import Where, key_text
 from aios.streams.topics import DOCUMENT_RECEIVED, INPUTS, Topic
 
 TEXT_CHARS_MAX = 200_000  # of a text whose contract says nothing
@@ -72,6 +74,29 @@ _DERIVED: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     DOCUMENT_RECEIVED.name: documents.business_fields,
 }
 """Contracts with a field that is worked out of the others; its hash is over all of them, as it always was."""
+
+
+class Identity(NamedTuple):
+    """Which event it is, and whose."""
+
+    tenant: str
+    idempotency_key: str
+    event_id: str
+
+
+def identity(
+    fields: Mapping[str, Any], *, place: Where, key: bytes | None, tenant: str, default_tenant: str
+) -> Identity:
+    """Of an event with these fields, whatever it leaves out. place, key: of its record, where it first stood.
+
+    tenant: as the record's header says; may be empty.
+    """
+    event_id = fields.get("event_id") or str(ids.derive("event", *map(str, place)))
+    return Identity(
+        tenant=fields.get("tenant") or tenant or default_tenant,
+        idempotency_key=fields.get("idempotency_key") or key_text(key) or event_id,
+        event_id=event_id,
+    )
 
 
 class Body(BaseModel):

@@ -86,6 +86,7 @@ class Jobs:
     ) -> None:
         self._guard = guard
         self._codec = codec
+        self._default_tenant = default_tenant
         self._prints = Prints(codec, default_tenant)
         self._walk = walk
         self._open = source
@@ -306,6 +307,7 @@ class Jobs:
             topic = edits.topic_of(letter.orig_topic)
             try:
                 value = self._guard.decoding(letter, partial(edits.patched, self._codec, topic, value, job.edit))
+                self.check_kept(letter, record, original, value)
             except Refused:
                 return Skip.UNFIT
         out = jobs.returned(
@@ -330,6 +332,16 @@ class Jobs:
         place = (topic, int(partition), int(offset))
         there = self.fetch(place)
         return there.value if there is not None else None
+
+    def check_kept(self, letter: DeadLetter, record: Record, original: bytes | None, edited: bytes) -> None:
+        """That an edit leaves the event that it was. Raises Refused, Unavailable."""
+        check = partial(
+            edits.check_kept, self._codec, letter, record, edited=edited, default_tenant=self._default_tenant
+        )
+        if self._guard.is_deadly(letter):
+            check(original=None)
+        else:
+            self._guard.decoding(letter, partial(check, original=original))
 
     def fetch(self, place: tuple[str, int, int]) -> Record | None:
         """The record at a place. Raises Unavailable."""

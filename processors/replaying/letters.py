@@ -2,7 +2,8 @@
 
 Enters: a command, and the very record it is about, compared by id and generation. Leaves: in the turn, what is
 remembered of the letter, letter.changed.v1, audit.recorded.v1. Guaranteed: what has been done already is answered as
-done and changes nothing; whoever edits does not approve; nothing is done to a letter that has failed again since.
+done and changes nothing; whoever edits does not approve; an edit keeps tenant, idempotency key and event id; nothing
+is done to a letter that has failed again since.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Letters:
         else:
             patch = command.patch
             edited = self._guard.decoding(letter, lambda: edits.patched(self._codec, topic, original, patch))
+        self._jobs.check_kept(letter, record, original, edited)
         before, after = envelope.sha256(original), envelope.sha256(edited)
         told = {"state": LetterState.EDITED, "hash_before": before, "hash_after": after}
         same = known is not None and known.edit == edited and known.edited_by == request.principal

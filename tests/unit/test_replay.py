@@ -402,6 +402,71 @@ def test_an_edit_that_would_fail_again_is_refused_with_what_does_not_fit(value: 
     assert desk.ask("ada", about(letter, Kind.EDIT), letter.id, value=document("good")).status == "done"
 
 
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [("tenant", "changes the tenant"), ("idempotency_key", "the idempotency key"), ("event_id", "the event id")],
+)
+def test_an_edit_keeps_tenant_key_and_event_id(field: str, words: str) -> None:
+    """By patch, by bytes and by the patch of a job, whoever approves; what was left out may be said as it is filled."""
+    desk = Desk()
+    desk.people.tenants |= {"ada": ("demo",), "kim": ("demo",)}
+    names = {"event_id": "e1"} if field == "event_id" else {}
+    letter = desk.dead("k", value=document(**names), error=RecordError("x", Reason.UNKNOWN))
+    patch = json.dumps([{"op": "replace", "path": f"/{field}", "value": "another's"}])
+    changed = document(**(names | {field: "another's"}))
+    for edit, value in ((about(letter, Kind.EDIT, patch=patch), None), (about(letter, Kind.EDIT), changed)):
+        answer = desk.ask("ada", edit, letter.id, value=value)
+        assert (answer.problem, words in answer.detail, "another" in answer.detail) == ("does_not_fit", True, False)
+    assert desk.job(desk.run(filter='{"tenant": "demo"}', edit=patch)).skipped == {"unfit": 1}
+    assert desk.returned() == []
+    same = document("mended", tenant="demo", idempotency_key="k", **names)
+    assert desk.ask("ada", about(letter, Kind.EDIT), letter.id, value=same).status == "done"
+
+
+@pytest.mark.parametrize(
+    ("key", "named", "words"),
+    [
+        ("k", {}, ""),
+        ("k", {"tenant": "demo", "idempotency_key": "k", "event_id": "the producer's own"}, ""),
+        ("k", {"tenant": "globex"}, "tenant; the original does not decode"),
+        ("k", {"idempotency_key": "victim"}, "idempotency key; the original"),
+        ("", {}, ""),
+        ("", {"event_id": "another's"}, "idempotency key; the original"),
+    ],
+)
+@pytest.mark.parametrize("orig", ["document.received.v1", "claim.submitted.v1"])
+def test_bytes_for_what_does_not_decode_are_held_against_its_header_and_key(
+    orig: str, key: str, named: dict[str, str], words: str
+) -> None:
+    """A producer's repaired bytes name what he always names; without a key an event is known by its place alone."""
+    desk = Desk()
+    letter = desk.dead(key, orig=orig)
+    answer = desk.ask("ada", about(letter, Kind.EDIT), letter.id, value=document("mended", **named))
+    assert answer.problem == ("does_not_fit" if words else "")
+    assert words in answer.detail
+    assert desk.ask("ada", about(letter, Kind.EDIT), letter.id, value=b"still garbage").problem == "does_not_fit"
+
+
+def test_an_edit_between_stages_keeps_what_the_value_names() -> None:
+    """A case's records are not filled as events are; undecodable ones are their header's tenant's."""
+    desk = Desk()
+    case = admissions.admitted({}, key="k")
+    letter, garbage = (
+        desk.dead(case.case_id, stage=PLAN, value=value, error=RecordError("x", Reason.UNKNOWN))
+        for value in (CODEC.encode(topics.CASE_ADMITTED, case), b"garbage")
+    )
+    for one, changed, status in (
+        (letter, {"tenant": "globex"}, "refused"),
+        (letter, {"idempotency_key": "victim"}, "refused"),
+        (letter, {"event_id": "another's"}, "refused"),
+        (letter, {"lane": "interactive"}, "done"),
+        (garbage, {"tenant": "globex"}, "refused"),
+        (garbage, {}, "done"),
+    ):
+        value = CODEC.encode(topics.CASE_ADMITTED, replace(case, **changed))
+        assert desk.ask("ada", about(one, Kind.EDIT), one.id, value=value).status == status, changed
+
+
 def test_what_was_asked_already_is_answered_as_done_and_changes_nothing() -> None:
     """Discard, restore, plan, run, pause: once in the audit, however often they are asked."""
     desk = Desk()
