@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,7 +56,7 @@ from aios.processors.replaying import missed
 from aios.processors.replaying.guard import Guard, Hands
 from aios.processors.replaying.jobs import Jobs, Probe
 from aios.processors.replaying.letters import Letters
-from aios.processors.replaying.missed import MissedWalk
+from aios.processors.replaying.missed import MissedWalk, Positions
 from aios.processors.replaying.probe import Probes, decoded
 from aios.processors.replaying.sweep import EVERY_S, Sweep
 from aios.processors.replaying.turn import NOBODY, Turn
@@ -75,7 +75,7 @@ from aios.streams.kafka import cluster_id
 from aios.streams.principals import PrincipalTable
 from aios.streams.record import Outgoing, Record, Where
 from aios.streams.tenants import TenantTable
-from aios.streams.topology import ADMIT, REPLAY
+from aios.streams.topology import ADMIT, REPLAY, RETRY
 
 ANSWER_S_MAX = 10.0
 DONE, REFUSED = "done", "refused"
@@ -91,13 +91,13 @@ class Breakers(Protocol):
 class World:
     """What the core is given beside its records.
 
-    source: a new reader by place. positions: topic/partition → how far admit has committed the sources. cluster: the
-    Kafka cluster's id. partitions: of a family. retention_ms: of dead letters. settled_after_ms: when an event that
+    source: a new reader by place. positions: how far retry and admit have committed what they read. cluster: the Kafka
+    cluster's id. partitions: of a family. retention_ms: of dead letters. settled_after_ms: when an event that
     went nowhere counts as missed. monotonic: seconds that pass, from any beginning.
     """
 
     source: Callable[[], Source]
-    positions: Callable[[], Mapping[str, int]]
+    positions: Positions
     principals: Principals
     breakers: Breakers
     probe: Probe
@@ -183,6 +183,8 @@ class Replay:
                 cluster=self._world.cluster,
                 selected=wanted,
                 settled_after_ms=self._world.settled_after_ms,
+                positions=self._world.positions,
+                partitions=self._world.partitions,
             )
         return LetterWalk(job, source, lambda letter, record: self._selects(wanted, letter, record))
 
@@ -267,18 +269,16 @@ class Replay:
     def _marks(self, command: PlanCommand, wanted: Filter) -> dict[str, int]:
         """Where everything ends that the job may look at. Raises Refused, Unavailable."""
         if command.target is Target.LETTERS:
-            names = [topic for topic, stage in jobs.STAGES.items() if wanted.group in ("", stage.group)]
-            return self._ends(*names)
+            return self._ends(topic for topic, stage in jobs.STAGES.items() if wanted.group in ("", stage.group))
         if wanted != Filter(since=wanted.since, until=wanted.until, key=wanted.key):
             raise Refused(Problem.BAD_ARGUMENTS, "missed events are chosen by since, until and key only")
-        positions = self._world.positions()  # before the ends: what admit has done by then stands below them
-        return {one: at for one, at in positions.items() if at > 0} | self._ends(*missed.WITNESSES)
+        return {one: at for one, at in missed.entered(self._world.positions()).items() if at > 0}
 
-    def _ends(self, *names: str) -> dict[str, int]:
-        declared = {topic.name: topic for topic in (*ADMIT.writes, *(s.dead_letters for s in jobs.STAGES.values()))}
+    def _ends(self, names: Iterable[str]) -> dict[str, int]:
+        """Of these dead letters."""
         found: dict[str, int] = {}
         for name in names:
-            for partition in range(declared[name].partitions(self._world.partitions)):
+            for partition in range(jobs.STAGES[name].dead_letters.partitions(self._world.partitions)):
                 low, high = self._jobs.ends(name, partition)
                 if low < high:
                     found[f"{name}/{partition}"] = high
@@ -374,16 +374,21 @@ def _told(job: ReplayRemembered) -> Mapping[str, Any]:
     return {"job_id": job.job_id, "state": job.state, "tried": jobs.is_tried(job)}
 
 
-def admit_positions(kafka: KafkaSettings) -> dict[str, int]:
-    """How far admit has committed its inputs, also of deployed workflows, by topic/partition. Raises Unavailable."""
+def positions(kafka: KafkaSettings) -> dict[str, int]:
+    """How far retry and then admit have committed what they read, by topic/partition. Raises Unavailable.
+
+    Also of deployed workflows; in this order, because what retry returns admit reads.
+    """
     admin = AdminClient(client(kafka, log_level=0))
-    try:
-        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(ADMIT.group)])
-        answer = asked[ADMIT.group].result(ANSWER_S_MAX).topic_partitions
-    except (KafkaException, TimeoutError) as error:
-        raise Unavailable(f"Kafka does not say how far admit is: {error}") from error
-    places = [place for place in answer if place.topic != ADMIT.retries.name]
-    return {f"{place.topic}/{place.partition}": max(place.offset, 0) for place in places}
+    found: dict[str, int] = {}
+    for stage in (RETRY, ADMIT):
+        try:
+            asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(stage.group)])
+            answer = asked[stage.group].result(ANSWER_S_MAX).topic_partitions
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"Kafka does not say how far {stage.name} is: {error}") from error
+        found |= {f"{place.topic}/{place.partition}": max(place.offset, 0) for place in answer}
+    return found
 
 
 async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -409,7 +414,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         )
         world = World(
             source=lambda: Places(kafka),
-            positions=lambda: admit_positions(kafka),
+            positions=lambda: positions(kafka),
             principals=principals,
             breakers=known,
             probe=probe,

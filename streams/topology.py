@@ -238,7 +238,7 @@ REPLAY = Stage(
     objective=Objective(p95_ms=2_000),
     state_contracts=("letter.remembered.v1", "replay.remembered.v1"),
     breaks=False,  # it closes them, so none may stop it
-    beside=Beside(reads=ADMIT.writes, asks=(ADMIT.group,), looks_back=True),  # events that admit passed over
+    beside=Beside(reads=ADMIT.writes, asks=(RETRY.group, ADMIT.group), looks_back=True),  # events that were passed over
 )
 OPERATIONS = Stage(
     name="operations",

@@ -1,14 +1,19 @@
 """Events that were passed over: below admit's position, with neither case nor refusal nor dead letter.
 
-Enters: the source topics, and every topic on which an event can have ended: case.admitted.v1, event.refused.v1 and
-admit's dead letters. Leaves: the events that none of them names, one after the other, in the form of dead letters of
-admit that never failed. Guaranteed: what was written before the marks only, and SETTLED_AFTER_MS before the job was
-planned, so that what still waits in a retry tier is not taken for lost; one bit of memory an offset. An event that is
-returned although it was only slow becomes no second case: its id, key and place are the same.
+Enters: the source topics, every topic on which an event can have ended (case.admitted.v1, event.refused.v1, admit's
+dead letters), and what waits to be tried again: the retry tiers and admit's own retry topic, from where their readers
+have committed. Leaves: the events that none of them names, one after the other, in the form of dead letters of admit
+that never failed. Guaranteed: what was written before the marks only, and SETTLED_AFTER_MS before the job was planned;
+what is only slowed, by a breaker or because retry is down, for however long, is not taken for lost; one bit of memory
+an offset. An event that is returned although it was only slow becomes no second case: its id, key and place are the
+same.
 
-After a restart the topics are read again: what was found so far is not remembered, how far the job has come is.
+Who reads what waits commits it once it stands where it goes: positions are asked for in the order of that way, and
+before the ends, so that a record that moves on meanwhile is met at one place or the next. After a restart the topics
+are read again, to their ends by then: what was found so far is not remembered, how far the job has come is.
 
-Rejected: audit.recorded.v1 as the witness (it names the record that plan read, not the event's own place).
+Rejected: audit.recorded.v1 as the witness (it names the record that plan read, not the event's own place); retry topics
+as a whole (what retry itself lost would never be found); waiting for longer (a breaker may be open for days).
 """
 
 from __future__ import annotations
@@ -26,19 +31,25 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import CaseAdmitted, EventRefused, ReplayRemembered
 from aios.streams import topics
-from aios.streams.record import Record, headers_of, key_text
-from aios.streams.topology import ADMIT
+from aios.streams.record import Record, Where, headers_of, key_text
+from aios.streams.topology import ADMIT, RETRY
 
-SETTLED_AFTER_MS = 3_600_000  # longer than a record waits in all retry tiers together
+SETTLED_AFTER_MS = 3_600_000  # what is younger may be on its way
 BLOCK_RECORDS = 2_000
 FETCH_MAX = 200
 REASON = "missed"
 
-WITNESSES = (topics.CASE_ADMITTED.name, topics.EVENT_REFUSED.name, ADMIT.dead_letters.name)
+WAITING = (*RETRY.reads, ADMIT.retries)
+WITNESSES = (*WAITING, topics.CASE_ADMITTED, topics.EVENT_REFUSED, ADMIT.dead_letters)
+
+_WAITING_NAMES = frozenset(topic.name for topic in WAITING)
+
+Positions = Callable[[], Mapping[str, int]]
+"""How far retry and admit have committed what they read: topic/partition → next offset. Raises Unavailable."""
 
 
 class MissedWalk(BlockWalk):
-    """A job's way over events that were passed over. cluster: Kafka's id."""
+    """A job's way over events that were passed over. cluster: Kafka's id. partitions: of a family."""
 
     def __init__(
         self,
@@ -49,34 +60,36 @@ class MissedWalk(BlockWalk):
         cluster: str,
         selected: Filter,
         settled_after_ms: int,
+        positions: Positions,
+        partitions: int,
     ) -> None:
         super().__init__(job, source)
         self._codec = codec
         self._cluster = cluster
         self._filter = selected
         self._before_ms = job.planned_at - settled_after_ms
-        self._ends = {one: end for one, end in sorted(job.marks.items()) if place_of(one)[0] not in WITNESSES}
+        self._ends = dict(sorted(entered(job.marks).items()))
         self._lows = {one: min(source.ends(*place_of(one))[0], end) for one, end in self._ends.items()}
         self._named = {one: bytearray((end - self._lows[one]) // 8 + 1) for one, end in self._ends.items()}
-        self._witnesses = self._read_witnesses({one: job.marks[one] for one in job.marks if one not in self._ends})
+        self._witnesses = self._read_witnesses(positions(), partitions)
 
     def read(self) -> Found | Passed | Nothing:
         if any(islice(self._witnesses, 1)):
             return Nothing(over=False)
         return super().read()
 
-    def _read_witnesses(self, marks: Mapping[str, int]) -> Iterator[bool]:
-        """Note every place that they name; True after each block."""
-        for one, end in marks.items():
-            topic, partition = place_of(one)
-            low, high = self._source.ends(topic, partition)
-            stop = min(end, high)
-            if low >= stop:
-                continue
-            for count, record in enumerate(self._source.scan(topic, partition, low, stop), 1):
-                self._note(record)
-                if count % BLOCK_RECORDS == 0:
-                    yield True
+    def _read_witnesses(self, positions: Mapping[str, int], partitions: int) -> Iterator[bool]:
+        """Note every place that they name; True after each block. positions: asked for before the ends."""
+        for topic in WITNESSES:
+            for partition in range(topic.partitions(partitions)):
+                low, high = self._source.ends(topic.name, partition)
+                if topic in WAITING:
+                    low = max(low, positions.get(f"{topic.name}/{partition}", 0))
+                records = self._source.scan(topic.name, partition, low, high) if low < high else ()
+                for count, record in enumerate(records, 1):
+                    self._note(record)
+                    if count % BLOCK_RECORDS == 0:
+                        yield True
 
     def _note(self, record: Record) -> None:
         named = self._place_named(record)
@@ -87,7 +100,10 @@ class MissedWalk(BlockWalk):
             bit = offset - self._lows[one]
             self._named[one][bit // 8] |= 1 << bit % 8
 
-    def _place_named(self, record: Record) -> tuple[str, int, int] | None:
+    def _place_named(self, record: Record) -> Where | None:
+        if record.topic in _WAITING_NAMES:
+            first = envelope.origin(record)
+            return first.topic, first.partition, first.offset
         if record.topic == ADMIT.dead_letters.name:
             letter = letter_of(record)
             return (letter.orig_topic, letter.orig_partition, letter.orig_offset) if letter else None
@@ -135,6 +151,11 @@ class MissedWalk(BlockWalk):
         return wanted.since <= record.timestamp_ms and not late and wanted.key in ("", key)
 
 
+def entered(places: Mapping[str, int]) -> dict[str, int]:
+    """Of these places, by topic/partition, those where events enter."""
+    return {one: at for one, at in places.items() if envelope.is_input(place_of(one)[0])}
+
+
 def as_letter(record: Record) -> DeadLetter:
     """As if it were a dead letter of admit, at its own place. record: with these headers."""
     told = letter_of(replace(record, topic=ADMIT.dead_letters.name))
@@ -162,7 +183,3 @@ def headers(record: Record, cluster: str) -> tuple[tuple[str, bytes | None], ...
         *envelope.foreign(record.headers),
         *headers_of({f"{envelope.PREFIX}{name}": envelope.clipped(text) for name, text in ours.items()}),
     )
-
-
-Positions = Callable[[], Mapping[str, int]]
-"""How far admit has committed the sources: topic/partition → next offset."""

@@ -20,11 +20,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from aios.dlq import commands, envelope, filters, jobs, parking
 from aios.dlq.commands import JobCommand, Kind, LetterCommand, PlanCommand, Target
+from aios.dlq.decide import Throttled
 from aios.dlq.envelope import Failure
 from aios.dlq.jobs import job_key
 from aios.dlq.places import Places
-from aios.processors.replay import admit_positions
-from aios.processors.replaying import missed
+from aios.processors.replay import positions
 from aios.processors.replaying.missed import MissedWalk
 from aios.processors.replaying.walk import Found, Nothing
 from aios.schemas.codec import Codec
@@ -43,7 +43,7 @@ from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.kafka import Delivery, ensure_topics, read_all
 from aios.streams.record import Outgoing, Record
-from aios.streams.topology import ADMIT, PLAN, REPLAY
+from aios.streams.topology import ADMIT, PLAN, REPLAY, RETRY
 from aios.streams.wall_clock import wall_ms
 from tests.fakes.breakers import open_breaker
 
@@ -332,30 +332,45 @@ def test_a_letter_by_reference_and_parked_ones_come_back_whole_and_in_order(desk
 def test_an_event_that_admit_passed_over_is_found_by_its_place(
     kafka: KafkaSettings, codec: Codec, desk: Desk, unique: str
 ) -> None:
-    """Below admit's position, with neither case nor refusal nor dead letter; not the one whose dead letter is there."""
-    source, key = topics.DOCUMENT_RECEIVED.name, unique.encode()
-    over, died, later = desk.deliver(*(Outgoing(source, key, b"x", (), 0) for _ in range(3)))
+    """Below admit's position, with neither case nor refusal nor dead letter; not one that died, nor one that waits.
+
+    What waits and was committed went on, and is to be found elsewhere.
+    """
+    source, key, tier = topics.DOCUMENT_RECEIVED.name, unique.encode(), topics.RETRY_TIERS[2]
+    over, died, went_on, waits, later = desk.deliver(*(Outgoing(source, key, b"x", (), 0) for _ in range(5)))
     record = Record(source, 0, died.offset, desk.now_ms, key, b"x")
     desk.deliver(desk.failed(record, ADMIT, SchemaMismatch("no")))
+    failure = Failure(stage=ADMIT, error=Throttled("x"), attempts=0, now_ms=desk.now_ms, cluster=unique)
+    _, waiting = desk.deliver(
+        *(envelope.waiting(replace(record, offset=each.offset), failure, tier) for each in (went_on, waits))
+    )
     places = Places(kafka)
-    committed = Consumer(client(kafka, **{"group.id": ADMIT.group, "enable.auto.commit": False}))
+    groups = [
+        Consumer(client(kafka, **{"group.id": stage.group, "enable.auto.commit": False})) for stage in (ADMIT, RETRY)
+    ]
     try:
-        committed.commit(offsets=[TopicPartition(source, 0, later.offset)], asynchronous=False)
-        positions = admit_positions(kafka)
-        assert positions[f"{source}/0"] == later.offset
-        marks = {f"{source}/0": later.offset} | {
-            f"{name}/{partition}": places.ends(name, partition)[1]
-            for name in missed.WITNESSES
-            for partition in range(kafka.partitions)
-        }
+        for group, at in zip(groups, (later, waiting), strict=True):
+            group.commit(offsets=[TopicPartition(at.topic, at.partition, at.offset)], asynchronous=False)
+        marks = {f"{source}/0": later.offset}
+        assert positions(kafka).items() >= {**marks, f"{tier.topic.name}/0": waiting.offset}.items()
         plan = PlanCommand(target=Target.MISSED, filter=json.dumps({"key": unique}))
         job = jobs.planned("job", plan, marks, by="ada", reason="", now_ms=desk.now_ms + 60_000)
-        walk = MissedWalk(job, places, codec, cluster=unique, selected=filters.parse(plan.filter), settled_after_ms=0)
+        walk = MissedWalk(
+            job,
+            places,
+            codec,
+            cluster=unique,
+            selected=filters.parse(plan.filter),
+            settled_after_ms=0,
+            positions=lambda: positions(kafka),
+            partitions=kafka.partitions,
+        )
         found = [read for read in iter(walk.read, Nothing(over=True)) if isinstance(read, Found) and read.selected]
     finally:
-        committed.close()
+        for group in groups:
+            group.close()
         places.close()
-    assert [one.letter.place for one in found] == [(source, 0, over.offset)]
+    assert [one.letter.place for one in found] == [(source, 0, over.offset), (source, 0, went_on.offset)]
 
 
 def test_a_letter_that_ends_who_decodes_it_is_found_by_the_third_process(desk: Desk) -> None:

@@ -17,6 +17,7 @@ from aios.dlq import commands, edits, envelope, jobs, parking
 from aios.dlq.commands import Action, BreakerCommand, JobCommand, Kind, LetterCommand, Order, PlanCommand, Target
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.deaths import ALONE_MAX
+from aios.dlq.decide import Throttled
 from aios.dlq.jobs import Bucket, Skip
 from aios.processors import replay
 from aios.processors.admit import Admit
@@ -721,6 +722,46 @@ def test_events_that_were_passed_over_are_found_and_returned_as_what_they_were()
     record = Record(ADMIT.retries.name, 1, 0, 0, b"k7", back["k7"].value, back["k7"].headers)
     assert envelope.origin(record) == envelope.Origin(source, 1, 7, NOW_MS - 5_000)
     assert missed.as_letter(record).id == str(ids.derive("dead-letter", "cluster", source, "1", "7", ADMIT.group))
+
+
+def test_what_is_only_slowed_is_not_taken_for_lost() -> None:
+    """In a retry tier or admit's retry topic, for however long; what stood there before and went nowhere is lost."""
+    desk = Desk(settled_after_ms=1_000)
+    source, hours_ago = topics.DOCUMENT_RECEIVED.name, NOW_MS - 7_200_000
+    tier = topics.RETRY_TIERS[2]
+    for offset, (topic, committed) in enumerate(
+        [
+            (tier.topic.name, 1),  # lost by retry itself
+            (tier.topic.name, 1),
+            (ADMIT.retries.name, 1),  # lost on its way back
+            (ADMIT.retries.name, 1),
+        ]
+    ):
+        record = desk.shelf.put(source, Outgoing(source, b"k%d" % offset, document(), (), 0), hours_ago)
+        failure = envelope.Failure(stage=ADMIT, error=Throttled("x"), attempts=0, now_ms=hours_ago, cluster="cluster")
+        waits = envelope.waiting(record, failure, tier)
+        desk.shelf.put(topic, waits, hours_ago)
+        desk.positions[f"{topic}/0"] = committed
+    desk.positions[f"{source}/0"] = 4
+    desk.run(target=Target.MISSED)
+    assert [one.key for one in desk.returned()] == [b"k0", b"k2"]
+
+
+def test_what_a_job_looks_for_may_come_to_rest_after_it_was_planned() -> None:
+    """Its case is no copy's: a job looks at what there is when it runs."""
+    desk = Desk(settled_after_ms=1_000)
+    source = topics.DOCUMENT_RECEIVED.name
+    desk.shelf.put(source, Outgoing(source, b"k", document(), (), 0), NOW_MS - 5_000)
+    desk.positions[f"{source}/0"] = 1
+    job_id = desk.ask("ada", PlanCommand(target=Target.MISSED)).object_id
+    desk.work()
+    assert desk.job(job_id).selected == 1
+    value = CODEC.encode(topics.CASE_ADMITTED, admissions.admitted({}, source_offset=0))
+    desk.shelf.put(topics.CASE_ADMITTED.name, Outgoing("", b"c", value, (), 0))
+    desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id)
+    desk.ask("ada", JobCommand(kind=Kind.RUN), job_id)
+    desk.work()
+    assert (desk.job(job_id).state, desk.returned()) == ("done", [])
 
 
 def test_an_audit_of_a_job_names_the_request_that_caused_it() -> None:
