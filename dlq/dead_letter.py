@@ -12,9 +12,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from aios.dlq import envelope
+from aios.schemas.errors import Reason
 from aios.streams import slots, topology
 from aios.streams.record import Record, Where, key_text
 
+REPLAYS_FREE_MAX = 2  # of one letter; the next one needs a person
 KEY_BYTES_MAX = 1 << 10  # of a producer's key, as it is shown and filtered by
 
 GROUPS: Mapping[str, str] = {stage.dead_letters.name: stage.group for stage in topology.STAGES if stage.reads}
@@ -62,6 +64,14 @@ class DeadLetter:
     orig_partition: int
     orig_offset: int
     orig_timestamp: int
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether only a person lets it return again, from the moment it failed: replays did not help.
+
+        Those of a record that was only parked behind another one do not count: it was never tried.
+        """
+        return self.generation >= REPLAYS_FREE_MAX and self.reason != Reason.PARKED
 
     def plain(self) -> dict[str, Any]:
         """For JSON and for expressions; place as topic/partition/offset."""

@@ -33,7 +33,7 @@ class State(StrEnum):
     EDITED = "edited"  # an edit of it waits for approval, or to be replayed
     REPLAYED = "replayed"  # returned to its group, and not failed again
     DISCARDED = "discarded"
-    QUARANTINED = "quarantined"  # replayed too often; only a person frees it
+    QUARANTINED = "quarantined"  # failed again after as many replays as are free; only a person frees it
     EXPIRED = "expired"  # too old; archived
 
 

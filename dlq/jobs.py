@@ -4,15 +4,14 @@ Enters: a job as remembered, a letter, what is remembered of it, the time. Leave
 reason to pass the letter over, or the record that returns it. Guaranteed: a letter returns at most once for each
 time it failed, whatever jobs and commands there are; a job ends, because its marks are fixed when it is planned and
 what fails again lies behind them; nobody approves what he planned or edited; from the third replay on a person has
-to free the letter first.
+to free the letter first: it is quarantined as soon as it failed for the third time, whether or not a job comes to it.
 
     DRAFT ──approve──▶ APPROVED ──run──▶ RUNNING ⇄ PAUSED ──▶ DONE        any of the first four ──abort──▶ ABORTED
 
 A job is DRAFT while its dry run goes on (its report is not complete) and until somebody else approves it.
 
 A letter is known by its id and its generation, the number of replays it has behind it: what is remembered of an
-earlier generation holds no more once it failed again. Records that were only parked behind another one were never
-tried, so their replays do not count against them.
+earlier generation holds no more once it failed again.
 
 Rejected: states in the index (it can be rebuilt, they cannot), counting replays by job (a letter does not care who
 brings it back).
@@ -33,13 +32,11 @@ from aios.dlq.envelope import PREFIX
 from aios.schemas import ids
 from aios.schemas.models import LetterRemembered, ReplayRemembered
 from aios.streams import topology
-from aios.streams.errors import Reason
 from aios.streams.record import Outgoing, Record, headers_of
 from aios.streams.topics import RETENTION_HOURS
 from aios.streams.topology import Stage
 
 RETENTION_MS = RETENTION_HOURS * 3_600_000
-REPLAYS_FREE_MAX = 2  # of one letter; the next one needs a person
 BURST_S = 1.0  # of a job's rate, that it may catch up after a slice that took long
 SAMPLES_MAX = 5  # ids of letters that would fail again, in a report, by group
 JOBS_MAX = 20  # drafts in their dry run, and running jobs
@@ -96,10 +93,21 @@ def letter_key(letter_id: str) -> bytes:
 def state_of(letter: DeadLetter, known: LetterRemembered | None) -> LetterState:
     """Of this generation of the letter."""
     if known is None or known.generation < letter.generation:
-        return LetterState.OPEN
+        return fresh(letter)
     if known.generation > letter.generation:
         return LetterState.REPLAYED
     return LetterState(known.state)
+
+
+def fresh(letter: DeadLetter) -> LetterState:
+    """Of a letter that failed just now."""
+    return LetterState.QUARANTINED if letter.is_quarantined else LetterState.OPEN
+
+
+def unfreed(letter: DeadLetter, known: LetterRemembered | None) -> bool:
+    """Whether a person has to free it before it returns, also with an edit."""
+    freed = known is not None and known.generation == letter.generation and known.freed
+    return letter.is_quarantined and not freed
 
 
 def remembered(letter: DeadLetter, known: LetterRemembered | None, **changes: Any) -> LetterRemembered:
@@ -108,7 +116,7 @@ def remembered(letter: DeadLetter, known: LetterRemembered | None, **changes: An
         topic, partition, offset = letter.place
         known = LetterRemembered(
             letter_id=letter.id,
-            state=LetterState.OPEN,
+            state=fresh(letter),
             generation=letter.generation,
             group=letter.group,
             topic=topic,
@@ -144,8 +152,6 @@ def judge(
             return Skip.STALE
     if action == Action.DISCARD:
         return None
-    if state is LetterState.QUARANTINED:
-        return Skip.QUARANTINED
     if letter.orig_timestamp and letter.orig_timestamp < now_ms - RETENTION_MS:
         return Skip.STALE
     if state is LetterState.EDITED and known is not None:
@@ -153,10 +159,7 @@ def judge(
             return Skip.EDIT_UNAPPROVED
         if known.changed_at > planned_at:
             return Skip.CHANGED
-    freed = known is not None and known.generation == letter.generation and known.freed
-    if letter.generation >= REPLAYS_FREE_MAX and letter.reason != Reason.PARKED and not freed:
-        return Skip.QUARANTINED
-    return None
+    return Skip.QUARANTINED if unfreed(letter, known) else None
 
 
 def returned(

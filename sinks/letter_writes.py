@@ -3,9 +3,10 @@
 Enters: a dead letter of any group, or letter.changed. Leaves: one Write, or none. Guaranteed: whatever order the
 records come in, and however often, the same set of them leaves the same keys. Of one id counts the letter of the
 highest generation, and the last change by its offset (one id, one partition); the letter is in the change's state if
-the change meant its generation or a later one, else it is open: it came back and failed again. Of one letter in one
-job, failed_again stands above what the job did, and that above skipped. Lists and counts move only with these. A
-letter is forgotten after the retention window; `sweep` takes what is older out of the lists of all tenants.
+the change meant its generation or a later one, else it came back and failed again: it is open, or quarantined if its
+replays are too many (dlq/dead_letter.py). Of one letter in one job, failed_again stands above what the job did, and
+that above skipped. Lists and counts move only with these. A letter is forgotten after the retention window; `sweep`
+takes what is older out of the lists of all tenants.
 Cost: 30 us of Valkey a record; a batch is one round trip.
 Rejected: counters of their own for groups (a list's length is one question), states in a list per letter (a page would
 have to look into every letter).
@@ -19,7 +20,7 @@ from typing import Any
 
 from aios.dlq import envelope
 from aios.dlq import index_layout as layout
-from aios.dlq.dead_letter import GROUPS, DeadLetter, letter_of
+from aios.dlq.dead_letter import GROUPS, REPLAYS_FREE_MAX, DeadLetter, letter_of
 from aios.dlq.index_layout import UNRESOLVED, Outcome, State
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -148,7 +149,8 @@ local function stand(letter, id, till)
   local f = redis.call('HMGET', letter, 'generation', 'change_generation', 'change_state', 'group', 'reason',
     'fingerprint', 'tenant', 'key', 'member', 'kind', 'tenant_was', 'key_was', 'member_was')
   if not f[1] then return end
-  local state = 'open'
+  local state = '{State.OPEN}'
+  if tonumber(f[1]) >= {REPLAYS_FREE_MAX} and f[5] ~= '{Reason.PARKED}' then state = '{State.QUARANTINED}' end
   if f[2] and tonumber(f[2]) >= tonumber(f[1]) then state = f[3] end
   local kind = cjson.encode({{state, f[4], f[5], f[6]}})
   local tenant, key, member = f[7], f[8], f[9]

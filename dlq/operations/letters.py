@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aios.dlq import filters
+from aios.dlq import filters, jobs
 from aios.dlq.commands import Command, Kind, LetterCommand
 from aios.dlq.decide import HINTS
 from aios.dlq.entries import Ambiguous, Entry, Group, Progress, gathered
@@ -122,6 +122,7 @@ class LettersApi(ABC):
             said["edit"] = {
                 "by": edit.edited_by,
                 "approved_by": edit.approved_by,
+                "quarantined": jobs.unfreed(entry.letter, edit),
                 "hash_before": edit.edit_hash_before,
                 "hash_after": hashlib.sha256(edit.edit or b"").hexdigest(),
                 "shown": asdict(edited),

@@ -147,7 +147,11 @@ def show(letter_id: str, personal: bool, token_file: Path | None, as_json: bool)
     hidden = found["shown"]["redacted"]
     if hidden:
         click.echo(f"\nleft out: {', '.join(hidden)}; --personal shows it, and the audit will say that you asked")
-    if found["state"] in (State.OPEN, State.EDITED):
+    if found["state"] == State.QUARANTINED or (found["edit"] or {}).get("quarantined"):
+        click.echo(
+            f"\nReplays did not help. When its cause is gone, an approver frees it: aios dlq free {short(found['id'])}"
+        )
+    elif found["state"] in (State.OPEN, State.EDITED):
         click.echo(f"\nWhen its cause is gone: aios replay plan --id {short(found['id'])}")
 
 

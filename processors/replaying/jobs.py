@@ -249,7 +249,7 @@ class Jobs:
             skip = self._judge(found, known, job, run, turn)
             done = skip or self._act(letter, record, known, job, turn)
             if isinstance(done, Skip):
-                self._skip(letter, known, done, job, turn)
+                turn.changed(letter, "skipped", act=job.job_id, job_id=job.job_id, reason=done, by=job.run_by)
                 slice_.skips.append(done)
             else:
                 slice_.done += 1
@@ -277,18 +277,6 @@ class Jobs:
         trace = record.header("traceparent") or ""
         self._prints.returned(letter, out, known, job, turn, before=before, trace=trace)
         return None
-
-    def _skip(
-        self, letter: DeadLetter, known: LetterRemembered | None, skip: Skip, job: ReplayRemembered, turn: Turn
-    ) -> None:
-        newly = skip is Skip.QUARANTINED and jobs.state_of(letter, known) is not LetterState.QUARANTINED
-        if newly:
-            turn.keep_letter(
-                jobs.remembered(letter, known, state=LetterState.QUARANTINED, job_id=job.job_id, changed_at=turn.now_ms)
-            )
-            turn.audited(letter, "quarantined", act=job.job_id, by="replay", detail={"replay_id": job.job_id})
-        state = LetterState.QUARANTINED.value if newly else "skipped"
-        turn.changed(letter, state, act=job.job_id, job_id=job.job_id, reason=skip, by=job.run_by)
 
     def _prepare(
         self, letter: DeadLetter, record: Record, known: LetterRemembered | None, job: ReplayRemembered, now_ms: int

@@ -137,24 +137,28 @@ class Letters:
         self, request: OperationRequested, letter: DeadLetter, record: Record, turn: Turn
     ) -> Mapping[str, Any]:
         known = turn.letter(letter.id)
-        if known is not None and known.restored and jobs.state_of(letter, known) is LetterState.OPEN:
-            return {"state": LetterState.OPEN}
+        state = jobs.state_of(letter, known)
+        if known is not None and known.restored and state in (LetterState.OPEN, LetterState.QUARANTINED):
+            return {"state": state}
         _expect(letter, turn, LetterState.DISCARDED)
         if self._jobs.original(letter, record) is None and letter.reference:
             raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
-        turn.keep_letter(jobs.remembered(letter, known, state=LetterState.OPEN, restored=True, changed_at=turn.now_ms))
-        self._say(letter, "restored", request, turn, state=LetterState.OPEN)
-        return {"state": LetterState.OPEN}
+        state = LetterState.QUARANTINED if jobs.unfreed(letter, known) else LetterState.OPEN
+        turn.keep_letter(jobs.remembered(letter, known, state=state, restored=True, changed_at=turn.now_ms))
+        self._say(letter, "restored", request, turn, state=state)
+        return {"state": state}
 
     def _free(self, request: OperationRequested, letter: DeadLetter, turn: Turn) -> Mapping[str, Any]:
         known = turn.letter(letter.id)
         state = jobs.state_of(letter, known)
         if known is not None and known.generation == letter.generation and known.freed:
             return {"state": state}
-        _expect(letter, turn, LetterState.QUARANTINED)
-        turn.keep_letter(jobs.remembered(letter, known, state=LetterState.OPEN, freed=True, changed_at=turn.now_ms))
-        self._say(letter, "freed", request, turn, state=LetterState.OPEN)
-        return {"state": LetterState.OPEN}
+        if not (state is LetterState.EDITED and jobs.unfreed(letter, known)):
+            _expect(letter, turn, LetterState.QUARANTINED)
+            state = LetterState.OPEN
+        turn.keep_letter(jobs.remembered(letter, known, state=state, freed=True, changed_at=turn.now_ms))
+        self._say(letter, "freed", request, turn, state=state)
+        return {"state": state}
 
     def _say(
         self,

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,6 +102,11 @@ def a_life() -> tuple[list[Record], dict[str, State]]:
     twice = standing(failed(0, at=NOW), 50, NOW + 50)
     again = standing(failed(4, generation=1, job="j1", at=NOW + 40), 51, NOW + 51)
     third = standing(failed(5, generation=1, job="j1", at=NOW + 41), 52, NOW + 52)
+    often = [
+        standing(failed(number, generation=2, reason=reason, at=NOW), 60 + number, NOW + 60)
+        for number, reason in enumerate([Reason.EMPTY, Reason.EMPTY, Reason.PARKED], 10)
+    ]
+    held, freed, parked = (letter(record) for record in often)
     events = [
         change(one[1], "discarded", NOW + 20),
         change(one[2], "edited", NOW + 21, edit_hash_before="a", edit_hash_after="b"),
@@ -113,6 +119,8 @@ def a_life() -> tuple[list[Record], dict[str, State]]:
         change(one[8], "open", NOW + 25),
         change(letter(third), "expired", NOW + 60),
         change(one[3], "skipped", NOW + 70, job_id="j1", reason="replayed"),
+        change(replace(held, generation=1), "replayed", NOW + 59),
+        change(freed, "open", NOW + 61),
     ]
     ends = {
         one[0].id: State.OPEN,
@@ -124,8 +132,11 @@ def a_life() -> tuple[list[Record], dict[str, State]]:
         one[6].id: State.OPEN,
         one[7].id: State.QUARANTINED,
         one[8].id: State.OPEN,
+        held.id: State.QUARANTINED,
+        freed.id: State.OPEN,
+        parked.id: State.OPEN,
     }
-    return [*first, twice, again, third, *(brought(event, 10 + n) for n, event in enumerate(events))], ends
+    return [*first, twice, again, third, *often, *(brought(event, 10 + n) for n, event in enumerate(events))], ends
 
 
 def test_order_and_repeats_change_nothing(server: Valkey, redis: Redis, tmp_path: Path) -> None:
@@ -144,7 +155,7 @@ def test_order_and_repeats_change_nothing(server: Valkey, redis: Redis, tmp_path
 
 
 def test_a_letter_is_in_the_state_that_its_records_tell(server: Valkey, redis: Redis, tmp_path: Path) -> None:
-    """Discarded, edited, replayed, failed again, quarantined, restored, expired; a skip changes nothing."""
+    """Discarded, edited, replayed, failed again, quarantined, freed, restored, expired; a skip changes nothing."""
     records, ends = a_life()
     asyncio.run(apply(server, tmp_path, records))
 

@@ -477,6 +477,20 @@ def test_a_letter_is_repaired_and_returned_on_the_command_line(
     commanding(home, monkeypatch, test)
 
 
+def test_what_only_a_person_frees_is_shown_with_how(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quarantined, and edited after as many replays; what is open returns by a job."""
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        for state, generation, says in ((State.OPEN, 1, "replay plan --id"), (State.QUARANTINED, 2, "dlq free")):
+            operations.index.held[:] = [entry(1, state=state, generation=generation)]
+            assert f"aios {says} {ONE[:8]}" in (await command("dlq", "show", ONE[:8])).stdout
+        operations.index.held[:] = [entry(1, state=State.EDITED, generation=2)]
+        assert (await command("dlq", "edit", ONE[:8], "--patch", '[{"op": "test"}]')).exit_code == 0
+        assert f"aios dlq free {ONE[:8]}" in (await command("dlq", "show", ONE[:8])).stdout
+
+    commanding(home, monkeypatch, test)
+
+
 def test_a_scan_says_what_it_left_out(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of how many the expression said nothing, and that there may be more: on stderr and in --json."""
 

@@ -524,14 +524,51 @@ def test_the_third_replay_needs_a_person() -> None:
         letter = desk.fail_again(desk.returned()[-1])
     assert (letter.generation, len(desk.returned())) == (2, 2)
     assert desk.job(desk.run()).skipped == {"quarantined": 1}
-    assert desk.letter(letter.id).state == "quarantined"
-    assert [one.state for one in desk.events(LetterChanged)][-1] == "quarantined"
+    assert (changed := desk.events(LetterChanged)[-1]).state == "skipped"
+    assert changed.reason == "quarantined"
     assert desk.ask("ada", about(letter, Kind.FREE), letter.id).problem == "role_missing"
     assert desk.ask("kim", about(letter, Kind.FREE), letter.id).status == "done"
     desk.run()
     assert len(desk.returned()) == 3
     desk.fail_again(desk.returned()[-1])
     assert desk.job(desk.run()).skipped == {"quarantined": 1}
+
+
+@pytest.mark.parametrize("before", ["", "edited", "restored"])
+def test_what_a_dry_run_calls_quarantined_a_person_can_free(before: str) -> None:
+    """From the moment it failed again, without a job that runs; an edit stays what it is, and returns."""
+    desk = Desk()
+    letter = desk.dead("k", value=document(), error=RecordError("x", Reason.UNKNOWN))
+    for _ in range(2):
+        assert jobs.state_of(letter, None) == "open"
+        assert desk.ask("kim", about(letter, Kind.FREE), letter.id).problem == "wrong_state"
+        desk.run()
+        letter = desk.fail_again(desk.returned()[-1], error=RecordError("x", Reason.UNKNOWN))
+    assert jobs.state_of(letter, desk.letter(letter.id)) == "quarantined"
+    if before == "edited":
+        patch = '[{"op": "replace", "path": "/text", "value": "mended"}]'
+        after = json.loads(desk.ask("ada", about(letter, Kind.EDIT, patch=patch), letter.id).result)["hash_after"]
+        desk.ask("kim", about(letter, Kind.APPROVE_EDIT, hash_after=after), letter.id)
+    if before == "restored":
+        for kind in (Kind.DISCARD, Kind.RESTORE):
+            desk.ask("ada", about(letter, kind), letter.id)
+        assert desk.events(LetterChanged)[-1].state == "quarantined"
+    job_id = desk.ask("ada", PlanCommand()).object_id
+    desk.work()
+    assert json.loads(desk.job(job_id).report)["groups"]["aios.admit"]["skips"] == {"quarantined": 1}
+    for _ in range(2):
+        assert desk.ask("kim", about(letter, Kind.FREE), letter.id).status == "done"
+    assert desk.letter(letter.id).state == ("edited" if before == "edited" else "open")
+    desk.run()
+    text = CODEC.decode(desk.returned()[-1].value, DocumentReceived).text
+    assert (len(desk.returned()), text == "mended") == (3, before == "edited")
+
+
+def test_what_was_only_parked_behind_another_is_never_quarantined() -> None:
+    """It was not tried, so its replays do not count."""
+    desk = Desk()
+    letter = desk.dead("k", stage=PLAN, ordinal=4, error=RecordError("behind", Reason.PARKED))
+    assert jobs.state_of(replace(letter, generation=5), None) == "open"
 
 
 def test_what_may_not_return_is_passed_over_with_its_reason() -> None:
