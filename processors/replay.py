@@ -270,8 +270,8 @@ class Replay:
         """Where everything ends that the job may look at. Raises Refused, Unavailable."""
         if command.target is Target.LETTERS:
             return self._ends(topic for topic, stage in jobs.STAGES.items() if wanted.group in ("", stage.group))
-        if wanted != Filter(since=wanted.since, until=wanted.until, key=wanted.key):
-            raise Refused(Problem.BAD_ARGUMENTS, "missed events are chosen by since, until and key only")
+        if wanted != Filter(**{name: getattr(wanted, name) for name in missed.SELECTORS}):
+            raise Refused(Problem.BAD_ARGUMENTS, f"missed events are chosen by {', '.join(missed.SELECTORS)} only")
         return {one: at for one, at in missed.entered(self._world.positions()).items() if at > 0}
 
     def _ends(self, names: Iterable[str]) -> dict[str, int]:

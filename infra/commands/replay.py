@@ -59,7 +59,8 @@ def group() -> None:
 @click.option(
     "--missed",
     is_flag=True,
-    help="Events on input topics with neither case, refusal nor dead letter. Takes --since, --until and --key only.",
+    help="Events on input topics with neither case, refusal nor dead letter, that wait for no retry."
+    " Takes --since, --until, --key and --tenant only.",
 )
 @click.option("--all", "everything", is_flag=True, help="No filter: every dead letter that waits.")
 @click.option("--discard", is_flag=True, help="Give them up instead of returning them.")

@@ -38,6 +38,7 @@ SETTLED_AFTER_MS = 3_600_000  # what is younger may be on its way
 BLOCK_RECORDS = 2_000
 FETCH_MAX = 200
 REASON = "missed"
+SELECTORS = ("since", "until", "key", "tenant")  # of a filter; the tenant is its header's
 
 WAITING = (*RETRY.reads, ADMIT.retries)
 WITNESSES = (*WAITING, topics.CASE_ADMITTED, topics.EVENT_REFUSED, ADMIT.dead_letters)
@@ -144,11 +145,12 @@ class MissedWalk(BlockWalk):
         return wanted, self._ends[one]
 
     def _selects(self, record: Record) -> bool:
-        """By time and key only; an event that nobody read has no more to ask about."""
+        """By SELECTORS; an event that nobody read has no more to ask about."""
         wanted = self._filter
-        key = key_text(record.key)
+        key, tenant = key_text(record.key), record.header("aios-tenant") or ""
         late = bool(wanted.until) and record.timestamp_ms >= wanted.until
-        return wanted.since <= record.timestamp_ms and not late and wanted.key in ("", key)
+        meant = wanted.key in ("", key) and wanted.tenant in ("", tenant)
+        return wanted.since <= record.timestamp_ms and not late and meant
 
 
 def entered(places: Mapping[str, int]) -> dict[str, int]:

@@ -742,7 +742,7 @@ def test_events_that_were_passed_over_are_found_and_returned_as_what_they_were()
         desk.shelf.put(topics.CASE_ADMITTED.name, Outgoing("", b"c", value, (), offset % PARTITIONS))
     desk.fail(desk.shelf.logs[source, 1][9], ADMIT, SchemaMismatch("x"))
     desk.positions = {f"{source}/0": 0, f"{source}/1": 300}
-    assert desk.ask("ada", PlanCommand(target=Target.MISSED, filter='{"tenant": "x"}')).problem == "bad_arguments"
+    assert desk.ask("ada", PlanCommand(target=Target.MISSED, filter='{"reason": "empty"}')).problem == "bad_arguments"
     job_id = desk.ask("ada", PlanCommand(target=Target.MISSED, cap=2)).object_id
     desk.work()
     assert desk.job(job_id).selected == 3
@@ -759,6 +759,21 @@ def test_events_that_were_passed_over_are_found_and_returned_as_what_they_were()
     record = Record(ADMIT.retries.name, 1, 0, 0, b"k7", back["k7"].value, back["k7"].headers)
     assert envelope.origin(record) == envelope.Origin(source, 1, 7, NOW_MS - 5_000)
     assert missed.as_letter(record).id == str(ids.derive("dead-letter", "cluster", source, "1", "7", ADMIT.group))
+
+
+def test_who_acts_for_some_tenants_looks_for_their_missed_events() -> None:
+    """By the header's tenant, which he has to name; nothing of others returns by it."""
+    desk = Desk(settled_after_ms=1_000)
+    desk.people.tenants |= {"ada": ("demo",), "kim": ("demo",)}
+    source = topics.DOCUMENT_RECEIVED.name
+    for offset, headers in enumerate([(("aios-tenant", b"demo"),), (("aios-tenant", b"other"),), ()]):
+        desk.shelf.put(source, Outgoing(source, b"k%d" % offset, document(), headers, 0), NOW_MS - 5_000)
+    desk.positions[f"{source}/0"] = 3
+    for tenant in ("", "other"):
+        wanted = PlanCommand(target=Target.MISSED, filter=json.dumps({"tenant": tenant}))
+        assert desk.ask("ada", wanted).problem == "other_tenant"
+    assert desk.job(desk.run(target=Target.MISSED, filter='{"tenant": "demo"}')).selected == 1
+    assert [one.key for one in desk.returned()] == [b"k0"]
 
 
 def test_what_is_only_slowed_is_not_taken_for_lost() -> None:
