@@ -16,6 +16,8 @@ from aios.dlq.index_layout import Outcome, State, member
 from aios.schemas.errors import AiosError
 from aios.streams.record import Record, Where
 
+Kind = tuple[str, str, str]  # group, reason, fingerprint
+
 
 class Ambiguous(AiosError):
     """Several ids begin so; the message names some."""
@@ -125,15 +127,25 @@ def entry(body: str, state: str, change: str | None) -> Entry:
 
 def gathered(entries: Iterable[Entry]) -> list[Group]:
     """Groups of entries at hand, as groups() has them."""
-    found: dict[tuple[str, str, str], Group] = {}
+    found: dict[Kind, Group] = {}
     for one in entries:
-        letter = one.letter
-        place = member(letter.written_at, letter.id)
-        add(found, (letter.group, letter.reason, letter.fingerprint), 1, place, place)
+        count(found, one)
+    return ordered(found)
+
+
+def count(found: dict[Kind, Group], one: Entry) -> None:
+    """One letter more to the group of its kind."""
+    letter = one.letter
+    place = member(letter.written_at, letter.id)
+    add(found, (letter.group, letter.reason, letter.fingerprint), 1, place, place)
+
+
+def ordered(found: Mapping[Kind, Group]) -> list[Group]:
+    """The most frequent first."""
     return sorted(found.values(), key=lambda one: (-one.count, one.group, one.reason, one.fingerprint))
 
 
-def add(found: dict[tuple[str, str, str], Group], kind: Sequence[str], count: int, oldest: str, newest: str) -> None:
+def add(found: dict[Kind, Group], kind: Sequence[str], count: int, oldest: str, newest: str) -> None:
     """Count letters to the group of their kind. oldest, newest: their members in a list of the index's layout."""
     group, reason, fingerprint = kind
     before = found.get((group, reason, fingerprint))

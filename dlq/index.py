@@ -25,6 +25,7 @@ from aios.dlq.entries import (
     Entry,
     Group,
     JobCounts,
+    Kind,
     LetterOutcome,
     Page,
     Progress,
@@ -32,6 +33,7 @@ from aios.dlq.entries import (
     add,
     entry,
     gathered,
+    ordered,
 )
 from aios.dlq.filters import Filter
 from aios.dlq.index_layout import (
@@ -120,11 +122,11 @@ class LetterIndex:
             return []
         keys = [key for key, _ in lists]
         said = (await self._ask(("eval", ENDS, len(keys), *keys, _lower(wanted), _upper(wanted))))[0]
-        found: dict[tuple[str, str, str], Group] = {}
+        found: dict[Kind, Group] = {}
         for (_, kind), (count, oldest, newest) in zip(lists, said, strict=True):
             if count:
                 add(found, kind[1:], int(count), oldest, newest)
-        return sorted(found.values(), key=lambda one: (-one.count, one.group, one.reason, one.fingerprint))
+        return ordered(found)
 
     async def get(self, letter_id: str, *, tenants: Collection[str] | None = None) -> Entry | None:
         """By its id or the beginning of one; None if there is none. Raises Ambiguous."""

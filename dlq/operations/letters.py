@@ -11,17 +11,17 @@ import hashlib
 import json
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
-from aios.dlq import filters, jobs
+from aios.dlq import entries, filters, jobs
 from aios.dlq.commands import Command, Kind, LetterCommand
 from aios.dlq.decide import HINTS
-from aios.dlq.entries import Ambiguous, Entry, Group, Progress, gathered
+from aios.dlq.entries import Ambiguous, Entry, Group, Progress
 from aios.dlq.filters import Filter
 from aios.dlq.index_layout import State
 from aios.dlq.operations import asked
@@ -41,6 +41,7 @@ from aios.streams.wall_clock import wall_ms
 
 SOURCE = "/aios/operations"
 SHOWN = "personal_fields_shown"  # the transition in the audit
+Line = tuple[str, Any]  # of JSON: what it is, and what it says
 WAITING_S = 5.0  # for another's scan, until it says again that it waits
 
 
@@ -58,11 +59,9 @@ class LettersApi(ABC):
     async def groups(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         wanted, states = await self._filter(request, who)
         if wanted.expression:
-            said = [one async for one in self._scan(wanted, states, who)]
-            found: Sequence[Group] = gathered(one for one in said if isinstance(one, Entry))
-        else:
-            found = await self._index.groups(wanted, states=states, tenants=_tenants(who))
-        return json_answer([asdict(one) | _hint(one.reason) for one in found])
+            raise Problem("invalid_query", "where: reads the records, which /v1/dead-letters/groups/scan does")
+        found = await self._index.groups(wanted, states=states, tenants=_tenants(who))
+        return json_answer([_group(one) for one in found])
 
     async def letters(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         wanted, states = await self._filter(request, who)
@@ -79,30 +78,12 @@ class LettersApi(ABC):
         return json_answer({"letters": [one.plain() for one in page.entries], "cursor": page.cursor, "total": total})
 
     async def scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
-        """Begins to answer before it knows the end: an error behind the first line ends the lines with `error`.
-
-        What it says is never silent for long, whatever it finds: callers give up what does not say a byte.
-        """
         wanted, states = await self._filter(request, who)
-        limit = asked.limit(request)
-        answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await answer.prepare(request)
-        found = 0
-        try:
-            async with aclosing(self._scan(wanted, states, who)) as said:
-                async for one in said:
-                    if isinstance(one, Progress):
-                        await _line(answer, "progress", asdict(one))
-                        continue
-                    await _line(answer, "letter", one.plain())
-                    found += 1
-                    if found >= limit:
-                        break
-            await _line(answer, "end", {"found": found, "more": found >= limit})
-        except Unavailable:
-            await _line(answer, "error", {"detail": "what this needs does not answer at this moment; ask again"})
-        await answer.write_eof()
-        return answer
+        return await _lines(request, self._letters_met(wanted, states, who, asked.limit(request)))
+
+    async def groups_scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
+        wanted, states = await self._filter(request, who)
+        return await _lines(request, self._groups_met(wanted, states, who))
 
     async def show(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
         entry = await self._letter(request, who)
@@ -255,6 +236,37 @@ class LettersApi(ABC):
         finally:
             self._scanning.release()
 
+    async def _letters_met(
+        self, wanted: Filter, states: Collection[State], who: PrincipalRegistered, limit: int
+    ) -> AsyncGenerator[Line]:
+        """Each as soon as it is found."""
+        found = 0
+        async with aclosing(self._scan(wanted, states, who)) as said:
+            async for one in said:
+                if isinstance(one, Progress):
+                    yield "progress", asdict(one)
+                    continue
+                yield "letter", one.plain()
+                found += 1
+                if found >= limit:
+                    break
+        yield "end", {"found": found, "more": found >= limit}
+
+    async def _groups_met(
+        self, wanted: Filter, states: Collection[State], who: PrincipalRegistered
+    ) -> AsyncGenerator[Line]:
+        """Once all letters are read."""
+        found: dict[entries.Kind, Group] = {}
+        async with aclosing(self._scan(wanted, states, who)) as said:
+            async for one in said:
+                if isinstance(one, Progress):
+                    yield "progress", asdict(one)
+                else:
+                    entries.count(found, one)
+        for group in entries.ordered(found):
+            yield "group", _group(group)
+        yield "end", {"found": len(found), "more": False}
+
     async def _letter(self, request: web.Request, who: PrincipalRegistered) -> Entry:
         return await self._found(request.match_info["letter_id"], who)
 
@@ -282,5 +294,27 @@ def _hint(reason: str) -> dict[str, str]:
     return {"class": str(hint.kind), "hint": hint.hint}
 
 
-async def _line(answer: web.StreamResponse, name: str, said: Any) -> None:
+def _group(one: Group) -> dict[str, Any]:
+    return asdict(one) | _hint(one.reason)
+
+
+async def _lines(request: web.Request, lines: AsyncGenerator[Line]) -> web.StreamResponse:
+    """Begins to answer before it knows the end: an error behind the first line ends the lines with `error`.
+
+    What it says is never silent for long, whatever it finds: callers give up what does not say a byte.
+    """
+    answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await answer.prepare(request)
+    try:
+        async with aclosing(lines) as said:
+            async for line in said:
+                await _write(answer, line)
+    except Unavailable:
+        await _write(answer, ("error", {"detail": "what this needs does not answer at this moment; ask again"}))
+    await answer.write_eof()
+    return answer
+
+
+async def _write(answer: web.StreamResponse, line: Line) -> None:
+    name, said = line
     await answer.write(json.dumps({name: said}, ensure_ascii=False).encode() + b"\n")

@@ -153,6 +153,13 @@ _DOES = {Kind.APPROVE: "Let a job run that somebody else planned.", Kind.RUN: "S
 
 ROUTES = (
     _read(f"{_LETTERS}/groups", "groups", "Dead letters by kind of failure, with what to do.", list[Any], _FILTERS),
+    _read(
+        f"{_LETTERS}/groups/scan",
+        "groups_scan",
+        "Groups of those for which an expression holds, as lines of JSON: `progress`, then `group`, at last `end`.",
+        None,
+        _FILTERS,
+    ),
     _read(_LETTERS, "letters", "Dead letters, newest first, a page at a time.", dict[str, Any], {**_FILTERS, **_PAGE}),
     _read(
         f"{_LETTERS}/scan",

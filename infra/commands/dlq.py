@@ -59,7 +59,12 @@ def group() -> None:
 @JSON
 def groups_(wanted: dict[str, Any], state: str, token_file: Path | None, as_json: bool) -> None:
     """Dead letters by kind of failure, with what to do."""
-    found = client.ask(operator(token_file), "GET", f"/v1/dead-letters/groups{query(wanted, state=state)}")
+    server, asked = operator(token_file), query(wanted, state=state)
+    if "expression" in wanted:
+        found, said = scan(server, f"/v1/dead-letters/groups/scan{asked}", "group")
+        _left_out(said)
+    else:
+        found = client.ask(server, "GET", f"/v1/dead-letters/groups{asked}")
     shown = (
         found
         if as_json
@@ -91,8 +96,9 @@ def list_(
     server = operator(token_file)
     if "expression" in wanted:
         path = f"/v1/dead-letters/scan{query(wanted, state=state, limit=limit)}"
-        found: dict[str, Any] = {**scan(server, path), "cursor": "", "total": None}
-        _left_out(found)
+        letters, said = scan(server, path, "letter")
+        found: dict[str, Any] = {"letters": letters, **said, "cursor": "", "total": None}
+        _left_out(said)
     else:
         path = f"/v1/dead-letters{query(wanted, state=state, limit=limit, cursor=cursor)}"
         found = client.ask(server, "GET", path)
@@ -104,17 +110,17 @@ def list_(
         click.echo(f"… of {found['total']}; the next ones: --cursor {found['cursor']}")
 
 
-def _left_out(found: dict[str, Any]) -> None:
+def _left_out(said: dict[str, Any]) -> None:
     """Say on stderr what a scan did not decide or did not read: none found is not none there."""
-    if found["unclear"]:
+    if said["unclear"]:
         click.echo(
-            f"The expression says nothing of {found['unclear']} of {found['scanned']}: neither true nor false, or a"
+            f"The expression says nothing of {said['unclear']} of {said['scanned']}: neither true nor false, or a"
             " field or header that they do not have. `aios dlq show ID` shows what one has; has(value.x) asks first.",
             err=True,
         )
-    if found["gone"]:
-        click.echo(f"{found['gone']} of {found['scanned']} are not in Kafka any more, and were passed over.", err=True)
-    if found["more"]:
+    if said["gone"]:
+        click.echo(f"{said['gone']} of {said['scanned']} are not in Kafka any more, and were passed over.", err=True)
+    if said["more"]:
         click.echo("There may be more: raise --limit (1000 at most), or go on with --until.", err=True)
 
 

@@ -149,24 +149,24 @@ def query(wanted: Mapping[str, Any], **more: Any) -> str:
     return "?" + urlencode(told | {name: value for name, value in more.items() if value}, doseq=True)
 
 
-def scan(server: Server, path: str) -> dict[str, Any]:
-    """Dead letters that an expression holds for, with a bar for people while records are read; and what it left out.
+def scan(server: Server, path: str, name: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What stands in a scan's lines of this name, with a bar for people while records are read; and what it left out.
 
-    letters, scanned, of, found, unclear, gone: as a scan's progress has them. more: it stopped at its limit.
+    That is scanned, of, found, unclear, gone: as a scan's progress has them. more: it stopped at its limit.
     """
-    letters: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     said: dict[str, Any] = {}
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Reading records", total=None)
         for line in client.lines(server, path):
-            if "letter" in line:
-                letters.append(line["letter"])
+            if name in line:
+                found.append(line[name])
             elif "progress" in line:
                 said |= line["progress"]
                 progress.update(task, completed=said["scanned"], total=said["of"] or None)
             elif "end" in line:
-                return {"letters": letters, **said, **line["end"]}
+                return found, said | line["end"]
             elif "error" in line:
                 fail(line["error"]["detail"], NOT_RUNNING)
     fail(f"{server.what} ended before it had read all records; `aios logs operations` may say why", NOT_RUNNING)

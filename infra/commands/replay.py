@@ -270,13 +270,16 @@ def _done(said: Mapping[str, Any], words: str, as_json: bool) -> None:
 
 
 def _tried(server: Server, job_id: str) -> dict[str, Any]:
-    """The job, once its dry run has ended."""
+    """The job, once its dry run has ended; until then people are told how far it is."""
     deadline = time.monotonic() + DRY_RUN_S_MAX
-    with Console(stderr=True).status("Dry run"):
+    with Console(stderr=True).status("Dry run") as told:
         while time.monotonic() < deadline:
             found = _known(server, job_id)
-            if found is not None and found["report"].get("complete"):
-                return found
+            if found is not None:
+                report = found["report"]
+                if report.get("complete"):
+                    return found
+                told.update(f"Dry run: looked at {report.get('looked', 0)}, selected {report.get('selected', 0)}")
             time.sleep(POLL_S)
     fail(f"the dry run of job {job_id} has not ended within {DRY_RUN_S_MAX:.0f} s; `aios replay status {job_id}`")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import pytest
 from aiohttp import ClientResponse
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
+from rich.status import Status
 
-from aios.dlq import commands
+from aios.dlq import commands, jobs
 from aios.dlq.entries import LetterOutcome
 from aios.dlq.index_layout import Outcome, State
 from aios.dlq.jobs import LetterState
@@ -23,10 +24,11 @@ from aios.dlq.operations.routes import ROUTES
 from aios.infra import running as running_module
 from aios.infra.cli import aios
 from aios.infra.commands import operations as shared
+from aios.infra.commands import replay as replaying
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE
 from aios.infra.running import Running
 from aios.schemas import ids
-from aios.schemas.models import AuditRecorded
+from aios.schemas.models import AuditRecorded, ReplayRemembered
 from aios.streams import credentials, principals
 from aios.streams.config import OperationsSettings, Settings
 from aios.streams.http.openapi import Caller
@@ -350,7 +352,8 @@ def test_jobs_come_a_page_at_a_time() -> None:
     run(test)
 
 
-def test_a_scan_says_how_far_it_is_where_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["scan", "groups/scan"])
+def test_a_scan_says_how_far_it_is_where_nothing_is_found(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line as soon as each batch is read, before the next one is, and while another scan is in front of it."""
     monkeypatch.setattr(letters, "WAITING_S", 0.01)
 
@@ -358,7 +361,7 @@ def test_a_scan_says_how_far_it_is_where_nothing_is_found(monkeypatch: pytest.Mo
         operations.index.held += [entry(number) for number in range(3)]
         for each in operations.index.held:
             operations.index.turns[each.letter.id] = asyncio.Event()
-        path = "/v1/dead-letters/scan?where=letter.attempts+%3E+1000"
+        path = f"/v1/dead-letters/{what}?where=letter.attempts+%3E+1000"
         async with operations.get(path) as response:
             heard = [json.loads(await response.content.readline())]
             async with operations.get(path) as waiting:
@@ -504,6 +507,45 @@ def test_a_scan_says_what_it_left_out(home: Settings, monkeypatch: pytest.Monkey
         assert "raise --limit" in result.stderr
         result = await command("dlq", "list", "--where", "letter.attempts > 0", "--limit", "6")
         assert (result.exit_code, result.stderr) == (0, "")
+
+    commanding(home, monkeypatch, test)
+
+
+def test_groups_by_an_expression_are_read_with_progress(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes; what the expression says nothing of is said on stderr. Without one, at once."""
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        operations.index.held += [entry(number, generation=number % 2) for number in range(5)]
+        result = await command("dlq", "groups", "--where", "letter.generation == 0", "--json")
+        assert [each["count"] for each in json.loads(result.stdout)] == [3]
+        assert json.loads(result.stdout)[0]["hint"]
+        assert [each["count"] for each in json.loads((await command("dlq", "groups", "--json")).stdout)] == [5]
+        result = await command("dlq", "groups", "--where", "letter.key")
+        assert (result.exit_code, "nothing of 5 of 5" in result.stderr) == (0, True), result.output
+        async with operations.get("/v1/dead-letters/groups?where=true") as response:
+            assert "groups/scan" in (await problem(response, "invalid_query"))["detail"]
+
+    commanding(home, monkeypatch, test)
+
+
+def test_a_dry_run_says_how_far_it_is(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it goes on, people hear how many it has looked at and selected."""
+    told: list[str] = []
+    monkeypatch.setattr(Status, "update", lambda _, words: told.append(words))
+    monkeypatch.setattr(replaying, "POLL_S", 0.01)
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        whole = operations.stage.beginning
+
+        def half_done(job_id: str) -> Sequence[ReplayRemembered]:
+            if told:
+                return whole(job_id)
+            goes_on = jobs.Report(looked=4_711, selected=12).plain()
+            return [replace(one, report=ids.canonical(goes_on)) for one in whole(job_id)]
+
+        operations.stage.beginning = half_done  # type: ignore[method-assign]
+        assert (await command("replay", "plan", "--all")).exit_code == 0
+        assert told == ["Dry run: looked at 4711, selected 12"]
 
     commanding(home, monkeypatch, test)
 
