@@ -30,10 +30,10 @@ from math import inf
 from random import Random
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from aios.dlq.one_record import Lost
-from aios.processors.connectors import lines, measures, pace
+from aios.processors.connectors import lines, measures, pace, understanding
 from aios.processors.connectors.claims import PROCESS, Claims, Intend, Known
 from aios.processors.connectors.connector import TOO_LARGE, CallFailed, Connector, Effect, Failure, failure_of
 from aios.processors.connectors.course import EXPIRED, FAILED, OK, UNKNOWN, Answer, Course, failed, unknown
@@ -137,32 +137,17 @@ class Calling:
 
     def _understood(self, record: Record, command: ConnectorRequested, wanted: Callable[[], bool]) -> Course | Answer:
         """What is asked, or why it can never be."""
-        name = self._system.system
-        if command.system != name:
-            return failed("wrong_system", f"this is {name}, not {command.system}")
-        try:
-            operations = self._operations()
-        except ConfigError as error:
-            return failed("no_connector", f"{name} cannot be asked here: {error}")
-        operation = operations.get(command.operation)
-        if operation is None:
-            return failed("unknown_operation", f"{name} can {', '.join(operations)}")
-        if command.effect not in operation.effects:
-            given = ", ".join(sorted(operation.effects))
-            return failed("effect_not_given", f"{command.operation} of {name} gives {given}, not {command.effect}")
-        try:
-            request = operation.request.model_validate_json(command.request)
-        except ValidationError as error:
-            wrong = ", ".join(sorted({".".join(map(str, each["loc"])) or "all of it" for each in error.errors()}))
-            return failed("request_broken", f"it does not fit {operation.request.__name__}: {wrong}")
+        asked = understanding.understood(self._system.system, self._operations, command)
+        if isinstance(asked, Answer):
+            return asked
         left_s = (command.deadline_at - wall_ms()) / 1000
         return Course(
             record=record,
             command=command,
-            operation=operation,
-            request=request,
+            operation=asked.operation,
+            request=asked.request,
             effect=Effect(command.effect),
-            party=lines.party(self._system, request, command.tenant),
+            party=lines.party(self._system, asked.request, command.tenant),
             deadline=self._clock() + left_s,
             wanted=wanted,
             clock=self._clock,

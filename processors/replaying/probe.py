@@ -2,27 +2,39 @@
 
 Enters: a letter, and the record as it would return. Leaves: the reason for which it would fail or be refused, or
 nothing. What can be told without trying: that it decodes as its topic's contract; for admit all it decides (names,
-sizes, tenants, age); for plan that its key and partition are those of its case. What only trying tells (a model, a
-bug, what a case waits for) is not found.
+sizes, tenants, age); for plan that its key and partition are those of its case; for a connector that its system can be
+asked so; for a pool that its model and prompt are there; for both that its deadline is still to come. What only trying
+tells (what a model or system says, a bug, what a case waits for) is not found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache, partial
 from typing import Any
 
 from aios.dlq import edits
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.decide import reason_of
 from aios.processors.admit import Admit
+from aios.processors.connectors import registry, understanding
+from aios.processors.connectors.course import Answer
 from aios.processors.plan import Plan
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
-from aios.schemas.models import EventRefused
-from aios.streams.errors import AiosError, Unavailable
+from aios.schemas.models import ConnectorRequested, EventRefused, InferenceRequested
+from aios.streams import model_files, pool_files, prompt_files, system_files
+from aios.streams.errors import AiosError, ConfigError, Unavailable
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import EVENT_REFUSED
-from aios.streams.topology import ADMIT, PLAN
+from aios.streams.topology import ADMIT, PLAN, POOLS, connecting
+
+EXPIRED = "expired"
+_SYSTEMS = {
+    connecting(system).group: (name, cache(partial(registry.operations_of, system)))
+    for name, system in system_files.shipped().items()
+}
+_POOLS = {stage.group: pool_files.shipped()[stage.name] for stage in POOLS}
 
 
 class _Nothing:
@@ -36,7 +48,7 @@ class _Nothing:
 
 
 class Probes:
-    """A Probe (jobs.py) with the cores of admit and plan."""
+    """A Probe (jobs.py) with the cores of admit and plan, and what connectors and pools are made of."""
 
     def __init__(self, codec: Codec, admit: Admit, plan: Plan) -> None:
         self._codec = codec
@@ -51,6 +63,10 @@ class Probes:
                 return self._refused(record, now_ms)
             if letter.group == PLAN.group:
                 self._plan.check(record)
+            elif letter.group in _SYSTEMS:
+                return self._asks_in_vain(letter.group, record, now_ms)
+            elif letter.group in _POOLS:
+                return self._unanswerable(letter.group, record, now_ms)
             elif (topic := edits.topic_of(letter.orig_topic)) is not None:
                 self._codec.decode_any(record.value, topic)
         except Unavailable:
@@ -65,6 +81,31 @@ class Probes:
             if out.topic == EVENT_REFUSED.name:
                 return f"refused: {self._codec.decode(out.value, EventRefused).reason}"
         return ""
+
+    def _asks_in_vain(self, group: str, record: Record, now_ms: int) -> str:
+        """Why a system's command would be answered, and nothing asked of the system. Raises what decoding raises."""
+        name, operations = _SYSTEMS[group]
+        command = self._codec.decode(record.value, ConnectorRequested)
+        asked = understanding.understood(name, operations, command)
+        if isinstance(asked, Answer):
+            return f"{asked.status}: {asked.word}"
+        return EXPIRED if command.deadline_at <= now_ms else ""
+
+    def _unanswerable(self, group: str, record: Record, now_ms: int) -> str:
+        """Why a pool's command would be answered without its model. Raises what decoding raises."""
+        request = self._codec.decode(record.value, InferenceRequested)
+        try:
+            if request.model.partition("@")[0] != _POOLS[group].model:
+                return "failed: other_model"
+            model_files.card(request.model)
+        except ConfigError:
+            return "failed: unknown_model"
+        try:
+            if request.prompt and prompt_files.changed(request.prompt):
+                return "failed: unevaluated_prompt"
+        except ConfigError:
+            return "failed: unknown_prompt"
+        return EXPIRED if request.deadline_at <= now_ms else ""
 
 
 def decoded(codec: Codec, letter: DeadLetter, value: bytes | None) -> Any:

@@ -36,6 +36,7 @@ from aios.schemas.models import (
     BreakerChanged,
     DocumentReceived,
     Event,
+    InferenceRequested,
     LetterChanged,
     LetterRemembered,
     OperationAnswered,
@@ -43,11 +44,12 @@ from aios.schemas.models import (
     ReplayRemembered,
     TenantRegistered,
 )
-from aios.streams import topics
+from aios.streams import model_files, topics, topology
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
+from aios.streams.system_files import Effect
 from aios.streams.topology import ADMIT, PLAN, Stage
-from tests.fakes import admissions
+from tests.fakes import admissions, calls
 from tests.fakes.breakers import open_breaker
 from tests.fakes.registry import FakeRegistry
 
@@ -629,6 +631,51 @@ def test_a_dry_run_finds_what_would_fail_again_and_changes_nothing() -> None:
     assert report["groups"]["aios.plan"]["fails"] == {"undecodable": 1}
     assert {key: value for key, value in desk.memory.items() if key != jobs.job_key(job_id)} == before
     assert desk.returned() == []
+
+
+SCREEN = calls.requested({"name": "Ann Example"}, at=NOW_MS, system="sanctions", operation="screen", effect=Effect.NONE)
+CLASSIFY = InferenceRequested(
+    request_id="r1",
+    case_id="c1",
+    tenant="demo",
+    workflow="document.triage",
+    step="classify",
+    attempt=1,
+    task="classify",
+    model=model_files.known()[-1],
+    prompt="",
+    input="My card is lost",
+    options='{"head": "message"}',
+    lane="bulk",
+    deadline_at=NOW_MS + 60_000,
+    requested_at=NOW_MS,
+)
+SYSTEM, POOL = topology.BY_NAME["connectors.sanctions"], topology.BY_NAME["classify.bulk"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "command", "fails"),
+    [
+        (SYSTEM, SCREEN, ""),
+        (SYSTEM, replace(SCREEN, operation="forget"), "failed: unknown_operation"),
+        (SYSTEM, replace(SCREEN, request='{"nom": "Ann Example"}'), "failed: request_broken"),
+        (SYSTEM, replace(SCREEN, effect="at_most_once"), "failed: effect_not_given"),
+        (SYSTEM, replace(SCREEN, deadline_at=NOW_MS), "expired"),
+        (POOL, CLASSIFY, ""),
+        (POOL, replace(CLASSIFY, model="triage-encoder@999"), "failed: unknown_model"),
+        (POOL, replace(CLASSIFY, model="summariser@1"), "failed: other_model"),
+        (POOL, replace(CLASSIFY, prompt="summary@999"), "failed: unknown_prompt"),
+        (POOL, replace(CLASSIFY, deadline_at=NOW_MS), "expired"),
+    ],
+)
+def test_a_dry_run_finds_commands_that_nobody_can_carry_out(stage: Stage, command: Event, fails: str) -> None:
+    """By what systems and pools are made of today; a connector's answers are those that it would give."""
+    desk = Desk()
+    desk.dead("c1", stage=stage, value=CODEC.encode(stage.reads[0], command), error=RecordError("x", Reason.UNKNOWN))
+    job_id = desk.ask("ada", PlanCommand()).object_id
+    desk.work()
+    group = json.loads(desk.job(job_id).report)["groups"][stage.group]
+    assert (group["returns"], group["fails"]) == (1, {fails: 1} if fails else {})
 
 
 def test_a_bulk_edit_and_a_bulk_discard() -> None:
