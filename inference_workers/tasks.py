@@ -224,4 +224,4 @@ def options(request: InferenceRequested, allowed: set[str]) -> dict[str, Any]:
 
 def heads_of(model: str) -> Path:
     """The file of a classifier's trained heads."""
-    return model_files.folder(model) / "heads.npz"
+    return model_files.folder(model) / model_files.HEADS

@@ -162,7 +162,8 @@ def _passed_by(kafka: KafkaSettings, codec: Codec, workflow: Workflow) -> list[s
 
 
 def _unpassed(workflow: Workflow) -> list[str]:
-    return [f"{why}; a version that names it takes no new cases" for why in workflow_files.unpassed(workflow)]
+    why_not = [*workflow_files.unfit(workflow), *workflow_files.unpassed(workflow)]
+    return [f"{why}; a version that names it takes no new cases" for why in why_not]
 
 
 def deploy(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zipfile import BadZipFile, ZipFile
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from aios.streams.errors import ConfigError
 
 FOLDER = Path(__file__).parents[1] / "inference_workers" / "models"
+HEADS = "heads.npz"  # of a version's folder: trained heads, each of its arrays named HEAD.WHAT
 REFERENCE = re.compile(r"([a-z][a-z0-9-]{0,63})@([1-9][0-9]{0,5})")
 
 
@@ -64,6 +66,19 @@ def folder(reference: str) -> Path:
     """Where the files of a version lie."""
     name, _, version = reference.partition("@")
     return FOLDER / name / version
+
+
+@lru_cache(maxsize=64)
+def heads(reference: str) -> tuple[str, ...]:
+    """What a version can label by, `options.head` of a request; empty: it labels nothing. Raises ConfigError."""
+    path = folder(reference) / HEADS
+    if not path.is_file():
+        return ()
+    try:
+        with ZipFile(path) as file:
+            return tuple(sorted({name.partition(".")[0] for name in file.namelist()}))
+    except BadZipFile as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def metrics(reference: str) -> dict[str, Any]:

@@ -21,6 +21,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from aios.streams.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "pools"
+SERVES: Mapping[str, tuple[str, ...]] = {
+    "classify": ("classify", "embed"),
+    "embed": ("classify", "embed"),
+    "generate": ("generate",),
+}
+"""By the task of a pool's file: those that it answers. An encoder's labels and vectors come of the same embedding."""
 PERSON = "person"  # a fallback: the workflow's on_error, without another model
 
 
@@ -83,6 +89,11 @@ class Pool(Part):
     def process(self) -> str:
         """Pools of one process share an engine."""
         return self.pool.partition(".")[0]
+
+    @property
+    def serves(self) -> tuple[str, ...]:
+        """The tasks it answers."""
+        return SERVES[self.task]
 
     @property
     def lane(self) -> Lane:

@@ -3,8 +3,8 @@
 In: a step that asks, a case that was called, an answer, silence. Out: commands, a timer with each; a wait for a turn.
 Guaranteed: a case stands with one pool at a time, and whichever way it goes on gives its place there back
 (turnstile.py); of each pool it asks at most attempts_max times; a pool that cannot answer (failed, late, silent,
-retired, too dear, or no turn came) is followed by the one that its file names, and after the last it has failed; a
-command that is given up is called off.
+retired, too dear, of a model that nobody knows, or no turn came) is followed by the one that its file names, and after
+the last it has failed; a command that is given up is called off.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ class Asking(Paying):
         """Take a place at the pool and send the command, or wait for a place, for at most as long as for answers."""
         self._change(step=name, attempt=attempt)
         turn_id, why_not, ordinal = f"turn/{name}/{attempt}", "", 0
-        if not all(self._served(step, pool)):
-            why_not = "retired"
+        if nobody := self._unserved(step, pool):
+            why_not = nobody
         elif not self._affords(step, pool):
             why_not = "budget_spent"
         else:
@@ -258,6 +258,14 @@ class Asking(Paying):
         """Model and prompt with the versions that serve this case; an empty one is retired."""
         model = self._stamped("model", self._model_of(step, pool))
         return (model, self._stamped("prompt", step.prompt)) if step.prompt else (model,)
+
+    def _unserved(self, step: Question, pool: Pool) -> str:
+        """Why nobody serves it here; empty: somebody does. A model that nobody knows stops no other case."""
+        try:
+            self._stamped("model", self._model_of(step, pool))
+        except ConfigError:
+            return "unknown_model"
+        return "" if all(self._served(step, pool)) else "retired"
 
     def _model_of(self, step: Question, pool: Pool) -> str:
         """As the step names it; another pool than the step's own is asked for its own."""

@@ -15,18 +15,12 @@ from collections.abc import Iterator, Mapping
 from aios.processors.accounts import CHEAPER
 from aios.processors.cases import spending
 from aios.processors.language.workflow import Question, Workflow
-from aios.processors.language.workflow_files import asks
+from aios.processors.language.workflow_files import questions
 from aios.streams import pool_files, prompt_files
 from aios.streams.limits import ALL
 from aios.streams.pool_files import Lane, Pool
 
 BLOCK = "`budget: {per_case_max_micro: …, on_denied: {reason: …, then: STEP}}`"
-
-
-def questions(workflow: Workflow) -> Iterator[tuple[str, Question]]:
-    """What it asks models, by step."""
-    for name, step in workflow.steps.items():
-        yield from ((name, ask) for ask in asks(step.kind) if isinstance(ask, Question))
 
 
 def unheld(workflow: Workflow) -> str:

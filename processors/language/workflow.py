@@ -34,10 +34,11 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from aios.processors.language.head import Allowance, Autonomy, Objectives, SignedOff
 from aios.processors.language.part import HOUR_MS, Cel, Deadline, Jump, Named, Part, Policy, Word, close_to
-from aios.streams import topology
+from aios.streams import pool_files
 from aios.streams.pool_files import Lane
 from aios.streams.system_files import ATTEMPTS_MAX
 
@@ -81,16 +82,25 @@ class Question(Part):
 
     @model_validator(mode="after")
     def _served(self) -> Self:
-        for lane in Lane:
-            try:
-                topology.pool_of(self.pool, lane)
-            except KeyError as error:
-                raise ValueError(f"there is no pool {self.pool}.{lane}") from error
+        if says := self._no_pool():
+            raise PydanticCustomError("no_pool", "{says}", {"says": says, "key": "pool"})
         if (self.task == "classify") != (self.labels is not None):
             raise ValueError("`labels` belongs to task classify, which needs it")
         if (self.task == "generate") != (self.prompt is not None):
             raise ValueError("`prompt` belongs to task generate, which needs it")
         return self
+
+    def _no_pool(self) -> str:
+        """Why there is none where it may be asked: in both lanes."""
+        pools = pool_files.shipped()
+        processes = sorted({pool.process for pool in pools.values()})
+        if self.pool not in processes:
+            return f"there is no pool {self.pool}{close_to(self.pool, processes)}"
+        lacking = [lane for lane in Lane if f"{self.pool}.{lane}" not in pools]
+        if not lacking:
+            return ""
+        served = next(lane for lane in Lane if f"{self.pool}.{lane}" in pools)
+        return f"pool {self.pool} has no lane {lacking[0]}: with `lane: {served}` the step asks the one it has"
 
 
 class Infer(Question):

@@ -8,6 +8,7 @@ denied.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from aios.processors.connectors import registry
-from aios.processors.language import autonomy, policy_files
+from aios.processors.language import autonomy, policy_files, workflow_names
 from aios.processors.language.part import close_to
 from aios.processors.language.workflow import Call, Kind, Map, Parallel, Question, Workflow
 from aios.processors.language.workflow_check import Place, check, form
@@ -36,6 +37,8 @@ FOLDER = Path(__file__).parents[1] / "workflows"
 FILE_BYTES_MAX = 1 << 20
 WITH_UNIT = re.compile(r"\d+(?:\.\d+)?\s*(?:ms|s|sec\w*|m|min\w*|h|hours?|d|days?|w|weeks?)")
 CASES = ".cases.yaml"  # how the file beside a workflow ends that holds recorded cases of it
+
+log = logging.getLogger(__name__)
 
 
 class Workflows:
@@ -149,6 +152,8 @@ class Live(Workflows):
         if told is None:
             raise ConfigError(f"cases run on {reference}, which nobody deployed here; deploy that version again")
         self._deployed[reference] = found = of_deployed(told).workflow
+        for why in unfit(found):
+            log.error("%s: %s; its cases go on by `on_error`. Deploy a version that is fine", reference, why)
         return found
 
 
@@ -235,8 +240,19 @@ def of_deployed(told: WorkflowDeployed) -> Sound:
 
 def unpassed(workflow: Workflow) -> list[str]:
     """Why new cases may not take it: prompts that it names by version and that have not passed. A line each."""
-    named = {ask.prompt for step in workflow.steps.values() for ask in asks(step.kind) if isinstance(ask, Question)}
+    named = {ask.prompt for _, ask in questions(workflow)}
     return [why for each in sorted(filter(None, named)) if "@" in each and (why := prompt_files.unpassed(each))]
+
+
+def unfit(workflow: Workflow) -> list[str]:
+    """Models that it names and that cannot answer it: such steps go to their `on_error`. A line each."""
+    return sorted({says for _, ask in questions(workflow) for _, says in workflow_names.unfit(ask)})
+
+
+def questions(workflow: Workflow) -> Iterator[tuple[str, Question]]:
+    """What it asks models, by step."""
+    for name, step in workflow.steps.items():
+        yield from ((name, ask) for ask in asks(step.kind) if isinstance(ask, Question))
 
 
 def _load_named(workflow: Workflow) -> None:

@@ -35,7 +35,7 @@ from aios.processors.language.workflow import (
     closure,
     may_act,
 )
-from aios.streams import prompt_files
+from aios.streams import model_files, pool_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression
 from aios.streams.inputs import Input
@@ -134,6 +134,27 @@ def ahead(workflow: Workflow) -> dict[str, set[str]]:
             if may_act(step.kind):
                 found[name].add(workflow.autonomy.ask)
     return found
+
+
+def unfit(ask: Question) -> Iterator[tuple[str, str]]:
+    """Why nobody can answer it, with the key that says so: a pool that does not do this, a model that there is not, or
+    that is not the pool's, no head to label by.
+    """
+    pools = pool_files.shipped().values()
+    pool = next(pool for pool in pools if pool.process == ask.pool)  # its lanes agree in task and model
+    name = ask.model.partition("@")[0]
+    if ask.task not in pool.serves:
+        fitting = sorted({pool.process for pool in pools if ask.task in pool.serves})
+        yield "pool", f"pool {ask.pool} answers no {ask.task}{close_to(ask.pool, fitting)}"
+    if name not in model_files.names():
+        yield "model", f"there is no model {name}{close_to(name, model_files.names())}"
+    elif "@" in ask.model and ask.model not in model_files.known():
+        there = [f"{name}@{version}" for version in model_files.versions(name)]
+        yield "model", f"there is no model {ask.model}{close_to(ask.model, there)}"
+    elif ask.task in pool.serves and name != pool.model:
+        yield "model", f"pool {ask.pool} answers with {pool.model}, not with {name}"
+    if ask.task == "classify" and "head" not in ask.options:
+        yield "options", "task classify needs `head`, the model's head that labels"
 
 
 def wrong_names(workflow: Workflow, taken: Input, *, kept: bool = False) -> list[tuple[Place, str]]:
@@ -253,6 +274,7 @@ class _Names:
                 return ANY
             self._examples(answer, operation)
             return cel_types.of_schema(workflow_samples.schema_of(operation.response))
+        self.found += [((*where, key), says) for key, says in unfit(ask)]
         self._guards(where, ask)
         if ask.task == "classify":
             return CLASSIFIED

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from aios.processors.language import policy_files, workflow_names, workflow_samples
+from aios.processors.language.part import close_to
 from aios.processors.language.workflow import (
     NOTED,
     Call,
@@ -33,6 +34,7 @@ from aios.processors.language.workflow import (
     may_act,
 )
 from aios.schemas import ids
+from aios.streams import model_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 from aios.streams.inputs import Input
@@ -244,7 +246,9 @@ class _Visit:
             if isinstance(ask, Question):
                 self._value(ask.input, TEXT, *place, "input", view=view)
                 for key, option in ask.options.items():
-                    self._value(option, PLAIN, *place, "options", key, view=view)
+                    said = self._value(option, PLAIN, *place, "options", key, view=view)
+                    if key == "head" and said is not None:
+                        self._head(ask.model, said, *place, "options", key)
                 labels = None if ask.labels is None else self._value(ask.labels, LABELS, *place, "labels", view=view)
                 found: list[Any] = workflow_samples.of_question(ask, labels[0] if labels else "label")
             else:
@@ -256,6 +260,14 @@ class _Visit:
             self.problems.setdefault(where, str(error))
             return []
         return [*self.examples.get(name, ()), *found]
+
+    def _head(self, model: str, said: Any, *place: str | int) -> None:
+        """Note a head that the model lacks: as it is named, or in its newest version."""
+        reference = model if "@" in model else model_files.reference(model)
+        known = model_files.heads(reference)
+        if said not in known:
+            says = f"{reference} has no head {said}{close_to(str(said), list(known))} ({self.who})"
+            self.problems.setdefault(("steps", self.name, *place), says)
 
     def _parallel(self, step: Parallel) -> Iterator[Onward]:
         every = {

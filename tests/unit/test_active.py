@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -23,7 +25,9 @@ from aios.schemas.models import (
 )
 from aios.streams import activations, model_files, prompt_files
 from aios.streams.errors import ConfigError
+from aios.streams.pool_files import Pool
 from aios.streams.prompt_files import Recorded
+from tests.fakes.pools import chained
 from tests.unit.test_case import START_MS, admitted
 
 NAME = "triage-encoder"
@@ -39,8 +43,8 @@ def test_without_an_activation_the_newest_version_of_the_deploy_serves(monkeypat
     assert active.prompt_of("summary", None) == "summary@7"
 
 
-def test_a_name_that_nobody_knows_is_a_broken_deploy() -> None:
-    """It is said, and no case is answered by something else."""
+def test_a_name_that_nobody_knows_is_an_error() -> None:
+    """No case is answered by something else; what becomes of the step is asking.py's."""
     with pytest.raises(ConfigError, match="nothing"):
         active.model_of("nothing", "c", None)
 
@@ -194,3 +198,17 @@ def test_a_retired_model_is_not_asked_and_a_person_decides() -> None:
     assert not [event for event in told if isinstance(event, InferenceRequested)]
     assert [event for event in told if isinstance(event, ReviewRequested)]
     assert "not_asked" in [event.transition for event in told if isinstance(event, AuditRecorded)]
+
+
+@pytest.mark.parametrize("pools", [None, chained()], ids=["a person", "another pool"])
+def test_a_model_that_nobody_knows_stops_no_other_case(pools: Mapping[str, Pool] | None) -> None:
+    """Its step goes the way of a pool that cannot answer: the fallback's model, else on_error. The audit says why."""
+    text = (FOLDER / "document.triage.yaml").read_text(encoding="utf-8").replace("triage-encoder", "triage-encodr")
+    workflows = Workflows([Workflow.model_validate(yaml.safe_load(text))])
+    moved = case.plan(None, admitted(), turn.Cause("topic", 0, 0, START_MS), workflows, pools=pools)
+    told = [event for _, event in moved.events]
+    (why,) = [event for event in told if isinstance(event, AuditRecorded) and event.transition == "not_asked"]
+    assert json.loads(why.detail)["reason"] == "unknown_model"
+    assert any(isinstance(event, ReviewRequested) for event in told) == (pools is None)
+    if pools is not None:
+        assert (asked(moved).model, asked(moved).fallback_of) == ("summariser@1", "classify.bulk")

@@ -21,6 +21,7 @@ from aios.infra.commands.pools import Sample, quantile, state
 from aios.infra.output import NOT_FOUND
 from aios.streams import config, model_files
 from aios.streams.pool_files import Pool, shipped
+from tests.fakes.engine import FakeEngine
 from tests.unit.test_inference_measures import ANSWER, POOL
 
 ENDS = [0.1, 0.2, 0.4, 0.8, float("inf")]
@@ -112,3 +113,10 @@ def test_a_pool_is_served_by_the_model_that_its_file_names() -> None:
     other = classify.model_copy(update={"pool": "second.bulk", "model": "summariser"})
     assert worker.Served({"bulk": classify}).model == model_files.reference("triage-encoder")
     assert worker.Served({"bulk": other}).model == model_files.reference("summariser")
+
+
+@pytest.mark.parametrize("process", worker.SERVED)
+def test_a_pool_answers_the_tasks_that_workflows_may_ask_of_it(process: str) -> None:
+    """What a workflow is held against before any event is what its workers do."""
+    served = worker.SERVED[process]
+    assert served.task(FakeEngine()).serves == served.pool.serves

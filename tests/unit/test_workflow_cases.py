@@ -20,12 +20,15 @@ from aios.processors.cases.turn import Cause
 from aios.processors.language import workflow_files
 from aios.processors.language.workflow import Kind
 from aios.processors.language.workflow_files import Sound, Workflows
+from aios.schemas.codec import Codec
 from aios.schemas.models import CaseRemembered, CaseTold, WorkflowActivated
 from aios.streams import deployments, inputs
+from aios.streams.config import KafkaSettings
 from aios.streams.deployments import MIGRATED, Catalogue
 from aios.streams.errors import ConfigError, Reason, RecordError
 from tests.fakes import admissions, claims, flow
 from tests.fakes.deployments import Tables, deployed
+from tests.fakes.registry import FakeRegistry
 
 NOW_MS = 1_772_366_400_000
 
@@ -314,6 +317,24 @@ def test_a_version_that_names_a_policy_that_is_not_here_is_not_read(tmp_path: Pa
     told = replace(deployed(found), definition=text.replace("no_injection@1", "no_injection@99"))
     with pytest.raises(ConfigError, match="lacks what document"):
         workflow_files.of_deployed(replace(told, input_schema=""))
+
+
+def test_a_deployed_model_that_nobody_knows_takes_no_new_cases_and_stops_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its version cannot be activated; where an earlier release let it in, it is read, and the log says what is off."""
+    text = (workflow_files.FOLDER / "document.triage.yaml").read_text(encoding="utf-8")
+    edited = text.replace("model: summariser", "model: sumariser").replace("version: 3", "version: 9", 1)
+    found, problems = workflow_files.read_text(edited, "t", inputs.shipped, walked=True)
+    assert found is not None, problems
+    tables = Tables()
+    tables.put(found)
+    tables.deployed[found.workflow.reference] = replace(deployed(found), input_schema="")
+    live = workflow_files.Live(workflow_files.shipped(), tables.given)
+    assert live.at("document.triage", 9).version == 9
+    assert "there is no model sumariser; did you mean summariser?" in caplog.text
+    with pytest.raises(ConfigError, match=r"no model sumariser.*takes no new cases"):
+        deploying.activate(KafkaSettings(), Codec(FakeRegistry()), found.workflow, None, by="ada", reason="")
 
 
 def activated(mode: str, permille: int = 1000, version: int = 1) -> WorkflowActivated:

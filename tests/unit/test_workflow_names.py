@@ -111,6 +111,7 @@ def test_a_workflow_of_every_kind_is_sound() -> None:
 
 
 SCREEN = ("steps", "gather", "parallel", "of", "screen", "connect")
+ABOUT = ("steps", "gather", "parallel", "of", "about", "infer")
 EACH = ("steps", "read", "map", "each", "connect")
 
 
@@ -160,6 +161,12 @@ EACH = ("steps", "read", "map", "each", "connect")
         (("steps", "ask", "review", "on_expiry"), {"then": "done"}, "no field 'book'"),
         (("examples", "screen"), ({"score": "high", "hits": []},), "is no screened.v1: score"),
         (("examples", "scren"), ({},), "there is no step scren; did you mean screen?"),
+        ((*ABOUT, "model"), "triage-encodr", "there is no model triage-encodr; did you mean triage-encoder?"),
+        ((*ABOUT, "model"), "triage-encoder@99", "there is no model triage-encoder@99; did you mean triage-encoder@"),
+        ((*ABOUT, "model"), "summariser", "pool classify answers with triage-encoder, not with summariser"),
+        ((*ABOUT, "pool"), "generate", "pool generate answers no classify (allowed here: classify)"),
+        ((*ABOUT, "options", "head"), "'mesages'", "has no head mesages; did you mean messages?"),
+        ((*ABOUT, "options"), {}, "task classify needs `head`"),
     ],
 )
 def test_a_wrong_name_is_found_before_any_event(place: tuple[Any, ...], value: Any, says: str) -> None:
