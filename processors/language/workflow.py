@@ -91,12 +91,12 @@ class Question(Part):
         return self
 
     def _no_pool(self) -> str:
-        """Why there is none where it may be asked: in both lanes."""
+        """Why there is none where it may be asked: in its own lane, or where it has none in both."""
         pools = pool_files.shipped()
         processes = sorted({pool.process for pool in pools.values()})
         if self.pool not in processes:
             return f"there is no pool {self.pool}{close_to(self.pool, processes)}"
-        lacking = [lane for lane in Lane if f"{self.pool}.{lane}" not in pools]
+        lacking = [lane for lane in ([self.lane] if self.lane else Lane) if f"{self.pool}.{lane}" not in pools]
         if not lacking:
             return ""
         served = next(lane for lane in Lane if f"{self.pool}.{lane}" in pools)

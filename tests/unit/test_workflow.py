@@ -10,6 +10,7 @@ import pytest
 
 from aios.processors.language import workflow_files
 from aios.processors.language.workflow_files import Workflows
+from aios.streams import pool_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 
@@ -148,6 +149,17 @@ def test_a_mistake_is_refused_with_its_line(tmp_path: Path, old: str, new: str, 
 def test_brackets_without_end_are_a_mistake_and_no_traceback(tmp_path: Path) -> None:
     path = edited(tmp_path, "owner: customer-operations", f"owner: {'[' * 5000}{']' * 5000}")
     assert workflow_files.read(path)[1] == [f"{path}:1:1: nested more than 50 levels deep"]
+
+
+def test_a_step_that_fixes_its_lane_needs_that_lane_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A pool may have one lane; who asks it in the other is told so, where the pool is named."""
+    bulk = {name: pool for name, pool in pool_files.shipped().items() if name != "classify.interactive"}
+    monkeypatch.setattr(pool_files, "shipped", lambda: bulk)
+    _, problems = workflow_files.read(edited(tmp_path, "owner: ", "owner: "))
+    (wrong,) = problems
+    assert re.search(r":38:7: .*pool classify has no lane interactive: with `lane: bulk` the step asks", wrong)
+    workflow, problems = workflow_files.read(edited(tmp_path, "pool: classify\n", "pool: classify\n      lane: bulk\n"))
+    assert (workflow is not None, problems) == (True, [])
 
 
 def test_a_time_in_seconds_is_not_taken_for_milliseconds(tmp_path: Path) -> None:
