@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aios.inference_workers import batch
-from aios.inference_workers.batch import BULK_PRIORITY, PRIORITY_MAX, Usage
+from aios.inference_workers.batch import BULK_PRIORITY, Usage
 from aios.inference_workers.cache import Answers, Kept, Nothing, key_of
 from aios.inference_workers.cancels import Cancelled, Nobody
 from aios.inference_workers.engine import Engine, RequestRefused
@@ -29,6 +29,7 @@ from aios.streams import prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import Lane, Pool
 from aios.streams.record import Record
+from aios.streams.slots import PRIORITY_MAX
 from aios.streams.wall_clock import wall_ms
 
 REASON_CHARS_MAX = 300

@@ -19,8 +19,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from aios.streams.slots import PRIORITY_MAX
+
 BULK_PRIORITY = 1_000_000  # added to a bulk request's own: after everybody who waits
-PRIORITY_MAX = 1_000  # of a request, either side of 0
 WINDOW = 32  # of those who wait, in order: among them one may be chosen for its beginning
 OVERTAKEN_MAX = 16
 FREE_SHARE = 8  # one seat in so many is kept free of bulk work

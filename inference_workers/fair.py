@@ -20,10 +20,9 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from aios.inference_workers.batch import PRIORITY_MAX
 from aios.inference_workers.room import LaneRoom
 from aios.streams.record import Record
-from aios.streams.slots import DEADLINE, PRIORITY
+from aios.streams.slots import DEADLINE, PRIORITY, PRIORITY_MAX
 
 BYTES_PER_TOKEN = 4
 SURPLUS_SHARE = 0.05  # of each true cost in what is learned

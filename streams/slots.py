@@ -19,6 +19,8 @@ SLOTS = 8  # of a tenant
 _SUBJECT = "ce_subject"
 DEADLINE, PRIORITY = "aios-deadline", "aios-priority"  # headers: Unix ms; lower is earlier
 
+PRIORITY_MAX = 1_000  # of a command, either side of 0; each step is as good as a deadline of a second earlier
+
 
 def key_of(tenant: str, case_id: str) -> bytes:
     """Under which a command of this case stands."""

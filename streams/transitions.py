@@ -97,7 +97,8 @@ def _requested(move: Move) -> str:
     prompt = f" with prompt {detail['prompt']}" if detail.get("prompt") else ""
     instead = f", in place of {detail['fallback_of']}" if detail.get("fallback_of") else ""
     again = f", attempt {detail['attempt']}" if detail.get("attempt", 1) > 1 else ""
-    return f"step {move['step']} asked model {detail.get('model', '?')}{prompt} ({pool}{instead}{again})"
+    urgency = f", priority {detail['priority']}" if detail.get("priority") else ""
+    return f"step {move['step']} asked model {detail.get('model', '?')}{prompt} ({pool}{instead}{again}{urgency})"
 
 
 def _answered(move: Move) -> str:

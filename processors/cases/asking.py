@@ -26,7 +26,9 @@ from aios.schemas import ids
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
 from aios.streams import prompt_files, topics
 from aios.streams.errors import ConfigError
+from aios.streams.expression import ExpressionError
 from aios.streams.pool_files import PERSON, Pool
+from aios.streams.slots import PRIORITY_MAX
 
 JUDGED_MAX = 32  # texts whose verdicts a process remembers
 POOLS_MAX = 256  # whose topics it does
@@ -289,11 +291,13 @@ class Asking(Paying):
             input=self._masked(step),
             options=ids.canonical({key: option.evaluate(view) for key, option in step.options.items()}),
             lane=pool.lane,
+            priority=_urgency(step, view),
             deadline_at=now + step.deadline_s.ms(pool.lane),
             requested_at=now,
             pool=pool.pool,
             fallback_of=state.fallback_of,
         )
+        urgency: dict[str, Any] = {"priority": request.priority} if request.priority else {}
         self._tell(_commands(pool.pool), request)
         self._wait(name, attempt, request.request_id, request.deadline_at + ANSWER_GRACE_MS)
         self.record(
@@ -306,6 +310,7 @@ class Asking(Paying):
             model=request.model,
             prompt=request.prompt,
             deadline_at=request.deadline_at,
+            **urgency,
         )
 
     def _stamped(self, kind: str, name: str) -> str:
@@ -330,6 +335,17 @@ def _judged(reference: str, text: str) -> Verdict:
 
 
 _commands = lru_cache(maxsize=POOLS_MAX)(topics.inference_requested)
+
+
+def _urgency(step: Question, view: Mapping[str, Any]) -> int:
+    """Of its command, lower is earlier; what is beyond the bounds is as good as they are. Raises ExpressionError."""
+    if step.priority is None:
+        return 0
+    found = step.priority.evaluate(view)
+    if not isinstance(found, int) or isinstance(found, bool):
+        says = f"`{step.priority.source}` gives {type(found).__name__} where a whole number is needed"
+        raise ExpressionError(says)
+    return max(-PRIORITY_MAX, min(found, PRIORITY_MAX))
 
 
 def _with(seen: tuple[str, ...], name: str) -> tuple[str, ...]:

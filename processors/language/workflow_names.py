@@ -97,6 +97,8 @@ def _asked(ask: Question | Call, place: Place) -> Iterator[Used]:
     yield Used((*place, "input"), ask.input, TEXT)
     if ask.labels is not None:
         yield Used((*place, "labels"), ask.labels, TEXTS)
+    if ask.priority is not None:
+        yield Used((*place, "priority"), ask.priority, INT)
     for key, value in ask.options.items():
         yield Used((*place, "options", key), value, None, plain=True)
 

@@ -38,6 +38,7 @@ from aios.streams import model_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 from aios.streams.inputs import Input
+from aios.streams.slots import PRIORITY_MAX
 
 Place = tuple[str | int, ...]
 LABELS_WALKED = 4  # of what a person may choose
@@ -76,6 +77,10 @@ SHARE = Need("a number from 0 to 1", lambda v: isinstance(v, int | float) and no
 PLAIN = Need("a text, number or truth value", lambda v: isinstance(v, str | int | float | bool))
 MOMENT = Need("a time in Unix ms, of 13 digits,", lambda v: isinstance(v, int) and v >= MOMENT_MS_MIN)
 WHOLE = Need("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
+PRIORITY = Need(
+    f"a whole number from {-PRIORITY_MAX} to {PRIORITY_MAX}",
+    lambda v: isinstance(v, int) and not isinstance(v, bool) and abs(v) <= PRIORITY_MAX,
+)
 PEOPLE = Need("1 or 2", lambda v: isinstance(v, int) and not isinstance(v, bool) and v in (1, 2))
 LIST = Need("a list", lambda v: isinstance(v, list))
 LABELS = Need(
@@ -249,6 +254,8 @@ class _Visit:
                     said = self._value(option, PLAIN, *place, "options", key, view=view)
                     if key == "head" and said is not None:
                         self._head(ask.model, said, *place, "options", key)
+                if ask.priority is not None:
+                    self._value(ask.priority, PRIORITY, *place, "priority", view=view)
                 labels = None if ask.labels is None else self._value(ask.labels, LABELS, *place, "labels", view=view)
                 found: list[Any] = workflow_samples.of_question(ask, labels[0] if labels else "label")
             else:

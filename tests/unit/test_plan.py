@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 
+from aios.inference_workers.fair import Costs, Fair
+from aios.inference_workers.room import Room
 from aios.processors.cases.turn import FORGET_AFTER_MS
 from aios.processors.cases.turnstile import pool_key
 from aios.processors.language import workflow_files
+from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow_files import Workflows
 from aios.processors.plan import Plan
 from aios.processors.stateful.state import FORGET, Effects
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
     EVENTS,
+    AuditRecorded,
     CaseAdmitted,
     CaseRemembered,
     Event,
@@ -86,6 +93,35 @@ def test_a_command_says_in_its_headers_how_urgent_it_is() -> None:
     for out in first.outputs:
         said = {name: value for name, value in out.headers if name in dict(urgency(0, 0))}
         assert said == (dict(urgency(request.deadline_at, request.priority)) if ".requested." in out.topic else {})
+
+
+@pytest.mark.parametrize("says", ["noted.exists(n, n.startsWith('urgent.')) ? -100 : 0", "size(noted) * -9000"])
+def test_the_command_of_an_urgent_letter_is_worked_on_before_one_that_came_first(says: str) -> None:
+    """Its step's `priority` is in the command, its headers and the audit, within the bounds; without, nothing is."""
+    core = Plan(CODEC, Workflows([prioritised(says)]), PARTITIONS)
+    order = Fair(Costs(1), requests_max=1, room=Room(1 << 30).lane(1 << 30))
+    found = []
+    for offset, text in enumerate(("Where is my card?", "I will be evicted today unless the bank pays.")):
+        event = admissions.admitted({**BODY, "text": text}, key=str(offset), lane="bulk", at=NOW_MS)
+        effects = core.step(record(topics.CASE_ADMITTED, event), Store(), NOW_MS)
+        request = request_of(effects)
+        (out,) = (one for one in effects.outputs if ".requested." in one.topic and "inference" in one.topic)
+        order.put(Record(out.topic, 0, offset, NOW_MS, out.key, out.value, out.headers))
+        moves = [one for one in map(told, effects.outputs) if isinstance(one, AuditRecorded)]
+        (detail,) = (json.loads(one.detail) for one in moves if one.transition == "requested")
+        found.append((request.priority, detail.get("priority")))
+    lower = -100 if "?" in says else -1000
+    assert found == [(0, None), (lower, lower)]
+    first = order.next()
+    assert first is not None
+    assert first.offset == 1
+
+
+def prioritised(priority: str) -> Workflow:
+    """The shipped workflow, with a priority for what it asks first."""
+    told = yaml.safe_load((workflow_files.FOLDER / "document.triage.yaml").read_text(encoding="utf-8"))
+    told["steps"]["classify"]["infer"]["priority"] = priority
+    return Workflow.model_validate(told)
 
 
 def test_what_a_process_has_in_hand_is_what_the_state_says() -> None:

@@ -166,6 +166,9 @@ EACH = ("steps", "read", "map", "each", "connect")
         ((*ABOUT, "model"), "summariser", "pool classify answers with triage-encoder, not with summariser"),
         ((*ABOUT, "pool"), "generate", "pool generate answers no classify (allowed here: classify)"),
         ((*ABOUT, "options", "head"), "'mesages'", "has no head mesages; did you mean messages?"),
+        ((*ABOUT, "priority"), "'high'", "gives a text where a whole number is needed"),
+        ((*ABOUT, "priority"), "-5000", "a whole number from -1000 to 1000 is needed"),
+        ((*ABOUT, "priority"), "input.rsk", "input has no field rsk; did you mean risk?"),
         ((*ABOUT, "options"), {}, "task classify needs `head`"),
     ],
 )
