@@ -142,12 +142,12 @@ class Answering:
 
     def _refusal(self, request: InferenceRequested) -> str:
         """Why this worker can never answer it, empty if it can: plan has stamped what must answer. A prompt's file that
-        nobody has evaluated as it is answers nobody.
+        nobody has evaluated as it is answers nobody, nor does a model that stands in and has not passed it.
         """
         if reason := refusal(self._task, request):
             return reason
         try:
-            return prompt_files.changed(request.prompt) if request.prompt else ""
+            return prompt_files.unanswerable(request.prompt, request.model) if request.prompt else ""
         except ConfigError as error:
             return str(error)
 

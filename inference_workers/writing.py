@@ -84,7 +84,7 @@ class Write:
         except ConfigError as error:
             raise RequestRefused(str(error)) from error
         if not chosen.made_for(request.model):
-            raise RequestRefused(f"prompt {request.prompt} is made for {chosen.model}, not {request.model}")
+            raise RequestRefused(f"prompt {request.prompt} is made for {', '.join(chosen.models)}, not {request.model}")
         wanted = options(request, {"tokens_max"}).get("tokens_max", chosen.sampling.tokens_max)
         if type(wanted) is not int or not 1 <= wanted <= chosen.sampling.tokens_max:
             raise RequestRefused(f"tokens_max must be 1..{chosen.sampling.tokens_max}")

@@ -24,7 +24,7 @@ def evaluate(chosen: Prompt, *, model: str, engine: str) -> tuple[Recorded, list
     """Every case of its evaluation set, answered and judged. Or an exit."""
     try:
         cases = evaluation.load(chosen.name)
-        answering = model or model_of(chosen)
+        answering = model_of(model or chosen.model)
         process = process_of(chosen, answering)
     except ConfigError as error:
         fail(str(error))
@@ -44,7 +44,7 @@ def below(model: str, prompts: Mapping[str, int]) -> Iterator[Recorded]:
     for name, version in prompts.items():
         if not version or not (chosen := prompt_files.load(f"{name}@{version}")).made_for(model):
             continue
-        kept = prompt_files.evaluated(chosen.reference)
+        kept = prompt_files.evaluated(chosen.reference, model)
         if kept is not None and kept.passed and kept.model == model:
             continue
         found, _ = evaluate(chosen, model=model, engine="")
@@ -63,9 +63,9 @@ def serving(told: Mapping[str, PromptActivated]) -> dict[str, int]:
     return found | {name: one.version for name, one in told.items()}
 
 
-def model_of(chosen: Prompt) -> str:
+def model_of(name: str) -> str:
     """The name@version that answers a prompt: the one it names, else that model's newest. Raises ConfigError."""
-    return chosen.model if "@" in chosen.model else f"{chosen.model}@{model_files.newest(chosen.model)}"
+    return name if "@" in name else model_files.reference(name)
 
 
 def process_of(chosen: Prompt, model: str) -> str:

@@ -122,13 +122,20 @@ class Message(Part):
     content: Annotated[str, Field(min_length=1)]
 
 
+Model = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}(@[1-9][0-9]{0,5})?$")]
+
+
 class Prompt(Part):
-    """One version of one prompt. model: a name, for all of its versions, or name@version. digest: of its file."""
+    """One version of one prompt. model: a name, for all of its versions, or name@version. also_for: other models, of
+    pools that stand in for the first one's (`fallback` of its file); each answers by it once it has passed itself.
+    digest: of its file.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
     version: Annotated[int, Field(ge=1, le=999_999)]
     about: Annotated[str, Field(max_length=200)] = ""
-    model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}(@[1-9][0-9]{0,5})?$")]
+    model: Model
+    also_for: Annotated[tuple[Model, ...], Field(max_length=8)] = ()
     task: Literal["generate"]
     contract: Literal["generation.v1", "object.v1", "choice.v1"]
     sampling: Sampling
@@ -149,7 +156,17 @@ class Prompt(Part):
 
     def made_for(self, model: str) -> bool:
         """Whether it is meant for this name@version."""
-        return self.model in (model, model.partition("@")[0])
+        return not {model, model.partition("@")[0]}.isdisjoint(self.models)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Its own first."""
+        return (self.model, *self.also_for)
+
+    def stands_in(self, model: str) -> str:
+        """The name of a model that it is also for; empty: it is its own, or none of its models."""
+        name = model.partition("@")[0]
+        return name if name in {each.partition("@")[0] for each in self.also_for} else ""
 
     @model_validator(mode="after")
     def _fits_contract(self) -> Prompt:
@@ -163,6 +180,8 @@ class Prompt(Part):
             shapes.complete(self.output.shape)
         if len(set(self.output.choices)) != len(self.output.choices) or "" in self.output.choices:
             raise ValueError("output.choices are texts, each of them once")
+        if len({each.partition("@")[0] for each in self.models}) != len(self.models):
+            raise ValueError("model and also_for name different models")
         if not any(PLACEHOLDER in message.content for message in self.messages):
             raise ValueError(f"no message contains {PLACEHOLDER}")
         return self
@@ -264,25 +283,36 @@ def newest(name: str) -> int:
     raise ConfigError(f"no version of prompt {name} has passed its evaluation: `aios prompt test {name}@{there[-1]}`")
 
 
-def unpassed(reference: str) -> str:
-    """Why no new case may be served by this version; empty: it passed, as its file is. Raises ConfigError."""
-    found = evaluated(reference)
-    if found is None:
-        return f"prompt {reference} was never evaluated as its file is now: `aios prompt test {reference} --record`"
-    return "" if found.passed else f"prompt {reference} has not passed its evaluation"
+def unpassed(reference: str, model: str = "") -> str:
+    """Why no new case may be served by this version; empty: it passed, as its file is. Raises ConfigError.
 
-
-def changed(reference: str) -> str:
-    """Why nothing may be answered by it, not even for a case that began with it: its file is not the one whose
-    evaluation is recorded. Empty: it is. Raises ConfigError.
+    model: that answers, where it is not the prompt's own.
     """
+    found = evaluated(reference, model)
+    on, option = (f" on {model}", f" --model {model}") if model else ("", "")
+    if found is None:
+        says = f"prompt {reference} was never evaluated{on} as its file is now"
+        return f"{says}: `aios prompt test {reference}{option} --record`"
+    return "" if found.passed else f"prompt {reference} has not passed its evaluation{on}"
+
+
+def unanswerable(reference: str, model: str) -> str:
+    """Why nothing may be answered by it with this name@version, not even for a case that began with it: its file is not
+    the one whose evaluation is recorded, or a model that stands in has not passed it. Empty: it may. Raises
+    ConfigError.
+    """
+    if load(reference).stands_in(model):
+        return unpassed(reference, model)
     return "" if evaluated(reference) is not None else unpassed(reference)
 
 
-def evaluated(reference: str) -> Recorded | None:
-    """The recorded evaluation of this very file; None if there is none, or it is of another. Raises ConfigError."""
+def evaluated(reference: str, model: str = "") -> Recorded | None:
+    """The recorded evaluation of this very file; None if there is none, or it is of another. Raises ConfigError.
+
+    model: whose; the prompt's own, unless it is one that stands in.
+    """
     prompt = load(reference)
-    path = record_of(reference)
+    path = record_of(reference, model)
     try:
         found = Recorded.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -292,10 +322,13 @@ def evaluated(reference: str) -> Recorded | None:
     return found if (found.prompt, found.prompt_digest) == (reference, prompt.digest) else None
 
 
-def record_of(reference: str) -> Path:
-    """Where `aios prompt test --record` keeps what a version made of its evaluation set."""
+def record_of(reference: str, model: str = "") -> Path:
+    """Where `aios prompt test --record` keeps what a version made of its evaluation set, with this model. Raises
+    ConfigError.
+    """
     name, _, version = reference.partition("@")
-    return FOLDER / name / f"{version}.evaluated.json"
+    stands_in = load(reference).stands_in(model)
+    return FOLDER / name / f"{version}.evaluated{f'.{stands_in}' if stands_in else ''}.json"
 
 
 def _version(path: Path) -> int:

@@ -59,8 +59,10 @@ def list_(as_json: bool) -> None:
         {
             "prompt": one.reference,
             "serves": "yes" if serving.get(one.name) == one.version else "",
-            "evaluation": evaluating.line(prompt_files.evaluated(one.reference)),
-            "model": one.model,
+            "evaluation": "; ".join(
+                evaluating.line(prompt_files.evaluated(one.reference, each)) for each in one.models
+            ),
+            "model": ", ".join(one.models),
             "contract": one.contract,
             "about": one.about,
         }
@@ -154,7 +156,7 @@ def test(
         raise click.exceptions.Exit(prompt_history.run(tried, cases, gate, engine=engine, as_json=as_json))
     chosen = _known(reference)
     if record and model and not chosen.made_for(model):
-        fail(f"--record keeps what {chosen.model} made of it, which serves it; {model} does not", USAGE)
+        fail(f"--record keeps what {' or '.join(chosen.models)} made of it; {model} does not serve it", USAGE)
     found, judged = evaluating.evaluate(chosen, model=model, engine=engine)
     if record:
         _keep(found)
@@ -176,19 +178,15 @@ def test(
 def activate(*, reference: str, again: bool, engine: str, why: str, token_file: Path | None, as_json: bool) -> None:
     """Let a version serve every case that comes to it from now on. Refused below the thresholds of its evaluation set.
 
-    The result is kept beside its file: plan and workers, which read both, answer nobody with another text. A case that
-    has begun with another version ends with it. Audited under the name that the token belongs to.
+    A model that it is also for has to pass as well, each for itself. The result is kept beside its file: plan and
+    workers, which read both, answer nobody with another text. A case that has begun with another version ends with
+    it. Audited under the name that the token belongs to.
     """
     chosen = _known(reference)
-    found = None if again else _recorded(chosen)
-    if found is None:
-        found, judged = evaluating.evaluate(chosen, model="", engine=engine)
-        if not found.passed:
-            _show(found, [one for one in judged if one.wrong])
-    if not found.passed:
-        says = evaluating.line(found)
-        fail(f"{chosen.reference} is not activated: {says}; `aios prompt test {chosen.reference}` shows why")
-    _activate(chosen.name, chosen.version, found, why=why, token_file=token_file, as_json=as_json)
+    own, *others = (_passed(chosen, model, again=again, engine=engine) for model in chosen.models)
+    for each in others:
+        _keep_new(each)
+    _activate(chosen.name, chosen.version, own, why=why, token_file=token_file, as_json=as_json)
 
 
 @group.command()
@@ -234,21 +232,39 @@ def rollback(name: str, why: str, token_file: Path | None, as_json: bool) -> Non
 # ── evaluations ──
 
 
-def _recorded(chosen: Prompt) -> Recorded | None:
+def _passed(chosen: Prompt, model: str, *, again: bool, engine: str) -> Recorded:
+    """What a model of the prompt makes of it: as kept, or tried now. Exits where that is too little."""
+    found = None if again else _recorded(chosen, model)
+    if found is None:
+        found, judged = evaluating.evaluate(chosen, model=model, engine=engine)
+        if not found.passed:
+            _show(found, [one for one in judged if one.wrong])
+    if not found.passed:
+        says = f"{chosen.reference} is not activated: {evaluating.line(found)} with {found.model}"
+        fail(f"{says}; `aios prompt test {chosen.reference} --model {found.model}` shows why")
+    return found
+
+
+def _recorded(chosen: Prompt, model: str) -> Recorded | None:
     """The kept result, if it is of this very file and set."""
     try:
-        found = prompt_files.evaluated(chosen.reference)
+        found = prompt_files.evaluated(chosen.reference, model)
         return found if found is not None and found.set_digest == evaluation.load(chosen.name).digest else None
     except ConfigError as error:
         fail(str(error))
 
 
 def _keep(found: Recorded) -> None:
-    path = prompt_files.record_of(found.prompt)
+    path = prompt_files.record_of(found.prompt, found.model)
     try:
         path.write_text(json.dumps(found.model_dump(), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         fail(f"{path}: {error.strerror}: workers answer by no prompt without the record of its evaluation beside it")
+
+
+def _keep_new(found: Recorded) -> None:
+    if prompt_files.evaluated(found.prompt, found.model) is None:
+        _keep(found)
 
 
 def _show(found: Recorded, judged: list[Judged]) -> None:
@@ -282,8 +298,7 @@ def _short(text: str) -> str:
 
 
 def _activate(name: str, version: int, found: Recorded, *, why: str, token_file: Path | None, as_json: bool) -> None:
-    if prompt_files.evaluated(found.prompt) is None:
-        _keep(found)
+    _keep_new(found)
     with connected() as (settings, codec):
         by = acting(settings, codec, token_file, Role.OPERATOR)
         said = activations.write_prompt(settings.kafka, codec, name, version, evaluation=found, by=by, reason=why)

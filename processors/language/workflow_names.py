@@ -282,14 +282,17 @@ class _Names:
             return CLASSIFIED
         if ask.task == "embed":
             return Shape("object", fields={"vector": Shape("list", DOUBLE)})
-        return self._generated((*where, "prompt"), ask.prompt or "")
+        return self._generated((*where, "prompt"), ask.prompt or "", ask.model.partition("@")[0])
 
-    def _generated(self, where: Place, prompt: str) -> Shape:
+    def _generated(self, where: Place, prompt: str, model: str) -> Shape:
         try:
             chosen = prompt_files.load(prompt if "@" in prompt else f"{prompt}@{prompt_files.newest(prompt)}")
         except ConfigError as error:
             self.found.append((where, str(error)))
             return ANY
+        if model not in {each.partition("@")[0] for each in chosen.models}:
+            made_for = ", ".join(chosen.models)
+            self.found.append((where, f"prompt {chosen.reference} is made for {made_for}, not for {model}"))
         if not self.kept and (why := prompt_files.unpassed(chosen.reference)):
             self.found.append((where, why))
         if chosen.contract == prompt_files.OBJECT:

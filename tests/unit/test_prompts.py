@@ -315,9 +315,39 @@ def test_a_version_that_is_activated_is_on_record_for_the_workers(
     """They answer by no file without it."""
     answering(monkeypatch, echo)
     monkeypatch.setattr(evaluation, "by_kind", lambda *_: {})  # nothing is too low
-    assert "never evaluated" in prompt_files.changed("summary@2")
+    assert "never evaluated" in prompt_files.unanswerable("summary@2", "summariser@1")
     assert aios_says("activate", "summary@2").exit_code == 0
-    assert prompt_files.changed("summary@2") == ""
+    assert prompt_files.unanswerable("summary@2", "summariser@1") == ""
+
+
+def test_every_model_of_a_prompt_passes_for_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[str, int, str]]
+) -> None:
+    """One that stands in and does not keeps the version from being activated; none is named twice."""
+    path = folder / "summary" / "2.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("model: summariser\n", "model: summariser\nalso_for: [second@1]\n"), encoding="utf-8")
+    prompt_files.load.cache_clear()
+    writer = pool_files.shipped()["generate.bulk"]
+    second = writer.model_copy(update={"pool": "second.bulk", "model": "second"})
+    monkeypatch.setattr(pool_files, "shipped", lambda: {writer.pool: writer, second.pool: second})
+    asked = answering(monkeypatch, lambda _: "PAYMENT APPROVED")
+    record("summary@2")
+    refused = aios_says("activate", "summary@2")
+    assert (refused.exit_code, "with second@1; `aios prompt test summary@2 --model second@1`" in refused.output) == (
+        1,
+        True,
+    )
+    assert ({one.model for one in asked}, written) == ({"second@1"}, [])
+    monkeypatch.setattr(evaluation, "by_kind", lambda *_: {})  # nothing is too low
+    assert aios_says("activate", "summary@2").exit_code == 0
+    assert prompt_files.unanswerable("summary@2", "second@1") == ""
+    assert [one["model"] for one in json.loads(aios_says("list", "--json").stdout)][1] == "summariser, second@1"
+    assert written == [("summary", 2, "ann")]
+    path.write_text(text.replace("model: summariser\n", "model: a@1\nalso_for: [a@2]\n"), encoding="utf-8")
+    prompt_files.load.cache_clear()
+    with pytest.raises(ConfigError, match="name different models"):
+        prompt_files.load("summary@2")
 
 
 # ── what is answered ──
@@ -503,7 +533,7 @@ def test_history_says_who_let_what_serve_and_rollback_goes_back(
 def test_only_the_prompts_own_model_leaves_a_record_and_a_name_stays_in_its_folder(folder: Path) -> None:
     """Else a version would serve that its own model never passed with; or a file would lie outside of the prompts."""
     said = aios_says("test", "summary@2", "--record", "--model", "another@1")
-    assert (said.exit_code, "which serves it" in said.stderr) == (USAGE, True)
+    assert (said.exit_code, "another@1 does not serve it" in said.stderr) == (USAGE, True)
     assert aios_says("new", "../x", "--from", "summary@2").exit_code == USAGE
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from aios.processors.language import workflow_files
 from aios.processors.language.workflow_files import Workflows
-from aios.streams import pool_files
+from aios.streams import pool_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 
@@ -160,6 +160,14 @@ def test_a_step_that_fixes_its_lane_needs_that_lane_alone(monkeypatch: pytest.Mo
     assert re.search(r":38:7: .*pool classify has no lane interactive: with `lane: bulk` the step asks", wrong)
     workflow, problems = workflow_files.read(edited(tmp_path, "pool: classify\n", "pool: classify\n      lane: bulk\n"))
     assert (workflow is not None, problems) == (True, [])
+
+
+def test_a_prompt_is_made_for_the_model_of_its_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A worker would refuse every request of it."""
+    load = prompt_files.load
+    monkeypatch.setattr(prompt_files, "load", lambda name: load(name).model_copy(update={"model": "other"}))
+    (wrong,) = workflow_files.read(edited(tmp_path, "owner: ", "owner: "))[1]
+    assert "prompt: prompt summary@2 is made for other, not for summariser" in wrong
 
 
 def test_a_time_in_seconds_is_not_taken_for_milliseconds(tmp_path: Path) -> None:
