@@ -98,7 +98,7 @@ class Answering:
         reason = self._cancels.reason(request.request_id)
         if reason:
             return _Outcome(status=EXPIRED, reason=f"{CANCELLED}: {reason}")
-        key = key_of(request, engine=self._engine.version, prompt=_file(request)) if is_repeatable(request) else ""
+        key = self._key(request)
         kept = await self._answers.get(key) if key else None
         if kept is not None:
             return _Outcome(status=OK, kept=kept)
@@ -106,6 +106,13 @@ class Answering:
         if key and outcome.status == OK and outcome.answer is not None:
             await self._answers.put(key, _kept(outcome.answer))
         return outcome
+
+    def _key(self, request: InferenceRequested) -> str:
+        """Under which its answer is kept; empty: it is not."""
+        if not is_repeatable(request):
+            return ""
+        model = self._task.models[request.model]
+        return key_of(request, engine=self._engine.version, model=model, prompt=_file(request))
 
     async def _ask(self, request: InferenceRequested, left_s: float, owned: Callable[[], bool]) -> _Outcome:
         """Ask the model, until the deadline or until nobody waits any more, here or at all."""

@@ -1,11 +1,11 @@
 """Answers given before, in Valkey: the same question to the same model costs no token.
 
-Enters: a request, with what would answer it; an answer. Leaves: an answer, if the same question was answered within
-the time it is kept. The same question is the same task, model@version, prompt@version and its file, engine, options and
-text (to the letter, in Unicode's composed form), of the same tenant; so no tenant learns from the time an answer takes
-what another has asked. Guaranteed: only answers of greedy sampling are kept, and only good ones; their number, size and
-age are bounded; Valkey being away or slow costs its answers and ASK_S_MAX, once in AWAY_S and by whoever asks just
-then, and never a request: the model is asked.
+Enters: a request, with what would answer it; an answer. Leaves: an answer, if the same question was answered within the
+time it is kept. The same question is the same task, model@version with its card and heads, prompt@version and its file,
+engine, options and text (to the letter, in Unicode's composed form), of the same tenant; so no tenant learns from the
+time an answer takes what another has asked. Guaranteed: only answers of greedy sampling are kept, and only good ones;
+their number, size and age are bounded; Valkey being away or slow costs its answers and ASK_S_MAX, once in AWAY_S and by
+whoever asks just then, and never a request: the model is asked.
 Rejected: an answer's bytes in the process (a second worker, and a restart, would know nothing of them), the model's
 own prefix cache instead (it saves the reading, not the writing), asking at once only once for the same question (a
 second worker may have the other half of the questions).
@@ -73,14 +73,15 @@ class Answers(Protocol):
     async def put(self, key: str, kept: Kept) -> None: ...
 
 
-def key_of(request: InferenceRequested, *, engine: str, prompt: str = "") -> str:
-    """The question, as a name. engine: with its version; another one may put its words differently. prompt: the digest
-    of its file, whose answers do not outlive it.
+def key_of(request: InferenceRequested, *, engine: str, model: str, prompt: str = "") -> str:
+    """The question, as a name. engine: with its version; another one may put its words differently. model, prompt: the
+    digests of their files, whose answers do not outlive them.
     """
     asked = {
         "tenant": request.tenant,
         "task": request.task,
         "model": request.model,
+        "model_files": model,
         "prompt": request.prompt,
         "prompt_file": prompt,
         "engine": engine,

@@ -54,12 +54,12 @@ class Answer:
 
 
 class Task(Protocol):
-    """One model's work. model: its newest version. models: all that it answers for. serves: the tasks it answers, as
-    requests name them.
+    """One model's work. model: its newest version. models: all that it answers for, each with the digest of its card
+    and heads as this process has read them. serves: the tasks it answers, as requests name them.
     """
 
     model: str
-    models: tuple[str, ...]
+    models: Mapping[str, str]
     serves: tuple[str, ...]
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
@@ -75,7 +75,7 @@ class Classify:
         self, engine: Engine, heads: Mapping[str, classify.Head] | None = None, model: str = CLASSIFIER
     ) -> None:
         self.model = model
-        self.models: tuple[str, ...] = (model,)
+        self.models: Mapping[str, str] = {model: model_files.digest(model)}
         self._engine = engine
         self._heads = heads if heads is not None else classify.load(heads_of(model))
 
@@ -104,7 +104,7 @@ class EmbedText:
 
     def __init__(self, engine: Engine, model: str = CLASSIFIER) -> None:
         self.model = model
-        self.models: tuple[str, ...] = (model,)
+        self.models: Mapping[str, str] = {model: model_files.digest(model)}
         self._engine = engine
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
@@ -142,7 +142,7 @@ class Versions:
 
     def __init__(self, *tasks: Task) -> None:
         self.model = tasks[0].model
-        self.models = tuple(task.model for task in tasks)
+        self.models: Mapping[str, str] = {model: digest for task in tasks for model, digest in task.models.items()}
         self.serves = tasks[0].serves
         self._by_model = {task.model: task for task in tasks}
 

@@ -10,6 +10,7 @@ rule (streams/prompt_files.py); what was not read is said.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from aios.inference_workers import chunks, guard, prompt
 from aios.inference_workers.engine import Engine, Generate, RequestRefused
 from aios.inference_workers.tasks import WRITER, Answer, Task, each_version, options, together
 from aios.schemas.models import InferenceRequested
-from aios.streams import prompt_files
+from aios.streams import model_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Prompt
 
@@ -42,7 +43,7 @@ class Write:
 
     def __init__(self, engine: Engine, model: str = WRITER) -> None:
         self.model = model
-        self.models: tuple[str, ...] = (model,)
+        self.models: Mapping[str, str] = {model: model_files.digest(model)}
         self._engine = engine
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:

@@ -8,6 +8,7 @@ is another folder.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from aios.streams.errors import ConfigError
 
 FOLDER = Path(__file__).parents[1] / "inference_workers" / "models"
+CARD = "card.yaml"
 HEADS = "heads.npz"  # of a version's folder: trained heads, each of its arrays named HEAD.WHAT
 REFERENCE = re.compile(r"([a-z][a-z0-9-]{0,63})@([1-9][0-9]{0,5})")
 
@@ -50,7 +52,7 @@ class Card(BaseModel):
 def card(reference: str) -> Card:
     """`name@version` → its card. Raises ConfigError naming what is wrong and where."""
     matched = REFERENCE.fullmatch(reference)
-    path = FOLDER / matched[1] / matched[2] / "card.yaml" if matched else None
+    path = FOLDER / matched[1] / matched[2] / CARD if matched else None
     if path is None or not path.is_file():
         raise ConfigError(f"there is no model {reference[:80]}; there are {', '.join(known())}")
     try:
@@ -81,6 +83,13 @@ def heads(reference: str) -> tuple[str, ...]:
         raise ConfigError(f"{path}: {error}") from error
 
 
+def digest(reference: str) -> str:
+    """SHA-256 of a version's card and heads as they are now: what `aios model train` makes anew under the same name."""
+    paths = (folder(reference) / name for name in (CARD, HEADS))
+    each = [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in paths]
+    return hashlib.sha256(" ".join(each).encode()).hexdigest()
+
+
 def metrics(reference: str) -> dict[str, Any]:
     """How a version did when it was judged; empty: nobody has. Raises ConfigError."""
     path = folder(reference) / "metrics.json"
@@ -99,7 +108,7 @@ def known() -> list[str]:
 
 
 def names() -> list[str]:
-    return sorted({path.parents[1].name for path in FOLDER.glob("*/*/card.yaml") if _version(path)})
+    return sorted({path.parents[1].name for path in FOLDER.glob(f"*/*/{CARD}") if _version(path)})
 
 
 @lru_cache(maxsize=64)
@@ -107,7 +116,7 @@ def versions(name: str) -> tuple[int, ...]:
     """Of one model, rising; empty: there is none of that name."""
     if not REFERENCE.fullmatch(f"{name}@1"):
         return ()
-    return tuple(sorted(filter(None, map(_version, (FOLDER / name).glob("*/card.yaml")))))
+    return tuple(sorted(filter(None, map(_version, (FOLDER / name).glob(f"*/{CARD}")))))
 
 
 def newest(name: str) -> int:

@@ -20,7 +20,7 @@ from aios.dlq.deaths import Deaths
 from aios.dlq.decide import LIMITS
 from aios.dlq.in_hand import Quiet
 from aios.dlq.settle import Settler
-from aios.inference_workers import batch, worker
+from aios.inference_workers import batch, classify, worker
 from aios.inference_workers.answering import Answering
 from aios.inference_workers.cache import Answers, Kept
 from aios.inference_workers.cancels import Cancelled, Cancels
@@ -33,7 +33,7 @@ from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import CLASSIFIER, Classify, Task, Versions
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
-from aios.streams import pool_files
+from aios.streams import model_files, pool_files
 from aios.streams.errors import ConfigError, EngineDead, Reason
 from aios.streams.record import Record
 from aios.streams.topics import INFERENCE_COMPLETED
@@ -486,6 +486,38 @@ class KeptInMemory:
 
     async def put(self, key: str, kept: Kept) -> None:
         self.kept[key] = kept
+
+
+@pytest.mark.parametrize("file", [model_files.HEADS, model_files.CARD])
+def test_heads_that_were_trained_anew_under_one_version_are_not_answered_by_old_labels(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker has read at its start is part of the question; one that has the same files knows the answer."""
+    monkeypatch.setattr(model_files, "FOLDER", tmp_path)
+    folder = model_files.folder(CLASSIFIER)
+    folder.mkdir(parents=True)
+    (folder / model_files.CARD).write_text(f"model: {CLASSIFIER}\n", encoding="utf-8")
+    classify.save(folder / model_files.HEADS, {"letters": HEAD})
+    engine, kept = FakeEngine(), KeptInMemory()
+
+    def answer(task: Classify, number: int) -> InferenceCompleted:
+        roads = FakeRoads([record(0, request(number))])
+        asyncio.run(serve(roads, engine, tmp_path, answers=kept, task=task))
+        return answers(roads)[0]
+
+    first, same = Classify(engine), Classify(engine)
+    if file == model_files.HEADS:
+        classify.save(folder / file, {"letters": replace(HEAD, labels=("c", "d"))})
+    else:
+        (folder / file).write_text(f"model: {CLASSIFIER}\nweights: others\n", encoding="utf-8")
+    anew = Classify(engine)
+    told = [answer(task, number) for number, task in enumerate((first, same, anew, anew))]
+    assert [one.cached for one in told] == [False, True, False, True]
+    assert [json.loads(one.output)["label"] for one in told[:3]] == [
+        "a",
+        "a",
+        "c" if file == model_files.HEADS else "a",
+    ]
 
 
 def test_the_same_question_costs_nothing_the_second_time(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_a_request_is_answered_by_the_version_it_names() -> None:
         assert (await asking).output["label"] == "a"
         assert made.engines["old"].texts == ["hello"]
         assert not made.engines["new"].texts
-        assert task.models == ("m@2", "m@1")
+        assert tuple(task.models) == ("m@2", "m@1")
         with pytest.raises(RequestRefused, match="m@2, m@1"):
             await task.answer(request("m@9"), 0)
 
@@ -196,7 +196,7 @@ def test_every_version_of_a_writer_is_served_on_its_own_weights(monkeypatch: pyt
     async def test(made: Made) -> None:
         made.shelf._key_of = writes.__getitem__
         task = writer(made.shelf, "summariser")
-        assert task.models == ("summariser@2", "summariser@1")
+        assert tuple(task.models) == ("summariser@2", "summariser@1")
         asked = replace(request("summariser@1"), task="generate", prompt="summary@2", options="{}")
         asked = replace(asked, input="Please send my card to my new address.")
         asking = asyncio.ensure_future(task.answer(asked, 0))
