@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from redis.exceptions import RedisError
 
-from aios.dlq.dead_letter import DeadLetter
+from aios.dlq.dead_letter import GROUPS, DeadLetter
 from aios.dlq.entries import (
     Ambiguous,
     Entry,
@@ -40,7 +40,6 @@ from aios.dlq.index_layout import (
     EPOCH,
     IDS,
     KINDS,
-    UNRESOLVED,
     Outcome,
     State,
     job_counts_key,
@@ -50,6 +49,7 @@ from aios.dlq.index_layout import (
     member,
     tenant_kinds_key,
     tenant_list_key,
+    waiting_key,
 )
 from aios.dlq.index_scripts import COUNT, ENDS, NEWEST
 from aios.streams import outcome_store
@@ -207,13 +207,13 @@ class LetterIndex:
         outcomes = [_outcome(one, json.loads(body)) for one, body in zip(found, bodies, strict=True) if body]
         return outcomes, found[-1] if len(found) >= limit else ""
 
-    async def oldest(self) -> list[tuple[str, int]]:
-        """Group and when its oldest letter was written that waits for an operator; groups without one are left out."""
-        groups = await self.groups(Filter(), states=UNRESOLVED)
-        found: dict[str, int] = {}
-        for one in groups:
-            found[one.group] = min(one.oldest_at, found.get(one.group, one.oldest_at))
-        return sorted(found.items())
+    async def first_stood(self) -> dict[str, int]:
+        """Group → when the record of its oldest letter that waits for an operator first stood; Unix ms."""
+        groups = sorted(set(GROUPS.values()))
+        asked = (("zrange", waiting_key(one), "-", "+", "bylex", "limit", 0, 1) for one in groups)
+        *found, epoch = await self._ask(*asked, ("get", EPOCH))
+        _there(epoch)
+        return {group: int(one[0].split(":", 1)[0]) for group, one in zip(groups, found, strict=True) if one}
 
     async def _lists(
         self, wanted: Filter, states: Collection[State], tenants: Collection[str] | None

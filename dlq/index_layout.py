@@ -4,12 +4,14 @@ sinks/letters.py writes it, dlq/index.py reads it. A list is a sorted set whose 
 `<written_at, 13 digits>:<id>`: in order of time, with exact places between two letters of one millisecond. Every
 letter stands in two: of its kind (state, group, reason, fingerprint: their number is bounded by our code), and of its
 kind within its tenant (a claim of the producer, whose number nobody bounds, and which therefore is in no list of lists
-but its own). What a case shows of its dead letters is laid out in streams/outcome_store.py: the letter itself, and the
-letters of a key.
+but its own). While it waits for an operator it stands in a third, of its group, by when its record first stood: a
+letter that fails again is written anew, and its record is no younger for that. What a case shows of its dead letters is
+laid out in streams/outcome_store.py: the letter itself, and the letters of a key.
 
 A letter's hash. body: JSON of DeadLetter, of the last generation; generation, version; the lists it belongs to: group,
 reason, fingerprint, tenant, key, member. change: JSON of the latest change; change_generation, change_offset,
-change_state. now: the state it is in. kind, tenant_was, key_was, member_was: the lists it stands in.
+change_state. first: its member of the third list. now: the state it is in. kind, tenant_was, key_was, member_was,
+first_was: the lists it stands in.
 
 Rejected: RediSearch (a module that not every Valkey has), scores as times (ties cannot be paged), one list with a scan
 (100,000 entries are a second).
@@ -66,6 +68,11 @@ def tenant_list_key(tenant: str, kind: str) -> str:
     return f"aios:letters:of:{short(tenant)}:{kind}"
 
 
+def waiting_key(group: str) -> str:
+    """Sorted set: member()s of a group's letters that wait for an operator, by the time of their records."""
+    return f"aios:letters:waiting:{group}"
+
+
 def job_key(job_id: str) -> str:
     """Hash: letter id → JSON of its outcome: outcome, reason, to, generation, at; rank and order decide between two."""
     return f"aios:letters:job:{job_id}"
@@ -81,5 +88,6 @@ def job_list_key(job_id: str, outcome: str) -> str:
     return f"aios:letters:job_list:{job_id}:{outcome}"
 
 
-def member(written_at: int, letter_id: str) -> str:
-    return f"{max(written_at, 0):013d}:{letter_id}"
+def member(at: int, letter_id: str) -> str:
+    """at: when it was written, Unix ms; in waiting_key() its record."""
+    return f"{max(at, 0):013d}:{letter_id}"

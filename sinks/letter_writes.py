@@ -6,7 +6,7 @@ highest generation, and the last change by its offset (one id, one partition); t
 the change meant its generation or a later one, else it came back and failed again: it is open, or quarantined if its
 replays are too many (dlq/dead_letter.py). Of one letter in one job, failed_again stands above what the job did, and
 that above skipped. Lists and counts move only with these. A letter is forgotten after the retention window; `sweep`
-takes what is older out of the lists of all tenants.
+takes what is older out of the lists of all tenants and groups.
 Cost: 30 us of Valkey a record; a batch is one round trip.
 Rejected: counters of their own for groups (a list's length is one question), states in a list per letter (a page would
 have to look into every letter).
@@ -66,7 +66,8 @@ def meaning_of(record: Record, codec: Codec) -> Meaning:
 
 def sweep(now_ms: int) -> Write:
     """Take out of the lists what is older than the window."""
-    return Write("sweep", (), (f"({layout.member(now_ms - RETENTION_MS, '')}",))
+    waiting = tuple(layout.waiting_key(group) for group in sorted(set(GROUPS.values())))
+    return Write("sweep", waiting, (f"({layout.member(now_ms - RETENTION_MS, '')}",))
 
 
 def letter_write(letter: DeadLetter) -> Write:
@@ -91,6 +92,7 @@ def letter_write(letter: DeadLetter) -> Write:
             layout.member(letter.written_at, letter.id),
             letter.job,
             ids.canonical(again | {"rank": _FAILED_AGAIN_RANK, "order": letter.place[2]}),
+            layout.member(letter.orig_timestamp or letter.written_at, letter.id),
         ),
     )
 
@@ -147,7 +149,8 @@ end
 -- Put the letter where it belongs by what its hash says.
 local function stand(letter, id, till)
   local f = redis.call('HMGET', letter, 'generation', 'change_generation', 'change_state', 'group', 'reason',
-    'fingerprint', 'tenant', 'key', 'member', 'kind', 'tenant_was', 'key_was', 'member_was')
+    'fingerprint', 'tenant', 'key', 'member', 'kind', 'tenant_was', 'key_was', 'member_was',
+    'first', 'first_was')
   if not f[1] then return end
   local state = '{State.OPEN}'
   if tonumber(f[1]) >= {REPLAYS_FREE_MAX} and f[5] ~= '{Reason.PARKED}' then state = '{State.QUARANTINED}' end
@@ -167,11 +170,16 @@ local function stand(letter, id, till)
     redis.call('ZADD', 'aios:letters:key:' .. key, 0, member)
     redis.call('ZADD', '{layout.IDS}', 0, id)
     redis.call('HSET', letter, 'now', state, 'kind', kind, 'tenant_was', tenant, 'key_was', key, 'member_was', member)
-    local open = 'aios:letters:open:' .. key
+    local open, waiting = 'aios:letters:open:' .. key, '{layout.waiting_key("")}' .. f[4]
     if {_OPEN} then redis.call('SADD', open, id) else redis.call('SREM', open, id) end
+    if f[15] then redis.call('ZREM', waiting, f[15]) end
+    if f[14] then
+      redis.call('HSET', letter, 'first_was', f[14])
+      if {_OPEN} then redis.call('ZADD', waiting, 0, f[14]) end
+    end
   end
   for _, one in ipairs({{tenant_list_of(tenant, kind), tenant_kinds_of(tenant), 'aios:letters:key:' .. key,
-      'aios:letters:open:' .. key}}) do keep(one, till) end
+      'aios:letters:open:' .. key, '{layout.waiting_key("")}' .. f[4]}}) do keep(one, till) end
 end
 
 -- What a job did with a letter, unless something stands there that counts more.
@@ -202,7 +210,8 @@ local before = redis.call('HMGET', letter, 'generation', 'version')
 local old = tonumber(before[1] or -1)
 if old < tonumber(generation) or (old == tonumber(generation) and before[2] < version) then
   redis.call('HSET', letter, 'generation', generation, 'version', version, 'body', ARGV[6], 'group', ARGV[7],
-    'reason', ARGV[8], 'fingerprint', ARGV[9], 'tenant', ARGV[10], 'key', ARGV[11], 'member', ARGV[12])
+    'reason', ARGV[8], 'fingerprint', ARGV[9], 'tenant', ARGV[10], 'key', ARGV[11], 'member', ARGV[12],
+    'first', ARGV[15])
 end
 stand(letter, id, till)
 keep(letter, till)
@@ -226,6 +235,12 @@ for _, kind in ipairs(redis.call('SMEMBERS', '{layout.KINDS}')) do
     redis.call('ZREM', list, member)
   end
   if redis.call('EXISTS', list) == 0 then redis.call('SREM', '{layout.KINDS}', kind) end
+end
+for i = 2, #KEYS do
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[i], '-', ARGV[2], 'BYLEX', 'LIMIT', 0, {SWEEP_MAX})) do
+    local letter = '{letter_key("")}' .. string.sub(member, 15)
+    if redis.call('EXISTS', letter) == 0 then redis.call('ZREM', KEYS[i], member) end
+  end
 end
 """,
     }.items()

@@ -47,7 +47,9 @@ DAY_MS = 86_400_000
 
 WAITING = Gauge("aios_dead_letters_waiting", "Dead letters that wait for an operator.", ["group"])
 OLDEST = Gauge(
-    "aios_dead_letter_oldest_share", "Age of the oldest of them as a share of what is kept at all.", ["group"]
+    "aios_dead_letter_oldest_share",
+    "Age of their oldest record as a share of the time in which it may return.",
+    ["group"],
 )
 MARKS = Marks(what="dead letters", epoch=EPOCH, rebuilding=REBUILDING, failpoint="letters.rebuilding", scripts=SCRIPTS)
 
@@ -56,7 +58,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Ages:
-    """Measures how long the oldest letters have waited, and says it once of each group when they are old."""
+    """Measures how old the records of letters that wait are, and says it once of each group when they are old.
+
+    By the time of the record, as whether it may return goes by it: a letter that failed again is younger.
+    """
 
     index: LetterIndex
     next_s: float = 0.0  # monotonic
@@ -71,7 +76,7 @@ class Ages:
         """Raises Unavailable."""
         self.next_s = time.monotonic() + LOOK_S
         waiting: dict[str, int] = {}
-        oldest: dict[str, int] = {}
+        oldest = await self.index.first_stood()
         for one in await self.index.groups(Filter(), states=UNRESOLVED):
             waiting[one.group] = waiting.get(one.group, 0) + one.count
             oldest[one.group] = min(one.oldest_at, oldest.get(one.group, one.oldest_at))
@@ -83,7 +88,7 @@ class Ages:
         old = frozenset(group for group, share in shares.items() if share >= OLD_SHARE)
         for group in sorted(old - self.old):
             log.warning(
-                "dead letters of %s: %d wait, the oldest for %d of the %d days it is kept, then it expires. Look at "
+                "dead letters of %s: %d wait, the oldest record is %d days old, and after %d none returns. Look at "
                 "`aios dlq groups --group %s`, then replay or discard",
                 *(group, waiting[group], (now_ms - oldest[group]) // DAY_MS, RETENTION_MS // DAY_MS, group),
             )

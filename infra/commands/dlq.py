@@ -16,6 +16,7 @@ import click
 from aios.dlq import envelope
 from aios.dlq.commands import short
 from aios.dlq.index_layout import State
+from aios.dlq.jobs import RETENTION_MS
 from aios.infra import client
 from aios.infra.commands.operations import (
     JSON,
@@ -39,7 +40,8 @@ GROUPED = ("group", "reason", "count", "oldest", "fingerprint", "example")
 STATES = [*(each.value for each in State), "unresolved", "all"]
 SHOWN = (
     *("id", "state", "group", "reason", "class", "hint", "error", "message", "where", "fingerprint", "tenant", "key"),
-    *("attempts", "replays", "first_failed_at", "failed_at", "size", "sha256", "came_from", "lies_at", "last_change"),
+    *("attempts", "replays", "first_failed_at", "failed_at", "returns_until", "size", "sha256", "came_from", "lies_at"),
+    "last_change",
 )
 
 
@@ -140,6 +142,7 @@ def show(letter_id: str, personal: bool, token_file: Path | None, as_json: bool)
         "last_change": _change(found["changed"]) if found["changed"] else "",
         "came_from": f"{found['orig_topic']}/{found['orig_partition']}/{found['orig_offset']}",
         "lies_at": found["place"],
+        "returns_until": at(found["orig_timestamp"] and found["orig_timestamp"] + RETENTION_MS),
         **{name: at(found[name]) for name in TIMES},
     }
     one({name: told[name] for name in SHOWN if told[name] not in ("", None)}, as_json=False)

@@ -384,10 +384,12 @@ def test_what_is_older_than_the_window_is_swept(server: Valkey, redis: Redis, tm
 def test_an_old_letter_is_measured_and_said_once(
     server: Valkey, redis: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From half of the retention on, by group; a discarded one does not count."""
+    """From half of the retention on, by group and by when its record first stood; a discarded one does not count."""
     at = NOW - int(RETENTION_MS * 0.6)
-    old = [standing(failed(n, at=at), n, at) for n in range(2)]
-    asyncio.run(apply(server, tmp_path, [*old, standing(failed(5, stage=ADMIT, at=NOW), 5, NOW)]))
+    old = [standing(failed(n, at=at), n, NOW - n) for n in range(2)]  # they failed again
+    given_up = standing(failed(2, at=at - 1), 2, at)
+    records = [*old, given_up, brought(change(letter(given_up), "discarded", NOW), 1)]
+    asyncio.run(apply(server, tmp_path, [*records, standing(failed(5, stage=ADMIT, at=NOW), 5, NOW)]))
 
     async def look(index: LetterIndex) -> None:
         ages = Ages(index)
@@ -398,8 +400,8 @@ def test_an_old_letter_is_measured_and_said_once(
         assert ages.old == {PLAN.group}
 
     asked(server, look)
-    (said,) = [record.getMessage() for record in caplog.records if "the oldest for" in record.getMessage()]
-    assert "aios.plan: 2 wait, the oldest for 18 of the 30 days" in said
+    (said,) = [record.getMessage() for record in caplog.records if "the oldest record" in record.getMessage()]
+    assert "aios.plan: 2 wait, the oldest record is 18 days old, and after 30 none returns" in said
     share = METRICS.get_sample_value("aios_dead_letter_oldest_share", {"group": PLAN.group})
     assert share is not None
     assert OLD_SHARE < share < 0.61

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -10,17 +11,21 @@ import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY as METRICS
 
 from aios.dlq.dead_letter import GROUPS
+from aios.dlq.entries import Group
+from aios.dlq.index import LetterIndex
 from aios.schemas.codec import Codec
 from aios.schemas.errors import Reason, SchemaMismatch
 from aios.sinks.letter_archive import SCHEMA, Archive, Given, row
 from aios.sinks.letter_writes import meaning_of
+from aios.sinks.letters import DAY_MS, Ages
 from aios.streams import topology
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
 from aios.streams.topics import LETTER_CHANGED
-from aios.streams.topology import LETTERS
+from aios.streams.topology import LETTERS, PLAN
 from tests.broker.letter_records import change, changed, failed, letter, standing
 from tests.fakes.registry import FakeRegistry
 
@@ -76,6 +81,24 @@ def test_the_index_holds_no_payload() -> None:
 def test_no_dead_letter_fails_here(topic: str, value: bytes | None, headers: list[tuple[str, bytes | None]]) -> None:
     """Else the stage's own dead letters would feed themselves."""
     meaning_of(Record(topic, 0, 1, NOW, None, value, headers), CODEC)
+
+
+def test_a_letter_that_failed_again_is_as_old_as_its_record(caplog: pytest.LogCaptureFixture) -> None:
+    """Whether it may return goes by that: it is measured and said, however young the letter is."""
+
+    class Index:
+        async def groups(self, *_: Any, **__: Any) -> list[Group]:
+            kind = {"group": PLAN.group, "reason": "empty", "fingerprint": "f", "example": "e"}
+            return [Group(**kind, count=2, oldest_at=NOW - DAY_MS, newest_at=NOW)]
+
+        async def first_stood(self) -> dict[str, int]:
+            return {PLAN.group: NOW - 20 * DAY_MS}
+
+    ages = Ages(cast(LetterIndex, Index()))
+    asyncio.run(ages.look(NOW))
+    share = METRICS.get_sample_value("aios_dead_letter_oldest_share", {"group": PLAN.group})
+    assert share == pytest.approx(20 / 30)
+    assert "2 wait, the oldest record is 20 days old, and after 30 none returns" in caplog.text
 
 
 def test_a_change_into_a_state_that_is_none_is_refused() -> None:

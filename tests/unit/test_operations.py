@@ -461,7 +461,9 @@ def test_a_letter_is_repaired_and_returned_on_the_command_line(
         assert commands.short(ONE) in await works("dlq", "list", "--where", "letter.attempts > 0")
         chosen = ("--reason", entry(1).letter.reason, "--state", "open", "--group", entry(1).letter.group)
         assert json.loads(await works("dlq", "list", *chosen, "--json"))["total"] == 1
-        assert "--personal shows it" in await works("dlq", "show", ONE[:8])
+        shown = await works("dlq", "show", ONE[:8])
+        assert "--personal shows it" in shown
+        assert shared.at(entry(1).letter.orig_timestamp + jobs.RETENTION_MS) in shown
         assert "aios dlq approve" in await works("dlq", "edit", ONE[:8], "--bytes", str(file), "--why", "by hand")
         assert operations.stage.asked[-1].value == b"\0repaired"
         assert "edited by ann, not approved" in await works("dlq", "approve", ONE[:8])
