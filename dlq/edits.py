@@ -93,7 +93,8 @@ def check_kept(
 
     record: as it stands in the dead letters. original: None where nobody may decode it.
     """
-    named, after = _named(codec, original), _named(codec, edited)
+    topic = topic_of(letter.orig_topic)
+    named, after = _named(codec, topic, original), _named(codec, topic, edited)
     before = named or {}
     if envelope.is_input(letter.orig_topic):
         if after is None:
@@ -115,14 +116,18 @@ def check_kept(
         raise Refused(Problem.DOES_NOT_FIT, why)
 
 
-def _named(codec: Codec, value: bytes | None) -> dict[str, str] | None:
-    """What the value itself says of whose event it is and which; None if it does not decode. Raises Unavailable."""
+def _named(codec: Codec, topic: Topic | None, value: bytes | None) -> dict[str, str] | None:
+    """What the value itself says of whose event it is and which; None if it does not decode. Raises Unavailable.
+
+    As its reader has it: Avro reads bytes where a contract wants text.
+    """
     try:
-        said = codec.decode_as_written(value)
+        fields = codec.decode_as_written(value) if topic is None else as_written(codec, topic, value)[1]
     except SchemaMismatch:
         return None
-    fields = said if isinstance(said, dict) else {}
-    return {name: fields[name] for name in KEPT if isinstance(fields.get(name), str)}
+    said = {name: fields.get(name) for name in KEPT} if isinstance(fields, dict) else {}
+    texts = {name: one.decode("utf-8", "replace") if isinstance(one, bytes) else one for name, one in said.items()}
+    return {name: one for name, one in texts.items() if isinstance(one, str)}
 
 
 def _applied(fields: Any, patch: str) -> dict[str, Any]:
