@@ -4,7 +4,8 @@ Enters: a record in hand, the answer that its work came to, or an error. Leaves:
 acknowledged; or a retry, a dead letter, a partition at rest. Guaranteed: nothing is finished before what it became is
 acknowledged; what is away (Kafka, registry, whatever the work asks) makes it wait, and nothing else; one that fails for
 a reason nobody foresaw disturbs no other, and who waits for an answer is told when it is given up. What belongs to a
-partition that has left is discarded: its next owner does it again.
+partition that has left is discarded: its next owner does it again. A registry that takes its time holds up only what
+is written with a schema that nobody here has read yet.
 
 Commands to models (inference_workers/one_request.py) and to outside systems (processors/connectors/command.py) go
 through it.
@@ -20,8 +21,8 @@ from typing import Protocol, TypeVar
 
 from aios.dlq.settle import Settlement, Settler
 from aios.schemas import ids
-from aios.schemas.codec import Codec
-from aios.schemas.models import ConnectorCompleted, InferenceCompleted
+from aios.schemas.codec import PREFIX_BYTES, Codec
+from aios.schemas.models import ConnectorCompleted, Event, InferenceCompleted
 from aios.streams import carrying, metrics
 from aios.streams.errors import SchemaMismatch, Unavailable, Verdict
 from aios.streams.kafka import Place
@@ -34,6 +35,7 @@ AGAIN_S_MIN, AGAIN_S_MAX = 0.2, 5.0  # between tries while something is away
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+E = TypeVar("E", bound=Event)
 
 
 class Lost(Exception):
@@ -64,10 +66,29 @@ class OneRecord:
         self._intake = intake
         self._delivery = delivery
         self._settler = settler
+        self._look_ups: dict[bytes, asyncio.Future[None]] = {}  # by a value's first bytes, which name its schema
 
     def _wanted(self, record: Record) -> bool:
         """Whether it is still worth waiting for."""
         return self._intake.owns(record)
+
+    async def _event(self, record: Record, kind: type[E]) -> E:
+        """What is in it. Raises SchemaMismatch with the reason, or Unavailable.
+
+        A schema that is met for the first time is asked for in a thread, once for all who have it: a registry that
+        takes its time holds up these records, and nothing else of the process.
+        """
+        if not self._codec.is_known(record.value, kind):
+            await self._looked_up(record, kind)
+        return self._codec.decode(record.value, kind)
+
+    async def _looked_up(self, record: Record, kind: type[Event]) -> None:
+        schema = (record.value or b"")[:PREFIX_BYTES]
+        if schema not in self._look_ups:
+            looking = asyncio.ensure_future(asyncio.to_thread(self._codec.look_up, record.value, kind))
+            looking.add_done_callback(lambda _: self._look_ups.pop(schema))
+            self._look_ups[schema] = looking
+        await asyncio.shield(self._look_ups[schema])
 
     def _outgoing(self, topic: Topic, answer: ConnectorCompleted | InferenceCompleted, record: Record) -> Outgoing:
         return outgoing(self._codec, self._stage, topic, answer, record)

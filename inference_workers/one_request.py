@@ -62,7 +62,7 @@ class Requests(OneRecord):
                 partition=record.partition,
                 offset=record.offset,
             ):
-                request = await self._while_away(record, lambda: self._decode(record))
+                request = await self._while_away(record, lambda: self._event(record, InferenceRequested))
                 answer = await self._while_away(record, lambda: self._answered(record, request))
                 failpoints.hit(f"{self._stage.process}.computed")
                 await self._tell(record, answer)
@@ -80,9 +80,6 @@ class Requests(OneRecord):
         if not self._intake.owns(record):
             return
         await self._settle(record, error)
-
-    async def _decode(self, record: Record) -> InferenceRequested:
-        return self._codec.decode(record.value, InferenceRequested)
 
     async def _answered(self, record: Record, request: InferenceRequested) -> InferenceCompleted:
         """What is not ours any more by then was worked on for nothing: its next owner asks again."""

@@ -178,13 +178,14 @@ async def _serve(
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
     cluster = await asyncio.to_thread(cluster_id, settings.kafka)
+    lanes = settings.inference.lanes
+    stages = [stage for stage in STAGES if stage.process == process and stage.name.rpartition(".")[2] in lanes]
     await asyncio.to_thread(codec.warm, [INFERENCE_COMPLETED])
+    await asyncio.to_thread(codec.warm_reading, [topic for stage in stages for topic in stage.inputs])
     delivery = Delivery(settings.kafka, client_id=f"aios.{process}.{slot}")
     served = SERVED[process]
     task = served.task(engine)
     answers = _answers(settings, served)
-    lanes = settings.inference.lanes
-    stages = [stage for stage in STAGES if stage.process == process and stage.name.rpartition(".")[2] in lanes]
     breakers = [GroupBreakers(settings.kafka, codec, stage) for stage in stages]
     cancels = {stage.name: Cancels() for stage in stages}
     tails = [Tail(settings.kafka, codec, inference_cancelled(name), known) for name, known in cancels.items()]

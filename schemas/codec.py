@@ -115,6 +115,13 @@ class Codec:
             for contract in topic.contracts:
                 self._prefix(topic, EVENTS[contract])
 
+    def warm_reading(self, topics: Iterable[Carrier]) -> None:
+        """The same for what is read: of these topics' own schemas, as this release writes them."""
+        for topic in topics:
+            for contract in topic.contracts:
+                kind = EVENTS[contract]
+                self._reading(self._registry.id_of(topic.subject(contract), self._shape(kind).schema.text), kind)
+
     def encode(self, topic: Carrier, event: Event) -> bytes:
         """Bytes of one event for its topic.
 
@@ -139,6 +146,14 @@ class Codec:
         schema_id = _schema_id(value)
         reading = self._readings.get((schema_id, expected)) or self._reading(schema_id, expected)
         return cast(E, _read(cast(bytes, value), reading))
+
+    def is_known(self, value: bytes | None, expected: type[Event]) -> bool:
+        """Whether decode() of these bytes asks nobody. Raises SchemaMismatch where they name no schema."""
+        return (_schema_id(value), expected) in self._readings
+
+    def look_up(self, value: bytes | None, expected: type[Event]) -> None:
+        """Ask the registry now for what decode() of these bytes needs. Raises as decode."""
+        self._reading(_schema_id(value), expected)
 
     def decode_plain(self, value: bytes | None, contract: str, schema: Schema) -> Plain:
         """The event in these bytes, of a contract without a twin. Raises as decode."""

@@ -132,7 +132,7 @@ class Commands(OneRecord):
     async def _decode(self, record: Record) -> ConnectorRequested:
         async with self._decoding.of(record):
             failpoints.hit(f"{PROCESS}.decode", record.value or b"")
-            return self._codec.decode(record.value, ConnectorRequested)
+            return await self._event(record, ConnectorRequested)
 
     async def _answer(self, record: Record, command: ConnectorRequested) -> ConnectorCompleted:
         return await self._calls.answer(

@@ -130,6 +130,27 @@ def test_ids_and_schemas_are_looked_up_once() -> None:
     assert registry.calls == 2
 
 
+def test_what_is_read_is_known_before_the_first_record() -> None:
+    """Of a topic's own schema; that of another writer is asked for when it is met, or before, by whoever must not
+    wait for it.
+    """
+    registry = FakeRegistry()
+    codec = Codec(registry)
+    codec.warm_reading([TIMERS])
+    value, asked = Codec(registry).encode(TIMERS, TIMER), registry.calls
+    assert codec.is_known(value, TimerFired)
+    assert codec.decode(value, TimerFired) == TIMER
+    assert registry.calls == asked
+    newer = timer_schema(why={"type": "string", "default": ""})
+    strange = bytes_of(registry, newer, {**dataclasses.asdict(TIMER), "why": "x"})
+    assert not codec.is_known(strange, TimerFired)
+    codec.look_up(strange, TimerFired)
+    asked = registry.calls
+    assert codec.decode(strange, TimerFired) == TIMER
+    assert registry.calls == asked
+    assert reason(lambda: codec.is_known(b"garbage", TimerFired)) is Reason.UNDECODABLE
+
+
 def test_a_topic_of_several_contracts_knows_which_it_reads() -> None:
     """By the name of the record in the writer's schema."""
     codec = Codec(FakeRegistry())

@@ -34,7 +34,7 @@ from aios.inference_workers.tasks import CLASSIFIER, Classify, Task, Versions
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
 from aios.streams import model_files, pool_files
-from aios.streams.errors import ConfigError, EngineDead, Reason
+from aios.streams.errors import ConfigError, EngineDead, Reason, Unavailable
 from aios.streams.record import Record
 from aios.streams.topics import INFERENCE_COMPLETED
 from aios.streams.topology import BY_NAME
@@ -49,6 +49,7 @@ CODEC = Codec(FakeRegistry())
 HEAD = Head(("a", "b"), np.ones((2, 4), np.float32), np.zeros(2, np.float32), 1.0, np.zeros(4, np.float32), 0.0)
 PARENT = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 ENDED_S_MAX = 20.0
+REGISTRY_S = 1.0
 OLDER = "triage-encoder@1"
 
 
@@ -92,13 +93,14 @@ def pool(
     answers: Answers | None = None,
     cancels: Cancelled | None = None,
     task: Task | None = None,
+    codec: Codec = CODEC,
 ) -> Pool:
     declared = pool_files.shipped()[STAGE.name]
     measures = Measures(declared)
     requests = Requests(
         STAGE,
         Answering(declared, task or Classify(engine, {"letters": HEAD}), engine, answers=answers, cancels=cancels),
-        CODEC,
+        codec,
         measures,
         intake=roads,
         delivery=roads,
@@ -116,11 +118,12 @@ async def serve(
     answers: Answers | None = None,
     cancels: Cancelled | None = None,
     task: Task | None = None,
+    codec: Codec = CODEC,
 ) -> None:
     """Until every record has ended, then stop; raises what the process would end with."""
     await engine.start()
     stop = asyncio.Event()
-    one = pool(roads, engine, home, breakers, answers=answers, cancels=cancels, task=task)
+    one = pool(roads, engine, home, breakers, answers=answers, cancels=cancels, task=task, codec=codec)
     serving = asyncio.create_task(worker.serve([one], engine, stop, lambda: None))
     ended = asyncio.create_task(roads.all_ended.wait())
     await asyncio.wait((serving, ended), timeout=ENDED_S_MAX, return_when=asyncio.FIRST_COMPLETED)
@@ -129,9 +132,9 @@ async def serve(
     await asyncio.wait_for(serving, ENDED_S_MAX)
 
 
-def answers(roads: FakeRoads) -> list[InferenceCompleted]:
+def answers(roads: FakeRoads, codec: Codec = CODEC) -> list[InferenceCompleted]:
     return [
-        CODEC.decode(out.value, InferenceCompleted) for out in roads.delivered if out.topic == INFERENCE_COMPLETED.name
+        codec.decode(out.value, InferenceCompleted) for out in roads.delivered if out.topic == INFERENCE_COMPLETED.name
     ]
 
 
@@ -230,6 +233,64 @@ def test_what_cannot_be_decoded_is_a_dead_letter_and_nobody_else_suffers(tmp_pat
     assert (letter.value, letter.key) == (b"\xffgarbage", b"c0")
     assert [answer.request_id for answer in answers(roads)] == ["r1"]
     assert sorted(one.offset for one in roads.finished) == [0, 1]
+
+
+class SlowRegistry(FakeRegistry):
+    """Takes its time to say what a schema is."""
+
+    asked = 0
+
+    def by_id(self, schema_id: int) -> str:
+        self.asked += 1
+        time.sleep(REGISTRY_S)
+        return super().by_id(schema_id)
+
+
+def test_a_registry_that_takes_its_time_holds_up_nothing_but_what_needs_it(tmp_path: Path) -> None:
+    """Requests whose schema nobody has read yet wait for it in a thread, all of them for one question; the event loop
+    goes on meanwhile.
+    """
+    registry = SlowRegistry()
+    codec = Codec(registry)
+    asked = [replace(record(n, request(n)), value=codec.encode(STAGE.reads[0], request(n))) for n in range(8)]
+    roads = FakeRoads(asked)
+    gaps: list[float] = []
+
+    async def beat() -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(0.01)
+            gaps.append(time.monotonic() - last)
+            last = time.monotonic()
+
+    async def until_answered() -> None:
+        beating = asyncio.create_task(beat())
+        await serve(roads, FakeEngine(), tmp_path, codec=codec)
+        beating.cancel()
+
+    asyncio.run(until_answered())
+    assert registry.asked == 1
+    assert sorted(answer.request_id for answer in answers(roads, codec)) == [f"r{n}" for n in range(8)]
+    assert max(gaps) < REGISTRY_S / 2
+
+
+def test_a_registry_that_is_away_makes_requests_wait(tmp_path: Path) -> None:
+    """Of a schema nobody has read yet: it comes back, and they are answered; nothing is a dead letter."""
+
+    class Away(FakeRegistry):
+        left = 3
+
+        def by_id(self, schema_id: int) -> str:
+            self.left -= 1
+            if self.left >= 0:
+                raise Unavailable("the fake registry is away")
+            return super().by_id(schema_id)
+
+    codec = Codec(Away())
+    roads = FakeRoads([replace(record(0, request(0)), value=codec.encode(STAGE.reads[0], request(0)))])
+    asyncio.run(serve(roads, FakeEngine(), tmp_path, codec=codec))
+    assert [(answer.request_id, answer.status) for answer in answers(roads, codec)] == [("r0", "ok")]
+    assert len(roads.delivered) == 1
 
 
 def test_what_nobody_foresaw_is_tried_again_and_then_answered_as_failed(tmp_path: Path) -> None:
