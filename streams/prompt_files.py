@@ -314,12 +314,22 @@ def evaluated(reference: str, model: str = "") -> Recorded | None:
     prompt = load(reference)
     path = record_of(reference, model)
     try:
-        found = Recorded.model_validate_json(path.read_text(encoding="utf-8"))
+        written = path.stat()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    found = _recorded(path, written.st_mtime_ns, written.st_size)
+    return found if (found.prompt, found.prompt_digest) == (reference, prompt.digest) else None
+
+
+@lru_cache(maxsize=256)
+def _recorded(path: Path, written_ns: int, size: int) -> Recorded:  # noqa: ARG001 - another file than the one kept
+    """Read once for as long as it is the same file: whoever answers requests asks for each. Raises ConfigError."""
+    try:
+        return Recorded.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    return found if (found.prompt, found.prompt_digest) == (reference, prompt.digest) else None
 
 
 def record_of(reference: str, model: str = "") -> Path:

@@ -350,6 +350,19 @@ def test_every_model_of_a_prompt_passes_for_itself(
         prompt_files.load("summary@2")
 
 
+def test_an_evaluation_is_read_when_it_was_written_and_not_for_each_request(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers ask for each request whether its prompt's file is the one that passed."""
+    record("summary@2")
+    assert prompt_files.changed("summary@2") == ""
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", lambda *_, **__: pytest.fail("it was read again"))
+        assert prompt_files.changed("summary@2") == ""
+    prompt_files.record_of("summary@2").unlink()
+    assert "never evaluated" in prompt_files.changed("summary@2")
+
+
 # ── what is answered ──
 
 
