@@ -1,14 +1,16 @@
 """The engine elsewhere: any server that speaks OpenAI's HTTP API (vLLM on a GPU, or a vendor).
 
-In and out: as in engine.py. inference.url is the API's base, e.g. http://gpu-1:8000/v1; the server's name for a
-model is ours, `name@version` (vLLM: --served-model-name).
+In and out: as in engine.py. A pool's file names its server (streams/pool_files.py); else it is that of inference.url.
+Each version of a model is asked by the server's name for it: the `weights` of its card, which are the pool's for the
+newest. Where inference.engine sends a pool of another engine there, that name is ours, `name@version` (vLLM:
+--served-model-name takes several).
 Guaranteed: a refusal of one request (4xx) fails it alone; a server that is away, busy or slow is Unavailable,
 which heals; a wrong key or a model it does not know stops the process with the reason, since no request
 would ever succeed (a harmless one is asked before that is believed: firewalls answer 403 to what a text says).
 Nothing that a server says about a request is repeated but a short code. Cancelling closes the connection, by which
-such servers abort. Each lane has as many connections as its pool may have requests in flight, so that whoever waits
-never waits here for bulk work; waiting for one is no sign that the server is away. The version names server and model,
-since another server answers otherwise.
+such servers abort. Each lane has as many connections as its pool may have requests in flight, all versions together, so
+that whoever waits never waits here for bulk work; waiting for one is no sign that the server is away. The version names
+the server, since another one answers otherwise.
 Not done: priorities within the server (the API has none), the server's own version and the engine time of a request (it
 tells neither: prices by the engine second charge nothing here).
 """
@@ -26,7 +28,7 @@ import aiohttp
 
 from aios.inference_workers.batch import is_bulk
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
-from aios.streams.config import InferenceSettings, secret
+from aios.streams.config import secret
 from aios.streams.errors import ConfigError, Unavailable
 
 MISCONFIGURED = frozenset({401, 403, 404})
@@ -41,24 +43,31 @@ HARMLESS: Mapping[str, dict[str, Any]] = {
 """By path: what no server has a reason to refuse."""
 
 
-class OpenAIEngine:
-    """One model of one server. calls_max: at once, of each lane."""
+Calls = Mapping[bool, asyncio.Semaphore]
+"""At once, by whether they are bulk."""
 
-    def __init__(self, model: str, settings: InferenceSettings, calls_max: int = 64) -> None:
-        if not settings.url:
-            raise ConfigError("inference.engine is 'openai' but inference.url is empty: set the server's address")
+
+def at_once(calls_max: int) -> Calls:
+    """As many of each lane."""
+    return {bulk: asyncio.Semaphore(calls_max) for bulk in (False, True)}
+
+
+class OpenAIEngine:
+    """One model of one server, by its name there. api_key: by reference. calls: of all that this process asks there."""
+
+    def __init__(self, model: str, *, url: str, api_key: str, answer_s_max: float, calls: Calls) -> None:
         self._model = model
-        self._url = settings.url.rstrip("/")
-        self._key = secret(settings.api_key)
-        self._timeout = aiohttp.ClientTimeout(total=settings.step_s_max, sock_connect=CONNECT_S_MAX)
-        self._calls = {bulk: asyncio.Semaphore(calls_max) for bulk in (False, True)}
+        self._url = url.rstrip("/")
+        self._key = secret(api_key)
+        self._timeout = aiohttp.ClientTimeout(total=answer_s_max, sock_connect=CONNECT_S_MAX)
+        self._calls = calls
         self._closed = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
 
     @property
     def version(self) -> str:
         server = urlsplit(self._url)
-        return f"openai {server.netloc.rpartition('@')[2]}{server.path} {self._model}"
+        return f"openai {server.netloc.rpartition('@')[2]}{server.path}"
 
     @property
     def tokens_max(self) -> int:

@@ -138,7 +138,9 @@ class Several:
 
 
 class Versions:
-    """Versions of one model, newest first; a request is answered by the one it names."""
+    """Versions of one model, newest first; a request is answered by the one it names. What stops the process when the
+    newest meets it (a server that does not know the model, heads for other vectors) fails what asks an older one.
+    """
 
     def __init__(self, *tasks: Task) -> None:
         self.model = tasks[0].model
@@ -150,22 +152,23 @@ class Versions:
         task = self._by_model.get(request.model)
         if task is None:
             raise RequestRefused(f"this worker serves {', '.join(self.models)}, not {request.model}")
-        return await task.answer(request, priority)
+        try:
+            return await task.answer(request, priority)
+        except ConfigError as error:
+            if request.model == self.model:
+                raise
+            raise RequestRefused(f"{request.model} cannot be asked here: {error}") from error
 
 
-def encoder(engine: Engine, name: str) -> Task:
+def encoder(engines: Shelf, name: str) -> Task:
     """What a pool of the sentence encoder of this name does, in each of its versions."""
-    return each_version(engine, name, lambda own, each: Several(Classify(own, model=each), EmbedText(own, each)))
+    return each_version(engines, name, lambda own, each: Several(Classify(own, model=each), EmbedText(own, each)))
 
 
-def each_version(engine: Engine, name: str, task: Callable[[Engine, str], Task]) -> Task:
-    """A model's task in every version that ships, each on its own weights; by an engine elsewhere (openai), which has
-    the weights of one, in the newest. task: of an engine and name@version.
-    """
-    if not isinstance(engine, Shelf):
-        return task(engine, model_files.reference(name))
+def each_version(engines: Shelf, name: str, task: Callable[[Engine, str], Task]) -> Task:
+    """A model's task in every version that ships, each on its own weights. task: of an engine and name@version."""
     served = [f"{name}@{version}" for version in reversed(model_files.versions(name))]
-    return Versions(*(task(engine.of(each), each) for each in served))
+    return Versions(*(task(engines.of(each), each) for each in served))
 
 
 def refusal(task: Task, request: InferenceRequested) -> str:

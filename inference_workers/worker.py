@@ -33,7 +33,7 @@ from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX, GENERATE_T
 from aios.inference_workers.fair import Costs, Fair
 from aios.inference_workers.measures import Measures
 from aios.inference_workers.one_request import Requests
-from aios.inference_workers.openai import OpenAIEngine
+from aios.inference_workers.openai import OpenAIEngine, at_once
 from aios.inference_workers.pool import Pool
 from aios.inference_workers.room import Room
 from aios.inference_workers.shelf import Shelf
@@ -58,10 +58,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """How a task is served. task: of an engine and a model's name. one_max: tokens of one request at once, at most."""
+    """How a task is served. task: of a process's engines and a model's name. one_max: tokens of one request at once, at
+    most.
+    """
 
     runner: Runner
-    task: Callable[[Engine, str], Task]
+    task: Callable[[Shelf, str], Task]
     one_max: Callable[[], int]
 
 
@@ -100,20 +102,17 @@ class Served:
         """The newest version that ships."""
         return model_files.reference(self.pool.model)
 
-    def task(self, engine: Engine) -> Task:
+    def task(self, engine: Shelf) -> Task:
         return self.kind.task(engine, self.pool.model)
 
     def engine_of(self, settings: InferenceSettings) -> str:
         return settings.engine or self.pool.engine
 
-    def engine(self, whole: Settings, told: Told | None = None) -> Engine:
+    def engine(self, whole: Settings, told: Told | None = None) -> Shelf:
         settings = whole.inference
         match self.engine_of(settings):
-            case "openai":  # the pool's own name for the model, or ours where a setting sends it there
-                model = self.pool.weights if self.pool.engine == "openai" else self.model
-                return OpenAIEngine(
-                    model, settings, max(_in_flight_max(settings, pool) for pool in self.pools.values())
-                )
+            case "openai":
+                return self._elsewhere(settings)
             case "echo":
                 from aios.inference_workers import echo  # for drills only: nobody else loads it
 
@@ -123,18 +122,37 @@ class Served:
                 self._check_weights()
                 return Shelf(
                     lambda weights: VllmEngine(convert.folder(weights), self.kind.runner, settings, told),
-                    key_of=lambda model: model_files.card(model).weights,
+                    key_of=_weights,
                     first=self.pool.weights,
                 )
 
+    def _elsewhere(self, settings: InferenceSettings) -> Shelf:
+        """By the server's name of each version: its card's weights, or ours where a setting sends the pool there."""
+        server = self.pool.server or settings
+        calls = at_once(max(_in_flight_max(settings, pool) for pool in self.pools.values()))
+
+        def make(name: str) -> Engine:
+            return OpenAIEngine(
+                name, url=server.url, api_key=server.api_key, answer_s_max=settings.step_s_max, calls=calls
+            )
+
+        if self.pool.engine != "openai":
+            return Shelf(make, key_of=str, first=self.model)
+        self._check_weights()
+        return Shelf(make, key_of=_weights, first=self.pool.weights)
+
     def _check_weights(self) -> None:
         """Raises ConfigError: answers would be stamped with a version that did not give them."""
-        wanted = model_files.card(self.model).weights
+        wanted = _weights(self.model)
         if wanted != self.pool.weights:
             raise ConfigError(
                 f"{', '.join(pool.pool for pool in self.pools.values())} load {self.pool.weights}, and {self.model}, "
                 f"the newest version, is {wanted}: set `weights` in the pools' files"
             )
+
+
+def _weights(model: str) -> str:
+    return model_files.card(model).weights
 
 
 def _served() -> Mapping[str, Served]:
@@ -167,7 +185,7 @@ async def run(settings: Settings, *, process: str, slot: int, stop: asyncio.Even
 
 async def _serve(
     settings: Settings,
-    engine: Engine,
+    engine: Shelf,
     measures: Mapping[str, Measures],
     *,
     process: str,

@@ -16,6 +16,7 @@ from typing import Any
 
 from aios.inference_workers import chunks, guard, prompt
 from aios.inference_workers.engine import Engine, Generate, RequestRefused
+from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import WRITER, Answer, Task, each_version, options, together
 from aios.schemas.models import InferenceRequested
 from aios.streams import model_files, prompt_files
@@ -152,6 +153,6 @@ def _about(said: list[_Said], pieces: int, unread_words: int) -> dict[str, Any]:
     return {"finish_reason": said[-1].finish_reason, **{name: count for name, count in told.items() if count}}
 
 
-def writer(engine: Engine, name: str) -> Task:
+def writer(engines: Shelf, name: str) -> Task:
     """What a pool of the model of this name does, in each of its versions."""
-    return each_version(engine, name, Write)
+    return each_version(engines, name, Write)

@@ -22,6 +22,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from aios.streams import pool_files
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import Lane
 from aios.streams.system_files import ENDPOINT
@@ -104,7 +105,8 @@ class TracingSettings(Section):
 
 class InferenceSettings(Section):
     """engine: 'vllm' in this process, 'openai' for a server that speaks OpenAI's API at url, or 'echo' for drills:
-    no model at all, and every answer says so; empty: as each pool's file says.
+    no model at all, and every answer says so; empty: as each pool's file says. url, api_key: of the server of those
+    pools whose file names none.
     """
 
     engine: Literal["", "vllm", "openai", "echo"] = ""
@@ -220,6 +222,20 @@ class Settings(BaseSettings):
     lake: LakeSettings = LakeSettings()
     money: MoneySettings = MoneySettings()
     watch: WatchSettings = WatchSettings()
+
+    @model_validator(mode="after")
+    def _every_pool_has_its_server(self) -> Settings:
+        away = [
+            pool.pool
+            for pool in pool_files.shipped().values()
+            if (self.inference.engine or pool.engine) == "openai" and not (pool.server or self.inference.url)
+        ]
+        if away:
+            raise ValueError(
+                f"the engine of {', '.join(away)} is openai, and it has no server: set inference.url, or `server` in "
+                "the pool's file"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

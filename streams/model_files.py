@@ -35,7 +35,7 @@ class Card(BaseModel):
 
     model: Annotated[str, Field(pattern=rf"^{REFERENCE.pattern}$")]
     task: Literal["classify", "generate", "embed"]
-    weights: str  # a folder of models/files.json
+    weights: str  # a folder of models/files.json, or a server's name of the model: as its pools' engine wants it
     about: Annotated[str, Field(min_length=1)]
     made_of: Mapping[str, Any]
     licence: Mapping[str, Any] | str

@@ -2,9 +2,9 @@
 
 In: the files beside this module. Out: frozen Pool values; the pool's topic, consumer group, process, metrics and
 autoscaling signal follow from them (topology.py). Guaranteed: unknown keys are refused with the file's name; pools of
-one process agree in model and engine, since they share them; a fallback leads to a pool of the same lane, or to a
-person, and in no circle. Rejected: pools in aios.yaml (what a pool promises and costs belongs to the product's
-versions, not to a machine).
+one process agree in model, engine and server, since they share them; a fallback leads to a pool of the same lane, or to
+a person, and in no circle; a key of a server stands in no file. Rejected: pools in aios.yaml (what a pool promises and
+costs belongs to the product's versions, not to a machine).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Lane(StrEnum):
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # it may be a key
 
 
 class Limits(Part):
@@ -70,6 +70,15 @@ class Goal(Part):
     success: Annotated[float, Field(gt=0, le=1)] = 0.999
 
 
+class Server(Part):
+    """Where the engine `openai` asks. url: the API's base, e.g. http://gpu-1:8000/v1. api_key: by reference, which each
+    process resolves; empty: it wants none.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    api_key: Annotated[str, Field(pattern=r"^((env|file):.+)?$")] = ""
+
+
 class Pool(Part):
     """One pool; see the module. name: `<process>.<lane>`."""
 
@@ -79,6 +88,7 @@ class Pool(Part):
     model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]  # which version of it: aios model activate
     engine: Literal["vllm", "openai", "echo"]
     weights: str  # for vllm: a folder of inference_workers/models/files.json; for a server: its name of the model
+    server: Server | None = None  # of the engine openai; None: the one at inference.url
     limits: Limits
     price: Price
     objective: Goal
@@ -136,13 +146,12 @@ def _read(path: Path) -> Pool:
 
 def _check(pool: Pool, by_name: Mapping[str, Pool]) -> None:
     for other in by_name.values():
-        if other.process == pool.process and (other.model, other.engine, other.weights, other.task) != (
-            pool.model,
-            pool.engine,
-            pool.weights,
-            pool.task,
-        ):
-            raise ConfigError(f"{pool.pool} and {other.pool} share a process and so task, model, engine and weights")
+        if other.process == pool.process and _shared(other) != _shared(pool):
+            raise ConfigError(
+                f"{pool.pool} and {other.pool} share a process and so task, model, engine, weights and server"
+            )
+    if pool.server is not None and pool.engine != "openai":
+        raise ConfigError(f"{pool.pool}: `server` belongs to the engine openai, not to {pool.engine}")
     seen, at = {pool.pool}, pool
     while at.fallback != PERSON:
         following = by_name.get(f"{at.fallback}.{at.lane}")
@@ -152,3 +161,8 @@ def _check(pool: Pool, by_name: Mapping[str, Pool]) -> None:
             raise ConfigError(f"{pool.pool}: its fallbacks lead in a circle")
         seen.add(following.pool)
         at = following
+
+
+def _shared(pool: Pool) -> tuple[object, ...]:
+    """In which pools of one process are the same."""
+    return pool.task, pool.model, pool.engine, pool.weights, pool.server

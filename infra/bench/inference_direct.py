@@ -27,6 +27,7 @@ from typing import Any
 
 from aios.inference_workers import convert, engine_arguments
 from aios.inference_workers.engine import ENVIRONMENT, Embed, Embedding, Generate, Generation, Runner
+from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import Task
 from aios.inference_workers.worker import SERVED
 from aios.infra.bench.inference_requests import requests
@@ -97,7 +98,7 @@ class Direct:
         self._tokenizer = self._llm.get_tokenizer()
         listens: Any = _Listens()  # a task asks it to embed and to generate, nothing else
         self._listens: _Listens = listens
-        self._task = served.task(listens)
+        self._task = served.task(Shelf(lambda _: listens, key_of=lambda _: process, first=process))
         self._loop = asyncio.Runner()
         self.offline(self.asked(10**9, 2).values())  # kernels and lazy imports
 

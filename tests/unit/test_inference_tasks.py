@@ -19,12 +19,11 @@ from aios.inference_workers.batch import BULK_PRIORITY
 from aios.inference_workers.classify import Head
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
 from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX
-from aios.inference_workers.openai import OpenAIEngine
+from aios.inference_workers.openai import OpenAIEngine, at_once
 from aios.inference_workers.tasks import WRITER, Classify, EmbedText, together
 from aios.inference_workers.writing import Write
 from aios.schemas.models import InferenceRequested
 from aios.streams import prompt_files
-from aios.streams.config import InferenceSettings
 from aios.streams.errors import AiosError, ConfigError, Unavailable
 from tests.fakes.engine import FakeEngine
 
@@ -197,6 +196,10 @@ def test_an_answer_says_what_the_model_read() -> None:
 # ── the engine elsewhere ─────────────────────────────────────────────────────────────────────────────
 
 
+def elsewhere(url: str, model: str = "m@1", *, calls_max: int = 64) -> OpenAIEngine:
+    return OpenAIEngine(model, url=url, api_key="", answer_s_max=60, calls=at_once(calls_max))
+
+
 async def _ask(status: int, body: object, call: Embed | Generate) -> tuple[object, dict[str, Any]]:
     """What an OpenAI-compatible server that answers this makes of a call, and what it was asked."""
     heard: dict[str, Any] = {}
@@ -215,7 +218,7 @@ async def _ask(status: int, body: object, call: Embed | Generate) -> tuple[objec
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    engine = OpenAIEngine("m@1", InferenceSettings(engine="openai", url=f"http://127.0.0.1:{port}/v1/"))
+    engine = elsewhere(f"http://127.0.0.1:{port}/v1/")
     await engine.start()
     try:
         return await (engine.embed(call) if isinstance(call, Embed) else engine.generate(call)), heard
@@ -304,7 +307,7 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     """Nothing listens on port 1."""
 
     async def ask() -> None:
-        engine = OpenAIEngine("m@1", InferenceSettings(engine="openai", url="http://127.0.0.1:1/v1"))
+        engine = elsewhere("http://127.0.0.1:1/v1")
         await engine.start()
         try:
             await engine.embed(Embed(text="hi"))
@@ -319,7 +322,7 @@ def test_whoever_waits_does_not_wait_for_bulk_work_on_its_way_to_a_server() -> N
     """The server holds every bulk call until an interactive one is answered: it is, though more bulk calls wait than
     there may be at once; those are answered afterwards, and none of them takes the server for away.
     """
-    at_once, asked = 120, 150
+    most, asked = 120, 150
     seen = {"together": 0, "bulk": 0}
 
     async def work() -> list[Embedding]:
@@ -329,7 +332,7 @@ def test_whoever_waits_does_not_wait_for_bulk_work_on_its_way_to_a_server() -> N
             if (await said.json())["input"] == "bulk":
                 seen["bulk"] += 1
                 seen["together"] = max(seen["together"], seen["bulk"])
-                if seen["bulk"] == at_once:
+                if seen["bulk"] == most:
                     full.set()
                 await answered.wait()
                 seen["bulk"] -= 1
@@ -341,7 +344,7 @@ def test_whoever_waits_does_not_wait_for_bulk_work_on_its_way_to_a_server() -> N
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        engine = OpenAIEngine("m@1", InferenceSettings(engine="openai", url=url), at_once)
+        engine = elsewhere(url, calls_max=most)
         await engine.start()
         try:
             bulk = [
@@ -356,24 +359,15 @@ def test_whoever_waits_does_not_wait_for_bulk_work_on_its_way_to_a_server() -> N
             await runner.cleanup()
 
     assert len(asyncio.run(work())) == asked
-    assert seen["together"] == at_once
+    assert seen["together"] == most
 
 
 def test_an_answer_from_elsewhere_says_from_where() -> None:
-    """Server and model, so that another server's answers are not taken for this one's; no password of its address."""
-
-    def version(url: str, model: str = "m@1") -> str:
-        return OpenAIEngine(model, InferenceSettings(engine="openai", url=url)).version
-
-    assert version("http://gpu-1:8000/v1/") == "openai gpu-1:8000/v1 m@1"
-    assert version("https://me:secret@api.example.org/v1") == "openai api.example.org/v1 m@1"
-    assert len({version("http://a/v1"), version("http://b/v1"), version("http://b/v1", "m@2")}) == 3
-
-
-def test_openai_without_an_address_is_a_mistake_in_the_settings() -> None:
-    """It is said which one."""
-    with pytest.raises(ConfigError, match=r"inference\.url"):
-        OpenAIEngine("m@1", InferenceSettings(engine="openai"))
+    """The server, so that another one's answers are not taken for its; no password of its address. The model that
+    answers is named by the answer itself.
+    """
+    assert elsewhere("http://gpu-1:8000/v1/").version == "openai gpu-1:8000/v1"
+    assert elsewhere("https://me:secret@api.example.org/v1").version == "openai api.example.org/v1"
 
 
 def test_when_one_piece_fails_nobody_works_on_the_others() -> None:

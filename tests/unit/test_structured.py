@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from aios.inference_workers import chunks, guard, prompt
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
+from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import Answer, encoder
 from aios.inference_workers.writing import Write
 from aios.processors.language import answers
@@ -312,7 +313,9 @@ def test_the_encoder_s_pool_embeds_too() -> None:
         deadline_at=1,
         requested_at=1,
     )
-    answer = asyncio.run(encoder(Engine(), "triage-encoder").answer(request, 0))
+    answer = asyncio.run(
+        encoder(Shelf(lambda _: Engine(), lambda _: "one", "one"), "triage-encoder").answer(request, 0)
+    )
     assert answers.read("embed", answer.contract, ids.canonical(answer.output)) == {"vector": [0.6, 0.8]}
     assert (answer.output["pieces"], answer.prompt_tokens) == (2, 4)
 
