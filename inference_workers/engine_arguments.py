@@ -30,7 +30,7 @@ KV_TOO_SMALL = re.compile(
     r"KV cache is needed|No available memory for the cache blocks|larger than the .*KV cache", re.I
 )
 NO_MEMORY = re.compile(
-    r"out of memory|can't allocate memory|cannot allocate memory|Free memory on device|bad_alloc", re.I
+    r"out of memory|can(no|')t allocate memory|Free memory on device|Available memory on node|bad_alloc", re.I
 )
 
 

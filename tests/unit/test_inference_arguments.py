@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from aios.inference_workers import engine_arguments
 from aios.streams.config import InferenceSettings
+from aios.streams.errors import ConfigError
 
 MODEL = Path("weights")
 
@@ -56,3 +60,100 @@ def test_a_cpu_has_a_cache_of_so_many_bytes_and_a_gpu_a_share() -> None:
 @pytest.mark.parametrize(("flags", "dtype"), [("avx512_bf16 avx512f", "bfloat16"), ("avx2", "float32")])
 def test_a_processor_computes_in_what_it_can(flags: str, dtype: str) -> None:
     assert engine_arguments.cpu_dtype(flags) == dtype
+
+
+# ── memory ──
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A model of 100 MiB that take no room on disk."""
+    folder = tmp_path / "model-1"
+    folder.mkdir()
+    for part in range(2):
+        with (folder / f"part-{part}.safetensors").open("wb") as file:
+            file.truncate(50 * MIB)
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    return folder
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, *, gpu: bool, free_mib: int) -> None:
+    """What torch and psutil say of one."""
+    cuda = SimpleNamespace(is_available=lambda: gpu)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free_mib * MIB))
+
+
+@pytest.mark.parametrize(("gpu", "free_mib"), [(False, 164), (True, 1)])
+def test_a_model_that_fits_is_loaded(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, *, gpu: bool, free_mib: int
+) -> None:
+    """Weights and cache in what is free, to the last byte; on a GPU vLLM looks itself."""
+    machine(monkeypatch, gpu=gpu, free_mib=free_mib)
+    engine_arguments.check_memory(weights, InferenceSettings(kv_cache_mib=64))
+
+
+def test_a_model_that_does_not_fit_is_refused_before_the_kernel_ends_it(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what it needs, what there is, and which setting to change."""
+    machine(monkeypatch, gpu=False, free_mib=163)
+    with pytest.raises(ConfigError) as caught:
+        engine_arguments.check_memory(weights, InferenceSettings(kv_cache_mib=64))
+    assert str(caught.value) == (
+        "model-1 needs 100 MiB for its weights and inference.kv_cache_mib=64 for its cache, and 163 MiB are free: "
+        "set inference.kv_cache_mib lower, or free memory"
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "To serve at least one request with the model's max seq len (1024), (0.09 GiB KV cache is needed, which is "
+        "larger than the available KV cache memory (0.01 GiB). Try increasing `gpu_memory_utilization`",
+        "No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
+        "The model's max seq len (1024) is larger than the maximum number of tokens that fit into the KV cache (96)",
+    ],
+)
+def test_a_cache_without_room_for_one_request_asks_for_more(said: str) -> None:
+    """In vLLM's words and ours: the cache or the GPU's share higher."""
+    found = engine_arguments.out_of_memory(ValueError(said), MODEL, InferenceSettings(kv_cache_mib=16))
+    assert str(found) == (
+        "weights: the KV cache has no room for one request of its length: set inference.kv_cache_mib (now 16) or, on a "
+        f"GPU, inference.gpu_memory_share (now 0.9) higher. {said}"
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(
+            "Free memory on device cuda:0 (3.25/23.43 GiB) on startup is less than desired GPU memory utilization "
+            "(0.9, 21.1 GiB). Decrease GPU memory utilization"
+        ),
+        ValueError(
+            "Available memory on node 0 (0.2/8.0 GiB) on kv cache allocation is less than requested memory for kv "
+            "(0.25 GiB). Decrease --kv-cache-memory-bytes"
+        ),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("std::bad_alloc"),
+        MemoryError(),
+    ],
+    ids=["a GPU that is taken", "a CPU without room for the cache", "CUDA", "torch", "C++", "Python"],
+)
+def test_memory_that_is_not_there_asks_for_less(error: Exception) -> None:
+    """Whoever says it: the cache, the GPU's share or the batch lower."""
+    found = engine_arguments.out_of_memory(error, MODEL, InferenceSettings(sequences_max=8))
+    assert str(found) == (
+        "weights: there is not enough memory: set inference.kv_cache_mib (now 256) or, on a GPU, "
+        f"inference.gpu_memory_share (now 0.9) or inference.sequences_max (now 8) lower. {error}"
+    )
+
+
+def test_what_is_no_want_of_memory_keeps_its_own_words() -> None:
+    """The engine dies of it as it said."""
+    error = ValueError("Model architectures ['Unknown'] are not supported")
+    assert engine_arguments.out_of_memory(error, MODEL, InferenceSettings()) is None
