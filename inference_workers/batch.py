@@ -114,6 +114,13 @@ class Line(Generic[T]):
     def __len__(self) -> int:
         return len(self._line)
 
+    @property
+    def bulk(self) -> int:
+        """How many of them are bulk work: they stand behind all others."""
+        return len(self._line) - bisect.bisect_left(
+            self._line, BULK_PRIORITY - PRIORITY_MAX, key=lambda one: one.priority
+        )
+
     def add(self, ask: T, priority: int, beginning: Hashable = None) -> None:
         waits = _Waits(ask, priority, beginning, next(self._numbers))
         bisect.insort(self._line, waits, key=lambda one: one.place)

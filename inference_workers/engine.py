@@ -116,13 +116,17 @@ class Engine(Protocol):
 
 
 class Told(Protocol):
-    """Who hears of each step; measures.py has it. kv_used: 0 to 1. prefix_*: prompt tokens since the last call."""
+    """Who hears of each step; measures.py has it. running, waiting: requests; *_bulk: of these, of the bulk lane.
+    kv_used: 0 to 1. prefix_*: prompt tokens since the last call.
+    """
 
     def __call__(
         self,
         *,
         running: int,
+        running_bulk: int,
         waiting: int,
+        waiting_bulk: int,
         kv_used: float,
         step_seconds: float,
         prefix_queries: int,

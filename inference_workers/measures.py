@@ -4,8 +4,10 @@ Enters: what pool.py and worker.py see. Leaves: metrics on the process's port (s
 those of OpenTelemetry's GenAI conventions where it has one (gen_ai_server_request_duration, _time_to_first_token,
 _time_per_output_token, gen_ai_client_token_usage, with its buckets), else vLLM's noun behind `aios_`. vLLM's own
 (`vllm:…`, by model and engine) stand beside them on the same port, unchanged.
-Guaranteed: labels are pools, models, processes, devices, statuses and kinds, so their number is bounded by the files
-of streams/pools; every value is there from the start, at 0, and none is NaN.
+Guaranteed: labels are pools, models, weights, lanes, processes, devices, statuses and kinds, so their number is bounded
+by the files of streams/pools and models; a pool's values are there from the start, at 0, an engine's from its loading,
+and none is NaN. An engine's values are by its weights, since a canary may have another one, and by the lanes that
+its process serves, since the lanes of a model may have workers of their own.
 
 What scales a pool is `aios_work_queued_seconds`: what waits in this worker's partitions ÷ the rate at which this worker
 answers while it has work. Summed over the workers of a pool it is the time that one worker would need for what stands
@@ -19,15 +21,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from aios.inference_workers import device
 from aios.inference_workers.batch import Usage
+from aios.inference_workers.engine import Told
 from aios.schemas.models import InferenceCompleted
 from aios.streams import metrics
-from aios.streams.pool_files import Pool
+from aios.streams.pool_files import Lane, Pool
 
 RATE_S = 60.0  # of work, within which a new rate has replaced most of the old one
 SHARE_S = 15.0  # the same for the share of time that an engine is busy
@@ -85,23 +88,31 @@ COST = Counter("aios_inference_cost_micro", "Price of a pool's answers, in milli
 COST_1000 = Gauge("aios_cost_per_1000_inferences", "Since the start, in money.currency.", ["pool"])
 BACKLOG = Gauge("aios_backlog_records", "Requests that wait or are in hand, in this worker's partitions.", ["pool"])
 RATE = Gauge("aios_answers_per_second", "This worker's rate while it has work of the pool.", ["pool"])
+TOKENS = Gauge(
+    "aios_tokens_per_second",
+    "Read (input) and written (output) by this worker while it has work of the pool.",
+    ["pool", "gen_ai_token_type"],
+)
 WORK = Gauge("aios_work_queued_seconds", "Backlog ÷ rate: the autoscaling signal.", ["pool"])
 
-RUNNING = Gauge("aios_num_requests_running", "In the engine's batch.", ["process"])
-WAITING = Gauge("aios_num_requests_waiting", "In the engine, not in its batch.", ["process"])
-KV_USED = Gauge("aios_kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", ["process"])
-FILL = Gauge("aios_batch_fill", "Requests in the batch ÷ its seats, 0 to 1.", ["process"])
+_ENGINE = ("process", "lanes", "weights")
+RUNNING = Gauge("aios_num_requests_running", "Of a lane, in the engine's batch.", (*_ENGINE, "lane"))
+WAITING = Gauge("aios_num_requests_waiting", "Of a lane, in the engine, not in its batch.", (*_ENGINE, "lane"))
+KV_USED = Gauge("aios_kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", _ENGINE)
+FILL = Gauge("aios_batch_fill", "Requests in the batch ÷ its seats, 0 to 1.", _ENGINE)
 STEP = Histogram(
     "aios_engine_step_seconds",
     "One step of the engine; its sum grows by the busy share of time.",
-    ["process"],
+    _ENGINE,
     buckets=metrics.SECONDS,
 )
 PREFIX = Counter(
-    "aios_prefix_cache_tokens", "Prompt tokens looked up (queries) and found (hits).", ["process", "outcome"]
+    "aios_prefix_cache_tokens", "Prompt tokens looked up (queries) and found (hits).", (*_ENGINE, "outcome")
 )
 UTILISATION = Gauge(
-    "aios_device_utilisation", "0 to 1: of a GPU by NVML; without one, the engine's busy share.", ["process", "device"]
+    "aios_device_utilisation",
+    "0 to 1: of a GPU by NVML; without one, the share of time that the process's engines are busy.",
+    ["process", "lanes", "device"],
 )
 
 
@@ -140,15 +151,12 @@ class Share:
 
 
 class Measures:
-    """Of one pool in one worker. Called from one thread each: the event loop (wrote, answered, backlog), the
-    engine's (engine); prometheus_client's values are safe to read from its own.
-
-    seats: requests in one batch of the engine at most. clock: monotonic seconds.
+    """Of one pool in one worker. Called from the event loop; prometheus_client's values are safe to read from another
+    thread. clock: monotonic seconds.
     """
 
-    def __init__(self, pool: Pool, *, seats: int = 32, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pool: Pool, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._seats = max(1, seats)
         self._rate = Rate(pool.limits.in_flight_max / (pool.objective.p95_ms / 1000))
         self._worked = 1.0  # of the last answers, the share that took work
         self._answered_at = clock()
@@ -165,7 +173,8 @@ class Measures:
         self._cost_1000 = COST_1000.labels(pool.pool)
         self._backlog_now, self._rate_now, self._work = (each.labels(pool.pool) for each in (BACKLOG, RATE, WORK))
         self._rate_now.set(self._per_s)
-        self._of_engine = _OfEngine(pool.process, clock)
+        self._tokens = {kind: Rate(0.0) for kind in ("input", "output")}
+        self._tokens_now = {kind: TOKENS.labels(pool.pool, kind) for kind in self._tokens}
 
     def wrote(self, usage: Usage) -> None:
         """What an answer took of the engine, which can be used."""
@@ -189,23 +198,6 @@ class Measures:
     def wasted(self, completed: InferenceCompleted) -> None:
         """An answer is discarded, or was never given: somebody else answers the request."""
         self._wasted_s.inc(completed.engine_us / 1_000_000)
-
-    def engine(
-        self,
-        *,
-        running: int,
-        waiting: int,
-        kv_used: float,
-        step_seconds: float,
-        prefix_queries: int = 0,
-        prefix_hits: int = 0,
-    ) -> None:
-        """A step of the engine has ended. kv_used: 0 to 1. prefix_*: prompt tokens since the last call.
-
-        An engine that several pools share is measured by one of them: values are by process.
-        """
-        self._of_engine.step(running, waiting, kv_used, step_seconds, min(1.0, running / self._seats))
-        self._of_engine.prefix(prefix_queries, prefix_hits)
 
     def backlog(self, records: int) -> None:
         """How many requests wait or are in hand, of the partitions this worker has. Call it every few seconds."""
@@ -242,43 +234,79 @@ class Measures:
         self._worked += (worked - self._worked) / WORKED_MEMORY
         if worked:
             now = self._clock()
-            self._rate.add(1, max(ANSWER_S_MIN, min(completed.compute_ms / 1000, now - self._answered_at)))
+            seconds = max(ANSWER_S_MIN, min(completed.compute_ms / 1000, now - self._answered_at))
+            self._rate.add(1, seconds)
+            for kind, tokens in (("input", completed.prompt_tokens), ("output", completed.output_tokens)):
+                self._tokens[kind].add(tokens, seconds)
+                self._tokens_now[kind].set(self._tokens[kind].per_s)
             self._answered_at = now
         self._rate_now.set(self._per_s)
         self._work.set(self._backlog / self._per_s)
 
 
-class _OfEngine:
-    """What all pools of a process share."""
+class Engines:
+    """Of the engines of one process, which share its devices. Called from the engines' threads, which take turns.
 
-    def __init__(self, process: str, clock: Callable[[], float]) -> None:
+    lanes: that it serves. seats: requests in one batch of an engine at most. clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, process: str, lanes: Sequence[Lane], *, seats: int = 32, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._process = process
+        self._lanes = "+".join(lane for lane in Lane if lane in lanes)
+        self._seats = max(1, seats)
         self._clock = clock
         self._share = Share(clock())
-        self._running, self._waiting = RUNNING.labels(process), WAITING.labels(process)
-        self._kv_used, self._fill = KV_USED.labels(process), FILL.labels(process)
-        self._step = STEP.labels(process)
-        self._prefix = {outcome: PREFIX.labels(process, outcome) for outcome in ("queries", "hits")}
-
         self._shown = False
 
-    def step(self, running: int, waiting: int, kv_used: float, seconds: float, fill: float) -> None:
-        self._show()
-        self._running.set(running)
-        self._waiting.set(waiting)
-        self._kv_used.set(kv_used)
-        self._fill.set(fill)
-        self._step.observe(seconds)
-        self._share.add(self._clock(), seconds)
+    def of(self, weights: str) -> Told:
+        """Who hears of the steps of the engine with these weights."""
+        return _OfEngine((self._process, self._lanes, weights), self._seats, self._worked)
 
-    def prefix(self, queries: int, hits: int) -> None:
-        self._prefix["queries"].inc(queries)
-        self._prefix["hits"].inc(hits)
-
-    def _show(self) -> None:
+    def _worked(self, seconds: float) -> None:
         """From the first step on: an engine elsewhere has its own devices."""
+        self._share.add(self._clock(), seconds)
         if self._shown:
             return
         self._shown = True
         for name, read in device.gpus() or [("cpu", lambda: self._share.at(self._clock()))]:
-            UTILISATION.labels(self._process, name).set_function(read)
+            UTILISATION.labels(self._process, self._lanes, name).set_function(read)
+
+
+class _OfEngine:
+    """Hears of one engine's steps. labels: process, its lanes, the engine's weights. worked: hears of a step's time."""
+
+    def __init__(self, labels: tuple[str, str, str], seats: int, worked: Callable[[float], None]) -> None:
+        self._seats = seats
+        self._worked = worked
+        self._running = {lane: RUNNING.labels(*labels, lane) for lane in Lane}
+        self._waiting = {lane: WAITING.labels(*labels, lane) for lane in Lane}
+        self._kv_used, self._fill = KV_USED.labels(*labels), FILL.labels(*labels)
+        self._step = STEP.labels(*labels)
+        self._queries, self._hits = (PREFIX.labels(*labels, outcome) for outcome in ("queries", "hits"))
+
+    def __call__(
+        self,
+        *,
+        running: int,
+        running_bulk: int,
+        waiting: int,
+        waiting_bulk: int,
+        kv_used: float,
+        step_seconds: float,
+        prefix_queries: int,
+        prefix_hits: int,
+    ) -> None:
+        for gauges, all_of_it, bulk in (
+            (self._running, running, running_bulk),
+            (self._waiting, waiting, waiting_bulk),
+        ):
+            gauges[Lane.INTERACTIVE].set(all_of_it - bulk)
+            gauges[Lane.BULK].set(bulk)
+        self._kv_used.set(kv_used)
+        self._fill.set(min(1.0, running / self._seats))
+        self._step.observe(step_seconds)
+        self._queries.inc(prefix_queries)
+        self._hits.inc(prefix_hits)
+        self._worked(step_seconds)

@@ -309,10 +309,14 @@ class VllmEngine:
         stats, self._stats = self._stats, None
         if self._told is None or stats is None:
             return
-        prefix = stats.prefix_cache_stats
+        prefix, held_up = stats.prefix_cache_stats, stats.num_waiting_reqs
+        seated_bulk = sum(batch.is_bulk(ask.request.priority) for ask in self._in_engine.values())
+        held_up_bulk = min(held_up, seated_bulk)  # vLLM does not say who waits in it: who goes last
         self._told(
             running=stats.num_running_reqs,
-            waiting=stats.num_waiting_reqs + len(self._line),
+            running_bulk=min(stats.num_running_reqs, seated_bulk - held_up_bulk),
+            waiting=held_up + len(self._line),
+            waiting_bulk=held_up_bulk + self._line.bulk,
             kv_used=stats.kv_cache_usage,
             step_seconds=seconds,
             prefix_queries=prefix.queries if prefix is not None else 0,

@@ -31,7 +31,7 @@ from aios.inference_workers.classify import CHUNKS_MAX
 from aios.inference_workers.engine import Engine, Runner, Told
 from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX, GENERATE_TOKENS_MAX
 from aios.inference_workers.fair import Costs, Fair
-from aios.inference_workers.measures import Measures
+from aios.inference_workers.measures import Engines, Measures
 from aios.inference_workers.one_request import Requests
 from aios.inference_workers.openai import OpenAIEngine, at_once
 from aios.inference_workers.pool import Pool
@@ -108,7 +108,8 @@ class Served:
     def engine_of(self, settings: InferenceSettings) -> str:
         return settings.engine or self.pool.engine
 
-    def engine(self, whole: Settings, told: Told | None = None) -> Shelf:
+    def engine(self, whole: Settings, told: Callable[[str], Told] | None = None) -> Shelf:
+        """told: by an engine's weights, who hears of its steps; None: nobody."""
         settings = whole.inference
         match self.engine_of(settings):
             case "openai":
@@ -121,7 +122,9 @@ class Served:
             case _:
                 self._check_weights()
                 return Shelf(
-                    lambda weights: VllmEngine(convert.folder(weights), self.kind.runner, settings, told),
+                    lambda weights: VllmEngine(
+                        convert.folder(weights), self.kind.runner, settings, told and told(weights)
+                    ),
                     key_of=_weights,
                     first=self.pool.weights,
                 )
@@ -169,10 +172,9 @@ SERVED: Mapping[str, Served] = _served()
 async def run(settings: Settings, *, process: str, slot: int, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """The worker, until stop is set. Joins its groups only when the model is loaded and warm."""
     served = SERVED[process]
-    seats = settings.inference.sequences_max
     lanes = settings.inference.lanes
-    measures = {pool.pool: Measures(pool, seats=seats) for pool in served.pools.values() if pool.lane in lanes}
-    engine = served.engine(settings, next(iter(measures.values())).engine)
+    measures = {pool.pool: Measures(pool) for pool in served.pools.values() if pool.lane in lanes}
+    engine = served.engine(settings, Engines(process, lanes, seats=settings.inference.sequences_max).of)
     begun = time.monotonic()
     try:
         if not await _unless(stop, engine.start()):

@@ -52,7 +52,8 @@ def pools(*, name: str | None, as_json: bool, kubernetes: bool) -> None:
     """The pools of model workers: what each serves, its work queued, rate, latency and cost; NAME: all of one.
 
     backlog: what waits, in the pool's topic and before it for a turn (`turns`, of one pool). work_s: seconds of one
-    worker's work that is. per_s: answers a second of one worker while it has work.
+    worker's work that is. per_s: answers a second of one worker while it has work; read_per_s, written_per_s (of one
+    pool): its tokens.
     per_1000: price of a thousand answers, in money.currency.
     """
     declared = pool_files.shipped()
@@ -84,7 +85,7 @@ def state(pool: Pool, workers: Sequence[Sequence[Sample]], plan: Sequence[Sequen
         "workers": len(workers),
         "goal_ms": pool.objective.p95_ms,
         **_work(_Of(samples, {"pool": pool.pool}), len(workers)),
-        **_engine(_Of(samples, {"process": pool.process}), len(workers)),
+        **_engine(samples, pool),
     }
 
 
@@ -97,6 +98,11 @@ class _Of:
     def total(self, name: str, kind: str = "") -> float:
         """kind: one of its labels' values; empty: all."""
         return sum(value for each, has, value in self._samples if each == name and (not kind or kind in has.values()))
+
+    def mean(self, name: str, kind: str = "") -> float:
+        """The same over whoever has it; 0 where nobody does."""
+        found = [value for each, has, value in self._samples if each == name and (not kind or kind in has.values())]
+        return sum(found) / max(1, len(found))
 
     def ms(self, share: float, name: str) -> int | None:
         seconds = quantile(share, self._samples, f"{name}_bucket")
@@ -122,19 +128,26 @@ def _work(of: _Of, workers: int) -> dict[str, Any]:
         "first_token_p95_ms": of.ms(0.95, "gen_ai_server_time_to_first_token_seconds"),
         "tokens_read": round(of.total("gen_ai_client_token_usage_sum", "input")),
         "tokens_written": round(of.total("gen_ai_client_token_usage_sum", "output")),
+        "read_per_s": round(of.mean("aios_tokens_per_second", "input"), 1),
+        "written_per_s": round(of.mean("aios_tokens_per_second", "output"), 1),
         "engine_s": round(of.total("aios_engine_seconds_total"), 1),
         "per_1000": round(cost / 1_000_000 * 1000 / count, 4) if count else None,
     }
 
 
-def _engine(of: _Of, workers: int) -> dict[str, Any]:
-    """Of the process, whose engine all its pools share; shares are means over workers."""
+def _engine(samples: Iterable[Sample], pool: Pool) -> dict[str, Any]:
+    """Of the engines that serve the lane, which they may share with the other one: running and waiting are the lane's
+    own; shares are means over engines, of which a canary may have a second one in each worker.
+    """
+    own = [each for each in samples if pool.lane in each[1].get("lanes", "").split("+")]
+    of = _Of(own, {"process": pool.process})
+    lane = _Of(own, {"process": pool.process, "lane": pool.lane})
     looked_up, hits = (of.total("aios_prefix_cache_tokens_total", outcome) for outcome in ("queries", "hits"))
     return {
-        "running": round(of.total("aios_num_requests_running")),
-        "waiting": round(of.total("aios_num_requests_waiting")),
-        "batch_fill": round(of.total("aios_batch_fill") / max(1, workers), 2),
-        "kv_used": round(of.total("aios_kv_cache_usage_perc") / max(1, workers), 3),
+        "running": round(lane.total("aios_num_requests_running")),
+        "waiting": round(lane.total("aios_num_requests_waiting")),
+        "batch_fill": round(of.mean("aios_batch_fill"), 2),
+        "kv_used": round(of.mean("aios_kv_cache_usage_perc"), 3),
         "devices_busy": round(of.total("aios_device_utilisation"), 2),
         "prefix_hits": round(hits / looked_up, 2) if looked_up else None,
     }

@@ -22,6 +22,7 @@ def test_who_waits_goes_before_bulk_and_bulk_leaves_seats(asks: list[tuple[int, 
     for ask in asks:
         line.add(ask, ask[0], ask[1])
     order = []
+    assert line.bulk == sum(priority >= BULK_PRIORITY for priority, _ in asks)
     while (ask := line.next(taken)) is not None:
         assert taken < (6 if ask[0] >= BULK_PRIORITY else 8)
         order.append(ask[0])

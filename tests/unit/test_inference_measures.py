@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,8 +15,8 @@ from prometheus_client import REGISTRY
 
 from aios.inference_workers import device
 from aios.inference_workers.batch import Usage
-from aios.inference_workers.measures import Measures, Rate, Share
-from aios.streams.pool_files import Goal, Limits, Pool, Price, shipped
+from aios.inference_workers.measures import Engines, Measures, Rate, Share
+from aios.streams.pool_files import Goal, Lane, Limits, Pool, Price, shipped
 from tests.fakes.answers import answer
 
 POOL = Pool(
@@ -42,6 +45,19 @@ ANSWER = answer(
 )
 
 
+STEP: dict[str, Any] = {
+    "running": 4,
+    "running_bulk": 3,
+    "waiting": 2,
+    "waiting_bulk": 2,
+    "kv_used": 0.25,
+    "step_seconds": 0.1,
+    "prefix_queries": 10,
+    "prefix_hits": 5,
+}
+BOTH = tuple(Lane)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 100.0
@@ -54,6 +70,15 @@ def value(name: str, **labels: str) -> float:
     found = REGISTRY.get_sample_value(name, labels)
     assert found is not None, name
     return found
+
+
+@pytest.fixture
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # its import fails
+
+
+def labels(process: str, weights: str, lanes: str = "interactive+bulk") -> dict[str, str]:
+    return {"process": process, "lanes": lanes, "weights": weights}
 
 
 @given(st.floats(0.5, 5000), st.lists(st.floats(0.001, 30), min_size=200, max_size=200))
@@ -156,19 +181,60 @@ def test_an_answer_is_counted_once_under_each_name() -> None:
     assert value("aios_engine_seconds_total", pool=pool.pool) == pytest.approx(0.5)
 
 
+@pytest.mark.usefixtures("_no_gpu")
 def test_an_engine_that_never_rests_uses_its_device_whole() -> None:
     """On a machine without a GPU the share of time in the engine is the device's utilisation."""
     clock = Clock()
-    pool = POOL.model_copy(update={"pool": "steady.bulk"})
-    measures = Measures(pool, seats=8, clock=clock)
+    told, of = Engines("steady", BOTH, seats=8, clock=clock).of("w"), labels("steady", "w")
     for _ in range(1000):
         clock.now += 0.1
-        measures.engine(running=4, waiting=2, kv_used=0.25, step_seconds=0.1, prefix_queries=10, prefix_hits=5)
-    assert value("aios_batch_fill", process="steady") == 0.5
-    assert value("aios_kv_cache_usage_perc", process="steady") == 0.25
-    assert value("aios_prefix_cache_tokens_total", process="steady", outcome="hits") == 5000
-    if not device.gpus():
-        assert value("aios_device_utilisation", process="steady", device="cpu") == pytest.approx(1, abs=0.01)
+        told(**STEP)
+    assert value("aios_batch_fill", **of) == 0.5
+    assert value("aios_kv_cache_usage_perc", **of) == 0.25
+    assert value("aios_prefix_cache_tokens_total", **of, outcome="hits") == 5000
+    busy = value("aios_device_utilisation", process="steady", lanes="interactive+bulk", device="cpu")
+    assert busy == pytest.approx(1, abs=0.01)
+
+
+def test_what_runs_and_waits_is_told_by_lane() -> None:
+    """Both lanes of a process share an engine: who fills it is seen all the same."""
+    Engines("lanes", BOTH).of("w")(**STEP)
+    of = labels("lanes", "w")
+    assert [value("aios_num_requests_running", **of, lane=lane) for lane in BOTH] == [1, 3]
+    assert [value("aios_num_requests_waiting", **of, lane=lane) for lane in BOTH] == [0, 2]
+    Engines("lanes", BOTH[1:]).of("w")(**STEP)  # on many machines a lane has workers of its own
+    assert value("aios_num_requests_running", **labels("lanes", "w", lanes="bulk"), lane="bulk") == 3
+
+
+@pytest.mark.usefixtures("_no_gpu")
+def test_a_canary_s_engine_has_values_of_its_own() -> None:
+    """And both work on the same device."""
+    clock = Clock()
+    engines = Engines("canary", BOTH, seats=8, clock=clock)
+    stable, second = engines.of("stable"), engines.of("second")
+    for _ in range(1000):
+        clock.now += 0.1
+        stable(**STEP | {"step_seconds": 0.05})
+        second(**STEP | {"step_seconds": 0.025, "running": 1, "running_bulk": 1, "kv_used": 0.0})
+    assert [value("aios_batch_fill", **labels("canary", each)) for each in ("stable", "second")] == [0.5, 0.125]
+    assert [value("aios_kv_cache_usage_perc", **labels("canary", each)) for each in ("stable", "second")] == [0.25, 0.0]
+    busy = value("aios_device_utilisation", process="canary", lanes="interactive+bulk", device="cpu")
+    assert busy == pytest.approx(0.75, abs=0.02)
+
+
+def test_tokens_a_second_are_those_of_the_time_with_work() -> None:
+    """Two answers a second of 100 and 11 tokens; an hour without any changes nothing, nor what was known."""
+    clock, pool = Clock(), POOL.model_copy(update={"pool": "writes.bulk"})
+    measures = Measures(pool, clock=clock)
+    assert value("aios_tokens_per_second", pool=pool.pool, gen_ai_token_type="output") == 0
+    for _ in range(600):
+        clock.now += 0.5
+        measures.answered(ANSWER, seconds=1.0)
+        measures.answered(replace(ANSWER, cached=True, prompt_tokens=0, output_tokens=0), seconds=0.1)
+    clock.now += 3600
+    measures.answered(ANSWER, seconds=1.0)
+    found = [value("aios_tokens_per_second", pool=pool.pool, gen_ai_token_type=kind) for kind in ("input", "output")]
+    assert found == pytest.approx([200, 22], rel=0.05)
 
 
 def test_every_shipped_pool_is_measured_without_a_clash_of_names() -> None:
@@ -182,3 +248,51 @@ def test_every_shipped_pool_is_measured_without_a_clash_of_names() -> None:
 )
 def test_only_the_gpus_that_a_process_may_use_are_its_own(setting: str | None, meant: frozenset[int] | None) -> None:
     assert device.visible(setting) == meant
+
+
+class NVMLError(Exception):
+    """As pynvml's."""
+
+
+class Driver:
+    """NVML by its binding's names: GPUs and how busy each is, in per cent; None: it does not answer."""
+
+    NVMLError = NVMLError
+
+    def __init__(self, *busy: int | None, there: bool = True) -> None:
+        self._busy = busy
+        self._there = there
+
+    def nvmlInit(self) -> None:  # noqa: N802 - pynvml's
+        if not self._there:
+            raise NVMLError
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802 - pynvml's
+        return len(self._busy)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802 - pynvml's
+        return index
+
+    def nvmlDeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:  # noqa: N802 - pynvml's
+        busy = self._busy[handle]
+        if busy is None:
+            raise NVMLError
+        return SimpleNamespace(gpu=busy)
+
+
+def test_a_gpu_s_utilisation_is_what_its_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each that this process may use; one that stops answering reads 0."""
+    monkeypatch.setitem(sys.modules, "pynvml", Driver(50, 99, None))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    Engines("drives", BOTH).of("w")(**STEP)
+    of = {"process": "drives", "lanes": "interactive+bulk"}
+    assert [value("aios_device_utilisation", **of, device=gpu) for gpu in ("gpu0", "gpu2")] == [0.5, 0.0]
+    assert REGISTRY.get_sample_value("aios_device_utilisation", {**of, "device": "gpu1"}) is None
+    assert REGISTRY.get_sample_value("aios_device_utilisation", {**of, "device": "cpu"}) is None
+
+
+@pytest.mark.parametrize("driver", [None, Driver(50, there=False), Driver()], ids=["no binding", "no driver", "no GPU"])
+def test_a_machine_of_cpus_is_no_failure(driver: Driver | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engines' busy share stands for its device."""
+    monkeypatch.setitem(sys.modules, "pynvml", driver)  # None: its import fails
+    assert list(device.gpus()) == []

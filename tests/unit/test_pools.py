@@ -15,12 +15,12 @@ from prometheus_client import REGISTRY
 
 from aios.inference_workers import worker
 from aios.inference_workers.batch import Usage
-from aios.inference_workers.measures import Measures
+from aios.inference_workers.measures import Engines, Measures
 from aios.infra.cli import aios
 from aios.infra.commands.pools import Sample, quantile, state
 from aios.infra.output import NOT_FOUND
 from aios.streams import config, model_files
-from aios.streams.pool_files import Pool, shipped
+from aios.streams.pool_files import Lane, Pool, shipped
 from tests.fakes.engine import FakeEngine
 from tests.unit.test_inference_measures import ANSWER, POOL
 
@@ -66,7 +66,10 @@ def test_what_a_worker_measures_is_what_the_command_shows() -> None:
     """The names agree: two workers that measured the same are twice the work, at one worker's rate."""
     pool = POOL.model_copy(update={"pool": "shown.bulk"})
     measures = Measures(pool)
-    measures.engine(running=16, waiting=3, kv_used=0.5, step_seconds=0.1, prefix_queries=100, prefix_hits=25)
+    engines = Engines("shown", tuple(Lane))
+    step = {"running": 20, "running_bulk": 16, "waiting": 4, "waiting_bulk": 3, "step_seconds": 0.1}
+    engines.of("one")(**step, kv_used=0.75, prefix_queries=100, prefix_hits=25)
+    engines.of("other")(**dict.fromkeys(step, 0), kv_used=0.25, prefix_queries=0, prefix_hits=0)  # a canary's
     for _ in range(10):
         measures.wrote(Usage(between_s=0.4, between=10))
         measures.answered(ANSWER, seconds=0.5)
@@ -80,7 +83,9 @@ def test_what_a_worker_measures_is_what_the_command_shows() -> None:
     behind = state(pool, [own], [plan_of(pool, 50), plan_of(pool, 10)])
     assert behind["backlog"] == one["backlog"] + 60
     assert behind["work_s"] == pytest.approx(one["work_s"] * (40 + 60) / 40, rel=0.1)
-    assert (found["running"], found["batch_fill"], found["kv_used"], found["prefix_hits"]) == (32, 0.5, 0.5, 0.25)
+    shares = (found["batch_fill"], found["kv_used"], found["prefix_hits"])
+    assert (found["running"], found["waiting"], *shares) == (32, 6, 0.31, 0.5, 0.25)
+    assert found["read_per_s"] == one["read_per_s"] > 0
     assert 320 <= found["p50_ms"] <= 640
     assert (found["tokens_read"], found["tokens_written"]) == (2000, 220)
     assert found["per_1000"] == pytest.approx(2.0)
