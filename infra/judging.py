@@ -1,10 +1,11 @@
 """A model version judged through the running system: unseen texts as commands to its pool, answers from Kafka.
 
-In: a running system, a version, and the test splits of its heads. Out: figures a head, of the answers as any workflow
-would get them: engine, heads, rounding and topics included. Guaranteed: the texts took no part in training, and where a
-head was calibrated on them they are left out; no case is opened (plan skips answers that no case waits for), and watch
-passes the answers over, which the lake keeps; it ends within WAIT_S_MAX, and what was not answered by then is counted
-as failed.
+In: a running system, a version, and texts for each of its heads. Out: figures a head, of the answers as any workflow
+would get them: engine, heads, rounding and topics included. Guaranteed: no label of the texts took part in training,
+and where a head's temperature and out-of-scope score were fitted on them, its figures say so (`calibrated_here`): of
+these the accuracy is of unseen texts, and the rest is not; no case is opened (plan skips answers that no case waits
+for), and watch passes the answers over, which the lake keeps; each head ends within WAIT_S_MAX, and what was not
+answered by then is counted as failed.
 Rejected: cases of the workflow (each would need a person for what falls below a threshold, and leave a decision).
 """
 
@@ -17,6 +18,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,8 +46,11 @@ STEP = "judge"
 HEADS = {
     "intents": (splits.TUNING / "intents.csv", splits.TRAINING / "strays.csv"),
     "messages": (splits.TRAINING / "messages.csv", splits.TRAINING / "strays.csv"),
+    "letters": (splits.DEMO / "letters.csv",),
 }
-"""By head: the file of texts with a label, and of texts that belong to none; of both, the test split."""
+"""By head: files of texts with a label, and of those that belong to none; of what has splits, the test split. Letters
+are the demo's: all others train, and are judged by cross-validation.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +64,36 @@ class Question:
 
 def judge(settings: Settings, codec: Codec, model: str) -> list[dict[str, Any]]:
     """A line of figures a head. Raises Unavailable."""
-    run, heads = uuid.uuid4().hex, unseen_heads(model)
+    run = uuid.uuid4().hex
+    return [_judged(settings, codec, model, head, f"{run}/{head}") for head in heads(model)]
+
+
+def heads(model: str) -> list[str]:
+    """Those of a version that can be judged. None: it labels nothing."""
+    path = heads_of(model)
+    there = classify.load(path) if path.is_file() else {}
+    return [head for head in HEADS if head in there]
+
+
+def calibrated_here(model: str, head: str) -> bool:
+    """Whether a head's temperature and out-of-scope score were fitted on its texts; train.py says of which version."""
+    return head == "messages" and "intents" in heads(model)
+
+
+def _judged(settings: Settings, codec: Codec, model: str, head: str, name: str) -> dict[str, Any]:
     asked = [
-        Question(head, row["label"], _request(settings, model, head, row["text"], f"{run}/{head}/{number}"))
-        for head in heads
+        Question(head, row["label"], _request(settings, model, head, row["text"], f"{name}/{number}"))
         for number, row in enumerate(_unseen(*HEADS[head]))
     ]
     begun = time.monotonic()
     answers = _answers(settings.kafka, codec, asked)
     seconds = time.monotonic() - begun
-    return [_figures(head, [one for one in asked if one.head == head], answers, seconds) for head in heads]
+    return _figures(head, asked, answers, seconds) | {"calibrated_here": calibrated_here(model, head)}
 
 
-def unseen_heads(model: str) -> list[str]:
-    """Those of HEADS whose test split its figures do not rest on; train.py says which does. None: it labels nothing."""
-    path = heads_of(model)
-    if not path.is_file():
-        return []
-    return ["intents"] if "intents" in classify.load(path) else ["messages"]
-
-
-def _unseen(*paths: Any) -> Iterator[splits.Row]:
+def _unseen(*paths: Path) -> Iterator[splits.Row]:
     for path in paths:
-        yield from (row for row in splits.read(path) if row["split"] == "test")
+        yield from (row for row in splits.read(path) if row.get("split", "test") == "test")
 
 
 def _request(settings: Settings, model: str, head: str, text: str, name: str) -> InferenceRequested:

@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aios.inference_workers import splits
 from aios.inference_workers.classify import Head, Scope, load, save, signs
 from aios.inference_workers.judged import Judged, auroc
 from aios.infra import judging
+from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted
 from aios.streams.config import Settings
 from tests.fakes.answers import answer_to
+from tests.fakes.registry import FakeRegistry
 
 scores = st.lists(st.integers(0, 5).map(lambda n: n / 5), min_size=1, max_size=20)
 
@@ -73,6 +76,44 @@ def test_what_was_not_answered_counts_as_wrong() -> None:
     figures = judging._figures("intents", asked, answers, 1.0)
     assert (figures["texts"], figures["failed"], figures["out_of_scope_auroc"]) == (4, 1, 1.0)
     assert figures["accuracy"] == pytest.approx(1 / 3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("model", "texts"),
+    [
+        ("triage-encoder@2", {"intents": 1494 + 40, "messages": 1000 + 40, "letters": 80}),
+        ("triage-encoder@1", {"messages": 1000 + 40, "letters": 80}),
+        ("summariser@1", {}),
+    ],
+)
+def test_every_head_is_judged_on_texts_whose_labels_trained_nothing(
+    model: str, texts: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Test splits and the demo's letters, asked as a workflow asks them; what was calibrated on them is said."""
+
+    def answered(_: object, __: object, asked: list[judging.Question]) -> dict[str, InferenceCompleted]:
+        assert {one.request.model for one in asked} == {model}
+        assert {json.loads(one.request.options)["head"] for one in asked} == {one.head for one in asked}
+        return {one.request.request_id: _answer(one, one.label, 0.0 if one.label else 1.0) for one in asked}
+
+    monkeypatch.setattr(judging, "_answers", answered)
+    found = judging.judge(Settings(), Codec(FakeRegistry()), model)
+    assert {one["head"]: one["texts"] for one in found} == texts
+    assert {one["accuracy"] for one in found} <= {1.0}
+    assert {one["head"]: one["out_of_scope_auroc"] for one in found} == {
+        head: None if head == "letters" else 1.0 for head in texts
+    }
+    assert [one["head"] for one in found if one["calibrated_here"]] == (["messages"] if "intents" in texts else [])
+
+
+@pytest.mark.parametrize("head", judging.HEADS)
+def test_no_text_that_a_head_is_judged_on_has_taught_it(head: str) -> None:
+    """By its words: none of them is in what it was trained or calibrated with (messages: trained alone)."""
+    read = [*splits.TRAINING.glob("*.csv"), *splits.TUNING.glob("*.csv")]
+    own = [path for path in read if path.stem.startswith((head.removesuffix("s"), "strays"))]
+    learned = {row["text"].lower() for path in own for row in splits.read(path) if row.get("split") != "test"}
+    assert len(learned) > len(own)
+    assert not learned & {row["text"].lower() for row in judging._unseen(*judging.HEADS[head])}
 
 
 def _answer(one: judging.Question, label: str, out_of_scope: float) -> InferenceCompleted:
