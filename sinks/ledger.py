@@ -70,12 +70,15 @@ class Compared:
         return (self.kafka, self.lines) == (self.lake, self.lake_lines)
 
 
-def report(lake: Path, by: Sequence[str], *, tenant: str = "", since: str = "") -> list[dict[str, Any]]:
-    """Sums by these of KEYS, in their order. since: a day, YYYY-MM-DD, UTC. Raises QueryRefused, KeyError."""
+def report(lake: Path, by: Sequence[str], *, tenant: str = "", since: str = "", case: str = "") -> list[dict[str, Any]]:
+    """Sums by these of KEYS, in their order. since: a day, YYYY-MM-DD, UTC. case: of this one alone. Raises
+    QueryRefused, KeyError.
+    """
     keys = ", ".join(f'{KEYS[name]} as "{name}"' for name in by)
     numbers = ", ".join(str(number) for number, _ in enumerate(by, start=1))
     where = [
         *([f"tenant = {lake_query.quoted(tenant)}"] if tenant else []),
+        *([f"case_id = {lake_query.quoted(case)}"] if case else []),
         *([f"settled_at >= {lake_query.quoted(since)}::timestamp"] if since else []),
     ]
     filtered = f"where {' and '.join(where)}" if where else ""

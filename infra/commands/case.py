@@ -1,7 +1,8 @@
 """`aios case list|show|explain|find|tell|cancel`: where cases stand, for the operator of this system (all tenants).
 
-Enters: a case id, or a producer's key. Leaves: a table or JSON from the outcome store; `show` also the timeline and,
-with --trace, how the work was spread over the stages. `find` says what became of a key: admitted, refused,
+Enters: a case id, or a producer's key. Leaves: a table or JSON from the outcome store; `show` also the timeline, what
+the case has cost as far as the lake has its ledger (seconds behind) and, with --trace, how the work was spread over the
+stages. `find` says what became of a key: admitted, refused,
 dead-lettered, or not seen (exit 3). `cancel` asks the gateway, with an operator's token (AIOS_TOKEN, --token-file, this
 home's own) or, with --key, as the case's producer.
 """
@@ -28,7 +29,8 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged
 from aios.schemas.registry import RegistrySource
-from aios.streams import outcome_store, tracing, waiting
+from aios.streams import money, outcome_store, tracing, waiting
+from aios.streams.config import Settings
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import OutcomeStore
 from aios.streams.outcome_views import ACCEPTED, REFUSED, CaseView
@@ -71,8 +73,12 @@ def list_(*, status: str, workflow: str, tenant: str | None, limit: int, as_json
 @click.option("--trace", is_flag=True, help="Draw the spans of its trace.")
 @JSON
 def show(case: str, trace: bool, as_json: bool) -> None:
-    """One case and its timeline: step, model, confidence, duration."""
-    home = running().settings.home
+    """One case: its timeline, and what it has cost.
+
+    Of each step model, confidence and duration. cost: of models and people, in money.currency; with --json in
+    millionths. A person's time is what the workflow assumes.
+    """
+    settings = running().settings
 
     async def question(store: OutcomeStore) -> tuple[CaseView | None, list[dict[str, Any]]]:
         return await store.status(case, None), await store.timeline(case, None)
@@ -82,12 +88,13 @@ def show(case: str, trace: bool, as_json: bool) -> None:
         fail(f"nobody has seen case {case}; `aios case find --key K` looks for a producer's key", NOT_FOUND)
     if not view.settled and waiting.asked(timeline):
         view = replace(view, waits_for=tuple(waiting.waits_for(timeline, _away())))
-    spans = tracing.read(home, view.trace_id) if trace and view.trace_id else []
+    spans = tracing.read(settings.home, view.trace_id) if trace and view.trace_id else []
+    cost = _cost(settings, case)
     if as_json:
         told = {"trace": [asdict(span) for span in spans]} if trace else {}
-        output.one({**view.plain(), "timeline": timeline, **told}, as_json=True)
+        output.one({**view.plain(), "cost": cost, "timeline": timeline, **told}, as_json=True)
         return
-    output.one(_facts(view), as_json=False)
+    output.one(_facts(view) | ({"cost": _amounts(cost)} if cost else {}), as_json=False)
     click.echo()
     output.rows(list(_rows(timeline)), _COLUMNS, as_json=False, none="no transition yet")
     if trace:
@@ -158,6 +165,25 @@ def _away() -> list[BreakerChanged]:
     finally:
         table.close()
         source.close()
+
+
+def _cost(settings: Settings, case: str) -> dict[str, Any] | None:
+    """What the ledger in the lake has of a case, in micro; None: nothing, or not yet."""
+    from aios.sinks import lake, lake_query, ledger  # DuckDB and Arrow, which no other command of cases needs
+
+    try:
+        (found,) = ledger.report(lake.lake_folder(settings.home), (), case=case)
+    except lake_query.QueryRefused as error:
+        click.echo(f"its cost is not known: {error}", err=True)
+        return None
+    amounts = {name: found[name] for name in ("models", "people", "total", "wasted")}
+    return {"currency": settings.money.currency, **amounts} if found["answers"] or any(amounts.values()) else None
+
+
+def _amounts(cost: dict[str, Any]) -> str:
+    """The same for people: the total, and of its parts and what stands beside it whatever there is."""
+    parts = [f"{name} {money.text(cost[name])}" for name in ("models", "people", "wasted") if cost[name]]
+    return f"{money.text(cost['total'])} {cost['currency']}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _found(view: CaseView | None, refused: Sequence[dict[str, Any]], dead: Sequence[dict[str, Any]]) -> dict[str, Any]:
