@@ -2,8 +2,8 @@
 
 Enters: streams/pools, and the metrics ports of this home's workers (inference_workers/measures.py) and of plan, before
 which a tenant's backlog waits (processors/cases/queues.py). Leaves: a row a pool, or everything about one. Guaranteed:
-without a running system the declared part is told, with no workers; sums and percentiles are over all workers of the
-pool since each of them started.
+without a running system here the declared part is told, and that no worker was asked; sums and percentiles are over all
+workers of the pool since each of them started.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ def pools(*, name: str | None, as_json: bool, kubernetes: bool) -> None:
     if name is not None and name not in declared:
         fail(f"there is no pool {name}; there are {', '.join(declared)}", NOT_FOUND)
     settings = load_settings()
-    read, by = _read(Home(settings.home)), settings.inference.engine  # of all pools, where the settings name one
+    home = Home(settings.home)
+    if not home.is_held():
+        click.echo(f"nothing runs in {home.folder}, and no worker was asked: those elsewhere tell Prometheus", err=True)
+    read, by = _read(home), settings.inference.engine  # of all pools, where the settings name one
     plan = read["plan"]
     found = [state(pool, read[pool.process], plan) | ({"engine": by} if by else {}) for pool in declared.values()]
     if name is not None:

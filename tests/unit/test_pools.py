@@ -47,9 +47,11 @@ def plan_of(pool: Pool, turns: int) -> list[Sample]:
 
 @pytest.mark.usefixtures("nothing_runs")
 def test_every_shipped_pool_is_listed_although_nothing_runs() -> None:
-    said = json.loads(CliRunner().invoke(aios, ["pools", "--json"]).stdout)
+    told = CliRunner().invoke(aios, ["pools", "--json"])
+    said = json.loads(told.stdout)
     assert [each["pool"] for each in said] == list(shipped())
     assert {each["workers"] for each in said} == {0}
+    assert "no worker was asked: those elsewhere tell Prometheus" in told.stderr
 
 
 @pytest.mark.usefixtures("nothing_runs")
