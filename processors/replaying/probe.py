@@ -101,7 +101,7 @@ class Probes:
         except ConfigError:
             return "failed: unknown_model"
         try:
-            if request.prompt and prompt_files.changed(request.prompt):
+            if request.prompt and prompt_files.unanswerable(request.prompt, request.model):
                 return "failed: unevaluated_prompt"
         except ConfigError:
             return "failed: unknown_prompt"
