@@ -36,7 +36,7 @@ from aios.streams.config import Settings
 from aios.streams.deployments import Catalogue, Deployments, Entry
 from aios.streams.documents import NAME_CHARS_MAX
 from aios.streams.errors import Reason, RecordError, StateBroken
-from aios.streams.inputs import Input
+from aios.streams.inputs import Input, larger
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing, Record
 from aios.streams.tenants import TenantTable
@@ -155,7 +155,8 @@ class Admit:
         received_at = fields["received_at"] or stamped or arrived.now_ms
         content = ids.canonical(entry.input.of_case(fields, received_at))
         if len(content.encode()) > INPUT_BYTES_MAX:
-            raise Refusal("invalid_field", f"its fields take more than {INPUT_BYTES_MAX} bytes as JSON")
+            way = larger(entry.input.body)
+            raise Refusal("invalid_field", f"its fields take more than {INPUT_BYTES_MAX} bytes as JSON{way}")
         return CaseAdmitted(
             case_id=arrived.case_id,
             tenant=arrived.tenant,

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from aios.schemas import ids
 from aios.schemas.plain import Plain
 from aios.streams.http.problem import Problem
-from aios.streams.inputs import Body, Input, SourceBody, place_of
+from aios.streams.inputs import Body, Input, SourceBody, larger, place_of
 from aios.streams.pool_files import Lane
 
 DEPTH_MAX = 16
@@ -173,7 +173,8 @@ def _wrong(error: Any, model: type[Body]) -> dict[str, str]:
     name = str(error["loc"][0]) if error["loc"] else "body"
     if error["type"] != "extra_forbidden" or len(error["loc"]) > 1:
         where = place_of(error["loc"]) if name in model.model_fields else name
-        return {"field": where[:PLACE_SHOWN_MAX], "says": error["msg"].removeprefix("Value error, ")}
+        way = larger(model, error["loc"][-1]) if error["type"] == "string_too_long" else ""
+        return {"field": where[:PLACE_SHOWN_MAX], "says": error["msg"].removeprefix("Value error, ") + way}
     if name in model.owned:
         return {"field": name, "says": f"cannot be set: it {model.owned[name]}"}
     near = difflib.get_close_matches(name[:NAME_SHOWN_MAX], list(model.model_fields), n=1)

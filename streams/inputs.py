@@ -27,6 +27,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from types import GenericAlias
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -48,6 +49,7 @@ ITEMS_MAX = 1_000  # of a list or map whose contract says nothing
 LONG_MIN, LONG_MAX = -(1 << 63), (1 << 63) - 1
 FIELDS_MAX = 200  # of a contract, nested ones included
 NAME = re.compile(r"[a-z][a-z0-9]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]{0,3}")
+REFERENCE, CONTENT = "reference", frozenset({"content", "text"})  # in one record: the first may stand for the others
 RESERVED = ("aios.", "connector.", "inference.")  # topics whose names are made of something else
 
 SHIPPED = {topic.name: topic for topic in INPUTS}
@@ -100,10 +102,14 @@ def identity(
 
 
 class Body(BaseModel):
-    """Base of every request body: strict types, nothing unknown. owned: fields the server fills, and how."""
+    """Base of every request body: strict types, nothing unknown. owned: fields the server fills, and how.
+
+    referable: fields whose content a `reference` beside them may stand for (claim check).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     owned: ClassVar[Mapping[str, str]] = {}
+    referable: ClassVar[frozenset[str]] = frozenset()
 
 
 class SourceBody(Body):
@@ -137,7 +143,8 @@ class Input:
             self.body.model_validate({name: value for name, value in fields.items() if name not in SERVER_FIELDS})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            return f"{place_of(first['loc'], self.schema)} {_sentence(first)}"
+            way = larger(self.body, first["loc"][-1]) if first["type"] == "string_too_long" else ""
+            return f"{place_of(first['loc'], self.schema)} {_sentence(first)}{way}"
         return ""
 
     def complete(self, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,6 +244,13 @@ def place_of(loc: tuple[int | str, ...], schema: Schema | None = None) -> str:
     return said or "body"
 
 
+def larger(body: type[Body], name: int | str = "") -> str:
+    """How content gets here that is too large for this field, or for the whole body, as the end of a sentence."""
+    if not body.referable or (name and name not in body.referable):
+        return ""
+    return "; what is larger is handed in before with POST /v1/documents and named by its reference"
+
+
 def _sentence(error: Any) -> str:
     """What pydantic found, in the words of the house; never the value."""
     said = error.get("ctx", {})
@@ -266,6 +280,7 @@ def _made(contract: str, schema: Schema) -> Input:
         reading.problems.append("it has no field of the case's own")
     if reading.problems or model is None:
         raise ConfigError("\n".join(f"{contract}: {each}" for each in reading.problems))
+    model.referable = frozenset(chain.from_iterable(map(_referable, _records(schema.resolved))))
     return Input(
         contract=contract,
         schema=schema,
@@ -276,6 +291,11 @@ def _made(contract: str, schema: Schema) -> Input:
         _filled=frozenset(one["name"] for one in business if one.get("aios:filled")),
         _named={each["name"]: each for each in _records(schema.resolved)},
     )
+
+
+def _referable(record: Json) -> frozenset[str]:
+    names = {one["name"] for one in record["fields"]}
+    return CONTENT & names if REFERENCE in names else frozenset()
 
 
 class _Reading:

@@ -5,8 +5,9 @@ In: a step that calls, a case that was called, what the system's stage answered,
 tenant's places there (turnstile.py; of an endpoint, where the system is many that fail one by one), and whichever way
 it goes on gives it back; it waits for one at most as long as for answers; at most attempts_max commands of a step leave
 a case, all under one idempotency key, so that a system that was asked twice can tell; only silence is asked again,
-since whoever answers has tried as often as the system's file says; a system that cannot answer is never a dead letter:
-the step has failed.
+since whoever answers has tried as often as the system's file says; a request has all the room that a record leaves it,
+so that what a case may be given may be handed on whole; a system that cannot answer is never a dead letter: the step
+has failed.
 
 Rejected: the answer's contract read here once more (the connector that wrote it holds it; plan would have to import
 every connector); calling a command off (an effect that is under way is not undone by it).
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aios.processors.cases.asking import ANSWER_GRACE_MS, Asking
-from aios.processors.cases.turn import REASON_CHARS_MAX, TOO_LARGE, bytes_of
+from aios.processors.cases.turn import REASON_CHARS_MAX, ROOM_BYTES, TOO_LARGE, bytes_of
 from aios.processors.cases.turnstile import Full, place_at
 from aios.processors.language import answers
 from aios.processors.language.workflow import Call
@@ -26,7 +27,6 @@ from aios.schemas import ids, twins
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.streams import system_files, topics
 
-REQUEST_CHARS_MAX = 256 << 10  # of a command; what is larger travels by reference
 OK = "ok"
 _command = twins.maker(ConnectorRequested)
 
@@ -39,7 +39,7 @@ class Calling(Asking):
         state = self._change(step=path, attempt=1)
         asks = self._asks(step)
         request, place, turn_id = ids.canonical(asks), _place(step.system, asks), f"turn/{path}/1"
-        if len(request) > REQUEST_CHARS_MAX:
+        if bytes_of(request) > ROOM_BYTES:
             self._not_called(step, "request_too_large")
             self.failed(step)
             return

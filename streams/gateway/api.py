@@ -44,7 +44,7 @@ from aios.streams.http.guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http.openapi import Caller, Route
 from aios.streams.http.problem import Problem
 from aios.streams.ingest import Submitted
-from aios.streams.inputs import Body, Input
+from aios.streams.inputs import Body, Input, larger
 from aios.streams.outcome_views import ACCEPTED, REFUSED, CaseView
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
@@ -158,7 +158,7 @@ class Api(DocumentsApi, ReviewsApi, About):
         wait_s = ingest.wait_s(request.headers.getall("Prefer", ()), at_most=self._limits.wait_s_max)
         if wait_s and not (self._guard.may_wait() and self._asks()):
             wait_s = 0  # a preference; the case is accepted all the same
-        body = ingest.read_body(await self._guard.body(request), taken.body)
+        body = ingest.read_body(await self._guard.body(request, larger=larger(taken.body)), taken.body)
         lane = Lane.INTERACTIVE if wait_s else Lane.BULK
         submitted = ingest.submit(body, taken, tenant=tenant, workflow=workflow, idempotency_key=key, lane=lane)
         if key is not None:

@@ -156,8 +156,9 @@ class Guard:
                 headers=_retry_after(math.ceil(wait)),
             )
 
-    async def body(self, request: web.Request) -> bytes:
-        """The bytes of a JSON body. Raises Problem, and aiohttp's own 413 over the bound."""
+    async def body(self, request: web.Request, *, larger: str = "") -> bytes:
+        """The bytes of a JSON body. larger: what becomes of one over the bound, as a sentence's end. Raises Problem."""
+        too_large = Problem("too_large", f"the body is over {self._limits.body_bytes_max} bytes{larger}")
         if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
             raise Problem(
                 "unsupported_media_type", "send the body without Content-Encoding", headers={"Accept-Encoding": ""}
@@ -165,10 +166,12 @@ class Guard:
         if request.content_type != JSON or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
             raise Problem("unsupported_media_type", f"send Content-Type: {JSON}", headers={"Accept": JSON})
         if (request.content_length or 0) > self._limits.body_bytes_max:
-            raise Problem("too_large", f"the body is over {self._limits.body_bytes_max} bytes")
+            raise too_large
         try:
             async with asyncio.timeout(BODY_S_MAX):
                 return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise too_large from None
         except TimeoutError:
             raise Problem("too_slow", f"the body did not arrive within {BODY_S_MAX:.0f} s") from None
 

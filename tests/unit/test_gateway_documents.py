@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aios.streams.config import GatewaySettings
-from aios.streams.document_store import BYTES_MAX, FolderStore, Quota
+from aios.streams.document_store import BY_REFERENCE_FROM, BYTES_MAX, FolderStore, Quota
 from aios.streams.gateway import documents
 from aios.streams.gateway.documents import ROUTE, sweeping
 from aios.streams.http.openapi import document
@@ -43,6 +44,34 @@ def test_a_document_larger_than_any_body_is_kept_under_its_hash(tmp_path: Path) 
     assert FolderStore(tmp_path).get("acme", str(answer["reference"])) == content
     assert not FolderStore(tmp_path).has(OTHER, str(answer["reference"]))
     assert handed_in(tmp_path, content) == (status, answer)
+
+
+def test_a_case_with_too_large_a_document_is_told_the_way_for_it() -> None:
+    """By the field's bound, and by the whole body's, whether its length was told or not; other bodies are not."""
+
+    async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
+        yield body
+
+    async def test() -> None:
+        async with served() as gateway:
+            content = "QUJD" * (BY_REFERENCE_FROM // 3 + 2)
+            one = {"applicant_name": "Ann", "documents": [{"name": "scan.pdf", "content": content}]}
+            async with gateway.post(one, workflow="kyc.review") as answer:
+                (wrong,) = (await answer.json(content_type=None))["errors"]
+            assert (answer.status, wrong["field"]) == (422, "documents[0].content")
+            assert "POST /v1/documents" in wrong["says"]
+            body = json.dumps({**one, "documents": one["documents"] * 2}).encode()
+            for sent_as in (body, in_pieces(body)):
+                path, headers = "/v1/workflows/kyc.review/cases", {"Content-Type": "application/json"}
+                async with gateway.request("POST", path, data=sent_as, headers=headers) as answer:
+                    told = await answer.json(content_type=None)
+                assert (answer.status, told["type"]) == (413, "urn:aios:problem:too_large")
+                assert "POST /v1/documents" in told["detail"]
+            async with gateway.post({"text": "x" * (600 << 10)}) as answer:
+                told = await answer.json(content_type=None)
+            assert (answer.status, "POST /v1/documents" in told["detail"]) == (413, False)
+
+    asyncio.run(test())
 
 
 def test_nothing_too_much_and_compressed_are_refused(tmp_path: Path) -> None:

@@ -124,6 +124,18 @@ def test_bounds_hold_wherever_they_stand() -> None:
     assert CLAIM.wrong(GOOD) == ""
 
 
+def test_what_is_too_large_to_publish_is_told_the_way_for_it() -> None:
+    """Where the contract has a reference for it, by the field and by the whole."""
+    known = inputs.shipped("kyc.application.submitted.v1")
+    document = {"name": "scan.pdf", "content": "x" * 349_529}
+    said = known.wrong({"applicant_name": "Ann", "documents": [document]})
+    assert said.startswith("documents[0].content has more than 349528 characters; ")
+    assert "POST /v1/documents" in said
+    assert "POST" not in known.wrong({"applicant_name": "Ann", "documents": [{"name": "x" * 257}]})
+    assert inputs.larger(known.body)
+    assert not inputs.larger(CLAIM.body)
+
+
 @pytest.mark.parametrize(
     ("field", "says"),
     [

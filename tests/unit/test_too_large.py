@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from aios.processors.cases import case, turn, waits
+from aios.processors.connectors import documents, registry
+from aios.processors.language import workflow_files
 from aios.processors.language.workflow import Workflow
 from aios.processors.language.workflow_files import Workflows
 from aios.processors.plan import Plan
+from aios.processors.reading.extract import Read
+from aios.processors.reading.fact import FACTS_MAX, QUOTE_CHARS_MAX, By, Fact, Kind, Place
+from aios.processors.reading.problem import Problem
+from aios.processors.reading.reader import Document
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import AuditRecorded, CaseDecided, CaseRemembered, CaseTold, TimerFired
-from aios.streams import topics
+from aios.schemas.models import (
+    AuditRecorded,
+    CaseDecided,
+    CaseRemembered,
+    CaseTold,
+    ConnectorRequested,
+    TimerFired,
+)
+from aios.streams import document_store, inputs, topics
 from aios.streams.errors import Reason, SchemaMismatch
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Record
@@ -81,6 +96,54 @@ def test_an_answer_that_the_case_cannot_remember_is_none() -> None:
     reasons = [json.loads(one.detail).get("reason") for one in flow.of(AuditRecorded) if one.step.startswith("read/")]
     assert reasons.count(turn.TOO_LARGE) == 2
     assert flow.out("ask").reasons == ("unreadable",)
+
+
+def kyc(*documents: Mapping[str, str]) -> Flow:
+    shipped = inputs.shipped("kyc.application.submitted.v1")
+    said = {"applicant_name": "Ann Bell", "birth_date": "1980-05-03", "country": "IE", "documents": list(documents)}
+    latest = workflow_files.shipped().latest("kyc.review")
+    assert latest is not None
+    assert shipped.wrong(said) == ""
+    return Flow(workflow=latest, input=shipped.of_case(shipped.complete(said), START_MS))
+
+
+def test_the_largest_document_that_a_case_may_hold_is_read() -> None:
+    """256 KiB of bytes, in base64 a third more: the command carries them, and fits its topic."""
+    content = base64.b64encode(bytes(document_store.BY_REFERENCE_FROM)).decode()
+    flow = kyc({"name": "scan.pdf", "content": content}, {"name": "a.txt", "text": WIDE * 100_000})
+    flow.admit()
+    asked = [one for one in flow.of(ConnectorRequested) if one.step.startswith("read_all/")]
+    assert [json.loads(one.request)["content"] for one in asked] == [content, ""]
+    for one in asked:
+        assert CODEC.encode(topics.connector_requested(one.system), one)
+
+
+def test_ten_documents_that_say_all_that_is_read_of_one_are_compared() -> None:
+    """Sixty facts each, with the longest quotes."""
+    flow = kyc(*({"name": f"{number}.txt", "text": "x"} for number in range(10)))
+    flow.admit()
+    place = Place(page=1, line=1, start=0, end=QUOTE_CHARS_MAX)
+    fact = Fact(kind=Kind.ALIAS, value="n" * 120, quote="q" * QUOTE_CHARS_MAX, places=(place,), by=By.LABEL, sure=0.9)
+    said = documents.answer(
+        "a.txt", b"x", Document("text/plain", (), Problem.NONE), Read("letter", (fact,) * FACTS_MAX)
+    )
+    for number in range(10):
+        flow.answer(f"read_all/{number}", **said.model_dump(mode="json"))
+    asked = flow.calls("assess/compare")
+    assert len(json.loads(asked.request)["documents"]) == 10
+    assert CODEC.encode(topics.connector_requested("assessment"), asked)
+    assert registry.operation("assessment", "compare").request.model_validate_json(asked.request)
+
+
+def test_a_command_that_no_record_holds_is_not_sent() -> None:
+    """Its step has failed, and the audit says why."""
+    twice = {"connect": {"request": {"name": "input.text + input.text"}}}
+    flow = Flow(workflow=changed(book=twice), input=large(600_000))
+    flow.admit()
+    for step in ("gather/screen", "gather/about", "read/0", "read/1"):
+        flow.answer(step)
+    (why,) = [json.loads(one.detail)["reason"] for one in flow.of(AuditRecorded) if one.transition == "not_called"]
+    assert (why, flow.decided.reasons) == ("request_too_large", ("not_booked",))
 
 
 def test_what_is_kept_for_a_wait_has_a_bound_in_bytes() -> None:
