@@ -10,13 +10,14 @@ ROUNDS ?=
 setup: ## install everything, once
 	@$(PYTHON) infra/setup.py
 
-check: setup ## format, lint, types, import order, contracts
+check: setup ## format, lint, types, import order, contracts, recorded cases
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/aios schema check
 	$(BIN)/aios workflow check
+	$(BIN)/aios workflow test
 
 test: setup ## everything by file on two cores, what loads engines first; then what needs the machine for itself
 	$(BIN)/pytest -n 2 --no-loadscope-reorder --ignore tests/fault/test_prove_cut.py tests/engine tests/fault tests/broker tests/contract tests/unit

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from aios.infra import deploying
-from aios.processors.cases import workflow_cases
 from aios.processors.language import workflow_files
 from aios.processors.language.workflow import Workflow
 from aios.processors.language.workflow_check import check
@@ -40,13 +38,6 @@ def moves(flow: Flow) -> list[dict[str, Any]]:
 
 def explained(flow: Flow) -> Explanation:
     return explanation.explain(flow.case_id, flow.workflow.workflow, moves(flow))
-
-
-def test_its_recorded_cases_come_out_as_recorded() -> None:
-    """Those that a deployment needs; all steps but the one of a budget are gone through."""
-    found = deploying.judge(FILE)
-    assert [one.name for one in workflow_cases.read(workflow_cases.file_of(FILE))]
-    assert [ran for ran in found.ran if ran.wrong] == []
 
 
 def test_what_a_policy_notes_is_kept_also_where_the_next_one_refuses() -> None:
