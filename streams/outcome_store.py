@@ -123,11 +123,11 @@ class OutcomeStore:
             return None
         if view.settled:
             return view
-        return replace(view, dead_letters=tuple(sorted(dead)), waits_for=await self._waits_for(case_id, tenant))
+        return replace(view, dead_letters=tuple(sorted(dead)), waits_for=await self._waits_for(case_id, view.tenant))
 
-    async def _waits_for(self, case_id: str, tenant: str | None) -> tuple[Mapping[str, Any], ...]:
-        """Asked only while some system is away."""
-        away = self._circuits()
+    async def _waits_for(self, case_id: str, tenant: str) -> tuple[Mapping[str, Any], ...]:
+        """Asked only while some system is away, or an endpoint of this tenant."""
+        away = [one for one in self._circuits() if one.tenant in ("", tenant)]
         return tuple(waiting.waits_for(await self.timeline(case_id, tenant), away)) if away else ()
 
     async def timeline(self, case_id: str, tenant: str | None) -> list[dict[str, Any]]:

@@ -23,10 +23,11 @@ class CaseView:
 
     confidence, label, outcome: of the decision; while a person is asked, reasons says why. task_id: the open review
     task. dead_letters: ids of records of this case that wait for an operator. refusal: the refused event, if refused.
-    waits_for: outside systems that are asked and away, as {system, since}; the case goes on by itself. output: what the
-    decision says beside its label. says, until: what an open case shows while it waits for an event, and how long it
-    does; waits_from: the number of the transition that it waits since; answers: whoever waits for the case is given
-    this. hears: kinds of events it can be told; None: not known.
+    waits_for: outside systems that are asked and away, as {system, since}, with `endpoint` where one of a system that
+    is many is; the case goes on by itself. output: what the decision says beside its label. says, until: what an open
+    case shows while it waits for an event, and how long it does; waits_from: the number of the transition that it
+    waits since; answers: whoever waits for the case is given this. hears: kinds of events it can be told; None: not
+    known.
     """
 
     case_id: str

@@ -1,15 +1,15 @@
-"""Whether a case waits for an outside system that is away, and since when.
+"""Whether a case waits for an outside system that is away, or for an endpoint of it, and since when.
 
-Enters: the timeline of an open case, and the circuits towards systems (breaker.changed.v1, `system/<name>[/<slot>]`),
-which a table follows. Leaves: the systems that are asked and away. Guaranteed: only what is asked and not answered yet
-counts.
+Enters: the timeline of an open case, and the circuits towards systems (breaker.changed.v1, `system/<name>[/<slot>]`)
+and endpoints (`endpoint/<system>/<tenant>/<name>[/<slot>]`), which a table follows. Leaves: those that are asked and
+away. Guaranteed: only what is asked and not answered yet counts; an endpoint counts for its own tenant alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged
@@ -37,46 +37,71 @@ def circuits(kafka: KafkaSettings, codec: Codec) -> ReferenceTable[BreakerChange
         BREAKER_CHANGED,
         BreakerChanged,
         name_of=lambda change: change.key,
-        mine=lambda key: key.startswith(CIRCUITS.encode()),
+        mine=lambda key: key.startswith((CIRCUITS.encode(), ENDPOINTS.encode())),
         kept=lambda change: change.state != CLOSED,
     )
 
 
-def away_since(system: str, known: Iterable[BreakerChanged]) -> int:
-    """Since when a system is away, Unix ms, as any of its processes sees it; 0: it is not."""
-    name = f"{CIRCUITS}{system}"
+class Asked(NamedTuple):
+    """Whom a case has asked. endpoint: who of the system, where it is many, and whose; else both are empty."""
+
+    system: str
+    endpoint: str = ""
+    tenant: str = ""
+
+    @property
+    def circuits(self) -> tuple[str, ...]:
+        """The keys of those that may hold it up, of slot 0."""
+        own = (f"{ENDPOINTS}{self.system}/{self.tenant}/{self.endpoint}",) if self.endpoint else ()
+        return (f"{CIRCUITS}{self.system}", *own)
+
+
+def away_since(whom: Asked, known: Iterable[BreakerChanged]) -> int:
+    """Since when it is away, Unix ms, as any of its processes sees it; 0: it is not."""
     since = (
         one.since or one.changed_at
         for one in known
-        if one.state != CLOSED and (one.key == name or one.key.startswith(f"{name}/"))
+        if one.state != CLOSED and any(_is_of(one.key, circuit) for circuit in whom.circuits)
     )
     return min(since, default=0)
 
 
-def asked(timeline: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Systems that have been asked for the case and have not answered yet, in the order of asking.
+def _is_of(key: str, circuit: str) -> bool:
+    """Whether a key is that of this circuit in any process."""
+    slot = key.removeprefix(f"{circuit}/")
+    return key == circuit or (slot != key and slot.isdigit())
+
+
+def asked(timeline: Sequence[Mapping[str, Any]]) -> list[Asked]:
+    """Those that have been asked for the case and have not answered yet, in the order of asking.
 
     timeline: transitions in their order, as the outcome store has them.
     """
-    waiting: dict[str, str] = {}  # system, by step
+    waiting: dict[str, Asked] = {}  # by step
     for move in timeline:
         if move["transition"] in ASKED:
-            waiting[move["step"]] = str(move["detail"].get("system", ""))
+            system, endpoint = (str(move["detail"].get(name, "")) for name in ("system", "endpoint"))
+            waiting[move["step"]] = Asked(system, endpoint, str(move["tenant"]) if endpoint else "")
         elif move["transition"] in ENDED:
             waiting.pop(move["step"], None)
-    return list(dict.fromkeys(filter(None, waiting.values())))
+    return list(dict.fromkeys(one for one in waiting.values() if one.system))
 
 
 def waits_for(timeline: Sequence[Mapping[str, Any]], known: Iterable[BreakerChanged]) -> list[dict[str, Any]]:
-    """[{system, since}] of those that are asked and away. since: Unix ms."""
+    """[{system, since}] of those that are asked and away, with `endpoint` where they are one. since: Unix ms."""
     kept = list(known)
-    found = ((system, away_since(system, kept)) for system in asked(timeline))
-    return [{"system": system, "since": since} for system, since in found if since]
+    found = ((whom, away_since(whom, kept)) for whom in asked(timeline))
+    return [
+        {"system": whom.system, **({"endpoint": whom.endpoint} if whom.endpoint else {}), "since": since}
+        for whom, since in found
+        if since
+    ]
 
 
 def told(waits: Iterable[Mapping[str, Any]]) -> str:
     """For people; empty: for none."""
     return ", ".join(
-        f"{one['system']} since {datetime.fromtimestamp(one['since'] / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        f"{' to '.join(one[name] for name in ('system', 'endpoint') if name in one)} since "
+        f"{datetime.fromtimestamp(one['since'] / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
         for one in waits
     )

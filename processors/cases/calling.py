@@ -38,7 +38,8 @@ class Calling(Asking):
         """Take a place at the system and send the command, or wait for a place, for at most as long as for answers."""
         state = self._change(step=path, attempt=1)
         asks = self._asks(step)
-        request, place, turn_id = ids.canonical(asks), _place(step.system, asks), f"turn/{path}/1"
+        request, whom, turn_id = ids.canonical(asks), _whom(step.system, asks), f"turn/{path}/1"
+        place = place_at(**whom)
         if bytes_of(request) > ROOM_BYTES:
             self._not_called(step, "request_too_large")
             self.failed(step)
@@ -51,7 +52,7 @@ class Calling(Asking):
             return
         self._change(pool=place if self._turnstile.counts else "", turn=ordinal)
         if not ordinal:
-            self._send_call(step, request)
+            self._send_call(step, request, whom)
             return
         until = self._cause.now_ms + step.attempts_max * step.deadline_s.ms(step.lane or state.lane)
         self._wait(path, 1, turn_id, until)
@@ -59,7 +60,7 @@ class Calling(Asking):
             "call_queued",
             status=step.status or "",
             attempt=1,
-            system=step.system,
+            **whom,
             operation=step.operation,
             until=until,
         )
@@ -68,7 +69,11 @@ class Calling(Asking):
         """The case was called, and holds a place at the system: its command goes out."""
         self.stop_waiting()
         self._change(turn=0)
-        self._send_call(step, ids.canonical(self._asks(step)))
+        self._send_again(step)
+
+    def _send_again(self, step: Call) -> None:
+        asks = self._asks(step)
+        self._send_call(step, ids.canonical(asks), _whom(step.system, asks))
 
     def _asks(self, step: Call) -> dict[str, Any]:
         view = self.view()
@@ -77,7 +82,7 @@ class Calling(Asking):
     def _not_called(self, step: Call, reason: str) -> None:
         self.record("not_called", system=step.system, operation=step.operation, reason=reason)
 
-    def _send_call(self, step: Call, request: str) -> None:
+    def _send_call(self, step: Call, request: str, whom: Mapping[str, str]) -> None:
         """The command of this attempt goes out; a timer tells when nobody answers."""
         now, state = self._cause.now_ms, self._state
         path, attempt = state.step, state.attempt
@@ -105,7 +110,7 @@ class Calling(Asking):
             status=step.status or "",
             request_id=command.request_id,
             attempt=attempt,
-            system=step.system,
+            **whom,
             operation=step.operation,
             effect=step.effect,
             deadline_at=command.deadline_at,
@@ -143,16 +148,17 @@ class Calling(Asking):
             return
         if state.attempt < step.attempts_max:
             self._change(attempt=state.attempt + 1)
-            self._send_call(step, ids.canonical(self._asks(step)))
+            self._send_again(step)
             return
         self.record("call_unanswered", system=step.system, operation=step.operation, attempt=state.attempt)
         self.failed(step)
 
 
-def _place(system: str, request: Mapping[str, Any]) -> str:
-    """Where the turnstile counts it: at the endpoint that a request names, where the system is many."""
+def _whom(system: str, request: Mapping[str, Any]) -> dict[str, str]:
+    """The system, and where it is many the endpoint that a request names: its place, and on the audit who is asked."""
     known = system_files.shipped().get(system)
-    return place_at(system, "" if known is None else known.endpoint_of(request))
+    endpoint = "" if known is None else known.endpoint_of(request)
+    return {"system": system, "endpoint": endpoint} if endpoint else {"system": system}
 
 
 def _read(event: ConnectorCompleted) -> tuple[dict[str, Any] | None, str]:

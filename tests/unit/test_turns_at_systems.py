@@ -31,7 +31,7 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
-from aios.streams import system_files
+from aios.streams import system_files, waiting
 from aios.streams.errors import ConfigError
 from tests.fakes import admissions, flow
 from tests.unit import test_flow
@@ -168,6 +168,9 @@ def test_an_endpoint_that_is_slow_holds_up_no_other_of_its_tenant() -> None:
     world.feed(admitted(11, name="Neither"))
     outs = [one.case_id for one in world.calls()]
     assert outs == [admitted(number).case_id for number in (0, 9, 10)]
+    asked = [one for one in world.of(AuditRecorded) if one.transition in waiting.ASKED]
+    whom = {one.case_id: json.loads(one.detail).get("endpoint") for one in asked}
+    assert [whom[admitted(number).case_id] for number in (0, 1, 9, 10)] == ["shop", "shop", "bank", None], "it is told"
     assert pool_key("acme", "connectors.webhook:bank") in world.gate
     assert pool_key("acme", "connectors.webhook") in world.gate
 

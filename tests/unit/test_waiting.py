@@ -11,8 +11,9 @@ from aios.streams import waiting
 from tests.fakes.breakers import open_breaker
 
 
-def move(transition: str, step: str, system: str = "") -> dict[str, Any]:
-    return {"transition": transition, "step": step, "detail": {"system": system} if system else {}}
+def move(transition: str, step: str, system: str = "", **detail: str) -> dict[str, Any]:
+    said = {"system": system, **detail} if system else {}
+    return {"transition": transition, "step": step, "tenant": "acme", "detail": said}
 
 
 def circuit(key: str, state: str, since: int) -> BreakerChanged:
@@ -53,11 +54,34 @@ def test_only_what_is_asked_and_not_answered_is_waited_for() -> None:
     ],
 )
 def test_any_process_of_the_system_may_see_it_away(known: list[BreakerChanged], since: int) -> None:
-    assert waiting.away_since("sanctions", known) == since
+    assert waiting.away_since(waiting.Asked("sanctions"), known) == since
+
+
+@pytest.mark.parametrize(
+    ("key", "since"),
+    [
+        ("endpoint/webhook/acme/crm", 1_000),
+        ("endpoint/webhook/acme/crm/3", 1_000),
+        ("endpoint/webhook/acme/crm-2", 0),
+        ("endpoint/webhook/other/crm", 0),
+        ("endpoint/other/acme/crm", 0),
+        ("system/webhook", 1_000),
+        ("system/webhook/1", 1_000),
+    ],
+)
+def test_an_endpoint_that_is_away_is_waited_for_by_its_own_tenant(key: str, since: int) -> None:
+    """As any process of the system sees it; no other endpoint's circuit is its."""
+    told = [move("call_requested", "tell", "webhook", endpoint="crm")]
+    found = waiting.waits_for(told, [circuit(key, "open", 1_000)])
+    assert found == ([{"system": "webhook", "endpoint": "crm", "since": since}] if since else [])
+    queued = move("call_queued", "tell/1", "webhook", endpoint="crm")
+    assert len(waiting.waits_for([*told, queued], [circuit(key, "open", 1_000)])) == len(found), "named once"
 
 
 def test_people_read_since_when() -> None:
     assert (
         waiting.told([{"system": "calendars", "since": 1_764_345_600_000}]) == "calendars since 2025-11-28 16:00:00 UTC"
     )
+    to_crm = {"system": "webhook", "endpoint": "crm", "since": 1_764_345_600_000}
+    assert waiting.told([to_crm]) == "webhook to crm since 2025-11-28 16:00:00 UTC"
     assert waiting.told([]) == ""
