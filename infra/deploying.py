@@ -24,7 +24,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from aios.processors.cases import limited, workflow_cases
+from aios.processors.cases import case_files, limited, workflow_cases
 from aios.processors.cases.workflow_cases import Ran
 from aios.processors.language import autonomy, workflow_files
 from aios.processors.language.workflow import Workflow
@@ -74,7 +74,7 @@ def judge(file: Path) -> Judged:
     sound, problems = workflow_files.read_file(file)
     if sound is None:
         raise ConfigError("\n".join(problems))
-    recorded = workflow_cases.read(workflow_cases.file_of(file))
+    recorded = case_files.read(case_files.file_of(file), sound)
     return Judged(sound, tuple(workflow_cases.run(sound, one) for one in recorded))
 
 

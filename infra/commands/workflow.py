@@ -18,7 +18,7 @@ from aios.infra.commands import workflow_acts
 from aios.infra.commands.operations import JSON
 from aios.infra.output import FAILED, NOT_FOUND, fail
 from aios.infra.ways import does, ways
-from aios.processors.cases import limited, workflow_cases
+from aios.processors.cases import case_files, limited, workflow_cases
 from aios.processors.language import workflow_files, workflow_schema
 from aios.processors.language.workflow import Workflow
 from aios.streams import pool_files
@@ -99,7 +99,7 @@ def test(files: tuple[Path, ...], as_json: bool) -> None:
     """
     paths = [path for each in files or (workflow_files.FOLDER,) for path in _expand(each)]
     if not files:
-        paths = [path for path in paths if workflow_cases.file_of(path).is_file()]
+        paths = [path for path in paths if case_files.file_of(path).is_file()]
     told = [_tested(path, quiet=as_json) for path in paths]
     if as_json:
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))

@@ -1,21 +1,10 @@
-"""Recorded cases beside a workflow, run through plan with given answers. Pure but for reading the file.
+"""Recorded cases beside a workflow, run through plan with given answers. Pure.
 
-In: `<name>.cases.yaml`: of each case its input, what models, systems, people and events said by step path, and what is
-to come of it. Out: for each case what came, and where it differs. Guaranteed: the state machine is plan's own; what a
+In: of each case its input, what models, systems, people and events said by step path, and what is to come of it
+(case_files.py). Out: for each case what came, and where it differs. Guaranteed: the state machine is plan's own; what a
 step is not given stays silent and its timer fires, so that deadlines and expiries are tried too; an answer of a system
 that its operation's contract does not allow is a difference, never a pass; a run ends within MOVES_MAX moves. Nothing
 is asked of anybody.
-
-    cases:
-      - name: a clear application
-        input: {applicant_name: Ann Bell}        # business fields; those left out have the contract's defaults
-        given:
-          read_all/0: {text: …}                  # connect: the operation's output
-          classify: {label: a, confidence: 0.9, out_of_scope: 0.0}   # infer: or text, object, choice, vector
-          screen: {failed: timeout}              # either of them failed
-          ask: [{label: a, reviewer: ada}, …]    # review; a list is taken in order: people, attempts
-          booked: {told: {action: cancel}}       # wait: an event of its kind
-        expect: {outcome: approved, reasons: [clear]}   # what is named is compared; or {waits_in: booked}
 
 Rejected: recording from a live system only (a new workflow has no history yet; infra/recorded_cases.py does that for
 one that has).
@@ -27,17 +16,17 @@ import datetime
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from aios.processors.cases import case
+from aios.processors.cases.case_files import Recorded
 from aios.processors.cases.turn import Cause, step_of
 from aios.processors.connectors import registry
 from aios.processors.language.part import wrong_in
 from aios.processors.language.workflow import STEPS_MAX, Wait, Workflow
-from aios.processors.language.workflow_files import CASES, Sound, Workflows
+from aios.processors.language.workflow_files import Sound, Workflows
 from aios.schemas import ids
 from aios.schemas.models import (
     AuditRecorded,
@@ -54,15 +43,12 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
-from aios.streams import prompt_files, yaml_text
-from aios.streams.errors import AiosError, ConfigError
+from aios.streams import prompt_files
+from aios.streams.errors import AiosError
 from aios.streams.inputs import Input
-from aios.streams.pool_files import Lane
 
-CASES_MAX = 500
 MOVES_MAX = 8 * STEPS_MAX
 TENANT = "recorded"
-RECEIVED = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
 STEP_MS = 1_000  # between what happens
 
 _CONTRACTS = {
@@ -72,41 +58,6 @@ _CONTRACTS = {
     "object": prompt_files.OBJECT,
     "choice": prompt_files.CHOICE,
 }
-
-
-class Expected(BaseModel):
-    """What must come of a case; what is not named is not compared. waits_in: the step where it stands, open."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    outcome: str | None = None
-    label: str | None = None
-    channel: str | None = None
-    summary: str | None = None
-    decided_by: str | None = None
-    reasons: tuple[str, ...] | None = None
-    output: dict[str, Any] | None = None
-    waits_in: str | None = None
-
-
-class Recorded(BaseModel):
-    """One case of the file; see the module."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    input: dict[str, Any]
-    received_at: datetime.datetime = RECEIVED
-    lane: Lane = Lane.BULK
-    autonomy: Literal["shadow", "suggest", "auto"] = "auto"
-    given: dict[str, Any] = {}
-    expect: Expected
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cases: Annotated[tuple[Recorded, ...], Field(min_length=1, max_length=CASES_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,26 +70,6 @@ class Ran:
     steps: frozenset[str]
 
 
-def file_of(workflow_file: Path) -> Path:
-    """`kyc.review.cases.yaml` beside `kyc.review.yaml`, and beside `kyc.review@1.yaml` `kyc.review@1.cases.yaml`."""
-    return workflow_file.with_name(workflow_file.stem + CASES)
-
-
-def read(path: Path) -> tuple[Recorded, ...]:
-    """Raises ConfigError with a line for each mistake."""
-    try:
-        _, said = yaml_text.read(path.read_text(encoding="utf-8"))
-        return _File.model_validate(said).cases
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there are no recorded cases; a workflow is deployed with some") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    except yaml_text.Unreadable as error:
-        raise ConfigError("\n".join(f"{path}:{each}" for each in error.problems)) from error
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {wrong}" for wrong in wrong_in(error))) from None
-
-
 def run(sound: Sound, recorded: Recorded) -> Ran:
     """One case through plan. Nothing raised: what cannot run has failed, and says why."""
     attempt = _Run(sound, recorded)
@@ -146,8 +77,6 @@ def run(sound: Sound, recorded: Recorded) -> Ran:
         attempt.go()
     except AiosError as error:
         attempt.wrong.append(f"plan refuses it: {error}")
-    except ValidationError as error:
-        attempt.wrong.append(f"input: {wrong_in(error)[0]}")
     return Ran(recorded.name, tuple(attempt.wrong), attempt.came, frozenset(attempt.steps))
 
 
@@ -284,15 +213,13 @@ class _Run:
     def _given(self, path: str) -> Mapping[str, Any] | None:
         """The next of what is given for a path, else for its step; None: silence."""
         name = path if path in self.recorded.given else step_of(path) if "/" not in path else path
-        found = self.recorded.given.get(name)
+        found: Any = self.recorded.given.get(name)
         count = self.used.get(name, 0)
         if isinstance(found, list):
             found = found[count] if count < len(found) else None
         elif count and name == path:
             found = None  # given once; a second attempt is silent
         self.used[name] = count + 1
-        if found is not None and not isinstance(found, Mapping):
-            raise ConfigError(f"given.{name}: an answer is a mapping, or a list of them")
         return found
 
     def _told(self, said: AuditRecorded, kind: str, given: Mapping[str, Any], now: int) -> CaseTold:

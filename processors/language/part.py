@@ -23,9 +23,14 @@ Cel = Annotated[
     BeforeValidator(lambda value: value if isinstance(value, Expression) else Expression(value)),
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": SOURCE_CHARS_MAX, "description": "CEL"}),
 ]
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Named = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}(@[1-9][0-9]{0,5})?$")]  # name, or name@version
-Policy = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}@[1-9][0-9]{0,5}$")]  # always with its version
+WORD = r"^[a-z][a-z0-9_]{0,63}$"
+NAMED = r"^[a-z][a-z0-9-]{0,63}(@[1-9][0-9]{0,5})?$"  # name, or name@version
+POLICY = r"^[a-z][a-z0-9_]{0,63}@[1-9][0-9]{0,5}$"  # always with its version
+WORKFLOW = r"^[a-z][a-z0-9]*(\.[a-z][a-z0-9]*)+$"
+INPUT = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*$"  # name of a contract
+Word = Annotated[str, Field(pattern=WORD)]
+Named = Annotated[str, Field(pattern=NAMED)]
+Policy = Annotated[str, Field(pattern=POLICY)]
 
 
 def close_to(word: str, allowed: list[str]) -> str:

@@ -34,9 +34,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import re2
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from aios.processors.language.part import Word
+from aios.processors.language import mistakes
+from aios.processors.language.part import Part, Word
 from aios.streams import shapes, yaml_text
 from aios.streams.errors import ConfigError
 
@@ -67,10 +69,6 @@ def options() -> Any:
 
 
 Pattern = Annotated[str, Field(min_length=1, max_length=PATTERN_CHARS_MAX), AfterValidator(_pattern)]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Span(Part):
@@ -201,11 +199,13 @@ def load(reference: str) -> Policy:
 
 def read(path: Path) -> Policy:
     """One file. Raises ConfigError naming what is wrong and where."""
-    raw, fields = _mapping(path)
+    raw, root, fields = _mapping(path)
     try:
         policy = Policy.model_validate({**fields, "digest": hashlib.sha256(raw).hexdigest()})
-    except (ValidationError, shapes.ShapeRefused) as error:
-        raise ConfigError(f"{path}: {_plain(error)}") from error
+    except ValidationError as error:
+        raise ConfigError("\n".join(mistakes.lines(str(path), root, error))) from error
+    except shapes.ShapeRefused as error:
+        raise ConfigError(f"{path}: {error}") from error
     if policy.reference != path.stem:
         raise ConfigError(f"{path} says it is {policy.reference}")
     return policy
@@ -218,11 +218,11 @@ def cases(reference: str) -> Cases:
 
 def read_cases(path: Path, reference: str) -> Cases:
     """One file of cases. Raises ConfigError."""
-    _, fields = _mapping(path)
+    _, root, fields = _mapping(path)
     try:
         found = Cases.model_validate(fields)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_plain(error)}") from error
+        raise ConfigError("\n".join(mistakes.lines(str(path), root, error))) from error
     if found.policy != reference:
         raise ConfigError(f"{path} says it is of {found.policy}")
     return found
@@ -235,25 +235,17 @@ def known() -> list[str]:
     return [f"{name}@{version}" for name, version in named]
 
 
-def _mapping(path: Path) -> tuple[bytes, dict[str, Any]]:
+def _mapping(path: Path) -> tuple[bytes, yaml.Node, dict[str, Any]]:
     try:
         raw = path.read_bytes()
         text = raw.decode()
         if len(text) > FILE_CHARS_MAX:
             raise ConfigError(f"{path}: over {FILE_CHARS_MAX} characters")
-        _, fields = yaml_text.read(text)
+        root, fields = yaml_text.read(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     except yaml_text.Unreadable as error:
         raise ConfigError("\n".join(f"{path}:{each}" for each in error.problems)) from error
-    if not isinstance(fields, dict) or "digest" in fields:
+    if root is None or not isinstance(fields, dict) or "digest" in fields:
         raise ConfigError(f"{path}:1: a policy is a mapping, and has no digest of its own")
-    return raw, fields
-
-
-def _plain(error: Exception) -> str:
-    """Every problem with its place, without pydantic's links."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    told = ((".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_url=False))
-    return "; ".join(f"{place}: {says.removeprefix('Value error, ')}" for place, says in told)
+    return raw, root, fields

@@ -37,7 +37,19 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from aios.processors.language.head import Allowance, Autonomy, Objectives, SignedOff
-from aios.processors.language.part import HOUR_MS, Cel, Deadline, Jump, Named, Part, Policy, Word, close_to
+from aios.processors.language.part import (
+    HOUR_MS,
+    INPUT,
+    WORKFLOW,
+    Cel,
+    Deadline,
+    Jump,
+    Named,
+    Part,
+    Policy,
+    Word,
+    close_to,
+)
 from aios.streams import pool_files
 from aios.streams.pool_files import Lane
 from aios.streams.system_files import ATTEMPTS_MAX
@@ -357,13 +369,13 @@ class Step(Part):
 class Workflow(Part):
     """One version of one workflow; a case keeps the version it started with."""
 
-    workflow: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(\.[a-z][a-z0-9]*)+$")]
+    workflow: Annotated[str, Field(pattern=WORKFLOW)]
     version: Annotated[int, Field(ge=1, le=999_999)]
     owner: Annotated[str, Field(min_length=1)]
     about: Annotated[str, Field(min_length=1)]
     cost_centre: Annotated[str, Field(max_length=100)] = ""
     signed_off: SignedOff | None = None  # without, it may not be deployed
-    input: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*$")]  # name of a contract
+    input: Annotated[str, Field(pattern=INPUT)]  # name of a contract
     objectives: Objectives
     autonomy: Autonomy | None = None
     retention_days: Annotated[int, Field(ge=1, le=30)] = 30  # the outcome of a decided case is kept

@@ -9,8 +9,7 @@ denied.
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,13 +17,11 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from aios.processors.connectors import registry
-from aios.processors.language import autonomy, policy_files, workflow_names
-from aios.processors.language.part import close_to
+from aios.processors.language import autonomy, contract_files, mistakes, policy_files, workflow_names
 from aios.processors.language.workflow import Call, Kind, Map, Parallel, Question, Workflow
-from aios.processors.language.workflow_check import Place, check, form
+from aios.processors.language.workflow_check import check, form
 from aios.schemas.models import WorkflowDeployed
 from aios.streams import inputs, prompt_files, yaml_text
 from aios.streams.activations import RETIRED
@@ -35,7 +32,6 @@ from aios.streams.topics import Topic
 
 FOLDER = Path(__file__).parents[1] / "workflows"
 FILE_BYTES_MAX = 1 << 20
-WITH_UNIT = re.compile(r"\d+(?:\.\d+)?\s*(?:ms|s|sec\w*|m|min\w*|h|hours?|d|days?|w|weeks?)")
 CASES = ".cases.yaml"  # how the file beside a workflow ends that holds recorded cases of it
 
 log = logging.getLogger(__name__)
@@ -215,7 +211,7 @@ def read_file(path: Path, *, walked: bool = False) -> tuple[Sound | None, list[s
     found, problems = read_text(
         text,
         str(path),
-        lambda contract: _contract_beside(path.parent, contract),
+        lambda contract: contract_files.beside(path.parent, contract),
         walked=walked,
         kept="@" in path.stem and path.with_name(f"{path.stem.partition('@')[0]}.yaml").is_file(),
     )
@@ -297,17 +293,6 @@ def read_text(
     return _validate(where, text, root, said, contract_of, walked=walked, kept=kept)
 
 
-def _contract_beside(folder: Path, contract: str) -> Input:
-    """Raises ConfigError."""
-    if contract in inputs.SHIPPED:
-        return inputs.shipped(contract)
-    file = folder / f"{contract}.avsc"
-    if not file.is_file():
-        known = close_to(contract, list(inputs.SHIPPED))
-        raise ConfigError(f"there is no contract {contract}{known}; one of your own is {file.name} beside this file")
-    return inputs.of_text(contract, file.read_text(encoding="utf-8"))
-
-
 def _validate(
     where: str,
     text: str,
@@ -321,48 +306,13 @@ def _validate(
     try:
         workflow = Workflow.model_validate(said)
     except ValidationError as error:
-        return None, [
-            f"{where}:{_at(root, [*each['loc'], *_key(each.get('ctx'))])}: {_where(each['loc'])}{_plain(each)}"
-            for each in error.errors(include_url=False)
-        ]
+        return None, mistakes.lines(where, root, error)
     try:
         taken = contract_of(workflow.input)
+    except contract_files.Misread as error:
+        return None, error.problems
     except ConfigError as error:
-        return None, [f"{where}:{_at(root, ('input',))}: input: {line}" for line in str(error).splitlines()]
+        return None, [mistakes.line(where, root, ("input",), says) for says in str(error).splitlines()]
     found = form(workflow, taken) if walked else check(workflow, taken, kept=kept)
-    problems = [f"{where}:{_at(root, each.place)}: {_where(each.place)}{each.says}" for each in found]
+    problems = [mistakes.line(where, root, each.place, each.says) for each in found]
     return (None, problems) if problems else (Sound(workflow=workflow, text=text, input=taken), [])
-
-
-def _at(root: yaml.Node, place: Sequence[str | int]) -> str:
-    """Line and column, 1-based, of the deepest key of the place that the file has."""
-    node = named = root
-    for key in place:
-        if isinstance(node, yaml.MappingNode):
-            pair = next((pair for pair in node.value if pair[0].value == str(key)), None)
-            if pair is None:
-                break
-            named, node = pair
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            named = node = node.value[key]
-    return yaml_text.place(named)
-
-
-def _key(context: dict[str, object] | None) -> list[str]:
-    return [str(context["key"])] if context and "key" in context else []
-
-
-def _where(place: Place) -> str:
-    return f"{'.'.join(map(str, place))}: " if place else ""
-
-
-def _plain(error: ErrorDetails) -> str:
-    """The problem in one line, without pydantic's prefix and CEL's drawing, and what to write instead."""
-    says, found = error["msg"].removeprefix("Value error, ").partition("\n")[0], error["input"]
-    if isinstance(found, bool):
-        return f"{says}; YAML reads yes, no, on and off as true and false: put the word in quotes"
-    if isinstance(found, str) and WITH_UNIT.fullmatch(found):
-        return f"{says}; a number stands alone: the end of its name says the unit (_s seconds, _h hours, _days days)"
-    if error["type"] == "model_type":
-        return f"{says}: several values stand here, by name and indented"
-    return says

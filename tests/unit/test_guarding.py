@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,7 +117,7 @@ def test_a_text_states_nothing_that_it_does_not_state_itself(text: str) -> None:
         ({"rules": {"a": {"says": "x", "facts": ["numbers"]}}}, "belongs to a policy that stands `after`"),
         ({"rules": {"a": {"says": "x", "chars": {"max": 5}, "then": "mask"}}}, "no place that could be masked"),
         ({"rules": {"a": {"says": "x", "never": ["a"]}}, "version": 2}, "says it is tried@2"),
-        ({"rules": {"a": {"says": "x", "never": ["a"], "nevr": ["b"]}}}, "nevr"),
+        ({"rules": {"a": {"says": "x", "never": ["a"], "nevr": ["b"]}}}, "unknown key nevr; did you mean never?"),
     ],
 )
 def test_a_policy_that_is_wrong_is_refused_with_its_file(tmp_path: Path, wrong: dict[str, object], says: str) -> None:
@@ -125,6 +126,25 @@ def test_a_policy_that_is_wrong_is_refused_with_its_file(tmp_path: Path, wrong: 
     with pytest.raises(ConfigError, match=r"tried@1\.yaml") as caught:
         policy_files.read(path)
     assert says in str(caught.value)
+
+
+def test_a_mistake_in_a_policy_or_its_cases_is_told_where_it_stands(tmp_path: Path) -> None:
+    """`file:line:column`, as of a workflow."""
+    path = tmp_path / "tried@1.yaml"
+    path.write_text(f"{yaml.safe_dump(HEAD)}at: before\nrules:\n  a:\n    says: x\n    nevr: [b]\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        policy_files.read(path)
+    line = path.read_text("utf-8").splitlines().index("    nevr: [b]") + 1
+    assert str(caught.value).startswith(f"{path}:{line}:5: rules.a: unknown key nevr")
+    cases = tmp_path / "tried@1.cases.yaml"
+    cases.write_text(
+        "policy: tried@1\npasses: [{name: a, text: b}, {txt: c}]\nstops: [{name: b, rules: [A]}]\n", encoding="utf-8"
+    )
+    with pytest.raises(ConfigError) as caught:
+        policy_files.read_cases(cases, "tried@1")
+    unknown, unfit = str(caught.value).splitlines()
+    assert unknown.startswith(f"{cases}:2:31: passes.1: unknown key txt; did you mean text?")
+    assert unfit.startswith(f"{cases}:3:27: stops.0.rules.0: 'A' does not fit here; did you mean a?")
 
 
 def test_cases_that_only_pass_are_refused() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from aios.dlq import decide
+from aios.infra import deploying
 from aios.infra.local import broker
 from aios.infra.prove import matrix
 from aios.infra.prove.simulation import mutations
-from aios.processors.cases import workflow_cases
 from aios.schemas.models import EVENTS
 from aios.streams import draw, topology
 
@@ -58,7 +58,7 @@ def test_the_readme_shows_the_topology_as_it_is(drawn: Callable[[], str]) -> Non
 
 def test_the_readme_counts_the_recorded_cases_of_each_workflow() -> None:
     told = re.findall(r"^\| \[[a-z.]+\]\(([^)]+\.yaml)\).*\| (\d+) \|$", README, flags=re.MULTILINE)
-    found = {file: len(workflow_cases.read(workflow_cases.file_of(ROOT / file))) for file, _ in told}
+    found = {file: len(deploying.judge(ROOT / file).ran) for file, _ in told}
     assert {file: int(count) for file, count in told} == found
     assert len(told) == 3
 

@@ -91,7 +91,19 @@ def edited(folder: Path, old: str, new: str, name: str = NAMED) -> Path:
             "triage-encoder@2 has no head leters; did you mean letters?",
         ),
         ('options: {head: "', 'options: {hed: "', "options: {hed", "task classify needs `head`"),
-        ("model: summariser\n", "model: summariser@0\n", "model: summariser", "should match pattern"),
+        (
+            "model: summariser\n",
+            "model: summariser@0\n",
+            "model: summariser",
+            "'summariser@0' does not fit here (allowed here: a name of lower-case letters",
+        ),
+        (
+            "status: summ",
+            "status: Is-summ",
+            "status: Is-summ",
+            "did you mean is_summarising? (allowed here: lower-case",
+        ),
+        ("input: document.received.v1", "input: Letters", "input: Letters", "as in expense.claimed.v1"),
         (
             "input: document.received.v1",
             "input: document.receved.v1",

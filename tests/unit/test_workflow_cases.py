@@ -15,7 +15,7 @@ from aios.infra import deploying, drawing
 from aios.infra.commands.workflow import group
 from aios.infra.deploying import There
 from aios.infra.ways import does, ways
-from aios.processors.cases import case, migrating, workflow_cases
+from aios.processors.cases import case, case_files, migrating, workflow_cases
 from aios.processors.cases.turn import Cause
 from aios.processors.language import workflow_files
 from aios.processors.language.workflow import Kind
@@ -31,7 +31,7 @@ from tests.fakes.deployments import Tables, deployed
 from tests.fakes.registry import FakeRegistry
 
 NOW_MS = 1_772_366_400_000
-SHIPPED = [file for file in workflow_files.files_of(workflow_files.FOLDER) if workflow_cases.file_of(file).is_file()]
+SHIPPED = [file for file in workflow_files.files_of(workflow_files.FOLDER) if case_files.file_of(file).is_file()]
 UNVISITED = {"document.triage": ["refuse"]}  # where money is denied, which no recorded case has (test_spending.py)
 
 
@@ -45,9 +45,9 @@ def sound(folder: Path, old: str = "", new: str = "", name: str = "expenses.clai
     return found
 
 
-def recorded(**said: Any) -> workflow_cases.Recorded:
+def recorded(**said: Any) -> case_files.Recorded:
     given = {"name": "one", "input": {"employee": "A", "purpose": "b", "receipts": []}, "expect": {}, **said}
-    return workflow_cases.Recorded.model_validate(given)
+    return case_files.Recorded.model_validate(given)
 
 
 # ── recorded cases ──
@@ -81,13 +81,10 @@ def test_whatever_takes_new_cases_ships_with_recorded_ones() -> None:
         ({"expect": {"outcome": "paid"}}, 'outcome: "expired" came, "paid" is expected'),
         ({"expect": {"waits_in": "pay"}}, "it was to wait in pay, and is decided: expired"),
         ({"given": {"ask": {"label": "pay", "reviewer": "a"}}, "expect": {"outcome": "refused"}}, "outcome"),
-        ({"given": {"ask": "pay"}, "expect": {"outcome": "paid"}}, "an answer is a mapping"),
-        ({"input": {"employee": "A"}, "expect": {"outcome": "paid"}}, "input: purpose"),
-        ({"input": {"employe": "A"}, "expect": {"outcome": "paid"}}, "input:"),
     ],
 )
 def test_a_case_that_comes_out_in_another_way_is_no_pass(tmp_path: Path, said: dict[str, Any], says: str) -> None:
-    """Whatever the reason: another outcome, an answer that is none, an input that is none."""
+    """Whatever the reason: another outcome, another end, another label."""
     ran = workflow_cases.run(sound(tmp_path), recorded(**said))
     assert any(says in line for line in ran.wrong), ran
 
@@ -100,17 +97,74 @@ def test_an_answer_of_a_person_that_is_not_offered_changes_nothing(tmp_path: Pat
     assert ran.wrong == ()
 
 
-def test_mistakes_in_the_file_are_named(tmp_path: Path) -> None:
-    """No file, no YAML, an unknown key."""
-    file = tmp_path / "a.cases.yaml"
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("outcome: paid, decided_by: policy", "outcom: paid", "unknown key outcom; did you mean outcome?"),
+        ("  - name: nobody answers", "  - nam: nobody answers", "unknown key nam; did you mean name?"),
+        ("reasons: []", "reasons: none", "Input should be a valid"),
+        ("given: {ask: {label: pay", "given: {asc: {label: pay", "there is no step asc; did you mean ask?"),
+        ("given: {ask: {label: pay", "given: {weigh: {label: pay", "step weigh asks nobody"),
+        ("given: {ask: {label: pay", "given: {ask/0: {label: pay", "step ask has no branches: write ask"),
+        ("{ask: {label: pay, reviewer: ada}}", "{ask: pay}", "an answer is a mapping, or a list of them"),
+        ("waits_in: ask", "waits_in: asks", "there is no step asks; did you mean ask?"),
+        ("{employee: Ann, purpose", "{employe: Ann, purpose", "has no field employe; did you mean employee?"),
+        ("{employee: Ann, purpose: train, receipts", "{employee: Ann, receipts", "purpose is missing"),
+        ("outcome: paid, decided_by", "outcome: {}}, decided_by", "expected"),
+        (
+            "outcome: paid, decided_by",
+            "outcome: paid, outcome: x, decided_by",
+            "the key outcome stands here a second time",
+        ),
+    ],
+)
+def test_a_mistake_in_recorded_cases_is_told_where_it_stands(tmp_path: Path, old: str, new: str, says: str) -> None:
+    """`file:line:column: what is wrong`, with what was probably meant."""
+    one = sound(tmp_path)
+    file = case_files.file_of(tmp_path / "expenses.claim.yaml")
+    text = claims.CASES.replace(old, new, 1)
+    assert text != claims.CASES
+    file.write_text(text, encoding="utf-8")
+    line = next(
+        number for number, (a, b) in enumerate(zip(text.split("\n"), claims.CASES.split("\n"), strict=True)) if a != b
+    )
+    with pytest.raises(ConfigError) as refused:
+        case_files.read(file, one)
+    (problem,) = str(refused.value).splitlines()
+    assert problem.startswith(f"{file}:{line + 1}:"), problem
+    assert says in problem
+
+
+def test_an_answer_is_given_by_the_path_that_a_step_asks_by() -> None:
+    """Of branches and items: those of a branch, each by itself."""
+    whole = Sound(workflow=flow.workflow(), text="", input=inputs.shipped("document.received.v1"))
+    fits = {"gather/screen": {}, "read/0": [{}, {}], "booked#2": {"told": {}}, "book": {}}
+    assert _given(fits, whole) == []
+    said = _given({"gather": {}, "gather/scren": {}, "read": {}, "read/first": {}}, whole)
+    assert said == [
+        "step gather asks by branch; did you mean gather/about? (allowed here: gather/about, gather/screen)",
+        "step gather asks by branch; did you mean gather/screen? (allowed here: gather/about, gather/screen)",
+        "step read asks for each item: read/0, read/1, …",
+        "step read asks for each item: read/0, read/1, …",
+    ]
+
+
+def _given(said: dict[str, Any], whole: Sound) -> list[str]:
+    return [says for _, says in case_files.unasked(recorded(given=said), whole.workflow)]
+
+
+def test_a_file_without_cases_is_told(tmp_path: Path) -> None:
+    """None, an empty one, one that is no text."""
+    file, one = tmp_path / "a.cases.yaml", sound(tmp_path)
     with pytest.raises(ConfigError, match="there are no recorded cases"):
-        workflow_cases.read(file)
-    file.write_text("cases: [{name: a, input: {}, expect: {outcom: x}}]", encoding="utf-8")
-    with pytest.raises(ConfigError, match="outcom"):
-        workflow_cases.read(file)
-    file.write_text("cases: [", encoding="utf-8")
-    with pytest.raises(ConfigError, match="cases"):
-        workflow_cases.read(file)
+        case_files.read(file, one)
+    for content in (b"", b"[]"):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"a\.cases\.yaml:1:1: recorded cases are a list under the key `cases`"):
+            case_files.read(file, one)
+    file.write_bytes(b"cases: \xff")
+    with pytest.raises(ConfigError, match="1:1: not UTF-8 text"):
+        case_files.read(file, one)
 
 
 # ── what may come ──
@@ -376,7 +430,7 @@ def test_what_came_of_recorded_cases_is_told_on_stdout(tmp_path: Path, as_json: 
         assert [one["wrong"] for one in json.loads(told.stdout)[0]["cases"]] == [[]] * 5
     else:
         assert "5 of 5 cases of expenses.claim@1 are as recorded" in told.stdout
-    cases = workflow_cases.file_of(file)
+    cases = case_files.file_of(file)
     cases.write_text(cases.read_text("utf-8").replace("outcome: ", "outcome: not_", 1), "utf-8")
     told = CliRunner().invoke(group, ["test", str(file), *more])
     assert told.exit_code == 1

@@ -1,0 +1,83 @@
+"""What is wrong in a YAML file that people write: a line for each mistake, with its place and a hint. Pure.
+
+In: the file's nodes, and what pydantic or a check found at a place of keys. Out: `file:line:column: place: what is
+wrong`. Guaranteed: the line and column are those of the deepest key of the place that the file has; no message shows a
+pattern or what a library draws.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from aios.processors.language.part import INPUT, NAMED, POLICY, WORD, WORKFLOW
+from aios.streams import yaml_text
+
+WITH_UNIT = re.compile(r"\d+(?:\.\d+)?\s*(?:ms|s|sec\w*|m|min\w*|h|hours?|d|days?|w|weeks?)")
+PATTERNS: Mapping[str, str] = {
+    WORD: "lower-case letters, digits and _, a letter first, at most 64",
+    NAMED: "a name of lower-case letters, digits and -, and perhaps its version, as in summariser@2",
+    POLICY: "a policy's name and its version, as in no_injection@1",
+    WORKFLOW: "words of lower-case letters and digits with dots between them, as in expenses.claim",
+    INPUT: "words with dots between them and a version, as in expense.claimed.v1",
+}
+"""What may stand there, by the pattern that holds it."""
+
+
+def line(where: str, root: yaml.Node, place: Sequence[str | int], says: str) -> str:
+    """One mistake. where: the file, or what it is called."""
+    named = f"{'.'.join(map(str, place))}: " if place else ""
+    return f"{where}:{_at(root, place)}: {named}{says}"
+
+
+def lines(where: str, root: yaml.Node, error: ValidationError) -> list[str]:
+    """All that pydantic found."""
+    return [_line(where, root, each) for each in error.errors(include_url=False)]
+
+
+def _line(where: str, root: yaml.Node, error: ErrorDetails) -> str:
+    named = f"{'.'.join(map(str, error['loc']))}: " if error["loc"] else ""
+    return f"{where}:{_at(root, [*error['loc'], *_key(error.get('ctx'))])}: {named}{_plain(error)}"
+
+
+def _at(root: yaml.Node, place: Sequence[str | int]) -> str:
+    """Line and column, 1-based, of the deepest key of the place that the file has."""
+    node = named = root
+    for key in place:
+        if isinstance(node, yaml.MappingNode):
+            pair = next((pair for pair in node.value if pair[0].value == str(key)), None)
+            if pair is None:
+                break
+            named, node = pair
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            named = node = node.value[key]
+    return yaml_text.place(named)
+
+
+def _key(context: dict[str, object] | None) -> list[str]:
+    return [str(context["key"])] if context and "key" in context else []
+
+
+def _plain(error: ErrorDetails) -> str:
+    """The problem in one line, without pydantic's prefix and CEL's drawing, and what to write instead."""
+    says, found = error["msg"].removeprefix("Value error, ").partition("\n")[0], error["input"]
+    if isinstance(found, bool):
+        return f"{says}; YAML reads yes, no, on and off as true and false: put the word in quotes"
+    if isinstance(found, str) and WITH_UNIT.fullmatch(found):
+        return f"{says}; a number stands alone: the end of its name says the unit (_s seconds, _h hours, _days days)"
+    if error["type"] == "model_type":
+        return f"{says}: several values stand here, by name and indented"
+    if error["type"] == "string_pattern_mismatch" and isinstance(found, str):
+        return _fits(found, error.get("ctx", {}).get("pattern", ""))
+    return says
+
+
+def _fits(found: str, pattern: str) -> str:
+    """What may stand where a word does not fit, and the nearest that would."""
+    near = re.sub(r"[^a-z0-9_]+", "_", found.strip().lower()).strip("_")
+    meant = f"; did you mean {near}?" if pattern == WORD and re.fullmatch(WORD, near) else ""
+    return f"{found[:80]!r} does not fit here{meant} (allowed here: {PATTERNS.get(pattern, pattern)})"
