@@ -1,8 +1,9 @@
 """A workflow as a picture: SVG, one box a step, one line a way on. Pure.
 
 Enters: a workflow. Leaves: the text of an SVG file that stands alone (no script, no font from elsewhere). Guaranteed:
-every step and every way on is in it; the same workflow gives the same bytes; steps stand in rows by how far they are
-from the start, and a way that leads back (a circle through a wait) is drawn at the side.
+every step and every way on is in it, the budget's with them, and what guards a step; what holds for all cases stands at
+its head (ways.py); the same workflow gives the same bytes; steps stand in rows by how far they are from the start, and
+a way that leads back (a circle through a wait) is drawn at the side.
 Rejected: graphviz (a program that users would have to install); a picture that has to be laid out by a browser.
 """
 
@@ -11,15 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from html import escape
 
-from aios.infra.ways import Way, does, ways
+from aios.infra.ways import BUDGET, Box, Way, boxes, head
 from aios.processors.language.workflow import Workflow
 
-BOX_W, BOX_H = 200, 52
+BOX_W, BOX_H = 200, 64
 GAP_X, GAP_Y = 48, 74
 MARGIN = 40
-HEAD = 46
-CHARS = 27  # of a line in a box
+HEAD, LINE = 46, 15
+CHARS, SMALL_CHARS, HEAD_CHARS = 27, 40, 110  # of a line in a box, a small one, one at the head
 COLOURS = {
+    "budget": "#f1f5f9",
     "infer": "#dbeafe",
     "connect": "#e0f2fe",
     "parallel": "#e0e7ff",
@@ -35,12 +37,15 @@ Place = tuple[int, int]
 
 def svg(workflow: Workflow) -> str:
     """The picture."""
-    rows = _rows(workflow)
+    drawn = boxes(workflow)
+    rows = _rows(drawn, BUDGET if BUDGET in drawn else workflow.start)
+    said = [workflow.about, *head(workflow)]
+    top = HEAD + LINE * (len(said) - 1)
     widest = max(len(row) for row in rows)
     width = 2 * MARGIN + widest * BOX_W + (widest - 1) * GAP_X + 2 * MARGIN
-    height = HEAD + 2 * MARGIN + len(rows) * BOX_H + (len(rows) - 1) * GAP_Y
+    height = top + 2 * MARGIN + len(rows) * BOX_H + (len(rows) - 1) * GAP_Y
     places = {
-        name: (_left(len(row), column, width), HEAD + MARGIN + number * (BOX_H + GAP_Y))
+        name: (_left(len(row), column, width), top + MARGIN + number * (BOX_H + GAP_Y))
         for number, row in enumerate(rows)
         for column, name in enumerate(row)
     }
@@ -52,39 +57,43 @@ def svg(workflow: Workflow) -> str:
         '<path d="M0 0L8 4L0 8z" fill="#64748b"/></marker></defs>',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         f'<text x="{MARGIN}" y="28" font-size="16" font-weight="bold">{escape(workflow.reference)}</text>',
-        f'<text x="{MARGIN}" y="46" fill="#475569">{escape(_cut(workflow.about, 110))}</text>',
-        *(line for name in places for line in _ways_of(workflow, name, places)),
-        *(line for name, place in places.items() for line in _box(workflow, name, place)),
+        *(
+            f'<text x="{MARGIN}" y="{HEAD + LINE * number}" fill="#475569"><title>{escape(each)}</title>'
+            f"{escape(_cut(each, HEAD_CHARS))}</text>"
+            for number, each in enumerate(said)
+        ),
+        *(line for name in places for line in _ways_of(drawn[name], places[name], places)),
+        *(line for name, place in places.items() for line in _box(name, drawn[name], place, name == rows[0][0])),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _rows(workflow: Workflow) -> list[list[str]]:
-    """Steps by the longest way from the start, ways back left out; within a row in the order of the file."""
-    depth = {workflow.start: 0}
-    back = _ways_back(workflow)
-    waiting = [workflow.start]
+def _rows(drawn: Mapping[str, Box], start: str) -> list[list[str]]:
+    """Boxes by the longest way from the start, ways back left out; within a row in the order of the file."""
+    depth = {start: 0}
+    back = _ways_back(drawn, start)
+    waiting = [start]
     while waiting:
         name = waiting.pop(0)
-        for target in _targets(workflow, name):
+        for target in _targets(drawn, name):
             if (name, target) not in back and depth[name] + 1 > depth.get(target, -1):
                 depth[target] = depth[name] + 1
                 waiting.append(target)
-    unreached = [name for name in workflow.steps if name not in depth]
-    depth |= dict.fromkeys(unreached, 1)  # led to from elsewhere: where a budget was denied
+    unreached = [name for name in drawn if name not in depth]
+    depth |= dict.fromkeys(unreached, 1)  # led to from elsewhere: where a case must not act alone
     rows: list[list[str]] = [[] for _ in range(max(depth.values()) + 1)]
-    for name in workflow.steps:
+    for name in drawn:
         rows[depth[name]].append(name)
     return [row for row in rows if row]
 
 
-def _ways_back(workflow: Workflow) -> set[tuple[str, str]]:
+def _ways_back(drawn: Mapping[str, Box], start: str) -> set[tuple[str, str]]:
     """Ways to a step that one is still in, found depth first."""
     found: set[tuple[str, str]] = set()
     done: set[str] = set()
-    path: list[tuple[str, Iterator[str]]] = [(workflow.start, iter(_targets(workflow, workflow.start)))]
-    open_ = {workflow.start}
+    path: list[tuple[str, Iterator[str]]] = [(start, iter(_targets(drawn, start)))]
+    open_ = {start}
     while path:
         name, ahead = path[-1]
         target = next(ahead, None)
@@ -96,41 +105,43 @@ def _ways_back(workflow: Workflow) -> set[tuple[str, str]]:
             found.add((name, target))
         elif target not in done:
             open_.add(target)
-            path.append((target, iter(_targets(workflow, target))))
+            path.append((target, iter(_targets(drawn, target))))
     return found
 
 
-def _targets(workflow: Workflow, name: str) -> list[str]:
-    found = [way.to for way in ways(workflow.steps[name].kind)]
-    return list(dict.fromkeys(target for target in found if target in workflow.steps))
+def _targets(drawn: Mapping[str, Box], name: str) -> list[str]:
+    return list(dict.fromkeys(way.to for way in drawn[name].ways if way.to in drawn))
 
 
 def _left(count: int, column: int, width: int) -> int:
     return (width - count * BOX_W - (count - 1) * GAP_X) // 2 + column * (BOX_W + GAP_X)
 
 
-def _box(workflow: Workflow, name: str, place: Place) -> Iterator[str]:
-    kind = workflow.steps[name].kind
-    word = type(kind).__name__.lower()
+def _box(name: str, box: Box, place: Place, is_first: bool) -> Iterator[str]:
     x, y = place
     yield (
-        f'<rect x="{x}" y="{y}" width="{BOX_W}" height="{BOX_H}" rx="8" fill="{COLOURS[word]}" stroke="#64748b"'
-        f"{'' if name != workflow.start else ' stroke-width=' + chr(34) + '2.5' + chr(34)}/>"
+        f'<rect x="{x}" y="{y}" width="{BOX_W}" height="{BOX_H}" rx="8" fill="{COLOURS[box.kind]}" stroke="#64748b"'
+        f"{'' if not is_first else ' stroke-width=' + chr(34) + '2.5' + chr(34)}/>"
     )
     yield f'<text x="{x + BOX_W // 2}" y="{y + 21}" text-anchor="middle" font-weight="bold">{escape(name)}</text>'
     yield (
         f'<text x="{x + BOX_W // 2}" y="{y + 39}" text-anchor="middle" fill="#334155">'
-        f"{escape(_cut(does(kind), CHARS))}</text>"
+        f"{escape(_cut(box.does, CHARS))}</text>"
     )
+    if box.guards:
+        yield (
+            f'<text x="{x + BOX_W // 2}" y="{y + 55}" text-anchor="middle" font-size="9" fill="#475569">'
+            f"<title>{escape(box.guards)}</title>{escape(_cut(box.guards, SMALL_CHARS))}</text>"
+        )
 
 
-def _ways_of(workflow: Workflow, name: str, places: Mapping[str, Place]) -> Iterator[str]:
+def _ways_of(box: Box, place: Place, places: Mapping[str, Place]) -> Iterator[str]:
     by_target: dict[str, list[Way]] = {}
-    for way in ways(workflow.steps[name].kind):
+    for way in box.ways:
         if way.to in places:
             by_target.setdefault(way.to, []).append(way)
     for number, (target, found) in enumerate(by_target.items()):
-        yield _line(places[name], places[target], number, len(by_target), "; ".join(way.when for way in found))
+        yield _line(place, places[target], number, len(by_target), "; ".join(way.when for way in found))
 
 
 def _line(start: Place, end: Place, number: int, count: int, says: str) -> str:

@@ -1,10 +1,16 @@
-"""What a step does and where it leads, in words: for the terminal, the picture and JSON alike. Pure."""
+"""What a workflow says before its steps, what a step does and where it leads, in words. Pure.
+
+For the terminal, the picture and JSON alike. That a case which must not act alone asks a person instead is said once,
+for the workflow, and not of each step that acts.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from aios.processors.language import autonomy
 from aios.processors.language.workflow import (
     Call,
     Connect,
@@ -17,8 +23,12 @@ from aios.processors.language.workflow import (
     Review,
     Rule,
     Wait,
+    Workflow,
 )
+from aios.processors.language.workflow_files import asks
+from aios.streams import money
 
+BUDGET = "the budget"  # a box before the steps; none of them can be called so
 SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -28,6 +38,56 @@ class Way(NamedTuple):
     when: str
     to: str
     reason: str = ""
+
+
+class Box(NamedTuple):
+    """kind: a word. guards: policies that texts and answers are held to here, with their side; empty: none."""
+
+    kind: str
+    does: str
+    guards: str
+    ways: tuple[Way, ...]
+
+
+def boxes(workflow: Workflow) -> dict[str, Box]:
+    """By name, in order: the budget, where a case reserves money before it begins, then every step."""
+    found = {
+        name: Box(type(step.kind).__name__.lower(), does(step.kind), guards(step.kind), tuple(ways(step.kind)))
+        for name, step in workflow.steps.items()
+    }
+    if workflow.budget is None:
+        return found
+    denied = workflow.budget.on_denied
+    most = f"reserve {money.text(workflow.budget.per_case_max_micro)} at most"
+    on = (Way("granted, or not limited", workflow.start), Way("denied", denied.then, denied.reason or ""))
+    return {BUDGET: Box("budget", most, "", on), **found}
+
+
+def head(workflow: Workflow) -> Iterator[str]:
+    """What holds for all its cases, a sentence a line."""
+    owed = workflow.objectives
+    yield (
+        f"P95 at most {owed.interactive_p95_s:g} s interactive, {owed.bulk_p95_s:g} s bulk; "
+        f"at least {owed.without_person_min:.0%} without a person"
+    )
+    signed = workflow.signed_off
+    yield f"signed off by {signed.by} on {signed.on}" if signed is not None else "signed off by nobody: not deployed"
+    if (alone := workflow.autonomy) is not None:
+        whom = f"a person is asked in {alone.ask} before a case acts or is decided"
+        share = "" if alone.share == 1 else f" of {alone.share:.0%}, {autonomy.LOWER[alone.mode]} of the others"
+        yield f"autonomy {alone.mode}{share}{'; where it is not auto, ' if alone.mode == autonomy.AUTO else ': '}{whom}"
+    if workflow.policy:
+        yield f"policy {json.dumps(workflow.policy, ensure_ascii=False, default=str)}"
+
+
+def guards(kind: Kind) -> str:
+    """Policies, by the side of the model where they stand."""
+    asked_here = [one.guards for one in asks(kind) if isinstance(one, Question)]
+    sides = {
+        "before": dict.fromkeys(policy for one in asked_here for policy in one.before),
+        "after": dict.fromkeys(policy for one in asked_here for policy in one.after),
+    }
+    return "; ".join(f"{side} {', '.join(policies)}" for side, policies in sides.items() if policies)
 
 
 def does(kind: Kind) -> str:

@@ -17,7 +17,7 @@ from aios.infra import deploying, drawing
 from aios.infra.commands import workflow_acts
 from aios.infra.commands.operations import JSON
 from aios.infra.output import FAILED, NOT_FOUND, fail
-from aios.infra.ways import does, ways
+from aios.infra.ways import boxes, head
 from aios.processors.cases import case_files, limited, workflow_cases
 from aios.processors.language import workflow_files, workflow_schema
 from aios.processors.language.workflow import Workflow
@@ -154,16 +154,12 @@ def _file(path: Path) -> Workflow:
 
 def _draw(workflow: Workflow) -> None:
     click.echo(f"{workflow.reference}, owner {workflow.owner}, takes {workflow.input}\n{workflow.about}")
-    owed = workflow.objectives
-    click.echo(
-        f"P95 at most {owed.interactive_p95_s:g} s interactive, {owed.bulk_p95_s:g} s bulk; "
-        f"at least {owed.without_person_min:.0%} without a person"
-    )
-    for name, step in workflow.steps.items():
-        click.echo(f"\n{name} ({type(step.kind).__name__.lower()}): {does(step.kind)}")
-        found = list(ways(step.kind))
-        for number, way in enumerate(found, start=1):
-            branch = "└─" if number == len(found) else "├─"
+    for line in head(workflow):
+        click.echo(line)
+    for name, box in boxes(workflow).items():
+        click.echo(f"\n{name} ({box.kind}): {box.does}{f'; guarded {box.guards}' if box.guards else ''}")
+        for number, way in enumerate(box.ways, start=1):
+            branch = "└─" if number == len(box.ways) else "├─"
             click.echo(f"  {branch} {way.when} ─▶ {way.to}{f' [{way.reason}]' if way.reason else ''}")
 
 
@@ -177,13 +173,18 @@ def plain(workflow: Workflow) -> dict[str, object]:
         "about": workflow.about,
         "input": workflow.input,
         "objectives": workflow.objectives.model_dump(),
+        "signed_off": None if workflow.signed_off is None else workflow.signed_off.model_dump(mode="json"),
+        "autonomy": None if workflow.autonomy is None else workflow.autonomy.model_dump(mode="json"),
+        "budget": None if workflow.budget is None else workflow.budget.model_dump(mode="json"),
         "policy": workflow.policy,
         "steps": {
             name: {
-                "kind": type(step.kind).__name__.lower(),
-                "does": does(step.kind),
-                "ways": [way._asdict() for way in ways(step.kind)],
+                "kind": box.kind,
+                "does": box.does,
+                "guards": box.guards,
+                "ways": [way._asdict() for way in box.ways],
             }
-            for name, step in workflow.steps.items()
+            for name, box in boxes(workflow).items()
+            if name in workflow.steps
         },
     }

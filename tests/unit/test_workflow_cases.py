@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from aios.infra import deploying, drawing
 from aios.infra.commands.workflow import group
 from aios.infra.deploying import There
-from aios.infra.ways import does, ways
+from aios.infra.ways import BUDGET, boxes, head
 from aios.processors.cases import case, case_files, migrating, workflow_cases
 from aios.processors.cases.turn import Cause
 from aios.processors.language import workflow_files
@@ -353,13 +353,35 @@ def test_a_drawing_has_every_step_and_every_way(name: str) -> None:
     root = ET.fromstring(drawn)
     texts = [text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text")]
     titles = " ".join(title.text or "" for title in root.iter("{http://www.w3.org/2000/svg}title"))
-    for step, one in workflow.steps.items():
+    drawn_boxes = boxes(workflow)
+    assert (BUDGET in drawn_boxes, set(drawn_boxes) - {BUDGET}) == (workflow.budget is not None, set(workflow.steps))
+    for step, box in drawn_boxes.items():
         assert step in texts
-        assert does(one.kind)
-        for way in ways(one.kind):
+        assert box.does
+        assert not box.guards or box.guards in titles
+        for way in box.ways:
             assert way.to in workflow.steps or way.to.startswith("■")
             assert way.to.startswith("■") or " ".join(way.when.split()) in " ".join(titles.split())
+    assert all(line in titles for line in head(workflow))
     assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_what_is_shown_says_where_money_is_denied_what_guards_and_who_signed(tmp_path: Path) -> None:
+    """To people, and as data; a step that a case comes to without money alone is led to."""
+    told = CliRunner().invoke(group, ["show", "document.triage"]).output
+    for line in (
+        "signed off by Head of Customer Operations on ",
+        "the budget (budget): reserve 0.005000 at most",
+        "denied ─▶ refuse [over_budget]",
+        "guarded before urgent@1, vulnerable@1, no_injection@1",
+    ):
+        assert line in told, told
+    (data,) = json.loads(CliRunner().invoke(group, ["show", "document.triage", "--json"]).output)
+    assert data["budget"]["on_denied"] == {"then": "refuse", "reason": "over_budget"}
+    assert data["steps"]["classify"]["guards"].startswith("before urgent@1")
+    whole = sound(tmp_path, "{mode: auto, ask: ask}", "{mode: auto, share: 0.8, ask: ask}").workflow
+    asked = "a person is asked in ask before a case acts or is decided"
+    assert f"autonomy auto of 80%, suggest of the others; where it is not auto, {asked}" in head(whole)
 
 
 # ── what this release cannot read, and autonomy ──
