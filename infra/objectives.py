@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aios.infra.recent import Move, Trail
+from aios.processors.cases.course import ALONE
 from aios.processors.cases.turn import step_of
 from aios.processors.language.workflow import Workflow
 from aios.sinks.outcome_writes import STAYS
@@ -139,11 +140,11 @@ def _slow(slow: Sequence[tuple[Trail, float]], now_ms: int) -> tuple[str, str]:
 def _of(what: str) -> tuple[str, str]:
     """In words, and what to look at next."""
     kind, _, name = what.partition(":")
-    process = name.partition(".")[0]
+    more = f"`aios scale {name.partition('.')[0]}=…` gives it more workers than there are"
     return {
-        "queue": (f"was spent queued before {name}: more workers", f"aios pools {name}; aios scale {process}=N"),
+        "queue": (f"was spent queued before {name}: {more}", f"aios pools {name}"),
         "compute": (f"was spent computing in {name}: smaller inputs or a faster model", f"aios pools {name}"),
-        "turn": (f"was spent waiting for the tenant's turn at {name}", f"aios pools {name}; aios scale {process}=N"),
+        "turn": (f"was spent waiting for the tenant's turn at {name}: {more}", f"aios pools {name}"),
         "system": (f"was spent waiting for {name}", "aios breaker list"),
         INTAKE: ("was spent before they were accepted", "aios logs admit"),
         BUDGET: ("was spent waiting for a budget", "aios budget show"),
@@ -233,6 +234,9 @@ def _why_people(people: Sequence[Trail]) -> tuple[str, str]:
     (reason, count), (policy, stopped) = why.most_common(1)[0], _stopped_by(people)
     if stopped >= count:
         return f"policy {policy} stopped {stopped} {of}", f"aios policy show {policy}"
+    if reason == ALONE:
+        lets = f"`aios workflow autonomy {people[0].workflow} auto` lets it decide alone"
+        return f"{count} {of} did so for not decided alone; where people agree with it, {lets}", "aios review stats"
     return f"{count} {of} did so for {reason.replace('_', ' ')}", _next(reason, people)
 
 
@@ -258,8 +262,6 @@ def _last_reason(trail: Trail) -> Iterator[str]:
 def _next(reason: str, people: Sequence[Trail]) -> str:
     if reason in MODEL_REASONS:
         return "aios query confidence_against_outcome"
-    if reason == "not_decided_alone":
-        return f"aios workflow list; aios workflow autonomy {people[0].workflow} auto --why WHY"
     if reason == "over_budget":
         return "aios budget show"
     failed = [move for trail in people for move in trail.all("call_completed", "call_unanswered", "answered")]

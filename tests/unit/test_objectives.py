@@ -94,7 +94,8 @@ def test_a_pool_that_is_too_small_is_the_cause_and_is_named() -> None:
     one = story.judged()["interactive_p95_s"]
     assert (one.kept, one.measured, one.cases) == (False, 40.5, 20)
     assert f"queued before {POOL}" in one.cause
-    assert one.command == f"aios pools {POOL}; aios scale classify=N"
+    assert "`aios scale classify=…` gives it more workers" in one.cause
+    assert one.command == f"aios pools {POOL}"
 
 
 def test_a_model_that_is_slow_is_not_taken_for_a_queue() -> None:
