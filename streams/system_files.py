@@ -43,10 +43,11 @@ class Part(BaseModel):
 class Limits(Part):
     """Over all processes of the system together; each takes its share by the partitions that it has.
 
-    calls_max: calls at once. rate_per_s: calls begun in a second. call_s_max: of one try. waiting_max: commands that a
-    process has in hand, waiting ones included; the others stay in the topic. answer_bytes_max: of a response.
-    tenant_outstanding_max: commands of one tenant (to one endpoint, where the system is many) that wait in the topic,
-    in hand or for a retry, over all partitions of plan; the rest waits in plan's state.
+    calls_max: calls at once; where there are more processes than that, each makes one. rate_per_s: calls begun in a
+    second. call_s_max: of one try. waiting_max: commands that a process has in hand, waiting ones included; the others
+    stay in the topic. answer_bytes_max: of a response. tenant_outstanding_max: commands of one tenant (to one endpoint,
+    where the system is many) that wait in the topic, in hand or for a retry, over all partitions of plan; the rest
+    waits in plan's state.
     """
 
     calls_max: Annotated[int, Field(ge=1, le=1024)] = 8

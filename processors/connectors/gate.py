@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from math import ceil
 
 from aios.processors.connectors.circuit import Change, Circuit, Leave, State
 from aios.processors.connectors.lines import Line, Lines, Party, Waiter
@@ -25,10 +24,19 @@ from aios.processors.connectors.pace import Rate
 from aios.streams.system_files import System
 
 HOLD_S_MAX = 300.0  # however long a system asks to be left alone
+SLACK = 1e-9  # of a share, which is no exact number
 SLACK_S = 0.001  # a timer that comes a little early comes again
 ANYBODY = Party()
 
 log = logging.getLogger(__name__)
+
+
+def calls_at_once(calls_max: int, share: float) -> int:
+    """How many of a system's calls a process may make, by its share of the partitions: at least one.
+
+    All together make at most calls_max wherever there are no more processes than that.
+    """
+    return max(1, int(calls_max * share + SLACK))
 
 
 class Aside(Exception):
@@ -231,7 +239,7 @@ class Gate:
     def _pass_one(self) -> float | None:
         """0: somebody has passed. Else seconds until somebody may; None: that is not known."""
         now, share = self._clock(), min(1.0, max(0.0, self._share()))
-        room = max(1, ceil(self._limits.calls_max * share))
+        room = calls_at_once(self._limits.calls_max, share)
         if self.calls >= room:
             return None
         line, wakes_at = self._lines.next(now, room)

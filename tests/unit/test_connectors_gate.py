@@ -15,7 +15,7 @@ from aios.dlq.deaths import Deaths
 from aios.dlq.in_hand import InHand, Quiet
 from aios.processors.connectors.circuit import Change, State
 from aios.processors.connectors.connector import Connector
-from aios.processors.connectors.gate import Gate, Permit
+from aios.processors.connectors.gate import Gate, Permit, calls_at_once
 from aios.processors.connectors.guard import Guard
 from aios.processors.connectors.opened import Opened, Unopened
 from aios.streams.record import Record
@@ -94,12 +94,23 @@ def test_bulkhead_rate_and_circuit_hold_and_everybody_passes_in_the_end(
         return watched
 
     watched = virtual_time.run(work())
-    assert watched.most <= max(1, round(SYSTEM.limits.calls_max * share + 0.49))
+    assert watched.most <= SYSTEM.limits.calls_max * share
     assert watched.while_open == 0
     rate = SYSTEM.limits.rate_per_s * share
     for first in range(len(watched.begun)):
         for last in range(first, len(watched.begun)):
             assert last - first + 1 <= 2.0 + 1 + (watched.begun[last] - watched.begun[first]) * rate
+
+
+@given(st.integers(1, 64), st.lists(st.integers(0, 12), min_size=1, max_size=12).filter(any))
+def test_processes_together_call_no_more_than_their_system_allows(calls_max: int, partitions: list[int]) -> None:
+    """However its partitions are shared out; each that has one may call, also where there are more than calls."""
+    owners = [own for own in partitions if own]
+    calls = [calls_at_once(calls_max, own / sum(owners)) for own in owners]
+    assert min(calls) >= 1
+    too_small = sum(own * calls_max < sum(owners) for own in owners)  # for one call: none where calls_max is enough
+    assert sum(calls) <= calls_max + too_small
+    assert calls_at_once(calls_max, 1.0) == calls_max
 
 
 def test_the_earliest_deadline_passes_first() -> None:
