@@ -1,9 +1,10 @@
 """The ledger as a report: what was used, by tenant, workflow, model, day, to the last unit.
 
-Enters: usage.settled.v1, from the lake (all that ever was) or from Kafka (what is still kept). Leaves: sums by the
-columns asked for, and whether both say the same. Guaranteed: a settlement counts once, by its id; sums are whole
-numbers; `total` is what models and people have cost, `wasted` (answers that came twice or too late) stands beside it
-and in no total; the rows of any grouping add up to those of any other.
+Enters: usage.settled.v1, from the lake (all that ever was) or from Kafka (what is still kept); the decisions of its
+cases, from the lake. Leaves: sums by the columns asked for, and whether Kafka and the lake say the same. Guaranteed: a
+settlement counts once, by its id; sums are whole numbers; `total` is what models and people have cost, `wasted`
+(answers that came twice or too late) stands beside it and in no total; the rows of any grouping add up to those of any
+other.
 Rejected: a table of sums that is kept up to date (a second truth; DuckDB adds up as many lines as there are).
 """
 
@@ -22,6 +23,7 @@ from aios.streams.topics import USAGE_SETTLED
 KEYS = {
     "tenant": "tenant",
     "workflow": "workflow",
+    "cost_centre": "coalesce(cost_centre, '')",
     "model": "model",
     "prompt": "prompt",
     "pool": "pool",
@@ -29,7 +31,7 @@ KEYS = {
     "case": "case_id",
     "day": "strftime(settled_at, '%Y-%m-%d')",
 }
-"""What a report can be by, as SQL."""
+"""What a report can be by, as SQL. cost_centre: as the case's decision says; empty: it has none, or is open."""
 
 _SUMMED = """count(*) filter (kind = 'inference')::bigint as answers,
     coalesce(sum(prompt_tokens), 0)::bigint as prompt_tokens,
@@ -42,6 +44,8 @@ _SUMMED = """count(*) filter (kind = 'inference')::bigint as answers,
 _ONCE = """select * from usage_settled
     where kind in ('inference', 'person', 'wasted')
     qualify row_number() over (partition by settlement_id order by kafka_partition, kafka_offset) = 1"""
+
+_CENTRES = "(select case_id, any_value(cost_centre) as cost_centre from case_decided group by case_id)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ def report(lake: Path, by: Sequence[str], *, tenant: str = "", since: str = "", 
         *([f"settled_at >= {lake_query.quoted(since)}::timestamp"] if since else []),
     ]
     filtered = f"where {' and '.join(where)}" if where else ""
-    asked = f"select {keys}{', ' if by else ''}{_SUMMED} from ({_ONCE}) {filtered}"  # noqa: S608 - KEYS and quoted texts
+    lines = f"({_ONCE}) left join {_CENTRES} using (case_id)" if "cost_centre" in by else f"({_ONCE})"
+    asked = f"select {keys}{', ' if by else ''}{_SUMMED} from {lines} {filtered}"  # noqa: S608 - KEYS and quoted texts
     answer = lake_query.ask(lake, f"{asked} group by {numbers} order by {numbers}" if by else asked)
     if answer.cut:
         raise QueryRefused(f"more than {lake_query.ROWS_MAX} rows: ask by fewer of {', '.join(by)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from aios.sinks import lake_files, ledger
 from aios.sinks.lake_tables import Rows
 from aios.sinks.ledger import Line
 from aios.streams.record import Record
-from aios.streams.topics import USAGE_SETTLED
+from aios.streams.topics import CASE_DECIDED, USAGE_SETTLED
+from tests.fakes.flow import Flow
 from tests.fakes.registry import FakeRegistry
 
 CODEC = Codec(FakeRegistry())
@@ -111,6 +113,35 @@ def test_a_report_of_one_tenant_since_a_day_is_of_these_alone(tmp_path: Path) ->
     assert (row["tenant"], row["answers"], row["total"]) == ("u's", 2, 2 + 3)
     days = ledger.report(tmp_path, ["day"], tenant="t")
     assert [row["day"] for row in days] == ["2023-11-14", "2023-11-15", "2023-11-16"]
+
+
+def test_a_report_by_cost_centre_is_by_that_of_each_decision(tmp_path: Path) -> None:
+    """What a case used before it was decided counts for it; of an open case nobody knows it yet."""
+    lines = [
+        UsageSettled(
+            settlement_id=f"s{number}",
+            reservation_id="",
+            case_id=f"c{number % 3}",
+            tenant="t",
+            workflow="a",
+            kind="inference",
+            cost_micro=1 << number,
+            settled_at=NOW_MS,
+        )
+        for number in range(6)
+    ]
+    kept(tmp_path, lines)
+    flow = Flow()
+    flow.admit()
+    flow.run_out()
+    decided = [replace(flow.decided, case_id=f"c{number}", cost_centre=f"CC-{number + 1}") for number in range(2)]
+    rows = [
+        ROWS.of(Record(CASE_DECIDED.name, 0, offset, NOW_MS, b"c", CODEC.encode(CASE_DECIDED, one)))
+        for offset, one in enumerate([*decided, decided[0]])  # one stands there twice
+    ]
+    lake_files.write(tmp_path, rows, {name: table.schema for name, table in ROWS.tables.items()})
+    found = {row["cost_centre"]: row["total"] for row in ledger.report(tmp_path, ["cost_centre"])}
+    assert found == {"CC-1": 1 + 8, "CC-2": 2 + 16, "": 4 + 32}
 
 
 def test_kafka_and_the_lake_are_compared_at_the_same_offsets(tmp_path: Path) -> None:
