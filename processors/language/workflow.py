@@ -378,7 +378,7 @@ class Workflow(Part):
     input: Annotated[str, Field(pattern=INPUT)]  # name of a contract
     objectives: Objectives
     autonomy: Autonomy | None = None
-    retention_days: Annotated[int, Field(ge=1, le=30)] = 30  # the outcome of a decided case is kept
+    retention_days: Annotated[int, Field(ge=1, le=30)] = 30  # the outcome of a decided case is kept; nothing else
     budget: Allowance | None = None
     policy: Mapping[str, Any]
     labels: Mapping[Word, Annotated[tuple[str, ...], Field(min_length=1, max_length=1_000)]]
