@@ -312,14 +312,28 @@ def of_case(folder: Path, case_id: str) -> list[Line]:
     return [line for line in lines if line.record["event"]["case_id"] == case_id] or lines
 
 
+def of_transition(folder: Path, transition: str) -> Iterator[Line]:
+    """Every chained record of one transition, of whatever case, in the chain's order."""
+    return (line for line in _holding(folder, transition) if _event(line).get("transition") == transition)
+
+
 def _of_beginning(folder: Path, beginning: str) -> Iterator[Line]:
-    wanted = beginning.encode()
+    return (line for line in _holding(folder, beginning) if _event(line).get("case_id", "").startswith(beginning))
+
+
+def _event(line: Line) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = line.record.get("event", {})
+    return found
+
+
+def _holding(folder: Path, text: str) -> Iterator[Line]:
+    """The lines in which a text stands somewhere."""
+    wanted = text.encode()
     for path in files(folder):
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 line = parse(raw, path, number) if wanted in raw else None
-                named = "" if line is None else line.record.get("event", {}).get("case_id", "")
-                if line is not None and named.startswith(beginning):
+                if line is not None:
                     yield line
 
 

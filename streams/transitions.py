@@ -211,6 +211,15 @@ def _budget(move: Move) -> str:
     return f"its budget was {spaced(detail.get('outcome', 'answered'))}{why}"
 
 
+def _screened_again(move: Move) -> str:
+    detail = move["detail"]
+    near = f"the case's people come near to {detail['added']} more of its entries" if detail.get("added") else ""
+    gone = f"nobody of the case is near to {', '.join(detail['gone'])} any more" if detail.get("gone") else ""
+    raised = f", for which {detail['raises']} was raised" if detail.get("raises") else ""
+    stands = "; the decision stands" if gone and not near else ""
+    return f"by {detail.get('list', 'the list')} {'; '.join(filter(None, (near + raised, gone)))}{stands}"
+
+
 def _cancelled(move: Move) -> str:
     detail = move["detail"]
     return f"{person(str(move['actor']))} called it off: {detail.get('reason', '')}".rstrip(": ")
@@ -290,6 +299,7 @@ WORDS: Mapping[str, Words] = {
     "ignored": Words("operator", _ignored),
     "migrated": Words("operator", _migrated),
     "cancelled": Words("operator", _cancelled),
+    "screened_again": Words("operator", _screened_again),
     "decided": Words("decision", _decided),
 }
 """By transition; a test compares them with what plan records."""

@@ -1,4 +1,4 @@
-"""`aios list show|publish|search|evaluate`: the lists that cases are screened against.
+"""`aios list show|publish|changes|search|evaluate`: the lists that cases are screened against.
 
 Enters: the lists that came with the package, a newer file, a name; for publish a running system and a principal's
 token. Leaves: tables; list.published.v1 with its audit record; of `evaluate` how good screening is, with its misses,
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ import click
 
 from aios.infra import output
 from aios.infra.commands.acting import acting
+from aios.infra.commands.list_changes import NAMED, changes
 from aios.infra.commands.operations import TOKEN, WHY
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, USAGE, fail
@@ -40,7 +40,6 @@ from aios.streams.topics import LIST_PUBLISHED
 from aios.streams.wall_clock import wall_ms
 
 LIST = "ofac_sdn"
-NAMED = re.compile(r"^([a-z][a-z0-9_]{0,63})@([A-Za-z0-9][A-Za-z0-9._-]{0,63})$")
 RECALL_MIN, HUMAN_SHARE_MAX, P99_MS_MAX, NAMES_PER_S_MIN = 0.99, 0.05, 5.0, 500
 MISSES_SHOWN = 5  # of a row, unless all are asked for
 REPORT = ("names", "of", "n", "found", "share", "not found, for example")
@@ -50,7 +49,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 @click.group("list")
 def group() -> None:
-    """Lists that cases are screened against: show, publish, search, evaluate."""
+    """Lists that cases are screened against: show, publish, changes, search, evaluate."""
+
+
+group.add_command(changes)
 
 
 @group.command()

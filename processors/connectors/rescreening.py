@@ -1,14 +1,14 @@
 """What was decided, screened again when a new version of the list serves: the walk along case.decided.
 
 Enters: case.decided.v1 from its beginning, and then as it grows; the version that serves. Leaves: for each person who
-came near to an entry by the new version, an application under a derived idempotency key on kyc.application.submitted,
-and before it an audit record of the decided case (`screened_again`); how far a version has come, as offsets of a group
-of its own. Guaranteed: nothing before a version is published; the topic is read to its end before anything is raised,
-so that what a person has looked at for an earlier version raises nothing again; offsets are committed only behind the
-end, when everything before them is raised, so that a start goes on from there and one that died in between repeats
-what was not committed (a repeat raises nothing: admit and the audit know the ids); a new version, or other bytes under
-the same one, begins the walk anew; Kafka away: it goes on when it is back. Every process of the connectors walks; what
-two of them raise is one case, and what either commits is true.
+came near to an entry by the new version, an application under a derived idempotency key on kyc.application.submitted;
+before it, and for each who is near to an entry no more, an audit record of the decided case (`screened_again`); how
+far a version has come, as offsets of a group of its own. Guaranteed: nothing before a version is published; the topic
+is read to its end before anything is raised, so that what a person has looked at for an earlier version raises nothing
+again; offsets are committed only behind the end, when everything before them is raised, so that a start goes on from
+there and one that died in between repeats what was not committed (a repeat raises nothing: admit and the audit know the
+ids); a new version, or other bytes under the same one, begins the walk anew; Kafka away: it goes on when it is back.
+Every process of the connectors walks; what two of them raise is one case, and what either commits is true.
 What a person looked at is known from decisions behind the offsets only: a case decided behind them was raised behind
 them too, and looked at after that. Offsets of a version that serves no more expire by themselves.
 Rejected: members of one group (each process would know a part of what was looked at), a table of who was screened (the
@@ -28,10 +28,9 @@ from prometheus_client import Counter
 from aios.processors.screening import rescreen
 from aios.processors.screening.published import Loaded
 from aios.processors.screening.rescreen import Change
-from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
-from aios.schemas.models import AuditRecorded, CaseDecided
+from aios.schemas.models import CaseDecided, Event
 from aios.schemas.registry import RegistrySource
 from aios.streams import carrying, failpoints, topology
 from aios.streams.admin import reader
@@ -39,7 +38,7 @@ from aios.streams.config import Settings
 from aios.streams.errors import Unavailable
 from aios.streams.kafka import Delivery
 from aios.streams.record import Outgoing
-from aios.streams.topics import APPLICATION_SUBMITTED, AUDIT_RECORDED, CASE_DECIDED
+from aios.streams.topics import APPLICATION_SUBMITTED, AUDIT_RECORDED, CASE_DECIDED, Topic
 from aios.streams.wall_clock import wall_ms
 
 BATCH_MAX = 100  # decisions of one round
@@ -53,15 +52,15 @@ SOURCE = "/aios/lists"
 
 SCREENED = Counter("aios_rescreened", "Decided cases looked at again for a new version of a list.", ["list"])
 RAISED = Counter("aios_rescreen_raised", "People of decided cases who came near to an entry.", ["list"])
-EASED = Counter("aios_rescreen_eased", "People of decided cases who are no longer near to an entry.", ["list"])
+EASED = Counter("aios_rescreen_eased", "People of decided cases who are near to an entry no more.", ["list"])
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Walked:
-    """Of one version, by case and place. looked_at: entries that a person knows; waiting: who is near to others, with
-    the decision, but for its output: that many outcomes are a machine's memory.
+    """Of one version, by case and place. looked_at: entries that a person knows; waiting: who is near to others,
+    or to fewer, with the decision, but for its output: that many outcomes are a machine's memory.
     """
 
     looked_at: dict[tuple[str, int], frozenset[str]]
@@ -159,10 +158,7 @@ class Rescreening:
                 continue
             SCREENED.labels(loaded.listed.name).inc()
             for change in rescreen.changes(decided, loaded):
-                if change.added:
-                    walked.waiting[decided.case_id, change.place] = (replace(decided, output=""), change)
-                else:
-                    EASED.labels(loaded.listed.name).inc()
+                walked.waiting[decided.case_id, change.place] = (replace(decided, output=""), change)
 
     def _raise(self, walked: _Walked, loaded: Loaded, at: int) -> list[Outgoing]:
         """What those who wait come to, without what a person has looked at."""
@@ -171,6 +167,9 @@ class Rescreening:
             left = rescreen.without(change, walked.looked_at.get(key, frozenset()))
             if left.added:
                 RAISED.labels(loaded.listed.name).inc()
+            if left.gone:
+                EASED.labels(loaded.listed.name).inc()
+            if left.added or left.gone:
                 outs += self._told(decided, left, loaded, at)
         return outs
 
@@ -184,27 +183,11 @@ class Rescreening:
                 log.warning("skipped %s at offset %d: %s", message.topic(), message.offset(), error)
 
     def _told(self, decided: CaseDecided, change: Change, loaded: Loaded, at: int) -> Iterable[Outgoing]:
-        event = rescreen.application(decided, change, loaded, at)
-        audit = AuditRecorded(
-            audit_id=str(ids.derive("audit", event.event_id)),
-            case_id=decided.case_id,
-            tenant=decided.tenant,
-            workflow=decided.workflow,
-            case_seq=0,  # the case has ended: this is no transition of it, and replaces none
-            transition="screened_again",
-            actor=f"list:{loaded.listed.reference}",
-            detail=ids.canonical(
-                {"list": loaded.listed.reference, "added": len(change.added), "raises": event.idempotency_key}
-            ),
-            input_topic="",
-            input_partition=-1,
-            input_offset=-1,
-            at=at,
-        )
-        told = (
-            (AUDIT_RECORDED, audit, audit.audit_id, audit.case_id),
-            (APPLICATION_SUBMITTED, event, event.event_id, event.idempotency_key),
-        )
+        audit = rescreen.told(decided, change, loaded, at)
+        told: list[tuple[Topic, Event, str, str]] = [(AUDIT_RECORDED, audit, audit.audit_id, audit.case_id)]
+        if change.added:
+            event = rescreen.application(decided, change, loaded, at)
+            told.append((APPLICATION_SUBMITTED, event, event.event_id, event.idempotency_key))
         for topic, what, what_id, key in told:
             yield carrying.outgoing(
                 self._codec,

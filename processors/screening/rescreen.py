@@ -1,12 +1,13 @@
 """Cases that were decided by an older version of a list, screened again by the one that serves now. Pure.
 
-Enters: a decision, and the version that serves. Leaves: what changed, by the person; and for each who is worse off a
-new application, the input of the case that a person decides. Guaranteed: the same for the same, ids included, so that
-who asks twice raises one case (admit knows the idempotency key); whom nobody screened then, because the list was away
-or there were too many names, is screened now like anybody else; an outcome of another kind, and one that this version
-has screened, change nothing. A case that a version raised raises none itself: it says which entries a person
-has looked at for the case that it came from, and those raise nothing again. Whoever is better off (an entry that went)
-is counted, and raises nothing: a decision is not taken back by itself.
+Enters: a decision, and the version that serves. Leaves: what changed, by the person, and what the audit says of it;
+for each who is worse off a new application, the input of the case that a person decides. Guaranteed: the same for the
+same, ids included, so that who asks twice raises one case (admit knows the idempotency key); whom nobody screened then,
+because the list was away or there were too many names, is screened now like anybody else; an outcome of another kind,
+and one that this version has screened, change nothing. A case that a version raised raises none itself: it says which
+entries a person has looked at for the case that it came from, and those raise nothing again. Whoever is better off (an
+entry that went) raises nothing, since a decision is not taken back by itself: the audit of his case says so, for each
+version that serves, and `aios list changes` lists all of them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from aios.processors.screening.entries import Kind
 from aios.processors.screening.index import Asked
 from aios.processors.screening.published import Loaded
 from aios.schemas import ids
-from aios.schemas.models import ApplicationSubmitted, CaseDecided
+from aios.schemas.models import ApplicationSubmitted, AuditRecorded, CaseDecided
 
 PREFIX = "rescreen"  # of the idempotency keys of the cases that are raised
+TRANSITION = "screened_again"
 DOCUMENT = "screened-again.txt"
 ENTRIES_SHOWN = 5
 _RAISED = re.compile(rf"^{PREFIX}/[^/]+/(?P<case>[^/]+)/(?P<place>[0-9]{{1,4}})$")
@@ -85,7 +87,7 @@ def without(change: Change, entries: frozenset[str]) -> Change:
 
 def application(decided: CaseDecided, change: Change, loaded: Loaded, now_ms: int) -> ApplicationSubmitted:
     """The new case's input. now_ms: Unix ms, the same in every repeat (the version's publication)."""
-    key = f"{PREFIX}/{loaded.listed.reference}/{decided.case_id}/{change.place}"
+    key = _key(decided, change, loaded)
     return ApplicationSubmitted(
         applicant_name=change.person.name,
         birth_date=change.person.born,
@@ -105,6 +107,38 @@ def application(decided: CaseDecided, change: Change, loaded: Loaded, now_ms: in
         received_at=now_ms,
         lane="bulk",
     )
+
+
+def told(decided: CaseDecided, change: Change, loaded: Loaded, now_ms: int) -> AuditRecorded:
+    """What the audit of the decided case says: whether a case is raised (added), and the entries that went (gone)."""
+    key = _key(decided, change, loaded)
+    raised = {"raises": key} if change.added else {}
+    return AuditRecorded(
+        audit_id=str(ids.derive("audit", str(ids.derive(PREFIX, key)) if change.added else f"{key}/gone")),
+        case_id=decided.case_id,
+        tenant=decided.tenant,
+        workflow=decided.workflow,
+        case_seq=0,  # the case has ended: this is no transition of it, and replaces none
+        transition=TRANSITION,
+        actor=f"list:{loaded.listed.reference}",
+        detail=ids.canonical(
+            {
+                "list": loaded.listed.reference,
+                "added": len(change.added),
+                "gone": sorted(change.gone),
+                "outcome": decided.outcome,
+                **raised,
+            }
+        ),
+        input_topic="",
+        input_partition=-1,
+        input_offset=-1,
+        at=now_ms,
+    )
+
+
+def _key(decided: CaseDecided, change: Change, loaded: Loaded) -> str:
+    return f"{PREFIX}/{loaded.listed.reference}/{decided.case_id}/{change.place}"
 
 
 def _says(decided: CaseDecided, change: Change, loaded: Loaded) -> str:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from aios.infra.commands.list import group
+from aios.infra.output import USAGE
+from aios.processors.connectors import rescreening
 from aios.processors.screening import rescreen
 from aios.processors.screening.index import Index
 from aios.processors.screening.list_files import Listed
 from aios.processors.screening.published import Loaded
-from aios.schemas.models import CaseDecided
+from aios.schemas.codec import Codec
+from aios.schemas.models import AuditRecorded, CaseDecided
+from aios.sinks import audit
+from aios.sinks.audit_chain import Chain, Entry
+from aios.streams import topics
+from aios.streams.config import RegistrySettings, Settings
+from tests.fakes.registry import FakeRegistry
 from tests.unit.test_screening import ENTRIES, row
 
+CODEC = Codec(FakeRegistry())
 OLD = Loaded(Listed("tiny", "1", "0" * 64, ENTRIES), Index(ENTRIES))
 ADDED = (*ENTRIES, row("9", "VALDERRAMA QUINTANA, Eusebio", "DOB 02 Feb 1980."))
 NEW = Loaded(Listed("tiny", "2", "1" * 64, ADDED), Index(ADDED))
@@ -89,6 +103,78 @@ def test_who_is_better_off_raises_nothing() -> None:
     """An entry that went is told as gone."""
     (change,) = rescreen.changes(decided(version="0", hits=("77",)), OLD)
     assert (dict(change.added), change.gone) == ({}, frozenset({"77"}))
+
+
+def test_the_audit_says_who_is_raised_and_who_is_near_to_an_entry_no_more() -> None:
+    """By an id of its own for each; what is told of people is entries, and no name."""
+    (worse,) = rescreen.changes(decided(), NEW)
+    (better,) = rescreen.changes(decided(version="0", hits=("77",)), OLD)
+    raised, eased = rescreen.told(decided(), worse, NEW, 5), rescreen.told(decided(), better, OLD, 5)
+    assert (raised.transition, raised.case_id, raised.case_seq, raised.at) == ("screened_again", "c1", 0, 5)
+    assert json.loads(raised.detail)["raises"] == rescreen.application(decided(), worse, NEW, 5).idempotency_key
+    said = {"list": "tiny@1", "added": 0, "gone": ["77"], "outcome": "approved"}
+    assert (json.loads(eased.detail), eased.actor) == (said, "list:tiny@1")
+    assert raised.audit_id != eased.audit_id == rescreen.told(decided(), better, OLD, 5).audit_id
+    assert "Valderrama" not in raised.detail
+
+
+@dataclass
+class Message:
+    """A record of the topic, as the consumer gives it."""
+
+    event: CaseDecided
+
+    def error(self) -> None: ...
+    def value(self) -> bytes:
+        return CODEC.encode(topics.CASE_DECIDED, self.event)
+
+
+def test_a_walk_tells_of_both_and_raises_the_first_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of who is near to one entry more and to another no more; what a person looked at is not raised."""
+    settings = Settings(registry=RegistrySettings(url="http://127.0.0.1:9"))  # nobody is asked
+    walk = rescreening.Rescreening(settings, lambda: NEW, lambda: 5)
+    monkeypatch.setattr(walk, "_codec", CODEC)
+    seen = [
+        decided(case="better", version="0", hits=("77", "9")),
+        decided(case="worse"),
+        decided(case="both", hits=("77",)),
+        decided(case="known", hits=("77",)),
+        decided(case="raised", version="2", hits=("9",), key="rescreen/tiny@2/known/0"),
+        decided(case="same", hits=("9",)),
+    ]
+    walked = rescreening._Walked({}, {})
+    walk._judge([Message(one) for one in seen], NEW, walked)  # type: ignore[misc]
+    outs = walk._raise(walked, NEW, 5)
+    audits = [CODEC.decode(out.value, AuditRecorded) for out in outs if out.topic == topics.AUDIT_RECORDED.name]
+    told = {one.case_id: json.loads(one.detail) for one in audits}
+    assert {case: (one["added"], one["gone"], "raises" in one) for case, one in told.items()} == {
+        "better": (0, ["77"], False),
+        "worse": (1, [], True),
+        "both": (1, ["77"], True),
+        "known": (0, ["77"], False),
+    }
+    assert sum(out.topic == topics.APPLICATION_SUBMITTED.name for out in outs) == 2
+
+
+def test_whom_a_version_changed_is_listed_from_the_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each once, however often a walk was repeated; of another version nobody."""
+    (worse,) = rescreen.changes(decided(), NEW)
+    (better,) = rescreen.changes(decided(case="c2", version="0", hits=("77", "9")), NEW)
+    events = [rescreen.told(decided(), worse, NEW, 5), rescreen.told(decided(case="c2"), better, NEW, 5)]
+    chain = Chain(tmp_path / "audit", tmp_path / "run" / "head.json", "cluster")
+    chain.open()
+    for offset, event in enumerate([*events, *events]):
+        said = {"kind": "audit", "event": audit.chained(event)}
+        chain.append([Entry(topics.AUDIT_RECORDED.name, 0, offset, 1_000, said)])
+    chain.close()
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path))
+    found = json.loads(CliRunner().invoke(group, ["changes", "tiny@2", "--json"]).output)
+    assert [(one["case"], one["added"], one["gone"], one["raises"]) for one in found] == [
+        ("c1", 1, "", "rescreen/tiny@2/c1/0"),
+        ("c2", 0, "77", ""),
+    ]
+    assert "nobody was changed by tiny@3" in CliRunner().invoke(group, ["changes", "tiny@3"]).output
+    assert CliRunner().invoke(group, ["changes", "tiny"]).exit_code == USAGE
 
 
 def test_what_a_person_looked_at_is_not_raised_again() -> None:
