@@ -2,8 +2,10 @@
 
 In: the transitions of a case as timelines show them (the audit's records). Out: an Explanation. Guaranteed: it says
 nothing that no record says: each sentence has its transition's number, and the record it stands on; a gap in the
-numbers is told, and so is a transition that this code has no words for. No text of the case is in it, since none is in
-the audit. The order is the case's own, whatever order the records came in.
+numbers is told, and so is a transition that this code has no words for. Of the case's own words there are those alone
+that it gave as its reasons, `why`, in what it showed while it waited and in its outcome: why this slot, or none. From
+the audit's files, which hold no such words, it is explained without. The order is the case's own, whatever order the
+records came in.
 
 Rejected: explaining by running the workflow again (it would explain today's code and files, not what happened); a
 model that words it (an explanation must not be able to invent).
@@ -71,6 +73,7 @@ def of_case(view: CaseView, timeline: Iterable[Move]) -> Explanation:
         "label": view.label,
         "decided_by": view.decided_by,
         "reasons": view.reasons,
+        "output": view.output or {},
     }
     decision = decided if view.decided_at else None
     found = explain(view.case_id, view.workflow, timeline, version=view.workflow_version, decision=decision)
@@ -92,8 +95,8 @@ def explain(
 ) -> Explanation:
     """timeline: of one case, as OutcomeStore.timeline gives it; at least one transition.
 
-    version: of the workflow, where it is known. decision: outcome, label, decided_by, reasons, where the timeline may
-    be behind it.
+    version: of the workflow, where it is known. decision: outcome, label, decided_by, reasons, output, where the
+    timeline may be behind it.
     """
     moves = sorted(timeline, key=lambda one: (one["case_seq"] == 0, one["case_seq"], one["at"]))
     story = tuple(sentence for move in moves for sentence in _told(move))
@@ -139,6 +142,20 @@ def _told(move: Move) -> Iterator[Sentence]:
     words = transitions.words_of(move)
     evidence = {name: value for name, value in detail.items() if name != "ruled" and value not in ("", [], None)}
     yield _sentence(move, words.about, str(move["step"]), words.say(move), evidence)
+    for reasons in _given(detail.get("says")):
+        yield _sentence(move, words.about, str(move["step"]), reasons, {})
+
+
+def _given(said: Any) -> list[str]:
+    """The reasons in what a case showed or came to, `why`: sentences, or those of each person who is told."""
+    why = said.get("why") if isinstance(said, Mapping) else None
+    return [text.removesuffix(".") for one in (why if isinstance(why, list) else ()) if (text := _words(one))]
+
+
+def _words(one: Any) -> str:
+    if isinstance(one, Mapping) and isinstance(one.get("sentences"), list):
+        return f"it told {one.get('person', 'somebody')}: {' '.join(map(str, one['sentences']))}"
+    return one if isinstance(one, str) else ""
 
 
 def _sentence(move: Move, about: str, step: str, says: str, evidence: Mapping[str, Any]) -> Sentence:
@@ -165,9 +182,11 @@ def _whole(decided: Mapping[str, Any], moves: Sequence[Move]) -> str:
 
 
 def _because(decided: Mapping[str, Any], moves: Sequence[Move]) -> Iterator[str]:
-    """What the decision rests on: who decided, the rules that gave a reason and the last one, the answers that were
-    used, and what was held back or did not come.
+    """What the decision rests on: the reasons that the case gave itself, who decided, the rules that gave a reason and
+    the last one, the answers that were used, and what was held back or did not come. Of an open case: its own.
     """
+    shown = [given for move in moves if (given := _given(move["detail"].get("says")))]
+    yield from (_given(decided.get("output")) or (shown[-1] if shown else []))[:1]  # whoever asked stands first
     if not decided:
         return
     yield from (transitions.words_of(move).say(move) for move in moves if move["transition"] == "review_decided")

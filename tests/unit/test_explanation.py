@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aios.processors.connectors import registry
+from aios.processors.language import workflow_files
+from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, InferenceRequested, ReviewRequested
+from aios.sinks.audit import chained
 from aios.sinks.outcome_writes import transition_json
-from aios.streams import explanation, transitions
+from aios.streams import explanation, inputs, transitions
 from aios.streams.explanation import Explanation
 from aios.streams.outcome_views import CaseView
+from tests.fakes.flow import START_MS, Flow, returned
 from tests.unit.test_case import CASE, ENCODER, World, admitted, answer, classified, decision
 
 PROCESSORS = Path(__file__).parents[2] / "processors"
@@ -208,3 +215,60 @@ def test_who_calls_a_case_off_reads_what_was_not_undone() -> None:
     ]
     found = explanation.explain(CASE, "meeting.schedule", story)
     assert "what was done outside before was not undone: book in calendars (step book)" in found.because
+
+
+# The reasons that a case gives itself
+
+RECORDED = yaml.safe_load((workflow_files.FOLDER / "meeting.schedule.cases.yaml").read_text("utf-8"))["cases"][0]
+SLOT = "it told ben.weiss: Tuesday 31 March 2026, 10:00–11:00 (Europe/Berlin, UTC+02:00)"
+
+
+def booked() -> Flow:
+    """A meeting that is found and booked; it waits until it begins."""
+    latest = workflow_files.shipped().latest("meeting.schedule")
+    assert latest is not None
+    taken = inputs.shipped(latest.input)
+    flow = Flow(workflow=latest, input=taken.of_case(taken.complete(RECORDED["input"]), START_MS))
+    flow.admit()
+    for step in ("read", "find", "book"):
+        command = flow.calls(step)
+        said = registry.operation("calendars", command.operation).response.model_validate(RECORDED["given"][step])
+        flow.feed(replace(returned(command), output=ids.canonical(said.model_dump(mode="json"))))
+    return flow
+
+
+def of_meeting(flow: Flow, **decision: Any) -> Explanation:
+    moves = [json.loads(transition_json(one)) for one in flow.of(AuditRecorded)]
+    return explanation.explain(flow.case_id, flow.workflow.workflow, moves, decision=decision or None)
+
+
+def test_an_open_case_says_why_it_came_to_what_it_shows() -> None:
+    """Why this slot: word by word what each person was told, behind the transition that showed it."""
+    found = of_meeting(booked())
+    assert found.because == (SLOT,)
+    (where,) = [number for number, one in enumerate(found.story) if one.says == f"I{SLOT[1:]}."]
+    assert found.story[where - 1].says.startswith("Step booked waits for meeting changed")
+    assert found.story[where].seq == found.story[where - 1].seq
+
+
+def test_a_decided_case_gives_the_reasons_of_its_outcome_else_those_it_showed_last() -> None:
+    """Also where there was no slot at all: then the outcome alone has them."""
+    flow = booked()
+    flow.fire("booked/1")
+    ended = {"outcome": "scheduled", "decided_by": "policy", "reasons": ["took_place"]}
+    assert of_meeting(flow).because[0] == SLOT
+    why = [{"person": "ana", "zone": "Europe/Berlin", "sentences": ["No time was found.", "2 of 2: you are busy."]}]
+    none = of_meeting(flow, **ended, output={"why": why}).because[0]
+    assert none == "it told ana: No time was found. 2 of 2: you are busy"
+    assert of_meeting(flow, **ended, output={"why": ["it is late."]}).because[0] == "it is late"
+    for odd in ({}, {"why": "x"}, {"why": [1, {"sentences": 2}, None]}):
+        assert of_meeting(flow, **ended, output=odd).because[0] == SLOT
+
+
+def test_the_audit_alone_has_no_such_words() -> None:
+    """Its files keep a hash of what was shown; the case is explained without, and whole."""
+    moves = [{**chained(one), "detail": json.loads(one.detail), "input": ""} for one in booked().of(AuditRecorded)]
+    found = explanation.explain(CASE, "meeting.schedule", moves)
+    assert found.complete
+    assert "31 March" not in " ".join(one.says for one in found.story)
+    assert found.because == ()
