@@ -33,6 +33,7 @@ from aios.processors.screening.small_words import light
 from aios.processors.screening.thresholds import REVIEW
 
 LIKE_MIN = 80.0  # of 100, of the held-out alias and another name of its entry
+RECALL_MIN, HUMAN_SHARE_MAX, P99_MS_MAX, NAMES_PER_S_MIN = 0.99, 0.05, 5.0, 500.0
 TRIES = 6  # entries looked at for each name that is wanted: not every change suits every name
 ALIASES = "aliases held out"
 LIKE, UNLIKE = "like another name of the entry", "like none (not to be found by a name)"
@@ -84,6 +85,33 @@ class Report:
     p99_ms: float
     curve: tuple[Point, ...]
     lowest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What screening is to reach. at_least: else at most."""
+
+    what: str
+    wanted: float
+    measured: float
+    at_least: bool
+
+    @property
+    def kept(self) -> bool:
+        """Whether it does."""
+        return self.measured >= self.wanted if self.at_least else self.measured <= self.wanted
+
+
+def goals(report: Report) -> tuple[Goal, ...]:
+    """Each with what a report came to."""
+    return (
+        Goal("found of changed names of people", RECALL_MIN, report.recall_people, at_least=True),
+        Goal("found of changed names of organisations", RECALL_MIN, report.recall_entities, at_least=True),
+        Goal("found of aliases held out, like another name", RECALL_MIN, report.recall_aliases, at_least=True),
+        Goal("ordinary people sent to a person", HUMAN_SHARE_MAX, report.human_share, at_least=False),
+        Goal("P99 of a search, ms", P99_MS_MAX, report.p99_ms, at_least=False),
+        Goal("names a second and core", NAMES_PER_S_MIN, 1000 / report.mean_ms, at_least=True),
+    )
 
 
 class Clocked:
