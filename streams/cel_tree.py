@@ -1,7 +1,7 @@
 """CEL as a tree, so that its names can be held against contracts before any event runs. Pure.
 
 In: an expression's source. Out: nodes with their places, or None where this reader gives up: the library that runs
-expressions (streams/expression.py) is the judge of syntax, and what is not read here is found by the samples alone.
+expressions (streams/expression.py) is the judge of syntax, and what is not read here is refused there.
 Guaranteed: reads what the language's definition calls an expression, macros as the calls that they are written as;
 bounded by the source's length. Rejected: names by regular expressions (`h` of `hits.exists(h, …)` is none of the
 workflow's); the library's own list of variables (it knows no fields, and no places).
@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-DEPTH_MAX = 60
+DEPTH_MAX = 60  # of brackets
+TREE_DEPTH_MAX = 150  # `a + b + c` is as deep as it has signs
 
 _TOKEN = re.compile(
     r"""\s+|//[^\n]*
@@ -25,6 +26,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BINARY = (("||",), ("&&",), ("==", "!=", "<", "<=", ">", ">=", "in"), ("+", "-"), ("*", "/", "%"))
+MACROS = frozenset({"exists", "all", "exists_one", "filter", "map"})
 _WORDS = {"true": "bool", "false": "bool", "null": "null"}
 
 
@@ -91,7 +93,7 @@ def read(source: str) -> Node | None:
         reader.expect("end")
     except _Unread:
         return None
-    return found
+    return found if _depth(found) <= TREE_DEPTH_MAX else None
 
 
 def _tokens(source: str) -> Iterator[tuple[str, str, int]]:
@@ -148,9 +150,11 @@ class _Reader:
         return left
 
     def _unary(self, depth: int) -> Node:
+        if depth > DEPTH_MAX:
+            raise _Unread
         if self._peek() in ("!", "-"):
             _, name, at = self._take()
-            return Call(at, name, None, (self._unary(depth),))
+            return Call(at, name, None, (self._unary(depth + 1),))
         return self._member(depth)
 
     def _member(self, depth: int) -> Node:
@@ -218,25 +222,39 @@ class _Reader:
         return tuple(found)
 
 
+def inside(node: Node) -> tuple[Node, ...]:
+    """What a node is made of, in the order of the source."""
+    match node:
+        case Select(of=of):
+            return (of,)
+        case Index(of=of, key=key):
+            return (of, key)
+        case Call(of=of, arguments=arguments):
+            return (of, *arguments) if of is not None else arguments
+        case ListOf(items=items):
+            return items
+        case MapOf(pairs=pairs):
+            return tuple(one for pair in pairs for one in pair)
+    return ()
+
+
 def parts(node: Node) -> Iterator[Node]:
     """A node and everything in it."""
     yield node
-    match node:
-        case Select(of=of):
-            yield from parts(of)
-        case Index(of=of, key=key):
-            yield from parts(of)
-            yield from parts(key)
-        case Call(of=called_on, arguments=arguments):
-            for one in (*((called_on,) if called_on is not None else ()), *arguments):
-                yield from parts(one)
-        case ListOf(items=items):
-            for one in items:
-                yield from parts(one)
-        case MapOf(pairs=pairs):
-            for key, value in pairs:
-                yield from parts(key)
-                yield from parts(value)
+    for one in inside(node):
+        yield from parts(one)
+
+
+def _depth(node: Node) -> int:
+    depth, level = 0, [node]
+    while level:
+        depth, level = depth + 1, [one for each in level for one in inside(each)]
+    return depth
+
+
+def is_macro(node: Node) -> bool:
+    """`hits.exists(h, h.score > 1)`: its body is evaluated for each item."""
+    return isinstance(node, Call) and node.of is not None and node.name in MACROS and len(node.arguments) > 1
 
 
 def fields_of(node: Node, name: str) -> frozenset[str] | None:
@@ -257,8 +275,8 @@ def fields_of(node: Node, name: str) -> frozenset[str] | None:
 
 def listed(node: Node) -> tuple[tuple[str, ...], ...]:
     """What an expression makes a list of (`answers.read.map(…)`, `.filter(…)`), where that is one value."""
-    macros = (one for one in parts(node) if isinstance(one, Call) and one.name in ("map", "filter"))
-    paths = (path_of(one.of) for one in macros if one.of is not None and len(one.arguments) > 1)
+    macros = (one for one in parts(node) if isinstance(one, Call) and is_macro(one) and one.name in ("map", "filter"))
+    paths = (path_of(one.of) for one in macros if one.of is not None)
     return tuple(path for path in paths if path)
 
 
@@ -271,3 +289,19 @@ def path_of(node: Node) -> tuple[str, ...]:
             before = path_of(of)
             return (*before, field) if before else ()
     return ()
+
+
+def source_of(node: Node) -> str:
+    """A node as its source has it, as far as that is a name."""
+    match node:
+        case Name(name=name):
+            return name
+        case Select(of=of, field=name):
+            return f"{source_of(of)}.{name}"
+        case Index(of=of, key=Literal(value=value)):
+            return f"{source_of(of)}[{value}]"
+        case Index(of=of):
+            return f"{source_of(of)}[…]"
+        case Call(name=name, of=of):
+            return f"{name}(…)" if of is None else f"{source_of(of)}.{name}(…)"
+    return "this"

@@ -1,10 +1,11 @@
 """A CEL expression, of a workflow or of an operator's filter: compiled once, evaluated over one thing after the other.
 
 In: the expression's source and a view (plain JSON values by name: of a case its input, answers, policy and labels, of
-a dead letter what dlq/filters.py says). Out: a plain JSON value. Guaranteed: no side effects, no loops without a bound
-(CEL has none), the same value for the same view (no list is made of a map's keys, which the library gives in another
-order in each process); whatever else comes of it is an ExpressionError. Syntax is checked when it is built; names and
-types by whoever has samples: workflow.py runs a workflow's through it.
+a dead letter what dlq/filters.py says). Out: a plain JSON value. Guaranteed: no side effects, no more steps than
+cel_cost.py allows (macros stand in one another two deep, and what it would compute over this view is counted before it
+does), the same value for the same view (no list is made of a map's keys, which the library gives in another order in
+each process); whatever else comes of it is an ExpressionError. Syntax is checked when it is built; names, types and
+what contracts let it compute by whoever has these: workflow_names.py runs a workflow's through it.
 
 Rejected: Python's `eval` (escapes), Jinja (text, not values), a comparison language of our own (CEL is known
 from Kubernetes and from schema registries' data contracts).
@@ -20,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from aios.schemas.errors import AiosError
-from aios.streams import cel_tree
+from aios.streams import cel_cost, cel_tree
 
 # The library imports its command line with all that draws it: a seventh of what a stage computes to start.
 sys.modules.setdefault("cel.cli", ModuleType("cel.cli"))
@@ -32,14 +33,15 @@ SOURCE_CHARS_MAX = 2_000
 class ExpressionError(AiosError):
     """The expression does not evaluate over this view; names the expression, never the view's values.
 
-    In a workflow the samples did not foresee this case, so the cause is unknown: retried, then dead-lettered.
+    Or it would compute too much over it. In a workflow the samples did not foresee this case, so the cause is unknown:
+    retried, then dead-lettered.
     """
 
 
 class Expression:
     """One compiled expression. Raises ValueError when built from something that is not CEL."""
 
-    __slots__ = ("_listed", "_parts", "_path", "_program", "names", "reads", "source", "tree")
+    __slots__ = ("_is_small", "_listed", "_parts", "_path", "_program", "names", "reads", "source", "tree")
 
     def __init__(self, source: object) -> None:
         if not isinstance(source, str):
@@ -53,11 +55,12 @@ class Expression:
             says, line_end, drawing = str(error).partition("\n")
             raise ValueError(f"{says}{_instead(source)}{line_end}{drawing}") from None
         self.names = frozenset(self._program.variables())  # also those that its macros bind
-        self.tree = cel_tree.read(source)  # None: not read here, though it runs
-        self.reads = {name: cel_tree.fields_of(self.tree, name) if self.tree else None for name in self.names}
+        self.tree = _tree(source)
+        self.reads = {name: cel_tree.fields_of(self.tree, name) for name in self.names}
         self._parts = tuple(self.reads.items())
-        self._path = cel_tree.path_of(self.tree) if self.tree else ()
-        self._listed = cel_tree.listed(self.tree) if self.tree else ()
+        self._path = cel_tree.path_of(self.tree)
+        self._listed = cel_tree.listed(self.tree)
+        self._is_small = cel_cost.is_small(self.tree)
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
@@ -75,8 +78,11 @@ class Expression:
         for path in self._listed:
             if isinstance(_at(view, path), dict):
                 raise ExpressionError(f"`{self.source}`: {'.'.join(path)} is a map, whose fields have no order")
+        read = {name: _part(view[name], fields) for name, fields in self._parts if name in view}
+        if not self._is_small:
+            self._count(read)
         try:
-            given = self._program.execute({name: _part(view[name], read) for name, read in self._parts if name in view})
+            given = self._program.execute(read)
         except KeyError as error:
             raise ExpressionError(f"`{self.source}`: there is no field {error}") from error
         except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
@@ -84,6 +90,26 @@ class Expression:
         if wrong := _no_json(given):
             raise ExpressionError(f"`{self.source}` gives {wrong}, which is no JSON value")
         return given
+
+    def _count(self, read: Mapping[str, Any]) -> None:
+        """Raises ExpressionError where it would compute too much."""
+        try:
+            cel_cost.steps(self.tree, {name: cel_cost.Held([value]) for name, value in read.items()})
+        except cel_cost.TooMuch as error:
+            lists = ", and in it ".join(f"{name} with {items} items" for name, items in error.loops)
+            over = f" over {lists}" if lists else ""
+            raise ExpressionError(f"`{self.source}` computes more than {cel_cost.STEPS_MAX} steps{over}") from error
+
+
+def _tree(source: str) -> cel_tree.Node:
+    """Raises ValueError: what cannot be counted."""
+    tree = cel_tree.read(source)
+    if tree is None:
+        raise ValueError("CEL that is not read here, or is too deep: write it in parts")
+    if cel_cost.nested(tree) > cel_cost.NESTED_MAX:
+        names = ", ".join(sorted(cel_tree.MACROS))
+        raise ValueError(f"loops over lists ({names}) stand at most {cel_cost.NESTED_MAX} deep in one another")
+    return tree
 
 
 _OF_OTHER_LANGUAGES = (

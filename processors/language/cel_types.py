@@ -13,18 +13,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aios.processors.language.part import close_to
-from aios.streams.cel_tree import Call, Index, ListOf, Literal, MapOf, Name, Node, Select
+from aios.streams.cel_tree import Call, Index, ListOf, Literal, MapOf, Name, Node, Select, is_macro, source_of
+from aios.streams.inputs import ITEMS_MAX
 
 DEPTH_MAX = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """kind: any, null, bool, int, double, text, list, map or object. of: items, values. fields: of an object."""
+    """kind: any, null, bool, int, double, text, list, map or object. of: items, values. fields: of an object. most: of
+    a list or map its items; 1 where no contract says.
+    """
 
     kind: str
     of: Shape | None = None
     fields: Mapping[str, Shape] = field(default_factory=dict)
+    most: int = 1
 
 
 ANY, NULL, BOOL, INT, DOUBLE, TEXT = (Shape(kind) for kind in ("any", "null", "bool", "int", "double", "text"))
@@ -75,36 +79,41 @@ def of_schema(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None, 
             return Shape("object", fields={n: of_schema(s, defs, depth + 1) for n, s in schema["properties"].items()})
         case "object":
             inner = schema.get("additionalProperties")
-            return Shape("map", of_schema(inner, defs, depth + 1) if isinstance(inner, Mapping) else ANY)
+            of = of_schema(inner, defs, depth + 1) if isinstance(inner, Mapping) else ANY
+            return Shape("map", of, most=schema.get("maxProperties", 1))
         case "array":
             inner = schema.get("items")
-            return Shape("list", of_schema(inner, defs, depth + 1) if isinstance(inner, Mapping) else ANY)
+            of = of_schema(inner, defs, depth + 1) if isinstance(inner, Mapping) else ANY
+            return Shape("list", of, most=schema.get("maxItems", 1))
         case str() as kind:
             return {"string": TEXT, "integer": INT, "number": DOUBLE, "boolean": BOOL, "null": NULL}.get(kind, ANY)
     return ANY
 
 
-def of_avro(kind: Any, named: dict[str, Shape] | None = None) -> Shape:
-    """Of an Avro type; named: records that were met, by name."""
+def of_avro(kind: Any, named: dict[str, Shape] | None = None, most: int = ITEMS_MAX) -> Shape:
+    """Of an Avro type; named: records that were met, by name. most: items, as what stands beside a field says."""
     named = {} if named is None else named
     if isinstance(kind, list):
-        return merged(of_avro(one, named) for one in kind)
+        return merged(of_avro(one, named, most) for one in kind)
     if isinstance(kind, str):
         plain = {"string": TEXT, "int": INT, "long": INT, "double": DOUBLE, "float": DOUBLE, "boolean": BOOL}
         return plain.get(kind, NULL if kind == "null" else named.get(kind.rpartition(".")[2], ANY))
     match kind.get("type"):
         case "record":
             named[kind["name"]] = Shape(
-                "object", fields={one["name"]: of_avro(one["type"], named) for one in kind["fields"]}
+                "object",
+                fields={
+                    one["name"]: of_avro(one["type"], named, one.get("aios:max", ITEMS_MAX)) for one in kind["fields"]
+                },
             )
             return named[kind["name"]]
         case "array":
-            return Shape("list", of_avro(kind["items"], named))
+            return Shape("list", of_avro(kind["items"], named), most=most)
         case "map":
-            return Shape("map", of_avro(kind["values"], named))
+            return Shape("map", of_avro(kind["values"], named), most=most)
         case "enum":
             return TEXT
-    return of_avro(kind["type"], named)
+    return of_avro(kind["type"], named, most)
 
 
 def of_value(value: Any) -> Shape:
@@ -123,7 +132,7 @@ def of_value(value: Any) -> Shape:
         case Mapping():
             return Shape("object", fields={str(name): of_value(one) for name, one in value.items()})
         case Sequence():
-            return Shape("list", merged(map(of_value, value)))
+            return Shape("list", merged(map(of_value, value)), most=len(value))
     return ANY
 
 
@@ -142,7 +151,7 @@ def merged(shapes: Any) -> Shape:
             "object", fields={name: merged(one.fields[name] for one in every if name in one.fields) for name in names}
         )
     if kind in ("list", "map"):
-        return Shape(kind, merged(one.of or ANY for one in every))
+        return Shape(kind, merged(one.of or ANY for one in every), most=max(one.most for one in every))
     return every[0]
 
 
@@ -203,10 +212,10 @@ class Typed:
         if shape.kind == "map":
             return shape.of or ANY
         if shape.kind != "object":
-            self.wrong.append(f"{_path(of)} is {SAID[shape.kind]} and has no field {name}")
+            self.wrong.append(f"{source_of(of)} is {SAID[shape.kind]} and has no field {name}")
             return ANY
         if name not in shape.fields:
-            self.wrong.append(f"{_path(of)} has no field {name}{close_to(name, list(shape.fields))}")
+            self.wrong.append(f"{source_of(of)} has no field {name}{close_to(name, list(shape.fields))}")
         return shape.fields.get(name, ANY)
 
     def _index(self, of: Node, shape: Shape, key: Node) -> Shape:
@@ -227,7 +236,7 @@ class Typed:
         return Shape("object", fields=fields) if len(fields) == len(pairs) else Shape("map", ANY)
 
     def _call(self, call: Call) -> Shape:
-        if call.of is not None and call.name in _MACROS and len(call.arguments) > 1:
+        if call.of is not None and is_macro(call):
             return self._macro(call, call.of)
         if call.of is not None:
             self.give(call.of)
@@ -244,10 +253,10 @@ class Typed:
         """`hits.exists(h, h.score > 1)`: h is an item, or of a map the name of a field."""
         over, variable = self.give(of), call.arguments[0]
         if over.kind not in ("any", "list", "map", "object"):
-            self.wrong.append(f"{_path(of)} is {SAID[over.kind]}: {call.name} goes over a list or a map")
+            self.wrong.append(f"{source_of(of)} is {SAID[over.kind]}: {call.name} goes over a list or a map")
         if over.kind in ("map", "object") and call.name in ("map", "filter"):
             self.wrong.append(
-                f"{_path(of)} is {SAID[over.kind]}, whose fields have no order: {call.name} goes over a list"
+                f"{source_of(of)} is {SAID[over.kind]}, whose fields have no order: {call.name} goes over a list"
             )
         item = (over.of or ANY) if over.kind == "list" else TEXT if over.kind in ("map", "object") else ANY
         inner = Typed({**self.names, variable.name: item} if isinstance(variable, Name) else self.names, self.wrong)
@@ -256,22 +265,6 @@ class Typed:
         if gives is not None:
             return gives
         return Shape("list", item if call.name == "filter" else results[-1])
-
-
-def _path(node: Node) -> str:
-    """A node as its source has it, as far as that is a name."""
-    match node:
-        case Name(name=name):
-            return name
-        case Select(of=of, field=name):
-            return f"{_path(of)}.{name}"
-        case Index(of=of, key=Literal(value=value)):
-            return f"{_path(of)}[{value}]"
-        case Index(of=of):
-            return f"{_path(of)}[…]"
-        case Call(name=name):
-            return f"{name}(…)"
-    return "this"
 
 
 Judged = tuple[str, Shape]

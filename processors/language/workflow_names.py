@@ -2,9 +2,10 @@
 
 In: a workflow whose jumps are sound, and the contract of its input. Out: problems, each with its place. Guaranteed when
 there are none: every field that an expression names is one of the input, of what a task or an operation answers, of a
-policy or a list of labels, of an item; an answer is that of a step that may come before; each place is given a value of
-its type; each request has the fields that its operation asks for. What is known of no contract (the body that a case is
-told, where the workflow gives no examples) is let through.
+policy or a list of labels, of an item; no expression may compute too much over lists as long as their contracts allow;
+an answer is that of a step that may come before; each place is given a value of its type; each request has the fields
+that its operation asks for. What is known of no contract (the body that a case is told, where the workflow gives no
+examples) is let through.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Operation
 from aios.processors.language import cel_types, policy_files, workflow_samples
+from aios.processors.language.cel_bounds import Bound
 from aios.processors.language.cel_types import ANY, BOOL, DOUBLE, INT, SAID, TEXT, Shape, Typed
 from aios.processors.language.part import close_to, wrong_in
 from aios.processors.language.workflow import (
@@ -35,7 +37,7 @@ from aios.processors.language.workflow import (
     closure,
     may_act,
 )
-from aios.streams import model_files, pool_files, prompt_files
+from aios.streams import cel_cost, model_files, pool_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression
 from aios.streams.inputs import Input
@@ -214,20 +216,18 @@ class _Names:
         kind = self.workflow.steps[name].kind
         if not isinstance(kind, Map) or used.place[1] != "each":
             return names
-        node = kind.over.tree
-        over = Typed(names).give(node) if node is not None else ANY
+        over = Typed(names).give(kind.over.tree)
         return {**names, "item": over.of or ANY, "index": INT}
 
     def _judge(self, place: Place, used: Used, names: Mapping[str, Shape], answers: Mapping[str, Any]) -> None:
-        node = used.expression.tree
-        if node is None:
-            return
         typed = Typed(names)
-        gives = typed.give(node)
+        gives = typed.give(used.expression.tree)
         for says in typed.wrong:
             self.found.append((place, f"`{used.expression.source}`: {says}{self._later(says, answers)}"))
         if typed.wrong:
             return
+        if much := _much(used.expression, names):
+            self.found.append((place, much))
         if used.wanted is not None and not cel_types.fits(gives, used.wanted):
             self._mismatch(place, used, gives, SAID[used.wanted.kind])
         elif used.plain and gives.kind not in PLAIN:
@@ -258,7 +258,7 @@ class _Names:
                     }
                 case Map() as each:
                     item = self._answer(name, each.each.asks, ("map", "each", each.each.kind), name)
-                    found[name] = {name: Shape("list", item)}
+                    found[name] = {name: Shape("list", item, most=each.items_max)}
                 case Review() as review:
                     found[name] = {name: Shape("object", fields=PERSON if review.people is None else PEOPLE)}
                 case Wait():
@@ -362,11 +362,23 @@ class _Names:
                 says = f"{ask.system}.{ask.operation} is asked nothing of the name {key}"
                 self.found.append((place, says + close_to(key, list(wanted))))
                 continue
-            node = value.tree
             typed = Typed(names)
-            gives = typed.give(node) if node is not None else ANY
+            gives = typed.give(value.tree)
             if not typed.wrong and not cel_types.fits(gives, wanted[key]):
                 self._mismatch(place, Used(place, value, None), gives, SAID.get(wanted[key].kind, "another value"))
         for key in schema.get("required", ()):
             if key not in ask.request:
                 self.found.append(((*where, "request"), f"{ask.system}.{ask.operation} needs {key}"))
+
+
+def _much(expression: Expression, names: Mapping[str, Shape]) -> str:
+    """Why it may compute too much, as far as contracts bound what it reads; empty: it does not."""
+    try:
+        cel_cost.steps(expression.tree, {name: Bound(shape) for name, shape in names.items()})
+    except cel_cost.TooMuch as error:
+        lists = ", and in it ".join(f"{name} with up to {items} items" for name, items in error.loops)
+        return (
+            f"`{expression.source}` may compute more than {cel_cost.STEPS_MAX} steps over {lists}: give a list "
+            f"a smaller bound in its contract (aios:max), or ask for its items in a map"
+        )
+    return ""
