@@ -1,9 +1,12 @@
 """Each workflow's objectives held against what its cases did, and of each breach the cause and the next command. Pure.
 
 In: the cases of a window (infra/recent.py), what each workflow owes, the time. Out: one Kept an objective. Guaranteed:
-a case that is still open and late counts with the time it has waited so far, so that a standstill cannot look fast; a
-workflow without cases has no verdict; a cause is the largest share of the slow cases' own time, or of the reasons of
-those that went to a person, and never a guess beyond them.
+a case is late by its own time alone, up to what its caller was given: a `wait` is what the workflow asks for, and a
+case whose wait answers the caller is done for him there, however long it stays open; a case that is still open and late
+counts with its time so far, so that a standstill cannot look fast; a workflow without cases has no verdict; a cause is
+the largest share of the slow cases' own time, or of the reasons of those that went to a person, and never a guess
+beyond them. What lies before the window is not seen: of a workflow that waits, a case that began there counts only when
+what is seen of it is late already.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any
 from aios.infra.recent import Move, Trail
 from aios.processors.cases.course import ALONE
 from aios.processors.cases.turn import step_of
-from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow import Wait, Workflow, closure
 from aios.sinks.outcome_writes import STAYS
 from aios.streams.pool_files import Lane
 
@@ -49,7 +52,7 @@ def judge(workflows: Iterable[Workflow], trails: Sequence[Trail], now_ms: int) -
     """workflows: the newest of each name."""
     found: list[Kept] = []
     for workflow in workflows:
-        own = [trail for trail in trails if trail.workflow == workflow.workflow]
+        own = [_case(trail, workflow, now_ms) for trail in trails if trail.workflow == workflow.workflow]
         owed = workflow.objectives
         found += [
             _in_time(workflow.workflow, own, Lane.INTERACTIVE, owed.interactive_p95_s, now_ms),
@@ -59,20 +62,56 @@ def judge(workflows: Iterable[Workflow], trails: Sequence[Trail], now_ms: int) -
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """A case as an objective sees it. own_s: without its waits, until its caller had what he wanted. is_done: he has,
+    and all of it lies in the window. asked: a person was.
+    """
+
+    trail: Trail
+    asked: bool
+    own_s: float
+    is_done: bool
+
+
+def _case(trail: Trail, workflow: Workflow, now_ms: int) -> _Case:
+    moves, ended = _for_caller(trail)
+    is_whole = trail.first("admitted") is not None or not any(
+        isinstance(step.kind, Wait) for step in workflow.steps.values()
+    )
+    seen = moves[0].at if moves else now_ms if ended is None else ended
+    began = trail.decided.received_at if is_whole and trail.decided is not None else seen
+    own_ms = (now_ms if ended is None else ended) - began - spent_ms(trail, now_ms)[WAIT]
+    return _Case(
+        trail=trail,
+        asked=_asked(trail, workflow),
+        own_s=own_ms / 1000,
+        is_done=is_whole and ended is not None,
+    )
+
+
+def _for_caller(trail: Trail) -> tuple[Sequence[Move], int | None]:
+    """What it did until its caller had what he asked for, and when that was; None: he waits."""
+    for number, move in enumerate(trail.moves):
+        if move.transition == "waiting" and move.detail.get("answers_caller"):
+            return trail.moves[:number], move.at
+    return trail.moves, trail.decided.decided_at if trail.decided is not None else None
+
+
 def percentile(share: float, values: Sequence[float]) -> float | None:
     """By nearest rank: a value that occurred. None without values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
-def _in_time(name: str, trails: Sequence[Trail], lane: Lane, wanted_s: float, now_ms: int) -> Kept:
+def _in_time(name: str, cases: Sequence[_Case], lane: Lane, wanted_s: float, now_ms: int) -> Kept:
     """Of cases that no person was asked about."""
-    took = [(trail, _age_s(trail, now_ms)) for trail in trails if not _asked(trail) and _lane(trail) == lane]
-    counted = [(trail, age) for trail, age in took if trail.decided is not None or age > wanted_s]
-    measured = percentile(0.95, [age for _, age in counted])
+    mine = [case for case in cases if not case.asked and _lane(case.trail) == lane]
+    counted = [case for case in mine if case.is_done or case.own_s > wanted_s]
+    measured = percentile(0.95, [case.own_s for case in counted])
     cause, command = "", ""
     if measured is not None and measured > wanted_s:
-        cause, command = _slow([(trail, age) for trail, age in counted if age > wanted_s], now_ms)
+        cause, command = _slow([case.trail for case in counted if case.own_s > wanted_s], now_ms)
     return Kept(
         workflow=name,
         objective=f"{lane}_p95_s",
@@ -84,10 +123,10 @@ def _in_time(name: str, trails: Sequence[Trail], lane: Lane, wanted_s: float, no
     )
 
 
-def _alone(name: str, trails: Sequence[Trail], wanted: float) -> Kept:
+def _alone(name: str, cases: Sequence[_Case], wanted: float) -> Kept:
     """The share of decided cases that no person was asked about."""
-    decided = [trail for trail in trails if trail.decided is not None]
-    people = [trail for trail in decided if _asked(trail)]
+    decided = [case for case in cases if case.trail.decided is not None]
+    people = [case.trail for case in decided if case.asked]
     measured = 1 - len(people) / len(decided) if decided else None
     cause, command = _why_people(people) if measured is not None and measured < wanted else ("", "")
     return Kept(
@@ -101,10 +140,21 @@ def _alone(name: str, trails: Sequence[Trail], wanted: float) -> Kept:
     )
 
 
-def _asked(trail: Trail) -> bool:
+def _asked(trail: Trail, workflow: Workflow) -> bool:
     """Whether a person was asked; also where the question lies before the window."""
     by = trail.decided.decided_by if trail.decided is not None else ""
-    return by.startswith("reviewer:") or by == "timer" or any(move.transition in PEOPLE for move in trail.moves)
+    if by.startswith("reviewer:") or any(move.transition in PEOPLE for move in trail.moves):
+        return True
+    ended = trail.first("decided")
+    began_before = trail.first("admitted") is None
+    return by == "timer" and began_before and ended is not None and ended.step in _unanswered(workflow)
+
+
+def _unanswered(workflow: Workflow) -> set[str]:
+    """Where a case may end that no person answered."""
+    leads = closure({name: {target for _, target in step.jumps()} for name, step in workflow.steps.items()})
+    reviews = [step.review for step in workflow.steps.values() if step.review is not None]
+    return {name for one in reviews for name in (one.on_expiry.then, *leads[one.on_expiry.then])}
 
 
 def _lane(trail: Trail) -> str:
@@ -114,25 +164,19 @@ def _lane(trail: Trail) -> str:
     return str(admitted.detail.get("lane", "")) if admitted is not None else ""
 
 
-def _age_s(trail: Trail, now_ms: int) -> float:
-    """From the event to the decision; of an open case to now, from its admission."""
-    if trail.decided is not None:
-        return (trail.decided.decided_at - trail.decided.received_at) / 1000
-    return (now_ms - trail.moves[0].at) / 1000 if trail.moves else 0.0
-
-
 # Where the time went
 
 
-def _slow(slow: Sequence[tuple[Trail, float]], now_ms: int) -> tuple[str, str]:
+def _slow(slow: Sequence[Trail], now_ms: int) -> tuple[str, str]:
     spent: Counter[str] = Counter()
-    for trail, _ in slow:
+    for trail in slow:
         spent.update(spent_ms(trail, now_ms))
+    del spent[WAIT]
     if not spent:
         return f"{len(slow)} cases were late; the audit of this window does not say where", "aios status"
     (what, ms), whole = spent.most_common(1)[0], sum(spent.values())
     says, command = _of(what)
-    still = sum(trail.decided is None for trail, _ in slow)
+    still = sum(_for_caller(trail)[1] is None for trail in slow)
     more = f"; {still} of them still wait" if still else ""
     return f"{ms / whole:.0%} of the time of {len(slow)} late cases {says}{more}", command
 
@@ -148,19 +192,19 @@ def _of(what: str) -> tuple[str, str]:
         "system": (f"was spent waiting for {name}", "aios breaker list"),
         INTAKE: ("was spent before they were accepted", "aios logs admit"),
         BUDGET: ("was spent waiting for a budget", "aios budget show"),
-        WAIT: ("was spent waiting for an event, as the workflow asks", "aios case list"),
     }.get(kind, ("was spent between the stages", "aios status"))
 
 
 def spent_ms(trail: Trail, now_ms: int) -> Counter[str]:
-    """Where a case's time went. What runs at the same time counts each for itself. What nobody answered ends where the
-    case asks again, or is at another step.
+    """Where a case's time went, until its caller had what he asked for. What runs at the same time counts each for
+    itself. What nobody answered ends where the case asks again, or is at another step.
     """
+    moves, until = _for_caller(trail)
     spent: Counter[str] = Counter()
     open_since: dict[tuple[str, str], Move] = {}
     if trail.decided is not None:
         spent[INTAKE] = max(0, trail.decided.admitted_at - trail.decided.received_at)
-    for move in trail.moves:
+    for move in moves:
         began = _BEGINS.get(move.transition)
         for kind, step in list(open_since):
             is_asked_again = step == move.step and (began == kind or (began, kind) == ("turn", "model"))
@@ -169,14 +213,14 @@ def spent_ms(trail: Trail, now_ms: int) -> Counter[str]:
                 spent[_named(kind, silent)] += max(0, move.at - silent.at)
         if began is not None:
             open_since[began, move.step] = move
-        if (ended := _ENDS.get(move.transition)) is not None and (since := open_since.pop((ended, move.step), None)):
+        ended = None if move.detail.get("kept") else _ENDS.get(move.transition)  # kept: for a wait to come
+        if ended is not None and (since := open_since.pop((ended, move.step), None)):
             spent.update(_shares(ended, since, move))
-    if trail.decided is None:  # what it waits for now
-        for (kind, _), since in open_since.items():
-            spent[_named(kind, since)] += max(0, now_ms - since.at)
-    if trail.decided is not None and trail.moves:
-        whole = trail.decided.decided_at - trail.decided.received_at
-        spent[PIPELINE] += max(0, whole - sum(spent.values()))
+    for (kind, _), since in open_since.items():
+        spent[_named(kind, since)] += max(0, (now_ms if until is None else until) - since.at)
+    if until is not None and moves:
+        first = trail.decided.received_at if trail.decided is not None else moves[0].at
+        spent[PIPELINE] += max(0, until - first - sum(spent.values()))
     return spent
 
 

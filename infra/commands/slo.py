@@ -32,8 +32,9 @@ SAYS = {True: "kept", False: "BREACHED", None: "no cases"}
 def slo(hours: int, workflow: str, as_json: bool) -> None:
     """Objectives of each workflow against the last hour; per breach the cause and the next command.
 
-    P95: from the event to the decision, of cases that no person was asked about; those that are late and still open
-    count with the time they have waited. Exit code 1 when one is breached.
+    P95: from the event to what its caller is given (the decision, or a wait that answers him), without the waits that
+    the workflow asks for, of cases that no person was asked about; those that are late and still open count with their
+    time so far. Exit code 1 when one is breached.
     """
     now_ms = wall_ms()
     try:

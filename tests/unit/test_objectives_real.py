@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import copy
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,7 @@ from aios.infra.objectives import Kept
 from aios.infra.recent import Move, Trail
 from aios.infra.review_load import DAY_MS, Assumed
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted
-from tests.fakes.flow import INPUT, START_MS, Flow, answered, workflow
+from tests.fakes.flow import EVERY, INPUT, START_MS, Flow, answered, workflow
 
 OWED = {"interactive_p95_s": 15, "bulk_p95_s": 30, "without_person_min": 0.5}
 MINUTE_MS = 60_000
@@ -131,13 +132,103 @@ def test_what_nobody_answered_ends_where_the_case_goes_on() -> None:
     assert objectives.spent_ms(branches, 30)["system:calendars"] == 30
 
 
-def test_a_wait_that_the_workflow_asks_for_is_told_as_such() -> None:
-    flow = case()
+def kept(flow: Flow, objective: str = "bulk_p95_s") -> tuple[bool | None, float | None]:
+    found = {one.objective: one for one in objectives.judge([flow.workflow], [trail(flow)], flow.now_ms)}
+    return found[objective].kept, found[objective].measured
+
+
+def booked(**more: Any) -> Flow:
+    """A case of two seconds' work that waits, open, for what it is told."""
+    flow = Flow(workflow=workflow(objectives=OWED, **more))
+    flow.admit()
+    flow.now_ms += 2_000
     for step in ("gather/screen", "gather/about", "read/0", "read/1", "book"):
         flow.answer(step)
+    return flow
+
+
+def without_answer() -> dict[str, Any]:
+    """Steps whose wait answers nobody."""
+    steps = copy.deepcopy(EVERY["steps"])
+    steps["booked"]["wait"]["answers_caller"] = False
+    return steps
+
+
+def test_a_case_whose_wait_answers_the_caller_is_done_for_him() -> None:
+    """A booked meeting is none the later for beginning next week; and in the end it still took two seconds."""
+    flow = booked()
     flow.now_ms += 10 * MINUTE_MS
+    assert kept(flow) == (True, 2.0)
+    flow.tell("changed", body={"what": "cancelled"})
+    assert flow.decided.outcome == "refused"
+    assert kept(flow) == (True, 2.0)
+
+
+def test_a_wait_that_the_workflow_asks_for_is_no_lateness() -> None:
+    """Open it has no verdict, as it is not done; told, it took its own time alone, also where the wait began anew."""
+    flow = booked(steps=without_answer())
+    flow.now_ms += 10 * MINUTE_MS
+    assert kept(flow) == (None, None)
+    flow.tell("changed", body={"what": "moved"})
+    flow.now_ms += 3_000
+    flow.answer("book#2")
+    flow.now_ms += 10 * MINUTE_MS
+    flow.tell("changed", body={"what": "cancelled"}, event_id="e2")
+    assert flow.decided.outcome == "refused"
+    assert kept(flow) == (True, 5.0)
+
+
+def test_what_a_waiting_workflow_is_slow_in_is_still_told() -> None:
+    """The cause is a share of its own time; a wait is none."""
+    flow = case()
+    flow.answer("gather/about")
+    flow.now_ms += MINUTE_MS
+    for step in ("gather/screen", "read/0", "read/1", "book"):
+        flow.answer(step)
+    flow.now_ms += 30 * MINUTE_MS
     one = breach(flow, "bulk_p95_s")
-    assert "waiting for an event, as the workflow asks" in one.cause
+    assert (one.measured, one.command) == (60.0, "aios breaker list")
+    assert "100% of the time of 1 late cases was spent waiting for sanctions" in one.cause
+    assert "still wait" not in one.cause
+
+
+def test_what_is_kept_for_a_later_wait_ends_none() -> None:
+    """The case waits on."""
+    told = Move(2, 10, "told", "papers", "ana", {"kept": True})
+    waited = moves((0, "waiting", "papers"), (50, "requested", "ask"))
+    waited.moves.insert(1, told)
+    assert objectives.spent_ms(waited, 90)[objectives.WAIT] == 50
+
+
+def test_a_wait_that_ends_by_its_time_asked_no_person() -> None:
+    """Nor did a case that a timer decided."""
+    steps = without_answer()
+    steps["booked"]["wait"]["on_expiry"] = {"then": "close"}
+    flow = booked(steps=steps)
+    flow.fire("booked/1")
+    assert flow.decided.decided_by == "timer"
+    assert kept(flow, "without_person_min") == (True, 1.0)
+    assert kept(flow) == (True, 2.0)
+
+
+def test_of_what_began_before_the_window_only_what_is_seen_counts() -> None:
+    """A wait of days is none of it; a person who was asked then and did not answer was asked."""
+    flow = booked(steps=without_answer())
+    flow.now_ms += 10 * MINUTE_MS
+    flow.tell("changed", body={"what": "cancelled"})
+    late = trail(flow)
+    late.moves = [move for move in late.moves if move.transition in ("told", "decided")]
+    judged = {one.objective: one for one in objectives.judge([flow.workflow], [late], flow.now_ms)}
+    assert judged["bulk_p95_s"].kept is None
+    asked = Flow(workflow=workflow(objectives=OWED))
+    asked.admit()
+    asked.answer("gather/about")
+    asked.answer("gather/screen", "failed")
+    asked.fire("ask/1")
+    unanswered = trail(asked)
+    unanswered.moves = [move for move in unanswered.moves if move.transition == "decided"]
+    judged = {one.objective: one for one in objectives.judge([asked.workflow], [unanswered], asked.now_ms)}
+    assert (judged["without_person_min"].measured, judged["bulk_p95_s"].kept) == (0.0, None)
 
 
 @pytest.mark.parametrize(
