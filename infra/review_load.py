@@ -43,8 +43,9 @@ class Question:
     opened: int = 0
     decided: int = 0
     ended: int = 0
-    suggested: bool = False  # whether the decision had a suggestion before it
-    overrides: bool = False  # and is another one
+    suggested: bool = False  # whether there was a suggestion
+    unseen: bool = False  # that the person was not shown: the case is in shadow
+    overrides: bool = False  # whether the decision is another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class Assumed:
 class Load:
     """Of one workflow in the window. Seconds, shares, hours; cost_micro: of one intervention, in millionths.
 
+    override_share: of the suggestions that people were shown; unseen_override_share: of those of cases in shadow.
     measured_minutes: whether `minutes` is measured, or what the workflow assumes. clear_h: hours until the queue is
     empty at this pace, None if it never is. late_in_days: days until questions expire unanswered, None if they do not.
     """
@@ -74,6 +76,7 @@ class Load:
     resolve_p50_s: float | None
     resolve_p95_s: float | None
     override_share: float | None
+    unseen_override_share: float | None
     rubber_stamp_share: float | None
     minutes: float
     measured_minutes: bool
@@ -115,7 +118,9 @@ def _moved(known: Question, move: Move) -> Question:
     if move.transition == "review_decided" and not known.decided:
         suggestion = str(move.detail.get("suggestion", ""))
         overrides = bool(suggestion) and suggestion != move.detail.get("label")
-        return replace(known, decided=move.at, ended=move.at, suggested=bool(suggestion), overrides=overrides)
+        unseen = bool(move.detail.get("unseen"))
+        said = replace(known, suggested=bool(suggestion), unseen=unseen, overrides=overrides)
+        return replace(said, decided=move.at, ended=move.at)
     return known
 
 
@@ -185,7 +190,8 @@ def _load(
         acknowledge_p95_s=percentile(0.95, waits),
         resolve_p50_s=percentile(0.5, took),
         resolve_p95_s=percentile(0.95, took),
-        override_share=_share(sum(one.overrides for one in decided), sum(one.suggested for one in decided)),
+        override_share=_overridden([one for one in decided if not one.unseen]),
+        unseen_override_share=_overridden([one for one in decided if one.unseen]),
         rubber_stamp_share=_share(sum(one * 60 < RUBBER_S_MAX for one in handled), len(handled)),
         minutes=minutes,
         measured_minutes=is_measured,
@@ -212,6 +218,10 @@ def _late_in_days(queue: int, asked: int, decided: int, assumed: Assumed, window
     if arrives <= clears:
         return None
     return (bound_days * clears - queue) / (arrives - clears) if clears else bound_days
+
+
+def _overridden(decided: Sequence[Question]) -> float | None:
+    return _share(sum(one.overrides for one in decided), sum(one.suggested for one in decided))
 
 
 def _share(some: int, of: int) -> float | None:

@@ -182,6 +182,8 @@ def _person_decided(move: Move) -> str:
     detail = move["detail"]
     suggestion, label = detail.get("suggestion", ""), detail.get("label", "?")
     than = "" if not suggestion else ", as suggested" if suggestion == label else f" instead of {suggestion}"
+    if suggestion and detail.get("unseen"):
+        than = f"; the suggestion, which they were not shown, was {suggestion}"
     which = f", as person {detail.get('round', 1)} of {detail['people']}" if detail.get("people", 1) > 1 else ""
     return f"{person(str(move['actor']))} decided {label}{than}{which}"
 

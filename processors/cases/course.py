@@ -188,7 +188,8 @@ class Course(Waiting):
             return
         self.stop_waiting()
         self.settle_person(step, event)
-        suggestion = step.suggestion.evaluate(view) if self._state.autonomy != autonomy.SHADOW else ""
+        suggestion = step.suggestion.evaluate(view)
+        unseen: dict[str, Any] = {"unseen": True} if self._state.autonomy == autonomy.SHADOW else {}
         verdicts = [*first, {"label": event.label, "reviewer": event.reviewer}]
         people = _people(step, view)
         self.record(
@@ -198,16 +199,17 @@ class Course(Waiting):
             label=event.label,
             suggestion=suggestion,
             task_id=event.task_id,
+            **unseen,
             **_round(people, len(verdicts)),
         )
         if len(verdicts) < people:
             self._change(verdicts=ids.canonical(verdicts))
             self._ask_person(self._state.step, step, len(verdicts) + 1)
         else:
-            self._take_verdicts(step, verdicts, suggestion)
+            self._take_verdicts(step, verdicts, "" if unseen else suggestion)
 
     def _take_verdicts(self, step: Review, verdicts: list[dict[str, str]], suggestion: str) -> None:
-        """One label, or none where they disagree."""
+        """One label, or none where they disagree. suggestion: that they were shown."""
         labels = {one["label"] for one in verdicts}
         names = [one["reviewer"] for one in verdicts]
         said: dict[str, Any] = {

@@ -82,6 +82,13 @@ def test_a_case_that_a_person_decided_says_why_they_were_asked_and_what_they_cho
     )
 
 
+def test_what_a_person_in_shadow_was_not_shown_is_told_as_such() -> None:
+    """Nobody decides as suggested, or instead of it, who saw no suggestion."""
+    move = {"step": "ask", "actor": "reviewer:ana", "detail": {"label": "loan", "suggestion": "loan", "unseen": True}}
+    said = transitions.WORDS["review_decided"].say(move)
+    assert said == "ana (reviewer) decided loan; the suggestion, which they were not shown, was loan"
+
+
 def test_an_open_case_says_what_it_waits_for() -> None:
     world = World()
     world.feed(admitted())

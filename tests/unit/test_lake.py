@@ -418,10 +418,12 @@ def test_a_shipped_query_runs_on_an_empty_lake(tmp_path: Path, name: str) -> Non
 def test_the_shipped_queries_count_what_is_there(tmp_path: Path) -> None:
     """One row of each, worked out by hand."""
     put(tmp_path, [record(topics.REVIEW_REQUESTED, asked(case), offset) for offset, case in enumerate("bcd")])
+    put(tmp_path, [record(topics.REVIEW_REQUESTED, asked("e", suggestion=""), 3)])
     ended = [
         decided("a"),
         decided("b", by="reviewer:Jane", label="card"),
         decided("c", by="timer", label="", outcome="expired"),
+        decided("e", by="reviewer:Jane", label="card"),
     ]
     put(tmp_path, [record(topics.CASE_DECIDED, event, offset) for offset, event in enumerate(ended)])
     put(tmp_path, [record(topics.INFERENCE_COMPLETED, answered("a"), 0)])
@@ -431,14 +433,14 @@ def test_the_shipped_queries_count_what_is_there(tmp_path: Path) -> None:
     def ask(name: str) -> list[tuple[Any, ...]]:
         return lake_query.ask(tmp_path, lake_query.shipped()[name][1]).rows
 
-    assert ("2026-09-21", "document.triage", "routed", "card", 1) in ask("outcomes_by_day")
-    assert ask("automation_rate") == [("document.triage", "letter", 3, 1, 1, 1, 0.333)]
+    assert ("2026-09-21", "document.triage", "routed", "card", 2) in ask("outcomes_by_day")
+    assert ask("automation_rate") == [("document.triage", "letter", 4, 1, 2, 1, 0.25)]
     assert ask("confidence_against_outcome") == [
-        ("document.triage", 0.8, 1, 1, 0, 0, 0),
-        ("document.triage", 0.4, 2, 0, 0, 1, 1),
+        ("document.triage", 0.8, 1, 1, 0, 0, 0, 0),
+        ("document.triage", 0.4, 3, 0, 0, 1, 1, 1),
     ]
     assert ask("time_per_step") == [
-        ("document.triage", "ask", "a person", 1, 0, None, None, 60_000.0, 60_000.0),
+        ("document.triage", "ask", "a person", 2, 0, None, None, 60_000.0, 60_000.0),
         ("document.triage", "classify", "triage-encoder@1", 1, 0, 120.0, 120.0, 30.0, 30.0),
     ]
     assert [row[:3] for row in ask("waiting_by_reason")] == [

@@ -171,6 +171,19 @@ def test_before_its_first_effect_a_case_that_must_not_decide_alone_asks_a_person
     assert (flow.decided.outcome, flow.decided.autonomy, flow.decided.suggestion) == ("booked", mode, "")
 
 
+@pytest.mark.parametrize("people", [1, 2])
+def test_in_shadow_the_audit_keeps_what_the_case_would_have_said(people: int) -> None:
+    """Once a person has answered it can be compared; neither they nor a second one were shown it, nor say so."""
+    flow = to_the_effect(alone("shadow", input={**INPUT, "risk": 90 if people == 2 else 10}))
+    flow.judge("ask", "reject", "ana")
+    if people == 2:
+        flow.judge("ask", "reject", "bo", event_id="r2")
+    said = [json.loads(one.detail) for one in flow.of(AuditRecorded) if one.transition == "review_decided"]
+    assert [(one["label"], one["suggestion"], one["unseen"]) for one in said] == [("reject", "accept", True)] * people
+    assert [one.suggestion for one in flow.of(ReviewRequested)] == [""] * people
+    assert flow.decided.suggestion == ""
+
+
 def test_where_nobody_decides_in_time_nothing_is_done() -> None:
     """The case expires: it neither books nor decides by policy."""
     flow = to_the_effect(alone("suggest"))

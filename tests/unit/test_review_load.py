@@ -26,8 +26,8 @@ def opened(number: int, at: int, by: str = "reviewer:ana") -> Move:
     return Move(0, at, "review_opened", "ask", by, {"task_id": f"t{number}"})
 
 
-def decided(number: int, at: int, label: str = "card", suggestion: str = "card") -> Move:
-    detail = {"task_id": f"t{number}", "label": label, "suggestion": suggestion}
+def decided(number: int, at: int, label: str = "card", suggestion: str = "card", **more: object) -> Move:
+    detail = {"task_id": f"t{number}", "label": label, "suggestion": suggestion, **more}
     return Move(3, at, "review_decided", "ask", "reviewer:ana", detail)
 
 
@@ -73,6 +73,17 @@ def test_overrides_and_decisions_that_nobody_can_have_read_are_told() -> None:
     one = load([*quick, *other])
     assert load([*quick, *other, *unsuggested]).override_share == one.override_share
     assert (one.override_share, one.rubber_stamp_share) == (0.25, 0.75)
+
+
+def test_what_people_in_shadow_say_is_held_against_what_the_case_would_have_said() -> None:
+    """Apart from where they are shown it: who sees nothing agrees with nothing."""
+    seen = [trail(n, asked(n), decided(n, NOW + 60_000)) for n in range(4)]
+    unseen = [
+        trail(n, asked(n), decided(n, NOW + 60_000, label="loan" if n == 9 else "card", unseen=True)) for n in (8, 9)
+    ]
+    one = load([*seen, *unseen])
+    assert (one.override_share, one.unseen_override_share) == (0.0, 0.5)
+    assert load(seen).unseen_override_share is None
 
 
 def test_a_question_whose_case_went_on_without_it_was_not_cleared() -> None:
