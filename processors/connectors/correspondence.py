@@ -1,9 +1,11 @@
 """What a customer wrote before: a letter that came already, in other words or the same, is found again.
 
 Operation `recall`: a text, and whose it is. Leaves: the case of the nearest earlier text of the same customer and
-tenant, and how much of the two is the same (0 to 1; 0 without any). Guaranteed: of two that come at the same time one
-is the earlier; a try that is repeated finds what the first found, and is never compared with itself; of a customer the
-last TEXTS_MAX texts of KEPT_DAYS days are known, and of each no word but SKETCH_MAX hashes of three words in a row.
+tenant, how much of the two is the same (0 to 1; 0 without any), and what became of that case. Who asks for a case that
+somebody reads or has read says what must have become of it (`among`) and how near it must be (`same_min`): such a one
+goes before a nearer one that nobody read. Guaranteed: of two that come at the same time one is the earlier; a try that
+is repeated finds the texts that the first found, and is never compared with itself; of a customer the last TEXTS_MAX
+texts of KEPT_DAYS days are known, and of each no word but SKETCH_MAX hashes of three words in a row.
 Names and words are hashed under this deployment's key: who has the store alone cannot look them up from a list of
 telephone numbers, addresses or phrases. The key is the secret `key` (connectors.secrets.correspondence.key; on many
 machines the same for all), without one a file in the home, made once, for its owner alone. Under another key nothing
@@ -36,7 +38,8 @@ from redis.exceptions import RedisError
 from aios.processors.cases import facts
 from aios.processors.connectors.connector import Ask, CallFailed, Effect, Failure, Operation, Part, Setup, failure_of
 from aios.streams import credentials, outcome_store
-from aios.streams.errors import ConfigError
+from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.outcome_store import OutcomeStore
 
 TEXT_CHARS_MAX = 200_000
 WORDS_IN_A_ROW = 3
@@ -46,24 +49,33 @@ KEPT_DAYS = 30
 KEPT_MS = KEPT_DAYS * 86_400_000
 CONNECTIONS_MAX = 8
 DIGEST = 8  # bytes of a hash
+LOOKED_AT_MAX = 10  # earlier cases, the nearest: what became of them
 RECALL = "recall"
+OPEN = "open"
 KEY, KEY_FILE = "key", "correspondence.key"
 KEY_PLACE = "aios:correspondence:key"  # in Valkey: the fingerprint of the key
 
 
 class Written(Part):
-    """customer: as the producer names them; without one nothing is compared."""
+    """customer: as the producer names them; without one nothing is compared. among: `open`, or outcomes; without any
+    the nearest is asked for, whatever became of it. same_min: how near one of these must be.
+    """
 
     customer: Annotated[str, Field(max_length=400)]
     text: Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
+    among: Annotated[tuple[str, ...], Field(max_length=20)] = ()
+    same_min: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Earlier(Part):
-    """case_id: of the nearest earlier text; empty if there is none. came_at: when it came, Unix ms."""
+    """case_id: of the nearest earlier text; empty if there is none. came_at: when it came, Unix ms. became: `open`, or
+    its outcome; empty: not known, or not asked for.
+    """
 
     case_id: str
     similarity: Annotated[float, Field(ge=0, le=1)]
     came_at: Annotated[int, Field(ge=0)]
+    became: str = ""
 
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -108,6 +120,7 @@ class Correspondence:
     def __init__(self, setup: Setup) -> None:
         self._redis = outcome_store.connect(setup.settings.redis.url, connections_max=CONNECTIONS_MAX)
         self._keep = self._redis.register_script(KEEP)
+        self._cases = OutcomeStore(setup.settings.redis.url)
         self._setup = setup
         self._key = b""
 
@@ -130,15 +143,38 @@ class Correspondence:
         sketch = await asyncio.to_thread(sketch_of, request.text, self._key)
         names = keys_of(ask.tenant, request.customer, self._key)
         told = await self._keep(keys=names, args=[ask.case_id, packed(sketch)])
-        return nearest(sketch, [(case, int(float(at)), unpacked(kept)) for case, at, kept in told])
+        near = nearest(sketch, [(case, int(float(at)), unpacked(kept)) for case, at, kept in told])
+        if not near or not request.among:
+            return near[0] if near else NOTHING
+        return await self._read(near[:LOOKED_AT_MAX], request, ask.tenant)
+
+    async def _read(self, near: Sequence[Earlier], request: Written, tenant: str) -> Earlier:
+        """The nearest that is near enough and became what is asked for; where there is none, the nearest of all."""
+        first = near[0].model_copy(update={"became": await self._became(near[0].case_id, tenant)})
+        if first.became in request.among:
+            return first
+        for one in near[1:]:
+            if one.similarity < request.same_min:
+                break
+            if (became := await self._became(one.case_id, tenant)) in request.among:
+                return one.model_copy(update={"became": became})
+        return first
+
+    async def _became(self, case_id: str, tenant: str) -> str:
+        """Raises Unavailable."""
+        view = await self._cases.status(case_id, tenant)
+        if view is None:
+            return ""
+        return (view.outcome or view.status) if view.settled else OPEN
 
     async def done(self, operation: str, request: Any, ask: Ask) -> BaseModel | None:  # noqa: ARG002 - nothing has an effect
         return None
 
     def classify(self, error: Exception) -> Failure:
-        return Failure.TRANSIENT if isinstance(error, RedisError) else failure_of(error)
+        return Failure.TRANSIENT if isinstance(error, RedisError | Unavailable) else failure_of(error)
 
     async def close(self) -> None:
+        await self._cases.close()
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
 
@@ -169,14 +205,13 @@ def keys_of(tenant: str, customer: str, key: bytes) -> list[str]:
     return [f"aios:correspondence:{who}:when", f"aios:correspondence:{who}:what"]
 
 
-def nearest(sketch: Sequence[int], known: Iterable[tuple[str, int, Sequence[int]]]) -> Earlier:
-    """known: case, time and sketch of the earlier ones. Of equals the earliest. Pure."""
-    found = NOTHING
-    for case, at, other in known:
-        share = similarity(sketch, other)
-        if share > found.similarity:
-            found = Earlier(case_id=case, similarity=share, came_at=at)
-    return found
+def nearest(sketch: Sequence[int], known: Iterable[tuple[str, int, Sequence[int]]]) -> list[Earlier]:
+    """All that share anything, the nearest first, of equals the earliest. known: case, time and sketch of the earlier
+    ones, as they came. Pure.
+    """
+    shares = [(similarity(sketch, other), case, at) for case, at, other in known]
+    near = [Earlier(case_id=case, similarity=share, came_at=at) for share, case, at in shares if share]
+    return sorted(near, key=lambda one: -one.similarity)
 
 
 def sketch_of(text: str, key: bytes = b"") -> tuple[int, ...]:

@@ -138,7 +138,7 @@ def test_a_limit_that_would_bind_nothing_is_refused_by_name(here: Here, unique: 
     assert limit("kyc.review").exit_code == FAILED
     assert limit("mine.own").exit_code == NOT_FOUND
     cheaper = here.aios("budget", "set", here.tenant, "document.triage", "--hard", "5", "--over", "cheaper")
-    assert "document.triage@3 has no `cheaper_max_micro`" in cheaper.stderr
+    assert "document.triage@4 has no `cheaper_max_micro`" in cheaper.stderr
 
     of_all = limits.limit(here.tenant, limits.ALL, window="day", hard_micro=5, soft_micro=0, policy="refuse")
     limits.declare(here.settings.kafka, here.codec, replace(of_all, by="ada"))

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 
 from aios.infra import demo
 from aios.processors.connectors import correspondence
-from aios.processors.connectors.connector import Ask, Setup
+from aios.processors.connectors.connector import Ask, Failure, Setup
 from aios.processors.connectors.correspondence import KEY_PLACE, RECALL, TEXTS_MAX, Correspondence, Earlier, Written
 from aios.streams import system_files
 from aios.streams.config import ConnectorsSettings, RedisSettings, Settings
-from aios.streams.errors import ConfigError
+from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.outcome_views import CaseView
 
 LETTERS = Path(demo.__file__).parent / "data" / "signals.csv"
-JOINED_MIN = 0.6  # of document.triage@3
+JOINED_MIN = 0.6  # of document.triage@4
 WORDS = st.lists(st.sampled_from(["card", "fee", "bank", "money", "call", "loan", "XXXX", "back"]), max_size=400)
 
 
@@ -128,6 +129,95 @@ def test_a_deployment_of_many_machines_names_one_key_for_all(tmp_path: Path) -> 
     assert not homes[0].exists()
 
 
+def nowhere(home: Path) -> Setup:
+    """Whose Valkey is not there."""
+    setup = setup_of(home)
+    return replace(
+        setup, settings=setup.settings.model_copy(update={"redis": RedisSettings(url="redis://127.0.0.1:1")})
+    )
+
+
+def shared(rows: int, of: int) -> list[int]:
+    """A sketch that shares so many of ten rows with 0..9."""
+    return [*range(rows), *range(100 * of, 100 * of + 10 - rows)]
+
+
+def test_of_earlier_letters_the_nearest_come_first_and_of_equals_the_earliest() -> None:
+    known = [(f"c{number}", number, shared(rows, number + 1)) for number, rows in enumerate([5, 9, 0, 9])]
+    found = correspondence.nearest(shared(10, 0), known)
+    assert [one.case_id for one in found] == ["c1", "c3", "c0"]
+
+
+READ = ("open", "routed")
+
+
+@pytest.mark.parametrize(
+    ("became", "among", "finds"),
+    [
+        (["expired", "routed", "routed"], READ, ("c1", "routed")),  # the nearest was read by nobody, the next one was
+        (["open", "routed", "routed"], READ, ("c0", "open")),
+        (["joined", "refused", "routed"], READ, ("c0", "joined")),  # c2 is too far: what is nearest is told
+        (["", "cancelled", "routed"], READ, ("c0", "")),  # of the nearest nobody knows
+        (["expired", "routed", "routed"], (), ("c0", "")),  # as older versions ask: whatever became of it
+    ],
+)
+def test_a_letter_that_somebody_reads_goes_before_a_nearer_one_that_nobody_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, became: list[str], among: tuple[str, ...], finds: tuple[str, str]
+) -> None:
+    """As far as it is near enough."""
+    told = [(f"c{number}", number, shared(rows, number + 1)) for number, rows in enumerate([9, 8, 3])]
+    asked: list[str] = []
+
+    class Cases:
+        """What became of each; the last is never asked about where it is too far."""
+
+        async def status(self, case_id: str, tenant: str | None) -> CaseView | None:
+            asked.append(case_id)
+            word = became[int(case_id[1:])]
+            if not word:
+                return None
+            decided = 0 if word == "open" else 1
+            status = "waiting_for_person" if word == "open" else "decided"
+            outcome = "" if word == "open" else word
+            return CaseView(case_id=case_id, tenant=tenant or "", status=status, outcome=outcome, decided_at=decided)
+
+        async def close(self) -> None:
+            """Nothing is open."""
+
+    async def keep(keys: list[str], args: list[str]) -> list[tuple[str, int, str]]:
+        assert len(keys) == len(args) == 2
+        return [(case, at, correspondence.packed(sketch)) for case, at, sketch in told]
+
+    async def test() -> Earlier:
+        connector = Correspondence(nowhere(tmp_path))
+        await connector._cases.close()
+        connector._cases, connector._keep = Cases(), keep  # type: ignore[assignment]
+        request = Written(customer="anna", text=TEXT, among=among, same_min=0.6)
+        try:
+            return cast(Earlier, await connector.call(RECALL, request, ask("c9")))
+        finally:
+            await connector.close()
+
+    monkeypatch.setattr(correspondence, "sketch_of", lambda text, key: shared(10, 0))
+    found = asyncio.run(test())
+    assert (found.case_id, found.became) == finds
+    assert "c2" not in asked
+    assert bool(asked) == bool(among)
+
+
+def test_where_outcomes_are_not_to_be_had_the_command_is_tried_again(tmp_path: Path) -> None:
+    """A Valkey that is not rebuilt yet says of no case that nobody read it."""
+
+    async def test() -> Failure:
+        connector = Correspondence(nowhere(tmp_path))
+        try:
+            return connector.classify(Unavailable("not rebuilt yet"))
+        finally:
+            await connector.close()
+
+    assert asyncio.run(test()) is Failure.TRANSIENT
+
+
 # With a real Valkey
 
 TEXT = "You took two overdraft fees from my savings account although there was enough money in it. Give them back."
@@ -155,9 +245,7 @@ def test_a_machine_with_another_key_says_so_instead_of_finding_nothing(tmp_path:
     async def test() -> None:
         kept = Kept()
         for home in ("ours", "ours", "others"):
-            setup = setup_of(tmp_path / home)
-            nowhere = setup.settings.model_copy(update={"redis": RedisSettings(url="redis://127.0.0.1:1")})
-            opened = Correspondence(replace(setup, settings=nowhere))
+            opened = Correspondence(nowhere(tmp_path / home))
             await opened.close()
             opened._redis = kept  # type: ignore[assignment]
             if home == "ours":
