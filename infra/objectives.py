@@ -204,7 +204,7 @@ def spent_ms(trail: Trail, now_ms: int) -> Counter[str]:
     open_since: dict[tuple[str, str], Move] = {}
     if trail.decided is not None:
         spent[INTAKE] = max(0, trail.decided.admitted_at - trail.decided.received_at)
-    for move in moves:
+    for move in (move for move in moves if move.seq):  # an act beside the case's order moves it nowhere
         began = _BEGINS.get(move.transition)
         for kind, step in list(open_since):
             is_asked_again = step == move.step and (began == kind or (began, kind) == ("turn", "model"))

@@ -276,6 +276,7 @@ def _who(decided_by: str) -> str:
 
 WORDS: Mapping[str, Words] = {
     "admitted": Words("input", _admitted),
+    "case_joined": Words("input", lambda m: f"a later case was joined to this one: {m['detail'].get('case_id', '?')}"),
     "body_replaced": Words("operator", lambda _: "an approved edit replaced the event's body"),
     "budget_requested": Words("budget", lambda _: "its tenant's budget was asked for what it may cost at most"),
     "budget_answered": Words("budget", _budget),

@@ -12,7 +12,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from aios.processors.cases import weighing
-from aios.processors.cases.turn import REASON_CHARS_MAX, ROOM_BYTES, Around, bytes_of, forget_at, opened, step_of
+from aios.processors.cases.turn import (
+    ACTOR,
+    REASON_CHARS_MAX,
+    ROOM_BYTES,
+    Around,
+    bytes_of,
+    forget_at,
+    opened,
+    step_of,
+)
 from aios.processors.cases.waits import Waiting
 from aios.processors.language import autonomy
 from aios.processors.language.workflow import (
@@ -31,7 +40,14 @@ from aios.processors.language.workflow import (
 )
 from aios.processors.stateful.state import FORGET
 from aios.schemas import ids
-from aios.schemas.models import CaseCancelled, CaseDecided, CaseRemembered, ReviewDecided, ReviewRequested
+from aios.schemas.models import (
+    AuditRecorded,
+    CaseCancelled,
+    CaseDecided,
+    CaseRemembered,
+    ReviewDecided,
+    ReviewRequested,
+)
 from aios.streams import topics
 from aios.streams.transitions import CUT_SHORT
 
@@ -265,6 +281,8 @@ class Course(Waiting):
 
     def _decide(self, name: str, step: Emit) -> None:
         view = self.view()
+        if step.joined_to is not None and (earlier := step.joined_to.evaluate(view)):
+            self._note_joined(earlier)
         self._end(
             name,
             step.status,
@@ -276,6 +294,25 @@ class Course(Waiting):
             decided_by=step.decided_by.evaluate(view),
             output=_within({key: value.evaluate(view) for key, value in step.output.items()}, OUTPUT_BYTES_MAX),
         )
+
+    def _note_joined(self, earlier: str) -> None:
+        """On the audit of the earlier case, where whoever reads that one finds this; it is no transition of it."""
+        state, cause = self._state, self._cause
+        noted = AuditRecorded(
+            audit_id=ids.derived("audit", earlier, "joined", state.case_id),
+            case_id=earlier,
+            tenant=state.tenant,
+            workflow=state.workflow,
+            case_seq=0,
+            transition="case_joined",
+            actor=ACTOR,
+            detail=ids.canonical({"case_id": state.case_id}),
+            input_topic=cause.topic,
+            input_partition=cause.partition,
+            input_offset=cause.offset,
+            at=cause.now_ms,
+        )
+        self._tell(topics.AUDIT_RECORDED, noted)
 
     def _end(
         self,

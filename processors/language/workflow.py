@@ -283,6 +283,7 @@ class Emit(Part):
     confidence: Cel | None = None
     summary: Cel | None = None
     output: Mapping[Word, Cel] = {}  # what else the decision says
+    joined_to: Cel | None = None  # id of an earlier case, on whose audit this one is noted
 
 
 Kind = Infer | Connect | Rule | Review | Parallel | Map | Wait | Emit

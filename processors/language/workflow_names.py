@@ -123,6 +123,7 @@ def _emit(step: Emit) -> Iterator[Used]:
         ("label", step.label, TEXT),
         ("confidence", step.confidence, DOUBLE),
         ("summary", step.summary, TEXT),
+        ("joined_to", step.joined_to, TEXT),
     ):
         if expression is not None:
             yield Used(("emit", key), expression, wanted)

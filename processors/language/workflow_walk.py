@@ -346,6 +346,7 @@ class _Visit:
             ("label", step.label, TEXT),
             ("confidence", step.confidence, SHARE),
             ("summary", step.summary, TEXT),
+            ("joined_to", step.joined_to, TEXT),
         ):
             if expression is not None:
                 self._value(expression, need, "emit", key)

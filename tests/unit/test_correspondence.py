@@ -22,6 +22,7 @@ from aios.processors.connectors.correspondence import KEY_PLACE, RECALL, TEXTS_M
 from aios.streams import system_files
 from aios.streams.config import ConnectorsSettings, RedisSettings, Settings
 from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.outcome_store import OutcomeStore
 from aios.streams.outcome_views import CaseView
 
 LETTERS = Path(demo.__file__).parent / "data" / "signals.csv"
@@ -267,8 +268,8 @@ def with_valkey(url: str, test: Callable[[Callable[..., Awaitable[Earlier]]], Aw
         settings = Settings(redis=RedisSettings(url=url), home=Path(home))
         connector = Correspondence(Setup(system=system, settings=settings, options={}))
 
-        async def recall(case: str, text: str, customer: str, tenant: str = "acme") -> Any:
-            return await connector.call(RECALL, Written(customer=customer, text=text), ask(case, tenant))
+        async def recall(case: str, text: str, customer: str, tenant: str = "acme", **more: Any) -> Any:
+            return await connector.call(RECALL, Written(customer=customer, text=text, **more), ask(case, tenant))
 
         try:
             await connector._redis.delete(KEY_PLACE)  # each test has a home, and so a key, of its own
@@ -318,6 +319,23 @@ def test_of_letters_at_the_same_time_one_is_the_earlier(valkey_url: str) -> None
         assert sum(one.case_id == "" for one in found) == 1
         first = next(f"c{number}" for number, one in enumerate(found) if not one.case_id)
         assert {one.case_id for one in found} == {"", first}
+
+    with_valkey(valkey_url, test)
+
+
+@pytest.mark.broker
+def test_what_became_of_the_earlier_case_is_what_the_outcomes_say(valkey_url: str) -> None:
+    """An event that the gateway has taken is open."""
+
+    async def test(recall: Callable[..., Awaitable[Earlier]]) -> None:
+        store = OutcomeStore(valkey_url)
+        try:
+            await recall("of-fred-1", TEXT, "fred")
+            await store.note_accepted("of-fred-1", "acme")
+        finally:
+            await store.close()
+        found = await recall("of-fred-2", TEXT, "fred", among=READ, same_min=0.6)
+        assert (found.case_id, found.similarity, found.became) == ("of-fred-1", 1.0, "open")
 
     with_valkey(valkey_url, test)
 

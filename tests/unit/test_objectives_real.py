@@ -192,11 +192,13 @@ def test_what_a_waiting_workflow_is_slow_in_is_still_told() -> None:
     assert "still wait" not in one.cause
 
 
-def test_what_is_kept_for_a_later_wait_ends_none() -> None:
-    """The case waits on."""
-    told = Move(2, 10, "told", "papers", "ana", {"kept": True})
+@pytest.mark.parametrize(
+    "move", [Move(2, 10, "told", "papers", "ana", {"kept": True}), Move(0, 10, "case_joined", "", "plan", {})]
+)
+def test_what_does_not_move_a_case_ends_no_wait(move: Move) -> None:
+    """What it is told for a later wait, and what is noted of it beside its order: it waits on."""
     waited = moves((0, "waiting", "papers"), (50, "requested", "ask"))
-    waited.moves.insert(1, told)
+    waited.moves.insert(1, move)
     assert objectives.spent_ms(waited, 90)[objectives.WAIT] == 50
 
 

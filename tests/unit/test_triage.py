@@ -54,6 +54,32 @@ def test_what_a_policy_notes_is_kept_also_where_the_next_one_refuses() -> None:
     ]
 
 
+def test_the_earlier_case_is_told_of_a_letter_that_is_joined_to_it() -> None:
+    """On its own audit, as no transition of it, so that whoever reads it finds the later one; of itself it has none."""
+    flow = letter("You took two overdraft fees from my savings account. Give them back.", customer="C-1")
+    flow.admit()
+    flow.feed(answered(flow.out("classify"), label="bank_account"))
+    flow.feed(returned(flow.out("earlier"), case_id="c-earlier", similarity=0.9, came_at=1, became="open"))
+    assert (flow.decided.outcome, json.loads(flow.decided.output)["joined_to"]) == ("joined", "c-earlier")
+    (noted,) = [one for one in flow.of(AuditRecorded) if one.case_id != flow.case_id]
+    assert (noted.case_id, noted.tenant, noted.case_seq, noted.transition) == ("c-earlier", "demo", 0, "case_joined")
+    told = explanation.explain("c-earlier", "document.triage", [json.loads(transition_json(noted))])
+    assert f"A later case was joined to this one: {flow.case_id}." in [one.says for one in told.story]
+
+
+@pytest.mark.parametrize("became", ["expired", "refused", "cancelled", "joined", ""])
+def test_a_letter_is_joined_to_no_case_that_nobody_reads(became: str) -> None:
+    """It goes its own way, and says which one it is like."""
+    flow = letter("You took two overdraft fees from my savings account. Give them back.", customer="C-1")
+    flow.admit()
+    flow.feed(answered(flow.out("classify"), label="bank_account"))
+    flow.feed(returned(flow.out("earlier"), case_id="c-earlier", similarity=0.9, came_at=1, became=became))
+    flow.feed(answered(flow.out("summarise"), "failed"))
+    assert (flow.decided.outcome, json.loads(flow.decided.output)["like"]) == ("routed", "c-earlier")
+    assert flow.decided.reasons[0] == "earlier_not_read"
+    assert {one.case_id for one in flow.of(AuditRecorded)} == {flow.case_id}
+
+
 def test_every_verdict_is_on_the_audit_and_none_holds_the_text() -> None:
     flow = letter("Zanzibar is where my card is, number 4111 1111 1111 1111.")
     flow.admit()
