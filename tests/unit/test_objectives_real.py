@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import copy
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
