@@ -30,7 +30,7 @@ COLUMNS = ("case", "tenant", "outcome", "added", "gone", "raises")
 @click.argument("named", metavar="LIST@VERSION")
 @JSON
 def changes(named: str, as_json: bool) -> None:
-    """Whom a version changed: who is near to an entry since, and who is no more.
+    """Whom of decided cases a version changed.
 
     added: entries that a person of the decided case came near to; raises: the key of the case that decides about it.
     gone: entries that nobody has to answer for any more; the decision stands until somebody takes the case up again.
