@@ -23,7 +23,7 @@ test: setup ## everything by file on two cores, what loads engines first; then w
 	$(BIN)/pytest -n 2 --no-loadscope-reorder --ignore tests/fault/test_prove_cut.py tests/engine tests/fault tests/broker tests/contract tests/unit
 	$(BIN)/pytest tests/fault/test_prove_cut.py tests/e2e tests/containers
 
-prove: setup ## every fault to every stage of a system under load, judged; ROUNDS="taken network" for some of it
+prove: setup ## every fault to every stage of a system under load, judged; ROUNDS="taken network" for some of it, "--without clock" without cc
 	@$(BIN)/aios prove matrix $(ROUNDS)
 
 simulate: setup ## 1,000 simulated worlds of faults, and the mistakes in the product that they find

@@ -1,11 +1,13 @@
 """What a matrix finds: a row a fault and stage, a judgement a round.
 
-Enters: figures, as they are measured. Leaves: whether anything that must hold did not. Guaranteed: a fault that could
-not be done is a row too, and proves nothing.
+Enters: figures, as they are measured. Leaves: whether anything that must hold did not, and what was not proven.
+Guaranteed: a fault that could not be done is a row too, and so is one under which nothing was accepted; neither proves
+anything, and a result that has one is no proof.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 INPUT = "input"  # the round behind which nothing can be judged: what it does must stop a stage
@@ -70,9 +72,19 @@ class Result:
 
     @property
     def violated(self) -> bool:
-        """Whether anything that must hold did not. A fault that could not be done violates nothing, and proves it."""
+        """Whether anything that must hold did not. What was not proven violates nothing: see unproven."""
         return (
             bool(self.chain)
             or any(one.violations or not one.is_drained for one in self.rounds)
             or any(row.is_late or (row.is_done and row.trouble) for row in self.rows)
         )
+
+    @property
+    def unproven(self) -> Sequence[tuple[Row, str]]:
+        """Faults that prove nothing, and why: not done, or done while no event was accepted."""
+        idle = {one.round for one in self.rounds if not one.accepted}
+        return [
+            (row, row.trouble if not row.is_done else "its round had no accepted event")
+            for row in self.rows
+            if not row.is_done or row.round in idle
+        ]

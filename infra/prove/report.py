@@ -1,7 +1,8 @@
 """What a matrix found, for people and for machines.
 
 Enters: a Result. Leaves: matrix.md and matrix.json in a folder; the README shows the table of the first. Guaranteed: a
-row for each fault that was to be done, also for one that could not be; what the report does not reach is listed in it.
+line for each fault that was to be done, and one of its own for stages of which it proves nothing, with no figures; what
+the report does not reach is listed in it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ ABSENT = (
     ("power loss", "kill -9 leaves what was written to the operating system"),
 )
 
+ABOVE = (
+    "Lost, second decisions and repeated effects are counted of all events of a round, and stand on each of its lines."
+)
+
 
 def write(result: Result, folder: Path, machine: str, asked: Sequence[str] = ()) -> None:
     """asked: the rounds that were asked for by name; none for all."""
@@ -37,6 +42,7 @@ def plain(result: Result, machine: str) -> dict[str, object]:
         "is_whole": result.is_whole,
         "took_s": round(result.took_s),
         "violated": result.violated,
+        "unproven": unproven(result),
         "chain": result.chain,
         "rows": [asdict(row) for row in result.rows],
         "rounds": [asdict(one) for one in result.rounds],
@@ -46,15 +52,23 @@ def plain(result: Result, machine: str) -> dict[str, object]:
 def table(result: Result) -> list[str]:
     """Fault × stage, in Markdown; the stages of one fault that went alike share a line."""
     by_round = {one.round: one for one in result.rounds}
+    without = [row for row, _ in result.unproven]
     lines = [
         "| Fault | Stage | lost | second decisions | repeated effects | goes on after, s | longest wait, s |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for fault in dict.fromkeys(row.fault for row in result.rows):
-        rows = [row for row in result.rows if row.fault == fault and row.is_done]
+        rows = [row for row in result.rows if row.fault == fault and row not in without]
         if rows:
             lines.append(_line(fault, rows, [by_round[row.round] for row in rows if row.round in by_round]))
+        if stages := ", ".join(row.stage for row in without if row.fault == fault):
+            lines.append(f"| {fault} | **not proven**: {stages} | – | – | – | – | – |")
     return lines
+
+
+def unproven(result: Result) -> list[str]:
+    """A sentence for each fault and stage that nothing was proven of."""
+    return [f"{row.fault} × {row.stage}: {why}" for row, why in result.unproven]
 
 
 def _line(fault: str, rows: Sequence[Row], judged: Sequence[Judged]) -> str:
@@ -96,6 +110,7 @@ def _lines(result: Result, machine: str, asked: Sequence[str]) -> Iterator[str]:
     yield "accepted events. The engine is the echo engine, which answers without a model; all else is the product. A "
     yield "stage in bold went on later than its bound, or there is a remark on it below. The machine's load average "
     yield f"was {min(loads):.0f} to {max(loads):.0f}, this proof's own included: every second is one of such a machine."
+    yield ABOVE
     yield ""
     yield from table(result)
     yield ""
@@ -104,11 +119,12 @@ def _lines(result: Result, machine: str, asked: Sequence[str]) -> Iterator[str]:
         f"- {row.fault} × {row.stage}: {row.trouble or 'later than its bound'}" for row in result.rows if _odd(row)
     ]
     violated = [f"- {one.round}: {each}" for one in result.rounds for each in one.examples]
-    for title, each in (("What was violated", violated), ("Remarks", remarks)):
+    without = [f"- {each}" for each in unproven(result)]
+    for title, each in (("What was violated", violated), ("Not proven", without), ("Remarks", remarks)):
         if each:
             yield from ("", f"## {title}", "", *each)
     yield from ("", "## Not reached by this", "", *(f"- {what}: {why}." for what, why in ABSENT))
 
 
 def _odd(row: Row) -> bool:
-    return bool(row.trouble) or row.is_late or not row.is_done
+    return row.is_done and (bool(row.trouble) or row.is_late)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from aios.infra.prove import faults, feeding, kept, matrix, report
+from aios.infra.output import FAILED
+from aios.infra.prove import faults, feeding, kept, matrix, proving, report
 from aios.infra.prove.judged import INPUT, Judged, Result, Row
 from aios.infra.prove.reading import Addresses, Kept, Place, Seen
 from aios.processors.connectors import registry
@@ -19,6 +21,7 @@ from aios.streams.system_files import Effect
 
 ROW = Row(round="taken", fault="kill -9 taken", stage="admit", at=1, bound_s=8.0, goes_on_s=2.5, is_done=True)
 ADDRESSES = Addresses(kafka="nowhere:1", registry="", valkey="")
+MISSED = Row(round="taken", fault="kill -9 taken", stage="retry", trouble="retry never came to taken")
 SOUND = Judged(round="taken", accepted=100)
 
 
@@ -64,28 +67,68 @@ def test_whatever_did_not_hold_is_a_violation(row: Row, judged: Judged, chain: s
 
 @pytest.mark.parametrize(
     "row",
-    [
-        replace(ROW, goes_on_s=8.0, waited_s=8.0),
-        replace(ROW, is_done=False, goes_on_s=None, trouble="it never came to taken"),
-        replace(ROW, round=INPUT, goes_on_s=None),
-    ],
-    ids=["at its bound", "not done", "must stop"],
+    [replace(ROW, goes_on_s=8.0, waited_s=8.0), replace(ROW, round=INPUT, goes_on_s=None)],
+    ids=["at its bound", "must stop"],
 )
-def test_what_held_or_proves_nothing_is_none(row: Row) -> None:
-    assert not Result(rows=[row], rounds=[SOUND]).violated
+def test_what_held_is_none(row: Row) -> None:
+    result = Result(rows=[row], rounds=[SOUND])
+    assert not result.violated
+    assert not result.unproven
 
 
 def test_a_fault_that_was_not_done_is_in_the_report_and_proves_nothing(tmp_path: Path) -> None:
-    """It is no line of the table, and a remark with its reason."""
-    missed = replace(ROW, stage="retry", is_done=False, trouble="retry never came to taken", goes_on_s=None)
+    """A line of its own in the table, without figures, and its reason below."""
     result = Result(
-        rows=[ROW, replace(ROW, stage="plan", goes_on_s=4.0, waited_s=3.1), missed], rounds=[SOUND], took_s=60.0
+        rows=[ROW, replace(ROW, stage="plan", goes_on_s=4.0, waited_s=3.1), MISSED], rounds=[SOUND], took_s=60.0
     )
     report.write(result, tmp_path, "2 cores")
-    written = (tmp_path / "matrix.md").read_text()
+    written = (tmp_path / "matrix.md").read_text(encoding="utf-8")
     assert "| kill -9 taken | admit, plan | 0 | 0 | 0 | 2.5 – 4.0 | 3.1 |" in written
-    assert "- kill -9 taken × retry: retry never came to taken" in written
-    assert (tmp_path / "matrix.json").is_file()
+    assert "| kill -9 taken | **not proven**: retry | – | – | – | – | – |" in written
+    assert "## Not proven\n\n- kill -9 taken × retry: retry never came to taken" in written
+    assert json.loads((tmp_path / "matrix.json").read_text(encoding="utf-8"))["unproven"] == report.unproven(result)
+
+
+def test_faults_of_a_round_in_which_nothing_was_accepted_prove_nothing() -> None:
+    """Of nothing, nothing is lost: no figures are shown of it."""
+    result = Result(rows=[ROW], rounds=[replace(SOUND, accepted=0)])
+    assert report.unproven(result) == ["kill -9 taken × admit: its round had no accepted event"]
+    assert report.table(result)[2:] == ["| kill -9 taken | **not proven**: admit | – | – | – | – | – |"]
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "said"),
+    [
+        (Result(rows=[ROW], rounds=[SOUND]), 0, ""),
+        (Result(rows=[ROW, MISSED], rounds=[SOUND]), FAILED, "not proven: kill -9 taken × retry"),
+        (Result(rows=[ROW], rounds=[replace(SOUND, accepted=0)]), FAILED, "not proven: kill -9 taken × admit"),
+        (Result(rows=[ROW], rounds=[replace(SOUND, violations={"I4": 1})]), FAILED, ""),
+    ],
+    ids=["proven", "not done", "nothing accepted", "violated"],
+)
+def test_the_command_ends_with_an_error_where_something_was_not_proven(
+    result: Result, status: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says of what."""
+    monkeypatch.setattr(matrix, "run", lambda *_, **__: result)
+    ended = CliRunner().invoke(proving.matrix, ["taken"])
+    assert (ended.exit_code, said in ended.stdout) == (status, True)
+
+
+def test_without_a_compiler_clocks_are_left_out_by_name_or_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    def run(_: Path, wanted: Sequence[matrix.Round], *__: object, **___: object) -> Result:
+        started.append([one.name for one in wanted])
+        return Result(rows=[ROW], rounds=[SOUND])
+
+    monkeypatch.setattr(matrix, "run", run)
+    monkeypatch.setattr(proving, "compiled", lambda _: None)
+    refused = CliRunner().invoke(proving.matrix, ["clock", "taken"])
+    assert (refused.exit_code, started) == (FAILED, [])
+    assert "--without clock" in refused.stderr
+    assert CliRunner().invoke(proving.matrix, ["clock", "taken", "--without", "clock"]).exit_code == 0
+    assert started == [["taken"]]
 
 
 def test_what_is_fed_to_a_system_is_what_it_can_be_asked() -> None:
