@@ -37,7 +37,7 @@ from aios.streams import topology
 from aios.streams.topics import DOCUMENT_RECEIVED, TENANT_REGISTERED
 from aios.streams.wall_clock import wall_ms
 
-__all__ = ["FAILPOINTS", "MIX", "Load", "Sent", "events_for", "run"]
+__all__ = ["FAILPOINTS", "FOUNDING", "MIX", "Load", "Sent", "events_for", "run"]
 
 WORKFLOW = "document.triage"
 TOPIC = DOCUMENT_RECEIVED.name
@@ -66,6 +66,7 @@ MIX: Mapping[Kind, float] = {
     Kind.OVERSIZE: 0.02,
 }
 """Weights of the kinds. A segfault takes three lives of admit each: add it where that is wanted."""
+FOUNDING = (Kind.GOOD, Kind.SLOW, Kind.FLAKY)  # one event, one case
 
 
 @dataclass(slots=True)
@@ -82,6 +83,10 @@ class Sent:
     @property
     def total(self) -> int:
         return self.sent.total()
+
+    @property
+    def cases(self) -> int:
+        return sum(self.sent[kind] for kind in FOUNDING) + self.sent[Kind.CONCURRENT] // 2
 
     @property
     def unknown(self) -> int:
@@ -111,11 +116,11 @@ def run(
     return asyncio.run(load.run(rate_per_s, count, seconds, stop or threading.Event(), hold))
 
 
-def events_for(cases: int) -> int:
-    """How many events of the usual mix make so many cases: two concurrent ones are one case, a repeat is none."""
-    concurrent = MIX.get(Kind.CONCURRENT, 0.0)
-    founding = MIX.get(Kind.GOOD, 0.0) + MIX.get(Kind.SLOW, 0.0) + concurrent
-    return math.ceil(cases * (sum(MIX.values()) + concurrent) / founding)
+def events_for(cases: int, mix: Mapping[Kind, float]) -> int:
+    """How many events of this mix make so many cases: two concurrent ones are one case, a repeat is none."""
+    concurrent = mix.get(Kind.CONCURRENT, 0.0)
+    founding = sum(mix.get(kind, 0.0) for kind in FOUNDING) + concurrent
+    return math.ceil(cases * (sum(mix.values()) + concurrent) / founding)
 
 
 class Load:
