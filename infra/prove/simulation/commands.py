@@ -8,9 +8,9 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from typing import Any
@@ -51,6 +51,7 @@ class _Sum:
     crashes: int = 0
     crashes_min: int = 0
     failed: list[Result] | None = None
+    thin: list[int] = field(default_factory=list)
     counts: Counter[str] | None = None
     passed: Counter[str] | None = None
 
@@ -65,6 +66,8 @@ class _Sum:
         self.passed = (self.passed or Counter()) + result.passed
         if result.violated:
             self.failed = [*(self.failed or []), result]
+        if result.is_thin:
+            self.thin.append(result.seed)
 
 
 @click.command()
@@ -75,8 +78,8 @@ class _Sum:
 def simulate(seed: int | None, seeds: tuple[int, int], jobs: int, *, as_json: bool) -> None:
     """The product's own code in a simulated world of crashes, zombies, rebalances and clocks that leap.
 
-    Needs no running system. Exit code 1 when an invariant breaks; the failing seed is printed, and
-    `--seed N` shows the same course of events again.
+    Needs no running system. Exit code 1 when an invariant breaks, or when too little happened in a seed for it to
+    prove anything; the failing seed is printed, and `--seed N` shows the same course of events again.
     """
     if seed is not None:
         _one(seed, as_json=as_json)
@@ -91,7 +94,7 @@ def simulate(seed: int | None, seeds: tuple[int, int], jobs: int, *, as_json: bo
                 f"{total.seeds} seeds, {total.records:,} records, {total.crashes:,} crashes, {bad} fail", err=True
             )
     _report(total, time.monotonic() - began, as_json=as_json)
-    if total.failed:
+    if total.failed or total.thin:
         sys.exit(output.FAILED)
 
 
@@ -100,7 +103,9 @@ def _one(seed: int, *, as_json: bool) -> None:
     for line in result.lines:
         click.echo(line)
     output.one(_plain(result), as_json=as_json)
-    if result.violated:
+    if not as_json:
+        _tell([seed] if result.is_thin else [])
+    if result.violated or result.is_thin:
         sys.exit(output.FAILED)
 
 
@@ -137,7 +142,8 @@ def _report(total: _Sum, took_s: float, *, as_json: bool) -> None:
         "boundaries": len(total.passed or ()),
     }
     if as_json:
-        click.echo(json.dumps(said | {"failing": [_plain(one) for one in failed]}, indent=2))
+        more = {"failing": [_plain(one) for one in failed], "thin": total.thin, "not_reached": worlds.NOT_REACHED}
+        click.echo(json.dumps(said | more, indent=2))
         return
     said["events"] = ", ".join(f"{count} {name}" for name, count in said["events"].items())
     output.one(said, as_json=False)
@@ -145,6 +151,18 @@ def _report(total: _Sum, took_s: float, *, as_json: bool) -> None:
         click.echo(f"seed {one.seed}: {one.violated}")
     if failed:
         click.echo(f"`aios prove simulate --seed {failed[0].seed}` shows it event by event")
+    _tell(total.thin)
+
+
+def _tell(thin: Sequence[int]) -> None:
+    """Of which seeds nothing is proven, and what no seed reaches."""
+    for seed in thin[:SHOWN_MAX]:
+        click.echo(
+            f"seed {seed} proves nothing: fewer than {worlds.RECORDS_MIN} records or {worlds.CRASHES_MIN} crashes"
+        )
+    click.echo("\nnot reached by this:")
+    for each in worlds.NOT_REACHED:
+        click.echo(f"- {each}")
 
 
 @click.command()
