@@ -46,7 +46,7 @@ def keep_in(folder: Path, name: str, command: str, figures: Mapping[str, Any]) -
     path = folder / f"{name}.json"
     measured = {"command": command, "at": f"{datetime.now(UTC):%Y-%m-%d}", "machine": describe(), **figures}
     path.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    click.echo(f"kept in {path}")
+    click.echo(f"kept in {path}", err=True)
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

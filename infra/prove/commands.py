@@ -7,7 +7,9 @@ violation, and when the system does not come to rest in time.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -42,8 +44,17 @@ FIGURES = ("accepted", "cases", "decided", "commands", "answers wasted", "record
 @click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="For the journal; a new one."
 )
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def load(
-    *, rate: float, count: int | None, seconds: float, http: float, segfault: float, seed: int, folder: Path
+    *,
+    rate: float,
+    count: int | None,
+    seconds: float,
+    http: float,
+    segfault: float,
+    seed: int,
+    folder: Path,
+    as_json: bool,
 ) -> None:
     """Send numbered cases, repeats, conflicts, slow ones and poison, at a set rate, over both roads."""
     mix = {**generator.MIX, Kind.SEGFAULT: segfault}
@@ -58,7 +69,7 @@ def load(
         seed=seed,
         hold=Lines().sent,
     )
-    output.one(told(sent), as_json=False)
+    output.one(counted(sent) if as_json else told(sent), as_json=as_json)
 
 
 @click.command()
@@ -105,11 +116,28 @@ def told(sent: Sent) -> dict[str, Any]:
     }
 
 
-def show(findings: Findings, folder: Path | None, *, as_json: bool) -> None:
-    """The table, the laws and the figures; exits 1 on any violation."""
+def counted(sent: Sent) -> dict[str, Any]:
+    """The same for scripts."""
+    return {
+        "run": sent.run,
+        "began_ms": sent.began_ms,
+        "ended_ms": sent.ended_ms,
+        "sent": sent.total,
+        "kinds": dict(sent.sent),
+        "acknowledged": sent.acked,
+        "refused": dict(sent.refused),
+        "never_answered": sent.unknown,
+    }
+
+
+def show(
+    findings: Findings, folder: Path | None, *, as_json: bool, more: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """The table, the laws and the figures; exits 1 on any violation. more: what else the JSON says."""
     table = verifier.rows(findings, folder)
     if as_json:
-        output.one(summary(findings) | {"table": table, "violations": dict(findings.violations)}, as_json=True)
+        judged = {"table": table, "violations": dict(findings.violations)}
+        output.one({**more, **summary(findings), **judged}, as_json=True)
     else:
         output.rows(table, tuple(table[0]), as_json=False, none="")
         click.echo()
@@ -141,7 +169,7 @@ def summary(findings: Findings) -> dict[str, Any]:
 
 
 class Lines:
-    """A line of progress every LINE_S."""
+    """A line of progress every LINE_S, to stderr: what is found goes to stdout, for scripts too."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -155,4 +183,4 @@ class Lines:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + LINE_S
-            click.echo(what)
+            click.echo(what, err=True)

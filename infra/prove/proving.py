@@ -19,6 +19,7 @@ from pathlib import Path
 
 import click
 
+from aios.infra import output
 from aios.infra.bench import machine
 from aios.infra.output import FAILED, fail
 from aios.infra.prove import matrix as proof
@@ -39,22 +40,24 @@ RESULTS = Path(__file__).parent / "results"
 )
 @click.option("--keep", is_flag=True, help="Leave the system's folder, with its logs.")
 @click.option("--list", "listed", is_flag=True, help="Say which rounds there are, and how long they take.")
-def matrix(rounds: tuple[str, ...], without: tuple[str, ...], into: Path | None, keep: bool, listed: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def matrix(
+    *, rounds: tuple[str, ...], without: tuple[str, ...], into: Path | None, keep: bool, listed: bool, as_json: bool
+) -> None:
     """Do every fault to every stage of a system under load, and judge it: about forty minutes on two cores."""
     known = {one.name: one for one in proof.rounds()}
     if unknown := sorted({*rounds, *without} - known.keys()):
         fail(f"no such round: {', '.join(unknown)}; there are: {', '.join(known)}")
     wanted = [one for one in known.values() if (not rounds or one.name in rounds) and one.name not in without]
     if listed:
-        for one in wanted:
-            click.echo(f"{one.name:16} {len(one.faults):3} faults, about {proof.expected_s([one]) / 60:.1f} min")
+        _list(wanted, as_json=as_json)
         return
     folder = Path(tempfile.mkdtemp(prefix="aios-prove-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))  # as Ctrl-C: what it started ends in order
     began = time.monotonic()
 
     def say(what: str) -> None:
-        click.echo(f"{(time.monotonic() - began) / 60:5.1f} min  {what}")
+        click.echo(f"{(time.monotonic() - began) / 60:5.1f} min  {what}", err=True)
 
     asked = (*rounds, *(word for one in without for word in ("--without", one)))
     into = into or (None if asked else RESULTS)
@@ -72,15 +75,26 @@ def matrix(rounds: tuple[str, ...], without: tuple[str, ...], into: Path | None,
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    click.echo("\n".join((report.ABOVE, "", *report.table(result))))
-    for each in report.unproven(result):
-        click.echo(f"not proven: {each}")
+    if as_json:
+        output.one(report.plain(result, _machine()), as_json=True)
+    else:
+        click.echo("\n".join((report.ABOVE, "", *report.table(result))))
+        for each in report.unproven(result):
+            click.echo(f"not proven: {each}")
     if into is not None:
-        click.echo(f"the report: {into / 'matrix.md'}")
+        click.echo(f"the report: {into / 'matrix.md'}", err=True)
     if keep:
-        click.echo(f"logs: {folder}")
+        click.echo(f"logs: {folder}", err=True)
     if result.violated or result.unproven:
         raise click.exceptions.Exit(FAILED)
+
+
+def _list(wanted: Sequence[proof.Round], *, as_json: bool) -> None:
+    found = [
+        {"round": one.name, "faults": len(one.faults), "minutes": round(proof.expected_s([one]) / 60, 1)}
+        for one in wanted
+    ]
+    output.rows(found, ("round", "faults", "minutes"), as_json=as_json, none="every round is left out")
 
 
 def _require_compiler(wanted: Sequence[proof.Round], folder: Path) -> None:

@@ -164,7 +164,8 @@ class Watch:
 )
 @click.option("--keep", is_flag=True, help="Leave the system's home and the journal.")
 @click.option("--report", is_flag=True, help="Keep the figures in infra/prove/results.")
-def soak(cases: int, within: Path | None, keep: bool, report: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def soak(*, cases: int, within: Path | None, keep: bool, report: bool, as_json: bool) -> None:
     """Send many cases through a system of its own, with an engine that only echoes, and judge what became of them.
 
     Exit code 1 on any violation, and where memory or disk grows by more than its bound a case behind the first half.
@@ -180,10 +181,10 @@ def soak(cases: int, within: Path | None, keep: bool, report: bool) -> None:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
     if report:
-        machine.keep_in(RESULTS, "soak", f"aios prove soak --cases {cases}", figures)
-    click.echo(figures["audit chain"])
-    click.echo(figures["growth"])
-    show(findings, None, as_json=False)
+        machine.keep_in(RESULTS, "soak", f"aios prove soak --cases {cases}", {**figures, **summary(findings)})
+    if not as_json:
+        _show(figures)
+    show(findings, None, as_json=as_json, more=figures)
     if chain.returncode:
         output.fail("the audit chain is broken")
     if beyond:
@@ -196,9 +197,11 @@ def _announce(cases: int, within: Path) -> None:
     memory = MEMORY_MIB + cases * MEMORY_KIB / 1024
     click.echo(
         f"{cases} cases: about {cases / CASES_PER_S / 60 + 1:.0f} min on two cores, {disk / 1024:.1f} GiB of disk in "
-        f"{within} ({free / 1024:.1f} free), {memory / 1000:.0f} GB of memory"
+        f"{within} ({free / 1024:.1f} free), {memory / 1000:.0f} GB of memory",
+        err=True,
     )
-    click.echo(f"every answer comes from: {VERSION}; {SEGFAULTS:.0f} events will kill their process three times each")
+    kills = f"{SEGFAULTS:.0f} events will kill their process three times each"
+    click.echo(f"every answer comes from: {VERSION}; {kills}", err=True)
     if free < 1.5 * disk:
         output.fail(f"{free} MiB are free in {within}, {1.5 * disk:.0f} are wanted: choose a folder with --within")
 
@@ -212,11 +215,11 @@ def _system(home: Path) -> Iterator[None]:
         "AIOS_TRACING__SAMPLE_RATIO": "0.01",
     }
     try:
-        if subprocess.run([*AIOS, "up", "--detach"], check=False).returncode:
+        if subprocess.run([*AIOS, "up", "--detach"], check=False, stdout=sys.stderr).returncode:
             output.fail("the system did not start")
         yield
     finally:
-        subprocess.run([*AIOS, "down"], check=False)
+        subprocess.run([*AIOS, "down"], check=False, stdout=sys.stderr)
 
 
 def _soak(cases: int, folder: Path) -> tuple[dict[str, Any], Findings, Sequence[str]]:
@@ -239,22 +242,28 @@ def _soak(cases: int, folder: Path) -> tuple[dict[str, Any], Findings, Sequence[
     disk = _per_case(watch.disk, findings.part.cases)
     beyond = [*_beyond("memory", watch.memory, growth.MEMORY), *_beyond("disk", watch.disk, growth.DISK)]
     seconds = (max(findings.part.pace("plan").told, default=sent.began_ms) - sent.began_ms) / 1000
+    return (
+        {
+            **told(sent),
+            "cases/s": round(findings.part.decided / max(0.001, seconds), 1),
+            "engine": VERSION,
+            "processes": processes,
+            "disk": disk,
+            "growth": _growth(watch.decided, beyond),
+        },
+        findings,
+        beyond,
+    )
+
+
+def _show(figures: Mapping[str, Any]) -> None:
+    tables = ("processes", "disk")
+    for name in tables:
+        click.echo()
+        output.rows(figures[name], tuple(figures[name][0]), as_json=False, none="")
     click.echo()
-    output.rows(processes, tuple(processes[0]), as_json=False, none="")
+    output.one({name: value for name, value in figures.items() if name not in tables}, as_json=False)
     click.echo()
-    output.rows(disk, tuple(disk[0]), as_json=False, none="")
-    click.echo()
-    said = told(sent) | {"cases/s": round(findings.part.decided / max(0.001, seconds), 1), "engine": VERSION}
-    output.one(said, as_json=False)
-    click.echo()
-    figures = {
-        **said,
-        **summary(findings),
-        "processes": processes,
-        "disk": disk,
-        "growth": _growth(watch.decided, beyond),
-    }
-    return figures, findings, beyond
 
 
 def _pids() -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from aios.infra.output import FAILED
-from aios.infra.prove import growth, load, soak
+from aios.infra.prove import growth, load, soak, verify
 from aios.infra.prove.commands import Lines
 from aios.infra.prove.findings import Findings, Part
 from aios.infra.prove.growth import MIB, Look
@@ -18,6 +19,7 @@ from aios.infra.prove.journal import Kind
 from aios.infra.prove.reading import Addresses
 
 CASES = 100_000
+FIGURES = {"growth": "as it was", "processes": [{"process": "audit"}], "disk": [{"disk": "kafka"}]}
 ADDRESSES = Addresses(kafka="nowhere:1", registry="", valkey="redis://nowhere:1")
 
 
@@ -81,11 +83,13 @@ def test_a_soak_ends_with_an_error_where_something_grows_beyond_its_bound(
 ) -> None:
     monkeypatch.setattr(soak, "_announce", lambda *_: None)
     monkeypatch.setattr(soak, "_system", lambda _: nullcontext())
-    monkeypatch.setattr(soak, "_soak", lambda *_: ({"growth": ""}, Findings(Part(), drained=True), beyond))
+    monkeypatch.setattr(soak, "_soak", lambda *_: (dict(FIGURES), Findings(Part(), drained=True), beyond))
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess((), 0, "", ""))
-    monkeypatch.setattr(soak, "show", lambda *_, **__: None)
-    ended = CliRunner().invoke(soak.soak, [])
-    assert (ended.exit_code, "memory of audit grows" in ended.stderr) == (status, bool(beyond))
+    monkeypatch.setattr(verify, "rows", lambda *_: [{"fault": "none"}])
+    for asked in ([], ["--json"]):
+        ended = CliRunner().invoke(soak.soak, asked)
+        assert (ended.exit_code, "memory of audit grows" in ended.stderr) == (status, bool(beyond))
+    assert json.loads(ended.stdout).items() > FIGURES.items()
 
 
 def test_a_soak_sends_as_many_events_as_make_its_cases() -> None:

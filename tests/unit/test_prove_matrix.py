@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from aios.infra.output import FAILED
-from aios.infra.prove import faults, feeding, kept, matrix, proving, report
+from aios.infra.prove import commands, faults, feeding, kept, load, matrix, proving, report
 from aios.infra.prove.judged import INPUT, Judged, Result, Row
 from aios.infra.prove.reading import Addresses, Kept, Place, Seen
 from aios.processors.connectors import registry
@@ -113,6 +113,30 @@ def test_the_command_ends_with_an_error_where_something_was_not_proven(
     monkeypatch.setattr(matrix, "run", lambda *_, **__: result)
     ended = CliRunner().invoke(proving.matrix, ["taken"])
     assert (ended.exit_code, said in ended.stdout) == (status, True)
+    scripted = CliRunner().invoke(proving.matrix, ["taken", "--json"])
+    assert (scripted.exit_code, json.loads(scripted.stdout)["violated"]) == (status, result.violated)
+
+
+def test_rounds_are_listed_for_scripts_too() -> None:
+    listed = json.loads(CliRunner().invoke(proving.matrix, ["--list", "--json"]).stdout)
+    assert [one["round"] for one in listed] == [one.name for one in matrix.rounds()]
+
+
+def test_a_load_says_what_it_sent_for_scripts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress goes elsewhere."""
+    sent = load.Sent("run", 1_000, 3_000, Counter(good=3, repeat=1), acked=2, refused=Counter({503: 1}))
+
+    def run(*_: object, hold: Callable[[load.Sent], bool], **__: object) -> load.Sent:
+        hold(sent)
+        return sent
+
+    monkeypatch.setattr(commands, "of_running", lambda: ADDRESSES)
+    monkeypatch.setattr(load, "run", run)
+    ended = CliRunner().invoke(commands.load, ["--folder", str(tmp_path), "--json"])
+    told = json.loads(ended.stdout)
+    assert (told["sent"], told["kinds"], told["acknowledged"]) == (4, {"good": 3, "repeat": 1}, 2)
+    assert (told["refused"], told["never_answered"]) == ({"503": 1}, 1)
+    assert "sent 4" in ended.stderr
 
 
 def test_without_a_compiler_clocks_are_left_out_by_name_or_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
