@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+
 from aios.infra.prove import load, verify
 from aios.infra.prove.findings import Findings
 from aios.infra.prove.journal import Kind
@@ -58,12 +60,16 @@ class Loading:
 
 
 class Looking:
-    """The verifier at work while things break, in a thread of its own. Kafka may be away: then nothing was seen."""
+    """The verifier at work while things break, in a thread of its own. What it needs may be away: then it says so.
+
+    One look a round: it takes up to 8 s where all cores are busy, and how soon a stage goes on is measured beside it.
+    """
 
     def __init__(self, stand: Stand, folder: Path, say: Callable[[str], None]) -> None:
         self._arguments = (stand.addresses, folder)
         self._say = say
         self._found: Findings | None = None
+        self._missed = ""
         self._thread = threading.Thread(target=self._run, name="looking", daemon=True)
 
     def start(self) -> None:
@@ -74,6 +80,7 @@ class Looking:
         if self._thread.ident is None:
             return
         self._thread.join()
+        judged.unseen = self._missed
         if self._found is None:
             return
         judged.seen_running = self._found.accepted
@@ -85,7 +92,8 @@ class Looking:
         addresses, folder = self._arguments
         try:
             self._found = verify.check(addresses, folder, drained=False)
-        except (AiosError, OSError) as error:
+        except (AiosError, OSError, KafkaException) as error:
+            self._missed = str(error)
             self._say(f"  not judged while it ran: {error}")
 
 

@@ -44,7 +44,10 @@ class Row:
 
 @dataclass(slots=True, kw_only=True)
 class Judged:
-    """One round's figures. violations: by invariant, with examples. seen_running: events judged in its middle too."""
+    """One round's figures. violations: by invariant, with examples.
+
+    seen_running: events judged in its middle too. unseen: why there are none; empty if there are.
+    """
 
     round: str
     accepted: int = 0
@@ -56,6 +59,7 @@ class Judged:
     longest_wait_s: float = 0.0
     judging_s: float = 0.0
     seen_running: int = 0
+    unseen: str = ""
     violations: dict[str, int] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
 

@@ -2,7 +2,8 @@
 
 Enters: a folder, and which rounds (all without). Leaves: a Result. A round is one load: it starts, its faults are done
 one after the other, each repaired before the next, the load ends, the system comes to rest, and the verifier judges
-everything that the load sent; its figures stand for each of the round's faults. Guaranteed: every fault that was to be
+everything that the load sent; its figures stand for each of the round's faults. In the middle of a round it judges what
+must hold at every moment, while things break. Guaranteed: every fault that was to be
 done is in the result, done or not, with the reason; a round of kills goes through the stages, so that each has run for
 a while when it dies again; an emptied Valkey comes first, since it is filled again from all that was told before; what
 must stop a stage comes last, since nothing but a person brings such a system back.
@@ -63,15 +64,13 @@ CLEAN: Mapping[Kind, float] = {Kind.GOOD: 90.0, Kind.REPEAT: 5.0, Kind.CONCURREN
 class Round:
     """name: what it is asked for by. is_clean: nothing bad is sent, so not one dead letter may be there.
 
-    nodes: of Kafka; three where some of them are broken, since they cost three times the CPU. is_watched: the verifier
-    judges once more, in the middle of it, what must hold at every moment.
+    nodes: of Kafka; three where some of them are broken, since they cost three times the CPU.
     """
 
     name: str
     faults: Sequence[Fault]
     is_clean: bool = False
     nodes: int = 1
-    is_watched: bool = False
 
 
 def rounds() -> list[Round]:
@@ -85,10 +84,9 @@ def rounds() -> list[Round]:
         Round(
             "twice",
             [*(faults.KillAt(stage=one, steps=faults.TWICE) for one in processes), faults.Poison()],
-            is_watched=True,
         ),
         Round("restart", [faults.RollingRestart()], is_clean=True),
-        Round("stop", [faults.Stopped(stage=process) for process in processes], is_watched=True),
+        Round("stop", [faults.Stopped(stage=process) for process in processes]),
         Round("clock", [faults.ClockMoved(stage=one, seconds=way) for one in processes for way in _ways(one)]),
         Round("storm", [faults.RebalanceStorm(stage=one) for one in consuming if one not in ALONE]),
         Round(
@@ -96,7 +94,7 @@ def rounds() -> list[Round]:
         ),
         Round("brokers", [faults.BrokerKilled(), faults.CoordinatorMoved(), faults.BrokersKilled()], nodes=3),
         Round("transaction", [faults.HangingTransaction()], nodes=3),
-        Round("network", faults.NETWORKS, nodes=3, is_watched=True),
+        Round("network", faults.NETWORKS, nodes=3),
         Round(INPUT, [faults.MustStop(recreate=False), faults.MustStop(recreate=True)], nodes=3),
     ]
 
@@ -195,7 +193,7 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
         feeding.start()
         time.sleep(WARM_S)
         for number, fault in enumerate(a_round.faults):
-            if a_round.is_watched and number == len(a_round.faults) // 2:
+            if number == len(a_round.faults) // 2:
                 looking.start()
             rows.append(_do(stand, a_round.name, fault, say))
             time.sleep(BETWEEN_S)

@@ -114,10 +114,13 @@ def _lines(result: Result, machine: str, asked: Sequence[str]) -> Iterator[str]:
     yield ""
     yield from table(result)
     yield ""
+    seen = sum(bool(one.seen_running) for one in result.rounds)
+    yield f"What must hold at every moment was judged in the middle of {seen} of {len(result.rounds)} rounds, too."
     yield f"The audit chain is {'broken: ' + result.chain if result.chain else 'whole'}."
     remarks = [
         f"- {row.fault} × {row.stage}: {row.trouble or 'later than its bound'}" for row in result.rows if _odd(row)
     ]
+    remarks += [f"- {one.round}: not judged while it ran: {one.unseen}" for one in result.rounds if one.unseen]
     violated = [f"- {one.round}: {each}" for one in result.rounds for each in one.examples]
     without = [f"- {each}" for each in unproven(result)]
     for title, each in (("What was violated", violated), ("Not proven", without), ("Remarks", remarks)):

@@ -8,17 +8,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import KafkaException
 
 from aios.infra.commands.prove import PROOFS
 from aios.infra.output import FAILED
-from aios.infra.prove import commands, faults, feeding, kept, load, matrix, proving, report
+from aios.infra.prove import attending, commands, faults, feeding, kept, load, matrix, proving, report, verify
+from aios.infra.prove.findings import Findings, Law, Part
 from aios.infra.prove.judged import INPUT, Judged, Result, Row
 from aios.infra.prove.reading import Addresses, Kept, Place, Seen
+from aios.infra.prove.stand import Stand
 from aios.processors.connectors import registry
 from aios.streams import failpoints, topology
+from aios.streams.errors import Unavailable
 from aios.streams.system_files import Effect
 
 README = Path(__file__).parents[2] / "README.md"
@@ -178,6 +184,68 @@ def test_a_proof_that_was_ended_says_so(tmp_path: Path) -> None:
     assert "**Not finished**" in (tmp_path / "matrix.md").read_text(encoding="utf-8")
     report.write(Result(is_whole=True, rows=[ROW], rounds=[SOUND]), tmp_path, "a machine")
     assert "**Not finished**" not in (tmp_path / "matrix.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("a_round", [one for one in matrix.rounds() if one.name != INPUT], ids=lambda one: one.name)
+def test_every_round_is_looked_at_in_its_middle(
+    a_round: matrix.Round, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def do(_: Stand, name: str, fault: faults.Fault, __: object) -> Row:
+        done.append(fault.name)
+        return Row(round=name, fault=fault.name, stage=fault.stage)
+
+    quiet = SimpleNamespace(
+        start=lambda: None, close=lambda: None, end=lambda: None, said=lambda: "", answered=(), jobs=0, sent=0
+    )
+    looking = SimpleNamespace(start=lambda: done.append("a look"), into=lambda _: None)
+    for name, value in (("Loading", quiet), ("Operator", quiet), ("Feeding", quiet), ("Looking", looking)):
+        monkeypatch.setattr(matrix, name, lambda *_, value=value: value)
+    for name in ("WARM_S", "BETWEEN_S", "AFTER_S"):
+        monkeypatch.setattr(matrix, name, 0.0)
+    monkeypatch.setattr(matrix, "_do", do)
+    monkeypatch.setattr(matrix, "_judge", lambda *_: replace(SOUND))
+    monkeypatch.setattr(matrix, "_answered", lambda *_: None)
+    monkeypatch.setattr(kept, "letters", lambda _: Counter())
+    stand = SimpleNamespace(addresses=ADDRESSES, operations="", home=SimpleNamespace(folder=tmp_path))
+    matrix._round(cast(Stand, stand), tmp_path, a_round, Result(), lambda _: None)
+    assert [number for number, what in enumerate(done) if what == "a look"] == [len(a_round.faults) // 2]
+
+
+def looked(tmp_path: Path) -> Judged:
+    """What a look into a running system adds to its round."""
+    stand = cast(Stand, SimpleNamespace(addresses=ADDRESSES))
+    looking, judged = attending.Looking(stand, tmp_path, lambda _: None), replace(SOUND, violations={}, examples=[])
+    looking.start()
+    looking.into(judged)
+    return judged
+
+
+def test_what_does_not_hold_while_faults_run_is_a_violation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = Part(events=Counter(decided=7))
+    part.violations.add(Law.COMMITTED, "it passes what is unfinished")
+    monkeypatch.setattr(verify, "check", lambda *_, drained: Findings(part, drained))
+    judged = looked(tmp_path)
+    assert (judged.seen_running, judged.unseen, judged.violations) == (7, "", {"I9 while it ran": 1})
+
+
+@pytest.mark.parametrize("error", [Unavailable("no broker answers"), KafkaException("no broker answers")])
+def test_a_look_that_saw_nothing_is_counted_in_the_report(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the verifier needs may be what is broken."""
+
+    def check(*_: object, **__: object) -> Findings:
+        raise error
+
+    monkeypatch.setattr(verify, "check", check)
+    judged = looked(tmp_path)
+    assert (judged.seen_running, judged.violations) == (0, {})
+    report.write(Result(rows=[ROW], rounds=[judged, replace(SOUND, seen_running=5)]), tmp_path, "a machine")
+    written = (tmp_path / "matrix.md").read_text(encoding="utf-8")
+    assert "judged in the middle of 1 of 2 rounds" in written
+    assert "- taken: not judged while it ran: no broker answers" in written
 
 
 def test_dead_letters_are_counted_of_every_group_and_partition(monkeypatch: pytest.MonkeyPatch) -> None:
