@@ -16,6 +16,8 @@ Violated. The names are those of the verifier:
     given up       only who ended processes alone is given up
     places         no more commands of the tenant are out than it has places, in each partition of plan; who waits is
                    called in the order of coming; at the end no place is taken
+    money          no more is reserved and spent than a limit has, at each change of it; at the end nothing is reserved,
+                   each answer is a line of the ledger, and each line is in the books once
     effects        counted at the outside system: never two of what is reconciled or asked for at most once, and one or
                    more of what was answered `ok`
     fold           what a stage remembers is what its changelog says
@@ -36,6 +38,7 @@ from aios.infra.prove.simulation.people import Published
 from aios.infra.prove.simulation.stages import StoreProcess
 from aios.infra.prove.simulation.systems import CONNECTING
 from aios.infra.prove.simulation.world import Group, Slot, Violated, World
+from aios.processors.accounts import WASTED
 from aios.processors.cases.turnstile import POOL, TURN
 from aios.processors.stateful import changelog
 from aios.processors.stateful.changelog import Remembered
@@ -44,6 +47,8 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import (
     AuditRecorded,
+    BudgetChanged,
+    BudgetDeclared,
     CaseAdmitted,
     CaseDecided,
     ConnectorCompleted,
@@ -57,16 +62,18 @@ from aios.schemas.models import (
     ReplayRemembered,
     ReviewRequested,
     TimerFired,
+    UsageSettled,
 )
 from aios.streams import topics
+from aios.streams.limits import names_of
 from aios.streams.system_files import Effect
 from aios.streams.topics import Topic
-from aios.streams.topology import ADMIT, PLAN, POOLS, REPLAY, RETRY, Stage
+from aios.streams.topology import ADMIT, BUDGET, PLAN, POOLS, REPLAY, RETRY, Stage
 
 E = TypeVar("E", bound=Event)
 Where = tuple[str, int, int]  # topic, partition, offset
 ATTEMPTS, COUNT = f"{envelope.PREFIX}attempts", f"{envelope.PREFIX}replay.count"
-STAGES = (ADMIT, PLAN, *POOLS, CONNECTING, RETRY, REPLAY)
+STAGES = (ADMIT, PLAN, BUDGET, *POOLS, CONNECTING, RETRY, REPLAY)
 WAITING = frozenset(topic.name for topic in RETRY.reads)
 COMMANDS = frozenset(pool.reads[0].name for pool in POOLS)
 
@@ -76,10 +83,16 @@ def _count(entry: Entry, header: str) -> int:
 
 
 class Judge:
-    """Looks on while the world runs. places: of the tenant at a pool, in a partition. done: effects by key."""
+    """Looks on while the world runs. places: of the tenant at a pool, in a partition. done: effects by key.
 
-    def __init__(self, world: World, codec: Codec, places: int, done: Mapping[str, int]) -> None:
+    limits: that are declared, by name.
+    """
+
+    def __init__(
+        self, world: World, codec: Codec, places: int, done: Mapping[str, int], *, limits: Mapping[str, BudgetDeclared]
+    ) -> None:
         self._world = world
+        self._limits = limits
         self._places = places
         self._done = done
         self._codec = codec
@@ -148,7 +161,9 @@ class Judge:
     def final(self, slots: Sequence[Slot], published: Published, jobs: Sequence[str]) -> None:
         """Raises Violated with the first thing that does not hold."""
         self._check_jobs(jobs)
-        History(self._world, self._codec, self._places).check(published, self._done)
+        history = History(self._world, self._codec, self._places)
+        history.check(published, self._done)
+        history.check_money(self._limits)
         for slot in slots:
             self._check_alive(slot)
             self._check_read(slot)
@@ -295,7 +310,7 @@ class History:
         """In a stateful stage a record is settled once for each time it came."""
         for (group, place), entries in self._settlements.items():
             copies = 1 + len(self._returns[group, place])
-            if group in (ADMIT.group, PLAN.group) and len(entries) > copies:
+            if group in (ADMIT.group, PLAN.group, BUDGET.group) and len(entries) > copies:
                 where = "/".join(map(str, place))
                 raise Violated("repeated", f"{where} came {copies} times to {group} and was settled {len(entries)}")
 
@@ -305,6 +320,8 @@ class History:
             requests = self._events(pool.reads[0], InferenceRequested)
             named += [("request", one.request_id) for _, one in requests]
         named += [("call", one.request_id) for _, one in self._events(CONNECTING.reads[0], ConnectorRequested)]
+        ledger = self._events(topics.USAGE_SETTLED, UsageSettled)
+        named += [("settlement", one.settlement_id) for _, one in ledger if one.cost_micro]  # what ends may end twice
         named += [("task", one.task_id) for _, one in self._events(topics.REVIEW_REQUESTED, ReviewRequested)]
         named += [
             ("timer", f"{one.case_id} {one.timer_id} {one.due_at}")
@@ -468,6 +485,34 @@ class History:
                 raise Violated("effects", f"{asked.request_id} ({asked.effect}) was answered ok, and never done")
             if count and asked.effect != Effect.NONE and under_key[asked.idempotency_key] <= {"failed", "expired"}:
                 raise Violated("effects", f"{asked.request_id} ({asked.effect}) was answered as not done, and was done")
+
+    def check_money(self, limits: Mapping[str, BudgetDeclared]) -> None:
+        """Raises Violated."""
+        stands: dict[str, BudgetChanged] = {}
+        for _, one in self._events(topics.BUDGET_CHANGED, BudgetChanged):
+            hard = limits[one.budget].hard_micro
+            if one.reserved_micro < 0 or one.reserved_micro + one.spent_micro > hard:
+                said = f"{one.reserved_micro} are reserved and {one.spent_micro} spent, of {hard}"
+                raise Violated("money", f"{one.budget}: {said}")
+            stands[one.budget] = one
+        ledger = self._events(topics.USAGE_SETTLED, UsageSettled)
+        lines = [line for entry, line in ledger if (BUDGET.group, entry.origin) not in self._open]
+        cost = sum(
+            one.cost_micro
+            for entry, one in self._events(topics.INFERENCE_COMPLETED, InferenceCompleted)
+            if (PLAN.group, entry.origin) not in self._open
+        )
+        charged = sum(line.cost_micro for _, line in ledger if line.kind in ("inference", WASTED))
+        if charged != cost:
+            raise Violated("money", f"the answers cost {cost}, {charged} stand in the ledger")
+        for name in limits:
+            told = sum(line.cost_micro for line in lines if name in names_of(line.tenant, line.workflow))
+            stand = stands.get(name)
+            booked = stand.spent_micro + stand.over_micro + stand.wasted_micro if stand is not None else 0
+            if booked != told:
+                raise Violated("money", f"{name}: {told} stand in the ledger, {booked} in the books")
+            if stand is not None and stand.reserved_micro:
+                raise Violated("money", f"{name}: {stand.reserved_micro} are reserved, and no case is open")
 
 
 def _case_of(letter: Entry) -> str:

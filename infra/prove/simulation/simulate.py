@@ -3,9 +3,9 @@
 Enters: seeds. Leaves: for each a verdict, a hash of everything that happened, and what was reached. The same seed gives
 the same world, whatever the machine, so a seed that fails is a bug report.
 
-What runs is the product: the stores and cores of admit, plan and replay with its jobs, what settles, parks, retries,
-holds and counts in dlq/, the offsets of at-least-once stages, the connectors from a command to its answer. What is
-simulated is what the product stands on: log, clocks, processes, network, and the outside system that is asked.
+What runs is the product: the stores and cores of admit, plan, budget and replay with its jobs, what settles, parks,
+retries, holds and counts in dlq/, the offsets of at-least-once stages, the connectors from a command to its answer.
+What is simulated is what the product stands on: log, clocks, processes, network, and the outside system that is asked.
 
 What is not reached stands in NOT_REACHED, and each report says it. Real processes are killed by `make prove`.
 """
@@ -18,7 +18,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import ModuleType, SimpleNamespace
@@ -32,22 +32,24 @@ from aios.infra.prove.simulation.systems import CONNECTING, Bank, ConnectorProce
 from aios.infra.prove.simulation.systems import workflow as settling
 from aios.infra.prove.simulation.workers import PoolProcess, RetryProcess
 from aios.infra.prove.simulation.world import Doom, Group, Process, Slot, Violated, World
-from aios.processors import admit, plan, replay
+from aios.processors import admit, budget, plan, replay
+from aios.processors.cases.spending import Funds
 from aios.processors.language import workflow_files
 from aios.processors.replaying.probe import Probes
 from aios.processors.stateful.state import Core
 from aios.schemas.codec import Codec
-from aios.schemas.models import TenantRegistered
+from aios.schemas.models import BudgetDeclared, TenantRegistered
 from aios.schemas.registry import InMemory
-from aios.streams import failpoints, pool_files, system_files, topics, topology
+from aios.streams import failpoints, limits, pool_files, system_files, topics, topology
 from aios.streams.record import Record
-from aios.streams.topology import ADMIT, PLAN, POOLS, REPLAY, RETRY, Stage
+from aios.streams.topology import ADMIT, BUDGET, PLAN, POOLS, REPLAY, RETRY, Stage
 
 PARTITIONS = 2
 RECORDS = 30  # published; each becomes twenty more
 LOAD_MS = 22_000.0
 CHAOS_MS = 38_000.0
 RECORDS_MIN, CRASHES_MIN = 300, 5  # of a seed that proves something
+HARD_MICRO = (60_000, 100_000, 150_000)  # of the tenant's limit; a case asks for 5,000
 FIXED_MS = 1_800_000.0  # after the troubles, until a fixed version runs and everything is replayed
 SWEEP_S = 86_400.0
 PLACES = 1  # of the tenant at a pool, in a partition: so few that cases wait for their turn
@@ -67,7 +69,7 @@ TIGHT_SYSTEMS = [
     )
     for system in system_files.shipped().values()
 ]
-DRAIN_MS = 6 * 86_400_000.0  # every wait of a case is over by then, and nothing is forgotten yet
+DRAIN_MS = 7 * 86_400_000.0  # every wait of a case, each reservation is over by then, and nothing is forgotten yet
 FLAKY_SHARE = 0.05  # of records, at each stage: fail and succeed later
 LOST_SHARE = 0.012  # fail until they are given up and the code is fixed
 LOST_KILLER_SHARE = 0.25  # of what ends who decodes it: a dead letter for another reason, until a dry run decodes it
@@ -80,7 +82,8 @@ NOT_REACHED = (
     "threads that race inside one process",
     "real networks, disks and signals",
     "the outer shells: lanes.py and app.py of processors/stateful, streams/intake.py, inference_workers/pool.py",
-    "budget: the tenant has no limits; gateway, sinks, registry and models",
+    "gateway, sinks, registry and models",
+    "of budgets: limits under which a case waits or takes a cheaper way, windows that end, limits that change",
     "of outside systems: circuits of endpoints; who is stopped between the check of its lease and its first byte; a "
     "step that is asked again while a clock is wrong by more than its deadline",
 )
@@ -131,6 +134,33 @@ class Tenants:
         return TenantRegistered(tenant=name, key_hashes=(), active=True, registered_at=0)
 
 
+class Limits:
+    """What the tenant may spend: enough for most of its cases at once, in one workflow and in all of them together."""
+
+    def __init__(self, world: World) -> None:
+        hard = world.random.choice(HARD_MICRO)
+        self.declared = {
+            name: BudgetDeclared(
+                budget=name,
+                tenant=TENANT,
+                workflow=name.partition("/")[2],
+                window="total",
+                soft_micro=most // 2,
+                hard_micro=most,
+                policy="refuse",
+                by="ada",
+                declared_at=0,
+            )
+            for name, most in zip(limits.names_of(TENANT, "document.triage"), (hard, 2 * hard // 3), strict=True)
+        }
+
+    def of(self, tenant: str, workflow: str) -> Mapping[str, BudgetDeclared]:
+        return {name: self.declared[name] for name in limits.names_of(tenant, workflow) if name in self.declared}
+
+    def hold(self, tenant: str, workflow: str) -> bool:
+        return bool(self.of(tenant, workflow))
+
+
 class Simulation:
     """One seed."""
 
@@ -140,14 +170,26 @@ class Simulation:
         codec, self._workflows = shared()
         self._codec = codec
         self.bank = Bank(self.world, CHAOS_MS)
-        self.judge = Judge(self.world, codec, PLACES, self.bank.done)
+        declared = Limits(self.world)
+        self.judge = Judge(self.world, codec, PLACES, self.bank.done, limits=declared.declared)
         self.slots: list[Slot] = []
         self._add(ADMIT, 2, self._store(ADMIT, admit.Admit(codec, Tenants(), self._workflows, TENANT)))
         self._add(
             PLAN,
             2,
-            self._store(PLAN, plan.Plan(codec, self._workflows, PARTITIONS, pools=TIGHT, systems=TIGHT_SYSTEMS)),
+            self._store(
+                PLAN,
+                plan.Plan(
+                    codec,
+                    self._workflows,
+                    PARTITIONS,
+                    funds=Funds(declared.hold, person_minute_micro=10),
+                    pools=TIGHT,
+                    systems=TIGHT_SYSTEMS,
+                ),
+            ),
         )
+        self._add(BUDGET, 2, self._store(BUDGET, budget.Budget(codec, declared, PARTITIONS)))
         for pool in POOLS:
             self._add(pool, 2, partial(self._pool, pool))
         self._add(CONNECTING, 2, self._connector)

@@ -29,6 +29,7 @@ ANSWER_MS_MAX = 900.0
 SLOW_SHARE = 0.03
 SLOW_MS = (20_000.0, 160_000.0)  # an interactive request has 60 s
 FAILED_SHARE = 0.04
+COST_MICRO = (20, 1_200)  # of an answer, wrong ones too
 
 
 class PoolProcess(HandsProcess):
@@ -165,6 +166,7 @@ class _Request(Actor):
             lane=request.lane,
             queue_ms=0,
             compute_ms=0,
+            cost_micro=draw.randint(*COST_MICRO),
             completed_at=int(self.process.wall_ms()),
         )
         return one_record.outgoing(self._pool.codec, self._pool.stage, INFERENCE_COMPLETED, answer, record)
