@@ -6,7 +6,7 @@ groups had committed before the first of them was read. Leaves: a Part. Guarante
 claims only what must hold at that moment, because causes are read after their effects, and positions before both: a
 position, a remembered case or a decision that is there has everything it stands on read after it. Memory: about
 2.2 KiB a case of the partition (measured; a million cases in six partitions, two at a time: 0.8 GiB).
-Rejected: asking a stage, or using its code (the fold below knows eight transitions, and nothing of workflows).
+Rejected: asking a stage, or using its code (the fold below knows nine transitions, and nothing of workflows).
 
     ORDER   changelog (positions, remembered cases) → decisions, refusals, questions → the ledger → answers → letters,
             returns, changes of letters → commands → audit → admitted cases
@@ -236,7 +236,7 @@ class Fold:
         known = hash(event["settlement_id"])
         if known in self._settled:
             self.part.repeated[seen.topic] += 1
-            self._wrong(Law.NO_DOUBLE_CHARGE, f"{event['settlement_id']} stands again in the ledger at {_place(seen)}")
+            self._wrong(Law.MONEY, f"{event['settlement_id']} stands again in the ledger at {_place(seen)}")
             return
         self._settled.add(known)
         if event["kind"] != "wasted":
@@ -332,6 +332,9 @@ class Fold:
         match kind:
             case "admitted":
                 case.founder = detail.get("event_id", "")
+            case "budget_requested":
+                case.attempt = case.attempt + 1 if case.step == event["step"] else 1
+                case.step, case.waiting = event["step"], detail["reservation_id"]
             case "requested" | "review_requested":
                 case.waiting = detail.get("request_id") or detail.get("task_id", "")
                 case.step, case.attempt = event["step"], detail.get("attempt", 1)
@@ -366,7 +369,7 @@ class Fold:
         command = self._commands.setdefault(request, Command(event["case_id"]))
         command.accepted += 1
         if command.accepted > 1:
-            self._wrong(Law.NO_DOUBLE_CHARGE, f"{request} of case {event['case_id']} was charged {command.accepted}x")
+            self._wrong(Law.MONEY, f"{request} of case {event['case_id']} was charged {command.accepted}x")
         elif request != case.waiting and not self._is_unseen(case):
             self._wrong(Law.ONE_DECISION, f"case {event['case_id']} took {request}, and waited for {case.waiting}")
 
@@ -458,7 +461,7 @@ class Fold:
         if case.remembered is not None and case.remembered[0] > case.seq:
             self._wrong(Law.AUDIT, f"case {case_id} is remembered at {case.remembered[0]}, audited up to {case.seq}")
         if case.unbooked < 0 and case.founder:
-            self._wrong(Law.NO_DOUBLE_CHARGE, f"case {case_id} is charged for {-case.unbooked} more than it took")
+            self._wrong(Law.MONEY, f"case {case_id} is charged for {-case.unbooked} more than it took")
         if self._scope.drained:
             self._judge_at_rest(case_id, case)
         self._refusals_audited(case_id, case)
@@ -468,7 +471,7 @@ class Fold:
         if case.decided_seq and not case.decision:
             self._wrong(Law.AUDIT, f"case {case_id} is audited as decided, but its decision is not there")
         if case.unbooked > 0 and case.founder:
-            self._wrong(Law.NO_DOUBLE_CHARGE, f"case {case_id} took {case.unbooked} more than the ledger says")
+            self._wrong(Law.MONEY, f"case {case_id} took {case.unbooked} more than the ledger says")
         if case.seq and case.remembered is None:
             self._wrong(Law.FOLD, f"case {case_id} has {case.seq} transitions, and is not remembered")
         elif case.remembered is not None and case.remembered[0] < case.seq:

@@ -14,12 +14,16 @@ from hashlib import sha256
 from typing import Any
 
 from aios.infra.prove.arrivals import Arrivals
-from aios.infra.prove.findings import Findings, Law
+from aios.infra.prove.books import KNOWN_MS, Books
+from aios.infra.prove.findings import Findings, Law, Part
 from aios.infra.prove.fold import ORDER, POSITION, STATE, Fold, Scope
 from aios.infra.prove.journal import Entry, Kind, digest
 from aios.infra.prove.reading import Seen
 from aios.streams.topics import (
     AUDIT_RECORDED,
+    BUDGET_ANSWERED,
+    BUDGET_CHANGED,
+    BUDGET_DECLARED,
     CASE_ADMITTED,
     CASE_DECIDED,
     DOCUMENT_RECEIVED,
@@ -45,7 +49,7 @@ class Line:
     headers: list[tuple[str, bytes]] = field(default_factory=list)
 
     def seen(self) -> Seen:
-        at = 1_000 + self.offset
+        at = 1_000 + self.offset + (KNOWN_MS if self.topic == BUDGET_CHANGED.name else 0)
         value = b"" if self.event is None else self.event.get("bytes", b"-")
         return Seen(self.topic, 0, self.offset, at, self.key, value, self.headers)
 
@@ -102,6 +106,20 @@ class History:
         line = {"settlement_id": f"s-{case}-{offset}", "case_id": case, "kind": "inference"}
         self.put(USAGE_SETTLED.name, "demo", line)
 
+    def reserve(self, case: str) -> None:
+        """A reservation that is granted, spent in part, and given back."""
+        self.stand(reserved=50, spent=0)
+        self.put(BUDGET_ANSWERED.name, case, {"reservation_id": f"h-{case}", "case_id": case, "status": "granted"})
+        self.stand(reserved=30, spent=20)
+        ended = {"settlement_id": f"c-{case}", "reservation_id": f"h-{case}", "case_id": case, "kind": "closed"}
+        self.put(USAGE_SETTLED.name, "demo", ended)
+        self.stand(reserved=0, spent=20)
+
+    def stand(self, *, reserved: int, spent: int) -> None:
+        """Where the budget stands, of which 100 may be spent."""
+        event = {"budget": "demo/*", "reserved_micro": reserved, "spent_micro": spent}
+        self.put(BUDGET_CHANGED.name, "demo/*", event)
+
     def decide(self, case: str, label: str = "card") -> None:
         cause = (INFERENCE_COMPLETED.name, len(self.topics[INFERENCE_COMPLETED.name]) - 1)
         self.audit(case, "decided", "decided", cause)
@@ -140,7 +158,22 @@ class History:
         part = fold.finish()
         arrivals.became(fold.marks, fold.admitted_at)
         part.merge(arrivals.finish())
+        part.merge(self._books(drained=drained))
         return Findings(part, drained)
+
+    def _books(self, *, drained: bool) -> Part:
+        books = Books(drained=drained)
+        takes = {
+            BUDGET_DECLARED.name: books.declared,
+            BUDGET_CHANGED.name: books.changed,
+            BUDGET_ANSWERED.name: books.answered,
+            USAGE_SETTLED.name: books.booked,
+            CASE_DECIDED.name: books.decided,
+        }
+        for topic, take in takes.items():
+            for line in self.topics[topic]:
+                take(line.seen(), line.event or {})
+        return books.finish()
 
     def _ordered(self) -> Iterator[Line]:
         for topic in ORDER:
@@ -148,8 +181,10 @@ class History:
 
 
 def sound() -> History:
-    """Two decided cases, a repeat, a conflict, a refusal and a dead letter; everything committed."""
+    """Two decided cases, one with a reservation, a repeat, a conflict, a refusal, a dead letter; all is committed."""
     history = History()
+    history.put(BUDGET_DECLARED.name, "demo/*", {"budget": "demo/*", "hard_micro": 100})
+    history.reserve("a")
     history.case("a", history.arrive("ka", "my card"), "b1")
     history.case("b", history.arrive("kb", "my loan", via="http"), "b2")
     history.admit("a", history.arrive("ka", "my card", Kind.REPEAT), "b1")
@@ -282,19 +317,31 @@ PLANTED: Mapping[str, Plant] = {
     "audited twice": Plant(
         Law.AUDIT, "a transition stands twice", lambda h: h.topics[AUDIT_RECORDED.name].append(_again(h, 3))
     ),
-    "charged twice": Plant(Law.NO_DOUBLE_CHARGE, "an answer to one command is accepted twice", _charge_twice),
+    "charged twice": Plant(Law.MONEY, "an answer to one command is accepted twice", _charge_twice),
     "in the ledger twice": Plant(
-        Law.NO_DOUBLE_CHARGE, "a line of the ledger stands twice", lambda h: _last(h, USAGE_SETTLED.name)
+        Law.MONEY, "a line of the ledger stands twice", lambda h: _last(h, USAGE_SETTLED.name)
     ),
     "charged for nothing": Plant(
-        Law.NO_DOUBLE_CHARGE,
+        Law.MONEY,
         "a case is charged for an answer it did not take",
         lambda h: _last(h, USAGE_SETTLED.name, settlement_id="s-other"),
     ),
     "not in the ledger": Plant(
-        Law.NO_DOUBLE_CHARGE,
+        Law.MONEY,
         "an answer was taken, and the ledger does not say so",
         lambda h: h.drop(USAGE_SETTLED.name, lambda event: event["case_id"] != "b"),
+        drained=True,
+    ),
+    "limit passed": Plant(
+        Law.MONEY, "more is reserved and spent than may be", lambda h: h.stand(reserved=60, spent=41)
+    ),
+    "released twice": Plant(
+        Law.MONEY, "a budget has less than nothing reserved", lambda h: h.stand(reserved=-1, spent=20)
+    ),
+    "never released": Plant(
+        Law.MONEY,
+        "a decided case keeps its reservation",
+        lambda h: h.drop(USAGE_SETTLED.name, lambda event: event["kind"] != "closed"),
         drained=True,
     ),
     "position passes an event": Plant(Law.COMMITTED, "admit moved past an event it did not process", _pass_unseen),

@@ -15,7 +15,7 @@ from pathlib import Path
 from aios.infra.prove.judged import Judged, Result, Row
 
 ABSENT = (
-    ("hard limits of budgets (I8)", "the loads declare none; tests/fault/test_budget.py holds them through kill -9"),
+    ("budgets that are spent", "no case comes near its limit; tests/fault/test_budget.py holds it through kill -9"),
     ("four eyes under faults (I10)", "the load's workflow asks one person; claims are a courtesy and decide nothing"),
     ("tenants' isolation under faults (I7)", "tested, not part of this matrix"),
     ("effects at outside systems", "tests/fault/test_connectors.py counts them, killed at each boundary"),

@@ -3,7 +3,8 @@
 Enters: a folder. Leaves: a running system, and the handles that faults pull: processes, failpoints, clocks, brokers,
 the network. Guaranteed: the stages meet Kafka only through the proxy, whoever watches them only without it; everything
 is stopped at the end, whatever happens, and ends with this process. Its engine answers without a model
-(inference_workers/echo.py): what is proven here is everything around an engine.
+(inference_workers/echo.py): what is proven here is everything around an engine. The load's tenant has a limit, which no
+case comes near: each holds a reservation while stages die.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from aios.infra.demo.texts import FAILPOINTS
 from aios.infra.local import child, control
 from aios.infra.local.home import Home
 from aios.infra.prove.cluster import NODES, Cluster
+from aios.infra.prove.load import WORKFLOW
 from aios.infra.prove.reading import Addresses
 from aios.streams import tenants, topology
 from aios.streams.errors import AiosError, ConfigError, Unavailable
@@ -36,6 +38,8 @@ SCALE_S_MAX = 200.0
 READY_S_MAX = 60.0
 POLL_S = 0.1
 TENANT = "demo"
+HARD = "1000"  # of the tenant, in money.currency; a case reserves 0.005
+LIMIT_S_MAX = 60.0
 CLOCK = Path(__file__).with_name("clock.c")
 
 T = TypeVar("T")
@@ -93,6 +97,9 @@ class Stand:
             key=tenants.kept_key(self.home.folder, TENANT),
             tenant=TENANT,
         )
+        declared = self.aios("budget", "set", TENANT, WORKFLOW, "--hard", HARD, "--per", "total", s_max=LIMIT_S_MAX)
+        if declared.returncode:
+            raise Unavailable(f"no limit could be declared: {(declared.stdout + declared.stderr).strip()}")
 
     def stop(self) -> None:
         if self._up is not None:

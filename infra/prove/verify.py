@@ -6,7 +6,8 @@ at every moment (fold.py says why), of a drained one everything. A case partitio
 them side by side, so that memory is that of the largest partitions and not of the whole.
 
     fold.py      the cases of a partition, pure          arrivals.py   the events that arrived, pure
-    reading.py   topics and schemas, by its own reader   findings.py   violations and figures
+    books.py     limits and reservations, pure           findings.py   violations and figures
+    reading.py   topics and schemas, by its own reader
 
 The hash chain is not judged here: `aios audit verify` does that offline. Sinks are judged by what Valkey holds.
 """
@@ -30,6 +31,7 @@ from redis import Redis
 
 from aios.infra.prove import arrivals, journal
 from aios.infra.prove.arrivals import Arrivals
+from aios.infra.prove.books import Books
 from aios.infra.prove.findings import Findings, Law, Part
 from aios.infra.prove.fold import (
     LETTERS,
@@ -46,7 +48,16 @@ from aios.infra.prove.fold import (
 from aios.infra.prove.reading import Addresses, Eyes, Kept, Place, Reader, Registry, Seen
 from aios.streams import topology
 from aios.streams.outcome_layout import case_key
-from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED, LETTER_CHANGED
+from aios.streams.topics import (
+    BUDGET_ANSWERED,
+    BUDGET_CHANGED,
+    BUDGET_DECLARED,
+    CASE_ADMITTED,
+    CASE_DECIDED,
+    DOCUMENT_RECEIVED,
+    LETTER_CHANGED,
+    USAGE_SETTLED,
+)
 from aios.streams.topology import ADMIT, PLAN, POOLS
 
 PROCESSES = 2
@@ -115,6 +126,7 @@ def check(addresses: Addresses, folder: Path | None, *, drained: bool, bound_s: 
         ]
         part = _folds(addresses, begins, scopes, found, reader if few else None)
         _read_letters(eyes, reader, registry, begins, found)
+        part.merge(_books(eyes, reader, registry, begins, drained=drained))
     finally:
         reader.close()
     for place, position in positions.items():
@@ -201,9 +213,11 @@ def _left(eyes: Eyes, reader: Reader) -> Counter[str]:
 
 
 def _begins(eyes: Eyes, starts: Mapping[str, int]) -> dict[Place, int]:
-    """Where reading begins, by place: the load's start, or what retention has left."""
+    """Where reading begins, by place: the load's start, or what retention has left. Limits hold from before it."""
     names = {*ORDER, DOCUMENT_RECEIVED.name, arrivals.STATE, ADMIT.dead_letters.name, ADMIT.retries.name}
+    names |= {BUDGET_DECLARED.name, BUDGET_CHANGED.name, BUDGET_ANSWERED.name}
     begins = eyes.beginnings(eyes.places(sorted(names)))
+    starts = {place: start for place, start in starts.items() if not place.startswith(f"{BUDGET_DECLARED.name}/")}
     return {place: max(first, starts.get(f"{place[0]}/{place[1]}", 0)) for place, first in begins.items()}
 
 
@@ -259,6 +273,26 @@ def _read_letters(
             found.returning(seen)
     for seen in _all(eyes, reader, begins, LETTER_CHANGED.name):
         found.changed(registry.decode(seen.value or b""))
+
+
+def _books(
+    eyes: Eyes, reader: Reader | Kept, registry: Registry, begins: Mapping[Place, int], *, drained: bool
+) -> Part:
+    books = Books(drained=drained)
+    for seen in _all(eyes, reader, begins, BUDGET_DECLARED.name):
+        books.declared(seen, registry.decode(seen.value or b""))
+    if not books.is_limited:
+        return books.part
+    takes = {
+        BUDGET_CHANGED: books.changed,
+        BUDGET_ANSWERED: books.answered,
+        USAGE_SETTLED: books.booked,
+        CASE_DECIDED: books.decided,
+    }
+    for topic, take in takes.items():
+        for seen in _all(eyes, reader, begins, topic.name):
+            take(seen, registry.decode(seen.value or b""))
+    return books.finish()
 
 
 def _all(eyes: Eyes, reader: Reader | Kept, begins: Mapping[Place, int], topic: str) -> Iterator[Seen]:

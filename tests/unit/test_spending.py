@@ -6,13 +6,16 @@ import copy
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aios.infra.prove.findings import Law
+from aios.infra.prove.fold import STATE, Fold, Scope
+from aios.infra.prove.reading import Seen
 from aios.processors.cases import case, spending
 from aios.processors.cases.spending import Funds
 from aios.processors.cases.turn import Cause, timer_of
@@ -32,6 +35,7 @@ from aios.schemas.models import (
 )
 from aios.streams import pool_files
 from aios.streams.pool_files import Pool
+from aios.streams.topics import AUDIT_RECORDED
 from tests.fakes.flow import EVERY, INPUT, Flow
 from tests.fakes.flow import answered as flow_answered
 from tests.fakes.pools import SMALL, chained
@@ -61,6 +65,7 @@ class Desk:
     now_ms: int = START_MS
     offset: int = 0
     ledger: list[UsageSettled] = field(default_factory=list)
+    audits: list[AuditRecorded] = field(default_factory=list)
     pools: Mapping[str, Pool] = field(default_factory=pool_files.shipped)
 
     def feed(self, event: Event) -> list[Event]:
@@ -72,6 +77,7 @@ class Desk:
         self.state = moved.state
         told = [one for _, one in moved.events]
         self.ledger += [one for one in told if isinstance(one, UsageSettled)]
+        self.audits += [one for one in told if isinstance(one, AuditRecorded)]
         return told
 
     def one(self, event: Event, kind: type[Any]) -> Any:
@@ -417,3 +423,25 @@ def test_the_calls_of_branches_are_promised_what_they_may_cost() -> None:
     assert sum(json_purse(state).promised.values()) == 5 * one
     feed(flow_answered(asked[0]))
     assert sum(json_purse(state).promised.values()) == 4 * one
+
+
+def test_the_verifier_folds_a_case_with_a_reservation_as_it_is_remembered() -> None:
+    """Whether it asks, is put off and asks again, is granted or denied: at each moment."""
+    for last in ("granted", "denied"):
+        desk = Desk()
+        asked = desk.one(admitted(), BudgetRequested)
+        moments, audits = [desk.state], list(desk.audits)
+        for step in ("deferred", "again", last):
+            if step == "again":
+                (asked,) = [one for one in desk.fire() if isinstance(one, BudgetRequested)]
+            else:
+                desk.feed(answered(asked, step, resume_at=START_MS + 9 if step == "deferred" else 0))
+            moments.append(desk.state)
+            audits = list(desk.audits)
+        for moment in moments:
+            assert moment is not None
+            fold = Fold(Scope(partition=0, drained=False))
+            records = [(STATE, asdict(moment)), *((AUDIT_RECORDED.name, asdict(one)) for one in audits)]
+            for offset, (topic, event) in enumerate(records):
+                fold.take(Seen(topic, 0, offset, 1, moment.case_id.encode(), b"-", []), event)
+            assert [what for what in fold.finish().violations.examples.get(Law.FOLD, []) if "remembered" in what] == []
