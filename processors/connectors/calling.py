@@ -160,7 +160,7 @@ class Calling:
         while True:
             if course.effect is Effect.AT_MOST_ONCE and course.maybe_done:
                 return unknown("tried_before", "it was tried once, and nobody told what became of it")
-            may_go = aside_ms is not None and not (course.tries or course.marks)
+            may_go = aside_ms is not None and not (course.tries or course.own or course.marks)
             aside_until = course.deadline - ((aside_ms or 0) + self.try_ms) / 1000 if may_go else 0.0
             answer = await self._turn(course, aside_until)
             if answer is not None:

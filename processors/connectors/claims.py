@@ -67,7 +67,7 @@ class Claims:
     def others(self, course: Course) -> list[Intent]:
         """Intents of others, of former lives, and of the step's other commands, that may have had an effect."""
         partition, command = course.record.partition, course.command
-        known = [one for one in self._intents.of(partition, command.request_id) if one.mark not in course.marks]
+        known = [one for one in self._intents.of(partition, command.request_id) if not _is_own(one, course)]
         if course.effect is Effect.RECONCILED:
             known += (one for other in _repeats(command) for one in self._intents.of(partition, other))
         return [one for one in known if one.offset not in course.refuted]
@@ -97,6 +97,8 @@ class Claims:
             log.warning("%s waits: %s", self._system.system, error)
             await course.pause(LOOK_S)
             return False
+        course.marks.discard(mark)  # another may have written the same within this millisecond
+        course.own.add(offset)
         failpoints.hit(f"{PROCESS}.intended")
         if course.effect is Effect.AT_LEAST_ONCE:
             return True
@@ -108,6 +110,10 @@ class Claims:
             course.maybe_done = True
             return False
         return course.clock() - begun < LEASE_S
+
+
+def _is_own(intent: Intent, course: Course) -> bool:
+    return intent.offset in course.own or intent.mark in course.marks
 
 
 def _repeats(command: ConnectorRequested) -> Iterator[str]:

@@ -42,8 +42,9 @@ class Course:
     """What has become of a command so far, in this process. deadline, clock: monotonic, seconds.
 
     maybe_done: a try may have had its effect. before: as it was before the try that is under way. ended: when our last
-    try was. given_s, took_s: of the last call or question, or the one under way. marks: of our own intents. refuted:
-    offsets of intents of which the system says that they had no effect.
+    try was. given_s, took_s: of the last call or question, or the one under way. own: offsets of our intents; marks: of
+    those of which Kafka has not said where they stand. refuted: offsets of intents of which the system says that they
+    had no effect.
     """
 
     record: Record
@@ -67,6 +68,7 @@ class Course:
     again_after_s: float = 0.0
     word: str = ""
     sentence: str = ""
+    own: set[int] = field(default_factory=set)
     marks: set[Mark] = field(default_factory=set)
     refuted: set[int] = field(default_factory=set)
 

@@ -144,12 +144,13 @@ class Log:
         return round(virtual_time.now() * 1000) - intent.at_ms
 
     async def intend(self, record: Record, command: ConnectorRequested, mark: Mark) -> int:
-        self.whose[len(self.intents)] = command.request_id
-        self.intents.append(Intent(len(self.intents), round(virtual_time.now() * 1000), mark))
+        offset = len(self.intents)
+        self.whose[offset] = command.request_id
+        self.intents.append(Intent(offset, round(virtual_time.now() * 1000), mark))
         await asyncio.sleep(0.003)
         if self.away and self.away.pop(0):
             raise Unavailable("as the test says")
-        return len(self.intents) - 1
+        return offset
 
 
 class Free:
@@ -296,6 +297,24 @@ def test_a_former_owner_that_does_not_know_it_yet_does_nothing_a_second_time(
     assert booked <= 1
     if effect is Effect.RECONCILED:
         assert (ends[1], booked) == ("ok", 1)
+
+
+@pytest.mark.parametrize("effect", [Effect.AT_MOST_ONCE, Effect.RECONCILED])
+def test_two_intents_of_one_millisecond_are_not_taken_for_each_other(effect: Effect) -> None:
+    """A tier returns a record twice, and both are in hand at once: neither has been tried when they look."""
+
+    class Slow(Log):
+        async def intend(self, record: Record, command: ConnectorRequested, mark: Mark) -> int:
+            await asyncio.sleep(0.002)
+            return await super().intend(record, command, mark)
+
+    async def work() -> int:
+        bank, log = Bank([]), Slow()
+        asked = command(effect, deadline_s=60.0)
+        await asyncio.gather(*(Life(bank, log).answer(asked) for _ in range(2)))
+        return bank.effects
+
+    assert virtual_time.run(work()) <= 1
 
 
 def test_an_open_circuit_parks_its_commands_and_they_go_on_by_themselves() -> None:

@@ -207,7 +207,7 @@ MUTATIONS = (
     Mutation(
         "an intent that is not read back",
         "aios.processors.connectors.claims:Claims.others",
-        "[one for one in self._intents.of(partition, command.request_id) if one.mark not in course.marks]",
+        "[one for one in self._intents.of(partition, command.request_id) if not _is_own(one, course)]",
         "[]",
         "two owners of one partition both do it",
     ),
