@@ -65,7 +65,7 @@ def test_an_endpoint_that_is_away_is_told_resumed_and_closed_by_a_person() -> No
         assert far.since
         assert (near.since > 0, near_closed.since, near_closed.action) == (True, 0, "")
         assert waiting.is_circuit(far)
-        assert waiting.away_since("webhook", told.said) == 0, "the system itself is not away"
+        assert waiting.away_since(waiting.Asked("webhook"), told.said) == 0, "the system itself is not away"
 
         after = told.endpoints()
         assert after.resume([far, near_closed, replace(far, key="endpoint/webhook/demo/far/1")]) == [FAR]

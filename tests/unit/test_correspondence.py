@@ -343,7 +343,7 @@ def test_what_became_of_the_earlier_case_is_what_the_outcomes_say(valkey_url: st
 @pytest.mark.broker
 def test_of_a_customer_a_bounded_number_is_known(valkey_url: str) -> None:
     async def test(recall: Callable[..., Awaitable[Earlier]]) -> None:
-        await recall("first", TEXT, "emil")
+        await recall("a first one", TEXT, "emil")  # of one millisecond the names decide
         for number in range(TEXTS_MAX):
             await recall(f"c{number}", f"letter {number} is about matter {number * 7} alone", "emil")
         assert (await recall("last", TEXT, "emil")).case_id == ""

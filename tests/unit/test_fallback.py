@@ -13,6 +13,7 @@ import pytest
 from aios.inference_workers import answering, evaluation
 from aios.inference_workers.answering import Answering
 from aios.inference_workers.engine import Generate, Generation, RequestRefused
+from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.worker import Served
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted, InferenceRequested
@@ -103,7 +104,7 @@ def pools() -> Mapping[str, Pool]:
 
 def worked(pool: Pool, engine: Writer, request: InferenceRequested) -> InferenceCompleted:
     """What a worker of this pool makes of a command."""
-    answering = Answering(pool, Served({pool.lane: pool}).task(engine), engine)
+    answering = Answering(pool, Served({pool.lane: pool}).task(Shelf(lambda _: engine, lambda _: "one", "one")), engine)
     return asyncio.run(answering.answer(Record("t", 0, 0, NOW_MS, None, b""), request))
 
 

@@ -355,12 +355,12 @@ def test_an_evaluation_is_read_when_it_was_written_and_not_for_each_request(
 ) -> None:
     """Workers ask for each request whether its prompt's file is the one that passed."""
     record("summary@2")
-    assert prompt_files.changed("summary@2") == ""
+    assert prompt_files.unanswerable("summary@2", "summariser@1") == ""
     with monkeypatch.context() as patched:
         patched.setattr(Path, "read_text", lambda *_, **__: pytest.fail("it was read again"))
-        assert prompt_files.changed("summary@2") == ""
+        assert prompt_files.unanswerable("summary@2", "summariser@1") == ""
     prompt_files.record_of("summary@2").unlink()
-    assert "never evaluated" in prompt_files.changed("summary@2")
+    assert "never evaluated" in prompt_files.unanswerable("summary@2", "summariser@1")
 
 
 # ── what is answered ──
