@@ -252,6 +252,7 @@ def reader(kafka: KafkaSettings, **own: Any) -> Consumer:
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "error",
+                "fetch.queue.backoff.ms": 20,  # a full queue would be filled again a second later
                 "log_level": 0,
                 **own,
             },

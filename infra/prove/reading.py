@@ -152,6 +152,7 @@ class Reader:
             "max.partition.fetch.bytes": 16 << 20,
             "check.crcs": False,
             "fetch.error.backoff.ms": 50,
+            "fetch.queue.backoff.ms": 20,
             "log_level": 0,
         }
         self._consumer = Consumer(addresses.client(**own))

@@ -30,6 +30,7 @@ PARKED = RESERVED + b"parked:"  # before the key that is held
 END = "aios.end"  # header: when the state is forgotten, log time in Unix ms
 READ_RECORDS_MAX = 1_000  # per call of the client
 READ_AHEAD_KIB_MAX = 4 << 10  # fetched and not taken in yet; the client's own 64 MiB a partition would stay in memory
+READ_AGAIN_MS = 5  # until it fetches on where that is full; the client's own second makes 4 MiB a second of a partition
 READ_WAIT_S_MAX = 0.005  # of a call that finds fewer
 READ_QUIET_S_MAX = 15.0  # without any answer while reading
 
@@ -74,6 +75,7 @@ def read(kafka: KafkaSettings, codec: Codec, topic: Topic, partition: int, into:
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 10,
                 "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
+                "fetch.queue.backoff.ms": READ_AGAIN_MS,
                 "log_level": 0,
             },
         )
