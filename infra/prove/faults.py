@@ -36,6 +36,7 @@ from aios.streams import failpoints, topology
 from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED
 from aios.streams.topology import Kind
 
+LETTERS = "letters"  # it has work only where something failed, which may be seconds away
 KILL_BOUND_S = 8.0  # after kill -9 no record waits longer, with a few thousand cases
 REACH_S_MAX = 15.0  # for an armed point to be visited; longer than the lake waits with what it holds
 STOPPED_S = 14.0  # past a session timeout of 10 s
@@ -96,7 +97,7 @@ class KillAt(_Base):
         if self.steps == ("revoking",):
             with contextlib.suppress(Missed):
                 _revoke(stand, self.stage)
-        if self.steps[0] in ("produced", "delivered"):
+        if self.steps[0] in ("produced", "delivered") or self.stage == LETTERS:
             _give_garbage(stand, self.stage)
         if not stand.until_died(before, len(self.steps), REACH_S_MAX * len(self.steps)):
             stand.disarm(self.stage)

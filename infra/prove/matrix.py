@@ -182,7 +182,7 @@ def _chain(stand: Stand) -> str:
 
 def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Callable[[str], None]) -> None:
     loading = Loading(stand, folder, CLEAN if a_round.is_clean else MIX)
-    operator = Operator(stand.home.folder, stand.operations, stand.addresses)
+    operator = Operator(stand.home.folder, stand.operations)
     looking = Looking(stand, folder, say)
     feeding = Feeding(stand.addresses)
     rows: list[Row] = []
