@@ -18,7 +18,8 @@ from aios.processors.stateful.states import States
 from aios.processors.stateful.timers import Timers
 from aios.schemas.codec import Codec
 from aios.schemas.models import ParkedRemembered, PositionRemembered, TimerRemembered
-from aios.streams.config import KafkaSettings, client
+from aios.streams.admin import reader
+from aios.streams.config import KafkaSettings
 from aios.streams.errors import SchemaMismatch, StateBroken, Unavailable
 from aios.streams.record import Headers
 from aios.streams.topics import Topic
@@ -30,7 +31,6 @@ PARKED = RESERVED + b"parked:"  # before the key that is held
 END = "aios.end"  # header: when the state is forgotten, log time in Unix ms
 READ_RECORDS_MAX = 1_000  # per call of the client
 READ_AHEAD_KIB_MAX = 4 << 10  # fetched and not taken in yet; the client's own 64 MiB a partition would stay in memory
-READ_AGAIN_MS = 5  # until it fetches on where that is full; the client's own second makes 4 MiB a second of a partition
 READ_WAIT_S_MAX = 0.005  # of a call that finds fewer
 READ_QUIET_S_MAX = 15.0  # without any answer while reading
 
@@ -64,21 +64,14 @@ def read(kafka: KafkaSettings, codec: Codec, topic: Topic, partition: int, into:
     """
     place = TopicPartition(topic.name, partition, into.next_offset)
     # assigned by hand and never committed: the group's name is only asked for by the client
-    consumer = Consumer(
-        client(
-            kafka,
-            **{
-                "group.id": f"{topic.name}.reader",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 10,
-                "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
-                "fetch.queue.backoff.ms": READ_AGAIN_MS,
-                "log_level": 0,
-            },
-        )
+    consumer = reader(
+        kafka,
+        **{
+            "group.id": f"{topic.name}.reader",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 10,
+            "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
+        },
     )
     try:
         consumer.assign([place])
