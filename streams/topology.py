@@ -5,13 +5,12 @@ draw.py makes the README's graph of them; `aios topology` prints it; a test comp
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from aios.streams import pool_files, system_files, topics
-from aios.streams.pool_files import Lane, Pool
+from aios.streams.pool_files import Pool
 from aios.streams.system_files import System
 from aios.streams.topics import RETRY_TIERS, Family, Tier, Topic
 
@@ -127,12 +126,6 @@ def _pool(pool: Pool) -> Stage:
 
 
 POOLS = tuple(_pool(pool) for pool in pool_files.shipped().values())
-MODEL_POOLS = tuple(
-    sorted(
-        name for name, lanes in Counter(pool.name.rpartition(".")[0] for pool in POOLS).items() if lanes == len(Lane)
-    )
-)
-"""Names of the pools that serve both lanes, as workflows name them."""
 
 
 RESCREENING = "aios.rescreening"

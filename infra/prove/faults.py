@@ -34,9 +34,8 @@ from aios.infra.prove.reading import Registry
 from aios.infra.prove.stand import Missed, Stand, stages_of
 from aios.streams import failpoints, topology
 from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED
-from aios.streams.topology import Kind
+from aios.streams.topology import LETTERS, Kind
 
-LETTERS = "letters"  # it has work only where something failed, which may be seconds away
 KILL_BOUND_S = 8.0  # after kill -9 no record waits longer, with a few thousand cases
 REACH_S_MAX = 15.0  # for an armed point to be visited; longer than the lake waits with what it holds
 STOPPED_S = 14.0  # past a session timeout of 10 s
@@ -97,7 +96,7 @@ class KillAt(_Base):
         if self.steps == ("revoking",):
             with contextlib.suppress(Missed):
                 _revoke(stand, self.stage)
-        if self.steps[0] in ("produced", "delivered") or self.stage == LETTERS:
+        if self.steps[0] in ("produced", "delivered") or self.stage == LETTERS.process:
             _give_garbage(stand, self.stage)
         if not stand.until_died(before, len(self.steps), REACH_S_MAX * len(self.steps)):
             stand.disarm(self.stage)
@@ -110,7 +109,10 @@ class KillAt(_Base):
 
 
 def _give_garbage(stand: Stand, process: str) -> None:
-    """A sink produces nothing but dead letters: have a record returned to it that it cannot read."""
+    """A sink produces nothing but dead letters: have a record returned to it that it cannot read.
+
+    The one of dead letters has work of any kind only where something failed, which may be a while ago.
+    """
     producer = Producer({"bootstrap.servers": stand.cluster.direct, "log_level": 0})
     for stage in stages_of(process):
         if stage.kind is Kind.SINK:

@@ -87,9 +87,7 @@ class Question(Part):
     input_chars_max: Annotated[int, Field(ge=1, le=200_000)]  # the text is cut to this
     options: Mapping[Word, Cel] = {}
     labels: Cel | None = None  # a label outside this list is a failed answer
-    priority: Cel | None = (
-        None  # a whole number up to PRIORITY_MAX either side of 0: lower is earlier (streams/slots.py)
-    )
+    priority: Cel | None = None  # from -PRIORITY_MAX to PRIORITY_MAX (streams/slots.py): the lower goes first
     lane: Lane | None = None  # of the pool; without, interactive where somebody waits for the case, else bulk
     deadline_s: Deadline
     attempts_max: Annotated[int, Field(ge=1, le=5)]  # an unanswered request is asked again, this often in all

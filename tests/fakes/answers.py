@@ -41,3 +41,22 @@ def answer_to(request: InferenceRequested, **changed: Any) -> InferenceCompleted
     """To this one, with what it says of itself."""
     said = {name: getattr(request, name) for name in SAID}
     return replace(ANSWER, **{**said, **changed})
+
+
+def request(model: str) -> InferenceRequested:
+    """What a classifier may be asked."""
+    return InferenceRequested(
+        request_id="r",
+        case_id="c",
+        tenant="t",
+        workflow="w",
+        step="s",
+        attempt=1,
+        task="classify",
+        model=model,
+        input="hello",
+        options='{"head":"h"}',
+        lane="bulk",
+        deadline_at=0,
+        requested_at=0,
+    )

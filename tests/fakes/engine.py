@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from aios.inference_workers.batch import METER
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
+from aios.inference_workers.shelf import Shelf
 from aios.streams.errors import EngineDead, Unavailable
 
 ENGINE_US = 20_000  # charged for each ask
+
+
+def shelf_of(engine: Any) -> Shelf:
+    """That has this one engine for whatever version is asked."""
+    return Shelf(lambda _: engine, lambda _: "one", "one")
 
 
 class FakeEngine:

@@ -18,11 +18,11 @@ from aios.inference_workers.engine import Embed, Generate, RequestRefused
 from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import Classify, each_version
 from aios.inference_workers.worker import Served
-from aios.schemas.models import InferenceRequested
 from aios.streams import config, model_files, pool_files
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import Pool
+from tests.fakes.answers import request
 from tests.fakes.pools import declared
 
 WEIGHTS = {"triage-encoder@2": "encoder-of-may", "triage-encoder@1": "encoder-of-march"}
@@ -211,21 +211,3 @@ def test_a_pool_that_is_asked_elsewhere_has_a_server_or_nothing_starts(
                 config.load()
     finally:
         config.load.cache_clear()
-
-
-def request(model: str) -> InferenceRequested:
-    return InferenceRequested(
-        request_id="r",
-        case_id="c",
-        tenant="t",
-        workflow="w",
-        step="s",
-        attempt=1,
-        task="classify",
-        model=model,
-        input="hello",
-        options='{"head":"h"}',
-        lane="bulk",
-        deadline_at=0,
-        requested_at=0,
-    )

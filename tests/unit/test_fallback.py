@@ -13,7 +13,6 @@ import pytest
 from aios.inference_workers import answering, evaluation
 from aios.inference_workers.answering import Answering
 from aios.inference_workers.engine import Generate, Generation, RequestRefused
-from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.worker import Served
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted, InferenceRequested
@@ -23,7 +22,7 @@ from aios.streams.prompt_files import Recorded
 from aios.streams.record import Record
 from tests.fakes import admissions
 from tests.fakes.answers import answer_to
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, shelf_of
 from tests.fakes.pools import declared
 from tests.unit.test_flow import NOW_MS, Partition
 
@@ -104,7 +103,7 @@ def pools() -> Mapping[str, Pool]:
 
 def worked(pool: Pool, engine: Writer, request: InferenceRequested) -> InferenceCompleted:
     """What a worker of this pool makes of a command."""
-    answering = Answering(pool, Served({pool.lane: pool}).task(Shelf(lambda _: engine, lambda _: "one", "one")), engine)
+    answering = Answering(pool, Served({pool.lane: pool}).task(shelf_of(engine)), engine)
     return asyncio.run(answering.answer(Record("t", 0, 0, NOW_MS, None, b""), request))
 
 

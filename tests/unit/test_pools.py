@@ -16,13 +16,12 @@ from prometheus_client import REGISTRY
 from aios.inference_workers import worker
 from aios.inference_workers.batch import Usage
 from aios.inference_workers.measures import Engines, Measures
-from aios.inference_workers.shelf import Shelf
 from aios.infra.cli import aios
 from aios.infra.commands.pools import Sample, quantile, state
 from aios.infra.output import NOT_FOUND
 from aios.streams import config, model_files
 from aios.streams.pool_files import Lane, Pool, shipped
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, shelf_of
 from tests.unit.test_inference_measures import ANSWER, POOL
 
 ENDS = [0.1, 0.2, 0.4, 0.8, float("inf")]
@@ -127,4 +126,4 @@ def test_a_pool_is_served_by_the_model_that_its_file_names() -> None:
 def test_a_pool_answers_the_tasks_that_workflows_may_ask_of_it(process: str) -> None:
     """What a workflow is held against before any event is what its workers do."""
     served = worker.SERVED[process]
-    assert served.task(Shelf(lambda _: FakeEngine(), lambda _: "one", "one")).serves == served.pool.serves
+    assert served.task(shelf_of(FakeEngine())).serves == served.pool.serves

@@ -17,10 +17,10 @@ from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import Classify, Versions
 from aios.inference_workers.worker import SERVED
 from aios.inference_workers.writing import writer
-from aios.schemas.models import InferenceRequested
 from aios.streams import model_files
 from aios.streams.config import Settings
 from aios.streams.errors import ConfigError, EngineDead
+from tests.fakes.answers import request
 from tests.fakes.engine import FakeEngine
 
 KEYS = {"m@2": "new", "m@3": "new", "m@1": "old"}
@@ -218,21 +218,3 @@ def test_weights_of_a_pool_that_are_not_the_newest_version_s_stop_the_start(monk
     monkeypatch.setattr(model_files, "card", lambda _reference: other)
     with pytest.raises(ConfigError, match=r"generate\.interactive, generate\.bulk load .*: set `weights`"):
         SERVED["generate"].engine(Settings())
-
-
-def request(model: str) -> InferenceRequested:
-    return InferenceRequested(
-        request_id="r",
-        case_id="c",
-        tenant="t",
-        workflow="w",
-        step="s",
-        attempt=1,
-        task="classify",
-        model=model,
-        input="hello",
-        options='{"head":"h"}',
-        lane="bulk",
-        deadline_at=0,
-        requested_at=0,
-    )

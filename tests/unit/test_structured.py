@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from aios.inference_workers import chunks, guard, prompt
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
-from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import Answer, encoder
 from aios.inference_workers.writing import Write
 from aios.processors.language import answers
@@ -24,7 +23,7 @@ from aios.schemas.models import InferenceRequested
 from aios.streams import prompt_files, shapes
 from aios.streams.prompt_files import Guard
 from aios.streams.shapes import ShapeRefused
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, shelf_of
 
 FACTS = """\
 ---
@@ -313,9 +312,7 @@ def test_the_encoder_s_pool_embeds_too() -> None:
         deadline_at=1,
         requested_at=1,
     )
-    answer = asyncio.run(
-        encoder(Shelf(lambda _: Engine(), lambda _: "one", "one"), "triage-encoder").answer(request, 0)
-    )
+    answer = asyncio.run(encoder(shelf_of(Engine()), "triage-encoder").answer(request, 0))
     assert answers.read("embed", answer.contract, ids.canonical(answer.output)) == {"vector": [0.6, 0.8]}
     assert (answer.output["pieces"], answer.prompt_tokens) == (2, 4)
 

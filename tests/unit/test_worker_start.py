@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from aios.inference_workers import worker
-from aios.inference_workers.shelf import Shelf
 from aios.streams.config import Settings
 from aios.streams.errors import EngineDead
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, shelf_of
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.roads import FakeRoads
 
@@ -101,7 +100,7 @@ def run(
     until: Callable[[asyncio.Event], Coroutine[Any, Any, Any]] = asyncio.Event.wait,
 ) -> None:
     """The worker of `classify`. until: what to wait for, once it is told of readiness; then it is stopped."""
-    monkeypatch.setattr(worker.Served, "engine", lambda *_: Shelf(lambda _: engine, lambda _: "one", "one"))
+    monkeypatch.setattr(worker.Served, "engine", lambda *_: shelf_of(engine))
 
     async def course() -> None:
         stop, ready = asyncio.Event(), asyncio.Event()
