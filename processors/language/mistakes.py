@@ -28,20 +28,18 @@ PATTERNS: Mapping[str, str] = {
 """What may stand there, by the pattern that holds it."""
 
 
-def line(where: str, root: yaml.Node, place: Sequence[str | int], says: str) -> str:
-    """One mistake. where: the file, or what it is called."""
+def line(where: str, root: yaml.Node, place: Sequence[str | int], says: str, *, key: Sequence[str] = ()) -> str:
+    """One mistake. where: the file, or what it is called. key: what stands there under the place that is named."""
     named = f"{'.'.join(map(str, place))}: " if place else ""
-    return f"{where}:{_at(root, place)}: {named}{says}"
+    return f"{where}:{_at(root, [*place, *key])}: {named}{says}"
 
 
 def lines(where: str, root: yaml.Node, error: ValidationError) -> list[str]:
     """All that pydantic found."""
-    return [_line(where, root, each) for each in error.errors(include_url=False)]
-
-
-def _line(where: str, root: yaml.Node, error: ErrorDetails) -> str:
-    named = f"{'.'.join(map(str, error['loc']))}: " if error["loc"] else ""
-    return f"{where}:{_at(root, [*error['loc'], *_key(error.get('ctx'))])}: {named}{_plain(error)}"
+    return [
+        line(where, root, each["loc"], _plain(each), key=_key(each.get("ctx")))
+        for each in error.errors(include_url=False)
+    ]
 
 
 def _at(root: yaml.Node, place: Sequence[str | int]) -> str:
