@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
-from aios.infra.prove.reading import Addresses, Eyes, Reader
+from aios.infra.prove.reading import Addresses, Eyes, Place, Reader
 from aios.streams import topology
 from aios.streams.topology import AUDIT
+
+JOB = "aios.dlq.replay.job"  # the header of a record that a replay job returned
 
 
 def unchained(folder: Path, addresses: Addresses) -> list[str]:
@@ -33,13 +36,24 @@ def unchained(folder: Path, addresses: Addresses) -> list[str]:
         reader.close()
 
 
-def letters(addresses: Addresses) -> Counter[str]:
-    """Where the dead letters of every group that has any end, by topic. Raises Unavailable."""
+def letters(addresses: Addresses) -> dict[Place, int]:
+    """Where the dead letters of every group end, by partition. Raises Unavailable."""
     eyes = Eyes(addresses)
-    found: Counter[str] = Counter()
-    for (topic, _), end in eyes.ends(eyes.places(stage.dead_letters.name for stage in topology.STAGES)).items():
-        found[topic] += end
-    return found
+    return eyes.ends(eyes.places(stage.dead_letters.name for stage in topology.STAGES))
+
+
+def letters_since(addresses: Addresses, ends: Mapping[Place, int]) -> Counter[str]:
+    """Dead letters behind these ends, by topic; without those that a job had returned, which were bad before.
+
+    Raises Unavailable.
+    """
+    reader = Reader(addresses)
+    try:
+        behind = {place: (ends.get(place, 0), end) for place, end in letters(addresses).items()}
+        seen = reader.several(behind, headers=True)
+        return Counter(one.topic for one in seen if JOB not in dict(one.headers))
+    finally:
+        reader.close()
 
 
 def _chained(folder: Path) -> dict[tuple[str, int], set[int]]:

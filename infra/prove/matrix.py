@@ -209,7 +209,7 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
             row.goes_on_s = _next_answer_s(folder, operator, row)
     judged = _judge(stand, folder, a_round, rows, say)
     if a_round.is_clean:
-        _none_died(judged, kept.letters(stand.addresses) - letters)
+        _none_died(judged, kept.letters_since(stand.addresses, letters))
     looking.into(judged)
     _answered(judged, feeding)
     result.rows += rows
