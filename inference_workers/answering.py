@@ -12,9 +12,10 @@ judge of deadlines, so that a wrong clock here costs an answer and never a case.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from aios.inference_workers import batch
@@ -73,6 +74,8 @@ class Answering:
         self._answers: Answers = answers if answers is not None else Nothing()
         self._cancels: Cancelled = cancels if cancels is not None else Nobody()
         self._wrote = wrote
+        self._asked: dict[asyncio.Task[Answer], Callable[[], bool]] = {}  # and whether its answer would be taken
+        self._looking: asyncio.TimerHandle | None = None
 
     async def answer(
         self, record: Record, request: InferenceRequested, owned: Callable[[], bool] = lambda: True
@@ -104,7 +107,7 @@ class Answering:
             return _Outcome(status=OK, kept=kept)
         outcome = await self._ask(request, (request.deadline_at - wall_ms()) / 1000, owned)
         if key and outcome.status == OK and outcome.answer is not None:
-            await self._answers.put(key, _kept(outcome.answer))
+            self._answers.put(key, _kept(outcome.answer))
         return outcome
 
     def _key(self, request: InferenceRequested) -> str:
@@ -119,11 +122,11 @@ class Answering:
         usage, begun = Usage(), time.monotonic()
         batch.METER.set(usage)
         answer: Answer | None = None
-        asking = asyncio.ensure_future(self._task.answer(request, self._priority(request)))
+        asking = asyncio.create_task(self._task.answer(request, self._priority(request)))
         try:
-            with self._cancels.working(request.request_id, asking.cancel):
+            with self._cancels.working(request.request_id, asking.cancel), self._while_owned(asking, owned):
                 async with asyncio.timeout(left_s):
-                    answer = await _while(owned, asking)
+                    answer = await asking
             status, reason = (FAILED, answer.failure) if answer.failure else (OK, "")
             if self._wrote is not None and status == OK:
                 self._wrote(usage)
@@ -146,6 +149,26 @@ class Answering:
             in_line_ms=in_line_ms,
             compute_ms=max(0, round((now - begun) * 1000) - in_line_ms),
         )
+
+    @contextlib.contextmanager
+    def _while_owned(self, asking: asyncio.Task[Answer], owned: Callable[[], bool]) -> Iterator[None]:
+        """It is taken out of the engine once nobody would take its answer. One timer looks after all: one for each
+        costs as much as the rest of what waiting costs.
+        """
+        self._asked[asking] = owned
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+        try:
+            yield
+        finally:
+            del self._asked[asking]
+
+    def _look(self) -> None:
+        for asking, owned in self._asked.items():
+            if not owned():
+                asking.cancel()
+        again = asyncio.get_running_loop().call_later(LOOK_S, self._look) if self._asked else None
+        self._looking = again
 
     def _refusal(self, request: InferenceRequested) -> str:
         """Why this worker can never answer it, empty if it can: plan has stamped what must answer. A prompt's file that
@@ -229,18 +252,6 @@ def _kept(answer: Answer) -> Kept:
 
 def _hash(rendered: str) -> str:
     return hashlib.sha256(rendered.encode()).hexdigest()
-
-
-async def _while(owned: Callable[[], bool], asking: asyncio.Task[Answer]) -> Answer:
-    """What it gives. It is cancelled, and has ended, when this raises: not owned any more, late, or to stop."""
-    try:
-        while not asking.done() and owned():
-            await asyncio.wait((asking,), timeout=LOOK_S)
-    finally:
-        if not asking.done():
-            asking.cancel()
-            await asyncio.wait((asking,))
-    return asking.result()
 
 
 def _is_cancelled() -> bool:

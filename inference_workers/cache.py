@@ -6,6 +6,8 @@ engine, options and text (to the letter, in Unicode's composed form), of the sam
 time an answer takes what another has asked. Guaranteed: only answers of greedy sampling are kept, and only good ones;
 their number, size and age are bounded; Valkey being away or slow costs its answers and ASK_S_MAX, once in AWAY_S and by
 whoever asks just then, and never a request: the model is asked.
+While Valkey is asked, what comes meanwhile gathers, and goes together with the next round trip: a command for each
+question and each answer took a third of the event loop of a busy encoder. Nobody waits for an answer to be kept.
 Rejected: an answer's bytes in the process (a second worker, and a restart, would know nothing of them), the model's
 own prefix cache instead (it saves the reading, not the writing), asking at once only once for the same question (a
 second worker may have the other half of the questions).
@@ -19,20 +21,24 @@ import json
 import logging
 import time
 import unicodedata
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from prometheus_client import Counter
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from aios.schemas import ids
 from aios.schemas.models import InferenceRequested
+from aios.streams.errors import Unavailable
 from aios.streams.wall_clock import wall_ms
 
 ASK_S_MAX = 0.25
 AWAY_S = 2.0  # after a question without an answer nothing is asked for so long
-CONNECTIONS_MAX = 16
+TOGETHER_MAX = 64  # questions, and answers, of one round trip
+PUTS_WAITING_MAX = 1_000  # answers not kept yet; more are let go
 ANSWER_BYTES_MAX = 64 << 10
 SAY_S = 30.0
 PREFIX = "aios:answer:"
@@ -42,17 +48,21 @@ TRIM_MAX = 100  # keys taken out at once, when there are too many
 ASKED = Counter("aios_answer_cache_queries", "Questions looked up, by what came of it.", ["outcome"])
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _PUT = """
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('ZADD', KEYS[2], ARGV[3], KEYS[1])
-local over = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[4])
+local kept_ms, now_ms = ARGV[1], ARGV[2]
+for at = 2, #KEYS do
+  redis.call('SET', KEYS[at], ARGV[3 + at], 'PX', kept_ms)
+  redis.call('ZADD', KEYS[1], now_ms, KEYS[at])
+end
+local over = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
 if over > 0 then
-  local gone = redis.call('ZPOPMIN', KEYS[2], math.min(over, tonumber(ARGV[5])))
+  local gone = redis.call('ZPOPMIN', KEYS[1], math.min(over, tonumber(ARGV[4])))
   for at = 1, #gone, 2 do redis.call('DEL', gone[at]) end
 end
 """
-"""Keep one answer, and let the oldest go where there are too many. One round trip."""
+"""Keep some answers, and let the oldest go where there are too many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +80,7 @@ class Answers(Protocol):
 
     async def get(self, key: str) -> Kept | None: ...
 
-    async def put(self, key: str, kept: Kept) -> None: ...
+    def put(self, key: str, kept: Kept) -> None: ...
 
 
 def key_of(request: InferenceRequested, *, engine: str, model: str, prompt: str = "") -> str:
@@ -102,10 +112,8 @@ class AnswerCache:
     """See the module. seconds: how long an answer is kept. answers_max: how many, of all pools together."""
 
     def __init__(self, url: str, *, seconds: int, answers_max: int) -> None:
-        pool = BlockingConnectionPool.from_url(
+        pool = ConnectionPool.from_url(
             url,
-            max_connections=CONNECTIONS_MAX,
-            timeout=ASK_S_MAX,
             socket_timeout=ASK_S_MAX,
             socket_connect_timeout=ASK_S_MAX,
             decode_responses=True,
@@ -114,7 +122,9 @@ class AnswerCache:
         self._redis = Redis(connection_pool=pool)
         self._ms = seconds * 1000
         self._answers_max = answers_max
-        self._put = self._redis.register_script(_PUT)
+        self._questions: deque[tuple[str, asyncio.Future[str | None]]] = deque()
+        self._answers: deque[tuple[str, str]] = deque()
+        self._working: asyncio.Task[None] | None = None
         self._say_at = 0.0
         self._away_until = 0.0
 
@@ -123,39 +133,78 @@ class AnswerCache:
         if time.monotonic() < self._away_until:
             ASKED.labels("away").inc()
             return None
+        answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._questions.append((PREFIX + key, answered))
+        self._work()
         try:
-            async with asyncio.timeout(ASK_S_MAX):
-                found = await self._redis.get(PREFIX + key)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error)
+            found = await answered
+        except Unavailable:
             ASKED.labels("away").inc()
             return None
-        kept = _read(str(found)) if found is not None else None
+        kept = _read(found) if found is not None else None
         ASKED.labels("miss" if kept is None else "hit").inc()
         return kept
 
-    async def put(self, key: str, kept: Kept) -> None:
-        """Keep it, unless it is too large or Valkey does not answer."""
+    def put(self, key: str, kept: Kept) -> None:
+        """Keep it soon, unless it is too large, Valkey does not answer, or too many wait to be kept."""
         value = ids.canonical(asdict(kept))
         if len(value) > ANSWER_BYTES_MAX or time.monotonic() < self._away_until:
             return
-        now_ms = wall_ms()
-        try:
-            async with asyncio.timeout(ASK_S_MAX):
-                await self._put(keys=[PREFIX + key, INDEX], args=[value, self._ms, now_ms, self._answers_max, TRIM_MAX])
-        except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error)
+        if len(self._answers) < PUTS_WAITING_MAX:
+            self._answers.append((PREFIX + key, value))
+            self._work()
 
     async def close(self) -> None:
+        """What waits to be kept is kept, if Valkey answers."""
+        if self._working is not None:
+            await self._working
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
 
-    def _failed(self, error: Exception) -> None:
+    def _work(self) -> None:
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._until_nothing_waits())
+
+    async def _until_nothing_waits(self) -> None:
+        while self._questions or self._answers:
+            asked, kept = _some(self._questions), _some(self._answers)
+            try:
+                async with asyncio.timeout(ASK_S_MAX):
+                    found = await self._ask([key for key, _ in asked], dict(kept))
+            except (RedisError, OSError, TimeoutError, ValueError) as error:  # the last: what is there is no text
+                self._failed(error, asked)
+                continue
+            for (_, answered), value in zip(asked, found, strict=True):
+                if not answered.done():
+                    answered.set_result(value)
+
+    async def _ask(self, keys: Sequence[str], kept: Mapping[str, str]) -> list[str | None]:
+        """One round trip: keep these, and what is kept under the keys."""
+        pipe = self._redis.pipeline(transaction=False)
+        if kept:
+            given = map(str, (self._ms, wall_ms(), self._answers_max, TRIM_MAX, *kept.values()))
+            pipe.eval(_PUT, 1 + len(kept), INDEX, *kept, *given)
+        if keys:
+            pipe.mget(keys)
+        answers = await pipe.execute()
+        return list(answers[-1]) if keys else []
+
+    def _failed(self, error: Exception, asked: Iterable[tuple[str, asyncio.Future[str | None]]]) -> None:
+        """Nobody who waits now waits for another try."""
         now = time.monotonic()
         self._away_until = now + AWAY_S
+        self._answers.clear()
+        for _, answered in (*asked, *self._questions):
+            if not answered.done():
+                answered.set_exception(Unavailable("Valkey does not answer"))
+        self._questions.clear()
         if now >= self._say_at:
             self._say_at = now + SAY_S
             log.warning("answers are not remembered at this moment: %s", type(error).__name__)
+
+
+def _some(waiting: deque[T]) -> list[T]:
+    return [waiting.popleft() for _ in range(min(TOGETHER_MAX, len(waiting)))]
 
 
 def _read(value: str) -> Kept | None:
@@ -172,5 +221,5 @@ class Nothing:
     async def get(self, key: str) -> Kept | None:  # noqa: ARG002 - Answers'
         return None
 
-    async def put(self, key: str, kept: Kept) -> None:
+    def put(self, key: str, kept: Kept) -> None:
         """Forgotten."""

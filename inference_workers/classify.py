@@ -49,7 +49,7 @@ def unread_words(text: str) -> int:
     return max(0, len(REDACTED.sub("", text).split()) - CHUNKS_MAX * WORDS_MAX)
 
 
-def pooled(vectors: Sequence[Sequence[float]] | Vector) -> Vector:
+def pooled(vectors: Sequence[Sequence[float] | Vector] | Vector) -> Vector:
     """The text's vector: the weighted mean of its chunks', of length 1."""
     weights = CHUNK_WEIGHT ** np.arange(len(vectors), dtype=np.float64)
     total = weights @ np.asarray(vectors, dtype=np.float64)
@@ -87,28 +87,35 @@ class Head:
 
     def probabilities(self, vectors: Vector) -> Vector:
         """vectors: n x dimensions, each of length 1. Returns n x labels, each row sums to 1."""
-        logits = self.logits(vectors) / self.temperature
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+        return self._probabilities(self.logits(vectors))
 
     def out_of_scope(self, vectors: Vector) -> Vector:
         """N scores, 0..1, that the text belongs to none of the labels."""
+        return self._out_of_scope(vectors, self.logits(vectors))
+
+    def _probabilities(self, logits: Vector) -> Vector:
+        calibrated = logits / self.temperature
+        powers = np.exp(calibrated - calibrated.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+    def _out_of_scope(self, vectors: Vector, logits: Vector) -> Vector:
         away = vectors @ self.scope_weights + self.scope_bias
         if self.scope is not None:
-            away = signs(self.logits(vectors), away) @ self.scope.weights + self.scope.bias
+            away = signs(logits, away) @ self.scope.weights + self.scope.bias
         return np.asarray(1 / (1 + np.exp(-away)), dtype=np.float32)
 
     def classify(self, vector: Vector) -> dict[str, Any]:
         """One vector → the fields of classification.v1."""
         row = vector[np.newaxis, :]
-        probabilities = self.probabilities(row)[0]
+        logits = self.logits(row)
+        probabilities = self._probabilities(logits)[0]
         best = np.argsort(-probabilities, kind="stable")[:SCORES_SHOWN]
         scores = {self.labels[i]: round(float(probabilities[i]), DIGITS) for i in best}
         label = self.labels[best[0]]
         return {
             "label": label,
             "confidence": scores[label],
-            "out_of_scope": round(float(self.out_of_scope(row)[0]), DIGITS),
+            "out_of_scope": round(float(self._out_of_scope(row, logits)[0]), DIGITS),
             "scores": scores,
         }
 

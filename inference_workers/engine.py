@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from aios.streams.errors import AiosError, Reason, Verdict
+
+if TYPE_CHECKING:
+    from aios.inference_workers.classify import Vector
 
 ENVIRONMENT = {
     "VLLM_CONFIGURE_LOGGING": "0",
@@ -72,7 +75,7 @@ class Generate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
-    vector: Sequence[float]
+    vector: Sequence[float] | Vector
     prompt_tokens: int
 
 

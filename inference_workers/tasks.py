@@ -203,7 +203,8 @@ class _Read(NamedTuple):
 
 async def _embedded(engine: Engine, text: str, priority: int) -> _Read:
     pieces = classify.chunks(text)
-    found = await together(engine.embed(Embed(text=piece, priority=priority)) for piece in pieces)
+    asked = [engine.embed(Embed(text=piece, priority=priority)) for piece in pieces]
+    found = await together(asked) if len(asked) > 1 else [await asked[0]]
     tokens = [one.prompt_tokens for one in found]
     left_out = {"unread_words": classify.unread_words(text), "cut_pieces": tokens.count(EMBED_TOKENS_MAX)}
     return _Read(

@@ -21,6 +21,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -301,9 +302,10 @@ class VllmEngine:
         for ask in self._in_engine.values():
             _count(ask)
         self._measure(seconds)
-        for output in outputs:
-            if output.finished and (ended := self._in_engine.pop(output.request_id, None)):
-                self._tell(ended.answer, _answer(output))
+        finished = [output for output in outputs if output.finished and output.request_id in self._in_engine]
+        ended = [(self._in_engine.pop(output.request_id).answer, _answer(output)) for output in finished]
+        if ended:
+            self._in_loop(partial(_resolve_all, ended))
 
     def _measure(self, seconds: float) -> None:
         stats, self._stats = self._stats, None
@@ -337,9 +339,12 @@ class VllmEngine:
         self._tell(self._ready, error)
 
     def _tell(self, future: asyncio.Future[Any], result: Any) -> None:
+        self._in_loop(partial(_resolve, future, result, as_value=future is self._death))
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
         """From the engine's thread to the event loop; a loop that is gone has nobody waiting."""
         try:
-            self._loop.call_soon_threadsafe(partial(_resolve, future, result, as_value=future is self._death))
+            self._loop.call_soon_threadsafe(call)
         except RuntimeError:
             log.debug("the event loop was closed before the engine's answer")
 
@@ -389,11 +394,17 @@ def _resolve(future: asyncio.Future[Any], result: Any, *, as_value: bool) -> Non
         future.set_result(result)
 
 
+def _resolve_all(ended: Iterable[tuple[asyncio.Future[Any], Embedding | Generation]]) -> None:
+    """What one step has brought: the loop is woken once for all of it."""
+    for future, result in ended:
+        _resolve(future, result, as_value=True)
+
+
 def _answer(output: Any) -> Embedding | Generation:
     """VLLM's finished output → ours."""
     prompt_tokens = len(output.prompt_token_ids or ())
     if hasattr(output.outputs, "data"):
-        return Embedding(vector=output.outputs.data.float().tolist(), prompt_tokens=prompt_tokens)
+        return Embedding(vector=output.outputs.data.float().numpy(), prompt_tokens=prompt_tokens)
     best = output.outputs[0]
     return Generation(
         text=best.text,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -34,7 +35,7 @@ def test_an_answer_is_found_again_and_ends_with_its_time(valkey_url: str) -> Non
     """As it was put; its key has a time to live."""
 
     async def work(kept: AnswerCache, beside: Redis) -> tuple[Kept | None, Kept | None, int]:
-        await kept.put("q", ANSWER)
+        kept.put("q", ANSWER)
         return await kept.get("q"), await kept.get("other"), int(await beside.pttl(PREFIX + "q"))
 
     found, other, left_ms = run(valkey_url, work)
@@ -46,7 +47,7 @@ def test_an_answer_is_found_again_and_ends_with_its_time(valkey_url: str) -> Non
 def test_the_oldest_go_when_there_are_too_many(valkey_url: str) -> None:
     async def work(kept: AnswerCache, beside: Redis) -> tuple[list[bool], int]:
         for number in range(25):
-            await kept.put(f"q{number:02}", ANSWER)
+            kept.put(f"q{number:02}", ANSWER)
         known = [await kept.get(f"q{number:02}") is not None for number in range(25)]
         return known, int(await beside.zcard(INDEX))
 
@@ -56,18 +57,52 @@ def test_the_oldest_go_when_there_are_too_many(valkey_url: str) -> None:
 
 def test_a_large_answer_and_a_strange_one_are_not_kept(valkey_url: str) -> None:
     async def work(kept: AnswerCache, beside: Redis) -> list[Kept | None]:
-        await kept.put("large", Kept(output="x" * cache.ANSWER_BYTES_MAX, contract="c", input_hash="h"))
+        kept.put("large", Kept(output="x" * cache.ANSWER_BYTES_MAX, contract="c", input_hash="h"))
         await beside.set(PREFIX + "strange", '{"colour":1}')
         return [await kept.get("large"), await kept.get("strange")]
 
     assert run(valkey_url, work) == [None, None]
 
 
-@pytest.mark.parametrize(("away_s", "asked"), [(3_600.0, 1), (0.0, 4)])
+def test_what_comes_meanwhile_goes_together(valkey_url: str) -> None:
+    """A hundred questions and a hundred answers cost a few round trips, not two hundred; each gets its own answer."""
+
+    async def work(kept: AnswerCache, beside: Redis) -> tuple[list[Kept | None], int]:
+        for number in range(50):
+            kept.put(f"q{number}", replace(ANSWER, seed=number))
+        before = await commands(beside)
+        found = await asyncio.gather(*(kept.get(f"q{number}") for number in range(100)))
+        return list(found), await commands(beside) - before
+
+    found, asked = run(valkey_url, work, answers_max=100)
+    assert found == [*(replace(ANSWER, seed=number) for number in range(50)), *(None for _ in range(50))]
+    assert asked <= 6
+
+
+async def commands(beside: Redis) -> int:
+    """How often it was asked or told anything about answers."""
+    stats = await beside.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("get", "mget", "eval", "evalsha"))
+
+
+def test_a_value_that_is_no_text_fails_nobody(valkey_url: str) -> None:
+    """It was not written by us; whoever asks is not answered from here, and nobody hangs."""
+
+    async def work(kept: AnswerCache, beside: Redis) -> list[Kept | None]:
+        await beside.set(PREFIX + "bytes", b"\xff\xfe")
+        return list(await asyncio.wait_for(asyncio.gather(kept.get("bytes"), kept.get("other")), 5))
+
+    assert run(valkey_url, work) == [None, None]
+
+
+@pytest.mark.parametrize(("away_s", "asked"), [(3_600.0, 1), (0.0, 3)])
 def test_a_server_that_does_not_answer_is_left_alone_for_a_while(
     away_s: float, asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One question costs its time; those that follow cost nothing until it is asked again. None of them fails."""
+    """One question costs its time; those that follow cost nothing until it is asked again. None of them fails.
+
+    What is to be kept goes with the next question.
+    """
     monkeypatch.setattr(cache, "AWAY_S", away_s)
 
     async def work() -> int:
@@ -84,7 +119,7 @@ def test_a_server_that_does_not_answer_is_left_alone_for_a_while(
         kept = AnswerCache(f"redis://127.0.0.1:{port}/0", seconds=60, answers_max=10)
         for _ in range(2):
             assert await kept.get("q") is None
-            await kept.put("q", ANSWER)
+            kept.put("q", ANSWER)
         await kept.close()
         server.close()
         return came

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 
 from aios.inference_workers import vllm_engine as module
@@ -50,7 +51,7 @@ class FakeVllm:
                 self.released.wait(0.001)
                 continue
             del self.asked[request_id]
-            data = SimpleNamespace(float=lambda: SimpleNamespace(tolist=lambda: [1.0]))
+            data = SimpleNamespace(float=lambda: SimpleNamespace(numpy=lambda: np.array([1.0])))
             outputs = SimpleNamespace(data=data)
             done.append(SimpleNamespace(finished=True, request_id=request_id, prompt_token_ids=tokens, outputs=outputs))
         return done

@@ -49,7 +49,7 @@ class InMemory:
     async def get(self, key: str) -> Kept | None:
         return self.kept.get(key)
 
-    async def put(self, key: str, kept: Kept) -> None:
+    def put(self, key: str, kept: Kept) -> None:
         self.kept[key] = kept
 
 
