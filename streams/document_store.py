@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -191,7 +191,8 @@ class _Part:
         with self._lock:
             self._is_dropped = True
             if self._file is not None:
-                self._file.close()
+                with suppress(OSError):  # a full disk does not take what was held in memory at its end either
+                    self._file.close()
                 Path(self._file.name).unlink(missing_ok=True)
                 self._file = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import shutil
 import tempfile
 import threading
@@ -138,6 +139,27 @@ def test_too_much_is_refused_while_it_arrives(tmp_path: Path) -> None:
         part.write(b"1")
     part.drop()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("size", [1_000, 3 << 20], ids=["held in memory", "on its way"])
+def test_where_the_disk_is_full_a_document_is_refused_and_nothing_of_it_stays(tmp_path: Path, size: int) -> None:
+    """Refused as something that is away, to be sent again; once there is room it is kept."""
+    store = FolderStore(tmp_path)
+    with full_disk(), pytest.raises(Unavailable, match="cannot be written"):
+        store.put("demo", bytes(size))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert store.get("demo", store.put("demo", bytes(size))) == bytes(size)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process grows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_what_is_old_is_swept(tmp_path: Path) -> None:
