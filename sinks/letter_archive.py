@@ -5,10 +5,10 @@
 Enters: letter.changed.v1 of these states, with its place. Leaves: one file a partition and batch, named by the changes'
 topic, partition and offsets: the original bytes, key and headers, where each stood, why it failed, and who gave it up,
 when and why. Guaranteed: a file is there whole or not at all (written beside, flushed to disk, renamed), and before the
-changes' offsets move; a change that stands in a file whose name covers it is not written again, so a repeat doubles
-nothing; no file is ever removed or replaced by another (after a topic was recreated a number follows). A letter whose
-record was gone before its change came is archived with what the change says and `found` false. At most RECORDS_MAX
-records are in memory at once.
+changes' offsets move; what a death left unfinished goes with the partition's next file; a change that stands in a file
+whose name covers it is not written again, so a repeat doubles nothing; no finished file is ever removed or replaced by
+another (after a topic was recreated a number follows). A letter whose record was gone before its change came is
+archived with what the change says and `found` false. At most RECORDS_MAX records are in memory at once.
 
 Anybody reads them, without this system:
 
@@ -117,6 +117,7 @@ class Archive:
             held = _held(self._folder, *place, batch[0].record.offset, batch[-1].record.offset)
             fresh = [one for one in batch if one.change.change_id not in held]
             if fresh:
+                _clear(self._folder, *place)
                 self._write(fresh)
                 written += len(fresh)
         return written
@@ -192,6 +193,12 @@ def _held(folder: Path, topic: str, partition: int, first: int, last: int) -> se
             with path.open("rb") as file:
                 held.update(cast(dict[str, Any], one)["change_id"] for one in fastavro.reader(file))
     return held
+
+
+def _clear(folder: Path, topic: str, partition: int) -> None:
+    """Take away what a death left half written: the next file need not have its name."""
+    for path in folder.glob(f"date=*/{topic}-{partition}-*{UNFINISHED}"):
+        path.unlink(missing_ok=True)
 
 
 def _free(path: Path) -> Path:

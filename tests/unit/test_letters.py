@@ -18,7 +18,8 @@ from aios.dlq.entries import Group
 from aios.dlq.index import LetterIndex
 from aios.schemas.codec import Codec
 from aios.schemas.errors import Reason, SchemaMismatch
-from aios.sinks.letter_archive import SCHEMA, Archive, Given, row
+from aios.sinks.lake_files import UNFINISHED
+from aios.sinks.letter_archive import FOLDER, SCHEMA, Archive, Given, row
 from aios.sinks.letter_writes import meaning_of
 from aios.sinks.letters import DAY_MS, Ages
 from aios.streams import topology
@@ -130,6 +131,18 @@ def test_a_batch_that_comes_again_is_archived_once(tmp_path: Path) -> None:
         "letter.changed.v1-1-8-8.avro",
     ]
     assert archive.keep([other, given_up(9, 11, "replayed")[0]]) == 0
+
+
+def test_what_a_death_left_unfinished_goes_with_the_next_file_of_its_partition(tmp_path: Path) -> None:
+    """Which may hold other changes, and so have another name; it holds people's data that nobody would find."""
+    one, record = given_up(1, 3)
+    folder = tmp_path / FOLDER / "date=2026-01-02"
+    folder.mkdir(parents=True)
+    own, others = (folder / f"letter.changed.v1-{partition}-1-3.avro{UNFINISHED}" for partition in (1, 11))
+    for path in (own, others):
+        path.write_bytes(b"half of it")
+    assert Archive(tmp_path, cast(Any, There(record))).keep([one]) == 1
+    assert (own.exists(), others.exists()) == (False, True)
 
 
 def test_a_letter_by_reference_is_archived_with_its_own_bytes(tmp_path: Path) -> None:
