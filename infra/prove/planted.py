@@ -29,6 +29,7 @@ from aios.streams.topics import (
     DOCUMENT_RECEIVED,
     EVENT_REFUSED,
     INFERENCE_COMPLETED,
+    LETTER_CHANGED,
     USAGE_SETTLED,
 )
 from aios.streams.topology import ADMIT, POOLS
@@ -133,6 +134,11 @@ class History:
         audit |= {"detail": json.dumps({"event_id": f"e{source}"}), "input_topic": "", "input_offset": -1}
         self.put(AUDIT_RECORDED.name, case, audit)
 
+    def die(self, letter: str, source: int) -> None:
+        """The event is a dead letter of admit."""
+        place = {"orig_topic": DOCUMENT_RECEIVED.name, "orig_partition": "0", "orig_offset": str(source)}
+        self.put(DEAD, f"k-{letter}", None, id=letter, **place, reason="undecodable")
+
     def state(self, source: int, *, seq: int) -> Fields:
         remembered = {"case_seq": seq, "status": "decided", "step": "", "attempt": 0, "waiting_for": ""}
         return remembered | {"event_id": f"e{source}", "decided_at": 9}
@@ -155,6 +161,8 @@ class History:
             arrivals.arrived(line.seen(), line.event)
         for line in self.topics.get(DEAD, ()):
             arrivals.letter(line.seen())
+        for line in self.topics.get(LETTER_CHANGED.name, ()):
+            arrivals.changed(line.event or {})
         part = fold.finish()
         arrivals.became(fold.marks, fold.admitted_at)
         part.merge(arrivals.finish())
@@ -181,7 +189,10 @@ class History:
 
 
 def sound() -> History:
-    """Two decided cases, one with a reservation, a repeat, a conflict, a refusal, a dead letter; all is committed."""
+    """Two decided cases, one with a reservation, a repeat, a conflict, a refusal, two dead letters; all is committed.
+
+    One of the letters is discarded.
+    """
     history = History()
     history.put(BUDGET_DECLARED.name, "demo/*", {"budget": "demo/*", "hard_micro": 100})
     history.reserve("a")
@@ -192,9 +203,9 @@ def sound() -> History:
     history.admit("b", conflict, "b3")
     history.refuse("b", conflict, "plan")
     history.refuse("x", history.arrive("kx", " "), "admit")
-    bad = history.arrive("kd", "bad", Kind.UNDECODABLE)
-    letter = {"id": "l1", "orig_topic": DOCUMENT_RECEIVED.name, "orig_partition": "0", "orig_offset": str(bad)}
-    history.put(DEAD, "kd", None, **letter, reason="undecodable")
+    for letter in ("l1", "l2"):
+        history.die(letter, history.arrive(f"k-{letter}", "bad", Kind.UNDECODABLE))
+    history.put(LETTER_CHANGED.name, "l2", {"letter_id": "l2", "generation": 0, "state": "discarded"})
     ends = {topic: len(history.topics[topic]) for topic in (CASE_ADMITTED.name, INFERENCE_COMPLETED.name)}
     history.put(STATE, POSITION.decode(), {"inputs": ends})
     history.admit_position = len(history.topics[DOCUMENT_RECEIVED.name])
@@ -345,6 +356,11 @@ PLANTED: Mapping[str, Plant] = {
         drained=True,
     ),
     "position passes an event": Plant(Law.COMMITTED, "admit moved past an event it did not process", _pass_unseen),
+    "closed for nothing": Plant(
+        Law.COMMITTED,
+        "a dead letter is closed as returned, and never came back",
+        lambda h: _change(h, LETTER_CHANGED.name, state="replayed"),
+    ),
     "position passes an answer": Plant(Law.COMMITTED, "plan moved past an answer it did not use", _lose_answer),
     "commit passes a command": Plant(Law.COMMITTED, "a pool committed past a command nobody answered", _unanswered),
     "remembered otherwise": Plant(

@@ -266,13 +266,14 @@ def _document(registry: Registry, seen: Seen) -> Mapping[str, Any] | None:
 def _read_letters(
     eyes: Eyes, reader: Reader | Kept, registry: Registry, begins: Mapping[Place, int], found: Arrivals
 ) -> None:
+    """Changes of letters before returns: a letter that one closed came back in the same transaction, so it is there."""
     for seen in _all(eyes, reader, begins, ADMIT.dead_letters.name):
         found.letter(seen)
+    for seen in _all(eyes, reader, begins, LETTER_CHANGED.name):
+        found.changed(registry.decode(seen.value or b""))
     for topic in sorted({ADMIT.retries.name, *RETURNS}):
         for seen in _all(eyes, reader, begins, topic):
             found.returning(seen)
-    for seen in _all(eyes, reader, begins, LETTER_CHANGED.name):
-        found.changed(registry.decode(seen.value or b""))
 
 
 def _books(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from aios.infra.prove import journal, verify
+from aios.infra.prove.arrivals import Arrivals
 from aios.infra.prove.findings import Findings, Law, Part
 from aios.infra.prove.journal import Entry, Kind, Writer
-from aios.infra.prove.planted import PLANTED, caught, sound
+from aios.infra.prove.planted import PLANTED, History, caught, sound
+from aios.infra.prove.reading import Eyes, Place, Reader, Registry, Seen
+from aios.streams.topics import DOCUMENT_RECEIVED, LETTER_CHANGED
+from aios.streams.topology import ADMIT
 
 
 @pytest.mark.parametrize("drained", [True, False])
@@ -19,7 +26,7 @@ def test_a_sound_history_is_found_sound(*, drained: bool) -> None:
     findings = sound().judge(drained=drained)
     assert findings.sound, findings.examples
     assert (findings.lost, findings.second_decisions, findings.repeated_effects) == (0, 0, 0)
-    assert dict(findings.part.events) == {"decided": 3, "refused": 2, "open: dead letter": 1}
+    assert dict(findings.part.events) == {"decided": 3, "refused": 2, "open: dead letter": 1, "discarded": 1}
     assert findings.unexpected_letters == 0
 
 
@@ -58,6 +65,41 @@ def test_work_that_does_not_go_on_within_the_bound_is_a_violation(tmp_path: Path
     assert findings.sound
     verify.judge_progress(findings, tmp_path, 2.0)
     assert findings.violations[Law.PROGRESS] == 1
+
+
+def test_a_letter_that_returns_while_letters_are_read_is_not_taken_for_lost() -> None:
+    """Its return and its change are committed at once, between the reading of one of these topics and of the other."""
+    letter = history_of_a_letter()
+    returned = Seen(ADMIT.retries.name, 0, 0, 1, letter.key, letter.value, letter.headers)
+    closed = {"letter_id": "l1", "generation": 0, "state": "replayed"}
+    changed = Seen(LETTER_CHANGED.name, 0, 0, 1, b"l1", json.dumps(closed).encode(), [])
+    there: dict[str, list[Seen]] = {ADMIT.dead_letters.name: [letter], ADMIT.retries.name: [], LETTER_CHANGED.name: []}
+
+    class Now:
+        def ends(self, places: list[Place]) -> dict[Place, int]:
+            return {place: len(there[place[0]]) for place in places}
+
+        def read(self, topic: str, _: int, start: int, end: int, **__: bool) -> Iterator[Seen]:
+            yield from list(there[topic][start:end])
+            if topic != ADMIT.dead_letters.name:
+                there[ADMIT.retries.name], there[LETTER_CHANGED.name] = [returned], [changed]
+
+    found = Arrivals({0: (0, 1)}, drained=False)
+    found.arrived(Seen(DOCUMENT_RECEIVED.name, 0, 0, 1, b"k", b"bad", []), None)
+    found.position(0, 1)
+    registry = cast(Registry, SimpleNamespace(decode=json.loads))
+    begins = dict.fromkeys(((topic, 0) for topic in there), 0)
+    verify._read_letters(cast(Eyes, Now()), cast(Reader, Now()), registry, begins, found)
+    assert found.finish().violations.counts == {}
+
+
+def history_of_a_letter() -> Seen:
+    """The dead letter of an event that stood first in its topic."""
+    history = History()
+    history.arrive("k", "bad")
+    history.die("l1", 0)
+    (line,) = history.topics[ADMIT.dead_letters.name]
+    return line.seen()
 
 
 def test_an_event_is_announced_before_it_is_sent_and_a_cut_line_is_passed_over(tmp_path: Path) -> None:
