@@ -86,6 +86,14 @@ class Cluster:
             raise Unavailable(f"no leader of {topic}/{partition}: {error}") from error
         return leader
 
+    def in_sync(self, topic: str) -> set[int]:
+        """The nodes that are counted on for any of its partitions. Raises Unavailable."""
+        try:
+            partitions = self._admin.list_topics(topic, timeout=ASK_S_MAX).topics[topic].partitions
+        except KafkaException as error:
+            raise Unavailable(f"nobody tells of {topic}: {error}") from error
+        return {node for partition in partitions.values() for node in partition.isrs}
+
     def coordinator_of(self, group: str) -> int:
         """The node that coordinates a group. Raises Unavailable."""
         asked = self._admin.describe_consumer_groups([group], request_timeout=ASK_S_MAX)[group]

@@ -12,29 +12,27 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import shutil
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from hashlib import sha256
+from typing import Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
-from confluent_kafka.cimpl import TopicPartition
+from confluent_kafka import Producer
 
 from aios.dlq.deaths import ALONE_MAX
 from aios.infra.demo.texts import KILLER
 from aios.infra.local.system import ALONE
 from aios.infra.prove.load import Bodies
-from aios.infra.prove.proxy import FAIR, Weather
+from aios.infra.prove.operator import Asking
 from aios.infra.prove.reading import Registry
 from aios.infra.prove.stand import Missed, Stand, stages_of
 from aios.streams import failpoints, topology
-from aios.streams.topics import CASE_ADMITTED, DOCUMENT_RECEIVED
-from aios.streams.topology import LETTERS, Kind
+from aios.streams.topics import DOCUMENT_RECEIVED
+from aios.streams.topology import GATEWAY, LETTERS, Kind
 
 KILL_BOUND_S = 8.0  # after kill -9 no record waits longer, with a few thousand cases
 REACH_S_MAX = 15.0  # for an armed point to be visited; longer than the lake waits with what it holds
@@ -42,6 +40,8 @@ STOPPED_S = 14.0  # past a session timeout of 10 s
 CLOCK_S = 3_600
 PREPARED_S = 20.0
 TWICE = ("computed", "taken")  # in the middle of its work, and once more as it begins again
+UNFINISHED = "unfinished"  # a step of letters alone: a file of its archive is written, and has no name yet
+DOCUMENT = b"a document that is handed in while no disk takes it"
 
 
 class Unreached(Missed):
@@ -66,7 +66,7 @@ class Fault(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Base:
+class Base:
     stage: str = "all"
     hold_s: float = 0.0
     bound_s: float = 30.0
@@ -80,7 +80,7 @@ class _Base:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KillAt(_Base):
+class KillAt(Base):
     """kill -9 of itself at a step, deaths times in a row: the next lives die at the steps that follow."""
 
     steps: tuple[str, ...]
@@ -98,6 +98,8 @@ class KillAt(_Base):
                 _revoke(stand, self.stage)
         if self.steps[0] in ("produced", "delivered") or self.stage == LETTERS.process:
             _give_garbage(stand, self.stage)
+        if self.steps == (UNFINISHED,):
+            _give_up_a_letter(stand)
         if not stand.until_died(before, len(self.steps), REACH_S_MAX * len(self.steps)):
             stand.disarm(self.stage)
             raise Unreached(f"{self.stage} never came to {self.steps[-1]}")
@@ -120,6 +122,23 @@ def _give_garbage(stand: Stand, process: str) -> None:
     producer.flush(PREPARED_S)
 
 
+def _give_up_a_letter(stand: Stand) -> None:
+    """Have one archived; this does not wait for the operator's turn. Raises Unreached where there is none."""
+    asking = Asking(stand.home.folder, stand.operations)
+
+    def gave() -> bool:
+        with contextlib.suppress(OSError, ValueError, KeyError):  # somebody else's, or what it needs is away
+            for letter in asking.letters():
+                asking.discard(letter)
+                return True
+        return False
+
+    try:
+        stand.until(gave, "a dead letter is given up", REACH_S_MAX)
+    except Missed as error:
+        raise Unreached(str(error)) from error
+
+
 def _revoke(stand: Stand, process: str) -> None:
     """Have partitions taken from its first slot: another comes, or, where there is one alone, it leaves."""
     if process in ALONE:
@@ -129,7 +148,7 @@ def _revoke(stand: Stand, process: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Poison(_Base):
+class Poison(Base):
     """An event that ends whoever decodes it by SIGSEGV, until it is given up: at the second death alone in hand."""
 
     name: str = "a record that ends its process, SIGSEGV"
@@ -147,7 +166,7 @@ class Poison(_Base):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RollingRestart(_Base):
+class RollingRestart(Base):
     """SIGTERM to every process of the system, one after the other, under load."""
 
     name: str = "SIGTERM, rolling"
@@ -162,7 +181,7 @@ class RollingRestart(_Base):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped(_Base):
+class Stopped(Base):
     """SIGSTOP past the session timeout: it comes back as a zombie."""
 
     name: str = "SIGSTOP past the session"
@@ -179,7 +198,7 @@ class Stopped(_Base):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RebalanceStorm(_Base):
+class RebalanceStorm(Base):
     """1 → 4 → 2 → 1 processes."""
 
     name: str = "rebalances 1→4→2→1"
@@ -194,7 +213,7 @@ class RebalanceStorm(_Base):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClockMoved(_Base):
+class ClockMoved(Base):
     """The wall clock of one process, an hour ahead or behind."""
 
     seconds: int
@@ -216,265 +235,69 @@ class ClockMoved(_Base):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskFull(_Base):
+class DiskFull(Base):
     """No file of the process may grow (RLIMIT_FSIZE): every write to disk fails."""
 
     name: str = "disk full"
     hold_s: float = 8.0
 
     def inject(self, stand: Stand) -> None:
-        _limit_files(stand.pid(self.stage), 1)
+        limit_files(stand.pid(self.stage), 1)
 
     def heal(self, stand: Stand) -> None:
-        _limit_files(stand.pid(self.stage), resource.RLIM_INFINITY)
-        stand.until_ready()
-
-
-def _limit_files(pid: int, size: int) -> None:
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-
-# ── Kafka ──
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerKilled(_Base):
-    """The one of three that leads a partition of the input, kill -9."""
-
-    name: str = "one of three brokers killed"
-    hold_s: float = 10.0
-
-    def inject(self, stand: Stand) -> None:
-        stand.cluster.kill(stand.cluster.leader_of(DOCUMENT_RECEIVED.name, 0))
-
-    def heal(self, stand: Stand) -> None:
-        stand.cluster.restore()
+        limit_files(stand.pid(self.stage), resource.RLIM_INFINITY)
         stand.until_ready()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrokersKilled(BrokerKilled):
-    """All three, kill -9."""
+class ArchiveFull(DiskFull):
+    """And a letter is given up meanwhile, which the archive must take once there is room."""
 
-    name: str = "all brokers killed"
+    stage: str = LETTERS.process
     hold_s: float = 4.0
-    bound_s: float = 60.0
 
     def inject(self, stand: Stand) -> None:
-        for number in stand.cluster.brokers:
-            stand.cluster.kill(number)
+        DiskFull.inject(self, stand)
+        _give_up_a_letter(stand)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CoordinatorMoved(BrokerKilled):
-    """The node that coordinates a stateful stage's group and transactions leaves in order: another takes over."""
+class DocumentsFull(DiskFull):
+    """And a document is handed in meanwhile: it is refused until there is room, and kept whole then."""
 
-    name: str = "coordinator moved"
-    hold_s: float = 6.0
-
-    def inject(self, stand: Stand) -> None:
-        stand.cluster.brokers[stand.cluster.coordinator_of(topology.PLAN.group)].stop(signal.SIGTERM)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerDiskFull(BrokerKilled):
-    """A node that cannot write leaves its logs, and comes back when there is room."""
-
-    name: str = "disk of one broker full"
-    hold_s: float = 8.0
+    stage: str = GATEWAY.process
+    hold_s: float = 3.0
 
     def inject(self, stand: Stand) -> None:
-        broker = stand.cluster.brokers[stand.cluster.leader_of(DOCUMENT_RECEIVED.name, 1)]
-        _limit_files(broker.pid or 0, 1)
+        DiskFull.inject(self, stand)
+        _hand_in(stand, expected=503)
 
     def heal(self, stand: Stand) -> None:
-        for number, broker in stand.cluster.brokers.items():
-            if broker.pid is not None and resource.prlimit(broker.pid, resource.RLIMIT_FSIZE)[0] == 1:
-                stand.cluster.kill(number)
-        stand.cluster.restore()
-        stand.until_ready()
+        DiskFull.heal(self, stand)
+        _hand_in(stand, expected=201)
+        kept = [path.read_bytes() for path in stand.home.folder.glob(f"documents/*/*/{sha256(DOCUMENT).hexdigest()}")]
+        if kept != [DOCUMENT]:
+            raise Missed(f"a document was taken, and there are {len(kept)} of it")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HangingTransaction(_Base):
-    """Somebody opens a transaction on an inner topic and says no more: its readers wait until Kafka ends it."""
-
-    name: str = "a transaction left hanging"
-    hold_s: float = 12.0  # Kafka ends it after ten
-
-    def inject(self, stand: Stand) -> None:
-        left = Producer(
-            {
-                "bootstrap.servers": stand.cluster.direct,
-                "transactional.id": f"aios.prove.{time.time_ns()}",
-                "transaction.timeout.ms": 10_000,
-                "log_level": 0,
-            }
-        )
-        left.init_transactions(PREPARED_S)
-        left.begin_transaction()
-        for partition in range(3):
-            left.produce(CASE_ADMITTED.name, b"never committed", partition=partition)
-        left.flush(PREPARED_S)
-
-
-# ── the network, the registry, Valkey ──
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network(_Base):
-    """Every connection of the stages to Kafka."""
-
-    name: str
-    weather: Weather
-    hold_s: float = 8.0
-
-    def inject(self, stand: Stand) -> None:
-        stand.cluster.proxy.set(self.weather)
-
-    def heal(self, stand: Stand) -> None:
-        stand.cluster.proxy.set(FAIR)
-        stand.until_ready()
-
-
-NETWORKS = (
-    Network(name="0.2 s late, each way", weather=Weather(delay_s=0.2)),
-    Network(name="20 kB/s", weather=Weather(bytes_per_s=20_000)),
-    Network(name="connections cut", weather=Weather(is_cut=True), hold_s=5.0),
-    Network(name="answers lost", weather=Weather(drop_answered=True), bound_s=60.0),
-    Network(name="requests lost", weather=Weather(drop_asked=True), bound_s=60.0),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValkeyEmptied(_Base):
-    """Killed, its file gone: it comes back with nothing."""
-
-    name: str = "Valkey killed and emptied"
-    hold_s: float = 2.0
-
-    def inject(self, stand: Stand) -> None:
-        stand.signal("valkey", signal.SIGSTOP)
-        shutil.rmtree(stand.home.folder / "valkey" / "appendonlydir")
-        stand.signal("valkey", signal.SIGKILL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistryDown(_Base):
-    """It does not answer, while stages start that know no schema yet."""
-
-    name: str = "registry down, cold stages"
-    hold_s: float = 8.0
-
-    def inject(self, stand: Stand) -> None:
-        stand.signal("registry", signal.SIGSTOP)
-        for process in ("admit", "classify", "outcomes"):
-            stand.signal(process, signal.SIGKILL)
-
-    def heal(self, stand: Stand) -> None:
-        stand.signal("registry", signal.SIGCONT)
-        stand.until_ready()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreAway(_Base):
-    """What stages need beside Kafka does not answer, for two minutes of load: they wait, and nothing is a dead letter.
-
-    process: valkey or registry, as the supervisor calls it.
-    """
-
-    process: str
-    hold_s: float = 120.0
-
-    @property
-    def name(self) -> str:
-        return f"{self.process} does not answer for two minutes"
-
-    def inject(self, stand: Stand) -> None:
-        stand.signal(self.process, signal.SIGSTOP)
-
-    def heal(self, stand: Stand) -> None:
-        stand.signal(self.process, signal.SIGCONT)
-        stand.until_ready()
-
-
-# ── what must stop a stage ──
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MustStop(_Base):
-    """The input is not what the stage's position was made for: it stops and says so, and processes nothing."""
-
-    recreate: bool
-    stage: str = "admit"
-    goes_on: bool = False
-
-    @property
-    def name(self) -> str:
-        return "its input created again" if self.recreate else "retention overtook a backlog"
-
-    @property
-    def words(self) -> str:
-        """What it must say."""
-        return "was deleted and created again" if self.recreate else "records were deleted before they were processed"
-
-    def inject(self, stand: Stand) -> None:
-        stand.scale(self.stage, 0)
-        admin = AdminClient({"bootstrap.servers": stand.cluster.direct, "log_level": 0})
-        partitions = admin.list_topics(DOCUMENT_RECEIVED.name, timeout=PREPARED_S).topics[DOCUMENT_RECEIVED.name]
-        count = len(partitions.partitions)
-        if self.recreate:
-            _recreated(admin, count, len(stand.cluster.brokers))
-        else:
-            _overtaken(stand, admin, count)
-        log = Path(stand.home.log(self.stage, 0))
-        size = log.stat().st_size if log.exists() else 0
-        with contextlib.suppress(Missed):  # which is what it shall say: it does not become ready
-            stand.scale(self.stage, 1)
-        said = log.read_text(encoding="utf-8", errors="replace")[size:]
-        if self.words not in said:
-            raise Missed(f"{self.stage} did not say why it stops; its log: {said[-600:]}")
-        if any(life.state == "ready" for life in stand.lives(self.stage)):
-            raise Missed(f"{self.stage} goes on although {self.name}")
-
-    def heal(self, stand: Stand) -> None:
-        """Nothing: a person decides what becomes of such a system."""
-
-
-def _overtaken(stand: Stand, admin: AdminClient, partitions: int) -> None:
-    producer = Producer({"bootstrap.servers": stand.cluster.direct, "log_level": 0})
-    for partition in range(partitions):
-        for _ in range(3):
-            producer.produce(DOCUMENT_RECEIVED.name, b"a backlog", partition=partition)
-    producer.flush(PREPARED_S)
-    everything = [TopicPartition(DOCUMENT_RECEIVED.name, number, -1) for number in range(partitions)]
-
-    def deleted() -> bool:
-        return all(_is_done(asked) for asked in admin.delete_records(everything).values())
-
-    stand.until(deleted, f"the records of {DOCUMENT_RECEIVED.name} are deleted", PREPARED_S)
-
-
-def _is_done(asked: Future[Any]) -> bool:
-    """False: the partition's leader has just moved."""
+def _hand_in(stand: Stand, expected: int) -> None:
+    """Raises Missed where it is answered otherwise."""
+    request = urllib.request.Request(  # noqa: S310 - of the system under test
+        f"{stand.addresses.gateway}/v1/documents",
+        data=DOCUMENT,
+        headers={"Authorization": f"Bearer {stand.addresses.key}", "Content-Type": "application/octet-stream"},
+    )
     try:
-        asked.result(PREPARED_S)
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
-            return False
-        raise
-    return True
+        with urllib.request.urlopen(request, timeout=PREPARED_S) as answer:  # noqa: S310 - same
+            status = answer.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+    if status != expected:
+        raise Missed(f"a document is answered {status}, not {expected}")
 
 
-def _recreated(admin: AdminClient, partitions: int, copies: int) -> None:
-    name = DOCUMENT_RECEIVED.name
-    admin.delete_topics([name])[name].result(PREPARED_S)
-    deadline = time.monotonic() + PREPARED_S
-    while name in admin.list_topics(timeout=PREPARED_S).topics:
-        if time.monotonic() > deadline:
-            raise Unreached(f"{name} is not deleted")
-        time.sleep(0.2)
-    admin.create_topics([NewTopic(name, partitions, copies)])[name].result(PREPARED_S)
+def limit_files(pid: int, size: int) -> None:
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def kills(step: str, processes: Sequence[str]) -> list[Fault]:

@@ -44,13 +44,14 @@ class Row:
 
 @dataclass(slots=True, kw_only=True)
 class Judged:
-    """One round's figures. violations: by invariant, with examples.
+    """One round's figures. became: accepted events, by what became of them. violations: by invariant, with examples.
 
     seen_running: events judged in its middle too. unseen: why there are none; empty if there are.
     """
 
     round: str
     accepted: int = 0
+    became: dict[str, int] = field(default_factory=dict)
     lost: int = 0
     second_decisions: int = 0
     repeated_effects: int = 0

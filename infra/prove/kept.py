@@ -1,21 +1,27 @@
-"""What stands outside a topic, held against what stands in it: the audit chain, and the dead letters of every group.
+"""What stands outside a topic, held against what stands in it: the audit chain, the archive, the dead letters.
 
-Enters: a system at rest. Leaves: places of records that no line of the chain has, and numbers of dead letters.
-Guaranteed: the chain's files are read as they are, not by the sink's own reader of positions, and the topics by the
-proof's own eyes: a record that the sink passed over is found, though the chain of the others is whole.
+Enters: a system at rest. Leaves: places of records that no line of the chain has, letters that were given up and are
+not in the archive once and whole, and numbers of dead letters. Guaranteed: the files are read as they are, not by the
+sinks' own readers of positions, and the topics by the proof's own eyes: a record that a sink passed over is found,
+though the chain of the others is whole.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
-from aios.infra.prove.reading import Addresses, Eyes, Place, Reader
+import fastavro
+
+from aios.infra.prove.reading import Addresses, Eyes, Place, Reader, Registry, Seen
 from aios.streams import topology
+from aios.streams.topics import LETTER_CHANGED
 from aios.streams.topology import AUDIT
 
+GIVEN_UP = ("discarded", "expired")  # states of a letter of which nothing but the archive is left
 JOB = "aios.dlq.replay.job"  # the header of a record that a replay job returned
 
 
@@ -23,17 +29,36 @@ def unchained(folder: Path, addresses: Addresses) -> list[str]:
     """Places of records, as topic/partition/offset, that the chain in this folder lacks. Raises Unavailable."""
     chained = _chained(folder)
     eyes, reader = Eyes(addresses), Reader(addresses)
-    places = eyes.places(topic.name for topic in AUDIT.inputs)
-    begins, ends = eyes.beginnings(places), eyes.ends(places)
     try:
-        seen = reader.several({place: (begins[place], ends[place]) for place in places})
         return [
             f"{one.topic}/{one.partition}/{one.offset}"
-            for one in seen
+            for one in _everything(eyes, reader, (topic.name for topic in AUDIT.inputs))
             if one.offset not in chained[one.topic, one.partition]
         ]
     finally:
         reader.close()
+
+
+def unarchived(lake: Path, addresses: Addresses) -> list[str]:
+    """What is wrong with the archive in this lake, a sentence a letter that was given up. Raises Unavailable."""
+    rows = _archived(lake)
+    eyes, reader, registry = Eyes(addresses), Reader(addresses), Registry(addresses.registry)
+    try:
+        changes = [registry.decode(seen.value or b"") for seen in _everything(eyes, reader, [LETTER_CHANGED.name])]
+        given_up = {one["change_id"]: one for one in changes if one["state"] in GIVEN_UP}
+        stood = {one["topic"] for one in given_up.values()}
+        letters = {(one.topic, one.partition, one.offset): one.value for one in _everything(eyes, reader, stood)}
+    finally:
+        reader.close()
+    wrong = []
+    for change_id, one in given_up.items():
+        found, value = rows[change_id], letters.get((one["topic"], one["partition"], one["offset"]))
+        name = f"{one['letter_id']}, {one['state']}"
+        if len(found) != 1:
+            wrong.append(f"{name}, stands {len(found)}x in the archive")
+        elif not found[0]["found"] or (value is not None and found[0]["value"] != value):
+            wrong.append(f"{name}, is archived without its bytes")
+    return wrong
 
 
 def letters(addresses: Addresses) -> dict[Place, int]:
@@ -54,6 +79,23 @@ def letters_since(addresses: Addresses, ends: Mapping[Place, int]) -> Counter[st
         return Counter(one.topic for one in seen if JOB not in dict(one.headers))
     finally:
         reader.close()
+
+
+def _everything(eyes: Eyes, reader: Reader, topics: Iterable[str]) -> Iterator[Seen]:
+    """Every record of these topics."""
+    places = eyes.places(topics)
+    begins, ends = eyes.beginnings(places), eyes.ends(places)
+    yield from reader.several({place: (begins[place], ends[place]) for place in places})
+
+
+def _archived(lake: Path) -> dict[str, list[dict[str, Any]]]:
+    """Rows by change, however often one stands there."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for path in sorted(lake.glob("dead_letters_archived/*/*.avro")):
+        with path.open("rb") as file:
+            for row in fastavro.reader(file):
+                found[cast(dict[str, Any], row)["change_id"]].append(cast(dict[str, Any], row))
+    return found
 
 
 def _chained(folder: Path) -> dict[tuple[str, int], set[int]]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from aios.infra.local.system import ALONE
-from aios.infra.prove import faults, journal, kept, load, verify
+from aios.infra.prove import faults, journal, kept, load, outages, verify
 from aios.infra.prove.attending import Loading, Looking, Watched
 from aios.infra.prove.faults import Fault, Unreached
 from aios.infra.prove.feeding import Feeding
@@ -35,7 +35,7 @@ from aios.infra.prove.operator import Operator
 from aios.infra.prove.stand import Stand
 from aios.streams import failpoints, topology
 from aios.streams.errors import AiosError, Unavailable
-from aios.streams.topology import GATEWAY, OPERATIONS
+from aios.streams.topology import GATEWAY, LETTERS, OPERATIONS
 from aios.streams.wall_clock import wall_ms
 
 WARM_S = 2.0  # of load before the first fault of a round
@@ -49,14 +49,17 @@ MIX: Mapping[Kind, float] = {
     **load.MIX,
     Kind.SLOW: 0.5,
     Kind.FLAKY: 4.0,
-    Kind.UNDECODABLE: 1.0,
-    Kind.UNKNOWN_SCHEMA: 0.5,
-    Kind.BROKEN_CONTRACT: 0.5,
+    Kind.UNDECODABLE: 2.0,
+    Kind.UNKNOWN_SCHEMA: 1.0,
+    Kind.BROKEN_CONTRACT: 1.0,
     Kind.OVERSIZE: 0.1,
 }
 """More of what is bad than a soak has, since a round is short."""
-LETTERS = "unexpected dead letters"  # beside the laws: of an event that was good, or for a reason that it has not
+TIMED = ("plan", "retry", "classify", "budget", "connectors", "operations")
+"""Deadlines, delays, budgets' windows, leases, how old a letter is: who asks a clock for more than a stamp."""
+UNEXPECTED = "unexpected dead letters"  # beside the laws: of an event that was good, or for a reason that it has not
 UNANSWERED = "unanswered commands"  # beside the laws too: to an outside system that is there
+UNARCHIVED = "letters given up and not archived"  # or twice, or not as they were
 CLEAN: Mapping[Kind, float] = {Kind.GOOD: 90.0, Kind.REPEAT: 5.0, Kind.CONCURRENT: 5.0}
 
 
@@ -78,24 +81,45 @@ def rounds() -> list[Round]:
     processes = topology.PROCESSES
     consuming = [process for process in processes if process != GATEWAY.process]
     return [
-        Round("stores", [faults.ValkeyEmptied(), faults.RegistryDown()]),
-        Round("away", [faults.StoreAway(process="valkey"), faults.StoreAway(process="registry")], is_clean=True),
+        Round("stores", [outages.ValkeyEmptied(), outages.RegistryDown(), *outages.STORES_NETWORKS]),
+        Round("away", outages.AWAY, is_clean=True),
         *(Round(step, faults.kills(step, processes)) for step in failpoints.STEPS),
         Round(
             "twice",
-            [*(faults.KillAt(stage=one, steps=faults.TWICE) for one in processes), faults.Poison()],
+            [
+                *(faults.KillAt(stage=one, steps=faults.TWICE) for one in processes),
+                faults.KillAt(stage=LETTERS.process, steps=(faults.UNFINISHED,)),
+                faults.Poison(),
+            ],
         ),
         Round("restart", [faults.RollingRestart()], is_clean=True),
         Round("stop", [faults.Stopped(stage=process) for process in processes]),
         Round("clock", [faults.ClockMoved(stage=one, seconds=way) for one in processes for way in _ways(one)]),
         Round("storm", [faults.RebalanceStorm(stage=one) for one in consuming if one not in ALONE]),
         Round(
-            "disk", [faults.DiskFull(stage="audit"), faults.DiskFull(stage="lake"), faults.BrokerDiskFull()], nodes=3
+            "disk",
+            [
+                faults.DiskFull(stage="audit"),
+                faults.DiskFull(stage="lake"),
+                outages.BrokerDiskFull(),
+                faults.ArchiveFull(),
+                faults.DocumentsFull(),
+            ],
+            nodes=3,
         ),
-        Round("brokers", [faults.BrokerKilled(), faults.CoordinatorMoved(), faults.BrokersKilled()], nodes=3),
-        Round("transaction", [faults.HangingTransaction()], nodes=3),
-        Round("network", faults.NETWORKS, nodes=3),
-        Round(INPUT, [faults.MustStop(recreate=False), faults.MustStop(recreate=True)], nodes=3),
+        Round(
+            "brokers",
+            [
+                outages.BrokerKilled(),
+                outages.CoordinatorMoved(),
+                outages.TooFewBrokers(),
+                outages.BrokersKilled(),
+            ],
+            nodes=3,
+        ),
+        Round("transaction", [outages.HangingTransaction()], nodes=3),
+        Round("network", outages.NETWORKS, nodes=3),
+        Round(INPUT, [outages.MustStop(recreate=False), outages.MustStop(recreate=True)], nodes=3),
     ]
 
 
@@ -110,7 +134,7 @@ def cut(processes: Sequence[str] = topology.PROCESSES) -> Round:
 
 def _ways(process: str) -> tuple[int, ...]:
     """Both ways where time decides something; ahead elsewhere."""
-    return (faults.CLOCK_S, -faults.CLOCK_S) if process in ("plan", "retry", "classify") else (faults.CLOCK_S,)
+    return (faults.CLOCK_S, -faults.CLOCK_S) if process in TIMED else (faults.CLOCK_S,)
 
 
 def expected_s(wanted: Sequence[Round]) -> float:
@@ -182,7 +206,7 @@ def _chain(stand: Stand) -> str:
 
 def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Callable[[str], None]) -> None:
     loading = Loading(stand, folder, CLEAN if a_round.is_clean else MIX)
-    operator = Operator(stand.home.folder, stand.operations)
+    operator = Operator(stand.home.folder, stand.operations, stand.addresses.registry)
     looking = Looking(stand, folder, say)
     feeding = Feeding(stand.addresses)
     rows: list[Row] = []
@@ -203,7 +227,7 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
         feeding.close()
         loading.end()
     _note(folder, rows)
-    say(f"  {loading.said()}, {operator.jobs} replay jobs, {feeding.sent} commands to a system; coming to rest")
+    say(f"  {loading.said()}, {operator.said()}, {feeding.sent} commands to a system; coming to rest")
     for row in rows:
         if row.is_done and row.stage in (GATEWAY.process, OPERATIONS.process):
             row.goes_on_s = _next_answer_s(folder, operator, row)
@@ -212,6 +236,8 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
         _none_died(judged, kept.letters_since(stand.addresses, letters))
     looking.into(judged)
     _answered(judged, feeding)
+    if judged.is_drained:
+        _archived(judged, stand)
     result.rows += rows
     result.rounds.append(judged)
     _tell(judged, say)
@@ -220,7 +246,7 @@ def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Call
 def _none_died(judged: Judged, letters: Counter[str]) -> None:
     """Not one dead letter of any group: nothing that was sent was bad."""
     if letters:
-        judged.violations[LETTERS] = letters.total()
+        judged.violations[UNEXPECTED] = letters.total()
         judged.examples += [f"{count} more dead letters in {topic}" for topic, count in letters.items()]
 
 
@@ -237,6 +263,19 @@ def _answered(judged: Judged, feeding: Feeding) -> None:
     if without:
         judged.violations[UNANSWERED] = len(without)
         judged.examples += [f"{UNANSWERED}: {one} ({said or 'nothing'})" for one, said in list(without.items())[:3]]
+
+
+def _archived(judged: Judged, stand: Stand) -> None:
+    """Each letter that was given up is in the archive, once and whole, at rest."""
+    try:
+        wrong = kept.unarchived(stand.home.folder / "lake", stand.addresses)
+    except Unavailable as error:
+        judged.examples.append(f"the archive cannot be judged: {error}")
+        judged.is_drained = False
+        return
+    if wrong:
+        judged.violations[UNARCHIVED] = len(wrong)
+        judged.examples += [f"{UNARCHIVED}: {each}" for each in wrong[:3]]
 
 
 def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Row:
@@ -326,6 +365,7 @@ def _time(row: Row, until: int, found: Findings) -> None:
 
 def _fill(judged: Judged, found: Findings) -> None:
     judged.accepted = found.accepted
+    judged.became = dict(sorted(found.part.events.items()))
     judged.lost = found.lost
     judged.second_decisions = found.second_decisions
     judged.repeated_effects = found.repeated_effects
@@ -335,7 +375,7 @@ def _fill(judged: Judged, found: Findings) -> None:
     judged.violations = {str(law): count for law, count in found.violations.items()}
     judged.examples = [f"{law}: {each}" for law, examples in found.examples.items() for each in examples[:3]]
     if found.unexpected_letters:
-        judged.violations[LETTERS] = found.unexpected_letters
+        judged.violations[UNEXPECTED] = found.unexpected_letters
         judged.examples += [f"{count} dead letters of {what}" for what, count in found.part.letters.items()]
 
 
@@ -354,6 +394,7 @@ def _tell(judged: Judged, say: Callable[[str], None]) -> None:
     if judged.violations or not judged.is_drained:
         what += f"; VIOLATED {judged.violations or ''}{'' if judged.is_drained else ' did not come to rest'}"
     seen = f", {judged.seen_running} while it ran" if judged.seen_running else ""
-    say(f"  {judged.accepted} accepted: {what}; judged in {judged.judging_s:.0f} s{seen}")
+    became = ", ".join(f"{name} {count}" for name, count in judged.became.items())
+    say(f"  {judged.accepted} accepted ({became}): {what}; judged in {judged.judging_s:.0f} s{seen}")
     for each in judged.examples:
         say(f"    {each}")

@@ -8,6 +8,7 @@ the report does not reach is listed in it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -114,6 +115,8 @@ def _lines(result: Result, machine: str, asked: Sequence[str]) -> Iterator[str]:
     yield ""
     yield from table(result)
     yield ""
+    became = sum((Counter(one.became) for one in result.rounds), Counter())
+    yield f"What became of the events: {', '.join(f'{name} {count}' for name, count in sorted(became.items()))}."
     seen = sum(bool(one.seen_running) for one in result.rounds)
     yield f"What must hold at every moment was judged in the middle of {seen} of {len(result.rounds)} rounds, too."
     yield f"The audit chain is {'broken: ' + result.chain if result.chain else 'whole'}."

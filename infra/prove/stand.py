@@ -1,10 +1,10 @@
-"""A whole system to be broken: `aios up` in a home of its own, on three brokers behind a proxy, with the echo engine.
+"""A whole system to be broken: `aios up` in a home of its own, on brokers and stores behind proxies, with an echo.
 
 Enters: a folder. Leaves: a running system, and the handles that faults pull: processes, failpoints, clocks, brokers,
-the network. Guaranteed: the stages meet Kafka only through the proxy, whoever watches them only without it; everything
-is stopped at the end, whatever happens, and ends with this process. Its engine answers without a model
-(inference_workers/echo.py): what is proven here is everything around an engine. The load's tenant has a limit, which no
-case comes near: each holds a reservation while stages die.
+Valkey, the registry, the network. Guaranteed: the stages meet these only through a proxy, whoever watches them only
+without it; everything is stopped at the end, whatever happens, and ends with this process. Its engine answers without
+a model (inference_workers/echo.py): what is proven here is everything around an engine. The load's tenant has a limit,
+which no case comes near: each holds a reservation while stages die.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from aios.infra.local.home import Home
 from aios.infra.prove.cluster import NODES, Cluster
 from aios.infra.prove.load import WORKFLOW
 from aios.infra.prove.reading import Addresses
+from aios.infra.prove.stores import Stores
 from aios.streams import tenants, topology
 from aios.streams.errors import AiosError, ConfigError, Unavailable
 from aios.streams.topology import Stage
@@ -69,6 +70,7 @@ class Stand:
         self._say = say
         self.home = Home(self._folder / "home")
         self.cluster = Cluster(self._folder / "kafka", nodes)
+        self.stores = Stores(self._folder / "stores")
         self.clock = compiled(self._folder / "clock.so")
         self._clocks = self._folder / "clocks"
         self._clocks.mkdir(exist_ok=True)
@@ -77,9 +79,10 @@ class Stand:
         self._up: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Brokers, then the system. Raises Unavailable with what `aios up` said."""
+        """Brokers, stores, then the system. Raises Unavailable with what `aios up` said."""
         self._say(f"{len(self.cluster.brokers)} brokers start")
         self.cluster.start()
+        self.stores.start(self.environment())
         self._say("the system starts")
         log = self._folder / "up.log"
         self._up = up = child.start([*AIOS, "up"], log, self.environment())
@@ -91,8 +94,8 @@ class Stand:
         self.operations = said["operations"]
         self.addresses = Addresses(
             kafka=self.cluster.direct,
-            registry=said["registry"],
-            valkey=said["valkey"],
+            registry=self.stores.registry,
+            valkey=self.stores.valkey,
             gateway=said["gateway"],
             key=tenants.kept_key(self.home.folder, TENANT),
             tenant=TENANT,
@@ -107,6 +110,7 @@ class Stand:
             with suppress(subprocess.TimeoutExpired):
                 self._up.wait(DOWN_S_MAX)
             self._up.kill()
+        self.stores.stop()
         self.cluster.stop()
 
     def aios(self, *command: str, s_max: float) -> subprocess.CompletedProcess[str]:
@@ -119,6 +123,7 @@ class Stand:
             "AIOS_HOME": str(self.home.folder),
             "AIOS_KAFKA__BOOTSTRAP_SERVERS": self.cluster.proxied,
             "AIOS_KAFKA__REPLICATION_FACTOR": str(len(self.cluster.brokers)),
+            **self.stores.proxied,
             "AIOS_INFERENCE__ENGINE": "echo",
             "AIOS_LAKE__FLUSH_S_MAX": "2",  # every wait for rest waits for the lake
             "AIOS_TRACING__SAMPLE_RATIO": "0",
@@ -177,7 +182,8 @@ class Stand:
         return False
 
     def until_ready(self, *processes: str, s_max: float = READY_S_MAX) -> None:
-        """Raises Missed naming who is not."""
+        """Raises Missed naming who is not; Unavailable, where what they stand on is not."""
+        self.stores.restore()
 
         def ready() -> bool:
             return all(life.state == "ready" for life in self.lives(*processes))

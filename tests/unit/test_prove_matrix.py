@@ -5,23 +5,29 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from email.message import Message
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+from urllib.error import HTTPError
+from urllib.parse import parse_qs
 
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import KafkaException
 
+from aios.dlq.operations.routes import ROUTES
 from aios.infra.commands.prove import PROOFS
 from aios.infra.output import FAILED
-from aios.infra.prove import attending, commands, faults, feeding, kept, load, matrix, proving, report, verify
+from aios.infra.prove import attending, commands, faults, feeding, kept, load, matrix, operator, proving, report, verify
 from aios.infra.prove.findings import Findings, Law, Part
 from aios.infra.prove.judged import INPUT, Judged, Result, Row
-from aios.infra.prove.reading import Addresses, Kept, Place, Seen
-from aios.infra.prove.stand import Stand
+from aios.infra.prove.reading import Addresses
+from aios.infra.prove.stand import Missed, Stand
 from aios.processors.connectors import registry
 from aios.streams import failpoints, topology
 from aios.streams.errors import Unavailable
@@ -43,7 +49,8 @@ def test_every_stage_is_killed_at_every_step_it_has_and_twice() -> None:
         if isinstance(fault, faults.KillAt)
     }
     every = {(p, (name.rpartition(".")[2],)) for p in topology.PROCESSES for name in failpoints.names(p)}
-    assert killed == every | {(process, faults.TWICE) for process in topology.PROCESSES}
+    twice = {(process, faults.TWICE) for process in topology.PROCESSES}
+    assert killed == every | twice | {(topology.LETTERS.process, (faults.UNFINISHED,))}
 
 
 def test_the_whole_takes_as_long_as_the_command_says() -> None:
@@ -197,7 +204,7 @@ def test_every_round_is_looked_at_in_its_middle(
         return Row(round=name, fault=fault.name, stage=fault.stage)
 
     quiet = SimpleNamespace(
-        start=lambda: None, close=lambda: None, end=lambda: None, said=lambda: "", answered=(), jobs=0, sent=0
+        start=lambda: None, close=lambda: None, end=lambda: None, said=lambda: "", answered=(), sent=0
     )
     looking = SimpleNamespace(start=lambda: done.append("a look"), into=lambda _: None)
     for name, value in (("Loading", quiet), ("Operator", quiet), ("Feeding", quiet), ("Looking", looking)):
@@ -208,6 +215,7 @@ def test_every_round_is_looked_at_in_its_middle(
     monkeypatch.setattr(matrix, "_judge", lambda *_: replace(SOUND))
     monkeypatch.setattr(matrix, "_answered", lambda *_: None)
     monkeypatch.setattr(kept, "letters", lambda _: {})
+    monkeypatch.setattr(kept, "unarchived", lambda *_: [])
     stand = SimpleNamespace(addresses=ADDRESSES, operations="", home=SimpleNamespace(folder=tmp_path))
     matrix._round(cast(Stand, stand), tmp_path, a_round, Result(), lambda _: None)
     assert [number for number, what in enumerate(done) if what == "a look"] == [len(a_round.faults) // 2]
@@ -258,59 +266,85 @@ def test_a_look_that_saw_nothing_is_counted_in_the_report(
     assert "- taken: not judged while it ran: no broker answers" in written
 
 
-def test_dead_letters_are_counted_of_every_group_and_partition_unless_a_job_had_returned_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What was bad before may fail again; a topic that did not end anywhere before counts from its beginning."""
-    names = [stage.dead_letters.name for stage in topology.STAGES]
-    returned = [("aios.dlq.reason", b"undecodable"), ("aios.dlq.replay.job", b"a job")]
-    places = [(name, number) for name in names for number in (0, 1)]
-    there = {place: [Seen(*place, n, 0, b"", b"", returned * (n == 2)) for n in range(3)] for place in places}
-
-    class Sees:
-        def __init__(self, _: object) -> None: ...
-        def places(self, wanted: Iterable[str]) -> list[Place]:
-            return [(name, number) for name in wanted for number in (0, 1)]
-
-        def ends(self, places: Iterable[Place]) -> dict[Place, int]:
-            return dict.fromkeys(places, 3)
-
-    monkeypatch.setattr(kept, "Eyes", Sees)
-    monkeypatch.setattr(kept, "Reader", lambda _: Kept(there))
-    assert kept.letters(ADDRESSES) == dict.fromkeys(there, 3)
-    before = {place: place[1] for place in there if place[0] != names[0]}
-    assert kept.letters_since(ADDRESSES, before) == {name: 4 if name == names[0] else 3 for name in names}
-
-
 def test_where_nothing_bad_was_sent_one_dead_letter_is_a_violation() -> None:
     """Of any group, and it is said of which; none is none."""
     for letters in (Counter[str](), Counter({"aios.plan.dlq": 2, "aios.cost.dlq": 1})):
         judged = Judged(round="away", accepted=100)
         matrix._none_died(judged, letters)
-        assert judged.violations == ({matrix.LETTERS: 3} if letters else {})
+        assert judged.violations == ({matrix.UNEXPECTED: 3} if letters else {})
         assert Result(rows=[ROW], rounds=[judged]).violated == bool(letters)
     assert "2 more dead letters in aios.plan.dlq" in judged.examples
 
 
-def test_a_record_that_the_audit_sink_passed_over_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The chain of the others is whole: only what stands in the topics shows it."""
-    lines = [{"n": 1, "record": {"cluster": "x"}}] + [
-        {"n": n + 2, "record": {"place": {"topic": "audit.recorded.v1", "partition": 0, "offset": n}}} for n in (0, 2)
+def test_what_operators_do_is_what_operations_can_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The routes exist and take it, from a principal who has the role; who edits or plans approves nothing."""
+    asked: list[tuple[str, str]] = []
+
+    def ask(_: object, who: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, object]:
+        path, _, query = path.partition("?")
+        (route,) = [
+            one
+            for one in ROUTES
+            if (one.method == "POST") == (body is not None)
+            and re.fullmatch(re.sub(r"{\w+}", "[^/{}]+", one.path), path)
+            and "scan" not in one.path
+        ]
+        assert who in route.roles
+        assert set(parse_qs(query)) <= set(route.query or ())
+        for model in route.takes:
+            model.model_validate(body)
+        asked.append((who, route.name))
+        return {"object_id": "j", "letters": [{"id": "abcdef", "state": "quarantined"}]}
+
+    monkeypatch.setattr(operator.credentials, "kept", lambda _: "a token")
+    monkeypatch.setattr(operator.Asking, "_ask", ask)
+    asking = operator.Asking(tmp_path, "")
+    asking.replay()
+    (letter,) = asking.letters()
+    asking.discard(letter)
+    asking.mend(letter, b"other bytes")
+    assert asked == [
+        ("operator", "plan"),
+        ("approver", "job_approve"),
+        ("operator", "job_run"),
+        ("operator", "letters"),
+        ("operator", "discard"),
+        ("operator", "edit"),
+        ("approver", "approve_edit"),
+        ("approver", "free"),
     ]
-    (tmp_path / "chain-1.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    there = {("audit.recorded.v1", 0): [Seen("audit.recorded.v1", 0, n, 0, b"", b"", []) for n in range(3)]}
 
-    class Sees:
-        def __init__(self, _: object) -> None: ...
-        def places(self, _: object) -> list[Place]:
-            return list(there)
 
-        def beginnings(self, _: object) -> dict[Place, int]:
-            return dict.fromkeys(there, 0)
+@pytest.mark.parametrize(("full", "after", "held"), [(503, 201, True), (201, 201, False), (500, 201, False)])
+def test_a_document_is_refused_while_the_disk_is_full_and_kept_whole_after_it(
+    *, full: int, after: int, held: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another answer is trouble, and so is a 201 without the document."""
+    answers = iter((full, after, after))
 
-        def ends(self, _: object) -> dict[Place, int]:
-            return dict.fromkeys(there, 3)
+    def urlopen(*_: object, **__: object) -> object:
+        status = next(answers)
+        if status >= 400:
+            raise HTTPError("", status, "", Message(), None)
+        return nullcontext(SimpleNamespace(status=status))
 
-    monkeypatch.setattr(kept, "Eyes", Sees)
-    monkeypatch.setattr(kept, "Reader", lambda _: Kept(there))
-    assert kept.unchained(tmp_path, ADDRESSES) == ["audit.recorded.v1/0/1"]
+    monkeypatch.setattr(faults.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(faults, "limit_files", lambda *_: None)
+    stand = cast(
+        Stand,
+        SimpleNamespace(
+            addresses=replace(ADDRESSES, gateway="http://nowhere:1"),
+            home=SimpleNamespace(folder=tmp_path),
+            pid=lambda _: 1,
+            until_ready=lambda: None,
+        ),
+    )
+    fault = faults.DocumentsFull()
+    with nullcontext() if held else pytest.raises(Missed, match=f"is answered {full}, not 503"):
+        fault.inject(stand)
+    with pytest.raises(Missed, match="there are 0 of it"):
+        fault.heal(stand)
+    place = tmp_path / "documents" / "tenant" / "00"
+    place.mkdir(parents=True)
+    (place / sha256(faults.DOCUMENT).hexdigest()).write_bytes(faults.DOCUMENT)
+    fault.heal(stand)
