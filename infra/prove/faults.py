@@ -34,7 +34,7 @@ from aios.streams import failpoints, topology
 from aios.streams.topics import DOCUMENT_RECEIVED
 from aios.streams.topology import GATEWAY, LETTERS, Kind
 
-KILL_BOUND_S = 8.0  # after kill -9 no record waits longer, with a few thousand cases
+KILL_BOUND_S = 8.0  # after kill -9 no record waits longer, with 10,000 open cases
 REACH_S_MAX = 15.0  # for an armed point to be visited; longer than the lake waits with what it holds
 STOPPED_S = 14.0  # past a session timeout of 10 s
 CLOCK_S = 3_600

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     CONCURRENT = "concurrent"  # a key sent twice at the same moment
     CONFLICT = "conflict"  # the key of an earlier one, another body
     SLOW = "slow"  # its answer takes seconds
+    WAITING = "waiting"  # it gives the model orders: no model reads it, and its case waits for a person
     FLAKY = "flaky"  # its first answer fails for an unforeseen reason: it comes back through the retry tiers
     UNDECODABLE = "undecodable"
     UNKNOWN_SCHEMA = "unknown_schema"

@@ -67,12 +67,13 @@ class Judged:
 
 @dataclass(slots=True)
 class Result:
-    """is_whole: every round that was wanted is in it."""
+    """is_whole: every round that was wanted is in it. open_cases: that waited behind the kills."""
 
     is_whole: bool = False
     rows: list[Row] = field(default_factory=list)
     rounds: list[Judged] = field(default_factory=list)
     took_s: float = 0.0
+    open_cases: int = 0
     chain: str = ""  # what `aios audit verify` said; empty when the chain is whole
 
     @property

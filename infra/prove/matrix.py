@@ -24,7 +24,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from aios.infra.local.system import ALONE
-from aios.infra.prove import faults, journal, kept, load, outages, verify
+from aios.infra.prove import crowd, faults, journal, kept, load, outages, verify
 from aios.infra.prove.attending import Loading, Looking, Watched
 from aios.infra.prove.faults import Fault, Unreached
 from aios.infra.prove.feeding import Feeding
@@ -44,6 +44,7 @@ BETWEEN_S = 1.0
 DRAIN_S_MAX = 120.0
 KILL_S, TWICE_S, REVOKED_S = 7.2, 14.5, 21.0  # of a kill, measured from its start to that of the next fault
 OTHER_S = 10.0  # of another fault, beside what it lasts
+CROWD_S = 75.0  # until as many cases wait as some rounds want
 ROUND_S = 30.0  # of a round beside its faults: with it all of them take the 48 minutes that they took (README.md)
 MIX: Mapping[Kind, float] = {
     **load.MIX,
@@ -67,12 +68,14 @@ CLEAN: Mapping[Kind, float] = {Kind.GOOD: 90.0, Kind.REPEAT: 5.0, Kind.CONCURREN
 class Round:
     """name: what it is asked for by. is_clean: nothing bad is sent, so not one dead letter may be there.
 
+    is_crowded: many cases wait before it begins (crowd.py), and behind it.
     nodes: of Kafka; three where some of them are broken, since they cost three times the CPU.
     """
 
     name: str
     faults: Sequence[Fault]
     is_clean: bool = False
+    is_crowded: bool = False
     nodes: int = 1
 
 
@@ -83,7 +86,7 @@ def rounds() -> list[Round]:
     return [
         Round("stores", [outages.ValkeyEmptied(), outages.RegistryDown(), *outages.STORES_NETWORKS]),
         Round("away", outages.AWAY, is_clean=True),
-        *(Round(step, faults.kills(step, processes)) for step in failpoints.STEPS),
+        *(Round(step, faults.kills(step, processes), is_crowded=True) for step in failpoints.STEPS),
         Round(
             "twice",
             [
@@ -91,6 +94,7 @@ def rounds() -> list[Round]:
                 faults.KillAt(stage=LETTERS.process, steps=(faults.UNFINISHED,)),
                 faults.Poison(),
             ],
+            is_crowded=True,
         ),
         Round("restart", [faults.RollingRestart()], is_clean=True),
         Round("stop", [faults.Stopped(stage=process) for process in processes]),
@@ -139,7 +143,8 @@ def _ways(process: str) -> tuple[int, ...]:
 
 def expected_s(wanted: Sequence[Round]) -> float:
     """How long these rounds take, about."""
-    return sum(_takes_s(fault) for a_round in wanted for fault in a_round.faults) + ROUND_S * len(wanted)
+    beside = ROUND_S * len(wanted) + (CROWD_S if any(one.is_crowded for one in wanted) else 0.0)
+    return sum(_takes_s(fault) for a_round in wanted for fault in a_round.faults) + beside
 
 
 def _takes_s(fault: Fault) -> float:
@@ -168,9 +173,14 @@ def run(
     result = Result()
     for nodes, together in groupby(enumerate(wanted), lambda each: 0 if stand else each[1].nodes):
         with nullcontext(stand) if stand else _stand(folder / f"stand{nodes}", nodes, say) as used:
+            is_crowded = False
             for number, one in together:
                 left_s = expected_s(wanted[number:])
                 say(f"round {number + 1} of {len(wanted)}: {one.name}; about {left_s / 60:.0f} min left")
+                if one.is_crowded and not is_crowded:
+                    crowd.gather(used.addresses, folder / "crowd", say)
+                    is_crowded = True
+                    result.open_cases = crowd.OPEN_CASES
                 if one.name == INPUT:
                     result.chain = result.chain or _chain(used)
                     result.rows += [_do(used, one.name, fault, say) for fault in one.faults]

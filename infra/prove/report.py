@@ -115,6 +115,8 @@ def _lines(result: Result, machine: str, asked: Sequence[str]) -> Iterator[str]:
     yield ""
     yield from table(result)
     yield ""
+    if result.open_cases:
+        yield f"While stages were killed, {result.open_cases} cases waited for a person beside."
     became = sum((Counter(one.became) for one in result.rounds), Counter())
     yield f"What became of the events: {', '.join(f'{name} {count}' for name, count in sorted(became.items()))}."
     seen = sum(bool(one.seen_running) for one in result.rounds)

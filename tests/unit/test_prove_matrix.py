@@ -23,12 +23,27 @@ from confluent_kafka import KafkaException
 from aios.dlq.operations.routes import ROUTES
 from aios.infra.commands.prove import PROOFS
 from aios.infra.output import FAILED
-from aios.infra.prove import attending, commands, faults, feeding, kept, load, matrix, operator, proving, report, verify
+from aios.infra.prove import (
+    attending,
+    commands,
+    crowd,
+    faults,
+    feeding,
+    kept,
+    load,
+    matrix,
+    operator,
+    proving,
+    report,
+    verify,
+)
 from aios.infra.prove.findings import Findings, Law, Part
 from aios.infra.prove.judged import INPUT, Judged, Result, Row
 from aios.infra.prove.reading import Addresses
 from aios.infra.prove.stand import Missed, Stand
+from aios.processors.cases import guarding
 from aios.processors.connectors import registry
+from aios.processors.language import policy_files
 from aios.streams import failpoints, topology
 from aios.streams.errors import Unavailable
 from aios.streams.system_files import Effect
@@ -219,6 +234,27 @@ def test_every_round_is_looked_at_in_its_middle(
     stand = SimpleNamespace(addresses=ADDRESSES, operations="", home=SimpleNamespace(folder=tmp_path))
     matrix._round(cast(Stand, stand), tmp_path, a_round, Result(), lambda _: None)
     assert [number for number, what in enumerate(done) if what == "a look"] == [len(a_round.faults) // 2]
+
+
+def test_cases_gather_once_in_each_system_before_the_first_round_that_wants_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    stand = nullcontext(SimpleNamespace(addresses=ADDRESSES))
+    monkeypatch.setattr(matrix, "_stand", lambda *_: stand)
+    monkeypatch.setattr(matrix, "_round", lambda _, __, one, *___: done.append(one.name))
+    monkeypatch.setattr(matrix, "_chain", lambda _: "")
+    monkeypatch.setattr(crowd, "gather", lambda *_: done.append("they gather"))
+    wanted = [one for one in matrix.rounds() if one.name in ("stores", "taken", "computed", "brokers")]
+    result = matrix.run(tmp_path, wanted, lambda _: None)
+    assert done == ["stores", "they gather", "taken", "computed", "brokers"]
+    assert result.open_cases == crowd.OPEN_CASES
+    assert not matrix.run(tmp_path, [wanted[0], wanted[-1]], lambda _: None).open_cases
+
+
+def test_what_gathers_is_read_by_no_model() -> None:
+    """So that each case waits for a person."""
+    assert guarding.judge(policy_files.load("no_injection@1"), f"{load.ORDERS} and a text").refused
 
 
 def looked(tmp_path: Path) -> Judged:
