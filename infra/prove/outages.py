@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import signal
+import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -215,9 +216,9 @@ def _start_cold(stand: Stand) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAway(Base):
-    """What stages need beside Kafka does not answer, for two minutes of load: they wait, and nothing is a dead letter.
+    """What stages need beside Kafka is away for two minutes of load: they wait, and nothing is a dead letter.
 
-    store: VALKEY or REGISTRY.
+    For the first half it does not answer, then it is killed and refuses. store: VALKEY or REGISTRY.
     """
 
     store: str
@@ -225,14 +226,13 @@ class StoreAway(Base):
 
     @property
     def name(self) -> str:
-        return f"{self.store} does not answer for two minutes"
+        return f"{self.store} away for two minutes"
 
     def inject(self, stand: Stand) -> None:
         stand.stores.signal(self.store, signal.SIGSTOP)
-
-    def heal(self, stand: Stand) -> None:
-        stand.stores.signal(self.store, signal.SIGCONT)
-        stand.until_ready()
+        killing = threading.Timer(self.hold_s / 2, stand.stores.signal, (self.store, signal.SIGKILL))
+        killing.daemon = True  # who ends the proof does not wait for it
+        killing.start()
 
 
 AWAY = (StoreAway(store=VALKEY), StoreAway(store=REGISTRY))
