@@ -56,8 +56,10 @@ class Asking:
         self._ask("approver", f"/v1/replays/{job}/approve", WHY)
         self._ask("operator", f"/v1/replays/{job}/run", WHY)
 
-    def discard(self, letter: Mapping[str, Any]) -> None:
-        self._ask("operator", f"{LETTERS}/{letter['id']}/discard", WHY)
+    def discard(self, letter: Mapping[str, Any]) -> str:
+        """Its id, once it is given up; what was asked and is not answered yet is a KeyError."""
+        said: str = self._ask("operator", f"{LETTERS}/{letter['id']}/discard", WHY)["object_id"]
+        return said
 
     def mend(self, letter: Mapping[str, Any], value: bytes) -> None:
         """Other bytes, approved by another, who also lets it return where returning had not helped."""

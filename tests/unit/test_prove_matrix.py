@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from email.message import Message
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +34,7 @@ from aios.infra.prove import (
     load,
     matrix,
     operator,
+    outages,
     proving,
     report,
     verify,
@@ -349,6 +351,21 @@ def test_what_operators_do_is_what_operations_can_be_asked(tmp_path: Path, monke
         ("approver", "approve_edit"),
         ("approver", "free"),
     ]
+
+
+@pytest.mark.parametrize("counted", [{3}, {2, 3}], ids=["it knows", "it does not"])
+def test_two_brokers_away_prove_something_where_kafka_counts_on_the_third_alone(
+    counted: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would wait for the copies of those that left, and refuse nobody."""
+    left: list[int] = []
+    brokers = {number: SimpleNamespace(stop=lambda _, number=number: left.append(number)) for number in (1, 2, 3)}
+    cluster = SimpleNamespace(brokers=brokers, in_sync=lambda _: counted)
+    stand = cast(Stand, SimpleNamespace(cluster=cluster, until=partial(Stand.until, cast(Stand, None))))
+    monkeypatch.setattr(outages, "PREPARED_S", 0.0)
+    with nullcontext() if counted == {3} else pytest.raises(faults.Unreached):
+        outages.TooFewBrokers().inject(stand)
+    assert left == [1, 2]
 
 
 @pytest.mark.parametrize(("full", "after", "held"), [(503, 201, True), (201, 201, False), (500, 201, False)])
