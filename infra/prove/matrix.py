@@ -56,8 +56,8 @@ MIX: Mapping[Kind, float] = {
     Kind.OVERSIZE: 0.1,
 }
 """More of what is bad than a soak has, since a round is short."""
-TIMED = ("plan", "retry", "classify", "budget", "connectors", "operations")
-"""Deadlines, delays, budgets' windows, leases, how old a letter is: who asks a clock for more than a stamp."""
+TIMED = ("gateway", "plan", "budget", "classify", "connectors", "retry", "operations")
+"""Deadlines, delays, budgets' windows, leases, limits of a rate: who asks a clock for more than a stamp."""
 UNEXPECTED = "unexpected dead letters"  # beside the laws: of an event that was good, or for a reason that it has not
 UNANSWERED = "unanswered commands"  # beside the laws too: to an outside system that is there
 UNARCHIVED = "letters given up and not archived"  # or twice, or not as they were
