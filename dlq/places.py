@@ -1,8 +1,9 @@
 """Records by their place, for those who were told where one stands.
 
 Enters: topic, partition and offsets, or a time. Leaves: the records that are still there. Guaranteed: read committed;
-every call ends within ANSWER_S_MAX without progress, by Unavailable. One consumer in no group, kept, because a new one
-for each record costs a connection; not for several threads at once.
+every call ends within ANSWER_S_MAX without progress, by Unavailable, and the next one is made by a new client. One
+consumer in no group, kept while all goes well, because a new one for each record costs a connection; not for several
+threads at once.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from aios.streams.admin import reader, record_of
 from aios.streams.config import KafkaSettings
@@ -44,7 +46,8 @@ class Places:
     """See the module. Needs close()."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._consumer = reader(kafka, **{"fetch.wait.max.ms": FETCH_MS_MAX})
+        self._kafka = kafka
+        self._consumer = self._new()
 
     def fetch(self, wanted: Iterable[Where]) -> dict[Where, Record]:
         """Those that are there, by place. Raises Unavailable."""
@@ -75,39 +78,48 @@ class Places:
 
         And another Unavailable where the log holds no `first` (any more, or yet).
         """
-        try:
-            self._consumer.assign([TopicPartition(topic, partition, first)])
-            yield from self._until(topic, stop)
-        except KafkaException as error:
-            raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
-        finally:
-            self._consumer.unassign()
+        with self._renewed_on_error(f"{topic} cannot be read"):
+            try:
+                self._consumer.assign([TopicPartition(topic, partition, first)])
+                yield from self._until(topic, stop)
+            finally:
+                self._consumer.unassign()
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """The first record that is left, and after the last. Raises Unavailable."""
-        try:
+        with self._renewed_on_error(f"{topic} cannot be read"):
             low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S_MAX)
-        except KafkaException as error:
-            raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
         return low, high
 
     def since(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """The first offset written at that time or later, else the end. Raises Unavailable."""
-        try:
+        with self._renewed_on_error(f"{topic} cannot be read"):
             asked = TopicPartition(topic, partition, max(timestamp_ms, 0))
             (first,) = self._consumer.offsets_for_times([asked], timeout=ANSWER_S_MAX)
-        except KafkaException as error:
-            raise Unavailable(f"{topic} cannot be read: {error.args[0].str()}") from error
         return first.offset if first.offset >= 0 else self.ends(topic, partition)[1]
 
     def close(self) -> None:
         self._consumer.close()
 
     def _partitions(self, topic: str) -> Iterable[int]:
-        try:
+        with self._renewed_on_error("Kafka does not answer"):
             return list(self._consumer.list_topics(topic, timeout=ANSWER_S_MAX).topics[topic].partitions)
+
+    def _new(self) -> Consumer:
+        return reader(self._kafka, **{"fetch.wait.max.ms": FETCH_MS_MAX})
+
+    @contextmanager
+    def _renewed_on_error(self, what: str) -> Iterator[None]:
+        """A client that was told once, while brokers came back, that a partition is unknown says so for ever.
+
+        It never asks again (`aios prove matrix brokers` tells when this can go). Raises Unavailable instead.
+        """
+        try:
+            yield
         except KafkaException as error:
-            raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
+            self._consumer.close()
+            self._consumer = self._new()
+            raise Unavailable(f"{what}: {error.args[0].str()}") from error
 
     def _until(self, topic: str, stop: int) -> Iterator[Record]:
         deadline = time.monotonic() + ANSWER_S_MAX
