@@ -142,19 +142,22 @@ class Intents:
     # The reader thread
 
     def _serve(self) -> None:
-        consumer = reader(self._kafka, **{"fetch.wait.max.ms": 50})
+        consumer, asking = reader(self._kafka, **{"fetch.wait.max.ms": 50}), reader(self._kafka)
         try:
             while not self._stop.is_set():
                 try:
-                    self._obey(consumer)
+                    self._obey(consumer, asking)
                     self._read(consumer)
                 except (KafkaException, Unavailable) as error:
                     log.warning("intents cannot be read at this moment: %s", error)
+                    asking.close()  # what it was told while brokers came back it would believe for ever: dlq/places.py
+                    asking = reader(self._kafka)
                     self._stop.wait(AGAIN_S)
         finally:
             consumer.close()
+            asking.close()
 
-    def _obey(self, consumer: Consumer) -> None:
+    def _obey(self, consumer: Consumer, asking: Consumer) -> None:
         while True:
             try:
                 wish = self._wishes.get(timeout=0 if self._followed or self._waiting else IDLE_S)
@@ -163,16 +166,16 @@ class Intents:
             self._waiting.append(wish)
         for wish in self._waiting:
             if wish.until is None:
-                self._follow(consumer, wish)
+                self._follow(consumer, asking, wish)
         self._grant()
 
-    def _follow(self, consumer: Consumer, wish: _Wish) -> None:
+    def _follow(self, consumer: Consumer, asking: Consumer, wish: _Wish) -> None:
         """Read its partition from where it is wished, and say how far that is. Raises KafkaException, Unavailable."""
         place = TopicPartition(CONNECTOR_INTENDED.name, wish.partition)
-        _, high = watermarks(consumer, place, ASK_S_MAX)
+        _, high = watermarks(asking, place, ASK_S_MAX)
         followed = self._followed.get(wish.partition)
         if followed is None or followed.since_ms > wish.since_ms:
-            (at,) = consumer.offsets_for_times(
+            (at,) = asking.offsets_for_times(
                 [TopicPartition(place.topic, place.partition, wish.since_ms)], timeout=ASK_S_MAX
             )
             start = high if at.offset in (-1, OFFSET_END) else at.offset
