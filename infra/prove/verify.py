@@ -19,7 +19,7 @@ import resource
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -124,7 +124,8 @@ def check(addresses: Addresses, folder: Path | None, *, drained: bool, bound_s: 
             )
             for partition in sorted(place[1] for place in begins if place[0] == CASE_ADMITTED.name)
         ]
-        part = _folds(addresses, begins, scopes, found, reader if few else None)
+        kept = reader if isinstance(reader, Kept) else None
+        part = _folds(found, _folded(addresses, begins, scopes, kept, apart=not few))
         _read_letters(eyes, reader, registry, begins, found)
         part.merge(_books(eyes, reader, registry, begins, drained=drained))
     finally:
@@ -313,16 +314,10 @@ def _kept(addresses: Addresses, eyes: Eyes, begins: Mapping[Place, int]) -> Kept
         reader.close()
 
 
-def _folds(
-    addresses: Addresses,
-    begins: Mapping[Place, int],
-    scopes: Sequence[Scope],
-    found: Arrivals,
-    reader: Reader | Kept | None,
-) -> Part:
-    """Every case partition. reader: where they are few; without, in processes of their own."""
+def _folds(found: Arrivals, folds: Iterable[tuple[Scope, _Folded]]) -> Part:
+    """Every case partition."""
     part = Part()
-    for scope, folded in _folded(addresses, begins, scopes, reader):
+    for scope, folded in folds:
         part.merge(folded.part)
         found.became(folded.marks, folded.admitted_at)
         for topic, position in folded.positions.items():
@@ -333,11 +328,18 @@ def _folds(
 
 
 def _folded(
-    addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[Scope], reader: Reader | Kept | None
+    addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[Scope], kept: Kept | None, *, apart: bool
 ) -> Iterator[tuple[Scope, _Folded]]:
-    """In processes of their own where that pays for starting them."""
-    if reader is not None:
-        yield from ((scope, _fold(addresses, scope, begins, reader)) for scope in scopes)
+    """kept: what is read already. apart: in processes of their own, where that pays for starting them.
+
+    Else each with a reader of its own: one that is used again for the same partitions has, while their leaders
+    moved, passed over a whole one.
+    """
+    if kept is not None:
+        yield from ((scope, _fold(addresses, scope, begins, kept)) for scope in scopes)
+        return
+    if not apart:
+        yield from ((scope, _fold_apart(addresses, scope, begins)) for scope in scopes)
         return
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         folding = [pool.submit(_fold_apart, addresses, scope, begins) for scope in scopes]
@@ -346,7 +348,7 @@ def _folded(
 
 
 def _fold_apart(addresses: Addresses, scope: Scope, begins: Mapping[Place, int]) -> _Folded:
-    """One partition, in a process of its own."""
+    """One partition, with a reader of its own."""
     reader = Reader(addresses)
     try:
         return _fold(addresses, scope, begins, reader)

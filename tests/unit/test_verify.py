@@ -13,9 +13,10 @@ import pytest
 from aios.infra.prove import journal, verify
 from aios.infra.prove.arrivals import Arrivals
 from aios.infra.prove.findings import Findings, Law, Part
+from aios.infra.prove.fold import Scope
 from aios.infra.prove.journal import Entry, Kind, Writer
 from aios.infra.prove.planted import PLANTED, History, caught, sound
-from aios.infra.prove.reading import Eyes, Place, Reader, Registry, Seen
+from aios.infra.prove.reading import Addresses, Eyes, Place, Reader, Registry, Seen
 from aios.streams.topics import DOCUMENT_RECEIVED, LETTER_CHANGED
 from aios.streams.topology import ADMIT
 
@@ -91,6 +92,22 @@ def test_a_letter_that_returns_while_letters_are_read_is_not_taken_for_lost() ->
     begins = dict.fromkeys(((topic, 0) for topic in there), 0)
     verify._read_letters(cast(Eyes, Now()), cast(Reader, Now()), registry, begins, found)
     assert found.finish().violations.counts == {}
+
+
+def test_while_it_runs_each_partition_is_folded_with_a_reader_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was used again passed over a partition whose leader had moved; and each is closed."""
+    made: list[str] = []
+
+    def reader(_: object) -> SimpleNamespace:
+        made.append("opened")
+        return SimpleNamespace(close=lambda: made.append("closed"))
+
+    monkeypatch.setattr(verify, "Reader", reader)
+    monkeypatch.setattr(verify, "_fold", lambda _, scope, *__: scope.partition)
+    scopes = [Scope(partition=0), Scope(partition=1)]
+    folded = verify._folded(Addresses(kafka="nowhere:1", registry="", valkey=""), {}, scopes, None, apart=False)
+    assert [partition for _, partition in folded] == [0, 1]
+    assert made == ["opened", "closed"] * 2
 
 
 def history_of_a_letter() -> Seen:
