@@ -102,8 +102,12 @@ class Places:
         self._consumer.close()
 
     def _partitions(self, topic: str) -> Iterable[int]:
-        with self._renewed_on_error("Kafka does not answer"):
-            return list(self._consumer.list_topics(topic, timeout=ANSWER_S_MAX).topics[topic].partitions)
+        """Of a topic that a broker does not know, for it has just started perhaps, nothing is known to be gone."""
+        with self._renewed_on_error(f"{topic} cannot be read"):
+            found = self._consumer.list_topics(topic, timeout=ANSWER_S_MAX).topics[topic]
+            if found.error is not None:
+                raise KafkaException(found.error)
+            return list(found.partitions)
 
     def _new(self) -> Consumer:
         return reader(self._kafka, **{"fetch.wait.max.ms": FETCH_MS_MAX})
