@@ -221,4 +221,5 @@ def _intake(settings: Settings, topic: str, slot: int) -> Intake:
         instance_id=f"{topic}.{slot}",
         in_flight_max=HELD_MAX,
         drain_s_max=DRAIN_S_MAX,
+        skips=RETRY.skips,
     )

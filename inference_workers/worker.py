@@ -281,6 +281,7 @@ def _intake(settings: Settings, stage: Stage, pool: pool_files.Pool, slot: int, 
         waiting_max=WAITING_MAX,
         waiting_bytes_max=WAITING_BYTES_MAX,
         order=order,
+        skips=stage.skips,
     )
     lane.tell = intake.rouse
     return intake

@@ -201,6 +201,7 @@ async def opened(
             topics=[topic.name for topic in stage.inputs],
             instance_id=f"{stage.group}.{slot}",
             in_flight_max=in_flight_max,
+            skips=stage.skips,
         ),
         delivery=Delivery(settings.kafka, client_id=f"{stage.group}.{slot}"),
         settler=Settler(stage, cluster, breakers=breakers),

@@ -55,6 +55,7 @@ class Lane:
     resume_at: float = 0.0  # not read before; in the owner's clock
     seek: bool = False  # read again what was given back
     paused: bool | None = None  # as Kafka's client was told; None: nothing yet
+    reads_at: int | None = None  # where Kafka's client reads on; None: from the beginning, or as it finds
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 Enters: what the topics hold, read committed, earliest first. Leaves: records, at most in_flight_max of them unfinished
 at a time; committed positions. Guaranteed: no commit passes an unfinished record, whatever the order in which they
 finish; what was in hand when a partition left is neither committed nor counted (its next owner reads it again); a
-process killed at any point loses nothing. Kafka being away is: no records.
+process killed at any point loses nothing; what was deleted before it was read is told, and a stage that may not miss
+it stops there (overtaken.py). Kafka being away is: no records.
 
 One thread owns the consumer and polls it always, so that a slow stage keeps its membership: when there is no room it
 waits a moment, then pauses the partitions and polls on. The asyncio side takes from a bounded buffer and says what
@@ -33,9 +34,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from aios.streams import failpoints, metrics
 from aios.streams.admin import record_of
 from aios.streams.config import KafkaSettings, client
-from aios.streams.errors import ConfigError, Fenced
+from aios.streams.errors import ConfigError, Fenced, StateBroken
 from aios.streams.hands import BYTES_MAX, Hands, Lane, Order
 from aios.streams.orphans import Orphans
+from aios.streams.overtaken import Overtaken
 from aios.streams.record import Record
 
 COMMIT_S = 0.2  # between two commits; what a killed process did within it is done again
@@ -47,6 +49,7 @@ AHEAD_MAX = 5_000  # records of a partition that Kafka's client fetches ahead
 BATCH_SHARED_MAX = 64  # where partitions share the room: so many of one are read before it pauses
 AHEAD_SHARED_MAX = 256  # the same: a pause throws away what was fetched
 LAG_S = 1.0
+ANSWER_S_MAX = 5.0  # of one question about positions; asked again until it is answered
 JOIN_S_MAX = 15.0  # start() returns then, whether or not partitions have come
 COMMIT_S_MAX = 10.0  # until a commit without an answer is asked again
 SAY_S = 30.0  # between two log lines about the same trouble
@@ -76,13 +79,18 @@ class Intake:
         waiting_max: int = BATCH_MAX,
         waiting_bytes_max: int = BYTES_MAX,
         order: Order | None = None,
+        skips: bool = True,
     ) -> None:
-        """order: partitions of which enough waits are paused, and little of each is fetched ahead."""
+        """order: partitions of which enough waits are paused, and little of each is fetched ahead.
+
+        skips: as its stage declares it (topology.py).
+        """
         self._kafka = kafka
         self._group = group
         self._stage = group.removeprefix("aios.")
         self._process = failpoints.process_of(group)
         self._topics = list(topics)
+        self._overtaken = Overtaken(group, skips=skips)
         self._instance_id = instance_id
         self._session_timeout_ms = session_timeout_ms
         self._drain_s_max = drain_s_max
@@ -129,7 +137,8 @@ class Intake:
         """1..records_max records as soon as there are some and room for them; [] after wait_ms_max.
 
         Give these very objects back to finish() or release(); until then they are in flight.
-        Raises Fenced when another process has this one's place, ConfigError when Kafka forbids to read.
+        Raises Fenced when another process has this one's place, ConfigError when Kafka forbids to read, StateBroken
+        where records were deleted unread and the stage may not skip them.
         """
         taken: list[Record] = []
 
@@ -329,6 +338,7 @@ class Intake:
                 log.debug("%s[%d] is not sought yet: %s", lane.topic, lane.partition, error.args[0].str())
                 return
         with self._changed:
+            lane.reads_at = offset if offset is not None else lane.reads_at
             lane.seek = lane.tracker.again_from != offset  # more was given back meanwhile, further down
 
     def _read(self, consumer: Consumer) -> None:
@@ -344,13 +354,33 @@ class Intake:
         messages = [first, *(consumer.consume(more, 0) if more > 0 else ())]
         arrived = [(message, None if message.error() else record_of(message)) for message in messages]
         with self._changed:
-            for message, record in arrived:
-                lane = self._hands.lanes.get((message.topic(), message.partition()))
-                if record is None:
-                    self._arrived_nothing(message, lane)
-                elif lane is not None and not self._hands.arrive(record, lane, later=self._stopping):
-                    log.warning("%s[%d] begins anew at offset %d", lane.topic, lane.partition, record.offset)
+            try:
+                for message, record in arrived:
+                    lane = self._hands.lanes.get((message.topic(), message.partition()))
+                    if record is None:
+                        self._arrived_nothing(consumer, message, lane)
+                    elif lane is not None:
+                        self._arrived(consumer, record, lane)
+            except StateBroken as error:  # under the lock: nobody is given what stands behind a hole
+                self._fail(error)
         self.rouse()
+
+    def _arrived(self, consumer: Consumer, record: Record, lane: Lane) -> None:
+        self._look_behind(consumer, lane, record.offset)
+        position = lane.tracker.position or 0
+        lane.reads_at = record.offset + 1
+        if not self._hands.arrive(record, lane, later=self._stopping):
+            self._overtaken.fell(lane.topic, lane.partition, position, record.offset)
+
+    def _look_behind(self, consumer: Consumer, lane: Lane, came: int) -> None:
+        """Offsets that are left out are markers, or what compaction took; but not those below the log's start."""
+        if lane.reads_at is None or came <= lane.reads_at:
+            return
+        start, _ = consumer.get_watermark_offsets(_place(lane), cached=True)
+        if start > lane.reads_at:
+            gone = min(start, came)
+            self._overtaken.deleted(lane.topic, lane.partition, lane.reads_at, gone)
+            lane.tracker.passed_over(gone)
 
     def _is_busy(self) -> bool:
         """Whether somebody may soon need this thread."""
@@ -359,10 +389,12 @@ class Intake:
             lane.seek or lane.paused or lane.tracker.to_commit is not None for lane in lanes
         )
 
-    def _arrived_nothing(self, message: Message, lane: Lane | None) -> None:
+    def _arrived_nothing(self, consumer: Consumer, message: Message, lane: Lane | None) -> None:
         if message.error().code() != KafkaError._PARTITION_EOF:
             self._heard(message.error())
         elif lane is not None:
+            self._look_behind(consumer, lane, message.offset())
+            lane.reads_at = message.offset()
             lane.tracker.reached(message.offset())
 
     def _commit(self, consumer: Consumer, now: float) -> None:
@@ -407,11 +439,31 @@ class Intake:
         if error.code() not in _STALE:
             self._heard(error)
 
-    def _assigned(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:  # noqa: ARG002 - librdkafka's
+    def _assigned(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
+        known = self._positions(consumer, places)
         with self._changed:
             self._hands.assign(_names(places))
+            for place in known:
+                for lane in self._hands.of([(place.topic, place.partition)]):
+                    lane.reads_at = place.offset
+                    lane.tracker.resume(place.offset)
             self._joined = True
         self.rouse()
+
+    def _positions(self, consumer: Consumer, places: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Up to where the group has read them, of those of which it has committed something."""
+        while places and not self._leaving:
+            try:
+                known = consumer.committed(list(places), timeout=ANSWER_S_MAX)
+                errors = [place.error for place in known if place.error is not None]
+            except KafkaException as error:
+                errors = [error.args[0]]
+            if not errors:
+                return [place for place in known if place.offset >= 0]
+            self._heard(errors[0])
+            with self._changed:
+                self._changed.wait(POLL_S)
+        return []
 
     def _revoked(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         """Called by poll before the partitions go to somebody else."""

@@ -26,6 +26,7 @@ PAUSED = Gauge("aios_partition_paused", "1 while a stage takes nothing here.", [
 PARKED = Gauge(
     "aios_keys_parked", "Keys whose records wait behind one that failed (dlq/parking.py).", ["stage", "partition"]
 )
+OVERTAKEN = Counter("aios_records_overtaken", "Records that retention took, unread by a stage.", ["stage", "topic"])
 DEFERRED = Counter("aios_records_deferred", "Records put off because their tenant is throttled.", ["stage"])
 BREAKERS = Gauge(
     "aios_breakers_open", "Open breakers of a stage's group, as this process knows them.", ["stage", "scope"]

@@ -71,6 +71,13 @@ class OffsetTracker:
             if state is _State.OPEN:
                 self._states[offset] = _State.GIVEN_BACK
 
+    def passed_over(self, below: int) -> None:
+        """The log holds nothing below any more: what was given back there never comes again."""
+        for offset in [o for o, state in self._states.items() if o < below and state is _State.GIVEN_BACK]:
+            self._states[offset] = _State.OPEN
+            self.finish(offset)
+        self.reached(below)
+
     @property
     def again_from(self) -> int | None:
         """Where to seek: the lowest offset given back, None if there is none."""
@@ -78,7 +85,7 @@ class OffsetTracker:
 
     @property
     def position(self) -> int | None:
-        """Everything below is finished; None before anything was read."""
+        """Everything below is finished; None while that is not known."""
         return self._order[0] if self._order else self._next
 
     @property
@@ -86,6 +93,10 @@ class OffsetTracker:
         """The position, if it is higher than what is committed."""
         position = self.position
         return position if position is not None and position > self._committed else None
+
+    def resume(self, committed: int) -> None:
+        """Before anything was read: others of the group have finished everything below."""
+        self._next = self._committed = committed
 
     def committed(self, offset: int) -> None:
         """The broker has it."""

@@ -57,7 +57,8 @@ class Stage:
     """One role, one consumer group. process: stages with the same name run in one process (lanes share an engine).
 
     tiers: how long a record waits that failed for an unknown reason, each time longer; after the last it is a dead
-    letter. breaks: whether breakers may open for it.
+    letter. breaks: whether breakers may open for it. skips: whether a stateless one goes on, loudly, behind what
+    retention took before it was read; else it stops, for a person to decide.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Stage:
     state_contracts: tuple[str, ...] | None = None  # stateful: its own records in the changelog; () = position only
     tiers: tuple[Tier, ...] = RETRY_TIERS
     breaks: bool = True
+    skips: bool = True
     beside: Beside = Beside()
 
     @property
@@ -148,6 +150,7 @@ def connecting(system: System) -> Stage:
         writes=(topics.CONNECTOR_COMPLETED, topics.CONNECTOR_INTENDED, topics.BREAKER_CHANGED),
         process="connectors",
         objective=Objective(p95_ms=system.objective.p95_ms, success=system.objective.success),
+        skips=False,  # an effect that was asked for would be missing, and nobody would know
         beside=_SCREENING_AGAIN if system.connector == "sanctions" else Beside(reads=(topics.CONNECTOR_INTENDED,)),
     )
 
@@ -219,6 +222,7 @@ AUDIT = Stage(
     reads=(topics.AUDIT_RECORDED,),
     process="audit",
     objective=Objective(p95_ms=2_000),
+    skips=False,  # a chain with a hole proves nothing
 )
 RETRY = Stage(
     name="retry",

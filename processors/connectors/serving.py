@@ -144,6 +144,7 @@ class _Lane:
             instance_id=f"{stage.group}.{around.slot}",
             in_flight_max=system.limits.waiting_max,
             drain_s_max=REVOKE_S_MAX,
+            skips=stage.skips,
         )
         self._telling = Telling(around.codec, around.delivery, stage, system=system.system, slot=around.slot)
         self._endpoints = Endpoints(around.codec, around.delivery, stage, system=system.system, slot=around.slot)

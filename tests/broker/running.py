@@ -64,13 +64,21 @@ def begin_at_the_end(kafka: KafkaSettings, group: str, topic: str) -> None:
         ]
         for place in places:
             _, place.offset = watermarks(consumer, place, WAIT_S_MAX)
+    finally:
+        consumer.close()
+    begin_at(kafka, group, places)
+
+
+def begin_at(kafka: KafkaSettings, group: str, places: list[TopicPartition]) -> None:
+    """As soon as the group has no members: a static one is expected back for its session's timeout."""
+    consumer = Consumer(client(kafka, **{"group.id": group, "enable.auto.commit": False, "log_level": 0}))
+    try:
         _commit(consumer, places)
     finally:
         consumer.close()
 
 
 def _commit(consumer: Consumer, places: list[TopicPartition]) -> None:
-    """As soon as the group has no members: a static one is expected back for its session's timeout."""
     deadline = time.monotonic() + WAIT_S_MAX
     while True:
         try:

@@ -16,6 +16,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from redis import Redis
 
 from aios.infra.local.valkey import Valkey
@@ -27,19 +29,20 @@ from aios.sinks.audit_verify import verify
 from aios.sinks.lake import lake_folder
 from aios.sinks.outcomes import EPOCH
 from aios.streams import outcome_layout, outcome_store, topology
-from aios.streams.config import KafkaSettings
+from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import StateBroken, Unavailable
-from aios.streams.kafka import Delivery, cluster_id, ensure_topics, read_all
+from aios.streams.kafka import Delivery, Place, cluster_id, ensure_topics, read_all
 from aios.streams.record import Outgoing
 from aios.streams.topology import AUDIT, LAKE, OUTCOMES, Stage
 from aios.streams.wall_clock import wall_ms
 from tests.broker import outcome_records as records
-from tests.broker.running import forget
+from tests.broker.running import begin_at, forget
 from tests.broker.test_outcomes import dump
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 40.0
 KILLED = -signal.SIGKILL
+LEFT = 70  # exit status: it cannot go on, its records are untouched
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -120,15 +123,25 @@ def until(true: Callable[[], Any], *, every_s: float = 0.05) -> Any:
     return said
 
 
-def deliver(kafka: KafkaSettings, outs: Sequence[Outgoing]) -> None:
-    async def all_of_them() -> None:
+def deliver(kafka: KafkaSettings, outs: Sequence[Outgoing]) -> list[Place]:
+    async def all_of_them() -> list[Place]:
         delivery = Delivery(kafka, client_id="test")
         try:
-            await delivery.deliver_all(outs)
+            return await delivery.deliver_all(outs)
         finally:
             delivery.close()
 
-    asyncio.run(all_of_them())
+    return asyncio.run(all_of_them())
+
+
+def overtake(kafka: KafkaSettings, stage: Stage, outs: Sequence[Outgoing]) -> TopicPartition:
+    """Records of one key; the stage's group comes to the first, and the first two are deleted. Where it begins now."""
+    first, *_ = deliver(kafka, outs)
+    begin_at(kafka, stage.group, [TopicPartition(first.topic, first.partition, first.offset)])
+    left = TopicPartition(first.topic, first.partition, first.offset + 2)
+    (deleted,) = AdminClient(client(kafka, log_level=0)).delete_records([left]).values()
+    deleted.result(WAIT_S_MAX)
+    return left
 
 
 def garbage(topic: str, key: str) -> Outgoing:
@@ -277,3 +290,43 @@ def test_a_killed_lake_holds_every_record_once(
     assert not list(lake_folder(lake.home).rglob("*.tmp"))
     dead = lake_query.ask(lake_folder(lake.home), "select count(*) from dead_letters where stage = 'admit'")
     assert dead.rows[0][0] >= 1
+
+
+def test_a_lake_goes_on_behind_what_was_deleted_unread_and_says_so(
+    sink: Callable[..., Sink], kafka: KafkaSettings, codec: Codec, unique: str
+) -> None:
+    """Two of five are gone: an error with their place and number; the three behind them are rows."""
+    lake = sink(LAKE, AIOS_LAKE__FLUSH_S_MAX="0.5")
+    events = [records.decided(unique, seq, wall_ms()) for seq in range(5)]
+    left = overtake(kafka, LAKE, [records.outgoing(codec, event) for event in events])
+
+    def rows() -> int:
+        paths = (lake_folder(lake.home) / left.topic).glob("date=*/*.parquet")
+        return sum(pq.read_table(path, columns=["case_id"]).to_pylist().count({"case_id": unique}) for path in paths)
+
+    with lake.process():
+        until(lambda: rows() == 3)
+    (said,) = [line for line in lake.log().splitlines() if "were deleted before" in line]
+    assert f"{left.topic}[{left.partition}] (2) were deleted before {LAKE.group} read them" in said
+    assert f"it goes on at offset {left.offset}" in said
+
+
+def test_an_audit_chain_waits_for_a_persons_word_before_a_hole(
+    sink: Callable[..., Sink], kafka: KafkaSettings, codec: Codec, unique: str
+) -> None:
+    """It leaves, chains nothing, and names the command; its position set to the beginning, it chains what is left."""
+    audit = sink(AUDIT)
+    events = [records.audit(unique, seq, "requested", "classifying", wall_ms()) for seq in range(5)]
+    left = overtake(kafka, AUDIT, [records.outgoing(codec, event) for event in events])
+
+    def chained() -> list[int]:
+        lines = audit_chain.of_case(chain_folder(audit.home), unique)
+        return [line.record["event"]["case_seq"] for line in lines]
+
+    with audit.process() as child:
+        assert child.wait(WAIT_S_MAX) == LEFT
+    assert f"--group {AUDIT.group} --topic {left.topic}:{left.partition} --reset-offsets --to-earliest" in audit.log()
+    assert chained() == []
+    begin_at(kafka, AUDIT.group, [left])
+    with audit.process():
+        until(lambda: chained() == [2, 3, 4])

@@ -76,6 +76,16 @@ class Partition(RuleBasedStateMachine):
             assert offset == min(o for o in self.log if o not in self.open | self.finished)
             self.unread = self.log.index(offset)
 
+    @rule(data=st.data())
+    def be_overtaken(self, data: st.DataObject) -> None:
+        """What is deleted is not read again; what is in hand of it may still end."""
+        below = data.draw(st.integers(0, self.end + 2))
+        self.tracker.passed_over(below)
+        gone = [offset for offset in self.log if offset < below]
+        self.finished |= set(gone) - self.open
+        self.unread = max(self.unread, len(gone))
+        self.end = max(self.end, below)
+
     @rule()
     def commit(self) -> None:
         offset = self.tracker.to_commit
