@@ -32,10 +32,12 @@ from aios.infra.commands.operations import (
     scan,
 )
 from aios.infra.output import USAGE, fail, one, rows, text
+from aios.streams.wall_clock import wall_ms
 
 KEY_CHARS = 24
+DAY_MS = 86_400_000
 TIMES = ("first_failed_at", "failed_at")
-LIST = ("id", "group", "reason", "key", "state", "attempts", "replays", "failed_at")
+LIST = ("id", "group", "reason", "key", "state", "attempts", "replays", "failed_at", "days_left")
 GROUPED = ("group", "reason", "count", "oldest", "fingerprint", "example")
 STATES = [*(each.value for each in State), "unresolved", "all"]
 SHOWN = (
@@ -142,7 +144,7 @@ def show(letter_id: str, personal: bool, token_file: Path | None, as_json: bool)
         "last_change": _change(found["changed"]) if found["changed"] else "",
         "came_from": f"{found['orig_topic']}/{found['orig_partition']}/{found['orig_offset']}",
         "lies_at": found["place"],
-        "returns_until": at(found["orig_timestamp"] and found["orig_timestamp"] + RETENTION_MS),
+        "returns_until": f"{at(_until(found))} ({_days_left(found)} days left)",
         **{name: at(found[name]) for name in TIMES},
     }
     one({name: told[name] for name in SHOWN if told[name] not in ("", None)}, as_json=False)
@@ -260,8 +262,18 @@ def _row(letter: dict[str, Any]) -> dict[str, Any]:
     key = letter["key"]
     if len(key) > KEY_CHARS:  # what tells keys apart stands at their ends more often than not
         key = f"{key[: KEY_CHARS // 3]}…{key[-(KEY_CHARS - KEY_CHARS // 3 - 1) :]}"
-    times = {"failed_at": at(letter["failed_at"]), "replays": _replays(letter)}
+    times = {"failed_at": at(letter["failed_at"]), "replays": _replays(letter), "days_left": _days_left(letter)}
     return letter | times | {"id": short(letter["id"]), "key": key}
+
+
+def _until(letter: dict[str, Any]) -> int:
+    """When its record is too old to return, Unix ms: however often it failed since, by when it first stood."""
+    return int(letter["orig_timestamp"] or letter["written_at"]) + RETENTION_MS
+
+
+def _days_left(letter: dict[str, Any]) -> int:
+    """In which its record may still return."""
+    return max(0, _until(letter) - wall_ms()) // DAY_MS
 
 
 def _replays(letter: dict[str, Any]) -> int:

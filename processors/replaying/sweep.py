@@ -1,25 +1,32 @@
 """What the replay stage does by itself: letters whose time is nearly up expire, and what is over is forgotten.
 
 Enters: the dead-letter topics, what is remembered, the time. Leaves: letter.changed.v1 `expired` for each letter that
-is still open when EXPIRE_SHARE of its retention has passed, so that it is archived while the broker has it, and a
-control record where others wait behind it. Guaranteed: nobody has to ask for it; a letter expires once; one turn looks
-at one block of one partition. What is remembered of letters and jobs is forgotten a retention after it changed, when
-the records it is about are gone.
+is still open when EXPIRE_SHARE of the time has passed in which its record might return, so that it is archived while
+the broker has it, and a control record where others wait behind it. Guaranteed: nobody has to ask for it; a letter
+expires once; one turn looks at one block of one partition. What is remembered of letters and jobs is forgotten a
+retention after it changed, when the records it is about are gone.
+
+A letter of an old record, which waited long or failed again, has less time than its place in the log says. So each one
+is read once in a process's life, and noted under the hour in which it expires: 8 bytes.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from collections.abc import Callable
 from itertools import islice
 
 from aios.dlq import jobs
-from aios.dlq.dead_letter import letter_of
+from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.jobs import LetterState
 from aios.processors.replaying.turn import Turn
 from aios.processors.replaying.walk import Source
 from aios.streams.errors import Unavailable
+from aios.streams.record import Record
 
 EXPIRE_SHARE = 0.9
+HOUR_MS = 3_600_000
 EVERY_S = 600.0
 BLOCK_RECORDS = 500
 FORGET_BLOCK = 5_000  # states looked at in one turn
@@ -53,6 +60,7 @@ class Sweep:
         """Begin anew: everything is looked up again."""
         self._left = list(self._all)
         self._next: dict[tuple[str, int], int] = {}
+        self._expiring: dict[int, dict[tuple[str, int], array[int]]] = defaultdict(lambda: defaultdict(_offsets))
         self._old: list[bytes] | None = None
         self._at = self._monotonic()
 
@@ -62,14 +70,16 @@ class Sweep:
 
     def step(self, turn: Turn) -> None:
         """One block. Raises Unavailable."""
-        if self._left:
-            try:
-                if not self._expire(turn, *self._left[-1]):
+        try:
+            if self._left:
+                if not self._note(*self._left[-1]):
                     self._left.pop()
-            except Unavailable:
-                self.close()
-                raise
-            return
+                return
+            if self._expire_some(turn):
+                return
+        except Unavailable:
+            self.close()
+            raise
         if self._old is None:
             self._old = turn.keys()
         for key in self._old[:FORGET_BLOCK]:
@@ -85,33 +95,61 @@ class Sweep:
             self._source.close()
             self._source = None
 
-    def _expire(self, turn: Turn, topic: str, partition: int) -> bool:
-        """Whether there is more to look at."""
-        if self._source is None:
-            self._source = self._open()
-        low, high = self._source.ends(topic, partition)
-        first = max(low, self._next.get((topic, partition), 0))
+    def _note(self, topic: str, partition: int) -> bool:
+        """When the next ones expire, whatever they are now: a discarded one may be restored. Whether there are more."""
+        source, place = self._reader(), (topic, partition)
+        low, high = source.ends(topic, partition)
+        first = max(low, self._next.get(place, 0))
         if first >= high:
             return False
-        old_ms = turn.now_ms - int(self._retention_ms * EXPIRE_SHARE)
-        stop = min(high, self._source.since(topic, partition, old_ms))
-        if first >= stop:
-            return False
         count = 0
-        for record in islice(self._source.scan(topic, partition, first, stop), BLOCK_RECORDS):
+        for record in islice(source.scan(topic, partition, first, high), BLOCK_RECORDS):
             count += 1
-            self._next[topic, partition] = record.offset + 1
+            self._next[place] = record.offset + 1
             letter = letter_of(record)
-            known = turn.letter(letter.id) if letter is not None else None
-            if letter is None or jobs.settled(letter, known):
-                continue
-            turn.keep_letter(
-                jobs.remembered(letter, known, state=LetterState.EXPIRED, edit=None, changed_at=turn.now_ms)
-            )
-            turn.changed(letter, LetterState.EXPIRED, act="expired", by=BY)
-            turn.audited(letter, "expired", act="expired", by=BY, detail={})
-            turn.release_followers(letter, record.key)
+            if letter is not None:
+                self._expiring[self._expires_at(letter) // HOUR_MS + 1][place].append(record.offset)
         if count < BLOCK_RECORDS:
-            self._next[topic, partition] = stop
+            self._next[place] = high
             return False
         return True
+
+    def _expires_at(self, letter: DeadLetter) -> int:
+        """Unix ms. At once where its record is too old to return as it is written."""
+        first = letter.orig_timestamp or letter.written_at
+        return letter.written_at + int(EXPIRE_SHARE * max(0, first + self._retention_ms - letter.written_at))
+
+    def _expire_some(self, turn: Turn) -> bool:
+        """One block of those whose hour has come. Whether there were some."""
+        hour = min(self._expiring, default=0)
+        if not 0 < hour <= turn.now_ms // HOUR_MS:
+            return False
+        place, offsets = next(iter(self._expiring[hour].items()))
+        some = offsets[:BLOCK_RECORDS]
+        for record in self._reader().fetch((*place, offset) for offset in some).values():
+            self._expire(turn, record)
+        del offsets[:BLOCK_RECORDS]
+        if not offsets:
+            del self._expiring[hour][place]
+        if not self._expiring[hour]:
+            del self._expiring[hour]
+        return True
+
+    def _expire(self, turn: Turn, record: Record) -> None:
+        letter = letter_of(record)
+        known = turn.letter(letter.id) if letter is not None else None
+        if letter is None or jobs.settled(letter, known):
+            return
+        turn.keep_letter(jobs.remembered(letter, known, state=LetterState.EXPIRED, edit=None, changed_at=turn.now_ms))
+        turn.changed(letter, LetterState.EXPIRED, act="expired", by=BY)
+        turn.audited(letter, "expired", act="expired", by=BY, detail={})
+        turn.release_followers(letter, record.key)
+
+    def _reader(self) -> Source:
+        if self._source is None:
+            self._source = self._open()
+        return self._source
+
+
+def _offsets() -> array[int]:
+    return array("q")

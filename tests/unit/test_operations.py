@@ -23,6 +23,7 @@ from aios.dlq.operations import letters
 from aios.dlq.operations.routes import ROUTES
 from aios.infra import running as running_module
 from aios.infra.cli import aios
+from aios.infra.commands import dlq
 from aios.infra.commands import operations as shared
 from aios.infra.commands import replay as replaying
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE
@@ -34,6 +35,7 @@ from aios.streams.config import OperationsSettings, Settings
 from aios.streams.http.openapi import Caller
 from aios.streams.http.problem import REASONS
 from aios.streams.topics import AUDIT_RECORDED
+from aios.streams.wall_clock import wall_ms
 from tests.fakes.breakers import open_breaker
 from tests.fakes.operations import NOW, Served, entry, job, served, token
 
@@ -437,6 +439,15 @@ def commanding(
     run(within)
 
 
+def test_the_days_that_are_left_go_by_the_record_however_often_it_failed() -> None:
+    """Written again ten days later, it has ten days less; without a time of its own it is as old as its letter."""
+    now, day = wall_ms() + 1_000, jobs.RETENTION_MS // 30
+    letter = entry(1).plain() | {"written_at": now - 2 * day, "orig_timestamp": now - 12 * day}
+    assert dlq._row(letter)["days_left"] == 18
+    assert dlq._row(letter | {"orig_timestamp": 0})["days_left"] == 28
+    assert dlq._row(letter | {"orig_timestamp": now - 40 * day})["days_left"] == 0
+
+
 def test_a_letter_is_repaired_and_returned_on_the_command_line(
     home: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -463,7 +474,7 @@ def test_a_letter_is_repaired_and_returned_on_the_command_line(
         assert json.loads(await works("dlq", "list", *chosen, "--json"))["total"] == 1
         shown = await works("dlq", "show", ONE[:8])
         assert "--personal shows it" in shown
-        assert shared.at(entry(1).letter.orig_timestamp + jobs.RETENTION_MS) in shown
+        assert f"{shared.at(entry(1).letter.orig_timestamp + jobs.RETENTION_MS)} (0 days left)" in shown
         assert "aios dlq approve" in await works("dlq", "edit", ONE[:8], "--bytes", str(file), "--why", "by hand")
         assert operations.stage.asked[-1].value == b"\0repaired"
         assert "edited by ann, not approved" in await works("dlq", "approve", ONE[:8])

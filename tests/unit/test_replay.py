@@ -94,10 +94,6 @@ class Shelf:
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         return self.low.get((topic, partition), 0), len(self.logs.get((topic, partition), ()))
 
-    def since(self, topic: str, partition: int, timestamp_ms: int) -> int:
-        log = self.logs.get((topic, partition), [])
-        return next((one.offset for one in log if one.timestamp_ms >= timestamp_ms), len(log))
-
     def close(self) -> None: ...
 
 
@@ -725,12 +721,12 @@ def test_parked_letters_return_by_their_ordinals_with_those_behind_a_selected_on
         desk.dead(key, stage=PLAN, ordinal=6, error=follows, partition=1)
         desk.dead(key, stage=PLAN, ordinal=5, error=follows, partition=1)
     desk.dead("a", stage=PLAN, ordinal=4, partition=1)
-    stale = desk.dead("b", stage=PLAN, ordinal=4, partition=1, at_ms=NOW_MS - jobs.RETENTION_MS - 1)
+    gone = desk.dead("b", stage=PLAN, ordinal=4, partition=1, value=b"x" * (2 << 20))
     job_id = desk.ask(
         "ada", PlanCommand(filter='{"reason": "undecodable"}', order=Order.NEWEST, rate_per_s=5)
     ).object_id
     desk.work()
-    assert json.loads(desk.job(job_id).report)["groups"]["aios.plan"]["skips"] == {"stale": 1, "behind": 2}
+    assert json.loads(desk.job(job_id).report)["groups"]["aios.plan"]["skips"] == {"gone": 1, "behind": 2}
     desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id)
     desk.ask("ada", JobCommand(kind=Kind.RUN), job_id)
     for number in range(400):
@@ -740,8 +736,8 @@ def test_parked_letters_return_by_their_ordinals_with_those_behind_a_selected_on
     ordinals = [int(dict(one.headers)[parking.ORDINAL] or b"") for one in desk.returned()]
     assert ordinals == [4, 5, 6]
     assert {one.key for one in desk.returned()} == {b"a"}
-    assert desk.job(job_id).skipped == {"stale": 1, "behind": 2}
-    desk.ask("ada", about(stale, Kind.DISCARD), stale.id)
+    assert desk.job(job_id).skipped == {"gone": 1, "behind": 2}
+    desk.ask("ada", about(gone, Kind.DISCARD), gone.id)
     assert desk.controls() == ["4"]
     desk.run(filter='{"key": "b"}')
     assert [int(dict(one.headers)[parking.ORDINAL] or b"") for one in desk.returned()[3:]] == [5, 6]
@@ -778,6 +774,31 @@ def test_old_letters_expire_by_themselves_and_old_states_are_forgotten() -> None
     desk.shelf.low = {place: len(log) for place, log in desk.shelf.logs.items()}
     desk.work()
     assert not desk.memory
+
+
+def test_a_letter_whose_record_is_older_than_itself_expires_while_the_record_might_return() -> None:
+    """It failed again on day 20 of 30, or had waited as long: on day 29, not with its retention on day 47."""
+    day = jobs.RETENTION_MS // 30
+    desk = Desk()
+    first = desk.dead("a")
+    desk.run(filter=json.dumps({"ids": [first.id]}))
+    (back,) = desk.returned()
+    desk.now_ms += 20 * day
+    again = desk.fail_again(back)
+    waited = Record(PLAN.reads[0].name, 0, 7, NOW_MS, b"w", b"garbage", (("aios-tenant", b"demo"),))
+    late = desk.fail(waited, PLAN, SchemaMismatch("x"), at_ms=desk.now_ms)
+    restored = desk.dead("b", at_ms=NOW_MS)
+    desk.ask("ada", about(restored, Kind.DISCARD), restored.id)
+
+    def expired_after(days: float) -> set[str]:
+        desk.now_ms, desk.passed_s = int(NOW_MS + days * day), desk.passed_s + 3_600
+        desk.work()
+        return {one.letter_id for one in desk.events(LetterChanged) if one.state == "expired"}
+
+    assert expired_after(26) == set()
+    desk.ask("ada", about(restored, Kind.RESTORE), restored.id)
+    assert expired_after(28) == {restored.id}
+    assert expired_after(29.1) == {restored.id, again.id, late.id}
 
 
 def test_a_breaker_is_closed_once_and_audited() -> None:

@@ -99,11 +99,6 @@ class SimulatedPlaces:
         self._ask()
         return 0, self._world.cluster.partitions[topic][partition].stable
 
-    def since(self, topic: str, partition: int, timestamp_ms: int) -> int:
-        self._ask()
-        history = self._world.cluster.partitions[topic][partition].history
-        return next((one.offset for one in history if one.timestamp >= timestamp_ms), len(history))
-
     def close(self) -> None:
         """Nothing is held."""
 
