@@ -99,8 +99,8 @@ HINTS: Mapping[Reason, Hint] = {
     ),
     Reason.UNKNOWN: Hint(
         Class.UNKNOWN,
-        "Our own code failed on it. aios.dlq.error.type and error.where say where; fix it, deploy, then replay "
-        "the whole fingerprint.",
+        "Our own code failed on it. `aios dlq show ID` has the trace; fix it, deploy, then replay the whole "
+        "fingerprint.",
     ),
 }
 """Every reason, closed."""

@@ -14,27 +14,32 @@ A value that would not fit travels by reference to where it stands.
     orig.*             topic, partition, offset, timestamp, timestamp_type (append: the broker's, create: the
                        producer's), group, schema_id: of the first time, written once
     reason, class      closed lists (dlq/decide.py)
-    error.*            type, message (ours only, bounded), where (module:function); fingerprint: groups one kind
+    error.*            type, message (ours only, bounded), where (module:function); fingerprint: groups one kind;
+                       trace: where our own code failed, its innermost lines (code alone, never what it held)
     stage, code_version
     attempts           all of them; first_failed_at, last_failed_at: Unix ms
     deferrals          how often it was only slowed, which is no attempt (dlq/settle.py)
     replay.*           count, job, by, at, edited (sha256 before), attempts (made before the latest replay)
 
-Rejected: the whole stack trace (headers would grow without bound, and traces quote payload); copying headers of an
-earlier failure (they would grow with each one).
+Rejected: Python's whole stack trace (it is without bound, and ends with words that quote payload); a trace kept once
+for all of a fingerprint (a store of its own, for what a breaker bounds); copying headers of an earlier failure (they
+would grow with each one).
 """
 
 from __future__ import annotations
 
 import hashlib
+import linecache
 import re
+import traceback
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
-from types import TracebackType
+from types import FrameType, TracebackType
 
-from aios.dlq.decide import HINTS, reason_of
+from aios.dlq.decide import HINTS, Class, reason_of
 from aios.schemas import ids
 from aios.streams import inputs, topics, topology
 from aios.streams.errors import AiosError, Reason
@@ -47,6 +52,10 @@ RETRY_AFTER, RETRY_TARGET = "aios.retry.after", "aios.retry.target"  # of a retr
 _PREFIX_CHARS = len(PREFIX)
 OURS_BYTES_MAX = 16 << 10  # of all headers this file writes
 MESSAGE_BYTES_MAX = 1 << 10
+TRACE_BYTES_MAX = 3 << 10
+TRACE_LINE_BYTES_MAX = 200
+TRACE_FRAMES_MAX = 30
+CAUSES_MAX = 3  # errors of a trace: the last, and what it came from
 FIELD_BYTES_MAX = 256  # of every other header
 FOREIGN_BYTES_MAX = 32 << 10  # of the original headers beside a reference
 HEADERS_MAX = 1_000  # of the original; with more it travels by reference, since each takes much memory in each reader
@@ -219,7 +228,8 @@ def _ours(record: Record, failure: Failure) -> Headers:
     }
     values |= {name: before[name] for name in _REPLAY if name in before}
     bounded = {PREFIX + name: clipped(value) for name, value in values.items()}
-    return headers_of(bounded | {f"{PREFIX}error.message": _message(error)})
+    trace = _trace(error) if HINTS[reason].kind is Class.UNKNOWN else ""
+    return headers_of(bounded | {f"{PREFIX}error.message": _message(error), f"{PREFIX}error.trace": trace})
 
 
 _REPLAY = ("replay.count", "replay.job", "replay.by", "replay.at", "replay.edited", "replay.attempts")
@@ -279,15 +289,36 @@ def _message(error: Exception) -> str:
 
 def _where(trace: TracebackType | None) -> str:
     """module:function of the innermost frame of our own code; without a line, which moves with every edit."""
-    ours = [name for name in _frames(trace) if name.startswith("aios.")]
+    ours = [name for frame, _ in traceback.walk_tb(trace) if (name := _place(frame)).startswith("aios.")]
     return ours[-1].removeprefix("aios.") if ours else ""
 
 
-def _frames(trace: TracebackType | None) -> Iterator[str]:
-    while trace is not None:
-        frame = trace.tb_frame
-        yield f"{frame.f_globals.get('__name__', '')}:{frame.f_code.co_qualname}"
-        trace = trace.tb_next
+def _place(frame: FrameType) -> str:
+    return f"{frame.f_globals.get('__name__', '')}:{frame.f_code.co_qualname}"
+
+
+def _trace(error: Exception) -> str:
+    """As Python tells it, what caused an error before it: a line a frame, the outermost ones left out for the bound."""
+    told: list[str] = []
+    each: BaseException | None = error
+    for _ in range(CAUSES_MAX):
+        if each is not None:
+            told += [_name(type(each)), *_lines(each.__traceback__)]
+            each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    kept, left = list[str](), TRACE_BYTES_MAX
+    for line in told:
+        left -= len(line.encode()) + 1
+        if left < 0:
+            break
+        kept.append(line)
+    return "\n".join(reversed(kept))
+
+
+def _lines(trace: TracebackType | None) -> Iterator[str]:
+    """module:function:line and the code there, the innermost frame first."""
+    for frame, number in reversed(deque(traceback.walk_tb(trace), maxlen=TRACE_FRAMES_MAX)):
+        code = linecache.getline(frame.f_code.co_filename, number).strip()
+        yield clipped(f"{_place(frame)}:{number}  {code}".rstrip(), TRACE_LINE_BYTES_MAX)
 
 
 def clipped(text: str, bytes_max: int = FIELD_BYTES_MAX) -> str:

@@ -148,6 +148,11 @@ def show(letter_id: str, personal: bool, token_file: Path | None, as_json: bool)
         **{name: at(found[name]) for name in TIMES},
     }
     one({name: told[name] for name in SHOWN if told[name] not in ("", None)}, as_json=False)
+    trace = found["shown"]["headers"].get(f"{envelope.PREFIX}error.trace", "")
+    if trace:
+        click.echo("\ntrace, innermost last")
+        for line in trace.splitlines():
+            text(f"  {line}")
     _value("value", found["shown"])
     headers = {name: value for name, value in found["shown"]["headers"].items() if not name.startswith(envelope.PREFIX)}
     if headers:

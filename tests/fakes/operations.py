@@ -289,7 +289,7 @@ class Records:
             problem="",
             hex="",
             bytes=3,
-            headers={},
+            headers={"aios.dlq.error.trace": "aios.dlq.show:shown:9  raise\nValueError"},
             redacted=() if personal else ("value.name",),
         )
         return shown, shown if edited is not None else None

@@ -179,6 +179,41 @@ def test_an_unknown_error_says_where_in_our_code_it_happened() -> None:
     assert said["error.type"] == "ValueError from KeyError"
 
 
+def test_an_unknown_error_carries_its_trace_as_code_alone() -> None:
+    """Each frame's place and line, what caused it before it; nothing of what the code held; of a known reason none."""
+    secret = "4111 1111"
+
+    def fall(depth: int) -> None:
+        if depth:
+            fall(depth - 1)
+        raise ValueError(secret)
+
+    def fail(depth: int) -> str:
+        try:
+            try:
+                fall(depth)
+            except ValueError as cause:
+                raise KeyError(secret) from cause
+        except KeyError as error:
+            return ours(envelope.wrap(RECORD, failure(error)))["error.trace"]
+        raise AssertionError
+
+    lines = fail(0).splitlines()
+    assert [line.split(":")[-1].split("  ")[-1] for line in lines] == [
+        "fall(depth)",
+        "raise ValueError(secret)",
+        "ValueError",
+        "raise KeyError(secret) from cause",
+        "KeyError",
+    ]
+    assert lines[1].startswith(f"{__name__}:test_an_unknown_error_carries_its_trace_as_code_alone.<locals>.fall:")
+    deep = fail(500)
+    assert deep.endswith("raise KeyError(secret) from cause\nKeyError")
+    assert len(deep.encode()) <= envelope.TRACE_BYTES_MAX
+    assert secret not in deep
+    assert "error.trace" not in ours(envelope.wrap(RECORD, failure(raised(BROKEN))))
+
+
 def test_one_kind_of_failure_has_one_fingerprint() -> None:
     """Numbers, ids and quoted words differ from record to record; reason, group, type and place do not."""
     same = {
@@ -274,8 +309,8 @@ def test_every_header_of_the_list_is_there_and_written_once() -> None:
     assert first.keys() == {
         *("id", "idempotency_key", "tenant", "payload_sha256"),
         *("orig.topic", "orig.partition", "orig.offset", "orig.timestamp", "orig.timestamp_type", "orig.group"),
-        *("orig.schema_id", "reason", "class", "error.type", "error.message", "fingerprint", "stage"),
-        *("code_version", "attempts", "first_failed_at", "last_failed_at"),
+        *("orig.schema_id", "reason", "class", "error.type", "error.message", "error.trace", "fingerprint"),
+        *("stage", "code_version", "attempts", "first_failed_at", "last_failed_at"),
     }
     assert (first["orig.timestamp_type"], first["orig.schema_id"]) == ("append", "7")
     out = envelope.wrap(record, failure(stage=stage))

@@ -474,6 +474,7 @@ def test_a_letter_is_repaired_and_returned_on_the_command_line(
         assert json.loads(await works("dlq", "list", *chosen, "--json"))["total"] == 1
         shown = await works("dlq", "show", ONE[:8])
         assert "--personal shows it" in shown
+        assert "\n  aios.dlq.show:shown:9  raise\n  ValueError\n" in shown
         assert f"{shared.at(entry(1).letter.orig_timestamp + jobs.RETENTION_MS)} (0 days left)" in shown
         assert "aios dlq approve" in await works("dlq", "edit", ONE[:8], "--bytes", str(file), "--why", "by hand")
         assert operations.stage.asked[-1].value == b"\0repaired"
