@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from aios.streams import intake as intake_module
-from aios.streams.config import KafkaSettings
+from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Fenced, Reason, SchemaMismatch, StateBroken, Unavailable
 from aios.streams.kafka import Delivery, Intake, Place, ensure_topics, read_all, read_one
 from aios.streams.partitioner import partition_of
@@ -303,6 +304,32 @@ def test_what_is_given_back_comes_again(kafka: KafkaSettings, one: str, group: s
             assert await intake.take(1, wait_ms_max=100) == []
 
     asyncio.run(run())
+
+
+def test_what_is_deleted_while_its_partition_waits_is_told_and_holds_nothing_up(
+    kafka: KafkaSettings, one: str, group: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From the lowest unfinished record to where the log begins; then it is read and committed as ever."""
+    admin = AdminClient(client(kafka))
+
+    async def run() -> None:
+        await put(kafka, one, *numbers(6))
+        committed = Committed(kafka, group, one)
+        async with taking(kafka, group, one) as intake:
+            taken = await take_all(intake, 6)
+            intake.finish(taken[0])
+            intake.pause(one, 0, 500)
+            (deleted,) = admin.delete_records([TopicPartition(one, 0, 4)]).values()
+            deleted.result(WAIT_S_MAX)
+            again = await take_all(intake, 2)
+            assert values(again) == ["4", "5"]
+            for record in again:
+                intake.finish(record)
+            assert await committed.becomes(6)
+
+    asyncio.run(run())
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert told == [f"offsets 1 to 3 of {one}[0] (3) were deleted before {group} read them; it goes on at offset 4"]
 
 
 def test_aborted_records_are_never_seen(kafka: KafkaSettings, one: str, group: str) -> None:

@@ -139,7 +139,8 @@ def overtake(kafka: KafkaSettings, stage: Stage, outs: Sequence[Outgoing]) -> To
     first, *_ = deliver(kafka, outs)
     begin_at(kafka, stage.group, [TopicPartition(first.topic, first.partition, first.offset)])
     left = TopicPartition(first.topic, first.partition, first.offset + 2)
-    (deleted,) = AdminClient(client(kafka, log_level=0)).delete_records([left]).values()
+    admin = AdminClient(client(kafka, log_level=0))
+    (deleted,) = admin.delete_records([left]).values()
     deleted.result(WAIT_S_MAX)
     return left
 
