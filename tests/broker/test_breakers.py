@@ -33,7 +33,7 @@ from tests.fakes.breakers import open_breaker
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 60.0
-BAD, GOOD = 2_000, 200
+BAD, GOOD = 10_000, 200
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -257,7 +257,7 @@ def of_tenant(kafka: KafkaSettings, topic: str, tenant: str) -> list[Record]:
 def test_a_producer_who_sends_nothing_but_bad_records_stops_nobody_else(
     kafka: KafkaSettings, codec: Codec, settings: Settings, unique: str
 ) -> None:
-    """Its 2,000 reach the dead letters as a trickle, also after a restart; others, behind it, wait for none of it."""
+    """Its 10,000 reach the dead letters as a trickle, also after a restart; others, behind it, wait for none of it."""
     good, poor = f"good-{unique}", f"poor-{unique}"
     tenants.register(kafka, codec, good)
     key = f"{ADMIT.group}/tenant/{poor}"
