@@ -53,12 +53,13 @@ WAIT_S_MAX = 120.0  # scipy takes seconds of a quiet machine to load
 
 @dataclass
 class Canaried:
-    """One workflow and its tenant. cases: that it was given, by id."""
+    """One workflow and its tenant. write: its files. cases: that it was given, by id."""
 
     settings: Settings
     codec: Codec
     unique: str
     canary: int = CANARY
+    write: Callable[[Path, str, str], Path] = questions.write
     cases: set[str] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     decided_by_person: set[str] = field(default_factory=set)
@@ -77,7 +78,7 @@ class Canaried:
 
     def deploy(self, folder: Path) -> None:
         """Known to plan with the next case of it; the operator's token is in the home."""
-        judged = deploying.judge(questions.write(folder, self.workflow, self.contract))
+        judged = deploying.judge(self.write(folder, self.workflow, self.contract))
         deploying.deploy(self.settings, self.codec, judged, by="ada", reason="a test", active=True)
         principals.own_tokens(self.settings.home, self.settings.kafka, self.codec)
 
@@ -118,15 +119,22 @@ class Canaried:
         self, count: int, percent: int = 0, *, side: bool | None = None, text: str = "", shown: bool = False
     ) -> list[str]:
         """New cases, by id. side: only such as are, or are not, of a canary's share of so many percent."""
+        new = self.made(count, percent, side=side, text=text, shown=shown)
+        self._deliver(CASE_ADMITTED, new)
+        self.cases |= new.keys()
+        return list(new)
+
+    def made(
+        self, count: int, percent: int = 0, *, side: bool | None = None, text: str = "", shown: bool = False
+    ) -> dict[str, CaseAdmitted]:
+        """The same, as nobody has seen them yet."""
         new: dict[str, CaseAdmitted] = {}
         while len(new) < count:
             key = f"{self.unique}-{next(self.numbers)}"
             one = self._admitted(key, text or f"My card {key} has not arrived.", shown=shown)
             if side is None or self.is_drawn(one.case_id, percent) == side:
                 new[one.case_id] = one
-        self._deliver(CASE_ADMITTED, new)
-        self.cases |= new.keys()
-        return list(new)
+        return new
 
     def decide(self, label_of: Callable[[ReviewRequested], str]) -> None:
         """A person answers every question that is open."""

@@ -90,10 +90,10 @@ LETTERS = (
 )
 
 
-def write(folder: Path, name: str, contract: str) -> Path:
-    """The files; returns the workflow's."""
+def write(folder: Path, name: str, contract: str, *, workflow: str = WORKFLOW, cases: str = CASES) -> Path:
+    """The files; returns the workflow's. workflow, cases: of another one on the same input."""
     file = folder / f"{name}.yaml"
-    file.write_text(WORKFLOW.format(name=name, contract=contract, labels=LETTERS), encoding="utf-8")
-    (folder / f"{name}.cases.yaml").write_text(CASES, encoding="utf-8")
+    file.write_text(workflow.format(name=name, contract=contract, labels=LETTERS), encoding="utf-8")
+    (folder / f"{name}.cases.yaml").write_text(cases, encoding="utf-8")
     (folder / f"{contract}.avsc").write_text(json.dumps(CONTRACT), encoding="utf-8")
     return file
