@@ -1,17 +1,23 @@
-"""A stage of ours run inside a test, the wait for what it is to bring about, and groups that are to begin anew."""
+"""A stage of ours run inside a test, the wait for what it is to bring about, what a process has in hand, and groups."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from prometheus_client.parser import text_string_to_metric_families
 
+from aios.infra.local.home import Home
 from aios.streams.admin import watermarks
 from aios.streams.config import KafkaSettings, Settings, client
+from aios.streams.delivery import Place
 from aios.streams.record import Record
 
 WAIT_S_MAX = 30.0
@@ -38,6 +44,48 @@ async def until(found: Callable[[], list[Record]], count: int) -> list[Record]:
     while len(records := await asyncio.to_thread(found)) < count:
         assert time.monotonic() < deadline, f"{len(records)} of {count}"
     return records
+
+
+def until_in_hand(home: Path, process: str, stage: str, count: int) -> None:
+    """The process has taken so many records, and finished none of them."""
+    deadline = time.monotonic() + WAIT_S_MAX
+    while (now := _in_hand(home, process, stage)) < count:
+        assert time.monotonic() < deadline, f"{now} of {count}"
+        time.sleep(0.05)
+
+
+def _in_hand(home: Path, process: str, stage: str) -> int:
+    """As the process in its first slot tells Prometheus."""
+    (told,) = json.loads((Home(home).metrics / f"{process}.0.json").read_text(encoding="utf-8"))
+    with urllib.request.urlopen(f"http://{told['targets'][0]}/metrics", timeout=WAIT_S_MAX) as answer:
+        said = text_string_to_metric_families(answer.read().decode())
+        samples = (sample for family in said for sample in family.samples)
+        return sum(int(one.value) for one in samples if (one.name, one.labels) == ("aios_in_flight", {"stage": stage}))
+
+
+def read_again(kafka: KafkaSettings, group: str, places: Mapping[str, Place]) -> set[str]:
+    """By name, those of these places that the group has not committed."""
+    consumer = Consumer(client(kafka, **{"group.id": group, "enable.auto.commit": False, "log_level": 0}))
+    try:
+        asked = [TopicPartition(*each) for each in {(place.topic, place.partition) for place in places.values()}]
+        found = {(one.topic, one.partition): one.offset for one in consumer.committed(asked, timeout=WAIT_S_MAX)}
+    finally:
+        consumer.close()
+    return {name for name, place in places.items() if place.offset >= found[place.topic, place.partition]}
+
+
+def owed(places: Mapping[str, Place], finished: Collection[str]) -> set[str]:
+    """By name, those of these places at which, or before which in their partition, something is not finished."""
+    lowest: dict[tuple[str, int], int] = {}
+    for name, place in places.items():
+        if name not in finished:
+            partition = place.topic, place.partition
+            lowest[partition] = min(place.offset, lowest.get(partition, place.offset))
+    return {
+        name
+        for name, place in places.items()
+        if place.offset >= lowest.get((place.topic, place.partition), place.offset + 1)
+    }
 
 
 def forget(kafka: KafkaSettings, group: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,16 +14,18 @@ import pytest
 
 from aios.inference_workers import worker
 from aios.inference_workers.tasks import CLASSIFIER
+from aios.infra.local import child
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
 from aios.streams import pool_files, slots, topics, topology
 from aios.streams.config import InferenceSettings, KafkaSettings, RegistrySettings, Settings
-from aios.streams.kafka import Delivery, ensure_topics, read_all
+from aios.streams.kafka import Delivery, Place, ensure_topics, read_all
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import INFERENCE_COMPLETED
 from aios.streams.wall_clock import wall_ms
-from tests.broker.running import begin_at_the_end, running, until
+from tests.broker.running import begin_at_the_end, owed, read_again, running, until, until_in_hand
+from tests.broker.test_workflow_deploy import process
 
 pytestmark = pytest.mark.broker
 STAGE = topology.BY_NAME["classify.bulk"]
@@ -74,11 +77,11 @@ def request(name: str, tenant: str, slow_s: float = SLOW_S) -> InferenceRequeste
     )
 
 
-async def put(kafka: KafkaSettings, codec: Codec, asked: Sequence[InferenceRequested]) -> None:
-    """As plan does."""
+async def put(kafka: KafkaSettings, codec: Codec, asked: Sequence[InferenceRequested]) -> dict[str, Place]:
+    """As plan does; where each stands."""
     delivery = Delivery(kafka, client_id="test", deliver_s_max=30)
     try:
-        await delivery.deliver_all(
+        places = await delivery.deliver_all(
             Outgoing(
                 ASKED.name,
                 slots.key_of(one.tenant, one.case_id),
@@ -87,6 +90,7 @@ async def put(kafka: KafkaSettings, codec: Codec, asked: Sequence[InferenceReque
             )
             for one in asked
         )
+        return {one.request_id: place for one, place in zip(asked, places, strict=True)}
     finally:
         await asyncio.to_thread(delivery.close)
 
@@ -126,6 +130,27 @@ def test_what_is_cancelled_ends_while_it_runs_and_costs_nothing_before(
     assert (first.status, first.reason, first.cost_micro) == ("expired", "cancelled: case_decided", 0)
     assert (second.status, second.reason) == ("expired", "cancelled: timed_out")
     assert found[quick.request_id].status == "ok"
+
+
+def test_a_worker_that_is_to_leave_finishes_what_it_can_and_releases_the_rest(
+    settings: Settings, kafka: KafkaSettings, codec: Codec, unique: str
+) -> None:
+    """A process that has SIGTERM: what is answered within the time to leave is committed as far as nothing before it is
+    unfinished, what is not is nobody's, and the process ends well and in time.
+    """
+    asked = [request(f"{unique}-{n}", "demo", slow_s=4) for n in range(6)]
+    endless = request(f"{unique}-endless", "demo", slow_s=300)
+    with process(settings, "classify", AIOS_INFERENCE__ENGINE="echo") as leaving:
+        places = asyncio.run(put(kafka, codec, [endless, *asked]))
+        until_in_hand(settings.home, "classify", STAGE.name, len(places))
+        told_at = time.monotonic()
+        leaving.terminate()
+        assert leaving.wait(child.STOP_S_MAX) == 0
+        assert time.monotonic() - told_at >= worker.DRAIN_S_MAX, "it did not wait for what it had in hand"
+    said = answered(kafka, codec, unique)
+    assert sorted((one.request_id, one.status) for one in said) == sorted((one.request_id, "ok") for one in asked)
+    assert read_again(kafka, STAGE.group, places) == owed(places, {one.request_id for one in said})
+    asyncio.run(cancel(kafka, codec, endless, "case_decided"))  # no other test shall wait for it
 
 
 async def cancel(kafka: KafkaSettings, codec: Codec, request: InferenceRequested, reason: str) -> None:
