@@ -148,10 +148,19 @@ def codec(registry_url: str) -> Iterator[Codec]:
 @pytest.fixture(scope="module")
 def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Valkey server; each test uses keys of its own, or a server of its own where it empties one."""
-    server = Valkey(Path(tmp_path_factory.mktemp("valkey")))
+    with valkey_in(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@contextmanager
+def valkey_in(folder: Path) -> Iterator[str]:
+    """A Valkey server on loopback."""
+    server = Valkey(folder)
     server.start()
-    yield server.url
-    server.stop()
+    try:
+        yield server.url
+    finally:
+        server.stop()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from aios.streams import topology
 from aios.streams.config import KafkaSettings
 from aios.streams.kafka import ensure_topics
 from aios.streams.record import Record
-from tests.conftest import kafka_in, registry_on
+from tests.conftest import kafka_in, registry_on, valkey_in
 from tests.engine.workers import PYTHON, Workers
 
 FOLDER = Path(__file__).parent
@@ -52,16 +52,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="package")
 def workers(tmp_path_factory: pytest.TempPathFactory, registered: list[Record]) -> Iterator[Workers]:
-    """None yet, on a broker and a registry of their own; whoever runs behind the last test of this folder leaves well,
-    for what follows would keep an idle engine from the machine for longer than its session lasts.
+    """None yet, on a broker, a registry and a Valkey of their own; whoever runs behind the last test of this folder
+    leaves well, for what follows would keep an idle engine from the machine for longer than its session lasts.
     """
     home = tmp_path_factory.mktemp("workers")
-    with kafka_in(home / "kafka") as broker:
+    with kafka_in(home / "kafka") as broker, valkey_in(home / "valkey") as valkey_url:
         kafka = KafkaSettings(bootstrap_servers=broker.address)
         with registry_on(kafka, registered, home / "registry.log") as url:
             asyncio.run(ensure_topics(kafka, topology.all_topics().values()))
             source = RegistrySource(url)
-            made = Workers(kafka, url, Codec(source), home)
+            made = Workers(kafka, url, valkey_url, Codec(source), home)
             try:
                 yield made
                 for process in list(made.processes):

@@ -60,8 +60,11 @@ class History:
         yield Settings(kafka=self._workers.kafka), self._workers.codec
 
     def ask(self, process: str, requests: Iterable[Request], engine: str = "") -> tuple[str, dict[str, dict[str, Any]]]:
-        """What rehearsing.ask() says, by the worker that is there: a process of its own loads for long."""
+        """What rehearsing.ask() says, by the worker that is there: a process of its own loads for long, and knows no
+        answer.
+        """
         assert process == PROCESS
+        self._workers.forget()
         asked = {
             one.id: request(one.task, one.input, model=one.model, prompt=one.prompt, options=one.options)
             for one in requests

@@ -7,9 +7,12 @@ import signal
 
 import pytest
 
+from aios.streams import topology
+from tests.broker.running import owed, read_again, until_in_hand
 from tests.engine.workers import ANSWER_S_MAX, LETTER, Workers, request
 
 pytestmark = pytest.mark.broker
+STAGE = topology.BY_NAME["generate.bulk"]
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +52,46 @@ def test_bad_requests_among_good_ones_fail_alone(workers: Workers) -> None:
     assert "faces" in found[bad[0].request_id][0].reason
     assert "exceed" in found[bad[1].request_id][0].reason
     assert found[late.request_id][0].status == "expired"
+
+
+def test_the_same_letter_again_costs_nothing_for_its_tenant_alone(workers: Workers) -> None:
+    """Word for word what was said before, for no token, also by a process that began since; another tenant pays."""
+    letter = f"{LETTER} I wrote the same last week."
+    first = [request("classify", letter), request("generate", letter)]
+    workers.ask(first)
+    before = workers.answers(first)
+    workers.end("classify")
+    workers.have("classify")
+    again = [request(one.task, letter) for one in first]
+    others = [request(one.task, letter, tenant="other") for one in first]
+    workers.ask([*again, *others])
+    found = workers.answers([*again, *others])
+    for asked, same, other in zip(first, again, others, strict=True):
+        (paid,), (known,), (own,) = before[asked.request_id], found[same.request_id], found[other.request_id]
+        assert [one.cached for one in (paid, known, own)] == [False, True, False]
+        assert (known.prompt_tokens, known.output_tokens, known.engine_us, known.cost_micro) == (0, 0, 0, 0)
+        assert min(paid.prompt_tokens, own.prompt_tokens, paid.cost_micro, own.cost_micro) > 0
+        assert (known.status, known.output, known.input_hash) == ("ok", paid.output, paid.input_hash)
+        assert (known.model, known.prompt, known.engine) == (paid.model, paid.prompt, paid.engine)
+
+
+def test_a_worker_told_to_stop_owes_nothing_that_it_has_answered(workers: Workers) -> None:
+    """SIGTERM with letters in the engine: what it finishes in time is answered and committed, what it does not is left,
+    and answered by the next.
+    """
+    asked = [
+        request("generate", f"{LETTER} My loan is number {n}.", tenant="leaves", options=f'{{"tokens_max":{tokens}}}')
+        for n, tokens in enumerate((4, 48) * 4)
+    ]
+    places = workers.ask(asked)
+    until_in_hand(workers.home, "generate", STAGE.name, 1)
+    workers.end("generate")
+    said, left = workers.answered().keys() & places.keys(), read_again(workers.kafka, STAGE.group, places)
+    assert owed(places, said) <= left < places.keys()
+    workers.have("generate")
+    found = workers.answers(asked)
+    assert {answer.status for answers in found.values() for answer in answers} == {"ok"}
+    assert {name for name, answers in found.items() if len(answers) > 1} <= left
 
 
 def test_a_worker_killed_with_answers_in_hand_owes_none_after_a_restart(workers: Workers) -> None:

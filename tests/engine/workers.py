@@ -9,12 +9,14 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from redis import Redis
 
 from aios.inference_workers.tasks import CLASSIFIER, WRITER
 from aios.schemas.codec import Codec
@@ -22,7 +24,7 @@ from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import InferenceCompleted, InferenceRequested
 from aios.streams import topics
 from aios.streams.config import KafkaSettings
-from aios.streams.kafka import Delivery, read_all
+from aios.streams.kafka import Delivery, Place, read_all
 from aios.streams.record import Outgoing
 from aios.streams.topics import INFERENCE_COMPLETED
 from aios.streams.wall_clock import wall_ms
@@ -41,10 +43,11 @@ LETTER = (
 
 @dataclass
 class Workers:
-    """At most one process of each pool; its words are in home/<process>.log."""
+    """At most one process of each pool; its words are in home/<process>.log. What they answer is kept in Valkey."""
 
     kafka: KafkaSettings
     registry_url: str
+    valkey_url: str
     codec: Codec
     home: Path
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -63,6 +66,7 @@ class Workers:
             "AIOS_HOME": str(self.home),
             "AIOS_KAFKA__BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "AIOS_REGISTRY__URL": self.registry_url,
+            "AIOS_REDIS__URL": self.valkey_url,
             "PYTHONSAFEPATH": "1",
             **PATIENT,
             **more,
@@ -106,19 +110,26 @@ class Workers:
             assert time.monotonic() < deadline, "the worker does not read what it is to do"
             time.sleep(0.05)
 
-    def ask(self, requests: Iterable[InferenceRequested]) -> None:
-        """Put commands to their pools, as plan does."""
+    def ask(self, requests: Sequence[InferenceRequested]) -> dict[str, Place]:
+        """Put commands to their pools, as plan does; where each stands."""
 
-        async def put() -> None:
+        async def put() -> list[Place]:
             delivery = Delivery(self.kafka, client_id="test")
             outs = []
             for request in requests:
                 topic = topics.inference_requested(f"{request.task}.{request.lane}")
                 outs.append(Outgoing(topic.name, request.case_id.encode(), self.codec.encode(topic, request)))
-            await delivery.deliver_all(outs)
-            delivery.close()
+            try:
+                return await delivery.deliver_all(outs)
+            finally:
+                delivery.close()
 
-        asyncio.run(put())
+        return {one.request_id: place for one, place in zip(requests, asyncio.run(put()), strict=True)}
+
+    def forget(self) -> None:
+        """What was answered: the models are asked again."""
+        with Redis.from_url(self.valkey_url) as kept:
+            kept.flushdb()
 
     def answered(self) -> dict[str, list[InferenceCompleted]]:
         """By request id."""
