@@ -15,30 +15,41 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import psutil
 import pytest
 from click.testing import CliRunner, Result
 
+from aios.infra import judging
 from aios.infra.cli import aios
 from aios.infra.demo import texts
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import DocumentReceived, TenantRegistered, TimerFired
+from aios.schemas.models import CaseDecided, DocumentReceived, TenantRegistered, TimerFired, UsageSettled
 from aios.schemas.registry import RegistrySource
 from aios.streams.config import KafkaSettings
 from aios.streams.kafka import Delivery, Place, read_all
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Outgoing
-from aios.streams.topics import CASE_DECIDED, DOCUMENT_RECEIVED, TENANT_REGISTERED, TIMER_FIRED
+from aios.streams.topics import (
+    CASE_DECIDED,
+    DOCUMENT_RECEIVED,
+    EVALUATION,
+    TENANT_REGISTERED,
+    TIMER_FIRED,
+    USAGE_SETTLED,
+    Topic,
+)
 
 pytestmark = [pytest.mark.broker, pytest.mark.engine]
+E = TypeVar("E", CaseDecided, UsageSettled)
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = "document.triage"
@@ -92,6 +103,26 @@ class System:
 
         return asyncio.run(deliver())
 
+    def send(self, codec: Codec, messages: Mapping[str, str]) -> dict[str, str]:
+        """Texts by key, published; by the id of the case that each becomes."""
+        self.publish(
+            *(
+                Outgoing(
+                    DOCUMENT_RECEIVED.name, key.encode(), codec.encode(DOCUMENT_RECEIVED, DocumentReceived(text=text))
+                )
+                for key, text in messages.items()
+            )
+        )
+        return {ids.case_id("demo", WORKFLOW, key): text for key, text in messages.items()}
+
+    def events(self, codec: Codec, topic: Topic, kind: type[E]) -> dict[str, list[E]]:
+        """All that the topic holds, by case."""
+        found: dict[str, list[E]] = defaultdict(list)
+        for record in read_all(KafkaSettings(bootstrap_servers=self.kafka), topic.name):
+            one = codec.decode(record.value, kind)
+            found[one.case_id].append(one)
+        return found
+
 
 def run(home: Path, *command: str, timeout_s: float = READY_S_MAX) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "AIOS_HOME": str(home), "PYTHONSAFEPATH": "1"}
@@ -119,6 +150,13 @@ def until(ask: Callable[[], Any], what: str) -> Any:
             return answer
         time.sleep(POLL_S)
     pytest.fail(f"{what} did not come within {SETTLE_S_MAX:.0f} s")
+
+
+def at_rest(system: System, cases: Collection[str]) -> dict[str, str] | None:
+    """How each of these cases stands, once all are decided or wait for a person."""
+    listed = {each["case_id"]: each["status"] for each in system.said("case", "list", "--limit", "200")}
+    found = {case_id: listed.get(case_id, "") for case_id in cases}
+    return found if set(found.values()) <= {"decided", "waiting_for_person"} else None
 
 
 @pytest.fixture(scope="module")
@@ -184,35 +222,62 @@ def test_what_the_model_is_not_sure_of_waits_for_a_person_whose_first_decision_w
     assert decided(system, body["case_id"])["decided_by"] == "reviewer:operator"
 
 
+def test_what_was_decided_is_decided_again_for_no_token(system: System, codec: Codec) -> None:
+    """The messages of decided cases, under new keys: new cases, the same labels, and not a token more in the ledger."""
+    name = uuid4().hex[:8]
+    messages = [f"{text.text} Thank you, {name}." for text in texts.load(name) if text.kind == "messages"]
+    first = system.send(codec, {f"{name}-{number}": text for number, text in enumerate(messages[:20])})
+    stands = until(lambda: at_rest(system, first), "twenty cases at rest")
+    sure = [case_id for case_id in first if stands[case_id] == "decided"]
+    assert len(sure) >= 5
+    again = system.send(codec, {f"{name}-again-{case_id}": first[case_id] for case_id in sure})
+    stands = until(lambda: at_rest(system, again), "the same cases at rest once more")
+    assert set(stands.values()) == {"decided"}
+    labels, lines = system.events(codec, CASE_DECIDED, CaseDecided), system.events(codec, USAGE_SETTLED, UsageSettled)
+    for before, after in zip(sure, again, strict=True):
+        assert labels[after][0].label == labels[before][0].label
+        (paid,), (free,) = lines[before], lines[after]
+        assert paid.prompt_tokens > 0
+        assert (free.kind, free.prompt_tokens, free.output_tokens, free.engine_us) == ("inference", 0, 0, 0)
+
+
+def test_a_version_of_the_classifier_is_judged_by_the_answers_of_the_running_system(
+    system: System, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty unseen texts a head, each answered; no case comes of it, and what it took is in the ledger as wasted."""
+    whole = judging._unseen
+    monkeypatch.setattr(
+        judging, "_unseen", lambda *paths: chain(*(islice(whole(one), 20 // len(paths)) for one in paths))
+    )
+    figures = {one["head"]: one for one in system.said("model", "evaluate", "--through-pipeline")}
+    assert {head: (one["texts"], one["failed"]) for head, one in figures.items()} == dict.fromkeys(
+        ("intents", "messages", "letters"), (20, 0)
+    )
+    assert min(one["accuracy"] for one in figures.values()) >= 0.6
+    assert min(figures[head]["out_of_scope_auroc"] for head in ("intents", "messages")) >= 0.8
+    assert [head for head, one in figures.items() if one["calibrated_here"]] == ["messages"]
+
+    def wasted() -> list[UsageSettled]:
+        lines = system.events(codec, USAGE_SETTLED, UsageSettled).values()
+        return [one for each in lines for one in each if one.workflow == EVALUATION]
+
+    until(lambda: len(wasted()) == 60, "a line of the ledger for each answer")
+    assert {one.kind for one in wasted()} == {"wasted"}
+
+
 def test_stages_killed_under_load_lose_nothing_and_decide_nothing_twice(system: System, codec: Codec) -> None:
     """kill -9 of plan, the classifier and a sink while forty cases are on their way."""
     name = uuid4().hex[:8]
-    keys = [f"{name}-{number}" for number in range(40)]
     messages = [text.text for text in texts.load(name) if text.kind == "messages"]
-    system.publish(
-        *(
-            Outgoing(DOCUMENT_RECEIVED.name, key.encode(), codec.encode(DOCUMENT_RECEIVED, DocumentReceived(text=text)))
-            for key, text in zip(keys, messages, strict=False)
-        )
-    )
+    cases = system.send(codec, {f"{name}-{number}": text for number, text in enumerate(messages[:40])})
     for stage in ("plan", "classify", "outcomes"):
         (pid,) = (each["pid"] for each in system.said("status")["processes"] if each["stage"] == stage)
         os.kill(pid, signal.SIGKILL)
-    cases = {ids.case_id("demo", WORKFLOW, key) for key in keys}
-
-    def at_rest() -> bool:
-        listed = system.said("case", "list", "--limit", "200")
-        return cases <= {c["case_id"] for c in listed if c["status"] in ("decided", "waiting_for_person")}
-
-    until(at_rest, "forty cases at rest")
+    until(lambda: at_rest(system, cases), "forty cases at rest")
     until(lambda: system.said("status")["ready"], "a system that is whole again")
-    listed = system.said("case", "list", "--limit", "200")
-    decisions = Counter(
-        (record.key or b"").decode()
-        for record in read_all(KafkaSettings(bootstrap_servers=system.kafka), CASE_DECIDED.name)
-    )
-    assert {case: decisions[case] for case in cases} == {
-        each["case_id"]: int(each["status"] == "decided") for each in listed if each["case_id"] in cases
+    resting, decisions = at_rest(system, cases), system.events(codec, CASE_DECIDED, CaseDecided)
+    assert {case_id: len(decisions[case_id]) for case_id in cases} == {
+        case_id: int(status == "decided") for case_id, status in (resting or {}).items()
     }
 
 
