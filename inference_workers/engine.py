@@ -75,8 +75,11 @@ class Generate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
+    """is_cut: the text had as many tokens as are read, or more; a server elsewhere does not say."""
+
     vector: Sequence[float] | Vector
     prompt_tokens: int
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """What vLLM is told: from the settings and the machine to its EngineArgs and its environment.
 
-In: a model's folder, what it is for, `inference:` of the settings, whether there is a GPU. Out: the arguments of
-vllm.EngineArgs, and variables that vLLM reads when it is imported. Guaranteed: whoever asks the same gets the same, so
-that what `aios bench inference` measures an engine with is what the workers run; every setting that concerns the engine
-is in one of the two. Pure but for here().
+In: a model's folder, what it is for, `inference:` of the settings as its pool has them, whether there is a GPU. Out:
+the arguments of vllm.EngineArgs, and variables that vLLM reads when it is imported. Guaranteed: whoever asks the same
+gets the same, so that what `aios bench inference` measures an engine with is what the workers run; every setting that
+concerns the engine is in one of the two. Pure but for here().
 
 engine_mode: `in_process` steps the engine in a thread of the worker; `subprocess` gives vLLM's core a process of its
 own, so that reading texts and writing answers overlap with the device's steps. On a CPU the first is better (two
@@ -21,8 +21,8 @@ import psutil
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import ConfigError
 
-EMBED_TOKENS_MAX = 256  # what MiniLM was trained to read; longer texts are cut there
-GENERATE_TOKENS_MAX = 1024  # prompt and answer; a longer prompt is refused
+EMBED_TOKENS_MAX = 256  # what MiniLM was trained to read, unless context_tokens says more; longer texts are cut there
+GENERATE_TOKENS_MAX = 1024  # prompt and answer, unless context_tokens says more; a longer prompt is refused
 BLOCK_TOKENS = 32  # of the KV cache; longer ones never find the shared beginning of short prompts
 SUBPROCESS = "subprocess"
 PROCESSOR = Path("/proc/cpuinfo")
@@ -32,6 +32,8 @@ KV_TOO_SMALL = re.compile(
 NO_MEMORY = re.compile(
     r"out of memory|can(no|')t allocate memory|Free memory on device|Available memory on node|bad_alloc", re.I
 )
+TOO_LONG = re.compile(r"max_model_len \(\d+\) is greater than the derived")
+FIRST = "(what the pool's file says in `engine_options` goes first)"
 
 
 def arguments(model: Path, *, embeds: bool, settings: InferenceSettings, gpu: bool, dtype: str) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def arguments(model: Path, *, embeds: bool, settings: InferenceSettings, gpu: bo
         "runner": "pooling" if embeds else "generate",
         "dtype": dtype,
         "enforce_eager": settings.eager if settings.eager is not None else not gpu,
-        "max_model_len": EMBED_TOKENS_MAX if embeds else GENERATE_TOKENS_MAX,
+        "max_model_len": context_tokens(settings, embeds=embeds),
         "max_num_seqs": settings.sequences_max,
         "scheduling_policy": "priority",
         "tensor_parallel_size": settings.tensor_parallel,
@@ -57,6 +59,11 @@ def arguments(model: Path, *, embeds: bool, settings: InferenceSettings, gpu: bo
         # JSON without blanks: a small model would else write them until its tokens end.
         chosen["structured_outputs_config"] = {"backend": "xgrammar", "disable_any_whitespace": True}
     return chosen
+
+
+def context_tokens(settings: InferenceSettings, *, embeds: bool) -> int:
+    """Of one request, prompt and answer together, or of one piece of text that is encoded."""
+    return settings.context_tokens or (EMBED_TOKENS_MAX if embeds else GENERATE_TOKENS_MAX)
 
 
 def here(model: Path, *, embeds: bool, settings: InferenceSettings) -> dict[str, Any]:
@@ -93,23 +100,28 @@ def check_memory(model: Path, settings: InferenceSettings) -> None:
     if weights + (settings.kv_cache_mib << 20) > free:
         raise ConfigError(
             f"{model.name} needs {weights >> 20} MiB for its weights and inference.kv_cache_mib={settings.kv_cache_mib}"
-            f" for its cache, and {free >> 20} MiB are free: set inference.kv_cache_mib lower, or free memory"
+            f" for its cache, and {free >> 20} MiB are free: set inference.kv_cache_mib lower {FIRST}, or free memory"
         )
 
 
-def out_of_memory(error: Exception, model: Path, settings: InferenceSettings) -> ConfigError | None:
+def setting_to_change(error: Exception, model: Path, settings: InferenceSettings) -> ConfigError | None:
     """What vLLM or torch mean with an error at start, with the setting to change; None: something else."""
     said = str(error)
+    if TOO_LONG.search(said):
+        return ConfigError(
+            f"{model.name} reads fewer tokens at once than it is asked to: set inference.context_tokens lower {FIRST}. "
+            f"{said}"
+        )
     if KV_TOO_SMALL.search(said):
         return ConfigError(
             f"{model.name}: the KV cache has no room for one request of its length: set inference.kv_cache_mib (now "
             f"{settings.kv_cache_mib}) or, on a GPU, inference.gpu_memory_share (now {settings.gpu_memory_share}) "
-            f"higher. {said}"
+            f"higher {FIRST}. {said}"
         )
     if isinstance(error, MemoryError) or NO_MEMORY.search(said):
         return ConfigError(
             f"{model.name}: there is not enough memory: set inference.kv_cache_mib (now {settings.kv_cache_mib}) or, "
             f"on a GPU, inference.gpu_memory_share (now {settings.gpu_memory_share}) or inference.sequences_max (now "
-            f"{settings.sequences_max}) lower. {said}"
+            f"{settings.sequences_max}) lower {FIRST}. {said}"
         )
     return None

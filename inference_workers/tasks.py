@@ -23,7 +23,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from aios.inference_workers import classify
 from aios.inference_workers.engine import Embed, Engine, RequestRefused
-from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX
 from aios.inference_workers.shelf import Shelf
 from aios.schemas.models import InferenceRequested
 from aios.streams import model_files
@@ -205,12 +204,11 @@ async def _embedded(engine: Engine, text: str, priority: int) -> _Read:
     pieces = classify.chunks(text)
     asked = [engine.embed(Embed(text=piece, priority=priority)) for piece in pieces]
     found = await together(asked) if len(asked) > 1 else [await asked[0]]
-    tokens = [one.prompt_tokens for one in found]
-    left_out = {"unread_words": classify.unread_words(text), "cut_pieces": tokens.count(EMBED_TOKENS_MAX)}
+    left_out = {"unread_words": classify.unread_words(text), "cut_pieces": sum(one.is_cut for one in found)}
     return _Read(
         pieces=pieces,
         vector=classify.pooled([one.vector for one in found]),
-        tokens=sum(tokens),
+        tokens=sum(one.prompt_tokens for one in found),
         left_out={name: count for name, count in left_out.items() if count},
     )
 

@@ -40,7 +40,6 @@ from aios.inference_workers.engine import (
     Structured,
     Told,
 )
-from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX, GENERATE_TOKENS_MAX
 from aios.streams import failpoints
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import ConfigError, EngineDead
@@ -79,10 +78,13 @@ class VllmEngine:
     def __init__(
         self, model: Path, runner: Runner, settings: InferenceSettings, told: Told | None = None, **overrides: Any
     ) -> None:
-        """model: folder of safetensors and tokenizer. overrides: of vLLM's EngineArgs, for tests and bench."""
+        """model: folder of safetensors and tokenizer. settings: as its pool has them. overrides: of vLLM's EngineArgs,
+        for tests and bench.
+        """
         self._model = model
         self._runner = runner
         self._settings = settings
+        self._context = engine_arguments.context_tokens(settings, embeds=runner is Runner.EMBED)
         self._overrides = overrides
         self._wake = threading.Condition()
         self._inbox: deque[_Ask] = deque()  # bounded by the worker's in-flight limit
@@ -205,7 +207,7 @@ class VllmEngine:
                 config = vllm.EngineArgs(**chosen).create_engine_config()
                 self._engine = LLMEngine.from_vllm_config(config, stat_loggers=[_stats(self)])
         except (RuntimeError, ValueError, MemoryError) as error:
-            raise engine_arguments.out_of_memory(error, self._model, self._settings) or error from error
+            raise engine_arguments.setting_to_change(error, self._model, self._settings) or error from error
         self._on_cpu = "gpu_memory_utilization" not in chosen
         self._tokenizer = self._engine.get_tokenizer()
         self._control = prompt.control_words({*self._tokenizer.all_special_tokens, *self._tokenizer.get_added_vocab()})
@@ -262,7 +264,7 @@ class VllmEngine:
         from vllm import PoolingParams, SamplingParams
 
         if isinstance(request, Embed):
-            tokens = self._tokenizer.encode(request.text, truncation=True, max_length=EMBED_TOKENS_MAX)
+            tokens = self._tokenizer.encode(request.text, truncation=True, max_length=self._context)
             return tokens, PoolingParams(task="embed")
         from vllm.sampling_params import RequestOutputKind
 
@@ -271,8 +273,8 @@ class VllmEngine:
             add_generation_prompt=True,
             return_dict=False,
         )
-        if len(tokens) + request.tokens_max > GENERATE_TOKENS_MAX:
-            raise ValueError(f"{len(tokens)} prompt tokens and {request.tokens_max} more exceed {GENERATE_TOKENS_MAX}")
+        if len(tokens) + request.tokens_max > self._context:
+            raise ValueError(f"{len(tokens)} prompt tokens and {request.tokens_max} more exceed {self._context}")
         return tokens, SamplingParams(
             max_tokens=request.tokens_max,
             temperature=request.temperature,
@@ -303,7 +305,7 @@ class VllmEngine:
             _count(ask)
         self._measure(seconds)
         finished = [output for output in outputs if output.finished and output.request_id in self._in_engine]
-        ended = [(self._in_engine.pop(output.request_id).answer, _answer(output)) for output in finished]
+        ended = [(self._in_engine.pop(output.request_id).answer, _answer(output, self._context)) for output in finished]
         if ended:
             self._in_loop(partial(_resolve_all, ended))
 
@@ -400,11 +402,12 @@ def _resolve_all(ended: Iterable[tuple[asyncio.Future[Any], Embedding | Generati
         _resolve(future, result, as_value=True)
 
 
-def _answer(output: Any) -> Embedding | Generation:
-    """VLLM's finished output → ours."""
+def _answer(output: Any, context: int) -> Embedding | Generation:
+    """VLLM's finished output → ours. context: tokens of a text that are read."""
     prompt_tokens = len(output.prompt_token_ids or ())
     if hasattr(output.outputs, "data"):
-        return Embedding(vector=output.outputs.data.float().numpy(), prompt_tokens=prompt_tokens)
+        vector = output.outputs.data.float().numpy()
+        return Embedding(vector=vector, prompt_tokens=prompt_tokens, is_cut=prompt_tokens == context)
     best = output.outputs[0]
     return Generation(
         text=best.text,

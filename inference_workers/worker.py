@@ -29,7 +29,7 @@ from aios.inference_workers.cache import AnswerCache
 from aios.inference_workers.cancels import Cancels, Tail
 from aios.inference_workers.classify import CHUNKS_MAX
 from aios.inference_workers.engine import Engine, Runner, Told
-from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX, GENERATE_TOKENS_MAX
+from aios.inference_workers.engine_arguments import context_tokens
 from aios.inference_workers.fair import Costs, Fair
 from aios.inference_workers.measures import Engines, Measures
 from aios.inference_workers.one_request import Requests
@@ -58,26 +58,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """How a task is served. task: of a process's engines and a model's name. one_max: tokens of one request at once, at
-    most.
+    """How a task is served. task: of a process's engines and a model's name. pieces_max: of one request's text that are
+    with the engine at once.
     """
 
     runner: Runner
     task: Callable[[Shelf, str], Task]
-    one_max: Callable[[], int]
+    pieces_max: Callable[[], int]
 
 
 def _written_max() -> int:
-    """Of the pieces that a prompt has read of a text at the same time."""
+    """As many as a prompt has read of a text at the same time."""
     pieces_max = 1
     for prompt in prompt_files.known():
         with contextlib.suppress(ConfigError):  # requests that name it are refused
             pieces_max = max(pieces_max, prompt_files.load(prompt).input.chunks_max)
-    return pieces_max * GENERATE_TOKENS_MAX
+    return pieces_max
 
 
-ENCODES = Kind(runner=Runner.EMBED, task=encoder, one_max=lambda: CHUNKS_MAX * EMBED_TOKENS_MAX)
-WRITES = Kind(runner=Runner.GENERATE, task=writer, one_max=_written_max)
+ENCODES = Kind(runner=Runner.EMBED, task=encoder, pieces_max=lambda: CHUNKS_MAX)
+WRITES = Kind(runner=Runner.GENERATE, task=writer, pieces_max=_written_max)
 KINDS: Mapping[str, Kind] = {"classify": ENCODES, "embed": ENCODES, "generate": WRITES}
 """By the task of a pool's file."""
 
@@ -102,6 +102,15 @@ class Served:
         """The newest version that ships."""
         return model_files.reference(self.pool.model)
 
+    def told(self, settings: InferenceSettings) -> InferenceSettings:
+        """What its engine is told: the settings, and what the pools' files say instead."""
+        return settings.of(self.pool)
+
+    def one_max(self, settings: InferenceSettings) -> int:
+        """Tokens of one request at once, at most."""
+        embeds = self.kind.runner is Runner.EMBED
+        return self.kind.pieces_max() * context_tokens(self.told(settings), embeds=embeds)
+
     def task(self, engine: Shelf) -> Task:
         return self.kind.task(engine, self.pool.model)
 
@@ -110,7 +119,7 @@ class Served:
 
     def engine(self, whole: Settings, told: Callable[[str], Told] | None = None) -> Shelf:
         """told: by an engine's weights, who hears of its steps; None: nobody."""
-        settings = whole.inference
+        settings = self.told(whole.inference)
         match self.engine_of(settings):
             case "openai":
                 return self._elsewhere(settings)
@@ -174,7 +183,8 @@ async def run(settings: Settings, *, process: str, slot: int, stop: asyncio.Even
     served = SERVED[process]
     lanes = settings.inference.lanes
     measures = {pool.pool: Measures(pool) for pool in served.pools.values() if pool.lane in lanes}
-    engine = served.engine(settings, Engines(process, lanes, seats=settings.inference.sequences_max).of)
+    seats = served.told(settings.inference).sequences_max
+    engine = served.engine(settings, Engines(process, lanes, seats=seats).of)
     begun = time.monotonic()
     try:
         if not await _unless(stop, engine.start()):
@@ -215,7 +225,7 @@ async def _serve(
     room = _room(engine, lanes)
     for stage, group in zip(stages, breakers, strict=True):
         pool, measured = pool_files.shipped()[stage.name], measures[stage.name]
-        intake = _intake(settings, stage, pool, slot, room=room, one_max=served.kind.one_max())
+        intake = _intake(settings, stage, pool, slot, room=room, one_max=served.one_max(settings.inference))
         requests = Requests(
             stage,
             Answering(pool, task, engine, answers=answers, cancels=cancels[stage.name], wrote=measured.wrote),

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+IMAGE, GPU_IMAGE = "aios-pipeline", "aios-inference-gpu"  # infra/containers
 HOME = "/home/aios/system"
 SECRETS = "/run/secrets/aios"
 METRICS_PORT = 9400

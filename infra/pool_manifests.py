@@ -1,9 +1,10 @@
 """Kubernetes manifests of the pools: workers that can be scaled, and the rule that scales them (infra/k8s/pools.yaml).
 
-Enters: the pools (streams/pools). Leaves: YAML: for each pool a StatefulSet of workers on one GPU each, and a KEDA
-ScaledObject that makes an HPA of it. Pure. Guaranteed: a pool's lane has workers of its own, so that neither scales for
-the other; a worker's slot is its pod's index, so that it keeps its partitions over a restart; a pod counts as started
-only when its model is loaded, warm and in its group; a pool never has more workers than partitions.
+Enters: the pools (streams/pools). Leaves: YAML: for each pool a StatefulSet of workers, each on as many GPUs as its
+file says (tensor_parallel; one where it says nothing, none where a server elsewhere computes, or nothing does), and a
+KEDA ScaledObject that makes an HPA of it. Pure. Guaranteed: a pool's lane has workers of its own, so that neither
+scales for the other; a worker's slot is its pod's index, so that it keeps its partitions over a restart; a pod counts
+as started only when its model is loaded, warm and in its group; a pool never has more workers than partitions.
 
 The signal is the seconds that one worker would need for what waits: `aios_work_queued_seconds` of the pool's workers,
 which is what stands in its topic, and what waits for its turn in plan (`aios_turns_waiting`), where all of a tenant's
@@ -23,7 +24,6 @@ from typing import Any
 from aios.infra import pods
 from aios.streams.pool_files import Pool
 
-IMAGE = "aios-inference-gpu"
 LOAD_S_MAX = 600  # of a large model on a cold node; a start-up probe gives up then
 DOWN_S = 600
 WORKERS_MAX = 16
@@ -52,6 +52,7 @@ def _name(pool: Pool) -> str:
 
 def _workers(pool: Pool) -> dict[str, Any]:
     name = _name(pool)
+    shared = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -63,10 +64,7 @@ def _workers(pool: Pool) -> dict[str, Any]:
             "template": pods.template(
                 _labels(pool),
                 _container(pool),
-                [
-                    {"name": "home", "emptyDir": {}},
-                    {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}},
-                ],
+                [{"name": "home", "emptyDir": {}}, *([shared] if pool.devices else [])],
             ),
         },
     }
@@ -76,17 +74,28 @@ def _container(pool: Pool) -> dict[str, Any]:
     settings = {"AIOS_INFERENCE__LANES": json.dumps([pool.lane]), "AIOS_INFERENCE__LOAD_S_MAX": str(LOAD_S_MAX)}
     return {
         "name": "worker",
-        "image": IMAGE,
+        "image": pods.GPU_IMAGE if pool.devices else pods.IMAGE,
         "args": [pool.process, "--slot", pods.SLOT],
         "envFrom": pods.FROM_CONFIG,
         "env": pods.environment(pool.process, settings),
         "ports": [{"name": "metrics", "containerPort": pods.METRICS_PORT}],
         "startupProbe": pods.probe(pool.process, pods.SLOT, failures=LOAD_S_MAX // pods.PROBE_S),
         "readinessProbe": pods.probe(pool.process, pods.SLOT, failures=1),
-        "resources": {"limits": {"nvidia.com/gpu": 1, "memory": "16Gi"}, "requests": {"cpu": "2", "memory": "8Gi"}},
+        "resources": _resources(pool),
         "securityContext": pods.NOTHING_MORE,
-        "volumeMounts": [pods.HOME_MOUNT, {"name": "shm", "mountPath": SHARED}, pods.SECRET_MOUNT],
+        "volumeMounts": [
+            pods.HOME_MOUNT,
+            *([{"name": "shm", "mountPath": SHARED}] if pool.devices else []),
+            pods.SECRET_MOUNT,
+        ],
     }
+
+
+def _resources(pool: Pool) -> dict[str, Any]:
+    if not pool.devices:
+        return {"limits": {"memory": "4Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}}
+    limits = {"nvidia.com/gpu": pool.devices, "memory": "16Gi"}
+    return {"limits": limits, "requests": {"cpu": "2", "memory": "8Gi"}}
 
 
 def query(pool: Pool) -> str:

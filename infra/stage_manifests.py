@@ -17,10 +17,8 @@ from typing import Any
 from aios.infra import pods
 from aios.infra.local.system import ALONE, POOLS, SERVERS
 from aios.infra.pods import HOME
-from aios.streams import topology
+from aios.streams import pool_files, topology
 
-IMAGE = "aios-pipeline"
-GPU_IMAGE = "aios-inference-gpu"
 PREPARE = "prepare"  # the job's name
 HTTP_PORT = 8080
 LOOPBACK_PORTS = {"gateway": HTTP_PORT, "operations": 8082}  # in compose; the registry has the one between
@@ -99,7 +97,7 @@ def _documents() -> Iterator[dict[str, Any]]:
 def _job() -> dict[str, Any]:
     container = {
         "name": PREPARE,
-        "image": IMAGE,
+        "image": pods.IMAGE,
         "command": ["python", "-m", "aios.infra.prepare"],
         "envFrom": pods.FROM_CONFIG,
         "env": [{"name": "AIOS_KAFKA__USER", "value": pods.user(PREPARE)}],
@@ -149,7 +147,7 @@ def _container(process: str) -> dict[str, Any]:
     mounts = [{"name": SHARED[process][0], "mountPath": SHARED[process][1]}] if process in SHARED else []
     return {
         "name": process,
-        "image": IMAGE,
+        "image": pods.IMAGE,
         "args": [process, "--slot", _slot(process)],
         "envFrom": pods.FROM_CONFIG,
         "env": pods.environment(process, settings),
@@ -191,8 +189,8 @@ def _labels(process: str) -> dict[str, str]:
 
 
 def _service(process: str) -> dict[str, Any]:
-    is_pool = process in POOLS
-    image, file = (GPU_IMAGE, "inference-gpu") if is_pool else (IMAGE, "pipeline")
+    devices = _devices(process)
+    image, file = (pods.GPU_IMAGE, "inference-gpu") if devices else (pods.IMAGE, "pipeline")
     service: dict[str, Any] = {
         "image": image,
         "build": {"context": "..", "dockerfile": f"infra/containers/{file}.Containerfile"},
@@ -212,9 +210,14 @@ def _service(process: str) -> dict[str, Any]:
     }
     if process in SERVERS:
         service["ports"] = [f"127.0.0.1:{LOOPBACK_PORTS[process]}:{HTTP_PORT}"]
-    if is_pool:
-        device = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    if devices:
+        device = {"driver": "nvidia", "count": devices, "capabilities": ["gpu"]}
         service["deploy"] = {"resources": {"reservations": {"devices": [device]}}}
         service["ipc"] = "host"
         service["profiles"] = ["gpu"]
     return service
+
+
+def _devices(process: str) -> int:
+    """GPUs that it computes on."""
+    return max((pool.devices for pool in pool_files.shipped().values() if pool.process == process), default=0)

@@ -24,7 +24,16 @@ from pydantic_settings import (
 
 from aios.streams import pool_files
 from aios.streams.errors import ConfigError
-from aios.streams.pool_files import Lane
+from aios.streams.pool_files import (
+    CacheMib,
+    ContextTokens,
+    Devices,
+    EngineMode,
+    Lane,
+    MemoryShare,
+    Pool,
+    Sequences,
+)
 from aios.streams.system_files import ENDPOINT
 
 SECRET_PROPERTIES = frozenset(
@@ -106,7 +115,8 @@ class TracingSettings(Section):
 class InferenceSettings(Section):
     """engine: 'vllm' in this process, 'openai' for a server that speaks OpenAI's API at url, or 'echo' for drills:
     no model at all, and every answer says so; empty: as each pool's file says. url, api_key: of the server of those
-    pools whose file names none.
+    pools whose file names none. context_tokens to sequences_max: of those pools whose file does not say it
+    (`engine_options`).
     """
 
     engine: Literal["", "vllm", "openai", "echo"] = ""
@@ -116,15 +126,20 @@ class InferenceSettings(Section):
     tenant_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] = {}  # of the tokens; who is not named has 1
     answers_kept_s: Annotated[int, Field(ge=0, le=30 * 86_400)] = 7 * 86_400  # known answers cost nothing; 0: none
     answers_kept_max: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000  # in Valkey, of all pools together
-    kv_cache_mib: Annotated[int, Field(ge=16)] = 256  # on a CPU
-    gpu_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.9  # of each GPU, weights and KV cache together
-    tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1  # devices that share one model
-    engine_mode: Literal["in_process", "subprocess"] = "in_process"  # inference_workers/engine_arguments.py
+    context_tokens: ContextTokens | None = None  # None: 1024 where a model writes, 256 where it encodes
+    kv_cache_mib: CacheMib = 256  # on a CPU
+    gpu_memory_share: MemoryShare = 0.9  # of each GPU, weights and KV cache together
+    tensor_parallel: Devices = 1  # devices that share one model
+    engine_mode: EngineMode = "in_process"  # inference_workers/engine_arguments.py
     eager: bool | None = None  # None: no compiling on a CPU (a minute of start-up), CUDA graphs on a GPU
-    sequences_max: Annotated[int, Field(ge=1, le=4096)] = 32  # of one batch: the knee on two cores lies at 16-32
+    sequences_max: Sequences = 32  # of one batch: the knee on two cores lies at 16-32
     load_s_max: Annotated[int, Field(ge=1, le=3600)] = 120  # import, weights and warm-up; also of start-up probes
     lanes: Annotated[tuple[Lane, ...], Field(min_length=1)] = (Lane.INTERACTIVE, Lane.BULK)  # that a worker serves
     step_s_max: Annotated[int, Field(ge=1)] = 60  # a step that takes longer is a hang: the process ends
+
+    def of(self, pool: Pool) -> InferenceSettings:
+        """As the engine of this pool is told them."""
+        return self.model_copy(update=pool.engine_options.said())
 
 
 class EndpointSettings(Section):

@@ -2,9 +2,9 @@
 
 In: the files beside this module. Out: frozen Pool values; the pool's topic, consumer group, process, metrics and
 autoscaling signal follow from them (topology.py). Guaranteed: unknown keys are refused with the file's name; pools of
-one process agree in model, engine and server, since they share them; a fallback leads to a pool of the same lane, or to
-a person, and in no circle; a key of a server stands in no file. Rejected: pools in aios.yaml (what a pool promises and
-costs belongs to the product's versions, not to a machine).
+one process agree in model, engine, its options and server, since they share them; a fallback leads to a pool of the
+same lane, or to a person, and in no circle; a key of a server stands in no file. Rejected: pools in aios.yaml (what a
+pool promises and costs belongs to the product's versions, not to a machine).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,6 +28,14 @@ SERVES: Mapping[str, tuple[str, ...]] = {
 }
 """By the task of a pool's file: those that it answers. An encoder's labels and vectors come of the same embedding."""
 PERSON = "person"  # a fallback: the workflow's on_error, without another model
+
+ContextTokens = Annotated[int, Field(ge=16, le=1 << 20)]
+Sequences = Annotated[int, Field(ge=1, le=4096)]
+CacheMib = Annotated[int, Field(ge=16, le=1 << 20)]
+MemoryShare = Annotated[float, Field(gt=0, le=1)]
+Devices = Annotated[int, Field(ge=1, le=64)]
+EngineMode = Literal["in_process", "subprocess"]
+"""What an engine is told: of a pool in its file, of all others by `inference` of the settings (config.py)."""
 
 
 class Lane(StrEnum):
@@ -79,6 +87,26 @@ class Server(Part):
     api_key: Annotated[str, Field(pattern=r"^((env|file):.+)?$")] = ""
 
 
+class EngineOptions(Part):
+    """What the engine of the pool's process is told. What is left out is as the setting `inference.<name>` says.
+
+    context_tokens: of a request, prompt and answer together, or of a piece of text that is encoded; a server's own, of
+    the engine openai, for which no other of these may stand here.
+    """
+
+    context_tokens: ContextTokens | None = None
+    sequences_max: Sequences | None = None
+    kv_cache_mib: CacheMib | None = None
+    gpu_memory_share: MemoryShare | None = None
+    tensor_parallel: Devices | None = None
+    engine_mode: EngineMode | None = None
+    eager: bool | None = None
+
+    def said(self) -> dict[str, Any]:
+        """By name, what the file says."""
+        return self.model_dump(exclude_none=True)
+
+
 class Pool(Part):
     """One pool; see the module. name: `<process>.<lane>`."""
 
@@ -89,6 +117,7 @@ class Pool(Part):
     engine: Literal["vllm", "openai", "echo"]
     weights: str  # for vllm: a folder of inference_workers/models/files.json; for a server: its name of the model
     server: Server | None = None  # of the engine openai; None: the one at inference.url
+    engine_options: EngineOptions = EngineOptions()
     limits: Limits
     price: Price
     objective: Goal
@@ -104,6 +133,11 @@ class Pool(Part):
     def serves(self) -> tuple[str, ...]:
         """The tasks it answers."""
         return SERVES[self.task]
+
+    @property
+    def devices(self) -> int:
+        """GPUs of one worker; 0: what computes is elsewhere, or nothing does."""
+        return (self.engine_options.tensor_parallel or 1) if self.engine == "vllm" else 0
 
     @property
     def lane(self) -> Lane:
@@ -148,10 +182,14 @@ def _check(pool: Pool, by_name: Mapping[str, Pool]) -> None:
     for other in by_name.values():
         if other.process == pool.process and _shared(other) != _shared(pool):
             raise ConfigError(
-                f"{pool.pool} and {other.pool} share a process and so task, model, engine, weights and server"
+                f"{pool.pool} and {other.pool} share a process and so task, model, engine, engine_options, weights and "
+                "server"
             )
     if pool.server is not None and pool.engine != "openai":
         raise ConfigError(f"{pool.pool}: `server` belongs to the engine openai, not to {pool.engine}")
+    own = {"vllm": pool.engine_options.said().keys(), "openai": {"context_tokens"}}.get(pool.engine, set())
+    if strange := sorted(pool.engine_options.said().keys() - own):
+        raise ConfigError(f"{pool.pool}: engine_options.{strange[0]} says nothing to the engine {pool.engine}")
     seen, at = {pool.pool}, pool
     while at.fallback != PERSON:
         following = by_name.get(f"{at.fallback}.{at.lane}")
@@ -165,4 +203,4 @@ def _check(pool: Pool, by_name: Mapping[str, Pool]) -> None:
 
 def _shared(pool: Pool) -> tuple[object, ...]:
     """In which pools of one process are the same."""
-    return pool.task, pool.model, pool.engine, pool.weights, pool.server
+    return pool.task, pool.model, pool.engine, pool.engine_options, pool.weights, pool.server

@@ -85,13 +85,14 @@ class Direct:
     def __init__(self, process: str) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        settings = config.load().inference
+        served = SERVED[process]
+        settings = served.told(config.load().inference)
         os.environ.update(engine_arguments.environment(settings))
         import vllm
 
-        served = SERVED[process]
         self._process = process
         self._embeds = served.kind.runner is Runner.EMBED
+        self._context = engine_arguments.context_tokens(settings, embeds=self._embeds)
         chosen = engine_arguments.here(convert.folder(served.pool.weights), embeds=self._embeds, settings=settings)
         self._llm = vllm.LLM(**chosen)
         self._engine = self._llm.llm_engine
@@ -112,7 +113,7 @@ class Direct:
         from vllm import PoolingParams, SamplingParams
 
         if isinstance(asked, Embed):
-            tokens = self._tokenizer.encode(asked.text, truncation=True, max_length=engine_arguments.EMBED_TOKENS_MAX)
+            tokens = self._tokenizer.encode(asked.text, truncation=True, max_length=self._context)
             return {"prompt_token_ids": tokens}, PoolingParams(task="embed")
         tokens = self._tokenizer.apply_chat_template(
             [{"role": role, "content": content} for role, content in asked.messages],

@@ -73,7 +73,8 @@ async def measure(engine: VllmEngine, told: Told, tag: str, each: int) -> dict[s
 
 
 async def run(rounds: int, each: int) -> dict[str, Any]:
-    settings, served, told = config.load().inference, SERVED["generate"], Told()
+    served, told = SERVED["generate"], Told()
+    settings = served.told(config.load().inference)
     own = {"max_num_seqs": SEATS, "num_gpu_blocks_override": ROOM_TOKENS // BLOCK_TOKENS}
     engine = VllmEngine(convert.folder(served.pool.weights), served.kind.runner, settings, told, **own)
     await engine.start()

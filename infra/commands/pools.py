@@ -185,6 +185,7 @@ def _declared(pool: Pool) -> dict[str, Any]:
         "fallback": pool.fallback,
         "retries": list(pool.retries),
         **pool.limits.model_dump(),
+        **pool.engine_options.said(),
         **{f"price_{name}": micro for name, micro in pool.price.model_dump().items()},
     }
 

@@ -10,9 +10,12 @@ from typing import Any
 import psutil
 import pytest
 
-from aios.inference_workers import engine_arguments
+from aios.inference_workers import engine_arguments, worker
+from aios.inference_workers.engine_arguments import FIRST
+from aios.streams import pool_files
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import ConfigError
+from aios.streams.pool_files import EngineOptions
 
 MODEL = Path("weights")
 
@@ -24,17 +27,39 @@ def told(*, embeds: bool = False, gpu: bool = True, **settings: Any) -> dict[str
     return arguments | engine_arguments.environment(chosen)
 
 
-@pytest.mark.parametrize("setting", ["tensor_parallel", "engine_mode", "eager", "sequences_max", "gpu_memory_share"])
+OTHER = {
+    "context_tokens": 4096,
+    "sequences_max": 7,
+    "kv_cache_mib": 64,
+    "gpu_memory_share": 0.5,
+    "tensor_parallel": 2,
+    "engine_mode": "subprocess",
+    "eager": False,
+}
+
+
+@pytest.mark.parametrize("setting", OTHER)
 def test_a_setting_of_the_engine_changes_what_the_engine_is_told(setting: str) -> None:
-    """A setting that does nothing is a trap."""
-    other = {
-        "tensor_parallel": 2,
-        "engine_mode": "subprocess",
-        "eager": True,
-        "sequences_max": 7,
-        "gpu_memory_share": 0.5,
-    }
-    assert told() != told(**{setting: other[setting]})
+    """A setting that does nothing is a trap; a pool's file may say each, and then it alone is told so."""
+    gpu = setting not in ("kv_cache_mib", "eager")
+    other = told(gpu=gpu, **{setting: OTHER[setting]})
+    assert told(gpu=gpu) != other
+    assert OTHER.keys() == EngineOptions.model_fields.keys()
+    pool = pool_files.shipped()["generate.bulk"]
+    own = pool.model_copy(update={"engine_options": EngineOptions.model_validate({setting: OTHER[setting]})})
+    settings = InferenceSettings(sequences_max=9)
+    assert settings.of(pool) == settings
+    assert settings.of(own) == settings.model_copy(update={setting: OTHER[setting]})
+
+
+def test_a_longer_context_is_room_for_longer_requests_of_its_pool_alone() -> None:
+    """As many tokens as its engine reads at once, for each piece of a text: admission counts with it."""
+    for process, each in (("generate", 1024), ("classify", 256)):
+        served = worker.SERVED[process]
+        longer = {"engine_options": EngineOptions(context_tokens=4 * each)}
+        other = worker.Served({lane: pool.model_copy(update=longer) for lane, pool in served.pools.items()})
+        assert served.one_max(InferenceSettings()) % each == 0
+        assert other.one_max(InferenceSettings()) == 4 * served.one_max(InferenceSettings())
 
 
 def test_a_model_over_two_gpus_is_split_and_its_workers_are_spawned() -> None:
@@ -104,7 +129,7 @@ def test_a_model_that_does_not_fit_is_refused_before_the_kernel_ends_it(
         engine_arguments.check_memory(weights, InferenceSettings(kv_cache_mib=64))
     assert str(caught.value) == (
         "model-1 needs 100 MiB for its weights and inference.kv_cache_mib=64 for its cache, and 163 MiB are free: "
-        "set inference.kv_cache_mib lower, or free memory"
+        f"set inference.kv_cache_mib lower {FIRST}, or free memory"
     )
 
 
@@ -119,10 +144,10 @@ def test_a_model_that_does_not_fit_is_refused_before_the_kernel_ends_it(
 )
 def test_a_cache_without_room_for_one_request_asks_for_more(said: str) -> None:
     """In vLLM's words and ours: the cache or the GPU's share higher."""
-    found = engine_arguments.out_of_memory(ValueError(said), MODEL, InferenceSettings(kv_cache_mib=16))
+    found = engine_arguments.setting_to_change(ValueError(said), MODEL, InferenceSettings(kv_cache_mib=16))
     assert str(found) == (
         "weights: the KV cache has no room for one request of its length: set inference.kv_cache_mib (now 16) or, on a "
-        f"GPU, inference.gpu_memory_share (now 0.9) higher. {said}"
+        f"GPU, inference.gpu_memory_share (now 0.9) higher {FIRST}. {said}"
     )
 
 
@@ -146,14 +171,26 @@ def test_a_cache_without_room_for_one_request_asks_for_more(said: str) -> None:
 )
 def test_memory_that_is_not_there_asks_for_less(error: Exception) -> None:
     """Whoever says it: the cache, the GPU's share or the batch lower."""
-    found = engine_arguments.out_of_memory(error, MODEL, InferenceSettings(sequences_max=8))
+    found = engine_arguments.setting_to_change(error, MODEL, InferenceSettings(sequences_max=8))
     assert str(found) == (
         "weights: there is not enough memory: set inference.kv_cache_mib (now 256) or, on a GPU, "
-        f"inference.gpu_memory_share (now 0.9) or inference.sequences_max (now 8) lower. {error}"
+        f"inference.gpu_memory_share (now 0.9) or inference.sequences_max (now 8) lower {FIRST}. {error}"
+    )
+
+
+def test_a_context_that_the_model_cannot_read_is_a_wrong_setting() -> None:
+    """In vLLM's words and ours: the context lower."""
+    said = (
+        "User-specified max_model_len (2048) is greater than the derived max_model_len (max_position_embeddings=1024.0 "
+        "or model_max_length=None in model's config.json)."
+    )
+    found = engine_arguments.setting_to_change(ValueError(said), MODEL, InferenceSettings(context_tokens=2048))
+    assert str(found) == (
+        f"weights reads fewer tokens at once than it is asked to: set inference.context_tokens lower {FIRST}. {said}"
     )
 
 
 def test_what_is_no_want_of_memory_keeps_its_own_words() -> None:
     """The engine dies of it as it said."""
     error = ValueError("Model architectures ['Unknown'] are not supported")
-    assert engine_arguments.out_of_memory(error, MODEL, InferenceSettings()) is None
+    assert engine_arguments.setting_to_change(error, MODEL, InferenceSettings()) is None

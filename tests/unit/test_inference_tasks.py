@@ -18,7 +18,6 @@ from aios.inference_workers import prompt
 from aios.inference_workers.batch import BULK_PRIORITY
 from aios.inference_workers.classify import Head
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
-from aios.inference_workers.engine_arguments import EMBED_TOKENS_MAX
 from aios.inference_workers.openai import OpenAIEngine, at_once
 from aios.inference_workers.tasks import WRITER, Classify, EmbedText, together
 from aios.inference_workers.writing import Write
@@ -112,8 +111,7 @@ def test_a_label_and_a_vector_say_what_was_not_read(text: str, left_out: dict[st
 
     class Reads(FakeEngine):
         async def embed(self, request: Embed) -> Embedding:
-            tokens = EMBED_TOKENS_MAX if request.text.startswith("long") else 5
-            return Embedding(vector=[1.0, 0.0], prompt_tokens=tokens)
+            return Embedding(vector=[1.0, 0.0], prompt_tokens=5, is_cut=request.text.startswith("long"))
 
     head = Head(("a", "b"), np.ones((2, 2), np.float32), np.zeros(2, np.float32), 1.0, np.zeros(2, np.float32), 0.0)
     classified = Classify(Reads(), {"letters": head}).answer(request(text, options='{"head":"letters"}'), 0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from aios.streams import pool_files
 from aios.streams.errors import ConfigError
-from aios.streams.pool_files import Pool
+from aios.streams.pool_files import EngineOptions, Pool
 from tests.fakes.pools import SMALL, chained, declared
 
 SHIPPED = pool_files.shipped()
@@ -44,6 +46,38 @@ def test_what_may_not_be_declared_is_refused(pools: list[Pool], says: str) -> No
     """A fallback of another task, to nobody or in a circle; a process with two models."""
     with pytest.raises(ConfigError, match=says):
         declared(pools)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"engine_options": {"tensor_parallel": 65}}, r"engine_options\.tensor_parallel"),
+        ({"engine_options": {"kv_cache_mib": 1}}, r"engine_options\.kv_cache_mib"),
+        ({"engine_options": {"context_tokens": 0}}, r"engine_options\.context_tokens"),
+        ({"engine_options": {"engine_mode": "apart"}}, r"engine_options\.engine_mode"),
+        ({"engine_options": {"threads": 2}}, r"engine_options\.threads"),
+        (
+            {"engine": "echo", "engine_options": {"context_tokens": 64}},
+            r"context_tokens says nothing to the engine echo",
+        ),
+        ({"engine": "openai", "engine_options": {"eager": True}}, "eager says nothing to the engine openai"),
+    ],
+)
+def test_what_no_engine_may_be_told_is_refused(changed: dict[str, Any], says: str, tmp_path: Path) -> None:
+    """With the file and the key, before anything starts."""
+    said = SHIPPED["generate.bulk"].model_dump(mode="json") | changed
+    (tmp_path / "generate.bulk.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    with pytest.raises(ConfigError, match=says) as caught:
+        pool_files.read(tmp_path)
+    assert "generate.bulk" in str(caught.value)
+
+
+def test_pools_of_one_process_tell_its_engine_the_same() -> None:
+    """It has one."""
+    apart = [SHIPPED["classify.bulk"], SHIPPED["classify.interactive"]]
+    apart[0] = apart[0].model_copy(update={"engine_options": EngineOptions(sequences_max=64)})
+    with pytest.raises(ConfigError, match=r"share a process .* engine_options"):
+        declared(apart)
 
 
 def test_fallbacks_that_lead_back_are_refused() -> None:

@@ -11,11 +11,11 @@ import yaml
 from prometheus_client import REGISTRY
 
 from aios.inference_workers import measures
-from aios.infra import pool_manifests
+from aios.infra import pool_manifests, stage_manifests
 from aios.processors.cases import queues
-from aios.streams import config, topics
+from aios.streams import config, pool_files, topics
 from aios.streams.config import Settings
-from aios.streams.pool_files import Pool, shipped
+from aios.streams.pool_files import EngineOptions, Pool, shipped
 
 FILE = Path(__file__).parents[2] / "infra" / "k8s" / "pools.yaml"
 ALL = [document for document in yaml.safe_load_all(FILE.read_text(encoding="utf-8")) if document]
@@ -34,6 +34,34 @@ def of(kind: str, pool: Pool) -> dict[str, Any]:
 def test_the_shipped_manifests_are_those_of_the_shipped_pools() -> None:
     """`aios pools --kubernetes > infra/k8s/pools.yaml` after a change of either."""
     assert FILE.read_text(encoding="utf-8") == pool_manifests.manifests(shipped().values())
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "gpus"),
+    [
+        ("vllm", {}, 1),
+        ("vllm", {"tensor_parallel": 4}, 4),
+        ("openai", {}, 0),
+        ("echo", {}, 0),
+    ],
+)
+def test_a_worker_has_the_gpus_that_its_engine_computes_on(
+    engine: str, options: dict[str, Any], gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as share one model; what asks elsewhere has none, nor the image that is made for them."""
+    changed = {"engine": engine, "engine_options": EngineOptions.model_validate(options)}
+    pools = {name: pool.model_copy(update=changed) for name, pool in shipped().items()}
+    for made in yaml.safe_load_all(pool_manifests.manifests(pools.values())):
+        if made is not None and made["kind"] == "StatefulSet":
+            (container,) = made["spec"]["template"]["spec"]["containers"]
+            assert container["resources"]["limits"].get("nvidia.com/gpu", 0) == gpus
+            assert ("gpu" in container["image"]) == bool(gpus)
+    monkeypatch.setattr(pool_files, "shipped", lambda: pools)
+    services = yaml.safe_load(stage_manifests.compose())["services"]
+    for process in {pool.process for pool in pools.values()}:
+        devices = services[process].get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+        assert [each["count"] for each in devices] == ([gpus] if gpus else [])
+        assert ("profiles" in services[process]) == ("gpu" in services[process]["image"]) == bool(gpus)
 
 
 @pytest.mark.parametrize("pool", shipped().values(), ids=str)
