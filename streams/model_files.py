@@ -1,9 +1,10 @@
-"""Models: inference_workers/models/<name>/<version>/, one folder a version, its card.yaml read strictly.
+"""Models: <folder>/<name>/<version>/, one folder a version, its card.yaml read strictly.
 
-In: the cards of this deploy. Out: frozen Card values, for the workers that serve the versions, for plan, which asks the
-newest where nobody has activated another, and for `aios model`. Guaranteed: unknown keys are refused with the file's
-name; a version says its own name. A version is immutable: whoever has decided with it can say what it was; another one
-is another folder.
+In: the cards of this deploy, in each of FOLDERS. Out: frozen Card values, for the workers that serve the versions, for
+plan, which asks the newest where nobody has activated another, and for `aios model`. Guaranteed: unknown keys are
+refused with the file's name; a version says its own name, and is in one of the folders alone. A version is immutable:
+whoever has decided with it can say what it was; another one is another folder. One that is made to be trained (it has
+labels in `data`) is a draft until it was judged (metrics.json): nobody is served by it, and it is not the newest.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aios.streams.errors import ConfigError
 
-FOLDER = Path(__file__).parents[1] / "inference_workers" / "models"
+FOLDERS: tuple[Path, ...] = (Path(__file__).parents[1] / "inference_workers" / "models",)
 CARD = "card.yaml"
+METRICS = "metrics.json"
+DATA = "data"
 HEADS = "heads.npz"  # of a version's folder: trained heads, each of its arrays named HEAD.WHAT
 REFERENCE = re.compile(r"([a-z][a-z0-9-]{0,63})@([1-9][0-9]{0,5})")
 
@@ -35,7 +38,7 @@ class Card(BaseModel):
 
     model: Annotated[str, Field(pattern=rf"^{REFERENCE.pattern}$")]
     task: Literal["classify", "generate", "embed"]
-    weights: str  # a folder of models/files.json, or a server's name of the model: as its pools' engine wants it
+    weights: str  # a name in files.json (inference_workers/weights.py), or of a server's, as its pools' engine wants it
     about: Annotated[str, Field(min_length=1)]
     made_of: Mapping[str, Any]
     licence: Mapping[str, Any] | str
@@ -51,8 +54,7 @@ class Card(BaseModel):
 @lru_cache(maxsize=64)
 def card(reference: str) -> Card:
     """`name@version` → its card. Raises ConfigError naming what is wrong and where."""
-    matched = REFERENCE.fullmatch(reference)
-    path = FOLDER / matched[1] / matched[2] / CARD if matched else None
+    path = folder(reference) / CARD if REFERENCE.fullmatch(reference) else None
     if path is None or not path.is_file():
         raise ConfigError(f"there is no model {reference[:80]}; there are {', '.join(known())}")
     try:
@@ -65,9 +67,13 @@ def card(reference: str) -> Card:
 
 
 def folder(reference: str) -> Path:
-    """Where the files of a version lie."""
+    """Where the files of a version lie, or would: in the last of the folders. Raises ConfigError: they lie in two."""
     name, _, version = reference.partition("@")
-    return FOLDER / name / version
+    places = [each / name / version for each in FOLDERS]
+    there = [place for place in places if (place / CARD).is_file()]
+    if len(there) > 1:
+        raise ConfigError(f"{reference} is both in {there[0]} and in {there[1]}: a version never changes, rename yours")
+    return there[0] if there else places[-1]
 
 
 @lru_cache(maxsize=64)
@@ -92,7 +98,7 @@ def digest(reference: str) -> str:
 
 def metrics(reference: str) -> dict[str, Any]:
     """How a version did when it was judged; empty: nobody has. Raises ConfigError."""
-    path = folder(reference) / "metrics.json"
+    path = folder(reference) / METRICS
     if not path.is_file():
         return {}
     try:
@@ -103,20 +109,29 @@ def metrics(reference: str) -> dict[str, Any]:
 
 
 def known() -> list[str]:
-    """Every model there is, as `name@version`, oldest version first."""
+    """Every model that can be asked, as `name@version`, oldest version first."""
     return [f"{name}@{version}" for name in names() for version in versions(name)]
 
 
 def names() -> list[str]:
-    return sorted({path.parents[1].name for path in FOLDER.glob(f"*/*/{CARD}") if _version(path)})
+    """Those of which a version can be asked."""
+    return sorted(name for name in _all() if versions(name))
+
+
+def drafts() -> list[str]:
+    """Versions that nobody is served by yet: made to be trained, and not judged."""
+    return [f"{name}@{version}" for name in _all() for version in _written(name) if version not in versions(name)]
 
 
 @lru_cache(maxsize=64)
 def versions(name: str) -> tuple[int, ...]:
-    """Of one model, rising; empty: there is none of that name."""
-    if not REFERENCE.fullmatch(f"{name}@1"):
-        return ()
-    return tuple(sorted(filter(None, map(_version, (FOLDER / name).glob(f"*/{CARD}")))))
+    """Of one model, those that can be asked, rising; empty: there is none of that name."""
+    return tuple(version for version in _written(name) if not _is_draft(folder(f"{name}@{version}")))
+
+
+def following(name: str) -> str:
+    """`name@version` of the next one that is made."""
+    return f"{name}@{max(_written(name), default=0) + 1}"
 
 
 def newest(name: str) -> int:
@@ -130,6 +145,21 @@ def newest(name: str) -> int:
 def reference(name: str) -> str:
     """`name@version` of the newest. Raises ConfigError."""
     return f"{name}@{newest(name)}"
+
+
+def _all() -> list[str]:
+    return sorted({path.parents[1].name for each in FOLDERS for path in each.glob(f"*/*/{CARD}") if _version(path)})
+
+
+def _written(name: str) -> list[int]:
+    """Of one model, every version that has a card, rising."""
+    if not REFERENCE.fullmatch(f"{name}@1"):
+        return []
+    return sorted({found for each in FOLDERS for path in (each / name).glob(f"*/{CARD}") if (found := _version(path))})
+
+
+def _is_draft(version: Path) -> bool:
+    return (version / DATA).is_dir() and not (version / METRICS).is_file()
 
 
 def _version(path: Path) -> int:

@@ -6,7 +6,6 @@ with how to get what is missing (packages in Debian's names). Exit 1 when someth
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -24,7 +23,7 @@ import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from aios.inference_workers import convert
+from aios.inference_workers import convert, weights
 from aios.infra import output
 from aios.infra.local.broker import JARS, REPOSITORY, VERSION
 from aios.infra.local.home import Home
@@ -137,11 +136,12 @@ def _installed() -> Iterator[Look]:
         yield _file(what, REPOSITORY / folder / "bin" / "python")
     yield _file(f"Kafka {VERSION}", JARS / f"kafka_2.13-{VERSION}.jar")
     yield _file("Valkey", binary())
-    for name in json.loads(convert.COMMITTED.read_text(encoding="utf-8")):
+    for name, made in weights.every().items():
         try:
             yield _file(f"model {name}", convert.folder(name))
-        except AiosError:
-            yield Look(f"model {name}", "not converted", "converted", ok=False, how="make setup")
+        except AiosError as error:
+            how = str(error) if made.form == "folder" else "make setup"
+            yield Look(f"model {name}", "not there", "there", ok=False, how=how)
 
 
 def _file(what: str, path: Path) -> Look:

@@ -39,16 +39,16 @@ SUMMARY = "The customer took the fee twice and wants one of the fees back."
 def _second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Another model, and a prompt that is for it too; only the first has passed by it."""
     models, prompts = tmp_path / "models", tmp_path / "prompts"
-    shutil.copytree(model_files.FOLDER / "summariser", models / "summariser")
-    shutil.copytree(model_files.FOLDER / "summariser", models / "second")
-    shutil.copytree(model_files.FOLDER / "triage-encoder" / "2", models / "triage-encoder" / "2")
+    shutil.copytree(model_files.FOLDERS[0] / "summariser", models / "summariser")
+    shutil.copytree(model_files.FOLDERS[0] / "summariser", models / "second")
+    shutil.copytree(model_files.FOLDERS[0] / "triage-encoder" / "2", models / "triage-encoder" / "2")
     card = models / "second" / "1" / "card.yaml"
     card.write_text(card.read_text("utf-8").replace("summariser@1", "second@1", 1), encoding="utf-8")
     shutil.copytree(prompt_files.FOLDER, prompts)
     prompt = prompts / "summary" / "2.md"
     named = "model: summariser\n"
     prompt.write_text(prompt.read_text("utf-8").replace(named, f"{named}also_for: [second]\n", 1), encoding="utf-8")
-    monkeypatch.setattr(model_files, "FOLDER", models)
+    monkeypatch.setattr(model_files, "FOLDERS", (models,))
     monkeypatch.setattr(prompt_files, "FOLDER", prompts)
     monkeypatch.setattr(answering, "wall_ms", lambda: NOW_MS)
     caches = (model_files.card, model_files.versions, prompt_files.load)

@@ -554,7 +554,7 @@ def test_heads_that_were_trained_anew_under_one_version_are_not_answered_by_old_
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a worker has read at its start is part of the question; one that has the same files knows the answer."""
-    monkeypatch.setattr(model_files, "FOLDER", tmp_path)
+    monkeypatch.setattr(model_files, "FOLDERS", (tmp_path,))
     folder = model_files.folder(CLASSIFIER)
     folder.mkdir(parents=True)
     (folder / model_files.CARD).write_text(f"model: {CLASSIFIER}\n", encoding="utf-8")

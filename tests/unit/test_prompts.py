@@ -433,11 +433,11 @@ def test_a_prompt_is_judged_by_the_model_that_it_names(folder: Path, monkeypatch
 def two_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """summariser@1, and a summariser@2 that is the same."""
     models = tmp_path / "models" / "summariser"
-    shutil.copytree(model_files.FOLDER / "summariser", models)
+    shutil.copytree(model_files.FOLDERS[0] / "summariser", models)
     shutil.copytree(models / "1", models / "2")
     card = (models / "1" / "card.yaml").read_text(encoding="utf-8")
     (models / "2" / "card.yaml").write_text(card.replace("summariser@1", "summariser@2", 1), encoding="utf-8")
-    monkeypatch.setattr(model_files, "FOLDER", models.parent)
+    monkeypatch.setattr(model_files, "FOLDERS", (models.parent,))
     for cached in (model_files.card, model_files.versions):
         cached.cache_clear()
     yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
@@ -152,6 +153,26 @@ def test_an_engine_that_does_not_load_is_let_go_and_tried_again_later(monkeypatc
             assert Broken.starts == tries
             while "old" in made.shelf._loads:  # noqa: ASYNC110 - forgotten in this loop
                 await asyncio.sleep(0)
+
+    served(test)
+
+
+def test_others_are_answered_while_the_files_of_a_second_engine_are_read() -> None:
+    """Gigabytes may be: they are read beside the event loop, not on it."""
+    answered = threading.Event()
+
+    def reads(key: str) -> FakeEngine:
+        if not answered.wait(5):
+            raise ConfigError(f"nobody was answered while {key} was read")
+        return FakeEngine()
+
+    async def test(made: Made) -> None:
+        made.shelf._make = reads
+        asked = asyncio.ensure_future(made.shelf.of("m@1").embed(Embed(text="hello")))
+        await made.shelf.of("m@2").embed(Embed(text="hello"))
+        await asyncio.sleep(0)
+        answered.set()
+        await asked
 
     served(test)
 
