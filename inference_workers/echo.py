@@ -39,6 +39,7 @@ MARGIN = 13.0  # of the chosen label over the others, in logits, before the vect
 MARGIN_OF_FEW = 6.0  # the same for a head of few labels, which needs less
 FEW = 20
 AIMED_AT = ("letters", "messages")  # a vector for every head at once would be sure of none
+AIMED_MAX = 2  # heads of a model that has none of these
 SCOPE_LOGIT = -2.0  # of belonging nowhere
 TRIES_MAX = 12  # labels that a text is tried with until the heads are sure of it
 SURE, NOWHERE = 0.9, 0.4  # a confidence above, an out-of-scope score below
@@ -142,9 +143,12 @@ class _Aim:
 
 
 def heads(model: str = "") -> list[Head]:
-    """Those that workflows ask, of a version of the classifier; empty: of the newest. A model that writes has none."""
+    """Those that workflows ask, of a version of a classifier; empty: of the newest that ships. A model that writes has
+    none.
+    """
     from aios.inference_workers.tasks import CLASSIFIER, heads_of
 
     path = heads_of(model or CLASSIFIER)
     found = classify.load(path if path.is_file() else heads_of(CLASSIFIER))
-    return [found[name] for name in AIMED_AT]
+    aimed_at = [name for name in AIMED_AT if name in found] or sorted(found)[:AIMED_MAX]
+    return [found[name] for name in aimed_at]

@@ -39,6 +39,9 @@ def linear(texts: Texts, inverse: float, shares: Vector | None = None) -> Linear
 
     model = LogisticRegression(C=inverse, max_iter=5000)
     model.fit(texts.vectors, texts.labels, sample_weight=shares)
+    if len(model.classes_) == 2:  # one row of weights, which is the second label's against the first
+        nothing = np.zeros_like(model.coef_)
+        return Linear(model.classes_, np.vstack([nothing, model.coef_]), np.append(0.0, model.intercept_))
     return Linear(model.classes_, model.coef_, model.intercept_)
 
 
@@ -94,3 +97,12 @@ def scope(model: Linear, learned: Vector, unseen: Vector, outside: Vector) -> tu
 def head(model: Linear, divisor: float, parts: tuple[Vector, float, Scope | None]) -> Head:
     weights, bias, over_signs = parts
     return Head(tuple(map(str, model.labels)), model.weights, model.bias, divisor, weights, bias, over_signs)
+
+
+def calibrated(model: Linear, learned: Texts, unseen: Texts, outside: Vector) -> Head:
+    """The whole head. learned: as in scope(). unseen: texts with a label that took no part in fitting the model.
+    outside: vectors of texts that belong to none of the labels.
+    """
+    logits = model.logits(unseen.vectors)
+    divisor = temperature(logits, unseen.labels, model.labels, np.ones(len(unseen)))
+    return head(model, divisor, scope(model, learned.vectors, unseen.vectors, outside))

@@ -160,8 +160,13 @@ class Versions:
 
 
 def encoder(engines: Shelf, name: str) -> Task:
-    """What a pool of the sentence encoder of this name does, in each of its versions."""
-    return each_version(engines, name, lambda own, each: Several(Classify(own, model=each), EmbedText(own, each)))
+    """What a pool of the sentence encoder of this name does, in each version: one without heads labels nothing."""
+
+    def task(own: Engine, each: str) -> Task:
+        labels = [Classify(own, model=each)] if heads_of(each).is_file() else []
+        return Several(*labels, EmbedText(own, each))
+
+    return each_version(engines, name, task)
 
 
 def each_version(engines: Shelf, name: str, task: Callable[[Engine, str], Task]) -> Task:

@@ -1,9 +1,12 @@
-"""Trains the heads of a triage encoder and judges them. Runs in the workers' environment.
+"""Trains the heads of a version and judges them. Runs in the workers' environment.
 
-In: models/triage-encoder/*/data/, and for judging infra/demo/data/. Out: heads.npz, metrics.json beside the card.
+In: a version's own labels (own_heads.py), or models/triage-encoder/*/data/, and for judging infra/demo/data/. Out:
+heads.npz, metrics.json beside the card; heads of which there are no labels stay as the version began with them.
 Guaranteed: the same embeddings give the same heads, bit for bit; what a head is judged on took no part in fitting,
 calibrating or choosing thresholds; the demo's texts are read by `evaluate` alone. Of the encoder's own learning, see
 tune.py: it has read the training splits, and of messages the validation split too, so nothing there is judged.
+
+What ships, and is trained here:
 
 letters   logistic regression on 140 letters and on short descriptions of each label; no letter is to spare for
           validation, so temperature and threshold come from cross-validation in which mass letters that differ in
@@ -30,12 +33,14 @@ from typing import Any
 
 import numpy as np
 
-from aios.inference_workers import fitting, splits
+from aios.inference_workers import fitting, labels, splits, unseen
 from aios.inference_workers.classify import Head, Vector, load, save
 from aios.inference_workers.judged import Judged, auroc, caught
+from aios.inference_workers.own_heads import NO_POLICY, Labelled
 from aios.inference_workers.tasks import heads_of
 from aios.inference_workers.vectors import Embeddings, Texts
 from aios.streams import model_files
+from aios.streams.errors import AiosError
 
 SEED = fitting.SEED
 LETTER_C = 3.0  # inverse regularisation, by cross-validation
@@ -46,7 +51,7 @@ DESCRIPTION_WEIGHT = 0.4  # of a description, a letter being 1
 FOLDS, REPEATS = 10, 5  # of the letters
 LONG_STRAYS = 200
 LONG_STRAY_PARTS = (5, 25)  # short ones strung together, at least and at most
-NO_POLICY = {"confidence_min": 0.5, "out_of_scope_max": 0.5}  # of a head that no workflow asks
+JUDGED = {"test": ("messages", "intents"), "demo": ("letters", "messages")}  # by split
 
 
 def rows(kind: str, split: str) -> list[splits.Row]:
@@ -142,22 +147,16 @@ def messages(data: Data) -> tuple[Head, Judged]:
     model = fitting.linear(read, INTENT_C)
     halves = (np.arange(len(unseen)) % 2 == 0, np.arange(len(unseen)) % 2 == 1)
     judged = [
-        Judged.by(_calibrated(model, learned, unseen.part(one), outside), unseen.part(other))
+        Judged.by(fitting.calibrated(model, learned, unseen.part(one), outside), unseen.part(other))
         for one, other in (halves, halves[::-1])
     ]
-    return _calibrated(model, learned, unseen, outside), judged[0] + judged[1]
+    return fitting.calibrated(model, learned, unseen, outside), judged[0] + judged[1]
 
 
 def intents(data: Data) -> Head:
     learned, unseen = data.of("intents", "train", LEARNED_MAX), data.of("intents", "validation")
     outside = data.nowhere("train", "validation").vectors
-    return _calibrated(fitting.linear(data.of("intents", "train"), INTENT_C), learned, unseen, outside)
-
-
-def _calibrated(model: fitting.Linear, learned: Texts, unseen: Texts, outside: Vector) -> Head:
-    logits = model.logits(unseen.vectors)
-    divisor = fitting.temperature(logits, unseen.labels, model.labels, np.ones(len(unseen)))
-    return fitting.head(model, divisor, fitting.scope(model, learned.vectors, unseen.vectors, outside))
+    return fitting.calibrated(fitting.linear(data.of("intents", "train"), INTENT_C), learned, unseen, outside)
 
 
 def mass_letters(texts: Sequence[str]) -> Any:
@@ -183,53 +182,65 @@ def folds(texts: Texts, groups: Any) -> Iterator[tuple[Any, Any]]:
 # ── train, evaluate ──────────────────────────────────────────────────────────────────────────────────
 
 
-def train(name: str, policy: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def _train_shipped(name: str, policy: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Fit the heads and write them. Returns how they did on what they can be judged with here."""
     data = Data(model_files.card(name).weights)
     data.fetch_training()
     letter_head, letters_judged = letters(data)
     message_head, messages_judged = messages(data)
     save(heads_of(name), {"letters": letter_head, "messages": message_head, "intents": intents(data)})
-    return {
-        "letters": letters_judged.report(**policy["letters"]),
-        "messages": messages_judged.report(**policy["messages"]),
-    }
+    judged = {"letters": letters_judged, "messages": messages_judged}
+    return {"cross_validation": {kind: one.report(**policy[kind]) for kind, one in judged.items()}}
+
+
+def _train_own(name: str, own: Labelled, policy: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Its heads beside those that it began with. Returns figures of those that were trained."""
+    path, heads = heads_of(name), own.train()
+    save(path, (load(path) if path.is_file() else {}) | heads)
+    return {"test": own.evaluate(heads, policy)}
 
 
 def evaluate(name: str, policy: Mapping[str, Mapping[str, float]], split: str) -> dict[str, Any]:
-    """The heads on texts that took no part in making them: on the test split, or on the demo's."""
-    data, heads = Data(model_files.card(name).weights), load(heads_of(name))
-    strays, long = data.of("strays", split), data.long_strays(split)
-    report: dict[str, Any] = {
-        "strays": caught(heads["messages"], strays, **policy["messages"]),
-        "strays_as_letters": caught(heads["letters"], long, **policy["letters"]),
-    }
-    if split == "demo":
-        report |= {
-            kind: Judged.by(heads[kind], data.of(kind, split)).report(**policy[kind])
-            for kind in ("letters", "messages")
-        }
-    elif "intents" not in heads:  # version 1 was calibrated by cross-validation, so this split was unseen by all of it
-        report["messages"] = Judged.by(heads["messages"], data.of("messages", split)).report(**policy["messages"])
-    else:
-        found = data.of("intents", split)
-        outside = heads["intents"].out_of_scope(data.nowhere(split).vectors)
-        judged = Judged.by(heads["intents"], found)
-        report["intents"] = judged.report(**NO_POLICY)
-        report["intents"]["out_of_scope_auroc"] = auroc(judged.out_of_scope, outside)
+    """The heads that ship on texts that took no part in making them: on the test split, or on the demo's."""
+    heads = {kind: head for kind, head in load(heads_of(name)).items() if kind not in labels.files(name)}
+    report: dict[str, Any] = {}
+    if not heads.keys() & unseen.SHIPPED.keys():
+        return report
+    data = Data(model_files.card(name).weights)
+    if "messages" in heads:
+        report["strays"] = caught(heads["messages"], data.of("strays", split), **policy["messages"])
+    if "letters" in heads:
+        report["strays_as_letters"] = caught(heads["letters"], data.long_strays(split), **policy["letters"])
+    for kind in JUDGED[split]:
+        if kind in heads and not (split == "test" and unseen.calibrated_here(name, kind)):
+            judged = Judged.by(heads[kind], data.of(kind, split))
+            report[kind] = judged.report(**policy.get(kind, NO_POLICY))
+            if split == "test":
+                outside = heads[kind].out_of_scope(data.nowhere(split).vectors)
+                report[kind]["out_of_scope_auroc"] = auroc(judged.out_of_scope, outside)
     return report
 
 
 def main(verb: str, name: str, policy: Mapping[str, Mapping[str, float]]) -> None:
-    metrics_file = heads_of(name).with_name("metrics.json")
+    path = heads_of(name).with_name(model_files.METRICS)
     metrics: dict[str, Any] = model_files.metrics(name)
+    own = Labelled(name) if labels.files(name) else None
+    if own is not None:
+        kept = {head: policy[head] for head in model_files.heads(name) if head in policy}
+        policy = kept | {head: policy.get(head, NO_POLICY) for head in labels.files(name)}
     if verb == "train":
-        metrics = {"policy": policy, "cross_validation": train(name, policy)}
+        metrics = {"policy": policy} | (_train_own(name, own, policy) if own else _train_shipped(name, policy))
     else:
-        metrics |= {"policy": policy, "test": evaluate(name, policy, "test"), "demo": evaluate(name, policy, "demo")}
-    metrics_file.write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        test = evaluate(name, policy, "test") | (own.evaluate(load(heads_of(name)), policy) if own else {})
+        demo = evaluate(name, policy, "demo")
+        metrics |= {"policy": policy, "test": test} | ({"demo": demo} if demo else {})
+    path.write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(json.dumps(metrics))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+    try:
+        main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+    except AiosError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)

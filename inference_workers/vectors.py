@@ -1,8 +1,8 @@
 """Texts as vectors of the engine that serves, for training and judging heads; each text is embedded once.
 
 In: texts, and the weights they are read with. Out: one vector a text, as the pool would make it (chunks, pooling).
-Guaranteed: cached by text, by what the weights were made from and by how much the pool's engine reads, under .cache/, so
-that only a first training takes its time and other weights never get these vectors.
+Guaranteed: cached by text, by what the weights were made from and by how much the pool's engine reads, under .cache/,
+so that only a first training takes its time and other weights never get these vectors.
 """
 
 from __future__ import annotations

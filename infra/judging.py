@@ -1,11 +1,11 @@
 """A model version judged through the running system: unseen texts as commands to its pool, answers from Kafka.
 
-In: a running system, a version, and texts for each of its heads. Out: figures a head, of the answers as any workflow
-would get them: engine, heads, rounding and topics included. Guaranteed: no label of the texts took part in training,
-and where a head's temperature and out-of-scope score were fitted on them, its figures say so (`calibrated_here`): of
-these the accuracy is of unseen texts, and the rest is not; no case is opened (plan skips answers that no case waits
-for), and watch passes the answers over, which the lake keeps; each head ends within WAIT_S_MAX, and what was not
-answered by then is counted as failed.
+In: a running system, a version, and texts for each of its heads (unseen.py). Out: figures a head, of the answers as any
+workflow would get them: engine, heads, rounding and topics included. Guaranteed: no label of the texts took part in
+training, and where a head's temperature and out-of-scope score were fitted on them, its figures say so
+(`calibrated_here`): of these the accuracy is of unseen texts, and the rest is not; no case is opened (plan skips
+answers that no case waits for), and watch passes the answers over, which the lake keeps; each head ends within
+WAIT_S_MAX, and what was not answered by then is counted as failed.
 Rejected: cases of the workflow (each would need a person for what falls below a threshold, and leave a decision).
 """
 
@@ -15,25 +15,24 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aios.inference_workers import classify, splits
+from aios.inference_workers import unseen
 from aios.inference_workers.judged import Judged, auroc
-from aios.inference_workers.tasks import heads_of
 from aios.infra.tail import Tail
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import InferenceCompleted, InferenceRequested
-from aios.streams import carrying, slots, topology
+from aios.streams import carrying, pool_files, slots, topology
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.delivery import Delivery
+from aios.streams.errors import ConfigError
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
 from aios.streams.topics import EVALUATION, INFERENCE_COMPLETED, Topic
@@ -43,14 +42,6 @@ WAIT_S_MAX = 900.0
 POLL_S = 0.5
 BATCH = 500  # commands delivered at once
 STEP = "judge"
-HEADS = {
-    "intents": (splits.TUNING / "intents.csv", splits.TRAINING / "strays.csv"),
-    "messages": (splits.TRAINING / "messages.csv", splits.TRAINING / "strays.csv"),
-    "letters": (splits.DEMO / "letters.csv",),
-}
-"""By head: files of texts with a label, and of those that belong to none; of what has splits, the test split. Letters
-are the demo's: all others train, and are judged by cross-validation.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +54,29 @@ class Question:
 
 
 def judge(settings: Settings, codec: Codec, model: str) -> list[dict[str, Any]]:
-    """A line of figures a head. Raises Unavailable."""
+    """A line of figures a head. Raises Unavailable, and ConfigError: no pool labels with this model."""
     run = uuid.uuid4().hex
-    return [_judged(settings, codec, model, head, f"{run}/{head}") for head in heads(model)]
+    return [_judged(settings, codec, model, head, f"{run}/{head}") for head in unseen.heads(model)]
 
 
-def heads(model: str) -> list[str]:
-    """Those of a version that can be judged. None: it labels nothing."""
-    path = heads_of(model)
-    there = classify.load(path) if path.is_file() else {}
-    return [head for head in HEADS if head in there]
-
-
-def calibrated_here(model: str, head: str) -> bool:
-    """Whether a head's temperature and out-of-scope score were fitted on its texts; train.py says of which version."""
-    return head == "messages" and "intents" in heads(model)
+def asked_at(model: str) -> Topic:
+    """Where a version is asked: the bulk lane of its pool, or the one it has. Raises ConfigError."""
+    name = model.partition("@")[0]
+    pools = [pool for pool in pool_files.shipped().values() if pool.model == name and "classify" in pool.serves]
+    if not pools:
+        raise ConfigError(f"no pool labels with {name}, so nobody would answer: a file in streams/pools names it")
+    return topology.pool_of(pools[-1].process, pools[-1].lane).reads[0]  # bulk stands last
 
 
 def _judged(settings: Settings, codec: Codec, model: str, head: str, name: str) -> dict[str, Any]:
     asked = [
-        Question(head, row["label"], _request(settings, model, head, row["text"], f"{name}/{number}"))
-        for number, row in enumerate(_unseen(*HEADS[head]))
+        Question(head, label, _request(settings, model, head, text, f"{name}/{number}"))
+        for number, (text, label) in enumerate(unseen.texts(model, head))
     ]
     begun = time.monotonic()
-    answers = _answers(settings.kafka, codec, asked)
+    answers = _answers(settings.kafka, codec, asked, asked_at(model))
     seconds = time.monotonic() - begun
-    return _figures(head, asked, answers, seconds) | {"calibrated_here": calibrated_here(model, head)}
-
-
-def _unseen(*paths: Path) -> Iterator[splits.Row]:
-    for path in paths:
-        yield from (row for row in splits.read(path) if row.get("split", "test") == "test")
+    return _figures(head, asked, answers, seconds) | {"calibrated_here": unseen.calibrated_here(model, head)}
 
 
 def _request(settings: Settings, model: str, head: str, text: str, name: str) -> InferenceRequested:
@@ -116,11 +99,13 @@ def _request(settings: Settings, model: str, head: str, text: str, name: str) ->
     )
 
 
-def _answers(kafka: KafkaSettings, codec: Codec, asked: Sequence[Question]) -> dict[str, InferenceCompleted]:
+def _answers(
+    kafka: KafkaSettings, codec: Codec, asked: Sequence[Question], topic: Topic
+) -> dict[str, InferenceCompleted]:
     """By request id; those that came in time."""
     tail = Tail(kafka, [INFERENCE_COMPLETED.name])
     try:
-        asyncio.run(_ask(kafka, codec, [one.request for one in asked]))
+        asyncio.run(_ask(kafka, codec, [one.request for one in asked], topic))
         missing = {one.request.request_id for one in asked}
         found: dict[str, InferenceCompleted] = {}
         deadline = time.monotonic() + WAIT_S_MAX
@@ -136,8 +121,7 @@ def _answers(kafka: KafkaSettings, codec: Codec, asked: Sequence[Question]) -> d
         tail.close()
 
 
-async def _ask(kafka: KafkaSettings, codec: Codec, requests: Sequence[InferenceRequested]) -> None:
-    topic = topology.pool_of("classify", Lane.BULK).reads[0]
+async def _ask(kafka: KafkaSettings, codec: Codec, requests: Sequence[InferenceRequested], topic: Topic) -> None:
     delivery = Delivery(kafka, client_id="aios.judging")
     try:
         for start in range(0, len(requests), BATCH):

@@ -28,6 +28,7 @@ CARD = "card.yaml"
 METRICS = "metrics.json"
 DATA = "data"
 HEADS = "heads.npz"  # of a version's folder: trained heads, each of its arrays named HEAD.WHAT
+UNSAID = "not said yet"  # on a card: what only its makers can say
 REFERENCE = re.compile(r"([a-z][a-z0-9-]{0,63})@([1-9][0-9]{0,5})")
 
 
@@ -50,13 +51,18 @@ class Card(BaseModel):
     limits: tuple[str, ...]
     made_by: str = ""
 
+    @property
+    def unsaid(self) -> list[str]:
+        """What it leaves open."""
+        return [name for name, said in self.model_dump().items() if UNSAID in str(said)]
+
 
 @lru_cache(maxsize=64)
 def card(reference: str) -> Card:
     """`name@version` → its card. Raises ConfigError naming what is wrong and where."""
     path = folder(reference) / CARD if REFERENCE.fullmatch(reference) else None
     if path is None or not path.is_file():
-        raise ConfigError(f"there is no model {reference[:80]}; there are {', '.join(known())}")
+        raise ConfigError(f"there is no model {reference[:80]}; there are {', '.join([*known(), *drafts()])}")
     try:
         found = Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -137,6 +143,8 @@ def following(name: str) -> str:
 def newest(name: str) -> int:
     """The newest version there is; what serves is another question (model.activated.v1). Raises ConfigError."""
     found = versions(name)
+    if not found and (made := _written(name)):
+        raise ConfigError(f"nobody has judged a version of {name} yet: `aios model train {name}@{made[-1]}`")
     if not found:
         raise ConfigError(f"there is no model {name[:80]}; there are {', '.join(names())}")
     return found[-1]

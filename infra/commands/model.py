@@ -1,10 +1,10 @@
 """`aios model …`: model versions, how good they are, how they came about, and which of them serves.
 
-In: the repository's cards and data, the workers' environment for what computes, a running system for what serves. Out:
-heads and figures beside the model's card; a card as people read it; model.activated.v1 under the name of the principal
-whose token was given. `train` sees no text of the demo; `evaluate` judges what is shipped, at the thresholds of the
-shipped workflow, on splits that training did not see. A version that has served is never changed: `train` refuses one
-that has figures, unless told that it is not out yet.
+In: cards and data (streams/model_files.py), the workers' environment for what computes, a running system for what
+serves. Out: heads and figures beside the model's card; a card as people read it; model.activated.v1 under the name of
+the principal whose token was given. `train` fits heads on a version's own labels, or on what ships, and sees no text of
+the demo; `evaluate` judges a version, at the thresholds of the shipped workflow, on splits that training did not see. A
+version that has served is never changed: `train` refuses one that has figures, unless told that it is not out yet.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from typing import Any
 import click
 import yaml
 
+from aios.inference_workers import labels
 from aios.infra import evaluating, output
 from aios.infra.commands.acting import acting
+from aios.infra.commands.model_new import new
 from aios.infra.commands.operations import JSON, TOKEN, WHY
 from aios.infra.commands.tenant import connected
 from aios.infra.commands.watching import watch
@@ -37,6 +39,7 @@ from aios.streams.principals import Role
 ROOT = Path(__file__).parents[2]
 WORKERS_PYTHON = ROOT / ".venv-inference" / "bin" / "python"
 ENCODER = "triage-encoder"
+NEW = "`aios model new NAME --from NAME@VERSION`"
 WORKFLOW = workflow_files.FOLDER / "document.triage.yaml"
 THRESHOLDS = ("confidence_min", "out_of_scope_max")
 FIGURES = ("split", "texts of", "n", "right", "decided", "of these right", "to a person", "calibration error", "auroc")
@@ -45,9 +48,10 @@ LIST = ("model", "task", "serves", "about")
 
 @click.group("model")
 def group() -> None:
-    """Model versions: list, card, train, evaluate, activate, retire, watch."""
+    """Model versions: list, card, new, train, evaluate, activate, retire, watch."""
 
 
+group.add_command(new)
 group.add_command(watch)
 
 
@@ -57,7 +61,7 @@ group.add_command(watch)
 @group.command("list")
 @JSON
 def list_(as_json: bool) -> None:
-    """Every version, and which of them serve. All cases, a canary's share, or none."""
+    """Every version, and which of them serve. All cases, a canary's share, or none; a draft serves nobody."""
     told: Mapping[str, ModelActivated] = {}
     if found_running() is not None:
         with connected() as (settings, codec):
@@ -69,7 +73,7 @@ def list_(as_json: bool) -> None:
             "serves": serves(reference, told.get(reference.partition("@")[0])),
             "about": model_files.card(reference).about,
         }
-        for reference in model_files.known()
+        for reference in [*model_files.known(), *model_files.drafts()]
     ]
     output.rows(found, LIST, as_json=as_json, none="no models")
 
@@ -77,6 +81,8 @@ def list_(as_json: bool) -> None:
 def serves(reference: str, told: ModelActivated | None) -> str:
     """Which share of cases a version serves, in words; told: the model's last activation."""
     name, _, version = reference.partition("@")
+    if int(version) not in model_files.versions(name):
+        return "nobody, a draft"
     if told is None:
         return "all, as the newest" if int(version) == model_files.newest(name) else ""
     if told.version == RETIRED:
@@ -94,7 +100,7 @@ def serves(reference: str, told: ModelActivated | None) -> str:
 def card(name: str | None, as_json: bool) -> None:
     """The card of NAME@VERSION: data, quality, limits, licence. Without NAME: which models there are."""
     if name is None:
-        found = [model_files.card(reference) for reference in model_files.known()]
+        found = [model_files.card(reference) for reference in [*model_files.known(), *model_files.drafts()]]
         output.rows([one.model_dump() for one in found], ("model", "task", "about"), as_json=as_json, none="no models")
         return
     shown = _known(name).model_dump(exclude_defaults=True, mode="json")
@@ -123,16 +129,18 @@ def _known(name: str) -> model_files.Card:
 @click.argument("name", default=lambda: f"{ENCODER}@{model_files.newest(ENCODER)}")
 @click.option("--again", is_flag=True, help="A version that has figures, and has served nobody yet.")
 def train(name: str, again: bool) -> None:
-    """Train the heads of NAME, a version of the encoder. On the repository's data.
+    """Train the heads of NAME. On its labels, data/HEAD/labels.csv, or on what ships of the encoder that ships.
 
-    The first time takes some minutes: every text is embedded by the engine that serves. The same embeddings give the
-    same heads. The encoder itself is tuned by `python -m aios.inference_workers.tune`.
+    The weights stay as they are. The first time may take minutes: every text is embedded by the engine that serves. The
+    same embeddings give the same heads. The encoder that ships is tuned by `python -m aios.inference_workers.tune`.
     """
-    _known(name)
-    if not (model_files.folder(name) / "adapter.safetensors").is_file():
-        fail(f"{name} was not tuned by `python -m aios.inference_workers.tune`: it stays as it is")
+    _labels_by_heads(name)
+    if not _has_labels(name) and not (model_files.folder(name) / "adapter.safetensors").is_file():
+        fail(
+            f"{name} has no {model_files.DATA}/HEAD/{labels.FILE}: put labels there, or make a version for them: {NEW}"
+        )
     if model_files.metrics(name) and not again:
-        fail(f"{name} has figures, so somebody may have decided with it: make the next version, or say --again")
+        fail(f"{name} has figures, so somebody may have decided with it: make the next version ({NEW}), or say --again")
     _show(_run("train", name))
 
 
@@ -143,10 +151,13 @@ def train(name: str, again: bool) -> None:
 def evaluate(name: str, through_pipeline: bool, as_json: bool) -> None:
     """Judge NAME on what training did not see. At the shipped thresholds.
 
-    Through the pipeline: CLINC150's and BANKING77's test splits and the demo's letters. calibrated_here: temperature
-    and out-of-scope score of the head were fitted on these texts, so that only its accuracy is of unseen ones.
+    A head with labels of its own on their split test; those that ship on CLINC150's and BANKING77's test splits and the
+    demo's letters. calibrated_here: temperature and out-of-scope score of the head were fitted on these texts, so that
+    only its accuracy is of unseen ones.
     """
-    _known(name)
+    _labels_by_heads(name)
+    if not model_files.heads(name):
+        fail(f"{name} has no heads yet: `aios model train {name}`")
     if not through_pipeline:
         metrics = _run("evaluate", name)
         output.one(metrics, as_json=True) if as_json else _show(metrics)
@@ -154,7 +165,10 @@ def evaluate(name: str, through_pipeline: bool, as_json: bool) -> None:
     from aios.infra.judging import judge  # a system must run for it
 
     with connected() as (settings, codec):
-        figures = judge(settings, codec, name)
+        try:
+            figures = judge(settings, codec, name)
+        except ConfigError as error:
+            fail(str(error))
     columns = (
         "head",
         "texts",
@@ -166,6 +180,22 @@ def evaluate(name: str, through_pipeline: bool, as_json: bool) -> None:
         "seconds",
     )
     output.rows(figures, columns, as_json=as_json, none="this version has no unseen texts")
+
+
+def _labels_by_heads(name: str) -> None:
+    """Or an exit that says what judges it instead."""
+    task = _known(name).task
+    if task == "generate":
+        fail(f"{name} writes: it is judged by the evaluation sets of prompts: `aios prompt test PROMPT --model {name}`")
+    if task == "embed":
+        fail(f"{name} makes vectors and labels nothing, so that there is nothing to train or to judge")
+
+
+def _has_labels(name: str) -> bool:
+    try:
+        return bool(labels.files(name))
+    except ConfigError as error:
+        fail(str(error))
 
 
 def policy() -> dict[str, dict[str, float]]:
@@ -213,6 +243,9 @@ def activate(
     _known(name)
     if not model_files.metrics(name) and model_files.card(name).task == "classify":
         fail(f"nobody has judged {name}: `aios model evaluate {name}` does")
+    if unsaid := model_files.card(name).unsaid:
+        path = model_files.folder(name) / model_files.CARD
+        fail(f"the card of {name} does not say yet: {', '.join(unsaid)}; say it in {path}")
     try:
         Limits.read(limits)
     except ConfigError as error:

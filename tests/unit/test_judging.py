@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.inference_workers import splits
+from aios.inference_workers import splits, unseen
 from aios.inference_workers.classify import Head, Scope, load, save, signs
 from aios.inference_workers.judged import Judged, auroc
 from aios.infra import judging
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted
 from aios.streams.config import Settings
+from aios.streams.topics import Topic
 from tests.fakes.answers import answer_to
 from tests.fakes.registry import FakeRegistry
 
@@ -91,8 +92,9 @@ def test_every_head_is_judged_on_texts_whose_labels_trained_nothing(
 ) -> None:
     """Test splits and the demo's letters, asked as a workflow asks them; what was calibrated on them is said."""
 
-    def answered(_: object, __: object, asked: list[judging.Question]) -> dict[str, InferenceCompleted]:
+    def answered(_: object, __: object, asked: list[judging.Question], topic: Topic) -> dict[str, InferenceCompleted]:
         assert {one.request.model for one in asked} == {model}
+        assert topic.name == "inference.classify.bulk.requested.v1"
         assert {json.loads(one.request.options)["head"] for one in asked} == {one.head for one in asked}
         return {one.request.request_id: _answer(one, one.label, 0.0 if one.label else 1.0) for one in asked}
 
@@ -106,14 +108,14 @@ def test_every_head_is_judged_on_texts_whose_labels_trained_nothing(
     assert [one["head"] for one in found if one["calibrated_here"]] == (["messages"] if "intents" in texts else [])
 
 
-@pytest.mark.parametrize("head", judging.HEADS)
+@pytest.mark.parametrize("head", unseen.SHIPPED)
 def test_no_text_that_a_head_is_judged_on_has_taught_it(head: str) -> None:
     """By its words: none of them is in what it was trained or calibrated with (messages: trained alone)."""
     read = [*splits.TRAINING.glob("*.csv"), *splits.TUNING.glob("*.csv")]
     own = [path for path in read if path.stem.startswith((head.removesuffix("s"), "strays"))]
     learned = {row["text"].lower() for path in own for row in splits.read(path) if row.get("split") != "test"}
     assert len(learned) > len(own)
-    assert not learned & {row["text"].lower() for row in judging._unseen(*judging.HEADS[head])}
+    assert not learned & {text.lower() for text, _ in unseen.texts("triage-encoder@2", head)}
 
 
 def _answer(one: judging.Question, label: str, out_of_scope: float) -> InferenceCompleted:

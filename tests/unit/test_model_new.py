@@ -1,0 +1,185 @@
+"""The next version of a model as a team makes it: files to fill, which serve nobody until they were judged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from aios.inference_workers import convert, labels, unseen, weights
+from aios.inference_workers.classify import save
+from aios.inference_workers.echo import EchoEngine, heads
+from aios.inference_workers.engine import Embed
+from aios.inference_workers.tasks import encoder
+from aios.inference_workers.worker import Served
+from aios.infra import judging
+from aios.infra.commands import model
+from aios.infra.output import NOT_FOUND, USAGE
+from aios.streams import model_files, pool_files
+from aios.streams.errors import ConfigError
+from aios.streams.model_files import UNSAID
+from tests.fakes.engine import FakeEngine, shelf_of
+from tests.unit.test_labels import ENOUGH, HEADER, lines
+
+CACHED = (model_files.card, model_files.versions, model_files.heads)
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A team's own folder, beside the one that ships."""
+    models = tmp_path / "models"
+    monkeypatch.setattr(model_files, "FOLDERS", (*model_files.FOLDERS, models))
+    monkeypatch.setattr(convert, "CACHE", tmp_path / "cache")
+    forget()
+    yield models
+    forget()
+
+
+def forget() -> None:
+    """As a process that starts again."""
+    for cached in CACHED:
+        cached.cache_clear()
+
+
+def aios_model(*arguments: str | Path) -> Result:
+    found = CliRunner().invoke(model.group, list(map(str, arguments)))
+    forget()
+    return found
+
+
+def put_labels(version: Path, head: str = "claims") -> Path:
+    path = version / model_files.DATA / head / labels.FILE
+    path.parent.mkdir(parents=True)
+    path.write_text(HEADER + "\n".join(lines(ENOUGH)), encoding="utf-8")
+    return path
+
+
+def test_the_next_version_begins_with_what_the_last_one_has(own: Path) -> None:
+    """Its card but for what only its makers can say, its heads, a place for labels: a draft, in the team's folder."""
+    newest = model_files.reference("triage-encoder")
+    made = aios_model("new", "triage-encoder", "--from", "triage-encoder@2")
+    assert made.exit_code == 0, made.output
+    place = own / "triage-encoder" / "3"
+    assert model_files.heads("triage-encoder@3") == model_files.heads("triage-encoder@2")
+    assert (place / model_files.DATA / "README.md").is_file()
+    card, before = model_files.card("triage-encoder@3"), model_files.card("triage-encoder@2")
+    assert (card.task, card.weights, card.not_for) == (before.task, before.weights, before.not_for)
+    assert card.unsaid == ["data", "limits"]
+    assert model_files.drafts() == ["triage-encoder@3"]
+    assert model_files.reference("triage-encoder") == newest
+    assert "aios model train triage-encoder@3" in made.output
+    assert "activate the version that serves" in made.output
+    listed = json.loads(aios_model("list", "--json").stdout)
+    assert {one["model"]: one["serves"] for one in listed}["triage-encoder@3"] == "nobody, a draft"
+
+
+def test_a_new_model_has_no_heads_of_another_and_no_pool_yet(own: Path) -> None:
+    """The labels of the version that it begins with are copied, and what is missing to serve it is said."""
+    aios_model("new", "triage-encoder", "--from", "triage-encoder@2")
+    put_labels(own / "triage-encoder" / "3")
+    made = aios_model("new", "claims", "--from", "triage-encoder@3")
+    assert made.exit_code == 0, made.output
+    assert model_files.heads("claims@1") == ()
+    assert list(labels.files("claims@1")) == ["claims"]
+    assert labels.read(labels.files("claims@1")["claims"]) == labels.read(labels.files("triage-encoder@3")["claims"])
+    assert "`model: claims` and `weights: triage-encoder-2`" in made.output
+    pool = pool_files.shipped()["classify.bulk"].model_copy(update={"model": "claims"})
+    with pytest.raises(ConfigError, match="nobody has judged a version of claims yet: `aios model train claims@1`"):
+        Served({"bulk": pool}).model  # noqa: B018 - what a worker asks at its start
+
+
+def test_other_weights_are_a_folder_that_is_read_where_it_lies(own: Path, tmp_path: Path) -> None:
+    """Each file with its SHA-256; heads of other vectors do not come along, and the licence is another's."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    assert "has no config.json" in aios_model("new", "summariser", "--from", "summariser@1", "--weights", disk).output
+    for file in ("config.json", "model.safetensors"):
+        (disk / file).write_text(file, encoding="utf-8")
+    made = aios_model("new", "summariser", "--from", "summariser@1", "--weights", disk)
+    assert made.exit_code == 0, made.output
+    assert convert.folder("summariser-2") == disk
+    assert weights.of("summariser-2").root == own
+    card = model_files.card("summariser@2")
+    assert (card.weights, card.licence) == ("summariser-2", UNSAID)
+    assert "`weights: summariser-2` in generate.interactive.yaml, generate.bulk.yaml" in made.output
+    assert "aios prompt test PROMPT --model summariser@2" in made.output
+    assert aios_model("new", "triage-encoder", "--from", "triage-encoder@2", "--weights", disk).exit_code == 0
+    assert model_files.heads("triage-encoder@3") == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("new", "Claims", "--from", "triage-encoder@2"), USAGE, "a name is a-z"),
+        (("new", "claims", "--from", "triage-encoder@9"), NOT_FOUND, "there is no model triage-encoder@9"),
+        (("train", "summariser@1"), 1, "`aios prompt test PROMPT --model summariser@1`"),
+        (("evaluate", "summariser@1"), 1, "`aios prompt test PROMPT --model summariser@1`"),
+        (("evaluate", "summariser@1", "--through-pipeline"), 1, "aios prompt test PROMPT"),
+        (("train", "triage-encoder@1"), 1, "put labels there, or make a version for them: `aios model new"),
+        (("train", "triage-encoder@2"), 1, "make the next version (`aios model new"),
+    ],
+)
+def test_what_cannot_be_done_says_what_can(arguments: tuple[str, ...], code: int, says: str) -> None:
+    """In one line, without a traceback."""
+    found = aios_model(*arguments)
+    assert found.exit_code == code
+    assert says in found.stderr
+    assert "Traceback" not in found.output
+
+
+def test_a_draft_is_trained_before_it_is_judged_and_its_card_says_all_before_it_serves(own: Path) -> None:
+    """A version of a new model without labels has nothing to learn from; one without heads nothing to judge."""
+    aios_model("new", "claims", "--from", "triage-encoder@2")
+    version = own / "claims" / "1"
+    assert "put labels there" in aios_model("train", "claims@1").stderr
+    put_labels(version, "Claims")
+    assert "a head is named in lower-case letters" in aios_model("train", "claims@1").stderr
+    (version / "data" / "Claims").rename(version / "data" / "claims")
+    assert "has no heads yet: `aios model train claims@1`" in aios_model("evaluate", "claims@1").stderr
+    assert "nobody has judged claims@1" in aios_model("activate", "claims@1", "--why", "x").stderr
+    (version / model_files.METRICS).write_text('{"policy": {}, "test": {}}', encoding="utf-8")
+    said = aios_model("activate", "claims@1", "--why", "x").stderr
+    assert "does not say yet: data, limits; say it in" in said
+    assert str(version / "card.yaml") in said
+
+
+def test_a_head_with_labels_of_its_own_is_judged_on_their_test_split(own: Path) -> None:
+    """Through the pipeline of the pool that serves it, too; the heads it began with as those of the shipped version."""
+    aios_model("new", "triage-encoder", "--from", "triage-encoder@2")
+    version = own / "triage-encoder" / "3"
+    put_labels(version)
+    assert "claims" not in unseen.heads("triage-encoder@3"), "it is not trained yet"
+    path = version / model_files.HEADS
+    path.rename(version / "before.npz")
+    put_labels(version, "messages")
+    trained = {name: heads("triage-encoder@2")[0] for name in ("claims", "messages", "intents")}
+    save(path, trained)
+    forget()
+    assert unseen.heads("triage-encoder@3") == ["intents", "messages", "claims"]
+    for head in ("claims", "messages"):
+        found = list(unseen.texts("triage-encoder@3", head))
+        assert [label for _, label in found] == ["refund"] * ENOUGH["test", "refund"]
+    assert not unseen.calibrated_here("triage-encoder@3", "messages"), "its labels are others now"
+    assert unseen.calibrated_here("triage-encoder@2", "messages")
+    assert judging.asked_at("triage-encoder@3").name == "inference.classify.bulk.requested.v1"
+    with pytest.raises(ConfigError, match="no pool labels with claims"):
+        judging.asked_at("claims@1")
+
+
+def test_a_version_without_heads_makes_vectors_and_labels_nothing(own: Path, tmp_path: Path) -> None:
+    """A pool of such a model starts; what asks it for a label is refused alone. The echo has heads of any model."""
+    aios_model("new", "claims", "--from", "triage-encoder@2")
+    version = own / "claims" / "1"
+    (version / model_files.METRICS).write_text("{}", encoding="utf-8")
+    forget()
+    task = encoder(shelf_of(FakeEngine()), "claims")
+    assert task.serves == ("embed",)
+    save(version / model_files.HEADS, {"tickets": heads("triage-encoder@2")[0]})
+    forget()
+    assert encoder(shelf_of(FakeEngine()), "claims").serves == ("classify", "embed")
+    assert [head.labels for head in heads("claims@1")] == [heads("triage-encoder@2")[0].labels]
+    assert asyncio.run(EchoEngine(heads("claims@1"), tmp_path).embed(Embed(text="hello"))).vector
