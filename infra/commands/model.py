@@ -340,7 +340,8 @@ def _show(metrics: Mapping[str, Any]) -> None:
         f"{head}: confidence ≥ {one['confidence_min']}, out of scope ≤ {one['out_of_scope_max']}"
         for head, one in metrics["policy"].items()
     )
-    click.echo(f"at the thresholds {thresholds}")
+    if thresholds:
+        click.echo(f"at the thresholds {thresholds}")
 
 
 def _percent(figures: Mapping[str, float]) -> dict[str, Any]:

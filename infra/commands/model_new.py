@@ -54,7 +54,7 @@ def new(name: str, source: str, folder: Path | None) -> None:
     try:
         for line in _made(name, before, folder):
             click.echo(line)
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         fail(str(error))
 
 
@@ -94,10 +94,10 @@ def _weighed(root: Path, reference: str, folder: Path) -> Path:
 
 def _labelled(place: Path, reference: str, before: str) -> Path:
     data = place / DATA
-    data.mkdir(parents=True)
+    data.mkdir(parents=True, exist_ok=True)
     (data / "README.md").write_text(README.format(reference=reference), encoding="utf-8")
     for head, path in labels.files(before).items():
-        (data / head).mkdir()
+        (data / head).mkdir(exist_ok=True)
         shutil.copyfile(path, data / head / labels.FILE)
     return data
 

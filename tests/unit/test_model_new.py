@@ -88,6 +88,8 @@ def test_a_new_model_has_no_heads_of_another_and_no_pool_yet(own: Path) -> None:
     assert labels.read(labels.files("claims@1")["claims"]) == labels.read(labels.files("triage-encoder@3")["claims"])
     assert "`model: claims` and `weights: triage-encoder-2`" in made.output
     pool = pool_files.shipped()["classify.bulk"].model_copy(update={"model": "claims"})
+    (own / "triage-encoder" / "4" / model_files.DATA).mkdir(parents=True)  # of one that was interrupted
+    assert aios_model("new", "triage-encoder", "--from", "triage-encoder@3").exit_code == 0
     with pytest.raises(ConfigError, match="nobody has judged a version of claims yet: `aios model train claims@1`"):
         Served({"bulk": pool}).model  # noqa: B018 - what a worker asks at its start
 
