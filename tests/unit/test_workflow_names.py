@@ -221,7 +221,7 @@ def test_what_runs_is_never_refused_for_an_unknown_name(source: str) -> None:
     gives = typed.give(tree)
     try:
         value = Expression(source).evaluate(VALUE)
-    except ExpressionError:
+    except (ExpressionError, ValueError):  # no value, or refused where it is loaded: loops too deep in one another
         return
     strict = [one for one in typed.wrong if "no name" in one or "has no field" in one]
     assert not strict or any(sign in source for sign in ("?", "||", "&&", "exists"))  # a part that was not evaluated
