@@ -3,8 +3,9 @@
 In: the cards of this deploy, in each of FOLDERS. Out: frozen Card values, for the workers that serve the versions, for
 plan, which asks the newest where nobody has activated another, and for `aios model`. Guaranteed: unknown keys are
 refused with the file's name; a version says its own name, and is in one of the folders alone. A version is immutable:
-whoever has decided with it can say what it was; another one is another folder. One that is made to be trained (it has
-labels in `data`) is a draft until it was judged (metrics.json): nobody is served by it, and it is not the newest.
+whoever has decided with it can say what it was; another one is another folder. One whose card leaves something unsaid
+is a draft, and so is one that is made to be trained (it has `data`) until it was judged (metrics.json): nobody is
+served by a draft, and it is not the newest.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def names() -> list[str]:
 
 
 def drafts() -> list[str]:
-    """Versions that nobody is served by yet: made to be trained, and not judged."""
+    """Versions that nobody is served by yet."""
     return [f"{name}@{version}" for name in _all() for version in _written(name) if version not in versions(name)]
 
 
@@ -144,7 +145,7 @@ def newest(name: str) -> int:
     """The newest version there is; what serves is another question (model.activated.v1). Raises ConfigError."""
     found = versions(name)
     if not found and (made := _written(name)):
-        raise ConfigError(f"nobody has judged a version of {name} yet: `aios model train {name}@{made[-1]}`")
+        raise ConfigError(f"{name}@{made[-1]} is a draft: it serves when its card says all and it was judged")
     if not found:
         raise ConfigError(f"there is no model {name[:80]}; there are {', '.join(names())}")
     return found[-1]
@@ -167,7 +168,8 @@ def _written(name: str) -> list[int]:
 
 
 def _is_draft(version: Path) -> bool:
-    return (version / DATA).is_dir() and not (version / METRICS).is_file()
+    is_judged = (version / METRICS).is_file() or not (version / DATA).is_dir()
+    return not is_judged or UNSAID in (version / CARD).read_text(encoding="utf-8", errors="replace")
 
 
 def _version(path: Path) -> int:

@@ -3,9 +3,9 @@
 Enters: a name, a version to begin with, and perhaps a folder of other weights on a disk. Leaves: in the last of the
 folders of models (streams/model_files.py) a card that says what is known and what is not said yet, labels of the
 version before, for one that labels the place of its own; in files.json the weights with the SHA-256 of every file.
-Guaranteed: nothing that is there is changed; what labels serves nobody until it was judged, and no version is activated
-whose card leaves something unsaid; a version of the same model on the same weights begins with the heads it has, so
-that whoever asks for one of them goes on being answered.
+Guaranteed: nothing that is there is changed; what was made is a draft, and serves nobody, until its card says all and,
+where it labels, it was judged; a version of the same model on the same weights begins with the heads it has, so that
+whoever asks for one of them goes on being answered.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Source and licence: {UNSAID}.
     help="Other weights: a folder of safetensors, config.json and tokenizer.",
 )
 def new(name: str, source: str, folder: Path | None) -> None:
-    """Make the next version of model NAME, or a new model. Files to fill; what labels serves nobody until judged."""
+    """Make the next version of model NAME, or a new model. Files to fill; a draft, which serves nobody."""
     if not model_files.REFERENCE.fullmatch(f"{name}@1"):
         fail(f"{name[:64]!r}: a name is a-z, 0-9 and '-', and begins with a letter", USAGE)
     try:
@@ -134,15 +134,15 @@ def _card(reference: str, before: Card, read_with: str) -> dict[str, Any]:
 
 def _then(reference: str, before: Card, read_with: str) -> Iterator[str]:
     name = reference.partition("@")[0]
+    if before.task == "classify":
+        yield f"then: {DATA}/HEAD/{labels.FILE}, and aios model train {reference}"
     pools = [pool for pool in pool_files.shipped().values() if pool.model == name]
     if not pools:
         yield f"then: pools that serve it, streams/pools/*.yaml with `model: {name}` and `weights: {read_with}`"
     elif any(pool.weights != read_with for pool in pools):
         files = ", ".join(f"{pool.pool}.yaml" for pool in pools)
-        yield f"then: `weights: {read_with}` in {files}, once it is the newest that serves"
-    if reference != f"{name}@1":
-        yield f"then: activate the version that serves, where nobody has: else {reference} does as the newest"
-    if before.task == "classify":
-        yield f"then: {DATA}/HEAD/{labels.FILE}, and aios model train {reference}"
-    elif before.task == "generate":
+        yield f"then: `weights: {read_with}` in {files}, when the card says all: it is the newest from then on"
+    if before.task == "generate":
         yield f"then: aios prompt test PROMPT --model {reference}"
+    if reference != f"{name}@1":
+        yield f"before: activate the version that serves, where nobody has: else {reference} does as the newest"

@@ -51,6 +51,13 @@ def aios_model(*arguments: str | Path) -> Result:
     return found
 
 
+def say_all(version: Path) -> None:
+    """As its makers do."""
+    card = version / model_files.CARD
+    card.write_text(card.read_text(encoding="utf-8").replace(UNSAID, "ours"), encoding="utf-8")
+    forget()
+
+
 def put_labels(version: Path, head: str = "claims") -> Path:
     path = version / model_files.DATA / head / labels.FILE
     path.parent.mkdir(parents=True)
@@ -90,7 +97,7 @@ def test_a_new_model_has_no_heads_of_another_and_no_pool_yet(own: Path) -> None:
     pool = pool_files.shipped()["classify.bulk"].model_copy(update={"model": "claims"})
     (own / "triage-encoder" / "4" / model_files.DATA).mkdir(parents=True)  # of one that was interrupted
     assert aios_model("new", "triage-encoder", "--from", "triage-encoder@3").exit_code == 0
-    with pytest.raises(ConfigError, match="nobody has judged a version of claims yet: `aios model train claims@1`"):
+    with pytest.raises(ConfigError, match="claims@1 is a draft: it serves when its card says all"):
         Served({"bulk": pool}).model  # noqa: B018 - what a worker asks at its start
 
 
@@ -107,6 +114,7 @@ def test_other_weights_are_a_folder_that_is_read_where_it_lies(own: Path, tmp_pa
     assert weights.of("summariser-2").root == own
     card = model_files.card("summariser@2")
     assert (card.weights, card.licence) == ("summariser-2", UNSAID)
+    assert "summariser@2" in model_files.drafts(), "no worker looks for its weights yet"
     assert "`weights: summariser-2` in generate.interactive.yaml, generate.bulk.yaml" in made.output
     assert "aios prompt test PROMPT --model summariser@2" in made.output
     assert aios_model("new", "triage-encoder", "--from", "triage-encoder@2", "--weights", disk).exit_code == 0
@@ -144,9 +152,13 @@ def test_a_draft_is_trained_before_it_is_judged_and_its_card_says_all_before_it_
     assert "has no heads yet: `aios model train claims@1`" in aios_model("evaluate", "claims@1").stderr
     assert "nobody has judged claims@1" in aios_model("activate", "claims@1", "--why", "x").stderr
     (version / model_files.METRICS).write_text('{"policy": {}, "test": {}}', encoding="utf-8")
+    forget()
+    assert "claims@1" in model_files.drafts()
     said = aios_model("activate", "claims@1", "--why", "x").stderr
     assert "does not say yet: data, limits; say it in" in said
     assert str(version / "card.yaml") in said
+    say_all(version)
+    assert model_files.reference("claims") == "claims@1"
 
 
 def test_a_head_with_labels_of_its_own_is_judged_on_their_test_split(own: Path) -> None:
@@ -177,7 +189,7 @@ def test_a_version_without_heads_makes_vectors_and_labels_nothing(own: Path, tmp
     aios_model("new", "claims", "--from", "triage-encoder@2")
     version = own / "claims" / "1"
     (version / model_files.METRICS).write_text("{}", encoding="utf-8")
-    forget()
+    say_all(version)
     task = encoder(shelf_of(FakeEngine()), "claims")
     assert task.serves == ("embed",)
     save(version / model_files.HEADS, {"tickets": heads("triage-encoder@2")[0]})
