@@ -136,7 +136,16 @@ def _installed() -> Iterator[Look]:
         yield _file(what, REPOSITORY / folder / "bin" / "python")
     yield _file(f"Kafka {VERSION}", JARS / f"kafka_2.13-{VERSION}.jar")
     yield _file("Valkey", binary())
-    for name, made in weights.every().items():
+    yield from _weights()
+
+
+def _weights() -> Iterator[Look]:
+    try:
+        every = weights.every()
+    except AiosError as error:
+        yield Look("models", "not to be read", "files.json", ok=False, how=str(error))
+        return
+    for name, made in every.items():
         try:
             yield _file(f"model {name}", convert.folder(name))
         except AiosError as error:

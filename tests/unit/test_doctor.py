@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from aios.infra.commands import doctor
+from aios.streams import model_files
 from aios.streams.config import KafkaSettings, RedisSettings, RegistrySettings, Settings
 
 
@@ -34,6 +35,22 @@ def test_without_java_it_fails_and_names_the_package(settings: Settings, monkeyp
     )
     assert rows["system"]["ok"] is True
     assert "openjdk-17-jre-headless" in CliRunner().invoke(doctor.doctor).output
+
+
+def test_weights_that_are_not_where_they_lie_are_named(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder on a disk that is not mounted, with where it is looked for; a file of weights that is none."""
+    monkeypatch.setattr(model_files, "FOLDERS", (tmp_path,))
+    made = {"form": "folder", "path": "/nowhere", "licence": "MIT", "files": {"config.json": "0" * 64}}
+    for said, what, says in (
+        ({"writer": made}, "model writer", "no folder /nowhere"),
+        ([], "models", "no JSON object"),
+    ):
+        (tmp_path / "files.json").write_text(json.dumps(said), encoding="utf-8")
+        rows = {row["what"]: row for row in json.loads(CliRunner().invoke(doctor.doctor, ["--json"]).output)}
+        assert rows[what]["ok"] is False
+        assert says in rows[what]["how"]
 
 
 def test_a_service_that_does_not_answer_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

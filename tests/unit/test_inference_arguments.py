@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
-from aios.inference_workers import engine_arguments, worker
+from aios.inference_workers import convert, engine_arguments, vectors, worker
 from aios.inference_workers.engine_arguments import FIRST
 from aios.streams import pool_files
-from aios.streams.config import InferenceSettings
+from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import EngineOptions
 
@@ -50,6 +50,28 @@ def test_a_setting_of_the_engine_changes_what_the_engine_is_told(setting: str) -
     settings = InferenceSettings(sequences_max=9)
     assert settings.of(pool) == settings
     assert settings.of(own) == settings.model_copy(update={setting: OTHER[setting]})
+
+
+def test_an_engine_is_told_what_its_pool_s_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before what the settings say of all pools; so is the one that trains and judges on the same weights, and what it
+    made of texts with another context is not taken for this one's.
+    """
+    told: list[InferenceSettings] = []
+    monkeypatch.setattr(worker, "VllmEngine", lambda _folder, _runner, settings, _told: told.append(settings))
+    monkeypatch.setattr(convert, "folder", Path)
+    pools = worker.SERVED["classify"].pools
+    whole = Settings(inference=InferenceSettings(sequences_max=9, kv_cache_mib=99))
+    worker.Served(pools).engine(whole)
+    own = {"engine_options": EngineOptions(context_tokens=512, sequences_max=7)}
+    others = {lane: pool.model_copy(update=own) for lane, pool in pools.items()}
+    worker.Served(others).engine(whole)
+    assert [(one.context_tokens, one.sequences_max, one.kv_cache_mib) for one in told] == [(None, 9, 99), (512, 7, 99)]
+    weights = worker.SERVED["classify"].pool.weights
+    kept = vectors.Embeddings(weights)._path
+    assert vectors._settings(weights) == InferenceSettings()
+    monkeypatch.setattr(pool_files, "shipped", lambda: others)
+    assert vectors._settings(weights).context_tokens == 512
+    assert vectors.Embeddings(weights)._path != kept
 
 
 def test_a_longer_context_is_room_for_longer_requests_of_its_pool_alone() -> None:
