@@ -51,7 +51,6 @@ def ask(process: str, requests: Iterable[Request], engine: str = "") -> tuple[st
         lines.seek(0)
         with subprocess.Popen(
             [PYTHON, "-m", "aios.inference_workers.rehearse", process],
-            cwd=ROOT,
             env=_environment(engine),
             stdin=lines,
             stdout=subprocess.PIPE,

@@ -210,7 +210,6 @@ def _run(verb: str, name: str) -> dict[str, Any]:
         fail("the workers' environment .venv-inference is not there: run `make setup`")
     done = subprocess.run(
         [WORKERS_PYTHON, "-m", "aios.inference_workers.train", verb, name, json.dumps(policy())],
-        cwd=ROOT,
         env=os.environ | {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore"},
         stdout=subprocess.PIPE,
         check=False,
