@@ -34,7 +34,7 @@ NEEDS: Mapping[str, frozenset[str]] = {
 }
 """By form: what says where it lies."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]  # a model's own and its version
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -122,9 +122,9 @@ _BY_NAME = TypeAdapter(dict[Name, Weights])
 
 def listed(folder: Path) -> dict[str, Path]:
     """The files of a folder by their relative names, but for what is hidden: downloads leave notes of their own."""
-    every_ = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    found = {path.relative_to(folder).as_posix(): path for path in every_}
-    return {name: path for name, path in found.items() if not any(part.startswith(".") for part in name.split("/"))}
+    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    shown = {name: path for name, path in found.items() if not any(part.startswith(".") for part in name.parts)}
+    return {name.as_posix(): path for name, path in shown.items()}
 
 
 def digest(path: Path) -> str:
@@ -141,5 +141,7 @@ def write(root: Path, name: str, said: Mapping[str, Any]) -> Path:
     path = root / COMMITTED
     others = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**others, name: said}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({**others, name: said}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.rename(path)
     return path
