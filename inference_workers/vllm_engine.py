@@ -210,6 +210,10 @@ class VllmEngine:
             raise engine_arguments.setting_to_change(error, self._model, self._settings) or error from error
         self._on_cpu = "gpu_memory_utilization" not in chosen
         self._tokenizer = self._engine.get_tokenizer()
+        if self._runner is Runner.GENERATE and not getattr(self._tokenizer, "chat_template", None):
+            raise ConfigError(
+                f"{self._model.name} has no chat template, so it answers nobody: take its instruct version"
+            )
         self._control = prompt.control_words({*self._tokenizer.all_special_tokens, *self._tokenizer.get_added_vocab()})
         self._version = f"vllm {vllm.__version__}"
 

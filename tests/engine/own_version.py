@@ -20,7 +20,8 @@ from click.testing import CliRunner
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from aios.inference_workers import convert, labels, train, vectors
-from aios.inference_workers.engine import Generate, RequestRefused
+from aios.inference_workers.engine import Generate, RequestRefused, Runner
+from aios.inference_workers.vllm_engine import VllmEngine
 from aios.inference_workers.worker import Served
 from aios.infra.commands.model_new import new
 from aios.streams import model_files, pool_files
@@ -55,6 +56,7 @@ def writes(folder: Path) -> dict[str, Any]:
     shipped = [pool for pool in pool_files.shipped().values() if pool.process == "generate"]
     served = Served({pool.lane: pool.model_copy(update=changed) for pool in shipped})
     found = asyncio.run(_asked(served))
+    found["dumb"] = asyncio.run(_dumb(folder / "dumb"))
     with (disk / "model.safetensors").open("ab") as file:
         file.write(b"\0")
     try:
@@ -76,6 +78,26 @@ async def _asked(served: Served) -> dict[str, Any]:
         found["refused"] = str(error)
     await engine.close()
     return found
+
+
+async def _dumb(folder: Path) -> str:
+    """Why a model that was trained on no conversation is not served."""
+    tiny.make(folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    path = folder / "tokenizer_config.json"
+    said = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(
+        json.dumps({name: each for name, each in said.items() if name != "chat_template"}), encoding="utf-8"
+    )
+    settings = InferenceSettings(load_s_max=600, kv_cache_mib=16)
+    engine = VllmEngine(folder, Runner.GENERATE, settings, load_format="dummy")
+    try:
+        await engine.start()
+    except ConfigError as error:
+        return str(error)
+    finally:
+        await engine.close()
+    return ""
 
 
 def learns(folder: Path) -> dict[str, Any]:

@@ -30,12 +30,13 @@ def made(what: str, folder: Path) -> dict[str, Any]:
 
 def test_a_folder_on_a_disk_serves_as_its_pool_s_file_says(tmp_path: Path) -> None:
     """Random numbers of two layers, read where they lie; the pool's context and cache are its own; a byte more and the
-    next start is refused.
+    next start is refused, as is a model that was trained on no conversation.
     """
     found = made("writes", tmp_path)
     assert found["tokens"] > 0
     assert "more exceed 64" in found["refused"]
     assert 0 < found["room"] <= 32_768, "16 MiB of two layers, where the settings say 256"
+    assert "dumb has no chat template" in found["dumb"]
     assert f"{tmp_path / 'disk' / 'model.safetensors'} has SHA-256" in found["changed"]
 
 
