@@ -25,18 +25,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from aios.inference_workers import guard
 from aios.inference_workers import prompt as rendering
-from aios.streams import prompt_files
+from aios.streams import mistakes, prompt_files, yaml_text
 from aios.streams.errors import ConfigError
-from aios.streams.prompt_files import Guard, Part, Prompt, Recorded
+from aios.streams.part import Part
+from aios.streams.prompt_files import Guard, Prompt, Recorded
 
 ECHO = "echo"  # begins the version of the engine without a model
 FILE_NAME = "evaluation.yaml"
 CASES_MAX = 1_000
+SET_CHARS_MAX = 16 << 20
 
 Kind = Literal["positive", "injection", "empty", "wrong_language", "contradiction", "personal_data"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -95,18 +96,19 @@ def load(name: str) -> EvaluationSet:
     path = path_of(name)
     try:
         raw = path.read_bytes()
-        found = EvaluationSet.model_validate({**yaml.safe_load(raw), "digest": hashlib.sha256(raw).hexdigest()})
+        root, said = yaml_text.read_file(path, SET_CHARS_MAX)
+        found = EvaluationSet.model_validate({**said, "digest": hashlib.sha256(raw).hexdigest()})
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: a prompt needs an evaluation set beside it") from error
-    except (ValidationError, yaml.YAMLError, TypeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except ValidationError as error:
+        raise ConfigError("\n".join(mistakes.lines(str(path), root, error))) from error
     if found.prompt != name:
-        raise ConfigError(f"{path} says it is of {found.prompt}")
+        raise ConfigError(mistakes.line(str(path), root, ("prompt",), f"the file says it is of {found.prompt}"))
     return found
 
 
 def path_of(name: str) -> Path:
-    return prompt_files.FOLDER / name / FILE_NAME
+    return prompt_files.folder(name) / FILE_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from aios.inference_workers import convert
 from aios.inference_workers.classify import Vector, chunks, pooled
 from aios.inference_workers.engine import Embed, Runner
 from aios.inference_workers.vllm_engine import VllmEngine
-from aios.streams import pool_files
+from aios.streams import installed
 from aios.streams.config import InferenceSettings
 
 CACHE = convert.CACHE.parent / "embeddings"
@@ -83,7 +83,7 @@ class Embeddings:
 
 def _settings(weights: str) -> InferenceSettings:
     """As the engine of the pool that serves them is told, where one does."""
-    pools = (pool for pool in pool_files.shipped().values() if pool.weights == weights)
+    pools = (pool for pool in installed.pools().values() if pool.weights == weights)
     return next((InferenceSettings().of(pool) for pool in pools), InferenceSettings())
 
 

@@ -42,7 +42,7 @@ from aios.inference_workers.vllm_engine import VllmEngine
 from aios.inference_workers.writing import writer
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import model_files, pool_files, prompt_files, reference
+from aios.streams import installed, model_files, pool_files, prompt_files, reference
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError, EngineDead
 from aios.streams.kafka import Delivery, Intake, cluster_id
@@ -169,7 +169,7 @@ def _weights(model: str) -> str:
 
 def _served() -> Mapping[str, Served]:
     found: dict[str, dict[str, pool_files.Pool]] = {}
-    for pool in pool_files.shipped().values():
+    for pool in installed.pools().values():
         found.setdefault(pool.process, {})[pool.lane] = pool
     return {process: Served(pools) for process, pools in found.items()}
 
@@ -224,7 +224,7 @@ async def _serve(
     quiet, pools = Quiet(), []
     room = _room(engine, lanes)
     for stage, group in zip(stages, breakers, strict=True):
-        pool, measured = pool_files.shipped()[stage.name], measures[stage.name]
+        pool, measured = installed.pools()[stage.name], measures[stage.name]
         intake = _intake(settings, stage, pool, slot, room=room, one_max=served.one_max(settings.inference))
         requests = Requests(
             stage,

@@ -33,6 +33,7 @@ COMMANDS = {
     "workflow": Place(
         "commands.workflow", "group", "Workflows: check, show, test, diff, deploy, autonomy, cancel, migrate, list."
     ),
+    "system": Place("commands.system", "group", "Outside systems: list, check."),
     "policy": Place("commands.policy", "group", "Guardrails: list, show, test, measure."),
     "list": Place("commands.list", "group", "Lists that cases are screened against: show, publish, search, evaluate."),
     "slo": Place("commands.slo", "slo", "Objectives against the last hour, and why not."),

@@ -15,7 +15,7 @@ from aios.infra import rehearsing
 from aios.infra.output import fail
 from aios.infra.rehearsing import Request
 from aios.schemas.models import PromptActivated
-from aios.streams import model_files, pool_files, prompt_files
+from aios.streams import installed, model_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Prompt, Recorded
 
@@ -70,7 +70,7 @@ def model_of(name: str) -> str:
 
 def process_of(chosen: Prompt, model: str) -> str:
     """The process of workers whose pools serve this name@version with such prompts. Raises ConfigError."""
-    name, pools = model.partition("@")[0], pool_files.shipped().values()
+    name, pools = model.partition("@")[0], installed.pools().values()
     found = next((pool.process for pool in pools if (pool.model, pool.task) == (name, chosen.task)), None)
     if found is None:
         raise ConfigError(f"no pool serves model {name} for the task {chosen.task}, so nobody would answer {model}")

@@ -29,7 +29,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import InferenceCompleted, InferenceRequested
-from aios.streams import carrying, pool_files, slots, topology
+from aios.streams import carrying, installed, slots, topology
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.delivery import Delivery
 from aios.streams.errors import ConfigError
@@ -62,7 +62,7 @@ def judge(settings: Settings, codec: Codec, model: str) -> list[dict[str, Any]]:
 def asked_at(model: str) -> Topic:
     """Where a version is asked: the bulk lane of its pool, or the one it has. Raises ConfigError."""
     name = model.partition("@")[0]
-    pools = [pool for pool in pool_files.shipped().values() if pool.model == name and "classify" in pool.serves]
+    pools = [pool for pool in installed.pools().values() if pool.model == name and "classify" in pool.serves]
     if not pools:
         raise ConfigError(f"no pool labels with {name}, so nobody would answer: a file in streams/pools names it")
     return topology.pool_of(pools[-1].process, pools[-1].lane).reads[0]  # bulk stands last

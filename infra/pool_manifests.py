@@ -1,8 +1,8 @@
 """Kubernetes manifests of the pools: workers that can be scaled, and the rule that scales them (infra/k8s/pools.yaml).
 
-Enters: the pools (streams/pools). Leaves: YAML: for each pool a StatefulSet of workers, each on as many GPUs as its
-file says (tensor_parallel; one where it says nothing, none where a server elsewhere computes, or nothing does), and a
-KEDA ScaledObject that makes an HPA of it. Pure. Guaranteed: a pool's lane has workers of its own, so that neither
+Enters: the pools (streams/installed.py). Leaves: YAML: for each pool a StatefulSet of workers, each on as many GPUs as
+its file says (tensor_parallel; one where it says nothing, none where a server elsewhere computes, or nothing does), and
+a KEDA ScaledObject that makes an HPA of it. Pure. Guaranteed: a pool's lane has workers of its own, so that neither
 scales for the other; a worker's slot is its pod's index, so that it keeps its partitions over a restart; a pod counts
 as started only when its model is loaded, warm and in its group; a pool never has more workers than partitions.
 

@@ -17,7 +17,7 @@ from typing import Any
 from aios.infra import pods
 from aios.infra.local.system import ALONE, POOLS, SERVERS
 from aios.infra.pods import HOME
-from aios.streams import pool_files, topology
+from aios.streams import installed, topology
 
 PREPARE = "prepare"  # the job's name
 HTTP_PORT = 8080
@@ -220,4 +220,4 @@ def _service(process: str) -> dict[str, Any]:
 
 def _devices(process: str) -> int:
     """GPUs that it computes on."""
-    return max((pool.devices for pool in pool_files.shipped().values() if pool.process == process), default=0)
+    return max((pool.devices for pool in installed.pools().values() if pool.process == process), default=0)

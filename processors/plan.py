@@ -59,7 +59,7 @@ from aios.schemas.models import (
     UsageSettled,
 )
 from aios.schemas.registry import RegistrySource
-from aios.streams import carrying, failpoints, pool_files, reference, slots, system_files, topics
+from aios.streams import carrying, failpoints, installed, reference, slots, topics
 from aios.streams.config import Settings
 from aios.streams.deployments import Deployments
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
@@ -127,8 +127,8 @@ class Plan:
         self._partitions = partitions
         self._funds = funds or Funds()
         self._versions = versions or Newest()
-        self._pools = pool_files.shipped() if pools is None else pools
-        asked = system_files.shipped().values() if systems is None else systems
+        self._pools = installed.pools() if pools is None else pools
+        asked = installed.systems().values() if systems is None else systems
         outstanding_max = {name: pool.limits.tenant_outstanding_max for name, pool in self._pools.items()}
         outstanding_max |= {turnstile.place_at(one.system): one.limits.tenant_outstanding_max for one in asked}
         self._share = turnstile.shares(outstanding_max, partitions)

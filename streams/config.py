@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, DirectoryPath, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,7 +22,6 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from aios.streams import pool_files
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import (
     CacheMib,
@@ -165,6 +164,12 @@ class ConnectorsSettings(Section):
     endpoints: dict[Annotated[str, Field(pattern=ENDPOINT)], EndpointSettings] = {}
 
 
+class ExtensionsSettings(Section):
+    """folder: files of a team's own beside those of the release (streams/extensions.py); None: there are none."""
+
+    folder: DirectoryPath | None = None
+
+
 class DocumentsSettings(Section):
     """Where documents too large for a record are kept (streams/document_store.py), and how much of them. folder: on
     many machines one that gateways and connectors share; None: `documents` in the home.
@@ -232,25 +237,12 @@ class Settings(BaseSettings):
     tracing: TracingSettings = TracingSettings()
     inference: InferenceSettings = InferenceSettings()
     connectors: ConnectorsSettings = ConnectorsSettings()
+    extensions: ExtensionsSettings = ExtensionsSettings()
     documents: DocumentsSettings = DocumentsSettings()
     metrics: MetricsSettings = MetricsSettings()
     lake: LakeSettings = LakeSettings()
     money: MoneySettings = MoneySettings()
     watch: WatchSettings = WatchSettings()
-
-    @model_validator(mode="after")
-    def _every_pool_has_its_server(self) -> Settings:
-        away = [
-            pool.pool
-            for pool in pool_files.shipped().values()
-            if (self.inference.engine or pool.engine) == "openai" and not (pool.server or self.inference.url)
-        ]
-        if away:
-            raise ValueError(
-                f"the engine of {', '.join(away)} is openai, and it has no server: set inference.url, or `server` in "
-                "the pool's file"
-            )
-        return self
 
     @classmethod
     def settings_customise_sources(
@@ -270,6 +262,13 @@ class Settings(BaseSettings):
 @lru_cache(maxsize=1)
 def load() -> Settings:
     """The settings of this process. Raises ConfigError naming each wrong key and what is allowed."""
+    return read()
+
+
+def read() -> Settings:
+    """The same, as they are at this moment: for what is declared when a module is imported, since a command may still
+    say which home is its own. Raises ConfigError.
+    """
     known = {f"AIOS_{name.upper()}" for name in Settings.model_fields} | {"AIOS_CONFIG"}
     for name in os.environ:
         if name.startswith("AIOS_") and name.split("__")[0] not in known:

@@ -1,24 +1,25 @@
 """Pools of model workers: pools/<pool>.yaml, one file a pool. Adding a pool is adding a file.
 
-In: the files beside this module. Out: frozen Pool values; the pool's topic, consumer group, process, metrics and
-autoscaling signal follow from them (topology.py). Guaranteed: unknown keys are refused with the file's name; pools of
-one process agree in model, engine, its options and server, since they share them; a fallback leads to a pool of the
-same lane, or to a person, and in no circle; a key of a server stands in no file. Rejected: pools in aios.yaml (what a
-pool promises and costs belongs to the product's versions, not to a machine).
+In: folders of files: FOLDER, and a team's own (installed.py). Out: frozen Pool values; the pool's topic, consumer
+group, process, metrics and autoscaling signal follow from them (topology.py). Guaranteed: every mistake in any file is
+told with file, line and column; pools of one process agree in model, engine, its options and server, since they share
+them; a fallback leads to a pool of the same lane, or to a person, and in no circle; a server's key stands in no file.
+Rejected: pools in aios.yaml (what a pool promises and costs belongs to versions of files, not to a machine).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from aios.streams import mistakes, yaml_text
 from aios.streams.errors import ConfigError
+from aios.streams.part import POOL, SECRET_OR_NONE, SERVER, Part, close_to
 
 FOLDER = Path(__file__).parent / "pools"
 SERVES: Mapping[str, tuple[str, ...]] = {
@@ -41,10 +42,6 @@ EngineMode = Literal["in_process", "subprocess"]
 class Lane(StrEnum):
     INTERACTIVE = "interactive"  # somebody waits
     BULK = "bulk"
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # it may be a key
 
 
 class Limits(Part):
@@ -83,8 +80,8 @@ class Server(Part):
     process resolves; empty: it wants none.
     """
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
-    api_key: Annotated[str, Field(pattern=r"^((env|file):.+)?$")] = ""
+    url: Annotated[str, Field(pattern=SERVER)]
+    api_key: Annotated[str, Field(pattern=SECRET_OR_NONE)] = ""
 
 
 class EngineOptions(Part):
@@ -110,7 +107,7 @@ class EngineOptions(Part):
 class Pool(Part):
     """One pool; see the module. name: `<process>.<lane>`."""
 
-    pool: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}\.(interactive|bulk)$")]
+    pool: Annotated[str, Field(pattern=POOL)]
     does: Annotated[str, Field(min_length=1, max_length=80)]  # one line for people
     task: Literal["classify", "generate", "embed"]
     model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]  # which version of it: aios model activate
@@ -144,12 +141,6 @@ class Pool(Part):
         return Lane(self.pool.partition(".")[2])
 
 
-@lru_cache(maxsize=1)
-def shipped() -> Mapping[str, Pool]:
-    """Every pool by name, those of one process together, interactive first. Raises ConfigError."""
-    return read(FOLDER)
-
-
 def chain(pools: Mapping[str, Pool], name: str) -> tuple[Pool, ...]:
     """The pool, and those that are asked one after the other when it cannot answer. Raises KeyError."""
     found = [pools[name]]
@@ -158,45 +149,67 @@ def chain(pools: Mapping[str, Pool], name: str) -> tuple[Pool, ...]:
     return tuple(found)
 
 
-def read(folder: Path) -> Mapping[str, Pool]:
-    """The pools of a folder. Raises ConfigError naming the file and what is wrong with it."""
-    pools = [_read(path) for path in sorted(folder.glob("*.yaml"))]
+def read(*folders: Path) -> Mapping[str, Pool]:
+    """Every pool by name, those of one process together, interactive first. Raises ConfigError, a line a mistake."""
+    said: dict[str, tuple[Path, yaml.Node]] = {}
+    pools, problems = [], list[str]()
+    for path in (path for folder in folders for path in sorted(folder.glob("*.yaml"))):
+        pool, root, wrong = _read(path)
+        problems += wrong
+        if pool is not None and root is not None:
+            pools.append(pool)
+            said[pool.pool] = path, root
     pools.sort(key=lambda pool: (pool.process, pool.lane is Lane.BULK))
     by_name = {pool.pool: pool for pool in pools}
-    for pool in pools:
-        _check(pool, by_name)
+    if not problems:  # else a pool that another one names may be among those that could not be read
+        for pool in pools:
+            path, root = said[pool.pool]
+            problems += [
+                mistakes.line(str(path), root, tuple(key.split(".")), says) for key, says in _wrong(pool, by_name)
+            ]
+    if problems:
+        raise ConfigError("\n".join(problems))
     return by_name
 
 
-def _read(path: Path) -> Pool:
+def _read(path: Path) -> tuple[Pool | None, yaml.Node | None, list[str]]:
+    """The pool and its nodes, or all that is wrong with the file by itself."""
     try:
-        pool = Pool.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        root, said = yaml_text.read_file(path)
+        pool = Pool.model_validate(said)
+    except yaml_text.Unreadable as error:
+        return None, None, error.problems
+    except ValidationError as error:
+        return None, None, mistakes.lines(str(path), root, error)
     if pool.pool != path.stem:
-        raise ConfigError(f"{path} declares {pool.pool}; the file is named after its pool")
-    return pool
+        says = f"the file is named after its pool, and this one is {path.name}"
+        return None, None, [mistakes.line(str(path), root, ("pool",), says)]
+    return pool, root, []
 
 
-def _check(pool: Pool, by_name: Mapping[str, Pool]) -> None:
+def _wrong(pool: Pool, by_name: Mapping[str, Pool]) -> Iterator[tuple[str, str]]:
+    """What does not fit to the other pools, with the key that says so."""
     for other in by_name.values():
         if other.process == pool.process and _shared(other) != _shared(pool):
-            raise ConfigError(
-                f"{pool.pool} and {other.pool} share a process and so task, model, engine, engine_options, weights and "
-                "server"
-            )
+            both = f"{pool.pool} and {other.pool}"
+            yield "pool", f"{both} share a process and so task, model, engine, engine_options, weights and server"
     if pool.server is not None and pool.engine != "openai":
-        raise ConfigError(f"{pool.pool}: `server` belongs to the engine openai, not to {pool.engine}")
+        yield "server", f"it belongs to the engine openai, not to {pool.engine}"
     own = {"vllm": pool.engine_options.said().keys(), "openai": {"context_tokens"}}.get(pool.engine, set())
     if strange := sorted(pool.engine_options.said().keys() - own):
-        raise ConfigError(f"{pool.pool}: engine_options.{strange[0]} says nothing to the engine {pool.engine}")
+        yield f"engine_options.{strange[0]}", f"it says nothing to the engine {pool.engine}"
     seen, at = {pool.pool}, pool
     while at.fallback != PERSON:
         following = by_name.get(f"{at.fallback}.{at.lane}")
         if following is None or following.task != pool.task:
-            raise ConfigError(f"{at.pool}: there is no pool {at.fallback}.{at.lane} for the task {pool.task}")
+            if at is pool:
+                names = [each.process for each in by_name.values() if (each.task, each.lane) == (pool.task, pool.lane)]
+                hint = close_to(at.fallback, [PERSON, *names])
+                yield "fallback", f"there is no pool {at.fallback}.{at.lane} for the task {pool.task}{hint}"
+            return
         if following.pool in seen:
-            raise ConfigError(f"{pool.pool}: its fallbacks lead in a circle")
+            yield "fallback", "the fallbacks lead in a circle"
+            return
         seen.add(following.pool)
         at = following
 

@@ -1,10 +1,11 @@
-"""Prompts: inference_workers/prompts/<name>/<version>.md, one file a version, read strictly.
+"""Prompts: prompts/<name>/<version>.md, one file a version, read strictly.
 
 In: a file of front matter (YAML between two lines `---`) and messages, each under a line `# system`, `# user` or
-`# assistant`. Out: frozen Prompt values, for the workers that render them and for plan, which checks what models answer
-with them. Guaranteed: unknown keys, a missing {input}, a shape without bounds and a merging rule that does not belong
-to the contract are refused with the file's name; a version says its own name. A version that has served is never
-changed: `aios prompt new` makes the next one.
+`# assistant`; in FOLDER, or in a team's own (extensions.py), where all versions of a name are. Out: frozen Prompt
+values, for the workers that render them and for plan, which checks what models answer with them. Guaranteed: unknown
+keys, a missing {input}, a shape without bounds and a merging rule that does not belong to the contract are refused with
+file, line and column; a version says its own name. A version that has served is never changed: `aios prompt new` makes
+the next one.
 
 The contract says what comes back:
 
@@ -34,11 +35,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from aios.streams import shapes
+from aios.streams import config, extensions, mistakes, shapes, yaml_text
 from aios.streams.errors import ConfigError
+from aios.streams.part import NAMED, Part
 
 FOLDER = Path(__file__).parents[1] / "inference_workers" / "prompts"
 PLACEHOLDER = "{input}"
@@ -48,10 +49,6 @@ FILE_CHARS_MAX = 64 << 10
 
 TEXT, OBJECT, CHOICE = "generation.v1", "object.v1", "choice.v1"
 MERGES = {TEXT: ("beginning", "join", "again"), OBJECT: ("beginning", "fill"), CHOICE: ("beginning", "vote")}
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Sampling(Part):
@@ -85,6 +82,12 @@ class Output(Part):
 
     shape: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
     choices: Annotated[tuple[str, ...], Field(max_length=shapes.CHOICES_MAX)] = ()
+
+    @model_validator(mode="after")
+    def _is_a_shape(self) -> Output:
+        if self.shape is not None:
+            shapes.complete(self.shape)
+        return self
 
 
 Patterns = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=32)]
@@ -122,7 +125,7 @@ class Message(Part):
     content: Annotated[str, Field(min_length=1)]
 
 
-Model = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}(@[1-9][0-9]{0,5})?$")]
+Model = Annotated[str, Field(pattern=NAMED)]
 
 
 class Prompt(Part):
@@ -176,8 +179,6 @@ class Prompt(Part):
             raise ValueError(f"output.schema belongs to {OBJECT}, which needs it")
         if bool(self.output.choices) != (self.contract == CHOICE):
             raise ValueError(f"output.choices belongs to {CHOICE}, which needs it")
-        if self.contract == OBJECT:
-            shapes.complete(self.output.shape)
         if len(set(self.output.choices)) != len(self.output.choices) or "" in self.output.choices:
             raise ValueError("output.choices are texts, each of them once")
         if len({each.partition("@")[0] for each in self.models}) != len(self.models):
@@ -207,7 +208,7 @@ class Recorded(Part):
 def load(reference: str) -> Prompt:
     """`name@version` → the prompt. Raises ConfigError naming what is wrong and where."""
     matched = REFERENCE.fullmatch(reference)
-    path = FOLDER / matched[1] / f"{matched[2]}.md" if matched else None
+    path = folder(matched[1]) / f"{matched[2]}.md" if matched else None
     if path is None or not path.is_file():
         raise ConfigError(f"there is no prompt {reference[:80]}; there are {', '.join(known())}")
     return read(path)
@@ -223,33 +224,39 @@ def read(path: Path) -> Prompt:
     if len(text) > FILE_CHARS_MAX:
         raise ConfigError(f"{path}: over {FILE_CHARS_MAX} characters")
     head, body = _parts(path, text)
+    line = head.count("\n") + 2
     try:
-        fields = yaml.safe_load(head)
-        if not isinstance(fields, dict) or fields.keys() & {"messages", "digest"}:
-            raise ConfigError(f"{path}: the front matter is a mapping without messages, which stand below it")
-        messages = [{"role": role, "content": content} for role, content in _messages(path, body)]
-        digest = hashlib.sha256(raw).hexdigest()
-        prompt = Prompt.model_validate({**fields, "messages": messages, "digest": digest})
-    except (ValidationError, yaml.YAMLError, shapes.ShapeRefused) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        root, fields = yaml_text.read(head)
+    except yaml_text.Unreadable as error:
+        raise ConfigError("\n".join(f"{path}:{each}" for each in error.problems)) from error
+    if root is None or not isinstance(fields, dict) or fields.keys() & {"messages", "digest"}:
+        raise ConfigError(f"{path}:1:1: the front matter is a mapping without messages, which stand below it")
+    messages = [{"role": role, "content": content} for role, content in _messages(path, body, line)]
+    try:
+        prompt = Prompt.model_validate({**fields, "messages": messages, "digest": hashlib.sha256(raw).hexdigest()})
+    except ValidationError as error:
+        raise ConfigError("\n".join(mistakes.lines(str(path), root, error))) from error
     if (prompt.name, str(prompt.version)) != (path.parent.name, path.stem):
-        raise ConfigError(f"{path} says it is {prompt.reference}")
+        raise ConfigError(mistakes.line(str(path), root, ("name",), f"the file says it is {prompt.reference}"))
     return prompt
 
 
 def _parts(path: Path, text: str) -> tuple[str, str]:
-    """Front matter and body."""
+    """Front matter, whose lines count as in the file, and body."""
     lines = text.splitlines(keepends=True)
     ends = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
     if len(ends) < 2 or ends[0] != 0:
-        raise ConfigError(f"{path}:1: a prompt begins with front matter between two lines ---")
-    return "".join(lines[1 : ends[1]]), "".join(lines[ends[1] + 1 :])
+        raise ConfigError(f"{path}:1:1: a prompt begins with front matter between two lines ---")
+    return "".join(lines[: ends[1]]), "".join(lines[ends[1] + 1 :])
 
 
-def _messages(path: Path, body: str) -> Iterator[tuple[str, str]]:
+def _messages(path: Path, body: str, line: int) -> Iterator[tuple[str, str]]:
+    """line: of the file, where the body begins."""
     before, *rest = HEADING.split(body)
     if before.strip():
-        raise ConfigError(f"{path}: text above the first message, which begins with `# system` or `# user`")
+        line += before[: len(before) - len(before.lstrip())].count("\n")
+        says = "text above the first message, which begins with `# system` or `# user`"
+        raise ConfigError(f"{path}:{line}:1: {says}")
     yield from ((role, content.strip()) for role, content in zip(rest[::2], rest[1::2], strict=True))
 
 
@@ -259,14 +266,25 @@ def known() -> list[str]:
 
 
 def names() -> list[str]:
-    return sorted({path.parent.name for path in FOLDER.glob("*/*.md") if _version(path)})
+    return sorted({path.parent.name for folder in _folders() for path in folder.glob("*/*.md") if _version(path)})
+
+
+def folder(name: str) -> Path:
+    """Where the versions of a prompt are, or will be: in a team's own folder, where it has one. Raises ConfigError."""
+    folders = _folders()
+    return next((each / name for each in folders if (each / name).is_dir()), folders[-1] / name)
+
+
+def _folders() -> tuple[Path, ...]:
+    """Raises ConfigError: a team's own prompt has the name of one that ships."""
+    return extensions.folders(FOLDER, config.load().extensions.folder)
 
 
 def versions(name: str) -> list[int]:
     """Of one prompt, rising; empty: there is none of that name."""
     if not REFERENCE.fullmatch(f"{name}@1"):
         return []
-    return sorted(filter(None, map(_version, (FOLDER / name).glob("*.md"))))
+    return sorted(filter(None, map(_version, folder(name).glob("*.md"))))
 
 
 def newest(name: str) -> int:
@@ -338,7 +356,7 @@ def record_of(reference: str, model: str = "") -> Path:
     """
     name, _, version = reference.partition("@")
     stands_in = load(reference).stands_in(model)
-    return FOLDER / name / f"{version}.evaluated{f'.{stands_in}' if stands_in else ''}.json"
+    return folder(name) / f"{version}.evaluated{f'.{stands_in}' if stands_in else ''}.json"
 
 
 def _version(path: Path) -> int:

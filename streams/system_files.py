@@ -1,29 +1,32 @@
 """Outside systems: systems/<system>.yaml, one file a system. Adding a system is adding a file.
 
-In: the files beside this module. Out: frozen System values; the system's topic, consumer group, circuit, metrics and
-objective follow from them (topology.py), and which class speaks to it (processors/connectors/registry.py). Guaranteed:
-unknown keys are refused with the file's name; a secret is a reference, never a value. Addresses belong to a
-deployment: `connectors.options` of aios.yaml wins over `options` here.
+In: folders of files: FOLDER, and a team's own (installed.py). Out: frozen System values; the system's topic, consumer
+group, circuit, metrics and objective follow from them (topology.py), and which class speaks to it
+(processors/connectors/registry.py). Guaranteed: every mistake in any file is told with file, line and column; a secret
+is a reference, never a value. Addresses belong to a deployment: `connectors.options` of aios.yaml wins over `options`
+here.
 Rejected: systems in aios.yaml (what is asked of a system belongs to the workflows' versions, not to a machine).
 """
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from aios.streams import mistakes, yaml_text
 from aios.streams.errors import ConfigError
+from aios.streams.part import FIELD, FIELD_TYPE, LETTERS, SECRET, WORD, Part, close_to
 
 FOLDER = Path(__file__).parent / "systems"
-NAME = r"^[a-z]{1,32}$"  # stages and failpoints are named in letters
 ATTEMPTS_MAX = 5  # commands of one step of a case
+KEY = "idempotency_key"  # in a path
 ENDPOINT = r"^[a-z][a-z0-9-]{0,63}$"  # of a system that is many
 
 
@@ -34,10 +37,6 @@ class Effect(StrEnum):
     RECONCILED = "reconciled"  # the system is asked whether it was done: once
     AT_LEAST_ONCE = "at_least_once"  # tried again: perhaps twice
     AT_MOST_ONCE = "at_most_once"  # not tried again: perhaps not at all, and the case is told `unknown`
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Limits(Part):
@@ -90,18 +89,23 @@ class Goal(Part):
     success: Annotated[float, Field(gt=0, le=1)] = 0.999
 
 
+Operation = Annotated[str, Field(pattern=WORD)]
+FieldName = Annotated[str, Field(pattern=FIELD)]
+FieldType = Annotated[str, Field(pattern=FIELD_TYPE)]
+
+
 class Http(Part):
     """One operation of a system that speaks JSON over HTTP (connectors/http.py); a file is all that it needs.
 
-    path, and done.path: `{field}` stands for a field of the request, `{idempotency_key}` for the key. request,
-    response: field → type; a `?` behind the type: it may be missing. refused: statuses that decline the request; other
-    4xx are mistakes of ours.
+    path, done: `{field}` stands for a field of the request, `{idempotency_key}` for the key. request, response: field →
+    type; a `?` behind the type: it may be missing. refused: statuses that decline the request; other 4xx are mistakes
+    of ours.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     path: Annotated[str, Field(pattern=r"^/\S*$")]
-    request: dict[str, str] = {}
-    response: dict[str, str] = {}
+    request: Mapping[FieldName, FieldType] = {}
+    response: Mapping[FieldName, FieldType] = {}
     effects: Annotated[tuple[Effect, ...], Field(min_length=1)] = (Effect.NONE,)
     done: Annotated[str, Field(pattern=r"^(/\S*)?$")] = ""  # GET: 200 with the response: done; 404: not done
     refused: tuple[Annotated[int, Field(ge=400, le=499)], ...] = (409, 422)
@@ -114,6 +118,19 @@ class Http(Part):
             raise ValueError("effects: what only reads gives none, and nothing else")
         return self
 
+    @model_validator(mode="after")
+    def _paths(self) -> Http:
+        for key, path in (("path", self.path), ("done", self.done)):
+            allowed = [*self.request, KEY]
+            if unknown := [field for field in named_in(path) if field not in allowed]:
+                hint = close_to(unknown[0], allowed)
+                raise PydanticCustomError(
+                    "unknown_field",
+                    "{path} names {field}, which its request does not have{hint}",
+                    {"key": key, "path": path, "field": unknown[0], "hint": hint},
+                )
+        return self
+
 
 class System(Part):
     """One system; see the module. connector: of processors/connectors/registry.py; several systems may share one.
@@ -121,13 +138,13 @@ class System(Part):
     endpoint: the field of a request that names who of the system is asked, where it is many that fail one by one.
     """
 
-    system: Annotated[str, Field(pattern=NAME)]
+    system: Annotated[str, Field(pattern=LETTERS)]
     does: Annotated[str, Field(min_length=1, max_length=80)]  # one line for people
-    connector: Annotated[str, Field(pattern=NAME)]
+    connector: Annotated[str, Field(pattern=LETTERS)]
     endpoint: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,63})?$")] = ""
-    options: dict[str, Any] = {}
-    secrets: dict[str, Annotated[str, Field(pattern=r"^(env:|file:).+")]] = {}
-    operations: dict[str, Http] = {}  # of the connector `http` alone; the others have theirs in code
+    options: Mapping[str, Any] = {}
+    secrets: Mapping[str, Annotated[str, Field(pattern=SECRET)]] = {}
+    operations: Mapping[Operation, Http] = {}  # of the connector `http` alone; the others have theirs in code
     limits: Limits = Limits()
     again: Again = Again()
     circuit: Circuit = Circuit()
@@ -141,26 +158,40 @@ class System(Part):
     @model_validator(mode="after")
     def _operations(self) -> System:
         if (self.connector == "http") != bool(self.operations):
-            raise ValueError("operations: the connector http has them in its file, the others in code")
+            says = "the connector http has `operations` in its file, the others have theirs in code"
+            raise PydanticCustomError("operations", "{says}", {"key": "connector", "says": says})
         return self
 
 
-@lru_cache(maxsize=1)
-def shipped() -> Mapping[str, System]:
-    """Every system by name. Raises ConfigError."""
-    return read(FOLDER)
+def read(*folders: Path) -> Mapping[str, System]:
+    """Every system by name. Raises ConfigError, a line a mistake."""
+    found: dict[str, System] = {}
+    problems: list[str] = []
+    for path in (path for folder in folders for path in sorted(folder.glob("*.yaml"))):
+        system, wrong = read_file(path)
+        problems += wrong
+        if system is not None:
+            found[system.system] = system
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found
 
 
-def read(folder: Path) -> Mapping[str, System]:
-    """The systems of a folder. Raises ConfigError naming the file and what is wrong with it."""
-    return {system.system: system for system in map(_read, sorted(folder.glob("*.yaml")))}
-
-
-def _read(path: Path) -> System:
+def read_file(path: Path) -> tuple[System | None, list[str]]:
+    """The system, or one line `file:line:column: problem` for everything wrong with it."""
     try:
-        system = System.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        root, said = yaml_text.read_file(path)
+        system = System.model_validate(said)
+    except yaml_text.Unreadable as error:
+        return None, error.problems
+    except ValidationError as error:
+        return None, mistakes.lines(str(path), root, error)
     if system.system != path.stem:
-        raise ConfigError(f"{path} declares {system.system}; the file is named after its system")
-    return system
+        says = f"the file is named after its system, and this one is {path.name}"
+        return None, [mistakes.line(str(path), root, ("system",), says)]
+    return system, []
+
+
+def named_in(path: str) -> list[str]:
+    """The fields that stand in braces. Raises ValueError: a brace alone."""
+    return [field for _, field, _, _ in string.Formatter().parse(path) if field is not None]

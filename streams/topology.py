@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from aios.streams import pool_files, system_files, topics
+from aios.streams import installed, topics
 from aios.streams.pool_files import Pool
 from aios.streams.system_files import System
 from aios.streams.topics import RETRY_TIERS, Family, Tier, Topic
@@ -127,7 +127,7 @@ def _pool(pool: Pool) -> Stage:
     )
 
 
-POOLS = tuple(_pool(pool) for pool in pool_files.shipped().values())
+POOLS = tuple(_pool(pool) for pool in installed.pools().values())
 
 
 RESCREENING = "aios.rescreening"
@@ -155,7 +155,7 @@ def connecting(system: System) -> Stage:
     )
 
 
-CONNECTORS = tuple(connecting(system) for system in system_files.shipped().values())
+CONNECTORS = tuple(connecting(system) for system in installed.systems().values())
 
 GATEWAY = Stage(
     name="gateway",

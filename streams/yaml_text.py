@@ -10,6 +10,7 @@ Rejected: rewriting what was meant (`=` for `==`): whoever reads the file later 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -18,6 +19,7 @@ from yaml.constructor import SafeConstructor
 from aios.streams.errors import ConfigError
 
 DEPTH_MAX = 50
+FILE_CHARS_MAX = 256 << 10
 STANDARD = "tag:yaml.org,2002:"  # begins the tags that this reads
 MERGE = f"{STANDARD}merge"
 
@@ -45,6 +47,24 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
         raise Unreadable([f"1:1: nested more than {DEPTH_MAX} levels deep"]) from None
     except yaml.YAMLError as error:
         raise Unreadable([_said(error)]) from error
+
+
+def read_file(path: Path, chars_max: int = FILE_CHARS_MAX) -> tuple[yaml.Node, dict[str, Any]]:
+    """A file that holds a mapping. Raises Unreadable, whose problems begin with the file's name."""
+    try:
+        text = path.read_bytes().decode()
+        if len(text) > chars_max:
+            raise Unreadable([f"1:1: over {chars_max} characters"])
+        root, said = read(text)
+        if not isinstance(root, yaml.MappingNode):
+            raise Unreadable(["1:1: values by their names belong here, as in `name: value`"])
+    except OSError as error:
+        raise Unreadable([f"{path}: {error.strerror}"]) from error
+    except UnicodeDecodeError:
+        raise Unreadable([f"{path}:1:1: not UTF-8 text"]) from None
+    except Unreadable as error:
+        raise Unreadable([f"{path}:{each}" for each in error.problems]) from error
+    return root, said
 
 
 def place(node: yaml.Node) -> str:

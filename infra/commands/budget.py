@@ -22,7 +22,7 @@ from aios.processors.cases import limited
 from aios.processors.language.workflow import Workflow
 from aios.schemas.codec import Codec
 from aios.schemas.models import BudgetChanged, BudgetDeclared
-from aios.streams import limits, money, pool_files
+from aios.streams import installed, limits, money
 from aios.streams.config import Settings
 from aios.streams.errors import ConfigError
 from aios.streams.limits import ALL, LIFTED, POLICIES, WINDOWS
@@ -72,7 +72,7 @@ def set_(
         serving = _serving(settings, codec)
         if workflow not in (ALL, *serving):
             fail(f"there is no workflow {workflow}: {', '.join(serving)}", NOT_FOUND)
-        if why_not := limited.refused(workflow, serving, over, pool_files.shipped()):
+        if why_not := limited.refused(workflow, serving, over, installed.pools()):
             fail("\n".join(why_not), FAILED)
         limits.declare(settings.kafka, codec, declared)
     _said(declared, as_json)
@@ -112,7 +112,7 @@ def show(tenant: str, as_json: bool) -> None:
     found = [_row(limit, standing.get(limit.budget), as_json=as_json) for limit in declared]
     for limit in declared:
         if limit.workflow in (ALL, *serving):
-            for why in limited.refused(limit.workflow, serving, limit.policy, pool_files.shipped()):
+            for why in limited.refused(limit.workflow, serving, limit.policy, installed.pools()):
                 click.echo(f"{limit.budget}: {why}", err=True)
     output.rows(found, COLUMNS, as_json=as_json, none="no limit is declared: `aios budget set` does")
 

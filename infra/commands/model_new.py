@@ -20,7 +20,7 @@ import yaml
 
 from aios.inference_workers import labels, weights
 from aios.infra.output import NOT_FOUND, USAGE, fail
-from aios.streams import model_files, pool_files
+from aios.streams import installed, model_files
 from aios.streams.errors import ConfigError
 from aios.streams.model_files import CARD, DATA, HEADS, UNSAID, Card
 
@@ -136,7 +136,7 @@ def _then(reference: str, before: Card, read_with: str) -> Iterator[str]:
     name = reference.partition("@")[0]
     if before.task == "classify":
         yield f"then: {DATA}/HEAD/{labels.FILE}, and aios model train {reference}"
-    pools = [pool for pool in pool_files.shipped().values() if pool.model == name]
+    pools = [pool for pool in installed.pools().values() if pool.model == name]
     if not pools:
         yield f"then: pools that serve it, streams/pools/*.yaml with `model: {name}` and `weights: {read_with}`"
     elif any(pool.weights != read_with for pool in pools):

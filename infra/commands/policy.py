@@ -1,8 +1,8 @@
 """`aios policy list|show|test|measure`: guardrails, and whether they do what their cases say.
 
-Enters: the files of processors/policies, or one elsewhere; needs no running system. Leaves: tables; of `test` an exit
-code that a build can stop at: 1 where a text that must pass is held back, or one that must be stopped goes on.
-`show` also judges a text that is given to it, and says where in it something was found.
+Enters: the files of the release and of a team's own folder, or one elsewhere; needs no running system. Leaves: tables;
+of `test` an exit code that a build can stop at: 1 where a text that must pass is held back, or one that must be stopped
+goes on. `show` also judges a text that is given to it, and says where in it something was found.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`aios pools`: every pool of model workers as its file declares it, and how it stands in the running system.
 
-Enters: streams/pools, and the metrics ports of this home's workers (inference_workers/measures.py) and of plan, before
-which a tenant's backlog waits (processors/cases/queues.py). Leaves: a row a pool, or everything about one. Guaranteed:
-without a running system here the declared part is told, and that no worker was asked; sums and percentiles are over all
-workers of the pool since each of them started.
+Enters: the pools (streams/installed.py), and the metrics ports of this home's workers (inference_workers/measures.py)
+and of plan, before which a tenant's backlog waits (processors/cases/queues.py). Leaves: a row a pool, or everything
+about one. Guaranteed: without a running system here the declared part is told, and that no worker was asked; sums and
+percentiles are over all workers of the pool since each of them started.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aios.infra import output, pool_manifests
 from aios.infra.local.home import Home
 from aios.infra.output import NOT_FOUND, fail
 from aios.infra.running import load_settings
-from aios.streams import pool_files
+from aios.streams import installed
 from aios.streams.pool_files import Pool
 
 ASK_S_MAX = 2.0
@@ -56,7 +56,7 @@ def pools(*, name: str | None, as_json: bool, kubernetes: bool) -> None:
     pool): its tokens.
     per_1000: price of a thousand answers, in money.currency.
     """
-    declared = pool_files.shipped()
+    declared = installed.pools()
     if kubernetes:
         click.echo(pool_manifests.manifests(declared.values()), nl=False)
         return

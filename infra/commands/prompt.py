@@ -1,9 +1,10 @@
 """`aios prompt list|new|diff|test|activate|history|rollback`: the life of a prompt.
 
-Enters: files of inference_workers/prompts; a model that answers, in the workers' environment; for what serves, the
-running system. Leaves: a new file; what a version makes of its evaluation set, or of recorded cases, with an exit code
-that a build can stop at; prompt.activated.v1 and its audit record, under the name of who acts. Guaranteed: no version
-is activated, not even for a rollback, whose evaluation was not passed; who acts is whom the token belongs to.
+Enters: prompts of the release and of a team's own folder; a model that answers, in the workers' environment; for what
+serves, the running system. Leaves: a new file; what a version makes of its evaluation set, or of recorded cases, with
+an exit code that a build can stop at; prompt.activated.v1 and its audit record, under the name of who acts. Guaranteed:
+no version is activated, not even for a rollback, whose evaluation was not passed; who acts is whom the token belongs
+to.
 """
 
 from __future__ import annotations
@@ -82,10 +83,10 @@ def new(name: str, source: str) -> None:
     there = prompt_files.versions(name)
     template = _known(source or (f"{name}@{there[-1]}" if there else ""))
     version = (there[-1] if there else 0) + 1
-    path = prompt_files.FOLDER / name / f"{version}.md"
+    path = prompt_files.folder(name) / f"{version}.md"
     text = _file(template).read_text(encoding="utf-8")
     text = VERSION_LINE.sub(f"version: {version}", NAME_LINE.sub(f"name: {name}", text, count=1), count=1)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     made = [path]
     if not evaluation.path_of(name).exists():
@@ -369,4 +370,4 @@ def _known(reference: str) -> Prompt:
 
 
 def _file(chosen: Prompt) -> Path:
-    return prompt_files.FOLDER / chosen.name / f"{chosen.version}.md"
+    return prompt_files.folder(chosen.name) / f"{chosen.version}.md"

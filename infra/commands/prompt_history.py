@@ -27,7 +27,7 @@ from aios.processors.language import workflow_files
 from aios.processors.language.workflow_files import Live, Workflows
 from aios.schemas import ids
 from aios.schemas.models import InferenceCompleted, InferenceRequested
-from aios.streams import deployments, model_files, money, pool_files, prompt_files
+from aios.streams import deployments, installed, model_files, money, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.wall_clock import wall_ms
 
@@ -233,7 +233,7 @@ def _failed(answers: Iterable[InferenceCompleted]) -> int:
 
 def _cost(answer: InferenceCompleted) -> int:
     """By its tokens alone: the engine's time is not the same outside of a pool."""
-    pool = pool_files.shipped().get(answer.pool or f"{answer.task}.{answer.lane}")
+    pool = installed.pools().get(answer.pool or f"{answer.task}.{answer.lane}")
     if pool is None:
         return 0
     tokens = {"prompt_tokens": answer.prompt_tokens, "output_tokens": answer.output_tokens}

@@ -21,7 +21,7 @@ from aios.infra.ways import boxes, head
 from aios.processors.cases import case_files, limited, workflow_cases
 from aios.processors.language import workflow_files, workflow_schema
 from aios.processors.language.workflow import Workflow
-from aios.streams import pool_files
+from aios.streams import installed
 from aios.streams.errors import ConfigError
 
 
@@ -56,7 +56,7 @@ def check(files: tuple[Path, ...]) -> None:
         if workflow is not None:
             unsigned = "" if workflow.signed_off else "; nobody has signed it off yet, so it cannot be deployed"
             click.echo(f"{path}: {workflow.reference} is fine, {len(workflow.steps)} steps{unsigned}")
-            for warned in limited.warnings(workflow, pool_files.shipped()):
+            for warned in limited.warnings(workflow, installed.pools()):
                 click.echo(f"{path}: {warned}", err=True)
         for problem in problems:
             click.echo(problem, err=True)

@@ -28,7 +28,7 @@ from aios.processors.language import workflow_files
 from aios.processors.language.workflow_files import Live, Sound
 from aios.schemas.codec import Codec
 from aios.schemas.models import WorkflowActivated
-from aios.streams import deployments, pool_files
+from aios.streams import deployments, installed
 from aios.streams.activations import PERMILLE, RETIRED
 from aios.streams.config import Settings
 from aios.streams.deployments import MIGRATED, MODES
@@ -109,7 +109,7 @@ def deploy(file: Path, why: str, inactive: bool, token_file: Path | None, as_jso
     for one in judged.ran:
         for line in one.wrong:
             click.echo(f"✗ {one.name}: {line}", err=True)
-    for warned in limited.warnings(judged.sound.workflow, pool_files.shipped()):
+    for warned in limited.warnings(judged.sound.workflow, installed.pools()):
         click.echo(warned, err=True)
     with connected() as (settings, codec):
         by = acting(settings, codec, token_file, Role.OPERATOR)

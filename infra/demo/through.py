@@ -29,7 +29,7 @@ from aios.schemas.models import (
     Event,
     ReviewRequested,
 )
-from aios.streams import inputs, system_files
+from aios.streams import inputs, installed
 from aios.streams.config import Settings
 
 TENANT = "evaluation"
@@ -53,7 +53,7 @@ def connectors(settings: Settings) -> dict[str, Connector]:
     """Not open yet; the sanctions list is the shipped one, whatever is published."""
     found = {}
     for name in ("assessment", "documents", "sanctions"):
-        system = system_files.shipped()[name]
+        system = installed.systems()[name]
         changed = {**settings.connectors.options, "sanctions": {"follow": False}}
         own = settings.model_copy(update={"connectors": settings.connectors.model_copy(update={"options": changed})})
         found[name] = registry.connector(system, own)

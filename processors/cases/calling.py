@@ -25,7 +25,7 @@ from aios.processors.language import answers
 from aios.processors.language.workflow import Call
 from aios.schemas import ids, twins
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
-from aios.streams import system_files, topics
+from aios.streams import installed, topics
 
 OK = "ok"
 _command = twins.maker(ConnectorRequested)
@@ -156,7 +156,7 @@ class Calling(Asking):
 
 def _whom(system: str, request: Mapping[str, Any]) -> dict[str, str]:
     """The system, and where it is many the endpoint that a request names: its place, and on the audit who is asked."""
-    known = system_files.shipped().get(system)
+    known = installed.systems().get(system)
     endpoint = "" if known is None else known.endpoint_of(request)
     return {"system": system, "endpoint": endpoint} if endpoint else {"system": system}
 

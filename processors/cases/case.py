@@ -47,7 +47,7 @@ from aios.schemas.models import (
     ReviewDecided,
     TimerFired,
 )
-from aios.streams import pool_files, topics
+from aios.streams import installed, topics
 from aios.streams.deployments import MIGRATED, OPERATOR
 from aios.streams.errors import ConfigError, Reason, RecordError
 from aios.streams.pool_files import Pool
@@ -71,7 +71,7 @@ def plan(
     one reads. Raises RecordError (nothing here can ever own the event), ConfigError (the case's workflow version is
     gone) and ExpressionError (the workflow does not fit the case).
     """
-    around = Around(workflows, cause, turnstile or Open(), pools or pool_files.shipped(), parsed or Parsed())
+    around = Around(workflows, cause, turnstile or Open(), pools or installed.pools(), parsed or Parsed())
     match event:
         case CaseAdmitted():
             return _admitted(state, event, around, traceparent)
@@ -94,7 +94,7 @@ def plan(
 
 def cut_short(state: CaseRemembered, cause: Cause, workflows: Workflows, *, turnstile: Turnstile) -> Moved:
     """End a case whose next records would be too large, so that it waits for nothing for ever."""
-    turn = Course(state, Around(workflows, cause, turnstile, pool_files.shipped()))
+    turn = Course(state, Around(workflows, cause, turnstile, installed.pools()))
     turn.cut_short()
     return turn.moved()
 

@@ -27,14 +27,14 @@ import yaml
 from pydantic import Field, ValidationError
 
 from aios.processors.cases.turn import step_of
-from aios.processors.language import mistakes
-from aios.processors.language.part import Part, close_to
+from aios.processors.language.part import Part
 from aios.processors.language.workflow import Emit, Map, Parallel, Rule, Workflow
 from aios.processors.language.workflow_check import Place
 from aios.processors.language.workflow_files import CASES, Sound
-from aios.streams import yaml_text
+from aios.streams import mistakes, yaml_text
 from aios.streams.errors import ConfigError
 from aios.streams.inputs import Input
+from aios.streams.part import close_to
 from aios.streams.pool_files import Lane
 
 CASES_MAX = 500

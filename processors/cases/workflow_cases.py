@@ -24,7 +24,6 @@ from aios.processors.cases import case
 from aios.processors.cases.case_files import Recorded
 from aios.processors.cases.turn import Cause, step_of
 from aios.processors.connectors import registry
-from aios.processors.language.part import wrong_in
 from aios.processors.language.workflow import STEPS_MAX, Wait, Workflow
 from aios.processors.language.workflow_files import Sound, Workflows
 from aios.schemas import ids
@@ -46,6 +45,7 @@ from aios.schemas.models import (
 from aios.streams import prompt_files
 from aios.streams.errors import AiosError
 from aios.streams.inputs import Input
+from aios.streams.part import wrong_in
 
 MOVES_MAX = 8 * STEPS_MAX
 TENANT = "recorded"

@@ -19,7 +19,6 @@ options: url (required), timeout_connect_s. secrets: token, sent as a bearer tok
 from __future__ import annotations
 
 import json
-import string
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -31,7 +30,6 @@ from pydantic import BaseModel, ValidationError, create_model
 from aios.processors.connectors.connector import TOO_LARGE, Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
 from aios.schemas import ids
 from aios.streams import system_files
-from aios.streams.errors import ConfigError
 
 CONNECT_S_MAX = 3.0
 LATER = frozenset({401, 408, 425, 429, 503})
@@ -54,7 +52,7 @@ class Answered(BaseModel):
 
 
 def operations_of(system: system_files.System) -> Mapping[str, Operation]:
-    """What the file says that the system can be asked. Raises ConfigError."""
+    """What the file says that the system can be asked."""
     return {name: _operation(system.system, name, each) for name, each in system.operations.items()}
 
 
@@ -110,8 +108,8 @@ class Http:
         """Status, JSON (None if it is none), and what Retry-After says. names_only: nothing but what the path names."""
         assert self._session is not None
         fields = request.model_dump(mode="json", exclude_none=True)
-        named = {name for _, name, _, _ in string.Formatter().parse(path) if name}
-        values = {**fields, "idempotency_key": ask.idempotency_key}
+        named = set(system_files.named_in(path))
+        values = {**fields, system_files.KEY: ask.idempotency_key}
         where = path.format(**{name: _segment(name, values.get(name, "")) for name in named})
         body = {} if names_only else {name: value for name, value in fields.items() if name not in named}
         reads = method in ("GET", "DELETE")
@@ -160,24 +158,15 @@ class Http:
 def _model(name: str, fields: tuple[tuple[str, str], ...], base: type[BaseModel]) -> type[BaseModel]:
     made: dict[str, Any] = {}
     for field, kind in fields:
-        is_optional = kind.endswith("?")
-        found = KINDS.get(kind.rstrip("?"))
-        if found is None:
-            raise ConfigError(f"{name}.{field}: there is no type {kind}; there are {', '.join(KINDS)}")
-        made[field] = (found | None, None) if is_optional else (found, ...)
+        found = KINDS[kind.removesuffix("?")]
+        made[field] = (found | None, None) if kind.endswith("?") else (found, ...)
     return create_model(name, __base__=base, **made)
 
 
 def _operation(system: str, name: str, told: system_files.Http) -> Operation:
     title = f"{system}.{name}"
-    request = _model(f"{title}.request", tuple(told.request.items()), Part)
-    for path in filter(None, (told.path, told.done)):
-        named = {field for _, field, _, _ in string.Formatter().parse(path) if field is not None}
-        unknown = named - set(told.request) - {"idempotency_key"}
-        if unknown:
-            raise ConfigError(f"{title}: {path} names {', '.join(sorted(unknown))}, which its request does not have")
     return Operation(
-        request=request,
+        request=_model(f"{title}.request", tuple(told.request.items()), Part),
         response=_model(f"{title}.response", tuple(told.response.items()), Answered),
         response_contract=f"{title}.v1",
         effects=frozenset(told.effects),

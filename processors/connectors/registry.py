@@ -8,13 +8,14 @@ whose libraries are missing stops no other.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aios.processors.connectors.connector import Connector, Operation, Setup
-from aios.streams import system_files
+from aios.streams import installed
 from aios.streams.config import Settings
 from aios.streams.errors import ConfigError
+from aios.streams.part import close_to
 from aios.streams.system_files import System
 
 CONNECTORS: Mapping[str, str] = {
@@ -30,10 +31,10 @@ CONNECTORS: Mapping[str, str] = {
 
 
 def operations(system: str) -> Mapping[str, Operation]:
-    """What a shipped system can be asked. Raises ConfigError: there is none of that name, or it cannot be loaded."""
-    found = system_files.shipped().get(system)
+    """What a system can be asked. Raises ConfigError: there is none of that name, or it cannot be loaded."""
+    found = installed.systems().get(system)
     if found is None:
-        raise ConfigError(f"there is no system {system}; there are {', '.join(system_files.shipped())}")
+        raise ConfigError(f"there is no system {system}; there are {', '.join(installed.systems())}")
     return operations_of(found)
 
 
@@ -47,18 +48,18 @@ def operation(system: str, name: str) -> Operation:
 
 def operations_of(system: System) -> Mapping[str, Operation]:
     """Of any system. Raises ConfigError when its connector cannot be loaded, or is not asked as its file says."""
-    if system.operations:
-        from aios.processors.connectors.http import operations_of as told
-
-        found = told(system)
-    else:
-        found = _class(system.connector).operations
-    lacking = [
-        name for name, one in found.items() if system.endpoint and system.endpoint not in one.request.model_fields
-    ]
-    if lacking:
-        raise ConfigError(f"{system.system}: its requests have no {system.endpoint} that names an endpoint: {lacking}")
+    found = _operations(system)
+    if why := _unnamed(system, found):
+        raise ConfigError(f"{system.system}: {why}")
     return found
+
+
+def wrong(system: System) -> Iterator[tuple[str, str]]:
+    """Why nobody speaks to it as its file says, with the key that says so. Raises ConfigError: a library is missing."""
+    if system.connector not in CONNECTORS:
+        yield "connector", f"there is no connector {system.connector}{close_to(system.connector, list(CONNECTORS))}"
+    elif why := _unnamed(system, _operations(system)):
+        yield "endpoint", why
 
 
 def connector(system: System, settings: Settings) -> Connector:
@@ -66,6 +67,23 @@ def connector(system: System, settings: Settings) -> Connector:
     options = {**system.options, **settings.connectors.options.get(system.system, {})}
     made: Connector = _class(system.connector)(Setup(system=system, settings=settings, options=options))
     return made
+
+
+def _operations(system: System) -> Mapping[str, Operation]:
+    if system.operations:
+        from aios.processors.connectors.http import operations_of as told
+
+        return told(system)
+    found: Mapping[str, Operation] = _class(system.connector).operations
+    return found
+
+
+def _unnamed(system: System, operations: Mapping[str, Operation]) -> str:
+    """Why its endpoints are named by nobody; empty: they are, or it has none."""
+    lacking = [name for name, one in operations.items() if system.endpoint not in one.request.model_fields]
+    if not system.endpoint or not lacking:
+        return ""
+    return f"requests of {', '.join(lacking)} have no field {system.endpoint} that names an endpoint"
 
 
 def _class(name: str) -> Any:

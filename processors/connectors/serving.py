@@ -32,7 +32,7 @@ from aios.processors.connectors.opened import Opened
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged
 from aios.schemas.registry import RegistrySource
-from aios.streams import system_files
+from aios.streams import installed
 from aios.streams.config import Settings
 from aios.streams.kafka import Delivery, Intake, cluster_id
 from aios.streams.system_files import System
@@ -66,7 +66,7 @@ def shipped() -> list[Served]:
             operations=functools.cache(functools.partial(registry.operations_of, system)),
             make=functools.partial(registry.connector, system),
         )
-        for system in system_files.shipped().values()
+        for system in installed.systems().values()
     ]
 
 

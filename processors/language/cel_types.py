@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aios.processors.language.part import close_to
 from aios.streams.cel_tree import Call, Index, ListOf, Literal, MapOf, Name, Node, Select, is_macro, source_of
 from aios.streams.inputs import ITEMS_MAX
+from aios.streams.part import close_to
 
 DEPTH_MAX = 12
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import yaml
 
-from aios.processors.language.part import close_to
 from aios.streams import inputs, yaml_text
 from aios.streams.errors import ConfigError
 from aios.streams.inputs import Input
+from aios.streams.part import close_to
 
 WHERE = re.compile(r"(?:schema\.)?([A-Za-z0-9_.\[\]*]+): ")  # before what is wrong: documents[].name
 STEPS = frozenset({"items", "values"})  # of a place that are no fields

@@ -1,9 +1,10 @@
 """The language of guardrails: what a file in policies/ may say, and what a loaded policy is.
 
 In: `<name>@<version>.yaml`, one file a version, and beside it `<name>@<version>.cases.yaml` with texts that must pass
-and texts that must be stopped. Out: frozen Policy values. Guaranteed: unknown keys, a rule of no kind or of two, a
-pattern that is none and a rule on the wrong side of the model are refused with the file's name; a version says its own
-name. A version that has judged is never changed: cases are explained by it. Another one is another file.
+and texts that must be stopped; in FOLDER, or in a team's own (streams/extensions.py). Out: frozen Policy values.
+Guaranteed: unknown keys, a rule of no kind or of two, a pattern that is none and a rule on the wrong side of the model
+are refused with the file's name; a version says its own name. A version that has judged is never changed: cases are
+explained by it. Another one is another file.
 
 `at` says where it stands: `before` a model reads a text, or `after` it answered. Each rule has exactly one kind:
 
@@ -37,9 +38,8 @@ import re2
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from aios.processors.language import mistakes
 from aios.processors.language.part import Part, Word
-from aios.streams import shapes, yaml_text
+from aios.streams import config, extensions, mistakes, shapes, yaml_text
 from aios.streams.errors import ConfigError
 
 FOLDER = Path(__file__).parents[1] / "policies"
@@ -191,10 +191,7 @@ class Cases(Part):
 @lru_cache(maxsize=256)
 def load(reference: str) -> Policy:
     """`name@version` → the policy. Raises ConfigError naming what is wrong and where."""
-    path = FOLDER / f"{reference}.yaml" if REFERENCE.fullmatch(reference) else None
-    if path is None or not path.is_file():
-        raise ConfigError(f"there is no policy {reference[:80]}; there are {', '.join(known())}")
-    return read(path)
+    return read(_path(reference))
 
 
 def read(path: Path) -> Policy:
@@ -213,7 +210,7 @@ def read(path: Path) -> Policy:
 
 def cases(reference: str) -> Cases:
     """The cases beside a policy. Raises ConfigError: there are none, or they are of another one."""
-    return read_cases(FOLDER / f"{reference}.cases.yaml", reference)
+    return read_cases(_path(reference).with_suffix(".cases.yaml"), reference)
 
 
 def read_cases(path: Path, reference: str) -> Cases:
@@ -230,9 +227,23 @@ def read_cases(path: Path, reference: str) -> Cases:
 
 def known() -> list[str]:
     """Every policy of this deploy, as `name@version`, oldest version first."""
-    found = [REFERENCE.fullmatch(path.stem) for path in FOLDER.glob("*.yaml")]
+    found = [REFERENCE.fullmatch(path.stem) for folder in _folders() for path in folder.glob("*.yaml")]
     named = sorted((each[1], int(each[2])) for each in found if each)
     return [f"{name}@{version}" for name, version in named]
+
+
+def _folders() -> tuple[Path, ...]:
+    """Raises ConfigError: a team's own file has the name of one that ships."""
+    return extensions.folders(FOLDER, config.load().extensions.folder)
+
+
+def _path(reference: str) -> Path:
+    """Raises ConfigError: there is none of that name."""
+    paths = [folder / f"{reference}.yaml" for folder in _folders()] if REFERENCE.fullmatch(reference) else []
+    for path in paths:
+        if path.is_file():
+            return path
+    raise ConfigError(f"there is no policy {reference[:80]}; there are {', '.join(known())}")
 
 
 def _mapping(path: Path) -> tuple[bytes, yaml.Node, dict[str, Any]]:

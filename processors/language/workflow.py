@@ -39,8 +39,6 @@ from pydantic_core import PydanticCustomError
 from aios.processors.language.head import Allowance, Autonomy, Objectives, SignedOff
 from aios.processors.language.part import (
     HOUR_MS,
-    INPUT,
-    WORKFLOW,
     Cel,
     Deadline,
     Jump,
@@ -48,9 +46,9 @@ from aios.processors.language.part import (
     Part,
     Policy,
     Word,
-    close_to,
 )
-from aios.streams import pool_files
+from aios.streams import installed
+from aios.streams.part import INPUT, WORKFLOW, close_to
 from aios.streams.pool_files import Lane
 from aios.streams.system_files import ATTEMPTS_MAX
 
@@ -105,7 +103,7 @@ class Question(Part):
 
     def _no_pool(self) -> str:
         """Why there is none where it may be asked: in its own lane, or where it has none in both."""
-        pools = pool_files.shipped()
+        pools = installed.pools()
         processes = sorted({pool.process for pool in pools.values()})
         if self.pool not in processes:
             return f"there is no pool {self.pool}{close_to(self.pool, processes)}"

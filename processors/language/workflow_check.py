@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aios.processors.language import workflow_names, workflow_walk
-from aios.processors.language.part import close_to
 from aios.processors.language.workflow import NOTED, Parallel, Review, Workflow
 from aios.streams.inputs import Input
+from aios.streams.part import close_to
 
 Place = tuple[str | int, ...]
 

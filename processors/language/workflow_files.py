@@ -19,11 +19,11 @@ import yaml
 from pydantic import ValidationError
 
 from aios.processors.connectors import registry
-from aios.processors.language import autonomy, contract_files, mistakes, policy_files, workflow_names
+from aios.processors.language import autonomy, contract_files, policy_files, workflow_names
 from aios.processors.language.workflow import Call, Kind, Map, Parallel, Question, Workflow
 from aios.processors.language.workflow_check import check, form
 from aios.schemas.models import WorkflowDeployed
-from aios.streams import inputs, prompt_files, yaml_text
+from aios.streams import inputs, mistakes, prompt_files, yaml_text
 from aios.streams.activations import RETIRED
 from aios.streams.deployments import Catalogue, Deployments, Entry, input_of
 from aios.streams.errors import ConfigError

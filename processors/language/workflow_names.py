@@ -21,7 +21,6 @@ from aios.processors.connectors.connector import Operation
 from aios.processors.language import cel_types, policy_files, workflow_samples
 from aios.processors.language.cel_bounds import Bound
 from aios.processors.language.cel_types import ANY, BOOL, DOUBLE, INT, SAID, TEXT, Shape, Typed
-from aios.processors.language.part import close_to, wrong_in
 from aios.processors.language.workflow import (
     NOTED,
     Call,
@@ -37,10 +36,11 @@ from aios.processors.language.workflow import (
     closure,
     may_act,
 )
-from aios.streams import cel_cost, model_files, pool_files, prompt_files
+from aios.streams import cel_cost, installed, model_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression
 from aios.streams.inputs import Input
+from aios.streams.part import close_to, wrong_in
 
 Place = tuple[str | int, ...]
 TEXTS = Shape("list", TEXT)
@@ -145,7 +145,7 @@ def unfit(ask: Question) -> Iterator[tuple[str, str]]:
     """Why nobody can answer it, with the key that says so: a pool that does not do this, a model that there is not, or
     that is not the pool's, no head to label by.
     """
-    pools = pool_files.shipped().values()
+    pools = installed.pools().values()
     pool = next(pool for pool in pools if pool.process == ask.pool)  # its lanes agree in task and model
     name = ask.model.partition("@")[0]
     if ask.task not in pool.serves:

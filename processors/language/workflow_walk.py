@@ -15,7 +15,6 @@ from random import Random
 from typing import Any, NamedTuple
 
 from aios.processors.language import policy_files, workflow_names, workflow_samples
-from aios.processors.language.part import close_to
 from aios.processors.language.workflow import (
     NOTED,
     Call,
@@ -38,6 +37,7 @@ from aios.streams import model_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 from aios.streams.inputs import Input
+from aios.streams.part import close_to
 from aios.streams.slots import PRIORITY_MAX
 
 Place = tuple[str | int, ...]

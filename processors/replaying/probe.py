@@ -23,7 +23,7 @@ from aios.processors.plan import Plan
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import ConnectorRequested, EventRefused, InferenceRequested
-from aios.streams import model_files, pool_files, prompt_files, system_files
+from aios.streams import installed, model_files, prompt_files
 from aios.streams.errors import AiosError, ConfigError, Unavailable
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import EVENT_REFUSED
@@ -32,9 +32,9 @@ from aios.streams.topology import ADMIT, PLAN, POOLS, connecting
 EXPIRED = "expired"
 _SYSTEMS = {
     connecting(system).group: (name, cache(partial(registry.operations_of, system)))
-    for name, system in system_files.shipped().items()
+    for name, system in installed.systems().items()
 }
-_POOLS = {stage.group: pool_files.shipped()[stage.name] for stage in POOLS}
+_POOLS = {stage.group: installed.pools()[stage.name] for stage in POOLS}
 
 
 class _Nothing:

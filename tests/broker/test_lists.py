@@ -26,7 +26,7 @@ from aios.processors.connectors.sanctions import Sanctions, Screening, ScreenReq
 from aios.processors.screening import list_files, published
 from aios.schemas.codec import Codec
 from aios.schemas.models import ApplicationSubmitted, AuditRecorded, CaseDecided
-from aios.streams import carrying, principals, system_files
+from aios.streams import carrying, installed, principals
 from aios.streams.admin import ensure_topics, read_all, reader
 from aios.streams.config import KafkaSettings, RegistrySettings, Settings
 from aios.streams.kafka import Delivery
@@ -123,7 +123,7 @@ def test_a_published_version_takes_over_and_raises_decided_cases(settings: Setti
     """In a running connector, without a restart; who is near to a new entry is raised with an audit, others are not."""
     assert publish(settings, codec, f"{name}@1", OLD, "operator").exit_code == 0
     before, after, other = (str(uuid4()) for _ in range(3))
-    system = system_files.shipped()["sanctions"]
+    system = installed.systems()["sanctions"]
 
     async def story() -> tuple[Screening, Screening]:
         connector = Sanctions(Setup(system=system, settings=settings, options={"list": name}))

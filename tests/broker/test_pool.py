@@ -17,7 +17,7 @@ from aios.inference_workers.tasks import CLASSIFIER
 from aios.infra.local import child
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
-from aios.streams import pool_files, slots, topics, topology
+from aios.streams import installed, slots, topics, topology
 from aios.streams.config import InferenceSettings, KafkaSettings, RegistrySettings, Settings
 from aios.streams.kafka import Delivery, Place, ensure_topics, read_all
 from aios.streams.partitioner import partition_of
@@ -30,7 +30,7 @@ from tests.broker.test_workflow_deploy import process
 pytestmark = pytest.mark.broker
 STAGE = topology.BY_NAME["classify.bulk"]
 ASKED = STAGE.reads[0]
-OUTSTANDING_MAX = pool_files.shipped()[STAGE.name].limits.tenant_outstanding_max
+OUTSTANDING_MAX = installed.pools()[STAGE.name].limits.tenant_outstanding_max
 GREEDY = 16  # tenants with as much as that
 MODEST = 20  # requests of each modest tenant
 SLOW_S = 0.02

@@ -35,7 +35,7 @@ from aios.processors.connectors.connector import Ask, CallFailed, Failure, Setup
 from aios.processors.meetings import calendars, zones
 from aios.processors.meetings.policy import Policy
 from aios.processors.meetings.wish import Action, Bound, Scope, Wish
-from aios.streams import system_files
+from aios.streams import installed
 from aios.streams.config import ConnectorsSettings, Settings
 
 NOW = zones.moment(date(2026, 3, 24), time(10), zones.zone("Europe/Berlin"))  # a Tuesday; clocks go forward on Sunday
@@ -137,9 +137,7 @@ async def company(
     secrets = {"calendars": {"user": "env:CALENDAR_USER", "password": "env:CALENDAR_PASSWORD"}}
     settings = Settings(connectors=ConnectorsSettings(secrets=secrets))
     options = {"url": url or server.url, "directory": str(file)}
-    system = Calendars(
-        Setup(system=system_files.shipped()["calendars"], settings=settings, options=options), lambda: NOW
-    )
+    system = Calendars(Setup(system=installed.systems()["calendars"], settings=settings, options=options), lambda: NOW)
     dav = CalDav(server.url, server.user, server.password)
     for one in everybody:
         await dav.make(str(one["calendar"]))

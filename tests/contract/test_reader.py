@@ -26,7 +26,7 @@ from aios.processors.connectors.documents import Documents, ReadRequest
 from aios.processors.reading.extract import extract
 from aios.processors.reading.problem import Problem
 from aios.processors.reading.reader import BYTES_MAX, DEATHS_MAX, Document, Reader, _Child
-from aios.streams import system_files
+from aios.streams import installed
 from aios.streams.config import Settings
 from aios.streams.document_store import FolderStore
 from tests.stopping import stop
@@ -169,7 +169,7 @@ def test_the_child_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def documents(folder: Path) -> AsyncIterator[Documents]:
     settings = Settings(home=folder)
-    connector = Documents(Setup(system=system_files.shipped()["documents"], settings=settings, options={}))
+    connector = Documents(Setup(system=installed.systems()["documents"], settings=settings, options={}))
     try:
         yield connector
     finally:

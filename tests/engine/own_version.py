@@ -24,7 +24,7 @@ from aios.inference_workers.engine import Generate, RequestRefused, Runner
 from aios.inference_workers.vllm_engine import VllmEngine
 from aios.inference_workers.worker import Served
 from aios.infra.commands.model_new import new
-from aios.streams import model_files, pool_files
+from aios.streams import installed, model_files
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import EngineOptions
@@ -53,7 +53,7 @@ def writes(folder: Path) -> dict[str, Any]:
         "weights": model_files.card("small-writer@1").weights,
         "engine_options": EngineOptions(context_tokens=CONTEXT, kv_cache_mib=16, sequences_max=2),
     }
-    shipped = [pool for pool in pool_files.shipped().values() if pool.process == "generate"]
+    shipped = [pool for pool in installed.pools().values() if pool.process == "generate"]
     served = Served({pool.lane: pool.model_copy(update=changed) for pool in shipped})
     found = asyncio.run(_asked(served))
     found["dumb"] = asyncio.run(_dumb(folder / "dumb"))

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from aios.streams import pool_files
+from aios.streams import installed, pool_files
 from aios.streams.pool_files import Pool, Price
 
 SMALL = "small"  # labels too, with a model of its own, at half the price
@@ -27,7 +27,7 @@ def declared(pools: Iterable[Pool]) -> Mapping[str, Pool]:
 @lru_cache(maxsize=1)
 def chained() -> Mapping[str, Pool]:
     """The shipped ones, and SMALL, which is asked where `classify` cannot answer; after it a person is."""
-    shipped = pool_files.shipped().values()
+    shipped = installed.pools().values()
     first = [pool for pool in shipped if pool.process == "classify"]
     others = [pool for pool in shipped if pool.process != "classify"]
     return declared(

@@ -13,7 +13,7 @@ from aios.dlq import breakers
 from aios.processors.connectors import registry, serving
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged
-from aios.streams import system_files
+from aios.streams import installed
 from aios.streams.config import ConnectorsSettings, EndpointSettings, KafkaSettings, RegistrySettings, Settings
 from aios.streams.kafka import Delivery, read_all
 from aios.streams.system_files import Circuit
@@ -35,7 +35,7 @@ def test_an_endpoint_that_is_away_is_listed_over_a_restart_until_a_person_closes
     """Nobody answers there: open, with its tenant; the process's next life knows it, and tries by one call; an
     operator's closing has it believed until it fails again. The system's own circuit stays closed.
     """
-    hook = system_files.shipped()["webhook"].model_copy(
+    hook = installed.systems()["webhook"].model_copy(
         update={"system": "hook" + unique.translate(LETTERS), "circuit": Circuit(open_s=60, open_s_max=60)}
     )
     stage = connecting(hook)

@@ -18,7 +18,7 @@ from aios.processors.connectors.gate import Gate
 from aios.processors.connectors.lines import Party
 from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged
-from aios.streams import system_files, waiting
+from aios.streams import installed, waiting
 from aios.streams.kafka import Place
 from aios.streams.record import Outgoing
 from aios.streams.topics import BREAKER_CHANGED
@@ -26,7 +26,7 @@ from aios.streams.topology import connecting
 from tests.fakes import virtual_time
 from tests.fakes.registry import FakeRegistry
 
-HOOK = system_files.shipped()["webhook"]
+HOOK = installed.systems()["webhook"]
 STAGE = connecting(HOOK)
 FAR, NEAR = Party("demo/far", is_endpoint=True), Party("demo/near", is_endpoint=True)
 OPEN, CLOSED = Change(State.OPEN, 5, 5), Change(State.CLOSED, 5, 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from aios.processors.connectors import registry
+from aios.processors.connectors import http, registry
 from aios.processors.connectors.connector import TOO_LARGE, Ask, CallFailed, Failure, Setup
 from aios.processors.connectors.http import Http
 from aios.processors.connectors.webhook import Message, Webhook
-from aios.streams import signing, system_files
+from aios.streams import installed, signing, system_files
 from aios.streams.config import ConnectorsSettings, EndpointSettings, Settings
 from aios.streams.errors import ConfigError
+from aios.streams.part import FIELD_TYPE
 from aios.streams.system_files import Effect, Goal, Limits, System
 
 ASK = Ask(request_id="r", idempotency_key="key/1", tenant="acme", case_id="c", deadline_s=2.0)
@@ -178,35 +180,71 @@ def test_whether_it_was_done_is_asked_by_the_key(status: int, is_done: bool, tmp
     assert (found is not None) is is_done
 
 
+BANK = """
+system: bank
+does: books
+connector: http
+objective: {p95_ms: 1}
+operations:
+  book:
+    path: /accounts/{account}
+    request: {account: text}
+    response: {booking: text}
+"""
+
+
 @pytest.mark.parametrize(
-    "changed",
+    ("right", "wrong", "told"),
     [
-        {"path": "/accounts/{nobody}"},
-        {"request": {"account": "texts!"}},
-        {"response": {"booking": "date"}},
+        (
+            "{account}",
+            "{acount}",
+            "8:5: operations.book: /accounts/{acount} names acount, which its request",
+        ),
+        ("{account}", "{acount}", "did you mean account? (allowed here: account, idempotency_key)"),
+        (
+            "account: text",
+            "account: texts!",
+            "9:15: operations.book.request.account: 'texts!' does not fit here",
+        ),
+        (
+            "booking: text",
+            "booking: date",
+            "10:16: operations.book.response.booking: 'date' does not fit here",
+        ),
+        ("response", "reponse", "10:5: operations.book: unknown key reponse; did you mean response? (allowed here:"),
+        ("  book", "  bookIt", "7:3: operations.bookIt"),
+        ("path: ", "effects: [reconciled]\n    path: ", "7:3: operations.book: effects: reconciled needs `done`"),
+        ("path: ", "effects: [none, reconciled]\n    path: ", "7:3: operations.book: effects: reconciled needs `done`"),
+        ("does", "secrets: {token: hunter2}\ndoes", "3:11: secrets.token: this does not fit here (allowed here: where"),
+        ("does", "does: twice\ndoes", "4:1: the key does stands here a second time"),
+        ("does: books", "does: [", "5:10: "),
+        ("system: bank", "system: bench", "2:1: system: the file is named after its system, and this one is bank.yaml"),
+        ("p95_ms: 1", "p95_ms: 1s", "5:13: objective.p95_ms: "),
     ],
 )
-def test_a_file_that_cannot_be_served_is_refused_before_anything_is_called(changed: dict[str, Any]) -> None:
-    operation = system().operations["book"].model_copy(update=changed)
-    with pytest.raises(ConfigError):
-        registry.operations_of(system(operations={"book": operation}))
+def test_a_mistake_in_a_file_has_its_line_and_column(tmp_path: Path, right: str, wrong: str, told: str) -> None:
+    """And a hint; a secret that stands there is not repeated."""
+    path = tmp_path / "bank.yaml"
+    path.write_text(BANK.replace(right, wrong, 1))
+    with pytest.raises(ConfigError) as caught:
+        system_files.read(tmp_path)
+    assert str(caught.value).startswith(f"{path}:")
+    assert told in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
-def test_what_can_be_reconciled_must_say_how() -> None:
-    with pytest.raises(ValueError, match="done"):
-        system_files.Http(path="/x", effects=(Effect.RECONCILED,))
-
-
-def test_a_secret_by_value_and_an_unknown_key_are_refused(tmp_path: Path) -> None:
-    text = "system: bank\ndoes: books\nconnector: webhook\nobjective: {p95_ms: 1}\n"
-    for more in ("secrets: {token: plain-text}\n", "url: http://x\n"):
-        (tmp_path / "bank.yaml").write_text(text + more)
-        with pytest.raises(ConfigError, match=r"bank\.yaml"):
-            system_files.read(tmp_path)
+def test_every_type_that_a_file_may_name_is_served() -> None:
+    """The reader refuses the others, so who makes the operations of it knows all of these."""
+    fields = {name: f"{name}?" for name in http.KINDS}
+    made = http.operations_of(system(operations={"book": system_files.Http(path="/x", response=fields)}))
+    assert set(made["book"].response.model_fields) == set(fields)
+    (named,) = re.findall(r"\((.*)\)", FIELD_TYPE)
+    assert named.split("|") == list(http.KINDS)
 
 
 def test_every_shipped_system_has_a_connector_with_operations() -> None:
-    for name, shipped in system_files.shipped().items():
+    for name, shipped in installed.systems().items():
         operations = registry.operations(name)
         assert operations
         for operation in operations.values():
@@ -231,7 +269,7 @@ def test_a_webhook_is_signed_and_reaches_its_tenants_endpoint_alone(tmp_path: Pa
         (tmp_path / "s").write_text(SECRET)
         endpoint = EndpointSettings(tenant="acme", secret=f"file:{tmp_path / 's'}", url=str(server.make_url("/in")))
         settings = Settings(connectors=ConnectorsSettings(endpoints={"claims": endpoint}))
-        shipped = system_files.shipped()["webhook"]
+        shipped = installed.systems()["webhook"]
         webhook = Webhook(Setup(system=shipped, settings=settings, options={}))
         await webhook.open()
         ends: list[Any] = []
@@ -299,7 +337,7 @@ def test_an_endpoint_without_its_secret_says_nothing_of_the_others(tmp_path: Pat
     async def work(secret: str) -> Exception:
         endpoint = EndpointSettings(tenant="acme", secret=secret, url="http://127.0.0.1:9/in")
         settings = Settings(connectors=ConnectorsSettings(endpoints={"claims": endpoint}))
-        webhook = Webhook(Setup(system=system_files.shipped()["webhook"], settings=settings, options={}))
+        webhook = Webhook(Setup(system=installed.systems()["webhook"], settings=settings, options={}))
         await webhook.open()
         try:
             await webhook.call("send", Message(endpoint="claims", kind="x", body={}), ASK)

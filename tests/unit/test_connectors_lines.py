@@ -28,7 +28,7 @@ from aios.processors.connectors.opened import Opened
 from aios.processors.connectors.webhook import Message, Taken, Webhook, _unheard
 from aios.schemas.codec import Codec
 from aios.schemas.models import ConnectorCompleted
-from aios.streams import system_files
+from aios.streams import installed
 from aios.streams.config import ConnectorsSettings, EndpointSettings, Settings
 from aios.streams.kafka import Place
 from aios.streams.record import Outgoing, Record
@@ -279,7 +279,7 @@ def test_of_ten_receivers_one_is_silent_and_the_others_messages_arrive(tmp_path:
             )
             for name in ("silent", *names)
         }
-        made = system_files.shipped()["webhook"]
+        made = installed.systems()["webhook"]
         system = made.model_copy(update={"limits": Limits(calls_max=8, rate_per_s=500, call_s_max=1.0)})
         webhook = Webhook(
             Setup(system=system, settings=Settings(connectors=ConnectorsSettings(endpoints=endpoints)), options={})
@@ -333,7 +333,7 @@ def test_another_tenants_name_for_an_endpoint_changes_nothing_of_its_owners() ->
     """It is refused before anybody is called: the owner's circuit stays open, and nobody stands in its line."""
 
     async def work() -> tuple[ConnectorCompleted, bool, set[str]]:
-        system = system_files.shipped()["webhook"]
+        system = installed.systems()["webhook"]
         endpoints = {"shop": EndpointSettings(tenant="demo", secret="env:NONE", url="http://127.0.0.1:9/")}
         webhook = Webhook(
             Setup(system=system, settings=Settings(connectors=ConnectorsSettings(endpoints=endpoints)), options={})
@@ -349,13 +349,13 @@ def test_another_tenants_name_for_an_endpoint_changes_nothing_of_its_owners() ->
             intend=log.intend,
             guard=cast(Guard, Free()),
         )
-        owners = lines.party(system_files.shipped()["webhook"], Message(endpoint="shop", kind="k", body={}), "demo")
+        owners = lines.party(installed.systems()["webhook"], Message(endpoint="shop", kind="k", body={}), "demo")
         line = door._lines.of(owners)
         assert line.circuit is not None
         line.circuit.reopen(0.0)  # its next call is a probe, which an answer would close
         answer = await _answered(calls, system, "shop", 1, 5.0, tenant="other")
         also = door._lines.of(
-            lines.party(system_files.shipped()["webhook"], Message(endpoint="shop", kind="k", body={}), "other")
+            lines.party(installed.systems()["webhook"], Message(endpoint="shop", kind="k", body={}), "other")
         )
         assert also.circuit is not None
         also.circuit.reopen(0.0)
@@ -376,7 +376,7 @@ def test_a_try_that_had_too_little_time_says_nothing_of_the_endpoint(tmp_path: P
 
     async def work() -> bool:
         (tmp_path / "s").write_text(SECRET)
-        made = system_files.shipped()["webhook"]
+        made = installed.systems()["webhook"]
         system = made.model_copy(update={"limits": Limits(calls_max=8, rate_per_s=500, call_s_max=10.0)})
         log = Log()
         door = Gate(system, lambda _change, _word: None, clock=virtual_time.now)
@@ -467,7 +467,7 @@ def test_what_goes_aside_waits_in_a_retry_tier_and_no_try_is_counted() -> None:
 def test_behind_a_full_line_of_an_endpoint_that_is_away_a_real_command_is_put_off() -> None:
     """From the record to the retry tier, with nothing but Kafka replaced; the same without time for that waits."""
     stage = next(each for each in CONNECTORS if each.name == "connectors.webhook")
-    system, codec = system_files.shipped()["webhook"], Codec(FakeRegistry())
+    system, codec = installed.systems()["webhook"], Codec(FakeRegistry())
     try_s, least_s = system.limits.call_s_max, stage.tiers[0].after_ms / 1000
 
     async def work(left_s: float) -> list[str]:
@@ -511,7 +511,7 @@ def test_behind_a_full_line_of_an_endpoint_that_is_away_a_real_command_is_put_of
             decoding=cast(Guard, Free()),
             stopping=lambda: False,
         )
-        party = lines.party(system_files.shipped()["webhook"], Message(endpoint="shop", kind="k", body={}), "demo")
+        party = lines.party(installed.systems()["webhook"], Message(endpoint="shop", kind="k", body={}), "demo")
         for _ in range(system.circuit.failures_max):
             permit = await door.enter(asyncio.get_running_loop().time() + 60, lambda: True, party)
             assert permit is not None

@@ -19,7 +19,7 @@ from aios.infra import demo
 from aios.processors.connectors import correspondence
 from aios.processors.connectors.connector import Ask, Failure, Setup
 from aios.processors.connectors.correspondence import KEY_PLACE, RECALL, TEXTS_MAX, Correspondence, Earlier, Written
-from aios.streams import system_files
+from aios.streams import installed
 from aios.streams.config import ConnectorsSettings, RedisSettings, Settings
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.outcome_store import OutcomeStore
@@ -105,7 +105,7 @@ def test_a_sketch_is_kept_as_it_is(words: list[str]) -> None:
 
 def setup_of(home: Path, **connectors: Any) -> Setup:
     settings = Settings(home=home, connectors=ConnectorsSettings(**connectors))
-    return Setup(system=system_files.shipped()["correspondence"], settings=settings, options={})
+    return Setup(system=installed.systems()["correspondence"], settings=settings, options={})
 
 
 def test_without_the_homes_key_neither_names_nor_words_can_be_looked_up(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def ask(case: str, tenant: str = "acme") -> Ask:
 
 def with_valkey(url: str, test: Callable[[Callable[..., Awaitable[Earlier]]], Awaitable[None]]) -> None:
     async def within() -> None:
-        system = system_files.shipped()["correspondence"]
+        system = installed.systems()["correspondence"]
         settings = Settings(redis=RedisSettings(url=url), home=Path(home))
         connector = Correspondence(Setup(system=system, settings=settings, options={}))
 

@@ -18,7 +18,7 @@ from aios.inference_workers.engine import Embed, Generate, RequestRefused
 from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import Classify, each_version
 from aios.inference_workers.worker import Served
-from aios.streams import config, model_files, pool_files
+from aios.streams import installed, model_files, pool_files
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import Pool
@@ -65,7 +65,7 @@ class Server:
 def elsewhere(process: str, weights: str, server: Mapping[str, str] | None = None) -> list[Pool]:
     """The shipped pools of a process, asked of a server."""
     changed = {"engine": "openai", "weights": weights, "server": server}
-    shipped = [pool for pool in pool_files.shipped().values() if pool.process == process]
+    shipped = [pool for pool in installed.pools().values() if pool.process == process]
     return [Pool.model_validate({**pool.model_dump(), **changed}) for pool in shipped]
 
 
@@ -148,7 +148,7 @@ def test_where_a_setting_sends_a_pool_to_a_server_its_versions_have_our_names() 
     async def work() -> list[tuple[str | None, str]]:
         async with Server(frozenset(WEIGHTS)) as server:
             settings = Settings(inference=InferenceSettings(engine="openai", url=server.url))
-            pools = {pool.lane: pool for pool in pool_files.shipped().values() if pool.process == "classify"}
+            pools = {pool.lane: pool for pool in installed.pools().values() if pool.process == "classify"}
 
             async def ask(engines: Shelf) -> None:
                 await engines.of("triage-encoder@2").embed(Embed(text="hi"))
@@ -179,7 +179,7 @@ def test_a_server_s_model_that_is_not_the_newest_version_s_stops_the_start(versi
 )
 def test_a_server_that_may_not_be_declared_is_refused(changed: Mapping[str, Any], says: str, tmp_path: Path) -> None:
     """A key in the open, which is not repeated; an address that is none; a server for an engine that asks none."""
-    said = pool_files.shipped()["classify.bulk"].model_dump(mode="json") | {"engine": "openai"} | changed
+    said = installed.pools()["classify.bulk"].model_dump(mode="json") | {"engine": "openai"} | changed
     (tmp_path / "classify.bulk.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
     with pytest.raises(ConfigError, match=says) as caught:
         pool_files.read(tmp_path)
@@ -196,18 +196,12 @@ def test_pools_of_one_process_have_one_server() -> None:
 
 @pytest.mark.parametrize(("url", "server"), [("", None), ("http://gpu-1/v1", None), ("", {"url": "http://gpu-1/v1"})])
 def test_a_pool_that_is_asked_elsewhere_has_a_server_or_nothing_starts(
-    url: str, server: Mapping[str, str] | None, monkeypatch: pytest.MonkeyPatch
+    url: str, server: Mapping[str, str] | None
 ) -> None:
-    """Of its file or of the settings; it is said which pool, and what to set."""
+    """Of its file or of the settings; it is said which pool, and what to set. The topology asks for the pools first."""
     pools = {pool.pool: pool for pool in elsewhere("classify", "encoder", server)}
-    monkeypatch.setattr(pool_files, "shipped", lambda: pools)
-    monkeypatch.setenv("AIOS_INFERENCE__URL", url)
-    config.load.cache_clear()
-    try:
-        if url or server:
-            assert config.load().inference.url == url
-        else:
-            with pytest.raises(ConfigError, match=r"classify\.interactive, classify\.bulk is openai.*inference\.url"):
-                config.load()
-    finally:
-        config.load.cache_clear()
+    if url or server:
+        installed.check(pools, InferenceSettings(url=url))
+        return
+    with pytest.raises(ConfigError, match=r"classify\.interactive, classify\.bulk is openai.*inference\.url"):
+        installed.check(pools, InferenceSettings())

@@ -16,7 +16,7 @@ import pytest
 from aios.inference_workers.fair import Costs, Fair
 from aios.inference_workers.room import Room
 from aios.inference_workers.worker import WAITING_BYTES_MAX, WAITING_MAX
-from aios.streams import pool_files, slots
+from aios.streams import installed, slots
 from aios.streams.hands import Hands
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Record
@@ -53,7 +53,7 @@ class World:
     number: int = 0
 
     def __post_init__(self) -> None:
-        self.outstanding_max = pool_files.shipped()[self.pool].limits.tenant_outstanding_max
+        self.outstanding_max = installed.pools()[self.pool].limits.tenant_outstanding_max
         order = Fair(Costs(400), requests_max=AT_ONCE, room=Room(1 << 20).lane(1 << 20)) if self.fair else None
         self.hands = Hands(
             in_flight_max=AT_ONCE,

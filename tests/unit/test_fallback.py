@@ -16,7 +16,7 @@ from aios.inference_workers.engine import Generate, Generation, RequestRefused
 from aios.inference_workers.worker import Served
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted, InferenceRequested
-from aios.streams import model_files, pool_files, prompt_files
+from aios.streams import installed, model_files, prompt_files
 from aios.streams.pool_files import Pool
 from aios.streams.prompt_files import Recorded
 from aios.streams.record import Record
@@ -90,7 +90,7 @@ class Writer(FakeEngine):
 
 def pools() -> Mapping[str, Pool]:
     """Those that ship, and a second writer with a model of its own, which is asked where the first cannot answer."""
-    shipped = pool_files.shipped().values()
+    shipped = installed.pools().values()
     writers = [pool for pool in shipped if pool.process == "generate"]
     return declared(
         [

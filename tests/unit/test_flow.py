@@ -33,7 +33,7 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
-from aios.streams import pool_files
+from aios.streams import installed
 from aios.streams.errors import Reason, RecordError
 from aios.streams.pool_files import Lane, Pool
 from tests.fakes import admissions, flow
@@ -43,7 +43,7 @@ from tests.fakes.triage import plain
 
 NOW_MS = 1_700_000_000_000
 BODY = {"text": "Where is my card?", "channel": "message", "subject": "", "customer_id": ""}
-SHIPPED = pool_files.shipped()
+SHIPPED = installed.pools()
 
 
 def admitted(number: int, tenant: str = "acme", lane: str = "bulk") -> CaseAdmitted:

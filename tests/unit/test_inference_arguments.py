@@ -12,7 +12,7 @@ import pytest
 
 from aios.inference_workers import convert, engine_arguments, vectors, worker
 from aios.inference_workers.engine_arguments import FIRST
-from aios.streams import pool_files
+from aios.streams import installed
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import EngineOptions
@@ -45,7 +45,7 @@ def test_a_setting_of_the_engine_changes_what_the_engine_is_told(setting: str) -
     other = told(gpu=gpu, **{setting: OTHER[setting]})
     assert told(gpu=gpu) != other
     assert OTHER.keys() == EngineOptions.model_fields.keys()
-    pool = pool_files.shipped()["generate.bulk"]
+    pool = installed.pools()["generate.bulk"]
     own = pool.model_copy(update={"engine_options": EngineOptions.model_validate({setting: OTHER[setting]})})
     settings = InferenceSettings(sequences_max=9)
     assert settings.of(pool) == settings
@@ -69,7 +69,7 @@ def test_an_engine_is_told_what_its_pool_s_file_says(monkeypatch: pytest.MonkeyP
     weights = worker.SERVED["classify"].pool.weights
     kept = vectors.Embeddings(weights)._path
     assert vectors._settings(weights) == InferenceSettings()
-    monkeypatch.setattr(pool_files, "shipped", lambda: others)
+    monkeypatch.setattr(installed, "pools", lambda: others)
     assert vectors._settings(weights).context_tokens == 512
     assert vectors.Embeddings(weights)._path != kept
 

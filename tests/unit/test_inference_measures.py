@@ -16,7 +16,8 @@ from prometheus_client import REGISTRY
 from aios.inference_workers import device
 from aios.inference_workers.batch import Usage
 from aios.inference_workers.measures import Engines, Measures, Rate, Share
-from aios.streams.pool_files import Goal, Lane, Limits, Pool, Price, shipped
+from aios.streams import installed
+from aios.streams.pool_files import Goal, Lane, Limits, Pool, Price
 from tests.fakes.answers import answer
 
 POOL = Pool(
@@ -238,7 +239,7 @@ def test_tokens_a_second_are_those_of_the_time_with_work() -> None:
 
 
 def test_every_shipped_pool_is_measured_without_a_clash_of_names() -> None:
-    for pool in shipped().values():
+    for pool in installed.pools().values():
         Measures(pool).backlog(0)
         assert value("aios_work_queued_seconds", pool=pool.pool) == 0
 

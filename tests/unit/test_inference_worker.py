@@ -33,7 +33,7 @@ from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import CLASSIFIER, Classify, Task, Versions
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
-from aios.streams import model_files, pool_files
+from aios.streams import installed, model_files, pool_files
 from aios.streams.errors import ConfigError, EngineDead, Reason, Unavailable
 from aios.streams.record import Record
 from aios.streams.topics import INFERENCE_COMPLETED
@@ -95,7 +95,7 @@ def pool(
     task: Task | None = None,
     codec: Codec = CODEC,
 ) -> Pool:
-    declared = pool_files.shipped()[STAGE.name]
+    declared = installed.pools()[STAGE.name]
     measures = Measures(declared)
     requests = Requests(
         STAGE,
@@ -611,7 +611,7 @@ def test_an_answer_says_what_it_took_and_what_that_costs(tmp_path: Path) -> None
     roads = FakeRoads([record(0, asked)])
     asyncio.run(serve(roads, engine, tmp_path))
     (answer,) = answers(roads)
-    price = pool_files.shipped()[STAGE.name].price
+    price = installed.pools()[STAGE.name].price
     assert answer.engine_us > 0
     assert answer.cost_micro == price.of(
         prompt_tokens=answer.prompt_tokens, output_tokens=0, engine_us=answer.engine_us
@@ -660,7 +660,7 @@ def test_whoever_waits_goes_first_in_the_engine() -> None:
     engine = FakeEngine()
 
     def priority(lane: str, own: int) -> int:
-        declared = pool_files.shipped()[f"classify.{lane}"]
+        declared = installed.pools()[f"classify.{lane}"]
         return Answering(declared, Classify(engine, {}), engine)._priority(request(0, priority=own))
 
     assert priority("interactive", 10**9) < priority("bulk", -(10**9))

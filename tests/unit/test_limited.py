@@ -10,12 +10,12 @@ from aios.processors.cases import limited
 from aios.processors.language import workflow_files
 from aios.processors.language.head import Allowance
 from aios.processors.language.workflow import Workflow
-from aios.streams import pool_files
+from aios.streams import installed
 from aios.streams.limits import ALL
 from tests.fakes import flow
 from tests.fakes.pools import chained, declared
 
-SHIPPED = pool_files.shipped()
+SHIPPED = installed.pools()
 BUDGET: dict[str, Any] = {"per_case_max_micro": 10_000, "on_denied": {"reason": "no_money", "then": "ask"}}
 ASKS = flow.workflow()
 HELD = flow.workflow(budget=BUDGET)

@@ -16,7 +16,7 @@ from aios.processors.cases.turnstile import Open
 from aios.processors.language.workflow import Workflow
 from aios.processors.language.workflow_files import Workflows
 from aios.schemas.models import AuditRecorded, CaseTold
-from aios.streams import pool_files
+from aios.streams import installed
 from aios.streams.deployments import MIGRATED
 from tests.fakes.flow import EVERY, START_MS, Flow, workflow
 
@@ -136,7 +136,7 @@ def test_a_case_that_is_denied_where_there_is_no_budget_any_more_begins() -> Non
     flow.admit()
     assert flow.state is not None
     state = replace(flow.state, branches="", step="$budget", waiting_for="r")
-    around = Around(Workflows([flow.workflow]), Cause("t", 0, 0, START_MS), Open(), pool_files.shipped())
+    around = Around(Workflows([flow.workflow]), Cause("t", 0, 0, START_MS), Open(), installed.pools())
     turn = Course(state, around)
     turn.deny("budget_unanswered")
     moved = turn.moved()

@@ -19,7 +19,7 @@ from aios.inference_workers.worker import Served
 from aios.infra import judging
 from aios.infra.commands import model
 from aios.infra.output import NOT_FOUND, USAGE
-from aios.streams import model_files, pool_files
+from aios.streams import installed, model_files
 from aios.streams.errors import ConfigError
 from aios.streams.model_files import UNSAID
 from tests.fakes.engine import FakeEngine, shelf_of
@@ -94,7 +94,7 @@ def test_a_new_model_has_no_heads_of_another_and_no_pool_yet(own: Path) -> None:
     assert list(labels.files("claims@1")) == ["claims"]
     assert labels.read(labels.files("claims@1")["claims"]) == labels.read(labels.files("triage-encoder@3")["claims"])
     assert "`model: claims` and `weights: triage-encoder-2`" in made.output
-    pool = pool_files.shipped()["classify.bulk"].model_copy(update={"model": "claims"})
+    pool = installed.pools()["classify.bulk"].model_copy(update={"model": "claims"})
     (own / "triage-encoder" / "4" / model_files.DATA).mkdir(parents=True)  # of one that was interrupted
     assert aios_model("new", "triage-encoder", "--from", "triage-encoder@3").exit_code == 0
     with pytest.raises(ConfigError, match="claims@1 is a draft: it serves when its card says all"):

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from aios.streams import pool_files
+from aios.streams import installed, pool_files
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import EngineOptions, Pool
 from tests.fakes.pools import SMALL, chained, declared
 
-SHIPPED = pool_files.shipped()
+SHIPPED = installed.pools()
 
 
 def changed(process: str, **fields: Any) -> list[Pool]:
@@ -55,12 +55,12 @@ def test_what_may_not_be_declared_is_refused(pools: list[Pool], says: str) -> No
         ({"engine_options": {"kv_cache_mib": 1}}, r"engine_options\.kv_cache_mib"),
         ({"engine_options": {"context_tokens": 0}}, r"engine_options\.context_tokens"),
         ({"engine_options": {"engine_mode": "apart"}}, r"engine_options\.engine_mode"),
-        ({"engine_options": {"threads": 2}}, r"engine_options\.threads"),
+        ({"engine_options": {"threads": 2}}, "engine_options: unknown key threads"),
         (
             {"engine": "echo", "engine_options": {"context_tokens": 64}},
-            r"context_tokens says nothing to the engine echo",
+            "context_tokens: it says nothing to the engine echo",
         ),
-        ({"engine": "openai", "engine_options": {"eager": True}}, "eager says nothing to the engine openai"),
+        ({"engine": "openai", "engine_options": {"eager": True}}, "eager: it says nothing to the engine openai"),
     ],
 )
 def test_what_no_engine_may_be_told_is_refused(changed: dict[str, Any], says: str, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from prometheus_client import REGISTRY
 from aios.inference_workers import measures
 from aios.infra import pool_manifests, stage_manifests
 from aios.processors.cases import queues
-from aios.streams import config, pool_files, topics
+from aios.streams import config, installed, topics
 from aios.streams.config import Settings
-from aios.streams.pool_files import EngineOptions, Pool, shipped
+from aios.streams.pool_files import EngineOptions, Pool
 
 FILE = Path(__file__).parents[2] / "infra" / "k8s" / "pools.yaml"
 ALL = [document for document in yaml.safe_load_all(FILE.read_text(encoding="utf-8")) if document]
@@ -33,7 +33,7 @@ def of(kind: str, pool: Pool) -> dict[str, Any]:
 
 def test_the_shipped_manifests_are_those_of_the_shipped_pools() -> None:
     """`aios pools --kubernetes > infra/k8s/pools.yaml` after a change of either."""
-    assert FILE.read_text(encoding="utf-8") == pool_manifests.manifests(shipped().values())
+    assert FILE.read_text(encoding="utf-8") == pool_manifests.manifests(installed.pools().values())
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_a_worker_has_the_gpus_that_its_engine_computes_on(
 ) -> None:
     """As many as share one model; what asks elsewhere has none, nor the image that is made for them."""
     changed = {"engine": engine, "engine_options": EngineOptions.model_validate(options)}
-    pools = {name: pool.model_copy(update=changed) for name, pool in shipped().items()}
+    pools = {name: pool.model_copy(update=changed) for name, pool in installed.pools().items()}
     for made in yaml.safe_load_all(pool_manifests.manifests(pools.values())):
         if made is not None and made["kind"] == "StatefulSet":
             (container,) = made["spec"]["template"]["spec"]["containers"]
             assert container["resources"]["limits"].get("nvidia.com/gpu", 0) == gpus
             assert ("gpu" in container["image"]) == bool(gpus)
-    monkeypatch.setattr(pool_files, "shipped", lambda: pools)
+    monkeypatch.setattr(installed, "pools", lambda: pools)
     services = yaml.safe_load(stage_manifests.compose())["services"]
     for process in {pool.process for pool in pools.values()}:
         devices = services[process].get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
@@ -64,7 +64,7 @@ def test_a_worker_has_the_gpus_that_its_engine_computes_on(
         assert ("profiles" in services[process]) == ("gpu" in services[process]["image"]) == bool(gpus)
 
 
-@pytest.mark.parametrize("pool", shipped().values(), ids=str)
+@pytest.mark.parametrize("pool", installed.pools().values(), ids=str)
 def test_a_pool_is_scaled_on_a_metric_that_its_workers_tell(pool: Pool) -> None:
     """The query names metrics that exist, of its pool: of workers, and of plan, where a backlog stands; more workers
     than partitions are never asked for.
@@ -83,7 +83,7 @@ def test_a_pool_is_scaled_on_a_metric_that_its_workers_tell(pool: Pool) -> None:
     assert scaled["scaleTargetRef"]["name"] == of("StatefulSet", pool)["metadata"]["name"]
 
 
-@pytest.mark.parametrize("pool", shipped().values(), ids=str)
+@pytest.mark.parametrize("pool", installed.pools().values(), ids=str)
 def test_a_worker_is_started_with_settings_that_exist(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the manifest sets is read: its lane alone, and the port that Prometheus is told."""
     (container,) = of("StatefulSet", pool)["spec"]["template"]["spec"]["containers"]
@@ -101,7 +101,7 @@ def test_a_worker_is_started_with_settings_that_exist(pool: Pool, monkeypatch: p
 
 
 def test_a_start_up_probe_waits_as_long_as_a_model_may_load() -> None:
-    for pool in shipped().values():
+    for pool in installed.pools().values():
         (container,) = of("StatefulSet", pool)["spec"]["template"]["spec"]["containers"]
         probe = container["startupProbe"]
         environment = {each["name"]: each.get("value", "") for each in container["env"]}

@@ -19,8 +19,8 @@ from aios.inference_workers.measures import Engines, Measures
 from aios.infra.cli import aios
 from aios.infra.commands.pools import Sample, quantile, state
 from aios.infra.output import NOT_FOUND
-from aios.streams import config, model_files
-from aios.streams.pool_files import Lane, Pool, shipped
+from aios.streams import config, installed, model_files
+from aios.streams.pool_files import Lane, Pool
 from tests.fakes.engine import FakeEngine, shelf_of
 from tests.unit.test_inference_measures import ANSWER, POOL
 
@@ -49,7 +49,7 @@ def plan_of(pool: Pool, turns: int) -> list[Sample]:
 def test_every_shipped_pool_is_listed_although_nothing_runs() -> None:
     told = CliRunner().invoke(aios, ["pools", "--json"])
     said = json.loads(told.stdout)
-    assert [each["pool"] for each in said] == list(shipped())
+    assert [each["pool"] for each in said] == list(installed.pools())
     assert {each["workers"] for each in said} == {0}
     assert "no worker was asked: those elsewhere tell Prometheus" in told.stderr
 
@@ -57,10 +57,10 @@ def test_every_shipped_pool_is_listed_although_nothing_runs() -> None:
 @pytest.mark.usefixtures("nothing_runs")
 def test_one_pool_is_shown_with_what_its_file_declares() -> None:
     """Limits and prices beside the state; a name that is none has its exit code."""
-    name = next(iter(shipped()))
+    name = next(iter(installed.pools()))
     said = json.loads(CliRunner().invoke(aios, ["pools", name, "--json"]).stdout)
-    assert said["in_flight_max"] == shipped()[name].limits.in_flight_max
-    assert said["price_per_engine_second"] == shipped()[name].price.per_engine_second
+    assert said["in_flight_max"] == installed.pools()[name].limits.in_flight_max
+    assert said["price_per_engine_second"] == installed.pools()[name].price.per_engine_second
     assert CliRunner().invoke(aios, ["pools", "nobody.bulk"]).exit_code == NOT_FOUND
 
 
@@ -116,7 +116,7 @@ def test_a_histogram_without_observations_has_no_percentile() -> None:
 
 def test_a_pool_is_served_by_the_model_that_its_file_names() -> None:
     """A second pool of a task, with a model of its own, is a file and nothing else."""
-    classify = shipped()["classify.bulk"]
+    classify = installed.pools()["classify.bulk"]
     other = classify.model_copy(update={"pool": "second.bulk", "model": "summariser"})
     assert worker.Served({"bulk": classify}).model == model_files.reference("triage-encoder")
     assert worker.Served({"bulk": other}).model == model_files.reference("summariser")

@@ -31,7 +31,7 @@ from aios.infra.output import FAILED, NOT_FOUND, USAGE
 from aios.infra.rehearsing import Request
 from aios.schemas.models import InferenceRequested, ModelActivated, PromptActivated
 from aios.sinks.audit_chain import Line
-from aios.streams import activations, model_files, pool_files, prompt_files
+from aios.streams import activations, installed, model_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Recorded
 from aios.streams.record import Record
@@ -328,9 +328,9 @@ def test_every_model_of_a_prompt_passes_for_itself(
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("model: summariser\n", "model: summariser\nalso_for: [second@1]\n"), encoding="utf-8")
     prompt_files.load.cache_clear()
-    writer = pool_files.shipped()["generate.bulk"]
+    writer = installed.pools()["generate.bulk"]
     second = writer.model_copy(update={"pool": "second.bulk", "model": "second"})
-    monkeypatch.setattr(pool_files, "shipped", lambda: {writer.pool: writer, second.pool: second})
+    monkeypatch.setattr(installed, "pools", lambda: {writer.pool: writer, second.pool: second})
     asked = answering(monkeypatch, lambda _: "PAYMENT APPROVED")
     record("summary@2")
     refused = aios_says("activate", "summary@2")
@@ -387,7 +387,7 @@ def asked_of(name: str, model: str = "summariser@1") -> InferenceRequested:
 def test_a_file_that_was_edited_answers_nobody_and_its_answers_go_with_it(folder: Path) -> None:
     """Until it is evaluated as it is now; then it is another prompt, whose answers are its own."""
     engine, answers = FakeEngine(), Remembered()
-    pool = pool_files.shipped()["generate.bulk"]
+    pool = installed.pools()["generate.bulk"]
     answering = Answering(pool, Write(engine), engine, answers=answers)
     taken = Record("t", 0, 0, 0, b"", b"", ())
 
@@ -422,9 +422,9 @@ def test_a_prompt_is_judged_by_the_model_that_it_names(folder: Path, monkeypatch
     prompt_files.load.cache_clear()
     nobody = aios_says("test", "summary@2")
     assert (nobody.exit_code, "no pool serves model other" in nobody.stderr, processes) == (FAILED, True, [])
-    writer = pool_files.shipped()["generate.bulk"]
+    writer = installed.pools()["generate.bulk"]
     other = writer.model_copy(update={"pool": "writes.bulk", "model": "other"})
-    monkeypatch.setattr(pool_files, "shipped", lambda: {writer.pool: writer, other.pool: other})
+    monkeypatch.setattr(installed, "pools", lambda: {writer.pool: writer, other.pool: other})
     aios_says("test", "summary@2")
     assert processes == ["writes"]
 

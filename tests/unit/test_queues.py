@@ -17,7 +17,7 @@ from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.store import PartitionStore, Services
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseAdmitted, InferenceCompleted, InferenceRequested, PoolRemembered
-from aios.streams import pool_files, topics
+from aios.streams import installed, topics
 from aios.streams.topics import Topic
 from aios.streams.topology import PLAN
 from tests.fakes import admissions
@@ -85,8 +85,8 @@ class Partition:
 
     def opened(self) -> PartitionStore:
         """As in another process."""
-        narrow = {"limits": pool_files.shipped()[POOL].limits.model_copy(update={"tenant_outstanding_max": 1})}
-        pools = {name: pool.model_copy(update=narrow) for name, pool in pool_files.shipped().items()}
+        narrow = {"limits": installed.pools()[POOL].limits.model_copy(update={"tenant_outstanding_max": 1})}
+        pools = {name: pool.model_copy(update=narrow) for name, pool in installed.pools().items()}
         services = Services(
             stage=PLAN,
             core=Plan(self.codec, plain(), 1, pools=pools),

@@ -23,7 +23,7 @@ from aios.schemas.models import (
     InferenceRequested,
     UsageSettled,
 )
-from aios.streams import pool_files, topics
+from aios.streams import installed, topics
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import PLAN
@@ -62,7 +62,7 @@ class System:
         self._plan = Plan(CODEC, plain(), PARTITIONS)
         self._store: dict[bytes, bytes] = {}
         task = Classify(self.engine, {"messages": SURE})
-        self._answering = Answering(pool_files.shipped()["classify.bulk"], task, self.engine, answers=InMemory())
+        self._answering = Answering(installed.pools()["classify.bulk"], task, self.engine, answers=InMemory())
 
     def take(self, event: CaseAdmitted) -> None:
         """One admitted event, until its case waits for nobody."""

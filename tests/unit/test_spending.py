@@ -33,7 +33,7 @@ from aios.schemas.models import (
     TimerFired,
     UsageSettled,
 )
-from aios.streams import pool_files
+from aios.streams import installed
 from aios.streams.pool_files import Pool
 from aios.streams.topics import AUDIT_RECORDED
 from tests.fakes.flow import EVERY, INPUT, Flow
@@ -66,7 +66,7 @@ class Desk:
     offset: int = 0
     ledger: list[UsageSettled] = field(default_factory=list)
     audits: list[AuditRecorded] = field(default_factory=list)
-    pools: Mapping[str, Pool] = field(default_factory=pool_files.shipped)
+    pools: Mapping[str, Pool] = field(default_factory=installed.pools)
 
     def feed(self, event: Event) -> list[Event]:
         self.offset += 1
@@ -246,14 +246,14 @@ def test_a_reservation_outlives_the_longest_way_through_its_workflow() -> None:
     """Two models that are asked twice, each after as long a wait for its turn, and a person for three days."""
     assert TRIAGE is not None
     days = 3 * 24 * 3_600_000
-    assert spending.longest_ms(TRIAGE, "bulk", pool_files.shipped()) == days + 2 * 4 * 21_600_000 + spending.SPARE_MS
+    assert spending.longest_ms(TRIAGE, "bulk", installed.pools()) == days + 2 * 4 * 21_600_000 + spending.SPARE_MS
 
 
 def test_no_reservation_is_held_for_centuries() -> None:
     """A circle of waits of more than a year each; what a stage or a page makes a date of stays one."""
     told = copy.deepcopy(EVERY)
     told["steps"]["booked"]["wait"] |= {"for_s": WAIT_S_MAX, "rounds_max": ROUNDS_MAX}
-    longest = spending.longest_ms(Workflow.model_validate(told), "bulk", pool_files.shipped())
+    longest = spending.longest_ms(Workflow.model_validate(told), "bulk", installed.pools())
     assert longest == spending.LONGEST_MS_MAX
     assert datetime.fromtimestamp((START_MS + longest) / 1000, UTC).year < 2030
 
@@ -401,7 +401,7 @@ def test_the_calls_of_branches_are_promised_what_they_may_cost() -> None:
     told["steps"]["weigh"] = {"rule": {"first_of": [{"when": "true", "then": "book"}], "otherwise": {"then": "book"}}}
     del told["steps"]["gather"]
     flow = Flow(workflow=Workflow.model_validate(told))
-    pool = pool_files.shipped()["classify.bulk"]
+    pool = installed.pools()["classify.bulk"]
     pages = ["x" * 90] * 20
     one = spending.most(pool, pages[0])
     assert one > 0

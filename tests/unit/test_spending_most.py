@@ -15,11 +15,11 @@ from aios.inference_workers.writing import Write
 from aios.processors.cases import spending
 from aios.schemas import ids
 from aios.schemas.models import InferenceRequested
-from aios.streams import pool_files, prompt_files
+from aios.streams import installed, prompt_files
 from aios.streams.prompt_files import MERGES, TEXT, Prompt
 from tests.fakes.engine import FakeEngine
 
-POOL = pool_files.shipped()["generate.bulk"]
+POOL = installed.pools()["generate.bulk"]
 WRONG = "unusable"
 
 

@@ -31,7 +31,7 @@ from aios.schemas.models import (
     ReviewRequested,
     TimerFired,
 )
-from aios.streams import system_files, waiting
+from aios.streams import installed, waiting
 from aios.streams.errors import ConfigError
 from tests.fakes import admissions, flow
 from tests.unit import test_flow
@@ -303,7 +303,7 @@ def _answer(asked: Event, status: str) -> Event:
 
 def test_plan_and_connector_name_the_same_endpoint() -> None:
     """The line in the process and the place in plan are of one party."""
-    hook = system_files.shipped()["webhook"]
+    hook = installed.systems()["webhook"]
     assert lines.party(hook, Message(endpoint="shop", kind="k", body={}), "acme") == ("acme/shop", True)
     assert place_at("webhook", "shop") == "connectors.webhook:shop"
     assert turnstile.is_system(place_at("webhook"))
@@ -314,4 +314,4 @@ def test_plan_and_connector_name_the_same_endpoint() -> None:
 def test_a_file_that_names_an_endpoint_which_no_request_has_is_refused() -> None:
     """Else its commands would fail one by one."""
     with pytest.raises(ConfigError, match="recipient"):
-        registry.operations_of(system_files.shipped()["webhook"].model_copy(update={"endpoint": "recipient"}))
+        registry.operations_of(installed.systems()["webhook"].model_copy(update={"endpoint": "recipient"}))

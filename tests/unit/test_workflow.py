@@ -10,7 +10,7 @@ import pytest
 
 from aios.processors.language import workflow_files
 from aios.processors.language.workflow_files import Workflows
-from aios.streams import pool_files, prompt_files
+from aios.streams import installed, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 
@@ -165,8 +165,8 @@ def test_brackets_without_end_are_a_mistake_and_no_traceback(tmp_path: Path) -> 
 
 def test_a_step_that_fixes_its_lane_needs_that_lane_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A pool may have one lane; who asks it in the other is told so, where the pool is named."""
-    bulk = {name: pool for name, pool in pool_files.shipped().items() if name != "classify.interactive"}
-    monkeypatch.setattr(pool_files, "shipped", lambda: bulk)
+    bulk = {name: pool for name, pool in installed.pools().items() if name != "classify.interactive"}
+    monkeypatch.setattr(installed, "pools", lambda: bulk)
     _, problems = workflow_files.read(edited(tmp_path, "owner: ", "owner: "))
     (wrong,) = problems
     assert re.search(r":38:7: .*pool classify has no lane interactive: with `lane: bulk` the step asks", wrong)

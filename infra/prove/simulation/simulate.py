@@ -40,7 +40,7 @@ from aios.processors.stateful.state import Core
 from aios.schemas.codec import Codec
 from aios.schemas.models import BudgetDeclared, TenantRegistered
 from aios.schemas.registry import InMemory
-from aios.streams import failpoints, limits, pool_files, system_files, topics, topology
+from aios.streams import failpoints, installed, limits, topics, topology
 from aios.streams.record import Record
 from aios.streams.topology import ADMIT, BUDGET, PLAN, POOLS, REPLAY, RETRY, Stage
 
@@ -60,14 +60,14 @@ TIGHT = {
             "fallback": {"generate": "classify"}.get(pool.process, pool.fallback),
         }
     )
-    for name, pool in pool_files.shipped().items()
+    for name, pool in installed.pools().items()
 }
 """The shipped pools with few places, one of them with another to stand in for it."""
 TIGHT_SYSTEMS = [
     system.model_copy(
         update={"limits": system.limits.model_copy(update={"tenant_outstanding_max": PLACES * PARTITIONS})}
     )
-    for system in system_files.shipped().values()
+    for system in installed.systems().values()
 ]
 DRAIN_MS = 7 * 86_400_000.0  # every wait of a case, each reservation is over by then, and nothing is forgotten yet
 FLAKY_SHARE = 0.05  # of records, at each stage: fail and succeed later

@@ -40,7 +40,7 @@ from aios.processors.connectors.opened import Opened
 from aios.processors.language.workflow import Workflow
 from aios.schemas.codec import Codec
 from aios.schemas.models import ConnectorRequested
-from aios.streams import system_files, topology
+from aios.streams import installed, topology
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import Unavailable
 from aios.streams.kafka import Place
@@ -49,7 +49,7 @@ from aios.streams.system_files import Again, Circuit, Limits
 from aios.streams.topics import CONNECTOR_INTENDED, MEETING_REQUESTED
 
 EFFECTS = (Effect.RECONCILED, Effect.AT_LEAST_ONCE, Effect.AT_MOST_ONCE)
-SYSTEM = system_files.shipped()["calendars"].model_copy(
+SYSTEM = installed.systems()["calendars"].model_copy(
     update={
         "limits": Limits(calls_max=4, rate_per_s=200, call_s_max=1.0, waiting_max=16),
         "again": Again(first_s=0.1, longest_s=2.0, unsure_s=1.0),

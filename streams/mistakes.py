@@ -14,8 +14,21 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from aios.processors.language.part import INPUT, NAMED, POLICY, WORD, WORKFLOW
 from aios.streams import yaml_text
+from aios.streams.part import (
+    FIELD,
+    FIELD_TYPE,
+    INPUT,
+    LETTERS,
+    NAMED,
+    POLICY,
+    POOL,
+    SECRET,
+    SECRET_OR_NONE,
+    SERVER,
+    WORD,
+    WORKFLOW,
+)
 
 WITH_UNIT = re.compile(r"\d+(?:\.\d+)?\s*(?:ms|s|sec\w*|m|min\w*|h|hours?|d|days?|w|weeks?)")
 PATTERNS: Mapping[str, str] = {
@@ -24,8 +37,16 @@ PATTERNS: Mapping[str, str] = {
     POLICY: "a policy's name and its version, as in no_injection@1",
     WORKFLOW: "words of lower-case letters and digits with dots between them, as in expenses.claim",
     INPUT: "words with dots between them and a version, as in expense.claimed.v1",
+    LETTERS: "lower-case letters alone, at most 32",
+    FIELD: "letters, digits and _, a letter first, at most 64",
+    FIELD_TYPE: "text, number, whole, flag, texts, object or objects, with a ? behind it where it may be missing",
+    POOL: "a name of lower-case letters, digits and _, a dot, and interactive or bulk",
+    SECRET: "where the secret stands: file:/path or env:NAME",
+    SECRET_OR_NONE: "where the secret stands: file:/path or env:NAME",
+    SERVER: "an address that begins with http:// or https://, without a user and a password",
 }
 """What may stand there, by the pattern that holds it."""
+SILENT = frozenset({SECRET, SECRET_OR_NONE, SERVER})  # what stands there instead is not repeated: it may be a secret
 
 
 def line(where: str, root: yaml.Node, place: Sequence[str | int], says: str, *, key: Sequence[str] = ()) -> str:
@@ -78,4 +99,5 @@ def _fits(found: str, pattern: str) -> str:
     """What may stand where a word does not fit, and the nearest that would."""
     near = re.sub(r"[^a-z0-9_]+", "_", found.strip().lower()).strip("_")
     meant = f"; did you mean {near}?" if pattern == WORD and re.fullmatch(WORD, near) else ""
-    return f"{found[:80]!r} does not fit here{meant} (allowed here: {PATTERNS.get(pattern, pattern)})"
+    shown = "this" if pattern in SILENT else repr(found[:80])
+    return f"{shown} does not fit here{meant} (allowed here: {PATTERNS.get(pattern, pattern)})"
