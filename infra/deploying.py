@@ -3,8 +3,8 @@
 Enters: a workflow file with its recorded cases (and its input contract, where it has one of its own), a running
 system's Kafka and registry, and who acts. Leaves: the contract registered, its topic created, the version deployed and
 active, each audited; or nothing at all, with every reason why not. Guaranteed: nothing is written before everything was
-judged; each act can be repeated, so a deploy that was interrupted is finished by the same command; when it returns,
-admit reads the input (where it could be asked).
+judged, also whether the running stages know the systems and pools that it asks; each act can be repeated, so a deploy
+that was interrupted is finished by the same command; when it returns, admit reads the input (where it could be asked).
 
 Order: contract, topic, version, activation. Whoever sees one of them finds those before it.
 
@@ -27,7 +27,7 @@ from confluent_kafka.admin import AdminClient
 from aios.processors.cases import case_files, limited, workflow_cases
 from aios.processors.cases.workflow_cases import Ran
 from aios.processors.language import autonomy, workflow_files
-from aios.processors.language.workflow import Workflow
+from aios.processors.language.workflow import Call, Question, Workflow
 from aios.processors.language.workflow_files import Live, Sound
 from aios.schemas import compat
 from aios.schemas.codec import Codec
@@ -35,12 +35,13 @@ from aios.schemas.models import WorkflowActivated, WorkflowDeployed
 from aios.schemas.registry import RegistrySource
 from aios.streams import deployments, inputs, limits, topology
 from aios.streams.activations import RETIRED
-from aios.streams.admin import ensure_topics
+from aios.streams.admin import ensure_topics, partitions_of
 from aios.streams.config import KafkaSettings, Settings, client
 from aios.streams.deployments import Tests
-from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.errors import ConfigError, StateBroken, Unavailable
 from aios.streams.expression import Expression
 from aios.streams.inputs import Input
+from aios.streams.topology import Kind
 
 READ_S_MAX = 60.0  # until admit reads a new input: one rebalance, two where members come over one by one
 READ_AGAIN_S = 0.5
@@ -166,13 +167,31 @@ def _unpassed(workflow: Workflow) -> list[str]:
     return [f"{why}; a version that names it takes no new cases" for why in why_not]
 
 
+def _unserved(kafka: KafkaSettings, workflow: Workflow) -> Iterator[str]:
+    """Systems and pools that it asks and the running stages do not have, which would stop over it. Raises Unavailable.
+
+    Their topics are made before the stages start that know them.
+    """
+    asked = [ask for step in workflow.steps.values() for ask in workflow_files.asks(step.kind)]
+    lanes = {name: stage for name, stage in topology.BY_NAME.items() if stage.kind is Kind.POOL}
+    named = {
+        *(f"connectors.{ask.system}" for ask in asked if isinstance(ask, Call)),
+        *(name for ask in asked if isinstance(ask, Question) for name in lanes if name.startswith(f"{ask.pool}.")),
+    }
+    for stage in sorted(named):
+        try:
+            partitions_of(kafka, topology.BY_NAME[stage].reads[0].name)
+        except StateBroken:
+            yield f"{stage} has its file here, and the running system started without it: start it again"
+
+
 def deploy(
     settings: Settings, codec: Codec, judged: Judged, *, by: str, reason: str, active: bool
 ) -> tuple[WorkflowDeployed, WorkflowActivated | None]:
     """Do it; what is done already is left as it is. Raises ConfigError with every reason why not, Unavailable."""
     sound, known = judged.sound, there(settings, codec)
     taken = [*_unpassed(sound.workflow), *_passed_by(settings.kafka, codec, sound.workflow)] if active else []
-    if why_not := [*refused(sound, known), *taken]:
+    if why_not := [*refused(sound, known), *_unserved(settings.kafka, sound.workflow), *taken]:
         raise ConfigError("\n".join(why_not))
     signed = sound.workflow.signed_off
     own = sound.input.contract not in inputs.SHIPPED
