@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, DirectoryPath, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    DirectoryPath,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -35,6 +44,7 @@ from aios.streams.pool_files import (
 )
 from aios.streams.system_files import ENDPOINT
 
+FILE = "aios.yaml"
 SECRET_PROPERTIES = frozenset(
     {"sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret"}
 )
@@ -167,7 +177,7 @@ class ConnectorsSettings(Section):
 class ExtensionsSettings(Section):
     """folder: files of a team's own beside those of the release (streams/extensions.py); None: there are none."""
 
-    folder: DirectoryPath | None = None
+    folder: Annotated[DirectoryPath, AfterValidator(Path.absolute)] | None = None
 
 
 class DocumentsSettings(Section):
@@ -253,7 +263,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic names them
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        path = os.environ.get("AIOS_CONFIG", "aios.yaml")
+        path = os.environ.get("AIOS_CONFIG", FILE)
         if "AIOS_CONFIG" in os.environ and not Path(path).is_file():
             raise ConfigError(f"AIOS_CONFIG names {path}, which does not exist")
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path)
@@ -279,7 +289,7 @@ def read() -> Settings:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError("wrong settings: " + "; ".join(lines)) from error
     except (yaml.YAMLError, OSError, ValueError, TypeError) as error:  # a list, say, fails deep inside
-        where = os.environ.get("AIOS_CONFIG", "aios.yaml")
+        where = os.environ.get("AIOS_CONFIG", FILE)
         raise ConfigError(f"{where} cannot be read as settings: {' '.join(str(error).split())}") from error
 
 

@@ -39,7 +39,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from aios.streams import config, extensions, mistakes, shapes, yaml_text
 from aios.streams.errors import ConfigError
-from aios.streams.part import NAMED, Part
+from aios.streams.part import NAMED, Part, close_to
 
 FOLDER = Path(__file__).parents[1] / "inference_workers" / "prompts"
 PLACEHOLDER = "{input}"
@@ -210,7 +210,7 @@ def load(reference: str) -> Prompt:
     matched = REFERENCE.fullmatch(reference)
     path = folder(matched[1]) / f"{matched[2]}.md" if matched else None
     if path is None or not path.is_file():
-        raise ConfigError(f"there is no prompt {reference[:80]}; there are {', '.join(known())}")
+        raise ConfigError(f"there is no prompt {reference[:80]}{close_to(reference, known())}")
     return read(path)
 
 
@@ -293,7 +293,7 @@ def newest(name: str) -> int:
     """
     there = versions(name)
     if not there:
-        raise ConfigError(f"there is no prompt {name[:80]}; there are {', '.join(names())}")
+        raise ConfigError(f"there is no prompt {name[:80]}{close_to(name, names())}")
     for version in reversed(there):
         found = evaluated(f"{name}@{version}")
         if found is not None and found.passed:

@@ -6,7 +6,6 @@ that no two of them load engines at a time.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,9 +34,6 @@ settings.load_profile("house")
 
 WAIT_S_MAX = 30.0
 TOGETHER = "tests/engine/"
-
-for name in [name for name in os.environ if name.startswith("AIOS_")]:
-    del os.environ[name]
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,10 @@
 """Where `aios bench workflow --only path` measures: an outside system, a workflow that asks it, a system for both.
 
 Enters: how long the outside system takes for a call. Leaves: an environment to run commands in, the workflow's files,
-and what the machine did. A system is known by its file in streams/systems, so the tree of this installation is linked
-into a temporary folder with one file more: what runs is the installed code, all of it. Guaranteed: the outside system
-answers each call after its delay, never sooner, and says how long the call was there; it runs in this process, beside
-nothing else, while the measuring one feeds and follows. All that was started ends, and the folder goes.
-Rejected: a file more in the shipped folder (every user would carry its topic and its consumer).
+and what the machine did. The system is known by its file in a folder of its own (streams/extensions.py). Guaranteed:
+the outside system answers each call after its delay, never sooner, and says how long the call was there; it runs in
+this process, beside nothing else, while the measuring one feeds and follows. All that was started ends, and the folder
+goes.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from aios.infra.local import control
 from aios.infra.local.home import Home
 from aios.infra.local.ports import LOOPBACK
 from aios.infra.output import FAILED, fail
+from aios.streams import system_files
 
-ROOT = Path(__file__).parents[2]  # what is imported as `aios`
 NAME, CONTRACT, SYSTEM, POOL_LANE = "bench.path", "bench.path.asked.v1", "outside", "classify.bulk"
 OUTCOME = "approved"
 START_S_MAX = 10.0
@@ -205,7 +204,7 @@ def _serving(app: web.Application) -> Iterator[str]:
         loop.close()
 
 
-# ── an installation that knows it ──
+# ── what knows it ──
 
 
 @contextmanager
@@ -218,22 +217,18 @@ def stand(delay_ms: float) -> Iterator[tuple[Mapping[str, str], Path]]:
             "AIOS_INFERENCE__ENGINE": "echo",
             "AIOS_TRACING__SAMPLE_RATIO": "0.01",
             "AIOS_CONNECTORS__OPTIONS": json.dumps({SYSTEM: {"url": url}}),
-            "PYTHONPATH": str(linked(folder / "code")),
+            "AIOS_EXTENSIONS__FOLDER": str(extended(folder / "own")),
             "PYTHONSAFEPATH": "1",
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AIOS_")}
         yield kept | own, written(folder / "workflow")
 
 
-def linked(folder: Path) -> Path:
-    """This installation with one system more, as links; the folder is for PYTHONPATH."""
-    systems = Path("streams", "systems")
-    for part in (Path(), systems.parent, systems):
-        (folder / "aios" / part).mkdir(parents=True)
-        for each in (ROOT / part).iterdir():
-            if each.name not in ("__pycache__", systems.parent.name if part == Path() else systems.name):
-                (folder / "aios" / part / each.name).symlink_to(each)
-    (folder / "aios" / systems / f"{SYSTEM}.yaml").write_text(SYSTEM_FILE, encoding="utf-8")
+def extended(folder: Path) -> Path:
+    """The folder, with the system's file."""
+    systems = folder / system_files.FOLDER.name
+    systems.mkdir(parents=True)
+    (systems / f"{SYSTEM}.yaml").write_text(SYSTEM_FILE, encoding="utf-8")
     return folder
 
 

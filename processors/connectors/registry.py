@@ -34,7 +34,7 @@ def operations(system: str) -> Mapping[str, Operation]:
     """What a system can be asked. Raises ConfigError: there is none of that name, or it cannot be loaded."""
     found = installed.systems().get(system)
     if found is None:
-        raise ConfigError(f"there is no system {system}; there are {', '.join(installed.systems())}")
+        raise ConfigError(f"there is no system {system}{close_to(system, list(installed.systems()))}")
     return operations_of(found)
 
 

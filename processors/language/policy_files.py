@@ -41,6 +41,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from aios.processors.language.part import Part, Word
 from aios.streams import config, extensions, mistakes, shapes, yaml_text
 from aios.streams.errors import ConfigError
+from aios.streams.part import close_to
 
 FOLDER = Path(__file__).parents[1] / "policies"
 REFERENCE = re.compile(r"([a-z][a-z0-9_]{0,63})@([1-9][0-9]{0,5})")
@@ -243,7 +244,7 @@ def _path(reference: str) -> Path:
     for path in paths:
         if path.is_file():
             return path
-    raise ConfigError(f"there is no policy {reference[:80]}; there are {', '.join(known())}")
+    raise ConfigError(f"there is no policy {reference[:80]}{close_to(reference, known())}")
 
 
 def _mapping(path: Path) -> tuple[bytes, yaml.Node, dict[str, Any]]:

@@ -23,7 +23,7 @@ from aios.processors.language import autonomy, contract_files, policy_files, wor
 from aios.processors.language.workflow import Call, Kind, Map, Parallel, Question, Workflow
 from aios.processors.language.workflow_check import check, form
 from aios.schemas.models import WorkflowDeployed
-from aios.streams import inputs, mistakes, prompt_files, yaml_text
+from aios.streams import config, inputs, mistakes, prompt_files, yaml_text
 from aios.streams.activations import RETIRED
 from aios.streams.deployments import Catalogue, Deployments, Entry, input_of
 from aios.streams.errors import ConfigError
@@ -187,8 +187,8 @@ def load(folder: Path, *, walked: bool = False) -> Workflows:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The workflow files of a folder: not the recorded cases beside them."""
-    return sorted(path for path in folder.glob("*.yaml") if not path.name.endswith(CASES))
+    """The workflow files of a folder: not the recorded cases beside them, nor the settings."""
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.endswith(CASES) and path.name != config.FILE)
 
 
 def read(path: Path) -> tuple[Workflow | None, list[str]]:

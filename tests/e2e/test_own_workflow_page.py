@@ -6,6 +6,8 @@ What it does with a running system is tests/broker/test_workflow_deploy.py and t
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,12 @@ from click.testing import CliRunner
 from aios.infra.cli import aios
 from aios.processors.language.workflow import Connect, Emit, Infer, Map, Parallel, Review, Rule, Wait
 from aios.processors.language.workflow_files import FOLDER
+from tests.fakes import own_files
 
 PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
-FILES = re.findall(r"^```(?:yaml|json) (\S+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+FIRST, _, OWN = PAGE.partition("\n## 6. ")  # a workflow; a system, a policy and a prompt
+BLOCK = re.compile(r"^```(?:yaml|json) (\S+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+FILES, OWN_FILES = BLOCK.findall(FIRST), BLOCK.findall(OWN)
 OUTPUTS = re.findall(r"^```text\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 MISTAKES = re.findall(r"^\| `(.*)` \| `(.*)` \| `(supplier.*)` \|$", PAGE, flags=re.MULTILINE)
 WORKFLOW = "supplier.onboard.yaml"
@@ -25,16 +30,22 @@ KINDS = (Rule, Infer, Connect, Parallel, Map, Review, Wait, Emit)
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty one, with the page's files."""
-    for name, text in FILES:
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
+    """An empty one, with the files of the page's workflow."""
+    monkeypatch.chdir(own_files.write(tmp_path, dict(FILES)))
     return tmp_path
+
+
+@pytest.fixture
+def own(folder: Path) -> Iterator[Path]:
+    """The same, with a system, a policy and a workflow that uses both; its settings name it."""
+    own_files.write(folder, dict(OWN_FILES))
+    with own_files.read_anew():
+        yield folder
 
 
 def said(*words: str) -> list[str]:
     """What a command of the page says, to people and about mistakes."""
-    return CliRunner().invoke(aios, ["workflow", *words]).output.rstrip().splitlines()
+    return CliRunner().invoke(aios, list(words)).output.rstrip().splitlines()
 
 
 @pytest.mark.usefixtures("folder")
@@ -42,11 +53,11 @@ def test_the_files_are_fine_and_say_what_the_page_shows() -> None:
     """Checked, drawn (the page shows the beginning) and tried, to the letter."""
     assert [name for name, _ in FILES] == ["supplier.proposed.v1.avsc", WORKFLOW, "supplier.onboard.cases.yaml"]
     checked, drawn, tried = (text.rstrip().splitlines() for text in OUTPUTS[:3])
-    assert said("check", ".") == checked
-    shown = said("show", WORKFLOW)
+    assert said("workflow", "check", ".") == checked
+    shown = said("workflow", "show", WORKFLOW)
     assert drawn.pop() == "…"
     assert shown[: len(drawn)] == drawn
-    assert said("test", ".") == tried
+    assert said("workflow", "test", ".") == tried
     assert f"`tests {tried[-1].split(' cases')[0]}`" in PAGE, "what deploy says of the same cases"
 
 
@@ -57,7 +68,7 @@ def test_a_mistake_is_told_as_the_page_says(folder: Path, right: str, wrong: str
     assert text.count(right) == 1
     (folder / WORKFLOW).write_text(text.replace(right, wrong), encoding="utf-8")
     pattern = ".*".join(map(re.escape, told.split("…")))
-    (line,) = said("check", ".")
+    (line,) = said("workflow", "check", ".")
     assert re.fullmatch(pattern, line), line
 
 
@@ -73,6 +84,30 @@ def test_every_field_of_a_kind_stands_in_its_row(kind: type[Rule]) -> None:
     named = set(re.findall(r"`(\w+)`", row))
     inside = {"when", "then", "reason", "infer", "connect", "item", "index"}  # of rows and branches
     assert set(kind.model_fields) <= named <= set(kind.model_fields) | inside
+
+
+@pytest.mark.usefixtures("own")
+def test_a_system_and_a_policy_of_ones_own_are_as_the_page_says() -> None:
+    """Checked, tried and used by a workflow, to the letter; the folder is checked whole, with its settings in it."""
+    (commands, *_) = re.findall(r"^```sh\n(.*?)^```$", OWN, flags=re.MULTILINE | re.DOTALL)
+    ran = [line for command in commands.splitlines() for line in said(*shlex.split(command)[1:])]
+    assert ran == OUTPUTS[-1].rstrip().splitlines()
+    assert len(said("workflow", "check", ".")) == 2
+
+
+def test_a_prompt_of_ones_own_is_made_and_asks_no_case_before_it_has_passed(own: Path) -> None:
+    """It lies in the team's folder, not in the release's."""
+    made = said("prompt", "new", "letter", "--from", "summary@2")
+    assert [line.partition(":")[0] for line in made[:2]] == [
+        str(own / "prompts" / "letter" / "1.md"),
+        str(own / "prompts" / "letter" / "evaluation.yaml"),
+    ]
+    listed = said("prompt", "list")
+    assert any(line.startswith("letter@1") and "not evaluated" in line for line in listed)
+    path = own / "supplier.letter.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("prompt: summary", "prompt: letter"), encoding="utf-8")
+    (refused,) = said("workflow", "check", path.name)
+    assert "supplier.letter.yaml:31:7: steps.brief.infer.prompt: no version of prompt letter has passed" in refused
 
 
 def test_the_example_is_nowhere_but_on_the_page() -> None:

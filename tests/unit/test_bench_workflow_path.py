@@ -22,7 +22,7 @@ from aios.infra.bench.workflow_path_stand import NAME, OUTCOME, POOL_LANE, SYSTE
 from aios.processors.connectors.http import operations_of
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseDecided, ConnectorCompleted
-from aios.streams import installed, system_files, topics, topology
+from aios.streams import extensions, installed, system_files, topics, topology
 from aios.streams.record import Record
 from aios.streams.topics import Topic
 from tests.fakes.answers import answer
@@ -195,15 +195,12 @@ def test_the_outside_system_answers_after_its_delay_and_remembers_bookings() -> 
     assert (found, missing) == (booking, 404)
 
 
-def test_the_installation_knows_one_system_more_and_the_workflow_is_sound(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All else is linked, and the recorded case passes; the shipped folder stays as it is."""
-    linked = workflow_path_stand.linked(tmp_path / "code") / "aios"
-    known = system_files.read(linked / "streams" / "systems")
+def test_the_folder_has_one_system_and_the_workflow_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read beside those that ship, and the recorded case passes."""
+    own = workflow_path_stand.extended(tmp_path / "own")
+    known = system_files.read(*extensions.folders(system_files.FOLDER, own))
     assert set(known) == {*installed.systems(), SYSTEM}
     assert set(operations_of(known[SYSTEM])) == {"look_up", "book"}
-    assert (linked / "infra").resolve() == workflow_path_stand.ROOT / "infra"
     monkeypatch.setattr(installed, "systems", lambda: known)
     judged = deploying.judge(workflow_path_stand.file_in(workflow_path_stand.written(tmp_path / "workflow")))
     assert [one.wrong for one in judged.ran] == [()]

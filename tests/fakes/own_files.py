@@ -1,0 +1,40 @@
+"""A team's own files, in a process that has read those of the release already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from aios.processors.language import policy_files
+from aios.streams import config, extensions, installed, prompt_files
+
+READ_ONCE = (
+    config.load,
+    extensions.folders,
+    installed.pools,
+    installed.systems,
+    policy_files.load,
+    prompt_files.load,
+)
+
+
+def write(folder: Path, files: Mapping[str, str]) -> Path:
+    """Texts by path in the folder, which is returned."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+@contextmanager
+def read_anew() -> Iterator[None]:
+    """What a process reads once is read again inside, and after. What was declared at import stays (topology.py)."""
+    for each in READ_ONCE:
+        each.cache_clear()
+    try:
+        yield
+    finally:
+        for each in READ_ONCE:
+            each.cache_clear()
