@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import select
+import subprocess
+import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from aios.infra.local import child
 from aios.infra.local.home import Home
 from aios.streams.admin import watermarks
 from aios.streams.config import KafkaSettings, Settings, client
@@ -21,6 +26,7 @@ from aios.streams.delivery import Place
 from aios.streams.record import Record
 
 WAIT_S_MAX = 30.0
+READY_S_MAX = 120.0  # of a process, on a machine that others use too
 
 
 @asynccontextmanager
@@ -137,3 +143,42 @@ def _commit(consumer: Consumer, places: list[TopicPartition]) -> None:
             time.sleep(0.2)
         else:
             return
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Of a process that is to have these addresses and this home."""
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("AIOS_")},
+        "PYTHONSAFEPATH": "1",
+        "AIOS_HOME": str(settings.home),
+        "AIOS_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+        "AIOS_REGISTRY__URL": settings.registry.url,
+        "AIOS_REDIS__URL": settings.redis.url,
+    }
+
+
+@contextmanager
+def process(
+    settings: Settings, name: str, slot: int = 0, python: str = sys.executable, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A stage as the supervisor starts it, serving; its log is printed when a test fails. more: environment."""
+    settings.home.mkdir(exist_ok=True)
+    log = settings.home / f"{name}.{slot}.log"
+    read, write = os.pipe()
+    with log.open("wb") as out:
+        started = subprocess.Popen(
+            [python, "-m", "aios.infra.stage", name, "--slot", str(slot), "--ready-fd", str(write)],
+            env=environment(settings) | more,
+            pass_fds=(write,),
+            stdout=out,
+            stderr=out,
+        )
+    os.close(write)
+    try:
+        with os.fdopen(read) as said:
+            assert select.select([said], [], [], READY_S_MAX)[0], "it does not serve, and waits"
+            assert said.readline() == "ready\n", log.read_text(encoding="utf-8")
+        yield started
+    finally:
+        child.stop(started)
+        print(log.read_text(encoding="utf-8"))

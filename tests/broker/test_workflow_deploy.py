@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import select
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ import pytest
 from aiohttp import ClientSession
 
 from aios.infra import deploying
-from aios.infra.local import child
 from aios.infra.local.ports import free_ports
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, CaseDecided, DocumentReceived, Event
@@ -32,12 +28,11 @@ from aios.streams.kafka import Delivery
 from aios.streams.record import Outgoing
 from aios.streams.topics import AUDIT_RECORDED, CASE_ADMITTED, CASE_DECIDED, DOCUMENT_RECEIVED, Topic
 from aios.streams.topology import ADMIT
-from tests.broker.running import running
+from tests.broker.running import process, running
 from tests.fakes import claims
 
 pytestmark = pytest.mark.broker
 WAIT_S_MAX = 60.0
-READY_S_MAX = 120.0  # of a process, on a machine that others use too
 
 
 @pytest.fixture
@@ -51,42 +46,6 @@ def settings(kafka: KafkaSettings, registry_url: str, valkey_url: str, tmp_path:
         redis=RedisSettings(url=valkey_url),
         gateway=GatewaySettings(port=port),
     )
-
-
-@contextmanager
-def process(
-    settings: Settings, name: str, slot: int = 0, python: str = sys.executable, **more: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A stage as the supervisor starts it, serving; its log is printed when a test fails. more: environment."""
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("AIOS_")},
-        "PYTHONSAFEPATH": "1",
-        "AIOS_HOME": str(settings.home),
-        "AIOS_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
-        "AIOS_REGISTRY__URL": settings.registry.url,
-        "AIOS_REDIS__URL": settings.redis.url,
-        **more,
-    }
-    settings.home.mkdir(exist_ok=True)
-    log = settings.home / f"{name}.{slot}.log"
-    read, write = os.pipe()
-    with log.open("wb") as out:
-        started = subprocess.Popen(
-            [python, "-m", "aios.infra.stage", name, "--slot", str(slot), "--ready-fd", str(write)],
-            env=environment,
-            pass_fds=(write,),
-            stdout=out,
-            stderr=out,
-        )
-    os.close(write)
-    try:
-        with os.fdopen(read) as said:
-            assert select.select([said], [], [], READY_S_MAX)[0], "it does not serve, and waits"
-            assert said.readline() == "ready\n", log.read_text(encoding="utf-8")
-        yield started
-    finally:
-        child.stop(started)
-        print(log.read_text(encoding="utf-8"))
 
 
 def events(settings: Settings, codec: Codec, topic: Topic, kind: type[Event], tenant: str) -> list[Any]:

@@ -17,11 +17,9 @@ from aios.infra.cli import aios
 from aios.processors.language.workflow import Connect, Emit, Infer, Map, Parallel, Review, Rule, Wait
 from aios.processors.language.workflow_files import FOLDER
 from tests.fakes import own_files
+from tests.fakes.own_files import FIRST, OWN, PAGE
 
-PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
-FIRST, _, OWN = PAGE.partition("\n## 6. ")  # a workflow; a system, a policy and a prompt
-BLOCK = re.compile(r"^```(?:yaml|json) (\S+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-FILES, OWN_FILES = BLOCK.findall(FIRST), BLOCK.findall(OWN)
+FILES = own_files.blocks(FIRST)
 OUTPUTS = re.findall(r"^```text\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 MISTAKES = re.findall(r"^\| `(.*)` \| `(.*)` \| `(supplier.*)` \|$", PAGE, flags=re.MULTILINE)
 WORKFLOW = "supplier.onboard.yaml"
@@ -31,14 +29,14 @@ KINDS = (Rule, Infer, Connect, Parallel, Map, Review, Wait, Emit)
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty one, with the files of the page's workflow."""
-    monkeypatch.chdir(own_files.write(tmp_path, dict(FILES)))
+    monkeypatch.chdir(own_files.write(tmp_path, FILES))
     return tmp_path
 
 
 @pytest.fixture
 def own(folder: Path) -> Iterator[Path]:
     """The same, with a system, a policy and a workflow that uses both; its settings name it."""
-    own_files.write(folder, dict(OWN_FILES))
+    own_files.write(folder, own_files.blocks(OWN))
     with own_files.read_anew():
         yield folder
 
@@ -51,7 +49,7 @@ def said(*words: str) -> list[str]:
 @pytest.mark.usefixtures("folder")
 def test_the_files_are_fine_and_say_what_the_page_shows() -> None:
     """Checked, drawn (the page shows the beginning) and tried, to the letter."""
-    assert [name for name, _ in FILES] == ["supplier.proposed.v1.avsc", WORKFLOW, "supplier.onboard.cases.yaml"]
+    assert list(FILES) == ["supplier.proposed.v1.avsc", WORKFLOW, "supplier.onboard.cases.yaml"]
     checked, drawn, tried = (text.rstrip().splitlines() for text in OUTPUTS[:3])
     assert said("workflow", "check", ".") == checked
     shown = said("workflow", "show", WORKFLOW)

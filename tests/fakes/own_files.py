@@ -1,12 +1,13 @@
-"""A team's own files, in a process that has read those of the release already."""
+"""A team's own files: those of the page that teaches them, and a process that has read the release's already."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from aios.processors.language import policy_files
+from aios.processors.language import policy_files, workflow_files
 from aios.streams import config, extensions, installed, prompt_files
 
 READ_ONCE = (
@@ -17,6 +18,13 @@ READ_ONCE = (
     policy_files.load,
     prompt_files.load,
 )
+PAGE = (workflow_files.FOLDER / "README.md").read_text(encoding="utf-8")
+FIRST, _, OWN = PAGE.partition("\n## 6. ")  # a workflow; a system, a policy and a prompt
+
+
+def blocks(part: str) -> dict[str, str]:
+    """The files that a part of the page shows, by name."""
+    return dict(re.findall(r"^```(?:yaml|json) (\S+)\n(.*?)^```$", part, flags=re.MULTILINE | re.DOTALL))
 
 
 def write(folder: Path, files: Mapping[str, str]) -> Path:
