@@ -2,6 +2,7 @@
 
 Enters: settings, and home/run/system.json, which `aios up` writes when it is ready (one that a killed system left
 behind is not believed). Leaves: settings whose addresses are all filled in. Configured addresses win over the file's.
+Guaranteed: a command whose own files (streams/extensions.py) that system does not read can be told so.
 """
 
 from __future__ import annotations
@@ -59,12 +60,7 @@ def gateway_url(given: str | None) -> str:
 def found_running() -> Running | None:
     """The running system, for commands that say something without one too."""
     settings = load_settings()
-    try:
-        said: dict[str, Any] = json.loads(system_file(settings).read_text(encoding="utf-8"))
-        if not Home(settings.home).is_held():
-            said = {}
-    except (OSError, ValueError):
-        said = {}
+    said = _said(settings)
     filled = settings.model_copy(
         update={
             "kafka": settings.kafka.model_copy(
@@ -77,3 +73,24 @@ def found_running() -> Running | None:
     if not (filled.kafka.bootstrap_servers and filled.registry.url and filled.redis.url):
         return None
     return Running(filled, str(said.get("gateway", "")), str(said.get("operations", "")))
+
+
+def unread() -> str:
+    """Why the system that runs here would not find what is in this command's own folder; empty: it would, or none runs
+    here.
+    """
+    settings = load_settings()
+    mine, said = settings.extensions.folder, _said(settings)
+    if mine is None or not said or said.get("extensions") == str(mine):
+        return ""
+    reads = said.get("extensions") or "no folder of its own"
+    return f"the system in {settings.home.absolute()} reads {reads}, not {mine}: start it again with extensions.folder"
+
+
+def _said(settings: Settings) -> dict[str, Any]:
+    """What `aios up` has written; empty: nothing runs here."""
+    try:
+        said: dict[str, Any] = json.loads(system_file(settings).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if Home(settings.home).is_held() else {}

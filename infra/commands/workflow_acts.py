@@ -23,6 +23,7 @@ from aios.infra.commands.acting import acting
 from aios.infra.commands.operations import JSON, TOKEN
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
+from aios.infra.running import unread
 from aios.processors.cases import limited
 from aios.processors.language import workflow_files
 from aios.processors.language.workflow_files import Live, Sound
@@ -111,6 +112,8 @@ def deploy(file: Path, why: str, inactive: bool, token_file: Path | None, as_jso
             click.echo(f"✗ {one.name}: {line}", err=True)
     for warned in limited.warnings(judged.sound.workflow, installed.pools()):
         click.echo(warned, err=True)
+    if why_not := unread():
+        fail(why_not)
     with connected() as (settings, codec):
         by = acting(settings, codec, token_file, Role.OPERATOR)
         try:

@@ -101,7 +101,7 @@ class Home:
         return self.logs / f"{stage}.{slot}.log"
 
     def publish(self, addresses: Mapping[str, str]) -> None:
-        """Say to every command that a system is ready here, and where."""
+        """Say to every command that a system is ready here, where, and which folder of a team's own it reads."""
         part = self.system.with_suffix(".part")
         part.write_text(json.dumps(dict(addresses)), encoding="utf-8")
         part.replace(self.system)

@@ -124,7 +124,8 @@ class System:
         except TimeoutError as error:
             late = self._supervisor.late()
             raise NotReady(f"the system was not ready within {self._start_s_max:.0f} s\n{late}".strip()) from error
-        self._home.publish(self._addresses)
+        own = self._settings.extensions.folder
+        self._home.publish({**self._addresses, "extensions": "" if own is None else str(own)})
         self._up = True
         self._say("system", f"ready after {time.monotonic() - started:.1f} s")
 

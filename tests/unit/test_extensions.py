@@ -18,7 +18,9 @@ from click.testing import CliRunner
 from aios.inference_workers import evaluation
 from aios.infra import deploying
 from aios.infra.commands import system as command
+from aios.infra.local.home import Home
 from aios.infra.output import FAILED
+from aios.infra.running import unread
 from aios.processors.connectors import registry
 from aios.processors.language import policy_files
 from aios.streams import config, installed, pool_files, prompt_files, system_files
@@ -242,6 +244,15 @@ def test_the_folder_must_be_there_and_may_be_named_from_where_one_stands(
         config.read()
 
 
+def test_a_command_may_say_which_home_is_its_own_after_the_stages_are_declared(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are at import; what measures in a home of its own says so later."""
+    assert "erp" in installed.systems()
+    monkeypatch.setenv("AIOS_HOME", str(own / "home"))
+    assert config.load().home == own / "home"
+
+
 # ── aios system ──
 
 
@@ -281,6 +292,20 @@ def test_a_system_with_a_mistake_is_told_where(tmp_path: Path, name: str, right:
     result = CliRunner().invoke(command.group, ["check", str(tmp_path)])
     assert result.exit_code == FAILED
     assert any(line.startswith(f"{path}:") and told in line for line in result.stderr.splitlines()), result.stderr
+
+
+@pytest.mark.parametrize(("reads", "says"), [("", "reads no folder of its own, not "), (".", "")])
+def test_a_workflow_is_not_deployed_to_a_system_that_reads_another_folder(
+    own: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, reads: str, says: str
+) -> None:
+    """Its policies and prompts would be missing there, and plan would stop over it."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    monkeypatch.setenv("AIOS_HOME", str(home.folder))
+    home.prepare()
+    assert unread() == "", "nothing runs"
+    with home.lock():
+        home.publish({"extensions": str(own) if reads else ""})
+        assert (says in unread(), bool(unread())) == (True, bool(says))
 
 
 def test_a_workflow_is_not_deployed_to_stages_that_do_not_know_its_system(monkeypatch: pytest.MonkeyPatch) -> None:
