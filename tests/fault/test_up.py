@@ -191,7 +191,10 @@ def test_everything_starts_in_order_and_is_there_again_after_a_kill(bare: Machin
         assert {tuple(each) for each in first["processes"]} == {
             ("stage", "slot", "pid", "state", "restarts", "last_exit")
         }
-        assert json.loads(bare.home.system.read_text()) == {name: first[name] for name in ADDRESSES}
+        assert json.loads(bare.home.system.read_text()) == {
+            **{name: first[name] for name in ADDRESSES},
+            "extensions": "",
+        }
         with redis.Redis.from_url(first["valkey"]) as valkey:
             valkey.set("kept", "yes")
             valkey.execute_command("WAITAOF", 1, 0, 5000)  # on the disk; else up to a second may be lost
