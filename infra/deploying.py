@@ -27,7 +27,7 @@ from confluent_kafka.admin import AdminClient
 from aios.processors.cases import case_files, limited, workflow_cases
 from aios.processors.cases.workflow_cases import Ran
 from aios.processors.language import autonomy, workflow_files
-from aios.processors.language.workflow import Call, Question, Workflow
+from aios.processors.language.workflow import Call, Question, Workflow, asks
 from aios.processors.language.workflow_files import Live, Sound
 from aios.schemas import compat
 from aios.schemas.codec import Codec
@@ -172,7 +172,7 @@ def _unserved(kafka: KafkaSettings, workflow: Workflow) -> Iterator[str]:
 
     Their topics are made before the stages start that know them.
     """
-    asked = [ask for step in workflow.steps.values() for ask in workflow_files.asks(step.kind)]
+    asked = [ask for step in workflow.steps.values() for ask in asks(step.kind)]
     lanes = {name: stage for name, stage in topology.BY_NAME.items() if stage.kind is Kind.POOL}
     named = {
         *(f"connectors.{ask.system}" for ask in asked if isinstance(ask, Call)),

@@ -24,7 +24,7 @@ from aios.processors.language.workflow import Wait, Workflow, closure
 from aios.sinks.outcome_writes import STAYS
 from aios.streams.pool_files import Lane
 
-INTAKE, BUDGET, WAIT, PIPELINE = "intake", "budget", "wait", "pipeline"
+INTAKE, BUDGET, WAIT, REST, PIPELINE = "intake", "budget", "wait", "rest", "pipeline"
 PEOPLE = ("review_requested", "review_decided")
 MODEL_REASONS = frozenset({"low_confidence", "out_of_scope"})
 
@@ -192,6 +192,7 @@ def _of(what: str) -> tuple[str, str]:
         "system": (f"was spent waiting for {name}", "aios breaker list"),
         INTAKE: ("was spent before they were accepted", "aios logs admit"),
         BUDGET: ("was spent waiting for a budget", "aios budget show"),
+        REST: ("was spent resting before they asked again whoever had not answered", "aios breaker list"),
     }.get(kind, ("was spent between the stages", "aios status"))
 
 
@@ -207,7 +208,7 @@ def spent_ms(trail: Trail, now_ms: int) -> Counter[str]:
     for move in (move for move in moves if move.seq):  # an act beside the case's order moves it nowhere
         began = _BEGINS.get(move.transition)
         for kind, step in list(open_since):
-            is_asked_again = step == move.step and (began == kind or (began, kind) == ("turn", "model"))
+            is_asked_again = step == move.step and began is not None and (began, kind) != ("model", "turn")
             if is_asked_again or (move.transition not in STAYS and step_of(step) != step_of(move.step)):
                 silent = open_since.pop((kind, step))
                 spent[_named(kind, silent)] += max(0, move.at - silent.at)
@@ -231,6 +232,7 @@ _BEGINS = {
     "call_requested": "system",
     "budget_requested": BUDGET,
     "waiting": WAIT,
+    "resting": REST,
 }
 _ENDS = {
     "requested": "turn",

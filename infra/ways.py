@@ -24,8 +24,8 @@ from aios.processors.language.workflow import (
     Rule,
     Wait,
     Workflow,
+    asks,
 )
-from aios.processors.language.workflow_files import asks
 from aios.streams import money
 
 BUDGET = "the budget"  # a box before the steps; none of them can be called so
@@ -121,7 +121,10 @@ def ways(kind: Kind) -> Iterator[Way]:
     match kind:
         case Infer() | Connect() | Parallel() | Map():
             yield Way(_came(kind), kind.then)
-            yield Way("failed, expired or silent", kind.on_error.then, kind.on_error.reason or "")
+            again = kind.on_error.again
+            rests = "" if again is None else f" also after {', '.join(map(_span, again.rests_s))}"
+            when = f"failed, or expired or silent{rests}" if rests else "failed, expired or silent"
+            yield Way(when, kind.on_error.then, kind.on_error.reason or "")
         case Rule():
             for row in kind.first_of:
                 yield Way(row.when.source, row.then, row.reason or "")

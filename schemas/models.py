@@ -341,6 +341,7 @@ class CaseRemembered(Event):
     told: str = ""
     visits: str = ""
     verdicts: str = ""
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,6 +194,13 @@ def _waiting(move: Move) -> str:
     return f"step {move['step']} waits {what}, until {time_said(int(detail.get('until', 0)))} at most"
 
 
+def _resting(move: Move) -> str:
+    detail = move["detail"]
+    which = f"{detail.get('again', '?')} of {detail.get('times', '?')}"
+    until = time_said(int(detail.get("until", 0)))
+    return f"step {move['step']} had no answer, rests until {until} and is then asked again ({which} times)"
+
+
 def _was_told(move: Move) -> str:
     detail = move["detail"]
     kept = ", which is kept until the case waits for it" if detail.get("kept") else ""
@@ -297,6 +304,7 @@ WORDS: Mapping[str, Words] = {
     "review_requested": Words("person", _asked_person),
     "review_decided": Words("person", _person_decided),
     "review_opened": Words("person", lambda m: f"{person(str(m['actor']))} opened the question at step {m['step']}"),
+    "resting": Words("wait", _resting),
     "waiting": Words("wait", _waiting),
     "told": Words("wait", _was_told),
     "ignored": Words("operator", _ignored),

@@ -22,7 +22,7 @@ from aios.processors.cases import guarding
 from aios.processors.cases.guarding import Verdict
 from aios.processors.language import policy_files, workflow_files
 from aios.processors.language.policy_files import Cases, Policy
-from aios.processors.language.workflow import Question
+from aios.processors.language.workflow import Question, asks
 from aios.streams.errors import ConfigError
 
 MUST = {"passes": guarding.PASSED, "notes": guarding.NOTED, "masks": guarding.MASKED, "stops": guarding.REFUSED}
@@ -206,7 +206,7 @@ def _used() -> dict[str, list[str]]:
     """By policy: the workflows of this deploy whose steps it guards."""
     used: dict[str, list[str]] = {}
     for workflow in workflow_files.shipped():
-        asked = [ask for step in workflow.steps.values() for ask in workflow_files.asks(step.kind)]
+        asked = [ask for step in workflow.steps.values() for ask in asks(step.kind)]
         guards = [ask.guards for ask in asked if isinstance(ask, Question)]
         for reference in sorted({name for one in guards for name in (*one.before, *one.after)}):
             used.setdefault(reference, []).append(workflow.reference)

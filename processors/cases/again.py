@@ -13,12 +13,13 @@ known. Rejected: comparing answers alone (a workflow may not care about a differ
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from aios.processors.cases import case
-from aios.processors.cases.turn import Cause
+from aios.processors.cases.turn import Cause, rest_of
 from aios.processors.language.workflow import STEPS_MAX
 from aios.processors.language.workflow_files import Workflows
 from aios.schemas.models import (
@@ -34,6 +35,7 @@ from aios.schemas.models import (
     InferenceRequested,
     ReviewDecided,
     ReviewRequested,
+    TimerFired,
 )
 from aios.streams import model_files, prompt_files
 from aios.streams.errors import AiosError, ConfigError
@@ -197,6 +199,8 @@ def _run(  # noqa: PLR0917 - all of it is one case's
                     following = _reviewed(recorded, told)
                 case AuditRecorded(transition="waiting"):
                     following = recorded.told.get(told.step)
+                case AuditRecorded(transition="resting"):
+                    following = _rested(told)
             if isinstance(following, Need | Decision | Unrepeatable):
                 return following
             if following is not None:
@@ -214,6 +218,12 @@ def _returned(
     if then.get(request.step, request.request) != request.request:
         return Unrepeatable(f"{request.system} would be asked something else in {request.step}")
     return replace(found, request_id=request.request_id)
+
+
+def _rested(told: AuditRecorded) -> TimerFired:
+    """Its time is over at once."""
+    timer_id = rest_of(told.step, json.loads(told.detail)["attempt"])
+    return TimerFired(timer_id=timer_id, case_id=told.case_id, due_at=told.at, fired_at=told.at)
 
 
 def _versions(recorded: Recorded) -> _Versions:

@@ -2,9 +2,9 @@
 
 In: a step that asks, a case that was called, an answer, silence. Out: commands, a timer with each; a wait for a turn.
 Guaranteed: a case stands with one pool at a time, and whichever way it goes on gives its place there back
-(turnstile.py); of each pool it asks at most attempts_max times; a pool that cannot answer (failed, late, silent,
-retired, too dear, of a model that nobody knows, or no turn came) is followed by the one that its file names, and after
-the last it has failed; a command that is given up is called off.
+(turnstile.py); of each pool it asks at most attempts_max times in a row; a pool that cannot answer (failed, late,
+silent, retired, too dear, of a model that nobody knows, or no turn came) is followed by the one that its file names,
+and after the last it has failed; a command that is given up is called off.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from aios.streams.slots import PRIORITY_MAX
 
 JUDGED_MAX = 32  # texts whose verdicts a process remembers
 POOLS_MAX = 256  # whose topics it does
+EXPIRED = "expired"  # status of an answer that came to nothing, since its time was over
+CROWDED = "too_many_wait"
 ANSWER_GRACE_MS = 15_000  # after a deadline, for the worker's own `expired` to arrive before the timer
 
 
@@ -76,12 +78,12 @@ class Asking(Paying):
         said, failure = self._read(step, event)
         if said is None:
             self.record("answered", **evidence, outcome=event.status, reason=failure)
-            self._ask_another(step)
+            self._ask_another(step, heals=event.status == EXPIRED)
             return
         trusted = self._trusted(step, said)
         if trusted is None:
             self.record("answered", **evidence, outcome=event.status, reason="refused_by_policy")
-            self._ask_another(step)
+            self._ask_another(step, heals=False)
             return
         said = trusted
         self._change(models=_with(self._state.models, event.model), prompts=_with(self._state.prompts, event.prompt))
@@ -105,14 +107,18 @@ class Asking(Paying):
     def ask_model(self, name: str, step: Question) -> None:
         """Ask the step's pool: now, or when it is the case's turn. What a policy refuses is not asked at all."""
         if step.guards.before and self._guarded(name, step) is None:
-            self.failed(step)
+            self.failed(step, heals=False)
             return
+        self.ask_first(name, step, 1)
+
+    def ask_first(self, name: str, step: Question, attempt: int) -> None:
+        """The first pool in line for the case: the step's own, or where money is short the one that follows it."""
         pool, purse = self._pool(f"{step.pool}.{step.lane or self._state.lane}"), spending.purse_of(self._state)
         if purse is not None and purse.cheaper and pool.fallback != PERSON:
             cheaper = self._pool(f"{pool.fallback}.{pool.lane}")
-            self._ask(name, step, cheaper, attempt=1, fallback_of=pool.pool)
+            self._ask(name, step, cheaper, attempt=attempt, fallback_of=pool.pool)
         else:
-            self._ask(name, step, pool, attempt=1)
+            self._ask(name, step, pool, attempt=attempt)
 
     def _guarded(self, name: str, step: Question) -> str | None:
         """The text as its policies let it go on; None: one of them refuses it. Each verdict is on the audit."""
@@ -167,7 +173,7 @@ class Asking(Paying):
             pool = self._pool(f"{step.pool}.{step.lane or state.lane}")
             self._ask(state.step, step, pool, attempt=state.attempt + 1)
         else:
-            self._ask_another(step)
+            self._ask_another(step, heals=True)
 
     def _send_if_paid(self, step: Question, attempt: int) -> None:
         """The next command to the pool where the case stands, unless its reservation has run out while it waited."""
@@ -176,22 +182,22 @@ class Asking(Paying):
             self._send(state.step, step, attempt)
             return
         self._not_asked(step, self._pool(state.pool), "budget_spent")
-        self._ask_another(step)
+        self._ask_another(step, heals=False)
 
     def _not_asked(self, step: Question, pool: Pool, reason: str) -> None:
         model, prompt = self._model_of(step, pool), step.prompt or ""
         self.record("not_asked", pool=pool.pool, model=model, prompt=prompt, reason=reason)
 
-    def _ask_another(self, step: Question) -> None:
-        """The pool cannot answer."""
+    def _ask_another(self, step: Question, *, heals: bool) -> None:
+        """The pool cannot answer. heals: now."""
         before = self._pools.get(self._state.pool)
         self.leave_pool()
-        self._go_on_from(before, step)
+        self._go_on_from(before, step, heals=heals)
 
-    def _go_on_from(self, pool: Pool | None, step: Question) -> None:
-        """Ask the pool that this one's file names instead; after the last it has failed."""
+    def _go_on_from(self, pool: Pool | None, step: Question, *, heals: bool) -> None:
+        """Ask the pool that this one's file names instead; after the last it has failed, as that one has."""
         if pool is None or pool.fallback == PERSON:
-            self.failed(step)
+            self.failed(step, heals=heals)
             return
         state, following = self._state, self._pool(f"{pool.fallback}.{pool.lane}")
         self._ask(state.step, step, following, attempt=state.attempt + 1, fallback_of=pool.pool)
@@ -208,11 +214,11 @@ class Asking(Paying):
             try:
                 ordinal = self._turnstile.enter(self._state.tenant, pool.pool, self._state.case_id, turn_id)
             except Full:
-                why_not = "too_many_wait"
+                why_not = CROWDED
                 self._break_promise()
         if why_not:
             self._not_asked(step, pool, why_not)
-            self._go_on_from(pool, step)
+            self._go_on_from(pool, step, heals=why_not == CROWDED)
             return
         self._change(pool=pool.pool, turn=ordinal, asked=0, fallback_of=fallback_of)
         if not ordinal:

@@ -2,9 +2,10 @@
 
 In: the step, an answer to one of its branches, silence of one. Out: what asking.py and calling.py write for each.
 Guaranteed: a branch goes through the same code as a step that asks alone, since it holds the same fields of the case
-(step path, attempt, command, pool, turn, how often, whom it stands in for) and these are the case's while it moves; its
-ids and timers are those of its path, `gather/screen` or `read_all/2`; each branch ends, by an answer or by its timers,
-and the case goes on when the last one has. The case's own `waiting_for` is then an id that nothing is sent under.
+(step path, attempt, command, pool, turn, how often, whom it stands in for, how often again) and these are the case's
+while it moves; its ids and timers are those of its path, `gather/screen` or `read_all/2`; each branch ends, by an
+answer or by its timers, and the case goes on when the last one has. The case's own `waiting_for` is then an id that
+nothing is sent under.
 
 Rejected: a branch as a case of its own (two decisions, two histories); going on at the first failure (answers that were
 paid for would be thrown away).
@@ -19,7 +20,8 @@ from operator import attrgetter
 from typing import Any
 
 from aios.processors.cases.calling import Calling
-from aios.processors.cases.turn import Around, Moved, step_of, timer_of
+from aios.processors.cases.turn import REST, Around, Moved, rest_of, step_of, timer_of
+from aios.processors.language.part import Again
 from aios.processors.language.workflow import Call, Connect, Infer, Map, Parallel, Question, may_act
 from aios.schemas import ids
 from aios.schemas.models import CaseRemembered
@@ -36,11 +38,12 @@ class Strand:
     turn: int = 0
     asked: int = 0
     fallback_of: str = ""
+    again: int = 0
     said: Mapping[str, Any] | None = None
     done: bool = False
 
 
-_FIELDS = ("step", "attempt", "waiting_for", "pool", "turn", "asked", "fallback_of")
+_FIELDS = ("step", "attempt", "waiting_for", "pool", "turn", "asked", "fallback_of", "again")
 _VALUES = attrgetter(*_FIELDS)
 _BLANK = tuple((one.name, getattr(Strand(step=""), one.name)) for one in fields(Strand))
 
@@ -109,9 +112,13 @@ class Branching(Calling):
             self.remember_answer(said)
             self.enter(step.then)
 
-    def failed(self, step: Question | Call) -> None:
-        """A branch has none, and the others are waited for; a step that asks alone leads to its on_error."""
-        if self._inside is not None:
+    def failed(self, step: Question | Call, *, heals: bool) -> None:
+        """Where time may heal it, it is asked again. Else a branch has no answer, and the others are waited for; a step
+        that asks alone leads to its on_error.
+        """
+        if heals and (again := self._again()) is not None:
+            self._rest(again)
+        elif self._inside is not None:
             self.leave_pool()
             self.record("branch_failed")
             self._finish(None)
@@ -119,6 +126,38 @@ class Branching(Calling):
             if not may_act(step):
                 self.forget_answer(step_of(self._state.step))
             self.jump(step.on_error)
+
+    def _again(self) -> Again | None:
+        """What the step says of asking again, unless that is used up."""
+        kind = self._workflow.steps[step_of(self._state.step)].kind
+        again = kind.on_error.again if isinstance(kind, Infer | Connect | Parallel | Map) else None
+        return again if again is not None and self._state.again < again.times else None
+
+    def _rest(self, again: Again) -> None:
+        """Give the place up, and wait before it is asked again.
+
+        Not for a random time: however many cases come back at once, the turnstile lets in no more than else.
+        """
+        self.leave_pool()
+        state = self._state
+        rest_s = again.rests_s[state.again]
+        until, attempt = self._cause.now_ms + 1_000 * rest_s, state.attempt + 1
+        self._change(again=state.again + 1)
+        self._wait(state.step, attempt, rest_of(state.step, attempt), until)
+        self.record("resting", attempt=attempt, again=state.again, times=again.times, until=until)
+
+    def rests(self) -> bool:
+        """Whether the case, or the branch that the turn is of, waits before it asks again."""
+        return self._state.waiting_for.startswith(REST)
+
+    def ask_after_rest(self, step: Question | Call) -> None:
+        """The same, by an attempt of its own."""
+        path, attempt = self._state.step, self._state.attempt
+        self.stop_waiting()
+        if isinstance(step, Question):
+            self.ask_first(path, step, attempt)
+        else:
+            self.call_system(path, step, attempt)
 
     def _finish(self, said: Mapping[str, Any] | None) -> None:
         if self._inside is not None:

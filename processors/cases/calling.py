@@ -4,10 +4,10 @@ In: a step that calls, a case that was called, what the system's stage answered,
 (connector.requested.v1), a timer with each; a wait for a turn. Guaranteed: a case that asks a system holds one of its
 tenant's places there (turnstile.py; of an endpoint, where the system is many that fail one by one), and whichever way
 it goes on gives it back; it waits for one at most as long as for answers; at most attempts_max commands of a step leave
-a case, all under one idempotency key, so that a system that was asked twice can tell; only silence is asked again,
-since whoever answers has tried as often as the system's file says; a request has all the room that a record leaves it,
-so that what a case may be given may be handed on whole; a system that cannot answer is never a dead letter: the step
-has failed.
+a case, and as many each time that the step is asked again, all under one idempotency key, so that a system that was
+asked twice can tell; only silence is asked again at once, since whoever answers has tried as often as its file says; a
+request has all the room that a record leaves it, so that what a case may be given may be handed on whole; a system that
+cannot answer is never a dead letter: the step has failed.
 
 Rejected: the answer's contract read here once more (the connector that wrote it holds it; plan would have to import
 every connector); calling a command off (an effect that is under way is not undone by it).
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aios.processors.cases.asking import ANSWER_GRACE_MS, Asking
+from aios.processors.cases.asking import ANSWER_GRACE_MS, CROWDED, EXPIRED, Asking
 from aios.processors.cases.turn import REASON_CHARS_MAX, ROOM_BYTES, TOO_LARGE, bytes_of
 from aios.processors.cases.turnstile import Full, place_at
 from aios.processors.language import answers
@@ -27,39 +27,40 @@ from aios.schemas import ids, twins
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.streams import installed, topics
 
-OK = "ok"
+OK, UNKNOWN = "ok", "unknown"
+HEALS = (EXPIRED, UNKNOWN)  # statuses of what may be answered later
 _command = twins.maker(ConnectorRequested)
 
 
 class Calling(Asking):
     """A turn that may ask an outside system."""
 
-    def call_system(self, path: str, step: Call) -> None:
+    def call_system(self, path: str, step: Call, attempt: int = 1) -> None:
         """Take a place at the system and send the command, or wait for a place, for at most as long as for answers."""
-        state = self._change(step=path, attempt=1)
+        state = self._change(step=path, attempt=attempt)
         asks = self._asks(step)
-        request, whom, turn_id = ids.canonical(asks), _whom(step.system, asks), f"turn/{path}/1"
+        request, whom, turn_id = ids.canonical(asks), _whom(step.system, asks), f"turn/{path}/{attempt}"
         place = place_at(**whom)
         if bytes_of(request) > ROOM_BYTES:
             self._not_called(step, "request_too_large")
-            self.failed(step)
+            self.failed(step, heals=False)
             return
         try:
             ordinal = self._turnstile.enter(state.tenant, place, state.case_id, turn_id)
         except Full:
-            self._not_called(step, "too_many_wait")
-            self.failed(step)
+            self._not_called(step, CROWDED)
+            self.failed(step, heals=True)
             return
         self._change(pool=place if self._turnstile.counts else "", turn=ordinal)
         if not ordinal:
             self._send_call(step, request, whom)
             return
         until = self._cause.now_ms + step.attempts_max * step.deadline_s.ms(step.lane or state.lane)
-        self._wait(path, 1, turn_id, until)
+        self._wait(path, attempt, turn_id, until)
         self.record(
             "call_queued",
             status=step.status or "",
-            attempt=1,
+            attempt=attempt,
             **whom,
             operation=step.operation,
             until=until,
@@ -135,7 +136,7 @@ class Calling(Asking):
             call_ms=event.call_ms,
         )
         if said is None:
-            self.failed(step)
+            self.failed(step, heals=event.status in HEALS)
         else:
             self.came(step, said)
 
@@ -144,14 +145,14 @@ class Calling(Asking):
         state = self._state
         if state.turn:
             self._not_called(step, "no_turn")
-            self.failed(step)
+            self.failed(step, heals=True)
             return
-        if state.attempt < step.attempts_max:
+        if state.attempt < step.attempts_max * (1 + state.again):
             self._change(attempt=state.attempt + 1)
             self._send_again(step)
             return
         self.record("call_unanswered", system=step.system, operation=step.operation, attempt=state.attempt)
-        self.failed(step)
+        self.failed(step, heals=True)
 
 
 def _whom(system: str, request: Mapping[str, Any]) -> dict[str, str]:

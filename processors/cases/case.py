@@ -6,7 +6,7 @@ Out: what to remember now, the events to write, the timers to set. Guaranteed:
 - one decision: after `case.decided` nothing but refusals of conflicts and 'ignored' entries leaves a case, and who
   cancels a decided one changes nothing;
 - every path ends: each wait has a timer, steps lead in a circle through a wait for an event alone, and that takes
-  rounds_max of them; asking again is bounded by attempts_max, branches and items by the step;
+  rounds_max of them; asking again is bounded by attempts_max and again.times, branches and items by the step;
 - a case whose next record would be too large ends at once (cut_short), since no timer would come again;
 - each transition is one audit.recorded with the next case_seq, and no transition is without one;
 - an approved edit of an event replaces the body that repeats of its key are held against, and nothing else;
@@ -344,6 +344,8 @@ def _fired(state: CaseRemembered | None, event: TimerFired, around: Around) -> M
 def _pass_time(turn: Course, timer_id: str) -> None:
     """What the case, or its branch, does when its timer fires."""
     match turn.waiting_step():
+        case Question() | Call() as step if turn.rests():
+            turn.ask_after_rest(step)
         case Question() as step if turn.is_called(timer_id):
             turn.take_turn(step)
         case Question() as step:

@@ -10,8 +10,9 @@ is of a step that asks somebody, under the path that it asks by.
         given:
           read_all/0: {text: …}                  # connect: the operation's output
           classify: {label: a, confidence: 0.9, out_of_scope: 0.0}   # infer: or text, object, choice, vector
-          screen: {failed: timeout}              # either of them failed
-          ask: [{label: a, reviewer: ada}, …]    # review; a list is taken in order: people, attempts
+          screen: {failed: not_covered}          # either of them says no, or nothing of use
+          weigh: [{expired: away}, {score: 1}]   # not answered in time, and answered when it is asked again
+          ask: [{label: a, reviewer: ada}, …]    # review; lists are taken in order: people, attempts
           booked: {told: {action: cancel}}       # wait: an event of its kind
         expect: {outcome: approved, reasons: [clear]}   # what is named is compared; or {waits_in: booked}
 """

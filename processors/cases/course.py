@@ -91,6 +91,7 @@ class Course(Waiting):
     def _stand(self, name: str) -> None:
         """In a step, or behind the rules that it begins with."""
         self.leave_pool()
+        self._change(again=0)
         while isinstance(rule := self._workflow.steps[name].kind, Rule):
             chosen = rule.choose(view := self.view())
             self._ruled.append(weighing.weighed(name, rule, chosen, view))

@@ -26,6 +26,8 @@ from aios.processors.language.workflow import (
     HOUR_MS,
     WAIT_S_MAX,
     Call,
+    Connect,
+    Infer,
     Kind,
     Map,
     Parallel,
@@ -114,8 +116,15 @@ def longest_ms(workflow: Workflow, lane: str, pools: Mapping[str, Pool]) -> int:
     """
     waits = SPARE_MS
     for name, step in workflow.steps.items():
-        waits += _longest_ms(step.kind, lane, pools) * (_visits_max(workflow) if name in workflow.circles else 1)
+        visits = _visits_max(workflow) if name in workflow.circles else 1
+        waits += visits * _with_again_ms(step.kind, _longest_ms(step.kind, lane, pools))
     return min(waits, LONGEST_MS_MAX)
+
+
+def _with_again_ms(kind: Kind, once_ms: int) -> int:
+    """Each time that it may be asked again, and the rests before."""
+    again = kind.on_error.again if isinstance(kind, Infer | Connect | Parallel | Map) else None
+    return once_ms if again is None else once_ms * (1 + again.times) + 1_000 * sum(again.rests_s)
 
 
 def _longest_ms(kind: Kind | Question | Call, lane: str, pools: Mapping[str, Pool]) -> int:

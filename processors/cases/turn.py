@@ -5,7 +5,7 @@ a turn ends waiting (with a timer) or decided; each transition takes the next ca
 audit.recorded; ids are derived from the case, the step and the attempt.
 
     paying.py   the case's reservation, what is used of it    asking.py     models, through the turnstile
-    calling.py  outside systems                               branches.py   several of both at the same time
+    calling.py  outside systems                               branches.py   several of both at once; each again later
     waits.py    for events and for time                       course.py     from step to step, to people and to the end
 """
 
@@ -35,6 +35,7 @@ FORGET_AFTER_MS = topics.RETENTION_HOURS * HOUR_MS  # the idempotency window
 REASON_CHARS_MAX = 200  # of a worker's words on the audit
 SPARE_BYTES = 48 << 10  # of a record, for everything beside a case's input, answers and evidence
 ROOM_BYTES = topics.RECORD_BYTES_MAX - SPARE_BYTES
+REST = "again/"
 TOO_LARGE = "answer_too_large"  # the case could not be remembered with it
 
 ACTOR = "plan"
@@ -77,10 +78,21 @@ class Waits(Protocol):
     def attempt(self) -> int: ...
     @property
     def turn(self) -> int: ...
+    @property
+    def waiting_for(self) -> str: ...
+
+
+def rest_of(path: str, attempt: int) -> str:
+    """What a case waits for, and its timer, before it asks again by this attempt."""
+    return f"{REST}{path}/{attempt}"
 
 
 def timer_of(one: Waits) -> str:
-    """The timer of the wait it is in; another attempt has another one, and so has the wait for a turn to ask."""
+    """The timer of the wait it is in; another attempt has another one, and so have the wait for a turn to ask and the
+    rest before asking again.
+    """
+    if one.waiting_for.startswith(REST):
+        return one.waiting_for
     return f"queue/{one.step}/{one.attempt}" if one.turn else f"{one.step}/{one.attempt}"
 
 
@@ -310,5 +322,5 @@ class Turn(ABC):
         """What was asked has been answered."""
 
     @abstractmethod
-    def failed(self, step: Question | Call) -> None:
-        """What was asked is not answered, and nobody else is asked."""
+    def failed(self, step: Question | Call, *, heals: bool) -> None:
+        """What was asked is not answered, and nobody else is asked. heals: perhaps it is, later."""

@@ -50,6 +50,7 @@ from aios.streams.part import wrong_in
 MOVES_MAX = 8 * STEPS_MAX
 TENANT = "recorded"
 STEP_MS = 1_000  # between what happens
+OK, FAILED, EXPIRED = "ok", "failed", "expired"
 
 _CONTRACTS = {
     "label": "classification.v1",
@@ -236,7 +237,8 @@ class _Run:
     def _returned(self, asked: ConnectorRequested, given: Mapping[str, Any], now: int) -> ConnectorCompleted:
         operation = registry.operation(asked.system, asked.operation)
         output, contract = "", ""
-        if "failed" not in given:
+        status, reason = _status(given)
+        if status == OK:
             try:
                 output = ids.canonical(operation.response.model_validate(given).model_dump(mode="json"))
                 operation.request.model_validate(json.loads(asked.request))
@@ -252,8 +254,8 @@ class _Run:
             attempt=asked.attempt,
             system=asked.system,
             operation=asked.operation,
-            status="failed" if "failed" in given else "ok",
-            reason=str(given.get("failed", "")) if "failed" in given else "",
+            status=status,
+            reason=reason,
             output=output,
             output_contract=contract,
             tries=1,
@@ -283,9 +285,14 @@ class _Run:
                 self.wrong.append(f"{name}: {_shown(value)} came, {_shown(wanted)} is expected")
 
 
+def _status(given: Mapping[str, Any]) -> tuple[str, str]:
+    """Of an answer, and why there is none."""
+    return next(((word, str(given[word])) for word in (FAILED, EXPIRED) if word in given), (OK, ""))
+
+
 def _completed(asked: InferenceRequested, given: Mapping[str, Any], now: int) -> InferenceCompleted:
     contract = next((_CONTRACTS[name] for name in _CONTRACTS if name in given), "")
-    failed = "failed" in given
+    status, reason = _status(given)
     return InferenceCompleted(
         request_id=asked.request_id,
         case_id=asked.case_id,
@@ -294,10 +301,10 @@ def _completed(asked: InferenceRequested, given: Mapping[str, Any], now: int) ->
         step=asked.step,
         attempt=asked.attempt,
         task=asked.task,
-        status="failed" if failed else "ok",
-        reason=str(given.get("failed", "")),
-        output="" if failed else ids.canonical(dict(given)),
-        output_contract="" if failed else contract,
+        status=status,
+        reason=reason,
+        output=ids.canonical(dict(given)) if status == OK else "",
+        output_contract=contract,
         model=asked.model,
         prompt=asked.prompt,
         engine="recorded",

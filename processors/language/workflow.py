@@ -24,7 +24,7 @@ Values marked CEL are expressions over
 
 Models and prompts are named, never by address: with a version, or without one, which asks for the version that is
 active when the case first comes there (active.py). Rejected: steps as a list with implied order (a jump would hide in
-it); Python as configuration (cannot be validated before it runs); a retry written as steps (each kind bounds its own).
+it); Python as configuration (cannot be validated before it runs); a retry written as steps (`on_error` has `again`).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from aios.processors.language.part import (
     Deadline,
     Jump,
     Named,
+    OnError,
     Part,
     Policy,
     Word,
@@ -119,7 +120,7 @@ class Infer(Question):
 
     status: Word
     then: Word
-    on_error: Jump
+    on_error: OnError
 
 
 class Call(Part):
@@ -148,7 +149,7 @@ class Connect(Call):
 
     status: Word
     then: Word
-    on_error: Jump
+    on_error: OnError
 
 
 class Branch(Part):
@@ -173,20 +174,20 @@ class Branch(Part):
 
 
 class Parallel(Part):
-    """Ask several at the same time, and go on when all have come: to on_error if one of them failed. What each said is
-    the answer of its name.
+    """Ask several at the same time, each again by itself, and go on when all have come: to on_error if one of them
+    failed. What each said is the answer of its name.
     """
 
     status: Word
     of: Annotated[Mapping[Word, Branch], Field(min_length=2, max_length=BRANCHES_MAX)]
     then: Word
-    on_error: Jump
+    on_error: OnError
 
 
 class Map(Part):
-    """Ask the same of each item of a list at the same time, and go on when all have come: to on_error if one of them
-    failed, or there are too many items to ask any. The answer is the list of answers, in the order of the items; in the
-    place of one that failed stands null. `each` sees `item` and `index`, which counts from 0.
+    """Ask the same of each item of a list at the same time, each again by itself, and go on when all have come: to
+    on_error if one of them failed, or there are too many items to ask any. The answer is the list of answers, in the
+    order of the items; null stands in the place of one that failed. `each` sees `item` and `index`, counted from 0.
     """
 
     status: Word
@@ -194,7 +195,7 @@ class Map(Part):
     items_max: Annotated[int, Field(ge=1, le=ITEMS_MAX)]
     each: Branch
     then: Word
-    on_error: Jump
+    on_error: OnError
 
 
 class Row(Jump):
@@ -285,18 +286,23 @@ class Emit(Part):
 Kind = Infer | Connect | Rule | Review | Parallel | Map | Wait | Emit
 
 
+def asks(kind: Kind | Question | Call) -> tuple[Question | Call, ...]:
+    """What a step asks of models and outside systems."""
+    match kind:
+        case Question() | Call():
+            return (kind,)
+        case Parallel():
+            return tuple(one.asks for one in kind.of.values())
+        case Map():
+            return (kind.each.asks,)
+    return ()
+
+
 def may_act(kind: Kind | Question | Call) -> bool:
     """Whether a case that is not to decide alone is stopped before this."""
-    match kind:
-        case Call():
-            return kind.effect != "none"
-        case Parallel():
-            return any(may_act(one.asks) for one in kind.of.values())
-        case Map():
-            return may_act(kind.each.asks)
-        case Emit():
-            return kind.status == "decided"
-    return False
+    if isinstance(kind, Emit):
+        return kind.status == "decided"
+    return any(isinstance(one, Call) and one.effect != "none" for one in asks(kind))
 
 
 def closure(edges: Mapping[str, set[str]]) -> dict[str, set[str]]:

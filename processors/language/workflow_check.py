@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aios.processors.language import workflow_names, workflow_walk
-from aios.processors.language.workflow import NOTED, Parallel, Review, Workflow
+from aios.processors.language.workflow import NOTED, Call, Connect, Infer, Map, Parallel, Review, Workflow, asks
 from aios.streams.inputs import Input
 from aios.streams.part import close_to
+from aios.streams.system_files import ATTEMPTS_MAX
 
 Place = tuple[str | int, ...]
 
@@ -40,7 +41,13 @@ def check(workflow: Workflow, taken: Input, *, kept: bool = False) -> list[Probl
 
 def form(workflow: Workflow, taken: Input) -> list[Problem]:
     """What is wrong with its steps as such: quickly told, and enough for a file that was checked when it came."""
-    problems = [*_jumps(workflow), *_samples(workflow, taken), *_answers(workflow), *_autonomy(workflow)]
+    problems = [
+        *_jumps(workflow),
+        *_samples(workflow, taken),
+        *_answers(workflow),
+        *_autonomy(workflow),
+        *_again(workflow),
+    ]
     return problems or _cycle(workflow)
 
 
@@ -110,3 +117,18 @@ def _autonomy(workflow: Workflow) -> Iterator[Problem]:
     reviews = [name for name, step in workflow.steps.items() if isinstance(step.kind, Review)]
     if ask not in reviews:
         yield Problem(("autonomy", "ask"), f"there is no review step {ask}{close_to(ask, reviews)}")
+
+
+def _again(workflow: Workflow) -> Iterator[Problem]:
+    """What is done once at most is not asked again; nor are more commands sent than connectors look for (claims.py)."""
+    for name, step in workflow.steps.items():
+        kind = step.kind
+        if not isinstance(kind, Infer | Connect | Parallel | Map) or (again := kind.on_error.again) is None:
+            continue
+        place = ("steps", name, type(kind).__name__.lower(), "on_error", "again")
+        calls = [one for one in asks(kind) if isinstance(one, Call)]
+        if any(one.effect == "at_most_once" for one in calls):
+            yield Problem(place, "what has the effect at_most_once is not asked again")
+        elif (most := max((one.attempts_max for one in calls), default=0) * (1 + again.times)) > ATTEMPTS_MAX:
+            says = f"attempts_max {most // (1 + again.times)}, {1 + again.times} times, is {most} commands"
+            yield Problem((*place, "times"), f"{says}: {ATTEMPTS_MAX} at most")

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from aios.processors.connectors import registry
 from aios.processors.language import autonomy, contract_files, policy_files, workflow_names
-from aios.processors.language.workflow import Call, Kind, Map, Parallel, Question, Workflow
+from aios.processors.language.workflow import Call, Question, Workflow, asks
 from aios.processors.language.workflow_check import check, form
 from aios.schemas.models import WorkflowDeployed
 from aios.streams import config, inputs, mistakes, prompt_files, yaml_text
@@ -262,18 +262,6 @@ def _load_named(workflow: Workflow) -> None:
                 policy_files.load(reference)
             if ask.prompt and "@" not in ask.prompt:
                 prompt_files.newest(ask.prompt)
-
-
-def asks(kind: Kind) -> tuple[Question | Call, ...]:
-    """What a step asks of models and outside systems."""
-    match kind:
-        case Question() | Call():
-            return (kind,)
-        case Parallel():
-            return tuple(one.asks for one in kind.of.values())
-        case Map():
-            return (kind.each.asks,)
-    return ()
 
 
 def read_text(

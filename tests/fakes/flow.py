@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -161,6 +162,14 @@ def workflow(**changed: Any) -> Workflow:
     return Workflow.model_validate({**EVERY, **changed})
 
 
+def asking_again(times: int = 1, **changed: Any) -> Workflow:
+    """The same, where every step that asks asks again after a minute, two minutes, and so on."""
+    steps = copy.deepcopy(EVERY["steps"])
+    for name, kind in (("gather", "parallel"), ("read", "map"), ("book", "connect")):
+        steps[name][kind]["on_error"]["again"] = {"times": times, "first_s": 60, "longest_s": 600}
+    return workflow(steps=steps, **changed)
+
+
 def returned(command: ConnectorRequested, status: str = "ok", **said: Any) -> ConnectorCompleted:
     """What a system's stage answers."""
     return ConnectorCompleted(
@@ -218,7 +227,7 @@ def timers_of(state: CaseRemembered | None) -> set[str]:
         return {turn.timer_of(state)}
     open_ones = [one for one in strands if not one.done]
     assert open_ones, "a case waits for somebody"
-    return {f"queue/{one.step}/{one.attempt}" if one.turn else f"{one.step}/{one.attempt}" for one in open_ones}
+    return {turn.timer_of(one) for one in open_ones}
 
 
 @dataclass

@@ -61,7 +61,7 @@ WORKFLOW = Workflow.model_validate(
                     "request": {"kind": "answers.classify.label"},
                     "deadline_s": {"interactive": 1, "bulk": 1},
                     "then": "hold",
-                    "on_error": {"then": "end"},
+                    "on_error": {"again": {"times": 1, "first_s": 60, "longest_s": 60}, "then": "end"},
                 }
             },
             "hold": {
@@ -171,6 +171,17 @@ def test_the_records_lead_to_the_recorded_decision() -> None:
     assert found.label == "yes"
     for less in (replace(recorded, calls={}), replace(recorded, told={})):
         assert isinstance(again.baseline(less, WORKFLOWS), Unrepeatable)
+
+
+def test_a_system_that_was_asked_again_after_a_rest_is_again() -> None:
+    """Its time is over at once, and each attempt is given what that attempt was."""
+    recorded, _ = ran()
+    said = recorded.calls["look", 1]
+    late = replace(said, status="expired", reason="unavailable: away", output="", output_contract="")
+    calls = {("look", 1): late, ("look", 2): replace(said, attempt=2)}
+    found = again.baseline(replace(recorded, calls=calls), WORKFLOWS)
+    assert isinstance(found, Decision)
+    assert found.label == "yes"
 
 
 def test_a_system_that_would_be_asked_something_else_said_nothing_to_it() -> None:

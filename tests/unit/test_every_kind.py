@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from aios.schemas.models import (
     InferenceRequested,
     ReviewRequested,
 )
-from tests.fakes.flow import COMMANDS, INPUT, Flow, answered, judged, returned, workflow
+from tests.fakes.flow import COMMANDS, INPUT, Flow, answered, asking_again, judged, returned, workflow
 
 NEXT = st.tuples(st.just("next"), st.integers(0, 9), st.sampled_from(["ana", "ben"]))
 ACTIONS = st.lists(
@@ -46,7 +47,11 @@ INPUTS = st.builds(
     st.sampled_from([10, 90]),
     st.integers(0, 4),
 )
-MODES = {mode: workflow(autonomy={"mode": mode, "ask": "ask"}) for mode in ("auto", "suggest", "shadow")}
+MODES = {
+    (mode, times): made(autonomy={"mode": mode, "ask": "ask"})
+    for mode in ("auto", "suggest", "shadow")
+    for times, made in enumerate((workflow, asking_again))  # that each step asks again
+}
 
 
 def act(flow: Flow, action: tuple[Any, ...]) -> None:
@@ -94,12 +99,13 @@ def reply(flow: Flow, command: Any, status: str) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(actions=ACTIONS, given_input=INPUTS, mode=st.sampled_from(sorted(MODES)))
+@given(actions=ACTIONS, given_input=INPUTS, which=st.sampled_from(sorted(MODES)))
 def test_whatever_happens_a_case_ends_in_one_decision(
-    actions: list[tuple[Any, ...]], given_input: dict[str, Any], mode: str
+    actions: list[tuple[Any, ...]], given_input: dict[str, Any], which: tuple[str, int]
 ) -> None:
     """One decision; commands distinct and bounded, none behind it; audit without a gap; nothing done alone."""
-    flow = Flow(workflow=MODES[mode], input=given_input)
+    mode, again = which
+    flow = Flow(workflow=MODES[which], input=given_input)
     flow.admit()
     for action in actions:
         act(flow, action)
@@ -111,7 +117,9 @@ def test_whatever_happens_a_case_ends_in_one_decision(
     assert audit[decided.case_seq - 1].transition == "decided"
     calls, requests, tasks = flow.of(ConnectorRequested), flow.of(InferenceRequested), flow.of(ReviewRequested)
     for commands, most in ((calls, 2 + 3 + 3 * 2), (requests, 2)):
-        assert len({one.request_id for one in commands}) == len(commands) <= most
+        assert len({one.request_id for one in commands}) == len(commands) <= most * (1 + again)
+    rests = Counter(one.step for one in audit if one.transition == "resting")
+    assert max(rests.values(), default=0) <= again
     assert len({one.task_id for one in tasks}) == len(tasks) <= 2
     answered_once = [(one.step, json.loads(one.detail)["attempt"]) for one in audit if one.transition in ANSWERED]
     assert len(set(answered_once)) == len(answered_once), "an answer is taken once"
@@ -123,10 +131,12 @@ def test_whatever_happens_a_case_ends_in_one_decision(
 
 
 @settings(max_examples=60, deadline=None)
-@given(actions=ACTIONS, given_input=INPUTS)
-def test_the_same_history_gives_the_same_outputs(actions: list[tuple[Any, ...]], given_input: dict[str, Any]) -> None:
+@given(actions=ACTIONS, given_input=INPUTS, again=st.sampled_from([0, 1]))
+def test_the_same_history_gives_the_same_outputs(
+    actions: list[tuple[Any, ...]], given_input: dict[str, Any], again: int
+) -> None:
     """Nothing random and no clock: a replayed history writes the same events, in the same order."""
-    flow = Flow(workflow=MODES["auto"], input=given_input)
+    flow = Flow(workflow=MODES["auto", again], input=given_input)
     flow.admit()
     for action in actions:
         act(flow, action)

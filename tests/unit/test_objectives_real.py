@@ -130,6 +130,8 @@ def test_what_nobody_answered_ends_where_the_case_goes_on() -> None:
     assert objectives.spent_ms(waited, 90)[objectives.WAIT] == 50
     branches = moves((0, "call_requested", "get/a"), (10, "requested", "get/b"), (30, "call_completed", "get/a"))
     assert objectives.spent_ms(branches, 30)["system:calendars"] == 30
+    rested = moves((0, "requested", "ask"), (100, "resting", "ask"), (160, "queued", "ask"), (200, "requested", "ask"))
+    assert objectives.spent_ms(rested, 210) == {"queue:classify": 110, objectives.REST: 60, "turn:classify": 40}
 
 
 def kept(flow: Flow, objective: str = "bulk_p95_s") -> tuple[bool | None, float | None]:
