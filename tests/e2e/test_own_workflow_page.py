@@ -1,14 +1,18 @@
-"""The page for who writes a workflow of his own: its files are fine, and every output that it shows is what is said.
-
-What it does with a running system is tests/broker/test_workflow_deploy.py and test_workflow_acts.py.
+"""The page for who writes a workflow of his own: its files are fine, its commands do what it says, and every output
+that it shows is what is said.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -23,6 +27,40 @@ FILES = own_files.blocks(FIRST)
 OUTPUTS = re.findall(r"^```text\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 MISTAKES = re.findall(r"^\| `(.*)` \| `(.*)` \| `(supplier.*)` \|$", PAGE, flags=re.MULTILINE)
 WORKFLOW = "supplier.onboard.yaml"
+RUN_S_MAX = 300.0
+BETWEEN = """
+says() {{ printf '\\n@@@ %s\\n' "$1"; }}
+became() {{ for _ in $(seq 50); do aios case explain $CASE | grep "$1" > /dev/null && return; done; return 1; }}
+says up
+{up}
+says asked
+{asked}
+became 'asked at step ask'
+TASK=$(aios review list --json | python3 -c 'import json, sys; (one,) = json.load(sys.stdin); print(one["task_id"])')
+says listed
+aios review list
+says decided
+{decided}
+became 'decided accept'
+says explained
+aios case explain $CASE
+propose '{{"company": "Porto Cork Lda", "country": "PT", "yearly_eur": 900}}' > /dev/null
+sed -i 's/^version: 1/version: 2/; s/alone_max_eur: 20000/alone_max_eur: 50000/' supplier.onboard.yaml
+says changed
+{changed}
+says freed
+{freed}
+says moved
+aios workflow activate supplier.onboard@2 --why "after all"
+aios workflow migrate supplier.onboard --to 2 --json
+became 'moved it from version 1 to 2'
+says retired
+aios workflow cancel supplier.onboard --why "purchasing has another system" --open-cases
+became 'called it off'
+says ended
+aios case explain $CASE
+"""
+"""The page's commands of a running system, in their order, in one shell, and what a reader does in between."""
 KINDS = (Rule, Infer, Connect, Parallel, Map, Review, Wait, Emit)
 
 
@@ -111,3 +149,66 @@ def test_a_prompt_of_ones_own_is_made_and_asks_no_case_before_it_has_passed(own:
 def test_the_example_is_nowhere_but_on_the_page() -> None:
     """A domain team starts from an empty folder, so it works without files of the release."""
     assert not list(FOLDER.glob("supplier*"))
+
+
+def blocks(section: int) -> list[str]:
+    """The commands of one of the page's numbered sections."""
+    (text,) = re.findall(rf"^## {section}\. .*?\n(.*?)(?=^## )", PAGE, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def shell(folder: Path) -> Iterator[dict[str, str]]:
+    """The environment of a shell in which `aios` is this one, in that folder; what was started there is stopped."""
+    command = folder / "bin" / "aios"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m aios.infra "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    own = {**os.environ, "PYTHONSAFEPATH": "1", "PATH": f"{command.parent}:{os.environ['PATH']}"}
+    yield own
+    subprocess.run([str(command), "down"], env=own, cwd=folder, check=True, timeout=RUN_S_MAX)
+
+
+@pytest.mark.broker
+def test_the_commands_of_a_running_system_do_what_the_page_says(folder: Path, shell: dict[str, str]) -> None:
+    """Started, deployed, a case from end to end, a version, autonomy; then an open case is moved and called off for
+    real. What the page shows is shown, but for ids and times.
+    """
+    (up,), (asked, decided), (changed, freed) = blocks(3), blocks(4), blocks(5)
+    decided = decided.replace("TASK ", "$TASK ", 1)
+    script = BETWEEN.format(up=up, asked=asked, decided=decided, changed=changed, freed=freed)
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{script}"],
+        env=shell,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=RUN_S_MAX,
+    )
+    assert ran.returncode == 0, ran.stdout
+    said = dict(re.findall(r"^@@@ (\w+)\n(.*?)(?=^@@@ |\Z)", ran.stdout, flags=re.MULTILINE | re.DOTALL))
+    told = {" ".join(line.split()) for line in said["up"].splitlines()}
+    assert {"autonomy suggest", "tests 5 of 5", "read yes"} <= told
+    shown, explained = OUTPUTS[3], OUTPUTS[4]
+    answer, *listed = shown.splitlines()
+    for lines, where in ((answer.split("…"), "asked"), (listed, "listed"), (explained.splitlines(), "explained")):
+        for line in lines:
+            assert plain(line) in plain(said[where]), f"{line!r} is not in {said[where]}"
+    (difference,) = re.findall(r"# (~ .*)", changed)
+    assert difference in said["changed"]
+    assert re.search(r"would go", said["changed"])
+    assert "new cases take supplier.onboard@1; alone: suggest" in said["changed"]
+    assert "auto for 20 %" in said["freed"]
+    moved: list[dict[str, Any]] = json.loads(said["moved"][said["moved"].index("[") :])
+    assert [(one["from"], one["step"], one["moves"]) for one in moved] == [(1, "papers", "told")]
+    assert "1 of 1 open cases are called off" in said["retired"]
+    assert re.match(r"case \S+, supplier\.onboard@2, cancelled\n", said["ended"])
+    assert "called it off: purchasing has another system" in said["ended"]
+
+
+def plain(text: str) -> str:
+    """Without what another run says otherwise."""
+    text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text)
+    return re.sub(r"\d+\.\d\d s|[\s…]", "", text)
