@@ -26,7 +26,7 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, CaseTold, Event, MeetingRequested, ReviewRequested
 from aios.sinks.outcome_writes import transition_json
-from aios.streams import explanation, system_files, tenants, topology
+from aios.streams import explanation, installed, tenants, topology
 from aios.streams.config import ConnectorsSettings, KafkaSettings, RegistrySettings, Settings
 from aios.streams.explanation import Explanation
 from aios.streams.kafka import Delivery, ensure_topics, read_all
@@ -43,7 +43,7 @@ from tests.fault.test_calendars import PATTERNS
 pytestmark = pytest.mark.broker
 PEOPLE = {"ana": "Ana Lopez", "ben": "Ben Weiss"}
 BERLIN = zones.zone("Europe/Berlin")
-SHIPPED = system_files.shipped()["calendars"]
+SHIPPED = installed.systems()["calendars"]
 CALENDARS = SHIPPED.model_copy(
     update={
         "limits": SHIPPED.limits.model_copy(update={"call_s_max": 3.0}),

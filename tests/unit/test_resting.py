@@ -15,7 +15,7 @@ from aios.processors.language import workflow_files
 from aios.processors.language.part import Again
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, ConnectorRequested, InferenceCancelled, ReviewRequested
-from aios.streams import pool_files, transitions
+from aios.streams import transitions
 from tests.fakes.flow import INPUT, Flow, asking_again, workflow
 
 MINUTE_MS = 60_000
@@ -214,7 +214,7 @@ def test_no_rest_is_longer_than_the_longest() -> None:
 def test_a_reservation_outlives_every_rest() -> None:
     """Each time that a step may be asked again, and what it rests before."""
     plain, again = workflow(), asking_again()
-    pools = pool_files.shipped()
+    pools = installed.pools()
     once = spending.longest_ms(plain, "interactive", pools)
     assert spending.longest_ms(again, "interactive", pools) > once + 5 * MINUTE_MS
 
