@@ -124,8 +124,7 @@ def check(addresses: Addresses, folder: Path | None, *, drained: bool, bound_s: 
             )
             for partition in sorted(place[1] for place in begins if place[0] == CASE_ADMITTED.name)
         ]
-        kept = reader if isinstance(reader, Kept) else None
-        part = _folds(found, _folded(addresses, begins, scopes, kept, apart=not few))
+        part = _folds(found, _folded(addresses, begins, scopes, reader if few else None))
         _read_letters(eyes, reader, registry, begins, found)
         part.merge(_books(eyes, reader, registry, begins, drained=drained))
     finally:
@@ -328,18 +327,11 @@ def _folds(found: Arrivals, folds: Iterable[tuple[Scope, _Folded]]) -> Part:
 
 
 def _folded(
-    addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[Scope], kept: Kept | None, *, apart: bool
+    addresses: Addresses, begins: Mapping[Place, int], scopes: Sequence[Scope], reader: Reader | Kept | None
 ) -> Iterator[tuple[Scope, _Folded]]:
-    """kept: what is read already. apart: in processes of their own, where that pays for starting them.
-
-    Else each with a reader of its own: one that is used again for the same partitions has, while their leaders
-    moved, passed over a whole one.
-    """
-    if kept is not None:
-        yield from ((scope, _fold(addresses, scope, begins, kept)) for scope in scopes)
-        return
-    if not apart:
-        yield from ((scope, _fold_apart(addresses, scope, begins)) for scope in scopes)
+    """reader: where they are few, for all of them at once; without, in processes of their own."""
+    if reader is not None:
+        yield from zip(scopes, _fold(addresses, scopes, begins, reader), strict=True)
         return
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         folding = [pool.submit(_fold_apart, addresses, scope, begins) for scope in scopes]
@@ -348,24 +340,40 @@ def _folded(
 
 
 def _fold_apart(addresses: Addresses, scope: Scope, begins: Mapping[Place, int]) -> _Folded:
-    """One partition, with a reader of its own."""
+    """One partition, in a process of its own."""
     reader = Reader(addresses)
     try:
-        return _fold(addresses, scope, begins, reader)
+        (folded,) = _fold(addresses, [scope], begins, reader)
+        return folded
     finally:
         reader.close()
 
 
-def _fold(addresses: Addresses, scope: Scope, begins: Mapping[Place, int], reader: Reader | Kept) -> _Folded:
+def _fold(
+    addresses: Addresses, scopes: Sequence[Scope], begins: Mapping[Place, int], reader: Reader | Kept
+) -> list[_Folded]:
+    """Each topic is read once, for all scopes.
+
+    A reader that was given the same partitions again passed over a whole one, while its leader moved.
+    """
     eyes, registry = Eyes(addresses), Registry(addresses.registry)
-    fold, partitions = Fold(scope), sum(place[0] == CASE_ADMITTED.name for place in begins)
+    folds, partitions = [Fold(scope) for scope in scopes], sum(place[0] == CASE_ADMITTED.name for place in begins)
+    by_partition = {scope.partition: [fold] for scope, fold in zip(scopes, folds, strict=True)}
     for topic in ORDER:
-        everywhere = topic in SPREAD or topic == LETTER_CHANGED.name  # which is keyed by letter
-        places = [place for place in begins if place[0] == topic and (everywhere or place[1] == scope.partition)]
+        keyed_by_letter, spread = topic == LETTER_CHANGED.name, topic in SPREAD
+        wanted = [place for place in begins if place[0] == topic]
+        places = wanted if keyed_by_letter or spread else [place for place in wanted if place[1] in by_partition]
         ranges = {place: (begins[place], end) for place, end in eyes.ends(places).items()}
         for seen in _latest(reader.several(ranges, headers=topic in HEADED | SPREAD)):
-            if topic not in SPREAD or home_of(seen, partitions) == scope.partition:
-                fold.take(seen, _event(registry, seen))
+            home = home_of(seen, partitions) if spread else seen.partition
+            if takers := folds if keyed_by_letter else by_partition.get(home):
+                event = _event(registry, seen)
+                for fold in takers:
+                    fold.take(seen, event)
+    return [_finished(addresses, scope, fold) for scope, fold in zip(scopes, folds, strict=True)]
+
+
+def _finished(addresses: Addresses, scope: Scope, fold: Fold) -> _Folded:
     part = fold.finish()
     if scope.drained:
         _compare_store(addresses, fold, part)
@@ -379,10 +387,10 @@ def _latest(records: Iterator[Seen]) -> Iterator[Seen]:
         return iter(())
     if first.topic != STATE:
         return chain((first,), records)
-    kept = {first.key: first}
+    kept = {(first.partition, first.key): first}
     for seen in records:
         if seen.key == POSITION or not seen.key.startswith(RESERVED):
-            kept[seen.key] = seen
+            kept[seen.partition, seen.key] = seen
     return iter(kept.values())
 
 

@@ -13,7 +13,7 @@ import pytest
 from aios.infra.prove import journal, verify
 from aios.infra.prove.arrivals import Arrivals
 from aios.infra.prove.findings import Findings, Law, Part
-from aios.infra.prove.fold import Scope
+from aios.infra.prove.fold import ORDER, Scope
 from aios.infra.prove.journal import Entry, Kind, Writer
 from aios.infra.prove.planted import PLANTED, History, caught, sound
 from aios.infra.prove.reading import Addresses, Eyes, Place, Reader, Registry, Seen
@@ -94,20 +94,26 @@ def test_a_letter_that_returns_while_letters_are_read_is_not_taken_for_lost() ->
     assert found.finish().violations.counts == {}
 
 
-def test_while_it_runs_each_partition_is_folded_with_a_reader_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was used again passed over a partition whose leader had moved; and each is closed."""
-    made: list[str] = []
+def test_each_topic_is_read_once_for_all_partitions_in_the_order_that_makes_it_comparable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A reader that is given the same partitions again may pass over one whose leader moves."""
+    read: list[Place] = []
 
-    def reader(_: object) -> SimpleNamespace:
-        made.append("opened")
-        return SimpleNamespace(close=lambda: made.append("closed"))
+    class Now:
+        def ends(self, places: list[Place]) -> dict[Place, int]:
+            return dict.fromkeys(places, 0)
 
-    monkeypatch.setattr(verify, "Reader", reader)
-    monkeypatch.setattr(verify, "_fold", lambda _, scope, *__: scope.partition)
-    scopes = [Scope(partition=0), Scope(partition=1)]
-    folded = verify._folded(Addresses(kafka="nowhere:1", registry="", valkey=""), {}, scopes, None, apart=False)
-    assert [partition for _, partition in folded] == [0, 1]
-    assert made == ["opened", "closed"] * 2
+        def several(self, ranges: dict[Place, object], **_: bool) -> Iterator[Seen]:
+            read.extend(ranges)
+            return iter(())
+
+    monkeypatch.setattr(verify, "Eyes", lambda _: Now())
+    begins = dict.fromkeys(((topic, number) for topic in reversed(ORDER) for number in (0, 1)), 0)
+    scopes = [Scope(partition=0, drained=False), Scope(partition=1, drained=False)]
+    addresses = Addresses(kafka="nowhere:1", registry="", valkey="")
+    assert len(verify._fold(addresses, scopes, begins, cast(Reader, Now()))) == len(scopes)
+    assert read == [(topic, number) for topic in ORDER for number in (0, 1)]
 
 
 def history_of_a_letter() -> Seen:
