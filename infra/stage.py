@@ -69,7 +69,11 @@ def main() -> None:
     logs.start(asked.process, asked.slot)
     with contextlib.suppress(OSError):  # for top and ps: the command of one that was a spare does not say what it is
         Path("/proc/self/comm").write_text(f"{asked.process}.{asked.slot}", encoding="ascii")
-    sys.exit(_status(asked.process, asked.slot, asked.ready_fd))
+    status = _status(asked.process, asked.slot, asked.ready_fd)
+    if status:
+        logging.shutdown()
+        os._exit(status)  # a client that still asks a Kafka which was gone may never end, and the next life waits
+    sys.exit()
 
 
 def _status(process: str, slot: int, ready_fd: int | None) -> int:

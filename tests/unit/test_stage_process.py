@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +56,24 @@ def test_the_exit_status_says_whether_to_start_it_again(
     assert seen == [{"targets": ["127.0.0.1:4711"], "labels": {"process": "admit", "slot": "1"}}]
     assert not targets.exists()
     assert not serving.exists()
+
+
+HELD_UP = """
+import sys, threading, time
+from aios.infra import stage
+def fenced(*_):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    return 70
+stage._status = fenced
+sys.argv = ["stage", "audit"]
+stage.main()
+"""
+
+
+def test_a_process_that_cannot_go_on_ends_whatever_a_client_of_it_still_does(tmp_path: Path) -> None:
+    """Else its place stays empty: nobody starts it again."""
+    ended = subprocess.run([sys.executable, "-c", HELD_UP], cwd=tmp_path, timeout=30, check=False)
+    assert ended.returncode == 70
 
 
 def test_wrong_settings_are_a_failure_without_a_traceback(
