@@ -3,9 +3,9 @@
 In: a running system, a version, and texts for each of its heads (unseen.py). Out: figures a head, of the answers as any
 workflow would get them: engine, heads, rounding and topics included. Guaranteed: no label of the texts took part in
 training, and where a head's temperature and out-of-scope score were fitted on them, its figures say so
-(`calibrated_here`): of these the accuracy is of unseen texts, and the rest is not; no case is opened (plan skips
-answers that no case waits for), and watch passes the answers over, which the lake keeps; each head ends within
-WAIT_S_MAX, and what was not answered by then is counted as failed.
+(`calibrated_here`): of these the accuracy is of unseen texts, and the rest is not; no case is opened (what no case
+waits for stands in the ledger as wasted), and watch passes the answers over, which the lake keeps; each head ends
+within WAIT_S_MAX, and what was not answered by then is counted as failed.
 Rejected: cases of the workflow (each would need a person for what falls below a threshold, and leave a decision).
 """
 

@@ -15,7 +15,7 @@ from aios.processors.language import workflow_files
 from aios.processors.language.part import Again
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, ConnectorRequested, InferenceCancelled, ReviewRequested
-from aios.streams import transitions
+from aios.streams import installed, transitions
 from tests.fakes.flow import INPUT, Flow, asking_again, workflow
 
 MINUTE_MS = 60_000
