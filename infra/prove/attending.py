@@ -14,7 +14,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from aios.infra.prove import load, verify
-from aios.infra.prove.findings import Findings, Law
+from aios.infra.prove.findings import Findings
 from aios.infra.prove.journal import Kind
 from aios.infra.prove.judged import Judged
 from aios.infra.prove.reading import Eyes
@@ -22,7 +22,6 @@ from aios.infra.prove.stand import Stand, stages_of
 from aios.streams.errors import AiosError, Unavailable
 
 RATE_PER_S = 8.0  # leaves room on two cores: how soon a stage goes on says nothing of a machine that is full
-AGAIN_S = 5.0  # between two looks
 AGAIN_S_MAX = 60.0
 LANDED_S = 0.3  # until a commit has landed that was on its way; no process starts within it
 POLL_S = 0.1
@@ -64,15 +63,12 @@ class Looking:
     """The verifier at work while things break, in a thread of its own. What it needs may be away: then it says so.
 
     One look a round: it takes up to 8 s where all cores are busy, and how soon a stage goes on is measured beside it.
-    A law counts as broken where another look, a little later, finds it broken too: what is written stays written, but
-    for a moment a partition's new leader may show less of it than the one that died.
     """
 
     def __init__(self, stand: Stand, folder: Path, say: Callable[[str], None]) -> None:
         self._arguments = (stand.addresses, folder)
         self._say = say
         self._found: Findings | None = None
-        self._broken: set[Law] = set()
         self._missed = ""
         self._thread = threading.Thread(target=self._run, name="looking", daemon=True)
 
@@ -88,19 +84,14 @@ class Looking:
         if self._found is None:
             return
         judged.seen_running = self._found.accepted
-        for law in sorted(self._broken):
-            judged.violations[f"{law} while it ran"] = self._found.violations[law]
+        for law, count in self._found.violations.items():
+            judged.violations[f"{law} while it ran"] = count
             judged.examples += [f"{law} while it ran: {each}" for each in self._found.examples[law][:3]]
 
     def _run(self) -> None:
         addresses, folder = self._arguments
         try:
             self._found = verify.check(addresses, folder, drained=False)
-            self._broken = set(self._found.violations)
-            if self._broken:
-                time.sleep(AGAIN_S)
-                self._found = verify.check(addresses, folder, drained=False)
-                self._broken &= set(self._found.violations)
         except (AiosError, OSError, KafkaException) as error:
             self._missed = str(error)
             self._say(f"  not judged while it ran: {error}")
