@@ -17,7 +17,7 @@ from aios.streams import topology
 from aios.streams.config import KafkaSettings, RedisSettings, RegistrySettings, Settings
 from aios.streams.kafka import ensure_topics
 from aios.streams.topology import WATCH
-from tests.broker import canaried, test_workflow_deploy
+from tests.broker import canaried, running
 from tests.broker.canaried import CANARY, STABLE, Canaried
 from tests.broker.running import begin_at_the_end, forget
 from tests.broker.test_canary import NO_LIMIT, PERCENT, assert_it_serves_nobody, contradicted
@@ -44,7 +44,7 @@ def there(
 ) -> Iterator[Canaried]:
     """Plan, the watch, and a worker as it ships; every case is answered by the older version."""
     monkeypatch.setattr(canaried, "WAIT_S_MAX", float(PATIENCE_S))
-    monkeypatch.setattr(test_workflow_deploy, "READY_S_MAX", float(PATIENCE_S))
+    monkeypatch.setattr(running, "READY_S_MAX", float(PATIENCE_S))
     asyncio.run(ensure_topics(settings.kafka, topology.all_topics().values()))
     stage = topology.BY_NAME["classify.bulk"]
     begin_at_the_end(settings.kafka, stage.group, stage.reads[0].name)

@@ -69,7 +69,7 @@ import json
 from aios.infra import pool_manifests, stage_manifests
 from aios.infra.local.system import POOLS
 from aios.processors.connectors import serving
-from aios.streams import acls, installed, topology
+from aios.streams import acls, installed, model_files, topology
 print(json.dumps({
     "topics": sorted(topology.all_topics()),
     "processes": list(topology.PROCESSES),
@@ -78,6 +78,7 @@ print(json.dumps({
     "acls": acls.script(topology.STAGES),
     "compose": stage_manifests.compose(),
     "kubernetes": pool_manifests.manifests(installed.pools().values()),
+    "models": list(map(str, model_files.FOLDERS)),
 }))
 """
 
@@ -154,6 +155,7 @@ def test_topics_processes_rules_and_manifests_follow_from_the_files(own: Path) -
     assert services - set(yaml.safe_load(before["compose"])["services"]) == {"brief"}
     names = [each["metadata"]["name"] for each in yaml.safe_load_all(after["kubernetes"]) if each]
     assert names.count("aios-brief-bulk") == 2
+    assert after["models"] == [*before["models"], str(own / "models")]
 
 
 @pytest.mark.parametrize(
