@@ -142,8 +142,12 @@ class Desk:
         return events(self.settings, self.codec, AUDIT_RECORDED, AuditRecorded, self.tenant)
 
     def stands(self, *paths: str) -> list[Any]:
-        """Transitions by which a case came to wait there."""
+        """Transitions by which a case came to wait there; no person was asked meanwhile."""
+        assert self.asked() == []
         return [one for one in self.audit() if one.transition == "waiting" and one.step in paths]
+
+    def asked(self) -> list[ReviewRequested]:
+        return events(self.settings, self.codec, REVIEW_REQUESTED, ReviewRequested, self.tenant)
 
     def decided(self) -> list[CaseDecided]:
         return events(self.settings, self.codec, CASE_DECIDED, CaseDecided, self.tenant)
@@ -197,7 +201,7 @@ def test_a_calendar_server_that_flaps_sends_no_case_to_a_person(
         assert any(becomes != 200 for _, becomes in flapping.asked)
     (dropped,) = desk.decided()
     assert (dropped.case_id, dropped.outcome, dropped.decided_by) == (desk.case("dropped"), "called_off", "policy")
-    assert events(settings, codec, REVIEW_REQUESTED, ReviewRequested, desk.tenant) == []
+    assert desk.asked() == []
     for stage in (ADMIT, PLAN, connecting(CALENDARS)):
         assert not list(read_all(settings.kafka, stage.dead_letters.name))
     there: Sequence[tuple[int, str]] = ((9, "kept"), (10, ""), (11, ""), (15, "moved"))
