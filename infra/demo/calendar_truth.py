@@ -1,7 +1,7 @@
 """How well words about a calendar are understood, held against what a person understood by them.
 
 Enters: infra/demo/data/calendar_requests.csv and calendar_truth.csv (what each column means: calendar_truth.md),
-calendar_more.csv, calendar_blind.csv, calendar_fresh.csv, or the labels of another reader. Leaves: an `Agreement`:
+calendar_more.csv, calendar_blind.csv, calendar_fresh.csv, calendar_unread.csv, or the labels of another reader. Leaves: an `Agreement`:
 shares over the requests that a person could act upon and over those that need a question, by field, every row that
 differs, and apart from them how many would be carried out otherwise than meant. Guaranteed: the halves are fixed, by a
 hash of the row's id or in the row: rules are written while looking at one, the other says what they are worth.
@@ -49,6 +49,7 @@ class Half(StrEnum):
     more-dev, more: the same of calendar_more.csv, in another voice.
     blind, blind-clinc: of calendar_blind.csv, sentences of our own and of CLINC150 that no rule was written with.
     first-own, first-clinc, second-own, second-clinc, third-own: the same of calendar_fresh.csv.
+    unread-voice, unread-office: the same of calendar_unread.csv: what was dictated, and what was typed at work.
     """
 
     DEV = "dev"
@@ -63,6 +64,8 @@ class Half(StrEnum):
     SECOND_OWN = "second-own"
     SECOND_CLINC = "second-clinc"
     THIRD_OWN = "third-own"
+    UNREAD_VOICE = "unread-voice"
+    UNREAD_OFFICE = "unread-office"
 
 
 APART = {
@@ -75,6 +78,8 @@ APART = {
     Half.SECOND_OWN: ("calendar_fresh.csv", "second-own"),
     Half.SECOND_CLINC: ("calendar_fresh.csv", "second-clinc"),
     Half.THIRD_OWN: ("calendar_fresh.csv", "third-own"),
+    Half.UNREAD_VOICE: ("calendar_unread.csv", "unread-voice"),
+    Half.UNREAD_OFFICE: ("calendar_unread.csv", "unread-office"),
 }
 """By half: the file whose rows say themselves which half they are of, and what they say."""
 
