@@ -1,12 +1,12 @@
 """How well words about a calendar are understood, held against what a person understood by them.
 
 Enters: infra/demo/data/calendar_requests.csv and calendar_truth.csv (what each column means: calendar_truth.md),
-calendar_more.csv, calendar_blind.csv, calendar_fresh.csv, calendar_unread.csv, or the labels of another reader. Leaves: an `Agreement`:
-shares over the requests that a person could act upon and over those that need a question, by field, every row that
-differs, and apart from them how many would be carried out otherwise than meant. Guaranteed: the halves are fixed, by a
-hash of the row's id or in the row: rules are written while looking at one, the other says what they are worth.
-Rejected: agreement of titles by letter: the same content words are the same title, in any order, one slip of spelling
-apart.
+calendar_more.csv, calendar_blind.csv, calendar_fresh.csv, calendar_unread.csv, or the labels of another reader.
+Leaves: an `Agreement`: shares over the requests that a person could act upon and over those that need a question, by
+field, every row that differs, and apart from them how many would be carried out otherwise than meant. Guaranteed: the
+halves are fixed, by a hash of the row's id or in the row: rules are written while looking at one, the other says what
+they are worth. Rejected: agreement of titles by letter: the same content words are the same title, in any order, one
+slip of spelling apart.
 """
 
 from __future__ import annotations
