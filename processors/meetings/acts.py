@@ -43,7 +43,7 @@ QUESTION = re.compile(
     r"will (?!you)|shall|should|would (?:i|there|it)|(?:can|could|would) (?!(?:you|u|we|ya|someone|somebody|anyone|the assistant|it|this|that)\b)[\w'. ]{1,30}? (?:do|make|meet|come|join|attend|be)\b|can i\b|could i\b|any(?:thing|one)?\b|time time|isn't|aren't|don't (?!let|forget|remind|you forget)|doesn't|didn't|got any|are we|what all)\b"
 )
 PAST = re.compile(
-    r"(?:did(?! (?:i|we|you) (?:ever |already )?(?:set|add|schedule|put|book|make|create|enter|plan|save)\b)|was|were|had|have (?:i|we) (?:had|met|been|done)|how (?:many|often|much)(?: \w+){0,4} (?:did|were|was|had)|(?:what|who|when|where|which)(?: \w+){0,3} (?:did|was|were|had))\b"
+    r"(?:did(?! (?:i|we|you) (?:ever |already )?(?:set|add|schedule|put|book|make|create|enter|plan|save|invite)\b)|was|were|had|have (?:i|we) (?:had|met|been|done)|how (?:many|often|much)(?: \w+){0,4} (?:did|were|was|had)|(?:what|who|when|where|which)(?: \w+){0,3} (?:did|was|were|had))\b"
 )
 
 _TAKE_OUT = re.compile(
@@ -53,8 +53,9 @@ _TAKE_OUT = re.compile(
 _STATED_ANYWHERE = r"(?:i|we)(?:'ll| will| am going to|'re going to| are going to) (?:go|have|be|meet|attend|visit|see)\b|(?:i|we) have (?:an?|my|to)\b"
 _ASKED_LAST = re.compile(r"(?:\bright|\bcorrect|\bisn't (?:it|that)|\bdon't i|\baren't i|\bdo i(?: have)?)\s*\?\s*$")
 _TOLD = re.compile(
-    r"(?:my |our |the )?[\w' ]{1,80}? (?:is|are|will be|takes place|happens)(?: going to be)?(?: on| at| in)? ?\x00"
+    r"(?:my |our |the )?[\w' ]{1,80}? (?:is|are|will be|takes place|happens|starts?|begins?)(?: going to be)?(?: on| at| in)? ?\x00"
 )
+_DETERMINED = re.compile(r"\b(?:an?|the|my|our|this)[\s\x00]+$")
 _REPEATED = re.compile(r"\b(?:repeat|make|set) (?:it|that|this)\b")
 _ANYWHERE = ((Action.SCHEDULE, r"\b(?:be|get|have it) (?:added|scheduled|put|booked|created|entered|marked)\b"), (Action.REMIND, r"\b(?:remind|reminder|notify|alert)\b"), (Action.CANCEL, r"\b(?:delete|remove|cancel|erase)\b"), (Action.CHANGE, r"\b(?:reschedule|postpone)\b"))  # fmt: skip
 
@@ -102,6 +103,8 @@ def act(low: str) -> Act:
 def _commanded(body: str, start: int, end: int) -> Act:
     heads: list[tuple[int, str]] = []
     for place in _clauses(body):
+        if _DETERMINED.search(body[:place]):
+            continue  # a (monthly) review
         if (not heads or body[:place].rstrip(" ,")[-1:] != GAP) and (action := head(body[place:])):
             heads.append((place, action))
     strong = [action for _, action in heads if action not in (LOOK, STATE)]

@@ -232,7 +232,7 @@ _AFTER_AT = (
     )
     + ")"
 )
-_PART = r"(?<!s' )(?P<part>morning|afternoon|evening)s?"
+_PART = r"(?<!s' )(?<!parents )(?<!parent's )(?<!open )(?<!social )(?<!quiz )(?<!ladies )(?<!information )(?P<part>morning|afternoon|evening)s?"
 _LEAD_UNIT = rf"(?:{LENGTH}|{g.COUNT}[ -](?:days?|weeks?|months?)\b)"
 _LEAD = _LEAD_UNIT.replace("?P<", "?P<l_")
 _AHEAD = r"(?:before(?:hand)?|ahead(?: of)?|prior(?: to)?|in advance(?: of)?|advance|earlier|early|notice|out\b)"
@@ -285,9 +285,9 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:an? |with an? )?{_LEAD} (?:notification|notice|warning|alert|heads[ -]up|lead)\b", _ahead),
     _rule(rf"(?:an? |with an? )?{_LEAD} reminder\b(?= (?:before|prior|ahead|for|of|about))", _ahead),
     _rule(r"(?:the|a) (?:day|night|week|hour|evening|morning|month) (?:before|prior to|ahead of|in advance)\b", _ahead),
-    _rule(r"(?:as soon as possible|as soon as (?:i|we|you) can|asap|at (?:the|your) earliest(?: convenience)?|first thing)\b", _soonest),
-    _rule(r"last thing\b", _latest),
-    _rule(r"(?:all day(?: long)?|all[- ]day|the whole day|the entire day|full[- ]day|at any time|any ?time|at all times|soon|sharp(?:ly)?|exactly|promptly|on time|at the same time|time slot)\b", _wanted),
+    _rule(r"(?:as (?:soon|early) as possible|as soon as (?:i|we|you) can|the (?:sooner|earlier) the better|asap|at (?:the|your) earliest(?: convenience)?|first thing)\b", _soonest),
+    _rule(r"last thing\b|as late as possible\b", _latest),
+    _rule(r"(?:all day(?: long)?|all[- ]day|(?:the |for the )?(?:whole|entire|full)[- ]day|at any time|any ?time|at all times|soon|sharp(?:ly)?|exactly|promptly|on time|(?:at )?the same time(?! (?:next|as|on|tomorrow|this))|(?:at )?same time(?=\W*$)|time slot)\b", _wanted),
     _rule(r"(?:at|for|on) (?:the )?(?:time|hour|times)\b(?!-)(?! (?:of|to|for|with))", _unsaid_time),
     _rule(r"(?:at|for) (?:a )?(?:certain|particular|specific|given|some|x+) (?:time|hour)\b(?! (?:in|on|during|within|next|this|early|late|between|before|after|tomorrow)\b)", _unsaid_time),
     _rule(r"(?:at )?(?:the |our |my |his |her |their )(?:usual|normal|regular|customary|standard|ordinary) (?:time|hour|slot)\b", _unsaid_time),

@@ -247,26 +247,6 @@ def _weekend_of(found: re.Match[str], at: Setting) -> Found:
     return Days(first=first, last=last, grain=Grain.SPAN)
 
 
-_FEASTS = {
-    "christmas": (12, 25),
-    "xmas": (12, 25),
-    "christmas day": (12, 25),
-    "christmas eve": (12, 24),
-    "xmas eve": (12, 24),
-}
-_FEASTS |= {"new year's eve": (12, 31), "new years eve": (12, 31), "new year's day": (1, 1), "new years day": (1, 1)}
-_FEASTS |= {"new year's": (1, 1), "halloween": (10, 31), "valentine's day": (2, 14), "valentines day": (2, 14)}
-
-
-def _feast(found: re.Match[str], at: Setting) -> Found:
-    if at.action in (Action.QUERY, Action.CANCEL, None):
-        return None  # there it is what the event is called
-    if found["how"] == "for" and not (at.reminded and found["feast"].startswith(("christmas", "xmas"))):
-        return None
-    month, day = _FEASTS[found["feast"]]
-    return one(spans.day_of_year(at.today, month, day, forward=at.forward, past=at.past))
-
-
 def _weekdays(found: re.Match[str], at: Setting) -> Found:
     """Monday or Tuesday: a window where they follow each other, else a question."""
     days = [at.today]
@@ -330,6 +310,11 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?<!once )(?<!twice )(?<!times )(?<!days )(?<!day )(?P<count>{g.NUMBER}|a) (?P<unit>weeks?) (?P<way>on) (?P<day>{g.WEEKDAY})", _from_weekday),
     _rule(rf"(?<!once )(?<!twice )(?<!times )(?P<count>{g.NUMBER}|a) (?P<unit>weeks?) (?P<base>today|tomorrow)\b", _from_day),
     _rule(rf"(?P<weekday>{g.WEEKDAY}),? (?P<number>(?:the )?{g.ORDINAL_FIGURES}|the {g.ORDINAL})(?! (?:of|week|half|quarter|time|thing|weekend)\b)", _weekday_nth),
+    _rule(rf"(?:on )?(?<!between )(?:the )?(?P<first>{g.ORDINAL})(?: ?(?:and|&|\+|,) ?)(?:the )?(?P<number>{g.ORDINAL})(?: of)? (?P<month>{g.MONTH})(?:,? (?P<year>{g.YEAR}))?", portions.two_days),
+    _rule(rf"(?:on )?(?<!between )(?P<month>{g.MONTH}) (?:the )?(?P<first>{_NTH})(?: ?(?:and|&|\+) ?)(?:the )?(?P<number>{_NTH})(?!:|\.?\d)(?! ?(?:[ap]\.?m\b|o'? ?clock|h\b))(?:,? (?P<year>{g.YEAR}))?", portions.two_days),
+    _rule(rf"(?:on )?(?<!between )the (?P<first>{g.ORDINAL})(?: ?(?:and|&|\+|,) ?)(?:the )?(?P<number>{g.ORDINAL})(?P<month>)(?P<year>)(?! (?:of|{g.WEEKDAY}|and)\b)" + _NO_DAY, portions.two_days),
+    _rule(rf"(?:on )?(?<!between )(?:(?P<which>this|next) )?(?P<one>{g.WEEKDAY})(?: ?(?:and|&|\+|,) ?)(?:the )?(?P<two>{g.WEEKDAY})(?P<week> (?:of )?(?:this|next) week\b)?", portions.two_weekdays),
+    _rule(rf"(?:the )?(?P<nth>first|last) (?:work(?:ing)?|business|week) ?day (?:of|in) (?:(?P<which>the|this|next) (?P<unit>month|week|quarter|year)|(?P<month>{g.MONTH}))", portions.working_day),
     _rule(r"this (?P<unit>week|month) (?:or|and) (?:the )?next(?: (?:week|month))?\b", _this_or_next),
     _rule(rf"(?:the )?(?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT}) (?P<way>from|after|following|before) (?:this |next )?(?P<day>{g.WEEKDAY})", _from_weekday),
     _rule(
@@ -388,7 +373,7 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"within (?P<count>{g.COUNT}) (?P<unit>{g.CALENDAR_UNIT})", _coming),
     _rule(rf"(?:(?:over|for|within|in|during) )?(?:the |my )?(?:past|last|previous) (?P<count>{g.NUMBER}|couple of|couple) (?P<unit>{g.CALENDAR_UNIT})", _gone),
     _rule(rf"(?:in|for|of|the year|year) (?P<year>{g.YEAR})", _year),
-    _rule(r"(?P<how>on|for|by|until|before|after) (?P<feast>" + "|".join(sorted(_FEASTS, key=len, reverse=True)) + r")\b(?! (?:party|dinner|shopping|eve|day|tree|gift|present|event|play|concert))", _feast),
+    _rule(r"(?P<how>on|for|by|until|before|after) (?P<feast>" + "|".join(sorted(portions.FEASTS, key=len, reverse=True)) + r")\b(?! (?:party|dinner|shopping|eve|day|tree|gift|present|event|play|concert))", portions.feast),
     _rule(rf"{g.WEEKDAY}(?:, ?{g.WEEKDAY})*,? or {g.WEEKDAY}", _weekdays),
     _rule(rf"(?:the |that )?weekend of (?:the )?(?P<number>{g.ORDINAL})(?P<which>)(?! (?:of )?{g.MONTH})", _weekend_of),
     _rule(rf"(?:the |that )?weekend of (?P<month>{g.MONTH}) (?:the )?(?P<number>{_NTH})(?P<year>)", _weekend_of),

@@ -32,7 +32,7 @@ _BUT = re.compile(
     r"\b(?:some|one of|a few|a couple of|several|most of|either|next (?:two|three|four|five|few|couple|\d)|except|excluding|besides|other than|apart from)\b"
 )
 _CHOSEN = re.compile(
-    r"\b(?:some|few|one of|several|not (?:so |very |that )?important|unimportant|unnecessary|conflict\w*|which are|that are|old|unneeded|unwanted|useless|what i|the ones?|second|third|past|previous|(?:that|which|who) (?:aren't|are not|isn't|is not|don't|do not)|(?:that|which|what|events|meetings|appointments|things|entries|items|reminders) (?:i|we) (?:don't|do not|no longer|dislike|hate|can't|cannot|won't|am not|didn't)|expired|finished|completed|passed|duplicate|other|recent)\b"
+    r"\b(?:some|few|one of|several|first one|last one|not (?:so |very |that )?important|unimportant|unnecessary|conflict\w*|which are|that are|old|unneeded|unwanted|useless|what i|the ones?|second|third|past|previous|(?:that|which|who) (?:aren't|are not|isn't|is not|don't|do not)|(?:that|which|what|events|meetings|appointments|things|entries|items|reminders) (?:i|we) (?:don't|do not|no longer|dislike|hate|can't|cannot|won't|am not|didn't)|expired|finished|completed|passed|duplicate|other|recent)\b"
 )
 _OWN = re.compile(r"\b(?:my|i|i'm|i've|me|we|our|us|calendar|schedule|agenda|diary|planner|am i)\b")
 _EMPTIED = re.compile(
@@ -101,7 +101,7 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
         and wish.action in (Action.QUERY, Action.CANCEL)
     ):
         found = Missing.DATE  # past for today, and no other day was said
-    if found is None and not reading.names.to_do and _CONDITION.search(wish.title):
+    if found is None and not reading.names.to_do and '"' not in reading.low and _CONDITION.search(wish.title):
         found = Missing.EVENT if wish.action in (Action.CANCEL, Action.CHANGE) else Missing.MEANING
     return found or reading.when.unsaid or _cut(reading) or template(reading.low) or _whose(reading, wish)
 
@@ -177,6 +177,8 @@ def _asked(reading: Reading, wish: Wish) -> Missing | None:
 
 def _cancelled(reading: Reading, wish: Wish) -> Missing | None:
     left = reading.left
+    if _NUMBER.fullmatch(wish.title):
+        return Missing.EVENT  # my 9 and my 10
     if re.search(r"\b(?:number|no\.?|#) ?(?:\d+|\w+)\s*$", left):
         return Missing.EVENT
     if reading.when.unsaid and not wish.date_from and wish.scope is Scope.ONE:
@@ -269,6 +271,10 @@ _SEATS = re.compile(
 )
 _HANGS = re.compile(r"\b(?:after|before|following|during) (?:the|my|our|his|her|their|that) [a-z]")
 """On another thing, of which nobody here knows when it is."""
+_NEW_END = re.compile(r"\b(?:extend|lengthen|prolong|shorten)\b")
+_MANY_THINGS = re.compile(
+    r"\b(?:move|reschedule|postpone|push|shift|change|bring)\b[^.;]{0,20}?\b(?:everything|all|both|every|each)\b"
+)
 _BY_SO_MUCH = re.compile(r"\b(?:by|back|earlier|later|sooner|forwards?|ahead)\b")
 
 
@@ -286,10 +292,14 @@ def _changed(reading: Reading, wish: Wish) -> Missing | None:
         or (NEXT.search(reading.left) and wish.title)
     ):
         return Missing.EVENT
+    if _MANY_THINGS.search(reading.left):
+        return Missing.EVENT  # one at a time
     becomes = [phrase for phrase in timed if phrase.operator in ("to", "for", "until")]
     lengths = [phrase for phrase in reading.phrases if phrase.of(Lasts)]
     if lengths and _BY_SO_MUCH.search(reading.left):
         return Missing.TIME  # half an hour later than what? a wish has the new time
+    if _NEW_END.search(reading.left) and wish.time_to and not wish.time_from:
+        return Missing.TIME  # how long is it then? a wish has no new end
     lasts = any(phrase.operator == "to" for phrase in lengths)
     if _HANGS.search(reading.left) and not wish.time_from:
         return Missing.TIME

@@ -45,6 +45,8 @@ _STANDS = re.compile(
     rf"^{_COURTESY}(?:keep|leave) (?:the|my|our|this|that|these|those|all) (?:[\w'-]+ ){{0,2}}?{_MEETS}"
 )
 _AT_ONCE = re.compile(rf"^{_COURTESY}(?:do not|don't|dont|never) (?:please |ever |dare )?{_VERB}")
+_WHETHER = re.compile(rf"^{_COURTESY}(?:should|shall) (?:i|we) (?:really |just |maybe )?{_VERB}")
+"""Asked for advice: no order."""
 
 
 def forbids(low: str, action: Action | None) -> bool:
@@ -55,4 +57,4 @@ def forbids(low: str, action: Action | None) -> bool:
         return bool(_AT_ONCE.match(low))
     if _NONE_OF_IT.match(low) or _STANDS.match(low) or (_FORBIDDEN.search(low) and not _STILL_WANTED.search(low)):
         return True
-    return action in (Action.CANCEL, Action.CHANGE) and bool(_KEPT.search(low))
+    return action in (Action.CANCEL, Action.CHANGE) and bool(_WHETHER.match(low) or _KEPT.search(low))

@@ -67,6 +67,8 @@ def framed(words: list[str], action: Action | None, *, head: bool = True) -> tup
         first, last = first - KIND_WORDS, last - KIND_WORDS
     start = _start(words, first | FRAME_FIRST | GENERAL, reminded=action is Action.REMIND, head=head)
     end = _end(words, start, last | FRAME_LAST | GENERAL, last)
+    if action in (Action.QUERY, Action.CANCEL, Action.CHANGE) and end - start > 1 and words[end - 1] in _NOTES:
+        end -= 1  # the dry cleaning reminder: what it reminds of
     return words[start:end], [word for word in words if word in GENERAL]
 
 
@@ -113,7 +115,7 @@ def _describes(word: str, then: str, *, reminded: bool) -> bool:
     """Whether a word after a determiner only describes: "the next ...", "an event ...", "a reminder ..."."""
     if word in AFTER_DETERMINER or word in GENERAL or (reminded and word in _NOTES):
         return True
-    return word in ("first", "few") and then in KIND_WORDS | GENERAL
+    return word in ("first", "few") and then in KIND_WORDS | GENERAL | AFTER_DETERMINER
 
 
 def _end(words: list[str], start: int, last: frozenset[str], own: frozenset[str]) -> int:

@@ -69,6 +69,18 @@ WEEKDAY_SHORT = r"(?:mon|tues?|weds?|thurs?|thu|fri|sat|sun)\b\.?"
 WEEKDAY = rf"(?:{'|'.join(_DAYS)}|mon|tues?|weds?|thurs?|thu|fri|sat|sun)\b\.?"
 RULE_DAY = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
+DAY_SAID = (
+    rf"(?:(?:the )?day after tomorrow|today|tonight|tomorrow|yesterday|(?:this |next |last )?(?:week|weekend|month)\b"
+    rf"|(?:{WEEKDAY},? )?(?:the )?{ORDINAL}(?: (?:of )?{MONTH})?|(?:{WEEKDAY},? )?(?:{MONTH} (?:the )?(?:{ORDINAL}|\d{{1,2}}\b)|\d{{1,2}} {MONTH})"
+    rf"|(?:(?:this|next|last|coming) )?{WEEKDAY}(?:'s)?|\d{{1,2}}/\d{{1,2}}\b)"
+)
+"""A day, told from other words by its look alone, before it is known what it is read against; so are the next two."""
+CLOCK_SAID = rf"(?:(?:half|(?:a )?quarter|{SMALL}) (?:past|to) {SMALL}|{SMALL}(?:[:.][0-5]\d)?(?: ?(?:[ap]\.?m\b\.?|o'? ?clock\b))?(?: in the (?:morning|afternoon|evening))?(?!\w)|noon\b|midday\b|midnight\b)"
+LENGTH_SAID = (
+    rf"(?:(?:an?|{SMALL}|half an?|half of an|three quarters of an|a quarter of an|\d[.,]\d+)(?: and a (?:half|quarter))?[ -]?(?:minutes?|mins?|hours?|hrs?|hr|h)\b"
+    rf"(?: and (?:a half|a quarter|{SMALL} (?:minutes?|mins?)))?)"
+)
+
 YEAR = r"(?:19|20|21)\d\d\b"
 CALENDAR_UNIT = r"(?:days?|weeks?|months?|years?)\b"
 

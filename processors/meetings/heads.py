@@ -26,7 +26,7 @@ _PUT = (
 )
 _CANCEL = (
     r"(?:bin|trash|lose|scratch|ditch|axe|chuck|drop)(?= ?(?:(?:my|the|our|that|all|everything)\b|\x00))|cancel(?:l?ed|ling)?|delete|deleting|remove|erase|clear|clean|empty|drop|destroy|wipe|purge|scrap|discard|unschedule|decline|reject|take (?:\S+ ){0,8}?(?:off|out|away)\b|take off|get rid|rm|"
-    r"call off|nix|eliminate|dismiss|kill|strike|cross|blank|throw|undo|disregard|void|abort|rid|un-?book|uninvite|deschedule|forget about|forget(?= ?(?:(?:the|my|our|all|everything)\b|\x00))|free up|nuke|revoke|withdraw|turn off|disable|stop|end|skip|omit|make (?:my )?(?:\w+ )?(?:calendar|schedule|day|week) (?:empty|clear|clean|free|blank)"
+    r"call off|nix|eliminate|dismiss|kill|strike|cross|blank|throw(?: (?:out|away|off)\b|(?= [^.;]{1,60} (?:out|away|off)\b))|undo|disregard|void|abort|rid|un-?book|uninvite|deschedule|forget about|forget(?= ?(?:(?:the|my|our|all|everything)\b|\x00))|free up|nuke|revoke|withdraw|turn off|disable|stop|end|skip|omit|make (?:my )?(?:\w+ )?(?:calendar|schedule|day|week) (?:empty|clear|clean|free|blank)"
 )
 _CHANGE = r"move|reschedule|change|postpone|push|shift|update|edit|extend|shorten|rename|bring forward|delay|modify|adjust|swap|switch|alter|repeat|re-?arrange|correct|prepone|defer|transfer|relocate|rebook|reset(?! (?:my |the )?(?:calendar|schedule|data|phone))|duplicate|copy|bump"
 _LOOK = (
@@ -49,7 +49,7 @@ _MEETS = (
 )
 _LISTED = r"(?:schedule|calendar|agenda|events|appointments|meetings|plans|list|tasks|reminders)\b"
 _OF_OLD = r"(?:meeting|appointment|event|call|reminder|party|birthday|all|my|the|everything)\b"
-_LENGTH = r"(?:time|slot|\d+ (?:min|hour)|hour|half|room|opening|(?:one|two|three|thirty|forty|fifteen|twenty)[ -](?:hour|min))"
+_LENGTH = r"(?:time|slot|\d+ (?:min|hour)|hour|half|room|opening|gap|space|window|spot|moment|(?:one|two|three|thirty|forty|fifteen|twenty)[ -](?:hour|min))"
 
 _TABLE: tuple[tuple[str, str | None], ...] = (
     (r"remind me (?:again )?(?:what|where|which|who|how|if|whether)\b", LOOK),
@@ -80,6 +80,7 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
     (rf"(?:list|find|get|open)\b{_ENDS_NP}{{0,60}}?\b{_NOTE_KIND}", LOOK),
     (rf"(?:{_PUT})\b{_ENDS_NP}{{0,60}}?\b{_NOTE_KIND}", Action.REMIND),
     (_NOUNS_AFTER, None),
+    (r"(?:review|update|run|brief|report) with\b", None),
     (rf"(?:find|get|give)(?: me)? (?:an? |some |us )?{_LENGTH}", Action.SCHEDULE),
     (r"(?:get|find|secure|grab) (?:(?:me|us) an?|me|us|an?) (?:meeting|room|conference|appointment|slot|table|seat|call)", Action.SCHEDULE),
     (r"(?:sign|pencil|put|count) (?:me|us) (?:up|down|in)\b|secure\b", Action.SCHEDULE),

@@ -20,7 +20,7 @@ from aios.processors.meetings.zone_names import ABBREVIATED, AMBIGUOUS, zone_of
 
 RULES = (*recurring.RULES, *days.RULES, *clock.RULES)
 PHRASES_MAX = 40
-_WORD_START = re.compile(r"(?<![\w'])\w|@(?=\s?\d)")
+_WORD_START = re.compile(r"(?<![\w'])(?<!-on-)\w|@(?=\s?\d)")
 _QUOTED = re.compile(r'"[^"]*"')
 _ZONE = re.compile(r"(?:on |in |of )?(?P<whose>their|his|her|my|our|your)(?: local| own)? time(?: ?zone)?\b")
 _PLACE_TIME = re.compile(r"(?:in |on )?(?P<place>[^\W\d_]+(?: [^\W\d_]+){0,2}?) time(?: ?zone)?\b")
@@ -245,7 +245,7 @@ def _is_hour(low: str, phrases: list[Phrase], n: int, at: Setting) -> bool:
     for other in near:
         low_end, high_start = sorted((phrase, other), key=lambda one: one.start)
         if low[low_end.end : high_start.start].strip(" ,") == "" and (
-            other.of(Days) or other.of(Clock) or other.of(Zone)
+            other.of(Days) or other.of(Clock) or other.of(Zone) or other.of(Series)
         ):
             return True
     return False

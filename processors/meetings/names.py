@@ -37,6 +37,9 @@ _TO_DO = re.compile(
 _TO_DO_THAT = re.compile(
     r"\b(?:remind|make sure|sure|forget|remember|notify|alert)\b(?: me)?(?: that)? (?:i|we) (?:must|should|need to|have to|got to|gotta|'ve got to|will|ought to|am supposed to)(?: not forget to)? (?P<do>[a-z].*)"
 )
+_DOING_IT = re.compile(
+    r"\b(?:about|of) (?P<do>(?!(?:meeting|wedding|training|briefing|evening|morning|building)\b)[a-z]{2,}ing (?:in|out|up|off|back|over|the|my|our|their|his|her|a|an|some|to)\b.*)"
+)
 _TOLD_THAT = re.compile(
     rf"\bremind (?:me|us)[ {GAP}]* that (?P<do>(?!(?:i|we|it|it's|there|my \w+ is|the)\b (?:have|is|are|'ve))[a-z].*)"
 )
@@ -47,7 +50,7 @@ _CALLED = re.compile(
     r"\b(?:called|named|titled|entitled|labeled|labelled|saying|title|name|with the (?:title|name))\b[:\s]+(?P<name>[^\x00,.;]+)"
 )
 _QUOTED = re.compile(r'"([^"]{1,200})"')
-_ABBREVIATED = r"(?:(?:dr|mr|mrs|ms|prof|st|jr|sr)\.\s?)"
+_ABBREVIATED = r"(?:(?:drs?|mr|mrs|ms|profs?|st|jr|sr)\.\s?)"
 _STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|still|going|happening|planned|coming|was|will|be|ends?|ended|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead|gets?|got|moved|cancell?ed|changed|confirmed)\b))"
 _WITH = re.compile(
     rf"\b(?:together )?with (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}|\b(?:along )?with (?P<rest>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+)$",
@@ -130,7 +133,7 @@ def named(text: str, act: Act) -> Named:
             return replace(rest, people=tuple(dict.fromkeys((*_people(others["people"]), *rest.people))))
         if found := _BEFORE_EVENT.search(text):
             return replace(_thing_to_do(found["do"]), of_event=True)
-        for pattern in (_TO_DO_THAT, _TOLD_THAT, _TO_DO):
+        for pattern in (_TO_DO_THAT, _TOLD_THAT, _TO_DO, _DOING_IT):
             if found := pattern.search(text.lower() if len(text.lower()) == len(text) else text):
                 return _thing_to_do(text[found.start("do") :])
     quoted = _QUOTED.search(text)
@@ -234,8 +237,8 @@ _PURPOSE = re.compile(
     r"\b(?:so (?:that|we|i)|because|since (?:i|we)|as (?:i|we) (?:am|are|have|will))\b.*$", re.IGNORECASE
 )
 _DOING = re.compile(
-    r"(?:pick|call|buy|drop|visit|pay|finish|send|clean|walk|feed|water|wash|submit|return|bring|prepare|watch|renew|mow|cook|bake|mail|ship|order|email|text|fix|iron|collect|fetch)(?:ing)?"
-    r" (?:up|out|off|the|my|an?|some|for|to|his|her|our|mom|dad|grandma|grandpa)\b"
+    r"(?:pick|call|buy|drop|visit|pay|finish|send|clean|walk|feed|water|wash|submit|return|bring|prepare|watch|renew|mow|cook|bake|mail|ship|order|email|text|fix|iron|collect|fetch|celebrate|hand in|turn in|sign|file|fill|print|babysit|repair|replace|vacuum|mop|fold|pack|register|attend|visit|deliver|drop off|pick up|sort|study|revise|practi[sc]e|paint|charge|refill|proofread|upload|grade|mark up)(?:ing)?"
+    r" (?:up|out|off|in|the|my|an?|some|for|to|his|her|our|mom|dad|grandma|grandpa|essay|homework|report)\b"
 )
 
 

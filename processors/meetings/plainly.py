@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from aios.processors.meetings import grammar as g
+
 _POLITE = r"(?P<polite>(?:(?:hey|hi|ok|okay|olly|pda|alexa|siri|google|please|kindly|just|can you|could you|would you be able to|are you able to|would you|will you|i want you to|i need you to|i want to|i need to|i would like to|i'd like to)[,.]? ){0,4})"
 _OUT = r"(?:cancel|remove|delete|erase|clear|drop|scrap|take (?:it |that |this )?(?:off|out)|take)"
 _OVER = r"(?:reschedule|move|rebook|re-book|shift|postpone|push|put|set|schedule|change)"
@@ -31,7 +33,7 @@ _TURNS = (
     (r"\bb4\b", "before"),
     (r" as (?:an? )?(?:guest|attendee|participant|invitee)s? (?:to|for|on|in) (?:my |the |our )?", " to the "),
     (r"^(?:(?:on|in) )?(?P<a>(?:my|the) (?:list|lists) of (?:my )?\w+|(?:my|the) \w+ list) (?:is|are) what\b", r"what is on \g<a>"),
-    (r"(?<![\w/])w/ ?(?=\w)|\bw (?=(?-i:[A-Z])[a-z])", "with "),
+    (r"(?<![\w/])w/ ?(?=\w)|\bw (?=(?-i:[A-Z])[a-z])|(?<=[a-z] )w (?=[a-z]{2,})", "with "),
     (r"(?<=\w) \+ (?=\w)", " and "),
     (rf"\b(?P<a>{_DAY}),? am\b", r"\g<a> morning"),
     (rf"\b(?P<a>{_DAY}),? pm\b", r"\g<a> afternoon"),
@@ -42,6 +44,29 @@ _TURNS = (
     (r"\brun[- ]down\b", "rundown"),
     (r" re:? (?=\w)", " about "),
     (r"\b(?P<a>how|where|when|who|what) ?long's\b", r"\g<a> long is"),
+    # in another order, in another's English
+    (r"\bat (?P<a>\d{1,2}) ?(?:hours|hrs|uhr)\b", r"at \g<a>:00"),
+    (r"\bat what hour\b", "at what time"),
+    (r"\b(?P<a>i|we) (?P<b>want|need|wish|would like|'d like|like) (?=(?:make|book|schedule|add|cancel|move|set|put|create|plan|arrange|delete|remove)\b)", r"\g<a> \g<b> to "),
+    (r"\b(?:do|make) (?:the|a) (?:booking|reservation|entry|scheduling)(?: of| for)? (?=(?:an?|the|my)\b)", "book "),
+    (r"\bwhat(?:'s| is) (?P<a>on the cards|in store|in the pipeline)\b", "what's on"),
+    (r"\bwhat (?:time|day|date) (?!(?:is|are|does|do|did|will|was|am|i|it|we|should|can|must|would|for|of|on|in|at|to)\b)(?P<a>[^.,;!?]{2,40}?) (?:is|starts?|begins?|ends?|takes place|finishes)\b(?! (?:it|there)\b)", r"when is \g<a>"),
+    (r"(?<=\w)(?<! on)(?<! via)(?<! over)(?<! with)(?<! to)(?<! in)(?<! a)(?<! the)(?<! by)(?<! using)(?<! through),? (?P<a>zoom|webex|google meet|ms teams|facetime)(?=\W*$)", r" on \g<a>"),
+    (r"\b(?P<a>mornings?|afternoons?|evenings?) (?:are|is|would be|works?|suits?)(?: (?:best|good|better|ideal|preferred|fine|great))?(?: for (?:me|us))?(?=\s*(?:$|[.,;!?]))", r"in the \g<a>"),
+    # a day, a limit
+    (rf"\b(?:when|once|as soon as) it(?:'s| is) (?=(?:{g.CLOCK_SAID}|{g.DAY_SAID}))", "at "),
+    (r"\bevery day(?P<b>[^.;!?]{0,30}?),? (?:except|excluding|but not|not|apart from|other than|bar)(?: on| at| for)?(?: the)? weekends?\b", r"every weekday\g<b>"),
+    (r"\bevery (?P<a>morning|afternoon|evening)(?P<b>[^.;!?]{0,30}?),? (?:except|excluding|but not|not|apart from|other than|bar)(?: on| at| for)?(?: the)? weekends?\b", r"every weekday\g<b> in the \g<a>"),
+    (rf"(?P<a>{g.CLOCK_SAID}),? (?:but|and) (?P<b>before|until|by|no later than|not after|not later than)\b", r"\g<a> \g<b>"),
+    (r"\bm-?/?w-?/?f\b", "mondays, wednesdays and fridays"),
+    (r"\bt-?/?th\b", "tuesdays and thursdays"),
+    (rf"[,.;-]* ?\b(?P<a>{g.CLOCK_SAID}) (?:works|is (?:good|best|fine|great|perfect|ok|okay)|would (?:work|be (?:good|great|best|fine|perfect|ideal)|suit)|suits)(?: best| better| well| great)?(?: for (?:me|us|everyone|all of us))?(?=\s*(?:$|[.,!?;]))", r" at \g<a>"),
+    (rf"[,.;-]* ?\b(?P<a>{g.DAY_SAID}) (?:works|is (?:good|best|fine|great|perfect|ok|okay)|would (?:work|be (?:good|great|best|fine|perfect|ideal)|suit)|suits)(?: best| better| well| great)?(?: for (?:me|us|everyone|all of us))?(?=\s*(?:$|[.,!?;]))", r" \g<a>"),
+    (rf"(?<!to )(?<!and )(?<!or )(?<!through )(?<!thru )(?<!until )(?<!till )(?<!- )(?<!-)(?<!& )\b(?P<a>{g.WEEKDAY_FULL})(?:,| of)? next week\b", r"next \g<a>"),
+    (rf"\bnext week,? (?:on )?(?P<a>{g.WEEKDAY_FULL})(?! ?(?:,|-|to|and|or|&|through|thru|until|till)\b)", r"next \g<a>"),
+    (rf"\b(?:by |until |till )?(?P<a>{g.DAY_SAID}|{g.CLOCK_SAID}),? at the (?:very )?latest\b", r"by \g<a>"),
+    (r"\b(?:once|when|as soon as) (?P<a>lunch|work) (?:is|'s) (?:over|done|finished)\b", r"after \g<a>"),
+    (rf"\b(?:and |, ?)?(?:finishing|finished|ending|done|over(?: and done)?|wrapped up|wrapping up|(?:it )?(?:needs|has|must|should|is)(?: to)? (?:be (?:over|done|finished)|end|finish|wrap up)) (?:(?:by|before|no later than|at the latest by) )(?={g.CLOCK_SAID})", " no later than "),
     # the end of a day that is named is that day
     (rf"\b(?:at |by )?{_DAY_ENDS}(?: on| of|,)? (?=(?:{_DAY}|the \d)\b)", "by "),
     (rf"\b(?P<a>{_DAY}),? (?:at |by )?{_DAY_ENDS}\b", r"\g<a>"),
@@ -49,12 +74,11 @@ _TURNS = (
     (r",? if (?:at all )?possible\b|,? if (?:you (?:can|could|would|please|don't mind)|(?:it|that)(?:'s| is) (?:ok|okay|fine|all ?right|no trouble))(?: with you)?(?=\s*(?:$|[.,!?]))", ""),
     (r"\bwont\b", "won't"),
     (r"\bcant\b", "can't"),
-    (r" at any (?:point|time)\b", ""),
+    (r" at (?:any|some) (?:point|time|stage)\b", ""),
     (r",? (?:anything|any ?time|whatever) (?P<a>[^,.;!?]{2,40}?) (?:works|is (?:fine|good|ok|okay)|suits|would (?:work|suit))\b(?: for me)?", r" \g<a>"),
-    # why, before what: it holds no day
-    (r"^(?![^.!?,]*\b(?:\w*day|tomorrow|tonight|week|weekend|month|morning|afternoon|evening|night|noon)\b)[^.!?,\d]{2,80}(?:[.!]|,? so) (?=(?:please |kindly |can you |could you )*(?:cancel|move|reschedule|postpone|push|shift|delete|remove|clear)\b)", ""),
     # speech
     (r"\bgonna\b", "going to"),
+    (r"\b(?P<a>i|we) should (?=(?:like|love|be (?:glad|happy|grateful))\b)", r"\g<a> would "),
     (r"\b(?:i|we)(?:'ve)? (?:gotta|got to)\b", "i have to"),
     (r"\b(?:i'?ve gotta|i gots? to)\b", "i have to"),
     (r"\bwanna\b", "want to"),
@@ -68,7 +92,7 @@ _TURNS = (
     (r"^(?:i|we) (?:have to|must|shall|should|ought to) (?=(?:know|see|hear|find out|check|add|remove|delete|cancel|schedule|book|move|reschedule)\b)", ""),
     (rf"\b(?:grab|get) (?={_MEAL})", "have "),
     (rf"^{_POLITE}(?:(?:sign|hook|set|pencil|count|put|book) (?:me|us) (?:up|in|down) (?:for|with)|hook up|secure (?:me|us)|squeeze in|fit in|slot in|pencil in) ", "schedule "),
-    (rf"^{_POLITE}(?:wake|get) me(?: up)? (?=at|by|\d|tomorrow|on|early|in)", "wake me up "),
+    (rf"^{_POLITE}(?:wake (?:me|us)(?: up)?|get (?:me|us) up) (?=at|by|\d|tomorrow|on|early|in)", "wake me up "),
     (rf"^{_POLITE}(?:pencil|put|slot|squeeze|fit|book) (?P<a>(?-i:[A-Z])\w+(?:(?:,| and|, and) (?-i:[A-Z])\w+)*) (?:in|down) for ", r"schedule with \g<a> for "),
     # to another time: forward and back
     (r"\b(?:bring|pull|push|put|move|shift) (?P<a>[^.;!?]{2,60}?) (?:forwards?|back|up|out) (?=(?:to|until|till)\b)", r"move \g<a> "),
@@ -115,7 +139,7 @@ _TURNS = (
     (rf"^(?:is|are) (?!there\b|(?:my|the|this|that) (?:calendar|schedule))(?P<a>[^.;!?]{{2,80}}?) (?:on|in) {_LIST}(?! (?:for|on|of)\b)", r"do i have \g<a> on my calendar"),
     (rf"^{_POLITE}(?:check|confirm|verify|see) (?:if|that|whether) i (?:have|set|put|made|added) (?P<a>[^.;!?]{{2,80}})", r"do i have \g<a>"),
     (r"(?:,? and|,) (?:then )?(?:tell(?: me)?|say|state|read|list|let me know|read out|describe|repeat)(?: to me)? (?:what(?:'s| is| they are| are they| is on)|when they are|what and when|them|it|each)(?: (?:they are|are they|is|are|on|it|on it|out|to me|back|aloud|out loud))*[ .!?]*$", ""),
-    (rf"^{_POLITE}(?:walk|take|guide|talk|lead) me through ", "tell me "),
+    (rf"^{_POLITE}(?:walk|take|guide|talk|lead|run) (?:me|us) through ", "tell me "),
     (rf"^{_POLITE}(?:go|run|read) (?:through|over|down) ", "tell me "),
     (r"^.{0,30}?\b(?:what(?:'s| is| was| are| were)?|things?|stuff|everything|that)\b[\w ]{0,20}?\b(?:i|me)(?: had| have| was| am| did)?(?: ask(?:ed)?| want(?:ed)?| tell| told| need(?:ed)?| trying| supposed)(?: you| for)*(?: to)? (?:be reminded|remind me|remember|help me remember|bear in mind|keep in mind|not forget)(?: (?:about|of|to do|earlier|before|again))*\b(?! to \w)", "what do i have on my calendar"),
     (r"\b(?:my|the) (?:lists? of )?things (?:i (?:have|need|want|wanted|had) )?to remember\b", "my reminders"),

@@ -13,7 +13,9 @@ from datetime import date, timedelta
 from aios.processors.meetings import grammar as g
 from aios.processors.meetings import spans
 from aios.processors.meetings.phrases import Days, Found, Grain, Setting, Unsaid
-from aios.processors.meetings.wish import Missing, Prefer
+from aios.processors.meetings.wish import Action, Missing, Prefer
+
+WORK_DAYS = 5
 
 
 def _shift(which: str) -> int:
@@ -114,3 +116,71 @@ def my_part(found: re.Match[str], at: Setting) -> Found:
 def beside(_: re.Match[str], at: Setting) -> Found:
     """The Monday after the fair: nobody here knows when that is. To be reminded before it is told by its own day."""
     return None if at.reminded else Unsaid(Missing.DATE)
+
+
+FEASTS = {
+    "christmas": (12, 25),
+    "xmas": (12, 25),
+    "christmas day": (12, 25),
+    "christmas eve": (12, 24),
+    "xmas eve": (12, 24),
+}
+FEASTS |= {"new year's eve": (12, 31), "new years eve": (12, 31), "new year's day": (1, 1), "new years day": (1, 1)}
+FEASTS |= {"new year's": (1, 1), "halloween": (10, 31), "valentine's day": (2, 14), "valentines day": (2, 14)}
+
+
+def feast(found: re.Match[str], at: Setting) -> Found:
+    if at.action in (Action.QUERY, Action.CANCEL, None):
+        return None  # there it is what the event is called
+    if found["how"] == "for" and not (at.reminded and found["feast"].startswith(("christmas", "xmas"))):
+        return None
+    month, day = FEASTS[found["feast"]]
+    return _one(spans.day_of_year(at.today, month, day, forward=at.forward, past=at.past))
+
+
+def _one(day: date | None) -> Days | None:
+    return Days(first=day, last=day) if day else None
+
+
+def _both(first: date | None, last: date | None) -> Found:
+    """Two days that follow each other are a window; others are two wishes."""
+    if first is None or last is None or last - first != timedelta(days=1):
+        return Unsaid(Missing.DATE)
+    return Days(first=first, last=last, grain=Grain.SPAN)
+
+
+def two_days(found: re.Match[str], at: Setting) -> Found:
+    """The 9th and 10th of April."""
+    first, number = g.number(found["first"]), g.number(found["number"])
+    if not (1 <= first <= 31 and 1 <= number <= 31):
+        return None
+    if not found["month"]:
+        return _both(spans.day_of_month(at.today, first), spans.day_of_month(at.today, number))
+    month = g.month(found["month"])
+    if found["year"]:
+        year = int(found["year"])
+        return _both(date(year, month, first), date(year, month, number))
+    near = [spans.day_of_year(at.today, month, day, forward=at.forward, past=at.past) for day in (first, number)]
+    return _both(*near)
+
+
+def two_weekdays(found: re.Match[str], at: Setting) -> Found:
+    """Thursday and Friday next week: of the week that is said; without one they are a series (recurring.py)."""
+    which = found["which"] or (found["week"] or "").split(" ")[-2:][0]
+    if which not in ("this", "next"):
+        return None
+    monday = spans.week(at.today)[0] + timedelta(days=7 if which == "next" else 0)
+    return _both(*(monday + timedelta(days=g.weekday(found[name])) for name in ("one", "two")))
+
+
+def working_day(found: re.Match[str], at: Setting) -> Found:
+    """The last working day of the month: Monday to Friday; feasts are no days off here."""
+    if found["month"]:
+        first, last = spans.month_near(at.today, g.month(found["month"]), past=at.past)
+    else:
+        first, last = unit_span(found["which"], found["unit"], at)
+    step = 1 if found["nth"] == "first" else -1
+    day = first if step > 0 else last
+    while day.weekday() >= WORK_DAYS:
+        day += timedelta(days=step)
+    return _one(day)

@@ -102,7 +102,7 @@ def _nth(found: re.Match[str], _: Setting) -> Found:
 
 
 def _month_day(found: re.Match[str], _: Setting) -> Found:
-    said = re.findall(rf"last|end|{g.ORDINAL}", found["number"])
+    said = re.findall(rf"last|end|{g.ORDINAL}|{g.SMALL}", found["number"])
     numbers = sorted({-1 if one in ("last", "end") else g.number(one) for one in said})
     if any(number != -1 and not 1 <= number <= 31 for number in numbers):
         return Unsaid(Missing.DATE)
@@ -167,6 +167,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"once (?:a|per|every) (?P<unit>day|week|month|year)(?P<other>)(?P<count>)\b", _unit),
     _rule(rf"(?:on )?(?:the )?(?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) {_OF_EVERY_MONTH}(?P<month>)", _nth),
     _rule(rf"(?:on )?(?:every|each) (?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) (?:of|in) (?:the|a|every|each) month\b(?P<month>)", _nth),
+    _rule(rf"(?:once a month|monthly|(?:every|each) month),? on (?:the )?(?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL})(?P<month>)", _nth),
     _rule(rf"(?:on )?(?:every|each) (?P<nth>last|first) (?P<day>{g.WEEKDAY_FULL})(?P<month>)", _nth),
     _rule(rf"(?:on )?(?:the )?(?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) (?:of|in) (?:every |each )?(?P<month>{g.MONTH_FULL}){_OF_YEAR}", _nth),
     _rule(rf"(?:on )?(?:(?:every|each|the) )?(?P<one>last|{g.ORDINAL})(?: and | & |, ?)(?:the )?(?P<two>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL})(?:s\b)? (?:of|in) (?:the|a|every|each) month\b", _nths),
@@ -174,13 +175,14 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:every|each) (?P<number>{g.ORDINAL_FIGURES})(?= ?(?:$|[,.!?]|at\b|remind\b|i\b|we\b))", _month_day),
     _rule(rf"for (?:a total of )?(?P<count>{g.NUMBER}|a) (?P<unit>(?:day|week|month|year)s?)\b(?! (?:from (?:now|today|tomorrow)|ago|later|before|ahead|prior|in advance))(?='?\b)", _spell),
     _rule(r"(?:on |at )?(?:the )?(?P<number>last|end)(?: day)? (?:of )?(?:every|each) month\b", _month_day),
-    _rule(rf"(?:every|each) month on (?:the )?(?P<number>{g.ORDINAL})", _month_day),
+    _rule(rf"(?:(?:every|each) month|monthly),? on (?:the )?(?:day )?(?P<number>{g.ORDINAL}|(?<=day ){g.SMALL})", _month_day),
+    _rule(rf"(?:on )?day (?:number )?(?P<number>{g.SMALL}) (?:of )?(?:every|each) month\b", _month_day),
     _rule(rf"(?:on )?(?P<month>{g.MONTH}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b){_OF_YEAR}", _year_day),
     _rule(rf"(?:on )?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: of)? (?P<month>{g.MONTH}){_OF_YEAR}", _year_day),
     _rule(rf"(?:every|each) (?:year on (?:the )?)?(?P<month>{g.MONTH_FULL}) (?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)", _year_day),
     _rule(rf"(?:every|each) (?:year on (?:the )?)?(?:the )?(?P<number>{g.ORDINAL}|\d{{1,2}}\b)(?: of)? (?P<month>{g.MONTH})", _year_day),
     _rule(rf"(?:on )?(?:the )?(?:last|{g.ORDINAL}) (?:{g.WEEKDAY_FULL}|(?:work(?:ing)? |business |week ?)?day) (?:of|in) (?:every|each) (?:quarter|year|half)\b", _unsaid),
-    _rule(r"(?:on )?(?:the )?(?:first|last|second) (?:work(?:ing)?|business|week) ?days? (?:of|in) (?:the|every|each) (?:month|week|quarter|year)\b", _unsaid),
+    _rule(r"(?:on )?(?:the )?(?:first|last|second) (?:work(?:ing)?|business|week) ?days? (?:of|in) (?:every|each) (?:month|week|quarter|year)\b|(?:on )?(?:the )?second (?:work(?:ing)?|business|week) ?days? (?:of|in) the (?:month|week)\b", _unsaid),
     _rule(rf"(?:on )?(?:every )?(?P<days>{g.WEEKDAY_FULL}) (?P<part>morning|afternoon|evening|night)s\b", _day_parts),
     _rule(rf"(?:on )?(?P<other>alternate|alternating) (?P<days>{_EACH_DAY}(?:(?:, ?| and | & ){_EACH_DAY})*)", _weekdays),
     _rule(r"(?:every|each|once (?:a|per)) (?P<how>quarter)\b", lambda _, __: Series(_ADVERBS["quarterly"])),

@@ -15,8 +15,13 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
+from aios.processors.meetings.corrected import corrected
+from aios.processors.meetings.fields import plain_fields
+from aios.processors.meetings.gist import gist
 from aios.processors.meetings.grammar import listed
 from aios.processors.meetings.plainly import plainly
+from aios.processors.meetings.spoken import spoken
+from aios.processors.meetings.verbs import plain_verbs
 
 TEXT_CHARS_MAX = 1_000  # a request; a letter is not one
 GAP = "\x00"  # stands where a time, a place or a list of people was taken out
@@ -83,7 +88,7 @@ _WORDS_OF_THEIR_OWN = frozenset(
         "evenings evens event events even seven fever never ever very every remove removed removes removal reminds "
         "remind rewind remand delete deleted deletes depleted elate relate cancel cancels chancel canceled scheduled "
         "schedules scheduler reminder reminders mornings afternoons weekends birthdays mondays tuesdays wednesdays "
-        "thursdays fridays saturdays sundays tonights vents bevy eve elevens eleven weakly meekly pleased pleases "
+        "thursdays fridays saturdays sundays tonights tomorrows yesterdays todays vents bevy eve elevens eleven weakly meekly pleased pleases "
         "rescheduled reschedules reminded cancelled removing deleting revere event's sever lever levers severs evenly weekday weekdays revery"
     )
 )
@@ -107,7 +112,9 @@ def tidy(text: str) -> str:
 
 def said(text: str) -> Said:
     """The text as the rooms after this one read it."""
-    mended = plainly(_WORD.sub(_mend, _ONE_ON_ONE.sub("one-on-one", tidy(text))))
+    mended = spoken(_WORD.sub(_mend, _ONE_ON_ONE.sub("one-on-one", tidy(text))))
+    for plainer in (plain_fields, corrected, gist, plain_verbs, plainly):
+        mended = plainer(mended)
     return Said(mended, "".join(_lower(sign) for sign in mended))
 
 

@@ -22,12 +22,12 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     # all of something that is not here yet: which ones?
     (_PUT_IN, rf"\b(?:all|every|each)\b(?: (?:of )?(?:the|my|our|their|its))?(?:[ \x00]+[\w']+){{0,3}}?[ \x00]+{_MANY}\b", Missing.EVENT),
     # asked of a person, not of an assistant
-    (_PUT_IN, r"^\W*(?:shall|should) (?:we|i)\b", Missing.MEANING),
+    (_MEETING, r"^\W*(?:shall|should) (?:we|i)\b", Missing.MEANING),
     (frozenset({Action.QUERY}), r"^\W*(?:shall|should) we (?:meet|go|have|get|do|grab)\b", Missing.MEANING),
     (frozenset({Action.QUERY}), r"^\W*(?:keep|leave|hold)\b[^.;]{1,40}?\b(?:open|free|clear|empty|blank)\b", Missing.MEANING),
     # what a word means, and what another person shall hear
     (frozenset({Action.QUERY}), r"^\W*what(?:'s| is| are| does) an? [\w ]{1,30}\W*$", Missing.MEANING),
-    (frozenset({Action.QUERY}), r"^\W*(?:tell|text|message|inform|let) (?!me\b|us\b|about\b|times?\b|dates?\b|what|when|where|which|who|how|if\b|the\b|my\b|all\b|every)[\w']+ (?:the|that|my|to|about|know|i)\b", Missing.MEANING),
+    (_ANY, r"^\W*(?:tell|text|message|inform|let(?='?s? \w+ know)) (?!me\b|us\b|about\b|times?\b|dates?\b|what|when|where|which|who|how|if\b|the\b|my\b|all\b|every)[\w']+ (?:the|that|my|to|about|know|i)\b", Missing.MEANING),
     # about the assistant, about the calendar as a thing, and about other things
     (_ANY, r"^\W*(?:hear me|what can you|what do you (?!have|see|show)|who are you|how are you|what did (?:i say|you)|how (?:do|does|did)\b.{1,40}\bworks?\W*$)", Missing.MEANING),
     (_ANY, r"^\W*(?:share|sync(?! with\b)|synchroni[sz]e|export|import|forward|back ?up|link|connect)\b", Missing.MEANING),
@@ -41,9 +41,14 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     (_ACTS, r"^\W*(?:maybe|perhaps|possibly)\b|\b(?:would|does|will)\b\s*\x00[\s\x00]*(?:work|suit)\b", Missing.MEANING),
     # a clock that has no such time
     (_ACTS, r"(?<![\d:.])\d{1,2}:\d\d(?![\d:])|\bat \d{1,3}\s*(?:$|[\x00.,;!?])", Missing.TIME),
+    # another name: a wish has none
+    (frozenset({Action.CHANGE}), r"^\W*(?:rename|retitle|(?:change|update|edit) the (?:name|title|subject)|call\b)", Missing.MEANING),
     # put into what is there: a thing, and nobody
     (frozenset({Action.CHANGE}), r"^\W*(?:add|attach|include|put) (?:an? |some )[\w ]{1,40}? to (?:the|my|our|\x00)", Missing.MEANING),
+    # somebody whose name is not known
+    (_ACTS, r"\b(?:what(?:'s| is| was) (?:his|her|their) (?:name|face)|what'?s[- ]?(?:his|her)[- ]?(?:name|face)|(?:forgot|forget|can't remember|don't remember|don't know|not sure of) (?:his|her|their|the) names?|whoever|somebody from|someone from)\b", Missing.PERSON),
     # what shall become of it is said in a word that may mean to lose it
+    (frozenset({*Action, None} - {Action.REMIND}), r"\b(?:do the needful|do your (?:thing|magic)|work your magic|sort (?:this|it|that) out|take care of (?:it|this|that)|make it work)\b", Missing.MEANING),
     (frozenset({Action.CANCEL, None}), r"\b(?:format|reset|process|handle|sort out|do something about|deal with)\b", Missing.MEANING),
 )  # fmt: skip
 TEMPLATE = re.compile(

@@ -16,11 +16,11 @@ CALENDAR = re.compile(
     r"(?:appointments?|events?|meetings?) (?:list|book)\b)|"
     r"\b(?:(?:to|on|in|into|onto|from|off(?: of)?|of|at|for|by|within|inside|out of|through|save on|saved on|saved in) )?"
     r"(?:(?:my|the|our|your|this|a|any|his|her|whole|entire|full) )*(?:(?:google|outlook|house|home|kitchen|wall|office|school|team|company|business|private|main|work|personal|phone|online|family|daily|weekly|shared) )?"
-    r"(?:(?<=in my )schedule|(?<=on my )schedule|(?<=in the )schedule|calendars?|diary|agenda|planner|notebook|phone|app|tap|plate|docket|system|device|appointment book|to[- ]do list|itinerary|(?:event|task|events|meeting)s? list|date ?book|schedule(?= ?(?:\x00|$|[,.?!])))(?! (?:event|entry|item|invite|invitation|appointment|reminder|interview|call|meeting|conference))\b",
+    r"(?:(?<=in my )schedule|(?<=on my )schedule|(?<=in the )schedule|calendars?|diary|agenda|planner|notebook|(?<=my )phone|(?<=the )phone|app|tap|plate|docket|system|device|appointment book|to[- ]do list|itinerary|(?:event|task|events|meeting)s? list|date ?book|schedule(?= ?(?:\x00|$|[,.?!])))(?! (?:event|entry|item|invite|invitation|appointment|reminder|interview|call|meeting|conference))\b",
     re.IGNORECASE,
 )
 NEEDS = re.compile(
-    r"\b(?:in |with |and |plus |needs? |including |equipped with |that has )+(?:an? |the |some )?(?:large |big |small |quiet |meeting |conference )?(?P<need>rooms?|projectors?|whiteboards?|flip ?charts?|video(?: ?conferenc(?:e|ing))?|screens?|beamers?)\b(?! \w?\d)",
+    r"\b(?:in |with |and |plus |needs? |including |equipped with |that has )+(?:an? |the |some )?(?:large |big |small |quiet |meeting |conference )?(?P<need>rooms?|projectors?|whiteboards?|flip ?charts?|video(?: ?conferenc(?:e|ing))?|screens?|beamers?)\b(?! \w?\d)(?! (?-i:[A-Z]))",
     re.IGNORECASE,
 )
 KINDS = frozenset(listed("meeting appointment reminder task alarm notification alert"))
@@ -39,7 +39,7 @@ FRAME_FIRST = frozenset(
 DETERMINERS = frozenset(listed("the my our your his her their a an one"))
 AFTER_DETERMINER = frozenset(
     listed(
-        "all next last upcoming coming whole entire full other following old recent latest past previous duplicate wrong certain specific particular generic new another only current remaining "
+        "earliest all next last upcoming coming whole entire full other following old recent latest past previous duplicate wrong certain specific particular generic new another only current remaining "
         "rest of the my our a an any each every repeating recurring scheduled planned calendar important free busy available opening openings quick undone special urgent interesting fun exciting big major most two three four five future active pending"
     )
 )
@@ -73,7 +73,7 @@ FRAME_LAST = frozenset(
     )
 )
 _ASKING = (
-    "what what's whats which who whose when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
+    "still definitely ever even there's that's it's must unfinished open outstanding due what what's whats which who whose when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
     "display open check view read see look find pull bring need aware supposed going doing having been being any anything everything more left free busy available availability openings opening booked "
     "remind inform describe want like see if whether whats's when's where's who's how's important dates due order made make name add added schedule scheduled put set coming planned kind type sort "
     "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall currently forget bear include includes contain contains clash double attend attending request requested seeing"
@@ -81,8 +81,8 @@ _ASKING = (
 QUERY_FIRST = frozenset(listed(_ASKING))
 QUERY_LAST = frozenset(
     listed(
-        "did had was were will would should start starts starting end ends begin begins happen happens happening scheduled planned cancelled canceled rescheduled confirmed moved changed coming going have had going on do does doing got get save saved added supposed be been "
-        "booked set due exist exists occur occurs take takes taking place available free next held still yet already listed left there here today's on's much long again soon too right over anything being held clear open empty full occupied packed for last when where or not leave that made back loud aloud to me showing shown look looks looking like shape exists attend attending i've go meet seeing"
+        "unfinished open outstanding pending called named must finish finishes finished over did had was were will would should start starts starting end ends begin begins happen happens happening scheduled planned cancelled canceled rescheduled confirmed moved changed coming going have had going on do does doing got get save saved added supposed be been "
+        "booked set due exist exists occur occurs take takes taking place available free next held still yet already listed left there here today's on's much long again soon too right over anything being held clear open empty full occupied packed for last when where or not leave that made back loud aloud to me showing shown taken look looks looking like shape exists attend attending i've go meet seeing"
     )
 )
 ACTS_FIRST = frozenset(
@@ -92,13 +92,13 @@ ACTS_FIRST = frozenset(
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
         "bin lose scratch ditch axe nix chuck decline reject squeeze fit slot grab nab "
         "remind notify alert tell ping warn let know don't dont do not forget remember send give start activate "
-        "have having need want would like will go going i'm i've i'll we'll we're we've let's lets meet attend be reminder reminders notification alert alarm reminding "
+        "there's there have having need want would like will go going i'm i've i'll we'll we're we've let's lets meet attend be reminder reminders notification alert alarm reminding "
         "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded notified alerted warned attending making what whatever inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
     )
 )
 ACTS_LAST = frozenset(
     listed(
-        "added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeat repeating recurring recur has been was cancelled canceled booked created arranged listed entered saved marked supposed attending i've that's immediately away permanently completely altogether forever entirely instead quickly asap had just already currently right too needs need cleared wiped off removed deleted erased clean blank"
+        "comes added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeat repeating recurring recur has been was cancelled canceled booked created arranged listed entered saved marked supposed attending i've that's immediately away permanently completely altogether forever entirely instead quickly asap had just already currently right too needs need cleared wiped off removed deleted erased clean blank"
     )
 )
 FILLERS = frozenset(listed("please upcoming olly pda kindly"))
@@ -123,7 +123,7 @@ EVENTS = re.compile(
     r"\b(?:birthday|anniversary|appointment|party|wedding|meeting|game|match|concert|class|lesson|flight|trip|dinner|lunch|breakfast|brunch|exam|test|interview|conference|call|date|holiday|vacation|festival|ceremony|"
     r"graduation|reunion|recital|practice|rehearsal|show|movie|play|visit|check-?up|surgery|session|event|funeral|baptism|christmas|easter|thanksgiving|halloween|new year|valentine|presentation|deadline|seminar|workshop|webinar|"
     r"lecture|training|picnic|barbecue|bbq|gathering|celebration|services?|mass|tournament|race|marathon|dentist|doctor|hearing|audition|meet|conference|summit|review|interview|birthdays|"
-    r"parade|fair|prom|shower|retreat|camp|tour|ride|performance|opera|exhibition|launch|release|election|delivery|haircut|massage|therapy|gig|drinks|date night|book club|church)s?\b"
+    r"parade|fair|prom|shower|retreat|camp|tour|ride|performance|opera|exhibition|launch|release|election|delivery|haircut|massage|therapy|gig|drinks|date night|book club|church|demo|stand-?up|sync|kick-?off|offsite|retro(?:spective)?|briefing|debrief|hackathon|check-?in|catch-?up|choir|yoga|ballet|gym|pilates|karaoke|brunch|sleepover|playdate|vet|dentist|orthodontist|physio(?:therapy)?|barber|webinar|townhall|town hall|all[- ]hands|one-on-one|handover|onboarding|keynote|panel|standup)s?\b"
 )
 _NAME = r"(?-i:(?!(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b|(?:Christmas|Easter|Zoom|Teams|Skype|Webex|Doctor|Dentist)\b)[A-ZÀ-Þ][\w'-]+)"
 BOOKED = re.compile(

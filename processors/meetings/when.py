@@ -194,7 +194,7 @@ def _days(phrases: list[Phrase], when: When, at: Setting) -> When:
     ends = named[-1][1] if rule else ""
     if rule and len(named) == 1 and ends in ("until", "by", "before"):
         whole = replace(whole, first=at.today)
-    if rule and len(named) == 1 and named[0][1] in ("from", "not before"):
+    if rule and len(named) == 1 and named[0][1] in ("from", "not before") and named[0][0].grain is not Grain.SPAN:
         whole = replace(whole, last=None)
     if rule and len(named) == 1 and named[0][1] not in ("until", "by", "before") and named[0][0].grain is Grain.DAY:
         whole = replace(whole, last=None)

@@ -23,11 +23,12 @@ from zoneinfo import ZoneInfo
 
 from aios.processors.meetings import doubts
 from aios.processors.meetings.acts import Act, act
+from aios.processors.meetings.forbidding import forbids
 from aios.processors.meetings.moments import find
 from aios.processors.meetings.names import blanked, named, without
 from aios.processors.meetings.phrases import Ahead, Lasts, Setting
 from aios.processors.meetings.reading import Reading
-from aios.processors.meetings.said import TEXT_CHARS_MAX, Said, said
+from aios.processors.meetings.said import TEXT_CHARS_MAX, Said, said, tidy
 from aios.processors.meetings.verbless import guess
 from aios.processors.meetings.vocabulary import usual
 from aios.processors.meetings.when import settle
@@ -61,6 +62,8 @@ def read(text: str, now: datetime, zone: str) -> Wish | AskBack:
     if done.action is None:
         action = guess(reading.names, reading.when, reading.left)
         reading = _reading(heard, replace(done, action=action), at)
+    if forbids(tidy(text).lower(), reading.act.action):
+        return doubts.ask(Missing.MEANING)  # in the words that were said, whatever was made of them
     return doubts.judge(reading)
 
 
