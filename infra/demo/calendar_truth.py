@@ -1,12 +1,12 @@
 """How well words about a calendar are understood, held against what a person understood by them.
 
 Enters: infra/demo/data/calendar_requests.csv and calendar_truth.csv (what each column means: calendar_truth.md),
-calendar_more.csv, calendar_blind.csv, calendar_fresh.csv, calendar_unread.csv, or the labels of another reader.
-Leaves: an `Agreement`: shares over the requests that a person could act upon and over those that need a question, by
-field, every row that differs, and apart from them how many would be carried out otherwise than meant. Guaranteed: the
-halves are fixed, by a hash of the row's id or in the row: rules are written while looking at one, the other says what
-they are worth. Rejected: agreement of titles by letter: the same content words are the same title, in any order, one
-slip of spelling apart.
+calendar_more.csv, calendar_blind.csv, calendar_fresh.csv, calendar_unread.csv, calendar_later.csv, or the labels of
+another reader. Leaves: an `Agreement`: shares over the requests that a person could act upon and over those that need
+a question, by field, every row that differs, and apart from them how many would be carried out otherwise than meant.
+Guaranteed: the halves are fixed, by a hash of the row's id or in the row: rules are written while looking at one, the
+other says what they are worth. Rejected: agreement of titles by letter: the same content words are the same title, in
+any order, one slip of spelling apart.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Half(StrEnum):
     blind, blind-clinc: of calendar_blind.csv, sentences of our own and of CLINC150 that no rule was written with.
     first-own, first-clinc, second-own, second-clinc, third-own: the same of calendar_fresh.csv.
     unread-voice, unread-office: the same of calendar_unread.csv: what was dictated, and what was typed at work.
+    later: of calendar_later.csv, written after those two were mended: campus, family, trades, answering machine.
     """
 
     DEV = "dev"
@@ -66,6 +67,7 @@ class Half(StrEnum):
     THIRD_OWN = "third-own"
     UNREAD_VOICE = "unread-voice"
     UNREAD_OFFICE = "unread-office"
+    LATER = "later"
 
 
 APART = {
@@ -80,6 +82,7 @@ APART = {
     Half.THIRD_OWN: ("calendar_fresh.csv", "third-own"),
     Half.UNREAD_VOICE: ("calendar_unread.csv", "unread-voice"),
     Half.UNREAD_OFFICE: ("calendar_unread.csv", "unread-office"),
+    Half.LATER: ("calendar_later.csv", "later"),
 }
 """By half: the file whose rows say themselves which half they are of, and what they say."""
 
