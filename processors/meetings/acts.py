@@ -53,7 +53,7 @@ _TAKE_OUT = re.compile(
 _STATED_ANYWHERE = r"(?:i|we)(?:'ll| will| am going to|'re going to| are going to) (?:go|have|be|meet|attend|visit|see)\b|(?:i|we) have (?:an?|my|to)\b"
 _ASKED_LAST = re.compile(r"(?:\bright|\bcorrect|\bisn't (?:it|that)|\bdon't i|\baren't i|\bdo i(?: have)?)\s*\?\s*$")
 _TOLD = re.compile(
-    r"(?:my |our |the )?[\w' ]{1,80}? (?:is|are|will be|takes place|happens|starts?|begins?)(?: going to be)?(?: on| at| in)? ?\x00"
+    r"(?:my |our |the )?[\w' ]{1,80}? (?:is|are|will be|takes place|happens|starts?|begins?|lands|arrives?|leaves|departs|ends|opens|closes|sits|meets|comes|goes|visits|returns|flies|performs|speaks|runs|falls|graduates|turns|expires|premieres|resumes|reopens|kicks off|finishes|is due|are due)(?: going to be)?(?: on| at| in)? ?\x00"
 )
 _DETERMINED = re.compile(r"\b(?:an?|the|my|our|this)[\s\x00]+$")
 _REPEATED = re.compile(r"\b(?:repeat|make|set) (?:it|that|this)\b")
@@ -116,7 +116,8 @@ def _commanded(body: str, start: int, end: int) -> Act:
         heads and heads[0][1] == LOOK and re.search(r"\b(?:delete|remove|erase|cancel)\b", body)
     ):
         return Act(Action.CANCEL, start, end)
-    kinds = [action for _, action in heads]
+    told = GAP in body and not (heads and heads[0][0] == 0)
+    kinds = [action for place, action in heads if not (told and action == LOOK and GAP in body[:place])]
     for action, pattern in _ANYWHERE:
         if (not kinds and re.search(pattern, body)) or (STATE in kinds and re.search(pattern, body)):
             return Act(action, start, end)

@@ -65,7 +65,7 @@ def hour_of(hour: int, half: str, day_part: str = "") -> int | None:
 
 
 def _half(found: re.Match[str]) -> str:
-    said = (found.groupdict().get("half") or "").replace(".", "").replace(" ", "")
+    said = (found.groupdict().get("half") or found.groupdict().get("half2") or "").replace(".", "").replace(" ", "")
     return {"morning": "am", "afternoon": "pm", "evening": "pm", "a": "am", "p": "pm"}.get(said, said)
 
 
@@ -252,7 +252,7 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"{_HOUR} in the (?P<half>morning|afternoon|evening)\b", _timed),
     _rule(r"(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5]\d) ?(?:hours|hrs|h)\b", _military),
     _rule(
-        rf"(?P<minutes>half|(?:a )?quarter|(?:{g.SMALL}))(?: ?min(?:ute)?s?)? (?P<way>past|after|to|till|til|of|before) (?P<hour>\d{{1,2}}|{g.WORDED})(?: ?o'? ?clock)?(?:{HALF}|(?: in the (?:morning|afternoon|evening)))?(?!:)",
+        rf"(?P<minutes>half|(?:a )?quarter|(?:{g.SMALL}))(?: ?min(?:ute)?s?)? (?P<way>past|after|to|till|til|of|before) (?P<hour>\d{{1,2}}|{g.WORDED})(?: ?o'? ?clock)?(?:{HALF}|(?: in the (?P<half2>morning|afternoon|evening)))?(?!:)",
         lambda found, at: _past(found, at) if found["minutes"] in ("half", "quarter", "a quarter") or "min" in found[0] or _fives(found) else None,
     ),
     _rule(rf"{_HOUR}(?!\d|[:./]\d|/|%|st\b|nd\b|rd\b|th\b)(?:ish\b)?(?! ?(?:minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|people|persons|times|am\b|pm\b))(?![\w$€]|-(?!\d))", _weak),

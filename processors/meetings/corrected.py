@@ -1,7 +1,7 @@
 """What is put right in mid-sentence, put right: "friday, no wait, thursday" says Thursday.
 
 Enters: a tidy text. Leaves: the text as it would have been said at once: what is said later holds, and takes the place
-of the last thing of its kind before (a day of a day, a clock of a clock, a name of a name, a command of all before it).
+of the last thing of its kind before (a day of a day, a clock of a clock, a name of a name, a command of all before it); "not A but B" and "B rather than A" are "B instead".
 Guaranteed: where nothing of its kind is found the text stays as it is, and vague.py asks; no text grows.
 """
 
@@ -30,22 +30,39 @@ _LARGE = re.compile(r"(?:week|weekend|month)$", re.IGNORECASE)
 _MOVED = re.compile(r".{0,40}?\b(?:move|push|shift|reschedule|postpone|change)\b", re.IGNORECASE)
 _MADE = re.compile(r"make (?:it|that)\b", re.IGNORECASE)
 _STOP = r"(?=\s*(?:$|[,.;!?]|\b(?:at|on|for|with|in|from|to|about|next|this|tomorrow|today|tonight|and|every)\b))"
-_WORDS = re.compile(rf"(?:(?:with|to|for|at|in) )?(?:(?:the|my|an?) )?(?P<what>[\w'.-]+(?: [\w'.-]+){{0,3}}?){_STOP}", re.IGNORECASE)
+_WORDS = re.compile(
+    rf"(?:(?:with|to|for|at|in) )?(?:(?:the|my|an?) )?(?P<what>[\w'.-]+(?: [\w'.-]+){{0,3}}?){_STOP}", re.IGNORECASE
+)
 _OBJECTS = (
     re.compile(r"\b(?:with|to|for|at|in|called|and) (?:the |my )?(?P<what>(?:(?!with\b|to\b|for\b|and\b)[\w'.-]+)(?: [\w'.-]+)?)$", re.IGNORECASE),
     re.compile(rf"^(?:.{{0,40}}?\b)?{_COMMAND} (?:the |my |an? )?(?P<what>[\w'.-]+(?: [\w'.-]+){{0,2}})$", re.IGNORECASE),
 )  # fmt: skip
+_TIME = rf"(?:(?:on |at )?{g.DAY_SAID}(?:,? (?:at )?{g.CLOCK_SAID})?|(?:at )?{g.CLOCK_SAID}(?: (?:on )?{g.DAY_SAID})?)"
+_CONTRASTS = (
+    re.compile(rf"(?<![\w'])not (?P<wrong>{_TIME}),? but (?:rather |instead )?(?P<right>{_TIME})(?! (?:minutes|people|hours))", re.IGNORECASE),
+    re.compile(rf"(?<![\w'])(?P<right>{_TIME}),? (?:and |but )?(?:not|rather than|instead of|in place of|as opposed to|and no longer|no longer) (?P<wrong>{_TIME})(?! (?:minutes|people|hours))", re.IGNORECASE),
+)  # fmt: skip
+"""Not this but that; that and not this: what is there moves."""
 CORRECTIONS_MAX = 3
 
 
 def corrected(text: str) -> str:
     """The text with what was put right in the place of what was wrong."""
+    for contrast in _CONTRASTS:
+        text = contrast.sub(_right_one, text, count=1)
     for _ in range(CORRECTIONS_MAX):
         found = next((one for one in _MARK.finditer(text) if one.start() and (_put(text, one)) is not None), None)
         if found is None:
             return text
         text = _put(text, found) or text
     return text
+
+
+def _right_one(found: re.Match[str]) -> str:
+    """Next week but not on Monday leaves a day out, and is none."""
+    if bool(_LARGE.search(found["right"])) != bool(_LARGE.search(found["wrong"])):
+        return found[0]
+    return f"{found['right']} instead"
 
 
 def _put(text: str, mark: re.Match[str]) -> str | None:
@@ -83,9 +100,7 @@ def _after(rest: str) -> str:
 
 
 def _in_place(kind: re.Pattern[str], before: str, later: str, right: re.Match[str]) -> str | None:
-    wrong = None
-    for wrong in kind.finditer(before):
-        pass
+    wrong = next(iter(reversed(list(kind.finditer(before)))), None)
     if wrong is None or bool(_LARGE.search(wrong[0])) != bool(_LARGE.search(right[0])):
         return None
     rest, tail = _after(later[right.end() :]), before[wrong.end() :]

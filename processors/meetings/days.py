@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from aios.processors.meetings import grammar as g
 from aios.processors.meetings import portions, spans
 from aios.processors.meetings.grammar import listed
-from aios.processors.meetings.phrases import Clock, Days, Found, Grain, Setting, Unsaid
+from aios.processors.meetings.phrases import Clock, Days, Found, Grain, Setting, Unsaid, Wanted
 from aios.processors.meetings.wish import Action, Missing
 
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str], Setting], Found]]
@@ -262,7 +262,10 @@ def _unsaid(_: re.Match[str], __: Setting) -> Found:
     return Unsaid(Missing.DATE)
 
 
-def _tomorrow_now(_: re.Match[str], at: Setting) -> Found:
+def _tomorrow_now(found: re.Match[str], at: Setting) -> Found:
+    """This time tomorrow; what is moved to the same time on Friday keeps its own."""
+    if at.action is Action.CHANGE and "same" in found[0]:
+        return Wanted()
     return _now(at)
 
 

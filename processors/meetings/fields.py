@@ -5,6 +5,7 @@ only a text with two labels or more, one of them a time, is a form; a last label
 joined to its sentence; no word of what stands behind a label is lost.
 """
 
+# ruff: noqa: E501 - a pattern is read whole
 from __future__ import annotations
 
 import re
@@ -37,7 +38,11 @@ def plain_fields(text: str) -> str:
     text = _TOPIC.sub(r" about \g<topic>", _WITH.sub(r" with \g<who>", text))
     found = list(_LABEL.finditer(text))
     names = [one.lastgroup or "" for one in found]
-    if len(found) < LABELS_MIN or "when" not in names or ("title" not in names and not text[: found[0].start()].strip()):
+    if (
+        len(found) < LABELS_MIN
+        or "when" not in names
+        or ("title" not in names and not text[: found[0].start()].strip())
+    ):
         return text
     ends = [one.start() for one in found[1:]] + [len(text)]
     told: dict[str, list[str]] = {}

@@ -47,6 +47,7 @@ _PAIR = 2
 _NOTES = frozenset({"reminder", "reminders", "notification", "notifications", "alert", "alerts", "alarm", "alarms"})
 KIND_WORDS = KINDS | {f"{kind}s" for kind in KINDS}
 _PARTICLES = frozenset({"out", "up", "off", "down", "in", "over"})
+_TAKEN_OUT = frozenset({"take", "get", "throw", "pull", "strike", "cross"})
 _KEEP_HEAD = frozenset({"be", "been", "have", "get", "got", "me"})
 _WITH_ADVERB = frozenset(
     listed(
@@ -67,6 +68,13 @@ def framed(words: list[str], action: Action | None, *, head: bool = True) -> tup
         first, last = first - KIND_WORDS, last - KIND_WORDS
     start = _start(words, first | FRAME_FIRST | GENERAL, reminded=action is Action.REMIND, head=head)
     end = _end(words, start, last | FRAME_LAST | GENERAL, last)
+    if (
+        action is Action.CANCEL
+        and words[0] in _TAKEN_OUT
+        and end - start > 1
+        and words[end - 1] in ("out", "off", "away")
+    ):
+        end -= 1  # take swimming out
     if action in (Action.QUERY, Action.CANCEL, Action.CHANGE) and end - start > 1 and words[end - 1] in _NOTES:
         end -= 1  # the dry cleaning reminder: what it reminds of
     return words[start:end], [word for word in words if word in GENERAL]

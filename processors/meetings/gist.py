@@ -28,14 +28,28 @@ _SIGNED = re.compile(
 )
 _CLOSING = re.compile(
     r"[\s,.;!-]+(?:(?:many )?thanks(?: (?:so much|a lot|a million|in advance|again))?|thank you(?: (?:so|very) much| in advance)?|thx|ty|ta|cheers|much appreciated|(?:that )?would be (?:great|lovely|good|perfect|nice|ideal)|i'?d appreciate (?:it|that)|appreciate it|"
-    r"let me know(?: (?:what you think|if (?:that|it) works))?|(?:is |if )?that(?:'s| is) (?:ok|okay|alright|all right|fine)(?: with you)?|sounds? good|(?:that |which )?(?:i|we)(?:'d like| want| need| have| plan| would like| would love|'d love) to (?:go|attend|be at)(?: to)?|does that work|if you (?:don't|do not) mind|when you (?:get a (?:chance|moment|sec)|have a (?:moment|sec|minute))|(?<=[,.!] )best(?: (?:regards|wishes))?|(?:kind |warm )?regards|bye|no rush|asap please|x+)[\s.!?]*$",
+    r"let me know(?: (?:what you think|if (?:that|it) works))?|if (?:that|it)(?:'s| is)(?: at all)? (?:possible|convenient|no trouble|not too much trouble)|goodbye|bye-?bye|(?:is |if )?that(?:'s| is) (?:ok|okay|alright|all right|fine)(?: with you)?|sounds? good|(?:that |which )?(?:i|we)(?:'d like| want| need| have| plan| would like| would love|'d love) to (?:go|attend|be at)(?: to)?|does that work|if you (?:don't|do not) mind|thank you|when you (?:get a (?:chance|moment|sec)|have a (?:moment|sec|minute))|(?<=[,.!] )best(?: (?:regards|wishes))?|(?:kind |warm )?regards|bye|no rush|asap please|x+)[\s.!?]*$",
     re.IGNORECASE,
 )
+_TOKENS = re.compile(
+    r"^\W*(?:(?:yes|yeah|yep|no(?=[,.!])|hello|hi|hiya|hey|erm*|um+|uh+|hm+|oh|ah|well|ok|okay|right|now then|good (?:morning|afternoon|evening|day)|dear|love|darling|sweetheart|my dear|and|so|but|also)(?=[\s,.!-])(?! (?:in|on|at|to|for|with)\b)"
+    r"|(?:and |oh )*(?:one|a) (?:more|last|other|further|final) thing|(?:this is |i(?:'m| am| was) )?just (?:to (?:say|let you know|confirm|note|mention|tell you)|saying|a (?:quick )?(?:note|word|line)(?: to say)?)(?: that)?"
+    r"|i(?:'m| am| was|'ve been| have been)?(?: just)? (?:ringing|calling|phoning|writing|getting in touch|messaging) (?:to (?:ask|say|see|check|enquire|inquire|find out)|because|as)(?: if| whether| that)?"
+    r"|i(?:'m| am) (?:afraid|sorry to say|happy to say|pleased to say|sure)(?: that)?|unfortunately|sadly|luckily|i(?:'ve| have| had)?(?: quite| completely| totally| just)? (?:forgotten|forgot|forget|realised|realized|remembered|noticed)(?: that)?(?=,)"
+    r"|would you believe it|guess what|long story short|bad news|good news|change of plans?|quick update|update)"
+    r"[\s,.!:;-]+(?=\w)",
+    re.IGNORECASE,
+)
+_EMPHATIC = re.compile(r"^(?P<lead>\W*)do (?=(?:wake|remind|put|add|enter|note|make|book|cancel|move|let me know|tell|send|set)\b)", re.IGNORECASE)  # fmt: skip
+_OR_ELSE = re.compile(
+    r",? or (?:can|should|shall|could|may|do|would|must) (?:i|we)\b[^?]*(?P<end>\??\W*)$", re.IGNORECASE
+)
+_ASKED_FIRST = re.compile(r"\W*(?:are|am|is|do|does|did|have|has|what|when|where|which|who|how|any)\b", re.IGNORECASE)
 _YOU = r"(?:you|u|ya|someone|somebody|the assistant)"
 _WOULD = r"(?:could|would|can|might|will)"
 _COURTESY = re.compile(
     r"^(?P<lead>\W*(?:(?:hey|hi|hello|ok|okay|olly|pda|alexa|siri|google|so|and|but|then|also|now|well|please)[,.]? )*)(?:"
-    rf"(?:i|we)(?:'d| would| will|'ll)(?: really| very much)? (?:be (?:so |very |most |really |ever so |much )?(?:grateful|happy|glad|delighted|thankful|pleased|obliged)|appreciate it|love it|like it|need it)(?: so much| very much| a lot)? if {_YOU} {_WOULD}(?: please| just| kindly| possibly)* "
+    rf"(?:i|we)(?:'d| would| will|'ll)(?: really| very much| dearly)? (?:be (?:so |very |most |really |ever so |much )?(?:grateful|happy|glad|delighted|thankful|pleased|obliged)|appreciate it|love it|like it|need it)(?: so much| very much| a lot)? if {_YOU} {_WOULD}(?: please| just| kindly| possibly)* "
     rf"|(?:it|that)(?:'d| would)(?: really)? be (?:so |very |really )?(?:great|good|lovely|nice|helpful|wonderful|amazing|super|perfect|fantastic|kind)(?: of you)? (?:if {_YOU} {_WOULD}|to)(?: please| just)* "
     rf"|(?:would|is|might) it (?:be )?(?:at all )?(?:possible|ok|okay|alright|all right|too much (?:trouble|to ask)|feasible)(?: for {_YOU})? to (?:please )?"
     rf"|is there (?:any|a) (?:way|chance|possibility)(?: (?:that )?{_YOU}(?: {_WOULD})?| (?:of|to)| (?:we|i) (?:can|could))(?: please)? "
@@ -44,7 +58,7 @@ _COURTESY = re.compile(
     rf"|(?:could|would|can|will) {_YOU} (?:(?:possibly|maybe|perhaps|be (?:so kind|kind enough) (?:as )?to|be a (?:dear|star|love|legend|gem|doll) and|do me a (?:favou?r|solid) and|help me(?: out)?(?: by| to| and)?(?! with\b)|try to|try and|manage to|just|quickly|go ahead and|be able to|please|kindly) )+"
     rf"|(?:may|might|can|could) (?:i|we) (?:please )?(?:ask|get|trouble|bother|have) {_YOU} (?:to )?"
     rf"|(?:please )?(?:be (?:so (?:kind|good)|kind enough|good enough) (?:as )?to|be a (?:dear|star|love|legend|gem|doll) and|do me a (?:favou?r|solid)(?: and|:|,)|feel free to|make sure (?:that )?(?:you|to)|see to it that you|if {_YOU} (?:could|would|can)(?: please| just| possibly)*) "
-    rf"|(?:i|we)(?:'d| would| will|'ll| am going to|'m gonna)?(?: really| just)? (?:need|want|like|have|require|love|ask)(?: for)? {_YOU} to "
+    rf"|(?:i|we)(?:'d| would| will|'ll| am going to|'m gonna)?(?: really| just| very much)? (?:need|want|like|have|require|love|ask)(?: for)? {_YOU} to |(?:i|we)(?:'d| would| should) (?:very much|dearly|really|so) (?:like|love) to "
     r")(?=[a-z])",
     re.IGNORECASE,
 )
@@ -61,10 +75,8 @@ _ADVERB = re.compile(rf",? ?\b{_SAID_OF}\b,?(?= )|,? ?\b{_SAID_OF}(?=\s*(?:$|[.!
 _PRONOUN = r"(?:i|we|he|she|they|it|this|that|there|something|someone|somebody|everyone|nobody|no one)"
 _BE = r"(?:'m|'s|'re|'ve|'d|'ll| (?:am|is|are|was|were|has|have|had|can|can't|cannot|could|couldn't|will|won't|would|wouldn't|do|does|did|don't|doesn't|didn't|isn't|aren't|wasn't|haven't|hasn't|got|gotta|must|should|might|may))\b"
 _PAST = r"(?:came|went|fell|broke|quit|left|withdrew|lost|found|said|says|told|caught|hurt|forgot|thinks?|thought|feels?|felt|hates?|needs?|wants?|wanted|got|gets|took|made|ran|knows?|knew|chose|moved|works?|looks?|seems?|sounds?|keeps?|kept|sprang|sprung|\w{3,}ed)\b"
-_SUBJECT = rf"(?:{_PRONOUN}|(?:my|our|the|his|her|their|a|an) [\w'-]+(?: [\w'-]+){{0,2}}?|(?-i:[A-Z])[\w'-]+(?: (?-i:[A-Z])[\w'-]+)?)"
-_CLAUSE = (
-    rf"(?:(?:{_SUBJECT}|[a-z]+s?)(?: (?:just|really|already|still|also|all|now|both|never|simply))?(?:{_BE}| {_PAST}))"
-)
+_SUBJECT = rf"(?:{_PRONOUN}|(?:my|our|the|his|her|their|a|an) [\w'-]+(?: [\w'-]+){{0,2}}?|(?:[a-z]+ )?(?:(?:Dr|Mr|Mrs|Ms|Prof)\.? )?(?-i:[A-Z])[\w'-]+(?: (?-i:[A-Z])[\w'-]+)?)"
+_CLAUSE = rf"(?:(?:{_SUBJECT}|[a-z]+s?)(?: (?:just|really|already|still|also|all|now|both|never|simply|else))?(?:{_BE}| {_PAST}))"
 _WHY = r"(?:because|cause|cuz|coz|bc|since|as|so|but|and|sorry|plus)"
 _REASON = re.compile(rf"\W*(?:{_WHY},? )?{_CLAUSE}|\W*(?:(?:just |still )?(?:planning|trying|waiting|hoping|thinking|running|feeling|stuck|off|away|sick|ill|busy|going|got)\b)", re.IGNORECASE)  # fmt: skip
 _ASKS = r"(?:please|pls|kindly|can (?:you|we|i)|could (?:you|we|i|someone|somebody)|would you|will you|let's|let us|lets|shall we|how about|what about|any chance|is there|do i|am i|have i|what|when|where|who|which|how)"
@@ -77,7 +89,9 @@ _TELLS = re.compile(r"\b(?:(?:is|it's|be|an?|event|meeting|entry|title) called|n
 _IF = re.compile(r"\W*(?:(?:and|but|only) )?(?:if|unless|when|once|provided|assuming|whether|until)\b", re.IGNORECASE)
 _IT = re.compile(r"\b(?:it|that|this|them|those|these|(?<!-)one(?!-))\b(?! (?:is|was|week|month|year|weekend|morning|afternoon|evening|\w+day)\b)", re.IGNORECASE)  # fmt: skip
 _HIM = re.compile(r"\b(?P<to>with|for|to|and|invite|meet|see) (?:her|him|them)\b(?! (?:\w+ )?(?:office|team|place|house|time))", re.IGNORECASE)  # fmt: skip
-_WHO = re.compile(r"\b(?:with|from|by) (?P<a>(?:(?:dr|mr|mrs|ms)\.? )?[^\W\d]+)(?= (?:delete|cancel|remove|move|drop|erase|clear|so|and|but)\b|[,.;!?]|\s*$)|^(?P<b>(?-i:[A-Z])[^\W\d]+)(?= (?:is|has|can't|cannot|won't|was|just|called|says|said|isn't|wants|needs)\b)", re.IGNORECASE)  # fmt: skip
+_THEM = re.compile(r"\b(?P<verb>move|reschedule|cancel|push|shift|postpone|rebook|book|bump) (?:her|him|them)\b(?= (?:from|to|for|on|in|at|until|till)\b|\W*$)", re.IGNORECASE)  # fmt: skip
+_THEIRS = re.compile(r"\b(?:her|his|their) (?P<kind>appointments?|meetings?|calls?|sessions?|slots?|bookings?|interviews?|lessons?)\b", re.IGNORECASE)  # fmt: skip
+_WHO = re.compile(r"\b(?:with|from|by) (?P<a>(?:(?:dr|mr|mrs|ms)\.? )?[^\W\d]+)(?= (?:delete|cancel|remove|move|drop|erase|clear|so|and|but)\b|[,.;!?]|\s*$)|^(?:(?:patient|client|customer|colleague) )?(?P<b>(?:(?:Dr|Mr|Mrs|Ms|Prof)\.? )?(?-i:[A-Z])[^\W\d]+)(?= (?:is|has|can't|cannot|won't|was|just|called|says|said|isn't|wants|needs|cannot|asked|would|will|won't|called|rang|emailed)\b)", re.IGNORECASE)  # fmt: skip
 _SENTENCE = re.compile(r"(?<=[!?;])\s+|(?<!\b[A-Z])(?<!\b[Dd]r)(?<!\b[Mm]r)(?<!\b[Mm]s)(?<!\b[Mm]rs)(?<!\b[Pp]rof)(?<!\bSt)\.\s+(?=\S)|\s+-\s+(?=[^\W\d])")  # fmt: skip
 _TAIL = re.compile(r"(?:,|\s-)\s+(?P<why>[^,;.!?]+)[.!?\s]*$")
 _RAN_ON = re.compile(
@@ -93,12 +107,14 @@ _OF_VERB = re.compile(
     re.IGNORECASE,
 )
 """What a verb after it may belong to: no clause of its own."""
+_REMINDED = re.compile(r"\W*(?:an? |the )?(?:reminder|remind|alarm|alert|note)\b", re.IGNORECASE)
+_MUST = re.compile(r"\W*(?:that )?(?:i|we) (?:must|need to|have to|should|ought to|want to)\b", re.IGNORECASE)
 _RELATIVE = re.compile(r"\b(?:that|which|who|whom|when|where|if|whether|know|sure|how)$", re.IGNORECASE)
 _LEAD = re.compile(r"^(?P<why>[^,:;.!?]{3,100})(?P<sign>[,:;.])\s+(?P<kept>.{8,})$")
 _BECAUSE = re.compile(r"\W*(?:as|since|because|given that|seeing as|now that|following up on|regarding|with regards? to|re) (?!soon|early|late|far|long|of|per)", re.IGNORECASE)  # fmt: skip
 _SO = re.compile(r"^(?:so|and|but|then|therefore|hence),? ", re.IGNORECASE)
 _NEWS = re.compile(r"\b(?:is now|are now|(?:was|is|has been|have been|got|been) (?:moved|pushed|rescheduled|postponed|cancell?ed|shifted)|moved to|rescheduled to|is off|is cancell?ed)\b", re.IGNORECASE)  # fmt: skip
-_DAY = re.compile(rf"(?<![\w'])(?:on )?{g.DAY_SAID}", re.IGNORECASE)
+_DAY = re.compile(rf"(?<![\w'])(?:on )?{g.DAY_SAID}(?: at {g.CLOCK_SAID})?", re.IGNORECASE)
 _THING = re.compile(r"\b(?:an?|my|our|some|the|\w+'s) (?!(?:date|entry|event|reminder|note|calendar|diary|time|day|slot)\b)\w+", re.IGNORECASE)  # fmt: skip
 _EMPTIES = re.compile(r"\W*(?:please )?(?:cancel|clear|delete|remove|drop|free up|wipe|erase)\b", re.IGNORECASE)
 OPENINGS_MAX = 3
@@ -107,8 +123,8 @@ OPENINGS_MAX = 3
 def gist(text: str) -> str:
     """The text without what is only said around the request."""
     kept = text
-    for _ in range(OPENINGS_MAX):
-        found = _OPENING.match(kept)
+    for _ in range(2 * OPENINGS_MAX):
+        found = _OPENING.match(kept) or _TOKENS.match(kept)
         if found is None or len(kept[found.end() :].split()) < 2:
             break
         kept = kept[found.end() :]
@@ -119,7 +135,9 @@ def gist(text: str) -> str:
             break
         kept = kept[: found.start()]
     kept = _CAUSE.sub("", _ADVERB.sub(" ", _FILLER.sub(" ", kept)))
-    kept = _COURTESY.sub(r"\g<lead>", " ".join(kept.split()))
+    kept = _EMPHATIC.sub(r"\g<lead>", _COURTESY.sub(r"\g<lead>", " ".join(kept.split())))
+    if _ASKED_FIRST.match(kept):
+        kept = _OR_ELSE.sub(r"\g<end>", kept)
     kept = _asked(_named(kept))
     return " ".join(kept.split()) or text
 
@@ -130,11 +148,14 @@ def _aside_of(found: re.Match[str]) -> str:
 
 def _named(text: str) -> str:
     """Who "her" is, where one was named before."""
-    who, him = _WHO.search(text), _HIM.search(text)
-    if who is None or him is None or him.start() < who.end():
+    who = _WHO.search(text)
+    if who is None:
         return text
     name = who["a"] or who["b"]
-    return f"{text[: him.start()]}{him['to']} {name}{text[him.end() :]}"
+    before, after = text[: who.end()], text[who.end() :]
+    after = _HIM.sub(rf"\g<to> {name}", after, count=1)
+    after = _THEM.sub(rf"\g<verb> the appointment with {name}", after, count=1)
+    return before + _THEIRS.sub(rf"\g<kind> with {name}", after, count=1)
 
 
 def _asked(text: str) -> str:
@@ -163,11 +184,22 @@ def _aside(sentence: str) -> bool:
 
 def _clauses(text: str) -> str:
     tail = _TAIL.search(text)
-    if tail and _aside(tail["why"]) and len(text[: tail.start()].split()) > 1 and not _IT.fullmatch(tail["why"]):
+    if (
+        tail
+        and not (_REMINDED.match(text) and _MUST.match(tail["why"]))
+        and _aside(tail["why"])
+        and len(text[: tail.start()].split()) > 1
+        and not _IT.fullmatch(tail["why"])
+    ):
         text = text[: tail.start()]
     if (ran := _RAN_ON.match(text)) and not _RELATIVE.search(ran["kept"]) and not _TIMED.search(ran["why"]):
         text = ran["kept"]
-    if (ran := _RAN_IN.match(text)) and (ran["so"] or not _OF_VERB.search(ran["why"])) and not _IT.search(ran["kept"]) and not _TIMED.search(ran["why"]):
+    if (
+        (ran := _RAN_IN.match(text))
+        and (ran["so"] or not _OF_VERB.search(ran["why"]))
+        and not _IT.search(ran["kept"])
+        and not _TIMED.search(ran["why"])
+    ):
         text = ran["kept"]
     return _led(text)
 
@@ -184,7 +216,13 @@ def _led(text: str) -> str:
     if (asked or _NEWS.search(kept)) and _aside(why) and not _IT.search(kept):
         return kept
     days = list(_DAY.finditer(why))
-    if asked and len(days) == 1 and _REASON.match(why) and _THING.search(kept) and not (_DAY.search(kept) or _IT.search(kept)):
+    if (
+        asked
+        and len(days) == 1
+        and _REASON.match(why)
+        and _THING.search(kept)
+        and not (_DAY.search(kept) or _IT.search(kept))
+    ):
         unsuited = _UNSUITED.search(why) and not _EMPTIES.match(kept)
         return kept if unsuited else f"{kept.rstrip(' .!')} {days[0][0]}"
     return text

@@ -5,6 +5,7 @@ rooms beside, and functions from the words to numbers. Guaranteed: each fragment
 hostile text costs no more than its length; numbers in words and in figures mean the same.
 """
 
+# ruff: noqa: E501 - a pattern is read whole
 from __future__ import annotations
 
 import re
@@ -72,7 +73,7 @@ RULE_DAY = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 DAY_SAID = (
     rf"(?:(?:the )?day after tomorrow|today|tonight|tomorrow|yesterday|(?:this |next |last )?(?:week|weekend|month)\b"
     rf"|(?:{WEEKDAY},? )?(?:the )?{ORDINAL}(?: (?:of )?{MONTH})?|(?:{WEEKDAY},? )?(?:{MONTH} (?:the )?(?:{ORDINAL}|\d{{1,2}}\b)|\d{{1,2}} {MONTH})"
-    rf"|(?:(?:this|next|last|coming) )?{WEEKDAY}(?:'s)?|\d{{1,2}}/\d{{1,2}}\b)"
+    rf"|(?:(?:this|next|last|coming) )?{WEEKDAY}(?:'s)?(?: week\b)?|\d{{1,2}}/\d{{1,2}}\b)"
 )
 """A day, told from other words by its look alone, before it is known what it is read against; so are the next two."""
 CLOCK_SAID = rf"(?:(?:half|(?:a )?quarter|{SMALL}) (?:past|to) {SMALL}|{SMALL}(?:[:.][0-5]\d)?(?: ?(?:[ap]\.?m\b\.?|o'? ?clock\b))?(?: in the (?:morning|afternoon|evening))?(?!\w)|noon\b|midday\b|midnight\b)"

@@ -14,7 +14,7 @@ from aios.processors.meetings.wish import Action
 
 LOOK, STATE = "look", "state"
 _REMIND = (
-    r"(?:intimate|(?:keep (?:on )?)?remind(?:er|ing)?|alert|notify|notif(?:y|ication)|warn|ping|nudge|buzz|alarm|wake)\b|(?:don't|do not|dont|never) (?:let me|allow me to|forget)\b"
+    r"(?:intimate|(?:keep (?:on )?)?remind(?:er|ing)?|alert|notify|notif(?:y|ication)|warn|ping|nudge|buzz|alarm|wake)\b|(?:don't|do not|dont|never) (?:let (?:me|us)|allow (?:me|us) to|forget)\b"
     r"|make (?:me )?(?:sure (?:that )?i|remember|aware)\b|(?:help me )?remember\b|(?:tell|text|email|message|call|prompt) me (?:to|\d+|an? \w+ before|before|when it(?:'s| is) time|when i have to)\b"
     r"|(?:be|get) (?:reminded|notified|alerted)\b|let me know (?:when it(?:'s| is) time|\d+|an? (?:hour|day|week)|before|when i (?:need|have|should)|to)\b|keep me (?:posted|reminded)\b|i (?:need|want|would like|'d like) to (?:be|get) (?:reminded|notified|alerted)\b"
     r"|(?:(?:i|we)(?:'d| would)? )?(?:need|want|like) (?:a |an )?(?:reminder|alarm|alert|notification)|give me (?:a |an )?(?:\S+ ){0,3}?(?:reminder|alarm|alert|notification|heads[ -]up|notice|warning)\b"
@@ -82,6 +82,7 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
     (_NOUNS_AFTER, None),
     (r"(?:review|update|run|brief|report) with\b", None),
     (rf"(?:find|get|give)(?: me)? (?:an? |some |us )?{_LENGTH}", Action.SCHEDULE),
+    (r"find (?:me |us )?an? ?(?:\x00|day\b|date\b)", Action.SCHEDULE),
     (r"(?:get|find|secure|grab) (?:(?:me|us) an?|me|us|an?) (?:meeting|room|conference|appointment|slot|table|seat|call)", Action.SCHEDULE),
     (r"(?:sign|pencil|put|count) (?:me|us) (?:up|down|in)\b|secure\b", Action.SCHEDULE),
     (rf"(?!(?:list|find|get|send|start)\b)(?:{_PUT})(?![\w'-])", Action.SCHEDULE),

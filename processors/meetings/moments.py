@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import time
+from datetime import time, timedelta
 
 from aios.processors.meetings import clock, days, recurring, spans
 from aios.processors.meetings.phrases import Clock, Days, Grain, Meaning, Phrase, Series, Setting, Unsaid, Zone
@@ -35,6 +35,7 @@ _STRANGE_ZONE = re.compile(
 )
 
 _BETWEEN = re.compile(r"\s*(?:to|until|till|til|through|thru|-|up to)\s*(?:the )?")
+_AND_ALONE = re.compile(r"\s*(?:and|&)\s*(?:on )?(?:the )?")
 _AND = re.compile(r"\s*(?:and|&|to|-)\s*(?:the )?")
 _OPERATORS = {
     "not before": r"(?:not|no|never|but not) (?:before|earlier than|sooner than|earlier)",
@@ -146,12 +147,24 @@ def _window(low: str, one: Phrase, other: Phrase, at: Setting) -> Phrase | None:
     gap, lead = low[one.end : other.start], low[: one.start]
     moved = at.action is not None and at.action.value == "change"
     between = bool(re.search(r"\bbetween (?:the )?$", lead))
+    if not between and _AND_ALONE.fullmatch(gap):
+        return _next_to(one, other)
     if not (_AND.fullmatch(gap) if between else _BETWEEN.fullmatch(gap)) or (moved and "to" in gap and not between):
         return None
     if len(one.meanings) > 1 or len(other.meanings) > 1:
         return None
     meaning = _range(one.meanings[0], other.meanings[0])
     return Phrase(one.start, other.end, (meaning,), one.operator) if meaning else None
+
+
+def _next_to(one: Phrase, other: Phrase) -> Phrase | None:
+    """Tomorrow and Thursday: two days that follow each other are a window."""
+    first, last = one.meanings[0], other.meanings[0]
+    if not (isinstance(first, Days) and isinstance(last, Days) and len(one.meanings) == len(other.meanings) == 1):
+        return None
+    if first.first != first.last or last.first != last.last or last.first - first.first != timedelta(days=1):
+        return None
+    return Phrase(one.start, other.end, (Days(first=first.first, last=last.last, grain=Grain.SPAN),), one.operator)
 
 
 def _range(one: Meaning, other: Meaning) -> Meaning | None:
@@ -252,7 +265,7 @@ def _is_hour(low: str, phrases: list[Phrase], n: int, at: Setting) -> bool:
 
 
 _NUMBERED = re.compile(
-    r"\b(?:room|floor|building|gate|terminal|platform|number|no\.?|chapter|part|version|phase|level|grade|suite|flight|bus|route|unit|step|week|day|season|episode|section|lane|hall|studio|court|pitch|table|bay|desk)s? ?#?$"
+    r"\b(?:room|floor|building|gate|terminal|platform|number|no\.?|chapter|part|version|phase|level|grade|suite|flight|bus|route|unit|step|week|day|season|episode|section|lane|hall|studio|court|pitch|table|bay|desk|theatre|theater|lab|classroom|ward|entrance|hangar|booth|ring|field|pier|dock|exit|apartment|flat|house|box|block|zone|group|class|team|year|grade|line|stop|page|item|point|version)s? ?#?$"
 )
 _WITH_SOMEBODY = re.compile(r"\b(?:meeting|call|appointment|lunch|coffee|session) with (?:\w+ ){1,3}$")
 

@@ -44,6 +44,7 @@ _TURNS = (
     (r"\brun[- ]down\b", "rundown"),
     (r" re:? (?=\w)", " about "),
     (r"\b(?P<a>how|where|when|who|what) ?long's\b", r"\g<a> long is"),
+    (r"\bremainder(?P<a>s?)\b(?! (?:of|in)\b)", r"reminder\g<a>"),
     # in another order, in another's English
     (r"\bat (?P<a>\d{1,2}) ?(?:hours|hrs|uhr)\b", r"at \g<a>:00"),
     (r"\bat what hour\b", "at what time"),
@@ -53,7 +54,12 @@ _TURNS = (
     (r"\bwhat (?:time|day|date) (?!(?:is|are|does|do|did|will|was|am|i|it|we|should|can|must|would|for|of|on|in|at|to)\b)(?P<a>[^.,;!?]{2,40}?) (?:is|starts?|begins?|ends?|takes place|finishes)\b(?! (?:it|there)\b)", r"when is \g<a>"),
     (r"(?<=\w)(?<! on)(?<! via)(?<! over)(?<! with)(?<! to)(?<! in)(?<! a)(?<! the)(?<! by)(?<! using)(?<! through),? (?P<a>zoom|webex|google meet|ms teams|facetime)(?=\W*$)", r" on \g<a>"),
     (r"\b(?P<a>mornings?|afternoons?|evenings?) (?:are|is|would be|works?|suits?)(?: (?:best|good|better|ideal|preferred|fine|great))?(?: for (?:me|us))?(?=\s*(?:$|[.,;!?]))", r"in the \g<a>"),
+    (r"\bwhen (?P<a>(?:my|our|the) [^.,;!?]{2,60}?) (?P<b>is|are|was)(?=\W*$)", r"when \g<b> \g<a>"),
+    (r"\blet (?:me|us) have (?=(?:an?|the|my|all|your)\b)", "give me "),
+    (r"\b(?P<a>everything|anything|all|things|events|what)(?: that| which)? (?:i|we)(?:'ve| have)? (?:promised|agreed|planned|signed up|arranged|been asked|am supposed|am meant|are supposed) (?:to|for)(?: (?:attend|do|go to|be at|visit))?\b", r"\g<a>"),
     # a day, a limit
+    (r",? (?:starting|beginning) (?:with |from |on )?(?:this|the next|the coming) one\b", ""),
+    (rf"\bto the same time (?:on )?(?={g.DAY_SAID})", "to "),
     (rf"\b(?:when|once|as soon as) it(?:'s| is) (?=(?:{g.CLOCK_SAID}|{g.DAY_SAID}))", "at "),
     (r"\bevery day(?P<b>[^.;!?]{0,30}?),? (?:except|excluding|but not|not|apart from|other than|bar)(?: on| at| for)?(?: the)? weekends?\b", r"every weekday\g<b>"),
     (r"\bevery (?P<a>morning|afternoon|evening)(?P<b>[^.;!?]{0,30}?),? (?:except|excluding|but not|not|apart from|other than|bar)(?: on| at| for)?(?: the)? weekends?\b", r"every weekday\g<b> in the \g<a>"),

@@ -29,7 +29,9 @@ _UNSAID_EVENT = re.compile(
     r"\b(?:the|this|that|these|those|an?|it'?s?) (?:\w+ ){0,1}?(?:event|calendar event|entry|item|thing|activity|program)\b|\b(?:this|that|these|those)\b(?! (?:calendar|is\b|in my|to my|on my))|\bsome\b|\bnot so important\b|\bnot important\b|\bunimportant\b"
 )
 _BARE_IT = re.compile(r"\b(?:it|that|this|them|those|these)\b")
-_BE_THERE = re.compile(r"\b(?:i|we)(?: have| need| must|'ve got| ought| am| are|'m|'re)(?: supposed| expected)?(?: to)?(?: be)? (?:at|in) ")
+_BE_THERE = re.compile(
+    r"\b(?:i|we)(?: have| need| must|'ve got| ought| am| are|'m|'re)(?: supposed| expected)?(?: to)?(?: be)? (?:at|in) "
+)
 _GREAT = re.compile(r"\b(?:urgent|urgently|high[- ]priority|top priority|critical|emergency)\b")
 _SMALL = re.compile(r"\b(?:low[- ]priority|not urgent|no rush)\b")
 

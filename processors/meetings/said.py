@@ -78,13 +78,11 @@ _SAID = {
     "plz": "please",
     "bday": "birthday",
     "b-day": "birthday",
-    "remainder": "reminder",
-    "remainders": "reminders",
     "remaind": "remind",
 }
 _WORDS_OF_THEIR_OWN = frozenset(
     listed(
-        "fiday sunlay friary moaning mourning warning learning meaning melting meting greeting sheeting heating eating "
+        "remainder remainders fiday sunlay friary moaning mourning warning learning meaning melting meting greeting sheeting heating eating "
         "evenings evens event events even seven fever never ever very every remove removed removes removal reminds "
         "remind rewind remand delete deleted deletes depleted elate relate cancel cancels chancel canceled scheduled "
         "schedules scheduler reminder reminders mornings afternoons weekends birthdays mondays tuesdays wednesdays "

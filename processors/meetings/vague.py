@@ -31,7 +31,7 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     # about the assistant, about the calendar as a thing, and about other things
     (_ANY, r"^\W*(?:hear me|what can you|what do you (?!have|see|show)|who are you|how are you|what did (?:i say|you)|how (?:do|does|did)\b.{1,40}\bworks?\W*$)", Missing.MEANING),
     (_ANY, r"^\W*(?:share|sync(?! with\b)|synchroni[sz]e|export|import|forward|back ?up|link|connect)\b", Missing.MEANING),
-    (_ANY, r"\b(?:grocery|groceries|shopping|wish|contacts?|packing|play|reading|watch)[ -]?lists?\b", Missing.NOT_CALENDAR),
+    (_ANY - {Action.REMIND}, r"\b(?:grocery|groceries|shopping|wish|contacts?|packing|play|reading|watch)[ -]?lists?\b", Missing.NOT_CALENDAR),
     (frozenset({Action.QUERY}), r"\b(?:movies?|films?|bands?) (?:are |is )?(?:playing|showing|out|on)\b", Missing.NOT_CALENDAR),
     # keep a day free: with what?
     (frozenset({*Action, None} - {Action.QUERY}), r"\b(?:keep|leave|hold|make sure|stays?|remains?|kept|left)\b[^.;]{1,40}?\b(?:open|free|clear|empty|available|blank)\W*(?:(?:on|in|for) (?:my|the) (?:calendar|schedule|agenda)\W*)?$|\b(?:need|want) (?:an? |my )?(?:clear|free|open|empty) (?:calendar|schedule|agenda|day)\b|\b(?:keep|leave)\b[^.;]{1,40}?\b(?:open|free|clear|empty) (?:on|in|from) my (?:calendar|schedule|agenda)\b", Missing.MEANING),
@@ -47,6 +47,10 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     (frozenset({Action.CHANGE}), r"^\W*(?:add|attach|include|put) (?:an? |some )[\w ]{1,40}? to (?:the|my|our|\x00)", Missing.MEANING),
     # somebody whose name is not known
     (_ACTS, r"\b(?:what(?:'s| is| was) (?:his|her|their) (?:name|face)|what'?s[- ]?(?:his|her)[- ]?(?:name|face)|(?:forgot|forget|can't remember|don't remember|don't know|not sure of) (?:his|her|their|the) names?|whoever|somebody from|someone from)\b", Missing.PERSON),
+    # as it always was, and what somebody else shall be asked
+    (frozenset({*Action, None} - {Action.QUERY}), r"^\W*(?:the )?(?:same|usual)\b[ \x00]+(?:as|for|again|please)", Missing.MEANING),
+    (_ANY, r"^\W*(?:the )?(?:usual|same again)\b", Missing.MEANING),
+    (_ANY, r"^\W*ask (?!me\b|us\b|about\b|for\b)[\w']+", Missing.MEANING),
     # what shall become of it is said in a word that may mean to lose it
     (frozenset({*Action, None} - {Action.REMIND}), r"\b(?:do the needful|do your (?:thing|magic)|work your magic|sort (?:this|it|that) out|take care of (?:it|this|that)|make it work)\b", Missing.MEANING),
     (frozenset({Action.CANCEL, None}), r"\b(?:format|reset|process|handle|sort out|do something about|deal with)\b", Missing.MEANING),

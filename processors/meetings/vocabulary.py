@@ -98,7 +98,7 @@ ACTS_FIRST = frozenset(
 )
 ACTS_LAST = frozenset(
     listed(
-        "comes added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeat repeating recurring recur has been was cancelled canceled booked created arranged listed entered saved marked supposed attending i've that's immediately away permanently completely altogether forever entirely instead quickly asap had just already currently right too needs need cleared wiped off removed deleted erased clean blank"
+        "comes sits meets opens falls runs added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeat repeating recurring recur has been was cancelled canceled booked created arranged listed entered saved marked supposed attending i've that's immediately away permanently completely altogether forever entirely instead quickly asap had just already currently right too needs need cleared wiped off removed deleted erased clean blank"
     )
 )
 FILLERS = frozenset(listed("please upcoming olly pda kindly"))
