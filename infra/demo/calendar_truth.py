@@ -51,6 +51,7 @@ class Half(StrEnum):
     first-own, first-clinc, second-own, second-clinc, third-own: the same of calendar_fresh.csv.
     unread-voice, unread-office: the same of calendar_unread.csv: what was dictated, and what was typed at work.
     later: of calendar_later.csv, written after those two were mended: campus, family, trades, answering machine.
+    last: of the same file, written after `later` was mended: volunteers, musicians, sport, working far apart.
     """
 
     DEV = "dev"
@@ -68,6 +69,7 @@ class Half(StrEnum):
     UNREAD_VOICE = "unread-voice"
     UNREAD_OFFICE = "unread-office"
     LATER = "later"
+    LAST = "last"
 
 
 APART = {
@@ -83,6 +85,7 @@ APART = {
     Half.UNREAD_VOICE: ("calendar_unread.csv", "unread-voice"),
     Half.UNREAD_OFFICE: ("calendar_unread.csv", "unread-office"),
     Half.LATER: ("calendar_later.csv", "later"),
+    Half.LAST: ("calendar_later.csv", "last"),
 }
 """By half: the file whose rows say themselves which half they are of, and what they say."""
 
