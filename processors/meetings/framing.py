@@ -70,8 +70,8 @@ def framed(words: list[str], action: Action | None, *, head: bool = True) -> tup
     end = _end(words, start, last | FRAME_LAST | GENERAL, last)
     if (
         action is Action.CANCEL
-        and words[0] in _TAKEN_OUT
         and end - start > 1
+        and words[0] in _TAKEN_OUT
         and words[end - 1] in ("out", "off", "away")
     ):
         end -= 1  # take swimming out
