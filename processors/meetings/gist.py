@@ -36,7 +36,7 @@ _TOKENS = re.compile(
     r"|(?:and |oh )*(?:one|a) (?:more|last|other|further|final) thing|(?:this is |i(?:'m| am| was) )?just (?:to (?:say|let you know|confirm|note|mention|tell you)|saying|a (?:quick )?(?:note|word|line)(?: to say)?)(?: that)?"
     r"|i(?:'m| am| was|'ve been| have been)?(?: just)? (?:ringing|calling|phoning|writing|getting in touch|messaging) (?:to (?:ask|say|see|check|enquire|inquire|find out)|because|as)(?: if| whether| that)?"
     r"|i(?:'m| am) (?:afraid|sorry to say|happy to say|pleased to say|sure)(?: that)?|unfortunately|sadly|luckily|i(?:'ve| have| had)?(?: quite| completely| totally| just)? (?:forgotten|forgot|forget|realised|realized|remembered|noticed)(?: that)?(?=,)"
-    r"|would you believe it|guess what|long story short|bad news|good news|change of plans?|quick update|update)"
+    r"|would you believe it|guess what|long story short|(?:bad news|good news|change of plans?|quick update|update)(?=[:,.!]| -))"
     r"[\s,.!:;-]+(?=\w)",
     re.IGNORECASE,
 )

@@ -147,7 +147,7 @@ def _window(low: str, one: Phrase, other: Phrase, at: Setting) -> Phrase | None:
     gap, lead = low[one.end : other.start], low[: one.start]
     moved = at.action is not None and at.action.value == "change"
     between = bool(re.search(r"\bbetween (?:the )?$", lead))
-    if not between and _AND_ALONE.fullmatch(gap):
+    if not between and not moved and _AND_ALONE.fullmatch(gap):
         return _next_to(one, other)
     if not (_AND.fullmatch(gap) if between else _BETWEEN.fullmatch(gap)) or (moved and "to" in gap and not between):
         return None
