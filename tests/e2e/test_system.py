@@ -32,7 +32,14 @@ from aios.infra.cli import aios
 from aios.infra.demo import texts
 from aios.schemas import ids
 from aios.schemas.codec import Codec
-from aios.schemas.models import CaseDecided, DocumentReceived, TenantRegistered, TimerFired, UsageSettled
+from aios.schemas.models import (
+    CaseDecided,
+    DocumentReceived,
+    InferenceCompleted,
+    TenantRegistered,
+    TimerFired,
+    UsageSettled,
+)
 from aios.schemas.registry import RegistrySource
 from aios.streams.config import KafkaSettings
 from aios.streams.kafka import Delivery, Place, read_all
@@ -42,6 +49,7 @@ from aios.streams.topics import (
     CASE_DECIDED,
     DOCUMENT_RECEIVED,
     EVALUATION,
+    INFERENCE_COMPLETED,
     TENANT_REGISTERED,
     TIMER_FIRED,
     USAGE_SETTLED,
@@ -49,7 +57,7 @@ from aios.streams.topics import (
 )
 
 pytestmark = [pytest.mark.broker, pytest.mark.engine]
-E = TypeVar("E", CaseDecided, UsageSettled)
+E = TypeVar("E", CaseDecided, InferenceCompleted, UsageSettled)
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = "document.triage"
@@ -257,11 +265,14 @@ def test_a_version_of_the_classifier_is_judged_by_the_answers_of_the_running_sys
     assert min(figures[head]["out_of_scope_auroc"] for head in ("intents", "messages")) >= 0.8
     assert [head for head, one in figures.items() if one["calibrated_here"]] == ["messages"]
 
+    answers = system.events(codec, INFERENCE_COMPLETED, InferenceCompleted).values()
+    took = sum(one.cost_micro for each in answers for one in each if one.workflow == EVALUATION)
+
     def wasted() -> list[UsageSettled]:
         lines = system.events(codec, USAGE_SETTLED, UsageSettled).values()
         return [one for each in lines for one in each if one.workflow == EVALUATION]
 
-    until(lambda: len(wasted()) == 60, "a line of the ledger for each answer")
+    until(lambda: sum(one.cost_micro for one in wasted()) == took > 0, "the ledger's lines of what it took")
     assert {one.kind for one in wasted()} == {"wasted"}
 
 
