@@ -9,7 +9,7 @@ from aios.infra.lazy import Lazy, Place
 PROOFS = {
     "load": Place("prove.commands", "load", "Send numbered cases, repeats and poison to the running system."),
     "verify": Place("prove.commands", "verify", "Judge from topics and outcome store alone what became of them."),
-    "matrix": Place("prove.proving", "matrix", "Break a system of its own in every way, under load; about 52 minutes."),
+    "matrix": Place("prove.proving", "matrix", "Break a system of its own in every way, under load; about 33 minutes."),
     "planted": Place("prove.commands", "planted", "Violations planted on purpose: the verifier catches each."),
     "simulate": Place(
         "prove.simulation.commands", "simulate", "The product's own code in simulated worlds, each from a seed."

@@ -42,10 +42,10 @@ WARM_S = 2.0  # of load before the first fault of a round
 AFTER_S = 2.0  # of load behind the last
 BETWEEN_S = 1.0
 DRAIN_S_MAX = 120.0
-KILL_S, TWICE_S, REVOKED_S = 7.2, 14.5, 21.0  # of a kill, measured from its start to that of the next fault
-OTHER_S = 10.0  # of another fault, beside what it lasts
-CROWD_S = 75.0  # until as many cases wait as some rounds want
-ROUND_S = 30.0  # of a round beside its faults: with it all of them take the 48 minutes that they took (README.md)
+KILL_S, TWICE_S, REVOKED_S = 3.3, 5.6, 5.6  # of a kill, measured from its start to that of the next fault
+OTHER_S = 7.0  # of another fault, beside what it lasts
+CROWD_S = 60.0  # until as many cases wait as some rounds want
+ROUND_S = 11.0  # of a round beside its faults: with it all of them take the 31 minutes that they took (README.md)
 MIX: Mapping[Kind, float] = {
     **load.MIX,
     Kind.SLOW: 0.5,
