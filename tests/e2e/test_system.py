@@ -18,7 +18,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -27,7 +27,7 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from aios.infra import judging
+from aios.inference_workers import unseen
 from aios.infra.cli import aios
 from aios.infra.demo import texts
 from aios.schemas import ids
@@ -253,10 +253,14 @@ def test_a_version_of_the_classifier_is_judged_by_the_answers_of_the_running_sys
     system: System, codec: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty unseen texts a head, each answered; no case comes of it, and what it took is in the ledger as wasted."""
-    whole = judging._unseen
-    monkeypatch.setattr(
-        judging, "_unseen", lambda *paths: chain(*(islice(whole(one), 20 // len(paths)) for one in paths))
-    )
+    whole = unseen.texts
+
+    def some(model: str, head: str) -> Iterator[tuple[str, str]]:
+        every = list(whole(model, head))
+        parts = [part for part in ([one for one in every if one[1]], [one for one in every if not one[1]]) if part]
+        return chain(*(part[: 20 // len(parts)] for part in parts))
+
+    monkeypatch.setattr(unseen, "texts", some)
     figures = {one["head"]: one for one in system.said("model", "evaluate", "--through-pipeline")}
     assert {head: (one["texts"], one["failed"]) for head, one in figures.items()} == dict.fromkeys(
         ("intents", "messages", "letters"), (20, 0)
