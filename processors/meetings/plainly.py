@@ -8,9 +8,8 @@ What is said in two clauses ("the picnic is off, delete it") becomes one, so tha
 # ruff: noqa: E501 - a pattern is read whole
 from __future__ import annotations
 
-import re
-
 from aios.processors.meetings import grammar as g
+from aios.processors.meetings.rewriting import rewriter
 
 _POLITE = r"(?P<polite>(?:(?:hey|hi|ok|okay|olly|pda|alexa|siri|google|please|kindly|just|can you|could you|would you be able to|are you able to|would you|will you|i want you to|i need you to|i want to|i need to|i would like to|i'd like to)[,.]? ){0,4})"
 _OUT = r"(?:cancel|remove|delete|erase|clear|drop|scrap|take (?:it |that |this )?(?:off|out)|take)"
@@ -170,11 +169,9 @@ _TURNS = (
     (r"^(?:i'm|i am|i'll be|i will be|we're|we are) (?:on )?(?P<a>away|leave|holiday|vacation|annual leave|out of (?:the )?office)\b(?!.*\b(?:cancel|move|delete|remove|remind|reschedule|clear)\b)", r'add "\g<a>"'),
     (r"^out of (?:the )?office\b", 'add "out of office"'),
 )  # fmt: skip
-_ROWS = tuple((re.compile(pattern, re.IGNORECASE), plain) for pattern, plain in _TURNS)
+_turned = rewriter(_TURNS)
 
 
 def plainly(text: str) -> str:
     """The text with one space between words."""
-    for pattern, plain in _ROWS:
-        text = pattern.sub(plain, text)
-    return " ".join(text.split())
+    return " ".join(_turned(text).split())

@@ -8,9 +8,8 @@ a list of names: whose farewell it is ("garys"), is told by the occasion behind 
 # ruff: noqa: E501 - a pattern is read whole
 from __future__ import annotations
 
-import re
-
 from aios.processors.meetings import grammar as g
+from aios.processors.meetings.rewriting import rewriter
 
 _DAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 _MONTH = r"(?:january|february|april|june|july|august|september|october|november|december)"
@@ -34,11 +33,9 @@ _PUT_BACK = (
     (r"\bits (?=(?:a|an|the|not|at|on|too|time|raining|over|off|been|no|my|our|in|just|gonna|going|for)\b)", "it's "),
     (rf"(?<![\w'])(?!{_COMMON}\b)(?P<a>[a-z]{{3,}})s (?={_OCCASIONS})", r"\g<a>'s "),
 )  # fmt: skip
-_ROWS = tuple((re.compile(pattern, re.IGNORECASE), put) for pattern, put in _PUT_BACK)
+_put_back = rewriter(_PUT_BACK)
 
 
 def spoken(text: str) -> str:
     """The text with its apostrophes."""
-    for pattern, put in _ROWS:
-        text = pattern.sub(put, text)
-    return text
+    return _put_back(text)

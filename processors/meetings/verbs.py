@@ -11,10 +11,10 @@ a model of the language: which verb means to lose something must be read by a pe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from aios.processors.meetings import grammar as g
 from aios.processors.meetings.grammar import listed
+from aios.processors.meetings.rewriting import Instead, rewriter
 
 _HEAD = (
     r"(?P<head>^\W*(?:(?:hey|hi|yo|ok|okay|olly|pda|alexa|siri|google|so|now|then|and|but|please|pls|kindly|just|also|quickly|go ahead and|can you|could you|can we|could we|can i|"
@@ -48,7 +48,7 @@ _GERUNDS = {
     "inviting": "invite", "erasing": "erase", "squeezing": "squeeze", "swapping": "swap", "saving": "save", "noting": "note",
 }  # fmt: skip
 
-_FORMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+_FORMS: tuple[tuple[str, Instead], ...] = (
     # out with it
     (rf"{_HEAD}(?:quit|stop|cease|no more) (?:reminding|alerting|notifying|nagging|pinging|bugging|waking) (?:me|us) (?P<a>to|about|of|for|that)\b", r"cancel the reminder \g<a>"),
     (rf"{_HEAD}(?:i (?:have|need|want) to )?(?:{_LEFT_OUT}) (?=\w)", r"cancel "),
@@ -162,16 +162,14 @@ _FORMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (rf"^\W*(?:and |so )?(?:is|are) (?P<a>(?!(?:it|that|there|this|my|the|our|any|anyone|anybody|everyone|everybody|anything|everything|all|next|last|today|tomorrow|tonight|yesterday|now|noon|morning|afternoon|evening|lunch|room|rooms|{g.WEEKDAY}|{g.MONTH})\b)(?:(?:dr|doctor|mr|mrs|ms) )?[a-z]+(?: and (?!i\b)[a-z]+)?) (?:free|available|around|busy)\b", r"when am i free with \g<a>"),
     (r"^\W*(?:and |so |when )?(?:is|are) (?P<a>(?:(?-i:[A-Z])|(?:dr|doctor|mr|mrs|ms)\b)[\w'.]*(?:(?: and |, | & | )(?-i:[A-Z])[\w']+)*) (?:free|available|around|busy|open|reachable)\b", r"when am i free with \g<a>"),
 )  # fmt: skip
-_ROWS = tuple((re.compile(pattern, re.IGNORECASE), plain) for pattern, plain in _FORMS)
+_formed = rewriter(_FORMS)
 _MIND = re.compile(r"\b(?:would|do) you mind (?P<verb>[a-z]+ing)\b", re.IGNORECASE)
 
 
 def plain_verbs(text: str) -> str:
     """The text with the verbs that are known."""
     text = _MIND.sub(lambda found: f"please {_base(found['verb'].lower())}", text)
-    for pattern, plain in _ROWS:
-        text = pattern.sub(plain, text)
-    return " ".join(text.split())
+    return " ".join(_formed(text).split())
 
 
 def _base(gerund: str) -> str:
