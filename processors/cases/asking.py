@@ -32,7 +32,7 @@ from aios.streams.slots import PRIORITY_MAX
 
 JUDGED_MAX = 32  # texts whose verdicts a process remembers
 POOLS_MAX = 256  # whose topics it does
-EXPIRED = "expired"  # status of an answer that came to nothing, since its time was over
+OK, FAILED, EXPIRED = "ok", "failed", "expired"  # of an answer; the last: it came to nothing, for its time was over
 CROWDED = "too_many_wait"
 ANSWER_GRACE_MS = 15_000  # after a deadline, for the worker's own `expired` to arrive before the timer
 
@@ -92,7 +92,7 @@ class Asking(Paying):
 
     def _read(self, step: Question, event: InferenceCompleted) -> tuple[dict[str, Any] | None, str]:
         """The answer's fields, or None and why they cannot be used."""
-        if event.status != "ok":
+        if event.status != OK:
             return None, event.reason[:REASON_CHARS_MAX] or event.status
         if bytes_of(event.output) > self.room():
             return None, TOO_LARGE

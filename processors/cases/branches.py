@@ -22,7 +22,7 @@ from typing import Any
 from aios.processors.cases.calling import Calling
 from aios.processors.cases.turn import REST, Around, Moved, rest_of, step_of, timer_of
 from aios.processors.language.part import Again
-from aios.processors.language.workflow import Call, Connect, Infer, Map, Parallel, Question, may_act
+from aios.processors.language.workflow import Call, Connect, Infer, Map, Parallel, Question, again_of, may_act
 from aios.schemas import ids
 from aios.schemas.models import CaseRemembered
 
@@ -129,8 +129,7 @@ class Branching(Calling):
 
     def _again(self) -> Again | None:
         """What the step says of asking again, unless that is used up."""
-        kind = self._workflow.steps[step_of(self._state.step)].kind
-        again = kind.on_error.again if isinstance(kind, Infer | Connect | Parallel | Map) else None
+        again = again_of(self._workflow.steps[step_of(self._state.step)].kind)
         return again if again is not None and self._state.again < again.times else None
 
     def _rest(self, again: Again) -> None:

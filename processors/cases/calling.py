@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aios.processors.cases.asking import ANSWER_GRACE_MS, CROWDED, EXPIRED, Asking
+from aios.processors.cases.asking import ANSWER_GRACE_MS, CROWDED, EXPIRED, OK, Asking
 from aios.processors.cases.turn import REASON_CHARS_MAX, ROOM_BYTES, TOO_LARGE, bytes_of
 from aios.processors.cases.turnstile import Full, place_at
 from aios.processors.language import answers
@@ -27,7 +27,7 @@ from aios.schemas import ids, twins
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.streams import installed, topics
 
-OK, UNKNOWN = "ok", "unknown"
+UNKNOWN = "unknown"  # a status too: perhaps it was done
 HEALS = (EXPIRED, UNKNOWN)  # statuses of what may be answered later
 _command = twins.maker(ConnectorRequested)
 

@@ -26,8 +26,6 @@ from aios.processors.language.workflow import (
     HOUR_MS,
     WAIT_S_MAX,
     Call,
-    Connect,
-    Infer,
     Kind,
     Map,
     Parallel,
@@ -35,6 +33,7 @@ from aios.processors.language.workflow import (
     Review,
     Wait,
     Workflow,
+    again_of,
 )
 from aios.schemas import ids
 from aios.schemas.models import BudgetAnswered, BudgetRequested, CaseRemembered, InferenceCompleted, UsageSettled
@@ -123,7 +122,7 @@ def longest_ms(workflow: Workflow, lane: str, pools: Mapping[str, Pool]) -> int:
 
 def _with_again_ms(kind: Kind, once_ms: int) -> int:
     """Each time that it may be asked again, and the rests before."""
-    again = kind.on_error.again if isinstance(kind, Infer | Connect | Parallel | Map) else None
+    again = again_of(kind)
     return once_ms if again is None else once_ms * (1 + again.times) + 1_000 * sum(again.rests_s)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from aios.processors.cases import case
+from aios.processors.cases.asking import EXPIRED, FAILED, OK
 from aios.processors.cases.case_files import Recorded
 from aios.processors.cases.turn import Cause, step_of
 from aios.processors.connectors import registry
@@ -50,7 +51,6 @@ from aios.streams.part import wrong_in
 MOVES_MAX = 8 * STEPS_MAX
 TENANT = "recorded"
 STEP_MS = 1_000  # between what happens
-OK, FAILED, EXPIRED = "ok", "failed", "expired"
 
 _CONTRACTS = {
     "label": "classification.v1",

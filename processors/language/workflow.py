@@ -39,6 +39,7 @@ from pydantic_core import PydanticCustomError
 from aios.processors.language.head import Allowance, Autonomy, Objectives, SignedOff
 from aios.processors.language.part import (
     HOUR_MS,
+    Again,
     Cel,
     Deadline,
     Jump,
@@ -296,6 +297,11 @@ def asks(kind: Kind | Question | Call) -> tuple[Question | Call, ...]:
         case Map():
             return (kind.each.asks,)
     return ()
+
+
+def again_of(kind: Kind) -> Again | None:
+    """What a step says of asking again what time may heal; None: nothing, or it asks nobody."""
+    return kind.on_error.again if isinstance(kind, Infer | Connect | Parallel | Map) else None
 
 
 def may_act(kind: Kind | Question | Call) -> bool:

@@ -13,7 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aios.processors.language import workflow_names, workflow_walk
-from aios.processors.language.workflow import NOTED, Call, Connect, Infer, Map, Parallel, Review, Workflow, asks
+from aios.processors.language.workflow import (
+    NOTED,
+    Call,
+    Parallel,
+    Review,
+    Workflow,
+    again_of,
+    asks,
+)
 from aios.streams.inputs import Input
 from aios.streams.part import close_to
 from aios.streams.system_files import ATTEMPTS_MAX
@@ -123,7 +131,7 @@ def _again(workflow: Workflow) -> Iterator[Problem]:
     """What is done once at most is not asked again; nor are more commands sent than connectors look for (claims.py)."""
     for name, step in workflow.steps.items():
         kind = step.kind
-        if not isinstance(kind, Infer | Connect | Parallel | Map) or (again := kind.on_error.again) is None:
+        if (again := again_of(kind)) is None:
             continue
         place = ("steps", name, type(kind).__name__.lower(), "on_error", "again")
         calls = [one for one in asks(kind) if isinstance(one, Call)]
