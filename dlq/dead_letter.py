@@ -73,6 +73,11 @@ class DeadLetter:
         """
         return self.generation >= REPLAYS_FREE_MAX and self.reason != Reason.PARKED
 
+    @property
+    def stood_at(self) -> int:
+        """When its record first stood, Unix ms: by that it may return; where it is not known, when the letter did."""
+        return self.orig_timestamp or self.written_at
+
     def plain(self) -> dict[str, Any]:
         """For JSON and for expressions; place as topic/partition/offset."""
         said = {name: getattr(self, name) for name in _FIELDS}

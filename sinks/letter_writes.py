@@ -92,7 +92,7 @@ def letter_write(letter: DeadLetter) -> Write:
             layout.member(letter.written_at, letter.id),
             letter.job,
             ids.canonical(again | {"rank": _FAILED_AGAIN_RANK, "order": letter.place[2]}),
-            layout.member(letter.orig_timestamp or letter.written_at, letter.id),
+            layout.member(letter.stood_at, letter.id),
         ),
     )
 

@@ -65,7 +65,7 @@ def _made(name: str, before: Card, folder: Path | None) -> Iterator[str]:
     read_with = before.weights
     if folder is not None:
         read_with = reference.replace("@", "-")
-        yield f"{_weighed(place.parents[1], reference, folder)}: {read_with}, in {folder.resolve()}"
+        yield f"{_weighed(place.parents[1], reference, read_with, folder)}: {read_with}, in {folder.resolve()}"
     if before.task == "classify":
         yield f"{_labelled(place, reference, before.model)}: its labels"
         if folder is None and name == before.model.partition("@")[0]:
@@ -78,8 +78,8 @@ def _made(name: str, before: Card, folder: Path | None) -> Iterator[str]:
     yield from _then(reference, before, read_with)
 
 
-def _weighed(root: Path, reference: str, folder: Path) -> Path:
-    """The file that has its weights now."""
+def _weighed(root: Path, reference: str, name: str, folder: Path) -> Path:
+    """The file that has its weights now, under this name."""
     files = weights.listed(folder)
     if "config.json" not in files or not any(name.endswith(".safetensors") for name in files):
         raise ConfigError(f"{folder} has no config.json or no safetensors: an engine loads nothing from it")
@@ -89,7 +89,7 @@ def _weighed(root: Path, reference: str, folder: Path) -> Path:
         "licence": f"as the card of {reference} says",
         "files": {name: weights.digest(path) for name, path in files.items()},
     }
-    return weights.write(root, reference.replace("@", "-"), said)
+    return weights.write(root, name, said)
 
 
 def _labelled(place: Path, reference: str, before: str) -> Path:

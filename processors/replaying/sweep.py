@@ -116,8 +116,7 @@ class Sweep:
 
     def _expires_at(self, letter: DeadLetter) -> int:
         """Unix ms. At once where its record is too old to return as it is written."""
-        first = letter.orig_timestamp or letter.written_at
-        return letter.written_at + int(EXPIRE_SHARE * max(0, first + self._retention_ms - letter.written_at))
+        return letter.written_at + int(EXPIRE_SHARE * max(0, letter.stood_at + self._retention_ms - letter.written_at))
 
     def _expire_some(self, turn: Turn) -> bool:
         """One block of those whose hour has come. Whether there were some."""
