@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from aios.streams import mistakes, yaml_text
+from aios.streams import mistakes, part_file
 from aios.streams.errors import ConfigError
 from aios.streams.part import POOL, SECRET_OR_NONE, SERVER, Part, close_to
 
@@ -154,7 +154,7 @@ def read(*folders: Path) -> Mapping[str, Pool]:
     said: dict[str, tuple[Path, yaml.Node]] = {}
     pools, problems = [], list[str]()
     for path in (path for folder in folders for path in sorted(folder.glob("*.yaml"))):
-        pool, root, wrong = _read(path)
+        pool, root, wrong = part_file.read(path, Pool, "pool")
         problems += wrong
         if pool is not None and root is not None:
             pools.append(pool)
@@ -170,21 +170,6 @@ def read(*folders: Path) -> Mapping[str, Pool]:
     if problems:
         raise ConfigError("\n".join(problems))
     return by_name
-
-
-def _read(path: Path) -> tuple[Pool | None, yaml.Node | None, list[str]]:
-    """The pool and its nodes, or all that is wrong with the file by itself."""
-    try:
-        root, said = yaml_text.read_file(path)
-        pool = Pool.model_validate(said)
-    except yaml_text.Unreadable as error:
-        return None, None, error.problems
-    except ValidationError as error:
-        return None, None, mistakes.lines(str(path), root, error)
-    if pool.pool != path.stem:
-        says = f"the file is named after its pool, and this one is {path.name}"
-        return None, None, [mistakes.line(str(path), root, ("pool",), says)]
-    return pool, root, []
 
 
 def _wrong(pool: Pool, by_name: Mapping[str, Pool]) -> Iterator[tuple[str, str]]:

@@ -17,10 +17,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from aios.streams import mistakes, yaml_text
+from aios.streams import part_file
 from aios.streams.errors import ConfigError
 from aios.streams.part import FIELD, FIELD_TYPE, LETTERS, SECRET, WORD, Part, close_to
 
@@ -168,28 +168,13 @@ def read(*folders: Path) -> Mapping[str, System]:
     found: dict[str, System] = {}
     problems: list[str] = []
     for path in (path for folder in folders for path in sorted(folder.glob("*.yaml"))):
-        system, wrong = read_file(path)
+        system, _, wrong = part_file.read(path, System, "system")
         problems += wrong
         if system is not None:
             found[system.system] = system
     if problems:
         raise ConfigError("\n".join(problems))
     return found
-
-
-def read_file(path: Path) -> tuple[System | None, list[str]]:
-    """The system, or one line `file:line:column: problem` for everything wrong with it."""
-    try:
-        root, said = yaml_text.read_file(path)
-        system = System.model_validate(said)
-    except yaml_text.Unreadable as error:
-        return None, error.problems
-    except ValidationError as error:
-        return None, mistakes.lines(str(path), root, error)
-    if system.system != path.stem:
-        says = f"the file is named after its system, and this one is {path.name}"
-        return None, [mistakes.line(str(path), root, ("system",), says)]
-    return system, []
 
 
 def named_in(path: str) -> list[str]:

@@ -16,7 +16,7 @@ from aios.infra import output
 from aios.infra.output import FAILED, fail
 from aios.infra.running import load_settings
 from aios.processors.connectors import registry
-from aios.streams import extensions, installed, mistakes, system_files, yaml_text
+from aios.streams import extensions, installed, mistakes, part_file, system_files
 from aios.streams.errors import ConfigError
 from aios.streams.system_files import System
 
@@ -66,10 +66,9 @@ def check(files: tuple[Path, ...]) -> None:
 
 def _checked(path: Path) -> Iterator[str]:
     """All that is wrong with it; what is fine is said."""
-    system, problems = system_files.read_file(path)
+    system, root, problems = part_file.read(path, System, "system")
     problems += extensions.refused(path, system_files.FOLDER)
-    if system is not None:
-        root, _ = yaml_text.read_file(path)
+    if system is not None and root is not None:
         problems += [mistakes.line(str(path), root, (key,), says) for key, says in registry.wrong(system)]
     yield from problems
     if system is None or problems:
