@@ -2,7 +2,8 @@
 
 Enters: the folder of a kind of file that ships (systems, pools, policies, prompts). Leaves: where files of that kind
 are: there, and in the folder of that name in the team's. Guaranteed: nothing of the release is replaced: a name that
-ships is refused in the team's folder, with both paths, and so is a file that would never be read.
+ships is refused in the team's folder, with both paths, and so is a file that would never be read. Of models a team may
+have further versions, and model_files.py says which it refuses.
 
 Rejected: a later file that wins (what a decision was made by would depend on the machine); one folder for each kind (a
 team has one repository, and stages that do not read the same are told so by nobody).
@@ -19,19 +20,21 @@ from aios.streams.errors import ConfigError
 YAML = ".yaml"
 
 
+def beside(shipped: Path, own: Path | None) -> tuple[Path, ...]:
+    """The release's folder, and the team's of that name, which may not be there yet. own: the setting."""
+    return (shipped,) if own is None else (shipped, own / shipped.name)
+
+
 @lru_cache(maxsize=64)
 def folders(shipped: Path, own: Path | None) -> tuple[Path, ...]:
-    """The release's folder, and the team's of that name, which may not be there yet. own: the setting. Raises
-    ConfigError, a line for each file that may not stand in it. Judged once, so that no file that comes while a process
-    runs stops it.
+    """The same. Raises ConfigError, a line for each file that may not stand in the team's. Judged once, so that no file
+    that comes while a process runs stops it.
     """
-    if own is None:
-        return (shipped,)
-    found = own / shipped.name
-    there = sorted(found.iterdir()) if found.is_dir() else []
+    found = beside(shipped, own)
+    there = [path for folder in found[1:] if folder.is_dir() for path in sorted(folder.iterdir())]
     if wrong := [why for path in there for why in refused(path, shipped)]:
         raise ConfigError("\n".join(wrong))
-    return shipped, found
+    return found
 
 
 def refused(path: Path, shipped: Path) -> Iterator[str]:

@@ -22,18 +22,11 @@ from zipfile import BadZipFile, ZipFile
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from aios.streams import config
+from aios.streams import config, extensions
 from aios.streams.errors import ConfigError
 
 FOLDER = Path(__file__).parents[1] / "inference_workers" / "models"
-
-
-def _folders() -> tuple[Path, ...]:
-    own = config.read().extensions.folder
-    return (FOLDER,) if own is None else (FOLDER, own / FOLDER.name)
-
-
-FOLDERS: tuple[Path, ...] = _folders()
+FOLDERS = extensions.beside(FOLDER, config.read().extensions.folder)
 """The release's, and `models` where a team has its own files (extensions.py): new versions are made there."""
 CARD = "card.yaml"
 METRICS = "metrics.json"

@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.cimpl import TopicPartition
 
 from aios.infra.prove.faults import PREPARED_S, Base, Unreached, limit_files
-from aios.infra.prove.proxy import FAIR, Weather
+from aios.infra.prove.proxy import FAIR, Proxy, Weather
 from aios.infra.prove.stand import Missed, Stand
 from aios.infra.prove.stores import REGISTRY, VALKEY
 from aios.streams import topology
@@ -143,11 +143,15 @@ class Network(Base):
     hold_s: float = 8.0
 
     def inject(self, stand: Stand) -> None:
-        stand.cluster.proxy.set(self.weather)
+        self.proxy(stand).set(self.weather)
 
     def heal(self, stand: Stand) -> None:
-        stand.cluster.proxy.set(FAIR)
+        self.proxy(stand).set(FAIR)
         stand.until_ready()
+
+    def proxy(self, stand: Stand) -> Proxy:
+        """Through which they go."""
+        return stand.cluster.proxy
 
 
 NETWORKS = (
@@ -160,20 +164,15 @@ NETWORKS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoresNetwork(Base):
+class StoresNetwork(Network):
     """Every connection to Valkey and to the registry, which stages that start meanwhile must ask."""
 
-    name: str
-    weather: Weather
-    hold_s: float = 8.0
-
     def inject(self, stand: Stand) -> None:
-        stand.stores.proxy.set(self.weather)
+        Network.inject(self, stand)
         _start_cold(stand)
 
-    def heal(self, stand: Stand) -> None:
-        stand.stores.proxy.set(FAIR)
-        stand.until_ready()
+    def proxy(self, stand: Stand) -> Proxy:
+        return stand.stores.proxy
 
 
 STORES_NETWORKS = (
