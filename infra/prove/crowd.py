@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aios.infra.prove import load, verify
 from aios.infra.prove.journal import Kind
-from aios.infra.prove.reading import Addresses, Eyes, Reader
+from aios.infra.prove.reading import Addresses, Eyes, Reader, everything
 from aios.streams.errors import Unavailable
 from aios.streams.topics import REVIEW_REQUESTED
 
@@ -35,9 +35,7 @@ def gather(addresses: Addresses, folder: Path, say: Callable[[str], None]) -> No
 def _asked(addresses: Addresses) -> int:
     """Questions to people, ever."""
     eyes, reader = Eyes(addresses), Reader(addresses)
-    places = eyes.places([REVIEW_REQUESTED.name])
-    begins, ends = eyes.beginnings(places), eyes.ends(places)
     try:
-        return sum(1 for _ in reader.several({place: (begins[place], ends[place]) for place in places}))
+        return sum(1 for _ in everything(eyes, reader, [REVIEW_REQUESTED.name]))
     finally:
         reader.close()

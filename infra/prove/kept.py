@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import fastavro
 
-from aios.infra.prove.reading import Addresses, Eyes, Place, Reader, Registry, Seen
+from aios.infra.prove.reading import Addresses, Eyes, Place, Reader, Registry, everything
 from aios.streams import topology
 from aios.streams.topics import LETTER_CHANGED
 from aios.streams.topology import AUDIT
@@ -32,7 +32,7 @@ def unchained(folder: Path, addresses: Addresses) -> list[str]:
     try:
         return [
             f"{one.topic}/{one.partition}/{one.offset}"
-            for one in _everything(eyes, reader, (topic.name for topic in AUDIT.inputs))
+            for one in everything(eyes, reader, (topic.name for topic in AUDIT.inputs))
             if one.offset not in chained[one.topic, one.partition]
         ]
     finally:
@@ -44,10 +44,10 @@ def unarchived(lake: Path, addresses: Addresses) -> list[str]:
     rows = _archived(lake)
     eyes, reader, registry = Eyes(addresses), Reader(addresses), Registry(addresses.registry)
     try:
-        changes = [registry.decode(seen.value or b"") for seen in _everything(eyes, reader, [LETTER_CHANGED.name])]
+        changes = [registry.decode(seen.value or b"") for seen in everything(eyes, reader, [LETTER_CHANGED.name])]
         given_up = {one["change_id"]: one for one in changes if one["state"] in GIVEN_UP}
         stood = {one["topic"] for one in given_up.values()}
-        letters = {(one.topic, one.partition, one.offset): one.value for one in _everything(eyes, reader, stood)}
+        letters = {(one.topic, one.partition, one.offset): one.value for one in everything(eyes, reader, stood)}
     finally:
         reader.close()
     wrong = []
@@ -79,13 +79,6 @@ def letters_since(addresses: Addresses, ends: Mapping[Place, int]) -> Counter[st
         return Counter(one.topic for one in seen if JOB not in dict(one.headers))
     finally:
         reader.close()
-
-
-def _everything(eyes: Eyes, reader: Reader, topics: Iterable[str]) -> Iterator[Seen]:
-    """Every record of these topics."""
-    places = eyes.places(topics)
-    begins, ends = eyes.beginnings(places), eyes.ends(places)
-    yield from reader.several({place: (begins[place], ends[place]) for place in places})
 
 
 def _archived(lake: Path) -> dict[str, list[dict[str, Any]]]:
