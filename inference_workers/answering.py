@@ -152,9 +152,7 @@ class Answering:
 
     @contextlib.contextmanager
     def _while_owned(self, asking: asyncio.Task[Answer], owned: Callable[[], bool]) -> Iterator[None]:
-        """It is taken out of the engine once nobody would take its answer. One timer looks after all: one for each
-        costs as much as the rest of what waiting costs.
-        """
+        """It is taken out of the engine once nobody would take its answer. One timer looks after all that are asked."""
         self._asked[asking] = owned
         if self._looking is None:
             self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._look)
@@ -167,8 +165,7 @@ class Answering:
         for asking, owned in self._asked.items():
             if not owned():
                 asking.cancel()
-        again = asyncio.get_running_loop().call_later(LOOK_S, self._look) if self._asked else None
-        self._looking = again
+        self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._look) if self._asked else None
 
     def _refusal(self, request: InferenceRequested) -> str:
         """Why this worker can never answer it, empty if it can: plan has stamped what must answer. A prompt's file that

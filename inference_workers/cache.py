@@ -28,7 +28,6 @@ from typing import Protocol, TypeVar
 
 from prometheus_client import Counter
 from redis.asyncio import ConnectionPool, Redis
-from redis.exceptions import RedisError
 
 from aios.schemas import ids
 from aios.schemas.models import InferenceRequested
@@ -122,7 +121,7 @@ class AnswerCache:
         self._redis = Redis(connection_pool=pool)
         self._ms = seconds * 1000
         self._answers_max = answers_max
-        self._questions: deque[tuple[str, asyncio.Future[str | None]]] = deque()
+        self._questions: deque[tuple[str, asyncio.Future[str | None]]] = deque()  # no more than requests in hand
         self._answers: deque[tuple[str, str]] = deque()
         self._working: asyncio.Task[None] | None = None
         self._say_at = 0.0
@@ -171,7 +170,7 @@ class AnswerCache:
             try:
                 async with asyncio.timeout(ASK_S_MAX):
                     found = await self._ask([key for key, _ in asked], dict(kept))
-            except (RedisError, OSError, TimeoutError, ValueError) as error:  # the last: what is there is no text
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is said, and nobody waits here for ever
                 self._failed(error, asked)
                 continue
             for (_, answered), value in zip(asked, found, strict=True):

@@ -95,6 +95,20 @@ def test_a_value_that_is_no_text_fails_nobody(valkey_url: str) -> None:
     assert run(valkey_url, work) == [None, None]
 
 
+def test_whoever_asks_is_answered_whatever_goes_wrong(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault that nobody foresaw costs the known answer, and no request waits for it."""
+
+    async def fails(*_: object) -> None:
+        raise KeyError("nobody foresaw it")
+
+    monkeypatch.setattr(AnswerCache, "_ask", fails)
+
+    async def work(kept: AnswerCache, _: Redis) -> Kept | None:
+        return await asyncio.wait_for(kept.get("q"), 5)
+
+    assert run(valkey_url, work) is None
+
+
 @pytest.mark.parametrize(("away_s", "asked"), [(3_600.0, 1), (0.0, 3)])
 def test_a_server_that_does_not_answer_is_left_alone_for_a_while(
     away_s: float, asked: int, monkeypatch: pytest.MonkeyPatch
