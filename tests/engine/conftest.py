@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aios.inference_workers.engine import ENVIRONMENT
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
 from aios.streams import topology
@@ -20,10 +16,10 @@ from aios.streams.config import KafkaSettings
 from aios.streams.kafka import ensure_topics
 from aios.streams.record import Record
 from tests.conftest import kafka_in, registry_on, valkey_in
+from tests.engine.scripts import found_by
 from tests.engine.workers import PYTHON, Workers
 
 FOLDER = Path(__file__).parent
-ENDED_S_MAX = 900.0  # 30 s on two cores that nobody else uses; loading is what takes long
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,17 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What mechanics.py has found out, in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIOS_")}
-    done = subprocess.run(
-        [PYTHON, FOLDER / "mechanics.py", tmp_path_factory.mktemp("tiny")],
-        env=ENVIRONMENT | environment | {"PYTHONSAFEPATH": "1"},
-        capture_output=True,
-        timeout=ENDED_S_MAX,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    return found_by("mechanics.py", tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="package")

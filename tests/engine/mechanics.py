@@ -24,7 +24,7 @@ from aios.inference_workers.engine import Generate, RequestRefused, Runner
 from aios.inference_workers.vllm_engine import VllmEngine
 from aios.streams import prompt_files
 from aios.streams.config import InferenceSettings
-from aios.streams.errors import ConfigError, EngineDead
+from aios.streams.errors import EngineDead
 
 SEATS = 8
 LONG = 400  # tokens; some seconds' work beside others
@@ -156,14 +156,9 @@ async def hung(engine: VllmEngine, _: Told) -> dict[str, Any]:
 
 async def no_room(folder: Path, settings: InferenceSettings) -> str:
     """A KV cache that holds no request: what start() says."""
-    engine = VllmEngine(folder, Runner.GENERATE, settings, load_format="dummy", kv_cache_memory_bytes=4096)
-    try:
-        await engine.start()
-    except ConfigError as error:
-        return str(error)
-    finally:
-        await engine.close()
-    return ""
+    return await tiny.refused(
+        VllmEngine(folder, Runner.GENERATE, settings, load_format="dummy", kv_cache_memory_bytes=4096)
+    )
 
 
 async def all_of_it(folder: Path) -> dict[str, Any]:

@@ -90,14 +90,7 @@ async def _dumb(folder: Path) -> str:
         json.dumps({name: each for name, each in said.items() if name != "chat_template"}), encoding="utf-8"
     )
     settings = InferenceSettings(load_s_max=600, kv_cache_mib=16)
-    engine = VllmEngine(folder, Runner.GENERATE, settings, load_format="dummy")
-    try:
-        await engine.start()
-    except ConfigError as error:
-        return str(error)
-    finally:
-        await engine.close()
-    return ""
+    return await tiny.refused(VllmEngine(folder, Runner.GENERATE, settings, load_format="dummy"))
 
 
 def learns(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -11,19 +10,17 @@ from pathlib import Path
 
 import psutil
 
-from aios.inference_workers.engine import ENVIRONMENT
-from tests.engine.workers import PYTHON
+from tests.engine.scripts import command, environment
 
 GONE_S_MAX = 10.0
 
 
 def test_an_engine_apart_answers_and_dies_with_its_killed_owner(tmp_path: Path) -> None:
     """The setting reaches vLLM: there is a second process, and it answers; kill -9 of the first leaves none behind."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIOS_")}
     with (tmp_path / "log").open("wb") as log:
         owner = subprocess.Popen(
-            [PYTHON, Path(__file__).parent / "apart.py", tmp_path],
-            env=ENVIRONMENT | environment | {"PYTHONSAFEPATH": "1"},
+            command("apart.py", tmp_path),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=log,
         )

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
-from typing import Any
 
-from aios.inference_workers.engine import ENVIRONMENT
-from tests.engine.workers import PYTHON
-
-ENDED_S_MAX = 900.0  # half a minute on two cores that nobody else uses
-
-
-def made(what: str, folder: Path) -> dict[str, Any]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIOS_")}
-    done = subprocess.run(
-        [PYTHON, Path(__file__).parent / "own_version.py", what, folder],
-        env=ENVIRONMENT | environment | {"PYTHONSAFEPATH": "1"},
-        capture_output=True,
-        timeout=ENDED_S_MAX,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+from tests.engine.scripts import found_by
 
 
 def test_a_folder_on_a_disk_serves_as_its_pool_s_file_says(tmp_path: Path) -> None:
     """Random numbers of two layers, read where they lie; the pool's context and cache are its own; a byte more and the
     next start is refused, as is a model that was trained on no conversation.
     """
-    found = made("writes", tmp_path)
+    found = found_by("own_version.py", "writes", tmp_path)
     assert found["tokens"] > 0
     assert "more exceed 64" in found["refused"]
     assert 0 < found["room"] <= 32_768, "16 MiB of two layers, where the settings say 256"
@@ -44,7 +23,7 @@ def test_heads_on_a_team_s_own_labels_are_trained_and_judged(tmp_path: Path) -> 
     """On weights as they are: the same labels give the same heads; what is judged was not learned; a draft before, it
     serves after.
     """
-    found = made("learns", tmp_path)
+    found = found_by("own_version.py", "learns", tmp_path)
     first, again, judged = found["said"]
     assert first["digest"] == again["digest"]
     assert judged["figures"] == again["figures"] == first["figures"]
