@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from hypothesis import settings
 
 from aios.infra.local.broker import Broker
+from aios.infra.local.radicale import Radicale
 from aios.infra.local.registry import Registry
 from aios.infra.local.registry_log import TOPIC
 from aios.infra.local.valkey import Valkey
@@ -157,6 +158,15 @@ def valkey_in(folder: Path) -> Iterator[str]:
         yield server.url
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def radicale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radicale]:
+    """A calendar server; every test has calendars of its own."""
+    server = Radicale(tmp_path_factory.mktemp("radicale"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from datetime import time as clock
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,14 +50,6 @@ CALENDARS = SHIPPED.model_copy(
         "circuit": Circuit(failures_max=5, open_s=0.2, open_s_max=1.0),
     }
 )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radicale]:
-    radicale = Radicale(Path(tmp_path_factory.mktemp("radicale")))
-    radicale.start()
-    yield radicale
-    radicale.stop()
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +160,7 @@ class Desk:
 def test_a_calendar_server_that_flaps_sends_no_case_to_a_person(
     *,
     pattern: str,
-    server: Radicale,
+    radicale: Radicale,
     settings: Settings,
     codec: Codec,
     unique: str,
@@ -178,9 +169,9 @@ def test_a_calendar_server_that_flaps_sends_no_case_to_a_person(
     """Three meetings are booked, one is moved and one is called off: each stands once where it should, or nowhere; no
     question to a person, no dead letter, and every case is explained without a gap.
     """
-    monkeypatch.setenv("CALENDAR_USER", server.user)
-    monkeypatch.setenv("CALENDAR_PASSWORD", server.password)
-    desk = Desk(settings, codec, server, unique)
+    monkeypatch.setenv("CALENDAR_USER", radicale.user)
+    monkeypatch.setenv("CALENDAR_PASSWORD", radicale.password)
+    desk = Desk(settings, codec, radicale, unique)
     made = serving.served(
         CALENDARS, functools.partial(registry.connector, CALENDARS), dict(registry.operations_of(CALENDARS))
     )
@@ -196,7 +187,7 @@ def test_a_calendar_server_that_flaps_sends_no_case_to_a_person(
             await asyncio.to_thread(until, lambda: desk.stands("booked#2"), 1)
             await asyncio.to_thread(until, desk.decided, 1)
 
-    with Flapping(server.url, PATTERNS[pattern]) as flapping:
+    with Flapping(radicale.url, PATTERNS[pattern]) as flapping:
         asyncio.run(work(flapping.url))
         assert any(becomes != 200 for _, becomes in flapping.asked)
     (dropped,) = desk.decided()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -39,15 +39,6 @@ from aios.streams import installed
 from aios.streams.config import ConnectorsSettings, Settings
 
 NOW = zones.moment(date(2026, 3, 24), time(10), zones.zone("Europe/Berlin"))  # a Tuesday; clocks go forward on Sunday
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radicale]:
-    """One for all; every test has calendars of its own."""
-    radicale = Radicale(Path(tmp_path_factory.mktemp("radicale")))
-    radicale.start()
-    yield radicale
-    radicale.stop()
 
 
 @dataclass
@@ -151,11 +142,11 @@ async def company(
 
 @pytest.fixture
 def run(
-    server: Radicale, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    radicale: Radicale, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[Company], Coroutine[Any, Any, None]]], None]:
     def within(does: Callable[[Company], Coroutine[Any, Any, None]]) -> None:
         async def go() -> None:
-            async with company(server, tmp_path, monkeypatch) as made:
+            async with company(radicale, tmp_path, monkeypatch) as made:
                 await does(made)
 
         asyncio.run(go())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterator
 from datetime import date
 from datetime import time as clock
 from pathlib import Path
@@ -50,14 +49,6 @@ PATTERNS: dict[str, Pattern] = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radicale]:
-    radicale = Radicale(Path(tmp_path_factory.mktemp("radicale")))
-    radicale.start()
-    yield radicale
-    radicale.stop()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _topics(kafka: KafkaSettings) -> None:
     asyncio.run(ensure_topics(kafka, topology.all_topics().values()))
@@ -67,7 +58,7 @@ def _topics(kafka: KafkaSettings) -> None:
 def test_a_calendar_server_that_flaps_bothers_nobody(
     *,
     pattern: str,
-    server: Radicale,
+    radicale: Radicale,
     kafka: KafkaSettings,
     registry_url: str,
     codec: Codec,
@@ -78,10 +69,10 @@ def test_a_calendar_server_that_flaps_bothers_nobody(
     """Eight bookings at their own hours: each is answered ok, and stands confirmed, once, in each of its calendars."""
     system = calendars(unique)
     create(kafka, registry_url, connecting(system))
-    monkeypatch.setenv("CALENDAR_USER", server.user)
-    monkeypatch.setenv("CALENDAR_PASSWORD", server.password)
+    monkeypatch.setenv("CALENDAR_USER", radicale.user)
+    monkeypatch.setenv("CALENDAR_PASSWORD", radicale.password)
     asked = [command(system, unique, number) for number in range(BOOKINGS)]
-    with Flapping(server.url, PATTERNS[pattern]) as flapping:
+    with Flapping(radicale.url, PATTERNS[pattern]) as flapping:
         settings = Settings(
             home=tmp_path,
             kafka=kafka,
@@ -100,7 +91,7 @@ def test_a_calendar_server_that_flaps_bothers_nobody(
             return [each for each in read if each.system == system.system]
 
         async def work() -> None:
-            await fill(server, unique)
+            await fill(radicale, unique)
             await put(kafka, codec, connecting(system), asked)
             async with running(functools.partial(serving.run, systems=[made]), settings):
                 await asyncio.to_thread(wait_for, lambda: len(answered()) >= BOOKINGS)
@@ -111,7 +102,7 @@ def test_a_calendar_server_that_flaps_bothers_nobody(
         )
         assert any(becomes != 200 for _, becomes in flapping.asked)
     assert not list(read_all(kafka, connecting(system).dead_letters.name))
-    stands = asyncio.run(marks(server, unique))
+    stands = asyncio.run(marks(radicale, unique))
     for person in PEOPLE:
         assert sorted(one.case for one in stands[person]) == sorted(one.case_id for one in asked)
         assert all(one.is_confirmed for one in stands[person])
