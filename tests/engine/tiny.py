@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aios.streams.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aios.inference_workers.vllm_engine import VllmEngine
 
 WORDS = "the a letter bank card claim payment please help my account was closed why when how money late fee"
+SURROGATE = "\xed"  # the byte: xgrammar counts half a surrogate pair as a character, and decoding it gives three
 
 
 def make(folder: Path) -> Path:
@@ -17,7 +24,7 @@ def make(folder: Path) -> Path:
     made = Tokenizer(models.BPE(unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.ByteLevel()
     made.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    alphabet = [each for each in pre_tokenizers.ByteLevel.alphabet() if each != SURROGATE]
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=alphabet)
     made.train_from_iterator([WORDS] * 4, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
@@ -38,3 +45,14 @@ def make(folder: Path) -> Path:
     shape.save_pretrained(folder)
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 2}))
     return folder
+
+
+async def refused(engine: VllmEngine) -> str:
+    """What start() says that this engine cannot serve; empty when it starts."""
+    try:
+        await engine.start()
+    except ConfigError as error:
+        return str(error)
+    finally:
+        await engine.close()
+    return ""
