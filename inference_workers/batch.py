@@ -102,11 +102,14 @@ class _Waits(Generic[T]):
 
 
 class Line(Generic[T]):
-    """Asks without a seat. seats: of the batch, kept_free of which are for those who wait."""
+    """Asks without a seat. seats: of the batch, kept_free of which are for those who wait. overtaken_max: how often one
+    is overtaken for its beginning; 0: beginnings do not count.
+    """
 
-    def __init__(self, seats: int, kept_free: int) -> None:
+    def __init__(self, seats: int, kept_free: int, overtaken_max: int = OVERTAKEN_MAX) -> None:
         self._seats = seats
         self._kept_free = kept_free
+        self._overtaken_max = overtaken_max
         self._line: list[_Waits[T]] = []  # by place
         self._numbers = itertools.count()
         self._last: Hashable = None
@@ -155,6 +158,6 @@ class Line(Generic[T]):
                 for passed in self._line[:at]:
                     passed.overtaken += 1
                 return at
-            if waits.overtaken >= OVERTAKEN_MAX:
+            if waits.overtaken >= self._overtaken_max:
                 return 0
         return 0

@@ -5,9 +5,9 @@ the arguments of vllm.EngineArgs, and variables that vLLM reads when it is impor
 gets the same, so that what `aios bench inference` measures an engine with is what the workers run; every setting that
 concerns the engine is in one of the two. Pure but for here().
 
-engine_mode: `in_process` steps the engine in a thread of the worker; `subprocess` gives vLLM's core a process of its
-own, so that reading texts and writing answers overlap with the device's steps. On a CPU the first is better (two
-processes would share the cores, and a copy of every answer travels); on a GPU measure both: infra/bench/gpu.sh does.
+engine_mode: `in_process` has vLLM's core in the engine's own process (vllm_core.py); `subprocess` gives it one more, so
+that reading texts and writing answers overlap with the device's steps. On a CPU the first is better (the core's process
+spins for its work, on a core that the step needs); on a GPU measure both: infra/bench/gpu.sh does.
 """
 
 from __future__ import annotations

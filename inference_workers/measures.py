@@ -3,7 +3,7 @@
 Enters: what pool.py and worker.py see. Leaves: metrics on the process's port (streams/metrics.py), by pool. Names are
 those of OpenTelemetry's GenAI conventions where it has one (gen_ai_server_request_duration, _time_to_first_token,
 _time_per_output_token, gen_ai_client_token_usage, with its buckets), else vLLM's noun behind `aios_`. vLLM's own
-(`vllm:…`, by model and engine) stand beside them on the same port, unchanged.
+(`vllm:…`, by model and engine) stand beside them on the same port, as they last were (vllm_metrics.py).
 Guaranteed: labels are pools, models, weights, lanes, processes, devices, statuses and kinds, so their number is bounded
 by the files of streams/pools and models; a pool's values are there from the start, at 0, an engine's from its loading,
 and none is NaN. An engine's values are by its weights, since a canary may have another one, and by the lanes that

@@ -43,6 +43,20 @@ def plain(control: re.Pattern[str], content: str) -> str:
     return control.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", content)
 
 
+class Tokens:
+    """A conversation as a model reads it, by its own template. tokenizer: of Hugging Face, with a chat template."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._control = control_words({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()})
+
+    def of(self, conversation: Sequence[tuple[str, str]]) -> list[int]:
+        """Nobody's words are control words in it: they can end no message and begin no role."""
+        messages = [{"role": role, "content": plain(self._control, content)} for role, content in conversation]
+        tokens: list[int] = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        return tokens
+
+
 def frame(prompt: Prompt) -> str:
     """What the prompt says itself."""
     return " ".join(one.content.replace(PLACEHOLDER, " ") for one in prompt.messages)

@@ -1,4 +1,4 @@
-"""The engines of one process, one for each set of weights that versions of its model are served with.
+"""The engines of one worker, one for each set of weights that versions of its model are served with.
 
 Enters: what is asked of a version. Leaves: the answer of its engine. Guaranteed: the engine of the newest version is
 loaded and warm before the process serves anybody; another one is loaded when its first request comes, which waits for

@@ -10,7 +10,6 @@ an unknown action is refused when armed.
     stop                SIGSTOP (the test continues it)
     segv[:bytes]        SIGSEGV; with an argument only if the payload contains it
     exit[:status]       leave at once with this status (default 70)
-    hang[:all]          this thread goes on no more; all: no other thread either, for it keeps the interpreter
 
 A name is `<process>.<step>`, and every process has these six, one at each boundary of its work:
 
@@ -24,7 +23,7 @@ A name is `<process>.<step>`, and every process has these six, one at each bound
 MISSING says which process lacks one, and why. Beside them are points of one stage alone: decode (before each record
 that a segv may look at), acked (a stateful stage's group offsets follow its transaction), intended (of the connectors:
 an intent is acknowledged, its effect has not begun), raised (of the connectors: what a list's new version changes is
-raised, and not committed), engine.step (of a worker: the engine is about to make a step), and what a file of its own
+raised, and not committed), and what a file of its own
 needs: outcomes.rebuilding, audit.half_written, lake.unfinished, lake.merging, lake.merged, watch.telling, watch.told.
 
 A drill arms a process that runs: a line in home/run/failpoints/<process>.<slot> and SIGUSR1 to the process, or its next
@@ -33,21 +32,18 @@ start. A line is taken out as it is read, so it holds for one life; two lines ar
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from aios.streams.errors import ConfigError
 
-HANG_S = 3600  # of one sleep
 STEPS = ("taken", "computed", "produced", "delivered", "committed", "revoking")
 _NO_GROUP = "it is no member of a group: the answer to the caller is its commit, and the caller asks again"
 MISSING = {f"{process}.{step}": _NO_GROUP for process in ("gateway", "operations") for step in STEPS[-2:]}
-_SPEC = re.compile(r"(?P<name>[a-z_.]+)=(?P<action>kill|stop|segv|exit|hang)(:(?P<argument>[^@,]*))?(@(?P<visit>\d+))?")
+_SPEC = re.compile(r"(?P<name>[a-z_.]+)=(?P<action>kill|stop|segv|exit)(:(?P<argument>[^@,]*))?(@(?P<visit>\d+))?")
 
 
 @dataclass(slots=True)
@@ -77,7 +73,7 @@ def arm(specification: str) -> None:
     for part in filter(None, specification.split(",")):
         match = _SPEC.fullmatch(part)
         if match is None:
-            raise ConfigError(f"failpoint {part!r}: expected name=kill|stop|segv|exit|hang[:argument][@visit]")
+            raise ConfigError(f"failpoint {part!r}: expected name=kill|stop|segv|exit[:argument][@visit]")
         armed[match["name"]] = _Point(match["action"], match["argument"] or "", int(match["visit"] or 0))
     _armed.clear()
     _armed.update(armed)
@@ -113,14 +109,5 @@ def _visit(point: _Point, payload: bytes) -> None:
         return
     if point.action == "exit":
         os._exit(int(point.argument or 70))
-    if point.action == "hang":
-        _hang(holding=point.argument == "all")
     signals = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "segv": signal.SIGSEGV}
     signal.raise_signal(signals[point.action])  # to this thread: it must not run on while another takes the signal
-
-
-def _hang(*, holding: bool) -> None:
-    """For good. holding: as a foreign call does that never gives the interpreter back."""
-    sleep = ctypes.PyDLL(None).sleep if holding else time.sleep
-    while True:
-        sleep(HANG_S)

@@ -36,21 +36,26 @@ def start(process: str, slot: int) -> None:
     logging.captureWarnings(True)
 
 
+def who() -> tuple[str, int] | None:
+    """What start() was told, for a process that this one starts in its turn; None: it was not called."""
+    formatters = (handler.formatter for handler in logging.getLogger().handlers)
+    return next((formatter.who for formatter in formatters if isinstance(formatter, JsonLines)), None)
+
+
 class JsonLines(logging.Formatter):
     """See the module."""
 
     def __init__(self, process: str, slot: int) -> None:
         super().__init__()
-        self._process = process
-        self._slot = slot
+        self.who = process, slot
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without its end."""
         said = {
             "ts": _time(record.created),
             "level": record.levelname.lower(),
-            "process": self._process,
-            "slot": self._slot,
+            "process": self.who[0],
+            "slot": self.who[1],
             "logger": record.name,
             "msg": _message(record),
         }

@@ -103,7 +103,7 @@ class Run:
         try:
             return {
                 "generate": self._rates(stand, "generate", {1: 5, 4: 12, 16: 32, 64: 64}, loops=LOOPS),
-                "classify": self._rates(stand, "classify", {1: 100, 4: 200, 16: 400, 64: 600}, loops=LOOPS),
+                "classify": self._rates(stand, "classify", {1: 200, 4: 400, 16: 1000, 64: 3000}, loops=LOOPS),
             }
         finally:
             stand.close()

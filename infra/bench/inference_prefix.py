@@ -1,7 +1,7 @@
 """What it brings to let requests of one beginning follow each other: python -m aios.infra.bench.inference_prefix.
 
 Enters: {"rounds": …, "each": …} as its argument. Leaves: one JSON line: of each way, in each round, the engine's
-seconds, this process's CPU seconds, and the share of prompt tokens found in the cache. Runs in the workers'
+seconds, its process's CPU seconds, and the share of prompt tokens found in the cache. Runs in the workers'
 environment, with the pool's own model and the worker's own line (inference_workers/batch.py). Guaranteed: both ways
 take the same number of tokens of texts that no other round had, turn about; the KV cache has room for some of the
 beginnings and not for all, as where many prompts and long instructions share a pool.
@@ -14,9 +14,10 @@ import asyncio
 import json
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import psutil
 
 from aios.inference_workers import batch, convert
 from aios.inference_workers.batch import Usage
@@ -62,32 +63,42 @@ def requests(tag: str, each: int) -> Sequence[Generate]:
 
 async def measure(engine: VllmEngine, told: Told, tag: str, each: int) -> dict[str, float]:
     """All of them at once."""
-    busy_s, queries, hits, cpu_s = told.busy_s, told.queries, told.hits, time.process_time()
+    process = psutil.Process(engine.pid)
+    busy_s, queries, hits, cpu_s = told.busy_s, told.queries, told.hits, _cpu_s(process)
     batch.METER.set(Usage())
     await asyncio.gather(*(engine.generate(request) for request in requests(tag, each)))
     return {
         "busy_s": round(told.busy_s - busy_s, 3),
-        "cpu_s": round(time.process_time() - cpu_s, 3),
+        "cpu_s": round(_cpu_s(process) - cpu_s, 3),
         "found": round((told.hits - hits) / (told.queries - queries), 3),
     }
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return float(used.user + used.system)
 
 
 async def run(rounds: int, each: int) -> dict[str, Any]:
     served, told = SERVED["generate"], Told()
     settings = served.told(config.load().inference)
     own = {"max_num_seqs": SEATS, "num_gpu_blocks_override": ROOM_TOKENS // BLOCK_TOKENS}
-    engine = VllmEngine(convert.folder(served.pool.weights), served.kind.runner, settings, told, **own)
-    await engine.start()
+    weights = convert.folder(served.pool.weights)
+    engines = {
+        way: VllmEngine(weights, served.kind.runner, settings, told, overtaken_max=overtaken_max, **own)
+        for way, overtaken_max in WAYS.items()
+    }
     found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     try:
+        for engine in engines.values():
+            await engine.start()
         for number in range(rounds):
             for way in sorted(WAYS, reverse=bool(number % 2)):
-                batch.OVERTAKEN_MAX = WAYS[way]  # the line of the engine reads it
-                found[way].append(await measure(engine, told, f"Round {number}, {way}", each))
+                found[way].append(await measure(engines[way], told, f"Round {number}, {way}", each))
                 print(f"round {number + 1} of {rounds}, {way}: {found[way][-1]}", file=sys.stderr, flush=True)
         return {"requests": BEGINNINGS * each, "room_tokens": engine.tokens_max, "ways": found}
     finally:
-        await engine.close()
+        await asyncio.gather(*(each.close() for each in engines.values()))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""An engine whose core is a process of its own, for test_apart.py: python tests/engine/apart.py FOLDER.
+"""An engine whose core is one process more, for test_apart.py: python tests/engine/apart.py FOLDER.
 
 Says on standard output, a JSON object a line: once it is loaded, its processes; then its first answer. Then it waits
 to be killed.

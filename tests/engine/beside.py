@@ -1,4 +1,4 @@
-"""Run by the workers' Python: the encoders of two versions in one process, each asked alone and then both together."""
+"""Run by the workers' Python: the encoders of two versions of one worker, each asked alone and then both together."""
 
 from __future__ import annotations
 

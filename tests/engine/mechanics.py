@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -36,13 +38,14 @@ class Told:
 
     def __init__(self) -> None:
         self.busy_s = 0.0
-        self.running_max = 0
+        self.running = self.running_max = 0
         self.queries = 0
         self.hits = 0
 
     def __call__(self, **said: Any) -> None:
         self.busy_s += said["step_seconds"]
-        self.running_max = max(self.running_max, said["running"])
+        self.running = said["running"]
+        self.running_max = max(self.running_max, self.running)
         self.queries += said["prefix_queries"]
         self.hits += said["prefix_hits"]
 
@@ -84,8 +87,8 @@ async def charged(engine: VllmEngine, told: Told) -> dict[str, float]:
     }
 
 
-async def cancelled(engine: VllmEngine, _: Told) -> dict[str, Any]:
-    """A long answer, taken back at once and by its deadline: the engine is empty, and the time was counted."""
+async def cancelled(engine: VllmEngine, told: Told) -> dict[str, Any]:
+    """A long answer, taken back at once and by its deadline: who asks next is alone, and the time was counted."""
     usages = [Usage(), Usage()]
     running = [asyncio.create_task(ask(engine, say("why", tokens_max=900), usage)) for usage in usages]
     await asyncio.gather(*(_begun(usage) for usage in usages))
@@ -97,16 +100,15 @@ async def cancelled(engine: VllmEngine, _: Told) -> dict[str, Any]:
     except TimeoutError:
         late = True
     await ask(engine, say("how"), Usage())
-    left = engine._engine.get_num_unfinished_requests()
     return {
         "late": late,
-        "left": left,
+        "left": told.running,
         "counted": min(min(usage.engine_us, usage.prompt_tokens, usage.output_tokens) for usage in usages) > 0,
     }
 
 
 async def _begun(usage: Usage) -> None:
-    """The engine's thread tells nobody but the meter."""
+    """The engine tells nobody but the meter."""
     if not usage.engine_us:
         await asyncio.sleep(0.01)
         await _begun(usage)
@@ -143,7 +145,8 @@ async def prefix(engine: VllmEngine, told: Told) -> dict[str, int]:
 async def hung(engine: VllmEngine, _: Told) -> dict[str, Any]:
     """A step that does not come back: watch() ends within step_s_max and a moment. The last question."""
     engine._settings = engine._settings.model_copy(update={"step_s_max": 1})
-    engine._engine.step = lambda: time.sleep(3600)
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)
     asking = asyncio.create_task(ask(engine, say("when"), Usage()))
     begun = time.monotonic()
     try:

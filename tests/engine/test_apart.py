@@ -1,4 +1,4 @@
-"""inference.engine_mode 'subprocess': vLLM's core in a process of its own, as a GPU may want it."""
+"""inference.engine_mode 'subprocess': vLLM's core in one process more, as a GPU may want it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ GONE_S_MAX = 10.0
 
 
 def test_an_engine_apart_answers_and_dies_with_its_killed_owner(tmp_path: Path) -> None:
-    """The setting reaches vLLM: there is a second process, and it answers; kill -9 of the first leaves none behind."""
+    """The setting reaches vLLM: the engine's process has one of its own, and answers; kill -9 of the worker leaves
+    none behind.
+    """
     with (tmp_path / "log").open("wb") as log:
         owner = subprocess.Popen(
             command("apart.py", tmp_path),
@@ -30,7 +32,7 @@ def test_an_engine_apart_answers_and_dies_with_its_killed_owner(tmp_path: Path) 
         assert all(lines), (tmp_path / "log").read_text(errors="replace")[-3000:]
         (loaded, answered) = map(json.loads, lines)
         apart = [psutil.Process(pid) for pid in loaded["processes"]]
-        assert apart
+        assert len(apart) >= 2
         assert answered["tokens"] > 0
     finally:
         owner.send_signal(signal.SIGKILL)

@@ -54,4 +54,5 @@ def test_a_seed_does_not_end_the_engine(bounded: dict[str, Any]) -> None:
 
 def test_a_letter_cannot_end_its_message(bounded: dict[str, Any]) -> None:
     """Whatever it writes: the tokenizer's own words begin roles, and only a prompt may."""
-    assert bounded["ends"] == 0
+    assert bounded["ends"]["control"] == 0
+    assert bounded["ends"]["here"] == bounded["ends"]["there"]

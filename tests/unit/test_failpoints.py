@@ -48,38 +48,6 @@ def test_a_process_dies_as_armed(armed: str, payload: str, status: int, said: st
     assert (done.returncode, done.stdout) == (status, said)
 
 
-HANGS = """
-import sys, threading
-from aios.streams import failpoints
-failpoints.arm(sys.argv[1])
-threading.Thread(target=failpoints.hit, args=("engine.step",), daemon=True).start()
-print("others go on", flush=True)
-"""
-
-
-def test_a_thread_hangs_as_armed_and_the_others_go_on() -> None:
-    """The process can end, as one that notices its hung thread does."""
-    done = subprocess.run(
-        [sys.executable, "-c", HANGS, "engine.step=hang"], capture_output=True, text=True, timeout=20, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "others go on\n")
-
-
-def test_a_thread_that_keeps_the_interpreter_stops_them_all() -> None:
-    """Nothing written in Python can notice it: who would wait two seconds for the thread waits for ever."""
-    waits = HANGS.replace("threading.Thread(", "print('armed', flush=True); hung = threading.Thread(")
-    waits = waits.replace(".start()", "; hung.start(); hung.join(2)")
-    command = [sys.executable, "-c", waits, "engine.step=hang:all"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "armed\n"
-        try:
-            with pytest.raises(subprocess.TimeoutExpired):
-                child.communicate(timeout=8)
-        finally:
-            child.kill()
-
-
 ROOT = Path(__file__).parents[2]
 ROADS = ("streams/intake.py", "streams/delivery.py")
 VISITS = re.compile(r'failpoints\.hit\(\s*f?"(?:\{[^}]+\}|(?P<process>[a-z]+))\.(?P<step>[a-z]+)"')

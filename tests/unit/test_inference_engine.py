@@ -1,105 +1,79 @@
-"""The engine's thread: what is asked is answered, refused, taken back or told of the death. vLLM itself is faked here;
-tests/engine/ has the real one."""
+"""A worker and the process of its engine: what is asked is answered, refused, taken back or told of the death. vLLM
+itself is faked here (tests/fakes/vllm_core.py); tests/engine/ has the real one."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterator
+import os
+import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any, TypeVar
 
-import numpy as np
+import psutil
 import pytest
 
-from aios.inference_workers import vllm_engine as module
+from aios.inference_workers import batch, vllm_engine
+from aios.inference_workers.batch import Usage
 from aios.inference_workers.engine import Embed, Embedding, RequestRefused, Runner
 from aios.inference_workers.vllm_engine import VllmEngine
 from aios.streams.config import InferenceSettings
-from aios.streams.errors import EngineDead
+from aios.streams.errors import ConfigError, EngineDead
 
-ENDED_S_MAX = 10.0
+ROOT = Path(__file__).parents[2]
+ENDED_S_MAX = 20.0
+LOOK_S = 0.01
 T = TypeVar("T")
 
 
-class FakeVllm:
-    """LLMEngine's three methods. Texts are lists of numbers by then: a 7 waits to be let go, an 8 breaks the step,
-    a 9 is refused, a 6 holds the step up."""
-
-    def __init__(self) -> None:
-        self.asked: dict[str, list[int]] = {}
-        self.aborted: list[str] = []
-        self.stepped = threading.Event()
-        self.released = threading.Event()
-
-    def add_request(self, request_id: str, prompt: dict[str, list[int]], _parameters: object, *, priority: int) -> None:
-        if 9 in prompt["prompt_token_ids"]:
-            raise ValueError("too long")
-        self.asked[request_id] = prompt["prompt_token_ids"]
-
-    def step(self) -> list[Any]:
-        done = []
-        for request_id, tokens in list(self.asked.items()):
-            if 8 in tokens:
-                raise RuntimeError("out of memory")
-            if 6 in tokens:
-                self.released.wait(ENDED_S_MAX)
-            if 7 in tokens:
-                self.stepped.set()
-                self.released.wait(0.001)
-                continue
-            del self.asked[request_id]
-            data = SimpleNamespace(float=lambda: SimpleNamespace(numpy=lambda: np.array([1.0])))
-            outputs = SimpleNamespace(data=data)
-            done.append(SimpleNamespace(finished=True, request_id=request_id, prompt_token_ids=tokens, outputs=outputs))
-        return done
-
-    def abort_request(self, request_ids: list[str]) -> None:
-        self.aborted += request_ids
-        for request_id in request_ids:
-            self.asked.pop(request_id, None)
+@pytest.fixture(autouse=True)
+def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_engine, "CORE", "tests.fakes.vllm_core")
+    monkeypatch.setattr(vllm_engine, "WATCH_S", LOOK_S)
+    kept = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), *kept))))
 
 
-@pytest.fixture
-def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVllm]:
-    """In the place of the library, and loaded at once."""
-    fake = FakeVllm()
-    library: Any = ModuleType("vllm")  # a module takes any name
-    exceptions: Any = ModuleType("vllm.exceptions")
-    library.PoolingParams = lambda **_: None
-    library.SamplingParams = lambda **_: None
-    exceptions.VLLMClientError = type("VLLMClientError", (Exception,), {})
-    monkeypatch.setitem(sys.modules, "vllm", library)
-    monkeypatch.setitem(sys.modules, "vllm.exceptions", exceptions)
-    monkeypatch.setattr(module, "WATCH_S", 0.01)
+class Heard:
+    """Of the last step."""
 
-    def load(self: VllmEngine) -> None:
-        self._engine = fake
-        self._tokenizer = SimpleNamespace(encode=lambda text, **_: [int(c) for c in text if c.isdigit()])
+    running = 0
 
-    monkeypatch.setattr(VllmEngine, "_load", load)
-    yield fake
-    fake.released.set()
+    def __call__(self, *, running: int, **_: Any) -> None:
+        self.running = running
 
 
-def run(work: Callable[[VllmEngine], Awaitable[T]], step_s_max: float = 60) -> T:
-    """Start an engine, do the work with it, close it."""
+def run(
+    work: Callable[[VllmEngine], Awaitable[T]], *, model: str = "model", heard: Heard | None = None, **set_: Any
+) -> T:
+    """Start an engine, do the work with it, close it: nothing of it is left."""
 
     async def whole() -> T:
-        settings = InferenceSettings().model_copy(update={"step_s_max": step_s_max})
-        engine = VllmEngine(Path("model"), Runner.EMBED, settings)
-        await engine.start()
+        settings = InferenceSettings().model_copy(update=set_)
+        engine = VllmEngine(Path(model), Runner.EMBED, settings, heard)
         try:
+            await engine.start()
             return await asyncio.wait_for(work(engine), ENDED_S_MAX)
         finally:
             await engine.close()
+            assert engine.pid is not None
+            assert not psutil.pid_exists(engine.pid)
 
     return asyncio.run(whole())
 
 
-def test_one_refused_request_leaves_the_others_alone(vllm: FakeVllm) -> None:
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(ENDED_S_MAX):
+        while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(LOOK_S)
+
+
+async def metered(engine: VllmEngine, text: str, usage: Usage) -> Embedding:
+    batch.METER.set(usage)
+    return await engine.embed(Embed(text=text))
+
+
+def test_one_refused_request_leaves_the_others_alone() -> None:
     """It fails with the library's words; the others have their vectors."""
 
     async def work(engine: VllmEngine) -> list[Embedding | BaseException]:
@@ -114,7 +88,7 @@ def test_one_refused_request_leaves_the_others_alone(vllm: FakeVllm) -> None:
     assert last.prompt_tokens == 2
 
 
-def test_who_is_in_line_sits_down_when_all_others_have_left_at_once(vllm: FakeVllm) -> None:
+def test_who_is_in_line_sits_down_when_all_others_have_left_at_once() -> None:
     """More than there are seats for, and every step empties them all: nobody is forgotten in line."""
 
     async def work(engine: VllmEngine) -> int:
@@ -124,30 +98,37 @@ def test_who_is_in_line_sits_down_when_all_others_have_left_at_once(vllm: FakeVl
     assert run(work) == 3 * InferenceSettings().sequences_max
 
 
-def test_a_cancelled_request_is_taken_out_of_the_engine(vllm: FakeVllm) -> None:
-    """Nothing goes on computing for nobody."""
+def test_a_cancelled_request_is_taken_out_of_the_engine_and_charged_until_then() -> None:
+    """Nothing goes on computing for nobody, in the batch or in line; it is charged for no later step."""
+    heard, usage = Heard(), Usage()
 
     async def work(engine: VllmEngine) -> None:
-        waiting = asyncio.create_task(engine.embed(Embed(text="7")))
-        await asyncio.to_thread(vllm.stepped.wait, ENDED_S_MAX)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        await engine.embed(Embed(text="1"))  # the thread has seen the cancellation before this
+        seats = InferenceSettings().sequences_max
+        waiting = [asyncio.create_task(metered(engine, "7", usage))]
+        waiting += [asyncio.create_task(engine.embed(Embed(text="7"))) for _ in range(2 * seats)]
+        await until(lambda: usage.engine_us and heard.running >= seats)
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await engine.embed(Embed(text="1"))
+        charged = usage.engine_us
+        await engine.embed(Embed(text="1"))
+        assert usage.engine_us == charged
 
-    run(work)
-    assert len(vllm.aborted) == 1
-    assert not vllm.asked
+    run(work, heard=heard)
+    assert heard.running == 1
+    assert usage.prompt_tokens == 1
 
 
-def test_when_the_engine_dies_everybody_is_told(vllm: FakeVllm) -> None:
-    """Whoever waits, whoever watches, and whoever asks afterwards."""
+@pytest.mark.parametrize(("text", "said"), [("8", "out of memory"), ("5", "SIGSEGV")])
+def test_when_the_engine_dies_everybody_is_told(text: str, said: str) -> None:
+    """Whoever waits, whoever watches, and whoever asks afterwards: by an error of the library, or with its process."""
 
     async def work(engine: VllmEngine) -> None:
         watching = asyncio.create_task(engine.watch())
-        waiting = [asyncio.create_task(engine.embed(Embed(text=text))) for text in ("7", "8")]
+        waiting = [asyncio.create_task(engine.embed(Embed(text=each))) for each in ("7", text)]
         for told in (watching, *waiting):
-            with pytest.raises(EngineDead, match="out of memory"):
+            with pytest.raises(EngineDead, match=said):
                 await told
         with pytest.raises(EngineDead):
             await engine.embed(Embed(text="1"))
@@ -155,29 +136,69 @@ def test_when_the_engine_dies_everybody_is_told(vllm: FakeVllm) -> None:
     run(work)
 
 
-def test_an_engine_that_hangs_is_as_good_as_dead(vllm: FakeVllm) -> None:
-    """One step takes longer than step_s_max: watch() says so, although nobody has raised anything."""
+def test_an_engine_that_hangs_says_where_and_is_killed(capfd: pytest.CaptureFixture[str]) -> None:
+    """It says nothing for longer than step_s_max: watch() raises, and the log has the place in the code. This process's
+    loop has gone on meanwhile.
+    """
+    looks = 0
 
     async def work(engine: VllmEngine) -> None:
         asked = asyncio.create_task(engine.embed(Embed(text="6")))
+        watching = asyncio.create_task(engine.watch())
+        nonlocal looks
+        while not watching.done():
+            looks += 1
+            await asyncio.sleep(LOOK_S)
+        with pytest.raises(EngineDead, match="hangs"):
+            await watching
+        with pytest.raises(EngineDead):
+            await asked
+
+    run(work, step_s_max=0.5)
+    assert looks > 10
+    assert "vllm_core.py" in capfd.readouterr().err
+
+
+def test_an_engine_that_is_stopped_is_killed_too() -> None:
+    """Nothing of it runs any more, not even to say where it stands."""
+
+    async def work(engine: VllmEngine) -> None:
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGSTOP)
+        asked = asyncio.create_task(engine.embed(Embed(text="1")))
         with pytest.raises(EngineDead, match="hangs"):
             await engine.watch()
-        vllm.released.set()
-        await asked
+        with pytest.raises(EngineDead):
+            await asked
 
-    run(work, step_s_max=0.05)
+    run(work, step_s_max=0.5)
 
 
-def test_a_model_that_does_not_load_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    """start() raises, so that the process ends and its supervisor shows the reason."""
+def test_an_engine_that_nobody_asks_is_not_hanging() -> None:
+    """An hour's silence is for want of a question, and is not counted with the next one's."""
 
-    def load(_: VllmEngine) -> None:
-        raise OSError("no such model")
+    async def work(engine: VllmEngine) -> None:
+        engine._heard_at -= 3600
+        watching, usage = asyncio.create_task(engine.watch()), Usage()
+        await asyncio.wait((watching,), timeout=20 * LOOK_S)
+        asked = asyncio.create_task(metered(engine, "7", usage))
+        await until(lambda: usage.engine_us)
+        await asyncio.wait((watching,), timeout=20 * LOOK_S)
+        assert not watching.done()
+        for each in (asked, watching):
+            each.cancel()
 
-    monkeypatch.setattr(VllmEngine, "_load", load)
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "said"), [("absent", EngineDead, "no such"), ("large", ConfigError, "set ")]
+)
+def test_a_model_that_does_not_load_says_why(model: str, error: type[Exception], said: str) -> None:
+    """start() raises, so that the process ends and its supervisor shows the reason, or the setting to change."""
 
     async def work(_: VllmEngine) -> None:
         raise AssertionError("it has started")
 
-    with pytest.raises(EngineDead, match="no such model"):
-        run(work)
+    with pytest.raises(error, match=said):
+        run(work, model=model)
