@@ -97,7 +97,7 @@ class KillAt(Base):
             with contextlib.suppress(Missed):
                 _revoke(stand, self.stage)
         if self.steps[0] in ("produced", "delivered") or self.stage == LETTERS.process:
-            _give_garbage(stand, self.stage)
+            give_garbage(stand, self.stage)
         if self.steps == (UNFINISHED,):
             _give_up_a_letter(stand)
         if not stand.until_died(before, len(self.steps), REACH_S_MAX * len(self.steps)):
@@ -110,7 +110,7 @@ class KillAt(Base):
             stand.scale(self.stage, 1)
 
 
-def _give_garbage(stand: Stand, process: str) -> None:
+def give_garbage(stand: Stand, process: str) -> None:
     """A sink produces nothing but dead letters: have a record returned to it that it cannot read.
 
     The one of dead letters has work of any kind only where something failed, which may be a while ago.
