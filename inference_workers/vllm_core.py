@@ -14,6 +14,7 @@ one).
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import itertools
 import logging
@@ -23,6 +24,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import prometheus_client
@@ -32,10 +34,12 @@ from aios.inference_workers.batch import Line
 from aios.inference_workers.bound import bind_to
 from aios.inference_workers.channel import NOTHING, Ask, Cancel, Died, End, Load, Loaded, Stepped
 from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, Runner, Structured
+from aios.inference_workers.giving_way import give_way
 from aios.streams import logs
 from aios.streams.errors import ConfigError
 
 METRICS_S = 5.0  # between two looks at vLLM's own metrics, while there is work
+COMMAND_NAME = Path("/proc/self/comm")
 WARM_UP = -1  # the number of what nobody asked
 
 log = logging.getLogger(__name__)
@@ -291,8 +295,11 @@ def serve(end: End) -> None:
         end.wait()
     order, *asked = come
     assert isinstance(order, Load)
+    give_way(order.settings.lanes)
     if order.who is not None:
         logs.start(*order.who)
+        with contextlib.suppress(OSError):  # for top and ps
+            COMMAND_NAME.write_text(f"{'.'.join(map(str, order.who))} vllm", encoding="ascii")
     core = Core(order)
     try:
         end.send(core.load())

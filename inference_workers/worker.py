@@ -31,6 +31,7 @@ from aios.inference_workers.classify import CHUNKS_MAX
 from aios.inference_workers.engine import Engine, Runner, Told
 from aios.inference_workers.engine_arguments import context_tokens
 from aios.inference_workers.fair import Costs, Fair
+from aios.inference_workers.giving_way import give_way
 from aios.inference_workers.measures import Engines, Measures
 from aios.inference_workers.one_request import Requests
 from aios.inference_workers.openai import OpenAIEngine, at_once
@@ -182,6 +183,7 @@ async def run(settings: Settings, *, process: str, slot: int, stop: asyncio.Even
     """The worker, until stop is set. Joins its groups only when the model is loaded and warm."""
     served = SERVED[process]
     lanes = settings.inference.lanes
+    give_way(lanes)
     measures = {pool.pool: Measures(pool) for pool in served.pools.values() if pool.lane in lanes}
     seats = served.told(settings.inference).sequences_max
     engine = served.engine(settings, Engines(process, lanes, seats=seats).of)

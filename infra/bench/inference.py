@@ -14,7 +14,7 @@ rounds, turn about:
 
 Times through Kafka are the broker's, from a request's record to its answer's; a rate is all answers over the time from
 the first request to the last answer, so that start and end count, as they do for the engine by itself. Broker and
-client run on the same cores as the workers, pinned or not.
+client run on the same cores as the workers; where the lanes have a core each, on that of bulk work, alone and together.
 Rejected: the rate in the middle of a run (what a user waits for has a beginning and an end). Ray Data LLM beside
 it: its `llm` extra (ray 2.60.0) wants vllm 0.27.0 with CUDA, which does not install beside the engine for CPUs that is
 measured here; another engine would be what is compared.
@@ -22,12 +22,13 @@ measured here; another engine would be what is compared.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -50,6 +51,7 @@ LOOPS = (1, 16, 64)  # the last: as many as a pool has in hand
 PATH_PER_S = 20.0
 INTERACTIVE_PER_S = 10.0
 BULK_AT_ONCE = 128
+INTERACTIVE_CORE, BULK_CORE = 0, 1
 LANES_S = 7  # of one measurement
 PATH_COUNT = 200
 PREFIX_EACH = 3  # requests of each beginning
@@ -162,17 +164,22 @@ class Run:
     # ── lanes ──
 
     def lanes(self) -> dict[str, Any]:
-        stand = Stand(self._folder / "lanes")
-        try:
-            _say("lanes: a worker for each, each on a core of its own")
-            with stand.worker("classify", ("interactive",), core=0), stand.worker("classify", ("bulk",), core=1):
-                pinned = self._lanes(stand)
-            _say("lanes: one worker for both")
-            with stand.worker("classify", LANES):
-                shared = self._lanes(stand)
-            return {"a core each": pinned, "one worker": shared}
-        finally:
-            stand.close()
+        return {"a core each": self._lanes_apart(), "one worker": self._lanes_together()}
+
+    def _lanes_apart(self) -> dict[str, Any]:
+        _say("lanes: a worker for each, each on a core of its own")
+        with (
+            _on(BULK_CORE),  # and so are all that this process starts
+            contextlib.closing(Stand(self._folder / "lanes-apart")) as stand,
+            stand.worker("classify", ("interactive",), core=INTERACTIVE_CORE),
+            stand.worker("classify", ("bulk",), core=BULK_CORE),
+        ):
+            return self._lanes(stand)
+
+    def _lanes_together(self) -> dict[str, Any]:
+        _say("lanes: one worker for both")
+        with contextlib.closing(Stand(self._folder / "lanes")) as stand, stand.worker("classify", LANES):
+            return self._lanes(stand)
 
     def _lanes(self, stand: Stand) -> dict[str, Any]:
         seconds = max(2.0, LANES_S * self._size)
@@ -260,6 +267,17 @@ class Run:
             return took
         finally:
             alone.close()
+
+
+@contextlib.contextmanager
+def _on(core: int) -> Iterator[None]:
+    """This thread, and what it starts, on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _say(what: str) -> None:
