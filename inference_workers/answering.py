@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from aios.inference_workers import batch
-from aios.inference_workers.batch import BULK_PRIORITY, Usage
 from aios.inference_workers.cache import Answers, Kept, Nothing, key_of
 from aios.inference_workers.cancels import Cancelled, Nobody
-from aios.inference_workers.engine import Engine, RequestRefused
+from aios.inference_workers.engines import batch
+from aios.inference_workers.engines.batch import BULK_PRIORITY, Usage
+from aios.inference_workers.engines.engine import Engine, RequestRefused
 from aios.inference_workers.tasks import Answer, Task, refusal
 from aios.schemas import ids
 from aios.schemas.models import InferenceCompleted, InferenceRequested

@@ -26,8 +26,8 @@ from collections.abc import Callable, Mapping, Sequence
 from prometheus_client import Counter, Gauge, Histogram
 
 from aios.inference_workers import device
-from aios.inference_workers.batch import Usage
-from aios.inference_workers.engine import Told
+from aios.inference_workers.engines.batch import Usage
+from aios.inference_workers.engines.engine import Told
 from aios.schemas.models import InferenceCompleted
 from aios.streams import metrics
 from aios.streams.pool_files import Lane, Pool

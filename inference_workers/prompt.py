@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from aios.inference_workers import guard
-from aios.inference_workers.engine import Structured
+from aios.inference_workers.engines.engine import Structured
 from aios.schemas import ids
 from aios.streams import shapes
 from aios.streams.prompt_files import CHOICE, OBJECT, PLACEHOLDER, TEXT, Prompt

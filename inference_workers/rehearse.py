@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TextIO
 
 from aios.inference_workers import worker
-from aios.inference_workers.engine import RequestRefused
+from aios.inference_workers.engines.engine import RequestRefused
 from aios.inference_workers.tasks import Task, refusal
 from aios.schemas.models import InferenceRequested
 from aios.streams import config

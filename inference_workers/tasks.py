@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from aios.inference_workers import classify
-from aios.inference_workers.engine import Embed, Engine, RequestRefused
-from aios.inference_workers.shelf import Shelf
+from aios.inference_workers.engines.engine import Embed, Engine, RequestRefused
+from aios.inference_workers.engines.shelf import Shelf
 from aios.schemas.models import InferenceRequested
 from aios.streams import model_files
 from aios.streams.errors import ConfigError

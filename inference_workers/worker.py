@@ -22,24 +22,24 @@ from aios.dlq.breakers import GroupBreakers
 from aios.dlq.deaths import Deaths
 from aios.dlq.in_hand import Quiet
 from aios.dlq.settle import Settler
-from aios.inference_workers import convert
 from aios.inference_workers.answering import Answering
-from aios.inference_workers.batch import FREE_SHARE
 from aios.inference_workers.cache import AnswerCache
 from aios.inference_workers.cancels import Cancels, Tail
 from aios.inference_workers.classify import CHUNKS_MAX
-from aios.inference_workers.engine import Engine, Runner, Told
-from aios.inference_workers.engine_arguments import context_tokens
+from aios.inference_workers.engines.batch import FREE_SHARE
+from aios.inference_workers.engines.engine import Engine, Runner, Told
+from aios.inference_workers.engines.engine_arguments import context_tokens
+from aios.inference_workers.engines.giving_way import give_way
+from aios.inference_workers.engines.openai import OpenAIEngine, at_once
+from aios.inference_workers.engines.shelf import Shelf
+from aios.inference_workers.engines.vllm_engine import VllmEngine
 from aios.inference_workers.fair import Costs, Fair
-from aios.inference_workers.giving_way import give_way
 from aios.inference_workers.measures import Engines, Measures
 from aios.inference_workers.one_request import Requests
-from aios.inference_workers.openai import OpenAIEngine, at_once
 from aios.inference_workers.pool import Pool
 from aios.inference_workers.room import Room
-from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import Task, encoder
-from aios.inference_workers.vllm_engine import VllmEngine
+from aios.inference_workers.weights import convert
 from aios.inference_workers.writing import writer
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
@@ -125,7 +125,7 @@ class Served:
             case "openai":
                 return self._elsewhere(settings)
             case "echo":
-                from aios.inference_workers import echo  # for drills only: nobody else loads it
+                from aios.inference_workers.engines import echo  # for drills only: nobody else loads it
 
                 failed = whole.home / "run" / "echo"
                 return Shelf(lambda model: echo.EchoEngine(echo.heads(model), failed), key_of=str, first=self.model)

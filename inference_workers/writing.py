@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aios.inference_workers import chunks, guard, prompt
-from aios.inference_workers.engine import Engine, Generate, RequestRefused
-from aios.inference_workers.shelf import Shelf
+from aios.inference_workers.engines.engine import Engine, Generate, RequestRefused
+from aios.inference_workers.engines.shelf import Shelf
 from aios.inference_workers.tasks import WRITER, Answer, Task, each_version, options, together
 from aios.schemas.models import InferenceRequested
 from aios.streams import model_files, prompt_files

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from aios.inference_workers import unseen
-from aios.inference_workers.judged import Judged, auroc
+from aios.inference_workers.training import unseen
+from aios.inference_workers.training.judged import Judged, auroc
 from aios.infra.tail import Tail
 from aios.schemas import ids
 from aios.schemas.codec import Codec

@@ -199,7 +199,7 @@ def _kafka() -> None:
 
 
 def _models() -> None:
-    _do(str(WORKERS / "bin" / "python"), "-m", "aios.inference_workers.convert", quiet=True)
+    _do(str(WORKERS / "bin" / "python"), "-m", "aios.inference_workers.weights.convert", quiet=True)
 
 
 def _do(*command: str, quiet: bool = False) -> None:

@@ -139,7 +139,7 @@ class InferenceSettings(Section):
     kv_cache_mib: CacheMib = 256  # on a CPU
     gpu_memory_share: MemoryShare = 0.9  # of each GPU, weights and KV cache together
     tensor_parallel: Devices = 1  # devices that share one model
-    engine_mode: EngineMode = "in_process"  # inference_workers/engine_arguments.py
+    engine_mode: EngineMode = "in_process"  # inference_workers/engines/engine_arguments.py
     eager: bool | None = None  # None: no compiling on a CPU (a minute of start-up), CUDA graphs on a GPU
     sequences_max: Sequences = 32  # of one batch: the knee on two cores lies at 16-32
     load_s_max: Annotated[int, Field(ge=1, le=3600)] = 120  # import, weights and warm-up; also of start-up probes

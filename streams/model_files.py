@@ -43,7 +43,7 @@ class Card(BaseModel):
 
     model: Annotated[str, Field(pattern=rf"^{REFERENCE.pattern}$")]
     task: Literal["classify", "generate", "embed"]
-    weights: str  # a name in files.json (inference_workers/weights.py), or of a server's, as its pools' engine wants it
+    weights: str  # a name in files.json (inference_workers/weights), or of a server's, as its pools' engine wants it
     about: Annotated[str, Field(min_length=1)]
     made_of: Mapping[str, Any]
     licence: Mapping[str, Any] | str

@@ -112,7 +112,7 @@ class Pool(Part):
     task: Literal["classify", "generate", "embed"]
     model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]  # which version of it: aios model activate
     engine: Literal["vllm", "openai", "echo"]
-    weights: str  # for vllm: a name in files.json (inference_workers/weights.py); for a server: its name of the model
+    weights: str  # for vllm: a name in files.json (inference_workers/weights); for a server: its name of the model
     server: Server | None = None  # of the engine openai; None: the one at inference.url
     engine_options: EngineOptions = EngineOptions()
     limits: Limits

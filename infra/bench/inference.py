@@ -35,7 +35,7 @@ from typing import Any
 
 import click
 
-from aios.inference_workers.engine import ENVIRONMENT
+from aios.inference_workers.engines.engine import ENVIRONMENT
 from aios.infra import output
 from aios.infra.bench import inference_figures as figures
 from aios.infra.bench import inference_path, machine, plot

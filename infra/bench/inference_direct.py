@@ -2,8 +2,9 @@
 
 Enters: orders on standard input, a JSON object a line (below). Leaves: one answer to each on standard output; the first
 line says that the model is loaded. Runs in the workers' environment. Guaranteed: vLLM is told what the workers tell it
-(inference_workers/engine_arguments.py), and asked what they ask it: the task itself makes the prompts, before the clock
-starts. What LLM.chat and LLM.embed do themselves, the chat template and the tokens, is timed, as it is in a pool.
+(inference_workers/engines/engine_arguments.py), and asked what they ask it: the task itself makes the prompts, before
+the clock starts. What LLM.chat and LLM.embed do themselves, the chat template and the tokens, is timed, as it is in a
+pool.
 
     {"do": "offline", "first": 0, "count": 64}                LLM.generate or LLM.embed with all of them, once
     {"do": "steady", "first": 0, "count": 64, "at_once": 16}  so many in the engine, the next when one is done
@@ -25,10 +26,11 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from aios.inference_workers import convert, engine_arguments
-from aios.inference_workers.engine import ENVIRONMENT, Embed, Embedding, Generate, Generation, Runner
-from aios.inference_workers.shelf import Shelf
+from aios.inference_workers.engines import engine_arguments
+from aios.inference_workers.engines.engine import ENVIRONMENT, Embed, Embedding, Generate, Generation, Runner
+from aios.inference_workers.engines.shelf import Shelf
 from aios.inference_workers.tasks import Task
+from aios.inference_workers.weights import convert
 from aios.inference_workers.worker import SERVED
 from aios.infra.bench.inference_requests import requests
 from aios.schemas.models import InferenceRequested

@@ -24,7 +24,7 @@ from typing import Any
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from aios.inference_workers.engine import ENVIRONMENT
+from aios.inference_workers.engines.engine import ENVIRONMENT
 from aios.infra.bench.inference_requests import requests
 from aios.infra.commands.model import WORKERS_PYTHON
 from aios.infra.local import child

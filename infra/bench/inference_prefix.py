@@ -2,8 +2,8 @@
 
 Enters: {"rounds": …, "each": …} as its argument. Leaves: one JSON line: of each way, in each round, the engine's
 seconds, its process's CPU seconds, and the share of prompt tokens found in the cache. Runs in the workers'
-environment, with the pool's own model and the worker's own line (inference_workers/batch.py). Guaranteed: both ways
-take the same number of tokens of texts that no other round had, turn about; the KV cache has room for some of the
+environment, with the pool's own model and the engine's own line (inference_workers/engines/batch.py). Guaranteed: both
+ways take the same number of tokens of texts that no other round had, turn about; the KV cache has room for some of the
 beginnings and not for all, as where many prompts and long instructions share a pool.
 Rejected: a cache that holds every beginning (there it changes nothing).
 """
@@ -19,11 +19,12 @@ from typing import Any
 
 import psutil
 
-from aios.inference_workers import batch, convert
-from aios.inference_workers.batch import Usage
-from aios.inference_workers.engine import Generate
-from aios.inference_workers.engine_arguments import BLOCK_TOKENS
-from aios.inference_workers.vllm_engine import VllmEngine
+from aios.inference_workers.engines import batch
+from aios.inference_workers.engines.batch import Usage
+from aios.inference_workers.engines.engine import Generate
+from aios.inference_workers.engines.engine_arguments import BLOCK_TOKENS
+from aios.inference_workers.engines.vllm_engine import VllmEngine
+from aios.inference_workers.weights import convert
 from aios.inference_workers.worker import SERVED
 from aios.streams import config
 

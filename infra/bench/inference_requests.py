@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-from aios.inference_workers import splits
 from aios.inference_workers.tasks import CLASSIFIER, WRITER
+from aios.inference_workers.training import splits
 from aios.schemas import ids
 from aios.schemas.models import InferenceRequested
 from aios.streams.wall_clock import wall_ms

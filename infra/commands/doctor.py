@@ -23,7 +23,7 @@ import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from aios.inference_workers import convert, weights
+from aios.inference_workers.weights import convert, weights
 from aios.infra import output
 from aios.infra.local.broker import JARS, REPOSITORY, VERSION
 from aios.infra.local.home import Home

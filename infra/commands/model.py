@@ -20,7 +20,7 @@ from typing import Any
 import click
 import yaml
 
-from aios.inference_workers import labels
+from aios.inference_workers.training import labels
 from aios.infra import evaluating, output
 from aios.infra.commands.acting import acting
 from aios.infra.commands.model_new import new
@@ -132,7 +132,8 @@ def train(name: str, again: bool) -> None:
     """Train the heads of NAME. On its labels, data/HEAD/labels.csv, or on what ships of the encoder that ships.
 
     The weights stay as they are. The first time may take minutes: every text is embedded by the engine that serves. The
-    same embeddings give the same heads. The encoder that ships is tuned by `python -m aios.inference_workers.tune`.
+    same embeddings give the same heads. The encoder that ships is tuned by
+    `python -m aios.inference_workers.training.tune`.
     """
     _labels_by_heads(name)
     if not _has_labels(name) and not (model_files.folder(name) / "adapter.safetensors").is_file():
@@ -209,7 +210,7 @@ def _run(verb: str, name: str) -> dict[str, Any]:
     if not WORKERS_PYTHON.exists():
         fail("the workers' environment .venv-inference is not there: run `make setup`")
     done = subprocess.run(
-        [WORKERS_PYTHON, "-m", "aios.inference_workers.train", verb, name, json.dumps(policy())],
+        [WORKERS_PYTHON, "-m", "aios.inference_workers.training.train", verb, name, json.dumps(policy())],
         env=os.environ | {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore"},
         stdout=subprocess.PIPE,
         check=False,

@@ -18,7 +18,8 @@ from typing import Any
 import click
 import yaml
 
-from aios.inference_workers import labels, weights
+from aios.inference_workers.training import labels
+from aios.inference_workers.weights import weights
 from aios.infra.output import NOT_FOUND, USAGE, fail
 from aios.streams import installed, model_files
 from aios.streams.errors import ConfigError

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aios.dlq.breakers import BreakerTable
-from aios.inference_workers.engine import ENVIRONMENT
+from aios.inference_workers.engines.engine import ENVIRONMENT
 from aios.infra.local import control, ports
 from aios.infra.local.broker import REPOSITORY, Broker
 from aios.infra.local.home import Home

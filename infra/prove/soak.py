@@ -30,7 +30,7 @@ import psutil
 from redis import Redis
 from redis.exceptions import RedisError
 
-from aios.inference_workers.echo import VERSION
+from aios.inference_workers.engines.echo import VERSION
 from aios.infra import output
 from aios.infra.bench import machine
 from aios.infra.local import control

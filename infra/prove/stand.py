@@ -3,8 +3,8 @@
 Enters: a folder. Leaves: a running system, and the handles that faults pull: processes, failpoints, clocks, brokers,
 Valkey, the registry, the network. Guaranteed: the stages meet these only through a proxy, whoever watches them only
 without it; everything is stopped at the end, whatever happens, and ends with this process. Its engine answers without
-a model (inference_workers/echo.py): what is proven here is everything around an engine. The load's tenant has a limit,
-which no case comes near: each holds a reservation while stages die.
+a model (inference_workers/engines/echo.py): what is proven here is everything around an engine. The load's tenant has a
+limit, which no case comes near: each holds a reservation while stages die.
 """
 
 from __future__ import annotations

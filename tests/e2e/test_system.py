@@ -27,7 +27,7 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from aios.inference_workers import unseen
+from aios.inference_workers.training import unseen
 from aios.infra.cli import aios
 from aios.infra.demo import texts
 from aios.schemas import ids

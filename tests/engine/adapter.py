@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from aios.inference_workers.adapter import DOWN, UP, merge
+from aios.inference_workers.weights.adapter import DOWN, UP, merge
 from aios.streams.errors import ConfigError
 
 

@@ -17,8 +17,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
 
-from aios.inference_workers.engine import Generate, Runner
-from aios.inference_workers.vllm_engine import VllmEngine
+from aios.inference_workers.engines.engine import Generate, Runner
+from aios.inference_workers.engines.vllm_engine import VllmEngine
 from aios.streams.config import InferenceSettings
 
 

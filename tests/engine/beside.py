@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from aios.inference_workers import convert
-from aios.inference_workers.engine import Embed, Runner
-from aios.inference_workers.shelf import Shelf
-from aios.inference_workers.vllm_engine import VllmEngine
+from aios.inference_workers.engines.engine import Embed, Runner
+from aios.inference_workers.engines.shelf import Shelf
+from aios.inference_workers.engines.vllm_engine import VllmEngine
+from aios.inference_workers.weights import convert
 from aios.streams import model_files
 from aios.streams.config import InferenceSettings
 

@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import structured
 import tiny
 
-from aios.inference_workers import batch
-from aios.inference_workers.batch import BULK_PRIORITY, Usage
-from aios.inference_workers.engine import Generate, RequestRefused, Runner
-from aios.inference_workers.vllm_engine import VllmEngine
+from aios.inference_workers.engines import batch
+from aios.inference_workers.engines.batch import BULK_PRIORITY, Usage
+from aios.inference_workers.engines.engine import Generate, RequestRefused, Runner
+from aios.inference_workers.engines.vllm_engine import VllmEngine
 from aios.streams import prompt_files
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import EngineDead

@@ -19,9 +19,10 @@ import tiny
 from click.testing import CliRunner
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from aios.inference_workers import convert, labels, train, vectors
-from aios.inference_workers.engine import Generate, RequestRefused, Runner
-from aios.inference_workers.vllm_engine import VllmEngine
+from aios.inference_workers.engines.engine import Generate, RequestRefused, Runner
+from aios.inference_workers.engines.vllm_engine import VllmEngine
+from aios.inference_workers.training import labels, train, vectors
+from aios.inference_workers.weights import convert
 from aios.inference_workers.worker import Served
 from aios.infra.commands.model_new import new
 from aios.streams import installed, model_files

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from aios.inference_workers.engine import ENVIRONMENT
+from aios.inference_workers.engines.engine import ENVIRONMENT
 from tests.engine.workers import PYTHON
 
 ENDED_S_MAX = 900.0  # models load, on two cores that others use too; half a minute to a minute and a half alone

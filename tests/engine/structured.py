@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aios.inference_workers.engine import Generate, Generation, RequestRefused, Structured
+from aios.inference_workers.engines.engine import Generate, Generation, RequestRefused, Structured
+from aios.inference_workers.engines.vllm_engine import VllmEngine
 from aios.inference_workers.prompt import Tokens
-from aios.inference_workers.vllm_engine import VllmEngine
 from aios.inference_workers.writing import Write
 from aios.schemas.models import InferenceRequested
 

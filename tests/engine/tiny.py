@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aios.streams.errors import ConfigError
 
 if TYPE_CHECKING:
-    from aios.inference_workers.vllm_engine import VllmEngine
+    from aios.inference_workers.engines.vllm_engine import VllmEngine
 
 WORDS = "the a letter bank card claim payment please help my account was closed why when how money late fee"
 SURROGATE = "\xed"  # the byte: xgrammar counts half a surrogate pair as a character, and decoding it gives three

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from aios.inference_workers.batch import METER
-from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
-from aios.inference_workers.shelf import Shelf
+from aios.inference_workers.engines.batch import METER
+from aios.inference_workers.engines.engine import Embed, Embedding, Generate, Generation, RequestRefused
+from aios.inference_workers.engines.shelf import Shelf
 from aios.streams.errors import EngineDead, Unavailable
 
 ENGINE_US = 20_000  # charged for each ask

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from aios.inference_workers import vllm_core
-from aios.inference_workers.channel import Loaded
+from aios.inference_workers.engines import vllm_core
+from aios.inference_workers.engines.channel import Loaded
 from aios.streams.errors import ConfigError
 
 HELD_S = 3600.0

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.inference_workers import batch
-from aios.inference_workers.batch import BULK_PRIORITY, METER, Line, Usage, share
+from aios.inference_workers.engines import batch
+from aios.inference_workers.engines.batch import BULK_PRIORITY, METER, Line, Usage, share
 
 lines = st.lists(st.tuples(st.sampled_from([0, 1, BULK_PRIORITY, BULK_PRIORITY + 5]), st.sampled_from("abc")))
 

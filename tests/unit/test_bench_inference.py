@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.inference_workers.classify import Head
-from aios.inference_workers.engine import Embed
+from aios.inference_workers.engines.engine import Embed
 from aios.inference_workers.rehearse import request_of
 from aios.inference_workers.tasks import Classify, EmbedText, Several
 from aios.infra.bench import inference_direct, inference_figures, inference_path, plot

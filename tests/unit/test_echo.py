@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from aios.inference_workers import classify, echo
-from aios.inference_workers.echo import EchoEngine
-from aios.inference_workers.engine import Embed, Generate, Structured
+from aios.inference_workers import classify
+from aios.inference_workers.engines import echo
+from aios.inference_workers.engines.echo import EchoEngine
+from aios.inference_workers.engines.engine import Embed, Generate, Structured
 from aios.inference_workers.tasks import CLASSIFIER, heads_of
 from aios.streams import shapes
 

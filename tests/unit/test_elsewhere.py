@@ -14,8 +14,8 @@ import yaml
 from aiohttp import web
 
 from aios.inference_workers.classify import Head
-from aios.inference_workers.engine import Embed, Generate, RequestRefused
-from aios.inference_workers.shelf import Shelf
+from aios.inference_workers.engines.engine import Embed, Generate, RequestRefused
+from aios.inference_workers.engines.shelf import Shelf
 from aios.inference_workers.tasks import Classify, each_version
 from aios.inference_workers.worker import Served
 from aios.streams import installed, model_files, pool_files

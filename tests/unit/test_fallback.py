@@ -12,7 +12,7 @@ import pytest
 
 from aios.inference_workers import answering, evaluation
 from aios.inference_workers.answering import Answering
-from aios.inference_workers.engine import Generate, Generation, RequestRefused
+from aios.inference_workers.engines.engine import Generate, Generation, RequestRefused
 from aios.inference_workers.worker import Served
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted, InferenceRequested

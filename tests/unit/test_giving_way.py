@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from aios.inference_workers import giving_way
+from aios.inference_workers.engines import giving_way
 from aios.streams.pool_files import Lane
 
 SCRIPT = """
 import os, sys
-from aios.inference_workers.giving_way import give_way
+from aios.inference_workers.engines.giving_way import give_way
 from aios.streams.pool_files import Lane
 os.setsid()
 for _ in range(2):

@@ -10,8 +10,11 @@ from typing import Any
 import psutil
 import pytest
 
-from aios.inference_workers import convert, engine_arguments, vectors, worker
-from aios.inference_workers.engine_arguments import FIRST
+from aios.inference_workers import worker
+from aios.inference_workers.engines import engine_arguments
+from aios.inference_workers.engines.engine_arguments import FIRST
+from aios.inference_workers.training import vectors
+from aios.inference_workers.weights import convert
 from aios.streams import installed
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError

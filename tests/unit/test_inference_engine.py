@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from aios.inference_workers import batch, vllm_engine
-from aios.inference_workers.batch import Usage
-from aios.inference_workers.engine import Embed, Embedding, RequestRefused, Runner
-from aios.inference_workers.vllm_engine import VllmEngine
+from aios.inference_workers.engines import batch, vllm_engine
+from aios.inference_workers.engines.batch import Usage
+from aios.inference_workers.engines.engine import Embed, Embedding, RequestRefused, Runner
+from aios.inference_workers.engines.vllm_engine import VllmEngine
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import ConfigError, EngineDead
 

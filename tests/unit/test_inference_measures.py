@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from aios.inference_workers import device
-from aios.inference_workers.batch import Usage
+from aios.inference_workers.engines.batch import Usage
 from aios.inference_workers.measures import Engines, Measures, Rate, Share
 from aios.streams import installed
 from aios.streams.pool_files import Goal, Lane, Limits, Pool, Price

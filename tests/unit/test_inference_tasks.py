@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.inference_workers import prompt
-from aios.inference_workers.batch import BULK_PRIORITY
 from aios.inference_workers.classify import Head
-from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
-from aios.inference_workers.openai import OpenAIEngine, at_once
+from aios.inference_workers.engines.batch import BULK_PRIORITY
+from aios.inference_workers.engines.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
+from aios.inference_workers.engines.openai import OpenAIEngine, at_once
 from aios.inference_workers.tasks import WRITER, Classify, EmbedText, together
 from aios.inference_workers.writing import Write
 from aios.schemas.models import InferenceRequested

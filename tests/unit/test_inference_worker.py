@@ -20,16 +20,17 @@ from aios.dlq.deaths import Deaths
 from aios.dlq.decide import LIMITS
 from aios.dlq.in_hand import Quiet
 from aios.dlq.settle import Settler
-from aios.inference_workers import batch, classify, worker
+from aios.inference_workers import classify, worker
 from aios.inference_workers.answering import Answering
 from aios.inference_workers.cache import Answers, Kept
 from aios.inference_workers.cancels import Cancelled, Cancels
 from aios.inference_workers.classify import Head
-from aios.inference_workers.engine import Engine
+from aios.inference_workers.engines import batch
+from aios.inference_workers.engines.engine import Engine
+from aios.inference_workers.engines.shelf import Shelf
 from aios.inference_workers.measures import WASTED_S, Measures
 from aios.inference_workers.one_request import Requests
 from aios.inference_workers.pool import Pool
-from aios.inference_workers.shelf import Shelf
 from aios.inference_workers.tasks import CLASSIFIER, Classify, Task, Versions
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.inference_workers import splits, unseen
 from aios.inference_workers.classify import Head, Scope, load, save, signs
-from aios.inference_workers.judged import Judged, auroc
+from aios.inference_workers.training import splits, unseen
+from aios.inference_workers.training.judged import Judged, auroc
 from aios.infra import judging
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted

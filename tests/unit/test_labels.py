@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.inference_workers import labels
-from aios.inference_workers.labels import Row
+from aios.inference_workers.training import labels
+from aios.inference_workers.training.labels import Row
 from aios.streams.errors import ConfigError
 
 HEADER = "text,label,split\n"

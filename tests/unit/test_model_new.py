@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from aios.inference_workers import convert, labels, unseen, weights
 from aios.inference_workers.classify import save
-from aios.inference_workers.echo import EchoEngine, heads
-from aios.inference_workers.engine import Embed
+from aios.inference_workers.engines.echo import EchoEngine, heads
+from aios.inference_workers.engines.engine import Embed
 from aios.inference_workers.tasks import encoder
+from aios.inference_workers.training import labels, unseen
+from aios.inference_workers.weights import convert, weights
 from aios.inference_workers.worker import Served
 from aios.infra import judging
 from aios.infra.commands import model

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from aios.inference_workers import worker
-from aios.inference_workers.batch import Usage
+from aios.inference_workers.engines.batch import Usage
 from aios.inference_workers.measures import Engines, Measures
 from aios.infra.cli import aios
 from aios.infra.commands.pools import Sample, quantile, state

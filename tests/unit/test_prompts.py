@@ -16,10 +16,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.inference_workers import echo as echo_engine
 from aios.inference_workers import evaluation, rehearse
 from aios.inference_workers.answering import Answering
 from aios.inference_workers.cache import Kept
+from aios.inference_workers.engines import echo as echo_engine
 from aios.inference_workers.evaluation import Case, Expect, Given
 from aios.inference_workers.rehearse import request_of
 from aios.inference_workers.writing import Write

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from aios.inference_workers import worker
-from aios.inference_workers.batch import FREE_SHARE
+from aios.inference_workers.engines.batch import FREE_SHARE
 from aios.inference_workers.fair import Costs, Fair
 from aios.inference_workers.room import Room
 from aios.streams.pool_files import Lane

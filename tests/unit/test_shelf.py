@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aios.inference_workers import shelf
 from aios.inference_workers.classify import Head
-from aios.inference_workers.engine import Embed, RequestRefused
-from aios.inference_workers.shelf import Shelf
+from aios.inference_workers.engines import shelf
+from aios.inference_workers.engines.engine import Embed, RequestRefused
+from aios.inference_workers.engines.shelf import Shelf
 from aios.inference_workers.tasks import Classify, Versions
 from aios.inference_workers.worker import SERVED
 from aios.inference_workers.writing import writer

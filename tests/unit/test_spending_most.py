@@ -10,7 +10,7 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.inference_workers.engine import Generate, Generation
+from aios.inference_workers.engines.engine import Generate, Generation
 from aios.inference_workers.writing import Write
 from aios.processors.cases import spending
 from aios.schemas import ids

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.inference_workers import chunks, guard, prompt
-from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused
+from aios.inference_workers.engines.engine import Embed, Embedding, Generate, Generation, RequestRefused
 from aios.inference_workers.tasks import Answer, encoder
 from aios.inference_workers.writing import Write
 from aios.processors.language import answers

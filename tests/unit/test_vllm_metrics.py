@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from aios.inference_workers import vllm_metrics
+from aios.inference_workers.engines import vllm_metrics
 
 SAID = """\
 # HELP vllm:prompt_tokens_total Number of prefill tokens processed.

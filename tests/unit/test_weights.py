@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aios.inference_workers import convert, weights
+from aios.inference_workers.weights import convert, weights
 from aios.inference_workers.worker import SERVED
 from aios.streams import model_files
 from aios.streams.errors import ConfigError

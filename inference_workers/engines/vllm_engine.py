@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aios.inference_workers import batch, channel, engine_arguments, vllm_metrics
-from aios.inference_workers.batch import Usage
-from aios.inference_workers.channel import Ask, Cancel, Died, Load, Loaded, Stepped
-from aios.inference_workers.engine import (
+from aios.inference_workers.engines import batch, channel, engine_arguments, vllm_metrics
+from aios.inference_workers.engines.batch import Usage
+from aios.inference_workers.engines.channel import Ask, Cancel, Died, Load, Loaded, Stepped
+from aios.inference_workers.engines.engine import (
     ENVIRONMENT,
     Embed,
     Embedding,
@@ -40,7 +40,7 @@ from aios.streams import logs
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import ConfigError, EngineDead
 
-CORE = "aios.inference_workers.vllm_core"
+CORE = "aios.inference_workers.engines.vllm_core"
 CLOSE_S_MAX = 5.0
 ABORT_S_MAX = 2.0  # for saying where it hangs
 WATCH_S = 1.0  # how often its silence is looked at; who was stopped himself looks twice before he judges

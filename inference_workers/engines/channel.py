@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, Runner
+from aios.inference_workers.engines.engine import Embed, Embedding, Generate, Generation, Runner
 from aios.streams.config import InferenceSettings
 
 MESSAGE_BYTES_MAX = 256 << 20  # a batch of the longest texts is far below

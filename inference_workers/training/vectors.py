@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from aios.inference_workers import convert
 from aios.inference_workers.classify import Vector, chunks, pooled
-from aios.inference_workers.engine import Embed, Runner
-from aios.inference_workers.vllm_engine import VllmEngine
+from aios.inference_workers.engines.engine import Embed, Runner
+from aios.inference_workers.engines.vllm_engine import VllmEngine
+from aios.inference_workers.weights import convert
 from aios.streams import installed
 from aios.streams.config import InferenceSettings
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from aios.inference_workers.classify import Head, Scope, Vector, signs
-from aios.inference_workers.vectors import Texts
+from aios.inference_workers.training.vectors import Texts
 
 SEED = 1
 SCOPE_C = 1.0  # inverse regularisation

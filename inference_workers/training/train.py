@@ -20,7 +20,7 @@ all       temperature by least log loss; the out-of-scope score by logistic regr
 Rejected: the prototypes that the encoder was tuned towards (0.955 of CLINC150's intents right, regression 0.967),
 support vector machines (0.929 of BANKING77's, regression 0.927, and no probabilities), words beside the embedding.
 
-    python -m aios.inference_workers.train train | evaluate NAME@VERSION '{"letters": {"confidence_min": 0.6, …}, …}'
+    python -m aios.inference_workers.training.train train | evaluate NAME@VERSION '{"letters": {"confidence_min": 0.6}}'
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from typing import Any
 
 import numpy as np
 
-from aios.inference_workers import fitting, labels, splits, unseen
 from aios.inference_workers.classify import Head, Vector, load, save
-from aios.inference_workers.judged import Judged, auroc, caught
-from aios.inference_workers.own_heads import NO_POLICY, Labelled
 from aios.inference_workers.tasks import heads_of
-from aios.inference_workers.vectors import Embeddings, Texts
+from aios.inference_workers.training import fitting, labels, splits, unseen
+from aios.inference_workers.training.judged import Judged, auroc, caught
+from aios.inference_workers.training.own_heads import NO_POLICY, Labelled
+from aios.inference_workers.training.vectors import Embeddings, Texts
 from aios.streams import model_files
 from aios.streams.errors import AiosError
 

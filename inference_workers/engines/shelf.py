@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable
 from typing import NoReturn
 
-from aios.inference_workers.engine import Embed, Embedding, Engine, Generate, Generation, RequestRefused
+from aios.inference_workers.engines.engine import Embed, Embedding, Engine, Generate, Generation, RequestRefused
 
 LOAD_AGAIN_S = 300.0  # after one that failed: until somebody who asks has it tried once more
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aios.inference_workers import fitting, labels
 from aios.inference_workers.classify import Head
-from aios.inference_workers.judged import Judged, auroc
-from aios.inference_workers.labels import Row
-from aios.inference_workers.vectors import Embeddings, Texts
+from aios.inference_workers.training import fitting, labels
+from aios.inference_workers.training.judged import Judged, auroc
+from aios.inference_workers.training.labels import Row
+from aios.inference_workers.training.vectors import Embeddings, Texts
 from aios.streams import model_files
 
 C = 10.0  # inverse regularisation, as measured for messages and intents of the encoder that ships (train.py)

@@ -1,6 +1,6 @@
 """The process of an engine: vLLM, stepped for the worker that started it. The one file that imports vllm.
 
-    python -m aios.inference_workers.vllm_core WORKER FD     WORKER: its process id; FD: this end of the channel
+    python -m aios.inference_workers.engines.vllm_core WORKER FD     WORKER: its process id; FD: this end of the channel
 
 Enters: what the worker asks and takes back (channel.py). Leaves: after each step what it has brought. Guaranteed:
 requests share vLLM's continuous batch; a lower priority number goes first, and whoever waits finds a seat though the
@@ -29,12 +29,13 @@ from typing import Any
 
 import prometheus_client
 
-from aios.inference_workers import batch, engine_arguments, prompt
-from aios.inference_workers.batch import Line
-from aios.inference_workers.bound import bind_to
-from aios.inference_workers.channel import NOTHING, Ask, Cancel, Died, End, Load, Loaded, Stepped
-from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, Runner, Structured
-from aios.inference_workers.giving_way import give_way
+from aios.inference_workers import prompt
+from aios.inference_workers.engines import batch, engine_arguments
+from aios.inference_workers.engines.batch import Line
+from aios.inference_workers.engines.bound import bind_to
+from aios.inference_workers.engines.channel import NOTHING, Ask, Cancel, Died, End, Load, Loaded, Stepped
+from aios.inference_workers.engines.engine import Embed, Embedding, Generate, Generation, Runner, Structured
+from aios.inference_workers.engines.giving_way import give_way
 from aios.streams import logs
 from aios.streams.errors import ConfigError
 

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from aios.inference_workers import classify
 from aios.inference_workers.classify import Head
-from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, Structured
+from aios.inference_workers.engines.engine import Embed, Embedding, Generate, Generation, Structured
 from aios.streams import shapes
 from aios.streams.errors import EngineDead
 

@@ -9,7 +9,7 @@ other split.
 Rejected: a random split of the letters. A quarter of them are mass letters that differ in a name; on both
 sides of a split they would be remembered, not understood. So the demo gets letters that resemble no other.
 
-    python -m aios.inference_workers.splits FOLDER
+    python -m aios.inference_workers.training.splits FOLDER
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pathlib import Path
 
 Row = Mapping[str, str]
 
-DEMO = Path(__file__).parents[1] / "infra" / "demo" / "data"
-ENCODER = Path(__file__).parent / "models" / "triage-encoder"
+DEMO = Path(__file__).parents[2] / "infra" / "demo" / "data"
+ENCODER = Path(__file__).parents[1] / "models" / "triage-encoder"
 TRAINING = ENCODER / "1" / "data"
 TUNING = ENCODER / "2" / "data"  # what version 2 learns from besides
 DEMO_ROWS = {"letters": 80, "messages": 100, "strays": 20}

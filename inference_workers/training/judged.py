@@ -13,7 +13,7 @@ import numpy as np
 from aios.inference_workers.classify import Head, Vector
 
 if TYPE_CHECKING:
-    from aios.inference_workers.vectors import Texts
+    from aios.inference_workers.training.vectors import Texts
 
 BINS = 10  # of the calibration error
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from aios.inference_workers import labels, splits
+from aios.inference_workers.training import labels, splits
 from aios.streams import model_files
 
 SHIPPED: Mapping[str, tuple[Path, ...]] = {

@@ -12,7 +12,7 @@ Rejected: all weights (three times what the repository should carry, no better i
 (several times the steps for the same accuracy); strays as one more class (what belongs nowhere has no common meaning,
 and the out-of-scope score must be fitted on strays that the encoder has not seen).
 
-    python -m aios.inference_workers.tune [--epochs N] [--minutes N]
+    python -m aios.inference_workers.training.tune [--epochs N] [--minutes N]
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from aios.inference_workers import convert, splits
-from aios.inference_workers.adapter import DOWN, UP
+from aios.inference_workers.training import splits
+from aios.inference_workers.weights import convert
+from aios.inference_workers.weights.adapter import DOWN, UP
 
 BASE = "all-minilm-l6-v2"
 ADAPTER = splits.ENCODER / "2" / "adapter.safetensors"

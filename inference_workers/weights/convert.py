@@ -13,7 +13,7 @@ undone.
 Rejected: transformers' own from_pretrained(gguf_file=…) and save_pretrained, which fails on this model;
 loading the GGUF in vLLM, which its CPU build does not.
 
-    python -m aios.inference_workers.convert
+    python -m aios.inference_workers.weights.convert
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aios.inference_workers import weights
-from aios.inference_workers.weights import Weights
+from aios.inference_workers.weights import weights
+from aios.inference_workers.weights.weights import Weights
 from aios.streams.errors import ConfigError
 
-CACHE = Path(__file__).parents[1] / ".cache" / "models"
+CACHE = Path(__file__).parents[2] / ".cache" / "models"
 FINISHED = "finished.json"  # last file of a folder: what it was made from, or what was read where it lies
 RECIPE = 1  # raised when convert.py makes other files of the same sources
 
@@ -67,7 +67,9 @@ def folder(name: str) -> Path:
         return _where_it_lies(name, committed)
     path = CACHE / name
     if _finished(path) != _made_from(committed):
-        raise ConfigError(f"model files {name} are not converted yet: run `python -m aios.inference_workers.convert`")
+        raise ConfigError(
+            f"model files {name} are not converted yet: run `python -m aios.inference_workers.weights.convert`"
+        )
     return path
 
 
@@ -171,7 +173,7 @@ def _from_adapter(base: Path, adapter: Path, target: Path) -> None:
     """Everything of the base, its weights with the adapter's changes."""
     from safetensors.torch import load_file, save_file
 
-    from aios.inference_workers.adapter import merge
+    from aios.inference_workers.weights.adapter import merge
 
     shutil.copytree(base, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FINISHED))
     merged = merge(load_file(base / "model.safetensors"), adapter)

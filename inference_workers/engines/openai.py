@@ -26,8 +26,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from aios.inference_workers.batch import is_bulk
-from aios.inference_workers.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
+from aios.inference_workers.engines.batch import is_bulk
+from aios.inference_workers.engines.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
 from aios.streams.config import secret
 from aios.streams.errors import ConfigError, Unavailable
 
