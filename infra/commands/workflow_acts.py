@@ -231,6 +231,12 @@ def cancel(
         click.echo("open cases finish on their version; --open-cases calls them off")
 
 
+STAYS = (
+    "what stays finishes on its own version, which is kept for it; `aios case cancel` calls a case off, and its input "
+    "may be handed in again under another key"
+)
+
+
 @click.command()
 @click.argument("name")
 @click.option("--to", "to", type=click.IntRange(1), required=True, help="The version they are to run on.")
@@ -254,6 +260,8 @@ def migrate(
     as_json: bool,
 ) -> None:
     """Move open cases of NAME to another version. A case stays in its step, which must ask the same there.
+
+    How often it asks may be another. A case that cannot go finishes on its version, which is kept for it.
 
     What a case will do is judged by plan, when it is told: a case that has gone on meanwhile may stay, and its audit
     says why.
@@ -291,6 +299,8 @@ def migrate(
             }
         )
     output.rows(told, ("case_id", "from", "step", "moves", "why"), as_json=as_json, none="no open case would move")
+    if not as_json and any(one["moves"] == "stays" for one in told):
+        click.echo(STAYS)
     _left("told", refused)
 
 

@@ -3,9 +3,11 @@
 Enters: what is remembered of a case, the version it runs on and the one it is to run on. Leaves: the case on that
 version, or one sentence why it cannot go. Guaranteed: nothing is asked again and nothing is answered twice: the case
 stays in the step where it waits, and its command, timer and answers stay as they are; so that step must be there in the
-new version, of the same kind and asking the same, by the same constants; no way that it has walked becomes a circle
-there, since a second visit would take the ids of the first; and no step ahead counts on an answer of one that the case
-is past, and never asked. Who wants it otherwise calls the case off, and hands it in again.
+new version, of the same kind and asking the same, by the same constants. How often it asks may be another: attempts are
+counted on, so that no id is taken twice, as long as connectors look for all that may be sent (claims.py). No way that
+it has walked becomes a circle there, since a second visit would take the ids of the first; and no step ahead counts on
+an answer of one that the case is past, and never asked. A case that stays finishes on its version; who wants it
+otherwise calls it off, and hands it in again.
 
 Rejected: moving a case to another step (an effect would be lost or done twice); moving it while the questions of a
 parallel or map step are out, unless the step is the very same.
@@ -15,14 +17,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
+from typing import Any
 
+from aios.processors.cases.branches import strands_of
 from aios.processors.cases.turn import step_of
 from aios.processors.language import workflow_names
-from aios.processors.language.workflow import Parallel, Workflow, closure
+from aios.processors.language.part import Part
+from aios.processors.language.workflow import Call, Parallel, Workflow, again_of, asks, closure
 from aios.schemas.models import CaseRemembered
 from aios.streams.expression import Expression
+from aios.streams.system_files import ATTEMPTS_MAX
+
+WAYS = {"then", "on_error", "on_expiry", "on_disagreement", "otherwise"}  # on from a step: may be others
+OFTEN = "attempts_max"  # how often it asks, and not what
 
 
 def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRemembered | str:
@@ -42,8 +51,10 @@ def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRe
         return replace(state, workflow_version=after.version)
     if name not in after.steps:
         return f"it waits in {name}, which {after.reference} does not have"
-    if _asks(before, name) != _asks(after, name):
-        return f"it waits in {name}, which asks something else in {after.reference}"
+    if others := _differing(_asks(before, name), _asks(after, name)):
+        return f"it waits in {name}, which asks something else in {after.reference}: {', '.join(others)}"
+    if (most := _commands(state, after, name)) > ATTEMPTS_MAX:
+        return f"it waits in {name}, of which {after.reference} may send {most} commands in all: {ATTEMPTS_MAX} at most"
     answered = json.loads(state.answers).keys()
     if missed := sorted(_missed(after, name, answered) - _missed(before, name, answered)):
         step, answer = missed[0]
@@ -73,12 +84,41 @@ def _asks_first(expression: Expression, answer: str) -> bool:
     return re.search(rf"\bhas\(\s*answers\.{answer}\b", expression.source) is not None
 
 
-def _asks(workflow: Workflow, name: str) -> tuple[str, dict[str, str]]:
-    """A step without its ways on, which may be others in the new version. Expressions are the same as their texts."""
+def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Places in the step of which the two do not say the same; of another kind of step, its kind alone."""
+    if one["kind"] != other["kind"]:
+        return ["kind"]
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def _asks(workflow: Workflow, name: str) -> dict[str, str]:
+    """A step without its ways on and how often it asks, by key. Expressions are the same as their texts."""
     kind = workflow.steps[name].kind
-    ways = {"then", "on_error", "on_expiry", "on_disagreement", "otherwise"}
-    asked = {key: repr(value) for key, value in kind if key not in ways}
-    return type(kind).__name__, asked | _constants(workflow, name)
+    parts = ((key, value) for key, value in kind if key not in WAYS)
+    kept = {place: said for key, value in parts if key != OFTEN for place, said in _said(key, value)}
+    return {"kind": type(kind).__name__.lower()} | kept | _constants(workflow, name)
+
+
+def _said(place: str, value: Any) -> Iterator[tuple[str, str]]:
+    """What a part of a step says, each by its place in it."""
+    if isinstance(value, Part):
+        for key, each in value:
+            if key != OFTEN:
+                yield from _said(f"{place}.{key}", each)
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _said(f"{place}.{key}", each)
+    else:
+        yield place, repr(value)
+
+
+def _commands(state: CaseRemembered, after: Workflow, name: str) -> int:
+    """How many a system may be sent there at most for this step, with those that it was sent before."""
+    kind = after.steps[name].kind
+    often = max((ask.attempts_max for ask in asks(kind) if isinstance(ask, Call)), default=0)
+    times = again.times if (again := again_of(kind)) is not None else 0
+    under_way = [one for one in strands_of(state) if not one.done] or [state]
+    return max(_upto(one.attempt, one.again, often, times) for one in under_way) if often else 0
 
 
 def _constants(workflow: Workflow, name: str) -> dict[str, str]:
@@ -90,3 +130,14 @@ def _constants(workflow: Workflow, name: str) -> dict[str, str]:
             for key in values if read is None else read & values.keys():
                 found[f"{given}.{key}"] = repr(values[key])
     return found
+
+
+def _upto(attempt: int, again: int, often: int, times: int) -> int:
+    """The last attempt of a call that stands at this one, and has been asked again so many times; as calling.py counts.
+
+    often: commands each time; times: that it may be asked again in all.
+    """
+    last = max(attempt, often * (1 + again))
+    for before in range(again + 1, times + 1):
+        last = max(last + 1, often * (1 + before))
+    return last

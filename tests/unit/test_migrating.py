@@ -13,11 +13,13 @@ from aios.processors.cases import migrating
 from aios.processors.cases.course import Course
 from aios.processors.cases.turn import Around, Cause
 from aios.processors.cases.turnstile import Open
+from aios.processors.language import workflow_files
 from aios.processors.language.workflow import Workflow
 from aios.processors.language.workflow_files import Workflows
-from aios.schemas.models import AuditRecorded, CaseTold
-from aios.streams import installed
+from aios.schemas.models import AuditRecorded, CaseTold, ConnectorRequested
+from aios.streams import inputs, installed
 from aios.streams.deployments import MIGRATED
+from aios.streams.system_files import ATTEMPTS_MAX
 from tests.fakes.flow import EVERY, START_MS, Flow, workflow
 
 ALLOWANCE = {"per_case_max_micro": 1_000, "on_denied": {"reason": "no_money", "then": "ask"}}
@@ -68,6 +70,64 @@ def test_a_step_asks_the_same_only_with_the_same_constants() -> None:
     assert "asks something else" in gone(flow, workflow(version=2, policy={"risk_max": 5}))  # how many people
     assert gone(flow, workflow(version=2, labels={**EVERY["labels"], "topics": ["card_arrival"]})) == ""
     assert gone(waiting(), workflow(version=2, policy={"risk_max": 5})) == ""
+
+
+def moved(flow: Flow, after: Workflow) -> Flow:
+    """The same case on that version, from here on."""
+    assert flow.state is not None
+    state = migrating.migrated(flow.state, flow.workflow, after)
+    assert not isinstance(state, str), state
+    flow.state, flow.workflow, flow.workflows = state, after, Workflows([after])
+    return flow
+
+
+def test_a_case_that_reads_its_documents_goes_to_the_version_that_reads_them_again_after_a_rest() -> None:
+    """kyc.review 4 to 5: one was asked for twice by then, and is asked for three times more, each under its own id."""
+    before, after = (workflow_files.shipped().at("kyc.review", number) for number in (4, 5))
+    taken = inputs.shipped(before.input)
+    documents = [{"name": f"{name}.txt", "text": "x"} for name in ("passport", "bill")]
+    said = {"applicant_name": "Ann Bell", "birth_date": "1980-05-03", "country": "IE", "documents": documents}
+    flow = Flow(workflow=before, input=taken.of_case(taken.complete(said), START_MS))
+    flow.admit()
+    flow.fire("read_all/0/1")
+    moved(flow, after)
+    flow.run_out()
+    asked = [one for one in flow.of(ConnectorRequested) if one.step == "read_all/0"]
+    assert [one.attempt for one in asked] == list(range(1, ATTEMPTS_MAX + 1))
+    assert len({one.request_id for one in asked}) == ATTEMPTS_MAX
+    assert len({one.idempotency_key for one in asked}) == 1
+    assert "documents_not_read" in flow.decided.reasons
+
+
+def often(number: int, attempts_max: int, times: int = 0) -> Workflow:
+    """A version that asks for its pages so often, and again so often after a rest."""
+    steps = copy.deepcopy(EVERY["steps"])
+    steps["read"]["map"]["each"]["connect"]["attempts_max"] = attempts_max
+    if times:
+        steps["read"]["map"]["on_error"]["again"] = {"times": times, "first_s": 60, "longest_s": 600}
+    return workflow(version=number, steps=steps)
+
+
+def test_no_case_goes_where_more_commands_are_sent_than_connectors_look_for() -> None:
+    """Those that were sent before the move count; what nobody has asked for so often yet goes."""
+    flow = waiting(Flow(workflow=often(1, 4)))
+    for attempt in (1, 2, 3):
+        flow.fire(f"read/0/{attempt}")
+    assert "may send 6 commands in all: 5 at most" in gone(flow, often(2, 1, times=2))
+    assert gone(flow, often(2, 1, times=1)) == ""
+    assert gone(waiting(Flow(workflow=often(1, 4))), often(2, 1, times=2)) == ""
+
+
+def test_what_is_asked_otherwise_is_named() -> None:
+    """By its place in the step."""
+    steps = copy.deepcopy(EVERY["steps"])
+    steps["read"]["map"]["each"]["connect"]["request"]["document"] = "'a ' + item"
+    steps["read"]["map"]["each"]["connect"]["deadline_s"]["bulk"] = 700
+    says = "it waits in read, which asks something else in every.kind@2: "
+    places = "each.connect.deadline_s.bulk, each.connect.request.document"
+    assert gone(waiting(), workflow(version=2, steps=steps)) == says + places
+    steps["read"] = {"connect": steps["book"]["connect"]}
+    assert gone(waiting(), workflow(version=2, steps=steps)) == says + "kind"
 
 
 RATED = {
