@@ -15,6 +15,7 @@ from aios.dlq import envelope
 from aios.schemas.errors import Reason
 from aios.streams import slots, topology
 from aios.streams.record import Record, Where, key_text
+from aios.streams.topics import RETENTION_MS
 
 REPLAYS_FREE_MAX = 2  # of one letter; the next one needs a person
 KEY_BYTES_MAX = 1 << 10  # of a producer's key, as it is shown and filtered by
@@ -77,6 +78,11 @@ class DeadLetter:
     def stood_at(self) -> int:
         """When its record first stood, Unix ms: by that it may return; where it is not known, when the letter did."""
         return self.orig_timestamp or self.written_at
+
+    @property
+    def returns_until(self) -> int:
+        """When its record is too old to return, Unix ms, however often it failed since."""
+        return self.stood_at + RETENTION_MS
 
     def plain(self) -> dict[str, Any]:
         """For JSON and for expressions; place as topic/partition/offset."""

@@ -50,7 +50,8 @@ class Entry:
         """For JSON."""
         changed = self.changed
         said = {} if changed is None else {name: getattr(changed, name) for name in Change.__slots__}
-        return {**self.letter.plain(), "state": str(self.state), "changed": said or None}
+        more = {"returns_until": self.letter.returns_until, "state": str(self.state), "changed": said or None}
+        return self.letter.plain() | more
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,9 @@ from aios.dlq.index_layout import (
 from aios.dlq.index_scripts import COUNT, ENDS, NEWEST
 from aios.streams import outcome_store
 from aios.streams.errors import Unavailable
-from aios.streams.outcome_layout import RETENTION_MS, letter_key, letters_key
+from aios.streams.outcome_layout import letter_key, letters_key
 from aios.streams.record import Record
+from aios.streams.topics import RETENTION_MS
 from aios.streams.wall_clock import wall_ms
 
 CONNECTIONS_MAX = 16

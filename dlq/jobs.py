@@ -33,10 +33,9 @@ from aios.schemas import ids
 from aios.schemas.models import LetterRemembered, ReplayRemembered
 from aios.streams import topology
 from aios.streams.record import Outgoing, Record, headers_of
-from aios.streams.topics import RETENTION_HOURS
+from aios.streams.topics import RETENTION_MS
 from aios.streams.topology import Stage
 
-RETENTION_MS = RETENTION_HOURS * 3_600_000
 BURST_S = 1.0  # of a job's rate, that it may catch up after a slice that took long
 SAMPLES_MAX = 5  # ids of letters that would fail again, in a report, by group
 JOBS_MAX = 20  # drafts in their dry run, and running jobs

@@ -35,6 +35,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
 from aios.streams import failpoints, metrics, topology, tracing
 from aios.streams.config import Settings
+from aios.streams.durations import DAY_MS
 from aios.streams.errors import Reason, RecordError, Unavailable, Verdict
 from aios.streams.kafka import Delivery, Intake, cluster_id
 from aios.streams.log_clock import LogClock
@@ -45,7 +46,7 @@ from aios.streams.wall_clock import wall_ms
 HELD_MAX = 10_000  # of one tier
 TAKE_MAX = 500
 WAIT_MS_MAX = 200  # for records, and so for noticing that we shall stop
-AFTER_MS_MAX = 24 * 3_600_000
+AFTER_MS_MAX = DAY_MS
 DRAIN_S_MAX = 0.5  # a partition that leaves does not wait for what is not due
 CLOCK = "aios.retry.clock"  # header of a record that only asks for the broker's time
 

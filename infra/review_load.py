@@ -24,10 +24,8 @@ from dataclasses import dataclass, replace
 
 from aios.infra.objectives import percentile
 from aios.infra.recent import Move, Trail
+from aios.streams.durations import DAY_MS, MINUTE_MS
 
-MINUTE_MS = 60_000
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 HANDLED_MIN_MAX = 30.0  # minutes that one question counts at most
 MEASURED_MIN = 5  # decisions after an opening, before their median counts
 RUBBER_S_MAX = 5.0  # decided so soon after it was opened that nobody can have read it

@@ -31,13 +31,13 @@ from aios.schemas.models import (
     ReservationRemembered,
     UsageSettled,
 )
+from aios.streams.durations import DAY_MS, HOUR_MS
 
 GRANTED, CHEAPER, DEFERRED, DENIED = "granted", "cheaper", "deferred", "denied"
 CLOSED, EXPIRED, WASTED = "closed", "expired", "wasted"  # kinds of settlements beside inference and person
 
 SETTLED_CHARS = 16  # of a settlement's id, to know it again within its reservation
 SETTLED_MAX = 256  # of one reservation; more than that of one case is a workflow nobody wrote
-HOUR_MS = 3_600_000
 RETURN_MS = 30_000  # a case that waits asks again after this while its room is reserved by others, and not spent
 
 Accounts = Mapping[str, AccountRemembered]
@@ -51,9 +51,9 @@ def bounds(window: str, now_ms: int) -> tuple[int, int]:
     if window == "hour":
         begin = now_ms - now_ms % HOUR_MS
         return begin, begin + HOUR_MS
-    begin = now_ms - now_ms % (24 * HOUR_MS)
+    begin = now_ms - now_ms % DAY_MS
     if window == "day":
-        return begin, begin + 24 * HOUR_MS
+        return begin, begin + DAY_MS
     at = time.gmtime(now_ms / 1000)
     first, days = calendar.timegm((at.tm_year, at.tm_mon, 1, 0, 0, 0)), calendar.monthrange(at.tm_year, at.tm_mon)[1]
     return first * 1000, (first + days * 86_400) * 1000

@@ -24,7 +24,6 @@ from typing import Any, Protocol
 
 from aios.dlq import envelope
 from aios.dlq.envelope import Origin
-from aios.processors.language.workflow import HOUR_MS
 from aios.processors.stateful import growing, member
 from aios.processors.stateful.state import Effects, StateView
 from aios.schemas import ids
@@ -44,7 +43,7 @@ from aios.streams.topics import Topic
 from aios.streams.topology import ADMIT
 
 INPUT_BYTES_MAX = 900 << 10  # of the canonical input: it travels inside later records, which must fit their topics
-STALE_AFTER_MS = topics.RETENTION_HOURS * HOUR_MS  # the idempotency window: beyond it a repeat is not recognisable
+STALE_AFTER_MS = topics.RETENTION_MS  # the idempotency window: beyond it a repeat is not recognisable
 STAGE = "admit"
 ORIGIN_HEADER = f"{envelope.PREFIX}orig."
 

@@ -105,7 +105,7 @@ class World:
     cluster: str
     default_tenant: str
     partitions: int
-    retention_ms: int = jobs.RETENTION_MS
+    retention_ms: int = topics.RETENTION_MS
     settled_after_ms: int = missed.SETTLED_AFTER_MS
     sweep_every_s: float = EVERY_S
     monotonic: Callable[[], float] = time.monotonic

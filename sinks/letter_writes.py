@@ -27,8 +27,9 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import Reason, SchemaMismatch
 from aios.schemas.models import LetterChanged
 from aios.sinks.epoch_store import Write
-from aios.streams.outcome_layout import RETENTION_MS, letter_key, short
+from aios.streams.outcome_layout import letter_key, short
 from aios.streams.record import Record
+from aios.streams.topics import RETENTION_MS
 
 SKIPPED = "skipped"  # a job left the letter as it is
 SWEEP_MAX = 1_000  # members taken out of one list at once

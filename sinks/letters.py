@@ -32,9 +32,10 @@ from aios.sinks.letter_writes import SCRIPTS, Meaning, meaning_of, sweep
 from aios.sinks.shell import Shell
 from aios.streams import failpoints, tracing
 from aios.streams.config import Settings
+from aios.streams.durations import DAY_MS
 from aios.streams.errors import Unavailable
-from aios.streams.outcome_layout import RETENTION_MS
 from aios.streams.record import Record
+from aios.streams.topics import RETENTION_MS
 from aios.streams.topology import LETTERS
 from aios.streams.wall_clock import wall_ms
 
@@ -43,7 +44,6 @@ IN_FLIGHT_MAX = 5_000
 IDLE_MS = 1_000  # between two looks at the marker while nothing comes
 LOOK_S = 15.0  # between two looks at the oldest
 OLD_SHARE = 0.5  # of the retention: from here on somebody must know
-DAY_MS = 86_400_000
 
 WAITING = Gauge("aios_dead_letters_waiting", "Dead letters that wait for an operator.", ["group"])
 OLDEST = Gauge(

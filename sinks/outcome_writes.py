@@ -24,11 +24,12 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, Event, EventRefused, ReviewRequested
 from aios.sinks.epoch_store import Write
 from aios.streams import outcome_layout as layout
+from aios.streams.durations import DAY_MS
 from aios.streams.record import Record
+from aios.streams.topics import RETENTION_MS
 from aios.streams.topology import OUTCOMES
 
 TIMELINE_MAX = 500  # transitions of a case that are shown; a decided case can be asked about without end
-DAY_MS = 86_400_000
 KEPT_MAX = 100  # refusals and acts under one id; the newest stay
 
 STAYS = frozenset({"ignored", "repeated", "body_replaced", "migrated"})  # the case waits as it did before these
@@ -102,7 +103,7 @@ def _transition(event: AuditRecorded, traceparent: str) -> Write:
             traceparent[3:35],
             _waits(event.transition, detail),
             _course(event.transition, detail),
-            layout.RETENTION_MS if event.transition == "decided" else layout.OPEN_MS_MAX,
+            RETENTION_MS if event.transition == "decided" else layout.OPEN_MS_MAX,
         ),
     )
 
@@ -174,7 +175,7 @@ def _object(detail: str) -> dict[str, Any]:
 
 
 def _till(at_ms: int) -> int:
-    return at_ms + layout.RETENTION_MS
+    return at_ms + RETENTION_MS
 
 
 _GUARDED = f"""
@@ -229,7 +230,7 @@ if task ~= '' then known('{layout.REVIEW_TENANTS}', at, tenant) end
 if moves == '1' and seq > tonumber(redis.call('HGET', case, 'task_seq') or 0) then
   local before = redis.call('HGET', case, 'task') or ''
   if before ~= '' and before ~= task then redis.call('ZREM', reviews, before) end
-  if task ~= '' then listed(reviews, at, task, {layout.RETENTION_MS}) end
+  if task ~= '' then listed(reviews, at, task, {RETENTION_MS}) end
   redis.call('HSET', case, 'task', task, 'task_seq', seq, 'waits', waits)
 end
 keep(case)

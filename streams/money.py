@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from aios.streams.durations import MINUTE_MS
 from aios.streams.errors import ConfigError
 
 UNIT = 1_000_000  # micro in one unit of the currency
@@ -18,7 +19,7 @@ _AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{1,6}))?")
 
 def person_micro(minute_micro: int, person_ms: int) -> int:
     """What a person's time costs at a price per minute."""
-    return -(-minute_micro * person_ms // 60_000)
+    return -(-minute_micro * person_ms // MINUTE_MS)
 
 
 def parse(text: str) -> int:

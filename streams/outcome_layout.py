@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 
-from aios.streams.topics import RETENTION_HOURS
+from aios.streams.durations import DAY_MS
+from aios.streams.topics import RETENTION_MS
 
-RETENTION_MS = RETENTION_HOURS * 3_600_000
-OPEN_MS_MAX = RETENTION_MS + 400 * 86_400_000  # of an open case in its list: no wait is longer
+OPEN_MS_MAX = RETENTION_MS + 400 * DAY_MS  # of an open case in its list: no wait is longer
 KEY_CHARS_MAX = 200  # of a producer's key inside a key of ours; longer ones by their digest
 EPOCH = "aios:epoch"  # random, set once everything is there; missing: emptied, or not rebuilt yet
 LETTERS_EPOCH = "aios:letters:epoch"  # the same, of the index of dead letters

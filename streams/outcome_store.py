@@ -35,7 +35,6 @@ from aios.streams.outcome_layout import (
     LETTERS_EPOCH,
     LISTS,
     MOVED,
-    RETENTION_MS,
     REVIEW_TENANTS,
     accepted_key,
     acts_key,
@@ -52,6 +51,7 @@ from aios.streams.outcome_layout import (
 )
 from aios.streams.outcome_views import ACCEPTED, REFUSED, CaseView, ReviewView, case_view, refused_view, task_view
 from aios.streams.review_claims import Claim
+from aios.streams.topics import RETENTION_MS
 
 CONNECTIONS_MAX = 64
 ANSWER_S_MAX = 5.0

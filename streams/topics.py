@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from aios.streams.durations import DAY_MS, HOUR_MS, MINUTE_MS
+
 RECORD_BYTES_MAX = 1 << 20  # value, key and headers of one record; larger inputs travel by reference
 DEAD_LETTER_BYTES_MAX = RECORD_BYTES_MAX + (64 << 10)  # the original plus our headers
 EVALUATION = "model.evaluation"  # as workflow of a command that no case asks: a version is judged
 RETENTION_HOURS = 30 * 24  # the idempotency window; source, retry and dead letters keep no longer
+RETENTION_MS = RETENTION_HOURS * HOUR_MS
 CANCELLED_HOURS = 24  # a worker that was away for longer computes what nobody waits for
 SYSTEMS_MAX = 1_024  # whose topics are made once
 POOL_PARTITIONS_MIN = 32  # workers share a pool among tenants by these: with fewer, tenants meet in one too often
@@ -76,12 +79,12 @@ class Topic:
             "message.timestamp.type": "LogAppendTime",  # a producer's wrong clock fires no timer and ages no record
         }
         if self.cleanup is Cleanup.DELETE:
-            return base | {"retention.ms": str(self.retention_hours * 3_600_000)}
+            return base | {"retention.ms": str(self.retention_hours * HOUR_MS)}
         return base | {
-            "segment.ms": str(10 * 60_000),
+            "segment.ms": str(10 * MINUTE_MS),
             "segment.bytes": str(32 << 20),
             "min.cleanable.dirty.ratio": "0.1",
-            "delete.retention.ms": str(24 * 3_600_000),
+            "delete.retention.ms": str(DAY_MS),
         }
 
 
@@ -108,8 +111,8 @@ class Tier:
 
 RETRY_TIERS = (
     Tier(name="5s", after_ms=5_000),
-    Tier(name="1m", after_ms=60_000),
-    Tier(name="10m", after_ms=600_000),
+    Tier(name="1m", after_ms=MINUTE_MS),
+    Tier(name="10m", after_ms=10 * MINUTE_MS),
 )
 """Every delay, shortest first. A stage's own (streams/topology.py) are some of these, in this order."""
 

@@ -16,7 +16,6 @@ import click
 from aios.dlq import envelope
 from aios.dlq.commands import short
 from aios.dlq.index_layout import State
-from aios.dlq.jobs import RETENTION_MS
 from aios.infra import client
 from aios.infra.commands.operations import (
     JSON,
@@ -32,10 +31,10 @@ from aios.infra.commands.operations import (
     scan,
 )
 from aios.infra.output import USAGE, fail, one, rows, text
+from aios.streams.durations import DAY_MS
 from aios.streams.wall_clock import wall_ms
 
 KEY_CHARS = 24
-DAY_MS = 86_400_000
 TIMES = ("first_failed_at", "failed_at")
 LIST = ("id", "group", "reason", "key", "state", "attempts", "replays", "failed_at", "days_left")
 GROUPED = ("group", "reason", "count", "oldest", "fingerprint", "example")
@@ -144,7 +143,7 @@ def show(letter_id: str, personal: bool, token_file: Path | None, as_json: bool)
         "last_change": _change(found["changed"]) if found["changed"] else "",
         "came_from": f"{found['orig_topic']}/{found['orig_partition']}/{found['orig_offset']}",
         "lies_at": found["place"],
-        "returns_until": f"{at(_until(found))} ({_days_left(found)} days left)",
+        "returns_until": f"{at(found['returns_until'])} ({_days_left(found)} days left)",
         **{name: at(found[name]) for name in TIMES},
     }
     one({name: told[name] for name in SHOWN if told[name] not in ("", None)}, as_json=False)
@@ -271,14 +270,9 @@ def _row(letter: dict[str, Any]) -> dict[str, Any]:
     return letter | times | {"id": short(letter["id"]), "key": key}
 
 
-def _until(letter: dict[str, Any]) -> int:
-    """When its record is too old to return, Unix ms: however often it failed since, by when it first stood."""
-    return int(letter["orig_timestamp"] or letter["written_at"]) + RETENTION_MS
-
-
 def _days_left(letter: dict[str, Any]) -> int:
     """In which its record may still return."""
-    return max(0, _until(letter) - wall_ms()) // DAY_MS
+    return max(0, int(letter["returns_until"]) - wall_ms()) // DAY_MS
 
 
 def _replays(letter: dict[str, Any]) -> int:

@@ -23,6 +23,7 @@ from aios.infra.commands.review_stats import stats
 from aios.infra.output import NOT_FOUND, fail
 from aios.infra.running import gateway_url, load_settings
 from aios.streams import principals, tenants
+from aios.streams.durations import MINUTE_MS
 from aios.streams.wall_clock import wall_ms
 
 TEXT_SHOWN = 80  # characters of a question's text in a list
@@ -178,7 +179,7 @@ def _cut(value: Any) -> str:
 
 
 def _row(task: dict[str, Any]) -> dict[str, Any]:
-    waits_min = max(0, wall_ms() - task["requested_at"]) // 60_000
+    waits_min = max(0, wall_ms() - task["requested_at"]) // MINUTE_MS
     given = task["input"]
     first = next((value for value in given.values() if value and isinstance(value, str)), "")
     text = " ".join(str(given.get("text") or given.get("applicant_name") or first).split())

@@ -17,11 +17,12 @@ from aios.infra import output, recent, review_load
 from aios.infra.commands.operations import JSON
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_RUNNING, fail
-from aios.infra.review_load import DAY_MS, Assumed, Load
+from aios.infra.review_load import Assumed, Load
 from aios.processors.language import workflow_files
 from aios.processors.language.workflow import Review, Workflow
 from aios.processors.language.workflow_files import Live
 from aios.streams import deployments, money, outcome_store
+from aios.streams.durations import DAY_MS
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import LISTED_MAX, OutcomeStore
 from aios.streams.outcome_views import ReviewView

@@ -18,10 +18,10 @@ from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
 from aios.processors.language.workflow import Workflow
 from aios.schemas.codec import Codec
 from aios.streams.config import Settings
+from aios.streams.durations import HOUR_MS
 from aios.streams.errors import Unavailable
 from aios.streams.wall_clock import wall_ms
 
-HOUR_MS = 3_600_000
 SAYS = {True: "kept", False: "BREACHED", None: "no cases"}
 
 

@@ -21,6 +21,7 @@ from aios.schemas.errors import Unavailable
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.schemas.registry import RegistrySource
 from aios.streams.config import KafkaSettings
+from aios.streams.durations import HOUR_MS
 from aios.streams.kafka import read_all
 from aios.streams.topics import CONNECTOR_COMPLETED, connector_requested
 from aios.streams.wall_clock import wall_ms
@@ -38,7 +39,7 @@ COMPARED = {
 }
 REQUEST = json.dumps({"comparison": COMPARED, "screenings": [], "points": {}})
 EVERY_S = 0.25
-DEADLINE_MS = 3 * 3_600_000  # beyond every clock that a fault moves: what is late by its own clock is answered so
+DEADLINE_MS = 3 * HOUR_MS  # beyond every clock that a fault moves: what is late by its own clock is answered so
 FLUSH_S_MAX = 20.0
 WORKFLOW = "prove.feeding"
 

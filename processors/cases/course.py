@@ -25,7 +25,6 @@ from aios.processors.cases.turn import (
 from aios.processors.cases.waits import Waiting
 from aios.processors.language import autonomy
 from aios.processors.language.workflow import (
-    HOUR_MS,
     Connect,
     Emit,
     Infer,
@@ -49,6 +48,7 @@ from aios.schemas.models import (
     ReviewRequested,
 )
 from aios.streams import topics
+from aios.streams.durations import HOUR_MS
 from aios.streams.transitions import CUT_SHORT
 
 RETENTION_DAYS = topics.RETENTION_HOURS // 24

@@ -117,8 +117,8 @@ def _commands(state: CaseRemembered, after: Workflow, name: str) -> int:
     kind = after.steps[name].kind
     often = max((ask.attempts_max for ask in asks(kind) if isinstance(ask, Call)), default=0)
     times = again.times if (again := again_of(kind)) is not None else 0
-    under_way = [one for one in strands_of(state) if not one.done] or [state]
-    return max(_upto(one.attempt, one.again, often, times) for one in under_way) if often else 0
+    under_way = [(one.attempt, one.again) for one in strands_of(state) if not one.done]
+    return max(_upto(*one, often, times) for one in under_way or [(state.attempt, state.again)]) if often else 0
 
 
 def _constants(workflow: Workflow, name: str) -> dict[str, str]:

@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass, field
 
 from aios.processors.accounts import CHEAPER, CLOSED, GRANTED, WASTED
 from aios.processors.language.workflow import (
-    HOUR_MS,
     WAIT_S_MAX,
     Call,
     Kind,
@@ -38,13 +37,14 @@ from aios.processors.language.workflow import (
 from aios.schemas import ids
 from aios.schemas.models import BudgetAnswered, BudgetRequested, CaseRemembered, InferenceCompleted, UsageSettled
 from aios.streams import money, pool_files
+from aios.streams.durations import HOUR_MS, MINUTE_MS
 from aios.streams.pool_files import Pool
 from aios.streams.prompt_files import PLACEHOLDER, Prompt
 
 STEP = "$budget"  # where a case waits for its reservation; no step of a workflow can have this name
-ANSWER_MS_MAX = 3_600_000  # budget is away for longer: the case goes on as denied
+ANSWER_MS_MAX = HOUR_MS  # budget is away for longer: the case goes on as denied
 ATTEMPTS_MAX = 2_000  # a case that waits for room asks this often, every half minute or window; then it is denied
-SPARE_MS = 3_600_000  # a reservation outlives the longest way through its workflow by this
+SPARE_MS = HOUR_MS  # a reservation outlives the longest way through its workflow by this
 LONGEST_MS_MAX = (
     2_000 * WAIT_S_MAX
 )  # and no reservation is held for longer; a case that lasts longer asks no model then
@@ -215,7 +215,7 @@ def wasted(event: InferenceCompleted, place: tuple[str, int, int], now_ms: int) 
 
 def person(state: CaseRemembered, task_id: str, step: Review, minute_micro: int, now_ms: int) -> UsageSettled:
     """A person's decision that the case took, at the time the workflow assumes for it."""
-    purse, person_ms = purse_of(state), round(step.minutes * 60_000)
+    purse, person_ms = purse_of(state), round(step.minutes * MINUTE_MS)
     return UsageSettled(
         settlement_id=ids.derived("settled", task_id),
         reservation_id=purse.reservation if purse else "",

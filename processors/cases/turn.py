@@ -22,7 +22,7 @@ from aios.processors.cases import spending
 from aios.processors.cases.active import Newest, Versions
 from aios.processors.cases.spending import Funds
 from aios.processors.cases.turnstile import Turnstile
-from aios.processors.language.workflow import HOUR_MS, NOTED, Call, Jump, Kind, Map, Parallel, Question, Workflow
+from aios.processors.language.workflow import NOTED, Call, Jump, Kind, Map, Parallel, Question, Workflow
 from aios.processors.language.workflow_files import Workflows
 from aios.schemas import ids, twins
 from aios.schemas.models import AuditRecorded, CaseRemembered, Event
@@ -31,7 +31,7 @@ from aios.streams.expression import ExpressionError
 from aios.streams.pool_files import Pool
 from aios.streams.topics import Topic
 
-FORGET_AFTER_MS = topics.RETENTION_HOURS * HOUR_MS  # the idempotency window
+FORGET_AFTER_MS = topics.RETENTION_MS  # the idempotency window
 REASON_CHARS_MAX = 200  # of a worker's words on the audit
 SPARE_BYTES = 48 << 10  # of a record, for everything beside a case's input, answers and evidence
 ROOM_BYTES = topics.RECORD_BYTES_MAX - SPARE_BYTES

@@ -38,6 +38,7 @@ from redis.exceptions import RedisError
 from aios.processors.cases import facts
 from aios.processors.connectors.connector import Ask, CallFailed, Effect, Failure, Operation, Part, Setup, failure_of
 from aios.streams import credentials, outcome_store
+from aios.streams.durations import DAY_MS
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.outcome_store import OutcomeStore
 
@@ -46,7 +47,7 @@ WORDS_IN_A_ROW = 3
 SKETCH_MAX = 256
 TEXTS_MAX = 50  # of a customer
 KEPT_DAYS = 30
-KEPT_MS = KEPT_DAYS * 86_400_000
+KEPT_MS = KEPT_DAYS * DAY_MS
 CONNECTIONS_MAX = 8
 DIGEST = 8  # bytes of a hash
 LOOKED_AT_MAX = 10  # earlier cases, the nearest: what became of them

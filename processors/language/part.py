@@ -15,7 +15,6 @@ from aios.streams.expression import SOURCE_CHARS_MAX, Expression
 from aios.streams.part import NAMED, POLICY, WORD
 from aios.streams.pool_files import Lane
 
-HOUR_MS = 3_600_000
 AGAIN_MAX = 10  # times that what failed is asked again
 REST_S_MAX = 86_400  # before each
 

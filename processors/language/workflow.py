@@ -38,7 +38,6 @@ from pydantic_core import PydanticCustomError
 
 from aios.processors.language.head import Allowance, Autonomy, Objectives, SignedOff
 from aios.processors.language.part import (
-    HOUR_MS,
     Again,
     Cel,
     Deadline,
@@ -54,7 +53,7 @@ from aios.streams.part import INPUT, WORKFLOW, close_to
 from aios.streams.pool_files import Lane
 from aios.streams.system_files import ATTEMPTS_MAX
 
-__all__ = ["HOUR_MS", "Deadline", "Jump", "Part", "close_to"]  # of part.py, for whoever reads workflows
+__all__ = ["Deadline", "Jump", "Part", "close_to"]  # of part.py, for whoever reads workflows
 
 STEPS_MAX = 100
 NOTED = "noted"  # a place among the answers that no step may have

@@ -31,10 +31,11 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import CaseAdmitted, EventRefused, ReplayRemembered
 from aios.streams import topics
+from aios.streams.durations import HOUR_MS
 from aios.streams.record import Record, Where, headers_of, key_text
 from aios.streams.topology import ADMIT, RETRY
 
-SETTLED_AFTER_MS = 3_600_000  # what is younger may be on its way
+SETTLED_AFTER_MS = HOUR_MS  # what is younger may be on its way
 BLOCK_RECORDS = 2_000
 FETCH_MAX = 200
 REASON = "missed"

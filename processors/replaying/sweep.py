@@ -22,11 +22,11 @@ from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.jobs import LetterState
 from aios.processors.replaying.turn import Turn
 from aios.processors.replaying.walk import Source
+from aios.streams.durations import HOUR_MS
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
 
 EXPIRE_SHARE = 0.9
-HOUR_MS = 3_600_000
 EVERY_S = 600.0
 BLOCK_RECORDS = 500
 FORGET_BLOCK = 5_000  # states looked at in one turn

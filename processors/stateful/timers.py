@@ -9,8 +9,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
+from aios.streams.durations import HOUR_MS
+
 REMOVED_MAX = 10_000  # entries of the heap that no timer stands behind; beyond it the heap is built again
-NEAR_MS = 3_600_000  # what is due later waits outside the heap: a million cases wait for weeks to be forgotten
+NEAR_MS = HOUR_MS  # what is due later waits outside the heap: a million cases wait for weeks to be forgotten
 
 
 class Timers:

@@ -30,9 +30,8 @@ from aios.sinks.letter_writes import meaning_of, sweep
 from aios.sinks.letters import MARKS, OLD_SHARE, Ages
 from aios.streams import outcome_layout, outcome_store
 from aios.streams.errors import Unavailable
-from aios.streams.outcome_layout import RETENTION_MS
 from aios.streams.record import Record
-from aios.streams.topics import DOCUMENT_RECEIVED, LETTER_CHANGED
+from aios.streams.topics import DOCUMENT_RECEIVED, LETTER_CHANGED, RETENTION_MS
 from aios.streams.topology import ADMIT, LETTERS, PLAN
 from aios.streams.wall_clock import wall_ms
 from tests.broker.letter_records import change, changed, failed, letter, standing

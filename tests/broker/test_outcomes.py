@@ -23,6 +23,7 @@ from aios.streams.errors import Unavailable
 from aios.streams.outcome_layout import EPOCH
 from aios.streams.outcome_store import OutcomeStore
 from aios.streams.record import Record
+from aios.streams.topics import RETENTION_MS
 from aios.streams.topology import OUTCOMES
 from aios.streams.wall_clock import wall_ms
 from tests.broker import outcome_records as records
@@ -107,9 +108,9 @@ def test_everything_is_forgotten_after_the_retention_window(server: Valkey, redi
     asyncio.run(apply(server, tmp_path, everything()))
     for key in redis.scan_iter():
         if key != EPOCH:
-            assert 0 < redis.pttl(key) <= outcome_layout.RETENTION_MS + 10_000, key
+            assert 0 < redis.pttl(key) <= RETENTION_MS + 10_000, key
     redis.flushall()
-    old = [records.outgoing(CODEC, event) for event in records.by_person("x", NOW - outcome_layout.RETENTION_MS - 1000)]
+    old = [records.outgoing(CODEC, event) for event in records.by_person("x", NOW - RETENTION_MS - 1000)]
     asyncio.run(apply(server, tmp_path, [records.taken(one, offset, 0) for offset, one in enumerate(old)]))
     assert dump(redis) == {}
 
@@ -141,11 +142,11 @@ def test_a_case_that_waits_for_longer_than_anything_is_kept_stays(server: Valkey
     events = [*waits("far", NOW), *waits("near", later), *records.straight("a", later)]
     asyncio.run(apply(server, tmp_path, taken(events, 0)))
     assert asyncio.run(ask()) == ["far", "near"]
-    assert redis.pttl(outcome_layout.case_key("far")) > outcome_layout.RETENTION_MS
+    assert redis.pttl(outcome_layout.case_key("far")) > RETENTION_MS
     ended = [records.audit("far", 3, "decided", "decided", NOW, outcome="routed"), records.decided("far", 3, NOW)]
     asyncio.run(apply(server, tmp_path, taken(ended, 100)))
     for key in (outcome_layout.case_key("far"), outcome_layout.timeline_key("far")):
-        assert 0 < redis.pttl(key) <= outcome_layout.RETENTION_MS + 10_000
+        assert 0 < redis.pttl(key) <= RETENTION_MS + 10_000
 
 
 def test_what_is_asked_is_answered(server: Valkey, redis: Redis, tmp_path: Path) -> None:

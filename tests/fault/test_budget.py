@@ -18,7 +18,6 @@ from confluent_kafka import Producer
 
 from aios.infra.local import child
 from aios.infra.tail import Tail
-from aios.processors import accounts
 from aios.processors.accounts import CLOSED, DENIED, GRANTED
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -26,6 +25,7 @@ from aios.schemas.models import BudgetAnswered, BudgetChanged, BudgetRequested, 
 from aios.streams import limits, topics
 from aios.streams.admin import ensure_topics
 from aios.streams.config import KafkaSettings, client
+from aios.streams.durations import HOUR_MS
 from aios.streams.topology import BUDGET
 from aios.streams.wall_clock import wall_ms
 
@@ -118,7 +118,7 @@ class Cases:
                 workflow="document.triage",
                 amount_micro=MOST,
                 requested_at=now,
-                expires_at=now + accounts.HOUR_MS,
+                expires_at=now + HOUR_MS,
             ),
         )
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.processors import accounts
-from aios.processors.accounts import CHEAPER, CLOSED, DEFERRED, DENIED, EXPIRED, GRANTED, HOUR_MS
+from aios.processors.accounts import CHEAPER, CLOSED, DEFERRED, DENIED, EXPIRED, GRANTED
 from aios.schemas import ids
 from aios.schemas.models import (
     AccountRemembered,
@@ -21,6 +21,7 @@ from aios.schemas.models import (
     UsageSettled,
 )
 from aios.streams import limits
+from aios.streams.durations import HOUR_MS
 from aios.streams.limits import ALL
 
 NOW_MS = 1_700_000_000_000 - 1_700_000_000_000 % HOUR_MS

@@ -16,10 +16,10 @@ from aios.processors.connectors.connector import Ask, CallFailed, Failure
 from aios.processors.meetings.directory import Directory
 from aios.processors.meetings.intervals import Stretch
 from aios.processors.meetings.party import Person
+from aios.streams.durations import HOUR_MS
 
 ZONE = ZoneInfo("Europe/Berlin")
 AT_MS = 1_800_000_000_000
-HOUR_MS = 3_600_000
 NOW = AT_MS // 1000 - 86_400
 PEOPLE = {name: Person(id=name, name=name, zone=ZONE, calendar=name) for name in ("ada", "bob")}
 FOUND = Found(

@@ -47,6 +47,13 @@ def test_every_package_says_that_it_is_typed() -> None:
     ] == []
 
 
+def test_what_an_hour_and_a_day_are_in_milliseconds_is_said_in_one_place() -> None:
+    """And by nobody's own number."""
+    said = re.compile(r"\b(3_600_000|86_400_000)\b|^(MINUTE|HOUR|DAY)_MS =", re.MULTILINE)
+    found = [path for path in tracked(*(f"{each}/*.py" for each in FOLDERS)) if said.search(path.read_text("utf-8"))]
+    assert [str(path.relative_to(ROOT)) for path in found] == ["streams/durations.py"]
+
+
 def test_every_topic_carries_contracts_that_exist() -> None:
     assert {name for topic in topology.all_topics().values() for name in topic.contracts} <= set(EVENTS)
 

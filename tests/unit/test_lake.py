@@ -25,6 +25,7 @@ from aios.sinks.lake_tables import Rows
 from aios.sinks.shell import Shell
 from aios.streams import topics
 from aios.streams.config import LakeSettings
+from aios.streams.durations import DAY_MS
 from aios.streams.errors import Reason, RecordError, StateBroken, Unavailable
 from aios.streams.record import Record
 from aios.streams.topology import ADMIT, LAKE, PLAN
@@ -32,7 +33,6 @@ from tests.fakes.answers import answer
 from tests.fakes.breakers import OwnBreakers
 from tests.fakes.registry import FakeRegistry
 
-DAY_MS = 24 * 3_600_000
 NOW = 1_790_000_000_000
 CODEC = Codec(FakeRegistry())
 ROWS = Rows(CODEC, personal=False)

@@ -15,6 +15,7 @@ from aios.schemas.models import UsageSettled
 from aios.sinks import lake_files, ledger
 from aios.sinks.lake_tables import Rows
 from aios.sinks.ledger import Line
+from aios.streams.durations import DAY_MS
 from aios.streams.record import Record
 from aios.streams.topics import CASE_DECIDED, USAGE_SETTLED
 from tests.fakes.flow import Flow
@@ -22,7 +23,6 @@ from tests.fakes.registry import FakeRegistry
 
 CODEC = Codec(FakeRegistry())
 ROWS = Rows(CODEC, personal=False)
-DAY_MS = 86_400_000
 NOW_MS = 1_700_000_000_000
 
 LINES = st.builds(

@@ -21,8 +21,9 @@ from aios.schemas.errors import Reason, SchemaMismatch
 from aios.sinks.lake_files import UNFINISHED
 from aios.sinks.letter_archive import FOLDER, SCHEMA, Archive, Given, row
 from aios.sinks.letter_writes import meaning_of
-from aios.sinks.letters import DAY_MS, Ages
+from aios.sinks.letters import Ages
 from aios.streams import topology
+from aios.streams.durations import DAY_MS
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
 from aios.streams.topics import LETTER_CHANGED

@@ -16,12 +16,12 @@ from aios.infra import objectives, recent, review_load
 from aios.infra.cli import aios
 from aios.infra.objectives import Kept
 from aios.infra.recent import Move, Trail
-from aios.infra.review_load import DAY_MS, Assumed
+from aios.infra.review_load import Assumed
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted
+from aios.streams.durations import DAY_MS, MINUTE_MS
 from tests.fakes.flow import EVERY, INPUT, START_MS, Flow, answered, workflow
 
 OWED = {"interactive_p95_s": 15, "bulk_p95_s": 30, "without_person_min": 0.5}
-MINUTE_MS = 60_000
 
 
 def trail(flow: Flow) -> Trail:

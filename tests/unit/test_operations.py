@@ -34,7 +34,7 @@ from aios.streams import credentials, principals
 from aios.streams.config import OperationsSettings, Settings
 from aios.streams.http.openapi import Caller
 from aios.streams.http.problem import REASONS
-from aios.streams.topics import AUDIT_RECORDED
+from aios.streams.topics import AUDIT_RECORDED, RETENTION_MS
 from aios.streams.wall_clock import wall_ms
 from tests.fakes.breakers import open_breaker
 from tests.fakes.operations import NOW, Served, entry, job, served, token
@@ -441,11 +441,10 @@ def commanding(
 
 def test_the_days_that_are_left_go_by_the_record_however_often_it_failed() -> None:
     """Written again ten days later, it has ten days less; without a time of its own it is as old as its letter."""
-    now, day = wall_ms() + 1_000, jobs.RETENTION_MS // 30
-    letter = entry(1).plain() | {"written_at": now - 2 * day, "orig_timestamp": now - 12 * day}
-    assert dlq._row(letter)["days_left"] == 18
-    assert dlq._row(letter | {"orig_timestamp": 0})["days_left"] == 28
-    assert dlq._row(letter | {"orig_timestamp": now - 40 * day})["days_left"] == 0
+    now, day = wall_ms() + 1_000, RETENTION_MS // 30
+    for stood, left in ((now - 12 * day, 18), (0, 28), (now - 40 * day, 0)):
+        one = replace(entry(1), letter=replace(entry(1).letter, written_at=now - 2 * day, orig_timestamp=stood))
+        assert dlq._row(one.plain())["days_left"] == left
 
 
 def test_a_letter_is_repaired_and_returned_on_the_command_line(
@@ -475,7 +474,7 @@ def test_a_letter_is_repaired_and_returned_on_the_command_line(
         shown = await works("dlq", "show", ONE[:8])
         assert "--personal shows it" in shown
         assert "\n  aios.dlq.show:shown:9  raise\n  ValueError\n" in shown
-        assert f"{shared.at(entry(1).letter.orig_timestamp + jobs.RETENTION_MS)} (0 days left)" in shown
+        assert f"{shared.at(entry(1).letter.returns_until)} (0 days left)" in shown
         assert "aios dlq approve" in await works("dlq", "edit", ONE[:8], "--bytes", str(file), "--why", "by hand")
         assert operations.stage.asked[-1].value == b"\0repaired"
         assert "edited by ann, not approved" in await works("dlq", "approve", ONE[:8])

@@ -26,6 +26,7 @@ from aios.streams.config import RedisSettings, Settings
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken, Unavailable, Verdict
 from aios.streams.outcome_views import CaseView, case_view
 from aios.streams.record import Outgoing, Record
+from aios.streams.topics import RETENTION_MS
 from aios.streams.topology import AUDIT
 from aios.streams.tracing import Span
 from tests.broker import outcome_records as records
@@ -56,12 +57,12 @@ def test_every_write_has_a_lifetime() -> None:
     """The retention window after the record's own time."""
     for event in (*records.by_person("a", NOW), records.refused("a", "e", NOW), records.audit("a", 0, "x", "", NOW)):
         till = int(write_of(records.taken(records.outgoing(CODEC, event), 0, NOW), CODEC).args[0])
-        assert 0 <= till - NOW - outcome_layout.RETENTION_MS <= 100
+        assert 0 <= till - NOW - RETENTION_MS <= 100
 
 
 def test_an_open_case_is_listed_for_as_long_as_it_can_wait() -> None:
     """Lists of open cases are trimmed no sooner than the longest wait is over."""
-    assert outcome_layout.OPEN_MS_MAX >= outcome_layout.RETENTION_MS + WAIT_S_MAX * 1000
+    assert outcome_layout.OPEN_MS_MAX >= RETENTION_MS + WAIT_S_MAX * 1000
 
 
 class Roads:

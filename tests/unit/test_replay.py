@@ -50,6 +50,7 @@ from aios.streams import model_files, topics, topology
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
 from aios.streams.system_files import Effect
+from aios.streams.topics import RETENTION_MS
 from aios.streams.topology import ADMIT, PLAN, Stage
 from tests.fakes import admissions, calls
 from tests.fakes.breakers import open_breaker
@@ -594,7 +595,7 @@ def test_what_was_only_parked_behind_another_is_never_quarantined() -> None:
 def test_what_may_not_return_is_passed_over_with_its_reason() -> None:
     """Older than the idempotency window, gone, edited after the plan; and none of it stops the others."""
     desk = Desk()
-    desk.dead("stale", at_ms=NOW_MS - jobs.RETENTION_MS - 1)
+    desk.dead("stale", at_ms=NOW_MS - RETENTION_MS - 1)
     gone = desk.dead("gone", value=b"x" * (2 << 20))
     assert gone.reference
     changed, good = desk.dead("changed", value=document()), desk.dead("good")
@@ -757,7 +758,7 @@ def test_a_letter_that_was_discarded_and_restored_has_no_place_among_the_others(
 def test_old_letters_expire_by_themselves_and_old_states_are_forgotten() -> None:
     """Open ones at nine tenths of their retention, once; those behind them go on; nothing is kept for ever."""
     desk = Desk()
-    old = NOW_MS - int(jobs.RETENTION_MS * 0.91)
+    old = NOW_MS - int(RETENTION_MS * 0.91)
     letter = desk.dead("a", stage=PLAN, ordinal=4, at_ms=old)
     settled, young = desk.dead("b", at_ms=old), desk.dead("c")
     desk.ask("ada", about(settled, Kind.DISCARD), settled.id)
@@ -769,7 +770,7 @@ def test_old_letters_expire_by_themselves_and_old_states_are_forgotten() -> None
     assert desk.controls() == ["4"]
     assert desk.ask("ada", about(letter, Kind.RESTORE), letter.id).problem == "wrong_state"
     assert desk.job(desk.run(filter=json.dumps({"ids": [letter.id, young.id]}))).replayed == 1
-    desk.now_ms += jobs.RETENTION_MS + 1
+    desk.now_ms += RETENTION_MS + 1
     desk.passed_s += 3_600
     desk.shelf.low = {place: len(log) for place, log in desk.shelf.logs.items()}
     desk.work()
@@ -778,7 +779,7 @@ def test_old_letters_expire_by_themselves_and_old_states_are_forgotten() -> None
 
 def test_a_letter_whose_record_is_older_than_itself_expires_while_the_record_might_return() -> None:
     """It failed again on day 20 of 30, or had waited as long: on day 29, not with its retention on day 47."""
-    day = jobs.RETENTION_MS // 30
+    day = RETENTION_MS // 30
     desk = Desk()
     first = desk.dead("a")
     desk.run(filter=json.dumps({"ids": [first.id]}))
@@ -1036,7 +1037,7 @@ def test_what_a_job_writes_of_a_letter_is_what_a_command_would(key: str, stage: 
 def test_two_copies_of_a_letter_that_a_job_passes_over_are_two_changes() -> None:
     """At-least-once stages can write a dead letter twice: each place has a change of its own."""
     desk = Desk()
-    record = Record(topics.DOCUMENT_RECEIVED.name, 0, 7, NOW_MS - jobs.RETENTION_MS * 2, b"k", b"garbage")
+    record = Record(topics.DOCUMENT_RECEIVED.name, 0, 7, NOW_MS - RETENTION_MS * 2, b"k", b"garbage")
     first, second = (desk.fail(record, ADMIT, SchemaMismatch("no")) for _ in range(2))
     assert (first.id, first.generation) == (second.id, second.generation)
     desk.run()

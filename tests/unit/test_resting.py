@@ -16,9 +16,8 @@ from aios.processors.language.part import Again
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, ConnectorRequested, InferenceCancelled, ReviewRequested
 from aios.streams import installed, transitions
+from aios.streams.durations import MINUTE_MS
 from tests.fakes.flow import INPUT, Flow, asking_again, workflow
-
-MINUTE_MS = 60_000
 
 
 def booking(times: int = 1) -> Flow:

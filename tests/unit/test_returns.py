@@ -13,13 +13,13 @@ from aios.dlq import envelope
 from aios.dlq.dead_letter import letter_of
 from aios.dlq.envelope import Failure
 from aios.dlq.retry import AFTER_MS_MAX, Held, returning
+from aios.streams.durations import HOUR_MS
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import RETRY_TIERS
 from aios.streams.topology import ADMIT, PLAN, Stage
 
 NOW_MS = 1_700_000_000_000
-HOUR_MS = 3_600_000
 
 
 def failed(stage: Stage, *, topic: str, key: bytes | None = b"k", value: bytes | None = b"v", **more: Any) -> Outgoing:

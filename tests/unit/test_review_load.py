@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from aios.infra import review_load
 from aios.infra.recent import Move, Trail
-from aios.infra.review_load import DAY_MS, HOUR_MS, MINUTE_MS, Assumed, Load
+from aios.infra.review_load import Assumed, Load
+from aios.streams.durations import DAY_MS, HOUR_MS, MINUTE_MS
 
 NOW = 1_700_000_000_000
 NAME = "document.triage"

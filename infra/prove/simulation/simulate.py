@@ -41,6 +41,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import BudgetDeclared, TenantRegistered
 from aios.schemas.registry import InMemory
 from aios.streams import failpoints, installed, limits, topics, topology
+from aios.streams.durations import DAY_MS
 from aios.streams.record import Record
 from aios.streams.topology import ADMIT, BUDGET, PLAN, POOLS, REPLAY, RETRY, Stage
 
@@ -69,7 +70,7 @@ TIGHT_SYSTEMS = [
     )
     for system in installed.systems().values()
 ]
-DRAIN_MS = 7 * 86_400_000.0  # every wait of a case, each reservation is over by then, and nothing is forgotten yet
+DRAIN_MS = 7.0 * DAY_MS  # every wait of a case, each reservation is over by then, and nothing is forgotten yet
 FLAKY_SHARE = 0.05  # of records, at each stage: fail and succeed later
 LOST_SHARE = 0.012  # fail until they are given up and the code is fixed
 LOST_KILLER_SHARE = 0.25  # of what ends who decodes it: a dead letter for another reason, until a dry run decodes it
