@@ -17,8 +17,10 @@ Guaranteed: nobody is given up with whom alone fewer than ALONE_MAX processes en
 given up at the third death it causes (once in company, twice alone). A process that is only stopped or has lost
 its partition has not died. Within one machine: the files are not shared.
 Cost: one pread and one pwrite of FILE_BYTES a call, no fsync (a machine that loses power has lost no count that
-mattered). Rejected: counting redeliveries (every kill -9 of a busy process would suspect its whole batch); counting
-in a topic (the process that is about to die must not wait for a broker); JSON files replaced by rename (10 × slower).
+mattered); what the file says is understood once, and again only where another process has written it meanwhile.
+Rejected: not looking at the file again (a partition may be another's by now, whose mark must stay); counting
+redeliveries (every kill -9 of a busy process would suspect its whole batch); counting in a topic (the process that is
+about to die must not wait for a broker); JSON files replaced by rename (10 × slower).
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -102,6 +104,7 @@ class Deaths:
     def __init__(self, home: Path, stage: str) -> None:
         self._folder = home / "run" / "deaths" / stage
         self._files: dict[tuple[str, int], int] = {}
+        self._understood: dict[tuple[str, int], tuple[bytes, _Known]] = {}  # the file's bytes, and what they say
 
     def begin(self, topic: str, partition: int, first: int, last: int, below: int | None = None) -> None:
         """These offsets are in hand from now on; all below `first`, or `below` if that is given, are settled."""
@@ -140,9 +143,7 @@ class Deaths:
 
     def reach(self, topic: str, partition: int, first: int, last: int) -> tuple[int, int]:
         """(upto, deaths): first..upto may be in hand together; deaths: how often `first` alone ended its process."""
-        known = self._read(topic, partition)
-        known.low = first
-        suspects = known.suspects()
+        suspects = replace(self._read(topic, partition), low=first).suspects()
         if suspects is None or suspects[0] > last or suspects[1] < first:
             return last, 0
         low, high, deaths = suspects
@@ -155,10 +156,15 @@ class Deaths:
         for file in self._files.values():
             os.close(file)
         self._files.clear()
+        self._understood.clear()
 
     def _read(self, topic: str, partition: int) -> _Known:
         """What the file says, with the death of a former owner counted."""
-        known = _parse(os.pread(self._file(topic, partition), FILE_BYTES, 0))
+        place, raw = (topic, partition), os.pread(self._file(topic, partition), FILE_BYTES, 0)
+        before, known = self._understood.get(place, (b"", _Known()))
+        if before != raw:
+            known = _parse(raw)
+            self._understood[place] = raw, known
         if known.mark is not None and known.owner != _me(os.getpid()) and not _alive(known.owner):
             known.died()
             self._write(topic, partition, known)
@@ -166,7 +172,10 @@ class Deaths:
 
     def _write(self, topic: str, partition: int, known: _Known) -> None:
         text = json.dumps([known.mark, known.owner, known.hull, known.deaths, known.low, list(known.alone.items())])
-        os.pwrite(self._file(topic, partition), text.encode().ljust(FILE_BYTES), 0)
+        place, raw = (topic, partition), text.encode().ljust(FILE_BYTES)
+        self._understood.pop(place, None)  # until the file says it
+        os.pwrite(self._file(topic, partition), raw, 0)
+        self._understood[place] = raw, known
 
     def _file(self, topic: str, partition: int) -> int:
         file = self._files.get((topic, partition))

@@ -137,6 +137,39 @@ def test_a_torn_file_is_an_empty_one(counted: Deaths, processes: Processes) -> N
     assert counted.suspects(TOPIC, 0) is None
 
 
+def test_a_file_is_understood_once_however_many_records_go(
+    counted: Deaths, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is looked up, begun and ended by who wrote all of it; who comes next understands it once."""
+    understood = mock.Mock(wraps=deaths._parse)
+    monkeypatch.setattr(deaths, "_parse", understood)
+    for offset in range(50):
+        assert counted.suspicious(TOPIC, 0, [offset]) == {}
+        counted.begin(TOPIC, 0, offset, offset)
+        counted.end(TOPIC, 0)
+    assert understood.call_count == 0
+    counted.begin(TOPIC, 0, 50, 50)
+    processes.die()
+    following = Deaths(counted._folder.parents[2], "admit")
+    assert [following.suspects(TOPIC, 0) for _ in range(3)] == [(50, 50, 1)] * 3
+    assert understood.call_count == 1
+    following.close()
+
+
+def test_what_another_process_wrote_meanwhile_is_seen_and_stays(counted: Deaths, processes: Processes) -> None:
+    """A partition that went to another one and comes back: the late end of the first clears nothing of the second."""
+    counted.begin(TOPIC, 0, 7, 7)
+    processes.alive = {"1", "2"}
+    processes.current = 2
+    other = Deaths(counted._folder.parents[2], "admit")
+    other.begin(TOPIC, 0, 9, 9)
+    processes.current = 1
+    counted.end(TOPIC, 0)
+    processes.alive = {"1"}
+    assert counted.suspicious(TOPIC, 0, [7, 8, 9]) == {9: 1}
+    other.close()
+
+
 def test_a_file_stays_small(counted: Deaths, processes: Processes) -> None:
     """Whatever happened, and with the largest offsets there are."""
     high = (1 << 63) - 100

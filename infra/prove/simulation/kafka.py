@@ -37,6 +37,7 @@ class SimulatedDeaths(Deaths):
         self._world = world
         self._stage = stage
         self._files = {}
+        self._understood = {}
 
     def _file(self, topic: str, partition: int) -> int:
         return self._world.file(self._stage, topic, partition)
