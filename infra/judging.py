@@ -173,6 +173,7 @@ def _figures(
         "texts": len(asked),
         "accuracy": round(float(judged.right.mean()), 4),
         "calibration_error": judged.calibration_error(),
+        "calibration_by_chance": judged.calibration_by_chance(),
         "out_of_scope_auroc": auroc(np.array(inside), np.array(outside)) if inside and outside else None,
         "failed": failed,
         "seconds": round(seconds, 1),

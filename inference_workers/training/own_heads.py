@@ -45,7 +45,7 @@ class Labelled:
         outside = self._vectors(row for row in self._rows[head] if not row.label and row.split != "test")
         return fitting.calibrated(fitting.linear(learned, C), learned, unseen, outside.vectors)
 
-    def _judged(self, head: str, fitted: Head, thresholds: Mapping[str, float]) -> dict[str, float]:
+    def _judged(self, head: str, fitted: Head, thresholds: Mapping[str, float]) -> dict[str, Any]:
         judged = Judged.by(fitted, self._of(head, "test"))
         strays = self._vectors(row for row in self._rows[head] if not row.label and row.split == "test")
         report = judged.report(**thresholds)

@@ -48,6 +48,18 @@ def test_a_card_is_shown_with_its_figures() -> None:
     assert "demo" in shown.stdout
 
 
+def test_a_calibration_error_is_shown_with_what_chance_makes_of_so_few_texts() -> None:
+    """Of the demo's 80 letters it is no more than that, whichever processor judged them (0.034 or 0.053)."""
+    metrics = json.loads(CliRunner().invoke(group, ["card", CLASSIFIER, "--json"]).stdout)["metrics"]
+    for split, kind in (("demo", "letters"), ("demo", "messages"), ("test", "intents")):
+        assert metrics[split][kind]["calibration_error"] <= metrics[split][kind]["calibration_by_chance"]
+    by_chance = metrics["demo"]["letters"]["calibration_by_chance"]
+    assert by_chance > 0.053
+    shown = CliRunner().invoke(group, ["card", CLASSIFIER]).stdout
+    assert f"0.053              {by_chance:.3f}" in shown
+    assert "over ten bins, of these n texts" in shown
+
+
 def test_an_unknown_model_is_no_such_thing() -> None:
     """And it is said which there are."""
     for name in ("nothing@1", "triage-encoder", "triage-encoder@9", "../triage-encoder@1"):

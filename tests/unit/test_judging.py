@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.inference_workers.classify import Head, Scope, load, save, signs
@@ -37,6 +37,46 @@ def test_what_says_how_sure_it_is_has_no_calibration_error() -> None:
     right = np.array([True] * 8 + [False] * 2)
     assert Judged(right, sure, sure, np.ones(10)).calibration_error() == pytest.approx(0, abs=1e-6)
     assert Judged(np.ones(10), sure, sure, np.ones(10)).calibration_error() == pytest.approx(0.2, abs=1e-4)
+
+
+def of_letters(*, near: float) -> Judged:
+    """Eighty, as the demo's are: most are sure; one that is wrong stands near the border of two bins."""
+    bins = ((0.345, 3, 1), (0.48, 2, 1), (0.55, 4, 3), (0.636, 5, 4), (0.745, 4, 3), (0.854, 9, 9), (0.971, 52, 50))
+    sure = np.concatenate([[near], *(np.full(count, at) for at, count, _ in bins)])
+    right = np.concatenate([[False], *(np.arange(count) < good for _, count, good in bins)])
+    return Judged(right, sure, np.zeros(len(sure)), np.ones(len(sure)))
+
+
+def test_of_few_texts_chance_says_more_of_the_calibration_error_than_the_head() -> None:
+    """One confidence that two processors round differently moves it by a third; what chance makes stays, above both."""
+    below, above = of_letters(near=0.7995), of_letters(near=0.8005)
+    errors = [one.calibration_error() for one in (below, above)]
+    assert abs(errors[0] - errors[1]) > 0.015
+    chance = [one.calibration_by_chance() for one in (below, above)]
+    assert chance[0] == pytest.approx(chance[1], abs=0.002)
+    assert max(errors) < min(chance) < 0.12
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([300, 3_000]))
+@settings(max_examples=40, deadline=None)
+def test_a_head_that_is_exact_stays_about_below_what_chance_makes(seed: int, count: int) -> None:
+    """Never much above; one that is far too sure of much is found above."""
+    chance = np.random.default_rng(seed)
+    sure = chance.uniform(0.3, 1, count)
+    exact = Judged(chance.random(count) < sure, sure, np.zeros(count), np.ones(count))
+    assert 0 < exact.calibration_error() < 1.8 * exact.calibration_by_chance()
+    too_sure = Judged(chance.random(count) < sure / 2, sure, np.zeros(count), np.ones(count))
+    assert too_sure.calibration_error() > too_sure.calibration_by_chance()
+
+
+def test_what_chance_makes_is_said_where_each_text_counts_once() -> None:
+    """Texts that are judged again and again in a cross-validation are not so many draws; of none there is nothing."""
+    one = of_letters(near=0.7)
+    assert one.report(0.6, 0.5)["calibration_by_chance"] == one.calibration_by_chance()
+    fifth = Judged(one.right, one.confidence, one.out_of_scope, one.shares / 5)
+    assert "calibration_by_chance" not in fifth.report(0.6, 0.5)
+    empty = Judged(*(np.array([]) for _ in range(4)))
+    assert empty.calibration_by_chance() == 0
 
 
 def head(scope: Scope | None) -> Head:
