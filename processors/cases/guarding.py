@@ -126,9 +126,11 @@ def _masks(breaches: tuple[Breach, ...]) -> bool:
 
 
 def _breach(name: str, rule: Rule, said: Any, texts: list[str], source: str) -> Breach | None:
-    """texts: every text of what was said; places are told where it is one text."""
+    """texts: every text of what was said, one that is empty where there is none (a vector); places are told where it
+    is one text.
+    """
     found, places = 0, []
-    for text in texts:
+    for text in texts or [""]:
         here = list(_FINDERS[rule.kind](rule, text, source, said))
         found += len(here)
         places += here if isinstance(said, str) else []
