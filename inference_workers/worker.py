@@ -43,7 +43,8 @@ from aios.inference_workers.weights import convert
 from aios.inference_workers.writing import writer
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import installed, model_files, pool_files, prompt_files, reference
+from aios.streams import announced, installed, model_files, pool_files, prompt_files, reference
+from aios.streams.announced import Announcer
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError, EngineDead
 from aios.streams.kafka import Delivery, Intake, cluster_id
@@ -221,7 +222,8 @@ async def _serve(
     breakers = [GroupBreakers(settings.kafka, codec, stage) for stage in stages]
     cancels = {stage.name: Cancels() for stage in stages}
     tails = [Tail(settings.kafka, codec, inference_cancelled(name), known) for name, known in cancels.items()]
-    followers: list[GroupBreakers | Tail] = [*breakers, *tails]
+    announcer = Announcer(settings.kafka, codec, [f"{stage.group}.{slot}" for stage in stages], announced.here)
+    followers: list[GroupBreakers | Tail | Announcer] = [*breakers, *tails, announcer]
     await reference.start(*followers)
     quiet, pools = Quiet(), []
     room = _room(engine, lanes)

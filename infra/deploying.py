@@ -3,8 +3,9 @@
 Enters: a workflow file with its recorded cases (and its input contract, where it has one of its own), a running
 system's Kafka and registry, and who acts. Leaves: the contract registered, its topic created, the version deployed and
 active, each audited; or nothing at all, with every reason why not. Guaranteed: nothing is written before everything was
-judged, also whether the running stages know the systems and pools that it asks; each act can be repeated, so a deploy
-that was interrupted is finished by the same command; when it returns, admit reads the input (where it could be asked).
+judged, also whether the running stages know the systems and pools that it asks, and have the policies, prompts and
+models that it names as they are here (needing.py); each act can be repeated, so a deploy that was interrupted is
+finished by the same command; when it returns, admit reads the input (where it could be asked).
 
 Order: contract, topic, version, activation. Whoever sees one of them finds those before it.
 
@@ -24,6 +25,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from aios.infra import needing
 from aios.processors.cases import case_files, limited, workflow_cases
 from aios.processors.cases.workflow_cases import Ran
 from aios.processors.language import autonomy, workflow_files
@@ -191,7 +193,8 @@ def deploy(
     """Do it; what is done already is left as it is. Raises ConfigError with every reason why not, Unavailable."""
     sound, known = judged.sound, there(settings, codec)
     taken = [*_unpassed(sound.workflow), *_passed_by(settings.kafka, codec, sound.workflow)] if active else []
-    if why_not := [*refused(sound, known), *_unserved(settings.kafka, sound.workflow), *taken]:
+    unserved = [*_unserved(settings.kafka, sound.workflow), *needing.lacking(settings.kafka, codec, sound.workflow)]
+    if why_not := [*refused(sound, known), *unserved, *taken]:
         raise ConfigError("\n".join(why_not))
     signed = sound.workflow.signed_off
     own = sound.input.contract not in inputs.SHIPPED
@@ -215,7 +218,8 @@ def deploy(
     before = known.activated.get(told.workflow)
     if before is not None and before.version == told.version:
         return told, before
-    return told, activate(settings.kafka, codec, sound.workflow, before, by=by, reason=reason)
+    said = _unsaid(sound.workflow, *inherited(sound.workflow, before))
+    return told, deployments.activate(settings.kafka, codec, said, by=by, reason=reason, before=before)
 
 
 def activate(
@@ -232,8 +236,10 @@ def activate(
 
     Raises ConfigError, Unavailable.
     """
-    if said is None and (why_not := [*_unpassed(workflow), *_passed_by(kafka, codec, workflow)]):
-        raise ConfigError("\n".join(why_not))
+    if said is None:
+        why_not = [*_unpassed(workflow), *_passed_by(kafka, codec, workflow)]
+        if why_not := why_not or needing.lacking(kafka, codec, workflow):
+            raise ConfigError("\n".join(why_not))
     told = _unsaid(workflow, *(said or inherited(workflow, before)))
     return deployments.activate(kafka, codec, told, by=by, reason=reason, before=before)
 

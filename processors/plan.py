@@ -29,7 +29,7 @@ from aios.processors.cases.queues import Queues
 from aios.processors.cases.spending import Funds
 from aios.processors.cases.turn import Cause, Moved, Parsed, forget_at
 from aios.processors.cases.turnstile import Turnstile
-from aios.processors.language import workflow_files
+from aios.processors.language import policy_files, workflow_files
 from aios.processors.language.workflow_files import Live, Workflows
 from aios.processors.stateful import member
 from aios.processors.stateful.state import FORGET, Effects, StateView
@@ -59,7 +59,8 @@ from aios.schemas.models import (
     UsageSettled,
 )
 from aios.schemas.registry import RegistrySource
-from aios.streams import carrying, failpoints, installed, reference, slots, topics
+from aios.streams import announced, carrying, failpoints, installed, reference, slots, topics
+from aios.streams.announced import Announcer
 from aios.streams.config import Settings
 from aios.streams.deployments import Deployments
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
@@ -370,16 +371,23 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     codec = Codec(registry)
     versions, limits = Active(settings.kafka, codec), LimitTable(settings.kafka, codec)
     deployments = Deployments(settings.kafka, codec)
+    announcer = Announcer(settings.kafka, codec, [f"{PLAN.group}.{slot}"], _here)
     try:
         await asyncio.to_thread(codec.warm, member.carriers(PLAN))
-        await reference.start(versions, limits, deployments)
+        await reference.start(versions, limits, deployments, announcer)
         partitions = topics.CASE_ADMITTED.partitions(settings.kafka.partitions)
         funds = Funds(lambda tenant, workflow: bool(limits.of(tenant, workflow)), settings.money.person_minute)
         workflows = Live(workflow_files.shipped(), deployments)
         core = Plan(codec, workflows, partitions, versions, funds)
         await member.run_stage(PLAN, core, codec, settings, slot=slot, stop=stop, ready=ready)
     finally:
+        await asyncio.to_thread(announcer.close)
         await asyncio.to_thread(versions.close)
         await asyncio.to_thread(limits.close)
         await asyncio.to_thread(deployments.close)
         registry.close()
+
+
+def _here() -> announced.Files:
+    """What this process has of what workflows name."""
+    return announced.here(policy_files.digests())

@@ -900,6 +900,17 @@ class MeetingRequested(Event):
     lane: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesAnnounced(Event):
+    """What a member of a stage's group has since it started, keyed by the member's name; compacted."""
+
+    contract: ClassVar[str] = "files.announced.v1"
+
+    member: str
+    files: str
+    announced_at: int
+
+
 EVENTS: Mapping[str, type[Event]] = {
     event.contract: event
     for event in (
@@ -948,6 +959,7 @@ EVENTS: Mapping[str, type[Event]] = {
         WorkflowDeployed,
         WorkflowActivated,
         ListPublished,
+        FilesAnnounced,
     )
 }
 """Every contract by name."""

@@ -158,6 +158,7 @@ CONNECTOR_COMPLETED = _event("connector.completed.v1", Family.CASE, "case id", o
 WORKFLOW_DEPLOYED = _table("workflow.deployed.v1", "deployment")
 WORKFLOW_ACTIVATED = _table("workflow.activated.v1", "workflow")
 LIST_PUBLISHED = _table("list.published.v1", "list")
+FILES_ANNOUNCED = _table("files.announced.v1", "member")
 
 EVENTS = (
     DOCUMENT_RECEIVED,
@@ -192,6 +193,7 @@ EVENTS = (
     WORKFLOW_DEPLOYED,
     WORKFLOW_ACTIVATED,
     LIST_PUBLISHED,
+    FILES_ANNOUNCED,
 )
 
 INPUTS = (DOCUMENT_RECEIVED, APPLICATION_SUBMITTED, MEETING_REQUESTED)

@@ -123,7 +123,7 @@ def _pool(pool: Pool) -> Stage:
         process=pool.process,
         objective=Objective(p95_ms=pool.objective.p95_ms, success=pool.objective.success),
         tiers=tuple(tier for tier in RETRY_TIERS if tier.name in pool.retries),
-        beside=Beside(reads=(topics.inference_cancelled(pool.pool),)),
+        beside=Beside(reads=(topics.inference_cancelled(pool.pool),), writes=(topics.FILES_ANNOUNCED,)),
     )
 
 
@@ -204,6 +204,7 @@ PLAN = Stage(
     process="plan",
     objective=Objective(p95_ms=200),
     state_contracts=("case.remembered.v1", "pool.remembered.v1", "turn.remembered.v1", "parked.remembered.v1"),
+    beside=Beside(writes=(topics.FILES_ANNOUNCED,)),
 )
 BUDGET = Stage(
     name="budget",

@@ -30,6 +30,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -231,6 +232,15 @@ def known() -> list[str]:
     found = [REFERENCE.fullmatch(path.stem) for folder in _folders() for path in folder.glob("*.yaml")]
     named = sorted((each[1], int(each[2])) for each in found if each)
     return [f"{name}@{version}" for name, version in named]
+
+
+def digests() -> dict[str, str]:
+    """Of each policy of this deploy that can be read, the SHA-256 of its file, by `name@version`."""
+    found = {}
+    for reference in known():
+        with suppress(ConfigError):
+            found[reference] = load(reference).digest
+    return found
 
 
 def _folders() -> tuple[Path, ...]:

@@ -77,11 +77,14 @@ def settings(kafka: KafkaSettings, registry_url: str, valkey_url: str, codec: Co
 def test_a_case_asks_a_system_and_meets_a_policy_that_no_release_has(
     settings: Settings, codec: Codec, unique: str, tmp_path: Path
 ) -> None:
-    """Refused until the topics of the new system are there, then deployed: one case is ended by what the system says,
-    one by the policy, before any model was asked.
+    """Refused until the topics of the new system are there, and while plan, which reads a folder of its own, lacks the
+    policy; then deployed: one case is ended by what the system says, one by the policy, before any model was asked.
     """
     own, asked, tenant = own_files.write(tmp_path / "own", own_files.blocks(own_files.OWN)), list[str](), f"t-{unique}"
     key = tenants.register(settings.kafka, codec, tenant)
+    elsewhere = own_files.write(tmp_path / "elsewhere", own_files.blocks(own_files.OWN))
+    policy = elsewhere / "policies" / "new_account@1.yaml"
+    text = policy.read_text("utf-8")
 
     async def letters() -> list[CaseDecided]:
         async with running(server.run, settings):
@@ -96,7 +99,12 @@ def test_a_case_asks_a_system_and_meets_a_policy_that_no_release_has(
             assert "connectors.erp has its file here, and the running system started without it" in refused.stderr
             prepared = ran(settings, more, "aios.infra.prepare")
             assert (prepared.returncode, "3 topics created" in prepared.stderr) == (0, True), prepared.stderr
-            with process(settings, "plan", **more), process(settings, "connectors", **more):
+            policy.unlink()
+            there = more | {"AIOS_EXTENSIONS__FOLDER": str(elsewhere)}
+            with process(settings, "plan", **there), process(settings, "connectors", **more):
+                refused = ran(settings, more, *deploy)
+                assert "policy new_account@1 is here, and aios.plan.0 does not have it" in refused.stderr
+                policy.write_text(text, "utf-8")
                 deployed = ran(settings, more, *deploy)
                 assert deployed.returncode == 0, deployed.stderr
                 big, moved = asyncio.run(letters())

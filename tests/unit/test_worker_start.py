@@ -88,7 +88,7 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(worker, "Intake", Intake)
     monkeypatch.setattr(worker, "RegistrySource", lambda _: Registry(found))
     monkeypatch.setattr(worker, "cluster_id", lambda _: "cluster")
-    for name in ("Delivery", "GroupBreakers", "Tail"):
+    for name in ("Announcer", "Delivery", "GroupBreakers", "Tail"):
         monkeypatch.setattr(worker, name, Beside)
     return found
 
