@@ -40,6 +40,7 @@ SLIP_LETTERS_MIN = 6  # of a word that may be one letter off
 _STOP = frozenset(
     ("the", "a", "an", "my", "our", "of", "for", "to", "at", "in", "on", "with", "and", "about", "is", "be", "that")
 )
+FRESH = ("first", "second", "third", "fourth", "fifth")
 Row = Mapping[str, str]
 
 
@@ -49,6 +50,7 @@ class Half(StrEnum):
     more-dev, more: the same of calendar_more.csv, in another voice.
     blind, blind-clinc: of calendar_blind.csv, sentences of our own and of CLINC150 that no rule was written with.
     first-own, first-clinc, second-own, second-clinc, third-own: the same of calendar_fresh.csv.
+    fourth-own, fifth-own: of the same file, in the manner of calendar_requests.csv.
     unread-voice, unread-office: the same of calendar_unread.csv: what was dictated, and what was typed at work.
     later: of calendar_later.csv, written after those two were mended: campus, family, trades, answering machine.
     last: of the same file, written after `later` was mended: volunteers, musicians, sport, working far apart.
@@ -66,6 +68,8 @@ class Half(StrEnum):
     SECOND_OWN = "second-own"
     SECOND_CLINC = "second-clinc"
     THIRD_OWN = "third-own"
+    FOURTH_OWN = "fourth-own"
+    FIFTH_OWN = "fifth-own"
     UNREAD_VOICE = "unread-voice"
     UNREAD_OFFICE = "unread-office"
     LATER = "later"
@@ -77,11 +81,7 @@ APART = {
     Half.MORE: ("calendar_more.csv", "report"),
     Half.BLIND: ("calendar_blind.csv", "own"),
     Half.BLIND_CLINC: ("calendar_blind.csv", "clinc"),
-    Half.FIRST_OWN: ("calendar_fresh.csv", "first-own"),
-    Half.FIRST_CLINC: ("calendar_fresh.csv", "first-clinc"),
-    Half.SECOND_OWN: ("calendar_fresh.csv", "second-own"),
-    Half.SECOND_CLINC: ("calendar_fresh.csv", "second-clinc"),
-    Half.THIRD_OWN: ("calendar_fresh.csv", "third-own"),
+    **{half: ("calendar_fresh.csv", half.value) for half in Half if half.value.startswith(FRESH)},
     Half.UNREAD_VOICE: ("calendar_unread.csv", "unread-voice"),
     Half.UNREAD_OFFICE: ("calendar_unread.csv", "unread-office"),
     Half.LATER: ("calendar_later.csv", "later"),
