@@ -31,7 +31,7 @@ _POLITE = (
 )  # fmt: skip
 _POLITE_START = re.compile(r"(?:\W*(?:" + "|".join(_POLITE) + r"))+[\s,.!:;-]*")
 _POLITE_END = re.compile(
-    r"[\s,.!?;:-]*(?:\b(?:please|thanks|thank you|thankyou|olly|pda|alexa|siri|google|ok|okay|right|for me|will you|would you|can you|could you)\b[\s,.!?;:-]*)*$"
+    r"[\s,.!?;:-]*(?:\b(?:please|thanks|thank you|thankyou|olly|pda|alexa|siri|(?<!with )(?<!at )google|ok|okay|right|for me|will you|would you|can you|could you)\b[\s,.!?;:-]*)*$"
 )
 _CLAUSE = re.compile(
     r"(?:^[\s\x00,]*|\x00[\s,]+|[,.;:!?]\s+|\s(?:and|then|so|but|n|&)\s+)(?:(?:please|then|also|just|kindly|you|can you|could you|i want you to|will you|would you)\s+)*"

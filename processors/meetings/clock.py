@@ -233,6 +233,7 @@ _AFTER_AT = (
     + ")"
 )
 _PART = r"(?<!s' )(?<!parents )(?<!parent's )(?<!open )(?<!social )(?<!quiz )(?<!ladies )(?<!information )(?P<part>morning|afternoon|evening)s?"
+_GOES_ON = rf"(?:{g.DAY_SAID}|(?:with|for|on|at|in|to|until|till|and|about|please|every|this|next|sharp)\b)"
 _LEAD_UNIT = rf"(?:{LENGTH}|{g.COUNT}[ -](?:days?|weeks?|months?)\b)"
 _LEAD = _LEAD_UNIT.replace("?P<", "?P<l_")
 _AHEAD = r"(?:before(?:hand)?|ahead(?: of)?|prior(?: to)?|in advance(?: of)?|advance|earlier|early|notice|out\b)"
@@ -248,6 +249,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?P<hour>[6-9]|1\d) ?- ?(?P<to>1[3-9]|2[0-3])(?![\w:./-])", _hours_between),
     _rule(r"(?P<hour>\d{1,2})\.(?P<minute>[0-5][05])(?![\d.])", _timed),
     _rule(rf"{_HOUR} ?(?:o'? ?clock|oclock)(?: sharp)?(?: in the (?P<half>morning|afternoon|evening))?", _timed),
+    _rule(rf"(?P<hour>1[0-2]|[1-9]) (?P<minute>[0-5][05])(?=\s*(?:$|[,.;!?]|{_GOES_ON}))", _timed),
     _rule(rf"{_HOUR} (?P<minute>(?:ten|fifteen|twenty|thirty|forty|fifty)(?:[ -](?:five))?)\b{HALF}?", _timed),
     _rule(rf"{_HOUR} in the (?P<half>morning|afternoon|evening)\b", _timed),
     _rule(r"(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5]\d) ?(?:hours|hrs|h)\b", _military),
@@ -255,7 +257,7 @@ RULES: tuple[Rule, ...] = (
         rf"(?P<minutes>half|(?:a )?quarter|(?:{g.SMALL}))(?: ?min(?:ute)?s?)? (?P<way>past|after|to|till|til|of|before) (?P<hour>\d{{1,2}}|{g.WORDED})(?: ?o'? ?clock)?(?:{HALF}|(?: in the (?P<half2>morning|afternoon|evening)))?(?!:)",
         lambda found, at: _past(found, at) if found["minutes"] in ("half", "quarter", "a quarter") or "min" in found[0] or _fives(found) else None,
     ),
-    _rule(rf"{_HOUR}(?!\d|[:./]\d|/|%|st\b|nd\b|rd\b|th\b)(?:ish\b)?(?! ?(?:minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|people|persons|times|am\b|pm\b))(?![\w$€]|-(?!\d))", _weak),
+    _rule(rf"(?!(?<=the )one\b|(?<=this )one\b|(?<=that )one\b|(?<=my )one\b|(?<=first )one\b|(?<=next )one\b|(?<=last )one\b){_HOUR}(?!\d|[:./]\d|/|%|st\b|nd\b|rd\b|th\b)(?:ish\b)?(?! ?(?:minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|people|persons|times|am\b|pm\b))(?![\w$€]|-(?!\d))", _weak),
     _rule(r"(?<!for )(?<!in )(?<!of )(?<!about )(?<!next )(?<!within )(?<!\d )(?P<hour>[6-9]|1\d|2[0-3])h(?![\w-])", _timed),
     _rule(r"(?P<hour>[6-9]|1\d|2[0-3])h(?=\s?-\s?\d)", _timed),
     _rule(r"(?:(?<=at )|(?<=from )|(?<=by )|(?<=until )|(?<=till )|(?<=to )|(?<=@ )|(?<=@)|(?<=\d\d-)|(?<=\d - )|(?<=before )|(?<=after ))(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5][05])(?![\w:/-])", _military),

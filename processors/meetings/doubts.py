@@ -179,10 +179,14 @@ def _cancelled(reading: Reading, wish: Wish) -> Missing | None:
     left = reading.left
     if _NUMBER.fullmatch(wish.title):
         return Missing.EVENT  # my 9 and my 10
+    if not reading.names.to_do and re.search(r" from (?:the|my|our|this|that)\b", wish.title):
+        return Missing.EVENT  # somebody from the guest list
     if re.search(r"\b(?:number|no\.?|#) ?(?:\d+|\w+)\s*$", left):
         return Missing.EVENT
     if reading.when.unsaid and not wish.date_from and wish.scope is Scope.ONE:
         return reading.when.unsaid
+    if not (wish.title or wish.date_from or wish.participants) and _ALL_THIS.search(left):
+        return Missing.EVENT
     if (_CHOSEN.search(left) and not wish.date_from) or _BUT.search(left) or _made_then(reading, wish):
         return Missing.EVENT
     if wish.scope is Scope.NEXT:
@@ -190,7 +194,7 @@ def _cancelled(reading: Reading, wish: Wish) -> Missing | None:
     if wish.scope is Scope.ALL:
         told = ALL.search(left) or _EMPTIED.search(reading.low) or wish.date_from or wish.title
         return None if told else Missing.EVENT
-    if wish.date_from or wish.time_from or wish.participants:
+    if wish.date_from or wish.time_from or wish.participants or wish.place:
         thing = re.search(r"\b(?:doing|do) thing\b", left)
         return Missing.EVENT if thing else None
     return (
@@ -259,6 +263,7 @@ def _reminded(reading: Reading, wish: Wish) -> Missing | None:
     return None if EVENTS.search(wish.title) or names.people else Missing.DATE
 
 
+_ALL_THIS = re.compile(r"\b(?:all|any|both|every one)(?: of)? (?:this|that|these|those|them|it)\b")
 _NUMBER = re.compile(r"[\d .:/-]+")
 _MANY = re.compile(
     r"\b(?:[2-9]|two|three|four|five|several|multiple|a couple of|a few) (?:(?!week|day|month|people)[\w-]+ ){0,4}?(?:meetings|calls|appointments|sessions|events|interviews|bookings|one-on-ones)\b"

@@ -123,7 +123,7 @@ def _describes(word: str, then: str, *, reminded: bool) -> bool:
     """Whether a word after a determiner only describes: "the next ...", "an event ...", "a reminder ..."."""
     if word in AFTER_DETERMINER or word in GENERAL or (reminded and word in _NOTES):
         return True
-    return word in ("first", "few") and then in KIND_WORDS | GENERAL | AFTER_DETERMINER
+    return word in ("first", "second", "third", "few") and then in KIND_WORDS | GENERAL | AFTER_DETERMINER
 
 
 def _end(words: list[str], start: int, last: frozenset[str], own: frozenset[str]) -> int:

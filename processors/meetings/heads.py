@@ -17,7 +17,7 @@ _REMIND = (
     r"(?:intimate|(?:keep (?:on )?)?remind(?:er|ing)?|alert|notify|notif(?:y|ication)|warn|ping|nudge|buzz|alarm|wake)\b|(?:don't|do not|dont|never) (?:let (?:me|us)|allow (?:me|us) to|forget)\b"
     r"|make (?:me )?(?:sure (?:that )?i|remember|aware)\b|(?:help me )?remember\b|(?:tell|text|email|message|call|prompt) me (?:to|\d+|an? \w+ before|before|when it(?:'s| is) time|when i have to)\b"
     r"|(?:be|get) (?:reminded|notified|alerted)\b|let me know (?:when it(?:'s| is) time|\d+|an? (?:hour|day|week)|before|when i (?:need|have|should)|to)\b|keep me (?:posted|reminded)\b|i (?:need|want|would like|'d like) to (?:be|get) (?:reminded|notified|alerted)\b"
-    r"|(?:(?:i|we)(?:'d| would)? )?(?:need|want|like) (?:a |an )?(?:reminder|alarm|alert|notification)|give me (?:a |an )?(?:\S+ ){0,3}?(?:reminder|alarm|alert|notification|heads[ -]up|notice|warning)\b"
+    r"|(?:(?:i|we)(?:'d| would)? )?(?:need|want|like) (?:a |an )?(?:reminder|alarm|alert|notification)|give (?:a |an )?(?:reminder|alarm|alert|notification)\b|give me (?:a |an )?(?:\S+ ){0,3}?(?:reminder|alarm|alert|notification|heads[ -]up|notice|warning)\b"
 )
 _NOTE_KIND = r"(?:reminders?|notifications?|alerts?|alarms?|notice|heads[ -]up|warning)\b(?! lists?\b)"
 _PUT = (
@@ -55,7 +55,7 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
     (r"remind me (?:again )?(?:what|where|which|who|how|if|whether)\b", LOOK),
     (rf"(?:make|set|turn|mark) (?:this|that|it)\b.*{_AGAIN}", Action.CHANGE),
     (r"make (?:(?:the|my|our|this|that)\b|\x00).*\b(?:long(?:er)?|short(?:er)?|earlier|later|start|end|finish)\W*$", Action.CHANGE),
-    (rf"add (?:(?!{_OF_OLD})\w+ ?,? ?){{1,6}}?to (?:my|the|our|\x00+) ?(?:\w+ |\x00+ ?){{0,3}}?{_MEETS}", Action.CHANGE),
+    (rf"(?:add|include) (?:(?!{_OF_OLD})\w+ ?,? ?){{1,6}}?(?:to|in) (?:my|the|our|\x00+) ?(?:\w+ |\x00+ ?){{0,3}}?{_MEETS}", Action.CHANGE),
     (rf"add (?:(?!{_OF_OLD})\w+ ?){{1,3}}?to (?:the|our) (?!calend|schedule|agenda|diary|planner|list|event|date|day|book|end|start|next|first)\w+", Action.CHANGE),
     (rf"repeat (?:back|to me|that|(?:me )?(?:my|the|today's|tomorrow's|all|all my) (?:\w+ )?{_LISTED})(?!.*(?:every|daily|weekly|\x00))", LOOK),
     (rf"(?:open|start|begin) (?:up )?an? (?:new )?{_NOTE_KIND}", Action.REMIND),
@@ -72,6 +72,7 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
     (r"(?:repeating|recurring) (?:event|meeting|reminder|appointment)s? (?!for\b)\w", Action.SCHEDULE),
     (r"(?:set|make) (?:the|my|our) .{1,80}?\b(?:to )?(?:repeat(?:ing)?|recur(?:ring)?)\b", Action.CHANGE),
     (_REMIND, Action.REMIND),
+    (r"(?:let me know|tell me|inform me) *\x00[\s\x00]*$", Action.REMIND),
     (r"(?:i|we) (?:need|want|have|must) (?:to )?remember\b", Action.REMIND),
     (rf"set (?:an? |the |my )?{_NOTE_KIND}", Action.REMIND),
     (rf"(?:{_CHANGE})(?![\w'-])|(?:set|make) .{{1,80}}\b(?:to )?(?:repeat|recur)(?:ing)?\b\W*$", Action.CHANGE),

@@ -244,6 +244,8 @@ def _supported(low: str, phrases: list[Phrase], at: Setting) -> list[Phrase]:
 
 def _is_hour(low: str, phrases: list[Phrase], n: int, at: Setting) -> bool:
     phrase = phrases[n]
+    if phrase.operator == "for" and any(one.operator == "at" and one.of(Clock) for one in phrases):
+        return False  # for two, at eight
     if re.match(r" \w+ (?:street|st|road|rd|avenue|ave|lane|drive|blvd|boulevard)\b", low[phrase.end :]):
         return False
     if not phrase.operator and _NUMBERED.search(low[: phrase.start]):

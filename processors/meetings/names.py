@@ -41,13 +41,13 @@ _DOING_IT = re.compile(
     r"\b(?:about|of) (?P<do>(?!(?:meeting|wedding|training|briefing|evening|morning|building)\b)[a-z]{2,}ing (?:in|out|up|off|back|over|the|my|our|their|his|her|a|an|some|to)\b.*)"
 )
 _TOLD_THAT = re.compile(
-    rf"\bremind (?:me|us)[ {GAP}]* that (?P<do>(?!(?:i|we|it|it's|there|my \w+ is|the)\b (?:have|is|are|'ve))[a-z].*)"
+    rf"\bremind (?:me|us)[ {GAP}]* that (?P<do>(?!(?:i|we|it|it's|there|my \w+ is|the)\b (?:have|is|are|'ve)|(?:[\w']+ ){{1,4}}(?:is|are) *(?:due *)?(?:{GAP}|$))[a-z].*)"
 )
 _BEFORE_EVENT = re.compile(
     rf"\bremind (?:me|us) {GAP} *(?:the|my|our) [\w'-]+(?: (?!to\b)[\w'-]+){{0,4}} to (?P<do>[a-z].*)", re.IGNORECASE
 )
 _CALLED = re.compile(
-    r"\b(?:called|named|titled|entitled|labeled|labelled|saying|title|name|with the (?:title|name))\b[:\s]+(?P<name>[^\x00,.;]+)"
+    r"\b(?:called|named|titled|entitled|labeled|labelled|saying|that says|title|name|with the (?:title|name))\b[:\s]+(?P<name>[^\x00,.;]+)"
 )
 _QUOTED = re.compile(r'"([^"]{1,200})"')
 _ABBREVIATED = r"(?:(?:drs?|mr|mrs|ms|profs?|st|jr|sr)\.\s?)"
@@ -56,13 +56,14 @@ _WITH = re.compile(
     rf"\b(?:together )?with (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}|\b(?:along )?with (?P<rest>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+)$",
     re.IGNORECASE,
 )
+_SOMEBODY = r"(?!(?:the|my|our|an?|any\w*|some\w*|what|when|it|that|this|every\w*|all|on|in|at|for|next)\b)\w"
 _MEET = re.compile(
-    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=am i )meeting|(?<=going to be )meeting|(?<=i be )meeting|(?<=we be )meeting|(?<=are we )meeting|(?<=i am )meeting|(?<=we're )meeting|(?<=\bi )see(?= (?:(?-i:[A-Z])|(?:dr|mr|mrs|ms|prof)\b))|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
+    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=am i )meeting|(?<=going to be )meeting|(?<=i be )meeting|(?<=we be )meeting|(?<=are we )meeting|(?<=i am )meeting|(?<=we're )meeting|(?<=\bi )see(?= (?:(?-i:[A-Z])|(?:dr|mr|mrs|ms|prof)\b))|(?<=do i )see(?= {_SOMEBODY})|(?<=am i )seeing(?= {_SOMEBODY})|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
     re.IGNORECASE,
 )
 _MADE_WITH = re.compile(r"(?:,? +(?:and|&|plus|as well as|along with) +|, ?|; ?| with | ?& ?)", re.IGNORECASE)
 _PLACE = re.compile(
-    rf"(?<!fit)(?<!squeeze)(?<!pencil)\s(?:at|in|@) (?:the |my |our )?(?P<place>[^{GAP}!?;]+?)(?=\s*(?:{GAP}|$|[!?;]| (?:for|with|about|to|on|and|is|that|from|starting|which)\b))",
+    rf"(?<!fit)(?<!squeeze)(?<!pencil)\s(?:at|in|@) (?!for\b)(?:the |my |our )?(?P<place>[^{GAP}!?;]+?)(?=\s*(?:{GAP}|$|[!?;]| (?:for|with|about|to|on|and|is|that|from|starting|which)\b))",
     re.IGNORECASE,
 )
 _ONLINE = re.compile(
@@ -100,7 +101,7 @@ _OTHERS = re.compile(
 )
 _OF_WEEK = re.compile(r"\bdays? of the (?:week|month)\b", re.IGNORECASE)
 _ADDED = re.compile(
-    rf"\W*(?:add|include|remove|drop|take|delete) (?P<people>[^{GAP}]{{1,80}}?)(?= (?:to|from) (?:my|the|our|{GAP}))",
+    rf"\W*(?:add|include|remove|drop|take|delete) (?P<people>[^{GAP}]{{1,80}}?)(?= (?:to|from|in) (?:my|the|our|{GAP}))",
     re.IGNORECASE,
 )
 _OWNERS = re.compile(
@@ -331,7 +332,7 @@ def _taken(text: str, *, added: bool = False) -> tuple[str, tuple[str, ...], str
     people: list[str] = []
     if added and (found := _ADDED.match(text)):
         people.extend(_people(found["people"]))
-        text = text[found.end("people") :]
+        text = re.sub(r"^ in ", " to ", text[found.end("people") :])
 
     def person(found: re.Match[str]) -> str:
         people.extend(_people(found.groupdict().get("people") or found.groupdict().get("rest") or ""))
@@ -339,7 +340,7 @@ def _taken(text: str, *, added: bool = False) -> tuple[str, tuple[str, ...], str
 
     text = _WITH.sub(person, text)
     text = _MEET.sub(
-        lambda found: f" meeting{person(found)}" if found[0].lower().startswith(("meet", "see")) else person(found),
+        lambda found: f" meeting{person(found)}" if found[0].lower().startswith("meet") else person(found),
         text,
     )
     place = ""

@@ -13,7 +13,7 @@ from aios.processors.meetings.rewriting import rewriter
 
 _POLITE = r"(?P<polite>(?:(?:hey|hi|ok|okay|olly|pda|alexa|siri|google|please|kindly|just|can you|could you|would you be able to|are you able to|would you|will you|i want you to|i need you to|i want to|i need to|i would like to|i'd like to)[,.]? ){0,4})"
 _OUT = r"(?:cancel|remove|delete|erase|clear|drop|scrap|take (?:it |that |this )?(?:off|out)|take)"
-_OVER = r"(?:reschedule|move|rebook|re-book|shift|postpone|push|put|set|schedule|change)"
+_OVER = r"(?:reschedule|move|(?:re-?)?book|shift|postpone|push|put|set|schedule|change|make|do|have|plan|arrange)"
 _IT = r"(?:it|that|this|them|those|that one|(?:that|this|the) (?:event|meeting|appointment|entry|reminder|one))"
 _KIND = r"(?:meetings?|appointments?|reminders?|events?|calls?)"
 _NOTE = r"(?:reminders?|alarms?|alerts?|notifications?)"
@@ -49,6 +49,7 @@ _TURNS = (
     (r"\bat what hour\b", "at what time"),
     (r"\b(?P<a>i|we) (?P<b>want|need|wish|would like|'d like|like) (?=(?:make|book|schedule|add|cancel|move|set|put|create|plan|arrange|delete|remove)\b)", r"\g<a> \g<b> to "),
     (r"\b(?:do|make) (?:the|a) (?:booking|reservation|entry|scheduling)(?: of| for)? (?=(?:an?|the|my)\b)", "book "),
+    (r"\bhow (?:many (?:days|weeks|months|hours)|long|soon|much longer|far (?:away|off)) (?:(?:is it|do i have|have i got|are there|left|is left) )*(?:until|till|til|before|to|is) (?=(?:my|our) )", "when is "),
     (r"\bwhat(?:'s| is) (?P<a>on the cards|in store|in the pipeline)\b", "what's on"),
     (r"\bwhat (?:time|day|date) (?!(?:is|are|does|do|did|will|was|am|i|it|we|should|can|must|would|for|of|on|in|at|to)\b)(?P<a>[^.,;!?]{2,40}?) (?:is|starts?|begins?|ends?|takes place|finishes)\b(?! (?:it|there)\b)", r"when is \g<a>"),
     (r"(?<=\w)(?<! on)(?<! via)(?<! over)(?<! with)(?<! to)(?<! in)(?<! a)(?<! the)(?<! by)(?<! using)(?<! through),? (?P<a>zoom|webex|google meet|ms teams|facetime)(?=\W*$)", r" on \g<a>"),
@@ -131,7 +132,7 @@ _TURNS = (
     (rf"^(?:i|we)(?:'m| am|'re| are)? (?:no longer|not)(?: need| have| want| going| attending)*(?: to(?= \w))? (?P<a>[^.,;!?]{{2,60}}?)(?: any ?more| any longer| now)?[.,;!]*(?: and| so)? (?:can|could|should|please let) {_IT} be (?:removed|deleted|cancell?ed|erased|taken off)\b", r"remove \g<a>"),
     (rf"^(?P<a>(?:the|my|our) [^.,;!?]{{2,60}}?) (?:is|was|got|has been|is being) (?:cancell?ed|called off|off)[.,;!]*(?: and| so)?(?: please)? {_OUT} {_IT}\b", r"remove \g<a>"),
     # out there and in here: moved
-    (rf"^{_POLITE}{_OUT} (?P<a>[^.;!?]{{2,80}}?),? and (?:then )?{_OVER}(?: {_IT})?(?: back)? (?:for|to|on|at|until|till) ", r"\g<polite>reschedule \g<a> to "),
+    (rf"^{_POLITE}{_OUT} (?P<a>[^.;!?]{{2,80}}?),? and (?:then )?{_OVER}(?:(?: {_IT})?(?: back)? (?:for|to|on|at|until|till)|(?: {_IT}) (?={g.DAY_SAID}|{g.CLOCK_SAID})) ?", r"\g<polite>reschedule \g<a> to "),
     # a room, a time: found
     (rf"^{_POLITE}(?:help me (?:with|find|get|out with)|i(?: would|'d)? (?:need|like|want|require)|get me|find me|give me|(?:do|did) you have(?!.*\b(?:open|free|available)\b)) (?P<a>an? (?:meeting|conference|board)[ -]?room)(?! (?:list|schedule))", r"book \g<a>"),
     (r"\b(?:anything|something|everything|what(?:'s| is| are|s)?|all)(?: there)? (?:in|on|under|among) (?:my|the) (?P<a>reminders|appointments|alarms|alerts|notifications)\b(?! list)", r"any \g<a>"),
@@ -148,9 +149,17 @@ _TURNS = (
     (rf"^{_POLITE}(?:go|run|read) (?:through|over|down) ", "tell me "),
     (r"^.{0,30}?\b(?:what(?:'s| is| was| are| were)?|things?|stuff|everything|that)\b[\w ]{0,20}?\b(?:i|me)(?: had| have| was| am| did)?(?: ask(?:ed)?| want(?:ed)?| tell| told| need(?:ed)?| trying| supposed)(?: you| for)*(?: to)? (?:be reminded|remind me|remember|help me remember|bear in mind|keep in mind|not forget)(?: (?:about|of|to do|earlier|before|again))*\b(?! to \w)", "what do i have on my calendar"),
     (r"\b(?:my|the) (?:lists? of )?things (?:i (?:have|need|want|wanted|had) )?to remember\b", "my reminders"),
+    (rf"\b(?P<a>{_NOTE}) (?:for|on|in|to|into) (?:my|the) (?:calendar|schedule|agenda|diary|phone|list) (?=(?:to|for|about|that)\b)", r"\g<a> "),
+    (rf"^{_POLITE}(?:add|put) (?:to|on|in) (?:my |the )?reminders?(?: list)?[:,]? (?=\w)", "remind me to "),
+    (rf"^{_POLITE}(?:add|put) (?P<a>[^.;!?]{{2,60}}?) (?:to|on|in|into) (?:my |the )?reminders?(?: list)?(?! (?:to|about|of)\b)", r"set a reminder for \g<a>"),
     # sent, and put in afterwards
     (rf"^{_POLITE}(?:send|email|e-mail|mail|shoot)(?: out)? (?:an? |the )?(?:calendar |meeting )?(?:invite|invitation)s? to (?P<a>[^.;!?]{{2,60}}?) (?:for|to) (?=(?:a |the |my |our )?[a-z]+\b)(?!\d)", r"invite \g<a> for "),
     (r"^(?P<a>(?:i|we|my|our|the|there|it|today|tomorrow|on|next|this|an?|(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september|october|november|december)\b.{8,200}?)[,.;]?(?: so| and)?(?: please| can you| could you)*(?: (?:put|add|set|save|mark|note|enter|schedule|write) (?:it|that|this)(?: in| down| up| on)?(?: (?:my|the) (?:calendar|schedule|agenda))?(?: please)?| please (?:add|set|save|note|put))[ .!?]*$", r"\g<a>"),
+    (rf",? (?:that|which) (?:has|have|includes?|involves?|features?) (?P<a>{_WHO}) (?:in|on|at) (?:it|them)\b|\binvolving (?P<b>(?=\w))", lambda found: f" with {found['a'] or ''}"),
+    (rf"^it(?:'s| is) (?=(?:my|our|[\w']+'s) [\w' ]{{2,40}} (?:on |at )?{g.DAY_SAID})", "add "),
+    (r",? (?:that|which) (?:i|we) (?:should|must|need to|ought to|have to) (?:know(?: about| of)?|be aware of|see|attend|remember|go to)(?=\W*$)", ""),
+    (rf",? (?:i\.? ?e\.?|namely|that is),? (?:on |at )?(?=(?:the )?(?:{g.DAY_SAID}|{g.CLOCK_SAID}))", " "),
+    (r"\b(?:good|best|convenient|suitable) time (?:for me )?(?:to|for)\b", "time to"),
     (r",? which is (?=(?:my|our|the|an?)\b)", " for "),
     (r"\b(?:for|between) (?:me|myself|us) and (?=\w)", "with "),
     (r"\b(?:for|between) (?P<a>[\w' ]{2,40}?) and (?:me|i|myself)\b", r"with \g<a>"),

@@ -165,7 +165,7 @@ def two_days(found: re.Match[str], at: Setting) -> Found:
 
 
 def two_weekdays(found: re.Match[str], at: Setting) -> Found:
-    """Thursday and Friday next week: of the week that is said; without one they are a series (recurring.py)."""
+    """Thursday and Friday next week: of the week that is said; without one see recurring.py."""
     which = found["which"] or (found["week"] or "").split(" ")[-2:][0]
     if which not in ("this", "next"):
         return None

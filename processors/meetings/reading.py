@@ -28,9 +28,9 @@ NEXT = re.compile(
 _UNSAID_EVENT = re.compile(
     r"\b(?:the|this|that|these|those|an?|it'?s?) (?:\w+ ){0,1}?(?:event|calendar event|entry|item|thing|activity|program)\b|\b(?:this|that|these|those)\b(?! (?:calendar|is\b|in my|to my|on my))|\bsome\b|\bnot so important\b|\bnot important\b|\bunimportant\b"
 )
-_BARE_IT = re.compile(r"\b(?:it|that|this|them|those|these)\b")
+_BARE_IT = re.compile(r"\b(?:it|that|this|them|those|these|the one)\b")
 _BE_THERE = re.compile(
-    r"\b(?:i|we)(?: have| need| must|'ve got| ought| am| are|'m|'re)(?: supposed| expected)?(?: to)?(?: be)? (?:at|in) "
+    r"\b(?:i|we)(?: have| need| must|'ve got| ought| am| are|'m|'re| should| shall| next|'ll| will)?(?: supposed| expected)?(?: to)?(?: be)? (?:at|in) "
 )
 _GREAT = re.compile(r"\b(?:urgent|urgently|high[- ]priority|top priority|critical|emergency)\b")
 _SMALL = re.compile(r"\b(?:low[- ]priority|not urgent|no rush)\b")
@@ -57,7 +57,7 @@ def wished(reading: Reading) -> Wish | None:
     title, place, people = names.title, names.place, names.people
     if action is Action.QUERY:
         people = tuple(who for who in people if who.lower() not in UNNAMED | GENERAL)  # "am I meeting anyone"
-    if place and not title and not names.general and (action is Action.QUERY or _BE_THERE.search(reading.left)):
+    if place and not title and not names.general and _BE_THERE.search(reading.left):
         title, place = place.lower(), ""  # "what time do I have to be at the airport"
     if (
         action is Action.SCHEDULE

@@ -134,13 +134,12 @@ def _unsaid(_: re.Match[str], __: Setting) -> Found:
 
 
 def _wday(found: re.Match[str], at: Setting) -> Found:
-    """Tuesday, Thursday, Saturday: a series to put in; to look up or cancel, a window of days that follow each other."""
-    if at.forward or at.action is None:
-        return _weekdays(found, at)
+    """Days that follow each other are a window; three and more to put in are a series; of two others: which?"""
     days = [spans.after(at.today, g.weekday(word)) for word in re.findall(g.WEEKDAY, found["days"])]
     if days[-1] - days[0] == timedelta(days=len(days) - 1):
         return Days(first=days[0], last=days[-1], grain=Grain.SPAN)
-    return Unsaid(Missing.DATE)
+    many = (len(days) > 2 or "/" in found["days"]) and (at.forward or at.action is None)
+    return _weekdays(found, at) if many else Unsaid(Missing.DATE)
 
 
 def _rule(pattern: str, meaning: Callable[[re.Match[str], Setting], Found]) -> Rule:
@@ -172,6 +171,7 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"(?:on )?(?:the )?(?P<nth>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL}) (?:of|in) (?:every |each )?(?P<month>{g.MONTH_FULL}){_OF_YEAR}", _nth),
     _rule(rf"(?:on )?(?:(?:every|each|the) )?(?P<one>last|{g.ORDINAL})(?: and | & |, ?)(?:the )?(?P<two>last|{g.ORDINAL}) (?P<day>{g.WEEKDAY_FULL})(?:s\b)? (?:of|in) (?:the|a|every|each) month\b", _nths),
     _rule(rf"(?:on |at )?(?:the )?(?P<number>{g.ORDINAL}(?:(?: and | & )(?:the )?(?:last|{g.ORDINAL}))?)(?: days?)? {_OF_EVERY_MONTH}", _month_day),
+    _rule(rf"(?:on )?(?:every|each) (?P<number>last|{g.ORDINAL})(?: day)? (?:of|in) (?:the|a|every|each) month\b", _month_day),
     _rule(rf"(?:every|each) (?P<number>{g.ORDINAL_FIGURES})(?= ?(?:$|[,.!?]|at\b|remind\b|i\b|we\b))", _month_day),
     _rule(rf"for (?:a total of )?(?P<count>{g.NUMBER}|a) (?P<unit>(?:day|week|month|year)s?)\b(?! (?:from (?:now|today|tomorrow)|ago|later|before|ahead|prior|in advance))(?='?\b)", _spell),
     _rule(r"(?:on |at )?(?:the )?(?P<number>last|end)(?: day)? (?:of )?(?:every|each) month\b", _month_day),

@@ -44,6 +44,7 @@ _SAID = {
     "calandar": "calendar",
     "calander": "calendar",
     "calenda": "calendar",
+    "everyday": "every day",
     "tmrw": "tomorrow",
     "tmr": "tomorrow",
     "tmw": "tomorrow",

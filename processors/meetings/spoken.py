@@ -24,13 +24,14 @@ _PUT_BACK = (
     (rf"(?<![\w'])(?P<a>{_MONTH})s (?=[a-z])(?!(?:and|or)\b)", r"\g<a>'s "),
     (r"\b(?P<a>what|when|where|who|how|that|there|he|she|let)s\b(?!')", r"\g<a>'s"),
     (r"\b(?P<a>do|does|did|is|are|was|have|has|had|wo|ca|could|would|should)nt\b", r"\g<a>n't"),
+    (r"\b(?P<a>time|day|date)'?s (?=(?:the|my|our|it)\b)", r"\g<a> is "),
     (r"\b(?P<a>you|they)re\b", r"\g<a>'re"),
     (r"\b(?P<a>i)ve\b", r"\g<a>'ve"),
     (r"\b(?P<a>(?:you|they))ve\b", r"\g<a>'ve"),
     (r"\bim (?=[a-z])", "i'm "),
     (r"\bid (?=(?:like|love|prefer|rather|want|need)\b)", "i'd "),
     (r"\bill (?=(?:be|have|need|take|go|meet|see|get|not)\b)", "i'll "),
-    (r"\bits (?=(?:a|an|the|not|at|on|too|time|raining|over|off|been|no|my|our|in|just|gonna|going|for)\b)", "it's "),
+    (rf"\bits (?=(?:\d|{g.WORDED}|{g.WEEKDAY}|a|an|the|not|at|on|too|time|raining|over|off|been|no|my|our|in|just|gonna|going|for)\b)", "it's "),
     (rf"(?<![\w'])(?!{_COMMON}\b)(?P<a>[a-z]{{3,}})s (?={_OCCASIONS})", r"\g<a>'s "),
 )  # fmt: skip
 _put_back = rewriter(_PUT_BACK)

@@ -12,7 +12,7 @@ import re
 from aios.processors.meetings.grammar import listed
 
 CALENDAR = re.compile(
-    r"\b(?:(?:on|in|from|off|to|into|onto) (?:my|the|your) (?:list|lists|events|reminders|appointments|records?|memory|plans?|program|book|account|tasks)\b(?! (?:for|of|with|about|on|at)\b)|"
+    r"\b(?:(?:on|in|from|off|to|into|onto) (?:my|the|your) (?:list|lists|events|reminders|appointments|records?|memory|plans?|program|book|account|tasks)\b(?! (?:for|of|with|about|on|at)\b|(?<=book) \w)|"
     r"(?:appointments?|events?|meetings?) (?:list|book)\b)|"
     r"\b(?:(?:to|on|in|into|onto|from|off(?: of)?|of|at|for|by|within|inside|out of|through|save on|saved on|saved in) )?"
     r"(?:(?:my|the|our|your|this|a|any|his|her|whole|entire|full) )*(?:(?:google|outlook|house|home|kitchen|wall|office|school|team|company|business|private|main|work|personal|phone|online|family|daily|weekly|shared) )?"
@@ -32,20 +32,20 @@ GENERAL = frozenset(
 )
 FRAME_FIRST = frozenset(
     listed(
-        "a an the my our your his their me i we you us all any every each some this that these those of in to on at for as it is be and or then please also so just there new another only "
+        "a an the my our your his their me i we you us all both any every each some this that these those of in to on at for as it is be and or then please also so just there new another only "
         "upcoming coming next last before after future active pending undone special urgent interesting fun exciting big major most two three four five rest remainder past old recent latest duplicate wrong following created removed extra certain previous prior unnecessary unimportant entire whole full other remaining current specific particular generic calendar repeating recurring repeat list up out down about that's from off"
     )
 )
 DETERMINERS = frozenset(listed("the my our your his her their a an one"))
 AFTER_DETERMINER = frozenset(
     listed(
-        "earliest all next last upcoming coming whole entire full other following old recent latest past previous duplicate wrong certain specific particular generic new another only current remaining "
+        "earliest all both next last upcoming coming whole entire full other following old recent latest past previous duplicate wrong certain specific particular generic new another only current remaining "
         "rest of the my our a an any each every repeating recurring scheduled planned calendar important free busy available opening openings quick undone special urgent interesting fun exciting big major most two three four five future active pending"
     )
 )
 ASKED_OF = frozenset(
     listed(
-        "date day time times location address place details detail info information title name length duration rest list number overview rundown summary status kind kinds type types lot hours days note remainder subject"
+        "date day time times location address place details detail info information title name length duration rest list number overview rundown summary status kind kinds type types lot hours days note remainder subject organizer organiser host attendees participants guests topic purpose cost price"
     )
 )
 LINKS = frozenset(
@@ -73,7 +73,7 @@ FRAME_LAST = frozenset(
     )
 )
 _ASKING = (
-    "still definitely ever even there's that's it's must unfinished open outstanding due what what's whats which who whose when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
+    "met still already definitely ever even there's that's it's must unfinished open outstanding due what what's whats which who whose when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
     "display open check view read see look find pull bring need aware supposed going doing having been being any anything everything more left free busy available availability openings opening booked "
     "remind inform describe want like see if whether whats's when's where's who's how's important dates due order made make name add added schedule scheduled put set coming planned kind type sort "
     "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall currently forget bear include includes contain contains clash double attend attending request requested seeing"
@@ -92,13 +92,13 @@ ACTS_FIRST = frozenset(
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
         "bin lose scratch ditch axe nix chuck decline reject squeeze fit slot grab nab "
         "remind notify alert tell ping warn let know don't dont do not forget remember send give start activate "
-        "there's there have having need want would like will go going i'm i've i'll we'll we're we've let's lets meet attend be reminder reminders notification alert alarm reminding "
+        "there's there are were have having need want would like will go going i'm i've i'll we'll we're we've let's lets meet attend be reminder reminders notification alert alarm reminding "
         "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded notified alerted warned attending making what whatever inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
     )
 )
 ACTS_LAST = frozenset(
     listed(
-        "comes sits meets opens falls runs added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeat repeating recurring recur has been was cancelled canceled booked created arranged listed entered saved marked supposed attending i've that's immediately away permanently completely altogether forever entirely instead quickly asap had just already currently right too needs need cleared wiped off removed deleted erased clean blank"
+        "comes sits meets opens falls runs added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeats repeat repeating recurring recur has been was cancelled canceled booked created arranged listed entered saved marked supposed attending i've that's immediately away permanently completely altogether forever entirely instead quickly asap had just already currently right too needs need cleared wiped off removed deleted erased clean blank"
     )
 )
 FILLERS = frozenset(listed("please upcoming olly pda kindly"))
