@@ -48,7 +48,7 @@ PAST = re.compile(
 
 _TAKE_OUT = re.compile(
     r"\b(?:(?:to be |be |get |is to be )?(?:removed|deleted|erased|cleared|wiped|taken (?:off|out)|dropped)\b|(?:i'm|i am|we're|we are) (?:no longer|not) (?:\w+ing|going to|able to|doing|available|attend)|"
-    r"(?:i|we) (?:can't|cannot|can not|won't|will not) (?:make|attend|go|be|come|do)|(?:don't|do not) (?:want|need) .{1,60}(?:any ?more|any longer|on my (?:calendar|schedule))|no longer (?:need|want|going)|get rid of|to be cancelled|to be canceled|(?:is|was|got|has been|been) (?:cancelled|canceled|called off)|i (?:want|need) to cancel)"
+    r"(?:i|we) (?:can't|cannot|can not|won't|will not) (?:make|attend|go|be (?:at|in|there|able|attending|going|coming|doing|making)|come|do)\b|(?:don't|do not) (?:want|need) .{1,60}(?:any ?more|any longer|on my (?:calendar|schedule))|no longer (?:need|want|going)|get rid of|to be cancelled|to be canceled|(?:is|was|got|has been|been) (?:cancelled|canceled|called off)|i (?:want|need) to cancel)"
 )
 _STATED_ANYWHERE = r"(?:i|we)(?:'ll| will| am going to|'re going to| are going to) (?:go|have|be|meet|attend|visit|see)\b|(?:i|we) have (?:an?|my|to)\b"
 _ASKED_LAST = re.compile(r"(?:\bright|\bcorrect|\bisn't (?:it|that)|\bdon't i|\baren't i|\bdo i(?: have)?)\s*\?\s*$")

@@ -248,7 +248,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?:(?<=day )|(?<=tomorrow )|(?<=today ))[1-5] ?h ?[0-5]\d\b", _unsaid_time),
     _rule(r"(?P<hour>[6-9]|1\d) ?- ?(?P<to>1[3-9]|2[0-3])(?![\w:./-])", _hours_between),
     _rule(r"(?P<hour>\d{1,2})\.(?P<minute>[0-5][05])(?![\d.])", _timed),
-    _rule(rf"{_HOUR} ?(?:o'? ?clock|oclock)(?: sharp)?(?: in the (?P<half>morning|afternoon|evening))?", _timed),
+    _rule(rf"{_HOUR} ?(?:o'? ?clock|oclock)(?: sharp)?(?:{HALF}|(?: in the (?P<half2>morning|afternoon|evening)))?", _timed),
     _rule(rf"(?P<hour>1[0-2]|[1-9]) (?P<minute>[0-5][05])(?=\s*(?:$|[,.;!?]|{_GOES_ON}))", _timed),
     _rule(rf"{_HOUR} (?P<minute>(?:ten|fifteen|twenty|thirty|forty|fifty)(?:[ -](?:five))?)\b{HALF}?", _timed),
     _rule(rf"{_HOUR} in the (?P<half>morning|afternoon|evening)\b", _timed),

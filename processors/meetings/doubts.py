@@ -179,6 +179,8 @@ def _cancelled(reading: Reading, wish: Wish) -> Missing | None:
     left = reading.left
     if _NUMBER.fullmatch(wish.title):
         return Missing.EVENT  # my 9 and my 10
+    if _CLEANED.match(left) and wish.title and not (wish.title in KINDS or EVENTS.search(wish.title)):
+        return Missing.MEANING  # the gutters?
     if not reading.names.to_do and re.search(r" from (?:the|my|our|this|that)\b", wish.title):
         return Missing.EVENT  # somebody from the guest list
     if re.search(r"\b(?:number|no\.?|#) ?(?:\d+|\w+)\s*$", left):
@@ -264,6 +266,7 @@ def _reminded(reading: Reading, wish: Wish) -> Missing | None:
 
 
 _ALL_THIS = re.compile(r"\b(?:all|any|both|every one)(?: of)? (?:this|that|these|those|them|it)\b")
+_CLEANED = re.compile(r"\W*(?:clean|empty|wipe|purge|dump)\b")
 _NUMBER = re.compile(r"[\d .:/-]+")
 _MANY = re.compile(
     r"\b(?:[2-9]|two|three|four|five|several|multiple|a couple of|a few) (?:(?!week|day|month|people)[\w-]+ ){0,4}?(?:meetings|calls|appointments|sessions|events|interviews|bookings|one-on-ones)\b"

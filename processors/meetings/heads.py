@@ -39,9 +39,7 @@ _STATE = (
     r"(?:my|our) \w+ is (?:on|at)\b|how about\b|what about\b|why don't (?:we|i)\b"
 )
 _AGAIN = r"(?:\b(?:repeat|recur|recurring|repeating|weekly|daily|monthly|yearly|annual)|\x00)"
-_NOUNS_AFTER = (
-    r"(?:schedule|plan|plans|calendar|list|note|record|meeting)(?:'s)?(?: (?:for|of|on|in|from|to)\b|[\s\x00]*$|s\b)"
-)
+_NOUNS_AFTER = r"(?:schedule|plan|plans|calendar|list|note|record|meeting)(?:'s)?(?: (?:for|of|on|in|from|to)\b(?! (?:my|the|our) (?:calendar|agenda|diary|planner)\b)|[\s\x00]*$|s\b)"
 _ENDS_NP = r"(?:(?!\b(?:for|about|to|that|of|before|on|at|in|when|regarding|by|from|with|and)\b)[^,.;])"
 _MEETS = (
     r"(?:meetings?|appointment|call|party|lunch|dinner|conference|event|invitation|invite list|sync|stand-?up|retro(?:spective)?|review|session|catch-?up|interview|workshop|kick-?off|briefing|class|training|demo|"

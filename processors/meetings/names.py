@@ -51,7 +51,7 @@ _CALLED = re.compile(
 )
 _QUOTED = re.compile(r'"([^"]{1,200})"')
 _ABBREVIATED = r"(?:(?:drs?|mr|mrs|ms|profs?|st|jr|sr)\.\s?)"
-_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|still|going|happening|planned|coming|was|will|be|ends?|ended|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead|gets?|got|moved|cancell?ed|changed|confirmed)\b))"
+_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|still|going|happening|planned|coming|was|will|be|ends?|ended|has|have|should|must|needs?|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead|gets?|got|moved|cancell?ed|changed|confirmed)\b))"
 _WITH = re.compile(
     rf"\b(?:together )?with (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}|\b(?:along )?with (?P<rest>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+)$",
     re.IGNORECASE,
@@ -63,7 +63,7 @@ _MEET = re.compile(
 )
 _MADE_WITH = re.compile(r"(?:,? +(?:and|&|plus|as well as|along with) +|, ?|; ?| with | ?& ?)", re.IGNORECASE)
 _PLACE = re.compile(
-    rf"(?<!fit)(?<!squeeze)(?<!pencil)\s(?:at|in|@) (?!for\b)(?:the |my |our )?(?P<place>[^{GAP}!?;]+?)(?=\s*(?:{GAP}|$|[!?;]| (?:for|with|about|to|on|and|is|that|from|starting|which)\b))",
+    rf"(?<!fit)(?<!squeeze)(?<!pencil)\s(?:at|in|@) (?!for\b|what\b)(?:the |my |our )?(?P<place>[^{GAP}!?;]+?)(?=\s*(?:{GAP}|$|[!?;]| (?:for|with|about|to|on|and|is|that|from|starting|which)\b))",
     re.IGNORECASE,
 )
 _ONLINE = re.compile(

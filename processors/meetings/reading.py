@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from aios.processors.meetings.acts import Act
 from aios.processors.meetings.names import Named, is_group
 from aios.processors.meetings.phrases import Phrase, Setting
-from aios.processors.meetings.vocabulary import GENERAL, UNNAMED
+from aios.processors.meetings.vocabulary import EVENTS, GENERAL, UNNAMED
 from aios.processors.meetings.when import When
 from aios.processors.meetings.wish import Action, Bound, Priority, Scope, Wish
 
@@ -57,7 +57,8 @@ def wished(reading: Reading) -> Wish | None:
     title, place, people = names.title, names.place, names.people
     if action is Action.QUERY:
         people = tuple(who for who in people if who.lower() not in UNNAMED | GENERAL)  # "am I meeting anyone"
-    if place and not title and not names.general and _BE_THERE.search(reading.left):
+    there = _BE_THERE.search(reading.left) or EVENTS.fullmatch(place.lower())
+    if place and not title and not names.general and there:
         title, place = place.lower(), ""  # "what time do I have to be at the airport"
     if (
         action is Action.SCHEDULE
@@ -78,7 +79,7 @@ def wished(reading: Reading) -> Wish | None:
             time_to=when.end,
             duration_min=when.minutes,
             repeats=when.repeats,
-            scope=_scope(action, reading),
+            scope=_scope(action, reading, title),
             zone=when.zone,
             bounds=_bounds(reading),
             prefer=when.prefer,
@@ -105,7 +106,7 @@ def _bounds(reading: Reading) -> tuple[Bound, ...]:
     return tuple(found[:20])
 
 
-def _scope(action: Action, reading: Reading) -> Scope | None:
+def _scope(action: Action, reading: Reading, title: str) -> Scope | None:
     if action not in (Action.QUERY, Action.CANCEL):
         return None
     left, names = reading.left, reading.names
@@ -117,10 +118,10 @@ def _scope(action: Action, reading: Reading) -> Scope | None:
         if re.search(r"^\W*where\b.*\bbe\b", left) and reading.when.timed:
             return Scope.ONE
         definite = bool(_UNSAID_EVENT.search(left)) and reading.act.question
-        return Scope.ONE if names.title or (definite and names.general) else Scope.ALL
+        return Scope.ONE if title or (definite and names.general) else Scope.ALL
     clock = reading.when.timed and reading.when.end is None
     one = (
-        names.title
+        title
         or clock
         or any(word in ("event", "thing", "entry", "item", "activity", "plan", "something") for word in names.general)
     )

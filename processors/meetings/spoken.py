@@ -25,6 +25,7 @@ _PUT_BACK = (
     (r"\b(?P<a>what|when|where|who|how|that|there|he|she|let)s\b(?!')", r"\g<a>'s"),
     (r"\b(?P<a>do|does|did|is|are|was|have|has|had|wo|ca|could|would|should)nt\b", r"\g<a>n't"),
     (r"\b(?P<a>time|day|date)'?s (?=(?:the|my|our|it)\b)", r"\g<a> is "),
+    (rf"\btwo thousand(?: and)? (?P<a>{g.WORDED})", lambda found: f"20{g.number(found['a']):02}"),
     (r"\b(?P<a>you|they)re\b", r"\g<a>'re"),
     (r"\b(?P<a>i)ve\b", r"\g<a>'ve"),
     (r"\b(?P<a>(?:you|they))ve\b", r"\g<a>'ve"),

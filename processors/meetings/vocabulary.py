@@ -45,7 +45,7 @@ AFTER_DETERMINER = frozenset(
 )
 ASKED_OF = frozenset(
     listed(
-        "date day time times location address place details detail info information title name length duration rest list number overview rundown summary status kind kinds type types lot hours days note remainder subject organizer organiser host attendees participants guests topic purpose cost price"
+        "date day time times location address place details detail info information title name length duration rest list number overview rundown summary status kind kinds type types lot hours days note remainder subject organizer organiser host attendees participants guests people topic purpose cost price"
     )
 )
 LINKS = frozenset(
@@ -76,7 +76,7 @@ _ASKING = (
     "met still already definitely ever even there's that's it's must unfinished open outstanding due what what's whats which who whose when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
     "display open check view read see look find pull bring need aware supposed going doing having been being any anything everything more left free busy available availability openings opening booked "
     "remind inform describe want like see if whether whats's when's where's who's how's important dates due order made make name add added schedule scheduled put set coming planned kind type sort "
-    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall currently forget bear include includes contain contains clash double attend attending request requested seeing"
+    "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happened able happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall currently forget bear include includes contain contains clash double attend attending request requested seeing"
 )
 QUERY_FIRST = frozenset(listed(_ASKING))
 QUERY_LAST = frozenset(
@@ -92,7 +92,7 @@ ACTS_FIRST = frozenset(
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
         "bin lose scratch ditch axe nix chuck decline reject squeeze fit slot grab nab "
         "remind notify alert tell ping warn let know don't dont do not forget remember send give start activate "
-        "there's there are were have having need want would like will go going i'm i've i'll we'll we're we've let's lets meet attend be reminder reminders notification alert alarm reminding "
+        "there's there are were expecting have having need want would like will go going i'm i've i'll we'll we're we've let's lets meet attend be reminder reminders notification alert alarm reminding "
         "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded notified alerted warned attending making what whatever inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
     )
 )
@@ -133,7 +133,7 @@ BOOKED = re.compile(
 """Book Ana for Thursday: somebody, and no thing of that name."""
 FOREIGN = re.compile(
     r"\b(?:weather|temperature|forecast|rain|snow|calories?|steps|heart rate|song|music|playlist|radio|podcast|audiobook|volume|lights?|lamp|thermostat|vacuum|coffee machine|e-?mails?|inbox|news|headlines?|traffic|recipe|cook|"
-    r"stocks?|exchange rate|currency|joke|translate|definition|define|capital of|president|population|pizza|takeaway|order food|uber|taxi|train ticket|wikipedia|how old|tweet|facebook|twitter|instagram|battery|wifi|horoscope|lottery|score|who won|in history|restaurants?|movie times|subscriptions?|memberships?|credit cards?|passwords?)\b|\b(?:stores?|shops?|banks?|mall|sun|moon|post office|library|pharmacy|supermarket)\b.{0,20}\b(?:closed?s?|opens?|rise|sets?)\b|\bhow many (?:days|weeks|hours|months|minutes) (?:until|till|are|before|left|in|to)\b|\bwhat(?:'s| is)? (?:the )?(?:current )?(?:day|date|time|year|month)(?: of the week)?(?: is it| it is| is)?(?: (?:now|in \w+|today|tomorrow|\w+day|on \w+day|of next \w+day|it))?\W*$"
+    r"stocks?|exchange rate|currency|joke|translate|definition|define|capital of|president|population|pizza|takeaway|order food|uber|taxi|train ticket|wikipedia|how old|tweet|facebook|twitter|instagram|battery|wifi|horoscope|lottery|score|who won|in history|restaurants?|movie times|subscriptions?|memberships?|credit cards?|passwords?)\b|\b(?:stores?|shops?|banks?|mall|sun|moon|post office|library|pharmacy|supermarket)\b.{0,20}\b(?:closed?s?|opens?|rise|sets?)\b|\bhow many (?:days|weeks|hours|months|minutes) (?:until|till|are|before|left|in|to)\b|\bwhat(?:'s| is)? (?:the |today's )?(?:current )?(?:day|date|time|year|month)(?: of the week)?(?: is it| it is| is)?(?: (?:now|in \w+|today|tomorrow|\w+day|on \w+day|of next \w+day|it))?\W*$"
 )
 FOREIGN_ACTS = re.compile(
     r"\b(?:subscriptions?|memberships?|volume|lights?|lamp|thermostat|music|song|playlist|radio|tv|television|heating|heater|fan|vacuum|wifi|bluetooth|brightness)\b"
