@@ -288,7 +288,8 @@ _BY_SO_MUCH = re.compile(r"\b(?:by|back|earlier|later|sooner|forwards?|ahead)\b"
 
 def _changed(reading: Reading, wish: Wish) -> Missing | None:
     timed = [phrase for phrase in reading.phrases if phrase.of(Days) or phrase.of(Clock)]
-    old = [phrase for phrase in timed if phrase.operator not in ("to", "for", "until")]
+    new = ("to",) if any(phrase.operator == "to" for phrase in timed) else ("for", "until")
+    old = [phrase for phrase in timed if phrase.operator not in new]
     named = wish.title and wish.title not in KINDS and not TEMPLATE.search(reading.low)
     repeat = re.search(r"\brepeat", reading.left) is not None
     if re.match(r"\W*(?:invite|add|include|remove|drop|take|delete)\b", reading.left) and wish.participants:

@@ -171,6 +171,7 @@ _TURNS = (
     (r"\b(?:and |, ?)?(?:please )?(?:name|title|call|label|entitle) it(?: as)? (?=\w)", "called "),
     (r"\b(?:and |, ?)?(?:please )?(?:input|put|set|enter|give|use|add|write|with|make|keep)? ?(?:the |its |it a |it the )?(?:name|title|label|subject)(?: of it)? (?:as|to be|is) (?=\w)", " called "),
     (r"\bunder the (?:name|title|heading)(?: of)? ", "called "),
+    (rf"\b(?:send|give|shoot) (?:out )?(?:(?P<a>(?!an?\b|the\b){_WHO}) an? {_NOTE}|an? {_NOTE} to (?P<b>(?!(?:call|text|email|buy|pick|pay|meet|get|take|ask|tell|talk|see|visit|go|do|make|check|write|finish|bring|clean|feed|water|turn|order|book|me|us)\b){_WHO})) (?=(?:to|about|for|that|of)\b)", lambda found: f"remind {found['a'] or found['b']} "),
     (rf"\b(?P<a>{_NOTE}\b.{{0,60}}?) (?:towards?|in regards? (?:to|of)|with regards? to|with respect to|in respect (?:of|to)|pertaining to|re|as to|in reference to) ", r"\g<a> about "),
     (rf"\b(?P<a>{_NOTE}) (?:alert|alarm|reminder|notification)\b", r"\g<a>"),
     (rf"\b(?P<a>{_NOTE}) for (?P<b>(?:\d+|an?|one|two|three|five|ten|fifteen|twenty|thirty|forty|forty[- ]five|half an) (?:minutes?|mins?|hours?)) (?=to )", r"\g<a> in \g<b> "),

@@ -41,8 +41,8 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     (_ACTS, r"^\W*(?:maybe|perhaps|possibly)\b|\b(?:would|does|will)\b\s*\x00[\s\x00]*(?:work|suit)\b", Missing.MEANING),
     # a clock that has no such time
     (_ACTS, r"(?<![\d:.])\d{1,2}:\d\d(?![\d:])|\bat \d{1,3}\s*(?:$|[\x00.,;!?])", Missing.TIME),
-    # another name: a wish has none
-    (frozenset({Action.CHANGE}), r"^\W*(?:rename|retitle|(?:change|update|edit) the (?:name|title|subject)|call\b)", Missing.MEANING),
+    # another name, a second one: a wish has neither
+    (frozenset({Action.CHANGE}), r"^\W*(?:copy|duplicate|rename|retitle|(?:change|update|edit) the (?:name|title|subject)|call\b)", Missing.MEANING),
     # put into what is there: a thing, and nobody
     (frozenset({Action.CHANGE}), r"^\W*(?:add|attach|include|put) (?:an? |some )[\w ]{1,40}? to (?:the|my|our|\x00)", Missing.MEANING),
     # somebody whose name is not known

@@ -32,7 +32,7 @@ from aios.processors.meetings.wish import Action, Missing, Prefer
 
 _ANYBODY = frozenset({"their", "his", "her"})
 _MINE = frozenset({"my", "our"})
-_WHERE_IT_IS = frozenset({"", "at", "from"})
+_WHERE_IT_IS = frozenset({"", "at", "from", "for"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
