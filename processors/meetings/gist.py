@@ -88,7 +88,7 @@ _TELLS = re.compile(r"\b(?:(?:is|it's|be|an?|event|meeting|entry|title) called|n
 """What, who or where is told: no mere reason."""
 _IF = re.compile(r"\W*(?:(?:and|but|only) )?(?:if|unless|when|once|provided|assuming|whether|until)\b", re.IGNORECASE)
 _IT = re.compile(r"\b(?:it|that|this|them|those|these|(?<!-)one(?!-))\b(?! (?:is|was|week|month|year|weekend|morning|afternoon|evening|\w+day)\b)", re.IGNORECASE)  # fmt: skip
-_HIM = re.compile(r"\b(?P<to>with|for|to|and|invite|meet|see) (?:her|him|them)\b(?! (?:\w+ )?(?:office|team|place|house|time))", re.IGNORECASE)  # fmt: skip
+_HIM = re.compile(rf"\b(?P<to>with|for|to|and|invite|meet|see) (?:him|them|her(?= (?:to|on|at|for|in|about|and|from|by|again|too|please|every|over|next|this|{g.DAY_SAID}|{g.CLOCK_SAID})\b|\W*$|[,.;!?]))\b", re.IGNORECASE)  # fmt: skip
 _THEM = re.compile(r"\b(?P<verb>move|reschedule|cancel|push|shift|postpone|rebook|book|bump) (?:her|him|them)\b(?= (?:from|to|for|on|in|at|until|till)\b|\W*$)", re.IGNORECASE)  # fmt: skip
 _THEIRS = re.compile(r"\b(?:her|his|their) (?P<kind>appointments?|meetings?|calls?|sessions?|slots?|bookings?|interviews?|lessons?)\b", re.IGNORECASE)  # fmt: skip
 _WHO = re.compile(r"\b(?:with|from|by) (?P<a>(?:(?:dr|mr|mrs|ms)\.? )?[^\W\d]+)(?= (?:delete|cancel|remove|move|drop|erase|clear|so|and|but)\b|[,.;!?]|\s*$)|^(?:(?:patient|client|customer|colleague) )?(?P<b>(?:(?:Dr|Mr|Mrs|Ms|Prof)\.? )?(?-i:[A-Z])[^\W\d]+)(?= (?:is|has|can't|cannot|won't|was|just|called|says|said|isn't|wants|needs|cannot|asked|would|will|won't|called|rang|emailed)\b)", re.IGNORECASE)  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
+from aios.processors.meetings import grammar as g
 from aios.processors.meetings.acts import Act
 from aios.processors.meetings.framing import framed, trimmed
 from aios.processors.meetings.grammar import listed
@@ -53,7 +54,7 @@ _QUOTED = re.compile(r'"([^"]{1,200})"')
 _ABBREVIATED = r"(?:(?:drs?|mr|mrs|ms|profs?|st|jr|sr)\.\s?)"
 _STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|still|going|happening|planned|coming|was|will|be|ends?|ended|has|have|should|must|needs?|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead|gets?|got|moved|cancell?ed|changed|confirmed)\b))"
 _WITH = re.compile(
-    rf"\b(?:together )?with (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}|\b(?:along )?with (?P<rest>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+)$",
+    rf"\b(?:together )?with (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?)(?: from (?:the )?(?!my\b|our\b|{g.CLOCK_SAID})[a-z]+)?{_STOP}|\b(?:along )?with (?P<rest>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+)$",
     re.IGNORECASE,
 )
 _SOMEBODY = r"(?!(?:the|my|our|an?|any\w*|some\w*|what|when|it|that|this|every\w*|all|on|in|at|for|next)\b)\w"
@@ -63,7 +64,7 @@ _MEET = re.compile(
 )
 _MADE_WITH = re.compile(r"(?:,? +(?:and|&|plus|as well as|along with) +|, ?|; ?| with | ?& ?)", re.IGNORECASE)
 _PLACE = re.compile(
-    rf"(?<!fit)(?<!squeeze)(?<!pencil)\s(?:at|in|@) (?!for\b|what\b)(?:the |my |our )?(?P<place>[^{GAP}!?;]+?)(?=\s*(?:{GAP}|$|[!?;]| (?:for|with|about|to|on|and|is|that|from|starting|which)\b))",
+    rf"(?<!fit)(?<!squeeze)(?<!pencil)\s(?:at|in|@) (?!for\b|what\b)(?:the |my |our )?(?P<place>[^{GAP}!?;]+?)(?=\s*(?:{GAP}|$|[!?;]| (?:for|with|about|to|on(?! (?:\w+ ){{1,2}}(?:street|st|avenue|ave|road|rd|lane|drive|boulevard|floor|campus)\b)|and|is|that|from|starting|which)\b))",
     re.IGNORECASE,
 )
 _ONLINE = re.compile(

@@ -163,6 +163,7 @@ _TURNS = (
     (r",? (?:that|which) (?:i|we) (?:should|must|need to|ought to|have to) (?:know(?: about| of)?|be aware of|see|attend|remember|go to)(?=\W*$)", ""),
     (rf",? (?:i\.? ?e\.?|namely|that is),? (?:on |at )?(?=(?:the )?(?:{g.DAY_SAID}|{g.CLOCK_SAID}))", " "),
     (r"\b(?:good|best|convenient|suitable) time (?:for me )?(?:to|for)\b", "time to"),
+    (rf"(?:,|,? and) (?:add|include|invite|bring|cc) (?P<a>{_WHO}) (?:to|in|on|for|into) (?:it|that|this)\b", r" with \g<a>"),
     (r",? which is (?=(?:my|our|the|an?)\b)", " for "),
     (r"\b(?:for|between) (?:me|myself|us) and (?=\w)", "with "),
     (r"\b(?:for|between) (?P<a>[\w' ]{2,40}?) and (?:me|i|myself)\b", r"with \g<a>"),

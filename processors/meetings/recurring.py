@@ -159,7 +159,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"mon(?:day)?s?(?: ?- ?| to | through | thru )fri(?:day)?s?\b(?=,? (?:at |from )?\d{1,2}(?:[:.]\d\d| ?[ap]\.?m\b| ?-| to ))", _work_days),
     _rule(rf"(?:on )?(?:every(?: single)?|each){_OTHER}(?: (?P<count>{g.NUMBER}))? (?P<unit>hours?|hrs?|days?|weeks?|months?|years?)\b(?! (?:meetings?|events?))", _unit),
     _rule(rf"(?:on )?(?P<days>{_LIST}) (?:of )?(?:every|each)(?P<other> other| second)? week\b", _weekdays),
-    _rule(r"(?<!the )(?<!my )(?<!our )(?P<how>daily|bi-?weekly|weekly|fortnightly|monthly|quarterly|yearly|annually|hourly)\b(?! (?:plans?|schedule|agenda|calendar|events|overview|view|planner|appointments|tasks)\b)", _adverb),
+    _rule(r"(?<!the )(?<!my )(?<!our )(?<!titled )(?<!called )(?<!named )(?<!title )(?P<how>daily|bi-?weekly|weekly|fortnightly|monthly|quarterly|yearly|annually|hourly)\b(?! (?:plans?|schedule|agenda|calendar|events|overview|view|planner|appointments|tasks)\b)", _adverb),
     _rule(r"(?:on )?(?:every|each|all) (?:week ?day|working day|work ?day|business day)s?\b|(?:on )?week ?days\b", _work_days),
     _rule(r"(?:on )?(?:every|each|all|the) weekends?\b(?<!the weekend)|on weekends\b", _weekends),
     _rule(r"(?:every|each) (?P<part>morning|afternoon|evening|night)\b", _part),
