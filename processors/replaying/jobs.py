@@ -24,7 +24,7 @@ from aios.dlq.jobs import Bucket, JobState, LetterState, Report, Skip
 from aios.processors.replaying.guard import Guard
 from aios.processors.replaying.prints import Prints
 from aios.processors.replaying.turn import Turn
-from aios.processors.replaying.walk import Found, Nothing, Passed, Source, Walk
+from aios.processors.replaying.walk import Found, Nothing, Over, Passed, Source, Walk
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import LetterRemembered, ReplayRemembered
@@ -187,10 +187,10 @@ class Jobs:
 
     def _advance(self, job: ReplayRemembered, run: _Run, turn: Turn) -> None:
         """A slice of a running job."""
-        limit = self._limit(job, run)
+        limit, before = self._limit(job, run), _before(job, turn)
         slice_, over = _Slice(self._monotonic()), limit.capped
         while not over and self._room(slice_):
-            read = run.walk.read()
+            read = run.walk.read(before)
             if isinstance(read, Nothing):
                 over = read.over
                 slice_.looked += 1
@@ -354,9 +354,9 @@ class Jobs:
 
     def _try(self, job: ReplayRemembered, run: _Run, turn: Turn) -> None:
         """A slice of a dry run."""
-        slice_, over, report = _Slice(self._monotonic()), False, run.report
+        slice_, over, report, before = _Slice(self._monotonic()), False, run.report, _before(job, turn)
         while not over and self._room(slice_):
-            read = run.walk.read()
+            read = run.walk.read(before)
             if isinstance(read, Nothing):
                 over = read.over
                 slice_.looked += 1
@@ -416,6 +416,10 @@ class _Limit:
 
 
 _SETTLED = (LetterState.REPLAYED, LetterState.DISCARDED, LetterState.EXPIRED)
+
+
+def _before(job: ReplayRemembered, turn: Turn) -> Over:
+    return lambda letter: _settled_before(letter, turn.letter(letter.id), job)
 
 
 def _settled_before(letter: DeadLetter, known: LetterRemembered | None, job: ReplayRemembered) -> bool:

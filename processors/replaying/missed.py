@@ -25,7 +25,7 @@ from itertools import islice
 from aios.dlq import envelope
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.filters import Filter
-from aios.processors.replaying.walk import BlockWalk, Found, Nothing, Passed, Source, place_of
+from aios.processors.replaying.walk import BlockWalk, Found, Nothing, Over, Passed, Source, place_of
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
@@ -75,10 +75,10 @@ class MissedWalk(BlockWalk):
         self._named = {one: bytearray((end - self._lows[one]) // 8 + 1) for one, end in self._ends.items()}
         self._witnesses = self._read_witnesses(positions(), partitions)
 
-    def read(self) -> Found | Passed | Nothing:
+    def read(self, over: Over) -> Found | Passed | Nothing:
         if any(islice(self._witnesses, 1)):
             return Nothing(over=False)
-        return super().read()
+        return super().read(over)
 
     def _read_witnesses(self, positions: Mapping[str, int], partitions: int) -> Iterator[bool]:
         """Note every place that they name; True after each block. positions: asked for before the ends."""
@@ -118,7 +118,7 @@ class MissedWalk(BlockWalk):
             return None  # nobody of ours wrote it
         return event.source_topic, event.source_partition, event.source_offset
 
-    def _fill(self) -> bool:
+    def _fill(self, over: Over) -> bool:  # noqa: ARG002 - nothing is settled that nobody has seen
         """The next events that nobody names, if there are any among some offsets. False: that was all."""
         one = next((one for one, end in self._ends.items() if self._place.get(one, 0) < end), None)
         if one is None:

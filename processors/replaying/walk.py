@@ -8,7 +8,8 @@ memory is bounded by a block of records, and by PARKED_MAX entries of one partit
 Order: oldest or newest first within a partition, so within a key. Over partitions it is by block: the one goes on
 whose last letter was the oldest (newest). Letters of keys that are parked come after all others of the job, by their
 ordinals and so in the order in which they first stood, whatever the job's order is: what fails again stands behind
-its own followers in the log. Those parked behind a selected one are taken along.
+its own followers in the log. Of them what was settled before the job was planned is passed over. Those that are parked
+behind a selected one are taken along where it returns; where it is discarded they stay, for nobody looked at them.
 
     job.next    topic/partition          next offset to look at; newest first: everything from there on was looked at,
                                          0 is the end
@@ -24,7 +25,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-from aios.dlq.commands import Order
+from aios.dlq.commands import Action, Order
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.jobs import STAGES
 from aios.schemas.models import ReplayRemembered
@@ -71,10 +72,14 @@ class Nothing(NamedTuple):
     over: bool
 
 
+Over = Callable[[DeadLetter], bool]
+"""Whether a letter was settled before the job was planned."""
+
+
 class Walk(Protocol):
     """One job's way. Not for several threads."""
 
-    def read(self) -> Found | Passed | Nothing:
+    def read(self, over: Over) -> Found | Passed | Nothing:
         """What comes next; of bounded duration. Raises Unavailable."""
         ...
 
@@ -117,10 +122,10 @@ class BlockWalk(ABC):
     def place(self) -> Mapping[str, int]:
         return self._place
 
-    def read(self) -> Found | Passed | Nothing:
+    def read(self, over: Over) -> Found | Passed | Nothing:
         if not self._block:
             self._latest = None
-            if not self._fill():
+            if not self._fill(over):
                 return Nothing(over=True)
         while self._block:
             found, place = self._block.popleft()
@@ -146,7 +151,7 @@ class BlockWalk(ABC):
         self._source.close()
 
     @abstractmethod
-    def _fill(self) -> bool:
+    def _fill(self, over: Over) -> bool:
         """Read a block, perhaps an empty one. False: everything was looked at."""
 
 
@@ -157,6 +162,7 @@ class LetterWalk(BlockWalk):
         super().__init__(job, source)
         self._marks = dict(job.marks)
         self._newest = job.order == Order.NEWEST
+        self._returns = job.action == Action.REPLAY
         self._selects = selects
         self._heads: dict[str, int] = {}  # timestamp of the latest record, by topic/partition
         self._lows: dict[str, int] = {}
@@ -165,7 +171,7 @@ class LetterWalk(BlockWalk):
         self._collected: list[_Parked] = []
         self._sorted: tuple[str, deque[_Parked]] | None = None
 
-    def _fill(self) -> bool:
+    def _fill(self, over: Over) -> bool:
         open_ = [one for one in self._marks if not self._looked_at(one)]
         if open_:
             choose = max if self._newest else min
@@ -175,7 +181,7 @@ class LetterWalk(BlockWalk):
         parked = [one for one in sorted(self._marks) if _is_ordered(one) and f"{one}#done" not in self._place]
         if not parked:
             return False
-        self._fill_parked(parked[0])
+        self._fill_parked(parked[0], over)
         return True
 
     def _looked_at(self, one: str) -> bool:
@@ -223,10 +229,10 @@ class LetterWalk(BlockWalk):
             self._scanned = one
         return self._scan
 
-    def _fill_parked(self, one: str) -> None:
+    def _fill_parked(self, one: str, over: Over) -> None:
         """Collect the parked letters of a partition, block by block; then give them by ordinal."""
         if self._sorted is None or self._sorted[0] != one:
-            if self._collect(one):
+            if self._collect(one, over):
                 return
             self._sorted = (one, deque(self._in_order()))
         left = self._sorted[1]
@@ -246,7 +252,7 @@ class LetterWalk(BlockWalk):
             self._block.append((None, {f"{one}#done": 1}))
             self._sorted, self._collected = None, []
 
-    def _collect(self, one: str) -> bool:
+    def _collect(self, one: str, over: Over) -> bool:
         """One block more; False: that was all."""
         if self._scanned != f"{one}#":
             self._scanned, self._collected = "", []
@@ -254,7 +260,7 @@ class LetterWalk(BlockWalk):
             self._scanned = f"{one}#"
         for count, record in enumerate(self._scan, 1):
             letter = letter_of(record)
-            if letter is not None and letter.ordinal >= 0 and len(self._collected) < PARKED_MAX:
+            if letter is not None and letter.ordinal >= 0 and not over(letter) and len(self._collected) < PARKED_MAX:
                 follows = letter.reason == Reason.PARKED
                 self._collected.append(
                     _Parked(
@@ -273,10 +279,10 @@ class LetterWalk(BlockWalk):
         return False
 
     def _in_order(self) -> Iterator[_Parked]:
-        """By ordinal, then offset; what was parked behind a selected one is selected, too."""
+        """By ordinal, then offset; what was parked behind one that returns is selected, too."""
         along: set[bytes] = set()
         for entry in sorted(self._collected):
-            if entry.selected:
+            if entry.selected and self._returns:
                 along.add(entry.key)
             yield entry._replace(selected=True) if entry.follows and entry.key in along else entry
 

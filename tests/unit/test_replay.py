@@ -744,6 +744,32 @@ def test_parked_letters_return_by_their_ordinals_with_those_behind_a_selected_on
     assert [int(dict(one.headers)[parking.ORDINAL] or b"") for one in desk.returned()[3:]] == [5, 6]
 
 
+@pytest.mark.parametrize("filter_", ['{"reason": "undecodable"}', '{"ids": ["%s"]}'])
+def test_what_is_parked_behind_a_letter_that_a_job_discards_stays(filter_: str) -> None:
+    """It was never tried, and the filter does not select it; the stage is told that it need not wait any more."""
+    desk, follows = Desk(), RecordError("behind", Reason.PARKED)
+    head = desk.dead("a", stage=PLAN, ordinal=4, partition=1)
+    for ordinal in (5, 6):
+        desk.dead("a", stage=PLAN, ordinal=ordinal, error=follows, partition=1)
+    job = desk.job(desk.run(action=Action.DISCARD, filter=filter_.replace("%s", head.id)))
+    assert (job.selected, job.replayed, desk.controls()) == (1, 1, ["4"])
+    assert [one.letter_id for one in desk.events(LetterChanged)] == [head.id]
+    assert desk.job(desk.run(filter='{"key": "a"}')).replayed == 2
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_what_is_parked_is_not_taken_along_with_what_was_settled_before(action: Action) -> None:
+    """A job that selects none that is open takes none, though an earlier one of the same key had been selected."""
+    desk, follows = Desk(), RecordError("behind", Reason.PARKED)
+    old = desk.dead("a", stage=PLAN, ordinal=4, partition=1)
+    desk.run(filter=json.dumps({"ids": [old.id]}))
+    desk.now_ms += 1_000
+    desk.dead("a", stage=PLAN, ordinal=90, error=RecordError("bug", Reason.UNKNOWN), partition=1)
+    desk.dead("a", stage=PLAN, ordinal=91, error=follows, partition=1)
+    job = desk.job(desk.run(action=action, filter='{"reason": "undecodable"}'))
+    assert (job.selected, job.replayed, job.skipped) == (0, 0, {})
+
+
 def test_a_letter_that_was_discarded_and_restored_has_no_place_among_the_others() -> None:
     """Those behind it have gone on; it returns without its ordinal."""
     desk = Desk()
