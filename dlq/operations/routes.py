@@ -66,7 +66,7 @@ class Selection(Body):
 class Plan(Why):
     """kind: dead letters, or events with neither case nor refusal. rate_per_s, cap: 0 is none.
 
-    edit: a JSON Patch for every letter.
+    edit: a JSON Patch for every letter that the filter selects.
     """
 
     kind: Literal["letters", "missed"] = Target.LETTERS.value

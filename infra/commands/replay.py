@@ -64,7 +64,7 @@ def group() -> None:
 )
 @click.option("--all", "everything", is_flag=True, help="No filter: every dead letter that waits.")
 @click.option("--discard", is_flag=True, help="Give them up instead of returning them.")
-@click.option("--patch", help="RFC 6902 for every one of them, as JSON, or @FILE.")
+@click.option("--patch", help="RFC 6902 for all that the filter selects, as JSON, or @FILE.")
 @click.option("--rate", type=click.IntRange(min=0), default=0, help="Records a second; 0: as fast as it goes.")
 @click.option("--cap", type=click.IntRange(min=0), default=0, help="Most records to return; 0: no bound.")
 @click.option("--order", type=click.Choice(["oldest", "newest"]), default="oldest", show_default=True)

@@ -247,7 +247,7 @@ class Jobs:
         known = turn.letter(letter.id)
         if found.selected and not _settled_before(letter, known, job):
             skip = self._judge(found, known, job, run, turn)
-            done = skip or self._act(letter, record, known, job, turn)
+            done = skip or self._act(found, known, job, turn)
             if isinstance(done, Skip):
                 turn.changed(letter, "skipped", act=job.job_id, job_id=job.job_id, reason=done, by=job.run_by)
                 slice_.skips.append(done)
@@ -263,14 +263,13 @@ class Jobs:
         behind = found.parked and job.action == Action.REPLAY and _key(found.letter, found.record) in run.held
         return Skip.BEHIND if skip is None and behind else skip
 
-    def _act(
-        self, letter: DeadLetter, record: Record, known: LetterRemembered | None, job: ReplayRemembered, turn: Turn
-    ) -> Skip | None:
+    def _act(self, found: Found, known: LetterRemembered | None, job: ReplayRemembered, turn: Turn) -> Skip | None:
         """Return or discard it."""
+        letter, record = found.letter, found.record
         if job.action == Action.DISCARD:
             turn.discard(letter, record.key, known, act=job.job_id, by=job.run_by, reason=job.reason, job_id=job.job_id)
             return None
-        prepared = self._prepare(letter, record, known, job, turn.now_ms)
+        prepared = self._prepare(found, known, job, turn.now_ms)
         if isinstance(prepared, Skip):
             return prepared
         out, before = prepared
@@ -279,9 +278,10 @@ class Jobs:
         return None
 
     def _prepare(
-        self, letter: DeadLetter, record: Record, known: LetterRemembered | None, job: ReplayRemembered, now_ms: int
+        self, found: Found, known: LetterRemembered | None, job: ReplayRemembered, now_ms: int
     ) -> tuple[Outgoing, str] | Skip:
-        """The record that returns, and the hash of its bytes before an edit."""
+        """The record that returns, and the hash of its bytes before an edit; the job's edit is of what it selected."""
+        letter, record = found.letter, found.record
         original = self.original(letter, record)
         if original is None and letter.reference:
             return Skip.GONE
@@ -289,7 +289,7 @@ class Jobs:
         if known is not None and known.generation == letter.generation:
             restored = known.restored
             value = known.edit if known.edit is not None else value
-        if job.edit:
+        if job.edit and not found.along:
             if self._guard.is_deadly(letter):
                 return Skip.UNFIT  # to patch it is to decode it
             topic = edits.topic_of(letter.orig_topic)
@@ -381,7 +381,7 @@ class Jobs:
             skip = self._judge(found, known, job, run, turn)
             prepared = skip
             if skip is None and job.action == Action.REPLAY:
-                tried = self._prepare(letter, found.record, known, job, turn.now_ms)
+                tried = self._prepare(found, known, job, turn.now_ms)
                 prepared = tried if isinstance(tried, Skip) else None
                 if not isinstance(tried, Skip):
                     report.returns(letter, self._tried(letter, tried[0], turn.now_ms))

@@ -48,12 +48,16 @@ class Source(Protocol):
 
 
 class Found(NamedTuple):
-    """selected: None: the filter's expression says neither yes nor no. parked: it stands in the order of its key."""
+    """selected: None: the filter's expression says neither yes nor no. parked: it stands in the order of its key.
+
+    along: the filter does not select it, but one of its key before it.
+    """
 
     letter: DeadLetter
     record: Record
     selected: bool | None
     parked: bool = False
+    along: bool = False
 
 
 class Passed(NamedTuple):
@@ -106,6 +110,7 @@ class _Parked(NamedTuple):
     key: bytes
     follows: bool  # it was never tried: reason `parked`
     selected: bool | None
+    along: bool = False
 
 
 class BlockWalk(ABC):
@@ -246,7 +251,9 @@ class LetterWalk(BlockWalk):
                 continue
             record = there.get((topic, partition, each.offset))
             letter = letter_of(record) if record is not None else None
-            found = Found(letter, record, each.selected, parked=True) if letter is not None and record else None
+            found = None
+            if letter is not None and record is not None:
+                found = Found(letter, record, each.along or each.selected, parked=True, along=each.along)
             self._block.append((found, {f"{one}#ordinal": each.ordinal, f"{one}#offset": each.offset}))
         if not left:
             self._block.append((None, {f"{one}#done": 1}))
@@ -279,12 +286,13 @@ class LetterWalk(BlockWalk):
         return False
 
     def _in_order(self) -> Iterator[_Parked]:
-        """By ordinal, then offset; what was parked behind one that returns is selected, too."""
-        along: set[bytes] = set()
+        """By ordinal, then offset; what was parked behind one that returns goes along."""
+        keys: set[bytes] = set()
         for entry in sorted(self._collected):
             if entry.selected and self._returns:
-                along.add(entry.key)
-            yield entry._replace(selected=True) if entry.follows and entry.key in along else entry
+                keys.add(entry.key)
+            along = entry.follows and not entry.selected and entry.key in keys
+            yield entry._replace(along=along)
 
 
 def place_of(one: str) -> tuple[str, int]:

@@ -757,6 +757,24 @@ def test_what_is_parked_behind_a_letter_that_a_job_discards_stays(filter_: str) 
     assert desk.job(desk.run(filter='{"key": "a"}')).replayed == 2
 
 
+def test_the_patch_of_a_job_is_for_what_its_filter_selects() -> None:
+    """What is parked behind it returns as it is, whether or not the patch would fit."""
+    desk, follows = Desk(), RecordError("behind", Reason.PARKED)
+    first, second = (
+        CODEC.encode(topics.CASE_ADMITTED, admissions.admitted({}, case_id="a", event_id=f"e{n}")) for n in range(2)
+    )
+    head = desk.dead("a", stage=PLAN, ordinal=4, value=first, error=RecordError("x", Reason.UNKNOWN))
+    for ordinal, value in ((5, second), (6, b"of another contract")):
+        desk.dead("a", stage=PLAN, ordinal=ordinal, value=value, error=follows)
+    patch = '[{"op": "replace", "path": "/lane", "value": "interactive"}]'
+    job = desk.job(desk.run(edit=patch, filter=json.dumps({"ids": [head.id]})))
+    assert (job.replayed, job.skipped) == (3, {})
+    back = desk.returned()
+    assert [one.value == first for one in back] == [False, False, False]
+    assert [one.value for one in back[1:]] == [second, b"of another contract"]
+    assert ["aios.dlq.replay.edited" in dict(one.headers) for one in back] == [True, False, False]
+
+
 @pytest.mark.parametrize("action", list(Action))
 def test_what_is_parked_is_not_taken_along_with_what_was_settled_before(action: Action) -> None:
     """A job that selects none that is open takes none, though an earlier one of the same key had been selected."""
