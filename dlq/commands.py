@@ -139,7 +139,7 @@ class LetterCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCommand:
-    """filter: canonical JSON (dlq/filters.py). edit: RFC 6902 for what it selects, JSON text. rate_per_s, cap: 0: none."""
+    """filter: canonical JSON (dlq/filters.py). edit: RFC 6902 of what it selects, as JSON. rate_per_s, cap: 0: none."""
 
     target: Target = Target.LETTERS
     action: Action = Action.REPLAY
