@@ -23,6 +23,7 @@ DEAD_LETTER_BYTES_MAX = RECORD_BYTES_MAX + (64 << 10)  # the original plus our h
 EVALUATION = "model.evaluation"  # as workflow of a command that no case asks: a version is judged
 RETENTION_HOURS = 30 * 24  # the idempotency window; source, retry and dead letters keep no longer
 RETENTION_MS = RETENTION_HOURS * HOUR_MS
+SEGMENT_HOURS = 7 * 24  # Kafka deletes whole segments: a record may lie so much longer than it is kept
 CANCELLED_HOURS = 24  # a worker that was away for longer computes what nobody waits for
 SYSTEMS_MAX = 1_024  # whose topics are made once
 POOL_PARTITIONS_MIN = 32  # workers share a pool among tenants by these: with fewer, tenants meet in one too often
@@ -79,7 +80,10 @@ class Topic:
             "message.timestamp.type": "LogAppendTime",  # a producer's wrong clock fires no timer and ages no record
         }
         if self.cleanup is Cleanup.DELETE:
-            return base | {"retention.ms": str(self.retention_hours * HOUR_MS)}
+            return base | {
+                "retention.ms": str(self.retention_hours * HOUR_MS),
+                "segment.ms": str(SEGMENT_HOURS * HOUR_MS),
+            }
         return base | {
             "segment.ms": str(10 * MINUTE_MS),
             "segment.bytes": str(32 << 20),

@@ -3,8 +3,9 @@
 Enters: the dead-letter topics, what is remembered, the time. Leaves: letter.changed.v1 `expired` for each letter that
 is still open when EXPIRE_SHARE of the time has passed in which its record might return, so that it is archived while
 the broker has it, and a control record where others wait behind it. Guaranteed: nobody has to ask for it; a letter
-expires once; one turn looks at one block of one partition. What is remembered of letters and jobs is forgotten a
-retention after it changed, when the records it is about are gone.
+expires once; one turn looks at one block of one partition. What is remembered of letters and jobs is forgotten only
+when the records it is about are gone, LIE_MS after their retention: a process that begins anew meets none that is
+settled and does not know it.
 
 A letter of an old record, which waited long or failed again, has less time than its place in the log says. So each one
 is read once in a process's life, and noted under the hour in which it expires: 8 bytes.
@@ -25,10 +26,12 @@ from aios.processors.replaying.walk import Source
 from aios.streams.durations import HOUR_MS
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
+from aios.streams.topics import SEGMENT_HOURS
 
 EXPIRE_SHARE = 0.9
 EVERY_S = 600.0
 BLOCK_RECORDS = 500
+LIE_MS = (SEGMENT_HOURS + 24) * HOUR_MS  # a segment's time, and the broker's to delete it
 FORGET_BLOCK = 5_000  # states looked at in one turn
 BY = "replay"
 
@@ -83,7 +86,7 @@ class Sweep:
         if self._old is None:
             self._old = turn.keys()
         for key in self._old[:FORGET_BLOCK]:
-            if turn.changed_at(key) < turn.now_ms - self._retention_ms:
+            if turn.changed_at(key) < turn.now_ms - self._retention_ms - LIE_MS:
                 turn.forget(key)
         self._old = self._old[FORGET_BLOCK:]
         if not self._old:

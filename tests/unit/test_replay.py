@@ -26,7 +26,7 @@ from aios.processors.admit import Admit
 from aios.processors.language.workflow_files import shipped
 from aios.processors.plan import Plan
 from aios.processors.replay import Replay, World
-from aios.processors.replaying import missed
+from aios.processors.replaying import missed, sweep
 from aios.processors.replaying.prints import Prints
 from aios.processors.replaying.probe import Probes
 from aios.processors.replaying.turn import Turn
@@ -47,6 +47,7 @@ from aios.schemas.models import (
     TenantRegistered,
 )
 from aios.streams import model_files, topics, topology
+from aios.streams.durations import DAY_MS
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
 from aios.streams.system_files import Effect
@@ -814,11 +815,31 @@ def test_old_letters_expire_by_themselves_and_old_states_are_forgotten() -> None
     assert desk.controls() == ["4"]
     assert desk.ask("ada", about(letter, Kind.RESTORE), letter.id).problem == "wrong_state"
     assert desk.job(desk.run(filter=json.dumps({"ids": [letter.id, young.id]}))).replayed == 1
-    desk.now_ms += RETENTION_MS + 1
+    desk.now_ms += RETENTION_MS + sweep.LIE_MS + 1
     desk.passed_s += 3_600
     desk.shelf.low = {place: len(log) for place, log in desk.shelf.logs.items()}
     desk.work()
     assert not desk.memory
+
+
+def test_what_is_settled_expires_never_however_long_its_record_lies_there() -> None:
+    """Kafka deletes whole segments, a week after the retention at the latest; a process begins anew every day."""
+    day = DAY_MS
+    desk = Desk()
+    for key, kind in (("returned", None), ("discarded", Kind.DISCARD)):
+        letter = desk.dead(key, stage=PLAN, ordinal=4)
+        if kind is None:
+            desk.run(filter=json.dumps({"ids": [letter.id]}))
+        else:
+            desk.ask("ada", about(letter, kind), letter.id)
+    told = len(desk.told)
+    for _ in range(topics.RETENTION_HOURS // 24 + topics.SEGMENT_HOURS // 24):
+        desk.now_ms, desk.passed_s = desk.now_ms + day, desk.passed_s + 86_400
+        desk.start()
+        desk.work()
+        desk.passed_s += 3_600
+        desk.work()
+    assert desk.told[told:] == []
 
 
 def test_a_letter_whose_record_is_older_than_itself_expires_while_the_record_might_return() -> None:
