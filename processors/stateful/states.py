@@ -86,7 +86,7 @@ class States:
 
     def due(self, now_ms: int, count_max: int) -> list[tuple[bytes, bytes, int]]:
         """Key, state and end of at most count_max that have ended. They stay until they are set anew."""
-        while self._order and self._order[0] * SLOT_MS <= now_ms:
+        while count_max > 0 and self._order and self._order[0] * SLOT_MS <= now_ms:
             slot = self._order[0]
             if found := self._ended(slot, count_max):
                 return [(key, value, slot * SLOT_MS) for key, value in sorted(found)]

@@ -43,6 +43,7 @@ def test_states_are_a_dictionary_and_ends_are_never_early(steps: list[Any], coun
         assert {one: states.get(one) for one in plain} == plain
         ask_ms = states.next_due_ms()
         assert not ends or (ask_ms is not None and ask_ms <= min(ends.values()))
+        assert not states.due(now_ms, 0)
         while found := states.due(now_ms, count_max):
             assert len(found) <= count_max
             for ended, last, end_ms in found:
