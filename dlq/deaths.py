@@ -3,7 +3,7 @@
 Enters: which offsets a process takes in hand, and that it came back alive. Leaves: what the next owner must know.
 One small file a topic and partition, under home/run/deaths/<stage>/.
 
-    reach(topic, partition, first, last)    how far of these offsets may go together, and the deaths of the first alone
+    suspects(topic, partition, first)       what must go one record at a time of what is to come, for who goes in order
     begin(topic, partition, first, last)    before they are touched
     end(topic, partition)                   settled, or given back alive; not when the process leaves with them
     suspicious(topic, partition, offsets)   which of them must go alone, for who does not go in order of offsets;
@@ -13,9 +13,12 @@ A process that dies between begin and end leaves its mark. The next one steps th
 that dies with a single record in hand leaves a death of that record alone; with ALONE_MAX of them given_up() has the
 error to settle it with, undecoded (begun and ended like any other).
 
-Guaranteed: nobody is given up with whom alone fewer than ALONE_MAX processes ended; a record that ends every process is
-given up at the third death it causes (once in company, twice alone). A process that is only stopped or has lost
-its partition has not died. Within one machine: the files are not shared.
+A mark knows of its partition alone. So who is suspect gets the whole process for itself before it is begun: by
+in_hand.py, or processors/stateful/company.py; a sink goes through one partition after the other.
+
+Guaranteed: nobody is given up for what another did, or with whom alone fewer than ALONE_MAX processes ended; a record
+that ends every process is given up at the third death it causes (once in company, twice alone). A process that is only
+stopped or has lost its partition has not died. Within one machine: the files are not shared.
 Cost: one pread and one pwrite of FILE_BYTES a call, no fsync (a machine that loses power has lost no count that
 mattered); what the file says is understood once, and again only where another process has written it meanwhile.
 Rejected: not looking at the file again (a partition may be another's by now, whose mark must stay); counting
@@ -128,28 +131,20 @@ class Deaths:
         known.mark, known.owner = None, ""
         self._write(topic, partition, known)
 
-    def suspects(self, topic: str, partition: int) -> tuple[int, int, int] | None:
+    def suspects(self, topic: str, partition: int, first: int) -> tuple[int, int, int] | None:
         """(first, last, deaths) of what must go one record at a time; first == last: deaths of that record alone.
 
-        None: nothing is suspect. Ask again after each end: what comes first changes.
+        first: all below is settled. None: nothing is suspect. Ask again after each end: what comes first changes.
         """
-        return self._read(topic, partition).suspects()
+        known = replace(self._read(topic, partition))
+        known.survived(first)
+        return known.suspects()
 
     def suspicious(self, topic: str, partition: int, offsets: Iterable[int]) -> dict[int, int]:
         """Those of these offsets that must go with nothing else in hand, with their deaths alone."""
         known = self._read(topic, partition)
         found = ((offset, known.suspicion(offset)) for offset in offsets)
         return {offset: deaths for offset, deaths in found if deaths is not None}
-
-    def reach(self, topic: str, partition: int, first: int, last: int) -> tuple[int, int]:
-        """(upto, deaths): first..upto may be in hand together; deaths: how often `first` alone ended its process."""
-        suspects = replace(self._read(topic, partition), low=first).suspects()
-        if suspects is None or suspects[0] > last or suspects[1] < first:
-            return last, 0
-        low, high, deaths = suspects
-        if low > first:
-            return low - 1, 0
-        return first, deaths if low == high == first else 0
 
     def close(self) -> None:
         """Let go of the files; what they say stays."""

@@ -147,8 +147,8 @@ class Shell:
         """The batch whole, or one by one while somebody here is suspected of ending processes."""
         left = list(batch)
         while left:
-            suspects = self._deaths.suspects(*place)
-            if suspects is None or suspects[1] < left[0].offset or suspects[0] > left[-1].offset:
+            suspects = self._deaths.suspects(*place, left[0].offset)
+            if suspects is None or suspects[0] > left[-1].offset:
                 yield left
                 return
             yield [left.pop(0)]
@@ -175,7 +175,7 @@ class Shell:
 
     def _refuse_killer(self, record: Record) -> None:
         """Raises RecordError for a record that ended processes with nothing else in hand."""
-        suspects = self._deaths.suspects(record.topic, record.partition)
+        suspects = self._deaths.suspects(record.topic, record.partition, record.offset)
         if suspects is not None and suspects[0] == suspects[1] == record.offset:
             error = given_up(suspects[2])
             if error is not None:

@@ -16,8 +16,9 @@ the broker before it can write; nothing is processed before the state is complet
 (ground.py); records that were passed over on the way here stop the process. Any error of a transaction
 ends the process: nothing is acknowledged, and the next owner begins at the position.
 
-A record that kills its process is found by marks outside it (dlq/deaths.py): after a death the range in hand is
-marked record by record, and the one that keeps killing is dead-lettered unread.
+A record that kills its process is found by marks outside it (dlq/deaths.py): after a death the range in hand goes
+record by record, each with nothing else in hand of the whole process (company.py), and the one that keeps killing is
+dead-lettered unread.
 
 Rejected: state in faust.Table (repeats and loses on restart), retrying a transaction on the same producer after a
 timeout (the late commit may hit a later transaction), one transaction a record after a death (the marks alone name
@@ -29,7 +30,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message
@@ -41,6 +42,7 @@ from aios.dlq.settle import Settlement, Settler
 from aios.processors.stateful import changelog, ground
 from aios.processors.stateful.batch import Batch, record_of
 from aios.processors.stateful.changelog import Remembered, end_headers, timer_of
+from aios.processors.stateful.company import Company
 from aios.processors.stateful.draft import RECORDS_MAX, Draft, size_of
 from aios.processors.stateful.ground import Ground
 from aios.processors.stateful.log import BY_KEY, Log, Transactions
@@ -74,6 +76,7 @@ class Services:
     log: Log
     deaths: Deaths
     settler: Settler
+    company: Company = field(default_factory=Company)
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -244,27 +247,29 @@ class PartitionStore:
     def _compute(self, taken: Sequence[Any], draft: Draft) -> int:
         """How many were put into the draft. Between begin and end nothing but the core and the codec runs."""
         topic, first, last = taken[0].topic, taken[0].offset, taken[-1].offset
-        deaths, before = self._services.deaths, draft.records
-        deaths.begin(topic, self._partition, first, last)
-        try:
-            suspects = self._suspects_of(topic)
-            for raw in taken:
-                if suspects is not None:
-                    if raw.offset > suspects[1]:
+        deaths, company, before = self._services.deaths, self._services.company, draft.records
+        suspects = self._suspects_of(topic, first)
+        with company.beside(self._partition) if suspects is None else company.alone():
+            if suspects is None:
+                deaths.begin(topic, self._partition, first, last)
+            try:
+                for raw in taken:
+                    if suspects is not None:
+                        if raw.offset > suspects[1]:
+                            break
+                        deaths.begin(topic, self._partition, raw.offset, raw.offset)
+                    self._step(record_of(raw), draft, suspects)
+                    if draft.full:
                         break
-                    deaths.begin(topic, self._partition, raw.offset, raw.offset)
-                self._step(record_of(raw), draft, suspects)
-                if draft.full:
-                    break
-        finally:
-            deaths.end(topic, self._partition)
+            finally:
+                deaths.end(topic, self._partition)
         return draft.records - before
 
-    def _suspects_of(self, topic: str) -> tuple[int, int, int] | None:
+    def _suspects_of(self, topic: str, first: int) -> tuple[int, int, int] | None:
         """What was in hand when an earlier process died, and must be stepped: first, last, deaths of this range."""
         if topic not in self._suspected:
             return None
-        found = self._services.deaths.suspects(topic, self._partition)
+        found = self._services.deaths.suspects(topic, self._partition, first)
         if found is None:
             self._suspected.discard(topic)
         return found

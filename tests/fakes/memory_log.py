@@ -45,6 +45,7 @@ class MemoryLog:
     stage: Stage
     die: str = ""
     now_ms: int = 1_000
+    partition: int = 0
     topics: dict[str, list[Written]] = field(default_factory=lambda: defaultdict(list))
     owners: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -93,7 +94,7 @@ class _Producer:
         on_delivery: Callable[[Any, Any], None] | None = None,
         headers: list[tuple[str, bytes | None]] | None = None,
     ) -> None:
-        assert partition <= 0
+        assert partition in (-1, self._log.partition)
         self._open.append((topic, key, value, tuple(headers or ())))
 
     def flush(self, timeout: float) -> int:

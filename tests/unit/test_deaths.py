@@ -68,22 +68,20 @@ def test_what_is_ended_leaves_nothing(counted: Deaths, processes: Processes) -> 
     counted.begin(TOPIC, 0, 10, 19)
     counted.end(TOPIC, 0)
     processes.die()
-    assert counted.suspects(TOPIC, 0) is None
-    assert counted.reach(TOPIC, 0, 20, 900) == (900, 0)
+    assert counted.suspects(TOPIC, 0, 20) is None
 
 
 def test_a_batch_that_was_in_hand_goes_one_at_a_time(counted: Deaths, processes: Processes) -> None:
     """In company nobody's own death is counted; what was not in hand goes on as before."""
     counted.begin(TOPIC, 0, 10, 19)
     processes.die()
-    assert counted.suspects(TOPIC, 0) == (10, 19, 1)
-    assert counted.suspects(TOPIC, 1) is None
-    assert counted.reach(TOPIC, 0, 10, 40) == (10, 0)
-    assert counted.reach(TOPIC, 0, 5, 40) == (9, 0)
-    assert counted.reach(TOPIC, 0, 20, 40) == (40, 0)
+    assert counted.suspects(TOPIC, 0, 5) == (10, 19, 1)
+    assert counted.suspects(TOPIC, 0, 15) == (15, 19, 1)
+    assert counted.suspects(TOPIC, 0, 20) is None
+    assert counted.suspects(TOPIC, 1, 10) is None
     counted.begin(TOPIC, 0, 10, 10)
     counted.end(TOPIC, 0)
-    assert counted.suspects(TOPIC, 0) == (11, 19, 1)
+    assert counted.suspects(TOPIC, 0, 11) == (11, 19, 1)
 
 
 def test_a_record_that_kills_alone_is_given_up_and_the_rest_go_on_alone(counted: Deaths, processes: Processes) -> None:
@@ -91,18 +89,18 @@ def test_a_record_that_kills_alone_is_given_up_and_the_rest_go_on_alone(counted:
     counted.begin(TOPIC, 0, 10, 19)
     processes.die()
     for own in range(ALONE_MAX):
-        assert counted.reach(TOPIC, 0, 10, 19) == (10, own)
+        assert counted.suspects(TOPIC, 0, 10) == ((10, 10, own) if own else (10, 19, 1))
         assert given_up(own) is None
         counted.begin(TOPIC, 0, 10, 10)
         processes.die()
-    assert counted.reach(TOPIC, 0, 10, 19) == (10, ALONE_MAX)
+    assert counted.suspects(TOPIC, 0, 10) == (10, 10, ALONE_MAX)
     error = given_up(ALONE_MAX)
     assert error is not None
     assert error.reason is Reason.KILLS_ITS_PROCESS
     counted.begin(TOPIC, 0, 10, 10)
     counted.end(TOPIC, 0)
-    assert counted.suspects(TOPIC, 0) == (11, 19, 1)
-    assert counted.reach(TOPIC, 0, 10, 19) == (10, ALONE_MAX)  # if it comes again, for its commit was lost
+    assert counted.suspects(TOPIC, 0, 11) == (11, 19, 1)
+    assert counted.suspects(TOPIC, 0, 10) == (10, 10, ALONE_MAX)  # if it comes again, for its commit was lost
 
 
 def test_a_process_that_only_lost_its_partition_has_not_died(counted: Deaths, processes: Processes) -> None:
@@ -110,22 +108,22 @@ def test_a_process_that_only_lost_its_partition_has_not_died(counted: Deaths, pr
     counted.begin(TOPIC, 0, 10, 19)
     processes.alive = {"1"}
     processes.current = 2
-    assert counted.suspects(TOPIC, 0) is None
+    assert counted.suspects(TOPIC, 0, 10) is None
     counted.begin(TOPIC, 0, 10, 12)
     processes.current = 1
     counted.end(TOPIC, 0)
     processes.current = 3
-    assert counted.suspects(TOPIC, 0) == (10, 12, 1)
+    assert counted.suspects(TOPIC, 0, 10) == (10, 12, 1)
 
 
 def test_a_record_that_survives_is_cleared(counted: Deaths, processes: Processes) -> None:
     """Somebody else killed the process that time."""
     counted.begin(TOPIC, 0, 10, 10)
     processes.die()
-    assert counted.suspects(TOPIC, 0) == (10, 10, 1)
+    assert counted.suspects(TOPIC, 0, 10) == (10, 10, 1)
     counted.begin(TOPIC, 0, 10, 10)
     counted.end(TOPIC, 0)
-    assert counted.suspects(TOPIC, 0) is None
+    assert counted.suspects(TOPIC, 0, 10) is None
 
 
 def test_a_torn_file_is_an_empty_one(counted: Deaths, processes: Processes) -> None:
@@ -134,7 +132,7 @@ def test_a_torn_file_is_an_empty_one(counted: Deaths, processes: Processes) -> N
     (file,) = Path(counted._folder).iterdir()
     file.write_bytes(file.read_bytes()[:20])
     processes.die()
-    assert counted.suspects(TOPIC, 0) is None
+    assert counted.suspects(TOPIC, 0, 10) is None
 
 
 def test_a_file_is_understood_once_however_many_records_go(
@@ -178,7 +176,7 @@ def test_a_file_stays_small(counted: Deaths, processes: Processes) -> None:
         processes.die()
         counted.begin(TOPIC, 0, offset, offset + 90)
         processes.die()
-    assert counted.suspects(TOPIC, 0) is not None
+    assert counted.suspects(TOPIC, 0, high - 60) is not None
     (file,) = Path(counted._folder).iterdir()
     assert file.stat().st_size == deaths.FILE_BYTES
 
@@ -200,9 +198,10 @@ class Stage:
         position = self.committed
         while position < self.end:
             last = min(position + next(batches), self.end) - 1
-            upto, own = self.counted.reach(TOPIC, 0, position, last)
+            suspects = self.counted.suspects(TOPIC, 0, position)
+            upto = last if suspects is None or suspects[0] > last else position
             self.counted.begin(TOPIC, 0, position, upto)
-            if given_up(own):
+            if suspects is not None and suspects[0] == suspects[1] == position and given_up(suspects[2]):
                 if position not in self.dead_letters:
                     self.dead_letters.append(position)
             elif self._dies(position, upto) or next(operator):
@@ -289,9 +288,9 @@ def test_a_real_process_that_is_killed_leaves_its_mark(tmp_path: Path) -> None:
     counted = Deaths(tmp_path, "plan")
     try:
         assert child.wait(30) == -signal.SIGKILL
-        assert counted.suspects(TOPIC, 3) == (7, 7, 1)
+        assert counted.suspects(TOPIC, 3, 7) == (7, 7, 1)
         counted.begin(TOPIC, 3, 7, 7)
-        assert counted.suspects(TOPIC, 3) == (7, 7, 1)  # we are alive
+        assert counted.suspects(TOPIC, 3, 7) == (7, 7, 1)  # we are alive
     finally:
         counted.close()
 
