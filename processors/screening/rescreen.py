@@ -4,8 +4,9 @@ Enters: a decision, and the version that serves. Leaves: what changed, by the pe
 for each who is worse off a new application, the input of the case that a person decides. Guaranteed: the same for the
 same, ids included, so that who asks twice raises one case (admit knows the idempotency key); whom nobody screened then,
 because the list was away or there were too many names, is screened now like anybody else; an outcome of another kind,
-and one that this version has screened, change nothing. A case that a version raised raises none itself: it says which
-entries a person has looked at for the case that it came from, and those raise nothing again. Whoever is better off (an
+and one that this version has screened, change nothing. A case that a version raised raises none itself: where a
+person decided it, it says which entries he has looked at for the case that it came from, and those raise nothing again;
+one that ended without a person says of none, so that the next version raises it again. Whoever is better off (an
 entry that went) raises nothing, since a decision is not taken back by itself: the audit of his case says so, for each
 version that serves, and `aios list changes` lists all of them.
 """
@@ -69,14 +70,15 @@ def changes(decided: CaseDecided, loaded: Loaded) -> Iterator[Change]:
 
 
 def looked_at(decided: CaseDecided, loaded: Loaded) -> tuple[str, int, frozenset[str]] | None:
-    """Of a case that some version raised: the case and the place of the person that it came from, and the entries.
+    """Of a case that some version raised: the case and the place of the person that it came from, and the entries that
+    whoever decided it has seen; none where it ended without a person.
 
     None: it came from a customer.
     """
     raised = _RAISED.fullmatch(decided.idempotency_key)
     if raised is None:
         return None
-    people = list(_people(decided.output, loaded.listed.name))
+    people = list(_people(decided.output, loaded.listed.name)) if decided.decided_by.startswith("reviewer:") else ()
     return raised["case"], int(raised["place"]), people[0][0].entries if people else frozenset()
 
 

@@ -32,7 +32,9 @@ NEW = Loaded(Listed("tiny", "2", "1" * 64, ADDED), Index(ADDED))
 PERSON = {"name": "Eusebio Valderrama", "born": "1980-02-02", "country": "CO", "found_in": "application"}
 
 
-def decided(*, version: str = "1", hits: tuple[str, ...] = (), key: str = "k1", case: str = "c1") -> CaseDecided:
+def decided(
+    *, version: str = "1", hits: tuple[str, ...] = (), key: str = "k1", case: str = "c1", by: str = "policy"
+) -> CaseDecided:
     screening = {"list": "tiny", "version": version, "verdict": "clear", "hits": [{"entry": one} for one in hits]}
     return CaseDecided(
         decision_id="d",
@@ -46,7 +48,7 @@ def decided(*, version: str = "1", hits: tuple[str, ...] = (), key: str = "k1", 
         reasons=(),
         models=(),
         prompts=(),
-        decided_by="policy",
+        decided_by=by,
         received_at=1,
         admitted_at=1,
         decided_at=1_700_000_000_000,
@@ -139,7 +141,7 @@ def test_a_walk_tells_of_both_and_raises_the_first_alone(monkeypatch: pytest.Mon
         decided(case="worse"),
         decided(case="both", hits=("77",)),
         decided(case="known", hits=("77",)),
-        decided(case="raised", version="2", hits=("9",), key="rescreen/tiny@2/known/0"),
+        decided(case="raised", version="2", hits=("9",), key="rescreen/tiny@2/known/0", by="reviewer:ada"),
         decided(case="same", hits=("9",)),
     ]
     walked = rescreening._Walked({}, {})
@@ -179,8 +181,15 @@ def test_whom_a_version_changed_is_listed_from_the_audit(tmp_path: Path, monkeyp
 
 def test_what_a_person_looked_at_is_not_raised_again() -> None:
     """A raised case says which entries were in it, for the case that it came from."""
-    raised = decided(version="2", hits=("9",), key="rescreen/tiny@2/c1/0", case="c2")
+    raised = decided(version="2", hits=("9",), key="rescreen/tiny@2/c1/0", case="c2", by="reviewer:ada+ben")
     assert rescreen.looked_at(raised, NEW) == ("c1", 0, frozenset({"9"}))
     assert rescreen.looked_at(decided(), NEW) is None
     (change,) = rescreen.changes(decided(), NEW)
     assert not rescreen.without(change, frozenset({"9"})).added
+
+
+@pytest.mark.parametrize("by", ["timer", "policy", "operator:opa"])
+def test_a_raised_case_that_ended_without_a_person_is_raised_again(by: str) -> None:
+    """Its time was over, or it was called off: nobody looked at the entries that it names."""
+    raised = decided(version="2", hits=("9",), key="rescreen/tiny@2/c1/0", case="c2", by=by)
+    assert rescreen.looked_at(raised, NEW) == ("c1", 0, frozenset())
