@@ -5,9 +5,10 @@ version, or one sentence why it cannot go. Guaranteed: nothing is asked again an
 stays in the step where it waits, and its command, timer and answers stay as they are; so that step must be there in the
 new version, of the same kind and asking the same, by the same constants. How often it asks may be another: attempts are
 counted on, so that no id is taken twice, as long as connectors look for all that may be sent (claims.py). No way that
-it has walked becomes a circle there, since a second visit would take the ids of the first; and no step ahead counts on
-an answer of one that the case is past, and never asked. A case that stays finishes on its version; who wants it
-otherwise calls it off, and hands it in again.
+it has walked becomes a circle there, since a second visit would take the ids of the first; no step ahead counts on an
+answer of one that the case is past, and never asked, or asked something else; and a case that must not decide alone
+finds a person to ask there. A case that stays finishes on its version; who wants it otherwise calls it off, and hands
+it in again.
 
 Rejected: moving a case to another step (an effect would be lost or done twice); moving it while the questions of a
 parallel or map step are out, unless the step is the very same.
@@ -23,15 +24,21 @@ from typing import Any
 
 from aios.processors.cases.branches import strands_of
 from aios.processors.cases.turn import step_of
-from aios.processors.language import workflow_names
+from aios.processors.language import autonomy, workflow_names
 from aios.processors.language.part import Part
-from aios.processors.language.workflow import Call, Parallel, Workflow, again_of, asks, closure
+from aios.processors.language.workflow import Call, Map, Parallel, Wait, Workflow, again_of, asks, closure
 from aios.schemas.models import CaseRemembered
 from aios.streams.expression import Expression
 from aios.streams.system_files import ATTEMPTS_MAX
 
-WAYS = {"then", "on_error", "on_expiry", "on_disagreement", "otherwise"}  # on from a step: may be others
+WAYS = frozenset({"then", "on_error", "on_expiry", "on_disagreement", "otherwise"})  # on from a step: may be others
 OFTEN = "attempts_max"  # how often it asks, and not what
+ASKED = frozenset(
+    {"task", "prompt", "input", "options", "labels"}
+    | {"system", "operation", "request", "effect"}
+    | {"over", "event", "choices", "people"}
+)
+"""Fields of a step that make its answer another one; the others: whom it asks, how long, and where it leads."""
 
 
 def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRemembered | str:
@@ -42,6 +49,8 @@ def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRe
         return f"{after.reference} is no version of {before.workflow} that takes the same input"
     if after.version == before.version:
         return f"it runs on {before.reference} already"
+    if state.autonomy not in ("", autonomy.AUTO) and after.autonomy is None:
+        return f"it must not decide alone, and {after.reference} names nobody to ask: it has no `autonomy`"
     if circles := sorted(after.circles - before.circles):
         return f"steps lead in a circle in {after.reference} that do not in {before.reference}: {', '.join(circles)}"
     name = step_of(state.step)
@@ -56,15 +65,18 @@ def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRe
     if (most := _commands(state, after, name)) > ATTEMPTS_MAX:
         return f"it waits in {name}, of which {after.reference} may send {most} commands in all: {ATTEMPTS_MAX} at most"
     answered = json.loads(state.answers).keys()
-    if missed := sorted(_missed(after, name, answered) - _missed(before, name, answered)):
+    same = {answer for answer in answered if _question(before, answer) == _question(after, answer)}
+    if missed := sorted(_missed(after, name, same, answered - same) - _missed(before, name, answered, frozenset())):
         step, answer = missed[0]
-        return f"{step} reads answers.{answer} in {after.reference}, which the case does not have and is past"
+        other = f"answers another question in {before.reference}"
+        why = other if answer in answered else "the case does not have and is past"
+        return f"{step} reads answers.{answer} in {after.reference}, which {why}"
     return replace(state, workflow_version=after.version)
 
 
-def _missed(workflow: Workflow, name: str, answered: Set[str]) -> set[tuple[str, str]]:
+def _missed(workflow: Workflow, name: str, answered: Set[str], others: Set[str]) -> set[tuple[str, str]]:
     """Steps that may come behind this one, and an answer that each reads as if it were there, which no step in between
-    has to give.
+    has to give. others: answers that are there, to another question.
     """
     edges, missed = workflow_names.ahead(workflow), set[tuple[str, str]]()
     parallels = {name: step.kind.of for name, step in workflow.steps.items() if isinstance(step.kind, Parallel)}
@@ -74,7 +86,8 @@ def _missed(workflow: Workflow, name: str, answered: Set[str]) -> set[tuple[str,
             for answer in (workflow_names.reads(used.expression) or frozenset()) - answered:
                 giver = givers.get(answer, answer)
                 around = {one: targets - {giver} for one, targets in edges.items()}
-                if giver != name and step in closure(around)[name] and not _asks_first(used.expression, answer):
+                first = answer not in others and _asks_first(used.expression, answer)
+                if giver != name and step in closure(around)[name] and not first:
                     missed.add((step, answer))
     return missed
 
@@ -119,6 +132,26 @@ def _commands(state: CaseRemembered, after: Workflow, name: str) -> int:
     times = again.times if (again := again_of(kind)) is not None else 0
     under_way = [(one.attempt, one.again) for one in strands_of(state) if not one.done]
     return max(_upto(*one, often, times) for one in under_way or [(state.attempt, state.again)]) if often else 0
+
+
+def _question(workflow: Workflow, answer: str) -> dict[str, str]:
+    """What an answer is one to: of a step, or of a branch; empty: nobody gives it."""
+    found = dict[str, str]()
+    for name, step in workflow.steps.items():
+        match step.kind:
+            case Parallel(of=of) if answer in of:
+                found = _asked(of[answer].asks)
+            case Map() as each if name == answer:
+                found = _asked(each) | _asked(each.each.asks)
+            case Wait() as wait if name == answer:
+                found = _asked(wait) | {"examples": repr(workflow.examples.get(name))}
+            case kind if name == answer:
+                found = _asked(kind)
+    return found
+
+
+def _asked(part: Part) -> dict[str, str]:
+    return {key: repr(value) for key, value in part if key in ASKED}
 
 
 def _constants(workflow: Workflow, name: str) -> dict[str, str]:

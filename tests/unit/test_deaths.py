@@ -149,7 +149,7 @@ def test_a_file_is_understood_once_however_many_records_go(
     counted.begin(TOPIC, 0, 50, 50)
     processes.die()
     following = Deaths(counted._folder.parents[2], "admit")
-    assert [following.suspects(TOPIC, 0) for _ in range(3)] == [(50, 50, 1)] * 3
+    assert [following.suspects(TOPIC, 0, 50) for _ in range(3)] == [(50, 50, 1)] * 3
     assert understood.call_count == 1
     following.close()
 

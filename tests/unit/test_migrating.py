@@ -157,6 +157,63 @@ def test_a_case_past_a_step_does_not_go_where_its_answer_is_counted_on() -> None
     assert gone(waiting(), rated("answers.ask.label == 'accept' && answers.screen.score > 5")) == ""
 
 
+def at_person(flow: Flow) -> Flow:
+    """Its screening came near to somebody."""
+    flow.admit()
+    flow.answer("gather/screen", score=80)
+    for step in ("gather/about", "read/0", "read/1"):
+        flow.answer(step)
+    return flow
+
+
+def screened(when: str, **fields: Any) -> Workflow:
+    """One of its branches asks otherwise, and what it answers is read behind the person."""
+    gather, judged = copy.deepcopy(EVERY["steps"]["gather"]), copy.deepcopy(EVERY["steps"]["judged"])
+    gather["parallel"]["of"]["screen"]["connect"] |= fields
+    judged["rule"]["first_of"][0]["when"] = when
+    return version(2, gather=gather, judged=judged)
+
+
+@pytest.mark.parametrize("when", ["answers.screen.score > 5", "has(answers.screen) && answers.screen.score > 5"])
+def test_a_case_does_not_go_where_its_answer_to_another_question_is_read(when: str) -> None:
+    """It may lack what is read, and means something else, whether or not it is looked for first; who waits how long for
+    it is no other question.
+    """
+    flow = at_person(Flow())
+    other = {"operation": "recall", "system": "correspondence", "request": {"customer": "input.name"}}
+    assert "which answers another question in every.kind@1" in gone(flow, screened(when, **other))
+    assert "judged reads answers.screen" in gone(flow, screened(when, request={"name": "input.risk"}))
+    later = {"deadline_s": {"interactive": 5, "bulk": 5}, "attempts_max": 1}
+    assert gone(flow, screened(when, **later)) == ""
+    assert gone(flow, screened("answers.ask.label == 'accept'", **other)) == ""
+    assert gone(waiting(), screened(when, **other)) != ""
+
+
+def test_an_answer_to_another_question_is_no_hindrance_where_it_is_asked_for_again() -> None:
+    """In a circle, before it is read; where it is read on another way it is one."""
+    flow = waiting()
+    flow.answer("read/0")
+    flow.answer("read/1")
+    flow.answer("book")
+    book, done = copy.deepcopy(EVERY["steps"]["book"]), copy.deepcopy(EVERY["steps"]["done"])
+    book["connect"]["request"] = {"name": "input.text"}
+    assert "done reads answers.book" in gone(flow, version(2, book=book))
+    del done["emit"]["output"]
+    assert gone(flow, version(2, book=book, done=done)) == ""
+
+
+@pytest.mark.parametrize(("mode", "goes"), [("", True), ("auto", True), ("suggest", False), ("shadow", False)])
+def test_a_case_that_must_not_decide_alone_does_not_go_where_nobody_is_named_to_ask(mode: str, *, goes: bool) -> None:
+    """It would expire at its first effect."""
+    flow = waiting()
+    assert flow.state is not None
+    flow.state = replace(flow.state, autonomy=mode)
+    said = gone(flow, workflow(version=2, autonomy=None))
+    assert (said == "") == goes
+    assert goes or "names nobody to ask" in said
+    assert gone(flow, workflow(version=2)) == ""
+
+
 @pytest.mark.parametrize("to", ["1e400", "true", '"2"', "2.0", "null"])
 def test_a_version_is_a_whole_number(to: str) -> None:
     """Anything else moves nobody, and ends no process."""
