@@ -62,10 +62,11 @@ class Paying(Turn):
             self.deny(event.reason)
 
     def deny(self, reason: str) -> None:
-        """There is no money for this case."""
-        self._change(purse="", waiting_for="")
+        """There is no money for this case: it asks no model, wherever it goes."""
+        allowance = self._workflow.budget
+        self._change(purse=spending.remembered(spending.EMPTY) if allowance is not None else "", waiting_for="")
         self.record("budget_answered", outcome=DENIED, reason=reason)
-        if (allowance := self._workflow.budget) is not None:
+        if allowance is not None:
             self.jump(allowance.on_denied)
         else:  # its version has no most any more
             self.enter(self._workflow.start)
@@ -86,5 +87,5 @@ class Paying(Turn):
     def _close_purse(self) -> None:
         """Nothing more will be used: what is left of the reservation returns."""
         purse = spending.purse_of(self._state)
-        if purse is not None:
+        if purse is not None and purse.reservation:
             self._tell(topics.USAGE_SETTLED, spending.closed(self._state, purse.reservation, self._cause.now_ms))

@@ -6,7 +6,7 @@ the case's purse, which it remembers while it is open. Guaranteed:
 - a case asks for a reservation before its first call if its workflow names a maximum and a limit is declared for its
   tenant; else it asks for none, and waits for nothing;
 - inside a reservation no call begins that may pass what is left of it beside the calls of other branches that are
-  out (most() says what is counted, and what cannot be), or end after it;
+  out (most() says what is counted, and what cannot be), or end after it; where it was denied none begins at all;
 - every answer that plan is told is one line, under an id derived from what was used: an accepted one under its
   request, any other as wasted under its own place in the log; so neither a replay nor a second answer is charged twice;
 - a reservation that a case holds, or is granted and does not wait for, is closed when the case ends, or at once.
@@ -67,7 +67,8 @@ class Funds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purse:
-    """reserved_micro: what is granted; 0 while the case waits for it. resume_at: it is deferred until then, Unix ms.
+    """reservation: empty for a denied case, which can afford nothing. reserved_micro: what is granted; 0 while the case
+    waits for it. resume_at: it is deferred until then, Unix ms.
 
     promised: by the path of a branch, what its call may cost while it is out.
     """
@@ -80,6 +81,9 @@ class Purse:
     cheaper: bool = False
     resume_at: int = 0
     promised: Mapping[str, int] = field(default_factory=dict)
+
+
+EMPTY = Purse(reservation="", attempt=0, expires_at=0)  # of a denied case
 
 
 def purse_of(state: CaseRemembered) -> Purse | None:

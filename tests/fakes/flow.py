@@ -12,6 +12,7 @@ import yaml
 from aios.processors.cases import case, turn
 from aios.processors.cases.active import Versions
 from aios.processors.cases.branches import strands_of
+from aios.processors.cases.spending import Funds
 from aios.processors.language.workflow import Workflow
 from aios.processors.language.workflow_files import Workflows
 from aios.processors.stateful.state import FORGET
@@ -238,6 +239,7 @@ class Flow:
     input: Mapping[str, Any] = field(default_factory=lambda: INPUT)
     key: str = "k1"
     versions: Versions = field(default_factory=turn.Newest)
+    funds: Funds = field(default_factory=Funds)
     state: CaseRemembered | None = None
     now_ms: int = START_MS
     written: list[Event] = field(default_factory=list)
@@ -261,7 +263,7 @@ class Flow:
 
     def feed(self, event: Event) -> list[Event]:
         """Apply an event as the stage does; what it wrote."""
-        cause = turn.Cause("topic", 0, len(self.history), self.now_ms, self.versions)
+        cause = turn.Cause("topic", 0, len(self.history), self.now_ms, self.versions, self.funds)
         self.history.append((event, cause))
         was_decided = bool(self.of(CaseDecided))
         moved = case.plan(self.state, event, cause, self.workflows)

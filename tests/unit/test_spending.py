@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -171,6 +172,35 @@ def test_a_case_that_waits_too_often_is_denied() -> None:
     purse = replace(json_purse(desk.state), attempt=spending.ATTEMPTS_MAX)
     desk.state = replace(desk.state, purse=spending.remembered(purse))
     assert [one.outcome for one in desk.fire() if isinstance(one, CaseDecided)] == ["refused"]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("kind", ["infer", "parallel", "map"])
+def test_a_denied_case_asks_no_model_wherever_it_goes(kind: str, *, silent: bool) -> None:
+    """Also where on_denied leads to a step that asks one, and where budget said nothing in time; who is asked beside it
+    is.
+    """
+    told = copy.deepcopy(EVERY) | {
+        "budget": {"per_case_max_micro": 10_000, "on_denied": {"reason": "no_money", "then": "poor"}}
+    }
+    about = told["steps"]["gather"]["parallel"]["of"]["about"]
+    on = {"status": "rating", "then": "ask", "on_error": {"reason": "not_rated", "then": "ask"}}
+    told["steps"]["poor"] = {
+        "infer": {"infer": about["infer"] | on},
+        "parallel": {"parallel": {"of": {"near": told["steps"]["gather"]["parallel"]["of"]["screen"], "far": about}} | on},
+        "map": {"map": {"over": "input.documents", "items_max": 3, "each": about} | on},
+    }[kind]
+    flow = Flow(workflow=Workflow.model_validate(told), funds=LIMITED)
+    flow.admit()
+    (asked,) = flow.of(BudgetRequested)
+    flow.fire(next(iter(flow.timers))) if silent else flow.feed(answered(asked, "denied"))
+    if kind == "parallel":
+        flow.answer("poor/near")
+    assert flow.of(InferenceRequested) == []
+    assert flow.out("ask").reasons == ("no_money", "not_rated")
+    flow.judge("ask", "reject", "ana")
+    assert [line.kind for line in flow.of(UsageSettled)] == ["person"], "there is no reservation to close"
+    assert flow.feed(answered(asked)) == [spending.closed(answered(asked), asked.reservation_id, flow.now_ms)]
 
 
 def json_purse(state: CaseRemembered) -> spending.Purse:
