@@ -29,7 +29,7 @@ from aios.streams.record import Record
 from aios.streams.topics import RETENTION_MS
 from aios.streams.topology import OUTCOMES
 
-TIMELINE_MAX = 500  # transitions of a case that are shown; a decided case can be asked about without end
+TIMELINE_MAX = 500  # transitions of a case that are shown: its first and its last ones, of each half as many
 KEPT_MAX = 100  # refusals and acts under one id; the newest stay
 
 STAYS = frozenset({"ignored", "repeated", "body_replaced", "migrated"})  # the case waits as it did before these
@@ -211,7 +211,9 @@ local shown, opened, moves, task, trace, waits = ARGV[11], ARGV[12], ARGV[13], A
 local course, listed_ms = ARGV[17], tonumber(ARGV[18])
 local ends = redis.call('HGET', case, 'ends')
 if ends then till = math.min(till, tonumber(ends)) end
-if seq <= {TIMELINE_MAX} then redis.call('HSET', timeline, seq, shown); keep(timeline) end
+local newest, half = tonumber(redis.call('HGET', case, 'seq') or 0), {TIMELINE_MAX // 2}
+if seq <= half or seq > newest - half then redis.call('HSET', timeline, seq, shown); keep(timeline) end
+for gone = math.max(newest - half, half) + 1, math.min(newest, seq - half) do redis.call('HDEL', timeline, gone) end
 redis.call('DEL', accepted)
 redis.call('HSET', case, 'tenant', tenant, 'workflow', workflow)
 if opened ~= '' then redis.call('HSET', case, 'opened', opened) end
@@ -220,7 +222,7 @@ if course ~= '' and seq > tonumber(redis.call('HGET', case, 'course_seq') or 0) 
   redis.call('HSET', case, 'course', course, 'course_seq', seq)
 end
 known('{layout.LISTS}', at, name)
-if seq > tonumber(redis.call('HGET', case, 'seq') or 0) then
+if seq > newest then
   local before = redis.call('HGET', case, 'list')
   if before and before ~= name then redis.call('ZREM', 'aios:list:' .. before, case_id) end
   listed(list, at, case_id, listed_ms)

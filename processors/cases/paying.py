@@ -49,9 +49,10 @@ class Paying(Turn):
         """Go on with what was granted, wait for the time that was said, or go on as denied."""
         self.stop_waiting()
         if event.status == DEFERRED:
-            self._change(purse=spending.remembered(replace(purse, resume_at=event.resume_at)))
-            self._wait(spending.STEP, purse.attempt, purse.reservation, event.resume_at)
-            self.record("budget_answered", outcome=event.status, reason=event.reason, resume_at=event.resume_at)
+            resume_at = spending.resume_at(event, purse.attempt, self._cause.now_ms)
+            self._change(purse=spending.remembered(replace(purse, resume_at=resume_at)))
+            self._wait(spending.STEP, purse.attempt, purse.reservation, resume_at)
+            self.record("budget_answered", outcome=event.status, reason=event.reason, resume_at=resume_at)
         elif spending.is_granted(event):
             cheaper = event.status == CHEAPER
             granted = replace(purse, reserved_micro=event.amount_micro, cheaper=cheaper, resume_at=0)

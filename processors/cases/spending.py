@@ -21,7 +21,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from aios.processors.accounts import CHEAPER, CLOSED, GRANTED, WASTED
+from aios.processors.accounts import CHEAPER, CLOSED, GRANTED, RETURN_MS, WASTED
 from aios.processors.language.workflow import (
     WAIT_S_MAX,
     Call,
@@ -43,7 +43,8 @@ from aios.streams.prompt_files import PLACEHOLDER, Prompt
 
 STEP = "$budget"  # where a case waits for its reservation; no step of a workflow can have this name
 ANSWER_MS_MAX = HOUR_MS  # budget is away for longer: the case goes on as denied
-ATTEMPTS_MAX = 2_000  # a case that waits for room asks this often, every half minute or window; then it is denied
+ATTEMPTS_MAX = 2_000  # a case that waits for room asks this often, every rest or window; then it is denied
+REST_MS_MAX = 10 * MINUTE_MS  # between two askings; the first rest is accounts.RETURN_MS, each further one twice as long
 SPARE_MS = HOUR_MS  # a reservation outlives the longest way through its workflow by this
 LONGEST_MS_MAX = (
     2_000 * WAIT_S_MAX
@@ -110,6 +111,11 @@ def request(
         requested_at=now_ms,
         expires_at=now_ms + longest_ms(workflow, state.lane, pools),
     )
+
+
+def resume_at(answer: BudgetAnswered, attempt: int, now_ms: int) -> int:
+    """When a deferred case asks again: not before budget says, and the more seldom the longer it waits."""
+    return max(answer.resume_at, now_ms + min(RETURN_MS << (attempt - 1), REST_MS_MAX))
 
 
 def longest_ms(workflow: Workflow, lane: str, pools: Mapping[str, Pool]) -> int:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from aios.infra.prove.findings import Law
 from aios.infra.prove.fold import STATE, Fold, Scope
 from aios.infra.prove.reading import Seen
+from aios.processors.accounts import HOUR_MS, RETURN_MS
 from aios.processors.cases import case, spending
 from aios.processors.cases.spending import Funds
 from aios.processors.cases.turn import Cause, timer_of
@@ -34,6 +35,7 @@ from aios.schemas.models import (
     TimerFired,
     UsageSettled,
 )
+from aios.sinks.outcome_writes import TIMELINE_MAX
 from aios.streams import installed
 from aios.streams.pool_files import Pool
 from aios.streams.topics import AUDIT_RECORDED
@@ -161,6 +163,26 @@ def test_a_deferred_case_asks_again_when_it_was_told_to() -> None:
     assert len(again) == 1
     assert again[0].reservation_id != asked.reservation_id
     assert desk.one(answered(again[0]), InferenceRequested)
+
+
+def test_a_case_that_waits_for_room_asks_the_more_seldom_the_longer_it_waits() -> None:
+    """Each rest is twice the one before, up to a bound, and none ends before budget said; a day of waiting leaves room
+    for the rest of the case in its timeline.
+    """
+    desk, rests = Desk(), list[int]()
+    asked = desk.one(admitted(), BudgetRequested)
+    while desk.now_ms < START_MS + 24 * HOUR_MS:
+        desk.feed(answered(asked, "deferred", resume_at=desk.now_ms + RETURN_MS))
+        assert desk.state is not None
+        rests.append(json_purse(desk.state).resume_at - desk.now_ms)
+        desk.now_ms += rests[-1]
+        (asked,) = [one for one in desk.fire() if isinstance(one, BudgetRequested)]
+    assert rests[:6] == [30_000, 60_000, 120_000, 240_000, 480_000, spending.REST_MS_MAX]
+    assert set(rests[5:]) == {spending.REST_MS_MAX}
+    assert desk.state.case_seq < TIMELINE_MAX
+    later = desk.now_ms + 2 * spending.REST_MS_MAX
+    desk.feed(answered(asked, "deferred", resume_at=later))
+    assert json_purse(desk.state).resume_at == later
 
 
 def test_a_case_that_waits_too_often_is_denied() -> None:
