@@ -1,8 +1,9 @@
 """How questions to people fare: how soon they are opened and decided, what one costs, and whether people keep up. Pure.
 
-In: the cases of a window (infra/recent.py), the questions that are open now, what a person's minute costs, the time.
-Out: one Load a workflow. Guaranteed: a figure that nothing was measured for is None; a question is acknowledged when a
-person first opened it, resolved when the first valid decision came; what expired counts as not cleared.
+In: the cases of a window and of some time before it (infra/recent.py), the questions that are open now, what a person's
+minute costs, the time. Out: one Load a workflow. Guaranteed: a figure that nothing was measured for is None; a question
+is acknowledged when a person first opened it, resolved when the first valid decision came; what expired counts as not
+cleared. Each of these counts in the window in which it happened, whenever the question was asked.
 
 The backlog is told in person-hours, because a queue of a hundred is nothing or a disaster by what one takes:
 
@@ -33,11 +34,10 @@ RUBBER_S_MAX = 5.0  # decided so soon after it was opened that nobody can have r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question's way. Times: Unix ms, 0: not (yet). ended: decided, expired or cancelled."""
+    """One question's way. Times: Unix ms, 0: not (yet), or not read. ended: decided, expired or cancelled."""
 
     workflow: str
-    asked: int
-    expires: int
+    asked: int = 0
     opened: int = 0
     decided: int = 0
     ended: int = 0
@@ -90,7 +90,7 @@ class Load:
 
 
 def questions(trails: Iterable[Trail]) -> list[Question]:
-    """Every question whose asking lies in the window."""
+    """Every question that was asked or decided in what was read."""
     return [found for trail in trails for found in _of_case(trail)]
 
 
@@ -98,10 +98,11 @@ def _of_case(trail: Trail) -> Iterable[Question]:
     by_task: dict[str, Question] = {}
     moves = sorted(trail.moves, key=lambda move: move.at)
     for move in moves:
+        task = str(move.detail.get("task_id", ""))
         if move.transition == "review_requested":
-            task = str(move.detail.get("task_id", ""))
-            expires = int(move.detail.get("expires_at", 0))
-            by_task[task] = Question(workflow=trail.workflow, asked=move.at, expires=expires)
+            by_task[task] = Question(workflow=trail.workflow, asked=move.at)
+        elif move.transition == "review_decided":
+            by_task.setdefault(task, Question(workflow=trail.workflow))
     for move in moves:
         task = str(move.detail.get("task_id", ""))
         if task in by_task:
@@ -135,20 +136,23 @@ def loads(
     open_now: Mapping[str, Sequence[int]],
     assumed: Mapping[str, Assumed],
     *,
+    since_ms: int,
     window_ms: int,
     minute_micro: int,
 ) -> list[Load]:
-    """open_now: by workflow, when each open question was asked. assumed: by workflow."""
-    asked = questions(trails)
-    decided = Counter(trail.workflow for trail in trails if trail.decided is not None)
-    names = sorted({one.workflow for one in asked} | open_now.keys())
+    """open_now: by workflow, when each open question was asked. assumed: by workflow. since_ms: the window's begin."""
+    known = [one for one in questions(trails) if max(one.asked, one.opened, one.ended) >= since_ms]
+    ended = (trail for trail in trails if trail.decided is not None and trail.decided.decided_at >= since_ms)
+    decided = Counter(trail.workflow for trail in ended)
+    names = sorted({one.workflow for one in known} | open_now.keys())
     return [
         _load(
             name,
-            [one for one in asked if one.workflow == name],
+            [one for one in known if one.workflow == name],
             open_now.get(name, ()),
             assumed.get(name, Assumed(minutes=0.0, expires_h=0)),
             cases=decided[name],
+            since_ms=since_ms,
             window_ms=window_ms,
             minute_micro=minute_micro,
         )
@@ -158,16 +162,18 @@ def loads(
 
 def _load(
     name: str,
-    asked: Sequence[Question],
+    known: Sequence[Question],
     open_since: Sequence[int],
     assumed: Assumed,
     *,
     cases: int,
+    since_ms: int,
     window_ms: int,
     minute_micro: int,
 ) -> Load:
-    opened = [one for one in asked if one.opened]
-    decided = [one for one in asked if one.decided]
+    asked = [one for one in known if one.asked >= since_ms]
+    opened = [one for one in known if one.opened >= since_ms]
+    decided = [one for one in known if one.decided >= since_ms]
     handled = [(one.decided - one.opened) / MINUTE_MS for one in decided if one.opened and one.decided >= one.opened]
     is_measured = len(handled) >= MEASURED_MIN
     minutes = min(statistics.median(handled), HANDLED_MIN_MAX) if is_measured else assumed.minutes
@@ -175,14 +181,14 @@ def _load(
     queued, arriving, cleared = len(open_since) * minutes / 60, len(asked) * a_day, len(decided) * a_day
     late = _late_in_days(len(open_since), len(asked), len(decided), assumed, window_ms)
     clear_h = queued / (cleared - arriving) * 24 if cleared > arriving else 0.0 if not queued else None
-    waits = [(one.opened - one.asked) / 1000 for one in opened]
-    took = [(one.decided - one.asked) / 1000 for one in decided]
+    waits = [(one.opened - one.asked) / 1000 for one in opened if one.asked]
+    took = [(one.decided - one.asked) / 1000 for one in decided if one.asked]
     return Load(
         workflow=name,
         asked=len(asked),
         opened=len(opened),
         decided=len(decided),
-        expired=sum(bool(one.ended and not one.decided) for one in asked),
+        expired=sum(one.ended >= since_ms and not one.decided for one in known),
         open_now=len(open_since),
         acknowledge_p50_s=percentile(0.5, waits),
         acknowledge_p95_s=percentile(0.95, waits),

@@ -22,7 +22,7 @@ from aios.processors.language import workflow_files
 from aios.processors.language.workflow import Review, Workflow
 from aios.processors.language.workflow_files import Live
 from aios.streams import deployments, money, outcome_store
-from aios.streams.durations import DAY_MS
+from aios.streams.durations import DAY_MS, HOUR_MS
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_store import LISTED_MAX, OutcomeStore
 from aios.streams.outcome_views import ReviewView
@@ -41,21 +41,23 @@ def stats(days: int, days_ahead: int, as_json: bool) -> None:
     A question is acknowledged when a reviewer first opens it. minutes: measured from opening to decision, or what the
     workflow assumes where too little was measured.
     """
-    now_ms = wall_ms()
+    since_ms = wall_ms() - days * DAY_MS
     try:
         with connected() as (settings, codec):
-            seen = recent.read(settings.kafka, codec, now_ms - days * DAY_MS)
             waiting = outcome_store.ask(settings.redis.url, _waiting)
             with deployments.loaded(settings.kafka, codec) as tables:
-                assumed = _assumed(Live(workflow_files.shipped(), tables))
+                served = list(Live(workflow_files.shipped(), tables))
+            seen = recent.read(settings.kafka, codec, since_ms - _longest_h(served) * HOUR_MS)
     except Unavailable as error:
         fail(str(error), NOT_RUNNING)
     open_now: dict[str, list[int]] = defaultdict(list)
+    assumed = _assumed(served)
     for task in waiting:
         open_now[task.workflow].append(task.requested_at)
     price = settings.money.person_minute
-    window_ms = days * DAY_MS
-    found = review_load.loads(seen.trails, open_now, assumed, window_ms=window_ms, minute_micro=price)
+    found = review_load.loads(
+        seen.trails, open_now, assumed, since_ms=since_ms, window_ms=days * DAY_MS, minute_micro=price
+    )
     if as_json:
         output.rows([asdict(one) for one in found], (), as_json=True, none="")
     else:
@@ -81,6 +83,12 @@ def _assumed(workflows: Iterable[Workflow]) -> dict[str, Assumed]:
             longest = max(asks, key=lambda one: one.minutes)
             found[workflow.workflow] = Assumed(minutes=longest.minutes, expires_h=min(one.expires_h for one in asks))
     return found
+
+
+def _longest_h(workflows: Iterable[Workflow]) -> int:
+    """How long before its end a question may have been asked."""
+    reviews = (step.review for workflow in workflows for step in workflow.steps.values())
+    return max((one.expires_h for one in reviews if one is not None), default=0)
 
 
 def _tell(found: list[Load], currency: str) -> None:

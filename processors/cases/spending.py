@@ -44,7 +44,7 @@ from aios.streams.prompt_files import PLACEHOLDER, Prompt
 STEP = "$budget"  # where a case waits for its reservation; no step of a workflow can have this name
 ANSWER_MS_MAX = HOUR_MS  # budget is away for longer: the case goes on as denied
 ATTEMPTS_MAX = 2_000  # a case that waits for room asks this often, every rest or window; then it is denied
-REST_MS_MAX = 10 * MINUTE_MS  # between two askings; the first rest is accounts.RETURN_MS, each further one twice as long
+REST_MS_MAX = 10 * MINUTE_MS  # between two askings; the first is accounts.RETURN_MS, each further one twice as long
 SPARE_MS = HOUR_MS  # a reservation outlives the longest way through its workflow by this
 LONGEST_MS_MAX = (
     2_000 * WAIT_S_MAX

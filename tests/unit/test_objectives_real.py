@@ -274,7 +274,7 @@ def test_a_question_of_plans_own_records_is_acknowledged_resolved_and_priced() -
     trails = [trail(one) for one in _questions(6)]
     assumed = {"every.kind": Assumed(minutes=3.0, expires_h=24)}
     waiting = {"every.kind": [START_MS] * 4}
-    (load,) = review_load.loads(trails, waiting, assumed, window_ms=DAY_MS, minute_micro=600_000)
+    (load,) = review_load.loads(trails, waiting, assumed, since_ms=START_MS, window_ms=DAY_MS, minute_micro=600_000)
     assert (load.asked, load.opened, load.decided, load.expired) == (6, 6, 6, 0)
     assert (load.acknowledge_p50_s, load.acknowledge_p95_s) == (60.0, 60.0)
     assert (load.resolve_p50_s, load.resolve_p95_s) == (180.0, 180.0)

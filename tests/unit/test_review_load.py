@@ -36,9 +36,10 @@ def trail(number: int, *moves: Move) -> Trail:
     return Trail(f"c{number}", "demo", NAME, list(moves))
 
 
-def load(trails: Sequence[Trail], still_open: int = 0, days: int = 1, minute_micro: int = 600_000) -> Load:
+def load(trails: Sequence[Trail], still_open: int = 0) -> Load:
+    """Of the day from NOW on."""
     waiting = {NAME: [NOW] * still_open}
-    found = review_load.loads(trails, waiting, THREE_DAYS, window_ms=days * DAY_MS, minute_micro=minute_micro)
+    found = review_load.loads(trails, waiting, THREE_DAYS, since_ms=NOW, window_ms=DAY_MS, minute_micro=600_000)
     assert len(found) == 1
     return found[0]
 
@@ -118,6 +119,44 @@ def test_a_queue_that_is_worked_off_says_when() -> None:
     assert one.late_in_days is None
     later = load([*answered(48, 2.0), *[trail(n, asked(n)) for n in range(60, 61)]], still_open=24)
     assert later.late_in_days is not None
+
+
+def of_a_day(after_h: int, is_known: bool) -> list[Trail]:
+    """Ten questions an hour, each opened and decided so many hours later; what happened in the day from NOW on, and of
+    what was asked before it as much as is read.
+    """
+    found: list[Trail] = []
+    for number in range(-10 * after_h, 240):
+        at = NOW + number * HOUR_MS // 10
+        told = at + after_h * HOUR_MS
+        moves = [asked(number, at), opened(number, told - 2 * MINUTE_MS), decided(number, told)]
+        first = 0 if is_known else NOW
+        found.append(trail(number, *(move for move in moves if first <= move.at < NOW + DAY_MS)))
+    return found
+
+
+@pytest.mark.parametrize("after_h", [1, 18, 60])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_as_many_are_cleared_as_were_decided_whenever_they_were_asked(after_h: int, is_known: bool) -> None:
+    """Who decides each question after the same time keeps up, however long that is."""
+    one = load(of_a_day(after_h, is_known), still_open=10 * after_h)
+    assert (one.asked, one.decided, one.expired, one.late_in_days) == (240, 240, 0, None)
+    assert one.grows_h_a_day == pytest.approx(0)
+    assert (one.override_share, one.measured_minutes, one.minutes) == (0.0, True, 2.0)
+    if is_known:
+        assert (one.resolve_p50_s, one.resolve_p95_s) == (after_h * 3_600.0,) * 2
+
+
+def test_what_ended_before_the_window_does_not_count() -> None:
+    """It is read, so that what ends in the window has its beginning."""
+    day = DAY_MS
+    gone = [
+        trail(1, asked(1, NOW - day), opened(1, NOW - day), decided(1, NOW - day + MINUTE_MS)),
+        trail(2, asked(2, NOW - day), Move(3, NOW - 1, "decided", "close", "plan", {})),
+    ]
+    late = trail(3, asked(3, NOW - day), Move(3, NOW + 1, "decided", "close", "plan", {}))
+    one = load([*gone, late, *answered(1)])
+    assert (one.asked, one.opened, one.decided, one.expired) == (1, 1, 1, 1)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 500))

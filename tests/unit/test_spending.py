@@ -209,7 +209,9 @@ def test_a_denied_case_asks_no_model_wherever_it_goes(kind: str, *, silent: bool
     on = {"status": "rating", "then": "ask", "on_error": {"reason": "not_rated", "then": "ask"}}
     told["steps"]["poor"] = {
         "infer": {"infer": about["infer"] | on},
-        "parallel": {"parallel": {"of": {"near": told["steps"]["gather"]["parallel"]["of"]["screen"], "far": about}} | on},
+        "parallel": {
+            "parallel": {"of": {"near": told["steps"]["gather"]["parallel"]["of"]["screen"], "far": about}} | on
+        },
         "map": {"map": {"over": "input.documents", "items_max": 3, "each": about} | on},
     }[kind]
     flow = Flow(workflow=Workflow.model_validate(told), funds=LIMITED)
