@@ -1,12 +1,12 @@
 """Each workflow's objectives held against what its cases did, and of each breach the cause and the next command. Pure.
 
-In: the cases of a window (infra/recent.py), what each workflow owes, the time. Out: one Kept an objective. Guaranteed:
-a case is late by its own time alone, up to what its caller was given: a `wait` is what the workflow asks for, and a
-case whose wait answers the caller is done for him there, however long it stays open; a case that is still open and late
-counts with its time so far, so that a standstill cannot look fast; a workflow without cases has no verdict; a cause is
-the largest share of the slow cases' own time, or of the reasons of those that went to a person, and never a guess
-beyond them. What lies before the window is not seen: of a workflow that waits, a case that began there counts only when
-what is seen of it is late already.
+In: the cases of a window and the open ones that did nothing in it (infra/recent.py), what each workflow owes, the time.
+Out: one Kept an objective. Guaranteed: a case is late by its own time alone, up to what its caller was given: a `wait`
+is what the workflow asks for, and a case whose wait answers the caller is done for him there, however long it stays
+open; a case that is still open and late counts with its time so far, so that a standstill cannot look fast; a workflow
+without cases has no verdict; a cause is the largest share of the slow cases' own time, or of the reasons of those that
+went to a person, and never a guess beyond them. What lies before the window is not seen of those that moved in it: of a
+workflow that waits, a case that began there counts only when what is seen of it is late already.
 """
 
 from __future__ import annotations

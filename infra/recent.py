@@ -2,7 +2,8 @@
 
 Enters: since when. Leaves: Trails, one a case that moved in the window, with its transitions in order. Guaranteed:
 found by broker time; nothing is written; RECORDS_MAX of each topic at most, the newest, and it is told when that cut
-something off. A case that began before the window is there with what it did in it.
+something off. A case that began before the window is there with what it did in it. Open cases that did nothing in the
+window are in the outcome store alone: resting().
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import AuditRecorded, CaseDecided
 from aios.streams.config import KafkaSettings
+from aios.streams.outcome_store import LISTED_MAX, OutcomeStore
 from aios.streams.topics import AUDIT_RECORDED, CASE_DECIDED, Topic
 
 RECORDS_MAX = 400_000
@@ -82,6 +84,24 @@ def read(kafka: KafkaSettings, codec: Codec, since_ms: int) -> Recent:
     for trail in trails.values():
         trail.moves.sort(key=lambda move: (move.at, move.seq))
     return Recent(since_ms, tuple(trails.values()), cut)
+
+
+async def resting(store: OutcomeStore, workflow: str, since_ms: int) -> list[Trail]:
+    """Open cases of a workflow that have not moved since then and wait for nobody outside: the newest LISTED_MAX.
+
+    Raises Unavailable.
+    """
+    views = await store.list_cases(tenant=None, workflow=workflow, limit=LISTED_MAX, resting_ms=since_ms)
+    stand = [view for view in views if not (view.settled or view.task_id or view.until)]
+    return [
+        Trail(view.case_id, view.tenant, workflow, [_shown(one) for one in await store.timeline(view.case_id, None)])
+        for view in stand
+    ]
+
+
+def _shown(one: Mapping[str, Any]) -> Move:
+    """A transition as timelines show it."""
+    return Move(one["case_seq"], one["at"], one["transition"], one["step"], one["actor"], one["detail"])
 
 
 def follow(trails: dict[str, Trail], event: AuditRecorded | CaseDecided) -> None:

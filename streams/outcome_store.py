@@ -49,7 +49,16 @@ from aios.streams.outcome_layout import (
     reviews_key,
     timeline_key,
 )
-from aios.streams.outcome_views import ACCEPTED, REFUSED, CaseView, ReviewView, case_view, refused_view, task_view
+from aios.streams.outcome_views import (
+    ACCEPTED,
+    ENDED,
+    REFUSED,
+    CaseView,
+    ReviewView,
+    case_view,
+    refused_view,
+    task_view,
+)
 from aios.streams.review_claims import Claim
 from aios.streams.topics import RETENTION_MS
 
@@ -158,15 +167,19 @@ class OutcomeStore:
                     continue
 
     async def list_cases(
-        self, *, tenant: str | None, status: str = "", workflow: str = "", limit: int = 50
+        self, *, tenant: str | None, status: str = "", workflow: str = "", limit: int = 50, resting_ms: int = 0
     ) -> list[CaseView]:
-        """The cases that changed last, newest first. limit: at most LISTED_MAX."""
+        """The cases that changed last, newest first. limit: at most LISTED_MAX.
+
+        resting_ms: of the open cases alone, those that have not changed since then.
+        """
         limit = min(limit, LISTED_MAX)
         (names,) = await self._ask(("zrevrange", LISTS, 0, LISTS_MAX))
-        wanted = [name for name in names if _matches(name, tenant, workflow, status)]
+        wanted = [name for name in names if _matches(name, tenant, workflow, status, is_open=bool(resting_ms))]
         if not wanted or limit < 1:
             return []
-        found = await self._ask(*(("zrevrange", list_key(name), 0, limit - 1, "withscores") for name in wanted))
+        newest, some = f"({resting_ms}" if resting_ms else "+inf", ("limit", 0, limit, "withscores")
+        found = await self._ask(*(("zrevrangebyscore", list_key(name), newest, "-inf", *some) for name in wanted))
         newest = sorted((pair for one in found for pair in _pairs(one)), key=lambda pair: (-pair[1], pair[0]))[:limit]
         if not newest:
             return []
@@ -329,8 +342,10 @@ def ask(url: str, question: Callable[[OutcomeStore], Awaitable[T]]) -> T:
     return asyncio.run(once())
 
 
-def _matches(name: str, tenant: str | None, workflow: str, status: str) -> bool:
+def _matches(name: str, tenant: str | None, workflow: str, status: str, *, is_open: bool) -> bool:
     its_tenant, its_workflow, its_status = json.loads(name)
+    if is_open and its_status in ENDED:
+        return False
     return _is(its_tenant, tenant) and workflow in ("", its_workflow) and status in ("", its_status)
 
 

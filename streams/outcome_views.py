@@ -14,6 +14,7 @@ from typing import Any
 from aios.streams.review_claims import Claim
 
 ACCEPTED, REFUSED, DECIDED, EXPIRED, CANCELLED = "accepted", "refused", "decided", "expired", "cancelled"
+ENDED = (DECIDED, EXPIRED, CANCELLED)
 OPEN, CLOSED = "open", "closed"  # of a review task
 
 

@@ -183,6 +183,9 @@ def test_what_is_asked_is_answered(server: Valkey, redis: Redis, tmp_path: Path)
         assert [view.case_id for view in await store.list_cases(tenant="demo", limit=1)] == ["d"]
         assert [view.case_id for view in await store.list_cases(tenant=None, status="waiting_for_person")] == ["b"]
         assert await store.list_cases(tenant=None, workflow="kyc") == []
+        (rests,) = await store.list_cases(tenant=None, resting_ms=b.changed_at + 1)
+        assert rests.case_id == "b", "the open one alone"
+        assert await store.list_cases(tenant=None, resting_ms=b.changed_at) == []
         (task,) = await store.reviews(None)
         assert (task.task_id, task.status, task.input) == ("t-b", "open", {"text": "My house"})
         done = await store.review("t-c", "other")

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import json
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import click
 import pytest
+from click.testing import CliRunner, Result
 
 from aios.infra import objectives, recent, review_load
 from aios.infra.cli import aios
+from aios.infra.commands import slo
 from aios.infra.objectives import Kept
-from aios.infra.recent import Move, Trail
+from aios.infra.output import FAILED
+from aios.infra.recent import Move, Recent, Trail
 from aios.infra.review_load import Assumed
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted
+from aios.sinks.outcome_writes import transition_json
+from aios.streams import outcome_store
+from aios.streams.config import Settings
 from aios.streams.durations import DAY_MS, MINUTE_MS
+from aios.streams.outcome_views import CaseView
 from tests.fakes.flow import EVERY, INPUT, START_MS, Flow, answered, workflow
 
 OWED = {"interactive_p95_s": 15, "bulk_p95_s": 30, "without_person_min": 0.5}
@@ -110,6 +120,56 @@ def test_a_case_that_still_waits_for_a_model_is_late_by_it() -> None:
     assert (one.measured, one.cases) == (600.0, 1)
     assert "queued before classify.bulk" in one.cause
     assert "1 of them still wait" in one.cause
+
+
+@dataclass
+class Store:
+    """What the outcome store shows of one case."""
+
+    flow: Flow
+    view: CaseView
+    resting_ms: int = 0
+
+    async def list_cases(self, *, resting_ms: int, workflow: str, **_: Any) -> list[CaseView]:
+        self.resting_ms = resting_ms
+        return [self.view] if workflow == self.flow.workflow.workflow else []
+
+    async def timeline(self, case_id: str, tenant: str | None) -> list[dict[str, Any]]:
+        assert (case_id, tenant) == (self.flow.case_id, None)
+        return [json.loads(transition_json(one)) for one in self.flow.of(AuditRecorded)]
+
+
+def stands_still(monkeypatch: pytest.MonkeyPatch, flow: Flow, **view: Any) -> Result:
+    """`aios slo` where nothing has moved for five hours."""
+    store = Store(flow, CaseView(case_id=flow.case_id, tenant="demo", status="asked", **view))
+    now_ms = flow.now_ms + 300 * MINUTE_MS
+    monkeypatch.setattr(slo, "wall_ms", lambda: now_ms)
+    monkeypatch.setattr(slo, "connected", lambda: nullcontext((Settings(), None)))
+    monkeypatch.setattr(slo, "_in_service", lambda *_: [flow.workflow])
+    monkeypatch.setattr(recent, "read", lambda _kafka, _codec, since_ms: Recent(since_ms, (), cut=False))
+    monkeypatch.setattr(outcome_store, "ask", lambda _url, question: asyncio.run(question(store)))
+    said = CliRunner().invoke(aios, ["slo", "--hours", "1"])
+    assert store.resting_ms == now_ms - 60 * MINUTE_MS
+    assert asyncio.run(recent.resting(cast(Any, store), "another", now_ms)) == []
+    return said
+
+
+def test_a_standstill_longer_than_the_window_is_a_breach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open cases that did nothing in it are late all the same, by what they last asked for."""
+    flow = case()
+    flow.answer("gather/screen")
+    said = stands_still(monkeypatch, flow)
+    assert said.exit_code == FAILED
+    assert "18000.00 s" in said.output
+    assert "queued before classify.bulk" in said.output
+
+
+@pytest.mark.parametrize("waits", [{"task_id": "t"}, {"until": 9}, {"decided_at": 1}])
+def test_who_waits_for_a_person_or_an_event_does_not_stand_still(
+    waits: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = stands_still(monkeypatch, case(), **waits)
+    assert (said.exit_code, "BREACHED" in said.output) == (0, False)
 
 
 def moves(*told: tuple[int, str, str]) -> Trail:
