@@ -1,5 +1,10 @@
 -- How confident the model was, against how the case ended: by policy, or by a person who agreed or did not
 -- (person_unsuggested: was shown no suggestion; what those in shadow say is compared by `aios review stats`).
+-- Each case once, by the last question that was asked of it.
+with asked as (
+    select * from review_requested
+    qualify row_number() over (partition by case_id order by requested_at desc) = 1
+)
 select
     d.workflow,
     floor(least(coalesce(r.confidence, d.confidence), 0.999) * 10) / 10 as confidence_from,
@@ -12,6 +17,6 @@ select
     count(*) filter (where d.decided_by_kind = 'reviewer' and coalesce(r.suggestion, '') = '') as person_unsuggested,
     count(*) filter (where d.outcome = 'expired') as expired
 from case_decided d
-left join review_requested r using (case_id)
+left join asked r using (case_id)
 group by all
 order by d.workflow, confidence_from desc

@@ -1,4 +1,5 @@
 -- How long each step took, in ms: a model's queue and computing, or a person's answer.
+-- A person's answer is a line of the ledger; what it answers is the last question that was asked of its case before.
 select
     workflow,
     step,
@@ -20,10 +21,9 @@ select
     0,
     null,
     null,
-    round(median(date_diff('millisecond', r.requested_at, d.decided_at))),
-    round(quantile_cont(date_diff('millisecond', r.requested_at, d.decided_at), 0.95))
-from review_requested r
-join case_decided d using (case_id)
-where d.decided_by_kind = 'reviewer'
+    round(median(date_diff('millisecond', r.requested_at, p.settled_at))),
+    round(quantile_cont(date_diff('millisecond', r.requested_at, p.settled_at), 0.95))
+from (select * from usage_settled where kind = 'person') p
+asof join review_requested r on p.case_id = r.case_id and p.settled_at > r.requested_at
 group by r.workflow, r.step
 order by workflow, step, who

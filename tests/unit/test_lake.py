@@ -17,7 +17,7 @@ from aios.dlq import envelope
 from aios.dlq.deaths import Deaths
 from aios.dlq.settle import Settler
 from aios.schemas.codec import Codec
-from aios.schemas.models import CaseDecided, EventRefused, InferenceCompleted, ReviewRequested
+from aios.schemas.models import CaseDecided, EventRefused, InferenceCompleted, ReviewRequested, UsageSettled
 from aios.sinks import lake_files, lake_query
 from aios.sinks.lake import Lake, claim
 from aios.sinks.lake_query import QueryRefused
@@ -34,6 +34,7 @@ from tests.fakes.breakers import OwnBreakers
 from tests.fakes.registry import FakeRegistry
 
 NOW = 1_790_000_000_000
+FAR = 4_000_000_000_000
 CODEC = Codec(FakeRegistry())
 ROWS = Rows(CODEC, personal=False)
 
@@ -67,9 +68,9 @@ def decided(case: str, *, by: str = "policy", label: str = "mortgage", outcome: 
     )
 
 
-def asked(case: str, suggestion: str = "mortgage") -> ReviewRequested:
+def asked(case: str, suggestion: str = "mortgage", at: int = NOW, number: int = 1) -> ReviewRequested:
     return ReviewRequested(
-        task_id=f"t-{case}",
+        task_id=f"t-{case}-{number}",
         case_id=case,
         tenant="demo",
         workflow="document.triage",
@@ -81,8 +82,22 @@ def asked(case: str, suggestion: str = "mortgage") -> ReviewRequested:
         choices=("mortgage", "card"),
         input_contract="document.received.v1",
         input='{"text":"My house"}',
-        requested_at=NOW,
-        expires_at=NOW + DAY_MS,
+        requested_at=at,
+        expires_at=FAR,
+        round=number,
+    )
+
+
+def settled(case: str, at: int, kind: str = "person") -> UsageSettled:
+    return UsageSettled(
+        settlement_id=f"{case}-{at}",
+        reservation_id="",
+        case_id=case,
+        tenant="demo",
+        workflow="document.triage",
+        kind=kind,
+        cost_micro=0,
+        settled_at=at,
     )
 
 
@@ -426,6 +441,7 @@ def test_the_shipped_queries_count_what_is_there(tmp_path: Path) -> None:
         decided("e", by="reviewer:Jane", label="card"),
     ]
     put(tmp_path, [record(topics.CASE_DECIDED, event, offset) for offset, event in enumerate(ended)])
+    put(tmp_path, [record(topics.USAGE_SETTLED, settled(case, NOW + 60_000), n) for n, case in enumerate("be")])
     put(tmp_path, [record(topics.INFERENCE_COMPLETED, answered("a"), 0)])
     put(tmp_path, [dead_letter(0)])
     put(tmp_path, [dead_letter(1, PLAN)])
@@ -451,6 +467,40 @@ def test_the_shipped_queries_count_what_is_there(tmp_path: Path) -> None:
         ("admit", "undecodable", "permanent"),
         ("plan", "undecodable", "permanent"),
     ]
+
+
+def test_a_case_with_several_questions_is_one_case_to_the_shipped_queries(tmp_path: Path) -> None:
+    """Two people who agree, the second asked in the moment the first answers; and a case that goes on after a person
+    answered waits for nobody, nor does one whose question has expired.
+    """
+    minute = 60_000
+    questions = [
+        asked("two"),
+        asked("two", at=NOW + minute, number=2),
+        asked("on"),
+        asked("again"),
+        asked("again", at=NOW + 9 * minute, number=2),
+        replace(asked("late"), expires_at=NOW + 1),
+    ]
+    lines = [
+        settled("two", NOW + minute),
+        settled("two", NOW + 4 * minute),
+        settled("on", NOW + 2 * minute),
+        settled("on", NOW + 5 * minute, "inference"),
+        settled("again", NOW + 2 * minute),
+    ]
+    put(tmp_path, [record(topics.REVIEW_REQUESTED, one, offset) for offset, one in enumerate(questions)])
+    put(tmp_path, [record(topics.USAGE_SETTLED, one, offset) for offset, one in enumerate(lines)])
+    put(tmp_path, [record(topics.CASE_DECIDED, decided("two", by="reviewer:Jane+Ann"), 0)])
+
+    def ask(name: str) -> list[tuple[Any, ...]]:
+        return lake_query.ask(tmp_path, lake_query.shipped()[name][1]).rows
+
+    assert ask("confidence_against_outcome") == [("document.triage", 0.4, 1, 0, 1, 0, 0, 0)]
+    ((*_, p50, _),) = ask("time_per_step")
+    assert (ask("time_per_step")[0][3], p50) == (4, 2.0 * minute)
+    waits = [(row[1], row[2], row[3].replace(tzinfo=UTC).timestamp() * 1000) for row in ask("waiting_by_reason")]
+    assert waits == [("low_confidence", 1, NOW + 9 * minute), ("out_of_scope", 1, NOW + 9 * minute)]
 
 
 @pytest.mark.parametrize(
