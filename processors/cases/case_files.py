@@ -43,13 +43,17 @@ RECEIVED = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
 
 
 class Expected(Part):
-    """What must come of a case; what is not named is not compared. waits_in: the step where it stands, open."""
+    """What must come of a case; what is not named is not compared.
+
+    suggestion: what the person who decided was shown. waits_in: the step where it stands, open.
+    """
 
     outcome: str | None = None
     label: str | None = None
     channel: str | None = None
     summary: str | None = None
     decided_by: str | None = None
+    suggestion: str | None = None
     reasons: tuple[str, ...] | None = None
     output: dict[str, Any] | None = None
     waits_in: str | None = None

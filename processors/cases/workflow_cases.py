@@ -272,6 +272,7 @@ class _Run:
             "channel": told.channel,
             "summary": told.summary,
             "decided_by": told.decided_by,
+            "suggestion": told.suggestion,
             "reasons": tuple(told.reasons),
             "output": json.loads(told.output) if told.output else {},
         }

@@ -70,6 +70,32 @@ def test_the_recorded_cases_of_what_ships_come_out_as_recorded(file: Path) -> No
     assert workflow_cases.unvisited(judged.sound.workflow, judged.ran) == expected
 
 
+@pytest.mark.parametrize("name", ["kyc.review", "meeting.schedule"])
+def test_who_agrees_with_a_case_that_may_only_suggest_gets_what_it_would_have_decided_alone(name: str) -> None:
+    """Every recorded case that is decided alone: there is a label that is suggested, and that leads there."""
+    file = workflow_files.FOLDER / f"{name}.yaml"
+    whole, _ = workflow_files.read_file(file)
+    assert whole is not None
+    assert whole.workflow.autonomy is not None
+    ask, labels = whole.workflow.autonomy.ask, [label for every in whole.workflow.labels.values() for label in every]
+    for one in case_files.read(case_files.file_of(file), whole):
+        expect = {"outcome": one.expect.outcome, "summary": one.expect.summary}
+        alone = case_files.Expected.model_validate({**expect, "decided_by": "policy"})
+        if one.autonomy != "auto" or workflow_cases.run(whole, one.model_copy(update={"expect": alone})).wrong:
+            continue
+        tried = {
+            label: one.model_copy(
+                update={
+                    "autonomy": "suggest",
+                    "given": {**one.given, ask: [{"label": label, "reviewer": who} for who in ("ada", "ben")]},
+                    "expect": case_files.Expected.model_validate({**expect, "suggestion": label}),
+                }
+            )
+            for label in labels
+        }
+        assert any(not workflow_cases.run(whole, agreed).wrong for agreed in tried.values()), one.name
+
+
 def test_whatever_takes_new_cases_ships_with_recorded_ones() -> None:
     shipped = workflow_files.shipped()
     assert {file.stem for file in SHIPPED} == {each.workflow for each in shipped}
