@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `aios bench inference` on a machine with an NVIDIA GPU: the same run and the same tables, once with the engine in the
-# worker and once in a process of its own, so that `inference.engine_mode` is chosen by measure.
+# `aios bench inference` on a machine with an NVIDIA GPU: the same run and the same tables, once with vLLM's
+# core in the engine's process and once in one of its own, so that `inference.engine_mode` is chosen by measure.
 #
 #   infra/bench/gpu.sh [--rounds 3] [--size 4] …     options of `aios bench inference`
 #
