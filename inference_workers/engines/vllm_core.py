@@ -8,8 +8,7 @@ batch is full of bulk work (batch.py); one that vLLM refuses fails alone; an err
 the end of the worker, at once (Linux) also where a step would never end.
 One thread: nothing competes with vLLM for the interpreter, and what is asked while a step runs waits in the socket.
 Rejected: vLLM in a thread of the worker (it holds the interpreter for nearly half of an encoder's time, and the worker
-for as long), AsyncLLM (three more processes, orphans of 2.6 GiB after kill -9), its HTTP server (openai.py speaks to
-one).
+for as long), AsyncLLM, its HTTP server: infra/decisions/0002-an-engine-has-a-process-of-its-own.md.
 """
 
 from __future__ import annotations
