@@ -34,6 +34,7 @@ from aios.streams.topics import FILES_ANNOUNCED
 from aios.streams.wall_clock import wall_ms
 
 LOOK_S = 5.0  # between two looks at what is here
+CLOSE_S_MAX = 2.0  # a process that ends does not wait for a Kafka that is away
 ANSWER_S_MAX = 10.0
 DIGEST_CHARS = 12  # of one that is shown
 AGAIN = "give its machine the file that is here, and start it again"
@@ -90,7 +91,7 @@ class Announcer:
     def close(self) -> None:
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(CLOSE_S_MAX)
 
     def _follow(self) -> None:
         while True:
