@@ -91,7 +91,7 @@ def check_kept(
 ) -> None:
     """That the edited value is the event that the original was. Raises Refused, Unavailable.
 
-    record: as it stands in the dead letters. original: None where nobody may decode it.
+    record: the letter's, with the producer's headers. original: None where nobody may decode it.
     """
     topic = topic_of(letter.orig_topic)
     named, after = _named(codec, topic, original), _named(codec, topic, edited)

@@ -148,7 +148,12 @@ def deferrals_of(record: Record) -> int:
 def fits(record: Record) -> bool:
     """Whether the whole record can travel with our headers; every record within the bounds of our topics can."""
     few = len(record.headers) <= HEADERS_MAX or len(foreign(record.headers)) <= HEADERS_MAX
-    return few and record.size + OURS_BYTES_MAX + BATCH_BYTES <= topics.DEAD_LETTER_BYTES_MAX
+    return few and is_small(record)
+
+
+def is_small(record: Record) -> bool:
+    """Whether it can return with our headers, however many its own are: who reads it has read it before."""
+    return record.size + OURS_BYTES_MAX + BATCH_BYTES <= topics.DEAD_LETTER_BYTES_MAX
 
 
 def wrap(record: Record, failure: Failure) -> Outgoing:

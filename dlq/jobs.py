@@ -172,12 +172,12 @@ def returned(
     hash_before: str = "",
     restored: bool = False,
 ) -> Outgoing | None:
-    """The record that goes back to its group. record: as it stands in the dead letters; value: what returns.
+    """The record that goes back to its group. record: the letter's, with all of its headers; value: what returns.
 
     hash_before: of the value before an edit, empty if there is none. restored: those behind it did not wait for it,
     so it has no place among them any more. None: it is too large to travel.
     """
-    if value is not record.value and not envelope.fits(replace(record, value=value)):
+    if (letter.reference or value is not record.value) and not envelope.is_small(replace(record, value=value)):
         return None
     told = {
         "replay.count": str(letter.generation + 1),

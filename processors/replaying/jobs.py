@@ -282,9 +282,10 @@ class Jobs:
     ) -> tuple[Outgoing, str] | Skip:
         """The record that returns, and the hash of its bytes before an edit; the job's edit is of what it selected."""
         letter, record = found.letter, found.record
-        original = self.original(letter, record)
-        if original is None and letter.reference:
+        whole = self.original(letter, record)
+        if whole is None:
             return Skip.GONE
+        original = whole.value
         value, restored = original, False
         if known is not None and known.generation == letter.generation:
             restored = known.restored
@@ -295,12 +296,12 @@ class Jobs:
             topic = edits.topic_of(letter.orig_topic)
             try:
                 value = self._guard.decoding(letter, partial(edits.patched, self._codec, topic, value, job.edit))
-                self.check_kept(letter, record, original, value)
+                self.check_kept(letter, whole, value)
             except Refused:
                 return Skip.UNFIT
         out = jobs.returned(
             letter,
-            record,
+            whole,
             value,
             job_id=job.job_id,
             by=job.run_by,
@@ -312,24 +313,29 @@ class Jobs:
             return Skip.OVERSIZE
         return out, envelope.sha256(original) if value != original else ""
 
-    def original(self, letter: DeadLetter, record: Record) -> bytes | None:
-        """The bytes of a letter, also of one that is kept by reference; None if they are gone. Raises Unavailable."""
-        if not letter.reference:
-            return record.value
-        topic, partition, offset = letter.reference.rsplit("/", 2)
-        place = (topic, int(partition), int(offset))
-        there = self.fetch(place)
-        return there.value if there is not None else None
+    def original(self, letter: DeadLetter, record: Record) -> Record | None:
+        """A letter's record with its bytes and the producer's headers, also where they were left at another place.
 
-    def check_kept(self, letter: DeadLetter, record: Record, original: bytes | None, edited: bytes) -> None:
+        None if they are gone. Raises Unavailable.
+        """
+        if not letter.reference:
+            return record
+        topic, partition, offset = letter.reference.rsplit("/", 2)
+        there = self.fetch((topic, int(partition), int(offset)))
+        if there is None:
+            return None
+        ours = (header for header in record.headers if header[0].startswith(envelope.PREFIX))
+        return replace(record, key=there.key, value=there.value, headers=(*envelope.foreign(there.headers), *ours))
+
+    def check_kept(self, letter: DeadLetter, whole: Record, edited: bytes) -> None:
         """That an edit leaves the event that it was. Raises Refused, Unavailable."""
         check = partial(
-            edits.check_kept, self._codec, letter, record, edited=edited, default_tenant=self._default_tenant
+            edits.check_kept, self._codec, letter, whole, edited=edited, default_tenant=self._default_tenant
         )
         if self._guard.is_deadly(letter):
             check(original=None)
         else:
-            self._guard.decoding(letter, partial(check, original=original))
+            self._guard.decoding(letter, partial(check, original=whole.value))
 
     def fetch(self, place: tuple[str, int, int]) -> Record | None:
         """The record at a place. Raises Unavailable."""

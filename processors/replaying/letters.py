@@ -73,8 +73,8 @@ class Letters:
     ) -> Mapping[str, Any]:
         known = turn.letter(letter.id)
         _expect(letter, turn, LetterState.OPEN, LetterState.EDITED, LetterState.QUARANTINED)
-        original, topic = self._jobs.original(letter, record), edits.topic_of(letter.orig_topic)
-        if original is None and letter.reference:
+        whole, topic = self._jobs.original(letter, record), edits.topic_of(letter.orig_topic)
+        if whole is None:
             raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
         if request.value is not None:
             edited = edits.checked(self._codec, topic, request.value)
@@ -82,9 +82,9 @@ class Letters:
             raise Refused(Problem.DOES_NOT_FIT, "who decodes it ends by it: give replacement bytes")
         else:
             patch = command.patch
-            edited = self._guard.decoding(letter, lambda: edits.patched(self._codec, topic, original, patch))
-        self._jobs.check_kept(letter, record, original, edited)
-        before, after = envelope.sha256(original), envelope.sha256(edited)
+            edited = self._guard.decoding(letter, lambda: edits.patched(self._codec, topic, whole.value, patch))
+        self._jobs.check_kept(letter, whole, edited)
+        before, after = envelope.sha256(whole.value), envelope.sha256(edited)
         told = {"state": LetterState.EDITED, "hash_before": before, "hash_after": after}
         same = known is not None and known.edit == edited and known.edited_by == request.principal
         if same and jobs.state_of(letter, known) is LetterState.EDITED:
@@ -141,7 +141,7 @@ class Letters:
         if known is not None and known.restored and state in (LetterState.OPEN, LetterState.QUARANTINED):
             return {"state": state}
         _expect(letter, turn, LetterState.DISCARDED)
-        if self._jobs.original(letter, record) is None and letter.reference:
+        if self._jobs.original(letter, record) is None:
             raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
         state = LetterState.QUARANTINED if jobs.unfreed(letter, known) else LetterState.OPEN
         turn.keep_letter(jobs.remembered(letter, known, state=state, restored=True, changed_at=turn.now_ms))

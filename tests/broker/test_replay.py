@@ -323,6 +323,7 @@ def test_a_letter_by_reference_and_parked_ones_come_back_whole_and_in_order(desk
     assert desk.ran(desk.planned(filter=json.dumps({"key": f"{desk.unique}.large"}))).replayed == 1
     (back,) = desk.returned()
     assert (back.value, back.key, back.header("aios.dlq.payload_ref")) == (large.value, large.key, None)
+    assert tuple(envelope.foreign(back.headers)) == many
     chosen = {"group": PLAN.group, "key": f"{desk.unique}.case", "reason": "undecodable"}
     assert desk.ran(desk.planned(filter=json.dumps(chosen))).replayed == 3
     back_again = [one for one in read_all(desk.kafka, PLAN.retries.name) if one.key == head.key]

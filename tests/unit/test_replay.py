@@ -615,6 +615,26 @@ def test_what_may_not_return_is_passed_over_with_its_reason() -> None:
     assert good.id not in reasons
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_letter_by_reference_returns_with_its_producers_headers(edited: bool) -> None:
+    """What has too many of them to travel with is left where it is: it is its tenant's all the same, also edited."""
+    desk, source = Desk(), topics.DOCUMENT_RECEIVED.name
+    many = (*((f"x-{n}", b"1") for n in range(envelope.HEADERS_MAX + 1)), ("aios-tenant", b"acme"))
+    record = desk.shelf.put(source, Outgoing(source, b"k", document("first"), many, 1), NOW_MS - 1_000)
+    letter = desk.fail(record, ADMIT, RecordError("x", Reason.UNKNOWN))
+    assert (letter.reference, letter.tenant) == (f"{source}/1/0", "acme")
+    if edited:
+        edit = about(letter, Kind.EDIT, patch='[{"op": "replace", "path": "/text", "value": "second"}]')
+        after = json.loads(desk.ask("ada", edit, letter.id).result)["hash_after"]
+        desk.ask("kim", about(letter, Kind.APPROVE_EDIT, hash_after=after), letter.id)
+    assert desk.job(desk.run()).skipped == {}
+    (back,) = desk.returned()
+    assert envelope.foreign(back.headers) == many
+    told = envelope.headers_said(back.headers)
+    assert (told["id"], told["tenant"], told["replay.count"], "payload_ref" in told) == (letter.id, "acme", "1", False)
+    assert CODEC.decode(back.value, DocumentReceived).text == ("second" if edited else "first")
+
+
 def test_a_job_ends_at_its_marks_its_cap_and_in_its_order() -> None:
     """What fails after the plan is not of the job; the oldest or newest of a partition first; the rest is the cap's."""
     for order, keys in ((Order.OLDEST, ["k0", "k1", "k2"]), (Order.NEWEST, ["k4", "k3", "k2"])):
