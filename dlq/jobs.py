@@ -322,13 +322,15 @@ class Report:
     """What a dry run found. groups: by consumer group, what would happen to the letters selected there.
 
     returns: would be returned (or discarded); fails: of these, by the reason for which they would fail again;
-    skips: would be passed over, by reason; failing: ids of some that would fail again.
+    skips: would be passed over, by reason; failing: ids of some that would fail again. left_out: parked ones that the
+    job does not come to, because there are too many.
     """
 
     complete: bool = False
     looked: int = 0
     selected: int = 0
     undecided: int = 0  # the filter's expression said neither yes nor no
+    left_out: int = 0
     groups: dict[str, dict[str, Any]] | None = None
 
     @classmethod
@@ -341,6 +343,7 @@ class Report:
             "looked": self.looked,
             "selected": self.selected,
             "undecided": self.undecided,
+            "left_out": self.left_out,
             "groups": self.groups or {},
         }
 

@@ -368,6 +368,7 @@ def _report(job: Mapping[str, Any]) -> None:
     click.echo(
         f"\ndry run: looked at {report.get('looked', 0)}, selected {report.get('selected', 0)}"
         + (f", {report['undecided']} that the expression says nothing of" if report.get("undecided") else "")
+        + (f", left {report['left_out']} parked ones for another job" if report.get("left_out") else "")
         + ("" if report.get("complete") else "; it goes on")
     )
     shown = [

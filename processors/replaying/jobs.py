@@ -371,7 +371,7 @@ class Jobs:
                 slice_.size += read.record.size
                 self._report(read, job, run, turn)
         run.due = self._monotonic()
-        report.complete = over
+        report.complete, report.left_out = over, run.walk.left_out
         next_ = {} if over else dict(run.walk.place)
         turn.keep_job(replace(job, report=ids.canonical(report.plain()), selected=report.selected, next=next_))
         if over:

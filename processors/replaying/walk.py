@@ -96,6 +96,11 @@ class Walk(Protocol):
         """job.next, after what was read."""
         ...
 
+    @property
+    def left_out(self) -> int:
+        """Of parked letters, so far: more than memory holds; another job comes to them."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -119,6 +124,7 @@ class BlockWalk(ABC):
     def __init__(self, job: ReplayRemembered, source: Source) -> None:
         self._source = source
         self._place = dict(job.next)
+        self.left_out = 0
         self._before: dict[str, int | None] = {}  # what the latest read changed of the place
         self._latest: tuple[Found | Passed, dict[str, int]] | None = None
         self._block: deque[tuple[Found | Passed | None, dict[str, int]]] = deque()
@@ -267,7 +273,11 @@ class LetterWalk(BlockWalk):
             self._scanned = f"{one}#"
         for count, record in enumerate(self._scan, 1):
             letter = letter_of(record)
-            if letter is not None and letter.ordinal >= 0 and not over(letter) and len(self._collected) < PARKED_MAX:
+            if letter is None or letter.ordinal < 0 or over(letter):
+                pass
+            elif len(self._collected) >= PARKED_MAX:
+                self.left_out += 1
+            else:
                 follows = letter.reason == Reason.PARKED
                 self._collected.append(
                     _Parked(

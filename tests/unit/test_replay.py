@@ -26,7 +26,7 @@ from aios.processors.admit import Admit
 from aios.processors.language.workflow_files import shipped
 from aios.processors.plan import Plan
 from aios.processors.replay import Replay, World
-from aios.processors.replaying import missed, sweep
+from aios.processors.replaying import missed, sweep, walk
 from aios.processors.replaying.prints import Prints
 from aios.processors.replaying.probe import Probes
 from aios.processors.replaying.turn import Turn
@@ -776,6 +776,16 @@ def test_what_is_parked_behind_a_letter_that_a_job_discards_stays(filter_: str) 
     assert (job.selected, job.replayed, desk.controls()) == (1, 1, ["4"])
     assert [one.letter_id for one in desk.events(LetterChanged)] == [head.id]
     assert desk.job(desk.run(filter='{"key": "a"}')).replayed == 2
+
+
+def test_what_is_settled_keeps_no_parked_letter_from_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds so many in memory at most, of those that wait; it says how many it leaves, and the next one has them."""
+    monkeypatch.setattr(walk, "PARKED_MAX", 3)
+    desk = Desk()
+    for number in range(5):
+        desk.dead(f"k{number}", stage=PLAN, ordinal=number)
+    jobs_ = [desk.job(desk.run()) for _ in range(2)]
+    assert [(job.replayed, json.loads(job.report)["left_out"]) for job in jobs_] == [(3, 2), (2, 0)]
 
 
 def test_the_patch_of_a_job_is_for_what_its_filter_selects() -> None:
