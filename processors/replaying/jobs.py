@@ -253,7 +253,7 @@ class Jobs:
                 slice_.skips.append(done)
             else:
                 slice_.done += 1
-        if found.parked and not jobs.settled(letter, turn.letter(letter.id)):
+        if found.parked and _holds(letter.generation, turn.letter(letter.id)):
             run.held.add(_key(letter, record))
 
     def _judge(
@@ -351,11 +351,7 @@ class Jobs:
 
     def _passed(self, passed: Passed, run: _Run, turn: Turn) -> None:
         """A parked letter of an earlier process: does it hold its key?"""
-        known = turn.letter(passed.id)
-        settled = known is not None and (
-            known.generation > passed.generation or (known.generation == passed.generation and known.state in _SETTLED)
-        )
-        if not settled:
+        if _holds(passed.generation, turn.letter(passed.id)):
             run.held.add((passed.topic, passed.partition, passed.key))
 
     def _try(self, job: ReplayRemembered, run: _Run, turn: Turn) -> None:
@@ -396,7 +392,7 @@ class Jobs:
             if prepared is not None:
                 report.skips(letter.group, prepared)
             goes = prepared is None
-        if found.parked and not goes and not jobs.settled(letter, known):
+        if found.parked and not goes and _holds(letter.generation, known):
             run.held.add(_key(letter, found.record))
 
     def _tried(self, letter: DeadLetter, out: Outgoing, now_ms: int) -> str:
@@ -422,6 +418,13 @@ class _Limit:
 
 
 _SETTLED = (LetterState.REPLAYED, LetterState.DISCARDED, LetterState.EXPIRED)
+
+
+def _holds(generation: int, known: LetterRemembered | None) -> bool:
+    """Whether a parked letter keeps those behind it: it waits, and was not restored, which has no place among them."""
+    if known is None or known.generation < generation:
+        return True
+    return known.generation == generation and known.state not in _SETTLED and not known.restored
 
 
 def _before(job: ReplayRemembered, turn: Turn) -> Over:

@@ -820,11 +820,27 @@ def test_what_is_parked_is_not_taken_along_with_what_was_settled_before(action: 
 
 
 def test_a_letter_that_was_discarded_and_restored_has_no_place_among_the_others() -> None:
-    """Those behind it have gone on; it returns without its ordinal."""
-    desk = Desk()
+    """Those behind it go without it, also when the process is another one by then; it returns without its ordinal."""
+    desk, follows = Desk(), RecordError("behind", Reason.PARKED)
     letter = desk.dead("a", stage=PLAN, ordinal=4)
     for kind in (Kind.DISCARD, Kind.RESTORE):
         desk.ask("ada", about(letter, kind), letter.id)
+    behind = [desk.dead("a", stage=PLAN, ordinal=ordinal, error=follows).id for ordinal in (5, 6)]
+    job_id = desk.ask("ada", PlanCommand(filter=json.dumps({"ids": behind}), rate_per_s=1)).object_id
+    desk.work()
+    desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id)
+    desk.ask("ada", JobCommand(kind=Kind.RUN), job_id)
+    for _ in range(3):
+        desk.passed_s += 1
+        desk.turn()
+        desk.start()
+    desk.passed_s += 1
+    desk.work()
+    for _ in range(3):
+        desk.passed_s += 1
+        desk.turn()
+    assert (desk.job(job_id).replayed, desk.job(job_id).skipped) == (2, {})
+    desk.told.clear()
     desk.run()
     (back,) = desk.returned()
     assert parking.ORDINAL not in dict(back.headers)
