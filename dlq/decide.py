@@ -81,8 +81,8 @@ HINTS: Mapping[Reason, Hint] = {
     ),
     Reason.PARKED: Hint(
         Class.POLICY,
-        "An earlier record of its key became a dead letter, and it must not overtake it. Settle that one (replay or "
-        "discard it): this one follows by itself.",
+        "An earlier record of its key became a dead letter, and it must not overtake it. Replay that one, and this one "
+        "comes along; where that one was discarded or expired, `aios replay plan --key KEY` returns this one.",
     ),
     Reason.THROTTLED: Hint(
         Class.POLICY,

@@ -7,6 +7,7 @@ is `aios replay`.
 from __future__ import annotations
 
 import base64
+import shlex
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -224,6 +225,9 @@ def discard(letter_id: str, why: str, token_file: Path | None, as_json: bool) ->
     """Give one dead letter up; it is archived. Many: `aios replay plan --discard`."""
     said = act(operator(token_file), f"/v1/dead-letters/{quote(letter_id, safe='')}/discard", {"reason": why})
     _done(said, f"discarded; `aios dlq restore {short(said['object_id'])}` opens it again", as_json)
+    key = said["result"].get("parked_key")
+    if key and not as_json:
+        click.echo(f"What is parked behind it stays until you return it: aios replay plan --key {shlex.quote(key)}")
 
 
 @group.command()

@@ -321,6 +321,8 @@ def _finish(job: dict[str, Any], as_json: bool) -> None:
     else:
         one(_told(job), as_json=False)
         click.echo(f"\nEach letter: aios replay status {short(job['job_id'])} --results")
+        if job["action"] == Action.DISCARD and job["replayed"]:
+            click.echo("What is parked behind them stays until you return it: aios replay plan --reason parked")
     if job["state"] == JobState.ABORTED:
         raise click.exceptions.Exit(FAILED)
 

@@ -131,7 +131,7 @@ class Letters:
             _expect(letter, turn, LetterState.OPEN, LetterState.EDITED, LetterState.QUARANTINED)
             act = request.command_id
             turn.discard(letter, record.key, known, act=act, by=request.principal, reason=request.reason)
-        return {"state": LetterState.DISCARDED}
+        return {"state": LetterState.DISCARDED} | ({"parked_key": letter.key} if letter.ordinal >= 0 else {})
 
     def _restore(
         self, request: OperationRequested, letter: DeadLetter, record: Record, turn: Turn

@@ -170,7 +170,7 @@ class Turn:
         reason: str,
         job_id: str = "",
     ) -> None:
-        """The letter will not return; those parked behind it go on."""
+        """The letter will not return; those parked behind it need not wait for it."""
         state = LetterState.DISCARDED
         self.keep_letter(remembered(letter, known, state=state, job_id=job_id, edit=None, changed_at=self.now_ms))
         self.changed(letter, state, act=act, job_id=job_id, reason=reason, by=by)

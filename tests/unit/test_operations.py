@@ -609,6 +609,19 @@ def test_a_dry_run_keeps_no_job(home: Settings, monkeypatch: pytest.MonkeyPatch)
     commanding(home, monkeypatch, test)
 
 
+def test_who_discards_hears_what_is_parked_behind_it(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that returns it, and only where a key is held."""
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        operations.index.held.append(entry(1))
+        for result, says in (({}, False), ({"parked_key": "a b"}, True)):
+            monkeypatch.setattr(operations.stage, "_carry_out", lambda *_, result=result: result)
+            said = (await command("dlq", "discard", ONE)).stdout
+            assert ("aios replay plan --key 'a b'" in said) == says
+
+    commanding(home, monkeypatch, test)
+
+
 def test_breakers_are_listed_and_closed(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to do, by key."""
 

@@ -490,6 +490,18 @@ def test_an_edit_between_stages_keeps_what_the_value_names() -> None:
         assert desk.ask("ada", about(one, Kind.EDIT), one.id, value=value).status == status, changed
 
 
+def test_who_discards_a_letter_of_a_key_hears_by_which_key_those_behind_it_return() -> None:
+    """Nobody returns them by himself; a letter that nobody waits for has none."""
+    desk, follows = Desk(), RecordError("behind", Reason.PARKED)
+    head, lone = desk.dead("a", stage=PLAN, ordinal=4), desk.dead("b")
+    desk.dead("a", stage=PLAN, ordinal=5, error=follows)
+    told = [json.loads(desk.ask("ada", about(one, Kind.DISCARD), one.id).result) for one in (head, lone)]
+    assert told == [{"state": "discarded", "parked_key": "a"}, {"state": "discarded"}]
+    desk.work()
+    assert desk.returned() == []
+    assert desk.job(desk.run(filter=json.dumps({"key": told[0]["parked_key"]}))).replayed == 1
+
+
 def test_what_was_asked_already_is_answered_as_done_and_changes_nothing() -> None:
     """Discard, restore, plan, run, pause: once in the audit, however often they are asked."""
     desk = Desk()
