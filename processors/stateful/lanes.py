@@ -3,7 +3,8 @@
 Enters: assignments, batches, revocations. Leaves: calls of the partition's store. Guaranteed: a lane is opened
 when its partition is assigned, not when its first record comes (timers of a quiet one fire too); a revoked lane
 finishes the transaction it runs and starts no other; what it holds is bounded, and a full lane is not read for;
-when something everyone needs is away a lane waits and asks again, and its records stay where they are.
+when something everyone needs is away a lane waits and asks again, and its records stay where they are; what the core
+does by itself, which may need what no record does, holds up no record for longer than one try of it.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Lane:
         self._bytes = 0
         self._closing = asyncio.Event()
         self._wake = asyncio.Event()
+        self._work_wait_s = BACKOFF_S_MIN
         self.held = 0
 
     @property
@@ -86,7 +88,18 @@ class Lane:
         if self.store.due_in_ms() == 0 and not self._closing.is_set():
             await self._patiently(self.store.tick)
         if self.store.work_in_ms() == 0 and not self._closing.is_set():
-            await self._patiently(self.store.work)
+            await self._work()
+
+    async def _work(self) -> None:
+        """Once; while something is away, later again."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self.store.work)
+        except Unavailable as error:
+            log.warning("partition %d goes on, and does nothing by itself: %s", self._partition, error)
+            self.store.work_later(self._work_wait_s)
+            self._work_wait_s = min(BACKOFF_S_MAX, 2 * self._work_wait_s)
+        else:
+            self._work_wait_s = BACKOFF_S_MIN
 
     async def _sleep(self) -> None:
         if self.store.work_in_ms() == 0:

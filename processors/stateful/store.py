@@ -230,6 +230,10 @@ class PartitionStore:
             return None
         return max(0, math.ceil((self._work_at - self._services.monotonic()) * 1000))
 
+    def work_later(self, wait_s: float) -> None:
+        """It could not work: not before so long, unless another record was processed."""
+        self._work_at = self._services.monotonic() + wait_s
+
     def _draft(self) -> Draft:
         return Draft(self._remembered.states, self._remembered.parked, dict(self.position))
 

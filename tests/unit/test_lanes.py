@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
 
 from aios.processors.stateful.batch import Batch
-from aios.processors.stateful.lanes import HELD_BYTES_MAX, HELD_RECORDS_MAX, Lane, Lanes
+from aios.processors.stateful.lanes import BACKOFF_S_MAX, BACKOFF_S_MIN, HELD_BYTES_MAX, HELD_RECORDS_MAX, Lane, Lanes
+from aios.streams.errors import Unavailable
 from tests.broker.stages import Raw
 
 
@@ -73,5 +76,50 @@ def test_a_position_is_told_once_the_changelog_has_it() -> None:
         await lane.opened.wait()
         assert lanes.position("t", 0) == 0
         await lanes.stop()
+
+    asyncio.run(check())
+
+
+class Working(Opening):
+    """A store whose core wants to work by itself, and cannot: what it reads is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.committed.set()
+        self.waits_s: list[float] = []
+        self.failed = asyncio.Event()
+        self.at_s = 0.0
+
+    def work_in_ms(self) -> int | None:
+        return max(0, math.ceil((self.at_s - time.monotonic()) * 1000))
+
+    def work(self) -> None:
+        raise Unavailable("one partition cannot be read")
+
+    def work_later(self, wait_s: float) -> None:
+        self.waits_s.append(wait_s)
+        self.at_s = time.monotonic() + wait_s / 100
+        self.failed.set()
+
+    def apply(self, batches: list[Batch]) -> None: ...
+
+
+def test_what_the_core_cannot_do_by_itself_holds_up_no_record() -> None:
+    """It tries at longer and longer intervals, and takes what comes meanwhile."""
+
+    async def check() -> None:
+        store = Working()
+        lanes = Lanes("t", lambda _: cast(Any, store), lambda error: pytest.fail(str(error)))
+        lanes.assigned([0])
+        async with asyncio.timeout(30):
+            await store.failed.wait()
+            lanes.give(Batch("t", 0, 0, records(1), 1))
+            await lanes.room.wait()
+            while len(store.waits_s) < 10:
+                store.failed.clear()
+                await store.failed.wait()
+        await lanes.stop()
+        assert store.waits_s[:3] == [BACKOFF_S_MIN, 2 * BACKOFF_S_MIN, 4 * BACKOFF_S_MIN]
+        assert max(store.waits_s) == BACKOFF_S_MAX
 
     asyncio.run(check())
