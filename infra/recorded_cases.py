@@ -14,6 +14,7 @@ from typing import Any
 
 from aios.dlq.places import Places
 from aios.processors.cases.again import Recorded
+from aios.processors.language.autonomy import AUTO
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import (
@@ -48,12 +49,16 @@ _EVENTS: Mapping[str, type[Any]] = {
 
 @dataclass(slots=True)
 class _Trail:
-    """What the audit says of one case. decided: detail of its decision; at: its time."""
+    """What the audit says of one case. decided: detail of its decision; at: its time. taken: by the id of what it was
+    told and did not just keep, the step that took it, and which person's it is, 1-based.
+    """
 
     moves: list[AuditRecorded] = field(default_factory=list)
     decided: Mapping[str, Any] = field(default_factory=dict)
     version: int = 0
+    autonomy: str = AUTO
     at: int = 0
+    taken: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
@@ -101,15 +106,17 @@ def _follow(trail: _Trail, move: AuditRecorded) -> None:
     trail.moves.append(move)
     detail = json.loads(move.detail or "{}")
     if move.transition == "admitted":
-        trail.version = detail.get("workflow_version", 0)
+        trail.version, trail.autonomy = detail.get("workflow_version", 0), detail.get("autonomy", AUTO)
     elif move.transition == "decided":
         trail.decided, trail.at = detail, move.at
+    elif move.transition in ("told", "review_decided") and not detail.get("kept"):
+        trail.taken[detail.get("event_id", "")] = (move.step, detail.get("round", 1))
 
 
 def _recorded(trail: _Trail, records: Mapping[Where, Record], codec: Codec) -> Recorded | None:
     admitted: CaseAdmitted | None = None
     answers: dict[tuple[str, int], InferenceCompleted] = {}
-    reviews: dict[str, ReviewDecided] = {}
+    reviews: dict[tuple[str, int], ReviewDecided] = {}
     calls: dict[tuple[str, int], ConnectorCompleted] = {}
     told: dict[str, CaseTold] = {}
     for where in trail.places():
@@ -124,10 +131,10 @@ def _recorded(trail: _Trail, records: Mapping[Where, Record], codec: Codec) -> R
                 answers[event.step, event.attempt] = event
             case ConnectorCompleted():
                 calls[event.step, event.attempt] = event
-            case ReviewDecided():
-                reviews[_taken_at(trail, where, "review_decided")] = event
-            case CaseTold():
-                told[_taken_at(trail, where, "told")] = event
+            case ReviewDecided() if event.event_id in trail.taken:
+                reviews[trail.taken[event.event_id]] = event
+            case CaseTold() if event.event_id in trail.taken:
+                told[trail.taken[event.event_id][0]] = event
     if admitted is None:
         return None
     return Recorded(
@@ -138,18 +145,7 @@ def _recorded(trail: _Trail, records: Mapping[Where, Record], codec: Codec) -> R
         decided=trail.decided,
         calls=calls,
         told=told,
-    )
-
-
-def _taken_at(trail: _Trail, where: Where, transition: str) -> str:
-    """The step at which plan took what the case was told; empty: it changed nothing, or was kept for later."""
-    return next(
-        (
-            move.step
-            for move in trail.moves
-            if move.transition == transition and (move.input_topic, move.input_partition, move.input_offset) == where
-        ),
-        "",
+        autonomy=trail.autonomy,
     )
 
 

@@ -3,9 +3,10 @@
 In: what a case was given (its admitted event, the models' answers, the persons' decisions), which prompt and model are
 tried, and their answers. Out: the decision as recorded, the decision as it would be, or the requests that have to be
 answered before that is known. Guaranteed: the state machine is plan's own, on the workflow version that the case ran
-on; only the answers of what is tried are other ones; what outside systems and events said is as recorded, and only
-where the system would be asked the same; a case whose recorded inputs do not lead to its recorded decision
-again (an expiry, a budget that was spent, a version that is gone) is told apart and never counted as changed.
+on and with the autonomy that was drawn for it; only the answers of what is tried are other ones; what outside systems
+and events said is as recorded, and only where the system would be asked the same; a case whose recorded inputs do not
+lead to its recorded decision again (an expiry, a budget that was spent, a version that is gone) is told apart and never
+counted as changed.
 
 What a case would now ask a person, and nobody was asked then, ends as `asks_person`: what they would have said is not
 known. Rejected: comparing answers alone (a workflow may not care about a difference, or turn on a small one).
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from aios.processors.cases import case
 from aios.processors.cases.turn import Cause, rest_of
+from aios.processors.language.autonomy import AUTO
 from aios.processors.language.workflow import STEPS_MAX
 from aios.processors.language.workflow_files import Workflows
 from aios.schemas.models import (
@@ -46,17 +48,18 @@ PERSON = "asks_person"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One case. answers, calls: by step and attempt, in the order of coming. told: by the step that waited for it.
-    decided: as the audit has it, by field.
+    """One case. answers, calls: by step and attempt, in the order of coming. reviews: by step and which person's it is,
+    1-based. told: by the step that waited for it. decided: as the audit has it, by field. autonomy: as it was drawn.
     """
 
     admitted: CaseAdmitted
     version: int
     answers: Mapping[tuple[str, int], InferenceCompleted]
-    reviews: Mapping[str, ReviewDecided]
+    reviews: Mapping[tuple[str, int], ReviewDecided]
     decided: Mapping[str, object]
     calls: Mapping[tuple[str, int], ConnectorCompleted] = field(default_factory=dict)
     told: Mapping[str, CaseTold] = field(default_factory=dict)
+    autonomy: str = AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +151,7 @@ def decide(
 ) -> Result:
     """The decision with the answers of what is tried. given: by case id and step."""
     try:
-        of_then = Workflows([workflows.at(recorded.admitted.workflow, recorded.version)])
+        of_then = Workflows([workflows.at(recorded.admitted.workflow, recorded.version)], mode=recorded.autonomy)
         return _decide(recorded, of_then, tried, given)
     except ConfigError as error:
         return Unrepeatable(str(error))
@@ -249,7 +252,7 @@ def _answer(
 
 def _reviewed(recorded: Recorded, task: ReviewRequested) -> ReviewDecided | Decision:
     """What the person said then; where nobody was asked, it ends here."""
-    said = recorded.reviews.get(task.step)
+    said = recorded.reviews.get((task.step, task.round))
     if said is not None and said.label in task.choices:
         return replace(said, task_id=task.task_id)
     return Decision(outcome=PERSON, label=task.suggestion, decided_by=PERSON, reasons=task.reasons)

@@ -45,7 +45,6 @@ from aios.schemas.models import (
 )
 from aios.streams import prompt_files
 from aios.streams.errors import AiosError
-from aios.streams.inputs import Input
 from aios.streams.part import wrong_in
 
 MOVES_MAX = 8 * STEPS_MAX
@@ -87,17 +86,6 @@ def unvisited(workflow: Workflow, ran: Sequence[Ran]) -> list[str]:
     return [name for name in workflow.steps if name not in seen]
 
 
-class _One(Workflows):
-    """A workflow alone, with the autonomy that the case asks for."""
-
-    def __init__(self, workflow: Workflow, taken: Input, mode: str) -> None:
-        super().__init__([workflow], {taken.contract: taken})
-        self._mode = mode
-
-    def autonomy(self, workflow: Workflow) -> tuple[str, int]:  # noqa: ARG002 - as plan asks
-        return self._mode, 1_000
-
-
 @dataclass
 class _Run:
     """One case on its way."""
@@ -111,7 +99,8 @@ class _Run:
     timers: dict[str, int] = field(default_factory=dict)
 
     def go(self) -> None:
-        workflows = _One(self.sound.workflow, self.sound.input, self.recorded.autonomy)
+        taken = self.sound.input
+        workflows = Workflows([self.sound.workflow], {taken.contract: taken}, self.recorded.autonomy)
         now = _ms(self.recorded.received_at)
         state: CaseRemembered | None = None
         ahead: list[Event] = [self._admitted(now)]

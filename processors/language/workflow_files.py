@@ -24,7 +24,7 @@ from aios.processors.language.workflow import Call, Question, Workflow, asks
 from aios.processors.language.workflow_check import check, form
 from aios.schemas.models import WorkflowDeployed
 from aios.streams import config, inputs, mistakes, prompt_files, yaml_text
-from aios.streams.activations import RETIRED
+from aios.streams.activations import PERMILLE, RETIRED
 from aios.streams.deployments import Catalogue, Deployments, Entry, input_of
 from aios.streams.errors import ConfigError
 from aios.streams.inputs import Input
@@ -40,13 +40,15 @@ log = logging.getLogger(__name__)
 class Workflows:
     """A set of workflows that stays as it is; every version that a case may still run on.
 
-    taken: input contracts that this release does not ship, by name.
+    taken: input contracts that this release does not ship, by name. mode: how far every new case decides alone;
+    without, as its workflow's file says.
     """
 
-    def __init__(self, workflows: Iterable[Workflow], taken: Mapping[str, Input] | None = None) -> None:
+    def __init__(self, workflows: Iterable[Workflow], taken: Mapping[str, Input] | None = None, mode: str = "") -> None:
         self._versions: dict[tuple[str, int], Workflow] = {}
         self._latest: dict[str, Workflow] = {}
         self._taken = taken or {}
+        self._mode = mode
         for each in sorted(workflows, key=lambda w: w.version):
             if (each.workflow, each.version) in self._versions:
                 raise ConfigError(f"two files hold {each.reference}")
@@ -64,8 +66,8 @@ class Workflows:
         return self._latest.get(name)
 
     def autonomy(self, workflow: Workflow) -> tuple[str, int]:
-        """How far new cases decide alone, and which permille of them: as its file says."""
-        return autonomy.of_file(workflow)
+        """How far new cases decide alone, and which permille of them."""
+        return (self._mode, PERMILLE) if self._mode else autonomy.of_file(workflow)
 
     def of_input(self, contract: str) -> Workflow | None:
         """The newest version of the workflow that takes these events."""

@@ -56,7 +56,7 @@ class Ran:
     text: str = LETTER
     moves: list[AuditRecorded] = field(default_factory=list)
     answers: dict[tuple[str, int], InferenceCompleted] = field(default_factory=dict)
-    reviews: dict[str, ReviewDecided] = field(default_factory=dict)
+    reviews: dict[tuple[str, int], ReviewDecided] = field(default_factory=dict)
     decided: list[CaseDecided] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Ran:
                 self.answers[told.step, told.attempt] = answered(told, self)
                 return self.answers[told.step, told.attempt]
             case ReviewRequested():
-                self.reviews[told.step] = ReviewDecided(
+                self.reviews[told.step, told.round] = ReviewDecided(
                     event_id="r",
                     task_id=told.task_id,
                     case_id=told.case_id,
@@ -89,7 +89,7 @@ class Ran:
                     reviewer="ana",
                     decided_at=AT,
                 )
-                return self.reviews[told.step]
+                return self.reviews[told.step, told.round]
         return None
 
     @property

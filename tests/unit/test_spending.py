@@ -205,13 +205,11 @@ def test_a_denied_case_asks_no_model_wherever_it_goes(kind: str, *, silent: bool
     told = copy.deepcopy(EVERY) | {
         "budget": {"per_case_max_micro": 10_000, "on_denied": {"reason": "no_money", "then": "poor"}}
     }
-    about = told["steps"]["gather"]["parallel"]["of"]["about"]
+    screen, about = (told["steps"]["gather"]["parallel"]["of"][name] for name in ("screen", "about"))
     on = {"status": "rating", "then": "ask", "on_error": {"reason": "not_rated", "then": "ask"}}
     told["steps"]["poor"] = {
         "infer": {"infer": about["infer"] | on},
-        "parallel": {
-            "parallel": {"of": {"near": told["steps"]["gather"]["parallel"]["of"]["screen"], "far": about}} | on
-        },
+        "parallel": {"parallel": {"of": {"near": screen, "far": about}} | on},
         "map": {"map": {"over": "input.documents", "items_max": 3, "each": about} | on},
     }[kind]
     flow = Flow(workflow=Workflow.model_validate(told), funds=LIMITED)
