@@ -2,7 +2,7 @@
 
 In: the step, an event (case.told.v1), its time. Out: an audit entry that shows what is waited for, with the hash of
 what people are told meanwhile, and the words beside it. Guaranteed: an event that comes while the case is elsewhere,
-and that one of its waits asks for, is kept until the case is there (TOLD_MAX of them, and KEPT_BYTES_MAX), so that a
+and that one of its waits can take, is kept until the case is there (TOLD_MAX of them, and KEPT_BYTES_MAX), so that a
 cancellation is not lost to a booking under way; an event that comes twice changes nothing; a step in a circle is
 visited at most once more than the wait takes events, since in the last round the wait listens to the clock alone; a
 step visited again has another path, `book#2`, and so other ids and timers.
@@ -59,8 +59,10 @@ class Waiting(Branching):
         step = self.waiting_step()
         waits = isinstance(step, Wait) and step.event == event.kind
         self._remember_told(known["kept"], [*known["seen"], event.event_id])
-        if waits and (field := self._lacks(said)):
-            self._ignore(event, "incomplete", lacks=field)
+        asking = [step_of(self._state.step)] if waits else self._workflow.waits_for(event.kind)
+        lacked = [self._lacks(name, said) for name in asking]
+        if lacked and all(lacked):
+            self._ignore(event, "incomplete", lacks=lacked[0])
         elif isinstance(step, Wait) and waits and self._listens(step):
             self.stop_waiting()
             self._take(step, {"event_id": event.event_id, "kind": event.kind, "by": event.by, "body": said})
@@ -86,17 +88,17 @@ class Waiting(Branching):
     def _ignore(self, event: CaseTold, reason: str, **detail: str) -> None:
         self.record("ignored", actor=event.by, event_id=event.event_id, kind=event.kind, reason=reason, **detail)
 
-    def _lacks(self, body: Mapping[str, Any]) -> str:
-        """A field that the step where the case is counts on, and this has not; empty: none."""
-        return lacking(self._workflow.examples.get(step_of(self._state.step), ()), body)
+    def _lacks(self, name: str, body: Mapping[str, Any]) -> str:
+        """A field that a wait counts on, and this has not; empty: none."""
+        return lacking(self._workflow.examples.get(name, ()), body)
 
     def _listens(self, step: Wait) -> bool:
         """Whether this round still takes an event."""
         return round_of(self._state.step) <= step.rounds_max
 
     def _take_kept(self, step: Wait) -> Mapping[str, Any] | None:
-        known = self._told()
-        fitting = (one for one in known["kept"] if one["kind"] == step.event and not self._lacks(one["body"]))
+        known, name = self._told(), step_of(self._state.step)
+        fitting = (one for one in known["kept"] if one["kind"] == step.event and not self._lacks(name, one["body"]))
         found = next(fitting, None)
         if found is not None:
             self._remember_told([one for one in known["kept"] if one is not found], known["seen"])

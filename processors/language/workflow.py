@@ -431,6 +431,10 @@ class Workflow(Part):
         kinds = (step.kind for step in self.steps.values())
         return tuple(sorted({kind.event for kind in kinds if isinstance(kind, Wait) and kind.event is not None}))
 
+    def waits_for(self, event: str) -> list[str]:
+        """Those of its steps that wait for this kind of event."""
+        return [name for name, step in self.steps.items() if isinstance(step.kind, Wait) and step.kind.event == event]
+
     def view(self, case_input: Mapping[str, Any], answers: Mapping[str, Any]) -> dict[str, Any]:
         """What an expression sees."""
         noted = answers.get(NOTED, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from aios.schemas.models import AuditRecorded, CaseTold, ConnectorRequested
 from aios.sinks import audit, outcome_writes
 from aios.streams import explanation
 from aios.streams.errors import Reason, RecordError
-from tests.fakes.flow import Flow, returned, workflow
+from tests.fakes.flow import EVERY, Flow, returned, workflow
 
 
 def booked(flow: Flow | None = None) -> Flow:
@@ -139,6 +140,37 @@ def test_an_event_that_lacks_what_the_examples_share_changes_nothing() -> None:
     assert sentence.says == "Changed from producer changed nothing: it has no what as it should."
     flow.tell("changed", "t2", {"what": "cancelled"})
     assert flow.decided.reasons == ("withdrawn",)
+
+
+def test_an_event_that_comes_early_and_lacks_something_says_so_at_once() -> None:
+    """It would be kept for a wait that never takes it, and nobody would know."""
+    flow = Flow(workflow=workflow(examples={"booked": [{"what": "moved"}]}))
+    flow.admit()
+    flow.tell("changed", "t1", {"to": "ten"})
+    entry = flow.of(AuditRecorded)[-1]
+    assert (entry.transition, json.loads(entry.detail)["lacks"]) == ("ignored", "what")
+    for step in ("gather/screen", "gather/about", "read/0", "read/1", "book"):
+        flow.answer(step)
+    assert told(flow) == [("ignored", "incomplete"), ("waiting", "")]
+
+
+def test_an_event_that_one_of_two_waits_can_take_is_kept_for_it() -> None:
+    """It lacks what the first counts on, and passes it by."""
+    steps = copy.deepcopy(EVERY["steps"])
+    steps["weigh"]["rule"]["otherwise"]["then"] = "before"
+    steps["before"] = {
+        "wait": {"status": "early", "event": "changed", "for_s": 60, "then": "book", "on_expiry": {"then": "book"}}
+    }
+    flow = Flow(workflow=workflow(steps=steps, examples={"before": [{"by": "x"}], "booked": [{"what": "moved"}]}))
+    flow.admit()
+    flow.tell("changed", "t0", {"to": "ten"})
+    flow.tell("changed", "t1", {"what": "cancelled"})
+    for step in ("gather/screen", "gather/about", "read/0", "read/1"):
+        flow.answer(step)
+    flow.fire("before/1")
+    flow.answer("book")
+    assert flow.decided.reasons == ("withdrawn",)
+    assert told(flow) == [("ignored", "incomplete"), ("told", ""), ("waiting", ""), ("told", "")]
 
 
 def test_what_is_kept_for_a_wait_and_lacks_something_does_not_stand_before_what_comes_behind_it() -> None:
