@@ -143,7 +143,7 @@ def _longest_ms(kind: Kind | Question | Call, lane: str, pools: Mapping[str, Poo
             tries = len(pool_files.chain(pools, pool)) * kind.attempts_max
             return 2 * tries * kind.deadline_s.ms(kind.lane or lane)  # for the turn to ask, and for the answer
         case Call():
-            return kind.attempts_max * kind.deadline_s.ms(kind.lane or lane)
+            return 2 * kind.attempts_max * kind.deadline_s.ms(kind.lane or lane)
         case Parallel():
             return max(_longest_ms(branch.asks, lane, pools) for branch in kind.of.values())
         case Map():

@@ -301,6 +301,16 @@ def test_a_reservation_outlives_the_longest_way_through_its_workflow() -> None:
     assert spending.longest_ms(TRIAGE, "bulk", installed.pools()) == days + 2 * 4 * 21_600_000 + spending.SPARE_MS
 
 
+def test_a_reservation_outlives_a_systems_turn_too() -> None:
+    """It is waited for as long again as for answers: here by a call sent twice, in a step that is visited three times."""
+    longest = []
+    for bulk_s in (600, 700):
+        told = copy.deepcopy(EVERY)
+        told["steps"]["book"]["connect"]["deadline_s"]["bulk"] = bulk_s
+        longest.append(spending.longest_ms(Workflow.model_validate(told), "bulk", installed.pools()))
+    assert longest[1] - longest[0] == 3 * (2 + 2) * 100_000
+
+
 def test_no_reservation_is_held_for_centuries() -> None:
     """A circle of waits of more than a year each; what a stage or a page makes a date of stays one."""
     told = copy.deepcopy(EVERY)
