@@ -44,12 +44,15 @@ class Server:
 
 
 class NoAnswer(Exception):
-    """Why, for people, and the exit code that means it. answer: the HTTP status; 0 without one."""
+    """Why, for people, and the exit code that means it. answer: the HTTP status; 0 without one. reason: the problem's
+    name, where the server gave one.
+    """
 
-    def __init__(self, why: str, status: int = FAILED, answer: int = 0) -> None:
+    def __init__(self, why: str, status: int = FAILED, answer: int = 0, reason: str = "") -> None:
         super().__init__(why)
         self.status = status
         self.answer = answer
+        self.reason = reason
 
 
 def token(settings: Settings, file: Path | None, own: str) -> str:
@@ -104,7 +107,8 @@ def _answer(
         if answer.status == 401:
             raise NoAnswer(f"{server.what} at {server.url} knows no such key or token; `{server.maker}` makes one")
         if answer.status >= 400:
-            raise NoAnswer(_why(server, json.load(answer)), _STATUS.get(answer.status, FAILED), answer.status)
+            said = json.load(answer)
+            raise NoAnswer(_why(server, said), _STATUS.get(answer.status, FAILED), answer.status, _reason(said))
         yield answer
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswer(f"{server.what} at {server.url} does not answer: {error}", NOT_RUNNING) from error
@@ -122,6 +126,10 @@ def _connection(server: Server) -> tuple[http.client.HTTPConnection, str]:
         what = server.what.replace("the ", "a ", 1)
         why = f"{server.url} is no URL of {what}: http://HOST:PORT or https://HOST"
         raise NoAnswer(why, USAGE) from None
+
+
+def _reason(said: Any) -> str:
+    return str(said.get("type", "")).rpartition(":")[2] if isinstance(said, dict) else ""
 
 
 def _why(server: Server, said: Any) -> str:

@@ -21,6 +21,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from itertools import count
 from time import monotonic
 from typing import Any, TypeVar, cast
 
@@ -187,24 +188,40 @@ class OutcomeStore:
         views = [case_view(case_id, case) for (case_id, _), case in zip(newest, cases, strict=True) if case]
         return [view for view in views if _is(view.tenant, tenant)]
 
-    async def reviews(self, tenant: str | None, limit: int = 50) -> list[ReviewView]:
-        """Open tasks, the longest waiting first. limit: at most LISTED_MAX."""
+    async def reviews(self, tenant: str | None, limit: int = 50, after: tuple[int, str] = (0, "")) -> list[ReviewView]:
+        """Open tasks, the longest waiting first. limit: at most LISTED_MAX. after: those that follow the task which was
+        asked then and has this id.
+        """
         limit = min(limit, LISTED_MAX)
         tenants = [tenant]
         if tenant is None:
             (tenants,) = await self._ask(("zrange", REVIEW_TENANTS, 0, LISTS_MAX))
-        if not tenants or limit < 1:
+        if limit < 1:
             return []
-        found = await self._ask(*(("zrange", reviews_key(str(one)), 0, limit - 1, "withscores") for one in tenants))
-        oldest = sorted((pair for one in found for pair in _pairs(one)), key=lambda pair: (pair[1], pair[0]))[:limit]
+        found = await asyncio.gather(*(self._asked(str(one), limit, after) for one in tenants))
+        oldest = sorted(pair for one in found for pair in one)[:limit]
         if not oldest:
             return []
         bodies, claims = await self._ask(
-            ("mget", *(review_key(task_id) for task_id, _ in oldest)),
-            ("mget", *(review_claims.claim_key(task_id) for task_id, _ in oldest)),
+            ("mget", *(review_key(task_id) for _, task_id in oldest)),
+            ("mget", *(review_claims.claim_key(task_id) for _, task_id in oldest)),
         )
         asked = [(json.loads(body), held) for body, held in zip(bodies, claims, strict=True) if body is not None]
         return [task_view(said, review_claims.read(held), is_open=True) for said, held in asked]
+
+    async def _asked(self, tenant: str, limit: int, after: tuple[int, str]) -> list[tuple[float, str]]:
+        """When the first `limit` of a tenant's open tasks behind that place were asked, and their ids. As many as you
+        like may have been asked in the same millisecond.
+        """
+        found: list[tuple[float, str]] = []
+        for offset in count(step=limit):
+            some = (after[0], "+inf", "withscores", "limit", offset, limit)
+            (page,) = await self._ask(("zrangebyscore", reviews_key(tenant), *some))
+            pairs = [(at, task_id) for task_id, at in _pairs(page)]
+            found += [pair for pair in pairs if pair > after]
+            if len(pairs) < limit or len(found) >= limit:
+                break
+        return found
 
     async def review(self, task_id: str, tenant: str | None) -> ReviewView | None:
         """One task, open or not."""

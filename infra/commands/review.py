@@ -26,6 +26,7 @@ from aios.streams import principals, tenants
 from aios.streams.durations import MINUTE_MS
 from aios.streams.wall_clock import wall_ms
 
+PAGE_MAX = 200  # questions that a gateway lists at once
 TEXT_SHOWN = 80  # characters of a question's text in a list
 TAKEN = (403, 404, 409)  # by another, or not for this person; the next one may be free
 VALUE_SHOWN = 600  # of one value inside what is asked about, such as a document in base64
@@ -43,19 +44,22 @@ group.add_command(stats)
 
 
 @group.command("list")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1, PAGE_MAX), default=50, show_default=True)
+@click.option("--after", default="", help="The last question of the page before.")
 @_gateway
 @_key
 @JSON
-def list_(limit: int, gateway: str | None, key: str | None, as_json: bool) -> None:
+def list_(limit: int, after: str, gateway: str | None, key: str | None, as_json: bool) -> None:
     """Open questions, the longest waiting first."""
-    found = client.ask(_tenant(gateway, key), "GET", f"/v1/reviews?limit={limit}")
+    found = _page(_tenant(gateway, key), limit, after)
     output.rows(
         found if as_json else [_row(each) for each in found],
         ("task", "workflow", "waits", "claimed", "reasons", "suggestion", "confidence", "text"),
         as_json=as_json,
-        none="nobody is asked anything at this moment",
+        none="nobody is asked anything at this moment" if not after else "nobody is asked anything after that",
     )
+    if len(found) == limit:
+        click.echo(f"there may be more: --after {found[-1]['task_id']}", err=True)
 
 
 @group.command()
@@ -129,17 +133,35 @@ def decide(*, task: str, label: str, comment: str, gateway: str | None, token_fi
 
 
 def _longest(server: Server) -> Any:
-    """The claim of the question that has waited longest and that nobody has; another may be quicker. Or an exit."""
-    for one in client.ask(server, "GET", "/v1/reviews?limit=200"):
-        if one["claimed_by"]:
+    """The claim of the question that has waited longest, that nobody has and this person may answer; another may be
+    quicker. Or an exit.
+    """
+    lacks: set[str] = set()
+    for one in _open(server):
+        if one["claimed_by"] or one["skills"] in lacks:
             continue
         try:
             return client.asked(server, _path(one["task_id"], "claim"), "POST")
         except NoAnswer as error:
             if error.answer not in TAKEN:
                 fail(str(error), error.status)
+            if error.reason == "skill_missing":
+                lacks.add(one["skills"])
             click.echo(f"{one['task_id']}: {error}", err=True)
-    fail("there is no question that nobody has in hand", NOT_FOUND)
+    fail("there is no question that nobody has in hand and that you may answer", NOT_FOUND)
+
+
+def _open(server: Server) -> Iterator[Any]:
+    """Every open question, the longest waiting first."""
+    after = ""
+    while page := _page(server, PAGE_MAX, after):
+        yield from page
+        after = page[-1]["task_id"]
+
+
+def _page(server: Server, limit: int, after: str) -> Any:
+    more = f"&after={quote(after, safe='')}" if after else ""
+    return client.ask(server, "GET", f"/v1/reviews?limit={limit}{more}")
 
 
 def _path(task: str, what: str) -> str:

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 class Reviews(Protocol):
     """OutcomeStore in service. Every call raises Unavailable when it does not answer."""
 
-    async def reviews(self, tenant: str | None, limit: int) -> Sequence[ReviewView]: ...
+    async def reviews(self, tenant: str | None, limit: int, after: tuple[int, str]) -> Sequence[ReviewView]: ...
     async def review(self, task_id: str, tenant: str | None) -> ReviewView | None: ...
     async def timeline(self, case_id: str, tenant: str) -> Sequence[Mapping[str, Any]]: ...
     async def claim(self, task_id: str, by: str) -> Claim: ...
@@ -85,9 +85,19 @@ class ReviewsApi(ABC):
         asked = request.query.get("limit", "50")
         if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= REVIEWS_MAX):
             raise Problem("invalid_query", f"limit: 1 to {REVIEWS_MAX}")
-        found = [each for tenant in tenants or (None,) for each in await self._outcomes.reviews(tenant, int(asked))]
-        found.sort(key=lambda each: each.requested_at)
-        return json_answer([each.plain() for each in found[: int(asked)]])
+        limit, after = int(asked), await self._listed_at(request.query.get("after", ""), tenants)
+        found = [each for one in tenants or (None,) for each in await self._outcomes.reviews(one, limit, after)]
+        found.sort(key=lambda each: (each.requested_at, each.task_id))
+        return json_answer([each.plain() for each in found[:limit]])
+
+    async def _listed_at(self, task_id: str, tenants: tuple[str, ...]) -> tuple[int, str]:
+        """Of a question, answered meanwhile or not, in the order in which they are listed. Raises Problem."""
+        if not task_id:
+            return 0, ""
+        task = await self._outcomes.review(task_id, None)
+        if task is None or (tenants and task.tenant not in tenants):
+            raise Problem("invalid_query", "after: there is no such question for this API key or token")
+        return task.requested_at, task.task_id
 
     async def show_review(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
         task = await self._review(request, tenants)
@@ -255,9 +265,12 @@ ROUTES = (
         path="/v1/reviews",
         name="list_reviews",
         caller=Caller.READER,
-        does="Open questions to people.",
+        does="Open questions to people, the longest waiting first.",
         answers={200: list[ReviewView]},
-        query={"limit": {"type": "integer", "minimum": 1, "maximum": REVIEWS_MAX, "default": 50}},
+        query={
+            "limit": {"type": "integer", "minimum": 1, "maximum": REVIEWS_MAX, "default": 50},
+            "after": {"type": "string", "description": "Id of a question: those that follow it, for the next page."},
+        },
         refuses=("invalid_query",),
     ),
     Route(

@@ -196,6 +196,39 @@ def test_what_is_asked_is_answered(server: Valkey, redis: Redis, tmp_path: Path)
     asyncio.run(ask())
 
 
+def test_open_questions_are_listed_page_after_page(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """Of one tenant and of all, each once and the oldest first, however many were asked in the same millisecond."""
+    chance = random.Random(3)
+    asked = [(NOW + chance.randint(0, 2), f"q{n:02}", chance.choice(["demo", "other"])) for n in range(40)]
+    events = [
+        event
+        for at, case, tenant in asked
+        for event in (
+            records.audit(case, 1, "review_requested", "asked", at, tenant, task_id=f"t-{case}"),
+            records.asked(case, at, tenant),
+        )
+    ]
+
+    async def pages(store: OutcomeStore, tenant: str | None) -> list[str]:
+        found: list[str] = []
+        after = (0, "")
+        while page := await store.reviews(tenant, 3, after):
+            found += [one.task_id for one in page]
+            after = (page[-1].requested_at, page[-1].task_id)
+        return found
+
+    async def ask() -> None:
+        taken = [records.taken(records.outgoing(CODEC, event), offset, NOW) for offset, event in enumerate(events)]
+        await apply(server, tmp_path, taken)
+        async with outcome_store.opened(server.url) as store:
+            for tenant in ("demo", "other", None):
+                assert await pages(store, tenant) == [
+                    f"t-{case}" for _, case, whose in sorted(asked) if tenant in (None, whose)
+                ]
+
+    asyncio.run(ask())
+
+
 def test_a_tenant_sees_nothing_of_another(server: Valkey, redis: Redis, tmp_path: Path) -> None:
     """Knowing every id of it does not help."""
 

@@ -115,10 +115,11 @@ class Outcomes:
         await self.check()
         self.cases.setdefault(case_id, CaseView(case_id=case_id, tenant=tenant, status="accepted"))
 
-    async def reviews(self, tenant: str | None, limit: int) -> Sequence[ReviewView]:
+    async def reviews(self, tenant: str | None, limit: int, after: tuple[int, str] = (0, "")) -> Sequence[ReviewView]:
         await self.check()
-        mine = [task for task in self.tasks.values() if tenant in (None, task.tenant)]
-        return [task for task in mine if task.status == "open"][:limit]
+        mine = [task for task in self.tasks.values() if tenant in (None, task.tenant) and task.status == "open"]
+        mine.sort(key=lambda task: (task.requested_at, task.task_id))
+        return [task for task in mine if (task.requested_at, task.task_id) > after][:limit]
 
     async def review(self, task_id: str, tenant: str | None) -> ReviewView | None:
         await self.check()

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from tests.fakes.gateway import Served, served
+from click.testing import CliRunner, Result
+
+from aios.infra.cli import aios
+from aios.infra.output import NOT_FOUND
+from aios.streams.outcome_views import ReviewView
+from tests.fakes.gateway import TOKENS, Served, served
 from tests.unit.test_gateway import DECISION, TASK, problem
 
 
@@ -163,5 +169,60 @@ def test_a_question_that_names_a_skill_is_for_reviewers_who_have_it() -> None:
         assert await claims(gateway, "una", task="t2") == (200, "una")
         async with gateway.request("POST", "/v1/reviews/t1/decision", principal="sue", json=DECISION) as response:
             assert response.status == 202
+
+    run(test)
+
+
+def many(*skills: str) -> dict[str, ReviewView]:
+    """Three hundred questions of each skill, one skill after the other; three asked in every millisecond."""
+    made = [
+        replace(TASK, task_id=f"t{n:04}", requested_at=1 + n // 3, skills=skills[n // 300])
+        for n in range(300 * len(skills))
+    ]
+    return {one.task_id: one for one in made}
+
+
+def test_every_open_question_can_be_listed_page_after_page() -> None:
+    """By the last one of the page before, also when it was answered meanwhile; another tenant's, or none, is told."""
+
+    async def test(gateway: Served) -> None:
+        tasks = gateway.outcomes.tasks = many("", "")
+        tasks["g"] = replace(TASK, task_id="g", tenant="globex")
+        seen: list[str] = []
+        while True:
+            after = {"after": seen[-1]} if seen else {}
+            async with gateway.request("GET", "/v1/reviews", params={"limit": "200", **after}) as response:
+                page = [one["task_id"] for one in await response.json()]
+            if not page:
+                break
+            seen += page
+            tasks[seen[-1]] = replace(tasks[seen[-1]], status="closed")
+        assert seen == [f"t{n:04}" for n in range(600)]
+        for unknown in ("g", "nobody"):
+            async with gateway.request("GET", "/v1/reviews", params={"after": unknown}) as response:
+                assert "after" in (await problem(response, "invalid_query"))["detail"]
+
+    run(test)
+
+
+def test_who_claims_gets_the_oldest_that_they_may_answer_however_many_are_older(tmp_path: Path) -> None:
+    """A skill that they lack is told once; where nothing is left for them, that is said and no more."""
+
+    async def test(gateway: Served) -> None:
+        async def claim(who: str) -> Result:
+            token = tmp_path / who
+            token.write_text(TOKENS[who])
+            words = ["review", "claim", "--gateway", gateway.url, "--token-file", str(token)]
+            return await asyncio.to_thread(CliRunner().invoke, aios, words)
+
+        gateway.outcomes.tasks = many("compliance", "tax", "")
+        said = await claim("ada")
+        assert said.exit_code == 0
+        assert said.stdout.startswith("t0600 is yours")
+        assert [line.partition(":")[0] for line in said.stderr.splitlines()] == ["t0000", "t0300"]
+        gateway.outcomes.tasks = many("compliance")
+        said = await claim("ada")
+        assert said.exit_code == NOT_FOUND
+        assert "there is no question that nobody has in hand and that you may answer" in said.stderr
 
     run(test)
