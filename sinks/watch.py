@@ -245,12 +245,12 @@ class Sink:
     def _measure(self, keys: Iterable[tuple[str, str]]) -> None:
         for key in keys:
             series = self._state.series.get(key)
-            if series is None:  # it made room for another
-                DISTANCE.remove(*key)
-                MOVED.remove(*key)
-            elif series.windows:
+            if series is not None and series.windows:
                 DISTANCE.labels(*key).set(series.distance)
                 MOVED.labels(*key).set(series.moved)
+            else:  # it made room for another, or begins anew
+                DISTANCE.remove(*key)
+                MOVED.remove(*key)
         CANARY.clear()  # of those that have ended
         for trial in self._state.trials.values():
             for name, side in (("stable", trial.stable), ("canary", trial.canary)):

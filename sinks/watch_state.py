@@ -11,6 +11,9 @@ are remembered, the one that has been silent longest makes room.
     workflow:<name>                     labels, confidence and by_person of its decisions, out_of_scope and
                                         input_length of its models' answers
 
+A version of a model has series of its own; those of a workflow begin anew with the first decision of a newer version,
+and what cases in flight add of the version before is counted with them (answers do not say which version asked).
+
 An answer that plan cannot use (it breaks its contract, or its label is not of the workflow's list) is an error of its
 model, as plan's audit says. A worker that dies between answer and commit answers again; such a repeat counts twice.
 """
@@ -69,6 +72,7 @@ class State:
     series: dict[Key, Series] = field(default_factory=dict)
     trials: dict[str, Trial] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)  # the newest that has decided, by subject of a workflow
     changed: set[str] = field(default_factory=set)
 
     def take(self, record: Record, event: Seen) -> list[Drifted]:
@@ -86,6 +90,7 @@ class State:
                 values = _of_answer(event)
             case CaseDecided():
                 self._tell_decision(event, record.timestamp_ms)
+                self._follow_version(f"workflow:{event.workflow}", event.workflow_version)
                 values = _of_decision(event)
             case AuditRecorded():
                 self._tell_refusal(event, record.timestamp_ms)
@@ -135,6 +140,8 @@ class State:
         match kind:
             case "position":
                 return str(self.positions[rest])
+            case "version":
+                return str(self.versions.get(rest, ""))
             case "trial":
                 trial = self.trials.get(rest)
                 return json.dumps(trial.plain()) if trial is not None else ""
@@ -157,10 +164,24 @@ class State:
             newest[known] = max(newest.get(known, 0), series.last_ms)
         if subject in newest or len(newest) < SUBJECTS_MAX:
             return
-        silent = min(newest, key=lambda one: newest[one])
-        for key in [key for key in self.series if key[0] == silent]:
+        self._forget(min(newest, key=lambda one: newest[one]))
+
+    def _follow_version(self, subject: str, version: int) -> None:
+        """A newer version may decide otherwise: it is held against how it began itself."""
+        known = self.versions.get(subject, 0)
+        if version <= known:
+            return
+        if known:
+            self._forget(subject)
+        self.versions[subject] = version
+        self.changed.add(f"version:{subject}")
+
+    def _forget(self, subject: str) -> None:
+        for key in [key for key in self.series if key[0] == subject]:
             del self.series[key]
             self.changed.add(f"series:{key[1]}:{key[0]}")
+        if self.versions.pop(subject, 0):
+            self.changed.add(f"version:{subject}")
 
     def _side(self, reference: str, at_ms: int) -> Side | None:
         """Of name@version in its model's trial, if there is one that had begun."""
@@ -222,6 +243,8 @@ def read_back(fields: Mapping[str, str], limits: WatchSettings) -> State:
         match kind:
             case "position":
                 state.positions[rest] = int(said)
+            case "version":
+                state.versions[rest] = int(said)
             case "trial":
                 state.trials[rest] = canary.of_plain(json.loads(said))
             case "series":

@@ -298,7 +298,8 @@ def newest(name: str) -> int:
         found = evaluated(f"{name}@{version}")
         if found is not None and found.passed:
             return version
-    raise ConfigError(f"no version of prompt {name} has passed its evaluation: `aios prompt test {name}@{there[-1]}`")
+    asks = f"`aios prompt test {name}@{there[-1]} --record`"
+    raise ConfigError(f"no version of prompt {name} has passed its evaluation: {asks}")
 
 
 def unpassed(reference: str, model: str = "") -> str:

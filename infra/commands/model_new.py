@@ -144,6 +144,6 @@ def _then(reference: str, before: Card, read_with: str) -> Iterator[str]:
         files = ", ".join(f"{pool.pool}.yaml" for pool in pools)
         yield f"then: `weights: {read_with}` in {files}, when the card says all: it is the newest from then on"
     if before.task == "generate":
-        yield f"then: aios prompt test PROMPT --model {reference}"
+        yield f"then: aios prompt test PROMPT --model {reference} --record"
     if reference != f"{name}@1":
         yield f"before: activate the version that serves, where nobody has: else {reference} does as the newest"

@@ -95,7 +95,7 @@ def new(name: str, source: str) -> None:
         made.append(evaluation.path_of(name))
     for each in made:
         click.echo(f"{each}: a copy of {template.reference}'s; edit it")
-    click.echo(f"then: aios prompt test {name}@{version}")
+    click.echo(f"then: aios prompt test {name}@{version} --record")
 
 
 @group.command()

@@ -172,7 +172,7 @@ def record(reference: str, *, passed: bool = True, **changed: Any) -> Recorded:
 
 def test_the_newest_version_that_passed_serves_unless_another_is_activated(folder: Path) -> None:
     """A file that nobody has tested serves nobody; nor does one that was changed since, or that failed."""
-    with pytest.raises(ConfigError, match="no version of prompt summary has passed"):
+    with pytest.raises(ConfigError, match=r"no version of prompt summary has passed .*@\d+ --record`"):
         prompt_files.newest("summary")
     record("summary@1")
     assert prompt_files.newest("summary") == 1
@@ -218,7 +218,8 @@ def echo(text: str) -> str:
 
 def test_a_new_version_is_a_copy_that_serves_nobody(folder: Path) -> None:
     """The next number, or the first of a new name, with an evaluation set of its own."""
-    assert aios_says("new", "summary").exit_code == 0
+    made = aios_says("new", "summary")
+    assert (made.exit_code, "then: aios prompt test summary@3 --record" in made.output) == (0, True)
     assert prompt_files.load("summary@3").messages == prompt_files.load("summary@2").messages
     assert aios_says("new", "letter-topic", "--from", "summary@1").exit_code == 0
     assert evaluation.load("letter-topic").prompt == "letter-topic"

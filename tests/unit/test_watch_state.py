@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,7 +58,10 @@ def stream(seed: int, count: int) -> list[tuple[int, int, InferenceCompleted | C
         if chance.random() < 0.5:
             event = records.answer(f"c{number}", chance.choice("abc"), version=chance.choice([1, 1, 1, 2]))
         else:
-            event = records.decision(f"c{number}", chance.choice("abc"), by_person=chance.random() < 0.3)
+            event = replace(
+                records.decision(f"c{number}", chance.choice("abc"), by_person=chance.random() < 0.3),
+                workflow_version=1 + (number > chance.randint(40, 70)),
+            )
         place = (event.contract, chance.randrange(3))
         ends[place] = ends.get(place, -1) + 1
         found.append((place[1], ends[place], event))
@@ -81,6 +85,7 @@ def test_a_restart_and_repeats_change_nothing(seed: int, cut: int, again: int) -
         told += take(broken, offset, event, part)
     assert told == found
     assert (broken.series, broken.trials, broken.positions) == (straight.series, straight.trials, straight.positions)
+    assert broken.versions == straight.versions
 
 
 def test_each_measure_has_its_subject() -> None:
@@ -226,6 +231,31 @@ def test_so_many_subjects_are_remembered() -> None:
     assert f"workflow:w{SUBJECTS_MAX + 2}" in subjects
     assert "workflow:w0" not in subjects
     assert state.written()["series:input_length:workflow:w0"] == ""
+
+
+def test_a_new_version_of_a_workflow_is_held_against_how_it_began_itself() -> None:
+    """Not against the version before, whose last cases are counted with it; later drift of it is found."""
+    state, offset = State(LIMITS), 0
+
+    def decide(label: str, count: int, version: int) -> list[Any]:
+        nonlocal offset
+        found: list[Any] = []
+        for _ in range(count):
+            event = replace(records.decision("c", label, by_person=False), workflow_version=version)
+            found += take(state, offset, event)
+            offset += 1
+        return found
+
+    labels = ("workflow:document.triage", "labels")
+    assert decide("card", 60, 1) == []
+    assert len(decide("loan", 20, 1)) == 1
+    assert state.series[labels].moved
+    assert decide("loan", 30, 2) == []
+    assert decide("card", 1, 1) == []
+    assert decide("loan", 29, 2) == []
+    assert state.series[labels].reference.labels == {"loan": 39, "card": 1}
+    assert not state.series[labels].moved
+    assert [one.measure for one in decide("card", 20, 2)] == ["labels"]
 
 
 def test_what_is_written_is_small() -> None:
