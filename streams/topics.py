@@ -24,7 +24,7 @@ EVALUATION = "model.evaluation"  # as workflow of a command that no case asks: a
 RETENTION_HOURS = 30 * 24  # the idempotency window; source, retry and dead letters keep no longer
 RETENTION_MS = RETENTION_HOURS * HOUR_MS
 SEGMENT_HOURS = 7 * 24  # Kafka deletes whole segments: a record may lie so much longer than it is kept
-CANCELLED_HOURS = 24  # a worker that was away for longer computes what nobody waits for
+CANCELLED_HOURS = 7 * 24  # as long as a command may be worth an answer (Deadline of a workflow's step)
 SYSTEMS_MAX = 1_024  # whose topics are made once
 POOL_PARTITIONS_MIN = 32  # workers share a pool among tenants by these: with fewer, tenants meet in one too often
 

@@ -7,8 +7,10 @@ from uuid import uuid5
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from aios.dlq import envelope
+from aios.processors.language.part import Deadline
 from aios.schemas.ids import NAMESPACE
 from aios.streams import topics, topology
 from aios.streams.partitioner import partition_of
@@ -54,6 +56,14 @@ def test_pools_have_partitions_enough_to_share() -> None:
     assert topics.inference_requested("classify.bulk").partitions(6) == 32
     assert topics.inference_cancelled("classify.bulk").partitions(6) == 1
     assert {pool.reads[0].family for pool in topology.POOLS} == {Family.POOL}
+
+
+def test_a_cancellation_is_kept_for_as_long_as_its_command_may_be_answered() -> None:
+    """A worker that was away computes nothing that nobody waits for any more."""
+    kept_s = topics.inference_cancelled("classify.bulk").retention_hours * 3_600
+    assert Deadline(interactive=1, bulk=kept_s).bulk == kept_s
+    with pytest.raises(ValidationError):
+        Deadline(interactive=1, bulk=kept_s + 1)
 
 
 def test_the_case_is_told_by_a_header() -> None:
