@@ -53,7 +53,6 @@ _CONTRACTS = {topic.name: EVENTS[topic.contracts[0]] for topic in BUDGET.reads}
 _ANY = replace(BUDGET.retries, contracts=tuple(contract for topic in BUDGET.reads for contract in topic.contracts))
 _ANSWERED = Counter("aios_budget_answers", "Requests for a reservation, by answer.", ["status", "reason"])
 _SOFT = Counter("aios_budget_soft_passed", "Soft limits that were passed, once a window.")
-_SETTLED = Counter("aios_budget_settled_micro", "What was settled, in millionths of money.currency.", ["kind"])
 
 log = logging.getLogger(__name__)
 Input = BudgetRequested | UsageSettled
@@ -89,7 +88,6 @@ class Budget:
             booked = accounts.reserve(event, held, known, limits, now_ms)
         else:
             booked = accounts.settle(event, held, known, limits, now_ms)
-            _SETTLED.labels(event.kind).inc(event.cost_micro)
         return self._effects(event, Booked(held, known), booked, record.header("traceparent") or "", now_ms)
 
     def fire(self, key: str, timer_id: str, due_ms: int, now_ms: int) -> Outgoing:  # noqa: ARG002 - Core's signature

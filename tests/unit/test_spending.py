@@ -27,9 +27,11 @@ from aios.schemas.models import (
     AuditRecorded,
     BudgetAnswered,
     BudgetRequested,
+    CaseCancelled,
     CaseDecided,
     CaseRemembered,
     Event,
+    InferenceCancelled,
     InferenceRequested,
     ReviewRequested,
     TimerFired,
@@ -140,6 +142,22 @@ def test_a_second_answer_and_one_that_came_too_late_are_wasted_not_charged() -> 
     assert [line.kind for line in desk.ledger] == ["inference", "closed", "wasted", "wasted"]
     assert len({line.settlement_id for line in desk.ledger}) == 4
     assert [line.reservation_id for line in desk.ledger[2:]] == ["", ""]
+
+
+def test_what_a_late_answer_took_is_charged_while_its_case_waits_and_wasted_once_it_is_called_off() -> None:
+    """The worker says `expired` in time to be heard; what it says of a case that was cancelled is charged to nobody."""
+    desk = Desk()
+    called = desk.one(answered(desk.one(admitted(), BudgetRequested)), InferenceRequested)
+    desk.feed(answer(called, status="expired", output="", cost_micro=70))
+    assert [(line.kind, line.cost_micro) for line in desk.ledger] == [("inference", 70)]
+    desk = Desk()
+    called = desk.one(answered(desk.one(admitted(), BudgetRequested)), InferenceRequested)
+    off = CaseCancelled(
+        event_id="x", case_id=called.case_id, tenant="demo", reason="withdrawn", by="producer", cancelled_at=START_MS
+    )
+    assert [one.reason for one in desk.feed(off) if isinstance(one, InferenceCancelled)] == ["case_cancelled"]
+    desk.feed(answer(called, status="cancelled", output="", cost_micro=70))
+    assert [(line.kind, line.cost_micro) for line in desk.ledger] == [("closed", 0), ("wasted", 70)]
 
 
 def test_a_denied_case_goes_where_its_workflow_says_and_calls_nothing() -> None:
