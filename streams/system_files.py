@@ -27,6 +27,8 @@ from aios.streams.part import FIELD, FIELD_TYPE, LETTERS, SECRET, WORD, Part, cl
 FOLDER = Path(__file__).parent / "systems"
 ATTEMPTS_MAX = 5  # commands of one step of a case
 KEY = "idempotency_key"  # in a path
+QUERYING = ("GET", "DELETE")  # methods whose request stands in the address
+OBJECTS = ("object", "objects")
 ENDPOINT = r"^[a-z][a-z0-9-]{0,63}$"  # of a system that is many
 
 
@@ -98,7 +100,8 @@ class Http(Part):
     """One operation of a system that speaks JSON over HTTP (connectors/http.py); a file is all that it needs.
 
     path, done: `{field}` stands for a field of the request, `{idempotency_key}` for the key. request, response: field →
-    type; a `?` behind the type: it may be missing. refused: statuses that decline the request; other 4xx are mistakes
+    type; a `?` behind the type: it may be missing; what GET and DELETE ask by stands in the address, where no object
+    does, and in a path no list. refused: statuses that decline the request; other 4xx are mistakes
     of ours.
     """
 
@@ -129,6 +132,24 @@ class Http(Part):
                     "{path} names {field}, which its request does not have{hint}",
                     {"key": key, "path": path, "field": unknown[0], "hint": hint},
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_an_address(self) -> Http:
+        named = {*named_in(self.path), *named_in(self.done)}
+        for field, said in self.request.items():
+            kind = said.removesuffix("?")
+            if field in named and kind in (*OBJECTS, "texts"):
+                where, fit = "a path", "text, number, whole, flag"
+            elif self.method in QUERYING and kind in OBJECTS:
+                where, fit = f"the address of a {self.method}", "text, number, whole, flag, texts; or method: POST"
+            else:
+                continue
+            raise PydanticCustomError(
+                "no_room",
+                "{field} is {kind}, which cannot stand in {where} (allowed here: {fit})",
+                {"key": "request", "field": field, "kind": kind, "where": where, "fit": fit},
+            )
         return self
 
 

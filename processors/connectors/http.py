@@ -3,7 +3,10 @@
 Enters: an operation of the file and its request. Leaves: the response's fields, or an error with its kind. Guaranteed:
 the idempotency key travels as `Idempotency-Key`, the same for every try; a body larger than the bound is not read on;
 redirects are not followed; of what a server says, its status alone gets into reasons and logs; a field names one
-segment of a path, and no other place than its operation's.
+segment of a path, and no other place than its operation's; in an address a flag is true or false, as in JSON.
+
+    GET, DELETE         what the path does not name stands in the query, of texts each by itself: tags=a&tags=b
+    others              in the body, as JSON
 
     connected?          not even connected: transient; lost or silent behind the request: ambiguous
     2xx                 the response, if it fits its fields; a broken one is ambiguous (a gateway's page, a half body),
@@ -112,12 +115,12 @@ class Http:
         values = {**fields, system_files.KEY: ask.idempotency_key}
         where = path.format(**{name: _segment(name, values.get(name, "")) for name in named})
         body = {} if names_only else {name: value for name, value in fields.items() if name not in named}
-        reads = method in ("GET", "DELETE")
+        reads = method in system_files.QUERYING
         async with self._session.request(
             method,
             f"{self._url}{where}",
             data=None if reads else ids.canonical(body).encode(),
-            params={name: str(value) for name, value in body.items()} if reads else None,
+            params=_query(body) if reads else None,
             headers={"Idempotency-Key": ask.idempotency_key, **self._headers(reads)},
             allow_redirects=False,
         ) as response:
@@ -175,10 +178,19 @@ def _operation(system: str, name: str, told: system_files.Http) -> Operation:
 
 def _segment(name: str, value: Any) -> str:
     """Of a path; quoted. Nothing, `.` and `..` would name another place."""
-    text = str(value)
+    text = _text(value)
     if text in ("", ".", ".."):
         raise CallFailed(Failure.PERMANENT, "request_broken", f"{name} cannot stand in a path", was_called=False)
     return quote(text, safe="")
+
+
+def _query(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    pairs = ((name, value if isinstance(value, list) else [value]) for name, value in fields.items())
+    return [(name, _text(each)) for name, every in pairs for each in every]
+
+
+def _text(value: str | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _json(raw: bytes) -> Any:

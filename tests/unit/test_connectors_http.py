@@ -51,7 +51,9 @@ Answer = Callable[[web.Request], web.StreamResponse]
 
 
 @asynccontextmanager
-async def against(answer: Answer, tmp_path: Path, *, token: bool = False) -> AsyncIterator[tuple[Http, list[Any]]]:
+async def against(
+    answer: Answer, tmp_path: Path, *, token: bool = False, asked: System | None = None
+) -> AsyncIterator[tuple[Http, list[Any]]]:
     """The connector, and what the server saw."""
     seen: list[Any] = []
 
@@ -67,7 +69,7 @@ async def against(answer: Answer, tmp_path: Path, *, token: bool = False) -> Asy
     secrets = {"bank": {"token": f"file:{tmp_path / 'token'}"}} if token else {}
     options = {"bank": {"url": str(server.make_url("/"))}}
     settings = Settings(connectors=ConnectorsSettings(options=options, secrets=secrets))
-    connector = registry.connector(system(), settings)
+    connector = registry.connector(asked or system(), settings)
     assert isinstance(connector, Http)
     await connector.open()
     try:
@@ -101,6 +103,23 @@ def test_what_travels_is_the_request_its_key_and_the_token(tmp_path: Path) -> No
     assert (method, path, body) == ("POST", "/accounts/a%20b%2Fc/bookings", '{"amount":5.0}')
     assert headers["Idempotency-Key"] == ASK.idempotency_key
     assert headers["Authorization"] == "Bearer t0ken"
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_what_an_address_says_is_what_json_would_say(method: str, tmp_path: Path) -> None:
+    """A flag is true or false, in the path too; of a list each text by itself; what is missing is left out."""
+    fields = {"open": "flag", "tags": "texts", "active": "flag", "amount": "whole?", "note": "text?"}
+    find = system_files.Http.model_validate({"method": method, "path": "/accounts/{open}", "request": fields})
+
+    async def work() -> list[Any]:
+        async with against(booked, tmp_path, asked=system(operations={"find": find})) as (connector, seen):
+            request = connector.operations["find"].request(open=False, tags=["a b", "c&d"], active=True, amount=5)
+            await connector.call("find", request, ASK)
+            return seen
+
+    ((_, path, headers, body),) = asyncio.run(work())
+    assert (path, body) == ("/accounts/false?tags=a+b&tags=c%26d&active=true&amount=5", "")
+    assert "Content-Type" not in headers
 
 
 @pytest.mark.parametrize(
@@ -211,6 +230,16 @@ operations:
             "booking: text",
             "booking: date",
             "10:16: operations.book.response.booking: 'date' does not fit here",
+        ),
+        (
+            "account: text",
+            "account: texts",
+            "9:5: operations.book: account is texts, which cannot stand in a path (allowed",
+        ),
+        (
+            "request: {account: text}",
+            'method: GET\n    request: {account: text, who: "object?"}',
+            "10:5: operations.book: who is object, which cannot stand in the address of a GET (allowed here: text,",
         ),
         ("response", "reponse", "10:5: operations.book: unknown key reponse; did you mean response? (allowed here:"),
         ("  book", "  bookIt", "7:3: operations.bookIt"),
