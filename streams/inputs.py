@@ -5,12 +5,13 @@ may send (a pydantic model), and of an event's fields the case's input, the hash
 which event it is.
 Guaranteed: one truth for the gateway, which refuses before anything is written, and for admit, which judges every road
 alike: what the gateway accepts, admit does not refuse for its content; a field that is added to a contract changes no
-hash of events that do not use it. Bounds that Avro cannot say stand beside the field they bound:
+hash of events that do not use it. Bounds that Avro cannot say stand beside the field they bound; whatever else is named
+so, and a bound where it would bound nothing, is refused:
 
     aios:max      of a text its characters, of a list or map its items, of a number the number itself
     aios:min      of a number
     aios:choices  the texts that are allowed, beside the field's default
-    aios:filled   'received_at': a number that is 0 becomes the time of arrival, in the case's input, not in its hash
+    aios:filled   'received_at': a long of the case that is 0 becomes the time of arrival, in its input, not in its hash
 
 A text without a default must not be blank. Fields named like ENVELOPE are not the case's: they say who published it,
 when and how urgently; every one of them may be left out of an event, and those that a contract lacks are added to it.
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -41,6 +43,7 @@ from aios.schemas.writing import INT_MAX, INT_MIN
 from aios.streams import documents, topics
 from aios.streams.documents import TIME_MS_MAX
 from aios.streams.errors import ConfigError
+from aios.streams.part import close_to
 from aios.streams.record import Where, key_text
 from aios.streams.topics import DOCUMENT_RECEIVED, INPUTS, Topic
 
@@ -71,6 +74,22 @@ SERVER_FIELDS: Mapping[str, str] = {
     "lane": "is interactive when the request waits (Prefer: wait=N), else bulk",
 }
 """Fields that no body may set, and where they come from instead."""
+
+_MARK = "aios:"
+_BOUNDS: Mapping[str, tuple[str, ...]] = {
+    "string": ("aios:max", "aios:choices"),
+    "array": ("aios:max",),
+    "map": ("aios:max",),
+    "int": ("aios:min", "aios:max"),
+    "long": ("aios:min", "aios:max", "aios:filled"),
+    "double": ("aios:min", "aios:max"),
+}
+"""What may stand beside a field, by its type."""
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "int": (INT_MIN, INT_MAX),
+    "long": (LONG_MIN, LONG_MAX),
+    "double": (-sys.float_info.max, sys.float_info.max),
+}
 
 _DERIVED: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     DOCUMENT_RECEIVED.name: documents.business_fields,
@@ -350,6 +369,7 @@ class _Reading:
             return self._union(kind, said, where)
         if isinstance(kind, str):
             kind = {"type": kind}
+        self._marks(kind, said, where)
         match kind["type"]:
             case "record":
                 self._known[kind["name"]] = made = self.model(kind, where, Body)
@@ -383,8 +403,8 @@ class _Reading:
         return None if kind is None else kind | None
 
     def _text(self, said: Json, where: str, *, required: bool) -> Any:
-        choices = said.get("aios:choices")
-        if choices is not None:
+        if "aios:choices" in said:
+            choices = said["aios:choices"]
             if not isinstance(choices, list) or not choices or not all(isinstance(each, str) for each in choices):
                 self.problems.append(f"{where}: aios:choices is a list of texts")
                 return None
@@ -399,18 +419,31 @@ class _Reading:
     def _number(self, kind: Json, said: Json, where: str) -> Any:
         if kind["type"] == "boolean":
             return bool
-        if kind["type"] == "double":
-            bounds = {
-                key: said[f"aios:{name}"] for key, name in (("ge", "min"), ("le", "max")) if f"aios:{name}" in said
-            }
-            return Annotated[float, Field(allow_inf_nan=False, **bounds)]
-        low, high = (INT_MIN, INT_MAX) if kind["type"] == "int" else (LONG_MIN, LONG_MAX)
-        if kind.get("logicalType") == "timestamp-millis":
-            low, high = 0, TIME_MS_MAX
-        low, high = said.get("aios:min", low), said.get("aios:max", high)
-        if said.get("aios:filled") not in (None, "received_at") or not all(isinstance(n, int) for n in (low, high)):
-            self.problems.append(f"{where}: aios:min and aios:max are numbers, aios:filled is 'received_at'")
-        return Annotated[int, Field(ge=low, le=high)]
+        name = kind["type"]
+        low, high = (0, TIME_MS_MAX) if kind.get("logicalType") == "timestamp-millis" else _RANGES[name]
+        least, most = said.get("aios:min", low), said.get("aios:max", high)
+        if not all(_is_number(each, name) for each in (least, most)) or not low <= least <= most <= high:
+            what = "numbers" if name == "double" else f"whole numbers from {low} to {high}"
+            self.problems.append(f"{where}: aios:min and aios:max are {what}, the first no more than the second")
+            return None
+        if name == "double":
+            return Annotated[float, Field(allow_inf_nan=False, ge=said.get("aios:min"), le=said.get("aios:max"))]
+        return Annotated[int, Field(ge=least, le=most)]
+
+    def _marks(self, kind: Json, said: Json, where: str) -> None:
+        """Note what is named like a bound and bounds nothing. kind: its type. said: what stands beside it."""
+        if kind["type"] in _INSTEAD:
+            return  # the type is what is told
+        allowed = list(_BOUNDS.get(kind["type"], ()))
+        for mark in said:
+            if mark.startswith(_MARK) and mark not in allowed:
+                hint = close_to(mark, allowed) if allowed else ""
+                self.problems.append(f"{where}: {mark} is nothing that a {kind['type'][:80]} has{hint}")
+        for mark in kind:
+            if mark.startswith(_MARK) and kind is not said:
+                self.problems.append(f"{where}: {mark} stands beside the field's name, and bounds nothing in its type")
+        if said.get("aios:filled", "received_at") != "received_at" or ("aios:filled" in said and "." in where):
+            self.problems.append(f"{where}: aios:filled is 'received_at', of a field that is in no record of its own")
 
     def _bound(self, said: Json, where: str, otherwise: int) -> int:
         bound = said.get("aios:max", otherwise)
@@ -426,6 +459,10 @@ _INSTEAD = {
     "float": "no float: it is rounded on the way; use double",
     "null": "no null alone",
 }
+
+
+def _is_number(value: Any, kind: str) -> bool:
+    return isinstance(value, int | float if kind == "double" else int) and not isinstance(value, bool)
 
 
 def _kinds(kind: Json) -> set[str]:

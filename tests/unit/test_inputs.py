@@ -146,6 +146,21 @@ def test_what_is_too_large_to_publish_is_told_the_way_for_it() -> None:
         ({"name": "a", "type": "string", "aios:max": "9"}, "aios:max"),
         ({"name": "a", "type": "string", "aios:choices": "x"}, "aios:choices"),
         ({"name": "a", "type": "long", "aios:filled": "today"}, "aios:filled"),
+        ({"name": "a", "type": "int", "aios:filled": "received_at"}, "aios:filled is nothing that a int has"),
+        ({"name": "a", "type": "string", "aios:maximum": 9}, "aios:maximum is nothing that a string has; did you mean"),
+        ({"name": "a", "type": "int", "aios:mn": 9}, "did you mean aios:min? (allowed here: aios:max, aios:min)"),
+        ({"name": "a", "type": ["null", "int"], "default": None, "aios:choices": ["b"]}, "aios:choices is nothing"),
+        ({"name": "a", "type": "string", "aios:min": 1}, "aios:min is nothing that a string has"),
+        ({"name": "a", "type": "boolean", "aios:max": 1}, "aios:max is nothing that a boolean has"),
+        ({"name": "a", "type": {"type": "string", "aios:max": 9}}, "aios:max stands beside the field's name"),
+        ({"name": "a", "type": "int", "aios:min": True}, "aios:min and aios:max are whole numbers"),
+        ({"name": "a", "type": "int", "aios:min": 0.5}, "aios:min and aios:max are whole numbers"),
+        ({"name": "a", "type": "int", "aios:max": 1 << 31}, "from -2147483648 to 2147483647"),
+        ({"name": "a", "type": "long", "aios:min": 10, "aios:max": 5}, "the first no more than the second"),
+        ({"name": "a", "type": "double", "aios:min": 10, "aios:max": 5}, "the first no more than the second"),
+        ({"name": "a", "type": "double", "aios:min": "0"}, "aios:min and aios:max are numbers"),
+        ({"name": "a", "type": "double", "aios:max": True}, "aios:min and aios:max are numbers"),
+        ({"name": "a", "type": "double", "aios:max": 10**400}, "aios:min and aios:max are numbers"),
         ({"name": "model_dump", "type": "string"}, "cannot be a field's"),
         ({"name": "_a", "type": "string"}, "cannot be a field's"),
     ],
@@ -153,6 +168,37 @@ def test_what_is_too_large_to_publish_is_told_the_way_for_it() -> None:
 def test_what_no_body_can_say_is_refused(field: dict[str, Any], says: str) -> None:
     """When it is deployed, not when the first event comes."""
     assert says in problems(field)
+
+
+@given(
+    kind=st.sampled_from(["string", "int", "long", "double", "boolean", "array"]),
+    mark=st.sampled_from(["aios:min", "aios:max", "aios:choices", "aios:filled", "aios:mx"]),
+    value=st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.sampled_from(["", "9", "received_at"]),
+    ),
+)
+def test_whatever_stands_beside_a_field_is_held_or_refused(kind: str, mark: str, value: Any) -> None:
+    """Never passed over, and refused with the field's name."""
+    typed = {"type": "array", "items": "string"} if kind == "array" else kind
+    try:
+        known = taken({"name": "a", "type": typed, mark: value})
+    except ConfigError as error:
+        told = str(error)
+    else:
+        told = ""
+    if told:
+        assert told.startswith(f"{NAME}: a: ")
+        return
+    if mark == "aios:filled":
+        assert known.of_case({"a": 0}, NOW_MS) == {"a": NOW_MS}
+        return
+    beyond = {"string": lambda: "x" * (value + 1), "array": lambda: ["x"] * (value + 1)}
+    step = -1 if mark == "aios:min" else 1
+    assert known.wrong({"a": beyond.get(kind, lambda: value + step * max(1, abs(value)))()})
 
 
 def test_an_envelope_field_has_its_type_and_a_default() -> None:
