@@ -163,14 +163,23 @@ class _Scales:
     def _record(self, schema: Mapping[str, Json], namespace: str, place: str, depth: int) -> _Weight:
         name = self._define(schema, namespace, place)
         fields = schema.get("fields")
-        if not isinstance(fields, list) or not all(isinstance(f, dict) and _is_name(f.get("name")) for f in fields):
+        if not isinstance(fields, list) or not all(
+            isinstance(f, dict) and isinstance(f.get("name"), str) for f in fields
+        ):
             _refuse(place, "a record needs `fields`, each an object with a name (letters, digits and _)")
+        for one in fields:
+            if not _is_name(one["name"]):
+                _refuse(
+                    f"{place}.{one['name'][:80]}", "a field's name has letters, digits and _, and begins with no digit"
+                )
         self._open.add(name)
         width, free = 0, 1
         for one in fields:
             if FASTAVRO_MARKS & one.keys():
                 _refuse(f"{place}.{one['name']}", "carries a mark of a parsed schema")
             weight = self._weigh(one.get("type"), _Name.space(name), f"{place}.{one['name']}", depth - 1)
+            if "default" in one:
+                _default(one["type"], one["default"], f"{place}.{one['name']}")
             width, free = width + weight.bytes_min, free + weight.free
         self._open.discard(name)
         self._known[name] = _Weight(width, free)
@@ -206,6 +215,29 @@ class _Scales:
         if name in self._open or name in self._known or name in WIDTHS:
             _refuse(place, f"{name} is defined twice")
         return name
+
+
+_DEFAULTS: Mapping[str, tuple[type, ...]] = {
+    "boolean": (bool,),
+    "int": (int,),
+    "long": (int,),
+    "float": (int, float),
+    "double": (int, float),
+    "string": (str,),
+    "array": (list,),
+    "map": (dict,),
+}
+"""What a default is, by its type; of others fastavro says."""
+
+
+def _default(kind: Json, value: Json, place: str) -> None:
+    while isinstance(kind, dict):
+        kind = kind["type"]
+    fits = _DEFAULTS.get(kind) if isinstance(kind, str) else None
+    if fits is None or (isinstance(value, fits) and isinstance(value, bool) is (fits == (bool,))):
+        return
+    hint = f'; what may be missing has the type ["null", "{kind}"]' if value is None else ""
+    _refuse(place, f"its default is no {kind}{hint}")
 
 
 def _resolve(schema: Json, space: str) -> Json:

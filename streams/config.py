@@ -9,6 +9,7 @@ reference only: `file:/run/secrets/x` or `env:NAME`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,7 +32,9 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from aios.streams import mistakes, yaml_text
 from aios.streams.errors import ConfigError
+from aios.streams.part import known_keys
 from aios.streams.pool_files import (
     CacheMib,
     ContextTokens,
@@ -52,6 +55,11 @@ SECRET_PROPERTIES = frozenset(
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        return known_keys(cls, data)
 
 
 class KafkaSettings(Section):
@@ -254,6 +262,11 @@ class Settings(BaseSettings):
     money: MoneySettings = MoneySettings()
     watch: WatchSettings = WatchSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        return known_keys(cls, data)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -286,11 +299,23 @@ def read() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ConfigError("wrong settings: " + "; ".join(lines)) from error
+        raise ConfigError("\n".join(_wrong(error))) from error
     except (yaml.YAMLError, OSError, ValueError, TypeError) as error:  # a list, say, fails deep inside
         where = os.environ.get("AIOS_CONFIG", FILE)
         raise ConfigError(f"{where} cannot be read as settings: {' '.join(str(error).split())}") from error
+
+
+def _wrong(error: ValidationError) -> Iterator[str]:
+    """A line for each wrong setting: where it stands in the file, or the variable that it is."""
+    file = Path(os.environ.get("AIOS_CONFIG", FILE))
+    root = yaml_text.read(file.read_text(encoding="utf-8"))[0] if file.is_file() else None
+    for place, says, key in mistakes.told(error):
+        variable = "__".join(["AIOS", *map(str, place), *key]).replace("__", "_", 1).upper()
+        if root is None or variable in os.environ:
+            by = f" ({variable})" if variable in os.environ else ""
+            yield f"wrong settings: {'.'.join(map(str, place))}{by}: {says}"
+        else:
+            yield mistakes.line(str(file), root, place, says, key=key)
 
 
 def secret(reference: str) -> str:

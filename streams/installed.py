@@ -13,6 +13,7 @@ from functools import lru_cache
 from aios.streams import config, extensions, pool_files, system_files
 from aios.streams.config import InferenceSettings
 from aios.streams.errors import ConfigError
+from aios.streams.part import close_to
 from aios.streams.pool_files import Pool
 from aios.streams.system_files import System
 
@@ -28,8 +29,18 @@ def pools() -> Mapping[str, Pool]:
 
 @lru_cache(maxsize=1)
 def systems() -> Mapping[str, System]:
-    """By name. Raises ConfigError, a line a mistake."""
-    return system_files.read(*extensions.folders(system_files.FOLDER, config.read().extensions.folder))
+    """By name. Raises ConfigError, a line a mistake: of a file, or of settings that are no system's."""
+    settings = config.read()
+    found = system_files.read(*extensions.folders(system_files.FOLDER, settings.extensions.folder))
+    wrong = [
+        f"connectors.{section}.{name}: there is no system {name}{close_to(name, list(found))}"
+        for section, named in (("options", settings.connectors.options), ("secrets", settings.connectors.secrets))
+        for name in named
+        if name not in found
+    ]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return found
 
 
 def check(pools: Mapping[str, Pool], inference: InferenceSettings) -> None:

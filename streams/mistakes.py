@@ -8,7 +8,7 @@ pattern or what a library draws.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import yaml
 from pydantic import ValidationError
@@ -46,6 +46,18 @@ PATTERNS: Mapping[str, str] = {
     SERVER: "an address that begins with http:// or https://, without a user and a password",
 }
 """What may stand there, by the pattern that holds it."""
+KEY = "[key]"  # pydantic's word for a key where a value's place ends
+SEVERAL = "several values belong here by their names, indented below or in braces"
+LISTED = "a list belongs here: in brackets, or a line with a - for each"
+NEEDED: Mapping[str, str] = {
+    "model_type": SEVERAL,
+    "dict_type": SEVERAL,
+    "mapping_type": SEVERAL,
+    "tuple_type": LISTED,
+    "list_type": LISTED,
+    "string_type": "a text belongs here",
+}
+"""What to write, where a library says what it has not got."""
 SILENT = frozenset({SECRET, SECRET_OR_NONE, SERVER})  # what stands there instead is not repeated: it may be a secret
 
 
@@ -57,10 +69,19 @@ def line(where: str, root: yaml.Node, place: Sequence[str | int], says: str, *, 
 
 def lines(where: str, root: yaml.Node, error: ValidationError) -> list[str]:
     """All that pydantic found."""
-    return [
-        line(where, root, each["loc"], _plain(each), key=_key(each.get("ctx")))
-        for each in error.errors(include_url=False)
-    ]
+    return [line(where, root, place, says, key=key) for place, says, key in told(error)]
+
+
+def told(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str, list[str]]]:
+    """Each mistake: its place, what is wrong, and the key under the place that is meant.
+
+    What is wrong with a whole, because of what is wrong with a part of it, is not told beside that.
+    """
+    every = error.errors(include_url=False)
+    for each in every:
+        place = each["loc"]
+        if not any(len(one["loc"]) > len(place) and one["loc"][: len(place)] == place for one in every):
+            yield tuple(part for part in place if part != KEY), _plain(each), _key(each.get("ctx"))
 
 
 def _at(root: yaml.Node, place: Sequence[str | int]) -> str:
@@ -84,12 +105,13 @@ def _key(context: dict[str, object] | None) -> list[str]:
 def _plain(error: ErrorDetails) -> str:
     """The problem in one line, without pydantic's prefix and CEL's drawing, and what to write instead."""
     says, found = error["msg"].removeprefix("Value error, ").partition("\n")[0], error["input"]
+    if error["loc"] and error["loc"][-1] == KEY and not isinstance(found, str):
+        return f"{found!r} is no name; in braces a comma ends a value: 50,000 is written 50000, other text in quotes"
+    says = NEEDED.get(error["type"], says)
     if isinstance(found, bool):
         return f"{says}; YAML reads yes, no, on and off as true and false: put the word in quotes"
     if isinstance(found, str) and WITH_UNIT.fullmatch(found):
         return f"{says}; a number stands alone: the end of its name says the unit (_s seconds, _h hours, _days days)"
-    if error["type"] == "model_type":
-        return f"{says}: several values stand here, by name and indented"
     if error["type"] == "string_pattern_mismatch" and isinstance(found, str):
         return _fits(found, error.get("ctx", {}).get("pattern", ""))
     return says
@@ -99,5 +121,5 @@ def _fits(found: str, pattern: str) -> str:
     """What may stand where a word does not fit, and the nearest that would."""
     near = re.sub(r"[^a-z0-9_]+", "_", found.strip().lower()).strip("_")
     meant = f"; did you mean {near}?" if pattern == WORD and re.fullmatch(WORD, near) else ""
-    shown = "this" if pattern in SILENT else repr(found[:80])
+    shown = repr(found[:80]) if pattern in PATTERNS.keys() - SILENT else "this"
     return f"{shown} does not fit here{meant} (allowed here: {PATTERNS.get(pattern, pattern)})"

@@ -39,6 +39,16 @@ def wrong_in(error: ValidationError) -> list[str]:
     return [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
 
 
+def known_keys(kind: type[BaseModel], data: Any) -> Any:
+    """The same data. Raises a ValidationError's cause: a key that this kind of part does not have, with a hint."""
+    known = [field.alias or name for name, field in kind.model_fields.items()]
+    for key in data if isinstance(data, Mapping) else ():
+        if key not in known:
+            hint = close_to(str(key), known)
+            raise PydanticCustomError("unknown_key", "unknown key {key}{hint}", {"key": key, "hint": hint})
+    return data
+
+
 class Part(BaseModel):
     """Base of every part of a file: frozen, and an unknown key is refused with a hint."""
 
@@ -47,10 +57,4 @@ class Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, data: Any) -> Any:
-        known = [field.alias or name for name, field in cls.model_fields.items()]
-        for key in data if isinstance(data, Mapping) else ():
-            if key not in known:
-                raise PydanticCustomError(
-                    "unknown_key", "unknown key {key}{hint}", {"key": key, "hint": close_to(str(key), known)}
-                )
-        return data
+        return known_keys(cls, data)

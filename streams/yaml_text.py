@@ -122,5 +122,10 @@ def _said(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     problem = str(getattr(error, "problem", None) or "not YAML")
-    tab = "; indent by spaces" if "'\\t'" in problem else ""
-    return f"{line}:{column}: {problem}{tab}"
+    hint = "; indent by spaces" if "'\\t'" in problem else ""
+    if str(getattr(error, "context", "")).startswith("while parsing a flow") and problem.endswith(_BREAKS):
+        hint = "; in braces and brackets, text with one of [ ] { } ? or a comma in it stands in quotes"
+    return f"{line}:{column}: {problem}{hint}"
+
+
+_BREAKS = ("but got '['", "but got '{'", "but got '?'")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aios.streams.cel_tree import Call, Index, ListOf, Literal, MapOf, Name, Node, Select, is_macro, source_of
+from aios.streams.cel_tree import MACROS, Call, Index, ListOf, Literal, MapOf, Name, Node, Select, is_macro, source_of
 from aios.streams.inputs import ITEMS_MAX
 from aios.streams.part import close_to
 
@@ -58,6 +58,8 @@ _GIVES: Mapping[str, Shape] = {
     "has": BOOL,
 }
 """Functions whose results are known; of any other nothing is claimed."""
+_MEANT: Mapping[str, str] = {"any": "exists", "some": "exists", "every": "all", "select": "filter", "collect": "map"}
+"""Other languages' names of loops over lists."""
 
 
 # Shapes of contracts
@@ -240,6 +242,10 @@ class Typed:
             return self._macro(call, call.of)
         if call.of is not None:
             self.give(call.of)
+            if len(call.arguments) > 1 and isinstance(call.arguments[0], Name) and call.name not in _GIVES:
+                meant = f"; did you mean {_MEANT[call.name]}?" if call.name in _MEANT else ""
+                self.wrong.append(f"lists have no {call.name}{meant or close_to(call.name, list(MACROS))}")
+                return ANY
         given = [self.give(one) for one in call.arguments]
         operator = _OPERATORS.get((call.name, len(given)))
         if operator is None or call.of is not None:

@@ -21,7 +21,7 @@ from aios.streams.errors import ConfigError
 from aios.streams.inputs import Input
 from aios.streams.part import close_to
 
-WHERE = re.compile(r"(?:schema\.)?([A-Za-z0-9_.\[\]*]+): ")  # before what is wrong: documents[].name
+WHERE = re.compile(r"(?:schema\.)?([^:]+): ")  # before what is wrong: documents[].name
 STEPS = frozenset({"items", "values"})  # of a place that are no fields
 
 

@@ -190,7 +190,8 @@ def load(folder: Path, *, walked: bool = False) -> Workflows:
 
 def files_of(folder: Path) -> list[Path]:
     """The workflow files of a folder: not the recorded cases beside them, nor the settings."""
-    return sorted(path for path in folder.glob("*.yaml") if not path.name.endswith(CASES) and path.name != config.FILE)
+    every = (*folder.glob("*.yaml"), *folder.glob("*.yml"))  # the latter are told what they should be called
+    return sorted(path for path in every if not path.name.endswith(CASES) and path.name != config.FILE)
 
 
 def read(path: Path) -> tuple[Workflow | None, list[str]]:
@@ -204,6 +205,8 @@ def read_file(path: Path, *, walked: bool = False) -> tuple[Sound | None, list[s
 
     NAME@1.yaml beside NAME.yaml is kept for the cases that began with it.
     """
+    if path.suffix == ".yml":
+        return None, [f"{path}: a workflow's file, and what stands beside it, ends in .yaml: rename it"]
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

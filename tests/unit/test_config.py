@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from aios.streams import config
+from aios.streams import config, installed
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.errors import ConfigError
 
@@ -45,9 +46,10 @@ def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("kafak: {}\n", "kafak"),
-        ("kafka: {bootstrap: 'h:1'}\n", "kafka.bootstrap"),
-        ("kafka: {partitions: 0}\n", "kafka.partitions"),
+        ("kafak: {}\n", "aios.yaml:1:1: unknown key kafak; did you mean kafka?"),
+        ("kafka: {bootstrap: 'h:1'}\n", "aios.yaml:1:9: kafka: unknown key bootstrap; did you mean bootstrap_servers?"),
+        ("home: x\nextension: {folder: .}\n", "aios.yaml:2:1: unknown key extension; did you mean extensions?"),
+        ("kafka: {partitions: 0}\n", "aios.yaml:1:9: kafka.partitions"),
         ("gateway: {port: 70000}\n", "gateway.port"),
         ("kafka: {properties: {sasl.password: hunter2}}\n", "sasl.password"),
     ],
@@ -55,9 +57,35 @@ def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytes
 def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, names: str) -> None:
     """And a secret in the open is not repeated in the message."""
     write(tmp_path, text)
-    with pytest.raises(ConfigError, match=names.replace(".", r"\.")) as caught:
+    with pytest.raises(ConfigError, match=re.escape(names)) as caught:
         config.load()
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_wrong_variable_is_refused_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file says something of it."""
+    write(tmp_path, "kafka: {partitions: 4}\n")
+    monkeypatch.setenv("AIOS_KAFKA__PARTITIONS", "0")
+    with pytest.raises(ConfigError, match=r"^wrong settings: kafka\.partitions \(AIOS_KAFKA__PARTITIONS\): "):
+        config.load()
+    monkeypatch.setenv("AIOS_KAFKA__PARTITIONS", "4")
+    monkeypatch.setenv("AIOS_KAFKA__BOOTSTRAP", "h:1")
+    with pytest.raises(
+        ConfigError, match=r"kafka \(AIOS_KAFKA__BOOTSTRAP\): unknown key bootstrap; did you mean bootstrap_serv"
+    ):
+        config.load()
+
+
+@pytest.mark.parametrize("section", ["options", "secrets"])
+def test_what_is_set_for_a_system_that_there_is_none_of_is_refused(tmp_path: Path, section: str) -> None:
+    """It would be set for nobody."""
+    write(tmp_path, f"connectors: {{{section}: {{sanction: {{list: 'env:A'}}}}}}\n")
+    installed.systems.cache_clear()
+    try:
+        with pytest.raises(ConfigError, match=rf"connectors\.{section}\.sanction: .*did you mean sanctions\?"):
+            installed.systems()
+    finally:
+        installed.systems.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["AIOS_KAFAK__PARTITIONS", "AIOS_HOM", "AIOS_KAFKA__PARTITION"])

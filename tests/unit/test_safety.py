@@ -71,7 +71,10 @@ INVALID = {
     "no fields": ({"type": "record", "name": "R"}, "needs `fields`"),
     "no name": ({"type": "record", "fields": []}, "needs a `name`"),
     "a dash in a name": (_record(name="a-b"), "needs a `name`"),
-    "a dash in a field": ({"type": "record", "name": "R", "fields": [{"name": "a-b", "type": "int"}]}, "with a name"),
+    "a dash in a field": (
+        {"type": "record", "name": "R", "fields": [{"name": "a-b", "type": "int"}]},
+        "letters, digits",
+    ),
     "an empty part of a name": (_record(name="a..b"), "needs a `name`"),
     "a bad namespace": ({**_record(), "namespace": "a b"}, "needs a `name`"),
     "a bad alias": ({**_record(), "aliases": ["x y"]}, "aliases"),
@@ -82,7 +85,7 @@ INVALID = {
     "a fixed without size": ({"type": "fixed", "name": "F", "size": "4"}, "`size` must be"),
     "a wrong default": (
         {"type": "record", "name": "R", "fields": [{"name": "a", "type": "int", "default": "zzz"}]},
-        "invalid schema",
+        "schema.a: its default is no int",
     ),
     "a default of another branch": (
         {"type": "record", "name": "R", "fields": [{"name": "a", "type": ["null", "int"], "default": "x"}]},

@@ -13,6 +13,7 @@ from aios.processors.language.workflow_files import Workflows
 from aios.streams import installed, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
+from tests.fakes import claims
 
 SHIPPED = workflow_files.FOLDER / "document.triage@2.yaml"  # a plain one
 NAMED = "document.triage.yaml"
@@ -155,6 +156,46 @@ def test_a_mistake_is_refused_with_its_line(tmp_path: Path, old: str, new: str, 
     if line_of != "start: [":  # YAML itself names the place where it gave up
         assert any(problem.startswith(f"{path}:{line}:") for problem in problems), (line, problems)
     with pytest.raises(ConfigError, match="document"):
+        workflow_files.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("{alone_max_cents: 10000}", "{alone_max_cents: 50,000}", "policy.0: 0 is no name; in braces a comma ends a"),
+        ("{answers: [pay, refuse]}", "{answers: pay}", "labels.answers: a list belongs here: in brackets, or a line"),
+        ("{by: Head of Finance, on: 2026-11-20}", "me", "signed_off: several values belong here by their names"),
+        ("otherwise: {then: pay}", "otherwise: pay", "otherwise: several values belong here by their names"),
+        ("{mode: auto, ask: ask}", "{mode: auto, ask: [ask]}", "autonomy.ask: a text belongs here"),
+        (
+            '{when: "size(input.receipts) == 0", ',
+            "{when: input.purpose in ['a'], ",
+            "but got '['; in braces and brackets, text with one of [ ] { } ? or a comma in it stands in quotes",
+        ),
+    ],
+)
+def test_what_belongs_in_a_place_is_said_in_words_of_the_file(tmp_path: Path, old: str, new: str, says: str) -> None:
+    """Not in those of the library that reads it."""
+    path = claims.write(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    (problem,) = workflow_files.read(path)[1]
+    assert problem.startswith(f"{path}:{text[: text.index(old)].count(chr(10)) + 1}:")
+    assert says in problem
+
+
+def test_a_whole_is_not_told_for_a_wrong_part_of_it(tmp_path: Path) -> None:
+    """One condition that is none is one mistake, and the table is not called too short for it."""
+    (wrong,) = workflow_files.read(edited(tmp_path, "when: answers.classify.conf", "when: '1 +' #"))[1]
+    assert "Failed to parse expression" in wrong
+
+
+def test_a_file_that_ends_otherwise_is_not_passed_over(tmp_path: Path) -> None:
+    """A workflow that nobody checked would be found when it is missed."""
+    path = edited(tmp_path, "owner: ", "owner: ")
+    other = path.rename(path.with_suffix(".yml"))
+    with pytest.raises(ConfigError, match=rf"{other}: .*ends in \.yaml: rename it"):
         workflow_files.load(tmp_path)
 
 

@@ -128,7 +128,7 @@ def test_an_answer_of_a_person_that_is_not_offered_changes_nothing(tmp_path: Pat
     [
         ("outcome: paid, decided_by: policy", "outcom: paid", "unknown key outcom; did you mean outcome?"),
         ("  - name: nobody answers", "  - nam: nobody answers", "unknown key nam; did you mean name?"),
-        ("reasons: []", "reasons: none", "Input should be a valid"),
+        ("reasons: []", "reasons: none", "expect.reasons: a list belongs here"),
         ("given: {ask: {label: pay", "given: {asc: {label: pay", "there is no step asc; did you mean ask?"),
         ("given: {ask: {label: pay", "given: {weigh: {label: pay", "step weigh asks nobody"),
         ("given: {ask: {label: pay", "given: {ask/0: {label: pay", "step ask has no branches: write ask"),

@@ -142,6 +142,16 @@ EACH = ("steps", "read", "map", "each", "connect")
             "answers.screen.hits.exists(h, h.name > 1)",
             "a text is compared with a whole number",
         ),
+        (
+            ("steps", "weigh", "rule", "first_of", 0, "when"),
+            "answers.screen.hits.any(h, h.name == 'x')",
+            "lists have no any; did you mean exists?",
+        ),
+        (
+            ("steps", "weigh", "rule", "first_of", 0, "when"),
+            "answers.screen.hits.exist(h, h.name == 'x')",
+            "lists have no exist; did you mean exists? (allowed here: all, exists, exists_one, filter, map)",
+        ),
         (("steps", "weigh", "rule", "first_of", 0, "when"), "answers.read[0].txt == ''", "did you mean text?"),
         (("steps", "weigh", "rule", "first_of", 0, "when"), "answers.screen.score", "where a truth value is needed"),
         (("steps", "weigh", "rule", "first_of", 0, "when"), "policy.risk_mx > 1", "did you mean risk_max?"),
