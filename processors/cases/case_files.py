@@ -2,7 +2,7 @@
 
 Enters: `<name>.cases.yaml` and the workflow that it stands beside. Leaves: its cases, or ConfigError with a line
 `file:line:column: what is wrong` for each mistake. Guaranteed: every input is one that the workflow takes; every answer
-is of a step that asks somebody, under the path that it asks by.
+is of a step that asks somebody, under the path that it asks by, and what a person or an event says has its fields.
 
     cases:
       - name: a clear application
@@ -29,7 +29,7 @@ from pydantic import Field, ValidationError
 
 from aios.processors.cases.turn import step_of
 from aios.processors.language.part import Part
-from aios.processors.language.workflow import Emit, Map, Parallel, Rule, Workflow
+from aios.processors.language.workflow import Emit, Map, Parallel, Review, Rule, Wait, Workflow
 from aios.processors.language.workflow_check import Place
 from aios.processors.language.workflow_files import CASES, Sound
 from aios.streams import mistakes, yaml_text
@@ -69,6 +69,21 @@ class Recorded(Part):
     autonomy: Literal["shadow", "suggest", "auto"] = "auto"
     given: Mapping[str, Any] = {}
     expect: Expected
+
+
+class Verdict(Part):
+    """What a person says."""
+
+    label: Annotated[str, Field(min_length=1)]
+    reviewer: Annotated[str, Field(min_length=1)] = "somebody"
+    comment: str = ""
+
+
+class Told(Part):
+    """What a wait is told, and by whom."""
+
+    told: dict[str, Any]
+    by: str = "producer"
 
 
 class _File(Part):
@@ -120,11 +135,24 @@ def _input(recorded: Recorded, taken: Input) -> Iterator[tuple[Place, str]]:
 def unasked(recorded: Recorded, workflow: Workflow) -> Iterator[tuple[Place, str]]:
     """Answers of whom nobody asks, and what is no answer, with their places in the case."""
     for path, said in recorded.given.items():
-        place = ("given", path)
+        place: Place = ("given", path)
         if says := _nobody(path, workflow):
             yield place, says
         elif not all(isinstance(each, Mapping) for each in (said if isinstance(said, list) else [said])):
             yield place, "an answer is a mapping, or a list of them"
+        elif (part := _PARTS.get(type(workflow.steps[step_of(path)].kind))) is not None:
+            for inside, each in [((n,), one) for n, one in enumerate(said)] if isinstance(said, list) else [((), said)]:
+                yield from ((place + inside + where, says) for where, says in _no_part(part, each))
+
+
+_PARTS: Mapping[type, type[Part]] = {Review: Verdict, Wait: Told}
+
+
+def _no_part(part: type[Part], said: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    try:
+        part.model_validate(said)
+    except ValidationError as error:
+        yield from ((where, says) for where, says, _ in mistakes.told(error))
 
 
 def _nobody(path: str, workflow: Workflow) -> str:

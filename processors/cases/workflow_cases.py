@@ -3,8 +3,8 @@
 In: of each case its input, what models, systems, people and events said by step path, and what is to come of it
 (case_files.py). Out: for each case what came, and where it differs. Guaranteed: the state machine is plan's own; what a
 step is not given stays silent and its timer fires, so that deadlines and expiries are tried too; an answer of a system
-that its operation's contract does not allow is a difference, never a pass; a run ends within MOVES_MAX moves. Nothing
-is asked of anybody.
+that its operation's contract does not allow, or of a person that is not offered, is a difference, never a pass; a run
+ends within MOVES_MAX moves. Nothing is asked of anybody.
 
 Rejected: recording from a live system only (a new workflow has no history yet; infra/recorded_cases.py does that for
 one that has).
@@ -45,7 +45,7 @@ from aios.schemas.models import (
 )
 from aios.streams import prompt_files
 from aios.streams.errors import AiosError
-from aios.streams.part import wrong_in
+from aios.streams.part import close_to, wrong_in
 
 MOVES_MAX = 8 * STEPS_MAX
 TENANT = "recorded"
@@ -184,12 +184,14 @@ class _Run:
                     yield self._returned(told, given, now)
             case ReviewRequested():
                 if (given := self._given(told.step)) is not None:
+                    if (label := str(given.get("label", ""))) not in told.choices:
+                        self.wrong.append(f"{told.step}: {label} is not offered{close_to(label, list(told.choices))}")
                     yield ReviewDecided(
                         event_id=str(ids.derive("recorded", told.task_id)),
                         task_id=told.task_id,
                         case_id=told.case_id,
                         tenant=told.tenant,
-                        label=str(given.get("label", "")),
+                        label=label,
                         reviewer=str(given.get("reviewer", "somebody")),
                         comment=str(given.get("comment", "")),
                         decided_at=now,

@@ -4,13 +4,14 @@ In: a workflow whose jumps are sound, and the contract of its input. Out: proble
 there are none: every field that an expression names is one of the input, of what a task or an operation answers, of a
 policy or a list of labels, of an item; no expression may compute too much over lists as long as their contracts allow;
 an answer is that of a step that may come before; each place is given a value of its type; each request has the fields
-that its operation asks for. What is known of no contract (the body that a case is told, where the workflow gives no
-examples) is let through.
+that its operation asks for, and what is constant in it is what the operation takes. What is known of no contract (the
+body that a case is told, where the workflow gives no examples) is let through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -36,9 +37,9 @@ from aios.processors.language.workflow import (
     closure,
     may_act,
 )
-from aios.streams import cel_cost, installed, model_files, prompt_files
+from aios.streams import cel_cost, installed, mistakes, model_files, prompt_files
 from aios.streams.errors import ConfigError
-from aios.streams.expression import Expression
+from aios.streams.expression import Expression, ExpressionError
 from aios.streams.inputs import Input
 from aios.streams.part import close_to, wrong_in
 
@@ -357,6 +358,7 @@ class _Names:
             return  # said already
         schema = workflow_samples.schema_of(model)
         wanted = cel_types.of_schema(schema).fields
+        constant: dict[str, Any] = {}
         for key, value in ask.request.items():
             place = (*where, "request", key)
             if key not in wanted:
@@ -367,6 +369,15 @@ class _Names:
             gives = typed.give(value.tree)
             if not typed.wrong and not cel_types.fits(gives, wanted[key]):
                 self._mismatch(place, Used(place, value, None), gives, SAID.get(wanted[key].kind, "another value"))
+            elif not typed.wrong and value.names <= {"policy", "labels"}:
+                with suppress(ExpressionError):  # said where the workflow is walked
+                    constant[key] = value.evaluate(self.workflow.view({}, {}))
+        try:
+            model.model_validate(constant)
+        except ValidationError as error:
+            for inside, says, _ in mistakes.told(error):
+                if inside and inside[0] in constant:
+                    self.found.append(((*where, "request", *inside), says))
         for key in schema.get("required", ()):
             if key not in ask.request:
                 self.found.append(((*where, "request"), f"{ask.system}.{ask.operation} needs {key}"))

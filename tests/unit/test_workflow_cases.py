@@ -115,12 +115,12 @@ def test_a_case_that_comes_out_in_another_way_is_no_pass(tmp_path: Path, said: d
     assert any(says in line for line in ran.wrong), ran
 
 
-def test_an_answer_of_a_person_that_is_not_offered_changes_nothing(tmp_path: Path) -> None:
-    """As in service: nobody else answers, and the case expires."""
+def test_an_answer_of_a_person_that_is_not_offered_is_no_pass(tmp_path: Path) -> None:
+    """As in service it changes nothing, and nobody else answers; whoever wrote it meant something else."""
     ran = workflow_cases.run(
-        sound(tmp_path), recorded(given={"ask": {"label": "steal", "reviewer": "a"}}, expect={"outcome": "expired"})
+        sound(tmp_path), recorded(given={"ask": {"label": "pai", "reviewer": "a"}}, expect={"outcome": "expired"})
     )
-    assert ran.wrong == ()
+    assert ran.wrong == ("ask: pai is not offered; did you mean pay? (allowed here: pay, refuse)",)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +133,17 @@ def test_an_answer_of_a_person_that_is_not_offered_changes_nothing(tmp_path: Pat
         ("given: {ask: {label: pay", "given: {weigh: {label: pay", "step weigh asks nobody"),
         ("given: {ask: {label: pay", "given: {ask/0: {label: pay", "step ask has no branches: write ask"),
         ("{ask: {label: pay, reviewer: ada}}", "{ask: pay}", "an answer is a mapping, or a list of them"),
+        (
+            "{ask: {label: pay, reviewer: ada}}",
+            "{ask: {label: pay, reviewr: ada}}",
+            "unknown key reviewr; did you mean",
+        ),
+        ("{ask: {label: pay, reviewer: ada}}", "{ask: {reviewer: ada}}", "given.ask.label: Field required"),
+        (
+            "{ask: {label: pay, reviewer: ada}}",
+            "{ask: [{label: no}]}",
+            "given.ask.0.label: a text belongs here; YAML reads",
+        ),
         ("waits_in: ask", "waits_in: asks", "there is no step asks; did you mean ask?"),
         ("{employee: Ann, purpose", "{employe: Ann, purpose", "has no field employe; did you mean employee?"),
         ("{employee: Ann, purpose: train, receipts", "{employee: Ann, receipts", "purpose is missing"),
@@ -173,6 +184,13 @@ def test_an_answer_is_given_by_the_path_that_a_step_asks_by() -> None:
         "step read asks for each item: read/0, read/1, …",
         "step read asks for each item: read/0, read/1, …",
     ]
+
+
+def test_what_a_wait_is_told_stands_under_told() -> None:
+    """Else the wait would lapse without a word."""
+    whole = Sound(workflow=flow.workflow(), text="", input=inputs.shipped("document.received.v1"))
+    assert _given({"booked": {"what": "moved"}}, whole) == ["unknown key what (allowed here: by, told)"]
+    assert _given({"booked": [{"told": {"what": "moved"}}, {"by": "ada"}]}, whole) == ["Field required"]
 
 
 def _given(said: dict[str, Any], whole: Sound) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -36,6 +36,7 @@ class Screened(BaseModel):
 
 class ScreenRequest(BaseModel):
     name: str
+    kind: Literal["individual", "entity"] = "individual"
     born: str | None = None
 
 
@@ -122,6 +123,16 @@ EACH = ("steps", "read", "map", "each", "connect")
         ((*SCREEN, "request", "name"), "input.risk", "gives a whole number where a text is needed"),
         ((*SCREEN, "request"), {"nme": "input.name"}, "asked nothing of the name nme; did you mean name?"),
         ((*SCREEN, "request"), {}, "sanctions.screen needs name"),
+        (
+            (*SCREEN, "request"),
+            {"name": "input.name", "kind": "'company'"},
+            "request.kind: Input should be 'individual'",
+        ),
+        (
+            (*SCREEN, "request"),
+            {"name": "input.name", "kind": "labels.verdicts[0]"},
+            "request.kind: Input should be",
+        ),
         ((*SCREEN, "operation"), "scren", "cannot be asked to scren; did you mean screen?"),
         ((*SCREEN, "system"), "sanction", "there is no system sanction"),
         ((*SCREEN, "effect"), "reconciled", "cannot be asked for effect reconciled; it gives none"),
