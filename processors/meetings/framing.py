@@ -41,6 +41,9 @@ KEPT_PAIRS = frozenset(
         "new years",
         "all hands",
         "one on",
+        "book club",
+        "book fair",
+        "book signing",
     }
 )
 _PAIR = 2

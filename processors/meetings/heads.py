@@ -16,7 +16,7 @@ LOOK, STATE = "look", "state"
 _REMIND = (
     r"(?:intimate|(?:keep (?:on )?)?remind(?:er|ing)?|alert|notify|notif(?:y|ication)|warn|ping|nudge|buzz|alarm|wake)\b|(?:don't|do not|dont|never) (?:let (?:me|us)|allow (?:me|us) to|forget)\b"
     r"|make (?:me )?(?:sure (?:that )?i|remember|aware)\b|(?:help me )?remember\b|(?:tell|text|email|message|call|prompt) me (?:to|\d+|an? \w+ before|before|when it(?:'s| is) time|when i have to)\b"
-    r"|(?:be|get) (?:reminded|notified|alerted)\b|let me know (?:when it(?:'s| is) time|\d+|an? (?:hour|day|week)|before|when i (?:need|have|should)|to)\b|keep me (?:posted|reminded)\b|i (?:need|want|would like|'d like) to (?:be|get) (?:reminded|notified|alerted)\b"
+    r"|(?:be|get) (?:reminded|notified|alerted)\b|let me know (?:when it(?:'s| is) time|\d+|an? (?:hour|day|week)|before|when i (?:need|have|should)|to)\b|keep me (?:posted|reminded|informed|updated|notified)\b|i (?:need|want|would like|'d like) to (?:be|get) (?:reminded|notified|alerted)\b"
     r"|(?:(?:i|we)(?:'d| would)? )?(?:need|want|like) (?:a |an )?(?:reminder|alarm|alert|notification)|give (?:a |an )?(?:reminder|alarm|alert|notification)\b|give me (?:a |an )?(?:\S+ ){0,3}?(?:reminder|alarm|alert|notification|heads[ -]up|notice|warning)\b"
 )
 _NOTE_KIND = r"(?:reminders?|notifications?|alerts?|alarms?|notice|heads[ -]up|warning)\b(?! lists?\b)"
@@ -39,7 +39,7 @@ _STATE = (
     r"(?:my|our) \w+ is (?:on|at)\b|how about\b|what about\b|why don't (?:we|i)\b"
 )
 _AGAIN = r"(?:\b(?:repeat|recur|recurring|repeating|weekly|daily|monthly|yearly|annual)|\x00)"
-_NOUNS_AFTER = r"(?:schedule|plan|plans|calendar|list|note|record|meeting)(?:'s)?(?: (?:for|of|on|in|from|to)\b(?! (?:my|the|our) (?:calendar|agenda|diary|planner)\b)|[\s\x00]*$|s\b)"
+_NOUNS_AFTER = r"(?:schedule|plan|plans|calendar|list|note|record|meeting|place(?= of\b))(?:'s)?(?: (?:for|of|on|in|from|to)\b(?! (?:my|the|our) (?:calendar|agenda|diary|planner)\b)|[\s\x00]*$|s\b)"
 _ENDS_NP = r"(?:(?!\b(?:for|about|to|that|of|before|on|at|in|when|regarding|by|from|with|and)\b)[^,.;])"
 _MEETS = (
     r"(?:meetings?|appointment|call|party|lunch|dinner|conference|event|invitation|invite list|sync|stand-?up|retro(?:spective)?|review|session|catch-?up|interview|workshop|kick-?off|briefing|class|training|demo|"
@@ -62,7 +62,7 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
         rf"(?:(?:i|we) )?(?:need|want|would like|'d like|wanna see) (?:to (?:see|know|hear) )?(?:my|the|our|today's|tomorrow's|a list of|all) (?:\w+ )?{_LISTED}(?! (?:removed|deleted|cleared|cancelled|to be))",
         LOOK,
     ),
-    (r"(?:update|edit|modify) (?:my|the) (?:calendar|schedule|agenda|diary) (?:with|for|to (?:add|include|show))\b", Action.SCHEDULE),
+    (r"(?:update|edit|modify) (?:my|the) (?:calendar|schedule|agenda|diary) for\b", Action.SCHEDULE),
     (rf"(?:remove|delete|drop|take) (?:(?!{_OF_OLD})\w+ ?,? ?){{1,6}}?from (?:my|the|our|\x00+) ?(?:(?!{_LISTED})\w+ |\x00+ ?){{0,3}}?{_MEETS}", Action.CHANGE),
     (r"(?:throw|chuck|drop|stick|pop|toss)\b.{1,80}\b(?:on|in|onto|into) (?:my|the|our) (?:\w+ )?(?:calendar|schedule|agenda|diary|planner)\b", Action.SCHEDULE),
     (rf"(?:{_CANCEL})(?![\w'-])", Action.CANCEL),

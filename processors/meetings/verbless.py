@@ -28,14 +28,18 @@ def guess(names: Named, when: When, left: str) -> Action | None:
     """Without a verb: a general or plural thing is looked up, a person with a time or a length is met."""
     if _VERB_AND_THING.match(left) and not names.to_do and not when.repeats:
         return None  # something is to be done with it, in a verb that is not known
-    if (names.title and (names.people or when.repeats) and when.dated) or (
-        when.minutes and (names.people or names.title)
-    ):
+    if (
+        names.title
+        and (names.people or when.repeats)
+        and when.dated
+        and not (names.plural and names.title in KINDS and not when.timed)
+    ) or (when.minutes and (names.people or names.title)):
         return Action.SCHEDULE
     if (names.title or names.people) and when.dated and when.timed and not names.plural:
         return Action.SCHEDULE
     if (names.title and NEXT.search(left)) or re.match(
-        r"\s*(?:the )?(?:date|time|day|place|location|details?) (?:of|for)\b", left
+        r"\s*(?:the )?(?:date|time|day|place|location|venue|address|attendees|participants|details?) *(?:of\b|for\b|\x00)",
+        left,
     ):
         return Action.QUERY
     if "event" in names.general and when.timed and not names.title:

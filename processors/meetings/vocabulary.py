@@ -91,9 +91,9 @@ ACTS_FIRST = frozenset(
         "cancel delete deleting remove erase clear clean empty drop destroy wipe purge scrap discard trash unschedule get rid rm -rf rf take cross throw strike eliminate dismiss undo end stop turn "
         "move reschedule change postpone push shift update edit extend shorten rename delay modify adjust swap switch alter correct rearrange defer relocate rebook transfer prepone recur bump "
         "bin lose scratch ditch axe nix chuck decline reject squeeze fit slot grab nab "
-        "remind notify alert tell ping warn let know don't dont do not forget remember send give start activate "
+        "remind notify alert tell ping warn let know never don't dont do not forget remember send give start activate "
         "there's there are were expecting have having need want would like will go going i'm i've i'll we'll we're we've let's lets meet attend be reminder reminders notification alert alarm reminding "
-        "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded notified alerted warned attending making what whatever inform intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
+        "open find look check see content contents some day time times existing previously earlier entry when about regarding that off how going is take place down over date sure miss that been am aside i'd like reminded notified alerted warned attending making what whatever inform informed updated intimate ensure got gotten can't cannot won't couldn't longer no didn't able skip omit disregard void abort revoke disable nuke format reset free up invitation"
     )
 )
 ACTS_LAST = frozenset(
