@@ -70,7 +70,7 @@ _TABLE: tuple[tuple[str, str | None], ...] = (
     (r"(?:repeating|recurring) (?:event|meeting|reminder|appointment)s? (?!for\b)\w", Action.SCHEDULE),
     (r"(?:set|make) (?:the|my|our) .{1,80}?\b(?:to )?(?:repeat(?:ing)?|recur(?:ring)?)\b", Action.CHANGE),
     (_REMIND, Action.REMIND),
-    (r"(?:let me know|tell me|inform me) *\x00[\s\x00]*$", Action.REMIND),
+    (r"(?:let me know|tell me|inform me) *\x00[\s\x00]*(?:$|to\b)", Action.REMIND),
     (r"(?:i|we) (?:need|want|have|must) (?:to )?remember\b", Action.REMIND),
     (rf"set (?:an? |the |my )?{_NOTE_KIND}", Action.REMIND),
     (rf"(?:{_CHANGE})(?![\w'-])|(?:set|make) .{{1,80}}\b(?:to )?(?:repeat|recur)(?:ing)?\b\W*$", Action.CHANGE),

@@ -157,6 +157,8 @@ _TURNS = (
     (rf"^{_POLITE}(?:add|put) (?P<a>[^.;!?]{{2,60}}?) (?:to|on|in|into) (?:my |the )?reminders?(?: list)?(?! (?:to|about|of)\b)", r"set a reminder for \g<a>"),
     (rf"\b(?:set|put|add|create|make)(?: up)? (?:an? |the )?{_NOTE} for (?:it|that|this)\b", "remind me"),
     (rf"^{_POLITE}(?:update|fill(?: up| in)?|edit|modify) (?:(?:my|the|our) )?(?:calendar|schedule|agenda|diary|planner) (?:with|to (?:add|include|show)|that (?:i|we) have) ", "add "),
+    (r",? (?:from now on|going forward|from here on)\b", ""),
+    (rf"^{_POLITE}(?:let )?(?P<a>[^.,;!?]{{2,60}}?) (?:(?:should|must|needs? to|has to|have to) )?be invited to (?=\w)", r"invite \g<a> to "),
     # sent, and put in afterwards
     (rf"^{_POLITE}(?:send|email|e-mail|mail|shoot)(?: out)? (?:an? |the )?(?:calendar |meeting )?(?:invite|invitation)s? to (?P<a>[^.;!?]{{2,60}}?) (?:for|to) (?=(?:a |the |my |our )?[a-z]+\b)(?!\d)", r"invite \g<a> for "),
     (r"^(?P<a>(?:i|we|my|our|the|there|it|today|tomorrow|on|next|this|an?|(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september|october|november|december)\b.{8,200}?)[,.;]?(?: so| and)?(?: please| can you| could you)*(?: (?:put|add|set|save|mark|note|enter|schedule|write) (?:it|that|this)(?: in| down| up| on)?(?: (?:my|the) (?:calendar|schedule|agenda))?(?: please)?| please (?:add|set|save|note|put))[ .!?]*$", r"\g<a>"),

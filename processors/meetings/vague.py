@@ -49,7 +49,7 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     (_ACTS, r"\b(?:what(?:'s| is| was) (?:his|her|their) (?:name|face)|what'?s[- ]?(?:his|her)[- ]?(?:name|face)|(?:forgot|forget|can't remember|don't remember|don't know|not sure of) (?:his|her|their|the) names?|whoever|somebody from|someone from)\b", Missing.PERSON),
     # as it always was, and what somebody else shall be asked
     (frozenset({*Action, None} - {Action.QUERY}), r"^\W*(?:the )?(?:same|usual)\b[ \x00]+(?:as|for|again|please)", Missing.MEANING),
-    (_ANY, r"^\W*(?:the )?(?:usual|same again)\b", Missing.MEANING),
+    (_ANY, r"^\W*(?:(?:schedule|book|add|put in|set up) )?(?:the )?(?:usual|same again)\b(?! \w+ing\b| [a-z]+ (?:with|at)\b)", Missing.MEANING),
     (_ANY, r"^\W*ask (?!me\b|us\b|about\b|for\b)[\w']+", Missing.MEANING),
     # what shall become of it is said in a word that may mean to lose it
     (frozenset({*Action, None} - {Action.REMIND}), r"\b(?:do the needful|do your (?:thing|magic)|work your magic|sort (?:this|it|that) out|take care of (?:it|this|that)|make it work)\b", Missing.MEANING),

@@ -28,7 +28,7 @@ _TOLD = r"(?=[^\w?]*$)"  # told, not asked
 _DROPPED = r"(?:kill|zap|ditch|lose|nuke|purge|scrub|scuttle|shelve|chuck|toss|bin off|cancel out|rescind|unbook|un-book|unschedule|deschedule|blow off|call off|bail on|pass on|do away with|dispose of|get rid of|rid me of|forget about)"
 _DROPPED_TOO = r"(?:bin|trash|dump|junk|void|strike|scratch|axe|ax)"  # names of things as well: bin day, strike vote
 _OUT_WITH = r"(?:throw|toss|chuck|pitch|pull|kick|wipe|cross|strike|knock|scratch|rub|blot|x|scrub|yank|rip|clear|take|get|clean|have)"
-_LEFT_OUT = r"(?:drop|bow|pull|back|duck|opt|bail|step) out of|get out of (?!bed\b|the (?:house|car|shower)\b|town\b|work\b)|bail on|skip out on|sit out|count (?:me|us) out (?:of|for)"
+_LEFT_OUT = r"(?:take|remove|strike|cross) (?:me|us|my name) (?:off|from|out of)|(?:drop|bow|pull|back|duck|opt|bail|step) out of|get out of (?!bed\b|the (?:house|car|shower)\b|town\b|work\b)|bail on|skip out on|sit out|count (?:me|us) out (?:of|for)"
 _SHOVED = r"(?:shove|nudge|slide|kick|punt|bounce|bump|scoot|knock|pull|push|move|shift|flip|budge)"
 _NO_CLOCK = r"(?<!quarter)(?<!\bfive)(?<!\bten)(?<!twenty)(?<!\d)"
 _GONE = r"(?:can|has to|have to|needs? to|must|should|ought to|may|might as well|is to|gotta|got to) (?:all )?(?:go|come (?:off|out)|be (?:cancell?ed|deleted|removed|dropped|scrapped|axed|binned|taken (?:off|out)|called off|cleared|erased))"
@@ -164,6 +164,7 @@ _FORMS: tuple[tuple[str, Instead], ...] = (
     (r"\b(?:whatever|anything that|all that|everything that|what all)(?:'s| is| are| i have| i've got| we have)?(?: got)? (?=(?:booked|planned|scheduled|on|happening|coming|set|going on)\b)", "everything "),
     (rf"^\W*(?:and |so )?(?:did|has|have|is|are|will|does|do) (?P<a>{_NAMES}) (?:already |yet |definitely )?(?:be )?{_ACCEPTED}(?: yes)?(?: (?:to|for|at|on))?(?: (?:the |my |our |an |your )?(?:invite|invitation|request)(?: (?:to|for|of))?)? (?P<thing>(?:(?:{g.WEEKDAY}|tomorrow|tonight|today)'s |the |my |our |(?=lunch|dinner|breakfast|brunch|drinks|coffee|practice|church))[^.;!?]{{2,60}})", r"do i have \g<thing> with \g<a>"),
     (r"^\W*(?:(?:can you|could you|please) )*(?:check|see|find out|tell me|let me know|look) (?:if|whether) (?P<a>(?:(?-i:[A-Z])|(?:dr|doctor|mr|mrs|ms)\b)[\w.]*(?:(?: and |, | & | )(?-i:[A-Z])\w+)*)(?:'s| is| are) (?:free|available|around|busy|open|reachable)\b", r"when am i free with \g<a>"),
+    (rf"{_HEAD}(?:find out|check|see|tell me|let me know) (?:if|whether) (?P<a>(?-i:[A-Z])[\w'-]+) (?P<b>is|will|has) (?={_ACCEPTED})", r"\g<b> \g<a> "),
     (rf"^\W*(?:and |so )?(?:is|are) (?P<a>(?!(?:it|that|there|this|my|the|our|any|anyone|anybody|everyone|everybody|anything|everything|all|next|last|today|tomorrow|tonight|yesterday|now|noon|morning|afternoon|evening|lunch|room|rooms|{g.WEEKDAY}|{g.MONTH})\b)(?:(?:dr|doctor|mr|mrs|ms) )?[a-z]+(?: and (?!i\b)[a-z]+)?) (?:free|available|around|busy)\b", r"when am i free with \g<a>"),
     (r"^\W*(?:and |so |when )?(?:is|are) (?P<a>(?:(?-i:[A-Z])|(?:dr|doctor|mr|mrs|ms)\b)[\w'.]*(?:(?: and |, | & | )(?-i:[A-Z])[\w']+)*) (?:free|available|around|busy|open|reachable)\b", r"when am i free with \g<a>"),
 )  # fmt: skip

@@ -81,7 +81,7 @@ _ASKING = (
 QUERY_FIRST = frozenset(listed(_ASKING))
 QUERY_LAST = frozenset(
     listed(
-        "unfinished open outstanding pending called named must finish finishes finished over did had was were will would should start starts starting end ends begin begins happen happens happening scheduled planned cancelled canceled rescheduled confirmed moved changed coming going have had going on do does doing got get save saved added supposed be been "
+        "unfinished open outstanding pending called named must finish finishes finished over did had was were will would should start starts starting end ends begin begins meets mine only happen happens happening scheduled planned cancelled canceled rescheduled confirmed moved changed coming going have had going on do does doing got get save saved added supposed be been "
         "booked set due exist exists occur occurs take takes taking place available free next held still yet already listed left there here today's on's much long again soon too right over anything being held clear open empty full occupied packed for last when where or not leave that made back loud aloud to me showing shown taken look looks looking like shape exists attend attending i've go meet seeing"
     )
 )
@@ -98,7 +98,7 @@ ACTS_FIRST = frozenset(
 )
 ACTS_LAST = frozenset(
     listed(
-        "comes sits meets opens falls runs added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeats repeat repeating recurring recur has been was cancelled canceled booked created arranged listed entered saved marked supposed attending i've that's immediately away permanently completely altogether forever entirely instead quickly asap had just already currently right too needs need cleared wiped off removed deleted erased clean blank"
+        "comes sits mine only meets opens falls runs added add made make have had scheduled planned set up going coming entry delete cancel remove erase it time times reminder notification alert down off out save note happening which content contents day alarm together now sharply anymore longer attend go list slot take place happen happens start starts begin begins occurs due coming is going to later repeats repeat repeating recurring recur has been was cancelled canceled booked created arranged listed entered saved marked supposed attending i've that's immediately away permanently completely altogether forever entirely instead quickly asap had just already currently right too needs need cleared wiped off removed deleted erased clean blank"
     )
 )
 FILLERS = frozenset(listed("please upcoming olly pda kindly"))
