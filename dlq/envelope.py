@@ -20,6 +20,7 @@ A value that would not fit travels by reference to where it stands.
     attempts           all of them; first_failed_at, last_failed_at: Unix ms
     deferrals          how often it was only slowed, which is no attempt (dlq/settle.py)
     replay.*           count, job, by, at, edited (sha256 before), attempts (made before the latest replay)
+    target             of what failed in the stage `retry` alone: the topic to which it was to return, and still is
 
 Rejected: Python's whole stack trace (it is without bound, and ends with words that quote payload); a trace kept once
 for all of a fingerprint (a store of its own, for what a breaker bounds); copying headers of an earlier failure (they
@@ -232,6 +233,9 @@ def _ours(record: Record, failure: Failure) -> Headers:
         "deferrals": str((number(before, "deferrals") + slowed) or ""),
     }
     values |= {name: before[name] for name in _REPLAY if name in before}
+    if stage.group == topology.RETRY.group:  # it comes in between: whose the record is, and its place, stay as they are
+        values["target"] = before.get("target") or record.header(RETRY_TARGET) or ""
+        values["park.ordinal"] = before.get("park.ordinal", "")
     bounded = {PREFIX + name: clipped(value) for name, value in values.items()}
     trace = _trace(error) if HINTS[reason].kind is Class.UNKNOWN else ""
     return headers_of(bounded | {f"{PREFIX}error.message": _message(error), f"{PREFIX}error.trace": trace})

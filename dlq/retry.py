@@ -4,7 +4,8 @@ Enters: the retry tiers (aios.retry.5s, .1m, .10m), written by every stage (dlq/
 the headers. Leaves: the same record on <group>.retry, same partition number, which that group alone reads. Guaranteed:
 never early; late by less than a second while there is room (HELD_MAX records of a tier, and Intake's bound in bytes);
 nothing is lost or forgotten by a restart, because a waiting record is committed only after it was delivered, and its
-delay counts from its own timestamp. A record that nobody can return is a dead letter of this stage.
+delay counts from its own timestamp. A record that nobody can return, because the group it names is of another release,
+is a dead letter of this stage, which keeps the target: replayed, it goes there.
 
 Records of one delay come due in the order of the log, so what is held is what is due first: when there is no room,
 what waits in the log is due later than all that is held. So each tier has a member of the group for itself: what is
@@ -92,7 +93,7 @@ class Held:
 
 def returning(record: Record) -> Outgoing:
     """The waiting record as it goes back. Raises RecordError when it names no group that is here."""
-    target = record.header(envelope.RETRY_TARGET) or ""
+    target = envelope.said(record).get("target") or record.header(envelope.RETRY_TARGET) or ""
     if target not in _RETRY_TOPICS:
         raise RecordError("it waits for no retry topic that exists here", Reason.UNATTRIBUTABLE)
     headers = tuple((name, value) for name, value in record.headers if not name.startswith("aios.retry."))

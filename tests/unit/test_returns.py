@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.dlq import envelope
+from aios.dlq import envelope, jobs, parking, retry
 from aios.dlq.dead_letter import letter_of
 from aios.dlq.envelope import Failure
 from aios.dlq.retry import AFTER_MS_MAX, Held, returning
+from aios.dlq.settle import Settler
 from aios.streams.durations import HOUR_MS
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import RETRY_TIERS
-from aios.streams.topology import ADMIT, PLAN, Stage
+from aios.streams.topology import ADMIT, CONNECTORS, PLAN, RETRY, Stage
+from tests.fakes.breakers import OwnBreakers
 
 NOW_MS = 1_700_000_000_000
 
@@ -99,6 +101,50 @@ def test_nothing_returns_to_a_topic_that_others_read(target: bytes) -> None:
     with pytest.raises(RecordError) as refused:
         returning(record)
     assert refused.value.reason is Reason.UNATTRIBUTABLE
+
+
+@pytest.mark.parametrize("ordinal", [None, 7])
+def test_what_an_older_release_could_not_return_goes_to_its_group_once_it_is_replayed(
+    monkeypatch: pytest.MonkeyPatch, ordinal: int | None
+) -> None:
+    """The dead letter of `retry` keeps for whom the record waited and its place there, and counts no attempt of it."""
+    stage, settler = CONNECTORS[0], Settler(RETRY, "c", breakers=OwnBreakers())
+    record = stored(parking.marked(failed(stage, topic=stage.reads[0].name, tier=RETRY_TIERS[1]), ordinal))
+    with monkeypatch.context() as older:
+        older.setattr(retry, "_RETRY_TOPICS", retry._RETRY_TOPICS - {stage.retries.name})
+        with pytest.raises(RecordError) as refused:
+            returning(record)
+    dead = settler.settle(record, refused.value, NOW_MS).outgoing
+    assert dead is not None
+    letter = letter_of(stored(dead))
+    assert letter is not None
+    assert (letter.group, letter.reason) == ("aios.retry", "unattributable")
+    back = jobs.returned(letter, stored(dead), dead.value, job_id="j", by="ada", at_ms=NOW_MS)
+    assert back is not None
+    assert back.topic == RETRY.retries.name
+    out = returning(stored(back))
+    assert (out.topic, out.key, out.value) == (stage.retries.name, b"k", b"v")
+    assert (envelope.attempt_of(stored(out)), parking.ordinal_of(stored(out))) == (1, ordinal)
+
+
+def test_what_fails_in_retry_itself_waits_and_goes_to_its_group() -> None:
+    """However often: in between it is of another stage."""
+    record = Record("case.admitted.v1", 2, 7, NOW_MS, b"k", b"v")
+    for stage in (PLAN, RETRY, RETRY):
+        again = Settler(stage, "c", breakers=OwnBreakers()).settle(record, ValueError("?"), NOW_MS).outgoing
+        assert again is not None
+        record = stored(again)
+        assert returning(record).topic == "aios.plan.retry"
+
+
+def test_a_producer_names_no_group_to_which_a_record_returns() -> None:
+    """Nor does a record that failed again in its own group keep that it once failed in `retry`."""
+    named = (("aios.dlq.target", b"aios.admit.retry"), (envelope.RETRY_TARGET, b"aios.admit.retry"))
+    for topic in ("case.admitted.v1", PLAN.retries.name):
+        record = Record(topic, 2, 7, NOW_MS, b"k", b"v", named)
+        out = Settler(PLAN, "c", breakers=OwnBreakers()).settle(record, ValueError("?"), NOW_MS).outgoing
+        assert out is not None
+        assert returning(stored(out)).topic == "aios.plan.retry"
 
 
 LETTER = stored(failed(ADMIT, topic="document.received.v1"))
