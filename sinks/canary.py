@@ -57,7 +57,9 @@ class Side:
             del self.times[:-TIMES_MAX]
 
     def decided(self, *, overridden: bool) -> None:
-        """A person has decided a case in which this version had a part, and was shown a suggestion."""
+        """A person has decided a case in which this version had a part, and was shown a suggestion; the decision has
+        a label to hold against it.
+        """
         self.reviewed += 1
         self.overridden += overridden
 

@@ -203,8 +203,8 @@ class State:
         side.answered(failed=failed, took_ms=None if failed or event.cached else took, fill=_fill(event))
 
     def _tell_decision(self, event: CaseDecided, at_ms: int) -> None:
-        if not event.suggestion or not _is_by_person(event):
-            return
+        if not event.suggestion or not event.label or not _is_by_person(event):
+            return  # without a label it does not say what the person chose
         for model in event.models:
             side = self._side(model, at_ms)
             if side is not None:

@@ -318,10 +318,13 @@ class _Visit:
         yield step.otherwise.then, None
 
     def _review(self, step: Review) -> Iterator[Onward]:
-        self._value(step.suggestion, TEXT, "review", "suggestion")
+        suggestion = self._value(step.suggestion, TEXT, "review", "suggestion")
         self._value(step.confidence, SHARE, "review", "confidence")
         self._value(step.out_of_scope, SHARE, "review", "out_of_scope")
         choices = self._value(step.choices, LABELS, "review", "choices")
+        if suggestion and choices and suggestion not in choices and _is_written(suggestion, step.suggestion):
+            says = f"{suggestion} is none of the choices{close_to(suggestion, choices)} ({self.who})"
+            self.problems.setdefault(("steps", self.name, "review", "suggestion"), says)
         for key, value in step.evidence.items():
             self._value(value, ANY, "review", "evidence", key)
         if step.people is not None:
@@ -369,3 +372,8 @@ class _Visit:
         says = f"`{expression.source}` gives {type(found).__name__} where {need.what} is needed ({self.who})"
         self.problems.setdefault(place, says)
         return None
+
+
+def _is_written(text: str, expression: Expression) -> bool:
+    """Whether the expression says it, and not what was made up for an answer that it reads."""
+    return f"'{text}'" in expression.source or f'"{text}"' in expression.source

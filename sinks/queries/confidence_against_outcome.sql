@@ -12,8 +12,8 @@ select
     count(*) filter (where d.decided_by_kind = 'policy') as by_policy,
     count(*) filter (where d.decided_by_kind = 'reviewer' and r.suggestion <> '' and d.label = r.suggestion)
         as person_agreed,
-    count(*) filter (where d.decided_by_kind = 'reviewer' and r.suggestion <> '' and d.label <> r.suggestion)
-        as person_chose_another,
+    count(*) filter (where d.decided_by_kind = 'reviewer' and r.suggestion <> '' and d.label not in ('', r.suggestion))
+        as person_chose_another,  -- a decision without a label says neither
     count(*) filter (where d.decided_by_kind = 'reviewer' and coalesce(r.suggestion, '') = '') as person_unsuggested,
     count(*) filter (where d.outcome = 'expired') as expired
 from case_decided d

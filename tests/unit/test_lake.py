@@ -422,6 +422,17 @@ def test_a_lake_of_another_kafka_is_refused(tmp_path: Path) -> None:
         claim(tmp_path, "two")
 
 
+@pytest.mark.parametrize(("label", "agreed", "another"), [("mortgage", 1, 0), ("card", 0, 1), ("", 0, 0)])
+def test_whether_a_person_agreed_is_told_of_decisions_with_a_label_alone(
+    tmp_path: Path, label: str, agreed: int, another: int
+) -> None:
+    """Where a workflow gives its decisions none, nobody is counted as of another opinion."""
+    put(tmp_path, [record(topics.REVIEW_REQUESTED, asked("b"), 0)])
+    put(tmp_path, [record(topics.CASE_DECIDED, decided("b", by="reviewer:Jane", label=label), 0)])
+    (row,) = lake_query.ask(tmp_path, lake_query.shipped()["confidence_against_outcome"][1]).rows
+    assert row == ("document.triage", 0.4, 1, 0, agreed, another, 0, 0)
+
+
 @pytest.mark.parametrize("name", sorted(lake_query.shipped()))
 def test_a_shipped_query_runs_on_an_empty_lake(tmp_path: Path, name: str) -> None:
     """Typed views stand before the first file."""

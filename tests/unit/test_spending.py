@@ -320,7 +320,7 @@ def test_a_reservation_outlives_the_longest_way_through_its_workflow() -> None:
 
 
 def test_a_reservation_outlives_a_systems_turn_too() -> None:
-    """It is waited for as long again as for answers: here by a call sent twice, in a step that is visited three times."""
+    """It is waited for as long again as for answers: here by a call sent twice, in a step visited three times."""
     longest = []
     for bulk_s in (600, 700):
         told = copy.deepcopy(EVERY)

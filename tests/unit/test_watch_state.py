@@ -174,6 +174,7 @@ def test_an_answer_counts_as_what_it_is(
         (records.decision("c", "card", by_person=True, suggestion="card", version=2), (1, 0)),
         (records.decision("c", "card", by_person=True, suggestion="loan", version=2), (1, 1)),
         (records.decision("c", "card", by_person=True, suggestion="", version=2), (0, 0)),
+        (records.decision("c", "", by_person=True, suggestion="card", version=2), (0, 0)),
         (records.decision("c", "card", by_person=False, version=2), (0, 0)),
         (records.decision("c", "card", by_person=True, suggestion="loan", version=3), (0, 0)),
     ],
@@ -181,6 +182,7 @@ def test_an_answer_counts_as_what_it_is(
 def test_a_persons_decision_counts_where_a_suggestion_was_shown(
     decided: CaseDecided, expected: tuple[int, int]
 ) -> None:
+    """And where the decision has a label: without one nobody knows whether they agreed."""
     state = State(LIMITS)
     state.follow([activated()])
     take(state, 0, decided)

@@ -91,6 +91,12 @@ def edited(folder: Path, old: str, new: str, name: str = NAMED) -> Path:
             "options: {head",
             "triage-encoder@2 has no head leters; did you mean letters?",
         ),
+        (
+            "answers.classify.label : ''",
+            "answers.classify.label : 'belong_elsewhere'",
+            "suggestion: ",
+            "belong_elsewhere is none of the choices; did you mean belongs_elsewhere?",
+        ),
         ('options: {head: "', 'options: {hed: "', "options: {hed", "task classify needs `head`"),
         (
             "model: summariser\n",
