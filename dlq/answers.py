@@ -2,7 +2,8 @@
 
 Enters: a command, as operation.requested.v1. Leaves: its operation.answered.v1, or None where it did not come in time.
 Guaranteed: the command is in Kafka when ask() returns; one asked before is not written again as long as its answer is
-remembered; an answer that comes late is found by whoever asks again.
+remembered; an answer that comes late is found by whoever asks again; nobody gets the answer to another command, though
+it was asked under the same idempotency key.
 Rejected: request and reply by HTTP to the stage (it is restarted, and may be anywhere; the command would be lost).
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import threading
 from collections import OrderedDict
@@ -18,6 +20,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from aios.dlq.commands import ASKED, key_reused, sha256_of
 from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
 from aios.schemas.models import OperationAnswered, OperationRequested
@@ -75,17 +78,17 @@ class Answers:
             self._thread.join()
 
     async def ask(self, command: OperationRequested, tenant: str, s_max: float) -> OperationAnswered | None:
-        """The answer; None after s_max. tenant: of what it acts on, for the record. Raises Unavailable."""
+        """The answer; None after s_max. tenant: of what it acts on, for the record. Raises Refused, Unavailable."""
         known = self._known.get(command.command_id)
         if known is not None:
-            return known
+            return _own(known, command)
         answer: asyncio.Future[OperationAnswered] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(command.command_id, set())
         waiting.add(answer)
         try:
             await self._roads.deliver(self._outgoing(command, tenant))
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(asyncio.shield(answer), s_max)
+                return _own(await asyncio.wait_for(asyncio.shield(answer), s_max), command)
             return None
         finally:
             waiting.discard(answer)
@@ -152,6 +155,13 @@ class Answers:
             except RuntimeError:  # the loop has ended
                 break
         consumer.close()
+
+
+def _own(answer: OperationAnswered, command: OperationRequested) -> OperationAnswered:
+    """The answer, if it is to this command. Raises Refused."""
+    if json.loads(answer.result or "{}").get(ASKED, asked := sha256_of(command)) != asked:
+        raise key_reused()
+    return answer
 
 
 def _done(ready: asyncio.Future[None]) -> None:

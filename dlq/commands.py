@@ -17,6 +17,7 @@ The same code writes and reads the arguments: `requested` for clients, `parse` f
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ FILTER_CHARS_MAX = 8 << 10
 REASON_CHARS_MAX = 1_000
 RATE_MAX = 1_000_000  # records per second
 CAP_MAX = 1_000_000_000
+ASKED = "asked_sha256"  # in the result of an answer: sha256_of its request
 SHORT_CHARS = 12  # of an id as people are shown it; enough to name it
 
 
@@ -73,6 +75,7 @@ class Problem(StrEnum):
     CHANGED = "changed"  # it is not what the principal saw
     DOES_NOT_FIT = "does_not_fit"  # an edit that would fail again
     TOO_MANY = "too_many"  # jobs at once
+    KEY_REUSED = "key_reused"  # an idempotency key, for another command
 
 
 class Refused(Exception):
@@ -195,6 +198,18 @@ def command_id_of(principal: str, key: str) -> str:
 def job_id_of(command_id: str) -> str:
     """The job that a replay.plan makes: the object of its request."""
     return str(ids.derive("replay-job", command_id))
+
+
+def sha256_of(request: OperationRequested) -> str:
+    """Of what is asked for, by which a command is known from another one under the same idempotency key."""
+    value = hashlib.sha256(request.value or b"").hexdigest()
+    whole = ids.canonical([request.kind, request.object_id, request.arguments, value])
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def key_reused() -> Refused:
+    """Under this idempotency key another command was given."""
+    return Refused(Problem.KEY_REUSED, "this Idempotency-Key was used for another command; take a new one")
 
 
 def requested(

@@ -236,6 +236,12 @@ def planned(
     )
 
 
+def is_planned_by(command: PlanCommand, job: ReplayRemembered) -> bool:
+    """Whether the job is what this command asks for."""
+    asked = (command.target, command.action, command.filter, command.edit, command.rate_per_s, command.cap)
+    return asked == (job.kind, job.action, job.filter, job.edit, job.rate_per_s, job.cap) and command.order == job.order
+
+
 def is_tried(job: ReplayRemembered) -> bool:
     """Whether its dry run has ended."""
     return Report.of(job.report).complete

@@ -218,7 +218,7 @@ class Replay:
             status=status,
             problem=refused.problem if refused else "",
             detail=refused.detail if refused else "",
-            result=ids.canonical(dict(result or {})),
+            result=ids.canonical({**(result or {}), commands.ASKED: commands.sha256_of(request)}),
             answered_at=turn.now_ms,
         )
         event_id = str(ids.derive("operation-answered", request.command_id, str(turn.now_ms)))
@@ -242,10 +242,11 @@ class Replay:
         wanted = filters.parse(command.filter)
         allowed(self._world.principals, request.principal, Kind.PLAN, frozenset({wanted.tenant}))
         known = turn.job(request.object_id)
+        if known is not None and not jobs.is_planned_by(command, known):
+            raise commands.key_reused()
         if known is not None:
             return _told(known)
-        if sum(jobs.is_active(job) for job in turn.jobs()) >= jobs.JOBS_MAX:
-            raise Refused(Problem.TOO_MANY, f"{jobs.JOBS_MAX} jobs are at work; wait for one, or abort one")
+        self._expect_room(turn)
         marks = self._marks(command, wanted)
         job = jobs.planned(
             request.object_id,
@@ -289,15 +290,21 @@ class Replay:
         if job is None:
             raise Refused(Problem.NOT_FOUND, "there is no such job; `aios replay list` shows them")
         jobs.may(self._world.principals, job, by, command.kind)
-        moved = self._moved(job, command.kind, by, turn.now_ms)
+        moved = self._moved(job, command.kind, by, turn)
         if moved is not job:
             turn.keep_job(moved)
             self._jobs.wake(job.job_id)
             self._say_job(moved, f"replay_{_PAST[command.kind]}", request, turn, {})
         return _told(moved)
 
-    def _moved(self, job: ReplayRemembered, kind: Kind, by: str, now_ms: int) -> ReplayRemembered:
+    def _expect_room(self, turn: Turn) -> None:
+        """For one more job at work. Raises Refused."""
+        if sum(jobs.is_active(job) for job in turn.jobs()) >= jobs.JOBS_MAX:
+            raise Refused(Problem.TOO_MANY, f"{jobs.JOBS_MAX} jobs are at work; wait for one, or abort one")
+
+    def _moved(self, job: ReplayRemembered, kind: Kind, by: str, turn: Turn) -> ReplayRemembered:
         """The job after the command; the same object where it has been done already. Raises Refused."""
+        now_ms = turn.now_ms
         match kind:
             case Kind.APPROVE:
                 return job if (job.state, job.approved_by) == (JobState.APPROVED, by) else jobs.approve(job, by, now_ms)

@@ -54,6 +54,7 @@ PROBLEMS: Mapping[commands.Problem, str] = {
     commands.Problem.CHANGED: "changed",
     commands.Problem.DOES_NOT_FIT: "does_not_fit",
     commands.Problem.TOO_MANY: "too_many_jobs",
+    commands.Problem.KEY_REUSED: "conflicting_duplicate",
 }
 """Why the stage refused → the reason of the HTTP answer."""
 

@@ -114,8 +114,8 @@ _PAGE: Mapping[str, Mapping[str, Any]] = {
     "cursor": {"type": "string", "description": "Of the page before."},
 }
 _BODY = ("invalid_json", "too_slow", "too_large", "unsupported_media_type", "invalid_body", "invalid_header")
-_COMMAND = (*_BODY, "not_found", "wrong_state", "changed", "refused", "not_acknowledged")
-_HEADERS = {"Idempotency-Key": "The same key is the same command; absent: a new one."}
+_COMMAND = (*_BODY, "not_found", "wrong_state", "changed", "conflicting_duplicate", "refused", "not_acknowledged")
+_HEADERS = {"Idempotency-Key": "The same key is the same command, and another one is refused; absent: a new one."}
 
 
 def _read(path: str, name: str, does: str, answer: Any, query: Mapping[str, Mapping[str, Any]] | None = None) -> Route:
@@ -149,6 +149,9 @@ def _command(path: str, name: str, does: str, kind: Kind, *, body: Any = Why, re
 
 _LETTERS, _REPLAYS = "/v1/dead-letters", "/v1/replays"
 _ONE, _JOB = f"{_LETTERS}/{{letter_id}}", f"{_REPLAYS}/{{job_id}}"
+_REFUSES = {
+    Kind.APPROVE: ("same_principal",),
+}
 _DOES = {Kind.APPROVE: "Let a job run that somebody else planned.", Kind.RUN: "Start an approved job."}
 
 ROUTES = (
@@ -219,7 +222,7 @@ ROUTES = (
             f"job_{kind.value.removeprefix('replay.')}",
             _DOES.get(kind, f"{kind.value.removeprefix('replay.').capitalize()} a job."),
             kind,
-            refuses=("ambiguous_id", "same_principal") if kind is Kind.APPROVE else ("ambiguous_id",),
+            refuses=("ambiguous_id", *_REFUSES.get(kind, ())),
         )
         for kind in (Kind.APPROVE, Kind.RUN, Kind.PAUSE, Kind.RESUME, Kind.ABORT)
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections import Counter
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.dlq import commands, edits, envelope, jobs, parking
+from aios.dlq.answers import Answers
 from aios.dlq.commands import Action, BreakerCommand, JobCommand, Kind, LetterCommand, Order, PlanCommand, Target
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.deaths import ALONE_MAX
@@ -42,11 +44,13 @@ from aios.schemas.models import (
     LetterChanged,
     LetterRemembered,
     OperationAnswered,
+    OperationRequested,
     PrincipalRegistered,
     ReplayRemembered,
     TenantRegistered,
 )
 from aios.streams import model_files, topics, topology
+from aios.streams.config import KafkaSettings
 from aios.streams.durations import DAY_MS
 from aios.streams.errors import Reason, RecordError, SchemaMismatch
 from aios.streams.record import Outgoing, Record
@@ -55,6 +59,7 @@ from aios.streams.topics import RETENTION_MS
 from aios.streams.topology import ADMIT, PLAN, Stage
 from tests.fakes import admissions, calls
 from tests.fakes.breakers import open_breaker
+from tests.fakes.gateway import Roads
 from tests.fakes.registry import FakeRegistry
 
 REGISTRY = FakeRegistry()
@@ -196,9 +201,7 @@ class Desk:
             now_ms=self.now_ms,
             **more,
         )
-        value = CODEC.encode(topics.OPERATION_REQUESTED, asked)
-        record = Record(topics.OPERATION_REQUESTED.name, 0, self.asked, self.now_ms, b"k", value)
-        self.keep(self.core.step(record, self.memory, self.now_ms))
+        self.keep(self.core.step(_asked(asked, self.asked), self.memory, self.now_ms))
         return self.events(OperationAnswered)[-1]
 
     def keep(self, effects: Effects) -> None:
@@ -287,6 +290,11 @@ class Desk:
         record = Record(out.topic, out.partition or 0, 0, self.now_ms, out.key, out.value, out.headers)
         ordinal = parking.ordinal_of(record)
         return self.fail(record, stage, error or SchemaMismatch("again"), ordinal, self.now_ms)
+
+
+def _asked(request: OperationRequested, offset: int = 0) -> Record:
+    value = CODEC.encode(topics.OPERATION_REQUESTED, request)
+    return Record(topics.OPERATION_REQUESTED.name, 0, offset, request.requested_at, b"k", value)
 
 
 def about(letter: DeadLetter, kind: Kind, **more: Any) -> LetterCommand:
@@ -496,7 +504,7 @@ def test_who_discards_a_letter_of_a_key_hears_by_which_key_those_behind_it_retur
     head, lone = desk.dead("a", stage=PLAN, ordinal=4), desk.dead("b")
     desk.dead("a", stage=PLAN, ordinal=5, error=follows)
     told = [json.loads(desk.ask("ada", about(one, Kind.DISCARD), one.id).result) for one in (head, lone)]
-    assert told == [{"state": "discarded", "parked_key": "a"}, {"state": "discarded"}]
+    assert [one.get("parked_key") for one in told] == ["a", None]
     desk.work()
     assert desk.returned() == []
     assert desk.job(desk.run(filter=json.dumps({"key": told[0]["parked_key"]}))).replayed == 1
@@ -520,6 +528,36 @@ def test_what_was_asked_already_is_answered_as_done_and_changes_nothing() -> Non
     assert desk.ask("ada", JobCommand(kind=Kind.RUN), job_id).problem == "wrong_state"
 
 
+def test_an_idempotency_key_names_one_command() -> None:
+    """Another plan under it, or another letter, gets no answer of the first; the first asked again does."""
+    desk = Desk()
+    letters = [desk.dead(key) for key in "ab"]
+    first, other = PlanCommand(filter='{"key": "a"}'), PlanCommand(filter='{"key": "b"}', action=Action.DISCARD)
+    job_id = desk.ask("ada", first, key="nightly").object_id
+    assert desk.ask("ada", other, key="nightly").problem == "key_reused"
+    again = desk.ask("ada", first, key="nightly")
+    assert (again.status, desk.job(job_id).action, len(list(desk.memory.scan(b"job:")))) == ("done", "replay", 1)
+
+    def command(letter: DeadLetter, **more: Any) -> OperationRequested:
+        about_it = LetterCommand(kind=Kind.EDIT, place=letter.place, generation=0, **more)
+        return commands.requested(about_it, object_id=letter.id, principal="ada", key="k", reason="", now_ms=NOW_MS)
+
+    one, patched, another = command(letters[0], patch="[1]"), command(letters[0], patch="[2]"), command(letters[1])
+    desk.keep(desk.core.step(_asked(one), desk.memory, NOW_MS))
+    roads = Roads()
+    answers = Answers(KafkaSettings(), CODEC, roads)
+    answers._settle(desk.events(OperationAnswered)[-1])
+
+    async def ask() -> None:
+        assert await answers.ask(replace(one, requested_at=NOW_MS + 1), "demo", 1.0) is not None
+        for wrong in (patched, another, replace(one, value=b"x")):
+            with pytest.raises(commands.Refused, match="another command"):
+                await answers.ask(wrong, "demo", 1.0)
+
+    asyncio.run(ask())
+    assert roads.delivered == []
+
+
 def test_requests_that_make_no_sense_are_refused_with_what_to_do() -> None:
     """Unknown kinds, arguments nobody knows, places that hold no letter, letters that are not the one meant."""
     desk = Desk()
@@ -538,9 +576,7 @@ def test_requests_that_make_no_sense_are_refused_with_what_to_do() -> None:
         ({"arguments": '{"place":["aios.admit.dlq",99,0],"generation":0}'}, "not_found"),
         ({"arguments": '{"place":["aios.admit.dlq",0,0],"generation":1}'}, "changed"),
     ):
-        value = CODEC.encode(topics.OPERATION_REQUESTED, replace(good, **changed))
-        record = Record(topics.OPERATION_REQUESTED.name, 0, 0, NOW_MS, b"k", value)
-        desk.keep(desk.core.step(record, desk.memory, NOW_MS))
+        desk.keep(desk.core.step(_asked(replace(good, **changed)), desk.memory, NOW_MS))
         assert desk.events(OperationAnswered)[-1].problem == problem, changed
     assert desk.ask("ada", PlanCommand(filter='{"colour":"red"}')).problem == "bad_arguments"
     assert desk.ask("ada", PlanCommand(edit="{}")).problem == "bad_arguments"
