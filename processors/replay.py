@@ -313,6 +313,7 @@ class Replay:
                     return job
                 moved = (jobs.run if kind is Kind.RUN else jobs.resume)(job, by, now_ms)
                 self._still_approved(job)
+                self._expect_room(turn)
                 return moved
             case Kind.PAUSE:
                 return job if job.state == JobState.PAUSED else jobs.pause(job, now_ms)

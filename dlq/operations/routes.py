@@ -151,6 +151,8 @@ _LETTERS, _REPLAYS = "/v1/dead-letters", "/v1/replays"
 _ONE, _JOB = f"{_LETTERS}/{{letter_id}}", f"{_REPLAYS}/{{job_id}}"
 _REFUSES = {
     Kind.APPROVE: ("same_principal",),
+    Kind.RUN: ("too_many_jobs",),
+    Kind.RESUME: ("too_many_jobs",),
 }
 _DOES = {Kind.APPROVE: "Let a job run that somebody else planned.", Kind.RUN: "Start an approved job."}
 

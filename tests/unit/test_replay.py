@@ -558,6 +558,25 @@ def test_an_idempotency_key_names_one_command() -> None:
     assert roads.delivered == []
 
 
+def test_no_more_jobs_run_than_at_once_may() -> None:
+    """However many were approved before; who pauses one makes room for another, also for one that goes on."""
+    desk = Desk()
+    made = []
+    for _ in range(jobs.JOBS_MAX + 1):
+        job_id = desk.ask("ada", PlanCommand(rate_per_s=1)).object_id
+        desk.dead("k")
+        desk.work()
+        desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id)
+        made.append(job_id)
+    *most, last = made
+    assert {desk.ask("ada", JobCommand(kind=Kind.RUN), one).status for one in most} == {"done"}
+    assert desk.ask("ada", JobCommand(kind=Kind.RUN), last).problem == "too_many"
+    desk.ask("ada", JobCommand(kind=Kind.PAUSE), most[0])
+    assert desk.ask("ada", JobCommand(kind=Kind.RUN), last).status == "done"
+    assert desk.ask("ada", JobCommand(kind=Kind.RESUME), most[0]).problem == "too_many"
+    assert desk.ask("ada", JobCommand(kind=Kind.RUN), last).status == "done"
+
+
 def test_requests_that_make_no_sense_are_refused_with_what_to_do() -> None:
     """Unknown kinds, arguments nobody knows, places that hold no letter, letters that are not the one meant."""
     desk = Desk()
