@@ -179,8 +179,8 @@ class OutcomeStore:
         wanted = [name for name in names if _matches(name, tenant, workflow, status, is_open=bool(resting_ms))]
         if not wanted or limit < 1:
             return []
-        newest, some = f"({resting_ms}" if resting_ms else "+inf", ("limit", 0, limit, "withscores")
-        found = await self._ask(*(("zrevrangebyscore", list_key(name), newest, "-inf", *some) for name in wanted))
+        until, some = f"({resting_ms}" if resting_ms else "+inf", ("limit", 0, limit, "withscores")
+        found = await self._ask(*(("zrevrangebyscore", list_key(name), until, "-inf", *some) for name in wanted))
         newest = sorted((pair for one in found for pair in _pairs(one)), key=lambda pair: (-pair[1], pair[0]))[:limit]
         if not newest:
             return []
