@@ -4,6 +4,7 @@ Enters: the source topics, every topic on which an event can have ended (case.ad
 dead letters), and what waits to be tried again: the retry tiers and admit's own retry topic, from where their readers
 have committed. Leaves: the events that none of them names, one after the other, in the form of dead letters of admit
 that never failed. Guaranteed: what was written before the marks only, and SETTLED_AFTER_MS before the job was planned;
+nothing older than the retention, for the topics with its end are kept no longer, and it could not return;
 what is only slowed, by a breaker or because retry is down, for however long, is not taken for lost; one bit of memory
 an offset. An event that is returned although it was only slow becomes no second case: its id, key and place are the
 same.
@@ -25,6 +26,7 @@ from itertools import islice
 from aios.dlq import envelope
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.filters import Filter
+from aios.dlq.jobs import RETENTION_MS
 from aios.processors.replaying.walk import BlockWalk, Found, Nothing, Over, Passed, Source, place_of
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -69,7 +71,7 @@ class MissedWalk(BlockWalk):
         self._codec = codec
         self._cluster = cluster
         self._filter = selected
-        self._before_ms = job.planned_at - settled_after_ms
+        self._from_ms, self._before_ms = job.planned_at - RETENTION_MS, job.planned_at - settled_after_ms
         self._ends = dict(sorted(entered(job.marks).items()))
         self._lows = {one: min(source.ends(*place_of(one))[0], end) for one, end in self._ends.items()}
         self._named = {one: bytearray((end - self._lows[one]) // 8 + 1) for one, end in self._ends.items()}
@@ -127,7 +129,7 @@ class MissedWalk(BlockWalk):
         first = max(self._place.get(one, 0), self._lows[one])
         wanted, upto = self._unnamed(one, first)
         for (_, _, offset), record in sorted(self._source.fetch((topic, partition, each) for each in wanted).items()):
-            if record.timestamp_ms < self._before_ms:
+            if self._from_ms <= record.timestamp_ms < self._before_ms:
                 returning = replace(record, headers=headers(record, self._cluster))
                 found = Found(as_letter(returning), returning, self._selects(record))
                 self._block.append((found, {one: offset + 1}))

@@ -1068,6 +1068,16 @@ def test_what_is_only_slowed_is_not_taken_for_lost() -> None:
     assert [one.key for one in desk.returned()] == [b"k0", b"k2"]
 
 
+def test_what_is_older_than_the_retention_is_not_taken_for_missed() -> None:
+    """Its record may lie there when the topic with its case was cut already; the younger one beside it is found."""
+    desk, source = Desk(settled_after_ms=1_000), topics.DOCUMENT_RECEIVED.name
+    for offset, age_ms in enumerate((jobs.RETENTION_MS + 1_000, jobs.RETENTION_MS - 60_000)):
+        desk.shelf.put(source, Outgoing(source, b"k%d" % offset, document(), (), 0), NOW_MS - age_ms)
+    desk.positions[f"{source}/0"] = 2
+    job = desk.job(desk.run(target=Target.MISSED))
+    assert (job.selected, job.skipped, [one.key for one in desk.returned()]) == (1, {}, [b"k1"])
+
+
 def test_what_a_job_looks_for_may_come_to_rest_after_it_was_planned() -> None:
     """Its case is no copy's: a job looks at what there is when it runs."""
     desk = Desk(settled_after_ms=1_000)
