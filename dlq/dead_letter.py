@@ -70,7 +70,8 @@ class DeadLetter:
     def is_quarantined(self) -> bool:
         """Whether only a person lets it return again, from the moment it failed: replays did not help.
 
-        Those of a record that was only parked behind another one do not count: it was never tried.
+        Not while it is only parked behind another one: it was not tried. Once it fails itself all its replays count,
+        for what came back is known by their number.
         """
         return self.generation >= REPLAYS_FREE_MAX and self.reason != Reason.PARKED
 

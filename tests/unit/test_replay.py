@@ -654,10 +654,16 @@ def test_what_a_dry_run_calls_quarantined_a_person_can_free(before: str) -> None
 
 
 def test_what_was_only_parked_behind_another_is_never_quarantined() -> None:
-    """It was not tried, so its replays do not count."""
-    desk = Desk()
-    letter = desk.dead("k", stage=PLAN, ordinal=4, error=RecordError("behind", Reason.PARKED))
-    assert jobs.state_of(replace(letter, generation=5), None) == "open"
+    """As long as it only waits, however often it came back; once it fails itself, every replay before it counts."""
+    desk, follows = Desk(), RecordError("behind", Reason.PARKED)
+    letter = desk.dead("k", stage=PLAN, ordinal=4, error=follows)
+    for count in range(1, 4):
+        desk.run()
+        letter = desk.fail_again(desk.returned()[-1], PLAN, follows)
+        assert (letter.generation, jobs.state_of(letter, None)) == (count, "open")
+    desk.run()
+    letter = desk.fail_again(desk.returned()[-1], PLAN)
+    assert (letter.generation, jobs.state_of(letter, None)) == (4, "quarantined")
 
 
 def test_what_may_not_return_is_passed_over_with_its_reason() -> None:
