@@ -379,7 +379,7 @@ _PAST = {
 
 
 def _told(job: ReplayRemembered) -> Mapping[str, Any]:
-    return {"job_id": job.job_id, "state": job.state, "tried": jobs.is_tried(job)}
+    return {"job_id": job.job_id, "state": job.state, "tried": jobs.is_tried(job), "changed_at": job.changed_at}
 
 
 def positions(kafka: KafkaSettings) -> dict[str, int]:

@@ -38,6 +38,7 @@ from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail, one, rows
 POLL_S = 0.3
 DRY_RUN_S_MAX = 600.0  # a dry run reads every record that it is about
 SHOWN = 50  # jobs, or letters of one outcome, unless more are asked for
+KNOWN_S_MAX = 10.0  # until the server has heard of a job that was planned
 ALIVE_S_MAX = 120.0  # a running job without any progress
 LIST = ("job", "state", "what", "done", "of", "planned_by", "approved_by", "planned_at")
 REPORTED = ("fails again", "skips", "for example")
@@ -103,9 +104,11 @@ def plan(
         body["edit"] = patch_of(patch)
     server = operator(token_file)
     job_id = act(server, "/v1/replays", body)["object_id"]
-    job = _tried(server, job_id)
-    if dry_run:
-        act(server, f"/v1/replays/{job_id}/abort", {"reason": "dry run"})
+    try:
+        job = _tried(server, job_id)
+    finally:
+        if dry_run:
+            _give_up(server, job_id)
     if as_json:
         one(job, as_json=True)
         return
@@ -138,7 +141,7 @@ def run(job_id: str, detach: bool, why: str, token_file: Path | None, as_json: b
     if detach:
         _done(said, f"runs: aios replay status {short(said['object_id'])}", as_json)
         return
-    _finish(_watched(server, said["object_id"]), as_json)
+    _finish(_watched(server, said), as_json)
 
 
 @group.command()
@@ -165,7 +168,7 @@ def resume(job_id: str, detach: bool, why: str, token_file: Path | None, as_json
     if detach:
         _done(said, "goes on", as_json)
         return
-    _finish(_watched(server, said["object_id"]), as_json)
+    _finish(_watched(server, said), as_json)
 
 
 @group.command()
@@ -284,6 +287,14 @@ def _tried(server: Server, job_id: str) -> dict[str, Any]:
     fail(f"the dry run of job {job_id} has not ended within {DRY_RUN_S_MAX:.0f} s; `aios replay status {job_id}`")
 
 
+def _give_up(server: Server, job_id: str) -> None:
+    """The draft of a dry run, also of one that did not end; the server may not have heard of it yet."""
+    deadline = time.monotonic() + KNOWN_S_MAX
+    while _known(server, job_id) is None and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    act(server, f"/v1/replays/{job_id}/abort", {"reason": "dry run"})
+
+
 def _known(server: Server, job_id: str) -> dict[str, Any] | None:
     """The job; None as long as the server has not heard of it."""
     try:
@@ -295,8 +306,9 @@ def _known(server: Server, job_id: str) -> dict[str, Any] | None:
     return found
 
 
-def _watched(server: Server, job_id: str) -> dict[str, Any]:
-    """The job, once it has ended or rests; with a bar for people."""
+def _watched(server: Server, said: Mapping[str, Any]) -> dict[str, Any]:
+    """The job, once it has ended or rests; with a bar for people. said: what began it, so a rest before it is over."""
+    job_id, since = said["object_id"], said["result"].get("changed_at", 0)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}/s"))
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
@@ -306,7 +318,7 @@ def _watched(server: Server, job_id: str) -> dict[str, Any]:
             job = _job(server, job_id)
             now = job["progress"]
             progress.update(task, completed=now["done"], total=now["of"] or None, rate=now["rate_per_s"])
-            if job["state"] in (*OVER, JobState.PAUSED):
+            if job["state"] in OVER or (job["state"] == JobState.PAUSED and job["changed_at"] >= since):
                 return job
             if now["done"] != last:
                 last, still = now["done"], time.monotonic()
@@ -323,7 +335,7 @@ def _finish(job: dict[str, Any], as_json: bool) -> None:
         click.echo(f"\nEach letter: aios replay status {short(job['job_id'])} --results")
         if job["action"] == Action.DISCARD and job["replayed"]:
             click.echo("What is parked behind them stays until you return it: aios replay plan --reason parked")
-    if job["state"] == JobState.ABORTED:
+    if job["state"] != JobState.DONE:
         raise click.exceptions.Exit(FAILED)
 
 

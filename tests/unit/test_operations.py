@@ -609,6 +609,46 @@ def test_a_dry_run_keeps_no_job(home: Settings, monkeypatch: pytest.MonkeyPatch)
     commanding(home, monkeypatch, test)
 
 
+def test_a_dry_run_that_is_given_up_keeps_no_job(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C, or an end that does not come: nobody can approve what is left of it, and the exit code says so."""
+
+    def gone(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        for changed, value in (("_tried", gone), ("DRY_RUN_S_MAX", 0.0)):
+            with monkeypatch.context() as patch:
+                patch.setattr(replaying, changed, value)
+                result = await command("replay", "plan", "--all", "--dry-run")
+            assert result.exit_code == FAILED
+        assert {each.state for each in operations.stage.jobs.values()} == {"aborted"}
+
+    commanding(home, monkeypatch, test)
+
+
+@pytest.mark.parametrize(("ends", "status"), [("done", 0), ("paused", FAILED), ("aborted", FAILED)])
+def test_who_waits_for_a_job_is_told_how_it_ends(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, ends: str, status: int
+) -> None:
+    """Not by the rest from which it goes on, of which the server may still tell; a job that rests is not done."""
+    monkeypatch.setattr(replaying, "POLL_S", 0.01)
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        rests = replace(job(1, state="paused"), changed_at=NOW)
+        later = replace(rests, state=ends, changed_at=NOW + 9)
+        told = [rests] * 4
+
+        def beginning(_: str) -> Sequence[ReplayRemembered]:
+            return [told.pop() if told else later]
+
+        monkeypatch.setattr(operations.stage, "beginning", beginning)
+        monkeypatch.setattr(operations.stage, "_carry_out", lambda *_: {"changed_at": NOW + 5})
+        result = await command("replay", "resume", rests.job_id, "--json")
+        assert (json.loads(result.stdout)["state"], result.exit_code, told) == (ends, status, [])
+
+    commanding(home, monkeypatch, test)
+
+
 def test_who_discards_hears_what_is_parked_behind_it(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the command that returns it, and only where a key is held."""
 
