@@ -2,9 +2,10 @@
 
 Enters: a request that passed the guard, and its principal. Leaves: what the index and the replay stage say of dead
 letters, jobs and breakers; commands, with their answers. Guaranteed: whoever acts for some tenants sees nothing of
-others and touches nothing of theirs; the name in every command is the token's; personal fields are shown only once the
-audit has it that they were asked for, and by whom. Roles are looked at here, so that a refusal comes at once, and again
-where the command is carried out. Holds no client of its own: neighbours are given (real ones in operations.py).
+others and touches nothing of theirs; the name in every command is the token's; personal fields are shown, or searched
+by an expression over values or headers, only once the audit has it that they were asked for, and by whom. Roles are
+looked at here, so that a refusal comes at once, and again where the command is carried out. Holds no client of its own:
+neighbours are given (real ones in operations.py).
 """
 
 from __future__ import annotations

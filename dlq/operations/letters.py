@@ -11,7 +11,7 @@ import hashlib
 import json
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
@@ -36,11 +36,14 @@ from aios.streams.errors import AiosError, Unavailable
 from aios.streams.http.about import json_answer
 from aios.streams.http.guard import BUSY_RETRY_S, Guard
 from aios.streams.http.problem import Problem
+from aios.streams.record import Where
 from aios.streams.topics import AUDIT_RECORDED
 from aios.streams.wall_clock import wall_ms
 
 SOURCE = "/aios/operations"
-SHOWN = "personal_fields_shown"  # the transition in the audit
+SHOWN, SEARCHED = "personal_fields_shown", "personal_fields_searched"  # transitions in the audit
+LETTERS = "dead-letters"  # what was searched, in the audit
+NOWHERE: Where = ("", -1, -1)
 Line = tuple[str, Any]  # of JSON: what it is, and what it says
 WAITING_S = 5.0  # for another's scan, until it says again that it waits
 
@@ -78,11 +81,11 @@ class LettersApi(ABC):
         return json_answer({"letters": [one.plain() for one in page.entries], "cursor": page.cursor, "total": total})
 
     async def scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
-        wanted, states = await self._filter(request, who)
+        wanted, states = await self._scanned(request, who)
         return await _lines(request, self._letters_met(wanted, states, who, asked.limit(request)))
 
     async def groups_scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
-        wanted, states = await self._filter(request, who)
+        wanted, states = await self._scanned(request, who)
         return await _lines(request, self._groups_met(wanted, states, who))
 
     async def show(self, request: web.Request, who: PrincipalRegistered) -> web.Response:
@@ -176,18 +179,33 @@ class LettersApi(ABC):
         """Ask for it, and answer with what became of it. Raises Problem."""
 
     async def _audit_shown(self, entry: Entry, who: PrincipalRegistered) -> None:
+        """Raises Problem."""
+        letter = entry.letter
+        detail = {"dead_letter_id": letter.id, "generation": letter.generation, "group": letter.group}
+        await self._audit(SHOWN, letter.id, letter.tenant, who, detail, letter.place)
+
+    async def _scanned(self, request: web.Request, who: PrincipalRegistered) -> tuple[Filter, Collection[State]]:
+        """What is looked for. To ask about what is not shown is to have it shown, bit by bit. Raises Problem."""
+        wanted, states = await self._filter(request, who)
+        if wanted.needs_record:
+            await self._audit(SEARCHED, LETTERS, wanted.tenant, who, {"filter": wanted.json()}, NOWHERE)
+        return wanted, states
+
+    async def _audit(  # noqa: PLR0917 - the parts of a record
+        self, transition: str, what: str, tenant: str, who: PrincipalRegistered, detail: Mapping[str, Any], place: Where
+    ) -> None:
         """Returns when the broker has it. Raises Problem."""
-        letter, now_ms = entry.letter, wall_ms()
-        topic, partition, offset = letter.place
+        now_ms = wall_ms()
+        topic, partition, offset = place
         event = AuditRecorded(
-            audit_id=str(ids.derive("shown", letter.id, who.name, str(uuid.uuid4()))),
-            case_id=letter.id,
-            tenant=letter.tenant,
+            audit_id=str(ids.derive(transition, what, who.name, str(uuid.uuid4()))),
+            case_id=what,
+            tenant=tenant,
             workflow="",
             case_seq=0,
-            transition=SHOWN,
+            transition=transition,
             actor=who.name,
-            detail=ids.canonical({"dead_letter_id": letter.id, "generation": letter.generation, "group": letter.group}),
+            detail=ids.canonical(detail),
             input_topic=topic,
             input_partition=partition,
             input_offset=offset,
@@ -197,11 +215,11 @@ class LettersApi(ABC):
             self._codec,
             AUDIT_RECORDED,
             event,
-            key=letter.id,
+            key=what,
             event_id=event.audit_id,
             source=SOURCE,
-            subject=letter.id,
-            tenant=letter.tenant,
+            subject=what,
+            tenant=tenant,
             time_ms=now_ms,
         )
         try:

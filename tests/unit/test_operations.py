@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import ClientResponse
@@ -214,6 +215,31 @@ def test_personal_fields_are_shown_once_the_audit_has_it() -> None:
         operations.roads.away = True
         async with operations.get(f"/v1/dead-letters/{ONE}?personal=true", who="eve") as response:
             assert "Jane" not in json.dumps(await problem(response, "not_acknowledged"))
+
+    run(test)
+
+
+@pytest.mark.parametrize("path", ["scan", "groups/scan"])
+def test_whoever_searches_what_is_not_shown_is_in_the_audit_before(path: str) -> None:
+    """By value or header, one could be read letter by letter; not so by what every list has."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+
+        async def searched(where: str) -> ClientResponse:
+            async with operations.get(f"/v1/dead-letters/{path}?tenant=acme&where={where}", who="eve") as response:
+                await response.read()
+                return response
+
+        assert (await searched("letter.attempts%3E0")).ok
+        assert operations.roads.delivered == []
+        for where in ('value.name=="J"', 'headers["x"]=="y"'):
+            assert (await searched(quote(where))).ok
+            event = operations.codec.decode(operations.roads.delivered.pop().value, AuditRecorded)
+            assert (event.transition, event.actor, event.tenant) == ("personal_fields_searched", "eve", "acme")
+            assert json.loads(json.loads(event.detail)["filter"])["expression"] == where
+        operations.roads.away = True
+        await problem(await searched(quote('value.name=="J"')), "not_acknowledged")
 
     run(test)
 
