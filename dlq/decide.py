@@ -116,6 +116,7 @@ class Limits:
 
     unknown_in_a_row_max, unknown_share_max: of the records of one partition, the share over share_records.
     bad_share_max: of the last tenant_records of one tenant. tenants_max: remembered at once, by each process.
+    claims_max: tenants whose breakers are open at once, where names are only claimed; others are nameless then.
     trickle_per_s: of a throttled tenant's records, by each process. pause_ms: until a paused partition is asked again.
     """
 
@@ -125,6 +126,7 @@ class Limits:
     tenant_records: int = 100
     bad_share_max: float = 0.5
     tenants_max: int = 1_000
+    claims_max: int = 100
     trickle_per_s: int = 10
     pause_ms: int = 2_000
 

@@ -19,7 +19,8 @@ Whose a record is. Between our stages the header `aios-tenant` is written by the
 throttled tenant's records over its trickle are deferred, by gate(). On a source topic the header is only a claim of
 whoever may write there; Kafka does not tell a consumer which principal wrote a record. So that nobody can slow another
 by its name, a claim is held against bad records alone: those over the trickle are deferred by settle() instead of
-becoming dead letters, so that a flood reaches operators as a trickle; good records of that name pass untouched.
+becoming dead letters, so that a flood reaches operators as a trickle; good records of that name pass untouched. Names
+may be made up: while claims_max breakers are open, whoever claims another name counts as nameless.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from aios.streams.topology import Stage
 log = logging.getLogger(__name__)
 
 TENANT = "aios-tenant"
-NAMELESS = "?"  # those that claim no tenant, or none that could be one
+NAMELESS = "?"  # those that claim no tenant, none that could be one, or one too many
 OPEN, CLOSED = "open", "closed"
 FIRST_DEFERRAL = 1  # index of the tier; a stage with fewer takes its last
 OVER_TRICKLE = "its tenant is throttled, and over its trickle"
@@ -179,8 +180,8 @@ class Settler:
         if topic not in self._families:
             return Whose("", claimed=False)
         claimed = self._families[topic] is Family.SOURCE
-        said = record.header(TENANT) or ""
-        if NAME.fullmatch(said):
+        said, slowed = record.header(TENANT) or "", self._breakers.tenants
+        if NAME.fullmatch(said) and (not claimed or said in slowed or len(slowed) < self._limits.claims_max):
             return Whose(said, claimed)
         return Whose(NAMELESS if claimed else "", claimed)
 

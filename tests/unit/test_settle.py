@@ -271,6 +271,23 @@ def test_what_claims_no_tenant_is_counted_as_nameless(claim: str) -> None:
     assert breakers.changes[0].key == "aios.admit/tenant/?"
 
 
+def test_names_that_somebody_makes_up_open_a_bounded_number_of_breakers() -> None:
+    """One over the bound is nameless; who is slowed stays so by name, and our own stages are believed."""
+    breakers, limits = OwnBreakers(), replace(FEW, claims_max=3)
+    settler = Settler(ADMIT, "c1", limits, breakers=breakers)
+    for number in range(20):
+        throttling(settler, sourced(tenant=f"made-up-{number}"))
+    assert breakers.tenants == {"made-up-0", "made-up-1", "made-up-2", NAMELESS}
+    found = [settler.settle(sourced(tenant="made-up-1"), BAD, NOW_MS + 9_000).reason for _ in range(3)]
+    assert found == [Reason.UNDECODABLE] * 2 + [Reason.THROTTLED]
+    breakers.tenants -= {"made-up-0", "made-up-2"}
+    throttling(settler, sourced(tenant="acme"))
+    assert breakers.tenants == {"acme", "made-up-1", NAMELESS}
+    between = Settler(PLAN, "c1", limits, breakers=breakers)
+    throttling(between, record(tenant="poor"))
+    assert "poor" in breakers.tenants
+
+
 def test_closing_lets_the_backlog_through_without_opening_again() -> None:
     """What was deferred is bad still, and was counted when it was first seen."""
     breakers = OwnBreakers()
