@@ -57,8 +57,6 @@ _TURNS = (
     (r"\bwhat (?:time|day|date) (?!(?:is|are|does|do|did|will|was|am|i|it|we|should|can|must|would|for|of|on|in|at|to)\b)(?P<a>[^.,;!?]{2,40}?) (?:is|starts?|begins?|ends?|takes place|finishes)\b(?! (?:it|there)\b)", r"when is \g<a>"),
     (r"(?<=\w)(?<! on)(?<! via)(?<! over)(?<! with)(?<! to)(?<! in)(?<! a)(?<! the)(?<! by)(?<! using)(?<! through),? (?P<a>zoom|webex|google meet|ms teams|facetime)(?=\W*$)", r" on \g<a>"),
     (r"\b(?P<a>mornings?|afternoons?|evenings?) (?:are|is|would be|works?|suits?)(?: (?:best|good|better|ideal|preferred|fine|great))?(?: for (?:me|us))?(?=\s*(?:$|[.,;!?]))", r"in the \g<a>"),
-    (r"\bwhen (?P<a>(?:my|our|the) [^.,;!?]{2,60}?) (?P<b>is|are|was)(?=\W*$)", r"when \g<b> \g<a>"),
-    (r"\blet (?:me|us) have (?=(?:an?|the|my|all|your)\b)", "give me "),
     (r"\b(?P<a>everything|anything|all|things|events|what)(?: that| which)? (?:i|we)(?:'ve| have)? (?:promised|agreed|planned|signed up|arranged|been asked|am supposed|am meant|are supposed) (?:to|for)(?: (?:attend|do|go to|be at|visit))?\b", r"\g<a>"),
     # a day, a limit
     (r",? (?:starting|beginning) (?:with |from |on )?(?:this|the next|the coming) one\b", ""),
@@ -97,8 +95,6 @@ _TURNS = (
     (r"^(?P<a>(?:\W*(?:hey|hi|ok|olly|pda|please)\b)?\W*)(?P<b>can|could|would|will) (?:to|yo|yu|ya|your|u|yout|yuo|i you) (?=(?:please |pls |kindly )?\w)", r"\g<a>\g<b> you "),
     (r"\bin terms of\b", "for"),
     (r"\bput in (?=an? )", "put "),
-    (r"\b(?:i|we)(?:'m| am|'re| are) going to need\b", "i need"),
-    (r"^(?:i|we) (?:have to|must|shall|should|ought to) (?=(?:know|see|hear|find out|check|add|remove|delete|cancel|schedule|book|move|reschedule)\b)", ""),
     (rf"\b(?:grab|get) (?={_MEAL})", "have "),
     (rf"^{_POLITE}(?:(?:sign|hook|set|pencil|count|put|book) (?:me|us) (?:up|in|down) (?:for|with)|hook up|secure (?:me|us)|squeeze in|fit in|slot in|pencil in) ", "schedule "),
     (rf"^{_POLITE}(?:wake (?:me|us)(?: up)?|get (?:me|us) up) (?=at|by|\d|tomorrow|on|early|in)", "wake me up "),
@@ -133,7 +129,6 @@ _TURNS = (
     # no longer so: out with it
     (rf"^(?:(?:i|we)(?:'m| am|'re| are)? (?:no longer|not|never)(?: need| needed| have| want| going| able| attending| doing| getting)*|(?:i|we) (?:do not|don't|won't|will not|can't|cannot|can not|am not going)(?: (?:need|want|have|be|make|able|going|attend|do))*)(?: to(?= \w))?(?: make)? (?P<a>[^.,;!?]{{2,60}}?)(?: any ?more| any longer| now)?[.,;!]*(?: and| so)?(?: please)?(?: (?:can|could|would|will) you(?: please)?| you can| please)?(?<! to) {_OUT} {_IT}\b", r"remove \g<a>"),
     (rf"^(?:i|we)(?:'m| am|'re| are)? (?:no longer|not)(?: need| have| want| going| attending)*(?: to(?= \w))? (?P<a>[^.,;!?]{{2,60}}?)(?: any ?more| any longer| now)?[.,;!]*(?: and| so)? (?:can|could|should|please let) {_IT} be (?:removed|deleted|cancell?ed|erased|taken off)\b", r"remove \g<a>"),
-    (rf"^(?P<a>(?:the|my|our) [^.,;!?]{{2,60}}?) (?:is|was|got|has been|is being) (?:cancell?ed|called off|off)[.,;!]*(?: and| so)?(?: please)? {_OUT} {_IT}\b", r"remove \g<a>"),
     # out there and in here: moved
     (rf"^{_POLITE}{_OUT} (?P<a>[^.;!?]{{2,80}}?),? and (?:then )?{_OVER}(?:(?: {_IT})?(?: back)? (?:for|to|on|at|until|till)|(?: {_IT}) (?={g.DAY_SAID}|{g.CLOCK_SAID})) ?", r"\g<polite>reschedule \g<a> to "),
     # a room, a time: found
@@ -151,7 +146,6 @@ _TURNS = (
     (rf"^{_POLITE}(?:walk|take|guide|talk|lead|run) (?:me|us) through ", "tell me "),
     (rf"^{_POLITE}(?:go|run|read) (?:through|over|down) ", "tell me "),
     (r"^.{0,30}?\b(?:what(?:'s| is| was| are| were)?|things?|stuff|everything|that)\b[\w ]{0,20}?\b(?:i|me)(?: had| have| was| am| did)?(?: ask(?:ed)?| want(?:ed)?| tell| told| need(?:ed)?| trying| supposed)(?: you| for)*(?: to)? (?:be reminded|remind me|remember|help me remember|bear in mind|keep in mind|not forget)(?: (?:about|of|to do|earlier|before|again))*\b(?! to \w)", "what do i have on my calendar"),
-    (r"\b(?:my|the) (?:lists? of )?things (?:i (?:have|need|want|wanted|had) )?to remember\b", "my reminders"),
     (rf"\b(?P<a>{_NOTE}) (?:for|on|in|to|into) (?:my|the) (?:calendar|schedule|agenda|diary|phone|list) (?=(?:to|for|about|that)\b)", r"\g<a> "),
     (rf"^{_POLITE}(?:add|put) (?:to|on|in) (?:my |the )?reminders?(?: list)?[:,]? (?=\w)", "remind me to "),
     (rf"^{_POLITE}(?:add|put) (?P<a>[^.;!?]{{2,60}}?) (?:to|on|in|into) (?:my |the )?reminders?(?: list)?(?! (?:to|about|of)\b)", r"set a reminder for \g<a>"),
@@ -164,7 +158,6 @@ _TURNS = (
     (r"^(?P<a>(?:i|we|my|our|the|there|it|today|tomorrow|on|next|this|an?|(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september|october|november|december)\b.{8,200}?)[,.;]?(?: so| and)?(?: please| can you| could you)*(?: (?:put|add|set|save|mark|note|enter|schedule|write) (?:it|that|this)(?: in| down| up| on)?(?: (?:my|the) (?:calendar|schedule|agenda))?(?: please)?| please (?:add|set|save|note|put))[ .!?]*$", r"\g<a>"),
     (rf",? (?:that|which) (?:has|have|includes?|involves?|features?) (?P<a>{_WHO}) (?:in|on|at) (?:it|them)\b|\binvolving (?P<b>(?=\w))", lambda found: f" with {found['a'] or ''}"),
     (rf"^it(?:'s| is) (?=(?:my|our|[\w']+'s) [\w' ]{{2,40}} (?:on |at )?{g.DAY_SAID})", "add "),
-    (r",? (?:that|which) (?:i|we) (?:should|must|need to|ought to|have to) (?:know(?: about| of)?|be aware of|see|attend|remember|go to)(?=\W*$)", ""),
     (rf",? (?:i\.? ?e\.?|namely|that is),? (?:on |at )?(?=(?:the )?(?:{g.DAY_SAID}|{g.CLOCK_SAID}))", " "),
     (r"\b(?:good|best|convenient|suitable) time (?:for me )?(?:to|for)\b", "time to"),
     (rf"(?:,|,? and) (?:add|include|invite|bring|cc) (?P<a>{_WHO}) (?:to|in|on|for|into) (?:it|that|this)\b", r" with \g<a>"),
