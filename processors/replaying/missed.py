@@ -26,7 +26,6 @@ from itertools import islice
 from aios.dlq import envelope
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.filters import Filter
-from aios.dlq.jobs import RETENTION_MS
 from aios.processors.replaying.walk import BlockWalk, Found, Nothing, Over, Passed, Source, place_of
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -35,6 +34,7 @@ from aios.schemas.models import CaseAdmitted, EventRefused, ReplayRemembered
 from aios.streams import topics
 from aios.streams.durations import HOUR_MS
 from aios.streams.record import Record, Where, headers_of, key_text
+from aios.streams.topics import RETENTION_MS
 from aios.streams.topology import ADMIT, RETRY
 
 SETTLED_AFTER_MS = HOUR_MS  # what is younger may be on its way
