@@ -84,6 +84,12 @@ class Held:
         """Until something is due; infinite when nothing is held."""
         return max(self._heap[0][0] - now_s, 0.0) if self._heap else float("inf")
 
+    def let_go(self, owned: Callable[[Record], bool]) -> None:
+        """Forget what has left, once it is more than what is here."""
+        if len(self._heap) > 2 * HELD_MAX:
+            self._heap = [one for one in self._heap if owned(one[2])]
+            heapq.heapify(self._heap)
+
     def all(self) -> list[Record]:
         """Take out everything."""
         found = [record for *_, record in self._heap]
@@ -138,6 +144,7 @@ class _Tier:
                 self._intake.finish(record)
             else:
                 self._held.add(record, now_ms=now_ms, now_s=time.monotonic())
+        self._held.let_go(self._intake.owns)
         await self._return([record for record in self._held.due(time.monotonic()) if self._intake.owns(record)])
 
     async def _return(self, records: Sequence[Record]) -> None:

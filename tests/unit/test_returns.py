@@ -69,6 +69,19 @@ def test_records_come_due_in_the_order_of_their_time_and_then_of_the_log() -> No
     assert [one.offset for one in held.due(6.0)] == [1, 2, 3, 4, 0]
 
 
+def test_what_leaves_again_and_again_is_not_held_until_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rebalances of a full tier: what is held has a bound, and what is owned comes due in its order."""
+    monkeypatch.setattr(retry, "HELD_MAX", 10)
+    held, most = Held(), 0
+    for storm in range(20):
+        for offset in range(10):
+            held.add(waiting(NOW_MS + 10 - offset, offset=10 * storm + offset), now_ms=NOW_MS, now_s=0.0)
+        held.let_go(lambda record, storm=storm: record.offset >= 10 * storm)
+        most = max(most, len(held._heap))
+    assert most <= 20
+    assert [one.offset for one in held.due(6.0) if one.offset >= 190] == list(range(199, 189, -1))
+
+
 @pytest.mark.parametrize("after", [None, "soon", "-5", ""])
 def test_a_record_without_a_delay_is_due_at_once(after: str | None) -> None:
     """And then settled as what it is."""
