@@ -3,8 +3,9 @@
 Enters: a job as remembered, a letter, what is remembered of it, the time. Leaves: the job or letter as it is then, a
 reason to pass the letter over, or the record that returns it. Guaranteed: a letter returns at most once for each
 time it failed, whatever jobs and commands there are; a job ends, because its marks are fixed when it is planned and
-what fails again lies behind them; nobody approves what he planned or edited; from the third replay on a person has
-to free the letter first: it is quarantined as soon as it failed for the third time, whether or not a job comes to it.
+what fails again lies behind them; nobody approves what he planned or edited, and an edit counts as long as whoever
+approved it may do so; from the third replay on a person has to free the letter first: it is quarantined as soon as it
+failed for the third time, whether or not a job comes to it.
 
     DRAFT ──approve──▶ APPROVED ──run──▶ RUNNING ⇄ PAUSED ──▶ DONE        any of the first four ──abort──▶ ABORTED
 
@@ -69,7 +70,7 @@ class Skip(StrEnum):
     DISCARDED = "discarded"
     QUARANTINED = "quarantined"
     STALE = "stale"  # older than the idempotency window, or expired
-    EDIT_UNAPPROVED = "edit_unapproved"
+    EDIT_UNAPPROVED = "edit_unapproved"  # by nobody who may approve it today
     GONE = "gone"  # its bytes are not there any more
     OVERSIZE = "oversize"
     CAP = "cap"
@@ -138,7 +139,13 @@ def settled(letter: DeadLetter, known: LetterRemembered | None) -> bool:
 
 
 def judge(
-    letter: DeadLetter, known: LetterRemembered | None, *, action: str, planned_at: int, now_ms: int
+    letter: DeadLetter,
+    known: LetterRemembered | None,
+    principals: Principals,
+    *,
+    action: str,
+    planned_at: int,
+    now_ms: int,
 ) -> Skip | None:
     """Why a job passes this letter over; None: it does not. planned_at: of the job, broker time."""
     state = state_of(letter, known)
@@ -154,11 +161,20 @@ def judge(
     if letter.orig_timestamp and letter.orig_timestamp < now_ms - RETENTION_MS:
         return Skip.STALE
     if state is LetterState.EDITED and known is not None:
-        if not known.approved_by:
+        if not _is_approved(letter, known, principals):
             return Skip.EDIT_UNAPPROVED
         if known.changed_at > planned_at:
             return Skip.CHANGED
     return Skip.QUARANTINED if unfreed(letter, known) else None
+
+
+def _is_approved(letter: DeadLetter, known: LetterRemembered, principals: Principals) -> bool:
+    """Whether somebody approved the edit who may do so today."""
+    try:
+        allowed(principals, known.approved_by, Kind.APPROVE_EDIT, frozenset({letter.tenant}))
+    except Refused:
+        return False
+    return True
 
 
 def returned(

@@ -259,7 +259,14 @@ class Jobs:
     def _judge(
         self, found: Found, known: LetterRemembered | None, job: ReplayRemembered, run: _Run, turn: Turn
     ) -> Skip | None:
-        skip = jobs.judge(found.letter, known, action=job.action, planned_at=job.planned_at, now_ms=turn.now_ms)
+        skip = jobs.judge(
+            found.letter,
+            known,
+            self._principals,
+            action=job.action,
+            planned_at=job.planned_at,
+            now_ms=turn.now_ms,
+        )
         behind = found.parked and job.action == Action.REPLAY and _key(found.letter, found.record) in run.held
         return Skip.BEHIND if skip is None and behind else skip
 

@@ -393,6 +393,21 @@ def test_an_edit_returns_only_once_it_is_approved_and_keeps_both_hashes() -> Non
     assert desk.letter(letter.id).edit is None
 
 
+def test_an_edit_that_was_approved_by_whom_may_not_any_more_does_not_return() -> None:
+    """Roles are those of the moment; once he may again, or another approves, it returns."""
+    desk = Desk()
+    letter = desk.dead("k", value=document("first"), error=RecordError("x", Reason.UNKNOWN))
+    edit = about(letter, Kind.EDIT, patch='[{"op": "replace", "path": "/text", "value": "second"}]')
+    after = json.loads(desk.ask("ada", edit, letter.id).result)["hash_after"]
+    assert desk.ask("kim", about(letter, Kind.APPROVE_EDIT, hash_after=after), letter.id).status == "done"
+    desk.people.roles["max"] = ("approver",)
+    del desk.people.roles["kim"]
+    assert desk.job(desk.run(approver="max")).skipped == {"edit_unapproved": 1}
+    assert desk.returned() == []
+    desk.people.roles["kim"] = ("approver",)
+    assert desk.job(desk.run(approver="max")).replayed == 1
+
+
 @pytest.mark.parametrize(
     ("value", "patch", "words"),
     [
