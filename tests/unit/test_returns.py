@@ -75,7 +75,7 @@ def test_what_leaves_again_and_again_is_not_held_until_it_is_due(monkeypatch: py
     held, most = Held(), 0
     for storm in range(20):
         for offset in range(10):
-            held.add(waiting(NOW_MS + 10 - offset, offset=10 * storm + offset), now_ms=NOW_MS, now_s=0.0)
+            held.add(waiting(NOW_MS - offset, offset=10 * storm + offset), now_ms=NOW_MS, now_s=0.0)
         held.let_go(lambda record, storm=storm: record.offset >= 10 * storm)
         most = max(most, len(held._heap))
     assert most <= 20
