@@ -120,7 +120,7 @@ def test_recorded_cases_are_found_and_lead_to_their_decision_again(
         assert isinstance(result, Decision)
         assert (result.label, result.decided_by) == (decided[case_id].label, decided[case_id].decided_by)
     asked = found[runs[1].admitted.case_id]
-    assert (set(asked.reviews), set(asked.answers)) == ({"ask"}, {("classify", 1)})
+    assert (set(asked.reviews), set(asked.answers)) == ({("ask", 1)}, {("classify", 1)})
     assert len(recorded_cases.read(kafka, codec, "document.triage", 2)[0]) == 2
     assert recorded_cases.read(kafka, codec, "other.workflow", 10) == ([], 0)
     assert ids.case_id("demo", "document.triage", "nobody") not in found
