@@ -54,6 +54,15 @@ def test_what_an_hour_and_a_day_are_in_milliseconds_is_said_in_one_place() -> No
     assert [str(path.relative_to(ROOT)) for path in found] == ["streams/durations.py"]
 
 
+def test_vllm_is_imported_by_the_process_of_an_engine_alone() -> None:
+    """And by the bench, which measures it by itself; both only where it is asked for, so that all others do without."""
+    said = re.compile(r"^( *)(?:import|from) vllm\b", re.MULTILINE)
+    found = {path: said.findall(path.read_text("utf-8")) for path in tracked(*(f"{each}/*.py" for each in FOLDERS))}
+    asking = {str(path.relative_to(ROOT)): indents for path, indents in found.items() if indents}
+    assert sorted(asking) == ["inference_workers/engines/vllm_core.py", "infra/bench/inference_direct.py"]
+    assert all(indents and all(indents) for indents in asking.values())
+
+
 def test_every_topic_carries_contracts_that_exist() -> None:
     assert {name for topic in topology.all_topics().values() for name in topic.contracts} <= set(EVENTS)
 
