@@ -222,9 +222,9 @@ class Race:
             memory = max(memory, watched.memory_info().rss)
         return cpu_s, memory
 
-    def _committed(self, topic: str) -> int:
+    def _committed(self, topic: str, partitions: int = PARTITIONS) -> int:
         """Ends of what is committed, markers of transactions included (one a partition and batch of hundreds)."""
-        places = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(PARTITIONS)}
+        places = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(partitions)}
         asked = self._admin.list_offsets(places, isolation_level=IsolationLevel.READ_COMMITTED)
         return sum(future.result(ANSWER_S_MAX).offset for future in asked.values())
 
@@ -276,16 +276,16 @@ class Race:
             future.result(ANSWER_S_MAX)
         deadline = time.monotonic() + ANSWER_S_MAX
         for topic in wanted:
-            while not self._led(topic.topic):
+            while not self._led(topic):
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{topic.topic} has no leaders")
                 time.sleep(LOOK_S)
 
-    def _led(self, topic: str) -> bool:
+    def _led(self, topic: NewTopic) -> bool:
         try:
-            self._committed(topic)
+            self._committed(topic.topic, topic.num_partitions)
         except KafkaException:  # it keeps an older leader in mind until it asks again
-            self._admin.list_topics(topic, timeout=ANSWER_S_MAX)
+            self._admin.list_topics(topic.topic, timeout=ANSWER_S_MAX)
             return False
         return True
 
