@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from aios.inference_workers.tasks import CLASSIFIER, WRITER
 from aios.infra.commands.model import group, policy
 from aios.infra.output import NOT_FOUND
+from aios.streams import model_files
 
 
 @pytest.mark.parametrize("model", [CLASSIFIER, WRITER])
@@ -66,3 +67,16 @@ def test_an_unknown_model_is_no_such_thing() -> None:
         shown = CliRunner().invoke(group, ["card", name])
         assert shown.exit_code == NOT_FOUND
         assert CLASSIFIER in shown.stderr
+
+
+RELEASED = {
+    "summariser@1": "ae286a9d284869da",
+    "triage-encoder@1": "dcf1c6e3c4c25c4e",
+    "triage-encoder@2": "4ce716acb8c69219",
+}
+"""By version, how the digest of its card and heads begins."""
+
+
+def test_a_released_version_is_what_it_was() -> None:
+    """Known answers are kept under its digest, and cards say what was: whoever changes one makes a version."""
+    assert {version: model_files.digest(version)[:16] for version in model_files.known()} == RELEASED
