@@ -27,7 +27,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -159,11 +160,18 @@ class Settler:
             return envelope.wrap(record, failure)
         return envelope.waiting(record, failure, tier)
 
-    def done(self, record: Record) -> None:
-        """The record succeeded: what failed before it was not the code, nor its tenant's data."""
+    def done(self, records: Sequence[Record]) -> None:
+        """These succeeded, one after the other: what failed before them was not the code, nor their tenant's data.
+
+        Told by many, before the next failure of theirs is settled.
+        """
         tallies = self._tallies
-        if not tallies.quiet and not tallies.knows(record.header(TENANT) or ""):
-            tallies.done(record.partition, self._whose(record).tenant)
+        if tallies.knows_enough:
+            return
+        looked_at = records[-1:] if tallies.quiet else records
+        counts = Counter((one.partition, self._whose(one).tenant) for one in looked_at)
+        for (partition, tenant), count in counts.items():
+            tallies.done(partition, tenant, count)
 
     def _count(self, record: Record, reason: Reason, tenant: str) -> Opening | None:
         """What is throttled already is not held against its partition too."""

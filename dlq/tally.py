@@ -64,7 +64,11 @@ class _Tenant:
 
 
 class Tallies:
-    """Of one stage and process. From any thread."""
+    """Of one stage and process. From any thread; its lock is for failures, and for many successes at once.
+
+    A lock that every record takes, in threads that share one interpreter, is handed around at each of them: two thirds
+    of a stage's time (`aios bench peers`).
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -75,24 +79,25 @@ class Tallies:
 
     @property
     def quiet(self) -> bool:
-        """Nothing failed lately, and it is known that several tenants fare well: done() would change nothing."""
-        return not self._partitions and not self._tenants and len(self._done) >= DONE_MAX
+        """Nothing failed lately: done() would at most learn of one more tenant who fares well."""
+        return not self._partitions and not self._tenants
 
-    def knows(self, tenant: str) -> bool:
-        """Nothing failed lately, and records of this tenant were done before: done() would change nothing."""
-        return tenant in self._done and not self._partitions and not self._tenants
+    @property
+    def knows_enough(self) -> bool:
+        """Quiet, and it is known that several tenants fare well: done() would change nothing."""
+        return self.quiet and len(self._done) >= DONE_MAX
 
-    def done(self, partition: int, tenant: str) -> None:
-        """A record succeeded. tenant: empty if it is nobody's."""
+    def done(self, partition: int, tenant: str, count: int = 1) -> None:
+        """So many records in a row succeeded. tenant: empty if they are nobody's."""
         with self._lock:
             if tenant and len(self._done) < DONE_MAX:
                 self._done |= {tenant}
             if tenant in self._tenants:
-                self._mark(tenant, bad=False)
+                self._mark(tenant, good=count)
             row = self._partitions.get(partition)
             if row is not None:
                 row.in_a_row.clear()
-                self._settled(partition, row)
+                self._settled(partition, row, count)
 
     def unknown(self, partition: int, tenant: str) -> Opening | None:
         """A record failed for an unknown reason. Where a breaker must open, its counts begin anew."""
@@ -123,29 +128,30 @@ class Tallies:
                 self._settled(partition, row)
             if not tenant:
                 return None
-            found = self._mark(tenant, bad=True)
+            found = self._mark(tenant)
             failed = found.marks.bit_count()
             if failed <= limits.bad_share_max * limits.tenant_records:
                 return None
             del self._tenants[tenant]
             return Opening(Scope.TENANT, failed, found.seen)
 
-    def _mark(self, tenant: str, *, bad: bool) -> _Tenant:
-        """A tenant that was good for a whole window is forgotten."""
+    def _mark(self, tenant: str, good: int = 0) -> _Tenant:
+        """A bad record of it, or so many good ones. A tenant that was good for a whole window is forgotten."""
         limits = self._limits
         found = self._tenants.setdefault(tenant, _Tenant())
-        found.marks = (found.marks << 1 | bad) & ((1 << limits.tenant_records) - 1)
-        found.seen = min(found.seen + 1, limits.tenant_records)
+        count = min(good or 1, limits.tenant_records)
+        found.marks = (found.marks << count | (not good)) & ((1 << limits.tenant_records) - 1)
+        found.seen = min(found.seen + count, limits.tenant_records)
         if not found.marks:
             del self._tenants[tenant]
-        elif bad:
+        elif not good:
             self._tenants.move_to_end(tenant)
             if len(self._tenants) > limits.tenants_max:
                 self._tenants.popitem(last=False)
         return found
 
-    def _settled(self, partition: int, row: _Partition) -> None:
-        row.settled += 1
+    def _settled(self, partition: int, row: _Partition, count: int = 1) -> None:
+        row.settled += count
         if row.settled >= self._limits.share_records and not row.in_a_row:
             del self._partitions[partition]
 

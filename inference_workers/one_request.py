@@ -72,7 +72,7 @@ class Requests(OneRecord):
             told = None if request is None else partial(self._failed, record, request, error)
             await self._settle(record, error, told)
             return
-        self._settler.done(record)
+        self._settler.done([record])
         self._finish(record, "done", answer.prompt_tokens + answer.output_tokens)
 
     async def give_up(self, record: Record, error: Exception) -> None:

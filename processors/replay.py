@@ -18,7 +18,6 @@ job that anybody could approve, pause or look at).
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -432,7 +431,6 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
             partitions=kafka.partitions,
         )
         core = Replay(codec, world)
-        gc.freeze()  # a slice makes 100,000 objects: else each one has the collector look at all that was imported
         await member.run_stage(REPLAY, core, codec, settings, slot=slot, stop=stop, ready=ready)
     finally:
         if core is not None:

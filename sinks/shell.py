@@ -93,10 +93,10 @@ class Shell:
 
     def finish(self, records: Iterable[Record]) -> None:
         """These rest where they belong."""
-        now_ms = wall_ms()
-        for record in records:
+        now_ms, done = wall_ms(), list(records)
+        self._settler.done(done)
+        for record in done:
             self.intake.finish(record)
-            self._settler.done(record)
             metrics.SETTLED.labels(self._stage.name, record.topic, "done").inc()
             if record.timestamp_ms:
                 metrics.TOOK.labels(self._stage.name).observe(max(0, now_ms - record.timestamp_ms) / 1000)

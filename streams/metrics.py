@@ -10,12 +10,31 @@ Rejected: a push gateway (a dead process would look alive), labels by case or te
 
 from __future__ import annotations
 
+import collections
+from bisect import bisect_left
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
+
+class Seconds(Histogram):
+    """A histogram that takes many observations at once: one by one, each takes a lock twice.
+
+    It reaches into the client's own buckets; tests/unit/test_metrics.py compares it with them.
+    """
+
+    def observe_all(self, amounts: Iterable[float]) -> None:
+        """As observe() of each."""
+        observed = list(amounts)
+        self._sum.inc(sum(observed))
+        for place, count in collections.Counter(bisect_left(self._upper_bounds, one) for one in observed).items():
+            self._buckets[place].inc(count)
+
+
 SETTLED = Counter("aios_records_settled", "Records that came to their end in a stage.", ["stage", "topic", "verdict"])
-TOOK = Histogram(
+TOOK = Seconds(
     "aios_record_seconds",
     "From the broker's timestamp of a record to the acknowledged output.",
     ["stage"],

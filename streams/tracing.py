@@ -112,7 +112,7 @@ class span:  # noqa: N801 - reads as a statement: `with span("plan", traceparent
     __slots__ = ("_attributes", "_began_ns", "_id", "_name", "_noted", "_started_ns", "_token", "parent_id", "trace_id")
 
     def __init__(self, name: str, traceparent: str = "", **attributes: Attribute) -> None:
-        found = _TRACEPARENT.fullmatch(traceparent)
+        found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
         self._name = name
         self._attributes = attributes
         self._noted: dict[str, Attribute] = {}

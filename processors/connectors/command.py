@@ -126,7 +126,7 @@ class Commands(OneRecord):
             told = None if command is None else partial(self._failed, record, command, error)
             await self._settle(record, error, told)
             return
-        self._settler.done(record)
+        self._settler.done([record])
         self._finish(record, "done")
 
     async def _decode(self, record: Record) -> ConnectorRequested:

@@ -41,6 +41,7 @@ class Draft:
     parked: dict[bytes, Parked | None] = field(default_factory=dict)
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     stamps: list[int] = field(default_factory=list)
+    succeeded: list[Record] = field(default_factory=list)  # of whom the settler was not told yet
     records: int = 0
     size: int = 0
 

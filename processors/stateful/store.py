@@ -101,6 +101,7 @@ class PartitionStore:
         self._stage = services.stage
         self._partition = partition
         self._topic: Topic = _changelog_of(services.stage)
+        self._retries, self._dead_letters = services.stage.retries.name, services.stage.dead_letters.name
         self._ordered = frozenset(topic.name for topic in services.stage.reads if topic.ordered)
         self._remembered = Remembered()
         self._ground: Ground | None = None
@@ -266,6 +267,7 @@ class PartitionStore:
                     if draft.full:
                         break
             finally:
+                self._tell_done(draft)
                 deaths.end(topic, self._partition)
         return draft.records - before
 
@@ -298,6 +300,7 @@ class PartitionStore:
                 effects = self._services.core.step(record, draft, now_ms)
             size = size_of(effects)
         except Exception as error:  # a core may raise anything; what becomes of it is decided in dlq/
+            self._tell_done(draft)
             settlement = settler.settle(record, error, now_ms)
             if settlement.verdict is Verdict.PAUSE:
                 raise Paused(str(error)) from error
@@ -309,7 +312,12 @@ class PartitionStore:
             if turn is not None:
                 draft.park(turn.key, parking.done(turn.parked, turn.ordinal))
             draft.done(record, "done")
-            settler.done(record)
+            draft.succeeded.append(record)
+
+    def _tell_done(self, draft: Draft) -> None:
+        """Many at once: a lock taken for each record is handed around between the lanes at each."""
+        self._services.settler.done(draft.succeeded)
+        draft.succeeded = []
 
     def _turn(self, record: Record, draft: Draft) -> Turn | None:
         """How the record stands to others of its key; None where no order is kept."""
@@ -319,7 +327,7 @@ class PartitionStore:
         if record.topic in self._ordered:
             parked = draft.parked_of(key)
             return Turn(key, parked, None, parking.way(parked, None))
-        if record.topic != self._stage.retries.name:
+        if record.topic != self._retries:
             return None
         ordinal = parking.ordinal_of(record)
         if ordinal is None and envelope.origin(record).topic not in self._ordered:
@@ -332,7 +340,7 @@ class PartitionStore:
         """It must wait behind another of its key, or was settled before, or says that one will not return."""
         parked, settler = turn.parked, self._services.settler
         if turn.way is Way.FOLLOW and parked is not None:
-            place = parking.place(parked, turn.ordinal, self._stage.dead_letters.name)
+            place = parking.place(parked, turn.ordinal, self._dead_letters)
             self._hold(settler.follow(record, place, now_ms), turn, draft, now_ms)
         elif turn.way is Way.DISCARD and turn.ordinal is not None:
             draft.park(turn.key, parking.discard(parked, turn.ordinal))
@@ -358,7 +366,7 @@ class PartitionStore:
             turn.ordinal,
             start=sum(draft.position.values()),  # grows by at least one with each record of the partition
             place=out.topic,
-            dead=out.topic == self._stage.dead_letters.name,
+            dead=out.topic == self._dead_letters,
             now_ms=now_ms,
         )
         draft.write(parking.marked(out, ordinal))
@@ -396,15 +404,16 @@ class PartitionStore:
 
     def _produce(self, producer: Transactions, draft: Draft, ground_: Ground) -> PositionRemembered:
         for out in draft.outputs:
-            _put(producer, out)
+            to = BY_KEY if out.partition is None else out.partition
+            producer.produce(out.topic, out.value, out.key, to, headers=list(out.headers))
         name, partition = self._topic.name, self._partition
         for key, value in draft.changes.items():
-            _put(producer, Outgoing(name, key, value, end_headers(draft.ends.get(key)), partition))
+            producer.produce(name, value, key, partition, headers=end_headers(draft.ends.get(key)))
         for key, due_ms in draft.timers.items():
-            _put(producer, Outgoing(name, key, self._timer_bytes(key, due_ms), (), partition))
+            producer.produce(name, self._timer_bytes(key, due_ms), key, partition)
         for key, parked in draft.parked.items():
             known = None if parked is None else self._services.codec.encode(self._topic, parked)
-            _put(producer, Outgoing(name, changelog.PARKED + key, known, (), partition))
+            producer.produce(name, known, changelog.PARKED + key, partition)
         position = PositionRemembered(
             inputs=draft.position,
             topic_ids=ground_.topic_ids,
@@ -455,9 +464,8 @@ class PartitionStore:
         stage = self._stage.name
         for (topic, verdict), count in draft.verdicts.items():
             metrics.SETTLED.labels(stage, topic, verdict).inc(count)
-        took, now = metrics.TOOK.labels(stage), time.time()
-        for stamp in draft.stamps:
-            took.observe(max(0.0, now - stamp / 1000))
+        now = time.time()
+        metrics.TOOK.labels(stage).observe_all(max(0.0, now - stamp / 1000) for stamp in draft.stamps)
 
 
 def _changelog_of(stage: Stage) -> Topic:
@@ -470,11 +478,6 @@ def _changelog_of(stage: Stage) -> Topic:
 def _transaction_error(stage: str, partition: int, error: KafkaException) -> Exception:
     text = f"{stage}/{partition}: transaction failed: {error.args[0]}"
     return Fenced(text) if error.args[0].fatal() else StateBroken(f"{text}; starting again from the position")
-
-
-def _put(producer: Transactions, out: Outgoing) -> None:
-    partition = BY_KEY if out.partition is None else out.partition
-    producer.produce(out.topic, out.value, out.key, partition, headers=list(out.headers))
 
 
 def _killer(record: Record, suspects: tuple[int, int, int]) -> RecordError | None:

@@ -134,7 +134,7 @@ def test_a_few_records_that_always_fail_are_no_broken_deploy() -> None:
     breakers = OwnBreakers()
     settler = Settler(PLAN, "c1", FEW, breakers=breakers)
     for round_ in range(20):
-        settler.done(record(2 * round_))
+        settler.done([record(2 * round_)])
         settled = settler.settle(record(2 * round_ + 1), ValueError("?"), NOW_MS)
         while settled.verdict is Verdict.RETRY:
             settled = settler.settle(returned(settled), ValueError("?"), NOW_MS)
@@ -170,7 +170,7 @@ def test_one_tenants_data_that_our_code_fails_at_holds_no_partition() -> None:
     """Others are done by the same code: that tenant is slowed, and they go on."""
     breakers = OwnBreakers()
     settler = Settler(PLAN, "c1", FEW, breakers=breakers)
-    settler.done(record(0, partition=1, tenant="good"))
+    settler.done([record(0, partition=1, tenant="good")])
     verdicts = [settler.settle(record(offset, tenant="poor"), ValueError("?"), NOW_MS).verdict for offset in range(9)]
     assert verdicts == [Verdict.RETRY] * 9
     assert [one.key for one in breakers.changes] == ["aios.plan/tenant/poor"]
@@ -325,7 +325,7 @@ def test_every_record_is_settled_whatever_the_breakers_do(rounds: list[tuple[str
         one = record(offset, tenant=tenant)
         settled = settler.gate(one, NOW_MS + offset)
         if settled is None and what == "done":
-            settler.done(one)
+            settler.done([one])
             continue
         if settled is None:
             settled = settler.settle(one, BAD, NOW_MS + offset)

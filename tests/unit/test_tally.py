@@ -155,15 +155,29 @@ def test_in_the_usual_case_nothing_is_kept() -> None:
     """Successes alone, and a bad one that a whole window of good ones followed, leave nothing behind."""
     tallies = Tallies(FEW)
     tallies.done(0, "a")
-    assert (tallies.knows("a"), tallies.knows("b"), tallies.quiet) == (True, False, False)
+    assert (tallies.quiet, tallies.knows_enough) == (True, False)
     tallies.done(0, "b")
-    assert tallies.quiet
+    assert tallies.knows_enough
     tallies.bad(0, "a")
     tallies.unknown(0, "a")
-    assert (tallies.knows("a"), tallies.quiet) == (False, False)
-    for _ in range(20):
-        tallies.done(0, "a")
-    assert tallies.quiet
+    assert (tallies.quiet, tallies.knows_enough) == (False, False)
+    tallies.done(0, "a", 20)
+    assert tallies.knows_enough
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["done", "bad", "unknown"]), NAMES, st.integers(1, 30)), max_size=60))
+def test_many_at_once_count_as_one_by_one(rounds: list[tuple[str, str, int]]) -> None:
+    """What opens, and what is remembered, after each step."""
+    at_once, singly = Tallies(FEW), Tallies(FEW)
+    for what, name, count in rounds:
+        if what == "done":
+            at_once.done(2, name, count)
+            for _ in range(count):
+                singly.done(2, name)
+        else:
+            assert getattr(at_once, what)(2, name) == getattr(singly, what)(2, name)
+        assert (at_once._tenants, at_once._partitions) == (singly._tenants, singly._partitions)
 
 
 @given(st.lists(st.tuples(NAMES, st.integers(0, 3_000)), max_size=100))

@@ -128,7 +128,7 @@ class _Request(Actor):
             return
         if pool.hands.owns(record):
             if self._verdict is None:
-                pool.settler.done(record)
+                pool.settler.done([record])
             pool.finish(record)
         self._end()
 
