@@ -240,7 +240,7 @@ class Bench:
             event = case_events.admitted(f"filled {number}")
             partition = partition_of(event.case_id.encode(), self._partitions)
             if first is None:
-                end = [*end_headers(now_ms + FORGET_AFTER_MS)]
+                end = end_headers(now_ms + FORGET_AFTER_MS) or []
                 self._put(topic.name, self._decided(topic, event), event.case_id.encode(), partition, end)
                 continue
             for name, value in self._open(topic, event, first):

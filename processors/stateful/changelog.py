@@ -111,9 +111,9 @@ def _to_the_end(consumer: Consumer, codec: Codec, topic: Topic, partition: int, 
     raise Unavailable(f"{topic.name}/{partition}: no answer in {READ_QUIET_S_MAX:.0f} s")
 
 
-def end_headers(end_ms: int | None) -> list[tuple[str, bytes | None]]:
+def end_headers(end_ms: int | None) -> list[tuple[str, bytes | None]] | None:
     """Of a state's record."""
-    return [] if end_ms is None else [(END, b"%d" % end_ms)]
+    return None if end_ms is None else [(END, b"%d" % end_ms)]
 
 
 def take(

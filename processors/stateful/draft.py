@@ -8,7 +8,7 @@ full takes no further record; what its topic would refuse is refused before it i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aios.processors.stateful import changelog
@@ -41,7 +41,7 @@ class Draft:
     parked: dict[bytes, Parked | None] = field(default_factory=dict)
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     stamps: list[int] = field(default_factory=list)
-    succeeded: list[Record] = field(default_factory=list)  # of whom the settler was not told yet
+    succeeded: list[Record] = field(default_factory=list)  # not done() yet
     records: int = 0
     size: int = 0
 
@@ -70,25 +70,29 @@ class Draft:
         self.size += _bytes_of(out)
 
     def add(self, effects: Effects, size: int) -> None:
-        self.outputs.extend(effects.outputs)
-        for key, value in effects.changes.items():
-            self.changes[key] = value
-            self.ends.pop(key, None)
+        self.outputs += effects.outputs
+        self.changes.update(effects.changes)
+        if self.ends:
+            for key in effects.changes:
+                self.ends.pop(key, None)
         self.ends.update(effects.ends)
         for (whose, timer_id), due in effects.timers.items():
             self.timers[timer_name(whose, timer_id)] = due
         self.size += size
 
-    def done(self, record: Record, verdict: str) -> None:
-        self.position[record.topic] = record.offset + 1
-        self.verdicts[record.topic, verdict] += 1
-        self.stamps.append(record.timestamp_ms)
-        self.records += 1
+    def done(self, records: Sequence[Record], verdict: str) -> None:
+        """One after the other, of one topic."""
+        if records:
+            last = records[-1]
+            self.position[last.topic] = last.offset + 1
+            self.verdicts[last.topic, verdict] += len(records)
+            self.stamps += [record.timestamp_ms for record in records]
+            self.records += len(records)
 
     @property
     def full(self) -> bool:
         written = len(self.outputs) + len(self.changes) + len(self.timers) + len(self.parked)
-        return self.records >= RECORDS_MAX or written >= MESSAGES_MAX or self.size >= BYTES_MAX
+        return self.records + len(self.succeeded) >= RECORDS_MAX or written >= MESSAGES_MAX or self.size >= BYTES_MAX
 
 
 def size_of(effects: Effects) -> int:

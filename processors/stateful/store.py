@@ -31,7 +31,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message
 
@@ -40,7 +39,7 @@ from aios.dlq.deaths import Deaths, given_up
 from aios.dlq.parking import Way
 from aios.dlq.settle import Settlement, Settler
 from aios.processors.stateful import changelog, ground
-from aios.processors.stateful.batch import Batch, record_of
+from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.changelog import Remembered, end_headers, timer_of
 from aios.processors.stateful.company import Company
 from aios.processors.stateful.draft import RECORDS_MAX, Draft, size_of
@@ -249,7 +248,7 @@ class PartitionStore:
                 "starting again from the position"
             )
 
-    def _compute(self, taken: Sequence[Any], draft: Draft) -> int:
+    def _compute(self, taken: Sequence[Record], draft: Draft) -> int:
         """How many were put into the draft. Between begin and end nothing but the core and the codec runs."""
         topic, first, last = taken[0].topic, taken[0].offset, taken[-1].offset
         deaths, company, before = self._services.deaths, self._services.company, draft.records
@@ -258,12 +257,12 @@ class PartitionStore:
             if suspects is None:
                 deaths.begin(topic, self._partition, first, last)
             try:
-                for raw in taken:
+                for record in taken:
                     if suspects is not None:
-                        if raw.offset > suspects[1]:
+                        if record.offset > suspects[1]:
                             break
-                        deaths.begin(topic, self._partition, raw.offset, raw.offset)
-                    self._step(record_of(raw), draft, suspects)
+                        deaths.begin(topic, self._partition, record.offset, record.offset)
+                    self._step(record, draft, suspects)
                     if draft.full:
                         break
             finally:
@@ -284,10 +283,12 @@ class PartitionStore:
         now_ms = self._clock.see(record.timestamp_ms)
         turn = self._turn(record, draft)
         if turn is not None and turn.way is not Way.PROCESS:
+            self._tell_done(draft)
             self._pass_over(record, turn, draft, now_ms)
             return
         settler = self._services.settler
         if (slowed := settler.gate(record, now_ms)) is not None:
+            self._tell_done(draft)
             self._settle(record, slowed, turn, draft, now_ms)
             return
         trace = record.header("traceparent") or ""
@@ -311,12 +312,12 @@ class PartitionStore:
             draft.add(effects, size)
             if turn is not None:
                 draft.park(turn.key, parking.done(turn.parked, turn.ordinal))
-            draft.done(record, "done")
             draft.succeeded.append(record)
 
     def _tell_done(self, draft: Draft) -> None:
         """Many at once: a lock taken for each record is handed around between the lanes at each."""
         self._services.settler.done(draft.succeeded)
+        draft.done(draft.succeeded, "done")
         draft.succeeded = []
 
     def _turn(self, record: Record, draft: Draft) -> Turn | None:
@@ -344,7 +345,7 @@ class PartitionStore:
             self._hold(settler.follow(record, place, now_ms), turn, draft, now_ms)
         elif turn.way is Way.DISCARD and turn.ordinal is not None:
             draft.park(turn.key, parking.discard(parked, turn.ordinal))
-        draft.done(record, _PASSED[turn.way])
+        draft.done([record], _PASSED[turn.way])
 
     def _settle(self, record: Record, settlement: Settlement, turn: Turn | None, draft: Draft, now_ms: int) -> None:
         """It failed, or was slowed. Raises Paused while its partition takes nothing."""
@@ -358,7 +359,7 @@ class PartitionStore:
             draft.park(turn.key, parking.done(turn.parked, turn.ordinal))
         else:
             self._hold(out, turn, draft, now_ms)
-        draft.done(record, str(settlement.verdict))
+        draft.done([record], str(settlement.verdict))
 
     def _hold(self, out: Outgoing, turn: Turn, draft: Draft, now_ms: int) -> None:
         parked, ordinal = parking.hold(
@@ -405,7 +406,7 @@ class PartitionStore:
     def _produce(self, producer: Transactions, draft: Draft, ground_: Ground) -> PositionRemembered:
         for out in draft.outputs:
             to = BY_KEY if out.partition is None else out.partition
-            producer.produce(out.topic, out.value, out.key, to, headers=list(out.headers))
+            producer.produce(out.topic, out.value, out.key, to, headers=list(out.headers) or None)
         name, partition = self._topic.name, self._partition
         for key, value in draft.changes.items():
             producer.produce(name, value, key, partition, headers=end_headers(draft.ends.get(key)))

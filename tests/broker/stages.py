@@ -165,23 +165,9 @@ def _end(consumer: Consumer, place: TopicPartition, deadline: float) -> int:
             time.sleep(0.1)
 
 
-@dataclass
-class Raw:
-    """What the store uses of aiokafka's ConsumerRecord."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-    timestamp_type: int = 1
-
-
-def raw(kafka: KafkaSettings, topic: str) -> list[Raw]:
+def raw(kafka: KafkaSettings, topic: str) -> list[Record]:
     """What stands in its partition 0, as the store is given it."""
     return [
-        Raw(topic, 0, m.offset(), m.timestamp()[1], m.key(), m.value(), tuple(m.headers() or ()))
+        Record(topic, 0, m.offset(), m.timestamp()[1], m.key(), m.value(), tuple(m.headers() or ()), "append")
         for m in committed(kafka, topic)
     ]

@@ -14,27 +14,13 @@ from aios.processors.stateful.changelog import Remembered
 from aios.processors.stateful.ground import Input
 from aios.processors.stateful.log import Transactions
 from aios.schemas.codec import Codec
-from aios.streams.record import Headers
+from aios.streams.record import Headers, Record
 from aios.streams.topics import Topic
 from aios.streams.topology import Stage
 
 
 class Crash(Exception):
     """The process dies here."""
-
-
-@dataclass
-class Written:
-    """What the store uses of aiokafka's ConsumerRecord, and no more."""
-
-    topic: str
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
-    partition: int = 0
-    timestamp_type: int = 1
 
 
 @dataclass
@@ -46,12 +32,12 @@ class MemoryLog:
     die: str = ""
     now_ms: int = 1_000
     partition: int = 0
-    topics: dict[str, list[Written]] = field(default_factory=lambda: defaultdict(list))
+    topics: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
     owners: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    def put(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Written:
+    def put(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Record:
         self.now_ms += 1
-        one = Written(topic, len(self.topics[topic]), self.now_ms, key, value, headers)
+        one = Record(topic, self.partition, len(self.topics[topic]), self.now_ms, key, value, headers, "append")
         self.topics[topic].append(one)
         return one
 

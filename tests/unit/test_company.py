@@ -22,7 +22,7 @@ from aios.schemas.codec import Codec
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import PLAN
 from tests.fakes.breakers import OwnBreakers
-from tests.fakes.memory_log import MemoryLog, Written
+from tests.fakes.memory_log import MemoryLog
 from tests.fakes.registry import FakeRegistry
 
 INPUT = PLAN.reads[0].name
@@ -106,7 +106,7 @@ def test_a_death_with_a_suspect_in_hand_is_held_against_nobody_in_another_partit
         deaths=Deaths(tmp_path, PLAN.name),
         settler=Settler(PLAN, "test", breakers=OwnBreakers()),
     )
-    batches = [Batch(INPUT, one, 0, [Written(INPUT, 0, 1_000, b"k", b"v", (), one)], 1) for one in (0, 1)]
+    batches = [Batch(INPUT, one, 0, [Record(INPUT, one, 0, 1_000, b"k", b"v")], 1) for one in (0, 1)]
     stores = [PartitionStore(replace(services, log=MemoryLog(codec, PLAN, partition=one)), one) for one in (0, 1)]
     with mock.patch.object(deaths, "_me", return_value="first"):
         for one in (0, 1):

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher, group_coordinator
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from faust.tables import TableManager
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
@@ -23,7 +25,10 @@ from aios.processors.stateful import app
 from aios.processors.stateful.member import Member
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.errors import StateBroken
+from aios.streams.record import Record
 from aios.streams.topology import ADMIT, PLAN
+
+ATTRIBUTES_AT = 22  # of a record batch, the low byte
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +146,25 @@ def test_aiokafka_s_position_passes_what_it_hands_to_nobody() -> None:
     )
     unpacked = inspect.getsource(fetcher.PartitionRecords._unpack_records)
     assert unpacked.count("self.next_fetch_offset = next_batch.next_offset") == 3
+
+
+@pytest.mark.parametrize(("attributes", "whose"), [(0, "create"), (8, "append")])
+def test_a_fetch_is_unpacked_into_our_records(attributes: int, whose: str) -> None:
+    """From bytes as aiokafka writes them: where they stood, key, value and headers; the position follows each."""
+    written = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+    for offset in range(3):
+        written.append(offset, 1_000, b"k", None if offset else b"v", [("a", b"1")])
+    batch = bytearray(written.build())
+    batch[ATTRIBUTES_AT] |= attributes  # whose the timestamps are
+    unpacked = fetcher.PartitionRecords(
+        TP("t", 4), MemoryRecords(bytes(batch)), None, 1, None, None, False, fetcher.READ_COMMITTED
+    )
+    assert type(unpacked) is app.Unpacked
+    assert list(unpacked) == [Record("t", 4, offset, 1_000, b"k", None, (("a", b"1"),), whose) for offset in (1, 2)]
+    assert unpacked.next_fetch_offset == 3
+    assert "for msg in self._partition_records:" in inspect.getsource(fetcher.FetchResult.getall)
+    assert "self._consumer_record(tp, record)" in inspect.getsource(fetcher.PartitionRecords._unpack_records)
+    assert " PartitionRecords(" in inspect.getsource(fetcher.Fetcher._proc_fetch_request)
 
 
 def test_settings_that_the_laws_need(built: Any) -> None:

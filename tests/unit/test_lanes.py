@@ -14,11 +14,11 @@ import pytest
 from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.lanes import BACKOFF_S_MAX, BACKOFF_S_MIN, HELD_BYTES_MAX, HELD_RECORDS_MAX, Lane, Lanes
 from aios.streams.errors import Unavailable
-from tests.broker.stages import Raw
+from aios.streams.record import Record
 
 
-def records(count: int, **fields: Any) -> list[Raw]:
-    return [Raw("t", 0, offset, 1, **{"key": None, "value": None} | fields) for offset in range(count)]
+def records(count: int, **fields: Any) -> list[Record]:
+    return [Record("t", 0, offset, 1, **{"key": None, "value": None} | fields) for offset in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def records(count: int, **fields: Any) -> list[Raw]:
     ],
     ids=["little", "many", "values", "keys", "headers", "small headers"],
 )
-def test_a_full_lane_is_not_read_for(held: list[Raw], full: bool) -> None:
+def test_a_full_lane_is_not_read_for(held: list[Record], full: bool) -> None:
     """By number, and by the bytes of values, keys and headers."""
 
     async def check() -> None:

@@ -23,7 +23,7 @@ from aios.streams.errors import Reason, RecordError
 from aios.streams.record import Outgoing, Record, headers_of
 from aios.streams.topology import PLAN
 from tests.fakes.breakers import OwnBreakers
-from tests.fakes.memory_log import Crash, MemoryLog, Written
+from tests.fakes.memory_log import Crash, MemoryLog
 from tests.fakes.registry import FakeRegistry
 
 ORDERED = (topics.CASE_ADMITTED.name, topics.REVIEW_DECIDED.name)
@@ -67,7 +67,7 @@ class World:
 
     log: MemoryLog = field(init=False)
     store: PartitionStore = field(init=False)
-    waiting: list[Written] = field(default_factory=list)  # in the retry tiers
+    waiting: list[Record] = field(default_factory=list)  # in the retry tiers
     seen: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     sent: dict[int, tuple[bytes, str, list[str]]] = field(default_factory=dict)
     replayed: set[int] = field(default_factory=set)  # offsets of dead letters
@@ -121,9 +121,9 @@ class World:
         if self.waiting:
             at = which % len(self.waiting)
             one = self.waiting[at] if again else self.waiting.pop(at)
-            self._put(retry.returning(record_of(one)))
+            self._put(retry.returning(one))
 
-    def replay(self, letter: Written) -> None:
+    def replay(self, letter: Record) -> None:
         """One without ordinal is nobody's, and a job returns it at most once; the others bear repeats."""
         settled = letter.offset in self.replayed or id_of(letter) in self.discarded
         if parking.ORDINAL not in dict(letter.headers) and settled:
@@ -134,7 +134,7 @@ class World:
         ours = headers_of({envelope.PREFIX + name: text for name, text in told.items()})
         self._put(Outgoing(PLAN.retries.name, letter.key, letter.value, ours))
 
-    def discard(self, letter: Written) -> None:
+    def discard(self, letter: Record) -> None:
         ordinal = dict(letter.headers).get(parking.ORDINAL)
         if ordinal is None and letter.offset in self.replayed:
             return
@@ -144,11 +144,11 @@ class World:
             self._put(Outgoing(PLAN.retries.name, letter.key, None, control))
 
     @property
-    def letters(self) -> list[Written]:
+    def letters(self) -> list[Record]:
         return self.log.topics[PLAN.dead_letters.name]
 
     @property
-    def open_letters(self) -> list[Written]:
+    def open_letters(self) -> list[Record]:
         """One of each record that is neither done nor discarded, in the order of a replay job."""
         settled = {one["id"] for one in self.told} | self.discarded
         latest = {id_of(one): one for one in self.letters if id_of(one) not in settled}
@@ -181,11 +181,7 @@ class World:
         return self.store._remembered.parked
 
 
-def record_of(one: Written) -> Record:
-    return Record(one.topic, 0, one.offset, one.timestamp, one.key, one.value, one.headers)
-
-
-def id_of(one: Written) -> int:
+def id_of(one: Record) -> int:
     return int(json.loads(one.value or b"")["id"])
 
 
@@ -274,7 +270,7 @@ def test_later_records_of_a_key_follow_the_one_that_failed_and_others_go_on() ->
     assert second == first + 1
     world.heal()
     assert [one["id"] for one in world.told] == [2, 0, 1]
-    assert envelope.attempts_of(record_of(world.log.topics[PLAN.retries.name][1])) == 0
+    assert envelope.attempts_of(world.log.topics[PLAN.retries.name][1]) == 0
 
 
 def test_a_released_key_holds_nothing_and_a_repeat_of_what_it_held_is_passed_over() -> None:

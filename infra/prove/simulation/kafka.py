@@ -240,4 +240,5 @@ class SimulatedLog:
 
 def record_of(entry: Entry) -> Record:
     """As a client of the product hands it over."""
-    return Record(entry.topic, entry.partition, entry.offset, entry.timestamp, entry.key, entry.value, entry.headers)
+    place = entry.topic, entry.partition, entry.offset
+    return Record(*place, entry.timestamp, entry.key, entry.value, entry.headers, "append")

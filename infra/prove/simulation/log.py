@@ -56,7 +56,6 @@ class Entry:
     headers: Headers
     transaction: Transaction | None = None
     marker: bool = False
-    timestamp_type: int = 1  # aiokafka's word for the broker's
 
     @property
     def committed(self) -> bool:

@@ -115,7 +115,7 @@ class StoreLane(Actor):
             records, end = log.read(start, self.world.random.randint(1, FETCH_MAX))
             if records or end > start:
                 self._next[topic] = end
-                self._inbox.append(Batch(topic, self._partition, start, records, end))
+                self._inbox.append(Batch(topic, self._partition, start, list(map(record_of, records)), end))
 
     def _behind(self) -> bool:
         logs = self.world.cluster.partitions

@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import yaml
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from pydantic import BaseModel
 
 from aios.dlq.in_hand import InHand, Quiet
@@ -264,7 +265,7 @@ class _Message:
         return self._entry.offset
 
     def timestamp(self) -> tuple[int, int]:
-        return self._entry.timestamp_type, self._entry.timestamp
+        return TIMESTAMP_LOG_APPEND_TIME, self._entry.timestamp
 
     def value(self) -> bytes | None:
         return self._entry.value
