@@ -169,7 +169,7 @@ def outgoing(codec: Codec, change: BreakerChanged, *, traceparent: str = "") -> 
         BREAKER_CHANGED,
         change,
         key=change.key,
-        event_id=str(ids.derive("breaker", change.key, change.state, str(change.changed_at))),
+        event_id=ids.derive("breaker", change.key, change.state, str(change.changed_at)),
         source="/aios/breakers",
         subject=change.key,
         tenant=change.tenant,

@@ -192,12 +192,12 @@ class Principals(Protocol):
 
 def command_id_of(principal: str, key: str) -> str:
     """key: the principal's own idempotency key; the same one is the same command."""
-    return str(ids.derive("command", principal, key))
+    return ids.derive("command", principal, key)
 
 
 def job_id_of(command_id: str) -> str:
     """The job that a replay.plan makes: the object of its request."""
-    return str(ids.derive("replay-job", command_id))
+    return ids.derive("replay-job", command_id)
 
 
 def sha256_of(request: OperationRequested) -> str:

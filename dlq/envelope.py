@@ -195,8 +195,11 @@ def reference(letter: Record) -> tuple[str, int, int] | None:
 
 def fingerprint(error: Exception, stage: Stage) -> str:
     """The same for one kind of failure over many records: numbers, ids and quoted words do not count."""
-    words = _VARYING.sub("#", _message(error))
-    whole = "\n".join((stage.group, reason_of(error), _type(error), _where(error.__traceback__), words))
+    return _fingerprint(stage, reason_of(error), _type(error), _where(error.__traceback__), _message(error))
+
+
+def _fingerprint(stage: Stage, reason: Reason, kind: str, where: str, message: str) -> str:
+    whole = "\n".join((stage.group, reason, kind, where, _VARYING.sub("#", message)))
     return hashlib.sha256(whole.encode()).hexdigest()[:FINGERPRINT_CHARS]
 
 
@@ -204,12 +207,12 @@ def _ours(record: Record, failure: Failure) -> Headers:
     stage, error = failure.stage, failure.error
     before = said(record)
     first = origin(record)
-    reason = reason_of(error)
+    reason, kind, where, message = reason_of(error), _type(error), _where(error.__traceback__), _message(error)
     place = (first.topic, str(first.partition), str(first.offset))
     slowed = reason is Reason.THROTTLED
     now = before.get("last_failed_at", "") if slowed else str(failure.now_ms)
     values = {
-        "id": str(ids.derive("dead-letter", failure.cluster, *place, stage.group)),
+        "id": ids.derive("dead-letter", failure.cluster, *place, stage.group),
         "idempotency_key": before.get("idempotency_key") or _idempotency_key(record),
         "tenant": record.header("aios-tenant") or "",
         "payload_sha256": sha256(record.value),
@@ -222,9 +225,9 @@ def _ours(record: Record, failure: Failure) -> Headers:
         "orig.schema_id": before.get("orig.schema_id") or _schema_id(record.value),
         "reason": reason,
         "class": HINTS[reason].kind,
-        "error.type": _type(error),
-        "error.where": _where(error.__traceback__),
-        "fingerprint": fingerprint(error, stage),
+        "error.type": kind,
+        "error.where": where,
+        "fingerprint": _fingerprint(stage, reason, kind, where, message),
         "stage": stage.name,
         "code_version": _version(),
         "attempts": str(failure.attempts),
@@ -238,7 +241,7 @@ def _ours(record: Record, failure: Failure) -> Headers:
         values["park.ordinal"] = before.get("park.ordinal", "")
     bounded = {PREFIX + name: clipped(value) for name, value in values.items()}
     trace = _trace(error) if HINTS[reason].kind is Class.UNKNOWN else ""
-    return headers_of(bounded | {f"{PREFIX}error.message": _message(error), f"{PREFIX}error.trace": trace})
+    return headers_of(bounded | {f"{PREFIX}error.message": message, f"{PREFIX}error.trace": trace})
 
 
 _REPLAY = ("replay.count", "replay.job", "replay.by", "replay.at", "replay.edited", "replay.attempts")

@@ -153,7 +153,7 @@ def outgoing(
         topic,
         answer,
         key=answer.case_id,
-        event_id=str(ids.derive("completed", answer.request_id)),
+        event_id=ids.derive("completed", answer.request_id),
         source=f"/aios/{stage.name}",
         subject=answer.case_id,
         tenant=answer.tenant,

@@ -49,6 +49,7 @@ TENANT = "aios-tenant"
 NAMELESS = "?"  # those that claim no tenant, none that could be one, or one too many
 OPEN, CLOSED = "open", "closed"
 FIRST_DEFERRAL = 1  # index of the tier; a stage with fewer takes its last
+LINES_PER_S_MAX, KINDS_MAX = 10, 100  # of the log, about failures of one kind; metrics and letters have all of them
 OVER_TRICKLE = "its tenant is throttled, and over its trickle"
 
 
@@ -87,11 +88,13 @@ class Settler:
 
     def __init__(self, stage: Stage, cluster: str, limits: Limits = LIMITS, *, breakers: Breakers) -> None:
         self._stage = stage
+        self._retries = stage.retries.name
         self._cluster = cluster
         self._limits = limits
         self._breakers = breakers
         self._tallies = Tallies(limits)
         self._trickle = Trickle(limits.trickle_per_s, limits.tenants_max)
+        self._lines = Trickle(LINES_PER_S_MAX, KINDS_MAX)
         tiers = {tier.topic for tier in RETRY_TIERS}
         declared = (*topology.all_topics().values(), *stage.inputs)
         self._families = {topic.name: topic.family for topic in declared if topic not in tiers}
@@ -107,7 +110,7 @@ class Settler:
         breakers = self._breakers
         if record.partition in breakers.partitions:
             return Settlement(Verdict.PAUSE, None, Reason.UNKNOWN, self._limits.pause_ms)
-        if not breakers.tenants or (record.topic == self._stage.retries.name and parking.is_discard(record)):
+        if not breakers.tenants or (record.topic == self._retries and parking.is_discard(record)):
             return None
         whose = self._whose(record)
         if whose.claimed or not self._is_over(whose.tenant, record, now_ms):
@@ -134,7 +137,7 @@ class Settler:
         if verdict is Verdict.RETRY and not envelope.fits(record):
             verdict = Verdict.DEAD_LETTER
         if verdict in (Verdict.PAUSE, Verdict.STOP):
-            self._say(record, error, verdict)
+            self._say(record, error, verdict, now_ms)
             return Settlement(verdict, None, reason, self._limits.pause_ms if verdict is Verdict.PAUSE else 0)
         whose = self._whose(record)
         opening = self._count(record, reason, whose.tenant)
@@ -145,7 +148,7 @@ class Settler:
         new = not envelope.attempts_of(record) and (reason in BAD or HINTS[reason].kind is Class.UNKNOWN)
         if whose.claimed and new and self._is_over(whose.tenant, record, now_ms):
             return self._defer(record, now_ms, self._tier_of(record), OVER_TRICKLE)
-        self._say(record, error, verdict)
+        self._say(record, error, verdict, now_ms)
         return Settlement(verdict, self._write(record, error, verdict, attempt, now_ms), reason)
 
     def follow(self, record: Record, place: str, now_ms: int) -> Outgoing:
@@ -169,9 +172,11 @@ class Settler:
         if tallies.knows_enough:
             return
         looked_at = records[-1:] if tallies.quiet else records
-        counts = Counter((one.partition, self._whose(one).tenant) for one in looked_at)
-        for (partition, tenant), count in counts.items():
-            tallies.done(partition, tenant, count)
+        counts = Counter(
+            (one.partition, self._first_topic(one), one.header(TENANT) if one.headers else None) for one in looked_at
+        )
+        for (partition, topic, said), count in counts.items():
+            tallies.done(partition, self._who(topic, said).tenant, count)
 
     def _count(self, record: Record, reason: Reason, tenant: str) -> Opening | None:
         """What is throttled already is not held against its partition too."""
@@ -182,13 +187,19 @@ class Settler:
         return self._tallies.bad(record.partition, tenant) if reason in BAD else None
 
     def _whose(self, record: Record) -> Whose:
-        """By the topic where it first stood. What waits in a retry tier is held against nobody: it failed elsewhere."""
-        returned = record.topic == self._stage.retries.name
-        topic = envelope.said(record).get("orig.topic", record.topic) if returned else record.topic
+        return self._who(self._first_topic(record), record.header(TENANT))
+
+    def _first_topic(self, record: Record) -> str:
+        """Where it first stood. What waits in a retry tier is held against nobody: it failed elsewhere."""
+        topic = record.topic
+        return envelope.said(record).get("orig.topic", topic) if topic == self._retries else topic
+
+    def _who(self, topic: str, claim: str | None) -> Whose:
+        """Who stands behind a record of that topic."""
         if topic not in self._families:
             return Whose("", claimed=False)
         claimed = self._families[topic] is Family.SOURCE
-        said, slowed = record.header(TENANT) or "", self._breakers.tenants
+        said, slowed = claim or "", self._breakers.tenants
         if NAME.fullmatch(said) and (not claimed or said in slowed or len(slowed) < self._limits.claims_max):
             return Whose(said, claimed)
         return Whose(NAMELESS if claimed else "", claimed)
@@ -256,8 +267,10 @@ class Settler:
         if HINTS[reason_of(error)].kind is Class.UNKNOWN:
             log.error("it failed here:\n%s", "".join(traceback.format_tb(error.__traceback__)))
 
-    def _say(self, record: Record, error: Exception, verdict: Verdict) -> None:
+    def _say(self, record: Record, error: Exception, verdict: Verdict, now_ms: int) -> None:
         """Where it failed, without its words if they are not ours."""
+        if not self._lines.passes(f"{verdict} {reason_of(error)} {type(error).__name__}", now_ms):
+            return
         where = f"{record.topic}/{record.partition}/{record.offset}"
         log.warning("%s: %s, %s (%s)", where, verdict, reason_of(error), type(error).__name__)
         if HINTS[reason_of(error)].kind is Class.UNKNOWN:

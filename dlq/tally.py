@@ -157,25 +157,25 @@ class Tallies:
 
 
 class Trickle:
-    """How many records a second of a throttled tenant pass. Time is the caller's, Unix ms; from any thread."""
+    """So many a second of each name pass. Time is the caller's, Unix ms; from any thread."""
 
-    def __init__(self, per_s: int, tenants_max: int) -> None:
+    def __init__(self, per_s: int, names_max: int) -> None:
         self._per_s = per_s
-        self._tenants_max = tenants_max
+        self._names_max = names_max
         self._passed: OrderedDict[str, tuple[int, int]] = OrderedDict()  # the second, and how many in it
         self._lock = Lock()
 
-    def passes(self, tenant: str, now_ms: int) -> bool:
+    def passes(self, name: str, now_ms: int) -> bool:
         """Whether one more may pass now; if so it is counted."""
         second = now_ms // 1000
         with self._lock:
-            since, passed = self._passed.get(tenant, (second, 0))
+            since, passed = self._passed.get(name, (second, 0))
             if since < second:
                 since, passed = second, 0
             if passed >= self._per_s:
                 return False
-            self._passed[tenant] = since, passed + 1
-            self._passed.move_to_end(tenant)
-            if len(self._passed) > self._tenants_max:
+            self._passed[name] = since, passed + 1
+            self._passed.move_to_end(name)
+            if len(self._passed) > self._names_max:
                 self._passed.popitem(last=False)
             return True

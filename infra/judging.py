@@ -81,7 +81,7 @@ def _judged(settings: Settings, codec: Codec, model: str, head: str, name: str) 
 
 def _request(settings: Settings, model: str, head: str, text: str, name: str) -> InferenceRequested:
     now_ms = wall_ms()
-    case_id = str(ids.derive("judging", name))
+    case_id = ids.derive("judging", name)
     return InferenceRequested(
         request_id=ids.command_id(case_id, STEP, 1),
         case_id=case_id,

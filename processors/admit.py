@@ -191,7 +191,7 @@ class Admit:
             source_offset=place.offset,
         )
         audit = AuditRecorded(
-            audit_id=str(ids.derive("refused", place.topic, str(place.partition), str(place.offset))),
+            audit_id=ids.derive("refused", place.topic, str(place.partition), str(place.offset)),
             case_id=arrived.case_id,
             tenant=refused.tenant,
             workflow=arrived.workflow,

@@ -94,7 +94,7 @@ class Budget:
         """The end of a reservation whose time is over; its key says all of it."""
         _, tenant, workflow, case_id, reservation_id = key.split("/")
         event = UsageSettled(
-            settlement_id=str(ids.derive("settled", reservation_id, EXPIRED)),
+            settlement_id=ids.derive("settled", reservation_id, EXPIRED),
             reservation_id=reservation_id,
             case_id=case_id,
             tenant=tenant,
@@ -167,7 +167,7 @@ class Budget:
             topics.BUDGET_ANSWERED,
             answer,
             key=answer.case_id,
-            event_id=str(ids.derive("answered", answer.reservation_id)),
+            event_id=ids.derive("answered", answer.reservation_id),
             source=SOURCE,
             subject=answer.case_id,
             tenant=answer.tenant,
@@ -196,7 +196,7 @@ class Budget:
             topics.BUDGET_CHANGED,
             event,
             key=name,
-            event_id=str(ids.derive("budget", name, str(now_ms), ids.canonical(asdict(account)))),
+            event_id=ids.derive("budget", name, str(now_ms), ids.canonical(asdict(account))),
             source=SOURCE,
             subject=name,
             tenant=tenant,

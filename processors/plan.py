@@ -359,9 +359,9 @@ def _identity(event: Event) -> tuple[str, str, str]:
         return event_id, case_id, tenant
     match event:
         case InferenceCancelled():
-            return str(ids.derive("cancelled", event.request_id)), event.case_id, event.tenant
+            return ids.derive("cancelled", event.request_id), event.case_id, event.tenant
         case TimerFired():
-            return str(ids.derive("timer", event.case_id, event.timer_id, str(event.due_at))), event.case_id, ""
+            return ids.derive("timer", event.case_id, event.timer_id, str(event.due_at)), event.case_id, ""
     raise ValueError(f"plan does not write {event.contract}")
 
 

@@ -220,7 +220,7 @@ class Replay:
             result=ids.canonical({**(result or {}), commands.ASKED: commands.sha256_of(request)}),
             answered_at=turn.now_ms,
         )
-        event_id = str(ids.derive("operation-answered", request.command_id, str(turn.now_ms)))
+        event_id = ids.derive("operation-answered", request.command_id, str(turn.now_ms))
         turn.tell(topics.OPERATION_ANSWERED, answer, event_id=event_id, key=request.command_id, tenant="")
 
     def _act(self, command: Command, request: OperationRequested, turn: Turn) -> Mapping[str, Any]:

@@ -12,13 +12,11 @@ HASH_CHARS = 32  # of a hash that is remembered
 NAMESPACE = uuid.UUID("6f0a3c1e-5d0b-5c53-9a57-6a1f5c2d7e10")
 
 
-def derive(*parts: str) -> uuid.UUID:
-    """uuid5 over the parts, each prefixed with its length in bytes: ("a", "bc") and ("ab", "c") differ."""
-    return uuid.uuid5(NAMESPACE, "".join(f"{len(part.encode())}:{part}" for part in parts))
+def derive(*parts: str) -> str:
+    """The uuid5 of the parts, each prefixed with its length in bytes: ("a", "bc") and ("ab", "c") differ.
 
-
-def derived(*parts: str) -> str:
-    """As derive, as text, in a third of the time."""
+    As text at once, in a third of the time that the library's takes by way of an object.
+    """
     hashed = _NAMED.copy()
     lengths = [f"{len(part) if part.isascii() else len(part.encode())}:{part}" for part in parts]
     hashed.update("".join(lengths).encode())
@@ -32,12 +30,12 @@ _VARIANT = {digit: f"{int(digit, 16) & 0x3 | 0x8:x}" for digit in "0123456789abc
 
 def case_id(tenant: str, workflow: str, idempotency_key: str) -> str:
     """One case per tenant, workflow (without version) and key."""
-    return derived("case", tenant, workflow, idempotency_key)
+    return derive("case", tenant, workflow, idempotency_key)
 
 
 def command_id(case: str, step_path: str, attempt: int) -> str:
     """Id of what a step asks of another stage; attempt is 1-based."""
-    return derived("command", case, step_path, str(attempt))
+    return derive("command", case, step_path, str(attempt))
 
 
 def canonical(value: Any) -> str:

@@ -132,12 +132,10 @@ class Teller:
 
     def _outs(self, one: Return, before: ModelActivated, after: ModelActivated) -> list[Outgoing]:
         """The activation and its audit."""
-        event_id = str(
-            ids.derive("canary returned", before.model, str(before.activated_at), str(before.canary_version))
-        )
+        event_id = ids.derive("canary returned", before.model, str(before.activated_at), str(before.canary_version))
         verdict = one.verdict
         audit = AuditRecorded(
-            audit_id=str(ids.derive("audit", event_id)),
+            audit_id=ids.derive("audit", event_id),
             case_id=f"{MODEL_ACTIVATED.key}:{before.model}",
             tenant="",
             workflow="",
@@ -192,7 +190,7 @@ def _drifted(one: Drifted) -> ModelDrifted:
     """Its id is that of the move, not of the moment: a move that is found again after a restart is the same."""
     found = one.found
     return ModelDrifted(
-        event_id=str(ids.derive("drifted", one.subject, one.measure, str(one.began_ms), str(found.number))),
+        event_id=ids.derive("drifted", one.subject, one.measure, str(one.began_ms), str(found.number)),
         subject=one.subject,
         measure=one.measure,
         value=found.distance,

@@ -60,7 +60,7 @@ def submit(
 
 def derived_key(tenant: str, workflow: str, fields: Mapping[str, Any]) -> str:
     """The idempotency key of a body that came without one."""
-    return str(ids.derive("idempotency", tenant, workflow, ids.canonical(fields)))
+    return ids.derive("idempotency", tenant, workflow, ids.canonical(fields))
 
 
 def event_id(case_id: str, body_hash: str) -> str:

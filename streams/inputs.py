@@ -112,7 +112,7 @@ def identity(
 
     tenant: as the record's header says; may be empty.
     """
-    event_id = fields.get("event_id") or str(ids.derive("event", *map(str, place)))
+    event_id = fields.get("event_id") or ids.derive("event", *map(str, place))
     return Identity(
         tenant=fields.get("tenant") or tenant or default_tenant,
         idempotency_key=fields.get("idempotency_key") or key_text(key) or event_id,

@@ -14,6 +14,7 @@ import logging
 import sys
 import time
 import traceback
+from functools import lru_cache
 from types import TracebackType
 
 from confluent_kafka import KafkaException
@@ -64,12 +65,19 @@ class JsonLines(logging.Formatter):
             said["trace_id"] = tracing.current_trace()
         if record.exc_info and record.exc_info[0]:
             said["error"] = _error(*record.exc_info)
-        return json.dumps(said, ensure_ascii=False, default=str)
+        return _ENCODED(said)
+
+
+_ENCODED = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 def _time(seconds: float) -> str:
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1000):03}Z"
+    return f"{_second(int(seconds))}.{int(seconds % 1 * 1000):03}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _message(record: logging.LogRecord) -> str:

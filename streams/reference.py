@@ -259,7 +259,7 @@ def write(
     Raises Unavailable; what was asked for may have happened then, and asking again is safe.
     """
     now_ms = wall_ms()
-    event_id = str(ids.derive(topic.name, name, str(now_ms), seed))
+    event_id = ids.derive(topic.name, name, str(now_ms), seed)
 
     def told(road: Topic, what: Event, what_id: str, key: str) -> Outgoing:
         return carrying.outgoing(
@@ -277,7 +277,7 @@ def write(
     outs = [told(topic, event, event_id, name)]
     if why is not None:
         audit = AuditRecorded(
-            audit_id=str(ids.derive("audit", event_id)),
+            audit_id=ids.derive("audit", event_id),
             case_id=f"{topic.key}:{name}",
             tenant=tenant,
             workflow="",

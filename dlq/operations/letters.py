@@ -198,7 +198,7 @@ class LettersApi(ABC):
         now_ms = wall_ms()
         topic, partition, offset = place
         event = AuditRecorded(
-            audit_id=str(ids.derive(transition, what, who.name, str(uuid.uuid4()))),
+            audit_id=ids.derive(transition, what, who.name, str(uuid.uuid4())),
             case_id=what,
             tenant=tenant,
             workflow="",

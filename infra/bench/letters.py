@@ -99,7 +99,7 @@ def _writes(count: int) -> Iterator[Write]:
 
 def _letter(number: int, topic: str, reason: str, chance: random.Random, at: int, *, again: bool = False) -> DeadLetter:
     return DeadLetter(
-        id=str(ids.derive("bench", str(number))),
+        id=ids.derive("bench", str(number)),
         generation=int(again),
         group=GROUPS[topic],
         stage=GROUPS[topic].removeprefix("aios."),
@@ -155,7 +155,7 @@ def _replayed(one: DeadLetter, at: int) -> LetterChanged:
 
 def _questions() -> dict[str, Callable[[LetterIndex], Awaitable[object]]]:
     plan = Filter(group="aios.plan", reason=sorted(Reason)[0])
-    some = str(ids.derive("bench", "500"))
+    some = ids.derive("bench", "500")
     return {
         "list, newest 50 of all": lambda index: index.page(Filter()),
         "list, open, a group and reason": lambda index: index.page(plan, states=UNRESOLVED),

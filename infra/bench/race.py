@@ -5,8 +5,8 @@ Guaranteed: entrants take turns (a noisy machine is noisy for all of them); what
 only, and compared with what must come out: the number of records, and the last running mean of sampled keys; one that
 wrote anything else fails the benchmark.
 
-Rates are taken from the broker's timestamps in the output, so that starting up is not counted: `records_per_s` from
-the first moment of output to the last; `warm_per_s` over the second half of them.
+Rates are of records read, taken from the broker's timestamps in the output, so that starting up is not counted:
+`records_per_s` from the first moment of output to the last; `warm_per_s` over the second half of them.
 An entrant learns from its environment: BROKER, IN, OUT, CHANGELOG, GROUP, FOLDER, SCHEMA.
 """
 
@@ -105,6 +105,7 @@ class Race:
         self._broker.start()
         self._admin = AdminClient({"bootstrap.servers": self._broker.address})
         self._inputs: dict[bool, Filled] = {}
+        self._create([NewTopic(BREAKER_CHANGED.name, 1, 1, config=BREAKER_CHANGED.config())])
 
     def close(self) -> None:
         self._broker.stop()
@@ -197,9 +198,12 @@ class Race:
         self._admin.delete_topics([out, changelog, *(each.topic for each in needed)])
         half = stamps[len(stamps) // 2]
         first = sum(1 for stamp in stamps if stamp == stamps[0])  # its first batch took its time before it was written
+        read = (
+            source.good + source.bad
+        ) / source.good  # for each that came out: what became a dead letter was work, too
         return Run(
-            records_per_s=(len(stamps) - first) / max(stamps[-1] - stamps[0], 1) * 1000,
-            warm_per_s=len(stamps) / 2 / max(stamps[-1] - half, 1) * 1000,
+            records_per_s=read * (len(stamps) - first) / max(stamps[-1] - stamps[0], 1) * 1000,
+            warm_per_s=read * len(stamps) / 2 / max(stamps[-1] - half, 1) * 1000,
             cpu_us_per_record=1e6 * cpu_s / (source.good + source.bad),
             memory_mib=memory / MIB,
             ready_s=stamps[0] / 1000 - began,
@@ -269,13 +273,10 @@ class Race:
         consumer.close()
 
     def _create(self, topics: Sequence[NewTopic]) -> None:
-        """Those that are not there: runs share the one of breakers."""
-        there = self._admin.list_topics(timeout=ANSWER_S_MAX).topics
-        wanted = [topic for topic in topics if topic.topic not in there]
-        for future in self._admin.create_topics(wanted).values() if wanted else ():
+        for future in self._admin.create_topics(list(topics)).values():
             future.result(ANSWER_S_MAX)
         deadline = time.monotonic() + ANSWER_S_MAX
-        for topic in wanted:
+        for topic in topics:
             while not self._led(topic):
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{topic.topic} has no leaders")
@@ -291,7 +292,7 @@ class Race:
 
 
 def ours(*, poison: bool = False) -> Entrant:
-    """Our stateful stage, with all its topics."""
+    """Our stateful stage, with all topics of its own."""
     return Entrant(
         name="aios, 1 % poison" if poison else "aios",
         command=(sys.executable, "-m", "aios.infra.bench.entrants.ours"),
@@ -310,8 +311,7 @@ def _our_topics(group: str, source: str) -> Sequence[NewTopic]:
 
     stage = stage_of(group.removeprefix("aios."), source)
     wanted = [stage.retries, stage.dead_letters, *((stage.changelog,) if stage.changelog else ())]
-    own = [NewTopic(topic.name, PARTITIONS, 1, config=topic.config()) for topic in wanted]
-    return [*own, NewTopic(BREAKER_CHANGED.name, 1, 1, config=BREAKER_CHANGED.config())]
+    return [NewTopic(topic.name, PARTITIONS, 1, config=topic.config()) for topic in wanted]
 
 
 def _scored(number: int, key: bytes, text: str, chance: random.Random) -> dict[str, Any]:

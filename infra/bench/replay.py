@@ -248,7 +248,7 @@ class _Desk:
 
 def _came_back(kafka: KafkaSettings, letters: int) -> dict[str, list[int]]:
     """The broker's times of what returned, by job; each letter once."""
-    wanted = {str(ids.derive("dead-letter", CLUSTER, *_place(kafka, number), ADMIT.group)) for number in range(letters)}
+    wanted = {ids.derive("dead-letter", CLUSTER, *_place(kafka, number), ADMIT.group) for number in range(letters)}
     found, stamps = Counter[str](), defaultdict[str, list[int]](list)
     for record in read_all(kafka, ADMIT.retries.name):
         said = envelope.said(record)

@@ -67,7 +67,7 @@ class Plan:
 
     def name(self, cluster: str) -> str:
         """The same for the same file, options and Kafka."""
-        return str(ids.derive("publish", cluster, self.digest, self.workflow, self.tenant, self.key, str(self.columns)))
+        return ids.derive("publish", cluster, self.digest, self.workflow, self.tenant, self.key, str(self.columns))
 
 
 @dataclass(slots=True)
@@ -247,7 +247,7 @@ def _parsed(name: str, cell: str) -> Any:
 
 def _key(row: Row, plan: Plan) -> str:
     if not plan.key:
-        return str(ids.derive("row", plan.digest, str(row.number)))
+        return ids.derive("row", plan.digest, str(row.number))
     key = str(row.fields.get(plan.key, ""))
     if not 1 <= len(key) <= documents.NAME_CHARS_MAX:
         is_ = f"one of {len(key)}" if key else "none"

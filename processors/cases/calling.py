@@ -99,7 +99,7 @@ class Calling(Asking):
             operation=step.operation,
             request=request,
             effect=step.effect,
-            idempotency_key=ids.derived("effect", state.case_id, path),
+            idempotency_key=ids.derive("effect", state.case_id, path),
             lane=lane,
             deadline_at=now + step.deadline_s.ms(lane),
             requested_at=now,

@@ -187,7 +187,7 @@ def _conflict(state: CaseRemembered, event: CaseAdmitted, cause: Cause) -> Moved
         source_offset=event.source_offset,
     )
     audit = AuditRecorded(
-        audit_id=str(ids.derive("refused", event.source_topic, str(event.source_partition), str(event.source_offset))),
+        audit_id=ids.derive("refused", event.source_topic, str(event.source_partition), str(event.source_offset)),
         case_id=event.case_id,
         tenant=event.tenant,
         workflow=event.workflow,

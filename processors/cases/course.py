@@ -300,7 +300,7 @@ class Course(Waiting):
         """On the audit of the earlier case, where whoever reads that one finds this; it is no transition of it."""
         state, cause = self._state, self._cause
         noted = AuditRecorded(
-            audit_id=ids.derived("audit", earlier, "joined", state.case_id),
+            audit_id=ids.derive("audit", earlier, "joined", state.case_id),
             case_id=earlier,
             tenant=state.tenant,
             workflow=state.workflow,
@@ -331,7 +331,7 @@ class Course(Waiting):
         """The one final outcome. Afterwards only what makes a repeat recognisable is kept, and that for a while."""
         now, state = self._cause.now_ms, self._state
         decision = CaseDecided(
-            decision_id=ids.derived("decision", state.case_id),
+            decision_id=ids.derive("decision", state.case_id),
             case_id=state.case_id,
             tenant=state.tenant,
             workflow=state.workflow,

@@ -212,14 +212,14 @@ def used(state: CaseRemembered, event: InferenceCompleted, now_ms: int) -> Usage
     """An answer that the case took, whatever it says: a failed one has cost as well."""
     purse = purse_of(state)
     return _line(
-        event, ids.derived("settled", event.request_id), purse.reservation if purse else "", "inference", now_ms
+        event, ids.derive("settled", event.request_id), purse.reservation if purse else "", "inference", now_ms
     )
 
 
 def wasted(event: InferenceCompleted, place: tuple[str, int, int], now_ms: int) -> UsageSettled:
     """An answer that no case waits for: it came twice, or too late. place: of its record."""
     topic, partition, offset = place
-    settlement_id = ids.derived("wasted", event.request_id, topic, str(partition), str(offset))
+    settlement_id = ids.derive("wasted", event.request_id, topic, str(partition), str(offset))
     return _line(event, settlement_id, "", WASTED, now_ms)
 
 
@@ -227,7 +227,7 @@ def person(state: CaseRemembered, task_id: str, step: Review, minute_micro: int,
     """A person's decision that the case took, at the time the workflow assumes for it."""
     purse, person_ms = purse_of(state), round(step.minutes * MINUTE_MS)
     return UsageSettled(
-        settlement_id=ids.derived("settled", task_id),
+        settlement_id=ids.derive("settled", task_id),
         reservation_id=purse.reservation if purse else "",
         case_id=state.case_id,
         tenant=state.tenant,
@@ -242,7 +242,7 @@ def person(state: CaseRemembered, task_id: str, step: Review, minute_micro: int,
 def closed(case: CaseRemembered | BudgetAnswered, reservation: str, now_ms: int) -> UsageSettled:
     """Nothing more will come of a reservation: what is left of it returns."""
     return UsageSettled(
-        settlement_id=ids.derived("settled", reservation, CLOSED),
+        settlement_id=ids.derive("settled", reservation, CLOSED),
         reservation_id=reservation,
         case_id=case.case_id,
         tenant=case.tenant,

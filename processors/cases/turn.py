@@ -244,7 +244,7 @@ class Turn(ABC):
         self._tell(
             topics.AUDIT_RECORDED,
             _audit(
-                audit_id=ids.derived("audit", state.case_id, str(state.case_seq)),
+                audit_id=ids.derive("audit", state.case_id, str(state.case_seq)),
                 case_id=state.case_id,
                 tenant=state.tenant,
                 workflow=state.workflow,

@@ -187,7 +187,7 @@ class _Run:
                     if (label := str(given.get("label", ""))) not in told.choices:
                         self.wrong.append(f"{told.step}: {label} is not offered{close_to(label, list(told.choices))}")
                     yield ReviewDecided(
-                        event_id=str(ids.derive("recorded", told.task_id)),
+                        event_id=ids.derive("recorded", told.task_id),
                         task_id=told.task_id,
                         case_id=told.case_id,
                         tenant=told.tenant,
@@ -216,7 +216,7 @@ class _Run:
 
     def _told(self, said: AuditRecorded, kind: str, given: Mapping[str, Any], now: int) -> CaseTold:
         return CaseTold(
-            event_id=str(ids.derive("recorded", said.case_id, said.step)),
+            event_id=ids.derive("recorded", said.case_id, said.step),
             case_id=said.case_id,
             tenant=said.tenant,
             kind=kind,

@@ -61,7 +61,7 @@ class Intending:
             CONNECTOR_INTENDED,
             intended,
             key=command.case_id,
-            event_id=str(ids.derive("intended", command.request_id, str(tried), str(at_ms))),
+            event_id=ids.derive("intended", command.request_id, str(tried), str(at_ms)),
             source=f"/aios/{self._stage.name}",
             subject=command.case_id,
             tenant=command.tenant,

@@ -173,7 +173,7 @@ def headers(record: Record, cluster: str) -> tuple[tuple[str, bytes | None], ...
     """What brings an event back to admit as what it was, at its first place and time; its id is a failure's there."""
     place = (record.topic, str(record.partition), str(record.offset))
     ours = {
-        "id": str(ids.derive("dead-letter", cluster, *place, ADMIT.group)),
+        "id": ids.derive("dead-letter", cluster, *place, ADMIT.group),
         "tenant": record.header("aios-tenant") or "",
         "payload_sha256": envelope.sha256(record.value),
         "orig.topic": record.topic,

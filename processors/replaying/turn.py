@@ -144,7 +144,7 @@ class Turn:
     ) -> None:
         """An act on a job or breaker."""
         audit = AuditRecorded(
-            audit_id=ids.derived(transition, object_id, act),
+            audit_id=ids.derive(transition, object_id, act),
             case_id=object_id,
             tenant=tenant or self._default_tenant,
             workflow="",
@@ -202,7 +202,7 @@ class Turn:
 def change_id_of(letter: DeadLetter, state: str, act: str) -> str:
     """The same letter may stand twice, and one job may come to both: each place has a change of its own."""
     place = "/".join(map(str, letter.place))
-    return ids.derived("letter-changed", letter.id, str(letter.generation), state, act, place)
+    return ids.derive("letter-changed", letter.id, str(letter.generation), state, act, place)
 
 
 def change_of(
@@ -241,7 +241,7 @@ def change_of(
 
 
 def audit_id_of(letter: DeadLetter, transition: str, act: str) -> str:
-    return ids.derived(transition, letter.id, str(letter.generation), act)
+    return ids.derive(transition, letter.id, str(letter.generation), act)
 
 
 def case_of(letter: DeadLetter) -> str:

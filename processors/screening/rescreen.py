@@ -103,7 +103,7 @@ def application(decided: CaseDecided, change: Change, loaded: Loaded, now_ms: in
                 "reference": "",
             },
         ),
-        event_id=str(ids.derive(PREFIX, key)),
+        event_id=ids.derive(PREFIX, key),
         idempotency_key=key,
         tenant=decided.tenant,
         received_at=now_ms,
@@ -116,7 +116,7 @@ def told(decided: CaseDecided, change: Change, loaded: Loaded, now_ms: int) -> A
     key = _key(decided, change, loaded)
     raised = {"raises": key} if change.added else {}
     return AuditRecorded(
-        audit_id=str(ids.derive("audit", str(ids.derive(PREFIX, key)) if change.added else f"{key}/gone")),
+        audit_id=ids.derive("audit", ids.derive(PREFIX, key) if change.added else f"{key}/gone"),
         case_id=decided.case_id,
         tenant=decided.tenant,
         workflow=decided.workflow,

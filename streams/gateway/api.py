@@ -200,7 +200,7 @@ class Api(DocumentsApi, ReviewsApi, About):
         tenants, by = owner
         view = await self._open_case(request.match_info["case_id"], tenants)
         event = CaseCancelled(
-            event_id=str(ids.derive("cancel", view.case_id, by, wish.reason)),
+            event_id=ids.derive("cancel", view.case_id, by, wish.reason),
             case_id=view.case_id,
             tenant=view.tenant,
             reason=wish.reason,
@@ -241,7 +241,7 @@ class Api(DocumentsApi, ReviewsApi, About):
         if len(body.encode()) > TOLD_BYTES_MAX:
             raise Problem("too_large", f"body: more than {TOLD_BYTES_MAX} bytes")
         event = CaseTold(
-            event_id=str(ids.derive("told", view.case_id, told.kind, body, key)),
+            event_id=ids.derive("told", view.case_id, told.kind, body, key),
             case_id=view.case_id,
             tenant=view.tenant,
             kind=told.kind,

@@ -109,7 +109,7 @@ class ReviewsApi(ABC):
         """That this person has the question before them, once; measured by `aios review stats`, and no more than that:
         where Kafka does not take it soon they read on all the same.
         """
-        audit_id = str(ids.derive("opened", task.task_id, name))
+        audit_id = ids.derive("opened", task.task_id, name)
         if self._opened.value(audit_id) is not None:
             return
         opened = AuditRecorded(
@@ -145,7 +145,7 @@ class ReviewsApi(ABC):
     async def decide_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
         decision: ReviewDecision = ingest.read_body(await self._guard.body(request), ReviewDecision)
         task = await self._review(request, reviewer.tenants)
-        event_id = str(ids.derive("review", task.task_id, decision.label, reviewer.name, decision.comment))
+        event_id = ids.derive("review", task.task_id, decision.label, reviewer.name, decision.comment)
         await self._may_answer(task, reviewer, event_id)
         if decision.label not in task.choices:
             raise Problem("label_not_offered", f"choose one of: {', '.join(task.choices)}")

@@ -72,7 +72,7 @@ def change(one: DeadLetter, state: str, at: int, **more: Any) -> LetterChanged:
     said = {"job_id": "", "reason": "said so", "to": "", "edit_hash_before": "", "edit_hash_after": "", "by": "op"}
     topic, partition, offset = one.place
     return LetterChanged(
-        change_id=str(ids.derive("change", one.id, str(one.generation), state, str(at), str(more))),
+        change_id=ids.derive("change", one.id, str(one.generation), state, str(at), str(more)),
         letter_id=one.id,
         generation=one.generation,
         state=state,

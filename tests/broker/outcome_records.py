@@ -24,7 +24,7 @@ def audit(  # noqa: PLR0917 - a line of the timelines below reads as one
     case: str, seq: int, transition: str, status: str, at: int, tenant: str = "demo", **detail: Any
 ) -> Event:
     return AuditRecorded(
-        audit_id=str(ids.derive("audit", case, str(seq), transition, str(at))),
+        audit_id=ids.derive("audit", case, str(seq), transition, str(at)),
         case_id=case,
         tenant=tenant,
         workflow=WORKFLOW,

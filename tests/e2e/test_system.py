@@ -337,7 +337,7 @@ def test_an_event_without_a_key_is_a_case_and_one_of_an_unknown_tenant_is_refuse
     )
     find = ("case", "find", "--key", name, "--tenant", "nobody")
     until(lambda: "unknown_tenant" in system.aios(*find).stdout, "the refusal")
-    event_id = str(ids.derive("event", place.topic, str(place.partition), str(place.offset)))
+    event_id = ids.derive("event", place.topic, str(place.partition), str(place.offset))
     case = until(lambda: decided(system, ids.case_id("demo", WORKFLOW, event_id)), "the case without a key")
     assert case["outcome"] == "routed"
 

@@ -74,13 +74,13 @@ def entry(number: int, *, tenant: str = "acme", state: State = State.OPEN, **cha
     out = records.dead(f"key-{number}", NOW, 3)
     found = letter_of(Record(out.topic, 2, number, NOW + number, out.key, out.value, out.headers))
     assert found is not None
-    told = {"id": str(ids.derive("letter", str(number))), "tenant": tenant, "key": f"key-{number}"}
+    told = {"id": ids.derive("letter", str(number)), "tenant": tenant, "key": f"key-{number}"}
     return Entry(replace(found, **(told | changed)), state, None)
 
 
 def job(number: int, *, tenant: str = "", state: str = "draft", by: str = "ann") -> ReplayRemembered:
     made = jobs.planned(
-        str(ids.derive("job", str(number))),
+        ids.derive("job", str(number)),
         PlanCommand(filter=Filter(tenant=tenant).json()),
         {},
         by=by,

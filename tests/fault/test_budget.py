@@ -112,7 +112,7 @@ class Cases:
         self._put(
             topics.BUDGET_REQUESTED,
             BudgetRequested(
-                reservation_id=ids.derived("reservation", case),
+                reservation_id=ids.derive("reservation", case),
                 case_id=case,
                 tenant=self.tenant,
                 workflow="document.triage",
@@ -138,7 +138,7 @@ class Cases:
         self._put(
             topics.USAGE_SETTLED,
             UsageSettled(
-                settlement_id=ids.derived("settled", answer.reservation_id, kind),
+                settlement_id=ids.derive("settled", answer.reservation_id, kind),
                 reservation_id=answer.reservation_id,
                 case_id=answer.case_id,
                 tenant=self.tenant,

@@ -48,7 +48,7 @@ def request(
     case: str, amount: int, workflow: str = "a", cheaper: int = 0, expires: int = EXPIRES_MS
 ) -> BudgetRequested:
     return BudgetRequested(
-        reservation_id=str(ids.derive("reservation", case)),
+        reservation_id=ids.derive("reservation", case),
         case_id=case,
         tenant="t",
         workflow=workflow,
@@ -63,8 +63,8 @@ def used(
     case: str, cost: int, kind: str = "inference", name: str = "1", *, workflow: str = "a", reserved: bool = True
 ) -> UsageSettled:
     return UsageSettled(
-        settlement_id=str(ids.derive("settled", case, kind, name)),
-        reservation_id=str(ids.derive("reservation", case)) if reserved else "",
+        settlement_id=ids.derive("settled", case, kind, name),
+        reservation_id=ids.derive("reservation", case) if reserved else "",
         case_id=case,
         tenant="t",
         workflow=workflow,

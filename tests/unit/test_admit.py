@@ -76,7 +76,7 @@ def refused(given: Record) -> EventRefused:
 def test_text_is_the_only_field_a_producer_must_fill() -> None:
     """Everything else comes from the record's place and time and from the deployment."""
     event = admitted(record(DocumentReceived(text="Where is my card?")))
-    event_id = str(ids.derive("event", "document.received.v1", "3", "42"))
+    event_id = ids.derive("event", "document.received.v1", "3", "42")
     body = {"text": "Where is my card?", "channel": "message", "subject": "", "customer_id": ""}
     assert event == CaseAdmitted(
         case_id=ids.case_id("demo", "document.triage", event_id),

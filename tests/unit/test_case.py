@@ -156,7 +156,7 @@ def test_a_confident_message_is_routed_without_a_person_and_without_a_summary() 
     world.feed(answer(request))
     (decided,) = world.decisions()
     assert decided == CaseDecided(
-        decision_id=str(ids.derive("decision", CASE)),
+        decision_id=ids.derive("decision", CASE),
         case_id=CASE,
         tenant="demo",
         workflow="document.triage",

@@ -63,7 +63,7 @@ def test_a_dead_letter_is_the_original_and_says_everything_about_its_failure() -
     assert said.pop("code_version")
     assert len(said.pop("fingerprint")) == envelope.FINGERPRINT_CHARS
     assert said == {
-        "id": str(ids.derive("dead-letter", "c1", "document.received.v1", "3", "42", "aios.admit")),
+        "id": ids.derive("dead-letter", "c1", "document.received.v1", "3", "42", "aios.admit"),
         "idempotency_key": "key",
         "tenant": "acme",
         "payload_sha256": hashlib.sha256(RECORD.value or b"").hexdigest(),

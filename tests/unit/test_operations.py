@@ -610,7 +610,7 @@ def test_every_result_of_a_job_can_be_had(home: Settings, monkeypatch: pytest.Mo
         one = job(1, state="done")
         operations.stage.jobs[one.job_id] = one
         became = {"outcome": Outcome.REPLAYED, "reason": "", "to": "t/0", "generation": 1, "at": NOW}
-        letters = [str(ids.derive("letter", str(number))) for number in range(7)]
+        letters = [ids.derive("letter", str(number)) for number in range(7)]
         operations.index.outcomes[Outcome.REPLAYED] = [LetterOutcome(letter_id=each, **became) for each in letters]
         status = ("replay", "status", one.job_id, "--results")
         found = json.loads((await command(*status, "--json")).stdout)

@@ -1048,7 +1048,7 @@ def test_events_that_were_passed_over_are_found_and_returned_as_what_they_were()
     assert len(desk.returned()) == 3
     record = Record(ADMIT.retries.name, 1, 0, 0, b"k7", back["k7"].value, back["k7"].headers)
     assert envelope.origin(record) == envelope.Origin(source, 1, 7, NOW_MS - 5_000)
-    assert missed.as_letter(record).id == str(ids.derive("dead-letter", "cluster", source, "1", "7", ADMIT.group))
+    assert missed.as_letter(record).id == ids.derive("dead-letter", "cluster", source, "1", "7", ADMIT.group)
 
 
 def test_who_acts_for_some_tenants_looks_for_their_missed_events() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aios.dlq import envelope
 from aios.dlq.decide import LIMITS, Limits
-from aios.dlq.settle import NAMELESS, Settlement, Settler
+from aios.dlq.settle import LINES_PER_S_MAX, NAMELESS, Settlement, Settler
 from aios.streams import topics
 from aios.streams.errors import EngineDead, Reason, RecordError, SchemaMismatch, Unavailable, Verdict
 from aios.streams.record import Outgoing, Record
@@ -127,6 +127,17 @@ def test_unknown_failures_in_a_row_pause_their_partition_until_somebody_closes_i
     breakers.partitions.clear()
     assert settler.gate(record(3), NOW_MS) is None
     assert settler.settle(record(3), ValueError("?"), NOW_MS).verdict is Verdict.RETRY
+
+
+def test_a_flood_of_one_failure_is_a_trickle_of_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """So many of each kind a second; another kind, and the next second, are told."""
+    settler = Settler(PLAN, "c1", breakers=OwnBreakers())
+    for offset in range(3 * LINES_PER_S_MAX):
+        settler.settle(record(offset), BAD, NOW_MS)
+    assert len(caplog.records) == LINES_PER_S_MAX
+    settler.settle(record(100), RecordError("no", Reason.EMPTY), NOW_MS)
+    settler.settle(record(101), BAD, NOW_MS + 1_000)
+    assert len(caplog.records) == LINES_PER_S_MAX + 2
 
 
 def test_a_few_records_that_always_fail_are_no_broken_deploy() -> None:

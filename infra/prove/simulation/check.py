@@ -168,7 +168,7 @@ class Judge:
             request = self._codec.decode(entry.value, kind)
         except SchemaMismatch:
             return False
-        return str(ids.derive("completed", request.request_id)) in self._answered
+        return ids.derive("completed", request.request_id) in self._answered
 
     # The end
 
