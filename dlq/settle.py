@@ -173,7 +173,7 @@ class Settler:
             return
         looked_at = records[-1:] if tallies.quiet else records
         counts = Counter(
-            (one.partition, self._first_topic(one), one.header(TENANT) if one.headers else None) for one in looked_at
+            [(one.partition, self._first_topic(one), one.header(TENANT) if one.headers else None) for one in looked_at]
         )
         for (partition, topic, said), count in counts.items():
             tallies.done(partition, self._who(topic, said).tenant, count)
