@@ -3,7 +3,7 @@
 Enters: a command, as operation.requested.v1. Leaves: its operation.answered.v1, or None where it did not come in time.
 Guaranteed: the command is in Kafka when ask() returns; one asked before is not written again as long as its answer is
 remembered; an answer that comes late is found by whoever asks again; nobody gets the answer to another command, though
-it was asked under the same idempotency key.
+it was asked under the same idempotency key; while one waits for its answer here, another under its key is not written.
 Rejected: request and reply by HTTP to the stage (it is restarted, and may be anywhere; the command would be lost).
 """
 
@@ -16,6 +16,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -48,6 +49,14 @@ class Roads(Protocol):
     def deliver(self, out: Outgoing) -> Awaitable[Any]: ...
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """asked: sha256 of the command, by which another one under its id is told."""
+
+    asked: str
+    answers: set[asyncio.Future[OperationAnswered]] = field(default_factory=set)
+
+
 class Answers:
     """See the module. Of one event loop: the one that called start()."""
 
@@ -56,7 +65,7 @@ class Answers:
         self._codec = codec
         self._roads = roads
         self._known: OrderedDict[str, OperationAnswered] = OrderedDict()
-        self._waiting: dict[str, set[asyncio.Future[OperationAnswered]]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -82,17 +91,20 @@ class Answers:
         known = self._known.get(command.command_id)
         if known is not None:
             return _own(known, command)
+        asked = sha256_of(command)
+        waiting = self._waiting.setdefault(command.command_id, _Waiting(asked))
+        if waiting.asked != asked:
+            raise key_reused()
         answer: asyncio.Future[OperationAnswered] = asyncio.get_running_loop().create_future()
-        waiting = self._waiting.setdefault(command.command_id, set())
-        waiting.add(answer)
+        waiting.answers.add(answer)
         try:
             await self._roads.deliver(self._outgoing(command, tenant))
             with contextlib.suppress(TimeoutError):
                 return _own(await asyncio.wait_for(asyncio.shield(answer), s_max), command)
             return None
         finally:
-            waiting.discard(answer)
-            if not waiting:
+            waiting.answers.discard(answer)
+            if not waiting.answers:
                 self._waiting.pop(command.command_id, None)
 
     def _outgoing(self, command: OperationRequested, tenant: str) -> Outgoing:
@@ -113,7 +125,8 @@ class Answers:
         self._known.move_to_end(answer.command_id)
         if len(self._known) > KEPT_MAX:
             self._known.popitem(last=False)
-        for one in self._waiting.get(answer.command_id, ()):
+        waiting = self._waiting.get(answer.command_id)
+        for one in waiting.answers if waiting is not None else ():
             if not one.done():
                 one.set_result(answer)
 

@@ -573,6 +573,27 @@ def test_an_idempotency_key_names_one_command() -> None:
     assert roads.delivered == []
 
 
+def test_of_two_commands_at_once_under_one_key_one_is_carried_out() -> None:
+    """The second is refused while the first waits for its answer; the first asked again waits beside it."""
+    roads = Roads()
+    answers = Answers(KafkaSettings(), CODEC, roads)
+
+    def command(patch: str) -> OperationRequested:
+        wanted = LetterCommand(kind=Kind.EDIT, place="aios.plan.dlq/0/0", generation=0, patch=patch)
+        return commands.requested(wanted, object_id="one", principal="ada", key="k", reason="", now_ms=NOW_MS)
+
+    async def ask() -> None:
+        waits = [asyncio.create_task(answers.ask(command("[1]"), "demo", 0.1)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(commands.Refused, match="another command"):
+            await answers.ask(command("[2]"), "demo", 0.1)
+        assert await asyncio.gather(*waits) == [None, None]
+
+    asyncio.run(ask())
+    assert len({one.value for one in roads.delivered}) == 1
+    assert not answers._waiting
+
+
 def test_no_more_jobs_run_than_at_once_may() -> None:
     """However many were approved before; who pauses one makes room for another, also for one that goes on."""
     desk = Desk()
