@@ -210,11 +210,15 @@ class VllmEngine:
             return Died(f"{self._name}: its process ended, {_how(await self._process.wait())}")
 
     async def _listen(self) -> None:
-        while not isinstance(said := await self._hear(), Died):
-            assert isinstance(said, Stepped)
-            self._heard_at = time.monotonic()
-            self._apply(said)
-        self._die(EngineDead(said.why))
+        try:
+            while not isinstance(said := await self._hear(), Died):
+                assert isinstance(said, Stepped)
+                self._heard_at = time.monotonic()
+                self._apply(said)
+            self._die(EngineDead(said.why))
+        except Exception as error:  # a mistake of ours, which would pass for an engine that hangs
+            log.exception("what %s said was not understood", self._name)
+            self._die(EngineDead(f"what {self._name} said was not understood: {type(error).__name__}"))
 
     def _apply(self, stepped: Stepped) -> None:
         """In the order in which it happened there."""

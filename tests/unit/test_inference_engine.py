@@ -136,6 +136,24 @@ def test_when_the_engine_dies_everybody_is_told(text: str, said: str) -> None:
     run(work)
 
 
+def test_a_mistake_of_ours_in_listening_is_no_hang(caplog: pytest.LogCaptureFixture) -> None:
+    """It ends the engine at once, for whoever watches and whoever waits, and the log says where it was made."""
+
+    class Mistaken(Heard):
+        def __call__(self, *, running: int, **_: Any) -> None:
+            raise KeyError("mistaken")
+
+    async def work(engine: VllmEngine) -> None:
+        asked = asyncio.create_task(engine.embed(Embed(text="7")))
+        with pytest.raises(EngineDead, match="not understood: KeyError"):
+            await engine.watch()
+        with pytest.raises(EngineDead, match="not understood"):
+            await asked
+
+    run(work, heard=Mistaken())
+    assert "mistaken" in caplog.text
+
+
 def test_an_engine_that_hangs_says_where_and_is_killed(capfd: pytest.CaptureFixture[str]) -> None:
     """It says nothing for longer than step_s_max: watch() raises, and the log has the place in the code. This process's
     loop has gone on meanwhile.
