@@ -3,9 +3,9 @@
 Enters: the dead-letter topics, what is remembered, the time. Leaves: letter.changed.v1 `expired` for each letter that
 is still open when EXPIRE_SHARE of the time has passed in which its record might return, so that it is archived while
 the broker has it, and a control record where others wait behind it. Guaranteed: nobody has to ask for it; a letter
-expires once; one turn looks at one block of one partition. What is remembered of letters and jobs is forgotten only
-when the records it is about are gone, LIE_MS after their retention: a process that begins anew meets none that is
-settled and does not know it.
+expires once; one turn looks at one block of one partition; no partition waits for another that cannot be read. What is
+remembered of letters and jobs is forgotten only when the records it is about are gone, LIE_MS after their retention: a
+process that begins anew meets none that is settled and does not know it.
 
 A letter of an old record, which waited long or failed again, has less time than its place in the log says. So each one
 is read once in a process's life, and noted under the hour in which it expires: 8 bytes.
@@ -75,8 +75,9 @@ class Sweep:
         """One block. Raises Unavailable."""
         try:
             if self._left:
-                if not self._note(*self._left[-1]):
-                    self._left.pop()
+                place = self._left.pop()  # one that cannot be read is passed over in this round
+                if self._note(*place):
+                    self._left.append(place)
                 return
             if self._expire_some(turn):
                 return
@@ -128,14 +129,23 @@ class Sweep:
             return False
         place, offsets = next(iter(self._expiring[hour].items()))
         some = offsets[:BLOCK_RECORDS]
-        for record in self._reader().fetch((*place, offset) for offset in some).values():
+        try:
+            found = self._reader().fetch((*place, offset) for offset in some)
+        except Unavailable:
+            self._expiring[turn.now_ms // HOUR_MS + 1][place].extend(offsets)
+            self._forget_hour(hour, place)
+            raise
+        for record in found.values():
             self._expire(turn, record)
         del offsets[:BLOCK_RECORDS]
         if not offsets:
-            del self._expiring[hour][place]
+            self._forget_hour(hour, place)
+        return True
+
+    def _forget_hour(self, hour: int, place: tuple[str, int]) -> None:
+        del self._expiring[hour][place]
         if not self._expiring[hour]:
             del self._expiring[hour]
-        return True
 
     def _expire(self, turn: Turn, record: Record) -> None:
         letter = letter_of(record)

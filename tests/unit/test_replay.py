@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections import Counter
@@ -51,8 +52,8 @@ from aios.schemas.models import (
 )
 from aios.streams import model_files, topics, topology
 from aios.streams.config import KafkaSettings
-from aios.streams.durations import DAY_MS
-from aios.streams.errors import Reason, RecordError, SchemaMismatch
+from aios.streams.durations import DAY_MS, HOUR_MS
+from aios.streams.errors import Reason, RecordError, SchemaMismatch, Unavailable
 from aios.streams.record import Outgoing, Record
 from aios.streams.system_files import Effect
 from aios.streams.topics import RETENTION_MS
@@ -77,10 +78,18 @@ PEOPLE = {
 
 @dataclass
 class Shelf:
-    """The dead-letter topics and others, in memory; offsets of a partition from `low` on."""
+    """The dead-letter topics and others, in memory; offsets of a partition from `low` on.
+
+    away: places that cannot be asked where they end (`ends`), or for records by their offsets (`fetch`).
+    """
 
     logs: dict[tuple[str, int], list[Record]] = field(default_factory=dict)
     low: dict[tuple[str, int], int] = field(default_factory=dict)
+    away: set[tuple[str, str, int]] = field(default_factory=set)
+
+    def _ask(self, what: str, topic: str, partition: int) -> None:
+        if (what, topic, partition) in self.away:
+            raise Unavailable(f"{topic}/{partition} is away")
 
     def put(self, topic: str, out: Outgoing, at_ms: int = NOW_MS) -> Record:
         partition = out.partition or 0
@@ -89,6 +98,9 @@ class Shelf:
         return log[-1]
 
     def fetch(self, wanted: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int, int], Record]:
+        wanted = list(wanted)
+        for topic, partition, _ in wanted:
+            self._ask("fetch", topic, partition)
         return {
             (topic, partition, offset): self.logs[topic, partition][offset]
             for topic, partition, offset in wanted
@@ -99,6 +111,7 @@ class Shelf:
         yield from self.logs.get((topic, partition), [])[first:stop]
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
+        self._ask("ends", topic, partition)
         return self.low.get((topic, partition), 0), len(self.logs.get((topic, partition), ()))
 
     def close(self) -> None: ...
@@ -975,6 +988,30 @@ def test_old_letters_expire_by_themselves_and_old_states_are_forgotten() -> None
     desk.shelf.low = {place: len(log) for place, log in desk.shelf.logs.items()}
     desk.work()
     assert not desk.memory
+
+
+def test_letters_expire_while_another_partition_cannot_be_read() -> None:
+    """Neither those that are looked up nor those whose hour has come wait for it; its own do within the hour after."""
+    desk = Desk()
+    old = NOW_MS - int(RETENTION_MS * 0.91)
+    letters = [desk.dead("a", stage=stage, at_ms=old) for stage in (ADMIT, PLAN)]
+    away = ADMIT.dead_letters.name
+    desk.shelf.away = {("ends", away, 0)}
+
+    def expired() -> list[str]:
+        for _ in range(1_000):
+            with contextlib.suppress(Unavailable):
+                if desk.turn() != 0:
+                    break
+        return sorted({one.letter_id for one in desk.events(LetterChanged) if one.state == "expired"})
+
+    assert expired() == [letters[1].id]
+    desk.passed_s += sweep.EVERY_S
+    desk.shelf.away = {("fetch", away, 0)}
+    assert expired() == [letters[1].id]
+    desk.shelf.away = set()
+    desk.passed_s, desk.now_ms = desk.passed_s + sweep.EVERY_S, desk.now_ms + HOUR_MS
+    assert expired() == sorted(one.id for one in letters)
 
 
 def test_what_is_settled_expires_never_however_long_its_record_lies_there() -> None:
