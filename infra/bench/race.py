@@ -198,9 +198,7 @@ class Race:
         self._admin.delete_topics([out, changelog, *(each.topic for each in needed)])
         half = stamps[len(stamps) // 2]
         first = sum(1 for stamp in stamps if stamp == stamps[0])  # its first batch took its time before it was written
-        read = (
-            source.good + source.bad
-        ) / source.good  # for each that came out: what became a dead letter was work, too
+        read = (source.good + source.bad) / source.good  # for each that came out; dead letters were work, too
         return Run(
             records_per_s=read * (len(stamps) - first) / max(stamps[-1] - stamps[0], 1) * 1000,
             warm_per_s=read * len(stamps) / 2 / max(stamps[-1] - half, 1) * 1000,
