@@ -29,7 +29,7 @@ from typing import Protocol
 
 from aios.infra.local.home import Home
 from aios.infra.local.spare import WAITS
-from aios.streams import config, failpoints, logs, metrics, topology, tracing
+from aios.streams import collector, config, failpoints, logs, metrics, topology, tracing
 from aios.streams.config import Settings
 from aios.streams.errors import AiosError, Fenced, StateBroken, Verdict
 from aios.streams.topology import Kind
@@ -158,6 +158,7 @@ def _told(kin: Sequence[str], ready_fd: int) -> list[str]:
 
 def _ready(ready_fd: int | None, serving: Path) -> None:
     log.info("ready")
+    collector.rest()
     serving.parent.mkdir(parents=True, exist_ok=True)
     serving.touch()
     if ready_fd is not None:

@@ -18,7 +18,7 @@ from aios.processors.stateful.state import Effects, StateView
 from aios.schemas.codec import Codec
 from aios.schemas.models import DocumentReceived
 from aios.schemas.registry import InMemory
-from aios.streams import logs, tracing
+from aios.streams import collector, logs, tracing
 from aios.streams.config import KafkaSettings, Settings, TracingSettings
 from aios.streams.errors import StateBroken
 from aios.streams.record import Outgoing, Record
@@ -91,7 +91,12 @@ async def main(bootstrap: str, home: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     made = codec()
-    await run_stage(STAGE, Count(made), made, settings, slot=0, stop=stop, ready=lambda: print("ready", flush=True))
+
+    def ready() -> None:
+        collector.rest()
+        print("ready", flush=True)
+
+    await run_stage(STAGE, Count(made), made, settings, slot=0, stop=stop, ready=ready)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import threading
@@ -39,7 +38,6 @@ from aios.streams.topology import Stage
 LEFT = 70  # exit status: this process cannot go on, its records are untouched, start it again
 STOP_S_MAX = 12.0
 LAG_EVERY_S = 5.0
-COLLECT_AFTER = 50_000  # objects more than were freed; a batch of records makes as many, hardly any of them in a cycle
 MIXED_S_MAX = 30.0  # of a partition that is split between members of two subscriptions
 
 log = logging.getLogger(__name__)
@@ -93,8 +91,6 @@ async def run_stage(
     )
     lanes = Lanes(stage.name, lambda partition: PartitionStore(services, partition), leave)
     app = build(stage, settings, slot, lanes)
-    gc.freeze()  # else the collector looks at all that was imported, again and again: a fifth of a busy stage's time
-    gc.set_threshold(COLLECT_AFTER)
     try:
         await Member(stage, app, lanes, ready, again).run(stop)
     finally:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from aios.infra import stage
-from aios.streams import config, metrics, topology, tracing
+from aios.streams import collector, config, metrics, topology, tracing
 from aios.streams.errors import ConfigError, Fenced, StateBroken, Unavailable
 
 
@@ -96,9 +97,21 @@ def test_every_process_has_something_to_run(process: str) -> None:
     assert callable(stage._run_of(process))
 
 
+@pytest.fixture
+def _collector() -> Iterator[None]:
+    """This process's own goes on as before."""
+    before = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("_collector")
 def test_ready_is_one_line_on_the_pipe(tmp_path: Path) -> None:
-    """And the end of it: whoever waits there learns of both."""
+    """And the end of it: whoever waits there learns of both. The collector rests from then on."""
     read_end, write_end = os.pipe()
     stage._ready(write_end, tmp_path / "run" / "serving")
     with os.fdopen(read_end, "rb") as said:
         assert said.read() == b"ready\n"
+    assert gc.get_freeze_count() > 0
+    assert gc.get_threshold()[0] == collector.COLLECT_AFTER

@@ -1,6 +1,7 @@
 """Our stateful stage with the peers' work as its core: a program of `aios bench peers` and `aios bench laws`.
 
-Everything around the core is the product's: Faust, the fenced store, settling, marks of deaths, spans and metrics.
+Everything around the core is the product's: Faust, the fenced store, settling, marks of deaths, spans, metrics and a
+resting collector.
 Settings by environment, see race.py.
 """
 
@@ -18,7 +19,7 @@ from aios.processors.stateful.state import Effects, StateView
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.registry import InMemory
-from aios.streams import logs, tracing
+from aios.streams import collector, logs, tracing
 from aios.streams.config import KafkaSettings, Settings, TracingSettings
 from aios.streams.errors import StateBroken
 from aios.streams.record import Outgoing, Record
@@ -78,7 +79,7 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     codec = Codec(InMemory())
     codec.warm((stage.changelog,) if stage.changelog else ())
-    await run_stage(stage, Mean(os.environ["OUT"]), codec, settings, slot=0, stop=stop, ready=lambda: None)
+    await run_stage(stage, Mean(os.environ["OUT"]), codec, settings, slot=0, stop=stop, ready=collector.rest)
 
 
 if __name__ == "__main__":
