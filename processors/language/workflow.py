@@ -410,13 +410,25 @@ class Workflow(Part):
         return frozenset(name for name, reached in leads.items() if name in reached)
 
     @cached_property
+    def _unanswered(self) -> dict[str, set[str]]:
+        """By step: what it leads to with no person in between who answers."""
+        return closure(
+            {
+                name: {to for at, to in step.jumps() if not isinstance(step.kind, Review) or "on_expiry" in at}
+                for name, step in self.steps.items()
+            }
+        )
+
+    @cached_property
+    def undecided(self) -> frozenset[str]:
+        """Steps that a case may come to before any person has decided in it."""
+        starts = {self.start} if self.budget is None else {self.start, self.budget.on_denied.then}
+        return frozenset(starts.union(*(self._unanswered.get(start, set()) for start in starts)))
+
+    @cached_property
     def overrules(self) -> Mapping[str, frozenset[str]]:
         """By review: those whose disagreement may lead to it, with no other person asked in between who answers."""
-        onward = {
-            name: {to for at, to in step.jumps() if not isinstance(step.kind, Review) or "on_expiry" in at}
-            for name, step in self.steps.items()
-        }
-        reached, found = closure(onward), dict[str, frozenset[str]]()
+        reached, found = self._unanswered, dict[str, frozenset[str]]()
         for name, step in self.steps.items():
             if isinstance(step.kind, Review) and step.kind.on_disagreement is not None:
                 first = step.kind.on_disagreement.then

@@ -4,7 +4,7 @@ In: a Workflow that is well formed, and the contract of its input. Out: problems
 Guaranteed when there are none: every jump leads to a step; steps lead in a circle through a wait for an event alone;
 names and types meet their contracts (workflow_names.py); every step was reached by a sample, and every expression on
 the way gave a value of the type its place needs (workflow_walk.py); where nobody decides in time, a case that must not
-decide alone acts nowhere.
+decide alone acts nowhere, and what it is stopped before can follow from what a person decides.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from aios.processors.language import workflow_names, workflow_walk
 from aios.processors.language.workflow import (
     NOTED,
     Call,
+    Emit,
     Parallel,
     Review,
     Workflow,
     again_of,
     asks,
+    closure,
+    may_act,
 )
 from aios.streams.inputs import Input
 from aios.streams.part import close_to
@@ -44,7 +47,8 @@ def check(workflow: Workflow, taken: Input, *, kept: bool = False) -> list[Probl
     named = [Problem(place, says) for place, says in workflow_names.wrong_names(workflow, taken, kept=kept)]
     if named:
         return named
-    return [Problem(place, says) for place, says in workflow_walk.walk(workflow, taken)]
+    walked = [Problem(place, says) for place, says in workflow_walk.walk(workflow, taken)]
+    return [*_out_of_reach(workflow), *walked]
 
 
 def form(workflow: Workflow, taken: Input) -> list[Problem]:
@@ -125,6 +129,23 @@ def _autonomy(workflow: Workflow) -> Iterator[Problem]:
     reviews = [name for name, step in workflow.steps.items() if isinstance(step.kind, Review)]
     if ask not in reviews:
         yield Problem(("autonomy", "ask"), f"there is no review step {ask}{close_to(ask, reviews)}")
+
+
+def _out_of_reach(workflow: Workflow) -> Iterator[Problem]:
+    """What a case that must not act alone is stopped before, and what a person decides there never leads to."""
+    if workflow.autonomy is None:
+        return
+    ask = workflow.autonomy.ask
+    behind = closure({name: {to for _, to in step.jumps()} for name, step in workflow.steps.items()})[ask]
+    for name in workflow.steps:
+        if name in workflow.undecided and name not in behind and _has_effect(workflow, name):
+            says = f"a case that must not act alone is stopped before {name}, and what {ask} decides never leads there"
+            yield Problem(("autonomy", "ask"), f"{says}: it could never do it")
+
+
+def _has_effect(workflow: Workflow, name: str) -> bool:
+    kind = workflow.steps[name].kind
+    return may_act(kind) and not isinstance(kind, Emit)
 
 
 def _again(workflow: Workflow) -> Iterator[Problem]:

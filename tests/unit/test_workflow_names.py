@@ -205,6 +205,15 @@ def test_where_nobody_decides_nothing_may_be_done_alone() -> None:
     assert any("would be done alone" in one for one in problems(to_refuse))
 
 
+def test_what_a_case_is_stopped_before_can_follow_from_what_a_person_decides() -> None:
+    """Else a case in `suggest` could never do it; where only what a person decided leads there, nobody is stopped."""
+    refused = (("steps", "judged", "rule", "first_of", 0, "then"), "refuse")
+    says = "is stopped before book, and what ask decides never leads there"
+    assert any(says in one for one in problems(refused))
+    guarded = (("steps", "weigh", "rule", "otherwise"), {"then": "ask"})
+    assert not any(says in one for one in problems(guarded))
+
+
 def test_a_branch_and_a_step_have_different_names() -> None:
     """Their answers stand side by side."""
     branches = copy.deepcopy(flow.EVERY["steps"]["gather"]["parallel"]["of"])
