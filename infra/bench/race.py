@@ -54,6 +54,7 @@ LOOK_S = 0.2
 QUIET_S = 2.0  # without new output, after which an entrant that has written enough is at its end
 ENTRANT_S_MAX = 300.0
 ANSWER_S_MAX = 30.0
+READ_RECORDS_MAX = 5_000  # of one call
 MIB = 1 << 20
 SEED = 42
 ENTRANTS = Path(__file__).parent / "entrants"
@@ -258,9 +259,12 @@ class Race:
             }
         )
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
-        ended = 0
+        ended, quiet_until = 0, time.monotonic() + ANSWER_S_MAX
         while ended < PARTITIONS:
-            for message in consumer.consume(5_000, ANSWER_S_MAX):
+            if time.monotonic() > quiet_until:
+                raise Wrong(f"{topic} cannot be read: nothing came in {ANSWER_S_MAX:.0f} s")
+            for message in consumer.consume(READ_RECORDS_MAX, LOOK_S):  # which waits for so many, or so long
+                quiet_until = time.monotonic() + ANSWER_S_MAX
                 error = message.error()
                 if error is None:
                     yield message
