@@ -88,10 +88,9 @@ class Answers:
 
     async def ask(self, command: OperationRequested, tenant: str, s_max: float) -> OperationAnswered | None:
         """The answer; None after s_max. tenant: of what it acts on, for the record. Raises Refused, Unavailable."""
-        known = self._known.get(command.command_id)
+        asked, known = sha256_of(command), self._known.get(command.command_id)
         if known is not None:
-            return _own(known, command)
-        asked = sha256_of(command)
+            return _own(known, asked)
         waiting = self._waiting.setdefault(command.command_id, _Waiting(asked))
         if waiting.asked != asked:
             raise key_reused()
@@ -100,7 +99,7 @@ class Answers:
         try:
             await self._roads.deliver(self._outgoing(command, tenant))
             with contextlib.suppress(TimeoutError):
-                return _own(await asyncio.wait_for(asyncio.shield(answer), s_max), command)
+                return _own(await asyncio.wait_for(asyncio.shield(answer), s_max), asked)
             return None
         finally:
             waiting.answers.discard(answer)
@@ -170,9 +169,9 @@ class Answers:
         consumer.close()
 
 
-def _own(answer: OperationAnswered, command: OperationRequested) -> OperationAnswered:
+def _own(answer: OperationAnswered, asked: str) -> OperationAnswered:
     """The answer, if it is to this command. Raises Refused."""
-    if json.loads(answer.result or "{}").get(ASKED, asked := sha256_of(command)) != asked:
+    if json.loads(answer.result or "{}").get(ASKED, asked) != asked:
         raise key_reused()
     return answer
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -97,9 +97,11 @@ class Shell:
         self._settler.done(done)
         for record in done:
             self.intake.finish(record)
-            metrics.SETTLED.labels(self._stage.name, record.topic, "done").inc()
-            if record.timestamp_ms:
-                metrics.TOOK.labels(self._stage.name).observe(max(0, now_ms - record.timestamp_ms) / 1000)
+        for topic, count in Counter(record.topic for record in done).items():
+            metrics.SETTLED.labels(self._stage.name, topic, "done").inc(count)
+        metrics.TOOK.labels(self._stage.name).observe_all(
+            max(0, now_ms - record.timestamp_ms) / 1000 for record in done if record.timestamp_ms
+        )
 
     async def persevere(self, work: Callable[[], Awaitable[object]]) -> bool:
         """Do it until nothing is away any more. False if the process is told to stop before that."""

@@ -305,8 +305,11 @@ def again_of(kind: Kind) -> Again | None:
 
 def may_act(kind: Kind | Question | Call) -> bool:
     """Whether a case that is not to decide alone is stopped before this."""
-    if isinstance(kind, Emit):
-        return kind.status == "decided"
+    return kind.status == "decided" if isinstance(kind, Emit) else has_effect(kind)
+
+
+def has_effect(kind: Kind | Question | Call) -> bool:
+    """Whether something is done outside."""
     return any(isinstance(one, Call) and one.effect != "none" for one in asks(kind))
 
 

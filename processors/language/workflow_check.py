@@ -16,14 +16,13 @@ from aios.processors.language import workflow_names, workflow_walk
 from aios.processors.language.workflow import (
     NOTED,
     Call,
-    Emit,
     Parallel,
     Review,
     Workflow,
     again_of,
     asks,
     closure,
-    may_act,
+    has_effect,
 )
 from aios.streams.inputs import Input
 from aios.streams.part import close_to
@@ -136,16 +135,11 @@ def _out_of_reach(workflow: Workflow) -> Iterator[Problem]:
     if workflow.autonomy is None:
         return
     ask = workflow.autonomy.ask
-    behind = closure({name: {to for _, to in step.jumps()} for name, step in workflow.steps.items()})[ask]
-    for name in workflow.steps:
-        if name in workflow.undecided and name not in behind and _has_effect(workflow, name):
+    behind = closure(workflow_names.ahead(workflow))[ask]
+    for name, step in workflow.steps.items():
+        if name in workflow.undecided and name not in behind and has_effect(step.kind):
             says = f"a case that must not act alone is stopped before {name}, and what {ask} decides never leads there"
             yield Problem(("autonomy", "ask"), f"{says}: it could never do it")
-
-
-def _has_effect(workflow: Workflow, name: str) -> bool:
-    kind = workflow.steps[name].kind
-    return may_act(kind) and not isinstance(kind, Emit)
 
 
 def _again(workflow: Workflow) -> Iterator[Problem]:

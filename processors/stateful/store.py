@@ -283,12 +283,10 @@ class PartitionStore:
         now_ms = self._clock.see(record.timestamp_ms)
         turn = self._turn(record, draft)
         if turn is not None and turn.way is not Way.PROCESS:
-            self._tell_done(draft)
             self._pass_over(record, turn, draft, now_ms)
             return
         settler = self._services.settler
         if (slowed := settler.gate(record, now_ms)) is not None:
-            self._tell_done(draft)
             self._settle(record, slowed, turn, draft, now_ms)
             return
         trace = record.header("traceparent") or ""
@@ -315,7 +313,10 @@ class PartitionStore:
             draft.succeeded.append(record)
 
     def _tell_done(self, draft: Draft) -> None:
-        """Many at once: a lock taken for each record is handed around between the lanes at each."""
+        """What succeeded since the last call: before anything else comes of a record, and at the end.
+
+        Many at once: a lock taken for each record is handed around between the lanes at each.
+        """
         self._services.settler.done(draft.succeeded)
         draft.done(draft.succeeded, "done")
         draft.succeeded = []
@@ -339,6 +340,7 @@ class PartitionStore:
 
     def _pass_over(self, record: Record, turn: Turn, draft: Draft, now_ms: int) -> None:
         """It must wait behind another of its key, or was settled before, or says that one will not return."""
+        self._tell_done(draft)
         parked, settler = turn.parked, self._services.settler
         if turn.way is Way.FOLLOW and parked is not None:
             place = parking.place(parked, turn.ordinal, self._dead_letters)
@@ -349,6 +351,7 @@ class PartitionStore:
 
     def _settle(self, record: Record, settlement: Settlement, turn: Turn | None, draft: Draft, now_ms: int) -> None:
         """It failed, or was slowed. Raises Paused while its partition takes nothing."""
+        self._tell_done(draft)
         out = settlement.outgoing
         if out is None:
             raise Paused(f"nothing of {record.topic} is tried: {settlement.reason}")

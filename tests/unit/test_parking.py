@@ -8,16 +8,19 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.dlq import envelope, parking, retry
 from aios.dlq.decide import Limits
 from aios.dlq.settle import Settler
+from aios.processors.stateful import changelog, draft, store
 from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.state import Effects, StateView
-from aios.processors.stateful.store import PartitionStore, Services
+from aios.processors.stateful.store import PartitionStore, Paused, Services
 from aios.schemas.codec import Codec
+from aios.schemas.models import PositionRemembered
 from aios.streams import topics
 from aios.streams.errors import Reason, RecordError
 from aios.streams.record import Outgoing, Record, headers_of
@@ -61,10 +64,19 @@ class Alive:
     def suspects(self, *_: Any) -> None: ...
 
 
+def positions(world: World, topic: str) -> list[int]:
+    """Of an input, as each transaction wrote it."""
+    assert PLAN.changelog is not None
+    told = [one.value for one in world.log.topics[PLAN.changelog.name] if one.key == changelog.POSITION]
+    return [world.log.codec.decode(value, PositionRemembered).inputs[topic] for value in told]
+
+
 @dataclass
 class World:
     """One partition of plan, and everything around it that moves records."""
 
+    limits: Limits = NEVER
+    breakers: OwnBreakers = field(default_factory=OwnBreakers)
     log: MemoryLog = field(init=False)
     store: PartitionStore = field(init=False)
     waiting: list[Record] = field(default_factory=list)  # in the retry tiers
@@ -84,7 +96,7 @@ class World:
             codec=codec,
             log=self.log,
             deaths=cast(Any, Alive()),
-            settler=Settler(PLAN, "test", NEVER, breakers=OwnBreakers()),
+            settler=Settler(PLAN, "test", self.limits, breakers=self.breakers),
         )
         self.open()
 
@@ -271,6 +283,38 @@ def test_later_records_of_a_key_follow_the_one_that_failed_and_others_go_on() ->
     world.heal()
     assert [one["id"] for one in world.told] == [2, 0, 1]
     assert envelope.attempts_of(world.log.topics[PLAN.retries.name][1]) == 0
+
+
+def test_what_succeeded_before_failures_of_one_batch_is_told_before_them() -> None:
+    """As many as may fail in a row, again and again, open no breaker; one more after a success does."""
+    few = Limits(unknown_in_a_row_max=3)
+    world = World(limits=few)
+    for number in range(20):
+        world.send(b"%d" % number, ORDERED[0], ["unknown"] if number % 4 else [])
+    world.run(ORDERED[0], 100)
+    assert len(world.waiting) == 15
+    assert not world.breakers.changes
+    world = World(limits=few)
+    for number in range(5):
+        world.send(b"%d" % number, ORDERED[0], ["unknown"] if number else [])
+    with pytest.raises(Paused):
+        world.run(ORDERED[0], 100)
+    assert [change.failed for change in world.breakers.changes] == [4]
+
+
+def test_a_transaction_s_position_stands_behind_its_last_record_whatever_became_of_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A batch in several transactions: one that succeeded, one that follows, one that failed comes last in its own."""
+    monkeypatch.setattr(store, "RECORDS_MAX", 2)
+    monkeypatch.setattr(draft, "RECORDS_MAX", 2)
+    admitted = ORDERED[0]
+    world = world_of((b"a", admitted, ["unknown"]))
+    for key, fails in ((b"b", []), (b"a", []), (b"c", []), (b"d", ["dead"]), (b"e", []), (b"f", [])):
+        world.send(key, admitted, fails)
+    before = len(positions(world, admitted))
+    world.run(admitted, 100)
+    assert positions(world, admitted)[before:] == [3, 5, 7]
 
 
 def test_a_released_key_holds_nothing_and_a_repeat_of_what_it_held_is_passed_over() -> None:

@@ -129,6 +129,17 @@ def test_unknown_failures_in_a_row_pause_their_partition_until_somebody_closes_i
     assert settler.settle(record(3), ValueError("?"), NOW_MS).verdict is Verdict.RETRY
 
 
+def test_of_many_that_succeeded_each_counts_for_its_own_tenant() -> None:
+    """Told at once, whoever comes last: as many good ones as bad ones open nobody's breaker."""
+    breakers = OwnBreakers()
+    settler = Settler(PLAN, "c1", FEW, breakers=breakers)
+    settler.settle(record(0, tenant="a"), BAD, NOW_MS)
+    for offset in range(20):
+        settler.done([record(offset, tenant="a"), record(offset, tenant="b")])
+        settler.settle(record(offset, tenant="a"), BAD, NOW_MS)
+    assert not breakers.changes
+
+
 def test_a_flood_of_one_failure_is_a_trickle_of_lines(caplog: pytest.LogCaptureFixture) -> None:
     """So many of each kind a second; another kind, and the next second, are told."""
     settler = Settler(PLAN, "c1", breakers=OwnBreakers())
