@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from types import FrameType, TracebackType
+from typing import NamedTuple
 
 from aios.dlq.decide import HINTS, Class, reason_of
 from aios.schemas import ids
@@ -56,6 +57,7 @@ MESSAGE_BYTES_MAX = 1 << 10
 TRACE_BYTES_MAX = 3 << 10
 TRACE_LINE_BYTES_MAX = 200
 TRACE_FRAMES_MAX = 30
+KINDS_MAX = 100  # of failures, whose common headers are kept
 CAUSES_MAX = 3  # errors of a trace: the last, and what it came from
 FIELD_BYTES_MAX = 256  # of every other header
 FOREIGN_BYTES_MAX = 32 << 10  # of the original headers beside a reference
@@ -121,7 +123,10 @@ def foreign(headers: Headers) -> tuple[tuple[str, bytes | None], ...]:
 
 def origin(record: Record) -> Origin:
     """The first place and time of a record: its own, unless it returns and its headers say another."""
-    told = said(record)
+    return _first(record, said(record))
+
+
+def _first(record: Record, told: Mapping[str, str]) -> Origin:
     try:
         return Origin(
             told["orig.topic"], int(told["orig.partition"]), int(told["orig.offset"]), int(told["orig.timestamp"])
@@ -193,21 +198,34 @@ def reference(letter: Record) -> tuple[str, int, int] | None:
     return (parts[0], int(parts[1]), int(parts[2])) if len(parts) == 3 else None
 
 
+class _Kind(NamedTuple):
+    """What failures of one kind have in common, in one place of the code."""
+
+    reason: Reason
+    type: str
+    where: str
+    message: str
+
+
+def _kind_of(error: Exception) -> _Kind:
+    return _Kind(reason_of(error), _type(error), _where(error.__traceback__), _message(error))
+
+
 def fingerprint(error: Exception, stage: Stage) -> str:
     """The same for one kind of failure over many records: numbers, ids and quoted words do not count."""
-    return _fingerprint(stage, reason_of(error), _type(error), _where(error.__traceback__), _message(error))
+    return _fingerprint(stage.group, _kind_of(error))
 
 
-def _fingerprint(stage: Stage, reason: Reason, kind: str, where: str, message: str) -> str:
-    whole = "\n".join((stage.group, reason, kind, where, _VARYING.sub("#", message)))
+def _fingerprint(group: str, kind: _Kind) -> str:
+    whole = "\n".join((group, kind.reason, kind.type, kind.where, _VARYING.sub("#", kind.message)))
     return hashlib.sha256(whole.encode()).hexdigest()[:FINGERPRINT_CHARS]
 
 
 def _ours(record: Record, failure: Failure) -> Headers:
     stage, error = failure.stage, failure.error
     before = said(record)
-    first = origin(record)
-    reason, kind, where, message = reason_of(error), _type(error), _where(error.__traceback__), _message(error)
+    first = _first(record, before)
+    reason = reason_of(error)
     place = (first.topic, str(first.partition), str(first.offset))
     slowed = reason is Reason.THROTTLED
     now = before.get("last_failed_at", "") if slowed else str(failure.now_ms)
@@ -217,31 +235,41 @@ def _ours(record: Record, failure: Failure) -> Headers:
         "tenant": record.header("aios-tenant") or "",
         "payload_sha256": sha256(record.value),
         "orig.topic": first.topic,
-        "orig.partition": str(first.partition),
-        "orig.offset": str(first.offset),
+        "orig.partition": place[1],
+        "orig.offset": place[2],
         "orig.timestamp": str(first.timestamp_ms),
         "orig.timestamp_type": before.get("orig.timestamp_type") or record.timestamp_type,
-        "orig.group": stage.group,
         "orig.schema_id": before.get("orig.schema_id") or _schema_id(record.value),
-        "reason": reason,
-        "class": HINTS[reason].kind,
-        "error.type": kind,
-        "error.where": where,
-        "fingerprint": _fingerprint(stage, reason, kind, where, message),
-        "stage": stage.name,
-        "code_version": _version(),
         "attempts": str(failure.attempts),
         "first_failed_at": before.get("first_failed_at") or now,
         "last_failed_at": now,
         "deferrals": str((number(before, "deferrals") + slowed) or ""),
     }
-    values |= {name: before[name] for name in _REPLAY if name in before}
+    if before:
+        values |= {name: before[name] for name in _REPLAY if name in before}
     if stage.group == topology.RETRY.group:  # it comes in between: whose the record is, and its place, stay as they are
         values["target"] = before.get("target") or record.header(RETRY_TARGET) or ""
         values["park.ordinal"] = before.get("park.ordinal", "")
-    bounded = {PREFIX + name: clipped(value) for name, value in values.items()}
+    own = [(PREFIX + name, clipped(value).encode()) for name, value in values.items() if value]
     trace = _trace(error) if HINTS[reason].kind is Class.UNKNOWN else ""
-    return headers_of(bounded | {f"{PREFIX}error.message": message, f"{PREFIX}error.trace": trace})
+    return (*own, *_common(stage.name, stage.group, _kind_of(error)), *headers_of({f"{PREFIX}error.trace": trace}))
+
+
+@lru_cache(maxsize=KINDS_MAX)
+def _common(stage: str, group: str, kind: _Kind) -> Headers:
+    """Of all failures of one kind in one stage: made once for a flood of them."""
+    values = {
+        "orig.group": group,
+        "reason": kind.reason,
+        "class": HINTS[kind.reason].kind,
+        "error.type": kind.type,
+        "error.where": kind.where,
+        "fingerprint": _fingerprint(group, kind),
+        "stage": stage,
+        "code_version": metadata.version("aios-on-kafka"),
+    }
+    bounded = {PREFIX + name: clipped(value) for name, value in values.items()}
+    return headers_of(bounded | {f"{PREFIX}error.message": kind.message})
 
 
 _REPLAY = ("replay.count", "replay.job", "replay.by", "replay.at", "replay.edited", "replay.attempts")
@@ -301,8 +329,11 @@ def _message(error: Exception) -> str:
 
 def _where(trace: TracebackType | None) -> str:
     """module:function of the innermost frame of our own code; without a line, which moves with every edit."""
-    ours = [name for frame, _ in traceback.walk_tb(trace) if (name := _place(frame)).startswith("aios.")]
-    return ours[-1].removeprefix("aios.") if ours else ""
+    innermost = None
+    for frame, _ in traceback.walk_tb(trace):
+        if frame.f_globals.get("__name__", "").startswith("aios."):
+            innermost = frame
+    return _place(innermost).removeprefix("aios.") if innermost else ""
 
 
 def _place(frame: FrameType) -> str:
@@ -338,8 +369,3 @@ def clipped(text: str, bytes_max: int = FIELD_BYTES_MAX) -> str:
     if len(text) <= bytes_max and text.isascii():
         return text
     return text.encode("utf-8", "replace")[:bytes_max].decode("utf-8", "ignore")
-
-
-@lru_cache(maxsize=1)
-def _version() -> str:
-    return metadata.version("aios-on-kafka")

@@ -22,10 +22,10 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
-from threading import Lock
 from typing import NamedTuple
 
 from aios.dlq.decide import Limits
+from aios.streams.spin_lock import SpinLock
 
 DONE_MAX = 2  # tenants of whom it is remembered that they fare well: whoever fails, one of them is another
 ALONE_SHARE = 0.9  # of the failures, from which on they are one tenant's
@@ -75,7 +75,7 @@ class Tallies:
         self._partitions: dict[int, _Partition] = {}
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
         self._done: frozenset[str] = frozenset()  # tenants of whom records were done, DONE_MAX of them
-        self._lock = Lock()
+        self._lock = SpinLock()
 
     @property
     def quiet(self) -> bool:
@@ -163,7 +163,7 @@ class Trickle:
         self._per_s = per_s
         self._names_max = names_max
         self._passed: OrderedDict[str, tuple[int, int]] = OrderedDict()  # the second, and how many in it
-        self._lock = Lock()
+        self._lock = SpinLock()
 
     def passes(self, name: str, now_ms: int) -> bool:
         """Whether one more may pass now; if so it is counted."""

@@ -317,6 +317,8 @@ class PartitionStore:
 
         Many at once: a lock taken for each record is handed around between the lanes at each.
         """
+        if not draft.succeeded:
+            return
         self._services.settler.done(draft.succeeded)
         draft.done(draft.succeeded, "done")
         draft.succeeded = []
