@@ -37,7 +37,15 @@ BYTES_MAX = 900 << 10  # of an edited value: it is remembered, and the record ar
 OPERATIONS_MAX = 100
 KEPT = dict(zip(Identity._fields, ("tenant", "idempotency key", "event id"), strict=True))
 """What an edit may not change, by the field that names it."""
-_WRONG = (jsonpatch.JsonPatchException, JsonPointerException, TypeError, ValueError, KeyError, IndexError)
+_WRONG = (
+    jsonpatch.JsonPatchException,
+    JsonPointerException,
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    RecursionError,  # ten copies of the whole into itself: small, and a thousand deep
+)
 
 
 def topic_of(orig_topic: str) -> Topic | None:

@@ -18,6 +18,7 @@ job that anybody could approve, pause or look at).
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ from aios.processors.language.workflow_files import Live
 from aios.processors.plan import Plan
 from aios.processors.replaying import missed
 from aios.processors.replaying.guard import Guard, Hands
-from aios.processors.replaying.jobs import Jobs, Probe
+from aios.processors.replaying.jobs import JobFailed, Jobs, Probe
 from aios.processors.replaying.letters import Letters
 from aios.processors.replaying.missed import MissedWalk, Positions
 from aios.processors.replaying.probe import Probes, decoded
@@ -75,6 +76,8 @@ from aios.streams.principals import PrincipalTable
 from aios.streams.record import Outgoing, Record, Where
 from aios.streams.tenants import TenantTable
 from aios.streams.topology import ADMIT, REPLAY, RETRY
+
+log = logging.getLogger(__name__)
 
 ANSWER_S_MAX = 10.0
 DONE, REFUSED = "done", "refused"
@@ -157,9 +160,18 @@ class Replay:
         self._sweep.opened()
 
     def work(self, state: StateView, now_ms: int) -> Work:
-        """A slice of a job; where none is due, a look at what is old. Raises Unavailable."""
+        """A slice of a job; where none is due or can be read, a look at what is old. Raises Unavailable."""
         turn = self._turn(state, now_ms)
-        if not self._jobs.step(turn) and self._sweep.in_ms() == 0:
+        try:
+            stepped = self._jobs.step(turn)
+        except Unavailable as error:
+            log.warning("a replay job waits: %s", error)
+            turn, stepped = self._turn(state, now_ms), False
+        except JobFailed as failed:
+            log.exception("replay job %s is given up", failed.job_id)
+            turn, stepped = self._turn(state, now_ms), True
+            self._jobs.give_up(failed.job_id, failed.__cause__, turn)
+        if not stepped and self._sweep.in_ms() == 0:
             self._sweep.step(turn)
         waits = [ms for ms in (self._jobs.in_ms(), self._sweep.in_ms()) if ms is not None]
         return Work(turn.effects, min(waits))

@@ -345,7 +345,7 @@ def _told(job: Mapping[str, Any]) -> dict[str, Any]:
     told = {
         "job": job["job_id"],
         "state": job["state"],
-        "paused because": job["stopped_because"],
+        "stopped because": job["stopped_because"],
         "what": _what(job),
         "why": job["reason"],
         "planned": f"{at(job['planned_at'])} by {job['planned_by']}",

@@ -4,7 +4,8 @@ Enters: jobs that are active, the letters of their walks, what is remembered. Le
 returned records on <group>.retry, what became of each letter, audit records, and how far the job is. Guaranteed: a
 slice is whole or not at all, so that a job that dies goes on behind its last one; never faster than the job's rate;
 what is remembered of a letter decides, whichever job comes to it; a job whose runner or approver may not do this any
-more is paused. Jobs take turns.
+more is paused. Jobs take turns; one that cannot read lets the others go on, and is tried again; one on which our own
+code fails is stopped with the reason, since it would fail in every process.
 
 A dry run does all that but writing: what it reports is what would happen now. It begins anew in every process.
 """
@@ -28,7 +29,7 @@ from aios.processors.replaying.walk import Found, Nothing, Over, Passed, Source,
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import LetterRemembered, ReplayRemembered
-from aios.streams.errors import Reason
+from aios.streams.errors import AiosError, Reason, Verdict
 from aios.streams.record import Outgoing, Record
 
 SLICE_LETTERS = 1_000  # returned in one transaction
@@ -36,6 +37,16 @@ SLICE_LOOKED = 5_000
 SLICE_BYTES = 8 << 20
 SLICE_S = 0.5
 PACE_S = 0.05  # between two slices of a job that has a rate
+AGAIN_S = 2.0  # until a job that could not read is tried again
+AT_ONCE = -1.0  # due before all that have been at work
+
+
+class JobFailed(Exception):
+    """Our own code failed on this job's slice: nothing of the slice may be kept."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
 
 
 class Probe(Protocol):
@@ -94,17 +105,18 @@ class Jobs:
         self._principals = principals
         self._probe = probe
         self._monotonic = monotonic
-        self._runs: dict[str, _Run | None] = {}  # by job id; None: perhaps there is something to do
+        self._runs: dict[str, _Run | float] = {}  # by job id; not begun here: when it is due, monotonic
 
     def opened(self, turn: Turn) -> None:
         """Forget what was in memory; look up what is active."""
         for job_id in list(self._runs):
             self._drop(job_id)
-        self._runs = {job.job_id: None for job in turn.jobs() if jobs.is_active(job)}
+        self._runs = {job.job_id: AT_ONCE for job in turn.jobs() if jobs.is_active(job)}
 
     def wake(self, job_id: str) -> None:
         """A command has changed it."""
-        self._runs.setdefault(job_id, None)
+        if not isinstance(self._runs.get(job_id), _Run):
+            self._runs[job_id] = AT_ONCE
 
     def close(self) -> None:
         for job_id in list(self._runs):
@@ -118,11 +130,14 @@ class Jobs:
         if not self._runs:
             return None
         now = self._monotonic()
-        return min(0 if run is None else max(0, int((run.due - now) * 1000)) for run in self._runs.values())
+        return min(max(0, int((_due(run) - now) * 1000)) for run in self._runs.values())
 
     def step(self, turn: Turn) -> bool:
-        """One slice of the job that is due the longest. False: none is. Raises Unavailable."""
-        due = [(-1.0 if run is None else run.due, job_id) for job_id, run in self._runs.items()]
+        """One slice of the job that is due the longest. False: none is.
+
+        Raises Unavailable, JobFailed: nothing of this turn may be kept.
+        """
+        due = [(_due(run), job_id) for job_id, run in self._runs.items()]
         if not due or min(due)[0] > self._monotonic():
             return False
         job_id = min(due)[1]
@@ -144,14 +159,29 @@ class Jobs:
         """What a slice that failed has read is read again."""
         try:
             yield
-        except BaseException:
+        except Exception as error:
             self._drop(job_id)
-            self._runs[job_id] = None
-            raise
+            self._runs[job_id] = self._monotonic() + AGAIN_S
+            if isinstance(error, AiosError) and error.verdict in (Verdict.PAUSE, Verdict.STOP):
+                raise
+            raise JobFailed(job_id) from error
+
+    def give_up(self, job_id: str, error: BaseException | None, turn: Turn) -> None:
+        """A job on which our own code failed: paused, or aborted while it is a dry run."""
+        job = turn.job(job_id)
+        self._drop(job_id)
+        if job is None or not jobs.is_active(job):
+            return
+        why = f"our own code failed on it ({type(error).__name__}): read `aios logs replay`, mend and deploy"
+        if job.state == JobState.RUNNING:
+            self._stop(job, f"{why}, then resume it", turn)
+            return
+        turn.keep_job(replace(jobs.abort(job, turn.now_ms), stopped_because=f"{why}, then plan it again"))
+        self._say(job, "replay_aborted", why, turn)
 
     def _run(self, job: ReplayRemembered) -> _Run:
         run = self._runs.get(job.job_id)
-        if run is None:
+        if not isinstance(run, _Run):
             now = self._monotonic()
             dry = job.state == JobState.DRAFT
             bucket = Bucket(job.rate_per_s, self._monotonic) if job.rate_per_s and not dry else None
@@ -161,7 +191,7 @@ class Jobs:
 
     def _drop(self, job_id: str) -> None:
         run = self._runs.pop(job_id, None)
-        if run is not None:
+        if isinstance(run, _Run):
             run.walk.close()
 
     def _forbidden(self, job: ReplayRemembered) -> str:
@@ -175,15 +205,13 @@ class Jobs:
 
     def _stop(self, job: ReplayRemembered, why: str, turn: Turn) -> None:
         turn.keep_job(jobs.stop(job, why, turn.now_ms))
-        turn.audited_object(
-            job.job_id,
-            "replay_paused",
-            act=f"{turn.now_ms}",
-            by="replay",
-            detail={"why": why},
-            tenant=jobs.tenant_of(job),
-        )
+        self._say(job, "replay_paused", why, turn)
         self._drop(job.job_id)
+
+    def _say(self, job: ReplayRemembered, what: str, why: str, turn: Turn) -> None:
+        """What became of a job without anybody's command."""
+        detail, tenant = {"why": why}, jobs.tenant_of(job)
+        turn.audited_object(job.job_id, what, act=f"{turn.now_ms}", by="replay", detail=detail, tenant=tenant)
 
     def _advance(self, job: ReplayRemembered, run: _Run, turn: Turn) -> None:
         """A slice of a running job."""
@@ -407,6 +435,10 @@ class Jobs:
         if self._guard.is_deadly(letter):
             return Reason.KILLS_ITS_PROCESS
         return self._guard.decoding(letter, partial(self._probe, letter, out, now_ms))
+
+
+def _due(run: _Run | float) -> float:
+    return run.due if isinstance(run, _Run) else run
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 Enters: a letter, and the record as it would return. Leaves: the reason for which it would fail or be refused, or
 nothing. What can be told without trying: that it decodes as its topic's contract; for admit all it decides (names,
 sizes, tenants, age); for plan that its key and partition are those of its case; for a connector that its system can be
-asked so; for a pool that its model and prompt are there; for both that its deadline is still to come. What only trying
-tells (what a model or system says, a bug, what a case waits for) is not found.
+asked so; for a pool that its model and prompt are there; for both that its deadline is still to come; and a bug of
+ours that shows on the way: the letter may lie there for it, and this process may have the same code still. What only
+trying tells (what a model or system says, what a case waits for) is not found.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import ConnectorRequested, EventRefused, InferenceRequested
 from aios.streams import installed, model_files, prompt_files
-from aios.streams.errors import AiosError, ConfigError, Unavailable
+from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.record import Outgoing, Record
 from aios.streams.topics import EVENT_REFUSED
 from aios.streams.topology import ADMIT, PLAN, POOLS, connecting
@@ -71,7 +72,7 @@ class Probes:
                 self._codec.decode_any(record.value, topic)
         except Unavailable:
             raise
-        except AiosError as error:
+        except Exception as error:  # noqa: BLE001 - as a stage that tries it would: whatever nobody named is unknown
             return reason_of(error)
         return ""
 

@@ -23,7 +23,7 @@ from aios.dlq.commands import Action, BreakerCommand, JobCommand, Kind, LetterCo
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.deaths import ALONE_MAX
 from aios.dlq.decide import Throttled
-from aios.dlq.jobs import Bucket, Skip
+from aios.dlq.jobs import Bucket, JobState, Skip
 from aios.processors import replay
 from aios.processors.admit import Admit
 from aios.processors.language.workflow_files import shipped
@@ -33,7 +33,7 @@ from aios.processors.replaying import missed, sweep, walk
 from aios.processors.replaying.prints import Prints
 from aios.processors.replaying.probe import Probes
 from aios.processors.replaying.turn import Turn
-from aios.processors.stateful.state import Effects
+from aios.processors.stateful.state import Effects, StateView
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import (
@@ -988,6 +988,94 @@ def test_old_letters_expire_by_themselves_and_old_states_are_forgotten() -> None
     desk.shelf.low = {place: len(log) for place, log in desk.shelf.logs.items()}
     desk.work()
     assert not desk.memory
+
+
+def test_a_letter_that_a_bug_of_ours_made_would_fail_again_while_the_bug_is_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It lies there for that very bug, and the dry run runs the same code."""
+    desk = Desk()
+    desk.dead("a", value=document("no"), error=KeyError("bug"))
+    desk.dead("b", value=document("yes"), error=KeyError("bug"))
+    admit = Admit.step
+
+    def broken(self: Admit, record: Record, state: StateView, now_ms: int) -> Effects:
+        if record.key == b"a":
+            raise KeyError("bug")
+        return admit(self, record, state, now_ms)
+
+    monkeypatch.setattr(Admit, "step", broken)
+    planned = desk.ask("ada", PlanCommand())
+    desk.work()
+    report = json.loads(desk.job(planned.object_id).report)
+    assert report["complete"]
+    assert [(one["returns"], one["fails"]) for one in report["groups"].values()] == [(2, {"unknown": 1})]
+
+
+@pytest.mark.parametrize("state", [JobState.DRAFT, JobState.RUNNING])
+def test_a_job_on_which_our_own_code_fails_is_stopped_and_holds_up_nobody(
+    state: JobState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would fail in the next process as well: who planned it reads why, and the letters whose time is up expire."""
+    desk = Desk()
+    desk.dead("a")
+    late = desk.dead("b", stage=PLAN, at_ms=NOW_MS - int(RETENTION_MS * 0.95))
+    planned = desk.ask("ada", PlanCommand(filter=json.dumps({"group": ADMIT.group})))
+    if state is JobState.RUNNING:
+        desk.work()
+        for who, kind in (("kim", Kind.APPROVE), ("ada", Kind.RUN)):
+            assert desk.ask(who, JobCommand(kind=kind), planned.object_id).status == "done"
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("bug")
+
+    monkeypatch.setattr(jobs, "returned", broken)
+    desk.start()
+    desk.work()
+    stopped = desk.job(planned.object_id)
+    assert stopped.state == (JobState.ABORTED if state is JobState.DRAFT else JobState.PAUSED)
+    assert "our own code failed on it (KeyError)" in stopped.stopped_because
+    assert f"replay_{stopped.state}" in [one.transition for one in desk.events(AuditRecorded)]
+    assert [one.letter_id for one in desk.events(LetterChanged) if one.state == "expired"] == [late.id]
+
+
+def test_a_patch_that_nests_without_end_makes_a_letter_unfit() -> None:
+    """Ten copies of the whole into itself are small, and a thousand deep."""
+    desk, path = Desk(), "/text"
+    desk.dead("a", value=document("text"), error=RecordError("no workflow", Reason.UNATTRIBUTABLE))
+    patch = []
+    for _ in range(10):
+        patch.append({"op": "copy", "from": "", "path": path})
+        path *= 2
+    planned = desk.ask("ada", PlanCommand(edit=json.dumps(patch)))
+    desk.work()
+    report = json.loads(desk.job(planned.object_id).report)
+    assert [one["skips"] for one in report["groups"].values()] == [{"unfit": 1}]
+
+
+def test_a_job_that_cannot_read_holds_up_neither_other_jobs_nor_letters_whose_time_is_up() -> None:
+    """It is tried again, and ends once it can read."""
+    desk = Desk()
+    desk.dead("a")
+    desk.dead("b", stage=PLAN)
+    late = desk.dead("c", stage=PLAN, at_ms=NOW_MS - int(RETENTION_MS * 0.95))
+    waits, goes = (
+        desk.ask("ada", PlanCommand(filter=json.dumps({"group": stage.group}))).object_id for stage in (ADMIT, PLAN)
+    )
+    desk.shelf.away = {("ends", ADMIT.dead_letters.name, 0)}
+
+    def work() -> None:
+        for _ in range(1_000):
+            with contextlib.suppress(Unavailable):
+                desk.turn()
+
+    work()
+    assert jobs.is_tried(desk.job(goes))
+    assert not jobs.is_tried(desk.job(waits))
+    assert [one.letter_id for one in desk.events(LetterChanged) if one.state == "expired"] == [late.id]
+    desk.shelf.away = set()
+    work()
+    assert jobs.is_tried(desk.job(waits))
 
 
 def test_letters_expire_while_another_partition_cannot_be_read() -> None:
