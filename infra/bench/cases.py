@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -63,6 +63,7 @@ from aios.streams.wall_clock import wall_ms
 FIRST = "the first"
 REQUESTED = "inference.classify.bulk.requested.v1"
 WARM = 1_000  # cases before those that are measured
+WAVE = 250  # cases driven at once: a tenant has no more commands to a pool outstanding than its file allows
 WAIT_S_MAX = 300.0
 LOOK_S = 0.05
 OPEN_ROWS = ("open", "memory_mb", "bytes_per_case", "open_cpu_s", "goes_on_s")
@@ -109,7 +110,8 @@ def _bench(home: Path) -> Iterator[Bench]:
         asyncio.run(ensure_topics(kafka, declared))
         registry.start()
         register_all(registry.url, declared)
-        yield Bench(home, kafka, registry.url)
+        with closing(RegistrySource(registry.url)) as source:
+            yield Bench(home, kafka, source, registry.url)
     finally:
         registry.stop()
         broker.stop()
@@ -164,11 +166,11 @@ class Open:
 class Bench:
     """Plan as a process, and what stands around it."""
 
-    def __init__(self, home: Path, kafka: KafkaSettings, registry: str) -> None:
+    def __init__(self, home: Path, kafka: KafkaSettings, source: RegistrySource, registry: str) -> None:
         self._home = home
         self._kafka = kafka
         self._registry = registry
-        self._codec = Codec(RegistrySource(registry))
+        self._codec = Codec(source)
         self._producer = Producer(
             client(kafka, **{"linger.ms": 20, "queue.buffering.max.messages": 200_000, "log_level": 0})
         )
@@ -252,8 +254,10 @@ class Bench:
         """CPU seconds of plan for so many new cases, admitted and answered."""
         keys = [f"driven {self.remembered + number}" for number in range(count)]
         before = self.cpu_s()
-        self._feed(CASE_ADMITTED, [case_events.admitted(key) for key in keys], REQUESTED)
-        self._feed(INFERENCE_COMPLETED, [case_events.answer(key) for key in keys], CASE_DECIDED.name)
+        for first in range(0, count, WAVE):
+            wave = keys[first : first + WAVE]
+            self._feed(CASE_ADMITTED, [case_events.admitted(key) for key in wave], REQUESTED)
+            self._feed(INFERENCE_COMPLETED, [case_events.answer(key) for key in wave], CASE_DECIDED.name)
         self.remembered += count
         return self.cpu_s() - before
 

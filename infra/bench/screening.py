@@ -7,13 +7,13 @@ index's cache, which is the dear case.
 
 from __future__ import annotations
 
-import gc
 import random
 import time
 from collections.abc import Mapping
 
 from aios.processors.screening import list_files, perturbed
 from aios.processors.screening.index import Asked, Index
+from aios.streams import collector
 
 NAMES, SEED, WARM = 2_000, 1, 50
 LIST = "ofac_sdn"
@@ -27,8 +27,7 @@ def measure(names: int = NAMES, seed: int = SEED) -> Mapping[str, float]:
     started = time.thread_time()
     index = Index(listed.entries)
     build_s = time.thread_time() - started
-    gc.collect()
-    gc.freeze()
+    collector.rest()
     draw = random.Random(seed)  # noqa: S311 - names to try, no secrets
     took_ms = sorted(_took_ms(index, name) for name in _names(index, names + WARM, draw)[WARM:])
     return {

@@ -12,7 +12,6 @@ nicknames (JONAS for Jorge Oswaldo), and are why aliases belong into the index, 
 
 from __future__ import annotations
 
-import gc
 import random
 import time
 from collections import defaultdict
@@ -31,6 +30,7 @@ from aios.processors.screening.list_files import Listed
 from aios.processors.screening.names import parts
 from aios.processors.screening.small_words import light
 from aios.processors.screening.thresholds import REVIEW
+from aios.streams import collector
 
 LIKE_MIN = 80.0  # of 100, of the held-out alias and another name of its entry
 RECALL_MIN, HUMAN_SHARE_MAX, P99_MS_MAX, NAMES_PER_S_MIN = 0.99, 0.05, 5.0, 500.0
@@ -141,8 +141,7 @@ def evaluate(listed: Listed, *, seed: int, names: int, half: int = 1) -> Report:
     draw = random.Random(seed)  # noqa: S311 - names to try, no secrets
     held = held_out(listed.entries, draw)
     clock = Clocked(Index([kept for kept, _ in held]))
-    gc.collect()
-    gc.freeze()  # as the connector does: the index is no garbage to look through
+    collector.rest()  # as the connector does: the index is no garbage to look through
     entries = [entry for entry in listed.entries if perturbed.half(entry) == half]
     people = [entry for entry in entries if entry.kind is Kind.INDIVIDUAL]
     companies = [entry for entry in entries if entry.kind is Kind.ENTITY and has_words(entry)]
