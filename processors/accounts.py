@@ -75,20 +75,12 @@ def current(account: AccountRemembered | None, limit: BudgetDeclared | None, now
             denied=0,
             soft_reached=False,
         )
-    if account.window != window:  # declared anew: what was spent in the old window stays spent until the new one ends
-        return replace(account, window=window, window_from=begin, window_to=end)
-    if account.window_to == 0 or now_ms < account.window_to:
+    if 0 < account.window_to <= now_ms:
+        account = replace(account, spent_micro=0, wasted_micro=0, over_micro=0, denied=0, soft_reached=False)
+    elif account.window == window:
         return account
-    return replace(
-        account,
-        window_from=begin,
-        window_to=end,
-        spent_micro=0,
-        wasted_micro=0,
-        over_micro=0,
-        denied=0,
-        soft_reached=False,
-    )
+    # declared anew: what was spent in an old window that has not ended stays spent until the new one ends
+    return replace(account, window=window, window_from=begin, window_to=end)
 
 
 @dataclass(frozen=True, slots=True)

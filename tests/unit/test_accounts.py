@@ -117,6 +117,7 @@ ACTS = st.one_of(
     st.tuples(st.sampled_from((CLOSED, EXPIRED)), CASES, st.just(0), st.just(0)),
     st.tuples(st.just("free"), CASES, st.integers(0, 80), st.integers(0, 3)),
     st.tuples(st.just("wait"), CASES, st.integers(1, 30), st.just(0)),
+    st.tuples(st.just("declare"), CASES, st.integers(0, len(limits.WINDOWS) - 1), st.just(0)),
 )
 
 
@@ -131,14 +132,18 @@ ACTS = st.one_of(
 def test_no_order_of_requests_settlements_and_ends_takes_more_than_a_hard_limit(
     acts: list[tuple[str, str, int, int]], hard: int, hard_all: int, window: str, policy: str
 ) -> None:
-    """reserved + spent ≤ hard in both accounts after every event, and what is reserved is what is held."""
+    """reserved + spent ≤ hard in both accounts after every event, and what is reserved is what is held. What was spent
+    in a window that is over is gone with the first event after it, also where another window is declared meanwhile.
+    """
     tenant = Tenant().declare(limit(hard, "a", window, policy), limit(hard_all, ALL, window))
     for act, case, number, other in acts:
-        workflow = WORKFLOWS[case]
+        workflow, before = WORKFLOWS[case], dict(tenant.accounts)
         if act == "ask":
             tenant.feed(request(case, number, workflow, cheaper=other))
         elif act == "wait":
             tenant.now_ms += number * HOUR_MS
+        elif act == "declare":
+            tenant.declare(*(replace(one, window=limits.WINDOWS[number]) for one in tenant.limits.values()))
         elif act == "free":
             tenant.feed(used(case, number, name=f"f{other}", workflow=workflow, reserved=False))
         else:
@@ -147,6 +152,8 @@ def test_no_order_of_requests_settlements_and_ends_takes_more_than_a_hard_limit(
             assert account.reserved_micro + account.spent_micro <= tenant.limits[name].hard_micro
             assert account.reserved_micro == sum(h.left_micro for h in tenant.held.values() if name in h.budgets)
             assert account.reserved_micro >= 0
+            if name in before and account != before[name] and 0 < before[name].window_to <= tenant.now_ms:
+                assert account.spent_micro <= (0 if act == "ask" else number)
 
 
 @settings(max_examples=200, deadline=None)
@@ -224,6 +231,30 @@ def test_a_new_window_begins_with_nothing_spent_and_what_is_reserved_stays_reser
     assert tenant.accounts["t/a"].spent_micro == 0
     tenant.feed(used("c1", 30, name="2"))
     assert (tenant.accounts["t/a"].spent_micro, tenant.accounts["t/a"].reserved_micro) == (30, 70)
+
+
+@pytest.mark.parametrize("then", limits.WINDOWS)
+def test_a_window_that_is_over_leaves_nothing_spent_to_one_that_is_declared_after_it(then: str) -> None:
+    """Else a month's limit begins with an hour of the winter, and a total keeps it for ever; what is reserved stays."""
+    tenant = Tenant().declare(limit(100, window="hour", soft=50))
+    for event in (request("c1", 60), used("c1", 55), request("c2", 90)):
+        tenant.feed(event)
+    tenant.now_ms += HOUR_MS
+    tenant.declare(limit(100, window=then, soft=50))
+    assert tenant.status(request("c3", 95)) == GRANTED
+    fresh = accounts.current(None, tenant.limits["t/a"], tenant.now_ms)
+    assert tenant.accounts["t/a"] == replace(fresh, reserved_micro=100)
+
+
+def test_what_was_spent_in_a_window_that_lasts_stays_spent_in_one_that_is_declared_meanwhile() -> None:
+    """Else a limit is had twice by declaring it anew."""
+    tenant = Tenant().declare(limit(100, window="day"))
+    tenant.feed(request("c1", 60))
+    tenant.feed(used("c1", 60))
+    tenant.declare(limit(100, window="hour"))
+    assert tenant.status(request("c2", 60)) == DENIED
+    tenant.now_ms += HOUR_MS
+    assert tenant.status(request("c2", 60)) == GRANTED
 
 
 @pytest.mark.parametrize(
