@@ -4,8 +4,8 @@ In: a request for a reservation or a settlement, the reservation it names as rem
 touch it, the log's time. Out: the same, changed, and an answer. Guaranteed, under any order and repetition of these:
 
 - reserved + spent of an account never grows beyond its hard limit (a limit that is lowered below stops all growth);
-- what a case uses inside its reservation is always paid; what it uses beyond is paid while the limit has room, and
-  else booked as `over`: told, not charged;
+- what a case uses inside its reservation is always paid; what it uses beyond, or without one, is paid while the limit
+  has room, and else booked as `over`: told, not charged;
 - the same settlement of an open reservation counts once; one of a reservation that ended is never charged;
 - a reservation ends once, closed or expired, and what is left of it returns.
 

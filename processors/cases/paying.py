@@ -73,7 +73,7 @@ class Paying(Turn):
             self.enter(self._workflow.start)
 
     def settle(self, line: UsageSettled) -> None:
-        """A line of the ledger; what it costs is gone from the purse."""
+        """An answer's line of the ledger; what it costs is gone from the purse."""
         purse = spending.purse_of(self._state)
         if purse is not None and line.cost_micro:
             spent = replace(purse, spent_micro=purse.spent_micro + line.cost_micro)
@@ -81,9 +81,10 @@ class Paying(Turn):
         self._tell(topics.USAGE_SETTLED, line)
 
     def settle_person(self, step: Review, event: ReviewDecided) -> None:
-        """A person has worked for this case."""
+        """A person has worked for this case; what they cost leaves the purse as it is."""
         minute = self._cause.funds.person_minute_micro
-        self.settle(spending.person(self._state, event.task_id, step, minute, self._cause.now_ms))
+        line = spending.person(self._state, event.task_id, step, minute, self._cause.now_ms)
+        self._tell(topics.USAGE_SETTLED, line)
 
     def _close_purse(self) -> None:
         """Nothing more will be used: what is left of the reservation returns."""

@@ -224,11 +224,14 @@ def wasted(event: InferenceCompleted, place: tuple[str, int, int], now_ms: int) 
 
 
 def person(state: CaseRemembered, task_id: str, step: Review, minute_micro: int, now_ms: int) -> UsageSettled:
-    """A person's decision that the case took, at the time the workflow assumes for it."""
-    purse, person_ms = purse_of(state), round(step.minutes * MINUTE_MS)
+    """A person's decision that the case took, at the time the workflow assumes for it.
+
+    It names no reservation: that is for models alone, and a person is paid beside it while the limit has room.
+    """
+    person_ms = round(step.minutes * MINUTE_MS)
     return UsageSettled(
         settlement_id=ids.derive("settled", task_id),
-        reservation_id=purse.reservation if purse else "",
+        reservation_id="",
         case_id=state.case_id,
         tenant=state.tenant,
         workflow=state.workflow,

@@ -312,6 +312,30 @@ def test_a_persons_decision_costs_the_minutes_that_the_workflow_assumes() -> Non
     assert [(line.cost_micro, line.person_ms) for line in people] == [(300, 180_000)]
 
 
+@pytest.mark.parametrize("minute_micro", [0, 600_000])
+def test_a_person_is_paid_beside_the_reservation_and_leaves_it_to_models(minute_micro: int) -> None:
+    """However dear the three minutes are, the model that comes after them is asked; the ledger has both."""
+    told = copy.deepcopy(EVERY) | {
+        "start": "ask",
+        "budget": {"per_case_max_micro": 5_000, "on_denied": {"reason": "no_money", "then": "refuse"}},
+    }
+    about = told["steps"]["gather"]["parallel"]["of"]["about"]["infer"]
+    on = {"status": "rating", "then": "judged", "on_error": {"reason": "not_rated", "then": "judged"}}
+    told["steps"]["ask"]["review"] |= {"then": "rate", "minutes": 3}
+    told["steps"]["rate"] = {"infer": about | on}
+    flow = Flow(workflow=Workflow.model_validate(told), funds=replace(LIMITED, person_minute_micro=minute_micro))
+    flow.admit()
+    (asked,) = flow.of(BudgetRequested)
+    flow.feed(answered(asked))
+    flow.judge("ask", "accept", "ana")
+    assert flow.state is not None
+    assert json_purse(flow.state).spent_micro == 0
+    flow.feed(flow_answered(flow.out("rate")))
+    person, model = flow.of(UsageSettled)
+    assert (person.kind, person.reservation_id, person.cost_micro) == ("person", "", 3 * minute_micro)
+    assert (model.kind, model.reservation_id) == ("inference", asked.reservation_id)
+
+
 def test_a_reservation_outlives_the_longest_way_through_its_workflow() -> None:
     """Two models that are asked twice, each after as long a wait for its turn, and a person for three days."""
     assert TRIAGE is not None
