@@ -3,8 +3,8 @@
 In: a step that asks, a case that was called, an answer, silence. Out: commands, a timer with each; a wait for a turn.
 Guaranteed: a case stands with one pool at a time, and whichever way it goes on gives its place there back
 (turnstile.py); of each pool it asks at most attempts_max times in a row; a pool that cannot answer (failed, late,
-silent, retired, too dear, of a model that nobody knows, or no turn came) is followed by the one that its file names,
-and after the last it has failed; a command that is given up is called off.
+silent, retired, too dear, of a model or price that nobody knows, or no turn came) is followed by the one that its file
+names, and after the last it has failed; a command that is given up is called off.
 """
 
 from __future__ import annotations
@@ -178,11 +178,11 @@ class Asking(Paying):
     def _send_if_paid(self, step: Question, attempt: int) -> None:
         """The next command to the pool where the case stands, unless its reservation has run out while it waited."""
         state = self._state
-        if self._affords(step, self._pool(state.pool)):
-            self._send(state.step, step, attempt)
+        if why_not := self._unpaid(step, self._pool(state.pool)):
+            self._not_asked(step, self._pool(state.pool), why_not)
+            self._ask_another(step, heals=False)
             return
-        self._not_asked(step, self._pool(state.pool), "budget_spent")
-        self._ask_another(step, heals=False)
+        self._send(state.step, step, attempt)
 
     def _not_asked(self, step: Question, pool: Pool, reason: str) -> None:
         model, prompt = self._model_of(step, pool), step.prompt or ""
@@ -205,12 +205,9 @@ class Asking(Paying):
     def _ask(self, name: str, step: Question, pool: Pool, *, attempt: int, fallback_of: str = "") -> None:
         """Take a place at the pool and send the command, or wait for a place, for at most as long as for answers."""
         self._change(step=name, attempt=attempt)
-        turn_id, why_not, ordinal = f"turn/{name}/{attempt}", "", 0
-        if nobody := self._unserved(step, pool):
-            why_not = nobody
-        elif not self._affords(step, pool):
-            why_not = "budget_spent"
-        else:
+        turn_id, ordinal = f"turn/{name}/{attempt}", 0
+        why_not = self._unserved(step, pool) or self._unpaid(step, pool)
+        if not why_not:
             try:
                 ordinal = self._turnstile.enter(self._state.tenant, pool.pool, self._state.case_id, turn_id)
             except Full:
@@ -237,20 +234,28 @@ class Asking(Paying):
         except KeyError as error:
             raise ConfigError(f"open cases ask {name}, which this deploy lacks; put {name}.yaml back") from error
 
-    def _affords(self, step: Question, pool: Pool) -> bool:
-        """Whether the purse holds what the call may cost; a branch's call is promised it."""
+    def _unpaid(self, step: Question, pool: Pool) -> str:
+        """Why the purse does not pay for the call; empty: it does, and a branch's call is promised it.
+
+        A prompt that is not here yet serves all the same (active.py), but has no most that could be paid: a pool does
+        not bound what is read by it, nor in how many pieces.
+        """
         purse = spending.purse_of(self._state)
         if purse is None:
-            return True
+            return ""
         view, path = self.view(), self._state.step
         tokens = int(step.options["tokens_max"].evaluate(view)) if "tokens_max" in step.options else None
-        _, *prompt = self._served(step, pool)
-        micro = spending.most(pool, self._text(step), prompt_files.load(prompt[0]) if prompt else None, tokens)
+        _, *references = self._served(step, pool)
+        try:
+            prompt = prompt_files.load(references[0]) if references else None
+        except ConfigError:
+            return "unknown_prompt"
+        micro = spending.most(pool, self._text(step), prompt, tokens)
         if not spending.affords(purse, path, micro, self._cause.now_ms + step.deadline_s.ms(pool.lane)):
-            return False
+            return "budget_spent"
         if "/" in path:
             self._promise(purse, {**purse.promised, path: micro})
-        return True
+        return ""
 
     def _promise(self, purse: Purse, promised: Mapping[str, int]) -> None:
         if promised != purse.promised:

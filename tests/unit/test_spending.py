@@ -19,6 +19,7 @@ from aios.infra.prove.fold import STATE, Fold, Scope
 from aios.infra.prove.reading import Seen
 from aios.processors.accounts import HOUR_MS, RETURN_MS
 from aios.processors.cases import case, spending
+from aios.processors.cases.active import Newest, Versions
 from aios.processors.cases.spending import Funds
 from aios.processors.cases.turn import Cause, timer_of
 from aios.processors.language.workflow import ROUNDS_MAX, WAIT_S_MAX, Workflow
@@ -72,10 +73,11 @@ class Desk:
     ledger: list[UsageSettled] = field(default_factory=list)
     audits: list[AuditRecorded] = field(default_factory=list)
     pools: Mapping[str, Pool] = field(default_factory=installed.pools)
+    versions: Versions = field(default_factory=Newest)
 
     def feed(self, event: Event) -> list[Event]:
         self.offset += 1
-        cause = Cause("topic", 0, self.offset, self.now_ms, funds=self.funds)
+        cause = Cause("topic", 0, self.offset, self.now_ms, self.versions, self.funds)
         moved = case.plan(self.state, event, cause, WORKFLOWS, "", pools=self.pools)
         again = case.plan(self.state, event, cause, WORKFLOWS, "", pools=self.pools)
         assert moved == again, "the same inputs give the same outputs"
@@ -275,6 +277,29 @@ def test_no_call_begins_that_may_pass_the_reservation() -> None:
     (decided,) = [one for one in told if isinstance(one, CaseDecided)]
     assert (decided.summary, "no_summary" in decided.reasons) == ("", True)
     assert not [one for one in told if isinstance(one, InferenceRequested)]
+
+
+class Ahead(Newest):
+    """A version of every prompt is activated that this deploy has no file of."""
+
+    def prompt(self, name: str) -> str:
+        return f"{name}@900"
+
+
+def test_a_prompt_that_is_not_here_has_no_price_and_stops_no_other_case() -> None:
+    """What it may cost nobody can say: the letter is routed without a summary, and the audit says why. A case without
+    a reservation has it asked for: whether a prompt is there is the workers' to judge.
+    """
+    desk = Desk(versions=Ahead())
+    asked = desk.one(admitted(channel="letter", text="My mortgage. " * 40), BudgetRequested)
+    told = desk.feed(answer(desk.one(answered(asked), InferenceRequested), cost_micro=7))
+    (decided,) = [one for one in told if isinstance(one, CaseDecided)]
+    assert (decided.summary, "no_summary" in decided.reasons) == ("", True)
+    (why,) = [one for one in desk.audits if one.transition == "not_asked"]
+    assert json.loads(why.detail)["reason"] == "unknown_prompt"
+    free = Desk(Funds(), versions=Ahead())
+    labels = free.one(admitted(channel="letter", text="My mortgage. " * 40), InferenceRequested)
+    assert free.one(answer(labels, cost_micro=7), InferenceRequested).prompt == "summary@900"
 
 
 def test_a_case_that_was_granted_for_the_cheaper_pools_asks_these_first() -> None:
