@@ -2,9 +2,9 @@
 
 Enters: a name that a workflow gives without a version, and the case. Leaves: name@version, or nothing where it is
 retired, or a prompt's file was edited since it was activated. Guaranteed: a case is served by one version, since plan
-remembers what it was given (case.remembered.v1, `stamps`); the share of a canary is chosen by a hash of case and
-canary, so that the same case is in it whoever asks, and another canary has other cases. Pure, but for Active, which
-follows two reference tables.
+remembers what it was given (case.remembered.v1, `stamps`), and by none once the model is retired (asking.py); the share
+of a canary is chosen by a hash of case and canary, so that the same case is in it whoever asks, and another canary has
+other cases. Pure, but for Active, which follows two reference tables.
 Rejected: a random draw (a repeat of the same input would take another version); a version by tenant (the canary would
 be judged on one customer's texts).
 """

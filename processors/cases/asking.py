@@ -158,7 +158,7 @@ class Asking(Paying):
         """The case was called, and holds a place at the pool: its command goes out."""
         self.stop_waiting()
         self._change(turn=0)
-        self._send_if_paid(step, self._state.attempt)
+        self._send_next(step, self._state.attempt)
 
     def ask_again(self, step: Question) -> None:
         """Nobody answered in time: the same pool is asked again, as often as the step says, then another one.
@@ -168,18 +168,20 @@ class Asking(Paying):
         state = self._state
         self.call_off("timed_out")
         if state.pool and not state.turn and state.asked < step.attempts_max:
-            self._send_if_paid(step, state.attempt + 1)
+            self._send_next(step, state.attempt + 1)
         elif not state.pool and state.attempt < step.attempts_max:  # it asked when cases did not remember the pool
             pool = self._pool(f"{step.pool}.{step.lane or state.lane}")
             self._ask(state.step, step, pool, attempt=state.attempt + 1)
         else:
             self._ask_another(step, heals=True)
 
-    def _send_if_paid(self, step: Question, attempt: int) -> None:
-        """The next command to the pool where the case stands, unless its reservation has run out while it waited."""
-        state = self._state
-        if why_not := self._unpaid(step, self._pool(state.pool)):
-            self._not_asked(step, self._pool(state.pool), why_not)
+    def _send_next(self, step: Question, attempt: int) -> None:
+        """The next command to the pool where the case stands, unless meanwhile its model was retired or its reservation
+        has run out.
+        """
+        state, pool = self._state, self._pool(self._state.pool)
+        if why_not := self._unserved(step, pool) or self._unpaid(step, pool):
+            self._not_asked(step, pool, why_not)
             self._ask_another(step, heals=False)
             return
         self._send(state.step, step, attempt)
@@ -273,12 +275,25 @@ class Asking(Paying):
         return (model, self._stamped("prompt", step.prompt)) if step.prompt else (model,)
 
     def _unserved(self, step: Question, pool: Pool) -> str:
-        """Why nobody serves it here; empty: somebody does. A model that nobody knows stops no other case."""
+        """Why nobody serves it here; empty: somebody does. A model that nobody knows stops no other case.
+
+        One that is retired is asked no more, in the version that a case began with neither.
+        """
+        model = self._model_of(step, pool)
         try:
-            self._stamped("model", self._model_of(step, pool))
+            self._stamped("model", model)
         except ConfigError:
             return "unknown_model"
-        return "" if all(self._served(step, pool)) else "retired"
+        return "" if all(self._served(step, pool)) and not self._is_retired(model) else "retired"
+
+    def _is_retired(self, model: str) -> bool:
+        """Only what is named without a version can be. One that this deploy has no more is left to the workers."""
+        if "@" in model:
+            return False
+        try:
+            return not self._cause.versions.model(model, self._state.case_id)
+        except ConfigError:
+            return False
 
     def _model_of(self, step: Question, pool: Pool) -> str:
         """As the step names it; another pool than the step's own is asked for its own."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -13,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.processors.cases import active, case, turn
+from aios.processors.cases.turnstile import Open, Turnstile
 from aios.processors.language.workflow import Workflow
 from aios.processors.language.workflow_files import FOLDER, Workflows
 from aios.schemas.models import (
     AuditRecorded,
+    Event,
     InferenceRequested,
     ModelActivated,
     PromptActivated,
@@ -27,12 +30,14 @@ from aios.streams import activations, model_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.pool_files import Pool
 from aios.streams.prompt_files import Recorded
+from tests.fakes.flow import EVERY, Flow
 from tests.fakes.pools import chained
 from tests.unit.test_case import START_MS, admitted
 
 NAME = "triage-encoder"
 STABLE = ModelActivated(model=NAME, version=1, reason="", by="", activated_at=0)
 CANARY = replace(STABLE, canary_version=2, canary_permille=100)
+OTHER = "00000002-0000-0000-0000-000000000000"  # a case
 CASES = [f"case-{number}" for number in range(4_000)]
 
 
@@ -198,6 +203,78 @@ def test_a_retired_model_is_not_asked_and_a_person_decides() -> None:
     assert not [event for event in told if isinstance(event, InferenceRequested)]
     assert [event for event in told if isinstance(event, ReviewRequested)]
     assert "not_asked" in [event.transition for event in told if isinstance(event, AuditRecorded)]
+
+
+Began = tuple[turn.Moved, Callable[[], Turnstile]]
+
+
+def first_attempt(versions: Told) -> Began:
+    """A case that has asked, and what nobody answers: its timer fires next."""
+    return case.plan(None, admitted(), cause(versions), unversioned()), Open
+
+
+def wait_for_a_turn(versions: Told) -> Began:
+    """A case behind another one that has asked; next it is called."""
+    kept: dict[bytes, Event | None] = {}
+
+    def door() -> Turnstile:
+        return Turnstile(lambda key, _kind: kept.get(key), lambda _pool: 1)
+
+    before, behind = door(), door()
+    case.plan(None, admitted(), cause(versions), unversioned(), turnstile=before)
+    kept |= before.changes
+    moved = case.plan(None, admitted(case_id=OTHER), cause(versions, 1), unversioned(), turnstile=behind)
+    kept |= behind.changes
+    leaving = door()
+    leaving.leave("demo", "classify.bulk", 0)
+    kept |= leaving.changes
+    return moved, door
+
+
+@pytest.mark.parametrize("began", [first_attempt, wait_for_a_turn])
+def test_a_model_that_is_retired_is_asked_no_more_by_cases_that_have_its_version(
+    began: Callable[[Told], Began],
+) -> None:
+    """Neither by a second attempt nor by the backlog that waits for its turn: a person is asked, the audit says why."""
+    versions = Told(triage_encoder="triage-encoder@1")
+    opened, door = began(versions)
+    assert opened.state is not None
+    assert opened.state.stamps == ("model/triage-encoder@1",)
+    timer = TimerFired(
+        timer_id=opened.state.waiting_for if opened.state.turn else turn.timer_of(opened.state),
+        case_id=opened.state.case_id,
+        due_at=START_MS,
+        fired_at=START_MS,
+    )
+
+    def moved() -> list[Event]:
+        found = case.plan(opened.state, timer, cause(versions, 2), unversioned(), turnstile=door())
+        return [event for _, event in found.events]
+
+    assert [event.model for event in moved() if isinstance(event, InferenceRequested)] == ["triage-encoder@1"]
+    versions.versions["triage_encoder"] = ""
+    told = moved()
+    assert not [event for event in told if isinstance(event, InferenceRequested)]
+    assert [event for event in told if isinstance(event, ReviewRequested)]
+    (why,) = [event for event in told if isinstance(event, AuditRecorded) and event.transition == "not_asked"]
+    assert json.loads(why.detail)["reason"] == "retired"
+
+
+def test_a_case_that_waits_for_a_retired_models_answer_takes_it_and_asks_it_no_more() -> None:
+    """What was asked is answered; a later step of the same case goes its on_error."""
+    versions, told = Told(triage_encoder="triage-encoder@1"), copy.deepcopy(EVERY)
+    about = told["steps"]["gather"]["parallel"]["of"]["about"]["infer"]
+    for name, then in (("gather", "rate"), ("rate", "ask")):
+        told["steps"][name] = {
+            "infer": about | {"status": name, "then": then, "on_error": {"reason": f"no_{name}", "then": then}}
+        }
+    told["steps"]["weigh"] = {"rule": {"first_of": [{"when": "true", "then": "book"}], "otherwise": {"then": "book"}}}
+    flow = Flow(workflow=Workflow.model_validate(told), versions=versions)
+    flow.admit()
+    versions.versions["triage_encoder"] = ""
+    flow.answer("gather")
+    assert [one.step for one in flow.of(InferenceRequested)] == ["gather"]
+    assert flow.out("ask").reasons == ("no_rate",)
 
 
 @pytest.mark.parametrize("pools", [None, chained()], ids=["a person", "another pool"])
