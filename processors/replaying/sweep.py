@@ -8,7 +8,8 @@ remembered of letters and jobs is forgotten only when the records it is about ar
 process that begins anew meets none that is settled and does not know it.
 
 A letter of an old record, which waited long or failed again, has less time than its place in the log says. So each one
-is read once in a process's life, and noted under the hour in which it expires: 8 bytes.
+is read once in a process's life, and noted under the hour in which it expires: 8 bytes. One that is discarded then may
+be restored: it is looked at again each day, and just before its record's time is up, until the record is gone.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.jobs import LetterState
 from aios.processors.replaying.turn import Turn
 from aios.processors.replaying.walk import Source
-from aios.streams.durations import HOUR_MS
+from aios.streams.durations import DAY_MS, HOUR_MS
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
 from aios.streams.topics import SEGMENT_HOURS
 
 EXPIRE_SHARE = 0.9
 EVERY_S = 600.0
+AGAIN_MS = DAY_MS  # between two looks at a discarded letter, once its hour has come
 BLOCK_RECORDS = 500
 LIE_MS = (SEGMENT_HOURS + 24) * HOUR_MS  # a segment's time, and the broker's to delete it
 FORGET_BLOCK = 5_000  # states looked at in one turn
@@ -112,7 +114,7 @@ class Sweep:
             self._next[place] = record.offset + 1
             letter = letter_of(record)
             if letter is not None:
-                self._expiring[self._expires_at(letter) // HOUR_MS + 1][place].append(record.offset)
+                self._note_at(self._expires_at(letter), record)
         if count < BLOCK_RECORDS:
             self._next[place] = high
             return False
@@ -121,6 +123,14 @@ class Sweep:
     def _expires_at(self, letter: DeadLetter) -> int:
         """Unix ms. At once where its record is too old to return as it is written."""
         return letter.written_at + int(EXPIRE_SHARE * max(0, letter.stood_at + self._retention_ms - letter.written_at))
+
+    def _again_at(self, letter: DeadLetter, now_ms: int) -> int:
+        """Unix ms, later than now. Two hours before the end: it is looked at in the hour after that."""
+        last = letter.stood_at + self._retention_ms - 2 * HOUR_MS
+        return min(last, now_ms + AGAIN_MS) if now_ms < last else now_ms + AGAIN_MS
+
+    def _note_at(self, at: int, record: Record) -> None:
+        self._expiring[at // HOUR_MS + 1][record.topic, record.partition].append(record.offset)
 
     def _expire_some(self, turn: Turn) -> bool:
         """One block of those whose hour has come. Whether there were some."""
@@ -150,6 +160,9 @@ class Sweep:
     def _expire(self, turn: Turn, record: Record) -> None:
         letter = letter_of(record)
         known = turn.letter(letter.id) if letter is not None else None
+        if letter is not None and jobs.state_of(letter, known) is LetterState.DISCARDED:
+            self._note_at(self._again_at(letter, turn.now_ms), record)
+            return
         if letter is None or jobs.settled(letter, known):
             return
         turn.keep_letter(jobs.remembered(letter, known, state=LetterState.EXPIRED, edit=None, changed_at=turn.now_ms))

@@ -1147,6 +1147,52 @@ def test_a_letter_whose_record_is_older_than_itself_expires_while_the_record_mig
     assert expired_after(29.1) == {restored.id, again.id, late.id}
 
 
+@pytest.mark.parametrize(
+    ("restored", "expired_by"),
+    [(27.5, 28.5), (29.5, 29.99), (31.5, 32.5)],
+    ids=["after its hour", "on its last day", "after its retention"],
+)
+def test_a_letter_that_is_restored_after_its_hour_expires_all_the_same(restored: float, expired_by: float) -> None:
+    """Within about a day, and before the broker may delete its record; nobody has to start the process anew."""
+    desk = Desk()
+    letter = desk.dead("b", at_ms=NOW_MS)
+    desk.ask("ada", about(letter, Kind.DISCARD), letter.id)
+
+    def expired_after(days: float) -> list[str]:
+        desk.now_ms, desk.passed_s = int(NOW_MS + days * DAY_MS), desk.passed_s + 3_600
+        desk.work()
+        return [one.letter_id for one in desk.events(LetterChanged) if one.state == "expired"]
+
+    for hours in range(int(restored * 24)):
+        assert expired_after(hours / 24) == []
+    assert desk.ask("ada", about(letter, Kind.RESTORE), letter.id).status == "done"
+    for hours in range(int(restored * 24), int(expired_by * 24)):
+        expired_after(hours / 24)
+    assert expired_after(expired_by) == [letter.id]
+
+
+def test_a_discarded_letter_is_looked_at_until_its_record_is_gone() -> None:
+    """Each day, and in the last hours in which it may return; a process that lives long does not look for ever."""
+    desk = Desk()
+    letter = desk.dead("b", at_ms=NOW_MS)
+    desk.ask("ada", about(letter, Kind.DISCARD), letter.id)
+    desk.work()
+    looked, fetch = [], desk.shelf.fetch
+
+    def counted(wanted: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int, int], Record]:
+        looked.append(desk.now_ms)
+        return fetch(wanted)
+
+    desk.shelf.fetch = counted  # type: ignore[method-assign]
+    for hour in range(50 * 24):
+        desk.now_ms, desk.passed_s = NOW_MS + hour * HOUR_MS, desk.passed_s + 3_600
+        if hour == 35 * 24:
+            desk.shelf.low = {place: len(log) for place, log in desk.shelf.logs.items()}
+        desk.work()
+    assert [(at - NOW_MS) // HOUR_MS for at in looked] == [649, 674, 699, 719, 744, 769, 794, 819, 844]
+    assert [one.state for one in desk.events(LetterChanged)] == ["discarded"]
+
+
 def test_a_breaker_is_closed_once_and_audited() -> None:
     """By who may; a closed one stays closed, an unknown one is not found."""
     desk = Desk()
