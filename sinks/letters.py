@@ -76,10 +76,12 @@ class Ages:
         """Raises Unavailable."""
         self.next_s = time.monotonic() + LOOK_S
         waiting: dict[str, int] = {}
-        oldest = await self.index.first_stood()
+        oldest: dict[str, int] = {}  # only of groups that wait: the two questions are asked one after the other
+        stood = await self.index.first_stood()
         for one in await self.index.groups(Filter(), states=UNRESOLVED):
             waiting[one.group] = waiting.get(one.group, 0) + one.count
-            oldest[one.group] = min(one.oldest_at, oldest.get(one.group, one.oldest_at))
+            first = min(one.oldest_at, stood.get(one.group, one.oldest_at))
+            oldest[one.group] = min(first, oldest.get(one.group, first))
         shares = {group: max(0, now_ms - at) / RETENTION_MS for group, at in oldest.items()}
         for group in self.known | waiting.keys():
             WAITING.labels(group).set(waiting.get(group, 0))

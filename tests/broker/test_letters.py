@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY as METRICS
 from redis import Redis
 
 from aios.dlq import index as letter_index
+from aios.dlq import index_layout as layout
 from aios.dlq import show
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.entries import Ambiguous, Entry, Progress, Source, gathered
@@ -29,6 +30,7 @@ from aios.sinks.epoch_store import Emptied, EpochStore, Write
 from aios.sinks.letter_writes import meaning_of, sweep
 from aios.sinks.letters import MARKS, OLD_SHARE, Ages
 from aios.streams import outcome_layout, outcome_store
+from aios.streams.durations import HOUR_MS
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
 from aios.streams.topics import DOCUMENT_RECEIVED, LETTER_CHANGED, RETENTION_MS
@@ -378,6 +380,28 @@ def test_what_is_older_than_the_window_is_swept(server: Valkey, redis: Redis, tm
 
     asyncio.run(ask())
     assert keys(redis) == expected
+
+
+def test_an_unresolved_letter_older_than_the_window_waits_no_longer(
+    server: Valkey, redis: Redis, tmp_path: Path
+) -> None:
+    """Though it was edited since, which keeps what it says; one that failed again within the window waits on."""
+    at = NOW - RETENTION_MS + HOUR_MS
+    old = standing(failed(1, at=at), 1, at)
+    again = standing(failed(2, at=at), 2, NOW)
+    edited = brought(change(letter(old), "edited", NOW, edit_hash_before="a", edit_hash_after="b"), 1)
+
+    async def ask() -> None:
+        store = EpochStore(server.url, tmp_path / "epoch", MARKS)
+        try:
+            await store.ensure(lambda: (write for write in writes([old, again, edited])))
+            await store.apply([sweep(NOW + 2 * HOUR_MS)])
+        finally:
+            await store.close()
+
+    asyncio.run(ask())
+    waiting = [one.partition(":")[2] for one in redis.zrange(layout.waiting_key(PLAN.group), 0, -1)]
+    assert waiting == [letter(again).id]
 
 
 def test_an_old_letter_is_measured_and_said_once(

@@ -27,7 +27,7 @@ from aios.streams.durations import DAY_MS
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
 from aios.streams.topics import LETTER_CHANGED
-from aios.streams.topology import LETTERS, PLAN
+from aios.streams.topology import ADMIT, LETTERS, PLAN
 from tests.broker.letter_records import change, changed, failed, letter, standing
 from tests.fakes.registry import FakeRegistry
 
@@ -101,6 +101,23 @@ def test_a_letter_that_failed_again_is_as_old_as_its_record(caplog: pytest.LogCa
     share = METRICS.get_sample_value("aios_dead_letter_oldest_share", {"group": PLAN.group})
     assert share == pytest.approx(20 / 30)
     assert "2 wait, the oldest record is 20 days old, and after 30 none returns" in caplog.text
+
+
+def test_a_group_of_which_nothing_waits_any_more_is_not_measured(caplog: pytest.LogCaptureFixture) -> None:
+    """Its last letter may be settled, or swept, between the two questions; that is no fault of the sink."""
+
+    class Index:
+        async def groups(self, *_: Any, **__: Any) -> list[Group]:
+            return []
+
+        async def first_stood(self) -> dict[str, int]:
+            return {ADMIT.group: NOW - 20 * DAY_MS}
+
+    ages = Ages(cast(LetterIndex, Index()), known=frozenset({ADMIT.group}))
+    asyncio.run(ages.look(NOW))
+    assert METRICS.get_sample_value("aios_dead_letter_oldest_share", {"group": ADMIT.group}) == 0
+    assert METRICS.get_sample_value("aios_dead_letters_waiting", {"group": ADMIT.group}) == 0
+    assert (ages.old, caplog.text) == (frozenset(), "")
 
 
 def test_a_change_into_a_state_that_is_none_is_refused() -> None:
