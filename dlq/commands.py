@@ -18,7 +18,6 @@ The same code writes and reads the arguments: `requested` for clients, `parse` f
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +25,7 @@ from typing import Any, Protocol
 
 from aios.schemas import ids
 from aios.schemas.models import OperationRequested
+from aios.streams import json_text
 from aios.streams.record import Where
 
 EDIT_CHARS_MAX = 64 << 10  # of a JSON Patch
@@ -317,11 +317,8 @@ def _plan(given: _Given) -> PlanCommand:
 
 
 def check_patch(text: str) -> None:
-    """That it is a list of operations; whether it applies shows on the letter. Raises Refused."""
-    try:
-        operations = json.loads(text)
-    except ValueError:
-        operations = None
+    """That it is a list of operations, within our bounds; whether it applies shows on the letter. Raises Refused."""
+    operations = _read(text, "the patch")
     if not isinstance(operations, list) or not operations or not all(isinstance(one, dict) for one in operations):
         raise Refused(Problem.BAD_ARGUMENTS, "a JSON Patch (RFC 6902) is a list of at least one operation")
 
@@ -362,13 +359,17 @@ class _Given:
 
 
 def _object(text: str, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        value = None
+    value = _read(text or "{}", name)
     if not isinstance(value, dict):
         raise Refused(Problem.BAD_ARGUMENTS, f"{name} is no JSON object")
     return value
+
+
+def _read(text: str, name: str) -> Any:
+    try:
+        return json_text.read(text, name)
+    except json_text.Unreadable as error:
+        raise Refused(Problem.BAD_ARGUMENTS, str(error)) from None
 
 
 def allowed(principals: Principals, name: str, kind: Kind, tenants: frozenset[str]) -> Principal:

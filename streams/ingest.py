@@ -10,22 +10,20 @@ key is the same event. Time and memory are proportional to the bytes, which the 
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
 
 from aios.schemas import ids
 from aios.schemas.plain import Plain
+from aios.streams import json_text
 from aios.streams.http.problem import Problem
 from aios.streams.inputs import Body, Input, SourceBody, larger, place_of
 from aios.streams.pool_files import Lane
 
-DEPTH_MAX = 16
-NODES_MAX = 1_000  # values and keys of one body
 ERRORS_MAX = 20  # told at once
 NAME_SHOWN_MAX = 64  # characters of an unknown field's name that are repeated
 PLACE_SHOWN_MAX = 200  # the same of where a field stands that is known, e.g. documents[0].name
@@ -114,59 +112,9 @@ def validate(fields: Any, model: type[Body], *, from_text: bool = False) -> Any:
 def parse(raw: bytes) -> Any:
     """JSON within our bounds. Raises Problem."""
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise Problem("invalid_json", f"the body is no JSON: {error.msg} at {where}") from None
-    except UnicodeDecodeError as error:
-        raise Problem("invalid_json", f"the body is no UTF-8 at byte {error.start}") from None
-    except RecursionError:
-        raise Problem("invalid_json", f"the body is nested deeper than {DEPTH_MAX}") from None
-    except ValueError as error:  # our own hooks, and numbers of thousands of digits
-        raise Problem("invalid_json", f"the body is refused: {error}") from None
-    _bounded(value)
-    return value
-
-
-def _bounded(value: Any) -> None:
-    """Raises Problem over DEPTH_MAX or NODES_MAX, and for text that no UTF-8 can carry."""
-    level: Sequence[Any] = [value]
-    nodes = 0
-    for _ in range(DEPTH_MAX):
-        nodes += len(level)
-        if nodes > NODES_MAX:
-            raise Problem("invalid_json", f"the body has more than {NODES_MAX} keys and values")
-        below: list[Any] = []
-        for each in level:
-            if isinstance(each, str):
-                _encodable(each)
-            elif isinstance(each, dict):
-                below += each.keys()
-                below += each.values()
-            elif isinstance(each, list):
-                below += each
-        if not below:
-            return
-        level = below
-    raise Problem("invalid_json", f"the body is nested deeper than {DEPTH_MAX}")
-
-
-def _encodable(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise Problem("invalid_json", "the body holds half of a surrogate pair") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError("NaN and infinities are no JSON")
+        return json_text.read(raw, "the body")
+    except json_text.Unreadable as error:
+        raise Problem("invalid_json", str(error)) from None
 
 
 def _wrong(error: Any, model: type[Body]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -668,9 +669,11 @@ def _references(part: Any) -> list[str]:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.just(math.inf) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["text", "label", "reviewer"]), inner),
 )
+TOLD = JSON.map(lambda value: {"kind": "paid", "body": {"amount": value}})
+BODIES = (JSON | TOLD).map(json.dumps) | TOLD.map(lambda told: json.dumps(told).replace("Infinity", "1e400"))
 TEXTS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E))
 
 
@@ -678,8 +681,8 @@ TEXTS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E))
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["/v1/workflows/document.triage/cases", "/v1/reviews/t1/decision"]),
-            st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()),
+            st.sampled_from(["/v1/workflows/document.triage/cases", "/v1/reviews/t1/decision", "/v1/cases/c1/events"]),
+            st.binary(max_size=200) | BODIES.map(str.encode),
             TEXTS,
             TEXTS,
         ),
@@ -692,6 +695,7 @@ def test_no_request_makes_the_gateway_fail(requests: list[tuple[str, bytes, str,
 
     async def test(gateway: Served) -> None:
         gateway.outcomes.tasks["t1"] = TASK
+        gateway.outcomes.cases["c1"] = CaseView(case_id="c1", tenant="acme", status="booked")
         for path, body, key, prefer in requests:
             headers = {"Content-Type": "application/json", "Idempotency-Key": key, "Prefer": prefer}
             who = "ada" if path.endswith("decision") else ""

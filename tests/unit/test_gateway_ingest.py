@@ -94,6 +94,8 @@ def test_bounds_hold_at_their_edges() -> None:
         b"\xff",
         b'{"text": NaN}',
         b'{"text": Infinity}',
+        b'{"text": 1e400}',
+        b'{"a": [{"b": -1.5E+309}]}',
         b'{"text": "a", "text": "b"}',
         b'{"text": "\\ud800"}',
         b'{"\\ud800": 1}',

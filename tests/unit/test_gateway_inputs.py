@@ -133,6 +133,20 @@ def test_the_same_words_to_the_next_question_are_new() -> None:
     run(test)
 
 
+def test_a_number_that_no_double_holds_is_the_callers_fault() -> None:
+    """What a case is told is free JSON; no contract of ours is there to refuse it."""
+
+    async def test(gateway: Served) -> None:
+        gateway.outcomes.cases["c1"] = OPEN
+        for said in (b'{"kind":"paid","body":{"amount":1e400}}', b'{"kind":"paid","body":{"a":[{"b":-1e400}]}}'):
+            headers = {"Content-Type": "application/json"}
+            async with gateway.request("POST", "/v1/cases/c1/events", data=said, headers=headers) as response:
+                assert "larger than a double" in (await problem(response, "invalid_json"))["detail"]
+        assert gateway.roads.delivered == []
+
+    run(test)
+
+
 def test_what_a_case_cannot_be_told_is_refused() -> None:
     """Unknown, another tenant's, decided, not begun, no word, too much, and what is for operators."""
 

@@ -324,6 +324,21 @@ def test_a_wrong_command_is_refused_before_it_is_asked(path: str, body: Any, rea
     run(test, OperationsSettings(body_bytes_max=2_048))
 
 
+@pytest.mark.parametrize(("path", "name"), [(f"/v1/dead-letters/{ONE}/edit", "patch"), ("/v1/replays", "edit")])
+def test_a_patch_that_could_not_be_written_again_is_refused(path: str, name: str) -> None:
+    """Its values are free JSON; no contract of ours is there to refuse them."""
+
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        body = f'{{"{name}": [{{"op": "add", "path": "/text", "value": 1e400}}]}}'.encode()
+        headers = {"Content-Type": "application/json"}
+        async with operations.request("POST", path, data=body, headers=headers) as response:
+            assert "larger than a double holds" in (await problem(response, "invalid_json"))["detail"]
+        assert operations.stage.asked == []
+
+    run(test)
+
+
 def test_a_misspelt_name_is_refused_with_those_there_are() -> None:
     """Of a query and of a letter's field: neither selects everything, nor nothing, in silence."""
 

@@ -637,6 +637,7 @@ def test_requests_that_make_no_sense_are_refused_with_what_to_do() -> None:
         ({"kind": "letter.eat"}, "unknown_command"),
         ({"object_id": ""}, "bad_arguments"),
         ({"arguments": "[]"}, "bad_arguments"),
+        ({"arguments": "[" * 100_000}, "bad_arguments"),
         ({"arguments": good.arguments[:-1] + ',"more":1}'}, "bad_arguments"),
         ({"value": b"x"}, "bad_arguments"),
         ({"object_id": "another"}, "not_found"),
@@ -648,6 +649,10 @@ def test_requests_that_make_no_sense_are_refused_with_what_to_do() -> None:
         assert desk.events(OperationAnswered)[-1].problem == problem, changed
     assert desk.ask("ada", PlanCommand(filter='{"colour":"red"}')).problem == "bad_arguments"
     assert desk.ask("ada", PlanCommand(edit="{}")).problem == "bad_arguments"
+    for value in ("1e400", "[" * 20 + "]" * 20, "[" * 20_000 + "]" * 20_000):
+        patch = f'[{{"op":"add","path":"/text","value":{value}}}]'
+        assert desk.ask("ada", PlanCommand(edit=patch)).problem == "bad_arguments"
+        assert desk.ask("ada", about(letter, Kind.EDIT, patch=patch), letter.id).problem == "bad_arguments"
     assert desk.ask("ada", PlanCommand(action=Action.DISCARD, edit='[{"op":"test"}]')).problem == "bad_arguments"
     assert desk.ask("ada", JobCommand(kind=Kind.RUN), "no such job").problem == "not_found"
     assert not desk.memory
