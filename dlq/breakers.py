@@ -28,14 +28,14 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import BreakerChanged
 from aios.streams import carrying, metrics, reference
 from aios.streams.config import KafkaSettings
-from aios.streams.errors import Unavailable
+from aios.streams.errors import AiosError
 from aios.streams.record import Outgoing
 from aios.streams.reference import ReferenceTable
 from aios.streams.topics import BREAKER_CHANGED
 from aios.streams.topology import Stage
 from aios.streams.waiting import is_circuit
 
-AGAIN_S = 1.0  # before a Kafka that was away is told again
+AGAIN_S = 1.0  # before what could not be written is tried again
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class GroupBreakers(BreakerTable):
             self._found[change.key] = change
             self._unwritten.append(change)
             self._gather()
-            if self._writer is None:
+            if self._writer is None or not self._writer.is_alive():
                 self._writer = threading.Thread(target=self._write_all, name=BREAKER_CHANGED.name, daemon=True)
                 self._writer.start()
             self._changing.notify_all()
@@ -137,7 +137,7 @@ class GroupBreakers(BreakerTable):
                     tenant=change.tenant,
                     seed=change.fingerprint,
                 )
-            except Unavailable as error:
+            except AiosError as error:
                 log.warning("breaker %s is open, but not written yet: %s", change.key, error)
                 with self._changing:
                     if self._closing or self._changing.wait_for(lambda: self._closing, AGAIN_S):
