@@ -29,6 +29,7 @@ SURPLUS_SHARE = 0.05  # of each true cost in what is learned
 PATIENCE_MS = 60_000  # the deadline of a record that names none: so long after it was written
 PRIORITY_MS = 1_000  # one step of priority is as good as a deadline that much earlier
 FLOWS_KEPT = 64  # tenants with nothing waiting may be remembered beyond those that have
+DROPPED_KEPT = 64  # records that wait no more may stand among a tenant's, beyond twice as many as wait
 
 TENANT = "aios-tenant"
 
@@ -119,6 +120,7 @@ class Fair:
             return None
         heapq.heappop(flow.waiting)
         flow.alive -= 1
+        self._sweep(flow)
         item.cost = cost
         self._flying[id(item.record)] = self._waiting.pop(id(item.record))
         flow.in_flight += 1
@@ -127,13 +129,14 @@ class Fair:
         return item.record
 
     def drop(self, records: Iterable[Record]) -> None:
-        """They wait no more: their partition has left."""
-        for record in records:
-            item = self._waiting.pop(id(record), None)
-            if item is not None:
-                item.flow.alive -= 1
-                if not item.flow.alive:
-                    self._line_up(item.flow)
+        """They wait no more: their partition has left, or rests."""
+        items = [item for record in records if (item := self._waiting.pop(id(record), None)) is not None]
+        for item in items:
+            item.flow.alive -= 1
+        for flow in dict.fromkeys(item.flow for item in items):
+            self._sweep(flow)
+            if not flow.alive:
+                self._line_up(flow)
         self._room.forgo()
 
     def ended(self, record: Record, tokens: int | None) -> None:
@@ -181,6 +184,14 @@ class Fair:
             if self._waiting.get(id(item.record)) is item:
                 return item
             heapq.heappop(flow.waiting)
+
+    def _sweep(self, flow: _Flow) -> None:
+        """Let go of dropped records: a partition that rests is read again and again, and most would stay for good."""
+        if not flow.alive:
+            flow.waiting.clear()
+        elif len(flow.waiting) > 2 * flow.alive + DROPPED_KEPT:
+            flow.waiting = [entry for entry in flow.waiting if self._waiting.get(id(entry[2].record)) is entry[2]]
+            heapq.heapify(flow.waiting)
 
     def _tidy(self) -> None:
         """Forget tenants with nothing here, those first who have had least: they would be as good as new anyway."""

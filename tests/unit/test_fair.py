@@ -234,6 +234,12 @@ class Turns(RuleBasedStateMachine):
         assert 0 <= self.room.tokens <= 600
         assert len(self.turns._flying) == len(self.seen.flying)
 
+    @invariant()
+    def what_was_dropped_is_let_go(self) -> None:
+        for flow in self.turns._flows.values():
+            assert len(flow.waiting) <= 2 * flow.alive + fair.DROPPED_KEPT
+            assert flow.alive or not flow.waiting
+
     def teardown(self) -> None:
         """Nothing is forgotten: from any state everything that waits has its turn."""
         for one in list(self.seen.flying.values()):
@@ -262,3 +268,21 @@ def test_tenants_who_left_are_forgotten() -> None:
         turns.ended(one, 10)
     assert stays is not None
     assert len(turns._flows) <= 2 * (fair.FLOWS_KEPT + 2)
+
+
+def test_what_a_resting_partition_is_read_for_again_and_again_is_let_go() -> None:
+    """Each time its records are dropped, also where the tenant has others that wait; those keep their order."""
+    turns = exact()
+    for number in range(20):
+        turns.put(record("a", number, deadline=5_000 + number))
+    for read in range(50):
+        gone = [record("a", 1_000 * read + number, deadline=number) for number in range(100, 200)]
+        for one in gone:
+            turns.put(one)
+        turns.drop(gone)
+        assert len(turns._flows["a"].waiting) <= 2 * 20 + fair.DROPPED_KEPT
+    order = []
+    while (taken := turns.next()) is not None:
+        order.append(taken.offset)
+        turns.ended(taken, 10)
+    assert order == list(range(20))
