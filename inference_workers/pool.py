@@ -31,6 +31,7 @@ class Source(Hand, Protocol):
     async def take(self, records_max: int, *, wait_ms_max: int) -> list[Record]: ...
     def position(self, topic: str, partition: int) -> int | None: ...
     def lag(self) -> Mapping[tuple[str, int], int]: ...
+    async def drain(self, s_max: float) -> None: ...
     async def close(self, drain_s_max: float) -> None: ...
 
 
@@ -65,9 +66,20 @@ class Pool:
             taking.cancel()
             looking.cancel()
 
-    async def close(self, drain_s_max: float, *, healthy: bool) -> None:
-        """Let what is in hand finish up to the bound; the rest stays uncommitted. healthy: it ends no process."""
-        await self._intake.close(drain_s_max)
+    async def drain(self, s_max: float) -> None:
+        """Take nothing more, let what is in hand finish up to the bound. Raises what stops this deploy meanwhile."""
+        draining = asyncio.create_task(self._intake.drain(s_max))
+        try:
+            await asyncio.wait((draining, self._fatal), return_when=asyncio.FIRST_COMPLETED)
+            for done in (self._fatal, draining):
+                if done.done():
+                    done.result()
+        finally:
+            draining.cancel()
+
+    async def close(self, *, healthy: bool) -> None:
+        """What is still in hand stays uncommitted. healthy: it ends no process."""
+        await self._intake.close(0.0)
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

@@ -253,23 +253,25 @@ async def _serve(
 async def serve(pools: Sequence[Pool], engine: Engine, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """All lanes until stop is set; then what is in hand finishes, within DRAIN_S_MAX.
 
-    Raises the first thing that stops the process: nothing in hand is settled then. A dead engine leaves the marks
-    of what was in hand, so that a request which kills engines is found; anything else takes them away.
+    Raises the first thing that stops the process, also while it drains: nothing in hand is settled then. A dead engine
+    leaves the marks of what was in hand, so that a request which kills engines is found; anything else takes them away.
     """
-    drain_s_max, healthy = 0.0, True
-    running: list[asyncio.Task[Any]] = []
+    healthy = True
+    running: list[asyncio.Future[Any]] = []
     try:
         await asyncio.gather(*(pool.start() for pool in pools))
         ready()
         works = (engine.watch(), *(pool.serve(stop) for pool in pools), stop.wait())
         running += [asyncio.create_task(work) for work in works]
         await _first(running)
-        drain_s_max = DRAIN_S_MAX
+        drains = [asyncio.create_task(pool.drain(DRAIN_S_MAX)) for pool in pools]
+        running += (*drains, asyncio.gather(*drains))
+        await _first((running[0], running[-1]))  # what a dead engine has in hand never ends
     except EngineDead:
         healthy = False
         raise
     finally:
-        await asyncio.gather(*(pool.close(drain_s_max, healthy=healthy) for pool in pools))
+        await asyncio.gather(*(pool.close(healthy=healthy) for pool in pools))
         for each in running:
             each.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -313,7 +315,7 @@ def _answers(settings: Settings, served: Served) -> AnswerCache | None:
     return AnswerCache(settings.redis.url, seconds=chosen.answers_kept_s, answers_max=chosen.answers_kept_max)
 
 
-async def _first(works: Sequence[asyncio.Task[Any]]) -> None:
+async def _first(works: Sequence[asyncio.Future[Any]]) -> None:
     """Wait until the first of these ends. Raises what it raised."""
     done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
     for each in works:

@@ -183,14 +183,18 @@ class Intake:
                 lane.resume_at = max(lane.resume_at, time.monotonic() + for_ms / 1000)
         self._tell()
 
+    async def drain(self, s_max: float) -> None:
+        """Take nothing more. Returns as soon as nothing is in hand, or after that long."""
+        with self._changed:
+            self._stopping = True
+            self._hands.forget(self._hands.lanes.values())
+        await self._until(lambda: not self._hands.in_flight or self._error is not None, s_max)
+
     async def close(self, drain_s_max: float) -> None:
         """Take nothing more, let what is in hand finish up to the bound, commit, leave the group."""
         if self._thread is None:
             return
-        with self._changed:
-            self._stopping = True
-            self._hands.forget(self._hands.lanes.values())
-        await self._until(lambda: not self._hands.in_flight or self._error is not None, drain_s_max)
+        await self.drain(drain_s_max)
         with self._changed:
             self._leaving = True
             self._changed.notify_all()

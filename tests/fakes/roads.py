@@ -72,10 +72,13 @@ class FakeRoads:
         for record in [r for r in self.in_flight.values() if (r.topic, r.partition) == (topic, partition)]:
             self._land(record)
 
-    async def close(self, drain_s_max: float) -> None:
+    async def drain(self, s_max: float) -> None:
         if self.in_flight:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.none_in_flight.wait(), drain_s_max)
+                await asyncio.wait_for(self.none_in_flight.wait(), s_max)
+
+    async def close(self, drain_s_max: float) -> None:
+        await self.drain(drain_s_max)
 
     async def deliver_all(self, outs: Sequence[Outgoing]) -> list[Place]:
         await asyncio.sleep(0)

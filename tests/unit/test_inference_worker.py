@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -415,6 +416,50 @@ def test_a_dead_engine_ends_the_process_with_everything_in_hand_unsettled(tmp_pa
         asyncio.run(serve(roads, FakeEngine(), tmp_path))
     assert not roads.finished
     assert not roads.delivered
+
+
+class DiesAtTheEnd(FakeEngine):
+    """While the worker drains: of a request, or by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopping = asyncio.Event()
+
+    async def _obey(self, text: str) -> None:
+        if text == "later":
+            await self.stopping.wait()
+            text = "die"
+        await super()._obey(text)
+
+    async def watch(self) -> NoReturn:
+        await self.stopping.wait()
+        raise EngineDead("the fake engine died")
+
+
+@pytest.mark.parametrize("text", ["later", "hang"])
+def test_an_engine_that_dies_while_the_worker_drains_ends_it_like_any_other_time(text: str, tmp_path: Path) -> None:
+    """At once, since nothing in hand can end any more; what was in hand is suspect to whoever is next."""
+    roads = FakeRoads([record(0, request(0, text)), record(1, request(1, "hang"))])
+
+    async def until_it_dies() -> float:
+        engine = DiesAtTheEnd()
+        await engine.start()
+        stop = asyncio.Event()
+        serving = asyncio.create_task(worker.serve([pool(roads, engine, tmp_path)], engine, stop, lambda: None))
+        while len(engine.texts) < 2:  # noqa: ASYNC110 - asked in this loop
+            await asyncio.sleep(0)
+        stop.set()
+        await asyncio.sleep(0.05)
+        engine.stopping.set()
+        died = time.monotonic()
+        with pytest.raises(EngineDead):
+            await serving
+        return time.monotonic() - died
+
+    assert asyncio.run(until_it_dies()) < worker.DRAIN_S_MAX / 2
+    assert not roads.finished
+    _forget_owner(tmp_path)
+    assert Deaths(tmp_path, STAGE.name).suspicious(STAGE.reads[0].name, 0, [0, 1]) == {0: 0, 1: 0}
 
 
 def test_a_request_that_kills_engines_is_given_up_undecoded(tmp_path: Path) -> None:
