@@ -129,6 +129,10 @@ class InHand:
         """What may start now, of everything taken."""
         return [start for place in list(self._partitions) for start in self._startable(place)]
 
+    def is_suspect(self, record: Record) -> bool:
+        """Whether it may have ended a process: what is known of it is lost where it is written elsewhere."""
+        return bool(self._deaths.suspicious(record.topic, record.partition, [record.offset]))
+
     def leave(self) -> None:
         """The process leaves in good health: whatever is still in hand did not end it."""
         for place, partition in self._partitions.items():

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from aios.inference_workers.cache import Answers, Kept, Nothing, key_of
@@ -37,6 +37,10 @@ REASON_CHARS_MAX = 300
 OK, FAILED, EXPIRED = "ok", "failed", "expired"
 LATE, CANCELLED, LET_GO = "late", "cancelled", "let_go"
 LOOK_S = 0.5  # between two looks at whether the answer would still be taken
+
+
+class Loading(Exception):
+    """The engine of its version is being loaded: it may come again later. It was never asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,33 +70,44 @@ class Answering:
         answers: Answers | None = None,
         cancels: Cancelled | None = None,
         wrote: Callable[[Usage], None] | None = None,
+        here: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
-        """wrote: hears what each answer that can be used took of the engine."""
+        """wrote: hears what each answer that can be used took of the engine. here: whether that of a version is
+        loaded; None: always.
+        """
         self._pool = pool
         self._task = task
         self._engine = engine
         self._answers: Answers = answers if answers is not None else Nothing()
         self._cancels: Cancelled = cancels if cancels is not None else Nobody()
         self._wrote = wrote
+        self._here = here
         self._asked: dict[asyncio.Task[Answer], Callable[[], bool]] = {}  # and whether its answer would be taken
         self._looking: asyncio.TimerHandle | None = None
 
     async def answer(
-        self, record: Record, request: InferenceRequested, owned: Callable[[], bool] = lambda: True
+        self,
+        record: Record,
+        request: InferenceRequested,
+        owned: Callable[[], bool] = lambda: True,
+        *,
+        aside: Callable[[], bool] = lambda: False,
     ) -> InferenceCompleted:
-        """Raises Unavailable, EngineDead, ConfigError, and what nobody foresaw.
+        """Raises Unavailable, EngineDead, ConfigError, and what nobody foresaw; Loading, if it can go aside.
 
         owned: False once this worker's answer would be discarded; it is taken out of the engine then, and what comes
-        back only says what it took.
+        back only says what it took. aside: whether it can come again later; else it waits here for what loads.
         """
         started_ms = wall_ms()
-        return self._completed(record, request, await self._outcome(request, started_ms, owned), started_ms)
+        return self._completed(record, request, await self._outcome(request, started_ms, owned, aside), started_ms)
 
     def failed(self, record: Record, request: InferenceRequested, reason: str) -> InferenceCompleted:
         """The answer to a request that is given up."""
         return self._completed(record, request, _Outcome(status=FAILED, reason=reason), wall_ms())
 
-    async def _outcome(self, request: InferenceRequested, now_ms: int, owned: Callable[[], bool]) -> _Outcome:
+    async def _outcome(
+        self, request: InferenceRequested, now_ms: int, owned: Callable[[], bool], aside: Callable[[], bool]
+    ) -> _Outcome:
         reason = self._refusal(request)
         if reason:
             return _Outcome(status=FAILED, reason=reason)
@@ -105,6 +120,8 @@ class Answering:
         kept = await self._answers.get(key) if key else None
         if kept is not None:
             return _Outcome(status=OK, kept=kept)
+        if self._here is not None and not await self._here(request.model) and aside():
+            raise Loading(f"{request.model} is being loaded")
         outcome = await self._ask(request, (request.deadline_at - wall_ms()) / 1000, owned)
         if key and outcome.status == OK and outcome.answer is not None:
             self._answers.put(key, _kept(outcome.answer))

@@ -7,15 +7,19 @@ one that fails for a reason nobody foresaw disturbs no other, and plan learns of
 Engine, registry or Kafka being away: the request keeps its place, is tried again with a growing wait until its
 deadline, and nothing is dead-lettered. Requests of partitions that have left, or rest, are taken out of the engine, and
 what was spent on them is counted; their next owner asks the model again, and plan takes the first answer.
+The engine of its version being loaded, which takes minutes: the request gives up its place and comes back through the
+first retry tier, as often as it must; that is no attempt, and one that comes back too late is expired. One that is
+suspect waits in its place: elsewhere nobody would know it (dlq/in_hand.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from aios.dlq.one_record import Hand, Lost, OneRecord, Out, age_s
 from aios.dlq.settle import Settlement, Settler
-from aios.inference_workers.answering import Answering
+from aios.inference_workers.answering import Answering, Loading
 from aios.inference_workers.measures import Measures
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted, InferenceRequested
@@ -44,7 +48,7 @@ class Requests(OneRecord):
         self._answering = answering
         self._measures = measures
 
-    async def work(self, record: Record) -> None:
+    async def work(self, record: Record, is_suspect: Callable[[Record], bool]) -> None:
         """Answer one request, or settle it. Raises only what stops this deploy."""
         if not self._intake.owns(record):  # its partition left while it waited to be started: it is read again
             return
@@ -63,10 +67,15 @@ class Requests(OneRecord):
                 offset=record.offset,
             ):
                 request = await self._while_away(record, lambda: self._event(record, InferenceRequested))
-                answer = await self._while_away(record, lambda: self._answered(record, request))
+                answer = await self._while_away(record, lambda: self._answered(record, request, is_suspect))
                 failpoints.hit(f"{self._stage.process}.computed")
                 await self._tell(record, answer)
         except Lost:
+            return
+        except Loading as error:
+            now_ms = wall_ms()
+            first_tier = self._settler.put_off(record, str(error), now_ms, until_ms=now_ms)
+            await self._settled(record, first_tier)
             return
         except Exception as error:  # noqa: BLE001 - the settler decides, and raises what stops this deploy
             told = None if request is None else partial(self._failed, record, request, error)
@@ -81,10 +90,16 @@ class Requests(OneRecord):
             return
         await self._settle(record, error)
 
-    async def _answered(self, record: Record, request: InferenceRequested) -> InferenceCompleted:
+    async def _answered(
+        self, record: Record, request: InferenceRequested, is_suspect: Callable[[Record], bool]
+    ) -> InferenceCompleted:
         """What is not ours any more by then was worked on for nothing: its next owner asks again."""
         owned = partial(self._intake.owns, record)
-        answer = await self._answering.answer(record, request, owned)
+
+        def aside() -> bool:
+            return self._settler.put_off_ms(record) is not None and not is_suspect(record)
+
+        answer = await self._answering.answer(record, request, owned, aside=aside)
         if not owned():
             self._measures.wasted(answer)
         return answer

@@ -100,7 +100,10 @@ class Pool:
 
     def _start(self, starts: Sequence[Start]) -> None:
         for record, given_up in starts:
-            work = self._requests.give_up(record, given_up) if given_up else self._requests.work(record)
+            if given_up:
+                work = self._requests.give_up(record, given_up)
+            else:
+                work = self._requests.work(record, self._in_hand.is_suspect)
             running = asyncio.create_task(self._guarded(record, work))
             self._running.add(running)
             running.add_done_callback(self._running.discard)

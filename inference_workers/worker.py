@@ -232,7 +232,15 @@ async def _serve(
         intake = _intake(settings, stage, pool, slot, room=room, one_max=served.one_max(settings.inference))
         requests = Requests(
             stage,
-            Answering(pool, task, engine, answers=answers, cancels=cancels[stage.name], wrote=measured.wrote),
+            Answering(
+                pool,
+                task,
+                engine,
+                answers=answers,
+                cancels=cancels[stage.name],
+                wrote=measured.wrote,
+                here=engine.is_here,
+            ),
             codec,
             measured,
             intake=intake,

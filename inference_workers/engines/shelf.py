@@ -1,10 +1,10 @@
 """The engines of one worker, one for each set of weights that versions of its model are served with.
 
 Enters: what is asked of a version. Leaves: the answer of its engine. Guaranteed: the engine of the newest version is
-loaded and warm before the process serves anybody; another one is loaded when its first request comes, which waits for
-it, and stays; one that cannot be loaded beside it (memory, weights that are not there) fails what is asked of it, says
-why, and disturbs nobody else; a loaded one that dies or hangs ends the process like the only one would. As an Engine, a
-shelf is its first one.
+loaded and warm before the process serves anybody; another one is loaded when its first request comes, and stays; who
+asks it meanwhile waits for it, or asks is_here() first and comes again; one that cannot be loaded beside it (memory,
+weights that are not there) fails what is asked of it, says why, and disturbs nobody else; a loaded one that dies or
+hangs ends the process like the only one would. As an Engine, a shelf is its first one.
 Rejected: every engine from the start (twice the memory and the start-up for a version that may serve nobody), a process
 a version (who starts it when a canary begins?).
 """
@@ -14,13 +14,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from aios.inference_workers.engines.engine import Embed, Embedding, Engine, Generate, Generation, RequestRefused
 
 LOAD_AGAIN_S = 300.0  # after one that failed: until somebody who asks has it tried once more
+AT_ONCE_S = 0.5  # an engine elsewhere has nothing to load: nobody is sent away for that
 
 log = logging.getLogger(__name__)
+
+
+class _Load(NamedTuple):
+    """engine: once it is loaded. begun_at: in the loop's time."""
+
+    engine: asyncio.Task[Engine]
+    begun_at: float
 
 
 class Shelf:
@@ -32,7 +40,7 @@ class Shelf:
         self._first = make(first)
         self._key = first
         self._engines: set[Engine] = {self._first}
-        self._loads: dict[str, asyncio.Task[Engine]] = {}
+        self._loads: dict[str, _Load] = {}
         self._watches: set[asyncio.Task[NoReturn]] = set()
         self._death: asyncio.Future[Exception] | None = None
 
@@ -60,9 +68,10 @@ class Shelf:
         raise await asyncio.shield(self._death)
 
     async def close(self) -> None:
-        for each in (*self._watches, *self._loads.values()):
+        ending = (*self._watches, *(load.engine for load in self._loads.values()))
+        for each in ending:
             each.cancel()
-        await asyncio.gather(*self._watches, *self._loads.values(), return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         await asyncio.gather(*(engine.close() for engine in self._engines))
 
     def of(self, model: str) -> Engine:
@@ -70,11 +79,29 @@ class Shelf:
         key = self._key_of(model)
         return self._first if key == self._key else OnDemand(self, key)
 
+    async def is_here(self, model: str) -> bool:
+        """Whether what answers for name@version answers, or refuses, without being waited for.
+
+        False: it is loaded from now on, and that takes longer than AT_ONCE_S.
+        """
+        key = self._key_of(model)
+        if key == self._key:
+            return True
+        load = self._loading(key)
+        left_s = load.begun_at + AT_ONCE_S - asyncio.get_running_loop().time()
+        await asyncio.wait((load.engine,), timeout=max(0.0, left_s))
+        return load.engine.done()
+
     async def loaded(self, key: str) -> Engine:
         """Raises RequestRefused where it cannot be. Whoever is cancelled leaves the loading to the others."""
+        return await asyncio.shield(self._loading(key).engine)
+
+    def _loading(self, key: str) -> _Load:
         if key not in self._loads:
-            self._loads[key] = asyncio.ensure_future(self._load(key))
-        return await asyncio.shield(self._loads[key])
+            engine = asyncio.ensure_future(self._load(key))
+            engine.add_done_callback(lambda done: done.cancelled() or done.exception())  # logged, if nobody asks again
+            self._loads[key] = _Load(engine, asyncio.get_running_loop().time())
+        return self._loads[key]
 
     async def _load(self, key: str) -> Engine:
         try:

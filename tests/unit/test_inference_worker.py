@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.dlq import one_record
+from aios.dlq import envelope, one_record
 from aios.dlq.deaths import Deaths
 from aios.dlq.decide import LIMITS
 from aios.dlq.in_hand import Quiet
@@ -27,6 +27,7 @@ from aios.inference_workers.cache import Answers, Kept
 from aios.inference_workers.cancels import Cancelled, Cancels
 from aios.inference_workers.classify import Head
 from aios.inference_workers.engines import batch
+from aios.inference_workers.engines import shelf as shelf_module
 from aios.inference_workers.engines.engine import Engine
 from aios.inference_workers.engines.shelf import Shelf
 from aios.inference_workers.measures import WASTED_S, Measures
@@ -101,7 +102,14 @@ def pool(
     measures = Measures(declared)
     requests = Requests(
         STAGE,
-        Answering(declared, task or Classify(engine, {"letters": HEAD}), engine, answers=answers, cancels=cancels),
+        Answering(
+            declared,
+            task or Classify(engine, {"letters": HEAD}),
+            engine,
+            answers=answers,
+            cancels=cancels,
+            here=engine.is_here if isinstance(engine, Shelf) else None,
+        ),
         codec,
         measures,
         intake=roads,
@@ -182,6 +190,77 @@ def test_a_version_that_cannot_be_loaded_fails_its_own_requests(error: Exception
     failed = ("failed", f"old cannot be loaded here: {error}")
     assert found == {f"r{n}": failed if n % 2 else ("ok", "") for n in range(6)}
     assert sorted(one.offset for one in roads.finished) == list(range(6))
+
+
+class Loads(FakeEngine):
+    """When it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = asyncio.Event()
+
+    async def start(self) -> None:
+        await self.may.wait()
+        await super().start()
+
+
+def canaried(second: FakeEngine) -> tuple[Shelf, Task]:
+    """The version that is served, and another with an engine of its own."""
+    keys = {CLASSIFIER: "stable", OLDER: "second"}
+    shelf = Shelf({"stable": FakeEngine(), "second": second}.__getitem__, keys.__getitem__, "stable")
+    return shelf, Versions(*(Classify(shelf.of(model), {"letters": HEAD}, model) for model in keys))
+
+
+def test_nobody_holds_a_place_for_an_engine_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than there are places ask for it, and whoever asks the stable one is answered meanwhile. They come back in
+    the first tier, without an attempt, as often as they must, and are answered once it is loaded.
+    """
+    monkeypatch.setattr(shelf_module, "AT_ONCE_S", 0.01)
+    asked = [record(n, request(n, model=OLDER if n < 20 else CLASSIFIER)) for n in range(30)]
+    rounds: list[FakeRoads] = []
+
+    async def until_it_is_loaded() -> None:
+        second = Loads()
+        shelf, task = canaried(second)
+        returned = asked
+        for loaded in (False, False, True):
+            if loaded:
+                second.may.set()
+            rounds.append(FakeRoads(returned))
+            await serve(rounds[-1], shelf, tmp_path, task=task)
+            tier = [out for out in rounds[-1].delivered if out.topic == STAGE.tiers[0].topic.name]
+            returned = [
+                Record(STAGE.retries.name, 0, n, wall_ms(), out.key, out.value, out.headers)
+                for n, out in enumerate(tier)
+            ]
+            counts = {(envelope.attempt_of(each), envelope.deferrals_of(each)) for each in returned}
+            assert counts == (set() if loaded else {(1, len(rounds))})
+        await shelf.close()
+
+    asyncio.run(until_it_is_loaded())
+    answered = [{answer.request_id: answer.status for answer in answers(each)} for each in rounds]
+    assert answered == [{f"r{n}": "ok" for n in range(20, 30)}, {}, {f"r{n}": "ok" for n in range(20)}]
+
+
+def test_a_suspect_waits_in_its_place_for_an_engine_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each death takes its engine along, and the record's deaths are counted where it stands: put off, it would kill
+    for ever.
+    """
+    monkeypatch.setattr(shelf_module, "AT_ONCE_S", 0.01)
+    Deaths(tmp_path, STAGE.name).begin(STAGE.reads[0].name, 0, 0, 0)
+    _forget_owner(tmp_path)
+    roads = FakeRoads([record(0, request(0, model=OLDER))])
+
+    async def until_it_is_loaded() -> None:
+        second = Loads()
+        shelf, task = canaried(second)
+        asyncio.get_running_loop().call_later(0.2, second.may.set)
+        await serve(roads, shelf, tmp_path, task=task)
+        await shelf.close()
+
+    asyncio.run(until_it_is_loaded())
+    assert [(answer.request_id, answer.status) for answer in answers(roads)] == [("r0", "ok")]
+    assert len(roads.delivered) == 1
 
 
 @pytest.mark.parametrize(

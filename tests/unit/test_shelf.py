@@ -103,6 +103,31 @@ def test_an_older_version_is_loaded_once_by_whoever_asks_first() -> None:
     served(test)
 
 
+def test_whether_an_engine_is_here_is_said_without_waiting_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking has it loaded, once. One that takes no time is waited for; one that cannot be loaded says so if asked."""
+
+    async def test(made: Made) -> None:
+        assert await made.shelf.is_here("m@3")
+        made.shelf._make = lambda _key: FakeEngine()
+        assert await made.shelf.is_here("m@1")
+        made.shelf._loads.clear()
+        monkeypatch.setattr(shelf, "AT_ONCE_S", 0.01)
+        made.shelf._make = made.make
+        assert [await made.shelf.is_here("m@1") for _ in range(3)] == [False] * 3
+        (await made.made("old")).may.set()
+        await made.shelf.of("m@1").embed(Embed(text="hello"))
+        assert await made.shelf.is_here("m@1")
+        assert made.engines["old"].starts == 1
+        made.shelf._loads.clear()
+        made.shelf._make = lambda _key: Broken()
+        monkeypatch.setattr(shelf, "AT_ONCE_S", 5.0)
+        assert await made.shelf.is_here("m@1")
+        with pytest.raises(RequestRefused):
+            await made.shelf.of("m@1").embed(Embed(text="hello"))
+
+    served(test)
+
+
 def test_an_engine_that_dies_ends_the_process_whichever_it_is() -> None:
     """The one that was loaded later too."""
 
