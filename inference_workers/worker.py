@@ -147,7 +147,7 @@ class Served:
 
         def make(name: str) -> Engine:
             return OpenAIEngine(
-                name, url=server.url, api_key=server.api_key, answer_s_max=settings.step_s_max, calls=calls
+                name, url=server.url, api_key=server.api_key, answer_s_max=settings.answer_s_max, calls=calls
             )
 
         if self.pool.engine != "openai":

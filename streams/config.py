@@ -153,6 +153,7 @@ class InferenceSettings(Section):
     load_s_max: Annotated[int, Field(ge=1, le=3600)] = 120  # import, weights and warm-up; also of start-up probes
     lanes: Annotated[tuple[Lane, ...], Field(min_length=1)] = (Lane.INTERACTIVE, Lane.BULK)  # that a worker serves
     step_s_max: Annotated[int, Field(ge=1)] = 60  # a step that takes longer is a hang: the process ends
+    answer_s_max: Annotated[int, Field(ge=1)] = 600  # of a server elsewhere, its queue included; then it is away
 
     def of(self, pool: Pool) -> InferenceSettings:
         """As the engine of this pool is told them."""

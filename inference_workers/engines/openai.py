@@ -4,8 +4,9 @@ In and out: as in engine.py. A pool's file names its server (streams/pool_files.
 Each version of a model is asked by the server's name for it: the `weights` of its card, which are the pool's for the
 newest. Where inference.engine sends a pool of another engine there, that name is ours, `name@version` (vLLM:
 --served-model-name takes several).
-Guaranteed: a refusal of one request (4xx) fails it alone; a server that is away, busy or slow is Unavailable,
-which heals; a wrong key or a model it does not know stops the process with the reason, since no request
+Guaranteed: a refusal of one request (4xx) fails it alone; a server that is away or busy is Unavailable, which heals; a
+slow one is waited for until the request's deadline, since each question costs money, and is as good as away after
+inference.answer_s_max; a wrong key or a model it does not know stops the process with the reason, since no request
 would ever succeed (a harmless one is asked before that is believed: firewalls answer 403 to what a text says).
 Nothing that a server says about a request is repeated but a short code. Cancelling closes the connection, by which
 such servers abort. Each lane has as many connections as its pool may have requests in flight, all versions together, so

@@ -20,7 +20,7 @@ from aios.inference_workers.tasks import Classify, each_version
 from aios.inference_workers.worker import Served
 from aios.streams import installed, model_files, pool_files
 from aios.streams.config import InferenceSettings, Settings
-from aios.streams.errors import ConfigError
+from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.pool_files import Pool
 from tests.fakes.answers import request
 from tests.fakes.pools import declared
@@ -35,12 +35,14 @@ class Server:
 
     known: frozenset[str]
     url: str = ""
+    takes_s: float = 0.0
     asked: list[tuple[str | None, str]] = field(default_factory=list)
     _runner: web.AppRunner | None = None
 
     async def answer(self, call: web.Request) -> web.Response:
         said = await call.json()
         self.asked.append((call.headers.get("Authorization"), said["model"]))
+        await asyncio.sleep(self.takes_s)
         if said["model"] not in self.known:
             return web.json_response({"error": {"code": "model_not_found"}}, status=404)
         if call.path.endswith("embeddings"):
@@ -158,6 +160,21 @@ def test_where_a_setting_sends_a_pool_to_a_server_its_versions_have_our_names() 
             return server.asked
 
     assert [model for _, model in asyncio.run(work())] == ["triage-encoder@2", "triage-encoder@1"]
+
+
+def test_a_slow_server_is_waited_for_and_not_asked_again(versions: None) -> None:
+    """For longer than a step of an engine here may take, and no longer than inference.answer_s_max."""
+
+    async def work(answer_s_max: int) -> int:
+        async with Server(frozenset(WEIGHTS.values()), takes_s=1.5) as server:
+            settings = Settings(inference=InferenceSettings(step_s_max=1, answer_s_max=answer_s_max))
+            engines = served(elsewhere("classify", "encoder-of-may", {"url": server.url})).engine(settings)
+            await asked(engines, lambda engine: engine.embed(Embed(text="hi")))
+            return len(server.asked)
+
+    assert asyncio.run(work(600)) == 1
+    with pytest.raises(Unavailable):
+        asyncio.run(work(1))
 
 
 def test_a_server_s_model_that_is_not_the_newest_version_s_stops_the_start(versions: None) -> None:
