@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aios.inference_workers.cache import Answers, Kept, Nothing, key_of
 from aios.inference_workers.cancels import Cancelled, Nobody
@@ -45,15 +45,12 @@ class Loading(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """What became of a question. usage: what it took of the engine. in_line_ms: before the engine had room for it;
-    compute_ms: after that.
-    """
+    """What became of a question. in_line_ms: before the engine had room for it; compute_ms: after that."""
 
     status: str
     reason: str = ""
     answer: Answer | None = None
     kept: Kept | None = None
-    usage: Usage = field(default_factory=Usage)
     in_line_ms: int = 0
     compute_ms: int = 0
 
@@ -92,21 +89,30 @@ class Answering:
         owned: Callable[[], bool] = lambda: True,
         *,
         aside: Callable[[], bool] = lambda: False,
+        usage: Usage | None = None,
     ) -> InferenceCompleted:
         """Raises Unavailable, EngineDead, ConfigError, and what nobody foresaw; Loading, if it can go aside.
 
         owned: False once this worker's answer would be discarded; it is taken out of the engine then, and what comes
-        back only says what it took. aside: whether it can come again later; else it waits here for what loads.
+        back only says what it took. aside: whether it can come again later; else it waits here for what loads. usage:
+        what it has taken so far, the same over its tries; None: it is tried once.
         """
         started_ms = wall_ms()
-        return self._completed(record, request, await self._outcome(request, started_ms, owned, aside), started_ms)
+        usage = usage if usage is not None else Usage()
+        outcome = await self._outcome(request, started_ms, owned, aside, usage)
+        return self._completed(record, request, outcome, started_ms, usage)
 
-    def failed(self, record: Record, request: InferenceRequested, reason: str) -> InferenceCompleted:
+    def failed(self, record: Record, request: InferenceRequested, reason: str, usage: Usage) -> InferenceCompleted:
         """The answer to a request that is given up."""
-        return self._completed(record, request, _Outcome(status=FAILED, reason=reason), wall_ms())
+        return self._completed(record, request, _Outcome(status=FAILED, reason=reason), wall_ms(), usage)
 
     async def _outcome(
-        self, request: InferenceRequested, now_ms: int, owned: Callable[[], bool], aside: Callable[[], bool]
+        self,
+        request: InferenceRequested,
+        now_ms: int,
+        owned: Callable[[], bool],
+        aside: Callable[[], bool],
+        usage: Usage,
     ) -> _Outcome:
         reason = self._refusal(request)
         if reason:
@@ -122,7 +128,7 @@ class Answering:
             return _Outcome(status=OK, kept=kept)
         if self._here is not None and not await self._here(request.model) and aside():
             raise Loading(f"{request.model} is being loaded")
-        outcome = await self._ask(request, (request.deadline_at - wall_ms()) / 1000, owned)
+        outcome = await self._ask(request, (request.deadline_at - wall_ms()) / 1000, owned, usage)
         if key and outcome.status == OK and outcome.answer is not None:
             self._answers.put(key, _kept(outcome.answer))
         return outcome
@@ -134,9 +140,11 @@ class Answering:
         model = self._task.models[request.model]
         return key_of(request, engine=self._engine.version, model=model, prompt=_file(request))
 
-    async def _ask(self, request: InferenceRequested, left_s: float, owned: Callable[[], bool]) -> _Outcome:
+    async def _ask(
+        self, request: InferenceRequested, left_s: float, owned: Callable[[], bool], usage: Usage
+    ) -> _Outcome:
         """Ask the model, until the deadline or until nobody waits any more, here or at all."""
-        usage, begun = Usage(), time.monotonic()
+        begun, read, written = time.monotonic(), usage.prompt_tokens, usage.output_tokens
         batch.METER.set(usage)
         answer: Answer | None = None
         asking = asyncio.create_task(self._task.answer(request, self._priority(request)))
@@ -144,6 +152,8 @@ class Answering:
             with self._cancels.working(request.request_id, asking.cancel), self._while_owned(asking, owned):
                 async with asyncio.timeout(left_s):
                     answer = await asking
+            usage.prompt_tokens = read + answer.prompt_tokens  # also of an engine that does not tell
+            usage.output_tokens = written + answer.output_tokens
             status, reason = (FAILED, answer.failure) if answer.failure else (OK, "")
             if self._wrote is not None and status == OK:
                 self._wrote(usage)
@@ -162,7 +172,6 @@ class Answering:
             status=status,
             reason=reason,
             answer=answer,
-            usage=usage,
             in_line_ms=in_line_ms,
             compute_ms=max(0, round((now - begun) * 1000) - in_line_ms),
         )
@@ -200,11 +209,9 @@ class Answering:
         return own + (BULK_PRIORITY if self._pool.lane is Lane.BULK else 0)
 
     def _completed(
-        self, record: Record, request: InferenceRequested, outcome: _Outcome, started_ms: int
+        self, record: Record, request: InferenceRequested, outcome: _Outcome, started_ms: int, usage: Usage
     ) -> InferenceCompleted:
-        answer, kept, usage = outcome.answer, outcome.kept, outcome.usage
-        prompt_tokens = answer.prompt_tokens if answer else usage.prompt_tokens
-        output_tokens = answer.output_tokens if answer else usage.output_tokens
+        answer, kept = outcome.answer, outcome.kept
         engine_us = round(usage.engine_us)
         return InferenceCompleted(
             request_id=request.request_id,
@@ -223,8 +230,8 @@ class Answering:
             engine=self._engine.version,
             seed=answer.seed if answer else kept.seed if kept else 0,
             input_hash=kept.input_hash if kept else _hash(answer.rendered if answer else request.input),
-            prompt_tokens=prompt_tokens,
-            output_tokens=output_tokens,
+            prompt_tokens=usage.prompt_tokens,
+            output_tokens=usage.output_tokens,
             lane=self._pool.lane,
             queue_ms=(max(0, started_ms - record.timestamp_ms) if record.timestamp_ms else 0) + outcome.in_line_ms,
             compute_ms=outcome.compute_ms,
@@ -235,7 +242,7 @@ class Answering:
             first_token_ms=round(usage.first_token_ms),
             engine_us=engine_us,
             cost_micro=self._pool.price.of(
-                prompt_tokens=prompt_tokens, output_tokens=output_tokens, engine_us=engine_us
+                prompt_tokens=usage.prompt_tokens, output_tokens=usage.output_tokens, engine_us=engine_us
             ),
         )
 

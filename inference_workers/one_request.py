@@ -20,6 +20,7 @@ from functools import partial
 from aios.dlq.one_record import Hand, Lost, OneRecord, Out, age_s
 from aios.dlq.settle import Settlement, Settler
 from aios.inference_workers.answering import Answering, Loading
+from aios.inference_workers.engines.batch import Usage
 from aios.inference_workers.measures import Measures
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCompleted, InferenceRequested
@@ -57,6 +58,7 @@ class Requests(OneRecord):
             await self._settled(record, held_up)
             return
         request: InferenceRequested | None = None
+        usage = Usage()
         try:
             failpoints.hit(f"{self._stage.process}.decode", record.value or b"")
             with tracing.span(
@@ -67,7 +69,7 @@ class Requests(OneRecord):
                 offset=record.offset,
             ):
                 request = await self._while_away(record, lambda: self._event(record, InferenceRequested))
-                answer = await self._while_away(record, lambda: self._answered(record, request, is_suspect))
+                answer = await self._while_away(record, lambda: self._answered(record, request, usage, is_suspect))
                 failpoints.hit(f"{self._stage.process}.computed")
                 await self._tell(record, answer)
         except Lost:
@@ -78,7 +80,7 @@ class Requests(OneRecord):
             await self._settled(record, first_tier)
             return
         except Exception as error:  # noqa: BLE001 - the settler decides, and raises what stops this deploy
-            told = None if request is None else partial(self._failed, record, request, error)
+            told = None if request is None else partial(self._failed, record, request, error, usage)
             await self._settle(record, error, told)
             return
         self._settler.done([record])
@@ -91,7 +93,7 @@ class Requests(OneRecord):
         await self._settle(record, error)
 
     async def _answered(
-        self, record: Record, request: InferenceRequested, is_suspect: Callable[[Record], bool]
+        self, record: Record, request: InferenceRequested, usage: Usage, is_suspect: Callable[[Record], bool]
     ) -> InferenceCompleted:
         """What is not ours any more by then was worked on for nothing: its next owner asks again."""
         owned = partial(self._intake.owns, record)
@@ -99,7 +101,7 @@ class Requests(OneRecord):
         def aside() -> bool:
             return self._settler.put_off_ms(record) is not None and not is_suspect(record)
 
-        answer = await self._answering.answer(record, request, owned, aside=aside)
+        answer = await self._answering.answer(record, request, owned, aside=aside, usage=usage)
         if not owned():
             self._measures.wasted(answer)
         return answer
@@ -110,7 +112,9 @@ class Requests(OneRecord):
         await self._while_away(record, lambda: self._delivery.deliver_all((out,)))
         self._measures.answered(answer, age_s(record))
 
-    def _failed(self, record: Record, request: InferenceRequested, error: Exception, settled: Settlement) -> Outgoing:
+    def _failed(
+        self, record: Record, request: InferenceRequested, error: Exception, usage: Usage, settled: Settlement
+    ) -> Outgoing:
         """What plan learns of one that is given up."""
         reason = f"{settled.reason}: {type(error).__name__}"
-        return self._outgoing(INFERENCE_COMPLETED, self._answering.failed(record, request, reason), record)
+        return self._outgoing(INFERENCE_COMPLETED, self._answering.failed(record, request, reason, usage), record)

@@ -32,7 +32,8 @@ T = TypeVar("T")
 @dataclass(slots=True)
 class Usage:
     """What a request has taken of the engine so far, over all it was asked for it: pieces of a text at the same time,
-    and what was asked for once more. Told as it happens, so that what nobody waits for any more is counted too.
+    what was asked for once more, and tries that a server left unanswered. Told as it happens, so that what nobody waits
+    for any more is counted too.
 
     asked_at, seated_at: of its first question, monotonic seconds; 0: not yet, or the engine does not tell.
     first_token_ms: since it was asked; 0 before one. between_s: from one token of a question to its next, summed over

@@ -13,7 +13,8 @@ such servers abort. Each lane has as many connections as its pool may have reque
 that whoever waits never waits here for bulk work; waiting for one is no sign that the server is away. The version names
 the server, since another one answers otherwise.
 Not done: priorities within the server (the API has none), the server's own version and the engine time of a request (it
-tells neither: prices by the engine second charge nothing here).
+tells neither: prices by the engine second charge nothing here), what an answer cost that never came (cancelled, or cut
+off by a server that goes away: it may be billed, and nobody says so).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from aios.inference_workers.engines.batch import is_bulk
+from aios.inference_workers.engines.batch import METER, is_bulk
 from aios.inference_workers.engines.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
 from aios.streams.config import secret
 from aios.streams.errors import ConfigError, Unavailable
@@ -118,6 +119,7 @@ class OpenAIEngine:
         async with self._calls[bulk]:
             status, said = await self._send(path, body)
             if status < 400:
+                _charge(said["usage"])
                 return said
             if status in MISCONFIGURED:
                 await self._check_settings(path)
@@ -144,6 +146,14 @@ class OpenAIEngine:
                 return response.status, await response.text()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Unavailable(f"{self._url}: {type(error).__name__}") from error
+
+
+def _charge(tokens: Mapping[str, int]) -> None:
+    """At once: what is asked for once more, or what it is part of fails, is billed all the same."""
+    usage = METER.get()
+    if usage is not None:
+        usage.prompt_tokens += tokens["prompt_tokens"]
+        usage.output_tokens += tokens.get("completion_tokens", 0)
 
 
 def _response_format(wanted: Structured) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ from aios.inference_workers.classify import Head
 from aios.inference_workers.engines import batch
 from aios.inference_workers.engines import shelf as shelf_module
 from aios.inference_workers.engines.engine import Engine
+from aios.inference_workers.engines.openai import OpenAIEngine, at_once
 from aios.inference_workers.engines.shelf import Shelf
 from aios.inference_workers.measures import WASTED_S, Measures
 from aios.inference_workers.one_request import Requests
@@ -743,6 +744,60 @@ def test_an_answer_says_what_it_took_and_what_that_costs(tmp_path: Path) -> None
     )
     assert answer.cost_micro > 0
     assert (answer.pool, answer.fallback_of) == (STAGE.name, "other.bulk")
+
+
+class Bills(OpenAIEngine):
+    """A server that bills 10 tokens for each piece it answers. That of `m` it does not answer at first, and then as
+    told: it answers, hangs, is away, or what it says makes no sense.
+    """
+
+    def __init__(self, then: str) -> None:
+        super().__init__("m", url="http://127.0.0.1:1/v1", api_key="", answer_s_max=60, calls=at_once(8))
+        self.billed = 0
+        self._then = then
+        self._tries = 0
+
+    async def start(self) -> None:
+        """Nobody is there."""
+
+    async def _send(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if body["input"].startswith("m"):
+            self._tries += 1
+            await asyncio.sleep(0.01)  # the other piece is answered meanwhile
+            if self._tries == 1 or self._then == "away":
+                raise Unavailable("the fake server is busy")
+            if self._then == "hangs":
+                await asyncio.sleep(3600)
+            if self._then == "nonsense":
+                raise ZeroDivisionError
+        self.billed += 10
+        return 200, {"data": [{"embedding": [1.0] * 4}], "usage": {"prompt_tokens": 10}}
+
+
+TWO_PIECES = "a " * classify.WORDS_MAX + "m " * classify.WORDS_MAX
+
+
+@pytest.mark.parametrize(("then", "status"), [("answers", "ok"), ("hangs", "expired"), ("away", "expired")])
+def test_what_a_server_billed_for_earlier_tries_is_counted(then: str, status: str, tmp_path: Path) -> None:
+    """A piece that was answered while another was not is paid anew with each try, whatever comes of the last one."""
+    roads, engine = FakeRoads([record(0, request(0, TWO_PIECES, deadline_at=wall_ms() + 500))]), Bills(then)
+    asyncio.run(serve(roads, engine, tmp_path))
+    (answer,) = answers(roads)
+    assert engine.billed >= 20
+    assert (answer.status, answer.prompt_tokens) == (status, engine.billed)
+    price = installed.pools()[STAGE.name].price
+    assert answer.cost_micro == price.of(prompt_tokens=engine.billed, output_tokens=0, engine_us=0)
+
+
+def test_what_a_server_billed_for_a_request_that_is_given_up_is_counted(tmp_path: Path) -> None:
+    """Of its last attempt: those before were other records."""
+    asked = record(0, request(0, TWO_PIECES))
+    for _ in range(STAGE.attempts_max):
+        roads, engine = FakeRoads([asked]), Bills("nonsense")
+        asyncio.run(serve(roads, engine, tmp_path))
+        asked = replace(asked, topic=STAGE.retries.name, headers=roads.delivered[0].headers)
+    (answer,) = answers(roads)
+    assert (answer.status, answer.prompt_tokens, engine.billed) == ("failed", 20, 20)
 
 
 class HalfWay(FakeEngine):
