@@ -4,7 +4,8 @@ Enters: events about to be written, records being worked on. Leaves: the headers
 binary mode, W3C traceparent), and spans as JSON lines in home/traces, through the OpenTelemetry SDK.
 Guaranteed: ids are derived, never random: a record computed again has the same headers, and a case whose producer
 sent no trace has the same one in every stage. Whether a trace is kept is decided from its id alone, so that all
-stages agree. Attributes hold names and numbers, no payload. A file has a bound, the older half is dropped.
+stages agree. Attributes hold names and numbers, no payload. A file has a bound, the older half is dropped;
+where none can be written, spans are lost and nothing else is.
 Rejected: random ids (a replay would write other bytes), the sampled flag of the producer (a stranger could fill the
 disk), an exporter over the network as the only way out (one machine has no collector; the SDK takes one beside).
 """
@@ -13,10 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -42,6 +45,8 @@ KEPT_BELOW_ALL = 1 << 64
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
 Attribute = str | int | float | bool
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -237,26 +242,47 @@ def _parse(lines: Iterator[str]) -> Iterator[Span]:
 
 
 class _Lines:
-    """A file of lines, each written whole. Over half of the bound, it becomes `<file>.1` and a new one begins."""
+    """A file of lines, each written whole. Over half of the bound, it becomes `<file>.1` and a new one begins.
+
+    What cannot be written (the disk is full, somebody removed the folder) is dropped and said once: the work that is
+    traced goes on without.
+    """
 
     def __init__(self, path: Path, bytes_max: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._half = bytes_max // 2
         self._lock = Lock()
-        self._open()
+        self._fails = False
+        self._fd: int | None = self._opened()
+        self._size = os.fstat(self._fd).st_size
 
     def write(self, line: bytes) -> None:
         with self._lock:
-            if self._size + len(line) > self._half:
-                os.close(self._fd)
-                self._path.replace(f"{self._path}.1")
-                self._open()
-            self._size += os.write(self._fd, line)
+            try:
+                self._size += os.write(self._with_room(len(line)), line)
+                self._fails = False
+            except OSError as error:
+                if not self._fails:
+                    log.warning("spans are not kept in %s: %s", self._path, error.strerror)
+                self._fails = True
 
-    def _open(self) -> None:
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._size = os.fstat(self._fd).st_size
+    def _with_room(self, size: int) -> int:
+        """Descriptor of a file that takes so many bytes more."""
+        fd = self._fd
+        if fd is not None and self._size + size <= self._half:
+            return fd
+        if fd is not None:
+            self._fd = None  # whatever fails from here on: its number is soon another's
+            os.close(fd)
+            with suppress(FileNotFoundError):
+                self._path.replace(f"{self._path}.1")
+        self._fd = fd = self._opened()
+        self._size = os.fstat(fd).st_size
+        return fd
+
+    def _opened(self) -> int:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def _as_line(done: ReadableSpan) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import timeit
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,29 @@ def test_a_trace_file_is_bounded_and_keeps_the_newer_half(tmp_path: Path) -> Non
     assert len(str(one.attributes["text"])) == tracing.ATTRIBUTE_CHARS_MAX
     assert tracing.read(tmp_path, f"{1:032x}") == []
     assert json.loads(files[1].read_text().splitlines()[0])["name"] == "s"
+
+
+def test_work_goes_on_where_its_spans_cannot_be_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The folder is removed, and then cannot be made: said once, no error in the work, and no file of another's is
+    closed. Where there is room again, spans are kept again."""
+    start(tmp_path, file_bytes_max=1 << 16)
+    folder = tmp_path / "traces"
+
+    def work(count: int) -> None:
+        for number in range(count):
+            with tracing.span("s", GIVEN, number=number, text="x" * 200):
+                pass
+
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+    work(200)
+    with (tmp_path / "other").open("wb", buffering=0) as other:
+        work(200)
+        assert other.write(b"still open") == len(b"still open")
+    assert len(caplog.records) == 1
+    folder.unlink()
+    work(1)
+    assert len(tracing.read(tmp_path, TRACE_ID)) == 1
 
 
 def test_headers_and_unkept_spans_are_cheap(tmp_path: Path) -> None:
