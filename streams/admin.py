@@ -27,7 +27,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
 
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError, StateBroken, Unavailable
-from aios.streams.record import Record
+from aios.streams.record import APPENDED, CREATED, Record
 from aios.streams.topics import Topic
 
 ANSWER_S_MAX = 30.0
@@ -35,7 +35,7 @@ PAUSE_S = 0.1
 POLL_S = 0.2
 BATCH_MAX = 500
 _NOTHING_THERE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
-TIMESTAMP_TYPES = {TIMESTAMP_CREATE_TIME: "create", TIMESTAMP_LOG_APPEND_TIME: "append"}
+TIMESTAMP_TYPES = {TIMESTAMP_CREATE_TIME: CREATED, TIMESTAMP_LOG_APPEND_TIME: APPENDED}
 READERS = "aios.readers"  # librdkafka wants a group's name; nothing is joined or committed
 
 

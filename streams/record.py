@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 Headers = Sequence[tuple[str, bytes | None]]
 Where = tuple[str, int, int]  # topic, partition, offset
+CREATED, APPENDED = "create", "append"  # whose a timestamp is: the producer's, the broker's
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from aios.processors.stateful.lanes import Lanes
 from aios.streams import failpoints
 from aios.streams.config import Settings
 from aios.streams.errors import StateBroken
-from aios.streams.record import Record
+from aios.streams.record import APPENDED, CREATED, Record
 from aios.streams.security import faust_credentials
 from aios.streams.topology import Stage
 
@@ -77,7 +77,7 @@ class Unpacked(fetcher.PartitionRecords):
         return Record(tp.topic, tp.partition, read.offset, read.timestamp or 0, read.key, read.value, headers, whose)
 
 
-_TIMESTAMP_TYPES = {0: "create", 1: "append"}  # as aiokafka has them
+_TIMESTAMP_TYPES = {0: CREATED, 1: APPENDED}  # as aiokafka has them
 fetcher.PartitionRecords = Unpacked
 
 

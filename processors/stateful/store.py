@@ -52,7 +52,7 @@ from aios.schemas.models import PositionRemembered, TimerRemembered
 from aios.streams import failpoints, metrics, tracing
 from aios.streams.errors import Fenced, RecordError, StateBroken, Verdict
 from aios.streams.log_clock import LogClock
-from aios.streams.record import Outgoing, Record
+from aios.streams.record import CREATED, Outgoing, Record
 from aios.streams.topics import Topic
 from aios.streams.topology import Stage
 
@@ -280,7 +280,7 @@ class PartitionStore:
         return found
 
     def _step(self, record: Record, draft: Draft, suspects: tuple[int, int, int] | None) -> None:
-        now_ms = self._clock.see(record.timestamp_ms)
+        now_ms = self._now_ms(record)
         turn = self._turn(record, draft)
         if turn is not None and turn.way is not Way.PROCESS:
             self._pass_over(record, turn, draft, now_ms)
@@ -311,6 +311,12 @@ class PartitionStore:
             if turn is not None:
                 draft.park(turn.key, parking.done(turn.parked, turn.ordinal))
             draft.succeeded.append(record)
+
+    def _now_ms(self, record: Record) -> int:
+        """Log time. A topic that others made may hold their producers' times: one far ahead would be everybody's."""
+        if record.timestamp_type == CREATED:
+            return self._clock.now_ms()
+        return self._clock.see(record.timestamp_ms)
 
     def _tell_done(self, draft: Draft) -> None:
         """What succeeded since the last call: before anything else comes of a record, and at the end.

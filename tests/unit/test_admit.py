@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from aios.dlq.settle import Settler
 from aios.processors import admit
 from aios.processors.admit import Admit
 from aios.processors.language import workflow_files
 from aios.processors.language.workflow_files import Workflows
+from aios.processors.stateful.batch import Batch
+from aios.processors.stateful.store import PartitionStore, Services
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, DocumentReceived, Event, EventRefused, TenantRegistered
@@ -22,7 +25,10 @@ from aios.streams import documents, topics
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.record import Outgoing, Record
 from aios.streams.topology import ADMIT
+from tests.fakes.breakers import OwnBreakers
+from tests.fakes.memory_log import MemoryLog
 from tests.fakes.registry import FakeRegistry
+from tests.unit.test_parking import Alive
 
 NOW_MS = 1_700_000_000_000
 CODEC = Codec(FakeRegistry())
@@ -159,6 +165,38 @@ def test_what_can_never_become_a_case_is_refused(event: DocumentReceived, reason
     event_refused = refused(record(event))
     assert event_refused.reason == reason
     assert names in event_refused.detail
+
+
+def test_a_producer_s_clock_that_is_ahead_makes_nobody_s_events_stale() -> None:
+    """In a topic that others made with their producers' times: neither those behind it, nor after a restart."""
+    assert ADMIT.changelog is not None
+    CODEC.warm([ADMIT.changelog])
+    log = MemoryLog(CODEC, ADMIT, now_ms=NOW_MS)
+    services = Services(
+        stage=ADMIT,
+        core=CORE,
+        codec=CODEC,
+        log=log,
+        deaths=cast(Any, Alive()),
+        settler=Settler(ADMIT, "test", breakers=OwnBreakers()),
+    )
+    name, value = topics.DOCUMENT_RECEIVED.name, CODEC.encode(topics.DOCUMENT_RECEIVED, DocumentReceived(text="t"))
+
+    def come(*stamps: int) -> None:
+        store = PartitionStore(services, 0)
+        store.open()
+        start = store.position[name]
+        records = [
+            Record(name, 0, start + at, stamp, None, value, (), "create" if stamp > log.now_ms else "append")
+            for at, stamp in enumerate(stamps)
+        ]
+        log.topics[name] += records
+        store.apply([Batch(name, 0, start, records, start + len(records))])
+
+    come(NOW_MS, NOW_MS * 1_000, NOW_MS)
+    come(NOW_MS)
+    assert len(log.topics["case.admitted.v1"]) == 4
+    assert not log.topics["event.refused.v1"]
 
 
 def test_a_record_older_than_the_idempotency_window_is_stale() -> None:
