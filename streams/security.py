@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+SWITCHED_OFF = ("false", "f", "0")  # as librdkafka reads it; every other value that it takes is on
 TRANSLATED = frozenset(
     {
         "sasl.mechanism",
@@ -68,8 +69,8 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     """
     given = kafka.properties
     context = _trusting(given.get("ssl.ca.location"))
-    verifies = given.get("enable.ssl.certificate.verification", "true").lower() == "true"
-    names_peer = given.get("ssl.endpoint.identification.algorithm", "https").lower() == "https"
+    verifies = given.get("enable.ssl.certificate.verification", "true").lower() not in SWITCHED_OFF
+    names_peer = given.get("ssl.endpoint.identification.algorithm", "https").lower() != "none"
     context.check_hostname = verifies and names_peer
     if not verifies:
         context.verify_mode = ssl.CERT_NONE

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ssl
 
 import pytest
+from confluent_kafka import Producer
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from aios.streams.config import KafkaSettings
+from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError
-from aios.streams.security import faust_credentials
+from aios.streams.security import faust_credentials, ssl_context
 
 
 def settings(**properties: str) -> KafkaSettings:
@@ -49,3 +50,15 @@ def test_each_protocol_has_its_credentials() -> None:
         tls = credentials_to_aiokafka_auth(faust_credentials(settings(security_protocol="SSL", **switch)))
         assert tls["security_protocol"] == "SSL"
         assert (tls["ssl_context"].verify_mode, tls["ssl_context"].check_hostname) == (verify, names)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_on"),
+    [("true", True), ("TRUE", True), ("1", True), ("t", True), ("false", False), ("F", False), ("0", False)],
+)
+def test_verification_is_on_wherever_librdkafka_has_it_on(said: str, is_on: bool) -> None:
+    """In every way of saying so that it takes: no stage is silently less secure than another."""
+    given = settings(security_protocol="SSL", enable_ssl_certificate_verification=said)
+    Producer(client(given, log_level=0))
+    context = ssl_context(given)
+    assert (context.verify_mode is ssl.CERT_REQUIRED, context.check_hostname) == (is_on, is_on)
