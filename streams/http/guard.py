@@ -1,10 +1,10 @@
 """What every request passes before it is served: bounds, the API key or token, the caller's rate.
 
 Enters: a request. Leaves: whose it is and its body, or a Problem. Guaranteed: requests in flight, body bytes, the time
-to send them and each caller's rate are bounded; every answer is problem+json when it is not the one asked for, is
-measured, and tells nothing of what failed inside. The tenant comes from its key alone, the principal from its token;
-no other header is believed. Rejected: compressed bodies (a bomb is decided by the sender), rates by address (a tenant
-is who pays).
+to send them, the bodies that one caller sends at once and each caller's rate are bounded; every answer is problem+json
+when it is not the one asked for, is measured, and tells nothing of what failed inside. The tenant comes from its key
+alone, the principal from its token; no other header is believed. Rejected: compressed bodies (a bomb is decided by the
+sender), rates by address (a tenant is who pays).
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import asyncio
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
 from aiohttp import web
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter as Counted
+from prometheus_client import Gauge, Histogram
 
 from aios.schemas.models import PrincipalRegistered, TenantRegistered
 from aios.streams import signing
@@ -31,12 +33,15 @@ BODY_S_MAX = 10.0  # to send a body
 BURST_S = 1.0  # a caller that was quiet may send this many seconds of its rate at once
 BUSY_RETRY_S = 1
 WAITING_SHARE = 0.5  # of the requests in flight: the rest stays free for those that do not wait
+BODIES_SHARE = 0.5  # of the requests in flight: bodies of one caller that are on their way at once
+CALLER = web.RequestKey("caller", tuple[str, str])  # kind and name, as the rate has it
+UNKNOWN = ("", "")  # all who say who they are with the body itself, in its signature
 JSON = "application/json"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 TOOK = Histogram("aios_http_request_seconds", "From the first byte to the answer.", ["route", "status"])
-REJECTED = Counter("aios_http_rejected", "Requests not served, by reason.", ["reason"])
+REJECTED = Counted("aios_http_rejected", "Requests not served, by reason.", ["reason"])
 IN_FLIGHT = Gauge("aios_http_requests_in_flight", "Requests being served.")
 
 log = logging.getLogger(__name__)
@@ -91,6 +96,7 @@ class Guard:
         self._principals = principals
         self._clock = clock
         self._buckets: dict[tuple[str, str], Bucket] = {}  # of registered callers only
+        self._bodies: Counter[tuple[str, str]] = Counter()  # on their way, by caller
         self.in_flight = 0
         self._waiting = 0
         self.stopping = False
@@ -140,6 +146,7 @@ class Guard:
         found = self._principals.by_token(bearer(request))
         if found is None:
             raise _unknown("token of a principal", "aios principal add NAME --role ROLE")
+        request[CALLER] = ("principal", found.name)
         self._within_rate("principal", found.name)
         if not set(roles) & set(found.roles):
             raise Problem("forbidden", f"this needs the role {' or '.join(roles)}; `aios principal add` gives roles")
@@ -168,12 +175,27 @@ class Guard:
         if (request.content_length or 0) > self._limits.body_bytes_max:
             raise too_large
         try:
-            async with asyncio.timeout(BODY_S_MAX):
-                return await request.read()
+            with self._on_its_way(request.get(CALLER, UNKNOWN)):
+                async with asyncio.timeout(BODY_S_MAX):
+                    return await request.read()
         except web.HTTPRequestEntityTooLarge:
             raise too_large from None
         except TimeoutError:
             raise Problem("too_slow", f"the body did not arrive within {BODY_S_MAX:.0f} s") from None
+
+    @contextmanager
+    def _on_its_way(self, caller: tuple[str, str]) -> Iterator[None]:
+        """Of a body that is there already nothing is seen: who sends fast may have every place. Raises Problem."""
+        own = max(1, int(self._limits.requests_in_flight_max * BODIES_SHARE))
+        if self._bodies[caller] >= own:
+            why = f"{own} bodies of this caller are on their way, the most; send again when one is there"
+            raise Problem("too_many_requests", why, headers=_retry_after(BUSY_RETRY_S))
+        self._bodies[caller] += 1
+        try:
+            yield
+        finally:
+            self._bodies[caller] -= 1
+            self._bodies += Counter()  # forgets who has none
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -219,6 +241,7 @@ class TenantGuard(Guard):
         found = self._tenants.by_key(bearer(request))
         if found is None:
             raise _unknown("API key of a tenant", "aios tenant add NAME")
+        request[CALLER] = ("tenant", found.tenant)
         self._within_rate("tenant", found.tenant)
         return found.tenant
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aios.schemas.models import CaseCancelled, DocumentReceived, ReviewDecided
-from aios.streams.config import GatewaySettings
+from aios.streams.config import EndpointSettings, GatewaySettings
 from aios.streams.gateway import api
 from aios.streams.gateway.routes import ROUTES
 from aios.streams.http.openapi import Caller
@@ -582,6 +582,43 @@ def test_a_body_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         assert gateway.guard.in_flight == 0
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [("/v1/workflows/document.triage/cases", "Authorization: Bearer aios_acme-key\r\n"), ("/v1/hooks/shop", "")],
+    ids=["of a tenant", "of whoever knows a hook"],
+)
+def test_bodies_that_do_not_come_take_half_of_the_places(path: str, key: str) -> None:
+    """Whoever sends many at once and slowly is told so; others are served meanwhile, and they too when one has come."""
+
+    async def test() -> None:
+        shop = EndpointSettings.model_construct(url="", tenant="acme", secret="")
+        async with (
+            asyncio.timeout(20),
+            served(GatewaySettings(requests_in_flight_max=4), endpoints={"shop": shop}) as gateway,
+        ):
+            host, port = gateway.url.removeprefix("http://").split(":")
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: x\r\n{key}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+            )
+            slow = []
+            for _ in range(2):
+                slow.append(await asyncio.open_connection(host, int(port)))
+                slow[-1][1].write(head.encode())
+                await until(lambda: gateway.guard.in_flight == len(slow))
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(head.encode())
+            assert b" 429 " in await reader.readline()
+            for _ in range(3):
+                async with gateway.post(TEXT, tenant="globex") as response:
+                    assert response.status == 202
+            for _, one in (*slow, (reader, writer)):
+                one.close()
+            await until(lambda: gateway.guard.in_flight == 0)
+            assert not gateway.guard._bodies
+
+    asyncio.run(test())
 
 
 def test_what_breaks_inside_is_not_told_outside(caplog: pytest.LogCaptureFixture) -> None:
