@@ -9,8 +9,9 @@ segment of a path, and no other place than its operation's; in an address a flag
     others              in the body, as JSON
 
     connected?          not even connected: transient; lost or silent behind the request: ambiguous
-    2xx                 the response, if it fits its fields; a broken one is ambiguous (a gateway's page, a half body),
-                        one over the bound was done, and is of no use
+    2xx                 the response, if it fits its fields; one without a body (204) has none, which fits where none is
+                        asked for; a broken one is ambiguous (a gateway's page, a half body), one over the bound was
+                        done, and is of no use
     408, 425, 429, 503  transient, after Retry-After; 401 too: a token that is being changed, while commands wait
     other 5xx           ambiguous: it may have got far
     `refused`           the system declines
@@ -132,7 +133,7 @@ class Http:
                 was_done = 200 <= response.status < 300
                 says = f"{'it was done; ' if was_done else ''}the answer is over {bound} bytes"
                 raise CallFailed(Failure.PERMANENT, TOO_LARGE, says, was_done=was_done)
-            return response.status, _json(raw), _again_s(response.headers.get("Retry-After", ""))
+            return response.status, _json(raw) if raw else {}, _again_s(response.headers.get("Retry-After", ""))
 
     def _headers(self, reads: bool) -> dict[str, str]:
         told = {} if reads else {"Content-Type": "application/json"}

@@ -155,6 +155,29 @@ def test_an_answer_that_does_not_fit_may_have_been_done(text: str, tmp_path: Pat
     assert found is Failure.AMBIGUOUS
 
 
+@pytest.mark.parametrize("asks", ["call", "done"])
+@pytest.mark.parametrize("status", [200, 204])
+def test_an_answer_without_a_body_is_one_where_no_field_is_asked_for(status: int, asks: str, tmp_path: Path) -> None:
+    """Taken for a broken one, what was done would be done again until the deadline, and the circuit open meanwhile."""
+    hold = {
+        "method": "PUT",
+        "path": "/hold",
+        "response": {"until": "text?"},
+        "effects": ["reconciled"],
+        "done": "/hold",
+    }
+    operations = {"hold": system_files.Http.model_validate(hold)}
+
+    def bare(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status)
+
+    async def work() -> Any:
+        async with against(bare, tmp_path, asked=system(operations=operations)) as (connector, _):
+            return await getattr(connector, asks)("hold", connector.operations["hold"].request(), ASK)
+
+    assert asyncio.run(work()).model_dump() == {"until": None}
+
+
 def test_an_answer_over_the_bound_is_not_read_on(tmp_path: Path) -> None:
     """Nor tried again; whether it was done says its status."""
     for status, was_done in ((201, True), (400, False)):
