@@ -29,7 +29,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, create_model
 
 from aios.processors.connectors.connector import TOO_LARGE, Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
 from aios.schemas import ids
@@ -143,10 +143,13 @@ class Http:
         return told
 
     def _fitting(self, operation: str, body: Any) -> BaseModel:
+        """Raises CallFailed, also for what no record can hold: no finite number, half a character, endless levels."""
         try:
-            return self.operations[operation].response.model_validate(body)
-        except ValidationError as error:
+            found = self.operations[operation].response.model_validate(body)
+            ids.canonical(found.model_dump(mode="json")).encode()
+        except (ValueError, RecursionError) as error:
             raise CallFailed(Failure.AMBIGUOUS, "answer_broken", "the answer does not fit its contract") from error
+        return found
 
     def _refusal(self, operation: str, status: int, again_s: float) -> CallFailed:
         if status in LATER:
@@ -197,7 +200,7 @@ def _text(value: str | float | bool) -> str:
 def _json(raw: bytes) -> Any:
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

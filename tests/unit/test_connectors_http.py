@@ -155,6 +155,29 @@ def test_an_answer_that_does_not_fit_may_have_been_done(text: str, tmp_path: Pat
     assert found is Failure.AMBIGUOUS
 
 
+@pytest.mark.parametrize(
+    "said",
+    ['{"score": NaN}', '{"score": 1e999}', '{"said": "\\ud800"}', '{"more": {"a": "\\ud800"}}']
+    + [f'{{"more": {{"a": {"[" * levels}{"]" * levels}}}}}' for levels in (300, 900, 50_000)],
+    ids=["nan", "infinite", "half", "half-inside", "deep", "deeper", "endless"],
+)
+def test_an_answer_that_no_record_can_hold_is_a_broken_one(said: str, tmp_path: Path) -> None:
+    """It is the system's mistake: taken for one of ours, its partition would stop over a few of them."""
+    fields = {"score": "number?", "said": "text?", "more": "object?"}
+    operations = {"book": system_files.Http.model_validate({"path": "/book", "response": fields})}
+    asked = system(operations=operations, limits=Limits(answer_bytes_max=200_000))
+
+    def strange(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text=said, content_type="application/json")
+
+    async def work() -> None:
+        async with against(strange, tmp_path, asked=asked) as (connector, _):
+            await connector.call("book", connector.operations["book"].request(), ASK)
+
+    with pytest.raises(CallFailed, match="answer_broken"):
+        asyncio.run(work())
+
+
 @pytest.mark.parametrize("asks", ["call", "done"])
 @pytest.mark.parametrize("status", [200, 204])
 def test_an_answer_without_a_body_is_one_where_no_field_is_asked_for(status: int, asks: str, tmp_path: Path) -> None:
