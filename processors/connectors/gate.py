@@ -128,8 +128,9 @@ class Gate:
         return permit
 
     def succeed(self, permit: Permit) -> None:
-        """The system answered, whatever it said."""
+        """The system answered, whatever it said; where that was a probe, it asks no more to be left alone."""
         if self._end(permit):
+            self._held_until = 0.0 if permit.is_probe else self._held_until
             self._tell(self.circuit.succeeded(is_probe=permit.is_probe), "")
             if permit.line.circuit is not None:
                 self._say(permit.line, permit.line.circuit.succeeded(is_probe=permit.is_lines_probe), "")
@@ -164,6 +165,7 @@ class Gate:
     def close_circuit(self) -> None:
         """A person says that the system is there again, and has told everybody: its endpoints are believed too."""
         self.circuit.close()
+        self._held_until = 0.0
         for line in self._lines:
             if line.circuit is not None:
                 self._say(line, line.circuit.close(), "")

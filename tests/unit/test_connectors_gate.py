@@ -157,6 +157,32 @@ def test_whoever_does_not_want_any_more_and_whoever_is_late_is_sent_away() -> No
     assert took == pytest.approx(5.0, abs=0.01)
 
 
+@pytest.mark.parametrize("says", ["a probe", "a person"])
+def test_a_system_that_asked_to_be_left_alone_and_is_there_again_is_called_at_once(says: str) -> None:
+    """Retry-After of minutes, and the circuit opened: what shows that it is there again ends the wait, too."""
+
+    async def work() -> tuple[State, float]:
+        gate = Watched().gate
+        soon = virtual_time.now() + 5.0
+        for permit in [await gate.enter(soon, lambda: True) for _ in range(3)]:
+            assert permit is not None
+            gate.fail(permit, "http_503", 300.0)
+        if says == "a person":
+            gate.close_circuit()
+        else:
+            probe = await gate.enter(soon, lambda: True)
+            assert probe is not None
+            assert probe.is_probe
+            gate.succeed(probe)
+        begun = virtual_time.now()
+        assert await gate.enter(begun + 60.0, lambda: True) is not None
+        return gate.circuit.state, virtual_time.now() - begun
+
+    state, waited = virtual_time.run(work())
+    assert state is State.CLOSED
+    assert waited < 1.0
+
+
 class Suspicions:
     """A count of deaths that suspects one offset."""
 
