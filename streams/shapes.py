@@ -2,8 +2,9 @@
 
 In: a schema as a prompt's file has it. Out: the same schema, complete and bounded, for the engine; what is wrong with
 a value; a value that fits. Guaranteed: every shape is bounded (texts have maxLength or an enum, lists maxItems), so
-that a model which keeps on writing ends by itself; an object has no other keys than the named ones; an unknown keyword
-is refused and not ignored, because an engine would ignore it silently and its answer would then be believed.
+that a model which keeps on writing ends by itself, and is one that something fits: bounds are of its type, the least
+not over the most; an object has no other keys than the named ones; an unknown keyword is refused and not ignored,
+because an engine would ignore it silently and its answer would then be believed.
 
     object   properties, required (default: all of them)      string   maxLength, minLength, or enum
     array    items, maxItems, minItems                        integer, number   minimum, maximum; or enum
@@ -15,6 +16,7 @@ promise; and plan, which reads the answers, has no such package).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,7 +61,7 @@ def _complete(schema: Any, at: str, depth: int) -> dict[str, Any]:
         raise ShapeRefused(f"{at}: type is one of {', '.join(KEYWORDS)}")
     if depth > DEPTH_MAX:
         raise ShapeRefused(f"{at}: more than {DEPTH_MAX} levels")
-    if unknown := sorted(schema.keys() - KEYWORDS[kind] - {"type", "description"}):
+    if unknown := sorted(schema.keys() - KEYWORDS[kind] - {"type", "description"}, key=str):
         raise ShapeRefused(f"{at}: {unknown[0]!r} is not enforced here; a {kind} has {_named(kind)}")
     made = {name: value for name, value in schema.items() if name != "description"}
     if "enum" in schema:
@@ -68,9 +70,13 @@ def _complete(schema: Any, at: str, depth: int) -> dict[str, Any]:
         return _object(made, at, depth)
     if kind == "array":
         _bound(made, "maxItems", ITEMS_MAX, at)
+        _least(made, "minItems", "maxItems", at)
         return made | {"items": _complete(made.get("items"), f"{at}.items", depth + 1)}
     if kind == "string":
         _bound(made, "maxLength", CHARS_MAX, at)
+        _least(made, "minLength", "maxLength", at)
+    if kind in ("integer", "number"):
+        _range(made, kind, at)
     return made
 
 
@@ -91,6 +97,8 @@ def _object(schema: dict[str, Any], at: str, depth: int) -> dict[str, Any]:
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not 1 <= len(properties) <= PROPERTIES_MAX:
         raise ShapeRefused(f"{at}: an object names 1 to {PROPERTIES_MAX} properties")
+    if strange := [name for name in properties if not isinstance(name, str)]:
+        raise ShapeRefused(f"{at}: the name of a property is a text: put {strange[0]!r} in quotes")
     required = schema.get("required", list(properties))
     if not isinstance(required, list) or not set(required) <= set(properties):
         raise ShapeRefused(f"{at}: required names properties that are there")
@@ -102,6 +110,21 @@ def _bound(schema: dict[str, Any], name: str, most: int, at: str) -> None:
     value = schema.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
         raise ShapeRefused(f"{at}: {name} is needed, 1 to {most}: else a model that goes on writing never ends")
+
+
+def _least(schema: dict[str, Any], name: str, most: str, at: str) -> None:
+    value = schema.get(name, 0)
+    if not _is("integer", value) or not 0 <= value <= schema[most]:
+        raise ShapeRefused(f"{at}: {name} is a whole number from 0 to {most}, {schema[most]}")
+
+
+def _range(schema: dict[str, Any], kind: str, at: str) -> None:
+    for name in ("minimum", "maximum"):
+        value = schema.get(name, 0)
+        if not _is(kind, value) or not abs(value) < math.inf:
+            raise ShapeRefused(f"{at}: {name} is no {kind}; a number stands without quotes")
+    if schema.get("minimum", -math.inf) > schema.get("maximum", math.inf):
+        raise ShapeRefused(f"{at}: minimum is over maximum, so that nothing fits")
 
 
 def _is(kind: str, value: Any) -> bool:

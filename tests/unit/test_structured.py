@@ -164,6 +164,7 @@ def test_what_is_no_object_or_lacks_a_property_never_fits(schema: dict[str, Any]
         ({"type": "object", "properties": {"a": {"type": "string", "maxLength": 4, "pattern": "x"}}}, "not enforced"),
         ({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "boolean"}}}}, "maxItems"),
         ({"type": "object", "properties": {}}, "properties"),
+        ({"type": "object", "properties": {1: {"type": "boolean"}}}, "in quotes"),
         ({"type": "object", "properties": {"a": {"type": "integer", "enum": ["x"]}}}, "no integer"),
         ({"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["b"]}, "required"),
     ],
@@ -172,6 +173,25 @@ def test_a_shape_without_bounds_is_refused(schema: dict[str, Any], says: str) ->
     """And so is a keyword that nobody would enforce."""
     with pytest.raises(ShapeRefused, match=says):
         shapes.complete(schema)
+
+
+@pytest.mark.parametrize(
+    ("inner", "says"),
+    [
+        ({"type": "number", "minimum": "0"}, "minimum is no number"),
+        ({"type": "integer", "maximum": None}, "maximum is no integer"),
+        ({"type": "integer", "minimum": True}, "minimum is no integer"),
+        ({"type": "number", "minimum": float("nan")}, "minimum is no number"),
+        ({"type": "integer", "minimum": 5, "maximum": 1}, "nothing fits"),
+        ({"type": "string", "maxLength": 4, "minLength": "1"}, "minLength is a whole number"),
+        ({"type": "string", "maxLength": 4, "minLength": 5}, "minLength is a whole number"),
+        ({"type": "array", "items": {"type": "boolean"}, "maxItems": 2, "minItems": 3}, "minItems is a whole number"),
+    ],
+)
+def test_a_bound_that_nothing_can_be_held_against_is_refused(inner: dict[str, Any], says: str) -> None:
+    """In quotes by mistake, it would be an error of ours at each answer, in the middle of a case."""
+    with pytest.raises(ShapeRefused, match=says):
+        shapes.complete({"type": "object", "properties": {"a": inner}})
 
 
 def test_a_value_that_does_not_fit_is_told_by_its_place_alone() -> None:
