@@ -50,16 +50,25 @@ def is_free(port: int) -> bool:
 
 def remembered(file: Path, names: Sequence[str]) -> dict[str, int]:
     """The ports of these names as the file has them; chosen anew, and kept, where one is missing or stays taken."""
-    kept: dict[str, int] = {}
-    if file.is_file():
-        kept = json.loads(file.read_text(encoding="utf-8"))
+    kept = _kept(file)
     ports = {name: kept[name] for name in names if name in kept and _becomes_free(kept[name])}
     missing = [name for name in names if name not in ports]
     ports.update(zip(missing, free_ports(len(missing)), strict=True))
     if ports != kept:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(ports), encoding="utf-8")
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(ports), encoding="utf-8")
+        part.replace(file)
     return ports
+
+
+def _kept(file: Path) -> dict[str, int]:
+    """What the file says; nothing where none is, or where a full disk or a power cut left a part of one."""
+    try:
+        said: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return said
 
 
 def _becomes_free(port: int) -> bool:

@@ -154,6 +154,31 @@ def test_ports_are_the_same_again_unless_somebody_took_one(tmp_path: Path) -> No
     assert ports.remembered(file, ("one", "two")) == then
 
 
+@pytest.mark.parametrize("left", [b"", b'{"one": 2', b"\0\0"])
+def test_ports_that_were_half_written_keep_no_system_from_starting(tmp_path: Path, left: bytes) -> None:
+    """By a full disk or a power cut; they are chosen anew, and remembered."""
+    file = tmp_path / "ports.json"
+    file.write_bytes(left)
+    found = ports.remembered(file, ("one",))
+    assert ports.remembered(file, ("one",)) == found
+
+
+def test_remembered_ports_are_whole_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends the process while it writes."""
+    file = tmp_path / "ports.json"
+    first = ports.remembered(file, ("one",))
+
+    def cut(path: Path, text: str, encoding: str) -> None:
+        with path.open("w", encoding=encoding) as half:
+            half.write(text[:3])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_text", cut)
+    with pytest.raises(OSError, match="no space"):
+        ports.remembered(file, ("one", "two"))
+    assert ports.remembered(file, ("one",)) == first
+
+
 def test_no_port_is_one_the_kernel_gives_to_clients() -> None:
     """Else a client could take the place of a server that restarts."""
     lowest, highest = map(int, ports.EPHEMERAL.read_text().split())
