@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 
 from aios.infra.objectives import percentile
 from aios.infra.recent import Move, Trail
+from aios.sinks.outcome_writes import STAYS
 from aios.streams.durations import DAY_MS, MINUTE_MS
 
 HANDLED_MIN_MAX = 30.0  # minutes that one question counts at most
@@ -107,7 +108,7 @@ def _of_case(trail: Trail) -> Iterable[Question]:
         task = str(move.detail.get("task_id", ""))
         if task in by_task:
             by_task[task] = _moved(by_task[task], move)
-    after = [move for move in moves if move.seq and move.transition not in ("review_opened", "ignored")]
+    after = [move for move in moves if move.seq and move.transition not in STAYS and not move.detail.get("kept")]
     return [_ended(one, after, trail) for one in by_task.values()]
 
 
@@ -179,7 +180,8 @@ def _load(
     minutes = min(statistics.median(handled), HANDLED_MIN_MAX) if is_measured else assumed.minutes
     a_day = DAY_MS / window_ms * minutes / 60
     queued, arriving, cleared = len(open_since) * minutes / 60, len(asked) * a_day, len(decided) * a_day
-    late = _late_in_days(len(open_since), len(asked), len(decided), assumed, window_ms)
+    oldest_ms = since_ms + window_ms - min(open_since, default=since_ms + window_ms)
+    late = _late_in_days(len(open_since), len(asked), len(decided), assumed, oldest_ms=oldest_ms, window_ms=window_ms)
     clear_h = queued / (cleared - arriving) * 24 if cleared > arriving else 0.0 if not queued else None
     waits = [(one.opened - one.asked) / 1000 for one in opened if one.asked]
     took = [(one.decided - one.asked) / 1000 for one in decided if one.asked]
@@ -211,17 +213,21 @@ def _load(
     )
 
 
-def _late_in_days(queue: int, asked: int, decided: int, assumed: Assumed, window_ms: int) -> float | None:
-    """Until the oldest question is as old as it may become, at this pace: a queue of n is n / cleared a day old."""
+def _late_in_days(
+    queue: int, asked: int, decided: int, assumed: Assumed, *, oldest_ms: int, window_ms: int
+) -> float | None:
+    """Until the oldest question is as old as it may become, at this pace: a queue of n is n / cleared a day old. Where
+    nobody clears any, it goes on ageing, whether or not more arrive.
+    """
     days = window_ms / DAY_MS
     arrives, clears, bound_days = asked / days, decided / days, assumed.expires_h / 24
     if not bound_days:
         return None
-    if clears and queue / clears > bound_days:
+    if not clears:
+        return max(0.0, bound_days - oldest_ms / DAY_MS) if queue or arrives else None
+    if queue / clears > bound_days:
         return 0.0
-    if arrives <= clears:
-        return None
-    return (bound_days * clears - queue) / (arrives - clears) if clears else bound_days
+    return (bound_days * clears - queue) / (arrives - clears) if arrives > clears else None
 
 
 def _overridden(decided: Sequence[Question]) -> float | None:

@@ -109,9 +109,21 @@ def test_a_backlog_is_told_days_before_questions_expire() -> None:
     assert "questions expire unanswered in 2.0 days" in one.says
 
 
-def test_where_nobody_clears_anything_everything_expires() -> None:
-    one = load([trail(n, asked(n)) for n in range(5)], still_open=5)
-    assert one.late_in_days == 3.0
+@pytest.mark.parametrize("arrived", [5, 0])
+def test_where_nobody_clears_anything_everything_expires(arrived: int) -> None:
+    """Also where no more arrive; the oldest has waited for a day of its three."""
+    one = load([trail(n, asked(n)) for n in range(arrived)], still_open=5)
+    assert one.late_in_days == 2.0
+    assert "questions expire unanswered in 2.0 days" in one.says
+
+
+@pytest.mark.parametrize(
+    ("transition", "detail"), [("migrated", {"to": 2}), ("body_replaced", {}), ("told", {"kept": True})]
+)
+def test_a_question_that_a_case_still_waits_for_has_not_ended(transition: str, detail: dict[str, object]) -> None:
+    """What leaves the case where it is ends none."""
+    one = load([trail(1, asked(1), Move(3, NOW + 5, transition, "ask", "operator", detail))], still_open=1)
+    assert (one.asked, one.decided, one.expired) == (1, 0, 0)
 
 
 def test_a_queue_that_is_worked_off_says_when() -> None:
