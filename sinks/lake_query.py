@@ -37,7 +37,7 @@ class QueryRefused(AiosError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """cut: there were more than rows_max."""
+    """columns: each of a name of its own. cut: there were more than rows_max."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
@@ -92,7 +92,20 @@ def _ask(lake: Path, sql: str, rows_max: int) -> Answer:
             connection.execute(statement)
         result = connection.execute(statements[0])
         rows = result.fetchmany(rows_max + 1)
-        return Answer(tuple(column[0] for column in result.description or ()), rows[:rows_max], len(rows) > rows_max)
+        columns = _distinct([column[0] for column in result.description or ()])
+        return Answer(columns, rows[:rows_max], len(rows) > rows_max)
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """A row is told by its columns' names: of several that are called alike, as in a join, later ones are numbered."""
+    found: list[str] = []
+    for name in names:
+        own, number = name, 1
+        while own in found:
+            number += 1
+            own = f"{name}_{number}"
+        found.append(own)
+    return tuple(found)
 
 
 def _setup(lake: Path) -> Iterator[str]:

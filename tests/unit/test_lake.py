@@ -542,3 +542,10 @@ def test_more_rows_than_asked_for_are_cut_and_said(tmp_path: Path) -> None:
     answer = lake_query.ask(tmp_path, "select * from range(10)", rows_max=3)
     assert (len(answer.rows), answer.cut) == (3, True)
     assert not lake_query.ask(tmp_path, "select * from range(3)", rows_max=3).cut
+
+
+def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """A row is a mapping by column: neither value stands in the place of the other."""
+    answer = lake_query.ask(tmp_path, "select 1 as label, 2 as label, 3 as label_2, 4 as label")
+    assert answer.plain() == [{"label": 1, "label_2": 2, "label_2_2": 3, "label_3": 4}]
+    assert answer.columns == tuple(answer.plain()[0])
