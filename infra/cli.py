@@ -7,8 +7,8 @@ import sys
 import click
 
 from aios.infra.lazy import Lazy, Place
-from aios.infra.output import FAILED
-from aios.schemas.errors import AiosError
+from aios.infra.output import FAILED, NOT_RUNNING
+from aios.schemas.errors import AiosError, Unavailable
 
 COMMANDS = {
     "up": Place("commands.up", "up", "Start the whole system on this machine."),
@@ -63,4 +63,4 @@ def main() -> None:
         aios()
     except AiosError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(FAILED)
+        sys.exit(NOT_RUNNING if isinstance(error, Unavailable) else FAILED)

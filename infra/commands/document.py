@@ -18,6 +18,7 @@ from aios.processors.reading.extract import extract
 from aios.processors.reading.problem import SENTENCES
 from aios.processors.reading.reader import Document, Reader
 from aios.streams.document_store import BYTES_MAX, RETENTION_DAYS, QuotaUsedUp, kept_here
+from aios.streams.errors import Unavailable
 
 READ_S_MAX = 300.0
 SHOWN_MAX = 20
@@ -71,7 +72,7 @@ def keep(file: Path, tenant: str | None) -> None:
     settings = load_settings()
     try:
         click.echo(kept_here(settings).put(tenant or settings.default_tenant, _bytes_of(file)))
-    except QuotaUsedUp as error:
+    except (QuotaUsedUp, Unavailable) as error:  # the folder of documents, on a disk: nothing that would be asked
         fail(str(error), FAILED)
 
 
@@ -82,7 +83,10 @@ def sweep(days: int) -> None:
 
     The gateways do so by themselves, every hour, after the default: the topics that name them keep no longer.
     """
-    gone = kept_here(load_settings()).sweep(days * 86_400.0)
+    try:
+        gone = kept_here(load_settings()).sweep(days * 86_400.0)
+    except Unavailable as error:
+        fail(str(error), FAILED)
     click.echo(f"{gone} documents forgotten")
 
 

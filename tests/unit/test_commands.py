@@ -16,13 +16,14 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from aios.infra import rows
+from aios.infra import cli, rows
 from aios.infra.cli import COMMANDS, aios
 from aios.infra.commands.bench import BENCHES
 from aios.infra.lazy import Lazy
 from aios.infra.local.home import Home
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE
 from aios.streams import config
+from aios.streams.errors import AiosError, ConfigError, Unavailable
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,6 +119,23 @@ def test_a_reviewer_is_told_which_gateway_is_none(options: tuple[str, ...], stat
     """And a key never goes to an https address without TLS."""
     result = CliRunner().invoke(aios, ["review", "list", "--key", "k", *options])
     assert (result.exit_code, says in result.stderr) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(Unavailable("Kafka does not answer"), NOT_RUNNING), (ConfigError("no such tenant"), FAILED)]
+)
+def test_what_does_not_answer_is_told_from_what_failed(
+    error: AiosError, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of every command that leaves it to the program itself: a script tries the first again, and not the second."""
+
+    def ends() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "aios", ends)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().err) == (status, f"Error: {error}\n")
 
 
 def test_up_beside_a_running_system_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
