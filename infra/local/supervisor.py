@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import time
@@ -35,6 +36,7 @@ DEATHS_MAX = 3  # before it was ready for the first time: then the start as a wh
 PROCESSES_MAX = 16  # of one part
 PROBE_S = 0.1
 LOGS_S = 10.0  # between looks at the sizes of log files
+LOGS_SAID_S = 600.0  # between two words that one cannot be kept bounded
 TAIL_LINES = 12  # shown of the log of a process that does not start
 
 
@@ -197,6 +199,7 @@ class Supervisor:
         self._keeping: asyncio.Task[None] | None = None
         self._change = asyncio.Event()
         self._scaling = asyncio.Lock()
+        self._unbounded_said = -math.inf  # when, on the monotonic clock
         self._bounding = asyncio.create_task(self._bound_logs(), name="logs")
 
     def add(self, part: Part, count: int = 1) -> None:
@@ -270,7 +273,7 @@ class Supervisor:
         self.kill()
 
     def _start(self, part: Part, slot: int) -> Process:
-        logfiles.keep_bounded(part.log(slot))
+        self._bound_log(f"{part.stage}.{slot}", part.log(slot))
         return Process(part, slot, self._changed, self._spare_of)
 
     def _spare_of(self, stage: str) -> Spare | None:
@@ -305,7 +308,18 @@ class Supervisor:
         while True:
             await asyncio.sleep(LOGS_S)
             for process in self.processes():
-                logfiles.keep_bounded(process.part.log(process.slot))
+                self._bound_log(process.name, process.part.log(process.slot))
+
+    def _bound_log(self, name: str, file: Path) -> None:
+        """A full disk is no reason to stop looking: this is what makes room on it. Said for all files together."""
+        try:
+            logfiles.keep_bounded(file)
+        except OSError as error:
+            now = time.monotonic()
+            if now - self._unbounded_said >= LOGS_SAID_S:
+                self._unbounded_said = now
+                with contextlib.suppress(OSError):  # these words too may go to a file on that disk
+                    self._say(name, f"its log grows, it cannot be kept bounded: {error.strerror} ({file})")
 
 
 async def _told(read_end: int) -> bool:

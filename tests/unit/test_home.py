@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 import subprocess
@@ -10,13 +11,16 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from aios.infra.local import child, control, logfiles, ports
+from aios.infra.local import child, control, logfiles, ports, supervisor
 from aios.infra.local.home import Home
 from aios.streams.errors import ConfigError, Unavailable
+
+STAGES = ("admit", "plan")
 
 
 @pytest.fixture
@@ -240,3 +244,34 @@ def test_a_json_line_is_shown_as_a_person_reads_it() -> None:
     assert shown.endswith("error   failed  case_id c1  (ValueError: why at inner.py:2 g)")
     assert logfiles.readable("Exception in thread") == "Exception in thread"
     assert logfiles.readable('{"level": 1}') == '{"level": 1}'
+
+
+def test_a_full_disk_ends_no_bounding_of_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file that cannot be set aside keeps no other from it; said once, also where it can be said nowhere."""
+    tried: list[str] = []
+    said: list[str] = []
+    enough = asyncio.Event()
+
+    def keep(file: Path) -> None:
+        tried.append(file.name)
+        if tried.count("plan.0.log") == 3:
+            enough.set()
+        if file.name == "admit.0.log":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def say(name: str, what: str) -> None:
+        said.append(f"{name} {what}")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def run() -> None:
+        kept = supervisor.Supervisor(say)
+        await asyncio.wait_for(enough.wait(), 5)
+        kept.close()
+
+    parts = [supervisor.Part(stage=name, command=(), log=lambda _, n=name: tmp_path / f"{n}.0.log") for name in STAGES]
+    slots = [SimpleNamespace(part=part, slot=0, name=f"{part.stage}.0", kill=lambda: None) for part in parts]
+    monkeypatch.setattr(supervisor.Supervisor, "processes", lambda _: slots)
+    monkeypatch.setattr(supervisor, "LOGS_S", 0.0)
+    monkeypatch.setattr(logfiles, "keep_bounded", keep)
+    asyncio.run(run())
+    assert [line.partition(":")[0] for line in said] == ["admit.0 its log grows, it cannot be kept bounded"]
