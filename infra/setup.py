@@ -10,6 +10,7 @@ but the package managers' own caches. Rejected: one environment for both (their 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -99,7 +100,16 @@ def _steps() -> list[Step]:
             WORKERS / "bin" / "python",
             lambda: _environment(WORKERS, workers, "--no-deps", "--compile-bytecode"),  # halves an engine's start
         ),
-        Step("aios in both", (pyproject, pipeline, workers), PIPELINE / "aios.stamp", PIPELINE / "bin" / "aios", _aios),
+        *(
+            Step(
+                f"aios in the {what} environment",
+                (pyproject, lock),  # the environment is made anew with its lock
+                folder / "aios.stamp",  # in it: who deletes the environment deletes this too
+                folder / "bin" / "aios",
+                functools.partial(_aios, folder),
+            )
+            for what, folder, lock in (("pipeline", PIPELINE, pipeline), ("inference", WORKERS, workers))
+        ),
         Step(
             "Apache Kafka, started once",  # halves what its other starts cost
             (pom, sums, INFRA / "local" / "first_start.py", *_java_release()),
@@ -172,10 +182,9 @@ def _pip(folder: Path) -> tuple[str, ...]:
     return (str(UV), "pip", "install", "-q", "--python", str(folder / "bin" / "python"))
 
 
-def _aios() -> None:
+def _aios(folder: Path) -> None:
     """This repository as the package `aios`, editable; and for mypy, which does not run the editable's hook, a link."""
-    for folder in (PIPELINE, WORKERS):
-        _do(*_pip(folder), "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    _do(*_pip(folder), "--no-deps", "--no-build-isolation", "-e", str(ROOT))
     link = ROOT / "build" / "typing" / "aios"
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
