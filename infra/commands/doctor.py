@@ -29,9 +29,10 @@ from aios.infra.local.broker import JARS, REPOSITORY, VERSION
 from aios.infra.local.home import Home
 from aios.infra.local.valkey import binary
 from aios.infra.output import FAILED
-from aios.infra.running import load_settings, running
+from aios.infra.running import found_running, load_settings
 from aios.schemas.errors import AiosError
 from aios.streams.config import Settings, client
+from aios.streams.errors import ConfigError
 
 PYTHON, JAVA_MIN = (3, 11), 17
 MEMORY_GIB_MIN = 6.0  # the whole system with both engines takes about 5
@@ -135,8 +136,15 @@ def _installed() -> Iterator[Look]:
     for what, folder in (("pipeline environment", ".venv"), ("workers' environment", ".venv-inference")):
         yield _file(what, REPOSITORY / folder / "bin" / "python")
     yield _file(f"Kafka {VERSION}", JARS / f"kafka_2.13-{VERSION}.jar")
-    yield _file("Valkey", binary())
+    yield _valkey()
     yield from _weights()
+
+
+def _valkey() -> Look:
+    try:
+        return _file("Valkey", binary())
+    except ConfigError as error:
+        return Look("Valkey", "none", "installed", ok=False, how=str(error))
 
 
 def _weights() -> Iterator[Look]:
@@ -162,12 +170,18 @@ def _services(settings: Settings) -> Iterator[Look]:
     if not Home(settings.home).is_held() and not all(configured):
         yield Look("system", f"none runs in {settings.home}", "optional", ok=True, required=False)
         return
-    found = running()
-    settings = found.settings
-    yield _service("Kafka", settings.kafka.bootstrap_servers, _kafka(settings))
-    yield _service("registry", settings.registry.url, _http(f"{settings.registry.url}/subjects"))
-    yield _service("Valkey", settings.redis.url.rpartition("@")[2], _redis(settings.redis.url))
-    if found.gateway:
+    found = found_running()
+    if found is None:  # it starts, or hangs in its start: it says no address yet
+        yield _service("system", str(settings.home), "not ready")
+    else:
+        settings = found.settings
+    if settings.kafka.bootstrap_servers:
+        yield _service("Kafka", settings.kafka.bootstrap_servers, _kafka(settings))
+    if settings.registry.url:
+        yield _service("registry", settings.registry.url, _http(f"{settings.registry.url}/subjects"))
+    if settings.redis.url:
+        yield _service("Valkey", settings.redis.url.rpartition("@")[2], _redis(settings.redis.url))
+    if found is not None and found.gateway:
         yield _service("gateway", found.gateway, _http(f"{found.gateway}/readyz"))
 
 

