@@ -314,12 +314,15 @@ def _recall(memory: Path) -> Done:
 
 @contextmanager
 def _rejected(plan: Plan, done: Done) -> Iterator[BinaryIO]:
-    """The file of rejected rows, behind those that are remembered; removed if it stays empty."""
+    """The file of rejected rows, behind those that are remembered and still there; removed if empty."""
     with os.fdopen(os.open(plan.rejected_file, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as opened:
-        opened.truncate(done.rejected_bytes)
-        opened.seek(done.rejected_bytes)
+        there = os.fstat(opened.fileno()).st_size
+        kept = done.rejected_bytes if there >= done.rejected_bytes else 0  # moved away: it begins anew
+        opened.truncate(kept)
+        opened.seek(kept)
         yield opened
-    if not done.rejected:
+        is_empty = opened.tell() == 0
+    if is_empty:
         plan.rejected_file.unlink(missing_ok=True)
 
 
@@ -339,7 +342,7 @@ def _tell(plan: Plan, before: int, done: Done, *, as_json: bool) -> None:
         "published": done.rows - done.rejected,
         "before": before,
         "rejected": done.rejected,
-        "rejected_file": str(plan.rejected_file) if done.rejected else None,
+        "rejected_file": str(plan.rejected_file) if plan.rejected_file.exists() else None,
         "tenant": plan.tenant,
         "workflow": plan.workflow,
     }
@@ -351,4 +354,5 @@ def _tell(plan: Plan, before: int, done: Done, *, as_json: bool) -> None:
             click.echo(f"{before} of the rows went out before; --from-start publishes them again, as the same cases")
     if done.rejected:
         rows_were = "row was" if done.rejected == 1 else "rows were"
-        fail(f"{done.rejected} {rows_were} rejected: {plan.rejected_file}", FAILED)
+        gone = "their file is gone, --from-start writes it again"
+        fail(f"{done.rejected} {rows_were} rejected: {said['rejected_file'] or gone}", FAILED)
