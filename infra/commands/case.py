@@ -116,7 +116,8 @@ def find(*, key: str, tenant: str | None, workflow: str, as_json: bool) -> None:
         view = await store.status(case_id, tenant)
         refused = await store.refusals(case_id, tenant)
         dead = [*await store.dead_letters(key, None), *await store.dead_letters(case_id, None)]
-        return _found(view, refused, dead)
+        its = [one for one in dead if one["tenant"] in (tenant, "")]  # "": a record that names nobody, so not another
+        return _found(view, refused, its)
 
     found = {"case_id": case_id, "tenant": tenant, "workflow": workflow, **_ask(question)}
     output.one(found, as_json=as_json)

@@ -308,7 +308,7 @@ def test_find_says_what_became_of_a_key(answers: Answers) -> None:
 
     status, found = find()
     assert (status, found["found"]) == (3, "not_seen")
-    answers.dead["jane"] = [{"id": "d-1", "reason": "undecodable"}]
+    answers.dead["jane"] = [{"id": "d-1", "reason": "undecodable", "tenant": "demo"}]
     status, found = find()
     assert (status, found["found"], found["dead_letters"]) == (0, "dead_lettered", ["d-1 (undecodable)"])
     answers.refused = [{"reason": "stale", "detail": "too old", "event_id": "e"}]
@@ -407,3 +407,20 @@ def test_query_speaks_plainly(home: Path) -> None:
     assert run()[0] == 2
     status, said = run("select * from cases")
     assert (status, said.count("\n")) == (1, 1)
+
+
+def test_find_knows_no_other_tenants_letter_of_the_same_key(answers: Answers) -> None:
+    """One that names nobody may be this tenant's: a record that cannot be read often has no header."""
+
+    def find() -> str:
+        return str(
+            json.loads(CliRunner().invoke(case.group, ["find", "--key", "1", "--tenant", "a", "--json"]).output)[
+                "found"
+            ]
+        )
+
+    answers.dead["1"] = [{"id": "d-1", "reason": "undecodable", "tenant": "b"}]
+    assert find() == "not_seen"
+    for tenant in ("a", ""):
+        answers.dead["1"] = [{"id": "d-1", "reason": "undecodable", "tenant": tenant}]
+        assert find() == "dead_lettered"
