@@ -27,7 +27,7 @@ from aios.infra.commands.acting import acting
 from aios.infra.commands.operations import WHY, at
 from aios.infra.commands.tenant import connected
 from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
-from aios.infra.running import load_settings, system_file
+from aios.infra.running import found_running, load_settings
 from aios.schemas.models import PromptActivated
 from aios.sinks import audit_chain
 from aios.sinks.audit import chain_folder
@@ -312,8 +312,7 @@ def _activate(name: str, version: int, found: Recorded, *, why: str, token_file:
 def _serving() -> dict[str, int]:
     """By prompt: what was activated in the system that runs here, else what serves without that."""
     told: Mapping[str, PromptActivated] = {}
-    settings = load_settings()
-    if settings.kafka.bootstrap_servers or system_file(settings).exists():
+    if found_running() is not None:
         try:
             with connected() as (running, codec):
                 told = activations.read_prompts(running.kafka, codec)

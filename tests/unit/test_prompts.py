@@ -31,7 +31,7 @@ from aios.infra.output import FAILED, NOT_FOUND, USAGE
 from aios.infra.rehearsing import Request
 from aios.schemas.models import InferenceRequested, ModelActivated, PromptActivated
 from aios.sinks.audit_chain import Line
-from aios.streams import activations, installed, model_files, prompt_files
+from aios.streams import activations, config, installed, model_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Recorded
 from aios.streams.record import Record
@@ -566,3 +566,17 @@ def test_where_nothing_was_activated_there_is_no_way_back(
     assert aios_says("rollback", "summary").exit_code == 0
     assert written == [("summary", 1, "ann")]
     assert aios_says("history", "nothing").exit_code == NOT_FOUND
+
+
+def test_prompts_are_listed_where_a_system_was_killed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The addresses that it left behind are not believed."""
+    left = tmp_path / "home" / "run" / "system.json"
+    left.parent.mkdir(parents=True)
+    left.write_text(json.dumps(dict.fromkeys(("kafka", "registry", "valkey"), "127.0.0.1:1")), encoding="utf-8")
+    config.load.cache_clear()
+    done = CliRunner().invoke(aios, ["prompt", "list", "--json"])
+    config.load.cache_clear()
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert {one["prompt"] for one in json.loads(done.stdout)} >= {"summary@1", "summary@2"}
