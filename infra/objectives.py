@@ -127,7 +127,7 @@ def _alone(name: str, cases: Sequence[_Case], wanted: float) -> Kept:
     """The share of decided cases that no person was asked about."""
     decided = [case for case in cases if case.trail.decided is not None]
     people = [case.trail for case in decided if case.asked]
-    measured = 1 - len(people) / len(decided) if decided else None
+    measured = (len(decided) - len(people)) / len(decided) if decided else None  # 1 - 0.9 is less than 0.1
     cause, command = _why_people(people) if measured is not None and measured < wanted else ("", "")
     return Kept(
         workflow=name,

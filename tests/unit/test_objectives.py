@@ -174,3 +174,16 @@ def test_the_shares_of_a_case_add_up_to_what_it_took(calls: list[tuple[int, int]
         story.move("c", at, "answered", queue_ms=queue_ms, compute_ms=compute_ms)
     story.decided("c", NOW_MS, at)
     assert sum(objectives.spent_ms(story.trails["c"], at).values()) == at - NOW_MS
+
+
+def test_a_share_that_is_just_reached_is_kept() -> None:
+    """9 of 10 went to a person, and 1 in 10 without one is what is owed: no rounding makes a breach of it."""
+    for asked, decided, wanted in ((9, 10, 0.1), (8, 10, 0.2), (2, 3, 1 / 3)):
+        story = Story()
+        for number in range(decided):
+            story.decided(f"c{number}", NOW_MS - 9, NOW_MS, by="reviewer:ana" if number < asked else "policy")
+        cases = [
+            objectives._Case(trail=trail, asked=number < asked, own_s=0.0, is_done=True)
+            for number, trail in enumerate(story.trails.values())
+        ]
+        assert objectives._alone(NAME, cases, wanted).kept
