@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -51,6 +52,7 @@ FILE = "aios.yaml"
 SECRET_PROPERTIES = frozenset(
     {"sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.oauthbearer.client.secret"}
 )
+REDIS_SCHEMES = ("redis", "rediss", "unix")  # as redis-py has them
 
 
 class Section(BaseModel):
@@ -97,10 +99,24 @@ class RegistrySettings(Section):
     url: str = ""
 
 
+def _redis_url(url: str) -> str:
+    """Raises ValueError where redis-py would, in words of ours: its own repeat a part of what may be a password."""
+    try:
+        parts = urlsplit(url)
+        is_one = not url or (parts.scheme in REDIS_SCHEMES and parts.port != 0)
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise ValueError(
+            "no URL of a Redis or Valkey: redis://HOST:PORT/0 or rediss://, a password in it quoted for URLs"
+        )
+    return url
+
+
 class RedisSettings(Section):
     """url: redis:// or rediss://; empty: a local Valkey is started."""
 
-    url: str = ""
+    url: Annotated[str, AfterValidator(_redis_url)] = ""
 
 
 class GatewaySettings(Section):

@@ -67,6 +67,8 @@ def show(case: str, as_json: bool) -> None:
 
     Also of a dead letter, a replay job or a breaker, by its id or the beginning of it.
     """
+    if not case:
+        fail("say which case, or the beginning of its id", USAGE)
     lines = audit_chain.of_case(chain_folder(load_settings().home), case)
     named = {line.record["event"]["case_id"] for line in lines}
     if not named:
@@ -111,6 +113,6 @@ def _row(line: Line) -> dict[str, Any]:
 
 def _head(text: str) -> Head:
     number, _, digest = text.partition(":")
-    if not number.isdigit() or len(digest) != 64:
+    if not number.isdecimal() or len(digest) != 64:
         fail("--expect takes N:HASH, as verify prints it", USAGE)
     return Head(int(number), digest.lower())

@@ -7,7 +7,6 @@ agreement with every miss. Both need no running system.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfoNotFoundError
 
 import click
 
@@ -15,6 +14,7 @@ from aios.infra import output
 from aios.infra.demo import calendar_truth
 from aios.infra.demo.calendar_truth import Agreement, Half
 from aios.infra.output import USAGE, fail
+from aios.processors.meetings import zones
 from aios.processors.meetings.wish import Wish
 from aios.processors.meetings.words import read as understand
 
@@ -34,9 +34,10 @@ def group() -> None:
 def read_(*, text: str, zone: str, now: str, as_json: bool) -> None:
     """What a request means, or what would be asked first."""
     try:
+        zones.zone(zone)
         moment = datetime.fromisoformat(now) if now else datetime.now(UTC)
         answer = understand(text, moment if moment.tzinfo else moment.replace(tzinfo=UTC), zone)
-    except (ValueError, ZoneInfoNotFoundError) as error:
+    except (ValueError, zones.UnknownZone) as error:
         fail(str(error), USAGE)
     if isinstance(answer, Wish):
         output.one({"understood": True, **_said(answer)}, as_json=as_json)

@@ -74,8 +74,9 @@ def down() -> None:
     """Stop the system of this home: its stages hand back what they have in hand first."""
     home = Home(load_settings().home)
     if not home.is_held():
-        home.clear()  # what a killed system may have left
-        (home.run / control.NAME).unlink(missing_ok=True)
+        if home.folder.is_dir():
+            home.clear()  # what a killed system may have left
+            (home.run / control.NAME).unlink(missing_ok=True)
         click.echo(f"nothing runs in {home.folder}")
         return
     try:
@@ -163,7 +164,7 @@ def scale(wanted: tuple[str, ...]) -> None:
     home = Home(load_settings().home)
     for each in wanted:
         stage, _, count = each.partition("=")
-        if not count.isdigit():
+        if not count.isdecimal():
             raise click.BadParameter(f"{each}: expected STAGE=N, as in classify=2")
         try:
             _asked(home, {"do": "scale", "stage": stage, "count": int(count)}, s_max=SCALE_S_MAX)

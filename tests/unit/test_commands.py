@@ -196,3 +196,51 @@ def test_the_shipped_workflow_is_sound_and_shown_with_what_it_owes() -> None:
     assert set(plain["objectives"]) == {"interactive_p95_s", "bulk_p95_s", "without_person_min"}
     assert plain["steps"]["classify"]["kind"] == "infer"
     assert run(aios, ["workflow", "show", "none"]).exit_code == NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (("scale", "classify=²"), USAGE, "expected STAGE=N"),
+        (("audit", "verify", "--expect", f"²:{'0' * 64}"), USAGE, "--expect takes N:HASH"),
+        (("audit", "show", ""), USAGE, "say which case"),
+        (("meeting", "read", "tomorrow at 3", "--zone", "Europe"), USAGE, "no time zone 'Europe'"),
+        (("meeting", "read", "tomorrow at 3", "--zone", ""), USAGE, "no time zone ''"),
+    ],
+)
+def test_what_is_no_number_id_or_zone_is_wrong_usage(
+    words: tuple[str, ...], status: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no traceback."""
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path))
+    config.load.cache_clear()
+    result = CliRunner().invoke(aios, words)
+    config.load.cache_clear()
+    assert (result.exit_code, says in result.stderr) == (status, True)
+
+
+def test_nothing_runs_in_a_home_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is there anything that a killed system may have left."""
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    config.load.cache_clear()
+    result = CliRunner().invoke(aios, ["down"])
+    config.load.cache_clear()
+    assert (result.exit_code, result.stdout) == (0, f"nothing runs in {tmp_path / 'file'}\n")
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:6379", "http://h:1", "redis://h:port/0", "redis://h:70000/0", "redis://:pa/ss@h"]
+)
+def test_an_address_of_no_redis_is_a_wrong_setting(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every command, with the variable that it is; what stands there is not repeated, a password may."""
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path))
+    monkeypatch.setenv("AIOS_REDIS__URL", url)
+    config.load.cache_clear()
+    result = CliRunner().invoke(aios, ["case", "list"])
+    config.load.cache_clear()
+    assert result.exit_code == FAILED
+    assert "redis.url (AIOS_REDIS__URL): " in result.stderr
+    assert "no URL of a Redis or Valkey" in result.stderr
+    assert url not in result.stderr
+    assert "'pa'" not in result.stderr
