@@ -50,7 +50,7 @@ def there(
     begin_at_the_end(settings.kafka, stage.group, stage.reads[0].name)
     forget(settings.kafka, WATCH.group)
     with ExitStack() as processes:
-        for name in ("plan", "watch"):
+        for name in ("plan", "watch", "retry"):  # by way of retry comes back who asked the canary while it loaded
             processes.enter_context(process(settings, name))
         patient = {"AIOS_INFERENCE__ENGINE": "vllm", "AIOS_INFERENCE__LOAD_S_MAX": str(PATIENCE_S)}
         processes.enter_context(process(settings, "classify", 0, str(rehearsing.PYTHON), **patient))
