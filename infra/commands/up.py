@@ -202,7 +202,9 @@ async def _run(home: Home, *, detached: bool) -> NoReturn:
 
 
 def _say(name: str, what: str) -> None:
-    click.echo(f"{name:<{NAME_WIDTH}} {what}")
+    """To whoever watches. Where their terminal is gone, or a log's disk is full, no process is to end for it."""
+    with contextlib.suppress(OSError):
+        click.echo(f"{name:<{NAME_WIDTH}} {what}")
 
 
 def _is_ready(home: Home, *, detached: bool) -> None:

@@ -189,7 +189,7 @@ class Process:
 
 
 class Supervisor:
-    """All processes, by part and slot. say: one line for people. Used from one event loop."""
+    """All processes, by part and slot. say: one line for people; raises nothing. Used from one event loop."""
 
     def __init__(self, say: Callable[[str, str], None]) -> None:
         self._say = say
@@ -318,8 +318,7 @@ class Supervisor:
             now = time.monotonic()
             if now - self._unbounded_said >= LOGS_SAID_S:
                 self._unbounded_said = now
-                with contextlib.suppress(OSError):  # these words too may go to a file on that disk
-                    self._say(name, f"its log grows, it cannot be kept bounded: {error.strerror} ({file})")
+                self._say(name, f"its log grows, it cannot be kept bounded: {error.strerror} ({file})")
 
 
 async def _told(read_end: int) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from aios.infra.commands import up
 from aios.infra.local import child, control, logfiles, ports, supervisor
 from aios.infra.local.home import Home
 from aios.streams.errors import ConfigError, Unavailable
@@ -246,8 +247,18 @@ def test_a_json_line_is_shown_as_a_person_reads_it() -> None:
     assert logfiles.readable('{"level": 1}') == '{"level": 1}'
 
 
+def test_words_that_can_be_written_nowhere_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ended is told of before it is started again, and the whole system before it is stopped."""
+
+    def echo(_: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(up.click, "echo", echo)
+    up._say("plan.0", "ended: exit code 1; again after 0.5 s")
+
+
 def test_a_full_disk_ends_no_bounding_of_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One file that cannot be set aside keeps no other from it; said once, also where it can be said nowhere."""
+    """One file that cannot be set aside keeps no other from it; said once."""
     tried: list[str] = []
     said: list[str] = []
     enough = asyncio.Event()
@@ -261,7 +272,6 @@ def test_a_full_disk_ends_no_bounding_of_logs(tmp_path: Path, monkeypatch: pytes
 
     def say(name: str, what: str) -> None:
         said.append(f"{name} {what}")
-        raise OSError(errno.ENOSPC, "No space left on device")
 
     async def run() -> None:
         kept = supervisor.Supervisor(say)
