@@ -165,4 +165,7 @@ class Surveyor:
             answer = consumer.committed(places, timeout=ANSWER_S_MAX)
         finally:
             consumer.close()
+        for place in answer:
+            if place.error is not None:  # not to be taken for a group that committed nothing
+                raise KafkaException(place.error)
         return {place.topic: place.offset if place.offset >= 0 else None for place in answer}
