@@ -30,7 +30,8 @@ from aios.schemas.models import AuditRecorded, Event
 from aios.streams import carrying
 from aios.streams.admin import reader, watermarks
 from aios.streams.config import KafkaSettings, client
-from aios.streams.errors import Unavailable
+from aios.streams.delivery import BROKER_BYTES_MAX
+from aios.streams.errors import AiosError, Reason, SchemaMismatch, Unavailable
 from aios.streams.record import Outgoing
 from aios.streams.topics import AUDIT_RECORDED, Topic
 from aios.streams.wall_clock import wall_ms
@@ -256,7 +257,8 @@ def write(
     """One record of a reference table, acknowledged; with `why`, one of the audit before it.
 
     seed: what makes the event ids, beside name and time. The audit knows the object as `<topic's key>:<name>`.
-    Raises Unavailable; what was asked for may have happened then, and asking again is safe.
+    Raises SchemaMismatch for a record that is too large; Unavailable: what was asked for may have happened then, and
+    asking again is safe.
     """
     now_ms = wall_ms()
     event_id = ids.derive(topic.name, name, str(now_ms), seed)
@@ -295,7 +297,7 @@ def write(
 
 
 def _deliver(kafka: KafkaSettings, outs: Sequence[Outgoing], what: str) -> None:
-    """One after the other, each acknowledged before the next is sent. Raises Unavailable."""
+    """One after the other, each acknowledged before the next is sent. Raises SchemaMismatch, Unavailable."""
     failed: list[KafkaError] = []
     producer = Producer(
         client(
@@ -303,18 +305,31 @@ def _deliver(kafka: KafkaSettings, outs: Sequence[Outgoing], what: str) -> None:
             **{
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",
+                "message.max.bytes": BROKER_BYTES_MAX,
                 "delivery.timeout.ms": int(DELIVER_S_MAX * 1000),
                 "log_level": 0,
             },
         )
     )
     for out in outs:
-        producer.produce(
-            out.topic,
-            key=out.key,
-            value=out.value,
-            headers=list(out.headers),
-            on_delivery=lambda error, _: failed.append(error) if error is not None else None,
-        )
+        try:
+            producer.produce(
+                out.topic,
+                key=out.key,
+                value=out.value,
+                headers=list(out.headers),
+                on_delivery=lambda error, _: failed.append(error) if error is not None else None,
+            )
+        except BufferError as error:
+            raise Unavailable(f"Kafka did not take the {what}: {error}") from error
+        except KafkaException as error:
+            raise _refused(out, what, error.args[0]) from error
         if producer.flush(DELIVER_S_MAX) or failed:
-            raise Unavailable(f"Kafka did not take the {what}: {failed[0].str() if failed else 'no answer'}")
+            raise _refused(out, what, failed[0] if failed else None)
+
+
+def _refused(out: Outgoing, what: str, error: KafkaError | None) -> AiosError:
+    if error is not None and error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE):
+        name = out.key.decode(errors="replace") if out.key else ""
+        return SchemaMismatch(f"{name} is too large for {out.topic}: {error.str()}", Reason.OVERSIZE)
+    return Unavailable(f"Kafka did not take the {what}: {error.str() if error is not None else 'no answer'}")

@@ -14,12 +14,13 @@ import pytest
 from aios.infra import deploying, needing
 from aios.processors.language import policy_files
 from aios.schemas.codec import Codec
-from aios.schemas.errors import Unavailable
+from aios.schemas.errors import Reason, SchemaMismatch, Unavailable
 from aios.schemas.models import FilesAnnounced
 from aios.streams import announced, model_files, prompt_files, reference
 from aios.streams.announced import Announcer, Files
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import ConfigError
+from aios.streams.record import Outgoing
 from aios.streams.topology import BY_NAME, PLAN
 from tests.fakes.registry import FakeRegistry
 
@@ -158,6 +159,34 @@ def test_what_a_member_has_is_announced_once_and_again_when_it_has_more(monkeypa
         ("aios.classify.interactive.0", files),
         ("aios.classify.bulk.0", files),
     ]
+
+
+def test_who_cannot_announce_says_so_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when the client itself takes no record; nobody would hear of a thread that has ended."""
+    monkeypatch.setattr(announced, "LOOK_S", 0.01)
+    full = KafkaSettings(bootstrap_servers="127.0.0.1:1", properties={"queue.buffering.max.kbytes": "1"})
+    looks: list[None] = []
+
+    def look() -> Files:
+        looks.append(None)
+        return {INJECTION: "a" * 4096}
+
+    announcer = Announcer(full, CODEC, ["aios.plan.0"], look)
+    announcer.start()
+    until(lambda: len(looks) > 2 or not announcer._thread.is_alive())
+    assert announcer._thread.is_alive()
+    announcer.close()
+    assert "aios.plan.0 could not announce what it has: Kafka did not take the" in caplog.text
+
+
+def test_a_record_that_is_too_large_is_named() -> None:
+    """It never heals: it is no Kafka that is away."""
+    out = Outgoing("files.announced.v1", b"aios.plan.0", bytes(2 << 20), ())
+    with pytest.raises(SchemaMismatch, match=r"aios\.plan\.0 is too large for files\.announced\.v1") as refused:
+        reference._deliver(KafkaSettings(bootstrap_servers="127.0.0.1:1"), [out], "member")
+    assert refused.value.reason is Reason.OVERSIZE
 
 
 def test_one_that_never_began_to_announce_is_closed() -> None:
