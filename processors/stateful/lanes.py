@@ -34,14 +34,15 @@ class Lane:
     """One partition number. Starts to open at once; `opened` is set when it can work."""
 
     def __init__(
-        self, store: PartitionStore, stage: str, partition: int, pool: ThreadPoolExecutor, room: asyncio.Event
+        self, store: PartitionStore, stage: str, partition: int, pool: ThreadPoolExecutor, applied: Callable[[], None]
     ):
+        """applied: called once there is room again."""
         self.store = store
         self.opened = asyncio.Event()
         self._stage = stage
         self._partition = partition
         self._pool = pool
-        self._room = room
+        self._applied = applied
         self._inbox: deque[Batch] = deque()
         self._bytes = 0
         self._closing = asyncio.Event()
@@ -84,7 +85,7 @@ class Lane:
             for batch in batches:
                 self._account(batch, -1)
                 self._inbox.popleft()
-            self._room.set()
+            self._applied()
         if self.store.due_in_ms() == 0 and not self._closing.is_set():
             await self._patiently(self.store.tick)
         if self.store.work_in_ms() == 0 and not self._closing.is_set():
@@ -168,7 +169,7 @@ class Lanes:
         new = []
         for partition in sorted(set(partitions) - self._lanes.keys()):
             store = self._closed.pop(partition, None) or self._make(partition)
-            lane = Lane(store, self._stage, partition, self._pool, self.room)
+            lane = Lane(store, self._stage, partition, self._pool, self._has_room)
             task = asyncio.create_task(lane.work(), name=f"{self._stage}.{partition}")
             task.add_done_callback(self._ended)
             self._lanes[partition], self._tasks[partition] = lane, task
@@ -185,6 +186,7 @@ class Lanes:
         await asyncio.gather(*(self._tasks.pop(partition) for partition in gone), return_exceptions=True)
         for partition in gone:
             self._closed[partition] = self._lanes.pop(partition).store
+        self._tell_held()
 
     async def stop(self) -> None:
         """End every lane; their positions can still be asked for."""
@@ -198,7 +200,7 @@ class Lanes:
         lane = self._lanes.get(batch.partition)
         if lane is not None:
             lane.give(batch)
-            metrics.IN_FLIGHT.labels(self._stage).set(sum(one.held for one in self._lanes.values()))
+            self._tell_held()
 
     def full(self, partition: int) -> bool:
         lane = self._lanes.get(partition)
@@ -215,6 +217,13 @@ class Lanes:
         """
         lane = self._lanes.get(partition)
         return lane.store.position.get(topic) if lane and lane.opened.is_set() else None
+
+    def _has_room(self) -> None:
+        self._tell_held()
+        self.room.set()
+
+    def _tell_held(self) -> None:
+        metrics.IN_FLIGHT.labels(self._stage).set(sum(lane.held for lane in self._lanes.values()))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

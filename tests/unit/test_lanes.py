@@ -13,6 +13,7 @@ import pytest
 
 from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.lanes import BACKOFF_S_MAX, BACKOFF_S_MIN, HELD_BYTES_MAX, HELD_RECORDS_MAX, Lane, Lanes
+from aios.streams import metrics
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
 
@@ -38,7 +39,7 @@ def test_a_full_lane_is_not_read_for(held: list[Record], full: bool) -> None:
 
     async def check() -> None:
         with ThreadPoolExecutor(1) as pool:
-            lane = Lane(cast(Any, None), "t", 0, pool, asyncio.Event())
+            lane = Lane(cast(Any, None), "t", 0, pool, lambda: None)
             lane.give(Batch("t", 0, 0, held, len(held)))
             assert lane.full is full
 
@@ -75,6 +76,42 @@ def test_a_position_is_told_once_the_changelog_has_it() -> None:
         store.committed.set()
         await lane.opened.wait()
         assert lanes.position("t", 0) == 0
+        await lanes.stop()
+
+    asyncio.run(check())
+
+
+class Slow(Opening):
+    """A store that applies when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.committed.set()
+        self.let = threading.Event()
+
+    def apply(self, batches: list[Batch]) -> None:
+        assert self.let.wait(30)
+
+
+@pytest.mark.parametrize("revoked", [False, True], ids=["applied", "revoked"])
+def test_what_is_in_flight_falls_when_it_is_done(revoked: bool) -> None:
+    """Not with the next batch alone: an idle stage has nothing in hand, nor has one whose partition has left."""
+
+    async def check() -> None:
+        store = Slow()
+        stage = f"idle.{revoked}"
+        lanes = Lanes(stage, lambda _: cast(Any, store), lambda error: pytest.fail(str(error)))
+        (lane,) = lanes.assigned([0])
+        await lane.opened.wait()
+        told = metrics.IN_FLIGHT.labels(stage)
+        if revoked:
+            lane.end()
+        lanes.give(Batch("t", 0, 0, records(10), 10))
+        assert told._value.get() == 10
+        store.let.set()
+        async with asyncio.timeout(30):
+            await (lanes.revoked([0]) if revoked else lanes.room.wait())
+        assert told._value.get() == 0
         await lanes.stop()
 
     asyncio.run(check())
