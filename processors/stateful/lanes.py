@@ -10,6 +10,7 @@ does by itself, which may need what no record does, holds up no record for longe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -186,6 +187,9 @@ class Lanes:
         await asyncio.gather(*(self._tasks.pop(partition) for partition in gone), return_exceptions=True)
         for partition in gone:
             self._closed[partition] = self._lanes.pop(partition).store
+            for gauge, labels in ((metrics.PAUSED, ("", str(partition))), (metrics.PARKED, (str(partition),))):
+                with contextlib.suppress(KeyError):  # never set
+                    gauge.remove(self._stage, *labels)
         self._tell_held()
 
     async def stop(self) -> None:

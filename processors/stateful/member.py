@@ -115,6 +115,7 @@ class Member:
         self._lanes = lanes
         self._ready: Callable[[], None] | None = ready
         self._opening: set[asyncio.Task[None]] = set()
+        self._lags: frozenset[TP] = frozenset()  # whose lag was told
         names = [topic.name for topic in stage.inputs]
         self._names = frozenset(names)
         inputs = app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
@@ -201,9 +202,17 @@ class Member:
                     await self._app._crashed.wait()
             if self._app.crashed:
                 leave(self._app.crash_reason or StateBroken("Faust stopped"))
-            consumer = self._app.consumer
-            for tp in consumer.assignment():
-                metrics.LAG.labels(self._stage.name, tp.topic, str(tp.partition)).set(consumer.lag(tp))
+            self._tell_lag()
+
+    def _tell_lag(self) -> None:
+        """Of what is assigned; aiokafka says until the end of a rebalance what it was before."""
+        consumer = self._app.consumer
+        now = frozenset(consumer.assignment())
+        for tp in now:
+            metrics.LAG.labels(self._stage.name, tp.topic, str(tp.partition)).set(consumer.lag(tp))
+        for tp in self._lags - now:
+            metrics.LAG.remove(self._stage.name, tp.topic, str(tp.partition))
+        self._lags = now
 
     async def _end(self, *, for_good: bool) -> None:
         """Finish the running transactions, commit the positions, leave Faust.

@@ -7,12 +7,16 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from faust.types import TP
+from prometheus_client import Gauge
 
 from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.lanes import BACKOFF_S_MAX, BACKOFF_S_MIN, HELD_BYTES_MAX, HELD_RECORDS_MAX, Lane, Lanes
+from aios.processors.stateful.member import Member
 from aios.streams import metrics
 from aios.streams.errors import Unavailable
 from aios.streams.record import Record
@@ -115,6 +119,47 @@ def test_what_is_in_flight_falls_when_it_is_done(revoked: bool) -> None:
         await lanes.stop()
 
     asyncio.run(check())
+
+
+def labelled(gauge: Gauge, stage: str) -> set[str]:
+    """The partitions that it tells of."""
+    (family,) = gauge.collect()
+    return {one.labels["partition"] for one in family.samples if one.labels["stage"] == stage}
+
+
+def test_a_partition_that_left_is_no_longer_measured() -> None:
+    """Its new owner tells of it; an old value beside it would be added, or alert for ever."""
+
+    async def check() -> None:
+        stage = "left.lanes"
+        lanes = Lanes(stage, lambda _: cast(Any, Slow()), lambda error: pytest.fail(str(error)))
+        for lane in lanes.assigned([0, 1]):
+            await lane.opened.wait()
+        metrics.PARKED.labels(stage, "1").set(1)
+        assert labelled(metrics.PAUSED, stage) == {"0", "1"}
+        await lanes.revoked([1])
+        assert labelled(metrics.PAUSED, stage) == {"0"}
+        assert labelled(metrics.PARKED, stage) == set()
+        await lanes.stop()
+
+    asyncio.run(check())
+
+
+def test_the_lag_of_a_partition_that_left_is_no_longer_told() -> None:
+    """And told again when it comes back."""
+    stage = "left.member"
+    assigned = {TP("t", 0), TP("t", 1)}
+    member = Member.__new__(Member)
+    member._stage, member._lags = cast(Any, SimpleNamespace(name=stage)), frozenset()
+    member._app = cast(Any, SimpleNamespace(consumer=SimpleNamespace(assignment=lambda: assigned, lag=lambda _: 7)))
+    member._tell_lag()
+    assert labelled(metrics.LAG, stage) == {"0", "1"}
+    assigned.discard(TP("t", 1))
+    member._tell_lag()
+    assert labelled(metrics.LAG, stage) == {"0"}
+    assigned.add(TP("t", 1))
+    member._tell_lag()
+    assert labelled(metrics.LAG, stage) == {"0", "1"}
 
 
 class Working(Opening):
