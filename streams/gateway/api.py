@@ -156,7 +156,7 @@ class Api(DocumentsApi, ReviewsApi, About):
             raise Problem("unknown_workflow", f"workflows here: {', '.join(self._catalogue.names())}")
         key = ingest.idempotency_key(request.headers.getall("Idempotency-Key", ()))
         wait_s = ingest.wait_s(request.headers.getall("Prefer", ()), at_most=self._limits.wait_s_max)
-        if wait_s and not (self._guard.may_wait() and self._asks()):
+        if wait_s and not (self._guard.may_wait(tenant) and self._asks()):
             wait_s = 0  # a preference; the case is accepted all the same
         body = ingest.read_body(await self._guard.body(request, larger=larger(taken.body)), taken.body)
         lane = Lane.INTERACTIVE if wait_s else Lane.BULK
@@ -314,7 +314,7 @@ class Api(DocumentsApi, ReviewsApi, About):
 
     async def _wait(self, submitted: Submitted, tenant: str, wait_s: float) -> CaseView | None:
         """What the case came to within wait_s; earlier, with what is known, when this process leaves."""
-        with self._guard.waiting():
+        with self._guard.waiting(tenant):
             asked = asyncio.ensure_future(self._outcomes.wait(submitted.case_id, tenant, wait_s, submitted.event_id))
             left = asyncio.ensure_future(self._left.wait())
             try:

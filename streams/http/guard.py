@@ -1,10 +1,10 @@
 """What every request passes before it is served: bounds, the API key or token, the caller's rate.
 
 Enters: a request. Leaves: whose it is and its body, or a Problem. Guaranteed: requests in flight, body bytes, the time
-to send them, the bodies that one caller sends at once and each caller's rate are bounded; every answer is problem+json
-when it is not the one asked for, is measured, and tells nothing of what failed inside. The tenant comes from its key
-alone, the principal from its token; no other header is believed. Rejected: compressed bodies (a bomb is decided by the
-sender), rates by address (a tenant is who pays).
+to send them, the bodies that one caller sends at once, the requests that wait and each caller's rate are bounded; every
+answer is problem+json when it is not the one asked for, is measured, and tells nothing of what failed inside. The
+tenant comes from its key alone, the principal from its token; no other header is believed. Rejected: compressed bodies
+(a bomb is decided by the sender), rates by address (a tenant is who pays).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ BODY_S_MAX = 10.0  # to send a body
 BURST_S = 1.0  # a caller that was quiet may send this many seconds of its rate at once
 BUSY_RETRY_S = 1
 WAITING_SHARE = 0.5  # of the requests in flight: the rest stays free for those that do not wait
+WAITING_OWN_SHARE = 0.5  # of those that wait: requests of one tenant
 BODIES_SHARE = 0.5  # of the requests in flight: bodies of one caller that are on their way at once
 CALLER = web.RequestKey("caller", tuple[str, str])  # kind and name, as the rate has it
 UNKNOWN = ("", "")  # all who say who they are with the body itself, in its signature
@@ -98,7 +99,7 @@ class Guard:
         self._buckets: dict[tuple[str, str], Bucket] = {}  # of registered callers only
         self._bodies: Counter[tuple[str, str]] = Counter()  # on their way, by caller
         self.in_flight = 0
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()  # for their decision, by tenant
         self.stopping = False
 
     @web.middleware
@@ -126,17 +127,20 @@ class Guard:
             self.in_flight -= 1
             IN_FLIGHT.set(self.in_flight)
 
-    def may_wait(self) -> bool:
-        """Whether one more request may stay in flight to wait for its decision."""
-        return self._waiting < max(1, int(self._limits.requests_in_flight_max * WAITING_SHARE))
+    def may_wait(self, tenant: str) -> bool:
+        """Whether one more request of this tenant may stay in flight to wait for its decision."""
+        most = max(1, int(self._limits.requests_in_flight_max * WAITING_SHARE))
+        own = max(1, int(most * WAITING_OWN_SHARE))
+        return self._waiting.total() < most and self._waiting[tenant] < own
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        self._waiting += 1
+    def waiting(self, tenant: str) -> Iterator[None]:
+        self._waiting[tenant] += 1
         try:
             yield
         finally:
-            self._waiting -= 1
+            self._waiting[tenant] -= 1
+            self._waiting += Counter()  # forgets who has none
 
     def principal(self, request: web.Request, *roles: Role) -> PrincipalRegistered:
         """The principal whose token the request carries, within its rate. roles: it must have one of them.

@@ -540,7 +540,7 @@ def test_half_of_the_places_are_for_those_who_do_not_wait() -> None:
     async def test(gateway: Served) -> None:
         waits = {"Prefer": "wait=30"}
         first = asyncio.create_task(gateway.post({"text": "a"}, headers=waits).__aenter__())
-        await until(lambda: not gateway.guard.may_wait())
+        await until(lambda: not gateway.guard.may_wait("acme"))
         async with gateway.post({"text": "b"}, headers=waits) as response:
             assert response.status == 202
             assert "Preference-Applied" not in response.headers
@@ -548,6 +548,32 @@ def test_half_of_the_places_are_for_those_who_do_not_wait() -> None:
         assert (await first).status == 202
 
     run(test, GatewaySettings(requests_in_flight_max=2))
+
+
+def test_one_tenant_that_waits_leaves_others_their_wait() -> None:
+    """Half of those that wait at most are of one tenant; the other's case takes the interactive lane."""
+
+    async def test(gateway: Served) -> None:
+        def post(number: int, tenant: str) -> asyncio.Task[ClientResponse]:
+            asked = gateway.post({"text": str(number)}, tenant=tenant, headers={"Prefer": "wait=30"})
+            return asyncio.create_task(asked.__aenter__())
+
+        kept = []
+        for number in range(2):
+            kept.append(post(number, "acme"))
+            await until(lambda: gateway.guard._waiting.total() == len(kept))
+        over = await post(2, "acme")
+        assert over.status == 202
+        assert "Preference-Applied" not in over.headers
+        kept.append(post(3, "globex"))
+        await until(lambda: gateway.guard._waiting.total() == len(kept))
+        lanes = [gateway.codec.decode(out.value, DocumentReceived).lane for out in gateway.roads.delivered]
+        assert lanes == ["interactive", "interactive", "bulk", "interactive"]
+        gateway.api.leave()
+        assert {(await one).status for one in kept} == {202}
+        await until(lambda: not gateway.guard._waiting)
+
+    run(test, GatewaySettings(requests_in_flight_max=8))
 
 
 def test_a_gateway_that_leaves_answers_those_in_hand_and_refuses_the_rest() -> None:
