@@ -20,7 +20,7 @@ import logging
 import queue
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -91,6 +91,7 @@ class Intents:
         self._followed: dict[int, _Followed] = {}
         self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
         self._waiting: list[_Wish] = []  # of the reader thread alone
+        self._unread: deque[Message] = deque()  # too; consumed already, kept while the registry is away
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=CONNECTOR_INTENDED.name, daemon=True)
 
@@ -181,6 +182,7 @@ class Intents:
             start = high if at.offset in (-1, OFFSET_END) else at.offset
             if followed is not None:
                 consumer.incremental_unassign([place])
+                self._unread = deque(one for one in self._unread if one.partition() != place.partition)
             consumer.incremental_assign([TopicPartition(place.topic, place.partition, start)])
             with self._lock:
                 self._followed[wish.partition] = _Followed(wish.since_ms, start)
@@ -189,22 +191,29 @@ class Intents:
     def _read(self, consumer: Consumer) -> None:
         if not self._followed:
             return
-        first = consumer.poll(POLL_S)
-        if first is None:
-            return
-        messages = [first, *consumer.consume(BATCH_MAX, 0)]
+        if not self._unread:
+            first = consumer.poll(POLL_S)
+            if first is None:
+                return
+            self._unread.append(first)
+            self._unread.extend(consumer.consume(BATCH_MAX, 0))
         with self._lock:
-            for message in messages:
-                followed = self._followed.get(message.partition())
-                if followed is None:
-                    continue
-                error = message.error()
-                if error is None:
-                    self._put(followed, message)
-                    followed.next = message.offset() + 1
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    followed.next = max(followed.next, message.offset())
+            while self._unread:
+                self._take(self._unread[0])
+                self._unread.popleft()
         self._grant()
+
+    def _take(self, message: Message) -> None:
+        """Raises Unavailable where the registry must be asked and is away: then nothing is taken of it."""
+        followed = self._followed.get(message.partition())
+        if followed is None:
+            return
+        error = message.error()
+        if error is None:
+            self._put(followed, message)
+            followed.next = message.offset() + 1
+        elif error.code() == KafkaError._PARTITION_EOF:
+            followed.next = max(followed.next, message.offset())
 
     def _put(self, followed: _Followed, message: Message) -> None:
         try:
