@@ -41,9 +41,11 @@ YIELD_S_MAX = 3.0  # that the smaller uid waits for the other
 LOOK_S = 0.2
 LOOKS_MAX = 3
 DAY_S = 86_400
+STILL_THERE = "the one before could not be taken out of every calendar, and perhaps still stands in some"
 HOLD_S = 2 * DAY_S  # longer than booking and undoing wait and try together
 OURS = "aios-"  # how uids of ours begin
 READS_MAX = 8  # calendars at once, where a booking is looked for with everybody
+FOR_GOOD = frozenset({Failure.PERMANENT, Failure.REFUSED})
 FIRM = frozenset({Kind.BUSY, Kind.AWAY})
 TAKEN = FIRM | {Kind.TENTATIVE}  # focus time was judged by the search
 
@@ -84,12 +86,13 @@ class Bookings:
             booking = self._booking(request.found, number, uid, ask.case_id, people)
             try:
                 is_ours = await self._hold(booking, request)
+                if is_ours:
+                    await self._confirm(booking, request.found)
             except CallFailed as error:
-                if error.failure in (Failure.PERMANENT, Failure.REFUSED):
+                if error.failure in FOR_GOOD:
                     await self._release(uid, _calendars(booking), organiser)
                 raise
             if is_ours:
-                await self._confirm(booking, request.found)
                 return await self._finished(organiser, request, self._answer(request.found, number, uid, ask, people))
             await self._release(uid, _calendars(booking), organiser)
         return await self._taken(organiser, request.moving)
@@ -130,7 +133,13 @@ class Bookings:
                 stands = self._answer(request.found, begun.option, uid, ask, people)
         if stands is None:
             return await self._taken(organiser, request.moving)
-        return await self._finished(organiser, request, stands)
+        try:
+            return await self._finished(organiser, request, stands)
+        except CallFailed as error:
+            if not error.was_done:
+                raise
+        summary = f"{stands.summary} ({STILL_THERE})"  # nobody can do more about it than to say so
+        return stands.model_copy(update={"replaced": request.moving, "summary": summary})
 
     async def cancel(self, organiser: Person, events: Sequence[Match]) -> int:
         """Take these out of every calendar that they stand in; how many are gone. Raises CallFailed."""
@@ -237,11 +246,21 @@ class Bookings:
         raise CallFailed(Failure.AMBIGUOUS, "changed_meanwhile", "a calendar was changed while it was written")
 
     async def _release(self, uid: str, stands_in: Iterable[str], organiser: Person) -> None:
-        """Nothing of what is not confirmed is left; the organiser's copy, which says how far it came, goes last."""
-        for calendar in dict.fromkeys(stands_in):
-            if calendar != organiser.calendar:
-                await self._change(calendar, uid, lambda _: None)
-        await self._change(organiser.calendar, uid, _without_hold)
+        """Nothing of what is not confirmed is left; the organiser's copy, which says how far it came, goes last.
+
+        A calendar that refuses keeps what it has, and no other does. Raises CallFailed.
+        """
+        refused: CallFailed | None = None
+        for calendar in dict.fromkeys([*(one for one in stands_in if one != organiser.calendar), organiser.calendar]):
+            try:
+                is_last = calendar == organiser.calendar
+                await self._change(calendar, uid, _without_hold if is_last else lambda _: None)
+            except CallFailed as error:
+                if error.failure not in FOR_GOOD:
+                    raise
+                refused = refused or error
+        if refused is not None:
+            raise refused
 
     async def _others(self, booking: Booking, request: BookRequest) -> list[_Other]:
         """Whatever else takes the time of a party on any occasion."""
@@ -256,9 +275,15 @@ class Bookings:
         return await asyncio.to_thread(_in_the_way, parties, found, occasions, ours, self._now(), is_high=is_high)
 
     async def _finished(self, organiser: Person, request: BookRequest | UndoRequest, stands: Booked) -> Booked:
-        """The new one stands: what it replaces is given up."""
+        """The new one stands: what it replaces is given up. Raises CallFailed, which was done where that is refused."""
         if request.moving:
-            await self._give_up(organiser, request.moving)
+            try:
+                await self._give_up(organiser, request.moving)
+            except CallFailed as error:
+                if error.failure not in FOR_GOOD:
+                    raise
+                says = f"the new one is booked; {STILL_THERE}: {error.sentence}"
+                raise CallFailed(error.failure, error.word, says, was_done=True) from error
         return stands.model_copy(update={"replaced": request.moving})
 
     async def _taken(self, organiser: Person, moving: str) -> Booked:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aios.processors.connectors.bookings import HOLD_S, Bookings
+from aios.processors.connectors.bookings import HOLD_S, STILL_THERE, Bookings, uid_of
 from aios.processors.connectors.caldav import CalDav, Object
 from aios.processors.connectors.calendar_parts import BookRequest, Found, Match, Option, UndoRequest
 from aios.processors.connectors.connector import Ask, CallFailed, Failure
@@ -166,3 +166,70 @@ def test_a_hold_that_nobody_comes_back_to_takes_no_time(days: int, status: str) 
         return booked.status
 
     assert asyncio.run(work()) == status
+
+
+class Refusing(Dav):
+    """Answers 403 where `refused` says so: the operation, the calendar, the uid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held.set()
+        self.refused: list[tuple[str, str, str]] = []
+
+    def _refuse(self, *what: str) -> None:
+        if what in self.refused:
+            raise CallFailed(Failure.PERMANENT, "forbidden", "the account may not do that")
+
+    async def put(self, calendar: str, uid: str, text: str, *, etag: str = "") -> bool:
+        self._refuse("put" if etag else "make", calendar, uid)
+        return await super().put(calendar, uid, text, etag=etag)
+
+    async def delete(self, calendar: str, uid: str, *, etag: str = "") -> bool:
+        self._refuse("delete", calendar, uid)
+        return await super().delete(calendar, uid, etag=etag)
+
+
+def test_a_move_whose_old_booking_cannot_be_given_up_says_that_it_was_done() -> None:
+    """The new one stands, so it is no `failed`; undoing tells the new one, and that the old one is left."""
+
+    async def work() -> None:
+        dav = Refusing()
+        bookings = of(dav)
+        old = await bookings.book(BookRequest(organiser="ada", found=FOUND), ASK)
+        dav.refused = [("delete", "bob", old.uid)]
+        later = FOUND.model_copy(update={"options": (Option(starts_at=AT_MS + HOUR_MS, ends_at=AT_MS + 2 * HOUR_MS),)})
+        asked, ask = BookRequest(organiser="ada", found=later, moving=old.uid), replace(ASK, idempotency_key="k2")
+        with pytest.raises(CallFailed) as failed:
+            await bookings.book(asked, ask)
+        assert (failed.value.failure, failed.value.was_done) == (Failure.PERMANENT, True)
+        undone = await bookings.undo(
+            UndoRequest(organiser="ada", found=later, moving=old.uid), replace(ASK, idempotency_key="k3")
+        )
+        assert (undone.status, undone.uid, undone.replaced) == ("booked", uid_of(ask), old.uid)
+        assert STILL_THERE in undone.summary
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("refused", "left"),
+    [
+        ([("put", "ada")], set()),
+        ([("put", "ada"), ("delete", "ada")], {"ada"}),
+        ([("put", "bob"), ("delete", "bob")], {"bob"}),
+    ],
+)
+def test_a_calendar_that_cannot_be_confirmed_leaves_nothing_in_the_others(
+    refused: list[tuple[str, str]], left: set[str]
+) -> None:
+    """A hold stays where even that cannot be taken out, until it lapses; nobody has a confirmed booking."""
+
+    async def work() -> None:
+        dav = Refusing()
+        dav.refused = [(*one, uid_of(ASK)) for one in refused]
+        with pytest.raises(CallFailed):
+            await of(dav).book(BookRequest(organiser="ada", found=FOUND), ASK)
+        assert {calendar for calendar, _ in dav.objects} == left
+        assert not [one for one in dav.objects.values() if "CONFIRMED" in one.text]
+
+    asyncio.run(work())
