@@ -3,13 +3,15 @@
 In: text. Out: its nodes, for the places of later mistakes, and the value that they stand for. Guaranteed: whatever is
 wrong with it as YAML is Unreadable, with what to write instead where that is known: a key that stands twice (the last
 one would win), braces that were meant as an expression, a date that is none, a tag of another program, an anchor inside
-itself, more than DEPTH_MAX levels.
+itself, more than DEPTH_MAX levels, also by aliases, half a character, and aliases that repeat more than ALIASED_MAX:
+what stands for a few hundred bytes of them would keep whoever looks at all of it busy for ever.
 Rejected: rewriting what was meant (`=` for `==`): whoever reads the file later reads what the author wrote.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ from aios.streams.errors import ConfigError
 
 DEPTH_MAX = 50
 FILE_CHARS_MAX = 256 << 10
+ALIASED_MAX = 64 << 10  # values, and characters in them, that stand there by aliases alone
 STANDARD = "tag:yaml.org,2002:"  # begins the tags that this reads
 MERGE = f"{STANDARD}merge"
+NO_TAGS_OF_VALUES = frozenset({MERGE, f"{STANDARD}value"})  # of the keys << and =
 
 
 class Unreadable(ConfigError):
@@ -40,6 +44,7 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
             return None, None
         if problems := list(_mistakes(root, (), set())):
             raise Unreadable(problems)
+        _measured(root, {})
         return root, SafeConstructor().construct_document(root)
     except (ValueError, OverflowError) as error:  # PyYAML's of "\U00110000", without a place
         raise Unreadable([f"1:1: a text asks for a character that there is none of: {error}"]) from error
@@ -88,7 +93,9 @@ def _mistakes(node: yaml.Node, above: tuple[yaml.Node, ...], done: set[int]) -> 
         yield from _of_scalar(node)
     elif isinstance(node, yaml.MappingNode):
         yield from _of_keys(node)
-        for _, value in node.value:
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag not in NO_TAGS_OF_VALUES:
+                yield from _mistakes(key, (*above, node), done)
             yield from _mistakes(value, (*above, node), done)
     else:
         for item in node.value:
@@ -100,8 +107,35 @@ def _of_scalar(node: yaml.ScalarNode) -> Iterator[str]:
         SafeConstructor().construct_object(node)
     except ValueError as error:
         yield f"{place(node)}: {node.value} is none: {error}; a date is written 2026-11-20, other text in quotes"
+    except (LookupError, AttributeError):  # PyYAML's of `!!bool maybe`, `!!int ''` and `!!timestamp soon`
+        yield f"{place(node)}: this is no {node.tag.removeprefix(STANDARD)}, as its tag says; leave the tag out"
     except yaml.YAMLError as error:
         yield _said(error)
+    if any("\ud800" <= each <= "\udfff" for each in node.value):
+        yield f"{place(node)}: \\u with d8 to df is half a character; write the character itself"
+
+
+def _measured(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int, int]:
+    """How much stands there, values and characters in them, how much of it by aliases alone, and how many levels.
+
+    known: size and levels of what is measured already, by id: met again, it is an alias. Raises Unreadable.
+    """
+    if id(node) in known:
+        size, levels = known[id(node)]
+        return size, size, levels
+    size, repeated, levels = 1, 0, 0
+    if isinstance(node, yaml.ScalarNode):
+        size += len(node.value)
+    else:
+        for child in chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value:
+            its_size, its_repeated, its_levels = _measured(child, known)
+            size, repeated, levels = size + its_size, repeated + its_repeated, max(levels, its_levels)
+    if repeated > ALIASED_MAX:
+        raise Unreadable([f"{place(node)}: aliases repeat over {ALIASED_MAX} values and characters here"])
+    if levels > DEPTH_MAX:
+        raise Unreadable([f"{place(node)}: nested more than {DEPTH_MAX} levels deep, by aliases"])
+    known[id(node)] = size, levels + 1
+    return size, repeated, levels + 1
 
 
 def _of_keys(node: yaml.MappingNode) -> Iterator[str]:

@@ -1,0 +1,40 @@
+"""YAML that people write: what is wrong has its line and column, and nothing ends the reader or keeps it busy."""
+
+from __future__ import annotations
+
+import pytest
+
+from aios.streams import yaml_text
+from aios.streams.yaml_text import ALIASED_MAX, DEPTH_MAX, Unreadable
+
+LAUGHS = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))])
+MERGES = "\n".join(["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40))])
+STAIRS = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, DEPTH_MAX + 5))])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: !!bool foo", "1:4: this is no bool"),
+        ("a: 1\nb: !!int ''", "2:4: this is no int"),
+        ("a: !!float ''", "1:4: this is no float"),
+        ("a: !!timestamp foo", "1:4: this is no timestamp"),
+        ("a: 1\n!!bool foo: 1", "2:1: this is no bool"),
+        ('a: "\\ud83d\\ude00"', "1:4: \\u with d8 to df is half a character"),
+        ('a: 1\n"\\ud83d": 1', "2:1: \\u with d8 to df is half a character"),
+        (LAUGHS, f"15:6: aliases repeat over {ALIASED_MAX} values"),
+        (MERGES, f"14:16: aliases repeat over {ALIASED_MAX} values"),
+        (STAIRS, f"{DEPTH_MAX + 1}:6: nested more than {DEPTH_MAX} levels deep, by aliases"),
+    ],
+)
+def test_what_cannot_be_read_has_its_place(text: str, told: str) -> None:
+    with pytest.raises(Unreadable) as caught:
+        yaml_text.read(text)
+    assert [each[: len(told)] for each in caught.value.problems] == [told]
+
+
+def test_what_a_file_repeats_in_reason_and_all_that_it_does_not_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_text, "ALIASED_MAX", 50)
+    _, said = yaml_text.read(f'a: &a {{b: "\\U0001f600", "=": 1}}\nc: {{<<: *a, d: *a}}\ne: [{"x, " * 60}]')
+    assert said["c"] == {"b": "\U0001f600", "=": 1, "d": {"b": "\U0001f600", "=": 1}}
+    assert len(said["e"]) == 60
