@@ -46,10 +46,15 @@ class Change:
 
 @dataclass(slots=True)
 class Circuit:
-    """Towards one system, or one endpoint of it, as one process sees it. limits: of the system's file."""
+    """Towards one system, or one endpoint of it, as one process sees it. limits: of the system's file.
+
+    A call is given back with `probe`: how often the circuit had closed when it was let through as a PROBE, else None.
+    One from before a close is a probe no more.
+    """
 
     limits: system_files.Circuit
     state: State = State.CLOSED
+    closes: int = 0
     _in_a_row: int = 0
     _last: deque[bool] = field(default_factory=deque)  # of the window; True: failed
     _failed: int = 0
@@ -82,17 +87,17 @@ class Circuit:
         """When to ask again; None: not before something ends."""
         return self._until if self.state is State.OPEN else None
 
-    def succeeded(self, *, is_probe: bool) -> Change | None:
+    def succeeded(self, *, probe: int | None) -> Change | None:
         """The system answered, whatever it said."""
-        if is_probe:
+        if probe == self.closes:
             return self._close()
         if self.state is State.CLOSED:
             self._count(failed=False)
         return None
 
-    def failed(self, now: float, *, is_probe: bool) -> Change | None:
+    def failed(self, now: float, *, probe: int | None) -> Change | None:
         """It did not answer, or said that it cannot."""
-        if is_probe:
+        if probe == self.closes:
             self._is_probing = False
             return self._open(now)
         if self.state is not State.CLOSED:
@@ -105,9 +110,9 @@ class Circuit:
             return self._open(now)
         return None
 
-    def abandoned(self, *, is_probe: bool) -> None:
+    def abandoned(self, *, probe: int | None) -> None:
         """A call that was let through was not made, or says nothing of the system."""
-        if is_probe:
+        if probe == self.closes:
             self._is_probing = False
 
     def close(self) -> Change | None:
@@ -128,6 +133,7 @@ class Circuit:
 
     def _close(self) -> Change:
         self._is_probing = False
+        self.closes += 1
         self._in_a_row, self._open_s = 0, 0.0
         change = self._become(State.CLOSED)
         self._last.clear()

@@ -45,11 +45,11 @@ class Aside(Exception):
 
 @dataclass(eq=False, slots=True)
 class Permit:
-    """Leave for one call. is_probe: of the system; is_lines_probe: of its endpoint."""
+    """Leave for one call. probe: as the system's circuit wants it back; lines_probe: as its endpoint's does."""
 
     line: Line
-    is_probe: bool
-    is_lines_probe: bool = False
+    probe: int | None
+    lines_probe: int | None = None
     is_open: bool = True  # not given back yet
 
 
@@ -130,10 +130,10 @@ class Gate:
     def succeed(self, permit: Permit) -> None:
         """The system answered, whatever it said; where that was a probe, it asks no more to be left alone."""
         if self._end(permit):
-            self._held_until = 0.0 if permit.is_probe else self._held_until
-            self._tell(self.circuit.succeeded(is_probe=permit.is_probe), "")
+            self._held_until = 0.0 if permit.probe == self.circuit.closes else self._held_until
+            self._tell(self.circuit.succeeded(probe=permit.probe), "")
             if permit.line.circuit is not None:
-                self._say(permit.line, permit.line.circuit.succeeded(is_probe=permit.is_lines_probe), "")
+                self._say(permit.line, permit.line.circuit.succeeded(probe=permit.lines_probe), "")
             self._pump()
 
     def fail(self, permit: Permit, word: str, hold_s: float = 0.0) -> None:
@@ -142,24 +142,24 @@ class Gate:
             now = self._clock()
             self._held_until = max(self._held_until, now + min(hold_s, HOLD_S_MAX)) if hold_s else self._held_until
             if permit.line.circuit is not None:
-                permit.line.circuit.abandoned(is_probe=permit.is_lines_probe)
-            self._tell(self.circuit.failed(now, is_probe=permit.is_probe), word)
+                permit.line.circuit.abandoned(probe=permit.lines_probe)
+            self._tell(self.circuit.failed(now, probe=permit.probe), word)
             self._pump()
 
     def fail_endpoint(self, permit: Permit, word: str) -> None:
         """Its endpoint did not answer, or cannot, which says nothing of the others; a tenant has no circuit."""
         if self._end(permit):
-            self.circuit.abandoned(is_probe=permit.is_probe)
+            self.circuit.abandoned(probe=permit.probe)
             if permit.line.circuit is not None:
-                self._say(permit.line, permit.line.circuit.failed(self._clock(), is_probe=permit.is_lines_probe), word)
+                self._say(permit.line, permit.line.circuit.failed(self._clock(), probe=permit.lines_probe), word)
             self._pump()
 
     def abandon(self, permit: Permit) -> None:
         """Nothing was shown: it was not called, or our own code failed. A permit given back before is left as it is."""
         if self._end(permit):
-            self.circuit.abandoned(is_probe=permit.is_probe)
+            self.circuit.abandoned(probe=permit.probe)
             if permit.line.circuit is not None:
-                permit.line.circuit.abandoned(is_probe=permit.is_lines_probe)
+                permit.line.circuit.abandoned(probe=permit.lines_probe)
             self._pump()
 
     def close_circuit(self) -> None:
@@ -264,5 +264,7 @@ class Gate:
     def _pass(self, line: Line, now: float, leave: Leave) -> None:
         lines_leave, change = (Leave.YES, None) if line.circuit is None else line.circuit.leave(now)
         self._say(line, change, "")
-        permit = Permit(line, is_probe=leave is Leave.PROBE, is_lines_probe=lines_leave is Leave.PROBE)
+        probe = self.circuit.closes if leave is Leave.PROBE else None
+        lines_probe = line.circuit.closes if line.circuit is not None and lines_leave is Leave.PROBE else None
+        permit = Permit(line, probe, lines_probe)
         self._lines.begin(line).granted.set_result(permit)

@@ -26,25 +26,24 @@ class Caller:
     def __init__(self) -> None:
         self.circuit = Circuit(LIMITS)
         self.now = 0.0
-        self.under_way: list[Leave] = []
+        self.under_way: list[int | None] = []  # of each the close that it is a probe of, or none
         self.changes: list[State] = [State.CLOSED]
 
     def begin(self) -> Leave:
         leave, change = self.circuit.leave(self.now)
         self.note(change)
         if leave is not Leave.NO:
-            self.under_way.append(leave)
+            self.under_way.append(self.circuit.closes if leave is Leave.PROBE else None)
         return leave
 
     def end(self, number: int, how: str) -> None:
-        leave = self.under_way.pop(number % len(self.under_way))
-        is_probe = leave is Leave.PROBE
+        probe = self.under_way.pop(number % len(self.under_way))
         if how == "ok":
-            self.note(self.circuit.succeeded(is_probe=is_probe))
+            self.note(self.circuit.succeeded(probe=probe))
         elif how == "failed":
-            self.note(self.circuit.failed(self.now, is_probe=is_probe))
+            self.note(self.circuit.failed(self.now, probe=probe))
         else:
-            self.circuit.abandoned(is_probe=is_probe)
+            self.circuit.abandoned(probe=probe)
 
     def note(self, change: Change | None) -> None:
         if change is not None:
@@ -56,6 +55,7 @@ STEPS = st.lists(
         st.tuples(st.just("begin"), st.just(0)),
         st.tuples(st.sampled_from(["ok", "failed", "abandoned"]), st.integers(0, 20)),
         st.tuples(st.just("wait"), st.integers(1, 30)),
+        st.tuples(st.just("close"), st.just(0)),
     ),
     max_size=120,
 )
@@ -68,11 +68,13 @@ def test_while_it_is_open_nobody_calls_and_half_open_one_alone(steps: list[tuple
     for what, number in steps:
         if what == "wait":
             caller.now += number / 10
+        elif what == "close":
+            caller.note(caller.circuit.close())
         elif what == "begin":
             state = caller.circuit.state
             leave = caller.begin()
             assert (leave is Leave.YES) == (state is State.CLOSED)
-            assert sum(each is Leave.PROBE for each in caller.under_way) <= 1
+            assert caller.under_way.count(caller.circuit.closes) <= 1
         elif caller.under_way:
             caller.end(number, what)
         assert caller.changes[-1] is caller.circuit.state
@@ -124,6 +126,31 @@ def test_a_half_of_failures_opens_it_although_they_are_not_in_a_row() -> None:
             break
         caller.end(0, "ok" if number % 3 == 2 else "failed")
     assert caller.circuit.state is State.OPEN
+
+
+def test_a_probe_from_before_somebody_closed_it_is_none_any_more() -> None:
+    """What it finds says nothing of the time since: the later opening stays, and has its one probe."""
+    caller = Caller()
+
+    def open_it() -> None:
+        while caller.circuit.state is State.CLOSED:
+            caller.begin()
+            caller.end(len(caller.under_way) - 1, "failed")
+
+    open_it()
+    caller.now += LIMITS.open_s_max
+    assert caller.begin() is Leave.PROBE
+    caller.note(caller.circuit.close())
+    open_it()
+    caller.now += LIMITS.open_s_max
+    assert caller.begin() is Leave.PROBE
+    caller.end(0, "abandoned")
+    assert caller.begin() is Leave.NO
+    caller.under_way.insert(0, 0)
+    caller.end(0, "ok")
+    assert caller.circuit.state is State.HALF_OPEN
+    caller.end(0, "ok")
+    assert caller.circuit.state is State.CLOSED
 
 
 def test_a_call_that_began_before_it_opened_changes_nothing() -> None:

@@ -172,7 +172,7 @@ def test_a_system_that_asked_to_be_left_alone_and_is_there_again_is_called_at_on
         else:
             probe = await gate.enter(soon, lambda: True)
             assert probe is not None
-            assert probe.is_probe
+            assert probe.probe is not None
             gate.succeed(probe)
         begun = virtual_time.now()
         assert await gate.enter(begun + 60.0, lambda: True) is not None
