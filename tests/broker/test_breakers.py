@@ -24,6 +24,7 @@ from aios.schemas.models import BreakerChanged, DocumentReceived
 from aios.sinks import shell
 from aios.streams import metrics, reference, tenants, topology
 from aios.streams.config import KafkaSettings, RegistrySettings, Settings, client
+from aios.streams.errors import Unavailable
 from aios.streams.kafka import ensure_topics, read_all
 from aios.streams.record import Record
 from aios.streams.topics import BREAKER_CHANGED, CASE_ADMITTED, DOCUMENT_RECEIVED, RETRY_TIERS, Family, Topic
@@ -130,7 +131,7 @@ def test_a_breaker_that_kafka_does_not_take_yet_is_open_here_and_written_later(
         nonlocal refused
         refused -= 1
         if refused >= 0:
-            raise breakers.Unavailable("the test said so")
+            raise Unavailable("the test said so")
         really(*arguments, **more)
 
     really = reference.write
