@@ -78,7 +78,8 @@ def test_while_it_is_open_nobody_calls_and_half_open_one_alone(steps: list[tuple
         elif caller.under_way:
             caller.end(number, what)
         assert caller.changes[-1] is caller.circuit.state
-    assert set(zip(caller.changes, caller.changes[1:], strict=False)) <= ALLOWED
+    by_a_person = {(State.OPEN, State.CLOSED)} if ("close", 0) in steps else set()
+    assert set(zip(caller.changes, caller.changes[1:], strict=False)) <= ALLOWED | by_a_person
     while caller.under_way:
         caller.end(0, "abandoned")
     caller.now += LIMITS.open_s_max
