@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from aios.infra import output, rows
 from aios.infra.commands.tenant import connected
+from aios.infra.local import whole
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE, fail
 from aios.infra.rows import Row
 from aios.schemas import ids
@@ -196,9 +197,7 @@ class _Publication:
         self._done.rejected_bytes = rejected.tell()
         self._done.rows += len(batch)
         self._memory.parent.mkdir(parents=True, exist_ok=True)
-        part = self._memory.with_suffix(".part")
-        part.write_text(json.dumps(asdict(self._done)), encoding="utf-8")
-        part.replace(self._memory)
+        whole.write(self._memory, asdict(self._done))
 
     async def _pace(self, started: float, count: int) -> None:
         if self._plan.rate:

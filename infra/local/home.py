@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from aios.infra.local import whole
 from aios.streams.errors import ConfigError
 
 MARK = "aios-home.json"
@@ -102,9 +103,7 @@ class Home:
 
     def publish(self, addresses: Mapping[str, str]) -> None:
         """Say to every command that a system is ready here, where, and which folder of a team's own it reads."""
-        part = self.system.with_suffix(".part")
-        part.write_text(json.dumps(dict(addresses)), encoding="utf-8")
-        part.replace(self.system)
+        whole.write(self.system, addresses)
 
     def clear(self) -> None:
         """Nothing is ready here."""

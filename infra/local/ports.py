@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from aios.infra.local import whole
 from aios.streams.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
@@ -56,9 +57,7 @@ def remembered(file: Path, names: Sequence[str]) -> dict[str, int]:
     ports.update(zip(missing, free_ports(len(missing)), strict=True))
     if ports != kept:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(ports), encoding="utf-8")
-        part.replace(file)
+        whole.write(file, ports)
     return ports
 
 

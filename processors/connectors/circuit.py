@@ -76,6 +76,10 @@ class Circuit:
         self._is_probing = True
         return Leave.PROBE, None
 
+    def probe_of(self, leave: Leave) -> int | None:
+        """With what a call that was let through so is given back."""
+        return self.closes if leave is Leave.PROBE else None
+
     def may(self, now: float) -> bool:
         """Whether leave() would let a call through; nothing counts as begun."""
         if self.state is State.OPEN:

@@ -130,8 +130,9 @@ class Gate:
     def succeed(self, permit: Permit) -> None:
         """The system answered, whatever it said; where that was a probe, it asks no more to be left alone."""
         if self._end(permit):
-            self._held_until = 0.0 if permit.probe == self.circuit.closes else self._held_until
-            self._tell(self.circuit.succeeded(probe=permit.probe), "")
+            closed = self.circuit.succeeded(probe=permit.probe)
+            self._held_until = self._held_until if closed is None else 0.0
+            self._tell(closed, "")
             if permit.line.circuit is not None:
                 self._say(permit.line, permit.line.circuit.succeeded(probe=permit.lines_probe), "")
             self._pump()
@@ -264,7 +265,6 @@ class Gate:
     def _pass(self, line: Line, now: float, leave: Leave) -> None:
         lines_leave, change = (Leave.YES, None) if line.circuit is None else line.circuit.leave(now)
         self._say(line, change, "")
-        probe = self.circuit.closes if leave is Leave.PROBE else None
-        lines_probe = line.circuit.closes if line.circuit is not None and lines_leave is Leave.PROBE else None
-        permit = Permit(line, probe, lines_probe)
+        lines_probe = None if line.circuit is None else line.circuit.probe_of(lines_leave)
+        permit = Permit(line, self.circuit.probe_of(leave), lines_probe)
         self._lines.begin(line).granted.set_result(permit)

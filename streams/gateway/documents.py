@@ -15,8 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from aiohttp import web
@@ -34,6 +33,7 @@ from aios.streams.document_store import (
 )
 from aios.streams.errors import Unavailable
 from aios.streams.http.about import json_answer
+from aios.streams.http.guard import taken
 from aios.streams.http.openapi import Route
 from aios.streams.http.problem import Problem
 
@@ -83,8 +83,7 @@ class DocumentsApi:
         with self._place(tenant):
             return await _kept(request, self._documents.new(tenant))
 
-    @contextmanager
-    def _place(self, tenant: str) -> Iterator[None]:
+    def _place(self, tenant: str) -> AbstractContextManager[None]:
         """Raises Problem when all are taken."""
         places = max(1, int(self._limits.requests_in_flight_max * ARRIVING_SHARE))
         own = max(1, int(places * TENANT_SHARE))
@@ -94,12 +93,7 @@ class DocumentsApi:
             raise Problem("too_many_requests", why, headers=again)
         if self._arriving.total() >= places:
             raise Problem("busy", f"{places} documents arrive at this moment, the most; send again", headers=again)
-        self._arriving[tenant] += 1
-        try:
-            yield
-        finally:
-            self._arriving[tenant] -= 1
-            self._arriving += Counter()  # forgets who has none
+        return taken(self._arriving, tenant)
 
 
 async def sweeping(store: Store, stop: asyncio.Event, every_s: float = SWEEP_EVERY_S) -> None:

@@ -15,8 +15,8 @@ import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TypeVar
 
 from aiohttp import web
 from prometheus_client import Counter as Counted
@@ -38,6 +38,8 @@ BODIES_SHARE = 0.5  # of the requests in flight: bodies of one caller that are o
 CALLER = web.RequestKey("caller", tuple[str, str])  # kind and name, as the rate has it
 UNKNOWN = ("", "")  # all who say who they are with the body itself, in its signature
 JSON = "application/json"
+
+Owner = TypeVar("Owner")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -89,6 +91,17 @@ class Bucket:
         return 0.0
 
 
+@contextmanager
+def taken(places: Counter[Owner], owner: Owner) -> Iterator[None]:
+    """One more place is this owner's meanwhile; who has none is forgotten."""
+    places[owner] += 1
+    try:
+        yield
+    finally:
+        places[owner] -= 1
+        places += Counter()
+
+
 class Guard:
     """One per process, for servers whose callers are principals. clock: monotonic seconds."""
 
@@ -133,14 +146,9 @@ class Guard:
         own = max(1, int(most * WAITING_OWN_SHARE))
         return self._waiting.total() < most and self._waiting[tenant] < own
 
-    @contextmanager
-    def waiting(self, tenant: str) -> Iterator[None]:
-        self._waiting[tenant] += 1
-        try:
-            yield
-        finally:
-            self._waiting[tenant] -= 1
-            self._waiting += Counter()  # forgets who has none
+    def waiting(self, tenant: str) -> AbstractContextManager[None]:
+        """While a request of this tenant waits."""
+        return taken(self._waiting, tenant)
 
     def principal(self, request: web.Request, *roles: Role) -> PrincipalRegistered:
         """The principal whose token the request carries, within its rate. roles: it must have one of them.
@@ -187,19 +195,13 @@ class Guard:
         except TimeoutError:
             raise Problem("too_slow", f"the body did not arrive within {BODY_S_MAX:.0f} s") from None
 
-    @contextmanager
-    def _on_its_way(self, caller: tuple[str, str]) -> Iterator[None]:
+    def _on_its_way(self, caller: tuple[str, str]) -> AbstractContextManager[None]:
         """Of a body that is there already nothing is seen: who sends fast may have every place. Raises Problem."""
         own = max(1, int(self._limits.requests_in_flight_max * BODIES_SHARE))
         if self._bodies[caller] >= own:
             why = f"{own} bodies of this caller are on their way, the most; send again when one is there"
             raise Problem("too_many_requests", why, headers=_retry_after(BUSY_RETRY_S))
-        self._bodies[caller] += 1
-        try:
-            yield
-        finally:
-            self._bodies[caller] -= 1
-            self._bodies += Counter()  # forgets who has none
+        return taken(self._bodies, caller)
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:

@@ -20,10 +20,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now
 
     def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]
+        ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]  # asyncio's own parts
         if not ready and scheduled:
             self.now = max(self.now, scheduled[0].when())
-        super()._run_once()  # type: ignore[misc]
+        super()._run_once()  # type: ignore[misc]  # the same
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -334,7 +334,7 @@ def test_an_open_circuit_parks_its_commands_and_they_go_on_by_themselves() -> No
                 raise ConnectionRefusedError
             bank.effects += 1
 
-        bank._meets = meets  # type: ignore[method-assign]
+        bank._meets = meets  # type: ignore[method-assign]  # this one's alone
         answers = await asyncio.gather(*(life.answer(one) for one in asked))
         return list(answers), life.changes, calls
 
@@ -466,7 +466,7 @@ def test_a_system_that_did_not_answer_is_left_alone_before_it_is_asked_or_tried_
                 begun.append(virtual_time.now())
                 return await done(operation, request, ask)
 
-            bank.done = asked  # type: ignore[method-assign]
+            bank.done = asked  # type: ignore[method-assign]  # this one's alone
             first = len(begun)
             answer = await life.answer(command(effect))
             assert answer.status == "ok"

@@ -33,7 +33,7 @@ class Caller:
         leave, change = self.circuit.leave(self.now)
         self.note(change)
         if leave is not Leave.NO:
-            self.under_way.append(self.circuit.closes if leave is Leave.PROBE else None)
+            self.under_way.append(self.circuit.probe_of(leave))
         return leave
 
     def end(self, number: int, how: str) -> None:
