@@ -96,6 +96,11 @@ class Filter:
         """Whether the record itself is asked about, beyond what DeadLetter holds."""
         return bool(self._names & {"value", "headers"})
 
+    @property
+    def names_failure(self) -> bool:
+        """Whether it says which failure it means, or which letters."""
+        return bool(self.reason or self.fingerprint or self.ids)
+
     def meets(self, letter: DeadLetter) -> bool:
         """Whether everything but the expression holds."""
         return (

@@ -26,11 +26,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from aios.dlq import envelope, parking
+from aios.dlq import envelope, filters, parking
 from aios.dlq.commands import Action, Kind, PlanCommand, Principals, Problem, Refused, allowed, other_eyes, short
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.envelope import PREFIX
 from aios.schemas import ids
+from aios.schemas.errors import Reason
 from aios.schemas.models import LetterRemembered, ReplayRemembered
 from aios.streams import topology
 from aios.streams.record import Outgoing, Record, headers_of
@@ -77,6 +78,7 @@ class Skip(StrEnum):
     CHANGED = "changed"  # edited after the job was planned
     BEHIND = "behind"  # an earlier record of its key has not returned
     UNFIT = "unfit"  # the job's edit does not fit it
+    KILLS = "kills_its_process"  # and the job's filter names neither that reason nor its fingerprint or id
 
 
 def job_key(job_id: str) -> bytes:
@@ -145,9 +147,13 @@ def judge(
     *,
     action: str,
     planned_at: int,
+    selects: str,
     now_ms: int,
 ) -> Skip | None:
-    """Why a job passes this letter over; None: it does not. planned_at: of the job, broker time."""
+    """Why a job passes this letter over; None: it does not. planned_at: of the job, broker time. selects: its filter.
+
+    What ended its processes would end more of them as it is: it returns only where the filter names it.
+    """
     state = state_of(letter, known)
     match state:
         case LetterState.REPLAYED:
@@ -165,7 +171,10 @@ def judge(
             return Skip.EDIT_UNAPPROVED
         if known.changed_at > planned_at:
             return Skip.CHANGED
-    return Skip.QUARANTINED if unfreed(letter, known) else None
+    if unfreed(letter, known):
+        return Skip.QUARANTINED
+    is_deadly = letter.reason == Reason.KILLS_ITS_PROCESS and state is not LetterState.EDITED
+    return Skip.KILLS if is_deadly and not filters.parse(selects).names_failure else None
 
 
 def _is_approved(letter: DeadLetter, known: LetterRemembered, principals: Principals) -> bool:

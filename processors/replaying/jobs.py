@@ -293,6 +293,7 @@ class Jobs:
             self._principals,
             action=job.action,
             planned_at=job.planned_at,
+            selects=job.filter,
             now_ms=turn.now_ms,
         )
         behind = found.parked and job.action == Action.REPLAY and _key(found.letter, found.record) in run.held

@@ -720,6 +720,25 @@ def test_what_was_only_parked_behind_another_is_never_quarantined() -> None:
     assert (letter.generation, jobs.state_of(letter, None)) == (4, "quarantined")
 
 
+@pytest.mark.parametrize("named", ["reason", "fingerprint", "ids"])
+def test_what_ends_its_process_returns_only_where_it_is_named_or_mended(named: str) -> None:
+    """A job over a whole group passes it over, however few its replays are: each return would end two processes."""
+    desk = Desk()
+    letter = desk.dead("k", value=document(), error=RecordError("x", Reason.KILLS_ITS_PROCESS))
+    desk.dead("other")
+    for wanted in ({}, {"group": "aios.admit"}, {"key": letter.key}):
+        assert desk.job(desk.run(filter=json.dumps(wanted))).skipped["kills_its_process"] == 1, wanted
+    assert [one.key for one in desk.returned()] == [b"other"]
+    name = {"reason": letter.reason, "fingerprint": letter.fingerprint, "ids": [letter.id]}[named]
+    assert desk.job(desk.run(filter=json.dumps({named: name}))).replayed == 1
+    letter = desk.fail_again(desk.returned()[-1], error=RecordError("x", Reason.KILLS_ITS_PROCESS))
+    answer = desk.ask("ada", about(letter, Kind.EDIT), letter.id, value=document("mended"))
+    after = json.loads(answer.result)["hash_after"]
+    desk.ask("kim", about(letter, Kind.APPROVE_EDIT, hash_after=after), letter.id)
+    desk.run()
+    assert CODEC.decode(desk.returned()[-1].value, DocumentReceived).text == "mended"
+
+
 def test_what_may_not_return_is_passed_over_with_its_reason() -> None:
     """Older than the idempotency window, gone, edited after the plan; and none of it stops the others."""
     desk = Desk()
