@@ -7,21 +7,26 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from click.testing import CliRunner
 
+from aios.dlq import envelope
 from aios.infra.output import FAILED
 from aios.infra.prove.simulation import commands, mutations, simulate
+from aios.infra.prove.simulation.check import ATTEMPTS, Judge
 from aios.infra.prove.simulation.loop import Loop
-from aios.infra.prove.simulation.world import Process
+from aios.infra.prove.simulation.world import Group, Process, Violated, World
+from aios.streams import topology
+from aios.streams.record import Outgoing, headers_of
 
 SEEDS = (*range(8), 14)  # in 14 a lane was once at work after it was revoked
 FOUND_EARLY = {
     "no skip below the position": 5,
+    "timers that end who fires them": 2,
     "dead letter outside the transaction": 3,
     "ack before finish": 2,
     "an effect without an intent": 4,
@@ -91,6 +96,39 @@ def test_no_mutation_is_stale(mutation: mutations.Mutation) -> None:
     """The text that it replaces stands in the product."""
     with mutations.mutated(mutation):
         pass
+
+
+def test_a_returned_command_may_not_be_committed_because_it_was_settled_before_it_returned() -> None:
+    """To wait for a retry settles the try that failed, and no other."""
+    codec, _ = simulate.shared()
+    world = World(1, topology.all_topics(), simulate.PARTITIONS)
+    judge = Judge(world, codec, simulate.PLACES, {}, limits={})
+    pool, tier = topology.POOLS[0], topology.RETRY.reads[0]
+    asked = world.cluster.append(Outgoing(pool.reads[0].name, b"demo", b"a command"))
+    group = Group(world, pool.group, (pool.reads[0].name, pool.retries.name), simulate.PARTITIONS)
+    place = {"orig.topic": asked.topic, "orig.partition": str(asked.partition), "orig.offset": str(asked.offset)}
+    told = headers_of({f"{envelope.PREFIX}{name}": value for name, value in place.items()} | {ATTEMPTS: "1"})
+    waits = headers_of({envelope.RETRY_TARGET: pool.retries.name})
+    with pytest.raises(Violated, match="not finished"):
+        judge.may_commit(group, asked.topic, asked.partition, 1)
+    world.cluster.append(Outgoing(tier.name, b"demo", b"a command", (*told, *waits), 0))
+    judge.may_commit(group, asked.topic, asked.partition, 1)
+    world.cluster.append(Outgoing(pool.retries.name, b"demo", b"a command", told, 0))
+    with pytest.raises(Violated, match="not finished"):
+        judge.may_commit(group, pool.retries.name, 0, 1)
+
+
+def test_what_is_violated_while_a_call_of_the_product_waits_is_told_whatever_the_product_makes_of_it() -> None:
+    """A handler that takes every error for its own ends nothing."""
+    world = World(1, topology.all_topics(), simulate.PARTITIONS)
+
+    def breaks() -> None:
+        raise Violated("lost", "as the test says")
+
+    world.after(1, breaks)
+    with suppress(Exception):
+        world.wait(2)
+    assert world.violated == "lost: as the test says"
 
 
 @pytest.mark.parametrize("is_alive", [True, False])

@@ -22,6 +22,7 @@ Violated. The names are those of the verifier:
                    more of what was answered `ok`
     fold           what a stage remembers is what its changelog says
     liveness       every stage starts, and comes to the end of its inputs
+    errors         whoever leaves does so by an error of ours, which says what is wrong
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ from aios.streams.topology import ADMIT, BUDGET, PLAN, POOLS, REPLAY, RETRY, Sta
 E = TypeVar("E", bound=Event)
 Where = tuple[str, int, int]  # topic, partition, offset
 ATTEMPTS, COUNT = f"{envelope.PREFIX}attempts", f"{envelope.PREFIX}replay.count"
+DEFERRALS = f"{envelope.PREFIX}deferrals"
 STAGES = (ADMIT, PLAN, BUDGET, *POOLS, CONNECTING, RETRY, REPLAY)
 WAITING = frozenset(topic.name for topic in RETRY.reads)
 NOTHING = BudgetChanged(
@@ -96,6 +98,11 @@ def _count(entry: Entry, header: str) -> int:
     return int(entry.header(header) or 0)
 
 
+def _tries(entry: Entry) -> int:
+    """How often it failed or was slowed: once more each time it is settled."""
+    return _count(entry, ATTEMPTS) + _count(entry, DEFERRALS)
+
+
 class Judge:
     """Looks on while the world runs. places: of the tenant at a pool, in a partition. done: effects by key.
 
@@ -111,7 +118,7 @@ class Judge:
         self._done = done
         self._codec = codec
         self._answered: set[str] = set()  # ids of answers
-        self._settled: set[tuple[str, Where]] = set()  # (group, origin), given to retry or dead letters
+        self._settled: Counter[tuple[str, Where]] = Counter()  # tries, by group and origin; to retry or dead letters
         self._returned: set[tuple[str, Where, int]] = set()  # (retry topic, origin, attempts)
         self._positions: dict[tuple[str, int], list[Entry]] = defaultdict(list)
         self._stages = {stage.group: stage for stage in STAGES}
@@ -128,11 +135,15 @@ class Judge:
             self._answered.add(entry.header("ce_id"))
         elif entry.topic in WAITING:
             group = entry.header(envelope.RETRY_TARGET).removesuffix(".retry")
-            self._settled.add((group, entry.origin))
+            self._settle(group, entry)
         elif entry.topic in self._dead_letters:
-            self._settled.add((self._dead_letters[entry.topic], entry.origin))
+            self._settle(self._dead_letters[entry.topic], entry)
         elif entry.topic in self._retries:
             self._returned.add((entry.topic, entry.origin, _count(entry, ATTEMPTS)))
+
+    def _settle(self, group: str, entry: Entry) -> None:
+        place = group, entry.origin
+        self._settled[place] = max(self._settled[place], _tries(entry))
 
     def may_commit(self, group: Group, topic: str, partition: int, offset: int) -> None:
         """Raises Violated when something below is not finished."""
@@ -158,7 +169,7 @@ class Judge:
 
     def _is_finished(self, stage: Stage, entry: Entry) -> bool:
         origin = entry.origin
-        if (stage.group, origin) in self._settled:
+        if self._settled[stage.group, origin] > _tries(entry):
             return True
         if stage is RETRY:
             return (entry.header(envelope.RETRY_TARGET), origin, _count(entry, ATTEMPTS)) in self._returned

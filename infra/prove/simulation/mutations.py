@@ -86,6 +86,13 @@ MUTATIONS = (
         "a deadline fires although the answer stands in the input",
     ),
     Mutation(
+        "timers that end who fires them",
+        "aios.processors.stateful.store:PartitionStore.tick",
+        "        return fired_count\n",
+        "        return [0, 1][fired_count]\n",
+        "whoever has fired several at once leaves by an error of Python's, is started again, and goes on",
+    ),
+    Mutation(
         "dead letter outside the transaction",
         "aios.processors.stateful.store:PartitionStore._settle",
         "        if turn is None:\n            draft.write(out)",

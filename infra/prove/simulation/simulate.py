@@ -223,6 +223,7 @@ class Simulation:
         records = sum(
             entry.committed for logs in world.cluster.partitions.values() for p in logs for entry in p.history
         )
+        violated = world.violated or violated
         return Result(world.seed, violated, world.trace, records, world.counts, world.passed, world.lines or [])
 
     def _calm(self) -> None:
