@@ -3,7 +3,8 @@
 Enters: the journal; the records of document.received.v1; the dead letters, returns and position of admit; and what the
 folds of all case partitions say of source records (fold.py). Leaves: a Part. Guaranteed: whoever wrote an event, it is
 judged; each event that admit did not admit is refused, an open dead letter, waiting to return, or not reached yet by
-its position, or it is lost. What a producer was told is checked byte for byte. Memory: 26 bytes an event, and what the
+its position, or it is lost. What a producer was told is checked byte for byte. What failed and returned says nothing of
+how long an event waits for admit: an operator took that time, or a delay. Memory: 34 bytes an event, and what the
 journal holds of events posted (about 100 bytes each).
 """
 
@@ -49,6 +50,7 @@ class Arrivals:
         self._kinds = {partition: bytearray(b"\xff" * size) for partition, size in sizes.items()}
         self._prints = {partition: array("Q", bytes(8 * size)) for partition, size in sizes.items()}
         self._arrived = {partition: array("q", bytes(8 * size)) for partition, size in sizes.items()}
+        self._admitted = {partition: array("q", bytes(8 * size)) for partition, size in sizes.items()}
         self._posted: dict[int, Entry] = {}  # acknowledged by the gateway and not found yet
         self._letters: dict[str, _Letter] = {}
         self._closed: dict[str, int] = {}
@@ -128,7 +130,6 @@ class Arrivals:
 
     def became(self, marks: Mapping[int, bytearray], admitted_at: Mapping[int, array[int]]) -> None:
         """What one case partition says of source records."""
-        pace = self.part.pace("admit")
         for partition, theirs in marks.items():
             mine = self._marks[partition]
             for at, mark in enumerate(theirs):
@@ -138,8 +139,8 @@ class Arrivals:
                     self._wrong(Law.ONE_OUTCOME, partition, at, "is admitted to two cases")
                     self.part.repeated["case.admitted.v1"] += 1
                 mine[at] |= mark
-                if mark & ADMITTED and self._arrived[partition][at]:
-                    pace.wait(self._arrived[partition][at], admitted_at[partition][at])
+                if mark & ADMITTED:
+                    self._admitted[partition][at] = admitted_at[partition][at]
 
     # ── the end ──
 
@@ -174,8 +175,10 @@ class Arrivals:
                 continue  # a marker of a transaction, or an aborted record: nobody was told of it
             if mark & ADMITTED and mark & REFUSED:
                 self._wrong(Law.ONE_OUTCOME, partition, at, "is admitted and refused")
-            if mark & ADMITTED:
-                continue  # judged with its case
+            if mark & ADMITTED:  # judged with its case
+                if not mark & RETURNING:
+                    self.part.pace("admit").wait(self._arrived[partition][at], self._admitted[partition][at])
+                continue
             fate = self._fate(mark, passed=start + at < position)
             self.part.events[fate] += 1
             if fate != "lost":

@@ -75,15 +75,16 @@ Asks = tuple[str, int, str]  # pool or system, ordinal of who waits for a turn t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What is judged. starts: first offsets, by topic; whole: they are the beginnings, so every cause must be there.
+    """What is judged. whole: no case is from before, so every cause must be there.
 
+    since: offset of plan's changelog; what is remembered below it is from before, and counts for places alone.
     committed: of the groups of plan and the pools, by topic and partition, as they were before anything was read.
     sources: offsets of document.received to judge, by partition: (from, to). drained: nothing is on its way any more.
     """
 
     partition: int
-    starts: Mapping[str, int] = field(default_factory=dict)
     whole: bool = True
+    since: int = 0
     committed: Mapping[tuple[str, int], int] = field(default_factory=dict)
     sources: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     drained: bool = True
@@ -184,11 +185,13 @@ class Fold:
         if seen.key.startswith(TURNSTILE):
             self._turnstile[seen.key.decode()] = 0 if event is None else event.get("outstanding", 1)
             return
-        case = self._case(seen.key.decode())
-        case.remembered = None
         self._asking.pop(seen.key.decode(), None)
         if event is not None and (asks := _asks_of(event)):
             self._asking[seen.key.decode()] = asks
+        if seen.offset < self._scope.since:
+            return
+        case = self._case(seen.key.decode())
+        case.remembered = None
         if event is not None and "case_seq" in event:
             case.remembered = (
                 event["case_seq"],
@@ -257,7 +260,8 @@ class Fold:
         self.part.commands += 1
         if command.answered_at != MS_UNKNOWN:
             self.part.pace(pool).tell(command.answered_at)
-            self.part.pace(pool).wait(seen.at, command.answered_at)
+            if (seen.topic, seen.partition, seen.offset) not in self._aside:  # else a delay was waited for, or a person
+                self.part.pace(pool).wait(seen.at, command.answered_at)
         if seen.offset < self._scope.committed.get((seen.topic, seen.partition), 0):
             command.finished = True
             if not command.answered and (seen.topic, seen.partition, seen.offset) not in self._aside:
@@ -410,7 +414,7 @@ class Fold:
         for letter, (generation, key, _) in self._letters.items():
             if generation > self._closed.get(letter, -1) and key in self.cases:
                 self.cases[key].letters += 1
-        if self._scope.whole:
+        if self._scope.whole or self._scope.drained:
             self._judge_places()
         for request, command in self._commands.items():
             self._judge_command(request, command)

@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any, NamedTuple, TypeVar
 
@@ -122,9 +123,9 @@ class Registry:
                 with urllib.request.urlopen(self._url + path, timeout=ASK_S_MAX) as answer:  # noqa: S310 - configured
                     said: dict[str, Any] = json.load(answer)
                     return said
-            except urllib.error.HTTPError as error:
-                raise ValueError(f"the registry answers {error.code} to {path}") from error
             except OSError as error:
+                if isinstance(error, urllib.error.HTTPError) and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise ValueError(f"the registry answers {error.code} to {path}") from error
                 if time.monotonic() > deadline:
                     raise Unavailable(f"the registry does not answer: {error}") from error
                 time.sleep(AGAIN_S)

@@ -47,6 +47,7 @@ from aios.infra.prove.fold import (
 )
 from aios.infra.prove.reading import Addresses, Eyes, Kept, Place, Reader, Registry, Seen
 from aios.streams import topology
+from aios.streams.errors import Unavailable
 from aios.streams.outcome_layout import case_key
 from aios.streams.topics import (
     BUDGET_ANSWERED,
@@ -97,8 +98,8 @@ def check(addresses: Addresses, folder: Path | None, *, drained: bool, bound_s: 
     """
     began = time.monotonic()
     eyes = Eyes(addresses)
-    start = journal.start_of(folder) if folder is not None else {}
-    begins = _begins(eyes, start.get("ends", {}))
+    starts: Mapping[str, int] = journal.start_of(folder).get("ends", {}) if folder is not None else {}
+    begins = _begins(eyes, starts, drained=drained)
     written = journal.size(folder) if folder is not None else 0
     sources = _sources(eyes, begins)
     committed = _committed(eyes, begins)
@@ -113,11 +114,12 @@ def check(addresses: Addresses, folder: Path | None, *, drained: bool, bound_s: 
         for partition, position in positions.items():
             found.position(partition, position)
         _read_arrivals(reader, registry, sources, found)
-        whole = not any(start.get("ends", {}).values())
+        whole = _is_whole(begins, starts)
         scopes = [
             Scope(
                 partition=partition,
                 whole=whole,
+                since=starts.get(f"{STATE}/{partition}", 0),
                 committed=committed,
                 sources=sources,
                 drained=drained,
@@ -212,13 +214,24 @@ def _left(eyes: Eyes, reader: Reader) -> Counter[str]:
 # ── what is read, in the order that makes it comparable ──────────────────────────────────────────────
 
 
-def _begins(eyes: Eyes, starts: Mapping[str, int]) -> dict[Place, int]:
-    """Where reading begins, by place: the load's start, or what retention has left. Limits hold from before it."""
+def _begins(eyes: Eyes, starts: Mapping[str, int], *, drained: bool) -> dict[Place, int]:
+    """Where reading begins, by place: the load's start, or what retention has left. Limits hold from before it.
+
+    So do places at pools, judged at rest: what was remembered until then takes seconds to read.
+    """
     names = {*ORDER, DOCUMENT_RECEIVED.name, arrivals.STATE, ADMIT.dead_letters.name, ADMIT.retries.name}
     names |= {BUDGET_DECLARED.name, BUDGET_CHANGED.name, BUDGET_ANSWERED.name}
     begins = eyes.beginnings(eyes.places(sorted(names)))
-    starts = {place: start for place, start in starts.items() if not place.startswith(f"{BUDGET_DECLARED.name}/")}
+    before = (BUDGET_DECLARED.name, STATE) if drained else (BUDGET_DECLARED.name,)
+    starts = {place: start for place, start in starts.items() if place.rpartition("/")[0] not in before}
     return {place: max(first, starts.get(f"{place[0]}/{place[1]}", 0)) for place, first in begins.items()}
+
+
+def _is_whole(begins: Mapping[Place, int], starts: Mapping[str, int]) -> bool:
+    """No case was admitted before what is read, and retention has taken nothing of it."""
+    since = {place: starts.get(f"{place[0]}/{place[1]}", 0) for place in begins if place[0] in ORDER}
+    is_first = not any(start for place, start in since.items() if place[0] == CASE_ADMITTED.name)
+    return is_first and all(begins[place] <= start for place, start in since.items())
 
 
 def _sources(eyes: Eyes, begins: Mapping[Place, int]) -> dict[int, tuple[int, int]]:
@@ -255,10 +268,12 @@ def _read_arrivals(
 
 
 def _document(registry: Registry, seen: Seen) -> Mapping[str, Any] | None:
-    """What a producer sent, if it is a document."""
+    """What a producer sent, if it is a document. Raises Unavailable."""
     try:
         event = registry.decode(seen.value or b"")
         return event if "text" in event else None
+    except Unavailable:
+        raise
     except Exception:  # noqa: BLE001 - anything may stand in there; what it is does not matter here
         return None
 

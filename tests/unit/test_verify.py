@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+from urllib.error import HTTPError
 
 import pytest
 
-from aios.infra.prove import journal, verify
+from aios.infra.prove import journal, reading, verify
 from aios.infra.prove.arrivals import Arrivals
 from aios.infra.prove.findings import Findings, Law, Part
-from aios.infra.prove.fold import ORDER, Scope
+from aios.infra.prove.fold import ADMITTED, ORDER, STATE, Fold, Scope
 from aios.infra.prove.journal import Entry, Kind, Writer
 from aios.infra.prove.planted import PLANTED, History, caught, sound
 from aios.infra.prove.reading import Addresses, Eyes, Place, Reader, Registry, Seen
-from aios.streams.topics import DOCUMENT_RECEIVED, LETTER_CHANGED
-from aios.streams.topology import ADMIT
+from aios.streams.errors import Unavailable
+from aios.streams.topics import (
+    AUDIT_RECORDED,
+    CASE_ADMITTED,
+    DOCUMENT_RECEIVED,
+    INFERENCE_COMPLETED,
+    LETTER_CHANGED,
+)
+from aios.streams.topology import ADMIT, POOLS
+
+REPEATED = {
+    "case_id": "old",
+    "event_id": "e10",
+    "body_hash": "b",
+    "source_topic": DOCUMENT_RECEIVED.name,
+    "source_partition": 0,
+    "source_offset": 0,
+}
 
 
 @pytest.mark.parametrize("drained", [True, False])
@@ -92,6 +111,99 @@ def test_a_letter_that_returns_while_letters_are_read_is_not_taken_for_lost() ->
     begins = dict.fromkeys(((topic, 0) for topic in there), 0)
     verify._read_letters(cast(Eyes, Now()), cast(Reader, Now()), registry, begins, found)
     assert found.finish().violations.counts == {}
+
+
+def test_the_time_in_which_an_event_was_a_dead_letter_is_no_wait_for_the_stage() -> None:
+    """An operator mended it, and had it returned: how soon admit takes what comes says nothing of that."""
+    letter = history_of_a_letter()
+    found = Arrivals({0: (0, 2)}, drained=True)
+    for offset, at in enumerate((1_000, 10_000)):
+        found.arrived(Seen(DOCUMENT_RECEIVED.name, 0, offset, at, b"k", b"bad", []), None)
+    found.became({0: bytearray([ADMITTED, ADMITTED])}, {0: array("q", [10_300, 10_400])})
+    found.letter(letter)
+    found.changed({"letter_id": "l1", "generation": 0, "state": "replayed"})
+    found.returning(Seen(ADMIT.retries.name, 0, 0, 10_200, letter.key, letter.value, letter.headers))
+    assert found.finish().pace("admit").longest() == 0.4
+
+
+@pytest.mark.parametrize("is_set_aside", [False, True])
+def test_the_delay_of_a_retry_is_no_wait_for_a_pool(*, is_set_aside: bool) -> None:
+    """The command failed at first."""
+    pool = POOLS[0]
+    command = Seen(pool.reads[0].name, 3, 7, 1_000, b"demo", b"-", [])
+    place = {"topic": command.topic, "partition": "3", "offset": "7"}
+    headers = [(f"aios.dlq.orig.{name}", value.encode()) for name, value in place.items()]
+    fold = Fold(Scope(partition=0))
+    asked = {"request_id": "r", "case_id": "a"}
+    fold.take(Seen(INFERENCE_COMPLETED.name, 0, 0, 9_000, b"a", b"-", []), asked)
+    if is_set_aside:
+        fold.take(Seen(pool.retries.name, 0, 0, 6_000, b"demo", b"-", headers), None)
+    fold.take(command, asked)
+    assert fold.part.pace(pool.name).longest() == (0.0 if is_set_aside else 8.0)
+
+
+CUT = {(CASE_ADMITTED.name, 0): 5, (AUDIT_RECORDED.name, 0): 9, (STATE, 0): 0}
+
+
+@pytest.mark.parametrize(
+    ("begins", "starts", "whole"),
+    [
+        ({(CASE_ADMITTED.name, 0): 0, (AUDIT_RECORDED.name, 0): 9}, {f"{AUDIT_RECORDED.name}/0": 9}, True),
+        (CUT, {f"{CASE_ADMITTED.name}/0": 5, f"{AUDIT_RECORDED.name}/0": 9, f"{STATE}/0": 3}, False),
+        ({(CASE_ADMITTED.name, 0): 0, (AUDIT_RECORDED.name, 0): 0}, {}, True),
+        (CUT, {}, False),
+    ],
+    ids=["a load on a new system", "a load behind others", "everything", "what retention has left"],
+)
+def test_every_cause_must_be_there_where_no_case_is_from_before(
+    *, begins: dict[Place, int], starts: dict[str, int], whole: bool
+) -> None:
+    """That a tenant or a limit was declared before is no case."""
+    assert verify._is_whole(begins, starts) == whole
+
+
+def test_places_are_judged_behind_other_loads_too() -> None:
+    """What was remembered before this load began counts for them, and is compared with nothing."""
+    asks = {"pool": "classify.bulk", "turn": 0, "tenant": "demo", "case_seq": 4, "status": "classifying"}
+    asks |= {"step": "classify", "attempt": 1, "waiting_for": "r-o", "event_id": "e9", "decided_at": 0}
+    held = [
+        Seen(STATE, 0, 0, 1, b"old", b"-", []),
+        Seen(STATE, 0, 1, 1, b"pool:classify.bulk/demo", b"-", []),
+    ]
+    for count, wrong in ((1, 0), (2, 1)):
+        fold = Fold(Scope(partition=0, whole=False, since=2))
+        for seen, event in zip(held, (asks, {"outstanding": count, "first": 1, "next": 1}), strict=True):
+            fold.take(seen, event)
+        fold.take(Seen(CASE_ADMITTED.name, 0, 0, 1, b"old", b"-", []), REPEATED)
+        assert fold.finish().violations.counts[Law.FOLD] == wrong
+        assert fold.part.violations.counts[Law.AUDIT] == 0
+
+
+def test_a_registry_that_is_away_is_not_taken_for_an_event_that_is_no_document() -> None:
+    """Its record would be another than the one that was acknowledged."""
+
+    def away(_: bytes) -> dict[str, object]:
+        raise Unavailable("the registry does not answer")
+
+    with pytest.raises(Unavailable):
+        verify._document(
+            cast(Registry, SimpleNamespace(decode=away)), Seen(DOCUMENT_RECEIVED.name, 0, 0, 1, b"", b"-", [])
+        )
+
+
+@pytest.mark.parametrize(("status", "error"), [(404, ValueError), (500, Unavailable)])
+def test_a_registry_that_cannot_answer_now_is_away(
+    status: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one is whose Kafka is away; what it does not know is another matter."""
+
+    def urlopen(*_: object, **__: object) -> object:
+        raise HTTPError("", status, "", Message(), None)
+
+    monkeypatch.setattr(reading.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(reading, "REGISTRY_S_MAX", -1.0)
+    with pytest.raises(error):
+        Registry("http://nowhere:1").id_of("a-value")
 
 
 def test_each_topic_is_read_once_for_all_partitions_in_the_order_that_makes_it_comparable(
