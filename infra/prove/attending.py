@@ -1,7 +1,8 @@
 """What goes on beside the faults of a round: its load, the verifier at work, and whoever waits for a stage to go on.
 
 Enters: a running system. Leaves: a load that was sent, what was found meanwhile, seconds. Guaranteed: what ends a load
-is raised by end(), in the thread that asks; what could not be seen is said, and is no finding.
+is raised by end(), in the thread that asks, and what is wrong with the verifier by into(); what could not be seen is
+said, and is no finding.
 """
 
 from __future__ import annotations
@@ -70,16 +71,19 @@ class Looking:
         self._say = say
         self._found: Findings | None = None
         self._missed = ""
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="looking", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def into(self, judged: Judged) -> None:
-        """Wait for it, and add what it found."""
+        """Wait for it, and add what it found. Raises what ended it, unless something was away."""
         if self._thread.ident is None:
             return
         self._thread.join()
+        if self._error is not None:
+            raise self._error
         judged.unseen = self._missed
         if self._found is None:
             return
@@ -95,6 +99,8 @@ class Looking:
         except (AiosError, OSError, KafkaException) as error:
             self._missed = str(error)
             self._say(f"  not judged while it ran: {error}")
+        except Exception as error:  # noqa: BLE001 - into() raises it
+            self._error = error
 
 
 class Watched:

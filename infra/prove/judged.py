@@ -15,11 +15,12 @@ INPUT = "input"  # the round behind which nothing can be judged: what it does mu
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One fault and stage. at: Unix ms. goes_on_s: from the fault until the stage committed something again.
+    """One fault and stage. began, at: Unix ms, before it was done and behind that; to do some takes a minute.
 
-    Of all stages: the longest that no case went on. bound_s: of that; the time that the damage lasts is in it.
-    waited_s: the longest that any record had waited for the stage, of what it told until the next fault; None for a
-    stage that tells nothing of its own.
+    goes_on_s: from `at` until the stage committed something again; of all stages, the longest from `began` on that no
+    case went on. bound_s: of that; the time that the damage lasts is in it. waited_s: the longest that any record had
+    waited for the stage, of what it told from `began` until the next fault; None for a stage that tells nothing of its
+    own.
     trouble: why it was not done, or what went wrong with it; empty when all is well. load: of the machine, over the
     last minute; more than it has cores, and every figure is longer than the product's own.
     """
@@ -27,6 +28,7 @@ class Row:
     round: str
     fault: str
     stage: str
+    began: int = 0
     at: int = 0
     bound_s: float = 0.0
     goes_on_s: float | None = None

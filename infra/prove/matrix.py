@@ -292,7 +292,7 @@ def _do(stand: Stand, name: str, fault: Fault, say: Callable[[str], None]) -> Ro
     """Inject, hold, heal, and see the stage go on."""
     row = Row(round=name, fault=fault.name, stage=fault.stage, bound_s=fault.hold_s + fault.bound_s)
     watched = Watched(stand, fault.stage)
-    row.load = round(os.getloadavg()[0], 1)
+    row.load, row.began = round(os.getloadavg()[0], 1), wall_ms()
     try:
         fault.inject(stand)
         row.is_done, row.at = True, wall_ms()
@@ -345,7 +345,7 @@ def _judge(stand: Stand, folder: Path, a_round: Round, rows: Sequence[Row], say:
         return judged
     _fill(judged, found)
     done = [row for row in rows if row.is_done]
-    for row, until in zip(done, [*(row.at for row in done[1:]), ended], strict=True):
+    for row, until in zip(done, [*(row.began for row in done), ended][1:], strict=True):
         _time(row, until, found)
     return judged
 
@@ -370,9 +370,9 @@ def _time(row: Row, until: int, found: Findings) -> None:
     """What the broker's timestamps say of a fault. until: of the next one, or of the load's end."""
     stage = topology.PLAN.name if row.stage == "all" else row.stage
     if row.stage == "all":
-        row.goes_on_s = found.silence_s(row.at, until)
+        row.goes_on_s = found.silence_s(row.began, until)
     if stage in found.part.paces:
-        row.waited_s = found.longest_wait_s(stage, row.at, until)
+        row.waited_s = found.longest_wait_s(stage, row.began, until)
 
 
 def _fill(judged: Judged, found: Findings) -> None:

@@ -294,6 +294,49 @@ def test_a_look_that_saw_nothing_is_counted_in_the_report(
     assert "- taken: not judged while it ran: no broker answers" in written
 
 
+def test_a_verifier_that_breaks_while_faults_run_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was away: it is the proof that is broken."""
+
+    def check(*_: object, **__: object) -> Findings:
+        raise ValueError("not framed")
+
+    monkeypatch.setattr(verify, "check", check)
+    with pytest.raises(ValueError, match="not framed"):
+        looked(tmp_path)
+
+
+def test_what_a_fault_does_while_it_is_done_is_part_of_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rolling restart is over when the last process is there again; plan was silent in the middle of it."""
+    moments = [90_000, 60_000, 10_000]
+    monkeypatch.setattr(matrix, "wall_ms", lambda: moments[-1])
+    monkeypatch.setattr(
+        matrix, "Watched", lambda *_: SimpleNamespace(begin=lambda: None, again=lambda: None, seconds=0)
+    )
+    fault = SimpleNamespace(name="SIGTERM, rolling", stage="all", hold_s=0.0, bound_s=30.0, goes_on=True)
+    fault.inject = fault.heal = lambda _: moments.pop()
+    row = matrix._do(cast(Stand, None), "restart", cast(faults.Fault, fault), lambda _: None)
+    part = Part()
+    for at in (*range(9_000, 20_000, 500), *range(55_000, 90_000, 500)):
+        part.pace("plan").tell(at)
+    part.pace("plan").wait(20_000, 55_000)
+    judge = {"until_ready": lambda: None, "addresses": ADDRESSES}
+    monkeypatch.setattr(matrix, "_rest", lambda *_: True)
+    monkeypatch.setattr(verify, "check", lambda *_, drained: Findings(part, drained))
+    a_round, quiet = matrix.Round("restart", []), lambda _: None
+    matrix._judge(cast(Stand, SimpleNamespace(**judge)), Path(), a_round, [row, MISSED], quiet)
+    assert (row.goes_on_s, row.waited_s, row.is_late) == (35.5, 35.0, True)
+
+
+def test_a_round_of_which_nothing_could_be_done_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its load was there all the same."""
+    monkeypatch.setattr(matrix, "_rest", lambda *_: True)
+    monkeypatch.setattr(verify, "check", lambda *_, drained: Findings(Part(events=Counter(decided=7)), drained))
+    stand = cast(Stand, SimpleNamespace(until_ready=lambda: None, addresses=ADDRESSES))
+    assert matrix._judge(stand, Path(), matrix.Round("clock", []), [MISSED], lambda _: None).accepted == 7
+
+
 def test_where_nothing_bad_was_sent_one_dead_letter_is_a_violation() -> None:
     """Of any group, and it is said of which; none is none."""
     for letters in (Counter[str](), Counter({"aios.plan.dlq": 2, "aios.cost.dlq": 1})):
