@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from aios.infra import ending
 from aios.infra.demo import report, texts
 from aios.infra.demo.texts import Text
 from aios.infra.demo.watch import Seen, Watch
@@ -88,14 +89,15 @@ def system(console: Console, *, keep: bool, **settings: str) -> Iterator[None]:
     console.rule("starting the system")
     started = time.monotonic()
     environment = {**os.environ, **settings}
-    if subprocess.run([*AIOS, "up", "--detach"], env=environment, check=False).returncode:
-        raise click.exceptions.Exit(FAILED)
-    console.print(f"ready after {time.monotonic() - started:.0f} s")
-    try:
-        yield
-    except BaseException:  # Ctrl-C too: no system is left behind
-        subprocess.run([*AIOS, "down"], check=False)
-        raise
+    with ending.in_order():
+        try:
+            if subprocess.run([*AIOS, "up", "--detach"], env=environment, check=False).returncode:
+                raise click.exceptions.Exit(FAILED)
+            console.print(f"ready after {time.monotonic() - started:.0f} s")
+            yield
+        except BaseException:  # Ctrl-C too: no system is left behind
+            subprocess.run([*AIOS, "down"], check=False)
+            raise
     if not keep:
         console.rule("stopping")
         if subprocess.run([*AIOS, "down"], check=False).returncode:

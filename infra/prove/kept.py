@@ -33,10 +33,16 @@ def unchained(folder: Path, addresses: Addresses) -> list[str]:
         return [
             f"{one.topic}/{one.partition}/{one.offset}"
             for one in everything(eyes, reader, (topic.name for topic in AUDIT.inputs))
-            if one.offset not in chained[one.topic, one.partition]
+            if chained[one.topic, one.partition][one.offset : one.offset + 1] != b"\1"
         ]
     finally:
         reader.close()
+
+
+def missing(home: Path, addresses: Addresses) -> str:
+    """What the chain in this home lacks, in words; empty: nothing. Raises Unavailable."""
+    lacks = unchained(home / "audit", addresses)
+    return f"{len(lacks)} records are not in it, the first: {', '.join(lacks[:3])}" if lacks else ""
 
 
 def unarchived(lake: Path, addresses: Addresses) -> list[str]:
@@ -91,11 +97,14 @@ def _archived(lake: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _chained(folder: Path) -> dict[tuple[str, int], set[int]]:
-    found: dict[tuple[str, int], set[int]] = defaultdict(set)
+def _chained(folder: Path) -> dict[Place, bytearray]:
+    """By partition, a byte for each offset: 1 where a line has it."""
+    found: dict[Place, bytearray] = defaultdict(bytearray)
     for path in sorted(folder.glob("chain-*.jsonl")):
         for line in path.read_bytes().splitlines():
             place = json.loads(line)["record"].get("place")
             if place is not None:  # the record that a file begins with has none
-                found[place["topic"], place["partition"]].add(place["offset"])
+                marks, offset = found[place["topic"], place["partition"]], place["offset"]
+                marks.extend(bytes(max(0, offset + 1 - len(marks))))
+                marks[offset] = 1
     return found

@@ -210,8 +210,7 @@ def _chain(stand: Stand) -> str:
     said = stand.aios("audit", "verify", s_max=120.0)
     if said.returncode:
         return (said.stdout + said.stderr).strip()
-    missing = kept.unchained(stand.home.folder / "audit", stand.addresses)
-    return f"{len(missing)} records are not in it, the first: {', '.join(missing[:3])}" if missing else ""
+    return kept.missing(stand.home.folder, stand.addresses)
 
 
 def _round(stand: Stand, folder: Path, a_round: Round, result: Result, say: Callable[[str], None]) -> None:

@@ -10,8 +10,6 @@ in AIOS_HOME is touched; its processes and folders are gone at the end (--keep l
 from __future__ import annotations
 
 import shutil
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from aios.infra import output
+from aios.infra import ending, output
 from aios.infra.bench import machine
 from aios.infra.output import FAILED, fail
 from aios.infra.prove import matrix as proof
@@ -53,7 +51,6 @@ def matrix(
         _list(wanted, as_json=as_json)
         return
     folder = Path(tempfile.mkdtemp(prefix="aios-prove-"))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))  # as Ctrl-C: what it started ends in order
     began = time.monotonic()
 
     def say(what: str) -> None:
@@ -68,7 +65,8 @@ def matrix(
 
     try:
         _require_compiler(wanted, folder)
-        result = proof.run(folder, wanted, say, after_each=keep_so_far)
+        with ending.in_order():
+            result = proof.run(folder, wanted, say, after_each=keep_so_far)
     except AiosError as error:
         keep = True
         fail(f"{error}\nwhat it left is in {folder}")

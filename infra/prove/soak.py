@@ -2,10 +2,10 @@
 
 Enters: how many cases. Leaves: the verifier's table, and of every process its memory before, at most and after, its CPU
 for each case; of every part of the home its bytes for each case; of both, seen at each tenth of the cases, what they
-grow by a case behind the first half (growth.py); what `aios audit verify` says. Guaranteed: the system is stopped and
-its home removed (--keep leaves it), whatever happens; exit code 1 on any violation, where anything grows beyond its
-bound, and for an audit chain that is not whole. The engine is `echo`, which is no model: what is measured is everything
-around it, and the report says so.
+grow by a case behind the first half (growth.py); what `aios audit verify` says, and which records the chain lacks.
+Guaranteed: the system is stopped and its home removed (--keep leaves it), whatever happens; exit code 1 on any
+violation, where anything grows beyond its bound, and for an audit chain that is not whole. The engine is `echo`, which
+is no model: what is measured is everything around it, and the report says so.
 At most OPEN_MAX cases are open at once: a backlog is Kafka's to hold, and would say nothing about the stages' memory.
 A few in a thousand fail at first, and come back through a retry tier.
 """
@@ -31,11 +31,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from aios.inference_workers.engines.echo import VERSION
-from aios.infra import output
+from aios.infra import ending, output
 from aios.infra.bench import machine
 from aios.infra.local import control
 from aios.infra.local.home import Home
-from aios.infra.prove import growth, load, verify
+from aios.infra.prove import growth, kept, load, verify
 from aios.infra.prove.commands import LINE_S, Lines, show, summary, told
 from aios.infra.prove.findings import Findings
 from aios.infra.prove.growth import Bound, Growth, Look
@@ -173,10 +173,11 @@ def soak(*, cases: int, within: Path | None, keep: bool, report: bool, as_json: 
     _announce(cases, within or Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix="aios-soak-", dir=within))
     try:
-        with _system(folder / "home"):
+        with ending.in_order(), _system(folder / "home"):
             figures, findings, beyond = _soak(cases, folder)
             chain = subprocess.run([*AIOS, "audit", "verify"], check=False, capture_output=True, text=True)
-            figures["audit chain"] = (chain.stdout + chain.stderr).strip()
+            missing = kept.missing(folder / "home", of_running())
+            figures["audit chain"] = "; ".join(filter(None, ((chain.stdout + chain.stderr).strip(), missing)))
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -185,8 +186,8 @@ def soak(*, cases: int, within: Path | None, keep: bool, report: bool, as_json: 
     if not as_json:
         _show(figures)
     show(findings, None, as_json=as_json, more=figures)
-    if chain.returncode:
-        output.fail("the audit chain is broken")
+    if chain.returncode or missing:
+        output.fail(f"the audit chain is broken: {figures['audit chain']}")
     if beyond:
         output.fail("\n".join(beyond))
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from aios.infra.output import FAILED
-from aios.infra.prove import growth, load, soak, verify
+from aios.infra.prove import growth, kept, load, soak, verify
 from aios.infra.prove.commands import Lines
 from aios.infra.prove.findings import Findings, Part
 from aios.infra.prove.growth import MIB, Look
@@ -86,10 +86,25 @@ def test_a_soak_ends_with_an_error_where_something_grows_beyond_its_bound(
     monkeypatch.setattr(soak, "_soak", lambda *_: (dict(FIGURES), Findings(Part(), drained=True), beyond))
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess((), 0, "", ""))
     monkeypatch.setattr(verify, "rows", lambda *_: [{"fault": "none"}])
+    monkeypatch.setattr(soak, "of_running", lambda: ADDRESSES)
+    monkeypatch.setattr(kept, "missing", lambda *_: "")
     for asked in ([], ["--json"]):
         ended = CliRunner().invoke(soak.soak, asked)
         assert (ended.exit_code, "memory of audit grows" in ended.stderr) == (status, bool(beyond))
     assert json.loads(ended.stdout).items() > FIGURES.items()
+
+
+def test_a_soak_ends_with_an_error_where_the_chain_lacks_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain of the others is whole."""
+    monkeypatch.setattr(soak, "_announce", lambda *_: None)
+    monkeypatch.setattr(soak, "_system", lambda _: nullcontext())
+    monkeypatch.setattr(soak, "_soak", lambda *_: (dict(FIGURES), Findings(Part(), drained=True), []))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess((), 0, "sound", ""))
+    monkeypatch.setattr(verify, "rows", lambda *_: [{"fault": "none"}])
+    monkeypatch.setattr(soak, "of_running", lambda: ADDRESSES)
+    monkeypatch.setattr(kept, "unchained", lambda *_: ["audit.recorded.v1/0/7"])
+    ended = CliRunner().invoke(soak.soak, [])
+    assert (ended.exit_code, "the first: audit.recorded.v1/0/7" in ended.stderr) == (FAILED, True)
 
 
 def test_a_soak_sends_as_many_events_as_make_its_cases() -> None:
