@@ -34,7 +34,6 @@ class _Letter:
     """A dead letter of admit. at: its source record, as (partition, offset)."""
 
     generation: int
-    reason: str
     at: tuple[int, int]
 
 
@@ -104,7 +103,7 @@ class Arrivals:
             self._kinds[seen.partition][at] = KINDS.index(entry.kind)
 
     def letter(self, seen: Any) -> None:
-        """A dead letter of admit."""
+        """A dead letter of admit; call behind every arrived(). What it says is judged though it returned since."""
         said = _headers(seen)
         origin = _origin(said)
         if origin is None:
@@ -112,7 +111,8 @@ class Arrivals:
         reason = said.get("aios.dlq.reason", "")
         self.part.letters[f"{ADMIT.group} {reason}"] += 1
         generation = int(said.get("aios.dlq.replay.count", "0") or 0)
-        self._letters[said.get("aios.dlq.id", "")] = _Letter(generation, reason, origin)
+        self._letters[said.get("aios.dlq.id", "")] = _Letter(generation, origin)
+        self._check_reason(reason, origin)
 
     def changed(self, event: Mapping[str, Any]) -> None:
         """A dead letter's state."""
@@ -149,7 +149,6 @@ class Arrivals:
         for letter_id, letter in self._letters.items():
             if letter.generation > self._closed.get(letter_id, -1):
                 self._mark(letter.at, LETTER)
-                self._check_reason(letter)
         for entry in self._posted.values():
             what = f"event {entry.n} (key {entry.key}) was acknowledged by the gateway and is not there"
             self.part.violations.add(Law.ACKNOWLEDGED, what)
@@ -157,12 +156,12 @@ class Arrivals:
             self._judge(partition)
         return self.part
 
-    def _check_reason(self, letter: _Letter) -> None:
+    def _check_reason(self, reason: str, place: tuple[int, int]) -> None:
         """A bad event must lie there for what is bad about it, a good one not at all."""
-        at = self._index(*letter.at)
-        kind = self._kinds[letter.at[0]][at] if at is not None else 0xFF
-        expected = REASONS.get(KINDS[kind], "") if kind != 0xFF else letter.reason
-        if letter.reason != expected:
+        at = self._index(*place)
+        kind = self._kinds[place[0]][at] if at is not None else 0xFF
+        expected = REASONS.get(KINDS[kind], "") if kind != 0xFF else reason
+        if reason != expected:
             self.part.letters["not what it should be"] += 1
 
     def _judge(self, partition: int) -> None:

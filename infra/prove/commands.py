@@ -18,7 +18,7 @@ from aios.infra import output
 from aios.infra.prove import load as generator
 from aios.infra.prove import planted as plants
 from aios.infra.prove import verify as verifier
-from aios.infra.prove.findings import SAYS, Findings
+from aios.infra.prove.findings import SAYS, Findings, Law
 from aios.infra.prove.journal import Kind
 from aios.infra.prove.load import FAILPOINTS, Sent
 from aios.infra.prove.reading import of_running
@@ -81,10 +81,19 @@ def load(
 @click.option(
     "--running", "is_running", is_flag=True, help="Judge now, while it works: only what must hold at every moment."
 )
-@click.option("--bound", type=click.FloatRange(0.1), help="Seconds within which each stage must go on after a fault.")
+@click.option(
+    "--bound",
+    type=click.FloatRange(0.1),
+    help=f"Seconds within which each stage must go on after a fault; they stand in the folder's {verifier.FAULTS}.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def verify(folder: Path | None, is_running: bool, bound: float | None, as_json: bool) -> None:
     """Judge from topics and the outcome store alone what became of every event."""
+    if bound is not None and not (folder and verifier.faults(folder)):
+        raise click.UsageError(
+            f'--bound needs a --folder in which faults are noted: {verifier.FAULTS}, a line {{"fault": "kill -9", '
+            '"stage": "plan", "at": Unix ms} for each'
+        )
     addresses = of_running()
     if not is_running and not verifier.settle(addresses, SETTLE_S_MAX):
         output.fail(f"the system did not come to rest within {SETTLE_S_MAX:.0f} s")
@@ -142,7 +151,7 @@ def show(
         output.rows(table, tuple(table[0]), as_json=False, none="")
         click.echo()
         output.rows(
-            [{"law": law, "says": says, "violations": findings.violations.get(law, 0)} for law, says in SAYS.items()],
+            [{"law": law, "says": says, "violations": _count(findings, law)} for law, says in SAYS.items()],
             ("law", "says", "violations"),
             as_json=False,
             none="",
@@ -152,6 +161,11 @@ def show(
     if not findings.sound:
         lines = [f"{law}  {what}" for law, examples in findings.examples.items() for what in examples]
         output.fail("violations:\n" + "\n".join(lines))
+
+
+def _count(findings: Findings, law: Law) -> int | str:
+    is_judged = law is not Law.PROGRESS or findings.has_bound
+    return findings.violations.get(law, 0) if is_judged else "not judged"
 
 
 def summary(findings: Findings) -> dict[str, Any]:

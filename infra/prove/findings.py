@@ -25,7 +25,7 @@ class Law(StrEnum):
     ACKNOWLEDGED = "I3"  # what was acknowledged is there, as it was sent
     ONE_DECISION = "I4"  # no second decision, and none that contradicts what else is said
     AUDIT = "I5"  # each transition has one audit record, no later than its effect
-    MONEY = "I8"  # an answer is accepted once, and in the ledger once; no limit is passed, and reservations end
+    MONEY = "I8"  # an answer is accepted once and in the ledger once; no limit is passed, reservations end, books agree
     COMMITTED = "I9"  # no committed position passes what is unfinished
     FOLD = "I11"  # what a stage remembers is the fold of what it told
     PROGRESS = "I12"  # work goes on within a bound
@@ -37,7 +37,7 @@ SAYS: Mapping[Law, str] = {
     Law.ACKNOWLEDGED: "what was acknowledged is there, as it was sent",
     Law.ONE_DECISION: "no case has a second or a contradicting decision",
     Law.AUDIT: "each transition is audited once, no later than its effect",
-    Law.MONEY: "each answer was accepted once and is in the ledger once; no limit is passed; reservations end",
+    Law.MONEY: "each answer was accepted once and is in ledger and books once; no limit is passed; reservations end",
     Law.COMMITTED: "no committed position passes what is unfinished",
     Law.FOLD: "what is remembered is the fold of what was told",
     Law.PROGRESS: "work went on within the bound",
@@ -143,12 +143,16 @@ class Part:
 
 @dataclass(slots=True)
 class Findings:
-    """The whole. drained: judged as a system at rest. took_s, memory_mib: of the verification itself."""
+    """The whole. drained: judged as a system at rest. took_s, memory_mib: of the verification itself.
+
+    has_bound: progress was judged, too.
+    """
 
     part: Part
     drained: bool
     took_s: float = 0.0
     memory_mib: int = 0
+    has_bound: bool = False
 
     @property
     def violations(self) -> Mapping[Law, int]:

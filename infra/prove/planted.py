@@ -50,7 +50,7 @@ class Line:
     headers: list[tuple[str, bytes]] = field(default_factory=list)
 
     def seen(self) -> Seen:
-        at = 1_000 + self.offset + (KNOWN_MS if self.topic == BUDGET_CHANGED.name else 0)
+        at = 1_000 + self.offset + (KNOWN_MS if self.topic in (BUDGET_CHANGED.name, USAGE_SETTLED.name) else 0)
         value = b"" if self.event is None else self.event.get("bytes", b"-")
         return Seen(self.topic, 0, self.offset, at, self.key, value, self.headers)
 
@@ -104,21 +104,26 @@ class History:
         offset = self.put(INFERENCE_COMPLETED.name, case, {"request_id": f"r-{case}", "case_id": case})
         cause = (INFERENCE_COMPLETED.name, offset)
         self.audit(case, "answered", "classifying", cause, step="classify")
-        line = {"settlement_id": f"s-{case}-{offset}", "case_id": case, "kind": "inference"}
-        self.put(USAGE_SETTLED.name, "demo", line)
+        self.settle(case, f"s-{case}-{offset}", "inference", cost=10)
 
     def reserve(self, case: str) -> None:
         """A reservation that is granted, spent in part, and given back."""
         self.stand(reserved=50, spent=0)
         self.put(BUDGET_ANSWERED.name, case, {"reservation_id": f"h-{case}", "case_id": case, "status": "granted"})
         self.stand(reserved=30, spent=20)
-        ended = {"settlement_id": f"c-{case}", "reservation_id": f"h-{case}", "case_id": case, "kind": "closed"}
-        self.put(USAGE_SETTLED.name, "demo", ended)
+        self.settle(case, f"c-{case}", "closed", cost=0)
         self.stand(reserved=0, spent=20)
+
+    def settle(self, case: str, settlement: str, kind: str, *, cost: int) -> None:
+        """A line of the ledger."""
+        line: Fields = {"settlement_id": settlement, "reservation_id": f"h-{case}", "case_id": case, "kind": kind}
+        line |= {"tenant": "demo", "workflow": "document.triage", "cost_micro": cost}
+        self.put(USAGE_SETTLED.name, "demo", line)
 
     def stand(self, *, reserved: int, spent: int) -> None:
         """Where the budget stands, of which 100 may be spent."""
         event = {"budget": "demo/*", "reserved_micro": reserved, "spent_micro": spent}
+        event |= {"over_micro": 0, "wasted_micro": 0}
         self.put(BUDGET_CHANGED.name, "demo/*", event)
 
     def decide(self, case: str, label: str = "card") -> None:
@@ -170,7 +175,7 @@ class History:
         return Findings(part, drained)
 
     def _books(self, *, drained: bool) -> Part:
-        books = Books(drained=drained)
+        books = Books(drained=drained, is_whole=True)
         takes = {
             BUDGET_DECLARED.name: books.declared,
             BUDGET_CHANGED.name: books.changed,
@@ -194,7 +199,7 @@ def sound() -> History:
     One of the letters is discarded.
     """
     history = History()
-    history.put(BUDGET_DECLARED.name, "demo/*", {"budget": "demo/*", "hard_micro": 100})
+    history.put(BUDGET_DECLARED.name, "demo/*", {"budget": "demo/*", "hard_micro": 100, "window": "total"})
     history.reserve("a")
     history.case("a", history.arrive("ka", "my card"), "b1")
     history.case("b", history.arrive("kb", "my loan", via="http"), "b2")
@@ -348,6 +353,12 @@ PLANTED: Mapping[str, Plant] = {
     ),
     "released twice": Plant(
         Law.MONEY, "a budget has less than nothing reserved", lambda h: h.stand(reserved=-1, spent=20)
+    ),
+    "in no books": Plant(
+        Law.MONEY,
+        "a budget has less in its books than the ledger says",
+        lambda h: _last(h, BUDGET_CHANGED.name, spent_micro=10),
+        drained=True,
     ),
     "never released": Plant(
         Law.MONEY,

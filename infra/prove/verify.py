@@ -45,7 +45,7 @@ from aios.infra.prove.fold import (
     Scope,
     home_of,
 )
-from aios.infra.prove.reading import Addresses, Eyes, Kept, Place, Reader, Registry, Seen
+from aios.infra.prove.reading import Addresses, Eyes, Kept, Place, Reader, Registry, Seen, everything
 from aios.streams import topology
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_layout import case_key
@@ -59,7 +59,7 @@ from aios.streams.topics import (
     LETTER_CHANGED,
     USAGE_SETTLED,
 )
-from aios.streams.topology import ADMIT, PLAN, POOLS
+from aios.streams.topology import ADMIT, BUDGET, PLAN, POOLS
 
 PROCESSES = 2
 FAULTS = "faults.jsonl"  # lines {"fault", "stage", "at"}: what was done to the system, Unix ms
@@ -128,7 +128,7 @@ def check(addresses: Addresses, folder: Path | None, *, drained: bool, bound_s: 
         ]
         part = _folds(found, _folded(addresses, begins, scopes, reader if few else None))
         _read_letters(eyes, reader, registry, begins, found)
-        part.merge(_books(eyes, reader, registry, begins, drained=drained))
+        part.merge(_books(addresses, eyes, reader, registry, begins, drained=drained))
     finally:
         reader.close()
     for place, position in positions.items():
@@ -292,9 +292,15 @@ def _read_letters(
 
 
 def _books(
-    eyes: Eyes, reader: Reader | Kept, registry: Registry, begins: Mapping[Place, int], *, drained: bool
+    addresses: Addresses,
+    eyes: Eyes,
+    reader: Reader | Kept,
+    registry: Registry,
+    begins: Mapping[Place, int],
+    *,
+    drained: bool,
 ) -> Part:
-    books = Books(drained=drained)
+    books = Books(drained=drained, is_whole=drained and _is_booked_once(eyes))
     for seen in _all(eyes, reader, begins, BUDGET_DECLARED.name):
         books.declared(seen, registry.decode(seen.value or b""))
     if not books.is_limited:
@@ -302,13 +308,26 @@ def _books(
     takes = {
         BUDGET_CHANGED: books.changed,
         BUDGET_ANSWERED: books.answered,
-        USAGE_SETTLED: books.booked,
         CASE_DECIDED: books.decided,
     }
     for topic, take in takes.items():
         for seen in _all(eyes, reader, begins, topic.name):
             take(seen, registry.decode(seen.value or b""))
+    whole = Reader(addresses)
+    try:
+        ledger = [USAGE_SETTLED.name]
+        lines = everything(eyes, whole, ledger) if drained else _all(eyes, reader, begins, *ledger)
+        for seen in lines:
+            books.booked(seen, registry.decode(seen.value or b""))
+    finally:
+        whole.close()
     return books.finish()
+
+
+def _is_booked_once(eyes: Eyes) -> bool:
+    """Retention has left every line of the ledger, and none came to budget again or lies in its dead letters."""
+    aside = eyes.places((BUDGET.retries.name, BUDGET.dead_letters.name))
+    return not any(eyes.beginnings(eyes.places((USAGE_SETTLED.name,))).values()) and not any(eyes.ends(aside).values())
 
 
 def _all(eyes: Eyes, reader: Reader | Kept, begins: Mapping[Place, int], topic: str) -> Iterator[Seen]:
@@ -453,6 +472,7 @@ def _different(store: Redis, fold: Fold, batch: Sequence[str]) -> list[str]:
 
 def judge_progress(findings: Findings, folder: Path, bound_s: float) -> None:
     """I12: after each fault noted, its stage tells something within the bound."""
+    findings.has_bound = True
     for fault in faults(folder):
         after = next_s(findings, fault)
         if after is None or after > bound_s:

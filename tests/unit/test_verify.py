@@ -12,8 +12,10 @@ from typing import cast
 from urllib.error import HTTPError
 
 import pytest
+from click.testing import CliRunner
 
-from aios.infra.prove import journal, reading, verify
+from aios.infra.output import USAGE
+from aios.infra.prove import commands, journal, reading, verify
 from aios.infra.prove.arrivals import Arrivals
 from aios.infra.prove.findings import Findings, Law, Part
 from aios.infra.prove.fold import ADMITTED, ORDER, STATE, Fold, Scope
@@ -83,8 +85,23 @@ def test_work_that_does_not_go_on_within_the_bound_is_a_violation(tmp_path: Path
     assert verify.rows(findings, tmp_path)[0]["next completion s"] == 2.5
     verify.judge_progress(findings, tmp_path, 8.0)
     assert findings.sound
+    assert findings.has_bound
     verify.judge_progress(findings, tmp_path, 2.0)
     assert findings.violations[Law.PROGRESS] == 1
+
+
+def test_a_bound_without_noted_faults_is_refused_and_progress_that_was_not_judged_is_no_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of nothing, nothing is late."""
+    addresses = Addresses(kafka="nowhere:1", registry="", valkey="")
+    monkeypatch.setattr(commands, "of_running", lambda: addresses)
+    monkeypatch.setattr(verify, "check", lambda *_, drained, **__: Findings(Part(), drained))
+    refused = CliRunner().invoke(commands.verify, ["--running", "--folder", str(tmp_path), "--bound", "8"])
+    assert (refused.exit_code, "faults.jsonl" in refused.stderr) == (USAGE, True)
+    assert CliRunner().invoke(commands.verify, ["--running", "--bound", "8"]).exit_code == USAGE
+    told = CliRunner().invoke(commands.verify, ["--running", "--folder", str(tmp_path)]).stdout
+    assert [line.split()[-2:] for line in told.splitlines() if line.startswith("I12")] == [["not", "judged"]]
 
 
 def test_a_letter_that_returns_while_letters_are_read_is_not_taken_for_lost() -> None:
@@ -124,6 +141,18 @@ def test_the_time_in_which_an_event_was_a_dead_letter_is_no_wait_for_the_stage()
     found.changed({"letter_id": "l1", "generation": 0, "state": "replayed"})
     found.returning(Seen(ADMIT.retries.name, 0, 0, 10_200, letter.key, letter.value, letter.headers))
     assert found.finish().pace("admit").longest() == 0.4
+
+
+@pytest.mark.parametrize("is_replayed", [False, True])
+def test_a_good_event_that_became_a_dead_letter_is_unexpected_though_it_returned(*, is_replayed: bool) -> None:
+    """Whoever replays letters all the time hides none."""
+    history = sound()
+    good = history.arrive("kg", "a good letter")
+    history.die("l3", good)
+    if is_replayed:
+        history.put(LETTER_CHANGED.name, "l3", {"letter_id": "l3", "generation": 0, "state": "replayed"})
+        history.case("g", good, "b4")
+    assert history.judge().unexpected_letters == 1
 
 
 @pytest.mark.parametrize("is_set_aside", [False, True])
