@@ -26,6 +26,7 @@ ALIASED_MAX = 64 << 10  # values, and characters in them, that stand there by al
 STANDARD = "tag:yaml.org,2002:"  # begins the tags that this reads
 MERGE = f"{STANDARD}merge"
 NO_TAGS_OF_VALUES = frozenset({MERGE, f"{STANDARD}value"})  # of the keys << and =
+COLLECTIONS = frozenset({f"{STANDARD}map", f"{STANDARD}seq"})  # with any other PyYAML reads a text out of `{=: text}`
 
 
 class Unreadable(ConfigError):
@@ -91,6 +92,8 @@ def _mistakes(node: yaml.Node, above: tuple[yaml.Node, ...], done: set[int]) -> 
         yield f"{place(node)}: the tag {node.tag} means nothing here; leave it out, or put the text in quotes"
     elif isinstance(node, yaml.ScalarNode):
         yield from _of_scalar(node)
+    elif node.tag not in COLLECTIONS:
+        yield f"{place(node)}: no {node.tag.removeprefix(STANDARD)} stands here, as its tag says; leave the tag out"
     elif isinstance(node, yaml.MappingNode):
         yield from _of_keys(node)
         for key, value in node.value:
@@ -103,6 +106,9 @@ def _mistakes(node: yaml.Node, above: tuple[yaml.Node, ...], done: set[int]) -> 
 
 
 def _of_scalar(node: yaml.ScalarNode) -> Iterator[str]:
+    if node.tag in NO_TAGS_OF_VALUES:
+        yield f"{place(node)}: {node.value} means something to YAML; put it in quotes"
+        return
     try:
         SafeConstructor().construct_object(node)
     except ValueError as error:
