@@ -1,8 +1,8 @@
 """What the HTTP servers of ours have in common: routes become a router, and each tells how it is.
 
 Enters: a server's routes and its guard, and how to ask whether what it stands on answers. Leaves: the application;
-health, metrics and the OpenAPI document. Guaranteed: every route of the document is served, and no other; metrics are
-told to this machine alone.
+health and the OpenAPI document. Guaranteed: every route of the document is served, and no other. Rejected: metrics
+here, where a proxy in front would tell them to everybody: each process has a port for them (streams/metrics.py).
 """
 
 from __future__ import annotations
@@ -14,18 +14,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from aios.streams.errors import Unavailable
 from aios.streams.http import openapi
 from aios.streams.http.guard import Guard
 from aios.streams.http.openapi import Caller, Route
-from aios.streams.http.problem import Problem
 
 VERSION = "1"
 ASK_S_MAX = 0.5  # of what it reads from, where it can go on without
-LOOPBACK = frozenset({"127.0.0.1", "::1", None})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -89,11 +86,6 @@ class About(ABC):
         health = Health(ready=kafka and not self._guard.stopping, kafka=kafka, outcomes=await self._checked())
         return json_answer(health.model_dump(), status=200 if health.ready else 503)
 
-    async def metrics(self, request: web.Request) -> web.Response:
-        if request.remote not in LOOPBACK:
-            raise Problem("not_found", "metrics are served to this machine alone")
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
     async def describe(self, _: web.Request) -> web.Response:
         return web.Response(text=self._document, content_type="application/json")
 
@@ -109,15 +101,12 @@ class About(ABC):
 def about_routes(ready: str) -> tuple[Route, ...]:
     """What About serves. ready: what the process can do when it is."""
 
-    def public(path: str, name: str, does: str, answers: Mapping[int, Any], refuses: tuple[str, ...] = ()) -> Route:
-        return Route(
-            method="GET", path=path, name=name, does=does, answers=answers, refuses=refuses, caller=Caller.NOBODY
-        )
+    def public(path: str, name: str, does: str, answers: Mapping[int, Any]) -> Route:
+        return Route(method="GET", path=path, name=name, does=does, answers=answers, caller=Caller.NOBODY)
 
     return (
         public("/healthz", "alive", "This process answers.", {200: None}),
         public("/readyz", "readiness", ready, {200: Health, 503: Health}),
-        public("/metrics", "metrics", "Prometheus metrics; to this machine alone.", {200: None}, ("not_found",)),
         public("/openapi.json", "describe", "This document.", {200: None}),
     )
 
