@@ -207,22 +207,22 @@ class Guard:
         try:
             return await handler(request)
         except Problem as problem:
-            return _refuse(problem)
+            return refuse(problem)
         except web.HTTPException as error:
-            return _refuse(of_http(error))
+            return refuse(of_http(error))
         except SchemaMismatch as error:
-            return _refuse(of_mismatch(error))
+            return refuse(of_mismatch(error))
         except Unavailable as error:
             log.warning("a request was not served: %s", error)
             why = "what this needs does not answer at this moment; nothing is lost, send again"
-            return _refuse(Problem("unavailable", why, headers=_retry_after(BUSY_RETRY_S)))
+            return refuse(Problem("unavailable", why, headers=_retry_after(BUSY_RETRY_S)))
         except Exception as error:  # noqa: BLE001 - a caller gets an answer whatever breaks; the text may hold payload
             place = error.__traceback__
             while place is not None and place.tb_next is not None:
                 place = place.tb_next
             where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else "nowhere"
             log.error("a request failed: %s at %s", type(error).__name__, where)  # noqa: TRY400 - see above
-            return _refuse(Problem("internal", "this is a fault of this process; its log has the place"))
+            return refuse(Problem("internal", "this is a fault of this process; its log has the place"))
 
 
 class TenantGuard(Guard):
@@ -308,7 +308,8 @@ def _unsigned(why: str) -> Problem:
     return Problem("unauthorized", why, headers={"WWW-Authenticate": 'Webhook-Signature realm="aios"'})
 
 
-def _refuse(problem: Problem) -> web.Response:
+def refuse(problem: Problem) -> web.Response:
+    """The answer, counted."""
     REJECTED.labels(problem.reason).inc()
     return problem.response()
 

@@ -40,6 +40,7 @@ REASONS: Mapping[str, int] = {
     "quota_used_up": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "expectation_failed": 417,
     "invalid_body": 422,
     "label_not_offered": 422,
     "refused": 422,
@@ -53,7 +54,13 @@ REASONS: Mapping[str, int] = {
 }
 """Closed list: reason → HTTP status."""
 
-_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+_OF_STATUS = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    417: "expectation_failed",
+}
 
 
 class Problem(Exception):
@@ -91,7 +98,7 @@ class Problem(Exception):
 
 
 def of_http(error: web.HTTPException) -> Problem:
-    """What aiohttp itself refuses: no such route, wrong method, body over its bound."""
+    """What aiohttp itself refuses: no such route, wrong method, body over its bound, an Expect that nobody knows."""
     reason = _OF_STATUS.get(error.status, "internal" if error.status >= 500 else "bad_request")
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     return Problem(reason, f"{error.reason}; GET /openapi.json lists what there is", headers=headers)

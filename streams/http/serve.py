@@ -1,7 +1,8 @@
 """What the HTTP servers of ours have in common: a port that is found again, and whether Kafka answers.
 
 Enters: an application, where it is to listen. Leaves: a bound server. Guaranteed: a configured port is slot 0's;
-others take a free one, which is kept in AIOS_HOME and taken again at the next start.
+others take a free one, which is kept in AIOS_HOME and taken again at the next start; what aiohttp refuses before the
+application sees it (bytes that are no HTTP, an Expect that nobody knows) is problem+json too, and repeats nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from confluent_kafka.admin import AdminClient
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError
 from aios.streams.http.about import About
+from aios.streams.http.guard import refuse
+from aios.streams.http.problem import Problem, of_http
 
 REACH_S_MAX = 2  # of Kafka, when readiness is asked
 REACH_KEPT_S = 2.0  # an answer is good for this long
@@ -67,18 +70,56 @@ async def serve(
 
     port 0: a free one. Raises ConfigError when the configured port is taken.
     """
-    runner = web.AppRunner(
-        about.app(), access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=LEAVE_S_MAX
-    )
-    await runner.setup()
+    served_by = runner(about)
+    await served_by.setup()
     try:
-        url = await _listen(runner, name, host=host, port=port, home=home, slot=slot)
+        url = await _listen(served_by, name, host=host, port=port, home=home, slot=slot)
         log.info("listening on %s", url)
         ready()
         await stop.wait()
         about.leave()
     finally:
-        await runner.cleanup()
+        await served_by.cleanup()
+
+
+def runner(about: About) -> web.AppRunner:
+    """Serves these handlers, once it is set up."""
+    return _Runner(
+        about.app(), access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=LEAVE_S_MAX
+    )
+
+
+class _Connection(web.RequestHandler):
+    """Of one client."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        super().handle_error(request, status, exc, message)
+        why = "what came is not HTTP as it is written" if status < 500 else "this is a fault of this process"
+        answer = refuse(Problem("bad_request" if status < 500 else "internal", why))
+        answer.force_close()
+        return answer
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+
+        async def answered(request: web.BaseRequest) -> web.StreamResponse:
+            try:
+                return await made.request_handler(request)
+            except web.HTTPException as error:
+                return refuse(of_http(error))
+
+        return _Server(answered, request_factory=made.request_factory, loop=made._loop, **made._kwargs)
 
 
 async def _listen(runner: web.AppRunner, name: str, *, host: str, port: int, home: Path, slot: int) -> str:

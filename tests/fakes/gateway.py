@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aiohttp import ClientSession
-from aiohttp.test_utils import TestServer
+from aiohttp import ClientSession, web
 
 from aios.schemas.codec import Codec
 from aios.schemas.models import PrincipalRegistered, TenantRegistered
@@ -19,12 +18,14 @@ from aios.streams.deployments import Catalogue
 from aios.streams.document_store import Store
 from aios.streams.errors import Unavailable
 from aios.streams.gateway.api import Api
+from aios.streams.http import serve
 from aios.streams.http.guard import TenantGuard
 from aios.streams.outcome_views import CaseView, ReviewView
 from aios.streams.record import Outgoing
 from aios.streams.review_claims import Claim
 from tests.fakes.registry import FakeRegistry
 
+LOOPBACK = "127.0.0.1"
 KEYS = {"acme": "aios_acme-key", "globex": "aios_globex-key"}
 
 TOKENS = {name: f"aios_{name}-token" for name in ("ada", "gus", "bob", "opa", "sue", "una")}
@@ -203,10 +204,12 @@ async def served(
         catalogue=catalogue,
         documents=documents,
     )
-    server = TestServer(api.app())
-    await server.start_server(auto_decompress=False)
+    runner = serve.runner(api)
+    await runner.setup()
+    await web.TCPSite(runner, LOOPBACK, 0).start()
     try:
         async with ClientSession() as client:
-            yield Served(api, guard, codec, roads, outcomes, clock, client, str(server.make_url("")).rstrip("/"))
+            url = f"http://{LOOPBACK}:{runner.addresses[0][1]}"
+            yield Served(api, guard, codec, roads, outcomes, clock, client, url)
     finally:
-        await server.close()
+        await runner.cleanup()

@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aiohttp import ClientSession
-from aiohttp.test_utils import TestServer
+from aiohttp import ClientSession, web
 
 from aios.dlq import commands, jobs
 from aios.dlq.commands import Kind, LetterCommand, PlanCommand, Refused
@@ -32,10 +31,11 @@ from aios.schemas.models import (
 )
 from aios.streams.config import OperationsSettings
 from aios.streams.errors import Unavailable
+from aios.streams.http import serve
 from aios.streams.http.guard import Guard
 from aios.streams.record import Record
 from tests.broker import outcome_records as records
-from tests.fakes.gateway import Roads
+from tests.fakes.gateway import LOOPBACK, Roads
 from tests.fakes.registry import FakeRegistry
 
 NOW = 1_790_000_000_000
@@ -342,11 +342,12 @@ async def served(limits: OperationsSettings | None = None) -> AsyncIterator[Serv
         roads=roads,
         reachable=reachable,
     )
-    server = TestServer(api.app())
-    await server.start_server(auto_decompress=False)
+    runner = serve.runner(api)
+    await runner.setup()
+    await web.TCPSite(runner, LOOPBACK, 0).start()
     try:
         async with ClientSession() as client:
-            url = str(server.make_url("")).rstrip("/")
+            url = f"http://{LOOPBACK}:{runner.addresses[0][1]}"
             yield Served(index, stage, breakers, roads, codec, client, url)
     finally:
-        await server.close()
+        await runner.cleanup()

@@ -753,3 +753,31 @@ def test_no_request_makes_the_gateway_fail(requests: list[tuple[str, bytes, str,
                 assert response.status in (202, 400, 409, 422)
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n", "expectation_failed"),
+        (b"GET /nowhere HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n", "expectation_failed"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer\0aios_acme-key\r\n\r\n", "bad_request"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "bad_request"),
+    ],
+    ids=["expects what nobody knows", "and of no route", "a header that is none", "TLS"],
+)
+def test_what_never_comes_to_a_route_is_a_problem_too(sent: bytes, reason: str) -> None:
+    """Of the closed list, and without a word of what came."""
+
+    async def test(gateway: Served) -> None:
+        host, port = gateway.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(sent)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        assert f" {REASONS[reason]} " in head.partition("\r\n")[0]
+        assert "content-type: application/problem+json" in head
+        said = json.loads(await reader.readexactly(int(head.partition("content-length: ")[2].split()[0])))
+        assert said["type"] == f"urn:aios:problem:{reason}"
+        assert "aios_acme-key" not in json.dumps(said)
+        writer.close()
+
+    run(test)
