@@ -198,7 +198,8 @@ class Api(DocumentsApi, ReviewsApi, About):
     async def cancel_case(self, request: web.Request, owner: tuple[tuple[str, ...], str]) -> web.Response:
         wish: Cancellation = ingest.read_body(await self._guard.body(request), Cancellation)
         tenants, by = owner
-        view = await self._open_case(request.match_info["case_id"], tenants)
+        view = await self._case(request.match_info["case_id"], tenants)
+        _refuse_closed(view)
         event = CaseCancelled(
             event_id=ids.derive("cancel", view.case_id, by, wish.reason),
             case_id=view.case_id,
@@ -208,7 +209,8 @@ class Api(DocumentsApi, ReviewsApi, About):
             cancelled_at=wall_ms(),
         )
         stands = transitions.done_outside(await self._outcomes.timeline(view.case_id, view.tenant))
-        links = await self._say(topics.CASE_CANCELLED, event, request)
+        links = Links(case=case_url(view.case_id))
+        await self._say(topics.CASE_CANCELLED, event, request)
         answer = CancellationAccepted(case_id=view.case_id, event_id=event.event_id, stands=stands, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
@@ -218,8 +220,8 @@ class Api(DocumentsApi, ReviewsApi, About):
         tenants, by = owner
         if told.kind in OPERATORS_ONLY and not by.startswith(OPERATOR):
             raise Problem("invalid_body", f"kind: {told.kind} is for operators")
-        view = await self._open_case(request.match_info["case_id"], tenants)
-        if told.kind not in OPERATORS_ONLY:
+        view = await self._case(request.match_info["case_id"], tenants)
+        if told.kind not in OPERATORS_ONLY and not view.decided_at:
             _refuse_unheard(view, told.kind)
         asked = f"asked/{view.waits_from}" if view.waits_from else ""  # the same words to the next question are new
         return await self._tell(view, told, key or asked, by, request)
@@ -230,12 +232,13 @@ class Api(DocumentsApi, ReviewsApi, About):
         hook: Hook = ingest.read_body(raw, Hook)
         if hook.kind in OPERATORS_ONLY:
             raise Problem("invalid_body", f"kind: {hook.kind} is for operators")
-        view = await self._open_case(hook.case_id, (endpoint.tenant,))
+        view = await self._case(hook.case_id, (endpoint.tenant,))
         return await self._tell(view, hook, f"{name}/{request.headers[signing.ID]}", f"webhook:{name}", request)
 
     async def _tell(self, view: CaseView, told: Told | Hook, key: str, by: str, request: web.Request) -> web.Response:
         """key: what makes one event of repeats, beside kind and body. A hook may tell what nobody waits for: who sends
-        all his events to one address must not be refused, and plan notes it as ignored.
+        all his events to one address must not be refused, and plan notes it as ignored. What the case was told before
+        it was decided may come again: it may be what decided it, and the answer was lost.
         """
         body = ids.canonical(dict(told.body))
         if len(body.encode()) > TOLD_BYTES_MAX:
@@ -249,15 +252,21 @@ class Api(DocumentsApi, ReviewsApi, About):
             by=by,
             told_at=wall_ms(),
         )
-        links = await self._say(topics.CASE_TOLD, event, request)
+        links = Links(case=case_url(view.case_id))
+        if not (view.decided_at and await self._was_told(event)):
+            _refuse_closed(view)
+            await self._say(topics.CASE_TOLD, event, request)
         answer = ToldAccepted(case_id=view.case_id, event_id=event.event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
 
-    async def _say(self, topic: Topic, event: CaseCancelled | CaseTold, request: web.Request) -> Links:
+    async def _was_told(self, event: CaseTold) -> bool:
+        timeline = await self._outcomes.timeline(event.case_id, event.tenant)
+        return any(one.get("detail", {}).get("event_id") == event.event_id for one in timeline)
+
+    async def _say(self, topic: Topic, event: CaseCancelled | CaseTold, request: web.Request) -> None:
         """About an open case. Raises Problem."""
         case_id, tenant = event.case_id, event.tenant
         await self._deliver(topic, event, event_id=event.event_id, case_id=case_id, tenant=tenant, request=request)
-        return Links(case=case_url(case_id))
 
     async def _deliver(
         self, topic: Topic, event: Submission, *, event_id: str, case_id: str, tenant: str, request: web.Request
@@ -300,16 +309,11 @@ class Api(DocumentsApi, ReviewsApi, About):
             if view is not None and ingest.same_body(submitted, view.event_id) is False:
                 raise _conflict(submitted)
 
-    async def _open_case(self, case_id: str, tenants: tuple[str, ...]) -> CaseView:
-        """A case that plan knows and has not decided, as far as is known here. tenants: whose it may be; () any."""
+    async def _case(self, case_id: str, tenants: tuple[str, ...]) -> CaseView:
+        """tenants: whose it may be; () any."""
         view = await self._outcomes.status(case_id, None)
         if view is None or (tenants and view.tenant not in tenants):
             raise Problem("not_found", "there is no such case for this API key or token")
-        if view.decided_at:
-            raise Problem("already_decided", "this case is decided", case_id=view.case_id)
-        if view.status in (ACCEPTED, REFUSED):
-            why = "it is refused" if view.status == REFUSED else "no stage has seen it yet; ask again in a moment"
-            raise Problem("wrong_state", why, case_id=view.case_id)
         return view
 
     async def _wait(self, submitted: Submitted, tenant: str, wait_s: float) -> CaseView | None:
@@ -339,6 +343,15 @@ class Api(DocumentsApi, ReviewsApi, About):
         except (Unavailable, TimeoutError):
             self._ask_from = time.monotonic() + ASK_AGAIN_S
             return None
+
+
+def _refuse_closed(view: CaseView) -> None:
+    """One that plan does not know, or has decided, as far as is known here."""
+    if view.decided_at:
+        raise Problem("already_decided", "this case is decided", case_id=view.case_id)
+    if view.status in (ACCEPTED, REFUSED):
+        why = "it is refused" if view.status == REFUSED else "no stage has seen it yet; ask again in a moment"
+        raise Problem("wrong_state", why, case_id=view.case_id)
 
 
 def _refuse_unheard(view: CaseView, kind: str) -> None:

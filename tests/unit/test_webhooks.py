@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,31 @@ def test_whatever_is_not_believed_tells_nobody_anything(
     """Another's signature, another endpoint, another tenant's case, what only operators say."""
     statuses, told = hook(endpoints, said, changed, name)
     assert (statuses, told) == ([status], [])
+
+
+def test_what_decided_a_case_may_come_again(endpoints: dict[str, EndpointSettings]) -> None:
+    """The sender did not hear the answer: a repeat is the same, also when the case is decided by it; no other is."""
+
+    async def work() -> None:
+        async with served(endpoints=endpoints) as gateway:
+            gateway.outcomes.cases["case-1"] = CASE
+
+            async def send(name: str) -> tuple[int, Any]:
+                body = json.dumps(SAID).encode()
+                headers = {**signing.signed(SECRET, name, int(time.time()), body), "Content-Type": "application/json"}
+                async with gateway.request("POST", "/v1/hooks/claims", tenant="", data=body, headers=headers) as answer:
+                    return answer.status, await answer.json()
+
+            first = await send("m-1")
+            gateway.outcomes.cases["case-1"] = replace(CASE, status="decided", decided_at=1)
+            gateway.outcomes.timelines["case-1"] = [
+                {"transition": "admitted", "detail": {}},
+                {"transition": "told", "detail": {"event_id": first[1]["event_id"]}},
+            ]
+            assert await send("m-1") == first == (202, first[1])
+            assert len(gateway.roads.delivered) == 1
+            status, said = await send("m-2")
+            assert (status, said["type"]) == (409, "urn:aios:problem:already_decided")
+            assert len(gateway.roads.delivered) == 1
+
+    asyncio.run(work())
