@@ -184,7 +184,8 @@ def activate(*, reference: str, again: bool, engine: str, why: str, token_file: 
     it. Audited under the name that the token belongs to.
     """
     chosen = _known(reference)
-    own, *others = (_passed(chosen, model, again=again, engine=engine) for model in chosen.models)
+    tried = (_passed(chosen, model, again=again, engine=engine, as_json=as_json) for model in chosen.models)
+    own, *others = tried
     for each in others:
         _keep_new(each)
     _activate(chosen.name, chosen.version, own, why=why, token_file=token_file, as_json=as_json)
@@ -233,12 +234,12 @@ def rollback(name: str, why: str, token_file: Path | None, as_json: bool) -> Non
 # ── evaluations ──
 
 
-def _passed(chosen: Prompt, model: str, *, again: bool, engine: str) -> Recorded:
+def _passed(chosen: Prompt, model: str, *, again: bool, engine: str, as_json: bool) -> Recorded:
     """What a model of the prompt makes of it: as kept, or tried now. Exits where that is too little."""
     found = None if again else _recorded(chosen, model)
     if found is None:
         found, judged = evaluating.evaluate(chosen, model=model, engine=engine)
-        if not found.passed:
+        if not found.passed and not as_json:
             _show(found, [one for one in judged if one.wrong])
     if not found.passed:
         says = f"{chosen.reference} is not activated: {evaluating.line(found)} with {found.model}"

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from aios.infra import objectives, recent, review_load
 from aios.infra.cli import aios
-from aios.infra.commands import slo
+from aios.infra.commands import review_stats, slo
 from aios.infra.objectives import Kept
 from aios.infra.output import FAILED
 from aios.infra.recent import Move, Recent, Trail
@@ -162,6 +162,24 @@ def test_a_standstill_longer_than_the_window_is_a_breach(monkeypatch: pytest.Mon
     assert said.exit_code == FAILED
     assert "18000.00 s" in said.output
     assert "queued before classify.bulk" in said.output
+
+
+@pytest.mark.parametrize("command", [["slo"], ["review", "stats"]])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_figures_of_a_part_are_told_as_such(
+    command: list[str], form: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To scripts as well: on standard error, beside the JSON."""
+    monkeypatch.setattr(slo, "_in_service", lambda *_: [])
+    monkeypatch.setattr(review_stats, "Live", lambda *_: [])
+    monkeypatch.setattr(review_stats.deployments, "loaded", lambda *_: nullcontext())
+    monkeypatch.setattr(outcome_store, "ask", lambda *_: [])
+    monkeypatch.setattr(recent, "read", lambda _kafka, _codec, since_ms: Recent(since_ms, (), cut=True))
+    for module in (slo, review_stats):
+        monkeypatch.setattr(module, "connected", lambda: nullcontext((Settings(), None)))
+    said = CliRunner().invoke(aios, [*command, *form])
+    assert (said.exit_code, said.stderr) == (0, "there was more than is read here; the newest of it counts\n")
+    assert not form or json.loads(said.stdout) == []
 
 
 @pytest.mark.parametrize("waits", [{"task_id": "t"}, {"until": 9}, {"decided_at": 1}])

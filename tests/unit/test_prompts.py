@@ -288,6 +288,8 @@ def test_activation_below_a_threshold_is_refused(
     assert refused.exit_code == FAILED
     assert "is not activated" in refused.output
     assert written == []
+    told = aios_says("activate", "summary@2", "--json")
+    assert (told.exit_code, told.stdout, "is not activated" in told.stderr) == (FAILED, "", True)
     assert "--force" not in aios_says("activate", "--help").output
     nowhere: Any = None  # it is refused before anything is written
     with pytest.raises(ConfigError, match="has not passed"):
