@@ -21,7 +21,7 @@ import click
 
 from aios.infra import client, output
 from aios.infra.local import control, logfiles
-from aios.infra.local.home import Home
+from aios.infra.local.home import OWN_LOG, Home
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
 from aios.infra.running import load_settings
 from aios.schemas.errors import AiosError
@@ -36,7 +36,6 @@ LETTERS_S_MAX = 3.0  # for operations to say how many dead letters wait
 NAME_WIDTH = 12
 COLUMNS = ("stage", "slot", "pid", "state", "restarts", "last_exit")
 ADDRESSES = ("kafka", "registry", "valkey", "gateway", "operations")
-OWN_LOG = "up"  # what a detached system itself says
 LOGGED = (*ADDRESSES[:3], *topology.PROCESSES, OWN_LOG)
 
 

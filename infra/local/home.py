@@ -22,6 +22,7 @@ from aios.streams.errors import ConfigError
 MARK = "aios-home.json"
 LAYOUT = 1
 PARTS = ("kafka", "valkey", "logs", "run", "traces", "audit", "lake", "documents", "lists", "ports.json")
+OWN_LOG = "up"  # what a detached system itself says
 LOCK_S_MAX = 1.0  # to look twice: a command that asks whether a system runs holds the lock for a moment
 POLL_S = 0.05
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aios.infra.local import child, logfiles, priority
+from aios.infra.local import child, priority
 
 WAITS = b"waiting\n"  # what a spare says once it has imported everything
 
@@ -47,7 +47,6 @@ class Spare:
         """Have one waiting. Raises OSError."""
         if self._alive() is None:
             self._forget()
-            logfiles.keep_bounded(self._log)
             self._waiting = await started(self._command, self._environment, self._log, is_told=True)
             priority.of_session(self._waiting.process.pid, priority.WAITING)
 

@@ -189,10 +189,14 @@ class Process:
 
 
 class Supervisor:
-    """All processes, by part and slot. say: one line for people; raises nothing. Used from one event loop."""
+    """All processes, by part and slot. say: one line for people; raises nothing. Used from one event loop.
 
-    def __init__(self, say: Callable[[str, str], None]) -> None:
+    logs: files that are no slot's, bounded too.
+    """
+
+    def __init__(self, say: Callable[[str, str], None], logs: Sequence[Path] = ()) -> None:
         self._say = say
+        self._logs = logs
         self._parts: dict[str, Part] = {}
         self._slots: dict[str, list[Process]] = {}
         self._spares: Sequence[Spare] = ()
@@ -309,6 +313,8 @@ class Supervisor:
             await asyncio.sleep(LOGS_S)
             for process in self.processes():
                 self._bound_log(process.name, process.part.log(process.slot))
+            for file in self._logs:
+                self._bound_log(file.stem, file)
 
     def _bound_log(self, name: str, file: Path) -> None:
         """A full disk is no reason to stop looking: this is what makes room on it. Said for all files together."""

@@ -22,7 +22,7 @@ from aios.dlq.breakers import BreakerTable
 from aios.inference_workers.engines.engine import ENVIRONMENT
 from aios.infra.local import control, ports
 from aios.infra.local.broker import REPOSITORY, Broker
-from aios.infra.local.home import Home
+from aios.infra.local.home import OWN_LOG, Home
 from aios.infra.local.spare import Spare
 from aios.infra.local.supervisor import PROCESSES_MAX, NotReady, Part, State, Supervisor
 from aios.infra.local.valkey import Valkey
@@ -43,6 +43,7 @@ PATIENCE_S = 20.0  # with a topic whose leader is only just elected, a registry 
 WORKERS = REPOSITORY / ".venv-inference" / "bin" / "python"
 POOLS = tuple(dict.fromkeys(stage.process for stage in topology.STAGES if stage.kind is Kind.POOL))
 STAGES = tuple(name for name in topology.PROCESSES if name not in POOLS)
+SPARE = "spare"  # whose words go to a log of that name
 BASE = ("kafka", "registry", "valkey")  # what the stages stand on, as started; stopped the other way round
 SERVERS = (topology.GATEWAY.process, topology.OPERATIONS.process)
 ALONE = {
@@ -64,7 +65,7 @@ class System:
         self._settings = settings
         self._home = home
         self._say = say
-        self._supervisor = Supervisor(say)
+        self._supervisor = Supervisor(say, [home.log(OWN_LOG, 0), home.log(SPARE, 0)])
         self._addresses = dict.fromkeys(("kafka", "registry", "valkey", *SERVERS), "")
         self._ports = ports.remembered(home.folder / "ports.json", ("registry", *SERVERS))
         self._up = False  # every part has been ready
@@ -262,7 +263,7 @@ class System:
 
     def _spare(self, kin: Sequence[str], environment: Mapping[str, str]) -> Spare:
         command, own = _program(kin[0])
-        return Spare(command, kin, {**environment, **own}, self._home.log("spare", 0))
+        return Spare(command, kin, {**environment, **own}, self._home.log(SPARE, 0))
 
     # ── while it runs ──
 

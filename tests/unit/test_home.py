@@ -258,14 +258,14 @@ def test_words_that_can_be_written_nowhere_end_nothing(monkeypatch: pytest.Monke
 
 
 def test_a_full_disk_ends_no_bounding_of_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One file that cannot be set aside keeps no other from it; said once."""
+    """One file that cannot be set aside keeps no other from it, those of no process too; said once."""
     tried: list[str] = []
     said: list[str] = []
     enough = asyncio.Event()
 
     def keep(file: Path) -> None:
         tried.append(file.name)
-        if tried.count("plan.0.log") == 3:
+        if tried.count("up.0.log") == 3:
             enough.set()
         if file.name == "admit.0.log":
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -274,7 +274,7 @@ def test_a_full_disk_ends_no_bounding_of_logs(tmp_path: Path, monkeypatch: pytes
         said.append(f"{name} {what}")
 
     async def run() -> None:
-        kept = supervisor.Supervisor(say)
+        kept = supervisor.Supervisor(say, [tmp_path / "up.0.log"])
         await asyncio.wait_for(enough.wait(), 5)
         kept.close()
 
