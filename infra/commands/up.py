@@ -21,7 +21,7 @@ import click
 
 from aios.infra import client, output
 from aios.infra.local import control, logfiles
-from aios.infra.local.home import OWN_LOG, Home
+from aios.infra.local.home import MARK, OWN_LOG, Home
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
 from aios.infra.running import load_settings
 from aios.schemas.errors import AiosError
@@ -73,7 +73,7 @@ def down() -> None:
     """Stop the system of this home: its stages hand back what they have in hand first."""
     home = Home(load_settings().home)
     if not home.is_held():
-        if home.folder.is_dir():
+        if (home.folder / MARK).is_file():
             home.clear()  # what a killed system may have left
             (home.run / control.NAME).unlink(missing_ok=True)
         click.echo(f"nothing runs in {home.folder}")
