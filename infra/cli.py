@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import click
@@ -59,8 +60,14 @@ def aios() -> None:
 
 
 def main() -> None:
+    for words in (sys.stdout, sys.stderr):
+        if isinstance(words, io.TextIOWrapper):  # what a terminal has no sign for is written as its number
+            words.reconfigure(errors="backslashreplace")
     try:
         aios()
     except AiosError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(NOT_RUNNING if isinstance(error, Unavailable) else FAILED)
+    except OSError as error:  # a folder that nobody may write to, a full disk
+        click.echo(f"Error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}", err=True)
+        sys.exit(FAILED)

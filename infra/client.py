@@ -118,9 +118,9 @@ def _answer(
 
 def _connection(server: Server) -> tuple[http.client.HTTPConnection, str]:
     """To the URL's host, by TLS where it says https: the secret is not for everybody's eyes. And its path."""
-    url = urlsplit(server.url)
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
     try:
+        url = urlsplit(server.url)
         return kinds[url.scheme](url.hostname or "", url.port, timeout=server.answer_s_max), url.path.rstrip("/")
     except (KeyError, ValueError, http.client.InvalidURL):
         what = server.what.replace("the ", "a ", 1)

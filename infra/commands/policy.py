@@ -128,10 +128,15 @@ def measure(*, reference: str, path: Path, label: str, half: str, misses: bool, 
     A CSV file with the columns text and LABEL; with --misses every text that it is wrong about.
     """
     policy = _known(reference)
-    with path.open(encoding="utf-8", newline="") as file:
-        given = [row for row in csv.DictReader(file) if half in ("", row.get("half", ""))]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            given = [row for row in csv.DictReader(file) if half in ("", row.get("half", ""))]
+    except (UnicodeDecodeError, csv.Error) as error:
+        fail(f"{path} is no CSV file in UTF-8: {error}", USAGE)
     if not given or label not in given[0] or "text" not in given[0]:
         fail(f"{path} has no rows with the columns text and {label}", USAGE)
+    if short := [row for row in given if None in (row["text"], row[label])]:
+        fail(f"{path}: {len(short)} rows have no cell for text or {label}", USAGE)
     judged = [(row, guarding.judge(policy, row["text"]), row[label] == "yes") for row in given]
     found = _measured(policy, [(bool(verdict.breaches), truth) for _, verdict, truth in judged])
     wrong = [_wrong(row, verdict, truth) for row, verdict, truth in judged if bool(verdict.breaches) != truth]

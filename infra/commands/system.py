@@ -57,10 +57,12 @@ def list_(as_json: bool) -> None:
 def check(files: tuple[Path, ...]) -> None:
     """Check files of systems as they are read at a start. FILES or folders."""
     paths = [path for each in files for path in (sorted(each.glob("*.y*ml")) if each.is_dir() else [each])]
+    if not paths:
+        fail("there is no .yaml file")
     problems = [says for path in paths for says in _checked(path)]
     for says in problems:
         click.echo(says, err=True)
-    if problems or not paths:
+    if problems:
         raise click.exceptions.Exit(FAILED)
 
 

@@ -17,6 +17,7 @@ from aios.infra import client, output
 from aios.infra.commands import operations
 from aios.infra.commands.operations import JSON
 from aios.infra.output import USAGE, fail
+from aios.streams import ingest
 
 
 @click.command()
@@ -43,6 +44,8 @@ def tell(
 ) -> None:
     """Tell CASE that KIND happened. The same kind and fields are the same event."""
     said = _body(body) | dict(_field(each) for each in sets)
+    if once and not ingest.KEY.fullmatch(once):
+        fail("--once takes 1 to 256 printable ASCII characters", USAGE)
     server = operations.gateway(gateway, token_file, key)
     headers = {"Idempotency-Key": once} if once else {}
     path = f"/v1/cases/{quote(case, safe='')}/events"

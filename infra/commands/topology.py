@@ -7,6 +7,7 @@ inputs enter by topics of their own. Out: text, tables, manifests, access rules 
 from __future__ import annotations
 
 import json
+import re
 from itertools import chain
 
 import click
@@ -18,6 +19,8 @@ from aios.streams import acls, asyncapi, deployments, draw, topics
 from aios.streams import topology as declared_topology
 from aios.streams.deployments import Catalogue
 from aios.streams.inputs import Input
+from aios.streams.mistakes import PATTERNS
+from aios.streams.part import INPUT
 from aios.streams.topology import Stage
 
 DRAWN = {"mermaid": draw.mermaid, "topics": draw.topics_table}  # as the README has them
@@ -54,6 +57,8 @@ def topology(as_format: str, declared: bool, contracts: tuple[str, ...]) -> None
         made = stage_manifests.kubernetes() if as_format == "kubernetes" else stage_manifests.compose()
         click.echo(made, nl=False)
     else:
+        if wrong := [name for name in contracts if not re.fullmatch(INPUT, name)]:
+            raise click.UsageError(f"--input {wrong[0]!r}: {PATTERNS[INPUT]}")
         inputs = () if declared else _deployed()
         coming = [topics.source(name) for name in contracts]
         taken = topics.distinct(chain((one.topic for one in inputs), coming))

@@ -20,7 +20,7 @@ from aios.infra import cli, rows
 from aios.infra.cli import COMMANDS, aios
 from aios.infra.commands.bench import BENCHES
 from aios.infra.lazy import Lazy
-from aios.infra.local.home import Home
+from aios.infra.local.home import MARK, Home
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE
 from aios.streams import config
 from aios.streams.errors import AiosError, ConfigError, Unavailable
@@ -111,6 +111,7 @@ def test_a_quote_that_nobody_closed_swallows_no_rows(tmp_path: Path) -> None:
         (("--gateway", "ftp://127.0.0.1"), USAGE, "is no URL of a gateway"),
         (("--gateway", "127.0.0.1:8080"), USAGE, "is no URL of a gateway"),
         (("--gateway", "http://127.0.0.1:99999"), USAGE, "is no URL of a gateway"),
+        (("--gateway", "http://["), USAGE, "is no URL of a gateway"),
         (("--gateway", "http://127.0.0.1:1", "--key", "a\nb"), USAGE, "characters that none has"),
         (("--gateway", "https://127.0.0.1:1/aios"), NOT_RUNNING, "does not answer"),
     ],
@@ -136,6 +137,49 @@ def test_what_does_not_answer_is_told_from_what_failed(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert (ended.value.code, capsys.readouterr().err) == (status, f"Error: {error}\n")
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`aios` as a process of its own."""
+    told = {**os.environ, "PYTHONSAFEPATH": "1", **environment}
+    command = [sys.executable, "-m", "aios.infra", *words]
+    return subprocess.run(command, env=told, capture_output=True, text=True, encoding="utf-8", check=False, timeout=60)
+
+
+def test_a_file_or_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """By every command, and without a traceback."""
+    nowhere = tmp_path / "nowhere" / "picture.svg"
+    drawn = run("workflow", "show", "document.triage", "--svg", str(nowhere))
+    assert (drawn.returncode, drawn.stderr) == (FAILED, f"Error: {nowhere}: No such file or directory\n")
+    (tmp_path / MARK).write_text("{}")
+    (tmp_path / "run").touch()
+    started = run("up", AIOS_HOME=str(tmp_path))
+    assert (started.returncode, started.stderr) == (FAILED, f"Error: {tmp_path / 'run'}: File exists\n")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_that_lacks_a_sign_shows_its_number(encoding: str) -> None:
+    shown = run("workflow", "show", "document.triage", PYTHONIOENCODING=encoding)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "without a person" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"text,urgent\n\xff\xfe,yes\n", "is no CSV file in UTF-8"),
+        (b"urgent,text\nyes\n", "1 rows have no cell for text or urgent"),
+        (b"text,late\na,yes\n", "no rows with the columns text and urgent"),
+    ],
+)
+def test_a_file_of_labels_that_is_none_is_wrong_usage(tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "labelled.csv"
+    file.write_bytes(content)
+    result = CliRunner().invoke(aios, ["policy", "measure", "urgent@1", "--on", str(file), "--label", "urgent"])
+    assert (result.exit_code, says in result.stderr) == (USAGE, True)
+    file.write_bytes(b"\xef\xbb\xbftext,urgent\nplease hurry,yes\n")
+    result = CliRunner().invoke(aios, ["policy", "measure", "urgent@1", "--on", str(file), "--label", "urgent"])
+    assert result.exit_code == 0
 
 
 def test_up_beside_a_running_system_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +250,10 @@ def test_the_shipped_workflow_is_sound_and_shown_with_what_it_owes() -> None:
         (("audit", "show", ""), USAGE, "say which case"),
         (("meeting", "read", "tomorrow at 3", "--zone", "Europe"), USAGE, "no time zone 'Europe'"),
         (("meeting", "read", "tomorrow at 3", "--zone", ""), USAGE, "no time zone ''"),
+        (("case", "tell", "c", "paid", "--once", "ключ"), USAGE, "printable ASCII"),
+        (("case", "tell", "c", "paid", "--once", "a\nb"), USAGE, "printable ASCII"),
+        (("topology", "--format", "acls", "--input", "claims $(id)"), USAGE, "a version, as in"),
+        (("system", "check", str(ROOT / "schemas" / "avro")), FAILED, "there is no .yaml file"),
     ],
 )
 def test_what_is_no_number_id_or_zone_is_wrong_usage(
@@ -217,6 +265,21 @@ def test_what_is_no_number_id_or_zone_is_wrong_usage(
     result = CliRunner().invoke(aios, words)
     config.load.cache_clear()
     assert (result.exit_code, says in result.stderr) == (status, True)
+
+
+def test_down_leaves_a_folder_alone_that_is_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies under the same names there is somebody else's."""
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path))
+    theirs = [tmp_path / "run" / name for name in ("system.json", "metrics/node.prom", "control.sock")]
+    theirs[1].parent.mkdir(parents=True)
+    for file in theirs:
+        file.touch()
+    for is_home in (False, True):
+        config.load.cache_clear()
+        assert CliRunner().invoke(aios, ["down"]).stdout == f"nothing runs in {tmp_path}\n"
+        assert [file.exists() for file in theirs] == [not is_home] * 3
+        (tmp_path / MARK).touch()
+    config.load.cache_clear()
 
 
 def test_nothing_runs_in_a_home_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
