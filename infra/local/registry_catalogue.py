@@ -133,7 +133,7 @@ class Catalogue:
         del places[subject, number]
         if not places:
             del self._places[version.id]
-            if self._ids[version.identity] == version.id:
+            if self._ids.get(version.identity) == version.id:  # another server may give one schema two ids
                 del self._ids[version.identity]
 
     # ── answers ──

@@ -217,6 +217,14 @@ def test_records_of_other_servers_are_read() -> None:
     assert (catalogue.highest_id, catalogue.subjects()) == (9, ["s", "t"])
 
 
+def test_a_schema_with_two_ids_of_another_server_loses_neither() -> None:
+    """Where the first is gone for good, the second one's later records count."""
+    catalogue = _catalogue(_schema("s", 1, 4), _schema("t", 1, 5), (_schema("s", 1, 4)[0], None))
+    assert catalogue.by_id(5).subject == "t"
+    catalogue.apply(*catalogue.version_deletion("t", "1", permanent=False)[1][0])
+    assert (catalogue.numbers("t", deleted=True), catalogue.by_id(5).deleted) == ([1], True)
+
+
 def test_records_are_written_as_confluents_server_writes_them() -> None:
     """Byte for byte the same keys, so that the topic's compaction sees one record; the value with all its fields."""
     catalogue = _catalogue(_schema("s", 1, 4))
