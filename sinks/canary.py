@@ -1,13 +1,13 @@
 """Whether a canary, the version of a model that serves a share of the cases, must go back. Pure.
 
-Enters: answers and people's decisions of both versions since the canary was activated. Leaves: how both stand, and a
+Enters: answers and people's choices of both versions since the canary was activated. Leaves: how both stand, and a
 Verdict when the canary crosses a limit. Guaranteed: a trial remembers TIMES_MAX times of each side and counts beside
 them; the order between the two sides does not matter; a canary that is as good as its stable version is returned less
 often than CHANCE_MAX at each look, since it is tested against stable plus the limit and not against stable.
 
     error_share      share of answers that failed, expired or cannot be used: over stable's by more than the limit
     latency_ratio    median time of an answer in the engine: more than so many times stable's in a batch as full
-    override_share   of cases that a person decided, the share in which not as suggested: over stable's by more than it
+    override_share   of suggestions that people saw, the share in which they chose otherwise: over stable's by more
 
 Errors and overrides by the exact binomial test, times by the Mann-Whitney test, both scipy's. Where stable has none to
 compare with (a canary that serves everything), shares are held against the limit alone and times are not judged.
@@ -30,7 +30,7 @@ from typing import Any
 from aios.streams.activations import Limits
 
 ANSWERS_MIN = 20  # of the canary, before its errors or times are judged; for times, of stable too
-REVIEWED_MIN = 10  # cases decided by people, before overrides are
+REVIEWED_MIN = 10  # suggestions that people saw, before overrides are
 TIME_MS_MIN = 5.0  # shorter ones count as this: what a scheduler does to them is no model's fault
 TIMES_MAX = 500  # newest times remembered of each side
 TIMES_MIN = 20  # of stable's, in batches about as full, before another one is held against them
@@ -57,9 +57,7 @@ class Side:
             del self.times[:-TIMES_MAX]
 
     def decided(self, *, overridden: bool) -> None:
-        """A person has decided a case in which this version had a part, and was shown a suggestion; the decision has
-        a label to hold against it.
-        """
+        """A person has answered a question of a case in which this version had a part, and was shown a suggestion."""
         self.reviewed += 1
         self.overridden += overridden
 

@@ -1,11 +1,11 @@
 """watch: what models say and workflows decide, held against how they began; canaries, held against who serves beside.
 
-Enters: inference.completed, case.decided, of audit.recorded what plan could not use of an answer, and which canaries
-there are (model.activated, as a table). Leaves: model.drifted when a window has moved; model.activated without the
-canary, and its audit, when the canary misbehaves; metrics; the state, in Valkey, where `aios model watch` reads it.
-Guaranteed: state and positions are written at once, before an offset moves, so that a record counts once whatever
-restarts; a finding and a return are written once (watch_tell.py); memory is bounded (watch_state.py); Valkey or Kafka
-away pauses, and dead-letters nothing.
+Enters: inference.completed, case.decided, of audit.recorded what plan could not use of an answer and what people chose,
+and which canaries there are (model.activated, as a table). Leaves: model.drifted when a window has moved;
+model.activated without the canary, and its audit, when the canary misbehaves; metrics; the state, in Valkey, where
+`aios model watch` reads it. Guaranteed: state and positions are written at once, before an offset moves, so that a
+record counts once whatever restarts; a finding and a return are written once (watch_tell.py); memory is bounded
+(watch_state.py); Valkey or Kafka away pauses, and dead-letters nothing.
 
 After a restart the state comes from Valkey; where Valkey was emptied, from the topics, as far as they reach back
 (epoch_store.py): what such a reading finds is history, and is not told again. The stage has one process, since a
@@ -31,7 +31,7 @@ from aios.schemas.models import ModelActivated
 from aios.sinks import shell
 from aios.sinks.epoch_store import Emptied, EpochStore, Everything, Marks, Write
 from aios.sinks.shell import TAKE_MAX, Shell
-from aios.sinks.watch_state import Drifted, Seen, State, may_refuse, read_back
+from aios.sinks.watch_state import Drifted, Seen, State, may_count, read_back
 from aios.sinks.watch_tell import Return, Teller
 from aios.streams import activations, failpoints, tracing
 from aios.streams.config import KafkaSettings, Settings, WatchSettings
@@ -86,7 +86,7 @@ def state_key(cluster: str) -> str:
 
 def event_of(record: Record, codec: Codec) -> Seen:
     """Raises SchemaMismatch or Unavailable."""
-    if record.topic == AUDIT_RECORDED.name and not may_refuse(record.value or b""):
+    if record.topic == AUDIT_RECORDED.name and not may_count(record.value or b""):
         return None
     return cast(Seen, codec.decode_any(record.value, _TOPICS.get(record.topic, _ANY)))
 

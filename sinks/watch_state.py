@@ -1,11 +1,11 @@
 """What the watch remembers: a series for each measure of a model in a workflow and of a workflow, and a trial for each
 canary. Pure.
 
-Enters: answers of models (inference.completed), what plan could not use of them (audit.recorded), decisions
-(case.decided), and which canaries there are. Leaves: findings of drift, verdicts on canaries, and what has changed as
-fields for Valkey. Guaranteed: a record below the
-position of its partition changes nothing, so that what comes again after a restart counts once; SUBJECTS_MAX subjects
-are remembered, the one that has been silent longest makes room.
+Enters: answers of models (inference.completed), what plan could not use of them and what people chose
+(audit.recorded), decisions (case.decided), and which canaries there are. Leaves: findings of drift, verdicts on
+canaries, and what has changed as fields for Valkey. Guaranteed: a record below the position of its partition changes
+nothing, so that what comes again after a restart counts once; SUBJECTS_MAX subjects are remembered, the one that has
+been silent longest makes room.
 
     model:<name>@<version>/<workflow>   labels, confidence, out_of_scope, input_length of its answers
     workflow:<name>                     labels, confidence and by_person of its decisions, out_of_scope and
@@ -15,7 +15,9 @@ A version of a model has series of its own; those of a workflow begin anew with 
 and what cases in flight add of the version before is counted with them (answers do not say which version asked).
 
 An answer that plan cannot use (it breaks its contract, or its label is not of the workflow's list) is an error of its
-model, as plan's audit says. A worker that dies between answer and commit answers again; such a repeat counts twice.
+model, as plan's audit says. A person's choice counts for the models that the case had used by then, whatever the case
+comes to and whether its decision has a label; where two are asked, the first one's does, so that a question counts
+once. A worker that dies between answer and commit answers again; such a repeat counts twice.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from aios.streams.record import Record
 SUBJECTS_MAX = 200  # with five measures each, of at most 20 kB
 OUT_OF_SCOPE_AT = 0.5  # of the probability that no label fits: from here on an answer counts as out of scope
 REFUSALS = frozenset({"answer_breaks_contract", "label_unknown"})  # plan's reasons for what it cannot use
-_REFUSALS = tuple(reason.encode() for reason in REFUSALS)
+_AUDITED = tuple(word.encode() for word in (*REFUSALS, "review_decided"))
 KINDS: Mapping[str, Kind] = {
     "labels": Kind.LABELS,
     "confidence": Kind.NUMBERS,
@@ -89,11 +91,15 @@ class State:
                 self._tell_answer(event, record.timestamp_ms)
                 values = _of_answer(event)
             case CaseDecided():
-                self._tell_decision(event, record.timestamp_ms)
                 self._follow_version(f"workflow:{event.workflow}", event.workflow_version)
                 values = _of_decision(event)
-            case AuditRecorded():
+            case AuditRecorded(transition="answered"):
                 self._tell_refusal(event, record.timestamp_ms)
+                return []
+            case AuditRecorded(transition="review_decided"):
+                self._tell_choice(event, record.timestamp_ms)
+                return []
+            case AuditRecorded():
                 return []
             case None:
                 return []
@@ -202,17 +208,18 @@ class State:
         took = event.engine_us / 1000 if event.engine_us else float(event.compute_ms)
         side.answered(failed=failed, took_ms=None if failed or event.cached else took, fill=_fill(event))
 
-    def _tell_decision(self, event: CaseDecided, at_ms: int) -> None:
-        if not event.suggestion or not event.label or not _is_by_person(event):
-            return  # without a label it does not say what the person chose
-        for model in event.models:
+    def _tell_choice(self, event: AuditRecorded, at_ms: int) -> None:
+        said = json.loads(event.detail)
+        if not said.get("suggestion") or said.get("unseen") or said.get("round", 1) != 1:
+            return
+        for model in said.get("models", ()):
             side = self._side(model, at_ms)
             if side is not None:
-                side.decided(overridden=event.label != event.suggestion)
+                side.decided(overridden=said["label"] != said["suggestion"])
 
     def _tell_refusal(self, event: AuditRecorded, at_ms: int) -> None:
         """Of an answer that counted as good when it came."""
-        said = json.loads(event.detail) if event.transition == "answered" else {}
+        said = json.loads(event.detail)
         if said.get("outcome") == "ok" and said.get("reason") in REFUSALS:
             side = self._side(str(said.get("model", "")), at_ms)
             if side is not None:
@@ -224,9 +231,9 @@ def _fill(event: InferenceCompleted) -> int:
     return max(1, round(event.compute_ms * 1000 / event.engine_us)) if event.engine_us else canary.UNKNOWN
 
 
-def may_refuse(value: bytes) -> bool:
+def may_count(value: bytes) -> bool:
     """Whether a record of the audit, as it travels, can be what the watch wants of it: few are, and all are read."""
-    return any(reason in value for reason in _REFUSALS)
+    return any(word in value for word in _AUDITED)
 
 
 def is_of(trial: Trial, activated: ModelActivated) -> bool:

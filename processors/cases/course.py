@@ -216,6 +216,7 @@ class Course(Waiting):
             label=event.label,
             suggestion=suggestion,
             task_id=event.task_id,
+            models=list(self._state.models),
             **unseen,
             **_round(people, len(verdicts)),
         )

@@ -53,7 +53,6 @@ def decision(
     label: str,
     *,
     by_person: bool,
-    suggestion: str = "card",
     model: str = "triage-encoder",
     version: int = 1,
     workflow: str = WORKFLOW,
@@ -82,7 +81,7 @@ def decision(
         source_topic="document.received.v1",
         source_partition=0,
         source_offset=0,
-        suggestion=suggestion if by_person else "",
+        suggestion="card" if by_person else "",
     )
 
 

@@ -11,15 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aios.processors.cases.active import Newest
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted, ModelActivated
 from aios.sinks import watch_state
 from aios.sinks.canary import UNKNOWN
-from aios.sinks.watch_state import SUBJECTS_MAX, State, may_refuse, read_back
+from aios.sinks.watch_state import SUBJECTS_MAX, State, may_count, read_back
 from aios.streams.config import WatchSettings
 from aios.streams.record import Record
 from tests.broker import outcome_records
 from tests.broker import watch_records as records
+from tests.fakes.flow import Flow
 from tests.fakes.registry import FakeRegistry
 
 LIMITS = WatchSettings(reference_count=40, window_count=20, window_min=20)
@@ -169,25 +171,60 @@ def test_an_answer_counts_as_what_it_is(
 
 
 @pytest.mark.parametrize(
-    ("decided", "expected"),
+    ("said", "expected"),
     [
-        (records.decision("c", "card", by_person=True, suggestion="card", version=2), (1, 0)),
-        (records.decision("c", "card", by_person=True, suggestion="loan", version=2), (1, 1)),
-        (records.decision("c", "card", by_person=True, suggestion="", version=2), (0, 0)),
-        (records.decision("c", "", by_person=True, suggestion="card", version=2), (0, 0)),
-        (records.decision("c", "card", by_person=False, version=2), (0, 0)),
-        (records.decision("c", "card", by_person=True, suggestion="loan", version=3), (0, 0)),
+        ({"suggestion": "card"}, (1, 0)),
+        ({"suggestion": "loan"}, (1, 1)),
+        ({"suggestion": ""}, (0, 0)),
+        ({"suggestion": "loan", "unseen": True}, (0, 0)),
+        ({"suggestion": "loan", "people": 2, "round": 1}, (1, 1)),
+        ({"suggestion": "loan", "people": 2, "round": 2}, (0, 0)),
+        ({"suggestion": "loan", "models": ["triage-encoder@3", "summariser@2"]}, (0, 0)),
+        ({"suggestion": "loan", "models": []}, (0, 0)),
     ],
 )
-def test_a_persons_decision_counts_where_a_suggestion_was_shown(
-    decided: CaseDecided, expected: tuple[int, int]
-) -> None:
-    """And where the decision has a label: without one nobody knows whether they agreed."""
+def test_a_persons_choice_counts_where_a_suggestion_was_shown(said: dict[str, Any], expected: tuple[int, int]) -> None:
+    """For the version that had answered by then; a question that two are asked counts once."""
     state = State(LIMITS)
     state.follow([activated()])
-    take(state, 0, decided)
+    detail = {"label": "card", "models": ["triage-encoder@2"], **said}
+    event = outcome_records.audit("c", 3, "review_decided", "", 1, **detail)
+    assert isinstance(event, AuditRecorded)
+    state.take(record(event.contract, 0), event)
     side = state.trials["triage-encoder"].canary
     assert (side.reviewed, side.overridden) == expected
+
+
+class Canary(Newest):
+    """Serves every case."""
+
+    def model(self, name: str, case_id: str) -> str:
+        return f"{name}@2"
+
+
+@pytest.mark.parametrize(("label", "overridden"), [("accept", 0), ("reject", 1)])
+def test_a_person_who_chose_counts_in_a_workflow_whose_decisions_have_no_label(label: str, overridden: int) -> None:
+    """What plan writes of such a case is enough, as it travels; who decides it in the end does not matter."""
+    flow = Flow(versions=Canary())
+    flow.admit()
+    flow.answer("gather/screen", score=80)
+    flow.answer("gather/about")
+    flow.answer("read/0")
+    flow.answer("read/1")
+    flow.judge("ask", label, "ana")
+    if label == "accept":
+        flow.answer("book")
+        flow.tell("changed", body={"what": "cancelled"})
+    assert flow.decided.label == ""
+    state, codec = State(LIMITS), Codec(FakeRegistry())
+    state.follow([activated()])
+    said = [event for event in flow.written if isinstance(event, AuditRecorded)]
+    wanted = [event for event in said if may_count(outcome_records.outgoing(codec, event).value or b"")]
+    for offset, event in enumerate(wanted):
+        state.take(record(event.contract, offset), event)
+    take(state, 0, flow.decided)
+    side = state.trials["triage-encoder"].canary
+    assert (side.reviewed, side.overridden) == (1, overridden)
 
 
 def test_what_plan_cannot_use_is_its_models_error() -> None:
@@ -211,8 +248,8 @@ def test_what_plan_cannot_use_is_its_models_error() -> None:
     assert state.trials["triage-encoder"].canary.errors == 2
     codec = Codec(FakeRegistry())
     out = outcome_records.outgoing(codec, refusal(outcome="ok", reason="label_unknown"))
-    assert may_refuse(out.value or b"")
-    assert not may_refuse(outcome_records.outgoing(codec, refusal(outcome="ok")).value or b"")
+    assert may_count(out.value or b"")
+    assert not may_count(outcome_records.outgoing(codec, refusal(outcome="ok")).value or b"")
 
 
 def test_limits_that_nobody_can_read_are_the_defaults(caplog: pytest.LogCaptureFixture) -> None:
