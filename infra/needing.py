@@ -83,8 +83,11 @@ def _pools(ask: Question) -> Iterator[Pool]:
 
 def _served(kind: str, name: str, serving: Serving) -> str:
     """`kind/name@version`; empty: it names none, or one that is retired or not here."""
-    if not name or "@" in name:
-        return name and f"{kind}/{name}"
+    if not name:
+        return ""
+    if "@" in name:
+        is_retired = kind == "model" and serving.get(f"model/{name.partition('@')[0]}") == activations.RETIRED
+        return "" if is_retired else f"{kind}/{name}"
     known = model_files.versions(name) if kind == "model" else tuple(prompt_files.versions(name))
     version = serving.get(f"{kind}/{name}", max(known, default=0))
     return f"{kind}/{name}@{version}" if version else ""

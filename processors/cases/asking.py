@@ -277,7 +277,8 @@ class Asking(Paying):
     def _unserved(self, step: Question, pool: Pool) -> str:
         """Why nobody serves it here; empty: somebody does. A model that nobody knows stops no other case.
 
-        One that is retired is asked no more, in the version that a case began with neither.
+        One that is retired is asked no more, neither in the version that a case began with nor in one that the workflow
+        or the pool names.
         """
         model = self._model_of(step, pool)
         try:
@@ -287,11 +288,10 @@ class Asking(Paying):
         return "" if all(self._served(step, pool)) and not self._is_retired(model) else "retired"
 
     def _is_retired(self, model: str) -> bool:
-        """Only what is named without a version can be. One that this deploy has no more is left to the workers."""
-        if "@" in model:
-            return False
+        """A model is retired in all its versions. One that this deploy has no more is left to the workers."""
+        name, _, _ = model.partition("@")
         try:
-            return not self._cause.versions.model(model, self._state.case_id)
+            return not self._cause.versions.model(name, self._state.case_id)
         except ConfigError:
             return False
 

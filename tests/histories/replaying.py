@@ -21,12 +21,12 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """The versions that served a case then, whatever serves now."""
+    """The versions that served a case then, whatever serves now. Of a name that its workflow gives a version: any."""
 
     known: Mapping[str, str]
 
     def model(self, name: str, case_id: str) -> str:
-        return self.known[f"model/{name}"]
+        return self.known.get(f"model/{name}", f"{name}@1")
 
     def prompt(self, name: str) -> str:
         return self.known[f"prompt/{name}"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aios.infra import deploying, needing
-from aios.processors.language import policy_files
+from aios.processors.language import policy_files, workflow_files
 from aios.schemas.codec import Codec
 from aios.schemas.errors import Reason, SchemaMismatch, Unavailable
 from aios.schemas.models import FilesAnnounced
@@ -64,6 +64,9 @@ def test_plan_needs_all_that_a_workflow_names_and_a_pool_what_it_is_asked() -> N
     for lane in ("interactive", "bulk"):
         assert set(needed[BY_NAME[f"classify.{lane}"].group]) == {"model/triage-encoder@2"}
         assert prompt in needed[BY_NAME[f"generate.{lane}"].group]
+    (fixed,) = (one for one in workflow_files.shipped() if one.reference == "document.triage@1")
+    assert "model/triage-encoder@1" in needing.of(fixed, {"model/triage-encoder": 2}, here())[PLAN.group]
+    assert "model/triage-encoder@1" not in needing.of(fixed, {"model/triage-encoder": 0}, here())[PLAN.group]
     earlier = needing.of(TRIAGE, {"model/triage-encoder": 1, "prompt/summary": 0}, here())
     assert set(earlier[BY_NAME["classify.bulk"].group]) == {"model/triage-encoder@1"}
     assert not [name for name in earlier[PLAN.group] if name.startswith("prompt/")]
