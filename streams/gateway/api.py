@@ -12,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeVar
 
@@ -156,25 +157,28 @@ class Api(DocumentsApi, ReviewsApi, About):
             raise Problem("unknown_workflow", f"workflows here: {', '.join(self._catalogue.names())}")
         key = ingest.idempotency_key(request.headers.getall("Idempotency-Key", ()))
         wait_s = ingest.wait_s(request.headers.getall("Prefer", ()), at_most=self._limits.wait_s_max)
-        if wait_s and not (self._guard.may_wait(tenant) and self._asks()):
-            wait_s = 0  # a preference; the case is accepted all the same
         body = ingest.read_body(await self._guard.body(request, larger=larger(taken.body)), taken.body)
-        lane = Lane.INTERACTIVE if wait_s else Lane.BULK
-        submitted = ingest.submit(body, taken, tenant=tenant, workflow=workflow, idempotency_key=key, lane=lane)
-        if key is not None:
-            await self._refuse_conflict(submitted, tenant)
-        await self._deliver(
-            taken.topic,
-            submitted.event,
-            event_id=submitted.event_id,
-            case_id=submitted.case_id,
-            tenant=tenant,
-            request=request,
-        )
-        self._recent.note(submitted.case_id, tenant, submitted.body_hash)
-        await self._if_it_answers(lambda: self._outcomes.note_accepted(submitted.case_id, tenant))
-        left_s = wait_s - (time.monotonic() - began)
-        view = await self._wait(submitted, tenant, left_s) if left_s > 0 and self._asks() else None
+        with ExitStack() as place:  # from here on: others who come meanwhile must not take it for free
+            if wait_s and self._guard.may_wait(tenant) and self._asks():
+                place.enter_context(self._guard.waiting(tenant))
+            else:
+                wait_s = 0  # a preference; the case is accepted all the same
+            lane = Lane.INTERACTIVE if wait_s else Lane.BULK
+            submitted = ingest.submit(body, taken, tenant=tenant, workflow=workflow, idempotency_key=key, lane=lane)
+            if key is not None:
+                await self._refuse_conflict(submitted, tenant)
+            await self._deliver(
+                taken.topic,
+                submitted.event,
+                event_id=submitted.event_id,
+                case_id=submitted.case_id,
+                tenant=tenant,
+                request=request,
+            )
+            self._recent.note(submitted.case_id, tenant, submitted.body_hash)
+            await self._if_it_answers(lambda: self._outcomes.note_accepted(submitted.case_id, tenant))
+            left_s = wait_s - (time.monotonic() - began)
+            view = await self._wait(submitted, tenant, left_s) if left_s > 0 and self._asks() else None
         return _submitted(submitted, workflow, view, wait_s)
 
     async def show_case(self, request: web.Request, tenant: str) -> web.Response:
@@ -318,17 +322,16 @@ class Api(DocumentsApi, ReviewsApi, About):
 
     async def _wait(self, submitted: Submitted, tenant: str, wait_s: float) -> CaseView | None:
         """What the case came to within wait_s; earlier, with what is known, when this process leaves."""
-        with self._guard.waiting(tenant):
-            asked = asyncio.ensure_future(self._outcomes.wait(submitted.case_id, tenant, wait_s, submitted.event_id))
-            left = asyncio.ensure_future(self._left.wait())
-            try:
-                await asyncio.wait((asked, left), timeout=wait_s + ASK_S_MAX, return_when=asyncio.FIRST_COMPLETED)
-                return asked.result() if asked.done() else None
-            except Unavailable:
-                return None
-            finally:
-                asked.cancel()
-                left.cancel()
+        asked = asyncio.ensure_future(self._outcomes.wait(submitted.case_id, tenant, wait_s, submitted.event_id))
+        left = asyncio.ensure_future(self._left.wait())
+        try:
+            await asyncio.wait((asked, left), timeout=wait_s + ASK_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+            return asked.result() if asked.done() else None
+        except Unavailable:
+            return None
+        finally:
+            asked.cancel()
+            left.cancel()
 
     def _asks(self) -> bool:
         return time.monotonic() >= self._ask_from

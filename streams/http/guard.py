@@ -147,7 +147,7 @@ class Guard:
         return self._waiting.total() < most and self._waiting[tenant] < own
 
     def waiting(self, tenant: str) -> AbstractContextManager[None]:
-        """While a request of this tenant waits."""
+        """From when a request of this tenant may wait until it waits no more."""
         return taken(self._waiting, tenant)
 
     def principal(self, request: web.Request, *roles: Role) -> PrincipalRegistered:

@@ -576,6 +576,26 @@ def test_one_tenant_that_waits_leaves_others_their_wait() -> None:
     run(test, GatewaySettings(requests_in_flight_max=8))
 
 
+def test_a_tenant_that_sends_all_at_once_waits_with_no_more_than_its_share() -> None:
+    """A place is taken when it is given, and not when the broker has the case."""
+
+    async def test(gateway: Served) -> None:
+        gateway.roads.hold = asyncio.Event()
+        waits = {"Prefer": "wait=30"}
+        sent = [
+            asyncio.create_task(gateway.post({"text": str(number)}, headers=waits).__aenter__()) for number in range(4)
+        ]
+        await until(lambda: gateway.guard.in_flight == len(sent))
+        gateway.roads.hold.set()
+        await until(lambda: len(gateway.roads.delivered) == len(sent))
+        lanes = [gateway.codec.decode(out.value, DocumentReceived).lane for out in gateway.roads.delivered]
+        assert sorted(lanes) == ["bulk", "bulk", "interactive", "interactive"]
+        gateway.api.leave()
+        assert {(await one).status for one in sent} == {202}
+
+    run(test, GatewaySettings(requests_in_flight_max=8))
+
+
 def test_a_gateway_that_leaves_answers_those_in_hand_and_refuses_the_rest() -> None:
     """Who waits is answered at once with what is known."""
 
