@@ -70,7 +70,7 @@ class Need(NamedTuple):
 TEXT = Need("a text", lambda v: isinstance(v, str))
 DECIDERS = Need(
     "'policy', 'timer' or 'reviewer:' with a name",
-    lambda v: v in ("policy", "timer") or (isinstance(v, str) and bool(v.removeprefix("reviewer:")) and ":" in v),
+    lambda v: v in ("policy", "timer") or (isinstance(v, str) and v.startswith("reviewer:") and v != "reviewer:"),
 )
 TRUTH = Need("true or false", lambda v: isinstance(v, bool))
 SHARE = Need("a number from 0 to 1", lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1)

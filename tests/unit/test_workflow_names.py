@@ -323,7 +323,10 @@ def test_no_model_reads_another_text_than_its_policies_judged(inside: str, guard
 
 @pytest.mark.parametrize(
     ("decided_by", "says"),
-    [("'timer'", "has status expired, not decided"), ("'robot'", "'policy', 'timer' or 'reviewer:' with a name")],
+    [
+        ("'timer'", "has status expired, not decided"),
+        *((who, "'policy', 'timer' or 'reviewer:' with a name") for who in ("'robot'", "'robot:x'", "'reviewer:'")),
+    ],
 )
 def test_who_decides_is_somebody_who_can(decided_by: str, says: str) -> None:
     """A timer decides nothing but that nobody has."""
