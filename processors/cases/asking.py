@@ -3,8 +3,8 @@
 In: a step that asks, a case that was called, an answer, silence. Out: commands, a timer with each; a wait for a turn.
 Guaranteed: a case stands with one pool at a time, and whichever way it goes on gives its place there back
 (turnstile.py); of each pool it asks at most attempts_max times in a row; a pool that cannot answer (failed, late,
-silent, retired, too dear, of a model or price that nobody knows, or no turn came) is followed by the one that its file
-names, and after the last it has failed; a command that is given up is called off.
+silent, retired, too dear, of a model, prompt or price that nobody knows, or no turn came) is followed by the one that
+its file names, and after the last it has failed; a command that is given up is called off.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ class Asking(Paying):
         return (model, self._stamped("prompt", step.prompt)) if step.prompt else (model,)
 
     def _unserved(self, step: Question, pool: Pool) -> str:
-        """Why nobody serves it here; empty: somebody does. A model that nobody knows stops no other case.
+        """Why nobody serves it here; empty: somebody does. A model or prompt that nobody knows stops no other case.
 
         One that is retired is asked no more, neither in the version that a case began with nor in one that the workflow
         or the pool names.
@@ -285,7 +285,11 @@ class Asking(Paying):
             self._stamped("model", model)
         except ConfigError:
             return "unknown_model"
-        return "" if all(self._served(step, pool)) and not self._is_retired(model) else "retired"
+        try:
+            served = self._served(step, pool)
+        except ConfigError:
+            return "unknown_prompt"
+        return "" if all(served) and not self._is_retired(model) else "retired"
 
     def _is_retired(self, model: str) -> bool:
         """A model is retired in all its versions. One that this deploy has no more is left to the workers."""

@@ -284,6 +284,35 @@ def test_a_case_that_waits_for_a_retired_models_answer_takes_it_and_asks_it_no_m
     assert flow.out("ask").reasons == ("no_rate",)
 
 
+class Unwritten(active.Newest):
+    """Nobody has evaluated the prompt as its file is."""
+
+    def prompt(self, name: str) -> str:
+        raise ConfigError(f"no version of prompt {name} has passed its evaluation")
+
+
+def test_a_prompt_that_nobody_knows_stops_no_other_case() -> None:
+    """Its step goes its on_error, and the audit says why: a prompt whose file was edited holds up no stage."""
+    told = copy.deepcopy(EVERY)
+    written = {
+        "task": "generate",
+        "pool": "generate",
+        "model": "summariser",
+        "prompt": "summary",
+        "input": "input.name",
+    }
+    written |= {"input_chars_max": 100, "deadline_s": {"interactive": 60, "bulk": 600}, "attempts_max": 1}
+    told["steps"]["gather"] = {
+        "infer": written | {"status": "s", "then": "ask", "on_error": {"reason": "no_summary", "then": "ask"}}
+    }
+    told["steps"]["weigh"] = {"rule": {"first_of": [{"when": "true", "then": "book"}], "otherwise": {"then": "book"}}}
+    flow = Flow(workflow=Workflow.model_validate(told), versions=Unwritten())
+    flow.admit()
+    assert flow.out("ask").reasons == ("no_summary",)
+    (why,) = [event for event in flow.of(AuditRecorded) if event.transition == "not_asked"]
+    assert json.loads(why.detail)["reason"] == "unknown_prompt"
+
+
 @pytest.mark.parametrize("pools", [None, chained()], ids=["a person", "another pool"])
 def test_a_model_that_nobody_knows_stops_no_other_case(pools: Mapping[str, Pool] | None) -> None:
     """Its step goes the way of a pool that cannot answer: the fallback's model, else on_error. The audit says why."""
