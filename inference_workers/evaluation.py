@@ -177,7 +177,7 @@ def _words(expect: Expect, said: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kinds:
-    """Of one kind: how many passed, of how many, and the share that is needed."""
+    """Of one kind: how many passed, of how many (≥ 1), and the share that is needed."""
 
     passed: int
     all: int
@@ -185,7 +185,7 @@ class Kinds:
 
     @property
     def enough(self) -> bool:
-        return self.passed >= self.needed * self.all
+        return self.passed / self.all >= self.needed
 
 
 def by_kind(chosen: EvaluationSet, judged: Sequence[Judged]) -> dict[str, Kinds]:

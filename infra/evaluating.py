@@ -91,6 +91,6 @@ def line(found: Recorded | None) -> str:
     """For people: how many passed, and which kinds are too low."""
     if found is None:
         return "not evaluated"
-    low = [kind for kind, one in found.kinds.items() if one["passed"] < one["needed"] * one["all"]]
+    low = [kind for kind, one in found.kinds.items() if one["passed"] / one["all"] < one["needed"]]
     passed, all_ = (sum(one[what] for one in found.kinds.values()) for what in ("passed", "all"))
     return f"{passed:.0f} of {all_:.0f}" + (f", too few of {', '.join(low)}" if low else ", passed")
