@@ -136,7 +136,7 @@ class Bookings:
         try:
             return await self._finished(organiser, request, stands)
         except CallFailed as error:
-            if not error.was_done:
+            if error.failure not in FOR_GOOD:
                 raise
         summary = f"{stands.summary} ({STILL_THERE})"  # nobody can do more about it than to say so
         return stands.model_copy(update={"replaced": request.moving, "summary": summary})
@@ -275,15 +275,15 @@ class Bookings:
         return await asyncio.to_thread(_in_the_way, parties, found, occasions, ours, self._now(), is_high=is_high)
 
     async def _finished(self, organiser: Person, request: BookRequest | UndoRequest, stands: Booked) -> Booked:
-        """The new one stands: what it replaces is given up. Raises CallFailed, which was done where that is refused."""
+        """The new one stands: what it replaces is given up. Raises CallFailed, which was done."""
         if request.moving:
             try:
                 await self._give_up(organiser, request.moving)
             except CallFailed as error:
-                if error.failure not in FOR_GOOD:
-                    raise
                 says = f"the new one is booked; {STILL_THERE}: {error.sentence}"
-                raise CallFailed(error.failure, error.word, says, was_done=True) from error
+                raise CallFailed(
+                    error.failure, error.word, says, again_after_s=error.again_after_s, was_done=True
+                ) from error
         return stands.model_copy(update={"replaced": request.moving})
 
     async def _taken(self, organiser: Person, moving: str) -> Booked:

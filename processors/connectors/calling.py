@@ -266,6 +266,7 @@ class Calling:
         if failure is Failure.UNFORESEEN and not (course.effect is Effect.AT_MOST_ONCE and course.maybe_done):
             raise error
         course.word, course.sentence = _said(cause)
+        course.was_done |= course.effect is not Effect.NONE and getattr(cause, "was_done", False)
         course.failures += 1
         course.again_after_s = cause.again_after_s if isinstance(cause, CallFailed) else 0.0
         measures.CALLS.labels(self._system.system, failure).inc()
@@ -274,8 +275,7 @@ class Calling:
                 self._gate.succeed(permit)
             else:
                 self._gate.abandon(permit)
-            was_done = getattr(cause, "was_done", False) and course.effect is not Effect.NONE
-            status = UNKNOWN if course.before or was_done else FAILED
+            status = UNKNOWN if course.before or course.was_done else FAILED
             return Answer(status=status, word=course.word, sentence=course.sentence)
         if is_late or failure is Failure.UNFORESEEN:
             self._gate.abandon(permit)
@@ -303,7 +303,7 @@ class Calling:
         return min(self._system.limits.call_s_max, course.left_s())
 
     def _too_late(self, course: Course) -> Answer:
-        status = UNKNOWN if course.maybe_done else EXPIRED
+        status = UNKNOWN if course.maybe_done or course.was_done else EXPIRED
         since = self._away_since()
         if since:
             at = datetime.fromtimestamp(since / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

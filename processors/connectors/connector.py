@@ -91,7 +91,7 @@ class CallFailed(Exception):
 
         is_systems: whether it says something of the system as a whole; else of its endpoint alone, whose circuit it
         may open. was_called: whether a refusal came from there; one that is ours alone says nothing of the system.
-        was_done: whether it did what it was asked to, and only its answer is of no use.
+        was_done: whether it did what it was asked to, and only its answer is of no use, or what was to come after it.
         """
         super().__init__(f"{word}: {sentence}")
         self.failure = failure

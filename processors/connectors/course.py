@@ -41,10 +41,10 @@ class Answer:
 class Course:
     """What has become of a command so far, in this process. deadline, clock: monotonic, seconds.
 
-    maybe_done: a try may have had its effect. before: as it was before the try that is under way. ended: when our last
-    try was. given_s, took_s: of the last call or question, or the one under way. own: offsets of our intents; marks: of
-    those of which Kafka has not said where they stand. refuted: offsets of intents of which the system says that they
-    had no effect.
+    maybe_done: a try may have had its effect. before: as it was before the try that is under way. was_done: one has had
+    it, for all to see, and did not come to its end. ended: when our last try was. given_s, took_s: of the last call or
+    question, or the one under way. own: offsets of our intents; marks: of those of which Kafka has not said where they
+    stand. refuted: offsets of intents of which the system says that they had no effect.
     """
 
     record: Record
@@ -65,6 +65,7 @@ class Course:
     took_s: float = 0.0
     maybe_done: bool = False
     before: bool = False
+    was_done: bool = False
     again_after_s: float = 0.0
     word: str = ""
     sentence: str = ""

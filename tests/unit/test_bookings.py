@@ -169,16 +169,17 @@ def test_a_hold_that_nobody_comes_back_to_takes_no_time(days: int, status: str) 
 
 
 class Refusing(Dav):
-    """Answers 403 where `refused` says so: the operation, the calendar, the uid."""
+    """Fails where `refused` says so: the operation, the calendar, the uid."""
 
-    def __init__(self) -> None:
+    def __init__(self, failure: Failure = Failure.PERMANENT) -> None:
         super().__init__()
         self.held.set()
+        self.failure = failure
         self.refused: list[tuple[str, str, str]] = []
 
     def _refuse(self, *what: str) -> None:
         if what in self.refused:
-            raise CallFailed(Failure.PERMANENT, "forbidden", "the account may not do that")
+            raise CallFailed(self.failure, "forbidden", "the account may not do that")
 
     async def put(self, calendar: str, uid: str, text: str, *, etag: str = "") -> bool:
         self._refuse("put" if etag else "make", calendar, uid)
@@ -189,11 +190,12 @@ class Refusing(Dav):
         return await super().delete(calendar, uid, etag=etag)
 
 
-def test_a_move_whose_old_booking_cannot_be_given_up_says_that_it_was_done() -> None:
+@pytest.mark.parametrize("failure", [Failure.PERMANENT, Failure.TRANSIENT])
+def test_a_move_whose_old_booking_cannot_be_given_up_says_that_it_was_done(failure: Failure) -> None:
     """The new one stands, so it is no `failed`; undoing tells the new one, and that the old one is left."""
 
     async def work() -> None:
-        dav = Refusing()
+        dav = Refusing(failure)
         bookings = of(dav)
         old = await bookings.book(BookRequest(organiser="ada", found=FOUND), ASK)
         dav.refused = [("delete", "bob", old.uid)]
@@ -201,7 +203,8 @@ def test_a_move_whose_old_booking_cannot_be_given_up_says_that_it_was_done() -> 
         asked, ask = BookRequest(organiser="ada", found=later, moving=old.uid), replace(ASK, idempotency_key="k2")
         with pytest.raises(CallFailed) as failed:
             await bookings.book(asked, ask)
-        assert (failed.value.failure, failed.value.was_done) == (Failure.PERMANENT, True)
+        assert (failed.value.failure, failed.value.was_done) == (failure, True)
+        dav.failure = Failure.PERMANENT
         undone = await bookings.undo(
             UndoRequest(organiser="ada", found=later, moving=old.uid), replace(ASK, idempotency_key="k3")
         )

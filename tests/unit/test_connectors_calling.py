@@ -111,6 +111,8 @@ class Bank:
         match what:
             case "lost":
                 raise ConnectionResetError
+            case "half":
+                raise CallFailed(Failure.TRANSIENT, "busy", "the old one is still there", was_done=True)
             case "hang_done":
                 await asyncio.sleep(HOUR_S)
 
@@ -297,6 +299,17 @@ def test_a_former_owner_that_does_not_know_it_yet_does_nothing_a_second_time(
     assert booked <= 1
     if effect is Effect.RECONCILED:
         assert (ends[1], booked) == ("ok", 1)
+
+
+@pytest.mark.parametrize(("says", "status"), [("half", "unknown"), ("busy", "expired")])
+def test_what_was_done_and_cannot_come_to_its_end_is_not_told_as_expired(says: str, status: str) -> None:
+    """Each try heals nothing until the deadline; what stands by then is not told as if nothing had been tried."""
+
+    async def work() -> str:
+        asked = command(Effect.AT_LEAST_ONCE, deadline_s=5.0)
+        return (await Life(Bank([says] * 1_000), Log()).answer(asked)).status
+
+    assert virtual_time.run(work()) == status
 
 
 @pytest.mark.parametrize("effect", [Effect.AT_MOST_ONCE, Effect.RECONCILED])
