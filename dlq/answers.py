@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from aios.dlq.commands import ASKED, key_reused, sha256_of
+from aios.dlq.commands import ASKED, Problem, key_reused, sha256_of
 from aios.schemas.codec import Codec
 from aios.schemas.errors import ContractError
 from aios.schemas.models import OperationAnswered, OperationRequested
@@ -120,7 +120,8 @@ class Answers:
         )
 
     def _settle(self, answer: OperationAnswered) -> None:
-        self._known[answer.command_id] = answer
+        if answer.problem != Problem.KEY_REUSED or answer.command_id not in self._known:
+            self._known[answer.command_id] = answer
         self._known.move_to_end(answer.command_id)
         if len(self._known) > KEPT_MAX:
             self._known.popitem(last=False)

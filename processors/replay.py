@@ -58,6 +58,7 @@ from aios.processors.replaying.jobs import JobFailed, Jobs, Probe
 from aios.processors.replaying.letters import Letters
 from aios.processors.replaying.missed import MissedWalk, Positions
 from aios.processors.replaying.probe import Probes, decoded
+from aios.processors.replaying.recent import Recent
 from aios.processors.replaying.sweep import EVERY_S, Sweep
 from aios.processors.replaying.turn import NOBODY, Turn
 from aios.processors.replaying.walk import LetterWalk, Source, Walk
@@ -120,6 +121,7 @@ class Replay:
         self._codec = codec
         self._world = world
         self._guard = Guard(world.hands)
+        self._recent = Recent()
         self._jobs = Jobs(
             codec,
             walk=self._walk,
@@ -142,11 +144,13 @@ class Replay:
         asked = (record.topic, record.partition, record.offset)
         turn = self._turn(state, now_ms, asked)
         try:
+            self._recent.expect(request)
             result = self._act(commands.parse(request), request, turn)
         except FilterRefused as error:
             return self._refuse(request, Refused(Problem.BAD_ARGUMENTS, str(error)), self._turn(state, now_ms, asked))
         except Refused as refused:
             return self._refuse(request, refused, self._turn(state, now_ms, asked))
+        self._recent.done(request)
         self._answer(request, turn, DONE, result=result)
         return turn.effects or Effects()
 

@@ -586,6 +586,24 @@ def test_an_idempotency_key_names_one_command() -> None:
     assert roads.delivered == []
 
 
+def test_of_two_commands_that_two_processes_took_at_once_under_one_key_the_first_is_carried_out() -> None:
+    """Neither knows of the other: the stage refuses the second, and who repeats the first is told what came of it."""
+    desk = Desk()
+    letters = [desk.dead(key) for key in "ab"]
+    wanted = [about(one, Kind.DISCARD) for one in letters]
+    said = [desk.ask("ada", *one, key="k") for one in zip(wanted, (letter.id for letter in letters), strict=True)]
+    assert [(one.status, one.problem) for one in said] == [("done", ""), ("refused", "key_reused")]
+    assert jobs.letter_key(letters[1].id) not in desk.memory
+    assert desk.ask("ada", wanted[0], letters[0].id, key="k").status == "done"
+    answers = Answers(KafkaSettings(), CODEC, Roads())
+    for one in desk.events(OperationAnswered)[:2]:
+        answers._settle(one)
+    again = commands.requested(wanted[0], object_id=letters[0].id, principal="ada", key="k", reason="", now_ms=NOW_MS)
+    found = asyncio.run(answers.ask(again, "demo", 1.0))
+    assert found is not None
+    assert found.status == "done"
+
+
 def test_of_two_commands_at_once_under_one_key_one_is_carried_out() -> None:
     """The second is refused while the first waits for its answer; the first asked again waits beside it."""
     roads = Roads()
