@@ -292,14 +292,14 @@ def _command(kind: Kind, given: _Given, request: OperationRequested) -> Command:
     if kind is not Kind.EDIT and request.value is not None:
         raise Refused(Problem.BAD_ARGUMENTS, "only an edit carries bytes")
     if command.patch:
-        check_patch(command.patch)
+        read_patch(command.patch)
     return command
 
 
 def _plan(given: _Given) -> PlanCommand:
     edit = given.text("edit", EDIT_CHARS_MAX)
     if edit:
-        check_patch(edit)
+        read_patch(edit)
     plan = PlanCommand(
         target=Target(given.choice("kind", tuple(Target))),
         action=Action(given.choice("action", tuple(Action))),
@@ -316,11 +316,12 @@ def _plan(given: _Given) -> PlanCommand:
     return plan
 
 
-def check_patch(text: str) -> None:
-    """That it is a list of operations, within our bounds; whether it applies shows on the letter. Raises Refused."""
+def read_patch(text: str) -> list[dict[str, Any]]:
+    """Its operations, within our bounds; whether it applies shows on the letter. Raises Refused."""
     operations = _read(text, "the patch")
     if not isinstance(operations, list) or not operations or not all(isinstance(one, dict) for one in operations):
         raise Refused(Problem.BAD_ARGUMENTS, "a JSON Patch (RFC 6902) is a list of at least one operation")
+    return operations
 
 
 class _Given:

@@ -15,14 +15,13 @@ field moved to be the key of a stranger's value (any field could be: it would be
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any, cast
 
 import jsonpatch
 from jsonpointer import JsonPointerException
 
 from aios.dlq import envelope
-from aios.dlq.commands import Problem, Refused
+from aios.dlq.commands import Problem, Refused, read_patch
 from aios.dlq.dead_letter import DeadLetter
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -139,7 +138,7 @@ def _named(codec: Codec, topic: Topic | None, value: bytes | None) -> dict[str, 
 
 
 def _applied(fields: Any, patch: str) -> dict[str, Any]:
-    operations = json.loads(patch)
+    operations = read_patch(patch)
     if len(operations) > OPERATIONS_MAX:
         raise Refused(Problem.BAD_ARGUMENTS, f"{len(operations)} operations are too many, at most {OPERATIONS_MAX}")
     found: Any = fields

@@ -63,6 +63,16 @@ def test_what_a_patch_leaves_of_a_strangers_value_must_be_the_contract(
     assert "my card" not in refused.value.detail
 
 
+@pytest.mark.parametrize("patch", ['[{"op": "add", "path": "/channel", "value": "\\ud800"}]', "{}", "[1]", "no"])
+def test_a_patch_of_a_job_that_an_earlier_release_kept_is_read_as_strictly_as_a_new_one(
+    registry: FakeRegistry, patch: str
+) -> None:
+    """It is refused for this letter; our own code does not fail on it, which would stop the job."""
+    value = strangers(registry, "Letter", body="my card", channel="message")
+    with pytest.raises(Refused):
+        edits.patched(Codec(registry), DOCUMENT_RECEIVED, value, patch)
+
+
 def test_bytes_that_are_not_what_their_schema_says_are_not_patched(registry: FakeRegistry) -> None:
     """Too few, or some left over."""
     value = strangers(registry, "Letter", body="my card", channel="message")
