@@ -269,12 +269,14 @@ async def serve(pools: Sequence[Pool], engine: Engine, stop: asyncio.Event, read
     try:
         await asyncio.gather(*(pool.start() for pool in pools))
         ready()
-        works = (engine.watch(), *(pool.serve(stop) for pool in pools), stop.wait())
-        running += [asyncio.create_task(work) for work in works]
+        watch = asyncio.create_task(engine.watch())
+        works = (*(pool.serve(stop) for pool in pools), stop.wait())
+        running += (watch, *(asyncio.create_task(work) for work in works))
         await _first(running)
         drains = [asyncio.create_task(pool.drain(DRAIN_S_MAX)) for pool in pools]
-        running += (*drains, asyncio.gather(*drains))
-        await _first((running[0], running[-1]))  # what a dead engine has in hand never ends
+        drained = asyncio.gather(*drains)
+        running += (*drains, drained)
+        await _first((watch, drained))  # what a dead engine has in hand never ends
     except EngineDead:
         healthy = False
         raise
