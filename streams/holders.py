@@ -20,7 +20,10 @@ E = TypeVar("E", bound=Event)
 
 
 class HolderTable(ReferenceTable[E]):
-    """See ReferenceTable. hashes_of: the digests that are valid now, none of who is not active."""
+    """See ReferenceTable. hashes_of: the digests that are valid now, none of who is not active.
+
+    watched: a digest; `met` is then what its holder was before it came, so that whoever wrote it knows upon what.
+    """
 
     def __init__(
         self,
@@ -31,10 +34,13 @@ class HolderTable(ReferenceTable[E]):
         *,
         name_of: Callable[[E], str],
         hashes_of: Callable[[E], Collection[str]],
+        watched: str = "",
     ) -> None:
         super().__init__(kafka, codec, topic, event, name_of=name_of, changed=self._index)
         self._hashes_of = hashes_of
         self._by_hash: dict[str, str] = {}
+        self._watched = watched
+        self.met: E | None = None
 
     def by_secret(self, secret: str) -> E | None:
         """Whose it is."""
@@ -44,7 +50,10 @@ class HolderTable(ReferenceTable[E]):
 
     def _index(self, name: str, before: E | None, after: E | None) -> None:
         hashes = self._hashes_of(after) if after is not None else ()
-        for hashed in self._hashes_of(before) if before is not None else ():
+        former = self._hashes_of(before) if before is not None else ()
+        if self._watched in hashes and self._watched not in former:
+            self.met = before
+        for hashed in former:
             if hashed not in hashes:
                 self._by_hash.pop(hashed, None)
         self._by_hash.update(dict.fromkeys(hashes, name))

@@ -81,13 +81,20 @@ def register(
     token = credentials.make()
     hashed = digest(token)
     for _ in range(WRITES_MAX):
-        before = read(kafka, codec).get(name)
-        if before is not None and hashed in before.token_hashes:
-            return token
+        before, met = _looked_up(kafka, codec, name, hashed)
         known = before if before is not None and before.active else None
+        tokens = known.token_hashes if known is not None else ()
+        if hashed in tokens:
+            since = tokens[tokens.index(hashed) :]
+            if tokens == since or met is None or met.active:
+                return token
+            known, tokens = None, since  # removed between our look and our record, which brought back what it was
+            if not wanted:
+                remove(kafka, codec, name)
+        else:
+            tokens = ((*tokens, hashed) if not retire_others else (hashed,))[-TOKENS_MAX:]
         if not wanted and known is None:
             raise ConfigError(f"principal {name}: give at least one role of {', '.join(Role)}")
-        kept = known.token_hashes if known is not None and not retire_others else ()
         _write(
             kafka,
             codec,
@@ -96,7 +103,7 @@ def register(
                 roles=wanted or (known.roles if known is not None else ()),
                 tenants=_set(tenants, known.tenants if known else ()),
                 skills=_set(skills, known.skills if known else ()),
-                token_hashes=(*kept, hashed)[-TOKENS_MAX:],
+                token_hashes=tokens,
                 active=True,
                 registered_at=before.registered_at if before is not None else wall_ms(),
             ),
@@ -152,6 +159,18 @@ def read(kafka: KafkaSettings, codec: Codec) -> dict[str, PrincipalRegistered]:
         table.close()
 
 
+def _looked_up(
+    kafka: KafkaSettings, codec: Codec, name: str, hashed: str
+) -> tuple[PrincipalRegistered | None, PrincipalRegistered | None]:
+    """The principal as it is now, and as it was before this token came. Raises Unavailable."""
+    table = PrincipalTable(kafka, codec, watched=hashed)
+    try:
+        table.load()
+        return table.get(name), table.met
+    finally:
+        table.close()
+
+
 def token_file(home: Path, name: str) -> Path:
     """Where the token of a home's own principal is kept, for the commands of the person whose home it is."""
     return home / "run" / f"{name}.token"
@@ -181,7 +200,7 @@ def can(principal: PrincipalRegistered, skill: str) -> bool:
 class PrincipalTable(HolderTable[PrincipalRegistered]):
     """Principals by name and by token."""
 
-    def __init__(self, kafka: KafkaSettings, codec: Codec) -> None:
+    def __init__(self, kafka: KafkaSettings, codec: Codec, *, watched: str = "") -> None:
         super().__init__(
             kafka,
             codec,
@@ -189,6 +208,7 @@ class PrincipalTable(HolderTable[PrincipalRegistered]):
             PrincipalRegistered,
             name_of=lambda principal: principal.name,
             hashes_of=lambda principal: principal.token_hashes if principal.active else (),
+            watched=watched,
         )
 
     def by_token(self, token: str) -> PrincipalRegistered | None:

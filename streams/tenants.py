@@ -36,16 +36,21 @@ def register(kafka: KafkaSettings, codec: Codec, name: str, *, retire_others: bo
     api_key = credentials.make()
     hashed = digest(api_key)
     for _ in range(WRITES_MAX):
-        before = read(kafka, codec).get(name)
-        if before is not None and hashed in before.key_hashes:
-            return api_key
-        kept = before.key_hashes if before is not None and before.active and not retire_others else ()
+        before, met = _looked_up(kafka, codec, name, hashed)
+        keys = before.key_hashes if before is not None and before.active else ()
+        if hashed in keys:
+            since = keys[keys.index(hashed) :]
+            if keys == since or met is None or met.active:
+                return api_key
+            keys = since  # deactivated between our look and our record, which brought back what was valid before
+        else:
+            keys = ((*keys, hashed) if not retire_others else (hashed,))[-KEYS_MAX:]
         _write(
             kafka,
             codec,
             TenantRegistered(
                 tenant=name,
-                key_hashes=(*kept, hashed)[-KEYS_MAX:],
+                key_hashes=keys,
                 active=True,
                 registered_at=before.registered_at if before is not None else wall_ms(),
             ),
@@ -71,6 +76,18 @@ def read(kafka: KafkaSettings, codec: Codec) -> dict[str, TenantRegistered]:
     try:
         table.load()
         return table.all()
+    finally:
+        table.close()
+
+
+def _looked_up(
+    kafka: KafkaSettings, codec: Codec, name: str, hashed: str
+) -> tuple[TenantRegistered | None, TenantRegistered | None]:
+    """The tenant as it is now, and as it was before this key came. Raises Unavailable."""
+    table = TenantTable(kafka, codec, watched=hashed)
+    try:
+        table.load()
+        return table.get(name), table.met
     finally:
         table.close()
 
@@ -104,7 +121,7 @@ def own_key(home: Path, kafka: KafkaSettings, codec: Codec, name: str) -> str:
 class TenantTable(HolderTable[TenantRegistered]):
     """Tenants by name and by key."""
 
-    def __init__(self, kafka: KafkaSettings, codec: Codec) -> None:
+    def __init__(self, kafka: KafkaSettings, codec: Codec, *, watched: str = "") -> None:
         super().__init__(
             kafka,
             codec,
@@ -112,6 +129,7 @@ class TenantTable(HolderTable[TenantRegistered]):
             TenantRegistered,
             name_of=lambda tenant: tenant.tenant,
             hashes_of=lambda tenant: tenant.key_hashes if tenant.active else (),
+            watched=watched,
         )
 
     def by_key(self, api_key: str) -> TenantRegistered | None:

@@ -16,7 +16,7 @@ from aios.infra.commands import principal, tenant
 from aios.infra.output import NOT_FOUND
 from aios.infra.running import Running
 from aios.schemas.codec import Codec
-from aios.schemas.models import AuditRecorded, OperationAnswered, OperationRequested
+from aios.schemas.models import AuditRecorded, OperationAnswered, OperationRequested, PrincipalRegistered
 from aios.streams import credentials, principals
 from aios.streams.admin import ensure_topics, read_all
 from aios.streams.config import KafkaSettings, RegistrySettings, Settings
@@ -80,6 +80,30 @@ def test_a_token_opens_its_principal_until_it_is_removed(kafka: KafkaSettings, c
             principals.register(kafka, codec, name)
     finally:
         table.close()
+
+
+@pytest.mark.parametrize("roles", [(), ("analyst",)])
+def test_a_token_that_is_made_while_its_principal_is_removed_brings_nothing_back(
+    kafka: KafkaSettings, codec: Codec, unique: str, monkeypatch: pytest.MonkeyPatch, roles: tuple[str, ...]
+) -> None:
+    """Removed between the look and the record: with roles of its own it is made anew, without it stays removed."""
+    name, write = f"p-{unique}", principals._write
+    principals.register(kafka, codec, name, roles=["operator"], tenants=["acme"])
+
+    def late(_kafka: KafkaSettings, _codec: Codec, principal: PrincipalRegistered) -> None:
+        monkeypatch.setattr(principals, "_write", write)
+        assert principals.remove(kafka, codec, name)
+        write(kafka, codec, principal)
+
+    monkeypatch.setattr(principals, "_write", late)
+    if roles:
+        token = principals.register(kafka, codec, name, roles=roles)
+        found = principals.read(kafka, codec)[name]
+        assert (found.active, found.roles, found.tenants, found.token_hashes) == (True, roles, (), (digest(token),))
+        return
+    with pytest.raises(ConfigError, match="at least one role"):
+        principals.register(kafka, codec, name)
+    assert not principals.read(kafka, codec)[name].active
 
 
 @pytest.mark.parametrize(

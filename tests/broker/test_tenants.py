@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Producer
 
 from aios.schemas.codec import Codec
+from aios.schemas.models import TenantRegistered
 from aios.streams import reference, tenants
 from aios.streams.admin import ensure_topics
 from aios.streams.config import KafkaSettings
@@ -81,6 +82,24 @@ def test_an_old_key_stays_invalid_when_a_tenant_comes_back(kafka: KafkaSettings,
     new = tenants.register(kafka, codec, f"t-{unique}")
     assert tenants.read(kafka, codec)[f"t-{unique}"].key_hashes == (digest(new),)
     assert old != new
+
+
+def test_a_key_that_is_made_while_the_tenant_is_deactivated_brings_no_old_one_back(
+    kafka: KafkaSettings, codec: Codec, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deactivated between the look and the record of a new key: that one opens, what was valid before does not."""
+    name, write = f"t-{unique}", tenants._write
+    tenants.register(kafka, codec, name)
+
+    def late(_kafka: KafkaSettings, _codec: Codec, tenant: TenantRegistered) -> None:
+        monkeypatch.setattr(tenants, "_write", write)
+        assert tenants.deactivate(kafka, codec, name)
+        write(kafka, codec, tenant)
+
+    monkeypatch.setattr(tenants, "_write", late)
+    new = tenants.register(kafka, codec, name)
+    found = tenants.read(kafka, codec)[name]
+    assert (found.active, found.key_hashes) == (True, (digest(new),))
 
 
 def test_the_number_of_valid_keys_is_bounded(
