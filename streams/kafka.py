@@ -1,8 +1,8 @@
 """The roads themselves: deliver, take, finish; and what is needed around them. Everything here is on confluent-kafka.
 
 delivery.py   records out, acknowledged before anybody is told so
-intake.py     records in, as a member of a group; hands.py holds what is in hand, offsets.py says what may
-                  be committed
+intake.py     records in, as a member of a group, with the thread that polls (polling.py) and commits (committing.py);
+              hands.py holds what is in hand, offsets.py says what may be committed
 admin.py      topics, and reading without a group
 """
 

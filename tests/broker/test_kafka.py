@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from aios.streams import intake as intake_module
+from aios.streams import polling
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import Fenced, Reason, SchemaMismatch, StateBroken, Unavailable
 from aios.streams.kafka import Delivery, Intake, Place, ensure_topics, read_all, read_one
@@ -256,7 +257,7 @@ def test_in_flight_is_bounded_and_a_slow_stage_keeps_its_membership(
     kafka: KafkaSettings, one: str, group: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With 3,000 records behind 5 in hand the partition is paused, polling goes on; then all come, once, in order."""
-    monkeypatch.setattr(intake_module, "FULL_S", 0.05)
+    monkeypatch.setattr(polling, "FULL_S", 0.05)
 
     async def run() -> None:
         await put(kafka, one, *numbers(3_000), key="k")
@@ -387,28 +388,29 @@ def test_closing_lets_work_in_hand_finish(kafka: KafkaSettings, one: str, group:
 # Several members
 
 
-class Watched(Intake):
-    """Says when a revoke begins."""
-
-    revoking: threading.Event
-
-    def _revoked(self, consumer: Consumer, places: Any) -> None:
-        self.revoking.set()
-        super()._revoked(consumer, places)
-
-
-def test_partitions_that_leave_are_drained_first(kafka: KafkaSettings, topic: str, group: str) -> None:
+def test_partitions_that_leave_are_drained_first(
+    kafka: KafkaSettings, topic: str, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On revoke, work in hand may finish and is committed; what did not is not owned any more and its heir gets it."""
 
     async def run() -> None:
         await put(kafka, topic, *numbers(60))
-        first = Watched(kafka, group=group, topics=[topic], in_flight_max=100, drain_s_max=1.0)
-        first.revoking = threading.Event()
+        first, revoking = (
+            Intake(kafka, group=group, topics=[topic], in_flight_max=100, drain_s_max=1.0),
+            threading.Event(),
+        )
+        revoked = first._polling._revoked
+
+        def watched(consumer: Consumer, places: Any) -> None:
+            revoking.set()
+            revoked(consumer, places)
+
+        monkeypatch.setattr(first._polling, "_revoked", watched)
         await first.start()
         taken = await take_all(first, 60)
         stuck = {record.partition: record for record in taken}  # the last one of each partition
         async with taking(kafka, group, topic) as second:
-            assert await asyncio.to_thread(first.revoking.wait, WAIT_S_MAX)
+            assert await asyncio.to_thread(revoking.wait, WAIT_S_MAX)
             for record in taken:
                 if record not in stuck.values():
                     first.finish(record)

@@ -49,7 +49,7 @@ def test_a_process_dies_as_armed(armed: str, payload: str, status: int, said: st
 
 
 ROOT = Path(__file__).parents[2]
-ROADS = ("streams/intake.py", "streams/delivery.py")
+ROADS = ("streams/intake.py", "streams/polling.py", "streams/committing.py", "streams/delivery.py")
 VISITS = re.compile(r'failpoints\.hit\(\s*f?"(?:\{[^}]+\}|(?P<process>[a-z]+))\.(?P<step>[a-z]+)"')
 S_MAX = 1e-6  # of a visit, with what builds its name; a record of the fastest stage costs 60 times as much
 

@@ -12,8 +12,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from prometheus_client import REGISTRY
 
-from aios.streams import intake as intake_module
-from aios.streams import topology
+from aios.streams import polling, topology
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import StateBroken
 from aios.streams.intake import Intake
@@ -112,7 +111,7 @@ class Message:
 def reading(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     @asynccontextmanager
     async def opened(log: Log, *, skips: bool = True) -> AsyncIterator[Intake]:
-        monkeypatch.setattr(intake_module, "Consumer", log)
+        monkeypatch.setattr(polling, "Consumer", log)
         intake = Intake(
             KafkaSettings(bootstrap_servers="none"), group=GROUP, topics=[TOPIC], in_flight_max=100, skips=skips
         )
