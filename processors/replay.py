@@ -3,8 +3,8 @@
 Enters: operation.requested.v1, in one partition, and by place the dead letters that it is about. Leaves: one
 operation.answered.v1 for each request, and in the same transaction what it changed: what is remembered of letters and
 jobs, letter.changed.v1, audit.recorded.v1, breaker.changed.v1, and what returns on <group>.retry. Between requests it
-works off jobs and lets old letters expire. Its parts are in replaying/: jobs.py and sweep.py for that, letters.py for
-one letter at a time.
+works off jobs and lets old letters expire. Its parts are in replaying/: jobs.py and sweep.py for that, planning.py for
+what is asked of jobs, letters.py for one letter at a time.
 
 Guaranteed: exactly once, whatever dies when, for a request, a slice of a job and all their effects are one
 transaction; only groups of the topology get anything back, never a target of somebody's own choosing; only the very
@@ -20,14 +20,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from aios.dlq import breakers, commands, filters, jobs
+from aios.dlq import breakers, commands, filters
 from aios.dlq.breakers import BreakerTable
 from aios.dlq.commands import (
     BreakerCommand,
@@ -45,7 +45,6 @@ from aios.dlq.commands import (
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.deaths import Alone, Deaths
 from aios.dlq.filters import Filter, FilterRefused
-from aios.dlq.jobs import JobState
 from aios.dlq.places import Places
 from aios.dlq.settle import CLOSED
 from aios.processors.admit import Admit
@@ -57,8 +56,11 @@ from aios.processors.replaying.guard import Guard, Hands
 from aios.processors.replaying.jobs import JobFailed, Jobs, Probe
 from aios.processors.replaying.letters import Letters
 from aios.processors.replaying.missed import MissedWalk, Positions
+from aios.processors.replaying.planning import Planning
+from aios.processors.replaying.prints import Prints
 from aios.processors.replaying.probe import Probes, decoded
 from aios.processors.replaying.recent import Recent
+from aios.processors.replaying.records import Records
 from aios.processors.replaying.sweep import EVERY_S, Sweep
 from aios.processors.replaying.turn import NOBODY, Turn
 from aios.processors.replaying.walk import LetterWalk, Source, Walk
@@ -122,17 +124,18 @@ class Replay:
         self._world = world
         self._guard = Guard(world.hands)
         self._recent = Recent()
+        self._records = Records(codec, world.source, self._guard, world.default_tenant)
         self._jobs = Jobs(
-            codec,
             walk=self._walk,
-            source=world.source,
+            records=self._records,
+            prints=Prints(codec, world.default_tenant),
             principals=world.principals,
             probe=world.probe,
             monotonic=world.monotonic,
-            default_tenant=world.default_tenant,
             guard=self._guard,
         )
-        self._letters = Letters(codec, world.principals, self._jobs, self._guard, world.partitions)
+        self._planning = Planning(world.principals, self._jobs, self._records, world.positions, world.partitions)
+        self._letters = Letters(codec, world.principals, self._records, self._guard, world.partitions)
         self._sweep = Sweep(
             world.source, world.partitions, world.monotonic, world.retention_ms, every_s=world.sweep_every_s
         )
@@ -183,6 +186,7 @@ class Replay:
     def close(self) -> None:
         """Let go of what reads."""
         self._jobs.close()
+        self._records.close()
         self._sweep.close()
 
     def _turn(self, state: StateView, now_ms: int, asked: Where = NOBODY) -> Turn:
@@ -245,119 +249,11 @@ class Replay:
             case LetterCommand():
                 return self._letters.act(command, request, turn)
             case PlanCommand():
-                return self._plan(command, request, turn)
+                return self._planning.plan(command, request, turn)
             case JobCommand():
-                return self._job(command, request, turn)
+                return self._planning.act(command, request, turn)
             case BreakerCommand():
                 return self._close_breaker(request, turn)
-
-    # jobs
-
-    def _plan(self, command: PlanCommand, request: OperationRequested, turn: Turn) -> Mapping[str, Any]:
-        wanted = filters.parse(command.filter)
-        allowed(self._world.principals, request.principal, Kind.PLAN, frozenset({wanted.tenant}))
-        known = turn.job(request.object_id)
-        if known is not None and not jobs.is_planned_by(command, known):
-            raise commands.key_reused()
-        if known is not None:
-            return _told(known)
-        self._expect_room(turn)
-        marks = self._marks(command, wanted)
-        job = jobs.planned(
-            request.object_id,
-            command,
-            marks,
-            by=request.principal,
-            reason=request.reason,
-            now_ms=turn.now_ms,
-        )
-        turn.keep_job(job)
-        self._jobs.wake(job.job_id)
-        detail = {
-            "filter": command.filter,
-            "action": command.action,
-            "kind": command.target,
-            "edit": bool(command.edit),
-        }
-        self._say_job(job, "replay_planned", request, turn, detail)
-        return _told(job)
-
-    def _marks(self, command: PlanCommand, wanted: Filter) -> dict[str, int]:
-        """Where everything ends that the job may look at. Raises Refused, Unavailable."""
-        if command.target is Target.LETTERS:
-            return self._ends(topic for topic, stage in jobs.STAGES.items() if wanted.group in ("", stage.group))
-        if wanted != Filter(**{name: getattr(wanted, name) for name in missed.SELECTORS}):
-            raise Refused(Problem.BAD_ARGUMENTS, f"missed events are chosen by {', '.join(missed.SELECTORS)} only")
-        return {one: at for one, at in missed.entered(self._world.positions()).items() if at > 0}
-
-    def _ends(self, names: Iterable[str]) -> dict[str, int]:
-        """Of these dead letters."""
-        found: dict[str, int] = {}
-        for name in names:
-            for partition in range(jobs.STAGES[name].dead_letters.partitions(self._world.partitions)):
-                low, high = self._jobs.ends(name, partition)
-                if low < high:
-                    found[f"{name}/{partition}"] = high
-        return found
-
-    def _job(self, command: JobCommand, request: OperationRequested, turn: Turn) -> Mapping[str, Any]:
-        job, by = turn.job(request.object_id), request.principal
-        if job is None:
-            raise Refused(Problem.NOT_FOUND, "there is no such job; `aios replay list` shows them")
-        jobs.may(self._world.principals, job, by, command.kind)
-        moved = self._moved(job, command.kind, by, turn)
-        if moved is not job:
-            turn.keep_job(moved)
-            self._jobs.wake(job.job_id)
-            self._say_job(moved, f"replay_{_PAST[command.kind]}", request, turn, {})
-        return _told(moved)
-
-    def _expect_room(self, turn: Turn) -> None:
-        """For one more job at work. Raises Refused."""
-        if sum(jobs.is_active(job) for job in turn.jobs()) >= jobs.JOBS_MAX:
-            raise Refused(Problem.TOO_MANY, f"{jobs.JOBS_MAX} jobs are at work; wait for one, or abort one")
-
-    def _moved(self, job: ReplayRemembered, kind: Kind, by: str, turn: Turn) -> ReplayRemembered:
-        """The job after the command; the same object where it has been done already. Raises Refused."""
-        now_ms = turn.now_ms
-        match kind:
-            case Kind.APPROVE:
-                return job if (job.state, job.approved_by) == (JobState.APPROVED, by) else jobs.approve(job, by, now_ms)
-            case Kind.RUN | Kind.RESUME:
-                if job.state == JobState.RUNNING:
-                    return job
-                moved = (jobs.run if kind is Kind.RUN else jobs.resume)(job, by, now_ms)
-                self._still_approved(job)
-                self._expect_room(turn)
-                return moved
-            case Kind.PAUSE:
-                return job if job.state == JobState.PAUSED else jobs.pause(job, now_ms)
-            case _:
-                return job if job.state == JobState.ABORTED else jobs.abort(job, now_ms)
-
-    def _still_approved(self, job: ReplayRemembered) -> None:
-        """By somebody who may approve it today. Raises Refused."""
-        try:
-            jobs.may(self._world.principals, job, job.approved_by, Kind.APPROVE)
-        except Refused as refused:
-            raise Refused(
-                Problem.ROLE_MISSING, f"who approved it may not do so any more ({refused.detail}): plan it again"
-            ) from refused
-
-    def _say_job(
-        self, job: ReplayRemembered, transition: str, request: OperationRequested, turn: Turn, detail: Mapping[str, Any]
-    ) -> None:
-        told = {"state": job.state, "why": request.reason} | dict(detail)
-        turn.audited_object(
-            job.job_id,
-            transition,
-            act=request.command_id,
-            by=request.principal,
-            detail=told,
-            tenant=jobs.tenant_of(job),
-        )
-
-    # breakers
 
     def _close_breaker(self, request: OperationRequested, turn: Turn) -> Mapping[str, Any]:
         breaker = self._world.breakers.get(request.object_id)
@@ -382,19 +278,6 @@ class Replay:
             tenant=breaker.tenant,
         )
         return {"state": CLOSED}
-
-
-_PAST = {
-    Kind.APPROVE: "approved",
-    Kind.RUN: "started",
-    Kind.PAUSE: "paused",
-    Kind.RESUME: "resumed",
-    Kind.ABORT: "aborted",
-}
-
-
-def _told(job: ReplayRemembered) -> Mapping[str, Any]:
-    return {"job_id": job.job_id, "state": job.state, "tried": jobs.is_tried(job), "changed_at": job.changed_at}
 
 
 def positions(kafka: KafkaSettings) -> dict[str, int]:

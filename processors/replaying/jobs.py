@@ -18,16 +18,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from aios.dlq import edits, envelope, jobs
+from aios.dlq import jobs
 from aios.dlq.commands import Action, Kind, Principals, Refused
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.jobs import Bucket, JobState, LetterState, Report, Skip
 from aios.processors.replaying.guard import Guard
 from aios.processors.replaying.prints import Prints
+from aios.processors.replaying.records import Records
 from aios.processors.replaying.turn import Turn
-from aios.processors.replaying.walk import Found, Nothing, Over, Passed, Source, Walk
+from aios.processors.replaying.walk import Found, Nothing, Over, Passed, Walk
 from aios.schemas import ids
-from aios.schemas.codec import Codec
 from aios.schemas.models import LetterRemembered, ReplayRemembered
 from aios.streams.errors import AiosError, Reason, Verdict
 from aios.streams.record import Outgoing, Record
@@ -81,27 +81,23 @@ class _Slice:
 
 
 class Jobs:
-    """See the module. walk: a new walk of a job. source: for single records."""
+    """See the module. walk: a new walk of a job."""
 
     def __init__(
         self,
-        codec: Codec,
         *,
         walk: Callable[[ReplayRemembered], Walk],
-        source: Callable[[], Source],
+        records: Records,
+        prints: Prints,
         principals: Principals,
         probe: Probe,
         monotonic: Callable[[], float],
-        default_tenant: str,
         guard: Guard,
     ) -> None:
         self._guard = guard
-        self._codec = codec
-        self._default_tenant = default_tenant
-        self._prints = Prints(codec, default_tenant)
         self._walk = walk
-        self._open = source
-        self._source: Source | None = None
+        self._records = records
+        self._prints = prints
         self._principals = principals
         self._probe = probe
         self._monotonic = monotonic
@@ -121,9 +117,6 @@ class Jobs:
     def close(self) -> None:
         for job_id in list(self._runs):
             self._drop(job_id)
-        if self._source is not None:
-            self._source.close()
-            self._source = None
 
     def in_ms(self) -> int | None:
         """Until one is due; None: there is none."""
@@ -216,7 +209,7 @@ class Jobs:
     def _advance(self, job: ReplayRemembered, run: _Run, turn: Turn) -> None:
         """A slice of a running job."""
         limit, before = self._limit(job, run), _before(job, turn)
-        slice_, over = _Slice(self._monotonic()), limit.capped
+        slice_, over = _Slice(self._monotonic()), limit.reached(0)
         while not over and self._room(slice_):
             read = run.walk.read(before)
             if isinstance(read, Nothing):
@@ -305,85 +298,13 @@ class Jobs:
         if job.action == Action.DISCARD:
             turn.discard(letter, record.key, known, act=job.job_id, by=job.run_by, reason=job.reason, job_id=job.job_id)
             return None
-        prepared = self._prepare(found, known, job, turn.now_ms)
+        prepared = self._records.returning(found, known, job, turn.now_ms)
         if isinstance(prepared, Skip):
             return prepared
         out, before = prepared
         trace = record.header("traceparent") or ""
         self._prints.returned(letter, out, known, job, turn, before=before, trace=trace)
         return None
-
-    def _prepare(
-        self, found: Found, known: LetterRemembered | None, job: ReplayRemembered, now_ms: int
-    ) -> tuple[Outgoing, str] | Skip:
-        """The record that returns, and the hash of its bytes before an edit; the job's edit is of what it selected."""
-        letter, record = found.letter, found.record
-        whole = self.original(letter, record)
-        if whole is None:
-            return Skip.GONE
-        original = whole.value
-        value, restored = original, False
-        if known is not None and known.generation == letter.generation:
-            restored = known.restored
-            value = known.edit if known.edit is not None else value
-        if job.edit and not found.along:
-            if self._guard.is_deadly(letter):
-                return Skip.UNFIT  # to patch it is to decode it
-            topic = edits.topic_of(letter.orig_topic)
-            try:
-                value = self._guard.decoding(letter, partial(edits.patched, self._codec, topic, value, job.edit))
-                self.check_kept(letter, whole, value)
-            except Refused:
-                return Skip.UNFIT
-        out = jobs.returned(
-            letter,
-            whole,
-            value,
-            job_id=job.job_id,
-            by=job.run_by,
-            at_ms=now_ms,
-            hash_before=envelope.sha256(original) if value != original else "",
-            restored=restored,
-        )
-        if out is None:
-            return Skip.OVERSIZE
-        return out, envelope.sha256(original) if value != original else ""
-
-    def original(self, letter: DeadLetter, record: Record) -> Record | None:
-        """A letter's record with its bytes and the producer's headers, also where they were left at another place.
-
-        None if they are gone. Raises Unavailable.
-        """
-        if not letter.reference:
-            return record
-        topic, partition, offset = letter.reference.rsplit("/", 2)
-        there = self.fetch((topic, int(partition), int(offset)))
-        if there is None:
-            return None
-        ours = (header for header in record.headers if header[0].startswith(envelope.PREFIX))
-        return replace(record, key=there.key, value=there.value, headers=(*envelope.foreign(there.headers), *ours))
-
-    def check_kept(self, letter: DeadLetter, whole: Record, edited: bytes) -> None:
-        """That an edit leaves the event that it was. Raises Refused, Unavailable."""
-        check = partial(
-            edits.check_kept, self._codec, letter, whole, edited=edited, default_tenant=self._default_tenant
-        )
-        if self._guard.is_deadly(letter):
-            check(original=None)
-        else:
-            self._guard.decoding(letter, partial(check, original=whole.value))
-
-    def fetch(self, place: tuple[str, int, int]) -> Record | None:
-        """The record at a place. Raises Unavailable."""
-        if self._source is None:
-            self._source = self._open()
-        return self._source.fetch([place]).get(place)
-
-    def ends(self, topic: str, partition: int) -> tuple[int, int]:
-        """Where a partition begins and ends. Raises Unavailable."""
-        if self._source is None:
-            self._source = self._open()
-        return self._source.ends(topic, partition)
 
     def _passed(self, passed: Passed, run: _Run, turn: Turn) -> None:
         """A parked letter of an earlier process: does it hold its key?"""
@@ -419,7 +340,7 @@ class Jobs:
             skip = self._judge(found, known, job, run, turn)
             prepared = skip
             if skip is None and job.action == Action.REPLAY:
-                tried = self._prepare(found, known, job, turn.now_ms)
+                tried = self._records.returning(found, known, job, turn.now_ms)
                 prepared = tried if isinstance(tried, Skip) else None
                 if not isinstance(tried, Skip):
                     report.returns(letter, self._tried(letter, tried[0], turn.now_ms))
@@ -448,10 +369,6 @@ class _Limit:
 
     letters: int
     left: int | None
-
-    @property
-    def capped(self) -> bool:
-        return self.reached(0)
 
     def reached(self, done: int) -> bool:
         return self.left is not None and self.left - done <= 0

@@ -17,7 +17,7 @@ from aios.dlq.commands import Kind, LetterCommand, Principals, Problem, Refused,
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.jobs import LetterState
 from aios.processors.replaying.guard import Guard
-from aios.processors.replaying.jobs import Jobs
+from aios.processors.replaying.records import Records
 from aios.processors.replaying.turn import Turn
 from aios.schemas.codec import Codec
 from aios.schemas.models import OperationRequested
@@ -25,12 +25,12 @@ from aios.streams.record import Record
 
 
 class Letters:
-    """See the module. records: where they are read by place. partitions: of a family."""
+    """See the module. partitions: of a family."""
 
-    def __init__(self, codec: Codec, principals: Principals, records: Jobs, guard: Guard, partitions: int) -> None:
+    def __init__(self, codec: Codec, principals: Principals, records: Records, guard: Guard, partitions: int) -> None:
         self._codec = codec
         self._principals = principals
-        self._jobs = records
+        self._records = records
         self._guard = guard
         self._partitions = partitions
 
@@ -60,7 +60,7 @@ class Letters:
             raise Refused(Problem.NOT_FOUND, "that is no dead-letter topic of this system")
         if partition >= jobs.STAGES[topic].dead_letters.partitions(self._partitions):
             raise Refused(Problem.NOT_FOUND, "the topic has no such partition")
-        record = self._jobs.fetch(command.place)
+        record = self._records.fetch(command.place)
         letter = letter_of(record) if record is not None else None
         if record is None or letter is None or letter.id != letter_id:
             raise Refused(Problem.NOT_FOUND, "the dead letter is not there (any more): its time was up")
@@ -73,7 +73,7 @@ class Letters:
     ) -> Mapping[str, Any]:
         known = turn.letter(letter.id)
         _expect(letter, turn, LetterState.OPEN, LetterState.EDITED, LetterState.QUARANTINED)
-        whole, topic = self._jobs.original(letter, record), edits.topic_of(letter.orig_topic)
+        whole, topic = self._records.original(letter, record), edits.topic_of(letter.orig_topic)
         if whole is None:
             raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
         if request.value is not None:
@@ -83,7 +83,7 @@ class Letters:
         else:
             patch = command.patch
             edited = self._guard.decoding(letter, lambda: edits.patched(self._codec, topic, whole.value, patch))
-        self._jobs.check_kept(letter, whole, edited)
+        self._records.check_kept(letter, whole, edited)
         before, after = envelope.sha256(whole.value), envelope.sha256(edited)
         told = {"state": LetterState.EDITED, "hash_before": before, "hash_after": after}
         same = known is not None and known.edit == edited and known.edited_by == request.principal
@@ -141,7 +141,7 @@ class Letters:
         if known is not None and known.restored and state in (LetterState.OPEN, LetterState.QUARANTINED):
             return {"state": state}
         _expect(letter, turn, LetterState.DISCARDED)
-        if self._jobs.original(letter, record) is None:
+        if self._records.original(letter, record) is None:
             raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
         state = LetterState.QUARANTINED if jobs.unfreed(letter, known) else LetterState.OPEN
         turn.keep_letter(jobs.remembered(letter, known, state=state, restored=True, changed_at=turn.now_ms))
