@@ -77,8 +77,11 @@ class DeadLetter:
 
     @property
     def stood_at(self) -> int:
-        """When its record first stood, Unix ms: by that it may return; where it is not known, when the letter did."""
-        return self.orig_timestamp or self.written_at
+        """When its record first stood, Unix ms: by that it may return; where it is not known, when the letter did.
+
+        No later than that: a producer's clock may be ahead.
+        """
+        return min(self.orig_timestamp or self.written_at, self.written_at)
 
     @property
     def returns_until(self) -> int:

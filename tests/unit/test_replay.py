@@ -1189,6 +1189,18 @@ def test_a_letter_whose_record_is_older_than_itself_expires_while_the_record_mig
     assert expired_after(29.1) == {restored.id, again.id, late.id}
 
 
+def test_a_letter_whose_producer_s_clock_is_ahead_expires_before_it_is_gone() -> None:
+    """Its record stands in a topic with producers' times, a year ahead: it lies there no longer than any other."""
+    desk = Desk()
+    ahead = Record(ADMIT.reads[0].name, 0, 7, NOW_MS + 365 * DAY_MS, b"k", b"garbage", (("aios-tenant", b"demo"),))
+    letter = desk.fail(ahead, ADMIT, SchemaMismatch("x"), at_ms=NOW_MS)
+    desk.work()
+    desk.now_ms, desk.passed_s = NOW_MS + 28 * DAY_MS, desk.passed_s + 3_600
+    desk.work()
+    assert [(one.letter_id, one.state) for one in desk.events(LetterChanged)] == [(letter.id, "expired")]
+    assert letter.returns_until == NOW_MS + RETENTION_MS
+
+
 @pytest.mark.parametrize(
     ("restored", "expired_by"),
     [(27.5, 28.5), (29.5, 29.99), (31.5, 32.5)],
