@@ -71,6 +71,11 @@ def marked(out: Outgoing, ordinal: int | None) -> Outgoing:
     return replace(out, headers=(*kept, *told))
 
 
+def control(out: Outgoing, ordinal: int) -> Outgoing:
+    """As a record that says of this ordinal that it will not return."""
+    return marked(replace(out, headers=(*out.headers, (CONTROL, DISCARDED.encode()))), ordinal)
+
+
 def way(parked: Parked | None, ordinal: int | None) -> Way:
     """ordinal: of a record that returns, None if it was not held before."""
     if ordinal is None:

@@ -354,7 +354,14 @@ class PartitionStore:
             place = parking.place(parked, turn.ordinal, self._dead_letters)
             self._hold(settler.follow(record, place, now_ms), turn, draft, now_ms)
         elif turn.way is Way.DISCARD and turn.ordinal is not None:
-            draft.park(turn.key, parking.discard(parked, turn.ordinal))
+            try:
+                draft.park(turn.key, parking.discard(parked, turn.ordinal))
+            except RecordError as error:  # its letter stays discarded, and whoever replays this one says it again
+                settlement = settler.settle(record, error, now_ms)
+                if settlement.outgoing is not None:
+                    draft.write(parking.control(settlement.outgoing, turn.ordinal))
+                draft.done([record], str(settlement.verdict))
+                return
         draft.done([record], _PASSED[turn.way])
 
     def _settle(self, record: Record, settlement: Settlement, turn: Turn | None, draft: Draft, now_ms: int) -> None:

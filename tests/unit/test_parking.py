@@ -352,6 +352,28 @@ def test_a_discarded_head_lets_the_next_one_go() -> None:
     assert world.held == {}
 
 
+def test_a_discard_that_leaves_one_gap_too_many_ends_no_process_and_can_be_replayed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is a dead letter in its place: once there is room it returns, and says what it said before."""
+    monkeypatch.setattr(parking, "SPANS_MAX", 1)
+    world = world_of((b"a", ORDERED[0], ["dead"]), *[(b"a", ORDERED[0], [])] * 5)
+    letters = list(world.letters)
+    for number in (2, 4):
+        world.discard(letters[number])
+    world.run(PLAN.retries.name, 10)
+    (refused,) = world.letters[6:]
+    said = envelope.headers_said(refused.headers)
+    assert (said["reason"], said["park.ordinal"]) == ("oversize", dict(letters[4].headers)[parking.ORDINAL].decode())
+    for letter in (*letters[:2], letters[3]):
+        world.replay(letter)
+    world.log.put(PLAN.retries.name, refused.key, refused.value, refused.headers)
+    world.replay(letters[5])
+    world.run(PLAN.retries.name, 10)
+    assert [one["id"] for one in world.told] == [0, 1, 3, 5]
+    assert world.held == {}
+
+
 def test_what_belongs_to_nobody_holds_no_key() -> None:
     """A record that names another's case is a dead letter without ordinal; the case goes on."""
     admitted = ORDERED[0]
