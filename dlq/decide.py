@@ -64,7 +64,8 @@ HINTS: Mapping[Reason, Hint] = {
     Reason.KILLS_ITS_PROCESS: Hint(
         Class.PERMANENT,
         "A process died with this record alone in hand, more than once. Look at the last exit in `aios status` and "
-        "at `aios logs`; fix the code before you replay it.",
+        "at `aios logs`; fix the code before you replay it: as it is it returns only with a job that names it "
+        "(`--reason`, `--fingerprint` or `--id`), since each return that does not help ends two more processes.",
     ),
     Reason.WRONG_PARTITION: Hint(
         Class.POLICY,
