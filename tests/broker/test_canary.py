@@ -46,7 +46,7 @@ def system(
     begin_at_the_end(kafka, stage.group, stage.reads[0].name)
     forget(kafka, WATCH.group)
     with ExitStack() as processes:
-        for name in ("plan", "classify", "watch"):
+        for name in ("plan", "classify", "watch", "retry"):  # by way of retry comes back who asked while one loaded
             processes.enter_context(process(settings, name, AIOS_INFERENCE__ENGINE="echo"))
         yield settings
 

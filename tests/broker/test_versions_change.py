@@ -153,6 +153,7 @@ def test_each_case_ends_with_the_versions_it_began_with(there: Flow) -> None:
         stamps = Stamps(tail, there)
         for name in ("classify", "generate"):
             processes.enter_context(process(there.settings, name, AIOS_INFERENCE__ENGINE="echo"))
+        processes.enter_context(process(there.settings, "retry"))  # who asks while an engine loads comes back by it
         killed = processes.enter_context(process(there.settings, "plan"))
         with there.flowing():
             there.until_it_serves(stamps, 0)
