@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 
 from aios.infra.prove.findings import Law, Part
@@ -50,7 +51,7 @@ class Arrivals:
         self._prints = {partition: array("Q", bytes(8 * size)) for partition, size in sizes.items()}
         self._arrived = {partition: array("q", bytes(8 * size)) for partition, size in sizes.items()}
         self._admitted = {partition: array("q", bytes(8 * size)) for partition, size in sizes.items()}
-        self._posted: dict[int, Entry] = {}  # acknowledged by the gateway and not found yet
+        self._posted: dict[int, list[Entry]] = {}  # acknowledged by the gateway and not found yet; repeats are alike
         self._letters: dict[str, _Letter] = {}
         self._closed: dict[str, int] = {}
         self._positions: dict[int, int] = {}
@@ -65,7 +66,7 @@ class Arrivals:
                 continue
             self.acknowledged += 1
             if entry.offset < 0:
-                self._posted[_print(entry.key, entry.body)] = entry
+                self._posted.setdefault(_print(entry.key, entry.body), []).append(entry)
                 continue
             at = self._index(entry.partition, entry.offset)
             if at is None:
@@ -98,9 +99,8 @@ class Arrivals:
             why = f"the record at {TOPIC}/{seen.partition}/{seen.offset} is not the one that was acknowledged there"
             self.part.violations.add(Law.ACKNOWLEDGED, why)
         self._prints[seen.partition][at] = 1  # it is there
-        entry = self._posted.pop(found, None) if not expected else None
-        if entry is not None:
-            self._kinds[seen.partition][at] = KINDS.index(entry.kind)
+        if not expected and (posted := self._posted.get(found)):
+            self._kinds[seen.partition][at] = KINDS.index(posted.pop().kind)
 
     def letter(self, seen: Any) -> None:
         """A dead letter of admit; call behind every arrived(). What it says is judged though it returned since."""
@@ -149,7 +149,7 @@ class Arrivals:
         for letter_id, letter in self._letters.items():
             if letter.generation > self._closed.get(letter_id, -1):
                 self._mark(letter.at, LETTER)
-        for entry in self._posted.values():
+        for entry in chain.from_iterable(self._posted.values()):
             what = f"event {entry.n} (key {entry.key}) was acknowledged by the gateway and is not there"
             self.part.violations.add(Law.ACKNOWLEDGED, what)
         for partition in self._sources:

@@ -143,6 +143,17 @@ def test_the_time_in_which_an_event_was_a_dead_letter_is_no_wait_for_the_stage()
     assert found.finish().pace("admit").longest() == 0.4
 
 
+def test_each_of_two_posts_that_are_alike_must_be_there() -> None:
+    """A caller who asks again is told of a record of its own."""
+    history = sound()
+    offset = history.arrive("kb", "my loan", Kind.REPEAT, via="http")
+    history.admit("b", offset, "b2")
+    assert history.judge().sound
+    history.topics[DOCUMENT_RECEIVED.name].pop()
+    history.topics[CASE_ADMITTED.name].pop()
+    assert history.judge().violations == {Law.ACKNOWLEDGED: 1}
+
+
 @pytest.mark.parametrize("is_replayed", [False, True])
 def test_a_good_event_that_became_a_dead_letter_is_unexpected_though_it_returned(*, is_replayed: bool) -> None:
     """Whoever replays letters all the time hides none."""
