@@ -3,8 +3,9 @@
 Enters: a home in which nothing runs. Leaves: printed tables: of each request what became of it and why, told on each
 participant's clock; of the calendars what stands in them, counted at the server. Guaranteed: the server is Radicale, a
 child of the demo, and is away for AWAY_S while requests are under way; holds that are left, entries that stand twice,
-and requests that came to a person because of that are counted, and any of them is a failure; a request that does not
-come to rest in SETTLE_S_MAX is one too. No model is asked by meeting.schedule: the engines are drills.
+are missing, or stand though the meeting was called off, and requests that came to a person are counted, and any of them
+is a failure; a request that does not come to rest in SETTLE_S_MAX is one too. No model is asked by meeting.schedule:
+the engines are drills.
 """
 
 from __future__ import annotations
@@ -262,12 +263,14 @@ def _judge(console: Console, courses: Sequence[Course], entries: Sequence[diarie
     twice = [key for key, count in Counter((one.calendar, one.case) for one in ours).items() if count > 1]
     booked = {course.case for course in courses if course.seen.get("status") == "booked"}
     missing = booked - {one.case for one in ours}
+    left = {course.case for course in courses if _became(course) == "called_off"} & {one.case for one in ours}
     people = [course for course in courses if course.seen.get("status") == "waiting_for_person"]
     console.rule("counted at the calendar server")
     console.print(f"bookings that stand: {len({one.case for one in ours})}, in {len(ours)} calendar entries")
     console.print(f"holds left behind: {len(holds)}; bookings that stand twice in a calendar: {len(twice)}")
-    console.print(f"booked cases without an entry: {len(missing)}; requests that came to a person: {len(people)}")
-    if holds or twice or missing or people:
+    console.print(f"booked cases without an entry: {len(missing)}; called off, and still in a calendar: {len(left)}")
+    console.print(f"requests that came to a person: {len(people)}")
+    if holds or twice or missing or left or people:
         fail("something was left behind, stands twice, is missing or bothered somebody")
 
 
