@@ -68,9 +68,12 @@ class Answering:
         cancels: Cancelled | None = None,
         wrote: Callable[[Usage], None] | None = None,
         here: Callable[[str], Awaitable[bool]] | None = None,
+        serves: Callable[[str], bool] | None = None,
     ) -> None:
         """wrote: hears what each answer that can be used took of the engine. here: whether that of a version is
-        loaded; None: always.
+        loaded; None: always. serves: whether a version answers all new cases, or all but a canary's: what stops the
+        process when such a one meets it (a server that does not know the model, heads for other vectors) fails the
+        requests of any other; None: each does.
         """
         self._pool = pool
         self._task = task
@@ -79,6 +82,7 @@ class Answering:
         self._cancels: Cancelled = cancels if cancels is not None else Nobody()
         self._wrote = wrote
         self._here = here
+        self._serves = serves
         self._asked: dict[asyncio.Task[Answer], Callable[[], bool]] = {}  # and whether its answer would be taken
         self._looking: asyncio.TimerHandle | None = None
 
@@ -91,7 +95,8 @@ class Answering:
         aside: Callable[[], bool] = lambda: False,
         usage: Usage | None = None,
     ) -> InferenceCompleted:
-        """Raises Unavailable, EngineDead, ConfigError, and what nobody foresaw; Loading, if it can go aside.
+        """Raises Unavailable, EngineDead, ConfigError (of the version that serves), what nobody foresaw, and Loading if
+        it can go aside.
 
         owned: False once this worker's answer would be discarded; it is taken out of the engine then, and what comes
         back only says what it took. aside: whether it can come again later; else it waits here for what loads. usage:
@@ -161,6 +166,10 @@ class Answering:
             status, reason = EXPIRED, LATE
         except RequestRefused as error:
             status, reason = FAILED, str(error)
+        except ConfigError as error:
+            if self._serves is None or self._serves(request.model):
+                raise
+            status, reason = FAILED, f"{request.model} cannot be asked here: {error}"
         except asyncio.CancelledError:
             why = self._cancels.reason(request.request_id) or ("" if owned() else LET_GO)
             if not why or _is_cancelled():

@@ -137,9 +137,7 @@ class Several:
 
 
 class Versions:
-    """Versions of one model, newest first; a request is answered by the one it names. What stops the process when the
-    newest meets it (a server that does not know the model, heads for other vectors) fails what asks an older one.
-    """
+    """Versions of one model, newest first; a request is answered by the one it names."""
 
     def __init__(self, *tasks: Task) -> None:
         self.model = tasks[0].model
@@ -151,12 +149,7 @@ class Versions:
         task = self._by_model.get(request.model)
         if task is None:
             raise RequestRefused(f"this worker serves {', '.join(self.models)}, not {request.model}")
-        try:
-            return await task.answer(request, priority)
-        except ConfigError as error:
-            if request.model == self.model:
-                raise
-            raise RequestRefused(f"{request.model} cannot be asked here: {error}") from error
+        return await task.answer(request, priority)
 
 
 def encoder(engines: Shelf, name: str) -> Task:

@@ -42,12 +42,14 @@ from aios.inference_workers.tasks import Task, encoder
 from aios.inference_workers.weights import convert
 from aios.inference_workers.writing import writer
 from aios.schemas.codec import Codec
+from aios.schemas.models import ModelActivated
 from aios.schemas.registry import RegistrySource
-from aios.streams import announced, installed, model_files, pool_files, prompt_files, reference
+from aios.streams import activations, announced, installed, model_files, pool_files, prompt_files, reference
 from aios.streams.announced import Announcer
 from aios.streams.config import InferenceSettings, Settings
 from aios.streams.errors import ConfigError, EngineDead
 from aios.streams.kafka import Delivery, Intake, cluster_id
+from aios.streams.reference import ReferenceTable
 from aios.streams.topics import INFERENCE_COMPLETED, inference_cancelled
 from aios.streams.topology import STAGES, Stage
 
@@ -223,7 +225,13 @@ async def _serve(
     cancels = {stage.name: Cancels() for stage in stages}
     tails = [Tail(settings.kafka, codec, inference_cancelled(name), known) for name, known in cancels.items()]
     announcer = Announcer(settings.kafka, codec, [f"{stage.group}.{slot}" for stage in stages], announced.here)
-    followers: list[GroupBreakers | Tail | Announcer] = [*breakers, *tails, announcer]
+    activated = activations.models(settings.kafka, codec)
+    followers: list[GroupBreakers | Tail | Announcer | ReferenceTable[ModelActivated]] = [
+        *breakers,
+        *tails,
+        announcer,
+        activated,
+    ]
     await reference.start(*followers)
     quiet, pools = Quiet(), []
     room = _room(engine, lanes)
@@ -240,6 +248,7 @@ async def _serve(
                 cancels=cancels[stage.name],
                 wrote=measured.wrote,
                 here=engine.is_here,
+                serves=lambda model: activations.serves(model, activated.get(served.pool.model), served.model),
             ),
             codec,
             measured,

@@ -123,6 +123,13 @@ def activated(
     )
 
 
+def serves(reference: str, told: ModelActivated | None, newest: str) -> bool:
+    """Whether name@version answers all new cases, or all but a canary's. told: the last activation of its model; None:
+    nobody has activated one, so that the newest does.
+    """
+    return reference == (newest if told is None else f"{told.model}@{told.version}")
+
+
 def returned(told: ModelActivated) -> ModelActivated:
     """Without its canary: the version that served the rest serves all."""
     return replace(told, canary_version=0, canary_permille=0, limits="")

@@ -6,8 +6,9 @@ newest. Where inference.engine sends a pool of another engine there, that name i
 --served-model-name takes several).
 Guaranteed: a refusal of one request (4xx) fails it alone; a server that is away or busy is Unavailable, which heals; a
 slow one is waited for until the request's deadline, since each question costs money, and is as good as away after
-inference.answer_s_max; a wrong key or a model it does not know stops the process with the reason, since no request
-would ever succeed (a harmless one is asked before that is believed: firewalls answer 403 to what a text says).
+inference.answer_s_max; a wrong key or a model it does not know is a ConfigError, since no request would ever succeed (a
+harmless one is asked before that is believed: firewalls answer 403 to what a text says), which stops the process where
+that version serves (answering.py).
 Nothing that a server says about a request is repeated but a short code. Cancelling closes the connection, by which
 such servers abort. Each lane has as many connections as its pool may have requests in flight, all versions together, so
 that whoever waits never waits here for bulk work; waiting for one is no sign that the server is away. The version names

@@ -119,6 +119,15 @@ def test_a_canary_is_another_version_than_the_one_that_serves() -> None:
         activations.activated(replace(STABLE, version=0), NAME, 2, **ask)
 
 
+def test_the_version_beside_a_canary_serves_and_the_newest_where_nobody_has_activated_one() -> None:
+    """And of a retired model none does."""
+
+    def serving(told: ModelActivated | None) -> list[int]:
+        return [version for version in (1, 2) if activations.serves(f"{NAME}@{version}", told, f"{NAME}@2")]
+
+    assert (serving(CANARY), serving(None), serving(replace(STABLE, version=0))) == ([1], [2], [])
+
+
 def test_a_full_activation_ends_the_canary_and_so_does_its_return() -> None:
     """Everybody on the version that was asked for; or on the one that served before."""
     told = activations.activated(CANARY, NAME, 2, stable=1, canary_permille=0)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +29,7 @@ from aios.inference_workers.cancels import Cancelled, Cancels
 from aios.inference_workers.classify import Head
 from aios.inference_workers.engines import batch
 from aios.inference_workers.engines import shelf as shelf_module
-from aios.inference_workers.engines.engine import Engine
+from aios.inference_workers.engines.engine import Embed, Embedding, Engine
 from aios.inference_workers.engines.openai import OpenAIEngine, at_once
 from aios.inference_workers.engines.shelf import Shelf
 from aios.inference_workers.measures import WASTED_S, Measures
@@ -98,6 +99,7 @@ def pool(
     cancels: Cancelled | None = None,
     task: Task | None = None,
     codec: Codec = CODEC,
+    serves: Callable[[str], bool] | None = None,
 ) -> Pool:
     declared = installed.pools()[STAGE.name]
     measures = Measures(declared)
@@ -110,6 +112,7 @@ def pool(
             answers=answers,
             cancels=cancels,
             here=engine.is_here if isinstance(engine, Shelf) else None,
+            serves=serves,
         ),
         codec,
         measures,
@@ -130,11 +133,12 @@ async def serve(
     cancels: Cancelled | None = None,
     task: Task | None = None,
     codec: Codec = CODEC,
+    serves: Callable[[str], bool] | None = None,
 ) -> None:
     """Until every record has ended, then stop; raises what the process would end with."""
     await engine.start()
     stop = asyncio.Event()
-    one = pool(roads, engine, home, breakers, answers=answers, cancels=cancels, task=task, codec=codec)
+    one = pool(roads, engine, home, breakers, answers=answers, cancels=cancels, task=task, codec=codec, serves=serves)
     serving = asyncio.create_task(worker.serve([one], engine, stop, lambda: None))
     ended = asyncio.create_task(roads.all_ended.wait())
     await asyncio.wait((serving, ended), timeout=ENDED_S_MAX, return_when=asyncio.FIRST_COMPLETED)
@@ -191,6 +195,31 @@ def test_a_version_that_cannot_be_loaded_fails_its_own_requests(error: Exception
     failed = ("failed", f"old cannot be loaded here: {error}")
     assert found == {f"r{n}": failed if n % 2 else ("ok", "") for n in range(6)}
     assert sorted(one.offset for one in roads.finished) == list(range(6))
+
+
+@pytest.mark.parametrize("serving", [OLDER, CLASSIFIER])
+def test_a_version_that_its_server_does_not_know_stops_the_process_where_it_serves(
+    serving: str, tmp_path: Path
+) -> None:
+    """Where another one serves, it fails its own requests, the newest too: a canary takes nobody's answers away."""
+
+    class Unknown(FakeEngine):
+        async def embed(self, request: Embed) -> Embedding:
+            raise ConfigError("the server does not know it")
+
+    keys = {CLASSIFIER: "new", OLDER: "old"}
+    shelf = Shelf({"new": Unknown(), "old": FakeEngine()}.__getitem__, keys.__getitem__, "new")
+    task = Versions(*(Classify(shelf.of(model), {"letters": HEAD}, model) for model in keys))
+    roads = FakeRoads([record(n, request(n, model=OLDER if n % 2 else CLASSIFIER)) for n in range(6)])
+    running = serve(roads, shelf, tmp_path, task=task, serves=lambda model: model == serving)
+    if serving == CLASSIFIER:
+        with pytest.raises(ConfigError, match="does not know it"):
+            asyncio.run(running)
+        return
+    asyncio.run(running)
+    found = {answer.request_id: (answer.status, answer.reason) for answer in answers(roads)}
+    failed = ("failed", f"{CLASSIFIER} cannot be asked here: the server does not know it")
+    assert found == {f"r{n}": ("ok", "") if n % 2 else failed for n in range(6)}
 
 
 class Loads(FakeEngine):

@@ -90,6 +90,7 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(worker, "cluster_id", lambda _: "cluster")
     for name in ("Announcer", "Delivery", "GroupBreakers", "Tail"):
         monkeypatch.setattr(worker, name, Beside)
+    monkeypatch.setattr(worker.activations, "models", Beside)
     return found
 
 
