@@ -10,7 +10,7 @@ Rejected: a table of sums that is kept up to date (a second truth; DuckDB adds u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ KEYS = {
     "day": "strftime(settled_at, '%Y-%m-%d')",
 }
 """What a report can be by, as SQL. cost_centre: as the case's decision says; empty: it has none, or is open."""
+
+SUMS = ("answers", "prompt_tokens", "output_tokens", "engine_us", "models", "people", "total", "wasted")
+"""What a report adds up."""
 
 _SUMMED = """count(*) filter (kind = 'inference')::bigint as answers,
     coalesce(sum(prompt_tokens), 0)::bigint as prompt_tokens,
@@ -92,6 +95,12 @@ def report(lake: Path, by: Sequence[str], *, tenant: str = "", since: str = "", 
     if answer.cut:
         raise QueryRefused(f"more than {lake_query.ROWS_MAX} rows: ask by fewer of {', '.join(by)}")
     return answer.plain()
+
+
+def added(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """The sum of a report's rows: of what they were read from, and not of what the lake has taken since."""
+    kept = list(rows)
+    return {name: sum(row[name] for row in kept) for name in SUMS}
 
 
 def compare(lake: Path, lines: Iterable[Line]) -> Compared:

@@ -53,13 +53,13 @@ def report(by: str, tenant: str, since: Any, check: bool, as_json: bool) -> None
     day = f"{since:%Y-%m-%d}" if since else ""
     try:
         found = ledger.report(lake_folder(settings.home), keys, tenant=tenant, since=day)
-        whole = ledger.report(lake_folder(settings.home), (), tenant=tenant, since=day)
     except QueryRefused as error:
         fail(str(error), FAILED)
+    whole = ledger.added(found)
     if as_json:
-        output.one({"currency": settings.money.currency, "by": keys, "rows": found, "sum": whole[0]}, as_json=True)
+        output.one({"currency": settings.money.currency, "by": keys, "rows": found, "sum": whole}, as_json=True)
     else:
-        _table(settings, keys, found, whole[0])
+        _table(settings, keys, found, whole)
     if check:
         _check()
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aios.infra.commands import cost
 from aios.schemas.codec import Codec
 from aios.schemas.models import UsageSettled
 from aios.sinks import lake_files, ledger
+from aios.sinks.lake import lake_folder
 from aios.sinks.lake_tables import Rows
 from aios.sinks.ledger import Line
+from aios.streams import config
 from aios.streams.durations import DAY_MS
 from aios.streams.record import Record
 from aios.streams.topics import CASE_DECIDED, USAGE_SETTLED
@@ -57,12 +63,9 @@ def kept(folder: Path, lines: list[UsageSettled], first: int = 0) -> None:
         lake_files.write(folder, rows, {name: table.schema for name, table in ROWS.tables.items()})
 
 
-SUMS = ("answers", "prompt_tokens", "output_tokens", "engine_us", "models", "people", "total", "wasted")
-
-
 def summed(lines: Iterable[UsageSettled]) -> Mapping[str, int]:
     """As a report without keys says it, of lines themselves: each id once."""
-    found = dict.fromkeys(SUMS, 0)
+    found = dict.fromkeys(ledger.SUMS, 0)
     for line in {line.settlement_id: line for line in lines}.values():
         if line.kind not in ("inference", "person", "wasted"):
             continue
@@ -88,8 +91,39 @@ def test_any_grouping_adds_up_to_the_ledger_to_the_last_unit(
     kept(lake, lines)
     wanted = summed(lines)
     found = ledger.report(lake, by)
-    for name in SUMS:
-        assert sum(row[name] for row in found) == wanted[name]
+    assert ledger.added(found) == wanted
+
+
+def test_the_sum_that_is_shown_is_that_of_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the lake takes more while the report is made."""
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path))
+    asked = ledger.report
+
+    def report(lake: Path, by: Sequence[str], **only: str) -> list[dict[str, Any]]:
+        found = asked(lake, by, **only)
+        kept(lake, [line("later")], first=1)
+        return found
+
+    kept(lake_folder(tmp_path), [line("first")])
+    monkeypatch.setattr(ledger, "report", report)
+    config.load.cache_clear()
+    said = CliRunner().invoke(cost.group, ["report", "--by", "case", "--json"])
+    config.load.cache_clear()
+    told = json.loads(said.stdout)
+    assert [row["total"] for row in told["rows"]] == [told["sum"]["total"]] == [5]
+
+
+def line(settlement: str) -> UsageSettled:
+    return UsageSettled(
+        settlement_id=settlement,
+        reservation_id="",
+        case_id="c",
+        tenant="t",
+        workflow="a",
+        kind="inference",
+        cost_micro=5,
+        settled_at=NOW_MS,
+    )
 
 
 def test_a_report_of_one_tenant_since_a_day_is_of_these_alone(tmp_path: Path) -> None:
