@@ -167,9 +167,15 @@ class EpochStore:
             raise Unavailable(f"Valkey does not answer: {type(error).__name__}") from error
 
     def _adopt(self, epoch: str) -> None:
+        """And remember it. Where that cannot be written, what was remembered stays: the next start reads all again."""
         self.epoch = epoch
-        self._remembered.parent.mkdir(parents=True, exist_ok=True)
-        self._remembered.write_text(epoch, encoding="ascii")
+        beside = self._remembered.with_suffix(".part")
+        try:
+            self._remembered.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(epoch, encoding="ascii")
+            beside.replace(self._remembered)
+        except OSError as error:
+            log.warning("the epoch of %s is not remembered: %s", self._marks.what, error.strerror)
 
     def _recall(self) -> str:
         with suppress(FileNotFoundError):

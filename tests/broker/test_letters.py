@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -358,6 +360,43 @@ def test_an_emptied_index_takes_no_writes_and_says_so(server: Valkey, redis: Red
             await store.close()
 
     asyncio.run(ask())
+
+
+def test_a_full_disk_ends_nothing_and_forgets_no_epoch(
+    server: Valkey, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was remembered stays whole, so that the next start takes the marker for another's and reads all again."""
+    records, _ = a_life()
+    remembered = tmp_path / "epoch"
+
+    def full(path: Path, *_: object, **__: object) -> int:
+        path.touch()
+        os.truncate(path, 0)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def ensured() -> int:
+        """How often everything was read."""
+        reads = 0
+
+        def everything() -> Iterator[Write]:
+            nonlocal reads
+            reads += 1
+            yield from writes(records)
+
+        store = EpochStore(server.url, remembered, MARKS)
+        try:
+            await store.ensure(everything)
+            await store.apply(writes(records)[:3])
+        finally:
+            await store.close()
+        return reads
+
+    assert [asyncio.run(ensured()) for _ in range(2)] == [1, 0]
+    redis.flushall()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        assert asyncio.run(ensured()) == 1
+    assert [asyncio.run(ensured()) for _ in range(2)] == [1, 0]
 
 
 def test_what_is_older_than_the_window_is_swept(server: Valkey, redis: Redis, tmp_path: Path) -> None:
