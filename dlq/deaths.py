@@ -18,7 +18,8 @@ in_hand.py, or processors/stateful/company.py; a sink goes through one partition
 
 Guaranteed: nobody is given up for what another did, or with whom alone fewer than ALONE_MAX processes ended; a record
 that ends every process is given up at the third death it causes (once in company, twice alone). A process that is only
-stopped or has lost its partition has not died. Within one machine: the files are not shared.
+stopped or has lost its partition has not died. Within one machine: the files are not shared. Where no mark can be
+written (the disk is full), records go on, and nothing is counted.
 Cost: one pread and one pwrite of FILE_BYTES a call, no fsync (a machine that loses power has lost no count that
 mattered); what the file says is understood once, and again only where another process has written it meanwhile.
 Rejected: not looking at the file again (a partition may be another's by now, whose mark must stay); counting
@@ -29,6 +30,7 @@ about to die must not wait for a broker); JSON files replaced by rename (10 × s
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -47,6 +49,8 @@ NAME_CHARS_MAX = 300  # of ASCII
 KILLERS_MAX = 100
 KILLERS_BYTES_MAX = KILLERS_MAX * (NAME_CHARS_MAX + 20)
 _NOTHING = b" " * FILE_BYTES
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -105,6 +109,8 @@ class Deaths:
     """Of one stage on this machine. Every process of the stage makes its own."""
 
     def __init__(self, home: Path, stage: str) -> None:
+        self._stage = stage
+        self._fails = False
         self._folder = home / "run" / "deaths" / stage
         self._files: dict[tuple[str, int], int] = {}
         self._understood: dict[tuple[str, int], tuple[bytes, _Known]] = {}  # the file's bytes, and what they say
@@ -155,7 +161,12 @@ class Deaths:
 
     def _read(self, topic: str, partition: int) -> _Known:
         """What the file says, with the death of a former owner counted."""
-        place, raw = (topic, partition), os.pread(self._file(topic, partition), FILE_BYTES, 0)
+        place = (topic, partition)
+        try:
+            raw = os.pread(self._file(topic, partition), FILE_BYTES, 0)
+        except OSError as error:
+            self._failed(error)
+            return _Known()
         before, known = self._understood.get(place, (b"", _Known()))
         if before != raw:
             known = _parse(raw)
@@ -169,8 +180,22 @@ class Deaths:
         text = json.dumps([known.mark, known.owner, known.hull, known.deaths, known.low, list(known.alone.items())])
         place, raw = (topic, partition), text.encode().ljust(FILE_BYTES)
         self._understood.pop(place, None)  # until the file says it
-        os.pwrite(self._file(topic, partition), raw, 0)
+        try:
+            self._put(self._file(topic, partition), raw)
+        except OSError as error:
+            self._failed(error)
+            return
         self._understood[place] = raw, known
+
+    def _put(self, file: int, raw: bytes) -> None:
+        """Raises OSError."""
+        os.pwrite(file, raw, 0)
+        self._fails = False
+
+    def _failed(self, error: OSError) -> None:
+        if not self._fails:
+            log.warning("deaths of %s are not counted: %s", self._stage, error.strerror)
+        self._fails = True
 
     def _file(self, topic: str, partition: int) -> int:
         file = self._files.get((topic, partition))
@@ -192,6 +217,7 @@ class Alone:
     """
 
     def __init__(self, deaths: Deaths) -> None:
+        self._deaths = deaths
         self._hand, self._killers = deaths._file("hand", 0), deaths._file("killers", 0)
         self._counts: dict[str, int] = {}
 
@@ -206,14 +232,20 @@ class Alone:
             return
         self._counts[name] = self._counts.pop(name, 0) + 1
         self._counts = dict(list(self._counts.items())[-KILLERS_MAX:])
-        os.pwrite(self._killers, json.dumps(self._counts).encode().ljust(KILLERS_BYTES_MAX), 0)
+        self._put(self._killers, json.dumps(self._counts).encode().ljust(KILLERS_BYTES_MAX))
         self.end()
 
     def begin(self, name: str) -> None:
-        os.pwrite(self._hand, f"{_me(os.getpid())} {name[:NAME_CHARS_MAX]}".encode().ljust(FILE_BYTES), 0)
+        self._put(self._hand, f"{_me(os.getpid())} {name[:NAME_CHARS_MAX]}".encode().ljust(FILE_BYTES))
 
     def end(self) -> None:
-        os.pwrite(self._hand, _NOTHING, 0)
+        self._put(self._hand, _NOTHING)
+
+    def _put(self, file: int, raw: bytes) -> None:
+        try:
+            self._deaths._put(file, raw)
+        except OSError as error:
+            self._deaths._failed(error)
 
     def is_given_up(self, name: str) -> bool:
         return bool(self._counts) and self._counts.get(name[:NAME_CHARS_MAX], 0) >= ALONE_MAX

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -133,6 +135,33 @@ def test_a_torn_file_is_an_empty_one(counted: Deaths, processes: Processes) -> N
     file.write_bytes(file.read_bytes()[:20])
     processes.die()
     assert counted.suspects(TOPIC, 0, 10) is None
+
+
+def test_where_no_mark_can_be_written_nothing_is_counted_and_nothing_ends(
+    counted: Deaths, processes: Processes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk: records go on as if nobody had died, and it is said once; with room again deaths are counted."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    alone = Alone(counted)
+    with monkeypatch.context() as patch:
+        for call in ("open", "pwrite"):
+            patch.setattr(os, call, full)
+        for first in (0, 10):
+            assert counted.suspects(TOPIC, 0, first) is None
+            counted.begin(TOPIC, 0, first, first + 9)
+            counted.end(TOPIC, 0)
+        alone.begin("some")
+        alone.end()
+        alone.opened()
+    assert [one.getMessage() for one in caplog.records if "No space left" in one.getMessage()] == [
+        "deaths of admit are not counted: No space left on device"
+    ]
+    counted.begin(TOPIC, 0, 20, 20)
+    processes.die()
+    assert counted.suspects(TOPIC, 0, 20) == (20, 20, 1)
 
 
 def test_a_file_is_understood_once_however_many_records_go(
