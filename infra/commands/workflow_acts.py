@@ -267,6 +267,7 @@ def migrate(
     says why.
     """
     with connected() as (settings, codec):
+        _there(settings, codec, f"{name}@{to}")  # also where no case is open: nobody is to pass over a slip
         try:
             with deployments.loaded(settings.kafka, codec) as tables:
                 live = Live(workflow_files.shipped(), tables)

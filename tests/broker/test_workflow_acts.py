@@ -90,6 +90,7 @@ def test_a_workflow_lives_from_its_deployment_to_its_end(here: Here, unique: str
         moves = until(lambda: here.said("workflow", "migrate", name, "--to", "2", "--dry-run"), 1)
         assert [(one["from"], one["moves"], one["why"]) for one in moves] == [(1, "would go", "")]
         assert here.aios("workflow", "migrate", name, "--to", "9", "--dry-run").exit_code == NOT_FOUND
+        assert here.aios("workflow", "migrate", f"{name}x", "--to", "2", "--dry-run").exit_code == NOT_FOUND
         file.write_text(
             file.read_text("utf-8").replace("version: 2", "version: 3").replace("_h: 24", "_h: 48"), "utf-8"
         )
