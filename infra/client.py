@@ -107,7 +107,7 @@ def _answer(
         if answer.status == 401:
             raise NoAnswer(f"{server.what} at {server.url} knows no such key or token; `{server.maker}` makes one")
         if answer.status >= 400:
-            said = json.load(answer)
+            said = _problem(server, answer)
             raise NoAnswer(_why(server, said), _STATUS.get(answer.status, FAILED), answer.status, _reason(said))
         yield answer
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -126,6 +126,15 @@ def _connection(server: Server) -> tuple[http.client.HTTPConnection, str]:
         what = server.what.replace("the ", "a ", 1)
         why = f"{server.url} is no URL of {what}: http://HOST:PORT or https://HOST"
         raise NoAnswer(why, USAGE) from None
+
+
+def _problem(server: Server, answer: http.client.HTTPResponse) -> Any:
+    """What a refusal says. Raises NoAnswer where it is another's, such as that of a proxy in front."""
+    try:
+        return json.load(answer)
+    except ValueError:
+        why = f"{server.what} at {server.url} does not answer; what stands there says {answer.status} {answer.reason}"
+        raise NoAnswer(why, NOT_RUNNING, answer.status) from None
 
 
 def _reason(said: Any) -> str:

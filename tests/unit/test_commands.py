@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import click
@@ -120,6 +122,24 @@ def test_a_reviewer_is_told_which_gateway_is_none(options: tuple[str, ...], stat
     """And a key never goes to an https address without TLS."""
     result = CliRunner().invoke(aios, ["review", "list", "--key", "k", *options])
     assert (result.exit_code, says in result.stderr) == (status, True)
+
+
+def test_a_proxy_whose_server_is_away_is_told_as_such() -> None:
+    """Its page is no answer of ours."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(502)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.handle_request, daemon=True).start()
+        url = f"http://127.0.0.1:{proxy.server_port}"
+        result = CliRunner().invoke(aios, ["review", "list", "--key", "k", "--gateway", url])
+    says = f"Error: the gateway at {url} does not answer; what stands there says 502 Bad Gateway\n"
+    assert (result.exit_code, result.stderr) == (NOT_RUNNING, says)
 
 
 @pytest.mark.parametrize(
