@@ -142,6 +142,11 @@ class System:
         """What would only be found out at the end. Raises ConfigError."""
         if not WORKERS.is_file():
             raise ConfigError(f"the workers' environment is missing ({WORKERS}): run `make setup`")
+        if self._settings.metrics.port:
+            raise ConfigError(
+                f"metrics.port {self._settings.metrics.port} is one port, and each process here needs its own: leave it"
+                " 0, and run/metrics in this home says which they are"
+            )
         for name, section in self._servers():
             if section.port and not ports.is_free(section.port):
                 raise ConfigError(f"{name}.port {section.port} is taken; set another, or 0 for a free one")

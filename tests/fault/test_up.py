@@ -279,6 +279,13 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(machine: Machine) -> Non
     assert "would not fit" in refused.stderr
 
 
+def test_one_port_for_the_metrics_of_all_is_refused_before_anything_starts(machine: Machine) -> None:
+    """The first process would take it, and each other one end without a word of which address is in use."""
+    failed = machine.aios("up", AIOS_METRICS__PORT="29400")
+    assert (failed.returncode, "metrics.port 29400 is one port" in failed.stderr) == (FAILED, True)
+    assert "admit" not in failed.stdout
+
+
 def test_a_start_that_is_interrupted_leaves_nothing(machine: Machine) -> None:
     """Ctrl-C while it starts detached ends what was started so far."""
     with machine.up("--detach", TEST_SLOW="admit") as process:
