@@ -146,6 +146,9 @@ class Lake:
         """Note new files, and make one of many. A disk that is full is the next flush's trouble."""
         for path in written:
             small = self._small[place].setdefault(path.parent, [])
+            if not lake_files.is_small(path):
+                small.clear()  # what is merged has no other file between its first and its last offset
+                continue
             small.append(path)
             if len(small) < lake_files.MERGE_FILES:
                 continue

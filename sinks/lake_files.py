@@ -118,12 +118,18 @@ def _covered(found: Iterable[LakeFile]) -> Iterator[LakeFile]:
 
 
 def small(lake: Path, tables: Sequence[str], topic: str, partition: int) -> dict[Path, list[Path]]:
-    """Files that may be merged, by folder, by first offset."""
+    """Files that may be merged, by folder, by first offset: those behind the last one that may not.
+
+    A merged file is named by its first and last offset, and what lies between them is taken for merged.
+    """
     found: dict[Path, list[Path]] = {}
     for one in existing(lake, tables, topic, partition):
+        files = found.setdefault(one.path.parent, [])
         if is_small(one.path):
-            found.setdefault(one.path.parent, []).append(one.path)
-    return found
+            files.append(one.path)
+        else:
+            files.clear()
+    return {folder: files for folder, files in found.items() if files}
 
 
 def is_small(path: Path) -> bool:

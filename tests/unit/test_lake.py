@@ -357,6 +357,24 @@ def test_a_file_with_many_records_is_merged_no_further(tmp_path: Path, monkeypat
     assert [path.name for paths in left.values() for path in paths] == single
 
 
+def test_what_is_merged_has_no_large_file_between_its_offsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither as files come nor after a restart: its rows would be taken for merged, and removed by the next one."""
+    monkeypatch.setattr(lake_files, "MERGE_FILES", 4)
+    monkeypatch.setattr(lake_files, "SMALL_OFFSETS", 2)
+    batches = [decisions(one) for one in ([0], [1], [2, 3, 4, 5], [6], [7], [8], [9])]
+
+    async def check(lake: Lake, rounds: int) -> None:
+        for _ in range(rounds):
+            await lake.round()
+
+    for part in (batches[:3], batches[3:5], batches[5:], [decisions([10])]):
+        limits = LakeSettings(flush_s_max=60, records_max=1)
+        asyncio.run(check(sink(tmp_path, Roads(part), limits), len(part)))
+    assert offsets(tmp_path / "lake") == list(range(11))
+    assert "case.decided.v1-0-2-5.parquet" in names(tmp_path)
+    assert "case.decided.v1-0-6-9.parquet" in names(tmp_path)
+
+
 def test_a_file_that_cannot_be_read_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody cut it: what comes after is written all the same, and merged without it."""
     monkeypatch.setattr(lake_files, "MERGE_FILES", 2)
