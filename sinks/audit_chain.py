@@ -95,13 +95,14 @@ def files(folder: Path) -> list[Path]:
 
 
 def parse(raw: bytes, path: Path, number: int) -> Line | None:
-    """None for what is no line of a chain."""
+    """None for what is no line of a chain, to the byte: of a field that stands twice, readers take one or the other."""
     try:
         said = json.loads(raw)
         bytes.fromhex(said["hash"])
         line = Line(path, number, int(said["n"]), str(said["hash"]), said["record"])
-        return line if isinstance(line.record, dict) and len(line.hash) == 2 * len(START) else None
-    except (ValueError, KeyError, TypeError):
+        whole = isinstance(line.record, dict) and len(line.hash) == 2 * len(START)
+        return line if whole and raw == _written(line.n, line.hash, line.record) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -127,6 +128,7 @@ class Chain:
         self._lock: IO[bytes] | None = None
         self._file: IO[bytes] | None = None
         self._size = 0
+        self._told: Head | None = None  # the head that stands outside
         self.head = Head(0, START.hex())
         self.positions: dict[str, int] = {}
 
@@ -137,7 +139,8 @@ class Chain:
         self._lock = (self._folder / "lock").open("ab")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._recover(read_head(self._head_path))
+            self._told = read_head(self._head_path)
+            self._recover(self._told)
         except BlockingIOError as error:
             self.close()
             raise StateBroken(f"another process writes the chain in {self._folder}") from error
@@ -171,6 +174,7 @@ class Chain:
             self._write(self._file, self._size, data)
             self._size += len(data)
             self.head, self.positions = head, positions
+        if self.head != self._told:
             self._anchor()
         return len(lines)
 
@@ -222,6 +226,7 @@ class Chain:
             fresh.replace(self._head_path)
         except OSError as error:
             raise _refused(error) from error
+        self._told = self.head
 
     def _recover(self, anchor: Head | None) -> None:
         existing = files(self._folder)
@@ -265,8 +270,11 @@ class Chain:
 
 def _line(head: Head, record: Mapping[str, Any]) -> tuple[Head, bytes]:
     after = Head(head.n + 1, following(head.hash, record))
-    text = ids.canonical({"hash": after.hash, "n": after.n, "record": record})
-    return after, text.encode() + b"\n"
+    return after, _written(after.n, after.hash, record)
+
+
+def _written(n: int, hashed: str, record: Mapping[str, Any]) -> bytes:
+    return ids.canonical({"hash": hashed, "n": n, "record": record}).encode() + b"\n"
 
 
 def _refused(error: OSError) -> Unavailable:

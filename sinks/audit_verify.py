@@ -8,7 +8,8 @@ taken for a broken one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -63,7 +64,9 @@ class Report:
 def verify(folder: Path, anchor: Head | None, noted: Sequence[Head] = ()) -> Report:
     """Read every line. anchor: read before this is called. noted: heads printed by earlier runs."""
     report = Report(anchor=anchor, files=len(files(folder)))
-    heads = {head.n: head.hash for head in (*noted, *([anchor] if anchor is not None else ()))}
+    heads: dict[int, set[str]] = defaultdict(set)
+    for head in (*noted, *([anchor] if anchor is not None else ())):
+        heads[head.n].add(head.hash)
     last = max(heads, default=0)
     walk = _Walk(report, heads)
     for path, number, raw, is_end in _raw_lines(folder):
@@ -87,7 +90,7 @@ def verify(folder: Path, anchor: Head | None, noted: Sequence[Head] = ()) -> Rep
 class _Walk:
     """Line after line. expected: number of the record that should come next."""
 
-    def __init__(self, report: Report, heads: dict[int, str]) -> None:
+    def __init__(self, report: Report, heads: Mapping[int, Set[str]]) -> None:
         self._report = report
         self._heads = heads
         self._previous: str | None = START.hex()  # None: unknown, after a line that cannot be read
@@ -99,7 +102,7 @@ class _Walk:
     def see(self, line: Line | None, where: str) -> None:
         report = self._report
         if line is None:
-            report.tell(Kind.ALTERED, self.expected, where, f"record {self.expected} cannot be read")
+            report.tell(Kind.ALTERED, self.expected, where, f"record {self.expected} is not what the writer writes")
             self._previous = None
             self.expected += 1
             return
@@ -111,7 +114,7 @@ class _Walk:
             self._missing[self.expected] = (line.n - 1, where)
         elif self._previous is not None and line.hash != following(self._previous, line.record):
             self._broken(line, where)
-        if self._heads.get(line.n, line.hash) != line.hash:
+        if self._heads.get(line.n, set()) - {line.hash}:
             report.tell(
                 Kind.ALTERED, line.n, where, f"record {line.n} is not the one whose hash was kept outside the chain"
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aios.schemas import ids
 from aios.sinks import audit_chain
 from aios.sinks.audit_chain import Chain, Entry, Head, files, read_head
 from aios.sinks.audit_verify import Kind, verify
@@ -54,7 +55,7 @@ def forged(line: bytes, previous: bytes | None = None, **said: object) -> bytes:
     one["record"]["event"] |= said
     if previous is not None:
         one["hash"] = audit_chain.following(json.loads(previous)["hash"], one["record"])
-    return json.dumps(one).encode() + b"\n"
+    return ids.canonical(one).encode() + b"\n"
 
 
 def test_an_untouched_chain_is_sound_over_several_files(tmp_path: Path) -> None:
@@ -163,6 +164,38 @@ def test_a_head_noted_earlier_is_checked(tmp_path: Path) -> None:
     assert verify(folder, anchor, [Head(4, fourth["hash"])]).sound
     (problem,) = verify(folder, anchor, [Head(4, "0" * 64)]).problems
     assert (problem.kind, problem.n, problem.where) == (Kind.ALTERED, 4, "chain-000000000001.jsonl:4")
+
+
+def test_a_head_noted_earlier_counts_beside_the_one_in_the_home(tmp_path: Path) -> None:
+    """Who may write both folders rewrote everything, to as many records; the note is of the same number."""
+    written(tmp_path)
+    noted = read_head(tmp_path / "run" / "head.json")
+    assert noted is not None
+    other = tmp_path / "other"
+    chain = opened(other)
+    chain.append([entry(offset, case="another") for offset in range(9)])
+    chain.close()
+    anchor = read_head(other / "run" / "head.json")
+    assert verify(other / "audit", anchor).sound
+    (problem,) = verify(other / "audit", anchor, [noted]).problems
+    assert (problem.kind, problem.n) == (Kind.ALTERED, noted.n)
+
+
+@pytest.mark.parametrize(
+    ("genuine", "beside"),
+    [
+        (b'"case_id":"case-3"', b'"case_id":"case-0","case_id":"case-3"'),
+        (b'"n":5,', b'"n":5,"note":"seen",'),
+        (b'"n":5,', b'"n":5.5,'),
+        (b'"kind":"audit"', b'"kind":NaN,"kind":"audit"'),
+        (b'"kind":"audit"', b'"x":%s"kind":"audit"' % (b"[" * 100_000)),
+    ],
+)
+def test_what_is_put_beside_a_genuine_record_is_named(genuine: bytes, beside: bytes, tmp_path: Path) -> None:
+    """A field that stands twice, or that no hash covers, is read by somebody."""
+    folder = written(tmp_path)
+    change(folder, lambda lines: [*lines[:4], lines[4].replace(genuine, beside), *lines[5:]])
+    assert found(tmp_path) == [(Kind.ALTERED, 5)]
 
 
 def test_the_rest_is_verified_after_a_break(tmp_path: Path) -> None:
@@ -274,6 +307,8 @@ def test_a_disk_that_takes_no_new_file_ends_nothing(tmp_path: Path, monkeypatch:
             patched.setattr(Path, refused, full)
             with pytest.raises(Unavailable, match="No space left"):
                 chain.append([entry(1), entry(2)])
+    assert chain.append([entry(1), entry(2)]) == 0
+    assert read_head(tmp_path / "run" / "head.json") == chain.head  # its end is missed from here on
     assert chain.append([entry(1), entry(2), entry(3)]) == 1
     chain.close()
     assert found(tmp_path) == []
