@@ -32,6 +32,16 @@ DETECTED_LONG_MAX = 1_280  # the picture in which lines are looked for; they are
 PIXELS_MAX = 60_000_000  # of a picture as it comes
 VISIBLE_MIN = 12  # characters; a page with fewer and a picture is a scan
 OCR_SURE_MIN = 0.5
+_ORIENTATION = 0x0112  # EXIF's: how the camera was held (ImageOps.exif_transpose fails where another tag is damaged)
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class Unreadable(Exception):
@@ -141,9 +151,17 @@ def _frame_text(image: Any, number: int) -> str:
     import numpy
 
     image.seek(number)
-    grey = image.convert("L")
-    grey.thumbnail((PIXELS_LONG_MAX, PIXELS_LONG_MAX))
-    return _recognised(numpy.asarray(grey))
+    image.load()  # TIFF turns itself
+    if image.has_transparency_data:
+        drawn = image.convert("RGBA")
+        drawn.thumbnail((PIXELS_LONG_MAX, PIXELS_LONG_MAX))
+        paper = Image.new("RGBA", drawn.size, "white")
+        grey = Image.alpha_composite(paper, drawn).convert("L")
+    else:
+        grey = image.convert("L")
+        grey.thumbnail((PIXELS_LONG_MAX, PIXELS_LONG_MAX))
+    turned = _TURNED.get(image.getexif().get(_ORIENTATION))
+    return _recognised(numpy.asarray(grey if turned is None else grey.transpose(turned)))
 
 
 @cache

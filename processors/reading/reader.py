@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
@@ -33,6 +34,7 @@ START_S_MAX = 60.0
 FACTS_S_MAX = 20.0  # of one document's text; a page takes milliseconds
 DEATHS_MAX = 2  # the first may be the machine's doing; a document over which two children died has done it
 PDF_WITHIN = 1024  # bytes before its mark, as readers allow
+NO_TEXT = frozenset({"Cc", "Cn"})  # controls, and what is no character; spaces and joiners of any script are text
 NOTHING = Read(kinds.Document.OTHER, ())
 _MEDIA = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -227,6 +229,6 @@ def _decoded(content: bytes) -> str | None:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        controls = sum(not character.isprintable() and character not in "\n\r\t\f\ufeff\u00a0" for character in text)
-        return text if controls <= len(text) // 100 else None
+        none = sum(unicodedata.category(character) in NO_TEXT and character not in "\n\r\t\f" for character in text)
+        return text if none <= len(text) // 100 else None
     return None

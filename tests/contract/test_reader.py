@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from fpdf import FPDF
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont
 
 from aios.infra.demo import applicants, papers
 from aios.infra.demo.sheets import SHEETS
@@ -113,6 +113,40 @@ def test_a_picture_is_read_and_says_that_it_was_one() -> None:
     assert facts["name"].value == "ANN MARIE BELLAMY"
     assert facts["birth_date"].value == "1980-05-03"
     assert facts["name"].sure < 0.95
+
+
+def test_a_picture_is_read_as_people_see_it() -> None:
+    """Turned by the camera, which says so, beside other tags that are damaged or not; drawn on nothing, as on paper."""
+    font = ImageFont.load_default(size=30)
+    drawn = Image.new("RGBA", (900, 170), (0, 0, 0, 0))
+    for number, line in enumerate(("Surname: BELLAMY", "Given names: ANN MARIE", "Date of birth: 03 MAY 1980")):
+        ImageDraw.Draw(drawn).text((30, 15 + 50 * number), line, "black", font=font)
+    paper = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("L")
+    held = Image.Exif()
+    held[ExifTags.Base.Orientation] = 6
+    held[ExifTags.Base.Make] = "Camera"
+    damaged = held.tobytes().replace(b"\x01\x0f\x00\x02", b"\x01\x00\x00\x02")
+    assert damaged != held.tobytes()
+
+    def kept(picture: Image.Image, kind: str, **more: Any) -> bytes:
+        content = io.BytesIO()
+        picture.save(content, kind, **more)
+        return content.getvalue()
+
+    turned = paper.rotate(90, expand=True)
+    pictures = [
+        kept(turned, "JPEG", exif=held),
+        kept(turned, "JPEG", exif=damaged),
+        kept(turned, "TIFF", exif=held),
+        kept(drawn, "PNG"),
+    ]
+
+    async def each(reader: Reader) -> list[str]:
+        found = [await reader.read(one, s_max=S_MAX) for one in pictures]
+        return ["".join(page.text for page in one.pages) for one in found]
+
+    for text in reading(each):
+        assert "Date of birth: 03 MAY 1980" in text
 
 
 def test_a_child_that_is_killed_or_hangs_costs_no_other_document() -> None:

@@ -439,6 +439,27 @@ def test_any_bytes_are_text_or_a_problem(content: bytes) -> None:
     assert bool(found.pages) != bool(found.problem)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u3000\u3000氏名\u3000山田\u3000太郎\n\u3000\u3000生年月日\u30001985年4月12日\n",  # ideographic spaces
+        "نام: فاطمه\u200cزهرا حسینی\nمی\u200cخواهم حساب باز کنم\n",  # joiners of Persian
+        "Solde\u202f: 1\u202f234\u202f567,89\u202f€\n",  # narrow spaces of French
+        "Donau\u00addampf\u00adschiff\n",  # soft hyphens
+        "\uf0b7 Name: Ann\n\uf0b7 Born: 1980\n",  # a word processor's bullets
+    ],
+)
+def test_spaces_and_joiners_of_any_script_are_text(text: str) -> None:
+    """In UTF-8 as in UTF-16."""
+    assert [of_text(text.encode(how)).pages[0].text.lstrip("\ufeff") for how in ("utf-8", "utf-16")] == [text, text]
+
+
+@pytest.mark.parametrize("content", [bytes(range(1, 32)) * 9, b"\x1b[31mred\x1b[0m", b"\x7fELF" + b"\x01\x02\x03" * 9])
+def test_what_has_controls_is_no_text(content: bytes) -> None:
+    """Nor is it when it decodes."""
+    assert of_text(content).problem == Problem.UNSUPPORTED
+
+
 def test_a_zone_is_surer_than_a_label() -> None:
     """The specimen beside a label with another birth date: both are told, the zone's first."""
     facts = [f for f in extract([Page(1, f"Date of birth: 1 May 1980\n{SPECIMEN}")]).facts if f.kind is Kind.BIRTH_DATE]
