@@ -59,12 +59,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Walked:
-    """Of one version, by case and place. looked_at: entries that a person knows; waiting: who is near to others,
-    or to fewer, with the decision, but for its output: that many outcomes are a machine's memory.
+    """Of one version, by tenant, case and place: a key is of whoever publishes. looked_at: entries that a person knows;
+    waiting: who is near to others, or to fewer, with the decision, but for its output: that many outcomes are a
+    machine's memory.
     """
 
-    looked_at: dict[tuple[str, int], frozenset[str]]
-    waiting: dict[tuple[str, int], tuple[CaseDecided, Change]]
+    looked_at: dict[tuple[str, str, int], frozenset[str]]
+    waiting: dict[tuple[str, str, int], tuple[CaseDecided, Change]]
 
 
 class Rescreening:
@@ -154,11 +155,12 @@ class Rescreening:
         for decided in self._decisions(messages):
             if (looked := rescreen.looked_at(decided, loaded)) is not None:
                 case, place, entries = looked
-                walked.looked_at[case, place] = walked.looked_at.get((case, place), frozenset()) | entries
+                key = decided.tenant, case, place
+                walked.looked_at[key] = walked.looked_at.get(key, frozenset()) | entries
                 continue
             SCREENED.labels(loaded.listed.name).inc()
             for change in rescreen.changes(decided, loaded):
-                walked.waiting[decided.case_id, change.place] = (replace(decided, output=""), change)
+                walked.waiting[decided.tenant, decided.case_id, change.place] = (replace(decided, output=""), change)
 
     def _raise(self, walked: _Walked, loaded: Loaded, at: int) -> list[Outgoing]:
         """What those who wait come to, without what a person has looked at."""

@@ -1,7 +1,8 @@
 """Lists as files: `lists/<list>@<version>.csv`, shipped, or a file that was published.
 
 Enters: the bytes of a file. Leaves: entries, and what identifies them (name, version, sha256). Guaranteed: a file
-with a missing column, an unknown type, a doubled number or more than ENTRIES_MAX entries is refused whole.
+with a missing column, a row with more fields than columns, an unknown type, a doubled number or more than ENTRIES_MAX
+entries is refused whole.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ def read(name: str, version: str, content: bytes) -> Listed:
         for row in rows:
             if len(entries) == ENTRIES_MAX:
                 raise ConfigError(f"list {name}@{version} has more than {ENTRIES_MAX} entries")
+            if any(row.get(None, ())):  # a comma without quotes: the rest of a name, or more names
+                raise ConfigError(f"list {name}@{version}, line {rows.line_num}: more fields than columns")
             try:
                 entries.append(entry({column: row[column] or "" for column in COLUMNS}))
             except ValueError as error:

@@ -23,7 +23,7 @@ from typing import Any
 
 from aios.processors.screening import births
 from aios.processors.screening.entries import Kind
-from aios.processors.screening.index import Asked
+from aios.processors.screening.index import HITS_MAX, Asked
 from aios.processors.screening.published import Loaded
 from aios.schemas import ids
 from aios.schemas.models import ApplicationSubmitted, AuditRecorded, CaseDecided
@@ -65,6 +65,8 @@ def changes(decided: CaseDecided, loaded: Loaded) -> Iterator[Change]:
         now = {hit.entry.number: hit.entry.names[0] for hit in hits}
         added = {number: name for number, name in now.items() if number not in person.entries}
         gone = person.entries - now.keys()
+        if len(hits) == HITS_MAX:  # others may only have made room; what is on the list no more has gone all the same
+            gone -= {entry.number for entry in loaded.listed.entries}
         if added or gone:
             yield Change(person=person, place=place, added=added, gone=frozenset(gone))
 

@@ -13,7 +13,7 @@ from aios.infra.commands.list import group
 from aios.infra.output import USAGE
 from aios.processors.connectors import rescreening
 from aios.processors.screening import rescreen
-from aios.processors.screening.index import Index
+from aios.processors.screening.index import HITS_MAX, Index
 from aios.processors.screening.list_files import Listed
 from aios.processors.screening.published import Loaded
 from aios.schemas.codec import Codec
@@ -107,6 +107,15 @@ def test_who_is_better_off_raises_nothing() -> None:
     assert (dict(change.added), change.gone) == ({}, frozenset({"77"}))
 
 
+def test_an_entry_that_made_room_for_another_has_not_gone() -> None:
+    """Of somebody who is near to more entries than are told; one that is on the list no more has."""
+    many = tuple(row(str(number), "VALDERRAMA QUINTANA, Eusebio", "") for number in range(100, 100 + HITS_MAX + 5))
+    full = Loaded(Listed("tiny", "3", "2" * 64, many), Index(many))
+    told = [str(number) for number in range(100, 100 + HITS_MAX)]
+    (change,) = rescreen.changes(decided(hits=(*told[1:], "124", "77")), full)
+    assert (set(change.added), change.gone) == ({"100"}, frozenset({"77"}))
+
+
 def test_the_audit_says_who_is_raised_and_who_is_near_to_an_entry_no_more() -> None:
     """By an id of its own for each; what is told of people is entries, and no name."""
     (worse,) = rescreen.changes(decided(), NEW)
@@ -143,6 +152,7 @@ def test_a_walk_tells_of_both_and_raises_the_first_alone(monkeypatch: pytest.Mon
         decided(case="known", hits=("77",)),
         decided(case="raised", version="2", hits=("9",), key="rescreen/tiny@2/known/0", by="reviewer:ada"),
         decided(case="same", hits=("9",)),
+        replace(decided(version="2", hits=("9",), key="rescreen/tiny@2/worse/0", by="reviewer:eve"), tenant="other"),
     ]
     walked = rescreening._Walked({}, {})
     walk._judge([Message(one) for one in seen], NEW, walked)  # type: ignore[misc]

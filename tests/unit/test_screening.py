@@ -348,6 +348,7 @@ def test_aliases_countries_and_birth_dates_come_from_the_remarks() -> None:
         (b"ent_num,name,type,program,title,remarks\n1,A,alien,X,,\n", "line 2"),
         (b"ent_num,name,type,program,title,remarks\n1,A,entity,X,,\n1,B,entity,X,,\n", "twice"),
         (b"ent_num,name,type,program,title,remarks\n", "no entries"),
+        (b"ent_num,name,type,program,title,remarks\n1,A,entity,X,,DOB 1957, a.k.a. 'B'.\n", "line 2: more fields"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )
