@@ -202,8 +202,8 @@ def everything(
         for record in read_all(kafka, topic.name):
             try:
                 write = meaning(record)
-            except AiosError as error:
-                if error.verdict is Verdict.PAUSE:
+            except Exception as error:  # of whatever kind: one record would keep the store empty for good
+                if isinstance(error, AiosError) and error.verdict is Verdict.PAUSE:
                     raise
                 log.info("left out %s/%d/%d: %s", record.topic, record.partition, record.offset, type(error).__name__)
                 continue
