@@ -41,13 +41,14 @@ from aios.processors.meetings.intervals import Stretch
 from aios.processors.meetings.notes import Entry
 from aios.processors.meetings.party import Person, Room
 from aios.processors.meetings.terms import terms
-from aios.processors.meetings.wish import Action, AskBack, Missing, Wish
+from aios.processors.meetings.wish import DURATION_MIN_MAX, Action, AskBack, Missing, Wish
 from aios.processors.meetings.zones import UnknownZone, local, zone
 from aios.streams.errors import ConfigError
 
 READS_MAX = 8  # calendars of one search, at once
 DAY_S = 86_400
 OF_A_SERIES = "That is one of a series, of which I move none: cancel that one, and ask for a new meeting."
+OF_DAYS = "That lasts more than a day; how long shall it last?"
 
 
 @contextlib.contextmanager
@@ -154,7 +155,9 @@ class Work:
             raise CallFailed(Failure.REFUSED, "gone", "what was to be changed does not stand in the calendar any more")
         if not wish.repeats and await asyncio.to_thread(invitation.is_series, found.text):
             return AskBack(missing=Missing.EVENT, question=OF_A_SERIES, understood=wish)
-        title, people, minutes = await asyncio.to_thread(invitation.kept, found.text)
+        title, people, minutes = await asyncio.to_thread(invitation.kept, found.text, organiser.zone)
+        if wish.duration_min is None and minutes is not None and minutes > DURATION_MIN_MAX:
+            return AskBack(missing=Missing.TIME, question=OF_DAYS, understood=wish)
         people = tuple(one for one in people if one != organiser.id)
         changes: dict[str, Any] = {"title": title, "participants": people, "duration_min": wish.duration_min or minutes}
         if wish.date_from is None and wish.time_from is not None and not wish.repeats:

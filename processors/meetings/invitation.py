@@ -20,6 +20,7 @@ from icalendar import Alarm, Calendar, Event, vCalAddress, vRecur, vText
 from aios.processors.meetings import calendars, zones
 from aios.processors.meetings.calendars import Unreadable
 from aios.processors.meetings.party import Person, Role, Room
+from aios.processors.meetings.wish import WORDS_CHARS_MAX
 
 PRODUCT = "-//AIOS on Kafka//meeting.schedule//EN"
 CASE, OPTION, PEOPLE, ROOMS = "X-AIOS-CASE", "X-AIOS-OPTION", "X-AIOS-PEOPLE", "X-AIOS-ROOMS"
@@ -139,14 +140,15 @@ def is_series(text: str) -> bool:
     return any(name in event for event in calendars.parsed(text).walk("VEVENT") for name in ("RRULE", "RDATE"))
 
 
-def kept(text: str) -> tuple[str, tuple[str, ...], int | None]:
-    """What a change leaves: title, people of ours, and minutes (None: whole days, or no length). Raises Unreadable."""
+def kept(text: str, clock: ZoneInfo) -> tuple[str, tuple[str, ...], int | None]:
+    """What a change leaves: title, people of ours, and minutes (None: whole days, or no length). Raises Unreadable.
+
+    clock: of times without a zone.
+    """
     event: Any = next(iter(calendars.parsed(text).walk("VEVENT")), {})
-    begins, ends = (event[name].dt if name in event else None for name in ("DTSTART", "DTEND"))
-    minutes = None
-    if isinstance(begins, datetime) and isinstance(ends, datetime):
-        minutes = max(1, int(ends.timestamp() - begins.timestamp()) // 60)
-    return str(event.get("SUMMARY", "")), tuple(str(event.get(PEOPLE, "")).split()), minutes
+    begin, end = calendars.stretch_of(text, clock)
+    minutes = max(1, (end - begin) // 60) if isinstance(event["DTSTART"].dt, datetime) and end > begin else None
+    return str(event.get("SUMMARY", ""))[:WORDS_CHARS_MAX], tuple(str(event.get(PEOPLE, "")).split()), minutes
 
 
 def without_occasion(text: str, at: int, clock: ZoneInfo) -> str:

@@ -2,18 +2,20 @@
 
 Enters: a wish, the engagements of the organiser's calendar, the moment. Leaves: those that match, in their order.
 Guaranteed: pure; every word of the title is in an entry's, kinds of entry ("meeting", "appointment") are in all; `next`
-is the first that has not begun, `current` ones count for a day or a time; a change that says where a thing stands now
-speaks of what begins there.
+is the first that has not begun, `current` ones count for a day or a time; a window without an end goes on for
+AHEAD_DAYS, and "on Mondays" is no other day; a change that says where a thing stands now speaks of what begins there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import date, time, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from aios.processors.meetings import zones
+from dateutil.rrule import rrulestr
+
+from aios.processors.meetings import series, zones
 from aios.processors.meetings.calendars import Engagement
 from aios.processors.meetings.intervals import Stretches, meets, union
 from aios.processors.meetings.wish import Action, Scope, Wish
@@ -25,12 +27,16 @@ SMALL = frozenset({"the", "a", "an", "my", "with", "at", "of", "for", "in", "on"
 
 def looked_at(wish: Wish, clock: ZoneInfo, now: int) -> Stretches:
     """The time that the wish names; without any all that is ahead. What a change names is its new time."""
-    if (wish.date_from is None and wish.time_from is None) or wish.action is Action.CHANGE:
+    timed = wish.time_from is not None or wish.time_to is not None
+    if (wish.date_from is None and not timed and not wish.repeats) or wish.action is Action.CHANGE:
         return ((now, now + AHEAD_DAYS * 86_400),)
-    today = zones.local(now, clock).date()
-    first = wish.date_from or today
-    last = min(wish.date_to or first, first + timedelta(days=AHEAD_DAYS))
-    return union(*(_of(wish, day, clock) for day in zones.every_day(first, last)))
+    first = wish.date_from or zones.local(now, clock).date()
+    furthest = first + timedelta(days=AHEAD_DAYS)
+    if wish.date_to is not None:
+        last = min(wish.date_to, furthest)
+    else:
+        last = furthest if wish.date_from is not None or wish.repeats else first
+    return union(*(_of(wish, day, clock) for day in _days(wish, first, last)))
 
 
 def matching(wish: Wish, engagements: Sequence[Engagement], clock: ZoneInfo, now: int) -> tuple[Engagement, ...]:
@@ -44,12 +50,21 @@ def matching(wish: Wish, engagements: Sequence[Engagement], clock: ZoneInfo, now
     return tuple(found)
 
 
+def _days(wish: Wish, first: date, last: date) -> Iterable[date]:
+    """Of a rule those that it names; a rule by hours names all."""
+    if not wish.repeats or not series.is_rule(wish.repeats):
+        return zones.every_day(first, last)
+    begins = datetime.combine(first, time())
+    rule = rrulestr(wish.repeats, dtstart=begins)
+    return [at.date() for at in rule.between(begins, datetime.combine(last, time()), inc=True)]
+
+
 def _of(wish: Wish, day: date, clock: ZoneInfo) -> Stretches:
-    if wish.time_from is None:
-        return zones.stretch(day, time(), None, clock)
-    if wish.time_to is not None:
-        return zones.stretch(day, wish.time_from, wish.time_to if wish.time_to > wish.time_from else None, clock)
-    return tuple((at, at + 60) for at in zones.moments(day, wish.time_from, clock))
+    begin = wish.time_from or time()
+    if wish.time_from is not None and wish.time_to is None:
+        return tuple((at, at + 60) for at in zones.moments(day, begin, clock))
+    end = wish.time_to if wish.time_to is not None and wish.time_to > begin else None
+    return zones.stretch(day, begin, end, clock)
 
 
 def _stood(wish: Wish, one: Engagement, clock: ZoneInfo) -> bool:

@@ -268,3 +268,19 @@ def test_a_series_is_what_one_counts_day_by_day(
     found = calendars.engagements([calendar(text)], span, clock)
     meant = [int(datetime.combine(day, at, clock).timestamp()) for day in kept]
     assert [(one.start, one.end) for one in found] == [(start, start + length_min * 60) for start in meant]
+
+
+@pytest.mark.parametrize(
+    ("lines", "minutes"),
+    [
+        ("DTSTART:20260325T090000Z\nDURATION:PT2H", 120),
+        ("DTSTART:20260325T090000\nDTEND:20260325T104500", 105),
+        ("DTSTART;VALUE=DATE:20260325\nDURATION:P1D", None),
+        ("DTSTART:20260325T090000Z", None),
+    ],
+)
+def test_a_change_keeps_the_length_however_it_is_written(lines: str, minutes: int | None) -> None:
+    """An end or a duration; a name that is longer than a wish has room for is cut."""
+    event = f"BEGIN:VEVENT\nUID:a\nSUMMARY:{'long ' * 50}\n{lines}\nEND:VEVENT"
+    title, _, kept = invitation.kept(f"BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\n{event}\nEND:VCALENDAR\n", BERLIN)
+    assert (kept, len(title)) == (minutes, 200)

@@ -207,3 +207,25 @@ def test_a_change_speaks_of_what_begins_where_it_says() -> None:
     ):
         said = Wish.model_validate({**wish.model_dump(), **was})
         assert [one.start for one in matching.matching(said, entries, BERLIN, NOW)] == found
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({"date_from": "2026-03-25", "date_to": "2026-03-25", "time_to": "12:00"}, ["standup"]),
+        ({"date_from": "2026-03-25", "date_to": "2026-03-25", "time_from": "12:00", "time_to": "18:00"}, ["review"]),
+        ({"date_from": "2026-03-28"}, ["fair", "sync", "later"]),
+        ({"repeats": "FREQ=WEEKLY;BYDAY=MO"}, ["sync", "later"]),
+        ({"repeats": "FREQ=WEEKLY;BYDAY=MO", "date_from": "2026-03-24", "date_to": "2026-03-31"}, ["sync"]),
+        ({"repeats": "FREQ=WEEKLY;BYDAY=WE", "time_from": "09:00"}, ["standup"]),
+    ],
+)
+def test_what_is_cancelled_lies_in_what_was_named(said: dict[str, str], found: list[str]) -> None:
+    """Before noon is no afternoon, on Mondays no other day, and what begins on a day and has no end goes on."""
+    at = {"standup": (25, 9), "review": (25, 15), "fair": (28, 11), "sync": (30, 11)}
+    starts = {name: zones.moment(date(2026, 3, day), time(hour), BERLIN) for name, (day, hour) in at.items()}
+    starts["later"] = zones.moment(date(2026, 4, 13), time(11), BERLIN)
+    entries = [Engagement(start=one, end=one + 3600, uid=name, title=name) for name, one in starts.items()]
+    for action in (Action.CANCEL, Action.QUERY):
+        wish = Wish.model_validate({"action": action, "scope": "all", **said})
+        assert [one.uid for one in matching.matching(wish, entries, BERLIN, NOW)] == found
