@@ -39,7 +39,7 @@ _CLAUSE = re.compile(
 
 _LEADING = f" ,.!:;-{GAP}"
 QUESTION = re.compile(
-    r"(?:(?:at|on|in|for|with|from|to|by|until|about|during) )?(?:what|whats|what's|what're|when|when's|whens|which|who|who's|whose|whom|where|where's|how|how's|why|is|are|was|were|am (?=i\b|we\b)|do(?! (?:not|remind|please|add|set|let|send|make)\b)|does|did|have (?:i|we|you|there)|has|had|"
+    r"(?:(?:at|on|in|for|with|from|to|by|until|about|during) )?(?:what|whats|what's|what're|when|when's|whens|which|who|who's|whose|whom|where|where's|how|how's|why|is|are|was|were|am (?=i\b|we\b)|do(?! (?:not|remind|please|add|set|let|send|make)\b)|does|did|have (?:i|we|you|there|any|all|my|the)|has|had|"
     r"will (?!you)|shall|should|would (?:i|there|it)|(?:can|could|would) (?!(?:you|u|we|ya|someone|somebody|anyone|the assistant|it|this|that)\b)[\w'. ]{1,30}? (?:do|make|meet|come|join|attend|be)\b|can i\b|could i\b|any(?:thing|one)?\b|time time|isn't|aren't|don't (?!let|forget|remind|you forget)|doesn't|didn't|got any|are we|what all)\b"
 )
 PAST = re.compile(

@@ -39,7 +39,7 @@ _EMPTIED = re.compile(
     r"\b(?:calendars?|schedules?|agenda|diary|planner|day|week|month|events|plans|things|entries|items|reminders?)\b"
 )
 _PUBLIC = re.compile(
-    r"\b(?:near(?:by| me| here| my)|around (?:here|town|me|the city)|in (?:my|the|this) (?:area|city|town|neighbou?rhood|region)|in town|local|going (?:on|around) in|happening (?:around|in)|taking place in|tickets for)\b"
+    r"\b(?:near(?:by| me| here| my)|around (?:here|town|me|the city)|in (?:my|the|this) (?:area|city|town|neighbou?rhood|region)|in town|downtown|local|going (?:on|around) in(?! (?:january|february|march|april|may|june|july|august|september|october|november|december|next|this|the (?:morning|afternoon|evening|next|coming))\b)|happening (?:around|in)(?: (?:my|the|this) (?:area|city|town|neighbou?rhood|region)\b)?|taking place in|tickets for)\b"
 )
 _WHEN_ASKED = re.compile(
     r"\b(?:when|what time|what day|what date|which day|time time|where|who|is|are|was|were|did|do|does|have|how long|how many|until|till)\b"
@@ -90,6 +90,8 @@ def _missing(reading: Reading, wish: Wish) -> Missing | None:
         found = Missing.MEANING
     if found is None and wish.action in (Action.REMIND, Action.SCHEDULE) and _ANOTHER.search(reading.low):
         found = Missing.MEANING  # two wishes in one
+    if found is None and wish.action is Action.SCHEDULE and re.search(r"(?<!\bto )\bwake (?:me|us)\b", reading.low):
+        found = Missing.MEANING  # put in, and woken for
     if found is None and wish.action is not Action.QUERY and any(" or " in who.lower() for who in wish.participants):
         found = Missing.PERSON  # one of them, and which?
     timed = wish.time_from is not None or wish.time_to is not None
@@ -260,11 +262,12 @@ def _reminded(reading: Reading, wish: Wish) -> Missing | None:
         ):
             return Missing.EVENT
         return Missing.MEANING if "calendar" in left and "calendar and" not in left else Missing.TITLE
-    if wish.title in KINDS and not names.people:
+    if wish.title in KINDS and (not names.people or _SOMEBODY_ELSE.search(left)):
         return None if NEXT.search(left) else Missing.EVENT
     return None if EVENTS.search(wish.title) or names.people else Missing.DATE
 
 
+_SOMEBODY_ELSE = re.compile(r"\bremind (?!(?:me|us|about|of|to|for|that|the|my|our)\b)\w")
 _ALL_THIS = re.compile(r"\b(?:all|any|both|every one)(?: of)? (?:this|that|these|those|them|it)\b")
 _CLEANED = re.compile(r"\W*(?:clean|empty|wipe|purge|dump)\b")
 _NUMBER = re.compile(r"[\d .:/-]+")

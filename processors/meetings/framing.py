@@ -44,6 +44,11 @@ KEPT_PAIRS = frozenset(
         "book club",
         "book fair",
         "book signing",
+        "spring break",
+        "winter break",
+        "summer break",
+        "lunch break",
+        "last day",
     }
 )
 _PAIR = 2

@@ -48,18 +48,18 @@ _BEFORE_EVENT = re.compile(
     rf"\bremind (?:me|us) {GAP} *(?:the|my|our) [\w'-]+(?: (?!to\b)[\w'-]+){{0,4}} to (?P<do>[a-z].*)", re.IGNORECASE
 )
 _CALLED = re.compile(
-    r"\b(?:called|named|titled|entitled|labeled|labelled|saying|that says|title|name|with the (?:title|name))\b[:\s]+(?P<name>[^\x00,.;]+)"
+    r"\b(?:called|named|titled|entitled|labeled|labelled|saying|that says|title|name(?! of\b)|with the (?:title|name))\b[:\s]+(?P<name>[^\x00,.;]+)"
 )
 _QUOTED = re.compile(r'"([^"]{1,200})"')
 _ABBREVIATED = r"(?:(?:drs?|mr|mrs|ms|profs?|st|jr|sr)\.\s?)"
-_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|still|going|happening|planned|coming|was|will|be|ends?|ended|has|have|should|must|needs?|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead|gets?|got|moved|cancell?ed|changed|confirmed)\b))"
+_STOP = rf"(?=\s*(?:{GAP}|$|[!?;:]|,? (?:on|at|in|for|about|to|from|regarding|re|during|into|concerning|that|which|who|so|because|if|is|are|please|and (?:remind|delete|remove|add|put|set|cancel|send|invite|tell|let|make)|then|starting|scheduled|this|next|i|not|sometime|somewhere|over|via|as|every|it|when|where|while|off|up|still|going|happening|planned|coming|was|will|be|ends?|ended|has|have|should|must|needs?|starts?|started|begins?|takes?|lasts?|happens?|again|too|instead|gets?|got|repeats?|repeated|recur(?:ring)?|weekly|monthly|an? (?:recurring|repeating)|moved|cancell?ed|changed|confirmed)\b))"
 _WITH = re.compile(
     rf"\b(?:together )?with (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?)(?: from (?:the )?(?!my\b|our\b|{g.CLOCK_SAID})[a-z]+)?{_STOP}|\b(?:along )?with (?P<rest>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+)$",
     re.IGNORECASE,
 )
 _SOMEBODY = r"(?!(?:the|my|our|an?|any\w*|some\w*|what|when|it|that|this|every\w*|all|on|in|at|for|next)\b)\w"
 _MEET = re.compile(
-    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=am i )meeting|(?<=going to be )meeting|(?<=i be )meeting|(?<=we be )meeting|(?<=are we )meeting|(?<=i am )meeting|(?<=we're )meeting|(?<=\bi )see(?= (?:(?-i:[A-Z])|(?:dr|mr|mrs|ms|prof)\b))|(?<=do i )see(?= {_SOMEBODY})|(?<=am i )seeing(?= {_SOMEBODY})|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
+    rf"\b(?:meet|(?<!\ban )(?<!\bthe )invite|inviting|(?<=i'm )meeting|(?<=am i )meeting|(?<=going to be )meeting|(?<=i be )meeting|(?<=we be )meeting|(?<=are we )meeting|(?<=i am )meeting|(?<=we're )meeting|(?<=\bi )see(?= (?:(?-i:[A-Z])|(?:dr|mr|mrs|ms|prof)\b))|(?<=do i )see(?= {_SOMEBODY})|(?<=will i )see(?= {_SOMEBODY})|(?<=time i )see(?= {_SOMEBODY})|(?<=am i )seeing(?= {_SOMEBODY})|join|joining|meeting between)(?: up)?(?: with)? (?P<people>(?:{_ABBREVIATED}|[^{GAP}!?;:.])+?\.?){_STOP}",
     re.IGNORECASE,
 )
 _MADE_WITH = re.compile(r"(?:,? +(?:and|&|plus|as well as|along with) +|, ?|; ?| with | ?& ?)", re.IGNORECASE)
@@ -93,6 +93,7 @@ _GROUP = re.compile(
     r"\b(?:team|group|department|staff|crew|board|committee|family|office|people|folks|employees|colleagues|everyone|everybody|guys|class|squad|clients|parents|friends|kids|managers|members|others)\b"
 )
 _MANY = frozenset(listed("events things entries items activities list lists"))
+_BREAKS = [[of, "break"] for of in ("spring", "winter", "summer", "lunch")]
 _MANY_ALONE = _MANY | {"plans"}
 _CALENDAR_WITH = re.compile(r"\b(calendar|schedule|agenda|diary) with (?=an? |the |my )", re.IGNORECASE)
 _ITS_TIME = re.compile(r"\b(?:when |that )?it'?s (?:the )?time (?:for|of)\b", re.IGNORECASE)
@@ -301,7 +302,7 @@ _NOTED = re.compile(
     re.IGNORECASE,
 )
 _TO_FILL = re.compile(
-    rf"(\b(?:free|available|availability|open|openings?|slots?|gaps?|space|time|room)\b(?: {GAP})?) (?:to (?!do\b|me\b)[a-z]|for (?:an? |some |another |lunch|dinner|breakfast))[^{GAP}]*",
+    rf"(\b(?:free|available|availability|open|openings?|slots?|gaps?|space|(?<!the )time|room)\b(?: {GAP})?) (?:to (?!do\b|me\b)[a-z]|for (?:an? |some |another |lunch|dinner|breakfast))[^{GAP}]*",
     re.IGNORECASE,
 )
 
@@ -375,7 +376,7 @@ def _words(piece: str) -> list[str]:
 
 def _headed(words: list[str], general: list[str]) -> tuple[str, bool]:
     """The name in a piece, and whether it is many."""
-    words = [word for word in words if word not in FILLERS and word not in GENERAL]
+    words = [word for word in words if word not in FILLERS and (word not in GENERAL or words[-2:] in _BREAKS)]
     many = any(word.endswith("s") and not word.endswith(("ss", "'s", "as", "is", "us")) for word in words[-1:]) or any(
         word in (_MANY if words else _MANY_ALONE) for word in general
     )

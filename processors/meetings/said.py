@@ -15,6 +15,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
+from aios.processors.meetings.aloud import aloud
 from aios.processors.meetings.corrected import corrected
 from aios.processors.meetings.fields import plain_fields
 from aios.processors.meetings.gist import gist
@@ -112,7 +113,7 @@ def tidy(text: str) -> str:
 def said(text: str) -> Said:
     """The text as the rooms after this one read it."""
     mended = spoken(_WORD.sub(_mend, _ONE_ON_ONE.sub("one-on-one", tidy(text))))
-    for plainer in (plain_fields, corrected, gist, plain_verbs, plainly):
+    for plainer in (plain_fields, corrected, gist, aloud, plain_verbs, plainly):
         mended = plainer(mended)
     return Said(mended, "".join(_lower(sign) for sign in mended))
 

@@ -7,7 +7,7 @@ leaves something out or says two things, is asked about. Not guaranteed: that th
 are those of infra/demo/data/calendar_truth.md, where it also says how often the reading agrees with people.
 
     fields.py, spoken.py, corrected.py, gist.py   a form, left-out apostrophes, what is put right, what is said around
-    verbs.py, plainly.py  the many verbs and turns of speech made few; said.py calls them in this order
+    aloud.py, verbs.py, plainly.py   the many verbs and turns of speech made few; said.py calls them in this order
     said.py               the text made ready      days.py, portions.py, clock.py, recurring.py   phrases about time
     acts.py, heads.py     what is wanted           moments.py, when.py, windows.py   found and joined, settled
     verbless.py           ... without a verb       doubts.py, vague.py, forbidding.py   what is missing, or forbidden
