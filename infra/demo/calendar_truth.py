@@ -40,7 +40,7 @@ SLIP_LETTERS_MIN = 6  # of a word that may be one letter off
 _STOP = frozenset(
     ("the", "a", "an", "my", "our", "of", "for", "to", "at", "in", "on", "with", "and", "about", "is", "be", "that")
 )
-FRESH = ("first", "second", "third", "fourth", "fifth", "sixth")
+FRESH = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")
 Row = Mapping[str, str]
 
 
@@ -50,7 +50,7 @@ class Half(StrEnum):
     more-dev, more: the same of calendar_more.csv, in another voice.
     blind, blind-clinc: of calendar_blind.csv, sentences of our own and of CLINC150 that no rule was written with.
     first-own, first-clinc, second-own, second-clinc, third-own: the same of calendar_fresh.csv.
-    fourth-own, fifth-own, sixth-own: of the same file, in the manner of calendar_requests.csv.
+    fourth-own to seventh-own: of the same file, in the manner of calendar_requests.csv.
     unread-voice, unread-office: the same of calendar_unread.csv: what was dictated, and what was typed at work.
     later: of calendar_later.csv, written after those two were mended: campus, family, trades, answering machine.
     last: of the same file, written after `later` was mended: volunteers, musicians, sport, working far apart.
@@ -71,6 +71,7 @@ class Half(StrEnum):
     FOURTH_OWN = "fourth-own"
     FIFTH_OWN = "fifth-own"
     SIXTH_OWN = "sixth-own"
+    SEVENTH_OWN = "seventh-own"
     UNREAD_VOICE = "unread-voice"
     UNREAD_OFFICE = "unread-office"
     LATER = "later"
