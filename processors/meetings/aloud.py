@@ -29,6 +29,8 @@ _TURNS = (
     (rf"^{_POLITE}(?:select|choose|pick|highlight|find|locate|get) (?P<a>(?!out\b)[^.,;!?]{{2,60}}?),? and (?:then )?{_OUT}(?: it| them| those| these| that| this)?(?=\W*$)", r"delete \g<a>"),
     (rf"^{_POLITE}(?:select|choose|highlight) and (?={_OUT}\b)", ""),
     (rf"^{_POLITE}(?:delete|remove|erase) all(?=\W*$)", "delete everything"),
+    (r"\bevery single (?=[a-z])", "every "),
+    (rf"\b(?:monthly|every month),? (?P<a>[^.,;!?]{{2,60}}?) on (?:the )?(?P<b>first|second|third|fourth|last) (?P<c>{g.WEEKDAY_FULL})(?! (?:of|in)\b)", r"\g<a> on the \g<b> \g<c> of every month"),
     (r"\bthe day'?s (?P<a>agenda|schedule|events?|plans?|meetings?|appointments?)\b", r"today's \g<a>"),
     (rf"\bfrom (?P<a>{g.DAY_SAID}) (?:on|onwards?)\b(?! (?:the|my)\b)", r"not before \g<a>"),
     (rf"^{_POLITE}open(?: up)? {_CALENDAR},? (?=(?:add|schedule|put|set|create|delete|remove|cancel|erase|clear)\b)", ""),

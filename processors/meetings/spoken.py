@@ -21,6 +21,7 @@ _PUT_BACK = (
     (rf"(?<![\w'])(?<!every )(?<!each )(?<!all )(?<!on )(?P<a>{_DAY})s (?={_NO_OWNED}[a-z])", r"\g<a>'s "),
     (rf"\b(?P<w>my|the|this|next|last) (?P<a>{_DAY})s (?=\d)", r"\g<w> \g<a>'s "),
     (r"\b(?P<a>yesterday|today|tomorrow|tonight)s\b(?! and\b)", r"\g<a>'s"),
+    (r"\b(?P<w>next|last|this) (?P<a>week|month|year|weekend)s (?=[a-z])(?!(?:and|or|in|on|at|is|are|from|to|until|the)\b)", r"\g<w> \g<a>'s "),
     (rf"(?<![\w'])(?P<a>{_MONTH})s (?=[a-z])(?!(?:and|or)\b)", r"\g<a>'s "),
     (r"\b(?P<a>what|when|where|who|how|that|there|he|she|let)s\b(?!')", r"\g<a>'s"),
     (r"\b(?P<a>do|does|did|is|are|was|have|has|had|wo|ca|could|would|should)nt\b", r"\g<a>n't"),

@@ -25,6 +25,7 @@ _TABLE: tuple[tuple[frozenset[Action | None], str, Missing], ...] = (
     (_MEETING, r"^\W*(?:shall|should) (?:we|i)\b", Missing.MEANING),
     (frozenset({Action.QUERY}), r"^\W*(?:shall|should) we (?:meet|go|have|get|do|grab)\b", Missing.MEANING),
     (frozenset({Action.QUERY}), r"^\W*(?:keep|leave|hold)\b[^.;]{1,40}?\b(?:open|free|clear|empty|blank)\b", Missing.MEANING),
+    (frozenset({Action.QUERY}), r"^\W*(?:tell|show|give|read|explain)(?: me)?(?: more)? (?:about |of )?(?:it|this|that|them)\W*$", Missing.EVENT),
     # what a word means, and what another person shall hear
     (frozenset({Action.QUERY}), r"^\W*what(?:'s| is| are| does) an? [\w ]{1,30}\W*$", Missing.MEANING),
     (_ANY, r"^\W*(?:tell|text|message|inform|let(?='?s? \w+ know)) (?!me\b|us\b|about\b|times?\b|dates?\b|what|when|where|which|who|how|if\b|the\b|my\b|all\b|every)[\w']+ (?:the|that|my|to|about|know|i)\b", Missing.MEANING),

@@ -27,7 +27,7 @@ KINDS = frozenset(listed("meeting appointment reminder task alarm notification a
 GENERAL = frozenset(
     listed(
         "event events schedule schedules plan plans program programs programme calendar calendars anything something nothing everything anywhere somewhere someone anybody somebody thing things stuff entry entries item items activity activities "
-        "agenda agendas planned scheduled happening anyone slot slots commitments engagements list lists update updates notes gap gaps break breaks conflict conflicts detail details function functions occasion occasions happenings arrangement arrangements timetable dates info information to-do to-dos todo todos obligations obligation data content contents availability reservation-list occurrence occurrences instance instances lineup docket routine clash clashes overlap overlaps duties"
+        "agenda agendas planned scheduled happening anyone slot slots commitment commitments engagements list lists update updates notes gap gaps break breaks conflict conflicts detail details function functions occasion occasions happenings arrangement arrangements timetable dates info information to-do to-dos todo todos obligations obligation data content contents availability reservation-list occurrence occurrences instance instances lineup docket routine clash clashes overlap overlaps duties"
     )
 )
 FRAME_FIRST = frozenset(
@@ -73,7 +73,7 @@ FRAME_LAST = frozenset(
     )
 )
 _ASKING = (
-    "marked met still already definitely ever even there's that's it's must unfinished open outstanding due what what's whats which who whose when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
+    "marked overbooked met still already definitely ever even there's that's it's must unfinished open outstanding due what what's whats which who whose when where how why time day date many much long often is are was were am do does did have has had will would can could should shall not isn't got get give tell show list let know "
     "display open check view read see look find pull bring need aware supposed going doing having been being any anything everything more left free busy available availability openings opening booked "
     "remind inform describe want like see if whether whats's when's where's who's how's important dates due order made make name add added schedule scheduled put set coming planned kind type sort "
     "review say start fetch read print provide present share verify confirm update regarding week hear go into details information info input undone pending access search number first last count total happened able happening remember up attending invited joining hosting until till before clear open empty full occupied packed through run go over held leave head arrive attend else soon exactly miss missed tap fit room back wanted trying earlier recall currently forget bear include includes contain contains clash double attend attending request requested seeing"
@@ -82,7 +82,7 @@ QUERY_FIRST = frozenset(listed(_ASKING))
 QUERY_LAST = frozenset(
     listed(
         "unfinished open outstanding pending called named must finish finishes finished over did had was were will would should start starts starting end ends begin begins meets mine only happen happens happening scheduled planned cancelled canceled rescheduled confirmed moved changed coming going have had going on do does doing got get save saved added supposed be been "
-        "booked set due exist exists occur occurs take takes taking place available free next held still yet already listed left there here today's on's much long again soon too right over anything being held clear open empty full occupied packed for last when where or not leave that made back loud aloud to me showing shown taken look looks looking like shape exists attend attending i've go meet seeing active marked"
+        "booked set due exist exists occur occurs take takes taking place available free next held still yet already listed left there here today's on's much long again soon too right over anything being held clear open empty full occupied packed for last when where or not leave that made back loud aloud to me showing shown taken look looks looking like shape exists attend attending i've go meet seeing active marked done"
     )
 )
 ACTS_FIRST = frozenset(

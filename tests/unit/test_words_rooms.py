@@ -133,6 +133,7 @@ FLOORS = {
     Half.FOURTH_OWN: (0.98, 1.0),
     Half.FIFTH_OWN: (0.68, 0.85),
     Half.SIXTH_OWN: (0.98, 1.0),
+    Half.SEVENTH_OWN: (0.98, 1.0),
     Half.UNREAD_VOICE: (0.95, 1.0),
     Half.UNREAD_OFFICE: (0.95, 1.0),
     Half.LATER: (0.75, 0.87),
