@@ -37,6 +37,8 @@ _TURNS = (
     (rf"^{_POLITE}(?:open|go to|pull up|bring up)(?: up)? {_CALENDAR} (?:for|on|to) (?P<a>{g.DAY_SAID}),? and (?P<b>(?:add|put|schedule|set|create|delete|remove|cancel|clear|erase)\b [^.;!?]+)", r"\g<b> on \g<a>"),
     (r"\b(?P<a>events?|meetings?|appointments?) (?:(?:that (?:is|are) )?related to|(?:that )?ha(?:ve|ving) to do with) (?P<b>(?!(?:my|the|our|this|that|it)\b)[a-z]+)\b", r"\g<b> \g<a>"),
     (r"^(?P<a>(?:(?:my|the|our|today's|tomorrow's|tonight's) )?(?:[a-z]+ )?(?:meetings?|appointments?|events?|party|class|dinner|lunch|call|interview)\b(?:(?!\b(?:is|are|was|were|has|have|been|be|got|getting|that)\b)[^.,;!?]){0,40}?) cancell?ed(?=\W*$)", r"cancel \g<a>"),
+    # a window, and no length: anywhere in it
+    (rf"\b(?:some ?time|any ?time)(?: (?:on )?(?P<d>{g.DAY_SAID}))? between (?P<a>{g.CLOCK_SAID} (?:and|to) {g.CLOCK_SAID})", lambda found: f"{found['d'] or ''} between {found['a']} as early as possible"),
     # reminded, invited
     (rf"^{_POLITE}(?:e-?mail|text|message|mail|get) me (?=an? {_NOTE}\b)", "give me "),
     (rf"^{_POLITE}(?:send|give) {_NOTE} to (?P<a>{_NAME}) (?=(?:about|for|of|that)\b)", r"remind \g<a> "),

@@ -229,3 +229,18 @@ def test_what_is_cancelled_lies_in_what_was_named(said: dict[str, str], found: l
     for action in (Action.CANCEL, Action.QUERY):
         wish = Wish.model_validate({"action": action, "scope": "all", **said})
         assert [one.uid for one in matching.matching(wish, entries, BERLIN, NOW)] == found
+
+
+def test_sometime_between_is_a_window_and_no_length(company: Directory) -> None:
+    """A meeting "sometime between one and four" is not three hours long; "from one to four" is."""
+    now = datetime.fromtimestamp(NOW, UTC)
+    for text, minutes in (
+        ("schedule a meeting sometime between 1 and 4 tomorrow", 30),
+        ("schedule a meeting any time tomorrow between 1 pm and 4 pm", 30),
+        ("schedule a meeting tomorrow from 1 to 4", 180),
+    ):
+        wish = understanding.understand(text, now, "Europe/Berlin")
+        assert isinstance(wish, Wish)
+        assert (wish.time_from, wish.time_to) == (time(13), time(16))
+        given = {name: getattr(wish, name) for name in ("date_from", "date_to", "time_from", "time_to", "prefer")}
+        assert found(company, **given).asked.duration_s == 60 * minutes, text
