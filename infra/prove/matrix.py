@@ -32,7 +32,7 @@ from aios.infra.prove.findings import Findings
 from aios.infra.prove.journal import Kind
 from aios.infra.prove.judged import INPUT, Judged, Result, Row
 from aios.infra.prove.operator import Operator
-from aios.infra.prove.stand import Stand
+from aios.infra.prove.stand import Stand, stages_of
 from aios.streams import failpoints, topology
 from aios.streams.errors import AiosError, Unavailable
 from aios.streams.topology import GATEWAY, LETTERS, OPERATIONS
@@ -367,11 +367,11 @@ def _rest(stand: Stand, say: Callable[[str], None]) -> bool:
 
 def _time(row: Row, until: int, found: Findings) -> None:
     """What the broker's timestamps say of a fault. until: of the next one, or of the load's end."""
-    stage = topology.PLAN.name if row.stage == "all" else row.stage
+    stages = [topology.PLAN] if row.stage == "all" else stages_of(row.stage)
     if row.stage == "all":
         row.goes_on_s = found.silence_s(row.began, until)
-    if stage in found.part.paces:
-        row.waited_s = found.longest_wait_s(stage, row.began, until)
+    waits = (found.longest_wait_s(one.name, row.began, until) for one in stages if one.name in found.part.paces)
+    row.waited_s = max(waits, default=None)
 
 
 def _fill(judged: Judged, found: Findings) -> None:

@@ -329,6 +329,16 @@ def test_what_a_fault_does_while_it_is_done_is_part_of_its_figures(monkeypatch: 
     assert (row.goes_on_s, row.waited_s, row.is_late) == (35.5, 35.0, True)
 
 
+def test_a_process_of_several_stages_has_the_longest_wait_of_them() -> None:
+    """A worker serves two lanes of its pool, and tells what each of them did."""
+    part, row = Part(), replace(ROW, stage="classify", waited_s=None, began=10_000)
+    part.pace("classify.interactive").wait(12_000, 13_000)
+    part.pace("classify.bulk").wait(14_000, 21_000)
+    part.pace("generate.bulk").wait(14_000, 29_000)
+    matrix._time(row, 30_000, Findings(part, drained=True))
+    assert row.waited_s == 7.0
+
+
 def test_a_round_of_which_nothing_could_be_done_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its load was there all the same."""
     monkeypatch.setattr(matrix, "_rest", lambda *_: True)
