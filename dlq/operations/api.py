@@ -132,7 +132,7 @@ class Api(LettersApi, About):
         if outcome not in set(Outcome):
             raise Problem("invalid_query", f"outcome: one of {', '.join(Outcome)}")
         found, cursor = await self._index.job_letters(
-            job.job_id, Outcome(outcome), limit=asked.limit(request), cursor=asked.text(request, "cursor")
+            job.job_id, Outcome(outcome), limit=asked.limit(request), cursor=asked.cursor(request, asked.BY_ID)
         )
         return json_answer({"letters": [asdict(one) for one in found], "cursor": cursor})
 

@@ -18,6 +18,9 @@ from aios.dlq.operations.routes import UNRESOLVED as UNRESOLVED_NAME
 from aios.streams.http.openapi import Route
 from aios.streams.http.problem import Problem
 
+BY_ID = "[0-9a-f-]{1,36}"
+BY_TIME = f"[0-9]{{1,15}}:{BY_ID}"  # Unix ms
+
 
 def states(request: web.Request) -> Collection[State]:
     """Which states are wanted; empty: all."""
@@ -49,13 +52,19 @@ def check_names(request: web.Request, route: Route) -> None:
         raise Problem("invalid_query", f"there is no {unknown[0]} in the query of {route.path}; {has}")
 
 
+def cursor(request: web.Request, of: str) -> str:
+    """Behind which entry the page begins; empty: at the first. of: one of the cursors below."""
+    said = text(request, "cursor")
+    if said and not re.fullmatch(of, said):
+        raise Problem("invalid_query", "cursor: as the page before said it")
+    return said
+
+
 def job_cursor(request: web.Request) -> tuple[int, str]:
     """Behind which job the page begins: minus its planned_at, and its id."""
-    said = text(request, "cursor")
+    said = cursor(request, BY_TIME)
     if not said:
         return -filters.TIME_MS_MAX, ""
-    if not re.fullmatch("[0-9]{1,15}:[0-9a-f-]{36}", said):
-        raise Problem("invalid_query", "cursor: as the page before said it")
     planned_at, job_id = said.split(":")
     return -int(planned_at), job_id
 

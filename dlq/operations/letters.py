@@ -75,7 +75,7 @@ class LettersApi(ABC):
             states=states,
             tenants=_tenants(who),
             limit=asked.limit(request),
-            cursor=asked.text(request, "cursor"),
+            cursor=asked.cursor(request, asked.BY_TIME),
         )
         total = await self._index.count(wanted, states=states, tenants=_tenants(who))
         return json_answer({"letters": [one.plain() for one in page.entries], "cursor": page.cursor, "total": total})

@@ -102,7 +102,7 @@ def sweep(days: int) -> None:
     help="Which set of forms.",
 )
 @click.option("--scans/--no-scans", default=False, show_default=True, help="A part as pictures; seconds each.")
-@click.option("--errors", type=int, default=SHOWN_MAX, show_default=True, help="Shown of each kind.")
+@click.option("--errors", type=click.IntRange(min=0), default=SHOWN_MAX, show_default=True, help="Shown of each kind.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def evaluate(count: int, seed: int, half: str, *, scans: bool, errors: int, as_json: bool) -> None:
     """Draw applications, put them through, say what was right.

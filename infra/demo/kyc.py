@@ -64,7 +64,7 @@ def demo(*, keep: bool) -> None:
     if keep:
         console.rule("it runs; what next")
         for what in ("aios review list", "aios review show TASK", "aios case explain CASE", "aios list show"):
-            console.print(f"  {what}", highlight=False)
+            console.print(f"  {run.own_home()}{what}", highlight=False)
 
 
 def _work(console: Console, found: Running) -> None:

@@ -119,8 +119,8 @@ class Index:
         cursor: str,
     ) -> Page:
         found = await self._meant(wanted, states, tenants)
-        first = int(cursor or 0)
-        more = str(first + limit) if len(found) > first + limit else ""
+        first = int(cursor.partition(":")[0] or 0)
+        more = f"{first + limit}:{found[first + limit - 1].letter.id}" if len(found) > first + limit else ""
         return Page(found[first : first + limit], more)
 
     async def count(self, wanted: Filter, *, states: Collection[State], tenants: Collection[str] | None) -> int:

@@ -275,6 +275,7 @@ def test_a_command_without_an_answer_can_be_asked_again() -> None:
         ("/v1/dead-letters/scan?where=nobody.knows", "invalid_query"),
         ("/v1/dead-letters/scan?where=letter.attemps+%3E+1", "invalid_query"),
         ("/v1/dead-letters/scan?where=true&cursor=x", "invalid_query"),
+        ("/v1/dead-letters?cursor=next", "invalid_query"),
         ("/v1/dead-letters?reasn=unknown", "invalid_query"),
         (f"/v1/dead-letters/{ONE}?all=true", "invalid_query"),
         ("/v1/replays?cursor=x", "invalid_query"),
@@ -632,6 +633,8 @@ def test_every_result_of_a_job_can_be_had(home: Settings, monkeypatch: pytest.Mo
         assert ([each["letter_id"] for each in found["letters"]], found["cursors"]) == (letters, {})
         result = await command(*status, "--limit", "3")
         assert "more may be replayed: --outcome replayed --cursor 3" in result.stdout
+        wrong = await command(*status, "--outcome", "replayed", "--cursor", "next")
+        assert (wrong.exit_code != 0, "cursor: as the page before said it" in wrong.stderr) == (True, True)
         rest = ("--outcome", "replayed", "--cursor", "3", "--limit", "3", "--json")
         found = json.loads((await command(*status, *rest)).stdout)
         assert ([each["letter_id"] for each in found["letters"]], found["cursors"]) == (letters[3:6], {"replayed": "6"})
