@@ -5,7 +5,7 @@ Verdict when the canary crosses a limit. Guaranteed: a trial remembers TIMES_MAX
 them; the order between the two sides does not matter; a canary that is as good as its stable version is returned less
 often than CHANCE_MAX at each look, since it is tested against stable plus the limit and not against stable.
 
-    error_share      share of answers that failed, expired or cannot be used: over stable's by more than the limit
+    error_share      share of answers that failed, expired in the engine or cannot be used: over stable's by more
     latency_ratio    median time of an answer in the engine: more than so many times stable's in a batch as full
     override_share   of suggestions that people saw, the share in which they chose otherwise: over stable's by more
 

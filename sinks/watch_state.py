@@ -202,7 +202,7 @@ class State:
 
     def _tell_answer(self, event: InferenceCompleted, at_ms: int) -> None:
         side = self._side(event.model, at_ms)
-        if side is None:
+        if side is None or _is_untried(event):
             return
         failed = event.status != "ok"
         took = event.engine_us / 1000 if event.engine_us else float(event.compute_ms)
@@ -224,6 +224,11 @@ class State:
             side = self._side(str(said.get("model", "")), at_ms)
             if side is not None:
                 side.errors += 1
+
+
+def _is_untried(event: InferenceCompleted) -> bool:
+    """It waited too long to be asked (its engine was being loaded, or busy), or was called off: no fault of a model."""
+    return event.status == "expired" and (event.reason != "late" or not event.compute_ms)
 
 
 def _fill(event: InferenceCompleted) -> int:

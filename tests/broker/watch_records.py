@@ -27,6 +27,7 @@ def answer(
     out_of_scope: float = 0.1,
     tokens: int = 20,
     compute_ms: int = 7,
+    reason: str = "late",
     output: str | None = None,
     **more: Any,
 ) -> InferenceCompleted:
@@ -36,7 +37,7 @@ def answer(
         case_id=case,
         workflow=workflow,
         status=status,
-        reason="" if status == "ok" else "a test",
+        reason="" if status == "ok" else reason,
         output=output if output is not None else ids.canonical(said if status == "ok" else {}),
         output_contract="classification.v1" if status == "ok" else "",
         model=f"{model}@{version}",

@@ -153,13 +153,16 @@ def test_a_trial_belongs_to_its_activation() -> None:
         (records.answer("c", "card", version=2, engine_us=7500), (1, 0, [(7.5, 1)])),
         (records.answer("c", "card", version=2, status="failed"), (1, 1, [])),
         (records.answer("c", "card", version=2, status="expired"), (1, 1, [])),
+        (records.answer("c", "card", version=2, status="expired", compute_ms=0), (0, 0, [])),
+        (records.answer("c", "card", version=2, status="expired", reason="cancelled: decided"), (0, 0, [])),
         (records.answer("c", "card", version=3), (0, 0, [])),
     ],
 )
 def test_an_answer_counts_as_what_it_is(
     event: InferenceCompleted, expected: tuple[int, int, list[tuple[float, int]]]
 ) -> None:
-    """answers, errors, times: what failed is an error, and like what the cache gave says nothing of time.
+    """answers, errors, times: what failed is an error, and like what the cache gave says nothing of time. What was too
+    late to be asked, or called off, is no answer of the model.
 
     A time stands with how many shared the engine meanwhile: seven milliseconds, of which 1.5 were its own.
     """
