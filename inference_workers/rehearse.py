@@ -6,7 +6,8 @@ Enters: the process whose engine and tasks are meant (`classify`, `generate`), t
 request a line: JSON of id, task, model, prompt, input, options. Leaves: first a line with the engine's version, then an
 answer a line, in order of finishing: id, status, reason, output, contract, tokens, milliseconds. Guaranteed: the same
 engine, tasks, prompts and guards as in a worker, and no other model than the process serves; nothing is read from Kafka
-or written to it; the answer cache is neither asked nor filled; RUNNING_MAX at once.
+or written to it; the answer cache is neither asked nor filled; RUNNING_MAX at once; a server elsewhere that is away or
+busy is asked again, for AWAY_S_MAX.
 Rejected: rehearsing through the pools (their topics are for cases, and their budgets and metrics would count it).
 """
 
@@ -21,12 +22,14 @@ from typing import Any, TextIO
 
 from aios.inference_workers import worker
 from aios.inference_workers.engines.engine import RequestRefused
-from aios.inference_workers.tasks import Task, refusal
+from aios.inference_workers.tasks import Answer, Task, refusal
 from aios.schemas.models import InferenceRequested
 from aios.streams import config
-from aios.streams.errors import AiosError, ConfigError
+from aios.streams.errors import AiosError, ConfigError, Unavailable
 
 RUNNING_MAX = 32
+AWAY_S_MAX = 60.0  # of one request: then it is given up, and everything with it
+AGAIN_S = 1.0  # before the second question; doubled before each further one
 REQUESTS_MAX = 100_000
 FAILED = 1
 
@@ -59,7 +62,7 @@ async def answered(task: Task, name: str, request: InferenceRequested) -> dict[s
     try:
         if reason := refusal(task, request):
             raise RequestRefused(reason)
-        answer = await task.answer(request, 0)
+        answer = await _patiently(task, request)
     except RequestRefused as error:
         told |= {"status": "failed", "reason": str(error), "prompt_tokens": 0, "output_tokens": 0}
     else:
@@ -72,6 +75,19 @@ async def answered(task: Task, name: str, request: InferenceRequested) -> dict[s
             "output_tokens": answer.output_tokens,
         }
     return told | {"compute_ms": round((time.monotonic() - started) * 1000)}
+
+
+async def _patiently(task: Task, request: InferenceRequested) -> Answer:
+    """As task.answer(); raises Unavailable only after AWAY_S_MAX."""
+    deadline, wait_s = time.monotonic() + AWAY_S_MAX, AGAIN_S
+    while True:
+        try:
+            return await task.answer(request, 0)
+        except Unavailable:
+            if time.monotonic() + wait_s > deadline:
+                raise
+        await asyncio.sleep(wait_s)
+        wait_s *= 2
 
 
 async def rehearse(task: Task, lines: TextIO, tell: Callable[[Mapping[str, Any]], None]) -> None:

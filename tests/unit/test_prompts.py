@@ -22,6 +22,7 @@ from aios.inference_workers.cache import Kept
 from aios.inference_workers.engines import echo as echo_engine
 from aios.inference_workers.evaluation import Case, Expect, Given
 from aios.inference_workers.rehearse import request_of
+from aios.inference_workers.tasks import Answer
 from aios.inference_workers.writing import Write
 from aios.infra import evaluating, rehearsing
 from aios.infra.cli import aios
@@ -32,7 +33,7 @@ from aios.infra.rehearsing import Request
 from aios.schemas.models import InferenceRequested, ModelActivated, PromptActivated
 from aios.sinks.audit_chain import Line
 from aios.streams import activations, config, installed, model_files, prompt_files
-from aios.streams.errors import ConfigError
+from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.prompt_files import Recorded
 from aios.streams.record import Record
 from aios.streams.wall_clock import wall_ms
@@ -499,6 +500,30 @@ def test_a_rehearsal_answers_for_no_other_model_than_its_own() -> None:
     told = asyncio.run(rehearse.answered(Write(engine), "r", asked_of("r", model="other@1")))
     assert (told["status"], "serves summariser@1, not other@1" in told["reason"]) == ("failed", True)
     assert not engine.asked
+
+
+class Busy(Write):
+    """So many questions find the server busy."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(FakeEngine())
+        self.times = times
+
+    async def answer(self, request: InferenceRequested, priority: int) -> Answer:
+        if self.times:
+            self.times -= 1
+            raise Unavailable("the server answers 429")
+        return await super().answer(request, priority)
+
+
+def test_a_rehearsal_asks_a_busy_server_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as it is patient; then it ends."""
+    monkeypatch.setattr(rehearse, "AGAIN_S", 0.001)
+    told = asyncio.run(rehearse.answered(Busy(3), "r", asked_of("r")))
+    assert told["status"] == "ok"
+    monkeypatch.setattr(rehearse, "AWAY_S_MAX", 0.01)
+    with pytest.raises(Unavailable):
+        asyncio.run(rehearse.answered(Busy(100), "r", asked_of("r")))
 
 
 def chained(monkeypatch: pytest.MonkeyPatch, *activated: tuple[Recorded, str]) -> None:
