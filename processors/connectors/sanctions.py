@@ -15,14 +15,14 @@ import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from aios.processors.connectors.connector import Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
 from aios.processors.connectors.rescreening import Rescreening
 from aios.processors.screening import births, published, reasons
 from aios.processors.screening.entries import Kind
 from aios.processors.screening.index import Asked, Hit
-from aios.processors.screening.names import CHARS_MAX
+from aios.processors.screening.names import CHARS_MAX, PARTS_MAX, is_whole
 from aios.processors.screening.published import Current
 from aios.schemas.errors import Unavailable
 
@@ -37,12 +37,22 @@ LEVELS: Mapping[str, Literal["clear", "ambiguous", "match"]] = {
 
 
 class ScreenRequest(Part):
-    """born: ISO, a year, or in words. kind, born: empty where not known. country: for those who read the request."""
+    """born: ISO, a year, or in words. kind, born: empty where not known. country: for those who read the request.
+
+    A name of more than PARTS_MAX parts is refused: the rest of it would not be looked for, and nobody would know.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=CHARS_MAX)]
     born: Annotated[str, Field(max_length=64)] = ""
     country: Annotated[str, Field(max_length=64)] = ""
     kind: Literal["", "individual", "entity", "vessel", "aircraft"] = ""
+
+    @field_validator("name")
+    @classmethod
+    def _is_read_whole(cls, name: str) -> str:
+        if not is_whole(name):
+            raise ValueError(f"a name of more than {PARTS_MAX} parts")
+        return name
 
 
 class HitFound(Part):

@@ -17,7 +17,7 @@ from anyascii import anyascii
 from aios.processors.screening.small_words import NUMBERS, PARTICLES, short_forms
 from aios.processors.screening.sounds import skeleton, sound
 
-__all__ = ["CHARS_MAX", "PARTICLES", "PARTS_MAX", "Part", "parts", "read_scripts", "skeleton", "sound"]
+__all__ = ["CHARS_MAX", "PARTICLES", "PARTS_MAX", "Part", "is_whole", "parts", "read_scripts", "skeleton", "sound"]
 
 CHARS_MAX = 300  # of a name; the rest is not read
 PARTS_MAX = 24
@@ -62,6 +62,15 @@ def read_scripts() -> None:
 
 def parts(name: str) -> tuple[Part, ...]:
     """The parts of `name` as written, commas and hyphens as spaces; at most PARTS_MAX."""
+    return tuple(_parts(name)[:PARTS_MAX])
+
+
+def is_whole(name: str) -> bool:
+    """Whether parts() leaves nothing out: what stands behind many others is not looked for."""
+    return len(name) <= CHARS_MAX and len(_parts(name)) <= PARTS_MAX
+
+
+def _parts(name: str) -> list[Part]:
     found: list[Part] = []
     name = short_forms(name[:CHARS_MAX])
     for written in re.split(r"[\s,;/().\-–—_&+]+", unicodedata.normalize("NFKC", name[:CHARS_MAX])):
@@ -85,4 +94,4 @@ def parts(name: str) -> tuple[Part, ...]:
         found += [
             Part(NUMBERS.get(each, each), bare, character) for each in _PART.findall(_MARKS.sub("", latin).lower())
         ]
-    return tuple(found[:PARTS_MAX])
+    return found

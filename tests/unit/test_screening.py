@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from rapidfuzz.distance import OSA
 
 from aios.infra.commands.list import group
@@ -24,7 +25,7 @@ from aios.processors.screening.evaluation import Report
 from aios.processors.screening.index import Asked, Hit, Index
 from aios.processors.screening.letters import Letters
 from aios.processors.screening.list_files import Listed
-from aios.processors.screening.names import PARTS_MAX, parts, skeleton, sound
+from aios.processors.screening.names import PARTS_MAX, is_whole, parts, skeleton, sound
 from aios.processors.screening.published import Loaded
 from aios.processors.screening.small_words import BUSINESS, light, short_forms
 from aios.processors.screening.thresholds import REVIEW, level, score
@@ -377,6 +378,15 @@ def test_the_system_says_verdict_version_and_reasons(index: Index) -> None:
     clear = answer(loaded, ScreenRequest(name="John Smith"))
     assert (clear.verdict, clear.score, clear.hits) == ("clear", 0, ())
     assert registry.operation("sanctions", "screen").response_contract == "screening.v1"
+
+
+def test_a_name_that_is_not_read_whole_is_refused() -> None:
+    """Somebody listed would stand behind what is read, and nobody would know; no listed name is so long."""
+    hidden = " ".join([*"abcdefghijklmnopqrstuvwx", "Osama bin Laden"])
+    assert len(parts(ScreenRequest(name=hidden[6:]).name)) == PARTS_MAX
+    with pytest.raises(ValidationError, match="a name of more than 24 parts"):
+        ScreenRequest(name=hidden)
+    assert [name for one in list_files.shipped("ofac_sdn").entries for name in one.names if not is_whole(name)] == []
 
 
 @given(st.floats(-50, 80), st.floats(-50, 80))
