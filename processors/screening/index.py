@@ -17,7 +17,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from typing import Any, cast
@@ -36,6 +36,7 @@ from aios.processors.screening.thresholds import NO_PERSON, ORGANISATION, OTHER_
 from aios.processors.screening.vocabulary import How, Vocabulary
 
 MANY_PARTS = 5  # that few people's names have
+RUN_PARTS = 6  # of a longer name, each stretch of so many is looked for by itself too
 HITS_MAX = 20
 CANDIDATES_MAX = 60  # aligned exactly, by what they could reach at most
 CACHE_MAX = 4_096  # written parts whose neighbours are remembered
@@ -156,7 +157,22 @@ class Index:
 
     def search(self, asked: Asked, *, nats_min: float = REVIEW) -> list[Hit]:
         """Who it may be, best first; at most HITS_MAX, none below nats_min."""
-        written = Written.of(self._slots(_romanised(parts(asked.name))), company=asked.kind is Kind.ENTITY)
+        found = parts(asked.name)
+        slots = self._slots(_romanised(found))
+        written = Written.of(slots, company=asked.kind is Kind.ENTITY)
+        hits = self._aligned(asked, written, nats_min)
+        for run in _runs(len(found)) if asked.kind is Kind.INDIVIDUAL else ():
+            within = [slot for slot in slots if slot.first >= run.start and slot.behind <= run.stop]
+            for number, hit in self._aligned(asked, Written.of(within, company=False), nats_min).items():
+                if number not in hits or hit.nats > hits[number].nats:
+                    extra = {*range(len(found))} - {*run} | {*hit.alignment.extra}
+                    hits[number] = replace(hit, alignment=replace(hit.alignment, extra=tuple(sorted(extra))))
+        if nats_min <= REVIEW:
+            hits |= self._same_day(asked, written, hits)
+        return sorted(hits.values(), key=lambda hit: (-hit.nats, hit.entry.number))[:HITS_MAX]
+
+    def _aligned(self, asked: Asked, written: Written, nats_min: float) -> dict[int, Hit]:
+        """The best hit of each entry, by its place in the list."""
         against = _against(asked.kind, written)
         hits: dict[int, Hit] = {}
         help_from_birth = births.SAME_DAY if asked.born else 0.0
@@ -172,9 +188,7 @@ class Index:
             there = hits.get(compiled.entry)
             if nats >= nats_min and (there is None or nats > there.nats):
                 hits[compiled.entry] = Hit(entry, compiled.name, nats, score(nats), level(nats), found, agreement)
-        if nats_min <= REVIEW:
-            hits |= self._same_day(asked, written, hits)
-        return sorted(hits.values(), key=lambda hit: (-hit.nats, hit.entry.number))[:HITS_MAX]
+        return hits
 
     def _same_day(self, asked: Asked, written: Written, hits: Mapping[int, Hit]) -> dict[int, Hit]:
         """People of the same surname, born on the same day: looked at, whatever the given name is. hits: so far.
@@ -277,6 +291,15 @@ class Index:
         if len(places) > CANDIDATES_MAX:
             places = places[np.argpartition(above, -CANDIDATES_MAX)[-CANDIDATES_MAX:]]
         yield from places.tolist()
+
+
+def _runs(count: int) -> Iterator[range]:
+    """Stretches of a person's name of more parts than people's have: somebody listed may stand among others' names,
+    and what is left over would hide him.
+    """
+    if count > RUN_PARTS:
+        for first in (*range(0, count - RUN_PARTS, RUN_PARTS // 2), count - RUN_PARTS):
+            yield range(first, first + RUN_PARTS)
 
 
 def _romanised(found: tuple[Part, ...]) -> tuple[Part, ...]:

@@ -380,6 +380,18 @@ def test_the_system_says_verdict_version_and_reasons(index: Index) -> None:
     assert registry.operation("sanctions", "screen").response_contract == "screening.v1"
 
 
+def test_whoever_stands_among_others_names_is_found(index: Index) -> None:
+    """Also where what is left over would outweigh him; what is not the list's is said."""
+    others = ["Anthony", "Charles", "William", "Peter", "George", "Henry"]
+    for place in range(len(others) + 1):
+        name = " ".join([*others[:place], "Osama bin Laden", *others[place:]])
+        said = answer(Loaded(LISTED, index), ScreenRequest(name=name, kind="individual"))
+        assert said.verdict != "clear", name
+        assert said.hits[0].entry == "1"
+        assert "Anthony, Charles, William, Peter, George and Henry are not in the list's name" in said.hits[0].reasons
+    assert not answer(Loaded(LISTED, index), ScreenRequest(name=" ".join(others * 4), kind="individual")).hits
+
+
 def test_a_name_that_is_not_read_whole_is_refused() -> None:
     """Somebody listed would stand behind what is read, and nobody would know; no listed name is so long."""
     hidden = " ".join([*"abcdefghijklmnopqrstuvwx", "Osama bin Laden"])
