@@ -147,9 +147,12 @@ class System:
                 f"metrics.port {self._settings.metrics.port} is one port, and each process here needs its own: leave it"
                 " 0, and run/metrics in this home says which they are"
             )
+        taken: dict[int, str] = {}
         for name, section in self._servers():
-            if section.port and not ports.is_free(section.port):
-                raise ConfigError(f"{name}.port {section.port} is taken; set another, or 0 for a free one")
+            by = taken.setdefault(section.port, name)
+            if section.port and (by != name or not ports.is_free(section.port)):
+                who = f" by {by}.port" if by != name else ""
+                raise ConfigError(f"{name}.port {section.port} is taken{who}; set another, or 0 for a free one")
 
     def _servers(self) -> tuple[tuple[str, GatewaySettings | OperationsSettings], ...]:
         """Stages that listen on a port, with where they do."""

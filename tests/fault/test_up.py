@@ -279,10 +279,19 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(machine: Machine) -> Non
     assert "would not fit" in refused.stderr
 
 
-def test_one_port_for_the_metrics_of_all_is_refused_before_anything_starts(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    ("ports", "says"),
+    [
+        ({"AIOS_METRICS__PORT": "29400"}, "metrics.port 29400 is one port"),
+        ({"AIOS_GATEWAY__PORT": "29401", "AIOS_OPERATIONS__PORT": "29401"}, "29401 is taken by gateway.port"),
+    ],
+)
+def test_one_port_for_several_is_refused_before_anything_starts(
+    machine: Machine, ports: Mapping[str, str], says: str
+) -> None:
     """The first process would take it, and each other one end without a word of which address is in use."""
-    failed = machine.aios("up", AIOS_METRICS__PORT="29400")
-    assert (failed.returncode, "metrics.port 29400 is one port" in failed.stderr) == (FAILED, True)
+    failed = machine.aios("up", **ports)
+    assert (failed.returncode, says in failed.stderr) == (FAILED, True)
     assert "admit" not in failed.stdout
 
 
