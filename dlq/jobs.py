@@ -21,8 +21,9 @@ brings it back).
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -30,6 +31,7 @@ from aios.dlq import envelope, filters, parking
 from aios.dlq.commands import Action, Kind, PlanCommand, Principals, Problem, Refused, allowed, other_eyes, short
 from aios.dlq.dead_letter import DeadLetter
 from aios.dlq.envelope import PREFIX
+from aios.dlq.report import Report
 from aios.schemas import ids
 from aios.schemas.errors import Reason
 from aios.schemas.models import LetterRemembered, ReplayRemembered
@@ -39,7 +41,6 @@ from aios.streams.topics import RETENTION_MS
 from aios.streams.topology import Stage
 
 BURST_S = 1.0  # of a job's rate, that it may catch up after a slice that took long
-SAMPLES_MAX = 5  # ids of letters that would fail again, in a report, by group
 JOBS_MAX = 20  # drafts in their dry run, and running jobs
 
 STAGES: Mapping[str, Stage] = {stage.dead_letters.name: stage for stage in topology.STAGES if stage.reads}
@@ -348,66 +349,11 @@ def _expect(job: ReplayRemembered, state: JobState) -> None:
         )
 
 
-@dataclass(slots=True)
-class Report:
-    """What a dry run found. groups: by consumer group, what would happen to the letters selected there.
-
-    returns: would be returned (or discarded); fails: of these, by the reason for which they would fail again;
-    skips: would be passed over, by reason; failing: ids of some that would fail again. left_out: parked ones that the
-    job does not come to, because there are too many.
-    """
-
-    complete: bool = False
-    looked: int = 0
-    selected: int = 0
-    undecided: int = 0  # the filter's expression said neither yes nor no
-    left_out: int = 0
-    groups: dict[str, dict[str, Any]] | None = None
-
-    @classmethod
-    def of(cls, text: str) -> Report:
-        return cls(**json.loads(text)) if text else cls()
-
-    def plain(self) -> dict[str, Any]:
-        return {
-            "complete": self.complete,
-            "looked": self.looked,
-            "selected": self.selected,
-            "undecided": self.undecided,
-            "left_out": self.left_out,
-            "groups": self.groups or {},
-        }
-
-    def skips(self, group: str, skip: Skip) -> None:
-        self.selected += 1
-        _add(self._group(group)["skips"], skip)
-
-    def returns(self, letter: DeadLetter, fails: str) -> None:
-        """fails: the reason for which it would fail again; empty: it would not, as far as can be told."""
-        self.selected += 1
-        group = self._group(letter.group)
-        group["returns"] += 1
-        if fails:
-            _add(group["fails"], fails)
-            if len(group["failing"]) < SAMPLES_MAX:
-                group["failing"].append(letter.id)
-
-    def _group(self, name: str) -> dict[str, Any]:
-        if self.groups is None:
-            self.groups = {}
-        return self.groups.setdefault(name, {"returns": 0, "fails": {}, "skips": {}, "failing": []})
-
-
-def _add(counts: dict[str, int], name: str) -> None:
-    counts[str(name)] = counts.get(str(name), 0) + 1
-
-
 def with_skips(job: ReplayRemembered, skips: Iterable[Skip]) -> dict[str, int]:
     """The job's counts with these."""
-    counts = dict(job.skipped)
-    for skip in skips:
-        _add(counts, skip)
-    return counts
+    counts = Counter(job.skipped)
+    counts.update(map(str, skips))
+    return dict(counts)
 
 
 class Bucket:

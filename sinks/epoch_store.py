@@ -25,7 +25,7 @@ from typing import Any, cast
 from redis.exceptions import NoScriptError, RedisError
 
 from aios.schemas.errors import AiosError, Unavailable, Verdict
-from aios.streams import failpoints, outcome_store
+from aios.streams import failpoints, outcome_store, whole
 from aios.streams.config import KafkaSettings
 from aios.streams.kafka import read_all
 from aios.streams.record import Record
@@ -169,11 +169,9 @@ class EpochStore:
     def _adopt(self, epoch: str) -> None:
         """And remember it. Where that cannot be written, what was remembered stays: the next start reads all again."""
         self.epoch = epoch
-        beside = self._remembered.with_suffix(".part")
         try:
             self._remembered.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(epoch, encoding="ascii")
-            beside.replace(self._remembered)
+            whole.write(self._remembered, epoch)
         except OSError as error:
             log.warning("the epoch of %s is not remembered: %s", self._marks.what, error.strerror)
 

@@ -6,7 +6,7 @@ that is valid no more finds nobody from the moment its record is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from aios.schemas.codec import Codec
@@ -57,3 +57,19 @@ class HolderTable(ReferenceTable[E]):
             if hashed not in hashes:
                 self._by_hash.pop(hashed, None)
         self._by_hash.update(dict.fromkeys(hashes, name))
+
+
+def looked_up(table: HolderTable[E], name: str) -> tuple[E | None, E | None]:
+    """A holder as it is now, and as it was before the watched secret came; the table is closed. Raises Unavailable."""
+    try:
+        table.load()
+        return table.get(name), table.met
+    finally:
+        table.close()
+
+
+def still_valid(hashes: Sequence[str], hashed: str, *, was_active: bool) -> tuple[str, ...]:
+    """All of them; where their holder was active no more when this one came, it and what came since: the record that
+    brought it had been made from an earlier look, and brought back what was valid then.
+    """
+    return tuple(hashes if was_active else hashes[hashes.index(hashed) :])

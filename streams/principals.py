@@ -30,7 +30,7 @@ from aios.streams import credentials, reference
 from aios.streams.config import KafkaSettings
 from aios.streams.credentials import NAME, digest
 from aios.streams.errors import ConfigError, Unavailable
-from aios.streams.holders import HolderTable
+from aios.streams.holders import HolderTable, looked_up, still_valid
 from aios.streams.topics import PRINCIPAL_REGISTERED
 from aios.streams.wall_clock import wall_ms
 
@@ -81,14 +81,14 @@ def register(
     token = credentials.make()
     hashed = digest(token)
     for _ in range(WRITES_MAX):
-        before, met = _looked_up(kafka, codec, name, hashed)
+        before, met = looked_up(PrincipalTable(kafka, codec, watched=hashed), name)
         known = before if before is not None and before.active else None
         tokens = known.token_hashes if known is not None else ()
         if hashed in tokens:
-            since = tokens[tokens.index(hashed) :]
-            if tokens == since or met is None or met.active:
+            valid = still_valid(tokens, hashed, was_active=met is None or met.active)
+            if valid == tokens:
                 return token
-            known, tokens = None, since  # removed between our look and our record, which brought back what it was
+            known, tokens = None, valid
             if not wanted:
                 remove(kafka, codec, name)
         else:
@@ -155,18 +155,6 @@ def read(kafka: KafkaSettings, codec: Codec) -> dict[str, PrincipalRegistered]:
     try:
         table.load()
         return table.all()
-    finally:
-        table.close()
-
-
-def _looked_up(
-    kafka: KafkaSettings, codec: Codec, name: str, hashed: str
-) -> tuple[PrincipalRegistered | None, PrincipalRegistered | None]:
-    """The principal as it is now, and as it was before this token came. Raises Unavailable."""
-    table = PrincipalTable(kafka, codec, watched=hashed)
-    try:
-        table.load()
-        return table.get(name), table.met
     finally:
         table.close()
 

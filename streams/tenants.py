@@ -17,7 +17,7 @@ from aios.streams import credentials, reference
 from aios.streams.config import KafkaSettings
 from aios.streams.credentials import NAME, digest
 from aios.streams.errors import ConfigError, Unavailable
-from aios.streams.holders import HolderTable
+from aios.streams.holders import HolderTable, looked_up, still_valid
 from aios.streams.topics import TENANT_REGISTERED
 from aios.streams.wall_clock import wall_ms
 
@@ -36,13 +36,13 @@ def register(kafka: KafkaSettings, codec: Codec, name: str, *, retire_others: bo
     api_key = credentials.make()
     hashed = digest(api_key)
     for _ in range(WRITES_MAX):
-        before, met = _looked_up(kafka, codec, name, hashed)
+        before, met = looked_up(TenantTable(kafka, codec, watched=hashed), name)
         keys = before.key_hashes if before is not None and before.active else ()
         if hashed in keys:
-            since = keys[keys.index(hashed) :]
-            if keys == since or met is None or met.active:
+            valid = still_valid(keys, hashed, was_active=met is None or met.active)
+            if valid == keys:
                 return api_key
-            keys = since  # deactivated between our look and our record, which brought back what was valid before
+            keys = valid
         else:
             keys = ((*keys, hashed) if not retire_others else (hashed,))[-KEYS_MAX:]
         _write(
@@ -76,18 +76,6 @@ def read(kafka: KafkaSettings, codec: Codec) -> dict[str, TenantRegistered]:
     try:
         table.load()
         return table.all()
-    finally:
-        table.close()
-
-
-def _looked_up(
-    kafka: KafkaSettings, codec: Codec, name: str, hashed: str
-) -> tuple[TenantRegistered | None, TenantRegistered | None]:
-    """The tenant as it is now, and as it was before this key came. Raises Unavailable."""
-    table = TenantTable(kafka, codec, watched=hashed)
-    try:
-        table.load()
-        return table.get(name), table.met
     finally:
         table.close()
 

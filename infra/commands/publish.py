@@ -26,13 +26,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from aios.infra import output, rows
 from aios.infra.commands.tenant import connected
-from aios.infra.local import whole
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE, fail
 from aios.infra.rows import Row
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch, Unavailable
-from aios.streams import carrying, deployments, documents, ingest, tenants
+from aios.streams import carrying, deployments, documents, ingest, tenants, whole
 from aios.streams.config import Settings
 from aios.streams.deployments import Catalogue
 from aios.streams.errors import ConfigError
@@ -197,7 +196,7 @@ class _Publication:
         self._done.rejected_bytes = rejected.tell()
         self._done.rows += len(batch)
         self._memory.parent.mkdir(parents=True, exist_ok=True)
-        whole.write(self._memory, asdict(self._done))
+        whole.write(self._memory, json.dumps(asdict(self._done)))
 
     async def _pace(self, started: float, count: int) -> None:
         if self._plan.rate:

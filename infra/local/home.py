@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from aios.infra.local import whole
+from aios.streams import whole
 from aios.streams.errors import ConfigError
 
 MARK = "aios-home.json"
@@ -104,7 +104,7 @@ class Home:
 
     def publish(self, addresses: Mapping[str, str]) -> None:
         """Say to every command that a system is ready here, where, and which folder of a team's own it reads."""
-        whole.write(self.system, addresses)
+        whole.write(self.system, json.dumps(dict(addresses)))
 
     def clear(self) -> None:
         """Nothing is ready here."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from aios.infra.local import whole
+from aios.streams import whole
 from aios.streams.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
@@ -57,7 +57,7 @@ def remembered(file: Path, names: Sequence[str]) -> dict[str, int]:
     ports.update(zip(missing, free_ports(len(missing)), strict=True))
     if ports != kept:
         file.parent.mkdir(parents=True, exist_ok=True)
-        whole.write(file, ports)
+        whole.write(file, json.dumps(ports))
     return ports
 
 

@@ -9,11 +9,10 @@ times in a question ("at 2 or 3") is left out of it, because the answer tells wh
 from __future__ import annotations
 
 from aios.processors.meetings import grammar as g
-from aios.processors.meetings.rewriting import rewriter
+from aios.processors.meetings.rewriting import NOTE, polite, rewriter
 
-_POLITE = r"(?P<polite>(?:(?:hey|hi|ok|okay|olly|pda|alexa|siri|google|please|kindly|just|can you|could you|would you|will you|i want you to|i need you to|i want to|i need to|i would like to|i'd like to)[,.]? ){0,4})"
+_POLITE = polite()
 _CALENDAR = r"(?:(?:my|the|our) )?(?:calendar|schedule|agenda|diary|planner)"
-_NOTE = r"(?:reminders?|alarms?|alerts?|notifications?)"
 _OUT = r"(?:delete|remove|erase|cancel|clear)"
 _MEAL = r"(?:lunch|dinner|breakfast|brunch|drinks|coffee|supper)"
 _NAME = rf"(?!(?:an?|the|my|our|this|that|it|me|us|about|of|on|for|at|when|if|before|in|to|by|from|after|every|all|any|new|some|no|people|everyone|everybody|{_MEAL}|date|day|event|events|meetings?|appointments?|upcoming|up|down|{g.DAY_SAID})\b)[a-z][\w.-]*"
@@ -40,8 +39,8 @@ _TURNS = (
     # a window, and no length: anywhere in it
     (rf"\b(?:some ?time|any ?time)(?: (?:on )?(?P<d>{g.DAY_SAID}))? between (?P<a>{g.CLOCK_SAID} (?:and|to) {g.CLOCK_SAID})", lambda found: f"{found['d'] or ''} between {found['a']} as early as possible"),
     # reminded, invited
-    (rf"^{_POLITE}(?:e-?mail|text|message|mail|get) me (?=an? {_NOTE}\b)", "give me "),
-    (rf"^{_POLITE}(?:send|give) {_NOTE} to (?P<a>{_NAME}) (?=(?:about|for|of|that)\b)", r"remind \g<a> "),
+    (rf"^{_POLITE}(?:e-?mail|text|message|mail|get) me (?=an? {NOTE}\b)", "give me "),
+    (rf"^{_POLITE}(?:send|give) {NOTE} to (?P<a>{_NAME}) (?=(?:about|for|of|that)\b)", r"remind \g<a> "),
     (rf"^{_POLITE}(?:notify|alert) (?P<a>{_NAME}) (?=(?:about|of|that)\b)", r"remind \g<a> "),
     (rf"^{_POLITE}(?:let me know|tell me|inform me) (?=when [^.;!?]{{2,60}}? (?:is|are) (?:about|going) to (?:start|begin|commence|happen|take place)\b)", "notify me "),
     (rf"^{_POLITE}inform me (?=(?:before|prior to|when|\d+|an? \w+ before)\b)", "notify me "),
@@ -51,7 +50,7 @@ _TURNS = (
     (rf"^{_POLITE}(?:send|shoot)(?: out)? (?:an? |the )?(?:(?:calendar|meeting) )?(?:request|invite|invitation) to (?P<a>{_NAME})(?=\W*$)", r"invite \g<a>"),
     (rf"^{_POLITE}(?:send|shoot)(?: out)? (?:an? |the )?meeting request to (?P<a>{_NAME}) (?=for\b)", r"schedule a meeting with \g<a> "),
     (rf"^{_POLITE}send(?: out)? (?:the )?(?:invites|invitations) (?:for|to) (?=(?:my|the|our)\b)", "invite people to "),
-    (rf"\b(?P<a>birthday|anniversary) {_NOTE} for (?P<b>(?:my )?[a-z]\w*)(?:'s)?(?=\W*$| (?:on|for|in|at)\b)", r"reminder for \g<b>'s \g<a>"),
+    (rf"\b(?P<a>birthday|anniversary) {NOTE} for (?P<b>(?:my )?[a-z]\w*)(?:'s)?(?=\W*$| (?:on|for|in|at)\b)", r"reminder for \g<b>'s \g<a>"),
     (rf"^{_POLITE}(?:create|make|send|set up|add) (?:out )?(?:an? )?(?:new )?(?:calendar |meeting )?(?:invite|invitation) for (?=[a-z])", "schedule "),
     (rf"^{_POLITE}(?:add|include) (?P<a>{_NAME}(?: and {_NAME})?) (?:to|in) (?={_MEAL}\b)", r"invite \g<a> to the "),
     (rf"^{_POLITE}(?:make|set|have) (?P<a>(?:this|that|the|my) (?:\w+ )?(?:event|meeting|appointment|reminder)) (?:to be )?(?:repeated|recurring|repeating|recur)\b", r"repeat \g<a>"),

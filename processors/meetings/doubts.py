@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from aios.processors.meetings import grammar as g
 from aios.processors.meetings.forbidding import forbids
 from aios.processors.meetings.phrases import Clock, Days, Lasts
 from aios.processors.meetings.reading import ALL, NEXT, Reading, wished
@@ -38,8 +39,9 @@ _OWN = re.compile(r"\b(?:my|i|i'm|i've|me|we|our|us|calendar|schedule|agenda|dia
 _EMPTIED = re.compile(
     r"\b(?:calendars?|schedules?|agenda|diary|planner|day|week|month|events|plans|things|entries|items|reminders?)\b"
 )
+_AREA = r"(?:my|the|this) (?:area|city|town|neighbou?rhood|region)"
 _PUBLIC = re.compile(
-    r"\b(?:near(?:by| me| here| my)|around (?:here|town|me|the city)|in (?:my|the|this) (?:area|city|town|neighbou?rhood|region)|in town|downtown|local|going (?:on|around) in(?! (?:january|february|march|april|may|june|july|august|september|october|november|december|next|this|the (?:morning|afternoon|evening|next|coming))\b)|happening (?:around|in)(?: (?:my|the|this) (?:area|city|town|neighbou?rhood|region)\b)?|taking place in|tickets for)\b"
+    rf"\b(?:near(?:by| me| here| my)|around (?:here|town|me|the city)|in {_AREA}|in town|downtown|local|going (?:on|around) in(?! (?:{g.MONTH_FULL}|next|this|the (?:morning|afternoon|evening|next|coming))\b)|happening (?:around|in)(?: {_AREA}\b)?|taking place in|tickets for)\b"
 )
 _WHEN_ASKED = re.compile(
     r"\b(?:when|what time|what day|what date|which day|time time|where|who|is|are|was|were|did|do|does|have|how long|how many|until|till)\b"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from aios.processors.meetings import grammar as g
 from aios.processors.meetings.acts import Act
-from aios.processors.meetings.framing import framed, trimmed
+from aios.processors.meetings.framing import KEPT_PAIRS, framed, trimmed
 from aios.processors.meetings.grammar import listed
 from aios.processors.meetings.phrases import Phrase
 from aios.processors.meetings.said import GAP, Said
@@ -93,7 +93,7 @@ _GROUP = re.compile(
     r"\b(?:team|group|department|staff|crew|board|committee|family|office|people|folks|employees|colleagues|everyone|everybody|guys|class|squad|clients|parents|friends|kids|managers|members|others)\b"
 )
 _MANY = frozenset(listed("events things entries items activities list lists"))
-_BREAKS = [[of, "break"] for of in ("spring", "winter", "summer", "lunch")]
+_BREAKS = [pair.split() for pair in KEPT_PAIRS if pair.endswith(" break")]
 _MANY_ALONE = _MANY | {"plans"}
 _CALENDAR_WITH = re.compile(r"\b(calendar|schedule|agenda|diary) with (?=an? |the |my )", re.IGNORECASE)
 _ITS_TIME = re.compile(r"\b(?:when |that )?it'?s (?:the )?time (?:for|of)\b", re.IGNORECASE)

@@ -9,14 +9,13 @@ What is said in two clauses ("the picnic is off, delete it") becomes one, so tha
 from __future__ import annotations
 
 from aios.processors.meetings import grammar as g
-from aios.processors.meetings.rewriting import rewriter
+from aios.processors.meetings.rewriting import NOTE, polite, rewriter
 
-_POLITE = r"(?P<polite>(?:(?:hey|hi|ok|okay|olly|pda|alexa|siri|google|please|kindly|just|can you|could you|would you be able to|are you able to|would you|will you|i want you to|i need you to|i want to|i need to|i would like to|i'd like to)[,.]? ){0,4})"
+_POLITE = polite("would you be able to", "are you able to")
 _OUT = r"(?:cancel|remove|delete|erase|clear|drop|scrap|take (?:it |that |this )?(?:off|out)|take)"
 _OVER = r"(?:reschedule|move|(?:re-?)?book|shift|postpone|push|put|set|schedule|change|make|do|have|plan|arrange)"
 _IT = r"(?:it|that|this|them|those|that one|(?:that|this|the) (?:event|meeting|appointment|entry|reminder|one))"
 _KIND = r"(?:meetings?|appointments?|reminders?|events?|calls?)"
-_NOTE = r"(?:reminders?|alarms?|alerts?|notifications?)"
 _LIST = r"(?:(?:my|the) (?:list of (?:\w+ )?(?:reminders?|events?|appointments?|meetings?|tasks?|things to do)|(?:reminder|event|task|to[- ]?do|appointment)s? list|calendar|schedule|agenda|planner))"
 
 _DAY = r"(?:(?:this |next )?(?:mon|tues|wednes|thurs|fri|satur|sun)day|tomorrow|today|mon|tues?|weds?|thurs?|thu|fri|sat|sun)"
@@ -137,7 +136,7 @@ _TURNS = (
     # looked up by what stands on a list
     (rf"^{_POLITE}(?:check|confirm|verify|see|tell me|make sure|find out|let me know) (?:if|that|whether) (?:i have )?(?P<a>[^.;!?]{{2,80}}?) (?:is|are|was) (?:on|in) {_LIST}", r"do i have \g<a> on my calendar"),
     (r"\b(?P<a>reminder|event|task|appointment|meeting)s list\b", r"\g<a> list"),
-    (rf"\b(?P<a>an? {_NOTE})(?: to be| that is)? (?:set|made|created|scheduled)(?: up)? (?=(?:for|to|about)\b)", r"\g<a> "),
+    (rf"\b(?P<a>an? {NOTE})(?: to be| that is)? (?:set|made|created|scheduled)(?: up)? (?=(?:for|to|about)\b)", r"\g<a> "),
     (rf"^{_POLITE}(?:did|have|had) i (?:included?|put|add(?:ed)?|set|placed?|write|written|list(?:ed)?) (?P<a>[^.;!?]{{2,80}}?) (?:on|in|to) {_LIST}(?! (?:for|on|of)\b)", r"do i have \g<a> on my calendar"),
     (rf"^{_POLITE}(?:did|have|had) i (?:included?|put|add(?:ed)?|set|placed?|write|written) (?:on|in|to|into) {_LIST} (?:that i (?:need|have|want|ought) to |to |that )?(?P<a>[^.;!?]{{2,80}})", r'do i have "\g<a>" on my calendar'),
     (rf"^(?:is|are) (?!there\b|(?:my|the|this|that) (?:calendar|schedule))(?P<a>[^.;!?]{{2,80}}?) (?:on|in) {_LIST}(?! (?:for|on|of)\b)", r"do i have \g<a> on my calendar"),
@@ -146,10 +145,10 @@ _TURNS = (
     (rf"^{_POLITE}(?:walk|take|guide|talk|lead|run) (?:me|us) through ", "tell me "),
     (rf"^{_POLITE}(?:go|run|read) (?:through|over|down) ", "tell me "),
     (r"^.{0,30}?\b(?:what(?:'s| is| was| are| were)?|things?|stuff|everything|that)\b[\w ]{0,20}?\b(?:i|me)(?: had| have| was| am| did)?(?: ask(?:ed)?| want(?:ed)?| tell| told| need(?:ed)?| trying| supposed)(?: you| for)*(?: to)? (?:be reminded|remind me|remember|help me remember|bear in mind|keep in mind|not forget)(?: (?:about|of|to do|earlier|before|again))*\b(?! to \w)", "what do i have on my calendar"),
-    (rf"\b(?P<a>{_NOTE}) (?:for|on|in|to|into) (?:my|the) (?:calendar|schedule|agenda|diary|phone|list) (?=(?:to|for|about|that)\b)", r"\g<a> "),
+    (rf"\b(?P<a>{NOTE}) (?:for|on|in|to|into) (?:my|the) (?:calendar|schedule|agenda|diary|phone|list) (?=(?:to|for|about|that)\b)", r"\g<a> "),
     (rf"^{_POLITE}(?:add|put) (?:to|on|in) (?:my |the )?reminders?(?: list)?[:,]? (?=\w)", "remind me to "),
     (rf"^{_POLITE}(?:add|put) (?P<a>[^.;!?]{{2,60}}?) (?:to|on|in|into) (?:my |the )?reminders?(?: list)?(?! (?:to|about|of)\b)", r"set a reminder for \g<a>"),
-    (rf"\b(?:set|put|add|create|make)(?: up)? (?:an? |the )?{_NOTE} for (?:it|that|this)\b", "remind me"),
+    (rf"\b(?:set|put|add|create|make)(?: up)? (?:an? |the )?{NOTE} for (?:it|that|this)\b", "remind me"),
     (rf"^{_POLITE}(?:update|fill(?: up| in)?|edit|modify) (?:(?:my|the|our) )?(?:calendar|schedule|agenda|diary|planner) (?:with|to (?:add|include|show)|that (?:i|we) have) ", "add "),
     (r",? (?:from now on|going forward|from here on)\b", ""),
     (rf"^{_POLITE}(?:let )?(?P<a>[^.,;!?]{{2,60}}?) (?:(?:should|must|needs? to|has to|have to) )?be invited to (?=\w)", r"invite \g<a> to "),
@@ -164,15 +163,15 @@ _TURNS = (
     (r",? which is (?=(?:my|our|the|an?)\b)", " for "),
     (r"\b(?:for|between) (?:me|myself|us) and (?=\w)", "with "),
     (r"\b(?:for|between) (?P<a>[\w' ]{2,40}?) and (?:me|i|myself)\b", r"with \g<a>"),
-    (rf"^{_POLITE}(?:can|could|may|might) i (?:please )?(?:get|have|set|receive) (?=an? {_NOTE}\b)", "give me "),
+    (rf"^{_POLITE}(?:can|could|may|might) i (?:please )?(?:get|have|set|receive) (?=an? {NOTE}\b)", "give me "),
     # what it is called, what it is about
     (r"\b(?:and |, ?)?(?:please )?(?:name|title|call|label|entitle) it(?: as)? (?=\w)", "called "),
     (r"\b(?:and |, ?)?(?:please )?(?:input|put|set|enter|give|use|add|write|with|make|keep)? ?(?:the |its |it a |it the )?(?:name|title|label|subject)(?: of it)? (?:as|to be|is) (?=\w)", " called "),
     (r"\bunder the (?:name|title|heading)(?: of)? ", "called "),
-    (rf"\b(?:send|give|shoot) (?:out )?(?:(?P<a>(?!an?\b|the\b){_WHO}) an? {_NOTE}|an? {_NOTE} to (?P<b>(?!(?:call|text|email|buy|pick|pay|meet|get|take|ask|tell|talk|see|visit|go|do|make|check|write|finish|bring|clean|feed|water|turn|order|book|me|us)\b){_WHO})) (?=(?:to|about|for|that|of)\b)", lambda found: f"remind {found['a'] or found['b']} "),
-    (rf"\b(?P<a>{_NOTE}\b.{{0,60}}?) (?:towards?|in regards? (?:to|of)|with regards? to|with respect to|in respect (?:of|to)|pertaining to|re|as to|in reference to) ", r"\g<a> about "),
-    (rf"\b(?P<a>{_NOTE}) (?:alert|alarm|reminder|notification)\b", r"\g<a>"),
-    (rf"\b(?P<a>{_NOTE}) for (?P<b>(?:\d+|an?|one|two|three|five|ten|fifteen|twenty|thirty|forty|forty[- ]five|half an) (?:minutes?|mins?|hours?)) (?=to )", r"\g<a> in \g<b> "),
+    (rf"\b(?:send|give|shoot) (?:out )?(?:(?P<a>(?!an?\b|the\b){_WHO}) an? {NOTE}|an? {NOTE} to (?P<b>(?!(?:call|text|email|buy|pick|pay|meet|get|take|ask|tell|talk|see|visit|go|do|make|check|write|finish|bring|clean|feed|water|turn|order|book|me|us)\b){_WHO})) (?=(?:to|about|for|that|of)\b)", lambda found: f"remind {found['a'] or found['b']} "),
+    (rf"\b(?P<a>{NOTE}\b.{{0,60}}?) (?:towards?|in regards? (?:to|of)|with regards? to|with respect to|in respect (?:of|to)|pertaining to|re|as to|in reference to) ", r"\g<a> about "),
+    (rf"\b(?P<a>{NOTE}) (?:alert|alarm|reminder|notification)\b", r"\g<a>"),
+    (rf"\b(?P<a>{NOTE}) for (?P<b>(?:\d+|an?|one|two|three|five|ten|fifteen|twenty|thirty|forty|forty[- ]five|half an) (?:minutes?|mins?|hours?)) (?=to )", r"\g<a> in \g<b> "),
     # where at that time
     (r"\b(?P<a>where (?:am i|do i|should i|must i|will i|are we|do we)(?: supposed| have| need| expected)?(?: to)? be) by ", r"\g<a> at "),
     (r"(?: (?:clear|free|open|empty|available))?(?P<a>(?: today| tomorrow| on \w+)?) with no (?=(?:meetings?|appointments?|events?)\b)", r"\g<a>, "),

@@ -11,6 +11,18 @@ from collections.abc import Callable, Iterable
 
 Instead = str | Callable[[re.Match[str]], str]
 
+NOTE = r"(?:reminders?|alarms?|alerts?|notifications?)"
+_POLITE = (
+    *("hey", "hi", "ok", "okay", "olly", "pda", "alexa", "siri", "google", "please", "kindly", "just"),
+    *("can you", "could you", "would you", "will you", "i want you to", "i need you to"),
+    *("i want to", "i need to", "i would like to", "i'd like to"),
+)
+
+
+def polite(*more: str) -> str:
+    """A pattern of what may stand before a request, `polite` in the match. more: what else may."""
+    return rf"(?P<polite>(?:(?:{'|'.join((*more, *_POLITE))})[,.]? ){{0,4}})"
+
 
 def rewriter(rows: Iterable[tuple[str, Instead]]) -> Callable[[str], str]:
     """What says every turn of the table otherwise."""

@@ -21,7 +21,8 @@ from typing import Protocol
 from aios.dlq import jobs
 from aios.dlq.commands import Action, Kind, Principals, Refused
 from aios.dlq.dead_letter import DeadLetter
-from aios.dlq.jobs import Bucket, JobState, LetterState, Report, Skip
+from aios.dlq.jobs import Bucket, JobState, LetterState, Skip
+from aios.dlq.report import Report
 from aios.processors.replaying.guard import Guard
 from aios.processors.replaying.prints import Prints
 from aios.processors.replaying.records import Records

@@ -12,7 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeVar
 
@@ -158,11 +158,9 @@ class Api(DocumentsApi, ReviewsApi, About):
         key = ingest.idempotency_key(request.headers.getall("Idempotency-Key", ()))
         wait_s = ingest.wait_s(request.headers.getall("Prefer", ()), at_most=self._limits.wait_s_max)
         body = ingest.read_body(await self._guard.body(request, larger=larger(taken.body)), taken.body)
-        with ExitStack() as place:  # from here on: others who come meanwhile must not take it for free
-            if wait_s and self._guard.may_wait(tenant) and self._asks():
-                place.enter_context(self._guard.waiting(tenant))
-            else:
-                wait_s = 0  # a preference; the case is accepted all the same
+        if wait_s and not (self._guard.may_wait(tenant) and self._asks()):
+            wait_s = 0  # a preference; the case is accepted all the same
+        with self._guard.waiting(tenant) if wait_s else nullcontext():  # others who come now must not take it for free
             lane = Lane.INTERACTIVE if wait_s else Lane.BULK
             submitted = ingest.submit(body, taken, tenant=tenant, workflow=workflow, idempotency_key=key, lane=lane)
             if key is not None:

@@ -18,6 +18,7 @@ from aios.dlq.entries import Ambiguous, Entry, Group, JobCounts, LetterOutcome, 
 from aios.dlq.filters import Filter
 from aios.dlq.index_layout import Outcome, State
 from aios.dlq.operations.api import Api
+from aios.dlq.report import Report
 from aios.dlq.show import Shown
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -212,7 +213,7 @@ class Stage:
         match command:
             case PlanCommand():
                 made = jobs.planned(asked.object_id, command, {}, by=asked.principal, reason=asked.reason, now_ms=NOW)
-                report = jobs.Report(complete=True, looked=len(self.index.held), selected=len(self.index.held))
+                report = Report(complete=True, looked=len(self.index.held), selected=len(self.index.held))
                 self.jobs[asked.object_id] = replace(
                     made, report=ids.canonical(report.plain()), selected=len(self.index.held)
                 )

@@ -16,12 +16,13 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 from rich.status import Status
 
-from aios.dlq import commands, jobs
+from aios.dlq import commands
 from aios.dlq.entries import LetterOutcome
 from aios.dlq.index_layout import Outcome, State
 from aios.dlq.jobs import LetterState
 from aios.dlq.operations import letters
 from aios.dlq.operations.routes import ROUTES
+from aios.dlq.report import Report
 from aios.infra import running as running_module
 from aios.infra.cli import aios
 from aios.infra.commands import dlq
@@ -595,7 +596,7 @@ def test_a_dry_run_says_how_far_it_is(home: Settings, monkeypatch: pytest.Monkey
         def half_done(job_id: str) -> Sequence[ReplayRemembered]:
             if told:
                 return whole(job_id)
-            goes_on = jobs.Report(looked=4_711, selected=12).plain()
+            goes_on = Report(looked=4_711, selected=12).plain()
             return [replace(one, report=ids.canonical(goes_on)) for one in whole(job_id)]
 
         operations.stage.beginning = half_done  # type: ignore[method-assign]
