@@ -35,7 +35,7 @@ from aios.streams.topics import DOCUMENT_RECEIVED
 from aios.streams.topology import GATEWAY, LETTERS, Kind
 
 KILL_BOUND_S = 8.0  # after kill -9 no record waits longer, with 10,000 open cases
-REACH_S_MAX = 15.0  # for an armed point to be visited; longer than the lake waits with what it holds
+REACH_S_MAX = 60.0  # for an armed point to be visited; the rarest work, of retry, comes every four seconds on average
 STOPPED_S = 14.0  # past a session timeout of 10 s
 CLOCK_S = 3_600
 PREPARED_S = 20.0
