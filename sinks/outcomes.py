@@ -19,12 +19,14 @@ from aios.schemas.codec import Codec
 from aios.sinks import shell
 from aios.sinks.epoch_store import Emptied, EpochStore, Everything, Marks, Write, everything
 from aios.sinks.outcome_writes import SCRIPTS, write_of
+from aios.sinks.questions import Questions
 from aios.sinks.shell import Shell
-from aios.streams import failpoints, tracing
+from aios.streams import failpoints, outcome_store, tracing
 from aios.streams.config import Settings
 from aios.streams.outcome_layout import EPOCH
 from aios.streams.record import Record
 from aios.streams.topology import OUTCOMES
+from aios.streams.wall_clock import wall_ms
 
 REBUILDING = "aios:rebuilding"  # who rebuilds; its guard while there is no epoch
 IN_FLIGHT_MAX = 5_000
@@ -44,10 +46,14 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
     """Serve until stop."""
     store = Store(settings.redis.url, settings.home / "run" / "outcomes.epoch")
     try:
-        async with shell.opened(OUTCOMES, settings, slot=slot, stop=stop, in_flight_max=IN_FLIGHT_MAX) as (desk, codec):
+        async with (
+            outcome_store.opened(settings.redis.url) as reading,
+            shell.opened(OUTCOMES, settings, slot=slot, stop=stop, in_flight_max=IN_FLIGHT_MAX) as (desk, codec),
+        ):
             sink = Sink(
                 desk,
                 store,
+                Questions(reading),
                 codec,
                 lambda: everything(settings.kafka, OUTCOMES.inputs, lambda one: write_of(one, codec)),
             )
@@ -63,9 +69,10 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
 class Sink:
     """One round after the other: take, write, finish."""
 
-    def __init__(self, desk: Shell, store: Store, codec: Codec, everything: Everything) -> None:
+    def __init__(self, desk: Shell, store: Store, questions: Questions, codec: Codec, everything: Everything) -> None:
         self._desk = desk
         self._store = store
+        self._questions = questions
         self._codec = codec
         self._everything = everything
 
@@ -73,8 +80,10 @@ class Sink:
         await self._store.ensure(self._everything)
 
     async def round(self) -> None:
-        """Whatever came, or a look at the marker if nothing did."""
+        """Whatever came, or a look at the marker if nothing did; now and then one at the questions to people."""
         records = await self._desk.take(wait_ms_max=IDLE_MS)
+        if self._questions.due:
+            await self._questions.look(wall_ms())
         if not records:
             await self._desk.persevere(self.ensure)
             return

@@ -209,6 +209,11 @@ class OutcomeStore:
         asked = [(json.loads(body), held) for body, held in zip(bodies, claims, strict=True) if body is not None]
         return [task_view(said, review_claims.read(held), is_open=True) for said, held in asked]
 
+    async def reviews_open(self) -> int:
+        """How many tasks are open, of all tenants."""
+        (tenants,) = await self._ask(("zrange", REVIEW_TENANTS, 0, LISTS_MAX))
+        return sum(await self._ask(*(("zcard", reviews_key(str(one))) for one in tenants))) if tenants else 0
+
     async def _asked(self, tenant: str, limit: int, after: tuple[int, str]) -> list[tuple[float, str]]:
         """When the first `limit` of a tenant's open tasks behind that place were asked, and their ids. As many as you
         like may have been asked in the same millisecond.

@@ -15,7 +15,7 @@ import click
 from aios.infra.running import found_running
 from aios.schemas.codec import Codec
 from aios.schemas.registry import RegistrySource
-from aios.streams import acls, asyncapi, deployments, draw, topics
+from aios.streams import acls, asyncapi, deployments, draw, installed, topics
 from aios.streams import topology as declared_topology
 from aios.streams.deployments import Catalogue
 from aios.streams.inputs import Input
@@ -26,13 +26,14 @@ from aios.streams.topology import Stage
 DRAWN = {"mermaid": draw.mermaid, "topics": draw.topics_table}  # as the README has them
 WITH_DEPLOYED = ("text", "json", "acls", "asyncapi")
 MANIFESTS = ("kubernetes", "compose")
+WATCHED = ("alerts", "dashboard")  # by Prometheus and Grafana
 
 
 @click.command()
 @click.option(
     "--format",
     "as_format",
-    type=click.Choice([*WITH_DEPLOYED, *DRAWN, *MANIFESTS]),
+    type=click.Choice([*WITH_DEPLOYED, *DRAWN, *MANIFESTS, *WATCHED]),
     default="text",
     show_default=True,
 )
@@ -56,6 +57,11 @@ def topology(as_format: str, declared: bool, contracts: tuple[str, ...]) -> None
 
         made = stage_manifests.kubernetes() if as_format == "kubernetes" else stage_manifests.compose()
         click.echo(made, nl=False)
+    elif as_format in WATCHED:
+        from aios.infra import alerts, dashboard
+
+        stages, pools = declared_topology.STAGES, installed.pools().values()
+        click.echo(alerts.rules(stages, pools) if as_format == "alerts" else dashboard.document(stages), nl=False)
     else:
         if wrong := [name for name in contracts if not re.fullmatch(INPUT, name)]:
             raise click.UsageError(f"--input {wrong[0]!r}: {PATTERNS[INPUT]}")

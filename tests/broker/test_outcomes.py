@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY as METRICS
 from redis import Redis
 
 from aios.infra.local.valkey import Valkey
@@ -18,6 +19,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import Event
 from aios.sinks.outcome_writes import TIMELINE_MAX, write_of
 from aios.sinks.outcomes import REBUILDING, Emptied, Store
+from aios.sinks.questions import Questions
 from aios.streams import outcome_layout, outcome_store
 from aios.streams.errors import Unavailable
 from aios.streams.outcome_layout import EPOCH
@@ -476,3 +478,38 @@ def test_a_record_that_returns_by_the_retry_topic_means_the_same(server: Valkey,
     record = records.taken(out, 1, NOW)
     returned = Record(OUTCOMES.retries.name, 0, 9, NOW, record.key, record.value, record.headers)
     assert write_of(returned, CODEC) == write_of(record, CODEC)
+
+
+def test_how_many_questions_wait_and_how_old_the_oldest_is(server: Valkey, redis: Redis, tmp_path: Path) -> None:
+    """For alerts: of all tenants, as a share of the time in which it may be answered; 0 again once all are answered."""
+
+    def asked(case: str, at: int, tenant: str) -> list[Event]:
+        task = records.audit(case, 1, "review_requested", "waiting_for_person", at, tenant, task_id=f"t-{case}")
+        return [task, records.asked(case, at, tenant)]
+
+    def answered(case: str, at: int, tenant: str) -> list[Event]:
+        done = records.audit(case, 2, "decided", "decided", at, tenant)
+        return [done, records.decided(case, 2, at, tenant)]
+
+    def measured() -> tuple[float | None, float | None]:
+        of = {"workflow": records.WORKFLOW}
+        return METRICS.get_sample_value("aios_reviews_open"), METRICS.get_sample_value("aios_review_oldest_share", of)
+
+    async def write(events: Sequence[Event], first: int) -> None:
+        made = [records.taken(records.outgoing(CODEC, event), first + at, NOW) for at, event in enumerate(events)]
+        await apply(server, tmp_path, made)
+
+    async def ask() -> None:
+        async with outcome_store.opened(server.url) as store:
+            questions = Questions(store)
+            await write([*asked("a", NOW, "demo"), *asked("b", NOW + 500, "other"), *asked("c", NOW, "demo")], 0)
+            await questions.look(NOW + 750)
+            assert measured() == (3, 0.75)
+            await write([*answered("a", NOW + 760, "demo"), *answered("c", NOW + 760, "demo")], 10)
+            await questions.look(NOW + 800)
+            assert measured() == (1, 0.3)
+            await write(answered("b", NOW + 810, "other"), 20)
+            await questions.look(NOW + 820)
+            assert measured() == (0, 0)
+
+    asyncio.run(ask())
