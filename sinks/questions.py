@@ -51,8 +51,7 @@ class Questions:
         OPEN.set(count)
         shares: dict[str, float] = {}
         for one in oldest:
-            share = max(0, now_ms - one.requested_at) / max(1, one.expires_at - one.requested_at)
-            shares[one.workflow] = max(share, shares.get(one.workflow, 0.0))
+            shares[one.workflow] = max(one.share_used(now_ms), shares.get(one.workflow, 0.0))
         self.known |= shares.keys()
         for workflow in self.known:
             OLDEST.labels(workflow).set(shares.get(workflow, 0.0))

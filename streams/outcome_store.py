@@ -242,7 +242,7 @@ class OutcomeStore:
         (waits_for,) = await self._ask(("hget", case_key(said["case_id"]), "task"))
         return task_view(said, review_claims.read(held), is_open=waits_for == task_id)
 
-    async def claim(self, task_id: str, by: str) -> Claim:
+    async def claim(self, task_id: str, by: str) -> Claim | None:
         """See review_claims.py."""
         with _unavailable():
             return await review_claims.claim(self._redis, task_id, by)
@@ -251,6 +251,11 @@ class OutcomeStore:
         """See review_claims.py."""
         with _unavailable():
             return await review_claims.release(self._redis, task_id, by)
+
+    async def answered(self, task_id: str, by: str) -> None:
+        """See review_claims.py."""
+        with _unavailable():
+            await review_claims.answered(self._redis, task_id, by)
 
     async def refusals(self, case_id: str, tenant: str | None) -> list[dict[str, Any]]:
         """Events refused under this case's id (before there was a case, or for another body), newest first."""

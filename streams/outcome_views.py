@@ -114,6 +114,10 @@ class ReviewView:
     def claim(self) -> Claim | None:
         return Claim(by=self.claimed_by, until=self.claimed_until) if self.claimed_by else None
 
+    def share_used(self, now_ms: int) -> float:
+        """Of the time in which it may be answered; 0 and more."""
+        return max(0, now_ms - self.requested_at) / max(1, self.expires_at - self.requested_at)
+
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)

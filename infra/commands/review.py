@@ -17,10 +17,9 @@ from urllib.parse import quote
 import click
 
 from aios.infra import client, output
-from aios.infra.client import NoAnswer, Server
+from aios.infra.client import Server
 from aios.infra.commands.operations import JSON
 from aios.infra.commands.review_stats import stats
-from aios.infra.output import NOT_FOUND, fail
 from aios.infra.running import gateway_url, load_settings
 from aios.streams import principals, tenants
 from aios.streams.durations import MINUTE_MS
@@ -28,7 +27,6 @@ from aios.streams.wall_clock import wall_ms
 
 PAGE_MAX = 200  # questions that a gateway lists at once
 TEXT_SHOWN = 80  # characters of a question's text in a list
-TAKEN = (403, 404, 409)  # by another, or not for this person; the next one may be free
 VALUE_SHOWN = 600  # of one value inside what is asked about, such as a document in base64
 
 _key = click.option("--key", envvar="KEY", help="API key of the tenant; default: KEY, else this home's own tenant's.")
@@ -91,9 +89,9 @@ def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None
 @client.token_file
 @JSON
 def claim(task: str | None, gateway: str | None, token_file: Path | None, as_json: bool) -> None:
-    """Take TASK in hand, or the one that has waited longest. Nobody else may then; again: for as long once more."""
-    server = _reviewer(gateway, token_file)
-    said = client.ask(server, "POST", _path(task, "claim")) if task is not None else _longest(server)
+    """Take TASK in hand, or the most urgent that you may answer. Nobody else may then; again: for as long once more."""
+    path = _path(task, "claim") if task is not None else "/v1/reviews/claim"
+    said = client.ask(_reviewer(gateway, token_file), "POST", path)
     if as_json:
         output.one(said, as_json=True)
         return
@@ -130,33 +128,6 @@ def decide(*, task: str, label: str, comment: str, gateway: str | None, token_fi
         output.one(said, as_json=True)
         return
     click.echo(f"accepted; `aios case show {said['case_id']}` shows what becomes of it")
-
-
-def _longest(server: Server) -> Any:
-    """The claim of the question that has waited longest, that nobody has and this person may answer; another may be
-    quicker. Or an exit.
-    """
-    lacks: set[str] = set()
-    for one in _open(server):
-        if one["claimed_by"] or one["skills"] in lacks:
-            continue
-        try:
-            return client.asked(server, _path(one["task_id"], "claim"), "POST")
-        except NoAnswer as error:
-            if error.answer not in TAKEN:
-                fail(str(error), error.status)
-            if error.reason == "skill_missing":
-                lacks.add(one["skills"])
-            click.echo(f"{one['task_id']}: {error}", err=True)
-    fail("there is no question that nobody has in hand and that you may answer", NOT_FOUND)
-
-
-def _open(server: Server) -> Iterator[Any]:
-    """Every open question, the longest waiting first."""
-    after = ""
-    while page := _page(server, PAGE_MAX, after):
-        yield from page
-        after = page[-1]["task_id"]
 
 
 def _page(server: Server, limit: int, after: str) -> Any:

@@ -13,7 +13,8 @@ import asyncio
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Protocol
 
 from aiohttp import web
@@ -22,6 +23,7 @@ from pydantic import BaseModel, Field
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, PrincipalRegistered, ReviewDecided
 from aios.streams import documents, ingest, principals, topics
+from aios.streams.errors import Unavailable
 from aios.streams.gateway.cases import Links, Recent, case_url
 from aios.streams.http.about import ASK_S_MAX, json_answer
 from aios.streams.http.guard import TenantGuard
@@ -29,11 +31,12 @@ from aios.streams.http.openapi import Caller, Route
 from aios.streams.http.problem import Problem
 from aios.streams.inputs import Body
 from aios.streams.outcome_views import OPEN, ReviewView
-from aios.streams.review_claims import LEASE_S, Claim
+from aios.streams.review_claims import IN_HAND_MAX, LEASE_S, Claim
 from aios.streams.topics import Topic
 from aios.streams.wall_clock import wall_ms
 
 REVIEWS_MAX = 200
+NEXT_LOOKED_MAX = 2_000  # open questions that are looked at for the next one
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +47,9 @@ class Reviews(Protocol):
     async def reviews(self, tenant: str | None, limit: int, after: tuple[int, str]) -> Sequence[ReviewView]: ...
     async def review(self, task_id: str, tenant: str | None) -> ReviewView | None: ...
     async def timeline(self, case_id: str, tenant: str) -> Sequence[Mapping[str, Any]]: ...
-    async def claim(self, task_id: str, by: str) -> Claim: ...
+    async def claim(self, task_id: str, by: str) -> Claim | None: ...
     async def release(self, task_id: str, by: str) -> Claim | None: ...
+    async def answered(self, task_id: str, by: str) -> None: ...
 
 
 class ReviewDecision(Body):
@@ -86,9 +90,13 @@ class ReviewsApi(ABC):
         if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= REVIEWS_MAX):
             raise Problem("invalid_query", f"limit: 1 to {REVIEWS_MAX}")
         limit, after = int(asked), await self._listed_at(request.query.get("after", ""), tenants)
+        return json_answer([each.plain() for each in await self._listed(tenants, limit, after)])
+
+    async def _listed(self, tenants: tuple[str, ...], limit: int, after: tuple[int, str]) -> list[ReviewView]:
+        """Of these tenants, () is all: the longest waiting first."""
         found = [each for one in tenants or (None,) for each in await self._outcomes.reviews(one, limit, after)]
         found.sort(key=lambda each: (each.requested_at, each.task_id))
-        return json_answer([each.plain() for each in found[:limit]])
+        return found[:limit]
 
     async def _listed_at(self, task_id: str, tenants: tuple[str, ...]) -> tuple[int, str]:
         """Of a question, answered meanwhile or not, in the order in which they are listed. Raises Problem."""
@@ -165,6 +173,8 @@ class ReviewsApi(ABC):
             topics.REVIEW_DECIDED, event, event_id=event_id, case_id=task.case_id, tenant=task.tenant, request=request
         )
         self._answers.note(task.task_id, task.tenant, event_id)
+        with suppress(Unavailable):  # the claim ends by itself
+            await self._outcomes.answered(task.task_id, reviewer.name)
         links = Links(case=case_url(task.case_id))
         answer = ReviewAccepted(task_id=task.task_id, case_id=task.case_id, event_id=event_id, links=links)
         return json_answer(answer.model_dump(), status=202, headers={"Location": links.case})
@@ -191,10 +201,42 @@ class ReviewsApi(ABC):
     async def claim_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
         task = await self._review(request, reviewer.tenants)
         await self._may_answer(task, reviewer)
-        held = await self._outcomes.claim(task.task_id, reviewer.name)
+        held = await self._taken(task, reviewer)
         _refuse_claimed(task, held, reviewer.name)
         await self._note_opened(task, reviewer.name, request)
         return _answer(task, held)
+
+    async def claim_next(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
+        async for task in self._waiting_for(reviewer):
+            try:
+                await self._may_answer(task, reviewer)
+            except Problem:
+                continue  # for others
+            held = await self._taken(task, reviewer)
+            if held.by == reviewer.name:
+                await self._note_opened(task, reviewer.name, request)
+                return _answer(task, held)
+        raise Problem("not_found", "there is no question that nobody has in hand and that you may answer")
+
+    async def _waiting_for(self, reviewer: PrincipalRegistered) -> AsyncIterator[ReviewView]:
+        """Questions that nobody has in hand and this one has the skill for: of each page of the longest waiting, those
+        first that have used more tenths of the time in which they may be answered, then those that ask for a skill,
+        since fewer people may answer them.
+        """
+        after, looked, now = (0, ""), 0, wall_ms()
+        while looked < NEXT_LOOKED_MAX and (page := await self._listed(reviewer.tenants, REVIEWS_MAX, after)):
+            after, looked = (page[-1].requested_at, page[-1].task_id), looked + len(page)
+            for task in sorted(page, key=lambda one: (-int(10 * one.share_used(now)), not one.skills)):
+                if not task.claimed_by and principals.can(reviewer, task.skills):
+                    yield task
+
+    async def _taken(self, task: ReviewView, reviewer: PrincipalRegistered) -> Claim:
+        """Theirs, or another's. Raises Problem."""
+        held = await self._outcomes.claim(task.task_id, reviewer.name)
+        if held is None:
+            why = f"you have {IN_HAND_MAX} questions in hand, the most; answer one, or give one back"
+            raise Problem("hands_full", why)
+        return held
 
     async def release_review(self, request: web.Request, reviewer: PrincipalRegistered) -> web.Response:
         task = await self._review(request, reviewer.tenants)
@@ -307,10 +349,17 @@ ROUTES = (
         headers={"traceparent": "W3C trace context, continued."},
     ),
     _route(
+        "claim_next",
+        "/v1/reviews/claim",
+        "Take the most urgent question in hand that nobody has and that you may answer, the most of its time used"
+        f" first. One person has {IN_HAND_MAX} at once.",
+        ("hands_full",),
+    ),
+    _route(
         "claim_review",
         "/v1/reviews/{task_id}/claim",
         f"Take a question in hand for {LEASE_S // 60} minutes, or once more; nobody else may take or decide it then.",
-        ("already_decided", "same_principal", "skill_missing"),
+        ("already_decided", "same_principal", "skill_missing", "hands_full"),
     ),
     _route("release_review", "/v1/reviews/{task_id}/release", "Give a question back that one has in hand.", ()),
 )

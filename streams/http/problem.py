@@ -33,6 +33,7 @@ REASONS: Mapping[str, int] = {
     "conflicting_duplicate": 409,
     "already_decided": 409,
     "claimed": 409,
+    "hands_full": 409,
     "ambiguous_id": 409,
     "wrong_state": 409,
     "changed": 409,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from aios.streams.http import serve
 from aios.streams.http.guard import TenantGuard
 from aios.streams.outcome_views import CaseView, ReviewView
 from aios.streams.record import Outgoing
-from aios.streams.review_claims import Claim
+from aios.streams.review_claims import IN_HAND_MAX, Claim
 from tests.fakes.registry import FakeRegistry
 
 LOOPBACK = "127.0.0.1"
@@ -81,6 +82,7 @@ class Outcomes:
     cases: dict[str, CaseView] = field(default_factory=dict)
     tasks: dict[str, ReviewView] = field(default_factory=dict)
     timelines: dict[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    in_hand: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     away: bool = False
     hangs: bool = False
     asked: int = 0
@@ -127,11 +129,14 @@ class Outcomes:
         found = self.tasks.get(task_id)
         return found if found is not None and tenant in (None, found.tenant) else None
 
-    async def claim(self, task_id: str, by: str) -> Claim:
+    async def claim(self, task_id: str, by: str) -> Claim | None:
         await self.check()
         task = self.tasks[task_id]
+        if len(self.in_hand[by] - {task_id}) >= IN_HAND_MAX and task.claimed_by in ("", by):
+            return None
         if task.claimed_by in ("", by):
             self.tasks[task_id] = replace(task, claimed_by=by, claimed_until=1)
+            self.in_hand[by].add(task_id)
         return Claim(by=self.tasks[task_id].claimed_by, until=1)
 
     async def release(self, task_id: str, by: str) -> Claim | None:
@@ -139,7 +144,12 @@ class Outcomes:
         task = self.tasks[task_id]
         if task.claimed_by in ("", by):
             self.tasks[task_id] = replace(task, claimed_by="", claimed_until=0)
+            self.in_hand[by].discard(task_id)
         return self.tasks[task_id].claim
+
+    async def answered(self, task_id: str, by: str) -> None:
+        await self.check()
+        self.in_hand[by].discard(task_id)
 
 
 class Clock:

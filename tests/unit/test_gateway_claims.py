@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from aios.infra.cli import aios
 from aios.infra.output import NOT_FOUND
 from aios.streams.outcome_views import ReviewView
+from aios.streams.review_claims import IN_HAND_MAX
+from aios.streams.wall_clock import wall_ms
 from tests.fakes.gateway import TOKENS, Served, served
 from tests.unit.test_gateway import DECISION, TASK, problem
 
@@ -205,8 +207,8 @@ def test_every_open_question_can_be_listed_page_after_page() -> None:
     run(test)
 
 
-def test_who_claims_gets_the_oldest_that_they_may_answer_however_many_are_older(tmp_path: Path) -> None:
-    """A skill that they lack is told once; where nothing is left for them, that is said and no more."""
+def test_who_claims_gets_one_that_they_may_answer_however_many_are_older(tmp_path: Path) -> None:
+    """By the command, too; where nothing is left for them, that is said and no more."""
 
     async def test(gateway: Served) -> None:
         async def claim(who: str) -> Result:
@@ -217,12 +219,69 @@ def test_who_claims_gets_the_oldest_that_they_may_answer_however_many_are_older(
 
         gateway.outcomes.tasks = many("compliance", "tax", "")
         said = await claim("ada")
-        assert said.exit_code == 0
+        assert (said.exit_code, said.stderr) == (0, "")
         assert said.stdout.startswith("t0600 is yours")
-        assert [line.partition(":")[0] for line in said.stderr.splitlines()] == ["t0000", "t0300"]
         gateway.outcomes.tasks = many("compliance")
         said = await claim("ada")
         assert said.exit_code == NOT_FOUND
         assert "there is no question that nobody has in hand and that you may answer" in said.stderr
+
+    run(test)
+
+
+async def next_of(gateway: Served, who: str) -> str:
+    async with gateway.request("POST", "/v1/reviews/claim", principal=who) as response:
+        body = await response.json()
+        return str(body.get("task_id") or body["type"].rpartition(":")[2])
+
+
+def test_the_next_question_is_the_most_urgent_one_and_of_these_one_that_fewer_may_answer() -> None:
+    """By the share of its time that is gone, in tenths; not again what one has in hand, nor what another has, nor what
+    one has answered the first round of.
+    """
+    now, hour = wall_ms(), 3_600_000
+
+    def question(name: str, *, asked_h: float, expires_h: float, **more: Any) -> ReviewView:
+        times = {"requested_at": now - round(asked_h * hour), "expires_at": now + round(expires_h * hour)}
+        return replace(TASK, task_id=name, case_id=f"case-{name}", **times, **more)
+
+    def again(gateway: Served) -> ReviewView:
+        found = question("again", asked_h=99, expires_h=1, round=2, people=2)
+        said = {"transition": "review_decided", "actor": "reviewer:sue", "step": found.step}
+        gateway.outcomes.timelines[found.case_id] = [said]
+        return found
+
+    async def test(gateway: Served) -> None:
+        every = [
+            question("old", asked_h=50, expires_h=950),
+            question("urgent", asked_h=2, expires_h=0.5),
+            question("any", asked_h=10.5, expires_h=89.5),
+            question("skilled", asked_h=10.2, expires_h=89.8, skills="sanctions"),
+            question("taken", asked_h=9, expires_h=1, claimed_by="gus", claimed_until=now + hour),
+            again(gateway),
+        ]
+        gateway.outcomes.tasks = {one.task_id: one for one in every}
+        assert [await next_of(gateway, "sue") for _ in range(5)] == ["urgent", "skilled", "any", "old", "not_found"]
+        assert await next_of(gateway, "ada") == "again"
+
+    run(test)
+
+
+def test_one_person_has_so_many_in_hand_and_no_more() -> None:
+    """Told at once, by name or the next; a question that is answered or given back makes room for another."""
+
+    async def test(gateway: Served) -> None:
+        gateway.outcomes.tasks = {f"t{n:02}": replace(TASK, task_id=f"t{n:02}") for n in range(IN_HAND_MAX + 3)}
+        taken = [await next_of(gateway, "ada") for _ in range(IN_HAND_MAX)]
+        assert taken == sorted(gateway.outcomes.tasks)[:IN_HAND_MAX]
+        assert await next_of(gateway, "ada") == "hands_full"
+        assert await claims(gateway, "ada", task=f"t{IN_HAND_MAX:02}") == (409, "hands_full")
+        assert await claims(gateway, "ada", task=taken[0]) == (200, "ada"), "renewed"
+        async with gateway.request("POST", f"/v1/reviews/{taken[0]}/decision", principal="ada", json=DECISION) as said:
+            assert said.status == 202
+        assert await next_of(gateway, "ada") == f"t{IN_HAND_MAX:02}"
+        assert await claims(gateway, "ada", "release", taken[1]) == (200, "")
+        assert await claims(gateway, "ada", task=f"t{IN_HAND_MAX + 1:02}") == (200, "ada")
+        assert await next_of(gateway, "gus") == "not_found", "of another tenant"
 
     run(test)
