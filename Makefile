@@ -20,7 +20,7 @@ check: setup ## format, lint, types, import order, contracts, recorded cases
 	$(BIN)/aios workflow test
 
 test: setup ## three files at a time on two cores, since most of it waits, what loads engines first; then what needs the machine for itself
-	$(BIN)/pytest -n 3 --no-loadscope-reorder --ignore tests/fault/test_prove_cut.py tests/engine tests/fault tests/broker tests/contract tests/unit
+	$(BIN)/pytest -n 3 --no-loadscope-reorder --ignore tests/fault/test_prove_cut.py tests/engine tests/fault tests/broker tests/contract tests/browser tests/unit
 	$(BIN)/pytest tests/fault/test_prove_cut.py tests/e2e tests/containers
 
 prove: setup ## every fault to every stage of a system under load, judged; ROUNDS="taken network" for some of it, "--without clock" without cc

@@ -28,6 +28,7 @@ from aios.streams.deployments import MIGRATED, OPERATOR, Catalogue
 from aios.streams.document_store import Store
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
 from aios.streams.gateway.cases import Links, Recent, case_url
+from aios.streams.gateway.console import ConsoleApi
 from aios.streams.gateway.documents import DocumentsApi
 from aios.streams.gateway.reviews import Reviews, ReviewsApi
 from aios.streams.gateway.routes import (
@@ -79,7 +80,7 @@ class Outcomes(Reviews, Protocol):
     async def check(self) -> None: ...
 
 
-class Api(DocumentsApi, ReviewsApi, About):
+class Api(DocumentsApi, ReviewsApi, ConsoleApi, About):
     """The handlers. reachable: whether Kafka answers at this moment."""
 
     _guard: TenantGuard

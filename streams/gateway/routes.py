@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from aios.streams import documents, inputs
 from aios.streams.explanation import Explanation
-from aios.streams.gateway import reviews
+from aios.streams.gateway import console, reviews
 from aios.streams.gateway.cases import Links
 from aios.streams.gateway.documents import ROUTE as HAND_IN
 from aios.streams.http.about import about_routes
@@ -169,5 +169,6 @@ ROUTES = (
     ),
     *reviews.ROUTES,
     HAND_IN,
+    *console.ROUTES,
     *about_routes("This process can accept cases."),
 )
