@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -37,6 +38,7 @@ from aios.streams import failpoints, ingest, principals
 from aios.streams.config import OperationsSettings
 from aios.streams.errors import AiosError, SchemaMismatch
 from aios.streams.http.about import About, Handler, json_answer
+from aios.streams.http.console import ConsoleApi
 from aios.streams.http.guard import BUSY_RETRY_S, Guard
 from aios.streams.http.openapi import Route
 from aios.streams.http.problem import Problem
@@ -60,8 +62,10 @@ PROBLEMS: Mapping[commands.Problem, str] = {
 """Why the stage refused → the reason of the HTTP answer."""
 
 
-class Api(LettersApi, About):
+class Api(LettersApi, ConsoleApi, About):
     """The handlers. reachable: whether Kafka answers at this moment."""
+
+    PAGE = Path(__file__).parent / "page"
 
     def __init__(
         self,

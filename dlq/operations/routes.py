@@ -14,6 +14,7 @@ from aios.dlq.index import LISTED_MAX
 from aios.dlq.index_layout import Outcome, State
 from aios.schemas.errors import Reason
 from aios.streams.http.about import about_routes
+from aios.streams.http.console import console_routes
 from aios.streams.http.openapi import Caller, Route
 from aios.streams.inputs import Body
 from aios.streams.principals import Role
@@ -230,5 +231,6 @@ ROUTES = (
     ),
     _read("/v1/breakers", "breakers", "Open breakers, with what to do.", list[Any], {"all": {"type": "boolean"}}),
     _command("/v1/breakers/close", "close_breaker", "Close a breaker.", Kind.CLOSE_BREAKER, body=Close),
+    *console_routes("A page for people: dead letters, the jobs that bring them back, breakers."),
     *about_routes("This process can serve."),
 )

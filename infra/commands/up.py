@@ -106,8 +106,8 @@ def status(as_json: bool) -> None:
         output.one(said, as_json=True)
         return
     about = {"ready": "yes" if said["ready"] else "no", **{name: said[name] for name in ADDRESSES}}
-    console = f"{said['gateway']}/console" if said["gateway"] else ""
-    output.one(about | {"console": console, "dead letters": _letters(said["operations"])}, as_json=False)
+    pages = [f"{said[name]}/console" for name in ("gateway", "operations") if said[name]]
+    output.one(about | {"consoles": ", ".join(pages), "dead letters": _letters(said["operations"])}, as_json=False)
     click.echo()
     output.rows(said["processes"], COLUMNS, as_json=False, none="no processes yet")
     for each in said["breakers"]:

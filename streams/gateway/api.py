@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
@@ -28,7 +29,6 @@ from aios.streams.deployments import MIGRATED, OPERATOR, Catalogue
 from aios.streams.document_store import Store
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
 from aios.streams.gateway.cases import Links, Recent, case_url
-from aios.streams.gateway.console import ConsoleApi
 from aios.streams.gateway.documents import DocumentsApi
 from aios.streams.gateway.reviews import Reviews, ReviewsApi
 from aios.streams.gateway.routes import (
@@ -42,6 +42,7 @@ from aios.streams.gateway.routes import (
 )
 from aios.streams.http import openapi
 from aios.streams.http.about import ASK_S_MAX, VERSION, About, Handler, json_answer
+from aios.streams.http.console import ConsoleApi
 from aios.streams.http.guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http.openapi import Caller, Route
 from aios.streams.http.problem import Problem
@@ -82,6 +83,8 @@ class Outcomes(Reviews, Protocol):
 
 class Api(DocumentsApi, ReviewsApi, ConsoleApi, About):
     """The handlers. reachable: whether Kafka answers at this moment."""
+
+    PAGE = Path(__file__).parent / "page"
 
     _guard: TenantGuard
     _outcomes: Outcomes

@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field
 
 from aios.streams import documents, inputs
 from aios.streams.explanation import Explanation
-from aios.streams.gateway import console, reviews
+from aios.streams.gateway import reviews
 from aios.streams.gateway.cases import Links
 from aios.streams.gateway.documents import ROUTE as HAND_IN
 from aios.streams.http.about import about_routes
+from aios.streams.http.console import console_routes
 from aios.streams.http.openapi import Caller, Route
 from aios.streams.inputs import Body
 from aios.streams.outcome_views import CaseView
@@ -169,6 +170,6 @@ ROUTES = (
     ),
     *reviews.ROUTES,
     HAND_IN,
-    *console.ROUTES,
+    *console_routes("A page for people: questions are answered, cases explained."),
     *about_routes("This process can accept cases."),
 )

@@ -15,7 +15,7 @@ refusing a repeat for certain (plan is the judge; the 409 of this process is its
     reviews.py    questions to people              ../http/problem.py  every refusal
     documents.py  POST /v1/documents               ../http/openapi.py  /openapi.json
     cases.py      what answers say of a case       ../http/serve.py    ports, and whether Kafka answers
-    console.py    the page for people, page/
+    page/         the page for people              ../http/console.py  how it is served
 """
 
 from __future__ import annotations
