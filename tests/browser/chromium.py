@@ -34,9 +34,12 @@ async def browsed(url: str, *, expected: frozenset[int] = frozenset()) -> AsyncI
         await browser.close()
 
 
-async def sign_in(page: Page, secret: str) -> None:
+async def sign_in(page: Page, secret: str, *, known: bool = True) -> None:
+    """known: whether the server lets this one in."""
     await page.locator("#bearer").fill(secret)
     await page.get_by_role("button", name="Sign in").click()
+    if known:
+        await expect(page.locator("#pages")).to_be_visible()
 
 
 async def nameless(page: Page) -> int:

@@ -99,13 +99,36 @@ def test_going_on_sends_what_was_chosen() -> None:
     run(test)
 
 
+def test_of_many_answers_words_find_one() -> None:
+    """What was suggested comes first; an answered question is gone from the list at once."""
+    labels = tuple(f"label_{number}" for number in range(40))
+
+    async def test(gateway: Served) -> None:
+        gateway.outcomes.tasks = {"a": question("a", choices=labels, suggestion="label_33")}
+        async with browsed(gateway.url) as page:
+            await sign_in(page, TOKENS["ada"])
+            await page.keyboard.press("n")
+            await expect(page.locator(".choices button").first).to_have_text("label 33 1")
+            await page.get_by_label("Of 40 answers").fill("bel 27")
+            await expect(page.locator(".choices button:visible")).to_have_count(1)
+            await page.keyboard.press("Enter")
+            await page.keyboard.press("Escape")
+            await expect(page.locator("#says")).to_contain_text("nothing was sent")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#says")).to_contain_text("accepted")
+            assert [one.label for one in decided(gateway)] == ["label_27"]
+            await expect(page.locator("#open li")).to_have_count(0)
+
+    run(test)
+
+
 def test_what_the_gateway_refuses_is_told_in_its_words() -> None:
     """A token that is none; a question that somebody else has, and that may be read all the same."""
 
     async def test(gateway: Served) -> None:
         gateway.outcomes.tasks = {"t": question("t", claimed_by="gus", claimed_until=wall_ms() + HOUR_MS)}
         async with browsed(gateway.url, expected=frozenset({401, 404, 409})) as page:
-            await sign_in(page, "aios_nobody")
+            await sign_in(page, "aios_nobody", known=False)
             await expect(page.locator("#says")).to_contain_text("aios principal add NAME")
             await sign_in(page, TOKENS["ada"])
             await page.locator("#open button").click()

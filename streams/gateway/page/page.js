@@ -5,9 +5,11 @@ import { ask, button, clock, isShown, lasted, made, moment, one, read, say, spac
 const LISTED_MAX = 200; // what one answer of /v1/reviews holds
 const LIST_MS = 10_000; // between two looks at the list
 const UNDO_MS = 5_000; // in which an answer can still be taken back
+const KEYS = 9; // answers that have one
 const COMMENT_MAX = 2_000; // characters, as the gateway takes them
 
-const seen = { list: [], question: null, me: "", sending: null }; // sending: an answer that can still be taken back
+// answered: questions that the list may show a moment longer. sending: an answer that can still be taken back.
+const seen = { list: [], question: null, me: "", answered: new Set(), sending: null };
 
 const review = (id, what = "") => `v1/reviews/${encodeURIComponent(id)}${what}`;
 const about = (task) => `${task.workflow}: ${task.reasons.map(spaced).join(", ")}`;
@@ -15,7 +17,8 @@ const about = (task) => `${task.workflow}: ${task.reasons.map(spaced).join(", ")
 // ── the list ──
 
 async function list() {
-  seen.list = await ask("GET", `v1/reviews?limit=${LISTED_MAX}`);
+  const found = await ask("GET", `v1/reviews?limit=${LISTED_MAX}`);
+  seen.list = found.filter((task) => !seen.answered.has(task.task_id));
   drawList();
 }
 
@@ -83,19 +86,31 @@ function answering(task) {
     held.textContent = "This question is answered.";
   } else if (task.claimed_by !== "" && task.claimed_by === seen.me) {
     held.textContent = `Yours until ${clock(task.claimed_until)}.`;
-    const choices = made("div", "", { className: "choices" });
-    task.choices.forEach((label, at) => {
-      choices.append(button(spaced(label), at < 9 ? String(at + 1) : "", () => choose(label), { value: label }));
-    });
     const rest = made("p");
     rest.append(taking("Keep it longer"), " ", button("Give it back", "", giveBack));
     const comment = made("textarea", "", { id: "comment", rows: 2, maxLength: COMMENT_MAX });
-    box.append(choices, made("label", "Why, if you wish to say", { htmlFor: "comment" }), comment, rest);
+    box.append(...choices(task), made("label", "Why, if you wish to say", { htmlFor: "comment" }), comment, rest);
   } else {
     held.textContent = task.claimed_by ? `${task.claimed_by} has it until ${clock(task.claimed_until)}.` : "Nobody has it in hand.";
     box.append(taking("Take it"));
   }
   return box;
+}
+
+// What was suggested first; where there are more than keys, words find one.
+function choices(task) {
+  const labels = [...task.choices].sort((a, b) => (b === task.suggestion) - (a === task.suggestion));
+  const shown = made("div", "", { className: "choices" });
+  shown.append(...labels.map((label, at) => button(spaced(label), at < KEYS ? String(at + 1) : "", () => choose(label), { value: label })));
+  if (labels.length <= KEYS) return [shown];
+  const words = made("input", "", { id: "words", type: "search", spellcheck: false });
+  const fits = (each) => each.hidden = !spaced(each.value).toLowerCase().includes(words.value.trim().toLowerCase());
+  words.addEventListener("input", () => shown.querySelectorAll("button").forEach(fits));
+  words.addEventListener("keydown", (event) => {
+    const left = shown.querySelectorAll("button:not([hidden])");
+    if (event.key === "Enter" && left.length === 1) left[0].click();
+  });
+  return [made("label", `Of ${labels.length} answers, those with these words; Enter chooses the last that is left`, { htmlFor: "words" }), words, shown];
 }
 
 async function giveBack() {
@@ -116,6 +131,7 @@ function choose(label) {
   const send = async () => {
     const comment = one("comment").value.trim();
     await ask("POST", review(id, "/decision"), { label, comment });
+    seen.answered.add(id);
     seen.question = null;
     one("question").replaceChildren(made("p", `${spaced(label)}: it is on record.`), made("p", `Case ${of}`, { className: "hint" }));
     say(`${spaced(label)}: accepted`);
@@ -159,7 +175,10 @@ async function explain(id) {
 // ── what is asked of the page ──
 
 function pressed(event) {
-  if (event.key === "Escape" && undo()) return;
+  if (event.key === "Escape" && undo()) {
+    event.preventDefault(); // else a search field loses its words
+    return;
+  }
   if (event.target.matches("input, textarea") || event.ctrlKey || event.metaKey || event.altKey || !isShown("questions")) return;
   const number = Number(event.key);
   if (event.key === "n") tried(next);
@@ -172,7 +191,7 @@ function pressed(event) {
 
 function empty() {
   undo();
-  Object.assign(seen, { list: [], question: null, me: "" });
+  Object.assign(seen, { list: [], question: null, me: "", answered: new Set() });
   one("question").replaceChildren(made("p", "Choose a question, or take the most urgent one that you may answer.", { className: "hint" }));
   one("explanation").replaceChildren();
   one("open").replaceChildren();

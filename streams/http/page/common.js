@@ -95,7 +95,7 @@ export function start({ pages, bearer, hint, enter, leave, finish }) {
 
 function form(bearer, hint) {
   const asked = made("form", "", { id: "sign-in", autocomplete: "off" });
-  const field = made("input", "", { id: "bearer", type: "password", required: true, spellcheck: false });
+  const field = made("input", "", { id: "bearer", type: "password", autocomplete: "off", required: true, spellcheck: false });
   const kept = made("p", "It is kept in this tab alone, until the tab is closed. ", { className: "hint" });
   kept.append(made("code", hint), " makes a token.");
   const enter = made("button", "Sign in", { type: "submit" });
