@@ -23,6 +23,7 @@ from aiohttp import web
 
 from aios.dlq import commands, filters, jobs
 from aios.dlq.commands import BreakerCommand, Command, JobCommand, Kind, PlanCommand
+from aios.dlq.index import LISTED_MAX
 from aios.dlq.index_layout import Outcome
 from aios.dlq.operations import asked
 from aios.dlq.operations.letters import LettersApi
@@ -37,6 +38,7 @@ from aios.schemas.models import (
 from aios.streams import failpoints, ingest, principals
 from aios.streams.config import OperationsSettings
 from aios.streams.errors import AiosError, SchemaMismatch
+from aios.streams.http import query
 from aios.streams.http.about import About, Handler, json_answer
 from aios.streams.http.console import ConsoleApi
 from aios.streams.http.guard import BUSY_RETRY_S, Guard
@@ -107,7 +109,7 @@ class Api(LettersApi, ConsoleApi, About):
         async def guarded(request: web.Request) -> web.StreamResponse:
             with self._guard.slot():
                 who = self._guard.principal(request, *roles)
-                asked.check_names(request, route)
+                query.check_names(request, route)
                 return await act(request, who)
 
         return guarded
@@ -118,7 +120,7 @@ class Api(LettersApi, ConsoleApi, About):
         state = asked.text(request, "state")
         if state and state not in set(jobs.JobState):
             raise Problem("invalid_query", f"state: one of {', '.join(jobs.JobState)}")
-        limit, after = asked.limit(request), asked.job_cursor(request)
+        limit, after = query.limit(request, LISTED_MAX), asked.job_cursor(request)
         behind = (one for one in self._jobs.newest() if (-one.planned_at, one.job_id) > after)
         found = list(islice((one for one in behind if state in ("", one.state) and _sees(who, one)), limit))
         cursor = f"{found[-1].planned_at}:{found[-1].job_id}" if len(found) == limit else ""
@@ -136,7 +138,10 @@ class Api(LettersApi, ConsoleApi, About):
         if outcome not in set(Outcome):
             raise Problem("invalid_query", f"outcome: one of {', '.join(Outcome)}")
         found, cursor = await self._index.job_letters(
-            job.job_id, Outcome(outcome), limit=asked.limit(request), cursor=asked.cursor(request, asked.BY_ID)
+            job.job_id,
+            Outcome(outcome),
+            limit=query.limit(request, LISTED_MAX),
+            cursor=asked.cursor(request, asked.BY_ID),
         )
         return json_answer({"letters": [asdict(one) for one in found], "cursor": cursor})
 

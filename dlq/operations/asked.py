@@ -11,11 +11,9 @@ from aiohttp import web
 
 from aios.dlq import filters
 from aios.dlq.filters import Filter, FilterRefused
-from aios.dlq.index import LISTED_MAX
 from aios.dlq.index_layout import UNRESOLVED, State
 from aios.dlq.operations.routes import ALL, ID_CHARS_MAX, ID_CHARS_MIN
 from aios.dlq.operations.routes import UNRESOLVED as UNRESOLVED_NAME
-from aios.streams.http.openapi import Route
 from aios.streams.http.problem import Problem
 
 BY_ID = "[0-9a-f-]{1,36}"
@@ -33,23 +31,6 @@ def states(request: web.Request) -> Collection[State]:
             raise Problem("invalid_query", f"state: one of {', '.join([*State, UNRESOLVED_NAME, ALL])}")
         found |= UNRESOLVED if one == UNRESOLVED_NAME else {State(one)}
     return found
-
-
-def limit(request: web.Request) -> int:
-    """How many entries, at most LISTED_MAX."""
-    asked = request.query.get("limit", "50")
-    if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= LISTED_MAX):
-        raise Problem("invalid_query", f"limit: 1 to {LISTED_MAX}")
-    return int(asked)
-
-
-def check_names(request: web.Request, route: Route) -> None:
-    """What is misspelt would select everything, in silence."""
-    known = sorted(route.query or ())
-    unknown = sorted(set(request.query) - set(known))
-    if unknown:
-        has = f"it has {', '.join(known)}" if known else "it has none"
-        raise Problem("invalid_query", f"there is no {unknown[0]} in the query of {route.path}; {has}")
 
 
 def cursor(request: web.Request, of: str) -> str:

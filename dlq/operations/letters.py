@@ -23,6 +23,7 @@ from aios.dlq.commands import Command, Kind, LetterCommand
 from aios.dlq.decide import HINTS
 from aios.dlq.entries import Ambiguous, Entry, Group, Progress
 from aios.dlq.filters import Filter
+from aios.dlq.index import LISTED_MAX
 from aios.dlq.index_layout import State
 from aios.dlq.operations import asked
 from aios.dlq.operations.neighbours import Edits, Index, Records, Roads, Tenants
@@ -33,6 +34,7 @@ from aios.schemas.errors import Reason
 from aios.schemas.models import AuditRecorded, PrincipalRegistered
 from aios.streams import carrying, ingest
 from aios.streams.errors import AiosError, Unavailable
+from aios.streams.http import query
 from aios.streams.http.about import json_answer
 from aios.streams.http.guard import BUSY_RETRY_S, Guard
 from aios.streams.http.problem import Problem
@@ -74,7 +76,7 @@ class LettersApi(ABC):
             wanted,
             states=states,
             tenants=_tenants(who),
-            limit=asked.limit(request),
+            limit=query.limit(request, LISTED_MAX),
             cursor=asked.cursor(request, asked.BY_TIME),
         )
         total = await self._index.count(wanted, states=states, tenants=_tenants(who))
@@ -82,7 +84,7 @@ class LettersApi(ABC):
 
     async def scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
         wanted, states = await self._scanned(request, who)
-        return await _lines(request, self._letters_met(wanted, states, who, asked.limit(request)))
+        return await _lines(request, self._letters_met(wanted, states, who, query.limit(request, LISTED_MAX)))
 
     async def groups_scan(self, request: web.Request, who: PrincipalRegistered) -> web.StreamResponse:
         wanted, states = await self._scanned(request, who)

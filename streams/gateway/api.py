@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from aios.streams.gateway.cases import Links, Recent, case_url
 from aios.streams.gateway.documents import DocumentsApi
 from aios.streams.gateway.reviews import Reviews, ReviewsApi
 from aios.streams.gateway.routes import (
+    CASES_MAX,
     ROUTES,
     Cancellation,
     CancellationAccepted,
@@ -40,7 +41,7 @@ from aios.streams.gateway.routes import (
     Told,
     ToldAccepted,
 )
-from aios.streams.http import openapi
+from aios.streams.http import openapi, query
 from aios.streams.http.about import ASK_S_MAX, VERSION, About, Handler, json_answer
 from aios.streams.http.console import ConsoleApi
 from aios.streams.http.guard import BUSY_RETRY_S, TenantGuard
@@ -76,6 +77,7 @@ class Outcomes(Reviews, Protocol):
     """OutcomeStore in service. Every call raises Unavailable when it does not answer."""
 
     async def status(self, case_id: str, tenant: str | None) -> CaseView | None: ...
+    async def list_cases(self, *, tenant: str, status: str, workflow: str, limit: int) -> Sequence[CaseView]: ...
     async def wait(self, case_id: str, tenant: str, timeout_s: float, event_id: str) -> CaseView | None: ...
     async def note_accepted(self, case_id: str, tenant: str) -> None: ...
     async def check(self) -> None: ...
@@ -140,7 +142,10 @@ class Api(DocumentsApi, ReviewsApi, ConsoleApi, About):
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             with self._guard.slot():
-                return await act(request, whose(request))
+                caller = whose(request)
+                if route.query:
+                    query.check_names(request, route)
+                return await act(request, caller)
 
         return guarded
 
@@ -182,6 +187,15 @@ class Api(DocumentsApi, ReviewsApi, ConsoleApi, About):
             left_s = wait_s - (time.monotonic() - began)
             view = await self._wait(submitted, tenant, left_s) if left_s > 0 and self._asks() else None
         return _submitted(submitted, workflow, view, wait_s)
+
+    async def list_cases(self, request: web.Request, tenant: str) -> web.Response:
+        found = await self._outcomes.list_cases(
+            tenant=tenant,
+            status=request.query.get("status", ""),
+            workflow=request.query.get("workflow", ""),
+            limit=query.limit(request, CASES_MAX),
+        )
+        return json_answer([one.plain() for one in found])
 
     async def show_case(self, request: web.Request, tenant: str) -> web.Response:
         case_id = request.match_info["case_id"]

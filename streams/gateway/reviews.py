@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from aios.schemas.models import AuditRecorded, PrincipalRegistered, ReviewDecide
 from aios.streams import documents, ingest, principals, topics
 from aios.streams.errors import Unavailable
 from aios.streams.gateway.cases import Links, Recent, case_url
+from aios.streams.http import query
 from aios.streams.http.about import ASK_S_MAX, json_answer
 from aios.streams.http.guard import TenantGuard
 from aios.streams.http.openapi import Caller, Route
@@ -86,10 +86,7 @@ class ReviewsApi(ABC):
     _opened: Recent
 
     async def list_reviews(self, request: web.Request, tenants: tuple[str, ...]) -> web.Response:
-        asked = request.query.get("limit", "50")
-        if not (re.fullmatch("[0-9]{1,4}", asked) and 1 <= int(asked) <= REVIEWS_MAX):
-            raise Problem("invalid_query", f"limit: 1 to {REVIEWS_MAX}")
-        limit, after = int(asked), await self._listed_at(request.query.get("after", ""), tenants)
+        limit, after = query.limit(request, REVIEWS_MAX), await self._listed_at(request.query.get("after", ""), tenants)
         return json_answer([each.plain() for each in await self._listed(tenants, limit, after)])
 
     async def _listed(self, tenants: tuple[str, ...], limit: int, after: tuple[int, str]) -> list[ReviewView]:

@@ -71,6 +71,7 @@ class Hook(Body):
     body: Mapping[str, Any] = Field(default_factory=dict)
 
 
+CASES_MAX = 200  # that one answer lists
 OF_AN_OPEN_CASE = (
     "not_found",
     "too_slow",
@@ -108,6 +109,19 @@ ROUTES = (
             "Prefer": "wait=N: seconds to wait for the decision; such a case takes the interactive lane.",
             "traceparent": "W3C trace context, continued.",
         },
+    ),
+    Route(
+        method="GET",
+        path="/v1/cases",
+        name="list_cases",
+        does="The tenant's cases that changed last, newest first.",
+        answers={200: list[CaseView]},
+        query={
+            "workflow": {"type": "string"},
+            "status": {"type": "string"},
+            "limit": {"type": "integer", "minimum": 1, "maximum": CASES_MAX, "default": 50},
+        },
+        refuses=("invalid_query",),
     ),
     Route(
         method="GET",

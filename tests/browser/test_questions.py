@@ -152,13 +152,17 @@ def test_a_tenant_reads_why_its_case_came_to_its_decision() -> None:
         gateway.outcomes.timelines["c1"] = []
         async with browsed(gateway.url, expected=frozenset({404})) as page:
             await sign_in(page, KEYS["acme"])
-            await page.get_by_role("button", name="Case").click()
+            await page.get_by_role("button", name="Cases").click()
             await page.get_by_label("Case", exact=True).fill("c9")
             await page.get_by_role("button", name="Explain").click()
             await expect(page.locator("#says")).to_contain_text("this tenant has no such case")
             await page.get_by_label("Case", exact=True).fill("c1")
             await page.keyboard.press("Enter")
-            await expect(page.locator("#explanation")).to_contain_text("routed")
+            await expect(page.locator("#explanation")).to_contain_text("Routed as card")
+            await page.get_by_role("button", name="Those that changed last").click()
+            await expect(page.locator("#explanation tr")).to_have_count(2)
+            await page.locator("#explanation table button").click()
+            await expect(page.locator("#explanation")).to_contain_text("Routed as card")
 
     run(test)
 

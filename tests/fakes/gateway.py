@@ -99,6 +99,12 @@ class Outcomes:
         found = self.cases.get(case_id)
         return found if found is not None and tenant in (None, found.tenant) else None
 
+    async def list_cases(self, *, tenant: str, status: str, workflow: str, limit: int) -> Sequence[CaseView]:
+        await self.check()
+        mine = [one for one in self.cases.values() if one.tenant == tenant]
+        found = [one for one in mine if status in ("", one.status) and workflow in ("", one.workflow)]
+        return sorted(found, key=lambda one: -one.changed_at)[:limit]
+
     async def timeline(self, case_id: str, tenant: str) -> Sequence[Mapping[str, Any]]:
         await self.check()
         if case_id in self.timelines:

@@ -339,6 +339,32 @@ TASK = ReviewView(
 DECISION = {"label": "mortgage"}
 
 
+def test_a_tenant_lists_its_cases_those_that_changed_last_first() -> None:
+    """Its own alone, by workflow and status; a misspelt part is refused, it would select everything."""
+
+    async def test(gateway: Served) -> None:
+        for number, (tenant, status) in enumerate((("acme", "decided"), ("globex", "decided"), ("acme", "asking"))):
+            view = CaseView(case_id=f"c{number}", tenant=tenant, workflow="document.triage", status=status)
+            gateway.outcomes.cases[view.case_id] = replace(view, changed_at=number)
+
+        async def listed(query: str, **more: Any) -> list[str]:
+            async with gateway.request("GET", f"/v1/cases{query}", **more) as response:
+                assert response.status == 200, await response.text()
+                return [one["case_id"] for one in await response.json()]
+
+        assert await listed("") == ["c2", "c0"]
+        assert await listed("?status=decided&workflow=document.triage") == ["c0"]
+        assert await listed("?limit=1") == ["c2"]
+        assert await listed("", tenant="globex") == ["c1"]
+        for wrong in ("?stauts=decided", "?limit=0", "?limit=201", "?limit=x"):
+            async with gateway.request("GET", f"/v1/cases{wrong}") as response:
+                await problem(response, "invalid_query")
+        async with gateway.request("GET", "/v1/cases", principal="ada") as response:
+            await problem(response, "unauthorized")
+
+    run(test)
+
+
 def test_a_person_decides_once() -> None:
     """202 and one record keyed by case; the same decision again is the same event; another is told it is late."""
 

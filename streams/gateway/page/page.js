@@ -1,8 +1,9 @@
 // Questions to people: listed, taken, answered; and why a case came to its decision.
 
-import { ask, button, clock, isShown, lasted, made, moment, one, read, say, spaced, start, submitted, tried, values } from "./common.js";
+import { ask, button, clock, isShown, lasted, made, moment, one, read, say, spaced, start, submitted, table, tried, values } from "./common.js";
 
 const LISTED_MAX = 200; // what one answer of /v1/reviews holds
+const CASES = 50; // that changed last
 const LIST_MS = 10_000; // between two looks at the list
 const UNDO_MS = 5_000; // in which an answer can still be taken back
 const KEYS = 9; // answers that have one
@@ -158,7 +159,16 @@ function undo() {
   return true;
 }
 
-// ── a case ──
+// ── cases ──
+
+async function cases() {
+  const found = await ask("GET", `v1/cases?limit=${CASES}`);
+  const rows = found.map((each) => [
+    button(each.case_id.slice(0, 8), "", () => explain(each.case_id)),
+    each.workflow, spaced(each.status), spaced(each.outcome), spaced(each.label), each.decided_by, moment(each.changed_at),
+  ]);
+  one("explanation").replaceChildren(table(["case", "workflow", "status", "outcome", "label", "decided by", "changed"], rows));
+}
 
 async function explain(id) {
   const found = await ask("GET", `v1/cases/${encodeURIComponent(id)}/explanation`);
@@ -198,6 +208,7 @@ function empty() {
 }
 
 one("next").append(button("Take the next", "n", next, { className: "main" }));
+one("latest").append(button("Those that changed last", "", cases));
 one("filter").addEventListener("input", drawList);
 submitted(one("find-case"), () => explain(one("case-id").value.trim()));
 document.addEventListener("keydown", pressed);
@@ -205,7 +216,7 @@ window.addEventListener("beforeunload", (event) => { if (seen.sending !== null) 
 setInterval(() => { if (isShown("questions")) tried(list); }, LIST_MS);
 empty();
 start({
-  pages: { questions: "Questions", case: "Case" },
+  pages: { questions: "Questions", case: "Cases" },
   bearer: "A reviewer's token, to answer questions; or a tenant's API key, to read",
   hint: "aios principal add NAME --role reviewer",
   enter: list,
