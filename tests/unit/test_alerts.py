@@ -6,6 +6,8 @@ import importlib
 import json
 import pkgutil
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -179,3 +181,75 @@ def test_the_dashboard_can_be_imported() -> None:
         places |= cells
         assert all(target["datasource"]["uid"] == "${source}" for target in panel.get("targets", ()))
     assert len({panel["id"] for panel in found["panels"]}) == len(found["panels"])
+
+
+PROMTOOL = shutil.which("promtool")
+SETTLED = 'aios_records_settled_total{{process="plan",stage="plan",topic="t",verdict="{verdict}"}}'
+LAG = 'aios_lag_records{{process="{stage}",stage="{stage}",topic="t",partition="0"}}'
+CASES: Mapping[str, tuple[dict[str, str], set[tuple[str, str]]]] = {
+    "a stage that does what comes": (
+        {SETTLED.format(verdict="done"): "0+600x120", LAG.format(stage="plan"): "5x120"},
+        set(),
+    ),
+    "one bad record among many": (
+        {SETTLED.format(verdict="done"): "0+6000x120", SETTLED.format(verdict="dead_letter"): "0x60 1x60"},
+        set(),
+    ),
+    "one of fifty fails, now and for an hour": (
+        {SETTLED.format(verdict="done"): "0+98x120", SETTLED.format(verdict="dead_letter"): "0+2x120"},
+        {("AiosStageFails", "page")},
+    ),
+    "one of fifty failed, and that is over": (
+        {SETTLED.format(verdict="done"): "0+98x120", SETTLED.format(verdict="dead_letter"): "0+2x100 202x20"},
+        set(),
+    ),
+    "records to do and none is done, but those of retry, which wait": (
+        {
+            SETTLED.format(verdict="done"): "0+60x60 3600x60",
+            LAG.format(stage="plan"): "7x120",
+            LAG.format(stage="retry"): "7x120",
+        },
+        {("AiosStageStuck", "page")},
+    ),
+    "letters grow old": (
+        {'aios_dead_letter_oldest_share{process="letters",group="aios.admit"}': "0.6x120"},
+        {("AiosDeadLettersOld", "ticket")},
+    ),
+    "questions are about to expire": (
+        {'aios_review_oldest_share{process="outcomes",workflow="kyc.review"}': "0.95x120"},
+        {("AiosQuestionsOld", "ticket"), ("AiosQuestionsOld", "page")},
+    ),
+    "a process starts again and again": (
+        {'process_start_time_seconds{job="aios",process="plan",slot="0"}': "0+60x120"},
+        {("AiosProcessRestarts", "ticket")},
+    ),
+}
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool: `apt-get install prometheus`")
+@pytest.mark.parametrize("name", CASES)
+def test_an_alert_fires_for_what_it_says_and_for_nothing_else(name: str, tmp_path: Path) -> None:
+    """By Prometheus's own evaluation, two hours in, a sample a minute; every process is up."""
+    series, fires = CASES[name]
+    up = {f'up{{job="aios",process="{process}",slot="0"}}': "1x120" for process in topology.PROCESSES}
+    fired = {(rule["alert"], rule["labels"]["severity"]) for rule in RULES}
+    asked = [
+        {"expr": f'count(ALERTS{{alertname="{alert}",severity="{severity}",alertstate="firing"}})', "eval_time": "2h"}
+        | {"exp_samples": [{"labels": "{}", "value": 1}] if (alert, severity) in fires else []}
+        for alert, severity in sorted(fired)
+    ]
+    test = {
+        "rule_files": [str(FOLDER / "alerts.yaml")],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": one, "values": values} for one, values in (up | series).items()],
+                "promql_expr_test": asked,
+            }
+        ],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump(test), encoding="utf-8")
+    done = subprocess.run([str(PROMTOOL), "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
