@@ -164,9 +164,9 @@ export function table(heads, rows) {
   const line = (cells, tag) => {
     const row = made("tr");
     for (const cell of cells) {
-      const made_ = made(tag);
-      made_.append(cell);
-      row.append(made_);
+      const box = made(tag);
+      box.append(cell);
+      row.append(box);
     }
     return row;
   };
