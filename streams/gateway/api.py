@@ -11,9 +11,9 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,16 +23,16 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseCancelled, CaseTold, ReviewDecided
 from aios.schemas.plain import Plain
-from aios.streams import explanation, failpoints, ingest, signing, topics, tracing, transitions
+from aios.streams import failpoints, ingest, signing, topics, tracing, transitions
 from aios.streams.config import GatewaySettings
 from aios.streams.deployments import MIGRATED, OPERATOR, Catalogue
 from aios.streams.document_store import Store
 from aios.streams.errors import AiosError, SchemaMismatch, Unavailable
+from aios.streams.gateway.case_reading import Cases, CasesApi
 from aios.streams.gateway.cases import Links, Recent, case_url
 from aios.streams.gateway.documents import DocumentsApi
 from aios.streams.gateway.reviews import Reviews, ReviewsApi
 from aios.streams.gateway.routes import (
-    CASES_MAX,
     ROUTES,
     Cancellation,
     CancellationAccepted,
@@ -73,17 +73,15 @@ class Roads(Protocol):
     async def deliver(self, out: Outgoing) -> Any: ...
 
 
-class Outcomes(Reviews, Protocol):
+class Outcomes(Cases, Reviews, Protocol):
     """OutcomeStore in service. Every call raises Unavailable when it does not answer."""
 
-    async def status(self, case_id: str, tenant: str | None) -> CaseView | None: ...
-    async def list_cases(self, *, tenant: str, status: str, workflow: str, limit: int) -> Sequence[CaseView]: ...
     async def wait(self, case_id: str, tenant: str, timeout_s: float, event_id: str) -> CaseView | None: ...
     async def note_accepted(self, case_id: str, tenant: str) -> None: ...
     async def check(self) -> None: ...
 
 
-class Api(DocumentsApi, ReviewsApi, ConsoleApi, About):
+class Api(CasesApi, DocumentsApi, ReviewsApi, ConsoleApi, About):
     """The handlers. reachable: whether Kafka answers at this moment."""
 
     PAGE = Path(__file__).parent / "page"
@@ -187,33 +185,6 @@ class Api(DocumentsApi, ReviewsApi, ConsoleApi, About):
             left_s = wait_s - (time.monotonic() - began)
             view = await self._wait(submitted, tenant, left_s) if left_s > 0 and self._asks() else None
         return _submitted(submitted, workflow, view, wait_s)
-
-    async def list_cases(self, request: web.Request, tenant: str) -> web.Response:
-        found = await self._outcomes.list_cases(
-            tenant=tenant,
-            status=request.query.get("status", ""),
-            workflow=request.query.get("workflow", ""),
-            limit=query.limit(request, CASES_MAX),
-        )
-        return json_answer([one.plain() for one in found])
-
-    async def show_case(self, request: web.Request, tenant: str) -> web.Response:
-        case_id = request.match_info["case_id"]
-        view = await self._outcomes.status(case_id, tenant)
-        if view is not None:
-            return json_answer({**view.plain(), "timeline": list(await self._outcomes.timeline(case_id, tenant))})
-        if self._recent.known(case_id, tenant):
-            return json_answer({**CaseView(case_id=case_id, tenant=tenant, status=ACCEPTED).plain(), "timeline": []})
-        raise Problem("not_found", "this tenant has no such case")
-
-    async def explain_case(self, request: web.Request, tenant: str) -> web.Response:
-        case_id = request.match_info["case_id"]
-        view = await self._outcomes.status(case_id, tenant)
-        if view is None and self._recent.known(case_id, tenant):
-            view = CaseView(case_id=case_id, tenant=tenant, status=ACCEPTED)
-        if view is None:
-            raise Problem("not_found", "this tenant has no such case")
-        return json_answer(asdict(explanation.of_case(view, await self._outcomes.timeline(case_id, tenant))))
 
     async def cancel_case(self, request: web.Request, owner: tuple[tuple[str, ...], str]) -> web.Response:
         wish: Cancellation = ingest.read_body(await self._guard.body(request), Cancellation)

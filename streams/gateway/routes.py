@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from aios.streams import documents, inputs
 from aios.streams.explanation import Explanation
 from aios.streams.gateway import reviews
+from aios.streams.gateway.case_reading import CASES_MAX
 from aios.streams.gateway.cases import Links
 from aios.streams.gateway.documents import ROUTE as HAND_IN
 from aios.streams.http.about import about_routes
@@ -71,7 +72,6 @@ class Hook(Body):
     body: Mapping[str, Any] = Field(default_factory=dict)
 
 
-CASES_MAX = 200  # that one answer lists
 OF_AN_OPEN_CASE = (
     "not_found",
     "too_slow",

@@ -10,12 +10,13 @@ loopback.
 Rejected: asking the stages (they are scaled and restarted alone), keeping cases here (there may be many gateways),
 refusing a repeat for certain (plan is the judge; the 409 of this process is its best knowledge).
 
-    routes.py     every route and its models       ../ingest.py        bytes → event, or what is wrong
-    api.py        what each route does             ../http/guard.py    bounds, API keys, tokens, rates
-    reviews.py    questions to people              ../http/problem.py  every refusal
-    documents.py  POST /v1/documents               ../http/openapi.py  /openapi.json
-    cases.py      what answers say of a case       ../http/serve.py    ports, and whether Kafka answers
-    page/         the page for people              ../http/console.py  how it is served
+    routes.py        every route and its models    ../ingest.py        bytes → event, or what is wrong
+    api.py           what each route does          ../http/guard.py    bounds, API keys, tokens, rates
+    case_reading.py  /v1/cases, read               ../http/problem.py  every refusal
+    reviews.py       questions to people           ../http/openapi.py  /openapi.json
+    documents.py     POST /v1/documents            ../http/serve.py    ports, and whether Kafka answers
+    cases.py         what answers say of a case    ../http/console.py  how a page is served
+    page/            the page for people
 """
 
 from __future__ import annotations
