@@ -18,7 +18,7 @@ from aios.processors.stateful.states import States
 from aios.processors.stateful.timers import Timers
 from aios.schemas.codec import Codec
 from aios.schemas.models import ParkedRemembered, PositionRemembered, TimerRemembered
-from aios.streams.admin import reader
+from aios.streams.admin import reader, watermarks
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import SchemaMismatch, StateBroken, Unavailable
 from aios.streams.record import Headers
@@ -93,6 +93,11 @@ def _hand_back() -> None:
 
 
 def _to_the_end(consumer: Consumer, codec: Codec, topic: Topic, partition: int, into: Remembered) -> int:
+    """The end is the one that the broker says when asked: it says none before it knows all that was committed.
+
+    A fetch from a leader that has just become one may end before that (KIP-207).
+    """
+    _, end = watermarks(consumer, TopicPartition(topic.name, partition), READ_QUIET_S_MAX)
     count = 0
     quiet_until = time.monotonic() + READ_QUIET_S_MAX
     while time.monotonic() < quiet_until:
@@ -105,7 +110,8 @@ def _to_the_end(consumer: Consumer, codec: Codec, topic: Topic, partition: int, 
                 quiet_until = time.monotonic() + READ_QUIET_S_MAX
             elif error.code() == KafkaError._PARTITION_EOF:
                 into.next_offset = message.offset()
-                return count
+                if message.offset() >= end:
+                    return count
             elif not error.retriable():
                 raise KafkaException(error)
     raise Unavailable(f"{topic.name}/{partition}: no answer in {READ_QUIET_S_MAX:.0f} s")
