@@ -81,12 +81,13 @@ async def run_stage(
     cluster = await asyncio.to_thread(cluster_id, settings.kafka)
     breakers = GroupBreakers(settings.kafka, codec, stage)
     await asyncio.to_thread(breakers.start)
+    deaths = Deaths(settings.home, stage.name)
     services = Services(
         stage=stage,
         core=core,
         codec=codec,
         log=KafkaLog(settings.kafka, stage, codec),
-        deaths=Deaths(settings.home, stage.name),
+        deaths=deaths,
         settler=Settler(stage, cluster, breakers=breakers),
     )
     lanes = Lanes(stage.name, lambda partition: PartitionStore(services, partition), leave)
@@ -95,6 +96,7 @@ async def run_stage(
         await Member(stage, app, lanes, ready, again).run(stop)
     finally:
         await asyncio.to_thread(breakers.close)
+        deaths.close()
 
 
 class Member:
