@@ -95,12 +95,13 @@ def _offsets(kafka: KafkaSettings) -> dict[str, tuple[int, int]]:
             if topic.name in known
             for number in known[topic.name].partitions
         ]
+        answer = consumer.committed(places, timeout=ASK_S_MAX)
+        for one in answer:
+            if one.error is not None:  # not to be taken for a group that committed nothing
+                raise KafkaException(one.error)
         return {
-            f"{one.topic}/{one.partition}": (
-                max(one.offset, 0),
-                watermarks(consumer, one, ASK_S_MAX)[1],
-            )
-            for one in consumer.committed(places, timeout=ASK_S_MAX)
+            f"{one.topic}/{one.partition}": (max(one.offset, 0), watermarks(consumer, one, ASK_S_MAX)[1])
+            for one in answer
         }
     except KafkaException as error:
         raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error

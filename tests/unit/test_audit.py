@@ -6,14 +6,18 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import KafkaError, TopicPartition
 
 from aios.schemas import ids
-from aios.sinks import audit_chain
+from aios.sinks import audit, audit_chain
 from aios.sinks.audit_chain import Chain, Entry, Head, files, read_head
 from aios.sinks.audit_verify import Kind, verify
+from aios.streams.config import KafkaSettings
 from aios.streams.errors import StateBroken, Unavailable
+from aios.streams.topology import AUDIT
 
 CLUSTER = "cluster-1"
 Lines = list[bytes]
@@ -346,3 +350,28 @@ def test_a_whole_id_is_never_taken_for_the_beginning_of_another(tmp_path: Path) 
     assert [line.record["place"]["offset"] for line in audit_chain.of_case(folder, "abc")] == [0, 1, 3]
     assert [line.record["place"]["offset"] for line in audit_chain.of_case(folder, "x")] == [2]
     assert audit_chain.of_case(folder, "bc-1") == []
+
+
+def test_a_partition_that_kafka_cannot_say_anything_of_is_no_witness_that_nothing_was_chained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Asked for the group's offsets it may answer for each partition on its own: the chain waits for a true answer."""
+
+    class Witness:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def list_topics(self, **_: object) -> SimpleNamespace:
+            return SimpleNamespace(topics={AUDIT.reads[0].name: SimpleNamespace(partitions=[0])})
+
+        def committed(self, places: list[TopicPartition], **_: object) -> list[SimpleNamespace]:
+            error = KafkaError(KafkaError.UNSTABLE_OFFSET_COMMIT)
+            return [SimpleNamespace(topic=one.topic, partition=0, offset=-1001, error=error) for one in places]
+
+        def get_watermark_offsets(self, *_: object, **__: object) -> tuple[int, int]:
+            return 0, 100
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(audit, "Consumer", Witness)
+    with pytest.raises(Unavailable):
+        audit.check_witness(KafkaSettings(), {})
