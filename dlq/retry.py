@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import count
 from typing import Any
@@ -39,7 +38,7 @@ from aios.streams.config import Settings
 from aios.streams.durations import DAY_MS
 from aios.streams.errors import Reason, RecordError, Unavailable, Verdict
 from aios.streams.kafka import Delivery, Intake, cluster_id
-from aios.streams.log_clock import LogClock
+from aios.streams.log_clock import LogClock, passed_s
 from aios.streams.record import Outgoing, Record, headers_of
 from aios.streams.topology import RETRY
 from aios.streams.wall_clock import wall_ms
@@ -136,16 +135,16 @@ class _Tier:
 
     async def _round(self) -> None:
         """Take what came, return what is due."""
-        wait_ms = int(min(self._held.next_in_s(time.monotonic()) * 1000 + 1, WAIT_MS_MAX))
+        wait_ms = int(min(self._held.next_in_s(passed_s()) * 1000 + 1, WAIT_MS_MAX))
         taken = await self._intake.take(TAKE_MAX, wait_ms_max=wait_ms)
         now_ms = max((self._clock.see(record.timestamp_ms) for record in taken), default=0)
         for record in taken:
             if record.header(CLOCK) is not None:
                 self._intake.finish(record)
             else:
-                self._held.add(record, now_ms=now_ms, now_s=time.monotonic())
+                self._held.add(record, now_ms=now_ms, now_s=passed_s())
         self._held.let_go(self._intake.owns)
-        await self._return([record for record in self._held.due(time.monotonic()) if self._intake.owns(record)])
+        await self._return([record for record in self._held.due(passed_s()) if self._intake.owns(record)])
 
     async def _return(self, records: Sequence[Record]) -> None:
         if records:
@@ -156,7 +155,7 @@ class _Tier:
         """Raises what stops this deploy."""
         verdict = "done"
         if (held_up := self._settler.gate(record, wall_ms())) is not None:
-            self._held.put(record, time.monotonic() + held_up.pause_ms / 1000)
+            self._held.put(record, passed_s() + held_up.pause_ms / 1000)
             return
         try:
             with tracing.span(RETRY.name, record.header("traceparent") or "", topic=record.topic, offset=record.offset):
@@ -166,7 +165,7 @@ class _Tier:
             if settled.verdict is Verdict.STOP:
                 raise
             if settled.outgoing is None or not await self._delivered(settled.outgoing):
-                self._held.put(record, time.monotonic() + (settled.pause_ms or WAIT_MS_MAX) / 1000)
+                self._held.put(record, passed_s() + (settled.pause_ms or WAIT_MS_MAX) / 1000)
                 return
             verdict = settled.verdict
         self._intake.finish(record)
@@ -198,7 +197,7 @@ async def run(settings: Settings, *, slot: int, stop: asyncio.Event, ready: Call
         await asyncio.to_thread(breakers.start)
         settler = Settler(RETRY, await asyncio.to_thread(cluster_id, settings.kafka), breakers=breakers)
         intakes = [_intake(settings, topic.name, slot) for topic in RETRY.inputs]
-        clock = LogClock(time.monotonic)
+        clock = LogClock(passed_s)
         clock.see((await delivery.deliver(_asks_for_the_time())).timestamp_ms)
         tiers = [_Tier(intake, delivery, settler, clock) for intake in intakes]
         await asyncio.gather(*(intake.start() for intake in intakes))

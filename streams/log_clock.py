@@ -6,7 +6,13 @@ never ahead of the broker's own. Rejected: the wall clock of a machine, which ma
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+
+
+def passed_s() -> float:
+    """Seconds that pass, from any beginning; also while the machine sleeps, where that is told."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class LogClock:

@@ -27,6 +27,7 @@ HELD_RECORDS_MAX = 2 * RECORDS_MAX  # of one lane, beyond which no more are fetc
 HELD_BYTES_MAX = 16 << 20
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.2, 5.0
 TICK_S_MIN = 0.05  # between two looks at the timers
+TICK_S_MAX = 5.0  # the same while some are set: the event loop does not count the time for which a machine sleeps
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Lane:
         due = min((ms for ms in (self.store.due_in_ms(), self.store.work_in_ms()) if ms is not None), default=None)
         self._wake.clear()
         try:
-            async with asyncio.timeout(None if due is None else max(TICK_S_MIN, due / 1000)):
+            async with asyncio.timeout(None if due is None else min(max(TICK_S_MIN, due / 1000), TICK_S_MAX)):
                 await self._wake.wait()
         except TimeoutError:
             pass

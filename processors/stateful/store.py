@@ -51,7 +51,7 @@ from aios.schemas.models import ParkedRemembered as Parked
 from aios.schemas.models import PositionRemembered, TimerRemembered
 from aios.streams import failpoints, metrics, tracing
 from aios.streams.errors import Fenced, RecordError, StateBroken, Verdict
-from aios.streams.log_clock import LogClock
+from aios.streams.log_clock import LogClock, passed_s
 from aios.streams.record import CREATED, Outgoing, Record
 from aios.streams.topics import Topic
 from aios.streams.topology import Stage
@@ -76,7 +76,7 @@ class Services:
     deaths: Deaths
     settler: Settler
     company: Company = field(default_factory=Company)
-    monotonic: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = passed_s
 
 
 @dataclass(frozen=True, slots=True)

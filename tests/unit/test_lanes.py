@@ -14,11 +14,13 @@ import pytest
 from faust.types import TP
 from prometheus_client import Gauge
 
+from aios.processors.stateful import lanes as lanes_module
 from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.lanes import BACKOFF_S_MAX, BACKOFF_S_MIN, HELD_BYTES_MAX, HELD_RECORDS_MAX, Lane, Lanes
 from aios.processors.stateful.member import Member
 from aios.streams import metrics
 from aios.streams.errors import Unavailable
+from aios.streams.log_clock import passed_s
 from aios.streams.record import Record
 
 
@@ -205,3 +207,34 @@ def test_what_the_core_cannot_do_by_itself_holds_up_no_record() -> None:
         assert max(store.waits_s) == BACKOFF_S_MAX
 
     asyncio.run(check())
+
+
+def test_a_timer_fires_when_the_machine_has_slept_past_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour that passed while it slept is an hour of the log, though the event loop has seen nothing of it."""
+    monkeypatch.setattr(lanes_module, "TICK_S_MAX", 0.05)
+
+    class Timed(Opening):
+        def __init__(self) -> None:
+            super().__init__()
+            self.committed.set()
+            self.slept, self.fired = False, threading.Event()
+
+        def due_in_ms(self) -> int | None:
+            return 0 if self.slept else 3_600_000
+
+        def tick(self) -> None:
+            self.fired.set()
+
+    async def check() -> None:
+        store = Timed()
+        lanes = Lanes("t", lambda _: cast(Any, store), lambda error: pytest.fail(str(error)))
+        (lane,) = lanes.assigned([0])
+        await lane.opened.wait()
+        await asyncio.sleep(0)
+        store.slept = True
+        assert await asyncio.to_thread(store.fired.wait, 5)
+        await lanes.stop()
+
+    asyncio.run(check())
+    awake_s = time.monotonic()
+    assert passed_s() >= awake_s
