@@ -167,17 +167,26 @@ class Core:
         inner, priority = str(next(self._ids)), ask.request.priority
         try:
             tokens, parameters = self._translate(ask.request)
+        except Exception as error:  # noqa: BLE001 - a model's template raises what it likes, and vLLM knows nothing of it
+            self._refuse(ask, error)
+            return
+        try:
             theirs = self._engine.add_request(inner, {"prompt_token_ids": tokens}, parameters, priority=priority)
         except (VLLMClientError, ValueError, TypeError) as error:
-            self._stepped.refused.append((ask.number, f"{type(error).__name__}: {error}"))
+            self._refuse(ask, error)
             return
         generates = isinstance(ask.request, Generate)
         stats = self._engine.output_processor.request_states[theirs].stats if generates else None
         self._seated[inner] = _Seated(ask.number, priority, inner, stats)
         self._stepped.seated.append((ask.number, len(tokens), time.monotonic()))
 
+    def _refuse(self, ask: Ask, error: Exception) -> None:
+        self._stepped.refused.append((ask.number, f"{type(error).__name__}: {error}"))
+
     def _translate(self, request: Embed | Generate) -> tuple[list[int], Any]:
-        """Into vLLM's terms: the prompt's tokens and its parameters. Raises ValueError: it can never be answered."""
+        """Into vLLM's terms: the prompt's tokens and its parameters. Raises ValueError, or what a tokenizer or template
+        raises: it can never be answered.
+        """
         from vllm import PoolingParams, SamplingParams
 
         if isinstance(request, Embed):

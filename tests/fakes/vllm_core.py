@@ -1,7 +1,8 @@
 """The process of an engine with a library of no model in vLLM's place, for tests of both ends of the channel.
 
-Texts are lists of digits to it: a 5 ends the process by SIGSEGV, a 6 holds the step up, a 7 stays until it is taken
-back, an 8 breaks the step, a 9 is refused; anything else is answered in the step that follows.
+Texts are lists of digits to it: a 4 is none that its tokenizer takes, a 5 ends the process by SIGSEGV, a 6 holds the
+step up, a 7 stays until it is taken back, an 8 breaks the step, a 9 is refused; anything else is answered in the step
+that follows.
 """
 
 from __future__ import annotations
@@ -56,13 +57,23 @@ def _output(name: str, tokens: list[int]) -> Any:
     return SimpleNamespace(finished=True, request_id=name, prompt_token_ids=tokens, outputs=SimpleNamespace(data=data))
 
 
+class TemplateError(Exception):
+    """As jinja2's, which a model's template raises."""
+
+
+def _encoded(text: str, **_: Any) -> list[int]:
+    if "4" in text:
+        raise TemplateError("it has no role of a system")
+    return [int(c) for c in text if c.isdigit()]
+
+
 def load(core: vllm_core.Core) -> Loaded:
     if core._order.model.name == "absent":
         raise OSError("no such model")
     if core._order.model.name == "large":
         raise ConfigError("set inference.kv_cache_mib lower")
     core._engine = NoModel(core)
-    core._tokenizer = SimpleNamespace(encode=lambda text, **_: [int(c) for c in text if c.isdigit()])
+    core._tokenizer = SimpleNamespace(encode=_encoded)
     return Loaded(version="none", tokens_max=0)
 
 

@@ -88,6 +88,20 @@ def test_one_refused_request_leaves_the_others_alone() -> None:
     assert last.prompt_tokens == 2
 
 
+def test_what_a_tokenizer_or_a_template_does_not_take_is_refused_alone() -> None:
+    """A model's template raises errors of its own; they are about this request, and end no engine."""
+
+    async def work(engine: VllmEngine) -> list[Embedding | BaseException]:
+        asked = (engine.embed(Embed(text=text)) for text in ("1", "4", "12"))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, refused, last = run(work)
+    assert isinstance(refused, RequestRefused)
+    assert "no role of a system" in str(refused)
+    assert isinstance(first, Embedding)
+    assert isinstance(last, Embedding)
+
+
 def test_who_is_in_line_sits_down_when_all_others_have_left_at_once() -> None:
     """More than there are seats for, and every step empties them all: nobody is forgotten in line."""
 
