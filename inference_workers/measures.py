@@ -306,7 +306,8 @@ class _OfEngine:
             gauges[Lane.BULK].set(bulk)
         self._kv_used.set(kv_used)
         self._fill.set(min(1.0, running / self._seats))
-        self._step.observe(step_seconds)
+        if step_seconds:  # else everybody has left, and none was made
+            self._step.observe(step_seconds)
         self._queries.inc(prefix_queries)
         self._hits.inc(prefix_hits)
         self._worked(step_seconds)

@@ -41,6 +41,17 @@ from aios.streams.errors import ConfigError
 METRICS_S = 5.0  # between two looks at vLLM's own metrics, while there is work
 COMMAND_NAME = Path("/proc/self/comm")
 WARM_UP = -1  # the number of what nobody asked
+NOBODY = {
+    "running": 0,
+    "running_bulk": 0,
+    "waiting": 0,
+    "waiting_bulk": 0,
+    "kv_used": 0.0,
+    "step_seconds": 0.0,
+    "prefix_queries": 0,
+    "prefix_hits": 0,
+}
+"""What is told when the last who sat has left, after which no step is made."""
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +160,8 @@ class Core:
         stepped, self._stepped = self._stepped, Stepped()
         stepped.metrics = self._metrics()
         if not self._seated:
+            if stepped.left:
+                stepped.told = NOBODY
             return stepped
         began = time.monotonic()
         outputs = self._engine.step()

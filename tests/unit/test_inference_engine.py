@@ -112,6 +112,19 @@ def test_who_is_in_line_sits_down_when_all_others_have_left_at_once() -> None:
     assert run(work) == 3 * InferenceSettings().sequences_max
 
 
+def test_when_the_last_one_is_taken_back_nobody_runs_any_more() -> None:
+    """No step follows that would say so, perhaps for hours."""
+    heard = Heard()
+
+    async def work(engine: VllmEngine) -> None:
+        waiting = asyncio.create_task(engine.embed(Embed(text="7")))
+        await until(lambda: heard.running)
+        waiting.cancel()
+        await until(lambda: not heard.running)
+
+    run(work, heard=heard)
+
+
 def test_a_cancelled_request_is_taken_out_of_the_engine_and_charged_until_then() -> None:
     """Nothing goes on computing for nobody, in the batch or in line; it is charged for no later step."""
     heard, usage = Heard(), Usage()
