@@ -4,11 +4,12 @@ In and out: as in engine.py. A pool's file names its server (streams/pool_files.
 Each version of a model is asked by the server's name for it: the `weights` of its card, which are the pool's for the
 newest. Where inference.engine sends a pool of another engine there, that name is ours, `name@version` (vLLM:
 --served-model-name takes several).
-Guaranteed: a refusal of one request (4xx) fails it alone; a server that is away or busy is Unavailable, which heals; a
-slow one is waited for until the request's deadline, since each question costs money, and is as good as away after
-inference.answer_s_max; a wrong key or a model it does not know is a ConfigError, since no request would ever succeed (a
-harmless one is asked before that is believed: firewalls answer 403 to what a text says), which stops the process where
-that version serves (answering.py).
+Guaranteed: a refusal of one request (4xx), and what is no answer of that API (a server that tells no usage, say), fails
+it alone; a server that is away or busy is Unavailable, which heals; a slow one is waited for until the request's
+deadline, since each question costs money, and is as good as away after inference.answer_s_max; a wrong key, a bill that
+is not paid or a model it does not know is a ConfigError, since no request would ever succeed (a harmless one is asked
+before that is believed: firewalls answer 403 to what a text says), which stops the process where that version serves
+(answering.py).
 Nothing that a server says about a request is repeated but a short code. Cancelling closes the connection, by which
 such servers abort. Each lane has as many connections as its pool may have requests in flight, all versions together, so
 that whoever waits never waits here for bulk work; waiting for one is no sign that the server is away. The version names
@@ -21,20 +22,22 @@ off by a server that goes away: it may be billed, and nobody says so).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import aiohttp
+import numpy as np
 
 from aios.inference_workers.engines.batch import METER, is_bulk
 from aios.inference_workers.engines.engine import Embed, Embedding, Generate, Generation, RequestRefused, Structured
 from aios.streams.config import secret
 from aios.streams.errors import ConfigError, Unavailable
 
-MISCONFIGURED = frozenset({401, 403, 404})
+MISCONFIGURED = frozenset({401, 402, 403, 404})
 BUSY = frozenset({408, 409, 425, 429})
 CONNECT_S_MAX = 5.0
 CHOICE = "choice"  # the property that a choice is put into
@@ -84,7 +87,12 @@ class OpenAIEngine:
     async def embed(self, request: Embed) -> Embedding:
         body = {"input": request.text, "encoding_format": "float"}
         answer = await self._post("embeddings", body, bulk=is_bulk(request.priority))
-        return Embedding(vector=answer["data"][0]["embedding"], prompt_tokens=answer["usage"]["prompt_tokens"])
+        with self._reading():
+            _charge(answer["usage"])
+            vector = np.asarray(answer["data"][0]["embedding"], np.float64)
+            if not np.isfinite(vector).all():
+                raise ValueError("a vector that is not finite")
+            return Embedding(vector=vector.tolist(), prompt_tokens=answer["usage"]["prompt_tokens"])
 
     async def generate(self, request: Generate) -> Generation:
         body: dict[str, Any] = {
@@ -97,14 +105,26 @@ class OpenAIEngine:
         if request.structured is not None:
             body["response_format"] = _response_format(request.structured)
         answer = await self._post("chat/completions", body, bulk=is_bulk(request.priority))
-        best = answer["choices"][0]
-        said = best["message"]["content"] or ""
-        return Generation(
-            text=_chosen(said) if request.structured is not None and request.structured.choices else said,
-            finish_reason=best["finish_reason"],
-            prompt_tokens=answer["usage"]["prompt_tokens"],
-            output_tokens=answer["usage"]["completion_tokens"],
-        )
+        with self._reading():
+            _charge(answer["usage"])
+            best = answer["choices"][0]
+            said = (best["message"].get("content") or "").encode("utf-8", "replace").decode()  # half a character
+            return Generation(
+                text=_chosen(said) if request.structured is not None and request.structured.choices else said,
+                finish_reason=best["finish_reason"] or "",
+                prompt_tokens=answer["usage"]["prompt_tokens"],
+                output_tokens=answer["usage"]["completion_tokens"],
+            )
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Raises RequestRefused for what is no answer of the API: asked again, it would be billed again."""
+        try:
+            yield
+        except KeyError as error:
+            raise RequestRefused(f"{self._url} gives no answer of OpenAI's API: there is no {error}") from error
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise RequestRefused(f"{self._url} gives no answer of OpenAI's API: {type(error).__name__}") from error
 
     async def watch(self) -> NoReturn:
         """A server's death is its own; each request learns of it as Unavailable."""
@@ -116,11 +136,10 @@ class OpenAIEngine:
         if self._session is not None:
             await self._session.close()
 
-    async def _post(self, path: str, body: dict[str, Any], *, bulk: bool) -> dict[str, Any]:
+    async def _post(self, path: str, body: dict[str, Any], *, bulk: bool) -> Any:
         async with self._calls[bulk]:
             status, said = await self._send(path, body)
             if status < 400:
-                _charge(said["usage"])
                 return said
             if status in MISCONFIGURED:
                 await self._check_settings(path)
@@ -140,13 +159,25 @@ class OpenAIEngine:
             raise Unavailable(f"{self._url} is not asked before start()")
         try:
             async with self._session.post(f"{self._url}/{path}", json={"model": self._model, **body}) as response:
-                if response.status in BUSY or response.status >= 500:
-                    raise Unavailable(f"{self._url} answers {response.status}")
-                if response.status < 400:
-                    return response.status, await response.json()
-                return response.status, await response.text()
+                if response.status >= 400:
+                    status, said = response.status, await response.text(errors="replace")
+                else:
+                    said = await response.json()
+                    status = _status(said) or response.status
+                if status in BUSY or status >= 500:
+                    raise Unavailable(f"{self._url} answers {status}")
+                return status, said
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Unavailable(f"{self._url}: {type(error).__name__}") from error
+
+
+def _status(said: Any) -> int:
+    """Of an error that stands in a body, since gateways say 200 before they know; 0: there is none."""
+    error = said.get("error") if isinstance(said, dict) else None
+    if not error:
+        return 0
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 502
 
 
 def _charge(tokens: Mapping[str, int]) -> None:
@@ -176,7 +207,7 @@ def _chosen(said: str) -> str:
         return said
 
 
-def _code(said: str) -> str:
+def _code(said: Any) -> str:
     """The short word for an error, if the server has one: its sentences may quote the text, or the key."""
     try:
         code = json.loads(said)["error"]["code"]

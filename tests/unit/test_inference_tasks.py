@@ -206,8 +206,10 @@ async def _ask(status: int, body: object, call: Embed | Generate) -> tuple[objec
         asked = await said.json()
         heard.update(path=said.path, key=said.headers.get("Authorization"), **asked)
         if isinstance(body, bytes):
-            return web.Response(body=body, content_type="application/json")
-        return web.json_response(body, status=200 if status == 403 and asked.get("input") == "hello" else status)
+            return web.Response(body=body, content_type="application/json", status=status)
+        if status == 403 and asked.get("input") == "hello":
+            return web.json_response({})
+        return web.json_response(body, status=status)
 
     app = web.Application()
     app.router.add_post("/v1/{rest:.*}", answer)
@@ -275,6 +277,7 @@ def test_a_server_elsewhere_is_held_to_a_shape_or_a_choice() -> None:
         (422, RequestRefused),
         (403, RequestRefused),  # of this text; another one is answered
         (401, ConfigError),
+        (402, ConfigError),
         (404, ConfigError),
         (429, Unavailable),
         (503, Unavailable),
@@ -293,6 +296,55 @@ def test_a_server_s_words_are_not_repeated(status: int) -> None:
     with pytest.raises(AiosError, match=f"answers {status} content_filter") as caught:
         asyncio.run(_ask(status, said, Embed(text="my secret")))
     assert "secret" not in str(caught.value)
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2}
+WRITES = Generate(messages=[("user", "Well?")], tokens_max=5)
+
+
+def _said(content: object) -> dict[str, Any]:
+    return {"choices": [{"message": {"content": content}, "finish_reason": None}], "usage": USAGE}
+
+
+@pytest.mark.parametrize(
+    ("body", "call"),
+    [
+        ({"data": [{"embedding": [0.5]}]}, Embed(text="hi")),
+        ({"data": [{"embedding": [0.5]}], "usage": None}, Embed(text="hi")),
+        ({"data": [], "usage": USAGE}, Embed(text="hi")),
+        (b'{"data": [{"embedding": [NaN]}], "usage": {"prompt_tokens": 1}}', Embed(text="hi")),
+        ({"choices": [], "usage": USAGE}, WRITES),
+        (_said([{"type": "text", "text": "Yes."}]), WRITES),
+        (["no"], WRITES),
+    ],
+)
+def test_what_is_no_answer_of_the_api_fails_its_request_alone(body: object, call: Embed | Generate) -> None:
+    """It would be billed once more with each try, and come back the same."""
+    with pytest.raises(RequestRefused, match="no answer of OpenAI's API"):
+        asyncio.run(_ask(200, body, call))
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(429, Unavailable), (None, Unavailable), ("overloaded", Unavailable), (400, RequestRefused)]
+)
+def test_an_error_that_comes_with_a_200_is_one(code: object, error: type[Exception]) -> None:
+    """Gateways begin to answer before they know what comes."""
+    with pytest.raises(error):
+        asyncio.run(_ask(200, {"error": {"message": "no", "code": code}}, WRITES))
+
+
+def test_a_refusal_in_any_letters_is_one() -> None:
+    """A firewall's page, say: what it is written in makes no server that is away of one that refuses."""
+    with pytest.raises(RequestRefused, match="answers 400"):
+        asyncio.run(_ask(400, "Größe".encode("latin-1"), WRITES))
+
+
+@pytest.mark.parametrize(("content", "text"), [(None, ""), ("Yes \ud83d", "Yes ?")])
+def test_words_of_a_server_can_be_written_down(content: str | None, text: str) -> None:
+    """Without any, and where an emoji was cut in half."""
+    written, _ = asyncio.run(_ask(200, _said(content), WRITES))
+    assert isinstance(written, Generation)
+    assert (written.text, written.finish_reason) == (text, "")
 
 
 def test_a_page_instead_of_an_answer_is_unavailable() -> None:
