@@ -78,6 +78,10 @@ def structured(prompt: Prompt) -> Structured | None:
 def value(prompt: Prompt, read: str, said: str, finish_reason: str) -> Any:
     """A text, an object or a choice. read: what the model had before it. Raises Unusable."""
     found = _value(prompt, said, finish_reason)
+    try:
+        ids.canonical(found).encode()
+    except ValueError:
+        raise Unusable("the answer holds a number that is too large, or half a character") from None
     if broken := guard.breaks(prompt.guard, read, found, frame(prompt)):
         raise Unusable(broken)
     return guard.masked(prompt.guard, found)
@@ -96,15 +100,25 @@ def _value(prompt: Prompt, said: str, finish_reason: str) -> Any:
         raise Unusable("the answer was cut off before its end; be shorter")
     try:
         found = json.loads(said, strict=False)  # the engine's grammar lets tabs and the like stand in a bounded text
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unusable("the answer is no JSON") from None
     if wrong := shapes.problems(prompt.shape, found):
         raise Unusable("; ".join(wrong))
     return found
 
 
+def whole(prompt: Prompt, read: str, values: Sequence[Any]) -> Any:
+    """One value of the pieces', which are in order. read: the text. Raises Unusable: together they break the guard that
+    each keeps.
+    """
+    found = merged(prompt, values)
+    if len(values) > 1 and (broken := guard.breaks(prompt.guard, read, found, frame(prompt))):
+        raise Unusable(broken)
+    return guard.masked(prompt.guard, found)
+
+
 def merged(prompt: Prompt, values: Sequence[Any]) -> Any:
-    """One value of the pieces', which are in order. `again` gives the text that is to be read once more."""
+    """Of pieces that are in order. `again` gives the text that is to be read once more."""
     if prompt.input.merge in ("join", "again"):
         return " ".join(values)
     if prompt.input.merge == "vote":

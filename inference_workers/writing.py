@@ -64,13 +64,18 @@ class Write:
             raise RequestRefused(f"the text holds what {chosen.reference} must not read (guard.never_read)")
         said = await together(self._ask(chosen, each, tokens_max, priority) for each in pieces.texts)
         failure = next((one.failure for one in said if one.failure), "")
-        found = None if failure else prompt.merged(chosen, [one.value for one in said])
+        found, unread = None, pieces.unread
         if bounds.merge == "again" and len(said) > 1 and not failure:
-            joined = chunks.cut(str(found), words_max=bounds.words_max).texts[0]
-            said.append(await self._ask(chosen, joined, tokens_max, priority))
-            found, failure = said[-1].value, said[-1].failure
+            joined = chunks.cut(str(prompt.merged(chosen, [one.value for one in said])), words_max=bounds.words_max)
+            said.append(await self._ask(chosen, joined.texts[0], tokens_max, priority))
+            found, failure, unread = said[-1].value, said[-1].failure, unread + joined.unread
+        elif not failure:
+            try:
+                found = prompt.whole(chosen, request.input, [one.value for one in said])
+            except prompt.Unusable as error:
+                failure = str(error)
         return Answer(
-            output={} if failure else prompt.output(chosen, found) | _about(said, len(pieces.texts), pieces.unread),
+            output={} if failure else prompt.output(chosen, found) | _about(said, len(pieces.texts), unread),
             contract=chosen.contract,
             failure=failure,
             rendered="\n".join(one.rendered for one in said),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -69,6 +70,11 @@ guard: {numbers_from_input: true, personal_data: mask}
 {input}
 """
 )
+JOINED = GUARDED.replace("guarded", "joined").replace(
+    "input: {words_max: 50}\nguard: {numbers_from_input: true, personal_data: mask}",
+    "input: {words_max: 4, chunks_max: 3, merge: join}\nguard: {words_max: 3, personal_data: mask, never: [pay now]}",
+)
+AGAIN = JOINED.replace("joined", "again").replace("merge: join", "merge: again")
 
 
 class Scripted(FakeEngine):
@@ -89,7 +95,7 @@ class Scripted(FakeEngine):
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(prompt_files, "FOLDER", tmp_path)
-    for name, text in {"facts": FACTS, "topic": TOPIC, "guarded": GUARDED}.items():
+    for name, text in {"facts": FACTS, "topic": TOPIC, "guarded": GUARDED, "joined": JOINED, "again": AGAIN}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.md").write_text(text)
     prompt_files.load.cache_clear()
@@ -247,6 +253,33 @@ def test_a_choice_of_a_long_text_is_what_most_pieces_say() -> None:
     assert asked(Scripted("loan", "card"), "topic", "a b c d e f").output["choice"] == "loan"
 
 
+def test_pieces_that_keep_the_guard_each_keep_it_together_too() -> None:
+    """What stands at a seam, and the length of the whole, are the answer's; of a text read again, the last one's."""
+    long = "a b c d e f"
+    assert asked(Scripted("We pay", "now."), "joined", long).failure == "the answer holds what it must never hold"
+    assert asked(Scripted("One two.", "Three four."), "joined", long).failure == "the answer has more than 3 words"
+    assert asked(Scripted("Call 1234", "56789."), "joined", long).output["text"] == "Call [removed]."
+    assert asked(Scripted("We pay", "now.", "Paid."), "again", long).output["text"] == "Paid."
+
+
+def test_what_the_second_reading_has_no_room_for_is_told() -> None:
+    """The pieces' texts may be longer than what is read at once."""
+    answer = asked(Scripted("One two three.", "Four five six.", "Short."), "again", "a b c d e f")
+    assert (answer.output["text"], answer.output["unread_words"]) == ("Short.", 2)
+
+
+@pytest.mark.parametrize("odd", ["1e999", "NaN", '"\\ud83d"', "[" * 100_000])
+def test_what_cannot_be_written_as_json_is_no_answer(odd: str) -> None:
+    """It is asked for once more, like any other words that are none, and is then a failure of this request alone."""
+    path = prompt_files.FOLDER / "facts" / "1.md"
+    kind = "{type: string, maxLength: 20}" if "u" in odd else "{type: number}"
+    path.write_text(path.read_text(encoding="utf-8").replace("{type: boolean}", kind), encoding="utf-8")
+    prompt_files.load.cache_clear()
+    engine = Scripted(*[f'{{"wants": "", "urgent": {odd}, "names": []}}'] * 2)
+    assert asked(engine, "facts", "one two").failure
+    assert len(engine.requests) == 2
+
+
 def test_words_that_are_no_answer_are_asked_for_once_more() -> None:
     """With what was wrong; both requests are paid for, and the answer says so."""
     good = {"wants": "help", "urgent": True, "names": []}
@@ -359,6 +392,13 @@ def test_personal_data_is_masked(secret: str) -> None:
     assert guard.masked(Guard(personal_data="mask"), {"a": [f"It is {secret}."]}) == {"a": ["It is [removed]."]}
     assert guard.breaks(Guard(personal_data="refuse"), "", f"It is {secret}.")
     assert not guard.breaks(Guard(personal_data="refuse"), "", "Paid $1,234,567.89 in 2019 for 12 months.")
+
+
+def test_a_model_that_writes_one_sign_without_end_holds_nobody_up() -> None:
+    """The event loop of a worker looks through each answer for what is personal."""
+    begun = time.perf_counter()
+    assert not guard.breaks(Guard(personal_data="refuse"), "", "-" * 100_000)
+    assert time.perf_counter() - begun < 3
 
 
 def test_an_answer_about_something_else_fails() -> None:
