@@ -134,8 +134,9 @@ class Answering:
         if self._here is not None and not await self._here(request.model) and aside():
             raise Loading(f"{request.model} is being loaded")
         outcome = await self._ask(request, (request.deadline_at - wall_ms()) / 1000, owned, usage)
-        if key and outcome.status == OK and outcome.answer is not None:
-            self._answers.put(key, _kept(outcome.answer))
+        is_good = key and outcome.status == OK
+        if is_good and outcome.answer is not None and (not request.prompt or key == self._key(request)):
+            self._answers.put(key, _kept(outcome.answer))  # else its prompt's file was edited meanwhile
         return outcome
 
     def _key(self, request: InferenceRequested) -> str:

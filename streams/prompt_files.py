@@ -204,13 +204,22 @@ class Recorded(Part):
     kinds: dict[str, dict[str, float]]
 
 
-@lru_cache(maxsize=256)
 def load(reference: str) -> Prompt:
-    """`name@version` → the prompt. Raises ConfigError naming what is wrong and where."""
+    """`name@version` → the prompt as its file is now. Raises ConfigError naming what is wrong and where."""
     matched = REFERENCE.fullmatch(reference)
     path = folder(matched[1]) / f"{matched[2]}.md" if matched else None
-    if path is None or not path.is_file():
+    try:
+        written = path.stat() if path is not None else None
+    except OSError:
+        written = None
+    if path is None or written is None:
         raise ConfigError(f"there is no prompt {reference[:80]}{close_to(reference, known())}")
+    return _read(path, written.st_mtime_ns, written.st_size)
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, written_ns: int, size: int) -> Prompt:  # noqa: ARG001 - another file than the one kept
+    """Once for as long as it is the same file: a new one is written while processes look what there is."""
     return read(path)
 
 

@@ -20,6 +20,7 @@ from aios.schemas.models import ModelActivated, PromptActivated
 from aios.streams import activations, model_files, prompt_files
 from aios.streams.activations import RETIRED, draw
 from aios.streams.config import KafkaSettings
+from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Recorded
 
 log = logging.getLogger(__name__)
@@ -86,12 +87,19 @@ def prompt_of(name: str, told: PromptActivated | None) -> str:
     return reference if told.version != RETIRED and _is_as_activated(reference, told.evaluation) else ""
 
 
-@lru_cache(maxsize=256)
 def _is_as_activated(reference: str, evaluation: str) -> bool:
     """What was activated is a text, and not a file's name. One that is not here yet is the workers' to judge."""
-    if reference not in prompt_files.known():
+    try:
+        file = prompt_files.load(reference).digest
+    except ConfigError:
+        if reference in prompt_files.known():
+            raise
         return True
-    file = prompt_files.load(reference).digest
+    return _is_of(reference, file, evaluation)
+
+
+@lru_cache(maxsize=256)  # so that it is said once
+def _is_of(reference: str, file: str, evaluation: str) -> bool:
     if Recorded.model_validate_json(evaluation).prompt_digest == file:
         return True
     log.error("%s is not the text that was activated: its steps go on without it. Activate it as it is", reference)

@@ -25,15 +25,11 @@ def test_every_answer_follows_the_shape_or_the_choices_of_its_prompt(
 ) -> None:
     """As plan reads it, which knows the prompt and believes no worker."""
     monkeypatch.setattr(prompt_files, "FOLDER", structured.prompts(tmp_path / "prompts"))
-    prompt_files.load.cache_clear()
-    try:
-        assert [one["failure"] for one in bounded["answers"]] == [""] * 2 * structured.ASKED
-        for one in bounded["answers"]:
-            said = answers.read("generate", one["contract"], ids.canonical(one["output"]), one["prompt"])
-            assert said.keys() <= {"object", "choice"}
-        assert {one["output"]["pieces"] for one in bounded["answers"] if one["prompt"] == "facts@1"} == {3}
-    finally:
-        prompt_files.load.cache_clear()
+    assert [one["failure"] for one in bounded["answers"]] == [""] * 2 * structured.ASKED
+    for one in bounded["answers"]:
+        said = answers.read("generate", one["contract"], ids.canonical(one["output"]), one["prompt"])
+        assert said.keys() <= {"object", "choice"}
+    assert {one["output"]["pieces"] for one in bounded["answers"] if one["prompt"] == "facts@1"} == {3}
 
 
 def test_answers_differ_with_their_texts(bounded: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aios.processors.language import policy_files, workflow_files
-from aios.streams import config, extensions, installed, prompt_files
+from aios.streams import config, extensions, installed
 
 READ_ONCE = (
     config.load,
@@ -16,7 +16,6 @@ READ_ONCE = (
     installed.pools,
     installed.systems,
     policy_files.load,
-    prompt_files.load,
 )
 PAGE = (workflow_files.FOLDER / "README.md").read_text(encoding="utf-8")
 FIRST, _, OWN = PAGE.partition("\n## 6. ")  # a workflow; a system, a policy and a prompt

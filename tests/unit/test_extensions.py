@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -21,9 +22,11 @@ from aios.infra.commands import system as command
 from aios.infra.local.home import Home
 from aios.infra.output import FAILED
 from aios.infra.running import unread
+from aios.processors.cases import active
 from aios.processors.connectors import registry
 from aios.processors.language import policy_files
-from aios.streams import config, installed, pool_files, prompt_files, system_files
+from aios.schemas.models import PromptActivated
+from aios.streams import announced, config, installed, pool_files, prompt_files, system_files
 from aios.streams.errors import ConfigError, StateBroken
 from tests.fakes import own_files
 
@@ -131,7 +134,6 @@ def test_a_prompt_of_ones_own_serves_by_the_record_beside_it_and_while_its_file_
     assert (prompt_files.newest("letter"), prompt_files.unanswerable("letter@1", "summariser@1")) == (1, "")
     file = own / "prompts" / "letter" / "1.md"
     file.write_text(file.read_text(encoding="utf-8") + "\nAnd be brief.\n", encoding="utf-8")
-    prompt_files.load.cache_clear()
     assert "never evaluated" in prompt_files.unanswerable("letter@1", "summariser@1")
 
 
@@ -325,3 +327,18 @@ def test_a_workflow_is_not_deployed_to_stages_that_do_not_know_its_system(monkey
     (why,) = deploying._unserved(config.KafkaSettings(), workflow)
     assert why.startswith("connectors.sanctions has its file here")
     assert len(asked) > 1
+
+
+def test_a_prompt_that_running_stages_have_seen_as_a_draft_serves_as_it_was_activated(own: Path) -> None:
+    """They announce what is here every few seconds, so they have read the copy that its author then edited."""
+    assert announced.here()["prompt/letter@1"]
+    file = own / "prompts" / "letter" / "1.md"
+    file.write_text(file.read_text(encoding="utf-8") + "\nAnd be brief.\n", encoding="utf-8")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    passed: dict[str, Any] = {"set_digest": "", "model": "summariser@1", "engine": "vllm", "passed": True, "kinds": {}}
+    said = prompt_files.Recorded(prompt="letter@1", prompt_digest=digest, **passed).model_dump_json()
+    prompt_files.record_of("letter@1").write_text(said, encoding="utf-8")
+    told = PromptActivated(prompt="letter", version=1, evaluation=said, reason="", by="", activated_at=0)
+    assert announced.here()["prompt/letter@1"] == digest
+    assert active.prompt_of("letter", told) == "letter@1"
+    assert prompt_files.unanswerable("letter@1", "summariser@1") == ""

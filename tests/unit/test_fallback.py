@@ -51,7 +51,7 @@ def _second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(model_files, "FOLDERS", (models,))
     monkeypatch.setattr(prompt_files, "FOLDER", prompts)
     monkeypatch.setattr(answering, "wall_ms", lambda: NOW_MS)
-    caches = (model_files.card, model_files.versions, prompt_files.load)
+    caches = (model_files.card, model_files.versions)
     for cached in caches:
         cached.cache_clear()
     record("summariser@1")

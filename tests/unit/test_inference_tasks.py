@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +44,12 @@ Text: {input}
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of prompts with summary@1 in it."""
     monkeypatch.setattr(prompt_files, "FOLDER", tmp_path)
     (tmp_path / "summary").mkdir()
     (tmp_path / "summary" / "1.md").write_text(GOOD)
-    prompt_files.load.cache_clear()
-    yield tmp_path
-    prompt_files.load.cache_clear()
+    return tmp_path
 
 
 def request(text: str = "a letter", **changed: Any) -> InferenceRequested:

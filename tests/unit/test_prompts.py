@@ -20,6 +20,7 @@ from aios.inference_workers import evaluation, rehearse
 from aios.inference_workers.answering import Answering
 from aios.inference_workers.cache import Kept
 from aios.inference_workers.engines import echo as echo_engine
+from aios.inference_workers.engines.engine import Generate, Generation
 from aios.inference_workers.evaluation import Case, Expect, Given
 from aios.inference_workers.rehearse import request_of
 from aios.inference_workers.tasks import Answer
@@ -46,15 +47,13 @@ FAILED_SAFELY = Given(status="failed", reason="the answer is hardly about the te
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the shipped prompts, without what is recorded of them."""
     copy = tmp_path / "prompts"
     shutil.copytree(SHIPPED, copy, ignore=shutil.ignore_patterns("*.evaluated.json"))
     monkeypatch.setattr(prompt_files, "FOLDER", copy)
     monkeypatch.setenv("AIOS_HOME", str(tmp_path / "home"))
-    prompt_files.load.cache_clear()
-    yield copy
-    prompt_files.load.cache_clear()
+    return copy
 
 
 def case(kind: Any = "positive", **expect: Any) -> Case:
@@ -342,7 +341,6 @@ def test_every_model_of_a_prompt_passes_for_itself(
     path = folder / "summary" / "2.md"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("model: summariser\n", "model: summariser\nalso_for: [second@1]\n"), encoding="utf-8")
-    prompt_files.load.cache_clear()
     writer = installed.pools()["generate.bulk"]
     second = writer.model_copy(update={"pool": "second.bulk", "model": "second"})
     monkeypatch.setattr(installed, "pools", lambda: {writer.pool: writer, second.pool: second})
@@ -360,7 +358,6 @@ def test_every_model_of_a_prompt_passes_for_itself(
     assert [one["model"] for one in json.loads(aios_says("list", "--json").stdout)][1] == "summariser, second@1"
     assert written == [("summary", 2, "ann")]
     path.write_text(text.replace("model: summariser\n", "model: a@1\nalso_for: [a@2]\n"), encoding="utf-8")
-    prompt_files.load.cache_clear()
     with pytest.raises(ConfigError, match="name different models"):
         prompt_files.load("summary@2")
 
@@ -416,10 +413,25 @@ def test_a_file_that_was_edited_answers_nobody_and_its_answers_go_with_it(folder
     assert status("again") == ("ok", True, 1)
     path = folder / "summary" / "1.md"
     path.write_text(path.read_text(encoding="utf-8").replace("busy clerk", "calm clerk"), encoding="utf-8")
-    prompt_files.load.cache_clear()
     assert status("edited") == ("failed", False, 1)
     record("summary@1")
     assert status("evaluated") == ("ok", False, 2)
+
+
+def test_what_a_file_answers_that_is_edited_meanwhile_is_kept_for_nobody(folder: Path) -> None:
+    """It may be an answer of either text."""
+    record("summary@1")
+    path, answers = folder / "summary" / "1.md", Remembered()
+
+    class Edited(FakeEngine):
+        async def generate(self, request: Generate) -> Generation:
+            path.write_text(path.read_text(encoding="utf-8") + "\nBe brief.\n", encoding="utf-8")
+            return await super().generate(request)
+
+    engine = Edited()
+    answering = Answering(installed.pools()["generate.bulk"], Write(engine), engine, answers=answers)
+    assert asyncio.run(answering.answer(Record("t", 0, 0, 0, b"", b"", ()), asked_of("r"))).status == "ok"
+    assert answers.kept == {}
 
 
 def test_a_prompt_is_judged_by_the_model_that_it_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,7 +446,6 @@ def test_a_prompt_is_judged_by_the_model_that_it_names(folder: Path, monkeypatch
     monkeypatch.setattr(model_files, "newest", lambda _: 1)
     path = folder / "summary" / "2.md"
     path.write_text(path.read_text(encoding="utf-8").replace("model: summariser", "model: other"), encoding="utf-8")
-    prompt_files.load.cache_clear()
     nobody = aios_says("test", "summary@2")
     assert (nobody.exit_code, "no pool serves model other" in nobody.stderr, processes) == (FAILED, True, [])
     writer = installed.pools()["generate.bulk"]
@@ -577,7 +588,6 @@ def test_history_says_who_let_what_serve_and_rollback_goes_back(
     assert written == [("summary", 1, "ann")]
     changed = folder / "summary" / "1.md"
     changed.write_text(changed.read_text(encoding="utf-8") + "\nMore.\n", encoding="utf-8")
-    prompt_files.load.cache_clear()
     assert "was changed since" in aios_says("rollback", "summary").stderr
     assert written == [("summary", 1, "ann")]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -93,14 +92,11 @@ class Scripted(FakeEngine):
 
 
 @pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_files, "FOLDER", tmp_path)
     for name, text in {"facts": FACTS, "topic": TOPIC, "guarded": GUARDED, "joined": JOINED, "again": AGAIN}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.md").write_text(text)
-    prompt_files.load.cache_clear()
-    yield
-    prompt_files.load.cache_clear()
 
 
 def asked(engine: FakeEngine, name: str, text: str) -> Answer:
@@ -274,7 +270,6 @@ def test_what_cannot_be_written_as_json_is_no_answer(odd: str) -> None:
     path = prompt_files.FOLDER / "facts" / "1.md"
     kind = "{type: string, maxLength: 20}" if "u" in odd else "{type: number}"
     path.write_text(path.read_text(encoding="utf-8").replace("{type: boolean}", kind), encoding="utf-8")
-    prompt_files.load.cache_clear()
     engine = Scripted(*[f'{{"wants": "", "urgent": {odd}, "names": []}}'] * 2)
     assert asked(engine, "facts", "one two").failure
     assert len(engine.requests) == 2
