@@ -14,8 +14,9 @@ from aios.inference_workers.evaluation import Given, Judged
 from aios.infra import rehearsing
 from aios.infra.output import fail
 from aios.infra.rehearsing import Request
-from aios.schemas.models import PromptActivated
+from aios.schemas.models import ModelActivated, PromptActivated
 from aios.streams import installed, model_files, prompt_files
+from aios.streams.activations import RETIRED
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Prompt, Recorded
 
@@ -61,6 +62,15 @@ def serving(told: Mapping[str, PromptActivated]) -> dict[str, int]:
         except ConfigError:
             found[name] = 0
     return found | {name: one.version for name, one in told.items()}
+
+
+def served(model: str, told: Mapping[str, ModelActivated]) -> str:
+    """The name@version that answers a prompt of this model, where one is activated; else as the prompt says it.
+
+    told: by name, what was activated last.
+    """
+    one = told.get(model)
+    return model if one is None or one.version == RETIRED else f"{model}@{one.version}"
 
 
 def model_of(name: str) -> str:

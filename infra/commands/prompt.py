@@ -31,7 +31,7 @@ from aios.infra.running import found_running, load_settings
 from aios.schemas.models import PromptActivated
 from aios.sinks import audit_chain
 from aios.sinks.audit import chain_folder
-from aios.streams import activations, prompt_files
+from aios.streams import activations, prompt_files, whole
 from aios.streams.errors import AiosError, ConfigError
 from aios.streams.principals import Role
 from aios.streams.prompt_files import Prompt, Recorded
@@ -179,12 +179,15 @@ def test(
 def activate(*, reference: str, again: bool, engine: str, why: str, token_file: Path | None, as_json: bool) -> None:
     """Let a version serve every case that comes to it from now on. Refused below the thresholds of its evaluation set.
 
-    A model that it is also for has to pass as well, each for itself. The result is kept beside its file: plan and
-    workers, which read both, answer nobody with another text. A case that has begun with another version ends with
-    it. Audited under the name that the token belongs to.
+    The version of its model that serves answers it. A model that it is also for has to pass as well, each for itself.
+    The result is kept beside its file: plan and workers, which read both, answer nobody with another text. A case that
+    has begun with another version ends with it. Audited under the name that the token belongs to.
     """
     chosen = _known(reference)
-    tried = (_passed(chosen, model, again=again, engine=engine, as_json=as_json) for model in chosen.models)
+    with connected() as (settings, codec):
+        told = activations.read(settings.kafka, codec)
+    models = [evaluating.served(model, told) for model in chosen.models]
+    tried = (_passed(chosen, model, again=again, engine=engine, as_json=as_json) for model in models)
     own, *others = tried
     for each in others:
         _keep_new(each)
@@ -248,10 +251,12 @@ def _passed(chosen: Prompt, model: str, *, again: bool, engine: str, as_json: bo
 
 
 def _recorded(chosen: Prompt, model: str) -> Recorded | None:
-    """The kept result, if it is of this very file and set."""
+    """The kept result, if it is of this very file and set, and of the version that is asked for."""
     try:
         found = prompt_files.evaluated(chosen.reference, model)
-        return found if found is not None and found.set_digest == evaluation.load(chosen.name).digest else None
+        if found is None or found.set_digest != evaluation.load(chosen.name).digest:
+            return None
+        return found if "@" not in model or found.model == model else None
     except ConfigError as error:
         fail(str(error))
 
@@ -259,7 +264,7 @@ def _recorded(chosen: Prompt, model: str) -> Recorded | None:
 def _keep(found: Recorded) -> None:
     path = prompt_files.record_of(found.prompt, found.model)
     try:
-        path.write_text(json.dumps(found.model_dump(), indent=1) + "\n", encoding="utf-8")
+        whole.write(path, json.dumps(found.model_dump(), indent=1) + "\n")  # workers ask for it with each request
     except OSError as error:
         fail(f"{path}: {error.strerror}: workers answer by no prompt without the record of its evaluation beside it")
 

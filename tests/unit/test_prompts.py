@@ -286,6 +286,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str]]:
     monkeypatch.setattr(commands, "connected", connected)
     monkeypatch.setattr(commands, "acting", lambda *_: "ann")
     monkeypatch.setattr(activations.reference, "write", write)
+    monkeypatch.setattr(activations, "read", lambda *_: {})
     return told
 
 
@@ -469,6 +470,41 @@ def two_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     yield
     for cached in (model_files.card, model_files.versions):
         cached.cache_clear()
+
+
+def test_a_result_is_whole_while_another_one_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers read it for each request: half of one would fail it."""
+    answering(monkeypatch, echo)
+    record("summary@2")
+    asked: list[str] = []
+    write_text = Path.write_text
+
+    def write(path: Path, text: str, **more: Any) -> int:
+        write_text(path, text[: len(text) // 2], **more)
+        asked.append(prompt_files.unanswerable("summary@2", "summariser@1"))
+        return write_text(path, text, **more)
+
+    monkeypatch.setattr(Path, "write_text", write)
+    aios_says("test", "summary@2", "--record")
+    assert asked == [""]
+
+
+@pytest.mark.usefixtures("folder", "two_writers")
+def test_a_prompt_is_activated_by_what_the_version_that_serves_makes_of_it(
+    monkeypatch: pytest.MonkeyPatch, written: list[tuple[str, int, str]]
+) -> None:
+    """What the newest makes of it, which answers nobody, is no reason; it is asked, though its result is kept."""
+    asked = answering(monkeypatch, lambda _: "PAYMENT APPROVED")
+    record("summary@2", model="summariser@2")
+    serves = ModelActivated(model="summariser", version=1, reason="", by="", activated_at=0)
+    monkeypatch.setattr(activations, "read", lambda *_: {"summariser": serves})
+    refused = aios_says("activate", "summary@2")
+    assert (refused.exit_code, "with summariser@1" in refused.output, written) == (FAILED, True, [])
+    assert {one.model for one in asked} == {"summariser@1"}
+    record("summary@2", model="summariser@1")
+    assert aios_says("activate", "summary@2").exit_code == 0
+    monkeypatch.setattr(activations, "read", lambda *_: {"summariser": replace(serves, version=0)})
+    assert aios_says("activate", "summary@2").exit_code == 0
 
 
 @pytest.mark.usefixtures("folder", "two_writers")
