@@ -261,25 +261,30 @@ def activate(
         fail(str(error), USAGE)
     if limits and percent is None:
         fail("--limits belong to a canary: --canary PERCENT", USAGE)
-    stem, _, version = name.partition("@")
     with connected() as (settings, codec):
         by = acting(settings, codec, token_file, Role.OPERATOR)
-        before = activations.read(settings.kafka, codec).get(stem)
-        try:
-            told = activations.activated(
-                before,
-                stem,
-                int(version),
-                stable=model_files.newest(stem),
-                canary_permille=round((percent or 0) * 10),
-                limits=limits,
-            )
-        except ConfigError as error:
-            fail(str(error), FAILED)
+        told = _after(activations.read(settings.kafka, codec), name, percent, limits)
         if model_files.card(name).task == "generate":
             _writes_well(name, activations.read_prompts(settings.kafka, codec))
+            told = _after(activations.read(settings.kafka, codec), name, percent, limits)  # it took minutes
         told = activations.write(settings.kafka, codec, told, by=by, reason=why)
     _said(told, as_json)
+
+
+def _after(serving: Mapping[str, ModelActivated], name: str, percent: float | None, limits: str) -> ModelActivated:
+    """What serves once this version does. Or an exit."""
+    stem, _, version = name.partition("@")
+    try:
+        return activations.activated(
+            serving.get(stem),
+            stem,
+            int(version),
+            stable=model_files.newest(stem),
+            canary_permille=round((percent or 0) * 10),
+            limits=limits,
+        )
+    except ConfigError as error:
+        fail(str(error), FAILED)
 
 
 def _writes_well(name: str, told: Mapping[str, PromptActivated]) -> None:

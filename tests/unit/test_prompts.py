@@ -539,6 +539,10 @@ def test_a_writer_serves_only_with_what_the_prompts_that_serve_passed(monkeypatc
     assert (written, asked) == (["summariser@1"], [])
     assert CliRunner().invoke(aios, ["model", "activate", "summariser@2", "--canary", "10"]).exit_code == 0
     assert (written, bool(asked)) == (["summariser@1", "summariser@2"], True)
+    told = iter([serves, replace(serves, version=0)])  # somebody retires it while the sets are answered
+    monkeypatch.setattr(activations, "read", lambda *_: {"summariser": next(told)})
+    late = CliRunner().invoke(aios, ["model", "activate", "summariser@2", "--canary", "10"])
+    assert (late.exit_code, "is retired" in late.stderr, len(written)) == (FAILED, True, 2)
 
 
 def test_a_rehearsal_answers_for_no_other_model_than_its_own() -> None:
