@@ -65,19 +65,21 @@ class Answering:
         engine: Engine,
         *,
         answers: Answers | None = None,
+        context_tokens: int = 0,
         cancels: Cancelled | None = None,
         wrote: Callable[[Usage], None] | None = None,
         here: Callable[[str], Awaitable[bool]] | None = None,
         serves: Callable[[str], bool] | None = None,
     ) -> None:
-        """wrote: hears what each answer that can be used took of the engine. here: whether that of a version is
-        loaded; None: always. serves: whether a version answers all new cases, or all but a canary's: what stops the
-        process when such a one meets it (a server that does not know the model, heads for other vectors) fails the
-        requests of any other; None: each does.
+        """context_tokens: that the engine reads at once. wrote: hears what each answer that can be used took of the
+        engine. here: whether that of a version is loaded; None: always. serves: whether a version answers all new
+        cases, or all but a canary's: what stops the process when such a one meets it (a server that does not know the
+        model, heads for other vectors) fails the requests of any other; None: each does.
         """
         self._pool = pool
         self._task = task
         self._engine = engine
+        self._context_tokens = context_tokens
         self._answers: Answers = answers if answers is not None else Nothing()
         self._cancels: Cancelled = cancels if cancels is not None else Nobody()
         self._wrote = wrote
@@ -144,7 +146,13 @@ class Answering:
         if not is_repeatable(request):
             return ""
         model = self._task.models[request.model]
-        return key_of(request, engine=self._engine.version, model=model, prompt=_file(request))
+        return key_of(
+            request,
+            engine=self._engine.version,
+            model=model,
+            prompt=_file(request),
+            context_tokens=self._context_tokens,
+        )
 
     async def _ask(
         self, request: InferenceRequested, left_s: float, owned: Callable[[], bool], usage: Usage

@@ -2,10 +2,10 @@
 
 Enters: a request, with what would answer it; an answer. Leaves: an answer, if the same question was answered within the
 time it is kept. The same question is the same task, model@version with its card and heads, prompt@version and its file,
-engine, options and text (to the letter, in Unicode's composed form), of the same tenant; so no tenant learns from the
-time an answer takes what another has asked. Guaranteed: only answers of greedy sampling are kept, and only good ones;
-their number, size and age are bounded; Valkey being away or slow costs its answers and ASK_S_MAX, once in AWAY_S and by
-whoever asks just then, and never a request: the model is asked.
+engine and how much it reads, options and text (to the letter, in Unicode's composed form), of the same tenant; so no
+tenant learns from the time an answer takes what another has asked. Guaranteed: only answers of greedy sampling are
+kept, and only good ones; their number, size and age are bounded; Valkey being away or slow costs its answers and
+ASK_S_MAX, once in AWAY_S and by whoever asks just then, and never a request: the model is asked.
 While Valkey is asked, what comes meanwhile gathers, and goes together with the next round trip: a command for each
 question and each answer took a third of the event loop of a busy encoder. Nobody waits for an answer to be kept.
 Rejected: an answer's bytes in the process (a second worker, and a restart, would know nothing of them), the model's
@@ -82,9 +82,9 @@ class Answers(Protocol):
     def put(self, key: str, kept: Kept) -> None: ...
 
 
-def key_of(request: InferenceRequested, *, engine: str, model: str, prompt: str = "") -> str:
+def key_of(request: InferenceRequested, *, engine: str, model: str, prompt: str = "", context_tokens: int = 0) -> str:
     """The question, as a name. engine: with its version; another one may put its words differently. model, prompt: the
-    digests of their files, whose answers do not outlive them.
+    digests of their files, whose answers do not outlive them. context_tokens: of a piece, beyond which it is cut.
     """
     asked = {
         "tenant": request.tenant,
@@ -94,6 +94,7 @@ def key_of(request: InferenceRequested, *, engine: str, model: str, prompt: str 
         "prompt": request.prompt,
         "prompt_file": prompt,
         "engine": engine,
+        "context_tokens": context_tokens,
         "options": _canonical(request.options),
         "input": unicodedata.normalize("NFC", request.input),
     }

@@ -110,10 +110,13 @@ class Served:
         """What its engine is told: the settings, and what the pools' files say instead."""
         return settings.of(self.pool)
 
+    def context_tokens(self, settings: InferenceSettings) -> int:
+        """That its engine reads at once."""
+        return context_tokens(self.told(settings), embeds=self.kind.runner is Runner.EMBED)
+
     def one_max(self, settings: InferenceSettings) -> int:
         """Tokens of one request at once, at most."""
-        embeds = self.kind.runner is Runner.EMBED
-        return self.kind.pieces_max() * context_tokens(self.told(settings), embeds=embeds)
+        return self.kind.pieces_max() * self.context_tokens(settings)
 
     def task(self, engine: Shelf) -> Task:
         return self.kind.task(engine, self.pool.model)
@@ -245,6 +248,7 @@ async def _serve(
                 task,
                 engine,
                 answers=answers,
+                context_tokens=served.context_tokens(settings.inference),
                 cancels=cancels[stage.name],
                 wrote=measured.wrote,
                 here=engine.is_here,

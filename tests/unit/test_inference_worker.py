@@ -39,6 +39,7 @@ from aios.inference_workers.tasks import CLASSIFIER, Classify, Task, Versions
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
 from aios.streams import installed, model_files, pool_files
+from aios.streams.config import InferenceSettings
 from aios.streams.errors import ConfigError, EngineDead, Reason, Unavailable
 from aios.streams.record import Record
 from aios.streams.topics import INFERENCE_COMPLETED
@@ -734,6 +735,21 @@ def test_heads_that_were_trained_anew_under_one_version_are_not_answered_by_old_
         "a",
         "c" if file == model_files.HEADS else "a",
     ]
+
+
+def test_an_engine_that_reads_more_is_not_answered_by_what_it_read_less_of() -> None:
+    """A piece that was cut at 256 tokens has another vector where 512 are read."""
+    engine, kept, asked = FakeEngine(), KeptInMemory(), request(0)
+
+    def is_known(context_tokens: int) -> bool:
+        pool, task = installed.pools()[STAGE.name], Classify(engine, {"letters": HEAD})
+        answering = Answering(pool, task, engine, answers=kept, context_tokens=context_tokens)
+        return asyncio.run(answering.answer(record(0, asked), asked)).cached
+
+    assert [is_known(each) for each in (256, 256, 512, 512)] == [False, True, False, True]
+    served = worker.SERVED[STAGE.process]
+    assert served.context_tokens(InferenceSettings()) == 256
+    assert served.context_tokens(InferenceSettings(context_tokens=512)) == 512
 
 
 def test_the_same_question_costs_nothing_the_second_time(tmp_path: Path) -> None:
