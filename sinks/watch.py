@@ -182,6 +182,8 @@ class Sink:
                     f"its key {EPOCH}, and all is read from the topics again"
                 ) from error
             self._epoch = self._store.epoch
+            DISTANCE.clear()  # what the topics hold no more is in no state that was read from them
+            MOVED.clear()
             self._measure(self._state.series)
 
     async def round(self) -> None:
