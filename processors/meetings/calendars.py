@@ -5,29 +5,34 @@ occurrence that takes time of the owner in it. Guaranteed:
 
     all-day         from the day's first moment on the owner's clock to the last one's end
     no zone given   the owner's clock, of exceptions too
-    series          with RDATE, EXDATE, single exceptions and "this and all that follow"; an occurrence has the exact
+    zone described  what the object itself says of it, whatever another object calls by the same name
+    series          with RDATE, EXDATE, single exceptions and "this and all that follow"; until a day: to its end, until
+                    a time without a zone: on the clock of the series; an occurrence has the exact
                     length of its series, also where a clock is changed (days that DURATION says are the owner's days)
     takes no time   what is cancelled, marked as free, or what the owner declined
 
 What cannot be understood is refused with what it is, never taken as free: a zone without a meaning, a broken date, a
-rule that repeats within the hour.
+rule that repeats within the hour or after no time at all.
 Rejected: a parser or an expansion of our own (icalendar and recurring-ical-events are kept, and used by many); trusting
 their ends (an hour at 02:30 in the night that has no 02:30 came out with no length: see the test of that name).
 """
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from math import prod
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import recurring_ical_events
-from icalendar import Calendar
+from dateutil.rrule import rrulestr
+from icalendar import Calendar, vRecur
+from icalendar.timezone import tzp
 
 from aios.processors.meetings import zones
 from aios.processors.meetings.intervals import Stretch
@@ -42,6 +47,9 @@ A_DAY_MAX = 48  # occurrences of one rule on one day
 MARGIN = timedelta(days=2)  # a local date is somewhere else on the time line, by less than this
 COARSE = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
 FOCUS = "focus"  # a category, in any case of letters
+ONCE = ("DTSTART", "DTEND", "DURATION", "RECURRENCE-ID")  # in one event
+CYCLE_YEARS = 400  # after which the calendar has the same days again
+_PARSING = threading.Lock()
 
 
 class Unreadable(AiosError):
@@ -95,7 +103,7 @@ def engagements(
             raise Unreadable(f"more than {EVENTS_MAX} objects in one calendar")
         calendar = parsed(text)
         _on_one_clock(calendar, clock)
-        for occurrence in _occurrences(calendar, span):
+        for occurrence in _occurrences(calendar, span, clock):
             engagement = _engagement(occurrence, _defined_by(calendar, occurrence, clock), clock, address)
             if engagement is None or (engagement.kind is Kind.FREE and not with_free):
                 continue
@@ -110,17 +118,30 @@ def parsed(text: str) -> Calendar:
     """One calendar object. Raises Unreadable."""
     if len(text.encode()) > OBJECT_BYTES_MAX:
         raise Unreadable(f"an object of more than {OBJECT_BYTES_MAX} bytes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a zone named in a vendor's way, and understood
-        try:
-            calendar = Calendar.from_ical(text)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise Unreadable(f"no iCalendar text: {type(error).__name__}") from error
+    try:
+        calendar = _parsed(text)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise Unreadable(f"no iCalendar text: {type(error).__name__}") from error
     if not isinstance(calendar, Calendar):
         raise Unreadable("no VCALENDAR")
     for event in _events(calendar):
         _check(event)
+    for part in (*_events(calendar), *calendar.walk("STANDARD"), *calendar.walk("DAYLIGHT")):
+        for rule in _each(part.get("RRULE")):
+            _check_rule(rule)
     return calendar
+
+
+def _parsed(text: str) -> Any:
+    """Each object with its own zones, wherever it describes them; else the first description of a name is kept for the
+    whole process.
+    """
+    with _PARSING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a zone named in a vendor's way, and understood
+        tzp.use_default()
+        if text.find("BEGIN:VTIMEZONE") > text.find("BEGIN:VEVENT"):
+            Calendar.from_ical(text)
+        return Calendar.from_ical(text)
 
 
 def stretch_of(text: str, clock: ZoneInfo) -> Stretch:
@@ -139,16 +160,24 @@ def _check(event: Component) -> None:
         raise Unreadable(f"a broken {name}")
     if "DTSTART" not in event:
         raise Unreadable("an event without DTSTART")
+    for name in ONCE:
+        if isinstance(event.get(name), list):
+            raise Unreadable(f"an event with more than one {name}")
     for name in ("DTSTART", "DTEND", "RECURRENCE-ID", "RDATE", "EXDATE"):
         for given in _each(event.get(name)):
             zone = given.params.get("TZID") if hasattr(given, "params") else None
             if zone and any(isinstance(at, datetime) and at.tzinfo is None for at in _dates(given)):
                 raise Unreadable(f"the zone {zone} in {name} is neither known nor described")
-    for rule in _each(event.get("RRULE")):
-        frequency = str(next(iter(rule.get("FREQ", [])), ""))
-        a_day = prod(max(1, len(rule.get(name, []))) for name in ("BYHOUR", "BYMINUTE", "BYSECOND"))
-        if frequency not in COARSE or a_day > A_DAY_MAX:
-            raise Unreadable(f"a series that repeats {frequency.lower() or 'without a frequency'}, too often to follow")
+
+
+def _check_rule(rule: Any) -> None:
+    """Of a series, or of a zone that is described."""
+    frequency = str(next(iter(rule.get("FREQ", [])), ""))
+    a_day = prod(max(1, len(rule.get(name, []))) for name in ("BYHOUR", "BYMINUTE", "BYSECOND"))
+    if frequency not in COARSE or a_day > A_DAY_MAX:
+        raise Unreadable(f"a series that repeats {frequency.lower() or 'without a frequency'}, too often to follow")
+    if any(int(every) < 1 for every in rule.get("INTERVAL", ())):
+        raise Unreadable("a series that repeats after no time")
 
 
 def _each(given: Any) -> list[Any]:
@@ -190,39 +219,55 @@ def _let_float(given: Any, clock: ZoneInfo) -> None:
             given.params.pop("TZID", None)
 
 
-def _occurrences(calendar: Calendar, span: Stretch) -> list[Component]:
+def _occurrences(calendar: Calendar, span: Stretch, clock: ZoneInfo) -> list[Component]:
     start = datetime.fromtimestamp(span[0], UTC) - MARGIN
     end = datetime.fromtimestamp(span[1], UTC) + MARGIN
-    for event in _events(calendar):
-        for rule in _each(event.get("RRULE")):
-            _bound(rule, event["DTSTART"].dt, end)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            for event in _events(calendar):
+                _bound(event, end, clock)
             return list(recurring_ical_events.of(calendar).between(start, end))
-        except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, OverflowError, AttributeError) as error:
             raise Unreadable(f"a series that cannot be followed: {type(error).__name__}") from error
 
 
-def _bound(rule: Any, begins: date | datetime, end: datetime) -> None:
-    """A rule that no day fits would be followed for eight thousand years."""
-    if rule.get("COUNT"):
-        return
-    last: date | datetime = end
+def _bound(event: Component, end: datetime, clock: ZoneInfo) -> None:
+    """Each rule ends with the time looked at, or before it where it says so; one without an occasion till then goes."""
+    begins = event["DTSTART"].dt
+    rules = [rule for rule in _each(event.pop("RRULE", None)) if _has_any(rule, begins, end)]
+    for rule in rules:
+        if not rule.get("COUNT"):
+            given = [_until(one, begins, clock) for one in rule.get("UNTIL", [])]
+            rule["UNTIL"] = [_as_written(min([end, *given]), begins, clock)]
+    if rules:
+        event["RRULE"] = rules
+
+
+def _has_any(rule: vRecur, begins: date | datetime, end: datetime) -> bool:
+    """Whether any day fits a rule, if it goes on to `end`. dateutil looks for the first one as far as there are years:
+    so they are looked for among the last years that there are.
+    """
+    lasts = max(0, end.year - begins.year) + 1
+    cycles = (MAXYEAR - lasts - begins.year) // CYCLE_YEARS
+    far = datetime(begins.year + CYCLE_YEARS * max(0, cycles), begins.month, begins.day)
+    endless: Any = vRecur({name: value for name, value in rule.items() if name not in ("UNTIL", "COUNT")})
+    return next(iter(rrulestr(endless.to_ical().decode(), dtstart=far)), None) is not None
+
+
+def _until(given: date | datetime, begins: date | datetime, clock: ZoneInfo) -> datetime:
+    """The last moment of a rule. RFC 5545 wants it in the form of DTSTART; others are written, and mean no less."""
+    if not isinstance(given, datetime):
+        given = datetime.combine(given, time(23, 59, 59))
+    own = begins.tzinfo if isinstance(begins, datetime) else None
+    return given if given.tzinfo is not None else given.replace(tzinfo=own or clock)
+
+
+def _as_written(at: datetime, begins: date | datetime, clock: ZoneInfo) -> date | datetime:
+    """A moment in the form of the DTSTART of a series."""
     if not isinstance(begins, datetime):
-        last = end.date()
-    elif begins.tzinfo is None:
-        last = end.replace(tzinfo=None)
-    given = next(iter(rule.get("UNTIL", [])), None)
-    if given is None or _utc(given) > _utc(last):
-        rule["UNTIL"] = [last]
-
-
-def _utc(at: date | datetime) -> datetime:
-    """For comparing ends of rules, a margin apart."""
-    if not isinstance(at, datetime):
-        return datetime.combine(at, time(), UTC)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        return at.astimezone(clock).date()
+    return at.astimezone(UTC) if begins.tzinfo is not None else at.astimezone(clock).replace(tzinfo=None)
 
 
 def _defined_by(calendar: Calendar, occurrence: Component, clock: ZoneInfo) -> Component:
@@ -278,7 +323,7 @@ def _end(begins: date | datetime, source: Component, clock: ZoneInfo) -> int:
         if isinstance(first, datetime) != isinstance(last, datetime):
             raise Unreadable("an event that begins with a date and ends with a time, or the other way round")
         if not isinstance(first, datetime):
-            return moment(begins + (last - first), clock)
+            return moment(begins + (last - first or timedelta(days=1)), clock)  # a date that ends on itself is a day
         return start + moment(last, clock) - moment(first, clock)
     if "DURATION" in source:
         lasts: timedelta = source["DURATION"].dt

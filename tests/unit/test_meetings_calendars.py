@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
+from time import process_time
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -175,6 +176,10 @@ def test_an_occasion_that_is_taken_out_is_out_of_the_series(form: tuple[str, ...
         ("DTSTART:20260324T100000Z", "DTEND:20260324T090000Z"),
         ("DTSTART:20260324T100000Z", "DTEND;VALUE=DATE:20260325"),
         ("DTSTART:20260324T100000Z", "RRULE:FREQ=DAILY;BYSECOND=" + ",".join(map(str, range(60)))),
+        ("DTSTART:20260324T100000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY;INTERVAL=0"),
+        ("DTSTART:20260324T100000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY;INTERVAL=-1;COUNT=3"),
+        ("DTSTART:20260324T100000Z", "DTSTART:20260325T100000Z", "DURATION:PT1H"),
+        ("DTSTART:20260324T100000Z", "DURATION:PT1H", "RRULE:FREQ=MONTHLY;BYDAY=53MO;BYMONTHDAY=30"),
     ],
 )
 def test_what_nobody_can_be_sure_about_is_not_free(lines: tuple[str, ...]) -> None:
@@ -184,7 +189,15 @@ def test_what_nobody_can_be_sure_about_is_not_free(lines: tuple[str, ...]) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "BEGIN:VEVENT\r\nEND:VEVENT", "BEGIN:VCALENDAR\r\n", "BEGIN:VCARD\r\nEND:VCARD"]
+    "text",
+    [
+        "",
+        "x",
+        "BEGIN:VEVENT\r\nEND:VEVENT",
+        "BEGIN:VCALENDAR\r\n",
+        "BEGIN:VCARD\r\nEND:VCARD",
+        "BEGIN:VCALENDAR\r\nBEGIN:X\r\nTZID:a\r\nEND:VTIMEZONE\r\nEND:VCALENDAR\r\n",
+    ],
 )
 def test_what_is_no_calendar_is_refused(text: str) -> None:
     """Also an object that ends too early."""
@@ -192,10 +205,57 @@ def test_what_is_no_calendar_is_refused(text: str) -> None:
         calendars.engagements([text], SPAN, BERLIN)
 
 
-def test_a_rule_that_no_day_fits_ends() -> None:
-    """30 February of every year: nothing, and not after eight thousand years."""
-    rule = "RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"
-    assert shown(event("DTSTART:20200101T000000Z", "DURATION:PT1H", rule)) == []
+@pytest.mark.parametrize("rule", ["BYMONTH=2;BYMONTHDAY=30", "COUNT=5;BYMONTH=2;BYMONTHDAY=30", "BYSETPOS=2;BYMONTH=1"])
+def test_a_rule_that_no_day_fits_ends(rule: str) -> None:
+    """30 February of every year: the first occasion alone, and not after eight thousand years."""
+    began = process_time()
+    for first, found in (("20200101", []), ("20260401", [("04-01 02:00", "04-01 03:00")])):
+        assert shown(event(f"DTSTART:{first}T000000Z", "DURATION:PT1H", f"RRULE:FREQ=DAILY;{rule}")) == found
+    assert process_time() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    ("begins", "until", "clock"),
+    [
+        ("DTSTART;TZID=Europe/Berlin:20260324T090000", "20260407", BERLIN),
+        ("DTSTART;TZID=America/New_York:20260324T090000", "20260407T090000", zones.zone("America/New_York")),
+        ("DTSTART:20260324T090000", "20260407T070000Z", BERLIN),
+        ("DTSTART;VALUE=DATE:20260324", "20260406T220000Z", BERLIN),
+    ],
+)
+def test_a_series_has_its_last_occasion(begins: str, until: str, clock: ZoneInfo) -> None:
+    """Also where its end is not in the form of its beginning, as many programs write it."""
+    found = shown(
+        event(begins, f"RRULE:FREQ=WEEKLY;UNTIL={until}", *["DURATION:PT1H"] * ("T" in begins[8:])), clock=clock
+    )
+    assert [start[:5] for start, _ in found] == ["03-24", "03-31", "04-07"]
+
+
+def test_a_date_that_ends_on_itself_is_a_day() -> None:
+    """As some programs write it: no free time."""
+    assert shown(event("DTSTART;VALUE=DATE:20260324", "DTEND;VALUE=DATE:20260324")) == [("03-24 00:00", "03-25 00:00")]
+
+
+def test_a_zone_whose_rule_never_comes_to_the_next_time_is_refused() -> None:
+    """It would be followed without end."""
+    zone = ["BEGIN:VTIMEZONE", "TZID:Custom", "BEGIN:STANDARD", "DTSTART:16010101T000000", "TZOFFSETFROM:+0100"]
+    zone += ["TZOFFSETTO:+0100", "RRULE:FREQ=YEARLY;INTERVAL=0", "END:STANDARD", "END:VTIMEZONE"]
+    with pytest.raises(Unreadable):
+        shown("\r\n".join(zone), event("DTSTART;TZID=Custom:20260324T090000", "DURATION:PT1H"))
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+def test_two_objects_that_call_different_zones_the_same(is_before: bool) -> None:
+    """Each means what it describes itself, before or after its event."""
+    starts = []
+    for offset in ("+0100", "+0500"):
+        zone = ["BEGIN:VTIMEZONE", "TZID:Custom", "BEGIN:STANDARD", "DTSTART:16010101T000000"]
+        zone += [f"TZOFFSETFROM:{offset}", f"TZOFFSETTO:{offset}", "END:STANDARD", "END:VTIMEZONE"]
+        meeting = event("DTSTART;TZID=Custom:20260324T090000", "DURATION:PT1H")
+        described = "\r\n".join(zone)
+        parts = (described, meeting) if is_before else (meeting, described)
+        starts += [start for start, _ in shown(*parts, clock=zones.zone("UTC"))]
+    assert starts == ["03-24 08:00", "03-24 04:00"]
 
 
 def test_a_zone_that_the_calendar_describes_itself() -> None:
