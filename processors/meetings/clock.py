@@ -265,7 +265,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?P<hour>0\d)(?P<minute>[0-5][05])(?![\w:/-])", _military),
     _rule(rf"half[ -](?:[1-9]|1[0-2]|{g.WORDED})(?! ?(?:hours?|hrs?|days?|minutes?|mins?|weeks?)\b)(?![\w:])", _unsaid_time),
     _rule(r"(?:any ?time |some ?time |straight |right |just )?(?P<side>after|before) (?P<what>lunch|work)(?:time)?\b(?! (?:with|at)\b)", _round),
-    _rule(r"(?:at |over |during |around )?(?P<side>)(?P<what>)(?:lunch ?time\b|(?<=at )lunch\b)", _round),
+    _rule(r"(?:at |over |during |around )?(?P<side>)(?P<what>)(?:lunch ?time\b|(?<=\bat )lunch\b)", _round),
     _rule(r"(?:high |12 |twelve )?(?:noon|midday|mid-day|mid day)\b", _noon),
     _rule(r"(?:12 |twelve )?midnight\b", _midnight),
     _rule(r"(?:this) (?P<part>morning|afternoon|evening)(?:'s)?\b", _this_part),
