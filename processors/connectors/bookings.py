@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from aios.processors.connectors import calendar_answers
 from aios.processors.connectors.caldav import CalDav, Object
 from aios.processors.connectors.calendar_parts import Booked, BookRequest, Found, Match, Option, UndoRequest
 from aios.processors.connectors.connector import Ask, CallFailed, Failure
@@ -212,7 +213,7 @@ class Bookings:
 
         False: none was, and none is.
         """
-        words = next((told.sentences for told in found.why if told.person == party.owner.id), ())
+        words = calendar_answers.words(found, booking.option, party.owner)
         text = invitation.write(booking, is_confirmed=is_confirmed, words=words, until=self._now() + HOLD_S)
         if not is_confirmed and await self._dav.put(party.calendar, booking.uid, text):
             return True
@@ -381,8 +382,11 @@ def _without(there: Object | None, at: int, clock: ZoneInfo) -> str | None:
 
 def _parties(booking: Booking) -> list[_Party]:
     """Every calendar once, the organiser's first."""
+    parties: dict[str, _Party] = {}
     owners: list[Person | Room] = [*booking.people, *booking.rooms]
-    return list({owner.calendar: _Party(owner.calendar, owner) for owner in reversed(owners)}.values())[::-1]
+    for owner in owners:
+        parties.setdefault(owner.calendar, _Party(owner.calendar, owner))
+    return list(parties.values())
 
 
 def _in_the_way(

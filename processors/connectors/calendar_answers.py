@@ -26,7 +26,7 @@ from aios.processors.meetings.finding import Finding
 from aios.processors.meetings.intervals import Stretch
 from aios.processors.meetings.notes import Entry
 from aios.processors.meetings.party import Person, Room
-from aios.processors.meetings.policy import Policy
+from aios.processors.meetings.scoring import FULL
 from aios.processors.meetings.slots import Slot
 from aios.processors.meetings.terms import Terms
 from aios.processors.meetings.wish import Action, AskBack, Wish
@@ -94,6 +94,20 @@ def found(wish: Wish, finding: Finding, rooms: Mapping[str, Room], policy: Polic
         options=tuple(_option(slot, terms, rooms) for slot in options),
         why=tuple(Told(person=one.person, zone=one.zone, sentences=one.sentences) for one in told),
         priority=wish.priority,
+    )
+
+
+def words(found: Found, number: int, owner: Person | Room) -> tuple[str, ...]:
+    """What is told in somebody's copy of a booking. number: of the option that is booked; `why` is of the first."""
+    told = next((told.sentences for told in found.why if told.person == owner.id), ())
+    if not number or not told:
+        return told
+    option = found.options[number]
+    costs = ", ".join(option.reasons) or "nothing speaks against it"
+    return (
+        f"{why.when((option.starts_at // 1000, option.ends_at // 1000), owner.zone)}.",
+        f"It scores {option.score} of {FULL}: {costs}.",
+        "What scored better was taken a moment before.",
     )
 
 

@@ -9,12 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aios.processors.connectors.bookings import HOLD_S, STILL_THERE, Bookings, uid_of
+from aios.processors.connectors.bookings import HOLD_S, STILL_THERE, Bookings, _parties, uid_of
 from aios.processors.connectors.caldav import CalDav, Object
-from aios.processors.connectors.calendar_parts import BookRequest, Found, Match, Option, UndoRequest
+from aios.processors.connectors.calendar_parts import BookRequest, Found, Match, Option, Told, UndoRequest
 from aios.processors.connectors.connector import Ask, CallFailed, Failure
+from aios.processors.meetings import invitation
 from aios.processors.meetings.directory import Directory
 from aios.processors.meetings.intervals import Stretch
+from aios.processors.meetings.invitation import Booking
 from aios.processors.meetings.party import Person
 from aios.streams.durations import HOUR_MS
 
@@ -236,3 +238,41 @@ def test_a_calendar_that_cannot_be_confirmed_leaves_nothing_in_the_others(
         assert not [one for one in dav.objects.values() if "CONFIRMED" in one.text]
 
     asyncio.run(work())
+
+
+def test_a_copy_tells_of_the_time_that_was_booked() -> None:
+    """The first option was taken meanwhile: what stands in a calendar says the second one's time and score."""
+    later = Option(starts_at=AT_MS + HOUR_MS, ends_at=AT_MS + 2 * HOUR_MS, score=88, reasons=("−12 (over lunch)",))
+    first = Told(
+        person="bob", zone="Europe/Berlin", sentences=("Friday 15 January 2027, 09:00–10:00.", "It scores 100.")
+    )
+    found = FOUND.model_copy(update={"options": (*FOUND.options, later), "why": (first,)})
+
+    async def go() -> str:
+        dav = Dav()
+        dav.held.set()
+        taken = invitation.write(
+            Booking(
+                uid="x", case="other", option=0, title="t", start=AT_MS // 1000, end=AT_MS // 1000 + 3600,
+                people=(PEOPLE["bob"],), rooms=(), zone="UTC",
+            ),
+            is_confirmed=True,
+        )  # fmt: skip
+        await dav.put("bob", "x", taken)
+        booked = await of(dav).book(BookRequest(organiser="ada", found=found), ASK)
+        assert (booked.status, booked.option) == ("booked", 1)
+        there = await dav.get("bob", booked.uid)
+        assert there is not None
+        return there.text.replace("\r\n ", "")
+
+    text = asyncio.run(go())
+    assert "10:00–11:00" in text
+    assert "It scores 88 of 100" in text
+    assert "09:00" not in text
+
+
+def test_the_organisers_calendar_is_the_first_also_where_others_share_it() -> None:
+    """It says how far a booking is, and is confirmed last."""
+    people = (PEOPLE["ada"], PEOPLE["bob"], replace(PEOPLE["ada"], id="cy"))
+    booking = Booking(uid="u", case="c", option=0, title="t", start=0, end=1, people=people, rooms=(), zone="UTC")
+    assert [party.owner.id for party in _parties(booking)] == ["ada", "bob"]
