@@ -57,7 +57,7 @@ def _read_whole() -> Iterator[None]:
     try:
         yield
     except UnknownZone as error:
-        raise CallFailed(Failure.PERMANENT, "unknown_zone", "the request names a time zone that is none") from error
+        raise CallFailed(Failure.PERMANENT, "unknown_zone", str(error)) from error
     except Unreadable as error:
         raise CallFailed(Failure.PERMANENT, "unreadable", f"a calendar has {error}") from error
 
@@ -127,7 +127,7 @@ class Work:
         known = await self._as_it_stands(request.wish, organiser, request.moving)
         if isinstance(known, AskBack):
             return answers.asked(known)
-        wish = known
+        wish = _with_people(known, directory)
         clock = zone(wish.zone) if wish.zone else organiser.zone
         if notes.is_note(wish):
             noted = notes.entry(wish, clock, now)
@@ -251,18 +251,33 @@ def _clock(named: str, organiser: Person) -> str:
 def _understand(request: UnderstandRequest, directory: Directory) -> Understood:
     organiser = directory.organiser(request.organiser)
     if organiser is None:
+def _with_people(wish: Wish, directory: Directory) -> Wish:
+    """What is called by nothing but names of the directory is a meeting with them: "schedule bob for tomorrow at 3"."""
+    if wish.action is not Action.SCHEDULE or wish.participants:
+        return wish
+    people = directory.people_in(wish.title)
+    return wish.model_copy(update={"title": "meeting", "participants": people}) if people else wish
+
+
+def _on_clock(said: Wish | AskBack, clock: str, organiser: Person) -> Understood:
+    """Its times are on the clock that the words were read on, also where that is not the organiser's own."""
+    if isinstance(said, Wish) and not said.zone and clock != organiser.zone.key:
+        said = said.model_copy(update={"zone": clock})
+    return answers.understood(said)
+
+
         return Understood(status="stranger", question="The directory does not know who asks.")
     clock = _clock(request.time_zone, organiser)
     now = datetime.fromtimestamp(request.sent_at / 1000, UTC)
     if not request.answer:
-        return answers.understood(understanding.understand(request.text, now, clock))
+        return _on_clock(understanding.understand(request.text, now, clock), clock, organiser)
     asked = AskBack(
         missing=Missing(request.missing or Missing.MEANING),
         question="What shall it be?",
         understood=request.understood,
         about=request.about,
     )
-    return answers.understood(understanding.complete(request.text, asked, request.answer, now, clock))
+    return _on_clock(understanding.complete(request.text, asked, request.answer, now, clock), clock, organiser)
 
 
 def _amend(request: AmendRequest, directory: Directory, now: int) -> Understood:

@@ -9,9 +9,10 @@ Rejected: guessing between two Anas; people outside the directory (nothing is kn
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import time
 from functools import cached_property
 from pathlib import Path
@@ -130,6 +131,7 @@ class Directory:
     rooms: tuple[Room, ...]
     teams: Mapping[str, tuple[str, ...]]
     names: Mapping[str, tuple[str, ...]]
+    surnames: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def addresses(self) -> Mapping[str, str]:
@@ -169,10 +171,19 @@ class Directory:
         team = self.teams.get(plain) or self.teams.get(plain.removeprefix("the ").removesuffix(" team"))
         if team:
             return team
-        ids = self.names.get(plain) or ((said.lower(),) if said.lower() in self.people else ())
+        ids = (
+            self.names.get(plain)
+            or self.surnames.get(plain)
+            or ((said.lower(),) if said.lower() in self.people else ())
+        )
         if len(ids) == 1:
             return ids
         return Unclear(said, tuple(self.people[one].name for one in ids))
+
+    def people_in(self, title: str) -> tuple[str, ...]:
+        """The names that a title is made of; empty: it says anything else."""
+        said = tuple(filter(None, re.split(r"(?:,| and\b| &)\s*", title)))
+        return said if all(_plain(name) in self.names for name in said) else ()
 
     def at_site(self, site: str, *, seats: int, needs: frozenset[str]) -> tuple[Room, ...]:
         """Rooms that would do, the smallest first."""
@@ -200,14 +211,19 @@ def read(data: Any) -> Directory:
     """Raises ValidationError."""
     file = _File.model_validate(data)
     names: dict[str, list[str]] = {}
+    surnames: dict[str, list[str]] = {}
     for one in file.people:
-        for name in {_plain(one.name), _plain(one.name).split()[0], *map(_plain, one.also)}:
+        said = _plain(one.name).split()
+        for name in {" ".join(said), *said[:1], *map(_plain, one.also)}:
             names.setdefault(name, []).append(one.id)
+        if len(said) > 1:
+            surnames.setdefault(said[-1], []).append(one.id)
     return Directory(
         people={one.id: _person(one) for one in file.people},
         rooms=tuple(_room(one) for one in file.rooms),
         teams={_plain(one.name).removesuffix(" team"): one.members for one in file.teams},
         names={name: tuple(ids) for name, ids in names.items()},
+        surnames={name: tuple(ids) for name, ids in surnames.items()},
     )
 
 
@@ -252,4 +268,4 @@ def _window(said: str) -> Window:
 
 
 def _plain(said: str) -> str:
-    return " ".join(said.lower().replace(".", " ").split())
+    return " ".join(unicodedata.normalize("NFC", said).lower().replace(".", " ").split())
