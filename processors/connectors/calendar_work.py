@@ -144,23 +144,26 @@ class Work:
         return answers.found(wish, found, rooms, request.policy)
 
     async def _as_it_stands(self, wish: Wish, organiser: Person, uid: str) -> Wish | AskBack:
-        """A change with what it leaves as it was: the title, the people and the length of what is to be moved, and the
-        day where only an hour is said. One occasion of a series has no such thing of its own.
+        """A change with what it leaves as it was: the title, the people and the length of what is to be moved, and of
+        any wish the day where only an hour is said. One occasion of a series has no such thing of its own.
         """
-        if wish.action is not Action.CHANGE or not uid:
+        is_hour = wish.date_from is None and wish.time_from is not None and not wish.repeats
+        if not uid or not (wish.action is Action.CHANGE or is_hour):
             return wish
         assert self._dav is not None
         found = await self._dav.get(organiser.calendar, uid)
         if found is None:
             raise CallFailed(Failure.REFUSED, "gone", "what was to be changed does not stand in the calendar any more")
-        if not wish.repeats and await asyncio.to_thread(invitation.is_series, found.text):
-            return AskBack(missing=Missing.EVENT, question=OF_A_SERIES, understood=wish)
-        title, people, minutes = await asyncio.to_thread(invitation.kept, found.text, organiser.zone)
-        if wish.duration_min is None and minutes is not None and minutes > DURATION_MIN_MAX:
-            return AskBack(missing=Missing.TIME, question=OF_DAYS, understood=wish)
-        people = tuple(one for one in people if one != organiser.id)
-        changes: dict[str, Any] = {"title": title, "participants": people, "duration_min": wish.duration_min or minutes}
-        if wish.date_from is None and wish.time_from is not None and not wish.repeats:
+        changes: dict[str, Any] = {}
+        if wish.action is Action.CHANGE:
+            if not wish.repeats and await asyncio.to_thread(invitation.is_series, found.text):
+                return AskBack(missing=Missing.EVENT, question=OF_A_SERIES, understood=wish)
+            title, people, minutes = await asyncio.to_thread(invitation.kept, found.text, organiser.zone)
+            if wish.duration_min is None and minutes is not None and minutes > DURATION_MIN_MAX:
+                return AskBack(missing=Missing.TIME, question=OF_DAYS, understood=wish)
+            people = tuple(one for one in people if one != organiser.id)
+            changes = {"title": title, "participants": people, "duration_min": wish.duration_min or minutes}
+        if is_hour:
             clock = zone(wish.zone) if wish.zone else organiser.zone
             day = local(calendars.stretch_of(found.text, organiser.zone)[0], clock).date()
             changes |= {"date_from": day, "date_to": day}

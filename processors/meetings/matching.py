@@ -76,13 +76,18 @@ def _stood(wish: Wish, one: Engagement, clock: ZoneInfo) -> bool:
 
 
 def _speaks_of(wish: Wish, one: Engagement) -> bool:
-    title = _words(one.title)
-    if not _words(wish.title) - KINDS <= title:
+    if not is_called(wish.title, one.title):
         return False
+    title = _words(one.title)
     if wish.place and not _words(wish.place) <= (title | _words(one.place)):
         return False
     people = title.union(*map(_words, one.others)) if one.others else title
     return all(_words(name) & people for name in wish.participants)
+
+
+def is_called(said: str, title: str) -> bool:
+    """Whether every word that was said, but for kinds of entry, is in a title."""
+    return _words(said) - KINDS <= _words(title)
 
 
 def _words(said: str) -> frozenset[str]:

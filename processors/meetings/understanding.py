@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from aios.processors.meetings import words
-from aios.processors.meetings.wish import Action, AskBack, Missing, Wish
+from aios.processors.meetings import matching, words
+from aios.processors.meetings.wish import WORDS_CHARS_MAX, Action, AskBack, Missing, Wish
 
 OVERRIDES = ("place", "duration_min", "repeats", "zone", "bounds", "prefer", "needs", "was_on", "was_at")
 TITLE_CHARS_MAX = 100
@@ -34,7 +34,8 @@ def complete(text: str, asked: AskBack, answer: str, now: datetime, zone: str) -
     if known is None:
         return said
     if asked.missing is Missing.PERSON and asked.about:
-        people = named.participants if named is not None and named.participants else (answer.strip(" .?!"),)
+        name = answer.strip(" .?!")[:WORDS_CHARS_MAX]
+        people = named.participants if named is not None and named.participants else (name,)
         return _with(known, participants=tuple(p for p in known.participants if p != asked.about) + people)
     if asked.missing is Missing.TITLE:
         title = named.title if named is not None and named.title else answer.strip(" .?!")[:TITLE_CHARS_MAX]
@@ -48,11 +49,25 @@ def amend(text: str, wish: Wish, now: datetime, zone: str) -> Wish | AskBack:
     said = words.read(text, now, zone)
     named = said if isinstance(said, Wish) else said.understood
     if named is not None and named.action is Action.CANCEL:
-        return _with(wish, action=Action.CANCEL)
+        return _with(wish, action=Action.CANCEL) if _is_it(wish, said, named, text) else _what(wish)
     merged = wish if named is None else _merged(wish, named)
     if merged == wish:
-        return AskBack(missing=Missing.MEANING, question=WHAT, understood=wish)
+        return _what(wish)
+    is_dated = (merged.date_from, merged.date_to) != (wish.date_from, wish.date_to)
+    is_window = wish.date_from != wish.date_to
+    if merged.time_from != wish.time_from and is_window and not (is_dated or merged.repeats):
+        return _with(merged, date_from=None, date_to=None)  # an hour alone: on the day on which it stands
     return merged
+
+
+def _is_it(wish: Wish, said: Wish | AskBack, named: Wish, text: str) -> bool:
+    """Whether it is the meeting that is cancelled, and not Bob, the room, or Monday for Tuesday."""
+    is_whole = (isinstance(said, Wish) or said.missing is Missing.EVENT) and "instead" not in text.lower()
+    return is_whole and not named.place and matching.is_called(named.title, wish.title)
+
+
+def _what(wish: Wish) -> AskBack:
+    return AskBack(missing=Missing.MEANING, question=WHAT, understood=wish)
 
 
 def _merged(known: Wish, named: Wish) -> Wish:
