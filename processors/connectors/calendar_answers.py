@@ -20,7 +20,7 @@ from aios.processors.connectors.calendar_parts import (
     Told,
     Understood,
 )
-from aios.processors.meetings import agenda, calendars, why
+from aios.processors.meetings import agenda, calendars, series, why
 from aios.processors.meetings.calendars import Engagement
 from aios.processors.meetings.finding import Finding
 from aios.processors.meetings.intervals import Stretch
@@ -65,7 +65,7 @@ def noted(wish: Wish, entry: Entry, organiser: Person, clock: ZoneInfo) -> Found
     return Found(
         status="found",
         title=wish.title,
-        repeats=wish.repeats,
+        repeats=series.until(wish.repeats, wish.date_from, wish.date_to),
         zone=clock.key,
         people=(organiser.id,),
         options=(option,),
@@ -77,18 +77,18 @@ def noted(wish: Wish, entry: Entry, organiser: Person, clock: ZoneInfo) -> Found
     )
 
 
-def found(wish: Wish, finding: Finding, rooms: Mapping[str, Room], policy: Policy) -> Found:
+def found(wish: Wish, finding: Finding, rooms: Mapping[str, Room]) -> Found:
     """Slots, or why there are none and what comes nearest."""
     terms = finding.terms
     best = finding.search if finding.nearest is None else finding.nearest
     options = _apart(best.slots)
-    told = why.told(terms, finding.search, policy)
+    told = why.told(terms, finding.search)
     nearest = "" if finding.nearest is None else _nearest(terms, options)
     return Found(
         status="found" if finding.search.slots else "none",
         question=f"{_because(told)} {nearest}".strip() if finding.nearest is not None else "",
         title=wish.title,
-        repeats=wish.repeats,
+        repeats=terms.asked.repeats,
         zone=terms.clock.key,
         people=tuple(person.id for person in terms.people),
         options=tuple(_option(slot, terms, rooms) for slot in options),

@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aios.processors.connectors.connector import Part
-from aios.processors.meetings.policy import Policy
+from aios.processors.meetings.policy import TAKE_PART_MAX, Policy
 from aios.processors.meetings.wish import Wish
 
 OPTIONS_MAX = 5
 MATCHES_MAX = 50
 TEXT_CHARS_MAX = 10_000
-Ids = Annotated[tuple[str, ...], Field(max_length=100)]
+Ids = Annotated[tuple[str, ...], Field(max_length=TAKE_PART_MAX)]
 
 
 class Told(Part):

@@ -141,7 +141,7 @@ class Work:
         span = finding.span(sought, request.policy)
         read = await self._read([*sought.people, *rooms.values()], span, {request.moving})
         found = await asyncio.to_thread(finding.find, sought, read, request.policy)
-        return answers.found(wish, found, rooms, request.policy)
+        return answers.found(wish, found, rooms)
 
     async def _as_it_stands(self, wish: Wish, organiser: Person, uid: str) -> Wish | AskBack:
         """A change with what it leaves as it was: the title, the people and the length of what is to be moved, and of
@@ -251,9 +251,6 @@ def _clock(named: str, organiser: Person) -> str:
     return zone(named).key if named else organiser.zone.key
 
 
-def _understand(request: UnderstandRequest, directory: Directory) -> Understood:
-    organiser = directory.organiser(request.organiser)
-    if organiser is None:
 def _with_people(wish: Wish, directory: Directory) -> Wish:
     """What is called by nothing but names of the directory is a meeting with them: "schedule bob for tomorrow at 3"."""
     if wish.action is not Action.SCHEDULE or wish.participants:
@@ -269,6 +266,9 @@ def _on_clock(said: Wish | AskBack, clock: str, organiser: Person) -> Understood
     return answers.understood(said)
 
 
+def _understand(request: UnderstandRequest, directory: Directory) -> Understood:
+    organiser = directory.organiser(request.organiser)
+    if organiser is None:
         return Understood(status="stranger", question="The directory does not know who asks.")
     clock = _clock(request.time_zone, organiser)
     now = datetime.fromtimestamp(request.sent_at / 1000, UTC)

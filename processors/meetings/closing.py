@@ -33,11 +33,14 @@ from aios.processors.meetings.wish import Prefer, Priority
 class Asked:
     """What is looked for. earliest: Unix seconds, now and the notice. windows: the whole meeting lies in one of them.
 
+    notice_s: of earliest, what is the notice, 0 where none is needed.
+
     starts: the very moments asked for; None: any on the grid. bounds: by person, what the whole meeting lies in.
     repeats: an RRULE, every occasion of which must be allowed as far as series.REACH_DAYS; empty: once.
     """
 
     earliest: int
+    notice_s: int = 0
     windows: Stretches
     duration_s: int
     priority: Priority = Priority.NORMAL

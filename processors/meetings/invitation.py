@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,6 +27,7 @@ CASE, OPTION, PEOPLE, ROOMS = "X-AIOS-CASE", "X-AIOS-OPTION", "X-AIOS-PEOPLE", "
 UNTIL = "X-AIOS-UNTIL"  # of a hold: from when on nobody confirms it or takes it back any more, Unix seconds
 TENTATIVE, CONFIRMED = "TENTATIVE", "CONFIRMED"
 REMIND_BEFORE = timedelta(minutes=15)
+LAST = time(23, 59, 59)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ def write(
         if booking.is_reminder:
             event.add("transp", "TRANSPARENT")
     if booking.repeats:
-        event.add("rrule", vRecur.from_ical(booking.repeats))
+        event.add("rrule", _rule(booking, clock))
     event.add("summary", booking.title or "meeting")
     event.add("status", CONFIRMED if is_confirmed else TENTATIVE)
     if booking.rooms:
@@ -106,6 +107,14 @@ def write(
     if booking.repeats:
         calendar.add_missing_timezones()
     return str(calendar.to_ical().decode())
+
+
+def _rule(booking: Booking, clock: ZoneInfo) -> vRecur:
+    """As RFC 5545 wants it: until a day for days, until a moment in UTC for times."""
+    rule = vRecur.from_ical(booking.repeats)
+    if "UNTIL" in rule and not booking.is_all_day:
+        rule["UNTIL"] = [datetime.combine(day, LAST, clock).astimezone(UTC) for day in rule["UNTIL"]]
+    return rule
 
 
 def mark(text: str) -> Mark | None:

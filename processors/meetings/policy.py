@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from aios.processors.meetings.wish import Priority
 
 DAY_S = 86_400
+TAKE_PART_MAX = 100  # people of one meeting
 Minutes = Annotated[int, Field(ge=0, le=30 * 24 * 60)]
 Points = Annotated[int, Field(ge=0, le=100)]
 
@@ -38,7 +39,7 @@ class _Part(BaseModel):
 
 
 class Deductions(_Part):
-    """Points off a hundred, each for each person it happens to; later: for each day after the first possible one."""
+    """Points off a hundred, each for each person it happens to; later: for each day after the first looked at."""
 
     later_a_day: Points = 2
     later_a_day_max: Points = 20

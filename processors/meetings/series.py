@@ -7,7 +7,7 @@ over a change of clocks, with RFC 5545's meaning where the clock skips it; nothi
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
@@ -31,6 +31,23 @@ def is_rule(rule: str) -> bool:
     except (ValueError, KeyError, TypeError):
         return False
     return True
+
+
+def until(rule: str, first: date | None, last: date | None) -> str:
+    """A rule with the last day on which it is wished. last: where it comes only once till then, the first day may be
+    any up to there, and no end is meant. rule: empty, or one by is_rule.
+    """
+    if not rule or first is None or last is None or "UNTIL=" in rule or "COUNT=" in rule:
+        return rule
+    begins = datetime.combine(first, time())
+    again = rrulestr(rule, dtstart=begins).after(begins)
+    return f"{rule};UNTIL={last:%Y%m%d}" if again is not None and again.date() <= last else rule
+
+
+def is_day_of(rule: str, day: date) -> bool:
+    """Whether a series may begin on a day. rule: by is_rule."""
+    begins = datetime.combine(day, time())
+    return next(iter(rrulestr(rule, dtstart=begins)), None) == begins
 
 
 def occasions(start: int, rule: str, clock: ZoneInfo) -> tuple[int, ...]:

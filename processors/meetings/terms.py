@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from zoneinfo import ZoneInfo
 
-from aios.processors.meetings import series, zones
+from aios.processors.meetings import series, slots, zones
 from aios.processors.meetings.closing import Asked
 from aios.processors.meetings.directory import Directory, Unclear
-from aios.processors.meetings.intervals import Stretches, intersection, union
+from aios.processors.meetings.intervals import Stretch, Stretches, intersection, union
 from aios.processors.meetings.party import Person
-from aios.processors.meetings.policy import Policy
+from aios.processors.meetings.policy import DAY_S, TAKE_PART_MAX, Policy
 from aios.processors.meetings.slots import RoomNeed
 from aios.processors.meetings.wish import AskBack, Bound, Missing, Wish
 
@@ -46,20 +46,24 @@ def terms(wish: Wish, organiser: Person, directory: Directory, policy: Policy, n
     if unclear:
         return AskBack(missing=Missing.PERSON, question=who(unclear[0]), understood=wish, about=unclear[0].said)
     people = (organiser, *others)
+    if len(people) > TAKE_PART_MAX:
+        most = max(wish.participants, key=lambda said: len(directory.resolve([said], organiser)[0]))
+        too_many = f"A meeting is of {TAKE_PART_MAX} people at most, and {most} makes it more; who shall come instead?"
+        return AskBack(missing=Missing.PERSON, question=too_many, understood=wish, about=most)
     needs = _rooms(wish, people, directory, policy)
     if isinstance(needs, str):
         return _ask(Missing.MEANING, needs, wish)
     asked = _asked(wish, clock, policy, now, is_alone=not others and not needs)
     if isinstance(asked, AskBack):
         return asked
-    bounds = _bounds(wish, people, directory, asked)
+    bounds = _bounds(wish, people, directory, _looked_at(asked, policy))
     if isinstance(bounds, str):
         return _ask(Missing.PERSON, bounds, wish)
     return Terms(asked=replace(asked, bounds=bounds), people=people, needs=needs, clock=clock)
 
 
 def dates(wish: Wish, clock: ZoneInfo, policy: Policy, now: int) -> tuple[date, ...]:
-    """The days that are looked at, DAYS_MAX at most."""
+    """The days that are looked at, DAYS_MAX at most; of a series those that it may begin on, perhaps none."""
     today = zones.local(now, clock).date()
     first = wish.date_from or today
     if wish.date_to is not None:
@@ -68,18 +72,23 @@ def dates(wish: Wish, clock: ZoneInfo, policy: Policy, now: int) -> tuple[date, 
         last = first
     else:
         last = first + timedelta(days=policy.window_days - 1)
-    return zones.every_day(first, min(max(first, last), first + timedelta(days=DAYS_MAX - 1)))
+    if "UNTIL=" in series.until(wish.repeats, wish.date_from, wish.date_to):
+        last = first  # the other is where it ends
+    found = zones.every_day(first, min(max(first, last), first + timedelta(days=DAYS_MAX - 1)))
+    return tuple(day for day in found if not wish.repeats or series.is_day_of(wish.repeats, day))
 
 
 def _asked(wish: Wish, clock: ZoneInfo, policy: Policy, now: int, *, is_alone: bool) -> Asked | AskBack:
+    if wish.repeats and not series.is_rule(wish.repeats):
+        return _ask(Missing.DATE, "How often is that, and on which days?", wish)
     days = dates(wish, clock, policy, now)
+    if not days:
+        return _ask(Missing.DATE, "It does not repeat on that day; on which days shall it be?", wish)
     if (days[0] - zones.local(now, clock).date()).days > policy.horizon_days:
         return _ask(Missing.DATE, f"Meetings are booked {policy.horizon_days} days ahead at most; which day?", wish)
     minutes = _minutes(wish, policy)
     if minutes > policy.duration_min_max and not is_alone:
         return _ask(Missing.TIME, f"Meetings last {policy.duration_min_max} minutes at most; how long is it?", wish)
-    if wish.repeats and not series.is_rule(wish.repeats):
-        return _ask(Missing.DATE, "How often is that, and on which days?", wish)
     duration_s = 60 * minutes
     if _is_exact(wish) and wish.time_from is not None:
         starts = tuple(moment for day in days for moment in zones.moments(day, wish.time_from, clock))
@@ -91,15 +100,20 @@ def _asked(wish: Wish, clock: ZoneInfo, policy: Policy, now: int, *, is_alone: b
         starts, windows = None, _windows(wish, days, clock)
         if not any(end - start >= duration_s for start, end in windows):
             return _ask(Missing.TIME, f"{minutes} minutes do not fit there; when else, or how long is it?", wish)
-    return Asked(
-        earliest=now + (0 if is_alone else policy.notice_s(wish.priority)),
+    notice_s = 0 if is_alone else policy.notice_s(wish.priority)
+    asked = Asked(
+        earliest=now + notice_s,
+        notice_s=notice_s,
         windows=windows,
         duration_s=duration_s,
         priority=wish.priority,
         prefer=wish.prefer,
         starts=starts,
-        repeats=wish.repeats,
+        repeats=series.until(wish.repeats, wish.date_from, wish.date_to),
     )
+    if slots.starts(asked, policy, clock):
+        return asked
+    return replace(asked, starts=tuple(start for start, end in windows if end - start >= duration_s))  # off the grid
 
 
 def _minutes(wish: Wish, policy: Policy) -> int:
@@ -134,7 +148,13 @@ def _windows(wish: Wish, days: Sequence[date], clock: ZoneInfo) -> Stretches:
     return union(*found)
 
 
-def _bounds(wish: Wish, people: Sequence[Person], directory: Directory, asked: Asked) -> dict[str, Stretches] | str:
+def _looked_at(asked: Asked, policy: Policy) -> Stretch:
+    """What is asked for, and the days after it that the nearest are looked for on."""
+    begin, end = asked.span
+    return begin, end + (policy.window_days + 1) * DAY_S
+
+
+def _bounds(wish: Wish, people: Sequence[Person], directory: Directory, span: Stretch) -> dict[str, Stretches] | str:
     """By person: within what he must be asked; or a question."""
     found: dict[str, Stretches] = {}
     for bound in wish.bounds:
@@ -147,13 +167,13 @@ def _bounds(wish: Wish, people: Sequence[Person], directory: Directory, asked: A
                 return who(ids)
             whose = {person.id: person.zone for person in people if person.id in ids}
         for person, clock in whose.items():
-            within = _daily(bound, asked, clock)
+            within = _daily(bound, span, clock)
             found[person] = intersection(found[person], within) if person in found else within
     return found
 
 
-def _daily(bound: Bound, asked: Asked, clock: ZoneInfo) -> Stretches:
-    start, end = (zones.local(moment, clock).date() for moment in asked.span)
+def _daily(bound: Bound, span: Stretch, clock: ZoneInfo) -> Stretches:
+    start, end = (zones.local(moment, clock).date() for moment in span)
     days = zones.every_day(start - BOUND_MARGIN, end + BOUND_MARGIN)
     return union(*(zones.stretch(day, bound.not_before or time(), bound.not_after, clock) for day in days))
 

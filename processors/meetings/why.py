@@ -18,7 +18,7 @@ from aios.processors.meetings import zones
 from aios.processors.meetings.calendars import Kind
 from aios.processors.meetings.intervals import Stretch
 from aios.processors.meetings.party import Person, Room
-from aios.processors.meetings.policy import Policy, Rule
+from aios.processors.meetings.policy import Rule
 from aios.processors.meetings.scoring import FULL, Cost, Deduction
 from aios.processors.meetings.slots import Obstacle, Refused, Search, Slot
 from aios.processors.meetings.terms import Terms
@@ -34,7 +34,7 @@ RULES = {  # what is said of somebody, behind "Ana " or "you "
     Rule.BOUND: ("asked for other times of the day", "asked for other times of the day"),
 }
 COSTS = {
-    Cost.LATER: "later than the first possible day",
+    Cost.LATER: "later than the first day looked at",
     Cost.PREFERENCE: "away from the preferred end of the window",
     Cost.LUNCH: "over lunch",
     Cost.NO_BREAK: "without a break beside another meeting",
@@ -53,10 +53,10 @@ class Told:
     sentences: tuple[str, ...]
 
 
-def told(terms: Terms, search: Search, policy: Policy) -> tuple[Told, ...]:
+def told(terms: Terms, search: Search) -> tuple[Told, ...]:
     """Of the best slot, or why there is none; the organiser first."""
     return tuple(
-        Told(person=person.id, zone=person.zone.key, sentences=tuple(_sentences(person, terms, search, policy)))
+        Told(person=person.id, zone=person.zone.key, sentences=tuple(_sentences(person, terms, search)))
         for person in terms.people
     )
 
@@ -80,12 +80,12 @@ def points(deductions: Iterable[Deduction], people: Sequence[Person], viewer: Pe
     return [f"−{one.points} ({names[one.person] + ': ' if one.person else ''}{COSTS[one.cost]})" for one in deductions]
 
 
-def _sentences(person: Person, terms: Terms, search: Search, policy: Policy) -> Iterable[str]:
+def _sentences(person: Person, terms: Terms, search: Search) -> Iterable[str]:
     best = search.best
     looked_at = len(search.slots) + len(search.refused)
     if best is None:
         yield f"No time was found: all {looked_at} starts that were looked at were refused."
-        yield from _tally(person, terms, search.refused, policy)
+        yield from _tally(person, terms, search.refused)
         yield from _only_in_the_way(person, terms, search.refused)
         return
     yield f"{when((best.start, best.end), person.zone)}."
@@ -99,24 +99,26 @@ def _sentences(person: Person, terms: Terms, search: Search, policy: Policy) -> 
     earlier = [one for one in search.refused if one.start < best.start]
     if earlier:
         yield f"{len(earlier)} earlier starts were refused."
-        yield from _tally(person, terms, earlier, policy)
+        yield from _tally(person, terms, earlier)
     if terms.asked.repeats:
         yield "Every occasion of the next three months was looked at."
 
 
-def _tally(viewer: Person, terms: Terms, refused: Sequence[Refused], policy: Policy) -> Iterable[str]:
+def _tally(viewer: Person, terms: Terms, refused: Sequence[Refused]) -> Iterable[str]:
     """By party and rule, how many of these starts it refused; the most first. Of the reader's own, with what."""
     counts = Counter((obstacle.party, obstacle.rule) for one in refused for obstacle in one.obstacles)
     for (party, rule), number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:REASONS_MAX]:
         example = next(o for one in refused for o in one.obstacles if (o.party, o.rule) == (party, rule))
-        yield f"{number} of {len(refused)}: {_obstacle(terms, example, viewer, policy, is_one=number == 1)}."
+        yield f"{number} of {len(refused)}: {_obstacle(terms, example, viewer, is_one=number == 1)}."
     if len(counts) > REASONS_MAX:
         yield f"{len(counts) - REASONS_MAX} more reasons refused fewer."
 
 
 def _only_in_the_way(viewer: Person, terms: Terms, refused: Sequence[Refused]) -> Iterable[str]:
-    """What alone stands in the way of the most starts: who could make room."""
-    alone = Counter((one.obstacles[0].party, one.obstacles[0].rule) for one in refused if len(one.obstacles) == 1)
+    """What alone stands in the way of the most starts that are still ahead: who could make room."""
+    now = terms.asked.earliest - terms.asked.notice_s
+    ahead = [one.obstacles[0] for one in refused if len(one.obstacles) == 1 and one.start >= now]
+    alone = Counter((one.party, one.rule) for one in ahead)
     for (party, rule), number in alone.most_common(1):
         who = _name(terms, party, viewer)
         what = {Rule.NOTICE: "a shorter notice", Rule.ROOM: f"a free room in {party}"}.get(rule)
@@ -126,10 +128,10 @@ def _only_in_the_way(viewer: Person, terms: Terms, refused: Sequence[Refused]) -
             yield f"Without one thing, {number} would be possible: {who} {RULES[rule][who == 'you']}."
 
 
-def _obstacle(terms: Terms, one: Obstacle, viewer: Person, policy: Policy, *, is_one: bool) -> str:
+def _obstacle(terms: Terms, one: Obstacle, viewer: Person, *, is_one: bool) -> str:
     if one.rule is Rule.NOTICE:
-        minutes = policy.notice_s(terms.asked.priority) // 60
-        return f"it is past, or sooner than the notice of {minutes} minutes"
+        minutes = terms.asked.notice_s // 60
+        return f"it is past, or sooner than the notice of {minutes} minutes" if minutes else "it is past"
     if one.rule is Rule.ROOM:
         return f"no room that would do is free in {one.party}"
     who = _name(terms, one.party, viewer)

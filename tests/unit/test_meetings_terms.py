@@ -9,9 +9,23 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from aios.processors.meetings import directory, finding, matching, notes, terms, understanding, why, zones
+from aios.processors.meetings import (
+    calendars,
+    directory,
+    finding,
+    invitation,
+    matching,
+    notes,
+    series,
+    terms,
+    understanding,
+    why,
+    zones,
+)
 from aios.processors.meetings.calendars import Engagement
 from aios.processors.meetings.directory import Directory
+from aios.processors.meetings.invitation import Booking
+from aios.processors.meetings.party import Person
 from aios.processors.meetings.policy import Policy
 from aios.processors.meetings.terms import Terms
 from aios.processors.meetings.wish import Action, AskBack, Bound, Missing, Wish
@@ -143,9 +157,7 @@ def test_each_is_told_in_his_own_words(company: Directory) -> None:
     wanted = found(company, participants=("cleo",), date_from=date(2026, 3, 25), date_to=date(2026, 3, 25))
     two = zones.moment(date(2026, 3, 25), time(14), BERLIN)
     busy = {"cleo": (Engagement(start=two, end=two + 3600, uid="u", title="Doctor"),)}
-    told = {
-        one.person: one for one in why.told(_known(wanted, busy), finding.find(wanted, busy, Policy()).search, Policy())
-    }
+    told = {one.person: one for one in why.told(_known(wanted, busy), finding.find(wanted, busy, Policy()).search)}
     cleo, ben = " ".join(told["cleo"].sentences), " ".join(told["ben"].sentences)
     assert "you are busy (such as Doctor, Wednesday 25 March 2026, 09:00–10:00 (America/New_York, UTC-04:00))" in cleo
     assert "Cleo Kim is busy" in ben
@@ -181,17 +193,38 @@ def test_an_answer_completes_and_a_later_word_changes() -> None:
     assert isinstance(moved, Wish)
     assert (moved.date_from, moved.time_from, moved.participants) == (date(2026, 3, 27), time(14), ("Ana", "Cleo"))
     assert isinstance(understanding.amend("hm", known, now, "Europe/Berlin"), AskBack)
+    hour = understanding.amend(
+        "make it 4pm", known.model_copy(update={"date_to": date(2026, 3, 27)}), now, "Europe/Berlin"
+    )
+    assert isinstance(hour, Wish)
+    assert (hour.date_from, hour.date_to, hour.time_from) == (
+        None,
+        None,
+        time(16),
+    )  # the day is that on which it stands
+    said = understanding.complete("plan with Ana", asked, "nobody at all " * 70, now, "Europe/Berlin")
+    assert isinstance(said, Wish)  # a long answer is a name that nobody has, and no error
 
 
 def test_a_later_word_that_forbids_calls_nothing_off() -> None:
-    """Do not cancel: asked about, and the meeting stands."""
+    """Do not cancel, or cancel something else: asked about, and the meeting stands."""
     now = datetime.fromtimestamp(NOW, UTC)
     known = Wish(action=Action.SCHEDULE, title="plan", participants=("Ana",), date_from=date(2026, 3, 25))
-    for text in ("do not cancel the meeting", "please don't move it to Friday", "never cancel it", "no, keep it"):
+    others = (
+        "remove Bob",
+        "drop Bob from it",
+        "take Bob out",
+        "cancel the room",
+        "cancel Tuesday, do Wednesday instead",
+    )
+    others += ("no need for Bob to come", "cancel Bob's invitation")
+    forbidden = ("do not cancel the meeting", "please don't move it to Friday", "never cancel it", "no, keep it")
+    for text in (*forbidden, *others):
         assert isinstance(understanding.amend(text, known, now, "Europe/Berlin"), AskBack), text
-    off = understanding.amend("cancel the meeting", known, now, "Europe/Berlin")
-    assert isinstance(off, Wish)
-    assert off.action is Action.CANCEL
+    for text in ("cancel the meeting", "cancel it", "please delete it", "cancel the plan with Ana", "cancel"):
+        off = understanding.amend(text, known, now, "Europe/Berlin")
+        assert isinstance(off, Wish), text
+        assert off.action is Action.CANCEL
 
 
 def test_a_change_speaks_of_what_begins_where_it_says() -> None:
@@ -244,3 +277,91 @@ def test_sometime_between_is_a_window_and_no_length(company: Directory) -> None:
         assert (wish.time_from, wish.time_to) == (time(13), time(16))
         given = {name: getattr(wish, name) for name in ("date_from", "date_to", "time_from", "time_to", "prefer")}
         assert found(company, **given).asked.duration_s == 60 * minutes, text
+
+
+def test_a_series_that_is_said_to_end_ends(company: Directory) -> None:
+    """Until the end of June, for two weeks: the rule says so, and it begins on a day of its own."""
+    mondays = {"repeats": "FREQ=WEEKLY;BYDAY=MO", "time_from": time(9), "date_from": date(2026, 3, 30)}
+    ends = found(company, date_to=date(2026, 6, 30), **mondays).asked
+    assert ends.repeats == "FREQ=WEEKLY;BYDAY=MO;UNTIL=20260630"
+    assert ends.starts == (zones.moment(date(2026, 3, 30), time(9), BERLIN),)
+    assert series.occasions(ends.starts[0], ends.repeats, BERLIN)[-1] == zones.moment(
+        date(2026, 6, 29), time(9), BERLIN
+    )
+    once = found(company, date_to=date(2026, 4, 5), **mondays).asked  # every Monday, next week: no end is meant
+    assert (once.repeats, once.starts) == (mondays["repeats"], ends.starts)
+    window = found(company, repeats="FREQ=WEEKLY", date_from=date(2026, 3, 30), date_to=date(2026, 4, 5)).asked
+    assert (window.repeats, len(window.windows)) == ("FREQ=WEEKLY", 1)
+    assert window.windows[0][1] - window.windows[0][0] == 7 * 86_400
+    assert isinstance(sought(company, **{**mondays, "date_from": date(2026, 3, 31)}), AskBack)  # a Tuesday
+
+
+@pytest.mark.parametrize(
+    ("zone", "is_all_day", "until"), [("America/New_York", False, "20260701T035959Z"), ("UTC", True, "20260630")]
+)
+def test_the_end_of_a_series_is_written_as_others_read_it(zone: str, is_all_day: bool, until: str) -> None:
+    """A moment in UTC for times, a day for days."""
+    clock = zones.zone(zone)
+    start = zones.moment(date(2026, 6, 1), time(), clock)
+    person = Person(id="a", name="A", zone=clock)
+    booking = Booking(
+        uid="u", case="c", option=0, title="t", start=start, end=start + 86_400, people=(person,), rooms=(), zone=zone,
+        repeats="FREQ=DAILY;UNTIL=20260630", is_all_day=is_all_day,
+    )  # fmt: skip
+    text = invitation.write(booking, is_confirmed=True)
+    assert f"RRULE:FREQ=DAILY;UNTIL={until}\r\n" in text
+    span = (start, start + 90 * 86_400)
+    assert len(calendars.engagements([text], span, clock, with_free=True)) == 30
+
+
+def test_half_an_hour_between_five_past_and_twenty_five_to_is_that_half_hour(company: Directory) -> None:
+    """No quarter of an hour begins in there, and yet it fits."""
+    day = date(2026, 3, 25)
+    wanted = found(company, date_from=day, date_to=day, time_from=time(10, 5), time_to=time(10, 35), duration_min=30)
+    assert wanted.asked.starts == (zones.moment(day, time(10, 5), BERLIN),)
+
+
+def test_what_is_past_is_not_told_to_be_possible_at_a_shorter_notice(company: Directory) -> None:
+    """Of the morning that it is 10:00 of, only what is ahead would be; alone no notice is spoken of."""
+    today = {"date_from": date(2026, 3, 24), "date_to": date(2026, 3, 24), "time_to": time(11), "duration_min": 30}
+    wanted = found(company, participants=("ana.r",), time_from=time(9), **today)
+    told = why.told(wanted, finding.find(wanted, {}, Policy()).search)[0].sentences
+    assert told[-1] == "With a shorter notice, 3 would be possible."  # 10:00, 10:15 and 10:30
+    alone = found(company, time_from=time(8), **{**today, "time_to": time(9)})
+    said = " ".join(why.told(alone, finding.find(alone, {}, Policy()).search)[0].sentences)
+    assert "it is past." in said
+    assert "notice" not in said
+
+
+def test_the_nearest_keep_a_bound_on_the_days_after(company: Directory) -> None:
+    """Not before 9 their time, and all of that week is full: Monday is possible."""
+    day = date(2026, 3, 25)
+    start = zones.moment(day, time(), BERLIN)
+    full = {"ana.r": (Engagement(start=start, end=start + 3 * 86_400, uid="u", title="t"),)}
+    bound = Bound(whose="ana.r", not_before=time(9))
+    wanted = found(company, participants=("ana.r",), date_from=day, date_to=day, bounds=(bound,))
+    nearest = finding.find(wanted, full, Policy()).nearest
+    assert nearest is not None
+    assert nearest.best is not None
+    assert zones.local(nearest.best.start, BERLIN).date() == date(2026, 3, 30)
+
+
+def test_a_surname_is_a_name_where_it_is_nobodys_first(company: Directory) -> None:
+    """Of two Anas, Roth; composed signs are the same letters."""
+    organiser = company.organiser("ben")
+    assert organiser is not None
+    assert company.ids("Roth", organiser) == ("ana.r",)
+    accented = directory.read({"people": [{"id": "jo", "name": "Jose\u0301 Ruiz", "zone": "UTC", "calendar": "j"}]})
+    assert accented.ids("jos\u00e9", organiser) == ("jo",)
+
+
+def test_more_people_than_a_meeting_has_are_asked_about() -> None:
+    """Everybody, of a company of more than a hundred."""
+    many = [{"id": f"p{n}", "name": f"P{n} X", "zone": "UTC", "calendar": f"c{n}"} for n in range(102)]
+    large = directory.read({"people": many})
+    organiser = large.organiser("p0")
+    assert organiser is not None
+    wish = Wish(action=Action.SCHEDULE, title="all hands", participants=("p1", "everyone"), date_from=date(2026, 3, 25))
+    asked = terms.terms(wish, organiser, large, Policy(), NOW)
+    assert isinstance(asked, AskBack)
+    assert (asked.missing, asked.about) == (Missing.PERSON, "everyone")
