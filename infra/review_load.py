@@ -2,8 +2,9 @@
 
 In: the cases of a window and of some time before it (infra/recent.py), the questions that are open now, what a person's
 minute costs, the time. Out: one Load a workflow. Guaranteed: a figure that nothing was measured for is None; a question
-is acknowledged when a person first opened it, resolved when the first valid decision came; what expired counts as not
-cleared. Each of these counts in the window in which it happened, whenever the question was asked.
+is acknowledged when a person first opened it, resolved when the first valid decision came, and what it takes is counted
+from when whoever decided it opened it; what expired counts as not cleared. Each of these counts in the window in which
+it happened, whenever the question was asked.
 
 The backlog is told in person-hours, because a queue of a hundred is nothing or a disaster by what one takes:
 
@@ -35,11 +36,14 @@ RUBBER_S_MAX = 5.0  # decided so soon after it was opened that nobody can have r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question's way. Times: Unix ms, 0: not (yet), or not read. ended: decided, expired or cancelled."""
+    """One question's way. Times: Unix ms, 0: not (yet), or not read. opened: first, by anybody; taken_up: by who
+    decided it. ended: decided, expired or cancelled.
+    """
 
     workflow: str
     asked: int = 0
     opened: int = 0
+    taken_up: int = 0
     decided: int = 0
     ended: int = 0
     suggested: bool = False  # whether there was a suggestion
@@ -97,6 +101,7 @@ def questions(trails: Iterable[Trail]) -> list[Question]:
 
 def _of_case(trail: Trail) -> Iterable[Question]:
     by_task: dict[str, Question] = {}
+    taken_up: dict[tuple[str, str], int] = {}  # by question and person
     moves = sorted(trail.moves, key=lambda move: move.at)
     for move in moves:
         task = str(move.detail.get("task_id", ""))
@@ -106,13 +111,16 @@ def _of_case(trail: Trail) -> Iterable[Question]:
             by_task.setdefault(task, Question(workflow=trail.workflow))
     for move in moves:
         task = str(move.detail.get("task_id", ""))
+        if move.transition == "review_opened":
+            taken_up.setdefault((task, move.actor), move.at)
         if task in by_task:
-            by_task[task] = _moved(by_task[task], move)
+            by_task[task] = _moved(by_task[task], move, taken_up.get((task, move.actor), 0))
     after = [move for move in moves if move.seq and move.transition not in STAYS and not move.detail.get("kept")]
     return [_ended(one, after, trail) for one in by_task.values()]
 
 
-def _moved(known: Question, move: Move) -> Question:
+def _moved(known: Question, move: Move, taken_up: int) -> Question:
+    """taken_up: when who makes the move opened the question."""
     if move.transition == "review_opened" and not known.opened:
         return replace(known, opened=move.at)
     if move.transition == "review_decided" and not known.decided:
@@ -120,7 +128,7 @@ def _moved(known: Question, move: Move) -> Question:
         overrides = bool(suggestion) and suggestion != move.detail.get("label")
         unseen = bool(move.detail.get("unseen"))
         said = replace(known, suggested=bool(suggestion), unseen=unseen, overrides=overrides)
-        return replace(said, decided=move.at, ended=move.at)
+        return replace(said, taken_up=taken_up, decided=move.at, ended=move.at)
     return known
 
 
@@ -175,7 +183,7 @@ def _load(
     asked = [one for one in known if one.asked >= since_ms]
     opened = [one for one in known if one.opened >= since_ms]
     decided = [one for one in known if one.decided >= since_ms]
-    handled = [(one.decided - one.opened) / MINUTE_MS for one in decided if one.opened and one.decided >= one.opened]
+    handled = [(one.decided - one.taken_up) / MINUTE_MS for one in decided if 0 < one.taken_up <= one.decided]
     is_measured = len(handled) >= MEASURED_MIN
     minutes = min(statistics.median(handled), HANDLED_MIN_MAX) if is_measured else assumed.minutes
     a_day = DAY_MS / window_ms * minutes / 60

@@ -38,8 +38,8 @@ def stats(days: int, days_ahead: int, as_json: bool) -> None:
 
     Time to acknowledge and to resolve, cost of an intervention, and the backlog in person-hours.
 
-    A question is acknowledged when a reviewer first opens it. minutes: measured from opening to decision, or what the
-    workflow assumes where too little was measured.
+    A question is acknowledged when a reviewer first opens it. minutes: measured from when who decides opens it to the
+    decision, or what the workflow assumes where too little was measured.
     """
     since_ms = wall_ms() - days * DAY_MS
     try:

@@ -68,6 +68,18 @@ def test_the_first_who_opens_acknowledges() -> None:
     assert one.acknowledge_p50_s == 2.0
 
 
+def test_what_an_answer_takes_is_counted_from_when_its_own_person_opened_the_question() -> None:
+    """Not from when another one looked at it: who then decides it unread is told as that, and a look is no work."""
+    moves = [(asked(n), opened(n, NOW, "reviewer:bo"), opened(n, NOW + HOUR_MS)) for n in range(5)]
+    unread = [trail(n, *each, decided(n, NOW + HOUR_MS + 2_000)) for n, each in enumerate(moves)]
+    one = load(unread)
+    assert (one.acknowledge_p50_s, one.rubber_stamp_share) == (0.0, 1.0)
+    assert one.minutes == pytest.approx(2 / 60)
+    looked = [trail(n, asked(n), opened(n, NOW, "reviewer:bo"), decided(n, NOW + 2_000)) for n in range(5)]
+    other = load(looked)
+    assert (other.opened, other.rubber_stamp_share, other.measured_minutes) == (5, None, False)
+
+
 def test_overrides_and_decisions_that_nobody_can_have_read_are_told() -> None:
     quick = [trail(n, asked(n), opened(n, NOW), decided(n, NOW + 1_000)) for n in range(3)]
     other = [trail(9, asked(9), opened(9, NOW), decided(9, NOW + 60_000, label="loan"))]
