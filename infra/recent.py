@@ -22,6 +22,7 @@ from aios.streams.outcome_store import LISTED_MAX, OutcomeStore
 from aios.streams.topics import AUDIT_RECORDED, CASE_DECIDED, Topic
 
 RECORDS_MAX = 400_000
+CUT = "there was more than is read here; the newest of it counts"
 _READ: Mapping[Topic, type[AuditRecorded | CaseDecided]] = {AUDIT_RECORDED: AuditRecorded, CASE_DECIDED: CaseDecided}
 
 
@@ -55,7 +56,7 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """cut: whether there was more than was read."""
+    """cut: whether there was more than was read; whoever shows it says CUT."""
 
     since_ms: int
     trails: tuple[Trail, ...]

@@ -65,7 +65,7 @@ def stats(days: int, days_ahead: int, as_json: bool) -> None:
     if len(waiting) >= LISTED_MAX:
         click.echo(f"{LISTED_MAX} questions and more are open; the backlog is larger than told", err=True)
     if seen.cut:
-        click.echo("there was more than is read here; the newest of it counts", err=True)
+        click.echo(recent.CUT, err=True)
     if any(one.late_in_days is not None and one.late_in_days <= days_ahead for one in found):
         raise click.exceptions.Exit(FAILED)
 

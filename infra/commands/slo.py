@@ -61,7 +61,7 @@ def slo(hours: int, workflow: str, as_json: bool) -> None:
             if one.kept is False:
                 output.text(f"\n{one.workflow}, {one.objective}: {one.cause}\n  next: {one.command}")
     if seen.cut:
-        click.echo("there was more than is read here; the newest of it counts", err=True)
+        click.echo(recent.CUT, err=True)
     if any(one.kept is False for one in found):
         raise click.exceptions.Exit(FAILED)
 
