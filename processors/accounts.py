@@ -165,13 +165,12 @@ def _book(account: AccountRemembered, limit: BudgetDeclared | None, inside: int,
     beyond = cost - inside
     room = beyond if limit is None else max(0, limit.hard_micro - _taken(account))
     spent = account.spent_micro + inside + min(beyond, room)
-    soft = limit is not None and 0 < limit.soft_micro < spent
     return replace(
         account,
         reserved_micro=account.reserved_micro - inside,
         spent_micro=spent,
         over_micro=account.over_micro + beyond - min(beyond, room),
-        soft_reached=account.soft_reached or soft,
+        soft_reached=limit is not None and 0 < limit.soft_micro < spent,
     )
 
 

@@ -137,16 +137,17 @@ def _row(limit: BudgetDeclared, stands: BudgetChanged | None, *, as_json: bool) 
         "wasted": stands.wasted_micro if stands and begun else 0,
         "over": stands.over_micro if stands and begun else 0,
     }
+    passed = 0 < limit.soft_micro < spent
     shown: dict[str, Any] = amounts if as_json else {name: money.text(micro) for name, micro in amounts.items()}
     return {
         "budget": limit.budget,
         "window": limit.window,
         "policy": limit.policy,
         "denied": stands.denied if stands and begun else 0,
-        "soft_reached": bool(stands and begun and stands.soft_reached),
+        "soft_reached": passed,
         "by": limit.by,
         **shown,
-        **({} if as_json or not (stands and begun and stands.soft_reached) else {"soft": f"{shown['soft']} passed"}),
+        **({"soft": f"{shown['soft']} passed"} if passed and not as_json else {}),
     }
 
 

@@ -326,6 +326,17 @@ def test_the_soft_limit_is_told_once_passed_and_forgotten_with_the_window() -> N
     assert tenant.accounts["t/a"].soft_reached is False
 
 
+def test_a_soft_limit_that_is_raised_is_passed_and_told_anew() -> None:
+    """It says of what is spent now, by the limit that holds now."""
+    tenant = Tenant().declare(limit(100, soft=10))
+    tenant.feed(used("c", 20, reserved=False))
+    assert tenant.accounts["t/a"].soft_reached is True
+    tenant.declare(limit(100, soft=50))
+    for cost, passed in ((30, False), (31, True)):
+        tenant.feed(used("c", cost, name=str(cost), reserved=False))
+        assert tenant.accounts["t/a"].soft_reached is passed
+
+
 def test_without_any_limit_everything_is_granted_at_once() -> None:
     """And nothing is counted: the ledger is the usage.settled topic."""
     tenant = Tenant()
