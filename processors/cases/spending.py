@@ -45,6 +45,7 @@ STEP = "$budget"  # where a case waits for its reservation; no step of a workflo
 ANSWER_MS_MAX = HOUR_MS  # budget is away for longer: the case goes on as denied
 ATTEMPTS_MAX = 2_000  # a case that waits for room asks this often, every rest or window; then it is denied
 REST_MS_MAX = 10 * MINUTE_MS  # between two askings; the first is accounts.RETURN_MS, each further one twice as long
+LOOK_MS_MAX = HOUR_MS  # and none is longer: meanwhile the limit may be raised or lifted
 SPARE_MS = HOUR_MS  # a reservation outlives the longest way through its workflow by this
 LONGEST_MS_MAX = (
     2_000 * WAIT_S_MAX
@@ -114,8 +115,11 @@ def request(
 
 
 def resume_at(answer: BudgetAnswered, attempt: int, now_ms: int) -> int:
-    """When a deferred case asks again: not before budget says, and the more seldom the longer it waits."""
-    return max(answer.resume_at, now_ms + min(RETURN_MS << (attempt - 1), REST_MS_MAX))
+    """When a deferred case asks again: not before budget says, and the more seldom the longer it waits; but once in
+    LOOK_MS_MAX, since what budget says is of the limit as it is declared now.
+    """
+    rested = max(answer.resume_at, now_ms + min(RETURN_MS << (attempt - 1), REST_MS_MAX))
+    return min(rested, now_ms + LOOK_MS_MAX)
 
 
 def longest_ms(workflow: Workflow, lane: str, pools: Mapping[str, Pool]) -> int:

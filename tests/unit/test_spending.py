@@ -205,6 +205,17 @@ def test_a_case_that_waits_for_room_asks_the_more_seldom_the_longer_it_waits() -
     assert json_purse(desk.state).resume_at == later
 
 
+def test_a_case_that_waits_for_next_month_goes_on_soon_after_its_limit_was_raised() -> None:
+    """Nobody tells it of a limit: it looks once an hour, however long its window is."""
+    desk = Desk()
+    asked = desk.one(admitted(), BudgetRequested)
+    desk.feed(answered(asked, "deferred", resume_at=START_MS + 20 * 24 * HOUR_MS))
+    assert desk.state is not None
+    assert json_purse(desk.state).resume_at == START_MS + spending.LOOK_MS_MAX
+    (again,) = [one for one in desk.fire() if isinstance(one, BudgetRequested)]
+    assert desk.one(answered(again), InferenceRequested)
+
+
 def test_a_case_that_waits_too_often_is_denied() -> None:
     """Every path ends."""
     desk = Desk()
