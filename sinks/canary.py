@@ -9,19 +9,23 @@ often than CHANCE_MAX at each look, since it is tested against stable plus the l
     latency_ratio    median time of an answer in the engine: more than so many times stable's in a batch as full
     override_share   of suggestions that people saw, the share in which they chose otherwise: over stable's by more
 
-Errors and overrides by the exact binomial test, times by the Mann-Whitney test, both scipy's. Where stable has none to
-compare with (a canary that serves everything), shares are held against the limit alone and times are not judged.
+Shares: of every share that stable may truly have, the chance that it shows as few as it does and a canary at the limit
+above it as many (exact binomial tails, put together by Fisher's method), the largest of them; times by the Mann-Whitney
+test. Where stable has none to compare with (a canary that serves everything), shares are held against the limit alone
+and times are not judged.
 
 An engine's time is shared out among what it works on at once, so that the same answer costs more of it in an emptier
 batch; and a canary with weights of its own has a batch of its own, with few in it. So each time is divided by the
 median of stable's times in batches about as full (fills: 1, 2, 3-4, 5-8, …), and these ratios are tested; where stable
 has fewer than TIMES_MIN of a fill, an answer of that fill is not judged.
 Rejected: limits without a test (two of five answers failing ends nothing), a fixed time of trial (a canary that fails
-every answer serves until it ends).
+every answer serves until it ends), the share that stable has shown taken for its true one (an innocent canary that
+serves half is returned by far more looks than that).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
@@ -36,6 +40,9 @@ TIMES_MAX = 500  # newest times remembered of each side
 TIMES_MIN = 20  # of stable's, in batches about as full, before another one is held against them
 UNKNOWN = 0  # how full a batch was that nobody told
 CHANCE_MAX = 0.001  # of an innocent canary, at one look
+SHARES = 1_000  # that stable may truly have are tried, evenly over all
+
+Counted = tuple[int, int]  # so many, of so many
 
 
 @dataclass(slots=True)
@@ -132,31 +139,41 @@ def judge(trial: Trial) -> Verdict | None:
     """The first limit that the canary has crossed, beyond what chance explains."""
     stable, canary, limits = trial.stable, trial.canary, trial.limits
     if canary.answers >= ANSWERS_MIN:
-        counted = (min(canary.errors, canary.answers), canary.answers)
-        found = _share("error_share", counted, stable.error_share, limits.error_share)
+        found = _share("error_share", _errors(canary), _errors(stable), limits.error_share)
         if found is not None:
             return found
     slow = _slower(canary.times, stable.times, limits.latency_ratio)
     if slow is not None:
         return slow
     if canary.reviewed >= REVIEWED_MIN:
-        counted = (canary.overridden, canary.reviewed)
-        return _share("override_share", counted, stable.override_share, limits.override_share)
+        return _share("override_share", _overrides(canary), _overrides(stable), limits.override_share)
     return None
 
 
-def _share(measure: str, counted: tuple[int, int], stable: float, limit: float) -> Verdict | None:
-    """counted: so many of so many, of the canary."""
-    found, of = counted
-    allowed = stable + limit
-    if found / of <= allowed:
+def _errors(side: Side) -> Counted:
+    return min(side.errors, side.answers), side.answers
+
+
+def _overrides(side: Side) -> Counted:
+    return side.overridden, side.reviewed
+
+
+def _share(measure: str, canary: Counted, stable: Counted, limit: float) -> Verdict | None:
+    """canary: of one at least."""
+    (found, of), (usual, beside) = canary, stable
+    share = usual / beside if beside else 0.0
+    if found / of <= share + limit:
         return None
     from scipy import stats  # 100 MB and seconds of a start: loaded by whoever has something to test
 
-    chance = float(stats.binomtest(found, of, min(1.0, allowed), alternative="greater").pvalue)
+    true = [number / SHARES for number in range(SHARES + 1)] if beside else [0.0]
+    at_limit = [min(1.0, one + limit) for one in true]
+    chance = float((stats.binom.cdf(usual, beside, true) * stats.binom.sf(found - 1, of, at_limit)).max())
+    if beside and chance:
+        chance *= 1 - math.log(chance)
     if chance >= CHANCE_MAX:
         return None
-    return Verdict(measure=measure, canary=found / of, stable=stable, limit=limit, chance=chance)
+    return Verdict(measure=measure, canary=found / of, stable=share, limit=limit, chance=chance)
 
 
 def _slower(canary: Sequence[tuple[float, int]], stable: Sequence[tuple[float, int]], ratio: float) -> Verdict | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from aios.sinks import canary
 from aios.sinks.canary import ANSWERS_MIN, TIMES_MAX, Side, Trial, judge, of_plain
@@ -78,6 +80,31 @@ def test_a_canary_as_good_as_the_stable_version_stays() -> None:
         acts = mixed(seed, 1000)
         for at in range(0, 1000, 50):
             assert judge(play(found, acts[at : at + 50])) is None, seed
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+@pytest.mark.parametrize(("beside", "of"), [(20, 20), (30, 60), (5, 45)])
+def test_an_innocent_canary_is_returned_no_more_often_than_chance_allows(share: float, beside: int, of: int) -> None:
+    """Each outcome of a look by its probability: also where stable has shown few, and so perhaps fewer than it has."""
+    returned = 0.0
+    for usual, found in product(range(beside + 1), range(of + 1)):
+        one = trial()
+        one.stable.answers, one.stable.errors = beside, usual
+        one.canary.answers, one.canary.errors = of, found
+        probable = binom.pmf(usual, beside, share) * binom.pmf(found, of, share)
+        if probable > 1e-9 and judge(one) is not None:
+            returned += probable
+    assert returned < canary.CHANCE_MAX
+
+
+@pytest.mark.parametrize(
+    ("beside", "of", "failed"), [(0, 20, 4), (5, 20, 20), (12, 20, 16), (180, 20, 6), (20, 20, 12)]
+)
+def test_a_few_answers_are_enough_against_a_canary_that_is_far_worse(beside: int, of: int, failed: int) -> None:
+    """Beside a stable version that fails none."""
+    one = trial()
+    one.stable.answers, one.canary.answers, one.canary.errors = beside, of, failed
+    assert judge(one) is not None
 
 
 def test_what_fails_on_both_sides_is_not_the_canarys_fault() -> None:
