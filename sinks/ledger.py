@@ -48,6 +48,7 @@ _ONCE = """select * from usage_settled
     where kind in ('inference', 'person', 'wasted')
     qualify row_number() over (partition by settlement_id order by kafka_partition, kafka_offset) = 1"""
 
+_OWN = f"(kafka_topic = '{USAGE_SETTLED.name}')"
 _CENTRES = "(select case_id, any_value(cost_centre) as cost_centre from case_decided group by case_id)"
 
 
@@ -106,9 +107,12 @@ def added(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 def compare(lake: Path, lines: Iterable[Line]) -> Compared:
     """What Kafka still has of the ledger against the same offsets in the lake. Raises QueryRefused.
 
-    Up to where the lake ended before Kafka was read: what it takes meanwhile is of neither side.
+    Up to where the lake ended before Kafka was read: what it takes meanwhile is of neither side. A line that the lake
+    could not take at first came to it by another topic, and is known by its id.
     """
-    ends = dict(_asked(lake, "kafka_partition, max(kafka_offset)", "true group by 1"))
+    ends = dict(_asked(lake, "kafka_partition, max(kafka_offset)", f"{_OWN} group by 1"))
+    elsewhere = {settlement for settlement, _ in _asked(lake, "distinct settlement_id, 0", f"not {_OWN}")}
+    returned: set[str] = set()
     begins: dict[int, int] = {}
     kafka = count = behind = 0
     for line in lines:
@@ -118,19 +122,21 @@ def compare(lake: Path, lines: Iterable[Line]) -> Compared:
             continue
         count += 1
         kafka += line.event.cost_micro
+        if line.event.settlement_id in elsewhere:
+            returned.add(line.event.settlement_id)
     places = [
-        f"(kafka_partition = {partition} and kafka_offset between {begin} and {ends[partition]})"
+        f"({_OWN} and kafka_partition = {partition} and kafka_offset between {begin} and {ends[partition]})"
         for partition, begin in begins.items()
         if partition in ends
     ]
+    if returned:
+        places.append(f"(not {_OWN} and settlement_id in ({', '.join(map(lake_query.quoted, sorted(returned)))}))")
     ((lake_lines, in_lake),) = _asked(
-        lake, "count(*)::bigint, coalesce(sum(cost_micro), 0)::bigint", f"({' or '.join(places) or 'false'})"
+        lake, "count(*)::bigint, coalesce(sum(cost_micro), 0)::bigint", " or ".join(places) or "false"
     )
     return Compared(kafka, in_lake, count, lake_lines, behind)
 
 
-def _asked(lake: Path, what: str, where: str) -> Sequence[tuple[int, int]]:
-    """Of the ledger's own topic."""
-    own = f"kafka_topic = '{USAGE_SETTLED.name}'"
-    asked = f"select {what} from usage_settled where {own} and {where}"  # noqa: S608 - ours
+def _asked(lake: Path, what: str, where: str) -> Sequence[tuple[Any, Any]]:
+    asked = f"select {what} from usage_settled where {where}"  # noqa: S608 - ours
     return [(row[0], row[1]) for row in lake_query.ask(lake, asked).rows]

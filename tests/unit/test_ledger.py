@@ -24,6 +24,7 @@ from aios.streams import config
 from aios.streams.durations import DAY_MS
 from aios.streams.record import Record
 from aios.streams.topics import CASE_DECIDED, USAGE_SETTLED
+from aios.streams.topology import LAKE
 from tests.fakes.flow import Flow
 from tests.fakes.registry import FakeRegistry
 
@@ -53,10 +54,10 @@ def distinct(lines: list[UsageSettled]) -> list[UsageSettled]:
     return [first[line.settlement_id] for line in lines]
 
 
-def kept(folder: Path, lines: list[UsageSettled], first: int = 0) -> None:
+def kept(folder: Path, lines: list[UsageSettled], first: int = 0, topic: str = USAGE_SETTLED.name) -> None:
     """In the lake, as its sink would have them: one record a line, repeats as well."""
     rows = [
-        ROWS.of(Record(USAGE_SETTLED.name, 0, offset, NOW_MS, b"t", CODEC.encode(USAGE_SETTLED, line)))
+        ROWS.of(Record(topic, 0, offset, NOW_MS, b"t", CODEC.encode(USAGE_SETTLED, line)))
         for offset, line in enumerate(lines, start=first)
     ]
     if rows:
@@ -200,6 +201,21 @@ def test_kafka_and_the_lake_are_compared_at_the_same_offsets(tmp_path: Path) -> 
     assert ledger.compare(tmp_path, at[2:]).same, "Kafka keeps them for a while only"
     assert not ledger.compare(tmp_path, [*at[:3], Line(0, 3, lines[4])]).same
     assert not ledger.compare(tmp_path, at[:2] + at[3:]).same
+
+
+def test_a_line_that_the_lake_took_when_it_was_replayed_is_no_difference(tmp_path: Path) -> None:
+    """It failed in the lake's group, and came back by the topic of that group alone; one of another time is not asked
+    for.
+    """
+    lines = [line(name) for name in ("a", "b", "c", "d")]
+    kept(tmp_path, lines[:1])
+    kept(tmp_path, [lines[2]], first=2)
+    at = [Line(0, offset, one) for offset, one in enumerate(lines[:3])]
+    assert not ledger.compare(tmp_path, at).same
+    kept(tmp_path, [lines[1], lines[3]], first=7, topic=LAKE.retries.name)
+    compared = ledger.compare(tmp_path, at)
+    assert (compared.same, compared.lines, compared.kafka) == (True, 3, 15)
+    assert ledger.report(tmp_path, [])[0]["total"] == 20
 
 
 def test_what_the_lake_takes_while_kafka_is_read_makes_no_difference(tmp_path: Path) -> None:
