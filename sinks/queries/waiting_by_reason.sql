@@ -1,4 +1,5 @@
--- Cases that wait for a person, by reason (a case with two reasons counts under both), and since when.
+-- Cases that wait for a person, by reason (a case with two reasons counts under both, one with none under ''), and
+-- since when.
 -- A question is answered by the ledger's line of a person after it; a case has one open at a time, its last.
 with asked as (
     select * from review_requested
@@ -12,7 +13,7 @@ select
     r.reason,
     count(*) as waiting,
     min(r.requested_at) as oldest
-from (select *, unnest(reasons) as reason from asked) r
+from (select *, unnest(case when len(reasons) > 0 then reasons else [''] end) as reason from asked) r
 left join answered a using (case_id)
 anti join case_decided d using (case_id)
 where epoch_ms(r.expires_at) > epoch_ms(now()) and coalesce(a.answered_at <= r.requested_at, true)

@@ -532,6 +532,13 @@ def test_a_case_with_several_questions_is_one_case_to_the_shipped_queries(tmp_pa
     assert waits == [("low_confidence", 1, NOW + 9 * minute), ("out_of_scope", 1, NOW + 9 * minute)]
 
 
+def test_a_case_that_waits_for_a_person_without_a_reason_is_among_those_that_wait(tmp_path: Path) -> None:
+    """A workflow may ask a person at once, and say no reason."""
+    put(tmp_path, [record(topics.REVIEW_REQUESTED, replace(asked("a"), reasons=()), 0)])
+    found = lake_query.ask(tmp_path, lake_query.shipped()["waiting_by_reason"][1]).rows
+    assert [row[:3] for row in found] == [("document.triage", "", 1)]
+
+
 @pytest.mark.parametrize(
     "sql",
     [
