@@ -52,6 +52,7 @@ from aios.streams.inputs import Body, Input, larger
 from aios.streams.outcome_views import ACCEPTED, REFUSED, CaseView
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing
+from aios.streams.review_claims import LEASE_S
 from aios.streams.topics import SOURCES, Topic
 from aios.streams.wall_clock import wall_ms
 
@@ -119,7 +120,7 @@ class Api(CasesApi, DocumentsApi, ReviewsApi, ConsoleApi, About):
         self._roads = roads
         self._outcomes = outcomes
         self._recent = Recent()
-        self._answers = Recent()
+        self._answers = Recent(age_s_max=LEASE_S)
         self._opened = Recent()
         self._ask_from = 0.0
         self._left = asyncio.Event()

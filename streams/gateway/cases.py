@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from time import monotonic
 
 from pydantic import BaseModel
 
@@ -14,21 +16,28 @@ class Links(BaseModel):
 
 
 class Recent:
-    """What this process accepted lately: for a case the hash of its body, for a question the answer's id."""
+    """What this process accepted lately: for a case the hash of its body, for a question the answer's id.
 
-    def __init__(self, at_most: int = RECENT_MAX) -> None:
-        self._known: OrderedDict[str, tuple[str, str]] = OrderedDict()
+    age_s_max: after so long it is forgotten.
+    """
+
+    def __init__(self, at_most: int = RECENT_MAX, *, age_s_max: float = math.inf) -> None:
+        self._known: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
         self._at_most = at_most
+        self._age_s_max = age_s_max
 
     def note(self, name: str, tenant: str, value: str) -> None:
         """The first value of a name stays; the oldest name is forgotten."""
-        self._known.setdefault(name, (tenant, value))
+        if self.value(name) is not None:
+            return
+        self._known[name] = tenant, value, monotonic()
+        self._known.move_to_end(name)
         if len(self._known) > self._at_most:
             self._known.popitem(last=False)
 
     def value(self, name: str) -> str | None:
         known = self._known.get(name)
-        return known[1] if known else None
+        return known[1] if known and monotonic() - known[2] < self._age_s_max else None
 
     def known(self, name: str, tenant: str) -> bool:
         known = self._known.get(name)

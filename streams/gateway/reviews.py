@@ -181,7 +181,7 @@ class ReviewsApi(ABC):
 
         said: the event that may be said once more. Only of a first round does an answer that is on its way close the
         question here: plan may pass over one of a later round, of whom this process cannot know yet that they answered
-        the round before.
+        the round before. And it closes it for LEASE_S alone: one that became a dead letter may never arrive.
         """
         if not principals.can(reviewer, task.skills):
             why = f"this question is for reviewers with the skill {task.skills}; `aios principal add` gives skills"

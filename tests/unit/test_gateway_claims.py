@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from aios.infra.cli import aios
 from aios.infra.output import NOT_FOUND
+from aios.streams.gateway import cases
 from aios.streams.outcome_views import ReviewView
-from aios.streams.review_claims import IN_HAND_MAX
+from aios.streams.review_claims import IN_HAND_MAX, LEASE_S
 from aios.streams.wall_clock import wall_ms
 from tests.fakes.gateway import TOKENS, Served, served
 from tests.unit.test_gateway import DECISION, TASK, problem
@@ -150,6 +152,27 @@ def test_the_same_answer_again_is_the_same_whoever_has_claimed_since() -> None:
         gateway.outcomes.tasks["t1"] = replace(gateway.outcomes.tasks["t1"], status="closed")
         async with gateway.request("POST", "/v1/reviews/t1/decision", principal="gus", json=DECISION) as response:
             await problem(response, "already_decided")
+
+    run(test)
+
+
+def test_an_answer_that_never_arrives_closes_its_question_for_a_while_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It became a dead letter that somebody discarded: the question is open, and people can answer it otherwise."""
+    passed = [0.0]
+    monkeypatch.setattr(cases, "monotonic", lambda: passed[0], raising=False)
+
+    async def answer(gateway: Served, who: str) -> int:
+        async with gateway.request("POST", "/v1/reviews/t1/decision", principal=who, json=DECISION) as response:
+            status: int = response.status
+            return status
+
+    async def test(gateway: Served) -> None:
+        assert await answer(gateway, "gus") == 202
+        passed[0] = LEASE_S - 1.0
+        assert await answer(gateway, "ada") == 409
+        passed[0] = LEASE_S + 1.0
+        assert await answer(gateway, "ada") == 202
+        assert await claims(gateway, "gus") == (409, "already_decided")
 
     run(test)
 
