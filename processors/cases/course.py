@@ -356,7 +356,7 @@ class Course(Waiting):
             source_topic=state.source_topic,
             source_partition=state.source_partition,
             source_offset=state.source_offset,
-            suggestion=_suggestion(self.answers(), decided_by),
+            suggestion=_suggestion(self.answers(), decided_by, label),
             output=output,
             autonomy=state.autonomy,
             cost_centre=self._workflow.cost_centre,
@@ -390,14 +390,17 @@ def _round(people: int, number: int) -> dict[str, Any]:
     return {} if people == 1 else {"people": people, "round": number}
 
 
-def _suggestion(answers: Mapping[str, Any], decided_by: str) -> str:
-    """What the person who decided was shown as the models' own label; empty if it was no person."""
-    shown = (
+def _suggestion(answers: Mapping[str, Any], decided_by: str, label: str) -> str:
+    """What the person who decided was shown as the models' own label, of several questions the one whose answer is the
+    decision's; empty if it was no person.
+    """
+    own = [
         said
         for said in answers.values()
         if isinstance(said, dict) and f"reviewer:{said.get('reviewer', '')}" == decided_by
-    )
-    return next((str(said.get("suggestion", "")) for said in shown), "")
+    ]
+    shown = [said for said in own if said.get("label") == label] or own
+    return str(shown[0].get("suggestion", "")) if shown else ""
 
 
 def _decided(state: CaseRemembered, now_ms: int) -> CaseRemembered:

@@ -124,6 +124,22 @@ def test_who_agreed_may_answer_what_comes_later() -> None:
     assert not_so.decided.outcome == "refused"
 
 
+def test_a_decision_says_what_was_shown_with_the_question_that_it_answers() -> None:
+    """Also where the same person has answered another one before: who agreed is not told as one who changed it."""
+    changed: dict[str, Any] = copy.deepcopy(EVERY)
+    ask = changed["steps"]["ask"]["review"]
+    one = {name: ask[name] for name in ask if name not in ("people", "on_disagreement")}
+    changed["steps"]["which"] = {"review": {**one, "suggestion": "'reject'", "then": "sent"}}
+    by, label = "'reviewer:' + answers.which.reviewer", "answers.which.label"
+    changed["steps"]["sent"] = {"emit": {"status": "decided", "outcome": "sent", "decided_by": by, "label": label}}
+    changed["steps"]["judged"]["rule"]["first_of"][0]["then"] = "which"
+    changed["steps"]["judged"]["rule"]["otherwise"]["then"] = "book"
+    flow = asked(workflow=Workflow.model_validate(changed))
+    flow.judge("ask", "accept", "ana")
+    flow.judge("which", "reject", "ana", "r2")
+    assert (flow.decided.outcome, flow.decided.label, flow.decided.suggestion) == ("sent", "reject", "reject")
+
+
 def test_one_of_two_is_not_enough() -> None:
     """Without a second person in time the case ends as without any."""
     flow = asked(risk=90)
