@@ -157,9 +157,11 @@ def _fields(event: Event) -> dict[str, Any]:
 
 
 def _told(event: AuditRecorded) -> dict[str, Any]:
-    """The evidence, and what people are told while the case waits; older records hold that in the evidence itself."""
+    """The evidence, and what people are told while the case waits, or said of their decision; older records of a wait
+    hold it in the evidence itself.
+    """
     detail = _object(event.detail)
-    if event.transition == "waiting" and "says_hash" in detail:
+    if "says_hash" in detail:
         del detail["says_hash"]
         detail["says"] = _object(event.shown) if event.shown else {}
     return detail

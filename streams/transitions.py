@@ -185,7 +185,9 @@ def _person_decided(move: Move) -> str:
     if suggestion and detail.get("unseen"):
         than = f"; the suggestion, which they were not shown, was {suggestion}"
     which = f", as person {detail.get('round', 1)} of {detail['people']}" if detail.get("people", 1) > 1 else ""
-    return f"{person(str(move['actor']))} decided {label}{than}{which}"
+    comment = " ".join(str((detail.get("says") or {}).get("comment", "")).split())
+    why = f': "{comment}"' if comment else ""
+    return f"{person(str(move['actor']))} decided {label}{than}{which}{why}"
 
 
 def _waiting(move: Move) -> str:

@@ -47,7 +47,7 @@ from aios.schemas.models import (
     ReviewDecided,
     ReviewRequested,
 )
-from aios.streams import topics
+from aios.streams import documents, topics
 from aios.streams.durations import HOUR_MS
 from aios.streams.transitions import CUT_SHORT
 
@@ -207,6 +207,7 @@ class Course(Waiting):
         self.settle_person(step, event)
         suggestion = step.suggestion.evaluate(view)
         unseen: dict[str, Any] = {"unseen": True} if self._state.autonomy == autonomy.SHADOW else {}
+        says = {"comment": event.comment[: documents.SUBJECT_CHARS_MAX]} if event.comment else {}
         verdicts = [*first, {"label": event.label, "reviewer": event.reviewer}]
         people = _people(step, view)
         self.record(
@@ -217,6 +218,8 @@ class Course(Waiting):
             suggestion=suggestion,
             task_id=event.task_id,
             models=list(self._state.models),
+            shown=ids.canonical(says) if says else "",
+            **({"says_hash": ids.body_hash(says)} if says else {}),
             **unseen,
             **_round(people, len(verdicts)),
         )

@@ -47,12 +47,12 @@ def alone() -> World:
     return world
 
 
-def by_a_person(label: str = "") -> World:
+def by_a_person(label: str = "", comment: str = "") -> World:
     world = World()
     world.feed(admitted())
     world.feed(classified(asked(world, InferenceRequested), confidence=0.31))
     task = asked(world, ReviewRequested)
-    world.feed(decision(task, label=label or task.choices[1]))
+    world.feed(decision(task, label=label or task.choices[1], comment=comment))
     return world
 
 
@@ -80,6 +80,21 @@ def test_a_case_that_a_person_decided_says_why_they_were_asked_and_what_they_cho
     assert next(one.says for one in found.story if one.about == "person") == (
         "A person was asked at step ask, because of low confidence; the suggestion is card_arrival."
     )
+
+
+def test_what_a_person_said_of_their_decision_is_told_and_its_hash_alone_is_in_the_chain() -> None:
+    """Their words may name somebody; whoever asks why reads them, and so does who looks at the case. They are bounded,
+    since a record that is too large would end the case.
+    """
+    found = explained(by_a_person(comment="a known\nmill"))
+    assert found.because[0].endswith('instead of card_arrival: "a known mill"')
+    (move,) = [one for one in by_a_person(comment="a known mill").audit() if one.transition == "review_decided"]
+    assert json.loads(transition_json(move))["detail"]["says"] == {"comment": "a known mill"}
+    kept = chained(move)
+    assert "mill" not in ids.canonical(kept)
+    assert json.loads(kept["detail"])["says_hash"] == ids.body_hash({"comment": "a known mill"})
+    (long,) = [one for one in by_a_person(comment="x" * 900_000).audit() if one.transition == "review_decided"]
+    assert len(long.shown) < 3_000
 
 
 def test_what_a_person_in_shadow_was_not_shown_is_told_as_such() -> None:
