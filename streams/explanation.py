@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aios.streams import transitions
-from aios.streams.outcome_views import CANCELLED, CaseView
+from aios.streams.outcome_views import CaseView
 from aios.streams.transitions import Move
 
 OPEN = "open"
@@ -104,7 +104,7 @@ def explain(
     ended = next((move["detail"] for move in reversed(moves) if move["transition"] == "decided"), None)
     decided = dict(decision or ended or {})
     found = _versions(moves)
-    version = version or next((move["detail"].get("workflow_version", 0) for move in moves), 0)
+    version = version or next((on for move in reversed(moves) if (on := move["detail"].get("workflow_version"))), 0)
     return Explanation(
         case_id=case_id,
         tenant=next((str(move.get("tenant", "")) for move in moves), ""),
@@ -173,7 +173,9 @@ def _sentence(move: Move, about: str, step: str, says: str, evidence: Mapping[st
 def _whole(decided: Mapping[str, Any], moves: Sequence[Move]) -> str:
     if decided:
         said = transitions.ending(decided)
-        return f"{said[:1].upper()}{said[1:]}."
+        nobody = not any(move["transition"] == "review_decided" for move in moves)
+        alone = ", without a person" if decided.get("decided_by") == "policy" and nobody else ""
+        return f"{said[:1].upper()}{said[1:]}{alone}."
     if not moves:
         return "Nothing has happened to it yet."
     last = next((move for move in reversed(moves) if move["case_seq"]), moves[-1])
@@ -193,7 +195,7 @@ def _because(decided: Mapping[str, Any], moves: Sequence[Move]) -> Iterator[str]
     ruled = [one for move in moves for one in move["detail"].get("ruled", ())]
     yield from (transitions.rule_said(one) for one in ruled if one.get("reason") or one is ruled[-1])
     yield from (transitions.words_of(move).say(move) for move in moves if _tells(move))
-    if decided.get("outcome") == CANCELLED and (stands := transitions.done_outside(moves)):
+    if any(move["transition"] == "cancelled" for move in moves) and (stands := transitions.done_outside(moves)):
         yield f"what was done outside before was not undone: {'; '.join(stands)}"
     if reasons := transitions.reasons(decided):
         yield f"the reasons on the record are {reasons}"

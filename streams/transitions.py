@@ -38,7 +38,7 @@ def path_said(path: str) -> str:
 def number(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def spaced(reason: Any) -> str:
@@ -277,9 +277,9 @@ def ending(decided: Move) -> str:
 
 def _who(decided_by: str) -> str:
     if decided_by == "policy":
-        return "decided by the workflow's own rules, without a person"
+        return "decided by the workflow's own rules"
     if decided_by == "timer":
-        return "because nobody decided in time"
+        return "because its time was over"
     return f"decided by {person(decided_by)}" if decided_by else "decided"
 
 

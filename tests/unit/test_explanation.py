@@ -198,7 +198,7 @@ def test_what_nobody_knows_is_not_told_as_not_done(outcome: str, says: str) -> N
 def test_a_case_that_was_cut_short_did_not_wait_for_anybody() -> None:
     decided = {"outcome": "expired", "label": "", "decided_by": "timer", "reasons": [transitions.CUT_SHORT]}
     assert "larger than a record may be" in transitions.ending(decided)
-    assert "nobody decided in time" in transitions.ending(decided | {"reasons": ["no_answer"]})
+    assert "its time was over" in transitions.ending(decided | {"reasons": ["no_answer"]})
 
 
 def test_what_happened_outside_the_case_comes_last() -> None:
@@ -237,6 +237,8 @@ def test_who_calls_a_case_off_reads_what_was_not_undone() -> None:
     ]
     found = explanation.explain(CASE, "meeting.schedule", story)
     assert "what was done outside before was not undone: book in calendars (step book)" in found.because
+    own = [*story[:2], move(3, "decided", "gone", outcome="cancelled", decided_by="policy")]
+    assert not any("not undone" in one for one in explanation.explain(CASE, "order.cancel", own).because)
 
 
 # The reasons that a case gives itself
@@ -294,3 +296,36 @@ def test_the_audit_alone_has_no_such_words() -> None:
     assert found.complete
     assert "31 March" not in " ".join(one.says for one in found.story)
     assert found.because == ()
+
+
+def test_rules_that_decide_after_a_person_do_not_decide_without_one() -> None:
+    """Of a case that a person had a part in nobody is told that there was none."""
+    person = {"transition": "review_decided", "step": "ask", "actor": "reviewer:ana", "detail": {"label": "card"}}
+    ended = {
+        "transition": "decided",
+        "step": "done",
+        "actor": "plan",
+        "detail": {"outcome": "paid", "decided_by": "policy"},
+    }
+    moves = [{**one, "case_seq": n, "at": n, "status": "", "input": ""} for n, one in enumerate((person, ended), 1)]
+    assert explanation.explain("c", "w", moves).says == "Paid, decided by the workflow's own rules."
+    alone = explanation.explain("c", "w", moves[1:])
+    assert alone.says == "Paid, decided by the workflow's own rules, without a person."
+    assert alone.story[0].says == "Paid, decided by the workflow's own rules."
+
+
+def test_a_number_is_told_as_it_was_weighed() -> None:
+    """One that is just below another does not look the same."""
+    ruled = {"rule": "gate", "row": 1, "when": "answers.c.confidence < policy.least", "then": "ask"}
+    said = transitions.rule_said(ruled | {"weighed": {"answers.c.confidence": 0.8997, "policy.least": 0.9}})
+    assert "c.confidence [0.8997] < policy.least [0.9]" in said
+
+
+def test_a_case_that_was_moved_is_explained_by_the_version_that_it_went_on_with() -> None:
+    """The audit's files alone say which: the last one."""
+    admitted_on = {"transition": "admitted", "actor": "plan", "detail": {"event_id": "e", "workflow_version": 1}}
+    moved = {"transition": "migrated", "actor": "operator:eva", "detail": {"from_version": 1, "workflow_version": 2}}
+    named = {"step": "", "status": "", "input": ""}
+    moves = [{**named, **one, "case_seq": n, "at": n} for n, one in enumerate((admitted_on, moved), 1)]
+    assert explanation.explain("c", "w", moves).workflow == "w@2"
+    assert explanation.explain("c", "w", moves[:1]).workflow == "w@1"
