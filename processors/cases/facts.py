@@ -204,7 +204,8 @@ def _references(answer: str, source: str) -> Iterator[tuple[int, int]]:
 
 
 def _values(answer: str, source: str) -> Iterator[tuple[int, int]]:
-    if not stands_in(answer, source):
+    is_figure = NUMBER.fullmatch(answer) is not None and _figure(answer) in set(_figures(source))
+    if not is_figure and not stands_in(answer, source):
         yield 0, len(answer)
 
 

@@ -20,6 +20,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -99,13 +100,18 @@ class Verdict:
 
 def judge(policy: Policy, said: Any, source: str = "") -> Verdict:
     """said: the text, of a policy that stands before a model; else the answer: a text, or its fields by name."""
-    texts = list(_texts(said))
+    leaves = list(_leaves(said))
+    texts = list(map(_written, leaves))
     if sum(map(len, texts)) > JUDGED_CHARS_MAX or len(source) > JUDGED_CHARS_MAX:
         return _verdict(policy, said, (_unjudgeable(f"over {JUDGED_CHARS_MAX} characters"),))
     if policy.at == "before" and not isinstance(said, str):
         return _verdict(policy, said, (_unjudgeable("no text"),))
     found = tuple(breach for name, rule in policy.rules.items() if (breach := _breach(name, rule, said, texts, source)))
-    return _verdict(policy, _masked(policy, said), found) if _masks(found) else _verdict(policy, said, found)
+    if not _masks(found):
+        return _verdict(policy, said, found)
+    if any(_would_mask(policy, text) for leaf, text in zip(leaves, texts, strict=True) if not isinstance(leaf, str)):
+        return _verdict(policy, said, (*found, _unjudgeable("a number, which nothing can stand for")))
+    return _verdict(policy, _masked(policy, said), found)
 
 
 def said_in(policy: Policy, case: Case) -> Any:
@@ -123,6 +129,11 @@ def _unjudgeable(why: str) -> Breach:
 
 def _masks(breaches: tuple[Breach, ...]) -> bool:
     return any(each.then == "mask" for each in breaches) and all(each.then != "refuse" for each in breaches)
+
+
+def _would_mask(policy: Policy, text: str) -> bool:
+    masking = (rule for rule in policy.rules.values() if rule.then == "mask")
+    return any(True for rule in masking for _ in _FINDERS[rule.kind](rule, text, "", text))
 
 
 def _breach(name: str, rule: Rule, said: Any, texts: list[str], source: str) -> Breach | None:
@@ -188,7 +199,7 @@ def _facts(rule: Rule, text: str, source: str, said: Any) -> Iterator[Place]:
 
 
 def _about(rule: Rule, text: str, source: str, said: Any) -> Iterator[Place]:
-    whole = text if isinstance(said, str) else "\n".join(_texts(said))
+    whole = text if isinstance(said, str) else "\n".join(map(_written, _leaves(said)))
     if facts.share_from(whole, source) < (rule.words_from_source_min or 0):
         yield 0, len(text)
 
@@ -290,18 +301,23 @@ def _without(text: str, places: list[Place]) -> str:
     return "".join((*kept, text[at:]))
 
 
-def _texts(said: Any, *, figures: bool = False) -> Iterator[str]:
+def _leaves(said: Any, *, figures: bool = False) -> Iterator[str | int | float]:
     """Every text of an answer, names of fields left out; of an object that a model filled also its numbers."""
     if isinstance(said, str):
         yield said
     elif isinstance(said, Mapping):
         for name, value in said.items():
-            yield from _texts(value, figures=figures or name == "object")
+            yield from _leaves(value, figures=figures or name == "object")
     elif isinstance(said, list | tuple):
         for value in said:
-            yield from _texts(value, figures=figures)
+            yield from _leaves(value, figures=figures)
     elif figures and isinstance(said, int | float) and not isinstance(said, bool):
-        yield f"{said:g}"
+        yield said
+
+
+def _written(leaf: str | float) -> str:
+    """A number with all its figures, and without an exponent."""
+    return f"{Decimal(str(leaf)).normalize():f}" if isinstance(leaf, float) else str(leaf)
 
 
 @lru_cache(maxsize=512)

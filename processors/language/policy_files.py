@@ -19,7 +19,7 @@ explained by it. Another one is another file.
 
 and says in `then` what a breach means: `refuse` (the model is not asked, or its answer not used, and the step goes to
 its on_error), `mask` (what was found is replaced, and the rest goes on), `note` (it is only recorded). Whatever a
-policy cannot judge, it refuses.
+policy cannot judge, or mask (a number, for which no text can stand), it refuses.
 
 Rejected: a model as a guard (a second thing that a text can talk to; it may come as a step of its own); expressions
 (CEL cannot say where in a text something stands).

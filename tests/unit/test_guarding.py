@@ -151,3 +151,22 @@ def test_cases_that_only_pass_are_refused() -> None:
     """They would show nothing."""
     with pytest.raises(ValueError, match="only pass"):
         Cases.model_validate({"policy": "a@1", "passes": [{"name": "x", "text": "y"}]})
+
+
+@pytest.mark.parametrize(
+    ("amount", "written"),
+    [(1_234_567, "1,234,567"), (12_345_678.5, "12,345,678.50"), (0.00001, "0.00001"), (1250, "1250")],
+)
+def test_a_number_of_an_object_is_looked_for_whole(amount: float, written: str) -> None:
+    chosen = policy("after", a={"facts": ["numbers", "values"]})
+    assert guarding.judge(chosen, {"object": {"n": amount}}, f"They paid {written} euros").result == guarding.PASSED
+    assert guarding.judge(chosen, {"object": {"n": amount + 1}}, f"They paid {written} euros").refused
+
+
+def test_a_number_that_would_be_masked_is_refused() -> None:
+    """Nothing could stand in its place that the case reads as a number."""
+    after = policy("after", a={"personal": ["card"], "then": "mask"})
+    verdict = guarding.judge(after, {"object": {"card": 4111111111111111, "n": 3}}, "")
+    assert verdict.refused
+    assert {breach.rule for breach in verdict.breaches} == {"a", guarding.UNJUDGEABLE}
+    assert guarding.judge(after, {"object": {"card": "4111111111111111", "n": 3}}, "").result == guarding.MASKED
