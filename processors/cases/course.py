@@ -23,7 +23,7 @@ from aios.processors.cases.turn import (
     step_of,
 )
 from aios.processors.cases.waits import Waiting
-from aios.processors.language import autonomy
+from aios.processors.language import autonomy, workflow_names
 from aios.processors.language.workflow import (
     Connect,
     Emit,
@@ -286,17 +286,19 @@ class Course(Waiting):
 
     def _decide(self, name: str, step: Emit) -> None:
         view = self.view()
+        decided_by, label = step.decided_by.evaluate(view), "" if step.label is None else step.label.evaluate(view)
         if step.joined_to is not None and (earlier := step.joined_to.evaluate(view)):
             self._note_joined(earlier)
         self._end(
             name,
             step.status,
             outcome=step.outcome,
-            label="" if step.label is None else step.label.evaluate(view),
+            label=label,
             confidence=0.0 if step.confidence is None else float(step.confidence.evaluate(view)),
             channel="" if step.channel is None else step.channel.evaluate(view),
             summary="" if step.summary is None else step.summary.evaluate(view)[:SUMMARY_CHARS_MAX],
-            decided_by=step.decided_by.evaluate(view),
+            decided_by=decided_by,
+            suggestion=_suggestion(self.answers(), decided_by, label, workflow_names.reads(step.decided_by)),
             output=_within({key: value.evaluate(view) for key, value in step.output.items()}, OUTPUT_BYTES_MAX),
         )
 
@@ -330,6 +332,7 @@ class Course(Waiting):
         confidence: float = 0.0,
         channel: str = "",
         summary: str = "",
+        suggestion: str = "",
         output: str = "",
     ) -> None:
         """The one final outcome. Afterwards only what makes a repeat recognisable is kept, and that for a while."""
@@ -359,7 +362,7 @@ class Course(Waiting):
             source_topic=state.source_topic,
             source_partition=state.source_partition,
             source_offset=state.source_offset,
-            suggestion=_suggestion(self.answers(), decided_by, label),
+            suggestion=suggestion,
             output=output,
             autonomy=state.autonomy,
             cost_centre=self._workflow.cost_centre,
@@ -393,14 +396,17 @@ def _round(people: int, number: int) -> dict[str, Any]:
     return {} if people == 1 else {"people": people, "round": number}
 
 
-def _suggestion(answers: Mapping[str, Any], decided_by: str, label: str) -> str:
+def _suggestion(answers: Mapping[str, Any], decided_by: str, label: str, read: frozenset[str] | None) -> str:
     """What the person who decided was shown as the models' own label, of several questions the one whose answer is the
     decision's; empty if it was no person.
+
+    read: the answers that say who decided; None: perhaps all. The same person may have answered others before.
     """
     own = [
         said
-        for said in answers.values()
-        if isinstance(said, dict) and f"reviewer:{said.get('reviewer', '')}" == decided_by
+        for name, said in answers.items()
+        if (read is None or name in read) and isinstance(said, dict)
+        if f"reviewer:{said.get('reviewer', '')}" == decided_by
     ]
     shown = [said for said in own if said.get("label") == label] or own
     return str(shown[0].get("suggestion", "")) if shown else ""

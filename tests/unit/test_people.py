@@ -248,3 +248,17 @@ def test_whoever_is_said_to_decide_a_case_decides_nothing_alone(decided_by: str)
     assert flow.out("ask").reasons == (ALONE,)
     flow.fire("ask/1")
     assert (flow.decided.outcome, flow.decided.decided_by) == ("expired", "timer")
+
+
+def test_the_suggestion_of_a_decision_is_that_of_the_question_that_decided() -> None:
+    """Also where the same person answered another question of the case."""
+    changed: dict[str, Any] = copy.deepcopy(EVERY)
+    ask = changed["steps"]["ask"]["review"]
+    one = {name: ask[name] for name in ask if name not in ("people", "on_disagreement")}
+    changed["steps"]["ask"]["review"] = {**one, "then": "senior"}
+    changed["steps"]["senior"] = {"review": {**one, "suggestion": "'reject'", "then": "refuse"}}
+    changed["steps"]["refuse"]["emit"]["decided_by"] = "'reviewer:' + answers.senior.reviewer"
+    flow = asked(workflow=Workflow.model_validate(changed))
+    flow.judge("ask", "accept", "ana")
+    flow.judge("senior", "reject", "ana", "r2")
+    assert (flow.decided.decided_by, flow.decided.suggestion) == ("reviewer:ana", "reject")
