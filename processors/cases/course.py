@@ -1,28 +1,25 @@
 """Where a case goes: from step to step until it waits for somebody outside, or is decided. Pure.
 
-In: a step, a jump, a person's verdict, a cancellation. Out: questions to people, and the one decision. Guaranteed: each
-turn ends, since steps lead in a circle through a wait alone; a case that must not decide alone (autonomy.py) has no
-effect outside and is not decided by policy before a person has decided in it: where none does in time, it expires.
+In: a step, a jump, a cancellation. Out: what the steps ask, and the one decision. Guaranteed: each turn ends, since
+steps lead in a circle through a wait alone; a case that must not decide alone (autonomy.py) has no effect outside and
+is not decided by policy before a person has decided in it: where none does in time, it expires.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from aios.processors.cases import weighing
+from aios.processors.cases.people import People, within
 from aios.processors.cases.turn import (
     ACTOR,
     REASON_CHARS_MAX,
-    ROOM_BYTES,
     Around,
-    bytes_of,
     forget_at,
     opened,
     step_of,
 )
-from aios.processors.cases.waits import Waiting
 from aios.processors.language import autonomy, workflow_names
 from aios.processors.language.workflow import (
     Connect,
@@ -44,24 +41,19 @@ from aios.schemas.models import (
     CaseCancelled,
     CaseDecided,
     CaseRemembered,
-    ReviewDecided,
-    ReviewRequested,
 )
-from aios.streams import documents, topics
-from aios.streams.durations import HOUR_MS
+from aios.streams import topics
 from aios.streams.transitions import CUT_SHORT
 
 RETENTION_DAYS = topics.RETENTION_HOURS // 24
 CANCELLED = "cancelled"  # status, outcome and reason of a case that somebody called off
 EXPIRED = "expired"  # status and outcome of a case that had to be decided by a person, and was not
 ALONE = "not_decided_alone"  # reason of a question that is asked because of the case's autonomy
-PEOPLE_MAX = 2
-EVIDENCE_BYTES_MAX = 200_000  # of a task, less where the input leaves less room; what is longest is left out beyond
 SUMMARY_CHARS_MAX = 50_000  # of a decision
 OUTPUT_BYTES_MAX = 700_000  # of a decision; what is longest is left out beyond
 
 
-class Course(Waiting):
+class Course(People):
     """A turn as case.py takes it."""
 
     def jump(self, where: Jump) -> None:
@@ -108,7 +100,7 @@ class Course(Waiting):
             case Connect() as step:
                 self.call_system(path, step)
             case Review() as step:
-                self._ask_person(path, step)
+                self.ask_person(path, step)
             case Parallel() | Map() as step:
                 self.open_branches(path, step)
             case Wait() as step:
@@ -143,124 +135,6 @@ class Course(Waiting):
             return
         self._because(ALONE)
         self.enter(ask.ask)
-
-    # People
-
-    def _ask_person(self, path: str, step: Review, number: int = 1) -> None:
-        """number: of the person, 1-based; the second is told nothing of the first."""
-        now, state = self._cause.now_ms, self._change(step=path)
-        view = self.view()
-        is_shown = state.autonomy != autonomy.SHADOW
-        suggestion = step.suggestion.evaluate(view)
-        task = ReviewRequested(
-            task_id=ids.command_id(state.case_id, path, number),
-            case_id=state.case_id,
-            tenant=state.tenant,
-            workflow=state.workflow,
-            workflow_version=state.workflow_version,
-            step=path,
-            reasons=state.reasons,
-            suggestion=suggestion if is_shown else "",
-            confidence=float(step.confidence.evaluate(view)) if is_shown else 0.0,
-            out_of_scope=float(step.out_of_scope.evaluate(view)) if is_shown else 0.0,
-            choices=tuple(step.choices.evaluate(view)),
-            input_contract=state.input_contract,
-            input=state.input,
-            requested_at=now,
-            expires_at=now + step.expires_h * HOUR_MS,
-            evidence=_within(
-                {name: value.evaluate(view) for name, value in step.evidence.items()},
-                min(EVIDENCE_BYTES_MAX, ROOM_BYTES - bytes_of(state.input)),
-            ),
-            people=_people(step, view),
-            round=number,
-            skills=step.skills or "",
-        )
-        self._tell(topics.REVIEW_REQUESTED, task)
-        self._wait(path, number, task.task_id, task.expires_at)
-        self.record(
-            "review_requested",
-            status=step.status,
-            task_id=task.task_id,
-            reasons=list(task.reasons),
-            suggestion=suggestion,
-            confidence=task.confidence,
-            out_of_scope=task.out_of_scope,
-            expires_at=task.expires_at,
-            **_round(task.people, number),
-        )
-
-    def hear_person(self, step: Review, event: ReviewDecided) -> None:
-        """A person decides: the case goes on, asks another one, or notes why it does not count."""
-        actor, view, first = f"reviewer:{event.reviewer}", self.view(), self._verdicts()
-        wrong = ""
-        if not event.reviewer:
-            wrong = "reviewer_missing"
-        elif event.reviewer in [*(one["reviewer"] for one in first), *self._disagreed()]:
-            wrong = "same_person_twice"
-        elif event.label not in step.choices.evaluate(view):
-            wrong = "label_not_offered"
-        if wrong:
-            self.record("ignored", actor=actor, event_id=event.event_id, reason=wrong)
-            return
-        self.stop_waiting()
-        self.settle_person(step, event)
-        suggestion = step.suggestion.evaluate(view)
-        unseen: dict[str, Any] = {"unseen": True} if self._state.autonomy == autonomy.SHADOW else {}
-        says = {"comment": event.comment[: documents.SUBJECT_CHARS_MAX]} if event.comment else {}
-        verdicts = [*first, {"label": event.label, "reviewer": event.reviewer}]
-        people = _people(step, view)
-        self.record(
-            "review_decided",
-            actor=actor,
-            event_id=event.event_id,
-            label=event.label,
-            suggestion=suggestion,
-            task_id=event.task_id,
-            models=list(self._state.models),
-            shown=ids.canonical(says) if says else "",
-            **({"says_hash": ids.body_hash(says)} if says else {}),
-            **unseen,
-            **_round(people, len(verdicts)),
-        )
-        if len(verdicts) < people:
-            self._change(verdicts=ids.canonical(verdicts))
-            self._ask_person(self._state.step, step, len(verdicts) + 1)
-        else:
-            self._take_verdicts(step, verdicts, "" if unseen else suggestion)
-
-    def _take_verdicts(self, step: Review, verdicts: list[dict[str, str]], suggestion: str) -> None:
-        """One label, or none where they disagree. suggestion: that they were shown."""
-        labels = {one["label"] for one in verdicts}
-        names = [one["reviewer"] for one in verdicts]
-        said: dict[str, Any] = {
-            "label": labels.pop() if len(labels) == 1 else "",
-            "reviewer": "+".join(names),
-            "suggestion": suggestion,
-        }
-        if step.people is not None:
-            said |= {"reviewers": names, "labels": [one["label"] for one in verdicts]}
-        self.remember_answer(said)
-        self._change(verdicts="")
-        if said["label"] or step.on_disagreement is None:
-            self.enter(step.then)
-        else:
-            self.jump(step.on_disagreement)
-
-    def expire_review(self, step: Review) -> None:
-        """Nobody decided in time, or only one of two."""
-        self._change(verdicts="")
-        self.forget_answer(step_of(self._state.step))
-        self.jump(step.on_expiry)
-
-    def _disagreed(self) -> list[str]:
-        """Who answered the reviews whose disagreement led to this one: nobody overrules the other of two."""
-        answers = self.answers()
-        before = (answers.get(name, {}) for name in self._workflow.overrules.get(step_of(self._state.step), ()))
-        return [reviewer for said in before if not said.get("label") for reviewer in said.get("reviewers", ())]
-
-    def _verdicts(self) -> list[dict[str, str]]:
-        return json.loads(self._state.verdicts) if self._state.verdicts else []
 
     # The end
 
@@ -299,7 +173,7 @@ class Course(Waiting):
             summary="" if step.summary is None else step.summary.evaluate(view)[:SUMMARY_CHARS_MAX],
             decided_by=decided_by,
             suggestion=_suggestion(self.answers(), decided_by, label, workflow_names.reads(step.decided_by)),
-            output=_within({key: value.evaluate(view) for key, value in step.output.items()}, OUTPUT_BYTES_MAX),
+            output=within({key: value.evaluate(view) for key, value in step.output.items()}, OUTPUT_BYTES_MAX),
         )
 
     def _note_joined(self, earlier: str) -> None:
@@ -386,16 +260,6 @@ class Course(Waiting):
         self._timers[FORGET] = forget_at(self._state)
 
 
-def _people(step: Review, view: Mapping[str, Any]) -> int:
-    """How many must agree."""
-    return PEOPLE_MAX if step.people is not None and step.people.evaluate(view) > 1 else 1
-
-
-def _round(people: int, number: int) -> dict[str, Any]:
-    """What the audit says beside a question or verdict where several are asked."""
-    return {} if people == 1 else {"people": people, "round": number}
-
-
 def _suggestion(answers: Mapping[str, Any], decided_by: str, label: str, read: frozenset[str] | None) -> str:
     """What the person who decided was shown as the models' own label, of several questions the one whose answer is the
     decision's; empty if it was no person.
@@ -426,19 +290,3 @@ def _decided(state: CaseRemembered, now_ms: int) -> CaseRemembered:
         answers="{}",
         decided_at=now_ms,
     )
-
-
-def _object(values: Mapping[str, Any]) -> str:
-    return ids.canonical(values) if values else ""
-
-
-def _within(values: Mapping[str, Any], bytes_max: int) -> str:
-    """Canonical JSON within a bound: beyond, the longest values give way to a word that says so."""
-    kept, text = dict(values), _object(values)
-    for _ in values:
-        if bytes_of(text) <= bytes_max:
-            break
-        longest = max(kept, key=lambda name: len(ids.canonical(kept[name])))
-        kept[longest] = f"left out: {len(ids.canonical(kept[longest]))} characters"
-        text = _object(kept)
-    return text

@@ -6,7 +6,8 @@ audit.recorded; ids are derived from the case, the step and the attempt.
 
     paying.py   the case's reservation, what is used of it    asking.py     models, through the turnstile
     calling.py  outside systems                               branches.py   several of both at once; each again later
-    waits.py    for events and for time                       course.py     from step to step, to people and to the end
+    waits.py    for events and for time                       people.py     people, one or two
+    course.py   from step to step, to the end
 """
 
 from __future__ import annotations
