@@ -279,7 +279,7 @@ class Turn(ABC):
         Of an effect it is: what was done then stands, since it was not done anew.
         """
         known = self.answers()
-        if name in known and step_of(self._state.step) in self._workflow.circles:
+        if name in known:
             self._answer({key: said for key, said in known.items() if key != name})
 
     def remember_noted(self, signs: Iterable[str]) -> None:

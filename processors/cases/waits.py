@@ -94,7 +94,8 @@ class Waiting(Branching):
 
     def _listens(self, step: Wait) -> bool:
         """Whether this round still takes an event."""
-        return round_of(self._state.step) <= step.rounds_max
+        path = self._state.step
+        return round_of(path) <= step.rounds_max or step_of(path) not in self._workflow.circles
 
     def _take_kept(self, step: Wait) -> Mapping[str, Any] | None:
         known, name = self._told(), step_of(self._state.step)
@@ -113,12 +114,16 @@ class Waiting(Branching):
     # Circles
 
     def visit(self, name: str) -> str:
-        """The path of this visit: the step's name, and from the second time on with its number."""
-        if name not in self._workflow.circles:
-            return name
+        """The path of this visit: the step's name, and from the second time on with its number.
+
+        A case that must not decide alone may be sent back by whoever is asked; and one that comes from another version
+        has walked the circles of that.
+        """
         visits = json.loads(self._state.visits) if self._state.visits else {}
         visits[name] = visits.get(name, 0) + 1
         self._change(visits=ids.canonical(visits))
+        if name not in self._workflow.circles and name not in visits and not self._state.autonomy:
+            return name
         return name if visits[name] == 1 else f"{name}#{visits[name]}"
 
 

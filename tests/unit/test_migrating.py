@@ -259,3 +259,20 @@ def test_a_case_that_is_denied_where_there_is_no_budget_any_more_begins() -> Non
     moved = turn.moved()
     assert moved.state is not None
     assert (moved.state.step, bool(moved.timers)) == ("gather", True)
+
+
+def test_what_was_visited_in_a_circle_is_visited_again_where_there_is_none() -> None:
+    """It takes ids of its own there, too: under the first ones an effect would be taken for done."""
+    book = {"connect": {**EVERY["steps"]["book"]["connect"], "then": "done"}}
+    after = version(2, book=book)
+    assert after.circles == frozenset()
+    flow = waiting()
+    for step in ("read/0", "read/1", "book"):
+        flow.answer(step)
+    moved(flow, after)
+    flow.tell("changed")
+    first, second = (one for one in flow.of(ConnectorRequested) if one.operation == "book")
+    assert first.request_id != second.request_id
+    assert first.idempotency_key != second.idempotency_key
+    flow.answer(second.step)
+    assert flow.decided.outcome == "booked"

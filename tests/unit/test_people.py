@@ -262,3 +262,30 @@ def test_the_suggestion_of_a_decision_is_that_of_the_question_that_decided() -> 
     flow.judge("ask", "accept", "ana")
     flow.judge("senior", "reject", "ana", "r2")
     assert (flow.decided.decided_by, flow.decided.suggestion) == ("reviewer:ana", "reject")
+
+
+def test_what_a_person_sends_back_is_asked_anew() -> None:
+    """A case that must not decide alone is led back by whoever is asked: under ids of its own, and what was said before
+    is no answer where nothing is said now.
+    """
+    told: dict[str, Any] = copy.deepcopy(EVERY) | {"autonomy": {"mode": "suggest", "ask": "ask"}}
+    told["labels"]["verdicts"].append("again")
+    steps = told["steps"]
+    for name, kind in (("gather", "parallel"), ("read", "map")):
+        steps[name][kind]["on_error"]["then"] = "weigh"
+    steps["weigh"]["rule"]["first_of"] = [{"when": "!has(answers.screen)", "reason": "not_screened", "then": "refuse"}]
+    steps["judged"]["rule"]["first_of"].append({"when": "answers.ask.label == 'again'", "then": "gather"})
+    steps["ask"]["review"] = {**steps["ask"]["review"], "people": "1"}
+    steps["refuse"]["emit"] = {"status": "expired", "outcome": "refused", "decided_by": "'timer'"}
+    flow = Flow(workflow=Workflow.model_validate(told))
+    assert "gather" not in flow.workflow.circles
+    flow.admit()
+    for step in ("gather/screen", "gather/about", "read/0", "read/1"):
+        flow.answer(step)
+    flow.judge("ask", "again", "ana")
+    first, second = (one for one in flow.of(ConnectorRequested) if one.operation == "screen")
+    assert (first.step, second.step) == ("gather/screen", "gather#2/screen")
+    assert first.request_id != second.request_id
+    flow.answer("gather#2/screen", "failed")
+    flow.answer("gather#2/about")
+    assert flow.decided.reasons == ("not_decided_alone", "gathering_failed", "not_screened")
