@@ -26,6 +26,7 @@ CHARS_MAX = 4_000  # of one text
 ITEMS_MAX = 64
 CHOICES_MAX = 256
 PROBLEMS_MAX = 5  # told of one value
+EXACT_MAX = 2**53  # up to here every whole number is a broken one too
 
 KEYWORDS: Mapping[str, frozenset[str]] = {
     "object": frozenset({"properties", "required"}),
@@ -175,6 +176,18 @@ def _of_array(schema: Mapping[str, Any], value: list[Any], at: str) -> Iterator[
         yield f"{at} has {len(value)} items, not {schema.get('minItems', 0)} to {schema['maxItems']}"
     for number, inner in enumerate(value[: schema["maxItems"]]):
         yield from _problems(schema["items"], inner, f"{at}[{number}]")
+
+
+def as_numbers(schema: Mapping[str, Any], value: Any) -> Any:
+    """The same, each `number` of it a broken one: JSON may write 12.0 as 12. schema: completed; value: fits it."""
+    match schema["type"]:
+        case "number":
+            return float(value) if abs(value) <= EXACT_MAX else value
+        case "object":
+            return {name: as_numbers(schema["properties"][name], inner) for name, inner in value.items()}
+        case "array":
+            return [as_numbers(schema["items"], inner) for inner in value]
+    return value
 
 
 def example(schema: Mapping[str, Any]) -> Any:

@@ -23,6 +23,7 @@ from aios.processors.language.workflow import WAIT_S_MAX, Wait
 from aios.schemas import ids
 from aios.schemas.models import CaseTold
 from aios.streams.errors import Reason, RecordError
+from aios.streams.shapes import EXACT_MAX
 
 TOLD_MAX = 8  # events that are kept for a wait to come
 KEPT_BYTES_MAX = 96 << 10  # of all of them, as they are remembered
@@ -80,7 +81,8 @@ class Waiting(Branching):
         return event.event_id in self._told()["seen"]
 
     def _take(self, step: Wait, kept: Mapping[str, Any]) -> None:
-        self.remember_answer(kept["body"])
+        name = step_of(self._state.step)
+        self.remember_answer(as_tried(self._workflow.examples.get(name, ()), kept["body"]))
         self.record("told", actor=kept["by"], event_id=kept["event_id"], kind=kept["kind"])
         if step.then is not None:
             self.enter(step.then)
@@ -120,10 +122,10 @@ class Waiting(Branching):
         has walked the circles of that.
         """
         visits = json.loads(self._state.visits) if self._state.visits else {}
-        visits[name] = visits.get(name, 0) + 1
-        self._change(visits=ids.canonical(visits))
         if name not in self._workflow.circles and name not in visits and not self._state.autonomy:
             return name
+        visits[name] = visits.get(name, 0) + 1
+        self._change(visits=ids.canonical(visits))
         return name if visits[name] == 1 else f"{name}#{visits[name]}"
 
 
@@ -151,6 +153,21 @@ def lacking(examples: Sequence[Any], said: Any, path: str = "") -> str:
         if found := lacking([one[name] for one in examples], said[name], at):
             return found
     return ""
+
+
+def as_tried(examples: Sequence[Any], said: Any) -> Any:
+    """The same, with a whole number where every example has a broken one made such a one: JSON writes 12.0 as 12, and
+    an expression that was tried with the one cannot compute with the other.
+    """
+    if type(said) is int and abs(said) <= EXACT_MAX and examples and all(type(one) is float for one in examples):
+        return float(said)
+    if isinstance(said, dict):
+        inner = [one for one in examples if isinstance(one, dict)]
+        return {name: as_tried([one[name] for one in inner if name in one], each) for name, each in said.items()}
+    if isinstance(said, list):
+        items = [each for one in examples if isinstance(one, list) for each in one]
+        return [as_tried(items, each) for each in said]
+    return said
 
 
 def _kind(value: Any) -> type:

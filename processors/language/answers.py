@@ -2,7 +2,8 @@
 
 In: a task, a contract's name, canonical JSON, and the prompt that was used. Out: the fields a workflow may use, as
 plain values. Guaranteed: an answer that does not follow its contract, or the shape or choices of its prompt, is a
-ValueError, so that plan treats it like any failed answer.
+ValueError, so that plan treats it like any failed answer; a `number` is never a whole one, so that expressions compute
+with it alike whatever it is.
 
     task       contract            a workflow sees
     classify   classification.v1   label, confidence, out_of_scope
@@ -91,6 +92,8 @@ def read(task: str, contract: str, output: str, prompt: str = "") -> dict[str, A
     chosen = _known(prompt) if prompt else None
     if chosen is not None:
         _check(chosen, contract, found)
+        if contract == prompt_files.OBJECT:
+            found["object"] = shapes.as_numbers(chosen.shape, found["object"])
     if len(ids.canonical(found)) > OBJECT_CHARS_MAX:
         raise ValueError(f"an answer has {OBJECT_CHARS_MAX} characters at most")
     return found
@@ -151,7 +154,7 @@ def samples(task: str, label: str, prompt: str = "") -> list[dict[str, Any]]:
 def _generated(prompt: str) -> list[dict[str, Any]]:
     chosen = prompt_files.load(prompt if "@" in prompt else f"{prompt}@{prompt_files.newest(prompt)}")
     if chosen.contract == prompt_files.OBJECT:
-        return [Object(object=shapes.example(chosen.shape)).model_dump()]
+        return [Object(object=shapes.as_numbers(chosen.shape, shapes.example(chosen.shape))).model_dump()]
     if chosen.contract == prompt_files.CHOICE:
         return [Choice(choice=each).model_dump() for each in chosen.output.choices]
     return [Generation(text="A summary.").model_dump()]

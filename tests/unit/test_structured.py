@@ -7,6 +7,7 @@ import json
 import time
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from aios.processors.language import answers
 from aios.schemas import ids
 from aios.schemas.models import InferenceRequested
 from aios.streams import prompt_files, shapes
+from aios.streams.expression import Expression
 from aios.streams.prompt_files import Guard
 from aios.streams.shapes import ShapeRefused
 from tests.fakes.engine import FakeEngine, shelf_of
@@ -422,3 +424,24 @@ def test_a_repair_is_bounded() -> None:
     """Of a long wrong answer only the beginning is shown again."""
     told = prompt.repair((("user", "x"),), "y" * 5_000, "it is wrong")
     assert len(told[1][1]) == prompt.WRONG_CHARS_MAX
+
+
+def test_a_number_that_a_model_writes_whole_is_computed_with_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = shapes.complete(
+        {
+            "type": "object",
+            "properties": {
+                "net": {"type": "number"},
+                "vat": {"type": "array", "items": {"type": "number"}, "maxItems": 3},
+                "pieces": {"type": "integer"},
+            },
+        }
+    )
+    prompt = SimpleNamespace(contract=prompt_files.OBJECT, shape=shape)
+    monkeypatch.setattr(prompt_files, "load", lambda _reference: prompt)
+    said = answers.read("generate", prompt_files.OBJECT, '{"object":{"net":100,"vat":[19.5,1],"pieces":2}}', "bill@1")
+    total = Expression("answers.read.object.net + answers.read.object.vat[0] + answers.read.object.vat[1]")
+    assert total.evaluate({"answers": {"read": said}}) == 120.5
+    assert type(said["object"]["pieces"]) is int
+    (sample,) = answers.samples("generate", "", "bill@1")
+    assert type(sample["object"]["net"]) is float

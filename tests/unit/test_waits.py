@@ -250,3 +250,24 @@ def test_a_system_that_answers_what_cannot_be_written_again_has_failed(output: s
     (entry,) = [one for one in flow.of(AuditRecorded) if one.transition == "call_completed"]
     assert json.loads(entry.detail)["reason"] == "answer_breaks_contract"
     assert flow.transitions()[-1] == "branch_failed"
+
+
+def test_a_number_that_was_written_whole_is_what_its_examples_are() -> None:
+    """JSON writes 12.0 as 12, and an expression that was tried with 12.5 does not multiply whole numbers."""
+    steps = copy.deepcopy(EVERY["steps"])
+    steps["changed"]["rule"]["first_of"].insert(
+        0, {"when": "answers.booked.fees[0].eur * 2.0 > 20.0", "then": "refuse"}
+    )
+    examples = {"booked": [{"what": "moved", "count": 1, "fees": [{"eur": 12.5}]}]}
+    flow = booked(Flow(workflow=workflow(steps=steps, examples=examples)))
+    flow.tell("changed", body={"what": "moved", "count": 2, "fees": [{"eur": 10}, {"eur": 0.5}]})
+    assert flow.state is not None
+    assert json.loads(flow.state.answers)["booked"] == {
+        "count": 2,
+        "fees": [{"eur": 10.0}, {"eur": 0.5}],
+        "what": "moved",
+    }
+    assert '"count":2,' in flow.state.answers
+    flow.answer("book#2")
+    flow.tell("changed", "t2", body={"what": "moved", "count": 2, "fees": [{"eur": 11}]})
+    assert flow.decided.outcome == "refused"
