@@ -28,7 +28,7 @@ from aios.streams.wall_clock import wall_ms
 
 SYSTEM, OPERATION = "assessment", "weigh"
 COMPARED = {
-    "subjects": [],
+    "subjects": [{"name": "Ann Bell", "born": "", "country": "", "found_in": "application"}],
     "findings": [],
     "name": "agrees",
     "birth_date": "agrees",

@@ -7,7 +7,7 @@ reaches is reached by the workflow's own `examples`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -32,6 +32,15 @@ def of_question(ask: Question, label: str) -> list[dict[str, Any]]:
 def of_call(ask: Call) -> list[Any]:
     """Raises ConfigError: there is no such system or operation."""
     return list(_of_model(registry.operation(ask.system, ask.operation).response))
+
+
+def returned(ask: Call, said: Iterable[Any]) -> list[Any]:
+    """The workflow's own examples as the system would say them: with what they leave out, and numbers of its types.
+
+    said: they are of its contract. Raises ConfigError: there is no such system or operation.
+    """
+    response = registry.operation(ask.system, ask.operation).response
+    return [response.model_validate(one).model_dump(mode="json") for one in said]
 
 
 @cache

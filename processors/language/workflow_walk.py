@@ -9,12 +9,28 @@ walked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
 
 from aios.processors.language import policy_files, workflow_names, workflow_samples
+from aios.processors.language.needs import (
+    ANY,
+    DECIDERS,
+    LABELS,
+    LIST,
+    MOMENT,
+    PEOPLE,
+    PLAIN,
+    PRIORITY,
+    SHARE,
+    TEXT,
+    TRUTH,
+    WHOLE,
+    Need,
+)
 from aios.processors.language.workflow import (
     NOTED,
     Call,
@@ -29,22 +45,23 @@ from aios.processors.language.workflow import (
     Rule,
     Wait,
     Workflow,
+    asks,
     closure,
     may_act,
 )
 from aios.schemas import ids
-from aios.streams import model_files
+from aios.streams import cel_tree, model_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 from aios.streams.inputs import Input
 from aios.streams.part import close_to
-from aios.streams.slots import PRIORITY_MAX
 
 Place = tuple[str | int, ...]
-LABELS_WALKED = 4  # of what a person may choose
+LABELS_WALKED = 4  # of what a person may choose, beside those that an expression names
 SAMPLE_MS = 1_772_366_400_000  # when samples arrive: 2026-03-01T12:00:00Z
 WAYS_MAX = 60  # walked on from each step, for each sample
-MOMENT_MS_MIN = 10**11  # 1973; as seconds the year 5138
+PERSONS = ("somebody", "another")
+MIXED = re.compile(r"No such overload|float \S int|int \S float")  # in what the library says
 
 
 def walk(workflow: Workflow, taken: Input) -> list[tuple[Place, str]]:
@@ -58,46 +75,6 @@ def walk(workflow: Workflow, taken: Input) -> list[tuple[Place, str]]:
         if name not in found.reached
     ]
     return list(found.problems.items()) or unreached
-
-
-class Need(NamedTuple):
-    """What a value must be at its place."""
-
-    what: str
-    fits: Callable[[Any], bool]
-
-
-TEXT = Need("a text", lambda v: isinstance(v, str))
-DECIDERS = Need(
-    "'policy', 'timer' or 'reviewer:' with a name",
-    lambda v: v in ("policy", "timer") or (isinstance(v, str) and v.startswith("reviewer:") and v != "reviewer:"),
-)
-TRUTH = Need("true or false", lambda v: isinstance(v, bool))
-SHARE = Need("a number from 0 to 1", lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1)
-PLAIN = Need("a text, number or truth value", lambda v: isinstance(v, str | int | float | bool))
-MOMENT = Need("a time in Unix ms, of 13 digits,", lambda v: isinstance(v, int) and v >= MOMENT_MS_MIN)
-WHOLE = Need("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
-PRIORITY = Need(
-    f"a whole number from {-PRIORITY_MAX} to {PRIORITY_MAX}",
-    lambda v: isinstance(v, int) and not isinstance(v, bool) and abs(v) <= PRIORITY_MAX,
-)
-PEOPLE = Need("1 or 2", lambda v: isinstance(v, int) and not isinstance(v, bool) and v in (1, 2))
-LIST = Need("a list", lambda v: isinstance(v, list))
-LABELS = Need(
-    "a list of labels",
-    lambda v: isinstance(v, list) and bool(v) and all(isinstance(label, str) and label for label in v),
-)
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        ids.canonical(value)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-ANY = Need("a JSON value", _is_json)
 
 
 class Way(NamedTuple):
@@ -116,8 +93,14 @@ class _Walk:
     reached: set[str] = field(default_factory=set)
     problems: dict[Place, str] = field(default_factory=dict)  # the first one of each place
     _read: dict[str, frozenset[str] | None] = field(default_factory=dict)  # answers that a step, or what follows, reads
+    _words: frozenset[str] = frozenset()  # texts in its expressions
 
     def __post_init__(self) -> None:
+        every = [
+            one.expression for name in self.workflow.steps for one in workflow_names.expressions(self.workflow, name)
+        ]
+        literals = (node for one in every for node in cel_tree.parts(one.tree) if isinstance(node, cel_tree.Literal))
+        self._words = frozenset(one.value for one in literals if one.kind == "text")
         leads = closure(workflow_names.ahead(self.workflow))
         own = {name: self._reads(name) for name in self.workflow.steps}
         for name in self.workflow.steps:
@@ -163,7 +146,7 @@ class _Walk:
         self.reached.add(way.step)
         kind = self.workflow.steps[way.step].kind
         view = self.workflow.view(sample, way.said)
-        visit = _Visit(way.step, view, who, self.problems, self.workflow.examples)
+        visit = _Visit(way.step, view, who, self.problems, self.workflow.examples, self._words)
         found = [
             Way(target, way.said if answer is None else {**way.said, **answer}, way.asked)
             for target, answer in visit.ways(kind)
@@ -200,9 +183,10 @@ def _union(every: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
     return frozenset().union(*known) if len(known) == len(every) else None
 
 
-def _noted(ask: Question) -> list[str]:
+def _noted(step: Kind) -> list[str]:
     """Everything that its policies may note."""
-    policies = [policy_files.load(reference) for reference in ask.guards.before]
+    guards = [ask.guards.before for ask in asks(step) if isinstance(ask, Question)]
+    policies = [policy_files.load(reference) for references in guards for reference in references]
     return [f"{one.policy}.{name}" for one in policies for name, rule in one.rules.items() if rule.then == "note"]
 
 
@@ -219,9 +203,17 @@ class _Visit:
     who: str
     problems: dict[Place, str]
     examples: Mapping[str, tuple[Any, ...]]
+    words: frozenset[str]
 
     def ways(self, kind: Kind) -> Iterator[Onward]:
-        """Evaluate what the step evaluates, and yield every way on."""
+        """Evaluate what the step evaluates, and yield every way on, also with what policies may note there."""
+        noted = _noted(kind)
+        for target, answer in self._ways(kind):
+            yield target, answer
+            if noted:
+                yield target, {**(answer or {}), NOTED: sorted({*self.view[NOTED], *noted})}
+
+    def _ways(self, kind: Kind) -> Iterator[Onward]:
         match kind:
             case Question() | Call():
                 return self._ask(kind)
@@ -241,8 +233,6 @@ class _Visit:
     def _ask(self, step: Infer | Connect) -> Iterator[Onward]:
         for answer in self._answers(self.name, step, self.view, type(step).__name__.lower()):
             yield step.then, {self.name: answer}
-            if isinstance(step, Question) and (noted := _noted(step)):
-                yield step.then, {self.name: answer, NOTED: noted}
         yield step.on_error.then, None
 
     def _answers(self, name: str, ask: Question | Call, view: Mapping[str, Any], *place: str | int) -> list[Any]:
@@ -258,15 +248,17 @@ class _Visit:
                     self._value(ask.priority, PRIORITY, *place, "priority", view=view)
                 labels = None if ask.labels is None else self._value(ask.labels, LABELS, *place, "labels", view=view)
                 found: list[Any] = workflow_samples.of_question(ask, labels[0] if labels else "label")
+                given: list[Any] = list(self.examples.get(name, ()))
             else:
                 for key, value in ask.request.items():
                     self._value(value, ANY, *place, "request", key, view=view)
                 found = workflow_samples.of_call(ask)
+                given = workflow_samples.returned(ask, self.examples.get(name, ()))
         except ConfigError as error:
             where = ("steps", self.name, *place, "prompt" if isinstance(ask, Question) else "operation")
             self.problems.setdefault(where, str(error))
             return []
-        return [*self.examples.get(name, ()), *found]
+        return [*given, *found]
 
     def _head(self, model: str, said: Any, *place: str | int) -> None:
         """Note a head that the model lacks: as it is named, or in its newest version."""
@@ -283,7 +275,8 @@ class _Visit:
         }
         for number in range(max(map(len, every.values()))):
             yield step.then, {name: found[number % len(found)] for name, found in every.items() if found}
-        yield step.on_error.then, {name: found[0] for name, found in list(every.items())[1:] if found}
+        for lost in (*({name} for name in every), set(every)):
+            yield step.on_error.then, {name: found[0] for name, found in every.items() if found and name not in lost}
 
     def _map(self, step: Map) -> Iterator[Onward]:
         items = self._value(step.over, LIST, "map", "over")
@@ -294,7 +287,9 @@ class _Visit:
             said.append(found)
         for number in range(max(map(len, said), default=1)):
             yield step.then, {self.name: [found[number % len(found)] for found in said if found]}
-        yield step.on_error.then, {self.name: [None, *(found[0] for found in said[1:] if found)]}
+        first = [found[0] for found in said if found]
+        for lost in (*({index} for index in range(len(first))), set(range(len(first)))) if first else ():
+            yield step.on_error.then, {self.name: [None if n in lost else one for n, one in enumerate(first)]}
         yield step.on_error.then, None
 
     def _wait(self, step: Wait) -> Iterator[Onward]:
@@ -327,17 +322,20 @@ class _Visit:
             self.problems.setdefault(("steps", self.name, "review", "suggestion"), says)
         for key, value in step.evidence.items():
             self._value(value, ANY, "review", "evidence", key)
-        if step.people is not None:
-            self._value(step.people, PEOPLE, "review", "people")
-        said = {"reviewer": "somebody", "suggestion": choices[0] if choices else ""}
-        if step.people is not None:
-            said |= {"reviewer": "somebody+another", "reviewers": ["somebody", "another"]}
-        for label in (choices or [])[:LABELS_WALKED]:
-            both = {} if step.people is None else {"labels": [label, label]}
-            yield step.then, {self.name: {**said, **both, "label": label}}
+        asked = 1 if step.people is None else self._value(step.people, PEOPLE, "review", "people") or len(PERSONS)
+        said = {"suggestion": choices[0] if choices else ""}
+        for label in self._chosen(choices or []):
+            yield step.then, {self.name: {**said, **_decided(step, [label] * asked), "label": label}}
         if step.on_disagreement is not None and choices:
-            yield step.on_disagreement.then, {self.name: {**said, "label": "", "labels": [choices[0], choices[-1]]}}
+            both = _decided(step, [choices[0], choices[-1]])
+            yield step.on_disagreement.then, {self.name: {**said, **both, "label": ""}}
         yield step.on_expiry.then, None
+
+    def _chosen(self, choices: Sequence[str]) -> list[str]:
+        """Of what a person may choose, each that an expression names: it may lead elsewhere; and some others."""
+        named = [label for label in choices if label in self.words]
+        others = [label for label in choices if label not in self.words]
+        return named + others[: max(0, LABELS_WALKED - len(named))]
 
     def _emit(self, step: Emit) -> Iterator[Onward]:
         by = self._value(step.decided_by, DECIDERS, "emit", "decided_by")
@@ -365,13 +363,21 @@ class _Visit:
         try:
             found = expression.evaluate(self.view if view is None else view)
         except ExpressionError as error:
-            self.problems.setdefault(place, f"{error} ({self.who})")
+            mixed = "; whole and broken numbers do not mix: double(n), 1.0" if MIXED.search(str(error)) else ""
+            self.problems.setdefault(place, f"{error}{mixed} ({self.who})")
             return None
         if need.fits(found):
             return found
         says = f"`{expression.source}` gives {type(found).__name__} where {need.what} is needed ({self.who})"
         self.problems.setdefault(place, says)
         return None
+
+
+def _decided(step: Review, labels: Sequence[str]) -> dict[str, Any]:
+    """Who decided, by the labels that each of them chose."""
+    names = PERSONS[: len(labels)]
+    every = {} if step.people is None else {"reviewers": list(names), "labels": list(labels)}
+    return {"reviewer": "+".join(names), **every}
 
 
 def _is_written(text: str, expression: Expression) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from aios.processors.reading.fact import Fact
 from aios.processors.reading.kinds import Document
@@ -79,7 +80,7 @@ class Comparison(Shape):
     because there are more names than are screened.
     """
 
-    subjects: tuple[Subject, ...]
+    subjects: Annotated[tuple[Subject, ...], Field(min_length=1)]  # who applies comes first
     unscreened: tuple[Subject, ...] = ()
     findings: tuple[Finding, ...]
     name: Said

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -242,6 +242,7 @@ def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
+@example(source="!!(input.paid ? input.name : input.risk)")
 @given(source=st.recursive(ATOMS, _grown, max_leaves=6))
 def test_what_runs_is_never_refused_for_an_unknown_name(source: str) -> None:
     """Whatever expression gives a value over a view has, for its shapes, no name that is missing there."""
@@ -335,3 +336,64 @@ def test_who_decides_is_somebody_who_can(decided_by: str, says: str) -> None:
     told |= {"start": "done", "autonomy": None, "input": "document.received.v1"}
     found = workflow_walk.walk(Workflow.model_validate(told), inputs.shipped("document.received.v1"))
     assert [place for place, said in found if says in said] == [("steps", "done", "emit", "decided_by")]
+
+
+@pytest.mark.parametrize("branch", ["screen", "about"])
+def test_whichever_branch_failed_its_answer_is_not_there(branch: str) -> None:
+    """What a failure leads to reads it with `has` alone, of the first branch and of any other."""
+    evidence = ("steps", "ask", "review", "evidence")
+    assert any("no field" in one for one in problems((evidence, {"said": f"answers.{branch}"})))
+    assert problems((evidence, {"said": f"has(answers.{branch}) ? answers.{branch} : {{}}"})) == []
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_whichever_item_failed_nothing_stands_in_its_place(index: int) -> None:
+    """What a failure leads to looks whether the item is null, of the first and of any other."""
+    evidence = ("steps", "ask", "review", "evidence")
+    there = f"has(answers.read) && size(answers.read) > {index}"
+    page = f"answers.read[{index}]"
+    assert problems((evidence, {"said": f"{there} ? {page}.text : ''"})) != []
+    assert problems((evidence, {"said": f"{there} && {page} != null ? {page}.text : ''"})) == []
+
+
+def test_each_label_that_leads_elsewhere_is_tried() -> None:
+    """However far behind it stands among what a person may choose."""
+    verdicts = ["accept", "reject", "one", "two", "three", "close"]
+    close = {"when": "answers.ask.label == 'close'", "then": "closed"}
+    by = "'reviewer:' + answers.ask.reviewer"
+    edits: tuple[Edit, ...] = (
+        (("labels", "verdicts"), verdicts),
+        (("steps", "judged", "rule", "first_of"), [*flow.EVERY["steps"]["judged"]["rule"]["first_of"], close]),
+        (("steps", "closed"), {"emit": {"status": "decided", "outcome": "closed", "decided_by": by}}),
+    )
+    assert problems(*edits) == []
+
+
+def test_where_one_person_is_asked_there_is_no_second() -> None:
+    """Of two who may be asked, the case that asks one is tried with one."""
+    summary = ("steps", "refuse", "emit", "summary")
+    second = "has(answers.ask) ? answers.ask.reviewers[1] : ''"
+    assert problems((summary, second)) != []
+    assert problems((summary, second.replace("[1]", "[0]"))) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_policies_note_in_a_branch_is_tried(fails: bool) -> None:
+    """Also where the branch, or another, failed afterwards."""
+    ways = ("steps", "gather", "parallel", *(("on_error", "then") if fails else ("then",)))
+    hurried = {"when": "noted.size() > 0", "then": "hurry"}
+    sort = {"rule": {"first_of": [hurried], "otherwise": {"then": "ask" if fails else "read"}}}
+    hurry = {"emit": {"status": "expired", "outcome": "hurried", "decided_by": "'timer'"}}
+    guards = {"before": ["urgent@1"]}
+    steps: tuple[Edit, ...] = ((("steps", "sort"), sort), (("steps", "hurry"), hurry))
+    found = problems(((*ABOUT, "guards"), guards), (ways, "sort"), *steps)
+    assert found == []
+
+
+def test_an_example_is_tried_as_its_system_would_say_it() -> None:
+    """A number of its contract is one that was written whole, too."""
+    near = ("steps", "weigh", "rule", "first_of", 0, "when")
+    examples = ("examples", "screen"), ({"score": 80, "hits": [{"score": 90, "name": "Ana"}]},)
+    assert problems((near, "answers.screen.hits.exists(h, h.score * 1.5 > 100.0)"), examples) == []
+    (mixed,) = problems((near, "answers.screen.hits.exists(h, h.score * 2 > 100)"), examples)
+    assert "whole and broken numbers do not mix: double(n), 1.0" in mixed
