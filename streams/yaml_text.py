@@ -10,6 +10,7 @@ Rejected: rewriting what was meant (`=` for `==`): whoever reads the file later 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import yaml
 from yaml.constructor import SafeConstructor
+from yaml.reader import ReaderError
 
 from aios.streams.errors import ConfigError
 
@@ -25,7 +27,11 @@ FILE_CHARS_MAX = 256 << 10
 ALIASED_MAX = 64 << 10  # values, and characters in them, that stand there by aliases alone
 STANDARD = "tag:yaml.org,2002:"  # begins the tags that this reads
 MERGE = f"{STANDARD}merge"
+NULL, BINARY = f"{STANDARD}null", f"{STANDARD}binary"
+NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 NO_TAGS_OF_VALUES = frozenset({MERGE, f"{STANDARD}value"})  # of the keys << and =
+NUMBERS = frozenset({f"{STANDARD}int", f"{STANDARD}float"})
+EIGHTS = re.compile(r"[-+]?0[0-7_]+")
 COLLECTIONS = frozenset({f"{STANDARD}map", f"{STANDARD}seq"})  # with any other PyYAML reads a text out of `{=: text}`
 
 
@@ -51,6 +57,10 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
         raise Unreadable([f"1:1: a text asks for a character that there is none of: {error}"]) from error
     except RecursionError:
         raise Unreadable([f"1:1: nested more than {DEPTH_MAX} levels deep"]) from None
+    except ReaderError as error:
+        before = text[: error.position].split("\n")
+        sign = f"{text[error.position]!a} is no character of YAML; take it out, or write it so in double quotes"
+        raise Unreadable([f"{len(before)}:{len(before[-1]) + 1}: {sign}"]) from error
     except yaml.YAMLError as error:
         raise Unreadable([_said(error)]) from error
 
@@ -78,6 +88,29 @@ def place(node: yaml.Node) -> str:
     return f"{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
 
+def misread(
+    node: yaml.Node, under: frozenset[str], *, inside: bool = False, seen: set[tuple[int, bool]] | None = None
+) -> Iterator[str]:
+    """Values that YAML reads otherwise than they are written: as a date (2026-11-20), as minutes (12:30) or by eights
+    (010), a line each. under: keys below which such a one was meant as text. inside: below one of them already. seen:
+    what was looked at, by id.
+    """
+    seen = set() if seen is None else seen
+    if (id(node), inside) in seen:
+        return
+    seen.add((id(node), inside))
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from misread(value, under, inside=inside or key.value in under, seen=seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from misread(item, under, inside=inside, seen=seen)
+    elif inside and node.tag == f"{STANDARD}timestamp":
+        yield f"{place(node)}: YAML reads {node.value} as a date; put it in quotes"
+    elif inside and node.tag in NUMBERS and (":" in node.value or EIGHTS.fullmatch(node.value)):
+        yield f"{place(node)}: YAML reads {node.value} as {SafeConstructor().construct_object(node)}; put it in quotes"
+
+
 def _mistakes(node: yaml.Node, above: tuple[yaml.Node, ...], done: set[int]) -> Iterator[str]:
     if node in above:
         yield f"{place(node)}: this stands inside itself, by its own anchor"
@@ -88,7 +121,7 @@ def _mistakes(node: yaml.Node, above: tuple[yaml.Node, ...], done: set[int]) -> 
     if id(node) in done:
         return
     done.add(id(node))
-    if not node.tag.startswith(STANDARD):
+    if not node.tag.startswith(STANDARD) or node.tag == BINARY:
         yield f"{place(node)}: the tag {node.tag} means nothing here; leave it out, or put the text in quotes"
     elif isinstance(node, yaml.ScalarNode):
         yield from _of_scalar(node)
@@ -117,6 +150,8 @@ def _of_scalar(node: yaml.ScalarNode) -> Iterator[str]:
         yield f"{place(node)}: this is no {node.tag.removeprefix(STANDARD)}, as its tag says; leave the tag out"
     except yaml.YAMLError as error:
         yield _said(error)
+    if node.tag == NULL and node.value not in NULLS:
+        yield f"{place(node)}: this is no null, as its tag says; leave the tag out"
     if any("\ud800" <= each <= "\udfff" for each in node.value):
         yield f"{place(node)}: \\u with d8 to df is half a character; write the character itself"
 

@@ -39,6 +39,7 @@ from aios.streams.part import close_to
 from aios.streams.pool_files import Lane
 
 CASES_MAX = 500
+PLAIN = frozenset({"input", "told", "object", "output"})  # keys of values that are JSON, where no date is one
 RECEIVED = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
 
 
@@ -109,6 +110,8 @@ def read(path: Path, sound: Sound) -> tuple[Recorded, ...]:
         raise ConfigError("\n".join(f"{path}:{each}" for each in error.problems)) from error
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}:1:1: recorded cases are a list under the key `cases`")
+    if otherwise := list(yaml_text.misread(root, PLAIN)):
+        raise ConfigError("\n".join(f"{path}:{each}" for each in otherwise))
     try:
         found = _File.model_validate(said).cases
     except ValidationError as error:

@@ -32,6 +32,7 @@ from aios.streams.topics import Topic
 
 FOLDER = Path(__file__).parents[1] / "workflows"
 FILE_BYTES_MAX = 1 << 20
+PLAIN = frozenset({"policy", "samples", "examples"})  # keys of values that expressions see, where no date is one
 CASES = ".cases.yaml"  # how the file beside a workflow ends that holds recorded cases of it
 
 log = logging.getLogger(__name__)
@@ -291,6 +292,8 @@ def _validate(
     text: str,
     root: yaml.Node,
     said: Any,
+    if not walked and (otherwise := list(yaml_text.misread(root, PLAIN))):
+        return None, [f"{where}:{each}" for each in otherwise]
     contract_of: Callable[[str], Input],
     *,
     walked: bool,

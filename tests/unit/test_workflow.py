@@ -142,6 +142,13 @@ def edited(folder: Path, old: str, new: str, name: str = NAMED) -> Path:
             "an expression stands without braces",
         ),
         ("owner: customer-operations", "owner: !team x", "!team", "the tag !team means nothing here"),
+        ("policy:\n", "policy:\n  opens: 12:30\n", "opens: 12:30", "YAML reads 12:30 as 750; put it in quotes"),
+        (
+            "start: classify",
+            "examples: {ask: [{day: 2026-11-20}]}\nstart: classify",
+            "examples:",
+            "YAML reads 2026-11-20 as a date; put it in quotes",
+        ),
         ("owner: customer-operations", "owner: a\n<<: [1]", "[1]", "expected a mapping"),
         ("policy:\n", "policy: &all\n  all: *all\n", "&all", "stands inside itself"),
         ("owner: customer-operations", f"owner: {'[' * 60}{']' * 60}", "[[[", "nested more than 50 levels deep"),

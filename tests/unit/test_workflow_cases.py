@@ -150,6 +150,7 @@ def test_an_answer_of_a_person_that_is_not_offered_is_no_pass(tmp_path: Path) ->
         ("outcome: paid, decided_by", "outcome: {}}, decided_by", "expected"),
         (
             "outcome: paid, decided_by",
+        ("purpose: train, receipts", "purpose: 2026-11-20, receipts", "YAML reads 2026-11-20 as a date; put it in"),
             "outcome: paid, outcome: x, decided_by",
             "the key outcome stands here a second time",
         ),

@@ -18,7 +18,11 @@ STAIRS = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1
         ("a: !!bool foo", "1:4: this is no bool"),
         ("a: 1\nb: !!int ''", "2:4: this is no int"),
         ("a: !!float ''", "1:4: this is no float"),
+        ("a: 1\nb: one\x0btwo", "2:7: '\\x0b' is no character of YAML"),
         ("a: !!timestamp foo", "1:4: this is no timestamp"),
+        ("a: !!null foo", "1:4: this is no null"),
+        ("a: !!binary '*'", "1:4: the tag tag:yaml.org,2002:binary means nothing"),
+        ("a: !!binary aGVsbG8=", "1:4: the tag tag:yaml.org,2002:binary means nothing"),
         ("a: 1\n!!bool foo: 1", "2:1: this is no bool"),
         ("a: !!bool {=: maybe}", "1:4: no bool stands here"),
         ("a: 1\nb: !!int {=: ''}", "2:4: no int stands here"),
@@ -45,3 +49,15 @@ def test_what_a_file_repeats_in_reason_and_all_that_it_does_not_is_read(monkeypa
     _, said = yaml_text.read(f'a: &a {{b: "\\U0001f600", "=": 1}}\nc: {{<<: *a, d: *a}}\ne: [{"x, " * 60}]')
     assert said["c"] == {"b": "\U0001f600", "=": 1, "d": {"b": "\U0001f600", "=": 1}}
     assert len(said["e"]) == 60
+
+
+def test_what_yaml_reads_otherwise_than_it_is_written_has_its_place() -> None:
+    """Where it is to be plain; a date may be meant elsewhere."""
+    text = "on: 2026-11-20\na: {b: [2026-11-20, '2026-11-20'], 12:30: 1:30}\nc: 010\nd: [10, 0x10, 1.5, !!null , ~]"
+    root, _ = yaml_text.read(text)
+    assert root is not None
+    assert list(yaml_text.misread(root, frozenset({"a", "c", "d"}))) == [
+        "2:9: YAML reads 2026-11-20 as a date; put it in quotes",
+        "2:43: YAML reads 1:30 as 90; put it in quotes",
+        "3:4: YAML reads 010 as 8; put it in quotes",
+    ]
