@@ -203,11 +203,11 @@ def cancel(
         by = acting(settings, codec, token_file, Role.OPERATOR)
         known = deploying.there(settings, codec)
         retired = name in known.activated and known.activated[name].version == RETIRED
-        cases = open_cases.read(settings, codec, name) if with_cases else []
         if not retired:
             before = deploying.standing(_there(settings, codec, name).workflow, known)
             if not dry_run:
                 deploying.retire(settings.kafka, codec, name, before, by=by, reason=why)
+        cases = open_cases.read(settings, codec, name) if with_cases else []  # none is opened any more
     refused: list[str] = []
     if cases and not dry_run:
         server = operations.gateway(gateway, token_file)
@@ -337,6 +337,8 @@ def _there(settings: Settings, codec: Codec, name: str) -> Sound:
     plain, _, version = name.partition("@")
     if not version:
         active = known.activated.get(plain)
+        if active is not None and active.version == RETIRED:
+            fail(f"{plain} is retired: name one of its versions, or activate one; `aios workflow list`", NOT_FOUND)
         latest = workflow_files.shipped().latest(plain)
         version = str(active.version if active is not None else latest.version if latest is not None else "")
     told = known.deployed.get(f"{plain}@{version}")

@@ -3,6 +3,7 @@
 In: what is remembered of the case (nothing, if it is new), one event, and the record and time that brought it.
 Out: what to remember now, the events to write, the timers to set. Guaranteed:
 
+- an event whose workflow was retired since admit took it is refused, as admit would;
 - one decision: after `case.decided` nothing but refusals of conflicts and 'ignored' entries leaves a case, and who
   cancels a decided one changes nothing;
 - every path ends: each wait has a timer, steps lead in a circle through a wait for an event alone, and that takes
@@ -110,6 +111,8 @@ def _admitted(state: CaseRemembered | None, event: CaseAdmitted, around: Around,
         workflow = around.workflows.latest(event.workflow)
     except ConfigError as error:  # deployed for a newer release: the others' cases go on
         raise RecordError(str(error)[:REASON_CHARS_MAX], Reason.UNATTRIBUTABLE) from error
+    if around.workflows.retired(event.workflow):  # since admit took it
+        return _refused(state, event, around.cause, "workflow_retired", f"{event.workflow} takes no new cases")
     if workflow is None or workflow.input != event.input_contract:
         raise RecordError(f"no workflow {event.workflow} takes {event.input_contract} here", Reason.UNATTRIBUTABLE)
     mode = autonomy.drawn(workflow, *around.workflows.autonomy(workflow), event.case_id)
@@ -170,7 +173,13 @@ def _replaced(state: CaseRemembered, event: CaseAdmitted, around: Around) -> Mov
 
 def _conflict(state: CaseRemembered, event: CaseAdmitted, cause: Cause) -> Moved:
     """The key is taken by another body: the event is refused under its own id, the case goes on untouched."""
-    reason = "conflicting_duplicate"
+    detail = "another event holds this idempotency key with a different body"
+    return _refused(state, event, cause, "conflicting_duplicate", detail)
+
+
+def _refused(state: CaseRemembered | None, event: CaseAdmitted, cause: Cause, reason: str, detail: str) -> Moved:
+    """state: of the case whose key the event has; None: there is none."""
+    duplicate_of = "" if state is None else state.event_id
     refused = EventRefused(
         event_id=event.event_id,
         tenant=event.tenant,
@@ -178,14 +187,15 @@ def _conflict(state: CaseRemembered, event: CaseAdmitted, cause: Cause) -> Moved
         case_id=event.case_id,
         idempotency_key=event.idempotency_key,
         reason=reason,
-        detail="another event holds this idempotency key with a different body",
-        duplicate_of=state.event_id,
+        detail=detail,
+        duplicate_of=duplicate_of,
         refused_by=ACTOR,
         refused_at=cause.now_ms,
         source_topic=event.source_topic,
         source_partition=event.source_partition,
         source_offset=event.source_offset,
     )
+    told = {"event_id": event.event_id, "reason": reason} | ({"duplicate_of": duplicate_of} if duplicate_of else {})
     audit = AuditRecorded(
         audit_id=ids.derive("refused", event.source_topic, str(event.source_partition), str(event.source_offset)),
         case_id=event.case_id,
@@ -195,7 +205,7 @@ def _conflict(state: CaseRemembered, event: CaseAdmitted, cause: Cause) -> Moved
         transition="refused",
         status="refused",
         actor=ACTOR,
-        detail=ids.canonical({"event_id": event.event_id, "reason": reason, "duplicate_of": state.event_id}),
+        detail=ids.canonical(told),
         input_topic=cause.topic,
         input_partition=cause.partition,
         input_offset=cause.offset,

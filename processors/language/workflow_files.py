@@ -66,6 +66,10 @@ class Workflows:
         """The version that new cases take; None: there is no such workflow, or it takes none."""
         return self._latest.get(name)
 
+    def retired(self, name: str) -> bool:  # noqa: ARG002 - of those that are deployed
+        """Whether it is known, and takes no new cases."""
+        return False
+
     def autonomy(self, workflow: Workflow) -> tuple[str, int]:
         """How far new cases decide alone, and which permille of them."""
         return (self._mode, PERMILLE) if self._mode else autonomy.of_file(workflow)
@@ -119,6 +123,10 @@ class Live(Workflows):
         if told is None:
             return self._latest.get(name)
         return None if told.version == RETIRED else self.at(name, told.version)
+
+    def retired(self, name: str) -> bool:
+        told = self._deployments.activated.get(name)
+        return told is not None and told.version == RETIRED
 
     def autonomy(self, workflow: Workflow) -> tuple[str, int]:
         """As activated last, else as its file says."""
@@ -284,6 +292,8 @@ def read_text(
         return None, [f"{where}:{each}" for each in error.problems]
     if not isinstance(root, yaml.MappingNode):
         return None, [f"{where}:1:1: a workflow is a mapping"]
+    if not walked and (otherwise := list(yaml_text.misread(root, PLAIN))):
+        return None, [f"{where}:{each}" for each in otherwise]
     return _validate(where, text, root, said, contract_of, walked=walked, kept=kept)
 
 
@@ -292,8 +302,6 @@ def _validate(
     text: str,
     root: yaml.Node,
     said: Any,
-    if not walked and (otherwise := list(yaml_text.misread(root, PLAIN))):
-        return None, [f"{where}:{each}" for each in otherwise]
     contract_of: Callable[[str], Input],
     *,
     walked: bool,

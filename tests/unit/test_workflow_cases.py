@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +12,8 @@ from typing import Any, get_args
 import pytest
 from click.testing import CliRunner
 
-from aios.infra import deploying, drawing
+from aios.infra import deploying, drawing, open_cases
+from aios.infra.commands import workflow_acts
 from aios.infra.commands.workflow import group
 from aios.infra.deploying import There
 from aios.infra.ways import BUDGET, boxes, head
@@ -21,9 +23,9 @@ from aios.processors.language import workflow_files
 from aios.processors.language.workflow import Kind
 from aios.processors.language.workflow_files import Sound, Workflows
 from aios.schemas.codec import Codec
-from aios.schemas.models import CaseRemembered, CaseTold, WorkflowActivated
+from aios.schemas.models import AuditRecorded, CaseRemembered, CaseTold, EventRefused, WorkflowActivated
 from aios.streams import deployments, inputs
-from aios.streams.config import KafkaSettings
+from aios.streams.config import KafkaSettings, Settings
 from aios.streams.deployments import MIGRATED, Catalogue
 from aios.streams.errors import ConfigError, Reason, RecordError
 from tests.fakes import admissions, claims, flow
@@ -330,6 +332,53 @@ def test_a_case_moves_where_its_step_asks_the_same(tmp_path: Path) -> None:
     one = sound(tmp_path)
     state = waiting(one)
     freer = sound(tmp_path, "alone_max_cents: 10000}", "alone_max_cents: 20000}")
+def test_what_admit_took_before_the_workflow_was_retired_is_refused(tmp_path: Path) -> None:
+    """As admit refuses what comes later; it counts against no tenant, as a dead letter would."""
+    tables, one = Tables(), sound(tmp_path)
+    tables.put(one, version=0)
+    live = workflow_files.Live(workflow_files.shipped(), tables.given)
+    event = admissions.admitted({}, tenant="acme", workflow="expenses.claim", contract=one.input.contract, at=NOW_MS)
+    moved = case.plan(None, event, Cause("t", 0, 0, NOW_MS), live)
+    assert moved.state is None
+    (_, refused), (_, audit) = moved.events
+    assert isinstance(refused, EventRefused)
+    assert isinstance(audit, AuditRecorded)
+    assert (refused.reason, refused.case_id, refused.duplicate_of) == ("workflow_retired", event.case_id, "")
+    assert (audit.transition, audit.case_seq) == ("refused", 0)
+    unknown = replace(event, workflow="expenses.unknown")
+    with pytest.raises(RecordError, match="no workflow"):
+        case.plan(None, unknown, Cause("t", 0, 1, NOW_MS), live)
+
+
+def test_open_cases_are_called_off_when_no_more_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was opened while they were counted would stay open."""
+    done: list[str] = []
+
+    def counted(*_: object) -> list[CaseRemembered]:
+        done.append("read")
+        return []
+
+    monkeypatch.setattr(workflow_acts, "connected", lambda: nullcontext((Settings(), None)))
+    monkeypatch.setattr(workflow_acts, "acting", lambda *_: "operator:ada")
+    monkeypatch.setattr(deploying, "there", lambda *_: There({}, {}))
+    monkeypatch.setattr(deploying, "retire", lambda *_, **__: done.append("retired"))
+    monkeypatch.setattr(open_cases, "read", counted)
+    ran = CliRunner().invoke(group, ["cancel", "document.triage", "--why", "over", "--open-cases"])
+    assert ran.exit_code == 0, ran.output
+    assert done == ["retired", "read"]
+
+
+def test_a_retired_workflow_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not as one that there never was."""
+    tables, one = Tables(), sound(tmp_path)
+    tables.put(one, version=0)
+    monkeypatch.setattr(workflow_acts, "connected", lambda: nullcontext((Settings(), None)))
+    monkeypatch.setattr(deploying, "there", lambda *_: There(tables.deployed, tables.activated))
+    ran = CliRunner().invoke(group, ["diff", str(tmp_path / "expenses.claim.yaml")])
+    assert ran.exit_code == 3
+    assert "expenses.claim is retired" in ran.output
+
+
     later = freer.workflow.model_copy(update={"version": 2})
     moved = migrating.migrated(state, one.workflow, later)
     assert isinstance(moved, CaseRemembered)
