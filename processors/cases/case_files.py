@@ -119,7 +119,7 @@ def read(path: Path, sound: Sound) -> tuple[Recorded, ...]:
     wrong = [
         mistakes.line(str(path), root, ("cases", number, *place), says)
         for number, one in enumerate(found)
-        for place, says in (*_input(one, sound.input), *unasked(one, sound.workflow), *_waits(one, sound.workflow))
+        for place, says in (*_input(one, sound.input), *unasked(one, sound.workflow), *_expected(one, sound.workflow))
     ]
     if wrong:
         raise ConfigError("\n".join(wrong))
@@ -166,6 +166,8 @@ def _nobody(path: str, workflow: Workflow) -> str:
     match workflow.steps[name].kind:
         case Rule() | Emit():
             return f"step {name} asks nobody"
+        case Wait(event=None):
+            return f"step {name} waits for its time alone, and is told nothing"
         case Parallel(of=branches):
             if branch not in branches:
                 return f"step {name} asks by branch{close_to(path, [f'{name}/{each}' for each in branches])}"
@@ -178,7 +180,9 @@ def _nobody(path: str, workflow: Workflow) -> str:
     return ""
 
 
-def _waits(recorded: Recorded, workflow: Workflow) -> Iterator[tuple[Place, str]]:
+def _expected(recorded: Recorded, workflow: Workflow) -> Iterator[tuple[Place, str]]:
+    if recorded.expect == Expected():
+        yield ("expect",), "it names nothing that must come, so that the case could not come out in another way"
     name = recorded.expect.waits_in
     if name is not None and step_of(name) not in workflow.steps:
         yield ("expect", "waits_in"), f"there is no step {name}{close_to(name, list(workflow.steps))}"

@@ -3,7 +3,7 @@
 In: of each case its input, what models, systems, people and events said by step path, and what is to come of it
 (case_files.py). Out: for each case what came, and where it differs. Guaranteed: the state machine is plan's own; what a
 step is not given stays silent and its timer fires, so that deadlines and expiries are tried too; an answer of a system
-that its operation's contract does not allow, or of a person that is not offered, is a difference, never a pass; a run
+or a model that its contract does not allow, or of a person that is not offered, is a difference, never a pass; a run
 ends within MOVES_MAX moves. Nothing is asked of anybody.
 
 Rejected: recording from a live system only (a new workflow has no history yet; infra/recorded_cases.py does that for
@@ -25,6 +25,7 @@ from aios.processors.cases.asking import EXPIRED, FAILED, OK
 from aios.processors.cases.case_files import Recorded
 from aios.processors.cases.turn import Cause, step_of
 from aios.processors.connectors import registry
+from aios.processors.language import answers
 from aios.processors.language.workflow import STEPS_MAX, Wait, Workflow
 from aios.processors.language.workflow_files import Sound, Workflows
 from aios.schemas import ids
@@ -178,7 +179,7 @@ class _Run:
                         yield self._told(told, str(step.kind.event), given, now)
             case InferenceRequested():
                 if (given := self._given(told.step)) is not None:
-                    yield _completed(told, given, now)
+                    yield self._completed(told, given, now)
             case ConnectorRequested():
                 if (given := self._given(told.step)) is not None:
                     yield self._returned(told, given, now)
@@ -224,6 +225,17 @@ class _Run:
             by=str(given.get("by", "producer")),
             told_at=now,
         )
+
+    def _completed(self, asked: InferenceRequested, given: Mapping[str, Any], now: int) -> InferenceCompleted:
+        completed = _completed(asked, given, now)
+        if completed.status == OK:
+            try:
+                answers.read(asked.task, completed.output_contract, completed.output, asked.prompt)
+            except ValidationError as error:
+                self.wrong.append(f"{asked.step}: {wrong_in(error)[0]}")
+            except ValueError as error:
+                self.wrong.append(f"{asked.step}: {error}")
+        return completed
 
     def _returned(self, asked: ConnectorRequested, given: Mapping[str, Any], now: int) -> ConnectorCompleted:
         operation = registry.operation(asked.system, asked.operation)

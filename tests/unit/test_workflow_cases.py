@@ -147,12 +147,13 @@ def test_an_answer_of_a_person_that_is_not_offered_is_no_pass(tmp_path: Path) ->
             "given.ask.0.label: a text belongs here; YAML reads",
         ),
         ("waits_in: ask", "waits_in: asks", "there is no step asks; did you mean ask?"),
+        ("{outcome: paid, decided_by: policy, reasons: [], output: {to: Ann}}", "{}", "expect: it names nothing that"),
         ("{employee: Ann, purpose", "{employe: Ann, purpose", "has no field employe; did you mean employee?"),
         ("{employee: Ann, purpose: train, receipts", "{employee: Ann, receipts", "purpose is missing"),
+        ("purpose: train, receipts", "purpose: 2026-11-20, receipts", "YAML reads 2026-11-20 as a date; put it in"),
         ("outcome: paid, decided_by", "outcome: {}}, decided_by", "expected"),
         (
             "outcome: paid, decided_by",
-        ("purpose: train, receipts", "purpose: 2026-11-20, receipts", "YAML reads 2026-11-20 as a date; put it in"),
             "outcome: paid, outcome: x, decided_by",
             "the key outcome stands here a second time",
         ),
@@ -194,6 +195,24 @@ def test_what_a_wait_is_told_stands_under_told() -> None:
     whole = Sound(workflow=flow.workflow(), text="", input=inputs.shipped("document.received.v1"))
     assert _given({"booked": {"what": "moved"}}, whole) == ["unknown key what (allowed here: by, told)"]
     assert _given({"booked": [{"told": {"what": "moved"}}, {"by": "ada"}]}, whole) == ["Field required"]
+
+
+def test_a_wait_for_a_time_is_told_nothing() -> None:
+    """Whoever gives it an event meant another step."""
+    steps = flow.EVERY["steps"]
+    booked = {"wait": {name: said for name, said in steps["booked"]["wait"].items() if name not in ("event", "then")}}
+    timed = flow.workflow(steps={**steps, "booked": booked})
+    whole = Sound(workflow=timed, text="", input=inputs.shipped("document.received.v1"))
+    assert _given({"booked": {"told": {}}}, whole) == ["step booked waits for its time alone, and is told nothing"]
+
+
+def test_an_answer_that_no_model_gives_is_no_pass() -> None:
+    """In service it would be none either, and the case went on without; whoever wrote it meant something else."""
+    whole, _ = workflow_files.read_file(workflow_files.FOLDER / "document.triage.yaml")
+    assert whole is not None
+    classified = {"label": "card_arrival", "confidense": 0.9, "out_of_scope": 0.0}
+    said = recorded(input={"text": "Where is my card?"}, given={"classify": classified})
+    assert "classify: confidence: Field required" in workflow_cases.run(whole, said).wrong
 
 
 def _given(said: dict[str, Any], whole: Sound) -> list[str]:
@@ -313,25 +332,6 @@ def test_live_workflows_are_looked_for_before_they_are_denied(tmp_path: Path) ->
     assert live.at("document.triage", 1).version == 1
 
 
-# ── migration ──
-
-
-def waiting(one: Sound) -> CaseRemembered:
-    """A case of it that waits for a person."""
-    fields = {"employee": "A", "purpose": "b", "receipts": []}
-    event = admissions.admitted(
-        fields, tenant="acme", workflow=one.workflow.workflow, contract=one.input.contract, at=NOW_MS
-    )
-    moved = case.plan(None, event, Cause("", 0, 0, NOW_MS), Workflows([one.workflow], {one.input.contract: one.input}))
-    assert moved.state is not None
-    return moved.state
-
-
-def test_a_case_moves_where_its_step_asks_the_same(tmp_path: Path) -> None:
-    """Another threshold and another way on are no hindrance; the step's own question is."""
-    one = sound(tmp_path)
-    state = waiting(one)
-    freer = sound(tmp_path, "alone_max_cents: 10000}", "alone_max_cents: 20000}")
 def test_what_admit_took_before_the_workflow_was_retired_is_refused(tmp_path: Path) -> None:
     """As admit refuses what comes later; it counts against no tenant, as a dead letter would."""
     tables, one = Tables(), sound(tmp_path)
@@ -379,6 +379,25 @@ def test_a_retired_workflow_is_told_as_such(tmp_path: Path, monkeypatch: pytest.
     assert "expenses.claim is retired" in ran.output
 
 
+# ── migration ──
+
+
+def waiting(one: Sound) -> CaseRemembered:
+    """A case of it that waits for a person."""
+    fields = {"employee": "A", "purpose": "b", "receipts": []}
+    event = admissions.admitted(
+        fields, tenant="acme", workflow=one.workflow.workflow, contract=one.input.contract, at=NOW_MS
+    )
+    moved = case.plan(None, event, Cause("", 0, 0, NOW_MS), Workflows([one.workflow], {one.input.contract: one.input}))
+    assert moved.state is not None
+    return moved.state
+
+
+def test_a_case_moves_where_its_step_asks_the_same(tmp_path: Path) -> None:
+    """Another threshold and another way on are no hindrance; the step's own question is."""
+    one = sound(tmp_path)
+    state = waiting(one)
+    freer = sound(tmp_path, "alone_max_cents: 10000}", "alone_max_cents: 20000}")
     later = freer.workflow.model_copy(update={"version": 2})
     moved = migrating.migrated(state, one.workflow, later)
     assert isinstance(moved, CaseRemembered)
