@@ -34,6 +34,7 @@ from pydantic import BaseModel, create_model
 from aios.processors.connectors.connector import TOO_LARGE, Ask, CallFailed, Failure, Operation, Part, Setup, failure_of
 from aios.schemas import ids
 from aios.streams import system_files
+from aios.streams.errors import ConfigError
 
 CONNECT_S_MAX = 3.0
 LATER = frozenset({401, 408, 425, 429, 503})
@@ -68,15 +69,18 @@ class Http:
         self._system = setup.system
         self.operations = operations_of(setup.system)
         self._url = setup.option("url").rstrip("/")
+        if not self._url.startswith(("http://", "https://")):  # aiohttp would say so of each call, done or not
+            raise ConfigError(f"connectors.options.{self._system.system}.url begins with http:// or https://")
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         connect_s = float(self._setup.options.get("timeout_connect_s", CONNECT_S_MAX))
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
+            timeout=aiohttp.ClientTimeout(total=None, connect=connect_s),
             connector=aiohttp.TCPConnector(limit=self._system.limits.calls_max),
             cookie_jar=aiohttp.DummyCookieJar(),  # one session for all tenants: what one is given is no other's
             auto_decompress=True,
+            middlewares=(_once,),
         )
 
     async def close(self) -> None:
@@ -159,6 +163,16 @@ class Http:
         if status in self._system.operations[operation].refused:
             return CallFailed(Failure.REFUSED, f"http_{status}", f"it declines to {operation}")
         return CallFailed(Failure.PERMANENT, f"http_{status}", "it does not take the request as it is")
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Whether a request whose connection was lost is sent again says its effect; aiohttp would, all but a POST."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise CallFailed(Failure.AMBIGUOUS, "connection_lost", "the connection was lost behind the request") from error
 
 
 @lru_cache(maxsize=256)

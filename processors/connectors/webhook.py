@@ -82,7 +82,7 @@ class Webhook:
                 data=body,
                 headers={**headers, "Content-Type": "application/json"},
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=ask.deadline_s * OWN_SHARE, sock_connect=CONNECT_S_MAX),
+                timeout=aiohttp.ClientTimeout(total=ask.deadline_s * OWN_SHARE, connect=CONNECT_S_MAX),
             ) as response:
                 status = response.status
         except (aiohttp.ClientError, OSError) as error:

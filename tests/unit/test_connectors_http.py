@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from aios.processors.connectors import http, registry
+from aios.processors.connectors import http, registry, webhook
 from aios.processors.connectors.connector import TOO_LARGE, Ask, CallFailed, Failure, Setup
 from aios.processors.connectors.http import Http
 from aios.processors.connectors.webhook import Message, Webhook
@@ -236,6 +237,72 @@ def test_a_cut_connection_may_have_been_done_and_a_closed_port_was_not(tmp_path:
     assert asyncio.run(closed()) is Failure.TRANSIENT
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "GET"])
+def test_a_request_whose_connection_is_lost_is_sent_once(method: str, tmp_path: Path) -> None:
+    """Whether it may be sent again is for its effect to say: aiohttp would, for all of these but POST."""
+
+    def cut(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    told = system_files.Http.model_validate({"method": method, "path": "/book", "effects": ("at_most_once",)})
+
+    async def work() -> tuple[Failure, list[Any]]:
+        async with against(cut, tmp_path, asked=system(operations={"book": told})) as (connector, seen):
+            with pytest.raises(Exception) as raised:  # noqa: PT011 - how it is judged is what is asked for
+                await connector.call("book", connector.operations["book"].request(), ASK)
+            return connector.classify(raised.value), seen
+
+    failure, seen = asyncio.run(work())
+    assert (failure, len(seen)) == (Failure.AMBIGUOUS, 1)
+
+
+def test_an_address_that_is_none_is_told_before_anything_is_asked() -> None:
+    """While it is not put right commands wait, and none is answered as perhaps done."""
+    settings = Settings(connectors=ConnectorsSettings(options={"bank": {"url": "bank.example.org/api"}}))
+    with pytest.raises(ConfigError, match=r"connectors\.options\.bank\.url begins with http"):
+        registry.connector(system(), settings)
+
+
+@pytest.mark.parametrize("who", ["http", "webhook"])
+def test_a_name_that_nobody_resolves_is_no_connection(
+    who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server that is silent: nothing was sent, so nothing can have been done."""
+
+    async def silent(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(aiohttp.connector.DefaultResolver, "resolve", silent)
+    monkeypatch.setattr(http, "CONNECT_S_MAX", 0.1)
+    monkeypatch.setattr(webhook, "CONNECT_S_MAX", 0.1)
+    (tmp_path / "s").write_text(SECRET)
+    url = "http://bank.example.org/in"
+    endpoint = EndpointSettings(tenant="acme", secret=f"file:{tmp_path / 's'}", url=url)
+    settings = Settings(connectors=ConnectorsSettings(options={"bank": {"url": url}}, endpoints={"claims": endpoint}))
+
+    async def work() -> Failure:
+        connector: Any
+        if who == "http":
+            connector = registry.connector(system(), settings)
+            asked = "book", connector.operations["book"].request(account="a", amount=1)
+        else:
+            connector = Webhook(Setup(system=installed.systems()["webhook"], settings=settings, options={}))
+            asked = "send", Message(endpoint="claims", kind="x", body={})
+        await connector.open()
+        try:
+            async with asyncio.timeout(ASK.deadline_s):
+                await connector.call(*asked, ASK)
+        except Exception as error:  # noqa: BLE001 - that is what is asked for
+            return Failure(connector.classify(error))
+        finally:
+            await connector.close()
+        raise AssertionError
+
+    assert asyncio.run(work()) is Failure.TRANSIENT
+
+
 @pytest.mark.parametrize(("status", "is_done"), [(200, True), (404, False)])
 def test_whether_it_was_done_is_asked_by_the_key(status: int, is_done: bool, tmp_path: Path) -> None:
     found, ((method, path, _, _),) = call(
@@ -345,8 +412,8 @@ def test_a_webhook_is_signed_and_reaches_its_tenants_endpoint_alone(tmp_path: Pa
         endpoint = EndpointSettings(tenant="acme", secret=f"file:{tmp_path / 's'}", url=str(server.make_url("/in")))
         settings = Settings(connectors=ConnectorsSettings(endpoints={"claims": endpoint}))
         shipped = installed.systems()["webhook"]
-        webhook = Webhook(Setup(system=shipped, settings=settings, options={}))
-        await webhook.open()
+        hooks = Webhook(Setup(system=shipped, settings=settings, options={}))
+        await hooks.open()
         ends: list[Any] = []
         for name, tenant in (
             ("claims", "acme"),
@@ -357,11 +424,11 @@ def test_a_webhook_is_signed_and_reaches_its_tenants_endpoint_alone(tmp_path: Pa
         ):
             ask = Ask(request_id="r", idempotency_key="k", tenant=tenant, case_id="c", deadline_s=2.0)
             try:
-                await webhook.call("send", Message(endpoint=name, kind="case.decided", body={"a": 1}), ask)
+                await hooks.call("send", Message(endpoint=name, kind="case.decided", body={"a": 1}), ask)
                 ends.append("ok")
             except CallFailed as error:
-                ends.append(webhook.classify(error))
-        await webhook.close()
+                ends.append(hooks.classify(error))
+        await hooks.close()
         await server.close()
         return ends
 
@@ -412,14 +479,14 @@ def test_an_endpoint_without_its_secret_says_nothing_of_the_others(tmp_path: Pat
     async def work(secret: str) -> Exception:
         endpoint = EndpointSettings(tenant="acme", secret=secret, url="http://127.0.0.1:9/in")
         settings = Settings(connectors=ConnectorsSettings(endpoints={"claims": endpoint}))
-        webhook = Webhook(Setup(system=installed.systems()["webhook"], settings=settings, options={}))
-        await webhook.open()
+        hooks = Webhook(Setup(system=installed.systems()["webhook"], settings=settings, options={}))
+        await hooks.open()
         try:
-            await webhook.call("send", Message(endpoint="claims", kind="x", body={}), ASK)
+            await hooks.call("send", Message(endpoint="claims", kind="x", body={}), ASK)
         except Exception as error:  # noqa: BLE001 - that is what is asked for
             return error
         finally:
-            await webhook.close()
+            await hooks.close()
         raise AssertionError
 
     (tmp_path / "short").write_text("short")
