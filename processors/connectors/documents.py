@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -102,8 +101,8 @@ class Documents:
                 raise _NotThere(Problem.DIFFERS) from error
         if request.content:
             try:
-                return base64.b64decode(request.content, validate=True)
-            except binascii.Error as error:
+                return base64.b64decode("".join(request.content.split()), validate=True)  # as mail wraps it, too
+            except ValueError as error:
                 raise _NotThere(Problem.BROKEN) from error
         return request.text.encode()
 

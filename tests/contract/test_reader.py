@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import io
 import os
 import random
@@ -234,9 +236,16 @@ def test_the_connector_reads_by_reference_and_only_what_is_the_tenants(tmp_path:
     assert answered(tmp_path, ReadRequest(name="p.pdf", reference=mine)).problem == "differs"
 
 
-def test_the_connector_answers_what_is_no_base64(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["***", "JVBERi0\u00e9", "a"])
+def test_the_connector_answers_what_is_no_base64(content: str, tmp_path: Path) -> None:
     """As a broken document, not as an error of ours."""
-    assert answered(tmp_path, ReadRequest(name="p.pdf", content="***")).problem == "broken"
+    assert answered(tmp_path, ReadRequest(name="p.pdf", content=content)).problem == "broken"
+
+
+def test_base64_is_read_in_lines_too(tmp_path: Path) -> None:
+    """As the command base64 and mail write it."""
+    found = answered(tmp_path, ReadRequest(name="p.pdf", content=base64.encodebytes(PDF).decode()))
+    assert (found.problem, found.sha256) == ("", hashlib.sha256(PDF).hexdigest())
 
 
 @pytest.mark.parametrize("unit", ["a", "born 1.1.1980\n", "my address is 12 High Street, London\n"])
