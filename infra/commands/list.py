@@ -116,6 +116,8 @@ def publish(named: str, path: Path | None, why: str, token_file: Path | None) ->
     with connected() as (settings, codec):
         by = acting(settings, codec, token_file, Role.OPERATOR)
         there = published.read(settings.kafka, codec).get(name)
+        if _is_others(listed, there):
+            fail(f"{listed.reference} is the name of another file, by which cases were screened: give this one its own")
         kept = published.keep(settings, content) if path is not None else listed.reference
         event = ListPublished(
             list=name,
@@ -147,6 +149,14 @@ def publish(named: str, path: Path | None, why: str, token_file: Path | None) ->
         )
     before = there.version if there else "the shipped one"
     click.echo(f"{listed.reference} serves from now on: {len(listed.entries)} entries; before: {before}")
+
+
+def _is_others(listed: Listed, there: ListPublished | None) -> bool:
+    """Whether a version of this name has other bytes: whoever was screened by them would not be screened again."""
+    known = {there.sha256} if there is not None and there.version == listed.version else set()
+    if (listed.name, listed.version) in list_files.known():
+        known.add(list_files.shipped(listed.name, listed.version).sha256)
+    return bool(known - {listed.sha256})
 
 
 @group.command()

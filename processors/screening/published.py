@@ -125,8 +125,7 @@ class Current:
     def published_at(self) -> int:
         """When the version that serves was published, Unix ms; 0: it came with the package."""
         told = self._table.get(self._name) if self._table is not None else None
-        serves = told is not None and self._loaded is not None and self._loaded.listed.sha256 == told.sha256
-        return told.published_at if told is not None and serves else 0
+        return told.published_at if told is not None and self._serves(told) else 0
 
     def close(self) -> None:
         """Stop following."""
@@ -139,6 +138,11 @@ class Current:
         if self._source is not None:
             self._source.close()
 
+    def _serves(self, told: ListPublished) -> bool:
+        """Under its own name too: answers say which version they are of."""
+        listed = self._loaded.listed if self._loaded is not None else None
+        return listed is not None and (listed.version, listed.sha256) == (told.version, told.sha256)
+
     def _build(self) -> None:
         serves = True
         while not self._stop.is_set():
@@ -150,7 +154,7 @@ class Current:
         """The published version, if it is another than the loaded one. False: it does not serve, which is logged."""
         self._waiting.clear()
         told = self._table.get(self._name) if self._table is not None else None
-        if told is None or (self._loaded is not None and self._loaded.listed.sha256 == told.sha256):
+        if told is None or self._serves(told):
             return True
         try:
             self._loaded = _loaded(list_files.read(told.list, told.version, content_of(self._settings, told)))

@@ -211,3 +211,14 @@ def test_who_may_not_publishes_nothing(settings: Settings, codec: Codec, name: s
     assert publish(settings, codec, f"{name}@1", OLD, "reviewer").exit_code == FAILED
     assert publish(settings, codec, f"{name}@1", [*OLD, *OLD], "operator").exit_code == FAILED
     assert name not in published.read(settings.kafka, codec)
+
+
+def test_a_version_is_one_file(settings: Settings, codec: Codec, name: str) -> None:
+    """Decisions name it: by other bytes of the same name nobody would be screened again."""
+    assert publish(settings, codec, f"{name}@1", OLD, "operator").exit_code == 0
+    said = publish(settings, codec, f"{name}@1", NEW, "operator")
+    assert (said.exit_code, published.read(settings.kafka, codec)[name].entries) == (FAILED, len(OLD))
+    assert "give this one its own" in said.output
+    assert publish(settings, codec, f"{name}@1", OLD, "operator").exit_code == 0
+    shipped, version = list_files.known()[-1]
+    assert publish(settings, codec, f"{shipped}@{version}", OLD, "operator").exit_code == FAILED

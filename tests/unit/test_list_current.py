@@ -98,6 +98,24 @@ def test_a_version_whose_file_comes_late_serves_when_it_is_there(settings: Setti
         current.close()
 
 
+def test_the_same_bytes_under_another_name_serve_under_that_one(settings: Settings) -> None:
+    """Answers say which version they are of, and the commands what was published last."""
+    publish(settings, "2", FILE, kept=True)
+    current = Current("ofac_sdn", settings)
+    current.open()
+    try:
+        publish(settings, "3", FILE, kept=True)
+        assert current.published_at() == 0
+        Table.changed("ofac_sdn", None, None)
+        deadline = time.monotonic() + WAIT_S_MAX
+        while current.now().listed.version != "3":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert current.published_at() > 0
+    finally:
+        current.close()
+
+
 def test_without_a_published_version_the_shipped_one_serves(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
