@@ -22,7 +22,8 @@ from aios.streams import installed, topology
 PREPARE = "prepare"  # the job's name
 HTTP_PORT = 8080
 LOOPBACK_PORTS = {"gateway": HTTP_PORT, "operations": 8082}  # in compose; the registry has the one between
-START_S_MAX = 120  # to be ready: a group's first assignment, a state that is read again
+START_S_MAX = 3600  # to be ready: a state, or all that Valkey held, is read again; who is ended in it begins anew
+LEAVING_S = 5  # a server answers on, until every proxy knows that its pod leaves
 REPLICAS = 2
 FOLDERS = "/var/lib/aios"  # documents and published lists: whoever hands them in and whoever reads them share it
 SHARED: Mapping[str, tuple[str, str]] = {
@@ -145,6 +146,7 @@ def _container(process: str) -> dict[str, Any]:
         get = {"path": "/readyz", "port": "http"}
         ready = {"httpGet": get, "periodSeconds": pods.PROBE_S, "failureThreshold": 1}
     mounts = [{"name": SHARED[process][0], "mountPath": SHARED[process][1]}] if process in SHARED else []
+    leaving = {"lifecycle": {"preStop": {"exec": {"command": ["sleep", str(LEAVING_S)]}}}}
     return {
         "name": process,
         "image": pods.IMAGE,
@@ -154,6 +156,7 @@ def _container(process: str) -> dict[str, Any]:
         "ports": ports,
         "startupProbe": pods.probe(process, _slot(process), failures=START_S_MAX // pods.PROBE_S),
         "readinessProbe": ready,
+        **(leaving if process in SERVERS else {}),
         "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
         "securityContext": pods.NOTHING_MORE,
         "volumeMounts": [pods.HOME_MOUNT, *mounts, pods.SECRET_MOUNT],

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from aios.infra import pods, stage_manifests
+from aios.infra.local import supervisor
 from aios.infra.local.system import ALONE, SERVERS
 from aios.streams import acls, config, topology
 from aios.streams.config import SECRET_PROPERTIES, Settings
@@ -156,6 +157,25 @@ def test_a_probe_asks_for_the_file_that_its_own_process_writes(index: str, tmp_p
             assert subprocess.run(command, env={"SLOT": index}, check=False).returncode == 1
             serving.touch()
             assert subprocess.run(command, env={"SLOT": index}, check=False).returncode == 0, script
+
+
+def test_nobody_is_ended_while_topics_are_read_again() -> None:
+    """An emptied Valkey, a changelog of many cases: who is killed in it would begin anew, and never be ready."""
+    for one in workloads():
+        if container(one)["args"][0] in stage_manifests.STAGES:
+            probe = container(one)["startupProbe"]
+            assert probe["failureThreshold"] * probe["periodSeconds"] >= 3600
+
+
+def test_a_server_answers_until_nobody_sends_to_its_pod_any_more() -> None:
+    """From SIGTERM on it refuses what is new, which a rolling update would show to callers; then it has its time."""
+    for one in workloads():
+        process, leaves = container(one)["args"][0], container(one).get("lifecycle")
+        assert (leaves is not None) == (process in SERVERS)
+        if leaves is not None:
+            assert leaves["preStop"]["exec"]["command"] == ["sleep", str(stage_manifests.LEAVING_S)]
+            grace_s = one["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+            assert grace_s > stage_manifests.LEAVING_S + supervisor.STOP_S_MAX
 
 
 def test_compose_shows_each_server_on_a_port_of_loopback() -> None:
