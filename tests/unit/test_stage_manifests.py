@@ -197,6 +197,12 @@ def test_compose_waits_for_topics_and_for_what_they_stand_on() -> None:
     assert STAGES["name"] == BASE["name"]
 
 
+def test_what_kafka_keeps_in_compose_outlives_its_container() -> None:
+    """The image's own place is in /tmp: topics and contracts would go when a container is made anew."""
+    kafka = BASE["services"]["kafka"]
+    assert kafka["volumes"] == [f"kafka:{kafka['environment']['KAFKA_LOG_DIRS']}"]
+
+
 def test_images_are_built_from_files_that_are_there() -> None:
     for one in STAGES["services"].values():
         assert (INFRA / ".." / one["build"]["dockerfile"]).is_file()
