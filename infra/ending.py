@@ -16,6 +16,11 @@ from aios.infra.output import FAILED
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
+def heard() -> list[signal.Signals]:
+    """Those that end a command: of ENDINGS what is not ignored."""
+    return [number for number in ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 @contextmanager
 def in_order() -> Iterator[None]:
     """Within: they raise SystemExit in the main thread, so that what was begun is ended on the way out."""
@@ -23,8 +28,7 @@ def in_order() -> Iterator[None]:
     def leave(_: int, __: FrameType | None) -> None:
         sys.exit(FAILED)
 
-    heard = [number for number in ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, leave) for number in heard}
+    before = {number: signal.signal(number, leave) for number in heard()}
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import click
 
-from aios.infra import client, output
+from aios.infra import client, ending, output
 from aios.infra.local import control, logfiles
 from aios.infra.local.home import MARK, OWN_LOG, Home
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
@@ -187,7 +187,7 @@ async def _run(home: Home, *, detached: bool) -> NoReturn:
     def end() -> None:
         (kill if stop.is_set() else stop).set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, *ending.heard()):
         asyncio.get_running_loop().add_signal_handler(number, end)
     _say("home", str(home.folder))
     system = System(load_settings(), home, _say)
@@ -253,7 +253,7 @@ def _passing_on(started: subprocess.Popen[bytes]) -> Iterator[None]:
         started.send_signal(signal.SIGTERM)
         click.echo(f"{signal.Signals(number).name}: it is stopped again")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, *ending.heard())}
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,7 +15,10 @@ import pytest
 from rich.console import Console
 
 from aios.infra import ending
+from aios.infra.commands import up
 from aios.infra.demo import run
+from aios.infra.local import system
+from aios.infra.local.home import Home
 from aios.infra.prove import soak
 
 
@@ -49,6 +53,33 @@ def test_what_is_ignored_is_ignored_still() -> None:
     """By `nohup`: a terminal that is closed ends nothing."""
     with passed_over(signal.SIGHUP, signal.SIG_IGN), ending.in_order():
         os.kill(os.getpid(), signal.SIGHUP)
+
+
+@pytest.mark.parametrize("how", ["up", "up --detach"])
+def test_a_system_that_nohup_started_outlives_its_terminal(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the foreground, and while a detached one is waited for."""
+
+    class System:
+        def __init__(self, *_: object) -> None: ...
+
+        async def run(self, *_: object) -> None:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    def left(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(system, "System", System)
+    monkeypatch.setattr(os, "_exit", left)
+    with passed_over(signal.SIGHUP, signal.SIG_IGN), passed_over(signal.SIGTERM):
+        if how == "up":
+            with pytest.raises(SystemExit, match="0"):
+                asyncio.run(up._run(Home(tmp_path), detached=False))
+        else:
+            with up._passing_on(cast(Any, None)):
+                os.kill(os.getpid(), signal.SIGHUP)
 
 
 def demo(work: Callable[[], None]) -> None:
