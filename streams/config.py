@@ -345,6 +345,8 @@ def secret(reference: str) -> str:
             return Path(rest).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ConfigError(f"secret file {rest} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise ConfigError(f"secret file {rest} holds bytes that are no text") from None
     if scheme == "env":
         if rest not in os.environ:
             raise ConfigError(f"secret variable {rest} is not set")

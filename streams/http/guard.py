@@ -25,7 +25,7 @@ from prometheus_client import Gauge, Histogram
 from aios.schemas.models import PrincipalRegistered, TenantRegistered
 from aios.streams import signing
 from aios.streams.config import EndpointSettings, secret
-from aios.streams.errors import SchemaMismatch, Unavailable
+from aios.streams.errors import ConfigError, SchemaMismatch, Unavailable
 from aios.streams.http.problem import Problem, of_http, of_mismatch
 from aios.streams.principals import Role
 
@@ -212,7 +212,7 @@ class Guard:
             return refuse(of_http(error))
         except SchemaMismatch as error:
             return refuse(of_mismatch(error))
-        except Unavailable as error:
+        except (Unavailable, ConfigError) as error:
             log.warning("a request was not served: %s", error)
             why = "what this needs does not answer at this moment; nothing is lost, send again"
             return refuse(Problem("unavailable", why, headers=_retry_after(BUSY_RETRY_S)))

@@ -133,6 +133,13 @@ def test_a_secret_that_is_not_there_is_named_and_not_shown(reference: str) -> No
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_secret_of_bytes_that_are_no_text_is_told_by_its_file(tmp_path: Path) -> None:
+    """Made with `openssl rand 32`, say: what needs it waits for a person, as for one that is not there."""
+    (tmp_path / "raw").write_bytes(b"\xff\xfe" * 16)
+    with pytest.raises(ConfigError, match="raw holds bytes that are no text"):
+        config.secret(f"file:{tmp_path / 'raw'}")
+
+
 @pytest.mark.parametrize("content", [b"kafka: [1", b"\xff\xfe\x00", b"- a\n- b"])
 def test_a_file_that_is_no_settings_is_named(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's mistake is said in a sentence, not in a traceback."""

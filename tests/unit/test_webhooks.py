@@ -156,6 +156,14 @@ def test_a_signed_message_tells_the_case_once_however_often_it_comes(endpoints: 
     assert json.loads(told[0].body) == {"slot": "10:00"}
 
 
+def test_a_secret_that_is_not_there_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The sender comes again, and meanwhile a person knows what to put right."""
+    endpoint = EndpointSettings(tenant="acme", secret="env:NOT_SET_ANYWHERE")
+    statuses, told = hook({"claims": endpoint}, SAID, {})
+    assert (statuses, told) == ([503], [])
+    assert "NOT_SET_ANYWHERE is not set" in caplog.text
+
+
 def test_a_hook_may_tell_what_nobody_waits_for(endpoints: dict[str, EndpointSettings]) -> None:
     """Who posts all his events to one address would be refused for some, and might stop; plan passes it over."""
     statuses, told = hook(endpoints, {**SAID, "kind": "invoice_paid"}, {})
