@@ -52,29 +52,31 @@ def test_whoever_is_alone_has_the_process_for_itself_and_all_come_to_an_end(lane
 
 def test_who_is_suspect_waits_for_those_in_hand_and_they_for_it() -> None:
     """In that order, whoever comes first."""
-    company, order = Company(), list[str]()
-    alone, beside = threading.Event(), threading.Event()
+    company = Company()
+    alone, go_on, beside = threading.Event(), threading.Event(), threading.Event()
 
     def suspect() -> None:
         with company.alone():
-            order.append("alone")
             alone.set()
-            assert beside.wait(DONE_S_MAX)
+            assert go_on.wait(DONE_S_MAX)
 
     def other() -> None:
         with company.beside(2):
-            order.append("beside")
+            beside.set()
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         with company.beside(1):
             first = pool.submit(suspect)
             assert not alone.wait(LOOK_S)
-        assert alone.wait(DONE_S_MAX)
-        second = pool.submit(other)
-        beside.set()
+            second = pool.submit(other)
+            assert not beside.wait(LOOK_S)
+            assert not alone.is_set()
+        assert alone.wait(DONE_S_MAX)  # who waits behind it is not in hand
+        assert not beside.wait(LOOK_S)
+        go_on.set()
+        assert beside.wait(DONE_S_MAX)
         first.result(DONE_S_MAX)
         second.result(DONE_S_MAX)
-    assert order == ["alone", "beside"]
 
 
 class Meeting:

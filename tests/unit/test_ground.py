@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest
 from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
 
 from aios.processors.stateful import ground
-from aios.processors.stateful.ground import Surveyor
+from aios.processors.stateful.changelog import Remembered
+from aios.processors.stateful.ground import Input, Surveyor
+from aios.schemas.models import ParkedRemembered, PositionRemembered
 from aios.streams.config import KafkaSettings
-from aios.streams.errors import Unavailable
+from aios.streams.errors import StateBroken, Unavailable
 from aios.streams.topology import ADMIT
+
+PARKED = ParkedRemembered(lowest=1, next=2, discarded=(), dead=(), place="t", since=1)
 
 
 class Admin:
@@ -27,6 +32,71 @@ class Admin:
 
     def list_offsets(self, asked: dict[TopicPartition, Any], **_: object) -> dict[TopicPartition, Future[Any]]:
         return {place: _answered(SimpleNamespace(offset=9)) for place in asked}
+
+
+def _remembered(**changed: Any) -> Remembered:
+    """Of a partition that has processed input a up to 5 and b up to 3."""
+    position = PositionRemembered(inputs={"a": 5, "b": 3}, topic_ids={"a": "ia", "b": "ib"}, partitions=6, written_at=1)
+    return Remembered(position=replace(position, **changed))
+
+
+def _state_without_position() -> Remembered:
+    remembered = Remembered()
+    remembered.states.set(b"k", b"v")
+    return remembered
+
+
+def _timer_without_position() -> Remembered:
+    remembered = Remembered()
+    remembered.timers.set(b"k", 1)
+    return remembered
+
+
+A = Input("ia", 6, 2, 9, 4)
+
+
+@pytest.mark.parametrize(
+    ("remembered", "found", "partitions", "words"),
+    [
+        (_remembered(), A, 12, "was made for 6 partitions, its changelog has 12"),
+        (_remembered(), replace(A, partitions=12), 6, "a has 12 partitions, the changelog 6"),
+        (_remembered(), replace(A, topic_id="other"), 6, "a was deleted and created again"),
+        (_remembered(), replace(A, high=4), 6, "a ends at 4, below its position 5"),
+        (_remembered(), replace(A, start=6), 6, "a starts at 6, above its position 5"),
+        (_remembered(), replace(A, committed=6), 6, "committed offset 6 of a, above its position 5"),
+        (_remembered(inputs={"b": 3}), A, 6, "committed offset 4 of a, but its changelog knows no position there"),
+        (Remembered(), A, 6, "the changelog was lost"),
+        (_state_without_position(), replace(A, committed=None), 6, "holds state but no position"),
+        (_timer_without_position(), replace(A, committed=None), 6, "holds state but no position"),
+        (Remembered(parked={b"k": PARKED}), replace(A, committed=None), 6, "holds state but no position"),
+    ],
+)
+def test_what_would_lose_or_repeat_records_is_refused(
+    remembered: Remembered, found: Input, partitions: int, words: str
+) -> None:
+    """Each with what it is."""
+    with pytest.raises(StateBroken, match=words):
+        ground.check(ADMIT, 0, remembered, {"a": found}, partitions)
+
+
+@pytest.mark.parametrize(
+    ("remembered", "found", "goes_on"),
+    [
+        (_remembered(), A, {"a": 5, "b": 3}),
+        (_remembered(), replace(A, start=5, high=5, committed=5), {"a": 5, "b": 3}),
+        (_remembered(), replace(A, committed=None), {"a": 5, "b": 3}),
+        (_remembered(inputs={"b": 3}), replace(A, committed=None), {"a": 2, "b": 3}),
+        (Remembered(), replace(A, committed=None), {"a": 2}),
+        (Remembered(), replace(A, committed=0), {"a": 2}),
+    ],
+)
+def test_a_partition_goes_on_where_it_was_and_begins_what_is_new(
+    remembered: Remembered, found: Input, goes_on: dict[str, int]
+) -> None:
+    """Its position of an input that is read no more stays: the input may come back."""
+    found_ = ground.check(ADMIT, 0, remembered, {"a": found}, 6)
+    assert (found_.position, found_.partitions) == (goes_on, 6)
+    assert found_.topic_ids["a"] == "ia"
 
 
 def _answered(what: object) -> Future[Any]:

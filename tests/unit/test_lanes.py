@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import threading
 import time
@@ -18,6 +19,7 @@ from aios.processors.stateful import lanes as lanes_module
 from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.lanes import BACKOFF_S_MAX, BACKOFF_S_MIN, HELD_BYTES_MAX, HELD_RECORDS_MAX, Lane, Lanes
 from aios.processors.stateful.member import Member
+from aios.processors.stateful.store import Paused
 from aios.streams import metrics
 from aios.streams.errors import Unavailable
 from aios.streams.log_clock import passed_s
@@ -94,8 +96,12 @@ class Slow(Opening):
         super().__init__()
         self.committed.set()
         self.let = threading.Event()
+        self.began = threading.Event()
+        self.applied: list[int] = []  # batches of a call
 
     def apply(self, batches: list[Batch]) -> None:
+        self.applied.append(len(batches))
+        self.began.set()
         assert self.let.wait(30)
 
 
@@ -118,6 +124,117 @@ def test_what_is_in_flight_falls_when_it_is_done(revoked: bool) -> None:
         async with asyncio.timeout(30):
             await (lanes.revoked([0]) if revoked else lanes.room.wait())
         assert told._value.get() == 0
+        await lanes.stop()
+
+    asyncio.run(check())
+
+
+def test_a_partition_that_leaves_ends_what_runs_and_begins_nothing_else() -> None:
+    """Whoever asks for it is answered when that is done; what is held beside it is its next owner's."""
+
+    async def check() -> None:
+        store = Slow()
+        lanes = Lanes("t", lambda _: cast(Any, store), lambda error: pytest.fail(str(error)))
+        (lane,) = lanes.assigned([0])
+        await lane.opened.wait()
+        lanes.give(Batch("t", 0, 0, records(10), 10))
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(store.began.wait)
+            lanes.give(Batch("t", 0, 10, records(10), 20))
+            leaving = asyncio.create_task(lanes.revoked([0]))
+            await asyncio.wait([leaving], timeout=0.05)
+            assert not leaving.done()
+            store.let.set()
+            await leaving
+        assert store.applied == [1]
+        assert lanes.held(0) == 0
+        await lanes.stop()
+
+    asyncio.run(check())
+
+
+class Away(Opening):
+    """A store that can do nothing: what everyone needs is away. tried: when, monotonic seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.committed.set()
+        self.tried: list[float] = []
+        self.often = threading.Event()
+
+    def apply(self, batches: list[Batch]) -> None:
+        self.tried.append(time.monotonic())
+        if len(self.tried) == 5:
+            self.often.set()
+        raise Paused("the registry is away")
+
+
+def test_a_lane_that_pauses_says_so_tries_again_and_leaves_when_it_is_asked_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At longer and longer intervals; its records stay where they are."""
+    monkeypatch.setattr(lanes_module, "BACKOFF_S_MIN", 0.02)
+    monkeypatch.setattr(lanes_module, "BACKOFF_S_MAX", 0.08)
+
+    async def check() -> None:
+        store, stage = Away(), "away.lanes"
+        lanes = Lanes(stage, lambda _: cast(Any, store), lambda error: pytest.fail(str(error)))
+        (lane,) = lanes.assigned([0])
+        await lane.opened.wait()
+        paused = metrics.PAUSED.labels(stage, "", "0")
+        assert paused._value.get() == 0
+        lanes.give(Batch("t", 0, 0, records(10), 10))
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(store.often.wait)
+            assert paused._value.get() == 1
+            assert lanes.held(0) == 10
+            await lanes.revoked([0])
+        waits = [later - one for one, later in itertools.pairwise(store.tried)]
+        assert all(wait >= least for wait, least in zip(waits, (0.02, 0.04, 0.08, 0.08), strict=False))
+        await lanes.stop()
+
+    asyncio.run(check())
+
+
+def test_what_must_end_the_process_is_told() -> None:
+    """Whatever the store raises: nothing else would notice that the partition stands still."""
+
+    class Broken(Opening):
+        def apply(self, batches: list[Batch]) -> None:
+            raise ZeroDivisionError
+
+    async def check() -> None:
+        store, told = Broken(), asyncio.Queue[BaseException]()
+        store.committed.set()
+        lanes = Lanes("t", lambda _: cast(Any, store), told.put_nowait)
+        (lane,) = lanes.assigned([0])
+        await lane.opened.wait()
+        lanes.give(Batch("t", 0, 0, records(1), 1))
+        async with asyncio.timeout(30):
+            assert isinstance(await told.get(), ZeroDivisionError)
+        await lanes.stop()
+
+    asyncio.run(check())
+
+
+def test_a_partition_that_comes_back_at_once_is_gone_on_with() -> None:
+    """With the store that it had, so that only the tail is read; one that went elsewhere first is read anew."""
+
+    async def check() -> None:
+        made: list[int] = []
+
+        def make(partition: int) -> Any:
+            made.append(partition)
+            store = Opening()
+            store.committed.set()
+            return store
+
+        lanes = Lanes("t", make, lambda error: pytest.fail(str(error)))
+        for partitions in ([0, 1], [1], [0, 1]):
+            for lane in lanes.assigned(partitions):
+                await lane.opened.wait()
+            await lanes.revoked([0, 1])
+        assert made == [0, 1, 0]
         await lanes.stop()
 
     asyncio.run(check())

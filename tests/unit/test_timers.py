@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.processors.stateful.changelog import timer_name, timer_of
-from aios.processors.stateful.timers import NEAR_MS, Timers
+from aios.processors.stateful.timers import NEAR_MS, REMOVED_MAX, Timers
 
 _names = st.sampled_from([b"a", b"b", b"c", b"d"])
 _steps = st.lists(
@@ -42,6 +42,18 @@ def test_what_is_due_comes_earliest_first_and_nothing_else_does(steps: list[Any]
             assert plain.pop(fired) == due_ms
             timers.set(fired, None)
         assert dict(timers.items()) == plain
+
+
+def test_what_is_set_anew_again_and_again_fills_no_memory() -> None:
+    """A case that moves its deadline with every record: the former ones are let go."""
+    timers = Timers()
+    timers.due(0, 1)
+    timers.set(b"a", 0)
+    timers.due(0, 1)  # what is near stands in the heap from now on
+    for due_ms in range(3 * REMOVED_MAX):
+        timers.set(b"a", due_ms)
+    assert len(timers._heap) <= REMOVED_MAX + 2
+    assert timers.due(NEAR_MS, 2) == [(b"a", 3 * REMOVED_MAX - 1)]
 
 
 @given(st.text(), st.text())
