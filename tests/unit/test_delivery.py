@@ -14,9 +14,9 @@ from aios.dlq.envelope import Failure, waiting, wrap
 from aios.streams import delivery as module
 from aios.streams.config import KafkaSettings
 from aios.streams.delivery import Delivery
-from aios.streams.errors import ConfigError, Unavailable
+from aios.streams.errors import ConfigError, Reason, SchemaMismatch, Unavailable
 from aios.streams.record import Outgoing, Record
-from aios.streams.topics import RECORD_BYTES_MAX, RETRY_TIERS
+from aios.streams.topics import DEAD_LETTER_BYTES_MAX, RECORD_BYTES_MAX, RETRY_TIERS
 from aios.streams.topology import ADMIT
 
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:1")
@@ -32,9 +32,13 @@ class Silent:
         self.error_cb: Callable[[KafkaError], None] = config["error_cb"]
         self.taken = 0
         self.purged = False
+        self.full = False
+        self.waited_s = 0.0  # for what is under way
         Silent.made.append(self)
 
     def produce(self, topic: str, **_: Any) -> None:
+        if self.full:
+            raise BufferError
         self.taken += 1
 
     def poll(self, timeout: float) -> int:
@@ -42,6 +46,7 @@ class Silent:
         return 0
 
     def flush(self, timeout: float) -> int:
+        self.waited_s += 0.0 if self.purged else timeout
         return self.taken
 
     def purge(self) -> None:
@@ -109,6 +114,49 @@ def test_a_producer_that_cannot_be_replaced_now_is_replaced_later(monkeypatch: p
         delivery.close()
 
     asyncio.run(run())
+
+
+def test_what_is_under_way_has_its_time_before_it_is_given_up() -> None:
+    """Whoever closes waits for the broker as long as a delivery may take."""
+
+    async def run() -> None:
+        delivery = Delivery(KAFKA, client_id="t", deliver_s_max=7.0)
+        task = asyncio.create_task(delivery.deliver(OUT))
+        await asyncio.sleep(0)
+        delivery.close()
+        with pytest.raises(Unavailable):
+            await task
+
+    asyncio.run(run())
+    assert [(one.waited_s, one.purged) for one in Silent.made] == [(7.0, True)]
+
+
+def test_a_queue_that_stays_full_refuses_in_time() -> None:
+    """Nobody waits for room for longer than for a delivery."""
+
+    async def run() -> None:
+        delivery = Delivery(KAFKA, client_id="t", deliver_s_max=0.1)
+        Silent.made[0].full = True
+        with pytest.raises(Unavailable, match="takes nothing"):
+            await asyncio.wait_for(delivery.deliver(OUT), 5)
+        delivery.close()
+
+    asyncio.run(run())
+
+
+def test_headers_count_as_what_they_take() -> None:
+    """A record that is large by them alone is refused here, so that the others of its call are not written."""
+    large = Outgoing("document.received.v1", b"k", b"v", (("h", b"x" * (DEAD_LETTER_BYTES_MAX + 1)),))
+
+    async def run() -> None:
+        delivery = Delivery(KAFKA, client_id="t", deliver_s_max=0.1)
+        with pytest.raises(SchemaMismatch) as refused:
+            await delivery.deliver_all([OUT, large])
+        assert refused.value.reason is Reason.OVERSIZE
+        delivery.close()
+
+    asyncio.run(run())
+    assert Silent.made[0].taken == 0
 
 
 def test_nothing_to_deliver_is_nothing_to_wait_for() -> None:

@@ -224,6 +224,36 @@ def test_backlogs_of_any_number_of_partitions_leave_room_for_one_more(sizes: lis
         hands.arrive(record((last.topic, last.partition), offset), last)
 
 
+def test_what_is_finished_behind_a_record_that_hangs_is_bounded() -> None:
+    """Then its partition is to wait; once half of that may be committed it is read on."""
+    hands = Hands(in_flight_max=2, waiting_max=10)
+    hands.assign([("a", 0), ("a", 1)])
+    lane, other = hands.of([("a", 0), ("a", 1)])
+    hands.arrive(record(("a", 0), 0), lane)
+    (hanging,) = hands.take(1)
+    for offset in range(1, module.SPAN_MIN):
+        assert not hands.is_to_wait(lane)
+        hands.arrive(record(("a", 0), offset), lane)
+        (one,) = hands.take(1)
+        hands.finish(one)
+    assert hands.is_to_wait(lane)
+    assert not hands.is_to_wait(other)
+    hands.finish(hanging)
+    assert lane.tracker.to_commit == module.SPAN_MIN
+    for offset in range(module.SPAN_MIN, module.SPAN_MIN + module.SPAN_MIN // 2):
+        lane.paused = False
+        assert not hands.is_to_wait(lane)
+        lane.paused = True
+        assert not hands.is_to_wait(lane)
+        hands.arrive(record(("a", 0), offset), lane)
+        (one,) = hands.take(1)
+        if offset > module.SPAN_MIN:
+            hands.finish(one)
+    assert hands.is_to_wait(lane)
+    lane.paused = False
+    assert not hands.is_to_wait(lane)
+
+
 def test_bytes_are_bounded_beside_numbers() -> None:
     """Large records fill the room early; one alone always fits."""
     hands = Hands(in_flight_max=100, waiting_max=100)

@@ -32,6 +32,7 @@ class Log:
         self.end = offsets.stop
         self.group_at = committed
         self.unanswered = 0  # questions that Kafka will leave unanswered
+        self.sought: Callable[[], None] = lambda: None  # what comes in between
         self._at: int | None = None
         self._paused = False
         self._told_end: int | None = None
@@ -84,6 +85,8 @@ class Log:
 
     def seek(self, place: TopicPartition) -> None:
         self._at = place.offset
+        sought, self.sought = self.sought, lambda: None
+        sought()
 
     def pause(self, _: object) -> None:
         self._paused = True
@@ -254,6 +257,24 @@ def test_what_was_given_back_and_then_deleted_holds_nothing_up(
     assert errors(caplog) == [
         "offsets 1 to 6 of t[0] (6) were deleted before aios.some read them; it goes on at offset 7"
     ]
+
+
+def test_what_is_given_back_while_its_partition_is_sought_comes_again(reading: Callable[..., Any]) -> None:
+    """Though it stands below where the client was just told to go on."""
+    log = Log(range(4))
+
+    async def run() -> None:
+        async with reading(log) as intake:
+            taken = await take(intake, 4)
+            log.sought = lambda: intake.release(taken[1])
+            intake.release(taken[3])
+            again = await take(intake, 2)
+            assert sorted(record.offset for record in again) == [1, 3]
+            for record in (taken[0], taken[2], *again):
+                intake.finish(record)
+            assert intake.position(TOPIC, 0) == 4
+
+    asyncio.run(run())
 
 
 def test_a_position_that_kafka_does_not_tell_at_once_is_asked_for_again(
