@@ -26,6 +26,7 @@ from aios.streams.http.problem import Problem, of_http
 REACH_S_MAX = 2  # of Kafka, when readiness is asked
 REACH_KEPT_S = 2.0  # an answer is good for this long
 LEAVE_S_MAX = 25.0  # for requests in hand
+LINGER_S = 2.0  # for what a refused client sends on, so that it reads why; a stop waits as long, also where it has gone
 KEEPALIVE_S = 75.0
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,12 @@ async def serve(
 def runner(about: About) -> web.AppRunner:
     """Serves these handlers, once it is set up."""
     return _Runner(
-        about.app(), access_log=None, auto_decompress=False, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=LEAVE_S_MAX
+        about.app(),
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=KEEPALIVE_S,
+        lingering_time=LINGER_S,
+        shutdown_timeout=LEAVE_S_MAX,
     )
 
 

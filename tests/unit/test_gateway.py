@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -639,8 +640,9 @@ def test_a_gateway_that_leaves_answers_those_in_hand_and_refuses_the_rest() -> N
 
 
 def test_a_body_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """408, and the place is free again."""
+    """408, and the place is free again; whoever left in the middle of it holds up no stop."""
     monkeypatch.setattr("aios.streams.http.guard.BODY_S_MAX", 0.05)
+    monkeypatch.setattr("aios.streams.http.serve.LINGER_S", 0.1)
 
     async def test(gateway: Served) -> None:
         host, port = gateway.url.removeprefix("http://").split(":")
@@ -652,8 +654,11 @@ def test_a_body_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         assert b" 408 " in await reader.readline()
         writer.close()
         assert gateway.guard.in_flight == 0
+        ended.append(time.monotonic())
 
+    ended: list[float] = []
     run(test)
+    assert time.monotonic() - ended[0] < 5
 
 
 @pytest.mark.parametrize(

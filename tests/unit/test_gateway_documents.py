@@ -17,6 +17,7 @@ from aios.streams.config import GatewaySettings
 from aios.streams.document_store import BY_REFERENCE_FROM, BYTES_MAX, FolderStore, Quota
 from aios.streams.gateway import documents
 from aios.streams.gateway.documents import ROUTE, sweeping
+from aios.streams.http import serve
 from aios.streams.http.openapi import document
 from tests.fakes.gateway import KEYS, Served, served
 
@@ -74,8 +75,9 @@ def test_a_case_with_too_large_a_document_is_told_the_way_for_it() -> None:
     asyncio.run(test())
 
 
-def test_nothing_too_much_and_compressed_are_refused(tmp_path: Path) -> None:
+def test_nothing_too_much_and_compressed_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With their reasons, and nothing stays on the disk."""
+    monkeypatch.setattr(serve, "LINGER_S", 0.1)
     assert handed_in(tmp_path, b"")[0] == 422
     assert handed_in(tmp_path, bytes(BYTES_MAX + 1))[0] == 413
     assert handed_in(tmp_path, b"x", **{"Content-Encoding": "gzip"})[0] == 415
