@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.dlq import deaths
-from aios.dlq.deaths import ALONE_MAX, Alone, Deaths, given_up
+from aios.dlq.deaths import ALONE_MAX, RETURNS_MAX, Alone, Deaths, given_up
 from aios.streams.errors import Reason
 
 TOPIC = "document.received.v1"
@@ -351,3 +351,31 @@ def test_what_another_living_process_has_in_hand_has_killed_nobody(tmp_path: Pat
     last = Alone(Deaths(tmp_path, "replay"))
     last.opened()
     assert not last.is_given_up("a")
+
+
+def test_who_was_given_up_is_remembered_for_as_long_as_it_may_return(counted: Deaths, processes: Processes) -> None:
+    """Its commit may be lost once more; far behind it nothing of it comes again."""
+    for _ in range(ALONE_MAX):
+        counted.begin(TOPIC, 0, 10, 10)
+        processes.die()
+    near, far = 10 + RETURNS_MAX, 11 + RETURNS_MAX
+    counted.begin(TOPIC, 0, near, near)
+    counted.end(TOPIC, 0, below=near)
+    assert counted.suspicious(TOPIC, 0, [10]) == {10: ALONE_MAX}
+    counted.begin(TOPIC, 0, far, far)
+    counted.end(TOPIC, 0, below=far)
+    assert counted.suspicious(TOPIC, 0, [10]) == {}
+
+
+def test_a_process_that_nobody_has_taken_note_of_yet_has_died(tmp_path: Path) -> None:
+    """Who started it may be slow to ask for its status; its successor counts the death all the same."""
+    code = (
+        "import sys, pathlib; from aios.dlq.deaths import Deaths\n"
+        f"Deaths(pathlib.Path(sys.argv[1]), 'admit').begin('{TOPIC}', 0, 10, 10); import os; os._exit(1)"
+    )
+    died = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    os.waitid(os.P_PID, died.pid, os.WEXITED | os.WNOWAIT)
+    one = Deaths(tmp_path, "admit")
+    assert one.suspicious(TOPIC, 0, [10]) == {10: 1}
+    one.close()
+    assert died.wait() == 1

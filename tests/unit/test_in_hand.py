@@ -1,4 +1,4 @@
-"""What a worker has in hand: over two lanes of a process, whatever is suspect, nobody waits for ever."""
+"""What a worker has in hand: over two lanes of a process, whatever is suspect is alone, and nobody waits for ever."""
 
 from __future__ import annotations
 
@@ -33,23 +33,34 @@ class Suspicions:
 
 
 class Lane:
-    """As pool.py drives it; started: what runs."""
+    """As pool.py drives it; started: what runs. all_started: ever. alone: what has the process for itself."""
 
     def __init__(self, name: str, suspicions: Suspicions, quiet: Quiet) -> None:
         self.name, self.suspicions = name, suspicions
         self.started: list[Record] = []
+        self.all_started: list[Record] = []
+        self.alone: list[Record] = []
         self.in_hand = InHand(cast(Deaths, suspicions), quiet)
         quiet.join(lambda: self.start(self.in_hand.resume()))
 
     def start(self, starts: Sequence[Start]) -> None:
-        self.started += [record for record, _ in starts]
+        for record, _ in starts:
+            deaths = self.suspicions.known.get((record.partition, record.offset))
+            if deaths is not None:
+                assert record.partition not in {one.partition for one in self.started}
+            if deaths:
+                self.alone.append(record)
+            self.started.append(record)
+            self.all_started.append(record)
 
     def take(self, partition: int, offset: int) -> None:
         self.start(self.in_hand.take([Record(self.name, partition, offset, 0, None, None)]))
 
     def end(self, number: int) -> None:
         if self.started:
-            self.start(self.in_hand.end(self.started.pop(number % len(self.started))))
+            ended = self.started.pop(number % len(self.started))
+            self.alone = [one for one in self.alone if one is not ended]
+            self.start(self.in_hand.end(ended))
 
 
 PLACES = st.tuples(st.integers(0, PARTITIONS - 1), st.integers(0, OFFSETS - 1))
@@ -78,7 +89,9 @@ BEHIND = (
 def test_when_nothing_runs_nothing_waits(
     suspects: tuple[dict[tuple[int, int], int], ...], steps: Sequence[tuple[str, int, tuple[int, int], int]]
 ) -> None:
-    """Records in any order, ends in any order, suspicions that others clear: all that was taken starts, once."""
+    """Records in any order, ends in any order, suspicions that others clear: all that was taken starts, once; whoever
+    died alone with something has nothing beside him the next time, in the whole process.
+    """
     quiet = Quiet()
     lanes = [Lane(name, Suspicions(dict(known)), quiet) for name, known in zip("ab", suspects, strict=True)]
     taken: set[tuple[str, int, int]] = set()
@@ -91,8 +104,18 @@ def test_when_nothing_runs_nothing_waits(
             lane.end(number)
         elif kind == "clear":
             lane.suspicions.known.pop((partition, offset), None)
+        expect_alone(lanes)
     while any(lane.started for lane in lanes):
         for lane in lanes:
             lane.end(0)
+            expect_alone(lanes)
     waiting = [record for lane in lanes for one in lane.in_hand._partitions.values() for record in one.waiting]
     assert not waiting
+    started = [(one.topic, one.partition, one.offset) for lane in lanes for one in lane.all_started]
+    assert sorted(started) == sorted(taken)
+
+
+def expect_alone(lanes: Sequence[Lane]) -> None:
+    """Whoever has the process for itself has it."""
+    if any(lane.alone for lane in lanes):
+        assert sum(len(lane.started) for lane in lanes) == 1

@@ -352,6 +352,48 @@ def test_a_discarded_head_lets_the_next_one_go() -> None:
     assert world.held == {}
 
 
+def test_what_is_discarded_here_and_there_holds_its_key_no_longer_than_the_rest() -> None:
+    """Each gap counts as settled when its turn comes, also the second one."""
+    world = world_of((b"a", ORDERED[0], ["dead"]), *[(b"a", ORDERED[0], [])] * 5)
+    letters = list(world.letters)
+    for number in (1, 3, 5):
+        world.discard(letters[number])
+    world.run(PLAN.retries.name, 10)
+    for number in (0, 2, 4):
+        world.replay(letters[number])
+    world.run(PLAN.retries.name, 10)
+    assert [one["id"] for one in world.told] == [0, 2, 4]
+    assert world.held == {}
+
+
+def test_a_record_follows_to_where_the_one_before_it_waits() -> None:
+    """Not to the dead letters, where another of its key once was: nobody would have to replay it."""
+    admitted = ORDERED[0]
+    world = world_of((b"a", admitted, ["unknown", "dead"]), (b"a", admitted, []))
+    world.give_back(0, again=False)
+    world.run(PLAN.retries.name, 10)
+    (letter,) = world.letters
+    world.replay(letter)
+    world.run(PLAN.retries.name, 10)
+    assert [one["id"] for one in world.told] == [0]
+    world.send(b"a", admitted, [])
+    world.run(admitted, 10)
+    assert [id_of(one) for one in world.waiting] == [1, 2]
+    assert world.letters == [letter]
+
+
+def test_what_is_remembered_of_a_key_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every other one is replayed, those in between are taken to lie there too."""
+    monkeypatch.setattr(parking, "SPANS_MAX", 2)
+    parked = None
+    for _ in range(20):
+        parked, _ = parking.hold(parked, None, start=100, place="dead", dead=True, now_ms=1)
+    for ordinal in range(101, 120, 2):
+        parked, _ = parking.hold(parked, ordinal, start=100, place="tier", dead=False, now_ms=1)
+        assert len(parked.dead) <= 4
+    assert parking.place(parked, 119, "dead") == "dead"
+
+
 def test_a_discard_that_leaves_one_gap_too_many_ends_no_process_and_can_be_replayed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

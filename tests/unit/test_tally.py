@@ -33,6 +33,14 @@ def test_one_success_ends_a_row() -> None:
     assert [tallies.unknown(2, "a") for _ in range(2)] == [None, None]
 
 
+def test_a_row_over_the_end_of_a_window_counts_whole() -> None:
+    """The share begins anew there; a row does not."""
+    tallies = Tallies(FEW)
+    tallies.unknown(2, "a")
+    tallies.done(2, "a", FEW.share_records - 3)
+    assert [scope(tallies.unknown(2, "a")) for _ in range(4)] == [None, None, None, Scope.PARTITION]
+
+
 def test_a_share_of_unknown_failures_opens_too() -> None:
     """Every third succeeds: never a row, and it is the code all the same."""
     tallies = Tallies(FEW)
