@@ -20,9 +20,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now
 
     def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]  # asyncio's own parts
-        if not ready and scheduled:
-            self.now = max(self.now, scheduled[0].when())
+        if not self._ready:  # type: ignore[attr-defined]  # asyncio's own parts
+            waiting = (one.when() for one in self._scheduled if not one.cancelled())  # type: ignore[attr-defined]  # the same
+            self.now = max(self.now, min(waiting, default=self.now))  # else asyncio would truly wait for it
         super()._run_once()  # type: ignore[misc]  # the same
 
 
