@@ -34,8 +34,8 @@ POOL = "classify.bulk"
 
 
 def waiting(pool: str = POOL) -> float:
-    found = REGISTRY.get_sample_value("aios_turns_waiting", {"pool": pool})
-    assert found is not None
+    (gauge,) = REGISTRY.restricted_registry(["aios_turns_waiting"]).collect()  # all others would take their time
+    (found,) = [one.value for one in gauge.samples if one.labels == {"pool": pool}]
     return found
 
 
