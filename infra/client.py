@@ -57,12 +57,17 @@ class NoAnswer(Exception):
 
 def token(settings: Settings, file: Path | None, own: str) -> str:
     """A principal's token. own: the home's principal that is meant when nobody is named."""
+    return named(settings, file) or credentials.kept(principals.token_file(settings.home, own))
+
+
+def named(settings: Settings, file: Path | None) -> str:
+    """The token that a file or AIOS_TOKEN has; empty: neither."""
     if file is not None:
         try:
             return file.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             fail(f"{file} cannot be read as a token: {error}", USAGE)
-    return settings.token.get_secret_value() or credentials.kept(principals.token_file(settings.home, own))
+    return settings.token.get_secret_value()
 
 
 def ask(server: Server, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:

@@ -8,6 +8,7 @@ Guaranteed: a command whose own files (streams/extensions.py) that system does n
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,18 @@ def gateway_url(given: str | None) -> str:
     url = given or running().gateway
     if not url:
         fail("no gateway runs here: start a system with `aios up`, or set GATEWAY to the URL of one", NOT_RUNNING)
+    return url
+
+
+def operations_url() -> str:
+    """Where operations is: here if it runs here, else as OPERATIONS says (streams/config.py reads AIOS_ alone), else an
+    exit.
+    """
+    found = found_running()
+    url = (found.operations if found is not None else "") or os.environ.get("OPERATIONS", "")
+    if not url:
+        why = "start a system with `aios up`, or set OPERATIONS to the URL of one"
+        fail(f"no operations server runs in {load_settings().home.absolute()}: {why}", NOT_RUNNING)
     return url
 
 

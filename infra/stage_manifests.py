@@ -40,15 +40,19 @@ HEAD = """\
 # Every stage but the pools (pools.yaml) on Kubernetes: made by `aios topology --format kubernetes`, compared by a test.
 # Needs Kubernetes 1.28 or later, settings.yaml beside this file, the image of infra/containers/pipeline.Containerfile,
 # and a storage class whose volumes several pods may write to. A first tenant: `aios tenant add NAME` in any pod,
-# as a user who may WRITE tenant.registered.v1 and audit.recorded.v1 (AIOS_KAFKA__USER).
+# as a user who may WRITE tenant.registered.v1 and audit.recorded.v1 (AIOS_KAFKA__USER); who operates, likewise:
+# `aios principal add NAME --role ROLE`, principal.registered.v1. Their commands ask the services here, by
+# OPERATIONS=http://aios-operations, GATEWAY=http://aios-gateway and AIOS_TOKEN.
 """
 COMPOSE_HEAD = """\
 # Every stage as a container, beside the broker, registry and Redis of compose.yaml: made by
 # `aios topology --format compose`, compared by a test.
 #   docker compose -f infra/compose.yaml -f infra/compose.stages.yaml up -d --build
-# The pools need a GPU and NVIDIA's container toolkit: --profile gpu. The gateway: http://127.0.0.1:8080, operations:
-# http://127.0.0.1:8082. There is no calendar server here: meetings wait until AIOS_CONNECTORS__OPTIONS of `connectors`
-# names one, {"calendars": {"url": "https://…", "directory": "/opt/aios/infra/demo/data/people.yaml"}}, and
+# The pools need a GPU and NVIDIA's container toolkit: --profile gpu. A first tenant, and who operates: with
+# `exec gateway aios tenant add NAME` and `exec gateway aios principal add NAME --role ROLE`; then
+#   GATEWAY=http://127.0.0.1:8080 OPERATIONS=http://127.0.0.1:8082 AIOS_TOKEN=… .venv/bin/aios dlq groups
+# There is no calendar server here: meetings wait until AIOS_CONNECTORS__OPTIONS of `connectors` names one,
+# {"calendars": {"url": "https://…", "directory": "/opt/aios/infra/demo/data/people.yaml"}}, and
 # AIOS_CONNECTORS__SECRETS its account, as in infra/k8s/settings.yaml.
 """
 STANDS_ON = ("kafka", "registry", "redis")  # services of compose.yaml

@@ -129,9 +129,7 @@ def find(*, key: str, tenant: str | None, workflow: str, as_json: bool) -> None:
 @click.argument("case")
 @click.option("--why", required=True, help="Stands in the audit; for people.")
 @click.option("--gateway", envvar="GATEWAY", help="URL; default: GATEWAY, else the one that runs here.")
-@click.option(
-    "--key", envvar="KEY", help="A tenant's API key, to cancel as its producer; default: an operator's token."
-)
+@click.option("--key", envvar="KEY", help="A tenant's API key, to cancel as its producer; default: KEY, else a token.")
 @client.token_file
 @JSON
 def cancel(

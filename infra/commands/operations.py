@@ -24,7 +24,7 @@ from aios.dlq.commands import REASON_CHARS_MAX
 from aios.infra import client
 from aios.infra.client import Server
 from aios.infra.output import FAILED, NOT_RUNNING, USAGE, fail
-from aios.infra.running import gateway_url, load_settings, running
+from aios.infra.running import gateway_url, load_settings, operations_url
 from aios.streams import topology
 from aios.streams.errors import Reason
 from aios.streams.principals import APPROVER, OPERATOR
@@ -52,15 +52,14 @@ def approver(file: Path | None) -> Server:
 
 def _server(file: Path | None, own: str) -> Server:
     token = client.token(load_settings(), file, own)
-    url = running().operations
-    if not url:
-        fail("no operations server runs here: start a system with `aios up`", NOT_RUNNING)
-    return Server("the operations server", url, token, "aios principal add NAME --role ROLE")
+    return Server("the operations server", operations_url(), token, "aios principal add NAME --role ROLE")
 
 
 def gateway(url: str | None, file: Path | None, key: str | None = None) -> Server:
-    """The gateway, as an operator. url: instead of the one that runs here; key: as the tenant it belongs to."""
-    bearer = key or client.token(load_settings(), file, OPERATOR)
+    """The gateway, as an operator. url: instead of the one that runs here; key: as the tenant it belongs to, unless a
+    file says who asks: most keys are in the environment for other commands.
+    """
+    bearer = key if key and file is None else client.token(load_settings(), file, OPERATOR)
     return Server("the gateway", gateway_url(url), bearer, "aios principal add NAME --role operator")
 
 

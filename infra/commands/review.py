@@ -1,9 +1,9 @@
 """`aios review list|show|claim|release|decide|stats`: questions to people, as any reviewer's program asks.
 
 Enters: a gateway (GATEWAY, else the one that runs in this home), an API key to read with (KEY, else the one this home
-keeps for its own tenant), and a reviewer's token to claim and decide with (infra/client.py): the name in the decision
-is the token's. Leaves: what the gateway answers; a decision is a record on review.decided.v1 once it is said to be
-accepted, and the first valid one of a question wins. Who claims a question has it to themselves for a while.
+keeps for its own tenant) or a reviewer's token, and one to claim and decide with (infra/client.py): the name in the
+decision is the token's. Leaves: what the gateway answers; a decision is a record on review.decided.v1 once it is said
+to be accepted, and the first valid one of a question wins. Who claims a question has it to themselves for a while.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ TEXT_SHOWN = 80  # characters of a question's text in a list
 VALUE_SHOWN = 600  # of one value inside what is asked about, such as a document in base64
 
 _key = click.option("--key", envvar="KEY", help="API key of the tenant; default: KEY, else this home's own tenant's.")
+_token = click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="To read as a reviewer instead: a file with a token. Where there is no key: AIOS_TOKEN.",
+)
 _gateway = click.option("--gateway", envvar="GATEWAY", help="URL; default: GATEWAY, else the one that runs here.")
 
 
@@ -46,10 +51,13 @@ group.add_command(stats)
 @click.option("--after", default="", help="The last question of the page before.")
 @_gateway
 @_key
+@_token
 @JSON
-def list_(limit: int, after: str, gateway: str | None, key: str | None, as_json: bool) -> None:
+def list_(
+    *, limit: int, after: str, gateway: str | None, key: str | None, token_file: Path | None, as_json: bool
+) -> None:
     """Open questions, the longest waiting first."""
-    found = _page(_tenant(gateway, key), limit, after)
+    found = _page(_reader(gateway, key, token_file), limit, after)
     output.rows(
         found if as_json else [_row(each) for each in found],
         ("task", "workflow", "waits", "claimed", "reasons", "suggestion", "confidence", "text"),
@@ -64,10 +72,11 @@ def list_(limit: int, after: str, gateway: str | None, key: str | None, as_json:
 @click.argument("task")
 @_gateway
 @_key
+@_token
 @JSON
-def show(task: str, gateway: str | None, key: str | None, as_json: bool) -> None:
-    """One question: its text, why it is asked, what may be chosen."""
-    found = client.ask(_tenant(gateway, key), "GET", f"/v1/reviews/{quote(task, safe='')}")
+def show(task: str, gateway: str | None, key: str | None, token_file: Path | None, as_json: bool) -> None:
+    """One question: its text, why it is asked, what may be chosen. Who reads it by a token has opened it."""
+    found = client.ask(_reader(gateway, key, token_file), "GET", f"/v1/reviews/{quote(task, safe='')}")
     if as_json:
         output.one(found, as_json=True)
         return
@@ -188,8 +197,10 @@ def _row(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tenant(gateway: str | None, key: str | None) -> Server:
-    """The gateway, for those who read as a tenant."""
+def _reader(gateway: str | None, key: str | None, token_file: Path | None) -> Server:
+    """The gateway, for who reads: by the file, else the key, else as this home's own tenant, else by AIOS_TOKEN."""
     settings = load_settings()
-    key = key or tenants.kept_key(settings.home, settings.default_tenant)
+    if token_file is not None or not key:
+        kept = "" if token_file is not None else tenants.kept_key(settings.home, settings.default_tenant)
+        key = kept or client.named(settings, token_file)
     return Server("the gateway", gateway_url(gateway), key, "aios tenant add")

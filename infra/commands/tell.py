@@ -27,7 +27,7 @@ from aios.streams import ingest
 @click.option("--body", default="", metavar="JSON", help="All of it, as a JSON object.")
 @click.option("--once", default="", metavar="KEY", help="Tells it apart from the same event before.")
 @click.option("--gateway", envvar="GATEWAY", help="URL; default: GATEWAY, else the one that runs here.")
-@click.option("--key", envvar="KEY", help="A tenant's API key, to tell as its producer; default: an operator's token.")
+@click.option("--key", envvar="KEY", help="A tenant's API key, to tell as its producer; default: KEY, else a token.")
 @client.token_file
 @JSON
 def tell(

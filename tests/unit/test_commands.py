@@ -142,6 +142,35 @@ def test_a_proxy_whose_server_is_away_is_told_as_such() -> None:
     assert (result.exit_code, result.stderr) == (NOT_RUNNING, says)
 
 
+def test_a_reviewer_without_a_tenants_key_reads_by_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another machine; a file goes before a key of the environment."""
+    bearers: list[str | None] = []
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            bearers.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    (tmp_path / "token").write_text("aios_file\n")
+    monkeypatch.setenv("AIOS_HOME", str(tmp_path))
+    monkeypatch.setenv("AIOS_TOKEN", "aios_named")
+    monkeypatch.delenv("KEY", raising=False)
+    config.load.cache_clear()
+    with HTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        words = ["review", "list", "--gateway", f"http://127.0.0.1:{server.server_port}"]
+        for more in ([], ["--key", "aios_key"], ["--key", "aios_key", "--token-file", str(tmp_path / "token")]):
+            assert CliRunner().invoke(aios, [*words, *more]).exit_code == 0
+        server.shutdown()
+    config.load.cache_clear()
+    assert bearers == ["Bearer aios_named", "Bearer aios_key", "Bearer aios_file"]
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(Unavailable("Kafka does not answer"), NOT_RUNNING), (ConfigError("no such tenant"), FAILED)]
 )

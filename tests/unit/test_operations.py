@@ -476,7 +476,7 @@ def commanding(
     home: Settings, monkeypatch: pytest.MonkeyPatch, test: Callable[[Served, Callable[..., Awaitable[Result]]], Any]
 ) -> None:
     async def within(operations: Served) -> None:
-        monkeypatch.setattr(shared, "running", lambda: Running(home, "", operations.url))
+        monkeypatch.setattr(running_module, "found_running", lambda: Running(home, "", operations.url))
         await test(operations, lambda *words: asyncio.to_thread(CliRunner().invoke, aios, words))
 
     run(within)
@@ -783,7 +783,34 @@ def test_who_asks_is_said_by_file_or_environment(
 
 def test_a_server_that_is_away_is_said(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 4, with what starts one."""
-    monkeypatch.setattr(shared, "running", lambda: Running(home, "", "http://127.0.0.1:1"))
+    monkeypatch.setattr(running_module, "found_running", lambda: Running(home, "", "http://127.0.0.1:1"))
     assert CliRunner().invoke(aios, ["dlq", "list"]).exit_code == NOT_RUNNING
-    monkeypatch.setattr(shared, "running", lambda: Running(home, "", ""))
+    monkeypatch.setattr(running_module, "found_running", lambda: Running(home, "", ""))
     assert "`aios up`" in CliRunner().invoke(aios, ["dlq", "list"]).stderr
+
+
+def test_operations_elsewhere_is_asked_where_none_runs_here(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OPERATIONS says; one that runs here is meant in any case."""
+
+    async def test(operations: Served, command: Callable[..., Awaitable[Result]]) -> None:
+        monkeypatch.setenv("OPERATIONS", "http://127.0.0.1:1")
+        assert (await command("dlq", "list")).exit_code == 0
+        for none in (None, Running(home, "", "")):
+            monkeypatch.setattr(running_module, "found_running", lambda none=none: none)
+            said = await command("dlq", "list")
+            assert (said.exit_code, "http://127.0.0.1:1 does not answer" in said.stderr) == (NOT_RUNNING, True)
+            monkeypatch.setenv("OPERATIONS", operations.url)
+            assert (await command("dlq", "list")).exit_code == 0
+            monkeypatch.setenv("OPERATIONS", "http://127.0.0.1:1")
+
+    commanding(home, monkeypatch, test)
+
+
+def test_a_file_that_says_who_asks_goes_before_a_key_of_the_environment(home: Settings, tmp_path: Path) -> None:
+    """Else a case would be called off in its producer's name."""
+    file = tmp_path / "token"
+    file.write_text(f"{token('oma')}\n", encoding="ascii")
+    url, key = "http://127.0.0.1:1", "aios_k"
+    assert shared.gateway(url, file, key).secret == token("oma")
+    assert shared.gateway(url, None, key).secret == key
+    assert shared.gateway(url, None).secret == token("ann")
