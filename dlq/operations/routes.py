@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from aios.dlq import commands, jobs
 from aios.dlq.commands import REASON_CHARS_MAX, ROLE, Action, Kind, Order, Target
+from aios.dlq.entries import Group, LetterOutcome
 from aios.dlq.filters import IDS_MAX
 from aios.dlq.index import LISTED_MAX
 from aios.dlq.index_layout import Outcome, State
 from aios.schemas.errors import Reason
+from aios.schemas.models import BreakerChanged
 from aios.streams.http.about import about_routes
 from aios.streams.http.console import console_routes
 from aios.streams.http.openapi import Caller, Route
@@ -77,6 +80,31 @@ class Plan(Why):
     rate_per_s: Annotated[int, Field(ge=0, le=commands.RATE_MAX)] = 0
     cap: Annotated[int, Field(ge=0, le=commands.CAP_MAX)] = 0
     order: Literal["oldest", "newest"] = Order.OLDEST.value
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """A page. cursor: what gives the next one; empty at the end. total: of all pages."""
+
+    letters: list[dict[str, Any]]
+    cursor: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """A page, as of letters."""
+
+    jobs: list[dict[str, Any]]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A page, as of letters."""
+
+    letters: list[LetterOutcome]
+    cursor: str
 
 
 class Done(BaseModel):
@@ -158,7 +186,7 @@ _REFUSES = {
 _DOES = {Kind.APPROVE: "Let a job run that somebody else planned.", Kind.RUN: "Start an approved job."}
 
 ROUTES = (
-    _read(f"{_LETTERS}/groups", "groups", "Dead letters by kind of failure, with what to do.", list[Any], _FILTERS),
+    _read(f"{_LETTERS}/groups", "groups", "Dead letters by kind of failure, with what to do.", list[Group], _FILTERS),
     _read(
         f"{_LETTERS}/groups/scan",
         "groups_scan",
@@ -166,7 +194,7 @@ ROUTES = (
         None,
         _FILTERS,
     ),
-    _read(_LETTERS, "letters", "Dead letters, newest first, a page at a time.", dict[str, Any], {**_FILTERS, **_PAGE}),
+    _read(_LETTERS, "letters", "Dead letters, newest first, a page at a time.", Letters, {**_FILTERS, **_PAGE}),
     _read(
         f"{_LETTERS}/scan",
         "scan",
@@ -200,9 +228,7 @@ ROUTES = (
     _command(f"{_ONE}/discard", "discard", "Give a dead letter up.", Kind.DISCARD, refuses=("ambiguous_id",)),
     _command(f"{_ONE}/restore", "restore", "Open a discarded one again.", Kind.RESTORE, refuses=("ambiguous_id",)),
     _command(f"{_ONE}/free", "free", "Let a quarantined one return once more.", Kind.FREE, refuses=("ambiguous_id",)),
-    _read(
-        _REPLAYS, "jobs", "Replay jobs, newest first.", dict[str, Any], {"state": {"enum": [*jobs.JobState]}, **_PAGE}
-    ),
+    _read(_REPLAYS, "jobs", "Replay jobs, newest first.", Jobs, {"state": {"enum": [*jobs.JobState]}, **_PAGE}),
     _command(
         _REPLAYS,
         "plan",
@@ -216,7 +242,7 @@ ROUTES = (
         f"{_JOB}/results",
         "results",
         "What the job did with each letter, and where it went, a page at a time.",
-        dict[str, Any],
+        Results,
         {"outcome": {"type": "string", "enum": [*Outcome], "default": Outcome.SKIPPED.value}, **_PAGE},
     ),
     *(
@@ -229,7 +255,13 @@ ROUTES = (
         )
         for kind in (Kind.APPROVE, Kind.RUN, Kind.PAUSE, Kind.RESUME, Kind.ABORT)
     ),
-    _read("/v1/breakers", "breakers", "Open breakers, with what to do.", list[Any], {"all": {"type": "boolean"}}),
+    _read(
+        "/v1/breakers",
+        "breakers",
+        "Open breakers, with what to do.",
+        list[BreakerChanged],
+        {"all": {"type": "boolean"}},
+    ),
     _command("/v1/breakers/close", "close_breaker", "Close a breaker.", Kind.CLOSE_BREAKER, body=Close),
     *console_routes("A page for people: dead letters, the jobs that bring them back, breakers."),
     *about_routes("This process can serve."),

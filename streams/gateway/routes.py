@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -19,6 +20,13 @@ from aios.streams.http.openapi import Caller, Route
 from aios.streams.inputs import Body
 from aios.streams.outcome_views import CaseView
 from aios.streams.topics import SOURCES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseShown(CaseView):
+    """A case, and its transitions in its order, then acts outside that order (case_seq 0) by time."""
+
+    timeline: tuple[Mapping[str, Any], ...]
 
 
 class CaseAccepted(BaseModel):
@@ -128,7 +136,7 @@ ROUTES = (
         path="/v1/cases/{case_id}",
         name="show_case",
         does="A case as it is now, with its timeline.",
-        answers={200: CaseView},
+        answers={200: CaseShown},
         refuses=("not_found",),
     ),
     Route(

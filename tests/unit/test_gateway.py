@@ -247,6 +247,9 @@ def test_a_case_is_shown_with_its_timeline_and_only_to_its_tenant() -> None:
             body = await response.json()
             assert body["status"] == "classifying"
             assert body["timeline"] == [{"case_seq": 1, "transition": "admitted"}]
+        async with gateway.request("GET", "/openapi.json") as response:
+            told = (await response.json())["components"]["schemas"]["CaseShown"]
+            assert set(told["properties"]) == set(body)
 
     run(test)
 

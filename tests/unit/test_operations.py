@@ -104,6 +104,30 @@ def test_openapi_describes_what_is_served() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    "path", ["dead-letters", "dead-letters/groups", "replays", f"replays/{DRAFT}/results", "breakers"]
+)
+def test_what_a_list_answers_has_the_parts_that_the_openapi_document_names(path: str) -> None:
+    async def test(operations: Served) -> None:
+        operations.index.held.append(entry(1))
+        skipped = LetterOutcome(letter_id=ONE, outcome=Outcome.SKIPPED, reason="", to="", generation=0, at=NOW)
+        operations.index.outcomes[Outcome.SKIPPED] = [skipped]
+        operations.stage.jobs[DRAFT] = job(1)
+        operations.breakers.held["k"] = open_breaker("k")
+        async with operations.get("/openapi.json", who="") as response:
+            document = await said(response)
+        async with operations.get(f"/v1/{path}") as response:
+            answer = await said(response)
+        get = document["paths"][f"/v1/{path.replace(DRAFT, '{job_id}')}"]["get"]
+        told = get["responses"]["200"]["content"]["application/json"]["schema"]
+        if isinstance(answer, list):
+            told, answer = told["items"], answer[0]
+        told = document["components"]["schemas"][told["$ref"].rpartition("/")[2]]
+        assert set(told["properties"]) <= set(answer)
+
+    run(test)
+
+
 def test_a_token_of_one_tenant_shows_nothing_of_another() -> None:
     """Lists, counts, groups, scans, single letters, jobs, breakers; and nothing of theirs is touched."""
 
