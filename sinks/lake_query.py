@@ -26,7 +26,7 @@ MEMORY_MAX = "1GB"
 ROWS_MAX = 100_000
 QUERIES = Path(__file__).parent / "queries"
 TRIES_MAX = 3  # a file that is being written again may vanish under a query
-ALL_DEAD = "dead_letters"  # every group's in one view
+ALL_DEAD = "dead_letters"  # of every group whose the lake reads, in one view
 _CONFIG = {"memory_limit": MEMORY_MAX, "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 _ALLOWED = frozenset({"SELECT", "EXPLAIN"})
 
@@ -71,8 +71,8 @@ def ask(lake: Path, sql: str, *, rows_max: int = ROWS_MAX) -> Answer:
 
 
 def views(lake: Path) -> list[dict[str, Any]]:
-    """Every view with its columns and files."""
-    return [
+    """Every view with its columns and files, the one of all dead letters last."""
+    found: list[dict[str, Any]] = [
         {
             "view": table.view,
             "topic": table.name,
@@ -81,6 +81,8 @@ def views(lake: Path) -> list[dict[str, Any]]:
         }
         for table in tables(personal=False).values()
     ]
+    dead = [one for one in found if is_dead_letter(one["topic"])]
+    return [*found, dead[0] | {"view": ALL_DEAD, "topic": "", "files": sum(one["files"] for one in dead)}]
 
 
 def _ask(lake: Path, sql: str, rows_max: int) -> Answer:

@@ -1,4 +1,4 @@
--- Dead letters by stage and reason; each counts once, however often it failed again.
+-- Dead letters by stage and reason, but for those of outcomes, lake, watch and letters; each counts once, however often it failed again.
 select
     stage,
     reason,

@@ -562,6 +562,17 @@ def test_a_query_only_reads_the_lake(tmp_path: Path, sql: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_view_that_can_be_asked_is_listed(tmp_path: Path) -> None:
+    """Also the one of all dead letters."""
+    put(tmp_path, [dead_letter(0)])
+    put(tmp_path, [dead_letter(1, PLAN)])
+    listed = {one["view"]: one for one in lake_query.views(tmp_path)}
+    there = lake_query.ask(tmp_path, "select view_name from duckdb_views() where not internal").rows
+    assert set(listed) == {name for (name,) in there}
+    assert listed["dead_letters"]["files"] == 2
+    assert listed["dead_letters"]["columns"] == list(lake_query.ask(tmp_path, "from dead_letters").columns)
+
+
 def test_more_rows_than_asked_for_are_cut_and_said(tmp_path: Path) -> None:
     """A bound on what a question brings back."""
     answer = lake_query.ask(tmp_path, "select * from range(10)", rows_max=3)
