@@ -21,9 +21,13 @@ COMMANDS = {
     "env": Place("commands.env", "env", "Addresses and the demo tenant's key, for a shell."),
     "publish": Place("commands.publish", "publish", "Publish the rows of a file as events."),
     "case": Place("commands.case", "group", "Cases: list, show, explain, find, tell, cancel."),
-    "review": Place("commands.review", "group", "Questions to people: list, show, decide, stats."),
+    "review": Place("commands.review", "group", "Questions to people: list, show, claim, release, decide, stats."),
     "dlq": Place("commands.dlq", "group", "Dead letters: groups, list, show, edit, approve, discard, restore, free."),
-    "replay": Place("commands.replay", "group", "Jobs that bring dead letters back: plan, approve, run, status."),
+    "replay": Place(
+        "commands.replay",
+        "group",
+        "Jobs that bring dead letters back: plan, approve, run, pause, resume, abort, status, list.",
+    ),
     "breaker": Place("commands.breaker", "group", "What pauses by itself: list, close."),
     "audit": Place("commands.audit", "group", "The audit chain: verify, show."),
     "query": Place("commands.query", "query", "SQL over the lake."),
@@ -32,22 +36,32 @@ COMMANDS = {
     "cost": Place("commands.cost", "group", "What was used, and what it cost: report."),
     "tenant": Place("commands.tenant", "group", "Tenants and their API keys."),
     "workflow": Place(
-        "commands.workflow", "group", "Workflows: check, show, test, diff, deploy, autonomy, cancel, migrate, list."
+        "commands.workflow",
+        "group",
+        "Workflows: check, show, test, schema, list, diff, deploy, activate, autonomy, cancel, migrate.",
     ),
     "system": Place("commands.system", "group", "Outside systems: list, check."),
     "policy": Place("commands.policy", "group", "Guardrails: list, show, test, measure."),
-    "list": Place("commands.list", "group", "Lists that cases are screened against: show, publish, search, evaluate."),
+    "list": Place(
+        "commands.list", "group", "Lists that cases are screened against: show, publish, changes, search, evaluate."
+    ),
     "slo": Place("commands.slo", "slo", "Objectives against the last hour, and why not."),
-    "meeting": Place("commands.meeting", "group", "Requests for the calendar: read one, evaluate the reading."),
-    "document": Place("commands.document", "group", "Documents: read, keep by reference, evaluate the reading."),
+    "meeting": Place("commands.meeting", "group", "Requests for the calendar: read, evaluate."),
+    "document": Place("commands.document", "group", "Documents: read, keep, sweep, evaluate."),
     "pools": Place("commands.pools", "pools", "Pools of model workers: work queued, rate, latency, cost."),
-    "model": Place("commands.model", "group", "Model versions: list, card, train, evaluate, activate, retire, watch."),
+    "model": Place(
+        "commands.model", "group", "Model versions: list, card, new, train, evaluate, activate, retire, watch."
+    ),
     "prompt": Place("commands.prompt", "group", "Prompts: list, new, diff, test, activate, history, rollback."),
     "schema": Place("commands.schema", "group", "Contracts: check, release, list, show."),
     "topology": Place("commands.topology", "topology", "The graph of stages and topics."),
-    "demo": Place("commands.demo", "demo", "Two hundred real texts through the whole system."),
-    "prove": Place("commands.prove", "group", "Nothing lost, nothing twice: load, verify, soak, matrix, simulate."),
-    "bench": Place("commands.bench", "group", "Measure: pipeline, stage, gateway, inference, idle, scale, all."),
+    "demo": Place("commands.demo", "demo", "Real data through a system of its own: triage, kyc, meeting."),
+    "prove": Place(
+        "commands.prove",
+        "group",
+        "Nothing lost, nothing twice: load, verify, matrix, planted, simulate, mutations, soak.",
+    ),
+    "bench": Place("commands.bench", "group", "Benchmarks; `aios bench` lists them."),
 }
 
 

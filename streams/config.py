@@ -146,9 +146,9 @@ class TracingSettings(Section):
 
 
 class InferenceSettings(Section):
-    """engine: 'vllm' in this process, 'openai' for a server that speaks OpenAI's API at url, or 'echo' for drills:
-    no model at all, and every answer says so; empty: as each pool's file says. url, api_key: of the server of those
-    pools whose file names none. context_tokens to sequences_max: of those pools whose file does not say it
+    """engine: 'vllm' in a process beside the worker, 'openai' for a server that speaks OpenAI's API at url, or 'echo'
+    for drills: no model at all, and every answer says so; empty: as each pool's file says. url, api_key: of the server
+    of those pools whose file names none. context_tokens to sequences_max: of those pools whose file does not say it
     (`engine_options`).
     """
 

@@ -19,7 +19,7 @@ BY_THEMSELVES = ("stage", "replay", "inference")
 
 @click.command("all")
 def everything() -> None:
-    """Run the benchmarks that measure this machine, and keep their figures. Not those of `race`, cases and letters."""
+    """Run those of one machine, and keep their figures. Not workflow, peers, laws, letters and cases."""
     with tempfile.TemporaryDirectory(prefix="aios-bench-") as home:
         os.environ["AIOS_HOME"] = home
         os.environ["AIOS_TRACING__SAMPLE_RATIO"] = "0.01"

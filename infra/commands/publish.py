@@ -90,7 +90,7 @@ class Batch:
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--workflow", required=True, help="What the rows are for; `aios workflow show` lists them.")
+@click.option("--workflow", required=True, help="What the rows are for; `aios workflow list` lists them.")
 @click.option("--tenant", help="Whose cases they are; default: this home's own tenant.")
 @click.option("--set", "sets", multiple=True, metavar="FIELD=COLUMN", help="Default: columns named like fields.")
 @click.option("--key", default="", metavar="COLUMN", help="Idempotency key; default: the file's content and row.")

@@ -52,6 +52,14 @@ def test_a_group_says_of_each_command_a_whole_sentence() -> None:
             assert "..." not in said.partition("Commands:")[2], name
 
 
+def test_a_list_of_what_a_group_has_is_whole() -> None:
+    for name, place in COMMANDS.items():
+        group = aios.get_command(click.Context(aios), name)
+        said = place.line.rstrip(".").partition(": ")[2]
+        if isinstance(group, click.Group) and said:
+            assert set(said.split(", ")) == set(group.list_commands(click.Context(group))), name
+
+
 @pytest.mark.parametrize(
     "page", ["README.md", "dlq/README.md", "infra/prove/README.md", "processors/workflows/README.md"]
 )
