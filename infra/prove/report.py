@@ -1,6 +1,6 @@
 """What a matrix found, for people and for machines.
 
-Enters: a Result. Leaves: matrix.md and matrix.json in a folder; the README shows the table of the first. Guaranteed: a
+Enters: a Result. Leaves: matrix.md and matrix.json in a folder; the README links the first. Guaranteed: a
 line for each fault that was to be done, and one of its own for stages of which it proves nothing, with no figures; what
 the report does not reach is listed in it.
 """

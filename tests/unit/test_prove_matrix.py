@@ -71,7 +71,7 @@ def test_every_stage_is_killed_at_every_step_it_has_and_twice() -> None:
 
 
 def test_the_whole_takes_as_long_as_the_command_says() -> None:
-    """And what it says is what the run took whose table the README shows: for each fault, since there may be more."""
+    """And what it says is what the run took that the README tells of: for each fault, since there may be more."""
     expected_min = matrix.expected_s(matrix.rounds()) / 60
     for said in (PROOFS["matrix"].line, str(proving.matrix.help)):
         (minutes,) = re.findall(r"about (\d+) minutes", said)
