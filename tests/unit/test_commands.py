@@ -61,7 +61,14 @@ def test_a_list_of_what_a_group_has_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "dlq/README.md", "infra/prove/README.md", "processors/workflows/README.md"]
+    "page",
+    [
+        "README.md",
+        "dlq/README.md",
+        "inference_workers/README.md",
+        "infra/prove/README.md",
+        "processors/workflows/README.md",
+    ],
 )
 def test_every_command_that_a_page_shows_exists(page: str) -> None:
     """With its options. In a block of commands, or quoted."""

@@ -301,7 +301,7 @@ def test_a_record_waits_with_its_target_and_delay() -> None:
 
 
 def test_every_header_of_the_list_is_there_and_written_once() -> None:
-    """Identity, origin, cause, counters and replay, as notes/dead-letters.md lists them."""
+    """Identity, origin, cause, counters and replay, as dlq/envelope.py lists them."""
     stage = BY_NAME["classify.bulk"]
     stamped = (("ce_id", b"e1"), ("aios-tenant", b"acme"), ("traceparent", b"00-a-b-01"), ("tracestate", b"x=1"))
     record = replace(RECORD, headers=stamped, value=b"\x00\x00\x00\x00\x07rest", timestamp_type="append")

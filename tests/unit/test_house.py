@@ -97,11 +97,21 @@ def test_the_reviewers_page_promises_no_more_than_there_is() -> None:
     assert {what for count, what in told if found[what] > int(count)} == set(found)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_file_that_a_page_links_exists(page: str) -> None:
-    linked = re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGES[page])
-    assert linked
-    assert [path for path in linked if not ((ROOT / page).parent / path).exists()] == []
+def test_every_file_and_heading_that_a_page_links_exists() -> None:
+    linked = [
+        (page, page.parent / path if path else page, heading)
+        for page in tracked("*.md")
+        for path, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8"))
+    ]
+    assert {path.name for _, path, heading in linked if heading} >= {"README.md"}
+    assert [(page, path) for page, path, _ in linked if not path.exists()] == []
+    assert [(page, heading) for page, path, heading in linked if heading and heading not in headings(path)] == []
+
+
+def headings(page: Path) -> set[str]:
+    """As links name them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in found}
 
 
 @pytest.mark.parametrize("page", PAGES)
