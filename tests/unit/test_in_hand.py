@@ -41,26 +41,31 @@ class Lane:
         self.all_started: list[Record] = []
         self.alone: list[Record] = []
         self.in_hand = InHand(cast(Deaths, suspicions), quiet)
-        quiet.join(lambda: self.start(self.in_hand.resume()))
+        quiet.join(lambda: self.start(self.in_hand.resume(), list(self.started)))
 
-    def start(self, starts: Sequence[Start]) -> None:
+    def start(self, starts: Sequence[Start], beside: Sequence[Record]) -> None:
+        """beside: what ran when they were chosen; others may have started since, whom nobody suspects."""
+        running = {one.partition for one in beside}
         for record, _ in starts:
             deaths = self.suspicions.known.get((record.partition, record.offset))
             if deaths is not None:
-                assert record.partition not in {one.partition for one in self.started}
+                assert record.partition not in running
+            running.add(record.partition)
             if deaths:
                 self.alone.append(record)
             self.started.append(record)
             self.all_started.append(record)
 
     def take(self, partition: int, offset: int) -> None:
-        self.start(self.in_hand.take([Record(self.name, partition, offset, 0, None, None)]))
+        beside = list(self.started)
+        self.start(self.in_hand.take([Record(self.name, partition, offset, 0, None, None)]), beside)
 
     def end(self, number: int) -> None:
         if self.started:
             ended = self.started.pop(number % len(self.started))
             self.alone = [one for one in self.alone if one is not ended]
-            self.start(self.in_hand.end(ended))
+            beside = list(self.started)
+            self.start(self.in_hand.end(ended), beside)
 
 
 PLACES = st.tuples(st.integers(0, PARTITIONS - 1), st.integers(0, OFFSETS - 1))
@@ -80,11 +85,17 @@ BEHIND = (
     ({(0, 1): 1}, {(0, 1): 1}),
     [("take", 0, (1, 0), 0), ("take", 1, (0, 1), 0), ("take", 0, (0, 1), 0), ("clear", 1, (0, 1), 0)],
 )
+# One who is not suspect joins a suspect who starts when another lane's wish for quiet is given up.
+JOINED = (
+    ({(0, 0): 0, (0, 1): 0}, {(0, 0): 1, (0, 1): 0}),
+    [*(("take", 0, (0, offset), 0) for offset in range(3)), ("take", 1, (0, 0), 0), ("clear", 1, (0, 0), 0)],
+)
 
 
 @settings(max_examples=300, deadline=None)
 @example(*LATER_FIRST)
 @example(*BEHIND)
+@example(*JOINED)
 @given(st.tuples(SUSPECTS, SUSPECTS), STEPS)
 def test_when_nothing_runs_nothing_waits(
     suspects: tuple[dict[tuple[int, int], int], ...], steps: Sequence[tuple[str, int, tuple[int, int], int]]
