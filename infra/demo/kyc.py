@@ -44,6 +44,7 @@ POLL_S = 0.3
 LINE_S = 5.0
 AT_ONCE = 8  # requests
 ERRORS_SHOWN = 12
+NEXT = ("review list", "review show TASK", "case explain CASE", "list show")  # what to do with a system that is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def demo(*, keep: bool) -> None:
         _work(console, running())
     if keep:
         console.rule("it runs; what next")
-        for what in ("aios review list", "aios review show TASK", "aios case explain CASE", "aios list show"):
-            console.print(f"  {run.own_home()}{what}", highlight=False)
+        for words in NEXT:
+            console.print(f"  {run.own_aios()} {words}", highlight=False)
 
 
 def _work(console: Console, found: Running) -> None:

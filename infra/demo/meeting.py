@@ -54,6 +54,11 @@ class Request:
 
 
 CHANGED, CLARIFIED = "meeting_changed", "meeting_clarified"
+NEXT = (
+    f"case list --workflow {WORKFLOW}",
+    "case explain CASE",
+    f'case tell CASE {CHANGED} --set "text=move it to Friday"',
+)  # what to do with a system that is kept
 REQUESTS = (
     Request("ben.weiss", "Schedule an hour with Ana and the Berlin team early next week, not before 9 their time"),
     Request("ben.weiss", "Schedule a meeting with Ana López next Thursday at 10am", ((CHANGED, "move it to 11am"),)),
@@ -276,11 +281,8 @@ def _judge(console: Console, courses: Sequence[Course], entries: Sequence[diarie
 
 def _stay(console: Console, server: Radicale) -> None:
     console.rule("it runs until Ctrl-C; what next")
-    home = run.own_home()
     for what in (
-        f"{home}aios case list --workflow {WORKFLOW}",
-        f"{home}aios case explain CASE",
-        f"""{home}aios case tell CASE {CHANGED} '{{"text": "move it to Friday"}}'""",
+        *(f"{run.own_aios()} {words}" for words in NEXT),
         f"any calendar program at {server.url}/aios/, account {server.user}, password {server.password}",
     ):
         console.print(f"  {what}", highlight=False, markup=False, soft_wrap=True)

@@ -78,9 +78,10 @@ def free_home() -> None:
         fail(f"a system runs in {settings.home} already: stop it with `aios down`, or set AIOS_HOME to another folder")
 
 
-def own_home() -> str:
+def own_aios() -> str:
     """What a command begins with that is to find the home of this demo."""
-    return f"AIOS_HOME={os.environ['AIOS_HOME']} " if "AIOS_HOME" in os.environ else ""
+    home = f"AIOS_HOME={shlex.quote(os.environ['AIOS_HOME'])} " if "AIOS_HOME" in os.environ else ""
+    return f"{home}.venv/bin/aios"
 
 
 @contextlib.contextmanager
@@ -241,7 +242,7 @@ def _decision(decision: CaseDecided) -> str:
 
 
 def _next(console: Console, gateway: str) -> None:
-    aios = f"{own_home()}.venv/bin/aios"
+    aios = own_aios()
     console.rule("it runs; what next")
     for who, what in (
         ("a producer", f"{aios} publish infra/demo/data/messages.csv --workflow {WORKFLOW} --set text=text"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from click.testing import CliRunner
 from aios.infra import cli, rows
 from aios.infra.cli import COMMANDS, aios
 from aios.infra.commands.bench import BENCHES
+from aios.infra.demo import kyc, meeting
 from aios.infra.lazy import Lazy
 from aios.infra.local.home import MARK, Home
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, USAGE
@@ -87,6 +89,16 @@ def test_every_command_that_a_page_shows_exists(page: str) -> None:
             command = _command_of(command, words.pop(0), line)
         known = {name for each in command.params for name in each.opts} | {"--help"}
         assert {word for word in words if word.startswith("--")} <= known, line
+
+
+@pytest.mark.parametrize("line", [*kyc.NEXT, *meeting.NEXT])
+def test_a_command_that_a_demo_leaves_its_reader_with_is_one(line: str) -> None:
+    """With its arguments."""
+    words = shlex.split(line)
+    command: click.Command = aios
+    while isinstance(command, click.Group):
+        command = _command_of(command, words.pop(0), line)
+    command.make_context(line, words)
 
 
 def _command_of(group: click.Group, name: str, line: str) -> click.Command:
