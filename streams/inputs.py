@@ -148,6 +148,7 @@ class Input:
     body: type[SourceBody] = field(repr=False)
     _defaults: Mapping[str, Any] = field(repr=False)
     _filled: frozenset[str] = field(repr=False)
+    _doubles: frozenset[str] = field(repr=False)
     _named: Mapping[str, Json] = field(repr=False)  # records by full name
 
     @property
@@ -207,6 +208,7 @@ class Input:
 
     def _business(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         taken = {one["name"]: fields.get(one["name"], self._defaults.get(one["name"])) for one in self.business}
+        taken |= {name: float(taken[name]) for name in self._doubles if type(taken[name]) is int}  # an older writer's
         derive = _DERIVED.get(self.contract)
         return derive(taken) if derive is not None else taken
 
@@ -308,6 +310,7 @@ def _made(contract: str, schema: Schema) -> Input:
         body=model,
         _defaults={one["name"]: one["default"] for one in business if "default" in one},
         _filled=frozenset(one["name"] for one in business if one.get("aios:filled")),
+        _doubles=frozenset(one["name"] for one in business if "double" in _kinds(one["type"])),
         _named={each["name"]: each for each in _records(schema.resolved)},
     )
 
@@ -342,7 +345,7 @@ class _Reading:
             if name.startswith(("_", "model_")) or hasattr(BaseModel, name):
                 self.problems.append(f"{where}: this name cannot be a field's; take another")
                 continue
-            default = one.get("default", ...)
+            default = _default(one)
             kind = self._type(one["type"], one, where, required="default" not in one)
             if kind is not None:
                 whole = isinstance(default, dict | list)
@@ -468,6 +471,12 @@ def _is_number(value: Any, kind: str) -> bool:
 def _kinds(kind: Json) -> set[str]:
     branches = kind if isinstance(kind, list) else [kind]
     return {each["type"] if isinstance(each, dict) else each for each in branches} - {"null", "enum"}
+
+
+def _default(one: Json) -> Any:
+    """Of a field, as it is read from a record: of a double never a whole number. Ellipsis: there is none."""
+    default = one.get("default", ...)
+    return float(default) if type(default) is int and "double" in _kinds(one["type"]) else default
 
 
 def _not_blank(text: str) -> str:

@@ -224,6 +224,18 @@ def test_a_number_that_is_left_out_is_filled_in_the_input_and_not_in_the_hash() 
     assert known.body_hash(said) != known.body_hash(said | {"sent_at": 5})
 
 
+def test_a_double_that_is_left_out_is_no_whole_number() -> None:
+    """Its default may be written as one: a workflow is checked with what its cases are given."""
+    rate = {"name": "rate", "type": "double", "default": 0}
+    lines = {"type": "array", "items": {"type": "record", "name": "Line", "fields": [rate]}}
+    known = taken({"name": "who", "type": "string"}, rate, {"name": "lines", "type": lines})
+    said = known.complete({"who": "Ann", "lines": [{}]})
+    assert [type(each) for each in (said["rate"], said["lines"][0]["rate"])] == [float, float]
+    older = known.of_case({"who": "Ann", "lines": [], "rate": 0}, NOW_MS)  # as a writer that lacks it is read
+    assert type(older["rate"]) is float
+    assert known.body_hash(said) == known.body_hash({**said, "rate": 0})
+
+
 def test_a_contract_that_grows_changes_no_hash() -> None:
     """New fields have defaults; who does not use them repeats the same body, at any depth."""
     grown = json.loads(json.dumps(claims.CONTRACT))
