@@ -68,16 +68,21 @@ def head(workflow: Workflow) -> Iterator[str]:
     owed = workflow.objectives
     yield (
         f"P95 at most {owed.interactive_p95_s:g} s interactive, {owed.bulk_p95_s:g} s bulk; "
-        f"at least {owed.without_person_min:.0%} without a person"
+        f"at least {_share(owed.without_person_min)} without a person"
     )
     signed = workflow.signed_off
     yield f"signed off by {signed.by} on {signed.on}" if signed is not None else "signed off by nobody: not deployed"
     if (alone := workflow.autonomy) is not None:
         whom = f"a person is asked in {alone.ask} before a case acts or is decided"
-        share = "" if alone.share == 1 else f" of {alone.share:.0%}, {autonomy.LOWER[alone.mode]} of the others"
+        share = "" if alone.share == 1 else f" of {_share(alone.share)}, {autonomy.LOWER[alone.mode]} of the others"
         yield f"autonomy {alone.mode}{share}{'; where it is not auto, ' if alone.mode == autonomy.AUTO else ': '}{whom}"
     if workflow.policy:
         yield f"policy {json.dumps(workflow.policy, ensure_ascii=False, default=str)}"
+
+
+def _share(part: float) -> str:
+    """In percent, with all its figures: half a percent is neither none nor one."""
+    return f"{100 * part:g}%"
 
 
 def guards(kind: Kind) -> str:

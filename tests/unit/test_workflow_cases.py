@@ -500,6 +500,13 @@ def test_what_is_shown_says_where_money_is_denied_what_guards_and_who_signed(tmp
 # ── what this release cannot read, and autonomy ──
 
 
+def test_a_share_is_shown_as_it_is() -> None:
+    owed = {**flow.EVERY["objectives"], "without_person_min": 0.955}
+    shown = list(head(flow.workflow(objectives=owed, autonomy={"mode": "auto", "share": 0.004, "ask": "ask"})))
+    assert "at least 95.5% without a person" in shown[0]
+    assert "autonomy auto of 0.4%, suggest of the others" in shown[2]
+
+
 def test_a_version_that_this_release_cannot_read_stops_nobody_else(tmp_path: Path) -> None:
     """Its own new cases are dead letters with a hint; ConfigError would end plan for all."""
     tables, one = Tables(), sound(tmp_path)
