@@ -116,6 +116,8 @@ _OF_OTHER_LANGUAGES = (
     (re.compile(r"(?<![=!<>])=(?!=)"), "equal is =="),
     (re.compile(r"(?i)\b(?:and|or|not)\b"), "and is &&, or is ||, not is !"),
     (re.compile(r"\{\{"), "it stands without braces around it"),
+    (re.compile(r"(?i)\bis\b"), "is is ==, and is not is !="),
+    (re.compile(r"\bin\s*\("), "a list stands in brackets, as in x in ['a', 'b']"),
 )
 
 

@@ -49,6 +49,7 @@ PATTERNS: Mapping[str, str] = {
 KEY = "[key]"  # pydantic's word for a key where a value's place ends
 SEVERAL = "several values belong here by their names, indented below or in braces"
 LISTED = "a list belongs here: in brackets, or a line with a - for each"
+DATE = "a date belongs here, written as in 2026-11-20"
 NEEDED: Mapping[str, str] = {
     "model_type": SEVERAL,
     "dict_type": SEVERAL,
@@ -56,6 +57,9 @@ NEEDED: Mapping[str, str] = {
     "tuple_type": LISTED,
     "list_type": LISTED,
     "string_type": "a text belongs here",
+    "date_from_datetime_parsing": DATE,
+    "date_parsing": DATE,
+    "date_type": DATE,
 }
 """What to write, where a library says what it has not got."""
 SILENT = frozenset({SECRET, SECRET_OR_NONE, SERVER})  # what stands there instead is not repeated: it may be a secret

@@ -60,6 +60,7 @@ _GIVES: Mapping[str, Shape] = {
 """Functions whose results are known; of any other nothing is claimed."""
 _MEANT: Mapping[str, str] = {"any": "exists", "some": "exists", "every": "all", "select": "filter", "collect": "map"}
 """Other languages' names of loops over lists."""
+_COUNTS = frozenset({"count", "len", "length"})  # theirs of size
 
 
 # Shapes of contracts
@@ -247,6 +248,8 @@ class Typed:
                 self.wrong.append(f"lists have no {call.name}{meant or close_to(call.name, list(MACROS))}")
                 return ANY
         given = [self.give(one) for one in call.arguments]
+        if call.name in _COUNTS:
+            self.wrong.append(f"there is no function {call.name}; did you mean size?")
         operator = _OPERATORS.get((call.name, len(given)))
         if operator is None or call.of is not None:
             return _GIVES.get(call.name, ANY)

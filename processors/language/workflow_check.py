@@ -16,8 +16,11 @@ from aios.processors.language import workflow_names, workflow_walk
 from aios.processors.language.workflow import (
     NOTED,
     Call,
+    Emit,
     Parallel,
     Review,
+    Rule,
+    Wait,
     Workflow,
     again_of,
     asks,
@@ -41,7 +44,7 @@ class Problem:
 
 def check(workflow: Workflow, taken: Input, *, kept: bool = False) -> list[Problem]:
     """Everything that is wrong; empty: the workflow may run. taken, kept: as wrong_names has them."""
-    if problems := form(workflow, taken):
+    if problems := form(workflow, taken) or list(_unread(workflow)):
         return problems
     named = [Problem(place, says) for place, says in workflow_names.wrong_names(workflow, taken, kept=kept)]
     if named:
@@ -119,6 +122,18 @@ def _answers(workflow: Workflow) -> Iterator[Problem]:
     for name in workflow.examples:
         if name not in names:
             yield Problem(("examples", name), f"there is no step {name}{close_to(name, sorted(names))}")
+
+
+def _unread(workflow: Workflow) -> Iterator[Problem]:
+    """Examples that nothing is tried with."""
+    for name in workflow.examples:
+        match workflow.steps[name].kind if name in workflow.steps else None:
+            case Review():
+                yield Problem(("examples", name), f"what is tried of {name} is each of its choices, and no example")
+            case Parallel() as step:
+                yield Problem(("examples", name), f"{name} is answered by branch{close_to(name, list(step.of))}")
+            case Rule() | Emit() | Wait(event=None):
+                yield Problem(("examples", name), f"step {name} is answered nothing")
 
 
 def _autonomy(workflow: Workflow) -> Iterator[Problem]:

@@ -19,8 +19,7 @@ from pydantic import ValidationError
 
 from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Operation
-from aios.processors.language import cel_types, policy_files, workflow_samples
-from aios.processors.language.cel_bounds import Bound
+from aios.processors.language import cel_bounds, cel_types, policy_files, workflow_samples
 from aios.processors.language.cel_types import ANY, BOOL, DOUBLE, INT, SAID, TEXT, Shape, Typed
 from aios.processors.language.workflow import (
     NOTED,
@@ -37,7 +36,7 @@ from aios.processors.language.workflow import (
     closure,
     may_act,
 )
-from aios.streams import cel_cost, installed, mistakes, model_files, prompt_files
+from aios.streams import cel_tree, installed, mistakes, model_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError
 from aios.streams.inputs import Input
@@ -225,10 +224,11 @@ class _Names:
         typed = Typed(names)
         gives = typed.give(used.expression.tree)
         for says in typed.wrong:
-            self.found.append((place, f"`{used.expression.source}`: {says}{self._later(says, answers)}"))
+            told = f"`{used.expression.source}`: {says}{self._later(says, answers)}{_quoted(used)}"
+            self.found.append((place, told))
         if typed.wrong:
             return
-        if much := _much(used.expression, names):
+        if much := cel_bounds.much(used.expression, names):
             self.found.append((place, much))
         if used.wanted is not None and not cel_types.fits(gives, used.wanted):
             self._mismatch(place, used, gives, SAID[used.wanted.kind])
@@ -236,7 +236,8 @@ class _Names:
             self._mismatch(place, used, gives, "a text, number or truth value")
 
     def _mismatch(self, place: Place, used: Used, gives: Shape, wanted: str) -> None:
-        self.found.append((place, f"`{used.expression.source}` gives {SAID[gives.kind]} where {wanted} is needed"))
+        says = f"`{used.expression.source}` gives {SAID[gives.kind]} where {wanted} is needed{_quoted(used)}"
+        self.found.append((place, says))
 
     def _later(self, says: str, answers: Mapping[str, Any]) -> str:
         """Why an answer that the workflow has is not here."""
@@ -383,14 +384,7 @@ class _Names:
                 self.found.append(((*where, "request"), f"{ask.system}.{ask.operation} needs {key}"))
 
 
-def _much(expression: Expression, names: Mapping[str, Shape]) -> str:
-    """Why it may compute too much, as far as contracts bound what it reads; empty: it does not."""
-    try:
-        cel_cost.steps(expression.tree, {name: Bound(shape) for name, shape in names.items()})
-    except cel_cost.TooMuch as error:
-        lists = ", and in it ".join(f"{name} with up to {items} items" for name, items in error.loops)
-        return (
-            f"`{expression.source}` may compute more than {cel_cost.STEPS_MAX} steps over {lists}: give a list "
-            f"a smaller bound in its contract (aios:max), or ask for its items in a map"
-        )
-    return ""
+def _quoted(used: Used) -> str:
+    """What was probably meant by a bare word where a text may stand."""
+    is_word = isinstance(used.expression.tree, cel_tree.Name) and (used.wanted is None or used.wanted == TEXT)
+    return f"; a text has quotes of its own: \"'{used.expression.source}'\"" if is_word else ""

@@ -156,6 +156,15 @@ def edited(folder: Path, old: str, new: str, name: str = NAMED) -> Path:
         ("owner: customer-operations", 'owner: "\\UFFFFFFFF"', "# Letters", "a character that there is none of"),
         ("attempts_max: 2\n      then: gate", "attempts_max: 2h\n      then: gate", "attempts_max: 2h", "the unit"),
         ("when: answers.classify.conf", "when: a = 1 and b #", "when: a = 1", "equal is ==; and is &&"),
+        ("when: answers.classify.conf", "when: input.text is null #", "when: input.text", "is is ==, and is not"),
+        ("when: answers.classify.conf", "when: input.text in ('a', 'b') #", "when: input.text", "in brackets, as in x"),
+        ("when: answers.classify.conf", "when: len(input.text) > 3 #", "when: len(", "did you mean size?"),
+        (
+            "owner: customer-operations",
+            "owner: a\nsigned_off: {by: A, on: 20.11.2026}",
+            "signed_off:",
+            "a date belongs here, written as in 2026-11-20",
+        ),
     ],
 )
 def test_a_mistake_is_refused_with_its_line(tmp_path: Path, old: str, new: str, line_of: str, says: str) -> None:
