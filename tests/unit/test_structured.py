@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -438,7 +439,7 @@ def test_a_number_that_a_model_writes_whole_is_computed_with_like_any_other(monk
         }
     )
     prompt = SimpleNamespace(contract=prompt_files.OBJECT, shape=shape)
-    monkeypatch.setattr(prompt_files, "load", lambda _reference: prompt)
+    monkeypatch.setattr(prompt_files, "load", lru_cache(lambda _reference: prompt))
     said = answers.read("generate", prompt_files.OBJECT, '{"object":{"net":100,"vat":[19.5,1],"pieces":2}}', "bill@1")
     total = Expression("answers.read.object.net + answers.read.object.vat[0] + answers.read.object.vat[1]")
     assert total.evaluate({"answers": {"read": said}}) == 120.5
