@@ -7,7 +7,7 @@ cancellation is not lost to a booking under way; an event that comes twice chang
 visited at most once more than the wait takes events, since in the last round the wait listens to the clock alone; a
 step visited again has another path, `book#2`, and so other ids and timers.
 
-Rejected: a counter of visits for every step (a case without circles would carry it).
+Rejected: a counter of visits for every step of every case (one that decides alone, without circles, would carry it).
 """
 
 from __future__ import annotations
