@@ -2,7 +2,8 @@
 
 Enters: usage.settled.v1, from the lake (all that ever was) or from Kafka (what is still kept); the decisions of its
 cases, from the lake. Leaves: sums by the columns asked for, and whether Kafka and the lake say the same. Guaranteed: a
-settlement counts once, by its id; sums are whole numbers; `total` is what models and people have cost, `wasted`
+settlement counts once, by its id, and one of a case whose key is used again when the first is forgotten is another,
+though its id is the same; sums are whole numbers; `total` is what models and people have cost, `wasted`
 (answers that came twice or too late) stands beside it and in no total; the rows of any grouping add up to those of any
 other.
 Rejected: a table of sums that is kept up to date (a second truth; DuckDB adds up as many lines as there are).
@@ -18,7 +19,7 @@ from typing import Any
 from aios.schemas.models import UsageSettled
 from aios.sinks import lake_query
 from aios.sinks.lake_query import QueryRefused
-from aios.streams.topics import USAGE_SETTLED
+from aios.streams.topics import RETENTION_MS, USAGE_SETTLED
 
 KEYS = {
     "tenant": "tenant",
@@ -44,9 +45,10 @@ _SUMMED = """count(*) filter (kind = 'inference')::bigint as answers,
     coalesce(sum(cost_micro) filter (kind = 'person'), 0)::bigint as people,
     coalesce(sum(cost_micro) filter (kind in ('inference', 'person')), 0)::bigint as total,
     coalesce(sum(cost_micro) filter (kind = 'wasted'), 0)::bigint as wasted"""
-_ONCE = """select * from usage_settled
+_ONCE = f"""select * from usage_settled
     where kind in ('inference', 'person', 'wasted')
-    qualify row_number() over (partition by settlement_id order by kafka_partition, kafka_offset) = 1"""
+    qualify coalesce(epoch_ms(settled_at) - epoch_ms(lag(settled_at) over (
+        partition by settlement_id order by settled_at, kafka_partition, kafka_offset)) >= {RETENTION_MS}, true)"""  # noqa: S608 - ours
 
 _OWN = f"(kafka_topic = '{USAGE_SETTLED.name}')"
 _CENTRES = "(select case_id, any_value(cost_centre) as cost_centre from case_decided group by case_id)"

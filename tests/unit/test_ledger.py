@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from aios.infra.commands import cost
 from aios.schemas.codec import Codec
 from aios.schemas.models import UsageSettled
-from aios.sinks import lake_files, ledger
+from aios.sinks import lake_files, lake_query, ledger
 from aios.sinks.lake import lake_folder
 from aios.sinks.lake_tables import Rows
 from aios.sinks.ledger import Line
 from aios.streams import config
 from aios.streams.durations import DAY_MS
 from aios.streams.record import Record
-from aios.streams.topics import CASE_DECIDED, USAGE_SETTLED
+from aios.streams.topics import CASE_DECIDED, RETENTION_MS, USAGE_SETTLED
 from aios.streams.topology import LAKE
 from tests.fakes.flow import Flow
 from tests.fakes.registry import FakeRegistry
@@ -125,6 +125,16 @@ def line(settlement: str) -> UsageSettled:
         cost_micro=5,
         settled_at=NOW_MS,
     )
+
+
+def test_a_key_that_is_used_again_when_its_case_is_forgotten_is_paid_for_again(tmp_path: Path) -> None:
+    """Its case has the id of the first, and so have the lines: as many as there are cases, each once."""
+    first, later = line("s"), replace(line("s"), settled_at=NOW_MS + RETENTION_MS, cost_micro=7)
+    kept(tmp_path, [first, first, later, later])
+    assert ledger.report(tmp_path, [])[0]["total"] == 5 + 7
+    assert [row["total"] for row in ledger.report(tmp_path, ["day"])] == [5, 7]
+    days = lake_query.ask(tmp_path, lake_query.shipped()["cost_by_day"][1]).rows
+    assert [row[4] for row in days] == [7, 5]
 
 
 def test_a_report_of_one_tenant_since_a_day_is_of_these_alone(tmp_path: Path) -> None:
