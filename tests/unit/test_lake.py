@@ -532,6 +532,17 @@ def test_a_case_with_several_questions_is_one_case_to_the_shipped_queries(tmp_pa
     assert waits == [("low_confidence", 1, NOW + 9 * minute), ("out_of_scope", 1, NOW + 9 * minute)]
 
 
+def test_a_case_whose_key_was_used_long_before_is_among_those_that_wait(tmp_path: Path) -> None:
+    """The case that had it is decided and forgotten; this one has the same id."""
+    put(tmp_path, [record(topics.CASE_DECIDED, replace(decided("a"), decided_at=NOW - 31 * DAY_MS), 0)])
+    put(tmp_path, [record(topics.REVIEW_REQUESTED, asked("a"), 0)])
+    found = lake_query.ask(tmp_path, lake_query.shipped()["waiting_by_reason"][1]).rows
+    assert [row[:3] for row in found] == [
+        ("document.triage", "low_confidence", 1),
+        ("document.triage", "out_of_scope", 1),
+    ]
+
+
 def test_a_case_that_waits_for_a_person_without_a_reason_is_among_those_that_wait(tmp_path: Path) -> None:
     """A workflow may ask a person at once, and say no reason."""
     put(tmp_path, [record(topics.REVIEW_REQUESTED, replace(asked("a"), reasons=()), 0)])
