@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from time import monotonic
 
 from pydantic import BaseModel
+
+from aios.streams.topics import RETENTION_MS
 
 RECENT_MAX = 50_000  # names of which this process remembers something
 
@@ -18,10 +19,10 @@ class Links(BaseModel):
 class Recent:
     """What this process accepted lately: for a case the hash of its body, for a question the answer's id.
 
-    age_s_max: after so long it is forgotten.
+    age_s_max: after so long it is forgotten; as plan forgets a case, whose key may then be used again.
     """
 
-    def __init__(self, at_most: int = RECENT_MAX, *, age_s_max: float = math.inf) -> None:
+    def __init__(self, at_most: int = RECENT_MAX, *, age_s_max: float = RETENTION_MS / 1000) -> None:
         self._known: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
         self._at_most = at_most
         self._age_s_max = age_s_max
@@ -36,12 +37,16 @@ class Recent:
             self._known.popitem(last=False)
 
     def value(self, name: str) -> str | None:
-        known = self._known.get(name)
-        return known[1] if known and monotonic() - known[2] < self._age_s_max else None
+        known = self._of(name)
+        return known[1] if known is not None else None
 
     def known(self, name: str, tenant: str) -> bool:
-        known = self._known.get(name)
+        known = self._of(name)
         return known is not None and known[0] == tenant
+
+    def _of(self, name: str) -> tuple[str, str, float] | None:
+        known = self._known.get(name)
+        return known if known is not None and monotonic() - known[2] < self._age_s_max else None
 
 
 def case_url(case_id: str) -> str:

@@ -19,12 +19,12 @@ from prometheus_client import generate_latest
 
 from aios.schemas.models import CaseCancelled, DocumentReceived, ReviewDecided
 from aios.streams.config import EndpointSettings, GatewaySettings
-from aios.streams.gateway import api
+from aios.streams.gateway import api, cases
 from aios.streams.gateway.routes import ROUTES
 from aios.streams.http.openapi import Caller
 from aios.streams.http.problem import REASONS
 from aios.streams.outcome_views import CaseView, ReviewView
-from aios.streams.topics import CASE_CANCELLED, DOCUMENT_RECEIVED, REVIEW_DECIDED
+from aios.streams.topics import CASE_CANCELLED, DOCUMENT_RECEIVED, RETENTION_MS, REVIEW_DECIDED
 from tests.fakes.gateway import Served, served
 
 TEXT = {"text": "My card has not arrived yet."}
@@ -91,6 +91,24 @@ def test_the_same_request_again_is_the_same_case() -> None:
                 answers.append((await response.json())["case_id"])
         assert answers[0] == answers[1] != answers[2] == answers[3]
         assert len({out.value for out in gateway.roads.delivered}) == 2
+
+    run(test)
+
+
+def test_a_key_may_be_used_again_when_its_case_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long this process has been serving; not before."""
+    passed = [0.0]
+    monkeypatch.setattr(cases, "monotonic", lambda: passed[0], raising=False)
+
+    async def test(gateway: Served) -> None:
+        async with gateway.post(TEXT, headers={"Idempotency-Key": "k"}) as response:
+            assert response.status == 202
+        passed[0] = RETENTION_MS / 1000 - 1
+        async with gateway.post({"text": "b"}, headers={"Idempotency-Key": "k"}) as response:
+            await problem(response, "conflicting_duplicate")
+        passed[0] = RETENTION_MS / 1000 + 1
+        async with gateway.post({"text": "b"}, headers={"Idempotency-Key": "k"}) as response:
+            assert response.status == 202
 
     run(test)
 
