@@ -41,7 +41,9 @@ def group() -> None:
 @click.argument("tenant")
 @click.argument("workflow", default=ALL)
 @click.option("--hard", required=True, help="No more is charged; an amount in money.currency, such as 12.50.")
-@click.option("--per", type=click.Choice(WINDOWS), default="month", show_default=True, help="total: it ends for good.")
+@click.option(
+    "--per", type=click.Choice(WINDOWS), default="month", show_default=True, help="In UTC; total: it ends for good."
+)
 @click.option("--soft", default="0", help="Above it `show`, the log and the metrics say so; 0: none.")
 @click.option(
     "--over",
