@@ -34,7 +34,7 @@ from aios.streams.wall_clock import wall_ms
 ROUNDS_MAX = 10  # of asking models; each leads a case at least one step on
 SHOWN_CHARS_MAX = 140  # of a text in a table
 
-Answers = dict[tuple[str, str], InferenceCompleted]
+Answers = dict[tuple[str, str, str], InferenceCompleted]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ def _held_against(compared: Sequence[Compared], tried: Tried, workflows: Workflo
     results, given = _decided(list(asked.values()), workflows, engine)
     for case_id, result in zip(asked, results, strict=True):
         if isinstance(result, Decision):
-            failed = _failed(answer for (of, _), answer in given.items() if of == case_id)
+            failed = _failed(answer for (of, *_), answer in given.items() if of == case_id)
             held[case_id] = replace(held[case_id], again=result, failed_before=failed)
     return list(held.values())
 
@@ -188,7 +188,7 @@ def of_then(case: Recorded, tried: Tried) -> Tried | None:
 
 
 def _asked(needs: Sequence[InferenceRequested], engine: str) -> Answers:
-    """By case and step, from the processes whose pools are meant."""
+    """By case, step and pool, from the processes whose pools are meant."""
     found: Answers = {}
     for process in sorted({need.pool.partition(".")[0] for need in needs}):
         asked = {str(number): need for number, need in enumerate(needs) if need.pool.partition(".")[0] == process}
@@ -196,7 +196,7 @@ def _asked(needs: Sequence[InferenceRequested], engine: str) -> Answers:
         at = wall_ms()
         for name, need in asked.items():
             said = answers[name]
-            found[need.case_id, need.step] = again.completed(need, said, ids.canonical(said["output"]), at)
+            found[need.case_id, need.step, need.pool] = again.completed(need, said, ids.canonical(said["output"]), at)
     return found
 
 
@@ -212,7 +212,7 @@ def _concerns(case: Recorded, tried: Tried) -> bool:
 
 
 def _compared(case: Recorded, before: Decision, after: Decision, given: Answers) -> Compared:
-    new = [one for (case_id, _), one in given.items() if case_id == case.admitted.case_id]
+    new = [one for (case_id, *_), one in given.items() if case_id == case.admitted.case_id]
     replaced = {one.step for one in new}
     old = [one for one in case.answers.values() if one.step in replaced]
     return Compared(

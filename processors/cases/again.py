@@ -114,6 +114,8 @@ class Unrepeatable:
 
 
 Result = Decision | Need | Unrepeatable
+Given = Mapping[tuple[str, str, str], InferenceCompleted]
+"""Answers of what is tried, by case id, step and pool: where one cannot answer, its fallback is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +149,9 @@ def decide(
     recorded: Recorded,
     workflows: Workflows,
     tried: Tried,
-    given: Mapping[tuple[str, str], InferenceCompleted],
+    given: Given,
 ) -> Result:
-    """The decision with the answers of what is tried. given: by case id and step."""
+    """The decision with the answers of what is tried."""
     try:
         of_then = Workflows([workflows.at(recorded.admitted.workflow, recorded.version)], mode=recorded.autonomy)
         return _decide(recorded, of_then, tried, given)
@@ -163,7 +165,7 @@ def _decide(
     recorded: Recorded,
     workflows: Workflows,
     tried: Tried,
-    given: Mapping[tuple[str, str], InferenceCompleted],
+    given: Given,
 ) -> Result:
     then: dict[str, str] = {}  # what systems were asked, by step path, with the recorded answers alone
     if recorded.calls and (tried != Tried() or given):
@@ -175,7 +177,7 @@ def _run(  # noqa: PLR0917 - all of it is one case's
     recorded: Recorded,
     workflows: Workflows,
     tried: Tried,
-    given: Mapping[tuple[str, str], InferenceCompleted],
+    given: Given,
     asked: dict[str, str],
     then: Mapping[str, str] | None = None,
 ) -> Result:
@@ -240,10 +242,10 @@ def _versions(recorded: Recorded) -> _Versions:
 def _answer(
     recorded: Recorded,
     tried: Tried,
-    given: Mapping[tuple[str, str], InferenceCompleted],
+    given: Given,
     request: InferenceRequested,
 ) -> InferenceCompleted | Need:
-    found = given.get((request.case_id, request.step))
+    found = given.get((request.case_id, request.step, request.pool))
     if found is None and not tried.concerns(request):
         of_step = [answer for (step, _), answer in recorded.answers.items() if step == request.step]
         found = recorded.answers.get((request.step, request.attempt)) or (of_step[-1] if of_step else None)

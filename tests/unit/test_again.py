@@ -35,7 +35,7 @@ from aios.schemas.models import (
     ReviewDecided,
     ReviewRequested,
 )
-from aios.streams import inputs
+from aios.streams import inputs, installed
 from tests.fakes import admissions
 from tests.fakes.deployments import Tables
 from tests.fakes.triage import plain
@@ -119,12 +119,13 @@ def answered(request: InferenceRequested, ran: Ran, **changed: Any) -> Inference
     return again.completed(request, told, ids.canonical(told["output"]), AT)
 
 
-def new_summary(ran: Ran, text: str, **changed: Any) -> dict[tuple[str, str], InferenceCompleted]:
+def new_summary(ran: Ran, text: str, **changed: Any) -> dict[tuple[str, str, str], InferenceCompleted]:
     """The answer of another prompt to the one request that concerns it."""
     need = again.decide(ran.recorded, WORKFLOWS, Tried(prompt="summary@2"), {})
     assert isinstance(need, Need)
     assert need.request.prompt == "summary@2"
-    return {(need.request.case_id, need.request.step): answered(need.request, ran, output={"text": text}, **changed)}
+    asked = need.request
+    return {(asked.case_id, asked.step, asked.pool): answered(asked, ran, output={"text": text}, **changed)}
 
 
 @settings(deadline=None)
@@ -159,6 +160,25 @@ def test_another_prompt_changes_what_it_says_and_no_more() -> None:
     assert failed.text_apart == replace(before.text_apart, reasons=(*before.reasons, "no_summary"))
 
 
+def test_where_what_is_tried_fails_the_fallback_of_its_pool_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As plan does: the answer of the first pool is none of the second one's."""
+    pools = installed.pools()
+    writers = [pool for pool in pools.values() if pool.process == "generate"]
+    first = {pool.pool: pool.model_copy(update={"fallback": "second"}) for pool in writers}
+    second = {f"second.{pool.lane}": pool.model_copy(update={"pool": f"second.{pool.lane}"}) for pool in writers}
+    monkeypatch.setattr(installed, "pools", lambda: {**pools, **first, **second})
+    ran, tried = Ran(), Tried(prompt="summary@2")
+    given_ = new_summary(ran, "", status="failed")
+    need = again.decide(ran.recorded, WORKFLOWS, tried, given_)
+    assert isinstance(need, Need)
+    assert (need.request.pool.partition(".")[0], need.request.prompt) == ("second", "summary@2")
+    asked = need.request
+    given_[asked.case_id, asked.step, asked.pool] = answered(asked, ran, output={"text": "Wants the fee back."})
+    after = again.decide(ran.recorded, WORKFLOWS, tried, given_)
+    assert isinstance(after, Decision)
+    assert after.summary == "Wants the fee back."
+
+
 def test_another_model_that_is_sure_where_the_old_one_was_not() -> None:
     """A person was asked then and is not now; the other way round, what they would say is not known."""
     person, sure = Ran(confidence=0.1), Ran(confidence=0.9)
@@ -170,10 +190,11 @@ def test_another_model_that_is_sure_where_the_old_one_was_not() -> None:
         said = answered(
             need.request, ran, output={"label": "bank_account", "confidence": confidence, "out_of_scope": 0.1}
         )
-        given_ = {(said.case_id, said.step): said}
+        given_ = {(said.case_id, said.step, said.pool): said}
         after = again.decide(ran.recorded, WORKFLOWS, tried, given_)
         if isinstance(after, Need):  # what was never asked then: the summary of a letter that a person had decided
-            given_[after.request.case_id, after.request.step] = answered(after.request, ran)
+            more = after.request
+            given_[more.case_id, more.step, more.pool] = answered(more, ran)
             after = again.decide(ran.recorded, WORKFLOWS, tried, given_)
         assert isinstance(after, Decision)
         assert after.decided_by == by

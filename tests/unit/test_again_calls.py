@@ -190,7 +190,7 @@ def test_a_system_that_would_be_asked_something_else_said_nothing_to_it() -> Non
     tried = Tried(model="triage-encoder@1")
     need = again.decide(recorded, WORKFLOWS, tried, {})
     assert isinstance(need, Need)
-    key = (question.case_id, "classify")
+    key = (question.case_id, "classify", need.request.pool)
     same = again.decide(recorded, WORKFLOWS, tried, {key: classified(need.request, "card")})
     assert isinstance(same, Decision)
     assert same.label == "yes"
