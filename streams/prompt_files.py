@@ -28,6 +28,7 @@ to a model must be seen in the file).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator
@@ -298,15 +299,17 @@ def versions(name: str) -> list[int]:
 
 def newest(name: str) -> int:
     """The newest version whose evaluation is recorded beside it and was passed: what serves where nobody has activated
-    another one (prompt.activated.v1). A version that nobody has tested serves nobody. Raises ConfigError.
+    another one (prompt.activated.v1). A version that nobody has tested, or that cannot be read, serves nobody. Raises
+    ConfigError.
     """
     there = versions(name)
     if not there:
         raise ConfigError(f"there is no prompt {name[:80]}{close_to(name, names())}")
     for version in reversed(there):
-        found = evaluated(f"{name}@{version}")
-        if found is not None and found.passed:
-            return version
+        with contextlib.suppress(ConfigError):  # a draft that is being written
+            found = evaluated(f"{name}@{version}")
+            if found is not None and found.passed:
+                return version
     asks = f"`aios prompt test {name}@{there[-1]} --record`"
     raise ConfigError(f"no version of prompt {name} has passed its evaluation: {asks}")
 

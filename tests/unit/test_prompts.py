@@ -181,6 +181,13 @@ def record(reference: str, *, passed: bool = True, **changed: Any) -> Recorded:
     return found
 
 
+def test_a_draft_that_cannot_be_read_yet_stands_in_the_way_of_no_version(folder: Path) -> None:
+    """Plan may be started while somebody writes one."""
+    record("summary@2")
+    (folder / "summary" / "3.md").write_text("---\nname: [summary\n---\n# user\n{input}\n", encoding="utf-8")
+    assert prompt_files.newest("summary") == 2
+
+
 def test_the_newest_version_that_passed_serves_unless_another_is_activated(folder: Path) -> None:
     """A file that nobody has tested serves nobody; nor does one that was changed since, or that failed."""
     with pytest.raises(ConfigError, match=r"no version of prompt summary has passed .*@\d+ --record`"):
