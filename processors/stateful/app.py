@@ -23,6 +23,8 @@ from typing import Any
 import faust
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import OffsetResetStrategy
+from aiokafka.errors import OffsetOutOfRangeError
 from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -101,21 +103,28 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Faust's rebalances are eager: all that was ours is gone until the next assignment."""
         self._next.clear()
+        self._reset_to(OffsetResetStrategy.EARLIEST)
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
         """After each assignment: to the committed offsets, and where there are none to the log's beginning.
 
         aiokafka leaves a partition without committed offset where it is, and something may be read from it already.
+        A committed offset may lag behind the store's position, and what it names be gone: the store says whether that
+        matters. What is gone after this seek was not read, and aiokafka is not to go on behind it in silence.
         """
         async with self._fetching:
             await super().perform_seek()
-            places = {tp: offset for tp, offset in self._read_offset.items() if offset}
-            unread = [tp for tp in self.assignment() if tp not in places]
-            if unread:
-                places |= await self.earliest_offsets(*unread)
-                await self.seek_wait({tp: places[tp] for tp in unread})
+            ours = self.assignment()
+            starts = await self.earliest_offsets(*ours) if ours else {}
+            places = {tp: max(start, self._read_offset.get(tp) or 0) for tp, start in starts.items()}
+            await self.seek_wait({tp: place for tp, place in places.items() if place != self._read_offset.get(tp)})
             self._next = places
+            self._reset_to(OffsetResetStrategy.NONE)
+
+    def _reset_to(self, strategy: int) -> None:
+        """Where aiokafka goes on when it has no offset, or Kafka has nothing there; NONE: it raises."""
+        self._thread._ensure_consumer()._fetcher._default_reset_strategy = strategy
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Faust's fetch loop.
@@ -146,7 +155,11 @@ class BatchConsumer(driver.Consumer):
             return
         wait_s = FETCH_WAIT_S_MAX if len(wanted) == len(ours) else FETCH_WAIT_PART_S_MAX
         async with self._fetching:
-            fetched = await self._getmany(active_partitions=wanted, timeout=wait_s) or {}
+            try:
+                fetched = await self._getmany(active_partitions=wanted, timeout=wait_s) or {}
+            except OffsetOutOfRangeError as error:
+                places = {f"{tp.topic}/{tp.partition}": offset for tp, offset in error.args[0].items()}
+                raise StateBroken(f"Kafka has nothing at {places}: starting again from the position") from error
             ends = {tp: self._end(tp, fetched.get(tp, ())) for tp in wanted}
         for tp, end in ends.items():
             records, start = fetched.get(tp, ()), self._next.get(tp)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from aios.processors.stateful.member import LEFT
 from aios.streams.config import KafkaSettings, client
 from tests.broker.stages import committed, counting_stage, create, put
 from tests.fault import stage_worker
@@ -33,6 +37,33 @@ def test_a_partition_that_was_quiet_for_longer_than_its_retention_opens_again(
     with _running(kafka, unique, tmp_path):
         told = _until_told(kafka, stage.writes[0].name, 3)
     assert told[1:] == [b'{"id": "2", "n": 2}', b'{"id": "fired t", "n": 3}']
+
+
+def test_records_that_are_deleted_under_a_running_stage_stop_it(
+    kafka: KafkaSettings, unique: str, tmp_path: Path
+) -> None:
+    """What it was to read next is gone: nothing behind that is processed, then or after a restart, and it says why."""
+    stage = counting_stage(unique, inputs=2)
+    create(kafka, stage, 1)
+    first, out = stage.reads[0].name, stage.writes[0].name
+    process = stage_worker.start(kafka, unique, tmp_path)
+    try:
+        put(kafka, first, [("a", "1")])
+        _until_told(kafka, out, 1)
+        process.send_signal(signal.SIGSTOP)  # for less than its session
+        put(kafka, first, [("a", "2")])  # the answer to the fetch that waits
+        put(kafka, first, [("a", "3"), ("a", "4")])
+        _take_everything(kafka, first)
+        put(kafka, first, [("a", "5")])
+        process.send_signal(signal.SIGCONT)
+        assert _end_of(process, tmp_path) == LEFT
+        process = stage_worker.start(kafka, unique, tmp_path)
+        assert _end_of(process, tmp_path) == LEFT
+    finally:
+        process.kill()
+        process.wait()
+    assert b'"5"' not in b"".join(one.value() for one in committed(kafka, out))
+    assert "records were deleted before they were processed" in (tmp_path / "0.log").read_text()
 
 
 def _in_transactions(kafka: KafkaSettings, topic: str, unique: str) -> None:
@@ -60,10 +91,16 @@ def _running(kafka: KafkaSettings, unique: str, home: Path) -> Iterator[None]:
     try:
         yield
         process.send_signal(signal.SIGTERM)
-        assert process.wait(WAIT_S_MAX) == 0, (home / "0.log").read_text(errors="replace")[-3000:]
+        assert _end_of(process, home) == 0
     finally:
         process.kill()
         process.wait()
+
+
+def _end_of(process: subprocess.Popen[bytes], home: Path) -> int:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(WAIT_S_MAX)
+    pytest.fail((home / "0.log").read_text(errors="replace")[-3000:])
 
 
 def _until_told(kafka: KafkaSettings, topic: str, count: int) -> list[bytes]:

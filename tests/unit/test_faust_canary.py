@@ -138,6 +138,20 @@ def test_aiokafka_is_told_to_read_committed(built: Any) -> None:
     assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
 
 
+def test_aiokafka_is_told_when_to_go_on_behind_what_is_gone() -> None:
+    """The one attribute that says so is read where Kafka has nothing at an offset, and where a group has none."""
+    found = SimpleNamespace(_default_reset_strategy=fetcher.OffsetResetStrategy.EARLIEST)
+    thread = SimpleNamespace(_ensure_consumer=lambda: SimpleNamespace(_fetcher=found))
+    app.BatchConsumer._reset_to(SimpleNamespace(_thread=thread), fetcher.OffsetResetStrategy.NONE)  # type: ignore[arg-type]
+    assert found._default_reset_strategy == fetcher.OffsetResetStrategy.NONE
+    for method in (fetcher.Fetcher._proc_fetch_request, fetcher.Fetcher._update_fetch_positions):
+        assert "if self._default_reset_strategy != OffsetResetStrategy.NONE:" in inspect.getsource(method)
+    assert "err = Errors.OffsetOutOfRangeError({tp: fetch_offset})" in inspect.getsource(
+        fetcher.Fetcher._proc_fetch_request
+    )
+    assert "res_or_error.check_raise()" in inspect.getsource(fetcher.Fetcher.fetched_records)
+
+
 def test_aiokafka_s_position_passes_what_it_hands_to_nobody() -> None:
     """Markers and aborted records, when a fetch is taken: our stores' positions follow it, and timers wait for it."""
     assert "self._update_position()" in inspect.getsource(fetcher.FetchResult.getall)
