@@ -2,7 +2,8 @@
 
 Enters: settings with the addresses of Kafka and the registry. Leaves: every topic of the topology, every contract under
 its subjects; exit 0. Guaranteed: what is there is left as it is, so that it may run again, after an upgrade too; what
-does not fit (another number of partitions, a contract that old readers cannot read) is refused by name, exit 1.
+does not fit (another number of partitions or cleanup.policy, a contract that old readers cannot read) is refused by
+name, exit 1.
 """
 
 from __future__ import annotations

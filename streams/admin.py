@@ -2,13 +2,14 @@
 
 Enters: the declared topics, the name of a topic, a place. Leaves: topics that exist as declared, records. Guaranteed:
 a topic is created with all of its settings or not at all, never automatically; one whose partitions differ from the
-declaration is refused, because keys would move; a read ends at the ends seen at its start, reads committed records
-only, and has a bound in time.
+declaration is refused, because keys would move, and one that loses other records than declared; a read ends at the ends
+seen at its start, reads committed records only, and has a bound in time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
@@ -23,27 +24,30 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, ResourceType
 
 from aios.streams.config import KafkaSettings, client
 from aios.streams.errors import ConfigError, StateBroken, Unavailable
 from aios.streams.record import APPENDED, CREATED, Record
-from aios.streams.topics import Topic
+from aios.streams.topics import Family, Topic
 
 ANSWER_S_MAX = 30.0
 PAUSE_S = 0.1
 POLL_S = 0.2
 BATCH_MAX = 500
 _NOTHING_THERE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+_FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 TIMESTAMP_TYPES = {TIMESTAMP_CREATE_TIME: CREATED, TIMESTAMP_LOG_APPEND_TIME: APPENDED}
 READERS = "aios.readers"  # librdkafka wants a group's name; nothing is joined or committed
+
+log = logging.getLogger(__name__)
 
 
 async def ensure_topics(kafka: KafkaSettings, topics: Iterable[Topic]) -> list[str]:
     """Create the topics that are missing, and return their names.
 
-    Raises StateBroken naming every topic whose partition count is another one, before anything is created;
-    ConfigError when Kafka refuses the settings; Unavailable when it does not answer.
+    Raises StateBroken naming every topic whose partition count or cleanup.policy is another one, before anything is
+    created; ConfigError when Kafka refuses the settings; Unavailable when it does not answer.
     """
     return await asyncio.to_thread(_ensure, kafka, list(topics))
 
@@ -52,6 +56,7 @@ def _ensure(kafka: KafkaSettings, topics: Sequence[Topic]) -> list[str]:
     admin = AdminClient(client(kafka, **{"log_level": 0}))
     found = _metadata(admin)
     _refuse_other_counts(kafka, topics, found)
+    _refuse_other_policies(admin, [topic for topic in topics if topic.name in found.topics])
     missing = [topic for topic in topics if topic.name not in found.topics]
     if missing:
         _create(admin, kafka, missing)
@@ -83,6 +88,29 @@ def _refuse_other_counts(kafka: KafkaSettings, topics: Iterable[Topic], found: C
             "partitions are fixed when topics are created: set kafka.partitions to what they have, or start anew "
             "with `aios up --fresh`: " + "; ".join(differing)
         )
+
+
+def _refuse_other_policies(admin: AdminClient, topics: Sequence[Topic]) -> None:
+    """State that a broker deletes when it is old is lost in silence. Producers' own topics are theirs to set."""
+    ours = {topic.name: topic.cleanup for topic in topics if topic.family is not Family.SOURCE}
+    if not ours:
+        return
+    asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in ours])
+    try:
+        policies = {one.name: future.result(ANSWER_S_MAX)["cleanup.policy"].value for one, future in asked.items()}
+    except (KafkaException, TimeoutError) as error:
+        if isinstance(error, KafkaException) and error.args[0].code() in _FORBIDDEN:
+            log.warning("Kafka does not let us see the settings of topics: they are not compared with ours")
+            return
+        raise Unavailable(f"Kafka does not say how topics are set: {error}") from error
+    differing = [
+        f"{name} has cleanup.policy={policies[name]} (kafka-configs --alter --topic {name} --add-config "
+        f"cleanup.policy={policy})"
+        for name, policy in ours.items()
+        if policies[name] != policy
+    ]
+    if differing:
+        raise StateBroken(f"records would be lost that have to stay, or stay that have to go: {'; '.join(differing)}")
 
 
 def _create(admin: AdminClient, kafka: KafkaSettings, topics: Sequence[Topic]) -> None:

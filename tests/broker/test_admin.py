@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import ConfigError, StateBroken
@@ -52,6 +52,21 @@ def test_another_partition_count_is_refused_before_anything_is_created(
     with pytest.raises(StateBroken, match=r"events has 6 partitions, not 8"):
         asyncio.run(ensure_topics(more, declared))
     assert asyncio.run(ensure_topics(kafka, declared)) == [declared[1].name]
+
+
+def test_a_table_that_forgets_what_is_old_is_refused_before_anything_is_created(
+    kafka: KafkaSettings, declared: list[Topic]
+) -> None:
+    """Somebody made it with the broker's own settings: what is remembered in it would go with its retention."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    (made,) = admin.create_topics([NewTopic(declared[1].name, 1, 1)]).values()
+    made.result(10)
+    with pytest.raises(StateBroken, match=r"table has cleanup.policy=delete .* --add-config cleanup.policy=compact"):
+        asyncio.run(ensure_topics(kafka, declared))
+    producers = [replace(declared[1], family=Family.SOURCE, name=f"{declared[1].name}.theirs")]
+    (made,) = admin.create_topics([NewTopic(producers[0].name, 6, 1)]).values()
+    made.result(10)
+    assert asyncio.run(ensure_topics(kafka, [*producers, declared[0]])) == [declared[0].name]
 
 
 def test_what_kafka_refuses_is_the_settings_fault(kafka: KafkaSettings, declared: list[Topic]) -> None:
