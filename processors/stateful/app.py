@@ -5,8 +5,9 @@ Guaranteed: one Faust event for each fetched partition batch; committed records 
 the stores have committed, and nothing else. A slot that returns within the session timeout keeps its partitions
 (static membership).
 
-What is changed in Faust stands in this file, each part with its reason, and tests/unit/test_faust_canary.py names
-what it relies on. infra/decisions/0001-what-faust-does-here.md tells the whole story.
+What is changed in Faust stands in this file, and in unpacking.py of its client, each part with its reason, and
+tests/unit/test_faust_canary.py names what it relies on. infra/decisions/0001-what-faust-does-here.md tells the whole
+story.
 
 Rejected: one event a record (5 × slower), faust.Table, Faust's acks as truth (it can commit past an unfinished
 message: faust-streaming/faust#606), `take_events` (it wakes up every few ms for ever), the web server.
@@ -17,24 +18,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import faust
-from aiokafka import TopicPartition
-from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import OffsetResetStrategy
 from aiokafka.errors import OffsetOutOfRangeError
 from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from aios.processors.stateful import unpacking  # noqa: F401 - aiokafka unpacks with it from here on
 from aios.processors.stateful.batch import Batch
 from aios.processors.stateful.lanes import Lanes
 from aios.streams import failpoints
 from aios.streams.config import Settings
 from aios.streams.errors import StateBroken
-from aios.streams.record import APPENDED, CREATED, Record
+from aios.streams.record import Record
 from aios.streams.security import faust_credentials
 from aios.streams.topology import Stage
 
@@ -64,23 +64,6 @@ class CommittedThread(driver.AIOKafkaConsumerThread):
             raise StateBroken("aiokafka keeps its isolation level elsewhere now: see test_faust_canary.py")
         consumer._isolation_level = "read_committed"
         return consumer
-
-
-class Unpacked(fetcher.PartitionRecords):
-    """The records of a fetch as ours at once: made as aiokafka's first, each would be made twice."""
-
-    def __iter__(self) -> Iterator[Record]:
-        """What its own __next__ goes on with, without a call of that for each."""
-        return self._records_iterator
-
-    def _consumer_record(self, tp: TopicPartition, read: Any) -> Record:
-        whose = _TIMESTAMP_TYPES.get(read.timestamp_type, "")
-        headers = tuple(read.headers)
-        return Record(tp.topic, tp.partition, read.offset, read.timestamp or 0, read.key, read.value, headers, whose)
-
-
-_TIMESTAMP_TYPES = {0: CREATED, 1: APPENDED}  # as aiokafka has them
-fetcher.PartitionRecords = Unpacked
 
 
 class BatchConsumer(driver.Consumer):

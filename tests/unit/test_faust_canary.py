@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher, group_coordinator
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as DefaultRecordBatchBuilder
 from faust.tables import TableManager
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from intervaltree import IntervalTree
 
-from aios.processors.stateful import app
+from aios.processors.stateful import app, unpacking
 from aios.processors.stateful.member import Member
 from aios.streams.config import KafkaSettings, Settings
 from aios.streams.errors import StateBroken
@@ -29,6 +28,13 @@ from aios.streams.record import Record
 from aios.streams.topology import ADMIT, PLAN
 
 ATTRIBUTES_AT = 22  # of a record batch, the low byte
+
+
+class _Strange(str):
+    """A name that is written as bytes that are no text."""
+
+    def encode(self, *_: Any) -> bytes:
+        return b"\xff\xfe"
 
 
 @pytest.fixture(scope="module")
@@ -165,20 +171,50 @@ def test_aiokafka_s_position_passes_what_it_hands_to_nobody() -> None:
 @pytest.mark.parametrize(("attributes", "whose"), [(0, "create"), (8, "append")])
 def test_a_fetch_is_unpacked_into_our_records(attributes: int, whose: str) -> None:
     """From bytes as aiokafka writes them: where they stood, key, value and headers; the position follows each."""
-    written = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
-    for offset in range(3):
-        written.append(offset, 1_000, b"k", None if offset else b"v", [("a", b"1")])
-    batch = bytearray(written.build())
+    batch = _batch(range(3), "a")
     batch[ATTRIBUTES_AT] |= attributes  # whose the timestamps are
-    unpacked = fetcher.PartitionRecords(
-        TP("t", 4), MemoryRecords(bytes(batch)), None, 1, None, None, False, fetcher.READ_COMMITTED
-    )
-    assert type(unpacked) is app.Unpacked
+    unpacked = _unpacked(batch, 1)
+    assert type(unpacked) is unpacking.Unpacked
     assert list(unpacked) == [Record("t", 4, offset, 1_000, b"k", None, (("a", b"1"),), whose) for offset in (1, 2)]
     assert unpacked.next_fetch_offset == 3
     assert "for msg in self._partition_records:" in inspect.getsource(fetcher.FetchResult.getall)
     assert "self._consumer_record(tp, record)" in inspect.getsource(fetcher.PartitionRecords._unpack_records)
     assert " PartitionRecords(" in inspect.getsource(fetcher.Fetcher._proc_fetch_request)
+    assert " MemoryRecords(" in inspect.getsource(fetcher.Fetcher._proc_fetch_request)
+
+
+@pytest.mark.parametrize("codec", [0, 1, 4], ids=["plain", "gzip", "zstd"])
+def test_a_header_that_is_no_text_holds_up_nothing(codec: int) -> None:
+    """Aborted records before and after it are left out as ever, nothing comes twice, and the position ends behind."""
+    batches = [
+        _batch(range(2), "aa", codec),
+        _batch(range(2, 4), "aa", codec, producer=7),  # aborted
+        _batch(range(4, 7), "aa", codec, strange=5),
+        _batch(range(7, 9), "aa", codec, producer=7),  # aborted
+        _batch(range(9, 10), "aa", codec),
+    ]
+    unpacked = _unpacked(b"".join(batches), 1, aborted=[(7, 2)])
+    found = list(unpacked)
+    assert [one.offset for one in found] == [1, 4, 5, 6, 9]
+    assert [one.headers for one in found] == [((name, b"1"),) for name in ("aa", "aa", "\ufffd\ufffd", "aa", "aa")]
+    assert unpacked.next_fetch_offset == 10
+
+
+def _batch(offsets: range, header: str, codec: int = 0, *, producer: int = -1, strange: int | None = None) -> bytearray:
+    """As a producer writes it. strange: this record has a header whose name is no UTF-8."""
+    written = DefaultRecordBatchBuilder(2, codec, producer >= 0, producer, 0, 0, 1 << 20)
+    for number, offset in enumerate(offsets):
+        name = _Strange(header) if offset == strange else header
+        written.append(number, 1_000, b"k", None if offset else b"v", [(name, b"1")])
+    built = bytearray(written.build())
+    built[:8] = offsets[0].to_bytes(8, "big")
+    return built
+
+
+def _unpacked(data: bytes | bytearray, first: int, aborted: list[tuple[int, int]] | None = None) -> Any:
+    """A fetch of these bytes from there on, as aiokafka makes it."""
+    records = fetcher.MemoryRecords(bytes(data))
+    return fetcher.PartitionRecords(TP("t", 4), records, aborted, first, None, None, False, fetcher.READ_COMMITTED)
 
 
 def test_settings_that_the_laws_need(built: Any) -> None:
