@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,3 +82,24 @@ def test_a_writer_that_ended_has_a_successor(kafka: Kafka, group: GroupBreakers)
     kafka.writer.join(WAIT_S_MAX)
     group.open(open_breaker(ADMIT.group, 1))
     until(lambda: kafka.taken == ["aios.admit/0", "aios.admit/1"])
+
+
+def test_a_breaker_that_was_found_here_is_closed_by_no_older_word(kafka: Kafka, group: GroupBreakers) -> None:
+    """What was said of it before it opened comes late; what is said of it as it stands closes it, on any clock."""
+    opened = open_breaker(ADMIT.group, 0, at=100)
+    for _ in range(2):
+        group.open(opened)  # found again before anybody has heard of it
+    group._put(opened.key, replace(opened, state=breakers.CLOSED, changed_at=50))
+    assert set(group.partitions) == {0}
+    group._put(opened.key, opened)
+    assert set(group.partitions) == {0}
+    group._put(opened.key, breakers.closed(opened, by="ada", now_ms=50))
+    assert set(group.partitions) == set()
+    group.open(open_breaker(ADMIT.group, 1))
+    until(lambda: kafka.taken == ["aios.admit/0", "aios.admit/1"])
+
+
+def test_a_breaker_is_closed_after_it_opened_whatever_the_clock_says() -> None:
+    """Else it would count as what was before."""
+    opened = open_breaker(ADMIT.group, 0, at=100)
+    assert [breakers.closed(opened, by="ada", now_ms=now).changed_at for now in (50, 100, 200)] == [101, 101, 200]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, cast
@@ -61,6 +62,35 @@ def test_what_a_patch_leaves_of_a_strangers_value_must_be_the_contract(
         edits.patched(Codec(registry), DOCUMENT_RECEIVED, value, patch)
     assert words in refused.value.detail
     assert "my card" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("patch", "words"),
+    [
+        ([{"op": "copy", "from": "/channel", "path": "/channel"}] * (edits.OPERATIONS_MAX + 1), "101 operations"),
+        (
+            [{"op": "add", "path": "/channel", "value": {"a": "x" * 1000}}]
+            + [{"op": "copy", "from": "/channel", "path": f"/channel/{number}"} for number in range(12)],
+            "the patch makes it larger",
+        ),
+        ([{"op": "replace", "path": "/body", "value": "x" * edits.BYTES_MAX}, *json.loads(MOVED)], "makes it larger"),
+    ],
+    ids=["many", "doubling", "large"],
+)
+def test_a_patch_is_bounded(registry: FakeRegistry, patch: list[Any], words: str) -> None:
+    """In its operations, and in what each of them leaves: twelve copies of a whole into itself are 4,000 of it."""
+    value = strangers(registry, "Letter", body="my card", channel="message")
+    with pytest.raises(Refused) as refused:
+        edits.patched(Codec(registry), DOCUMENT_RECEIVED, value, json.dumps(patch))
+    assert words in refused.value.detail
+
+
+def test_replacement_bytes_are_bounded(registry: FakeRegistry) -> None:
+    """Where nothing else is known of them."""
+    codec = Codec(registry)
+    assert edits.checked(codec, None, b"x" * edits.BYTES_MAX)
+    with pytest.raises(Refused, match="too many"):
+        edits.checked(codec, None, b"x" * (edits.BYTES_MAX + 1))
 
 
 @pytest.mark.parametrize("patch", ['[{"op": "add", "path": "/channel", "value": "\\ud800"}]', "{}", "[1]", "no"])

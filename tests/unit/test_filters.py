@@ -91,6 +91,26 @@ def test_it_holds_when_each_part_holds_by_itself(one: DeadLetter, wanted: Filter
 
 
 @pytest.mark.parametrize(
+    ("wanted", "meant", "not_meant"),
+    [
+        ({"group": ADMIT.group}, {"group": ADMIT.group}, {"group": PLAN.group}),
+        ({"reason": "unknown"}, {"reason": "unknown"}, {"reason": "undecodable"}),
+        ({"fingerprint": "a"}, {"fingerprint": "a"}, {"fingerprint": "ab"}),
+        ({"tenant": "x"}, {"tenant": "x"}, {"tenant": ""}),
+        ({"key": "k"}, {"key": "k"}, {"key": "K"}),
+        ({"since": 5}, {"written_at": 5}, {"written_at": 4}),
+        ({"until": 6}, {"written_at": 5}, {"written_at": 6}),
+        ({"ids": IDS[:1]}, {"id": IDS[0]}, {"id": IDS[1]}),
+        ({"expression": "letter.attempts > 2"}, {"attempts": 3}, {"attempts": 2}),
+    ],
+)
+def test_each_part_means_what_it_says(wanted: dict[str, Any], meant: dict[str, Any], not_meant: dict[str, Any]) -> None:
+    """From since on, and before until."""
+    assert Filter(**wanted).holds(letter(**meant))
+    assert not Filter(**wanted).holds(letter(**not_meant))
+
+
+@pytest.mark.parametrize(
     ("said", "says"),
     [
         ("[]", "JSON object"),
