@@ -10,6 +10,7 @@ Rejected: auto-registration by producers (`aios up` registers all contracts, and
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
@@ -32,6 +33,11 @@ ID_MAX = (1 << 31) - 1  # larger ones are no ids; registries answer each in its 
 T = TypeVar("T")
 
 
+def shown(url: str) -> str:
+    """A URL as people and logs may have it: without the user and password in it."""
+    return re.sub(r"//[^/,]*@", "//", url)
+
+
 class Carrier(Protocol):
     """What registration must know of a topic."""
 
@@ -44,7 +50,7 @@ class RegistrySource:
     """SchemaSource over HTTP; usable from several threads."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url = shown(url)
         self._client = SchemaRegistryClient(
             {
                 "url": url,

@@ -93,10 +93,17 @@ class KafkaSettings(Section):
         return self
 
 
+def _registry_url(url: str) -> str:
+    """Of one or several with commas between. Raises ValueError, in words that repeat no password."""
+    if url and not all(one.strip().startswith(("http://", "https://")) for one in url.split(",")):
+        raise ValueError("no URL of a registry: http://HOST:PORT or https://HOST, USER:PASSWORD@ before the host")
+    return url
+
+
 class RegistrySettings(Section):
     """url: of a Confluent-compatible registry; empty: the local one is started."""
 
-    url: str = ""
+    url: Annotated[str, AfterValidator(_registry_url)] = ""
 
 
 def _redis_url(url: str) -> str:

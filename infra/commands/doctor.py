@@ -30,7 +30,8 @@ from aios.infra.local.home import Home
 from aios.infra.local.valkey import binary
 from aios.infra.output import FAILED
 from aios.infra.running import found_running, load_settings
-from aios.schemas.errors import AiosError
+from aios.schemas.errors import AiosError, SchemaMismatch, Unavailable
+from aios.schemas.registry import RegistrySource, shown
 from aios.streams.config import Settings, client
 from aios.streams.errors import ConfigError
 
@@ -178,9 +179,9 @@ def _services(settings: Settings) -> Iterator[Look]:
     if settings.kafka.bootstrap_servers:
         yield _service("Kafka", settings.kafka.bootstrap_servers, _kafka(settings))
     if settings.registry.url:
-        yield _service("registry", settings.registry.url, _http(f"{settings.registry.url}/subjects"))
+        yield _service("registry", shown(settings.registry.url), _registry(settings.registry.url))
     if settings.redis.url:
-        yield _service("Valkey", settings.redis.url.rpartition("@")[2], _redis(settings.redis.url))
+        yield _service("Valkey", shown(settings.redis.url), _redis(settings.redis.url))
     if found is not None and found.gateway:
         yield _service("gateway", found.gateway, _http(f"{found.gateway}/readyz"))
 
@@ -196,6 +197,19 @@ def _kafka(settings: Settings) -> str:
         AdminClient(client(settings.kafka, log_level=0)).list_topics(timeout=ANSWER_S_MAX)
     except KafkaException as error:
         return str(error.args[0].str())
+    return ""
+
+
+def _registry(url: str) -> str:
+    source = RegistrySource(url)
+    try:
+        source.by_id(1)
+    except SchemaMismatch:  # it says that it has none of this id
+        return ""
+    except Unavailable as error:
+        return str(error)
+    finally:
+        source.close()
     return ""
 
 

@@ -25,6 +25,7 @@ from aios.infra.local.home import MARK, OWN_LOG, Home
 from aios.infra.output import FAILED, NOT_FOUND, NOT_RUNNING, fail
 from aios.infra.running import load_settings
 from aios.schemas.errors import AiosError
+from aios.schemas.registry import shown
 from aios.streams import topology
 from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.principals import OPERATOR
@@ -105,7 +106,7 @@ def status(as_json: bool) -> None:
     if as_json:
         output.one(said, as_json=True)
         return
-    about = {"ready": "yes" if said["ready"] else "no", **{name: said[name] for name in ADDRESSES}}
+    about = {"ready": "yes" if said["ready"] else "no", **{name: shown(said[name]) for name in ADDRESSES}}
     pages = [f"{said[name]}/console" for name in ("gateway", "operations") if said[name]]
     output.one(about | {"consoles": ", ".join(pages), "dead letters": _letters(said["operations"])}, as_json=False)
     click.echo()

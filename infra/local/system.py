@@ -28,7 +28,7 @@ from aios.infra.local.supervisor import PROCESSES_MAX, NotReady, Part, State, Su
 from aios.infra.local.valkey import Valkey
 from aios.infra.prepare import patiently
 from aios.schemas.codec import Codec
-from aios.schemas.registry import RegistrySource, register_all
+from aios.schemas.registry import RegistrySource, register_all, shown
 from aios.streams import principals, tenants, topology
 from aios.streams.admin import ensure_topics
 from aios.streams.config import GatewaySettings, KafkaSettings, OperationsSettings, Settings
@@ -191,7 +191,7 @@ class System:
 
     def _found(self, part: str, address: str) -> None:
         self._addresses[part] = address
-        self._say(part, f"at {address}")
+        self._say(part, f"at {shown(address)}")
 
     async def _kafka(self, s_max: float) -> str:
         broker = Broker(self._home.folder / "kafka")

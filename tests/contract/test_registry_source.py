@@ -155,6 +155,19 @@ def test_what_answers_but_not_as_a_registry_condemns_no_record(status: int, body
                 source.id_of("s", '"int"')
 
 
+@pytest.mark.parametrize("status", [401, 500])
+def test_the_password_of_a_registry_stands_in_no_error(status: int) -> None:
+    """Errors are logged, and what is unavailable is said in answers to operators."""
+    with answering(status, b"{}") as (url, _):
+        source = RegistrySource(url.replace("//", "//aios:hunter2@"))
+        for ask in (lambda: source.by_id(7), lambda: source.id_of("s", "{}")):
+            with pytest.raises(Unavailable) as raised:
+                ask()
+            assert url in str(raised.value)
+            assert "hunter2" not in str(raised.value)
+        source.close()
+
+
 def test_a_registry_that_is_away_is_unavailable_in_time() -> None:
     """Nobody listens, or somebody who never answers."""
     with at(f"http://127.0.0.1:{free_ports(1)[0]}") as source:

@@ -51,6 +51,7 @@ def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytes
         ("home: x\nextension: {folder: .}\n", "aios.yaml:2:1: unknown key extension; did you mean extensions?"),
         ("kafka: {partitions: 0}\n", "aios.yaml:1:9: kafka.partitions"),
         ("gateway: {port: 70000}\n", "gateway.port"),
+        ("registry: {url: 'aios:hunter2@registry:8081'}\n", "registry.url: no URL of a registry: http://HOST:PORT"),
         ("kafka: {properties: {sasl.password: hunter2}}\n", "sasl.password"),
     ],
 )

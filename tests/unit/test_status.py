@@ -40,11 +40,12 @@ def test_a_status_shows_open_breakers_with_what_to_do(tmp_path: Path, monkeypatc
         assert before["breakers"] == []
         return system.status()
 
-    answer = asyncio.run(said())
+    answer = asyncio.run(said()) | {"valkey": "redis://aios:hunter2@cache:6379/0"}
     monkeypatch.setattr(up, "_asked", lambda *_: answer)
     shown = CliRunner().invoke(aios, ["status"])
     assert shown.exit_code == 0
     assert "breaker aios.admit/0 is open: 21 of 22 records (unknown)" in shown.stdout
     assert ACTION in shown.stdout
+    assert "redis://cache:6379/0" in shown.stdout
     (one,) = json.loads(CliRunner().invoke(aios, ["status", "--json"]).stdout)["breakers"]
     assert (one["key"], one["action"]) == ("aios.admit/0", ACTION)
