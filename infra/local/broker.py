@@ -10,6 +10,7 @@ Rejected: Docker (not there on a bare machine), librdkafka's mock cluster (shows
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import signal
@@ -159,7 +160,7 @@ class Broker:
                 f"advertised.listeners={_listed(advertises)}",
                 "controller.listener.names=CONTROLLER",
                 f"listener.security.protocol.map={','.join(f'{name}:PLAINTEXT' for name in listens)}",
-                f"log.dirs={self._folder / 'data'}",
+                f"log.dirs={_escaped(self._folder / 'data')}",
                 f"offsets.topic.replication.factor={copies}",
                 "offsets.topic.num.partitions=8",
                 f"transaction.state.log.replication.factor={copies}",
@@ -202,6 +203,11 @@ def _write_format(data: Path, cluster: str, node: int) -> None:
     part = data / f"{META}.part"
     part.write_text("".join(f"{name}={value}\n" for name, value in meta.items()), encoding="utf-8")
     part.rename(data / META)  # last: with it the folder is formatted
+
+
+def _escaped(path: Path) -> str:
+    """As Java reads a file of properties: in Latin-1, other letters and backslashes by escapes that JSON has too."""
+    return json.dumps(str(path))[1:-1]
 
 
 def node_ports(folder: Path, *, proxied: bool) -> dict[str, int]:

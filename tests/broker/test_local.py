@@ -65,6 +65,16 @@ def test_kafka_listens_on_loopback_only(broker: Broker) -> None:
     assert broker.answers()
 
 
+def test_a_home_may_be_named_in_any_letters(tmp_path: Path) -> None:
+    """Kafka reads the folder's name from a file that is no UTF-8 for it."""
+    node = Broker(tmp_path / "Büro 東京 \\ 😀")
+    try:
+        node.start()
+        assert (node._folder / "data" / "__cluster_metadata-0").is_dir()
+    finally:
+        node.stop()
+
+
 def formatted(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
     """A new node's folder: what it says of itself, and its other files."""
     Broker(folder).command()
