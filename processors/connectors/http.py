@@ -143,7 +143,10 @@ class Http:
         told = {} if reads else {"Content-Type": "application/json"}
         given = self._setup.settings.connectors.secrets.get(self._system.system, {})
         if "token" in {**self._system.secrets, **given}:
-            told["Authorization"] = f"Bearer {self._setup.secret('token')}"
+            token = self._setup.secret("token")
+            if not token.isprintable():
+                raise ConfigError(f"connectors.secrets.{self._system.system}.token is no token: it has several lines")
+            told["Authorization"] = f"Bearer {token}"
         return told
 
     def _fitting(self, operation: str, body: Any) -> BaseModel:

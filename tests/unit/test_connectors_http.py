@@ -265,6 +265,20 @@ def test_an_address_that_is_none_is_told_before_anything_is_asked() -> None:
         registry.connector(system(), settings)
 
 
+def test_a_token_of_several_lines_keeps_commands_waiting(tmp_path: Path) -> None:
+    """Until a person puts it right: it is no fault of the records."""
+
+    async def work() -> tuple[Failure, list[Any]]:
+        async with against(booked, tmp_path, token=True) as (connector, seen):
+            (tmp_path / "token").write_text("t0ken\nold-t0ken\n")
+            request = connector.operations["book"].request(account="a", amount=1)
+            with pytest.raises(Exception, match="several lines") as raised:
+                await connector.call("book", request, ASK)
+            return connector.classify(raised.value), seen
+
+    assert asyncio.run(work()) == (Failure.TRANSIENT, [])
+
+
 @pytest.mark.parametrize("who", ["http", "webhook"])
 def test_a_name_that_nobody_resolves_is_no_connection(
     who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
