@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aios.dlq.deaths import Deaths
-from aios.dlq.in_hand import InHand, Quiet, Start
+from aios.dlq.in_hand import InHand, Place, Quiet, Start
 from aios.streams.record import Record
 
 PARTITIONS, OFFSETS = 2, 3
@@ -32,6 +32,15 @@ class Suspicions:
             del self.known[place]
 
 
+class Watched(InHand):
+    """Whoever is suspect begins with nothing else of its partition in hand."""
+
+    def _begin(self, place: Place, partition: Any, chosen: list[Record], *, entered: bool = False) -> Sequence[Start]:
+        suspects = self._deaths.suspicious(*place, [record.offset for record in chosen])
+        assert not suspects or (len(chosen) == 1 and not partition.started)
+        return super()._begin(place, partition, chosen, entered=entered)
+
+
 class Lane:
     """As pool.py drives it; started: what runs. all_started: ever. alone: what has the process for itself."""
 
@@ -40,32 +49,24 @@ class Lane:
         self.started: list[Record] = []
         self.all_started: list[Record] = []
         self.alone: list[Record] = []
-        self.in_hand = InHand(cast(Deaths, suspicions), quiet)
-        quiet.join(lambda: self.start(self.in_hand.resume(), list(self.started)))
+        self.in_hand = Watched(cast(Deaths, suspicions), quiet)
+        quiet.join(lambda: self.start(self.in_hand.resume()))
 
-    def start(self, starts: Sequence[Start], beside: Sequence[Record]) -> None:
-        """beside: what ran when they were chosen; others may have started since, whom nobody suspects."""
-        running = {one.partition for one in beside}
+    def start(self, starts: Sequence[Start]) -> None:
         for record, _ in starts:
-            deaths = self.suspicions.known.get((record.partition, record.offset))
-            if deaths is not None:
-                assert record.partition not in running
-            running.add(record.partition)
-            if deaths:
+            if self.suspicions.known.get((record.partition, record.offset)):
                 self.alone.append(record)
             self.started.append(record)
             self.all_started.append(record)
 
     def take(self, partition: int, offset: int) -> None:
-        beside = list(self.started)
-        self.start(self.in_hand.take([Record(self.name, partition, offset, 0, None, None)]), beside)
+        self.start(self.in_hand.take([Record(self.name, partition, offset, 0, None, None)]))
 
     def end(self, number: int) -> None:
         if self.started:
             ended = self.started.pop(number % len(self.started))
             self.alone = [one for one in self.alone if one is not ended]
-            beside = list(self.started)
-            self.start(self.in_hand.end(ended), beside)
+            self.start(self.in_hand.end(ended))
 
 
 PLACES = st.tuples(st.integers(0, PARTITIONS - 1), st.integers(0, OFFSETS - 1))
