@@ -493,6 +493,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         credentials.keep(principals.token_file(tmp_path, own), token(name))
     monkeypatch.setattr(shared, "load_settings", lambda: settings)
     monkeypatch.setattr(running_module, "load_settings", lambda: settings)
+    monkeypatch.delenv("OPERATIONS", raising=False)
     return settings
 
 
