@@ -23,48 +23,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from aios.processors.connectors import calendar_answers
 from aios.processors.connectors.caldav import CalDav, Object
 from aios.processors.connectors.calendar_parts import Booked, BookRequest, Found, Match, Option, UndoRequest
 from aios.processors.connectors.connector import Ask, CallFailed, Failure
-from aios.processors.meetings import calendars, invitation, series, why, zones
-from aios.processors.meetings.calendars import Kind, Unreadable
+from aios.processors.connectors.standing import Other, Party, mark_of, others_of, parties_of
+from aios.processors.meetings import calendars, invitation, why
 from aios.processors.meetings.directory import Directory
-from aios.processors.meetings.intervals import Stretch
 from aios.processors.meetings.invitation import Booking, Mark
-from aios.processors.meetings.party import Person, Room
+from aios.processors.meetings.party import Person
+from aios.processors.meetings.policy import DAY_S
 from aios.processors.meetings.wish import Priority
 
 YIELD_S_MAX = 3.0  # that the smaller uid waits for the other
 LOOK_S = 0.2
 LOOKS_MAX = 3
-DAY_S = 86_400
 STILL_THERE = "the one before could not be taken out of every calendar, and perhaps still stands in some"
 HOLD_S = 2 * DAY_S  # longer than booking and undoing wait and try together
 OURS = "aios-"  # how uids of ours begin
 READS_MAX = 8  # calendars at once, where a booking is looked for with everybody
 FOR_GOOD = frozenset({Failure.PERMANENT, Failure.REFUSED})
-FIRM = frozenset({Kind.BUSY, Kind.AWAY})
-TAKEN = FIRM | {Kind.TENTATIVE}  # focus time was judged by the search
-
-
-@dataclass(frozen=True, slots=True)
-class _Party:
-    """A calendar that a booking stands in, and whose it is."""
-
-    calendar: str
-    owner: Person | Room
-
-
-@dataclass(frozen=True, slots=True)
-class _Other:
-    """What stands in the way. mark: of a hold of ours that is not confirmed; None: anything firmer."""
-
-    uid: str
-    mark: Mark | None
 
 
 class Bookings:
@@ -115,9 +95,9 @@ class Bookings:
         held: dict[str, list[str]] = {}  # in which calendars, by uid
         for number in range(len(request.found.options)):
             booking = self._booking(request.found, number, "", ask.case_id, people)
-            for party in reversed(_parties(booking)):
+            for party in reversed(parties_of(booking)):
                 for found in await self._dav.span(party.calendar, (booking.start - DAY_S, booking.end + DAY_S)):
-                    mark = _mark(found)
+                    mark = mark_of(found)
                     if mark is not None and mark.case == ask.case_id and found.uid != request.moving:
                         held.setdefault(found.uid, []).append(party.calendar)
         stands: Booked | None = None
@@ -180,11 +160,11 @@ class Bookings:
 
     async def _begun(self, organiser: Person, uid: str) -> Mark | None:
         found = await self._dav.get(organiser.calendar, uid)
-        return None if found is None else _mark(found)
+        return None if found is None else mark_of(found)
 
     async def _hold(self, booking: Booking, request: BookRequest) -> bool:
         """Whether every calendar holds the booking, and nothing else is in its way."""
-        for party in _parties(booking):
+        for party in parties_of(booking):
             await self._put(party, booking, request.found, is_confirmed=False)
         if booking.is_all_day or booking.is_reminder:
             return True
@@ -198,7 +178,7 @@ class Bookings:
 
     async def _confirm(self, booking: Booking, found: Found) -> None:
         """The organiser's copy is never made here: where it is gone, the booking was undone meanwhile."""
-        organiser, *others = _parties(booking)
+        organiser, *others = parties_of(booking)
         for party in reversed(others):
             await self._put(party, booking, found, is_confirmed=True)
         if not await self._put(organiser, booking, found, is_confirmed=True, makes=False):
@@ -207,7 +187,7 @@ class Bookings:
             raise CallFailed(Failure.AMBIGUOUS, "undone", "the booking was undone while it was confirmed")
 
     async def _put(
-        self, party: _Party, booking: Booking, found: Found, *, is_confirmed: bool, makes: bool = True
+        self, party: Party, booking: Booking, found: Found, *, is_confirmed: bool, makes: bool = True
     ) -> bool:
         """Make a calendar's object this one, whatever a former try of ours left there. makes: also where none is left.
 
@@ -221,7 +201,7 @@ class Bookings:
         def becomes(there: Object | None) -> str | None:
             if there is None and not makes:
                 return None
-            mark = None if there is None else _mark(there)
+            mark = None if there is None else mark_of(there)
             is_done = mark is not None and mark.option == booking.option and (mark.is_confirmed or not is_confirmed)
             return there.text if there is not None and is_done else text
 
@@ -263,17 +243,9 @@ class Bookings:
         if refused is not None:
             raise refused
 
-    async def _others(self, booking: Booking, request: BookRequest) -> list[_Other]:
-        """Whatever else takes the time of a party on any occasion."""
-        clock = zones.zone(booking.zone)
-        length = booking.end - booking.start
-        occasions = [(at, at + length) for at in series.occasions(booking.start, booking.repeats, clock)]
-        span = occasions[0][0] - DAY_S, occasions[-1][1] + DAY_S
-        ours = {booking.uid, request.moving}
-        parties = _parties(booking)
-        found = await asyncio.gather(*(self._dav.span(party.calendar, span) for party in parties))
+    async def _others(self, booking: Booking, request: BookRequest) -> list[Other]:
         is_high = request.found.priority == Priority.HIGH
-        return await asyncio.to_thread(_in_the_way, parties, found, occasions, ours, self._now(), is_high=is_high)
+        return await others_of(self._dav, booking, {booking.uid, request.moving}, self._now(), is_high=is_high)
 
     async def _finished(self, organiser: Person, request: BookRequest | UndoRequest, stands: Booked) -> Booked:
         """The new one stands: what it replaces is given up. Raises CallFailed, which was done."""
@@ -311,7 +283,7 @@ class Bookings:
         found = await self._dav.get(organiser.calendar, uid)
         if found is None:
             return await self._with_anybody(uid, {*everybody.values()}) if uid.startswith(OURS) else []
-        mark = _mark(found)
+        mark = mark_of(found)
         marked = () if mark is None else (*mark.rooms, *mark.people)
         others = dict.fromkeys(everybody[one] for one in marked if one in everybody)
         return [*(one for one in others if one != organiser.calendar), organiser.calendar]
@@ -355,7 +327,7 @@ class Bookings:
             starts_at=option.starts_at,
             ends_at=option.ends_at,
             rooms=option.rooms,
-            calendars=len(_parties(self._booking(found, number, uid, ask.case_id, people))),
+            calendars=len(parties_of(self._booking(found, number, uid, ask.case_id, people))),
             summary=option.summary,
         )
 
@@ -366,65 +338,15 @@ def uid_of(ask: Ask) -> str:
 
 
 def _calendars(booking: Booking) -> list[str]:
-    return [party.calendar for party in _parties(booking)]
+    return [party.calendar for party in parties_of(booking)]
 
 
 def _without_hold(there: Object | None) -> str | None:
     """A hold of ours goes; what another try of the command has confirmed meanwhile stays."""
-    mark = None if there is None else _mark(there)
+    mark = None if there is None else mark_of(there)
     return there.text if there is not None and mark is not None and mark.is_confirmed else None
 
 
 def _without(there: Object | None, at: int, clock: ZoneInfo) -> str | None:
     """An event, or one occasion of it (at: when it begins; 0: all), is not to stand there."""
     return None if there is None or not at else invitation.without_occasion(there.text, at, clock)
-
-
-def _parties(booking: Booking) -> list[_Party]:
-    """Every calendar once, the organiser's first."""
-    parties: dict[str, _Party] = {}
-    owners: list[Person | Room] = [*booking.people, *booking.rooms]
-    for owner in owners:
-        parties.setdefault(owner.calendar, _Party(owner.calendar, owner))
-    return list(parties.values())
-
-
-def _in_the_way(
-    parties: Sequence[_Party],
-    found: Sequence[Sequence[Object]],
-    occasions: Sequence[Stretch],
-    ours: set[str],
-    now: int,
-    *,
-    is_high: bool,
-) -> list[_Other]:
-    """Raises CallFailed where a calendar cannot be read."""
-    others = []
-    for party, objects in zip(parties, found, strict=True):
-        kinds = FIRM if is_high and isinstance(party.owner, Person) else TAKEN
-        for one in objects:
-            mark = None if one.uid in ours else _mark(one)
-            if one.uid in ours or (mark is not None and invitation.is_lapsed(one.text, now)):
-                continue
-            is_hold = mark is not None and not mark.is_confirmed
-            for engagement in _engagements(one, party.owner, (occasions[0][0], occasions[-1][1])):
-                meets = any(engagement.start < end and engagement.end > start for start, end in occasions)
-                if meets and (is_hold or engagement.kind in kinds):
-                    others.append(_Other(one.uid, mark if is_hold else None))
-                    break
-    return others
-
-
-def _engagements(one: Object, owner: Person | Room, span: Stretch) -> tuple[calendars.Engagement, ...]:
-    address = owner.address if isinstance(owner, Person) else ""
-    try:
-        return calendars.engagements([one.text], span, owner.zone, address)
-    except Unreadable as error:
-        raise CallFailed(Failure.PERMANENT, "unreadable", f"the calendar of {owner.name} has {error}") from error
-
-
-def _mark(one: Object) -> Mark | None:
-    try:
-        return invitation.mark(one.text)
-    except Unreadable:
-        return None  # whatever it is, it is no booking of ours

@@ -511,6 +511,35 @@ def test_only_an_hour_that_is_said_leaves_the_day(run: Run) -> None:
     run(does)
 
 
+def test_a_later_hour_stays_on_the_day_of_the_booking(run: Run) -> None:
+    """Wednesday or Thursday, in the morning, is booked on Thursday; "make it 4pm" is Thursday, and not Wednesday."""
+
+    async def does(made: Company) -> None:
+        await made.write("ben", berlin(25, 9), 180)
+        either = {"date_to": date(2026, 3, 26), "time_from": time(9), "time_to": time(12)}
+        booked = await made.book(await made.find(lunch(**either)), "k1")
+        assert zones.local(booked.starts_at // 1000, zones.zone("Europe/Berlin")).day == 26
+        hour = lunch(date_from=None, date_to=None, time_from=time(16))
+        found = await made.find(hour, moving=booked.uid)
+        assert found.options[0].starts_at // 1000 == int(berlin(26, 16).timestamp())
+        assert found.people == ("ben", "ana")
+
+    run(does)
+
+
+def test_a_series_that_ends_stands_as_often_as_it_is_said(run: Run) -> None:
+    """Daily until Friday: three times, in both calendars."""
+
+    async def does(made: Company) -> None:
+        wish = lunch(repeats="FREQ=DAILY", date_to=date(2026, 3, 27), time_from=time(16))
+        await made.book(await made.find(wish), "k1")
+        for person in ("ben", "ana"):
+            days = [start for _, start, _ in await made.entries(person)]
+            assert days == ["03-25 16:00", "03-26 16:00", "03-27 16:00"]
+
+    run(does)
+
+
 def test_a_reminder_is_the_organisers_alone(run: Run) -> None:
     """Saturday evening, outside of all hours: noted, with an alarm, and no time is taken."""
 

@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aios.processors.connectors.bookings import HOLD_S, STILL_THERE, Bookings, _parties, uid_of
+from aios.processors.connectors.bookings import HOLD_S, STILL_THERE, Bookings, uid_of
 from aios.processors.connectors.caldav import CalDav, Object
 from aios.processors.connectors.calendar_parts import BookRequest, Found, Match, Option, Told, UndoRequest
 from aios.processors.connectors.connector import Ask, CallFailed, Failure
+from aios.processors.connectors.standing import parties_of
 from aios.processors.meetings import invitation
 from aios.processors.meetings.directory import Directory
 from aios.processors.meetings.intervals import Stretch
@@ -275,4 +276,4 @@ def test_the_organisers_calendar_is_the_first_also_where_others_share_it() -> No
     """It says how far a booking is, and is confirmed last."""
     people = (PEOPLE["ada"], PEOPLE["bob"], replace(PEOPLE["ada"], id="cy"))
     booking = Booking(uid="u", case="c", option=0, title="t", start=0, end=1, people=people, rooms=(), zone="UTC")
-    assert [party.owner.id for party in _parties(booking)] == ["ada", "bob"]
+    assert [party.owner.id for party in parties_of(booking)] == ["ada", "bob"]
