@@ -181,8 +181,9 @@ def _until(consumer: Consumer, ends: dict[int, int], topic: str) -> Iterator[Rec
                 yield record_of(message)
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 raise Unavailable(f"{topic} cannot be read: {error.str()}")
-            if error is not None or message.offset() + 1 >= ends.get(partition, 0):
-                ends.pop(partition, None)  # a marker or a compacted record may be the last
+            # The last may be a marker, or compacted; and what a new leader calls the end may lie before it (KIP-207).
+            if message.offset() + (1 if error is None else 0) >= ends.get(partition, 0):
+                ends.pop(partition, None)
         deadline = time.monotonic() + ANSWER_S_MAX  # not before: how long the caller works is no lack of progress
 
 

@@ -162,7 +162,7 @@ class ReferenceTable(Generic[E]):
         return ends
 
     def _until_end(self, consumer: Consumer, ends: dict[int, int]) -> Iterator[Message]:
-        """Up to the ends as they were, or where librdkafka says that a partition ends (the last was compacted)."""
+        """Up to the ends as they were; librdkafka says that it is there where the last record was compacted."""
         deadline = time.monotonic() + START_S_MAX
         while ends:
             if time.monotonic() > deadline:
@@ -172,11 +172,10 @@ class ReferenceTable(Generic[E]):
                 continue
             if message.error() is None:
                 yield message
-                self._passed(message)
-                if message.offset() + 1 >= ends.get(message.partition(), 0):
-                    ends.pop(message.partition(), None)
-            elif message.error().code() == KafkaError._PARTITION_EOF:
-                self._passed(message)
+            elif message.error().code() != KafkaError._PARTITION_EOF:
+                continue
+            self._passed(message)
+            if self._read_to[message.partition()] >= ends.get(message.partition(), 0):
                 ends.pop(message.partition(), None)
 
     def _passed(self, message: Message) -> None:
