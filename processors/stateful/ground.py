@@ -10,7 +10,9 @@ where there is no position yet.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -99,6 +101,14 @@ def _start(where: str, topic: str, found: Input, position: PositionRemembered | 
     return offset
 
 
+def _told(topic: str, answer: Future[Any]) -> Any:
+    """The broker's answer about one topic; its own words name none. Raises Unavailable, TimeoutError."""
+    try:
+        return answer.result(ANSWER_S_MAX)
+    except KafkaException as error:
+        raise Unavailable(f"{topic} cannot be looked up: {error.args[0].str()}") from error
+
+
 class Surveyor:
     """Asks the broker; one per process."""
 
@@ -121,7 +131,7 @@ class Surveyor:
         places = [TopicPartition(name, partition) for name in names]
         try:
             about = self._admin.describe_topics(TopicCollection([*names, changelog.name]), request_timeout=ANSWER_S_MAX)
-            topics = {name: future.result(ANSWER_S_MAX) for name, future in about.items()}
+            topics = {name: _told(name, future) for name, future in about.items()}
             starts = self._offsets(places, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
             highs = self._offsets(places, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
             committed = self._committed(places)

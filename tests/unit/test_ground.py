@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from aios.processors.stateful import ground
 from aios.processors.stateful.changelog import Remembered
@@ -128,3 +128,17 @@ def test_an_offset_that_the_broker_does_not_tell_is_not_one_that_is_none(
         return
     with pytest.raises(Unavailable, match="cannot be looked up"):
         surveyor.inputs(0)
+
+
+def test_a_topic_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage waits for it, with all that it reads: whoever looks must be told which it is."""
+
+    class Without(Admin):
+        def describe_topics(self, topics: Any, **_: object) -> dict[str, Future[Any]]:
+            gone: Future[Any] = Future()
+            gone.set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
+            return super().describe_topics(topics) | {ADMIT.reads[1].name: gone}
+
+    monkeypatch.setattr(ground, "AdminClient", Without)
+    with pytest.raises(Unavailable, match=rf"^{ADMIT.reads[1].name} cannot be looked up"):
+        Surveyor(KafkaSettings(), ADMIT).inputs(0)
