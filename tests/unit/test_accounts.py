@@ -123,7 +123,7 @@ ACTS = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.lists(ACTS, max_size=60),
+    st.lists(ACTS, min_size=20, max_size=60),
     st.integers(0, 120),
     st.integers(0, 120),
     st.sampled_from(limits.WINDOWS),
@@ -157,7 +157,7 @@ def test_no_order_of_requests_settlements_and_ends_takes_more_than_a_hard_limit(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(CASES, st.integers(0, 50), st.integers(1, 3)), max_size=30))
+@given(st.lists(st.tuples(CASES, st.integers(0, 50), st.integers(1, 3)), min_size=8, max_size=30))
 def test_whatever_was_used_is_spent_or_over_to_the_last_unit(usages: list[tuple[str, int, int]]) -> None:
     """The sum over accounts' spent and over is the sum of what was settled, each settlement once."""
     tenant = Tenant().declare(limit(100, ALL))

@@ -170,7 +170,7 @@ EVENTS_OF = st.one_of(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(EVENTS_OF, st.booleans(), st.booleans()), max_size=40))
+@given(st.lists(st.tuples(EVENTS_OF, st.booleans(), st.booleans()), min_size=12, max_size=40))
 def test_crashes_and_repeats_take_no_more_than_the_limit(events: list[tuple[Any, bool, bool]]) -> None:
     """A record is computed, lost before its commit and computed again; or committed and sent again: the limit holds."""
     stage = Stage()

@@ -126,9 +126,13 @@ def test_times_that_a_scheduler_makes_are_no_models_fault() -> None:
     assert judge(found) is None
 
 
-ACTS = st.lists(
-    st.tuples(st.sampled_from([1, 2]), st.booleans(), st.none() | st.floats(0.1, 1e4), st.none() | st.booleans()),
-    max_size=120,
+ACTS = st.builds(
+    mixed,
+    st.integers(0, 1_000),
+    st.integers(0, canary.TIMES_MAX),
+    errors=st.sampled_from([0.02, 0.05, 0.4]),
+    slower=st.sampled_from([1, 1, 5]),
+    overrides=st.sampled_from([0.1, 0.1, 0.7]),
 )
 
 

@@ -416,7 +416,7 @@ def act(world: World, action: tuple[Any, ...], first: CaseAdmitted) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(channel=st.sampled_from(["letter", "message"]), actions=st.lists(ACTIONS, max_size=25))
+@given(channel=st.sampled_from(["letter", "message"]), actions=st.lists(ACTIONS, min_size=8, max_size=25))
 def test_whatever_happens_a_case_ends_in_one_decision(channel: str, actions: list[tuple[Any, ...]]) -> None:
     """One decision, commands bounded and none after it, audit numbers without a gap, forgotten in the end."""
     world, first = World(), admitted(channel=channel)
@@ -440,7 +440,7 @@ def test_whatever_happens_a_case_ends_in_one_decision(channel: str, actions: lis
 
 
 @settings(max_examples=100, deadline=None)
-@given(channel=st.sampled_from(["letter", "message"]), actions=st.lists(ACTIONS, max_size=25))
+@given(channel=st.sampled_from(["letter", "message"]), actions=st.lists(ACTIONS, min_size=8, max_size=25))
 def test_the_same_history_gives_the_same_outputs(channel: str, actions: list[tuple[Any, ...]]) -> None:
     """Nothing random and no clock: a replayed history writes the same events, in the same order."""
     world, first = World(), admitted(channel=channel)

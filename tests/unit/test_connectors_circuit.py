@@ -57,6 +57,7 @@ STEPS = st.lists(
         st.tuples(st.just("wait"), st.integers(1, 30)),
         st.tuples(st.just("close"), st.just(0)),
     ),
+    min_size=60,
     max_size=120,
 )
 

@@ -284,7 +284,7 @@ def test_every_killer_is_given_up_at_its_third_death_and_nobody_else_is(
     killers=st.sets(st.integers(0, 29), max_size=3),
     batches=st.lists(st.integers(1, 12), min_size=1, max_size=9),
     lags=st.lists(st.integers(0, 5), min_size=1, max_size=9),
-    operator=st.lists(st.booleans(), max_size=40),
+    operator=st.lists(st.booleans(), min_size=8, max_size=40),
 )
 def test_an_operator_who_kills_processes_gives_nobody_up_who_was_not_alone_twice(
     killers: set[int], batches: list[int], lags: list[int], operator: list[bool]

@@ -338,6 +338,7 @@ ACTIONS = st.lists(
         st.sampled_from(["admit", "admit", "answer", "answer", "fail", "read", "read", "fire", "again", "cancel"]),
         st.integers(0, 60),
     ),
+    min_size=20,
     max_size=60,
 )
 

@@ -245,7 +245,7 @@ def test_no_record_overtakes_another_of_its_key_and_none_is_lost(steps: list[Any
     assert world.held == {}
 
 
-@given(st.lists(st.tuples(st.sampled_from(["add", "remove", "from"]), st.integers(0, 30)), max_size=60))
+@given(st.lists(st.tuples(st.sampled_from(["add", "remove", "from"]), st.integers(0, 30)), min_size=10, max_size=60))
 def test_spans_are_a_set(steps: list[tuple[str, int]]) -> None:
     """Added, taken out and cut: they hold what a set of the same numbers holds, in as few spans as there can be."""
     spans: parking.Spans = ()

@@ -338,7 +338,13 @@ def test_what_waits_in_a_tier_is_held_against_nobody() -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.tuples(st.sampled_from(["good", "poor", "worse"]), st.sampled_from(["done", "bad"])), max_size=200))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["good", "poor", "worse"]), st.sampled_from(["done", "bad"])),
+        min_size=80,
+        max_size=200,
+    )
+)
 def test_every_record_is_settled_whatever_the_breakers_do(rounds: list[tuple[str, str]]) -> None:
     """Done, or one record out with the original bytes; bad data alone pauses nothing; the count of records is kept."""
     breakers = OwnBreakers()

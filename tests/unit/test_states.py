@@ -21,6 +21,7 @@ _steps = st.lists(
         st.tuples(st.just("forget"), _keys, st.none(), st.none()),
         st.tuples(st.just("pass"), st.none(), st.none(), st.integers(0, SLOT_MS)),
     ),
+    min_size=10,
     max_size=60,
 )
 

@@ -101,7 +101,7 @@ def test_bad_data_opens_the_breaker_of_its_tenant_by_its_share() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.booleans(), NAMES), max_size=300))
+@given(st.lists(st.tuples(st.booleans(), NAMES), min_size=60, max_size=300))
 def test_bad_data_of_a_known_kind_never_pauses_a_partition(rounds: list[tuple[bool, str]]) -> None:
     """Whoever sends however much of it."""
     tallies = Tallies(FEW)
@@ -114,7 +114,7 @@ def test_bad_data_of_a_known_kind_never_pauses_a_partition(rounds: list[tuple[bo
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(["done", "bad", "unknown"]), max_size=120), st.integers(0, 40))
+@given(st.lists(st.sampled_from(["done", "bad", "unknown"]), min_size=20, max_size=120), st.integers(0, 40))
 def test_a_tenant_whose_records_are_good_is_never_slowed_by_another(rounds: list[str], every: int) -> None:
     """However the other's records fail, and whatever comes in between."""
     tallies = Tallies(FEW)
@@ -129,7 +129,7 @@ def test_a_tenant_whose_records_are_good_is_never_slowed_by_another(rounds: list
         assert scope(opening) in (None, Scope.TENANT)
 
 
-@given(st.lists(st.booleans(), max_size=200))
+@given(st.lists(st.booleans(), min_size=20, max_size=200))
 def test_a_tenants_share_is_that_of_its_last_records(marks: list[bool]) -> None:
     """Compared with counting them again each time; opened once, it begins anew."""
     tallies, last = Tallies(FEW), list[bool]()
@@ -174,7 +174,11 @@ def test_in_the_usual_case_nothing_is_kept() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["done", "bad", "unknown"]), NAMES, st.integers(1, 30)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["done", "bad", "unknown"]), NAMES, st.integers(1, 30)), min_size=20, max_size=60
+    )
+)
 def test_many_at_once_count_as_one_by_one(rounds: list[tuple[str, str, int]]) -> None:
     """What opens, and what is remembered, after each step."""
     at_once, singly = Tallies(FEW), Tallies(FEW)
@@ -188,7 +192,7 @@ def test_many_at_once_count_as_one_by_one(rounds: list[tuple[str, str, int]]) ->
         assert (at_once._tenants, at_once._partitions) == (singly._tenants, singly._partitions)
 
 
-@given(st.lists(st.tuples(NAMES, st.integers(0, 3_000)), max_size=100))
+@given(st.lists(st.tuples(NAMES, st.integers(0, 3_000) | st.just(0)), min_size=20, max_size=100))
 def test_a_trickle_passes_so_many_a_second(steps: list[tuple[str, int]]) -> None:
     """Of each tenant, and never fewer while there is room; time never falls."""
     trickle, now, passed = Trickle(2, 10), 0, dict[tuple[str, int], int]()

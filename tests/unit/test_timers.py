@@ -17,6 +17,7 @@ _steps = st.lists(
         st.tuples(st.just("cancel"), _names, st.none()),
         st.tuples(st.just("pass"), st.none(), st.integers(0, NEAR_MS)),
     ),
+    min_size=10,
     max_size=40,
 )
 

@@ -92,6 +92,7 @@ ACTIONS = st.lists(
         st.sampled_from(["acme", "a/b", "c"]),
         st.integers(0, 9),
     ),
+    min_size=20,
     max_size=80,
 )
 
