@@ -197,6 +197,8 @@ def _kafka(settings: Settings) -> str:
         AdminClient(client(settings.kafka, log_level=0)).list_topics(timeout=ANSWER_S_MAX)
     except KafkaException as error:
         return str(error.args[0].str())
+    except ConfigError as error:  # a secret that is not there
+        return str(error)
     return ""
 
 

@@ -73,6 +73,21 @@ def test_a_service_that_does_not_answer_is_named(settings: Settings, monkeypatch
     assert not any("secret" in look.found for look in looks.values())
 
 
+def test_a_secret_that_is_not_there_is_a_row_of_the_table(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1", properties={"sasl.password": "file:/nowhere/password"})
+    settings = settings.model_copy(
+        update={
+            "kafka": kafka,
+            "registry": RegistrySettings(url="http://127.0.0.1:1"),
+            "redis": RedisSettings(url="redis://127.0.0.1:1/0"),
+        }
+    )
+    monkeypatch.setattr("aios.infra.running.load_settings", lambda: settings)
+    looks = {look.what: look for look in doctor._services(settings)}
+    assert "/nowhere/password cannot be read" in looks["Kafka"].found
+    assert {"registry", "Valkey"} < set(looks)
+
+
 def test_a_system_that_is_not_ready_is_a_row_of_the_table(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """It starts, or hangs in its start: what is configured is asked all the same, and standard output is whole."""
     settings = settings.model_copy(update={"redis": RedisSettings(url="redis://127.0.0.1:1/0")})
