@@ -43,6 +43,7 @@ HEAD = """\
 # as a user who may WRITE tenant.registered.v1 and audit.recorded.v1 (AIOS_KAFKA__USER); who operates, likewise:
 # `aios principal add NAME --role ROLE`, principal.registered.v1. Their commands ask the services here, by
 # OPERATIONS=http://aios-operations, GATEWAY=http://aios-gateway and AIOS_TOKEN.
+# A job is never changed: before this file is applied anew, `kubectl delete job aios-prepare --ignore-not-found`.
 """
 COMPOSE_HEAD = """\
 # Every stage as a container, beside the broker, registry and Redis of compose.yaml: made by
