@@ -86,7 +86,7 @@ class Draft:
             last = records[-1]
             self.position[last.topic] = last.offset + 1
             self.verdicts[last.topic, verdict] += len(records)
-            self.stamps += [record.timestamp_ms for record in records]
+            self.stamps += [record.timestamp_ms for record in records if record.timestamp_ms]
             self.records += len(records)
 
     @property

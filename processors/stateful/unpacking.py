@@ -59,8 +59,8 @@ class Unpacked(fetcher.PartitionRecords):
 
     def _consumer_record(self, tp: TopicPartition, read: Any) -> Record:
         whose = _TIMESTAMP_TYPES.get(read.timestamp_type, "")
-        headers = tuple(read.headers)
-        return Record(tp.topic, tp.partition, read.offset, read.timestamp or 0, read.key, read.value, headers, whose)
+        stamp = max(read.timestamp or 0, 0)  # a producer that writes none is read as -1
+        return Record(tp.topic, tp.partition, read.offset, stamp, read.key, read.value, tuple(read.headers), whose)
 
 
 class _Lenient(_MemoryRecordsPy):

@@ -84,3 +84,11 @@ def test_no_core_keeps_state_under_the_names_of_the_changelog_itself() -> None:
     """It would be read back as a position, a timer or a held key."""
     with pytest.raises(ValueError, match="reserved"):
         size_of(Effects(changes={b"\0position": b"v"}))
+
+
+def test_a_record_without_a_time_took_no_time_that_could_be_told() -> None:
+    """Counted from the beginning of time, one of them would be the stage's whole latency."""
+    batch = Draft(States(), {}, {"t": 0})
+    batch.done([Record("t", 0, offset, stamp, b"k", b"v") for offset, stamp in enumerate((0, 1_000))], "done")
+    assert batch.stamps == [1_000]
+    assert batch.position == {"t": 2}

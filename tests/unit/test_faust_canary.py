@@ -200,12 +200,26 @@ def test_a_header_that_is_no_text_holds_up_nothing(codec: int) -> None:
     assert unpacked.next_fetch_offset == 10
 
 
-def _batch(offsets: range, header: str, codec: int = 0, *, producer: int = -1, strange: int | None = None) -> bytearray:
+def test_a_record_whose_producer_wrote_no_time_has_none() -> None:
+    """Kafka's own sign for that, -1, would be an age of half a century: admit refused it as stale."""
+    (found,) = _unpacked(_batch(range(1), "a", stamp=-1), 0)
+    assert found.timestamp_ms == 0
+
+
+def _batch(
+    offsets: range,
+    header: str,
+    codec: int = 0,
+    *,
+    producer: int = -1,
+    strange: int | None = None,
+    stamp: int = 1_000,
+) -> bytearray:
     """As a producer writes it. strange: this record has a header whose name is no UTF-8."""
     written = DefaultRecordBatchBuilder(2, codec, producer >= 0, producer, 0, 0, 1 << 20)
     for number, offset in enumerate(offsets):
         name = _Strange(header) if offset == strange else header
-        written.append(number, 1_000, b"k", None if offset else b"v", [(name, b"1")])
+        written.append(number, stamp, b"k", None if offset else b"v", [(name, b"1")])
     built = bytearray(written.build())
     built[:8] = offsets[0].to_bytes(8, "big")
     return built
