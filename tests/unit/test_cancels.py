@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from aios.inference_workers import cancels as module
 from aios.inference_workers.cancels import Cancels, Tail
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCancelled
@@ -39,6 +40,20 @@ def test_who_begins_after_it_was_heard_is_told_at_once() -> None:
         return told
 
     assert asyncio.run(work()) == ["before", "while"]
+
+
+def test_the_latest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that runs for months fills no memory with what was called off."""
+    monkeypatch.setattr(module, "REMEMBERED_MAX", 2)
+
+    async def work() -> list[str]:
+        known = Cancels()
+        for name in "abc":
+            known.heard(cancelled(name))
+        await asyncio.sleep(0)
+        return [known.reason(name) for name in "abc"]
+
+    assert asyncio.run(work()) == ["", "timed_out", "timed_out"]
 
 
 def test_a_request_that_came_again_is_told_though_its_first_work_has_ended() -> None:

@@ -117,6 +117,20 @@ def test_a_backlog_delays_nobody_else_and_a_pause_saves_nothing_up() -> None:
     assert "modest" in order[:2]
     assert Counter(order)["modest"] == 3
     assert order[:4].count("modest") == 2
+    for _ in range(1_000):
+        one = turns.next()
+        assert one is not None
+        assert tenant_of(one) == "greedy"
+        turns.ended(one, 10)
+    for number in range(100):  # who was here before, and away meanwhile, has no more than that either
+        turns.put(record("modest", 30_000 + number))
+    after = Counter[str]()
+    for _ in range(40):
+        one = turns.next()
+        assert one is not None
+        after[tenant_of(one)] += 1
+        turns.ended(one, 10)
+    assert abs(after["modest"] - after["greedy"]) <= 2
 
 
 def test_the_earliest_deadline_goes_first_and_nothing_starves() -> None:
@@ -286,3 +300,50 @@ def test_what_a_resting_partition_is_read_for_again_and_again_is_let_go() -> Non
         order.append(taken.offset)
         turns.ended(taken, 10)
     assert order == list(range(20))
+
+
+def test_what_was_given_back_was_paid_for_by_nobody() -> None:
+    """A partition that rests takes its requests back: its tenant is as if they had never been served."""
+    turns = exact()
+    for number in range(20):
+        turns.put(record("rests", number, tokens=500))
+        turns.put(record("other", 100 + number))
+    for _ in range(5):
+        one = turns.next()
+        while one is not None and tenant_of(one) == "other":
+            turns.ended(one, 10)
+            one = turns.next()
+        assert one is not None
+        turns.ended(one, None)
+        turns.put(one)
+    served = Counter[str]()
+    for _ in range(51):
+        one = turns.next()
+        assert one is not None
+        served[tenant_of(one)] += tokens_of(one)
+        turns.ended(one, tokens_of(one))
+        turns.put(one)
+    assert abs(served["rests"] - served["other"]) <= 510
+
+
+def test_a_priority_is_bounded_on_both_sides() -> None:
+    """However high a number somebody names, deadlines still count."""
+    at_once, later = (fair.PRIORITY_MAX * fair.PRIORITY_MS * sign for sign in (-1, 1))
+    for asked, shift in ((0, 0), (3, 3 * fair.PRIORITY_MS), (-(10**9), at_once), (10**9, later)):
+        assert urgency(record("a", 1, deadline=5_000_000, priority=asked)) == 5_000_000 + shift
+
+
+def test_whoever_leaves_while_it_finds_no_room_keeps_nobody_out() -> None:
+    """Its partition has left before there was room for it: bulk work need not wait behind it."""
+    room = Room(100)
+    waits = Fair(Costs(1 << 20), requests_max=9, room=room.lane(100))
+    bulk = Fair(Costs(1 << 20), requests_max=9, room=room.lane(100, bulk=True))
+    for number in range(3):
+        bulk.put(record("b", number, tokens=40))
+    assert bulk.next() is not None
+    large = record("a", 9, tokens=90)
+    waits.put(large)
+    assert waits.next() is None
+    assert bulk.next() is None
+    waits.drop([large])
+    assert bulk.next() is not None

@@ -486,6 +486,7 @@ def test_what_a_partition_took_along_leaves_the_engine(tmp_path: Path, monkeypat
         stop = asyncio.Event()
         serving = asyncio.create_task(worker.serve([pool(roads, engine, tmp_path)], engine, stop, lambda: None))
         await asyncio.wait_for(roads.any_finished.wait(), ENDED_S_MAX)
+        await asyncio.sleep(0.05)  # it was looked at more than once
         roads.in_flight.clear()  # the rebalance takes it away
         await asyncio.wait_for(engine.any_cancelled.wait(), ENDED_S_MAX)
         stop.set()
