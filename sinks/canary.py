@@ -9,10 +9,11 @@ often than CHANCE_MAX at each look, since it is tested against stable plus the l
     latency_ratio    median time of an answer in the engine: more than so many times stable's in a batch as full
     override_share   of suggestions that people saw, the share in which they chose otherwise: over stable's by more
 
-Shares: of every share that stable may truly have, the chance that it shows as few as it does and a canary at the limit
-above it as many (exact binomial tails, put together by Fisher's method), the largest of them; times by the Mann-Whitney
-test. Where stable has none to compare with (a canary that serves everything), shares are held against the limit alone
-and times are not judged.
+Shares: of every share that stable may truly have (half at most, or what it shows: else one of which little was seen
+would excuse anything), the chance that it shows as few as it does and a canary at the limit above it as many (exact
+binomial tails, put together by Fisher's method), the largest of them; times by the Mann-Whitney test. Where stable has
+none to compare with (a canary that serves everything), shares are held against the limit alone and times are not
+judged.
 
 An engine's time is shared out among what it works on at once, so that the same answer costs more of it in an emptier
 batch; and a canary with weights of its own has a batch of its own, with few in it. So each time is divided by the
@@ -41,6 +42,7 @@ TIMES_MIN = 20  # of stable's, in batches about as full, before another one is h
 UNKNOWN = 0  # how full a batch was that nobody told
 CHANCE_MAX = 0.001  # of an innocent canary, at one look
 SHARES = 1_000  # that stable may truly have are tried, evenly over all
+TRUE_MAX = 0.5  # of them, unless more was seen
 
 Counted = tuple[int, int]  # so many, of so many
 
@@ -166,7 +168,8 @@ def _share(measure: str, canary: Counted, stable: Counted, limit: float) -> Verd
         return None
     from scipy import stats  # 100 MB and seconds of a start: loaded by whoever has something to test
 
-    true = [number / SHARES for number in range(SHARES + 1)] if beside else [0.0]
+    most = max(TRUE_MAX, share) if beside else 0.0
+    true = [most * number / SHARES for number in range(SHARES + 1)]
     at_limit = [min(1.0, one + limit) for one in true]
     chance = float((stats.binom.cdf(usual, beside, true) * stats.binom.sf(found - 1, of, at_limit)).max())
     if beside and chance:

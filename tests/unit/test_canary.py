@@ -82,7 +82,7 @@ def test_a_canary_as_good_as_the_stable_version_stays() -> None:
             assert judge(play(found, acts[at : at + 50])) is None, seed
 
 
-@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.5])
 @pytest.mark.parametrize(("beside", "of"), [(20, 20), (30, 60), (5, 45)])
 def test_an_innocent_canary_is_returned_no_more_often_than_chance_allows(share: float, beside: int, of: int) -> None:
     """Each outcome of a look by its probability: also where stable has shown few, and so perhaps fewer than it has."""
@@ -98,7 +98,8 @@ def test_an_innocent_canary_is_returned_no_more_often_than_chance_allows(share: 
 
 
 @pytest.mark.parametrize(
-    ("beside", "of", "failed"), [(0, 20, 4), (5, 20, 20), (12, 20, 16), (180, 20, 6), (20, 20, 12)]
+    ("beside", "of", "failed"),
+    [(0, 20, 4), (1, 20, 20), (2, 60, 60), (5, 20, 20), (12, 20, 16), (180, 20, 6), (20, 20, 12)],
 )
 def test_a_few_answers_are_enough_against_a_canary_that_is_far_worse(beside: int, of: int, failed: int) -> None:
     """Beside a stable version that fails none."""
