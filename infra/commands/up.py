@@ -188,7 +188,7 @@ async def _run(home: Home, *, detached: bool) -> NoReturn:
     def end() -> None:
         (kill if stop.is_set() else stop).set()
 
-    for number in (signal.SIGINT, *ending.heard()):
+    for number in {signal.SIGINT, signal.SIGTERM, *ending.heard()}:
         asyncio.get_running_loop().add_signal_handler(number, end)
     _say("home", str(home.folder))
     system = System(load_settings(), home, _say)
@@ -254,7 +254,7 @@ def _passing_on(started: subprocess.Popen[bytes]) -> Iterator[None]:
         started.send_signal(signal.SIGTERM)
         click.echo(f"{signal.Signals(number).name}: it is stopped again")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, *ending.heard())}
+    before = {number: signal.signal(number, stop) for number in {signal.SIGINT, signal.SIGTERM, *ending.heard()}}
     try:
         yield
     finally:
