@@ -6,6 +6,7 @@ overrides what it names and leaves the rest; an answer that names nothing of wha
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,10 @@ from aios.processors.meetings.wish import WORDS_CHARS_MAX, Action, AskBack, Miss
 
 OVERRIDES = ("place", "duration_min", "repeats", "zone", "bounds", "prefer", "needs", "was_on", "was_at")
 TITLE_CHARS_MAX = 100
+_NOT_IT = re.compile(
+    r"\b(?:no|not|never|neither|nor|cannot|except|but|busy|away|later|earlier|sooner|after that)\b|n['\u2019]t\b",
+    re.IGNORECASE,
+)
 WHAT = "I did not understand what shall be different; which day, time, place or person?"
 
 
@@ -29,10 +34,13 @@ def complete(text: str, asked: AskBack, answer: str, now: datetime, zone: str) -
         if isinstance(together, Wish):
             return together
     known = asked.understood
-    said = words.read(answer, now, zone)
-    named = said if isinstance(said, Wish) else said.understood
     if known is None:
-        return said
+        return words.read(answer, now, zone)
+    said = _answered(answer, now, zone)
+    named = said if isinstance(said, Wish) else said.understood
+    is_which = asked.missing is Missing.EVENT and known.action is Action.CHANGE
+    if named is not None and is_which and named.action is not Action.CHANGE:
+        named = _where_it_is(named)
     if asked.missing is Missing.PERSON and asked.about:
         name = answer.strip(" .?!")[:WORDS_CHARS_MAX]
         people = named.participants if named is not None and named.participants else (name,)
@@ -42,6 +50,30 @@ def complete(text: str, asked: AskBack, answer: str, now: datetime, zone: str) -
         return _judged(_with(known, title=title), asked)
     merged = known if named is None else _merged(known, named)
     return asked if merged == known else _judged(merged, asked)
+
+
+def _answered(answer: str, now: datetime, zone: str) -> Wish | AskBack:
+    """What an answer says; a day, a time or a length alone is what it names, if it does not deny or count from it."""
+    said = words.read(answer, now, zone)
+    if isinstance(said, Wish) or said.understood is not None or _NOT_IT.search(answer):
+        return said
+    bare = words.read(f"schedule it {answer}", now, zone)
+    known = bare.understood if isinstance(bare, AskBack) else None
+    if known is None or known.title not in ("", "meeting") or known.place or known.participants:
+        return said  # it says something else too
+    for day in ("", " tomorrow"):  # a time alone needs a day to be read without a doubt
+        put = words.read(f'schedule "talk" {answer.rstrip(" .?!")}{day}', now, zone)
+        if isinstance(put, Wish):
+            dates = {"date_from": None, "date_to": None} if day else {}
+            return said.model_copy(update={"understood": _with(put, title="", **dates)})
+    return said
+
+
+def _where_it_is(named: Wish) -> Wish:
+    """Which entry is changed: the one on that day, at that time; not where it goes."""
+    day = named.date_from if named.date_from == named.date_to else None
+    nowhere = dict.fromkeys(("date_from", "date_to", "time_from", "time_to"))
+    return _with(named, was_on=day, was_at=named.time_from, **nowhere)
 
 
 def amend(text: str, wish: Wish, now: datetime, zone: str) -> Wish | AskBack:

@@ -181,52 +181,6 @@ def test_reminders_are_never_in_the_past() -> None:
     assert notes.entry(Wish(action=Action.REMIND, title="anniversary"), BERLIN, NOW) is None
 
 
-def test_an_answer_completes_and_a_later_word_changes() -> None:
-    """The name that was not clear is replaced, the rest stays; a word that says nothing is asked again."""
-    now = datetime.fromtimestamp(NOW, UTC)
-    known = Wish(action=Action.SCHEDULE, title="plan", participants=("Ana", "Cleo"), date_from=date(2026, 3, 25))
-    asked = AskBack(missing=Missing.PERSON, question="Who?", understood=known, about="Ana")
-    done = understanding.complete("plan with Ana and Cleo on 25 March", asked, "Ana Lopez", now, "Europe/Berlin")
-    assert isinstance(done, Wish)
-    assert set(done.participants) == {"Ana Lopez", "Cleo"}
-    moved = understanding.amend("move it to friday at 2pm", known, now, "Europe/Berlin")
-    assert isinstance(moved, Wish)
-    assert (moved.date_from, moved.time_from, moved.participants) == (date(2026, 3, 27), time(14), ("Ana", "Cleo"))
-    assert isinstance(understanding.amend("hm", known, now, "Europe/Berlin"), AskBack)
-    hour = understanding.amend(
-        "make it 4pm", known.model_copy(update={"date_to": date(2026, 3, 27)}), now, "Europe/Berlin"
-    )
-    assert isinstance(hour, Wish)
-    assert (hour.date_from, hour.date_to, hour.time_from) == (
-        None,
-        None,
-        time(16),
-    )  # the day is that on which it stands
-    said = understanding.complete("plan with Ana", asked, "nobody at all " * 70, now, "Europe/Berlin")
-    assert isinstance(said, Wish)  # a long answer is a name that nobody has, and no error
-
-
-def test_a_later_word_that_forbids_calls_nothing_off() -> None:
-    """Do not cancel, or cancel something else: asked about, and the meeting stands."""
-    now = datetime.fromtimestamp(NOW, UTC)
-    known = Wish(action=Action.SCHEDULE, title="plan", participants=("Ana",), date_from=date(2026, 3, 25))
-    others = (
-        "remove Bob",
-        "drop Bob from it",
-        "take Bob out",
-        "cancel the room",
-        "cancel Tuesday, do Wednesday instead",
-    )
-    others += ("no need for Bob to come", "cancel Bob's invitation")
-    forbidden = ("do not cancel the meeting", "please don't move it to Friday", "never cancel it", "no, keep it")
-    for text in (*forbidden, *others):
-        assert isinstance(understanding.amend(text, known, now, "Europe/Berlin"), AskBack), text
-    for text in ("cancel the meeting", "cancel it", "please delete it", "cancel the plan with Ana", "cancel"):
-        off = understanding.amend(text, known, now, "Europe/Berlin")
-        assert isinstance(off, Wish), text
-        assert off.action is Action.CANCEL
-
-
 def test_a_change_speaks_of_what_begins_where_it_says() -> None:
     """From Thursday to Friday: of two meetings with Ana the one on Thursday; at another hour there is none."""
     at = [zones.moment(date(2026, 3, day), time(15), BERLIN) for day in (25, 26)]
