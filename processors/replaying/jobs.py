@@ -390,8 +390,10 @@ def _before(job: ReplayRemembered, turn: Turn) -> Over:
 
 
 def _settled_before(letter: DeadLetter, known: LetterRemembered | None, job: ReplayRemembered) -> bool:
-    """Nobody who planned the job saw it open."""
-    return known is not None and jobs.settled(letter, known) and known.changed_at <= job.planned_at
+    """Nobody who planned the job saw it open: where the job itself came to a later failure of it, it had returned."""
+    if known is None or not jobs.settled(letter, known):
+        return False
+    return known.changed_at <= job.planned_at or (known.generation > letter.generation and known.job_id == job.job_id)
 
 
 def _key(letter: DeadLetter, record: Record) -> tuple[str, int, bytes]:

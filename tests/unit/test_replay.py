@@ -29,7 +29,8 @@ from aios.processors.admit import Admit
 from aios.processors.language.workflow_files import shipped
 from aios.processors.plan import Plan
 from aios.processors.replay import Replay, World
-from aios.processors.replaying import missed, sweep, walk
+from aios.processors.replaying import jobs as replaying
+from aios.processors.replaying import missed, recent, sweep, walk
 from aios.processors.replaying.prints import Prints
 from aios.processors.replaying.probe import Probes
 from aios.processors.replaying.turn import Turn
@@ -560,9 +561,9 @@ def test_an_idempotency_key_names_one_command() -> None:
     """Another plan under it, or another letter, gets no answer of the first; the first asked again does."""
     desk = Desk()
     letters = [desk.dead(key) for key in "ab"]
-    first = PlanCommand(filter='{"key": "a"}')
+    first = PlanCommand(filter='{"key":"a"}')
     others: list[dict[str, Any]] = [
-        {"filter": '{"key": "b"}'},
+        {"filter": '{"key":"b"}'},
         {"action": Action.DISCARD},
         {"rate_per_s": 7},
         {"cap": 7},
@@ -571,6 +572,7 @@ def test_an_idempotency_key_names_one_command() -> None:
         {"target": Target.MISSED},
     ]
     job_id = desk.ask("ada", first, key="nightly").object_id
+    assert jobs.is_planned_by(first, desk.job(job_id))
     for other in others:
         assert desk.ask("ada", replace(first, **other), key="nightly").problem == "key_reused", other
         assert not jobs.is_planned_by(replace(first, **other), desk.job(job_id)), other
@@ -613,6 +615,25 @@ def test_of_two_commands_that_two_processes_took_at_once_under_one_key_the_first
     found = asyncio.run(answers.ask(again, "demo", 1.0))
     assert found is not None
     assert found.status == "done"
+
+
+def test_of_many_commands_the_latest_keep_their_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What two processes may have taken at once was asked just now; what is remembered is bounded."""
+    monkeypatch.setattr(recent, "KEPT_MAX", 2)
+    desk = Desk()
+    one, other = (about(desk.dead(key), Kind.DISCARD) for key in "ab")
+
+    def asked(command: LetterCommand, key: str) -> OperationRequested:
+        return commands.requested(command, object_id="x", principal="ada", key=key, reason="", now_ms=NOW_MS)
+
+    done = recent.Recent()
+    for key in "klm":
+        done.expect(asked(one, key))
+        done.done(asked(one, key))
+    done.expect(asked(other, "k"))
+    for key in "lm":
+        with pytest.raises(commands.Refused):
+            done.expect(asked(other, key))
 
 
 def test_of_two_commands_at_once_under_one_key_one_is_carried_out() -> None:
@@ -826,6 +847,54 @@ def test_a_job_ends_at_its_marks_its_cap_and_in_its_order() -> None:
         desk.work()
         assert [(one.key or b"").decode() for one in desk.returned()] == keys
         assert (desk.job(job_id).selected, desk.job(job_id).skipped) == (5, {"cap": 2})
+
+
+@pytest.mark.parametrize(("order", "keys"), [(Order.OLDEST, ["k2", "k3", "k4"]), (Order.NEWEST, ["k4", "k3", "k2"])])
+def test_a_job_ends_where_retention_took_the_beginning_meanwhile(order: Order, keys: list[str]) -> None:
+    """What is left returns, and nobody waits for the rest."""
+    desk = Desk()
+    for n in range(5):
+        desk.dead(f"k{n}", at_ms=NOW_MS - 100 + n)
+    desk.shelf.low[ADMIT.dead_letters.name, 0] = 2
+    job_id = desk.run(order=order)
+    assert [(one.key or b"").decode() for one in desk.returned()] == keys
+    assert desk.job(job_id).state == JobState.DONE
+
+
+@pytest.mark.parametrize("bound", ["SLICE_LOOKED", "SLICE_BYTES"])
+def test_a_transaction_of_a_job_is_bounded_and_a_dry_run_begins_anew_in_every_process(
+    bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the letters that are looked at, and by their bytes; what one process had counted the next one counts again."""
+    monkeypatch.setattr(replaying, bound, 1)
+    desk = Desk()
+    for n in range(4):
+        desk.dead(f"k{n}")
+    job_id = desk.ask("ada", PlanCommand()).object_id
+    desk.turn()
+    desk.turn()
+    assert desk.job(job_id).selected == 2
+    desk.start()
+    desk.work()
+    assert desk.job(job_id).selected == 4
+    desk.ask("kim", JobCommand(kind=Kind.APPROVE), job_id)
+    desk.ask("ada", JobCommand(kind=Kind.RUN), job_id)
+    for turns in range(1, 5):
+        desk.turn()
+        assert len(desk.returned()) == turns
+    desk.work()
+    assert desk.job(job_id).state == JobState.DONE
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_a_letter_that_failed_again_counts_once_in_either_order(order: Order) -> None:
+    """It stands there twice, and what returned before the job was planned is not passed over by it."""
+    desk = Desk()
+    desk.dead("k")
+    desk.run()
+    desk.fail_again(desk.returned()[0])
+    job = desk.job(desk.run(order=order))
+    assert (job.selected, job.replayed, job.skipped) == (1, 1, {})
 
 
 def test_a_dry_run_finds_what_would_fail_again_and_changes_nothing() -> None:
@@ -1310,6 +1379,22 @@ def test_events_that_were_passed_over_are_found_and_returned_as_what_they_were()
     assert missed.as_letter(record).id == ids.derive("dead-letter", "cluster", source, "1", "7", ADMIT.group)
 
 
+def test_however_many_were_passed_over_all_are_found_and_of_a_time_those_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than are fetched at once; from a moment on, and before another one."""
+    monkeypatch.setattr(missed, "FETCH_MAX", 2)
+    desk, source = Desk(settled_after_ms=1_000), topics.DOCUMENT_RECEIVED.name
+    for offset in range(7):
+        desk.shelf.put(source, Outgoing(source, b"k%d" % offset, document(), (), 0), NOW_MS - 9_000 + offset)
+    desk.positions[f"{source}/0"] = 7
+    within = json.dumps({"since": NOW_MS - 9_000 + 2, "until": NOW_MS - 9_000 + 5})
+    assert desk.job(desk.run(target=Target.MISSED, filter=within)).selected == 3
+    assert [one.key for one in desk.returned()] == [b"k2", b"k3", b"k4"]
+    desk.run(target=Target.MISSED)
+    assert [one.key for one in desk.returned()[3:]] == [b"k0", b"k1", b"k5", b"k6"]
+
+
 def test_who_acts_for_some_tenants_looks_for_their_missed_events() -> None:
     """By the header's tenant, which he has to name; nothing of others returns by it."""
     desk = Desk(settled_after_ms=1_000)
@@ -1413,13 +1498,15 @@ def test_a_job_keeps_its_rate_within_five_percent_over_five_seconds(rate: int) -
 DEAL = st.lists(
     st.one_of(
         st.tuples(st.just("turn"), st.booleans()),
-        st.tuples(st.just("plan"), st.sampled_from([(0, 0), (50, 0), (0, 2)]), st.sampled_from(list(Order))),
         st.tuples(st.just("job"), st.integers(0, 3), st.sampled_from(["approve", "run", "pause", "resume", "abort"])),
+        *[st.tuples(st.just("go_on"), st.sampled_from([0, 0, 1, 2]), st.booleans())] * 3,
+        *[st.tuples(st.just("plan"), st.sampled_from([(0, 0), (50, 0), (0, 2)]), st.sampled_from(list(Order)))] * 2,
         st.tuples(st.just("letter"), st.integers(0, 5), st.sampled_from(["discard", "restore", "free"])),
         st.tuples(st.just("dead"), st.integers(0, 5)),
-        st.tuples(st.just("again"), st.integers(0, 5)),
+        *[st.tuples(st.just("again"), st.integers(0, 5))] * 2,
         st.tuples(st.just("wait"), st.sampled_from([0.01, 0.2, 3.0])),
     ),
+    min_size=20,
     max_size=60,
 )
 
@@ -1443,6 +1530,12 @@ def test_whatever_is_asked_and_dies_a_letter_returns_once_for_each_time_it_faile
             case ("job", number, act) if known:
                 who = "kim" if act == "approve" else "ada"
                 desk.ask(who, JobCommand(kind=Kind(f"replay.{act}")), known[number % len(known)])
+            case ("go_on", number, dies) if known:  # so that many jobs come to their end
+                job_id = known[-1 - number % len(known)]
+                desk.turn()
+                for who, kind in (("kim", Kind.APPROVE), ("ada", Kind.RUN)):
+                    desk.ask(who, JobCommand(kind=kind), job_id)
+                desk.turn(dies=dies)
             case ("letter", number, act):
                 stands = [one for log in desk.shelf.logs.values() for one in log]
                 letter = letter_of(stands[number % len(stands)])
@@ -1476,6 +1569,28 @@ def test_whatever_is_asked_and_dies_a_letter_returns_once_for_each_time_it_faile
     assert edits.BYTES_MAX < topics.RECORD_BYTES_MAX
 
 
+def both_written(
+    desk: Desk, prints: Prints, letter: DeadLetter, job: ReplayRemembered, before: str = ""
+) -> tuple[Effects | None, Effects | None]:
+    """What a job writes of a letter that returns, and what a command would. before: the hash of an edited one."""
+    (record,) = desk.shelf.fetch([letter.place]).values()
+    stage = jobs.STAGES_BY_GROUP[letter.group]
+    out = jobs.returned(letter, record, record.value, job_id=job.job_id, by=job.run_by, at_ms=NOW_MS)
+    assert out is not None
+    quick, plain = (Turn(CODEC, desk.memory, NOW_MS, "demo") for _ in range(2))
+    prints.returned(letter, out, None, job, quick, before=before, trace="")
+    plain.send(out)
+    changes = {"state": "replayed", "job_id": job.job_id, "freed": False, "edit": None, "changed_at": NOW_MS}
+    plain.keep_letter(jobs.remembered(letter, None, **changes))
+    after, to = envelope.sha256(record.value), f"{stage.retries.name}/{letter.place[1]}"
+    hashes = {"before": before, "after": after if before else ""}
+    plain.changed(letter, "replayed", act=job.job_id, job_id=job.job_id, to=to, by=job.run_by, **hashes)
+    detail = {"replay_id": job.job_id, "why": job.reason, "replays": letter.generation + 1, "sha256": after}
+    detail |= {"sha256_before": before, "approved_by": job.approved_by, "to": to}
+    plain.audited(letter, "replayed", act=job.job_id, by=job.run_by, detail=detail)
+    return quick.effects, plain.effects
+
+
 @given(
     st.sampled_from(["k", 'a "quoted" \\ key', "grün", "\x00"]),
     st.sampled_from([ADMIT, PLAN]),
@@ -1484,25 +1599,39 @@ def test_whatever_is_asked_and_dies_a_letter_returns_once_for_each_time_it_faile
 )
 def test_what_a_job_writes_of_a_letter_is_what_a_command_would(key: str, stage: Stage, why: str, edited: bool) -> None:
     """Encoded in common or one by one: the same records, headers and states, for a second letter of a kind as well."""
-    desk = Desk()
+    desk, prints = Desk(), Prints(CODEC, "demo")
     letters = [desk.dead(key, stage=stage, tenant=""), desk.dead(f"{key}2", stage=stage, tenant="")]
     job = replace(desk.job(desk.ask("ada", PlanCommand()).object_id), reason=why, run_by="ada", approved_by="kim")
-    prints, before = Prints(CODEC, "demo"), "f" * 64 if edited else ""
-    for letter, record in zip(letters, desk.shelf.logs[stage.dead_letters.name, 0], strict=True):
-        out = jobs.returned(letter, record, record.value, job_id=job.job_id, by="ada", at_ms=NOW_MS)
-        assert out is not None
-        quick, plain = (Turn(CODEC, desk.memory, NOW_MS, "demo") for _ in range(2))
-        prints.returned(letter, out, None, job, quick, before=before, trace="")
-        plain.send(out)
-        changes = {"state": "replayed", "job_id": job.job_id, "freed": False, "edit": None, "changed_at": NOW_MS}
-        plain.keep_letter(jobs.remembered(letter, None, **changes))
-        after, to = envelope.sha256(record.value), f"{stage.retries.name}/0"
-        hashes = {"before": before, "after": after if edited else ""}
-        plain.changed(letter, "replayed", act=job.job_id, job_id=job.job_id, to=to, by="ada", **hashes)
-        detail = {"replay_id": job.job_id, "why": why, "replays": 1, "sha256": after, "sha256_before": before}
-        detail |= {"approved_by": "kim", "to": to}
-        plain.audited(letter, "replayed", act=job.job_id, by="ada", detail=detail)
-        assert quick.effects == plain.effects
+    for letter in letters:
+        quick, plain = both_written(desk, prints, letter, job, "f" * 64 if edited else "")
+        assert quick == plain
+
+
+def test_what_letters_have_not_in_common_is_not_written_of_another() -> None:
+    """One after the other, each unlike the first in one thing: its stage, place, tenant, failure, returns, or job."""
+    desk, prints = Desk(), Prints(CODEC, "demo")
+    letters = [
+        desk.dead("k"),
+        desk.dead("k", stage=PLAN),
+        desk.dead("k", partition=1),
+        desk.dead("k", tenant="other"),
+        desk.dead("k", error=RecordError("not in Confluent's framing", Reason.EMPTY)),
+        desk.dead("k", error=SchemaMismatch("in other words")),
+    ]
+    planned = [desk.job(desk.ask("ada", PlanCommand()).object_id) for _ in range(2)]
+    job, other = (replace(one, reason="x", run_by="ada", approved_by="kim") for one in planned)
+    desk.run()
+    letters.append(desk.fail_again(desk.returned()[0], error=SchemaMismatch("not in Confluent's framing")))
+    assert (
+        len({(one.group, one.place[1], one.tenant, one.reason, one.fingerprint, one.generation) for one in letters})
+        == 7
+    )
+    for letter in letters:
+        quick, plain = both_written(desk, prints, letter, job)
+        assert quick == plain, letter
+    for unlike in (other, replace(job, run_by="eve")):
+        quick, plain = both_written(desk, prints, letters[0], unlike)
+        assert quick == plain
 
 
 def test_two_copies_of_a_letter_that_a_job_passes_over_are_two_changes() -> None:
