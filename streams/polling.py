@@ -42,6 +42,12 @@ ANSWER_S_MAX = 5.0  # of one question about positions; asked again until it is a
 SAY_S = 30.0  # between two log lines about the same trouble
 HEARTBEAT_MS = 1_000  # how soon a member hears of a rebalance
 POLL_INTERVAL_MS = 300_000
+STICKY, RANGE = "cooperative-sticky", "range"
+"""How partitions are shared out. STICKY moves few, and counts them alone: who joins later may get one topic and none of
+another. RANGE shares each topic evenly, and takes all from everybody for as long as what is in hand needs to finish:
+not for pools, whose requests run for minutes and have one topic with many partitions.
+"""
+
 _FENCED = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED, KafkaError._FATAL})
 _FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 
@@ -107,8 +113,10 @@ class Polling:
         self._lag_at = 0.0
         self._said: dict[int, float] = {}
         self._commits = Commits(self._hands, self._changed, process=failpoints.process_of(group), trouble=self._heard)
-        # Others than static members are given all at each join.
-        self._orphans: Orphans | None = Orphans(kafka, group, topics) if instance_id else None
+        self._strategy = RANGE if len(self._topics) > 1 and not ahead_is_shared else STICKY
+        # Others than static members are given all at each join; RANGE gives away none before it has an owner.
+        owned_later = bool(instance_id) and self._strategy == STICKY
+        self._orphans: Orphans | None = Orphans(kafka, group, topics) if owned_later else None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -368,7 +376,7 @@ class Polling:
                 "enable.partition.eof": True,  # tells positions behind transaction markers
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
-                "partition.assignment.strategy": "cooperative-sticky",
+                "partition.assignment.strategy": self._strategy,
                 "session.timeout.ms": self._session_timeout_ms,
                 "heartbeat.interval.ms": HEARTBEAT_MS,
                 "max.poll.interval.ms": POLL_INTERVAL_MS,

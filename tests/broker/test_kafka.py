@@ -430,6 +430,34 @@ def test_partitions_that_leave_are_drained_first(
     asyncio.run(run())
 
 
+def test_who_joins_later_has_a_share_of_each_topic(kafka: KafkaSettings, unique: str, group: str) -> None:
+    """Of what is asked as of what returns; counted alone, one could get all of a topic that nobody writes to."""
+    topics = [create(kafka, f"{name}.{unique}") for name in ("requested", "retry")]
+
+    def owned(intake: Intake) -> list[int]:
+        places = list(intake._hands.lanes)
+        return [sum(topic == name for topic, _ in places) for name in topics]
+
+    async def run() -> None:
+        names = (f"{group}.0", f"{group}.1")
+        first, second = (Intake(kafka, group=group, topics=topics, instance_id=name, in_flight_max=9) for name in names)
+
+        async def alone() -> bool:
+            return owned(first) == [PARTITIONS, PARTITIONS]
+
+        async def both() -> bool:
+            return owned(first) == owned(second) == [PARTITIONS // 2, PARTITIONS // 2]
+
+        await first.start()
+        assert await until(alone)
+        await second.start()
+        assert await until(both), (owned(first), owned(second))
+        await first.close(0)
+        await second.close(0)
+
+    asyncio.run(run())
+
+
 def test_a_second_process_in_the_same_place_fences_the_first(kafka: KafkaSettings, one: str, group: str) -> None:
     """take() raises, so that the process leaves; nothing of its is counted any more."""
 
