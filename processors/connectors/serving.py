@@ -12,8 +12,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +37,7 @@ from aios.streams.config import Settings
 from aios.streams.kafka import Delivery, Intake, cluster_id
 from aios.streams.system_files import System
 from aios.streams.topics import BREAKER_CHANGED, CONNECTOR_COMPLETED, CONNECTOR_INTENDED
-from aios.streams.topology import Stage, connecting
+from aios.streams.topology import connecting
 
 TAKE_MAX = 64
 WAIT_MS_MAX = 200  # for records, and so for noticing that we shall stop
@@ -46,7 +45,6 @@ LOOK_S = 1.0  # between two looks at what waits
 DRAIN_S_MAX = 8.0  # the supervisor waits a little longer before it kills
 REVOKE_S_MAX = 3.0  # for calls under way, when a partition is taken
 TELL_S_MAX = 2.0  # for the last change of a circuit
-RETURNING_SHARE = 0.25  # of a system's limits: for the partitions of what returns to its group
 
 log = logging.getLogger(__name__)
 
@@ -115,16 +113,6 @@ async def run(
         source.close()
 
 
-def share_of(stage: Stage, assigned: Collection[tuple[str, int]], per_family: int) -> float:
-    """Of a system's limits, by the partitions that a process has: 0 to 1, over all processes together 1.
-
-    A process that joins others may get none but of what returns (Kafka evens out numbers, not topics).
-    """
-    own = Counter(topic for topic, _ in assigned)
-    new, again = (own[topic.name] / topic.partitions(per_family) for topic in stage.inputs)
-    return new + (again - new) * RETURNING_SHARE
-
-
 @dataclass(frozen=True, slots=True)
 class _Around:
     """What all systems of the process share."""
@@ -146,7 +134,7 @@ class _Lane:
         self._system = system
         self._slot = around.slot
         self._stage = stage = connecting(system)
-        self._per_family = settings.kafka.partitions
+        self._partitions = stage.reads[0].partitions(settings.kafka.partitions)
         self._loop = asyncio.get_running_loop()
         self._is_stopping = False
         self._intake = Intake(
@@ -255,7 +243,9 @@ class _Lane:
                 self._fatal.set_exception(error)
 
     def _share(self) -> float:
-        return share_of(self._stage, self._intake.assigned(), self._per_family)
+        """Of the system's limits: as many of its partitions as are this process's."""
+        own = sum(topic == self._stage.reads[0].name for topic, _ in self._intake.assigned())
+        return own / self._partitions
 
     def _position(self, topic: str, partition: int) -> int | None:
         return self._intake.position(topic, partition)
