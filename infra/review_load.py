@@ -224,18 +224,20 @@ def _load(
 def _late_in_days(
     queue: int, asked: int, decided: int, assumed: Assumed, *, oldest_ms: int, window_ms: int
 ) -> float | None:
-    """Until the oldest question is as old as it may become, at this pace: a queue of n is n / cleared a day old. Where
-    nobody clears any, it goes on ageing, whether or not more arrive.
+    """Until the oldest question is as old as it may become, at this pace: a queue of n is n / cleared a day old, and
+    none is older sooner than the oldest there is. Where nobody clears any, it goes on ageing, whether or not more
+    arrive.
     """
     days = window_ms / DAY_MS
     arrives, clears, bound_days = asked / days, decided / days, assumed.expires_h / 24
     if not bound_days:
         return None
+    soonest = max(0.0, bound_days - oldest_ms / DAY_MS) if queue else bound_days
     if not clears:
-        return max(0.0, bound_days - oldest_ms / DAY_MS) if queue or arrives else None
+        return soonest if queue or arrives else None
     if queue / clears > bound_days:
-        return 0.0
-    return (bound_days * clears - queue) / (arrives - clears) if arrives > clears else None
+        return soonest
+    return max(soonest, (bound_days * clears - queue) / (arrives - clears)) if arrives > clears else None
 
 
 def _overridden(decided: Sequence[Question]) -> float | None:

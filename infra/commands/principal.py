@@ -39,6 +39,7 @@ def group() -> None:
     multiple=True,
     help="What it can answer as a reviewer, as workflows name it; several times; '*': every one.",
 )
+@click.option("--no-skills", is_flag=True, help="Of one that has some: from now on none.")
 @click.option("--only", is_flag=True, help="Its other tokens stop being valid.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def add(
@@ -48,6 +49,7 @@ def add(
     tenants: tuple[str, ...],
     all_tenants: bool,
     skills: tuple[str, ...],
+    no_skills: bool,
     only: bool,
     as_json: bool,
 ) -> None:
@@ -56,9 +58,10 @@ def add(
     Roles and skills given to one that is there already take the place of those it had.
     """
     acts_for = () if all_tenants else tenants or None
+    can = () if no_skills else skills or None
     with connected() as (settings, codec):
         token = principals.register(
-            settings.kafka, codec, name, roles=roles, tenants=acts_for, skills=skills or None, retire_others=only
+            settings.kafka, codec, name, roles=roles, tenants=acts_for, skills=can, retire_others=only
         )
         if name in principals.OWN:
             credentials.keep(principals.token_file(settings.home, name), token)

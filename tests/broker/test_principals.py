@@ -158,6 +158,11 @@ def test_principals_are_made_listed_and_removed_by_command(
     settings = Settings(home=tmp_path, kafka=kafka, registry=RegistrySettings(url=registry_url))
     monkeypatch.setattr(tenant, "running", lambda: Running(settings, "", ""))
     name, invoke = f"c-{unique}", CliRunner().invoke
+
+    def skills() -> list[str]:
+        every = json.loads(invoke(principal.group, ["list", "--json"]).stdout)
+        return next(each["skills"] for each in every if each["principal"] == name)
+
     added = invoke(principal.group, ["add", name, "--role", "reviewer", "--tenant", "acme", "--skill", "sanctions"])
     assert added.exit_code == 0, added.output
     token = added.stdout.strip()
@@ -166,6 +171,10 @@ def test_principals_are_made_listed_and_removed_by_command(
     (mine,) = [each for each in json.loads(listed.stdout) if each["principal"] == name]
     assert (mine["roles"], mine["tenants"], mine["tokens"], mine["active"]) == (["reviewer"], ["acme"], 1, True)
     assert mine["skills"] == ["sanctions"]
+    assert invoke(principal.group, ["add", name]).exit_code == 0
+    assert skills() == ["sanctions"], "as they were"
+    assert invoke(principal.group, ["add", name, "--no-skills"]).exit_code == 0
+    assert skills() == []
     assert invoke(principal.group, ["remove", name]).exit_code == 0
     assert invoke(principal.group, ["remove", name]).exit_code == NOT_FOUND
 

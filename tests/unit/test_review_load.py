@@ -121,6 +121,13 @@ def test_a_backlog_is_told_days_before_questions_expire() -> None:
     assert "questions expire unanswered in 2.0 days" in one.says
 
 
+def test_what_came_just_now_does_not_expire_now_however_slow_people_are() -> None:
+    """A queue of thirty, one answered in the day: none of them is older than the oldest, which came a minute ago."""
+    just_now = {NAME: [NOW + DAY_MS - MINUTE_MS] * 30}
+    (one,) = review_load.loads(answered(1), just_now, THREE_DAYS, since_ms=NOW, window_ms=DAY_MS, minute_micro=1)
+    assert one.late_in_days == pytest.approx(3, abs=0.01)
+
+
 @pytest.mark.parametrize("arrived", [5, 0])
 def test_where_nobody_clears_anything_everything_expires(arrived: int) -> None:
     """Also where no more arrive; the oldest has waited for a day of its three."""
