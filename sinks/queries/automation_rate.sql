@@ -1,4 +1,4 @@
--- Cases decided without a person, of all that were decided, by workflow and channel.
+-- Cases decided without a person, of all that were decided, by workflow and channel; what was called off was not.
 select
     workflow,
     channel,
@@ -8,5 +8,6 @@ select
     count(*) filter (where outcome = 'expired') as expired,
     round(by_policy / decided, 3) as automation_rate
 from case_decided
+where decided_by_kind in ('policy', 'reviewer', 'timer')
 group by workflow, channel
 order by decided desc, workflow, channel

@@ -496,6 +496,8 @@ def test_the_shipped_queries_count_what_is_there(tmp_path: Path) -> None:
         ("admit", "undecodable", "permanent"),
         ("plan", "undecodable", "permanent"),
     ]
+    put(tmp_path, [record(topics.CASE_DECIDED, decided("f", by="producer"), len(ended))])
+    assert ask("automation_rate") == [("document.triage", "letter", 4, 1, 2, 1, 0.25)], "called off"
 
 
 def test_a_case_with_several_questions_is_one_case_to_the_shipped_queries(tmp_path: Path) -> None:
