@@ -180,7 +180,8 @@ class VllmEngine:
         try:
             await asyncio.wait_for(self._process.wait(), s_max)
         except TimeoutError:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):  # just then, by itself
+                self._process.kill()
             await self._process.wait()
 
     async def _ask(self, request: Embed | Generate) -> Any:

@@ -247,3 +247,21 @@ def test_a_model_that_does_not_load_says_why(model: str, error: type[Exception],
 
     with pytest.raises(error, match=said):
         run(work, model=model)
+
+
+def test_an_engine_that_ends_just_when_it_would_be_killed_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine it takes as long to end as it is given; then there is nothing to kill."""
+    monkeypatch.setattr(vllm_engine, "CLOSE_S_MAX", 0.0)
+
+    async def work(engine: VllmEngine) -> Any:
+        process = engine._process
+        assert process is not None
+
+        def gone() -> None:
+            os.kill(process.pid, signal.SIGKILL)
+            raise ProcessLookupError
+
+        monkeypatch.setattr(process, "kill", gone)
+        return process
+
+    assert run(work).returncode == -signal.SIGKILL
