@@ -10,13 +10,14 @@ from typing import Any, cast
 import pytest
 
 from aios.inference_workers import answering
-from aios.inference_workers.cache import Kept, key_of
+from aios.inference_workers.cache import key_of
 from aios.inference_workers.engines.engine import Engine
 from aios.inference_workers.tasks import CLASSIFIER, Answer, Task
 from aios.schemas.models import InferenceRequested
 from aios.streams import installed, prompt_files
 from aios.streams.record import Record
 from aios.streams.wall_clock import wall_ms
+from tests.fakes.kept import KeptInMemory
 
 ASKED = InferenceRequested(
     request_id="r",
@@ -82,19 +83,6 @@ def test_what_is_drawn_by_chance_is_drawn_anew(
     assert answering.is_repeatable(replace(ASKED, prompt=prompt)) is kept
 
 
-class InMemory:
-    """Keeps everything."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Kept] = {}
-
-    async def get(self, key: str) -> Kept | None:
-        return self.kept.get(key)
-
-    def put(self, key: str, kept: Kept) -> None:
-        self.kept[key] = kept
-
-
 @pytest.mark.parametrize(("failure", "status", "asked"), [("", "ok", 1), ("it is no object", "failed", 2)])
 def test_an_answer_that_cannot_be_used_is_asked_for_again(failure: str, status: str, asked: int) -> None:
     """Also one that the model was asked for, and that cost tokens."""
@@ -106,7 +94,7 @@ def test_an_answer_that_cannot_be_used_is_asked_for_again(failure: str, status: 
 
     task = SimpleNamespace(model=CLASSIFIER, models={CLASSIFIER: "d"}, serves=("classify",), answer=answer)
     engine = SimpleNamespace(version="v 1")
-    pool, known = installed.pools()["classify.bulk"], InMemory()
+    pool, known = installed.pools()["classify.bulk"], KeptInMemory()
     answers = answering.Answering(pool, cast(Task, task), cast(Engine, engine), answers=known)
     asks = replace(ASKED, task="classify", model=CLASSIFIER, prompt="", deadline_at=wall_ms() + 60_000)
     record = Record("t", 0, 0, 1, None, b"")

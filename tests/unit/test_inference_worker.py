@@ -47,6 +47,7 @@ from aios.streams.topology import BY_NAME
 from aios.streams.wall_clock import wall_ms
 from tests.fakes.breakers import OwnBreakers
 from tests.fakes.engine import ENGINE_US, FakeEngine
+from tests.fakes.kept import KeptInMemory
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.roads import FakeRoads
 
@@ -691,19 +692,6 @@ def _cancelled(request_id: str, reason: str) -> InferenceCancelled:
     return InferenceCancelled(
         request_id=request_id, case_id="c", tenant="demo", pool=STAGE.name, reason=reason, cancelled_at=1
     )
-
-
-class KeptInMemory:
-    """Answers as cache.py keeps them."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Kept] = {}
-
-    async def get(self, key: str) -> Kept | None:
-        return self.kept.get(key)
-
-    def put(self, key: str, kept: Kept) -> None:
-        self.kept[key] = kept
 
 
 @pytest.mark.parametrize("file", [model_files.HEADS, model_files.CARD])

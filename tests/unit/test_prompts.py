@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from aios.inference_workers import evaluation, rehearse
 from aios.inference_workers.answering import Answering
-from aios.inference_workers.cache import Kept
 from aios.inference_workers.engines import echo as echo_engine
 from aios.inference_workers.engines.engine import Generate, Generation
 from aios.inference_workers.evaluation import Case, Expect, Given
@@ -39,6 +38,7 @@ from aios.streams.prompt_files import Recorded
 from aios.streams.record import Record
 from aios.streams.wall_clock import wall_ms
 from tests.fakes.engine import FakeEngine
+from tests.fakes.kept import KeptInMemory
 
 SHIPPED = prompt_files.FOLDER
 OK = Given(status="ok", reason="", output={"text": "The customer wants the fee back."})
@@ -386,19 +386,6 @@ def test_an_evaluation_is_read_when_it_was_written_and_not_for_each_request(
 # ── what is answered ──
 
 
-class Remembered:
-    """Answers given before."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Kept] = {}
-
-    async def get(self, key: str) -> Kept | None:
-        return self.kept.get(key)
-
-    def put(self, key: str, kept: Kept) -> None:
-        self.kept[key] = kept
-
-
 def asked_of(name: str, model: str = "summariser@1") -> InferenceRequested:
     said = {"id": name, "task": "generate", "model": model, "prompt": "summary@1", "input": "My card is lost."}
     return replace(request_of(json.dumps(said))[1], deadline_at=wall_ms() + 60_000)
@@ -406,7 +393,7 @@ def asked_of(name: str, model: str = "summariser@1") -> InferenceRequested:
 
 def test_a_file_that_was_edited_answers_nobody_and_its_answers_go_with_it(folder: Path) -> None:
     """Until it is evaluated as it is now; then it is another prompt, whose answers are its own."""
-    engine, answers = FakeEngine(), Remembered()
+    engine, answers = FakeEngine(), KeptInMemory()
     pool = installed.pools()["generate.bulk"]
     answering = Answering(pool, Write(engine), engine, answers=answers)
     taken = Record("t", 0, 0, 0, b"", b"", ())
@@ -429,7 +416,7 @@ def test_a_file_that_was_edited_answers_nobody_and_its_answers_go_with_it(folder
 def test_what_a_file_answers_that_is_edited_meanwhile_is_kept_for_nobody(folder: Path) -> None:
     """It may be an answer of either text."""
     record("summary@1")
-    path, answers = folder / "summary" / "1.md", Remembered()
+    path, answers = folder / "summary" / "1.md", KeptInMemory()
 
     class Edited(FakeEngine):
         async def generate(self, request: Generate) -> Generation:

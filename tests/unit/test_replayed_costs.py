@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from aios.inference_workers.answering import Answering
-from aios.inference_workers.cache import Kept
 from aios.inference_workers.classify import Head
 from aios.inference_workers.tasks import Classify
 from aios.processors.plan import Plan
@@ -30,6 +29,7 @@ from aios.streams.topology import PLAN
 from aios.streams.wall_clock import wall_ms
 from tests.fakes import admissions
 from tests.fakes.engine import FakeEngine
+from tests.fakes.kept import KeptInMemory
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.triage import plain
 
@@ -38,19 +38,6 @@ Taken = CaseAdmitted | InferenceRequested | InferenceCompleted
 PARTITIONS, CASES = 6, 10
 CODEC = Codec(FakeRegistry())
 SURE = Head(("card_arrival", "loan"), np.array([[9.0] * 4, [-9.0] * 4], np.float32), np.zeros(2), 1.0, np.zeros(4), 0.0)
-
-
-class InMemory:
-    """Answers as cache.py keeps them."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Kept] = {}
-
-    async def get(self, key: str) -> Kept | None:
-        return self.kept.get(key)
-
-    def put(self, key: str, kept: Kept) -> None:
-        self.kept[key] = kept
 
 
 class System:
@@ -62,7 +49,7 @@ class System:
         self._plan = Plan(CODEC, plain(), PARTITIONS)
         self._store: dict[bytes, bytes] = {}
         task = Classify(self.engine, {"messages": SURE})
-        self._answering = Answering(installed.pools()["classify.bulk"], task, self.engine, answers=InMemory())
+        self._answering = Answering(installed.pools()["classify.bulk"], task, self.engine, answers=KeptInMemory())
 
     def take(self, event: CaseAdmitted) -> None:
         """One admitted event, until its case waits for nobody."""
