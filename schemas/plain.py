@@ -19,7 +19,6 @@ from aios.schemas.safety import Schema
 class Plain(Event):
     """fields: by name; those left out are written with the contract's defaults."""
 
-    # Of its class in every twin; a plain event has no class of its own, so each says it.
-    contract: str  # type: ignore[misc]
+    contract: str  # type: ignore[misc]  # of the class in twins; this has none of its own
     schema: Schema = field(repr=False, compare=False)
     fields: Mapping[str, Any]

@@ -16,6 +16,7 @@ from aios.dlq.index import LISTED_MAX
 from aios.dlq.index_layout import Outcome, State
 from aios.schemas.errors import Reason
 from aios.schemas.models import BreakerChanged
+from aios.streams.http import query
 from aios.streams.http.about import about_routes
 from aios.streams.http.console import console_routes
 from aios.streams.http.openapi import Caller, Route
@@ -139,7 +140,7 @@ _FILTERS: Mapping[str, Mapping[str, Any]] = {
     "state": {"type": "string", "enum": [*State, UNRESOLVED, ALL], "default": UNRESOLVED},
 }
 _PAGE: Mapping[str, Mapping[str, Any]] = {
-    "limit": {"type": "integer", "minimum": 1, "maximum": LISTED_MAX, "default": 50},
+    "limit": query.limited(LISTED_MAX),
     "cursor": {"type": "string", "description": "Of the page before."},
 }
 _BODY = ("invalid_json", "too_slow", "too_large", "unsupported_media_type", "invalid_body", "invalid_header")

@@ -200,7 +200,5 @@ def _row(task: dict[str, Any]) -> dict[str, Any]:
 def _reader(gateway: str | None, key: str | None, token_file: Path | None) -> Server:
     """The gateway, for who reads: by the file, else the key, else as this home's own tenant, else by AIOS_TOKEN."""
     settings = load_settings()
-    if token_file is not None or not key:
-        kept = "" if token_file is not None else tenants.kept_key(settings.home, settings.default_tenant)
-        key = kept or client.named(settings, token_file)
-    return Server("the gateway", gateway_url(gateway), key, "aios tenant add")
+    bearer = "" if token_file is not None else key or tenants.kept_key(settings.home, settings.default_tenant)
+    return Server("the gateway", gateway_url(gateway), bearer or client.named(settings, token_file), "aios tenant add")

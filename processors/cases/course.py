@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aios.processors.cases import weighing
-from aios.processors.cases.people import People, within
+from aios.processors.cases.people import People
 from aios.processors.cases.turn import (
     ACTOR,
     REASON_CHARS_MAX,
@@ -19,6 +19,7 @@ from aios.processors.cases.turn import (
     forget_at,
     opened,
     step_of,
+    within,
 )
 from aios.processors.language import autonomy, workflow_names
 from aios.processors.language.workflow import (

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aios.processors.cases.turn import ROOM_BYTES, bytes_of, step_of
+from aios.processors.cases.turn import ROOM_BYTES, bytes_of, step_of, within
 from aios.processors.cases.waits import Waiting
 from aios.processors.language import autonomy
 from aios.processors.language.workflow import Review
@@ -153,19 +153,3 @@ def _people(step: Review, view: Mapping[str, Any]) -> int:
 def _round(people: int, number: int) -> dict[str, Any]:
     """What the audit says beside a question or verdict where several are asked."""
     return {} if people == 1 else {"people": people, "round": number}
-
-
-def _object(values: Mapping[str, Any]) -> str:
-    return ids.canonical(values) if values else ""
-
-
-def within(values: Mapping[str, Any], bytes_max: int) -> str:
-    """Canonical JSON within a bound: beyond, the longest values give way to a word that says so."""
-    kept, text = dict(values), _object(values)
-    for _ in values:
-        if bytes_of(text) <= bytes_max:
-            break
-        longest = max(kept, key=lambda name: len(ids.canonical(kept[name])))
-        kept[longest] = f"left out: {len(ids.canonical(kept[longest]))} characters"
-        text = _object(kept)
-    return text

@@ -106,6 +106,22 @@ def bytes_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
+def _object(values: Mapping[str, Any]) -> str:
+    return ids.canonical(values) if values else ""
+
+
+def within(values: Mapping[str, Any], bytes_max: int) -> str:
+    """Canonical JSON within a bound: beyond, the longest values give way to a word that says so."""
+    kept, text = dict(values), _object(values)
+    for _ in values:
+        if bytes_of(text) <= bytes_max:
+            break
+        longest = max(kept, key=lambda name: len(ids.canonical(kept[name])))
+        kept[longest] = f"left out: {len(ids.canonical(kept[longest]))} characters"
+        text = _object(kept)
+    return text
+
+
 def step_of(path: str) -> str:
     """The step as the workflow names it: `book` of its third visit `book#3`, and of its branch `book/2`."""
     return path.partition("/")[0].partition("#")[0]

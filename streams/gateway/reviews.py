@@ -307,7 +307,7 @@ ROUTES = (
         does="Open questions to people, the longest waiting first.",
         answers={200: list[ReviewView]},
         query={
-            "limit": {"type": "integer", "minimum": 1, "maximum": REVIEWS_MAX, "default": 50},
+            "limit": query.limited(REVIEWS_MAX),
             "after": {"type": "string", "description": "Id of a question: those that follow it, for the next page."},
         },
         refuses=("invalid_query",),

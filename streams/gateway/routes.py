@@ -14,6 +14,7 @@ from aios.streams.gateway import reviews
 from aios.streams.gateway.case_reading import CASES_MAX
 from aios.streams.gateway.cases import Links
 from aios.streams.gateway.documents import ROUTE as HAND_IN
+from aios.streams.http import query
 from aios.streams.http.about import about_routes
 from aios.streams.http.console import console_routes
 from aios.streams.http.openapi import Caller, Route
@@ -127,7 +128,7 @@ ROUTES = (
         query={
             "workflow": {"type": "string"},
             "status": {"type": "string"},
-            "limit": {"type": "integer", "minimum": 1, "maximum": CASES_MAX, "default": 50},
+            "limit": query.limited(CASES_MAX),
         },
         refuses=("invalid_query",),
     ),

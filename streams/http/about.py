@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from aios.streams.errors import Unavailable
 from aios.streams.http import openapi
 from aios.streams.http.guard import Guard
-from aios.streams.http.openapi import Caller, Route
+from aios.streams.http.openapi import Caller, Route, public
 
 VERSION = "1"
 ASK_S_MAX = 0.5  # of what it reads from, where it can go on without
@@ -100,10 +100,6 @@ class About(ABC):
 
 def about_routes(ready: str) -> tuple[Route, ...]:
     """What About serves. ready: what the process can do when it is."""
-
-    def public(path: str, name: str, does: str, answers: Mapping[int, Any]) -> Route:
-        return Route(method="GET", path=path, name=name, does=does, answers=answers, caller=Caller.NOBODY)
-
     return (
         public("/healthz", "alive", "This process answers.", {200: None}),
         public("/readyz", "readiness", ready, {200: Health, 503: Health}),

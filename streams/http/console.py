@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from aios.streams.http.openapi import Caller, Route
+from aios.streams.http.openapi import Route, public
 from aios.streams.http.problem import Problem
 
 SHARED = Path(__file__).parent / "page"
@@ -52,13 +52,7 @@ def _answer(file: Path) -> web.Response:
 
 def console_routes(does: str) -> tuple[Route, ...]:
     """does: what people do on the page."""
-
-    def public(path: str, name: str, does: str, refuses: tuple[str, ...] = ()) -> Route:
-        return Route(
-            method="GET", path=path, name=name, caller=Caller.NOBODY, does=does, answers={200: None}, refuses=refuses
-        )
-
     return (
-        public("/console", "console", does),
-        public("/console/{file}", "console_file", "What the page is made of.", ("not_found",)),
+        public("/console", "console", does, {200: None}),
+        public("/console/{file}", "console_file", "What the page is made of.", {200: None}, ("not_found",)),
     )

@@ -75,6 +75,11 @@ class Route:
     raw: bool = False
 
 
+def public(path: str, name: str, does: str, answers: Mapping[int, Any], refuses: tuple[str, ...] = ()) -> Route:
+    """One that is read by anybody."""
+    return Route(method="GET", path=path, name=name, caller=Caller.NOBODY, does=does, answers=answers, refuses=refuses)
+
+
 def document(routes: Sequence[Route], *, title: str, version: str, path_values: Mapping[str, Sequence[str]]) -> Any:
     """path_values: allowed values of a path parameter, where they are known."""
     schemas: dict[str, Any] = {"Problem": dict(_PROBLEM)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from aiohttp import web
 
@@ -10,6 +11,11 @@ from aios.streams.http.openapi import Route
 from aios.streams.http.problem import Problem
 
 LIMIT = 50  # entries, where a request names no other number
+
+
+def limited(most: int) -> dict[str, Any]:
+    """What the OpenAPI document says of a limit; most: as limit has it."""
+    return {"type": "integer", "minimum": 1, "maximum": most, "default": LIMIT}
 
 
 def limit(request: web.Request, most: int) -> int:
