@@ -88,7 +88,10 @@ class Intake:
         self._roused = False
 
     async def start(self) -> None:
-        """Join the group. Returns with the first assignment, or after JOIN_S_MAX without one."""
+        """Join the group. Returns with the first assignment, or after JOIN_S_MAX without one.
+
+        Raises what take() does, if it is known by then.
+        """
         self._loop = asyncio.get_running_loop()
         self._polling.start()
         await self._until(lambda: self._shared.joined or self._shared.error is not None, JOIN_S_MAX)
