@@ -42,6 +42,7 @@ from aios.streams.topology import Stage
 
 BURST_S = 1.0  # of a job's rate, that it may catch up after a slice that took long
 JOBS_MAX = 20  # drafts in their dry run, and running jobs
+RETURNS_MAX = 16  # times of earlier returns that are remembered of a letter
 
 STAGES: Mapping[str, Stage] = {stage.dead_letters.name: stage for stage in topology.STAGES if stage.reads}
 """The allow-list: dead-letter topic → the stage whose group gets it back."""
@@ -117,6 +118,7 @@ def remembered(letter: DeadLetter, known: LetterRemembered | None, **changes: An
     """What to remember of this generation, with changes."""
     if known is None or known.generation != letter.generation:
         topic, partition, offset = letter.place
+        returned_at = returns_before(letter, known)
         known = LetterRemembered(
             letter_id=letter.id,
             state=fresh(letter),
@@ -132,8 +134,27 @@ def remembered(letter: DeadLetter, known: LetterRemembered | None, **changes: An
             edited_by="",
             approved_by="",
             changed_at=0,
+            returned_at=returned_at,
         )
     return replace(known, **changes)
+
+
+def returns_before(letter: DeadLetter, known: LetterRemembered | None) -> tuple[int, ...]:
+    """When the generations before this one returned, the latest last; none: it is the first, or they were forgotten."""
+    if known is None or known.generation != letter.generation - 1:
+        return ()
+    return (*known.returned_at, known.changed_at)[-RETURNS_MAX:]
+
+
+def settled_by(letter: DeadLetter, known: LetterRemembered | None, at_ms: int) -> bool:
+    """Whether nothing of this generation waited at that time. Which return was its own is counted from the latest; one
+    that is not remembered any more was long ago.
+    """
+    if known is None or not settled(letter, known):
+        return False
+    later = known.generation - letter.generation
+    times = (*known.returned_at, known.changed_at)
+    return len(times) <= later or times[-1 - later] <= at_ms
 
 
 def settled(letter: DeadLetter, known: LetterRemembered | None) -> bool:

@@ -438,6 +438,7 @@ class LetterRemembered(Event):
     edited_by: str
     approved_by: str
     changed_at: int
+    returned_at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -267,7 +267,7 @@ class Jobs:
         slice_.looked += 1
         slice_.size += record.size
         known = turn.letter(letter.id)
-        if found.selected and not _settled_before(letter, known, job):
+        if found.selected and not jobs.settled_by(letter, known, job.planned_at):
             skip = self._judge(found, known, job, run, turn)
             done = skip or self._act(found, known, job, turn)
             if isinstance(done, Skip):
@@ -337,7 +337,7 @@ class Jobs:
         report.looked += 1
         report.undecided += found.selected is None
         goes = False
-        if found.selected and not _settled_before(letter, known, job):
+        if found.selected and not jobs.settled_by(letter, known, job.planned_at):
             skip = self._judge(found, known, job, run, turn)
             prepared = skip
             if skip is None and job.action == Action.REPLAY:
@@ -386,14 +386,8 @@ def _holds(generation: int, known: LetterRemembered | None) -> bool:
 
 
 def _before(job: ReplayRemembered, turn: Turn) -> Over:
-    return lambda letter: _settled_before(letter, turn.letter(letter.id), job)
-
-
-def _settled_before(letter: DeadLetter, known: LetterRemembered | None, job: ReplayRemembered) -> bool:
-    """Nobody who planned the job saw it open: where the job itself came to a later failure of it, it had returned."""
-    if known is None or not jobs.settled(letter, known):
-        return False
-    return known.changed_at <= job.planned_at or (known.generation > letter.generation and known.job_id == job.job_id)
+    """Nobody who planned the job saw these open."""
+    return lambda letter: jobs.settled_by(letter, turn.letter(letter.id), job.planned_at)
 
 
 def _key(letter: DeadLetter, record: Record) -> tuple[str, int, bytes]:

@@ -28,7 +28,7 @@ PRINTS_MAX = 1_000  # kinds of failure and places, each a few kB
 STATE, ACT = LetterState.REPLAYED, "replayed"
 _CHANGED = ("change_id", "letter_id", "offset", "edit_hash_before", "edit_hash_after", "at")
 _AUDITED = ("audit_id", "case_id", "detail", "input_offset", "at")
-_REMEMBERED = ("letter_id", "offset", "changed_at")
+_REMEMBERED = ("letter_id", "offset", "changed_at", "returned_at")
 _OWN = ("dead_letter_id", "sha256", "sha256_before")  # in the detail of an audit record, in its order
 
 
@@ -66,7 +66,10 @@ class Prints:
         kind, now_ms, offset = self._kind(letter, job), turn.now_ms, letter.place[2]
         turn.send(out)
         if known is None or known.generation != letter.generation:
-            turn.keep(jobs.letter_key(letter.id), kind.remembered(letter.id, offset, now_ms))
+            turn.keep(
+                jobs.letter_key(letter.id),
+                kind.remembered(letter.id, offset, now_ms, jobs.returns_before(letter, known)),
+            )
         else:
             turn.keep_letter(_remembered(letter, known, job, now_ms))
         after = envelope.sha256(out.value)

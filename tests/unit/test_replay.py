@@ -1569,19 +1569,66 @@ def test_whatever_is_asked_and_dies_a_letter_returns_once_for_each_time_it_faile
     assert edits.BYTES_MAX < topics.RECORD_BYTES_MAX
 
 
+@pytest.mark.parametrize("failed_before", [0, 1, 2])
+@pytest.mark.parametrize("fails_after", [0, 1, 2])
+def test_a_letter_that_another_job_brings_back_is_passed_over_once(failed_before: int, fails_after: int) -> None:
+    """However often it had returned before this job was planned, and fails and returns before this job comes to it."""
+    desk = Desk()
+
+    def fails_again() -> None:
+        desk.now_ms += 10
+        again = desk.fail_again(desk.returned()[-1])
+        if again.is_quarantined:
+            desk.ask("kim", about(again, Kind.FREE), again.id)
+
+    desk.dead("k")
+    for _ in range(failed_before):
+        desk.run()
+        fails_again()
+    late = desk.ask("ada", PlanCommand()).object_id
+    desk.work()
+    desk.now_ms += 10
+    desk.run()
+    for _ in range(fails_after):
+        fails_again()
+        desk.run()
+    for who, kind in (("kim", Kind.APPROVE), ("ada", Kind.RUN)):
+        assert desk.ask(who, JobCommand(kind=kind), late).status == "done"
+    desk.work()
+    job = desk.job(late)
+    assert (job.state, job.selected, job.replayed, job.skipped) == ("done", 1, 0, {"replayed": 1})
+    assert len(desk.returned()) == failed_before + fails_after + 1
+
+
+def test_of_a_letter_that_returned_more_often_than_is_remembered_each_failure_is_counted_once() -> None:
+    desk = Desk()
+    letter = desk.dead("k")
+    for _ in range(jobs.RETURNS_MAX + 3):
+        desk.run()
+        letter = desk.fail_again(desk.returned()[-1])
+        if letter.is_quarantined:
+            desk.ask("kim", about(letter, Kind.FREE), letter.id)
+    desk.run()
+    assert len(desk.letter(letter.id).returned_at) == jobs.RETURNS_MAX
+    last = desk.job(desk.run())
+    assert (last.selected, last.replayed, last.skipped) == (0, 0, {})
+
+
 def both_written(
     desk: Desk, prints: Prints, letter: DeadLetter, job: ReplayRemembered, before: str = ""
 ) -> tuple[Effects | None, Effects | None]:
     """What a job writes of a letter that returns, and what a command would. before: the hash of an edited one."""
+    known = desk.letter(letter.id) if jobs.letter_key(letter.id) in desk.memory else None
+    known = known if known is None or known.generation < letter.generation else None
     (record,) = desk.shelf.fetch([letter.place]).values()
     stage = jobs.STAGES_BY_GROUP[letter.group]
     out = jobs.returned(letter, record, record.value, job_id=job.job_id, by=job.run_by, at_ms=NOW_MS)
     assert out is not None
     quick, plain = (Turn(CODEC, desk.memory, NOW_MS, "demo") for _ in range(2))
-    prints.returned(letter, out, None, job, quick, before=before, trace="")
+    prints.returned(letter, out, known, job, quick, before=before, trace="")
     plain.send(out)
     changes = {"state": "replayed", "job_id": job.job_id, "freed": False, "edit": None, "changed_at": NOW_MS}
-    plain.keep_letter(jobs.remembered(letter, None, **changes))
+    plain.keep_letter(jobs.remembered(letter, known, **changes))
     after, to = envelope.sha256(record.value), f"{stage.retries.name}/{letter.place[1]}"
     hashes = {"before": before, "after": after if before else ""}
     plain.changed(letter, "replayed", act=job.job_id, job_id=job.job_id, to=to, by=job.run_by, **hashes)
