@@ -31,11 +31,12 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseAdmitted, Event, EventRefused, TenantRegistered
 from aios.schemas.registry import RegistrySource
 from aios.streams import carrying, failpoints, inputs, reference, topics
+from aios.streams.bodies import larger
 from aios.streams.config import Settings
 from aios.streams.deployments import Catalogue, Deployments, Entry
 from aios.streams.documents import NAME_CHARS_MAX
 from aios.streams.errors import Reason, RecordError, StateBroken
-from aios.streams.inputs import Input, larger
+from aios.streams.inputs import Input
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing, Record
 from aios.streams.tenants import TenantTable

@@ -161,7 +161,7 @@ class Hands:
         """Put in flight what waits, as far as there is room."""
         taken: list[Record] = []
         room = min(records_max, self._in_flight_max - len(self._flights), len(self._waiting))
-        while len(taken) < room and (self._flight_bytes < BYTES_MAX or not self._flights):
+        while len(taken) < room and self._flight_bytes < BYTES_MAX:
             record = self._next()
             if record is None:
                 break

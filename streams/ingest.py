@@ -20,8 +20,9 @@ from pydantic import ValidationError
 from aios.schemas import ids
 from aios.schemas.plain import Plain
 from aios.streams import json_text
+from aios.streams.bodies import Body, SourceBody, larger, place_of
 from aios.streams.http.problem import Problem
-from aios.streams.inputs import Body, Input, SourceBody, larger, place_of
+from aios.streams.inputs import Input
 from aios.streams.pool_files import Lane
 
 ERRORS_MAX = 20  # told at once

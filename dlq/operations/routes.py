@@ -16,11 +16,11 @@ from aios.dlq.index import LISTED_MAX
 from aios.dlq.index_layout import Outcome, State
 from aios.schemas.errors import Reason
 from aios.schemas.models import BreakerChanged
+from aios.streams.bodies import Body
 from aios.streams.http import query
 from aios.streams.http.about import about_routes
 from aios.streams.http.console import console_routes
 from aios.streams.http.openapi import Caller, Route
-from aios.streams.inputs import Body
 from aios.streams.principals import Role
 
 ID_CHARS_MIN, ID_CHARS_MAX = 6, 36  # of an id that need not be given whole

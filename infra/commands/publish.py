@@ -32,11 +32,12 @@ from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch, Unavailable
 from aios.streams import carrying, deployments, documents, ingest, tenants, whole
+from aios.streams.bodies import SourceBody
 from aios.streams.config import Settings
 from aios.streams.deployments import Catalogue
 from aios.streams.errors import ConfigError
 from aios.streams.http.problem import Problem
-from aios.streams.inputs import Input, SourceBody
+from aios.streams.inputs import Input
 from aios.streams.kafka import Delivery, cluster_id
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing

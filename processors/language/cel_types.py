@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aios.streams.bodies import ITEMS_MAX
 from aios.streams.cel_tree import MACROS, Call, Index, ListOf, Literal, MapOf, Name, Node, Select, is_macro, source_of
-from aios.streams.inputs import ITEMS_MAX
 from aios.streams.part import close_to
 
 DEPTH_MAX = 12

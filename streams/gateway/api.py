@@ -24,6 +24,7 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseCancelled, CaseTold, ReviewDecided
 from aios.schemas.plain import Plain
 from aios.streams import failpoints, ingest, signing, topics, tracing, transitions
+from aios.streams.bodies import Body, larger
 from aios.streams.config import GatewaySettings
 from aios.streams.deployments import MIGRATED, OPERATOR, Catalogue
 from aios.streams.document_store import Store
@@ -48,7 +49,7 @@ from aios.streams.http.guard import BUSY_RETRY_S, TenantGuard
 from aios.streams.http.openapi import Caller, Route
 from aios.streams.http.problem import Problem
 from aios.streams.ingest import Submitted
-from aios.streams.inputs import Body, Input, larger
+from aios.streams.inputs import Input
 from aios.streams.outcome_views import ACCEPTED, REFUSED, CaseView
 from aios.streams.pool_files import Lane
 from aios.streams.record import Outgoing

@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field
 from aios.schemas import ids
 from aios.schemas.models import AuditRecorded, PrincipalRegistered, ReviewDecided
 from aios.streams import documents, ingest, principals, topics
+from aios.streams.bodies import Body
 from aios.streams.errors import Unavailable
 from aios.streams.gateway.cases import Links, Recent, case_url
 from aios.streams.http import query
@@ -29,7 +30,6 @@ from aios.streams.http.about import ASK_S_MAX, json_answer
 from aios.streams.http.guard import TenantGuard
 from aios.streams.http.openapi import Caller, Route
 from aios.streams.http.problem import Problem
-from aios.streams.inputs import Body
 from aios.streams.outcome_views import OPEN, ReviewView
 from aios.streams.review_claims import IN_HAND_MAX, LEASE_S, Claim
 from aios.streams.topics import Topic

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from aios.streams import documents, inputs
+from aios.streams.bodies import Body
 from aios.streams.explanation import Explanation
 from aios.streams.gateway import reviews
 from aios.streams.gateway.case_reading import CASES_MAX
@@ -18,7 +19,6 @@ from aios.streams.http import query
 from aios.streams.http.about import about_routes
 from aios.streams.http.console import console_routes
 from aios.streams.http.openapi import Caller, Route
-from aios.streams.inputs import Body
 from aios.streams.outcome_views import CaseView
 from aios.streams.topics import SOURCES
 

@@ -15,7 +15,7 @@ from aios.processors.language import workflow_files
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseAdmitted, DocumentReceived, TenantRegistered
-from aios.streams import documents, ingest, inputs
+from aios.streams import bodies, documents, ingest, inputs
 from aios.streams.http.problem import Problem
 from aios.streams.pool_files import Lane
 from aios.streams.record import Record
@@ -52,8 +52,8 @@ def test_every_shipped_workflow_has_its_source_and_no_other() -> None:
 def test_the_body_has_every_field_of_the_contract_but_the_servers() -> None:
     """A field added to the contract is either for callers or for the server, never forgotten."""
     twin = {each.name for each in dataclasses.fields(DocumentReceived)}
-    assert set(BODY.model_fields) | set(inputs.SERVER_FIELDS) == twin
-    assert not set(BODY.model_fields) & set(inputs.SERVER_FIELDS)
+    assert set(BODY.model_fields) | set(bodies.SERVER_FIELDS) == twin
+    assert not set(BODY.model_fields) & set(bodies.SERVER_FIELDS)
 
 
 def test_every_wrong_field_is_named_at_once() -> None:
@@ -65,7 +65,7 @@ def test_every_wrong_field_is_named_at_once() -> None:
     assert "'letter' or 'message'" in found["channel"]
 
 
-@pytest.mark.parametrize("name", sorted(inputs.SERVER_FIELDS))
+@pytest.mark.parametrize("name", sorted(bodies.SERVER_FIELDS))
 def test_no_body_sets_what_the_server_owns(name: str) -> None:
     """Not even to the value it would get."""
     assert name in fields(wrong({"text": "a", name: ""}))

@@ -14,7 +14,7 @@ from aios.schemas import contracts, ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseAdmitted, EventRefused, TenantRegistered
 from aios.schemas.plain import Plain
-from aios.streams import documents, ingest, inputs, topics
+from aios.streams import bodies, documents, ingest, inputs, topics
 from aios.streams.deployments import Entry
 from aios.streams.errors import ConfigError
 from aios.streams.http.problem import Problem
@@ -94,8 +94,8 @@ def test_every_shipped_input_is_an_input_contract(name: str) -> None:
     known = inputs.shipped(name)
     fields = {one["name"] for one in known.schema.resolved["fields"]}
     assert known.topic.name == name
-    assert inputs.ENVELOPE.keys() <= fields
-    assert {one["name"] for one in known.business} == fields - inputs.ENVELOPE.keys()
+    assert bodies.ENVELOPE.keys() <= fields
+    assert {one["name"] for one in known.business} == fields - bodies.ENVELOPE.keys()
 
 
 # ── any contract ──
@@ -104,7 +104,7 @@ def test_every_shipped_input_is_an_input_contract(name: str) -> None:
 def test_what_a_contract_lacks_of_the_envelope_is_added() -> None:
     """A team writes its own fields only; the text that is registered has all, and is the same when read again."""
     fields = {one["name"] for one in CLAIM.schema.resolved["fields"]}
-    assert fields == {"employee", "purpose", "receipts", *inputs.ENVELOPE}
+    assert fields == {"employee", "purpose", "receipts", *bodies.ENVELOPE}
     assert inputs.compact(CLAIM.schema.text) == CLAIM.schema.text
 
 
@@ -132,8 +132,8 @@ def test_what_is_too_large_to_publish_is_told_the_way_for_it() -> None:
     assert said.startswith("documents[0].content has more than 349528 characters; ")
     assert "POST /v1/documents" in said
     assert "POST" not in known.wrong({"applicant_name": "Ann", "documents": [{"name": "x" * 257}]})
-    assert inputs.larger(known.body)
-    assert not inputs.larger(CLAIM.body)
+    assert bodies.larger(known.body)
+    assert not bodies.larger(CLAIM.body)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ LEAVES: st.SearchStrategy[tuple[Any, st.SearchStrategy[Any], Any]] = st.sampled_
 
 
 @st.composite
-def bodies(draw: st.DrawFn) -> tuple[Input, dict[str, Any]]:
+def bodies_drawn(draw: st.DrawFn) -> tuple[Input, dict[str, Any]]:
     """A contract, and a body that may fit it."""
     leaves = draw(st.lists(LEAVES, min_size=1, max_size=5))
     fields: list[dict[str, Any]] = []
@@ -289,7 +289,7 @@ def bodies(draw: st.DrawFn) -> tuple[Input, dict[str, Any]]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(given_=bodies())
+@given(given_=bodies_drawn())
 def test_what_the_gateway_accepts_admit_does_not_refuse(given_: tuple[Input, dict[str, Any]]) -> None:
     """Any contract, any body: both name the same case, the same hash, and expressions see what was sent."""
     known, raw = given_
