@@ -29,7 +29,8 @@ from aios.infra import needing
 from aios.processors.cases import case_files, limited, workflow_cases
 from aios.processors.cases.workflow_cases import Ran
 from aios.processors.language import autonomy, workflow_files
-from aios.processors.language.workflow import Call, Question, Workflow, asks
+from aios.processors.language.questions import Call, Question
+from aios.processors.language.workflow import Workflow, asks
 from aios.processors.language.workflow_files import Live, Sound
 from aios.schemas import compat
 from aios.schemas.codec import Codec

@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator, Mapping
 
 from aios.processors.language import policy_files
-from aios.processors.language.workflow import Call, Question, Workflow, asks
+from aios.processors.language.questions import Call, Question
+from aios.processors.language.workflow import Workflow, asks
 from aios.schemas.codec import Codec
 from aios.streams import activations, announced, installed, model_files, pool_files, prompt_files, topology
 from aios.streams.announced import Files

@@ -11,21 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from aios.processors.language import autonomy
-from aios.processors.language.workflow import (
-    Call,
-    Connect,
-    Emit,
-    Infer,
-    Kind,
-    Map,
-    Parallel,
-    Question,
-    Review,
-    Rule,
-    Wait,
-    Workflow,
-    asks,
-)
+from aios.processors.language.questions import Call, Connect, Infer, Question
+from aios.processors.language.workflow import Emit, Kind, Map, Parallel, Review, Rule, Wait, Workflow, asks
 from aios.streams import money
 
 BUDGET = "the budget"  # a box before the steps; none of them can be called so

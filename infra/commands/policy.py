@@ -22,7 +22,8 @@ from aios.processors.cases import guarding
 from aios.processors.cases.guarding import Verdict
 from aios.processors.language import policy_files, workflow_files
 from aios.processors.language.policy_files import Cases, Policy
-from aios.processors.language.workflow import Question, asks
+from aios.processors.language.questions import Question
+from aios.processors.language.workflow import asks
 from aios.streams.errors import ConfigError
 
 MUST = {"passes": guarding.PASSED, "notes": guarding.NOTED, "masks": guarding.MASKED, "stops": guarding.REFUSED}

@@ -21,7 +21,7 @@ from aios.processors.cases.spending import Purse
 from aios.processors.cases.turn import REASON_CHARS_MAX, TOO_LARGE, bytes_of
 from aios.processors.cases.turnstile import Full
 from aios.processors.language import answers, policy_files
-from aios.processors.language.workflow import Question
+from aios.processors.language.questions import Question
 from aios.schemas import ids
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
 from aios.streams import prompt_files, topics

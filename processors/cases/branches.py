@@ -22,7 +22,8 @@ from typing import Any
 from aios.processors.cases.calling import Calling
 from aios.processors.cases.turn import REST, Around, Moved, rest_of, step_of, timer_of
 from aios.processors.language.part import Again
-from aios.processors.language.workflow import Call, Connect, Infer, Map, Parallel, Question, again_of, may_act
+from aios.processors.language.questions import Call, Connect, Infer, Question
+from aios.processors.language.workflow import Map, Parallel, again_of, may_act
 from aios.schemas import ids
 from aios.schemas.models import CaseRemembered
 

@@ -22,7 +22,7 @@ from aios.processors.cases.asking import ANSWER_GRACE_MS, CROWDED, EXPIRED, OK, 
 from aios.processors.cases.turn import REASON_CHARS_MAX, ROOM_BYTES, TOO_LARGE, bytes_of
 from aios.processors.cases.turnstile import Full, place_at
 from aios.processors.language import answers
-from aios.processors.language.workflow import Call
+from aios.processors.language.questions import Call
 from aios.schemas import ids, twins
 from aios.schemas.models import ConnectorCompleted, ConnectorRequested
 from aios.streams import installed, topics

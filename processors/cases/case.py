@@ -30,7 +30,8 @@ from aios.processors.cases.course import Course
 from aios.processors.cases.turn import ACTOR, REASON_CHARS_MAX, Around, Cause, Moved, Parsed
 from aios.processors.cases.turnstile import Open, Turnstile
 from aios.processors.language import autonomy
-from aios.processors.language.workflow import Call, Question, Review, Wait
+from aios.processors.language.questions import Call, Question
+from aios.processors.language.workflow import Review, Wait
 from aios.processors.language.workflow_files import Workflows
 from aios.processors.stateful.state import FORGET
 from aios.schemas import ids

@@ -22,19 +22,9 @@ from aios.processors.cases.turn import (
     within,
 )
 from aios.processors.language import autonomy, workflow_names
-from aios.processors.language.workflow import (
-    Connect,
-    Emit,
-    Infer,
-    Jump,
-    Kind,
-    Map,
-    Parallel,
-    Review,
-    Rule,
-    Wait,
-    may_act,
-)
+from aios.processors.language.part import Jump
+from aios.processors.language.questions import Connect, Infer
+from aios.processors.language.workflow import Emit, Kind, Map, Parallel, Review, Rule, Wait, may_act
 from aios.processors.stateful.state import FORGET
 from aios.schemas import ids
 from aios.schemas.models import (

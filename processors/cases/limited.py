@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 
 from aios.processors.accounts import CHEAPER
 from aios.processors.cases import spending
-from aios.processors.language.workflow import Question, Workflow
+from aios.processors.language.questions import Question
+from aios.processors.language.workflow import Workflow
 from aios.processors.language.workflow_files import questions
 from aios.streams import pool_files, prompt_files
 from aios.streams.limits import ALL

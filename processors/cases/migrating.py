@@ -26,7 +26,8 @@ from aios.processors.cases.branches import strands_of
 from aios.processors.cases.turn import step_of
 from aios.processors.language import autonomy, workflow_names
 from aios.processors.language.part import Part
-from aios.processors.language.workflow import Call, Map, Parallel, Wait, Workflow, again_of, asks, closure
+from aios.processors.language.questions import Call
+from aios.processors.language.workflow import Map, Parallel, Wait, Workflow, again_of, asks, closure
 from aios.schemas.models import CaseRemembered
 from aios.streams.expression import Expression
 from aios.streams.system_files import ATTEMPTS_MAX

@@ -22,18 +22,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from aios.processors.accounts import CHEAPER, CLOSED, GRANTED, RETURN_MS, WASTED
-from aios.processors.language.workflow import (
-    WAIT_S_MAX,
-    Call,
-    Kind,
-    Map,
-    Parallel,
-    Question,
-    Review,
-    Wait,
-    Workflow,
-    again_of,
-)
+from aios.processors.language.questions import Call, Question
+from aios.processors.language.workflow import WAIT_S_MAX, Kind, Map, Parallel, Review, Wait, Workflow, again_of
 from aios.schemas import ids
 from aios.schemas.models import BudgetAnswered, BudgetRequested, CaseRemembered, InferenceCompleted, UsageSettled
 from aios.streams import money, pool_files

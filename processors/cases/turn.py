@@ -23,7 +23,9 @@ from aios.processors.cases import spending
 from aios.processors.cases.active import Newest, Versions
 from aios.processors.cases.spending import Funds
 from aios.processors.cases.turnstile import Turnstile
-from aios.processors.language.workflow import NOTED, Call, Jump, Kind, Map, Parallel, Question, Workflow
+from aios.processors.language.part import Jump
+from aios.processors.language.questions import Call, Question
+from aios.processors.language.workflow import NOTED, Kind, Map, Parallel, Workflow
 from aios.processors.language.workflow_files import Workflows
 from aios.schemas import ids, twins
 from aios.schemas.models import AuditRecorded, CaseRemembered, Event

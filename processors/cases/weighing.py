@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from aios.processors.language.workflow import Jump, Row, Rule
+from aios.processors.language.part import Jump
+from aios.processors.language.workflow import Row, Rule
 
 WEIGHED_MAX = 16
 PATH = re.compile(r"\b(?:answers|policy)(?:\.[A-Za-z_]\w*|\[(?:[\w.]+|'[^']*'|\"[^\"]*\")\])+(?!\s*\()")

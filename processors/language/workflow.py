@@ -36,13 +36,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from aios.processors.language.head import Allowance, Autonomy, Objectives, SignedOff
-from aios.processors.language.part import Again, Cel, Deadline, Jump, OnError, Part, Word
-from aios.processors.language.questions import Branch, Call, Connect, Effect, Guards, Infer, Question
-from aios.streams.part import INPUT, WORKFLOW, close_to
+from aios.processors.language.part import Again, Cel, Jump, OnError, Part, Word
+from aios.processors.language.questions import Branch, Call, Connect, Infer, Question
+from aios.streams.part import INPUT, WORKFLOW
 
-# Of other modules, for whoever reads workflows.
-__all__ = ["Branch", "Call", "Connect", "Effect", "Guards", "Infer", "Question"]
-__all__ += ["Deadline", "Jump", "Part", "close_to"]
 
 STEPS_MAX = 100
 NOTED = "noted"  # a place among the answers that no step may have

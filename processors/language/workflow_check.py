@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aios.processors.language import workflow_names, workflow_walk
+from aios.processors.language.questions import Call
 from aios.processors.language.workflow import (
     NOTED,
-    Call,
     Emit,
     Parallel,
     Review,

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from aios.processors.connectors import registry
 from aios.processors.language import autonomy, contract_files, policy_files, workflow_names
-from aios.processors.language.workflow import Call, Question, Workflow, asks
+from aios.processors.language.questions import Call, Question
+from aios.processors.language.workflow import Workflow, asks
 from aios.processors.language.workflow_check import check, form
 from aios.schemas.models import WorkflowDeployed
 from aios.streams import config, inputs, mistakes, prompt_files, yaml_text

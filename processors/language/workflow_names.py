@@ -21,21 +21,8 @@ from aios.processors.connectors import registry
 from aios.processors.connectors.connector import Operation
 from aios.processors.language import cel_bounds, cel_types, policy_files, workflow_samples
 from aios.processors.language.cel_types import ANY, BOOL, DOUBLE, INT, SAID, TEXT, Shape, Typed
-from aios.processors.language.workflow import (
-    NOTED,
-    Call,
-    Emit,
-    Guards,
-    Map,
-    Parallel,
-    Question,
-    Review,
-    Rule,
-    Wait,
-    Workflow,
-    closure,
-    may_act,
-)
+from aios.processors.language.questions import Call, Guards, Question
+from aios.processors.language.workflow import NOTED, Emit, Map, Parallel, Review, Rule, Wait, Workflow, closure, may_act
 from aios.streams import cel_tree, installed, mistakes, model_files, prompt_files
 from aios.streams.errors import ConfigError
 from aios.streams.expression import Expression, ExpressionError

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from aios.processors.connectors import registry
 from aios.processors.language import answers
-from aios.processors.language.workflow import Call, Question
+from aios.processors.language.questions import Call, Question
 
 SAMPLES_MAX = 12  # of one step
 DEPTH_MAX = 8

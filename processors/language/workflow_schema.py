@@ -12,7 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aios.processors.language.workflow import Branch, Step, Workflow
+from aios.processors.language.questions import Branch
+from aios.processors.language.workflow import Step, Workflow
 
 FILE = Path(__file__).parents[1] / "workflows" / "workflow.schema.json"
 

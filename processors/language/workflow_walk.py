@@ -31,16 +31,13 @@ from aios.processors.language.needs import (
     WHOLE,
     Need,
 )
+from aios.processors.language.questions import Call, Connect, Infer, Question
 from aios.processors.language.workflow import (
     NOTED,
-    Call,
-    Connect,
     Emit,
-    Infer,
     Kind,
     Map,
     Parallel,
-    Question,
     Review,
     Rule,
     Wait,

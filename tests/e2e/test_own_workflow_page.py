@@ -18,7 +18,8 @@ import pytest
 from click.testing import CliRunner
 
 from aios.infra.cli import aios
-from aios.processors.language.workflow import Connect, Emit, Infer, Map, Parallel, Review, Rule, Wait
+from aios.processors.language.questions import Connect, Infer
+from aios.processors.language.workflow import Emit, Map, Parallel, Review, Rule, Wait
 from aios.processors.language.workflow_files import FOLDER
 from tests.fakes import own_files
 from tests.fakes.own_files import FIRST, OWN, PAGE

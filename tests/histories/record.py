@@ -14,7 +14,8 @@ from typing import Any
 from aios.processors.cases import turn
 from aios.processors.cases.turn import kind_at
 from aios.processors.language import workflow_samples
-from aios.processors.language.workflow import Call, Question, Wait, Workflow
+from aios.processors.language.questions import Call, Question
+from aios.processors.language.workflow import Wait, Workflow
 from aios.processors.stateful.state import FORGET
 from aios.schemas import ids
 from aios.schemas.models import ConnectorRequested, Event, InferenceRequested, ReviewRequested
