@@ -70,11 +70,15 @@ class KafkaSettings(Section):
     properties: client settings in librdkafka's names (security.protocol, sasl.mechanism, sasl.username,
     sasl.password, ssl.ca.location, …); they reach confluent-kafka and Faust alike. Secrets by reference.
     user: the sasl.username of this process, where all others of its settings are shared; empty: that of properties.
+    given_up: records of a stateful stage's inputs that were deleted before it read them, and will not come back:
+    TOPIC/PARTITION, and the offset below which the stage may go on without them. It has no effect where nothing is
+    missing.
     """
 
     bootstrap_servers: str = ""
     user: str = ""
     properties: dict[str, str] = {}
+    given_up: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+/[0-9]+$")], Annotated[int, Field(ge=0)]] = {}
     partitions: Annotated[int, Field(ge=1, le=1024)] = 6  # of every family; fixed when topics are created
     replication_factor: Annotated[int, Field(ge=1, le=7)] = 1
 

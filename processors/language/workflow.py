@@ -40,7 +40,6 @@ from aios.processors.language.part import Again, Cel, Jump, OnError, Part, Word
 from aios.processors.language.questions import Branch, Call, Connect, Infer, Question
 from aios.streams.part import INPUT, WORKFLOW
 
-
 STEPS_MAX = 100
 NOTED = "noted"  # a place among the answers that no step may have
 BRANCHES_MAX = 10  # of one parallel step

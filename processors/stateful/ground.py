@@ -1,10 +1,11 @@
 """Whether a partition's state and the topics it was made from still belong together.
 
-Enters: the remembered position of one partition, and what the broker says of its inputs. Leaves: the position to
-go on from. Guaranteed: whatever would lose or repeat records silently (a topic that
-was created again, a log cut above the position, offsets committed beyond it, another partition count, a
+Enters: the remembered position of one partition, what the broker says of its inputs, and what somebody has given up
+(kafka.given_up). Leaves: the position to go on from. Guaranteed: whatever would lose or repeat records silently (a
+topic that was created again, a log cut above the position, offsets committed beyond it, another partition count, a
 changelog that is gone) is refused with StateBroken, which names the topic and what to do; `earliest` applies only
-where there is no position yet.
+where there is no position yet. Deleted records alone can be given up, as far as the setting says and no further: the
+state stands, as if they had never been written.
 """
 
 from __future__ import annotations
@@ -40,15 +41,29 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a partition stands on. position: next offset to process, by topic."""
+    """What a partition stands on. position: next offset to process, by topic. missing: how many offsets below it were
+    given up, by topic; control records are offsets too.
+    """
 
     position: dict[str, int]
     topic_ids: dict[str, str]
     partitions: int
+    missing: dict[str, int]
 
 
-def check(stage: Stage, partition: int, remembered: Remembered, inputs: Mapping[str, Input], partitions: int) -> Ground:
-    """Pure. partitions: of the changelog. Raises StateBroken with the first thing that does not fit."""
+def check(
+    stage: Stage,
+    partition: int,
+    remembered: Remembered,
+    inputs: Mapping[str, Input],
+    *,
+    partitions: int,
+    given_up: Mapping[str, int],
+) -> Ground:
+    """Pure. partitions: of the changelog. given_up: as in kafka.given_up.
+
+    Raises StateBroken with the first thing that does not fit.
+    """
     position = remembered.position
     where = f"partition {partition} of {stage.group}"
     if position is None and (len(remembered.states) or len(remembered.timers) or remembered.parked):
@@ -57,17 +72,25 @@ def check(stage: Stage, partition: int, remembered: Remembered, inputs: Mapping[
         raise StateBroken(
             f"{where}: its state was made for {position.partitions} partitions, its changelog has {partitions}; {AGAIN}"
         )
-    starts = {topic: _start(where, topic, one, position, partitions) for topic, one in inputs.items()}
     before = dict(position.inputs) if position else {}
+    starts, missing = dict[str, int](), dict[str, int]()
+    for topic, one in inputs.items():
+        limit = given_up.get(f"{topic}/{partition}", 0)
+        starts[topic] = _start(where, topic, one, position, partitions=partitions, given_up=limit)
+        if starts[topic] > before.get(topic, starts[topic]):
+            missing[topic] = starts[topic] - before[topic]
     ids = dict(position.topic_ids) if position else {}
     return Ground(
         position=before | starts,
         topic_ids=ids | {topic: one.topic_id for topic, one in inputs.items()},
         partitions=partitions,
+        missing=missing,
     )
 
 
-def _start(where: str, topic: str, found: Input, position: PositionRemembered | None, partitions: int) -> int:
+def _start(
+    where: str, topic: str, found: Input, position: PositionRemembered | None, *, partitions: int, given_up: int
+) -> int:
     if found.partitions != partitions:
         raise StateBroken(
             f"{where}: {topic} has {found.partitions} partitions, the changelog {partitions}; "
@@ -87,18 +110,20 @@ def _start(where: str, topic: str, found: Input, position: PositionRemembered | 
         raise StateBroken(
             f"{where}: {topic} ends at {found.high}, below its position {offset}: records were lost; {AGAIN}"
         )
-    if found.start > offset:
-        raise StateBroken(
-            f"{where}: {topic} starts at {found.start}, above its position {offset}: records were deleted before they "
-            f"were processed; {AGAIN}"
-        )
     if found.committed is not None and found.committed > offset:
         raise StateBroken(
             f"{where}: its group committed offset {found.committed} of {topic}, above its position {offset}; run "
             f"`kafka-consumer-groups --group {where.rsplit(' ', 1)[1]} --topic {topic} --reset-offsets "
             f"--to-offset {offset} --execute` for that partition while the stage is down"
         )
-    return offset
+    if found.start > max(offset, given_up):
+        place = f"{topic}/{where.split()[1]}"
+        raise StateBroken(
+            f"{where}: {topic} starts at {found.start}, above its position {offset}: records were deleted before they "
+            f"were processed. To go on without them, set `kafka.given_up: {{{place}: {found.start}}}` and start it "
+            f"again; {AGAIN}"
+        )
+    return max(offset, found.start)
 
 
 def _told(topic: str, answer: Future[Any]) -> Any:

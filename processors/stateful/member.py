@@ -89,6 +89,7 @@ async def run_stage(
         log=KafkaLog(settings.kafka, stage, codec),
         deaths=deaths,
         settler=Settler(stage, cluster, breakers=breakers),
+        given_up=settings.kafka.given_up,
     )
     lanes = Lanes(stage.name, lambda partition: PartitionStore(services, partition), leave)
     app = build(stage, settings, slot, lanes)

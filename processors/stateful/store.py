@@ -27,6 +27,7 @@ the culprit, and a kill -9 in a full batch would cost seconds).
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,6 +57,8 @@ from aios.streams.record import CREATED, Outgoing, Record
 from aios.streams.topics import Topic
 from aios.streams.topology import Stage
 
+log = logging.getLogger(__name__)
+
 FIRED_MAX = 500  # timers of one tick
 SURVEY_MS_MIN = 200  # between two questions where the inputs end
 COMMIT_S_MAX = 10.0
@@ -67,7 +70,9 @@ class Paused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the stores of one process share. monotonic: seconds that pass, from any beginning."""
+    """What the stores of one process share. given_up: as in kafka.given_up. monotonic: seconds that pass, from any
+    beginning.
+    """
 
     stage: Stage
     core: Core
@@ -75,6 +80,7 @@ class Services:
     log: Log
     deaths: Deaths
     settler: Settler
+    given_up: Mapping[str, int] = field(default_factory=dict)
     company: Company = field(default_factory=Company)
     monotonic: Callable[[], float] = passed_s
 
@@ -130,7 +136,17 @@ class PartitionStore:
         self._producer = services.log.producer(f"{self._stage.group}.{self._partition}")
         self.restored = services.log.remember(self._topic, self._partition, self._remembered)
         inputs, partitions = services.log.inputs(self._partition)
-        self._ground = ground.check(self._stage, self._partition, self._remembered, inputs, partitions)
+        self._ground = ground.check(
+            self._stage,
+            self._partition,
+            self._remembered,
+            inputs,
+            partitions=partitions,
+            given_up=services.given_up,
+        )
+        for topic, count in self._ground.missing.items():
+            log.error("%s/%d goes on without %d deleted offsets: they were given up", topic, self._partition, count)
+            metrics.OVERTAKEN.labels(self._stage.name, topic).inc(count)
         self._surveyed_ms = 0
         if self._remembered.position is not None:
             self._clock.see(self._remembered.position.written_at)

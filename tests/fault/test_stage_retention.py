@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import time
@@ -42,7 +43,9 @@ def test_a_partition_that_was_quiet_for_longer_than_its_retention_opens_again(
 def test_records_that_are_deleted_under_a_running_stage_stop_it(
     kafka: KafkaSettings, unique: str, tmp_path: Path
 ) -> None:
-    """What it was to read next is gone: nothing behind that is processed, then or after a restart, and it says why."""
+    """What it was to read next is gone: nothing behind that is processed, then or after a restart, and it says why. It
+    goes on with what is left where that is given up.
+    """
     stage = counting_stage(unique, inputs=2)
     create(kafka, stage, 1)
     first, out = stage.reads[0].name, stage.writes[0].name
@@ -63,7 +66,14 @@ def test_records_that_are_deleted_under_a_running_stage_stop_it(
         process.kill()
         process.wait()
     assert b'"5"' not in b"".join(one.value() for one in committed(kafka, out))
-    assert "records were deleted before they were processed" in (tmp_path / "0.log").read_text()
+    said = (tmp_path / "0.log").read_text()
+    assert "records were deleted before they were processed" in said
+    (place, offset) = re.findall(r"set `kafka.given_up: \{(\S+): (\d+)\}`", said)[-1]
+    with _running(kafka.model_copy(update={"given_up": {place: int(offset)}}), unique, tmp_path):
+        assert _until_told(kafka, out, 2)[1:] == [b'{"id": "5", "n": 2}']
+    with _running(kafka, unique, tmp_path):  # and without the setting from then on
+        put(kafka, first, [("a", "6")])
+        assert _until_told(kafka, out, 3)[2:] == [b'{"id": "6", "n": 3}']
 
 
 def _in_transactions(kafka: KafkaSettings, topic: str, unique: str) -> None:

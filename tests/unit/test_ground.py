@@ -76,7 +76,7 @@ def test_what_would_lose_or_repeat_records_is_refused(
 ) -> None:
     """Each with what it is."""
     with pytest.raises(StateBroken, match=words):
-        ground.check(ADMIT, 0, remembered, {"a": found}, partitions)
+        ground.check(ADMIT, 0, remembered, {"a": found}, partitions=partitions, given_up={})
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,44 @@ def test_a_partition_goes_on_where_it_was_and_begins_what_is_new(
     remembered: Remembered, found: Input, goes_on: dict[str, int]
 ) -> None:
     """Its position of an input that is read no more stays: the input may come back."""
-    found_ = ground.check(ADMIT, 0, remembered, {"a": found}, 6)
+    found_ = ground.check(ADMIT, 0, remembered, {"a": found}, partitions=6, given_up={})
     assert (found_.position, found_.partitions) == (goes_on, 6)
     assert found_.topic_ids["a"] == "ia"
+
+
+GONE = replace(A, start=8, committed=5)  # three records behind its position
+
+
+@pytest.mark.parametrize("given_up", [{}, {"a/0": 7}, {"a/1": 8}, {"b/0": 8}])
+def test_deleted_records_are_given_up_by_name_and_as_far_as_is_said(given_up: dict[str, int]) -> None:
+    with pytest.raises(StateBroken, match=r"set `kafka.given_up: \{a/0: 8\}` and start it again"):
+        ground.check(ADMIT, 0, _remembered(), {"a": GONE}, partitions=6, given_up=given_up)
+
+
+@pytest.mark.parametrize(
+    ("found", "given_up", "goes_on", "missing"),
+    [
+        (GONE, 8, 8, {"a": 3}),
+        (GONE, 100, 8, {"a": 3}),
+        (A, 8, 5, {}),
+        (replace(A, start=5), 8, 5, {}),
+    ],
+)
+def test_a_partition_goes_on_behind_what_was_given_up(
+    found: Input, given_up: int, goes_on: int, missing: dict[str, int]
+) -> None:
+    """At what the topic still has, and where it was if nothing of it is gone."""
+    found_ = ground.check(ADMIT, 0, _remembered(), {"a": found}, partitions=6, given_up={"a/0": given_up})
+    assert (found_.position["a"], found_.missing) == (goes_on, missing)
+
+
+@pytest.mark.parametrize("committed", [6, 8, 9])
+def test_a_changelog_that_is_older_than_its_offsets_is_refused_whatever_was_given_up(committed: int) -> None:
+    """What was processed since is not in the state."""
+    with pytest.raises(StateBroken, match=f"committed offset {committed} of a, above its position 5"):
+        ground.check(
+            ADMIT, 0, _remembered(), {"a": replace(GONE, committed=committed)}, partitions=6, given_up={"a/0": 8}
+        )
 
 
 def _answered(what: object) -> Future[Any]:
